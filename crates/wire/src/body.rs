@@ -1,0 +1,224 @@
+//! The body of a transfer: blocks, then one closing line.
+
+use std::io::Write as _;
+
+use crate::{
+    crc::{Crc32, Digest},
+    limits::MAX_BLOCK_BYTES,
+    number::parse_integer,
+    reply::Failure,
+    words::{Words, is_verb},
+};
+
+/// A line where a body goes on or ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BodyLine {
+    /// `DATA <n>`: that many raw bytes follow, 1 to [`MAX_BLOCK_BYTES`].
+    Data(u64),
+    /// `END <crc>`, or `END -`: the body is whole; [`None`] leaves it unchecked.
+    End(Option<Crc32>),
+    /// `STOP`: the client gives up.
+    Stop,
+    /// `FAIL <code> <message>`: the server gives up.
+    Fail(Failure),
+}
+
+/// A line that can't stand in a body: the stream can't be followed any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// A size that is no integer, 0, or above [`MAX_BLOCK_BYTES`].
+    #[error("a block is DATA and a number from 1 to {MAX_BLOCK_BYTES}")]
+    Block,
+    /// An END without 8 lowercase hex digits or `-`.
+    #[error("END carries 8 lowercase hex digits or -")]
+    End,
+    /// Neither DATA nor a closing line.
+    #[error("a body goes on with DATA, END or STOP")]
+    Line,
+}
+
+impl BodyLine {
+    /// Reads one line of a body. Extra words behind DATA, END and STOP are ignored.
+    ///
+    /// # Errors
+    ///
+    /// A line that can't stand in a body.
+    pub fn parse(line: &[u8]) -> Result<BodyLine, BodyError> {
+        let mut words = Words::new(line);
+        let verb = words.next().unwrap_or_default();
+        if is_verb(verb, "DATA") {
+            let size = words.next().and_then(parse_integer).ok_or(BodyError::Block)?;
+            if size == 0 || size > MAX_BLOCK_BYTES {
+                return Err(BodyError::Block);
+            }
+            Ok(BodyLine::Data(size))
+        } else if is_verb(verb, "END") {
+            match words.next() {
+                Some(b"-") => Ok(BodyLine::End(None)),
+                Some(word) => Crc32::parse(word).map(|crc| BodyLine::End(Some(crc))).ok_or(BodyError::End),
+                None => Err(BodyError::End),
+            }
+        } else if is_verb(verb, "STOP") {
+            Ok(BodyLine::Stop)
+        } else if is_verb(verb, "FAIL") {
+            Ok(BodyLine::Fail(Failure::parse(words)))
+        } else {
+            Err(BodyError::Line)
+        }
+    }
+
+    /// Appends the line, with its LF.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            BodyLine::Data(size) => write_block_header(out, *size),
+            BodyLine::End(Some(crc)) => write_end(out, *crc),
+            BodyLine::End(None) => out.extend_from_slice(b"END -\n"),
+            BodyLine::Stop => out.extend_from_slice(b"STOP\n"),
+            BodyLine::Fail(failure) => failure.encode(out),
+        }
+    }
+}
+
+/// Appends the `DATA` line of a block of `bytes` bytes, 1 to [`MAX_BLOCK_BYTES`].
+pub fn write_block_header(out: &mut Vec<u8>, bytes: u64) {
+    debug_assert!((1..=MAX_BLOCK_BYTES).contains(&bytes), "a block of {bytes} bytes");
+    // Writing to a Vec can't fail.
+    let _ = writeln!(out, "DATA {bytes}");
+}
+
+/// Appends the `END` line of a whole body.
+pub fn write_end(out: &mut Vec<u8>, crc: Crc32) {
+    let _ = writeln!(out, "END {crc}");
+}
+
+/// A block would carry more bytes than the size that was announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more bytes than announced")]
+pub struct Overrun;
+
+/// How a body that came to its END stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As long as announced, and of the CRC that was sent.
+    Whole,
+    /// Shorter than announced.
+    Short,
+    /// Of another CRC than was sent.
+    Mismatch,
+}
+
+/// Keeps count and CRC of a body that arrives, against what was announced.
+#[derive(Debug, Clone)]
+pub struct BodyCheck {
+    announced: Option<u64>,
+    digest: Digest,
+}
+
+impl BodyCheck {
+    /// A body of `announced` bytes in all, or of any length.
+    #[must_use]
+    pub fn new(announced: Option<u64>) -> BodyCheck {
+        BodyCheck { announced, digest: Digest::new() }
+    }
+
+    /// A body that goes on behind what `digest` has seen, `announced` bytes in all.
+    #[must_use]
+    pub fn resume(announced: u64, digest: Digest) -> BodyCheck {
+        BodyCheck { announced: Some(announced), digest }
+    }
+
+    /// A block of `bytes` bytes is about to begin.
+    ///
+    /// # Errors
+    ///
+    /// [`Overrun`] where that is more than announced.
+    pub fn block(&self, bytes: u64) -> Result<(), Overrun> {
+        match self.announced {
+            Some(announced) if announced.saturating_sub(self.received()) < bytes => Err(Overrun),
+            _ => Ok(()),
+        }
+    }
+
+    /// These bytes arrived.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+    }
+
+    /// How many bytes there are so far, those of earlier connections included.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.digest.bytes()
+    }
+
+    /// The CRC of the bytes so far.
+    #[must_use]
+    pub fn crc(&self) -> Crc32 {
+        self.digest.crc()
+    }
+
+    /// The body came to `END` with `crc`. A body that is too short is [`Verdict::Short`] whatever
+    /// its CRC.
+    #[must_use]
+    pub fn end(&self, crc: Option<Crc32>) -> Verdict {
+        if self.announced.is_some_and(|announced| self.received() < announced) {
+            Verdict::Short
+        } else if crc.is_some_and(|crc| crc != self.crc()) {
+            Verdict::Mismatch
+        } else {
+            Verdict::Whole
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::code::Code;
+
+    #[test]
+    fn the_lines_of_a_body() {
+        for (line, expected) in [
+            ("DATA 1", BodyLine::Data(1)),
+            ("data 1048576", BodyLine::Data(1_048_576)),
+            ("DATA 7 fresh", BodyLine::Data(7)),
+            ("END cbf43926", BodyLine::End(Some(Crc32(0xcbf4_3926)))),
+            ("End -", BodyLine::End(None)),
+            ("END - extra words", BodyLine::End(None)),
+            ("STOP", BodyLine::Stop),
+            ("STOP it", BodyLine::Stop),
+            ("FAIL io disk on fire", BodyLine::Fail(Failure::new(Code::Io, "disk on fire"))),
+        ] {
+            assert_eq!(BodyLine::parse(line.as_bytes()), Ok(expected), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn lines_that_break_a_body() {
+        for line in
+            ["DATA", "DATA ", "DATA 0", "DATA 01", "DATA -1", "DATA 1048577", "DATA  1", "DATA 99999999999999999999"]
+        {
+            assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::Block), "{line:?}");
+        }
+        for line in ["END", "END ", "END CBF43926", "END cbf4392", "END  -"] {
+            assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::End), "{line:?}");
+        }
+        for line in ["", "GET a", " DATA 1", "DATA\t1", "\u{feff}END -"] {
+            assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::Line), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_held_against_what_was_announced() {
+        let mut check = BodyCheck::new(Some(4));
+        assert_eq!(check.block(5), Err(Overrun));
+        assert_eq!(check.block(4), Ok(()));
+        check.bytes(b"abc");
+        assert_eq!(check.block(2), Err(Overrun));
+        assert_eq!(check.end(Some(Crc32::of(b"abc"))), Verdict::Short);
+        assert_eq!(check.end(None), Verdict::Short);
+        check.bytes(b"d");
+        assert_eq!(check.end(Some(Crc32::of(b"abc"))), Verdict::Mismatch);
+        assert_eq!(check.end(Some(Crc32::of(b"abcd"))), Verdict::Whole);
+        assert_eq!(check.end(None), Verdict::Whole);
+    }
+}

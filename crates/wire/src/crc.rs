@@ -1,0 +1,126 @@
+//! CRC-32 as zlib computes it (RFC 1952, section 8), and its eight digits on the wire.
+
+use std::fmt;
+
+/// A finished CRC-32. Displays as 8 lowercase hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Crc32(pub u32);
+
+impl Crc32 {
+    /// The CRC of no bytes at all.
+    pub const EMPTY: Crc32 = Crc32(0);
+
+    /// The CRC of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Crc32 {
+        let mut digest = Digest::new();
+        digest.update(bytes);
+        digest.crc()
+    }
+
+    /// Reads exactly 8 lowercase hex digits.
+    #[must_use]
+    pub fn parse(word: &[u8]) -> Option<Crc32> {
+        if word.len() != 8 {
+            return None;
+        }
+        let mut value = 0;
+        for &byte in word {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                _ => return None,
+            };
+            value = value << 4 | u32::from(digit);
+        }
+        Some(Crc32(value))
+    }
+}
+
+impl fmt::Display for Crc32 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// A running CRC-32 that knows how many bytes it has seen.
+///
+/// [`Digest::resume`] takes up a run that an earlier process began: the CRC so far and its length
+/// are all the state there is.
+#[derive(Debug, Clone, Default)]
+pub struct Digest {
+    hasher: crc32fast::Hasher,
+    bytes: u64,
+}
+
+impl Digest {
+    /// A run over no bytes yet.
+    #[must_use]
+    pub fn new() -> Digest {
+        Digest::default()
+    }
+
+    /// The run that had seen `bytes` bytes and stood at `crc`.
+    #[must_use]
+    pub fn resume(crc: Crc32, bytes: u64) -> Digest {
+        Digest { hasher: crc32fast::Hasher::new_with_initial_len(crc.0, bytes), bytes }
+    }
+
+    /// Adds `bytes` at the end.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// Adds at the end `bytes` bytes whose CRC, on their own, is `crc`.
+    pub fn append(&mut self, crc: Crc32, bytes: u64) {
+        self.hasher.combine(&crc32fast::Hasher::new_with_initial_len(crc.0, bytes));
+        self.bytes += bytes;
+    }
+
+    /// How many bytes it has seen.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The CRC of what it has seen so far; the run may go on.
+    #[must_use]
+    pub fn crc(&self) -> Crc32 {
+        Crc32(self.hasher.clone().finalize())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_the_published_check_value() {
+        assert_eq!(Crc32::of(b"123456789").to_string(), "cbf43926");
+        assert_eq!(Crc32::of(b""), Crc32::EMPTY);
+    }
+
+    #[test]
+    fn a_run_can_be_put_down_and_taken_up_anywhere() {
+        let bytes = b"the quick brown fox jumps over the lazy dog";
+        for cut in 0..=bytes.len() {
+            let mut first = Digest::new();
+            first.update(&bytes[..cut]);
+            let mut second = Digest::resume(first.crc(), first.bytes());
+            second.update(&bytes[cut..]);
+            assert_eq!((second.crc(), second.bytes()), (Crc32::of(bytes), bytes.len() as u64));
+
+            first.append(Crc32::of(&bytes[cut..]), (bytes.len() - cut) as u64);
+            assert_eq!((first.crc(), first.bytes()), (Crc32::of(bytes), bytes.len() as u64));
+        }
+    }
+
+    #[test]
+    fn only_eight_lowercase_digits_are_a_crc() {
+        assert_eq!(Crc32::parse(b"cbf43926"), Some(Crc32(0xcbf4_3926)));
+        for word in ["CBF43926", "cbf4392", "cbf439260", "", "-", "cbf4392g", "+bf43926"] {
+            assert_eq!(Crc32::parse(word.as_bytes()), None, "{word}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The wire format of ferry, version 1: bytes to messages and back.
+//!
+//! Everything that both programs must agree on is here and nowhere else: the limits, the names,
+//! the requests, the replies, the blocks of a body, the failure codes. `PROTOCOL.md` at the top of
+//! the repository says the same in prose.
+//!
+//! This crate does no IO, reads no clock, and never blocks. Buffers belong to the caller: a decoder
+//! looks at bytes and says how many it consumed, and what is incomplete is not an error but
+//! [`None`]. No input makes anything here panic.
+//!
+//! # Reading a stream
+//!
+//! ```
+//! use ferry_wire::{Frame, Framer, Request};
+//!
+//! let mut framer = Framer::new();
+//! let input = b"GET welcome.txt\nSTAT pic";
+//! let (frame, used) = framer.next(input).unwrap().unwrap();
+//! let Frame::Line(line) = frame else { panic!("a request is a line") };
+//! assert!(matches!(Request::parse(line), Ok(Request::Get { .. })));
+//! // The second line has not ended yet: come back with more bytes.
+//! assert!(framer.next(&input[used..]).unwrap().is_none());
+//! ```
+#![forbid(unsafe_code)]
+
+mod body;
+mod code;
+mod crc;
+mod escape;
+mod frame;
+pub mod limits;
+mod listing;
+mod name;
+mod number;
+mod reply;
+mod request;
+mod time;
+mod token;
+mod words;
+
+pub use body::{BodyCheck, BodyError, BodyLine, Overrun, Verdict, write_block_header, write_end};
+pub use code::Code;
+pub use crc::{Crc32, Digest};
+pub use escape::{Escaped, escaped, escaped_bytes};
+pub use frame::{Frame, Framer, LineTooLong};
+pub use listing::{Entry, EntryKind};
+pub use name::{Name, NameError};
+pub use number::parse_integer;
+pub use reply::{Failure, FileMeta, Greeting, GreetingError, MalformedReply, Reply};
+pub use request::{Refusal, Request};
+pub use time::Time;
+pub use token::{Id, Tag, TokenError};

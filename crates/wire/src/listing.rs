@@ -1,0 +1,104 @@
+//! The lines in the body of a `LISTING`.
+
+use std::io::Write as _;
+
+use crate::{
+    name::Name,
+    number::parse_integer,
+    reply::{FileMeta, MalformedReply},
+    time::{OrDash, Time},
+    token::Tag,
+    words::Words,
+};
+
+/// One line of a listing: `f <size> <mtime> <tag> <name>` or `d - <mtime> - <name>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// One component: it holds no `/`.
+    pub name: Name,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What an [`Entry`] stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File(FileMeta),
+    /// A directory, and the time of its last change.
+    Directory(Option<Time>),
+}
+
+impl Entry {
+    /// Reads one line, without its LF.
+    ///
+    /// # Errors
+    ///
+    /// A line that is no entry; a name of several components or one that breaks a rule for names.
+    pub fn parse(line: &[u8]) -> Result<Entry, MalformedReply> {
+        Entry::parse_words(line).ok_or_else(|| crate::reply::malformed(line))
+    }
+
+    fn parse_words(line: &[u8]) -> Option<Entry> {
+        let mut words = Words::new(line);
+        let kind = words.next()?;
+        let size = words.next()?;
+        let mtime = Time::parse_known_or_dash(words.next()?)?;
+        let tag = words.next()?;
+        let name = Name::from_bytes(words.rest()?).ok()?;
+        if name.parent().is_some() {
+            return None;
+        }
+        let kind = match kind {
+            b"f" => EntryKind::File(FileMeta { size: parse_integer(size)?, mtime, tag: Tag::from_word(tag).ok()? }),
+            b"d" if size == b"-" && tag == b"-" => EntryKind::Directory(mtime),
+            _ => return None,
+        };
+        Some(Entry { name, kind })
+    }
+
+    /// Appends the line, with its LF.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        // Writing to a Vec can't fail.
+        let _ = match &self.kind {
+            EntryKind::File(FileMeta { size, mtime, tag }) => {
+                writeln!(out, "f {size} {} {tag} {}", OrDash(*mtime), self.name)
+            }
+            EntryKind::Directory(mtime) => writeln!(out, "d - {} - {}", OrDash(*mtime), self.name),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_back() {
+        for line in ["f 5 1.5 tag a b", "d - 7 - dir", "f 0 - t .hidden", "d - - - Grüße"] {
+            let mut out = Vec::new();
+            Entry::parse(line.as_bytes()).unwrap().encode(&mut out);
+            assert_eq!(out, format!("{line}\n").as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_server_can_name_nothing_outside_the_directory() {
+        for line in [
+            "f 5 1 t ../x",
+            "f 5 1 t a/b",
+            "f 5 1 t /etc/passwd",
+            "d - 1 - ..",
+            "d - 1 - .",
+            "f 5 1 t a\x1b[2J",
+            "f 5 1 t ",
+            "f 5 1 t",
+            "d 5 1 - a",
+            "x 5 1 t a",
+            "",
+            "f 5 1 t .ferry-x",
+        ] {
+            assert!(Entry::parse(line.as_bytes()).is_err(), "{line:?}");
+        }
+    }
+}

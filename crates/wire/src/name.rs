@@ -1,0 +1,177 @@
+//! Names of files and directories, relative to the server's root.
+
+use std::fmt;
+
+use crate::limits::{MAX_NAME_BYTES, RESERVED_PREFIX};
+
+/// A checked name: components parted by `/`, each harmless to give to a file system beneath a held
+/// root. Nothing is decoded or unescaped, so two different names are two different files wherever
+/// the server's file system tells them apart.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(Box<str>);
+
+/// Which rule for names a text breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// No characters at all.
+    #[error("a name is needed")]
+    Empty,
+    /// More than [`MAX_NAME_BYTES`].
+    #[error("a name has at most {MAX_NAME_BYTES} bytes")]
+    TooLong,
+    /// A leading, trailing or doubled `/`.
+    #[error("a name is relative: no leading, trailing or doubled '/'")]
+    EmptyComponent,
+    /// A component that is `.` or `..`.
+    #[error("a name has no component '.' or '..'")]
+    Dots,
+    /// A control character: C0, DEL or C1.
+    #[error("a name has no control characters")]
+    Control,
+    /// A component that begins with `.ferry`, in any case of letters.
+    #[error("names that begin with '.ferry' belong to the server")]
+    Reserved,
+    /// Bytes that are not UTF-8.
+    #[error("a name is UTF-8")]
+    NotUtf8,
+}
+
+impl Name {
+    /// Checks and keeps `text`.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that it breaks.
+    pub fn new(text: &str) -> Result<Name, NameError> {
+        check(text)?;
+        Ok(Name(text.into()))
+    }
+
+    /// Checks and keeps `bytes`, which must be UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that they break.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Name, NameError> {
+        Name::new(std::str::from_utf8(bytes).map_err(|_| NameError::NotUtf8)?)
+    }
+
+    /// The whole name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Everything before the last `/`; [`None`] for a name directly beneath the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<&str> {
+        self.0.rsplit_once('/').map(|(parent, _)| parent)
+    }
+
+    /// The last component.
+    #[must_use]
+    pub fn last(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&*self.0, |(_, last)| last)
+    }
+
+    /// The name of `component` in this directory.
+    ///
+    /// # Errors
+    ///
+    /// The rule that the longer name breaks.
+    pub fn join(&self, component: &str) -> Result<Name, NameError> {
+        Name::new(&format!("{}/{component}", self.0))
+    }
+}
+
+fn check(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if text.len() > MAX_NAME_BYTES {
+        return Err(NameError::TooLong);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(NameError::Control);
+    }
+    for component in text.split('/') {
+        match component {
+            "" => return Err(NameError::EmptyComponent),
+            "." | ".." => return Err(NameError::Dots),
+            _ if is_reserved(component) => return Err(NameError::Reserved),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_reserved(component: &str) -> bool {
+    component
+        .as_bytes()
+        .get(..RESERVED_PREFIX.len())
+        .is_some_and(|head| head.eq_ignore_ascii_case(RESERVED_PREFIX.as_bytes()))
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Name({:?})", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_work() {
+        for text in
+            ["a", "a b", " a ", "a/b/c", ".hidden", "...", "..a", "Grüße/世界", "-rf", "*", "a\\b", ".ferr", "x.ferry"]
+        {
+            assert_eq!(Name::new(text).unwrap().as_str(), text);
+        }
+        assert!(Name::new(&"n".repeat(1024)).is_ok());
+    }
+
+    #[test]
+    fn names_that_break_a_rule() {
+        use NameError::{Control, Dots, Empty, EmptyComponent, NotUtf8, Reserved, TooLong};
+        for (text, error) in [
+            ("", Empty),
+            ("/etc/passwd", EmptyComponent),
+            ("a/", EmptyComponent),
+            ("a//b", EmptyComponent),
+            ("/", EmptyComponent),
+            ("..", Dots),
+            ("../x", Dots),
+            ("a/../b", Dots),
+            ("a/.", Dots),
+            ("a\tb", Control),
+            ("a\0", Control),
+            ("a\u{7f}", Control),
+            ("a\u{85}", Control),
+            (".ferry", Reserved),
+            (".FeRRy-x", Reserved),
+            ("a/.ferry/b", Reserved),
+        ] {
+            assert_eq!(Name::new(text), Err(error), "{text:?}");
+        }
+        assert_eq!(Name::new(&"n".repeat(1025)), Err(TooLong));
+        assert_eq!(Name::from_bytes(b"a\xff"), Err(NotUtf8));
+    }
+
+    #[test]
+    fn a_name_is_taken_apart_at_its_last_slash() {
+        let deep = Name::new("a/b/c").unwrap();
+        assert_eq!((deep.parent(), deep.last()), (Some("a/b"), "c"));
+        let flat = Name::new("c").unwrap();
+        assert_eq!((flat.parent(), flat.last()), (None, "c"));
+        assert_eq!(flat.join("d").unwrap().as_str(), "c/d");
+        assert_eq!(flat.join(".."), Err(NameError::Dots));
+    }
+}

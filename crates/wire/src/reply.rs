@@ -1,0 +1,293 @@
+//! What the server says: the greeting and the replies.
+
+use std::{borrow::Cow, fmt, io::Write as _};
+
+use crate::{
+    code::Code,
+    crc::Crc32,
+    escape::{escaped, escaped_bytes},
+    limits::{MAX_LINE_BYTES, PROTOCOL_VERSION},
+    number::parse_integer,
+    time::{OrDash, Time},
+    token::Tag,
+    words::{Words, is_verb},
+};
+
+/// `FAIL <code> <message>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// For programs.
+    pub code: Code,
+    /// For people: one line. Text of a peer in it is escaped by whoever puts it there.
+    pub message: Cow<'static, str>,
+}
+
+impl Failure {
+    /// A failure that says `message`.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {
+        Failure { code, message: message.into() }
+    }
+
+    /// Reads what stands behind the verb. Never fails: a code that is missing or unknown is
+    /// [`Code::Unknown`], and the message then keeps the word.
+    pub(crate) fn parse(mut words: Words<'_>) -> Failure {
+        let before = words.rest().unwrap_or_default();
+        let code = Code::from_word(words.next().unwrap_or_default());
+        let message = if code == Code::Unknown { before } else { words.rest().unwrap_or_default() };
+        Failure { code, message: String::from_utf8_lossy(message).into_owned().into() }
+    }
+
+    /// Appends the line, with its LF. What could break the line is escaped, and a message too long
+    /// for it is cut.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        let _ = write!(out, "FAIL {} {}", self.code, escaped(&self.message));
+        if out.len() - start > MAX_LINE_BYTES - 1 {
+            let mut end = start + MAX_LINE_BYTES - 1;
+            while out[end] & 0xc0 == 0x80 {
+                end -= 1;
+            }
+            out.truncate(end);
+        }
+        out.push(b'\n');
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", escaped(&self.message), self.code)
+    }
+}
+
+/// What `FILE` says of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMeta {
+    /// Bytes.
+    pub size: u64,
+    /// The time of the last change of its content, where known.
+    pub mtime: Option<Time>,
+    /// This version of it.
+    pub tag: Tag,
+}
+
+/// A server's reply to one request. A body follows [`Reply::File`] after GET and READ, and always
+/// [`Reply::Listing`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// `FILE <size> <mtime> <tag>`
+    File(FileMeta),
+    /// `DIR <mtime>`
+    Dir(Option<Time>),
+    /// `LISTING`
+    Listing,
+    /// `SAVED <size> <crc> <tag>`
+    Saved {
+        /// Bytes of the whole file.
+        size: u64,
+        /// Of the whole file.
+        crc: Crc32,
+        /// The version that was published.
+        tag: Tag,
+    },
+    /// `GO <offset>`
+    Go(u64),
+    /// `SUM <size> <crc> <tag>`
+    Sum {
+        /// Bytes of the whole file.
+        size: u64,
+        /// Of the whole file.
+        crc: Crc32,
+        /// The version that was read.
+        tag: Tag,
+    },
+    /// `DONE`
+    Done,
+    /// `BYE`
+    Bye,
+    /// `FAIL <code> <message>`
+    Fail(Failure),
+}
+
+/// A line that is no reply of version 1. Displays escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a reply of the protocol: {0}")]
+pub struct MalformedReply(String);
+
+impl Reply {
+    /// Reads one reply line. Extra words at its end are ignored.
+    ///
+    /// # Errors
+    ///
+    /// A line that no server of version 1 sends.
+    pub fn parse(line: &[u8]) -> Result<Reply, MalformedReply> {
+        Reply::parse_words(line).ok_or_else(|| malformed(line))
+    }
+
+    fn parse_words(line: &[u8]) -> Option<Reply> {
+        let mut words = Words::new(line);
+        let verb = words.next()?;
+        let reply = if is_verb(verb, "FILE") {
+            Reply::File(FileMeta {
+                size: parse_integer(words.next()?)?,
+                mtime: Time::parse_known_or_dash(words.next()?)?,
+                tag: Tag::from_word(words.next()?).ok()?,
+            })
+        } else if is_verb(verb, "SAVED") || is_verb(verb, "SUM") {
+            let size = parse_integer(words.next()?)?;
+            let crc = Crc32::parse(words.next()?)?;
+            let tag = Tag::from_word(words.next()?).ok()?;
+            if is_verb(verb, "SUM") { Reply::Sum { size, crc, tag } } else { Reply::Saved { size, crc, tag } }
+        } else if is_verb(verb, "DIR") {
+            Reply::Dir(Time::parse_known_or_dash(words.next()?)?)
+        } else if is_verb(verb, "GO") {
+            Reply::Go(parse_integer(words.next()?)?)
+        } else if is_verb(verb, "LISTING") {
+            Reply::Listing
+        } else if is_verb(verb, "DONE") {
+            Reply::Done
+        } else if is_verb(verb, "BYE") {
+            Reply::Bye
+        } else if is_verb(verb, "FAIL") {
+            Reply::Fail(Failure::parse(words))
+        } else {
+            return None;
+        };
+        Some(reply)
+    }
+
+    /// Appends the line, with its LF.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        // Writing to a Vec can't fail.
+        let _ = match self {
+            Reply::File(FileMeta { size, mtime, tag }) => writeln!(out, "FILE {size} {} {tag}", OrDash(*mtime)),
+            Reply::Dir(mtime) => writeln!(out, "DIR {}", OrDash(*mtime)),
+            Reply::Listing => writeln!(out, "LISTING"),
+            Reply::Saved { size, crc, tag } => writeln!(out, "SAVED {size} {crc} {tag}"),
+            Reply::Go(offset) => writeln!(out, "GO {offset}"),
+            Reply::Sum { size, crc, tag } => writeln!(out, "SUM {size} {crc} {tag}"),
+            Reply::Done => writeln!(out, "DONE"),
+            Reply::Bye => writeln!(out, "BYE"),
+            Reply::Fail(failure) => {
+                failure.encode(out);
+                Ok(())
+            }
+        };
+    }
+}
+
+/// `FERRY 1 <software>/<version> [feature ...]`, the first line of every connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Greeting {
+    /// The server's program and its version, parted by `/`. For people only.
+    pub software: String,
+    /// What this server can do beyond version 1, or can't.
+    pub features: Vec<String>,
+}
+
+/// Why the first line was no greeting that this version can go on from.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GreetingError {
+    /// The server turned the client away.
+    #[error("{0}")]
+    Refused(Failure),
+    /// A ferry server of a version that this one can't speak.
+    #[error("the server speaks version {0} of the protocol, this program version {PROTOCOL_VERSION}")]
+    Version(u64),
+    /// Something else listens there.
+    #[error("not a ferry server: it says {0}")]
+    NotFerry(String),
+}
+
+impl Greeting {
+    /// Reads the first line of a connection.
+    ///
+    /// # Errors
+    ///
+    /// A refusal, another version, or a line that is no greeting.
+    pub fn parse(line: &[u8]) -> Result<Greeting, GreetingError> {
+        let mut words = Words::new(line);
+        let verb = words.next().unwrap_or_default();
+        if is_verb(verb, "FAIL") {
+            return Err(GreetingError::Refused(Failure::parse(words)));
+        }
+        let not_ferry = || GreetingError::NotFerry(malformed(line).0);
+        if !is_verb(verb, "FERRY") {
+            return Err(not_ferry());
+        }
+        let version = words.next().and_then(parse_integer).ok_or_else(not_ferry)?;
+        if version != u64::from(PROTOCOL_VERSION) {
+            return Err(GreetingError::Version(version));
+        }
+        let text = |word: &[u8]| String::from_utf8_lossy(word).into_owned();
+        let software = words.next().map(text).ok_or_else(not_ferry)?;
+        let features = std::iter::from_fn(|| words.next()).filter(|word| !word.is_empty()).map(text).collect();
+        Ok(Greeting { software, features })
+    }
+
+    /// Appends the line, with its LF.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let _ = write!(out, "FERRY {PROTOCOL_VERSION} {}", self.software);
+        for feature in &self.features {
+            let _ = write!(out, " {feature}");
+        }
+        out.push(b'\n');
+    }
+}
+
+/// The first letters of a line, escaped: enough to see what it is.
+pub(crate) fn malformed(line: &[u8]) -> MalformedReply {
+    const SHOWN_BYTES: usize = 80;
+    let dots = if line.len() > SHOWN_BYTES { "..." } else { "" };
+    MalformedReply(format!("{}{dots}", escaped_bytes(&line[..line.len().min(SHOWN_BYTES)])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_stays_one_line_of_legal_length() {
+        let mut out = Vec::new();
+        Failure::new(Code::Io, "a\nb").encode(&mut out);
+        assert_eq!(out, b"FAIL io a\\u{a}b\n");
+
+        out.clear();
+        Failure::new(Code::Io, "é".repeat(4096)).encode(&mut out);
+        assert!(out.len() <= MAX_LINE_BYTES && out.ends_with(b"\n"));
+        assert!(std::str::from_utf8(&out).is_ok());
+    }
+
+    #[test]
+    fn codes_of_the_future_are_plain_failure_and_stay_readable() {
+        let Ok(Reply::Fail(failure)) = Reply::parse(b"FAIL too-hot the disk melts") else { panic!() };
+        assert_eq!((failure.code, &*failure.message), (Code::Unknown, "too-hot the disk melts"));
+        assert!(matches!(Reply::parse(b"FAIL"), Ok(Reply::Fail(_))));
+    }
+
+    #[test]
+    fn extra_words_are_ignored_and_missing_ones_are_not() {
+        assert_eq!(Reply::parse(b"DONE and dusted"), Ok(Reply::Done));
+        assert_eq!(Reply::parse(b"GO 5 now"), Ok(Reply::Go(5)));
+        for line in
+            ["", "FILE", "FILE 1 -", "FILE 1 - bad.tag", "FILE -1 - t", "SAVED 1 - t", "SUM 1 cbf4392 t", "GO", "WAT"]
+        {
+            assert!(Reply::parse(line.as_bytes()).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn greetings() {
+        let greeting = Greeting::parse(b"FERRY 1 ferryd/0.1.0 read-only x").unwrap();
+        assert_eq!((greeting.software.as_str(), greeting.features.len()), ("ferryd/0.1.0", 2));
+        let mut out = Vec::new();
+        greeting.encode(&mut out);
+        assert_eq!(out, b"FERRY 1 ferryd/0.1.0 read-only x\n");
+
+        assert!(matches!(Greeting::parse(b"FERRY 2 x/1"), Err(GreetingError::Version(2))));
+        assert!(matches!(Greeting::parse(b"FAIL busy later"), Err(GreetingError::Refused(_))));
+        for line in ["HTTP/1.1 400 Bad Request", "220 vsFTPd 3.0", "", "FERRY", "FERRY x y", "FERRY 1"] {
+            assert!(matches!(Greeting::parse(line.as_bytes()), Err(GreetingError::NotFerry(_))), "{line:?}");
+        }
+    }
+}

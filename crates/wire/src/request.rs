@@ -1,0 +1,381 @@
+//! What a client asks.
+
+use std::io::Write as _;
+
+use crate::{
+    code::Code,
+    escape::escaped_bytes,
+    name::{Name, NameError},
+    number::parse_integer,
+    reply::Failure,
+    time::{OrDash, Time},
+    token::{Id, Tag},
+    words::{Words, is_verb},
+};
+
+/// One request. Its body, where it has one, follows on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `GET <name>`
+    Get {
+        /// The file.
+        name: Name,
+    },
+    /// `READ <offset> <length or *> <tag or *> <name>`
+    Read {
+        /// The first byte wanted.
+        offset: u64,
+        /// How many; [`None`] for all that follow.
+        length: Option<u64>,
+        /// The version wanted; [`None`] for any.
+        tag: Option<Tag>,
+        /// The file.
+        name: Name,
+    },
+    /// `PUT <size or -> <mtime or -> <name>`, then a body.
+    Put {
+        /// Bytes that will come, where the client knows.
+        size: Option<u64>,
+        /// The time to give to the file; [`None`] for now.
+        mtime: Option<Time>,
+        /// The file.
+        name: Name,
+    },
+    /// `RESUME <id> <size> <mtime or -> <name>`; after `GO`, a body.
+    Resume {
+        /// The upload.
+        id: Id,
+        /// Bytes of the whole file.
+        size: u64,
+        /// The time to give to the file; [`None`] for now.
+        mtime: Option<Time>,
+        /// The file.
+        name: Name,
+    },
+    /// `LIST` or `LIST <name>`
+    List {
+        /// The directory; [`None`] for the root.
+        name: Option<Name>,
+    },
+    /// `STAT <name>`
+    Stat {
+        /// A file or directory.
+        name: Name,
+    },
+    /// `SUM <name>`
+    Sum {
+        /// The file.
+        name: Name,
+    },
+    /// `MKDIR <name>`
+    Mkdir {
+        /// The directory to make.
+        name: Name,
+    },
+    /// `DELETE <name>`
+    Delete {
+        /// A file or empty directory.
+        name: Name,
+    },
+    /// `RENAME <from>//<to>`
+    Rename {
+        /// What is there.
+        from: Name,
+        /// What is not there yet.
+        to: Name,
+    },
+    /// `WITH <key>=<value> ...`: options for the next request. Version 1 defines no key, so it
+    /// keeps none.
+    With,
+    /// `CLOSE`
+    Close,
+}
+
+/// A line that is no request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request fails and the connection goes on.
+    Request {
+        /// What to answer.
+        failure: Failure,
+        /// The verb was PUT: a body follows, to be passed over.
+        body_follows: bool,
+    },
+    /// The line was a WITH that says no options: the request that follows it fails with this.
+    With(Failure),
+    /// The stream itself can't be trusted: answer and close.
+    Stream(Failure),
+}
+
+impl Request {
+    /// Reads one request line.
+    ///
+    /// # Errors
+    ///
+    /// What to answer to a line that is no request, and how to go on.
+    pub fn parse(line: &[u8]) -> Result<Request, Refusal> {
+        if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") {
+            return Err(stream("this is a ferry server, it speaks no HTTP"));
+        }
+        let mut words = Words::new(line);
+        let verb = words.next().unwrap_or_default();
+        let Some(shape) = SHAPES.iter().find(|shape| is_verb(verb, shape.verb)) else {
+            return Err(unknown(verb));
+        };
+        (shape.parse)(words).map_err(|fault| match (shape.verb, fault) {
+            ("WITH", _) => Refusal::With(usage(shape)),
+            (_, Fault::Usage) => refuse(usage(shape), shape.verb == "PUT"),
+            (_, Fault::Name(error)) => refuse(Failure::new(Code::BadName, error.to_string()), shape.verb == "PUT"),
+        })
+    }
+
+    /// The verb on the wire.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Request::Get { .. } => "GET",
+            Request::Read { .. } => "READ",
+            Request::Put { .. } => "PUT",
+            Request::Resume { .. } => "RESUME",
+            Request::List { .. } => "LIST",
+            Request::Stat { .. } => "STAT",
+            Request::Sum { .. } => "SUM",
+            Request::Mkdir { .. } => "MKDIR",
+            Request::Delete { .. } => "DELETE",
+            Request::Rename { .. } => "RENAME",
+            Request::With => "WITH",
+            Request::Close => "CLOSE",
+        }
+    }
+
+    /// Appends the line, with its LF. A [`Request::With`] has no options to say and appends none.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        // Writing to a Vec can't fail.
+        let _ = match self {
+            Request::Get { name } | Request::Stat { name } | Request::Sum { name } => {
+                writeln!(out, "{} {name}", self.verb())
+            }
+            Request::Mkdir { name } | Request::Delete { name } => writeln!(out, "{} {name}", self.verb()),
+            Request::Read { offset, length, tag, name } => {
+                let length = length.map_or_else(|| "*".into(), |length| length.to_string());
+                writeln!(out, "READ {offset} {length} {} {name}", tag.as_ref().map_or("*", Tag::as_str))
+            }
+            Request::Put { size, mtime, name } => {
+                let size = size.map_or_else(|| "-".into(), |size| size.to_string());
+                writeln!(out, "PUT {size} {} {name}", OrDash(*mtime))
+            }
+            Request::Resume { id, size, mtime, name } => {
+                writeln!(out, "RESUME {id} {size} {} {name}", OrDash(*mtime))
+            }
+            Request::List { name: None } => writeln!(out, "LIST"),
+            Request::List { name: Some(name) } => writeln!(out, "LIST {name}"),
+            Request::Rename { from, to } => writeln!(out, "RENAME {from}//{to}"),
+            Request::With => writeln!(out, "WITH"),
+            Request::Close => writeln!(out, "CLOSE"),
+        };
+    }
+}
+
+/// What can be wrong with the arguments of a known verb.
+enum Fault {
+    Usage,
+    Name(NameError),
+}
+
+impl From<NameError> for Fault {
+    fn from(error: NameError) -> Fault {
+        Fault::Name(error)
+    }
+}
+
+struct Shape {
+    verb: &'static str,
+    usage: &'static str,
+    parse: fn(Words<'_>) -> Result<Request, Fault>,
+}
+
+/// The table of requests.
+const SHAPES: &[Shape] = &[
+    Shape { verb: "GET", usage: "GET <name>", parse: |words| Ok(Request::Get { name: name(words)? }) },
+    Shape { verb: "READ", usage: "READ <offset> <length or *> <tag or *> <name>", parse: read },
+    Shape { verb: "PUT", usage: "PUT <size or -> <mtime or -> <name>", parse: put },
+    Shape { verb: "RESUME", usage: "RESUME <id> <size> <mtime or -> <name>", parse: resume },
+    Shape { verb: "LIST", usage: "LIST [<name>]", parse: list },
+    Shape { verb: "STAT", usage: "STAT <name>", parse: |words| Ok(Request::Stat { name: name(words)? }) },
+    Shape { verb: "SUM", usage: "SUM <name>", parse: |words| Ok(Request::Sum { name: name(words)? }) },
+    Shape { verb: "MKDIR", usage: "MKDIR <name>", parse: |words| Ok(Request::Mkdir { name: name(words)? }) },
+    Shape { verb: "DELETE", usage: "DELETE <name>", parse: |words| Ok(Request::Delete { name: name(words)? }) },
+    Shape { verb: "RENAME", usage: "RENAME <from>//<to>", parse: rename },
+    Shape { verb: "WITH", usage: "WITH <key>=<value> ...", parse: with },
+    Shape { verb: "CLOSE", usage: "CLOSE", parse: |_| Ok(Request::Close) },
+];
+
+fn name(words: Words<'_>) -> Result<Name, Fault> {
+    Ok(Name::from_bytes(words.rest().ok_or(Fault::Usage)?)?)
+}
+
+fn read(mut words: Words<'_>) -> Result<Request, Fault> {
+    let offset = words.next().and_then(parse_integer).ok_or(Fault::Usage)?;
+    let length = match words.next().ok_or(Fault::Usage)? {
+        b"*" => None,
+        word => Some(parse_integer(word).ok_or(Fault::Usage)?),
+    };
+    let tag = match words.next().ok_or(Fault::Usage)? {
+        b"*" => None,
+        word => Some(Tag::from_word(word).map_err(|_| Fault::Usage)?),
+    };
+    Ok(Request::Read { offset, length, tag, name: name(words)? })
+}
+
+fn put(mut words: Words<'_>) -> Result<Request, Fault> {
+    let size = match words.next().ok_or(Fault::Usage)? {
+        b"-" => None,
+        word => Some(parse_integer(word).ok_or(Fault::Usage)?),
+    };
+    let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(Fault::Usage)?;
+    Ok(Request::Put { size, mtime, name: name(words)? })
+}
+
+fn resume(mut words: Words<'_>) -> Result<Request, Fault> {
+    let id = words.next().and_then(|word| Id::from_word(word).ok()).ok_or(Fault::Usage)?;
+    let size = words.next().and_then(parse_integer).ok_or(Fault::Usage)?;
+    let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(Fault::Usage)?;
+    Ok(Request::Resume { id, size, mtime, name: name(words)? })
+}
+
+fn list(words: Words<'_>) -> Result<Request, Fault> {
+    match words.rest() {
+        None => Ok(Request::List { name: None }),
+        Some(_) => Ok(Request::List { name: Some(name(words)?) }),
+    }
+}
+
+/// No name holds `//`, so the first one parts the two.
+fn rename(words: Words<'_>) -> Result<Request, Fault> {
+    let both = words.rest().ok_or(Fault::Usage)?;
+    let middle = memchr::memmem::find(both, b"//").ok_or(Fault::Usage)?;
+    let from = Name::from_bytes(&both[..middle])?;
+    let to = Name::from_bytes(&both[middle + 2..])?;
+    Ok(Request::Rename { from, to })
+}
+
+fn with(mut words: Words<'_>) -> Result<Request, Fault> {
+    let mut options = std::iter::from_fn(|| words.next()).peekable();
+    let is_option = |word: &[u8]| memchr::memchr(b'=', word).is_some_and(|at| at > 0);
+    if options.peek().is_some() && options.all(is_option) { Ok(Request::With) } else { Err(Fault::Usage) }
+}
+
+fn usage(shape: &Shape) -> Failure {
+    Failure::new(Code::BadRequest, format!("the request is: {}", shape.usage))
+}
+
+fn refuse(failure: Failure, body_follows: bool) -> Refusal {
+    Refusal::Request { failure, body_follows }
+}
+
+fn stream(message: &'static str) -> Refusal {
+    Refusal::Stream(Failure::new(Code::BadRequest, message))
+}
+
+fn unknown(verb: &[u8]) -> Refusal {
+    if ["DATA", "END", "STOP"].iter().any(|word| is_verb(verb, word)) {
+        return stream("a block or closing line where a request is due");
+    }
+    if verb.is_empty() {
+        return refuse(Failure::new(Code::BadRequest, "an empty line is no request"), false);
+    }
+    const SHOWN_BYTES: usize = 32;
+    let shown = escaped_bytes(&verb[..verb.len().min(SHOWN_BYTES)]);
+    refuse(Failure::new(Code::UnknownCommand, format!("no request is called {shown}")), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    #[test]
+    fn requests_are_read_with_verbs_in_any_case_and_names_to_the_end() {
+        for (line, expected) in [
+            ("GET a", Request::Get { name: name("a") }),
+            ("get a file  with spaces ", Request::Get { name: name("a file  with spaces ") }),
+            ("GET  a", Request::Get { name: name(" a") }),
+            ("READ 0 * * a", Request::Read { offset: 0, length: None, tag: None, name: name("a") }),
+            (
+                "Read 7 5 t-1 a b",
+                Request::Read { offset: 7, length: Some(5), tag: Some(Tag::new("t-1").unwrap()), name: name("a b") },
+            ),
+            ("PUT - - x", Request::Put { size: None, mtime: None, name: name("x") }),
+            ("PUT 5 7.5 x", Request::Put { size: Some(5), mtime: Time::new(7, 500_000_000), name: name("x") }),
+            ("RESUME id 9 - x", Request::Resume { id: Id::new("id").unwrap(), size: 9, mtime: None, name: name("x") }),
+            ("LIST", Request::List { name: None }),
+            ("LIST a/b", Request::List { name: Some(name("a/b")) }),
+            ("RENAME a/b//c d", Request::Rename { from: name("a/b"), to: name("c d") }),
+            ("WITH a=b c=", Request::With),
+            ("CLOSE the door", Request::Close),
+        ] {
+            assert_eq!(Request::parse(line.as_bytes()), Ok(expected), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_request_fails_alone() {
+        for (line, code, body) in [
+            ("", Code::BadRequest, false),
+            (" GET a", Code::BadRequest, false),
+            ("GET", Code::BadRequest, false),
+            ("GET ", Code::BadName, false),
+            ("LIST ", Code::BadName, false),
+            ("LIST /", Code::BadName, false),
+            ("GET ../x", Code::BadName, false),
+            ("READ 1 2 a", Code::BadRequest, false),
+            ("READ -1 2 * a", Code::BadRequest, false),
+            ("READ 9223372036854775808 * * a", Code::BadRequest, false),
+            ("RESUME a.b 1 - x", Code::BadRequest, false),
+            ("RESUME a - - x", Code::BadRequest, false),
+            ("RENAME a", Code::BadRequest, false),
+            ("RENAME //a", Code::BadName, false),
+            ("RENAME a//", Code::BadName, false),
+            ("RENAME a///b", Code::BadName, false),
+            ("PUT", Code::BadRequest, true),
+            ("put 01 - x", Code::BadRequest, true),
+            ("PUT 1 - ", Code::BadName, true),
+            ("PUT 1 -", Code::BadRequest, true),
+            ("PUTS 1 - x", Code::UnknownCommand, false),
+            ("FROB", Code::UnknownCommand, false),
+        ] {
+            let Err(Refusal::Request { failure, body_follows }) = Request::parse(line.as_bytes()) else {
+                panic!("{line:?}: {:?}", Request::parse(line.as_bytes()));
+            };
+            assert_eq!((failure.code, body_follows), (code, body), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_is_a_bad_name() {
+        let refusal = Request::parse(b"PUT 1 - a\xff").unwrap_err();
+        assert!(matches!(
+            refusal,
+            Refusal::Request { failure: Failure { code: Code::BadName, .. }, body_follows: true }
+        ));
+    }
+
+    #[test]
+    fn some_lines_end_the_stream() {
+        for line in ["DATA 5", "END -", "stop", "GET / HTTP/1.1", "PUT /x HTTP/1.0", "x HTTP/1.1"] {
+            assert!(matches!(Request::parse(line.as_bytes()), Err(Refusal::Stream(_))), "{line:?}");
+        }
+        for line in ["WITH", "WITH ", "WITH a", "WITH =b", "WITH a=b  c=d"] {
+            assert!(matches!(Request::parse(line.as_bytes()), Err(Refusal::With(_))), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_repeats_nothing_of_the_peer_unescaped() {
+        let Err(Refusal::Request { failure, .. }) = Request::parse(b"\x1b[2J\xff x") else { panic!() };
+        assert_eq!(failure.message, "no request is called \\u{1b}[2J\\xff");
+    }
+}

@@ -1,0 +1,76 @@
+//! Tags and resume ids: 1 to 64 of `[0-9A-Za-z_-]`.
+
+use std::fmt;
+
+use crate::limits::MAX_TOKEN_BYTES;
+
+/// The text is empty, too long, or has a character outside `[0-9A-Za-z_-]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be 1 to 64 of the characters 0-9 A-Z a-z _ -")]
+pub struct TokenError;
+
+macro_rules! token {
+    ($(#[doc = $doc:literal])+ $name:ident) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Checks and keeps `text`.
+            ///
+            /// # Errors
+            ///
+            /// [`TokenError`] where `text` is not 1 to 64 of `[0-9A-Za-z_-]`.
+            pub fn new(text: &str) -> Result<Self, TokenError> {
+                let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+                let fits = !text.is_empty() && text.len() <= MAX_TOKEN_BYTES;
+                if fits && text.as_bytes().iter().all(allowed) { Ok(Self(text.into())) } else { Err(TokenError) }
+            }
+
+            pub(crate) fn from_word(word: &[u8]) -> Result<Self, TokenError> {
+                Self::new(std::str::from_utf8(word).map_err(|_| TokenError)?)
+            }
+
+            /// The characters.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+    };
+}
+
+token! {
+    /// Names one version of a file. Opaque to a client: it is only compared for equality.
+    Tag
+}
+token! {
+    /// Names one upload across connections; the client draws it at random.
+    Id
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_alphabet_and_the_length_are_checked() {
+        assert_eq!(Tag::new("aZ0_-").unwrap().as_str(), "aZ0_-");
+        assert!(Id::new(&"x".repeat(64)).is_ok());
+        for text in ["", &"x".repeat(65), "a b", "a.b", "a/b", "é", "a\n", "*"] {
+            assert_eq!(Id::new(text), Err(TokenError), "{text:?}");
+        }
+    }
+}
