@@ -1,0 +1,85 @@
+//! The programs under test, built when needed.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// The server's program, built once per process in the profile of the caller.
+///
+/// # Panics
+///
+/// If it does not build.
+#[must_use]
+pub fn ferryd() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("ferry-server", "ferryd"))
+}
+
+/// The client's program, built once per process in the profile of the caller.
+///
+/// # Panics
+///
+/// If it does not build.
+#[must_use]
+pub fn ferry() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("ferry-client", "ferry"))
+}
+
+/// The top of the repository.
+///
+/// # Panics
+///
+/// If this package has moved elsewhere in it.
+#[must_use]
+pub fn workspace_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/e2e lies two levels down")
+}
+
+/// Asks cargo, which knows about target directories and what is fresh, for the path.
+fn build(package: &str, binary: &str) -> PathBuf {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.current_dir(workspace_root());
+    command.args(["build", "--quiet", "--message-format=json-render-diagnostics", "-p", package, "--bin", binary]);
+    if !cfg!(debug_assertions) {
+        command.arg("--release");
+    }
+    let output = command.stderr(Stdio::inherit()).output().expect("cargo runs");
+    assert!(output.status.success(), "{package} does not build");
+    let messages = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
+    executable(&messages).unwrap_or_else(|| panic!("cargo names no executable for {binary}"))
+}
+
+/// The one `"executable":"..."` in cargo's messages: a JSON reader would be a dependency for a
+/// single string.
+fn executable(messages: &str) -> Option<PathBuf> {
+    const KEY: &str = "\"executable\":\"";
+    let start = messages.rfind(KEY)? + KEY.len();
+    let mut path = String::new();
+    let mut characters = messages[start..].chars();
+    loop {
+        match characters.next()? {
+            '"' => return Some(path.into()),
+            '\\' => path.push(characters.next()?),
+            character => path.push(character),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_executable_is_found() {
+        let messages = r#"{"executable":null}
+{"target":{"name":"x"},"executable":"/a \"b\"\\c"}
+{"reason":"build-finished"}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from(r#"/a "b"\c"#)));
+        assert_eq!(executable(r#"{"executable":null}"#), None);
+    }
+}

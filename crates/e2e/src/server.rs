@@ -1,0 +1,303 @@
+//! A `ferryd` of a test's own.
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
+    thread,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, kill_process, pidfd_open},
+};
+use tempfile::TempDir;
+
+pub use rustix::process::Signal;
+
+use crate::{Figures, HANG_GUARD, eventually, ferryd};
+
+/// How a [`Server`] is to be started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    address: String,
+    root: Option<PathBuf>,
+    arguments: Vec<OsString>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { address: "127.0.0.1:0".into(), root: None, arguments: Vec::new() }
+    }
+}
+
+impl Options {
+    /// A free port of the loopback interface and an empty directory as the root.
+    #[must_use]
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Listens on `address`, as `ferryd` takes it on its command line.
+    #[must_use]
+    pub fn address(mut self, address: &str) -> Options {
+        self.address = address.into();
+        self
+    }
+
+    /// Serves `root`, which is not removed afterwards.
+    #[must_use]
+    pub fn root(mut self, root: &Path) -> Options {
+        self.root = Some(root.into());
+        self
+    }
+
+    /// Adds an option of `ferryd`, or its value.
+    #[must_use]
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Options {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Starts the server.
+    ///
+    /// # Panics
+    ///
+    /// If it does not say where it listens.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> Server {
+        Server::start_with(self)
+    }
+}
+
+/// A running `ferryd`, killed when dropped. Its root and its log lie in a temporary directory.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    first_line: String,
+    address: SocketAddr,
+    root: PathBuf,
+    /// Holds `root` (unless that was given) and what the server writes to its standard error.
+    scratch: TempDir,
+}
+
+impl Server {
+    /// A server of an empty directory on a free port.
+    ///
+    /// # Panics
+    ///
+    /// If it does not say where it listens.
+    #[must_use]
+    #[track_caller]
+    pub fn start() -> Server {
+        Server::start_with(Options::new())
+    }
+
+    #[track_caller]
+    fn start_with(options: Options) -> Server {
+        let scratch = tempfile::Builder::new().prefix("ferry-e2e-").tempdir().expect("a temporary directory");
+        let root = options.root.unwrap_or_else(|| scratch.path().join("root"));
+        fs::create_dir_all(&root).expect("a root");
+        let log = fs::File::create(scratch.path().join("stderr")).expect("a file for the log");
+        let mut child = Command::new(ferryd())
+            .args(["--root".as_ref(), root.as_os_str()])
+            .args(&options.arguments)
+            .arg(&options.address)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("ferryd runs");
+        let first_line = first_line(&mut child);
+        let address = first_line.as_deref().and_then(listening_on);
+        let mut server = Server {
+            child,
+            first_line: first_line.clone().unwrap_or_default(),
+            address: address.unwrap_or_else(|| SocketAddr::from(([0; 4], 0))),
+            root,
+            scratch,
+        };
+        if address.is_none() {
+            let _ = server.child.kill();
+            panic!("ferryd does not say where it listens, but {first_line:?} and: {}", server.log());
+        }
+        server
+    }
+
+    /// Where it listens, as a client on this machine reaches it.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip([127, 0, 0, 1].into());
+        }
+        address
+    }
+
+    /// The first line that it printed.
+    #[must_use]
+    pub fn first_line(&self) -> &str {
+        &self.first_line
+    }
+
+    /// The directory that it serves.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of `name` beneath the root.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Puts a file beneath the root, behind the server's back, with the directories above it.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be written.
+    #[track_caller]
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("beneath the root")).expect("directories");
+        fs::write(&path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+
+    /// Reads a file beneath the root, behind the server's back.
+    ///
+    /// # Panics
+    ///
+    /// If there is none.
+    #[must_use]
+    #[track_caller]
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The names beneath the root that a person would see, sorted: all but the server's own, which
+    /// begin with `.ferry`.
+    ///
+    /// # Panics
+    ///
+    /// If the root can't be read.
+    #[must_use]
+    #[track_caller]
+    pub fn visible(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.root).expect("a root");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+        let mut names: Vec<String> = names.filter(|name| !name.starts_with(".ferry")).collect();
+        names.sort();
+        names
+    }
+
+    /// What it wrote to its standard error so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read(self.scratch.path().join("stderr"))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it uses now.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    #[must_use]
+    #[track_caller]
+    pub fn figures(&self) -> Figures {
+        Figures::of(self.pid())
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    ///
+    /// If it has ended.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.as_pid(), signal).expect("the server runs");
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        // The child stays a zombie until it is waited for, so its id can't be another's by now.
+        let pidfd = pidfd_open(self.as_pid(), PidfdFlags::empty()).expect("a descriptor of the process");
+        let timeout = Timespec { tv_sec: HANG_GUARD.as_secs().cast_signed(), tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&timeout)).expect("poll works");
+        assert!(ready == 1, "the server has not ended; it says: {}", self.log());
+        self.child.wait().expect("a child")
+    }
+
+    /// Asks it to end with SIGTERM and waits.
+    ///
+    /// # Panics
+    ///
+    /// If it does not end.
+    #[track_caller]
+    pub fn terminate(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait()
+    }
+
+    /// Waits until what it uses is as `fits` says: descriptors are closed and memory is given back
+    /// some time after a client has gone.
+    ///
+    /// # Panics
+    ///
+    /// With `what` if it never is.
+    #[track_caller]
+    pub fn settles(&self, what: &str, fits: impl Fn(&Figures) -> bool) -> Figures {
+        eventually(what, || Some(self.figures()).filter(&fits))
+    }
+
+    fn as_pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("ferryd at {} said:\n{}", self.address, self.log());
+        }
+    }
+}
+
+/// The first line of the child's output; [`None`] where it closes that before. The rest is read and
+/// dropped for as long as the child runs, so that it never waits for a reader.
+fn first_line(child: &mut Child) -> Option<String> {
+    let mut output = BufReader::new(child.stdout.take().expect("piped"));
+    let (say, said) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        let _ = output.read_line(&mut line);
+        let _ = say.send(line.trim_end_matches('\n').to_owned());
+        let _ = std::io::copy(&mut output, &mut std::io::sink());
+    });
+    said.recv_timeout(HANG_GUARD).ok().filter(|line| !line.is_empty())
+}
+
+/// The address in `listening on ADDRESS, serving ROOT`.
+fn listening_on(line: &str) -> Option<SocketAddr> {
+    line.strip_prefix("listening on ")?.split_once(", serving ")?.0.parse().ok()
+}
