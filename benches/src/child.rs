@@ -1,0 +1,69 @@
+//! The limits as processes of their own, so that their CPU time is read as the server's is.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// A running `raw_limit.rs`, killed when dropped.
+#[derive(Debug)]
+pub struct RawLimit {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl RawLimit {
+    /// The bare sendfile loop: sends `file` to whoever connects.
+    ///
+    /// # Panics
+    ///
+    /// Where it doesn't start.
+    #[must_use]
+    pub fn send(program: &Path, file: &Path) -> RawLimit {
+        RawLimit::start(program, &["send".as_ref(), file.as_os_str()])
+    }
+
+    /// The bare read-and-write loop: what a connection brings goes into `file`, which must not be
+    /// there yet, and to the disk if `sync`.
+    ///
+    /// # Panics
+    ///
+    /// Where it doesn't start.
+    #[must_use]
+    pub fn receive(program: &Path, file: &Path, sync: bool) -> RawLimit {
+        let verb = if sync { "receive-and-sync" } else { "receive" };
+        RawLimit::start(program, &[verb.as_ref(), file.as_os_str()])
+    }
+
+    fn start(program: &Path, arguments: &[&OsStr]) -> RawLimit {
+        // It ends by itself at the end of its standard input, should this process die.
+        let spawned = Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("its output");
+        let address = line.trim_end().parse().unwrap_or_else(|_| panic!("{} says {line:?}", program.display()));
+        RawLimit { child, address }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for RawLimit {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,158 @@
+//! What to run, and how long: the command line and the environment.
+
+use std::{env, path::PathBuf, process};
+
+/// How much work a bench does.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// One JSON object a row in place of the table.
+    pub json: bool,
+    /// The smallest work that still takes every step: for tests.
+    pub tiny: bool,
+    /// MiB of a large file.
+    pub mib: u64,
+    /// How often each contender has its turn.
+    pub rounds: usize,
+    /// Only the rows whose work has one of these in it; all where there are none.
+    only: Vec<String>,
+}
+
+/// The programs that a bench starts. Only the target itself can name them: Cargo tells a binary's
+/// place to benches and tests, not to libraries.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `raw_limit.rs`, built.
+    pub raw_limit: PathBuf,
+    /// A directory on the disk that the target directory is on.
+    pub scratch: PathBuf,
+}
+
+/// The [`Programs`] of the bench or test that says this.
+#[macro_export]
+macro_rules! programs {
+    () => {
+        $crate::Programs {
+            raw_limit: env!("CARGO_BIN_EXE_raw-limit").into(),
+            scratch: env!("CARGO_TARGET_TMPDIR").into(),
+        }
+    };
+}
+
+const HELP: &str = "\
+cargo bench -p ferry-benches [--bench TARGET] -- [OPTIONS] [TEXT ...]
+
+  TEXT        only the rows whose work has TEXT in it
+  --json      one JSON object a row
+  --tiny      a few MiB, one round: shows that the bench works, and no figure worth quoting
+
+  FERRY_BENCH_MIB=1024    MiB of a large file
+  FERRY_BENCH_ROUNDS=5    turns of each contender";
+
+impl Options {
+    /// Full size.
+    #[must_use]
+    pub fn new() -> Options {
+        Options { json: false, tiny: false, mib: 1024, rounds: 5, only: Vec::new() }
+    }
+
+    /// The smallest.
+    #[must_use]
+    pub fn tiny() -> Options {
+        Options { tiny: true, mib: 4, rounds: 1, ..Options::new() }
+    }
+
+    /// What the command line and the environment ask for. Ends the program where they are wrong,
+    /// and after `--help`.
+    #[must_use]
+    pub fn from_command_line() -> Options {
+        Options::parse(env::args().skip(1), |variable| env::var(variable).ok()).unwrap_or_else(|message| {
+            eprintln!("{message}\n\n{HELP}");
+            process::exit(2)
+        })
+    }
+
+    fn parse(
+        words: impl Iterator<Item = String>,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Options, String> {
+        let mut options = Options::new();
+        options.mib = number(&variable, "FERRY_BENCH_MIB", options.mib)?;
+        options.rounds = usize::try_from(number(&variable, "FERRY_BENCH_ROUNDS", options.rounds as u64)?)
+            .map_err(|error| error.to_string())?;
+        for word in words {
+            match word.as_str() {
+                // Cargo says this to every bench.
+                "--bench" => {}
+                "--json" => options.json = true,
+                "--tiny" => options = Options { json: options.json, only: options.only, ..Options::tiny() },
+                "--help" | "-h" => {
+                    println!("{HELP}");
+                    process::exit(0)
+                }
+                word if word.starts_with('-') => return Err(format!("no option is called {word}")),
+                _ => options.only.push(word),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether this row was asked for.
+    #[must_use]
+    pub fn wants(&self, work: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|text| work.contains(text))
+    }
+
+    /// Bytes of a large file.
+    #[must_use]
+    pub fn large_bytes(&self) -> u64 {
+        self.mib << 20
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+fn number(variable: impl Fn(&str) -> Option<String>, name: &str, default: u64) -> Result<u64, String> {
+    match variable(name) {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(value) if value > 0 => Ok(value),
+            _ => Err(format!("{name} is a number above 0, not {text:?}")),
+        },
+    }
+}
+
+/// `1 GiB`, `300 MiB`.
+#[must_use]
+pub fn size_label(mib: u64) -> String {
+    if mib.is_multiple_of(1024) { format!("{} GiB", mib / 1024) } else { format!("{mib} MiB") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str], mib: Option<&str>) -> Result<Options, String> {
+        Options::parse(words.iter().map(|word| (*word).to_owned()), |name| {
+            (name == "FERRY_BENCH_MIB").then_some(mib).flatten().map(str::to_owned)
+        })
+    }
+
+    #[test]
+    fn tiny_stands_above_the_environment() {
+        assert_eq!(parse(&["--bench"], Some("7")).unwrap().mib, 7);
+        let options = parse(&["--json", "PUT", "--tiny"], Some("7")).unwrap();
+        assert_eq!((options.mib, options.rounds, options.json), (4, 1, true));
+        assert!(options.wants("PUT 4 MiB") && !options.wants("GET 4 MiB"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(parse(&["--fast"], None).is_err());
+        assert!(parse(&[], Some("0")).is_err());
+        assert!(parse(&[], Some("many")).is_err());
+    }
+}

@@ -1,0 +1,136 @@
+//! Large files, both ways.
+//!
+//! Every transfer starts with a new connection and ends with the last line or byte of the other
+//! side; connecting and greeting are inside the time. A GET is held against a bare sendfile loop, a
+//! PUT against a bare loop that reads into 1 MiB and writes that to a file; neither checks a byte,
+//! while ferry checks all of them.
+//!
+//! What is verified: on GET, the size and the CRC that the server claims in every round, and the
+//! CRC of what really came where the row says `checked` or `to a file`; on PUT, the size and CRC in
+//! SAVED in every round, and then the bytes of the file beneath the server's root.
+
+use std::path::{Path, PathBuf};
+
+use ferry_e2e::Server;
+use ferry_wire::{Digest, Name};
+
+use crate::{
+    Contender, Content, Drained, Options, Programs, RawLimit, Report, Row, Wire, Workshop, alternate, drain_bare,
+    drain_ferry, size_label, timed,
+};
+
+/// The name of the large file on the server.
+const LARGE: &str = "large.bin";
+
+/// Every row of the target.
+pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
+    let bench = Bench::new(programs, options);
+    bench.gets(report);
+    bench.puts(report);
+}
+
+struct Bench<'a> {
+    programs: &'a Programs,
+    options: &'a Options,
+    workshop: Workshop,
+    root: PathBuf,
+    content: Content,
+    name: Name,
+}
+
+impl<'a> Bench<'a> {
+    fn new(programs: &'a Programs, options: &'a Options) -> Bench<'a> {
+        let workshop = Workshop::new(&programs.scratch);
+        let root = workshop.directory("root");
+        let content = Content::write(&root.join(LARGE), options.large_bytes());
+        let name = Name::new(LARGE).expect("a plain name");
+        Bench { programs, options, workshop, root, content, name }
+    }
+
+    fn gets(&self, report: &mut Report) {
+        let server = ferry_e2e::Options::new().root(&self.root).start();
+        let limit = RawLimit::send(&self.programs.raw_limit, &self.content.path);
+        let size = size_label(self.options.mib);
+
+        self.row(report, format!("GET {size}, drained"), "bare sendfile", || {
+            [Contender::new(|| self.drained(&server, |_| {})), Contender::new(|| self.drained_bare(&limit))]
+        });
+        self.row(report, format!("GET {size}, drained and checked"), "bare sendfile, unchecked", || {
+            [
+                Contender::new(|| {
+                    let mut digest = Digest::new();
+                    let sample = self.drained(&server, |piece| digest.update(piece));
+                    assert_eq!(digest.crc(), self.content.crc, "what came is not what was sent");
+                    sample
+                }),
+                Contender::new(|| self.drained_bare(&limit)),
+            ]
+        });
+    }
+
+    fn puts(&self, report: &mut Report) {
+        let size = size_label(self.options.mib);
+        for (durability, sync, limit_is) in
+            [("none", false, "bare read and write, unchecked"), ("full", true, "bare read, write and fsync, unchecked")]
+        {
+            let server = ferry_e2e::Options::new().root(&self.root).arg("--durability").arg(durability).start();
+            let poured = self.workshop.directory("limit").join("poured");
+            let limit = RawLimit::receive(&self.programs.raw_limit, &poured, sync);
+            self.row(report, format!("PUT {size}, durability {durability}"), limit_is, || {
+                [Contender::new(|| self.put(&server)), Contender::new(|| self.poured(&limit, &poured))]
+            });
+        }
+    }
+
+    /// Runs the contenders that `contenders` makes and reports the row, if it was asked for.
+    fn row<'c>(
+        &self,
+        report: &mut Report,
+        work: String,
+        limit_is: &'static str,
+        contenders: impl FnOnce() -> [Contender<'c>; 2],
+    ) {
+        if self.options.wants(&work) {
+            let [ours, limit] = alternate(self.options.rounds, contenders());
+            report.row(Row { work, limit_is, unit: "GB/s", cpu_unit: "s/GB", ours, limit });
+        }
+    }
+
+    fn timed(&self, server: u32, work: impl FnOnce()) -> crate::Sample {
+        timed(server, self.content.bytes as f64 / 1e9, work)
+    }
+
+    fn drained(&self, server: &Server, see: impl FnMut(&[u8])) -> crate::Sample {
+        let mut drained = None;
+        let sample = self.timed(server.pid(), || {
+            drained = Some(drain_ferry(server.address(), &self.name, see).expect("GET"));
+        });
+        assert_eq!(drained, Some(Drained { bytes: self.content.bytes, claimed: Some(self.content.crc) }));
+        sample
+    }
+
+    fn drained_bare(&self, limit: &RawLimit) -> crate::Sample {
+        self.timed(limit.pid(), || {
+            drain_bare(limit.address(), self.content.bytes, |_| {}).expect("a bare sendfile");
+        })
+    }
+
+    /// Each upload gets a name of no file: neither side has an old one to throw away.
+    fn put(&self, server: &Server) -> crate::Sample {
+        const UPLOADED: &str = "uploaded.bin";
+        let name = Name::new(UPLOADED).expect("a plain name");
+        let sample = self.timed(server.pid(), || {
+            Wire::greeted(server.address()).and_then(|mut wire| wire.put(&name, &self.content)).expect("PUT");
+        });
+        self.content.check_and_remove(&self.root.join(UPLOADED));
+        sample
+    }
+
+    fn poured(&self, limit: &RawLimit, poured: &Path) -> crate::Sample {
+        let sample = self.timed(limit.pid(), || {
+            Wire::connect(limit.address()).and_then(|mut wire| wire.pour(&self.content)).expect("a bare PUT");
+        });
+        self.content.check_and_remove(poured);
+        sample
+    }
+}

@@ -1,0 +1,32 @@
+//! Every bench target in its tiny form: no figure is looked at, but every transfer is verified.
+
+use ferry_benches::{Content, Options, RawLimit, Report, Wire, Workshop, drain_bare, programs};
+
+#[test]
+fn throughput() {
+    let mut report = Report::new("throughput", false);
+    ferry_benches::throughput::all(&programs!(), &Options::tiny(), &mut report);
+    assert_eq!(report.rows().len(), 4);
+}
+
+#[test]
+fn the_limits_move_every_byte() {
+    let programs = programs!();
+    let workshop = Workshop::new(&programs.scratch);
+    let place = workshop.directory("limits");
+    let content = Content::write(&place.join("content"), (3 << 20) + 1);
+
+    let limit = RawLimit::send(&programs.raw_limit, &content.path);
+    let mut came = Vec::new();
+    drain_bare(limit.address(), content.bytes, |piece| came.extend_from_slice(piece)).unwrap();
+    assert!(came == std::fs::read(&content.path).unwrap());
+
+    for sync in [false, true] {
+        let poured = place.join("poured");
+        let limit = RawLimit::receive(&programs.raw_limit, &poured, sync);
+        for _ in 0..2 {
+            Wire::connect(limit.address()).unwrap().pour(&content).unwrap();
+            content.check_and_remove(&poured);
+        }
+    }
+}
