@@ -20,6 +20,7 @@ mod content;
 mod options;
 mod report;
 mod rounds;
+mod sample;
 pub mod throughput;
 mod wire;
 mod workshop;
@@ -28,7 +29,8 @@ pub use child::RawLimit;
 pub use content::Content;
 pub use options::{Options, Programs, size_label};
 pub use report::Report;
-pub use rounds::{Contender, Row, Sample, Spread, alternate, timed};
+pub use rounds::{Contender, Row, alternate};
+pub use sample::{Sample, Spread, Unit, timed};
 pub use wire::{Drained, Wire, drain_bare, drain_ferry};
 pub use workshop::Workshop;
 

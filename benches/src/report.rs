@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::rounds::{Row, Spread};
+use crate::{
+    rounds::Row,
+    sample::{Sample, Spread},
+};
 
 /// Takes rows, and prints each as it comes.
 #[derive(Debug)]
@@ -51,21 +54,23 @@ fn heading() -> String {
 }
 
 fn line(row: &Row) -> String {
-    let figures = Figures::of(row);
-    let ratio = figures.ratio;
+    let rate = |samples| Some(format!("{} {}", digits(value(samples)?), row.unit.name()));
+    let spent = |samples| Some(format!("{} {}", digits(cpu(samples)?), row.unit.cpu_name()?));
+    let ratio = row.ratio().map(|Spread { median, min, max }| format!("{median:.2} ({min:.2}..{max:.2})"));
+    let show = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     columns([
         &row.work,
-        &format!("{} {}", digits(figures.ours), row.unit),
-        &format!("{} {}", digits(figures.limit), row.unit),
-        &format!("{:.2} ({:.2}..{:.2})", ratio.median, ratio.min, ratio.max),
-        &format!("{} {}", digits(figures.ours_cpu), row.cpu_unit),
-        &format!("{} {}", digits(figures.limit_cpu), row.cpu_unit),
+        &show(rate(&row.ours)),
+        &show(rate(&row.limit)),
+        &show(ratio),
+        &show(spent(&row.ours)),
+        &show(spent(&row.limit)),
         row.limit_is,
     ])
 }
 
 fn columns([work, ours, limit, ratio, cpu, limit_cpu, limit_is]: [&str; 7]) -> String {
-    format!("{work:<36} {ours:>15} {limit:>15}   {ratio:<18} {cpu:>12} {limit_cpu:>12}   {limit_is}")
+    format!("{work:<38} {ours:>15} {limit:>15}   {ratio:<18} {cpu:>13} {limit_cpu:>13}   {limit_is}")
 }
 
 /// Three significant digits, or all that stand before the point.
@@ -80,76 +85,80 @@ fn digits(value: f64) -> String {
 }
 
 fn json(target: &str, row: &Row) -> String {
-    let Figures { ours, limit, ratio, ours_cpu, limit_cpu } = Figures::of(row);
     let mut out = String::from("{");
     for (key, text) in [
         ("target", target),
         ("work", &row.work),
         ("limit_is", row.limit_is),
-        ("unit", row.unit),
-        ("cpu_unit", row.cpu_unit),
+        ("unit", row.unit.name()),
+        ("cpu_unit", row.unit.cpu_name().unwrap_or_default()),
     ] {
         let _ = write!(out, "\"{key}\":\"{}\",", text.replace('\\', "\\\\").replace('"', "\\\""));
     }
+    let ratio = row.ratio();
     for (key, value) in [
-        ("ferry", ours),
-        ("limit", limit),
-        ("ratio", ratio.median),
-        ("ratio_min", ratio.min),
-        ("ratio_max", ratio.max),
-        ("server_cpu", ours_cpu),
-        ("limit_cpu", limit_cpu),
+        ("ferry", value(&row.ours)),
+        ("limit", value(&row.limit)),
+        ("ratio", ratio.map(|ratio| ratio.median)),
+        ("ratio_min", ratio.map(|ratio| ratio.min)),
+        ("ratio_max", ratio.map(|ratio| ratio.max)),
+        ("server_cpu", cpu(&row.ours)),
+        ("limit_cpu", cpu(&row.limit)),
     ] {
-        let _ = write!(out, "\"{key}\":{value:.6},");
+        let value = value.map_or_else(|| "null".into(), |value| format!("{value:.6}"));
+        let _ = write!(out, "\"{key}\":{value},");
     }
     let _ = write!(out, "\"rounds\":{}}}", row.ours.len());
     out
 }
 
-/// The medians of a row.
-struct Figures {
-    ours: f64,
-    limit: f64,
-    ratio: Spread,
-    ours_cpu: f64,
-    limit_cpu: f64,
+fn value(samples: &[Sample]) -> Option<f64> {
+    Spread::of(samples.iter().map(|sample| sample.value)).map(|spread| spread.median)
 }
 
-impl Figures {
-    fn of(row: &Row) -> Figures {
-        Figures {
-            ours: Spread::of(row.ours.iter().map(|sample| sample.value)).median,
-            limit: Spread::of(row.limit.iter().map(|sample| sample.value)).median,
-            ratio: row.ratio(),
-            ours_cpu: Spread::of(row.ours.iter().map(|sample| sample.cpu)).median,
-            limit_cpu: Spread::of(row.limit.iter().map(|sample| sample.cpu)).median,
-        }
-    }
+fn cpu(samples: &[Sample]) -> Option<f64> {
+    Spread::of(samples.iter().filter_map(|sample| sample.cpu)).map(|spread| spread.median)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rounds::Sample;
+    use crate::sample::Unit;
 
     fn row() -> Row {
-        let sample = |value, cpu| Sample { value, cpu };
+        let sample = |value, cpu| Sample { value, cpu: Some(cpu) };
         Row {
             work: "GET 1 GiB, drained".into(),
             limit_is: "bare sendfile",
-            unit: "GB/s",
-            cpu_unit: "s/GB",
+            unit: Unit::Bytes,
             ours: vec![sample(2.0, 0.3), sample(1.8, 0.2), sample(2.2, 0.4)],
             limit: vec![sample(2.5, 0.2), sample(2.0, 0.2), sample(2.2, 0.2)],
         }
     }
 
+    fn words(line: &str) -> String {
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     #[test]
     fn a_line_to_quote() {
         assert_eq!(
-            line(&row()).split_whitespace().collect::<Vec<_>>().join(" "),
+            words(&line(&row())),
             "GET 1 GiB, drained 2.00 GB/s 2.20 GB/s 0.90 (0.80..1.00) 0.300 s/GB 0.200 s/GB bare sendfile"
         );
+    }
+
+    #[test]
+    fn what_has_no_limit_says_so() {
+        let row = Row {
+            work: "memory of an idle client".into(),
+            limit_is: "",
+            unit: Unit::Memory,
+            ours: vec![Sample::plain(250.0)],
+            limit: vec![],
+        };
+        assert_eq!(words(&line(&row)), "memory of an idle client 250 B - - - -");
+        assert!(json("clients", &row).contains(r#""ferry":250.000000,"limit":null,"ratio":null,"#));
     }
 
     #[test]

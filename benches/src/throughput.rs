@@ -15,8 +15,8 @@ use ferry_e2e::Server;
 use ferry_wire::{Digest, Name};
 
 use crate::{
-    Contender, Content, Drained, Options, Programs, RawLimit, Report, Row, Wire, Workshop, alternate, drain_bare,
-    drain_ferry, size_label, timed,
+    Contender, Content, Drained, Options, Programs, RawLimit, Report, Row, Sample, Unit, Wire, Workshop, alternate,
+    drain_bare, drain_ferry, size_label, timed,
 };
 
 /// The name of the large file on the server.
@@ -92,15 +92,15 @@ impl<'a> Bench<'a> {
     ) {
         if self.options.wants(&work) {
             let [ours, limit] = alternate(self.options.rounds, contenders());
-            report.row(Row { work, limit_is, unit: "GB/s", cpu_unit: "s/GB", ours, limit });
+            report.row(Row { work, unit: Unit::Bytes, ours, limit, limit_is });
         }
     }
 
-    fn timed(&self, server: u32, work: impl FnOnce()) -> crate::Sample {
-        timed(server, self.content.bytes as f64 / 1e9, work)
+    fn timed(&self, server: u32, work: impl FnOnce()) -> Sample {
+        timed(server, Unit::Bytes, self.content.bytes, work)
     }
 
-    fn drained(&self, server: &Server, see: impl FnMut(&[u8])) -> crate::Sample {
+    fn drained(&self, server: &Server, see: impl FnMut(&[u8])) -> Sample {
         let mut drained = None;
         let sample = self.timed(server.pid(), || {
             drained = Some(drain_ferry(server.address(), &self.name, see).expect("GET"));
@@ -109,14 +109,14 @@ impl<'a> Bench<'a> {
         sample
     }
 
-    fn drained_bare(&self, limit: &RawLimit) -> crate::Sample {
+    fn drained_bare(&self, limit: &RawLimit) -> Sample {
         self.timed(limit.pid(), || {
             drain_bare(limit.address(), self.content.bytes, |_| {}).expect("a bare sendfile");
         })
     }
 
     /// Each upload gets a name of no file: neither side has an old one to throw away.
-    fn put(&self, server: &Server) -> crate::Sample {
+    fn put(&self, server: &Server) -> Sample {
         const UPLOADED: &str = "uploaded.bin";
         let name = Name::new(UPLOADED).expect("a plain name");
         let sample = self.timed(server.pid(), || {
@@ -126,7 +126,7 @@ impl<'a> Bench<'a> {
         sample
     }
 
-    fn poured(&self, limit: &RawLimit, poured: &Path) -> crate::Sample {
+    fn poured(&self, limit: &RawLimit, poured: &Path) -> Sample {
         let sample = self.timed(limit.pid(), || {
             Wire::connect(limit.address()).and_then(|mut wire| wire.pour(&self.content)).expect("a bare PUT");
         });

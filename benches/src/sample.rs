@@ -1,0 +1,137 @@
+//! What a turn shows, in units that a user would quote.
+
+use std::time::Instant;
+
+use ferry_e2e::Figures;
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes moved in a second, in GB (10^9).
+    Bytes,
+    /// Files moved in a second.
+    Files,
+    /// Connections opened in a second.
+    Connections,
+    /// Microseconds that something takes: fewer are better.
+    Micros,
+    /// Bytes of memory: fewer are better.
+    Memory,
+    /// A share of 1.
+    Share,
+}
+
+impl Unit {
+    /// Of the values.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Bytes => "GB/s",
+            Unit::Files => "files/s",
+            Unit::Connections => "conn/s",
+            Unit::Micros => "us",
+            Unit::Memory => "B",
+            Unit::Share => "of 1",
+        }
+    }
+
+    /// Of the CPU time; [`None`] where none is told.
+    #[must_use]
+    pub fn cpu_name(self) -> Option<&'static str> {
+        match self {
+            Unit::Bytes => Some("s/GB"),
+            Unit::Files => Some("us/file"),
+            Unit::Connections => Some("us/conn"),
+            Unit::Micros | Unit::Memory | Unit::Share => None,
+        }
+    }
+
+    /// How many of what is counted make one of [`Unit::name`].
+    fn scale(self) -> f64 {
+        if self == Unit::Bytes { 1e9 } else { 1.0 }
+    }
+
+    /// How many of [`Unit::cpu_name`] a CPU second is, for each of [`Unit::name`].
+    fn cpu_scale(self) -> f64 {
+        if self == Unit::Bytes { 1.0 } else { 1e6 }
+    }
+}
+
+/// What one turn showed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// In the unit of its row.
+    pub value: f64,
+    /// CPU time of the server's process for each unit of work, where it was measured.
+    pub cpu: Option<f64>,
+}
+
+impl Sample {
+    /// A value that is no rate.
+    #[must_use]
+    pub fn plain(value: f64) -> Sample {
+        Sample { value, cpu: None }
+    }
+}
+
+/// Times `work`, which moves `count` of `unit` with the process `server` at the other end.
+pub fn timed(server: u32, unit: Unit, count: u64, work: impl FnOnce()) -> Sample {
+    let amount = count as f64 / unit.scale();
+    let cpu_before = cpu_seconds(server);
+    let start = Instant::now();
+    work();
+    let seconds = start.elapsed().as_secs_f64();
+    let cpu = cpu_seconds(server) - cpu_before;
+    Sample { value: amount / seconds, cpu: Some(cpu * unit.cpu_scale() / amount) }
+}
+
+/// Of all threads, those that have ended included. The kernel tells it in hundredths of a second.
+fn cpu_seconds(pid: u32) -> f64 {
+    Figures::of(pid).cpu_time.as_secs_f64()
+}
+
+/// The middle of some values, and how far they lie apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Spread {
+    /// Half of the values are below it; of two in the middle, their mean.
+    pub median: f64,
+    /// The least.
+    pub min: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of some values; [`None`] where there are none.
+    #[must_use]
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median =
+            if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
+        Some(Spread { median, min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_odd_and_even_counts() {
+        assert_eq!(Spread::of([3.0, 1.0, 2.0].into_iter()), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
+        assert_eq!(Spread::of([4.0, 1.0].into_iter()), Some(Spread { median: 2.5, min: 1.0, max: 4.0 }));
+        assert_eq!(Spread::of([].into_iter()), None);
+    }
+
+    #[test]
+    fn a_rate_counts_in_its_unit() {
+        let sample = timed(std::process::id(), Unit::Bytes, 1_000_000_000, || {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        });
+        assert!(sample.value < 100.0, "1 GB in 10 ms or more: {sample:?}");
+        assert!(sample.cpu.is_some_and(|cpu| cpu >= 0.0));
+    }
+}
