@@ -34,8 +34,38 @@ impl RawLimit {
     /// Where it doesn't start.
     #[must_use]
     pub fn receive(program: &Path, file: &Path, sync: bool) -> RawLimit {
-        let verb = if sync { "receive-and-sync" } else { "receive" };
-        RawLimit::start(program, &[verb.as_ref(), file.as_os_str()])
+        RawLimit::start(program, &["receive".as_ref(), file.as_os_str(), sync_word(sync)])
+    }
+
+    /// Opens, reads and closes every file of `directory` for whoever connects.
+    ///
+    /// # Panics
+    ///
+    /// Where it doesn't start.
+    #[must_use]
+    pub fn send_each(program: &Path, directory: &Path) -> RawLimit {
+        RawLimit::start(program, &["send-each".as_ref(), directory.as_os_str()])
+    }
+
+    /// Makes a file in `directory`, which must be empty, of every 4 KiB that a connection brings;
+    /// all are on the disk at the end if `sync`.
+    ///
+    /// # Panics
+    ///
+    /// Where it doesn't start.
+    #[must_use]
+    pub fn receive_each(program: &Path, directory: &Path, sync: bool) -> RawLimit {
+        RawLimit::start(program, &["receive-each".as_ref(), directory.as_os_str(), sync_word(sync)])
+    }
+
+    /// Accepts, sends a greeting and closes.
+    ///
+    /// # Panics
+    ///
+    /// Where it doesn't start.
+    #[must_use]
+    pub fn greet(program: &Path) -> RawLimit {
+        RawLimit::start(program, &["greet".as_ref()])
     }
 
     fn start(program: &Path, arguments: &[&OsStr]) -> RawLimit {
@@ -66,4 +96,8 @@ impl Drop for RawLimit {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn sync_word(sync: bool) -> &'static OsStr {
+    if sync { "sync" } else { "no-sync" }.as_ref()
 }

@@ -16,11 +16,14 @@
 )]
 
 mod child;
+pub mod clients;
 mod content;
+mod crowd;
 mod options;
 mod report;
 mod rounds;
 mod sample;
+pub mod small_files;
 pub mod throughput;
 mod wire;
 mod workshop;

@@ -11,6 +11,10 @@ pub struct Options {
     pub tiny: bool,
     /// MiB of a large file.
     pub mib: u64,
+    /// How many small files.
+    pub files: usize,
+    /// How many clients at once, where as many descriptors may be open.
+    pub clients: usize,
     /// How often each contender has its turn.
     pub rounds: usize,
     /// Only the rows whose work has one of these in it; all where there are none.
@@ -45,20 +49,22 @@ cargo bench -p ferry-benches [--bench TARGET] -- [OPTIONS] [TEXT ...]
   --json      one JSON object a row
   --tiny      a few MiB, one round: shows that the bench works, and no figure worth quoting
 
-  FERRY_BENCH_MIB=1024    MiB of a large file
-  FERRY_BENCH_ROUNDS=5    turns of each contender";
+  FERRY_BENCH_MIB=1024       MiB of a large file
+  FERRY_BENCH_FILES=5000     small files
+  FERRY_BENCH_CLIENTS=19000  clients at once, if as many descriptors may be open
+  FERRY_BENCH_ROUNDS=5       turns of each contender";
 
 impl Options {
     /// Full size.
     #[must_use]
     pub fn new() -> Options {
-        Options { json: false, tiny: false, mib: 1024, rounds: 5, only: Vec::new() }
+        Options { json: false, tiny: false, mib: 1024, files: 5000, clients: 19_000, rounds: 5, only: Vec::new() }
     }
 
     /// The smallest.
     #[must_use]
     pub fn tiny() -> Options {
-        Options { tiny: true, mib: 4, rounds: 1, ..Options::new() }
+        Options { tiny: true, mib: 4, files: 50, clients: 60, rounds: 1, ..Options::new() }
     }
 
     /// What the command line and the environment ask for. Ends the program where they are wrong,
@@ -77,8 +83,13 @@ impl Options {
     ) -> Result<Options, String> {
         let mut options = Options::new();
         options.mib = number(&variable, "FERRY_BENCH_MIB", options.mib)?;
-        options.rounds = usize::try_from(number(&variable, "FERRY_BENCH_ROUNDS", options.rounds as u64)?)
-            .map_err(|error| error.to_string())?;
+        for (name, count) in [
+            ("FERRY_BENCH_FILES", &mut options.files),
+            ("FERRY_BENCH_CLIENTS", &mut options.clients),
+            ("FERRY_BENCH_ROUNDS", &mut options.rounds),
+        ] {
+            *count = usize::try_from(number(&variable, name, *count as u64)?).map_err(|error| error.to_string())?;
+        }
         for word in words {
             match word.as_str() {
                 // Cargo says this to every bench.

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
+    thread,
     time::Duration,
 };
 
@@ -78,13 +79,24 @@ impl Wire {
         self.socket.write_all(&line)
     }
 
-    /// Sends bytes as they are.
+    /// Sends `requests` without waiting, while `read` reads the replies: a thread writes, because
+    /// the server may stop reading until its output is taken.
     ///
     /// # Errors
     ///
-    /// Of the socket.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.socket.write_all(bytes)
+    /// Of the socket, or those of `read`.
+    pub fn pipelined(&mut self, requests: &[u8], read: impl FnOnce(&mut Wire) -> io::Result<()>) -> io::Result<()> {
+        let mut writer = self.socket.try_clone()?;
+        thread::scope(|scope| {
+            let written = scope.spawn(move || writer.write_all(requests));
+            let done = read(self);
+            if done.is_err() {
+                // Nobody takes the replies any more: the writer must not wait for that.
+                let _ = self.socket.shutdown(Shutdown::Both);
+            }
+            let written = written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            done.and(written)
+        })
     }
 
     /// The next reply. Its body, where it has one, is still to come.
@@ -171,9 +183,23 @@ impl Wire {
     /// Of the socket, or that some bytes did not come.
     pub fn pour(&mut self, content: &Content) -> io::Result<()> {
         self.send_range(&File::open(&content.path)?, &mut 0, content.bytes)?;
+        self.poured(content.bytes)
+    }
+
+    /// The same with bytes that lie in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Wire::pour`].
+    pub fn pour_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes)?;
+        self.poured(bytes.len() as u64)
+    }
+
+    fn poured(&mut self, bytes: u64) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Write)?;
         let line = self.line()?;
-        if line == content.bytes.to_string().as_bytes() { Ok(()) } else { Err(unexpected(&line)) }
+        if line == bytes.to_string().as_bytes() { Ok(()) } else { Err(unexpected(&line)) }
     }
 
     /// What announces bytes travels with them.

@@ -10,6 +10,20 @@ fn throughput() {
 }
 
 #[test]
+fn small_files() {
+    let mut report = Report::new("small_files", false);
+    ferry_benches::small_files::all(&programs!(), &Options::tiny(), &mut report);
+    assert_eq!(report.rows().len(), 3);
+}
+
+#[test]
+fn clients() {
+    let mut report = Report::new("clients", false);
+    ferry_benches::clients::all(&programs!(), &Options::tiny(), &mut report);
+    assert_eq!(report.rows().len(), 5);
+}
+
+#[test]
 fn the_limits_move_every_byte() {
     let programs = programs!();
     let workshop = Workshop::new(&programs.scratch);

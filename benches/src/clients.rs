@@ -1,0 +1,181 @@
+//! Many clients at once: what an idle one costs, how fast they come, how little they disturb, and
+//! how evenly they are served.
+
+use std::{
+    cell::RefCell,
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use ferry_e2e::Server;
+use ferry_wire::{Digest, Name, Request};
+
+use crate::{
+    Contender, Content, Drained, Options, Programs, RawLimit, Report, Row, Sample, Unit, Wire, Workshop, alternate,
+    crowd::{Crowd, download, room_for},
+    drain_ferry, size_label, timed,
+};
+
+/// Every row of the target.
+pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
+    let bench = Bench::new(programs, options);
+    bench.memory(report);
+    bench.accepts(report);
+    bench.latency(report);
+    bench.downloads(report);
+}
+
+struct Bench<'a> {
+    programs: &'a Programs,
+    options: &'a Options,
+    root: PathBuf,
+    clients: usize,
+    /// Removed when dropped, so it stands last.
+    _workshop: Workshop,
+}
+
+impl<'a> Bench<'a> {
+    fn new(programs: &'a Programs, options: &'a Options) -> Bench<'a> {
+        let workshop = Workshop::new(&programs.scratch);
+        let root = workshop.directory("root");
+        let clients = room_for(options.clients).expect("a limit of descriptors");
+        Bench { programs, options, root, clients, _workshop: workshop }
+    }
+
+    fn server(&self) -> Server {
+        ferry_e2e::Options::new().root(&self.root).start()
+    }
+
+    /// The slope between few clients and many, so that what the server owns anyway is not counted.
+    fn memory(&self, report: &mut Report) {
+        let few = self.clients.div_ceil(19);
+        let work = format!("memory of an idle client, {few} to {}", self.clients);
+        if !self.options.wants(&work) {
+            return;
+        }
+        let turn = |_| {
+            let server = self.server();
+            let mut crowd = Crowd::default();
+            crowd.join(server.address(), few).expect("few clients");
+            let before = server.figures().anonymous_bytes;
+            crowd.join(server.address(), self.clients - few).expect("many clients");
+            let after = server.figures();
+            assert!(after.descriptors >= self.clients, "{} clients: {after:?}", self.clients);
+            Sample::plain((after.anonymous_bytes as f64 - before as f64) / (self.clients - few) as f64)
+        };
+        let ours = (0..self.options.rounds).map(turn).collect();
+        report.row(Row { work, unit: Unit::Memory, ours, limit: Vec::new(), limit_is: "" });
+    }
+
+    fn accepts(&self, report: &mut Report) {
+        let work = format!("{} connections, greeted and closed", self.clients);
+        if !self.options.wants(&work) {
+            return;
+        }
+        let server = self.server();
+        let limit = RawLimit::greet(&self.programs.raw_limit);
+        let [ours, limit] = alternate(
+            self.options.rounds,
+            [
+                Contender::new(|| self.greeted(server.pid(), server.address())),
+                Contender::new(|| self.greeted(limit.pid(), limit.address())),
+            ],
+        );
+        report.row(Row { work, unit: Unit::Connections, ours, limit, limit_is: "bare accept, write and close" });
+    }
+
+    fn greeted(&self, server: u32, address: SocketAddr) -> Sample {
+        const AT_ONCE: usize = 64;
+        timed(server, Unit::Connections, self.clients as u64, || {
+            let mut left = self.clients;
+            while left > 0 {
+                let count = left.min(AT_ONCE);
+                Crowd::default().join(address, count).expect("greetings");
+                left -= count;
+            }
+        })
+    }
+
+    fn latency(&self, report: &mut Report) {
+        const NAME: &str = "small.bin";
+        let work = format!("p99 of a 4 KiB GET, {} others idle", self.clients);
+        if !self.options.wants(&work) {
+            return;
+        }
+        let content = Content::write(&self.root.join(NAME), 4096);
+        let name = Name::new(NAME).expect("a plain name");
+        let (full, empty) = (self.server(), self.server());
+        let mut crowd = Crowd::default();
+        crowd.join(full.address(), self.clients).expect("many clients");
+        let count = if self.options.tiny { 100 } else { 10_000 };
+        let [ours, limit] = alternate(
+            self.options.rounds,
+            [
+                Contender::new(|| p99(&full, &name, &content, count)),
+                Contender::new(|| p99(&empty, &name, &content, count)),
+            ],
+        );
+        report.row(Row { work, unit: Unit::Micros, ours, limit, limit_is: "nobody else there" });
+    }
+
+    fn downloads(&self, report: &mut Report) {
+        const AT_ONCE: usize = 1000;
+        let count = self.clients.min(AT_ONCE);
+        // Large enough that the buffers of the sockets don't swallow it whole.
+        let each_mib = self.options.mib.div_ceil(256);
+        let work = format!("{count} downloads of {} at once", size_label(each_mib));
+        if !self.options.wants(&work) {
+            return;
+        }
+        let [each_name, single_name] = ["each.bin", "single.bin"].map(|name| Name::new(name).expect("a plain name"));
+        let each = Content::write(&self.root.join(each_name.as_str()), each_mib << 20);
+        let single = Content::write(&self.root.join(single_name.as_str()), self.options.large_bytes());
+        let server = self.server();
+        let fairness = RefCell::new(Vec::new());
+        let together = || {
+            timed(server.pid(), Unit::Bytes, each.bytes * count as u64, || {
+                let outcome = download(server.address(), count, &each_name, (each.bytes, each.crc));
+                let outcome = outcome.expect("every GET");
+                assert_eq!(outcome.bytes, each.bytes * count as u64);
+                fairness.borrow_mut().push(Sample::plain(outcome.fairness));
+            })
+        };
+        let alone = || {
+            timed(server.pid(), Unit::Bytes, single.bytes, || {
+                let mut digest = Digest::new();
+                drain_ferry(server.address(), &single_name, |piece| digest.update(piece)).expect("GET");
+                assert_eq!(digest.crc(), single.crc, "what came is not the file");
+            })
+        };
+        let [ours, limit] = alternate(self.options.rounds, [Contender::new(together), Contender::new(alone)]);
+        report.row(Row { work, unit: Unit::Bytes, ours, limit, limit_is: "one download of ferry's" });
+
+        let mut ours = fairness.into_inner();
+        // The warm-up's.
+        ours.remove(0);
+        let work = format!("Jain's fairness of those {count} downloads");
+        report.row(Row { work, unit: Unit::Share, ours, limit: Vec::new(), limit_is: "" });
+        for content in [each, single] {
+            fs::remove_file(&content.path).expect("a file of ours");
+        }
+    }
+}
+
+/// The time in which 99 of 100 GETs, one after the other on one connection, are done.
+fn p99(server: &Server, name: &Name, content: &Content, count: usize) -> Sample {
+    let mut wire = Wire::greeted(server.address()).expect("a greeting");
+    let mut times: Vec<Duration> = (0..count)
+        .map(|_| {
+            let start = Instant::now();
+            let drained = wire.ask(&Request::Get { name: name.clone() }).and_then(|()| wire.file(|_| {}));
+            let time = start.elapsed();
+            let due = Drained { bytes: content.bytes, claimed: Some(content.crc) };
+            assert_eq!(drained.expect("GET"), due);
+            time
+        })
+        .collect();
+    times.sort();
+    Sample::plain(times[count * 99 / 100].as_secs_f64() * 1e6)
+}

@@ -1,0 +1,226 @@
+//! Many connections of one process.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    os::fd::OwnedFd,
+    time::Duration,
+};
+
+use ferry_wire::{BodyLine, Crc32, Digest, Frame, Framer, Greeting, Name, Reply, Request};
+use rustix::{
+    event::epoll::{self, CreateFlags, EventData, EventFlags},
+    net::sockopt::set_socket_linger,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
+
+/// Descriptors that are no clients: files, pipes, listeners, on both sides.
+const SPARE_DESCRIPTORS: u64 = 200;
+
+/// Lets this process, and the servers that it starts from now on, open as many descriptors as they
+/// may, and gives how many clients that is at once, at most `wanted`.
+///
+/// # Errors
+///
+/// Of the system call.
+pub(crate) fn room_for(wanted: usize) -> io::Result<usize> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    let room = limit.maximum.unwrap_or(u64::MAX).saturating_sub(SPARE_DESCRIPTORS);
+    Ok(usize::try_from(room).unwrap_or(usize::MAX).min(wanted))
+}
+
+/// Clients that were greeted and say nothing. Gone without a trace when dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd(Vec<TcpStream>);
+
+impl Crowd {
+    /// Adds `count` clients. They connect in small groups: a listener holds so many that it has not
+    /// accepted yet.
+    ///
+    /// # Errors
+    ///
+    /// Of a socket, or that a greeting is none.
+    pub(crate) fn join(&mut self, address: SocketAddr, count: usize) -> io::Result<()> {
+        const GROUP: usize = 64;
+        let end = self.0.len() + count;
+        while self.0.len() < end {
+            let start = self.0.len();
+            for _ in 0..GROUP.min(end - start) {
+                self.0.push(connect(address)?);
+            }
+            for socket in &self.0[start..] {
+                greeting(socket)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A connection that leaves no port behind in TIME_WAIT, of which there are too few: closing it
+/// resets it.
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address)?;
+    set_socket_linger(&socket, Some(Duration::ZERO))?;
+    Ok(socket)
+}
+
+fn greeting(mut socket: &TcpStream) -> io::Result<()> {
+    let mut line = [0; 128];
+    let mut filled = 0;
+    while !line[..filled].ends_with(b"\n") {
+        match socket.read(&mut line[filled..])? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            bytes => filled += bytes,
+        }
+    }
+    Greeting::parse(line[..filled].trim_ascii_end()).map_err(io::Error::other)?;
+    Ok(())
+}
+
+/// How it went with many downloads at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    /// Bytes of them all.
+    pub(crate) bytes: u64,
+    /// Jain's index of the bytes that each had when half of all had come: 1 where all had the
+    /// same, 1/n where one had everything.
+    pub(crate) fairness: f64,
+}
+
+/// Gets the same file, of `bytes` bytes and this CRC, over `count` connections at once, one thread
+/// taking what comes on any of them.
+///
+/// # Errors
+///
+/// Of a socket, or that one of them got anything but the file.
+pub(crate) fn download(
+    address: SocketAddr,
+    count: usize,
+    name: &Name,
+    (bytes, crc): (u64, Crc32),
+) -> io::Result<Outcome> {
+    const BUFFER_BYTES: usize = 256 << 10;
+    let mut downloads = Vec::new();
+    let mut crowd = Crowd::default();
+    crowd.join(address, count)?;
+    let poll = epoll::create(CreateFlags::CLOEXEC)?;
+    for (index, socket) in crowd.0.drain(..).enumerate() {
+        downloads.push(Download::start(socket, name, &poll, index as u64)?);
+    }
+
+    let all = bytes * count as u64;
+    let mut half = None;
+    let (mut came, mut open) = (0, count);
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut events = Vec::with_capacity(256);
+    while open > 0 {
+        events.clear();
+        match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        for event in &events {
+            let download = &mut downloads[usize::try_from(event.data.u64()).unwrap_or(usize::MAX)];
+            came += download.take(&mut buffer)?;
+            if let Some(claimed) = download.claimed {
+                if (download.digest.bytes(), download.digest.crc(), claimed) != (bytes, crc, Some(crc)) {
+                    return Err(io::Error::other("what came is not the file"));
+                }
+                epoll::delete(&poll, &download.socket)?;
+                open -= 1;
+            }
+        }
+        if half.is_none() && came >= all / 2 {
+            half = Some(jain(downloads.iter().map(|download| download.digest.bytes() as f64)));
+        }
+    }
+    Ok(Outcome { bytes: came, fairness: half.unwrap_or_default() })
+}
+
+fn jain(values: impl Iterator<Item = f64>) -> f64 {
+    let (count, sum, squares) =
+        values.fold((0.0, 0.0, 0.0), |(count, sum, squares), x| (count + 1.0, sum + x, squares + x * x));
+    sum * sum / (count * squares)
+}
+
+/// One GET under way.
+struct Download {
+    socket: TcpStream,
+    framer: Framer,
+    /// The beginning of a line.
+    rest: Vec<u8>,
+    began: bool,
+    digest: Digest,
+    /// What END said.
+    claimed: Option<Option<Crc32>>,
+}
+
+impl Download {
+    fn start(mut socket: TcpStream, name: &Name, poll: &OwnedFd, index: u64) -> io::Result<Download> {
+        let mut request = Vec::new();
+        Request::Get { name: name.clone() }.encode(&mut request);
+        socket.write_all(&request)?;
+        socket.set_nonblocking(true)?;
+        epoll::add(poll, &socket, EventData::new_u64(index), EventFlags::IN)?;
+        Ok(Download {
+            socket,
+            framer: Framer::new(),
+            rest: Vec::new(),
+            began: false,
+            digest: Digest::new(),
+            claimed: None,
+        })
+    }
+
+    /// Reads once, and gives how many bytes of the file came.
+    fn take(&mut self, buffer: &mut [u8]) -> io::Result<u64> {
+        let kept = self.rest.len();
+        buffer[..kept].copy_from_slice(&self.rest);
+        self.rest.clear();
+        let end = match self.socket.read(&mut buffer[kept..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(bytes) => kept + bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => kept,
+            Err(error) => return Err(error),
+        };
+        let before = self.digest.bytes();
+        let mut input = &buffer[..end];
+        while let Some((frame, used)) = self.framer.next(input).map_err(io::Error::other)? {
+            match frame {
+                Frame::Raw(piece) => self.digest.update(piece),
+                Frame::Line(line) => self.line(line)?,
+            }
+            input = &input[used..];
+        }
+        self.rest.extend_from_slice(input);
+        Ok(self.digest.bytes() - before)
+    }
+
+    fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        if !self.began {
+            self.began = true;
+            return match Reply::parse(line).map_err(io::Error::other)? {
+                Reply::File(_) => Ok(()),
+                other => Err(io::Error::other(format!("the server says {other:?}"))),
+            };
+        }
+        match BodyLine::parse(line).map_err(io::Error::other)? {
+            BodyLine::Data(bytes) => self.framer.expect_raw(bytes),
+            BodyLine::End(claimed) => self.claimed = Some(claimed),
+            other => return Err(io::Error::other(format!("the server says {other:?}"))),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairness_is_one_for_equals_and_one_nth_for_a_winner() {
+        assert!((jain([5.0, 5.0, 5.0].into_iter()) - 1.0).abs() < 1e-9);
+        assert!((jain([5.0, 0.0, 0.0, 0.0].into_iter()) - 0.25).abs() < 1e-9);
+    }
+}
