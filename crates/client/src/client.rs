@@ -1,0 +1,253 @@
+//! The connection as callers see it.
+
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs as _},
+    path::Path,
+    time::Duration,
+};
+
+use ferry_wire::{Entry, Greeting, Id, Name};
+
+use crate::{
+    address::Address,
+    error::Error,
+    link::{ConnectError, Link},
+    options::{Options, Progress},
+    requests::{self, Download, Part, Stat, Sum, Upload},
+};
+
+/// How long a server may take to say good-bye; nothing depends on it.
+const BYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// One connection to a server.
+///
+/// Each method asks one thing and waits for the whole answer. After an [`Error::Server`] the
+/// connection goes on. After most other errors the stream can't be followed any further (a download
+/// that is cut short, for one: the protocol has no way to call it back); the connection is then
+/// dropped, and every method says [`Error::NotConnected`] until [`Client::reconnect`].
+#[derive(Debug)]
+pub struct Client {
+    address: Address,
+    options: Options,
+    greeting: Greeting,
+    link: Option<Link>,
+}
+
+impl Client {
+    /// Connects to `address` and reads the greeting.
+    ///
+    /// The name of a host is looked up by the system, which takes its own time; everything after
+    /// that keeps to `options`.
+    ///
+    /// # Errors
+    ///
+    /// Nobody there, something else than a ferry server, or a server that turns the client away.
+    pub fn connect(address: &Address, options: Options) -> Result<Client, Error> {
+        let (link, greeting) = open(address, &options)?;
+        Ok(Client { address: address.clone(), options, greeting, link: Some(link) })
+    }
+
+    /// Connects again to the same address, whatever became of the old connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`]; the client is then not connected.
+    pub fn reconnect(&mut self) -> Result<(), Error> {
+        self.link = None;
+        let (link, greeting) = open(&self.address, &self.options)?;
+        (self.link, self.greeting) = (Some(link), greeting);
+        Ok(())
+    }
+
+    /// Where the server is.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What the server said of itself.
+    #[must_use]
+    pub fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
+    /// Whether there is a connection, as far as the last call could tell.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Looks, without waiting, whether the connection still stands.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not; it is then dropped.
+    pub fn check(&mut self) -> Result<(), Error> {
+        self.converse(|_| Ok(()))
+    }
+
+    /// Fetches `name` into the file `target`, replacing it in one step once length and CRC are
+    /// verified. Until then, and after any failure, `target` is as it was.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong; an interrupted download costs the connection.
+    pub fn get(&mut self, name: &Name, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Download, Error> {
+        self.converse(|link| requests::download::get(link, name, target, progress))
+    }
+
+    /// Reads a part of a file into `sink`, which gets its bytes **before** they are verified: they
+    /// count only when this returns [`Ok`]. An error of `sink` is the caller's [`Error::System`].
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong.
+    pub fn read(&mut self, name: &Name, part: &Part, sink: &mut dyn io::Write) -> Result<Download, Error> {
+        self.converse(|link| requests::download::read(link, name, part, sink))
+    }
+
+    /// Stores the local file `source` as `name`, with its time. When this returns [`Ok`], the
+    /// server has verified it and it survives a power cut; before, `name` is as it was.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong. Where the local file or the caller stops the upload, the connection
+    /// goes on if the server takes that in good time.
+    pub fn put(&mut self, name: &Name, source: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Upload, Error> {
+        self.converse(|link| requests::upload::put(link, name, source, progress))
+    }
+
+    /// As [`Client::put`], but what arrived before a cut is kept by the server under `id`, and a
+    /// later call with the same `id`, file and name goes on from there. [`new_id`](Client::new_id) draws one.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong.
+    pub fn resume(
+        &mut self,
+        id: &Id,
+        name: &Name,
+        source: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Upload, Error> {
+        self.converse(|link| requests::upload::resume(link, id, name, source, progress))
+    }
+
+    /// Draws an id for [`Client::resume`].
+    ///
+    /// # Errors
+    ///
+    /// A system that gives no random numbers.
+    pub fn new_id() -> Result<Id, Error> {
+        requests::upload::new_id()
+    }
+
+    /// What is in a directory, or in the root; in no order.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong.
+    pub fn list(&mut self, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
+        self.converse(|link| requests::listing::list(link, name))
+    }
+
+    /// What `name` is.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong.
+    pub fn stat(&mut self, name: &Name) -> Result<Stat, Error> {
+        self.converse(|link| requests::stat(link, name))
+    }
+
+    /// The CRC of a whole file, as the server reads it now.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong.
+    pub fn sum(&mut self, name: &Name) -> Result<Sum, Error> {
+        self.converse(|link| requests::sum(link, name))
+    }
+
+    /// Makes a directory; its parent must be there.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong.
+    pub fn mkdir(&mut self, name: &Name) -> Result<(), Error> {
+        self.converse(|link| requests::mkdir(link, name))
+    }
+
+    /// Deletes a file or an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong.
+    pub fn delete(&mut self, name: &Name) -> Result<(), Error> {
+        self.converse(|link| requests::delete(link, name))
+    }
+
+    /// Gives `from` the name `to`; never replaces anything.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong.
+    pub fn rename(&mut self, from: &Name, to: &Name) -> Result<(), Error> {
+        self.converse(|link| requests::rename(link, from, to))
+    }
+
+    /// Takes leave of the server and closes. The connection is gone even where this fails.
+    ///
+    /// # Errors
+    ///
+    /// A server that does not say good-bye; nothing is lost by it.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.converse(|link| {
+            link.begin_grace(BYE_LIMIT);
+            requests::close(link)
+        })
+    }
+
+    /// Runs one conversation, and drops a connection that it leaves out of step.
+    fn converse<T>(&mut self, conversation: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        let link = self.link.as_mut().ok_or(Error::NotConnected)?;
+        let result = link.check_at_rest().and_then(|()| conversation(link));
+        if !link.is_in_step() {
+            self.link = None;
+        }
+        result
+    }
+}
+
+fn open(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {
+    let mut link = connect_any(address, options)?;
+    let greeting = requests::greeting::receive(&mut link, address, options.timeout)?;
+    log::info!("connected to {address}: {}", ferry_wire::escaped(&greeting.software));
+    Ok((link, greeting))
+}
+
+/// Tries every address that the host has, in the order of the system.
+fn connect_any(address: &Address, options: &Options) -> Result<Link, Error> {
+    let unreachable = |source| Error::Unreachable { address: address.clone(), source };
+    let peers = (address.host(), address.port()).to_socket_addrs().map_err(unreachable)?;
+    let mut last = unreachable(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
+    for peer in peers {
+        last = match connect_one(peer, address, options) {
+            Ok(link) => return Ok(link),
+            Err(error @ Error::Interrupted) => return Err(error),
+            Err(error) => error,
+        };
+    }
+    Err(last)
+}
+
+fn connect_one(peer: SocketAddr, address: &Address, options: &Options) -> Result<Link, Error> {
+    Link::connect(peer, options).map_err(|error| match error {
+        ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Error::Refused { address: address.clone() }
+        }
+        ConnectError::Io(source) => Error::Unreachable { address: address.clone(), source },
+        ConnectError::Gone(error) => error,
+    })
+}

@@ -1,0 +1,192 @@
+//! What can go wrong, and whose fault it is.
+
+use std::{fmt, io, path::PathBuf, time::Duration};
+
+use ferry_wire::{Code, Failure};
+
+use crate::{address::Address, local::shown};
+
+/// Why a request was not done. Displays as one line for people; text of the server in it is escaped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nobody listens there.
+    #[error("nobody listens on {address}; to start a server there: {}", .address.server_command())]
+    Refused {
+        /// Where.
+        address: Address,
+    },
+    /// The host has no address, or no way leads to it.
+    #[error("cannot reach {address}: {}", plain(.source))]
+    Unreachable {
+        /// Where.
+        address: Address,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Something else listens there.
+    #[error("{address} is no ferry server: {stranger}; to start one: ferryd PORT")]
+    NotFerry {
+        /// Where.
+        address: Address,
+        /// What it seems to be.
+        stranger: Stranger,
+    },
+    /// A ferry server of another version.
+    #[error("{address} speaks version {version} of the protocol, this program version 1: update the older one")]
+    Version {
+        /// Where.
+        address: Address,
+        /// The version it speaks.
+        version: u64,
+    },
+    /// There is no connection (any more).
+    #[error("not connected")]
+    NotConnected,
+    /// The server answered FAIL. Unless it closed as well, the connection goes on.
+    #[error("the server says: {0}")]
+    Server(Failure),
+    /// The connection ended where more was due, or while nothing was asked.
+    #[error("the server closed the connection{}", said(.0.as_ref()))]
+    Closed(Option<Failure>),
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Violation(String),
+    /// The bytes are not those that were sent. A download that fails so leaves nothing behind.
+    #[error("verification failed: {0}")]
+    Verification(String),
+    /// The local system refused.
+    #[error("cannot {what} {}: {}", shown(.path), plain(.source))]
+    Local {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A local file is not what it would have to be.
+    #[error("{} {problem}", shown(.path))]
+    LocalFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, as a predicate.
+        problem: &'static str,
+    },
+    /// The caller's [`Cancel`](crate::Cancel) was raised.
+    #[error("interrupted")]
+    Interrupted,
+    /// The server moved no byte for so long.
+    #[error("the server was silent for {} s: given up", .0.as_secs_f32())]
+    Timeout(Duration),
+    /// This machine could not do its part.
+    #[error("cannot {what}: {}", plain(.source))]
+    System {
+        /// What was tried, as a verb.
+        what: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Whose fault an [`Error`] is: one kind for each way that a program would go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// There is no connection, or no ferry server at its end.
+    Connection,
+    /// The server works and said no.
+    Request,
+    /// The local disk or a local file.
+    Local,
+    /// The server, or the bytes that it sent.
+    Protocol,
+    /// Nobody answers in time.
+    Timeout,
+    /// The caller, who asked for it.
+    Interrupted,
+    /// This machine.
+    System,
+}
+
+impl Error {
+    /// Whose fault it is.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match self {
+            Error::Refused { .. }
+            | Error::Unreachable { .. }
+            | Error::NotFerry { .. }
+            | Error::Version { .. }
+            | Error::NotConnected
+            | Error::Closed(_) => Blame::Connection,
+            Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
+            Error::Server(_) => Blame::Request,
+            Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
+            Error::Local { .. } | Error::LocalFile { .. } => Blame::Local,
+            Error::Interrupted => Blame::Interrupted,
+            Error::Timeout(_) => Blame::Timeout,
+            Error::System { .. } => Blame::System,
+        }
+    }
+
+    /// The code of a [`Error::Server`].
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Error::Server(failure) => Some(failure.code),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn local(what: &'static str, path: impl Into<PathBuf>, source: impl Into<io::Error>) -> Error {
+        Error::Local { what, path: path.into(), source: source.into() }
+    }
+
+    pub(crate) fn file(path: impl Into<PathBuf>, problem: &'static str) -> Error {
+        Error::LocalFile { path: path.into(), problem }
+    }
+
+    pub(crate) fn violation(what: impl fmt::Display) -> Error {
+        Error::Violation(what.to_string())
+    }
+}
+
+/// What listens where a ferry server was expected, as far as can be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stranger {
+    /// A web server.
+    Http,
+    /// A service that sends back what it gets.
+    Echo,
+    /// It takes connections and says nothing.
+    Silent(Duration),
+    /// It closes without a word.
+    Closing,
+    /// It says something else; escaped.
+    Says(String),
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stranger::Http => f.write_str("it is a web server (HTTP)"),
+            Stranger::Echo => f.write_str("it sends back what it is sent (an echo service)"),
+            Stranger::Silent(waited) => write!(f, "it said nothing for {} s", waited.as_secs_f32()),
+            Stranger::Closing => f.write_str("it closes without a greeting"),
+            Stranger::Says(text) => write!(f, "it says \"{text}\""),
+        }
+    }
+}
+
+fn said(failure: Option<&Failure>) -> String {
+    failure.map(|failure| format!(", saying: {failure}")).unwrap_or_default()
+}
+
+/// What the system says, without the number behind it.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}

@@ -1,0 +1,391 @@
+//! One connection: socket, buffers and framer. Knows lines, raw bytes and time; no request.
+
+use std::{
+    io::{self, IoSlice, Read as _, Write as _},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use ferry_wire::{Frame, Framer, Reply, Request};
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+
+use crate::{
+    error::Error,
+    local::Block,
+    options::{Cancel, Options},
+};
+
+/// What is read from the socket at once: the largest run that still fits the processor's cache,
+/// where the bytes are hashed and from where they go to their file.
+const INPUT_BYTES: usize = 256 << 10;
+
+/// The longest nap between two looks at the caller's [`Cancel`].
+const CANCEL_CHECK: Duration = Duration::from_millis(200);
+
+/// How much longer than for a byte a client waits for work that goes through a whole file.
+const WORK_FACTOR: u32 = 10;
+
+/// One piece of the server's stream.
+pub(crate) enum Piece<'a> {
+    /// A whole line.
+    Line(&'a [u8]),
+    /// Some of the raw bytes that are due.
+    Raw(&'a [u8]),
+}
+
+/// A connection on a non-blocking socket.
+///
+/// Every call that waits also moves bytes the other way, so neither side can block the other by
+/// not reading. Keeps count of what each side still owes the other ([`Link::ask`],
+/// [`Link::settle`]): a conversation that ends with debts, however it ended, leaves the stream out
+/// of step, and the connection can only be dropped.
+#[derive(Debug)]
+pub(crate) struct Link {
+    stream: TcpStream,
+    poll: Poll,
+    events: Events,
+    framer: Framer,
+    input: Box<[u8]>,
+    /// What lies in `input[start..end]` has arrived and was not taken yet.
+    start: usize,
+    end: usize,
+    /// Lines to send, before any block.
+    output: Vec<u8>,
+    /// The server has shut down its side, or the connection broke.
+    ended: bool,
+    debts: u32,
+    moved: Instant,
+    timeout: Duration,
+    cancel: Cancel,
+    /// Set while a conversation that was cut short is brought to its end: the moment when patience
+    /// ends, whatever moves. The caller's flag is no longer looked at.
+    grace: Option<Instant>,
+}
+
+impl Link {
+    /// Connects; the greeting is not read yet.
+    pub(crate) fn connect(peer: SocketAddr, options: &Options) -> Result<Link, ConnectError> {
+        let poll = Poll::new().map_err(ConnectError::Io)?;
+        let mut stream = TcpStream::connect(peer).map_err(ConnectError::Io)?;
+        poll.registry()
+            .register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)
+            .map_err(ConnectError::Io)?;
+        let mut link = Link {
+            stream,
+            poll,
+            events: Events::with_capacity(8),
+            framer: Framer::new(),
+            input: vec![0; INPUT_BYTES].into_boxed_slice(),
+            start: 0,
+            end: 0,
+            output: Vec::new(),
+            ended: false,
+            debts: 0,
+            moved: Instant::now(),
+            timeout: options.timeout,
+            cancel: options.cancel.clone(),
+            grace: None,
+        };
+        link.finish_connecting()?;
+        Ok(link)
+    }
+
+    fn finish_connecting(&mut self) -> Result<(), ConnectError> {
+        let begun = Instant::now();
+        loop {
+            if let Some(error) = self.stream.take_error().map_err(ConnectError::Io)? {
+                return Err(ConnectError::Io(error));
+            }
+            match self.stream.peer_addr() {
+                // A free port of one's own machine can be the very port that this socket was given: it
+                // then talks to itself.
+                Ok(peer) if self.stream.local_addr().is_ok_and(|local| local == peer) => {
+                    return Err(ConnectError::Io(io::ErrorKind::ConnectionRefused.into()));
+                }
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+                Err(error) => return Err(ConnectError::Io(error)),
+            }
+            self.nap(begun, self.timeout).map_err(ConnectError::Gone)?;
+        }
+        // Without this a request waits for the acknowledgement of the one before it.
+        self.stream.set_nodelay(true).map_err(ConnectError::Io)?;
+        self.moved = Instant::now();
+        Ok(())
+    }
+
+    /// Queues `request`; it goes out with the next call that waits or sends. Its final reply is a
+    /// debt until [`Link::settle`].
+    pub(crate) fn ask(&mut self, request: &Request) {
+        request.encode(&mut self.output);
+        self.debts += 1;
+    }
+
+    /// Queues raw bytes that are no request.
+    pub(crate) fn queue(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// One side owes something more: a body after its request.
+    pub(crate) fn owe(&mut self) {
+        self.debts += 1;
+    }
+
+    /// One debt is paid: a final reply was read whole, a body was closed.
+    pub(crate) fn settle(&mut self) {
+        debug_assert!(self.debts > 0);
+        self.debts = self.debts.saturating_sub(1);
+    }
+
+    /// Whether the next request can go out on this connection.
+    pub(crate) fn is_in_step(&self) -> bool {
+        self.debts == 0 && !self.ended
+    }
+
+    /// Bytes that arrived and were not taken: the beginning of a line.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.input[self.start..self.end]
+    }
+
+    /// From now on the caller's flag is not looked at, and everything must be done within `limit`.
+    pub(crate) fn begin_grace(&mut self, limit: Duration) {
+        self.grace = Some(Instant::now() + limit);
+    }
+
+    /// The caller's flag counts again.
+    pub(crate) fn end_grace(&mut self) {
+        self.grace = None;
+    }
+
+    /// Looks whether the server, unasked, has said something or closed. Never waits.
+    pub(crate) fn check_at_rest(&mut self) -> Result<(), Error> {
+        self.flush(&mut Block::new())?;
+        while !self.ended && self.fill()? {}
+        if !self.has_line()? {
+            return if self.ended { Err(Error::Closed(None)) } else { Ok(()) };
+        }
+        // Only a server that closes says anything unasked.
+        self.owe();
+        match self.reply()? {
+            Reply::Fail(failure) => {
+                self.ended = true;
+                Err(Error::Closed(Some(failure)))
+            }
+            _ => Err(Error::violation("it answers what was not asked")),
+        }
+    }
+
+    /// Reads one reply line. A FAIL is the end of its request.
+    pub(crate) fn reply(&mut self) -> Result<Reply, Error> {
+        self.reply_within(self.timeout)
+    }
+
+    /// Reads the reply of a request for which the server goes through a whole file.
+    pub(crate) fn reply_after_work(&mut self) -> Result<Reply, Error> {
+        self.reply_within(self.timeout.saturating_mul(WORK_FACTOR))
+    }
+
+    fn reply_within(&mut self, patience: Duration) -> Result<Reply, Error> {
+        let reply = match self.piece_within(patience)? {
+            Piece::Line(line) => Reply::parse(line).map_err(Error::violation)?,
+            Piece::Raw(_) => return Err(Error::violation("a block where a reply is due")),
+        };
+        if matches!(reply, Reply::Fail(_)) {
+            self.settle();
+        }
+        Ok(reply)
+    }
+
+    /// The next `bytes` bytes are raw.
+    pub(crate) fn expect_raw(&mut self, bytes: u64) {
+        self.framer.expect_raw(bytes);
+    }
+
+    /// The next line, or some of the raw bytes that are due.
+    pub(crate) fn piece(&mut self) -> Result<Piece<'_>, Error> {
+        self.piece_within(self.timeout)
+    }
+
+    /// The same, with another patience than the connection's own.
+    pub(crate) fn piece_within(&mut self, patience: Duration) -> Result<Piece<'_>, Error> {
+        let begun = Instant::now();
+        let (is_line, range) = loop {
+            let window = &self.input[self.start..self.end];
+            if let Some((frame, used)) = self.framer.next(window).map_err(Error::violation)? {
+                let (is_line, length) = match frame {
+                    Frame::Line(line) => (true, line.len()),
+                    Frame::Raw(raw) => (false, raw.len()),
+                };
+                let range = self.start..self.start + length;
+                self.start += used;
+                break (is_line, range);
+            }
+            self.more(begun, patience)?;
+        };
+        let bytes = &self.input[range];
+        Ok(if is_line { Piece::Line(bytes) } else { Piece::Raw(bytes) })
+    }
+
+    /// Whether a whole line has arrived, where a line is due.
+    pub(crate) fn has_line(&mut self) -> Result<bool, Error> {
+        debug_assert_eq!(self.framer.raw_left(), 0);
+        let window = &self.input[self.start..self.end];
+        Ok(self.framer.next(window).map_err(Error::violation)?.is_some())
+    }
+
+    /// Sends what is queued and all of `block`, and takes in what arrives meanwhile. On an error,
+    /// `block` knows what is still unsent.
+    pub(crate) fn send(&mut self, block: &mut Block) -> Result<(), Error> {
+        let begun = Instant::now();
+        loop {
+            self.check_cancel()?;
+            let sent = self.flush(block)?;
+            let got = self.fill()?;
+            if self.output.is_empty() && block.unsent().is_empty() {
+                return Ok(());
+            }
+            if self.ended {
+                return Err(Error::Closed(None));
+            }
+            if self.room() == 0 {
+                return Err(Error::violation("it answers what was not asked"));
+            }
+            if !sent && !got {
+                self.nap(begun, self.timeout)?;
+            }
+        }
+    }
+
+    /// Waits until more has arrived.
+    fn more(&mut self, begun: Instant, patience: Duration) -> Result<(), Error> {
+        loop {
+            self.check_cancel()?;
+            // What arrived comes first: behind it may stand why the sending fails.
+            if self.fill()? {
+                return Ok(());
+            }
+            if self.ended {
+                return Err(Error::Closed(None));
+            }
+            if !self.flush(&mut Block::new())? && !self.ended {
+                self.nap(begun, patience)?;
+            }
+        }
+    }
+
+    /// One read. False where nothing is there, or no room for it.
+    fn fill(&mut self) -> Result<bool, Error> {
+        if self.ended {
+            return Ok(false);
+        }
+        self.make_room();
+        if self.room() == 0 {
+            return Ok(false);
+        }
+        loop {
+            match self.stream.read(&mut self.input[self.end..]) {
+                Ok(0) => {
+                    self.ended = true;
+                    return Ok(false);
+                }
+                Ok(got) => {
+                    self.end += got;
+                    self.moved = Instant::now();
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.broken(&error),
+            }
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        } else if self.room() == 0 {
+            self.input.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
+    }
+
+    fn room(&self) -> usize {
+        self.input.len() - (self.end - self.start)
+    }
+
+    /// Writes what the socket takes: queued lines first, then `block`. Whether anything moved.
+    fn flush(&mut self, block: &mut Block) -> Result<bool, Error> {
+        let mut moved = false;
+        while !(self.ended || self.output.is_empty() && block.unsent().is_empty()) {
+            match self.stream.write_vectored(&[IoSlice::new(&self.output), IoSlice::new(block.unsent())]) {
+                Ok(sent) => {
+                    let lines = sent.min(self.output.len());
+                    self.output.drain(..lines);
+                    block.advance(sent - lines);
+                    self.moved = Instant::now();
+                    moved = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    // Why the server closed may have arrived just before.
+                    while self.fill()? {}
+                    return self.broken(&error);
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    fn broken(&mut self, error: &io::Error) -> Result<bool, Error> {
+        log::debug!("the connection broke: {error}");
+        self.ended = true;
+        Ok(false)
+    }
+
+    /// Whether the caller wants what is under way to end.
+    pub(crate) fn check_cancel(&self) -> Result<(), Error> {
+        if self.grace.is_none() && self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Sleeps until the socket can move bytes again, but not long: the caller looks again.
+    fn nap(&mut self, begun: Instant, patience: Duration) -> Result<(), Error> {
+        self.check_cancel()?;
+        let now = Instant::now();
+        let left = match self.grace {
+            Some(end) => end.saturating_duration_since(now),
+            None => patience.saturating_sub(now.saturating_duration_since(self.moved.max(begun))),
+        };
+        if left.is_zero() {
+            return Err(Error::Timeout(patience));
+        }
+        match self.poll.poll(&mut self.events, Some(left.min(CANCEL_CHECK))) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                Err(Error::System { what: "wait for the socket", source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why a connection was not made.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// The system says so.
+    Io(io::Error),
+    /// Time ran out, or the caller has had enough.
+    Gone(Error),
+}
+
+/// The message of a FAIL that a caller of [`Link::reply`] takes for the answer.
+pub(crate) fn unexpected(reply: Reply) -> Error {
+    match reply {
+        Reply::Fail(failure) => Error::Server(failure),
+        reply => {
+            let mut line = Vec::new();
+            reply.encode(&mut line);
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            Error::violation(format_args!("it answers with {}", ferry_wire::escaped_bytes(line)))
+        }
+    }
+}

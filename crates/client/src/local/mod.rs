@@ -1,0 +1,29 @@
+//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`]).
+//! No network here.
+
+mod source;
+mod staged;
+
+use std::{fmt, path::Path};
+
+use rustix::fs::{FileType, Stat};
+
+pub(crate) use source::{Block, Source};
+pub(crate) use staged::Staged;
+
+/// A path for a message, with what could drive a terminal escaped.
+pub(crate) fn shown(path: &Path) -> impl fmt::Display {
+    use std::os::unix::ffi::OsStrExt as _;
+    ferry_wire::escaped_bytes(path.as_os_str().as_bytes()).to_string()
+}
+
+/// Why something is no regular file, as the end of a sentence; [`None`] for one that is.
+fn not_a_file(stat: &Stat) -> Option<&'static str> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("is a directory, not a file"),
+        FileType::Fifo => Some("is a FIFO, not a file"),
+        FileType::Socket => Some("is a socket, not a file"),
+        _ => Some("is not a regular file"),
+    }
+}

@@ -1,0 +1,218 @@
+//! A local file on its way to the server, and the blocks that carry it.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use ferry_wire::{Digest, Time, write_block_header};
+use rustix::fs::{Mode, OFlags, Stat};
+
+use super::not_a_file;
+use crate::error::Error;
+
+/// The payload of a full block. Large enough that its header and its system calls cost nothing,
+/// small enough that it stays in the processor's cache between reading, hashing and sending.
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
+
+/// Room before the payload for `DATA 1048576` and its LF.
+const HEADER_BYTES: usize = 16;
+
+/// A regular file that is open for reading, as it was when it was opened.
+#[derive(Debug)]
+pub(crate) struct Source {
+    file: File,
+    path: PathBuf,
+    stat: Stat,
+}
+
+impl Source {
+    /// Opens `path`, and never waits for it: a FIFO without a writer would hang.
+    pub(crate) fn open(path: &Path) -> Result<Source, Error> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::local("open", path, errno))?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| Error::local("look at", path, errno))?;
+        if let Some(problem) = not_a_file(&stat) {
+            return Err(Error::file(path, problem));
+        }
+        Ok(Source { file: File::from(file), path: path.to_owned(), stat })
+    }
+
+    /// Bytes, when it was opened.
+    pub(crate) fn size(&self) -> u64 {
+        u64::try_from(self.stat.st_size).unwrap_or(0)
+    }
+
+    /// The time of its last change, when it was opened; [`None`] before 1970.
+    pub(crate) fn mtime(&self) -> Option<Time> {
+        Time::new(self.stat.st_mtime, u32::try_from(self.stat.st_mtime_nsec).ok()?)
+    }
+
+    /// Passes over the first `bytes` bytes; gives their digest.
+    pub(crate) fn skip(&mut self, bytes: u64, mut look: impl FnMut() -> Result<(), Error>) -> Result<Digest, Error> {
+        let mut digest = Digest::new();
+        let mut buffer = vec![0; BLOCK_BYTES];
+        self.file.seek(SeekFrom::Start(0)).map_err(|error| self.failed(error))?;
+        while digest.bytes() < bytes {
+            look()?;
+            let due = usize::try_from(bytes - digest.bytes()).map_or(BLOCK_BYTES, |due| due.min(BLOCK_BYTES));
+            let got = self.read(&mut buffer[..due])?;
+            if got == 0 {
+                return Err(self.changed());
+            }
+            digest.update(&buffer[..got]);
+        }
+        Ok(digest)
+    }
+
+    /// Fills `block` with the next bytes, at most `left`, and adds them to `digest`.
+    ///
+    /// # Errors
+    ///
+    /// A file that can't be read, or has become shorter; `block` is then empty.
+    pub(crate) fn fill(&mut self, block: &mut Block, left: u64, digest: &mut Digest) -> Result<usize, Error> {
+        block.clear();
+        let due = usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
+        let payload = block.payload(due);
+        let mut filled = 0;
+        while filled < due {
+            match self.read(&mut payload[filled..])? {
+                0 => return Err(self.changed()),
+                got => filled += got,
+            }
+        }
+        digest.update(payload);
+        block.announce(due);
+        Ok(due)
+    }
+
+    /// Whether the file is still the one that was opened, as far as its size and time can tell.
+    pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
+        let now = rustix::fs::fstat(&self.file).map_err(|errno| Error::local("look at", &self.path, errno))?;
+        let stamp = |stat: &Stat| (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+        if stamp(&now) == stamp(&self.stat) { Ok(()) } else { Err(self.changed()) }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        loop {
+            match self.file.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result.map_err(|error| self.failed(error)),
+            }
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::local("read", &self.path, error)
+    }
+
+    fn changed(&self) -> Error {
+        Error::file(&self.path, "changed while it was being sent; try again when nobody writes to it")
+    }
+}
+
+/// One run of bytes to send: a block's header, its payload and perhaps a closing line, side by side
+/// so that they go out in one system call. Keeps count of what was sent.
+#[derive(Debug)]
+pub(crate) struct Block {
+    bytes: Vec<u8>,
+    unsent: Range<usize>,
+}
+
+impl Block {
+    /// An empty run.
+    pub(crate) fn new() -> Block {
+        Block { bytes: Vec::new(), unsent: HEADER_BYTES..HEADER_BYTES }
+    }
+
+    /// What is still to be sent.
+    pub(crate) fn unsent(&self) -> &[u8] {
+        self.bytes.get(self.unsent.clone()).unwrap_or_default()
+    }
+
+    /// The first `bytes` bytes of what was unsent are out.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        debug_assert!(bytes <= self.unsent.len());
+        self.unsent.start += bytes;
+    }
+
+    /// Appends a closing line.
+    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        self.bytes.resize(self.unsent.end, 0);
+        write(&mut self.bytes);
+        self.unsent.end = self.bytes.len();
+    }
+
+    fn clear(&mut self) {
+        self.unsent = HEADER_BYTES..HEADER_BYTES;
+    }
+
+    fn payload(&mut self, bytes: usize) -> &mut [u8] {
+        let end = HEADER_BYTES + bytes;
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
+        }
+        &mut self.bytes[HEADER_BYTES..end]
+    }
+
+    fn announce(&mut self, payload: usize) {
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        write_block_header(&mut header, payload as u64);
+        let start = HEADER_BYTES - header.len();
+        self.bytes[start..HEADER_BYTES].copy_from_slice(&header);
+        self.unsent = start..HEADER_BYTES + payload;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferry_wire::{BodyLine, Crc32};
+    use std::io::Write as _;
+
+    #[test]
+    fn a_block_is_one_run_of_header_payload_and_closing_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        std::fs::write(&path, b"hello").unwrap();
+        let mut source = Source::open(&path).unwrap();
+        let (mut block, mut digest) = (Block::new(), Digest::new());
+        assert_eq!(block.unsent(), b"");
+        assert_eq!(source.fill(&mut block, 3, &mut digest).unwrap(), 3);
+        assert_eq!(block.unsent(), b"DATA 3\nhel");
+        block.advance(8);
+        assert_eq!(block.unsent(), b"el");
+        source.fill(&mut block, 2, &mut digest).unwrap();
+        block.push(|out| BodyLine::Stop.encode(out));
+        assert_eq!(block.unsent(), b"DATA 2\nloSTOP\n");
+        assert_eq!(digest.crc(), Crc32::of(b"hello"));
+        assert_eq!(source.skip(4, || Ok(())).unwrap().crc(), Crc32::of(b"hell"));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_or_grows_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        std::fs::write(&path, b"hello").unwrap();
+        let mut source = Source::open(&path).unwrap();
+        assert!(source.check_unchanged().is_ok());
+        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"!").unwrap();
+        assert!(matches!(source.check_unchanged(), Err(Error::LocalFile { .. })));
+        let mut block = Block::new();
+        let too_many = source.fill(&mut block, 7, &mut Digest::new());
+        assert!(matches!(too_many, Err(Error::LocalFile { .. })));
+        assert_eq!(block.unsent(), b"");
+    }
+
+    #[test]
+    fn only_a_regular_file_is_a_source_and_a_fifo_does_not_hang() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(matches!(Source::open(directory.path()), Err(Error::LocalFile { .. })));
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert!(matches!(Source::open(&fifo), Err(Error::LocalFile { .. })));
+        assert!(matches!(Source::open(&directory.path().join("missing")), Err(Error::Local { .. })));
+    }
+}

@@ -1,0 +1,76 @@
+//! What a caller can choose, watch and stop.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// How a [`Client`](crate::Client) behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(crate) timeout: Duration,
+    pub(crate) cancel: Cancel,
+}
+
+impl Options {
+    /// Gives a server up that moves no byte for so long; 30 s unless told. Where the server has to
+    /// go through a whole file before it can answer (the end of an upload, SUM), it gets ten times that.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Options {
+        Options { timeout, ..self }
+    }
+
+    /// Ends what is under way when `cancel` is raised.
+    #[must_use]
+    pub fn cancel(self, cancel: Cancel) -> Options {
+        Options { cancel, ..self }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { timeout: Duration::from_secs(30), cancel: Cancel::default() }
+    }
+}
+
+/// A flag that ends what a [`Client`](crate::Client) is doing. Clones share it; it stays raised
+/// until [`Cancel::reset`].
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Raises the flag. Safe to call from any thread.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Lowers the flag again.
+    pub fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the flag is raised.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The flag itself: for a signal handler, which may do no more than store `true` in it.
+    #[must_use]
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
+
+/// How far a transfer is. Given to the caller's callback before the first byte and after every
+/// piece, at most a mebibyte apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes that are done, those of earlier connections included.
+    pub done: u64,
+    /// Bytes in all.
+    pub total: u64,
+}

@@ -1,0 +1,58 @@
+//! GET and READ.
+
+use std::{io, path::Path};
+
+use ferry_wire::{FileMeta, Name, Reply, Request};
+
+use super::{Download, Part, receive_body};
+use crate::{
+    error::Error,
+    link::{Link, unexpected},
+    local::Staged,
+    options::Progress,
+};
+
+pub(crate) fn get(
+    link: &mut Link,
+    name: &Name,
+    target: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Download, Error> {
+    // First of all, so that what is wrong here costs no transfer.
+    let mut staged = Staged::create(target)?;
+    link.ask(&Request::Get { name: name.clone() });
+    let meta = receive_meta(link)?;
+    let total = meta.size;
+    progress(Progress { done: 0, total });
+    let check = receive_body(link, Some(total), |bytes, done| {
+        staged.write(bytes)?;
+        progress(Progress { done, total });
+        Ok(())
+    })?;
+    staged.publish(meta.mtime)?;
+    Ok(Download { size: check.received(), crc: check.crc(), meta })
+}
+
+pub(crate) fn read(link: &mut Link, name: &Name, part: &Part, sink: &mut dyn io::Write) -> Result<Download, Error> {
+    let Part { offset, length, tag } = part.clone();
+    link.ask(&Request::Read { offset, length, tag, name: name.clone() });
+    let meta = receive_meta(link)?;
+    let Some(behind) = meta.size.checked_sub(offset) else {
+        return Err(Error::violation("a range behind the end of the file"));
+    };
+    if part.tag.as_ref().is_some_and(|tag| *tag != meta.tag) {
+        return Err(Error::violation("another version than was asked for"));
+    }
+    let due = length.map_or(behind, |length| length.min(behind));
+    let check = receive_body(link, Some(due), |bytes, _| {
+        sink.write_all(bytes).map_err(|source| Error::System { what: "take the bytes", source })
+    })?;
+    Ok(Download { size: check.received(), crc: check.crc(), meta })
+}
+
+fn receive_meta(link: &mut Link) -> Result<FileMeta, Error> {
+    match link.reply()? {
+        Reply::File(meta) => Ok(meta),
+        reply => Err(unexpected(reply)),
+    }
+}

@@ -1,0 +1,101 @@
+//! The greeting, and telling what listens where there is none.
+
+use std::time::{Duration, Instant};
+
+use ferry_wire::{Greeting, GreetingError, Reply, escaped_bytes};
+
+use crate::{
+    address::Address,
+    error::{Error, Stranger},
+    link::{Link, Piece},
+};
+
+/// A ferry server greets at once; one that is silent for so long gets the rest of its time only
+/// because it may be starved.
+const GREETING_LIMIT: Duration = Duration::from_secs(10);
+
+/// Who is silent for so long is asked what it is: web and echo servers speak only when spoken to.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
+
+/// To a ferry server an unknown command, which costs it one FAIL; to a web server a bad request.
+const PROBE: &[u8] = b"HELP\n";
+
+/// How much of a stranger's words is shown.
+const SHOWN_BYTES: usize = 80;
+
+/// Reads the greeting of a connection that was just made.
+pub(crate) fn receive(link: &mut Link, address: &Address, timeout: Duration) -> Result<Greeting, Error> {
+    let begun = Instant::now();
+    let limit = timeout.min(GREETING_LIMIT);
+    let stranger = |stranger| Error::NotFerry { address: address.clone(), stranger };
+    let probe_after = PROBE_AFTER.min(limit / 4);
+    let mut line = first_line(link, probe_after);
+    let probed = matches!(line, Err(Error::Timeout(_)));
+    if probed {
+        link.queue(PROBE);
+        line = first_line(link, limit.saturating_sub(begun.elapsed()));
+    }
+    let line = match line {
+        Ok(line) => line,
+        Err(Error::Closed(_)) if link.pending().is_empty() => return Err(stranger(Stranger::Closing)),
+        Err(Error::Timeout(_)) if link.pending().is_empty() => return Err(stranger(Stranger::Silent(limit))),
+        // Something came, and no line: that is no ferry server whatever else it may be.
+        Err(Error::Closed(_) | Error::Timeout(_) | Error::Violation(_)) => {
+            return Err(stranger(recognise(link.pending())));
+        }
+        Err(error) => return Err(error),
+    };
+    let greeting = parse(&line, address)?;
+    if probed {
+        skip_answer_to_probe(link)?;
+    }
+    Ok(greeting)
+}
+
+fn first_line(link: &mut Link, patience: Duration) -> Result<Vec<u8>, Error> {
+    match link.piece_within(patience)? {
+        Piece::Line(line) | Piece::Raw(line) => Ok(line.to_vec()),
+    }
+}
+
+fn parse(line: &[u8], address: &Address) -> Result<Greeting, Error> {
+    Greeting::parse(line).map_err(|error| match error {
+        GreetingError::Refused(failure) => Error::Server(failure),
+        GreetingError::Version(version) => Error::Version { address: address.clone(), version },
+        GreetingError::NotFerry(_) => Error::NotFerry { address: address.clone(), stranger: recognise(line) },
+    })
+}
+
+fn recognise(line: &[u8]) -> Stranger {
+    let starts_with = |text: &[u8]| line.get(..text.len()).is_some_and(|head| head.eq_ignore_ascii_case(text));
+    if line == PROBE.trim_ascii_end() {
+        Stranger::Echo
+    } else if starts_with(b"HTTP/") || starts_with(b"<!DOCTYPE") || starts_with(b"<html") {
+        Stranger::Http
+    } else {
+        let dots = if line.len() > SHOWN_BYTES { "..." } else { "" };
+        Stranger::Says(format!("{}{dots}", escaped_bytes(&line[..line.len().min(SHOWN_BYTES)])))
+    }
+}
+
+fn skip_answer_to_probe(link: &mut Link) -> Result<(), Error> {
+    link.owe();
+    match link.reply()? {
+        Reply::Fail(_) => Ok(()),
+        _ => Err(Error::violation("it answers what was not asked")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_recognised_by_their_first_line() {
+        for line in ["HTTP/1.1 400 Bad Request", "<!DOCTYPE HTML>", "<html>"] {
+            assert_eq!(recognise(line.as_bytes()), Stranger::Http, "{line}");
+        }
+        assert_eq!(recognise(b"HELP"), Stranger::Echo);
+        assert_eq!(recognise(b"220 ftp\x1b[2J"), Stranger::Says("220 ftp\\u{1b}[2J".into()));
+    }
+}

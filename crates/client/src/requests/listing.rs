@@ -1,0 +1,56 @@
+//! LIST.
+
+use ferry_wire::{Entry, Frame, Framer, Name, Reply, Request};
+
+use super::receive_body;
+use crate::{
+    error::Error,
+    link::{Link, unexpected},
+};
+
+/// The longest listing: more than four million entries of usual length. A server that never ends
+/// one could otherwise fill the memory.
+const MAX_LISTING_BYTES: u64 = 256 << 20;
+
+pub(crate) fn list(link: &mut Link, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
+    link.ask(&Request::List { name: name.cloned() });
+    match link.reply()? {
+        Reply::Listing => {}
+        reply => return Err(unexpected(reply)),
+    }
+    let mut entries = Entries::default();
+    receive_body(link, None, |bytes, received| {
+        if received > MAX_LISTING_BYTES {
+            return Err(Error::violation(format_args!("a listing of more than {} MiB", MAX_LISTING_BYTES >> 20)));
+        }
+        entries.take(bytes)
+    })?;
+    entries.end()
+}
+
+/// Parts a listing into its lines; blocks may end anywhere.
+#[derive(Default)]
+struct Entries {
+    entries: Vec<Entry>,
+    framer: Framer,
+    /// The beginning of a line.
+    rest: Vec<u8>,
+}
+
+impl Entries {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.rest.extend_from_slice(bytes);
+        let mut start = 0;
+        while let Some((frame, used)) = self.framer.next(&self.rest[start..]).map_err(Error::violation)? {
+            let (Frame::Line(line) | Frame::Raw(line)) = frame;
+            self.entries.push(Entry::parse(line).map_err(Error::violation)?);
+            start += used;
+        }
+        self.rest.drain(..start);
+        Ok(())
+    }
+
+    fn end(self) -> Result<Vec<Entry>, Error> {
+        if self.rest.is_empty() { Ok(self.entries) } else { Err(Error::violation("a listing that ends inside a line")) }
+    }
+}

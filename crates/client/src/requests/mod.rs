@@ -1,0 +1,174 @@
+//! The conversations of the protocol: each asks, and takes nothing but its own answer.
+//!
+//! They leave their debts on the [`Link`] where they give up in the middle; its owner then drops it.
+
+pub(crate) mod download;
+pub(crate) mod greeting;
+pub(crate) mod listing;
+pub(crate) mod upload;
+
+use ferry_wire::{BodyCheck, BodyLine, Crc32, FileMeta, Name, Overrun, Reply, Request, Tag, Time, Verdict};
+
+use crate::{
+    error::Error,
+    link::{Link, Piece, unexpected},
+};
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stat {
+    /// A regular file.
+    File(FileMeta),
+    /// A directory, and the time of its last change.
+    Directory(Option<Time>),
+}
+
+/// A file as the server read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// Bytes.
+    pub size: u64,
+    /// Of the whole file.
+    pub crc: Crc32,
+    /// The version that was read.
+    pub tag: Tag,
+}
+
+/// An upload that is verified and durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// Of the whole file.
+    pub crc: Crc32,
+    /// The version that was published.
+    pub tag: Tag,
+    /// Bytes that earlier connections had brought.
+    pub resumed: u64,
+}
+
+/// A download that is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// Bytes that came.
+    pub size: u64,
+    /// Of the bytes that came.
+    pub crc: Crc32,
+    /// What the server says of the whole file.
+    pub meta: FileMeta,
+}
+
+/// Which part of a file to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The first byte wanted.
+    pub offset: u64,
+    /// How many; [`None`] for all that follow.
+    pub length: Option<u64>,
+    /// The version wanted; [`None`] for any.
+    pub tag: Option<Tag>,
+}
+
+pub(crate) fn stat(link: &mut Link, name: &Name) -> Result<Stat, Error> {
+    link.ask(&Request::Stat { name: name.clone() });
+    let stat = match link.reply()? {
+        Reply::File(meta) => Stat::File(meta),
+        Reply::Dir(mtime) => Stat::Directory(mtime),
+        reply => return Err(unexpected(reply)),
+    };
+    link.settle();
+    Ok(stat)
+}
+
+pub(crate) fn sum(link: &mut Link, name: &Name) -> Result<Sum, Error> {
+    link.ask(&Request::Sum { name: name.clone() });
+    match link.reply_after_work()? {
+        Reply::Sum { size, crc, tag } => {
+            link.settle();
+            Ok(Sum { size, crc, tag })
+        }
+        reply => Err(unexpected(reply)),
+    }
+}
+
+pub(crate) fn mkdir(link: &mut Link, name: &Name) -> Result<(), Error> {
+    done(link, &Request::Mkdir { name: name.clone() })
+}
+
+pub(crate) fn delete(link: &mut Link, name: &Name) -> Result<(), Error> {
+    done(link, &Request::Delete { name: name.clone() })
+}
+
+pub(crate) fn rename(link: &mut Link, from: &Name, to: &Name) -> Result<(), Error> {
+    done(link, &Request::Rename { from: from.clone(), to: to.clone() })
+}
+
+pub(crate) fn close(link: &mut Link) -> Result<(), Error> {
+    link.ask(&Request::Close);
+    match link.reply()? {
+        Reply::Bye => {
+            link.settle();
+            Ok(())
+        }
+        reply => Err(unexpected(reply)),
+    }
+}
+
+fn done(link: &mut Link, request: &Request) -> Result<(), Error> {
+    link.ask(request);
+    match link.reply()? {
+        Reply::Done => {
+            link.settle();
+            Ok(())
+        }
+        reply => Err(unexpected(reply)),
+    }
+}
+
+/// Receives a body to its END, and gives every piece to `sink` as it comes. The reply that the body
+/// belongs to is settled by its closing line.
+fn receive_body(
+    link: &mut Link,
+    announced: Option<u64>,
+    mut sink: impl FnMut(&[u8], u64) -> Result<(), Error>,
+) -> Result<BodyCheck, Error> {
+    let mut check = BodyCheck::new(announced);
+    loop {
+        let line = match link.piece()? {
+            Piece::Raw(bytes) => {
+                check.bytes(bytes);
+                sink(bytes, check.received())?;
+                continue;
+            }
+            Piece::Line(line) => BodyLine::parse(line).map_err(Error::violation)?,
+        };
+        match line {
+            BodyLine::Data(bytes) => {
+                check.block(bytes).map_err(|Overrun| Error::violation("more bytes than it announced"))?;
+                link.expect_raw(bytes);
+            }
+            BodyLine::Fail(failure) => {
+                link.settle();
+                return Err(Error::Server(failure));
+            }
+            BodyLine::Stop => return Err(Error::violation("STOP from a server")),
+            BodyLine::End(None) => return Err(Error::violation("a body that ends without a CRC")),
+            BodyLine::End(Some(crc)) => {
+                return match check.end(Some(crc)) {
+                    Verdict::Whole => {
+                        link.settle();
+                        Ok(check)
+                    }
+                    Verdict::Short => Err(Error::violation("fewer bytes than it announced")),
+                    Verdict::Mismatch => {
+                        link.settle();
+                        Err(Error::Verification(format!(
+                            "the bytes that came have the CRC {}, the server read {crc}; nothing was kept",
+                            check.crc()
+                        )))
+                    }
+                };
+            }
+        }
+    }
+}

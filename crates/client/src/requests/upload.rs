@@ -1,0 +1,206 @@
+//! PUT and RESUME.
+
+use std::{io, path::Path, time::Duration};
+
+use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Tag, write_end};
+
+use super::Upload;
+use crate::{
+    error::Error,
+    link::{Link, unexpected},
+    local::{Block, Source},
+    options::Progress,
+    random,
+};
+
+/// How long a server may take until an upload that was called off is called off; then the
+/// connection is dropped instead.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+pub(crate) fn put(
+    link: &mut Link,
+    name: &Name,
+    source: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Upload, Error> {
+    let mut source = Source::open(source)?;
+    link.ask(&Request::Put { size: Some(source.size()), mtime: source.mtime(), name: name.clone() });
+    link.owe();
+    Body { link, source: &mut source, digest: Digest::new(), block: Block::new(), closed: None }.send(progress)
+}
+
+pub(crate) fn resume(
+    link: &mut Link,
+    id: &Id,
+    name: &Name,
+    source: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Upload, Error> {
+    let mut source = Source::open(source)?;
+    let (size, mtime) = (source.size(), source.mtime());
+    link.ask(&Request::Resume { id: id.clone(), size, mtime, name: name.clone() });
+    // The older connection of the same upload is detached first, and its last write has to end.
+    let offset = match link.reply_after_work()? {
+        Reply::Go(offset) if offset <= size => offset,
+        Reply::Go(offset) => return Err(Error::violation(format_args!("GO {offset} in a file of {size} bytes"))),
+        Reply::Saved { size, crc, tag } => return already_there(link, &mut source, size, crc, tag),
+        reply => return Err(unexpected(reply)),
+    };
+    link.owe();
+    let skipped = source.skip(offset, || link.check_cancel());
+    let mut body = Body { link, source: &mut source, digest: Digest::new(), block: Block::new(), closed: None };
+    match skipped {
+        Ok(digest) => body.digest = digest,
+        Err(error) => return body.call_off(error, offset),
+    }
+    body.send(progress)
+}
+
+pub(crate) fn new_id() -> Result<Id, Error> {
+    let id = format!("{:016x}{:016x}", random::bits()?, random::bits()?);
+    Id::new(&id).map_err(|error| Error::System { what: "draw a random id", source: io::Error::other(error) })
+}
+
+/// An earlier connection had brought it to its end; only its SAVED was never seen.
+fn already_there(link: &mut Link, source: &mut Source, size: u64, crc: Crc32, tag: Tag) -> Result<Upload, Error> {
+    link.settle();
+    let local = source.skip(source.size(), || Ok(()))?;
+    check_saved(&local, size, crc)?;
+    Ok(Upload { size, crc, tag, resumed: size })
+}
+
+fn check_saved(sent: &Digest, size: u64, crc: Crc32) -> Result<(), Error> {
+    if (size, crc) == (sent.bytes(), sent.crc()) {
+        return Ok(());
+    }
+    Err(Error::Verification(format!(
+        "the server saved {size} bytes with the CRC {crc}, sent were {} with {}",
+        sent.bytes(),
+        sent.crc()
+    )))
+}
+
+/// How the client closed its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    End,
+    Stop,
+}
+
+/// A body on its way to the server, behind a request that is queued or sent.
+struct Body<'a> {
+    link: &'a mut Link,
+    source: &'a mut Source,
+    digest: Digest,
+    block: Block,
+    /// The closing line, once it is in the block.
+    closed: Option<Closing>,
+}
+
+impl Body<'_> {
+    /// Sends it, and takes the reply.
+    fn send(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Upload, Error> {
+        let resumed = self.digest.bytes();
+        match self.send_blocks(progress) {
+            Ok(()) => self.take_reply(resumed),
+            // What the server said last tells more than how the sending broke.
+            Err(_) if self.link.has_line()? => self.take_early_reply(),
+            Err(error @ (Error::Interrupted | Error::Local { .. } | Error::LocalFile { .. })) => {
+                self.call_off(error, resumed)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends block after block until all is out, the END included, or the server has said something.
+    fn send_blocks(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
+        let total = self.source.size();
+        progress(Progress { done: self.digest.bytes(), total });
+        while self.closed.is_none() {
+            let left = total - self.digest.bytes();
+            if left > 0 {
+                self.source.fill(&mut self.block, left, &mut self.digest)?;
+            }
+            if self.digest.bytes() == total {
+                self.source.check_unchanged()?;
+                self.close(Closing::End);
+            }
+            self.link.send(&mut self.block)?;
+            progress(Progress { done: self.digest.bytes(), total });
+            if self.closed.is_none() && self.link.has_line()? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, closing: Closing) {
+        let crc = self.digest.crc();
+        self.block.push(|out| match closing {
+            Closing::End => write_end(out, crc),
+            Closing::Stop => BodyLine::Stop.encode(out),
+        });
+        self.closed = Some(closing);
+        self.link.settle();
+    }
+
+    fn take_reply(self, resumed: u64) -> Result<Upload, Error> {
+        if self.closed.is_none() {
+            return self.take_early_reply();
+        }
+        match self.link.reply_after_work() {
+            Ok(Reply::Saved { size, crc, tag }) => {
+                self.link.settle();
+                check_saved(&self.digest, size, crc)?;
+                Ok(Upload { size, crc, tag, resumed })
+            }
+            Ok(reply) => Err(unexpected(reply)),
+            Err(error @ Error::Interrupted) => self.call_off(error, resumed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The server spoke while the body was on its way: only to refuse it. The rest is called off,
+    /// and the server passes over what it has got until then.
+    fn take_early_reply(mut self) -> Result<Upload, Error> {
+        let failure = match self.link.reply()? {
+            Reply::Fail(failure) => failure,
+            reply if self.closed.is_some() => return Err(unexpected(reply)),
+            _ => return Err(Error::violation("it answers an upload before its end")),
+        };
+        if self.closed.is_none() {
+            self.close(Closing::Stop);
+        }
+        self.link.begin_grace(STOP_LIMIT);
+        if self.link.send(&mut self.block).is_err() {
+            // The server closed behind its FAIL: nothing more to keep in step.
+            self.link.owe();
+        }
+        self.link.end_grace();
+        Err(Error::Server(failure))
+    }
+
+    /// Ends the upload from this side, because of `reason`, and keeps the connection if the server
+    /// confirms in good time.
+    fn call_off(mut self, reason: Error, resumed: u64) -> Result<Upload, Error> {
+        if self.closed.is_none() {
+            self.close(Closing::Stop);
+        }
+        self.link.begin_grace(STOP_LIMIT);
+        let reply = self.link.send(&mut self.block).and_then(|()| self.link.reply());
+        self.link.end_grace();
+        match reply {
+            // It was whole before it could be called off.
+            Ok(Reply::Saved { size, crc, tag }) if self.closed == Some(Closing::End) => {
+                self.link.settle();
+                check_saved(&self.digest, size, crc)?;
+                Ok(Upload { size, crc, tag, resumed })
+            }
+            Ok(Reply::Fail(failure)) if failure.code != Code::Stopped => {
+                log::info!("an upload that was called off had failed already: {failure}");
+                Err(reason)
+            }
+            _ => Err(reason),
+        }
+    }
+}

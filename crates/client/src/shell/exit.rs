@@ -1,0 +1,88 @@
+//! The exit statuses, and what failed.
+
+use std::process::ExitCode;
+
+use ferry_client::{Blame, Error};
+
+/// What `--help` says of them.
+pub(crate) const HELP: &str = "\
+Exit status (of the first command that failed, where commands do not come from a terminal):
+  0    all done
+  1    this machine failed (out of descriptors, for one)
+  2    a command that can't be understood, or a wrong option
+  3    no connection: nobody listens, no ferry server, or it went away
+  4    the server said no (no such file, read-only, ...)
+  5    the local disk or a local file
+  6    verification failed, or the server broke the protocol
+  7    the server was silent for too long
+  130  interrupted by Ctrl-C (128 and the number of any other signal)";
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Success,
+    System,
+    Usage,
+    Connection,
+    Refused,
+    Local,
+    Protocol,
+    Timeout,
+    /// By the signal of this number.
+    Signal(u8),
+}
+
+impl Exit {
+    fn status(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::System => 1,
+            Exit::Usage => 2,
+            Exit::Connection => 3,
+            Exit::Refused => 4,
+            Exit::Local => 5,
+            Exit::Protocol => 6,
+            Exit::Timeout => 7,
+            Exit::Signal(number) => 128 + number,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit.status())
+    }
+}
+
+/// A command that failed: what to say in one line, and how a script ends by it.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+impl Failed {
+    /// A command that can't be understood.
+    pub(crate) fn usage(message: impl Into<String>) -> Failed {
+        Failed { exit: Exit::Usage, message: message.into() }
+    }
+
+    /// What the library said, behind the command that it was about.
+    pub(crate) fn new(command: &str, error: &Error) -> Failed {
+        Failed { exit: exit_of(error), message: format!("{command}: {error}") }
+    }
+}
+
+fn exit_of(error: &Error) -> Exit {
+    match error.blame() {
+        Blame::Connection => Exit::Connection,
+        Blame::Request => Exit::Refused,
+        Blame::Local => Exit::Local,
+        Blame::Protocol => Exit::Protocol,
+        Blame::Timeout => Exit::Timeout,
+        Blame::Interrupted => Exit::Signal(SIGINT),
+        Blame::System => Exit::System,
+    }
+}
+
+const SIGINT: u8 = 2;
