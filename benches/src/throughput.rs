@@ -6,11 +6,17 @@
 //! while ferry checks all of them.
 //!
 //! What is verified: on GET, the size and the CRC that the server claims in every round, and the
-//! CRC of what really came where the row says `checked` or `to a file`; on PUT, the size and CRC in
-//! SAVED in every round, and then the bytes of the file beneath the server's root.
+//! CRC of what really came where the row says `checked`; on PUT, the size and CRC in SAVED in every
+//! round. Whatever became a file, on either side, is read again after the time and held against what
+//! was sent.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
+use ferry_client::{Address, Client};
 use ferry_e2e::Server;
 use ferry_wire::{Digest, Name};
 
@@ -21,6 +27,9 @@ use crate::{
 
 /// The name of the large file on the server.
 const LARGE: &str = "large.bin";
+
+/// The name that it is uploaded as.
+const UPLOADED: &str = "uploaded.bin";
 
 /// Every row of the target.
 pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
@@ -66,8 +75,16 @@ impl<'a> Bench<'a> {
                 Contender::new(|| self.drained_bare(&limit)),
             ]
         });
+        let target = self.workshop.directory("client").join("got.bin");
+        self.row(
+            report,
+            format!("GET {size} to a file, ferry's client"),
+            "bare sendfile, read and write, unchecked",
+            || [Contender::new(|| self.got(&server, &target)), Contender::new(|| self.got_bare(&limit, &target))],
+        );
     }
 
+    /// Each upload and each download gets a name of no file: nobody has an old one to throw away.
     fn puts(&self, report: &mut Report) {
         let size = size_label(self.options.mib);
         for (durability, sync, limit_is) in
@@ -79,6 +96,11 @@ impl<'a> Bench<'a> {
             self.row(report, format!("PUT {size}, durability {durability}"), limit_is, || {
                 [Contender::new(|| self.put(&server)), Contender::new(|| self.poured(&limit, &poured))]
             });
+            if sync {
+                self.row(report, format!("PUT {size} from a file, ferry's client"), limit_is, || {
+                    [Contender::new(|| self.put_by_client(&server)), Contender::new(|| self.poured(&limit, &poured))]
+                });
+            }
         }
     }
 
@@ -115,12 +137,37 @@ impl<'a> Bench<'a> {
         })
     }
 
-    /// Each upload gets a name of no file: neither side has an old one to throw away.
+    fn got(&self, server: &Server, target: &Path) -> Sample {
+        let sample = self.timed(server.pid(), || {
+            connect(server).get(&self.name, target, &mut |_| {}).expect("GET");
+        });
+        self.content.check_and_remove(target);
+        sample
+    }
+
+    fn got_bare(&self, limit: &RawLimit, target: &Path) -> Sample {
+        let sample = self.timed(limit.pid(), || {
+            let mut file = File::create_new(target).expect("a new file");
+            let write = |piece: &[u8]| file.write_all(piece).expect("room on the disk");
+            drain_bare(limit.address(), self.content.bytes, write).expect("a bare sendfile");
+        });
+        self.content.check_and_remove(target);
+        sample
+    }
+
     fn put(&self, server: &Server) -> Sample {
-        const UPLOADED: &str = "uploaded.bin";
         let name = Name::new(UPLOADED).expect("a plain name");
         let sample = self.timed(server.pid(), || {
             Wire::greeted(server.address()).and_then(|mut wire| wire.put(&name, &self.content)).expect("PUT");
+        });
+        self.content.check_and_remove(&self.root.join(UPLOADED));
+        sample
+    }
+
+    fn put_by_client(&self, server: &Server) -> Sample {
+        let name = Name::new(UPLOADED).expect("a plain name");
+        let sample = self.timed(server.pid(), || {
+            connect(server).put(&name, &self.content.path, &mut |_| {}).expect("PUT");
         });
         self.content.check_and_remove(&self.root.join(UPLOADED));
         sample
@@ -133,4 +180,9 @@ impl<'a> Bench<'a> {
         self.content.check_and_remove(poured);
         sample
     }
+}
+
+fn connect(server: &Server) -> Client {
+    let address = Address::new(server.address().ip().to_string(), server.address().port());
+    Client::connect(&address, ferry_client::Options::default()).expect("a greeting")
 }

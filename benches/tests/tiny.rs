@@ -6,7 +6,7 @@ use ferry_benches::{Content, Options, RawLimit, Report, Wire, Workshop, drain_ba
 fn throughput() {
     let mut report = Report::new("throughput", false);
     ferry_benches::throughput::all(&programs!(), &Options::tiny(), &mut report);
-    assert_eq!(report.rows().len(), 4);
+    assert_eq!(report.rows().len(), 6);
 }
 
 #[test]
