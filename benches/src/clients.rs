@@ -1,21 +1,17 @@
 //! Many clients at once: what an idle one costs, how fast they come, how little they disturb, and
 //! how evenly they are served.
 
-use std::{
-    cell::RefCell,
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, fs, net::SocketAddr, path::PathBuf};
 
 use ferry_e2e::Server;
-use ferry_wire::{Digest, Name, Request};
+use ferry_wire::{Digest, Name};
 
 use crate::{
-    Contender, Content, Drained, Options, Programs, RawLimit, Report, Row, Sample, Unit, Wire, Workshop, alternate,
+    Contender, Content, Options, Programs, RawLimit, Report, Row, Sample, Unit, Workshop, alternate,
     crowd::{Crowd, download, room_for},
-    drain_ferry, size_label, timed,
+    drain_ferry,
+    latency::latencies,
+    size_label, timed,
 };
 
 /// Every row of the target.
@@ -99,23 +95,18 @@ impl<'a> Bench<'a> {
     }
 
     fn latency(&self, report: &mut Report) {
-        const NAME: &str = "small.bin";
         let work = format!("p99 of a 4 KiB GET, {} others idle", self.clients);
         if !self.options.wants(&work) {
             return;
         }
-        let content = Content::write(&self.root.join(NAME), 4096);
-        let name = Name::new(NAME).expect("a plain name");
+        let content = Content::write(&self.root.join("small.bin"), 4096);
         let (full, empty) = (self.server(), self.server());
         let mut crowd = Crowd::default();
         crowd.join(full.address(), self.clients).expect("many clients");
         let count = if self.options.tiny { 100 } else { 10_000 };
         let [ours, limit] = alternate(
             self.options.rounds,
-            [
-                Contender::new(|| p99(&full, &name, &content, count)),
-                Contender::new(|| p99(&empty, &name, &content, count)),
-            ],
+            [Contender::new(|| p99(&full, &content, count)), Contender::new(|| p99(&empty, &content, count))],
         );
         report.row(Row { work, unit: Unit::Micros, ours, limit, limit_is: "nobody else there" });
     }
@@ -164,18 +155,7 @@ impl<'a> Bench<'a> {
 }
 
 /// The time in which 99 of 100 GETs, one after the other on one connection, are done.
-fn p99(server: &Server, name: &Name, content: &Content, count: usize) -> Sample {
-    let mut wire = Wire::greeted(server.address()).expect("a greeting");
-    let mut times: Vec<Duration> = (0..count)
-        .map(|_| {
-            let start = Instant::now();
-            let drained = wire.ask(&Request::Get { name: name.clone() }).and_then(|()| wire.file(|_| {}));
-            let time = start.elapsed();
-            let due = Drained { bytes: content.bytes, claimed: Some(content.crc) };
-            assert_eq!(drained.expect("GET"), due);
-            time
-        })
-        .collect();
-    times.sort();
+fn p99(server: &Server, content: &Content, count: usize) -> Sample {
+    let times = latencies(server, content, |done, _| done < count);
     Sample::plain(times[count * 99 / 100].as_secs_f64() * 1e6)
 }

@@ -19,6 +19,8 @@ mod child;
 pub mod clients;
 mod content;
 mod crowd;
+mod latency;
+pub mod loop_stall;
 mod options;
 mod report;
 mod rounds;

@@ -70,7 +70,7 @@ fn line(row: &Row) -> String {
 }
 
 fn columns([work, ours, limit, ratio, cpu, limit_cpu, limit_is]: [&str; 7]) -> String {
-    format!("{work:<38} {ours:>15} {limit:>15}   {ratio:<18} {cpu:>13} {limit_cpu:>13}   {limit_is}")
+    format!("{work:<42} {ours:>15} {limit:>15}   {ratio:<18} {cpu:>13} {limit_cpu:>13}   {limit_is}")
 }
 
 /// Three significant digits, or all that stand before the point.

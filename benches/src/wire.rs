@@ -113,11 +113,19 @@ impl Wire {
     /// # Errors
     ///
     /// Of the socket, or that the reply was another, or that the server gave up.
-    pub fn file(&mut self, mut see: impl FnMut(&[u8])) -> io::Result<Drained> {
+    pub fn file(&mut self, see: impl FnMut(&[u8])) -> io::Result<Drained> {
         match self.reply()? {
-            Reply::File(_) => {}
-            other => return Err(unexpected(&other)),
+            Reply::File(_) => self.body(see),
+            other => Err(unexpected(&other)),
         }
+    }
+
+    /// A body up to its END.
+    ///
+    /// # Errors
+    ///
+    /// Of the socket, or that the server gave up.
+    pub fn body(&mut self, mut see: impl FnMut(&[u8])) -> io::Result<Drained> {
         let mut bytes = 0;
         loop {
             match BodyLine::parse(&self.line()?).map_err(io::Error::other)? {

@@ -24,6 +24,13 @@ fn clients() {
 }
 
 #[test]
+fn loop_stall() {
+    let mut report = Report::new("loop_stall", false);
+    ferry_benches::loop_stall::all(&programs!(), &Options::tiny(), &mut report);
+    assert_eq!(report.rows().len(), 4);
+}
+
+#[test]
 fn the_limits_move_every_byte() {
     let programs = programs!();
     let workshop = Workshop::new(&programs.scratch);
