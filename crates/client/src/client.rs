@@ -209,11 +209,12 @@ impl Client {
         })
     }
 
-    /// Runs one conversation, and drops a connection that it leaves out of step.
+    /// Runs one conversation, and drops a connection that it leaves out of step, or whose server
+    /// can't be believed any more.
     fn converse<T>(&mut self, conversation: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
         let link = self.link.as_mut().ok_or(Error::NotConnected)?;
         let result = link.check_at_rest().and_then(|()| conversation(link));
-        if !link.is_in_step() {
+        if !link.is_in_step() || matches!(result, Err(Error::Violation(_))) {
             self.link = None;
         }
         result

@@ -23,7 +23,7 @@ around the whole name are taken off.";
 
 /// What the command line says.
 #[derive(Debug, clap::Parser)]
-#[command(name = "ferry", version, about = ABOUT, after_help = exit::HELP)]
+#[command(name = "ferry", version, about = ABOUT, args_override_self = true, after_help = exit::HELP)]
 pub(crate) struct Args {
     /// Run these commands, parted by ';', and leave; stop at the first that fails
     #[arg(short, long, value_name = "COMMANDS")]

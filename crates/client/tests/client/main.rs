@@ -1,0 +1,15 @@
+//! The client against servers that are honest, hostile, or no ferry servers at all.
+//!
+//! One binary, so that it links once. Every server here is a thread of the test; nothing sleeps to
+//! wait for something.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
+
+mod support;
+
+mod downloads;
+mod greetings;
+mod requests;
+mod shell;
+mod terminal;
+mod uploads;
+mod violations;

@@ -1,0 +1,188 @@
+//! The `ferry` program, run with -c and with commands from a pipe.
+
+use std::{
+    io::Write as _,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use crate::support::{Honest, Local, Scripted};
+
+/// What a run of the program left behind.
+struct Run {
+    status: i32,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Run {
+        Run {
+            status: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Run {
+    /// Failed with `status`, and said one line that holds `part`.
+    #[track_caller]
+    fn assert_failed(&self, status: i32, part: &str) {
+        assert_eq!(self.status, status, "{}", self.err);
+        assert!(self.err.contains(part), "{part:?} is not in {:?}", self.err);
+        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
+    }
+}
+
+fn ferry(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
+    command.arg("--dir").arg(directory).args(["--timeout", "20"]).stdin(Stdio::null());
+    command
+}
+
+fn run(local: &Local, script: &str) -> Run {
+    ferry(&local.path("")).args(["-c", script]).output().unwrap().into()
+}
+
+fn pipe(local: &Local, input: &[u8]) -> Run {
+    let mut child =
+        ferry(&local.path("")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // A program that has failed already reads no more.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap().into()
+}
+
+#[test]
+fn a_script_moves_files_both_ways() {
+    let (server, local) = (Honest::start(), Local::new());
+    server.add("docs/Grüße an dich.txt", "hello");
+    local.file("up; and away.txt", b"away");
+    let port = server.address.port();
+    let done = run(
+        &local,
+        &format!("open {port}; get docs/Grüße an dich.txt; Put 'up; and away.txt'; CLOSE; OPEN localhost:{port}; QUIT"),
+    );
+    assert_eq!((done.status, done.err.as_str()), (0, ""));
+    let lines: Vec<_> = done.out.lines().collect();
+    assert_eq!(lines[0], format!("connected to 127.0.0.1:{port} (honest/1)"));
+    assert!(lines[1].starts_with("got docs/Grüße an dich.txt: 5 bytes in 0."), "{}", lines[1]);
+    assert!(lines[1].ends_with(" s, verified"), "{}", lines[1]);
+    assert!(lines[2].ends_with(" s, verified and on disk"), "{}", lines[2]);
+    assert_eq!(lines[3..], ["closed", &format!("connected to localhost:{port} (honest/1)")]);
+    assert_eq!(std::fs::read(local.path("Grüße an dich.txt")).unwrap(), b"hello");
+    assert_eq!(server.content("up; and away.txt").unwrap(), b"away");
+}
+
+#[test]
+fn commands_come_from_a_pipe() {
+    let (server, local) = (Honest::start(), Local::new());
+    server.add("a", "hello");
+    let port = server.address.port();
+    let done = pipe(&local, format!("OPEN {port}\r\n\n  GET a\n").as_bytes());
+    assert_eq!((done.status, done.err.as_str()), (0, ""));
+    assert_eq!(local.names(), ["a"]);
+
+    let failed = pipe(&local, format!("OPEN {port}\nGET missing\nGET a\n").as_bytes());
+    failed.assert_failed(4, "GET missing: the server says: nothing has that name (not-found)");
+    assert_eq!(failed.out.lines().count(), 1);
+    pipe(&local, b"GET \xff\n").assert_failed(2, "UTF-8");
+}
+
+#[test]
+fn the_first_failure_ends_a_script_with_its_status() {
+    let (server, local) = (Honest::start(), Local::new());
+    server.add("a", "hello");
+    let port = server.address.port();
+    std::fs::create_dir(local.path("directory")).unwrap();
+    let connected = |rest: &str| run(&local, &format!("OPEN {port}; {rest}; GET a"));
+
+    run(&local, "GET a").assert_failed(3, "not connected: OPEN <port> first");
+    run(&local, "PUT a").assert_failed(3, "not connected");
+    run(&local, "CLOSE").assert_failed(3, "not connected");
+    run(&local, "FROB").assert_failed(2, "unknown command 'FROB'");
+    run(&local, "OPEN word").assert_failed(2, "neither a port nor host:port");
+    run(&local, "OPEN 99999").assert_failed(2, "ports are 1 to 65535");
+    connected("OPEN 1").assert_failed(2, "CLOSE first");
+    connected("GET").assert_failed(2, "GET needs an argument");
+    connected("GET ../x").assert_failed(2, "'..'");
+    connected("GET /etc/passwd").assert_failed(2, "relative");
+    connected("GET \"a\nb\"").assert_failed(2, "control characters");
+    connected("GET missing").assert_failed(4, "(not-found)");
+    connected("PUT missing").assert_failed(5, "there is no such file in");
+    connected("PUT directory").assert_failed(5, "is a directory");
+    server.add("directory", "a file there, a directory here");
+    connected("GET directory").assert_failed(5, "is a directory");
+    assert_eq!(local.names(), ["directory"]);
+}
+
+#[test]
+fn a_port_without_a_ferry_server_is_told_with_the_way_out() {
+    let local = Local::new();
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    run(&local, &format!("OPEN {free}")).assert_failed(3, &format!("to start a server there: ferryd {free}"));
+
+    let web = Scripted::raw(|peer| peer.send("HTTP/1.1 400 Bad Request\r\n\r\n"));
+    run(&local, &format!("OPEN {}", web.address)).assert_failed(3, "web server");
+    web.finish();
+}
+
+#[test]
+fn what_the_server_does_wrong_has_its_own_status() {
+    let local = Local::new();
+    let hostile = Scripted::answering("GET a", "FILE 5 - t\nDATA 5\nhelloEND -\n");
+    run(&local, &format!("OPEN {}; GET a", hostile.address)).assert_failed(6, "broke the protocol");
+    hostile.finish();
+
+    let silent = Scripted::answering("GET a", "");
+    let script = format!("OPEN {}; GET a", silent.address);
+    let impatient: Run = ferry(&local.path("")).args(["--timeout", "0.3", "-c", &script]).output().unwrap().into();
+    impatient.assert_failed(7, "silent for 0.3 s");
+    silent.finish();
+
+    let gone = Scripted::greeting(|peer| peer.expect("GET a"));
+    run(&local, &format!("OPEN {}; GET a", gone.address)).assert_failed(3, "closed the connection");
+    gone.finish();
+    assert_eq!(local.names(), [""; 0]);
+}
+
+#[test]
+fn an_interrupt_ends_a_script_and_leaves_nothing() {
+    let (begun, ready) = std::sync::mpsc::channel();
+    let server = Scripted::greeting(move |peer| {
+        peer.expect("GET a");
+        peer.send("FILE 9 - t\nDATA 9\nsome");
+        begun.send(()).unwrap();
+        peer.expect_end();
+    });
+    let local = Local::new();
+    let child = ferry(&local.path(""))
+        .args(["-c", &format!("OPEN {}; GET a; GET b", server.address)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    ready.recv().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let run = Run::from(child.wait_with_output().unwrap());
+    run.assert_failed(130, "GET a: interrupted");
+    assert_eq!(local.names(), [""; 0]);
+    server.finish();
+}
+
+#[test]
+fn the_directory_is_made_and_wrong_options_are_refused() {
+    let local = Local::new();
+    let made: Run = ferry(&local.path("new/deep")).args(["-c", "QUIT"]).output().unwrap().into();
+    assert_eq!(made.status, 0);
+    assert!(local.path("new/deep").is_dir());
+
+    local.file("file", b"");
+    let refused: Run = ferry(&local.path("file/x")).args(["-c", "QUIT"]).output().unwrap().into();
+    refused.assert_failed(5, "--dir");
+    let wrong: Run = ferry(&local.path("")).arg("--frob").output().unwrap().into();
+    assert_eq!(wrong.status, 2);
+    let help = run(&local, "HELP; help put");
+    assert!(help.out.contains("OPEN port | OPEN host:port") && help.out.contains("same name there and here"));
+}

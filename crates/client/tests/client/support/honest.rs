@@ -1,0 +1,200 @@
+//! A small server that keeps its files in memory and its word.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    sync::{Arc, Mutex},
+};
+
+use ferry_client::{Address, Code, Crc32, Entry, EntryKind, Failure, FileMeta, Name, Tag, Time};
+use ferry_wire::{BodyLine, Refusal, Reply, Request, write_block_header, write_end};
+
+use super::{Peer, name};
+
+/// What stands under a name: a file's bytes and time, or a directory.
+type Tree = Arc<Mutex<BTreeMap<String, Option<(Vec<u8>, Option<Time>)>>>>;
+
+/// Serves until the test ends.
+pub(crate) struct Honest {
+    pub(crate) address: Address,
+    tree: Tree,
+}
+
+impl Honest {
+    pub(crate) fn start() -> Honest {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
+        let tree = Tree::default();
+        let shared = Arc::clone(&tree);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let tree = Arc::clone(&shared);
+                std::thread::spawn(move || Service { peer: Peer::new(stream.unwrap()), tree }.run());
+            }
+        });
+        Honest { address, tree }
+    }
+
+    pub(crate) fn add(&self, name: &str, content: impl Into<Vec<u8>>) {
+        let file = (content.into(), Time::new(1_000_000_000, 250_000_000));
+        self.tree.lock().unwrap().insert(name.to_owned(), Some(file));
+    }
+
+    pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
+        self.tree.lock().unwrap().get(name).cloned().flatten().map(|(content, _)| content)
+    }
+
+    pub(crate) fn mtime(&self, name: &str) -> Option<Time> {
+        self.tree.lock().unwrap().get(name).cloned().flatten().and_then(|(_, mtime)| mtime)
+    }
+}
+
+struct Service {
+    peer: Peer,
+    tree: Tree,
+}
+
+fn tag() -> Tag {
+    Tag::new("v1").unwrap()
+}
+
+fn fail(code: Code, message: &'static str) -> Reply {
+    Reply::Fail(Failure::new(code, message))
+}
+
+impl Service {
+    fn run(mut self) {
+        self.peer.send("FERRY 1 honest/1\n");
+        while let Some(line) = self.peer.line() {
+            let last = match Request::parse(line.as_bytes()) {
+                Ok(Request::Close) => {
+                    self.reply(&Reply::Bye);
+                    return;
+                }
+                Ok(request) => self.answer(request),
+                Err(Refusal::Request { failure, .. } | Refusal::With(failure) | Refusal::Stream(failure)) => {
+                    Some(Reply::Fail(failure))
+                }
+            };
+            if let Some(reply) = last {
+                self.reply(&reply);
+            }
+        }
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        let mut out = Vec::new();
+        reply.encode(&mut out);
+        self.peer.send(&out);
+    }
+
+    /// Sends a reply that has a body; gives one that has none.
+    fn answer(&mut self, request: Request) -> Option<Reply> {
+        match request {
+            Request::Get { name } => self.read(&name, 0, None),
+            Request::Read { offset, length, name, .. } => self.read(&name, offset, length),
+            Request::List { name } => self.list(name.as_ref()),
+            request => Some(self.answer_in_a_line(request)),
+        }
+    }
+
+    fn answer_in_a_line(&mut self, request: Request) -> Reply {
+        match request {
+            Request::Put { mtime, name, .. } => self.put(name.as_str(), mtime),
+            Request::Stat { name } => match self.tree.lock().unwrap().get(name.as_str()) {
+                None => fail(Code::NotFound, "nothing has that name"),
+                Some(None) => Reply::Dir(Time::new(7, 0)),
+                Some(Some((content, mtime))) => Reply::File(meta(content, *mtime)),
+            },
+            Request::Sum { name } => match self.file(name.as_str()) {
+                Err(failure) => failure,
+                Ok((content, _)) => Reply::Sum { size: content.len() as u64, crc: Crc32::of(&content), tag: tag() },
+            },
+            Request::Mkdir { name } => {
+                self.change(|tree| tree.insert(name.as_str().to_owned(), None).is_none(), Code::Exists)
+            }
+            Request::Delete { name } => self.change(|tree| tree.remove(name.as_str()).is_some(), Code::NotFound),
+            Request::Rename { from, to } => self.change(
+                |tree| match tree.remove(from.as_str()) {
+                    None => false,
+                    Some(moved) => tree.insert(to.as_str().to_owned(), moved).is_none(),
+                },
+                Code::NotFound,
+            ),
+            _ => fail(Code::Unsupported, "not here"),
+        }
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut BTreeMap<String, Option<(Vec<u8>, Option<Time>)>>) -> bool,
+        code: Code,
+    ) -> Reply {
+        if change(&mut self.tree.lock().unwrap()) { Reply::Done } else { fail(code, "that can't be done") }
+    }
+
+    fn file(&self, name: &str) -> Result<(Vec<u8>, Option<Time>), Reply> {
+        match self.tree.lock().unwrap().get(name) {
+            None => Err(fail(Code::NotFound, "nothing has that name")),
+            Some(None) => Err(fail(Code::NotAFile, "that is a directory")),
+            Some(Some(file)) => Ok(file.clone()),
+        }
+    }
+
+    fn read(&mut self, name: &Name, offset: u64, length: Option<u64>) -> Option<Reply> {
+        let (content, mtime) = match self.file(name.as_str()) {
+            Ok(file) => file,
+            Err(failure) => return Some(failure),
+        };
+        self.reply(&Reply::File(meta(&content, mtime)));
+        let from = usize::try_from(offset).unwrap().min(content.len());
+        let length = length.map_or(content.len(), |length| usize::try_from(length).unwrap());
+        self.send_body(&content[from..content.len().min(from + length)]);
+        None
+    }
+
+    fn list(&mut self, directory: Option<&Name>) -> Option<Reply> {
+        let mut lines = Vec::new();
+        for (path, node) in self.tree.lock().unwrap().iter() {
+            let path = name(path);
+            if path.parent() == directory.map(Name::as_str) {
+                let kind = match node {
+                    None => EntryKind::Directory(None),
+                    Some((content, mtime)) => EntryKind::File(meta(content, *mtime)),
+                };
+                Entry { name: name(path.last()), kind }.encode(&mut lines);
+            }
+        }
+        self.reply(&Reply::Listing);
+        self.send_body(&lines);
+        None
+    }
+
+    /// In blocks of odd sizes, so that nothing ends where a buffer ends.
+    fn send_body(&mut self, bytes: &[u8]) {
+        let mut out = Vec::new();
+        for block in bytes.chunks(300_007) {
+            write_block_header(&mut out, block.len() as u64);
+            out.extend_from_slice(block);
+        }
+        write_end(&mut out, Crc32::of(bytes));
+        self.peer.send(&out);
+    }
+
+    fn put(&mut self, name: &str, mtime: Option<Time>) -> Reply {
+        let (content, closing) = self.peer.body();
+        match closing {
+            BodyLine::End(crc) if crc.is_none_or(|crc| crc == Crc32::of(&content)) => {
+                let reply = Reply::Saved { size: content.len() as u64, crc: Crc32::of(&content), tag: tag() };
+                self.tree.lock().unwrap().insert(name.to_owned(), Some((content, mtime)));
+                reply
+            }
+            BodyLine::End(_) => fail(Code::Checksum, "other bytes came than were sent"),
+            _ => fail(Code::Stopped, "stopped by the client"),
+        }
+    }
+}
+
+fn meta(content: &[u8], mtime: Option<Time>) -> FileMeta {
+    FileMeta { size: content.len() as u64, mtime, tag: tag() }
+}
