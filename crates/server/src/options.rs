@@ -1,0 +1,205 @@
+//! What people type, and what it comes to.
+
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::{Parser, ValueEnum};
+use ferry_server::{
+    ServerOptions,
+    session::{Limits, Patience},
+    store::{Durability, StoreOptions},
+};
+use ferry_wire::limits::{DEFAULT_PORT, MAX_INTEGER};
+use log::LevelFilter;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Descriptors that are not for clients: the log, the root, files that are being sent or staged.
+const RESERVED_DESCRIPTORS: u64 = 512;
+
+/// The options as they were typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ferryd",
+    version,
+    about = "Serves one directory to ferry clients",
+    after_help = "Serves until SIGTERM or SIGINT comes; uploads that are whole are then still published.\n\
+                  What is logged of each transfer: client, name, bytes, duration, outcome."
+)]
+pub(crate) struct Arguments {
+    /// Where to listen; port 0 takes a free one, which the first line of output names
+    #[arg(value_name = "[ADDRESS:]PORT", default_value_t = format!("127.0.0.1:{DEFAULT_PORT}"))]
+    listen: String,
+
+    /// The directory to serve, made if missing
+    #[arg(long, value_name = "DIR", default_value = "./server")]
+    root: PathBuf,
+
+    /// Take uploads and changes even on an address that is not loopback
+    #[arg(long, conflicts_with = "read_only")]
+    writable: bool,
+
+    /// Take no uploads and changes on any address
+    #[arg(long)]
+    read_only: bool,
+
+    /// What SAVED and DONE promise
+    #[arg(long, value_name = "LEVEL", value_enum, default_value_t = DurabilityArgument::Full)]
+    durability: DurabilityArgument,
+
+    /// Clients served at one time [default: what the limit of open files allows]; an idle one costs
+    /// less than a kilobyte
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_clients: Option<u32>,
+
+    /// The largest upload in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_INTEGER)]
+    max_upload: u64,
+
+    /// How long a client may ask for nothing, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    idle_timeout: u64,
+
+    /// How long a client may take to finish a request line, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    request_timeout: u64,
+
+    /// Over how many seconds the progress of a body is measured, in either direction
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    progress_window: u64,
+
+    /// How many bytes a body must move in each of these windows
+    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    progress_bytes: u64,
+
+    /// How long an interrupted upload is kept for its client to resume, in hours
+    #[arg(long, value_name = "HOURS", default_value_t = 72)]
+    keep: u64,
+
+    /// Log to the end of this file as well
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+
+    /// What to log: off, error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::Info)]
+    log_level: LevelFilter,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum DurabilityArgument {
+    /// What was acknowledged survives a power cut
+    Full,
+    /// Faster: it survives the end of the server, but a power cut may lose or truncate it
+    None,
+}
+
+/// The options, resolved against each other and the machine.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) server: ServerOptions,
+    pub(crate) store: StoreOptions,
+    pub(crate) log_level: LevelFilter,
+    pub(crate) log_file: Option<PathBuf>,
+    pub(crate) why_read_only: &'static str,
+}
+
+impl Setup {
+    pub(crate) fn resolve(arguments: &Arguments) -> Result<Setup, String> {
+        let addresses = resolve_address(&arguments.listen)?;
+        let public = addresses.iter().any(|address| !address.ip().is_loopback());
+        let read_only = arguments.read_only || (public && !arguments.writable);
+        let descriptors = raise_descriptor_limit();
+        let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(descriptors / 2).max(1);
+        let max_clients = arguments.max_clients.map_or(most, |clients| u64::from(clients).min(most));
+        make_dir(&arguments.root)?;
+        let limits = Limits {
+            read_only,
+            upload_bytes: arguments.max_upload,
+            patience: Patience {
+                idle: Duration::from_secs(arguments.idle_timeout),
+                request: Duration::from_secs(arguments.request_timeout),
+                window: Duration::from_secs(arguments.progress_window),
+                window_bytes: arguments.progress_bytes,
+            },
+            checkpoint_bytes: 32 << 20,
+        };
+        let max_clients = usize::try_from(max_clients).unwrap_or(usize::MAX);
+        Ok(Setup {
+            server: ServerOptions { addresses, max_clients, limits },
+            store: StoreOptions {
+                root: arguments.root.clone(),
+                writable: !read_only,
+                durability: match arguments.durability {
+                    DurabilityArgument::Full => Durability::Full,
+                    DurabilityArgument::None => Durability::None,
+                },
+                keep: Duration::from_secs(arguments.keep.saturating_mul(3600)),
+            },
+            log_level: arguments.log_level,
+            log_file: arguments.log_file.clone(),
+            why_read_only: match arguments.read_only {
+                true => "--read-only was given",
+                false => "the address is not loopback and --writable was not given",
+            },
+        })
+    }
+
+    pub(crate) fn log_file_shown(&self) -> String {
+        self.log_file.as_ref().map_or_else(|| "the terminal".into(), |path| path.display().to_string())
+    }
+}
+
+/// A port on the loopback address, or an address or host name and a port.
+fn resolve_address(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let help = "give a port from 0 to 65535, or ADDRESS:PORT";
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let port = text.parse::<u16>().map_err(|_| format!("'{text}' is no port: {help}"))?;
+        return Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
+    }
+    let found = text.to_socket_addrs().map_err(|error| format!("'{text}' is no address ({error}): {help}"))?;
+    let addresses: Vec<_> = found.collect();
+    if addresses.is_empty() { Err(format!("'{text}' has no address: {help}")) } else { Ok(addresses) }
+}
+
+fn make_dir(root: &PathBuf) -> Result<(), String> {
+    match std::fs::create_dir_all(root) {
+        // Whatever else stands there is told when it is opened.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|error| format!("can't make the directory {}: {error}", root.display())),
+    }
+}
+
+/// Each client is an open file: takes all that the system lets this process have.
+fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    now.unwrap_or(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_every_spelling() {
+        let one = |text: &str| resolve_address(text).map(|addresses| addresses[0].to_string());
+        assert_eq!(one("12000"), Ok("127.0.0.1:12000".into()));
+        assert_eq!(one("0"), Ok("127.0.0.1:0".into()));
+        assert_eq!(one("0.0.0.0:80"), Ok("0.0.0.0:80".into()));
+        assert_eq!(one("[::1]:80"), Ok("[::1]:80".into()));
+        for wrong in ["", "99999", "127.0.0.1", "x", "127.0.0.1:", "127.0.0.1:99999", "-1"] {
+            assert!(resolve_address(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn the_options_are_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+        assert!(Arguments::try_parse_from(["ferryd", "--writable", "--read-only"]).is_err());
+    }
+}

@@ -1,0 +1,588 @@
+//! The event loop: one thread that owns every socket.
+//!
+//! ```text
+//! poll -> token -> live connection -> fill its input -> session decodes whole lines and blocks
+//!      -> the session asks -> the store does it, here or in a helper
+//!      -> the session queues replies and file ranges -> flush to the socket -> re-arm, re-queue or reap
+//! ```
+//!
+//! Readiness is edge-triggered: it is said once. So a connection remembers what it was told until a
+//! call would block, and one that stops early, because it used up its share of a turn, goes to
+//! the back of the run queue. Tokens carry a generation, so that an event or a completion for a
+//! connection that is gone finds nobody.
+
+mod connection;
+mod holds;
+mod pool;
+mod timers;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ferry_wire::{Code, Failure, escaped, limits::MAX_LINE_BYTES};
+use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
+use rustix::io::Errno;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
+use slab::Slab;
+
+use crate::{
+    session::{Ask, Errand, Limits, Outcome, Record, Session, Work},
+    store::{Disk, SCRATCH_BYTES, Store},
+};
+use connection::Connection;
+use holds::{Claim, Holds, lets_go, upload_of};
+use pool::{Completion, Job, Pool};
+use timers::Timers;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+const SIGNALS: Token = Token(usize::MAX - 2);
+
+/// Events taken from one poll.
+const EVENTS: usize = 1024;
+
+/// Clients accepted before those that are there have their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// After this long a listener that ran out of descriptors tries again by itself.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Clients that may be told at one time that the server is full. Others wait to be accepted.
+const REFUSALS: usize = 64;
+
+/// What one connection may move in its turn: a fraction of a millisecond's work.
+const TURN_BYTES: u64 = 1 << 20;
+
+/// What a request costs of a turn, however small it is.
+const REQUEST_COST_BYTES: u64 = 4 << 10;
+
+/// What is read from a socket at once, behind the part of a line that may be left over.
+const INPUT_BYTES: usize = 64 << 10;
+
+/// How long the end may take once it was asked for: uploads that are whole are published, replies
+/// are sent.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Where to listen. Port 0 takes a free one.
+    pub addresses: Vec<SocketAddr>,
+    /// Clients served at one time.
+    pub max_clients: usize,
+    /// What a session allows.
+    pub limits: Limits,
+}
+
+/// Why the loop could not be set up, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {error}{}", listen_hint(.error))]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The system refused something that the loop can't do without.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+fn listen_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (another server is there: choose another port, or 0 for any free one)",
+        io::ErrorKind::PermissionDenied => " (ports below 1024 are the administrator's)",
+        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
+        _ => "",
+    }
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
+    move |error| ServerError::System { what, error }
+}
+
+/// See the [module documentation](self).
+pub struct Server {
+    poll: Poll,
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+    signals: Signals,
+    max_clients: usize,
+    limits: Arc<Limits>,
+    store: Arc<Store>,
+    pool: Pool,
+    connections: Slab<Connection>,
+    generation: u32,
+    refused: usize,
+    run_queue: VecDeque<usize>,
+    timers: Timers,
+    holds: Holds,
+    /// Uploads that work under way may let go, and whether that work is a RESUME.
+    letting_go: HashMap<(Token, Errand), (ferry_wire::Id, bool)>,
+    /// The listener has clients waiting.
+    accept_ready: bool,
+    /// The listener ran out of descriptors.
+    accept_again: Option<Instant>,
+    /// The end was asked for.
+    ending: Option<Instant>,
+    input: Box<[u8]>,
+    scratch: Box<[u8]>,
+}
+
+impl Server {
+    /// Listens, and starts the helpers. From here on clients can connect, though nobody answers
+    /// before [`run`](Self::run).
+    ///
+    /// # Errors
+    ///
+    /// Where no address can be listened on, or the system refuses what the loop needs.
+    pub fn bind(options: &ServerOptions, store: Arc<Store>) -> Result<Server, ServerError> {
+        let poll = Poll::new().map_err(system("can't make an event queue"))?;
+        let mut listener = listen(&options.addresses)?;
+        let address = listener.local_addr().map_err(system("can't tell the address"))?;
+        let registry = poll.registry();
+        let failed = "can't watch for events";
+        registry.register(&mut listener, LISTENER, Interest::READABLE).map_err(system(failed))?;
+        let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(system("can't watch for signals"))?;
+        registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(system(failed))?;
+        let pool = Pool::start(&store, waker).map_err(system("can't start a thread"))?;
+        Ok(Server {
+            poll,
+            listener: Some(listener),
+            address,
+            signals,
+            max_clients: options.max_clients,
+            limits: Arc::new(options.limits.clone()),
+            store,
+            pool,
+            connections: Slab::new(),
+            generation: 0,
+            refused: 0,
+            run_queue: VecDeque::new(),
+            timers: Timers::default(),
+            holds: Holds::default(),
+            letting_go: HashMap::new(),
+            accept_ready: true,
+            accept_again: None,
+            ending: None,
+            input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(),
+            scratch: vec![0; SCRATCH_BYTES].into(),
+        })
+    }
+
+    /// The address that is really listened on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until SIGTERM or SIGINT comes; then ends what is under way, and returns. A second
+    /// signal, or ten seconds, cut it short.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses to tell of events.
+    pub fn run(mut self) -> Result<(), ServerError> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            match self.poll.poll(&mut events, self.patience()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                polled => polled.map_err(system("can't wait for events"))?,
+            }
+            for event in &events {
+                match event.token() {
+                    LISTENER => self.accept_ready = true,
+                    WAKER => {}
+                    SIGNALS => self.signalled(),
+                    token => self.note_readiness(token, event),
+                }
+            }
+            self.take_completions();
+            self.expire();
+            self.accept();
+            for _ in 0..self.run_queue.len() {
+                let Some(key) = self.run_queue.pop_front() else { break };
+                self.turn(key);
+            }
+            if let Some(until) = self.ending {
+                if self.connections.is_empty() {
+                    break;
+                }
+                if Instant::now() >= until {
+                    log::warn!("{} connections did not end in time", self.connections.len());
+                    break;
+                }
+            }
+        }
+        drop(self.pool);
+        self.store.leave();
+        log::info!("ended");
+        Ok(())
+    }
+
+    /// How long to wait for events.
+    fn patience(&self) -> Option<Duration> {
+        if !self.run_queue.is_empty() || self.can_accept() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.timers.next(), self.accept_again, self.ending].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    fn signalled(&mut self) {
+        for signal in self.signals.pending() {
+            if self.ending.is_some() {
+                log::warn!("signal {signal} came again: ending at once");
+                self.ending = Some(Instant::now());
+                continue;
+            }
+            log::info!("signal {signal}: ending");
+            let now = Instant::now();
+            self.ending = Some(now + ENDING);
+            // From here on nobody can connect.
+            self.listener = None;
+            let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
+            for key in keys {
+                let failure = Failure::new(Code::ShuttingDown, "the server is ending");
+                self.connections[key].session.dismiss(failure, now);
+                self.queue(key);
+            }
+        }
+    }
+
+    fn note_readiness(&mut self, token: Token, event: &mio::event::Event) {
+        let Some(key) = self.live(token) else { return };
+        let connection = &mut self.connections[key];
+        let broken = event.is_error() || event.is_write_closed();
+        connection.readable |= event.is_readable() || event.is_read_closed() || broken;
+        connection.writable |= event.is_writable() || broken;
+        connection.half_closed |= event.is_read_closed() || broken;
+        self.queue(key);
+    }
+
+    fn take_completions(&mut self) {
+        for Completion { token, errand, outcome } in self.pool.completions() {
+            if let Some((id, of_resume)) = self.letting_go.remove(&(token, errand))
+                && lets_go(&outcome, of_resume)
+                && let Some(job) = self.holds.release(&id)
+            {
+                self.submit(job);
+            }
+            self.complete(token, errand, outcome);
+        }
+    }
+
+    fn complete(&mut self, token: Token, errand: Errand, outcome: Outcome<'static, Disk>) {
+        // What a connection that is gone was owed lets go of itself when it is dropped.
+        let Some(key) = self.live(token) else { return };
+        self.connections[key].session.complete(errand, outcome, Instant::now());
+        self.queue(key);
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        while let Some(token) = self.timers.expired(now) {
+            let Some(key) = self.live(token) else { continue };
+            let connection = &mut self.connections[key];
+            connection.timer = None;
+            connection.session.handle_timeout(now);
+            self.queue(key);
+        }
+    }
+}
+
+/// Accepting.
+impl Server {
+    fn can_accept(&self) -> bool {
+        self.accept_ready
+            && self.listener.is_some()
+            && self.accept_again.is_none()
+            && (self.clients() < self.max_clients || self.refused < REFUSALS)
+    }
+
+    fn clients(&self) -> usize {
+        self.connections.len() - self.refused
+    }
+
+    fn accept(&mut self) {
+        let now = Instant::now();
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept_again = None;
+        }
+        for _ in 0..ACCEPTS_PER_TURN {
+            if !self.can_accept() {
+                return;
+            }
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((socket, peer)) => self.welcome(socket, peer, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accept_ready = false,
+                Err(error) => match Errno::from_io_error(&error) {
+                    // No new event will come for who waits already: try again by ourselves.
+                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                        log::warn!("can't accept a client: {error}");
+                        self.accept_again = Some(now + ACCEPT_RETRY);
+                    }
+                    // That client is gone; the next one need not be.
+                    _ => log::debug!("a client went away before it was accepted: {error}"),
+                },
+            }
+        }
+    }
+
+    fn welcome(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr, now: Instant) {
+        let full = self.clients() >= self.max_clients;
+        let session = match full {
+            false => Session::new(self.limits.clone(), now),
+            true => {
+                let message = format!("the server has its {} clients; try again later", self.max_clients);
+                Session::refusing(self.limits.clone(), &Failure::new(Code::Busy, message), now)
+            }
+        };
+        // Replies are gathered before they are sent: waiting for more would only delay them.
+        if let Err(error) = socket.set_nodelay(true) {
+            log::debug!("{peer}: can't be told not to delay: {error}");
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.connections.vacant_entry();
+        let key = entry.key();
+        let token = token_of(key, self.generation);
+        if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE) {
+            log::warn!("{peer}: can't be watched: {error}");
+            return;
+        }
+        entry.insert(Connection {
+            socket: Some(socket),
+            peer,
+            session,
+            leftover: Vec::new(),
+            generation: self.generation,
+            timer: None,
+            readable: true,
+            writable: true,
+            half_closed: false,
+            input_ended: false,
+            queued: false,
+            refused: full,
+        });
+        self.refused += usize::from(full);
+        log::debug!("{peer}: connected{}", if full { ", and turned away" } else { "" });
+        self.queue(key);
+    }
+}
+
+/// Connections and their turns.
+impl Server {
+    fn live(&self, token: Token) -> Option<usize> {
+        let (key, generation) = (token.0 & KEY_MASK, (token.0 >> KEY_BITS) as u32);
+        self.connections.get(key).is_some_and(|connection| connection.generation == generation).then_some(key)
+    }
+
+    fn queue(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        if !connection.queued {
+            connection.queued = true;
+            self.run_queue.push_back(key);
+        }
+    }
+
+    /// Moves one connection on, by at most its share.
+    fn turn(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.queued = false;
+        let mut left = TURN_BYTES;
+        loop {
+            let taken = self.take_input(key, &mut left);
+            let asked = self.dispatch(key, &mut left);
+            let connection = &mut self.connections[key];
+            let sent = connection.flush(TURN_BYTES, Instant::now());
+            left = left.saturating_sub(sent);
+            if !taken && !asked && sent == 0 {
+                break;
+            }
+            if left == 0 {
+                self.queue(key);
+                break;
+            }
+        }
+        self.end_turn(key);
+    }
+
+    /// Gives the session what input there is; false where that changed nothing.
+    fn take_input(&mut self, key: usize, left: &mut u64) -> bool {
+        let connection = &mut self.connections[key];
+        if connection.leftover.is_empty()
+            && connection.readable
+            && let Some(count @ 1..) = connection.read_direct(Instant::now())
+        {
+            *left = left.saturating_sub(count as u64);
+            return true;
+        }
+        let mut progress = false;
+        // What was left over goes to the front of the common buffer, what is read behind it.
+        let mut start = 0;
+        let mut end = connection.leftover.len();
+        self.input[..end].copy_from_slice(&connection.leftover);
+        connection.leftover = Vec::new();
+        while *left > 0 {
+            let now = Instant::now();
+            let connection = &mut self.connections[key];
+            if start < end {
+                let used = connection.session.receive(&self.input[start..end], now);
+                start += used;
+                *left = left.saturating_sub(used as u64);
+                let asked = self.dispatch(key, left);
+                if used > 0 || asked {
+                    progress = true;
+                    continue;
+                }
+            }
+            let connection = &mut self.connections[key];
+            if !connection.session.wants_input() {
+                break;
+            }
+            if connection.input_ended {
+                progress |= connection.session.end_of_input(now);
+                break;
+            }
+            if !connection.readable {
+                break;
+            }
+            // Only a part of a line is left: there is room behind it.
+            self.input.copy_within(start..end, 0);
+            (start, end) = (0, end - start);
+            let room = INPUT_BYTES.min(connection.session.input_hint());
+            let count = connection.read(&mut self.input[end..end + room], now);
+            end += count;
+            if count == 0 && !connection.input_ended {
+                break;
+            }
+        }
+        let connection = &mut self.connections[key];
+        if start < end {
+            connection.leftover = self.input[start..end].to_vec();
+        }
+        progress
+    }
+
+    /// Does what the session asks for, or has it done; false where it asked for nothing.
+    fn dispatch(&mut self, key: usize, left: &mut u64) -> bool {
+        let mut asked = false;
+        while let Some(Ask { errand, work }) = self.connections[key].session.next_ask() {
+            asked = true;
+            *left = left.saturating_sub(REQUEST_COST_BYTES);
+            let token = token_of(key, self.connections[key].generation);
+            match self.store.try_now(work, &mut self.scratch) {
+                Ok(outcome) => self.connections[key].session.complete(errand, outcome, Instant::now()),
+                Err(work) => self.hand_on(Job { token, errand, work }),
+            }
+        }
+        asked
+    }
+
+    /// Hands a job to the helpers, a RESUME only when nobody holds its upload.
+    fn hand_on(&mut self, job: Job) {
+        let Work::Resume { id, .. } = &job.work else { return self.submit(job) };
+        match self.holds.claim(id.clone(), job) {
+            Claim::Free(job) => self.submit(job),
+            Claim::Taken { owner, displaced } => {
+                if let Some(Job { token, errand, .. }) = displaced {
+                    let failure = Failure::new(Code::Changed, "a newer connection took this upload over");
+                    self.complete(token, errand, Err(failure));
+                }
+                if let Some(key) = self.live(owner) {
+                    self.connections[key].session.evict(Instant::now());
+                    self.queue(key);
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, job: Job) {
+        if let Some(id) = upload_of(&job.work) {
+            let of_resume = matches!(job.work, Work::Resume { .. });
+            self.letting_go.insert((job.token, job.errand), (id, of_resume));
+        }
+        self.pool.submit(job);
+    }
+
+    /// Logs, arms the timer, and closes what is done with.
+    fn end_turn(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        for record in connection.session.take_records() {
+            log_transfer(connection.peer, &record);
+        }
+        if connection.session.take_shutdown() {
+            if let Some(socket) = &connection.socket {
+                // Fails only where the client is gone, which the next read tells.
+                let _ = socket.shutdown(std::net::Shutdown::Write);
+            }
+            self.queue(key);
+        }
+        let connection = &mut self.connections[key];
+        if connection.session.is_cut() {
+            connection.leftover = Vec::new();
+            if let Some(mut socket) = connection.socket.take() {
+                // Closing it takes it out of the queue as well.
+                let _ = self.poll.registry().deregister(&mut socket);
+                log::debug!("{}: disconnected", connection.peer);
+            }
+            // A descriptor is free.
+            self.accept_again = None;
+        }
+        let token = token_of(key, connection.generation);
+        if connection.session.is_over() {
+            let mut connection = self.connections.remove(key);
+            self.timers.disarm(&mut connection.timer, token);
+            self.refused -= usize::from(connection.refused);
+        } else if let Some(at) = connection.session.deadline() {
+            self.timers.arm(&mut connection.timer, at, token);
+        }
+    }
+}
+
+const KEY_BITS: u32 = 32;
+const KEY_MASK: usize = (1 << KEY_BITS) - 1;
+
+/// A slab key and the generation of who has it: slab gives keys out again at once.
+fn token_of(key: usize, generation: u32) -> Token {
+    Token((generation as usize) << KEY_BITS | key)
+}
+
+/// Listens on the first address that lets it.
+fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServerError> {
+    let mut result = Err(ServerError::System {
+        what: "can't listen",
+        error: io::Error::new(io::ErrorKind::InvalidInput, "no address is given"),
+    });
+    for &address in addresses {
+        match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => result = Err(ServerError::Listen { address, error }),
+        }
+    }
+    result
+}
+
+fn log_transfer(peer: SocketAddr, record: &Record) {
+    let Record { verb, name, bytes, duration, failure } = record;
+    let seconds = duration.as_secs_f64();
+    match failure {
+        None => log::info!("{peer}: {verb} {}: {bytes} bytes in {seconds:.6} s, ok", escaped(name)),
+        Some(failure) => log::info!("{peer}: {verb} {}: {bytes} bytes in {seconds:.6} s, {failure}", escaped(name)),
+    }
+}

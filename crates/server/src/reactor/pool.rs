@@ -1,0 +1,202 @@
+//! The helpers: a few threads that wait for the disk so that the loop does not.
+//!
+//! Each kind of work has its lane, so that what must be quick never queues behind what is slow. A
+//! lane is first in, first out; since a connection has at most one read and two writes under way,
+//! and each is bounded in size, that is fair between connections.
+
+use std::{
+    collections::VecDeque,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use ferry_wire::{Code, Failure};
+use mio::{Token, Waker};
+
+use crate::{
+    session::{Errand, Outcome, Work},
+    store::{Disk, SCRATCH_BYTES, Store},
+};
+
+/// A piece of work and whose it is.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) token: Token,
+    pub(super) errand: Errand,
+    pub(super) work: Work<Disk>,
+}
+
+/// A piece of work that has ended.
+#[derive(Debug)]
+pub(super) struct Completion {
+    pub(super) token: Token,
+    pub(super) errand: Errand,
+    pub(super) outcome: Outcome<'static, Disk>,
+}
+
+/// The lanes and the number of threads of each: enough for a disk to have something to choose from,
+/// few enough to cost nothing while they sleep.
+const LANES: [(LaneKind, &str, usize); 4] = [
+    (LaneKind::Read, "ferry-read", 4),
+    (LaneKind::Write, "ferry-write", 2),
+    (LaneKind::Sync, "ferry-sync", 4),
+    // One, so that changes of the tree are made in the order in which they were asked for.
+    (LaneKind::Names, "ferry-names", 1),
+];
+
+/// How many changes of the tree may share their fsyncs.
+const BATCH_CHANGES: usize = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LaneKind {
+    Read,
+    Write,
+    Sync,
+    Names,
+}
+
+fn lane_of(work: &Work<Disk>) -> LaneKind {
+    match work {
+        Work::Open { .. }
+        | Work::Load { .. }
+        | Work::Check { .. }
+        | Work::Stat { .. }
+        | Work::List { .. }
+        | Work::ListMore { .. }
+        | Work::Stage { .. } => LaneKind::Read,
+        Work::Write { .. } | Work::Discard { .. } => LaneKind::Write,
+        Work::Finish { .. } | Work::Checkpoint { .. } | Work::Keep { .. } | Work::Resume { .. } => LaneKind::Sync,
+        Work::Publish { .. } | Work::Change(_) => LaneKind::Names,
+    }
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    queue: Mutex<Queue>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    ended: bool,
+}
+
+impl Lane {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for work, and takes up to `most`; [`None`] once the pool has ended.
+    fn take(&self, most: usize) -> Option<Vec<Job>> {
+        let mut queue = self.lock();
+        loop {
+            if !queue.jobs.is_empty() {
+                let count = most.min(queue.jobs.len());
+                return Some(queue.jobs.drain(..count).collect());
+            }
+            if queue.ended {
+                return None;
+            }
+            queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Completions on their way to the loop. The first one wakes it.
+#[derive(Debug)]
+struct Completions {
+    ended: Mutex<Vec<Completion>>,
+    waker: Arc<Waker>,
+}
+
+impl Completions {
+    fn push(&self, completions: impl IntoIterator<Item = Completion>) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let wake = ended.is_empty();
+        ended.extend(completions);
+        let wake = wake && !ended.is_empty();
+        drop(ended);
+        if wake && let Err(error) = self.waker.wake() {
+            log::error!("can't wake the loop: {error}");
+        }
+    }
+}
+
+/// See the [module documentation](self). Dropping it ends the helpers, once their queues are empty.
+#[derive(Debug)]
+pub(super) struct Pool {
+    lanes: Vec<Arc<Lane>>,
+    completions: Arc<Completions>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts the helpers; `waker` is woken when [`completions`](Self::completions) has something.
+    pub(super) fn start(store: &Arc<Store>, waker: Arc<Waker>) -> io::Result<Pool> {
+        let completions = Arc::new(Completions { ended: Mutex::default(), waker });
+        let mut pool = Pool { lanes: Vec::new(), completions: completions.clone(), threads: Vec::new() };
+        for (kind, name, threads) in LANES {
+            let lane = Arc::new(Lane::default());
+            pool.lanes.push(lane.clone());
+            for _ in 0..threads {
+                let (lane, store, completions) = (lane.clone(), store.clone(), completions.clone());
+                let help = move || help(kind, &lane, &store, &completions);
+                pool.threads.push(thread::Builder::new().name(name.into()).spawn(help)?);
+            }
+        }
+        Ok(pool)
+    }
+
+    /// Hands a piece of work to its lane.
+    pub(super) fn submit(&self, job: Job) {
+        let kind = lane_of(&job.work);
+        let Some(index) = LANES.iter().position(|(lane, ..)| *lane == kind) else { return };
+        self.lanes[index].lock().jobs.push_back(job);
+        self.lanes[index].filled.notify_one();
+    }
+
+    /// Takes what has ended since.
+    pub(super) fn completions(&self) -> Vec<Completion> {
+        std::mem::take(&mut *self.completions.ended.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        for lane in &self.lanes {
+            lane.lock().ended = true;
+            lane.filled.notify_all();
+        }
+        for thread in self.threads.drain(..) {
+            // A helper's panic was told when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn help(kind: LaneKind, lane: &Lane, store: &Store, completions: &Completions) {
+    let mut scratch = Vec::new();
+    let most = if kind == LaneKind::Names { BATCH_CHANGES } else { 1 };
+    while let Some(jobs) = lane.take(most) {
+        if kind == LaneKind::Read {
+            scratch.resize(SCRATCH_BYTES, 0);
+        }
+        let whose: Vec<_> = jobs.iter().map(|job| (job.token, job.errand)).collect();
+        let works = jobs.into_iter().map(|job| job.work).collect();
+        // A mistake of ours in one piece of work must not leave its client waiting for ever.
+        let outcomes = catch_unwind(AssertUnwindSafe(|| match kind {
+            LaneKind::Names => store.run_changes(works),
+            _ => works.into_iter().map(|work| store.run(work, &mut scratch)).collect(),
+        }));
+        let mut outcomes = outcomes.unwrap_or_default().into_iter();
+        completions.push(whose.into_iter().map(|(token, errand)| {
+            let outcome = outcomes
+                .next()
+                .unwrap_or_else(|| Err(Failure::new(Code::Io, "the server made a mistake; its log says which")));
+            Completion { token, errand, outcome }
+        }));
+    }
+}

@@ -1,0 +1,87 @@
+//! The three clocks of a session: idle, unfinished request, and transfers that do not move.
+
+use std::time::{Duration, Instant};
+
+/// How long a client may take. Part of [`Limits`](super::Limits).
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// Between two requests.
+    pub idle: Duration,
+    /// From the first byte of a request line to its LF.
+    pub request: Duration,
+    /// Over which the progress of a body, in either direction, is measured.
+    pub window: Duration,
+    /// Bytes that a body must move in each window.
+    pub window_bytes: u64,
+}
+
+/// Whom or what a session waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// The server's own work: the client can't help it.
+    Store,
+    /// The next request.
+    Idle,
+    /// The rest of a request line.
+    Line,
+    /// The rest of a body.
+    Body,
+    /// The client, to take what is queued for it.
+    Output,
+    /// A fixed moment: the end of the courtesy after the last reply.
+    Courtesy,
+}
+
+/// Measures one wait at a time. A wait of another kind, or one that follows after something was
+/// done, starts anew.
+#[derive(Debug)]
+pub(super) struct Clock {
+    waiting: Waiting,
+    since: Instant,
+    mark: u64,
+}
+
+impl Clock {
+    pub(super) fn new(now: Instant) -> Clock {
+        Clock { waiting: Waiting::Idle, since: now, mark: 0 }
+    }
+
+    /// The session now waits for `waiting`. `counter` counts what shows progress: requests for
+    /// [`Waiting::Idle`] and [`Waiting::Line`], bytes for bodies and output.
+    pub(super) fn set(&mut self, waiting: Waiting, counter: u64, now: Instant) {
+        let anew = match waiting {
+            Waiting::Idle | Waiting::Line => waiting != self.waiting || counter != self.mark,
+            _ => waiting != self.waiting,
+        };
+        if anew {
+            *self = Clock { waiting, since: now, mark: counter };
+        }
+    }
+
+    /// When to look again.
+    pub(super) fn deadline(&self, patience: &Patience, courtesy: Duration) -> Option<Instant> {
+        let wait = match self.waiting {
+            Waiting::Store => return None,
+            Waiting::Idle => patience.idle,
+            Waiting::Line => patience.request,
+            Waiting::Body | Waiting::Output => patience.window,
+            Waiting::Courtesy => courtesy,
+        };
+        self.since.checked_add(wait)
+    }
+
+    /// The deadline has passed: whether the wait is over. A body that moved enough in this window
+    /// gets another.
+    pub(super) fn expired(&mut self, patience: &Patience, counter: u64, now: Instant) -> Option<Waiting> {
+        let moves = matches!(self.waiting, Waiting::Body | Waiting::Output);
+        if moves && counter.saturating_sub(self.mark) >= patience.window_bytes {
+            (self.since, self.mark) = (now, counter);
+            return None;
+        }
+        Some(self.waiting)
+    }
+
+    pub(super) fn waiting(&self) -> Waiting {
+        self.waiting
+    }
+}

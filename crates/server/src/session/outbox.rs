@@ -1,0 +1,180 @@
+//! What a session wants sent, in order: text, ranges of files, padding.
+
+use std::collections::VecDeque;
+
+/// One run of bytes that is still to be sent.
+#[derive(Debug)]
+pub enum Segment<F> {
+    /// Bytes in memory, of which the first `sent` are gone.
+    Bytes {
+        /// All of them.
+        data: Vec<u8>,
+        /// How many are gone.
+        sent: usize,
+    },
+    /// A range of a file: at least one byte.
+    File {
+        /// The open file.
+        file: F,
+        /// The next byte to send.
+        at: u64,
+        /// How many are left.
+        left: u64,
+    },
+    /// Zeros in place of a range that can't be read any more: a block keeps its announced length.
+    Padding {
+        /// How many are left.
+        left: u64,
+    },
+}
+
+/// The queue of a session's output. It owns what it holds; the transport sends from the front and
+/// says how far it came.
+#[derive(Debug)]
+pub struct Outbox<F> {
+    segments: VecDeque<Segment<F>>,
+    bytes: u64,
+    sent: u64,
+}
+
+impl<F> Outbox<F> {
+    /// An empty queue, which owns no memory.
+    #[must_use]
+    pub fn new() -> Outbox<F> {
+        Outbox { segments: VecDeque::new(), bytes: 0, sent: 0 }
+    }
+
+    /// Bytes that are still to be sent, those of file ranges included.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether all was sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Bytes that were sent since the beginning.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Appends what `write` adds to the end of the text.
+    pub fn text<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if !matches!(self.segments.back(), Some(Segment::Bytes { .. })) {
+            self.segments.push_back(Segment::Bytes { data: Vec::new(), sent: 0 });
+        }
+        let Some(Segment::Bytes { data, .. }) = self.segments.back_mut() else {
+            unreachable!("the last segment was just made text")
+        };
+        let before = data.len();
+        let result = write(data);
+        self.bytes += (data.len() - before) as u64;
+        result
+    }
+
+    /// Appends `bytes` bytes of `file` from `at` on.
+    pub fn file(&mut self, file: F, at: u64, bytes: u64) {
+        debug_assert!(bytes > 0, "an empty range");
+        self.segments.push_back(Segment::File { file, at, left: bytes });
+        self.bytes += bytes;
+    }
+
+    /// Whether a file range or its padding is still queued.
+    #[must_use]
+    pub fn holds_ranges(&self) -> bool {
+        self.segments.iter().any(|segment| !matches!(segment, Segment::Bytes { .. }))
+    }
+
+    /// The run to send next, and whether more follows behind it.
+    #[must_use]
+    pub fn front(&self) -> Option<(&Segment<F>, bool)> {
+        self.segments.front().map(|segment| (segment, self.segments.len() > 1))
+    }
+
+    /// The first `bytes` bytes were sent.
+    pub fn advance(&mut self, bytes: u64) {
+        let Some(front) = self.segments.front_mut() else {
+            debug_assert_eq!(bytes, 0, "sent what was not queued");
+            return;
+        };
+        let done = match front {
+            Segment::Bytes { data, sent } => {
+                // What was queued in memory fits a usize.
+                *sent += bytes as usize;
+                debug_assert!(*sent <= data.len());
+                *sent == data.len()
+            }
+            Segment::File { at, left, .. } => {
+                *at += bytes;
+                *left -= bytes;
+                *left == 0
+            }
+            Segment::Padding { left } => {
+                *left -= bytes;
+                *left == 0
+            }
+        };
+        self.bytes -= bytes;
+        self.sent += bytes;
+        if done {
+            self.segments.pop_front();
+        }
+        if self.segments.is_empty() {
+            // An idle client owns no buffer.
+            self.segments = VecDeque::new();
+        }
+    }
+
+    /// Every file range that is still queued becomes zeros: its file can't be read any more.
+    pub fn pad_ranges(&mut self) {
+        for segment in &mut self.segments {
+            if let Segment::File { left, .. } = *segment {
+                *segment = Segment::Padding { left };
+            }
+        }
+    }
+
+    /// Forgets everything: the connection is gone.
+    pub fn clear(&mut self) {
+        self.segments = VecDeque::new();
+        self.bytes = 0;
+    }
+}
+
+impl<F> Default for Outbox<F> {
+    fn default() -> Self {
+        Outbox::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_gathers_and_ranges_part_it() {
+        let mut out = Outbox::new();
+        out.text(|text| text.extend_from_slice(b"ab"));
+        out.text(|text| text.extend_from_slice(b"c"));
+        out.file('f', 10, 5);
+        out.text(|text| text.extend_from_slice(b"d"));
+        assert_eq!(out.bytes(), 9);
+        assert!(matches!(out.front(), Some((Segment::Bytes { data, sent: 0 }, true)) if data == b"abc"));
+        out.advance(2);
+        out.advance(1);
+        assert!(matches!(out.front(), Some((Segment::File { file: 'f', at: 10, left: 5 }, true))));
+        out.advance(3);
+        assert!(out.holds_ranges());
+        out.pad_ranges();
+        assert!(matches!(out.front(), Some((Segment::Padding { left: 2 }, true))));
+        out.advance(2);
+        assert!(!out.holds_ranges());
+        assert!(matches!(out.front(), Some((Segment::Bytes { .. }, false))));
+        out.advance(1);
+        assert!(out.is_empty() && out.front().is_none() && out.sent() == 9);
+    }
+}

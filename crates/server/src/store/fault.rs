@@ -1,0 +1,62 @@
+//! Errors of the system, told to clients: one table.
+
+use std::fmt::Display;
+
+use ferry_wire::{Code, Failure, escaped};
+use rustix::io::Errno;
+
+/// The code and the words for `error`, met while handling `name`.
+pub(super) fn failure(name: &str, error: Errno) -> Failure {
+    let (code, words) = explain(error);
+    about(name, code, words)
+}
+
+/// A failure about `name`.
+pub(super) fn about(name: &str, code: Code, words: impl Display) -> Failure {
+    Failure::new(code, format!("{}: {words}", escaped(name)))
+}
+
+fn explain(error: Errno) -> (Code, &'static str) {
+    match error {
+        Errno::NOENT => (Code::NotFound, "there is no such file or directory"),
+        Errno::EXIST => (Code::Exists, "something has that name already"),
+        Errno::ISDIR => (Code::NotAFile, "is a directory, not a file"),
+        // What opening a socket says, or a device without a driver.
+        Errno::NXIO | Errno::NODEV => (Code::NotAFile, "is neither a file nor a directory"),
+        Errno::NOTDIR => (Code::NotADirectory, "is not a directory, or lies in something that is none"),
+        Errno::NOTEMPTY => (Code::NotEmpty, "the directory is not empty"),
+        Errno::NAMETOOLONG => (Code::BadName, "a part of the name is too long for this file system"),
+        Errno::ILSEQ => (Code::BadName, "this file system can't hold that name"),
+        Errno::LOOP => (Code::Denied, "symbolic links are not followed"),
+        Errno::XDEV => (Code::Denied, "lies on another file system than the server's root"),
+        Errno::ACCESS | Errno::PERM => (Code::Denied, "the server has no permission"),
+        Errno::ROFS => (Code::ReadOnly, "the file system is read-only"),
+        Errno::FBIG => (Code::TooLarge, "larger than the file system can hold"),
+        Errno::NOSPC => (Code::NoSpace, "the server's disk is full"),
+        Errno::DQUOT => (Code::NoSpace, "the server's disk quota is used up"),
+        Errno::MFILE | Errno::NFILE => (Code::Busy, "the server has too many files open; try again"),
+        Errno::NOMEM => (Code::Busy, "the server is short of memory; try again"),
+        Errno::AGAIN | Errno::BUSY | Errno::TXTBSY => (Code::Busy, "it is in use; try again"),
+        Errno::MLINK => (Code::NoSpace, "the directory can hold no more directories"),
+        _ => (Code::Io, "the server's disk failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_told_escaped() {
+        let failure = failure("a\u{202e}b", Errno::NOENT);
+        assert_eq!(failure.code, Code::NotFound);
+        assert!(failure.message.starts_with("a\\u{202e}b: "));
+    }
+
+    #[test]
+    fn what_nobody_thought_of_is_the_disks_fault() {
+        assert_eq!(failure("a", Errno::IO).code, Code::Io);
+        assert_eq!(failure("a", Errno::STALE).code, Code::Io);
+        assert_eq!(failure("a", Errno::DQUOT).code, Code::NoSpace);
+    }
+}

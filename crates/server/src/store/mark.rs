@@ -1,0 +1,178 @@
+//! The mark beside a kept upload: what is known of it that must survive a power cut.
+//!
+//! A mark is a small file of two slots, written in turn, so that one of them is whole whatever
+//! happens: a slot that was torn has a wrong CRC, and the other one is as true as it was. A slot is
+//! one line of text, padded with spaces.
+
+use std::{fmt::Write as _, os::fd::AsFd};
+
+use ferry_wire::{Crc32, Name, Tag, parse_integer};
+use rustix::{
+    fs::fstat,
+    io::{Errno, pread, pwrite},
+};
+
+/// A slot is written as one page, so that two of them never share one.
+const SLOT_BYTES: u64 = 4096;
+
+/// What is kept under one resume id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Where it will be published.
+    pub(super) name: Name,
+    /// Bytes of the whole file.
+    pub(super) size: u64,
+    pub(super) state: State,
+}
+
+/// How far the upload is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// The first `offset` bytes are on the disk, and have this CRC.
+    Kept { offset: u64, crc: Crc32 },
+    /// All of it is on the disk and about to have its name. If it is no longer kept aside, it has.
+    Publishing { crc: Crc32, tag: Tag },
+    /// It has its name.
+    Published { crc: Crc32, tag: Tag },
+}
+
+/// The slots of one mark, and which of them was written last.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    sequence: u64,
+}
+
+impl Slots {
+    /// Reads the newest mark; [`None`] where there is none that is whole.
+    pub(super) fn read(file: impl AsFd) -> Result<(Slots, Option<Mark>), Errno> {
+        let file = file.as_fd();
+        let mut newest: (Slots, Option<Mark>) = (Slots::default(), None);
+        if fstat(file)?.st_size == 0 {
+            return Ok(newest);
+        }
+        for slot in 0..2 {
+            let mut bytes = [0; SLOT_BYTES as usize];
+            let mut filled = 0;
+            while filled < bytes.len() {
+                match pread(file, &mut bytes[filled..], slot * SLOT_BYTES + filled as u64) {
+                    Ok(0) => break,
+                    Ok(read) => filled += read,
+                    Err(Errno::INTR) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Some((sequence, mark)) = decode(&bytes[..filled])
+                && (newest.1.is_none() || sequence > newest.0.sequence)
+            {
+                newest = (Slots { sequence }, Some(mark));
+            }
+        }
+        Ok(newest)
+    }
+
+    /// Writes the next slot. Durable only once the file is synced.
+    pub(super) fn write(&mut self, file: impl AsFd, mark: &Mark) -> Result<(), Errno> {
+        let sequence = self.sequence + 1;
+        let bytes = encode(sequence, mark);
+        let start = sequence % 2 * SLOT_BYTES;
+        let mut written = 0;
+        while written < bytes.len() {
+            match pwrite(file.as_fd(), &bytes[written..], start + written as u64) {
+                Ok(0) => return Err(Errno::IO),
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.sequence = sequence;
+        Ok(())
+    }
+}
+
+/// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`
+fn encode(sequence: u64, mark: &Mark) -> Vec<u8> {
+    let (state, offset, crc, tag) = match &mark.state {
+        State::Kept { offset, crc } => ("kept", *offset, crc, "-"),
+        State::Publishing { crc, tag } => ("publishing", mark.size, crc, tag.as_str()),
+        State::Published { crc, tag } => ("published", mark.size, crc, tag.as_str()),
+    };
+    let mut line = String::new();
+    let _ = write!(line, "ferry-mark {sequence} {} {state} {offset} {crc} {tag} {}", mark.size, mark.name);
+    let mut bytes = format!("{} {line}\n", Crc32::of(line.as_bytes())).into_bytes();
+    bytes.resize(SLOT_BYTES as usize, b' ');
+    bytes
+}
+
+fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
+    let end = slot.iter().position(|&byte| byte == b'\n')?;
+    let (crc, line) = slot[..end].split_at_checked(8)?;
+    let line = line.strip_prefix(b" ")?;
+    if Crc32::parse(crc)? != Crc32::of(line) {
+        return None;
+    }
+    let mut words = std::str::from_utf8(line).ok()?.splitn(8, ' ');
+    if words.next()? != "ferry-mark" {
+        return None;
+    }
+    let mut integer = || parse_integer(words.next()?.as_bytes());
+    let (sequence, size) = (integer()?, integer()?);
+    let state = words.next()?;
+    let offset = parse_integer(words.next()?.as_bytes())?;
+    let crc = Crc32::parse(words.next()?.as_bytes())?;
+    let tag = words.next()?;
+    let name = Name::new(words.next()?).ok()?;
+    let state = match state {
+        "kept" if offset <= size => State::Kept { offset, crc },
+        "publishing" => State::Publishing { crc, tag: Tag::new(tag).ok()? },
+        "published" => State::Published { crc, tag: Tag::new(tag).ok()? },
+        _ => return None,
+    };
+    Some((sequence, Mark { name, size, state }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(offset: u64) -> Mark {
+        Mark { name: Name::new("a dir/a name").unwrap(), size: 100, state: State::Kept { offset, crc: Crc32(7) } }
+    }
+
+    #[test]
+    fn marks_come_back() {
+        let tag = Tag::new("1-2-3").unwrap();
+        for state in [
+            State::Kept { offset: 7, crc: Crc32(1) },
+            State::Publishing { crc: Crc32(2), tag: tag.clone() },
+            State::Published { crc: Crc32(3), tag },
+        ] {
+            let mark = Mark { state, ..kept(0) };
+            assert_eq!(decode(&encode(5, &mark)), Some((5, mark)));
+        }
+    }
+
+    #[test]
+    fn the_newest_whole_slot_counts() {
+        let file = tempfile::tempfile().unwrap();
+        let (mut slots, none) = Slots::read(&file).unwrap();
+        assert_eq!(none, None);
+        for offset in 1..6 {
+            slots.write(&file, &kept(offset)).unwrap();
+            assert_eq!(Slots::read(&file).unwrap().1, Some(kept(offset)));
+        }
+    }
+
+    #[test]
+    fn a_slot_torn_anywhere_leaves_the_one_before() {
+        let mut slots = Slots::default();
+        for torn in 0..encode(2, &kept(9)).iter().position(|&byte| byte == b'\n').unwrap() {
+            let file = tempfile::tempfile().unwrap();
+            slots.sequence = 0;
+            slots.write(&file, &kept(3)).unwrap();
+            slots.write(&file, &kept(9)).unwrap();
+            // The second slot written is at the front of the file.
+            pwrite(&file, b"\0", torn as u64).unwrap();
+            assert_eq!(Slots::read(&file).unwrap().1, Some(kept(3)), "torn at {torn}");
+        }
+    }
+}

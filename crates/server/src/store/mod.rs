@@ -1,0 +1,252 @@
+//! The store: the only part of the server that touches the file system.
+//!
+//! Every name goes through one held root and can't leave it ([`root`]). What a session asks for is
+//! done either on the loop, where the page cache can answer at once ([`Store::try_now`]), or by a
+//! helper ([`Store::run`], [`Store::run_changes`]), where it may wait for a disk.
+//!
+//! An upload is published in one sequence, in one place: staged in the server's corner of the root
+//! ([`area`]), written, fsynced ([`upload`]), renamed, its directory fsynced ([`names`]), and only
+//! then acknowledged.
+
+mod area;
+mod closer;
+mod fault;
+mod mark;
+mod meta;
+mod names;
+mod read;
+mod root;
+mod sys;
+mod upload;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use ferry_wire::Reply;
+use rustix::{fs::fstatfs, io::Errno};
+
+use crate::session::{Done, Handles, Outcome, Work};
+use area::Area;
+use closer::Closer;
+use mark::{Mark, State};
+use names::Batch;
+use read::{Attempt, Wait, Wanted};
+use root::Root;
+use upload::Resumption;
+
+pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
+pub use upload::Upload;
+
+/// The store's handles, as sessions hold them.
+#[derive(Debug)]
+pub struct Disk;
+
+impl Handles for Disk {
+    type File = Arc<OpenFile>;
+    type Dir = Box<OpenDir>;
+    type Upload = Arc<Upload>;
+}
+
+/// What an acknowledgement promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// What was acknowledged survives a power cut.
+    Full,
+    /// What was acknowledged survives the end of the server, but not of the machine.
+    None,
+}
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// The directory that is served.
+    pub root: PathBuf,
+    /// Whether changes are made: a read-only store makes no corner for itself.
+    pub writable: bool,
+    /// What an acknowledgement promises.
+    pub durability: Durability,
+    /// How long a resumable upload is kept after it was last touched.
+    pub keep: Duration,
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The root itself.
+    #[error("can't serve {}: {error}{}", path.display(), hint(*.error))]
+    Root {
+        /// As it was given.
+        path: PathBuf,
+        /// Why.
+        error: Errno,
+    },
+    /// The server's corner of it.
+    #[error("can't make {}/.ferry, where uploads are staged: {error} (--read-only serves without)", path.display())]
+    Area {
+        /// The root, as it was given.
+        path: PathBuf,
+        /// Why.
+        error: Errno,
+    },
+    /// A thread.
+    #[error("can't start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+fn hint(error: Errno) -> &'static str {
+    match error {
+        Errno::NOSYS => " (ferryd needs openat2: Linux 5.6 or newer)",
+        Errno::NOENT => " (make it first, or choose another with --root)",
+        _ => "",
+    }
+}
+
+/// See the [module documentation](self). Shared by the loop and its helpers.
+#[derive(Debug)]
+pub struct Store {
+    root: Root,
+    area: Option<Area>,
+    durability: Durability,
+    keep: Duration,
+    /// The file system lives in memory: no read of it waits for a disk.
+    in_memory: bool,
+    next_number: AtomicU64,
+    closer: Closer,
+}
+
+impl Store {
+    /// Opens the root, and makes and cleans the server's corner in it.
+    ///
+    /// # Errors
+    ///
+    /// Where the root, or the corner of a writable store, can't be opened.
+    pub fn open(options: &StoreOptions) -> Result<Store, OpenError> {
+        let path = || options.root.clone();
+        let root = Root::open(Path::new(&options.root)).map_err(|error| OpenError::Root { path: path(), error })?;
+        let area = match options.writable {
+            true => Some(Area::open(&root).map_err(|error| OpenError::Area { path: path(), error })?),
+            false => None,
+        };
+        let in_memory = fstatfs(root.dir()).is_ok_and(|status| MEMORY_FILE_SYSTEMS.contains(&status.f_type));
+        let closer = Closer::start().map_err(OpenError::Thread)?;
+        let (durability, keep) = (options.durability, options.keep);
+        Ok(Store { root, area, durability, keep, in_memory, next_number: AtomicU64::new(0), closer })
+    }
+
+    fn area(&self) -> Result<&Area, Errno> {
+        self.area.as_ref().ok_or(Errno::ROFS)
+    }
+
+    /// Removes what was left behind: by servers that are gone, and by clients that never came back.
+    pub fn clean(&self) {
+        let Ok(area) = self.area() else { return };
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), self.keep) {
+            Ok((0, 0)) => {}
+            Ok((runs, uploads)) => {
+                log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");
+            }
+            Err(error) => log::warn!("could not clean up what was left behind: {error}"),
+        }
+    }
+
+    /// Ends the use of the corner. Every upload has been published or let go.
+    pub fn leave(&self) {
+        if let Ok(area) = self.area() {
+            area.leave();
+        }
+    }
+
+    /// Does what can be done without waiting for a disk; gives back what can't.
+    pub fn try_now(&self, work: Work<Disk>, scratch: &mut [u8]) -> Result<Outcome<'static, Disk>, Work<Disk>> {
+        let attempt = match &work {
+            Work::Open { name, offset, length, tag, inline } => {
+                let (offset, length, inline) = (*offset, *length, *inline);
+                self.fetch(&Wanted { name, offset, length, tag: tag.as_ref(), inline }, Wait::Never)
+            }
+            Work::Load { file, at, bytes, digest, background: false } => {
+                self.load(file, *at, *bytes, digest, Wait::Never, scratch)
+            }
+            Work::Check { file } => Attempt::Done(Store::check(file)),
+            Work::Stat { name } => self.stat(name, Wait::Never),
+            Work::Stage { .. } => return Ok(self.stage(work)),
+            _ => Attempt::Cold,
+        };
+        match attempt {
+            Attempt::Done(outcome) => Ok(outcome),
+            Attempt::Cold => Err(work),
+        }
+    }
+
+    fn stage(&self, work: Work<Disk>) -> Outcome<'static, Disk> {
+        let Work::Stage { name, size, mtime, settled } = work else { return Ok(Done::Dropped) };
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed).to_string();
+        Ok(Done::Staged(Arc::new(Upload::plain(number, name, size, mtime, settled))))
+    }
+
+    /// Does one piece of work, waiting for the disk where it must. Changes and publishing are not for
+    /// it, but for [`run_changes`](Self::run_changes).
+    pub fn run(&self, work: Work<Disk>, scratch: &mut [u8]) -> Outcome<'static, Disk> {
+        let attempt = match work {
+            Work::Open { name, offset, length, tag, inline } => {
+                self.fetch(&Wanted { name: &name, offset, length, tag: tag.as_ref(), inline }, Wait::May)
+            }
+            Work::Load { file, at, bytes, digest, .. } => self.load(&file, at, bytes, &digest, Wait::May, scratch),
+            Work::Stat { name } => self.stat(&name, Wait::May),
+            Work::Check { file } => Attempt::Done(Store::check(&file)),
+            Work::List { name } => Attempt::Done(self.list(name.as_ref())),
+            Work::ListMore { dir } => Attempt::Done(read::list_more(dir)),
+            Work::Stage { .. } => Attempt::Done(self.stage(work)),
+            Work::Resume { id, name, size, mtime } => {
+                Attempt::Done(self.resume(&id, &name, size, mtime).map(|resumption| match resumption {
+                    Resumption::Go(upload, digest) => Done::Resumed { upload: Arc::new(upload), digest },
+                    Resumption::Published(mark) => Done::Replied(published(mark)),
+                }))
+            }
+            Work::Write { upload, at, chunk } => Attempt::Done(self.write(&upload, at, chunk)),
+            Work::Checkpoint { upload, digest } => Attempt::Done(self.checkpoint(&upload, &digest)),
+            Work::Finish { upload, at, chunk, size, crc } => Attempt::Done(self.finish(&upload, at, &chunk, size, crc)),
+            Work::Discard { upload } => Attempt::Done(self.discard(&upload)),
+            Work::Keep { upload, tail } => Attempt::Done(self.keep(&upload, tail)),
+            Work::Publish { .. } | Work::Change(_) => {
+                let mut outcomes = self.run_changes(vec![work]);
+                return outcomes.pop().unwrap_or(Ok(Done::Dropped));
+            }
+        };
+        match attempt {
+            Attempt::Done(outcome) => outcome,
+            Attempt::Cold => unreachable!("a helper may wait"),
+        }
+    }
+
+    /// Makes changes in their order and waits for the disk once for all of them. Gives one outcome
+    /// for each.
+    pub fn run_changes(&self, works: Vec<Work<Disk>>) -> Vec<Outcome<'static, Disk>> {
+        let mut batch = Batch::new(self);
+        for work in &works {
+            match work {
+                Work::Publish { upload } => batch.publish(upload),
+                Work::Change(change) => batch.change(change),
+                _ => debug_assert!(false, "no change of the tree"),
+            }
+        }
+        batch.finish()
+    }
+}
+
+/// What to answer where an upload turns out to be published already.
+fn published(mark: Mark) -> Reply {
+    match mark.state {
+        State::Published { crc, tag } | State::Publishing { crc, tag } => Reply::Saved { size: mark.size, crc, tag },
+        State::Kept { offset, .. } => Reply::Go(offset),
+    }
+}
+
+/// tmpfs and ramfs.
+const MEMORY_FILE_SYSTEMS: [rustix::fs::FsWord; 2] = [0x0102_1994, 0x8584_58f6];

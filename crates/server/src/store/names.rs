@@ -1,0 +1,195 @@
+//! Changes of the tree: publishing, MKDIR, DELETE, RENAME. One thread makes them all, in order, and
+//! one fsync of a directory serves all that were waiting.
+
+use std::{collections::HashMap, os::fd::OwnedFd};
+
+use ferry_wire::{Code, Failure, Name, Reply};
+use rustix::{
+    fs::{AtFlags, FileType, Mode, RenameFlags, fstat, mkdirat, renameat, renameat_with, unlinkat},
+    io::Errno,
+};
+
+use super::{
+    Disk, Store,
+    area::Area,
+    closer::LARGE_BYTES,
+    fault::{about, failure},
+    mark::{Mark, State},
+    meta,
+    read::not_a_file,
+    root::stat_entry,
+    upload::{Place, Upload},
+};
+use crate::session::{Change, Done, Outcome};
+
+/// A batch of changes that share their fsyncs.
+///
+/// Order of calls: any number of changes, then [`finish`](Batch::finish), before which no
+/// outcome may be told to anyone.
+pub(super) struct Batch<'a> {
+    store: &'a Store,
+    /// Open parents by name. Forgotten where a name may have come to mean another directory.
+    by_name: HashMap<String, usize>,
+    dirs: Vec<OwnedFd>,
+    outcomes: Vec<(Result<Reply, Failure>, Vec<usize>)>,
+    /// Kept uploads that were published: their marks say so when the names are durable.
+    published: Vec<(usize, std::sync::Arc<Upload>, Mark)>,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(store: &'a Store) -> Batch<'a> {
+        Batch { store, by_name: HashMap::new(), dirs: Vec::new(), outcomes: Vec::new(), published: Vec::new() }
+    }
+
+    /// Makes one change of the tree.
+    pub(super) fn change(&mut self, change: &Change) {
+        let mut touched = Vec::new();
+        let result = match change {
+            Change::Mkdir(name) => self.mkdir(name, &mut touched),
+            Change::Delete(name) => self.delete(name, &mut touched),
+            Change::Rename(from, to) => self.rename(from, to, &mut touched),
+        };
+        self.outcomes.push((result.map(|()| Reply::Done), touched));
+    }
+
+    fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
+        let parent = self.parent(name)?;
+        let mode = Mode::from_raw_mode(0o777);
+        mkdirat(&self.dirs[parent], name.last(), mode).map_err(|error| failure(name.as_str(), error))?;
+        touched.push(parent);
+        Ok(())
+    }
+
+    fn delete(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
+        let failed = |error| failure(name.as_str(), error);
+        let parent = self.parent(name)?;
+        let stat = stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
+        let flags = match meta::kind(&stat) {
+            FileType::RegularFile => AtFlags::empty(),
+            FileType::Directory => AtFlags::REMOVEDIR,
+            _ => return Err(about(name.as_str(), Code::Denied, "is neither a file nor a directory")),
+        };
+        let held = self.hold_large(name, &stat);
+        unlinkat(&self.dirs[parent], name.last(), flags).map_err(failed)?;
+        self.by_name.clear();
+        self.close_later(held);
+        touched.push(parent);
+        Ok(())
+    }
+
+    fn rename(&mut self, from: &Name, to: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
+        let old = self.parent(from)?;
+        let stat = stat_entry(&self.dirs[old], from.last()).map_err(|error| failure(from.as_str(), error))?;
+        match meta::kind(&stat) {
+            FileType::RegularFile | FileType::Directory => {}
+            _ => return Err(about(from.as_str(), Code::Denied, "is neither a file nor a directory")),
+        }
+        let new = self.parent(to)?;
+        let (old_dir, new_dir) = (&self.dirs[old], &self.dirs[new]);
+        let renamed = renameat_with(old_dir, from.last(), new_dir, to.last(), RenameFlags::NOREPLACE);
+        renamed.map_err(|error| match error {
+            Errno::INVAL if to.as_str().starts_with(from.as_str()) => {
+                about(from.as_str(), Code::BadRequest, "a directory can't move into itself")
+            }
+            Errno::INVAL => about(from.as_str(), Code::Unsupported, "this file system can't rename without replacing"),
+            error => failure(to.as_str(), error),
+        })?;
+        self.by_name.clear();
+        touched.extend([old, new]);
+        Ok(())
+    }
+
+    /// Gives a finished upload its name. A file that has it is replaced, and lives on for those who
+    /// are reading it.
+    pub(super) fn publish(&mut self, upload: &std::sync::Arc<Upload>) {
+        let mut touched = Vec::new();
+        let result = self.try_publish(upload, &mut touched);
+        self.outcomes.push((result, touched));
+    }
+
+    fn try_publish(&mut self, upload: &std::sync::Arc<Upload>, touched: &mut Vec<usize>) -> Result<Reply, Failure> {
+        let name = &upload.name;
+        let failed = |error| failure(name.as_str(), error);
+        let parent = self.parent(name)?;
+        let held = match stat_entry(&self.dirs[parent], name.last()) {
+            Ok(stat) if meta::kind(&stat) == FileType::RegularFile => self.hold_large(name, &stat),
+            Ok(stat) => return Err(not_a_file(name.as_str(), meta::kind(&stat))),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(failed(error)),
+        };
+        let area = self.store.area().map_err(failed)?;
+        let (staged_in, staged_as) = match &upload.place {
+            Place::Plain(number) => (area.run(), number.clone()),
+            Place::Kept(id) => (area.kept(), Area::data_name(id.as_str())),
+        };
+        renameat(staged_in, staged_as.as_str(), &self.dirs[parent], name.last()).map_err(|error| match error {
+            // The staged file itself is gone: somebody cleaned the server's corner.
+            Errno::NOENT => about(name.as_str(), Code::Io, "what was staged of it has been removed"),
+            error => failed(error),
+        })?;
+        self.close_later(held);
+        touched.push(parent);
+        let stat = stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
+        let (size, crc) = upload.staged().whole.ok_or_else(|| failed(Errno::BADF))?;
+        let tag = meta::tag(&stat);
+        if upload.id().is_some() {
+            let mark = upload.mark(State::Published { crc, tag: tag.clone() });
+            self.published.push((self.outcomes.len(), upload.clone(), mark));
+        }
+        Ok(Reply::Saved { size, crc, tag })
+    }
+
+    /// Waits for the disk, once for each directory, and gives the outcomes in the order of the changes.
+    pub(super) fn finish(mut self) -> Vec<Outcome<'static, Disk>> {
+        let mut synced: HashMap<(u64, u64), Result<(), Errno>> = HashMap::new();
+        let mut fsync = |dir: &OwnedFd| {
+            let stat = fstat(dir)?;
+            *synced.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| self.store.sync(dir))
+        };
+        for (result, touched) in &mut self.outcomes {
+            if result.is_err() {
+                continue;
+            }
+            for &dir in touched.iter() {
+                if let Err(error) = fsync(&self.dirs[dir]) {
+                    *result = Err(failure("the directory", error));
+                }
+            }
+        }
+        for (index, upload, mark) in &self.published {
+            let mut staged = upload.staged();
+            if let (Some((file, slots)), true) = (&mut staged.mark, self.outcomes[*index].0.is_ok()) {
+                // Should this be lost, the mark before it says as much, with the tag of the staged file.
+                if let Err(error) = slots.write(&*file, mark) {
+                    log::warn!("the mark of a published upload could not be written: {error}");
+                }
+            }
+            staged.mark = None;
+        }
+        self.outcomes.into_iter().map(|(result, _)| result.map(Done::Replied)).collect()
+    }
+
+    /// The open parent of `name`.
+    fn parent(&mut self, name: &Name) -> Result<usize, Failure> {
+        let parent = name.parent();
+        if let Some(&index) = self.by_name.get(parent.unwrap_or("")) {
+            return Ok(index);
+        }
+        let dir = self.store.root.open_dir(parent).map_err(|error| failure(name.as_str(), error))?;
+        self.dirs.push(dir);
+        self.by_name.insert(parent.unwrap_or("").to_owned(), self.dirs.len() - 1);
+        Ok(self.dirs.len() - 1)
+    }
+
+    /// Holds a file that is about to lose its name, if freeing its blocks will take long.
+    fn hold_large(&self, name: &Name, stat: &rustix::fs::Stat) -> Option<OwnedFd> {
+        let large = meta::kind(stat) == FileType::RegularFile && meta::size(stat) > LARGE_BYTES;
+        large.then(|| self.store.root.hold(name).ok()).flatten()
+    }
+
+    fn close_later(&self, held: Option<OwnedFd>) {
+        if let Some(file) = held {
+            self.store.closer.close(file);
+        }
+    }
+}

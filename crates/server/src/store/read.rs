@@ -1,0 +1,309 @@
+//! Reading files and directories.
+
+use std::{borrow::Cow, fmt, os::fd::OwnedFd, sync::Arc};
+
+use ferry_wire::{Code, Crc32, Digest, Entry, EntryKind, Failure, Name, Reply, Tag, Time};
+use rustix::{
+    fs::{Advice, Dir, FileType, Stat, fadvise, fstat},
+    io::{Errno, ReadWriteFlags, preadv2},
+};
+
+use super::{
+    Disk, Store,
+    closer::{Closer, LARGE_BYTES},
+    fault::{about, failure},
+    meta,
+    root::stat_entry,
+};
+use crate::session::{Done, Opened, Outcome};
+
+/// What is read at once through a buffer that stays in the processor's cache.
+pub const SCRATCH_BYTES: usize = 128 << 10;
+
+/// How much text of a listing is made at once, and from how many entries at most.
+const LISTING_BYTES: usize = 64 << 10;
+const LISTING_ENTRIES: usize = 1024;
+
+/// What is asked to come from the disk behind a cold read, while that is being sent.
+const READ_AHEAD_BYTES: u64 = 4 << 20;
+
+/// Whether a call may wait for a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// It is a helper's.
+    May,
+    /// It is the loop's: [`Errno::AGAIN`] instead.
+    Never,
+}
+
+/// A regular file, open for reading.
+pub struct OpenFile {
+    /// Taken when it is dropped.
+    file: Option<OwnedFd>,
+    name: Box<str>,
+    size: u64,
+    mtime: Option<Time>,
+    closer: Closer,
+}
+
+impl fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenFile({:?}, {} bytes)", self.name, self.size)
+    }
+}
+
+impl OpenFile {
+    /// The descriptor, for sendfile.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: it is there until the file is dropped.
+    pub fn fd(&self) -> Result<&OwnedFd, Errno> {
+        self.file.as_ref().ok_or(Errno::BADF)
+    }
+
+    /// What to say where the file can't be read any more.
+    #[must_use]
+    pub fn failure(&self, error: Errno) -> Failure {
+        failure(&self.name, error)
+    }
+
+    /// What to say where the file ends before it should.
+    #[must_use]
+    pub fn shrank(&self) -> Failure {
+        about(&self.name, Code::Changed, "the file changed while it was read")
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take()
+            && self.size > LARGE_BYTES
+        {
+            self.closer.close(file);
+        }
+    }
+}
+
+/// A directory that is being listed.
+pub struct OpenDir {
+    entries: Dir,
+    dir: OwnedFd,
+}
+
+impl fmt::Debug for OpenDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OpenDir")
+    }
+}
+
+/// The range of a file that a request wants.
+pub(super) struct Wanted<'a> {
+    pub(super) name: &'a Name,
+    pub(super) offset: u64,
+    pub(super) length: Option<u64>,
+    pub(super) tag: Option<&'a Tag>,
+    pub(super) inline: u64,
+}
+
+/// How an attempt on the loop ended.
+pub(super) enum Attempt<T> {
+    Done(T),
+    /// A disk has to be asked: a helper's work.
+    Cold,
+}
+
+impl Store {
+    /// Opens a file and, where the range is small, reads it.
+    pub(super) fn fetch(&self, wanted: &Wanted<'_>, wait: Wait) -> Attempt<Outcome<'static, Disk>> {
+        let name = wanted.name;
+        let opened = match wait {
+            Wait::Never => self.root.open_cached(name),
+            Wait::May => self.root.open_file(name),
+        };
+        let opened = opened.and_then(|file| fstat(&file).map(|stat| (file, stat)));
+        let (file, stat) = match opened {
+            // A kernel before 5.12 does not know cached walks.
+            Err(Errno::AGAIN | Errno::INVAL) if wait == Wait::Never => return Attempt::Cold,
+            Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
+            Ok(opened) => opened,
+        };
+        let range = match range_of(wanted, &stat) {
+            Ok(range) => range,
+            Err(failure) => return Attempt::Done(Err(failure)),
+        };
+        let meta = meta::file_meta(&stat);
+        if range.end - range.start > wanted.inline {
+            let file = OpenFile {
+                file: Some(file),
+                name: name.as_str().into(),
+                size: meta.size,
+                mtime: meta.mtime,
+                closer: self.closer.clone(),
+            };
+            let range = Opened::Range { file: Arc::new(file), start: range.start, end: range.end };
+            return Attempt::Done(Ok(Done::Opened { meta, range }));
+        }
+        let mut bytes = vec![0; (range.end - range.start) as usize];
+        match self.read_exact(&file, range.start, &mut bytes, wait) {
+            Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
+            Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
+            Ok(true) if unchanged(&file, meta.size, meta.mtime) => {}
+            Ok(_) => {
+                return Attempt::Done(Err(about(name.as_str(), Code::Changed, "the file changed while it was read")));
+            }
+        }
+        let crc = Crc32::of(&bytes);
+        Attempt::Done(Ok(Done::Opened { meta, range: Opened::Inline { bytes: Cow::Owned(bytes), crc } }))
+    }
+
+    /// Fills `bytes` from `at` on; false where the file ends before.
+    fn read_exact(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait) -> Result<bool, Errno> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self.read_at(file, at + filled as u64, &mut bytes[filled..], wait)? {
+                0 => return Ok(false),
+                read => filled += read,
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_at(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait) -> Result<usize, Errno> {
+        let flags = match wait {
+            Wait::Never if !self.in_memory => ReadWriteFlags::NOWAIT,
+            _ => ReadWriteFlags::empty(),
+        };
+        loop {
+            match preadv2(file, &mut [std::io::IoSliceMut::new(bytes)], at, flags) {
+                Err(Errno::INTR) => {}
+                Err(Errno::OPNOTSUPP) if wait == Wait::Never => return Err(Errno::AGAIN),
+                read => return read,
+            }
+        }
+    }
+
+    /// Brings `bytes` bytes from `at` on into memory and into `digest`.
+    pub(super) fn load(
+        &self,
+        file: &OpenFile,
+        at: u64,
+        bytes: u64,
+        digest: &Digest,
+        wait: Wait,
+        scratch: &mut [u8],
+    ) -> Attempt<Outcome<'static, Disk>> {
+        let fd = match file.fd() {
+            Ok(fd) => fd,
+            Err(error) => return Attempt::Done(Err(file.failure(error))),
+        };
+        if wait == Wait::May && !self.in_memory {
+            // Only a hint: what it can't do, the read behind it does.
+            let _ = fadvise(fd, at + bytes, std::num::NonZero::new(READ_AHEAD_BYTES), Advice::WillNeed);
+        }
+        let mut digest = digest.clone();
+        let mut loaded = 0;
+        while loaded < bytes {
+            let piece = usize::try_from(bytes - loaded).unwrap_or(usize::MAX).min(scratch.len());
+            match self.read_at(fd, at + loaded, &mut scratch[..piece], wait) {
+                Ok(0) => break,
+                Ok(read) => {
+                    digest.update(&scratch[..read]);
+                    loaded += read as u64;
+                }
+                Err(Errno::AGAIN) if wait == Wait::Never && loaded == 0 => return Attempt::Cold,
+                Err(Errno::AGAIN) if wait == Wait::Never => break,
+                Err(error) => return Attempt::Done(Err(file.failure(error))),
+            }
+        }
+        Attempt::Done(Ok(Done::Loaded { bytes: loaded, digest }))
+    }
+
+    /// Whether an open file still has the size and time that it had. Links and names may have
+    /// changed: a file that was replaced meanwhile is still the version that was begun.
+    pub(super) fn check(file: &OpenFile) -> Outcome<'static, Disk> {
+        let same = file.fd().is_ok_and(|fd| unchanged(fd, file.size, file.mtime));
+        Ok(Done::Unchanged(same))
+    }
+
+    pub(super) fn stat(&self, name: &Name, wait: Wait) -> Attempt<Outcome<'static, Disk>> {
+        let stat = match self.root.stat(name, wait == Wait::Never) {
+            Err(Errno::AGAIN | Errno::INVAL) if wait == Wait::Never => return Attempt::Cold,
+            Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
+            Ok(stat) => stat,
+        };
+        Attempt::Done(match meta::kind(&stat) {
+            FileType::RegularFile => Ok(Done::Replied(Reply::File(meta::file_meta(&stat)))),
+            FileType::Directory => Ok(Done::Replied(Reply::Dir(meta::mtime(&stat)))),
+            kind => Err(not_a_file(name.as_str(), kind)),
+        })
+    }
+
+    /// Begins a listing.
+    pub(super) fn list(&self, name: Option<&Name>) -> Outcome<'static, Disk> {
+        let shown = name.map_or("the root", Name::as_str);
+        let opened = self.root.open_dir(name.map(Name::as_str)).and_then(|dir| {
+            let entries = Dir::read_from(&dir)?;
+            Ok(Box::new(OpenDir { entries, dir }))
+        });
+        opened.map_err(|error| failure(shown, error)).and_then(list_more)
+    }
+}
+
+/// Goes on with a listing. What has no valid name, or is neither a file nor a directory, is left
+/// out; so is what went away meanwhile.
+pub(super) fn list_more(mut open: Box<OpenDir>) -> Outcome<'static, Disk> {
+    let mut lines = Vec::new();
+    for _ in 0..LISTING_ENTRIES {
+        let entry = match open.entries.read() {
+            None => return Ok(Done::Listed { lines: Cow::Owned(lines), more: None }),
+            Some(Err(error)) => return Err(failure("the listing", error)),
+            Some(Ok(entry)) => entry,
+        };
+        let skipped = !matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown);
+        let Ok(name) = Name::from_bytes(entry.file_name().to_bytes()) else { continue };
+        if skipped {
+            continue;
+        }
+        let Ok(stat) = stat_entry(&open.dir, name.as_str()) else { continue };
+        let kind = match meta::kind(&stat) {
+            FileType::RegularFile => EntryKind::File(meta::file_meta(&stat)),
+            FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
+            _ => continue,
+        };
+        Entry { name, kind }.encode(&mut lines);
+        if lines.len() >= LISTING_BYTES {
+            break;
+        }
+    }
+    Ok(Done::Listed { lines: Cow::Owned(lines), more: Some(open) })
+}
+
+fn unchanged(file: &OwnedFd, size: u64, mtime: Option<Time>) -> bool {
+    fstat(file).is_ok_and(|stat| meta::size(&stat) == size && meta::mtime(&stat) == mtime)
+}
+
+fn range_of(wanted: &Wanted<'_>, stat: &Stat) -> Result<std::ops::Range<u64>, Failure> {
+    let name = wanted.name.as_str();
+    match meta::kind(stat) {
+        FileType::RegularFile => {}
+        kind => return Err(not_a_file(name, kind)),
+    }
+    if wanted.tag.is_some_and(|tag| *tag != meta::tag(stat)) {
+        return Err(about(name, Code::Changed, "the file is another version now"));
+    }
+    let size = meta::size(stat);
+    if wanted.offset > size {
+        return Err(about(name, Code::BadRange, format_args!("the file has only {size} bytes")));
+    }
+    let end = wanted.length.map_or(size, |length| size.min(wanted.offset.saturating_add(length)));
+    Ok(wanted.offset..end)
+}
+
+pub(super) fn not_a_file(name: &str, kind: FileType) -> Failure {
+    match kind {
+        FileType::Directory => about(name, Code::NotAFile, "is a directory, not a file"),
+        FileType::Symlink => failure(name, Errno::LOOP),
+        _ => about(name, Code::NotAFile, "is neither a file nor a directory"),
+    }
+}

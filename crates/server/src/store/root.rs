@@ -1,0 +1,87 @@
+//! The one held directory through which every path goes.
+
+use std::{os::fd::OwnedFd, path::Path};
+
+use ferry_wire::Name;
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, openat2, statat},
+    io::Errno,
+};
+
+/// No name leaves the root, crosses a symbolic link or a mount, or goes through a magic link of
+/// /proc: openat2(2) sees to it in the kernel, where nothing can change underneath.
+const CONFINED: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// How often a path is walked anew when a rename elsewhere disturbed the walk.
+const WALKS: usize = 16;
+
+/// The held directory.
+#[derive(Debug)]
+pub(super) struct Root {
+    dir: OwnedFd,
+}
+
+impl Root {
+    pub(super) fn open(path: &Path) -> Result<Root, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(path, flags, Mode::empty())?;
+        // A kernel without openat2 (before 5.6) must be found out now, not at the first request.
+        openat2(&dir, ".", flags, Mode::empty(), CONFINED)?;
+        Ok(Root { dir })
+    }
+
+    pub(super) fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// Opens `name` for reading. A FIFO does not make it wait.
+    pub(super) fn open_file(&self, name: &Name) -> Result<OwnedFd, Errno> {
+        self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+    }
+
+    /// Opens `name` for reading if no disk has to be asked for it: [`Errno::AGAIN`] if one must.
+    pub(super) fn open_cached(&self, name: &Name) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        openat2(&self.dir, name.as_str(), flags, Mode::empty(), CONFINED | ResolveFlags::CACHED)
+    }
+
+    /// The status of `name`; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
+    pub(super) fn stat(&self, name: &Name, cached: bool) -> Result<Stat, Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let file = if cached {
+            let resolve = CONFINED | ResolveFlags::CACHED;
+            openat2(&self.dir, name.as_str(), flags | OFlags::CLOEXEC, Mode::empty(), resolve)?
+        } else {
+            self.walk(name.as_str(), flags)?
+        };
+        rustix::fs::fstat(&file)
+    }
+
+    /// Holds `name` without opening it, so that its inode outlives an unlink.
+    pub(super) fn hold(&self, name: &Name) -> Result<OwnedFd, Errno> {
+        self.walk(name.as_str(), OFlags::PATH | OFlags::NOFOLLOW)
+    }
+
+    /// Opens the directory `name`, or the root: one that can be listed and fsynced.
+    pub(super) fn open_dir(&self, name: Option<&str>) -> Result<OwnedFd, Errno> {
+        self.walk(name.unwrap_or("."), OFlags::RDONLY | OFlags::DIRECTORY)
+    }
+
+    fn walk(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        for _ in 0..WALKS {
+            match openat2(&self.dir, path, flags | OFlags::CLOEXEC, Mode::empty(), CONFINED) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                walked => return walked,
+            }
+        }
+        Err(Errno::AGAIN)
+    }
+}
+
+/// The status of the entry `last` of `dir`, of a symbolic link itself.
+pub(super) fn stat_entry(dir: &OwnedFd, last: &str) -> Result<Stat, Errno> {
+    statat(dir, last, AtFlags::SYMLINK_NOFOLLOW)
+}

@@ -1,0 +1,387 @@
+//! Staging uploads: bytes under a hidden name until they are whole and on the disk.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Time};
+use rustix::{
+    fs::{
+        AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fallocate, fdatasync,
+        flock, fstat, fsync, ftruncate, futimens, openat, unlinkat,
+    },
+    io::{Errno, pwrite},
+};
+
+use super::{
+    Disk, Durability, Store,
+    area::Area,
+    fault::{about, failure},
+    mark::{Mark, Slots, State},
+    meta,
+    root::stat_entry,
+    sys::start_writeback,
+};
+use crate::session::{Chunk, Done, Outcome, Tail};
+
+/// How far ahead of the bytes that arrived the disk is asked to set room aside: a large upload
+/// finds out early that it will not fit, and lies in one piece.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// Uploads below this size are not worth setting room aside for.
+const RESERVE_FROM_BYTES: u64 = 1 << 20;
+
+/// How much is written before it is sent on its way to the disk.
+const WRITEBACK_BYTES: u64 = 8 << 20;
+
+/// An upload: what [`Work`](crate::session::Work) on it shares.
+#[derive(Debug)]
+pub struct Upload {
+    pub(super) name: Name,
+    size: Option<u64>,
+    mtime: Option<Time>,
+    /// The parent can be looked at before the whole has arrived.
+    settled: bool,
+    pub(super) place: Place,
+    staged: Mutex<Staged>,
+}
+
+/// Where an upload is staged.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// In this process's own directory, under a number.
+    Plain(String),
+    /// Kept aside under the client's id.
+    Kept(Id),
+}
+
+/// What is known of the staged file.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    /// Open from the first write until it is finished.
+    file: Option<OwnedFd>,
+    created: bool,
+    reserved: u64,
+    written_back: u64,
+    /// The locked mark of a kept upload.
+    pub(super) mark: Option<(OwnedFd, Slots)>,
+    /// Set when it is finished.
+    pub(super) whole: Option<(u64, Crc32)>,
+}
+
+impl Upload {
+    pub(super) fn plain(number: String, name: Name, size: Option<u64>, mtime: Option<Time>, settled: bool) -> Upload {
+        let staged = Mutex::default();
+        Upload { name, size, mtime, settled, place: Place::Plain(number), staged }
+    }
+
+    /// The resume id, of an upload that has one.
+    #[must_use]
+    pub fn id(&self) -> Option<&Id> {
+        match &self.place {
+            Place::Plain(_) => None,
+            Place::Kept(id) => Some(id),
+        }
+    }
+
+    pub(super) fn staged(&self) -> MutexGuard<'_, Staged> {
+        // A helper that panicked left nothing that the next call does not look at anew.
+        self.staged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failure(&self, error: Errno) -> Failure {
+        failure(self.name.as_str(), error)
+    }
+
+    /// The mark that says `state` of it.
+    pub(super) fn mark(&self, state: State) -> Mark {
+        Mark { name: self.name.clone(), size: self.size.unwrap_or_default(), state }
+    }
+}
+
+/// What a RESUME came to.
+pub(super) enum Resumption {
+    /// The upload goes on.
+    Go(Upload, Digest),
+    /// It was published before.
+    Published(Mark),
+}
+
+impl Store {
+    pub(super) fn write(&self, upload: &Upload, at: u64, mut chunk: Chunk) -> Outcome<'static, Disk> {
+        let mut staged = upload.staged();
+        self.write_chunk(upload, &mut staged, at, &chunk)?;
+        chunk.filled = chunk.filled.min(chunk.memory.len());
+        Ok(Done::Written(chunk))
+    }
+
+    fn write_chunk(&self, upload: &Upload, staged: &mut Staged, at: u64, chunk: &Chunk) -> Result<(), Failure> {
+        if staged.file.is_none() {
+            if upload.settled {
+                self.check_target(&upload.name)?;
+            }
+            self.create(upload, staged).map_err(|error| upload.failure(error))?;
+        }
+        let bytes = chunk.bytes();
+        let end = at + bytes.len() as u64;
+        self.reserve(upload, staged, end).map_err(|error| upload.failure(error))?;
+        let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
+        write_all(file, bytes, at).map_err(|error| upload.failure(error))?;
+        if self.durability == Durability::Full && end - staged.written_back >= WRITEBACK_BYTES {
+            // Only a hint: the fsync at the end does what it could not.
+            let _ = start_writeback(file.as_fd(), staged.written_back, end - staged.written_back);
+            staged.written_back = end;
+        }
+        Ok(())
+    }
+
+    fn create(&self, upload: &Upload, staged: &mut Staged) -> Result<(), Errno> {
+        let Place::Plain(number) = &upload.place else { return Err(Errno::BADF) };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = openat(self.area()?.run(), number.as_str(), flags, FILE_MODE)?;
+        staged.file = Some(file);
+        staged.created = true;
+        Ok(())
+    }
+
+    /// Sets room aside a little ahead of `end`, never more than the client announced.
+    fn reserve(&self, upload: &Upload, staged: &mut Staged, end: u64) -> Result<(), Errno> {
+        let Some(size) = upload.size.filter(|&size| size >= RESERVE_FROM_BYTES) else { return Ok(()) };
+        if end <= staged.reserved {
+            return Ok(());
+        }
+        let to = size.min(end.saturating_add(RESERVE_BYTES));
+        let Some(file) = &staged.file else { return Ok(()) };
+        loop {
+            match fallocate(file, FallocateFlags::KEEP_SIZE, staged.reserved, to - staged.reserved) {
+                Err(Errno::INTR) => {}
+                // Only what is certain to be needed must fit now.
+                Err(error @ (Errno::NOSPC | Errno::DQUOT)) if to == end => return Err(error),
+                // A file system that can't set room aside, or has too little for all of it.
+                Ok(()) | Err(_) => break,
+            }
+        }
+        staged.reserved = to;
+        Ok(())
+    }
+
+    /// Refuses early what would fail at the end: a parent that is not there, a target that is no
+    /// file.
+    fn check_target(&self, name: &Name) -> Result<(), Failure> {
+        let parent = self.root.open_dir(name.parent()).map_err(|error| failure(name.as_str(), error))?;
+        match stat_entry(&parent, name.last()) {
+            Ok(stat) => match meta::kind(&stat) {
+                rustix::fs::FileType::RegularFile => Ok(()),
+                kind => Err(super::read::not_a_file(name.as_str(), kind)),
+            },
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failure(name.as_str(), error)),
+        }
+    }
+
+    /// Writes the last bytes and makes the whole durable. The descriptor is closed: an upload that
+    /// waits for its name holds none.
+    pub(super) fn finish(
+        &self,
+        upload: &Upload,
+        at: u64,
+        chunk: &Chunk,
+        size: u64,
+        crc: Crc32,
+    ) -> Outcome<'static, Disk> {
+        let mut staged = upload.staged();
+        self.write_chunk(upload, &mut staged, at, chunk)?;
+        let finished = self.finish_file(upload, &mut staged, size, crc);
+        finished.map_err(|error| upload.failure(error))?;
+        staged.whole = Some((size, crc));
+        Ok(Done::Finished)
+    }
+
+    fn finish_file(&self, upload: &Upload, staged: &mut Staged, size: u64, crc: Crc32) -> Result<(), Errno> {
+        let file = staged.file.take().ok_or(Errno::BADF)?;
+        if meta::size(&fstat(&file)?) != size {
+            ftruncate(&file, size)?;
+        }
+        if let Some(mtime) = upload.mtime {
+            let nanoseconds = mtime.nanos().into();
+            let modified = Timespec { tv_sec: mtime.seconds().try_into().unwrap_or(i64::MAX), tv_nsec: nanoseconds };
+            let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+            futimens(&file, &Timestamps { last_access, last_modification: modified })?;
+        }
+        self.sync(&file)?;
+        if let Some((mark_file, slots)) = &mut staged.mark {
+            let tag = meta::tag(&fstat(&file)?);
+            slots.write(&*mark_file, &upload.mark(State::Publishing { crc, tag }))?;
+            self.sync_data(mark_file)?;
+        }
+        Ok(())
+    }
+
+    /// Makes durable what was written so far of a kept upload, and remembers how far that is.
+    pub(super) fn checkpoint(&self, upload: &Upload, digest: &Digest) -> Outcome<'static, Disk> {
+        // The lock is not held while the disk is waited for: more is written meanwhile.
+        let file = upload.staged().file.as_ref().map(OwnedFd::try_clone);
+        let file = file.and_then(Result::ok).ok_or_else(|| upload.failure(Errno::MFILE))?;
+        self.sync_data(&file).map_err(|error| upload.failure(error))?;
+        let mut staged = upload.staged();
+        self.write_mark(upload, &mut staged, digest).map_err(|error| upload.failure(error))?;
+        Ok(Done::Checkpointed)
+    }
+
+    fn write_mark(&self, upload: &Upload, staged: &mut Staged, digest: &Digest) -> Result<(), Errno> {
+        let (mark_file, slots) = staged.mark.as_mut().ok_or(Errno::BADF)?;
+        let state = State::Kept { offset: digest.bytes(), crc: digest.crc() };
+        slots.write(&*mark_file, &upload.mark(state))?;
+        self.sync_data(mark_file)
+    }
+
+    /// Drops an upload and all that arrived of it.
+    pub(super) fn discard(&self, upload: &Upload) -> Outcome<'static, Disk> {
+        let mut staged = upload.staged();
+        let file = staged.file.take();
+        let removed = match &upload.place {
+            Place::Plain(number) if staged.created => {
+                self.area().and_then(|area| unlinkat(area.run(), number.as_str(), AtFlags::empty()))
+            }
+            Place::Plain(_) => Ok(()),
+            Place::Kept(id) => self.area().and_then(|area| area.remove_kept(id.as_str())),
+        };
+        if let Err(error) = removed {
+            log::error!(
+                "what was staged of {} could not be removed: {error}",
+                ferry_wire::escaped(upload.name.as_str())
+            );
+        }
+        staged.mark = None;
+        if let Some(file) = file {
+            self.closer.close(file);
+        }
+        Ok(Done::Dropped)
+    }
+
+    /// Lets go of a kept upload. Where the tail can't be made durable, what was kept before still is.
+    pub(super) fn keep(&self, upload: &Upload, tail: Option<Tail>) -> Outcome<'static, Disk> {
+        let mut staged = upload.staged();
+        if let Some(Tail { at, chunk, digest }) = tail {
+            let kept = self.write_chunk(upload, &mut staged, at, &chunk).and_then(|()| {
+                let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
+                self.sync_data(file).map_err(|error| upload.failure(error))?;
+                self.write_mark(upload, &mut staged, &digest).map_err(|error| upload.failure(error))
+            });
+            if let Err(failure) = kept {
+                log::warn!("only the last checkpoint is kept: {failure}");
+            }
+        }
+        if let Some(file) = staged.file.take() {
+            self.closer.close(file);
+        }
+        // Closing the mark gives up its lock.
+        staged.mark = None;
+        Ok(Done::Dropped)
+    }
+
+    /// Takes up the upload `id`, or begins it.
+    pub(super) fn resume(&self, id: &Id, name: &Name, size: u64, mtime: Option<Time>) -> Result<Resumption, Failure> {
+        let failed = |error| failure(name.as_str(), error);
+        self.check_target(name)?;
+        let area = self.area().map_err(failed)?;
+        let mark_file = lock_mark(area, id).map_err(|error| match error {
+            Errno::AGAIN => about(name.as_str(), Code::Busy, "another server process holds this upload"),
+            error => failed(error),
+        })?;
+        let (slots, mark) = Slots::read(&mark_file).map_err(failed)?;
+        let mut staged = Staged { mark: Some((mark_file, slots)), ..Staged::default() };
+        let mut digest = Digest::new();
+        let data_name = Area::data_name(id.as_str());
+        let mut flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        match mark {
+            Some(mark) if mark.name != *name || mark.size != size => {
+                return Err(about(name.as_str(), Code::Exists, "that id is taken by another upload"));
+            }
+            Some(mark @ Mark { state: State::Published { .. }, .. }) => return Ok(Resumption::Published(mark)),
+            Some(mark) => match openat(area.kept(), data_name.as_str(), flags, FILE_MODE) {
+                Ok(file) => {
+                    let there = meta::size(&fstat(&file).map_err(failed)?);
+                    let (offset, crc) = match mark.state {
+                        State::Kept { offset, crc } => (offset, crc),
+                        State::Publishing { crc, .. } | State::Published { crc, .. } => (size, crc),
+                    };
+                    // A mark that promises more than there is can't be: the bytes were synced
+                    // before it. Should a disk lie, the upload begins anew.
+                    if offset <= there {
+                        digest = Digest::resume(crc, offset);
+                    }
+                    staged.file = Some(file);
+                }
+                Err(Errno::NOENT) if matches!(mark.state, State::Publishing { .. }) => {
+                    return Ok(Resumption::Published(mark));
+                }
+                Err(Errno::NOENT) => {}
+                Err(error) => return Err(failed(error)),
+            },
+            None => {}
+        }
+        let place = Place::Kept(id.clone());
+        let upload =
+            Upload { name: name.clone(), size: Some(size), mtime, settled: false, place, staged: Mutex::default() };
+        if staged.file.is_none() {
+            flags |= OFlags::CREATE | OFlags::TRUNC;
+            let file = openat(area.kept(), data_name.as_str(), flags, FILE_MODE).map_err(failed)?;
+            staged.file = Some(file);
+            self.write_mark(&upload, &mut staged, &digest).map_err(failed)?;
+            // The two entries must be there when a checkpoint promises that they are.
+            self.sync(area.kept()).map_err(failed)?;
+        }
+        staged.created = true;
+        (staged.reserved, staged.written_back) = (digest.bytes(), digest.bytes());
+        *upload.staged() = staged;
+        Ok(Resumption::Go(upload, digest))
+    }
+
+    pub(super) fn sync(&self, file: impl AsFd) -> Result<(), Errno> {
+        match self.durability {
+            Durability::Full => fsync(file),
+            Durability::None => Ok(()),
+        }
+    }
+
+    fn sync_data(&self, file: impl AsFd) -> Result<(), Errno> {
+        match self.durability {
+            Durability::Full => fdatasync(file),
+            Durability::None => Ok(()),
+        }
+    }
+}
+
+/// What a new file may allow; the umask takes from it.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// Opens and locks the mark of `id`, made if missing: [`Errno::AGAIN`] where another process holds
+/// it. A mark that was cleaned away between the two steps is made anew.
+fn lock_mark(area: &Area, id: &Id) -> Result<OwnedFd, Errno> {
+    let mark_name = Area::mark_name(id.as_str());
+    loop {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = openat(area.kept(), mark_name.as_str(), flags, FILE_MODE)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        match stat_entry(area.kept(), &mark_name) {
+            Ok(there) if there.st_ino == fstat(&file)?.st_ino => return Ok(file),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn write_all(file: &OwnedFd, bytes: &[u8], at: u64) -> Result<(), Errno> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match pwrite(file, &bytes[written..], at + written as u64) {
+            Ok(0) => return Err(Errno::IO),
+            Ok(count) => written += count,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
