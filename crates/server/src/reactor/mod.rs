@@ -497,6 +497,7 @@ impl Server {
     /// Hands a job to the helpers, a RESUME only when nobody holds its upload.
     fn hand_on(&mut self, job: Job) {
         let Work::Resume { id, .. } = &job.work else { return self.submit(job) };
+        let (id, newcomer) = (id.clone(), job.token);
         match self.holds.claim(id.clone(), job) {
             Claim::Free(job) => self.submit(job),
             Claim::Taken { owner, displaced } => {
@@ -504,8 +505,9 @@ impl Server {
                     let failure = Failure::new(Code::Changed, "a newer connection took this upload over");
                     self.complete(token, errand, Err(failure));
                 }
-                if let Some(key) = self.live(owner) {
-                    self.connections[key].session.evict(Instant::now());
+                // A connection that comes back to its own upload has let go of it already.
+                if let Some(key) = self.live(owner).filter(|_| owner != newcomer) {
+                    self.connections[key].session.evict(&id, Instant::now());
                     self.queue(key);
                 }
             }

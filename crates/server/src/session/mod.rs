@@ -32,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{BodyError, BodyLine, Code, Failure, Frame, Framer, Greeting, Refusal, Reply, Request};
+use ferry_wire::{BodyError, BodyLine, Code, Failure, Frame, Framer, Greeting, Id, Refusal, Reply, Request};
 
 pub use clock::Patience;
 pub use outbox::{Outbox, Segment};
@@ -375,13 +375,13 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// A newer connection wants the resumable upload that this one holds: lets go of it, unless it
-    /// came to its end already.
-    pub fn evict(&mut self, now: Instant) {
+    /// A newer connection wants the resumable upload `id`, which this one holds: lets go of it, unless
+    /// it came to its end already.
+    pub fn evict(&mut self, id: &Id, now: Instant) {
         let failure = upload::taken_over;
         match &mut self.phase {
-            Phase::Receiving(receiving) if receiving.resumable() => self.refuse_body(failure(), now),
-            Phase::Staging(staging) => staging.evict(),
+            Phase::Receiving(receiving) if receiving.id() == Some(id) => self.refuse_body(failure(), now),
+            Phase::Staging(staging) => staging.evict(id),
             _ => {}
         }
         self.settle(now);

@@ -34,22 +34,24 @@ const HEADER_HINT_BYTES: usize = 4 << 10;
 pub(super) struct Staging {
     errand: Errand,
     size: Option<u64>,
-    resumable: bool,
+    /// Of a resumable one.
+    id: Option<Id>,
     /// A newer connection asked for the same upload meanwhile.
     evicted: bool,
     transfer: Transfer,
 }
 
 impl Staging {
-    pub(super) fn evict(&mut self) {
-        self.evicted = self.resumable;
+    pub(super) fn evict(&mut self, id: &Id) {
+        self.evicted |= self.id.as_ref() == Some(id);
     }
 }
 
 /// An upload in the store's hands, and the work on it that is under way.
 struct Held<H: Handles> {
     upload: H::Upload,
-    resumable: bool,
+    /// Of a resumable one.
+    id: Option<Id>,
     /// Of writes, finishing and publishing.
     errand: Errand,
     writes: u8,
@@ -113,8 +115,9 @@ impl<H: Handles> Receiving<H> {
         }
     }
 
-    pub(super) fn resumable(&self) -> bool {
-        self.held.resumable
+    /// The resume id, of an upload that has one.
+    pub(super) fn id(&self) -> Option<&Id> {
+        self.held.id.as_ref()
     }
 
     /// How many bytes it can take now.
@@ -233,7 +236,7 @@ impl<H: Handles> Session<H> {
         }
         let transfer = Transfer { verb: "PUT", name: name.as_str().into(), bytes: 0, started: now };
         let errand = self.ask_anew(Work::Stage { name, size, mtime, settled: self.pending.is_empty() });
-        self.phase = Phase::Staging(Box::new(Staging { errand, size, resumable: false, evicted: false, transfer }));
+        self.phase = Phase::Staging(Box::new(Staging { errand, size, id: None, evicted: false, transfer }));
     }
 
     pub(super) fn start_resume(&mut self, id: Id, name: Name, size: u64, mtime: Option<Time>, now: Instant) {
@@ -241,14 +244,15 @@ impl<H: Handles> Session<H> {
             return self.refuse(failure, false);
         }
         let transfer = Transfer { verb: "RESUME", name: name.as_str().into(), bytes: 0, started: now };
-        let errand = self.ask_anew(Work::Resume { id, name, size, mtime });
-        let staging = Staging { errand, size: Some(size), resumable: true, evicted: false, transfer };
+        let errand = self.ask_anew(Work::Resume { id: id.clone(), name, size, mtime });
+        let staging = Staging { errand, size: Some(size), id: Some(id), evicted: false, transfer };
         self.phase = Phase::Staging(Box::new(staging));
     }
 
     fn staged(&mut self, outcome: Outcome<'_, H>, now: Instant) {
         let Phase::Staging(staging) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
-        let Staging { errand, size, resumable, evicted, transfer } = *staging;
+        let Staging { errand, size, id, evicted, transfer } = *staging;
+        let resumable = id.is_some();
         let evicted = evicted.then(taken_over);
         let (upload, check, failure) = match outcome {
             Ok(Done::Staged(upload)) => (upload, BodyCheck::new(size), None),
@@ -266,7 +270,7 @@ impl<H: Handles> Session<H> {
                 return self.refuse(failure, !resumable);
             }
         };
-        let held = Held { upload, resumable, errand, writes: 0, checkpoint: None };
+        let held = Held { upload, id, errand, writes: 0, checkpoint: None };
         let receiving = Receiving::new(held, size, check, transfer);
         if let Some(failure) = self.last_words.take() {
             self.phase = Phase::Receiving(Box::new(receiving));
@@ -310,7 +314,7 @@ impl<H: Handles> Session<H> {
         held.writes += 1;
         self.pending_bytes += chunk.filled as u64;
         let since = receiving.at - receiving.checkpoint_at;
-        if held.resumable && held.checkpoint.is_none() && since >= self.limits.checkpoint_bytes {
+        if held.id.is_some() && held.checkpoint.is_none() && since >= self.limits.checkpoint_bytes {
             receiving.checkpoint_at = receiving.at;
             receiving.checkpoint_due = Some(Digest::resume(receiving.check.crc(), receiving.at));
         }
@@ -342,7 +346,7 @@ impl<H: Handles> Session<H> {
     pub(super) fn release(&mut self, receiving: Receiving<H>, failure: Option<Failure>, now: Instant) {
         let Receiving { held, check, chunk, at, transfer, failure: write_failure, .. } = receiving;
         let corrupt = failure.as_ref().is_some_and(|failure| failure.code == Code::Checksum);
-        let tail = match held.resumable && !corrupt {
+        let tail = match held.id.is_some() && !corrupt {
             false => None,
             // Where a write failed, no more than the last checkpoint is sure.
             true if write_failure.is_some() => Some(None),
@@ -465,7 +469,7 @@ impl<H: Handles> Session<H> {
             let Finishing { held, stage, transfer, last_bytes, .. } = *finishing;
             self.pending_bytes = self.pending_bytes.saturating_sub(last_bytes);
             // An upload that is whole, and only could not have its name, may try again.
-            let tail = (held.resumable && stage == Stage::Publishing).then_some(None);
+            let tail = (held.id.is_some() && stage == Stage::Publishing).then_some(None);
             self.record(transfer, Some(failure), now);
             self.let_go(Released { held, tail });
         }
