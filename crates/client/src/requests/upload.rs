@@ -64,7 +64,7 @@ pub(crate) fn new_id() -> Result<Id, Error> {
 /// An earlier connection had brought it to its end; only its SAVED was never seen.
 fn already_there(link: &mut Link, source: &mut Source, size: u64, crc: Crc32, tag: Tag) -> Result<Upload, Error> {
     link.settle();
-    let local = source.skip(source.size(), || Ok(()))?;
+    let local = source.skip(source.size(), || link.check_cancel())?;
     check_saved(&local, size, crc)?;
     Ok(Upload { size, crc, tag, resumed: size })
 }
