@@ -14,8 +14,8 @@ use rustix::{
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-/// Descriptors that are no clients: files, pipes, listeners, on both sides.
-const SPARE_DESCRIPTORS: u64 = 200;
+/// Descriptors that are no clients, on either side; a server keeps the more of them, for files.
+const SPARE_DESCRIPTORS: u64 = 600;
 
 /// Lets this process, and the servers that it starts from now on, open as many descriptors as they
 /// may, and gives how many clients that is at once, at most `wanted`.
