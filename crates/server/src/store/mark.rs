@@ -4,13 +4,12 @@
 //! happens: a slot that was torn has a wrong CRC, and the other one is as true as it was. A slot is
 //! one line of text, padded with spaces.
 
-use std::{fmt::Write as _, os::fd::AsFd};
+use std::{fmt::Write as _, os::fd::OwnedFd};
 
 use ferry_wire::{Crc32, Name, Tag, parse_integer};
-use rustix::{
-    fs::fstat,
-    io::{Errno, pread, pwrite},
-};
+use rustix::io::Errno;
+
+use super::kernel::Kernel;
 
 /// A slot is written as one page, so that two of them never share one.
 const SLOT_BYTES: u64 = 4096;
@@ -44,21 +43,15 @@ pub(super) struct Slots {
 
 impl Slots {
     /// Reads the newest mark; [`None`] where there is none that is whole.
-    pub(super) fn read(file: impl AsFd) -> Result<(Slots, Option<Mark>), Errno> {
-        let file = file.as_fd();
+    pub(super) fn read(kernel: &Kernel, file: &OwnedFd) -> Result<(Slots, Option<Mark>), Errno> {
         let mut newest: (Slots, Option<Mark>) = (Slots::default(), None);
-        if fstat(file)?.st_size == 0 {
-            return Ok(newest);
-        }
         for slot in 0..2 {
             let mut bytes = [0; SLOT_BYTES as usize];
             let mut filled = 0;
             while filled < bytes.len() {
-                match pread(file, &mut bytes[filled..], slot * SLOT_BYTES + filled as u64) {
-                    Ok(0) => break,
-                    Ok(read) => filled += read,
-                    Err(Errno::INTR) => {}
-                    Err(error) => return Err(error),
+                match kernel.read(file, slot * SLOT_BYTES + filled as u64, &mut bytes[filled..], false)? {
+                    0 => break,
+                    read => filled += read,
                 }
             }
             if let Some((sequence, mark)) = decode(&bytes[..filled])
@@ -71,19 +64,9 @@ impl Slots {
     }
 
     /// Writes the next slot. Durable only once the file is synced.
-    pub(super) fn write(&mut self, file: impl AsFd, mark: &Mark) -> Result<(), Errno> {
+    pub(super) fn write(&mut self, kernel: &Kernel, file: &OwnedFd, mark: &Mark) -> Result<(), Errno> {
         let sequence = self.sequence + 1;
-        let bytes = encode(sequence, mark);
-        let start = sequence % 2 * SLOT_BYTES;
-        let mut written = 0;
-        while written < bytes.len() {
-            match pwrite(file.as_fd(), &bytes[written..], start + written as u64) {
-                Ok(0) => return Err(Errno::IO),
-                Ok(count) => written += count,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        kernel.write_all(file, &encode(sequence, mark), sequence % 2 * SLOT_BYTES)?;
         self.sequence = sequence;
         Ok(())
     }
@@ -153,12 +136,12 @@ mod tests {
 
     #[test]
     fn the_newest_whole_slot_counts() {
-        let file = tempfile::tempfile().unwrap();
-        let (mut slots, none) = Slots::read(&file).unwrap();
+        let (kernel, file) = (Kernel::default(), OwnedFd::from(tempfile::tempfile().unwrap()));
+        let (mut slots, none) = Slots::read(&kernel, &file).unwrap();
         assert_eq!(none, None);
         for offset in 1..6 {
-            slots.write(&file, &kept(offset)).unwrap();
-            assert_eq!(Slots::read(&file).unwrap().1, Some(kept(offset)));
+            slots.write(&kernel, &file, &kept(offset)).unwrap();
+            assert_eq!(Slots::read(&kernel, &file).unwrap().1, Some(kept(offset)));
         }
     }
 
@@ -166,13 +149,13 @@ mod tests {
     fn a_slot_torn_anywhere_leaves_the_one_before() {
         let mut slots = Slots::default();
         for torn in 0..encode(2, &kept(9)).iter().position(|&byte| byte == b'\n').unwrap() {
-            let file = tempfile::tempfile().unwrap();
+            let (kernel, file) = (Kernel::default(), OwnedFd::from(tempfile::tempfile().unwrap()));
             slots.sequence = 0;
-            slots.write(&file, &kept(3)).unwrap();
-            slots.write(&file, &kept(9)).unwrap();
+            slots.write(&kernel, &file, &kept(3)).unwrap();
+            slots.write(&kernel, &file, &kept(9)).unwrap();
             // The second slot written is at the front of the file.
-            pwrite(&file, b"\0", torn as u64).unwrap();
-            assert_eq!(Slots::read(&file).unwrap().1, Some(kept(3)), "torn at {torn}");
+            kernel.write_all(&file, b"\0", torn as u64).unwrap();
+            assert_eq!(Slots::read(&kernel, &file).unwrap().1, Some(kept(3)), "torn at {torn}");
         }
     }
 }

@@ -11,13 +11,14 @@
 mod area;
 mod closer;
 mod fault;
+mod kernel;
 mod mark;
 mod meta;
 mod names;
 mod read;
 mod root;
-mod sys;
 mod upload;
+mod writeback;
 
 use std::{
     path::{Path, PathBuf},
@@ -34,12 +35,14 @@ use rustix::{fs::fstatfs, io::Errno};
 use crate::session::{Done, Handles, Outcome, Work};
 use area::Area;
 use closer::Closer;
+use kernel::Kernel;
 use mark::{Mark, State};
 use names::Batch;
 use read::{Attempt, Wait, Wanted};
 use root::Root;
 use upload::Resumption;
 
+pub use kernel::{Call, Watcher};
 pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
 pub use upload::Upload;
 
@@ -110,6 +113,7 @@ fn hint(error: Errno) -> &'static str {
 /// See the [module documentation](self). Shared by the loop and its helpers.
 #[derive(Debug)]
 pub struct Store {
+    kernel: Kernel,
     root: Root,
     area: Option<Area>,
     durability: Durability,
@@ -127,16 +131,27 @@ impl Store {
     ///
     /// Where the root, or the corner of a writable store, can't be opened.
     pub fn open(options: &StoreOptions) -> Result<Store, OpenError> {
+        Store::open_watched(options, None)
+    }
+
+    /// The same, and `watcher` sees every system call that the store makes: for tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_watched(options: &StoreOptions, watcher: Option<Arc<dyn Watcher>>) -> Result<Store, OpenError> {
+        let kernel = Kernel::new(watcher);
         let path = || options.root.clone();
-        let root = Root::open(Path::new(&options.root)).map_err(|error| OpenError::Root { path: path(), error })?;
+        let root = Root::open(kernel.clone(), Path::new(&options.root))
+            .map_err(|error| OpenError::Root { path: path(), error })?;
         let area = match options.writable {
-            true => Some(Area::open(&root).map_err(|error| OpenError::Area { path: path(), error })?),
+            true => Some(Area::open(kernel.clone(), &root).map_err(|error| OpenError::Area { path: path(), error })?),
             false => None,
         };
         let in_memory = fstatfs(root.dir()).is_ok_and(|status| MEMORY_FILE_SYSTEMS.contains(&status.f_type));
         let closer = Closer::start().map_err(OpenError::Thread)?;
         let (durability, keep) = (options.durability, options.keep);
-        Ok(Store { root, area, durability, keep, in_memory, next_number: AtomicU64::new(0), closer })
+        Ok(Store { kernel, root, area, durability, keep, in_memory, next_number: AtomicU64::new(0), closer })
     }
 
     fn area(&self) -> Result<&Area, Errno> {
@@ -173,7 +188,7 @@ impl Store {
             Work::Load { file, at, bytes, digest, background: false } => {
                 self.load(file, *at, *bytes, digest, Wait::Never, scratch)
             }
-            Work::Check { file } => Attempt::Done(Store::check(file)),
+            Work::Check { file } => Attempt::Done(self.check(file)),
             Work::Stat { name } => self.stat(name, Wait::Never),
             Work::Stage { .. } => return Ok(self.stage(work)),
             _ => Attempt::Cold,
@@ -199,9 +214,9 @@ impl Store {
             }
             Work::Load { file, at, bytes, digest, .. } => self.load(&file, at, bytes, &digest, Wait::May, scratch),
             Work::Stat { name } => self.stat(&name, Wait::May),
-            Work::Check { file } => Attempt::Done(Store::check(&file)),
+            Work::Check { file } => Attempt::Done(self.check(&file)),
             Work::List { name } => Attempt::Done(self.list(name.as_ref())),
-            Work::ListMore { dir } => Attempt::Done(read::list_more(dir)),
+            Work::ListMore { dir } => Attempt::Done(self.list_more(dir)),
             Work::Stage { .. } => Attempt::Done(self.stage(work)),
             Work::Resume { id, name, size, mtime } => {
                 Attempt::Done(self.resume(&id, &name, size, mtime).map(|resumption| match resumption {

@@ -4,10 +4,7 @@
 use std::{collections::HashMap, os::fd::OwnedFd};
 
 use ferry_wire::{Code, Failure, Name, Reply};
-use rustix::{
-    fs::{AtFlags, FileType, Mode, RenameFlags, fstat, mkdirat, renameat, renameat_with, unlinkat},
-    io::Errno,
-};
+use rustix::{fs::FileType, io::Errno};
 
 use super::{
     Disk, Store,
@@ -17,7 +14,6 @@ use super::{
     mark::{Mark, State},
     meta,
     read::not_a_file,
-    root::stat_entry,
     upload::{Place, Upload},
 };
 use crate::session::{Change, Done, Outcome};
@@ -54,8 +50,8 @@ impl<'a> Batch<'a> {
 
     fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
         let parent = self.parent(name)?;
-        let mode = Mode::from_raw_mode(0o777);
-        mkdirat(&self.dirs[parent], name.last(), mode).map_err(|error| failure(name.as_str(), error))?;
+        let made = self.store.kernel.mkdir(&self.dirs[parent], name.last(), 0o777);
+        made.map_err(|error| failure(name.as_str(), error))?;
         touched.push(parent);
         Ok(())
     }
@@ -63,14 +59,14 @@ impl<'a> Batch<'a> {
     fn delete(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
         let failed = |error| failure(name.as_str(), error);
         let parent = self.parent(name)?;
-        let stat = stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
-        let flags = match meta::kind(&stat) {
-            FileType::RegularFile => AtFlags::empty(),
-            FileType::Directory => AtFlags::REMOVEDIR,
+        let stat = self.store.kernel.stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
+        let directory = match meta::kind(&stat) {
+            FileType::RegularFile => false,
+            FileType::Directory => true,
             _ => return Err(about(name.as_str(), Code::Denied, "is neither a file nor a directory")),
         };
         let held = self.hold_large(name, &stat);
-        unlinkat(&self.dirs[parent], name.last(), flags).map_err(failed)?;
+        self.store.kernel.unlink(&self.dirs[parent], name.last(), directory).map_err(failed)?;
         self.by_name.clear();
         self.close_later(held);
         touched.push(parent);
@@ -79,15 +75,18 @@ impl<'a> Batch<'a> {
 
     fn rename(&mut self, from: &Name, to: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
         let old = self.parent(from)?;
-        let stat = stat_entry(&self.dirs[old], from.last()).map_err(|error| failure(from.as_str(), error))?;
+        let stat = self
+            .store
+            .kernel
+            .stat_entry(&self.dirs[old], from.last())
+            .map_err(|error| failure(from.as_str(), error))?;
         match meta::kind(&stat) {
             FileType::RegularFile | FileType::Directory => {}
             _ => return Err(about(from.as_str(), Code::Denied, "is neither a file nor a directory")),
         }
         let new = self.parent(to)?;
-        let (old_dir, new_dir) = (&self.dirs[old], &self.dirs[new]);
-        let renamed = renameat_with(old_dir, from.last(), new_dir, to.last(), RenameFlags::NOREPLACE);
-        renamed.map_err(|error| match error {
+        let (old_entry, new_entry) = ((&self.dirs[old], from.last()), (&self.dirs[new], to.last()));
+        self.store.kernel.rename(old_entry, new_entry, false).map_err(|error| match error {
             Errno::INVAL if to.as_str().starts_with(from.as_str()) => {
                 about(from.as_str(), Code::BadRequest, "a directory can't move into itself")
             }
@@ -111,7 +110,7 @@ impl<'a> Batch<'a> {
         let name = &upload.name;
         let failed = |error| failure(name.as_str(), error);
         let parent = self.parent(name)?;
-        let held = match stat_entry(&self.dirs[parent], name.last()) {
+        let held = match self.store.kernel.stat_entry(&self.dirs[parent], name.last()) {
             Ok(stat) if meta::kind(&stat) == FileType::RegularFile => self.hold_large(name, &stat),
             Ok(stat) => return Err(not_a_file(name.as_str(), meta::kind(&stat))),
             Err(Errno::NOENT) => None,
@@ -122,14 +121,15 @@ impl<'a> Batch<'a> {
             Place::Plain(number) => (area.run(), number.clone()),
             Place::Kept(id) => (area.kept(), Area::data_name(id.as_str())),
         };
-        renameat(staged_in, staged_as.as_str(), &self.dirs[parent], name.last()).map_err(|error| match error {
+        let entry = (&self.dirs[parent], name.last());
+        self.store.kernel.rename((staged_in, &staged_as), entry, true).map_err(|error| match error {
             // The staged file itself is gone: somebody cleaned the server's corner.
             Errno::NOENT => about(name.as_str(), Code::Io, "what was staged of it has been removed"),
             error => failed(error),
         })?;
         self.close_later(held);
         touched.push(parent);
-        let stat = stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
+        let stat = self.store.kernel.stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
         let (size, crc) = upload.staged().whole.ok_or_else(|| failed(Errno::BADF))?;
         let tag = meta::tag(&stat);
         if upload.id().is_some() {
@@ -143,7 +143,7 @@ impl<'a> Batch<'a> {
     pub(super) fn finish(mut self) -> Vec<Outcome<'static, Disk>> {
         let mut synced: HashMap<(u64, u64), Result<(), Errno>> = HashMap::new();
         let mut fsync = |dir: &OwnedFd| {
-            let stat = fstat(dir)?;
+            let stat = self.store.kernel.stat(dir)?;
             *synced.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| self.store.sync(dir))
         };
         for (result, touched) in &mut self.outcomes {
@@ -160,7 +160,7 @@ impl<'a> Batch<'a> {
             let mut staged = upload.staged();
             if let (Some((file, slots)), true) = (&mut staged.mark, self.outcomes[*index].0.is_ok()) {
                 // Should this be lost, the mark before it says as much, with the tag of the staged file.
-                if let Err(error) = slots.write(&*file, mark) {
+                if let Err(error) = slots.write(&self.store.kernel, file, mark) {
                     log::warn!("the mark of a published upload could not be written: {error}");
                 }
             }

@@ -4,8 +4,8 @@ use std::{borrow::Cow, fmt, os::fd::OwnedFd, sync::Arc};
 
 use ferry_wire::{Code, Crc32, Digest, Entry, EntryKind, Failure, Name, Reply, Tag, Time};
 use rustix::{
-    fs::{Advice, Dir, FileType, Stat, fadvise, fstat},
-    io::{Errno, ReadWriteFlags, preadv2},
+    fs::{Dir, FileType, Stat},
+    io::Errno,
 };
 
 use super::{
@@ -13,7 +13,6 @@ use super::{
     closer::{Closer, LARGE_BYTES},
     fault::{about, failure},
     meta,
-    root::stat_entry,
 };
 use crate::session::{Done, Opened, Outcome};
 
@@ -121,7 +120,7 @@ impl Store {
             Wait::Never => self.root.open_cached(name),
             Wait::May => self.root.open_file(name),
         };
-        let opened = opened.and_then(|file| fstat(&file).map(|stat| (file, stat)));
+        let opened = opened.and_then(|file| self.kernel.stat(&file).map(|stat| (file, stat)));
         let (file, stat) = match opened {
             // A kernel before 5.12 does not know cached walks.
             Err(Errno::AGAIN | Errno::INVAL) if wait == Wait::Never => return Attempt::Cold,
@@ -148,7 +147,7 @@ impl Store {
         match self.read_exact(&file, range.start, &mut bytes, wait) {
             Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
             Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
-            Ok(true) if unchanged(&file, meta.size, meta.mtime) => {}
+            Ok(true) if self.unchanged(&file, meta.size, meta.mtime) => {}
             Ok(_) => {
                 return Attempt::Done(Err(about(name.as_str(), Code::Changed, "the file changed while it was read")));
             }
@@ -170,16 +169,10 @@ impl Store {
     }
 
     fn read_at(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait) -> Result<usize, Errno> {
-        let flags = match wait {
-            Wait::Never if !self.in_memory => ReadWriteFlags::NOWAIT,
-            _ => ReadWriteFlags::empty(),
-        };
-        loop {
-            match preadv2(file, &mut [std::io::IoSliceMut::new(bytes)], at, flags) {
-                Err(Errno::INTR) => {}
-                Err(Errno::OPNOTSUPP) if wait == Wait::Never => return Err(Errno::AGAIN),
-                read => return read,
-            }
+        let nowait = wait == Wait::Never && !self.in_memory;
+        match self.kernel.read(file, at, bytes, nowait) {
+            Err(Errno::OPNOTSUPP) if nowait => Err(Errno::AGAIN),
+            read => read,
         }
     }
 
@@ -198,8 +191,7 @@ impl Store {
             Err(error) => return Attempt::Done(Err(file.failure(error))),
         };
         if wait == Wait::May && !self.in_memory {
-            // Only a hint: what it can't do, the read behind it does.
-            let _ = fadvise(fd, at + bytes, std::num::NonZero::new(READ_AHEAD_BYTES), Advice::WillNeed);
+            self.kernel.will_need(fd, at + bytes, READ_AHEAD_BYTES);
         }
         let mut digest = digest.clone();
         let mut loaded = 0;
@@ -221,8 +213,8 @@ impl Store {
 
     /// Whether an open file still has the size and time that it had. Links and names may have
     /// changed: a file that was replaced meanwhile is still the version that was begun.
-    pub(super) fn check(file: &OpenFile) -> Outcome<'static, Disk> {
-        let same = file.fd().is_ok_and(|fd| unchanged(fd, file.size, file.mtime));
+    pub(super) fn check(&self, file: &OpenFile) -> Outcome<'static, Disk> {
+        let same = file.fd().is_ok_and(|fd| self.unchanged(fd, file.size, file.mtime));
         Ok(Done::Unchanged(same))
     }
 
@@ -243,44 +235,44 @@ impl Store {
     pub(super) fn list(&self, name: Option<&Name>) -> Outcome<'static, Disk> {
         let shown = name.map_or("the root", Name::as_str);
         let opened = self.root.open_dir(name.map(Name::as_str)).and_then(|dir| {
-            let entries = Dir::read_from(&dir)?;
+            let entries = self.kernel.list(&dir)?;
             Ok(Box::new(OpenDir { entries, dir }))
         });
-        opened.map_err(|error| failure(shown, error)).and_then(list_more)
+        opened.map_err(|error| failure(shown, error)).and_then(|dir| self.list_more(dir))
     }
-}
 
-/// Goes on with a listing. What has no valid name, or is neither a file nor a directory, is left
-/// out; so is what went away meanwhile.
-pub(super) fn list_more(mut open: Box<OpenDir>) -> Outcome<'static, Disk> {
-    let mut lines = Vec::new();
-    for _ in 0..LISTING_ENTRIES {
-        let entry = match open.entries.read() {
-            None => return Ok(Done::Listed { lines: Cow::Owned(lines), more: None }),
-            Some(Err(error)) => return Err(failure("the listing", error)),
-            Some(Ok(entry)) => entry,
-        };
-        let skipped = !matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown);
-        let Ok(name) = Name::from_bytes(entry.file_name().to_bytes()) else { continue };
-        if skipped {
-            continue;
+    /// Goes on with a listing. What has no valid name, or is neither a file nor a directory, is left
+    /// out; so is what went away meanwhile.
+    pub(super) fn list_more(&self, mut open: Box<OpenDir>) -> Outcome<'static, Disk> {
+        let mut lines = Vec::new();
+        for _ in 0..LISTING_ENTRIES {
+            let entry = match open.entries.read() {
+                None => return Ok(Done::Listed { lines: Cow::Owned(lines), more: None }),
+                Some(Err(error)) => return Err(failure("the listing", error)),
+                Some(Ok(entry)) => entry,
+            };
+            let skipped = !matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown);
+            let Ok(name) = Name::from_bytes(entry.file_name().to_bytes()) else { continue };
+            if skipped {
+                continue;
+            }
+            let Ok(stat) = self.kernel.stat_entry(&open.dir, name.as_str()) else { continue };
+            let kind = match meta::kind(&stat) {
+                FileType::RegularFile => EntryKind::File(meta::file_meta(&stat)),
+                FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
+                _ => continue,
+            };
+            Entry { name, kind }.encode(&mut lines);
+            if lines.len() >= LISTING_BYTES {
+                break;
+            }
         }
-        let Ok(stat) = stat_entry(&open.dir, name.as_str()) else { continue };
-        let kind = match meta::kind(&stat) {
-            FileType::RegularFile => EntryKind::File(meta::file_meta(&stat)),
-            FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
-            _ => continue,
-        };
-        Entry { name, kind }.encode(&mut lines);
-        if lines.len() >= LISTING_BYTES {
-            break;
-        }
+        Ok(Done::Listed { lines: Cow::Owned(lines), more: Some(open) })
     }
-    Ok(Done::Listed { lines: Cow::Owned(lines), more: Some(open) })
-}
 
-fn unchanged(file: &OwnedFd, size: u64, mtime: Option<Time>) -> bool {
-    fstat(file).is_ok_and(|stat| meta::size(&stat) == size && meta::mtime(&stat) == mtime)
+    fn unchanged(&self, file: &OwnedFd, size: u64, mtime: Option<Time>) -> bool {
+        self.kernel.stat(file).is_ok_and(|stat| meta::size(&stat) == size && meta::mtime(&stat) == mtime)
+    }
 }
 
 fn range_of(wanted: &Wanted<'_>, stat: &Stat) -> Result<std::ops::Range<u64>, Failure> {

@@ -4,9 +4,11 @@ use std::{os::fd::OwnedFd, path::Path};
 
 use ferry_wire::Name;
 use rustix::{
-    fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat, openat2, statat},
+    fs::{Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
+
+use super::kernel::Kernel;
 
 /// No name leaves the root, crosses a symbolic link or a mount, or goes through a magic link of
 /// /proc: openat2(2) sees to it in the kernel, where nothing can change underneath.
@@ -21,16 +23,17 @@ const WALKS: usize = 16;
 /// The held directory.
 #[derive(Debug)]
 pub(super) struct Root {
+    kernel: Kernel,
     dir: OwnedFd,
 }
 
 impl Root {
-    pub(super) fn open(path: &Path) -> Result<Root, Errno> {
+    pub(super) fn open(kernel: Kernel, path: &Path) -> Result<Root, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         // A kernel without openat2 (before 5.6) must be found out now, not at the first request.
-        openat2(&dir, ".", flags, Mode::empty(), CONFINED)?;
-        Ok(Root { dir })
+        kernel.open_beneath(&dir, ".", flags, CONFINED)?;
+        Ok(Root { kernel, dir })
     }
 
     pub(super) fn dir(&self) -> &OwnedFd {
@@ -44,20 +47,19 @@ impl Root {
 
     /// Opens `name` for reading if no disk has to be asked for it: [`Errno::AGAIN`] if one must.
     pub(super) fn open_cached(&self, name: &Name) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        openat2(&self.dir, name.as_str(), flags, Mode::empty(), CONFINED | ResolveFlags::CACHED)
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        self.kernel.open_beneath(&self.dir, name.as_str(), flags, CONFINED | ResolveFlags::CACHED)
     }
 
     /// The status of `name`; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
     pub(super) fn stat(&self, name: &Name, cached: bool) -> Result<Stat, Errno> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW;
         let file = if cached {
-            let resolve = CONFINED | ResolveFlags::CACHED;
-            openat2(&self.dir, name.as_str(), flags | OFlags::CLOEXEC, Mode::empty(), resolve)?
+            self.kernel.open_beneath(&self.dir, name.as_str(), flags, CONFINED | ResolveFlags::CACHED)?
         } else {
             self.walk(name.as_str(), flags)?
         };
-        rustix::fs::fstat(&file)
+        self.kernel.stat(&file)
     }
 
     /// Holds `name` without opening it, so that its inode outlives an unlink.
@@ -72,16 +74,11 @@ impl Root {
 
     fn walk(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         for _ in 0..WALKS {
-            match openat2(&self.dir, path, flags | OFlags::CLOEXEC, Mode::empty(), CONFINED) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
+            match self.kernel.open_beneath(&self.dir, path, flags, CONFINED) {
+                Err(Errno::AGAIN) => {}
                 walked => return walked,
             }
         }
         Err(Errno::AGAIN)
     }
-}
-
-/// The status of the entry `last` of `dir`, of a symbolic link itself.
-pub(super) fn stat_entry(dir: &OwnedFd, last: &str) -> Result<Stat, Errno> {
-    statat(dir, last, AtFlags::SYMLINK_NOFOLLOW)
 }

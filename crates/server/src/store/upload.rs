@@ -1,17 +1,14 @@
 //! Staging uploads: bytes under a hidden name until they are whole and on the disk.
 
 use std::{
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Time};
 use rustix::{
-    fs::{
-        AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, fallocate, fdatasync,
-        flock, fstat, fsync, ftruncate, futimens, openat, unlinkat,
-    },
-    io::{Errno, pwrite},
+    fs::{FileType, OFlags},
+    io::Errno,
 };
 
 use super::{
@@ -20,8 +17,6 @@ use super::{
     fault::{about, failure},
     mark::{Mark, Slots, State},
     meta,
-    root::stat_entry,
-    sys::start_writeback,
 };
 use crate::session::{Chunk, Done, Outcome, Tail};
 
@@ -127,10 +122,9 @@ impl Store {
         let end = at + bytes.len() as u64;
         self.reserve(upload, staged, end).map_err(|error| upload.failure(error))?;
         let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
-        write_all(file, bytes, at).map_err(|error| upload.failure(error))?;
+        self.kernel.write_all(file, bytes, at).map_err(|error| upload.failure(error))?;
         if self.durability == Durability::Full && end - staged.written_back >= WRITEBACK_BYTES {
-            // Only a hint: the fsync at the end does what it could not.
-            let _ = start_writeback(file.as_fd(), staged.written_back, end - staged.written_back);
+            self.kernel.start_writeback(file, staged.written_back, end - staged.written_back);
             staged.written_back = end;
         }
         Ok(())
@@ -138,9 +132,8 @@ impl Store {
 
     fn create(&self, upload: &Upload, staged: &mut Staged) -> Result<(), Errno> {
         let Place::Plain(number) = &upload.place else { return Err(Errno::BADF) };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = openat(self.area()?.run(), number.as_str(), flags, FILE_MODE)?;
-        staged.file = Some(file);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        staged.file = Some(self.kernel.open_entry(self.area()?.run(), number, flags)?);
         staged.created = true;
         Ok(())
     }
@@ -153,15 +146,9 @@ impl Store {
         }
         let to = size.min(end.saturating_add(RESERVE_BYTES));
         let Some(file) = &staged.file else { return Ok(()) };
-        loop {
-            match fallocate(file, FallocateFlags::KEEP_SIZE, staged.reserved, to - staged.reserved) {
-                Err(Errno::INTR) => {}
-                // Only what is certain to be needed must fit now.
-                Err(error @ (Errno::NOSPC | Errno::DQUOT)) if to == end => return Err(error),
-                // A file system that can't set room aside, or has too little for all of it.
-                Ok(()) | Err(_) => break,
-            }
-        }
+        // Where there is too little room for all of it, or the file system can't set any aside, the
+        // writes themselves tell what does not fit.
+        let _ = self.kernel.reserve(file, staged.reserved, to - staged.reserved);
         staged.reserved = to;
         Ok(())
     }
@@ -170,9 +157,9 @@ impl Store {
     /// file.
     fn check_target(&self, name: &Name) -> Result<(), Failure> {
         let parent = self.root.open_dir(name.parent()).map_err(|error| failure(name.as_str(), error))?;
-        match stat_entry(&parent, name.last()) {
+        match self.kernel.stat_entry(&parent, name.last()) {
             Ok(stat) => match meta::kind(&stat) {
-                rustix::fs::FileType::RegularFile => Ok(()),
+                FileType::RegularFile => Ok(()),
                 kind => Err(super::read::not_a_file(name.as_str(), kind)),
             },
             Err(Errno::NOENT) => Ok(()),
@@ -200,19 +187,16 @@ impl Store {
 
     fn finish_file(&self, upload: &Upload, staged: &mut Staged, size: u64, crc: Crc32) -> Result<(), Errno> {
         let file = staged.file.take().ok_or(Errno::BADF)?;
-        if meta::size(&fstat(&file)?) != size {
-            ftruncate(&file, size)?;
+        if meta::size(&self.kernel.stat(&file)?) != size {
+            self.kernel.truncate(&file, size)?;
         }
         if let Some(mtime) = upload.mtime {
-            let nanoseconds = mtime.nanos().into();
-            let modified = Timespec { tv_sec: mtime.seconds().try_into().unwrap_or(i64::MAX), tv_nsec: nanoseconds };
-            let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-            futimens(&file, &Timestamps { last_access, last_modification: modified })?;
+            self.kernel.set_mtime(&file, mtime)?;
         }
         self.sync(&file)?;
         if let Some((mark_file, slots)) = &mut staged.mark {
-            let tag = meta::tag(&fstat(&file)?);
-            slots.write(&*mark_file, &upload.mark(State::Publishing { crc, tag }))?;
+            let tag = meta::tag(&self.kernel.stat(&file)?);
+            slots.write(&self.kernel, mark_file, &upload.mark(State::Publishing { crc, tag }))?;
             self.sync_data(mark_file)?;
         }
         Ok(())
@@ -232,7 +216,7 @@ impl Store {
     fn write_mark(&self, upload: &Upload, staged: &mut Staged, digest: &Digest) -> Result<(), Errno> {
         let (mark_file, slots) = staged.mark.as_mut().ok_or(Errno::BADF)?;
         let state = State::Kept { offset: digest.bytes(), crc: digest.crc() };
-        slots.write(&*mark_file, &upload.mark(state))?;
+        slots.write(&self.kernel, mark_file, &upload.mark(state))?;
         self.sync_data(mark_file)
     }
 
@@ -242,7 +226,7 @@ impl Store {
         let file = staged.file.take();
         let removed = match &upload.place {
             Place::Plain(number) if staged.created => {
-                self.area().and_then(|area| unlinkat(area.run(), number.as_str(), AtFlags::empty()))
+                self.area().and_then(|area| self.kernel.unlink(area.run(), number, false))
             }
             Place::Plain(_) => Ok(()),
             Place::Kept(id) => self.area().and_then(|area| area.remove_kept(id.as_str())),
@@ -284,25 +268,32 @@ impl Store {
     /// Takes up the upload `id`, or begins it.
     pub(super) fn resume(&self, id: &Id, name: &Name, size: u64, mtime: Option<Time>) -> Result<Resumption, Failure> {
         let failed = |error| failure(name.as_str(), error);
-        self.check_target(name)?;
         let area = self.area().map_err(failed)?;
-        let mark_file = lock_mark(area, id).map_err(|error| match error {
+        let target = self.check_target(name);
+        // Nothing is begun that can't end well; but what was published stays so, whatever became of
+        // its name.
+        if let Err(failure) = &target
+            && self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err()
+        {
+            return Err(failure.clone());
+        }
+        let mark_file = self.lock_mark(area, id).map_err(|error| match error {
             Errno::AGAIN => about(name.as_str(), Code::Busy, "another server process holds this upload"),
             error => failed(error),
         })?;
-        let (slots, mark) = Slots::read(&mark_file).map_err(failed)?;
+        let (slots, mark) = Slots::read(&self.kernel, &mark_file).map_err(failed)?;
         let mut staged = Staged { mark: Some((mark_file, slots)), ..Staged::default() };
         let mut digest = Digest::new();
         let data_name = Area::data_name(id.as_str());
-        let mut flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut flags = OFlags::RDWR;
         match mark {
             Some(mark) if mark.name != *name || mark.size != size => {
                 return Err(about(name.as_str(), Code::Exists, "that id is taken by another upload"));
             }
             Some(mark @ Mark { state: State::Published { .. }, .. }) => return Ok(Resumption::Published(mark)),
-            Some(mark) => match openat(area.kept(), data_name.as_str(), flags, FILE_MODE) {
+            Some(mark) => match self.kernel.open_entry(area.kept(), &data_name, flags) {
                 Ok(file) => {
-                    let there = meta::size(&fstat(&file).map_err(failed)?);
+                    let there = meta::size(&self.kernel.stat(&file).map_err(failed)?);
                     let (offset, crc) = match mark.state {
                         State::Kept { offset, crc } => (offset, crc),
                         State::Publishing { crc, .. } | State::Published { crc, .. } => (size, crc),
@@ -322,12 +313,13 @@ impl Store {
             },
             None => {}
         }
+        target?;
         let place = Place::Kept(id.clone());
         let upload =
             Upload { name: name.clone(), size: Some(size), mtime, settled: false, place, staged: Mutex::default() };
         if staged.file.is_none() {
             flags |= OFlags::CREATE | OFlags::TRUNC;
-            let file = openat(area.kept(), data_name.as_str(), flags, FILE_MODE).map_err(failed)?;
+            let file = self.kernel.open_entry(area.kept(), &data_name, flags).map_err(failed)?;
             staged.file = Some(file);
             self.write_mark(&upload, &mut staged, &digest).map_err(failed)?;
             // The two entries must be there when a checkpoint promises that they are.
@@ -339,49 +331,32 @@ impl Store {
         Ok(Resumption::Go(upload, digest))
     }
 
-    pub(super) fn sync(&self, file: impl AsFd) -> Result<(), Errno> {
+    /// Opens and locks the mark of `id`, made if missing: [`Errno::AGAIN`] where another process holds
+    /// it. A mark that was cleaned away between the two steps is made anew.
+    fn lock_mark(&self, area: &Area, id: &Id) -> Result<OwnedFd, Errno> {
+        let mark_name = Area::mark_name(id.as_str());
+        loop {
+            let file = self.kernel.open_entry(area.kept(), &mark_name, OFlags::RDWR | OFlags::CREATE)?;
+            self.kernel.lock(&file)?;
+            match self.kernel.stat_entry(area.kept(), &mark_name) {
+                Ok(there) if there.st_ino == self.kernel.stat(&file)?.st_ino => return Ok(file),
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(super) fn sync(&self, file: &OwnedFd) -> Result<(), Errno> {
         match self.durability {
-            Durability::Full => fsync(file),
+            Durability::Full => self.kernel.sync(file),
             Durability::None => Ok(()),
         }
     }
 
-    fn sync_data(&self, file: impl AsFd) -> Result<(), Errno> {
+    fn sync_data(&self, file: &OwnedFd) -> Result<(), Errno> {
         match self.durability {
-            Durability::Full => fdatasync(file),
+            Durability::Full => self.kernel.sync_data(file),
             Durability::None => Ok(()),
         }
     }
-}
-
-/// What a new file may allow; the umask takes from it.
-const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
-
-/// Opens and locks the mark of `id`, made if missing: [`Errno::AGAIN`] where another process holds
-/// it. A mark that was cleaned away between the two steps is made anew.
-fn lock_mark(area: &Area, id: &Id) -> Result<OwnedFd, Errno> {
-    let mark_name = Area::mark_name(id.as_str());
-    loop {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = openat(area.kept(), mark_name.as_str(), flags, FILE_MODE)?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        match stat_entry(area.kept(), &mark_name) {
-            Ok(there) if there.st_ino == fstat(&file)?.st_ino => return Ok(file),
-            Ok(_) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn write_all(file: &OwnedFd, bytes: &[u8], at: u64) -> Result<(), Errno> {
-    let mut written = 0;
-    while written < bytes.len() {
-        match pwrite(file, &bytes[written..], at + written as u64) {
-            Ok(0) => return Err(Errno::IO),
-            Ok(count) => written += count,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,228 @@
+//! Every system call that the store makes, in one place, with a seam for tests.
+//!
+//! A [`Watcher`] sees each call before it is made, and may make it fail; and sees it again when it
+//! has succeeded. So a test can let the Nth call fail, for every N, or write down what reached the
+//! disk and when. Without one, nothing is in between.
+
+use std::{
+    fmt::Debug,
+    io::IoSliceMut,
+    num::NonZero,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use ferry_wire::Time;
+use rustix::{
+    fs::{
+        self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat,
+        Timespec, Timestamps, UTIME_OMIT,
+    },
+    io::{self, Errno, ReadWriteFlags},
+};
+
+use super::writeback;
+
+/// What a new file may allow; the umask takes from it.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// A system call, as a [`Watcher`] sees it.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the fields are the arguments of the call")]
+pub enum Call<'a> {
+    /// openat(2) or openat2(2).
+    Open { dir: BorrowedFd<'a>, path: &'a str, create: bool, truncate: bool },
+    /// fstat(2).
+    Stat { file: BorrowedFd<'a> },
+    /// fstatat(2).
+    StatEntry { dir: BorrowedFd<'a>, name: &'a str },
+    /// preadv2(2).
+    Read { file: BorrowedFd<'a>, at: u64, bytes: usize },
+    /// getdents(2), for a directory as a whole.
+    List { dir: BorrowedFd<'a> },
+    /// flock(2).
+    Lock { file: BorrowedFd<'a> },
+    /// pwrite(2).
+    Write { file: BorrowedFd<'a>, at: u64, bytes: &'a [u8] },
+    /// fallocate(2), keeping the size.
+    Reserve { file: BorrowedFd<'a>, at: u64, bytes: u64 },
+    /// ftruncate(2).
+    Truncate { file: BorrowedFd<'a>, size: u64 },
+    /// futimens(2).
+    SetTime { file: BorrowedFd<'a> },
+    /// sync_file_range(2).
+    Writeback { file: BorrowedFd<'a> },
+    /// fdatasync(2).
+    SyncData { file: BorrowedFd<'a> },
+    /// fsync(2), of a file or a directory.
+    Sync { file: BorrowedFd<'a> },
+    /// mkdirat(2).
+    Mkdir { dir: BorrowedFd<'a>, name: &'a str },
+    /// unlinkat(2).
+    Unlink { dir: BorrowedFd<'a>, name: &'a str, directory: bool },
+    /// renameat2(2).
+    Rename { from: (BorrowedFd<'a>, &'a str), to: (BorrowedFd<'a>, &'a str), replace: bool },
+}
+
+/// Sees what the store asks of the kernel. Called on the loop and on every helper, at the same time.
+pub trait Watcher: Debug + Send + Sync {
+    /// `call` is about to be made.
+    ///
+    /// # Errors
+    ///
+    /// What it fails with instead.
+    fn before(&self, call: &Call<'_>) -> Result<(), Errno>;
+
+    /// `call` has succeeded.
+    fn after(&self, call: &Call<'_>);
+}
+
+/// The way to the kernel. A call that a signal interrupted is made again, but for the two syncs:
+/// a sync that failed in whatever way has failed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kernel {
+    watcher: Option<Arc<dyn Watcher>>,
+}
+
+impl Kernel {
+    pub(super) fn new(watcher: Option<Arc<dyn Watcher>>) -> Kernel {
+        Kernel { watcher }
+    }
+
+    fn once<T>(&self, call: &Call<'_>, run: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        let Some(watcher) = &self.watcher else { return run() };
+        watcher.before(call)?;
+        let result = run();
+        if result.is_ok() {
+            watcher.after(call);
+        }
+        result
+    }
+
+    fn call<T>(&self, call: &Call<'_>, mut run: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+        loop {
+            match self.once(call, &mut run) {
+                Err(Errno::INTR) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Opens `path` beneath `dir` in the way that `resolve` allows.
+    pub(super) fn open_beneath(
+        &self,
+        dir: &OwnedFd,
+        path: &str,
+        flags: OFlags,
+        resolve: ResolveFlags,
+    ) -> Result<OwnedFd, Errno> {
+        let call = Call::Open { dir: dir.as_fd(), path, create: false, truncate: false };
+        self.call(&call, || fs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
+    }
+
+    /// Opens the entry `name` of `dir`, which the server made itself; never a symbolic link.
+    pub(super) fn open_entry(&self, dir: &OwnedFd, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        let (create, truncate) = (flags.contains(OFlags::CREATE), flags.contains(OFlags::TRUNC));
+        let call = Call::Open { dir: dir.as_fd(), path: name, create, truncate };
+        self.call(&call, || fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, FILE_MODE))
+    }
+
+    pub(super) fn stat(&self, file: impl AsFd) -> Result<Stat, Errno> {
+        self.call(&Call::Stat { file: file.as_fd() }, || fs::fstat(&file))
+    }
+
+    /// The status of an entry, of a symbolic link itself.
+    pub(super) fn stat_entry(&self, dir: &OwnedFd, name: &str) -> Result<Stat, Errno> {
+        let call = Call::StatEntry { dir: dir.as_fd(), name };
+        self.call(&call, || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
+    }
+
+    /// Reads some bytes; with `nowait`, [`Errno::AGAIN`] or [`Errno::OPNOTSUPP`] where a disk would
+    /// have to be asked.
+    pub(super) fn read(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], nowait: bool) -> Result<usize, Errno> {
+        let flags = if nowait { ReadWriteFlags::NOWAIT } else { ReadWriteFlags::empty() };
+        let call = Call::Read { file: file.as_fd(), at, bytes: bytes.len() };
+        self.call(&call, || io::preadv2(file, &mut [IoSliceMut::new(bytes)], at, flags))
+    }
+
+    /// Asks for a range to come from the disk soon. Only a hint: it can't fail.
+    pub(super) fn will_need(&self, file: &OwnedFd, at: u64, bytes: u64) {
+        let _ = fs::fadvise(file, at, NonZero::new(bytes), Advice::WillNeed);
+    }
+
+    pub(super) fn list(&self, dir: &OwnedFd) -> Result<Dir, Errno> {
+        self.call(&Call::List { dir: dir.as_fd() }, || Dir::read_from(dir))
+    }
+
+    /// Locks the open file for this process, without waiting: [`Errno::AGAIN`] where another holds it.
+    pub(super) fn lock(&self, file: &OwnedFd) -> Result<(), Errno> {
+        let call = Call::Lock { file: file.as_fd() };
+        self.call(&call, || fs::flock(file, FlockOperation::NonBlockingLockExclusive))
+    }
+
+    /// Writes all of `bytes`.
+    pub(super) fn write_all(&self, file: &OwnedFd, bytes: &[u8], at: u64) -> Result<(), Errno> {
+        let mut written = 0;
+        while written < bytes.len() {
+            let (rest, at) = (&bytes[written..], at + written as u64);
+            let call = Call::Write { file: file.as_fd(), at, bytes: rest };
+            match self.call(&call, || io::pwrite(file, rest, at))? {
+                0 => return Err(Errno::IO),
+                count => written += count,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets room aside behind the end of the file, without changing its size.
+    pub(super) fn reserve(&self, file: &OwnedFd, at: u64, bytes: u64) -> Result<(), Errno> {
+        let call = Call::Reserve { file: file.as_fd(), at, bytes };
+        self.call(&call, || fs::fallocate(file, FallocateFlags::KEEP_SIZE, at, bytes))
+    }
+
+    pub(super) fn truncate(&self, file: &OwnedFd, size: u64) -> Result<(), Errno> {
+        self.call(&Call::Truncate { file: file.as_fd(), size }, || fs::ftruncate(file, size))
+    }
+
+    /// Sets the time of the last change of content.
+    pub(super) fn set_mtime(&self, file: &OwnedFd, mtime: Time) -> Result<(), Errno> {
+        let seconds = mtime.seconds().try_into().unwrap_or(i64::MAX);
+        let last_modification = Timespec { tv_sec: seconds, tv_nsec: mtime.nanos().into() };
+        let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let times = Timestamps { last_access, last_modification };
+        self.call(&Call::SetTime { file: file.as_fd() }, || fs::futimens(file, &times))
+    }
+
+    /// Starts writing a range back. Only a hint: the sync at the end does what it could not.
+    pub(super) fn start_writeback(&self, file: &OwnedFd, at: u64, bytes: u64) {
+        let _ = self.call(&Call::Writeback { file: file.as_fd() }, || writeback::start(file.as_fd(), at, bytes));
+    }
+
+    pub(super) fn sync_data(&self, file: &OwnedFd) -> Result<(), Errno> {
+        self.once(&Call::SyncData { file: file.as_fd() }, || fs::fdatasync(file))
+    }
+
+    pub(super) fn sync(&self, file: &OwnedFd) -> Result<(), Errno> {
+        self.once(&Call::Sync { file: file.as_fd() }, || fs::fsync(file))
+    }
+
+    pub(super) fn mkdir(&self, dir: &OwnedFd, name: &str, mode: u32) -> Result<(), Errno> {
+        let call = Call::Mkdir { dir: dir.as_fd(), name };
+        self.call(&call, || fs::mkdirat(dir, name, Mode::from_raw_mode(mode)))
+    }
+
+    pub(super) fn unlink(&self, dir: &OwnedFd, name: &str, directory: bool) -> Result<(), Errno> {
+        let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        let call = Call::Unlink { dir: dir.as_fd(), name, directory };
+        self.call(&call, || fs::unlinkat(dir, name, flags))
+    }
+
+    /// Renames, over what has the name only if `replace`.
+    pub(super) fn rename(&self, from: (&OwnedFd, &str), to: (&OwnedFd, &str), replace: bool) -> Result<(), Errno> {
+        let call = Call::Rename { from: (from.0.as_fd(), from.1), to: (to.0.as_fd(), to.1), replace };
+        self.call(&call, || match replace {
+            true => fs::renameat(from.0, from.1, to.0, to.1),
+            false => fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE),
+        })
+    }
+}
