@@ -10,7 +10,7 @@ use std::{
 
 use ferry_client::Cancel;
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
     flag,
 };
 
@@ -38,6 +38,8 @@ impl Signals {
             }
             flag::register(signal, cancel.flag())?;
         }
+        // A limit on file sizes is then an error of the write, which is told and cleaned up after.
+        flag::register(SIGXFSZ, Arc::default())?;
         Ok(signals)
     }
 

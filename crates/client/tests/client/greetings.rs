@@ -8,17 +8,16 @@ use std::{
 
 use ferry_client::{Address, Blame, Cancel, Client, Error, Options, Stranger};
 
-use crate::support::{GREETING, Scripted, connect, options};
+use crate::support::{GREETING, Peer, Scripted, connect, options};
 
-fn refusal(server: Scripted) -> Error {
-    let impatient = Options::default().timeout(Duration::from_millis(400));
-    let error = Client::connect(&server.address, impatient).unwrap_err();
+fn refusal(server: Scripted, options: Options) -> Error {
+    let error = Client::connect(&server.address, options).unwrap_err();
     server.finish();
     error
 }
 
-fn stranger(server: Scripted) -> Stranger {
-    match refusal(server) {
+fn stranger(script: impl FnOnce(&mut Peer) + Send + 'static) -> Stranger {
+    match refusal(Scripted::raw(script), options()) {
         Error::NotFerry { stranger, .. } => stranger,
         error => panic!("{error}"),
     }
@@ -34,47 +33,53 @@ fn nobody_there() {
 }
 
 #[test]
-fn strangers_are_told_apart() {
+fn a_silent_service_is_given_up() {
     let silent = Scripted::raw(|peer| while peer.line().is_some() {});
-    assert!(matches!(stranger(silent), Stranger::Silent(_)));
+    let error = refusal(silent, Options::default().timeout(Duration::from_millis(400)));
+    assert!(matches!(error, Error::NotFerry { stranger: Stranger::Silent(_), .. }), "{error}");
+}
 
-    let echo = Scripted::raw(|peer| {
+#[test]
+fn an_echo_service_is_recognised() {
+    let echo = stranger(|peer| {
         while let Some(line) = peer.line() {
             peer.send(line + "\n");
         }
     });
-    assert_eq!(stranger(echo), Stranger::Echo);
+    assert_eq!(echo, Stranger::Echo);
+}
 
-    let http = Scripted::raw(|peer| {
+#[test]
+fn a_web_server_is_recognised() {
+    let http = stranger(|peer| {
         peer.line().unwrap();
         peer.send("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     });
-    assert_eq!(stranger(http), Stranger::Http);
+    assert_eq!(http, Stranger::Http);
+}
 
-    let closing = Scripted::raw(|_| {});
-    assert_eq!(stranger(closing), Stranger::Closing);
-
-    let ssh = Scripted::raw(|peer| peer.send("SSH-2.0-x\x1b[2J\r\n"));
-    assert_eq!(stranger(ssh), Stranger::Says("SSH-2.0-x\\u{1b}[2J".into()));
-
-    let binary = Scripted::raw(|peer| peer.send(b"\x15\x03\x01"));
-    assert_eq!(stranger(binary), Stranger::Says("\\u{15}\\u{3}\\u{1}".into()));
-
-    let half = Scripted::raw(|peer| peer.send("FERRY 1 cut"));
-    assert_eq!(stranger(half), Stranger::Says("FERRY 1 cut".into()));
-
-    let endless = Scripted::raw(|peer| {
+#[test]
+fn other_strangers_are_quoted() {
+    assert_eq!(stranger(|_| {}), Stranger::Closing);
+    for (said, shown) in [
+        (&b"SSH-2.0-x\x1b[2J\r\n"[..], "SSH-2.0-x\\u{1b}[2J"),
+        (b"\x15\x03\x01", "\\u{15}\\u{3}\\u{1}"),
+        (b"FERRY 1 cut", "FERRY 1 cut"),
+    ] {
+        assert_eq!(stranger(move |peer| peer.send(said)), Stranger::Says(shown.into()));
+    }
+    let endless = stranger(|peer| {
         peer.send(vec![b'x'; 1 << 20]);
         peer.close();
     });
-    assert!(matches!(stranger(endless), Stranger::Says(text) if text.len() < 100));
+    assert!(matches!(endless, Stranger::Says(text) if text.len() < 100));
 }
 
 #[test]
 fn a_server_may_turn_a_client_away() {
-    let error = refusal(Scripted::raw(|peer| peer.send("FAIL busy come \x1b[2Jback\n")));
+    let error = refusal(Scripted::raw(|peer| peer.send("FAIL busy come \x1b[2Jback\n")), options());
     assert!(error.to_string().contains("come \\u{1b}[2Jback (busy)"), "{error}");
-    let error = refusal(Scripted::raw(|peer| peer.send("FERRY 2 future/9\n")));
+    let error = refusal(Scripted::raw(|peer| peer.send("FERRY 2 future/9\n")), options());
     assert!(matches!(error, Error::Version { version: 2, .. }));
 }
 

@@ -136,8 +136,8 @@ fn what_the_server_does_wrong_has_its_own_status() {
 
     let silent = Scripted::answering("GET a", "");
     let script = format!("OPEN {}; GET a", silent.address);
-    let impatient: Run = ferry(&local.path("")).args(["--timeout", "0.3", "-c", &script]).output().unwrap().into();
-    impatient.assert_failed(7, "silent for 0.3 s");
+    let impatient: Run = ferry(&local.path("")).args(["--timeout", "3", "-c", &script]).output().unwrap().into();
+    impatient.assert_failed(7, "silent for 3 s");
     silent.finish();
 
     let gone = Scripted::greeting(|peer| peer.expect("GET a"));
@@ -169,6 +169,25 @@ fn an_interrupt_ends_a_script_and_leaves_nothing() {
     run.assert_failed(130, "GET a: interrupted");
     assert_eq!(local.names(), [""; 0]);
     server.finish();
+}
+
+#[test]
+fn a_disk_that_takes_no_more_is_told_and_leaves_nothing() {
+    let (server, local) = (Honest::start(), Local::new());
+    server.add("large", vec![7; 4 << 20]);
+    local.file("large", b"old");
+    let script = format!("OPEN {}; GET large", server.address.port());
+    // The limit stands in for a full disk: the write fails in the middle of the file.
+    let run: Run = Command::new("sh")
+        .args(["-c", "ulimit -f 1024; exec \"$0\" --dir \"$1\" -c \"$2\"", env!("CARGO_BIN_EXE_ferry")])
+        .arg(local.path(""))
+        .arg(script)
+        .output()
+        .unwrap()
+        .into();
+    run.assert_failed(5, "cannot write");
+    assert_eq!(local.names(), ["large"]);
+    assert_eq!(std::fs::read(local.path("large")).unwrap(), b"old");
 }
 
 #[test]
