@@ -1,7 +1,8 @@
 //! ferryd.
+pub mod fence;
 pub mod logging;
 mod reactor;
 pub mod session;
 pub mod store;
 
-pub use reactor::{Server, ServerError, ServerOptions};
+pub use reactor::{Listener, Server, ServerError, ServerOptions};

@@ -5,7 +5,7 @@
 //! lines are dropped, counted, and the count is told.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
@@ -37,18 +37,26 @@ impl Drop for LogGuard {
     }
 }
 
-/// Logs lines of `level` and above to the terminal (standard error) and, where given, to the end of
-/// a file, made readable for its owner only.
+/// Opens the end of a log file, made readable for its owner only.
 ///
 /// # Errors
 ///
-/// Where the file can't be opened or a thread not be started.
-pub fn start(level: LevelFilter, file: Option<&Path>) -> io::Result<LogGuard> {
+/// Where it can't be opened.
+pub fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+}
+
+/// Logs lines of `level` and above to the terminal (standard error) and, where given, to a file.
+///
+/// # Errors
+///
+/// Where a thread can't be started.
+pub fn start(level: LevelFilter, file: Option<File>) -> io::Result<LogGuard> {
     let mut guard = LogGuard::default();
     let mut loggers: Vec<Box<dyn SharedLogger>> = Vec::new();
     let mut outputs: Vec<Box<dyn Write + Send>> = vec![Box::new(io::stderr())];
-    if let Some(path) = file {
-        outputs.push(Box::new(OpenOptions::new().append(true).create(true).mode(0o600).open(path)?));
+    if let Some(file) = file {
+        outputs.push(Box::new(file));
     }
     let config = ConfigBuilder::new()
         .set_time_format_rfc3339()

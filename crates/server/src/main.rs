@@ -2,12 +2,15 @@
 
 mod options;
 
-use std::{io::Write, process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use clap::Parser;
-use ferry_server::{Server, logging, store::Store};
+use ferry_server::{Listener, Server, fence, logging, store::Store};
 
 use options::{Arguments, Setup};
+
+/// What nobody resumed is kept for days: an hour more does no harm.
+const BETWEEN_CLEANINGS: Duration = Duration::from_secs(3600);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -22,16 +25,34 @@ fn main() -> ExitCode {
 
 fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let setup = Setup::resolve(arguments)?;
-    let _log = logging::start(setup.log_level, setup.log_file.as_deref())
-        .map_err(|error| format!("can't log to {}: {error}", setup.log_file_shown()))?;
+    let log_file = setup
+        .log_file
+        .as_deref()
+        .map(|path| logging::open(path).map_err(|error| format!("can't log to {}: {error}", path.display())));
+    let log_file = log_file.transpose()?;
+    let listener = Listener::bind(&setup.addresses)?;
+    let address = listener.local_addr();
+    // All that needs to reach outside the root is open by now, and no thread runs yet.
+    let fenced = fence::raise(&setup.store.root, setup.store.writable);
+    let _log = logging::start(setup.log_level, log_file)?;
+    log::info!("{fenced}");
     let store = Arc::new(Store::open(&setup.store)?);
-    let server = Server::bind(&setup.server, store.clone())?;
-    // Whoever started it may have closed the pipe; that is no reason not to serve.
-    let _ = writeln!(std::io::stdout(), "listening on {}, serving {}", server.local_addr(), setup.store.root.display());
     if setup.server.limits.read_only {
         log::info!("read-only: {}", setup.why_read_only);
     }
-    store.clean();
+    let server = Server::new(setup.server, listener, store.clone())?;
+    // Whoever started it may have closed the pipe; that is no reason not to serve.
+    let _ = writeln!(std::io::stdout(), "listening on {address}, serving {}", setup.store.root.display());
+    keep_clean(store)?;
     server.run()?;
     Ok(())
+}
+
+/// Cleans up now, and once an hour, beside the loop.
+fn keep_clean(store: Arc<Store>) -> std::io::Result<()> {
+    let clean = move || loop {
+        store.clean();
+        thread::sleep(BETWEEN_CLEANINGS);
+    };
+    thread::Builder::new().name("ferry-clean".into()).spawn(clean).map(drop)
 }

@@ -12,6 +12,7 @@ use rustix::{
     net::{SendFlags, send},
 };
 
+use super::pace::Pace;
 use crate::{
     session::{Segment, Session},
     store::Disk,
@@ -44,60 +45,50 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// It was turned away: not one of the clients that are counted.
     pub(super) refused: bool,
+    /// Its rate, where there is a limit.
+    pub(super) pace: Option<Box<Pace>>,
+    /// Bytes that went through the socket and are not counted against a rate yet.
+    pub(super) moved: u64,
 }
 
 impl Connection {
     /// Reads into `buffer`; 0 where nothing more can be had now.
     pub(super) fn read(&mut self, buffer: &mut [u8], now: Instant) -> usize {
         let Some(socket) = &mut self.socket else { return 0 };
-        match read_some(socket, buffer) {
-            Ok(0) => {
-                self.readable = false;
-                self.input_ended = true;
-                0
-            }
-            Ok(count) => {
-                self.readable = count == buffer.len() || self.half_closed;
-                count
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                0
-            }
-            Err(_) => {
-                self.readable = false;
-                self.session.disconnected(now);
-                0
-            }
-        }
+        let result = read_some(socket, buffer);
+        self.note_read(&result, buffer.len(), now)
     }
 
-    /// Reads straight to where the session wants the bytes of a body; [`None`] where it wants none.
-    pub(super) fn read_direct(&mut self, now: Instant) -> Option<usize> {
-        let socket = self.socket.as_mut()?;
-        let buffer = self.session.direct()?;
-        let wanted = buffer.len();
-        match read_some(socket, buffer) {
-            Ok(0) => {
-                self.readable = false;
-                self.input_ended = true;
-                Some(0)
-            }
-            Ok(count) => {
-                self.readable = count == wanted || self.half_closed;
-                self.session.received(count, now);
-                Some(count)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.readable = false;
-                Some(0)
-            }
-            Err(_) => {
-                self.readable = false;
-                self.session.disconnected(now);
-                Some(0)
-            }
+    /// Reads at most `most` bytes straight to where the session wants the bytes of a body; 0 where it
+    /// wants none, or nothing more can be had now.
+    pub(super) fn read_direct(&mut self, most: u64, now: Instant) -> usize {
+        let Some(socket) = &mut self.socket else { return 0 };
+        let Some(buffer) = self.session.direct() else { return 0 };
+        let wanted = buffer.len().min(usize::try_from(most).unwrap_or(usize::MAX));
+        let result = read_some(socket, &mut buffer[..wanted]);
+        let count = self.note_read(&result, wanted, now);
+        if count > 0 {
+            self.session.received(count, now);
         }
+        count
+    }
+
+    /// What a read tells of the socket: a short one emptied it, unless an end may stand behind it.
+    fn note_read(&mut self, result: &io::Result<usize>, wanted: usize, now: Instant) -> usize {
+        let count = match result {
+            Ok(count) => *count,
+            Err(error) => {
+                self.readable = false;
+                if error.kind() != io::ErrorKind::WouldBlock {
+                    self.session.disconnected(now);
+                }
+                return 0;
+            }
+        };
+        self.input_ended |= count == 0;
+        self.readable = count == wanted || (count > 0 && self.half_closed);
+        self.moved += count as u64;
+        count
     }
 
     /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone.
@@ -110,16 +101,20 @@ impl Connection {
             let Some((segment, more)) = outbox.front() else { break };
             let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
             let mut of_file = None;
+            let left = budget - sent;
             let result = match segment {
-                Segment::Bytes { data, sent } => send(socket, &data[*sent..], flags),
-                Segment::Padding { left } => {
-                    let count = usize::try_from(*left).unwrap_or(usize::MAX).min(ZEROS.len());
+                Segment::Bytes { data, sent } => {
+                    let most = usize::try_from(left).unwrap_or(usize::MAX).min(data.len() - *sent);
+                    send(socket, &data[*sent..*sent + most], flags)
+                }
+                Segment::Padding { left: padding } => {
+                    let count = usize::try_from(left.min(*padding)).unwrap_or(usize::MAX).min(ZEROS.len());
                     send(socket, &ZEROS[..count], flags)
                 }
-                Segment::File { file, at, left } => {
+                Segment::File { file, at, left: range } => {
                     of_file = Some(file.clone());
                     let mut offset = *at;
-                    let count = usize::try_from((*left).min(SENDFILE_BYTES)).unwrap_or(usize::MAX);
+                    let count = usize::try_from(left.min(*range).min(SENDFILE_BYTES)).unwrap_or(usize::MAX);
                     file.fd().and_then(|fd| rustix::fs::sendfile(socket, fd, Some(&mut offset), count))
                 }
             };
@@ -142,6 +137,7 @@ impl Connection {
                 }
             }
         }
+        self.moved += sent;
         if sent > 0 {
             self.session.sent(now);
         }
@@ -172,4 +168,16 @@ fn is_of_socket(error: Errno) -> bool {
             | Errno::NETDOWN
             | Errno::SHUTDOWN
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle client costs this process: this, an entry among the timers, and nothing else.
+    #[test]
+    fn an_idle_client_is_small() {
+        let bytes = size_of::<Connection>();
+        assert!(bytes <= 448, "a connection takes {bytes} bytes");
+    }
 }

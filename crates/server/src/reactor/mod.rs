@@ -13,13 +13,14 @@
 
 mod connection;
 mod holds;
+mod pace;
 mod pool;
 mod timers;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::Entry},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -37,6 +38,7 @@ use crate::{
 };
 use connection::Connection;
 use holds::{Claim, Holds, lets_go, upload_of};
+use pace::Pace;
 use pool::{Completion, Job, Pool};
 use timers::Timers;
 
@@ -65,6 +67,9 @@ const REQUEST_COST_BYTES: u64 = 4 << 10;
 /// What is read from a socket at once, behind the part of a line that may be left over.
 const INPUT_BYTES: usize = 64 << 10;
 
+/// A turn of the loop longer than this is logged: something on it waited that should not have.
+const LONG_TURN: Duration = Duration::from_millis(20);
+
 /// How long the end may take once it was asked for: uploads that are whole are published, replies
 /// are sent.
 const ENDING: Duration = Duration::from_secs(10);
@@ -72,10 +77,14 @@ const ENDING: Duration = Duration::from_secs(10);
 /// How a server is set up.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Where to listen. Port 0 takes a free one.
-    pub addresses: Vec<SocketAddr>,
     /// Clients served at one time.
     pub max_clients: usize,
+    /// Clients served at one time from one address.
+    pub max_clients_per_address: usize,
+    /// Bytes a second that one client may move, both ways together.
+    pub client_rate: Option<u64>,
+    /// Bytes a second that all clients together may move, both ways.
+    pub total_rate: Option<u64>,
     /// What a session allows.
     pub limits: Limits,
 }
@@ -114,19 +123,57 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
     move |error| ServerError::System { what, error }
 }
 
+/// A listening socket: what needs rights that the server gives up before it serves.
+pub struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on the first of `addresses` that lets it; port 0 takes a free one. From here on
+    /// clients can connect, though nobody answers before [`Server::run`].
+    ///
+    /// # Errors
+    ///
+    /// Where none of them can be listened on.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Listener, ServerError> {
+        let mut result = Err(ServerError::System {
+            what: "can't listen",
+            error: io::Error::new(io::ErrorKind::InvalidInput, "no address is given"),
+        });
+        for &address in addresses {
+            match TcpListener::bind(address) {
+                Ok(listener) => {
+                    let address = listener.local_addr().map_err(system("can't tell the address"))?;
+                    return Ok(Listener { listener, address });
+                }
+                Err(error) => result = Err(ServerError::Listen { address, error }),
+            }
+        }
+        result
+    }
+
+    /// The address that is really listened on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// See the [module documentation](self).
 pub struct Server {
     poll: Poll,
     listener: Option<TcpListener>,
-    address: SocketAddr,
     signals: Signals,
-    max_clients: usize,
+    options: ServerOptions,
     limits: Arc<Limits>,
     store: Arc<Store>,
     pool: Pool,
     connections: Slab<Connection>,
     generation: u32,
     refused: usize,
+    by_address: HashMap<IpAddr, usize>,
+    total_pace: Option<Pace>,
     run_queue: VecDeque<usize>,
     timers: Timers,
     holds: Holds,
@@ -138,21 +185,21 @@ pub struct Server {
     accept_again: Option<Instant>,
     /// The end was asked for.
     ending: Option<Instant>,
+    /// The longest that the loop was away from `poll`.
+    longest_turn: Duration,
     input: Box<[u8]>,
     scratch: Box<[u8]>,
 }
 
 impl Server {
-    /// Listens, and starts the helpers. From here on clients can connect, though nobody answers
-    /// before [`run`](Self::run).
+    /// Starts the helpers and makes ready to serve.
     ///
     /// # Errors
     ///
-    /// Where no address can be listened on, or the system refuses what the loop needs.
-    pub fn bind(options: &ServerOptions, store: Arc<Store>) -> Result<Server, ServerError> {
+    /// Where the system refuses what the loop needs.
+    pub fn new(options: ServerOptions, listener: Listener, store: Arc<Store>) -> Result<Server, ServerError> {
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
-        let mut listener = listen(&options.addresses)?;
-        let address = listener.local_addr().map_err(system("can't tell the address"))?;
+        let mut listener = listener.listener;
         let registry = poll.registry();
         let failed = "can't watch for events";
         registry.register(&mut listener, LISTENER, Interest::READABLE).map_err(system(failed))?;
@@ -163,15 +210,16 @@ impl Server {
         Ok(Server {
             poll,
             listener: Some(listener),
-            address,
             signals,
-            max_clients: options.max_clients,
             limits: Arc::new(options.limits.clone()),
+            total_pace: options.total_rate.map(|rate| Pace::new(rate, Instant::now())),
+            options,
             store,
             pool,
             connections: Slab::new(),
             generation: 0,
             refused: 0,
+            by_address: HashMap::new(),
             run_queue: VecDeque::new(),
             timers: Timers::default(),
             holds: Holds::default(),
@@ -179,15 +227,10 @@ impl Server {
             accept_ready: true,
             accept_again: None,
             ending: None,
+            longest_turn: Duration::ZERO,
             input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(),
             scratch: vec![0; SCRATCH_BYTES].into(),
         })
-    }
-
-    /// The address that is really listened on.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
     }
 
     /// Serves until SIGTERM or SIGINT comes; then ends what is under way, and returns. A second
@@ -203,6 +246,7 @@ impl Server {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled.map_err(system("can't wait for events"))?,
             }
+            let began = Instant::now();
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept_ready = true,
@@ -218,6 +262,7 @@ impl Server {
                 let Some(key) = self.run_queue.pop_front() else { break };
                 self.turn(key);
             }
+            self.note_turn(began.elapsed());
             if let Some(until) = self.ending {
                 if self.connections.is_empty() {
                     break;
@@ -230,8 +275,17 @@ impl Server {
         }
         drop(self.pool);
         self.store.leave();
-        log::info!("ended");
+        log::info!("ended; the loop was away from its clients for at most {:?}", self.longest_turn);
         Ok(())
+    }
+
+    fn note_turn(&mut self, turn: Duration) {
+        if turn > self.longest_turn {
+            self.longest_turn = turn;
+        }
+        if turn > LONG_TURN {
+            log::warn!("the loop was away from its clients for {turn:?}");
+        }
     }
 
     /// How long to wait for events.
@@ -311,11 +365,21 @@ impl Server {
         self.accept_ready
             && self.listener.is_some()
             && self.accept_again.is_none()
-            && (self.clients() < self.max_clients || self.refused < REFUSALS)
+            && (self.clients() < self.options.max_clients || self.refused < REFUSALS)
     }
 
     fn clients(&self) -> usize {
         self.connections.len() - self.refused
+    }
+
+    /// Why a client from `address` is turned away, if it is.
+    fn refusal(&self, address: IpAddr) -> Option<String> {
+        let (most, most_here) = (self.options.max_clients, self.options.max_clients_per_address);
+        if self.clients() >= most {
+            return Some(format!("the server has its {most} clients; try again later"));
+        }
+        let here = self.by_address.get(&address).copied().unwrap_or(0);
+        (here >= most_here).then(|| format!("your address has its {most_here} clients; close one"))
     }
 
     fn accept(&mut self) {
@@ -345,13 +409,11 @@ impl Server {
     }
 
     fn welcome(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr, now: Instant) {
-        let full = self.clients() >= self.max_clients;
-        let session = match full {
-            false => Session::new(self.limits.clone(), now),
-            true => {
-                let message = format!("the server has its {} clients; try again later", self.max_clients);
-                Session::refusing(self.limits.clone(), &Failure::new(Code::Busy, message), now)
-            }
+        let refusal = self.refusal(peer.ip());
+        let full = refusal.is_some();
+        let session = match refusal {
+            None => Session::new(self.limits.clone(), now),
+            Some(message) => Session::refusing(self.limits.clone(), &Failure::new(Code::Busy, message), now),
         };
         // Replies are gathered before they are sent: waiting for more would only delay them.
         if let Err(error) = socket.set_nodelay(true) {
@@ -378,8 +440,14 @@ impl Server {
             input_ended: false,
             queued: false,
             refused: full,
+            pace: self.options.client_rate.map(|rate| Box::new(Pace::new(rate, now))),
+            moved: 0,
         });
-        self.refused += usize::from(full);
+        if full {
+            self.refused += 1;
+        } else {
+            *self.by_address.entry(peer.ip()).or_default() += 1;
+        }
         log::debug!("{peer}: connected{}", if full { ", and turned away" } else { "" });
         self.queue(key);
     }
@@ -404,12 +472,14 @@ impl Server {
     fn turn(&mut self, key: usize) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.queued = false;
-        let mut left = TURN_BYTES;
+        let Some(share) = self.share(key) else { return };
+        let mut left = share;
         loop {
             let taken = self.take_input(key, &mut left);
             let asked = self.dispatch(key, &mut left);
             let connection = &mut self.connections[key];
-            let sent = connection.flush(TURN_BYTES, Instant::now());
+            // What a reply holds in memory is flushed though it was paid for when it was made.
+            let sent = connection.flush(share, Instant::now());
             left = left.saturating_sub(sent);
             if !taken && !asked && sent == 0 {
                 break;
@@ -422,15 +492,40 @@ impl Server {
         self.end_turn(key);
     }
 
+    /// How much a connection may move now; [`None`] where it must wait for its rate, and a timer
+    /// brings it back.
+    fn share(&mut self, key: usize) -> Option<u64> {
+        let connection = &mut self.connections[key];
+        let mut share = TURN_BYTES;
+        let paces = [connection.pace.as_deref_mut(), self.total_pace.as_mut()];
+        if paces.iter().all(Option::is_none) {
+            return Some(share);
+        }
+        let now = Instant::now();
+        let moved = std::mem::take(&mut connection.moved);
+        let mut pause = None;
+        for pace in paces.into_iter().flatten() {
+            pace.spend(moved);
+            share = share.min(pace.turn_bytes());
+            pause = pause.max(pace.wait_until(now));
+        }
+        let Some(at) = pause else { return Some(share) };
+        // That it waits is our doing, not the client's.
+        connection.session.excuse(now);
+        let token = token_of(key, connection.generation);
+        self.timers.arm(&mut connection.timer, at, token);
+        None
+    }
+
     /// Gives the session what input there is; false where that changed nothing.
     fn take_input(&mut self, key: usize, left: &mut u64) -> bool {
         let connection = &mut self.connections[key];
-        if connection.leftover.is_empty()
-            && connection.readable
-            && let Some(count @ 1..) = connection.read_direct(Instant::now())
-        {
+        if connection.leftover.is_empty() && connection.readable {
+            let count = connection.read_direct(*left, Instant::now());
             *left = left.saturating_sub(count as u64);
-            return true;
+            if count > 0 {
+                return true;
+            }
         }
         let mut progress = false;
         // What was left over goes to the front of the common buffer, what is read behind it.
@@ -465,7 +560,8 @@ impl Server {
             // Only a part of a line is left: there is room behind it.
             self.input.copy_within(start..end, 0);
             (start, end) = (0, end - start);
-            let room = INPUT_BYTES.min(connection.session.input_hint());
+            let share = usize::try_from(*left).unwrap_or(usize::MAX);
+            let room = INPUT_BYTES.min(connection.session.input_hint()).min(share);
             let count = connection.read(&mut self.input[end..end + room], now);
             end += count;
             if count == 0 && !connection.input_ended {
@@ -522,6 +618,17 @@ impl Server {
         self.pool.submit(job);
     }
 
+    fn forget(&mut self, connection: &Connection) {
+        if connection.refused {
+            self.refused -= 1;
+        } else if let Entry::Occupied(mut count) = self.by_address.entry(connection.peer.ip()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+
     /// Logs, arms the timer, and closes what is done with.
     fn end_turn(&mut self, key: usize) {
         let connection = &mut self.connections[key];
@@ -550,7 +657,7 @@ impl Server {
         if connection.session.is_over() {
             let mut connection = self.connections.remove(key);
             self.timers.disarm(&mut connection.timer, token);
-            self.refused -= usize::from(connection.refused);
+            self.forget(&connection);
         } else if let Some(at) = connection.session.deadline() {
             self.timers.arm(&mut connection.timer, at, token);
         }
@@ -563,21 +670,6 @@ const KEY_MASK: usize = (1 << KEY_BITS) - 1;
 /// A slab key and the generation of who has it: slab gives keys out again at once.
 fn token_of(key: usize, generation: u32) -> Token {
     Token((generation as usize) << KEY_BITS | key)
-}
-
-/// Listens on the first address that lets it.
-fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, ServerError> {
-    let mut result = Err(ServerError::System {
-        what: "can't listen",
-        error: io::Error::new(io::ErrorKind::InvalidInput, "no address is given"),
-    });
-    for &address in addresses {
-        match TcpListener::bind(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => result = Err(ServerError::Listen { address, error }),
-        }
-    }
-    result
 }
 
 fn log_transfer(peer: SocketAddr, record: &Record) {

@@ -81,6 +81,10 @@ impl Clock {
         Some(self.waiting)
     }
 
+    pub(super) fn restart(&mut self, counter: u64, now: Instant) {
+        (self.since, self.mark) = (now, counter);
+    }
+
     pub(super) fn waiting(&self) -> Waiting {
         self.waiting
     }

@@ -343,6 +343,11 @@ impl<H: Handles> Session<H> {
         }
     }
 
+    /// The client is kept waiting on purpose: its clock starts anew.
+    pub fn excuse(&mut self, now: Instant) {
+        self.clock.restart(self.counter(self.clock.waiting()), now);
+    }
+
     /// Looks at the clocks.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.deadline().is_none_or(|deadline| now < deadline) {

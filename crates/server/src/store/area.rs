@@ -11,7 +11,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 use ferry_wire::limits::MAX_TOKEN_BYTES;
 use rustix::{fs::OFlags, io::Errno};
 
-use super::{kernel::Kernel, root::Root};
+use super::{kernel::Kernel, meta, root::Root};
 
 const AREA: &str = ".ferry";
 const KEPT: &str = "kept";
@@ -74,24 +74,33 @@ impl Area {
         Ok(())
     }
 
+    /// Bytes of all kept uploads.
+    pub(super) fn kept_bytes(&self) -> Result<u64, Errno> {
+        let names = self.entries(&self.kept)?;
+        let data = names.iter().filter(|name| name.ends_with(".data"));
+        // What goes away meanwhile holds nothing.
+        Ok(data.filter_map(|name| self.kernel.stat_entry(&self.kept, name).ok()).map(|stat| meta::size(&stat)).sum())
+    }
+
     /// Removes what processes that are gone left behind, and kept uploads that nobody touched for
-    /// `expiry`. Gives how many of each.
-    pub(super) fn clean(&self, now: i64, expiry: Duration) -> Result<(usize, usize), Errno> {
+    /// `expiry`. Gives how many of each, and how many bytes the uploads held.
+    pub(super) fn clean(&self, now: i64, expiry: Duration) -> Result<(usize, usize, u64), Errno> {
         let mut runs = 0;
         for name in self.entries(&self.top)? {
             if name.starts_with(RUN) && name != self.run_name && self.remove_dead_run(&name)? {
                 runs += 1;
             }
         }
-        let mut uploads = 0;
+        let (mut uploads, mut bytes) = (0, 0);
         let oldest = now.saturating_sub(i64::try_from(expiry.as_secs()).unwrap_or(i64::MAX));
         for name in self.entries(&self.kept)? {
             let Some(id) = name.strip_suffix(".mark").filter(|id| id.len() <= MAX_TOKEN_BYTES) else { continue };
-            if self.remove_expired(&name, id, oldest)? {
+            if let Some(freed) = self.remove_expired(&name, id, oldest)? {
                 uploads += 1;
+                bytes += freed;
             }
         }
-        Ok((runs, uploads))
+        Ok((runs, uploads, bytes))
     }
 
     fn remove_dead_run(&self, name: &str) -> Result<bool, Errno> {
@@ -109,7 +118,7 @@ impl Area {
         }
     }
 
-    fn remove_expired(&self, mark_name: &str, id: &str, oldest: i64) -> Result<bool, Errno> {
+    fn remove_expired(&self, mark_name: &str, id: &str, oldest: i64) -> Result<Option<u64>, Errno> {
         let newest = [Area::data_name(id), mark_name.into()]
             .iter()
             .filter_map(|name| self.kernel.stat_entry(&self.kept, name).ok())
@@ -117,13 +126,14 @@ impl Area {
             .map(|stat| stat.st_ctime)
             .max();
         if newest.is_none_or(|newest| newest > oldest) {
-            return Ok(false);
+            return Ok(None);
         }
-        let Ok(mark) = self.kernel.open_entry(&self.kept, mark_name, OFlags::RDWR) else { return Ok(false) };
+        let Ok(mark) = self.kernel.open_entry(&self.kept, mark_name, OFlags::RDWR) else { return Ok(None) };
         if self.kernel.lock(&mark).is_err() {
-            return Ok(false);
+            return Ok(None);
         }
-        self.remove_kept(id).map(|()| true)
+        let bytes = self.kernel.stat_entry(&self.kept, &Area::data_name(id)).map_or(0, |stat| meta::size(&stat));
+        self.remove_kept(id).map(|()| Some(bytes))
     }
 
     fn entries(&self, dir: &OwnedFd) -> Result<Vec<String>, Errno> {

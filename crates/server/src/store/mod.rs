@@ -29,7 +29,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferry_wire::Reply;
+use ferry_wire::{Code, Failure, Reply};
 use rustix::{fs::fstatfs, io::Errno};
 
 use crate::session::{Done, Handles, Outcome, Work};
@@ -74,6 +74,8 @@ pub struct StoreOptions {
     pub writable: bool,
     /// What an acknowledgement promises.
     pub durability: Durability,
+    /// Bytes that all uploads together may hold before they have their names.
+    pub max_staged: u64,
     /// How long a resumable upload is kept after it was last touched.
     pub keep: Duration,
 }
@@ -118,6 +120,9 @@ pub struct Store {
     area: Option<Area>,
     durability: Durability,
     keep: Duration,
+    max_staged: u64,
+    /// Bytes that are staged or kept now.
+    staged_bytes: AtomicU64,
     /// The file system lives in memory: no read of it waits for a disk.
     in_memory: bool,
     next_number: AtomicU64,
@@ -150,8 +155,21 @@ impl Store {
         };
         let in_memory = fstatfs(root.dir()).is_ok_and(|status| MEMORY_FILE_SYSTEMS.contains(&status.f_type));
         let closer = Closer::start().map_err(OpenError::Thread)?;
-        let (durability, keep) = (options.durability, options.keep);
-        Ok(Store { kernel, root, area, durability, keep, in_memory, next_number: AtomicU64::new(0), closer })
+        let (durability, keep, max_staged) = (options.durability, options.keep, options.max_staged);
+        let kept = area.as_ref().map_or(Ok(0), Area::kept_bytes);
+        let staged_bytes = AtomicU64::new(kept.map_err(|error| OpenError::Area { path: path(), error })?);
+        Ok(Store {
+            kernel,
+            root,
+            area,
+            durability,
+            keep,
+            max_staged,
+            staged_bytes,
+            in_memory,
+            next_number: AtomicU64::new(0),
+            closer,
+        })
     }
 
     fn area(&self) -> Result<&Area, Errno> {
@@ -163,12 +181,28 @@ impl Store {
         let Ok(area) = self.area() else { return };
         let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), self.keep) {
-            Ok((0, 0)) => {}
-            Ok((runs, uploads)) => {
+            Ok((0, 0, _)) => {}
+            Ok((runs, uploads, bytes)) => {
+                self.unstage(bytes);
                 log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");
             }
             Err(error) => log::warn!("could not clean up what was left behind: {error}"),
         }
+    }
+
+    /// Counts `bytes` more as staged.
+    fn stage_bytes(&self, bytes: u64) -> Result<(), Failure> {
+        let before = self.staged_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 && before.saturating_add(bytes) > self.max_staged {
+            self.unstage(bytes);
+            let message = "the server's room for unfinished uploads is used up; try again later";
+            return Err(Failure::new(Code::NoSpace, message));
+        }
+        Ok(())
+    }
+
+    fn unstage(&self, bytes: u64) {
+        self.staged_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Ends the use of the corner. Every upload has been published or let go.

@@ -129,6 +129,7 @@ impl<'a> Batch<'a> {
         })?;
         self.close_later(held);
         touched.push(parent);
+        self.store.unstage(std::mem::take(&mut upload.staged().length));
         let stat = self.store.kernel.stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
         let (size, crc) = upload.staged().whole.ok_or_else(|| failed(Errno::BADF))?;
         let tag = meta::tag(&stat);

@@ -59,6 +59,8 @@ pub(super) struct Staged {
     created: bool,
     reserved: u64,
     written_back: u64,
+    /// How long it is, and so what it counts of all that is staged.
+    pub(super) length: u64,
     /// The locked mark of a kept upload.
     pub(super) mark: Option<(OwnedFd, Slots)>,
     /// Set when it is finished.
@@ -120,6 +122,9 @@ impl Store {
         }
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
+        let longer = end.saturating_sub(staged.length);
+        self.stage_bytes(longer)?;
+        staged.length += longer;
         self.reserve(upload, staged, end).map_err(|error| upload.failure(error))?;
         let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
         self.kernel.write_all(file, bytes, at).map_err(|error| upload.failure(error))?;
@@ -238,6 +243,7 @@ impl Store {
             );
         }
         staged.mark = None;
+        self.unstage(std::mem::take(&mut staged.length));
         if let Some(file) = file {
             self.closer.close(file);
         }
@@ -304,6 +310,7 @@ impl Store {
                         digest = Digest::resume(crc, offset);
                     }
                     staged.file = Some(file);
+                    staged.length = there;
                 }
                 Err(Errno::NOENT) if matches!(mark.state, State::Publishing { .. }) => {
                     return Ok(Resumption::Published(mark));
