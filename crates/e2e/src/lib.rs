@@ -33,6 +33,9 @@ pub use server::{Options, Server, Signal};
 /// slow machine needs, so that only a hang runs into it.
 pub const HANG_GUARD: Duration = Duration::from_secs(60);
 
+/// Between two looks at a state that nobody announces.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Tries `attempt` again and again until it gives something: for states of the server that nobody
 /// announces, such as a descriptor that was closed.
 ///
@@ -41,7 +44,6 @@ pub const HANG_GUARD: Duration = Duration::from_secs(60);
 /// With `what` when [`HANG_GUARD`] has passed.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    const PAUSE: Duration = Duration::from_millis(2);
     let deadline = Instant::now() + HANG_GUARD;
     loop {
         if let Some(value) = attempt() {

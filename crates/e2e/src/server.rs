@@ -9,6 +9,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
     thread,
+    time::Instant,
 };
 
 use rustix::{
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 
 pub use rustix::process::Signal;
 
-use crate::{Figures, HANG_GUARD, eventually, ferryd};
+use crate::{Figures, HANG_GUARD, PAUSE, ferryd};
 
 /// How a [`Server`] is to be started.
 #[derive(Debug, Clone)]
@@ -265,7 +266,15 @@ impl Server {
     /// With `what` if it never is.
     #[track_caller]
     pub fn settles(&self, what: &str, fits: impl Fn(&Figures) -> bool) -> Figures {
-        eventually(what, || Some(self.figures()).filter(&fits))
+        let deadline = Instant::now() + HANG_GUARD;
+        loop {
+            let figures = self.figures();
+            if fits(&figures) {
+                return figures;
+            }
+            assert!(Instant::now() < deadline, "gave up waiting: {what}; now {figures:?}");
+            thread::sleep(PAUSE);
+        }
     }
 
     fn as_pid(&self) -> Pid {

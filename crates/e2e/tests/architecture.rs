@@ -39,8 +39,8 @@ fn the_session_is_a_pure_state_machine() {
 #[test]
 fn the_store_alone_touches_the_file_system() {
     let forbidden = ["std::fs", "rustix::fs", "fs::File", "fs::read", "fs::write", "OpenOptions"];
-    // The program itself makes its root and its log file before anybody connects.
-    check("crates/server/src", &forbidden, &["store", "main.rs", "log.rs", "logging.rs"]);
+    // The program makes its root and its log file before anybody connects.
+    check("crates/server/src", &forbidden, &["store", "main.rs", "options.rs", "logging.rs"]);
 }
 
 #[test]
@@ -76,6 +76,8 @@ fn check(directory: &str, forbidden: &[&str], excepted: &[&str]) {
         }
         let text = fs::read_to_string(file).unwrap();
         for (index, line) in code(&text) {
+            // It names no file: it moves a range of an open one to a socket.
+            let line = line.replace("rustix::fs::sendfile", "");
             for word in forbidden {
                 if line.contains(word) {
                     offences.push(format!("{directory}/{}:{}: {word}", inner.display(), index + 1));

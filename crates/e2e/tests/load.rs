@@ -1,0 +1,222 @@
+//! Many clients, and files larger than a person wants to wait for.
+//!
+//! `FERRY_TEST_LARGE=1` makes the large files really large: 1 GiB, and a whole GET of 5 GiB.
+// A test fails by panicking, in its helpers as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    sync::{Barrier, Mutex, PoisonError},
+    thread,
+};
+
+use ferry_client::{Address, Client, Name, Options as ClientOptions, Part};
+use ferry_e2e::{Figures, Options, Random, Raw, Server, crc, random_bytes, random_file, seed};
+
+/// The load of one test must not be in the figures of another.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn is_large() -> bool {
+    env::var("FERRY_TEST_LARGE").is_ok_and(|value| value == "1")
+}
+
+#[test]
+fn five_hundred_clients_at_once_on_one_thread() {
+    const CLIENTS: usize = 500;
+    const ROUNDS: usize = 6;
+    const SHARED_FILES: u64 = 4;
+    /// All bodies of one round together must fit the memory of a small machine.
+    const MAX_BYTES: u64 = 96 << 10;
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let seed = seed();
+    // Durability is tested elsewhere; here it would only cost time.
+    let server = Options::new().arg("--durability").arg("none").start();
+    let address = server.address();
+    let shared: Vec<Vec<u8>> =
+        (0..SHARED_FILES).map(|index| random_bytes(seed ^ index, (index * MAX_BYTES / 3) as usize)).collect();
+    for (index, bytes) in shared.iter().enumerate() {
+        server.write(&format!("shared-{index}"), bytes);
+    }
+    // A server that has worked once has what it keeps: its helpers, its buffers.
+    run_rounds(Raw::greeted(address), usize::MAX, seed, &shared, ROUNDS, MAX_BYTES);
+    let idle = settled(&server, None);
+
+    let (connected, looked) = (Barrier::new(CLIENTS + 1), Barrier::new(CLIENTS + 1));
+    let loaded = thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (shared, connected, looked) = (&shared, &connected, &looked);
+            thread::Builder::new()
+                .stack_size(256 << 10)
+                .spawn_scoped(scope, move || {
+                    let raw = Raw::greeted(address);
+                    connected.wait();
+                    looked.wait();
+                    run_rounds(raw, client, seed, shared, ROUNDS, MAX_BYTES);
+                })
+                .expect("a thread");
+        }
+        connected.wait();
+        let loaded = server.figures();
+        looked.wait();
+        loaded
+    });
+    assert_eq!(loaded.threads, idle.threads, "clients got threads");
+    assert!(loaded.descriptors >= idle.descriptors + CLIENTS, "{} descriptors", loaded.descriptors);
+    let per_client = loaded.anonymous_bytes.saturating_sub(idle.anonymous_bytes) / CLIENTS as u64;
+    assert!(per_client < 8 << 10, "an idle client takes {per_client} bytes");
+
+    println!("idle {idle:?}\nloaded {loaded:?}");
+    let after = settled(&server, Some(idle));
+    println!("after {after:?}");
+    assert_eq!(after.threads, idle.threads);
+    for client in 0..CLIENTS {
+        let expected = own_bytes(seed, client, ROUNDS - 1, MAX_BYTES);
+        assert!(server.read(&own_name(client)) == expected, "what client {client} put last");
+    }
+}
+
+/// Waits until nobody is connected and, where `idle` is given, descriptors and memory are back there.
+fn settled(server: &Server, idle: Option<Figures>) -> Figures {
+    /// What an allocator may keep in reserve when 500 clients are gone.
+    const RESERVE_BYTES: u64 = 24 << 20;
+    server.settles("descriptors and memory are back at the idle level", |figures| match idle {
+        // Only the listener, and perhaps a pair of the server's own, are sockets then.
+        None => sockets(server) <= 3,
+        Some(idle) => {
+            figures.descriptors <= idle.descriptors && figures.anonymous_bytes <= idle.anonymous_bytes + RESERVE_BYTES
+        }
+    })
+}
+
+fn sockets(server: &Server) -> usize {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the server runs");
+    // One that is closed meanwhile is none any more.
+    let targets = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
+fn own_name(client: usize) -> String {
+    format!("own-{client}")
+}
+
+fn own_bytes(seed: u64, client: usize, round: usize, max_bytes: u64) -> Vec<u8> {
+    let mut random = Random::new(seed ^ (client as u64) << 20 ^ (round as u64) << 52);
+    let length = random.below(max_bytes);
+    random_bytes(random.number(), length as usize)
+}
+
+/// One client: mixed GET and PUT, each verified.
+fn run_rounds(mut raw: Raw, client: usize, seed: u64, shared: &[Vec<u8>], rounds: usize, max_bytes: u64) {
+    let name = own_name(client);
+    for round in 0..rounds {
+        let bytes = own_bytes(seed, client, round, max_bytes);
+        let saved = raw.put(&name, &bytes);
+        assert_eq!((saved.word(0), saved.word(2)), ("SAVED", crc(&bytes).as_str()));
+        assert!(raw.ask(&format!("GET {name}")).verified() == bytes, "client {client}, round {round}");
+        let index = client.wrapping_add(round) % shared.len();
+        assert!(raw.ask(&format!("GET shared-{index}")).verified() == shared[index], "client {client}, round {round}");
+    }
+    assert_eq!(raw.ask("CLOSE").line, "BYE");
+}
+
+/// A connection of the client library.
+fn client(server: &Server) -> Client {
+    let address = Address::new(server.address().ip().to_string(), server.address().port());
+    Client::connect(&address, ClientOptions::default()).expect("the server listens")
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a good name")
+}
+
+#[test]
+fn a_large_file_goes_up_and_comes_down_bit_by_bit() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let size: u64 = if is_large() { 1 << 30 } else { 64 << 20 };
+    let server = Server::start();
+    let directory = tempfile::tempdir().unwrap();
+    let (original, returned) = (directory.path().join("original"), directory.path().join("returned"));
+    let crc = random_file(&original, seed(), size);
+    let mut client = client(&server);
+    let saved = client.put(&name("large"), &original, &mut |_| {}).expect("a PUT");
+    assert_eq!((saved.size, saved.crc.0), (size, crc));
+    let got = client.get(&name("large"), &returned, &mut |_| {}).expect("a GET");
+    assert_eq!((got.size, got.crc.0), (size, crc));
+    assert_same(&original, &server.path("large"));
+    assert_same(&original, &returned);
+    client.close().expect("BYE");
+}
+
+/// Compares two files without holding them in memory.
+fn assert_same(one: &Path, other: &Path) {
+    const PIECE_BYTES: u64 = 1 << 20;
+    use std::os::unix::fs::FileExt as _;
+    let (one, other) = (File::open(one).unwrap(), File::open(other).unwrap());
+    let size = one.metadata().unwrap().len();
+    assert_eq!(other.metadata().unwrap().len(), size);
+    let mut pieces = [vec![0; PIECE_BYTES as usize], vec![0; PIECE_BYTES as usize]];
+    let mut at = 0;
+    while at < size {
+        let length = PIECE_BYTES.min(size - at) as usize;
+        for (file, piece) in [&one, &other].into_iter().zip(&mut pieces) {
+            file.read_exact_at(&mut piece[..length], at).unwrap();
+        }
+        assert!(pieces[0][..length] == pieces[1][..length], "the files differ behind byte {at}");
+        at += length as u64;
+    }
+}
+
+/// Counts and drops.
+#[derive(Default)]
+struct Sink {
+    bytes: u64,
+    tail: Vec<u8>,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len() as u64;
+        self.tail = bytes[bytes.len().saturating_sub(16)..].to_vec();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn offsets_beyond_32_bits() {
+    use std::os::unix::fs::FileExt as _;
+    const SIZE: u64 = 5 << 30;
+    const MARK: &[u8] = b"near the very end";
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let server = Server::start();
+    // Sparse: 5 GiB of zeros take no room.
+    let file = File::create(server.path("sparse")).unwrap();
+    file.set_len(SIZE).unwrap();
+    file.write_all_at(MARK, SIZE - MARK.len() as u64).unwrap();
+
+    let mut raw = Raw::greeted(server.address());
+    let stat = raw.ask("STAT sparse");
+    assert_eq!(stat.word(1), SIZE.to_string());
+    let tag = stat.word(3).to_owned();
+    let near_end = SIZE - 100;
+    assert_eq!(&raw.ask(&format!("READ {near_end} * {tag} sparse")).verified()[83..], MARK);
+    assert_eq!(raw.ask(&format!("READ {} 6 * sparse", SIZE - 8)).verified(), b"very e");
+    assert!(raw.ask(&format!("READ {} 10 * sparse", (4_u64 << 30) - 5)).verified().iter().all(|&byte| byte == 0));
+    assert!(raw.ask(&format!("READ {SIZE} * * sparse")).verified().is_empty());
+    raw.ask(&format!("READ {} * * sparse", SIZE + 1)).expect_failure("bad-range");
+
+    if is_large() {
+        let sum = raw.ask("SUM sparse");
+        assert_eq!((sum.word(1), sum.word(3)), (SIZE.to_string().as_str(), tag.as_str()));
+        let mut sink = Sink::default();
+        let got = client(&server).read(&name("sparse"), &Part::default(), &mut sink).expect("a GET");
+        assert_eq!((got.size, sink.bytes, got.crc.to_string().as_str()), (SIZE, SIZE, sum.word(2)));
+        assert_eq!(sink.tail, MARK[MARK.len() - sink.tail.len()..]);
+    }
+}

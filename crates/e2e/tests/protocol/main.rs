@@ -1,0 +1,38 @@
+//! The real server over raw sockets: every request, every failure, everything malformed.
+// A test fails by panicking, in its helpers as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod faults;
+mod pipelining;
+mod process;
+mod requests;
+mod resume;
+mod uploads;
+
+use ferry_e2e::{Raw, Server};
+
+/// The largest block that the protocol allows.
+const BLOCK_BYTES: usize = 1 << 20;
+
+/// Sends `sent`, then, where `finish`, the end of input; reads until the server closes, and gives the
+/// lines that came behind the greeting, each cut down to what does not vary (see [`gist`]).
+#[track_caller]
+fn dialogue(server: &Server, sent: &[u8], finish: bool) -> Vec<String> {
+    let mut raw = Raw::greeted(server.address());
+    raw.send_what_it_takes(sent);
+    if finish {
+        raw.finish();
+    }
+    String::from_utf8_lossy(&raw.to_eof()).lines().map(gist).collect()
+}
+
+/// A line without what varies: the message of a FAIL, times and tags.
+fn gist(line: &str) -> String {
+    let kept = match line.split(' ').next().unwrap_or_default() {
+        "FAIL" | "FILE" => 2,
+        "SAVED" | "SUM" => 3,
+        "DIR" => 1,
+        _ => usize::MAX,
+    };
+    line.split(' ').take(kept).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,224 @@
+//! The server as a process: its options, its signals, its log.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    process::{Command, Stdio},
+};
+
+use ferry_e2e::{Options, Raw, Server, Signal, eventually, ferryd};
+
+use super::{dialogue, gist};
+
+#[test]
+fn the_first_line_names_the_address_and_the_root() {
+    let server = Server::start();
+    let expected = format!("listening on {}, serving {}", server.address(), server.root().display());
+    assert_eq!(server.first_line(), expected);
+    assert!(server.address().ip().is_loopback() && server.address().port() != 0);
+}
+
+#[test]
+fn the_ways_to_say_an_address() {
+    for (argument, expected) in [("0", "127.0.0.1"), ("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+        let server = Options::new().address(argument).start();
+        assert_eq!(server.address().ip().to_string(), expected);
+        let _ = Raw::greeted(server.address());
+    }
+}
+
+#[test]
+fn a_root_that_is_missing_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("not yet");
+    let server = Options::new().root(&root).start();
+    assert_eq!(Raw::greeted(server.address()).put("a", b"hello").word(0), "SAVED");
+    assert_eq!(std::fs::read(root.join("a")).unwrap(), b"hello");
+}
+
+#[test]
+fn a_read_only_server_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("a"), b"hello").unwrap();
+    let read_only = [
+        Options::new().arg("--read-only").root(root.path()).start(),
+        Options::new().address("0.0.0.0:0").root(root.path()).start(),
+        Options::new().address("0.0.0.0:0").arg("--read-only").root(root.path()).start(),
+    ];
+    for server in &read_only {
+        let mut raw = Raw::connect(server.address());
+        let greeting = raw.line();
+        assert!(greeting.split(' ').skip(3).any(|feature| feature == "read-only"), "{greeting:?}");
+        for request in ["RESUME id 5 - x", "MKDIR d", "DELETE a", "RENAME a//b"] {
+            raw.ask(request).expect_failure("read-only");
+        }
+        raw.put("x", b"hello").expect_failure("read-only");
+        raw.put("a", b"HELLO").expect_failure("read-only");
+        assert_eq!(raw.ask("GET a").verified(), b"hello");
+        assert_eq!(server.visible(), ["a"]);
+    }
+    for server in
+        [Options::new().address("0.0.0.0:0").arg("--writable").start(), Options::new().address("127.0.0.1:0").start()]
+    {
+        let mut raw = Raw::connect(server.address());
+        let greeting = raw.line();
+        assert!(!greeting.contains("read-only"), "{greeting:?}");
+        assert_eq!(raw.put("x", b"hello").word(0), "SAVED");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start();
+        server.signal(signal);
+        assert_eq!(server.wait().code(), Some(0), "{signal:?} with no client");
+    }
+}
+
+#[test]
+fn a_signal_ends_it_cleanly_with_clients_in_every_state() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut server = Server::start();
+        let mut idle = Raw::greeted(server.address());
+        let mut writing = Raw::greeted(server.address());
+        writing.send("PUT 10 - half\nDATA 10\nhalf");
+        let mut resuming = Raw::greeted(server.address());
+        assert_eq!(resuming.ask("RESUME id 10 - half").line, "GO 0");
+        server.signal(signal);
+        for raw in [&mut idle, &mut writing, &mut resuming] {
+            let said = String::from_utf8(raw.to_eof()).unwrap();
+            assert_eq!(gist(&said), "FAIL shutting-down", "{signal:?}");
+        }
+        let status = server.wait();
+        assert_eq!(status.code(), Some(0), "{signal:?} with clients: {status:?}");
+        assert!(server.visible().is_empty());
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_cannot_keep_the_server_from_ending() {
+    let mut server = Server::start();
+    std::fs::File::create(server.path("large")).unwrap().set_len(1 << 30).unwrap();
+    let mut stalled = Raw::greeted(server.address());
+    stalled.send("GET large\n");
+    assert_eq!(gist(&stalled.line()), "FILE 1073741824");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// Runs `ferryd` with arguments that it can't go on from; gives its exit status and all that it said.
+fn refused(arguments: &[&str]) -> (i32, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(ferryd())
+        .args(arguments)
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .output()
+        .expect("ferryd runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().expect("an exit status"), said)
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_so() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let (status, said) = refused(&[&port]);
+    assert_ne!(status, 0);
+    assert!(said.contains(&port) && said.contains("in use"), "{said:?}");
+    assert!(!said.contains("panicked") && !said.contains("listening on"), "{said:?}");
+}
+
+#[test]
+fn what_is_no_address_or_no_option_is_said_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let file = file.to_str().unwrap();
+    for (arguments, word) in [
+        (&["99999"][..], "99999"),
+        (&["somewhere"], "somewhere"),
+        (&["127.0.0.1:"], "127.0.0.1:"),
+        (&["--no-such-option"], "--no-such-option"),
+        (&["--root", file, "0"], file),
+        (&["--durability", "some", "0"], "some"),
+        (&["--max-clients", "many", "0"], "many"),
+        (&["--writable", "--read-only", "0"], "--read-only"),
+    ] {
+        let (status, said) = refused(arguments);
+        assert_ne!(status, 0, "{arguments:?}");
+        assert!(said.contains(word) && !said.contains("panicked"), "{arguments:?}: {said:?}");
+    }
+}
+
+#[test]
+fn one_client_more_than_allowed_is_told_and_closed() {
+    let server = Options::new().arg("--max-clients").arg("2").start();
+    let first = Raw::greeted(server.address());
+    let mut second = Raw::greeted(server.address());
+    let mut third = Raw::connect(server.address());
+    assert_eq!(gist(&third.line()), "FAIL busy");
+    third.expect_eof();
+    assert_eq!(gist(&second.ask("STAT a").line), "FAIL not-found", "the others notice nothing");
+    drop(first);
+    eventually("a place is free again", || Raw::connect(server.address()).line().starts_with("FERRY 1 ").then_some(()));
+}
+
+#[test]
+fn what_the_options_limit_is_limited() {
+    let server = Options::new().arg("--max-upload").arg("10").start();
+    let mut raw = Raw::greeted(server.address());
+    assert_eq!(raw.put("fits", b"0123456789").word(0), "SAVED");
+    raw.put("large", b"0123456789+").expect_failure("too-large");
+    raw.send("PUT - - large\nDATA 11\n0123456789+END -\n");
+    raw.answer("PUT").expect_failure("too-large");
+    raw.ask("RESUME id 11 - large").expect_failure("too-large");
+    assert_eq!(raw.ask("GET fits").verified(), b"0123456789");
+    assert_eq!(server.visible(), ["fits"]);
+}
+
+#[test]
+fn a_silent_client_is_told_and_closed() {
+    let server = Options::new().arg("--idle-timeout").arg("1").start();
+    let mut raw = Raw::greeted(server.address());
+    assert_eq!(gist(&raw.line()), "FAIL timeout");
+    raw.expect_eof();
+}
+
+#[test]
+fn the_log_has_one_line_for_each_transfer() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("ferryd.log");
+    let server = Options::new().arg("--log-file").arg(&log).start();
+    let mut raw = Raw::greeted(server.address());
+    let client: SocketAddr = raw.stream().local_addr().unwrap();
+    assert_eq!(raw.put("up.bin", &[7; 12_345]).word(0), "SAVED");
+    let _ = raw.ask("GET up.bin").verified();
+    raw.put("nowhere/x", b"hello").expect_failure("not-found");
+    raw.send("PUT 5 - wrong\nDATA 5\nhelloEND 00000000\n");
+    raw.answer("PUT").expect_failure("checksum");
+    raw.ask("GET evil\u{202e}name").expect_failure("not-found");
+    assert_eq!(raw.ask("CLOSE").line, "BYE");
+    drop(raw);
+    assert_eq!(server.terminate().code(), Some(0));
+
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines = |words: &[&str]| text.lines().filter(|line| words.iter().all(|word| line.contains(word))).count();
+    let client = client.to_string();
+    assert_eq!(lines(&["PUT", "up.bin", "12345", &client]), 1, "{text}");
+    assert_eq!(lines(&["GET", "up.bin", "12345", &client]), 1, "{text}");
+    assert_eq!(lines(&["PUT", "wrong", "checksum", &client]), 1, "{text}");
+    assert!(!text.contains('\u{202e}') && !text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
+fn one_line_of_netcat_prints_a_file() {
+    // What `printf 'GET welcome.txt\n' | nc 127.0.0.1 12000` does.
+    let server = Server::start();
+    server.write("welcome.txt", b"Welcome aboard!\n");
+    let said = dialogue(&server, b"GET welcome.txt\n", true);
+    assert_eq!(
+        said,
+        ["FILE 16", "DATA 16", "Welcome aboard!", &format!("END {}", ferry_e2e::crc(b"Welcome aboard!\n")), "BYE"]
+    );
+}

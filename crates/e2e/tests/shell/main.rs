@@ -1,0 +1,8 @@
+//! The built programs as a person uses them: at a terminal, from `-c`, from a pipe.
+// A test fails by panicking, in its helpers as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod scripts;
+mod strangers;
+mod terminal;
+mod walk;

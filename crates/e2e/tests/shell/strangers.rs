@@ -1,0 +1,84 @@
+//! What may listen on a port in place of a ferry server.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+};
+
+use ferry_e2e::HANG_GUARD;
+
+/// Serves each connection in a thread of its own until the test ends; gives the port.
+fn serve(service: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let service = service.clone();
+            thread::spawn(move || service(stream.unwrap()));
+        }
+    });
+    port
+}
+
+/// Waits until the client has gone. How it goes is its own business.
+fn until_closed(mut stream: &TcpStream) {
+    while matches!(stream.read(&mut [0; 4096]), Ok(read) if read > 0) {}
+}
+
+/// A port that was free a moment ago. The system hands out others before it gives this one again.
+pub(crate) fn port_of_nobody() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits for a request and finds it bad, as a web server does.
+pub(crate) fn http() -> u16 {
+    serve(|mut stream| {
+        let mut line = String::new();
+        let _ = BufReader::new(&stream).read_line(&mut line);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    })
+}
+
+/// Says what it is told.
+pub(crate) fn echo() -> u16 {
+    serve(|stream| {
+        let _ = std::io::copy(&mut &stream, &mut &stream);
+    })
+}
+
+/// Takes connections and says nothing.
+pub(crate) fn silent() -> u16 {
+    serve(|stream| until_closed(&stream))
+}
+
+/// A ferry server that stops in the middle of each file.
+pub(crate) struct Slow {
+    pub(crate) port: u16,
+    began: Receiver<()>,
+}
+
+impl Slow {
+    /// Waits until a GET has been answered as far as it ever will be.
+    pub(crate) fn wait_for_get(&self) {
+        self.began.recv_timeout(HANG_GUARD).expect("the client asks for a file");
+    }
+}
+
+pub(crate) fn slow() -> Slow {
+    let (begin, began) = channel();
+    let port = serve(move |stream| answer_half(&stream, &begin));
+    Slow { port, began }
+}
+
+fn answer_half(mut stream: &TcpStream, begin: &Sender<()>) {
+    let _ = stream.write_all(b"FERRY 1 slow/1\n");
+    let mut line = String::new();
+    let _ = BufReader::new(stream).read_line(&mut line);
+    if line.starts_with("GET ") {
+        let _ = stream.write_all(b"FILE 1000000 1700000000 tag\nDATA 1000\nonly the beginning");
+        let _ = begin.send(());
+    }
+    until_closed(stream);
+}
