@@ -29,9 +29,11 @@ pub(crate) struct Terminal {
 impl Terminal {
     /// Takes up the history of earlier runs, where there is one.
     pub(crate) fn new() -> rustyline::Result<Terminal> {
-        let mut editor = DefaultEditor::with_config(Config::builder().build())?;
+        let mut editor = DefaultEditor::with_config(Config::default())?;
         editor.set_max_history_size(HISTORY_LINES)?;
         editor.set_history_ignore_dups(true)?;
+        // Pasted lines are then commands of their own, as if typed.
+        editor.enable_bracketed_paste(false);
         let history = history_file();
         if let Some(path) = &history {
             // None is there at the first run.

@@ -61,3 +61,14 @@ fn the_prompt_shows_the_connection() {
     session.send(ControlCode::EndOfTransmission).unwrap();
     session.expect(Eof).unwrap();
 }
+
+#[test]
+fn lines_that_are_typed_ahead_are_not_lost() {
+    let local = Local::new();
+    let mut session = at_terminal(&local);
+    session.send("HELP CLOSE\rFROB\rGET a\rquit\r").unwrap();
+    session.expect("Another OPEN may follow").unwrap();
+    session.expect("unknown command 'FROB'").unwrap();
+    session.expect("not connected: OPEN <port> first").unwrap();
+    session.expect(Eof).unwrap();
+}
