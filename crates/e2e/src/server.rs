@@ -28,11 +28,12 @@ pub struct Options {
     address: String,
     root: Option<PathBuf>,
     arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { address: "127.0.0.1:0".into(), root: None, arguments: Vec::new() }
+        Options { address: "127.0.0.1:0".into(), root: None, arguments: Vec::new(), environment: Vec::new() }
     }
 }
 
@@ -61,6 +62,13 @@ impl Options {
     #[must_use]
     pub fn arg(mut self, argument: impl Into<OsString>) -> Options {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Options {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -109,6 +117,7 @@ impl Server {
             .args(["--root".as_ref(), root.as_os_str()])
             .args(&options.arguments)
             .arg(&options.address)
+            .envs(options.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -3,9 +3,10 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    thread,
 };
 
-use ferry_e2e::{Random, Raw, Server, body, crc, eventually, random_bytes, seed};
+use ferry_e2e::{Options, Random, Raw, Server, Signal, body, crc, eventually, random_bytes, seed};
 
 use super::{BLOCK_BYTES, gist};
 
@@ -222,4 +223,65 @@ fn a_put_may_be_of_any_name_that_is_free() {
         assert_eq!(server.read(name), name.as_bytes());
         assert_eq!(raw.ask(&format!("GET {name}")).verified(), name.as_bytes());
     }
+}
+
+#[test]
+fn readers_see_only_whole_versions_while_writers_replace_them() {
+    const ROUNDS: usize = 60;
+    let server = Options::new().arg("--durability").arg("none").start();
+    // A version is one byte many times, as many as the byte says: any mixture of two shows.
+    let version = |byte: u8| vec![byte; 1_000 * usize::from(byte)];
+    server.write("same", &version(1));
+    thread::scope(|scope| {
+        for writer in 0..4_u8 {
+            let server = &server;
+            scope.spawn(move || {
+                let mut raw = Raw::greeted(server.address());
+                for round in 0..ROUNDS {
+                    let byte = 1 + writer * 50 + (round % 50) as u8;
+                    assert_eq!(raw.put("same", &version(byte)).word(0), "SAVED");
+                }
+            });
+        }
+        for _ in 0..4 {
+            let server = &server;
+            scope.spawn(move || {
+                let mut raw = Raw::greeted(server.address());
+                for _ in 0..ROUNDS {
+                    let bytes = raw.ask("GET same").verified();
+                    assert!(bytes == version(bytes[0]), "a mixture of versions");
+                    let sum = raw.ask("SUM same");
+                    let byte = (sum.word(1).parse::<usize>().unwrap() / 1_000) as u8;
+                    assert_eq!(sum.word(2), crc(&version(byte)));
+                }
+            });
+        }
+    });
+    assert_eq!(server.visible(), ["same"]);
+}
+
+#[test]
+fn a_killed_server_has_kept_what_it_saved_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut server = Options::new().root(directory.path()).start();
+    let bytes = random_bytes(seed(), 2 * BLOCK_BYTES);
+    let mut raw = Raw::greeted(server.address());
+    assert_eq!(raw.put("saved", &bytes).word(0), "SAVED");
+    assert_eq!(raw.ask("MKDIR made").line, "DONE");
+    assert_eq!(raw.ask("RENAME saved//made/moved").line, "DONE");
+    raw.send(format!("PUT {} - half\nDATA {BLOCK_BYTES}\n", bytes.len()));
+    raw.send(&bytes[..BLOCK_BYTES]);
+    // An answer on another connection: by then the half may well have been staged.
+    let mut other = Raw::greeted(server.address());
+    other.ask("STAT half").expect_failure("not-found");
+    server.signal(Signal::KILL);
+    let _ = server.wait();
+    drop(server);
+
+    let server = Options::new().root(directory.path()).start();
+    assert_eq!(server.visible(), ["made"]);
+    assert!(server.read("made/moved") == bytes);
+    eventually("what was half staged is cleared away", || {
+        (bytes_beneath(server.root()) < bytes.len() as u64 + BLOCK_BYTES as u64 / 2).then_some(())
+    });
 }
