@@ -616,6 +616,8 @@ impl<H: Handles> Session<H> {
     fn waiting(&self) -> Waiting {
         match &self.phase {
             Phase::Receiving(receiving) if receiving.room() == 0 => Waiting::Store,
+            // After GO a client may have much to read before it can go on.
+            Phase::Receiving(receiving) if receiving.is_ahead() => Waiting::Idle,
             Phase::Receiving(_) | Phase::PassingOver => Waiting::Body,
             Phase::Courtesy { .. } => Waiting::Courtesy,
             Phase::Over => Waiting::Store,

@@ -120,6 +120,11 @@ impl<H: Handles> Receiving<H> {
         self.held.id.as_ref()
     }
 
+    /// Whether it was resumed, and none of its bytes have come on this connection yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.held.id.is_some() && self.transfer.bytes == 0
+    }
+
     /// How many bytes it can take now.
     pub(super) fn room(&self) -> usize {
         CHUNK_BYTES - self.chunk.filled

@@ -145,6 +145,12 @@ impl Kernel {
         self.call(&call, || io::preadv2(file, &mut [IoSliceMut::new(bytes)], at, flags))
     }
 
+    /// Asks the kernel to read nothing ahead by itself: even a read that may not wait would otherwise
+    /// stop to find memory for megabytes of what follows. Only a hint: it can't fail.
+    pub(super) fn no_readahead(&self, file: &OwnedFd) {
+        let _ = fs::fadvise(file, 0, None, Advice::Random);
+    }
+
     /// Asks for a range to come from the disk soon. Only a hint: it can't fail.
     pub(super) fn will_need(&self, file: &OwnedFd, at: u64, bytes: u64) {
         let _ = fs::fadvise(file, at, NonZero::new(bytes), Advice::WillNeed);

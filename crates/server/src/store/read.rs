@@ -24,7 +24,7 @@ const LISTING_BYTES: usize = 64 << 10;
 const LISTING_ENTRIES: usize = 1024;
 
 /// What is asked to come from the disk behind a cold read, while that is being sent.
-const READ_AHEAD_BYTES: u64 = 4 << 20;
+const READ_AHEAD_BYTES: u64 = 8 << 20;
 
 /// Whether a call may wait for a disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +133,7 @@ impl Store {
         };
         let meta = meta::file_meta(&stat);
         if range.end - range.start > wanted.inline {
+            self.kernel.no_readahead(&file);
             let file = OpenFile {
                 file: Some(file),
                 name: name.as_str().into(),
@@ -191,7 +192,7 @@ impl Store {
             Err(error) => return Attempt::Done(Err(file.failure(error))),
         };
         if wait == Wait::May && !self.in_memory {
-            self.kernel.will_need(fd, at + bytes, READ_AHEAD_BYTES);
+            self.kernel.will_need(fd, at, bytes + READ_AHEAD_BYTES);
         }
         let mut digest = digest.clone();
         let mut loaded = 0;
