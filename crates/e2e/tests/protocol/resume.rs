@@ -1,6 +1,8 @@
 //! Uploads that go on after a cut.
 
-use ferry_e2e::{Options, Raw, Server, Signal, body, crc, random_bytes, seed};
+use std::thread;
+
+use ferry_e2e::{Options, Random, Raw, Server, Signal, body, crc, random_bytes, seed};
 
 use super::{BLOCK_BYTES, gist};
 
@@ -208,4 +210,46 @@ fn a_published_upload_that_was_replaced_is_still_answered_as_saved() {
     assert_eq!(gist(&raw.put("x", b"newer").line), format!("SAVED 5 {}", crc(b"newer")));
     assert_eq!(gist(&raw.ask("RESUME id 5 - x").line), "SAVED 5 3610a686");
     assert_eq!(server.read("x"), b"newer", "an old upload must not come back");
+}
+
+#[test]
+fn connections_that_race_for_one_upload_end_in_one_whole_file() {
+    const RACERS: u64 = 6;
+    let server = Server::start();
+    let seed = seed();
+    let whole = random_bytes(seed, BLOCK_BYTES + BLOCK_BYTES / 2);
+    let request = format!("RESUME id {} - x", whole.len());
+    let saved = format!("SAVED {} {}", whole.len(), crc(&whole));
+    thread::scope(|scope| {
+        for racer in 0..RACERS {
+            let (server, whole, request, saved) = (&server, &whole, &request, &saved);
+            scope.spawn(move || {
+                let mut random = Random::new(seed ^ racer);
+                // Each goes away at a random moment, as often as it takes: the file must be whole
+                // when anybody is told so, whoever's bytes it is made of.
+                for attempt in 1.. {
+                    let mut raw = Raw::greeted(server.address());
+                    let answer = raw.ask(request).line;
+                    if let Some(offset) = answer.strip_prefix("GO ") {
+                        let sent = rest_of(whole, offset.parse().unwrap());
+                        // More and more of them send it all.
+                        let cut = random.below(sent.len() as u64 + attempt * 50_000) as usize;
+                        raw.send_what_it_takes(&sent[..cut.min(sent.len())]);
+                        if cut >= sent.len() {
+                            let end = gist(&raw.line());
+                            assert!(end == *saved || end == "FAIL changed", "{end:?}");
+                        }
+                    } else if gist(&answer) == *saved {
+                        return;
+                    } else {
+                        // Another one was newer even before the GO.
+                        assert_eq!(gist(&answer), "FAIL changed");
+                    }
+                    assert!(attempt < 10_000, "nobody finishes");
+                }
+            });
+        }
+    });
+    assert!(server.read("x") == whole);
+    assert_eq!(server.visible(), ["x"]);
 }
