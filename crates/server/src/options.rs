@@ -191,7 +191,7 @@ fn resolve_address(text: &str) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn make_dir(root: &PathBuf) -> Result<(), String> {
-    match std::fs::create_dir_all(root) {
+    match std::fs::create_dir(root) {
         // Whatever else stands there is told when it is opened.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made.map_err(|error| format!("can't make the directory {}: {error}", root.display())),

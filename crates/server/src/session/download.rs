@@ -176,6 +176,10 @@ impl<H: Handles> Session<H> {
         if let Some(failure) = self.last_words.as_deref() {
             sending.fail(failure.clone());
         }
+        // Until its last range is gone, one that fails must not be taken for that of another file.
+        if sending.failure.is_some() && self.outbox.holds_ranges() {
+            return false;
+        }
         if let Some(failure) = sending.failure.take() {
             self.outbox.text(|text| failure.encode(text));
             let told = self.last_words.take().is_some();

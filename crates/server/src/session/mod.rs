@@ -67,6 +67,10 @@ const INLINE_BYTES: u64 = 64 << 10;
 /// Requests that change and are not answered yet. More would only wait longer.
 const PENDING_REQUESTS: usize = 64;
 
+/// Pieces of work under way, those for uploads that were given up included: a client who begins and
+/// stops as fast as it can must wait for the store like any other.
+const WORK_UNDER_WAY: u32 = 128;
+
 /// Bytes of uploads that one session may have handed to the store and not got back.
 const PENDING_BYTES: u64 = 2 << 20;
 
@@ -84,6 +88,8 @@ pub struct Session<H: Handles> {
     pending: VecDeque<Pending<H>>,
     /// Uploads that were given up while writes were under way.
     released: Vec<Released<H>>,
+    /// The last bytes of uploads that are being kept aside, and the errands they are on.
+    tails: Vec<(Errand, u64)>,
     /// Bytes handed to the store for writing and not back yet.
     pending_bytes: u64,
     outbox: Outbox<H::File>,
@@ -163,6 +169,7 @@ impl<H: Handles> Session<H> {
             phase: Phase::Ready,
             pending: VecDeque::new(),
             released: Vec::new(),
+            tails: Vec::new(),
             pending_bytes: 0,
             outbox,
             asks: VecDeque::new(),
@@ -285,6 +292,7 @@ impl<H: Handles> Session<H> {
                     && self.outbox.bytes() < OUTPUT_HIGH_BYTES
                     && self.pending.len() < PENDING_REQUESTS
                     && self.pending_bytes < PENDING_BYTES
+                    && self.in_work < WORK_UNDER_WAY
             }
             Phase::Receiving(receiving) => receiving.room() > 0,
             Phase::PassingOver => true,
@@ -623,6 +631,8 @@ impl<H: Handles> Session<H> {
             Phase::Over => Waiting::Store,
             _ if !self.outbox.is_empty() => Waiting::Output,
             _ if !self.pending.is_empty() => Waiting::Store,
+            // It must get back what it handed on before it takes more.
+            Phase::Ready if !self.wants_input() => Waiting::Store,
             Phase::Ready if self.line_begun || self.with.is_some() => Waiting::Line,
             Phase::Ready => Waiting::Idle,
             _ => Waiting::Store,

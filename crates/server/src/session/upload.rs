@@ -64,13 +64,15 @@ impl<H: Handles> Held<H> {
         errand == self.errand || self.checkpoint == Some(errand)
     }
 
-    /// Notes that a piece of its work on `errand` ended.
-    fn ended(&mut self, errand: Errand) {
+    /// Notes that a piece of its work on `errand` ended, while its writes go on. Gives how many
+    /// bytes are no longer handed on: every write but the last is of a whole chunk.
+    fn ended(&mut self, errand: Errand) -> u64 {
         if self.checkpoint == Some(errand) {
             self.checkpoint = None;
-        } else {
-            self.writes = self.writes.saturating_sub(1);
+            return 0;
         }
+        self.writes = self.writes.saturating_sub(1);
+        CHUNK_BYTES as u64
     }
 
     fn is_quiet(&self) -> bool {
@@ -271,6 +273,9 @@ impl<H: Handles> Session<H> {
             outcome => {
                 let failure = outcome.err().unwrap_or_else(mismatch);
                 self.record(transfer, Some(failure.clone()), now);
+                if let Some(failure) = self.last_words.take() {
+                    return self.break_off(*failure, now);
+                }
                 // After a refused RESUME the client sends no body.
                 return self.refuse(failure, !resumable);
             }
@@ -369,10 +374,16 @@ impl<H: Handles> Session<H> {
             return self.released.push(released);
         }
         let upload = released.held.upload;
-        match released.tail {
-            Some(tail) => self.ask_anew(Work::Keep { upload, tail }),
-            None => self.ask_anew(Work::Discard { upload }),
+        let Some(tail) = released.tail else {
+            self.ask_anew(Work::Discard { upload });
+            return;
         };
+        let bytes = tail.as_ref().map_or(0, |tail| tail.chunk.filled as u64);
+        let errand = self.ask_anew(Work::Keep { upload, tail });
+        if bytes > 0 {
+            self.pending_bytes += bytes;
+            self.tails.push((errand, bytes));
+        }
     }
 }
 
@@ -383,17 +394,21 @@ impl<H: Handles> Session<H> {
         match &mut self.phase {
             Phase::Staging(staging) if staging.errand == errand => return self.staged(outcome, now),
             Phase::Receiving(receiving) if receiving.held.owns(errand) => {
-                receiving.held.ended(errand);
+                let bytes = receiving.held.ended(errand);
+                self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
                 return self.received_on(outcome, now);
             }
             _ => {}
         }
-        if let Ok(Done::Written(chunk)) = &outcome {
-            self.pending_bytes = self.pending_bytes.saturating_sub(chunk.filled as u64);
+        if let Some(index) = self.tails.iter().position(|(tail, _)| *tail == errand) {
+            let (_, bytes) = self.tails.swap_remove(index);
+            self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+            return;
         }
         if let Some(index) = self.released.iter().position(|released| released.held.owns(errand)) {
             let mut released = self.released.swap_remove(index);
-            released.held.ended(errand);
+            let bytes = released.held.ended(errand);
+            self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
             if outcome.is_err() && released.tail.is_some() {
                 released.tail = Some(None);
             }
@@ -405,7 +420,10 @@ impl<H: Handles> Session<H> {
                     return self.pending[index] = Pending::Answered(final_reply(outcome));
                 }
                 Pending::Upload(finishing) if finishing.held.owns(errand) => {
-                    finishing.held.ended(errand);
+                    let bytes = finishing.held.ended(errand);
+                    if finishing.stage == Stage::Writing {
+                        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+                    }
                     return self.finished(index, outcome, now);
                 }
                 _ => {}
@@ -422,7 +440,6 @@ impl<H: Handles> Session<H> {
         let Phase::Receiving(receiving) = &mut self.phase else { return };
         match outcome {
             Ok(Done::Written(mut chunk)) => {
-                self.pending_bytes = self.pending_bytes.saturating_sub(chunk.filled as u64);
                 chunk.filled = 0;
                 if receiving.chunk.filled == 0 && receiving.chunk.memory.is_empty() {
                     receiving.chunk = chunk;
