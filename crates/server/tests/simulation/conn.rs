@@ -1,0 +1,90 @@
+//! One simulated connection: the session under test, what lies between it and its client, and what
+//! must hold after every step.
+
+use std::collections::VecDeque;
+
+use ferry_server::session::{Session, Work};
+
+use crate::store::Model;
+
+/// Queued output: replies up to the mark, replies that waited for one before them and came at once,
+/// and a block on its way with the next one behind it.
+const OUTBOX_BYTES: u64 = (64 << 10) + 66 * 4096 + (2 << 20) + 4096;
+
+/// Pieces of work under way for one session.
+const WORK: u32 = 200;
+
+/// Bytes handed to the store and not back: the limit, and what one more upload may add.
+const HANDED_BYTES: u64 = (2 << 20) + 3 * (256 << 10);
+
+/// The memory that gathers one write.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// The wires between a client and a session.
+#[derive(Default)]
+pub(crate) struct Link {
+    pub(crate) to_server: VecDeque<u8>,
+    pub(crate) to_client: VecDeque<u8>,
+    /// Nothing more will come to the client.
+    pub(crate) server_done: bool,
+    /// It told the client so.
+    pub(crate) end_read: bool,
+}
+
+/// The server's side of a connection.
+pub(crate) struct Conn {
+    pub(crate) session: Session<Model>,
+    /// Input that the session could not take yet.
+    pub(crate) leftover: Vec<u8>,
+    pub(crate) peer: usize,
+    /// The wires are up.
+    pub(crate) attached: bool,
+    pub(crate) shut_down: bool,
+    pub(crate) dismissed: bool,
+    /// Work under way, and the bytes of uploads in it.
+    pub(crate) outstanding: u32,
+    pub(crate) handed: u64,
+}
+
+/// The bytes of uploads that `work` carries.
+pub(crate) fn carried(work: &Work<Model>) -> u64 {
+    match work {
+        Work::Write { chunk, .. } | Work::Finish { chunk, .. } => chunk.filled as u64,
+        Work::Keep { tail: Some(tail), .. } => tail.chunk.filled as u64,
+        _ => 0,
+    }
+}
+
+impl Conn {
+    pub(crate) fn new(session: Session<Model>, peer: usize) -> Conn {
+        let leftover = Vec::new();
+        Conn { session, leftover, peer, attached: true, shut_down: false, dismissed: false, outstanding: 0, handed: 0 }
+    }
+
+    /// What must hold when everything that was asked has been taken.
+    pub(crate) fn check(&mut self) {
+        let session = &mut self.session;
+        let queued = session.outbox().bytes();
+        assert!(queued <= OUTBOX_BYTES, "{queued} bytes of output are queued");
+        assert!(self.outstanding <= WORK, "{} pieces of work are under way", self.outstanding);
+        assert!(self.handed <= HANDED_BYTES, "{} bytes are handed to the store", self.handed);
+        if let Some(buffer) = session.direct() {
+            assert!(!buffer.is_empty() && buffer.len() <= CHUNK_BYTES, "a direct buffer of {}", buffer.len());
+        }
+        if session.is_over() {
+            assert_eq!(self.outstanding, 0, "over while work is under way");
+            return;
+        }
+        let (wants, deadline) = (session.wants_input(), session.deadline());
+        if session.is_cut() {
+            assert!(self.outstanding > 0, "cut, not over, and nothing to wait for");
+            assert!(!wants && queued == 0 && deadline.is_none(), "a connection that is cut wants something");
+            return;
+        }
+        // Whoever waits for nobody must look at the clock; whoever waits for the store alone must not.
+        assert!(self.outstanding > 0 || deadline.is_some(), "nothing will ever wake this session");
+        assert!(self.outstanding > 0 || wants || queued > 0, "a session that waits for nothing");
+        assert!(wants || queued > 0 || deadline.is_none(), "a clock runs while only the store is awaited");
+        assert!(!self.dismissed || self.shut_down || !wants, "a session that was dismissed wants input");
+    }
+}

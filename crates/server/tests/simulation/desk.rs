@@ -1,0 +1,201 @@
+//! One session on a desk: what is given to it, when the store answers and what comes out is in the
+//! hand of a test, with no dice.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
+
+use ferry_server::session::{Ask, Limits, Patience, Segment, Session, Work};
+
+use crate::{
+    conn::{Conn, carried},
+    dice::Dice,
+    holds::Job,
+    script::UPLOAD_BYTES,
+    store::Store,
+    tree::{Node, Tree, some_time},
+};
+
+/// When the store answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// At once.
+    Now,
+    /// What the loop does by itself at once, the rest when it is told to.
+    AsTheLoop,
+    /// When it is told to.
+    Late,
+}
+
+/// See the [module documentation](self).
+pub(crate) struct Desk {
+    pub(crate) conn: Conn,
+    pub(crate) store: Store,
+    /// All that was sent.
+    pub(crate) output: Vec<u8>,
+    pub(crate) now: Instant,
+    /// The client takes what is sent.
+    pub(crate) reads: bool,
+    /// The client will send nothing more.
+    pub(crate) input_ends: bool,
+    pace: Pace,
+    late: VecDeque<Job>,
+}
+
+/// What the fixed conversations talk about.
+fn small_tree() -> Tree {
+    let mut tree = Tree::default();
+    let mut file = |name: &str, data: Vec<u8>| {
+        tree.insert(name, Node::File { data: Arc::new(data), mtime: some_time() });
+    };
+    file("f", b"Hello, ferry!\n".to_vec());
+    file("d/inside", b"x".to_vec());
+    file("large", Dice::new(7).bytes(70_000));
+    tree.insert("d", Node::Dir);
+    tree.insert("empty", Node::Dir);
+    tree
+}
+
+impl Desk {
+    pub(crate) fn new(pace: Pace) -> Desk {
+        let hour = Duration::from_secs(3600);
+        let limits = Limits {
+            read_only: false,
+            upload_bytes: UPLOAD_BYTES,
+            patience: Patience { idle: hour, request: hour, window: hour, window_bytes: 1 },
+            checkpoint_bytes: 512 << 10,
+        };
+        let now = Instant::now();
+        let conn = Conn::new(Session::new(Arc::new(limits), now), 0);
+        static TREE: LazyLock<Tree> = LazyLock::new(small_tree);
+        let store = Store::new(TREE.clone(), 0, Dice::new(0));
+        let (output, late) = (Vec::new(), VecDeque::new());
+        let mut desk = Desk { conn, store, output, now, reads: true, input_ends: false, pace, late };
+        desk.settle();
+        desk
+    }
+
+    /// The client sends `bytes`, and the session does with them what it can.
+    pub(crate) fn give(&mut self, bytes: &[u8]) {
+        self.conn.leftover.extend_from_slice(bytes);
+        self.settle();
+    }
+
+    /// The client will send nothing more.
+    pub(crate) fn end_input(&mut self) {
+        self.input_ends = true;
+        self.settle();
+    }
+
+    /// Whether work is held back.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// Does the newest piece of work that was held back; changes are done in their order.
+    pub(crate) fn answer_one(&mut self) {
+        let is_change = |job: &Job| matches!(job.work, Work::Publish { .. } | Work::Change(_));
+        // A RESUME waits until its upload is let go: the loop sees to that.
+        let Some(newest) = self.late.iter().rposition(|job| self.store.is_free(&job.work)) else { return };
+        let index = if is_change(&self.late[newest]) { self.late.iter().position(is_change).unwrap() } else { newest };
+        let job = self.late.remove(index).unwrap();
+        self.run(job);
+        self.settle();
+    }
+
+    /// Does all that is held back, and what follows from it.
+    pub(crate) fn answer_all(&mut self) {
+        while self.is_waiting() {
+            self.answer_one();
+        }
+    }
+
+    /// The connection breaks.
+    pub(crate) fn reset(&mut self) {
+        self.conn.leftover.clear();
+        self.conn.session.disconnected(self.now);
+        self.settle();
+    }
+
+    /// Does everything that can be done without an answer of the store.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            let mut moved = self.take_asks();
+            let used = self.conn.session.receive(&self.conn.leftover, self.now);
+            self.conn.leftover.drain(..used);
+            moved |= used > 0;
+            moved |= self.take_asks();
+            moved |= self.flush();
+            if self.conn.session.take_shutdown() {
+                self.conn.shut_down = true;
+                moved = true;
+            }
+            if !moved {
+                self.conn.check();
+            }
+            if !moved && self.input_ends && self.conn.session.wants_input() {
+                moved = self.conn.session.end_of_input(self.now);
+            }
+            if !moved {
+                return;
+            }
+        }
+    }
+
+    fn take_asks(&mut self) -> bool {
+        let mut asked = false;
+        while let Some(Ask { errand, work }) = self.conn.session.next_ask() {
+            asked = true;
+            self.store.asked(&work);
+            self.conn.outstanding += 1;
+            self.conn.handed += carried(&work);
+            let job = Job { conn: 0, errand, work };
+            let quick = matches!(
+                job.work,
+                Work::Open { .. } | Work::Load { .. } | Work::Check { .. } | Work::Stat { .. } | Work::Stage { .. }
+            );
+            if self.pace == Pace::Now || self.pace == Pace::AsTheLoop && quick {
+                self.run(job);
+            } else {
+                self.late.push_back(job);
+            }
+        }
+        asked
+    }
+
+    fn run(&mut self, job: Job) {
+        self.conn.outstanding -= 1;
+        self.conn.handed -= carried(&job.work);
+        let outcome = self.store.run(0, job.work);
+        self.conn.session.complete(job.errand, outcome, self.now);
+    }
+
+    fn flush(&mut self) -> bool {
+        if !self.reads {
+            return false;
+        }
+        let mut moved = false;
+        while let Some((segment, _)) = self.conn.session.outbox().front() {
+            let count = match segment {
+                Segment::Bytes { data, sent } => {
+                    self.output.extend_from_slice(&data[*sent..]);
+                    data.len() - sent
+                }
+                Segment::File { file, at, left } => {
+                    self.output.extend_from_slice(self.store.range(*file, *at, *left as usize));
+                    *left as usize
+                }
+                Segment::Padding { left } => {
+                    self.output.extend(std::iter::repeat_n(0, *left as usize));
+                    *left as usize
+                }
+            };
+            self.conn.session.outbox().advance(count as u64);
+            self.conn.session.sent(self.now);
+            moved = true;
+        }
+        moved
+    }
+}

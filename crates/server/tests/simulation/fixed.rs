@@ -1,0 +1,212 @@
+//! Fixed conversations, cut and broken at every byte; and those in which something went wrong once.
+
+use ferry_wire::{Code, Crc32, Failure};
+
+use crate::{
+    desk::{Desk, Pace},
+    dice::Dice,
+    script::UPLOAD_BYTES,
+};
+
+/// Beyond this, not every byte is tried.
+const EVERY_BYTE: usize = 2_000;
+
+fn upload(verb: &str, data: &[u8], end: &str) -> Vec<u8> {
+    let mut bytes = format!("{verb}\n").into_bytes();
+    for block in data.chunks(1 << 20) {
+        bytes.extend_from_slice(format!("DATA {}\n", block.len()).as_bytes());
+        bytes.extend_from_slice(block);
+    }
+    bytes.extend_from_slice(format!("{end}\n").as_bytes());
+    bytes
+}
+
+fn conversations() -> Vec<Vec<u8>> {
+    let one = "DATA 4\none\nEND f817a89f\n";
+    let text = |text: &str| text.replace("<one>", one).into_bytes();
+    let data = Dice::new(3).bytes(300_000);
+    let whole = format!("END {}", Crc32::of(&data));
+    vec![
+        text("GET f\nCLOSE\n"),
+        text("get f\r\nSTAT d\nSTAT nothing\nSUM f\n"),
+        text("GET large\nSUM large\nREAD 69990 * * large\nCLOSE\n"),
+        text("READ 7 3 * f\nREAD 14 * * f\nREAD 15 * * f\nREAD 0 * no f\nREAD 1 2 f\n"),
+        text("LIST\nLIST d\nLIST f\nLIST empty\nLIST nothing\n"),
+        text("MKDIR m\nMKDIR m\nMKDIR m/n\nRENAME m//o\nSTAT o/n\nDELETE o\nDELETE o/n\nDELETE o\n"),
+        text("PUT 4 - a\n<one>GET a\nPUT 4 1700000001.5 a\n<one>STAT a\nDELETE a\nGET a\n"),
+        text("PUT - - a\n<one>PUT - - b\n<one>PUT - - c\n<one>RENAME a//e\nRENAME b//a\nLIST\n"),
+        text("PUT 4 - d\n<one>PUT 4 - no/x\n<one>PUT\n<one>PUT 4 - ../x\n<one>GET f\n"),
+        text("PUT 4 - a\nDATA 4\none\nEND 00000000\nPUT 5 - a\n<one>PUT 4 - a\nSTOP\nSTAT a\n"),
+        text("PUT 3 - a\nDATA 4\nabc"),
+        text("PUT - - a\nDATA 2\n\n\nDATA 1\n\rEND -\nGET a\nPUT - - b\nDATA 0\nGET f\n"),
+        text("PUT 9999999 - a\nDATA 4\nENDEND -\nGET f\nCLOSE\n"),
+        text("RESUME i 4 - k\n<one>GET k\nRESUME i 4 - k\nRESUME i 5 - k\nRESUME i 4 - l\n"),
+        text("RESUME i 4 - k\nDATA 2\nonSTOP\nSTAT k\nRESUME i 4 - k\nDATA 2\ne\nEND f817a89f\nGET k\n"),
+        text("RESUME i 4 - k\nDATA 4\none\nEND 00000000\nRESUME i 4 - k\n<one>SUM k\n"),
+        text("RESUME i 4 - d\nRESUME i 4 - no/k\nRESUME a.b 4 - k\nRESUME i - - k\nRESUME i 0 - z\nEND 00000000\n"),
+        text("WITH a=b\nGET f\nWITH\nPUT 4 - a\n<one>WITH x=\nCLOSE\nSTAT a\nWITH a=b\n"),
+        text("\nFROB x\nGET\nGET \nRENAME a\nRENAME f//d/inside\nRENAME d//d/e\nGET f/x\nDELETE d\n"),
+        text("GET f\nEND 00000000\nDELETE f\n"),
+        text("GET f\nGET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        text("STAT f\nCLOSE now\nDELETE f\n"),
+        [text("GET f\n"), vec![b'x'; 4_100], text("\nDELETE f\n")].concat(),
+        upload("PUT 300000 - a", &data, &whole),
+        upload("RESUME i 300000 - a", &data, &whole),
+        upload("PUT 300000 - no/a", &data, &whole),
+    ]
+}
+
+fn positions(conversation: &[u8]) -> impl Iterator<Item = usize> + use<> {
+    let length = conversation.len();
+    let step = if length > EVERY_BYTE { 9_973 } else { 1 };
+    let seams = [15, 16, 17, 262_144 - 1, 262_144, 262_144 + 40, length - 1].into_iter().filter(move |&at| at < length);
+    (0..=length).step_by(step).chain(seams.filter(move |_| step > 1))
+}
+
+fn whole(conversation: &[u8], pace: Pace, cut: usize) -> Desk {
+    let mut desk = Desk::new(pace);
+    desk.give(&conversation[..cut]);
+    desk.answer_one();
+    desk.give(&conversation[cut..]);
+    desk.answer_all();
+    desk.end_input();
+    desk.answer_all();
+    desk
+}
+
+fn must_be_gone(desk: &Desk) {
+    assert!(desk.conn.session.is_over(), "the session is not over");
+    assert_eq!((desk.store.staged(), desk.store.locked()), (0, 0), "uploads that nobody has let go");
+}
+
+#[test]
+fn a_cut_at_any_byte_changes_no_answer() {
+    let mut cuts = 0;
+    for conversation in conversations() {
+        let expected = whole(&conversation, Pace::Now, 0);
+        must_be_gone(&expected);
+        for pace in [Pace::Now, Pace::AsTheLoop, Pace::Late] {
+            for cut in positions(&conversation) {
+                let desk = whole(&conversation, pace, cut);
+                must_be_gone(&desk);
+                let same = desk.output == expected.output && desk.store.tree == expected.store.tree;
+                assert!(
+                    same,
+                    "cut at {cut}, {pace:?}: {:?}\n{}",
+                    String::from_utf8_lossy(&conversation[..cut.min(300)]),
+                    String::from_utf8_lossy(&desk.output[..desk.output.len().min(2_000)])
+                );
+                cuts += 1;
+            }
+        }
+    }
+    println!("{} conversations, {cuts} cuts", conversations().len());
+}
+
+#[test]
+fn a_reset_at_any_byte_leaves_nothing_behind() {
+    let mut resets = 0;
+    for conversation in conversations() {
+        let expected = whole(&conversation, Pace::Now, 0);
+        for pace in [Pace::Now, Pace::AsTheLoop, Pace::Late] {
+            for at in positions(&conversation) {
+                let mut desk = Desk::new(pace);
+                desk.give(&conversation[..at]);
+                desk.answer_one();
+                desk.reset();
+                desk.answer_all();
+                must_be_gone(&desk);
+                let effects = &desk.store.effects;
+                assert!(expected.store.effects.starts_with(effects), "reset at {at}: {effects:?}");
+                resets += 1;
+            }
+        }
+    }
+    println!("{} conversations, {resets} resets", conversations().len());
+}
+
+#[test]
+fn bytes_of_writes_that_failed_are_not_waited_for() {
+    let mut desk = Desk::new(Pace::Now);
+    desk.store.fault_rate = 1000;
+    let data = Dice::new(1).bytes(600_000);
+    for _ in 0..20 {
+        // Staging does not fail, so that it is the writes that do.
+        desk.store.spare_staging = true;
+        desk.give(&upload("PUT - - a", &data, "END -"));
+    }
+    desk.store.fault_rate = 0;
+    desk.give(b"CLOSE\n");
+    let text = String::from_utf8(desk.output.clone()).unwrap();
+    assert_eq!((text.matches("injected").count(), text.ends_with("BYE\n")), (20, true), "{text}");
+}
+
+#[test]
+fn uploads_given_up_one_after_the_other_do_not_pile_up() {
+    for pace in [Pace::AsTheLoop, Pace::Late] {
+        let mut desk = Desk::new(pace);
+        for _ in 0..3_000 {
+            desk.give(b"PUT - - a\nSTOP\n");
+        }
+        desk.answer_all();
+        desk.end_input();
+        desk.answer_all();
+        must_be_gone(&desk);
+        assert_eq!(String::from_utf8_lossy(&desk.output).matches("stopped").count(), 6_000);
+    }
+}
+
+#[test]
+fn tails_that_are_kept_do_not_pile_up() {
+    let mut desk = Desk::new(Pace::Late);
+    let data = Dice::new(1).bytes(200_000);
+    for number in 0..40 {
+        desk.give(format!("RESUME i{number} 300000 - a{number}\n").as_bytes());
+        // The answer comes, though what was asked before it takes its time.
+        desk.answer_one();
+        desk.give(&upload("", &data, "STOP")[1..]);
+    }
+    desk.answer_all();
+    desk.end_input();
+    desk.answer_all();
+    must_be_gone(&desk);
+}
+
+#[test]
+fn no_clock_runs_on_who_waits_for_writes_of_uploads_given_up() {
+    let mut desk = Desk::new(Pace::AsTheLoop);
+    let data = Dice::new(1).bytes(550_000);
+    for _ in 0..8 {
+        desk.give(&upload("PUT - - a", &data, "STOP"));
+    }
+    assert!(desk.is_waiting());
+    desk.answer_all();
+    desk.end_input();
+    must_be_gone(&desk);
+}
+
+#[test]
+fn a_dismissed_session_waits_for_no_body() {
+    let mut desk = Desk::new(Pace::Late);
+    desk.store.fault_rate = 1000;
+    desk.give(b"PUT 4 - a\n");
+    desk.conn.session.dismiss(Failure::new(Code::ShuttingDown, "the server is ending"), desk.now);
+    desk.conn.dismissed = true;
+    desk.answer_all();
+    assert!(desk.conn.shut_down);
+}
+
+#[test]
+fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
+    for (more, code) in [(0, "SAVED"), (1, "FAIL too-large")] {
+        let mut desk = Desk::new(Pace::Now);
+        let data = Dice::new(1).bytes(UPLOAD_BYTES as usize + more);
+        for size in ["-".to_owned(), data.len().to_string()] {
+            desk.output.clear();
+            desk.give(&upload(&format!("PUT {size} - a"), &data, "END -"));
+            desk.give(b"CLOSE\n");
+            assert!(desk.output.starts_with(code.as_bytes()), "{}", String::from_utf8_lossy(&desk.output));
+            desk = Desk::new(Pace::Now);
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The reference model: what each request of one client must be answered when the requests are
+//! carried out one after the other.
+
+use std::{collections::HashMap, sync::Arc};
+
+use ferry_server::session::Change;
+use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, Id, Name, Reply, Tag, Time};
+
+use crate::{
+    reader::{Answer, Body},
+    store::{Effect, INJECTED},
+    tree::{Node, Tree, some_time, tag_of},
+};
+
+/// What a client asked, and knows of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Asked {
+    /// It fails with this code, whatever is there.
+    Invalid(Code),
+    Get {
+        name: String,
+        offset: u64,
+        length: Option<u64>,
+        tag: Option<Tag>,
+    },
+    Sum(String),
+    Stat(String),
+    List(Option<String>),
+    Change(Change),
+    Put(Put),
+    Resume(Resume),
+    /// The body behind GO.
+    Resumed {
+        resume: Resume,
+        body: BodyFate,
+        received: u64,
+    },
+    /// The end that the client asked for.
+    Bye,
+    /// The end that comes from the server, with one of these codes.
+    Closing(Vec<Code>),
+}
+
+/// How a body was sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BodyFate {
+    /// What it fails with, unless it fails with something else before.
+    pub(crate) fails: Option<Code>,
+    /// The stream ends inside it, with one of these codes.
+    pub(crate) broken: Vec<Code>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Put {
+    pub(crate) name: String,
+    pub(crate) mtime: Option<Time>,
+    pub(crate) data: Arc<Vec<u8>>,
+    /// The line fails with this code.
+    pub(crate) refused: Option<Code>,
+    pub(crate) body: BodyFate,
+}
+
+#[derive(Clone)]
+pub(crate) struct Resume {
+    pub(crate) id: Id,
+    pub(crate) name: String,
+    /// As announced: not always that of the data.
+    pub(crate) size: u64,
+    pub(crate) mtime: Option<Time>,
+    pub(crate) data: Arc<Vec<u8>>,
+    pub(crate) refused: Option<Code>,
+}
+
+// Shown without their data.
+impl std::fmt::Debug for Put {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Put { name, data, refused, body, .. } = self;
+        write!(f, "PUT {name} of {}, {refused:?}, {body:?}", data.len())
+    }
+}
+
+impl std::fmt::Debug for Resume {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Resume { id, name, size, refused, .. } = self;
+        write!(f, "RESUME {id} {size} {name}, {refused:?}")
+    }
+}
+
+/// What follows an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The request is answered.
+    Answered,
+    /// Its body is due from there on.
+    Go(u64),
+    /// It was refused before its body broke the stream: the end is said as well.
+    Closing(Vec<Code>),
+    /// Nothing more is said on this connection.
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aside {
+    Exactly(u64),
+    Published,
+    /// A cut, a failure or a rival came between.
+    Unsure,
+}
+
+/// See the [module documentation](self).
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    pub(crate) tree: Tree,
+    /// Others change what this one looks at: only the form of replies can be told.
+    pub(crate) blind: bool,
+    /// The store fails at random.
+    faulty: bool,
+    aside: HashMap<Id, (String, u64, Aside)>,
+}
+
+impl Oracle {
+    pub(crate) fn new(tree: Tree, blind: bool, faulty: bool) -> Oracle {
+        Oracle { tree, blind, faulty, aside: HashMap::new() }
+    }
+
+    /// The connection was cut: what was under way may have come to anything.
+    pub(crate) fn forget(&mut self, tree: Tree) {
+        self.tree = tree;
+        for (_, _, aside) in self.aside.values_mut() {
+            *aside = Aside::Unsure;
+        }
+    }
+
+    /// An id that was asked for on a connection that was cut may be in use.
+    pub(crate) fn doubt(&mut self, resume: &Resume) {
+        let entry = (resume.name.clone(), resume.size, Aside::Unsure);
+        self.aside.entry(resume.id.clone()).or_insert(entry).2 = Aside::Unsure;
+    }
+
+    /// Holds an answer against what was asked.
+    pub(crate) fn check(&mut self, asked: &Asked, answer: &Answer) -> Next {
+        if let Some(failure) = answer.failure() {
+            self.check_failure_body(asked, answer);
+            return self.failed(asked, failure);
+        }
+        let first = &answer.first;
+        match asked {
+            Asked::Bye => {
+                assert_eq!(*first, Reply::Bye, "{asked:?}");
+                return Next::Over;
+            }
+            Asked::Get { name, offset, length, tag } => {
+                assert!(matches!(first, Reply::File(_)), "{asked:?}: {first:?}");
+                if !self.blind {
+                    self.check_get(name, *offset, *length, tag.as_ref(), answer);
+                }
+            }
+            Asked::Sum(name) => self.check_known(name, first, |data, mtime| Reply::Sum {
+                size: data.len() as u64,
+                crc: Crc32::of(data),
+                tag: tag_of(data, mtime),
+            }),
+            Asked::Stat(name) => {
+                assert!(matches!(first, Reply::File(_) | Reply::Dir(_)), "{asked:?}: {first:?}");
+                if !self.blind {
+                    let expected = match self.tree.find(name) {
+                        Ok(Node::Dir) => Reply::Dir(Some(some_time())),
+                        _ => Reply::File(self.tree.file(name).unwrap_or_else(|code| panic!("{name} is {code}")).1),
+                    };
+                    assert_eq!(*first, expected, "{asked:?}");
+                }
+            }
+            Asked::List(name) => self.check_list(name.as_deref(), answer),
+            Asked::Change(change) => {
+                assert_eq!(*first, Reply::Done, "{asked:?}");
+                let done = self.apply(change);
+                assert!(self.blind || done.is_ok(), "{asked:?} should fail: {done:?}");
+            }
+            Asked::Put(put) => {
+                let fine = put.refused.is_none() && put.body.fails.is_none() && put.body.broken.is_empty();
+                assert!(fine, "{} should fail: {:?} {:?}", put.name, put.refused, put.body);
+                self.saved(&put.name, put.mtime, &put.data, first);
+            }
+            Asked::Resume(resume) => return self.check_resume(resume, first),
+            Asked::Resumed { resume, body, .. } => {
+                assert!(body.fails.is_none() && body.broken.is_empty(), "{} should fail: {body:?}", resume.name);
+                self.saved(&resume.name, resume.mtime, &resume.data, first);
+                self.set_aside(resume, Aside::Published);
+            }
+            Asked::Invalid(_) | Asked::Closing(_) => panic!("{asked:?} was answered {first:?}"),
+        }
+        Next::Answered
+    }
+
+    fn check_known(&self, name: &str, first: &Reply, expected: impl Fn(&[u8], Time) -> Reply) {
+        assert!(matches!(first, Reply::Sum { .. }), "SUM {name}: {first:?}");
+        if self.blind {
+            return;
+        }
+        match self.tree.find(name) {
+            Ok(Node::File { data, mtime }) => assert_eq!(*first, expected(data, *mtime), "of {name}"),
+            other => panic!("{name} is {other:?}, and was answered {first:?}"),
+        }
+    }
+
+    fn check_get(&self, name: &str, offset: u64, length: Option<u64>, tag: Option<&Tag>, answer: &Answer) {
+        let (data, meta) = self.tree.file(name).unwrap_or_else(|code| panic!("GET {name} should be {code}"));
+        assert!(tag.is_none_or(|tag| *tag == meta.tag), "READ {name} should be changed");
+        assert!(offset <= meta.size, "READ {name} should be bad-range");
+        assert_eq!(answer.first, Reply::File(meta), "of {name}");
+        let end = length.map_or(data.len(), |length| data.len().min((offset + length) as usize));
+        let body = answer.body.as_ref().unwrap();
+        assert!(body.bytes == data[offset as usize..end], "other bytes than {name} has");
+    }
+
+    /// What was sent before a body failed must be of the file, or padding.
+    fn check_failure_body(&self, asked: &Asked, answer: &Answer) {
+        let (Asked::Get { name, offset, .. }, Some(Body { bytes, .. })) = (asked, &answer.body) else { return };
+        if self.blind {
+            return;
+        }
+        let (data, _) = self.tree.file(name).unwrap();
+        let data = &data[*offset as usize..];
+        assert!(bytes.len() <= data.len(), "more bytes than {name} has");
+        let good = bytes.iter().zip(data).all(|(&got, &there)| got == there || got == 0);
+        assert!(good, "other bytes than {name} has, before a failure");
+    }
+
+    fn check_list(&self, name: Option<&str>, answer: &Answer) {
+        assert_eq!(answer.first, Reply::Listing);
+        let text = String::from_utf8(answer.body.as_ref().unwrap().bytes.clone()).unwrap();
+        let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+        for line in &lines {
+            let entry = Entry::parse(line.trim_end_matches('\n').as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+            assert!(matches!(entry.kind, EntryKind::File(_) | EntryKind::Directory(_)));
+        }
+        // Others write to the root as well.
+        if let (false, Some(name)) = (self.blind, name) {
+            lines.sort();
+            let name = Name::new(name).unwrap();
+            let mut expected =
+                self.tree.list(Some(&name)).unwrap_or_else(|code| panic!("LIST {name} should be {code}"));
+            expected.sort();
+            assert_eq!(lines, expected, "LIST {name}");
+        }
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), Code> {
+        match change {
+            Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
+            Change::Delete(name) => self.tree.delete(name.as_str()),
+            Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
+        }
+    }
+
+    fn saved(&mut self, name: &str, mtime: Option<Time>, data: &Arc<Vec<u8>>, first: &Reply) {
+        let Reply::Saved { size, crc, tag } = first else { panic!("an upload was answered {first:?}") };
+        let mtime = mtime.unwrap_or(some_time());
+        assert_eq!((*size, *crc, tag), (data.len() as u64, Crc32::of(data), &tag_of(data, mtime)), "of {name}");
+        let done = self.tree.publish(name, data.clone(), mtime);
+        assert!(self.blind || done.is_ok(), "{name} should fail: {done:?}");
+    }
+
+    fn set_aside(&mut self, resume: &Resume, aside: Aside) {
+        self.aside.insert(resume.id.clone(), (resume.name.clone(), resume.size, aside));
+    }
+
+    fn check_resume(&mut self, resume: &Resume, first: &Reply) -> Next {
+        assert!(resume.refused.is_none(), "RESUME should be {:?}", resume.refused);
+        let aside = match self.aside.get(&resume.id) {
+            None => Aside::Exactly(0),
+            Some((name, size, aside)) if *name == resume.name && *size == resume.size => *aside,
+            Some((_, _, Aside::Unsure)) => Aside::Unsure,
+            Some(other) => panic!("RESUME {} should be exists: {other:?}", resume.id),
+        };
+        let unsure = self.blind || aside == Aside::Unsure;
+        if !self.blind {
+            assert_eq!(self.tree.check_target(&resume.name), Ok(()), "RESUME {}", resume.name);
+        }
+        match first {
+            Reply::Go(offset) => {
+                assert!(*offset <= resume.size, "GO behind the end");
+                assert!(unsure || aside == Aside::Exactly(*offset), "GO {offset} of {aside:?}");
+                self.set_aside(resume, Aside::Unsure);
+                Next::Go(*offset)
+            }
+            Reply::Saved { size, crc, .. } => {
+                assert!(unsure || aside == Aside::Published, "SAVED though {aside:?}");
+                assert_eq!((*size, *crc), (resume.size, Crc32::of(&resume.data)));
+                self.set_aside(resume, Aside::Published);
+                Next::Answered
+            }
+            first => panic!("RESUME was answered {first:?}"),
+        }
+    }
+
+    /// A request failed: whether it should have.
+    fn failed(&mut self, asked: &Asked, failure: &Failure) -> Next {
+        let code = failure.code;
+        let thrown = failure.message == INJECTED
+            || self.faulty && code == Code::Changed && failure.message.starts_with("the file changed");
+        match asked {
+            Asked::Closing(codes) => {
+                assert!(codes.contains(&code), "closed with {code} in place of {codes:?}");
+                return Next::Over;
+            }
+            Asked::Put(Put { refused: None, body, .. }) if body.broken.contains(&code) => return Next::Over,
+            Asked::Resumed { resume, body, .. } if body.broken.contains(&code) => {
+                self.doubt(resume);
+                return Next::Over;
+            }
+            _ if thrown || self.blind && !matches!(asked, Asked::Invalid(_)) => {}
+            asked => {
+                let right = self.codes(asked);
+                assert!(right.contains(&code), "{asked:?} failed with {failure:?} in place of {right:?}");
+            }
+        }
+        match asked {
+            Asked::Resumed { resume, body, received } => {
+                let aside = match code {
+                    Code::Stopped | Code::Incomplete if !thrown => Aside::Exactly(*received),
+                    Code::Checksum if !thrown => Aside::Exactly(0),
+                    _ => Aside::Unsure,
+                };
+                self.set_aside(resume, aside);
+                if aside == Aside::Exactly(0) && code == Code::Checksum {
+                    self.aside.remove(&resume.id);
+                }
+                if body.broken.is_empty() { Next::Answered } else { Next::Closing(body.broken.clone()) }
+            }
+            Asked::Put(put) if !put.body.broken.is_empty() => Next::Closing(put.body.broken.clone()),
+            _ => Next::Answered,
+        }
+    }
+
+    /// The codes that a request may fail with.
+    fn codes(&self, asked: &Asked) -> Vec<Code> {
+        let code: Option<Code> = match asked {
+            Asked::Invalid(code) => Some(*code),
+            Asked::Get { name, offset, tag, .. } => match self.tree.file(name) {
+                Err(code) => Some(code),
+                Ok((_, meta)) if tag.as_ref().is_some_and(|tag| *tag != meta.tag) => Some(Code::Changed),
+                Ok((_, meta)) => (*offset > meta.size).then_some(Code::BadRange),
+            },
+            Asked::Sum(name) => self.tree.file(name).err(),
+            Asked::Stat(name) => self.tree.find(name).err(),
+            Asked::List(name) => name.as_ref().and_then(|name| self.tree.list(Some(&Name::new(name).unwrap())).err()),
+            Asked::Change(Change::Mkdir(name)) => self.tree.clone().mkdir(name.as_str()).err(),
+            Asked::Change(Change::Delete(name)) => self.tree.clone().delete(name.as_str()).err(),
+            Asked::Change(Change::Rename(from, to)) => self.tree.clone().rename(from.as_str(), to.as_str()).err(),
+            Asked::Put(put) => match put.refused {
+                Some(code) => Some(code),
+                None => {
+                    let target = self.tree.check_target(&put.name).err();
+                    return put.body.fails.into_iter().chain(target).collect();
+                }
+            },
+            Asked::Resume(resume) if resume.refused.is_some() => resume.refused,
+            Asked::Resume(resume) => {
+                let other = self.aside.get(&resume.id).is_some_and(|(name, size, aside)| {
+                    *name != resume.name || *size != resume.size || *aside == Aside::Unsure
+                });
+                return other
+                    .then_some(Code::Exists)
+                    .into_iter()
+                    .chain(self.tree.check_target(&resume.name).err())
+                    .collect();
+            }
+            Asked::Resumed { body, .. } => body.fails,
+            Asked::Bye | Asked::Closing(_) => None,
+        };
+        code.into_iter().collect()
+    }
+}
+
+impl Asked {
+    /// Whether a body follows where the answer is FILE.
+    pub(crate) fn brings_body(&self) -> bool {
+        matches!(self, Asked::Get { .. })
+    }
+
+    /// What it changes, if it goes well.
+    pub(crate) fn effect(&self) -> Option<Effect> {
+        match self {
+            Asked::Change(change) => Some(Effect::Changed(change.clone())),
+            Asked::Put(Put { name, data, refused: None, body, .. })
+                if body.fails.is_none() && body.broken.is_empty() =>
+            {
+                Some(published(name, data))
+            }
+            Asked::Resumed { resume, body, .. } if body.fails.is_none() && body.broken.is_empty() => {
+                Some(published(&resume.name, &resume.data))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn published(name: &str, data: &[u8]) -> Effect {
+    Effect::Published { name: name.to_owned(), size: data.len() as u64, crc: Crc32::of(data) }
+}

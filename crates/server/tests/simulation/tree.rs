@@ -1,0 +1,149 @@
+//! A tree of files and directories in memory, changed one request at a time: what the model store
+//! keeps, and what the reference model predicts with.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ferry_wire::{Code, Crc32, Entry, EntryKind, FileMeta, Name, Tag, Time};
+
+/// A file or a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Node {
+    File { data: Arc<Vec<u8>>, mtime: Time },
+    Dir,
+}
+
+/// All that is there, by name. The root has the empty name and is always there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tree(BTreeMap<String, Node>);
+
+/// The time of what was given none, and of every directory.
+pub(crate) fn some_time() -> Time {
+    Time::new(1_700_000_000, 0).unwrap()
+}
+
+/// A tag made of what a file is alone, so that a prediction needs no look at the store.
+pub(crate) fn tag_of(data: &[u8], mtime: Time) -> Tag {
+    Tag::new(&format!("{}-{}-{}-{}", data.len(), Crc32::of(data), mtime.seconds(), mtime.nanos())).unwrap()
+}
+
+impl Tree {
+    pub(crate) fn insert(&mut self, name: &str, node: Node) {
+        self.0.insert(name.to_owned(), node);
+    }
+
+    /// What has `name`, with the code that a request for it fails with otherwise.
+    pub(crate) fn find(&self, name: &str) -> Result<&Node, Code> {
+        self.check_parent(name)?;
+        self.0.get(name).ok_or(Code::NotFound)
+    }
+
+    fn check_parent(&self, name: &str) -> Result<(), Code> {
+        for (at, _) in name.match_indices('/') {
+            match self.0.get(&name[..at]) {
+                None => return Err(Code::NotFound),
+                Some(Node::File { .. }) => return Err(Code::NotADirectory),
+                Some(Node::Dir) => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn file(&self, name: &str) -> Result<(Arc<Vec<u8>>, FileMeta), Code> {
+        match self.find(name)? {
+            Node::Dir => Err(Code::NotAFile),
+            Node::File { data, mtime } => Ok((data.clone(), meta(data, *mtime))),
+        }
+    }
+
+    /// The lines of a listing, in the order of names.
+    pub(crate) fn list(&self, name: Option<&Name>) -> Result<Vec<String>, Code> {
+        let prefix = match name {
+            None => String::new(),
+            Some(name) => match self.find(name.as_str())? {
+                Node::File { .. } => return Err(Code::NotADirectory),
+                Node::Dir => format!("{name}/"),
+            },
+        };
+        let inside = self.0.iter().filter_map(|(name, node)| {
+            let last = name.strip_prefix(&prefix).filter(|last| !last.is_empty() && !last.contains('/'))?;
+            let kind = match node {
+                Node::Dir => EntryKind::Directory(Some(some_time())),
+                Node::File { data, mtime } => EntryKind::File(meta(data, *mtime)),
+            };
+            let mut line = Vec::new();
+            Entry { name: Name::new(last).unwrap(), kind }.encode(&mut line);
+            Some(String::from_utf8(line).unwrap())
+        });
+        Ok(inside.collect())
+    }
+
+    pub(crate) fn mkdir(&mut self, name: &str) -> Result<(), Code> {
+        match self.find(name) {
+            Ok(_) => Err(Code::Exists),
+            Err(Code::NotFound) => {
+                self.check_parent(name)?;
+                self.insert(name, Node::Dir);
+                Ok(())
+            }
+            Err(code) => Err(code),
+        }
+    }
+
+    pub(crate) fn delete(&mut self, name: &str) -> Result<(), Code> {
+        if self.find(name)? == &Node::Dir && self.0.keys().any(|inside| is_inside(inside, name)) {
+            return Err(Code::NotEmpty);
+        }
+        self.0.remove(name);
+        Ok(())
+    }
+
+    pub(crate) fn rename(&mut self, from: &str, to: &str) -> Result<(), Code> {
+        self.find(from)?;
+        if is_inside(to, from) {
+            return Err(Code::BadRequest);
+        }
+        self.check_parent(to)?;
+        if self.0.contains_key(to) {
+            return Err(Code::Exists);
+        }
+        let moved = |name: &String| name == from || is_inside(name, from);
+        let names: Vec<String> = self.0.keys().filter(|name| moved(name)).cloned().collect();
+        for name in names {
+            let node = self.0.remove(&name).unwrap();
+            self.0.insert(format!("{to}{}", &name[from.len()..]), node);
+        }
+        Ok(())
+    }
+
+    /// Whether an upload may get this name.
+    pub(crate) fn check_target(&self, name: &str) -> Result<(), Code> {
+        match self.find(name) {
+            Ok(Node::Dir) => Err(Code::NotAFile),
+            Ok(Node::File { .. }) => Ok(()),
+            Err(Code::NotFound) => self.check_parent(name),
+            Err(code) => Err(code),
+        }
+    }
+
+    /// Gives a file its name, in place of one that has it.
+    pub(crate) fn publish(&mut self, name: &str, data: Arc<Vec<u8>>, mtime: Time) -> Result<Tag, Code> {
+        self.check_target(name)?;
+        let tag = tag_of(&data, mtime);
+        self.insert(name, Node::File { data, mtime });
+        Ok(tag)
+    }
+
+    /// What lies in directory `name`, and the directory.
+    pub(crate) fn below(&self, name: &str) -> Tree {
+        let kept = self.0.iter().filter(|(there, _)| *there == name || is_inside(there, name));
+        Tree(kept.map(|(name, node)| (name.clone(), node.clone())).collect())
+    }
+}
+
+fn is_inside(name: &str, dir: &str) -> bool {
+    name.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn meta(data: &[u8], mtime: Time) -> FileMeta {
+    FileMeta { size: data.len() as u64, mtime: Some(mtime), tag: tag_of(data, mtime) }
+}

@@ -1,0 +1,414 @@
+//! A world made from a seed: clients, wires, sessions, a store and a clock, moved on one random
+//! step at a time, and then until all is said and done.
+
+mod turns;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ferry_server::session::{Errand, Limits, Outcome, Patience, Session};
+use ferry_wire::{Code, Failure};
+
+use crate::{
+    client::{Client, Manner},
+    conn::{Conn, Link},
+    dice::Dice,
+    holds::{Holds, Job},
+    oracle::Oracle,
+    script::{Ground, LASTING_FILES, UPLOAD_BYTES, Writer, lasting_file},
+    store::{Effect, Model, Store},
+    tree::{Node, Tree, some_time},
+};
+
+/// Far more than a world lasts, so that only those who do nothing run out of it.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// What happened in one world, or in many.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Figures {
+    pub(crate) steps: u64,
+    pub(crate) requests: u64,
+    pub(crate) connections: u64,
+    pub(crate) resets: u64,
+    pub(crate) faults: u64,
+    pub(crate) bytes: u64,
+    pub(crate) timeouts: u64,
+}
+
+impl Figures {
+    pub(crate) fn add(&mut self, other: Figures) {
+        self.steps += other.steps;
+        self.requests += other.requests;
+        self.connections += other.connections;
+        self.resets += other.resets;
+        self.faults += other.faults;
+        self.bytes += other.bytes;
+        self.timeouts += other.timeouts;
+    }
+}
+
+/// What kind of world it is.
+#[derive(Debug, Clone)]
+struct Weather {
+    /// Bytes that move at once, at most.
+    grain: usize,
+    /// Of a thousand pieces of work, how many fail, and how many are done at once.
+    faults: u32,
+    at_once: u32,
+    /// What the wire to a client holds.
+    wire: usize,
+    /// All clients write to one directory, with the same ids.
+    shared: bool,
+    read_only: bool,
+    large: bool,
+    dismisses: bool,
+}
+
+struct Peer {
+    client: Client,
+    link: Link,
+    conn: Option<usize>,
+    /// The last connection it had.
+    last: usize,
+}
+
+/// See the [module documentation](self).
+pub(crate) struct World {
+    pub(crate) figures: Figures,
+    now: Instant,
+    dice: Dice,
+    weather: Weather,
+    limits: Arc<Limits>,
+    store: Store,
+    holds: Holds,
+    peers: Vec<Peer>,
+    conns: BTreeMap<usize, Conn>,
+    next_conn: usize,
+    /// Sessions that something was told since their asks were last taken.
+    touched: VecDeque<usize>,
+    jobs: VecDeque<Job>,
+    ended: Vec<(usize, Errand, Outcome<'static, Model>)>,
+    intended: Vec<(usize, Vec<Effect>)>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> World {
+        let mut dice = Dice::new(seed);
+        let large = dice.happens(150);
+        let weather = Weather {
+            grain: *dice.pick(if large { &[4_096, 65_536, 300_000] } else { &[1, 7, 300, 65_536] }),
+            faults: *dice.pick(&[0, 0, 0, 30, 200]),
+            at_once: *dice.pick(&[0, 500, 900, 1000]),
+            wire: *dice.pick(&[100, 10_000, 1 << 20]),
+            shared: dice.happens(300),
+            read_only: dice.happens(50),
+            large,
+            dismisses: dice.happens(200),
+        };
+        let limits = Limits {
+            read_only: weather.read_only,
+            upload_bytes: UPLOAD_BYTES,
+            patience: Patience { idle: PATIENCE, request: PATIENCE, window: PATIENCE, window_bytes: 1 },
+            checkpoint_bytes: 512 << 10,
+        };
+        let store = Store::new(Tree::default(), weather.faults, Dice::new(seed ^ 1));
+        let mut world = World {
+            figures: Figures::default(),
+            now: Instant::now(),
+            dice,
+            weather,
+            limits: Arc::new(limits),
+            store,
+            holds: Holds::default(),
+            peers: Vec::new(),
+            conns: BTreeMap::new(),
+            next_conn: 0,
+            touched: VecDeque::new(),
+            jobs: VecDeque::new(),
+            ended: Vec::new(),
+            intended: Vec::new(),
+        };
+        world.populate();
+        world
+    }
+
+    fn populate(&mut self) {
+        let count = self.dice.between(1, 5);
+        let homes: Vec<String> =
+            (0..count).map(|index| if self.weather.shared { "shared".into() } else { format!("c{index}") }).collect();
+        for home in &homes {
+            self.store.tree.insert(home, Node::Dir);
+            for index in 0..LASTING_FILES {
+                let (name, data) = lasting_file(home, index);
+                self.store.tree.insert(&name, Node::File { data: Arc::new(data), mtime: some_time() });
+            }
+        }
+        for home in homes {
+            let Weather { read_only, large, shared, faults, .. } = self.weather;
+            let ground = Ground { home, read_only, large, faulty: faults > 0 };
+            // Byte by byte, a long script only takes time.
+            let most = if large || self.weather.grain < 100 { 8 } else { 25 };
+            let requests = self.dice.between(0, most);
+            let items = Writer::new(&ground, &mut self.dice).script(requests);
+            let bytes: usize = items.iter().map(|item| item.line.len() + item.body.len()).sum();
+            let at = self.dice.below(bytes + 200) as u64;
+            let manner = match self.dice.below(10) {
+                0 | 1 => Manner::ResetAt(at),
+                2 => Manner::HalfCloseAt(at),
+                3 => Manner::StopsReadingAt(at),
+                4 => Manner::StopsWritingAt(at),
+                _ => Manner::Honest,
+            };
+            let tree = self.store.tree.below(&ground.home);
+            let oracle = Oracle::new(tree, shared, faults > 0);
+            let dice = Dice::new(self.dice.next());
+            let client = Client::new(ground, manner, items, oracle, dice);
+            self.peers.push(Peer { client, link: Link::default(), conn: None, last: 0 });
+            self.connect(self.peers.len() - 1);
+        }
+    }
+
+    fn connect(&mut self, peer: usize) {
+        let conn = self.next_conn;
+        self.next_conn += 1;
+        self.figures.connections += 1;
+        let session = Session::new(self.limits.clone(), self.now);
+        self.conns.insert(conn, Conn::new(session, peer));
+        let Peer { link, conn: current, last, .. } = &mut self.peers[peer];
+        (*link, *current, *last) = (Link::default(), Some(conn), conn);
+        self.touch(conn);
+    }
+
+    /// Lives this world to its end.
+    pub(crate) fn run(&mut self) {
+        let steps = self.dice.between(0, 3_000);
+        for _ in 0..steps {
+            self.step();
+        }
+        let mut idle = 0;
+        while !self.is_done() {
+            let before = self.figures.bytes + self.store.effects.len() as u64;
+            let moved = self.round();
+            let after = self.figures.bytes + self.store.effects.len() as u64;
+            idle = if moved || after > before { 0 } else { idle + 1 };
+            if idle > 2 {
+                self.wait();
+                idle = 0;
+            }
+            self.figures.steps += 1;
+            assert!(self.figures.steps < 2_000_000, "this goes on for ever");
+        }
+        self.last_look();
+    }
+
+    fn is_done(&self) -> bool {
+        let reading = |peer: &Peer| !peer.link.to_client.is_empty() && peer.client.appetite() > 0;
+        let unread = |peer: &Peer| peer.link.server_done && !peer.link.end_read && peer.client.appetite() > 0;
+        self.conns.is_empty() && !self.peers.iter().any(|peer| reading(peer) || unread(peer))
+    }
+
+    fn step(&mut self) {
+        self.figures.steps += 1;
+        self.now += Duration::from_millis(self.dice.below(3) as u64);
+        let peer = self.dice.below(self.peers.len());
+        match self.dice.below(13) {
+            0..3 => drop(self.client_sends(peer)),
+            3..5 => drop(self.client_takes(peer)),
+            5..7 => drop(self.feed(peer)),
+            7..9 => drop(self.flush(peer)),
+            9 => drop(self.run_job()),
+            10 => drop(self.deliver()),
+            11 => self.disturb(peer),
+            _ => self.weather_changes(peer),
+        }
+        self.settle();
+    }
+
+    /// Everybody moves once. False where nobody could.
+    fn round(&mut self) -> bool {
+        self.now += Duration::from_millis(1);
+        let mut moved = false;
+        for peer in 0..self.peers.len() {
+            moved |= self.client_sends(peer);
+            moved |= self.feed(peer);
+            self.settle();
+            moved |= self.flush(peer);
+            moved |= self.client_takes(peer);
+            moved |= self.come_back(peer);
+            self.settle();
+        }
+        for _ in 0..self.jobs.len().min(4) {
+            moved |= self.run_job();
+        }
+        for _ in 0..self.ended.len().min(4) {
+            moved |= self.deliver();
+            self.settle();
+        }
+        moved
+    }
+
+    /// Nobody can do anything: the clock must.
+    fn wait(&mut self) {
+        let next = self.conns.values().filter_map(|conn| conn.session.deadline()).min();
+        let next = next.unwrap_or_else(|| panic!("{} sessions are stuck for ever", self.conns.len()));
+        self.now = self.now.max(next);
+        self.figures.timeouts += 1;
+        self.all_clocks();
+    }
+
+    fn all_clocks(&mut self) {
+        for (&key, conn) in &mut self.conns {
+            conn.session.handle_timeout(self.now);
+            self.touched.push_back(key);
+        }
+        self.settle();
+    }
+}
+
+/// The clients' side.
+impl World {
+    fn client_sends(&mut self, index: usize) -> bool {
+        let most = self.dice.between(1, self.weather.grain);
+        let peer = &mut self.peers[index];
+        let Some(conn) = peer.conn else { return false };
+        let room = most.min((1usize << 18).saturating_sub(peer.link.to_server.len()));
+        let finished = peer.client.finished;
+        let bytes = if room > 0 { peer.client.send(room) } else { Vec::new() };
+        let moved = !bytes.is_empty() || finished != peer.client.finished;
+        self.figures.bytes += bytes.len() as u64;
+        peer.link.to_server.extend(bytes);
+        if peer.client.resets() {
+            self.reset(index, conn);
+            return true;
+        }
+        moved
+    }
+
+    fn reset(&mut self, index: usize, key: usize) {
+        self.figures.resets += 1;
+        self.detach(index);
+        let Some(conn) = self.conns.get_mut(&key) else { return };
+        // What the server had in hand may still be taken.
+        if self.dice.happens(300) {
+            conn.leftover.clear();
+        }
+        conn.session.disconnected(self.now);
+        conn.attached = false;
+        self.touch(key);
+    }
+
+    fn detach(&mut self, index: usize) {
+        let peer = &mut self.peers[index];
+        peer.conn = None;
+        peer.link = Link::default();
+        self.intended.push((peer.last, peer.client.intended.clone()));
+    }
+
+    /// One whose connection broke comes back: at once where all write to one place, else when its
+    /// old session is gone and it can be told how things are.
+    fn come_back(&mut self, index: usize) -> bool {
+        let peer = &self.peers[index];
+        let gone = peer.conn.is_none() && !peer.link.server_done && peer.client.resets();
+        if !gone || !peer.client.has_more() || !self.weather.shared && self.conns.contains_key(&peer.last) {
+            return false;
+        }
+        let tree = self.store.tree.below(&self.peers[index].client.ground.home);
+        self.peers[index].client.reconnect(tree);
+        self.connect(index);
+        true
+    }
+
+    fn client_takes(&mut self, index: usize) -> bool {
+        let most = self.dice.between(1, self.weather.grain);
+        let Peer { client, link, .. } = &mut self.peers[index];
+        let count = most.min(link.to_client.len()).min(client.appetite());
+        if count > 0 {
+            let bytes: Vec<u8> = link.to_client.drain(..count).collect();
+            client.take(&bytes);
+            return true;
+        }
+        if link.server_done && !link.end_read && link.to_client.is_empty() && client.appetite() > 0 {
+            link.end_read = true;
+            client.end_of_replies();
+            if !client.oracle.blind {
+                let there = self.store.tree.below(&client.ground.home);
+                assert!(there == client.oracle.tree, "another tree than {}: {there:?}", client.ground.home);
+            }
+            return true;
+        }
+        false
+    }
+}
+
+/// What nobody asked for.
+impl World {
+    /// Calls that change nothing.
+    fn disturb(&mut self, index: usize) {
+        let now = self.now;
+        let which = self.dice.below(4);
+        let Some((key, conn, _)) = self.live(index) else { return };
+        match which {
+            0 => conn.session.sent(now),
+            1 => conn.session.handle_timeout(now),
+            2 => {
+                let used = conn.session.receive(&conn.leftover, now);
+                conn.leftover.drain(..used);
+            }
+            _ => drop(conn.session.take_records()),
+        }
+        self.touch(key);
+    }
+
+    fn weather_changes(&mut self, index: usize) {
+        if self.weather.dismisses && self.dice.happens(10) {
+            return self.dismiss();
+        }
+        if self.dice.happens(50) {
+            return self.jump();
+        }
+        self.come_back(index);
+    }
+
+    fn dismiss(&mut self) {
+        self.weather.dismisses = false;
+        for (&key, conn) in &mut self.conns {
+            conn.session.dismiss(Failure::new(Code::ShuttingDown, "the server is ending"), self.now);
+            conn.dismissed = true;
+            if conn.attached {
+                self.peers[conn.peer].client.dismissed = true;
+            }
+            self.touched.push_back(key);
+        }
+    }
+
+    /// Hours go by, where every client that is not to blame waits for the store alone.
+    fn jump(&mut self) {
+        for conn in self.conns.values_mut() {
+            let innocent = conn.attached && !self.peers[conn.peer].client.is_guilty();
+            if innocent && (conn.session.wants_input() || !conn.session.outbox().is_empty()) {
+                return;
+            }
+        }
+        self.now += PATIENCE * 2;
+        self.all_clocks();
+    }
+
+    /// Everything has come to its end: nothing is left of it.
+    fn last_look(&mut self) {
+        while self.run_job() {}
+        while self.deliver() {}
+        assert!(self.holds.is_empty(), "an upload is held by nobody");
+        assert_eq!((self.store.staged(), self.store.locked()), (0, 0), "uploads that nobody has let go");
+        for (conn, intended) in &self.intended {
+            let mut intended = intended.iter();
+            for (_, effect) in self.store.effects.iter().filter(|(owner, _)| owner == conn) {
+                assert!(intended.any(|asked| asked == effect), "{effect:?} was not asked for, or not in that order");
+            }
+        }
+        self.figures.faults += self.store.faults;
+        self.figures.requests += self.peers.iter().map(|peer| peer.client.requests).sum::<u64>();
+    }
+}

@@ -1,0 +1,234 @@
+//! The server's side of a world: what the loop does.
+
+use ferry_server::session::{Ask, Errand, Outcome, Segment, Work};
+use ferry_wire::{Code, Failure};
+
+use super::{PATIENCE, Peer, World};
+use crate::{
+    conn::{Conn, carried},
+    holds::{Claim, Job},
+    store::Model,
+};
+
+impl World {
+    pub(super) fn touch(&mut self, key: usize) {
+        self.touched.push_back(key);
+    }
+
+    pub(super) fn live(&mut self, peer: usize) -> Option<(usize, &mut Conn, &mut Peer)> {
+        let key = self.peers[peer].conn?;
+        let conn = self.conns.get_mut(&key)?;
+        Some((key, conn, &mut self.peers[peer]))
+    }
+
+    /// Gives a session some of what arrived for it.
+    pub(super) fn feed(&mut self, index: usize) -> bool {
+        let (most, direct) = (self.dice.between(1, self.weather.grain), self.dice.happens(500));
+        let now = self.now;
+        let Some((key, conn, peer)) = self.live(index) else { return false };
+        let waiting = &mut peer.link.to_server;
+        if direct
+            && conn.leftover.is_empty()
+            && !waiting.is_empty()
+            && let Some(buffer) = conn.session.direct()
+        {
+            let count = most.min(buffer.len()).min(waiting.len());
+            for (place, byte) in buffer.iter_mut().zip(waiting.drain(..count)) {
+                *place = byte;
+            }
+            conn.session.received(count, now);
+            self.touch(key);
+            return true;
+        }
+        let mut taken = 0;
+        if conn.session.wants_input() {
+            taken = most.min(waiting.len()).min(conn.session.input_hint());
+            conn.leftover.extend(waiting.drain(..taken));
+        }
+        let used = conn.session.receive(&conn.leftover, now);
+        conn.leftover.drain(..used);
+        let at_end = peer.link.to_server.is_empty() && peer.client.finished;
+        self.touch(key);
+        self.settle();
+        taken + used > 0 || at_end && self.feed_end(index)
+    }
+
+    /// Tells a session that nothing more will come, once it has taken what it can.
+    fn feed_end(&mut self, index: usize) -> bool {
+        let now = self.now;
+        let Some((key, conn, _)) = self.live(index) else { return false };
+        if !conn.session.wants_input() {
+            return false;
+        }
+        let used = conn.session.receive(&conn.leftover, now);
+        conn.leftover.drain(..used);
+        let told = used == 0 && conn.session.wants_input() && conn.session.end_of_input(now);
+        self.touch(key);
+        used > 0 || told
+    }
+
+    /// Sends some of what a session has queued.
+    pub(super) fn flush(&mut self, index: usize) -> bool {
+        let (most, wire) = (self.dice.between(1, self.weather.grain), self.weather.wire);
+        let fails = self.dice.happens(self.weather.faults / 4);
+        let now = self.now;
+        let Some(key) = self.peers[index].conn else { return false };
+        let Some(conn) = self.conns.get_mut(&key) else { return false };
+        let link = &mut self.peers[index].link;
+        let room = most.min(wire.saturating_sub(link.to_client.len()));
+        let count = match conn.session.outbox().front() {
+            Some((Segment::File { .. }, _)) if fails => {
+                let failure = self.store.injected();
+                conn.session.range_failed(failure, now);
+                self.touch(key);
+                return true;
+            }
+            _ if room == 0 => return false,
+            None => return false,
+            Some((Segment::Bytes { data, sent }, _)) => {
+                let count = room.min(data.len() - sent);
+                link.to_client.extend(&data[*sent..sent + count]);
+                count
+            }
+            Some((Segment::File { file, at, left }, _)) => {
+                let count = room.min(*left as usize);
+                link.to_client.extend(self.store.range(*file, *at, count));
+                count
+            }
+            Some((Segment::Padding { left }, _)) => {
+                let count = room.min(*left as usize);
+                link.to_client.extend(std::iter::repeat_n(0, count));
+                count
+            }
+        };
+        conn.session.outbox().advance(count as u64);
+        conn.session.sent(now);
+        self.figures.bytes += count as u64;
+        self.touch(key);
+        true
+    }
+
+    /// Takes what the sessions ask, until none asks for more; then all must be in order.
+    pub(super) fn settle(&mut self) {
+        while let Some(key) = self.touched.pop_front() {
+            while let Some(Ask { errand, work }) = self.conns.get_mut(&key).and_then(|conn| conn.session.next_ask()) {
+                self.asked(Job { conn: key, errand, work });
+            }
+            if !self.touched.contains(&key) {
+                self.end_turn(key);
+            }
+        }
+    }
+
+    fn asked(&mut self, job: Job) {
+        self.store.asked(&job.work);
+        let conn = self.conns.get_mut(&job.conn).unwrap();
+        conn.outstanding += 1;
+        conn.handed += carried(&job.work);
+        let at_once = matches!(
+            job.work,
+            Work::Open { .. }
+                | Work::Load { background: false, .. }
+                | Work::Check { .. }
+                | Work::Stat { .. }
+                | Work::Stage { .. }
+        );
+        if at_once && self.dice.happens(self.weather.at_once) {
+            let outcome = self.store.run(job.conn, job.work);
+            return self.complete(job.conn, job.errand, outcome);
+        }
+        let Work::Resume { id, .. } = &job.work else { return self.submit(job) };
+        let (id, newcomer) = (id.clone(), job.conn);
+        match self.holds.claim(&id, job) {
+            Claim::Free(job) => self.submit(job),
+            Claim::Taken { owner, displaced } => {
+                if let Some(Job { conn, errand, .. }) = displaced {
+                    let failure = Failure::new(Code::Changed, "a newer connection took this upload over");
+                    self.complete(conn, errand, Err(failure));
+                }
+                if owner != newcomer
+                    && let Some(conn) = self.conns.get_mut(&owner)
+                {
+                    conn.session.evict(&id, self.now);
+                    self.touch(owner);
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, job: Job) {
+        self.holds.submitted(&job, &self.store);
+        self.jobs.push_back(job);
+    }
+
+    /// Does one piece of work, any but for changes of the tree, which are done in their order.
+    pub(super) fn run_job(&mut self) -> bool {
+        if self.jobs.is_empty() {
+            return false;
+        }
+        let is_change = |job: &Job| matches!(job.work, Work::Publish { .. } | Work::Change(_));
+        let mut index = self.dice.below(self.jobs.len());
+        if is_change(&self.jobs[index]) {
+            index = self.jobs.iter().position(is_change).unwrap();
+        }
+        let Job { conn, errand, work } = self.jobs.remove(index).unwrap();
+        if let Some(conn) = self.conns.get_mut(&conn) {
+            conn.handed -= carried(&work);
+        }
+        let outcome = self.store.run(conn, work);
+        self.ended.push((conn, errand, outcome));
+        true
+    }
+
+    /// Tells a session of one piece of work that has ended, in any order.
+    pub(super) fn deliver(&mut self) -> bool {
+        if self.ended.is_empty() {
+            return false;
+        }
+        let index = self.dice.below(self.ended.len());
+        let (conn, errand, outcome) = self.ended.swap_remove(index);
+        if let Some(job) = self.holds.ended(conn, errand, &outcome) {
+            self.submit(job);
+        }
+        self.complete(conn, errand, outcome);
+        true
+    }
+
+    fn complete(&mut self, key: usize, errand: Errand, outcome: Outcome<'_, Model>) {
+        let conn = self.conns.get_mut(&key).expect("a session is forgotten while work is under way");
+        conn.outstanding -= 1;
+        conn.session.complete(errand, outcome, self.now);
+        self.touch(key);
+    }
+
+    fn end_turn(&mut self, key: usize) {
+        let Some(conn) = self.conns.get_mut(&key) else { return };
+        drop(conn.session.take_records());
+        if conn.session.take_shutdown() {
+            assert!(!std::mem::replace(&mut conn.shut_down, true), "shut down twice");
+            assert!(conn.session.outbox().is_empty(), "shut down before all was sent");
+            if conn.attached {
+                self.peers[conn.peer].link.server_done = true;
+            }
+        }
+        conn.check();
+        if conn.session.is_cut() && std::mem::take(&mut conn.attached) {
+            let (peer, shut_down) = (conn.peer, conn.shut_down);
+            if shut_down {
+                self.peers[peer].conn = None;
+                self.intended.push((key, self.peers[peer].client.intended.clone()));
+            } else {
+                assert!(self.peers[peer].client.is_guilty(), "an honest client is cut off");
+                self.detach(peer);
+            }
+        }
+        let Some(conn) = self.conns.get_mut(&key) else { return };
+        if conn.session.is_over() {
+            conn.session.handle_timeout(self.now + PATIENCE * 2);
+            conn.session.disconnected(self.now);
+            conn.session.sent(self.now);
+            assert!(conn.session.is_over() && conn.session.next_ask().is_none(), "something is asked after the end");
+            self.conns.remove(&key);
+        }
+    }
+}
