@@ -68,8 +68,8 @@ fn five_hundred_clients_at_once_on_one_thread() {
 /// Connects all clients, lets them work, and waits until descriptors and memory are back.
 fn load(server: &Server, idle: Figures, mix: Mix<'_>) -> Figures {
     const IDLE_CLIENT_BYTES: u64 = 2 << 10;
-    /// Crumbs. A forgotten buffer of each client would be much more.
-    const RESERVE_BYTES: u64 = (CLIENTS as u64) * (8 << 10);
+    /// Crumbs below a page each. A forgotten buffer of each client would be several times as much.
+    const RESERVE_BYTES: u64 = (CLIENTS as u64) * (16 << 10);
     let (connected, looked) = (Barrier::new(CLIENTS + 1), Barrier::new(CLIENTS + 1));
     let before = server.figures();
     let loaded = thread::scope(|scope| {
