@@ -520,13 +520,6 @@ impl Server {
     /// Gives the session what input there is; false where that changed nothing.
     fn take_input(&mut self, key: usize, left: &mut u64) -> bool {
         let connection = &mut self.connections[key];
-        if connection.leftover.is_empty() && connection.readable {
-            let count = connection.read_direct(*left, Instant::now());
-            *left = left.saturating_sub(count as u64);
-            if count > 0 {
-                return true;
-            }
-        }
         let mut progress = false;
         // What was left over goes to the front of the common buffer, what is read behind it.
         let mut start = 0;
@@ -554,14 +547,29 @@ impl Server {
                 progress |= connection.session.end_of_input(now);
                 break;
             }
+            // The bytes of a body go straight to their place, unless some were read already.
+            if start == end && connection.readable {
+                let count = connection.read_direct(*left, now);
+                *left = left.saturating_sub(count as u64);
+                if count > 0 {
+                    progress = true;
+                    self.dispatch(key, left);
+                    continue;
+                }
+            }
+            let connection = &mut self.connections[key];
             if !connection.readable {
+                if connection.input_ended {
+                    continue;
+                }
                 break;
             }
             // Only a part of a line is left: there is room behind it.
             self.input.copy_within(start..end, 0);
             (start, end) = (0, end - start);
             let share = usize::try_from(*left).unwrap_or(usize::MAX);
-            let room = INPUT_BYTES.min(connection.session.input_hint()).min(share);
+            let hint = connection.session.input_hint();
+            let room = INPUT_BYTES.min(hint).min(share).min(self.input.len() - end);
             let count = connection.read(&mut self.input[end..end + room], now);
             end += count;
             if count == 0 && !connection.input_ended {
