@@ -42,10 +42,8 @@ const MAX_FILE_BYTES: u64 = 48 << 10;
 fn five_hundred_clients_at_once_on_one_thread() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let seed = seed();
-    // What counts is what the server holds, not what the allocator keeps in reserve of what was freed.
-    let tunables = "glibc.malloc.mmap_threshold=4096:glibc.malloc.trim_threshold=4096";
     // Durability is tested elsewhere; here it would only cost time.
-    let server = Options::new().arg("--durability").arg("none").env("GLIBC_TUNABLES", tunables).start();
+    let server = Options::new().arg("--durability").arg("none").start();
     let shared: Vec<Vec<u8>> =
         (0..4).map(|index| random_bytes(seed ^ index, (index * MAX_FILE_BYTES / 3) as usize)).collect();
     for (index, bytes) in shared.iter().enumerate() {

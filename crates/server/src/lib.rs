@@ -4,5 +4,6 @@ pub mod logging;
 mod reactor;
 pub mod session;
 pub mod store;
+mod sys;
 
 pub use reactor::{Listener, Server, ServerError, ServerOptions};

@@ -1,8 +1,13 @@
 //! Many requests before the first answer is read.
 
-use std::{fmt::Write as _, net::Shutdown, thread};
+use std::{
+    fmt::Write as _,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    thread,
+};
 
-use ferry_e2e::{Options, Raw, Server, crc, random_bytes, seed};
+use ferry_e2e::{HANG_GUARD, Options, Raw, Server, crc, random_bytes, seed};
 
 use super::gist;
 
@@ -171,4 +176,20 @@ fn a_client_that_writes_and_never_reads_is_held_back() {
     assert!(grown < 8 << 20, "the server holds {grown} bytes for a client that does not read");
     // It is held back, not lost.
     assert_eq!(gist(&raw.answer("STAT").line), "FILE 5");
+}
+
+/// A read stops at the place of urgent data, though more is there: no event will say so again.
+#[test]
+fn urgent_data_does_not_stop_a_connection() {
+    let server = Server::start();
+    for _ in 0..60 {
+        let mut socket = TcpStream::connect(server.address()).expect("the server listens");
+        socket.set_read_timeout(Some(HANG_GUARD)).expect("a timeout");
+        socket.write_all(b"STAT a\n").expect("sent");
+        rustix::net::send(&socket, b"!", rustix::net::SendFlags::OOB).expect("sent urgently");
+        socket.write_all(b"CLOSE\n").expect("sent");
+        let mut replies = String::new();
+        socket.read_to_string(&mut replies).expect("the replies, and the end");
+        assert!(replies.ends_with("BYE\n"), "{replies:?}");
+    }
 }

@@ -38,8 +38,9 @@ pub(super) struct Connection {
     /// Edge-triggered readiness, remembered until a call would block.
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The client shut down its sending side: a short read is not the last.
-    pub(super) half_closed: bool,
+    /// A short read is not the last: behind it is the end of input, or, as reads stop there, the place
+    /// of urgent data.
+    pub(super) short_reads: bool,
     pub(super) input_ended: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
@@ -73,7 +74,7 @@ impl Connection {
         count
     }
 
-    /// What a read tells of the socket: a short one emptied it, unless an end may stand behind it.
+    /// What a read tells of the socket: a short one emptied it, unless something may stand behind it.
     fn note_read(&mut self, result: &io::Result<usize>, wanted: usize, now: Instant) -> usize {
         let count = match result {
             Ok(count) => *count,
@@ -86,7 +87,7 @@ impl Connection {
             }
         };
         self.input_ended |= count == 0;
-        self.readable = count == wanted || (count > 0 && self.half_closed);
+        self.readable = count == wanted || (count > 0 && self.short_reads);
         self.moved += count as u64;
         count
     }

@@ -70,6 +70,10 @@ const INPUT_BYTES: usize = 64 << 10;
 /// A turn of the loop longer than this is logged: something on it waited that should not have.
 const LONG_TURN: Duration = Duration::from_millis(20);
 
+/// After this much was moved, and a time in which nothing was, freed memory is given back.
+const GIVE_BACK_AFTER_BYTES: u64 = 16 << 20;
+const QUIET: Duration = Duration::from_secs(1);
+
 /// How long the end may take once it was asked for: uploads that are whole are published, replies
 /// are sent.
 const ENDING: Duration = Duration::from_secs(10);
@@ -187,6 +191,8 @@ pub struct Server {
     ending: Option<Instant>,
     /// The longest that the loop was away from `poll`.
     longest_turn: Duration,
+    /// What turns cost since memory was given back.
+    moved: u64,
     input: Box<[u8]>,
     scratch: Box<[u8]>,
 }
@@ -228,6 +234,7 @@ impl Server {
             accept_again: None,
             ending: None,
             longest_turn: Duration::ZERO,
+            moved: 0,
             input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(),
             scratch: vec![0; SCRATCH_BYTES].into(),
         })
@@ -247,6 +254,7 @@ impl Server {
                 polled => polled.map_err(system("can't wait for events"))?,
             }
             let began = Instant::now();
+            self.give_memory_back(events.is_empty());
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept_ready = true,
@@ -293,8 +301,20 @@ impl Server {
         if !self.run_queue.is_empty() || self.can_accept() {
             return Some(Duration::ZERO);
         }
-        let next = [self.timers.next(), self.accept_again, self.ending].into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        let next = [self.timers.next(), self.accept_again, self.ending].into_iter().flatten().min();
+        let next = next.map(|next| next.saturating_duration_since(Instant::now()));
+        // Once all is quiet, what the busy time took is given back.
+        let quiet = (self.moved >= GIVE_BACK_AFTER_BYTES).then_some(QUIET);
+        next.into_iter().chain(quiet).min()
+    }
+
+    /// The C library keeps what was freed, in the expectation of more to come. After a busy time it is
+    /// asked to give it back, by a helper: it may take a while.
+    fn give_memory_back(&mut self, quiet: bool) {
+        if quiet && self.moved >= GIVE_BACK_AFTER_BYTES && self.run_queue.is_empty() {
+            self.moved = 0;
+            self.pool.give_memory_back();
+        }
     }
 
     fn signalled(&mut self) {
@@ -324,7 +344,7 @@ impl Server {
         let broken = event.is_error() || event.is_write_closed();
         connection.readable |= event.is_readable() || event.is_read_closed() || broken;
         connection.writable |= event.is_writable() || broken;
-        connection.half_closed |= event.is_read_closed() || broken;
+        connection.short_reads |= event.is_read_closed() || event.is_priority() || broken;
         self.queue(key);
     }
 
@@ -423,7 +443,11 @@ impl Server {
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let token = token_of(key, self.generation);
-        if let Err(error) = self.poll.registry().register(&mut socket, token, Interest::READABLE | Interest::WRITABLE) {
+        if let Err(error) = self.poll.registry().register(
+            &mut socket,
+            token,
+            Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
+        ) {
             log::warn!("{peer}: can't be watched: {error}");
             return;
         }
@@ -436,7 +460,7 @@ impl Server {
             timer: None,
             readable: true,
             writable: true,
-            half_closed: false,
+            short_reads: false,
             input_ended: false,
             queued: false,
             refused: full,
@@ -489,6 +513,7 @@ impl Server {
                 break;
             }
         }
+        self.moved += share - left;
         self.end_turn(key);
     }
 

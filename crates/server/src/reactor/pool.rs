@@ -18,6 +18,7 @@ use mio::{Token, Waker};
 use crate::{
     session::{Errand, Outcome, Work},
     store::{Disk, SCRATCH_BYTES, Store},
+    sys,
 };
 
 /// A piece of work and whose it is.
@@ -81,7 +82,14 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    give_memory_back: bool,
     ended: bool,
+}
+
+/// What a helper does next.
+enum Task {
+    Jobs(Vec<Job>),
+    GiveMemoryBack,
 }
 
 impl Lane {
@@ -90,12 +98,15 @@ impl Lane {
     }
 
     /// Waits for work, and takes up to `most`; [`None`] once the pool has ended.
-    fn take(&self, most: usize) -> Option<Vec<Job>> {
+    fn take(&self, most: usize) -> Option<Task> {
         let mut queue = self.lock();
         loop {
             if !queue.jobs.is_empty() {
                 let count = most.min(queue.jobs.len());
-                return Some(queue.jobs.drain(..count).collect());
+                return Some(Task::Jobs(queue.jobs.drain(..count).collect()));
+            }
+            if std::mem::take(&mut queue.give_memory_back) {
+                return Some(Task::GiveMemoryBack);
             }
             if queue.ended {
                 return None;
@@ -152,9 +163,17 @@ impl Pool {
 
     /// Hands a piece of work to its lane.
     pub(super) fn submit(&self, job: Job) {
-        let kind = lane_of(&job.work);
+        self.change(lane_of(&job.work), |queue| queue.jobs.push_back(job));
+    }
+
+    /// Has memory that was freed given back to the system, when there is nothing else to do.
+    pub(super) fn give_memory_back(&self) {
+        self.change(LaneKind::Read, |queue| queue.give_memory_back = true);
+    }
+
+    fn change(&self, kind: LaneKind, change: impl FnOnce(&mut Queue)) {
         let Some(index) = LANES.iter().position(|(lane, ..)| *lane == kind) else { return };
-        self.lanes[index].lock().jobs.push_back(job);
+        change(&mut self.lanes[index].lock());
         self.lanes[index].filled.notify_one();
     }
 
@@ -180,7 +199,14 @@ impl Drop for Pool {
 fn help(kind: LaneKind, lane: &Lane, store: &Store, completions: &Completions) {
     let mut scratch = Vec::new();
     let most = if kind == LaneKind::Names { BATCH_CHANGES } else { 1 };
-    while let Some(jobs) = lane.take(most) {
+    while let Some(task) = lane.take(most) {
+        let jobs = match task {
+            Task::Jobs(jobs) => jobs,
+            Task::GiveMemoryBack => {
+                sys::give_memory_back();
+                continue;
+            }
+        };
         if kind == LaneKind::Read {
             scratch.resize(SCRATCH_BYTES, 0);
         }

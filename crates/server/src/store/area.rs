@@ -32,14 +32,20 @@ impl Area {
     pub(super) fn open(kernel: Kernel, root: &Root) -> Result<Area, Errno> {
         let top = make_dir(&kernel, root.dir(), AREA)?;
         let kept = make_dir(&kernel, &top, KEPT)?;
+        // What is kept survives a power cut only if the directories that it lies in do.
+        kernel.sync(&top)?;
+        kernel.sync(root.dir())?;
         loop {
             let mut random = [0; 8];
             getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
             let run_name = format!("{RUN}{:016x}", u64::from_le_bytes(random));
             let run = make_dir(&kernel, &top, &run_name)?;
             // Between the two steps another process may have taken it for a dead one's.
-            if kernel.lock(&run).is_ok() && kernel.stat(&run)?.st_nlink > 0 {
-                return Ok(Area { kernel, top, run, run_name, kept });
+            match kernel.lock(&run) {
+                Ok(()) if kernel.stat(&run)?.st_nlink > 0 => return Ok(Area { kernel, top, run, run_name, kept }),
+                Ok(()) | Err(Errno::AGAIN) => {}
+                // No other directory could be locked either.
+                Err(error) => return Err(error),
             }
         }
     }
@@ -62,9 +68,12 @@ impl Area {
         format!("{id}.mark")
     }
 
-    /// Removes a kept upload; who calls this holds the lock on its mark. The bytes go first: a mark
-    /// without bytes is an upload that begins anew.
-    pub(super) fn remove_kept(&self, id: &str) -> Result<(), Errno> {
+    /// Removes a kept upload with its locked mark. The bytes go before the mark: a mark without bytes
+    /// is an upload that begins anew. But one that says that the whole is about to have its name would then
+    /// mean that it has it; so what the mark says goes first, from the disk as well.
+    pub(super) fn remove_kept(&self, id: &str, mark: &OwnedFd) -> Result<(), Errno> {
+        self.kernel.truncate(mark, 0)?;
+        self.kernel.sync(mark)?;
         for name in [Area::data_name(id), Area::mark_name(id)] {
             match self.kernel.unlink(&self.kept, &name, false) {
                 Ok(()) | Err(Errno::NOENT) => {}
@@ -95,9 +104,13 @@ impl Area {
         let oldest = now.saturating_sub(i64::try_from(expiry.as_secs()).unwrap_or(i64::MAX));
         for name in self.entries(&self.kept)? {
             let Some(id) = name.strip_suffix(".mark").filter(|id| id.len() <= MAX_TOKEN_BYTES) else { continue };
-            if let Some(freed) = self.remove_expired(&name, id, oldest)? {
-                uploads += 1;
-                bytes += freed;
+            match self.remove_expired(&name, id, oldest) {
+                Ok(None) => {}
+                Ok(Some(freed)) => {
+                    uploads += 1;
+                    bytes += freed;
+                }
+                Err(error) => log::warn!("an upload that nobody resumed stays behind: {error}"),
             }
         }
         Ok((runs, uploads, bytes))
@@ -132,8 +145,22 @@ impl Area {
         if self.kernel.lock(&mark).is_err() {
             return Ok(None);
         }
-        let bytes = self.kernel.stat_entry(&self.kept, &Area::data_name(id)).map_or(0, |stat| meta::size(&stat));
-        self.remove_kept(id).map(|()| Some(bytes))
+        let bytes = self.data_bytes(id)?;
+        match self.remove_kept(id, &mark) {
+            // The bytes are gone, if not the mark.
+            Err(error) if self.data_bytes(id)? == 0 => log::warn!("an empty mark stays behind: {error}"),
+            removed => removed?,
+        }
+        Ok(Some(bytes))
+    }
+
+    /// How many bytes are kept under `id`.
+    pub(super) fn data_bytes(&self, id: &str) -> Result<u64, Errno> {
+        match self.kernel.stat_entry(&self.kept, &Area::data_name(id)) {
+            Ok(stat) => Ok(meta::size(&stat)),
+            Err(Errno::NOENT) => Ok(0),
+            Err(error) => Err(error),
+        }
     }
 
     fn entries(&self, dir: &OwnedFd) -> Result<Vec<String>, Errno> {

@@ -21,7 +21,7 @@ use rustix::{
     io::{self, Errno, ReadWriteFlags},
 };
 
-use super::writeback;
+use crate::sys;
 
 /// What a new file may allow; the umask takes from it.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
@@ -201,7 +201,7 @@ impl Kernel {
 
     /// Starts writing a range back. Only a hint: the sync at the end does what it could not.
     pub(super) fn start_writeback(&self, file: &OwnedFd, at: u64, bytes: u64) {
-        let _ = self.call(&Call::Writeback { file: file.as_fd() }, || writeback::start(file.as_fd(), at, bytes));
+        let _ = self.call(&Call::Writeback { file: file.as_fd() }, || sys::start_writeback(file.as_fd(), at, bytes));
     }
 
     pub(super) fn sync_data(&self, file: &OwnedFd) -> Result<(), Errno> {

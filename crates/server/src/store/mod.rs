@@ -18,7 +18,6 @@ mod names;
 mod read;
 mod root;
 mod upload;
-mod writeback;
 
 use std::{
     path::{Path, PathBuf},

@@ -70,7 +70,7 @@ impl OpenFile {
     /// What to say where the file ends before it should.
     #[must_use]
     pub fn shrank(&self) -> Failure {
-        about(&self.name, Code::Changed, "the file changed while it was read")
+        changed(&self.name)
     }
 }
 
@@ -148,10 +148,12 @@ impl Store {
         match self.read_exact(&file, range.start, &mut bytes, wait) {
             Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
             Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
-            Ok(true) if self.unchanged(&file, meta.size, meta.mtime) => {}
-            Ok(_) => {
-                return Attempt::Done(Err(about(name.as_str(), Code::Changed, "the file changed while it was read")));
-            }
+            Ok(true) => match self.unchanged(&file, meta.size, meta.mtime) {
+                Ok(true) => {}
+                Ok(false) => return Attempt::Done(Err(changed(name.as_str()))),
+                Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
+            },
+            Ok(false) => return Attempt::Done(Err(changed(name.as_str()))),
         }
         let crc = Crc32::of(&bytes);
         Attempt::Done(Ok(Done::Opened { meta, range: Opened::Inline { bytes: Cow::Owned(bytes), crc } }))
@@ -215,8 +217,8 @@ impl Store {
     /// Whether an open file still has the size and time that it had. Links and names may have
     /// changed: a file that was replaced meanwhile is still the version that was begun.
     pub(super) fn check(&self, file: &OpenFile) -> Outcome<'static, Disk> {
-        let same = file.fd().is_ok_and(|fd| self.unchanged(fd, file.size, file.mtime));
-        Ok(Done::Unchanged(same))
+        let same = file.fd().and_then(|fd| self.unchanged(fd, file.size, file.mtime));
+        same.map(Done::Unchanged).map_err(|error| file.failure(error))
     }
 
     pub(super) fn stat(&self, name: &Name, wait: Wait) -> Attempt<Outcome<'static, Disk>> {
@@ -257,7 +259,11 @@ impl Store {
             if skipped {
                 continue;
             }
-            let Ok(stat) = self.kernel.stat_entry(&open.dir, name.as_str()) else { continue };
+            let stat = match self.kernel.stat_entry(&open.dir, name.as_str()) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(failure(name.as_str(), error)),
+            };
             let kind = match meta::kind(&stat) {
                 FileType::RegularFile => EntryKind::File(meta::file_meta(&stat)),
                 FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
@@ -271,8 +277,8 @@ impl Store {
         Ok(Done::Listed { lines: Cow::Owned(lines), more: Some(open) })
     }
 
-    fn unchanged(&self, file: &OwnedFd, size: u64, mtime: Option<Time>) -> bool {
-        self.kernel.stat(file).is_ok_and(|stat| meta::size(&stat) == size && meta::mtime(&stat) == mtime)
+    fn unchanged(&self, file: &OwnedFd, size: u64, mtime: Option<Time>) -> Result<bool, Errno> {
+        self.kernel.stat(file).map(|stat| meta::size(&stat) == size && meta::mtime(&stat) == mtime)
     }
 }
 
@@ -291,6 +297,10 @@ fn range_of(wanted: &Wanted<'_>, stat: &Stat) -> Result<std::ops::Range<u64>, Fa
     }
     let end = wanted.length.map_or(size, |length| size.min(wanted.offset.saturating_add(length)));
     Ok(wanted.offset..end)
+}
+
+fn changed(name: &str) -> Failure {
+    about(name, Code::Changed, "the file changed while it was read")
 }
 
 pub(super) fn not_a_file(name: &str, kind: FileType) -> Failure {

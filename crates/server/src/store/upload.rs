@@ -234,16 +234,25 @@ impl Store {
                 self.area().and_then(|area| self.kernel.unlink(area.run(), number, false))
             }
             Place::Plain(_) => Ok(()),
-            Place::Kept(id) => self.area().and_then(|area| area.remove_kept(id.as_str())),
+            Place::Kept(id) => self.area().and_then(|area| match &staged.mark {
+                Some((mark, _)) => area.remove_kept(id.as_str(), mark),
+                None => Err(Errno::BADF),
+            }),
         };
-        if let Err(error) = removed {
+        if let Err(error) = &removed {
             log::error!(
                 "what was staged of {} could not be removed: {error}",
                 ferry_wire::escaped(upload.name.as_str())
             );
         }
         staged.mark = None;
-        self.unstage(std::mem::take(&mut staged.length));
+        // What stays behind goes on to count.
+        let left = match &upload.place {
+            Place::Plain(_) if removed.is_err() => staged.length,
+            Place::Plain(_) => 0,
+            Place::Kept(id) => self.area().and_then(|area| area.data_bytes(id.as_str())).unwrap_or(0),
+        };
+        self.unstage(std::mem::take(&mut staged.length).saturating_sub(left));
         if let Some(file) = file {
             self.closer.close(file);
         }
@@ -264,6 +273,10 @@ impl Store {
             }
         }
         if let Some(file) = staged.file.take() {
+            // A write that failed was counted, and is not there.
+            if let Ok(stat) = self.kernel.stat(&file) {
+                self.unstage(staged.length.saturating_sub(meta::size(&stat)));
+            }
             self.closer.close(file);
         }
         // Closing the mark gives up its lock.
@@ -313,6 +326,7 @@ impl Store {
                     staged.length = there;
                 }
                 Err(Errno::NOENT) if matches!(mark.state, State::Publishing { .. }) => {
+                    self.sync_published(area, name).map_err(failed)?;
                     return Ok(Resumption::Published(mark));
                 }
                 Err(Errno::NOENT) => {}
@@ -326,16 +340,34 @@ impl Store {
             Upload { name: name.clone(), size: Some(size), mtime, settled: false, place, staged: Mutex::default() };
         if staged.file.is_none() {
             flags |= OFlags::CREATE | OFlags::TRUNC;
+            let lost = area.data_bytes(id.as_str()).map_err(failed)?;
             let file = self.kernel.open_entry(area.kept(), &data_name, flags).map_err(failed)?;
+            self.unstage(lost);
             staged.file = Some(file);
+        }
+        // What is told must be on the disk. Who wrote it may have been killed before it was.
+        if digest.bytes() == 0 {
             self.write_mark(&upload, &mut staged, &digest).map_err(failed)?;
             // The two entries must be there when a checkpoint promises that they are.
             self.sync(area.kept()).map_err(failed)?;
+        } else if let Some((mark_file, _)) = &staged.mark {
+            self.sync_data(mark_file).map_err(failed)?;
         }
         staged.created = true;
         (staged.reserved, staged.written_back) = (digest.bytes(), digest.bytes());
         *upload.staged() = staged;
         Ok(Resumption::Go(upload, digest))
+    }
+
+    /// Makes durable that an upload left the kept ones for its name: who did that may have been killed
+    /// before it was.
+    fn sync_published(&self, area: &Area, name: &Name) -> Result<(), Errno> {
+        self.sync(area.kept())?;
+        match self.root.open_dir(name.parent()) {
+            Ok(parent) => self.sync(&parent),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens and locks the mark of `id`, made if missing: [`Errno::AGAIN`] where another process holds
