@@ -8,6 +8,7 @@ use std::{
 };
 
 use ferry_server::session::{Ask, Limits, Patience, Segment, Session, Work};
+use ferry_wire::Failure;
 
 use crate::{
     conn::{Conn, carried},
@@ -119,6 +120,32 @@ impl Desk {
         self.settle();
     }
 
+    /// The client takes all that is queued but the last `left` bytes.
+    pub(crate) fn take_but(&mut self, left: u64) {
+        while let Some((segment, _)) = self.conn.session.outbox().front() {
+            let most = match segment {
+                Segment::Bytes { data, sent } => (data.len() - sent) as u64,
+                Segment::File { left, .. } | Segment::Padding { left } => *left,
+            };
+            let count = most.min(self.conn.session.outbox().bytes().saturating_sub(left));
+            if count == 0 {
+                break;
+            }
+            self.take(count as usize);
+        }
+        self.settle();
+    }
+
+    /// The file at the front can't be read any more.
+    pub(crate) fn fail_range(&mut self, failure: Failure) {
+        assert!(
+            matches!(self.conn.session.outbox().front(), Some((Segment::File { .. }, _))),
+            "no file is at the front"
+        );
+        self.conn.session.range_failed(failure, self.now);
+        self.settle();
+    }
+
     /// Does everything that can be done without an answer of the store.
     pub(crate) fn settle(&mut self) {
         loop {
@@ -179,23 +206,23 @@ impl Desk {
         let mut moved = false;
         while let Some((segment, _)) = self.conn.session.outbox().front() {
             let count = match segment {
-                Segment::Bytes { data, sent } => {
-                    self.output.extend_from_slice(&data[*sent..]);
-                    data.len() - sent
-                }
-                Segment::File { file, at, left } => {
-                    self.output.extend_from_slice(self.store.range(*file, *at, *left as usize));
-                    *left as usize
-                }
-                Segment::Padding { left } => {
-                    self.output.extend(std::iter::repeat_n(0, *left as usize));
-                    *left as usize
-                }
+                Segment::Bytes { data, sent } => data.len() - sent,
+                Segment::File { left, .. } | Segment::Padding { left } => *left as usize,
             };
-            self.conn.session.outbox().advance(count as u64);
-            self.conn.session.sent(self.now);
+            self.take(count);
             moved = true;
         }
         moved
+    }
+
+    /// The client takes `count` bytes of the run at the front.
+    fn take(&mut self, count: usize) {
+        match self.conn.session.outbox().front().unwrap().0 {
+            Segment::Bytes { data, sent } => self.output.extend_from_slice(&data[*sent..*sent + count]),
+            Segment::File { file, at, .. } => self.output.extend_from_slice(self.store.range(*file, *at, count)),
+            Segment::Padding { .. } => self.output.extend(std::iter::repeat_n(0, count)),
+        }
+        self.conn.session.outbox().advance(count as u64);
+        self.conn.session.sent(self.now);
     }
 }

@@ -126,6 +126,24 @@ fn a_reset_at_any_byte_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_is_kept_of_an_upload_and_what_is_not() {
+    let one = "DATA 4\none\n";
+    for (body, code, offset) in [
+        (format!("{one}END 00000000\n"), "checksum", 0),
+        (format!("{one}STOP\n"), "stopped", 4),
+        ("DATA 2\nonEND f817a89f\n".into(), "incomplete", 2),
+    ] {
+        for pace in [Pace::Now, Pace::AsTheLoop, Pace::Late] {
+            let desk = whole(format!("RESUME i 4 - k\n{body}RESUME i 4 - k\n").as_bytes(), pace, 0);
+            let output = String::from_utf8_lossy(&desk.output);
+            let answers: Vec<&str> = output.lines().collect();
+            assert!(answers[1] == "GO 0" && answers[2].starts_with(&format!("FAIL {code}")), "{answers:?}");
+            assert_eq!(answers[3], format!("GO {offset}"));
+        }
+    }
+}
+
+#[test]
 fn bytes_of_writes_that_failed_are_not_waited_for() {
     let mut desk = Desk::new(Pace::Now);
     desk.store.fault_rate = 1000;
@@ -194,6 +212,31 @@ fn a_dismissed_session_waits_for_no_body() {
     desk.conn.dismissed = true;
     desk.answer_all();
     assert!(desk.conn.shut_down);
+}
+
+#[test]
+fn a_range_that_fails_fails_no_other_file() {
+    let mut desk = Desk::new(Pace::Late);
+    desk.reads = false;
+    desk.store.load_bytes = 40_000;
+    desk.give(b"GET large\nGET large\n");
+    // Opened, and a first piece loaded; what follows can't be read.
+    desk.answer_one();
+    desk.answer_one();
+    desk.store.fault_rate = 1000;
+    desk.answer_one();
+    desk.store.fault_rate = 0;
+    // The client takes all but the end of that piece.
+    desk.take_but(10);
+    desk.answer_all();
+    desk.fail_range(Failure::new(Code::Io, "the first file"));
+    desk.reads = true;
+    desk.settle();
+    desk.answer_all();
+    desk.give(b"CLOSE\n");
+    let output = String::from_utf8_lossy(&desk.output);
+    let failures = output.matches("FAIL ").count();
+    assert!(failures == 1 && output.ends_with("\nBYE\n"), "{failures} failures");
 }
 
 #[test]

@@ -81,6 +81,8 @@ pub(crate) struct Store {
     pub(crate) faults: u64,
     /// An upload is always prepared: it fails later, or not at all.
     pub(crate) spare_staging: bool,
+    /// The most that is loaded at once.
+    pub(crate) load_bytes: u64,
     pub(crate) effects: Vec<(usize, Effect)>,
     files: Vec<Arc<Vec<u8>>>,
     uploads: Vec<Upload>,
@@ -91,7 +93,18 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn new(tree: Tree, fault_rate: u32, dice: Dice) -> Store {
         let (files, uploads, effects) = (Vec::new(), Vec::new(), Vec::new());
-        Store { tree, fault_rate, faults: 0, spare_staging: false, effects, files, uploads, kept: HashMap::new(), dice }
+        Store {
+            tree,
+            fault_rate,
+            faults: 0,
+            spare_staging: false,
+            load_bytes: u64::MAX,
+            effects,
+            files,
+            uploads,
+            kept: HashMap::new(),
+            dice,
+        }
     }
 
     pub(crate) fn id_of(&self, upload: UploadId) -> Option<Id> {
@@ -252,6 +265,7 @@ impl Store {
             // Cut short by somebody else, or a disk that fails.
             return if self.dice.happens(500) { Ok(Done::Loaded { bytes: 0, digest }) } else { Err(self.injected()) };
         }
+        let bytes = bytes.min(self.load_bytes);
         let bytes = if self.dice.happens(300) { self.dice.between(1, bytes as usize) as u64 } else { bytes };
         digest.update(&self.files[file.0][at as usize..(at + bytes) as usize]);
         Ok(Done::Loaded { bytes, digest })
