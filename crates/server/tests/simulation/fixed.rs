@@ -1,6 +1,6 @@
 //! Fixed conversations, cut and broken at every byte; and those in which something went wrong once.
 
-use ferry_wire::{Code, Crc32, Failure};
+use ferry_wire::{Code, Crc32, Failure, Id};
 
 use crate::{
     desk::{Desk, Pace},
@@ -140,6 +140,42 @@ fn what_is_kept_of_an_upload_and_what_is_not() {
             assert!(answers[1] == "GO 0" && answers[2].starts_with(&format!("FAIL {code}")), "{answers:?}");
             assert_eq!(answers[3], format!("GO {offset}"));
         }
+    }
+}
+
+#[test]
+fn nothing_is_kept_behind_a_write_that_failed() {
+    let mut desk = Desk::new(Pace::Late);
+    let data = Dice::new(1).bytes(600_000);
+    desk.give(b"RESUME i 600000 - a\n");
+    desk.answer_all();
+    desk.give(&upload("", &data[..300_000], "STOP")[1..]);
+    desk.store.fault_rate = 1000;
+    desk.answer_one();
+    desk.store.fault_rate = 0;
+    desk.answer_all();
+    desk.give(b"RESUME i 600000 - a\n");
+    desk.answer_all();
+    let output = String::from_utf8_lossy(&desk.output);
+    assert!(output.ends_with("GO 0\nFAIL stopped stopped, as you asked\nGO 0\n"), "{output}");
+}
+
+#[test]
+fn a_newer_connection_gets_the_upload_at_once() {
+    for pace in [Pace::Now, Pace::Late] {
+        let mut desk = Desk::new(pace);
+        desk.give(b"RESUME i 4 - k\n");
+        desk.answer_all();
+        desk.give(b"DATA 2\non");
+        desk.conn.session.evict(&Id::new("another").unwrap(), desk.now);
+        desk.conn.session.evict(&Id::new("i").unwrap(), desk.now);
+        desk.settle();
+        desk.answer_all();
+        assert_eq!((desk.store.staged(), desk.store.locked()), (0, 0), "still held");
+        desk.give(b"STOP\nRESUME i 4 - k\n");
+        desk.answer_all();
+        let output = String::from_utf8_lossy(&desk.output);
+        assert!(output.contains("GO 0\nFAIL changed ") && output.ends_with("\nGO 2\n"), "{output}");
     }
 }
 

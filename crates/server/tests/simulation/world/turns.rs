@@ -80,6 +80,8 @@ impl World {
             Some((Segment::File { .. }, _)) if fails => {
                 let failure = self.store.injected();
                 conn.session.range_failed(failure, now);
+                let front = conn.session.outbox().front();
+                assert!(!matches!(front, Some((Segment::File { .. }, _))), "what can't be read is queued still");
                 self.touch(key);
                 return true;
             }
