@@ -20,13 +20,15 @@ pub(crate) struct Bar {
     begun: Instant,
     name: String,
     enabled: bool,
+    shown: bool,
+    /// Made with the first bytes, though it is not shown yet: so its rate counts from the start.
     bar: Option<ProgressBar>,
 }
 
 impl Bar {
     /// The clock starts now; `name` is shown.
     pub(crate) fn new(name: String) -> Bar {
-        Bar { begun: Instant::now(), name, enabled: std::io::stderr().is_terminal(), bar: None }
+        Bar { begun: Instant::now(), name, enabled: std::io::stderr().is_terminal(), shown: false, bar: None }
     }
 
     /// The transfer is so far.
@@ -34,11 +36,11 @@ impl Bar {
         if !self.enabled {
             return;
         }
-        if self.bar.is_none() && self.begun.elapsed() >= SHOW_AFTER {
-            self.bar = Some(self.show(progress.total));
-        }
-        if let Some(bar) = &self.bar {
-            bar.set_position(progress.done);
+        let bar = self.bar.get_or_insert_with(|| hidden_bar(self.name.clone(), progress.total));
+        bar.set_position(progress.done);
+        if !self.shown && self.begun.elapsed() >= SHOW_AFTER {
+            self.shown = true;
+            bar.set_draw_target(ProgressDrawTarget::stderr());
         }
     }
 
@@ -46,15 +48,15 @@ impl Bar {
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
+}
 
-    fn show(&self, total: u64) -> ProgressBar {
-        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        bar.set_message(self.name.clone());
-        bar
+fn hidden_bar(name: String, total: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
+    if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+        bar.set_style(style.progress_chars("=> "));
     }
+    bar.set_message(name);
+    bar
 }
 
 impl Drop for Bar {
