@@ -1,0 +1,83 @@
+//! The power-cut sweep of the store: the power fails behind each call that changes the disk, and what was
+//! acknowledged is there afterwards.
+//!
+//! [`recorder`] writes down what a store asks the kernel for; [`model`] says what a disk may hold when the
+//! power fails behind the nth of these calls, and why that is fair; [`script`] has the workloads, and
+//! what their clients were told; [`worlds`] derives from that what clients may see afterwards; and [`check`] opens a
+//! store on each such disk and looks.
+//!
+//! `FERRY_SWEEP=full` takes many more random workloads and disks, `FERRY_SWEEP_SEED` others, and
+//! `FERRY_SWEEP_DIR` chooses where the stores are made.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod check;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "the other sweep uses the rest")]
+mod common;
+mod model;
+mod recorder;
+mod script;
+mod sweep;
+mod worlds;
+
+use common::{dice::Dice, is_full, none, seed, show};
+use recorder::Lie;
+use sweep::Figures;
+
+#[test]
+fn a_cut_behind_any_call_of_the_workloads() {
+    let mut figures = Figures::default();
+    for (name, script) in script::workloads() {
+        let before = figures.clone();
+        sweep::one_life(name, &script, Lie::None, &mut Dice::new(seed()), &mut figures);
+        show(format_args!("  {name:<32} {}", figures.since(&before)));
+    }
+    show(format_args!("power cuts: {figures}, seed {}", seed()));
+    none(&figures.violations);
+}
+
+#[test]
+fn a_cut_behind_any_call_of_random_workloads() {
+    let mut figures = Figures::default();
+    for round in 0..if is_full() { 300 } else { 3 } {
+        let mut dice = Dice::new(seed().wrapping_add(round));
+        let script = script::random(&mut dice, 6);
+        sweep::one_life(&format!("random {round}"), &script, Lie::None, &mut dice, &mut figures);
+    }
+    show(format_args!("power cuts, random workloads: {figures}, seed {}", seed()));
+    none(&figures.violations);
+}
+
+#[test]
+fn a_cut_in_the_life_after_a_server_that_was_killed() {
+    let mut figures = Figures::default();
+    let rounds = if is_full() { usize::MAX } else { 5 };
+    for (name, script) in script::workloads() {
+        sweep::killed_at_some_calls(name, &script, rounds, &mut Dice::new(seed()), &mut figures);
+    }
+    show(format_args!("power cuts after kills: {figures}, seed {}", seed()));
+    none(&figures.violations);
+}
+
+#[test]
+fn a_cut_in_the_life_after_a_cut() {
+    let mut figures = Figures::default();
+    for round in 0..if is_full() { 200 } else { 3 } {
+        let mut dice = Dice::new(seed().wrapping_add(1000 + round));
+        sweep::lives(&format!("lives {round}"), 3, &mut dice, &mut figures);
+    }
+    show(format_args!("power cuts after cuts: {figures}, seed {}", seed()));
+    none(&figures.violations);
+}
+
+#[test]
+fn a_disk_that_lies_about_its_fsyncs_is_found_out() {
+    for lie in [Lie::Directories, Lie::Files, Lie::Data] {
+        let mut figures = Figures::default();
+        for (name, script) in script::workloads() {
+            sweep::one_life(name, &script, lie, &mut Dice::new(seed()), &mut figures);
+        }
+        show(format_args!("power cuts with a lie about {lie:?}: {figures}, as it must be"));
+        assert!(!figures.violations.is_empty(), "the sweep does not see that {lie:?} are not synced");
+    }
+}

@@ -1,0 +1,196 @@
+//! Writes down what a store does to its disk, and kills the server at a given call.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    os::{fd::BorrowedFd, unix::fs::MetadataExt},
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ferry_server::store::{Call, Watcher};
+use rustix::{
+    fs::{AtFlags, fstat, statat},
+    io::Errno,
+};
+
+use crate::model::{Content, Image, Log, Node, Op};
+
+/// Which syncs the disk only says that it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    None,
+    Directories,
+    /// fsync of files.
+    Files,
+    /// fdatasync.
+    Data,
+}
+
+#[derive(Debug)]
+struct Tape {
+    log: Log,
+    lie: Lie,
+    /// Which node an inode is. One that is used again is another node.
+    by_inode: HashMap<u64, Node>,
+    /// Entries as the running system sees them.
+    entries: HashMap<Node, BTreeMap<String, Node>>,
+    nodes: usize,
+    /// Behind this many ops nothing is done any more.
+    dies_at: usize,
+}
+
+/// The watcher.
+#[derive(Debug)]
+pub(crate) struct Recorder(Mutex<Tape>);
+
+impl Recorder {
+    /// Begins with what lies in `root`: all of it is on the disk.
+    pub(crate) fn new(root: &Path, lie: Lie) -> Recorder {
+        let base = Image(Vec::new());
+        let mut tape = Tape {
+            log: Log { base, ops: Vec::new() },
+            lie,
+            by_inode: HashMap::new(),
+            entries: HashMap::new(),
+            nodes: 0,
+            dies_at: usize::MAX,
+        };
+        tape.load(root);
+        Recorder(Mutex::new(tape))
+    }
+
+    fn tape(&self) -> MutexGuard<'_, Tape> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many ops there were so far.
+    pub(crate) fn now(&self) -> usize {
+        self.tape().log.ops.len()
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        self.tape().log.clone()
+    }
+
+    /// The server will be killed behind so many ops.
+    pub(crate) fn dies_at(&self, ops: usize) {
+        self.tape().dies_at = ops;
+    }
+
+    /// Whether the server is dead.
+    pub(crate) fn is_dead(&self) -> bool {
+        let tape = self.tape();
+        tape.log.ops.len() >= tape.dies_at
+    }
+}
+
+impl Tape {
+    fn load(&mut self, path: &Path) -> Node {
+        let node = self.nodes;
+        self.nodes += 1;
+        self.by_inode.insert(fs::metadata(path).expect("what is there").ino(), node);
+        if path.is_file() {
+            self.log.base.0.push(Content::File(fs::read(path).expect("a file")));
+            return node;
+        }
+        self.log.base.0.push(Content::Dir(BTreeMap::new()));
+        let mut entries = BTreeMap::new();
+        for entry in fs::read_dir(path).expect("a directory") {
+            let entry = entry.expect("an entry");
+            let child = self.load(&entry.path());
+            entries.insert(entry.file_name().into_string().expect("a name in UTF-8"), child);
+        }
+        self.log.base.0[node] = Content::Dir(entries.clone());
+        self.entries.insert(node, entries);
+        node
+    }
+
+    fn node(&self, file: BorrowedFd<'_>) -> Node {
+        self.by_inode[&fstat(file).expect("an open file").st_ino]
+    }
+
+    fn dir(&mut self, dir: BorrowedFd<'_>) -> (Node, &mut BTreeMap<String, Node>) {
+        let node = self.node(dir);
+        (node, self.entries.get_mut(&node).expect("a directory"))
+    }
+
+    fn born(&mut self, dir: BorrowedFd<'_>, name: &str) -> (Node, Node) {
+        let inode = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).expect("what was made").st_ino;
+        let node = self.nodes;
+        self.nodes += 1;
+        self.by_inode.insert(inode, node);
+        let (dir, entries) = self.dir(dir);
+        entries.insert(name.into(), node);
+        (dir, node)
+    }
+
+    fn opened(&mut self, dir: BorrowedFd<'_>, name: &str, truncate: bool) {
+        let there = self.dir(dir).1.get(name).copied();
+        let op = match there {
+            Some(node) if truncate => Op::Truncate { node, size: 0 },
+            Some(_) => return,
+            None => {
+                let (dir, node) = self.born(dir, name);
+                Op::Create { dir, name: name.into(), node }
+            }
+        };
+        self.log.ops.push(op);
+    }
+
+    fn renamed(&mut self, from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &str)) {
+        let (old, entries) = self.dir(from.0);
+        let node = entries.remove(from.1).expect("what was renamed");
+        let (new, entries) = self.dir(to.0);
+        entries.insert(to.1.into(), node);
+        self.log.ops.push(Op::Rename { from: (old, from.1.into()), to: (new, to.1.into()) });
+    }
+
+    fn synced(&mut self, file: BorrowedFd<'_>, data: bool) {
+        let node = self.node(file);
+        let lie = match (data, self.entries.contains_key(&node)) {
+            (true, _) => Lie::Data,
+            (false, true) => Lie::Directories,
+            (false, false) => Lie::Files,
+        };
+        if lie != self.lie {
+            self.log.ops.push(Op::Sync { node });
+        }
+    }
+}
+
+impl Watcher for Recorder {
+    fn before(&self, _: &Call<'_>) -> Result<(), Errno> {
+        if self.is_dead() { Err(Errno::IO) } else { Ok(()) }
+    }
+
+    fn after(&self, call: &Call<'_>) {
+        let mut tape = self.tape();
+        match *call {
+            Call::Open { dir, path, create: true, truncate } => tape.opened(dir, path, truncate),
+            Call::Write { file, at, bytes } => {
+                let op = Op::Write { node: tape.node(file), at: at as usize, bytes: bytes.into() };
+                tape.log.ops.push(op);
+            }
+            Call::Truncate { file, size } => {
+                let op = Op::Truncate { node: tape.node(file), size: size as usize };
+                tape.log.ops.push(op);
+            }
+            Call::SyncData { file } => tape.synced(file, true),
+            Call::Sync { file } => tape.synced(file, false),
+            Call::Mkdir { dir, name } => {
+                let (dir, node) = tape.born(dir, name);
+                tape.entries.insert(node, BTreeMap::new());
+                tape.log.ops.push(Op::Mkdir { dir, name: name.into(), node });
+            }
+            Call::Unlink { dir, name, .. } => {
+                let (dir, entries) = tape.dir(dir);
+                entries.remove(name);
+                tape.log.ops.push(Op::Unlink { dir, name: name.into() });
+            }
+            Call::Rename { from, to, .. } => tape.renamed(from, to),
+            // They change nothing that clients see, or only hint; a reservation keeps the size.
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Workloads, and playing them.
+
+use ferry_server::{
+    session::{Change, Work},
+    store::Store,
+};
+
+use crate::{
+    common::{
+        client::{Body, Client, Held, Resumed, id, name},
+        dice::{Dice, bytes},
+    },
+    recorder::Recorder,
+    worlds::{Effect, Event, Facts, History, Verdict},
+};
+
+const CHUNK: usize = 1500;
+
+/// A request of a batch.
+#[derive(Debug, Clone)]
+pub(crate) enum Item {
+    Put(String, Vec<u8>),
+    Mkdir(String),
+    Delete(String),
+    Rename(String, String),
+    /// RESUME to its end, with a checkpoint behind each chunk.
+    Resume {
+        id: String,
+        name: String,
+        bytes: Vec<u8>,
+    },
+}
+
+/// How a RESUME ends that does not reach its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum End {
+    /// The connection is cut, and so many more bytes have arrived.
+    Cut(usize),
+    /// A write failed, or the server gave up.
+    Checkpoint,
+    /// The CRC was wrong.
+    Refused,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Batch(Vec<Item>),
+    /// RESUME of an upload, so many chunks of it.
+    Part {
+        id: String,
+        name: String,
+        bytes: Vec<u8>,
+        chunks: usize,
+        end: End,
+    },
+    Clean,
+}
+
+/// Plays a script on a store, and writes down what its clients are told.
+pub(crate) struct Player<'a> {
+    client: Client<'a>,
+    store: &'a Store,
+    recorder: &'a Recorder,
+    history: &'a mut History,
+}
+
+impl<'a> Player<'a> {
+    pub(crate) fn new(store: &'a Store, recorder: &'a Recorder, history: &'a mut History) -> Player<'a> {
+        Player { client: Client::new(store, true), store, recorder, history }
+    }
+
+    pub(crate) fn play(&mut self, script: &[Step]) {
+        for step in script {
+            if self.recorder.is_dead() {
+                return;
+            }
+            match step {
+                Step::Batch(items) => self.batch(items),
+                Step::Part { id, name, bytes, chunks, end } => self.part((id, name, bytes), *chunks, *end),
+                Step::Clean => self.store.clean(),
+            }
+        }
+    }
+
+    fn verdict(&self, done: bool) -> Verdict {
+        match done {
+            true => Verdict::Done,
+            false if self.recorder.is_dead() => Verdict::Unknown,
+            false => Verdict::Refused,
+        }
+    }
+
+    fn batch(&mut self, items: &[Item]) {
+        let (mut works, mut effects) = (Vec::new(), Vec::new());
+        for item in items {
+            match item {
+                Item::Put(to, bytes) => {
+                    let body = Body { bytes, chunk: CHUNK, announced: true, settled: false };
+                    if let Ok(upload) = self.client.deliver(&name(to), body) {
+                        works.push(Work::Publish { upload });
+                        effects.push(Effect::Put { name: to.clone(), bytes: bytes.clone(), id: None });
+                    }
+                }
+                Item::Resume { id, name, bytes } => {
+                    if let Some(upload) = self.whole((id, name, bytes)) {
+                        works.push(Work::Publish { upload });
+                        effects.push(Effect::Put { name: name.clone(), bytes: bytes.clone(), id: Some(id.clone()) });
+                    }
+                }
+                Item::Mkdir(to) => {
+                    works.push(Work::Change(Change::Mkdir(name(to))));
+                    effects.push(Effect::Mkdir(to.clone()));
+                }
+                Item::Delete(what) => {
+                    works.push(Work::Change(Change::Delete(name(what))));
+                    effects.push(Effect::Delete(what.clone()));
+                }
+                Item::Rename(from, to) => {
+                    works.push(Work::Change(Change::Rename(name(from), name(to))));
+                    effects.push(Effect::Rename(from.clone(), to.clone()));
+                }
+            }
+        }
+        let begun = self.recorder.now();
+        let told = self.client.change(works);
+        let effects = effects.into_iter().zip(told).map(|(effect, told)| (effect, self.verdict(told.is_ok())));
+        let effects = effects.collect();
+        self.history.events.push(Event::Batch { begun, ended: self.recorder.now(), effects });
+    }
+
+    /// RESUME: GO, and what it promises. [`None`] where it was refused, or published before.
+    fn go(&mut self, (as_id, to, bytes): (&str, &str, &[u8])) -> Option<Held> {
+        let (owned, at) = (as_id.to_owned(), self.recorder.now());
+        self.history.events.push(Event::Begun { at, id: owned.clone(), name: to.into(), bytes: bytes.into() });
+        match self.client.resume(&id(as_id), &name(to), bytes.len() as u64) {
+            Err(_) => None,
+            Ok(Resumed::Saved(_)) => {
+                let now = self.recorder.now();
+                let effects = vec![(Effect::Confirm(owned), Verdict::Done)];
+                self.history.events.push(Event::Batch { begun: now, ended: now, effects });
+                None
+            }
+            Ok(Resumed::Going(held)) => {
+                self.promise(as_id, held.digest.bytes());
+                Some(held)
+            }
+        }
+    }
+
+    fn promise(&mut self, id: &str, offset: u64) {
+        if !self.recorder.is_dead() {
+            self.history.events.push(Event::Promise { at: self.recorder.now(), id: id.into(), offset });
+        }
+    }
+
+    fn chunks(&mut self, id: &str, mut held: Held, bytes: &[u8], chunks: usize) -> Option<Held> {
+        for _ in 0..chunks {
+            let at = held.digest.bytes() as usize;
+            if at + CHUNK > bytes.len() {
+                break;
+            }
+            held = self.client.write_on(held, &bytes[at..at + CHUNK]).ok()?;
+            held = self.client.checkpoint(held).ok()?;
+            self.promise(id, held.digest.bytes());
+        }
+        Some(held)
+    }
+
+    fn whole(&mut self, upload: (&str, &str, &[u8])) -> Option<std::sync::Arc<ferry_server::store::Upload>> {
+        let held = self.go(upload)?;
+        let held = self.chunks(upload.0, held, upload.2, usize::MAX)?;
+        self.client.finish(held, upload.2).ok()
+    }
+
+    fn part(&mut self, upload: (&str, &str, &[u8]), chunks: usize, end: End) {
+        let Some(held) = self.go(upload) else { return };
+        let Some(held) = self.chunks(upload.0, held, upload.2, chunks) else { return };
+        let at = held.digest.bytes() as usize;
+        match end {
+            End::Checkpoint => self.client.cut(held, None),
+            End::Refused => {
+                self.history.events.push(Event::Discard { at: self.recorder.now(), id: upload.0.into() });
+                self.client.refuse(held);
+            }
+            End::Cut(more) => {
+                let tail = &upload.2[at..upload.2.len().min(at + more)];
+                self.client.cut(held, Some(tail));
+                self.promise(upload.0, (at + tail.len()) as u64);
+            }
+        }
+    }
+}
+
+fn put(name: &str, seed: u64, length: usize) -> Item {
+    Item::Put(name.into(), bytes(seed, length))
+}
+
+fn resume(number: u64) -> Item {
+    let (id, name, bytes) = upload(number);
+    Item::Resume { id, name, bytes }
+}
+
+fn part(number: u64, chunks: usize, end: End) -> Step {
+    let (id, name, bytes) = upload(number);
+    Step::Part { id, name, bytes, chunks, end }
+}
+
+/// The resumable uploads of all scripts.
+fn upload(number: u64) -> (String, String, Vec<u8>) {
+    let name = ["r", "d/s", "a"][number as usize % 3];
+    (format!("id-{number}"), name.into(), bytes(1000 + number, 3 * CHUNK + 100 * number as usize))
+}
+
+pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
+    let (mkdir, delete) = (|name: &str| Item::Mkdir(name.into()), |name: &str| Item::Delete(name.into()));
+    let rename = |from: &str, to: &str| Item::Rename(from.into(), to.into());
+    let one = |item| Step::Batch(vec![item]);
+    vec![
+        ("puts in a batch", vec![Step::Batch(vec![put("a", 1, 700), put("b", 2, 2 * CHUNK), put("c", 3, 0)])]),
+        (
+            "replacing",
+            vec![one(put("a", 1, 4000)), one(put("a", 2, 900)), Step::Batch(vec![put("a", 3, 5000), put("a", 4, 9)])],
+        ),
+        (
+            "mkdir and put into it",
+            vec![
+                Step::Batch(vec![mkdir("d"), put("d/a", 1, 2000), mkdir("d/e"), put("d/e/b", 2, 10)]),
+                one(put("d/a", 3, 100)),
+            ],
+        ),
+        (
+            "renames",
+            vec![
+                Step::Batch(vec![put("a", 1, 2000), mkdir("d"), mkdir("e")]),
+                Step::Batch(vec![rename("a", "d/b"), rename("d", "e/f")]),
+                Step::Batch(vec![put("a", 2, 300), rename("e/f/b", "c")]),
+            ],
+        ),
+        (
+            "deletes",
+            vec![
+                Step::Batch(vec![put("a", 1, 2000), mkdir("d"), put("d/b", 2, 20)]),
+                Step::Batch(vec![delete("a"), delete("d/b"), delete("d")]),
+                Step::Batch(vec![put("a", 3, 20), delete("a"), put("a", 4, 30)]),
+            ],
+        ),
+        (
+            "resume, cut, resume, again",
+            vec![part(0, 2, End::Cut(70)), part(0, 0, End::Checkpoint), one(resume(0)), one(resume(0))],
+        ),
+        (
+            "resume in a new directory",
+            vec![
+                part(2, 1, End::Cut(0)),
+                Step::Batch(vec![mkdir("d"), put("x", 1, 5)]),
+                Step::Batch(vec![resume(1), put("d/x", 2, 5), resume(2)]),
+                Step::Clean,
+            ],
+        ),
+        ("resume, refused, resume", vec![part(0, 3, End::Cut(9)), part(0, 0, End::Refused), one(resume(0))]),
+        (
+            "resume, whole, refused",
+            vec![
+                // A whole upload whose name is taken by a directory meanwhile, then refused.
+                part(3, 3, End::Cut(400)),
+                Step::Batch(vec![resume(3), put("a", 1, 5)]),
+                part(3, 0, End::Refused),
+            ],
+        ),
+    ]
+}
+
+/// A script of so many steps, some of which are refused.
+pub(crate) fn random(dice: &mut Dice, steps: usize) -> Vec<Step> {
+    (0..steps).map(|_| step(dice)).collect()
+}
+
+fn step(dice: &mut Dice) -> Step {
+    match dice.below(7) {
+        0 => part(dice.next() % 5, dice.below(4), End::Cut(dice.below(200))),
+        1 => part(dice.next() % 5, dice.below(4), *dice.pick(&[End::Checkpoint, End::Refused])),
+        2 if dice.one_in(2) => Step::Clean,
+        _ => Step::Batch((0..=dice.below(4)).map(|_| item(dice)).collect()),
+    }
+}
+
+fn item(dice: &mut Dice) -> Item {
+    const NAMES: [&str; 6] = ["a", "b", "d/x", "d/y", "e/z", "d/f/w"];
+    const DIRS: [&str; 4] = ["d", "e", "d/f", "e/f"];
+    match dice.below(10) {
+        0..4 => {
+            let (name, length): (&str, _) = (*dice.pick(&NAMES), dice.below(3 * CHUNK));
+            put(name, dice.next(), length)
+        }
+        4 | 5 => Item::Mkdir((*dice.pick(&DIRS)).into()),
+        6 => Item::Delete((*dice.pick(&NAMES)).into()),
+        7 if dice.one_in(2) => Item::Rename((*dice.pick(&DIRS)).into(), (*dice.pick(&DIRS)).into()),
+        7 => Item::Rename((*dice.pick(&NAMES)).into(), (*dice.pick(&NAMES)).into()),
+        _ => resume(dice.next() % 5),
+    }
+}
+
+/// What clients do after a server ended under them: each resumes its upload, to its end or not; and
+/// somebody uploads something else.
+pub(crate) fn recovery(facts: &Facts, dice: &mut Dice) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (id, fact) in facts {
+        let (id, name, bytes) = (id.clone(), fact.name.clone(), fact.bytes.clone());
+        let (chunks, end) = (dice.below(2), if dice.one_in(2) { End::Checkpoint } else { End::Cut(50) });
+        steps.push(match dice.below(3) {
+            0 => Step::Batch(vec![Item::Resume { id, name, bytes }]),
+            _ => Step::Part { id, name, bytes, chunks, end },
+        });
+    }
+    steps.push(Step::Batch(vec![put("after", dice.next(), 40)]));
+    steps
+}

@@ -1,0 +1,177 @@
+//! What clients may find after a cut, derived from what they were told.
+//!
+//! A change that was acknowledged has happened; one that was refused has not; one that was under way when the
+//! power failed, or the server was killed, may have. So there are several worlds, and the tree that is found
+//! must be that of one of them. In each of them every file is one whole version.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::common::tree::{Node, Tree};
+
+/// A change, as its client means it.
+#[derive(Debug, Clone)]
+pub(crate) enum Effect {
+    /// A whole file, of a resumable upload if there is an id.
+    Put {
+        name: String,
+        bytes: Vec<u8>,
+        id: Option<String>,
+    },
+    Mkdir(String),
+    Delete(String),
+    Rename(String, String),
+    /// RESUME said that it was published before.
+    Confirm(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done,
+    Refused,
+    /// The server was killed before it could tell.
+    Unknown,
+}
+
+/// Something a client did, or was told, between two calls of the store.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    /// Changes that share their fsyncs, and are answered together.
+    Batch { begun: usize, ended: usize, effects: Vec<(Effect, Verdict)> },
+    /// A resumable upload began.
+    Begun { at: usize, id: String, name: String, bytes: Vec<u8> },
+    /// So much of it was acknowledged as kept.
+    Promise { at: usize, id: String, offset: u64 },
+    /// It may be discarded from here on.
+    Discard { at: usize, id: String },
+}
+
+/// What clients may see, and which resumable uploads were published.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct World {
+    pub(crate) tree: Tree,
+    pub(crate) published: BTreeSet<String>,
+}
+
+/// A resumable upload, and how much of it must be kept as long as it is not published.
+#[derive(Debug, Clone)]
+pub(crate) struct Fact {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) promised: u64,
+}
+
+pub(crate) type Facts = BTreeMap<String, Fact>;
+
+/// All that happened since a disk whose worlds and facts are known.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) worlds: BTreeSet<World>,
+    pub(crate) facts: Facts,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Default for History {
+    fn default() -> History {
+        History { worlds: BTreeSet::from([World::default()]), facts: Facts::new(), events: Vec::new() }
+    }
+}
+
+impl History {
+    /// The worlds that there may be after a cut.
+    pub(crate) fn worlds_at(&self, cut: usize) -> BTreeSet<World> {
+        let mut worlds = self.worlds.clone();
+        for event in &self.events {
+            let Event::Batch { begun, ended, effects } = event else { continue };
+            if *begun >= cut && *ended > cut {
+                break;
+            }
+            for (effect, verdict) in effects {
+                let verdict = if *ended <= cut { *verdict } else { Verdict::Unknown };
+                worlds = worlds.into_iter().flat_map(|world| world.after(effect, verdict)).collect();
+            }
+        }
+        worlds
+    }
+
+    /// The uploads that had begun by a cut.
+    pub(crate) fn facts_at(&self, cut: usize) -> Facts {
+        let mut facts = self.facts.clone();
+        for event in &self.events {
+            match event {
+                Event::Begun { at, id, name, bytes } if *at <= cut => {
+                    let new = || Fact { name: name.clone(), bytes: bytes.clone(), promised: 0 };
+                    facts.entry(id.clone()).or_insert_with(new);
+                }
+                Event::Promise { at, id, offset } if *at <= cut => {
+                    let fact = facts.get_mut(id).expect("an upload that began");
+                    fact.promised = fact.promised.max(*offset);
+                }
+                Event::Discard { at, id } if *at <= cut => {
+                    facts.get_mut(id).expect("an upload that began").promised = 0;
+                }
+                _ => {}
+            }
+        }
+        facts
+    }
+}
+
+impl World {
+    fn after(self, effect: &Effect, verdict: Verdict) -> Vec<World> {
+        match verdict {
+            Verdict::Refused => vec![self],
+            // Where it can't have happened, it was another world in which it was acknowledged.
+            Verdict::Done => self.with(effect).into_iter().collect(),
+            Verdict::Unknown => self.with(effect).into_iter().chain([self]).collect(),
+        }
+    }
+
+    fn with(&self, effect: &Effect) -> Option<World> {
+        let mut world = self.clone();
+        let tree = &mut world.tree;
+        match effect {
+            Effect::Put { name, bytes, id } => {
+                if tree.is_dir(name) || !tree.has_parent(name) {
+                    return None;
+                }
+                tree.put(name, bytes);
+                world.published.extend(id.clone());
+            }
+            Effect::Mkdir(name) => {
+                if tree.0.contains_key(name) || !tree.has_parent(name) {
+                    return None;
+                }
+                tree.0.insert(name.clone(), Node::Dir);
+            }
+            Effect::Delete(name) => {
+                let inside = format!("{name}/");
+                if tree.0.keys().any(|other| other.starts_with(&inside)) {
+                    return None;
+                }
+                tree.0.remove(name)?;
+            }
+            Effect::Rename(from, to) => rename(tree, from, to)?,
+            Effect::Confirm(id) => {
+                if !world.published.contains(id) {
+                    return None;
+                }
+            }
+        }
+        Some(world)
+    }
+}
+
+fn rename(tree: &mut Tree, from: &str, to: &str) -> Option<()> {
+    let inside = format!("{from}/");
+    if tree.0.contains_key(to) || !tree.has_parent(to) || to.starts_with(&inside) {
+        return None;
+    }
+    let node = tree.0.remove(from)?;
+    tree.0.insert(to.into(), node);
+    let moved: Vec<_> = tree.0.keys().filter(|name| name.starts_with(&inside)).cloned().collect();
+    for name in moved {
+        let node = tree.0.remove(&name)?;
+        tree.0.insert(format!("{to}/{}", &name[inside.len()..]), node);
+    }
+    Some(())
+}

@@ -1,0 +1,410 @@
+//! The requests that are swept.
+
+use std::{sync::Arc, time::Duration};
+
+use ferry_server::{
+    session::{Change, Work},
+    store::{OpenError, Store, StoreOptions},
+};
+use ferry_wire::{Failure, Name, Reply};
+use tempfile::TempDir;
+
+use crate::{
+    common::{
+        self,
+        client::{Body, Client, Held, Resumed, Told, id, name},
+        dice::bytes,
+        tree::{Node, Tree},
+    },
+    saboteur::{Kind, Saboteur},
+    sweep::code_of,
+};
+
+/// A request, and what must be there before it.
+#[derive(Clone)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// The call that makes the change visible.
+    pub(crate) commit: Option<Kind>,
+    /// The loop finds nothing in the page cache.
+    pub(crate) cold: bool,
+    /// What all unfinished uploads may hold together, where that is little.
+    pub(crate) room: u64,
+    /// Resumable uploads that the request touches: id, name, and the bytes of the whole.
+    pub(crate) uploads: Vec<(&'static str, &'static str, Vec<u8>)>,
+    pub(crate) prepare: fn(&mut Run),
+    pub(crate) act: fn(&mut Run) -> Answer,
+}
+
+/// What the client was told, without what differs from run to run.
+pub(crate) type Answer = Result<String, Failure>;
+
+/// One run of a request.
+pub(crate) struct Run {
+    pub(crate) root: TempDir,
+    pub(crate) options: StoreOptions,
+    pub(crate) saboteur: Arc<Saboteur>,
+    pub(crate) store: Option<Store>,
+    pub(crate) cold: bool,
+    /// How much of the resumable upload was promised to be kept.
+    pub(crate) promised: u64,
+}
+
+impl Run {
+    pub(crate) fn open(&mut self) -> Result<(), OpenError> {
+        self.store = Some(Store::open_watched(&self.options, Some(self.saboteur.clone()))?);
+        Ok(())
+    }
+
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client::new(self.store.as_ref().expect("an open store"), self.cold)
+    }
+
+    fn put(&mut self, to: &str, bytes: &[u8], chunk: usize, announced: bool, settled: bool) -> Told {
+        self.client().put(&name(to), Body { bytes, chunk, announced, settled })
+    }
+
+    fn there(&mut self, to: &str, bytes: &[u8]) {
+        self.put(to, bytes, CHUNK, true, true).expect("an undisturbed PUT");
+    }
+
+    fn dir(&mut self, to: &str) {
+        self.client().change_tree(Change::Mkdir(name(to))).expect("an undisturbed MKDIR");
+    }
+
+    /// RESUME, up to GO or SAVED.
+    fn resumed(&mut self) -> Result<Result<Held, Reply>, Failure> {
+        let resumed = self.client().resume(&id(ID), &name("r"), upload().len() as u64)?;
+        Ok(match resumed {
+            Resumed::Saved(reply) => Err(reply),
+            Resumed::Going(held) => {
+                self.promised = self.promised.max(held.digest.bytes());
+                Ok(held)
+            }
+        })
+    }
+
+    /// Sends the upload up to `end`, with a checkpoint behind every second chunk.
+    fn send(&mut self, mut held: Held, end: usize) -> Result<Held, Failure> {
+        let whole = upload();
+        for index in 0.. {
+            let at = held.digest.bytes() as usize;
+            if at + CHUNK > end {
+                break;
+            }
+            held = self.client().write_on(held, &whole[at..at + CHUNK])?;
+            if index % 2 == 1 {
+                held = self.client().checkpoint(held)?;
+                self.promised = held.digest.bytes();
+            }
+        }
+        Ok(held)
+    }
+
+    /// A whole RESUME, whatever was kept before.
+    fn resume(&mut self) -> Answer {
+        let held = match self.resumed()? {
+            Err(reply) => return Ok(shown(&reply)),
+            Ok(held) => held,
+        };
+        let held = self.send(held, upload().len())?;
+        // From here on a failure may discard what was kept.
+        let promised = std::mem::take(&mut self.promised);
+        let finished = self.client().finish(held, &upload())?;
+        self.promised = promised;
+        self.client().publish(finished).map(|reply| shown(&reply))
+    }
+
+    fn interrupted(&mut self) {
+        let held = self.resumed().expect("an undisturbed RESUME").expect("GO");
+        let held = self.send(held, 3 * CHUNK).expect("undisturbed writes");
+        self.client().cut(held, Some(&upload()[3 * CHUNK..3 * CHUNK + 100]));
+        self.promised = 3 * CHUNK as u64 + 100;
+    }
+
+    /// Whole and on the disk, but the server ended before it had its name.
+    fn unpublished(&mut self) {
+        let held = self.resumed().expect("an undisturbed RESUME").expect("GO");
+        let held = self.send(held, upload().len()).expect("undisturbed writes");
+        let finished = self.client().finish(held, &upload()).expect("an undisturbed end");
+        drop(finished);
+        self.promised = 0;
+    }
+
+    fn change(&mut self, change: Change) -> Answer {
+        self.client().change_tree(change).map(|reply| shown(&reply))
+    }
+}
+
+const CHUNK: usize = 4 << 10;
+/// Enough for each request but those with huge files.
+const ROOM_BYTES: u64 = 128 << 10;
+
+const ID: &str = "some-id";
+
+/// What RESUME sends: five chunks and a bit.
+fn upload() -> Vec<u8> {
+    bytes(5, 5 * CHUNK + 77)
+}
+
+fn small() -> Vec<u8> {
+    bytes(1, 3000)
+}
+
+fn large() -> Vec<u8> {
+    bytes(2, 100 << 10)
+}
+
+/// Large enough for room to be set aside, and to be closed away from the loop.
+fn huge() -> Vec<u8> {
+    bytes(3, (1 << 20) + 4097)
+}
+
+/// A reply without tags and times.
+pub(crate) fn shown(reply: &Reply) -> String {
+    match reply {
+        Reply::Saved { size, crc, .. } => format!("SAVED {size} {crc}"),
+        Reply::File(meta) => format!("FILE {}", meta.size),
+        Reply::Dir(_) => "DIR".into(),
+        reply => format!("{reply:?}"),
+    }
+}
+
+fn case(name: &'static str, commit: Option<Kind>, prepare: fn(&mut Run), act: fn(&mut Run) -> Answer) -> Case {
+    Case { name, commit, cold: false, room: ROOM_BYTES, uploads: Vec::new(), prepare, act }
+}
+
+fn resuming(name: &'static str, commit: Option<Kind>, prepare: fn(&mut Run), act: fn(&mut Run) -> Answer) -> Case {
+    Case { uploads: vec![(ID, "r", upload())], ..case(name, commit, prepare, act) }
+}
+
+fn get(run: &mut Run, what: &str) -> Answer {
+    run.client().get(&name(what)).map(|bytes| format!("{} {}", bytes.len(), ferry_wire::Crc32::of(&bytes)))
+}
+
+fn put(run: &mut Run, bytes: &[u8], chunk: usize, announced: bool, settled: bool) -> Answer {
+    run.put("a", bytes, chunk, announced, settled).map(|reply| shown(&reply))
+}
+
+fn no_preparation(_: &mut Run) {}
+
+pub(crate) fn reads() -> Vec<Case> {
+    fn three(run: &mut Run) {
+        run.there("a", &small());
+        run.dir("d");
+        run.there("d/b", &large());
+    }
+    vec![
+        case("get, small", None, three, |run| get(run, "a")),
+        case("get, large", None, three, |run| get(run, "d/b")),
+        case("sum, small", None, three, |run| run.client().sum(&name("a")).map(|(size, crc)| format!("{size} {crc}"))),
+        case("sum, large", None, three, |run| {
+            run.client().sum(&name("d/b")).map(|(size, crc)| format!("{size} {crc}"))
+        }),
+        case("stat of a file", None, three, |run| run.client().stat(&name("a")).map(|reply| shown(&reply))),
+        case("stat of a directory", None, three, |run| run.client().stat(&name("d")).map(|reply| shown(&reply))),
+        case("list", None, three, |run| run.client().list(None).map(|lines| names(&lines))),
+        case("list of a directory", None, three, |run| run.client().list(Some(&name("d"))).map(|lines| names(&lines))),
+    ]
+}
+
+/// The kinds and names of a listing, in order.
+fn names(lines: &str) -> String {
+    let mut names: Vec<_> =
+        lines.lines().map(|line| format!("{} {}", &line[..1], line.rsplit(' ').next().unwrap_or_default())).collect();
+    names.sort();
+    names.join(", ")
+}
+
+pub(crate) fn puts() -> Vec<Case> {
+    let rename = Some(Kind::Rename);
+    let old: fn(&mut Run) = |run| {
+        run.there("a", &bytes(4, 9000));
+        run.there("other", &small());
+    };
+    let mut cases = vec![
+        case("put, new", rename, no_preparation, |run| put(run, &small(), CHUNK, true, true)),
+        case("put, empty", rename, no_preparation, |run| put(run, &[], CHUNK, true, true)),
+        case("put, not settled", rename, old, |run| put(run, &small(), CHUNK, false, false)),
+        case("put, replacing", rename, old, |run| put(run, &small(), CHUNK, true, true)),
+        case("put, several chunks", rename, old, |run| put(run, &bytes(6, 4 * CHUNK + 9), CHUNK, true, false)),
+        case("put, whole chunks", rename, old, |run| put(run, &bytes(6, 3 * CHUNK), CHUNK, false, true)),
+        spacious(case(
+            "put, replacing a large file",
+            rename,
+            |run| run.there("a", &huge()),
+            |run| put(run, &small(), CHUNK, true, true),
+        )),
+        spacious(case("put, room set aside", rename, old, |run| put(run, &huge(), 512 << 10, true, true))),
+        case(
+            "put into a directory",
+            rename,
+            |run| run.dir("d"),
+            |run| run.put("d/a", &small(), CHUNK, true, true).map(|reply| shown(&reply)),
+        ),
+    ];
+    if common::is_full() {
+        cases.push(spacious(case("put, written back early", rename, old, |run| {
+            put(run, &bytes(7, (17 << 20) + 5), 2 << 20, true, true)
+        })));
+    }
+    cases
+}
+
+pub(crate) fn resumes() -> Vec<Case> {
+    let rename = Some(Kind::Rename);
+    let mut cases = vec![
+        resuming("resume, fresh", rename, no_preparation, Run::resume),
+        resuming("resume, replacing", rename, |run| run.there("r", &small()), Run::resume),
+        resuming("resume, interrupted before", rename, Run::interrupted, Run::resume),
+        resuming("resume, whole before", rename, Run::unpublished, Run::resume),
+        resuming("resume, published before", None, |run| drop(run.resume().expect("a RESUME")), Run::resume),
+        resuming("resume, kept", None, no_preparation, |run| {
+            let held = match run.resumed()? {
+                Err(reply) => return Ok(shown(&reply)),
+                Ok(held) => held,
+            };
+            let held = run.send(held, 3 * CHUNK)?;
+            run.client().cut(held, Some(&upload()[3 * CHUNK..3 * CHUNK + 9]));
+            Ok("kept".into())
+        }),
+        resuming("resume, cut at a checkpoint", None, Run::interrupted, |run| {
+            let Ok(held) = run.resumed()? else { panic!("SAVED for what was kept") };
+            run.client().cut(held, None);
+            Ok("kept".into())
+        }),
+    ];
+    for (name, prepare) in [
+        ("resume, with a wrong crc", Run::interrupted as fn(&mut Run)),
+        ("resume, whole, a wrong crc", Run::unpublished),
+    ] {
+        cases.push(resuming(name, None, prepare, |run| {
+            let Ok(held) = run.resumed()? else { panic!("SAVED for what was kept") };
+            run.promised = 0;
+            run.client().refuse(held);
+            Ok("discarded".into())
+        }));
+    }
+    cases
+}
+
+pub(crate) fn changes() -> Vec<Case> {
+    let (mkdir, unlink, rename) = (Some(Kind::Mkdir), Some(Kind::Unlink), Some(Kind::Rename));
+    let both: fn(&mut Run) = |run| {
+        run.dir("d");
+        run.dir("e");
+        run.there("d/a", &small());
+        run.there("a", &huge());
+    };
+    let cases = vec![
+        case("mkdir", mkdir, both, |run| run.change(Change::Mkdir(name("f")))),
+        case("mkdir in a directory", mkdir, both, |run| run.change(Change::Mkdir(name("d/f")))),
+        case("delete of a file", unlink, both, |run| run.change(Change::Delete(name("d/a")))),
+        case("delete of a large file", unlink, both, |run| run.change(Change::Delete(name("a")))),
+        case("delete of a directory", unlink, both, |run| run.change(Change::Delete(name("e")))),
+        case("rename", rename, both, |run| run.change(Change::Rename(name("a"), name("b")))),
+        case("rename elsewhere", rename, both, |run| run.change(Change::Rename(name("d/a"), name("e/b")))),
+        case("rename of a directory", rename, both, |run| run.change(Change::Rename(name("d"), name("e/d")))),
+    ];
+    cases.into_iter().map(spacious).collect()
+}
+
+fn spacious(case: Case) -> Case {
+    Case { room: common::ROOM_BYTES, ..case }
+}
+
+pub(crate) fn housekeeping() -> Vec<Case> {
+    vec![
+        case(
+            "open",
+            None,
+            |run| {
+                run.there("a", &small());
+                run.store = None;
+            },
+            open,
+        ),
+        case("open, the first time", None, forget_all, open),
+        Case {
+            uploads: vec![("kept", "k", upload()), ("whole", "w", upload()), ("published", "p", upload())],
+            ..case("clean", None, leave_a_mess, |run| {
+                run.store.as_ref().expect("an open store").clean();
+                Ok(String::new())
+            })
+        },
+    ]
+}
+
+fn forget_all(run: &mut Run) {
+    run.store = None;
+    std::fs::remove_dir_all(run.root.path().join(".ferry")).expect("a corner to remove");
+}
+
+fn open(run: &mut Run) -> Answer {
+    match run.open() {
+        Ok(()) => Ok(String::new()),
+        Err(OpenError::Root { error, .. } | OpenError::Area { error, .. }) => {
+            Err(Failure::new(code_of(error), "the store could not be opened"))
+        }
+        Err(OpenError::Thread(error)) => panic!("no thread: {error}"),
+    }
+}
+
+/// Uploads in each state, all of them expired, and the directory of a server that is gone.
+fn leave_a_mess(run: &mut Run) {
+    let size = upload().len() as u64;
+    let going = |client: &mut Client<'_>, as_id: &str, to: &Name| match client.resume(&id(as_id), to, size) {
+        Ok(Resumed::Going(held)) => held,
+        _ => panic!("no GO for a new upload"),
+    };
+    let mut client = run.client();
+    let held = going(&mut client, "kept", &name("k"));
+    client.cut(held, Some(&upload()[..CHUNK]));
+    let held = going(&mut client, "whole", &name("w"));
+    drop(client.finish(held, &upload()).expect("an undisturbed end"));
+    let held = going(&mut client, "published", &name("p"));
+    let finished = client.finish(held, &upload()).expect("an undisturbed end");
+    client.publish(finished).expect("an undisturbed publishing");
+    let body = Body { bytes: &small(), chunk: 1000, announced: true, settled: true };
+    drop(client.deliver(&name("x"), body).expect("an undisturbed PUT"));
+    run.options.keep = Duration::ZERO;
+    run.open().expect("a second store");
+}
+
+/// What a change does to the tree.
+pub(crate) type Effect = fn(&mut Tree);
+
+/// Several changes that share their fsyncs, each with what it does to the tree.
+pub(crate) fn batch(run: &mut Run) -> Vec<(Told, Effect)> {
+    let mut client = run.client();
+    let mut works = Vec::new();
+    let mut effects: Vec<Effect> = Vec::new();
+    let (a, new) = (small(), large());
+    let body = |bytes| Body { bytes, chunk: CHUNK, announced: true, settled: false };
+    if let Ok(upload) = client.deliver(&name("a"), body(&a)) {
+        works.push(Work::Publish { upload });
+        effects.push(|tree| tree.put("a", &small()));
+    }
+    if let Ok(upload) = client.deliver(&name("d/new"), body(&new)) {
+        works.push(Work::Publish { upload });
+        effects.push(|tree| tree.put("d/new", &large()));
+    }
+    works.push(Work::Change(Change::Mkdir(name("d/f"))));
+    effects.push(|tree| drop(tree.0.insert("d/f".into(), Node::Dir)));
+    works.push(Work::Change(Change::Delete(name("gone"))));
+    effects.push(|tree| drop(tree.0.remove("gone")));
+    works.push(Work::Change(Change::Rename(name("d/old"), name("moved"))));
+    effects.push(|tree| {
+        let node = tree.0.remove("d/old").expect("the old name");
+        tree.0.insert("moved".into(), node);
+    });
+    client.change(works).into_iter().zip(effects).collect()
+}
+
+/// What [`batch`] finds.
+pub(crate) fn before_batch(run: &mut Run) {
+    run.there("a", &large());
+    run.dir("d");
+    run.there("d/old", &small());
+    run.there("gone", &small());
+}

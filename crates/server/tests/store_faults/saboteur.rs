@@ -1,0 +1,159 @@
+//! Makes system calls fail.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ferry_server::store::{Call, Watcher};
+use rustix::io::Errno;
+
+/// What a call does, whatever it does it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Open,
+    Stat,
+    StatEntry,
+    Read,
+    List,
+    Lock,
+    Write,
+    Reserve,
+    Truncate,
+    SetTime,
+    Writeback,
+    SyncData,
+    Sync,
+    Mkdir,
+    Unlink,
+    Rename,
+}
+
+impl Kind {
+    fn of(call: &Call<'_>) -> Kind {
+        match call {
+            Call::Open { .. } => Kind::Open,
+            Call::Stat { .. } => Kind::Stat,
+            Call::StatEntry { .. } => Kind::StatEntry,
+            Call::Read { .. } => Kind::Read,
+            Call::List { .. } => Kind::List,
+            Call::Lock { .. } => Kind::Lock,
+            Call::Write { .. } => Kind::Write,
+            Call::Reserve { .. } => Kind::Reserve,
+            Call::Truncate { .. } => Kind::Truncate,
+            Call::SetTime { .. } => Kind::SetTime,
+            Call::Writeback { .. } => Kind::Writeback,
+            Call::SyncData { .. } => Kind::SyncData,
+            Call::Sync { .. } => Kind::Sync,
+            Call::Mkdir { .. } => Kind::Mkdir,
+            Call::Unlink { .. } => Kind::Unlink,
+            Call::Rename { .. } => Kind::Rename,
+        }
+    }
+
+    pub(crate) fn is_sync(self) -> bool {
+        matches!(self, Kind::Sync | Kind::SyncData)
+    }
+}
+
+/// What fails.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fault {
+    /// Which call, counted from 0.
+    pub(crate) nth: usize,
+    pub(crate) error: Errno,
+    /// All later ones of its kind fail as well.
+    pub(crate) lasting: bool,
+}
+
+/// After this many failures a request is said to try for ever, and has its way.
+const ENDLESS: usize = 200;
+
+/// A signal interrupts only so often.
+const INTERRUPTIONS: usize = 8;
+
+/// What was seen and done between arming and disarming.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) calls: Vec<Kind>,
+    /// The calls that were made to fail.
+    pub(crate) failed: Vec<Kind>,
+    /// The call that changes what clients see was made.
+    pub(crate) committed: bool,
+}
+
+impl Seen {
+    pub(crate) fn is_endless(&self) -> bool {
+        self.failed.len() >= ENDLESS
+    }
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    armed: bool,
+    fault: Option<Fault>,
+    commit: Option<Kind>,
+    spoils: bool,
+    seen: Seen,
+}
+
+/// The watcher. Calls pass until it is armed.
+#[derive(Debug, Default)]
+pub(crate) struct Saboteur(Mutex<Plan>);
+
+impl Saboteur {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on calls are counted, and `fault` strikes.
+    pub(crate) fn arm(&self, fault: Option<Fault>, commit: Option<Kind>) {
+        let mut plan = self.plan();
+        let spoils = plan.spoils;
+        *plan = Plan { armed: true, fault, commit, spoils, seen: Seen::default() };
+    }
+
+    pub(crate) fn disarm(&self) -> Seen {
+        let mut plan = self.plan();
+        plan.armed = false;
+        plan.seen.clone()
+    }
+
+    /// Half of what is published will be lost.
+    pub(crate) fn spoil(&self) {
+        self.plan().spoils = true;
+    }
+}
+
+impl Plan {
+    fn strikes(&self, index: usize, kind: Kind) -> Option<Errno> {
+        let Fault { nth, error, lasting } = self.fault?;
+        let again = self.seen.failed.first() == Some(&kind) && index > nth && lasting;
+        let most = if error == Errno::INTR { INTERRUPTIONS } else { ENDLESS };
+        ((index == nth || again) && self.seen.failed.len() < most).then_some(error)
+    }
+}
+
+impl Watcher for Saboteur {
+    fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+        let mut plan = self.plan();
+        if !plan.armed {
+            return Ok(());
+        }
+        let (index, kind) = (plan.seen.calls.len(), Kind::of(call));
+        plan.seen.calls.push(kind);
+        let Some(error) = plan.strikes(index, kind) else { return Ok(()) };
+        plan.seen.failed.push(kind);
+        Err(error)
+    }
+
+    fn after(&self, call: &Call<'_>) {
+        let mut plan = self.plan();
+        if !plan.armed {
+            return;
+        }
+        plan.seen.committed |= Some(Kind::of(call)) == plan.commit;
+        if let (Call::Rename { to: (dir, name), .. }, true) = (call, plan.spoils) {
+            let flags = rustix::fs::OFlags::WRONLY;
+            let file = rustix::fs::openat(dir, *name, flags, rustix::fs::Mode::empty()).expect("what was renamed");
+            rustix::fs::ftruncate(&file, 7).expect("a file that can be cut");
+        }
+    }
+}

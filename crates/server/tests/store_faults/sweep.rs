@@ -1,0 +1,379 @@
+//! What must hold whatever fails.
+//!
+//! - Under each name lies the old file whole or the new one whole, and no other name is touched. What
+//!   was told as SAVED or DONE is there. What failed before the call that makes it visible is not there;
+//!   what failed behind it, in the fsync of the directory, is there: the client was told FAIL, and may not rely
+//!   on either.
+//! - The code is that of the error. A failed fsync is never followed by SAVED or DONE. An interrupted
+//!   call changes nothing, but for the two fsyncs.
+//! - What is read is what is there, or a failure.
+//! - Nothing stays behind of an upload that failed, where removing it was not what failed; then the next server
+//!   removes it. No descriptor leaks, no byte counts as staged for ever, nothing is tried without end, nothing panics.
+//! - The next RESUME goes on from no less than was promised and from bytes that have the CRC that it thinks they
+//!   have, or says SAVED where the file is there, and only there.
+//! - The same store goes on to serve.
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ferry_wire::{Code, Crc32};
+use rustix::io::Errno;
+
+use crate::{
+    cases::{self, Answer, Case, Effect, Run, shown},
+    common::{
+        self,
+        client::{Body, Resumed, Told, id, name},
+        dice::bytes,
+        fresh_root,
+        tree::{self, Tree},
+    },
+    saboteur::{Fault, Kind, Saboteur, Seen},
+};
+
+const ERRORS: [Errno; 7] =
+    [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::INTR, Errno::MFILE, Errno::ROFS, Errno::ACCESS];
+
+/// The errors that strike the `nth` call: all of them in a full sweep, else those that differ most in what
+/// they do, and one of the others in turn.
+fn errors(nth: usize) -> Vec<Errno> {
+    if common::is_full() {
+        return ERRORS.to_vec();
+    }
+    let others = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::ROFS, Errno::ACCESS];
+    vec![Errno::IO, Errno::INTR, others[nth % others.len()]]
+}
+
+/// What a client is told about an error of the system.
+pub(crate) fn code_of(error: Errno) -> Code {
+    match error {
+        Errno::NOSPC | Errno::DQUOT => Code::NoSpace,
+        Errno::MFILE => Code::Busy,
+        Errno::ROFS => Code::ReadOnly,
+        Errno::ACCESS => Code::Denied,
+        // An interrupted call is made again, but for a sync, of which nobody knows what it did.
+        _ => Code::Io,
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    pub(crate) cases: usize,
+    pub(crate) calls: usize,
+    pub(crate) runs: usize,
+    pub(crate) faults: usize,
+    pub(crate) violations: Vec<String>,
+}
+
+impl Figures {
+    pub(crate) fn since(&self, before: &Figures) -> Figures {
+        Figures {
+            cases: self.cases - before.cases,
+            calls: self.calls - before.calls,
+            runs: self.runs - before.runs,
+            faults: self.faults - before.faults,
+            violations: self.violations[before.violations.len()..].to_vec(),
+        }
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figures { cases, calls, runs, faults, violations } = self;
+        write!(f, "requests {cases}, calls {calls}, runs {runs}, faults {faults}, violations {}", violations.len())
+    }
+}
+
+/// An undisturbed run.
+struct Clean {
+    answer: Answer,
+    before: Tree,
+    after: Tree,
+    calls: usize,
+}
+
+/// Lets each call of a request fail in each way.
+pub(crate) fn sweep(case: &Case, figures: &mut Figures) {
+    let clean = undisturbed(case);
+    figures.cases += 1;
+    figures.calls += clean.calls;
+    for nth in 0..clean.calls {
+        for error in errors(nth) {
+            for lasting in [false, true] {
+                let fault = Fault { nth, error, lasting };
+                let mut found = Vec::new();
+                let tried = catch_unwind(AssertUnwindSafe(|| disturbed(case, &clean, fault, &mut found)));
+                let failed = tried.unwrap_or_else(|_| {
+                    found.push("it panicked".into());
+                    Vec::new()
+                });
+                figures.runs += 1;
+                figures.faults += failed.len();
+                let what = failed.first().map_or_else(|| "nothing".into(), |kind| format!("{kind:?}"));
+                let place = format!("call {nth}, {error}, lasting: {lasting}, cold: {}", case.cold);
+                let shown = |found| format!("{}: {what} failed: {found} [{place}]", case.name);
+                figures.violations.extend(found.into_iter().map(shown));
+            }
+        }
+    }
+}
+
+fn prepared(case: &Case) -> Run {
+    let root = fresh_root();
+    let options = ferry_server::store::StoreOptions { max_staged: case.room, ..common::options(root.path()) };
+    let saboteur = Arc::new(Saboteur::default());
+    let mut run = Run { root, options, saboteur, store: None, cold: case.cold, promised: 0 };
+    run.open().expect("an undisturbed store");
+    (case.prepare)(&mut run);
+    run
+}
+
+fn undisturbed(case: &Case) -> Clean {
+    let mut run = prepared(case);
+    let before = Tree::read(run.root.path());
+    run.saboteur.arm(None, case.commit);
+    let answer = (case.act)(&mut run);
+    let seen = run.saboteur.disarm();
+    assert!(answer.is_ok(), "{}: {answer:?}", case.name);
+    assert_eq!(seen.committed, case.commit.is_some(), "{}: the commit", case.name);
+    let after = Tree::read(run.root.path());
+    Clean { answer, before, after, calls: seen.calls.len() }
+}
+
+fn disturbed(case: &Case, clean: &Clean, fault: Fault, found: &mut Vec<String>) -> Vec<Kind> {
+    let mut run = prepared(case);
+    let open_before = descriptors(&run);
+    let had_store = run.store.is_some();
+    run.saboteur.arm(Some(fault), case.commit);
+    let answer = (case.act)(&mut run);
+    let seen = run.saboteur.disarm();
+    judge(clean, fault, &answer, &seen, &Tree::read(run.root.path()), found);
+    if had_store || answer.is_err() {
+        no_descriptor_leaks(&run, open_before, found);
+    }
+    if run.store.is_none() {
+        run.open().expect("a store that can be opened now");
+    }
+    nothing_left(&run, &seen, found);
+    for upload in &case.uploads {
+        resume_again(&mut run, upload, found);
+    }
+    let left = seen.failed.contains(&Kind::Unlink);
+    still_serves(&mut run, if left { case.room / 2 } else { case.room }, found);
+    next_server(run, found);
+    seen.failed
+}
+
+/// What the client was told, and what is there.
+fn judge(clean: &Clean, fault: Fault, answer: &Answer, seen: &Seen, there: &Tree, found: &mut Vec<String>) {
+    let interrupted = fault.error == Errno::INTR && !seen.failed.iter().any(|kind| kind.is_sync());
+    match answer {
+        Ok(_) => {
+            if answer != &clean.answer {
+                found.push(format!("told {answer:?}, but should have been {:?}", clean.answer));
+            }
+            if *there != clean.after {
+                found.push(format!("told {answer:?}, but there is {there:?}"));
+            }
+            let silent = answer.as_ref().is_ok_and(|told| ["kept", "discarded", ""].contains(&told.as_str()));
+            if seen.failed.iter().any(|kind| kind.is_sync()) && !silent {
+                found.push("a sync failed, and the client was told that all is well".into());
+            }
+        }
+        Err(failure) => {
+            let allowed = if seen.committed { &clean.after } else { &clean.before };
+            if there != allowed {
+                found.push(format!("told {failure}, committed: {}, but there is {there:?}", seen.committed));
+            }
+            if failure.code != code_of(fault.error) {
+                found.push(format!("told {failure}, for {:?}", fault.error));
+            }
+            if interrupted {
+                found.push(format!("interrupted, and told {failure}"));
+            }
+        }
+    }
+    if seen.is_endless() {
+        found.push("it is tried for ever".into());
+    }
+}
+
+/// Descriptors of what lies in the root of this run: other tests run at the same time.
+fn descriptors(run: &Run) -> usize {
+    let root = run.root.path().canonicalize().expect("a root");
+    let open = std::fs::read_dir("/proc/self/fd").expect("a list of descriptors");
+    open.flatten().filter_map(|entry| entry.path().read_link().ok()).filter(|path| path.starts_with(&root)).count()
+}
+
+fn no_descriptor_leaks(run: &Run, before: usize, found: &mut Vec<String>) {
+    let until = Instant::now() + Duration::from_secs(5);
+    // Large files are closed by a thread.
+    while descriptors(run) > before {
+        if Instant::now() > until {
+            return found.push(format!("{before} descriptors before, {} after", descriptors(run)));
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn nothing_left(run: &Run, seen: &Seen, found: &mut Vec<String>) {
+    if seen.failed.contains(&Kind::Unlink) || seen.calls.is_empty() {
+        return;
+    }
+    let own = run.prepared_runs();
+    for (run, entries) in tree::runs(run.root.path()) {
+        if !entries.is_empty() && !own {
+            found.push(format!("{entries:?} stay behind in {run}"));
+        }
+    }
+}
+
+impl Run {
+    /// The preparation leaves something behind in the directory of a process.
+    fn prepared_runs(&self) -> bool {
+        self.options.keep.is_zero()
+    }
+}
+
+/// RESUME of the same upload goes on from what is really there, and ends well.
+fn resume_again(run: &mut Run, upload: &(&str, &str, Vec<u8>), found: &mut Vec<String>) {
+    let (as_id, to, whole) = (id(upload.0), name(upload.1), &upload.2);
+    let there = Tree::read(run.root.path()).file(upload.1).is_some_and(|bytes| bytes == whole);
+    let held = match run.client().resume(&as_id, &to, whole.len() as u64) {
+        Err(failure) => return found.push(format!("RESUME afterwards: {failure}")),
+        Ok(Resumed::Saved(reply)) => {
+            if !there {
+                found.push(format!("RESUME afterwards: {}, but it is not there", shown(&reply)));
+            }
+            return;
+        }
+        Ok(Resumed::Going(held)) => held,
+    };
+    let offset = held.digest.bytes();
+    let kept = tree::kept(run.root.path(), upload.0);
+    let kept = kept.get(..offset as usize).map(Crc32::of);
+    if there && !run.options.keep.is_zero() {
+        found.push("RESUME afterwards: GO, but it is there".into());
+    }
+    if kept != Some(held.digest.crc()) || kept != whole.get(..offset as usize).map(Crc32::of) {
+        found.push(format!("RESUME afterwards: GO {offset}, but these bytes are not there"));
+    }
+    if offset < run.promised {
+        found.push(format!("RESUME afterwards: GO {offset}, but {} was promised", run.promised));
+    }
+    let finished = run.client().finish(held, whole).and_then(|finished| run.client().publish(finished));
+    let there = Tree::read(run.root.path()).file(upload.1).is_some_and(|bytes| bytes == whole);
+    if finished.is_err() || !there {
+        found.push(format!("RESUME afterwards ended with {finished:?}, there: {there}"));
+    }
+}
+
+/// A PUT and a GET on the same store. The PUT needs all the room for unfinished uploads where that is
+/// little: nothing of what failed may count.
+fn still_serves(run: &mut Run, room: u64, found: &mut Vec<String>) {
+    let bytes = bytes(9, if room < common::ROOM_BYTES { room as usize } else { 5000 });
+    let probe = name("probe");
+    let body = Body { bytes: &bytes, chunk: 32 << 10, announced: true, settled: true };
+    let put = run.client().put(&probe, body).map(|reply| shown(&reply));
+    let got = run.client().get(&probe);
+    if put.is_err() || got.as_ref() != Ok(&bytes) {
+        found.push(format!("PUT afterwards: {put:?}, GET: {:?}", got.map(|bytes| bytes.len())));
+    }
+}
+
+/// The next server cleans up.
+fn next_server(mut run: Run, found: &mut Vec<String>) {
+    let before = Tree::read(run.root.path());
+    run.store = None;
+    run.open().expect("the next server");
+    run.store.as_ref().expect("the next server").clean();
+    let runs = tree::runs(run.root.path());
+    if runs.len() != 1 || !runs[0].1.is_empty() {
+        found.push(format!("the next server leaves {runs:?}"));
+    }
+    if Tree::read(run.root.path()) != before {
+        found.push("the next server changed what clients see".into());
+    }
+}
+
+/// A batch of changes with one fault in each place: each is told on its own, and each told is true.
+pub(crate) fn sweep_batch(figures: &mut Figures) {
+    let no_case = cases::changes().remove(0);
+    let prepare = || prepared(&Case { prepare: cases::before_batch, room: common::ROOM_BYTES, ..no_case.clone() });
+    let mut run = prepare();
+    run.saboteur.arm(None, None);
+    assert!(cases::batch(&mut run).iter().all(|(told, _)| told.is_ok()));
+    let calls = run.saboteur.disarm().calls.len();
+    figures.cases += 1;
+    figures.calls += calls;
+    for nth in 0..calls {
+        for error in errors(nth) {
+            for lasting in [false, true] {
+                let fault = Fault { nth, error, lasting };
+                let mut run = prepare();
+                let before = Tree::read(run.root.path());
+                run.saboteur.arm(Some(fault), None);
+                let told = cases::batch(&mut run);
+                let failed = run.saboteur.disarm().failed;
+                figures.runs += 1;
+                figures.faults += failed.len();
+                if !explained(&before, &Tree::read(run.root.path()), &told, &failed) {
+                    let told: Vec<_> = told.iter().map(|(told, _)| told.is_ok()).collect();
+                    figures.violations.push(format!("batch, {fault:?}, {failed:?} failed: told {told:?}"));
+                }
+            }
+        }
+    }
+}
+
+/// Whether all that was told as done, and any of what failed, makes `before` into `after`.
+fn explained(before: &Tree, after: &Tree, told: &[(Told, Effect)], failed: &[Kind]) -> bool {
+    if failed.iter().any(|kind| kind.is_sync()) && told.len() == 5 && told.iter().all(|(told, _)| told.is_ok()) {
+        return false;
+    }
+    (0..1u32 << told.len()).any(|chosen| {
+        let mut tree = before.clone();
+        for (index, (told, effect)) in told.iter().enumerate() {
+            let happens = chosen >> index & 1 == 1;
+            if told.is_ok() && !happens {
+                return false;
+            }
+            if happens {
+                effect(&mut tree);
+            }
+        }
+        tree == *after
+    })
+}
+
+/// Runs `case` with a disk that loses half of what is published: what the sweep says of it.
+pub(crate) fn spoilt(case: &Case) -> Vec<String> {
+    let clean = undisturbed(case);
+    let mut run = prepared(case);
+    run.saboteur.spoil();
+    run.saboteur.arm(None, case.commit);
+    let answer = (case.act)(&mut run);
+    let seen = run.saboteur.disarm();
+    let mut found = Vec::new();
+    let fault = Fault { nth: usize::MAX, error: Errno::IO, lasting: false };
+    judge(&clean, fault, &answer, &seen, &Tree::read(run.root.path()), &mut found);
+    found
+}
+
+/// Runs `case` as a server would that does not look whether its fsync failed.
+pub(crate) fn hushed(case: &Case) -> Vec<String> {
+    let clean = undisturbed(case);
+    let mut run = prepared(case);
+    run.saboteur.arm(None, case.commit);
+    let answer = (case.act)(&mut run);
+    let mut seen = run.saboteur.disarm();
+    seen.failed.push(Kind::Sync);
+    let mut found = Vec::new();
+    let fault = Fault { nth: 0, error: Errno::IO, lasting: false };
+    judge(&clean, fault, &answer, &seen, &Tree::read(run.root.path()), &mut found);
+    found
+}
