@@ -76,7 +76,7 @@ pub enum Error {
     /// The caller's [`Cancel`](crate::Cancel) was raised.
     #[error("interrupted")]
     Interrupted,
-    /// The server moved no byte for so long.
+    /// The server moved no byte for so long, or none that brought the conversation on.
     #[error("the server was silent for {} s: given up", .0.as_secs_f32())]
     Timeout(Duration),
     /// This machine could not do its part.

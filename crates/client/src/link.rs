@@ -209,8 +209,10 @@ impl Link {
     /// The same, with another patience than the connection's own.
     pub(crate) fn piece_within(&mut self, patience: Duration) -> Result<Piece<'_>, Error> {
         let begun = Instant::now();
+        let mut line_begun = None;
         let (is_line, range) = loop {
             let window = &self.input[self.start..self.end];
+            let in_line = !window.is_empty();
             if let Some((frame, used)) = self.framer.next(window).map_err(Error::violation)? {
                 let (is_line, length) = match frame {
                     Frame::Line(line) => (true, line.len()),
@@ -219,6 +221,10 @@ impl Link {
                 let range = self.start..self.start + length;
                 self.start += used;
                 break (is_line, range);
+            }
+            // A line that was begun must end, or a server could hold a client for hours, byte by byte.
+            if in_line && line_begun.get_or_insert_with(Instant::now).elapsed() >= self.timeout {
+                return Err(Error::Timeout(self.timeout));
             }
             self.more(begun, patience)?;
         };
@@ -237,6 +243,7 @@ impl Link {
     /// `block` knows what is still unsent.
     pub(crate) fn send(&mut self, block: &mut Block) -> Result<(), Error> {
         let begun = Instant::now();
+        let mut taken = begun;
         loop {
             self.check_cancel()?;
             let sent = self.flush(block)?;
@@ -249,6 +256,12 @@ impl Link {
             }
             if self.room() == 0 {
                 return Err(Error::violation("it answers what was not asked"));
+            }
+            if sent {
+                taken = Instant::now();
+            } else if taken.elapsed() >= self.timeout {
+                // What it says meanwhile is no reason to wait longer.
+                return Err(Error::Timeout(self.timeout));
             }
             if !sent && !got {
                 self.nap(begun, self.timeout)?;

@@ -1,0 +1,124 @@
+//! What the client asks, and what may come of it.
+
+use std::time::{Duration, Instant};
+
+use ferry_client::{Client, Code, Entry, Error, Id, Name, Part, Tag};
+
+use crate::place::Place;
+
+/// What the client does once it is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Connect,
+    Get,
+    /// Offset and length of a READ of the version `t`.
+    Read(u64, Option<u64>),
+    List,
+    Stat,
+    Sum,
+    Mkdir,
+    Delete,
+    Rename,
+    Put,
+    /// More than any socket buffers.
+    PutLarge,
+    Resume,
+    ResumeLarge,
+    Close,
+    /// After it is answered, looks until the server says something more.
+    GetThenWait,
+    PutThenWait,
+}
+
+/// How a call ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    Stranger,
+    OtherVersion,
+    Fails(Code),
+    Closed,
+    Violation,
+    Verification,
+    Timeout,
+    /// None of those.
+    Strange,
+    /// Whatever the oracle allows.
+    Anything,
+}
+
+/// What a call gave.
+pub(crate) struct Answer {
+    pub(crate) error: Option<Error>,
+    /// Entries of a listing.
+    pub(crate) entries: Vec<Entry>,
+    /// The connection stands, as far as the client knows.
+    pub(crate) connected: bool,
+}
+
+impl Answer {
+    pub(crate) fn refused(error: Error) -> Answer {
+        Answer { error: Some(error), entries: Vec::new(), connected: false }
+    }
+
+    pub(crate) fn outcome(&self) -> Outcome {
+        match &self.error {
+            None => Outcome::Done,
+            Some(Error::NotFerry { .. }) => Outcome::Stranger,
+            Some(Error::Version { .. }) => Outcome::OtherVersion,
+            Some(Error::Server(failure)) => Outcome::Fails(failure.code),
+            Some(Error::Closed(_)) => Outcome::Closed,
+            Some(Error::Violation(_)) => Outcome::Violation,
+            Some(Error::Verification(_)) => Outcome::Verification,
+            Some(Error::Timeout(_)) => Outcome::Timeout,
+            Some(_) => Outcome::Strange,
+        }
+    }
+}
+
+impl Ask {
+    pub(crate) fn is_get(self) -> bool {
+        matches!(self, Ask::Get | Ask::GetThenWait)
+    }
+
+    pub(crate) fn run(self, mut client: Client, place: &Place) -> Answer {
+        let mut entries = Vec::new();
+        let (a, b) = (Name::new("a").unwrap(), Name::new("b").unwrap());
+        let id = Id::new("id").unwrap();
+        let result = match self {
+            Ask::Connect => Ok(()),
+            Ask::Get => client.get(&a, &place.target(), &mut |_| {}).map(drop),
+            Ask::Read(offset, length) => {
+                let part = Part { offset, length, tag: Some(Tag::new("t").unwrap()) };
+                client.read(&a, &part, &mut Vec::new()).map(drop)
+            }
+            Ask::List => client.list(None).map(|got| entries = got),
+            Ask::Stat => client.stat(&a).map(drop),
+            Ask::Sum => client.sum(&a).map(drop),
+            Ask::Mkdir => client.mkdir(&a),
+            Ask::Delete => client.delete(&a),
+            Ask::Rename => client.rename(&a, &b),
+            Ask::Put => client.put(&a, &place.source(), &mut |_| {}).map(drop),
+            Ask::PutLarge => client.put(&a, place.large_source(), &mut |_| {}).map(drop),
+            Ask::Resume => client.resume(&id, &a, &place.source(), &mut |_| {}).map(drop),
+            Ask::ResumeLarge => client.resume(&id, &a, place.large_source(), &mut |_| {}).map(drop),
+            Ask::Close => {
+                let error = client.close().err();
+                return Answer { error, entries, connected: false };
+            }
+            Ask::GetThenWait => client.get(&a, &place.target(), &mut |_| {}).and_then(|_| wait_for_words(&mut client)),
+            Ask::PutThenWait => client.put(&a, &place.source(), &mut |_| {}).and_then(|_| wait_for_words(&mut client)),
+        };
+        Answer { error: result.err(), entries, connected: client.is_connected() }
+    }
+}
+
+fn wait_for_words(client: &mut Client) -> Result<(), Error> {
+    const GUARD: Duration = Duration::from_secs(30);
+    let begun = Instant::now();
+    while begun.elapsed() < GUARD {
+        client.check()?;
+        std::thread::yield_now();
+    }
+    Ok(())
+}
