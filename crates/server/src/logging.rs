@@ -125,10 +125,14 @@ impl Sink {
             state.dropped += 1;
             return;
         }
+        // A writer that has something to write looks again by itself.
+        let asleep = state.unwritten == 0;
         state.waiting.extend_from_slice(line);
         state.unwritten += line.len();
         drop(state);
-        self.filled.notify_one();
+        if asleep {
+            self.filled.notify_one();
+        }
     }
 
     fn write_out(&self, mut output: Box<dyn Write + Send>) {

@@ -74,6 +74,9 @@ const LONG_TURN: Duration = Duration::from_millis(20);
 const GIVE_BACK_AFTER_BYTES: u64 = 16 << 20;
 const QUIET: Duration = Duration::from_secs(1);
 
+/// Memory for replies that is kept for the next turn: the most that small files fill in one.
+const TEXT_BYTES: usize = 256 << 10;
+
 /// How long the end may take once it was asked for: uploads that are whole are published, replies
 /// are sent.
 const ENDING: Duration = Duration::from_secs(10);
@@ -195,6 +198,8 @@ pub struct Server {
     moved: u64,
     input: Box<[u8]>,
     scratch: Box<[u8]>,
+    /// Memory for replies, lent to the session that has its turn.
+    text: Vec<u8>,
 }
 
 impl Server {
@@ -237,6 +242,7 @@ impl Server {
             moved: 0,
             input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(),
             scratch: vec![0; SCRATCH_BYTES].into(),
+            text: Vec::new(),
         })
     }
 
@@ -498,6 +504,7 @@ impl Server {
         connection.queued = false;
         let Some(share) = self.share(key) else { return };
         let mut left = share;
+        self.connections[key].session.outbox().lend(std::mem::take(&mut self.text));
         loop {
             let taken = self.take_input(key, &mut left);
             let asked = self.dispatch(key, &mut left);
@@ -514,6 +521,10 @@ impl Server {
             }
         }
         self.moved += share - left;
+        let text = self.connections[key].session.outbox().take_back();
+        if text.capacity() <= TEXT_BYTES {
+            self.text = text;
+        }
         self.end_turn(key);
     }
 

@@ -450,6 +450,8 @@ impl<H: Handles> Session<H> {
     }
 
     fn request_line(&mut self, line: &[u8], now: Instant) {
+        // A client that has come as far as another request is not slow.
+        self.clock.restart(self.counter(self.clock.waiting()), now);
         let parsed = Request::parse(line);
         let with = match parsed {
             Ok(Request::With) | Err(Refusal::With(_) | Refusal::Stream(_)) => None,

@@ -35,13 +35,25 @@ pub struct Outbox<F> {
     segments: VecDeque<Segment<F>>,
     bytes: u64,
     sent: u64,
+    /// Lent memory for the next text.
+    spare: Vec<u8>,
 }
 
 impl<F> Outbox<F> {
     /// An empty queue, which owns no memory.
     #[must_use]
     pub fn new() -> Outbox<F> {
-        Outbox { segments: VecDeque::new(), bytes: 0, sent: 0 }
+        Outbox { segments: VecDeque::new(), bytes: 0, sent: 0, spare: Vec::new() }
+    }
+
+    /// Lends memory for text, so that a busy session need not ask the system for it again and again.
+    pub fn lend(&mut self, memory: Vec<u8>) {
+        self.spare = memory;
+    }
+
+    /// Takes back what was lent, or memory as good, if nothing is queued in it.
+    pub fn take_back(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
     }
 
     /// Bytes that are still to be sent, those of file ranges included.
@@ -65,7 +77,8 @@ impl<F> Outbox<F> {
     /// Appends what `write` adds to the end of the text.
     pub fn text<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         if !matches!(self.segments.back(), Some(Segment::Bytes { .. })) {
-            self.segments.push_back(Segment::Bytes { data: Vec::new(), sent: 0 });
+            let data = std::mem::take(&mut self.spare);
+            self.segments.push_back(Segment::Bytes { data, sent: 0 });
         }
         let Some(Segment::Bytes { data, .. }) = self.segments.back_mut() else {
             unreachable!("the last segment was just made text")
@@ -120,8 +133,9 @@ impl<F> Outbox<F> {
         };
         self.bytes -= bytes;
         self.sent += bytes;
-        if done {
-            self.segments.pop_front();
+        if done && let Some(Segment::Bytes { mut data, .. }) = self.segments.pop_front() {
+            data.clear();
+            self.spare = data;
         }
         if self.segments.is_empty() {
             // An idle client owns no buffer.

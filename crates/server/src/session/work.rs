@@ -262,6 +262,35 @@ pub enum Done<'a, H: Handles> {
     Dropped,
 }
 
+impl<H: Handles> Done<'_, H> {
+    /// The same, with bytes of its own where they were borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Done<'static, H> {
+        match self {
+            Done::Opened { meta, range } => Done::Opened { meta, range: range.into_owned() },
+            Done::Listed { lines, more } => Done::Listed { lines: Cow::Owned(lines.into_owned()), more },
+            Done::Loaded { bytes, digest } => Done::Loaded { bytes, digest },
+            Done::Unchanged(unchanged) => Done::Unchanged(unchanged),
+            Done::Replied(reply) => Done::Replied(reply),
+            Done::Staged(upload) => Done::Staged(upload),
+            Done::Resumed { upload, digest } => Done::Resumed { upload, digest },
+            Done::Written(chunk) => Done::Written(chunk),
+            Done::Checkpointed => Done::Checkpointed,
+            Done::Finished => Done::Finished,
+            Done::Dropped => Done::Dropped,
+        }
+    }
+}
+
+impl<F> Opened<'_, F> {
+    fn into_owned(self) -> Opened<'static, F> {
+        match self {
+            Opened::Inline { bytes, crc } => Opened::Inline { bytes: Cow::Owned(bytes.into_owned()), crc },
+            Opened::Range { file, start, end } => Opened::Range { file, start, end },
+        }
+    }
+}
+
 /// A file as it was opened.
 #[derive(Debug)]
 pub enum Opened<'a, F> {

@@ -212,11 +212,12 @@ impl Store {
     }
 
     /// Does what can be done without waiting for a disk; gives back what can't.
-    pub fn try_now(&self, work: Work<Disk>, scratch: &mut [u8]) -> Result<Outcome<'static, Disk>, Work<Disk>> {
+    /// What it read may stand in `scratch`, [`SCRATCH_BYTES`] long.
+    pub fn try_now<'s>(&self, work: Work<Disk>, scratch: &'s mut [u8]) -> Result<Outcome<'s, Disk>, Work<Disk>> {
         let attempt = match &work {
             Work::Open { name, offset, length, tag, inline } => {
                 let (offset, length, inline) = (*offset, *length, *inline);
-                self.fetch(&Wanted { name, offset, length, tag: tag.as_ref(), inline }, Wait::Never)
+                self.fetch(&Wanted { name, offset, length, tag: tag.as_ref(), inline }, Wait::Never, scratch)
             }
             Work::Load { file, at, bytes, digest, background: false } => {
                 self.load(file, *at, *bytes, digest, Wait::Never, scratch)
@@ -243,7 +244,7 @@ impl Store {
     pub fn run(&self, work: Work<Disk>, scratch: &mut [u8]) -> Outcome<'static, Disk> {
         let attempt = match work {
             Work::Open { name, offset, length, tag, inline } => {
-                self.fetch(&Wanted { name: &name, offset, length, tag: tag.as_ref(), inline }, Wait::May)
+                self.fetch(&Wanted { name: &name, offset, length, tag: tag.as_ref(), inline }, Wait::May, scratch)
             }
             Work::Load { file, at, bytes, digest, .. } => self.load(&file, at, bytes, &digest, Wait::May, scratch),
             Work::Stat { name } => self.stat(&name, Wait::May),
@@ -268,7 +269,7 @@ impl Store {
             }
         };
         match attempt {
-            Attempt::Done(outcome) => outcome,
+            Attempt::Done(outcome) => outcome.map(Done::into_owned),
             Attempt::Cold => unreachable!("a helper may wait"),
         }
     }

@@ -114,7 +114,12 @@ pub(super) enum Attempt<T> {
 
 impl Store {
     /// Opens a file and, where the range is small, reads it.
-    pub(super) fn fetch(&self, wanted: &Wanted<'_>, wait: Wait) -> Attempt<Outcome<'static, Disk>> {
+    pub(super) fn fetch<'s>(
+        &self,
+        wanted: &Wanted<'_>,
+        wait: Wait,
+        scratch: &'s mut [u8],
+    ) -> Attempt<Outcome<'s, Disk>> {
         let name = wanted.name;
         let opened = match wait {
             Wait::Never => self.root.open_cached(name),
@@ -144,8 +149,11 @@ impl Store {
             let range = Opened::Range { file: Arc::new(file), start: range.start, end: range.end };
             return Attempt::Done(Ok(Done::Opened { meta, range }));
         }
-        let mut bytes = vec![0; (range.end - range.start) as usize];
-        match self.read_exact(&file, range.start, &mut bytes, wait) {
+        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let Some(bytes) = scratch.get_mut(..length) else {
+            return Attempt::Done(Err(failure(name.as_str(), Errno::NOMEM)));
+        };
+        match self.read_exact(&file, range.start, bytes, wait) {
             Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
             Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
             Ok(true) => match self.unchanged(&file, meta.size, meta.mtime) {
@@ -155,8 +163,8 @@ impl Store {
             },
             Ok(false) => return Attempt::Done(Err(changed(name.as_str()))),
         }
-        let crc = Crc32::of(&bytes);
-        Attempt::Done(Ok(Done::Opened { meta, range: Opened::Inline { bytes: Cow::Owned(bytes), crc } }))
+        let crc = Crc32::of(bytes);
+        Attempt::Done(Ok(Done::Opened { meta, range: Opened::Inline { bytes: Cow::Borrowed(bytes), crc } }))
     }
 
     /// Fills `bytes` from `at` on; false where the file ends before.

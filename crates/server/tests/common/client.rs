@@ -68,7 +68,8 @@ impl<'s> Client<'s> {
         if self.cold {
             return self.store.run(work, &mut self.scratch);
         }
-        match self.store.try_now(work, &mut self.scratch) {
+        let now = self.store.try_now(work, &mut self.scratch).map(|outcome| outcome.map(Done::into_owned));
+        match now {
             Ok(outcome) => outcome,
             Err(work) => self.store.run(work, &mut self.scratch),
         }

@@ -261,10 +261,12 @@ pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
         (
             "resume, whole, refused",
             vec![
-                // A whole upload whose name is taken by a directory meanwhile, then refused.
                 part(3, 3, End::Cut(400)),
-                Step::Batch(vec![resume(3), put("a", 1, 5)]),
+                // Whole, but a directory took its name meanwhile.
+                Step::Batch(vec![mkdir("r"), resume(3)]),
+                Step::Batch(vec![delete("r")]),
                 part(3, 0, End::Refused),
+                one(resume(3)),
             ],
         ),
     ]

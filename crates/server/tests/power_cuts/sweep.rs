@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{
     check::check,
     common::{self, dice::Dice, fresh_root, is_full, tree::Tree},
-    model::{Fate, Image, Log},
+    model::{Fate, Image, Log, Op},
     recorder::{Lie, Recorder},
     script::{self, Player, Step},
     worlds::History,
@@ -84,7 +84,7 @@ impl Life {
     }
 }
 
-fn brief(op: Option<&crate::model::Op>) -> String {
+fn brief(op: Option<&Op>) -> String {
     format!("{op:?}").chars().take(80).collect()
 }
 
@@ -112,16 +112,23 @@ pub(crate) fn one_life(name: &str, script: &[Step], lie: Lie, dice: &mut Dice, f
     life.sweep(name, 0, dice, figures);
 }
 
-/// A server that is killed, at up to `rounds` different calls; the next one goes on in the same directory, most of
+/// Whether a kept upload gets its name.
+fn publishes(op: &Op) -> bool {
+    matches!(op, Op::Rename { from: (_, name), .. } if name.ends_with(".data"))
+}
+
+/// A server that is killed behind each call that publishes a kept upload, and behind up to `rounds` others; the next one goes on in the same directory, most of
 /// which the disk need not have yet; and is cut behind each of its calls.
 pub(crate) fn killed_at_some_calls(name: &str, script: &[Step], rounds: usize, dice: &mut Dice, figures: &mut Figures) {
     let mut life = Life::new(fresh_root(), Lie::None, History::default());
     life.serve(script);
-    let calls = life.recorder.now();
-    let mut kills: Vec<_> = (0..calls).collect();
-    while kills.len() > rounds {
-        kills.swap_remove(dice.below(kills.len()));
+    let log = life.recorder.log();
+    let (mut kills, mut others): (Vec<_>, Vec<_>) =
+        (0..log.ops.len()).partition(|call| call.checked_sub(1).is_some_and(|last| publishes(&log.ops[last])));
+    while others.len() > rounds {
+        others.swap_remove(dice.below(others.len()));
     }
+    kills.extend(others);
     for kill in kills {
         let mut life = Life::new(fresh_root(), Lie::None, History::default());
         life.recorder.dies_at(kill);
