@@ -8,9 +8,12 @@ use crate::{
     link::{Link, unexpected},
 };
 
-/// The longest listing: more than four million entries of usual length. A server that never ends
-/// one could otherwise fill the memory.
+/// The longest listing: four million entries of usual length. A server that never ends one could
+/// otherwise fill the memory.
 const MAX_LISTING_BYTES: u64 = 256 << 20;
+
+/// The most entries: short ones take many times their bytes in memory.
+const MAX_ENTRIES: usize = 4 << 20;
 
 pub(crate) fn list(link: &mut Link, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
     link.ask(&Request::List { name: name.cloned() });
@@ -18,7 +21,7 @@ pub(crate) fn list(link: &mut Link, name: Option<&Name>) -> Result<Vec<Entry>, E
         Reply::Listing => {}
         reply => return Err(unexpected(reply)),
     }
-    let mut entries = Entries::default();
+    let mut entries = Entries::new(MAX_ENTRIES);
     receive_body(link, None, |bytes, received| {
         if received > MAX_LISTING_BYTES {
             return Err(Error::violation(format_args!("a listing of more than {} MiB", MAX_LISTING_BYTES >> 20)));
@@ -29,8 +32,8 @@ pub(crate) fn list(link: &mut Link, name: Option<&Name>) -> Result<Vec<Entry>, E
 }
 
 /// Parts a listing into its lines; blocks may end anywhere.
-#[derive(Default)]
 struct Entries {
+    limit: usize,
     entries: Vec<Entry>,
     framer: Framer,
     /// The beginning of a line.
@@ -38,11 +41,19 @@ struct Entries {
 }
 
 impl Entries {
+    /// At most `limit` of them.
+    fn new(limit: usize) -> Entries {
+        Entries { limit, entries: Vec::new(), framer: Framer::new(), rest: Vec::new() }
+    }
+
     fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.rest.extend_from_slice(bytes);
         let mut start = 0;
         while let Some((frame, used)) = self.framer.next(&self.rest[start..]).map_err(Error::violation)? {
             let (Frame::Line(line) | Frame::Raw(line)) = frame;
+            if self.entries.len() == self.limit {
+                return Err(Error::violation(format_args!("a listing of more than {} entries", self.limit)));
+            }
             self.entries.push(Entry::parse(line).map_err(Error::violation)?);
             start += used;
         }
@@ -52,5 +63,19 @@ impl Entries {
 
     fn end(self) -> Result<Vec<Entry>, Error> {
         if self.rest.is_empty() { Ok(self.entries) } else { Err(Error::violation("a listing that ends inside a line")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listing_has_an_end() {
+        let mut entries = Entries::new(2);
+        entries.take(b"d - - - a\nd - - ").unwrap();
+        entries.take(b"- b\n").unwrap();
+        assert!(matches!(entries.take(b"d - - - c\n"), Err(Error::Violation(_))));
+        assert_eq!(entries.entries.len(), 2);
     }
 }

@@ -47,8 +47,14 @@ impl Case {
         Case { name: name.into(), ask, steps, expected, content, timeout: PATIENCE, guard: PATIENCE }
     }
 
-    /// Runs it; says what was broken.
+    /// Runs it; says what was broken. On a busy machine a greeting can come too late for a client that
+    /// has little patience: such a case gets a second try with more of it.
     fn run(&self) -> Vec<String> {
+        let broken = self.run_with(self.timeout);
+        if broken.is_empty() || self.timeout >= PATIENCE { broken } else { self.run_with(self.timeout * 3) }
+    }
+
+    fn run_with(&self, timeout: Duration) -> Vec<String> {
         let place = Place::new();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
@@ -56,7 +62,7 @@ impl Case {
         let steps = self.steps.clone();
         let server = thread::spawn(move || stage::play(&listener, steps, &left));
         let begun = Instant::now();
-        let answer = match Client::connect(&address, Options::default().timeout(self.timeout)) {
+        let answer = match Client::connect(&address, Options::default().timeout(timeout)) {
             Ok(client) => self.ask.run(client, &place),
             Err(error) => Answer::refused(error),
         };
