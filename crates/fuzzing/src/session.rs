@@ -1,0 +1,227 @@
+//! The server's session, driven by a schedule in the input.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ferry_server::session::{Ask, Limits, Patience, Segment, Session};
+use ferry_wire::{Code, Failure, Id};
+
+use crate::{
+    store::{Numbers, Store},
+    stream::Listener,
+};
+
+/// Replies that wait in memory, of the longest kinds; a listing's block in the model is small.
+const TEXT_BYTES: usize = 1 << 20;
+
+/// Text and two blocks of a file.
+const OUTBOX_BYTES: u64 = 4 << 20;
+
+/// Chunks with the store: what may be pending, and the two that are on their way.
+const HELD_BYTES: u64 = 3 << 20;
+
+/// A schedule goes round and round, but not for ever.
+const STEPS: usize = 2000;
+
+/// Steps to the end, whatever happened before.
+const DRAIN_STEPS: usize = 20_000;
+
+/// Drives a session. The first line is the schedule, what follows is the client's stream. Each
+/// letter of the schedule is a step: `C` completes the oldest piece of work, `D` the newest, `F` fails the
+/// oldest, `S` sends what is queued, `s` a part of it, `T` lets time pass, `E` ends the input, `X` resets the
+/// connection, `Q` ends the server, `V` evicts the upload `id`, `P` fails a range, `R` reads directly;
+/// any other byte is how many bytes arrive. A schedule that begins with `r` makes the server read-only.
+///
+/// # Panics
+///
+/// If the session panics, says what is no protocol, keeps too much, or does not come to its end.
+pub fn session(input: &[u8]) {
+    let end = input.iter().position(|&byte| byte == b'\n').unwrap_or(input.len().min(64));
+    let (schedule, stream) = (&input[..end], input.get(end + 1..).unwrap_or_default());
+    let mut drive = Drive::new(schedule.first() == Some(&b'r'), stream);
+    for &step in schedule.iter().cycle().take(if schedule.is_empty() { 0 } else { STEPS }) {
+        drive.step(step);
+        drive.check();
+        if drive.session.is_over() || drive.stream.is_empty() && drive.asks.is_empty() {
+            break;
+        }
+    }
+    drive.drain();
+}
+
+struct Drive<'a> {
+    session: Session<Numbers>,
+    store: Store,
+    asks: VecDeque<Ask<Numbers>>,
+    listener: Listener,
+    /// What the client has yet to send.
+    stream: &'a [u8],
+    /// What arrived and was not consumed.
+    pending: Vec<u8>,
+    now: Instant,
+    ended: bool,
+}
+
+impl<'a> Drive<'a> {
+    fn new(read_only: bool, stream: &'a [u8]) -> Drive<'a> {
+        let second = Duration::from_secs(1);
+        let patience = Patience { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 };
+        let limits = Limits { read_only, upload_bytes: 2 << 20, patience, checkpoint_bytes: 300_000 };
+        let now = Instant::now();
+        Drive {
+            session: Session::new(Arc::new(limits), now),
+            store: Store::default(),
+            asks: VecDeque::new(),
+            listener: Listener::default(),
+            stream,
+            pending: Vec::new(),
+            now,
+            ended: false,
+        }
+    }
+
+    fn step(&mut self, step: u8) {
+        match step {
+            b'C' => self.complete(false, false),
+            b'D' => self.complete(true, false),
+            b'F' => self.complete(false, true),
+            b'S' => self.send(u64::MAX),
+            b's' => self.send(1000),
+            b'T' => self.pass_time(),
+            b'E' => self.end_input(),
+            b'X' => self.session.disconnected(self.now),
+            b'Q' => self.session.dismiss(Failure::new(Code::ShuttingDown, "the model ends"), self.now),
+            b'V' => self.session.evict(&Id::new("id").expect("an id"), self.now),
+            b'P' => self.fail_range(),
+            b'R' => self.read_directly(),
+            bytes => self.arrive(usize::from(bytes)),
+        }
+        self.take_asks();
+    }
+
+    fn take_asks(&mut self) {
+        while let Some(ask) = self.session.next_ask() {
+            self.store.begin(&ask);
+            self.asks.push_back(ask);
+        }
+        self.session.take_records();
+        self.session.take_shutdown();
+    }
+
+    fn complete(&mut self, newest: bool, fails: bool) {
+        let ask = if newest { self.asks.pop_back() } else { self.asks.pop_front() };
+        if let Some(Ask { errand, work }) = ask {
+            let outcome = self.store.end(work, fails);
+            self.session.complete(errand, outcome, self.now);
+        }
+    }
+
+    fn arrive(&mut self, bytes: usize) {
+        let (arrived, rest) = self.stream.split_at(bytes.min(self.stream.len()));
+        if !self.ended {
+            self.pending.extend_from_slice(arrived);
+            self.stream = rest;
+        }
+        self.offer();
+    }
+
+    /// Gives the session what arrived, as often as it gets on with it.
+    fn offer(&mut self) {
+        while self.session.wants_input() && !self.pending.is_empty() {
+            let used = self.session.receive(&self.pending, self.now);
+            assert!(used <= self.pending.len());
+            self.pending.drain(..used);
+            self.take_asks();
+            if used == 0 {
+                break;
+            }
+        }
+    }
+
+    fn read_directly(&mut self) {
+        if !self.pending.is_empty() || self.ended {
+            return self.offer();
+        }
+        let Some(place) = self.session.direct() else { return self.arrive(100) };
+        let got = place.len().min(self.stream.len());
+        place[..got].copy_from_slice(&self.stream[..got]);
+        self.stream = &self.stream[got..];
+        self.session.received(got, self.now);
+    }
+
+    /// The input ends behind what was consumed, but for an unfinished line.
+    fn end_input(&mut self) {
+        self.offer();
+        self.ended = true;
+        if self.session.wants_input() {
+            self.session.end_of_input(self.now);
+        }
+    }
+
+    fn send(&mut self, mut room: u64) {
+        while room > 0 {
+            let bytes = match self.session.outbox().front() {
+                None => break,
+                Some((Segment::Bytes { data, sent }, _)) => data[*sent..].to_vec(),
+                Some((Segment::File { left, .. } | Segment::Padding { left }, _)) => vec![0; *left as usize],
+            };
+            let sent = (bytes.len() as u64).min(room);
+            self.listener.hear(&bytes[..sent as usize]);
+            self.session.outbox().advance(sent);
+            room -= sent;
+        }
+        self.session.sent(self.now);
+    }
+
+    fn pass_time(&mut self) {
+        if let Some(deadline) = self.session.deadline() {
+            self.now = self.now.max(deadline);
+            self.session.handle_timeout(self.now);
+        }
+    }
+
+    fn fail_range(&mut self) {
+        if matches!(self.session.outbox().front(), Some((Segment::File { .. }, _))) {
+            self.session.range_failed(Failure::new(Code::Io, "the model can't read"), self.now);
+        }
+    }
+
+    fn check(&mut self) {
+        let outbox = self.session.outbox();
+        assert!(outbox.bytes() <= OUTBOX_BYTES, "{} bytes are queued", outbox.bytes());
+        if let Some((Segment::Bytes { data, .. }, _)) = outbox.front() {
+            assert!(data.len() <= TEXT_BYTES, "{} bytes of text are queued", data.len());
+        }
+        assert!(self.asks.len() <= 200, "{} pieces of work", self.asks.len());
+        assert!(self.store.held_bytes <= HELD_BYTES, "{} bytes wait to be written", self.store.held_bytes);
+    }
+
+    /// Brings everything to its end.
+    fn drain(&mut self) {
+        for _ in 0..DRAIN_STEPS {
+            self.take_asks();
+            if self.session.is_over() {
+                break;
+            }
+            self.arrive(usize::MAX);
+            self.complete(false, false);
+            self.take_asks();
+            self.send(u64::MAX);
+            self.take_asks();
+            if self.asks.is_empty() && self.stream.is_empty() {
+                self.end_input();
+                self.take_asks();
+            }
+            if self.asks.is_empty() {
+                self.pass_time();
+            }
+            self.check();
+        }
+        assert!(self.session.is_over(), "the session does not come to its end");
+        assert!(self.asks.is_empty() && self.session.deadline().is_none());
+        assert_eq!((self.store.uploads(), self.store.held_bytes), (0, 0), "what was held is let go");
+    }
+}
