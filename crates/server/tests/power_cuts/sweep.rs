@@ -117,8 +117,9 @@ fn publishes(op: &Op) -> bool {
     matches!(op, Op::Rename { from: (_, name), .. } if name.ends_with(".data"))
 }
 
-/// A server that is killed behind each call that publishes a kept upload, and behind up to `rounds` others; the next one goes on in the same directory, most of
-/// which the disk need not have yet; and is cut behind each of its calls.
+/// A server that is killed behind each call that publishes a kept upload, and behind up to `rounds` others;
+/// the next one goes on in the same directory, most of which the disk need not have yet; and is cut behind
+/// each of its calls.
 pub(crate) fn killed_at_some_calls(name: &str, script: &[Step], rounds: usize, dice: &mut Dice, figures: &mut Figures) {
     let mut life = Life::new(fresh_root(), Lie::None, History::default());
     life.serve(script);
