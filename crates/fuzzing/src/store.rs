@@ -26,6 +26,8 @@ struct Upload {
     digest: Digest,
     writes: u32,
     finished: bool,
+    /// It holds something from the beginning: a plain one touches no disk until it is written.
+    resumable: bool,
 }
 
 #[derive(Default)]
@@ -88,11 +90,11 @@ impl Store {
                 assert!(upload.finished, "published before it is durable");
                 Done::Replied(Reply::Saved { size: upload.bytes, crc: upload.digest.crc(), tag: tag() })
             }
-            Work::Stage { .. } => Done::Staged(self.stage(0)),
+            Work::Stage { .. } => Done::Staged(self.stage(0, false)),
             Work::Resume { size, name, .. } => match name.as_str() {
                 "done" => Done::Replied(Reply::Saved { size, crc: Crc32::EMPTY, tag: tag() }),
                 _ => {
-                    let upload = self.stage(size.min(KEPT_BYTES));
+                    let upload = self.stage(size.min(KEPT_BYTES), true);
                     Done::Resumed { upload, digest: self.uploads[&upload].digest.clone() }
                 }
             },
@@ -103,11 +105,11 @@ impl Store {
         if fails { Err(failure()) } else { Ok(outcome) }
     }
 
-    fn stage(&mut self, kept: u64) -> u32 {
+    fn stage(&mut self, kept: u64, resumable: bool) -> u32 {
         self.next += 1;
         let mut digest = Digest::new();
         digest.update(&vec![0; kept as usize]);
-        self.uploads.insert(self.next, Upload { bytes: kept, digest, ..Upload::default() });
+        self.uploads.insert(self.next, Upload { bytes: kept, digest, resumable, ..Upload::default() });
         self.next
     }
 
@@ -146,9 +148,9 @@ impl Store {
         }
     }
 
-    /// Uploads that nobody let go.
+    /// Uploads that hold something and that nobody let go.
     pub(crate) fn uploads(&self) -> usize {
-        self.uploads.len()
+        self.uploads.values().filter(|upload| upload.resumable || upload.bytes > 0).count()
     }
 }
 
