@@ -39,10 +39,12 @@ pub(super) struct Completion {
 
 /// The lanes and the number of threads of each: enough for a disk to have something to choose from,
 /// few enough to cost nothing while they sleep.
-const LANES: [(LaneKind, &str, usize); 4] = [
+const LANES: [(LaneKind, &str, usize); 5] = [
     (LaneKind::Read, "ferry-read", 4),
     (LaneKind::Write, "ferry-write", 2),
     (LaneKind::Sync, "ferry-sync", 4),
+    // One, so that those which come while it waits for the disk wait together the next time.
+    (LaneKind::Small, "ferry-small", 1),
     // One, so that changes of the tree are made in the order in which they were asked for.
     (LaneKind::Names, "ferry-names", 1),
 ];
@@ -50,11 +52,15 @@ const LANES: [(LaneKind, &str, usize); 4] = [
 /// How many changes of the tree may share their fsyncs.
 const BATCH_CHANGES: usize = 1024;
 
+/// How many small uploads may share a wait for the disk. Each holds a descriptor meanwhile.
+const BATCH_UPLOADS: usize = 128;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LaneKind {
     Read,
     Write,
     Sync,
+    Small,
     Names,
 }
 
@@ -68,6 +74,7 @@ fn lane_of(work: &Work<Disk>) -> LaneKind {
         | Work::ListMore { .. }
         | Work::Stage { .. } => LaneKind::Read,
         Work::Write { .. } | Work::Discard { .. } => LaneKind::Write,
+        Work::Finish { .. } if Store::is_small(work) => LaneKind::Small,
         Work::Finish { .. } | Work::Checkpoint { .. } | Work::Keep { .. } | Work::Resume { .. } => LaneKind::Sync,
         Work::Publish { .. } | Work::Change(_) => LaneKind::Names,
     }
@@ -198,7 +205,11 @@ impl Drop for Pool {
 
 fn help(kind: LaneKind, lane: &Lane, store: &Store, completions: &Completions) {
     let mut scratch = Vec::new();
-    let most = if kind == LaneKind::Names { BATCH_CHANGES } else { 1 };
+    let most = match kind {
+        LaneKind::Names => BATCH_CHANGES,
+        LaneKind::Small => BATCH_UPLOADS,
+        LaneKind::Read | LaneKind::Write | LaneKind::Sync => 1,
+    };
     while let Some(task) = lane.take(most) {
         let jobs = match task {
             Task::Jobs(jobs) => jobs,
@@ -215,6 +226,7 @@ fn help(kind: LaneKind, lane: &Lane, store: &Store, completions: &Completions) {
         // A mistake of ours in one piece of work must not leave its client waiting for ever.
         let outcomes = catch_unwind(AssertUnwindSafe(|| match kind {
             LaneKind::Names => store.run_changes(works),
+            LaneKind::Small => store.finish_small(works),
             _ => works.into_iter().map(|work| store.run(work, &mut scratch)).collect(),
         }));
         let mut outcomes = outcomes.unwrap_or_default().into_iter();

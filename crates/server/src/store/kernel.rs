@@ -212,6 +212,26 @@ impl Kernel {
         self.once(&Call::Sync { file: file.as_fd() }, || fs::fsync(file))
     }
 
+    /// Syncs files that lie on one file system by one syncfs(2): it waits for whatever else of that file
+    /// system is not on the disk yet, and costs no more for a hundred files than for one. Gives the
+    /// result of each; if the disk failed, whichever file it was, that of all.
+    pub(super) fn sync_together(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
+        let Some(first) = files.first() else { return Vec::new() };
+        let call = |file: &OwnedFd| match &self.watcher {
+            Some(watcher) => watcher.before(&Call::Sync { file: file.as_fd() }),
+            None => Ok(()),
+        };
+        let allowed: Vec<_> = files.iter().map(call).collect();
+        let synced = fs::syncfs(first);
+        let results: Vec<_> = allowed.into_iter().map(|allowed| allowed.and(synced)).collect();
+        if let Some(watcher) = &self.watcher {
+            for (file, _) in files.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
+                watcher.after(&Call::Sync { file: file.as_fd() });
+            }
+        }
+        results
+    }
+
     pub(super) fn mkdir(&self, dir: &OwnedFd, name: &str, mode: u32) -> Result<(), Errno> {
         let call = Call::Mkdir { dir: dir.as_fd(), name };
         self.call(&call, || fs::mkdirat(dir, name, Mode::from_raw_mode(mode)))

@@ -39,11 +39,14 @@ use mark::{Mark, State};
 use names::Batch;
 use read::{Attempt, Wait, Wanted};
 use root::Root;
-use upload::Resumption;
+use upload::{Resumption, SmallUpload};
 
 pub use kernel::{Call, Watcher};
 pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
 pub use upload::Upload;
+
+/// An upload up to this size is finished together with others.
+const SMALL_BYTES: usize = 64 << 10;
 
 /// The store's handles, as sessions hold them.
 #[derive(Debug)]
@@ -272,6 +275,22 @@ impl Store {
             Attempt::Done(outcome) => outcome.map(Done::into_owned),
             Attempt::Cold => unreachable!("a helper may wait"),
         }
+    }
+
+    /// Whether `work` finishes a small upload, for [`finish_small`](Self::finish_small).
+    #[must_use]
+    pub fn is_small(work: &Work<Disk>) -> bool {
+        matches!(work, Work::Finish { upload, at: 0, chunk, .. } if chunk.filled <= SMALL_BYTES && upload.id().is_none())
+    }
+
+    /// Finishes several small uploads, waiting for the disk once for all of them. Gives one outcome
+    /// for each.
+    pub fn finish_small(&self, works: Vec<Work<Disk>>) -> Vec<Outcome<'static, Disk>> {
+        let small = works.into_iter().filter_map(|work| match work {
+            Work::Finish { upload, chunk, size, crc, .. } => Some(SmallUpload { upload, chunk, size, crc }),
+            _ => None,
+        });
+        self.finish_together(&small.collect::<Vec<_>>())
     }
 
     /// Makes changes in their order and waits for the disk once for all of them. Gives one outcome

@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::OwnedFd,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Time};
@@ -29,6 +29,10 @@ const RESERVE_FROM_BYTES: u64 = 1 << 20;
 
 /// How much is written before it is sent on its way to the disk.
 const WRITEBACK_BYTES: u64 = 8 << 20;
+
+/// From this many small uploads on, one sync of the file system is quicker than one of each file. A
+/// few are synced one by one, since that waits for nobody else's bytes.
+const TOGETHER_FROM: usize = 4;
 
 /// An upload: what [`Work`](crate::session::Work) on it shares.
 #[derive(Debug)]
@@ -95,6 +99,14 @@ impl Upload {
     pub(super) fn mark(&self, state: State) -> Mark {
         Mark { name: self.name.clone(), size: self.size.unwrap_or_default(), state }
     }
+}
+
+/// A plain upload that is finished with its only chunk.
+pub(super) struct SmallUpload {
+    pub(super) upload: Arc<Upload>,
+    pub(super) chunk: Chunk,
+    pub(super) size: u64,
+    pub(super) crc: Crc32,
 }
 
 /// What a RESUME came to.
@@ -190,14 +202,41 @@ impl Store {
         Ok(Done::Finished)
     }
 
+    /// The same for several small plain uploads, which wait for the disk together. Gives one outcome
+    /// for each.
+    pub(super) fn finish_together(&self, uploads: &[SmallUpload]) -> Vec<Outcome<'static, Disk>> {
+        let written: Vec<_> = uploads.iter().map(|small| self.write_small(small)).collect();
+        let mut files = Vec::new();
+        let failures = written.into_iter().map(|written| written.map(|file| files.push(file)).err());
+        let failures: Vec<_> = failures.collect();
+        let mut synced = match self.durability {
+            Durability::None => vec![Ok(()); files.len()],
+            Durability::Full if files.len() < TOGETHER_FROM => {
+                files.iter().map(|file| self.kernel.sync(file)).collect()
+            }
+            Durability::Full => self.kernel.sync_together(&files),
+        }
+        .into_iter();
+        let finish = |(small, failure): (&SmallUpload, Option<Failure>)| {
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            synced.next().unwrap_or(Err(Errno::IO)).map_err(|error| small.upload.failure(error))?;
+            small.upload.staged().whole = Some((small.size, small.crc));
+            Ok(Done::Finished)
+        };
+        uploads.iter().zip(failures).map(finish).collect()
+    }
+
+    fn write_small(&self, small: &SmallUpload) -> Result<OwnedFd, Failure> {
+        let upload = &small.upload;
+        let mut staged = upload.staged();
+        self.write_chunk(upload, &mut staged, 0, &small.chunk)?;
+        self.complete_file(upload, &mut staged, small.size).map_err(|error| upload.failure(error))
+    }
+
     fn finish_file(&self, upload: &Upload, staged: &mut Staged, size: u64, crc: Crc32) -> Result<(), Errno> {
-        let file = staged.file.take().ok_or(Errno::BADF)?;
-        if meta::size(&self.kernel.stat(&file)?) != size {
-            self.kernel.truncate(&file, size)?;
-        }
-        if let Some(mtime) = upload.mtime {
-            self.kernel.set_mtime(&file, mtime)?;
-        }
+        let file = self.complete_file(upload, staged, size)?;
         self.sync(&file)?;
         if let Some((mark_file, slots)) = &mut staged.mark {
             let tag = meta::tag(&self.kernel.stat(&file)?);
@@ -205,6 +244,18 @@ impl Store {
             self.sync_data(mark_file)?;
         }
         Ok(())
+    }
+
+    /// Gives the written file its size and time, and takes it out of the upload.
+    fn complete_file(&self, upload: &Upload, staged: &mut Staged, size: u64) -> Result<OwnedFd, Errno> {
+        let file = staged.file.take().ok_or(Errno::BADF)?;
+        if meta::size(&self.kernel.stat(&file)?) != size {
+            self.kernel.truncate(&file, size)?;
+        }
+        if let Some(mtime) = upload.mtime {
+            self.kernel.set_mtime(&file, mtime)?;
+        }
+        Ok(file)
     }
 
     /// Makes durable what was written so far of a kept upload, and remembers how far that is.

@@ -179,9 +179,35 @@ impl<'s> Client<'s> {
         };
         let delivered = self.send(&upload, bytes, 0, chunk).and_then(|at| {
             let (chunk, size, crc) = (chunk_of(&bytes[at as usize..]), bytes.len() as u64, Crc32::of(bytes));
-            self.work(Work::Finish { upload: upload.clone(), at, chunk, size, crc })
+            let work = Work::Finish { upload: upload.clone(), at, chunk, size, crc };
+            match Store::is_small(&work) {
+                true => self.store.finish_small(vec![work]).pop().expect("one outcome for one upload"),
+                false => self.work(work),
+            }
         });
-        match delivered {
+        self.delivered(upload, delivered)
+    }
+
+    /// Several small PUTs that wait for the disk together, up to where they wait for their names.
+    pub(crate) fn deliver_together(&mut self, puts: &[(Name, &[u8])]) -> Vec<Result<Arc<Upload>, Failure>> {
+        let (mut works, mut uploads) = (Vec::new(), Vec::new());
+        for (name, bytes) in puts {
+            let size = bytes.len() as u64;
+            let stage = Work::Stage { name: name.clone(), size: Some(size), mtime: None, settled: false };
+            let Ok(Done::Staged(upload)) = self.work(stage) else { panic!("no Staged for a Stage") };
+            let (chunk, crc) = (chunk_of(bytes), Crc32::of(bytes));
+            works.push(Work::Finish { upload: upload.clone(), at: 0, chunk, size, crc });
+            uploads.push(upload);
+        }
+        assert!(works.iter().all(Store::is_small), "small uploads");
+        let outcomes = self.store.finish_small(works);
+        assert_eq!(outcomes.len(), uploads.len(), "an outcome for each upload");
+        uploads.into_iter().zip(outcomes).map(|(upload, outcome)| self.delivered(upload, outcome)).collect()
+    }
+
+    /// What a session does with the end of a Finish.
+    fn delivered(&mut self, upload: Arc<Upload>, outcome: Outcome<'static, Disk>) -> Result<Arc<Upload>, Failure> {
+        match outcome {
             Ok(Done::Finished) => Ok(upload),
             Ok(done) => panic!("{done:?} for a Finish"),
             Err(failure) => {

@@ -92,11 +92,20 @@ impl<'a> Player<'a> {
 
     fn batch(&mut self, items: &[Item]) {
         let (mut works, mut effects) = (Vec::new(), Vec::new());
+        let small = items.iter().filter_map(|item| match item {
+            Item::Put(to, bytes) if bytes.len() < CHUNK => Some((name(to), bytes.as_slice())),
+            _ => None,
+        });
+        let mut together = self.client.deliver_together(&small.collect::<Vec<_>>()).into_iter();
         for item in items {
             match item {
                 Item::Put(to, bytes) => {
                     let body = Body { bytes, chunk: CHUNK, announced: true, settled: false };
-                    if let Ok(upload) = self.client.deliver(&name(to), body) {
+                    let delivered = match bytes.len() < CHUNK {
+                        true => together.next().expect("an outcome for each small PUT"),
+                        false => self.client.deliver(&name(to), body),
+                    };
+                    if let Ok(upload) = delivered {
                         works.push(Work::Publish { upload });
                         effects.push(Effect::Put { name: to.clone(), bytes: bytes.clone(), id: None });
                     }
@@ -216,6 +225,10 @@ pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
     let rename = |from: &str, to: &str| Item::Rename(from.into(), to.into());
     let one = |item| Step::Batch(vec![item]);
     vec![
+        (
+            "small puts that share a sync",
+            vec![Step::Batch((1..=6).map(|number| put(&format!("s{number}"), number, 100)).collect())],
+        ),
         ("puts in a batch", vec![Step::Batch(vec![put("a", 1, 700), put("b", 2, 2 * CHUNK), put("c", 3, 0)])]),
         (
             "replacing",

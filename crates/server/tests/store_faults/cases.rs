@@ -389,6 +389,19 @@ pub(crate) fn batch(run: &mut Run) -> Vec<(Told, Effect)> {
         works.push(Work::Publish { upload });
         effects.push(|tree| tree.put("d/new", &large()));
     }
+    let shared: [(&str, Effect); 4] = [
+        ("n1", |tree| tree.put("n1", &small())),
+        ("n2", |tree| tree.put("n2", &small())),
+        ("d/n3", |tree| tree.put("d/n3", &small())),
+        ("a2", |tree| tree.put("a2", &small())),
+    ];
+    let puts: Vec<_> = shared.iter().map(|(to, _)| (name(to), a.as_slice())).collect();
+    for (delivered, (_, effect)) in client.deliver_together(&puts).into_iter().zip(shared) {
+        if let Ok(upload) = delivered {
+            works.push(Work::Publish { upload });
+            effects.push(effect);
+        }
+    }
     works.push(Work::Change(Change::Mkdir(name("d/f"))));
     effects.push(|tree| drop(tree.0.insert("d/f".into(), Node::Dir)));
     works.push(Work::Change(Change::Delete(name("gone"))));
