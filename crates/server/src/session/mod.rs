@@ -450,9 +450,12 @@ impl<H: Handles> Session<H> {
     }
 
     fn request_line(&mut self, line: &[u8], now: Instant) {
-        // A client that has come as far as another request is not slow.
-        self.clock.restart(self.counter(self.clock.waiting()), now);
         let parsed = Request::parse(line);
+        // A client that has come as far as another request is not slow. Options are none yet: they may
+        // not drip for ever.
+        if !matches!(parsed, Ok(Request::With) | Err(Refusal::With(_))) {
+            self.clock.restart(self.counter(self.clock.waiting()), now);
+        }
         let with = match parsed {
             Ok(Request::With) | Err(Refusal::With(_) | Refusal::Stream(_)) => None,
             _ => self.with.take(),
