@@ -17,6 +17,7 @@
 
 mod binaries;
 mod figures;
+mod frail;
 mod random;
 mod raw;
 mod server;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 pub use binaries::{ferry, ferryd, workspace_root};
 pub use figures::Figures;
+pub use frail::Frail;
 pub use random::{Random, random_bytes, random_file, seed};
 pub use raw::{Answer, Raw, body, crc};
 pub use server::{Options, Server, Signal};
