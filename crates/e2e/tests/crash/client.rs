@@ -1,0 +1,288 @@
+//! A client that works until the server is killed, and knows what it was told.
+
+use std::{io, net::SocketAddr, path::Path, sync::mpsc::Sender};
+
+use ferry_e2e::{Frail, Random, body, crc};
+
+use crate::model::{Change, Entry, Tree, Version, apply, matches};
+
+/// How many names a client has of each kind: few, so that they are replaced often.
+const NAMES: u64 = 6;
+
+/// Requests that are sent before the first reply is read: what fits any socket buffer.
+const PIPELINED: u64 = 10;
+
+/// Small files are most; some are larger than what the server gathers for one write.
+const SMALL_BYTES: u64 = 4000;
+const LARGE_BYTES: u64 = 700_000;
+
+/// What was done, for the figures.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) replies: u64,
+    pub(crate) saved: u64,
+    pub(crate) verified: u64,
+    pub(crate) resumed: u64,
+    pub(crate) resumed_behind_0: u64,
+    pub(crate) published_unseen: u64,
+    pub(crate) in_flight_done: u64,
+    pub(crate) in_flight_undone: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, other: &Counts) {
+        self.replies += other.replies;
+        self.saved += other.saved;
+        self.verified += other.verified;
+        self.resumed += other.resumed;
+        self.resumed_behind_0 += other.resumed_behind_0;
+        self.published_unseen += other.published_unseen;
+        self.in_flight_done += other.in_flight_done;
+        self.in_flight_undone += other.in_flight_undone;
+    }
+}
+
+/// A resumable upload that is not acknowledged yet.
+#[derive(Debug, Clone)]
+struct Resuming {
+    id: String,
+    name: String,
+    version: Version,
+    /// The offset of the last GO: it is durable, so no later one may be lower.
+    durable: usize,
+    /// The furthest byte that was ever sent: no GO may lie behind it.
+    sent: usize,
+}
+
+/// See the [module documentation](self).
+#[derive(Debug)]
+pub(crate) struct Client {
+    prefix: String,
+    random: Random,
+    /// What was acknowledged.
+    tree: Tree,
+    /// What was asked and not answered, in order.
+    in_flight: Vec<Change>,
+    resuming: Option<Resuming>,
+    pub(crate) counts: Counts,
+}
+
+impl Client {
+    pub(crate) fn new(index: u64, seed: u64) -> Client {
+        let (tree, in_flight) = (Tree::new(), Vec::new());
+        let random = Random::new(seed);
+        Client { prefix: format!("c{index}-"), random, tree, in_flight, resuming: None, counts: Counts::default() }
+    }
+
+    /// Works until the connection breaks for good; tells of each reply.
+    pub(crate) fn work(&mut self, address: SocketAddr, tell: &Sender<()>) {
+        while let Ok(mut frail) = Frail::greeted(address) {
+            // The end of one connection is the server's death, or this client's own cut.
+            while self.step(&mut frail, tell).is_ok() {}
+        }
+    }
+
+    fn step(&mut self, frail: &mut Frail, tell: &Sender<()>) -> io::Result<()> {
+        match self.random.below(5) {
+            0 => self.resume(frail, tell),
+            1 => self.get(frail, tell),
+            _ => self.changes(frail, tell),
+        }
+    }
+
+    fn replied(&mut self, tell: &Sender<()>) {
+        self.counts.replies += 1;
+        // Whoever listens stops doing so when the server is dead.
+        let _ = tell.send(());
+    }
+
+    fn name(&mut self, kind: char) -> String {
+        format!("{}{kind}{}", self.prefix, self.random.below(NAMES))
+    }
+
+    fn version(&mut self) -> Version {
+        let most = if self.random.below(6) == 0 { LARGE_BYTES } else { SMALL_BYTES };
+        Version { seed: self.random.number(), length: self.random.below(most) as usize }
+    }
+
+    /// A change that must work on `tree`.
+    fn change(&mut self, tree: &Tree) -> Change {
+        let (file, other, dir) = (self.name('f'), self.name('g'), self.name('d'));
+        match self.random.below(8) {
+            0 | 1 if tree.contains_key(&dir) => Change::Delete(dir),
+            0 | 1 => Change::Mkdir(dir),
+            2 if tree.contains_key(&file) => Change::Delete(file),
+            3 if tree.contains_key(&file) && !tree.contains_key(&other) => Change::Rename(file, other),
+            4 if tree.contains_key(&other) && !tree.contains_key(&file) => Change::Rename(other, file),
+            _ => Change::Put(file, self.version()),
+        }
+    }
+
+    /// Several changes in one write, then their replies.
+    fn changes(&mut self, frail: &mut Frail, tell: &Sender<()>) -> io::Result<()> {
+        let (mut sent, mut tree) = (Vec::new(), self.tree.clone());
+        for _ in 0..=self.random.below(PIPELINED) {
+            let change = self.change(&tree);
+            apply(&mut tree, &change);
+            sent.extend(spoken(&change));
+            self.in_flight.push(change);
+        }
+        frail.send(sent)?;
+        while let Some(change) = self.in_flight.first() {
+            let line = frail.line()?;
+            let expected = match change {
+                Change::Put(_, version) => format!("SAVED {} {} ", version.length, crc(&version.bytes())),
+                _ => "DONE".into(),
+            };
+            assert!(line.starts_with(&expected), "{line:?} in answer to {change:?}");
+            self.counts.saved += u64::from(line.starts_with("SAVED"));
+            apply(&mut self.tree, &self.in_flight.remove(0));
+            self.replied(tell);
+        }
+        Ok(())
+    }
+
+    /// Reads one file back.
+    fn get(&mut self, frail: &mut Frail, tell: &Sender<()>) -> io::Result<()> {
+        let name = self.name('f');
+        let answer = frail.ask(&format!("GET {name}"))?;
+        match self.tree.get(&name) {
+            Some(Entry::File(version)) => assert!(answer.verified() == version.bytes(), "{name} is not {version:?}"),
+            _ => answer.expect_failure("not-found"),
+        }
+        self.counts.verified += 1;
+        self.replied(tell);
+        Ok(())
+    }
+
+    /// Begins or goes on with a resumable upload; ends it, gives it up for now, or cuts the connection.
+    fn resume(&mut self, frail: &mut Frail, tell: &Sender<()>) -> io::Result<()> {
+        let Some(offset) = self.ask_to_resume(frail)? else { return Ok(()) };
+        self.replied(tell);
+        let resuming = self.resuming.as_mut().expect("it was just asked for");
+        let bytes = resuming.version.bytes();
+        let left = bytes.len() - offset;
+        let piece = self.random.below(left as u64 + 1) as usize;
+        let ends = self.random.below(3);
+        let end = if ends == 0 { bytes.len() } else { offset + piece };
+        resuming.sent = resuming.sent.max(end);
+        let blocks = body(&bytes[offset..end], 1 << 16);
+        let closing = blocks.len() - "END 00000000\n".len();
+        frail.send(&blocks[..closing])?;
+        match ends {
+            0 => {
+                let resuming = resuming.clone();
+                self.in_flight.push(Change::Put(resuming.name, resuming.version));
+                frail.send(format!("END {}\n", crc(&bytes)))?;
+                let line = frail.line()?;
+                self.saved(&line);
+            }
+            1 => {
+                frail.send("STOP\n")?;
+                let line = frail.line()?;
+                assert!(line.starts_with("FAIL stopped "), "{line:?}");
+            }
+            _ => return Err(io::ErrorKind::ConnectionAborted.into()),
+        }
+        self.replied(tell);
+        Ok(())
+    }
+
+    /// Asks for GO and gives its offset; [`None`] where the upload turned out to be published.
+    fn ask_to_resume(&mut self, frail: &mut Frail) -> io::Result<Option<usize>> {
+        if self.resuming.is_none() {
+            let (id, name, version) = (format!("{:016x}", self.random.number()), self.name('f'), self.version());
+            self.resuming = Some(Resuming { id, name, version, durable: 0, sent: 0 });
+        }
+        let Resuming { id, name, version, durable, sent } = self.resuming.clone().expect("it was just made");
+        let line = frail.ask(&format!("RESUME {id} {} - {name}", version.length))?.line;
+        let Some(offset) = line.strip_prefix("GO ") else {
+            // Only where its END was sent, and SAVED was never seen.
+            assert!(sent == version.length, "{line:?} before END was sent");
+            self.counts.published_unseen += 1;
+            self.saved(&line);
+            return Ok(None);
+        };
+        let offset: usize = offset.parse().expect("an offset");
+        assert!((durable..=sent).contains(&offset), "GO {offset}, where {durable} were durable and {sent} sent");
+        self.counts.resumed += u64::from(sent > 0);
+        self.counts.resumed_behind_0 += u64::from(offset > 0);
+        self.resuming.as_mut().expect("it was just made").durable = offset;
+        Ok(Some(offset))
+    }
+
+    /// The upload that was resumed is there.
+    fn saved(&mut self, line: &str) {
+        let Resuming { name, version, .. } = self.resuming.take().expect("an upload");
+        let expected = format!("SAVED {} {} ", version.length, crc(&version.bytes()));
+        assert!(line.starts_with(&expected), "{line:?}, not {expected:?}");
+        self.counts.saved += 1;
+        // Where SAVED came in place of GO, it was found in its place when the server was dead.
+        if let Some(change) = self.in_flight.pop() {
+            apply(&mut self.tree, &change);
+        } else {
+            assert_eq!(self.tree.get(&name), Some(&Entry::File(version)), "{name} after {line:?}");
+        }
+    }
+
+    /// The server is dead: finds out which of the unanswered changes were made. They were made in order,
+    /// so it is the first so many. Gives the names that there are.
+    pub(crate) fn settle(&mut self, root: &Path) -> Result<Vec<String>, String> {
+        let mut tree = self.tree.clone();
+        let mut differences = Vec::new();
+        for done in 0..=self.in_flight.len() {
+            if done > 0 {
+                apply(&mut tree, &self.in_flight[done - 1]);
+            }
+            match matches(root, &self.prefix, &tree) {
+                Ok(()) => {
+                    self.counts.in_flight_done += done as u64;
+                    self.counts.in_flight_undone += (self.in_flight.len() - done) as u64;
+                    self.in_flight.clear();
+                    self.tree = tree;
+                    return Ok(self.tree.keys().cloned().collect());
+                }
+                Err(difference) => differences.push(difference),
+            }
+        }
+        Err(format!("{}: no prefix of {:?} fits: {}", self.prefix, self.in_flight, differences.join("; ")))
+    }
+
+    /// Ends the upload that is under way, and reads back every file.
+    pub(crate) fn finish(&mut self, address: SocketAddr) -> io::Result<()> {
+        let mut frail = Frail::greeted(address)?;
+        if self.resuming.is_some()
+            && let Some(offset) = self.ask_to_resume(&mut frail)?
+        {
+            let resuming = self.resuming.clone().expect("it is under way");
+            let bytes = resuming.version.bytes();
+            let blocks = body(&bytes[offset..], 1 << 16);
+            frail.send(&blocks[..blocks.len() - "END 00000000\n".len()])?;
+            frail.send(format!("END {}\n", crc(&bytes)))?;
+            self.in_flight.push(Change::Put(resuming.name, resuming.version));
+            let line = frail.line()?;
+            self.saved(&line);
+        }
+        for (name, entry) in &self.tree {
+            if let Entry::File(version) = entry {
+                assert!(frail.ask(&format!("GET {name}"))?.verified() == version.bytes(), "{name}");
+                self.counts.verified += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A change as it goes over the wire.
+fn spoken(change: &Change) -> Vec<u8> {
+    match change {
+        Change::Put(name, version) => {
+            let mut sent = format!("PUT {} - {name}\n", version.length).into_bytes();
+            sent.extend(body(&version.bytes(), 1 << 17));
+            sent
+        }
+        Change::Mkdir(name) => format!("MKDIR {name}\n").into_bytes(),
+        Change::Delete(name) => format!("DELETE {name}\n").into_bytes(),
+        Change::Rename(from, to) => format!("RENAME {from}//{to}\n").into_bytes(),
+    }
+}
