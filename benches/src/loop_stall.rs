@@ -1,5 +1,7 @@
 //! Whether one client's slow work makes another one wait: a client fetches 4 KiB again and again,
-//! and the longest that this took is reported, beside the same with nobody else there.
+//! and the longest that this took is reported, beside the same with nobody else there. Behind it stands
+//! the server's own figure: the longest that its loop was away from its clients meanwhile. On a
+//! machine whose processors are busy with other things, both count the time that the loop waited for one.
 //!
 //! The slow work is what would block a loop that did it itself: syncing a large upload and freeing
 //! the file that it replaces, reading a file that is not in memory, reading all of a file for its
@@ -15,8 +17,11 @@ use std::{
 };
 
 use ferry_e2e::Server;
-use ferry_wire::{Name, Reply, Request};
-use rustix::fs::{Advice, fadvise};
+use ferry_wire::{Crc32, Digest, Name, Reply, Request};
+use rustix::{
+    fs::{Advice, fadvise},
+    process::Signal,
+};
 
 use crate::{
     Contender, Content, Options, Programs, Report, Row, Sample, Unit, Wire, Workshop, alternate, latency::latencies,
@@ -25,6 +30,13 @@ use crate::{
 
 const LARGE: &str = "large.bin";
 const MANY: &str = "many";
+const SPARSE: &str = "sparse.bin";
+
+/// The directory that is listed holds so many times the files that other benches move.
+const MANY_TIMES: usize = 20;
+
+/// The sparse file that is summed is so many times as large as the one that is moved.
+const SPARSE_TIMES: u64 = 10;
 
 /// Every row of the target.
 pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
@@ -32,8 +44,9 @@ pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
     let size = size_label(options.mib);
     bench.row(report, format!("beside PUTs of {size}, durable"), |server| bench.put(server));
     bench.row(report, format!("beside GETs of {size}, not in memory"), |server| bench.cold(server));
-    bench.row(report, format!("beside SUMs of {size}"), |server| bench.sum(server));
-    bench.row(report, format!("beside LISTs of {} files", options.files), |server| bench.list(server));
+    let sparse = size_label(options.mib * SPARSE_TIMES);
+    bench.row(report, format!("beside SUMs of {sparse}, sparse"), |server| bench.sum(server));
+    bench.row(report, format!("beside LISTs of {} files", bench.many), |server| bench.list(server));
 }
 
 struct Bench<'a> {
@@ -41,6 +54,9 @@ struct Bench<'a> {
     root: PathBuf,
     large: Content,
     small: Content,
+    /// Files in the directory that is listed.
+    many: usize,
+    sparse_crc: Crc32,
     /// Removed when dropped, so it stands last.
     _workshop: Workshop,
 }
@@ -52,10 +68,15 @@ impl<'a> Bench<'a> {
         let large = Content::write(&root.join(LARGE), options.large_bytes());
         let small = Content::write(&root.join("small.bin"), 4096);
         let many = workshop.directory("root/many");
-        for index in 0..options.files {
+        let files = options.files * MANY_TIMES;
+        for index in 0..files {
             File::create(many.join(index.to_string())).expect("room on the disk");
         }
-        Bench { options, root, large, small, _workshop: workshop }
+        let sparse_bytes = options.large_bytes() * SPARSE_TIMES;
+        let sparse = File::create(root.join(SPARSE)).expect("room on the disk");
+        sparse.set_len(sparse_bytes).expect("a sparse file");
+        let sparse_crc = crc_of_zeros(sparse_bytes);
+        Bench { options, root, large, small, many: files, sparse_crc, _workshop: workshop }
     }
 
     fn row(&self, report: &mut Report, beside: String, slow: impl Fn(&Server) -> io::Result<()> + Sync) {
@@ -88,6 +109,9 @@ impl<'a> Bench<'a> {
             ],
         );
         report.row(Row { work, unit: Unit::Micros, ours, limit, limit_is: "nobody else there" });
+        let away = Sample::plain(longest_turn(server).as_secs_f64() * 1e6);
+        let work = format!("longest turn of the loop {beside}");
+        report.row(Row { work, unit: Unit::Micros, ours: vec![away], limit: Vec::new(), limit_is: "" });
     }
 
     fn longest(&self, server: &Server) -> Sample {
@@ -109,9 +133,9 @@ impl<'a> Bench<'a> {
 
     fn sum(&self, server: &Server) -> io::Result<()> {
         let mut wire = Wire::greeted(server.address())?;
-        wire.ask(&Request::Sum { name: name(LARGE) })?;
+        wire.ask(&Request::Sum { name: name(SPARSE) })?;
         match wire.reply()? {
-            Reply::Sum { crc, .. } => same(crc, self.large.crc),
+            Reply::Sum { crc, .. } => same(crc, self.sparse_crc),
             other => Err(io::Error::other(format!("the server says {other:?}"))),
         }
     }
@@ -124,7 +148,7 @@ impl<'a> Bench<'a> {
             Reply::Listing => wire.body(|piece| lines += piece.iter().filter(|byte| **byte == b'\n').count())?,
             other => return Err(io::Error::other(format!("the server says {other:?}"))),
         };
-        same(lines, self.options.files)
+        same(lines, self.many)
     }
 }
 
@@ -135,6 +159,30 @@ impl Drop for StopAtEnd<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// Ends the server, which then logs the longest that its loop was away.
+fn longest_turn(mut server: Server) -> Duration {
+    server.signal(Signal::TERM);
+    server.wait();
+    let log = server.log();
+    let told = log.rsplit_once("for at most ").expect("the server tells its longest turn").1;
+    let text = told.trim_end();
+    let units = [("ns", 1e-9), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)];
+    let (number, unit) =
+        units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, scale))).expect("a unit");
+    Duration::from_secs_f64(number.parse::<f64>().expect("a number") * unit)
+}
+
+fn crc_of_zeros(bytes: u64) -> Crc32 {
+    const PIECE: u64 = 1 << 20;
+    let (piece, rest) = (Crc32::of(&vec![0; PIECE as usize]), vec![0; (bytes % PIECE) as usize]);
+    let mut digest = Digest::new();
+    for _ in 0..bytes / PIECE {
+        digest.append(piece, PIECE);
+    }
+    digest.update(&rest);
+    digest.crc()
 }
 
 fn name(text: &str) -> Name {
