@@ -130,7 +130,11 @@ impl Store {
             if upload.settled {
                 self.check_target(&upload.name)?;
             }
-            self.create(upload, staged).map_err(|error| upload.failure(error))?;
+            self.create(upload, staged).map_err(|error| match error {
+                // Not what the client named, but where the server stages.
+                Errno::NOENT => about(upload.name.as_str(), Code::Io, "the server's root has been removed"),
+                error => upload.failure(error),
+            })?;
         }
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
