@@ -79,6 +79,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES")]
     max_staged: Option<u64>,
 
+    /// How many uploads may be known under the id of a RESUME, whether interrupted or published in the
+    /// last hour; each costs 8 KiB on the disk, and no memory
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    max_kept: u64,
+
     /// How long a client may ask for nothing, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     idle_timeout: u64,
@@ -165,6 +170,7 @@ impl Setup {
                     DurabilityArgument::Full => Durability::Full,
                     DurabilityArgument::None => Durability::None,
                 },
+                max_kept: arguments.max_kept,
                 max_staged: arguments.max_staged.unwrap_or(u64::MAX),
                 keep: Duration::from_secs(arguments.keep.saturating_mul(3600)),
             },

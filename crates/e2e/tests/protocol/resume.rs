@@ -253,3 +253,25 @@ fn connections_that_race_for_one_upload_end_in_one_whole_file() {
     assert!(server.read("x") == whole);
     assert_eq!(server.visible(), ["x"]);
 }
+
+#[test]
+fn uploads_under_an_id_are_limited_in_number() {
+    let server = Options::new().arg("--max-kept").arg("3").start();
+    let mut raw = Raw::greeted(server.address());
+    let begin = |raw: &mut Raw, id: &str| {
+        raw.send(format!("RESUME {id} 5 - {id}.txt\n"));
+        raw.answer("RESUME").line
+    };
+    for id in ["a", "b", "c"] {
+        assert_eq!(begin(&mut raw, id), "GO 0");
+        raw.send("STOP\n");
+        raw.answer("RESUME").expect_failure("stopped");
+    }
+    assert!(begin(&mut raw, "d").starts_with("FAIL busy "), "one too many");
+    // Those that are known go on, and one that is discarded makes room.
+    assert_eq!(begin(&mut raw, "a"), "GO 0");
+    raw.send("DATA 5\nhelloEND 00000000\n");
+    raw.answer("RESUME").expect_failure("checksum");
+    // It is discarded behind the reply.
+    while begin(&mut raw, "d") != "GO 0" {}
+}

@@ -190,6 +190,7 @@ pub struct Server {
     accept_ready: bool,
     /// The listener ran out of descriptors.
     accept_again: Option<Instant>,
+    accept_failing: bool,
     /// The end was asked for.
     ending: Option<Instant>,
     /// The longest that the loop was away from `poll`.
@@ -237,6 +238,7 @@ impl Server {
             letting_go: HashMap::new(),
             accept_ready: true,
             accept_again: None,
+            accept_failing: false,
             ending: None,
             longest_turn: Duration::ZERO,
             moved: 0,
@@ -419,12 +421,18 @@ impl Server {
             }
             let Some(listener) = &self.listener else { return };
             match listener.accept() {
-                Ok((socket, peer)) => self.welcome(socket, peer, now),
+                Ok((socket, peer)) => {
+                    self.accept_failing = false;
+                    self.welcome(socket, peer, now);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accept_ready = false,
                 Err(error) => match Errno::from_io_error(&error) {
                     // No new event will come for who waits already: try again by ourselves.
                     Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                        log::warn!("can't accept a client: {error}");
+                        // Said once, until it works again.
+                        if !std::mem::replace(&mut self.accept_failing, true) {
+                            log::warn!("can't accept clients for now: {error}");
+                        }
                         self.accept_again = Some(now + ACCEPT_RETRY);
                     }
                     // That client is gone; the next one need not be.

@@ -17,6 +17,10 @@ const AREA: &str = ".ferry";
 const KEPT: &str = "kept";
 const RUN: &str = "run-";
 
+/// How long it stays known that an upload was published: for a client that lost the SAVED, and comes
+/// back at once.
+const KNOWN_PUBLISHED: Duration = Duration::from_secs(3600);
+
 /// The open directories of the corner.
 #[derive(Debug)]
 pub(super) struct Area {
@@ -91,8 +95,13 @@ impl Area {
         Ok(data.filter_map(|name| self.kernel.stat_entry(&self.kept, name).ok()).map(|stat| meta::size(&stat)).sum())
     }
 
-    /// Removes what processes that are gone left behind, and kept uploads that nobody touched for
-    /// `expiry`. Gives how many of each, and how many bytes the uploads held.
+    /// How many uploads are known under an id, whether kept or published.
+    pub(super) fn marks(&self) -> Result<u64, Errno> {
+        Ok(self.entries(&self.kept)?.iter().filter(|name| name.ends_with(".mark")).count() as u64)
+    }
+
+    /// Removes what processes that are gone left behind, kept uploads that nobody touched for `expiry`,
+    /// and what is known of published ones sooner. Gives how many of each, and how many bytes the uploads held.
     pub(super) fn clean(&self, now: i64, expiry: Duration) -> Result<(usize, usize, u64), Errno> {
         let mut runs = 0;
         for name in self.entries(&self.top)? {
@@ -101,10 +110,11 @@ impl Area {
             }
         }
         let (mut uploads, mut bytes) = (0, 0);
-        let oldest = now.saturating_sub(i64::try_from(expiry.as_secs()).unwrap_or(i64::MAX));
+        let before = |time: Duration| now.saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
+        let (oldest, oldest_published) = (before(expiry), before(expiry.min(KNOWN_PUBLISHED)));
         for name in self.entries(&self.kept)? {
             let Some(id) = name.strip_suffix(".mark").filter(|id| id.len() <= MAX_TOKEN_BYTES) else { continue };
-            match self.remove_expired(&name, id, oldest) {
+            match self.remove_expired(&name, id, oldest, oldest_published) {
                 Ok(None) => {}
                 Ok(Some(freed)) => {
                     uploads += 1;
@@ -131,13 +141,18 @@ impl Area {
         }
     }
 
-    fn remove_expired(&self, mark_name: &str, id: &str, oldest: i64) -> Result<Option<u64>, Errno> {
-        let newest = [Area::data_name(id), mark_name.into()]
-            .iter()
-            .filter_map(|name| self.kernel.stat_entry(&self.kept, name).ok())
-            // Of the status, which a client can't set.
-            .map(|stat| stat.st_ctime)
-            .max();
+    fn remove_expired(
+        &self,
+        mark_name: &str,
+        id: &str,
+        oldest: i64,
+        oldest_published: i64,
+    ) -> Result<Option<u64>, Errno> {
+        // Of the status, which a client can't set.
+        let changed = |name: &str| self.kernel.stat_entry(&self.kept, name).map(|stat| stat.st_ctime);
+        let (data, mark) = (changed(&Area::data_name(id)), changed(mark_name));
+        let oldest = if data == Err(Errno::NOENT) { oldest_published } else { oldest };
+        let newest = [data, mark].into_iter().flatten().max();
         if newest.is_none_or(|newest| newest > oldest) {
             return Ok(None);
         }

@@ -78,6 +78,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Bytes that all uploads together may hold before they have their names.
     pub max_staged: u64,
+    /// How many uploads may be known under an id, whether kept or published.
+    pub max_kept: u64,
     /// How long a resumable upload is kept after it was last touched.
     pub keep: Duration,
 }
@@ -123,6 +125,9 @@ pub struct Store {
     durability: Durability,
     keep: Duration,
     max_staged: u64,
+    max_kept: u64,
+    /// Uploads that are known under an id.
+    kept: AtomicU64,
     /// Bytes that are staged or kept now.
     staged_bytes: AtomicU64,
     /// The file system lives in memory: no read of it waits for a disk.
@@ -160,6 +165,9 @@ impl Store {
         let (durability, keep, max_staged) = (options.durability, options.keep, options.max_staged);
         let kept = area.as_ref().map_or(Ok(0), Area::kept_bytes);
         let staged_bytes = AtomicU64::new(kept.map_err(|error| OpenError::Area { path: path(), error })?);
+        let marks = area.as_ref().map_or(Ok(0), Area::marks);
+        let kept = AtomicU64::new(marks.map_err(|error| OpenError::Area { path: path(), error })?);
+        let max_kept = options.max_kept;
         Ok(Store {
             kernel,
             root,
@@ -167,6 +175,8 @@ impl Store {
             durability,
             keep,
             max_staged,
+            max_kept,
+            kept,
             staged_bytes,
             in_memory,
             next_number: AtomicU64::new(0),
@@ -190,6 +200,24 @@ impl Store {
             }
             Err(error) => log::warn!("could not clean up what was left behind: {error}"),
         }
+        // Counted anew: other servers of the same root keep uploads as well.
+        if let Ok(marks) = area.marks() {
+            self.kept.store(marks, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts one more upload that is known under an id.
+    fn keep_one(&self) -> Result<(), Failure> {
+        if self.kept.fetch_add(1, Ordering::Relaxed) < self.max_kept {
+            return Ok(());
+        }
+        self.forget_one();
+        Err(Failure::new(Code::Busy, "the server keeps as many unfinished uploads as it may; try again later, or PUT"))
+    }
+
+    fn forget_one(&self) {
+        // Never below none: the count is only as good as the last look at the disk.
+        let _ = self.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |kept| kept.checked_sub(1));
     }
 
     /// Counts `bytes` more as staged.

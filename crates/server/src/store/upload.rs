@@ -294,6 +294,9 @@ impl Store {
                 None => Err(Errno::BADF),
             }),
         };
+        if removed.is_ok() && upload.id().is_some() {
+            self.forget_one();
+        }
         if let Err(error) = &removed {
             log::error!(
                 "what was staged of {} could not be removed: {error}",
@@ -346,10 +349,9 @@ impl Store {
         let target = self.check_target(name);
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
         // its name.
-        if let Err(failure) = &target
-            && self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err()
-        {
-            return Err(failure.clone());
+        if self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err() {
+            target.clone()?;
+            self.keep_one()?;
         }
         let mark_file = self.lock_mark(area, id).map_err(|error| match error {
             Errno::AGAIN => about(name.as_str(), Code::Busy, "another server process holds this upload"),

@@ -31,7 +31,14 @@ pub(crate) const ROOM_BYTES: u64 = 64 << 20;
 /// How every store of the sweeps is opened.
 pub(crate) fn options(root: &Path) -> StoreOptions {
     let keep = Duration::from_secs(24 * 60 * 60);
-    StoreOptions { root: root.to_owned(), writable: true, durability: Durability::Full, max_staged: ROOM_BYTES, keep }
+    StoreOptions {
+        root: root.to_owned(),
+        writable: true,
+        durability: Durability::Full,
+        max_staged: ROOM_BYTES,
+        max_kept: 1000,
+        keep,
+    }
 }
 
 /// Whether all was asked for that a sweep can do, rather than what every run of the tests does.
