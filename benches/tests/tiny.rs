@@ -27,7 +27,7 @@ fn clients() {
 fn loop_stall() {
     let mut report = Report::new("loop_stall", false);
     ferry_benches::loop_stall::all(&programs!(), &Options::tiny(), &mut report);
-    assert_eq!(report.rows().len(), 4);
+    assert_eq!(report.rows().len(), 8);
 }
 
 #[test]

@@ -11,6 +11,7 @@
 //! the back of the run queue. Tokens carry a generation, so that an event or a completion for a
 //! connection that is gone finds nobody.
 
+mod accept;
 mod connection;
 mod holds;
 mod pace;
@@ -18,7 +19,7 @@ mod pool;
 mod timers;
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry},
+    collections::{HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -27,15 +28,15 @@ use std::{
 
 use ferry_wire::{Code, Failure, escaped, limits::MAX_LINE_BYTES};
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
-use rustix::io::Errno;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
 use crate::{
-    session::{Ask, Errand, Limits, Outcome, Record, Session, Work},
+    session::{Ask, Errand, Limits, Outcome, Record, Work},
     store::{Disk, SCRATCH_BYTES, Store},
 };
+pub use accept::Listener;
 use connection::Connection;
 use holds::{Claim, Holds, lets_go, upload_of};
 use pace::Pace;
@@ -48,15 +49,6 @@ const SIGNALS: Token = Token(usize::MAX - 2);
 
 /// Events taken from one poll.
 const EVENTS: usize = 1024;
-
-/// Clients accepted before those that are there have their turn.
-const ACCEPTS_PER_TURN: usize = 64;
-
-/// After this long a listener that ran out of descriptors tries again by itself.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
-/// Clients that may be told at one time that the server is full. Others wait to be accepted.
-const REFUSALS: usize = 64;
 
 /// What one connection may move in its turn: a fraction of a millisecond's work.
 const TURN_BYTES: u64 = 1 << 20;
@@ -130,43 +122,6 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
     move |error| ServerError::System { what, error }
 }
 
-/// A listening socket: what needs rights that the server gives up before it serves.
-pub struct Listener {
-    listener: TcpListener,
-    address: SocketAddr,
-}
-
-impl Listener {
-    /// Listens on the first of `addresses` that lets it; port 0 takes a free one. From here on
-    /// clients can connect, though nobody answers before [`Server::run`].
-    ///
-    /// # Errors
-    ///
-    /// Where none of them can be listened on.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Listener, ServerError> {
-        let mut result = Err(ServerError::System {
-            what: "can't listen",
-            error: io::Error::new(io::ErrorKind::InvalidInput, "no address is given"),
-        });
-        for &address in addresses {
-            match TcpListener::bind(address) {
-                Ok(listener) => {
-                    let address = listener.local_addr().map_err(system("can't tell the address"))?;
-                    return Ok(Listener { listener, address });
-                }
-                Err(error) => result = Err(ServerError::Listen { address, error }),
-            }
-        }
-        result
-    }
-
-    /// The address that is really listened on.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
-    }
-}
-
 /// See the [module documentation](self).
 pub struct Server {
     poll: Poll,
@@ -211,7 +166,7 @@ impl Server {
     /// Where the system refuses what the loop needs.
     pub fn new(options: ServerOptions, listener: Listener, store: Arc<Store>) -> Result<Server, ServerError> {
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
-        let mut listener = listener.listener;
+        let mut listener = listener.into_inner();
         let registry = poll.registry();
         let failed = "can't watch for events";
         registry.register(&mut listener, LISTENER, Interest::READABLE).map_err(system(failed))?;
@@ -384,110 +339,6 @@ impl Server {
             connection.session.handle_timeout(now);
             self.queue(key);
         }
-    }
-}
-
-/// Accepting.
-impl Server {
-    fn can_accept(&self) -> bool {
-        self.accept_ready
-            && self.listener.is_some()
-            && self.accept_again.is_none()
-            && (self.clients() < self.options.max_clients || self.refused < REFUSALS)
-    }
-
-    fn clients(&self) -> usize {
-        self.connections.len() - self.refused
-    }
-
-    /// Why a client from `address` is turned away, if it is.
-    fn refusal(&self, address: IpAddr) -> Option<String> {
-        let (most, most_here) = (self.options.max_clients, self.options.max_clients_per_address);
-        if self.clients() >= most {
-            return Some(format!("the server has its {most} clients; try again later"));
-        }
-        let here = self.by_address.get(&address).copied().unwrap_or(0);
-        (here >= most_here).then(|| format!("your address has its {most_here} clients; close one"))
-    }
-
-    fn accept(&mut self) {
-        let now = Instant::now();
-        if self.accept_again.is_some_and(|at| at <= now) {
-            self.accept_again = None;
-        }
-        for _ in 0..ACCEPTS_PER_TURN {
-            if !self.can_accept() {
-                return;
-            }
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((socket, peer)) => {
-                    self.accept_failing = false;
-                    self.welcome(socket, peer, now);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accept_ready = false,
-                Err(error) => match Errno::from_io_error(&error) {
-                    // No new event will come for who waits already: try again by ourselves.
-                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                        // Said once, until it works again.
-                        if !std::mem::replace(&mut self.accept_failing, true) {
-                            log::warn!("can't accept clients for now: {error}");
-                        }
-                        self.accept_again = Some(now + ACCEPT_RETRY);
-                    }
-                    // That client is gone; the next one need not be.
-                    _ => log::debug!("a client went away before it was accepted: {error}"),
-                },
-            }
-        }
-    }
-
-    fn welcome(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr, now: Instant) {
-        let refusal = self.refusal(peer.ip());
-        let full = refusal.is_some();
-        let session = match refusal {
-            None => Session::new(self.limits.clone(), now),
-            Some(message) => Session::refusing(self.limits.clone(), &Failure::new(Code::Busy, message), now),
-        };
-        // Replies are gathered before they are sent: waiting for more would only delay them.
-        if let Err(error) = socket.set_nodelay(true) {
-            log::debug!("{peer}: can't be told not to delay: {error}");
-        }
-        self.generation = self.generation.wrapping_add(1);
-        let entry = self.connections.vacant_entry();
-        let key = entry.key();
-        let token = token_of(key, self.generation);
-        if let Err(error) = self.poll.registry().register(
-            &mut socket,
-            token,
-            Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
-        ) {
-            log::warn!("{peer}: can't be watched: {error}");
-            return;
-        }
-        entry.insert(Connection {
-            socket: Some(socket),
-            peer,
-            session,
-            leftover: Vec::new(),
-            generation: self.generation,
-            timer: None,
-            readable: true,
-            writable: true,
-            short_reads: false,
-            input_ended: false,
-            queued: false,
-            refused: full,
-            pace: self.options.client_rate.map(|rate| Box::new(Pace::new(rate, now))),
-            moved: 0,
-        });
-        if full {
-            self.refused += 1;
-        } else {
-            *self.by_address.entry(peer.ip()).or_default() += 1;
-        }
-        log::debug!("{peer}: connected{}", if full { ", and turned away" } else { "" });
-        self.queue(key);
     }
 }
 
@@ -668,17 +519,6 @@ impl Server {
             self.letting_go.insert((job.token, job.errand), (id, of_resume));
         }
         self.pool.submit(job);
-    }
-
-    fn forget(&mut self, connection: &Connection) {
-        if connection.refused {
-            self.refused -= 1;
-        } else if let Entry::Occupied(mut count) = self.by_address.entry(connection.peer.ip()) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
     }
 
     /// Logs, arms the timer, and closes what is done with.

@@ -117,6 +117,18 @@ pub(super) enum Resumption {
     Published(Mark),
 }
 
+/// What a mark turns out to stand for.
+enum Found {
+    Published,
+    /// A file of `length` bytes, of which `run` has seen those that count.
+    Kept {
+        file: OwnedFd,
+        length: u64,
+        run: Digest,
+    },
+    Nothing,
+}
+
 impl Store {
     pub(super) fn write(&self, upload: &Upload, at: u64, mut chunk: Chunk) -> Outcome<'static, Disk> {
         let mut staged = upload.staged();
@@ -359,44 +371,26 @@ impl Store {
         })?;
         let (slots, mark) = Slots::read(&self.kernel, &mark_file).map_err(failed)?;
         let mut staged = Staged { mark: Some((mark_file, slots)), ..Staged::default() };
-        let mut digest = Digest::new();
         let data_name = Area::data_name(id.as_str());
-        let mut flags = OFlags::RDWR;
-        match mark {
-            Some(mark) if mark.name != *name || mark.size != size => {
+        let mut digest = Digest::new();
+        if let Some(mark) = mark {
+            if mark.name != *name || mark.size != size {
                 return Err(about(name.as_str(), Code::Exists, "that id is taken by another upload"));
             }
-            Some(mark @ Mark { state: State::Published { .. }, .. }) => return Ok(Resumption::Published(mark)),
-            Some(mark) => match self.kernel.open_entry(area.kept(), &data_name, flags) {
-                Ok(file) => {
-                    let there = meta::size(&self.kernel.stat(&file).map_err(failed)?);
-                    let (offset, crc) = match mark.state {
-                        State::Kept { offset, crc } => (offset, crc),
-                        State::Publishing { crc, .. } | State::Published { crc, .. } => (size, crc),
-                    };
-                    // A mark that promises more than there is can't be: the bytes were synced
-                    // before it. Should a disk lie, the upload begins anew.
-                    if offset <= there {
-                        digest = Digest::resume(crc, offset);
-                    }
-                    staged.file = Some(file);
-                    staged.length = there;
+            match self.look_for(area, &data_name, &mark).map_err(failed)? {
+                Found::Published => return Ok(Resumption::Published(mark)),
+                Found::Kept { file, length, run } => {
+                    (staged.file, staged.length, digest) = (Some(file), length, run);
                 }
-                Err(Errno::NOENT) if matches!(mark.state, State::Publishing { .. }) => {
-                    self.sync_published(area, name).map_err(failed)?;
-                    return Ok(Resumption::Published(mark));
-                }
-                Err(Errno::NOENT) => {}
-                Err(error) => return Err(failed(error)),
-            },
-            None => {}
+                Found::Nothing => {}
+            }
         }
         target?;
         let place = Place::Kept(id.clone());
         let upload =
             Upload { name: name.clone(), size: Some(size), mtime, settled: false, place, staged: Mutex::default() };
         if staged.file.is_none() {
-            flags |= OFlags::CREATE | OFlags::TRUNC;
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
             let lost = area.data_bytes(id.as_str()).map_err(failed)?;
             let file = self.kernel.open_entry(area.kept(), &data_name, flags).map_err(failed)?;
             self.unstage(lost);
@@ -414,6 +408,30 @@ impl Store {
         (staged.reserved, staged.written_back) = (digest.bytes(), digest.bytes());
         *upload.staged() = staged;
         Ok(Resumption::Go(upload, digest))
+    }
+
+    /// What there is of the upload that `mark` tells of.
+    fn look_for(&self, area: &Area, data_name: &str, mark: &Mark) -> Result<Found, Errno> {
+        let (offset, crc) = match mark.state {
+            State::Published { .. } => return Ok(Found::Published),
+            State::Kept { offset, crc } => (offset, crc),
+            State::Publishing { crc, .. } => (mark.size, crc),
+        };
+        match self.kernel.open_entry(area.kept(), data_name, OFlags::RDWR) {
+            Ok(file) => {
+                let length = meta::size(&self.kernel.stat(&file)?);
+                // A mark that promises more than there is can't be: the bytes were synced before it.
+                // Should a disk lie, the upload begins anew.
+                let run = if offset <= length { Digest::resume(crc, offset) } else { Digest::new() };
+                Ok(Found::Kept { file, length, run })
+            }
+            Err(Errno::NOENT) if matches!(mark.state, State::Publishing { .. }) => {
+                self.sync_published(area, &mark.name)?;
+                Ok(Found::Published)
+            }
+            Err(Errno::NOENT) => Ok(Found::Nothing),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes durable that an upload left the kept ones for its name: who did that may have been killed
