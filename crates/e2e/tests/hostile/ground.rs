@@ -98,11 +98,20 @@ impl Ground {
 
     /// Puts back what clients were free to change or take away, and removes what they made.
     pub(crate) fn is_put_right(&self) {
-        for name in self.server.visible() {
-            let path = self.server.path(&name);
-            let kind = fs::symlink_metadata(&path).unwrap().file_type();
-            if kind.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.expect("it can be removed");
-        }
+        // What a client asked for that is gone by now may still be done: names come and go meanwhile.
+        ferry_e2e::eventually("the root is empty, and stays so", || {
+            let visible = self.server.visible();
+            for name in &visible {
+                let path = self.server.path(name);
+                let is_dir = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+                let _ = if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            }
+            // Behind the changes that were under way.
+            let mut raw = Raw::greeted(self.server.address());
+            raw.ask("MKDIR new");
+            raw.ask("DELETE new");
+            (visible.is_empty() && self.server.visible().is_empty()).then_some(())
+        });
         self.fill();
     }
 
