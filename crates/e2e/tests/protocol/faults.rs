@@ -215,3 +215,17 @@ fn bytes_that_come_alone_mean_the_same() {
     let gist: Vec<String> = said.lines().map(gist).collect();
     assert_eq!(gist, ["SAVED 5 3610a686", "FILE 5", "DATA 5", "helloEND 3610a686", "FILE 5", "BYE"]);
 }
+
+/// What was served is gone: the server says so, and lives on.
+#[test]
+fn a_root_that_was_removed() {
+    let server = server();
+    std::fs::remove_dir_all(server.path("")).expect("it can be removed");
+    let sent = b"PUT 5 - b\nDATA 5\nhelloEND -\nGET a\nLIST\nMKDIR d\nRESUME r 5 - b\n";
+    let said = dialogue(&server, sent, true);
+    let codes: Vec<_> = said.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        codes,
+        ["FAIL io", "FAIL not-found", "LISTING", "END 00000000", "FAIL not-found", "FAIL not-found", "BYE"]
+    );
+}

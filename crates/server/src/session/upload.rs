@@ -358,8 +358,8 @@ impl<H: Handles> Session<H> {
         let corrupt = failure.as_ref().is_some_and(|failure| failure.code == Code::Checksum);
         let tail = match held.id.is_some() && !corrupt {
             false => None,
-            // Where a write failed, no more than the last checkpoint is sure.
-            true if write_failure.is_some() => Some(None),
+            // Where the disk is full or failing, nothing is kept: it would hold room that others need.
+            true if write_failure.is_some() => None,
             true => {
                 let digest = Digest::resume(check.crc(), check.received());
                 Some(Some(Tail { at, chunk, digest }))
@@ -409,8 +409,8 @@ impl<H: Handles> Session<H> {
             let mut released = self.released.swap_remove(index);
             let bytes = released.held.ended(errand);
             self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-            if outcome.is_err() && released.tail.is_some() {
-                released.tail = Some(None);
+            if outcome.is_err() {
+                released.tail = None;
             }
             return self.let_go(released);
         }
