@@ -71,7 +71,7 @@ fn load(server: &Server, idle: Figures, mix: Mix<'_>) -> Figures {
     let (connected, looked) = (Barrier::new(CLIENTS + 1), Barrier::new(CLIENTS + 1));
     let before = server.figures();
     // Sockets, not descriptors: a helper may have a file open for a moment at any time.
-    let idle_sockets = sockets(server);
+    let idle_sockets = ferry_e2e::eventually("nobody is connected", || Some(sockets(server)).filter(|held| *held <= 3));
     let (loaded, held) = thread::scope(|scope| {
         for client in 0..CLIENTS {
             let (connected, looked) = (&connected, &looked);
