@@ -28,7 +28,7 @@ pub use binaries::{ferry, ferryd, workspace_root};
 pub use figures::Figures;
 pub use frail::Frail;
 pub use random::{Random, random_bytes, random_file, seed};
-pub use raw::{Answer, Raw, body, crc};
+pub use raw::{Answer, Raw, body, crc, gist};
 pub use server::{Options, Server, Signal};
 
 /// How long anything may take before a test gives up. It measures nothing: it is many times what a

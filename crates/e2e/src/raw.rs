@@ -28,6 +28,18 @@ pub fn body(bytes: &[u8], block_bytes: usize) -> Vec<u8> {
     out
 }
 
+/// A line without what varies: the message of a FAIL, times and tags.
+#[must_use]
+pub fn gist(line: &str) -> String {
+    let kept = match line.split(' ').next().unwrap_or_default() {
+        "FAIL" | "FILE" => 2,
+        "SAVED" | "SUM" => 3,
+        "DIR" => 1,
+        _ => usize::MAX,
+    };
+    line.split(' ').take(kept).collect::<Vec<_>>().join(" ")
+}
+
 /// One reply and, where one follows, its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {

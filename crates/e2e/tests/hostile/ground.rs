@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use ferry_e2e::{Figures, Frail, HANG_GUARD, Options, Raw, Server};
+use ferry_e2e::{Figures, Frail, HANG_GUARD, Options, Raw, Server, gist};
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
     net::{AddressFamily, SocketType, bind, connect, socket, sockopt},
@@ -167,17 +167,6 @@ impl Ground {
         }
         assert!(!log.chars().any(|character| character.is_control() && character != '\n'), "control characters logged");
     }
-}
-
-/// A line without what varies: the message of a FAIL, times and tags.
-pub(crate) fn gist(line: &str) -> String {
-    let kept = match line.split(' ').next().unwrap_or_default() {
-        "FAIL" | "FILE" => 2,
-        "SAVED" | "SUM" => 3,
-        "DIR" => 1,
-        _ => usize::MAX,
-    };
-    line.split(' ').take(kept).collect::<Vec<_>>().join(" ")
 }
 
 /// How a hostile client ends what it says.

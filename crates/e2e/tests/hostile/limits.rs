@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, thread, time::Instant};
 
-use ferry_e2e::{Answer, Frail, Options, Raw, Server, body, eventually, random_bytes};
+use ferry_e2e::{Answer, Frail, Options, Raw, Server, body, eventually, gist, random_bytes};
 
 use crate::{
     alone,
-    ground::{Ground, gist, narrow},
+    ground::{Ground, narrow},
 };
 
 /// Connects once more and gives what the server says first.

@@ -110,7 +110,7 @@ fn every_rude_client_is_told_and_gone_and_honest_ones_notice_nothing() {
         scope.spawn(|| served.store(honest(server, &content, &done), Ordering::Relaxed));
         for (manner, frail) in &mut reading {
             for expected in manner.expected {
-                assert_eq!(crate::ground::gist(&frail.line().expect("a reply")), *expected, "{}", manner.name);
+                assert_eq!(ferry_e2e::gist(&frail.line().expect("a reply")), *expected, "{}", manner.name);
             }
             let last = frail.line().unwrap_or_else(|error| panic!("{}: {error}", manner.name));
             assert!(last.starts_with("FAIL timeout "), "{}: {last:?}", manner.name);

@@ -10,7 +10,7 @@ mod requests;
 mod resume;
 mod uploads;
 
-use ferry_e2e::{Raw, Server};
+use ferry_e2e::{Raw, Server, gist};
 
 /// The largest block that the protocol allows.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -25,15 +25,4 @@ fn dialogue(server: &Server, sent: &[u8], finish: bool) -> Vec<String> {
         raw.finish();
     }
     String::from_utf8_lossy(&raw.to_eof()).lines().map(gist).collect()
-}
-
-/// A line without what varies: the message of a FAIL, times and tags.
-fn gist(line: &str) -> String {
-    let kept = match line.split(' ').next().unwrap_or_default() {
-        "FAIL" | "FILE" => 2,
-        "SAVED" | "SUM" => 3,
-        "DIR" => 1,
-        _ => usize::MAX,
-    };
-    line.split(' ').take(kept).collect::<Vec<_>>().join(" ")
 }
