@@ -115,10 +115,6 @@ impl Server {
             None => Session::new(self.limits.clone(), now),
             Some(failure) => Session::refusing(self.limits.clone(), &failure, now),
         };
-        // Replies are gathered before they are sent: waiting for more would only delay them.
-        if let Err(error) = socket.set_nodelay(true) {
-            log::debug!("{peer}: can't be told not to delay: {error}");
-        }
         self.generation = self.generation.wrapping_add(1);
         let entry = self.connections.vacant_entry();
         let key = entry.key();

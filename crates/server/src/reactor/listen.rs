@@ -8,7 +8,7 @@ use std::{
 
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
-    sockopt::{set_socket_reuseaddr, set_socket_reuseport},
+    sockopt::{set_socket_reuseaddr, set_socket_reuseport, set_tcp_nodelay},
 };
 
 use super::{ServerError, system};
@@ -83,6 +83,9 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if shared {
         set_socket_reuseport(&socket, true)?;
     }
+    // Replies are gathered before they are sent: waiting for more would only delay them. Whoever is accepted
+    // has it from this socket.
+    set_tcp_nodelay(&socket, true)?;
     bind(&socket, &address)?;
     if !shared {
         listen(&socket, WAITING_CLIENTS)?;
@@ -131,6 +134,17 @@ mod tests {
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), taken.len());
+    }
+
+    #[test]
+    fn who_is_accepted_does_not_delay() {
+        for shared in [false, true] {
+            let listening = take(FREE[0].parse().unwrap(), shared).unwrap().open().unwrap();
+            let _client = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+            // A connection to this machine is there when connecting it has ended.
+            let (socket, _) = listening.accept().unwrap();
+            assert!(socket.nodelay().unwrap());
+        }
     }
 
     #[test]
