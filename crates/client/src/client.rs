@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Entry, Greeting, Id, Name};
+use ferry_wire::{Code, Entry, Greeting, Id, Name, Time};
 
 use crate::{
     address::Address,
@@ -15,6 +15,8 @@ use crate::{
     link::{ConnectError, Link},
     options::{Options, Progress},
     requests::{self, Download, Part, Stat, Sum, Upload},
+    transfer::{self, Event, Fetch, Report, Settings, Store},
+    tree::{self, Found},
 };
 
 /// How long a server may take to say good-bye; nothing depends on it.
@@ -141,6 +143,60 @@ impl Client {
     /// A system that gives no random numbers.
     pub fn new_id() -> Result<Id, Error> {
         requests::upload::new_id()
+    }
+
+    /// Fetches all of `files`, in their order as far as that costs no time, and tells `watch` what happens.
+    ///
+    /// A file that fails leaves its target as it was. See [`Settings`] for what is resumed and tried again.
+    pub fn fetch(&mut self, files: &[Fetch], settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
+        transfer::fetch(self, files, settings, watch)
+    }
+
+    /// Stores all of `files`, in their order as far as that costs no time, and tells `watch` what happens.
+    ///
+    /// A file that fails leaves its name on the server as it was. See [`Settings`] for what is resumed and tried again.
+    pub fn store(&mut self, files: &[Store], settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
+        transfer::store(self, files, settings, watch)
+    }
+
+    /// Everything beneath the directory `root`, or in all of the server; a directory before what is in it.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong with one of the listings.
+    pub fn tree(&mut self, root: Option<&Name>) -> Result<Vec<Found>, Error> {
+        tree::remote(self, root)
+    }
+
+    /// Makes directories, in their order; those that are there already are as good.
+    ///
+    /// # Errors
+    ///
+    /// The first that can't be made.
+    pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
+        for name in names {
+            match self.mkdir(name) {
+                Err(Error::Server(failure)) if failure.code == Code::Exists => {}
+                result => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now.
+    /// Nothing of it can be resumed, for nobody could give the first bytes again.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong. Where `source` fails the upload is called off, as in [`Client::put`].
+    pub fn put_from(
+        &mut self,
+        name: &Name,
+        mtime: Option<Time>,
+        source: &mut dyn io::Read,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Upload, Error> {
+        self.converse(|link| requests::upload::put_from(link, name, mtime, source, progress))
     }
 
     /// What is in a directory, or in the root; in no order.

@@ -36,12 +36,16 @@ mod local;
 mod options;
 mod random;
 mod requests;
+mod transfer;
+mod tree;
 
 pub use address::{Address, AddressError};
 pub use client::Client;
 pub use error::{Blame, Error, Stranger};
 pub use options::{Cancel, Options, Progress};
 pub use requests::{Download, Part, Stat, Sum, Upload};
+pub use transfer::{Event, Fetch, Moved, Phase, Report, Settings, Store};
+pub use tree::{Found, LocalFile, LocalTree};
 
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Greeting, Id, Name, NameError, Tag, Time};

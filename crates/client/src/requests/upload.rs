@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Tag, write_end};
+use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Tag, Time, write_end};
 
 use super::Upload;
 use crate::{
@@ -27,6 +27,17 @@ pub(crate) fn put(
     link.ask(&Request::Put { size: Some(source.size()), mtime: source.mtime(), name: name.clone() });
     link.owe();
     Body { link, source: &mut source, digest: Digest::new(), block: Block::new(), closed: None }.send(progress)
+}
+
+/// Not there yet.
+pub(crate) fn put_from(
+    _link: &mut Link,
+    _name: &Name,
+    _mtime: Option<Time>,
+    _source: &mut dyn io::Read,
+    _progress: &mut dyn FnMut(u64),
+) -> Result<Upload, Error> {
+    Err(Error::System { what: "take an upload from a stream", source: io::ErrorKind::Unsupported.into() })
 }
 
 pub(crate) fn resume(
