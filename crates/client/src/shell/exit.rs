@@ -33,7 +33,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    fn status(self) -> u8 {
+    pub(crate) fn status(self) -> u8 {
         match self {
             Exit::Success => 0,
             Exit::System => 1,

@@ -1,16 +1,20 @@
 //! The shell: commands from a terminal, from `-c` or from a pipe.
+// The table, the words and the output are built on by what comes next.
+#![allow(dead_code)]
 
 mod args;
-mod commands;
+mod command;
 mod exit;
-mod parse;
+mod output;
 mod progress;
+mod session;
 mod signals;
 mod terminal;
+mod words;
 
 use std::{
     fs::File,
-    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    io::{self, BufRead as _, IsTerminal as _},
     process::ExitCode,
 };
 
@@ -19,23 +23,42 @@ use log::LevelFilter;
 use simplelog::{ConfigBuilder, WriteLogger};
 
 pub(crate) use args::Args;
-use commands::{Flow, Session};
 use exit::{Exit, Failed};
+use output::{Format, Level, Output};
+use session::{Flow, Session};
 use signals::Signals;
 use terminal::{Terminal, Typed};
 
 /// Runs the program; gives its exit status.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    match prepare(args) {
-        Ok(shell) => shell.run(args.command.as_deref()).into(),
+    let mut output = Output::new(Level::Normal, Format::Text);
+    let shell = match prepare(args) {
+        Ok(prepared) => prepared.shell(args, output),
         Err(failed) => {
-            complain(&failed.message);
-            failed.exit.into()
+            output.complain(&failed);
+            return failed.exit.into();
         }
+    };
+    shell.run(args.command.as_deref()).into()
+}
+
+/// What must be there before the first command.
+struct Prepared {
+    interactive: bool,
+    cancel: Cancel,
+    signals: Signals,
+}
+
+impl Prepared {
+    fn shell(self, args: &Args, output: Output) -> Shell {
+        let options = Options::default().timeout(args.timeout).cancel(self.cancel.clone());
+        let mut session = Session::new(options, self.cancel, args.dir.clone(), output);
+        session.interactive = self.interactive;
+        Shell { session, signals: self.signals }
     }
 }
 
-fn prepare(args: &Args) -> Result<Shell, Failed> {
+fn prepare(args: &Args) -> Result<Prepared, Failed> {
     start_log(args)?;
     let interactive = args.command.is_none() && io::stdin().is_terminal();
     let cancel = Cancel::default();
@@ -48,9 +71,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
             ferry_wire::escaped(&args.dir.to_string_lossy())
         ),
     })?;
-    let options = Options::default().timeout(args.timeout).cancel(cancel.clone());
-    let session = Session { options, cancel, directory: args.dir.clone(), interactive, client: None };
-    Ok(Shell { session, signals })
+    Ok(Prepared { interactive, cancel, signals })
 }
 
 fn start_log(args: &Args) -> Result<(), Failed> {
@@ -88,7 +109,7 @@ impl Shell {
     }
 
     fn run_script(&mut self, script: &str) -> Exit {
-        for line in parse::split_script(script) {
+        for line in words::split_script(script) {
             if let Some(exit) = self.unattended(line) {
                 return exit;
             }
@@ -104,13 +125,11 @@ impl Shell {
                 Ok(0) => return Exit::Success,
                 Ok(_) => {}
                 Err(error) => {
-                    complain(&format!("cannot read standard input: {error}"));
-                    return Exit::System;
+                    return self.complain(Exit::System, format!("cannot read standard input: {error}"));
                 }
             }
             let Ok(line) = str::from_utf8(&line) else {
-                complain("a command is UTF-8, and this line is not");
-                return Exit::Usage;
+                return self.complain(Exit::Usage, "a command is UTF-8, and this line is not".to_owned());
             };
             if let Some(exit) = self.unattended(line) {
                 return exit;
@@ -122,7 +141,7 @@ impl Shell {
     fn unattended(&mut self, line: &str) -> Option<Exit> {
         let result = self.execute(line);
         if let Err(failed) = &result {
-            complain(&failed.message);
+            self.session.output.complain(failed);
         }
         let by_signal = self.signals.ending();
         by_signal.or(match result {
@@ -136,13 +155,12 @@ impl Shell {
         let mut terminal = match Terminal::new() {
             Ok(terminal) => terminal,
             Err(error) => {
-                complain(&format!("cannot use the terminal: {error}"));
-                return Exit::System;
+                return self.complain(Exit::System, format!("cannot use the terminal: {error}"));
             }
         };
         loop {
             if let Some(message) = self.session.notice_closing() {
-                complain(&message);
+                self.complain(Exit::Connection, message);
             }
             let prompt = self.prompt();
             let line = match self.signals.resting(|| terminal.line(&prompt)) {
@@ -154,7 +172,7 @@ impl Shell {
             match self.execute(&line) {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Leave) => return Exit::Success,
-                Err(failed) => complain(&failed.message),
+                Err(failed) => self.session.output.complain(&failed),
             }
             if let Some(exit) = self.signals.ending() {
                 return exit;
@@ -170,19 +188,13 @@ impl Shell {
     }
 
     fn execute(&mut self, line: &str) -> Result<Flow, Failed> {
-        match parse::parse(line)? {
+        match command::parse(line)? {
             Some(command) => self.session.execute(command),
             None => Ok(Flow::Next),
         }
     }
-}
-
-/// One line of results. A reader that went away is no reason to fail: the files are there.
-fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
-/// One line of what went wrong.
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    fn complain(&mut self, exit: Exit, message: String) -> Exit {
+        self.session.output.complain(&Failed { exit, message });
+        exit
+    }
 }
