@@ -36,6 +36,7 @@ mod local;
 mod options;
 mod random;
 mod requests;
+mod trace;
 mod transfer;
 mod tree;
 
@@ -44,6 +45,7 @@ pub use client::Client;
 pub use error::{Blame, Error, Stranger};
 pub use options::{Cancel, Options, Progress};
 pub use requests::{Download, Part, Stat, Sum, Upload};
+pub use trace::PROTOCOL_LOG;
 pub use transfer::{Event, Fetch, Moved, Phase, Report, Settings, Store};
 pub use tree::{Found, LocalFile, LocalTree};
 

@@ -39,6 +39,13 @@ pub(crate) fn parse(line: &str) -> Result<Option<Command>, Failed> {
     Ok(Some(command))
 }
 
+/// Understands the words of a command, its verb first.
+pub(crate) fn understand(words: &[Word]) -> Result<Command, Failed> {
+    let line: Vec<String> =
+        words.iter().map(|word| if word.quoted { words::quote(&word.text) } else { word.text.clone() }).collect();
+    parse(&line.join(" "))?.ok_or_else(|| Failed::usage("there is no command"))
+}
+
 fn needed(form: &Form, argument: &str) -> Result<(), Failed> {
     if !argument.is_empty() {
         return Ok(());

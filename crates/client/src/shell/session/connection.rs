@@ -14,7 +14,8 @@ impl Session {
         if let Some(client) = &self.client {
             return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
         }
-        let client = Client::connect(address, self.options.clone()).map_err(|error| Failed::new("OPEN", &error))?;
+        self.connect(address)?;
+        let Some(client) = &self.client else { return Ok(()) };
         let greeting = client.greeting();
         let read_only = greeting.features.iter().any(|word| word == "read-only");
         let note = if read_only { ", read-only" } else { "" };
@@ -24,9 +25,23 @@ impl Session {
                 .with("software", greeting.software.as_str())
                 .with("read_only", read_only)
         });
+        Ok(())
+    }
+
+    /// Connects, without a word about it.
+    pub(crate) fn connect(&mut self, address: &Address) -> Result<(), Failed> {
+        let client = Client::connect(address, self.options.clone()).map_err(|error| Failed::new("OPEN", &error))?;
         self.client = Some(client);
         self.remote = None;
         Ok(())
+    }
+
+    /// What `text` stands for: a bookmark, a port or host:port.
+    pub(crate) fn address(&self, text: &str) -> Result<Address, Failed> {
+        if let Some(address) = self.bookmarks.get(text) {
+            return Ok(address.clone());
+        }
+        text.parse().map_err(|error| Failed::usage(format!("OPEN: {error}")))
     }
 
     pub(super) fn close(&mut self) -> Result<(), Failed> {

@@ -4,15 +4,16 @@ mod connection;
 mod help;
 mod transfer;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use ferry_client::{Cancel, Client, Name, Options, Settings};
+use ferry_client::{Address, Cancel, Client, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
     command::Command,
     exit::{Exit, Failed},
     output::Output,
+    progress::Mode,
 };
 
 /// Whether the shell goes on.
@@ -35,6 +36,10 @@ pub(crate) struct Session {
     pub(crate) local: PathBuf,
     /// How files are moved.
     pub(crate) settings: Settings,
+    /// How transfers are shown while they run.
+    pub(crate) progress: Mode,
+    /// Names for addresses.
+    pub(crate) bookmarks: BTreeMap<String, Address>,
     /// All that is printed.
     pub(crate) output: Output,
     /// Earlier lines, the oldest first; those of earlier runs as well where a terminal keeps them.
@@ -52,6 +57,8 @@ impl Session {
             remote: None,
             local,
             settings: Settings::default(),
+            progress: Mode::Auto,
+            bookmarks: BTreeMap::new(),
             output,
             history: Vec::new(),
         }

@@ -11,14 +11,14 @@ use crate::shell::{
     exit::Failed,
     figures::Summary,
     output::Event,
-    progress::{Mode, Progress},
+    progress::Progress,
 };
 
 impl Session {
     pub(super) fn get(&mut self, transfer: &Transfer) -> Result<(), Failed> {
         let name = &single("GET", &transfer.names)?;
         let target = self.local.join(name.last());
-        let progress = Progress::start(Mode::Auto, [(shown(name), None)]);
+        let progress = Progress::start(self.progress, [(shown(name), None)]);
         let result = self.connected()?.get(name, &target, &mut |state| progress.note(&told(state)));
         let elapsed = progress.elapsed();
         drop(progress);
@@ -33,7 +33,7 @@ impl Session {
     pub(super) fn put(&mut self, transfer: &Transfer) -> Result<(), Failed> {
         let name = &single("PUT", &transfer.names)?;
         let source = self.local.join(name.as_str());
-        let progress = Progress::start(Mode::Auto, [(shown(name), None)]);
+        let progress = Progress::start(self.progress, [(shown(name), None)]);
         let result = self.connected()?.put(name, &source, &mut |state| progress.note(&told(state)));
         let elapsed = progress.elapsed();
         drop(progress);
