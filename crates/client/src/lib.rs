@@ -34,6 +34,7 @@ mod error;
 mod link;
 mod local;
 mod options;
+mod pattern;
 mod random;
 mod requests;
 mod transfer;
@@ -43,9 +44,10 @@ pub use address::{Address, AddressError};
 pub use client::Client;
 pub use error::{Blame, Error, Stranger};
 pub use options::{Cancel, Options, Progress};
+pub use pattern::{Pattern, PatternError};
 pub use requests::{Download, Part, Stat, Sum, Upload};
 pub use transfer::{Event, Fetch, Moved, Phase, Report, Settings, Store};
-pub use tree::{Found, LocalFile, LocalTree};
+pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped};
 
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Greeting, Id, Name, NameError, Tag, Time};

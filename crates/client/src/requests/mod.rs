@@ -81,7 +81,17 @@ pub(crate) fn stat(link: &mut Link, name: &Name) -> Result<Stat, Error> {
 }
 
 pub(crate) fn sum(link: &mut Link, name: &Name) -> Result<Sum, Error> {
+    ask_sum(link, name);
+    receive_sum(link)
+}
+
+/// Asks only; several may be asked before the first answer is taken.
+pub(crate) fn ask_sum(link: &mut Link, name: &Name) {
     link.ask(&Request::Sum { name: name.clone() });
+}
+
+/// Takes the answer of the oldest SUM that has none yet.
+pub(crate) fn receive_sum(link: &mut Link) -> Result<Sum, Error> {
     match link.reply_after_work()? {
         Reply::Sum { size, crc, tag } => {
             link.settle();
