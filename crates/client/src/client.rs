@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Code, Entry, Greeting, Id, Name, Time};
+use ferry_wire::{Code, Entry, Greeting, Id, Name, Request, Time};
 
 use crate::{
     address::Address,
@@ -184,15 +184,31 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The first that can't be made.
+    /// The first that can't be made; some behind it may have been made all the same.
     pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
-        for name in names {
-            match self.mkdir(name) {
-                Err(Error::Server(failure)) if failure.code == Code::Exists => {}
-                result => result?,
-            }
-        }
-        Ok(())
+        let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
+        self.converse(|link| {
+            requests::done_all(link, requests, |_, result| match result {
+                Err(Error::Server(failure)) if failure.code == Code::Exists => Ok(()),
+                result => result,
+            })
+        })
+    }
+
+    /// Deletes files and empty directories, in their order, and tells `watch` what became of each: its place in the
+    /// list, and why it is still there. Where `watch` fails no further one is tried, but some behind it may have been
+    /// deleted all the same.
+    ///
+    /// # Errors
+    ///
+    /// That of `watch`; a connection that is lost.
+    pub fn delete_all(
+        &mut self,
+        names: &[Name],
+        watch: &mut dyn FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let requests = names.iter().map(|name| Request::Delete { name: name.clone() });
+        self.converse(|link| requests::done_all(link, requests, watch))
     }
 
     /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now.

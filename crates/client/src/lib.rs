@@ -37,15 +37,18 @@ mod options;
 mod pattern;
 mod random;
 mod requests;
+mod sync;
 mod transfer;
 mod tree;
 
 pub use address::{Address, AddressError};
 pub use client::Client;
 pub use error::{Blame, Error, Stranger};
+pub use local::{Clash, clashes};
 pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
 pub use requests::{Download, Part, Stat, Sum, Upload};
+pub use sync::{Deletion, Direction, Sync, SyncPlan, SyncReport, Transfers};
 pub use transfer::{Event, Fetch, Moved, Phase, Report, Settings, Store};
 pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped};
 

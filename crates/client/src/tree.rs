@@ -294,7 +294,7 @@ mod tests {
         assert!(matches!(LocalTree::walk(&root.path().join("missing")), Err(Error::Local { .. })));
         let closed = root.path().join("closed");
         std::fs::create_dir(&closed).unwrap();
-        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o0)).unwrap();
         let readable = std::fs::read_dir(&closed).is_ok();
         let tree = LocalTree::walk(root.path()).unwrap();
         // Root reads everything.
