@@ -134,7 +134,12 @@ fn below(directory: Option<&Name>, name: &Name) -> Option<Name> {
 }
 
 /// The names that can be next to each other in the local directory.
-fn without_clashes<'a>(local: &Path, names: Vec<&'a Name>, skipped: &mut Vec<Error>) -> Result<Vec<&'a Name>, Error> {
+fn without_clashes<'a>(
+    local: &Path,
+    missing: bool,
+    names: Vec<&'a Name>,
+    skipped: &mut Vec<Error>,
+) -> Result<Vec<&'a Name>, Error> {
     // What is made later is of the same file system as what it is made in.
     let there = local.parent().filter(|parent| missing && !parent.as_os_str().is_empty()).unwrap_or(local);
     let clashing: HashSet<usize> =
