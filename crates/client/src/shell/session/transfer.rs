@@ -9,34 +9,36 @@ use super::{Session, shown};
 use crate::shell::{
     command::{Names, Transfer},
     exit::Failed,
+    figures::Summary,
     output::Event,
-    progress::{Bar, Summary},
+    progress::{Mode, Progress},
 };
 
 impl Session {
     pub(super) fn get(&mut self, transfer: &Transfer) -> Result<(), Failed> {
         let name = &single("GET", &transfer.names)?;
         let target = self.local.join(name.last());
-        let mut bar = Bar::new(shown(name));
-        let result = self.connected()?.get(name, &target, &mut |progress| bar.update(progress));
-        let elapsed = bar.elapsed();
-        drop(bar);
+        let progress = Progress::start(Mode::Auto, [(shown(name), None)]);
+        let result = self.connected()?.get(name, &target, &mut |state| progress.note(&told(state)));
+        let elapsed = progress.elapsed();
+        drop(progress);
         let Download { size, .. } = result.map_err(|error| self.failed("GET", name, &error))?;
-        self.output.say(format_args!("got {}: {}, verified", shown(name), Summary { bytes: size, elapsed }), || {
-            Event::new("got").with("name", name.as_str()).with("bytes", size).with("seconds", elapsed.as_secs_f64())
-        });
+        self.output.say(
+            format_args!("got {}: {}, verified", shown(name), Summary { bytes: size, resumed: 0, elapsed }),
+            || Event::new("got").with("name", name.as_str()).with("bytes", size).with("seconds", elapsed.as_secs_f64()),
+        );
         Ok(())
     }
 
     pub(super) fn put(&mut self, transfer: &Transfer) -> Result<(), Failed> {
         let name = &single("PUT", &transfer.names)?;
         let source = self.local.join(name.as_str());
-        let mut bar = Bar::new(shown(name));
-        let result = self.connected()?.put(name, &source, &mut |progress| bar.update(progress));
-        let elapsed = bar.elapsed();
-        drop(bar);
+        let progress = Progress::start(Mode::Auto, [(shown(name), None)]);
+        let result = self.connected()?.put(name, &source, &mut |state| progress.note(&told(state)));
+        let elapsed = progress.elapsed();
+        drop(progress);
         let Upload { size, .. } = result.map_err(|error| self.failed("PUT", name, &error))?;
-        let summary = Summary { bytes: size, elapsed };
+        let summary = Summary { bytes: size, resumed: 0, elapsed };
         self.output.say(format_args!("put {}: {summary}, verified and on disk", shown(name)), || {
             Event::new("put").with("name", name.as_str()).with("bytes", size).with("seconds", elapsed.as_secs_f64())
         });
@@ -61,6 +63,13 @@ impl Session {
             failed.message.push_str(&consequence);
         }
         failed
+    }
+}
+
+fn told(state: ferry_client::Progress) -> ferry_client::Event<'static> {
+    match state.done {
+        0 => ferry_client::Event::Begun { index: 0, size: state.total, resumed: 0 },
+        done => ferry_client::Event::Moved { index: 0, done },
     }
 }
 
