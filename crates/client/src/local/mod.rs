@@ -1,6 +1,9 @@
-//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`]).
+//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`]), made and deleted
+//! beneath a directory ([`Beneath`]).
 //! No network here.
 
+mod beneath;
+mod clash;
 mod source;
 mod staged;
 
@@ -8,6 +11,8 @@ use std::{fmt, path::Path};
 
 use rustix::fs::{FileType, Stat};
 
+pub(crate) use beneath::Beneath;
+pub use clash::{Clash, clashes};
 pub(crate) use source::{Block, Source};
 pub(crate) use staged::Staged;
 
