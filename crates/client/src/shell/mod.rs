@@ -5,6 +5,7 @@
 mod args;
 mod choices;
 mod command;
+mod completion;
 mod config;
 mod events;
 mod exit;
@@ -30,6 +31,7 @@ use ferry_client::{Cancel, Options};
 
 use args::{Action, Args};
 use choices::Choices;
+use completion::Situation;
 use exit::{Exit, Failed};
 use one_shot::OneShot;
 use output::{Format, Level, Output};
@@ -181,8 +183,8 @@ impl Shell {
             if let Some(message) = self.session.notice_closing() {
                 self.complain(Exit::Connection, message);
             }
-            let prompt = self.prompt();
-            let line = match self.signals.resting(|| terminal.line(&prompt)) {
+            let (prompt, situation) = (self.prompt(), self.situation());
+            let line = match self.signals.resting(|| terminal.line(&prompt, situation)) {
                 Typed::Line(line) => line,
                 Typed::Interrupted => continue,
                 Typed::End => return Exit::Success,
@@ -199,10 +201,24 @@ impl Shell {
         }
     }
 
+    /// Where one is: the server, and the directory there.
     fn prompt(&self) -> String {
-        match &self.session.client {
-            Some(client) => format!("ferry {}> ", client.address()),
-            None => "ferry> ".to_owned(),
+        match (&self.session.client, &self.session.remote) {
+            (None, _) => "ferry> ".to_owned(),
+            (Some(client), None) => format!("ferry {}> ", client.address()),
+            (Some(client), Some(remote)) => {
+                format!("ferry {}/{}> ", client.address(), ferry_wire::escaped(remote.as_str()))
+            }
+        }
+    }
+
+    fn situation(&self) -> Situation {
+        Situation {
+            address: self.session.client.as_ref().map(|client| client.address().clone()),
+            remote: self.session.remote.clone(),
+            local: self.session.local.clone(),
+            bookmarks: self.session.bookmarks.keys().cloned().collect(),
+            colours: false,
         }
     }
 

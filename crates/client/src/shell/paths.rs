@@ -2,14 +2,13 @@
 
 use std::{
     env,
-    fs::{DirBuilder, File, OpenOptions},
+    fs::DirBuilder,
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
 /// What people type, and whom they talk to, is theirs: nobody else may read it.
-const PRIVATE_FILE: u32 = 0o600;
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// What there is, for the manual.
@@ -42,11 +41,6 @@ pub(crate) fn home() -> Option<PathBuf> {
 /// Makes a directory, with those above it, that is nobody else's.
 pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(path)
-}
-
-/// Opens a file to write behind its end; one that is made now is nobody else's.
-pub(crate) fn append_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).mode(PRIVATE_FILE).open(path)
 }
 
 fn base(variable: &str, beneath_home: &str) -> Option<PathBuf> {

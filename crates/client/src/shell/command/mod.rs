@@ -7,7 +7,7 @@ pub(crate) mod table;
 use ferry_client::Address;
 
 use super::words::Word;
-pub(crate) use parse::{parse, understand};
+pub(crate) use parse::{Expected, expected, parse, understand};
 pub(crate) use table::Form;
 
 /// One command, understood; names are not looked up yet.
