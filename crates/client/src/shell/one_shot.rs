@@ -42,7 +42,7 @@ pub(crate) fn subcommands() -> impl Iterator<Item = Command> {
                 .help("The server: a port of this machine, host:port, or a bookmark")
                 .value_hint(ValueHint::Hostname),
         );
-        let command = command.args(form.options.iter().map(option)).args(names(form));
+        let command = command.args(options(form).map(option)).args(names(form));
         match form.target {
             None => command,
             Some(kind) => command.arg(
@@ -80,7 +80,7 @@ impl OneShot {
         let target = matches.try_get_one::<String>(OUTPUT).ok().flatten();
         check_streams(form, &names, target.map(String::as_str))?;
         let mut words = vec![plain(form.verb)];
-        for option in form.options {
+        for option in options(form) {
             match option.value {
                 None if matches.get_flag(option.long) => words.push(plain(&format!("-{}", option.short))),
                 None => {}
@@ -125,6 +125,11 @@ fn plain(text: &str) -> Word {
 
 fn argument(text: &str) -> Word {
     if text == STREAM { plain(text) } else { Word::literal(text) }
+}
+
+/// What is an option of the whole program is none of a command.
+fn options(form: &'static Form) -> impl Iterator<Item = &'static Opt> {
+    form.options.iter().filter(|option| option.long != "keep-going")
 }
 
 /// The first letter is a capital, as in the rest of the help.
