@@ -8,6 +8,7 @@ mod exit;
 mod figures;
 mod output;
 mod progress;
+mod safe;
 mod session;
 mod signals;
 mod terminal;
@@ -55,6 +56,7 @@ impl Prepared {
         let options = Options::default().timeout(args.timeout).cancel(self.cancel.clone());
         let mut session = Session::new(options, self.cancel, args.dir.clone(), output);
         session.interactive = self.interactive;
+        session.input_is_free = args.command.is_some();
         Shell { session, signals: self.signals }
     }
 }
@@ -189,6 +191,7 @@ impl Shell {
     }
 
     fn execute(&mut self, line: &str) -> Result<Flow, Failed> {
+        self.session.remember(line);
         match command::parse(line)? {
             Some(command) => self.session.execute(command),
             None => Ok(Flow::Next),
