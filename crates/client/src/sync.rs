@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     local::Beneath,
     transfer::{Event, Fetch, Report, Settings, Store},
-    tree::joined,
+    tree::{LocalTree, joined},
 };
 
 /// Which directory is made like which.
@@ -170,14 +170,7 @@ impl SyncPlan {
                 let names: Result<Vec<_>, _> = top.chain(self.make.iter().map(|name| self.there(name))).collect();
                 client.make_directories(&names?)
             }
-            Transfers::Down(_) => {
-                if self.make_top {
-                    std::fs::create_dir(&self.local)
-                        .map_err(|error| Error::local("make the directory", &self.local, error))?;
-                }
-                let here = Beneath::open(&self.local)?;
-                self.make.iter().try_for_each(|name| here.make_directory(name))
-            }
+            Transfers::Down(_) => LocalTree::make(&self.local, &self.make),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 use ferry_wire::{Entry, EntryKind, Failure, Name, NameError, Time};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::{client::Client, error::Error, link::Link, requests::listing};
+use crate::{client::Client, error::Error, link::Link, local::Beneath, requests::listing};
 
 /// Listings that are asked for ahead: enough that a distant server always has the next one, few enough that what
 /// it has to remember of us stays small.
@@ -193,6 +193,23 @@ impl LocalTree {
         tree.directories.sort_by(in_tree_order);
         tree.files.sort_by(|a, b| in_tree_order(&a.name, &b.name));
         Ok(tree)
+    }
+
+    /// Makes `root` where it is missing, and `directories` beneath it, each before what is in it. Those that are there
+    /// are as good; symbolic links beneath `root` are not followed.
+    ///
+    /// # Errors
+    ///
+    /// The first that can't be made.
+    pub fn make(root: &Path, directories: &[Name]) -> Result<(), Error> {
+        match std::fs::create_dir(root) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::local("make the directory", root, error));
+            }
+            _ => {}
+        }
+        let root = Beneath::open(root)?;
+        directories.iter().try_for_each(|name| root.make_directory(name))
     }
 
     /// Notes one thing; false where what is beneath it is not to be looked at.

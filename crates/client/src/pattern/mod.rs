@@ -75,6 +75,21 @@ impl Pattern {
         Ok(Pattern { steps })
     }
 
+    /// Parts a text where its first component with a wildcard begins: the directory before it, as it is called, with
+    /// its `/`; and the rest, which may be a pattern. That directory may be anything: `/`, `../`, or nothing at all.
+    #[must_use]
+    pub fn split(text: &str) -> (String, &str) {
+        let (mut directory, mut rest) = (String::new(), text);
+        while let (component, Some(behind)) = split_component(rest)
+            && let Some(component) = literal(component)
+        {
+            directory.push_str(&component);
+            directory.push('/');
+            rest = behind;
+        }
+        (directory, rest)
+    }
+
     /// The steps that need no looking, taken from `index` on: how far that leads, and along what.
     fn advance(&self, mut index: usize) -> (usize, Vec<&str>) {
         let mut along = Vec::new();
@@ -368,6 +383,19 @@ mod tests {
             &"*".repeat(5000),
         ] {
             assert!(Pattern::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_directory_before_a_wildcard_is_told_apart() {
+        for (text, directory, rest) in [
+            ("*.txt", "", "*.txt"),
+            ("a/b/*", "a/b/", "*"),
+            ("/*/b", "/", "*/b"),
+            ("../a\\*/x?/y", "../a*/", "x?/y"),
+            ("a/{b/c,d}", "a/", "{b/c,d}"),
+        ] {
+            assert_eq!(Pattern::split(text), (directory.to_owned(), rest), "{text}");
         }
     }
 

@@ -9,13 +9,43 @@ what you do not know.";
 
 /// Each event with its fields.
 pub(crate) const EVENTS: &[(&str, &str)] = &[
-    ("connected", "address, software, read_only: a server was opened."),
-    ("closed", "The connection was closed."),
-    ("got", "name, bytes, seconds: a file was fetched, and is verified."),
-    ("put", "name, bytes, seconds: a file was stored, is verified and on the server's disk."),
-    ("command", "usage, summary: a command of the shell, told by HELP."),
-    ("help", "text: more about one command."),
-    ("error", "message, status: a command failed; status is the exit status that a script would end with."),
+    ("connected", "address, software, read_only: OPEN found a server."),
+    ("closed", "CLOSE closed the connection."),
+    ("got", "name, bytes, resumed; of one among many crc, of one alone seconds: a file was fetched and is verified."),
+    (
+        "put",
+        "name, bytes, resumed; of one among many crc, of one alone seconds: a file was stored, is verified and on the \
+         server's disk.",
+    ),
+    (
+        "total",
+        "command, files, bytes, resumed, seconds, failed, untried: what became of many files. resumed are bytes that \
+         were there from before.",
+    ),
+    ("skipped", "name, reason: something was left out, such as a directory without -r."),
+    ("lost", "message, attempt, wait: the connection is lost, and is opened again after so many seconds."),
+    ("reconnected", "It stands again."),
+    (
+        "error",
+        "message, status: a command failed, or one file of many; status is the exit status of a script that ends by it.",
+    ),
+    ("entry", "name, kind, size, mtime, tag: LS, of one thing in a directory; what is unknown is null."),
+    ("directory", "name: LS of several, before the entries of one of them; null for the root."),
+    ("stat", "name, kind, size, mtime, tag: STAT."),
+    ("sum", "name, crc, size, tag: SUM."),
+    ("made", "name: MKDIR made a directory."),
+    ("deleted", "name: RM deleted one of many."),
+    ("removed", "files, directories: how many RM deleted."),
+    ("renamed", "from, to: MV."),
+    ("plan", "action (get, put, make or delete), name, size: what SYNC -n would do."),
+    ("planned", "files, bytes, delete, unchanged: all that SYNC -n would do."),
+    ("synced", "unchanged, moved, made, deleted, kept, skipped: what SYNC did."),
+    ("place", "directory: PWD."),
+    ("local-place", "directory: LPWD."),
+    ("status", "local, address, software, features, remote, got_files, got_bytes, put_files, put_bytes: STATUS."),
+    ("line", "number, text: HISTORY."),
+    ("command", "usage, summary: HELP, of one command."),
+    ("help", "text: HELP with a command."),
 ];
 
 #[cfg(test)]

@@ -38,6 +38,20 @@ impl Display for Summary {
     }
 }
 
+/// `1 file`, `2 files`.
+pub(crate) struct Count(pub(crate) usize, pub(crate) &'static str);
+
+impl Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Count(1, "directory") => f.write_str("1 directory"),
+            Count(count, "directory") => write!(f, "{count} directories"),
+            Count(1, what) => write!(f, "1 {what}"),
+            Count(count, what) => write!(f, "{count} {what}s"),
+        }
+    }
+}
+
 /// Bytes: `312 bytes`, `1.5 GiB`.
 pub(crate) struct Size(pub(crate) u64);
 

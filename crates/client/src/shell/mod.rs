@@ -16,6 +16,7 @@ mod one_shot;
 mod output;
 mod paths;
 mod progress;
+mod safe;
 mod session;
 mod signals;
 mod terminal;
@@ -89,6 +90,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
+    session.input_is_free = args.command.is_some() || args.action.is_some();
     session.settings = choices.settings;
     session.progress = choices.progress;
     session.bookmarks = choices.bookmarks;
@@ -223,6 +225,7 @@ impl Shell {
     }
 
     fn execute(&mut self, line: &str) -> Result<Flow, Failed> {
+        self.session.remember(line);
         match command::parse(line)? {
             Some(command) => self.session.execute(command),
             None => Ok(Flow::Next),

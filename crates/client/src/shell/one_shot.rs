@@ -163,7 +163,7 @@ fn names(form: &Form) -> Option<Arg> {
 
 fn hint(kind: Kind) -> ValueHint {
     match kind {
-        Kind::Local => ValueHint::AnyPath,
+        Kind::Local | Kind::Source | Kind::Target => ValueHint::AnyPath,
         Kind::LocalDirectory => ValueHint::DirPath,
         Kind::Address => ValueHint::Hostname,
         Kind::Command | Kind::Shell | Kind::Number | Kind::Remote | Kind::RemoteDirectory => ValueHint::Other,

@@ -84,8 +84,8 @@ impl Output {
     }
 
     /// Whether one line for each file is wanted.
-    pub(crate) fn is_verbose(&self) -> bool {
-        self.level >= Level::Verbose
+    pub(crate) fn wants_details(&self) -> bool {
+        self.level >= Level::Verbose || self.format == Format::Json
     }
 
     /// Whom it is for.

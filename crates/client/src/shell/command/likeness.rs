@@ -2,6 +2,9 @@
 
 use super::table::{FORMS, Form};
 
+/// What is shown of a word that is none.
+pub(crate) const SHOWN_CHARS: usize = 40;
+
 /// Longer words are no slip of the fingers.
 const MAX_CHARS: usize = 24;
 

@@ -1,10 +1,11 @@
 //! The reading of one line.
 
-use ferry_client::Address;
+use ferry_client::{Direction, Sync};
 use ferry_wire::escaped;
 
 use super::{
-    Command, Form, Names, Transfer, likeness,
+    Command, Form, Names, Removal, SyncDirectories, Target, Transfer, likeness,
+    options::Input,
     table::{Kind, Takes, form},
 };
 use crate::shell::{
@@ -18,65 +19,117 @@ pub(crate) fn parse(line: &str) -> Result<Option<Command>, Failed> {
     if line.is_empty() {
         return Ok(None);
     }
-    let (verb, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    let argument = argument.trim_start();
-    let form = form(verb).ok_or_else(|| unknown(verb))?;
-    if form.takes == Takes::Nothing && !argument.is_empty() {
-        return Err(Failed::usage(format!(
-            "{verb} takes no argument, and there is '{}'",
-            escaped(argument),
-            verb = form.verb
-        )));
+    if let Some(command) = line.strip_prefix('!') {
+        let command = command.trim();
+        return Ok(Some(Command::Shell((!command.is_empty()).then(|| command.to_owned()))));
     }
-    let command = match form.verb {
-        "OPEN" => Command::Open(address(form, argument)?),
-        "GET" => Command::Get(Transfer { names: names(form, argument)? }),
-        "PUT" => Command::Put(Transfer { names: names(form, argument)? }),
+    read(&words::split(line), Some(line)).map(Some)
+}
+
+/// Understands the words of a command, its verb first. They are names as they are: no two of them are one.
+pub(crate) fn understand(words: &[Word]) -> Result<Command, Failed> {
+    read(words, None)
+}
+
+fn read(words: &[Word], line: Option<&str>) -> Result<Command, Failed> {
+    let Some((verb, arguments)) = words.split_first() else {
+        return Err(Failed::usage("there is no command"));
+    };
+    let form = form(&verb.text).filter(|form| form.verb != "!").ok_or_else(|| unknown(&verb.text))?;
+    let input = Input::read(form, arguments, line)?;
+    if let (Takes::Nothing, Some(text)) = (form.takes, input.text()) {
+        return Err(Failed::usage(format!("{} takes no argument, and there is '{}'", form.verb, escaped(&text))));
+    }
+    Ok(match form.verb {
+        "OPEN" => Command::Open(host(&input)?),
+        "GET" => Command::Get(transfer(&input)?),
+        "PUT" => Command::Put(transfer(&input)?),
+        "SYNC" => Command::Sync(sync(&input)?),
+        "LS" => Command::List { long: input.has('l'), names: names(&input) },
+        "CD" => Command::Enter(input.text()),
+        "PWD" => Command::Where,
+        "LCD" => Command::EnterLocal(input.text()),
+        "LPWD" => Command::WhereLocal,
+        "LLS" => Command::ListLocal { long: input.has('l'), names: names(&input) },
+        "STAT" => Command::Stat(some_names(&input)?),
+        "SUM" => Command::Sum(some_names(&input)?),
+        "MKDIR" => Command::MakeDirectories { parents: input.has('p'), names: some_names(&input)?.words },
+        "RM" => Command::Remove(Removal {
+            names: some_names(&input)?,
+            recursive: input.has('r'),
+            keep_going: input.has('k'),
+        }),
+        "MV" => renaming(&input)?,
+        "STATUS" => Command::Status,
+        "HISTORY" => Command::History(count(&input)?),
         "CLOSE" => Command::Close,
         "QUIT" => Command::Quit,
-        _ => Command::Help(topic(argument)?),
-    };
-    Ok(Some(command))
+        _ => Command::Help(topic(input.text().as_deref().unwrap_or_default())?),
+    })
 }
 
-/// Understands the words of a command, its verb first.
-pub(crate) fn understand(words: &[Word]) -> Result<Command, Failed> {
-    let line: Vec<String> =
-        words.iter().map(|word| if word.quoted { words::quote(&word.text) } else { word.text.clone() }).collect();
-    parse(&line.join(" "))?.ok_or_else(|| Failed::usage("there is no command"))
+fn missing(form: &Form) -> Failed {
+    Failed::usage(format!("{} needs an argument: {}", form.verb, form.usage))
 }
 
-fn needed(form: &Form, argument: &str) -> Result<(), Failed> {
-    if !argument.is_empty() {
-        return Ok(());
-    }
-    Err(Failed::usage(format!("{} needs an argument: {}", form.verb, form.usage)))
-}
-
-fn address(form: &Form, argument: &str) -> Result<Address, Failed> {
-    needed(form, argument)?;
-    let words = words::split(argument);
-    if let [host, port] = &words[..] {
+fn host(input: &Input<'_>) -> Result<String, Failed> {
+    if let [host, port] = input.words {
         let (host, port) = (escaped(&host.text), escaped(&port.text));
         return Err(Failed::usage(format!("OPEN takes one argument; did you mean OPEN {host}:{port}?")));
     }
-    let text = only(argument);
-    text.parse().map_err(|error| Failed::usage(format!("OPEN: {error}")))
+    input.text().ok_or_else(|| missing(input.form))
 }
 
-fn names(form: &Form, argument: &str) -> Result<Names, Failed> {
-    needed(form, argument)?;
-    let words = words::split(argument);
-    let line = words.iter().all(|word| !word.quoted).then(|| argument.to_owned());
-    Ok(Names { line, words })
+fn names(input: &Input<'_>) -> Option<Names> {
+    (!input.words.is_empty()).then(|| Names { line: input.line.map(str::to_owned), words: input.words.to_vec() })
 }
 
-/// All of `argument` as one text, without the quotes around it.
-fn only(argument: &str) -> String {
-    match &mut words::split(argument)[..] {
-        [Word { text, .. }] => std::mem::take(text),
-        _ => argument.to_owned(),
-    }
+fn some_names(input: &Input<'_>) -> Result<Names, Failed> {
+    names(input).ok_or_else(|| missing(input.form))
+}
+
+fn transfer(input: &Input<'_>) -> Result<Transfer, Failed> {
+    Ok(Transfer {
+        names: some_names(input)?,
+        target: input.target.clone(),
+        recursive: input.has('r'),
+        keep_going: input.has('k'),
+    })
+}
+
+fn sync(input: &Input<'_>) -> Result<SyncDirectories, Failed> {
+    let direction = match (input.has('u'), input.has('d')) {
+        (true, false) => Direction::Up,
+        (false, true) => Direction::Down,
+        _ => return Err(Failed::usage("SYNC needs a direction: -u from here to the server, or -d down from it")),
+    };
+    let to = match &input.target {
+        None => None,
+        Some(Target::Name(name)) => Some(name.clone()),
+        Some(Target::Stream) => return Err(Failed::usage("SYNC: '-' is no directory")),
+    };
+    Ok(SyncDirectories {
+        sync: Sync { direction, check: input.has('c'), delete: input.has('D') },
+        from: input.text().ok_or_else(|| missing(input.form))?,
+        to,
+        dry_run: input.has('n'),
+        keep_going: input.has('k'),
+    })
+}
+
+fn renaming(input: &Input<'_>) -> Result<Command, Failed> {
+    let (from, to) = match (input.words, &input.target) {
+        ([from, to], None) => (from.text.clone(), to.text.clone()),
+        (_, Some(Target::Name(to))) => (input.text().ok_or_else(|| missing(input.form))?, to.clone()),
+        _ => return Err(Failed::usage(format!("MV takes two names: {}", input.form.usage))),
+    };
+    Ok(Command::Move { from, to })
+}
+
+fn count(input: &Input<'_>) -> Result<Option<usize>, Failed> {
+    let Some(text) = input.text() else { return Ok(None) };
+    let wrong = |_| Failed::usage(format!("HISTORY: '{}' is no number of lines", escaped(&text)));
+    text.parse().map(Some).map_err(wrong)
 }
 
 fn topic(argument: &str) -> Result<Option<&'static Form>, Failed> {
@@ -87,8 +140,7 @@ fn topic(argument: &str) -> Result<Option<&'static Form>, Failed> {
 }
 
 fn unknown(verb: &str) -> Failed {
-    const SHOWN_CHARS: usize = 40;
-    let shown: String = verb.chars().take(SHOWN_CHARS).collect();
+    let shown: String = verb.chars().take(likeness::SHOWN_CHARS).collect();
     let hint = match likeness::command(verb) {
         Some(form) => format!("did you mean {}?", form.verb),
         None => "HELP lists the commands".to_owned(),
@@ -116,6 +168,7 @@ pub(crate) fn expected(before: &[Word]) -> Expected {
             .iter()
             .find(|option| last.is(&format!("-{}", option.short)) || last.is(&format!("--{}", option.long)))
     });
+    let sends = arguments.iter().any(|word| word.is("-u") || word.is("--up"));
     let kind = match (value.and_then(|option| option.value), form.takes) {
         (Some(kind), _) => Some(kind),
         (None, _) if arguments.iter().any(|word| word.is("->")) => form.target,
@@ -126,6 +179,13 @@ pub(crate) fn expected(before: &[Word]) -> Expected {
             kinds.get(plain).copied()
         }
     };
+    let kind = kind.map(|kind| match kind {
+        Kind::Source if sends => Kind::LocalDirectory,
+        Kind::Source => Kind::RemoteDirectory,
+        Kind::Target if sends => Kind::RemoteDirectory,
+        Kind::Target => Kind::LocalDirectory,
+        kind => kind,
+    });
     kind.map_or(Expected::Nothing, |kind| Expected::Argument(form, kind))
 }
 
@@ -141,7 +201,7 @@ mod tests {
     #[test]
     fn commands_in_any_case_with_names_to_the_end() {
         let get = |line| match parse(line) {
-            Ok(Some(Command::Get(Transfer { names }) | Command::Put(Transfer { names }))) => {
+            Ok(Some(Command::Get(Transfer { names, .. }) | Command::Put(Transfer { names, .. }))) => {
                 names.line.unwrap_or_else(|| names.words[0].text.clone())
             }
             other => panic!("{line}: {other:?}"),
@@ -159,8 +219,8 @@ mod tests {
             assert_eq!(get(line), expected, "{line:?}");
         }
         for (line, expected) in [
-            ("open 12000", Command::Open(Address::new("127.0.0.1", 12000))),
-            ("Open\thost:5", Command::Open(Address::new("host", 5))),
+            ("open 12000", Command::Open("12000".to_owned())),
+            ("Open\thost:5", Command::Open("host:5".to_owned())),
             ("CLOSE", Command::Close),
             ("quit ", Command::Quit),
             ("help", Command::Help(None)),
@@ -179,9 +239,6 @@ mod tests {
             ("frobnicate", "HELP lists"),
             ("GET", "GET needs an argument: GET"),
             ("OPEN", "OPEN port | OPEN host:port"),
-            ("OPEN word", "neither a port nor host:port"),
-            ("OPEN 99999", "ports are 1 to 65535"),
-            ("OPEN 0", "ports are 1 to 65535"),
             ("OPEN localhost 12000", "did you mean OPEN localhost:12000?"),
             ("CLOSE now", "takes no argument"),
             ("\u{1b}[2J", "\\u{1b}[2J"),

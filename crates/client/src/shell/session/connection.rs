@@ -7,7 +7,8 @@ use super::Session;
 use crate::shell::{exit::Failed, output::Event};
 
 impl Session {
-    pub(super) fn open(&mut self, address: &Address) -> Result<(), Failed> {
+    pub(super) fn open(&mut self, host: &str) -> Result<(), Failed> {
+        let address = &self.address(host)?;
         if let Some(message) = self.notice_closing() {
             log::info!("{message}");
         }

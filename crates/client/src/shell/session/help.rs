@@ -12,7 +12,7 @@ impl Session {
             Some(form) => self.output.answer(described(form), || Event::new("help").with("text", described(form))),
             None => {
                 for form in FORMS {
-                    self.output.answer(format_args!("  {:<28}{}", form.usage, form.summary), || {
+                    self.output.answer(format_args!("  {:<43}{}", form.usage, form.summary), || {
                         Event::new("command").with("usage", form.usage).with("summary", form.summary)
                     });
                 }

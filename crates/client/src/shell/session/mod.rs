@@ -1,13 +1,21 @@
 //! What lasts from one command to the next, and what each command does with it.
 
+mod changes;
 mod connection;
+mod failures;
+mod get;
 mod help;
-mod transfer;
+mod listing;
+mod moving;
+mod names;
+mod places;
+mod put;
+mod status;
+mod syncing;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use ferry_client::{Address, Cancel, Client, Name, Options, Settings};
-use ferry_wire::escaped;
 
 use super::{
     command::Command,
@@ -15,6 +23,7 @@ use super::{
     output::Output,
     progress::Mode,
 };
+use moving::Totals;
 
 /// Whether the shell goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,21 +38,27 @@ pub(crate) struct Session {
     pub(crate) cancel: Cancel,
     /// A person is there to go on after a failure.
     pub(crate) interactive: bool,
+    /// Commands do not come from standard input, so that it can be sent.
+    pub(crate) input_is_free: bool,
     pub(crate) client: Option<Client>,
     /// The directory of the server that names are relative to; [`None`] for the root.
     pub(crate) remote: Option<Name>,
     /// The local directory that names are relative to.
     pub(crate) local: PathBuf,
+    /// The same, when the program began.
+    local_start: PathBuf,
     /// How files are moved.
     pub(crate) settings: Settings,
-    /// How transfers are shown while they run.
-    pub(crate) progress: Mode,
     /// Names for addresses.
     pub(crate) bookmarks: BTreeMap<String, Address>,
     /// All that is printed.
     pub(crate) output: Output,
     /// Earlier lines, the oldest first; those of earlier runs as well where a terminal keeps them.
     pub(crate) history: Vec<String>,
+    /// How transfers are shown while they run.
+    pub(crate) progress: Mode,
+    got: Totals,
+    put: Totals,
 }
 
 impl Session {
@@ -53,14 +68,18 @@ impl Session {
             options,
             cancel,
             interactive: false,
+            input_is_free: false,
             client: None,
             remote: None,
+            local_start: local.clone(),
             local,
             settings: Settings::default(),
-            progress: Mode::Auto,
             bookmarks: BTreeMap::new(),
             output,
             history: Vec::new(),
+            progress: Mode::Auto,
+            got: Totals::default(),
+            put: Totals::default(),
         }
     }
 
@@ -73,9 +92,24 @@ impl Session {
 
     fn perform(&mut self, command: Command) -> Result<Flow, Failed> {
         match command {
-            Command::Open(address) => self.open(&address)?,
+            Command::Open(host) => self.open(&host)?,
             Command::Get(transfer) => self.get(&transfer)?,
             Command::Put(transfer) => self.put(&transfer)?,
+            Command::Sync(directories) => self.sync(&directories)?,
+            Command::List { long, names } => self.list(long, names.as_ref())?,
+            Command::Enter(directory) => self.enter(directory.as_deref())?,
+            Command::Where => self.tell_place()?,
+            Command::EnterLocal(directory) => self.enter_local(directory.as_deref())?,
+            Command::WhereLocal => self.tell_local_place(),
+            Command::ListLocal { long, names } => self.list_local(long, names.as_ref())?,
+            Command::Stat(names) => self.stat(&names)?,
+            Command::Sum(names) => self.sum(&names)?,
+            Command::MakeDirectories { parents, names } => self.make_directories(parents, &names)?,
+            Command::Remove(removal) => self.remove(&removal)?,
+            Command::Move { from, to } => self.rename(&from, &to)?,
+            Command::Status => self.status(),
+            Command::History(count) => self.tell_history(count),
+            Command::Shell(command) => self.run_shell(command.as_deref())?,
             Command::Close => self.close()?,
             Command::Help(topic) => self.help(topic),
             Command::Quit => return Ok(Flow::Leave),
@@ -88,9 +122,29 @@ impl Session {
             .as_mut()
             .ok_or_else(|| Failed { exit: Exit::Connection, message: "not connected: OPEN <port> first".to_owned() })
     }
+    /// Keeps a line that was typed, for HISTORY.
+    pub(crate) fn remember(&mut self, line: &str) {
+        /// More than anybody looks at; a script may have any number.
+        const MAX_LINES: usize = 10_000;
+        if !line.trim().is_empty() && self.history.len() < MAX_LINES {
+            self.history.push(line.trim().to_owned());
+        }
+    }
+
+    /// The settings for one command.
+    fn settings_with(&self, keep_going: bool) -> Settings {
+        Settings { keep_going, ..self.settings.clone() }
+    }
 }
 
-/// A name that was typed may hold what confuses a terminal, though no control characters.
-fn shown(name: &Name) -> String {
-    escaped(name.as_str()).to_string()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::output::{Format, Level};
+
+    /// One that is not connected and says nothing.
+    pub(super) fn session() -> Session {
+        let output = Output::to(Level::Quiet, Format::Text, Box::new(std::io::sink()), Box::new(std::io::sink()));
+        Session::new(Options::default(), Cancel::default(), PathBuf::from("."), output)
+    }
 }
