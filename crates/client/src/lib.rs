@@ -38,6 +38,7 @@ mod pattern;
 mod random;
 mod requests;
 mod sync;
+mod trace;
 mod transfer;
 mod tree;
 
@@ -49,6 +50,7 @@ pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
 pub use requests::{Download, Part, Stat, Sum, Upload};
 pub use sync::{Deletion, Direction, Sync, SyncPlan, SyncReport, Transfers};
+pub use trace::PROTOCOL_LOG;
 pub use transfer::{Event, Fetch, Moved, Phase, Report, Settings, Store};
 pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped};
 

@@ -3,96 +3,98 @@
 #![allow(dead_code)]
 
 mod args;
+mod choices;
 mod command;
+mod completion;
+mod config;
+mod events;
 mod exit;
 mod figures;
+mod logging;
+mod manual;
+mod one_shot;
 mod output;
+mod paths;
 mod progress;
 mod safe;
 mod session;
 mod signals;
 mod terminal;
+mod values;
 mod words;
 
 use std::{
-    fs::File,
-    io::{self, BufRead as _, IsTerminal as _},
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
 use ferry_client::{Cancel, Options};
-use log::LevelFilter;
-use simplelog::{ConfigBuilder, WriteLogger};
 
-pub(crate) use args::Args;
+use args::{Action, Args};
+use choices::Choices;
+use completion::Situation;
 use exit::{Exit, Failed};
+use one_shot::OneShot;
 use output::{Format, Level, Output};
 use session::{Flow, Session};
 use signals::Signals;
 use terminal::{Terminal, Typed};
 
 /// Runs the program; gives its exit status.
-pub(crate) fn run(args: &Args) -> ExitCode {
-    let mut output = Output::new(Level::Normal, Format::Text);
-    let shell = match prepare(args) {
-        Ok(prepared) => prepared.shell(args, output),
+pub(crate) fn run() -> ExitCode {
+    let args = Args::of_process();
+    match &args.action {
+        Some(Action::Config) => return print(&config::described()),
+        Some(Action::Completions(shell)) => return print(&completions(*shell)),
+        Some(Action::Man) => return print(&manual::page()),
+        Some(Action::OneShot(_)) | None => {}
+    }
+    match prepare(&args) {
+        Ok(shell) => shell.run(&args).into(),
         Err(failed) => {
-            output.complain(&failed);
-            return failed.exit.into();
+            let format = if args.json { Format::Json } else { Format::Text };
+            Output::new(Level::Normal, format).complain(&failed);
+            failed.exit.into()
         }
-    };
-    shell.run(args.command.as_deref()).into()
+    }
+}
+
+/// A reader that went away has read what it wanted.
+fn print(text: &[u8]) -> ExitCode {
+    let mut output = io::stdout();
+    let _ = output.write_all(text).and_then(|()| output.flush());
+    ExitCode::SUCCESS
+}
+
+fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "ferry", &mut text);
+    text
 }
 
 /// What must be there before the first command.
-struct Prepared {
-    interactive: bool,
-    cancel: Cancel,
-    signals: Signals,
-}
-
-impl Prepared {
-    fn shell(self, args: &Args, output: Output) -> Shell {
-        let options = Options::default().timeout(args.timeout).cancel(self.cancel.clone());
-        let mut session = Session::new(options, self.cancel, args.dir.clone(), output);
-        session.interactive = self.interactive;
-        session.input_is_free = args.command.is_some();
-        Shell { session, signals: self.signals }
-    }
-}
-
-fn prepare(args: &Args) -> Result<Prepared, Failed> {
-    start_log(args)?;
-    let interactive = args.command.is_none() && io::stdin().is_terminal();
+fn prepare(args: &Args) -> Result<Shell, Failed> {
+    logging::start(args)?;
+    let choices = Choices::make(args)?;
+    let interactive = args.command.is_none() && args.action.is_none() && io::stdin().is_terminal();
     let cancel = Cancel::default();
     let signals = Signals::install(&cancel, interactive)
         .map_err(|error| Failed { exit: Exit::System, message: format!("cannot handle signals: {error}") })?;
-    std::fs::create_dir_all(&args.dir).map_err(|error| Failed {
+    std::fs::create_dir_all(&choices.directory).map_err(|error| Failed {
         exit: Exit::Local,
         message: format!(
             "cannot make the client directory {}: {error}; --dir chooses another",
-            ferry_wire::escaped(&args.dir.to_string_lossy())
+            ferry_wire::escaped(&choices.directory.to_string_lossy())
         ),
     })?;
-    Ok(Prepared { interactive, cancel, signals })
-}
-
-fn start_log(args: &Args) -> Result<(), Failed> {
-    if args.log_level == LevelFilter::Off {
-        return Ok(());
-    }
-    let config = ConfigBuilder::new().set_time_format_rfc3339().build();
-    let started = match &args.log_file {
-        None => WriteLogger::init(args.log_level, config, io::stderr()),
-        Some(path) => {
-            let file = File::options().create(true).append(true).open(path).map_err(|error| Failed {
-                exit: Exit::Local,
-                message: format!("cannot open the log file {}: {error}", path.display()),
-            })?;
-            WriteLogger::init(args.log_level, config, file)
-        }
-    };
-    started.map_err(|error| Failed { exit: Exit::System, message: format!("cannot log: {error}") })
+    let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
+    let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
+    session.interactive = interactive;
+    session.input_is_free = args.command.is_some() || args.action.is_some();
+    session.settings = choices.settings;
+    session.progress = choices.progress;
+    session.bookmarks = choices.bookmarks;
+    Ok(Shell { session, signals })
 }
 
 struct Shell {
@@ -101,11 +103,12 @@ struct Shell {
 }
 
 impl Shell {
-    fn run(mut self, script: Option<&str>) -> Exit {
-        let exit = match script {
-            Some(script) => self.run_script(script),
-            None if self.session.interactive => self.run_terminal(),
-            None => self.run_pipe(),
+    fn run(mut self, args: &Args) -> Exit {
+        let exit = match (&args.action, &args.command) {
+            (Some(Action::OneShot(one)), _) => self.run_one_shot(one),
+            (_, Some(script)) => self.run_script(script),
+            _ if self.session.interactive => self.run_terminal(),
+            _ => self.run_pipe(),
         };
         self.session.leave();
         exit
@@ -118,6 +121,23 @@ impl Shell {
             }
         }
         Exit::Success
+    }
+
+    fn run_one_shot(&mut self, one: &OneShot) -> Exit {
+        let result = self.do_one_shot(one);
+        if let Err(failed) = &result {
+            self.session.output.complain(failed);
+        }
+        let done = result.map_or_else(|failed| failed.exit, |_| Exit::Success);
+        self.signals.ending().unwrap_or(done)
+    }
+
+    /// What is wrong with the command itself is told before anybody is asked to connect.
+    fn do_one_shot(&mut self, one: &OneShot) -> Result<Flow, Failed> {
+        let command = command::understand(&one.words)?;
+        let address = self.session.address(&one.host)?;
+        self.session.connect(&address)?;
+        self.session.execute(command)
     }
 
     fn run_pipe(&mut self) -> Exit {
@@ -165,8 +185,8 @@ impl Shell {
             if let Some(message) = self.session.notice_closing() {
                 self.complain(Exit::Connection, message);
             }
-            let prompt = self.prompt();
-            let line = match self.signals.resting(|| terminal.line(&prompt)) {
+            let (prompt, situation) = (self.prompt(), self.situation());
+            let line = match self.signals.resting(|| terminal.line(&prompt, situation)) {
                 Typed::Line(line) => line,
                 Typed::Interrupted => continue,
                 Typed::End => return Exit::Success,
@@ -183,10 +203,24 @@ impl Shell {
         }
     }
 
+    /// Where one is: the server, and the directory there.
     fn prompt(&self) -> String {
-        match &self.session.client {
-            Some(client) => format!("ferry {}> ", client.address()),
-            None => "ferry> ".to_owned(),
+        match (&self.session.client, &self.session.remote) {
+            (None, _) => "ferry> ".to_owned(),
+            (Some(client), None) => format!("ferry {}> ", client.address()),
+            (Some(client), Some(remote)) => {
+                format!("ferry {}/{}> ", client.address(), ferry_wire::escaped(remote.as_str()))
+            }
+        }
+    }
+
+    fn situation(&self) -> Situation {
+        Situation {
+            address: self.session.client.as_ref().map(|client| client.address().clone()),
+            remote: self.session.remote.clone(),
+            local: self.session.local.clone(),
+            bookmarks: self.session.bookmarks.keys().cloned().collect(),
+            colours: false,
         }
     }
 

@@ -110,26 +110,26 @@ impl Output {
 
     /// What went wrong. A reader that went away is no reason to fail.
     pub(crate) fn complain(&mut self, failed: &Failed) {
-        self.flush();
-        let _ = match self.format {
-            Format::Text => writeln!(self.complaints, "{}", failed.message),
-            Format::Json => {
-                let event = Event::new("error").with("message", failed.message.as_str());
-                writeln!(self.complaints, "{}", event.with("status", failed.exit.status()))
-            }
-        };
+        self.aside(&failed.message, || {
+            Event::new("error").with("message", failed.message.as_str()).with("status", failed.exit.status())
+        });
     }
 
     /// What is worth knowing and no result: it goes where complaints go.
     pub(crate) fn remark(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
-        if self.level < Level::Normal {
-            return;
+        if self.level >= Level::Normal || self.format == Format::Json {
+            self.aside(text, event);
+        }
+    }
+
+    /// People read it apart from the results; programs want one stream of events, in the order in which they happened.
+    fn aside(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
+        if self.format == Format::Json {
+            self.line(Level::Quiet, "", event);
+            return self.flush();
         }
         self.flush();
-        let _ = match self.format {
-            Format::Text => writeln!(self.complaints, "{text}"),
-            Format::Json => writeln!(self.complaints, "{}", event()),
-        };
+        let _ = writeln!(self.complaints, "{text}");
     }
 
     /// Brings out what was held back.

@@ -5,17 +5,17 @@ mod options;
 mod parse;
 pub(crate) mod table;
 
-use ferry_client::{Address, Sync};
+use ferry_client::Sync;
 
 use super::words::Word;
-#[allow(unused_imports)]
 pub(crate) use parse::{Expected, expected, parse, understand};
 pub(crate) use table::Form;
 
 /// One command, understood; names are not looked up yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
-    Open(Address),
+    /// OPEN; a port, host:port or bookmark, which is not looked up yet.
+    Open(String),
     Get(Transfer),
     Put(Transfer),
     Sync(SyncDirectories),

@@ -7,14 +7,16 @@ use super::Session;
 use crate::shell::{exit::Failed, output::Event};
 
 impl Session {
-    pub(super) fn open(&mut self, address: &Address) -> Result<(), Failed> {
+    pub(super) fn open(&mut self, text: &str) -> Result<(), Failed> {
+        let address = self.address(text)?;
         if let Some(message) = self.notice_closing() {
             log::info!("{message}");
         }
         if let Some(client) = &self.client {
             return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
         }
-        let client = Client::connect(address, self.options.clone()).map_err(|error| Failed::new("OPEN", &error))?;
+        self.connect(&address)?;
+        let Some(client) = &self.client else { return Ok(()) };
         let greeting = client.greeting();
         let read_only = greeting.features.iter().any(|word| word == "read-only");
         let note = if read_only { ", read-only" } else { "" };
@@ -24,9 +26,23 @@ impl Session {
                 .with("software", greeting.software.as_str())
                 .with("read_only", read_only)
         });
+        Ok(())
+    }
+
+    /// Connects, without a word about it.
+    pub(crate) fn connect(&mut self, address: &Address) -> Result<(), Failed> {
+        let client = Client::connect(address, self.options.clone()).map_err(|error| Failed::new("OPEN", &error))?;
         self.client = Some(client);
         self.remote = None;
         Ok(())
+    }
+
+    /// What `text` stands for: a bookmark, a port or host:port.
+    pub(crate) fn address(&self, text: &str) -> Result<Address, Failed> {
+        if let Some(address) = self.bookmarks.get(text) {
+            return Ok(address.clone());
+        }
+        text.parse().map_err(|error| Failed::usage(format!("OPEN: {error}")))
     }
 
     pub(super) fn close(&mut self) -> Result<(), Failed> {
