@@ -48,6 +48,7 @@ pub(crate) struct Args {
 
     /// Go on with the other files where one fails; the exit status is that of the first failure
     #[arg(
+        short,
         long,
         global = true,
         value_name = "BOOL",

@@ -132,6 +132,11 @@ fn argument(text: &str) -> Word {
     if text == STREAM { plain(text) } else { Word::argument(text) }
 }
 
+/// What is an option of the whole program is none of a command.
+fn options(form: &'static Form) -> impl Iterator<Item = &'static Opt> {
+    form.options.iter().filter(|option| option.long != "keep-going")
+}
+
 /// The first letter is a capital, as in the rest of the help.
 fn summary(form: &Form) -> String {
     let mut characters = form.summary.chars();

@@ -2,7 +2,9 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod progress;
 mod scripts;
 mod strangers;
 mod terminal;
+mod typing;
 mod walk;

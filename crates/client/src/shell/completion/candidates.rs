@@ -157,12 +157,22 @@ fn in_directory(
         item.name.starts_with(begin) && !hidden && (item.is_directory || !only_directories)
     });
     let found: Vec<(String, &Item)> = items.map(|item| (format!("{directory}{}", item.name), item)).collect();
-    let style = Style::of(partial.quote, found.iter().map(|(text, _)| text.as_str()));
+    let texts: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
+    let style = Style::of(partial.quote, &texts);
     let candidate = |(text, item): &(String, &Item)| Candidate {
         display: if item.is_directory { format!("{}/", item.name) } else { item.name.clone() },
         replacement: style.written(text, item.is_directory),
     };
     found.iter().map(candidate).collect()
+}
+
+/// What all of `texts` begin with.
+fn common_begin<'a>(texts: &[&'a str]) -> &'a str {
+    let Some((first, rest)) = texts.split_first() else { return "" };
+    rest.iter().fold(first, |begin, text| {
+        let common = begin.char_indices().zip(text.chars()).find(|((_, a), b)| a != b).map(|((at, _), _)| at);
+        &begin[..common.unwrap_or(begin.len().min(text.len()))]
+    })
 }
 
 /// How names are quoted: all in the same way, so that what they begin with in common can be completed.
@@ -174,13 +184,14 @@ enum Style {
 }
 
 impl Style {
-    fn of<'a>(begun: Option<char>, texts: impl Iterator<Item = &'a str> + Clone) -> Style {
-        // A name that begins another option or pattern is quoted as well: `quote` knows.
-        let needed = begun.is_some() || texts.clone().any(|text| words::quote(text) != text);
+    fn of(begun: Option<char>, texts: &[&str]) -> Style {
+        // Of several, only what they begin with in common is put into the line.
+        let inserted = common_begin(texts);
+        let needed = begun.is_some() || !inserted.is_empty() && words::quote(inserted) != inserted;
         match (needed, begun) {
             (false, _) => Style::Plain,
             (true, Some('"')) => Style::Double,
-            _ if texts.clone().any(|text| text.contains('\'')) => Style::Double,
+            _ if texts.iter().any(|text| text.contains('\'')) => Style::Double,
             _ => Style::Single,
         }
     }
@@ -272,6 +283,16 @@ mod tests {
             let line = completed(&format!("GET {}", &name[..name.len() - 1])).remove(0);
             assert_eq!(words::split(&line)[1].text, name, "{line}");
         }
+    }
+
+    #[test]
+    fn no_quote_is_put_in_before_it_is_needed() {
+        // Nothing is common to all, or nothing of that needs a quote.
+        assert_eq!(completed("GET ")[0], "GET plain.txt ");
+        assert_eq!(completed("GET t"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        assert_eq!(common_begin(&["two words", "two worlds"]), "two wor");
+        assert_eq!((common_begin(&[]), common_begin(&["a"]), common_begin(&["a", "ab", "b"])), ("", "a", ""));
+        assert_eq!(common_begin(&["Grüße", "Grüße an dich", "Grün"]), "Grü");
     }
 
     #[test]
