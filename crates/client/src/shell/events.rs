@@ -9,43 +9,40 @@ what you do not know.";
 
 /// Each event with its fields.
 pub(crate) const EVENTS: &[(&str, &str)] = &[
-    ("connected", "address, software, read_only: OPEN found a server."),
-    ("closed", "CLOSE closed the connection."),
-    ("got", "name, bytes, resumed; of one among many crc, of one alone seconds: a file was fetched and is verified."),
+    ("connected", "address, software, read_only: a server was opened."),
+    ("closed", "The connection was closed."),
+    ("lost", "message, attempt, wait: the connection broke, and is opened again after so long."),
+    ("reconnected", "The connection stands again."),
+    ("got", "name, bytes, resumed; crc of one of many, seconds of a single one: a file was fetched, and is verified."),
     (
         "put",
-        "name, bytes, resumed; of one among many crc, of one alone seconds: a file was stored, is verified and on the \
+        "name, bytes, resumed; crc of one of many, seconds of a single one: a file was stored, is verified and on the \
          server's disk.",
     ),
+    ("total", "command, files, bytes, resumed, seconds, failed, untried: what many files came to."),
+    ("skipped", "reason, and name where it has one: something was left out by rule (a link, a directory without -r)."),
+    ("plan", "action, name, size: what SYNC would do (make, get, put, delete)."),
+    ("planned", "files, bytes, delete, unchanged: all that SYNC would do."),
+    ("synced", "unchanged, moved, made, deleted, kept, skipped: what SYNC did; kept was to be deleted and was not."),
+    ("entry", "name, kind, size, mtime, tag: one line of LS or LLS."),
+    ("directory", "name: the entries that follow are in it."),
+    ("stat", "name, kind, size, mtime, tag: what STAT was told."),
+    ("sum", "name, crc, size, tag: what SUM was told."),
+    ("made", "name: a directory was made."),
+    ("deleted", "name: one of the things that RM deleted."),
+    ("removed", "files, directories: all that RM deleted."),
+    ("renamed", "from, to: MV has given another name."),
+    ("place", "directory: what PWD shows."),
+    ("local-place", "directory: what LPWD shows."),
     (
-        "total",
-        "command, files, bytes, resumed, seconds, failed, untried: what became of many files. resumed are bytes that \
-         were there from before.",
+        "status",
+        "local, got_files, got_bytes, put_files, put_bytes; address, software, features, remote where connected: what \
+         STATUS shows.",
     ),
-    ("skipped", "name, reason: something was left out, such as a directory without -r."),
-    ("lost", "message, attempt, wait: the connection is lost, and is opened again after so many seconds."),
-    ("reconnected", "It stands again."),
-    (
-        "error",
-        "message, status: a command failed, or one file of many; status is the exit status of a script that ends by it.",
-    ),
-    ("entry", "name, kind, size, mtime, tag: LS, of one thing in a directory; what is unknown is null."),
-    ("directory", "name: LS of several, before the entries of one of them; null for the root."),
-    ("stat", "name, kind, size, mtime, tag: STAT."),
-    ("sum", "name, crc, size, tag: SUM."),
-    ("made", "name: MKDIR made a directory."),
-    ("deleted", "name: RM deleted one of many."),
-    ("removed", "files, directories: how many RM deleted."),
-    ("renamed", "from, to: MV."),
-    ("plan", "action (get, put, make or delete), name, size: what SYNC -n would do."),
-    ("planned", "files, bytes, delete, unchanged: all that SYNC -n would do."),
-    ("synced", "unchanged, moved, made, deleted, kept, skipped: what SYNC did."),
-    ("place", "directory: PWD."),
-    ("local-place", "directory: LPWD."),
-    ("status", "local, address, software, features, remote, got_files, got_bytes, put_files, put_bytes: STATUS."),
-    ("line", "number, text: HISTORY."),
-    ("command", "usage, summary: HELP, of one command."),
-    ("help", "text: HELP with a command."),
+    ("line", "number, text: one line of HISTORY."),
+    ("command", "usage, summary: a command of the shell, told by HELP."),
+    ("help", "text: more about one command."),
+    ("error", "message, status: a command failed; status is the exit status that a script would end with."),
 ];
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ fn plain(text: &str) -> Word {
 }
 
 fn argument(text: &str) -> Word {
-    if text == STREAM { plain(text) } else { Word::literal(text) }
+    if text == STREAM { plain(text) } else { Word::argument(text) }
 }
 
 /// What is an option of the whole program is none of a command.
@@ -163,9 +163,11 @@ fn names(form: &Form) -> Option<Arg> {
 
 fn hint(kind: Kind) -> ValueHint {
     match kind {
-        Kind::Local | Kind::Source | Kind::Target => ValueHint::AnyPath,
+        Kind::Local => ValueHint::AnyPath,
         Kind::LocalDirectory => ValueHint::DirPath,
         Kind::Address => ValueHint::Hostname,
+        // Which of the two it is depends on the direction.
+        Kind::Source | Kind::Target => ValueHint::AnyPath,
         Kind::Command | Kind::Shell | Kind::Number | Kind::Remote | Kind::RemoteDirectory => ValueHint::Other,
     }
 }

@@ -35,6 +35,13 @@ impl Word {
         Word { range: 0..0, text: text.into(), pattern: None, quoted: true }
     }
 
+    /// A word that says `text`, which is a pattern if there is a wildcard in it: what another shell has taken apart.
+    pub(crate) fn argument(text: impl Into<String>) -> Word {
+        let word = Word::literal(text);
+        let pattern = bare_word(&word.text, 0, |_| false).pattern;
+        Word { pattern, ..word }
+    }
+
     /// Whether it stands there as it is, unquoted, and is `text`.
     pub(crate) fn is(&self, text: &str) -> bool {
         !self.quoted && self.text == text
@@ -139,13 +146,18 @@ fn next_word(line: &str, start: usize) -> Word {
     {
         return quoted_word(line, start..end);
     }
+    bare_word(line, start, char::is_whitespace)
+}
+
+/// A word without quotes around it, up to a character that `ends` it.
+fn bare_word(line: &str, start: usize, ends: impl Fn(char) -> bool) -> Word {
     let mut word = Word { range: start..start, text: String::new(), pattern: None, quoted: false };
     let mut pattern = String::new();
     let mut is_pattern = false;
     let mut characters = line[start..].char_indices().peekable();
     let mut end = line.len();
     while let Some((offset, character)) = characters.next() {
-        if character.is_whitespace() {
+        if ends(character) {
             end = start + offset;
             break;
         }
@@ -227,6 +239,9 @@ mod tests {
         for literal in ["a", "a\\*", "'*'", "\"*\"", "a]", "a}", "-r"] {
             assert_eq!(pattern(literal), None, "{literal}");
         }
+        let argument = Word::argument("a b\\*?");
+        assert_eq!((argument.text.as_str(), argument.pattern.as_deref()), ("a b\\*?", Some("a b\\*?")));
+        assert_eq!(Word::argument("-a \\b").pattern, None);
         assert!(split("->").remove(0).is("->") && !split("'->'").remove(0).is("->"));
     }
 

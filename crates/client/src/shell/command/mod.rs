@@ -14,7 +14,7 @@ pub(crate) use table::Form;
 /// One command, understood; names are not looked up yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// OPEN; a port, host:port or bookmark.
+    /// OPEN; a port, host:port or bookmark, which is not looked up yet.
     Open(String),
     Get(Transfer),
     Put(Transfer),

@@ -41,7 +41,7 @@ fn read(words: &[Word], line: Option<&str>) -> Result<Command, Failed> {
         return Err(Failed::usage(format!("{} takes no argument, and there is '{}'", form.verb, escaped(&text))));
     }
     Ok(match form.verb {
-        "OPEN" => Command::Open(host(&input)?),
+        "OPEN" => Command::Open(address(&input)?),
         "GET" => Command::Get(transfer(&input)?),
         "PUT" => Command::Put(transfer(&input)?),
         "SYNC" => Command::Sync(sync(&input)?),
@@ -72,7 +72,7 @@ fn missing(form: &Form) -> Failed {
     Failed::usage(format!("{} needs an argument: {}", form.verb, form.usage))
 }
 
-fn host(input: &Input<'_>) -> Result<String, Failed> {
+fn address(input: &Input<'_>) -> Result<String, Failed> {
     if let [host, port] = input.words {
         let (host, port) = (escaped(&host.text), escaped(&port.text));
         return Err(Failed::usage(format!("OPEN takes one argument; did you mean OPEN {host}:{port}?")));
@@ -225,10 +225,65 @@ mod tests {
             ("quit ", Command::Quit),
             ("help", Command::Help(None)),
             ("help get", Command::Help(Some(&FORMS[1]))),
+            ("!", Command::Shell(None)),
+            ("! ls  -l 'a", Command::Shell(Some("ls  -l 'a".to_owned()))),
+            ("CD", Command::Enter(None)),
+            ("cd two  words", Command::Enter(Some("two  words".to_owned()))),
+            ("CD 'a b'", Command::Enter(Some("a b".to_owned()))),
+            ("LCD -x", Command::EnterLocal(Some("-x".to_owned()))),
+            ("HISTORY 3", Command::History(Some(3))),
+            ("MV 'a b' c", Command::Move { from: "a b".to_owned(), to: "c".to_owned() }),
+            ("MV a  b -> c d", Command::Move { from: "a  b".to_owned(), to: "c d".to_owned() }),
         ] {
             assert_eq!(parse(line).unwrap(), Some(expected), "{line:?}");
         }
         assert!(parse(" \t").unwrap().is_none());
+    }
+
+    fn transfer(line: &str) -> Transfer {
+        match parse(line) {
+            Ok(Some(Command::Get(transfer) | Command::Put(transfer))) => transfer,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn words_are_names_where_something_parts_them() {
+        for (line, whole, words) in [
+            ("GET a b", Some("a b"), &["a", "b"][..]),
+            ("GET a  *.b", Some("a  *.b"), &["a", "*.b"]),
+            ("GET a\\ b", Some("a\\ b"), &["a b"]),
+            ("GET a - b", Some("a - b"), &["a", "-", "b"]),
+            ("GET a -k", Some("a -k"), &["a", "-k"]),
+            ("GET 'a b' c", None, &["a b", "c"]),
+            ("GET -k a b", None, &["a", "b"]),
+            ("GET -- a b", None, &["a", "b"]),
+            ("GET -- -k", None, &["-k"]),
+            ("GET '-k'", None, &["-k"]),
+            ("GET a b -> c", None, &["a", "b"]),
+        ] {
+            let names = transfer(line).names;
+            assert_eq!(names.line.as_deref(), whole, "{line}");
+            assert_eq!(names.words.iter().map(|word| &*word.text).collect::<Vec<_>>(), words, "{line}");
+        }
+    }
+
+    #[test]
+    fn options_stand_before_names_and_arrows_behind_them() {
+        let moved = transfer("GET -rk -o x a");
+        assert!(moved.recursive && moved.keep_going);
+        assert_eq!(moved.target, Some(Target::Name("x".to_owned())));
+        assert_eq!(transfer("get --keep-going a -> two  words ").target, Some(Target::Name("two  words".to_owned())));
+        assert_eq!(transfer("GET a -> 'x y'").target, Some(Target::Name("x y".to_owned())));
+        assert_eq!(transfer("GET a -> -").target, Some(Target::Stream));
+        assert_eq!(transfer("GET a -> '-'").target, Some(Target::Name("-".to_owned())));
+        assert_eq!(transfer("GET -o - a").target, Some(Target::Stream));
+        assert_eq!(transfer("GET '->'").target, None);
+        assert!(transfer("PUT - -> a").names.words[0].is("-"));
+        let words = [Word { quoted: false, ..Word::literal("GET") }, Word::literal("-r"), Word::literal("a b")];
+        let Ok(Command::Get(understood)) = understand(&words) else { panic!("{words:?}") };
+        assert_eq!((understood.recursive, understood.names.line), (false, None));
+        assert_eq!(understood.names.words, words[1..]);
     }
 
     #[test]
@@ -239,6 +294,20 @@ mod tests {
             ("frobnicate", "HELP lists"),
             ("GET", "GET needs an argument: GET"),
             ("OPEN", "OPEN port | OPEN host:port"),
+            ("GET -x a", "GET has no option -x"),
+            ("GET --recursve a", "did you mean --recursive?"),
+            ("GET -rx a", "GET has no option -rx"),
+            ("GET -- ", "GET needs an argument"),
+            ("GET -o a", "GET needs an argument"),
+            ("GET -o", "-o needs a name"),
+            ("GET a ->", "nothing stands behind the arrow"),
+            ("GET -o x a -> y", "only one name"),
+            ("SYNC a", "needs a direction"),
+            ("SYNC -ud a", "needs a direction"),
+            ("SYNC -u a -> -", "'-' is no directory"),
+            ("MV a", "MV takes two names"),
+            ("MV a b c", "MV takes two names"),
+            ("HISTORY x", "is no number"),
             ("OPEN localhost 12000", "did you mean OPEN localhost:12000?"),
             ("CLOSE now", "takes no argument"),
             ("\u{1b}[2J", "\\u{1b}[2J"),

@@ -111,7 +111,7 @@ fn complete(partial: &Partial<'_>, names: &dyn Names) -> (usize, Vec<Candidate>)
         Expected::Argument(_, kind) => match kind {
             Kind::Command => verbs(text),
             Kind::Address => plain(names.hosts().into_iter().filter(|host| host.starts_with(text))),
-            // What SYNC takes is told by its direction: before that is typed, nobody knows.
+            // Source and target of SYNC are told as directories of one side.
             Kind::Shell | Kind::Number | Kind::Source | Kind::Target => Vec::new(),
             Kind::Remote => in_directory(partial, false, |directory| names.remote(directory)),
             Kind::RemoteDirectory => in_directory(partial, true, |directory| names.remote(directory)),

@@ -7,15 +7,15 @@ use super::Session;
 use crate::shell::{exit::Failed, output::Event};
 
 impl Session {
-    pub(super) fn open(&mut self, host: &str) -> Result<(), Failed> {
-        let address = &self.address(host)?;
+    pub(super) fn open(&mut self, text: &str) -> Result<(), Failed> {
+        let address = self.address(text)?;
         if let Some(message) = self.notice_closing() {
             log::info!("{message}");
         }
         if let Some(client) = &self.client {
             return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
         }
-        self.connect(address)?;
+        self.connect(&address)?;
         let Some(client) = &self.client else { return Ok(()) };
         let greeting = client.greeting();
         let read_only = greeting.features.iter().any(|word| word == "read-only");

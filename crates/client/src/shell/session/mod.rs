@@ -49,14 +49,14 @@ pub(crate) struct Session {
     local_start: PathBuf,
     /// How files are moved.
     pub(crate) settings: Settings,
+    /// How transfers are shown while they run.
+    pub(crate) progress: Mode,
     /// Names for addresses.
     pub(crate) bookmarks: BTreeMap<String, Address>,
     /// All that is printed.
     pub(crate) output: Output,
     /// Earlier lines, the oldest first; those of earlier runs as well where a terminal keeps them.
     pub(crate) history: Vec<String>,
-    /// How transfers are shown while they run.
-    pub(crate) progress: Mode,
     got: Totals,
     put: Totals,
 }
@@ -74,10 +74,10 @@ impl Session {
             local_start: local.clone(),
             local,
             settings: Settings::default(),
+            progress: Mode::Auto,
             bookmarks: BTreeMap::new(),
             output,
             history: Vec::new(),
-            progress: Mode::Auto,
             got: Totals::default(),
             put: Totals::default(),
         }
@@ -92,7 +92,7 @@ impl Session {
 
     fn perform(&mut self, command: Command) -> Result<Flow, Failed> {
         match command {
-            Command::Open(host) => self.open(&host)?,
+            Command::Open(text) => self.open(&text)?,
             Command::Get(transfer) => self.get(&transfer)?,
             Command::Put(transfer) => self.put(&transfer)?,
             Command::Sync(directories) => self.sync(&directories)?,
