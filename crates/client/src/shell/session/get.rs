@@ -226,9 +226,9 @@ impl Session {
                 continue;
             };
             self.connected()?;
+            // And for the rest of the command: nothing may be said among the bytes, or behind them.
             self.output.divert(true);
             let result = self.copy_to_output(name);
-            self.output.divert(false);
             match result {
                 Ok((bytes, elapsed)) => {
                     let summary = Summary { bytes, resumed: 0, elapsed };
