@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Code, Entry, Greeting, Id, Name, Time};
+use ferry_wire::{Entry, Greeting, Id, Name, Time};
 
 use crate::{
     address::Address,
@@ -15,7 +15,7 @@ use crate::{
     link::{ConnectError, Link},
     options::{Options, Progress},
     requests::{self, Download, Part, Stat, Sum, Upload},
-    transfer::{self, Event, Fetch, Report, Settings, Store},
+    transfer::{self, Event, Fetch, Report, Settings, Stop, Store},
     tree::{self, Found},
 };
 
@@ -174,13 +174,7 @@ impl Client {
     ///
     /// The first that can't be made.
     pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
-        for name in names {
-            match self.mkdir(name) {
-                Err(Error::Server(failure)) if failure.code == Code::Exists => {}
-                result => result?,
-            }
-        }
-        Ok(())
+        self.converse(|link| requests::make_directories(link, names))
     }
 
     /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now.
@@ -263,6 +257,23 @@ impl Client {
             link.begin_grace(BYE_LIMIT);
             requests::close(link)
         })
+    }
+
+    /// Lends the connection for many conversations, and drops it where they leave it out of step, or whose server
+    /// can't be believed any more.
+    pub(crate) fn with_link(&mut self, work: impl FnOnce(&mut Link) -> Result<(), Stop>) -> Result<(), Stop> {
+        let mut link = self.link.take().ok_or(Error::NotConnected)?;
+        link.check_at_rest()?;
+        let result = work(&mut link);
+        if link.is_in_step() && !matches!(result, Err(Stop::Broken(Error::Violation(_)))) {
+            self.link = Some(link);
+        }
+        result
+    }
+
+    /// Whether the caller has raised the flag.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.options.is_cancelled()
     }
 
     /// Runs one conversation, and drops a connection that it leaves out of step, or whose server

@@ -1,6 +1,9 @@
-//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`]).
-//! No network here.
+//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`], and [`Part`] where
+//! they are large). No network here.
 
+mod directory;
+mod mark;
+mod part;
 mod source;
 mod staged;
 
@@ -8,8 +11,11 @@ use std::{fmt, path::Path};
 
 use rustix::fs::{FileType, Stat};
 
-pub(crate) use source::{Block, Source};
-pub(crate) use staged::Staged;
+pub(crate) use directory::LastDirectory;
+pub(crate) use mark::{checked_line, checkpoint, line};
+pub(crate) use part::{Part, write_note};
+pub(crate) use source::{Block, Source, Version};
+pub(crate) use staged::{RESERVE_BYTES, Staged, reserve, write_at};
 
 /// A path for a message, with what could drive a terminal escaped.
 pub(crate) fn shown(path: &Path) -> impl fmt::Display {

@@ -7,7 +7,7 @@ pub(crate) mod greeting;
 pub(crate) mod listing;
 pub(crate) mod upload;
 
-use ferry_wire::{BodyCheck, BodyLine, Crc32, FileMeta, Name, Overrun, Reply, Request, Tag, Time, Verdict};
+use ferry_wire::{BodyCheck, BodyLine, Code, Crc32, FileMeta, Name, Overrun, Reply, Request, Tag, Time, Verdict};
 
 use crate::{
     error::Error,
@@ -95,6 +95,37 @@ pub(crate) fn mkdir(link: &mut Link, name: &Name) -> Result<(), Error> {
     done(link, &Request::Mkdir { name: name.clone() })
 }
 
+/// Directories that are asked for before the first answer is taken: many enough that a long line costs little, few
+/// enough that the answers fit the input.
+const AHEAD: usize = 32;
+
+/// Makes directories, in their order; one that is there already is as good.
+pub(crate) fn make_directories(link: &mut Link, names: &[Name]) -> Result<(), Error> {
+    let mut waiting = names.iter();
+    let mut result = Ok(());
+    let mut asked = 0;
+    loop {
+        while asked < AHEAD
+            && result.is_ok()
+            && let Some(name) = waiting.next()
+        {
+            link.ask(&Request::Mkdir { name: name.clone() });
+            asked += 1;
+        }
+        if asked == 0 {
+            return result;
+        }
+        match link.reply()? {
+            Reply::Done => link.settle(),
+            Reply::Fail(failure) if failure.code == Code::Exists => {}
+            // What was asked behind it is answered all the same.
+            Reply::Fail(failure) => result = result.and(Err(Error::Server(failure))),
+            reply => return Err(unexpected(reply)),
+        }
+        asked -= 1;
+    }
+}
+
 pub(crate) fn delete(link: &mut Link, name: &Name) -> Result<(), Error> {
     done(link, &Request::Delete { name: name.clone() })
 }
@@ -127,7 +158,7 @@ fn done(link: &mut Link, request: &Request) -> Result<(), Error> {
 
 /// Receives a body to its END, and gives every piece to `sink` as it comes. The reply that the body
 /// belongs to is settled by its closing line.
-fn receive_body(
+pub(crate) fn receive_body(
     link: &mut Link,
     announced: Option<u64>,
     mut sink: impl FnMut(&[u8], u64) -> Result<(), Error>,
