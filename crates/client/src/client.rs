@@ -16,7 +16,7 @@ use crate::{
     options::{Options, Progress},
     pattern::{self, Pattern},
     requests::{self, Download, Part, Stat, Sum, Upload},
-    transfer::{self, Event, Fetch, Report, Settings, Store},
+    transfer::{self, Event, Fetch, Report, Settings, Stop, Store},
     tree::{self, Found, RemoteTree},
 };
 
@@ -291,6 +291,23 @@ impl Client {
             link.begin_grace(BYE_LIMIT);
             requests::close(link)
         })
+    }
+
+    /// Lends the connection for many conversations, and drops it where they leave it out of step, or whose server
+    /// can't be believed any more.
+    pub(crate) fn with_link(&mut self, work: impl FnOnce(&mut Link) -> Result<(), Stop>) -> Result<(), Stop> {
+        let mut link = self.link.take().ok_or(Error::NotConnected)?;
+        link.check_at_rest()?;
+        let result = work(&mut link);
+        if link.is_in_step() && !matches!(result, Err(Stop::Broken(Error::Violation(_)))) {
+            self.link = Some(link);
+        }
+        result
+    }
+
+    /// Whether the caller has raised the flag.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.options.is_cancelled()
     }
 
     /// Runs one conversation, and drops a connection that it leaves out of step, or whose server

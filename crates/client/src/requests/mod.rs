@@ -178,7 +178,7 @@ fn receive_done(link: &mut Link) -> Result<(), Error> {
 
 /// Receives a body to its END, and gives every piece to `sink` as it comes. The reply that the body
 /// belongs to is settled by its closing line.
-fn receive_body(
+pub(crate) fn receive_body(
     link: &mut Link,
     announced: Option<u64>,
     mut sink: impl FnMut(&[u8], u64) -> Result<(), Error>,
