@@ -4,6 +4,7 @@
 
 mod machine;
 mod progress;
+mod resuming;
 mod scripts;
 mod strangers;
 mod terminal;

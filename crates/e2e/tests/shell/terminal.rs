@@ -97,8 +97,9 @@ impl Terminal {
         }
     }
 
+    /// Waits until it `is_so`, which may depend on the screen.
     #[track_caller]
-    fn watch_until(&mut self, is_so: impl Fn(&Terminal) -> bool, what: &str) {
+    pub(crate) fn watch_until(&mut self, is_so: impl Fn(&Terminal) -> bool, what: &str) {
         while !is_so(self) {
             self.wait_for(|| NBytes(1), what);
         }
