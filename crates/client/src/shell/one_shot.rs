@@ -114,11 +114,6 @@ fn check_streams(form: &Form, names: &[&String], target: Option<&str>) -> Result
     Err(format!("{why} (to a system shell, -> without quotes is '-' and a redirection)"))
 }
 
-/// Those of the program itself need not be told again.
-fn options(form: &'static Form) -> impl Iterator<Item = &'static Opt> {
-    form.options.iter().filter(|option| option.long != "keep-going")
-}
-
 fn forms() -> impl Iterator<Item = &'static Form> {
     FORMS.iter().filter(|form| VERBS.contains(&form.verb))
 }

@@ -108,7 +108,7 @@ fn the_first_failure_ends_a_script_with_its_status() {
     connected("OPEN 1").assert_failed(2, "CLOSE first");
     connected("GET").assert_failed(2, "GET needs an argument");
     connected("GET ../x").assert_failed(2, "'..'");
-    connected("GET /etc/passwd").assert_failed(4, "relative to the server's root");
+    connected("GET /etc/passwd").assert_failed(8, "relative to the server's root");
     connected("GET \"a\nb\"").assert_failed(2, "control characters");
     connected("GET missing").assert_failed(8, "(not-found)");
     connected("PUT missing").assert_failed(5, "there is no such file in");

@@ -160,7 +160,7 @@ impl Session {
         let found = self.connected()?.glob(directory.as_ref(), &pattern);
         let found = found.map_err(|error| self.failure(&format!("{verb} {}", escaped(&word.text)), &error))?;
         if found.is_empty() {
-            return Err(nothing_matches(verb, &word.text, Exit::Refused));
+            return Err(nothing_matches(verb, &word.text, Exit::NotFound));
         }
         let meant = |Found { name, kind }| Meant {
             name: Some(name),

@@ -25,8 +25,11 @@ impl Session {
                 Ok(())
             }
             kind => {
-                let problem = if kind.is_some() { "that is a file" } else { "there is no such directory" };
-                Err(Failed { exit: Exit::Refused, message: format!("CD {}: {problem}", escaped(text)) })
+                let (exit, problem) = match kind {
+                    Some(_) => (Exit::Refused, "that is a file"),
+                    None => (Exit::NotFound, "there is no such directory"),
+                };
+                Err(Failed { exit, message: format!("CD {}: {problem}", escaped(text)) })
             }
         }
     }
