@@ -2,6 +2,8 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod commands;
+mod place;
 mod progress;
 mod scripts;
 mod strangers;
