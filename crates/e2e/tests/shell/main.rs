@@ -2,7 +2,9 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod commands;
 mod machine;
+mod place;
 mod progress;
 mod resuming;
 mod scripts;

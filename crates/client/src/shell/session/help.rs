@@ -12,12 +12,20 @@ impl Session {
             Some(form) => self.output.answer(described(form), || Event::new("help").with("text", described(form))),
             None => {
                 for form in FORMS {
-                    self.output.answer(format_args!("  {:<43}{}", form.usage, form.summary), || {
+                    self.output.answer(format_args!("  {:<36}{}", brief(form.usage), form.summary), || {
                         Event::new("command").with("usage", form.usage).with("summary", form.summary)
                     });
                 }
             }
         }
+    }
+}
+
+/// A usage without what can stand behind an arrow.
+fn brief(usage: &str) -> &str {
+    match usage.find(" [->").or_else(|| usage.find(" | ").filter(|_| usage.contains("->"))) {
+        Some(end) => &usage[..end],
+        None => usage,
     }
 }
 
