@@ -55,7 +55,8 @@ fn control_c_in_the_middle_of_a_get_loses_nothing() {
     client.type_line("GET large.bin");
     client.watch_until(|terminal| percent(&terminal.screen()) >= 20, "a fifth of it");
     client.control_c();
-    client.expect("GET large.bin: interrupted");
+    client.expect("GET large.bin: interrupted; ");
+    client.expect(" MiB of it are kept, and GET goes on from there");
     client.expect("> ");
     assert!(!directory.path().join("client/large.bin").exists());
     client.type_line("GET large.bin");

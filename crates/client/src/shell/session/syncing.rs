@@ -48,7 +48,8 @@ impl Session {
             Transfers::Up(_) => Way::Up,
             Transfers::Down(_) => Way::Down,
         };
-        let moving = Moving { verb: VERB, way, labels: &labels, single: false, hint: None };
+        let moving =
+            Moving { verb: VERB, way, labels: &labels, single: false, retries: self.settings.retries, hint: None };
         let settings = self.settings_with(failures.keep_going());
         let report = {
             self.connected()?;
@@ -57,10 +58,10 @@ impl Session {
             let report = plan.carry_out(client, &settings, &mut |step| watcher.note(step));
             (report, watcher.end())
         };
-        let (SyncReport { moved, deleted, kept, failures: others, .. }, elapsed) = report;
+        let (SyncReport { moved, deleted, kept, failures: others, .. }, course) = report;
         let conclusion = match plan.transfers.is_empty() {
             true => Ok(()),
-            false => self.conclude(&moving, &moved, elapsed, &mut failures),
+            false => self.conclude(&moving, &moved, course, &mut failures),
         };
         for error in &others {
             let failed = self.failure(VERB, error);
