@@ -85,6 +85,7 @@ fn a_download_goes_on_in_a_later_call() {
     let events = half.finish();
     let resumed: u64 = events.last().unwrap().strip_prefix("done ").unwrap().parse().unwrap();
     assert!(resumed > BYTES as u64 / 2 - (1 << 20), "{events:?}");
+    assert_eq!(events, [format!("begun {resumed}"), format!("done {resumed}")]);
 }
 
 #[test]
