@@ -305,6 +305,12 @@ impl Client {
         result
     }
 
+    /// Opens further connections to the same server.
+    pub(crate) fn opener(&self) -> impl Fn() -> Result<Link, Error> + Sync + use<> {
+        let (address, options) = (self.address.clone(), self.options.clone());
+        move || open(&address, &options).map(|(link, _)| link)
+    }
+
     /// Whether the caller has raised the flag.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.options.is_cancelled()
