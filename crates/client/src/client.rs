@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Code, Entry, Greeting, Id, Name, Request, Time};
+use ferry_wire::{Entry, Greeting, Id, Name, Request, Time};
 
 use crate::{
     address::Address,
@@ -16,7 +16,7 @@ use crate::{
     options::{Options, Progress},
     pattern::{self, Pattern},
     requests::{self, Download, Part, Stat, Sum, Upload},
-    transfer::{self, Event, Fetch, Report, Settings, Store},
+    transfer::{self, Event, Fetch, Report, Settings, Stop, Store},
     tree::{self, Found, RemoteTree},
 };
 
@@ -186,13 +186,7 @@ impl Client {
     ///
     /// The first that can't be made; some behind it may have been made all the same.
     pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
-        let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
-        self.converse(|link| {
-            requests::done_all(link, requests, |_, result| match result {
-                Err(Error::Server(failure)) if failure.code == Code::Exists => Ok(()),
-                result => result,
-            })
-        })
+        self.converse(|link| requests::make_directories(link, names))
     }
 
     /// Deletes files and empty directories, in their order, and tells `watch` what became of each: its place in the
@@ -291,6 +285,23 @@ impl Client {
             link.begin_grace(BYE_LIMIT);
             requests::close(link)
         })
+    }
+
+    /// Lends the connection for many conversations, and drops it where they leave it out of step, or whose server
+    /// can't be believed any more.
+    pub(crate) fn with_link(&mut self, work: impl FnOnce(&mut Link) -> Result<(), Stop>) -> Result<(), Stop> {
+        let mut link = self.link.take().ok_or(Error::NotConnected)?;
+        link.check_at_rest()?;
+        let result = work(&mut link);
+        if link.is_in_step() && !matches!(result, Err(Stop::Broken(Error::Violation(_)))) {
+            self.link = Some(link);
+        }
+        result
+    }
+
+    /// Whether the caller has raised the flag.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.options.is_cancelled()
     }
 
     /// Runs one conversation, and drops a connection that it leaves out of step, or whose server

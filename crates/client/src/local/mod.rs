@@ -1,9 +1,11 @@
-//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`]), made and deleted
-//! beneath a directory ([`Beneath`]).
-//! No network here.
+//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`], and [`Part`] where
+//! they are large), made and deleted beneath a directory ([`Beneath`]). No network here.
 
 mod beneath;
 mod clash;
+mod directory;
+mod mark;
+mod part;
 mod source;
 mod staged;
 
@@ -13,8 +15,11 @@ use rustix::fs::{FileType, Stat};
 
 pub(crate) use beneath::Beneath;
 pub use clash::{Clash, clashes};
-pub(crate) use source::{Block, Source};
-pub(crate) use staged::Staged;
+pub(crate) use directory::LastDirectory;
+pub(crate) use mark::{checked_line, checkpoint, line};
+pub(crate) use part::{Part, write_note};
+pub(crate) use source::{Block, Source, Version};
+pub(crate) use staged::{RESERVE_BYTES, Staged, reserve, write_at};
 
 /// A path for a message, with what could drive a terminal escaped.
 pub(crate) fn shown(path: &Path) -> impl fmt::Display {

@@ -4,14 +4,20 @@
 //! move them all: small ones pipelined on one connection, large ones resumably, a lost connection
 //! opened again. Every file is verified for itself, and has its final name only then.
 
-mod serial;
+mod disk;
+mod drive;
+mod fetch;
+mod store;
+mod tally;
 
 use std::{path::PathBuf, time::Duration};
 
 use ferry_wire::{Crc32, FileMeta, Name};
 
 use crate::error::Error;
-pub(crate) use serial::{fetch, store};
+pub(crate) use drive::Stop;
+pub(crate) use fetch::fetch;
+pub(crate) use store::store;
 
 /// A file to fetch: `name` of the server becomes the local file `target`, whose directory must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]

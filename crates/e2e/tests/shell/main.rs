@@ -7,6 +7,8 @@ mod place;
 mod progress;
 mod scripts;
 mod strangers;
+mod syncing;
 mod terminal;
+mod trees;
 mod typing;
 mod walk;

@@ -1,6 +1,8 @@
 //! SYNC.
 
-use ferry_client::{Direction, Name, SyncPlan, SyncReport, Transfers};
+use std::time::Duration;
+
+use ferry_client::{Direction, Error, Name, Report, SyncPlan, SyncReport, Transfers};
 use ferry_wire::escaped;
 
 use super::{
@@ -58,14 +60,7 @@ impl Session {
             (report, watcher.end())
         };
         let (SyncReport { moved, deleted, kept, failures: others, .. }, elapsed) = report;
-        let conclusion = match plan.transfers.is_empty() {
-            true => Ok(()),
-            false => self.conclude(&moving, &moved, elapsed, &mut failures),
-        };
-        for error in &others {
-            let failed = self.failure(VERB, error);
-            failures.tell(&mut self.output, &failed);
-        }
+        let conclusion = self.conclude_sync(&moving, &moved, elapsed, &others, &mut failures);
         let (unchanged, made) = (plan.unchanged, plan.make.len());
         let mut text = format!("synced: {} moved, {unchanged} alike already", moved.files);
         if deleted > 0 {
@@ -80,6 +75,33 @@ impl Session {
         });
         conclusion?;
         failures.end(VERB)
+    }
+
+    /// Tells what became of the files, and of what else was to be done.
+    fn conclude_sync(
+        &mut self,
+        moving: &Moving<'_>,
+        moved: &Report,
+        elapsed: Duration,
+        others: &[Error],
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        if let ([error, ..], false) = (others, failures.keep_going()) {
+            let mut failed = self.failure(VERB, error);
+            if moved.untried > 0 {
+                failed.message.push_str(&format!("; {} not tried", Count(moved.untried, "file")));
+            }
+            return Err(failed);
+        }
+        let conclusion = match moving.labels.is_empty() {
+            true => Ok(()),
+            false => self.conclude(moving, moved, elapsed, failures),
+        };
+        for error in others {
+            let failed = self.failure(VERB, error);
+            failures.tell(&mut self.output, &failed);
+        }
+        conclusion
     }
 
     fn labels(&self, plan: &SyncPlan) -> Vec<Label> {
