@@ -9,6 +9,8 @@ mod progress;
 mod resuming;
 mod scripts;
 mod strangers;
+mod syncing;
 mod terminal;
+mod trees;
 mod typing;
 mod walk;

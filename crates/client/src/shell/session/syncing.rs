@@ -1,12 +1,12 @@
 //! SYNC.
 
-use ferry_client::{Direction, Name, SyncPlan, SyncReport, Transfers};
+use ferry_client::{Direction, Error, Name, Report, SyncPlan, SyncReport, Transfers};
 use ferry_wire::escaped;
 
 use super::{
     Session,
     failures::Failures,
-    moving::{Label, Moving, Watcher, Way},
+    moving::{Course, Label, Moving, Watcher, Way},
     names::bad_name,
 };
 use crate::shell::{
@@ -59,14 +59,7 @@ impl Session {
             (report, watcher.end())
         };
         let (SyncReport { moved, deleted, kept, failures: others, .. }, course) = report;
-        let conclusion = match plan.transfers.is_empty() {
-            true => Ok(()),
-            false => self.conclude(&moving, &moved, course, &mut failures),
-        };
-        for error in &others {
-            let failed = self.failure(VERB, error);
-            failures.tell(&mut self.output, &failed);
-        }
+        let conclusion = self.conclude_sync(&moving, &moved, course, &others, &mut failures);
         let (unchanged, made) = (plan.unchanged, plan.make.len());
         let mut text = format!("synced: {} moved, {unchanged} alike already", moved.files);
         if deleted > 0 {
@@ -81,6 +74,33 @@ impl Session {
         });
         conclusion?;
         failures.end(VERB)
+    }
+
+    /// Tells what became of the files, and of what else was to be done.
+    fn conclude_sync(
+        &mut self,
+        moving: &Moving<'_>,
+        moved: &Report,
+        course: Course,
+        others: &[Error],
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        if let ([error, ..], false) = (others, failures.keep_going()) {
+            let mut failed = self.failure(VERB, error);
+            if moved.untried > 0 {
+                failed.message.push_str(&format!("; {} not tried", Count(moved.untried, "file")));
+            }
+            return Err(failed);
+        }
+        let conclusion = match moving.labels.is_empty() {
+            true => Ok(()),
+            false => self.conclude(moving, moved, course, failures),
+        };
+        for error in others {
+            let failed = self.failure(VERB, error);
+            failures.tell(&mut self.output, &failed);
+        }
+        conclusion
     }
 
     fn labels(&self, plan: &SyncPlan) -> Vec<Label> {
