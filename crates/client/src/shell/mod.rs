@@ -1,6 +1,4 @@
 //! The shell: commands from a terminal, from `-c` or from a pipe.
-// The table, the words and the output are built on by what comes next.
-#![allow(dead_code)]
 
 mod args;
 mod choices;
@@ -181,6 +179,7 @@ impl Shell {
                 return self.complain(Exit::System, format!("cannot use the terminal: {error}"));
             }
         };
+        self.session.history = terminal.history();
         loop {
             if let Some(message) = self.session.notice_closing() {
                 self.complain(Exit::Connection, message);
