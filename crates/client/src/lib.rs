@@ -51,7 +51,7 @@ pub use pattern::{Pattern, PatternError};
 pub use requests::{Download, Part, Stat, Sum, Upload};
 pub use sync::{Deletion, Direction, Sync, SyncPlan, SyncReport, Transfers};
 pub use trace::PROTOCOL_LOG;
-pub use transfer::{Event, Fetch, Moved, Phase, Report, Settings, Store};
+pub use transfer::{Event, Fetch, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store};
 pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped};
 
 // What the methods take and give is part of this crate's interface.

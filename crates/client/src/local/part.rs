@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferry_wire::{Digest, FileMeta, Name, Time};
+use ferry_wire::{Crc32, Digest, FileMeta, Name, Time};
 use rustix::{
     fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags},
     io::Errno,
@@ -152,6 +152,17 @@ impl Part {
         self.note(&[mark::head(name, meta), mark::boot(mark::this_boot().as_deref())].concat())?;
         sweep(&self.directory, &self.stem);
         Ok(())
+    }
+
+    /// From here on bytes may come in any order: only what a checkpoint says is there.
+    pub(crate) fn begin_scattered(&self) -> Result<(), Error> {
+        self.note(&mark::boot(None))
+    }
+
+    /// Bytes come in order again, behind the first `bytes` of them.
+    pub(crate) fn end_scattered(&self, bytes: u64, crc: Crc32) -> Result<(), Error> {
+        self.cut(bytes)?;
+        self.note(&[mark::checkpoint(bytes, crc), mark::boot(mark::this_boot().as_deref())].concat())
     }
 
     /// Shortens the file to `bytes`, and gives back what room was reserved behind them.

@@ -7,7 +7,7 @@ pub(crate) mod greeting;
 pub(crate) mod listing;
 pub(crate) mod upload;
 
-use ferry_wire::{BodyCheck, BodyLine, Code, Crc32, FileMeta, Name, Overrun, Reply, Request, Tag, Time, Verdict};
+use ferry_wire::{BodyCheck, BodyLine, Crc32, FileMeta, Name, Overrun, Reply, Request, Tag, Time, Verdict};
 
 use crate::{
     error::Error,
@@ -103,15 +103,6 @@ pub(crate) fn receive_sum(link: &mut Link) -> Result<Sum, Error> {
 
 pub(crate) fn mkdir(link: &mut Link, name: &Name) -> Result<(), Error> {
     done(link, &Request::Mkdir { name: name.clone() })
-}
-
-/// Makes directories, in their order; one that is there already is as good.
-pub(crate) fn make_directories(link: &mut Link, names: &[Name]) -> Result<(), Error> {
-    let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
-    done_all(link, requests, |_, result| match result {
-        Err(Error::Server(failure)) if failure.code == Code::Exists => Ok(()),
-        result => result,
-    })
 }
 
 pub(crate) fn delete(link: &mut Link, name: &Name) -> Result<(), Error> {

@@ -137,7 +137,7 @@ impl Output {
         let _ = self.results.flush();
     }
 
-    /// While `work` runs, standard output is for the bytes that it writes; all else goes to standard error.
+    /// From now on, standard output is for the bytes of files, or no longer; all else goes to standard error.
     pub(crate) fn divert(&mut self, diverted: bool) {
         self.flush();
         self.diverted = diverted;

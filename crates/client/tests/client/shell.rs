@@ -37,7 +37,7 @@ impl Run {
 
 fn ferry(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
-    command.arg("--dir").arg(directory).args(["--timeout", "20"]).stdin(Stdio::null());
+    command.arg("--dir").arg(directory).args(["--timeout", "20", "--retry", "0"]).stdin(Stdio::null());
     // Nothing counts that whoever runs the tests has configured, and nothing is left behind there.
     command.args(["--config", "/dev/null"]).env_remove("HOME").env_remove("XDG_STATE_HOME");
     command

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod commands;
+mod machine;
 mod place;
 mod progress;
+mod resuming;
 mod scripts;
 mod strangers;
 mod syncing;

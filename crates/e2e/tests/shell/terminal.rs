@@ -97,8 +97,9 @@ impl Terminal {
         }
     }
 
+    /// Waits until it `is_so`, which may depend on the screen.
     #[track_caller]
-    fn watch_until(&mut self, is_so: impl Fn(&Terminal) -> bool, what: &str) {
+    pub(crate) fn watch_until(&mut self, is_so: impl Fn(&Terminal) -> bool, what: &str) {
         while !is_so(self) {
             self.wait_for(|| NBytes(1), what);
         }
@@ -137,6 +138,19 @@ impl Terminal {
     /// Waits until the program has ended; gives its exit status.
     #[track_caller]
     pub(crate) fn end(mut self) -> i32 {
+        self.finish()
+    }
+
+    /// Waits until the program has ended; gives what is on the screen then.
+    #[allow(dead_code, reason = "the screens of the README are made with it")]
+    #[track_caller]
+    pub(crate) fn last_screen(mut self) -> String {
+        self.finish();
+        self.screen()
+    }
+
+    #[track_caller]
+    fn finish(&mut self) -> i32 {
         self.wait_for(|| Eof, "the end of the program");
         match self.session.get_process().wait().expect("a child") {
             WaitStatus::Exited(_, status) => status,

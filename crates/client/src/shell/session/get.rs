@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_client::{EntryKind, Error, Fetch, FileMeta, Found, LocalTree, Name, Part, clashes};
+use ferry_client::{EntryKind, Error, Event as Step, Fetch, FileMeta, Found, LocalTree, Name, Part, clashes};
 use ferry_wire::escaped;
 
 use super::{
@@ -21,6 +21,7 @@ use crate::shell::{
     exit::{Exit, Failed},
     figures::Summary,
     output::Event,
+    progress::Progress,
     safe::Safe,
 };
 
@@ -226,9 +227,9 @@ impl Session {
                 continue;
             };
             self.connected()?;
+            // And for the rest of the command: nothing may be said among the bytes, or behind them.
             self.output.divert(true);
             let result = self.copy_to_output(name);
-            self.output.divert(false);
             match result {
                 Ok((bytes, elapsed)) => {
                     let summary = Summary { bytes, resumed: 0, elapsed };
@@ -249,17 +250,19 @@ impl Session {
     }
 
     fn copy_to_output(&mut self, name: &Name) -> Result<(u64, Duration), Error> {
-        let Session { client: Some(client), output, .. } = self else { return Err(Error::NotConnected) };
+        let shown = self.shown(Some(name));
+        let Session { client: Some(client), output, progress, .. } = self else { return Err(Error::NotConnected) };
         let begun = Instant::now();
         let got = if io::stdout().is_terminal() {
-            // Whatever is in a file, it must not drive a terminal.
+            // Whatever is in a file, it must not drive a terminal; and a bar would stand among its lines.
             let mut safe = Safe::new(output.raw());
             let got = client.read(name, &Part::default(), &mut safe)?;
             // What is left is half a character.
             let _ = safe.flush();
             got
         } else {
-            client.read(name, &Part::default(), output.raw())?
+            let progress = Progress::start(*progress, [(shown, None)]);
+            client.read(name, &Part::default(), &mut Noted { sink: output.raw(), done: 0, progress: &progress })?
         };
         let written = output.raw().flush();
         written.map_err(|source| Error::System { what: "write to standard output", source })?;
@@ -279,14 +282,35 @@ impl Session {
             size: file.meta.as_ref().map(|meta: &FileMeta| meta.size),
         };
         let labels: Vec<Label> = files.iter().map(label).collect();
-        let moving = Moving { verb: VERB, way: Way::Down, labels: &labels, single, hint };
+        let moving =
+            Moving { verb: VERB, way: Way::Down, labels: &labels, single, retries: self.settings.retries, hint };
         let settings = self.settings_with(failures.keep_going());
         self.connected()?;
         let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };
         let mut watcher = Watcher::new(&moving, local, output, failures, *progress);
         let report = client.fetch(files, &settings, &mut |step| watcher.note(step));
-        let elapsed = watcher.end();
-        self.conclude(&moving, &report, elapsed, failures)
+        let course = watcher.end();
+        self.conclude(&moving, &report, course, failures)
+    }
+}
+
+/// Passes bytes on and notes how many.
+struct Noted<'a> {
+    sink: &'a mut dyn io::Write,
+    done: u64,
+    progress: &'a Progress,
+}
+
+impl io::Write for Noted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.done += written as u64;
+        self.progress.note(&Step::Moved { index: 0, done: self.done });
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }
 

@@ -85,6 +85,7 @@ impl Session {
 
     /// Does `command`, and brings out what it says.
     pub(crate) fn execute(&mut self, command: Command) -> Result<Flow, Failed> {
+        self.output.divert(false);
         let result = self.perform(command);
         self.output.flush();
         result

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use ferry_client::{Code, Error, Event as Step, Report};
+use ferry_client::{Blame, Code, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Report};
 use ferry_wire::escaped;
 
 use super::{Session, failures::Failures};
@@ -63,8 +63,18 @@ pub(super) struct Moving<'a> {
     pub(super) labels: &'a [Label],
     /// One file was asked for by its name, and is told of by itself.
     pub(super) single: bool,
+    /// How often a lost connection is opened again in a row.
+    pub(super) retries: u32,
     /// What else to say where nothing has a name that was typed.
     pub(super) hint: Option<&'a str>,
+}
+
+/// How the moving went, whatever came of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Course {
+    elapsed: Duration,
+    /// The file that moved last, its size, and how much of it is there.
+    reached: Option<(usize, u64, u64)>,
 }
 
 /// Tells what happens on the way.
@@ -74,6 +84,7 @@ pub(super) struct Watcher<'a> {
     output: &'a mut Output,
     failures: &'a mut Failures,
     progress: Progress,
+    reached: Option<(usize, u64, u64)>,
 }
 
 impl<'a> Watcher<'a> {
@@ -86,15 +97,21 @@ impl<'a> Watcher<'a> {
     ) -> Watcher<'a> {
         output.flush();
         let progress = Progress::start(mode, moving.labels.iter().map(|label| (label.shown.clone(), label.size)));
-        Watcher { moving, local, output, failures, progress }
+        Watcher { moving, local, output, failures, progress, reached: None }
     }
 
     /// Takes note of one step.
     pub(super) fn note(&mut self, step: &Step<'_>) {
         self.progress.note(step);
-        let Watcher { moving, local, output, failures, progress } = self;
+        let Watcher { moving, local, output, failures, progress, reached } = self;
         let label = |index: usize| moving.labels.get(index);
         match step {
+            Step::Begun { index, size, resumed } => *reached = Some((*index, *size, *resumed)),
+            Step::Moved { index, done } => {
+                if let Some((_, _, before)) = reached.as_mut().filter(|(current, ..)| current == index) {
+                    *before = *done;
+                }
+            }
             Step::Done { index, moved } if !moving.single => {
                 let Some(Label { shown, name, .. }) = label(*index) else { return };
                 let done = moving.way.done();
@@ -115,10 +132,11 @@ impl<'a> Watcher<'a> {
                 progress.aside(|| failures.tell(output, &failed));
             }
             Step::Lost { error, attempt, wait } => progress.aside(|| {
-                let text = format!("{error}; trying again in {:.1} s, attempt {attempt}", wait.as_secs_f64());
+                let (seconds, tries) = (wait.as_secs_f64(), moving.retries);
+                let text = format!("connection lost: {error}; trying again in {seconds:.1} s ({attempt} of {tries})");
                 output.remark(text, || {
                     let event = Event::new("lost").with("message", error.to_string()).with("attempt", *attempt);
-                    event.with("wait", wait.as_secs_f64())
+                    event.with("of", tries).with("wait", seconds)
                 });
             }),
             Step::Reconnected => progress.aside(|| {
@@ -128,9 +146,9 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    /// How long it took.
-    pub(super) fn end(self) -> Duration {
-        self.progress.elapsed()
+    /// How it went.
+    pub(super) fn end(self) -> Course {
+        Course { elapsed: self.progress.elapsed(), reached: self.reached }
     }
 }
 
@@ -140,7 +158,7 @@ impl Session {
         &mut self,
         moving: &Moving<'_>,
         report: &Report,
-        elapsed: Duration,
+        course: Course,
         failures: &mut Failures,
     ) -> Result<(), Failed> {
         let totals = match moving.way {
@@ -150,18 +168,20 @@ impl Session {
         totals.files += report.files;
         totals.bytes = totals.bytes.saturating_add(report.bytes);
         let consequence = report.failures.last().and_then(|(_, error)| self.mend_connection(error));
+        let kept = report.failures.last().and_then(|(index, error)| kept(moving, *index, course, error));
+        let consequences = || untried(report.untried).into_iter().chain(kept.clone()).chain(consequence.clone());
         if let (false, Some((index, error))) = (failures.keep_going(), report.failures.first()) {
-            self.tell_total(moving, report, elapsed);
+            self.tell_total(moving, report, course.elapsed);
             let shown = moving.labels.get(*index).map_or("", |label| label.shown.as_str());
             let mut failed = explained(moving, shown, error, &self.local);
-            for more in untried(report.untried).into_iter().chain(consequence) {
+            for more in consequences() {
                 failed.message.push_str("; ");
                 failed.message.push_str(&more);
             }
             return Err(failed);
         }
-        self.tell_total(moving, report, elapsed);
-        for more in untried(report.untried).into_iter().chain(consequence) {
+        self.tell_total(moving, report, course.elapsed);
+        for more in consequences() {
             let exit = report.failures.last().map_or(Exit::System, |(_, error)| Failed::new("", error).exit);
             failures.tell(&mut self.output, &Failed { exit, message: format!("{}: {more}", moving.verb) });
         }
@@ -199,6 +219,23 @@ impl Session {
 
 fn untried(files: usize) -> Option<String> {
     (files > 0).then(|| format!("{} not tried", Count(files, "other file")))
+}
+
+/// What there is to go on from, where a file was cut short.
+fn kept(moving: &Moving<'_>, index: usize, course: Course, error: &Error) -> Option<String> {
+    let (_, size, done) = course.reached.filter(|(reached, ..)| *reached == index)?;
+    let is_cut = matches!(error.blame(), Blame::Interrupted | Blame::Connection | Blame::Timeout);
+    match moving.way {
+        _ if !is_cut || done == 0 => None,
+        Way::Down if size >= KEPT_DOWNLOAD_BYTES => {
+            Some(format!("{} of it are kept, and {} goes on from there", Size(done), moving.verb))
+        }
+        // How much of it the server has brought to its disk is known when it is asked again.
+        Way::Up if size >= KEPT_UPLOAD_BYTES => {
+            Some(format!("what the server has of it is kept, and {} goes on from there", moving.verb))
+        }
+        _ => None,
+    }
 }
 
 /// Why a file was not moved, with the way out where there is one.

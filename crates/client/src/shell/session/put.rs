@@ -5,10 +5,9 @@ use std::{
     io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
-use ferry_client::{EntryKind, Error, LocalTree, Name, Store};
+use ferry_client::{EntryKind, Error, Event as Step, LocalTree, Name, Store};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{
@@ -22,6 +21,7 @@ use crate::shell::{
     exit::{Exit, Failed},
     figures::Summary,
     output::Event,
+    progress::Progress,
 };
 
 const VERB: &str = "PUT";
@@ -268,14 +268,15 @@ impl Session {
             size: if single { None } else { file.source.metadata().ok().map(|meta| meta.len()) },
         };
         let labels: Vec<Label> = files.iter().map(label).collect();
-        let moving = Moving { verb: VERB, way: Way::Up, labels: &labels, single, hint: None };
+        let moving =
+            Moving { verb: VERB, way: Way::Up, labels: &labels, single, retries: self.settings.retries, hint: None };
         let settings = self.settings_with(failures.keep_going());
         self.connected()?;
         let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };
         let mut watcher = Watcher::new(&moving, local, output, failures, *progress);
         let report = client.store(files, &settings, &mut |step| watcher.note(step));
-        let elapsed = watcher.end();
-        self.conclude(&moving, &report, elapsed, failures)
+        let course = watcher.end();
+        self.conclude(&moving, &report, course, failures)
     }
 
     /// Sends all that comes from standard input.
@@ -289,10 +290,14 @@ impl Session {
         }
         let name = self.file_name(VERB, text)?;
         let shown = self.shown(Some(&name));
-        let begun = Instant::now();
-        let sent = self.connected()?.put_from(&name, None, &mut io::stdin().lock(), &mut |_| {});
+        self.output.flush();
+        let progress = Progress::start(self.progress, [(shown.clone(), None)]);
+        let mut note = |done| progress.note(&Step::Moved { index: 0, done });
+        let sent = self.connected()?.put_from(&name, None, &mut io::stdin().lock(), &mut note);
+        let elapsed = progress.elapsed();
+        drop(progress);
         let sent = sent.map_err(|error| self.failure(&format!("{VERB} {shown}"), &error))?;
-        let summary = Summary { bytes: sent.size, resumed: 0, elapsed: begun.elapsed() };
+        let summary = Summary { bytes: sent.size, resumed: 0, elapsed };
         self.put.files += 1;
         self.put.bytes += sent.size;
         self.output.say(format_args!("put {shown}: {summary}, verified and on disk"), || {

@@ -1,14 +1,12 @@
 //! SYNC.
 
-use std::time::Duration;
-
 use ferry_client::{Direction, Error, Name, Report, SyncPlan, SyncReport, Transfers};
 use ferry_wire::escaped;
 
 use super::{
     Session,
     failures::Failures,
-    moving::{Label, Moving, Watcher, Way},
+    moving::{Course, Label, Moving, Watcher, Way},
     names::bad_name,
 };
 use crate::shell::{
@@ -50,7 +48,8 @@ impl Session {
             Transfers::Up(_) => Way::Up,
             Transfers::Down(_) => Way::Down,
         };
-        let moving = Moving { verb: VERB, way, labels: &labels, single: false, hint: None };
+        let moving =
+            Moving { verb: VERB, way, labels: &labels, single: false, retries: self.settings.retries, hint: None };
         let settings = self.settings_with(failures.keep_going());
         let report = {
             self.connected()?;
@@ -59,8 +58,8 @@ impl Session {
             let report = plan.carry_out(client, &settings, &mut |step| watcher.note(step));
             (report, watcher.end())
         };
-        let (SyncReport { moved, deleted, kept, failures: others, .. }, elapsed) = report;
-        let conclusion = self.conclude_sync(&moving, &moved, elapsed, &others, &mut failures);
+        let (SyncReport { moved, deleted, kept, failures: others, .. }, course) = report;
+        let conclusion = self.conclude_sync(&moving, &moved, course, &others, &mut failures);
         let (unchanged, made) = (plan.unchanged, plan.make.len());
         let mut text = format!("synced: {} moved, {unchanged} alike already", moved.files);
         if deleted > 0 {
@@ -82,7 +81,7 @@ impl Session {
         &mut self,
         moving: &Moving<'_>,
         moved: &Report,
-        elapsed: Duration,
+        course: Course,
         others: &[Error],
         failures: &mut Failures,
     ) -> Result<(), Failed> {
@@ -95,7 +94,7 @@ impl Session {
         }
         let conclusion = match moving.labels.is_empty() {
             true => Ok(()),
-            false => self.conclude(moving, moved, elapsed, failures),
+            false => self.conclude(moving, moved, course, failures),
         };
         for error in others {
             let failed = self.failure(VERB, error);

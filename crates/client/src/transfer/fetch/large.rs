@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// Between two checkpoints of a part: what is lost of it where the power is cut. A checkpoint costs one short write.
-const CHECKPOINT_BYTES: u64 = 32 << 20;
+pub(super) const CHECKPOINT_BYTES: u64 = 32 << 20;
 
 /// Where the bytes go.
 #[derive(Debug)]
-enum Sink {
+pub(super) enum Sink {
     Part(Part),
     /// What nobody can go on with: it was not wanted, or another process has the part.
     Plain(Staged),
@@ -33,25 +33,25 @@ enum Sink {
 #[derive(Debug)]
 pub(super) struct Large {
     pub(super) index: usize,
-    sink: Sink,
-    meta: FileMeta,
+    pub(super) sink: Sink,
+    pub(super) meta: FileMeta,
     /// Of what earlier connections brought.
-    before: Digest,
+    pub(super) before: Digest,
     /// Of what this connection brings.
     range: Digest,
     /// Bytes that were there when this call began.
     resumed: u64,
     /// Bytes up to the last checkpoint.
-    noted: u64,
+    pub(super) noted: u64,
 }
 
 impl Large {
-    fn new(index: usize, sink: Sink, meta: FileMeta, before: Digest) -> Large {
+    pub(super) fn new(index: usize, sink: Sink, meta: FileMeta, before: Digest) -> Large {
         let there = before.bytes();
         Large { index, sink, meta, before, range: Digest::new(), resumed: there, noted: there }
     }
 
-    fn file(&self) -> &Arc<File> {
+    pub(super) fn file(&self) -> &Arc<File> {
         match &self.sink {
             Sink::Part(part) => part.file(),
             Sink::Plain(staged) => staged.file(),
@@ -113,19 +113,8 @@ impl Large {
 impl Round<'_, '_, '_> {
     /// The first that is to be asked for is a file of which something is there.
     pub(super) fn go_on(&mut self, index: usize) -> Result<(), Stop> {
-        // After a lost connection it is still open.
-        if self.large.as_ref().is_none_or(|large| large.index != index) {
-            if let Some(large) = self.large.take() {
-                large.leave();
-            }
-            match self.take_up(index) {
-                Ok(large) => *self.large = large,
-                Err(error @ Error::Interrupted) => {
-                    self.current = Some(index);
-                    return Err(error.into());
-                }
-                Err(error) => self.tally.failed(index, error),
-            }
+        if !self.open_part(index)? {
+            return Ok(());
         }
         match self.large.as_ref() {
             Some(large) => {
@@ -136,10 +125,33 @@ impl Round<'_, '_, '_> {
                 self.link.ask(&Request::Sum { name });
                 self.asked.extend([Ask::Read(index), Ask::Sum(index)]);
             }
-            None if self.tally.report.failures.last().is_none_or(|failure| failure.0 != index) => self.ask_whole(index),
-            None => {}
+            None => self.ask_whole(index),
         }
         Ok(())
+    }
+
+    /// Opens what is there of a file, if anything of use is. False where the file failed, which was told.
+    pub(super) fn open_part(&mut self, index: usize) -> Result<bool, Stop> {
+        // After a lost connection it is still open.
+        if self.large.as_ref().is_some_and(|large| large.index == index) {
+            return Ok(true);
+        }
+        if let Some(large) = self.large.take() {
+            large.leave();
+        }
+        match self.take_up(index) {
+            Ok(large) => *self.large = large,
+            Err(error @ Error::Interrupted) => {
+                self.current = Some(index);
+                return Err(error.into());
+            }
+            Err(error) => {
+                self.begun = None;
+                self.tally.failed(index, error);
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Looks at what an earlier download left; [`None`] where that is of no use, and gone.
@@ -187,7 +199,7 @@ impl Round<'_, '_, '_> {
         if self.receive(meta.size)? { self.publish_large() } else { Ok(()) }
     }
 
-    fn stage(&mut self, index: usize, meta: &FileMeta) -> Result<Sink, Error> {
+    pub(super) fn stage(&mut self, index: usize, meta: &FileMeta) -> Result<Sink, Error> {
         let Fetch { name, target, .. } = &self.files[index];
         let (directory, last) = self.directory.of(target)?;
         directory.check_replaceable(&last, target)?;
@@ -201,14 +213,14 @@ impl Round<'_, '_, '_> {
     }
 
     /// It can't be kept here; what is still coming of it is not wanted.
-    fn give_up_large(&mut self, index: usize, error: Error) -> Result<(), Stop> {
+    pub(super) fn give_up_large(&mut self, index: usize, error: Error) -> Result<(), Stop> {
         self.discard_large();
         (self.current, self.begun) = (None, None);
         self.tally.failed(index, error);
         Err(Stop::Unwanted)
     }
 
-    fn discard_large(&mut self) {
+    pub(super) fn discard_large(&mut self) {
         self.filling = None;
         self.disk.settle();
         self.hear();

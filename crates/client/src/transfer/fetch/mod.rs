@@ -1,9 +1,13 @@
 //! Downloads of many files on one connection: asked for ahead, answered in order.
 
 mod large;
+mod parallel;
 mod small;
 
-use std::{collections::VecDeque, thread};
+use std::{
+    collections::{HashSet, VecDeque},
+    thread,
+};
 
 use ferry_wire::{Code, Failure, FileMeta, Reply, Request};
 
@@ -35,6 +39,9 @@ const ASKED_BYTES: u64 = 16 << 20;
 /// What is taken for the size of a file that nobody knows.
 const UNKNOWN_BYTES: u64 = 16 << 10;
 
+/// Opens one more connection.
+type Opener = dyn Fn() -> Result<Link, Error> + Sync;
+
 /// A request whose answer is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
@@ -52,7 +59,8 @@ pub(crate) fn fetch(
     watch: &mut dyn FnMut(&Event<'_>),
 ) -> Report {
     let mut tally = Tally::new(files.len(), settings.keep_going, watch);
-    let mut large = None;
+    let (mut large, mut unsplit) = (None, HashSet::new());
+    let opener = client.opener();
     drive::drive(client, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
             let round = Round {
@@ -66,6 +74,8 @@ pub(crate) fn fetch(
                 ahead: 0,
                 batch: Batch::default(),
                 large: &mut large,
+                unsplit: &mut unsplit,
+                opener: &opener,
                 filling: None,
                 spoiled: None,
                 current: None,
@@ -94,6 +104,9 @@ struct Round<'r, 'a, 't> {
     batch: Batch<'a>,
     /// The large file that is under way; it outlives its connection.
     large: &'r mut Option<Large>,
+    /// Files that are not to be shared by several connections any more.
+    unsplit: &'r mut HashSet<usize>,
+    opener: &'r Opener,
     /// Bytes of it that are not on their way to the disk yet, and how many.
     filling: Option<(Vec<u8>, usize)>,
     /// Why the large file can't be written.
@@ -164,12 +177,15 @@ impl<'a> Round<'_, 'a, '_> {
             && self.asked.len() < ASKED_FILES
             && (self.ahead < ASKED_BYTES || self.asked.is_empty())
         {
+            let splits = self.may_split(index);
             let goes_on = self.large.is_some() || self.has_part(index);
-            if goes_on && !self.asked.is_empty() {
+            if (splits || goes_on) && !self.asked.is_empty() {
                 break;
             }
             self.tally.queue.pop_front();
-            if goes_on {
+            if splits {
+                self.split(index)?;
+            } else if goes_on {
                 self.go_on(index)?;
             } else {
                 self.ask_whole(index);
@@ -237,8 +253,10 @@ impl<'a> Round<'_, 'a, '_> {
     }
 
     fn begin(&mut self, index: usize, meta: &FileMeta, resumed: u64) {
-        self.tally.begun(index, meta.size, resumed);
-        self.begun = Some(index);
+        if self.begun != Some(index) {
+            self.tally.begun(index, meta.size, resumed);
+            self.begun = Some(index);
+        }
     }
 
     /// Takes what the disk says.
