@@ -84,6 +84,21 @@ fn the_bar_fits_terminals_that_are_narrow_and_that_are_resized() {
 }
 
 #[test]
+fn the_smallest_terminals_get_what_fits() {
+    let server = slow_server();
+    random_file(&server.path("世界.bin"), seed(), 4 * MIB);
+    for size in [(1, 1), (2, 2), (5, 1)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut client = Terminal::ferry_like(directory.path(), &[], &[], size);
+        client.type_line(&format!("OPEN {}", server.address().port()));
+        client.type_line("GET 世界.bin");
+        client.type_line("QUIT");
+        assert_eq!(client.end(), 0, "{size:?}");
+        assert_eq!(fs::metadata(directory.path().join("client/世界.bin")).unwrap().len(), 4 * MIB);
+    }
+}
+
+#[test]
 fn without_a_terminal_there_is_nothing_or_a_line_now_and_then() {
     let (server, directory) = (slow_server(), tempfile::tempdir().unwrap());
     let port = server.address().port().to_string();
