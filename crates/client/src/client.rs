@@ -7,14 +7,17 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Entry, Greeting, Id, Name};
+use ferry_wire::{Entry, Greeting, Id, Name, Request, Time};
 
 use crate::{
     address::Address,
     error::Error,
     link::{ConnectError, Link},
     options::{Options, Progress},
+    pattern::{self, Pattern},
     requests::{self, Download, Part, Stat, Sum, Upload},
+    transfer::{self, Event, Fetch, Report, Settings, Stop, Store},
+    tree::{self, Found, RemoteTree},
 };
 
 /// How long a server may take to say good-bye; nothing depends on it.
@@ -143,6 +146,81 @@ impl Client {
         requests::upload::new_id()
     }
 
+    /// Fetches all of `files`, in their order as far as that costs no time, and tells `watch` what happens.
+    ///
+    /// A file that fails leaves its target as it was. See [`Settings`] for what is resumed and tried again.
+    pub fn fetch(&mut self, files: &[Fetch], settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
+        transfer::fetch(self, files, settings, watch)
+    }
+
+    /// Stores all of `files`, in their order as far as that costs no time, and tells `watch` what happens.
+    ///
+    /// A file that fails leaves its name on the server as it was. See [`Settings`] for what is resumed and tried again.
+    pub fn store(&mut self, files: &[Store], settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
+        transfer::store(self, files, settings, watch)
+    }
+
+    /// Everything beneath the directory `root`, or in all of the server; a directory before what is in it.
+    /// Directories that the server can't list do not make it fail.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong with the listing of `root`; a connection that is lost.
+    pub fn tree(&mut self, root: Option<&Name>) -> Result<RemoteTree, Error> {
+        tree::remote(self, root)
+    }
+
+    /// What in `directory`, or in the root, matches `pattern`; sorted by name. Only the directories that can match are
+    /// listed. Nothing at all is no error.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong with one of the listings, but for a directory that is not there.
+    pub fn glob(&mut self, directory: Option<&Name>, pattern: &Pattern) -> Result<Vec<Found>, Error> {
+        pattern::remote(self, directory, pattern)
+    }
+
+    /// Makes directories, in their order; those that are there already are as good.
+    ///
+    /// # Errors
+    ///
+    /// The first that can't be made; some behind it may have been made all the same.
+    pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
+        self.converse(|link| requests::make_directories(link, names))
+    }
+
+    /// Deletes files and empty directories, in their order, and tells `watch` what became of each: its place in the
+    /// list, and why it is still there. Where `watch` fails no further one is tried, but some behind it may have been
+    /// deleted all the same.
+    ///
+    /// # Errors
+    ///
+    /// That of `watch`; a connection that is lost.
+    pub fn delete_all(
+        &mut self,
+        names: &[Name],
+        watch: &mut dyn FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let requests = names.iter().map(|name| Request::Delete { name: name.clone() });
+        self.converse(|link| requests::done_all(link, requests, watch))
+    }
+
+    /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now.
+    /// Nothing of it can be resumed, for nobody could give the first bytes again.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong. Where `source` fails the upload is called off, as in [`Client::put`].
+    pub fn put_from(
+        &mut self,
+        name: &Name,
+        mtime: Option<Time>,
+        source: &mut dyn io::Read,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Upload, Error> {
+        self.converse(|link| requests::upload::put_from(link, name, mtime, source, progress))
+    }
+
     /// What is in a directory, or in the root; in no order.
     ///
     /// # Errors
@@ -209,9 +287,32 @@ impl Client {
         })
     }
 
+    /// Lends the connection for many conversations, and drops it where they leave it out of step, or whose server
+    /// can't be believed any more.
+    pub(crate) fn with_link(&mut self, work: impl FnOnce(&mut Link) -> Result<(), Stop>) -> Result<(), Stop> {
+        let mut link = self.link.take().ok_or(Error::NotConnected)?;
+        link.check_at_rest()?;
+        let result = work(&mut link);
+        if link.is_in_step() && !matches!(result, Err(Stop::Broken(Error::Violation(_)))) {
+            self.link = Some(link);
+        }
+        result
+    }
+
+    /// Opens further connections to the same server.
+    pub(crate) fn opener(&self) -> impl Fn() -> Result<Link, Error> + Sync + use<> {
+        let (address, options) = (self.address.clone(), self.options.clone());
+        move || open(&address, &options).map(|(link, _)| link)
+    }
+
+    /// Whether the caller has raised the flag.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.options.is_cancelled()
+    }
+
     /// Runs one conversation, and drops a connection that it leaves out of step, or whose server
     /// can't be believed any more.
-    fn converse<T>(&mut self, conversation: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn converse<T>(&mut self, conversation: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
         let link = self.link.as_mut().ok_or(Error::NotConnected)?;
         let result = link.check_at_rest().and_then(|()| conversation(link));
         if !link.is_in_step() || matches!(result, Err(Error::Violation(_))) {

@@ -1,7 +1,7 @@
 //! One connection: socket, buffers and framer. Knows lines, raw bytes and time; no request.
 
 use std::{
-    io::{self, IoSlice, Read as _, Write as _},
+    io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -13,14 +13,19 @@ use crate::{
     error::Error,
     local::Block,
     options::{Cancel, Options},
+    trace,
 };
 
 /// What is read from the socket at once: the largest run that still fits the processor's cache,
 /// where the bytes are hashed and from where they go to their file.
 const INPUT_BYTES: usize = 256 << 10;
 
-/// The longest nap between two looks at the caller's [`Cancel`].
-const CANCEL_CHECK: Duration = Duration::from_millis(200);
+/// The longest nap between two looks at the caller's [`Cancel`]: half of what is promised.
+const CANCEL_CHECK: Duration = Duration::from_millis(100);
+
+/// How much behind the end of a block is read together with it: the line of the next block, and the
+/// small replies that may follow. What is more would be copied twice.
+const SPILL_BYTES: usize = 4 << 10;
 
 /// How much longer than for a byte a client waits for work that goes through a whole file.
 const WORK_FACTOR: u32 = 10;
@@ -117,12 +122,15 @@ impl Link {
     /// Queues `request`; it goes out with the next call that waits or sends. Its final reply is a
     /// debt until [`Link::settle`].
     pub(crate) fn ask(&mut self, request: &Request) {
+        let before = self.output.len();
         request.encode(&mut self.output);
+        trace::sent(&self.output[before..]);
         self.debts += 1;
     }
 
     /// Queues raw bytes that are no request.
     pub(crate) fn queue(&mut self, bytes: &[u8]) {
+        trace::sent(bytes);
         self.output.extend_from_slice(bytes);
     }
 
@@ -229,7 +237,101 @@ impl Link {
             self.more(begun, patience)?;
         };
         let bytes = &self.input[range];
-        Ok(if is_line { Piece::Line(bytes) } else { Piece::Raw(bytes) })
+        if !is_line {
+            return Ok(Piece::Raw(bytes));
+        }
+        trace::received(bytes);
+        Ok(Piece::Line(bytes))
+    }
+
+    /// Reads raw bytes that are due straight to where they belong: at least one, as many as are there and
+    /// have room. Gives how many.
+    pub(crate) fn raw_into(&mut self, room: &mut [u8]) -> Result<usize, Error> {
+        let begun = Instant::now();
+        let due = usize::try_from(self.framer.raw_left()).map_or(room.len(), |left| left.min(room.len()));
+        debug_assert!(due > 0, "no raw bytes are due, or there is no room for them");
+        loop {
+            let there = (self.end - self.start).min(due);
+            if there > 0 {
+                room[..there].copy_from_slice(&self.input[self.start..self.start + there]);
+                self.start += there;
+                self.framer.took_raw(there as u64);
+                return Ok(there);
+            }
+            self.check_cancel()?;
+            if let Some(got) = self.read_past(&mut room[..due])? {
+                self.framer.took_raw(got as u64);
+                return Ok(got);
+            }
+            if self.ended {
+                return Err(Error::Closed(None));
+            }
+            if !self.flush(&mut Block::new())? && !self.ended {
+                self.nap(begun, self.timeout)?;
+            }
+        }
+    }
+
+    /// One read into `room`, and what comes behind it into the input, which is empty.
+    fn read_past(&mut self, room: &mut [u8]) -> Result<Option<usize>, Error> {
+        (self.start, self.end) = (0, 0);
+        while !self.ended {
+            let mut places = [IoSliceMut::new(room), IoSliceMut::new(&mut self.input[..SPILL_BYTES])];
+            match self.stream.read_vectored(&mut places) {
+                Ok(0) => self.ended = true,
+                Ok(got) => {
+                    self.end = got.saturating_sub(room.len());
+                    self.moved = Instant::now();
+                    return Ok(Some(got - self.end));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => drop(self.broken(&error)?),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sends what the socket takes of what is queued; never waits.
+    pub(crate) fn push(&mut self) -> Result<(), Error> {
+        self.flush(&mut Block::new()).map(drop)
+    }
+
+    /// Sends what the socket takes of what is queued and of `block`, and takes in what has arrived. Never
+    /// waits; gives whether anything moved.
+    pub(crate) fn step(&mut self, block: &mut Block) -> Result<bool, Error> {
+        self.check_cancel()?;
+        let sent = self.flush(block)?;
+        Ok(self.fill()? || sent)
+    }
+
+    /// Waits until the socket can move bytes, at most a moment: the caller looks again. `begun` is when it began
+    /// to wait for the server to move any.
+    pub(crate) fn rest(&mut self, begun: Instant) -> Result<(), Error> {
+        if self.ended {
+            return Err(Error::Closed(None));
+        }
+        self.nap(begun, self.timeout)
+    }
+
+    /// Whether all that was queued is out.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    /// Whether the server has shut down its side, or the connection broke.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How long the server may move no byte.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// What was moved counts from here on: the caller was busy with something else.
+    pub(crate) fn excuse(&mut self) {
+        self.moved = Instant::now();
     }
 
     /// Whether a whole line has arrived, where a line is due.
@@ -316,7 +418,7 @@ impl Link {
     fn make_room(&mut self) {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
-        } else if self.room() == 0 {
+        } else if self.end == self.input.len() {
             self.input.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }

@@ -24,6 +24,10 @@ impl Options {
         Options { timeout, ..self }
     }
 
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancel.is_cancelled()
+    }
+
     /// Ends what is under way when `cancel` is raised.
     #[must_use]
     pub fn cancel(self, cancel: Cancel) -> Options {

@@ -1,6 +1,11 @@
-//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`]).
-//! No network here.
+//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`], and [`Part`] where
+//! they are large), made and deleted beneath a directory ([`Beneath`]). No network here.
 
+mod beneath;
+mod clash;
+mod directory;
+mod mark;
+mod part;
 mod source;
 mod staged;
 
@@ -8,8 +13,13 @@ use std::{fmt, path::Path};
 
 use rustix::fs::{FileType, Stat};
 
-pub(crate) use source::{Block, Source};
-pub(crate) use staged::Staged;
+pub(crate) use beneath::Beneath;
+pub use clash::{Clash, clashes};
+pub(crate) use directory::LastDirectory;
+pub(crate) use mark::{checked_line, checkpoint, line};
+pub(crate) use part::{Part, write_note};
+pub(crate) use source::{Block, Source, Version};
+pub(crate) use staged::{RESERVE_BYTES, Staged, reserve, write_at};
 
 /// A path for a message, with what could drive a terminal escaped.
 pub(crate) fn shown(path: &Path) -> impl fmt::Display {

@@ -7,11 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_wire::{Digest, Time, write_block_header};
+use ferry_wire::{Crc32, Digest, Name, Request, Time, write_block_header, write_end};
 use rustix::fs::{Mode, OFlags, Stat};
 
 use super::not_a_file;
-use crate::error::Error;
+use crate::{error::Error, trace};
 
 /// The payload of a full block. Large enough that its header and its system calls cost nothing,
 /// small enough that it stays in the processor's cache between reading, hashing and sending.
@@ -19,6 +19,10 @@ pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
 /// Room before the payload for `DATA 1048576` and its LF.
 const HEADER_BYTES: usize = 16;
+
+/// A version of a local file: its size, its time, and which file it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Version(pub(crate) String);
 
 /// A regular file that is open for reading, as it was when it was opened.
 #[derive(Debug)]
@@ -65,6 +69,46 @@ impl Source {
             digest.update(&buffer[..got]);
         }
         Ok(digest)
+    }
+
+    /// What tells this version of the file from others, as far as a local file system can.
+    pub(crate) fn version(&self) -> Version {
+        let Stat { st_size, st_mtime, st_mtime_nsec, st_dev, st_ino, .. } = self.stat;
+        Version(format!("{st_size} {st_mtime}.{st_mtime_nsec:09} {st_dev} {st_ino}"))
+    }
+
+    /// Appends a whole PUT of this file to `run`. Gives its CRC. After an error `run` is as it was.
+    pub(crate) fn append_whole(&mut self, run: &mut Block, name: &Name) -> Result<Crc32, Error> {
+        let before = run.unsent.end;
+        let appended = self.try_append_whole(run, name);
+        if appended.is_err() {
+            run.unsent.end = before;
+        }
+        appended
+    }
+
+    fn try_append_whole(&mut self, run: &mut Block, name: &Name) -> Result<Crc32, Error> {
+        let size = usize::try_from(self.size()).map_err(|_| self.changed())?;
+        run.push(|out| {
+            Request::Put { size: Some(size as u64), mtime: self.mtime(), name: name.clone() }.encode(out);
+            if size > 0 {
+                write_block_header(out, size as u64);
+            }
+        });
+        let start = run.unsent.end;
+        run.bytes.resize(start + size, 0);
+        let mut filled = 0;
+        while filled < size {
+            match self.read(&mut run.bytes[start + filled..])? {
+                0 => return Err(self.changed()),
+                got => filled += got,
+            }
+        }
+        self.check_unchanged()?;
+        run.unsent.end = start + size;
+        let crc = Crc32::of(&run.bytes[start..]);
+        run.push(|out| write_end(out, crc));
+        Ok(crc)
     }
 
     /// Fills `block` with the next bytes, at most `left`, and adds them to `digest`.
@@ -138,15 +182,43 @@ impl Block {
         self.unsent.start += bytes;
     }
 
-    /// Appends a closing line.
+    /// Fills it with the next bytes of `source`, as many as one block holds, and adds them to `digest`. Gives how many;
+    /// 0 at the end.
+    pub(crate) fn fill_from(&mut self, source: &mut dyn io::Read, digest: &mut Digest) -> io::Result<usize> {
+        self.clear();
+        let payload = self.payload(BLOCK_BYTES);
+        let mut filled = 0;
+        while filled < BLOCK_BYTES {
+            match source.read(&mut payload[filled..]) {
+                Ok(0) => break,
+                Ok(got) => filled += got.min(BLOCK_BYTES - filled),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        digest.update(&payload[..filled]);
+        if filled > 0 {
+            self.announce(filled);
+        }
+        Ok(filled)
+    }
+
+    /// How much is still to be sent.
+    pub(crate) fn len(&self) -> usize {
+        self.unsent.len()
+    }
+
+    /// Takes everything out of it, and keeps its room.
+    pub(crate) fn clear(&mut self) {
+        self.unsent = HEADER_BYTES..HEADER_BYTES;
+    }
+
+    /// Appends text.
     pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.bytes.resize(self.unsent.end, 0);
         write(&mut self.bytes);
+        trace::sent(&self.bytes[self.unsent.end..]);
         self.unsent.end = self.bytes.len();
-    }
-
-    fn clear(&mut self) {
-        self.unsent = HEADER_BYTES..HEADER_BYTES;
     }
 
     fn payload(&mut self, bytes: usize) -> &mut [u8] {
@@ -160,6 +232,7 @@ impl Block {
     fn announce(&mut self, payload: usize) {
         let mut header = Vec::with_capacity(HEADER_BYTES);
         write_block_header(&mut header, payload as u64);
+        trace::sent(&header);
         let start = HEADER_BYTES - header.len();
         self.bytes[start..HEADER_BYTES].copy_from_slice(&header);
         self.unsent = start..HEADER_BYTES + payload;

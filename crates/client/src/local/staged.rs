@@ -1,39 +1,53 @@
-//! A download on its way: hidden beside its target until it is verified.
+//! A download on its way: without a visible name until it is verified.
 
 use std::{
     ffi::OsString,
     fs::File,
-    io::Write as _,
-    os::fd::OwnedFd,
+    io,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use ferry_wire::Time;
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps},
+    fs::{FallocateFlags, Timespec, Timestamps},
     io::Errno,
 };
 
-use super::not_a_file;
-use crate::{error::Error, random};
+use super::directory::{Directory, LastDirectory};
+use crate::error::Error;
 
-/// How often to draw another random name: with 64 random bits even one clash means that something
-/// else is wrong.
-const NAME_TRIES: usize = 8;
+/// What room is asked for at once, ahead of the bytes: the file system then finds long runs of it, which
+/// makes writing faster by a third, and no more than this is taken for nothing where a transfer is cut.
+pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
+
+/// Files from here on are worth the asking.
+const RESERVE_FROM_BYTES: u64 = 1 << 20;
+
+/// Where a file is that has no visible name.
+#[derive(Debug)]
+enum Place {
+    /// Nowhere: the system forgets it with its last descriptor.
+    Unnamed,
+    /// Under a name that begins with `.ferry-`.
+    Hidden(String),
+    /// Under its final name.
+    Published,
+}
 
 /// A file that has no visible name yet.
 ///
 /// Made by [`Staged::create`], filled by [`Staged::write`], named by [`Staged::publish`]. Dropped
-/// before that it leaves nothing behind. Its directory is held open, so that no renaming beneath it
-/// can move the file elsewhere.
+/// before that it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Staged {
-    directory: OwnedFd,
-    file: File,
-    temporary: String,
+    directory: Arc<Directory>,
+    file: Arc<File>,
+    place: Place,
     target: OsString,
     path: PathBuf,
-    published: bool,
+    written: u64,
 }
 
 impl Staged {
@@ -44,24 +58,44 @@ impl Staged {
     /// A directory that is missing or not writable, a target that is a directory or something else
     /// that a file must not replace.
     pub(crate) fn create(target: &Path) -> Result<Staged, Error> {
-        let Some(last) = target.file_name() else {
-            return Err(Error::file(target, "is no file name"));
+        let (directory, last) = LastDirectory::default().of(target)?;
+        directory.check_replaceable(&last, target)?;
+        Staged::create_in(directory, last, target)
+    }
+
+    /// The same in a directory that is open; whether `last` can be replaced is looked at in the end.
+    pub(crate) fn create_in(directory: Arc<Directory>, last: OsString, target: &Path) -> Result<Staged, Error> {
+        let (file, place) = match directory.create_unnamed()? {
+            Some(file) => (file, Place::Unnamed),
+            None => {
+                let (file, name) = directory.create_hidden()?;
+                (file, Place::Hidden(name))
+            }
         };
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(parent, flags, Mode::empty())
-            .map_err(|errno| Error::local("open the directory", parent, errno))?;
-        check_replaceable(&directory, target)?;
-        let (file, temporary) = create_hidden(&directory, parent)?;
-        Ok(Staged { directory, file, temporary, target: last.to_owned(), path: target.to_owned(), published: false })
+        Ok(Staged { directory, file: Arc::new(file), place, target: last, path: target.to_owned(), written: 0 })
+    }
+
+    /// A file that has the hidden name `name` already.
+    pub(crate) fn hidden(
+        directory: Arc<Directory>,
+        file: Arc<File>,
+        name: String,
+        last: OsString,
+        path: PathBuf,
+    ) -> Staged {
+        Staged { directory, file, place: Place::Hidden(name), target: last, path, written: 0 }
+    }
+
+    /// The file itself: for who writes to it at offsets of its own.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
     }
 
     /// Appends `bytes`.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|error| Error::local("write", &self.path, error))
+        write_at(&self.file, &self.path, bytes, self.written)?;
+        self.written += bytes.len() as u64;
+        Ok(())
     }
 
     /// Gives the file its time and its name, replacing what had that name in one step.
@@ -69,11 +103,25 @@ impl Staged {
         if let Some(mtime) = mtime {
             self.set_mtime(mtime);
         }
-        // Checked again: a download can take hours.
-        check_replaceable(&self.directory, &self.path)?;
-        rustix::fs::renameat(&self.directory, &self.temporary, &self.directory, &self.target)
-            .map_err(|errno| Error::local("name", &self.path, errno))?;
-        self.published = true;
+        let named = |errno: Errno| Error::local("name", &self.path, errno);
+        if matches!(self.place, Place::Unnamed) {
+            match self.directory.link(&self.file, &self.target) {
+                Ok(()) => {
+                    self.place = Place::Published;
+                    return Ok(());
+                }
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(named(errno)),
+            }
+        }
+        self.directory.check_replaceable(&self.target, &self.path)?;
+        if matches!(self.place, Place::Unnamed) {
+            self.place = Place::Hidden(self.directory.link_hidden(&self.file)?);
+        }
+        if let Place::Hidden(name) = &self.place {
+            self.directory.rename(name, &self.target).map_err(named)?;
+        }
+        self.place = Place::Published;
         Ok(())
     }
 
@@ -92,42 +140,27 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if self.published {
-            return;
-        }
-        if let Err(errno) = rustix::fs::unlinkat(&self.directory, &self.temporary, AtFlags::empty()) {
-            log::warn!("cannot remove the staged {}: {errno}", self.temporary);
+        if let Place::Hidden(name) = &self.place {
+            self.directory.remove(name);
         }
     }
 }
 
-/// A symbolic link is replaced itself, never followed.
-fn check_replaceable(directory: &OwnedFd, target: &Path) -> Result<(), Error> {
-    let name = target.file_name().unwrap_or_default();
-    match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(Error::local("look at", target, errno)),
-        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => Ok(()),
-        Ok(stat) => not_a_file(&stat).map_or(Ok(()), |problem| Err(Error::file(target, problem))),
-    }
+/// Writes all of `bytes` at `at`. `path` is for the message.
+pub(crate) fn write_at(file: &File, path: &Path, bytes: &[u8], at: u64) -> Result<(), Error> {
+    file.write_all_at(bytes, at).map_err(|error| Error::local("write", path, error))
 }
 
-fn create_hidden(directory: &OwnedFd, parent: &Path) -> Result<(File, String), Error> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o666);
-    let mut clash = Errno::EXIST;
-    for _ in 0..NAME_TRIES {
-        let name = format!(".ferry-{:016x}.part", random::bits()?);
-        match rustix::fs::openat(directory, &name, flags, mode) {
-            Ok(file) => return Ok((File::from(file), name)),
-            Err(Errno::EXIST) => {}
-            Err(errno) => {
-                clash = errno;
-                break;
-            }
-        }
+/// Asks for the room of the bytes from `at` on, in a file that is to have `size` bytes. A file system that can't
+/// is no failure: writing tells what is really wrong.
+pub(crate) fn reserve(file: &File, at: u64, size: u64) {
+    let bytes = size.saturating_sub(at).min(RESERVE_BYTES);
+    if size < RESERVE_FROM_BYTES || bytes == 0 {
+        return;
     }
-    Err(Error::local("make a file in", parent, clash))
+    if let Err(errno) = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, at, bytes) {
+        log::debug!("no room was reserved: {}", io::Error::from(errno));
+    }
 }
 
 #[cfg(test)]
@@ -140,24 +173,50 @@ mod tests {
         names
     }
 
+    fn unnamed(target: &Path) -> Staged {
+        Staged::create(target).unwrap()
+    }
+
+    fn hidden(target: &Path) -> Staged {
+        let (directory, last) = LastDirectory::default().of(target).unwrap();
+        let (file, name) = directory.create_hidden().unwrap();
+        Staged::hidden(directory, Arc::new(file), name, last, target.to_owned())
+    }
+
+    /// Both ways to stage.
+    const WAYS: [fn(&Path) -> Staged; 2] = [unnamed, hidden];
+
     #[test]
     fn a_file_appears_whole_with_its_time_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("a");
-        let mut staged = Staged::create(&target).unwrap();
-        staged.write(b"new").unwrap();
-        assert!(!target.exists());
-        staged.publish(Time::new(1_000_000_000, 5)).unwrap();
-        assert_eq!(std::fs::read(&target).unwrap(), b"new");
-        let modified = std::fs::metadata(&target).unwrap().modified().unwrap();
-        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
-        assert_eq!((since.as_secs(), since.subsec_nanos()), (1_000_000_000, 5));
-
-        let mut dropped = Staged::create(&target).unwrap();
-        dropped.write(b"half").unwrap();
-        drop(dropped);
-        assert_eq!(names(directory.path()), ["a"]);
-        assert_eq!(std::fs::read(&target).unwrap(), b"new");
+        for way in WAYS {
+            let mut staged = way(&target);
+            staged.write(b"ne").unwrap();
+            staged.write(b"w").unwrap();
+            assert!(!target.exists());
+            staged.publish(Time::new(1_000_000_000, 5)).unwrap();
+            assert_eq!(std::fs::read(&target).unwrap(), b"new");
+            let modified = std::fs::metadata(&target).unwrap().modified().unwrap();
+            let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+            assert_eq!((since.as_secs(), since.subsec_nanos()), (1_000_000_000, 5));
+            std::fs::remove_file(&target).unwrap();
+        }
+        std::fs::write(&target, "old").unwrap();
+        for way in WAYS {
+            let mut dropped = way(&target);
+            dropped.write(b"half").unwrap();
+            drop(dropped);
+            assert_eq!(names(directory.path()), ["a"]);
+            assert_eq!(std::fs::read(&target).unwrap(), b"old");
+        }
+        for way in WAYS {
+            let mut staged = way(&target);
+            staged.write(b"newer").unwrap();
+            staged.publish(None).unwrap();
+            assert_eq!(names(directory.path()), ["a"]);
+            assert_eq!(std::fs::read(&target).unwrap(), b"newer");
+        }
     }
 
     #[test]
@@ -169,9 +228,11 @@ mod tests {
         assert!(matches!(Staged::create(&directory.path().join("..")), Err(Error::LocalFile { .. })));
         assert_eq!(names(directory.path()), ["d"]);
 
-        let staged = Staged::create(&directory.path().join("late")).unwrap();
+        let both = WAYS.map(|way| way(&directory.path().join("late")));
         std::fs::create_dir(directory.path().join("late")).unwrap();
-        assert!(matches!(staged.publish(None), Err(Error::LocalFile { .. })));
+        for staged in both {
+            assert!(matches!(staged.publish(None), Err(Error::LocalFile { .. })));
+        }
         assert_eq!(names(directory.path()), ["d", "late"]);
     }
 
@@ -181,11 +242,14 @@ mod tests {
         let outside = directory.path().join("outside");
         std::fs::write(&outside, "safe").unwrap();
         let link = directory.path().join("link");
-        std::os::unix::fs::symlink(&outside, &link).unwrap();
-        let mut staged = Staged::create(&link).unwrap();
-        staged.write(b"new").unwrap();
-        staged.publish(None).unwrap();
-        assert_eq!(std::fs::read(&outside).unwrap(), b"safe");
-        assert_eq!(std::fs::read(&link).unwrap(), b"new");
+        for way in WAYS {
+            let mut staged = way(&link);
+            std::os::unix::fs::symlink(&outside, &link).unwrap();
+            staged.write(b"new").unwrap();
+            staged.publish(None).unwrap();
+            assert_eq!(std::fs::read(&outside).unwrap(), b"safe");
+            assert_eq!(std::fs::read(&link).unwrap(), b"new");
+            std::fs::remove_file(&link).unwrap();
+        }
     }
 }

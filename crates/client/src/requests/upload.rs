@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, time::Duration};
 
-use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Tag, write_end};
+use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Tag, Time, write_end};
 
 use super::Upload;
 use crate::{
@@ -27,6 +27,19 @@ pub(crate) fn put(
     link.ask(&Request::Put { size: Some(source.size()), mtime: source.mtime(), name: name.clone() });
     link.owe();
     Body { link, source: &mut source, digest: Digest::new(), block: Block::new(), closed: None }.send(progress)
+}
+
+pub(crate) fn put_from(
+    link: &mut Link,
+    name: &Name,
+    mtime: Option<Time>,
+    source: &mut dyn io::Read,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Upload, Error> {
+    link.ask(&Request::Put { size: None, mtime, name: name.clone() });
+    link.owe();
+    let source = &mut Stream { source, progress };
+    Body { link, source, digest: Digest::new(), block: Block::new(), closed: None }.send(&mut |_| {})
 }
 
 pub(crate) fn resume(
@@ -87,10 +100,55 @@ enum Closing {
     Stop,
 }
 
+/// Where a body comes from.
+trait Origin {
+    /// Bytes in all, where that is known.
+    fn total(&self) -> Option<u64>;
+
+    /// Fills `block` with what comes next and adds it to `digest`. False at the end.
+    fn next(&mut self, block: &mut Block, digest: &mut Digest) -> Result<bool, Error>;
+}
+
+impl Origin for Source {
+    fn total(&self) -> Option<u64> {
+        Some(self.size())
+    }
+
+    fn next(&mut self, block: &mut Block, digest: &mut Digest) -> Result<bool, Error> {
+        let left = self.size() - digest.bytes();
+        if left > 0 {
+            self.fill(block, left, digest)?;
+        }
+        if digest.bytes() < self.size() {
+            return Ok(true);
+        }
+        self.check_unchanged()?;
+        Ok(false)
+    }
+}
+
+/// A stream, whose end nobody knows before it comes.
+struct Stream<'a> {
+    source: &'a mut dyn io::Read,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+impl Origin for Stream<'_> {
+    fn total(&self) -> Option<u64> {
+        None
+    }
+
+    fn next(&mut self, block: &mut Block, digest: &mut Digest) -> Result<bool, Error> {
+        (self.progress)(digest.bytes());
+        let got = block.fill_from(self.source, digest);
+        got.map(|got| got > 0).map_err(|source| Error::System { what: "read what is to be sent", source })
+    }
+}
+
 /// A body on its way to the server, behind a request that is queued or sent.
 struct Body<'a> {
     link: &'a mut Link,
-    source: &'a mut Source,
+    source: &'a mut dyn Origin,
     digest: Digest,
     block: Block,
     /// The closing line, once it is in the block.
@@ -105,24 +163,19 @@ impl Body<'_> {
             Ok(()) => self.take_reply(resumed),
             // What the server said last tells more than how the sending broke.
             Err(_) if self.link.has_line()? => self.take_early_reply(),
-            Err(error @ (Error::Interrupted | Error::Local { .. } | Error::LocalFile { .. })) => {
-                self.call_off(error, resumed)
-            }
+            Err(
+                error @ (Error::Interrupted | Error::Local { .. } | Error::LocalFile { .. } | Error::System { .. }),
+            ) => self.call_off(error, resumed),
             Err(error) => Err(error),
         }
     }
 
     /// Sends block after block until all is out, the END included, or the server has said something.
     fn send_blocks(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
-        let total = self.source.size();
+        let total = self.source.total().unwrap_or(0);
         progress(Progress { done: self.digest.bytes(), total });
         while self.closed.is_none() {
-            let left = total - self.digest.bytes();
-            if left > 0 {
-                self.source.fill(&mut self.block, left, &mut self.digest)?;
-            }
-            if self.digest.bytes() == total {
-                self.source.check_unchanged()?;
+            if !self.source.next(&mut self.block, &mut self.digest)? {
                 self.close(Closing::End);
             }
             self.link.send(&mut self.block)?;

@@ -8,6 +8,7 @@ mod support;
 
 mod downloads;
 mod greetings;
+mod many;
 mod requests;
 mod shell;
 mod terminal;

@@ -5,7 +5,7 @@ use std::{fs::OpenOptions, io::Write as _};
 use ferry_client::{Blame, Cancel, Client, Code, Crc32, Error};
 use ferry_wire::BodyLine;
 
-use crate::support::{Local, Peer, Scripted, connect, name, options};
+use crate::support::{Honest, Local, Peer, Scripted, connect, name, options};
 
 /// Reads the PUT line, whatever its size and time.
 fn expect_put(peer: &mut Peer) {
@@ -200,5 +200,72 @@ fn a_confirmation_before_the_end_is_a_violation() {
     assert!(matches!(error, Error::Violation(_)), "{error}");
     assert!(!client.is_connected());
     drop(client);
+    server.finish();
+}
+
+/// Gives its pieces, then its end or an error.
+struct Source(Vec<std::io::Result<Vec<u8>>>);
+
+impl std::io::Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.0.is_empty() {
+            return Ok(0);
+        }
+        let piece = self.0.remove(0)?;
+        let (now, later) = piece.split_at(piece.len().min(buffer.len()));
+        buffer[..now.len()].copy_from_slice(now);
+        if !later.is_empty() {
+            self.0.insert(0, Ok(later.to_vec()));
+        }
+        Ok(now.len())
+    }
+}
+
+#[test]
+fn a_stream_of_unknown_size_is_stored_whole_or_called_off() {
+    let server = Honest::start();
+    let mut client = connect(&server.address);
+    let long = vec![9; 200_000];
+    let mut source = Source(vec![Ok(b"he".to_vec()), Ok(b"llo".to_vec()), Ok(long.clone()), Ok(long.clone())]);
+    let mtime = ferry_client::Time::new(77, 0);
+    let mut seen = Vec::new();
+    let saved = client.put_from(&name("a"), mtime, &mut source, &mut |done| seen.push(done)).unwrap();
+    let whole = [&b"hello"[..], &long, &long].concat();
+    assert_eq!((saved.size, saved.crc), (400_005, Crc32::of(&whole)));
+    assert!(server.content("a").unwrap() == whole);
+    assert_eq!(server.mtime("a"), mtime);
+    assert_eq!(seen, [0, 262_144, 400_005]);
+
+    client.put_from(&name("empty"), None, &mut std::io::empty(), &mut |_| {}).unwrap();
+    assert_eq!(server.content("empty").unwrap(), b"");
+
+    let broken = std::io::Error::other("the pipe burst");
+    let mut source = Source(vec![Ok(vec![1; 200_000]), Ok(vec![1; 200_000]), Err(broken)]);
+    let error = client.put_from(&name("b"), None, &mut source, &mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("the pipe burst"), "{error}");
+    assert_eq!(server.content("b"), None);
+    client.stat(&name("a")).unwrap();
+}
+
+#[test]
+fn directories_are_made_ahead_and_those_that_are_there_are_as_good() {
+    let server = Honest::start();
+    server.add("file", "x");
+    let mut client = connect(&server.address);
+    let names: Vec<_> = (0..100).map(|index| name(&format!("d{}", index % 70))).collect();
+    client.make_directories(&names).unwrap();
+    client.stat(&names[69]).unwrap();
+
+    let server = Scripted::greeting(|peer| {
+        for (text, reply) in [("a", "DONE\n"), ("b", "FAIL denied no\n"), ("c", "FAIL not-found b\n")] {
+            peer.expect(&format!("MKDIR {text}"));
+            peer.send(reply);
+        }
+        serve_delete(peer);
+    });
+    let mut client = connect(&server.address);
+    let error = client.make_directories(&["a", "b", "c"].map(name)).unwrap_err();
+    assert_eq!(error.code(), Some(Code::Denied), "the first failure is told");
+    client.delete(&name("c")).unwrap();
     server.finish();
 }

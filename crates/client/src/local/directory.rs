@@ -1,0 +1,166 @@
+//! A directory that is held open, so that no renaming beneath it can move what is staged elsewhere.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags},
+    io::Errno,
+};
+
+use super::not_a_file;
+use crate::{error::Error, random};
+
+/// How often to draw another random name: with 64 random bits even one clash means that something
+/// else is wrong.
+const NAME_TRIES: usize = 8;
+
+/// What new files may be, before the umask.
+const MODE: Mode = Mode::from_raw_mode(0o666);
+
+/// Where a process finds its own descriptors as links.
+const DESCRIPTORS: &str = "/proc/self/fd";
+
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// The directory of `target`, as a path, and the last component of `target`.
+pub(crate) fn parted(target: &Path) -> Result<(&Path, &OsStr), Error> {
+    let last = target.file_name().ok_or_else(|| Error::file(target, "is no file name"))?;
+    match target.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => Ok((parent, last)),
+        _ => Ok((Path::new("."), last)),
+    }
+}
+
+impl Directory {
+    /// Opens the directory at `path`.
+    pub(crate) fn open(path: &Path) -> Result<Directory, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|errno| Error::local("open the directory", path, errno))?;
+        Ok(Directory { fd, path: path.to_owned() })
+    }
+
+    /// Where it was when it was opened: for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a file may have the name `last` of `target`: nothing has it, or a file, or a symbolic link,
+    /// which is replaced itself and never followed.
+    pub(crate) fn check_replaceable(&self, last: &OsStr, target: &Path) -> Result<(), Error> {
+        match rustix::fs::statat(&self.fd, last, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(Error::local("look at", target, errno)),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => Ok(()),
+            Ok(stat) => not_a_file(&stat).map_or(Ok(()), |problem| Err(Error::file(target, problem))),
+        }
+    }
+
+    /// A file without any name: nothing is left of it, however this process ends. [`None`] where the file
+    /// system has no such thing.
+    pub(crate) fn create_unnamed(&self) -> Result<Option<File>, Error> {
+        static NAMES_DESCRIPTORS: OnceLock<bool> = OnceLock::new();
+        if !NAMES_DESCRIPTORS.get_or_init(|| Path::new(DESCRIPTORS).exists()) {
+            return Ok(None);
+        }
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.fd, ".", flags, MODE) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(Error::local("make a file in", &self.path, errno)),
+        }
+    }
+
+    /// A file under a hidden name that nobody else draws.
+    pub(crate) fn create_hidden(&self) -> Result<(File, String), Error> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        self.under_hidden_name("make a file in", |name| rustix::fs::openat(&self.fd, name, flags, MODE).map(File::from))
+    }
+
+    /// Gives `file`, which has no name, the name `last`, which is nobody's yet.
+    pub(crate) fn link(&self, file: &File, last: &OsStr) -> Result<(), Errno> {
+        match rustix::fs::linkat(file, "", &self.fd, last, AtFlags::EMPTY_PATH) {
+            // Older systems let only the privileged do so.
+            Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {}
+            result => return result,
+        }
+        use std::os::fd::AsRawFd as _;
+        let way = format!("{DESCRIPTORS}/{}", file.as_raw_fd());
+        rustix::fs::linkat(CWD, way, &self.fd, last, AtFlags::SYMLINK_FOLLOW)
+    }
+
+    /// Gives `file`, which has no name, a hidden one.
+    pub(crate) fn link_hidden(&self, file: &File) -> Result<String, Error> {
+        self.under_hidden_name("make a file in", |name| self.link(file, name.as_ref())).map(|((), name)| name)
+    }
+
+    fn under_hidden_name<T>(
+        &self,
+        what: &'static str,
+        mut make: impl FnMut(&str) -> Result<T, Errno>,
+    ) -> Result<(T, String), Error> {
+        let mut clash = Errno::EXIST;
+        for _ in 0..NAME_TRIES {
+            let name = format!(".ferry-{:016x}.part", random::bits()?);
+            match make(&name) {
+                Ok(made) => return Ok((made, name)),
+                Err(Errno::EXIST) => {}
+                Err(errno) => {
+                    clash = errno;
+                    break;
+                }
+            }
+        }
+        Err(Error::local(what, &self.path, clash))
+    }
+
+    /// Gives what is called `from` the name `to`, in place of what has it.
+    pub(crate) fn rename(&self, from: &str, to: &OsStr) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.fd, from, &self.fd, to)
+    }
+
+    /// Removes the file `name`; one that is not there is as good.
+    pub(crate) fn remove(&self, name: &str) {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => log::warn!("cannot remove {name} in {}: {errno}", self.path.display()),
+        }
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The directory that was opened last: files of one directory mostly follow one another.
+#[derive(Debug, Default)]
+pub(crate) struct LastDirectory(Option<(PathBuf, Arc<Directory>)>);
+
+impl LastDirectory {
+    /// The directory of `target`, and its last component.
+    pub(crate) fn of(&mut self, target: &Path) -> Result<(Arc<Directory>, OsString), Error> {
+        let (parent, last) = parted(target)?;
+        let directory = match &self.0 {
+            Some((path, directory)) if path == parent => Arc::clone(directory),
+            _ => {
+                let directory = Arc::new(Directory::open(parent)?);
+                self.0 = Some((parent.to_owned(), Arc::clone(&directory)));
+                directory
+            }
+        };
+        Ok((directory, last.to_owned()))
+    }
+}

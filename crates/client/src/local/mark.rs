@@ -1,0 +1,160 @@
+//! What is known of a part of a download, beside it: text, only ever appended to, each line with a CRC of its own.
+
+use std::io::Write as _;
+
+use ferry_wire::{Crc32, FileMeta, Name, Tag, Time, parse_integer};
+
+/// The longest mark that is read: the checkpoints of several TiB.
+pub(crate) const MAX_MARK_BYTES: u64 = 4 << 20;
+
+/// What a mark says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// What the server calls the file.
+    pub(crate) name: Name,
+    /// The version that the part is of.
+    pub(crate) meta: FileMeta,
+    /// How many bytes from the first on had which CRC, in rising order.
+    pub(crate) checkpoints: Vec<(u64, Crc32)>,
+    /// The start of the system in which the bytes behind the last checkpoint were written, if they are worth anything.
+    boot: Option<String>,
+}
+
+impl Mark {
+    /// Reads as much of a mark as is whole; [`None`] where nothing of use is.
+    pub(crate) fn parse(text: &[u8]) -> Option<Mark> {
+        let mut lines = text.split_inclusive(|byte| *byte == b'\n').map(checked_line);
+        let mut mark = Mark::parse_head(lines.next()??)?;
+        for line in lines {
+            let Some(()) = line.and_then(|line| mark.take(line)) else {
+                // What was to be said here is not known: perhaps that the rest is worth nothing.
+                mark.boot = None;
+                break;
+            };
+        }
+        Some(mark)
+    }
+
+    fn parse_head(line: &str) -> Option<Mark> {
+        let mut words = line.strip_prefix("ferry-part 1 ")?.splitn(4, ' ');
+        let size = parse_integer(words.next()?.as_bytes())?;
+        let mtime = match words.next()? {
+            "-" => None,
+            word => Some(Time::parse(word.as_bytes())?),
+        };
+        let tag = Tag::new(words.next()?).ok()?;
+        let name = Name::new(words.next()?).ok()?;
+        Some(Mark { name, meta: FileMeta { size, mtime, tag }, checkpoints: Vec::new(), boot: None })
+    }
+
+    fn take(&mut self, line: &str) -> Option<()> {
+        match line.split_once(' ')? {
+            ("boot", id) => self.boot = Some(id.to_owned()),
+            ("at", words) => {
+                let (offset, crc) = words.split_once(' ')?;
+                let at = (parse_integer(offset.as_bytes())?, Crc32::parse(crc.as_bytes())?);
+                while self.checkpoints.pop_if(|last| last.0 >= at.0).is_some() {}
+                self.checkpoints.push(at);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// How many bytes of a part of `bytes` bytes can be those that were written: what was written since the start of the
+    /// system is there; of what was written before, only what a checkpoint can prove.
+    pub(crate) fn worth(&self, bytes: u64, boot: Option<&str>) -> u64 {
+        let proven = self.checkpoints.iter().rev().map(|at| at.0).find(|offset| *offset <= bytes).unwrap_or(0);
+        if boot.is_some() && self.boot.as_deref() == boot { bytes } else { proven }
+    }
+}
+
+/// A line without its LF and its CRC, if that is right.
+pub(crate) fn checked_line(line: &[u8]) -> Option<&str> {
+    let (text, crc) = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.rsplit_once(' ')?;
+    (Crc32::parse(crc.as_bytes())? == Crc32::of(text.as_bytes())).then_some(text)
+}
+
+/// `text` as a line with its CRC and its LF.
+pub(crate) fn line(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let _ = writeln!(out, "{text} {}", Crc32::of(text.as_bytes()));
+    out
+}
+
+/// The first line.
+pub(crate) fn head(name: &Name, meta: &FileMeta) -> Vec<u8> {
+    let mtime = meta.mtime.map_or_else(|| "-".to_owned(), |mtime| mtime.to_string());
+    line(&format!("ferry-part 1 {} {mtime} {} {name}", meta.size, meta.tag))
+}
+
+/// From here on the bytes are written in this start of the system; [`None`] where they may have holes, or
+/// nobody knows the start.
+pub(crate) fn boot(id: Option<&str>) -> Vec<u8> {
+    line(&format!("boot {}", id.unwrap_or("?")))
+}
+
+/// The first `offset` bytes have this CRC.
+pub(crate) fn checkpoint(offset: u64, crc: Crc32) -> Vec<u8> {
+    line(&format!("at {offset} {crc}"))
+}
+
+/// Which start of the system this is.
+pub(crate) fn this_boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let id = id.trim();
+    (!id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')).then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta() -> FileMeta {
+        FileMeta { size: 100, mtime: Time::new(5, 250_000_000), tag: Tag::new("t-1").unwrap() }
+    }
+
+    fn whole() -> Vec<u8> {
+        let name = Name::new("a dir/a file").unwrap();
+        [head(&name, &meta()), boot(Some("b-1")), checkpoint(40, Crc32(1)), checkpoint(80, Crc32(2))].concat()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let mark = Mark::parse(&whole()).unwrap();
+        assert_eq!((mark.name.as_str(), &mark.meta), ("a dir/a file", &meta()));
+        assert_eq!(mark.checkpoints, [(40, Crc32(1)), (80, Crc32(2))]);
+        let again = [whole(), checkpoint(40, Crc32(3))].concat();
+        assert_eq!(Mark::parse(&again).unwrap().checkpoints, [(40, Crc32(3))], "what is later counts");
+    }
+
+    #[test]
+    fn only_this_start_of_the_system_needs_no_proof() {
+        let mark = Mark::parse(&whole()).unwrap();
+        assert_eq!(mark.worth(95, Some("b-1")), 95);
+        assert_eq!(mark.worth(95, Some("b-2")), 80);
+        assert_eq!(mark.worth(95, None), 80);
+        assert_eq!(mark.worth(79, Some("b-2")), 40);
+        assert_eq!(mark.worth(39, Some("b-2")), 0);
+        let unknown = Mark::parse(&[whole(), boot(None)].concat()).unwrap();
+        assert_eq!(unknown.worth(95, Some("b-1")), 80);
+        assert_eq!(unknown.worth(95, None), 80);
+    }
+
+    #[test]
+    fn a_mark_that_is_cut_or_flipped_anywhere_says_nothing_false() {
+        let whole = whole();
+        let honest = Mark::parse(&whole).unwrap();
+        for cut in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[cut] ^= 1;
+            for text in [&whole[..cut], &flipped] {
+                let Some(mark) = Mark::parse(text) else { continue };
+                assert_eq!((&mark.name, &mark.meta), (&honest.name, &honest.meta));
+                assert!(honest.checkpoints.starts_with(&mark.checkpoints));
+                assert!(text.len() < whole.len() || mark.worth(95, Some("b-1")) < 95);
+            }
+        }
+        assert_eq!(Mark::parse(b""), None);
+    }
+}

@@ -1,0 +1,272 @@
+//! A large download that can be gone on with: its bytes under a hidden name that is found again, its [`Mark`] beside them.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::Read as _,
+    os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use ferry_wire::{Crc32, Digest, FileMeta, Name, Time};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags},
+    io::Errno,
+};
+
+use super::{
+    directory::Directory,
+    mark::{self, MAX_MARK_BYTES, Mark},
+    staged::Staged,
+};
+use crate::error::Error;
+
+/// What nobody came back for in this time is removed when another download is staged in its directory.
+const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Entries of a directory that are looked at for what nobody came back for: it is no reason to wait long.
+const SWEEP_ENTRIES: usize = 100_000;
+
+/// What is read at once to check a part.
+const READ_BYTES: usize = 256 << 10;
+
+/// A part and its mark, both open, and locked for this process alone.
+///
+/// Dropped it stays for later, unless [`Part::discard`] or [`Part::publish`] was called.
+#[derive(Debug)]
+pub(crate) struct Part {
+    directory: Arc<Directory>,
+    file: Arc<File>,
+    mark: Arc<File>,
+    stem: String,
+    last: OsString,
+    path: PathBuf,
+}
+
+/// What was found of an earlier download.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) mark: Mark,
+    /// Bytes that are worth reading.
+    pub(crate) bytes: u64,
+}
+
+/// The two names of what is staged for `last`, without their endings.
+fn stem(last: &OsStr) -> String {
+    // FNV-1a: it must be the same in every version of this program, and clashes do no harm, for a mark says whose it is.
+    let hash = last
+        .as_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!(".ferry-{hash:016x}")
+}
+
+fn part_name(stem: &str) -> String {
+    format!("{stem}.part")
+}
+
+fn mark_name(stem: &str) -> String {
+    format!("{stem}.mark")
+}
+
+impl Part {
+    /// Whether there may be a part of `last`.
+    pub(crate) fn is_there(directory: &Directory, last: &OsStr) -> bool {
+        rustix::fs::accessat(directory, mark_name(&stem(last)), rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Opens the part of `last`, or makes an empty one. [`None`] where it can't be had: another process has it, or
+    /// what has its name is not ours. The download is then staged without one.
+    pub(crate) fn open(directory: Arc<Directory>, last: &OsStr, path: &Path) -> Result<Option<Part>, Error> {
+        let stem = stem(last);
+        let Some(file) = open_own(&directory, &part_name(&stem))? else { return Ok(None) };
+        // The lock on the mark only says to who sweeps that somebody comes back.
+        let locked = |file: &File| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        let Some(mark) = open_own(&directory, &mark_name(&stem))? else { return Ok(None) };
+        // It may have been published between the opening and the lock.
+        if !(locked(&file) && locked(&mark) && is_named(&directory, &part_name(&stem), &file)) {
+            log::info!("the part of {} is in use", path.display());
+            return Ok(None);
+        }
+        let (file, mark) = (Arc::new(file), Arc::new(mark));
+        Ok(Some(Part { directory, file, mark, stem, last: last.to_owned(), path: path.to_owned() }))
+    }
+
+    /// What is there of an earlier download of `name`. An [`Err`] says why it is of no use; [`None`] where there is nothing.
+    pub(crate) fn find(&self, name: &Name) -> Option<Result<Found, &'static str>> {
+        let mut text = Vec::new();
+        let read = (&*self.mark).take(MAX_MARK_BYTES).read_to_end(&mut text);
+        let bytes = self.file.metadata().map_or(0, |metadata| metadata.len());
+        if matches!(read, Ok(0)) && bytes == 0 {
+            return None;
+        }
+        Some(match Mark::parse(&text) {
+            None => Err("what was noted of its first part is damaged"),
+            Some(mark) if mark.name != *name => Err("what was there is of another file"),
+            Some(mark) if bytes > mark.meta.size => Err("what was there is longer than the file"),
+            Some(mark) => {
+                let bytes = mark.worth(bytes, mark::this_boot().as_deref());
+                Ok(Found { mark, bytes })
+            }
+        })
+    }
+
+    /// Reads the first `found.bytes` bytes and cuts the file behind the last that can be right. Gives their digest.
+    pub(crate) fn check(&self, found: &Found, mut look: impl FnMut(u64) -> Result<(), Error>) -> Result<Digest, Error> {
+        let failed = |error| Error::local("read", &self.path, error);
+        let mut checkpoints = found.mark.checkpoints.iter().filter(|at| at.0 <= found.bytes).peekable();
+        let (mut digest, mut good) = (Digest::new(), Digest::new());
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            if let Some((_, crc)) = checkpoints.next_if(|at| at.0 == digest.bytes()) {
+                if digest.crc() != *crc {
+                    break;
+                }
+                good = digest.clone();
+            }
+            let stop = checkpoints.peek().map_or(found.bytes, |at| at.0);
+            if digest.bytes() == found.bytes {
+                good = digest;
+                break;
+            }
+            look(digest.bytes())?;
+            let due = usize::try_from(stop - digest.bytes()).map_or(READ_BYTES, |due| due.min(READ_BYTES));
+            match self.file.read_at(&mut buffer[..due], digest.bytes()) {
+                Ok(0) => break,
+                Ok(got) => digest.update(&buffer[..got]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        self.cut(good.bytes())?;
+        self.note(&[mark::checkpoint(good.bytes(), good.crc()), mark::boot(mark::this_boot().as_deref())].concat())?;
+        Ok(good)
+    }
+
+    /// Forgets what was there, and notes what is to come.
+    pub(crate) fn begin(&self, name: &Name, meta: &FileMeta) -> Result<(), Error> {
+        self.mark.set_len(0).map_err(|error| Error::local("write", &self.path, error))?;
+        self.cut(0)?;
+        self.note(&[mark::head(name, meta), mark::boot(mark::this_boot().as_deref())].concat())?;
+        sweep(&self.directory, &self.stem);
+        Ok(())
+    }
+
+    /// From here on bytes may come in any order: only what a checkpoint says is there.
+    pub(crate) fn begin_scattered(&self) -> Result<(), Error> {
+        self.note(&mark::boot(None))
+    }
+
+    /// Bytes come in order again, behind the first `bytes` of them.
+    pub(crate) fn end_scattered(&self, bytes: u64, crc: Crc32) -> Result<(), Error> {
+        self.cut(bytes)?;
+        self.note(&[mark::checkpoint(bytes, crc), mark::boot(mark::this_boot().as_deref())].concat())
+    }
+
+    /// Shortens the file to `bytes`, and gives back what room was reserved behind them.
+    pub(crate) fn cut(&self, bytes: u64) -> Result<(), Error> {
+        self.file.set_len(bytes).map_err(|error| Error::local("write", &self.path, error))
+    }
+
+    fn note(&self, lines: &[u8]) -> Result<(), Error> {
+        write_note(&self.mark, &self.path, lines)
+    }
+
+    /// The file that gets the bytes.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// The file that gets the checkpoints.
+    pub(crate) fn mark(&self) -> &Arc<File> {
+        &self.mark
+    }
+
+    /// Gives it its time and its name.
+    pub(crate) fn publish(self, mtime: Option<Time>) -> Result<(), Error> {
+        self.staged().publish(mtime)?;
+        self.directory.remove(&mark_name(&self.stem));
+        Ok(())
+    }
+
+    /// Removes it.
+    pub(crate) fn discard(self) {
+        drop(self.staged());
+        self.directory.remove(&mark_name(&self.stem));
+    }
+
+    fn staged(&self) -> Staged {
+        let name = part_name(&self.stem);
+        Staged::hidden(Arc::clone(&self.directory), Arc::clone(&self.file), name, self.last.clone(), self.path.clone())
+    }
+}
+
+/// Appends `lines` to a mark, in one call.
+pub(crate) fn write_note(mark: &File, path: &Path, lines: &[u8]) -> Result<(), Error> {
+    use std::io::Write as _;
+    let mut mark = mark;
+    mark.write_all(lines).map_err(|error| Error::local("note how far", path, error))
+}
+
+/// Opens or makes the regular file `name`, if it is this user's alone: in a directory that others write to, one
+/// of theirs could be put there, to be changed by them when it is verified.
+fn open_own(directory: &Directory, name: &str) -> Result<Option<File>, Error> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = if name.ends_with(".part") { flags - OFlags::APPEND } else { flags };
+    let file = match rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o666)) {
+        Ok(file) => File::from(file),
+        // A link, a socket, a directory, another's.
+        Err(Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS | Errno::PERM) if exists(directory, name) => {
+            return Ok(None);
+        }
+        Err(errno) => return Err(Error::local("make a file in", directory.path(), errno)),
+    };
+    let stat = rustix::fs::fstat(&file).map_err(|errno| Error::local("look at a file in", directory.path(), errno))?;
+    let own = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && stat.st_uid == rustix::process::geteuid().as_raw()
+        && stat.st_nlink == 1;
+    Ok(own.then_some(file))
+}
+
+fn exists(directory: &Directory, name: &str) -> bool {
+    rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+}
+
+fn is_named(directory: &Directory, name: &str, file: &File) -> bool {
+    let named = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+    let own = rustix::fs::fstat(file);
+    matches!((named, own), (Ok(named), Ok(own)) if (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino))
+}
+
+/// Removes what nobody came back for in [`KEEP`]; what can't be removed stays.
+fn sweep(directory: &Directory, own: &str) {
+    let Ok(entries) = Dir::read_from(directory) else { return };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    for entry in entries.take(SWEEP_ENTRIES) {
+        let Ok(entry) = entry else { return };
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if is_staged(name) && !name.starts_with(own) && is_forgotten(directory, name, now) {
+            log::info!("removing {name}, which nobody came back for, from {}", directory.path().display());
+            directory.remove(name);
+        }
+    }
+}
+
+fn is_staged(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(".ferry-") else { return false };
+    rest.strip_suffix(".part")
+        .or_else(|| rest.strip_suffix(".mark"))
+        .is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+fn is_forgotten(directory: &Directory, name: &str, now: Duration) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::openat(directory, name, flags, Mode::empty()) else { return false };
+    let Ok(stat) = rustix::fs::fstat(&file) else { return false };
+    let changed = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(u64::MAX));
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+        && changed.saturating_add(KEEP) < now
+        && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+}

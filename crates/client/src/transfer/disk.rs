@@ -1,0 +1,239 @@
+//! The thread that brings downloads to the local disk, so that the connection's own thread receives and checks
+//! what comes meanwhile.
+
+use std::{
+    fs::File,
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
+    },
+    thread::Scope,
+    time::Duration,
+};
+
+use ferry_wire::{Crc32, Time};
+
+use crate::{
+    error::Error,
+    local::{LastDirectory, RESERVE_BYTES, Staged, reserve, write_at, write_note},
+};
+
+/// Bytes of small files that are handed over together, and of a large one at once: enough that the handing over costs
+/// nothing, little enough to stay in the processor's cache between the socket and the disk. The largest small file
+/// may come on top.
+pub(super) const BUFFER_BYTES: usize = 256 << 10;
+
+/// Buffers in all: what a slow disk may be behind.
+const BUFFERS: usize = 8;
+
+/// Small files that are handed over together at most, so that their names take no more memory than their bytes.
+pub(super) const BATCH_FILES: usize = 512;
+
+/// Between two looks at the caller's flag while the disk is waited for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Verified small files, their bytes one behind the other.
+#[derive(Debug, Default)]
+pub(super) struct Batch<'a> {
+    pub(super) bytes: Vec<u8>,
+    pub(super) files: Vec<Small<'a>>,
+}
+
+/// One small file, whole and verified.
+#[derive(Debug)]
+pub(super) struct Small<'a> {
+    pub(super) index: usize,
+    pub(super) target: &'a Path,
+    pub(super) mtime: Option<Time>,
+    pub(super) crc: Crc32,
+    /// Where its bytes end; they begin where those of the one before it end.
+    pub(super) end: usize,
+}
+
+enum Job<'a> {
+    Batch(Batch<'a>),
+    Append { file: Arc<File>, path: &'a Path, at: u64, size: u64, bytes: Vec<u8>, filled: usize },
+    Note { mark: Arc<File>, path: &'a Path, line: Vec<u8> },
+}
+
+/// What the disk says.
+#[derive(Debug)]
+pub(super) enum Word {
+    /// A small file has its name.
+    Published { index: usize, size: u64, crc: Crc32 },
+    /// A small file could not be written.
+    Failed { index: usize, error: Error },
+    /// The large file could not be written.
+    Spoiled(Error),
+}
+
+enum Back {
+    Word(Word),
+    /// A job is done; the buffer can be filled again.
+    Free(Vec<u8>),
+}
+
+/// The disk as the connection's thread sees it. Everything is done in the order in which it was handed over.
+pub(super) struct Disk<'a> {
+    jobs: SyncSender<Job<'a>>,
+    back: Receiver<Back>,
+    free: Vec<Vec<u8>>,
+    /// Jobs that were handed over and are not done.
+    busy: usize,
+    words: Vec<Word>,
+}
+
+impl<'a> Disk<'a> {
+    /// Starts the thread; it ends when this is dropped, after what was handed over.
+    pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> Disk<'a>
+    where
+        'a: 'scope,
+    {
+        let (jobs, orders) = sync_channel(BUFFERS);
+        let (say, back) = channel();
+        scope.spawn(move || run(&orders, &say));
+        Disk { jobs, back, free: (0..BUFFERS).map(|_| Vec::with_capacity(1)).collect(), busy: 0, words: Vec::new() }
+    }
+
+    /// An empty buffer. Waits while all are on their way to the disk; `look` may end that.
+    pub(super) fn buffer(&mut self, look: &dyn Fn() -> Result<(), Error>) -> Result<Vec<u8>, Error> {
+        loop {
+            if let Some(buffer) = self.free.pop() {
+                return Ok(buffer);
+            }
+            look()?;
+            self.wait();
+        }
+    }
+
+    /// Gives a buffer back that was not needed.
+    pub(super) fn give_back(&mut self, buffer: Vec<u8>) {
+        self.free.push(buffer);
+    }
+
+    /// Publishes verified small files.
+    pub(super) fn publish(&mut self, batch: Batch<'a>) {
+        self.hand_over(Job::Batch(batch));
+    }
+
+    /// Writes `bytes[..filled]` at `at` of a file that is to have `size` bytes.
+    pub(super) fn append(
+        &mut self,
+        file: &Arc<File>,
+        path: &'a Path,
+        at: u64,
+        size: u64,
+        bytes: Vec<u8>,
+        filled: usize,
+    ) {
+        self.hand_over(Job::Append { file: Arc::clone(file), path, at, size, bytes, filled });
+    }
+
+    /// Appends `line` to `mark`, behind what was handed over before.
+    pub(super) fn note(&mut self, mark: &Arc<File>, path: &'a Path, line: Vec<u8>) {
+        self.hand_over(Job::Note { mark: Arc::clone(mark), path, line });
+    }
+
+    fn hand_over(&mut self, job: Job<'a>) {
+        self.busy += 1;
+        // Each job with bytes has a buffer of its own, so there is room, but for notes: then this waits for one write.
+        if self.jobs.send(job).is_err() {
+            self.busy -= 1;
+        }
+    }
+
+    /// Waits until all that was handed over is done.
+    pub(super) fn settle(&mut self) {
+        while self.busy > 0 && self.wait() {}
+    }
+
+    /// What it said since the last call; never waits.
+    pub(super) fn words(&mut self) -> Vec<Word> {
+        while let Ok(back) = self.back.try_recv() {
+            self.take(back);
+        }
+        std::mem::take(&mut self.words)
+    }
+
+    /// Waits a moment for a word. False where the thread is gone.
+    fn wait(&mut self) -> bool {
+        match self.back.recv_timeout(LOOK) {
+            Ok(back) => self.take(back),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                self.busy = 0;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn take(&mut self, back: Back) {
+        match back {
+            Back::Word(word) => self.words.push(word),
+            Back::Free(buffer) => {
+                self.busy = self.busy.saturating_sub(1);
+                // Notes have no buffer.
+                if buffer.capacity() > 0 {
+                    self.free.push(buffer);
+                }
+            }
+        }
+    }
+}
+
+fn run(orders: &Receiver<Job<'_>>, say: &Sender<Back>) {
+    let mut directory = LastDirectory::default();
+    let tell = |word| say.send(Back::Word(word));
+    for job in orders {
+        let buffer = match job {
+            Job::Batch(batch) => {
+                let mut start = 0;
+                for Small { index, target, mtime, crc, end } in batch.files {
+                    let bytes = &batch.bytes[start..end];
+                    let word = match publish(&mut directory, target, bytes, mtime) {
+                        Ok(()) => Word::Published { index, size: bytes.len() as u64, crc },
+                        Err(error) => Word::Failed { index, error },
+                    };
+                    let _ = tell(word);
+                    start = end;
+                }
+                kept(batch.bytes)
+            }
+            Job::Append { file, path, at, size, bytes, filled } => {
+                if at % RESERVE_BYTES < filled as u64 {
+                    reserve(&file, at, size);
+                }
+                if let Err(error) = write_at(&file, path, &bytes[..filled], at) {
+                    let _ = tell(Word::Spoiled(error));
+                }
+                bytes
+            }
+            Job::Note { mark, path, line } => {
+                if let Err(error) = write_note(&mark, path, &line) {
+                    let _ = tell(Word::Spoiled(error));
+                }
+                Vec::new()
+            }
+        };
+        if say.send(Back::Free(buffer)).is_err() {
+            return;
+        }
+    }
+}
+
+fn publish(directory: &mut LastDirectory, target: &Path, bytes: &[u8], mtime: Option<Time>) -> Result<(), Error> {
+    let (directory, last) = directory.of(target)?;
+    let mut staged = Staged::create_in(directory, last, target)?;
+    staged.write(bytes)?;
+    staged.publish(mtime)
+}
+
+/// An emptied buffer, of usual size again. It always has room, by which it is told from none.
+fn kept(mut buffer: Vec<u8>) -> Vec<u8> {
+    buffer.clear();
+    buffer.shrink_to(2 * BUFFER_BYTES);
+    buffer.reserve(1);
+    buffer
+}

@@ -1,0 +1,329 @@
+//! One large download over several connections: each reads pieces of one version, which are checked one by one, and in the
+//! end all together.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::Path,
+    sync::{
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+use ferry_wire::{BodyCheck, BodyLine, Code, Crc32, Digest, FileMeta, Name, Reply, Request, Verdict};
+
+use super::{
+    super::drive::{Stop, is_farewell},
+    Ask, Fetch, Round,
+    large::{Large, Sink},
+};
+use crate::{
+    error::Error,
+    link::{Link, Piece, unexpected},
+    local::{checkpoint, reserve, write_at, write_note},
+    requests::Stat,
+};
+
+/// What one connection reads at once: what is lost of it where the transfer is cut, and long enough to keep a line full.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// Less than this is fetched sooner by one connection than further ones are opened.
+const SPLIT_FROM_BYTES: u64 = 4 * PIECE_BYTES;
+
+/// What goes from the socket to the disk at once.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// The most connections for one file: a server has others to serve.
+const MAX_CONNECTIONS: usize = 16;
+
+/// What all connections of one download share.
+struct Job<'a> {
+    name: &'a Name,
+    meta: &'a FileMeta,
+    file: &'a File,
+    path: &'a Path,
+    /// Where the next piece begins.
+    next: AtomicU64,
+    /// Somebody failed: nobody is to go on.
+    stop: AtomicBool,
+}
+
+/// A piece that is there and checked.
+struct Done {
+    offset: u64,
+    length: u64,
+    crc: Crc32,
+}
+
+type Outcome = Result<Done, Error>;
+
+impl Round<'_, '_, '_> {
+    /// Whether several connections are to share this file, as far as can be told before it is asked for.
+    pub(super) fn may_split(&self, index: usize) -> bool {
+        self.settings.parallel > 1
+            && !self.unsplit.contains(&index)
+            && self.files[index].meta.as_ref().is_none_or(|meta| meta.size >= SPLIT_FROM_BYTES)
+    }
+
+    /// Fetches the first of all that are to be asked for by several connections, if it is worth that.
+    pub(super) fn split(&mut self, index: usize) -> Result<(), Stop> {
+        self.current = Some(index);
+        let Fetch { name, meta, .. } = &self.files[index];
+        if (self.large.is_some() || self.has_part(index)) && !self.open_part(index)? {
+            self.current = None;
+            return Ok(());
+        }
+        if self.large.is_none() {
+            let meta = match meta {
+                Some(meta) => meta.clone(),
+                None => match crate::requests::stat(self.link, name) {
+                    Ok(Stat::File(meta)) => meta,
+                    // GET says it in words of its own.
+                    Ok(Stat::Directory(_)) => return self.go_unsplit(index),
+                    Err(Error::Server(failure)) if !is_farewell(failure.code) => return self.go_unsplit(index),
+                    Err(error) => return Err(error.into()),
+                },
+            };
+            if meta.size < SPLIT_FROM_BYTES {
+                return self.go_unsplit(index);
+            }
+            match self.stage(index, &meta) {
+                Ok(sink) => *self.large = Some(Large::new(index, sink, meta, Digest::new())),
+                Err(error) => {
+                    (self.current, self.begun) = (None, None);
+                    self.tally.failed(index, error);
+                    return Ok(());
+                }
+            }
+        }
+        let enough =
+            self.large.as_ref().is_some_and(|large| large.meta.size - large.before.bytes() >= SPLIT_FROM_BYTES);
+        if enough { self.share(index) } else { self.go_unsplit(index) }
+    }
+
+    fn go_unsplit(&mut self, index: usize) -> Result<(), Stop> {
+        self.unsplit.insert(index);
+        self.current = None;
+        if self.large.is_some() {
+            self.go_on(index)
+        } else {
+            self.ask_whole(index);
+            Ok(())
+        }
+    }
+
+    fn share(&mut self, index: usize) -> Result<(), Stop> {
+        let Some(mut large) = self.large.take() else { return Ok(()) };
+        let meta = large.meta.clone();
+        self.begin(index, &meta, large.before.bytes());
+        if let Sink::Part(part) = &large.sink
+            && let Err(error) = part.begin_scattered()
+        {
+            *self.large = Some(large);
+            return self.give_up_large(index, error);
+        }
+        let file = std::sync::Arc::clone(large.file());
+        let job = Job {
+            name: &self.files[index].name,
+            meta: &meta,
+            file: &file,
+            path: &self.files[index].target,
+            next: AtomicU64::new(large.before.bytes()),
+            stop: AtomicBool::new(false),
+        };
+        let (connections, opener) = (self.settings.parallel.min(MAX_CONNECTIONS), self.opener);
+        let link = &mut *self.link;
+        let tally = &mut *self.tally;
+        let error = thread::scope(|scope| {
+            let (say, outcomes) = channel();
+            let job = &job;
+            for _ in 1..connections {
+                let say = say.clone();
+                scope.spawn(move || match opener() {
+                    Ok(mut link) => work(job, &mut link, &say),
+                    // The others do it without.
+                    Err(error) => log::info!("one connection less: {error}"),
+                });
+            }
+            scope.spawn(move || work(job, link, &say));
+            collect(job, &outcomes, &mut large, |bytes| {
+                tally.progress = true;
+                tally.moved(index, bytes);
+            })
+        });
+        let ended = match &large.sink {
+            Sink::Part(part) => part.end_scattered(large.before.bytes(), large.before.crc()),
+            Sink::Plain(_) => Ok(()),
+        };
+        *self.large = Some(large);
+        match error.or(ended.err()) {
+            None => {
+                self.link.ask(&Request::Sum { name: self.files[index].name.clone() });
+                self.asked.push_back(Ask::Sum(index));
+                Ok(())
+            }
+            Some(error) => self.share_failed(index, error),
+        }
+    }
+
+    fn share_failed(&mut self, index: usize, error: Error) -> Result<(), Stop> {
+        match error {
+            Error::Server(failure) if failure.code == Code::Changed => {
+                // A listing may be old: whatever is there now comes whole.
+                self.unsplit.insert(index);
+                self.discard_large();
+                (self.current, self.begun) = (None, None);
+                self.tally.restart(index, "it is another version on the server by now", Error::Server(failure));
+                Err(Stop::Unwanted)
+            }
+            Error::Server(failure) if !is_farewell(failure.code) => self.give_up_large(index, Error::Server(failure)),
+            error @ (Error::Local { .. } | Error::LocalFile { .. } | Error::Verification(_)) => {
+                self.give_up_large(index, error)
+            }
+            error => Err(error.into()),
+        }
+    }
+}
+
+/// Puts the pieces together: what is there from the first byte on without a gap counts. Gives the first error.
+fn collect(
+    job: &Job<'_>,
+    outcomes: &Receiver<Outcome>,
+    large: &mut Large,
+    mut moved: impl FnMut(u64),
+) -> Option<Error> {
+    let mut ahead = BTreeMap::new();
+    let (mut bytes, mut first) = (large.before.bytes(), None);
+    for outcome in outcomes {
+        match outcome {
+            Ok(Done { offset, length, crc }) => {
+                ahead.insert(offset, (length, crc));
+                bytes += length;
+                moved(bytes);
+                if let Err(error) = advance(large, &mut ahead, job.path) {
+                    first = first.or(Some(error));
+                    job.stop.store(true, Ordering::Relaxed);
+                }
+            }
+            Err(error) => {
+                // What the others say after it is its consequence.
+                first = first.or(Some(error));
+                job.stop.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+    if first.is_none() && large.before.bytes() < job.meta.size {
+        first = Some(Error::Closed(None));
+    }
+    first
+}
+
+fn advance(large: &mut Large, ahead: &mut BTreeMap<u64, (u64, Crc32)>, path: &Path) -> Result<(), Error> {
+    while let Some((length, crc)) = ahead.remove(&large.before.bytes()) {
+        large.before.append(crc, length);
+    }
+    if let Sink::Part(part) = &large.sink
+        && large.before.bytes() > large.noted
+    {
+        large.noted = large.before.bytes();
+        write_note(part.mark(), path, &checkpoint(large.before.bytes(), large.before.crc()))?;
+    }
+    Ok(())
+}
+
+/// Reads pieces on one connection until none is left, or somebody failed.
+fn work(job: &Job<'_>, link: &mut Link, say: &Sender<Outcome>) {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut asked = job.ask(link);
+    while let Some((offset, length)) = asked {
+        // The next one is asked for before this one comes, so that the line is never idle.
+        asked = job.ask(link);
+        let outcome = job.receive(link, offset, length, &mut buffer);
+        let over = outcome.is_err();
+        if say.send(outcome).is_err() || over {
+            return;
+        }
+        if job.stop.load(Ordering::Relaxed) {
+            // What was asked for is not taken any more.
+            return;
+        }
+    }
+}
+
+impl Job<'_> {
+    /// Asks for the next piece.
+    fn ask(&self, link: &mut Link) -> Option<(u64, u64)> {
+        let size = self.meta.size;
+        let claim = |next: u64| (next < size).then(|| next.saturating_add(PIECE_BYTES).min(size));
+        let offset = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim).ok()?;
+        let length = PIECE_BYTES.min(size - offset);
+        let (tag, name) = (Some(self.meta.tag.clone()), self.name.clone());
+        link.ask(&Request::Read { offset, length: Some(length), tag, name });
+        Some((offset, length))
+    }
+
+    fn receive(&self, link: &mut Link, offset: u64, length: u64, buffer: &mut [u8]) -> Outcome {
+        match link.reply()? {
+            Reply::File(meta) if (meta.size, &meta.tag) == (self.meta.size, &self.meta.tag) => {}
+            Reply::File(_) => return Err(Error::violation("another version than was asked for")),
+            reply => return Err(unexpected(reply)),
+        }
+        reserve(self.file, offset, offset + length);
+        let mut check = BodyCheck::new(Some(length));
+        loop {
+            let line = match link.piece()? {
+                Piece::Line(line) => BodyLine::parse(line).map_err(Error::violation)?,
+                Piece::Raw(_) => return Err(Error::violation("a block where a line is due")),
+            };
+            match line {
+                BodyLine::Data(bytes) => {
+                    check.block(bytes).map_err(|_| Error::violation("more bytes than it announced"))?;
+                    link.expect_raw(bytes);
+                    self.take_block(link, bytes, offset, &mut check, buffer)?;
+                }
+                BodyLine::Fail(failure) => {
+                    link.settle();
+                    return Err(Error::Server(failure));
+                }
+                BodyLine::End(crc @ Some(_)) => {
+                    link.settle();
+                    return match check.end(crc) {
+                        Verdict::Whole => Ok(Done { offset, length, crc: check.crc() }),
+                        Verdict::Short => Err(Error::violation("fewer bytes than it announced")),
+                        Verdict::Mismatch => Err(Error::Verification("a part is not what the server read".into())),
+                    };
+                }
+                BodyLine::End(None) => return Err(Error::violation("a body that ends without a CRC")),
+                BodyLine::Stop => return Err(Error::violation("STOP from a server")),
+            }
+        }
+    }
+
+    fn take_block(
+        &self,
+        link: &mut Link,
+        bytes: u64,
+        offset: u64,
+        check: &mut BodyCheck,
+        buffer: &mut [u8],
+    ) -> Result<(), Error> {
+        let mut left = bytes;
+        while left > 0 {
+            let at = offset + check.received();
+            let mut filled = 0;
+            while filled < buffer.len() && left > 0 {
+                let got = link.raw_into(&mut buffer[filled..])?;
+                filled += got;
+                left -= got as u64;
+            }
+            check.bytes(&buffer[..filled]);
+            write_at(self.file, self.path, &buffer[..filled], at)?;
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! The ids of resumable uploads, kept between runs so that an upload that was cut goes on where it was.
+
+use std::{
+    collections::HashMap,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use ferry_wire::Id;
+use rustix::fs::{FlockOperation, OFlags};
+
+use super::super::Store;
+use crate::{
+    address::Address,
+    error::Error,
+    local::{Version, checked_line, line},
+    requests::upload::new_id,
+};
+
+/// An id that nobody came back for in this time is removed when another one is kept: servers forget sooner.
+const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What begins the names of these files.
+const PREFIX: &str = "upload-";
+
+/// The longest that is read.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// The id of one upload.
+#[derive(Debug)]
+struct Kept {
+    id: Id,
+    version: Version,
+    /// Its file, locked, and where that is.
+    file: Option<(File, PathBuf)>,
+}
+
+/// Ids by the places of their files in the list.
+#[derive(Debug)]
+pub(super) struct Ids {
+    address: Address,
+    directory: Option<PathBuf>,
+    kept: HashMap<usize, Kept>,
+}
+
+/// An id to send.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Drawn {
+    pub(super) id: Id,
+    /// An earlier upload of the same file was of another version of it.
+    pub(super) changed: bool,
+}
+
+impl Ids {
+    /// Keeps ids in `directory`, which is made where it is missing, or for this call alone.
+    pub(super) fn new(address: &Address, directory: Option<&Path>) -> Ids {
+        let directory = directory.and_then(|path| match prepare(path) {
+            Ok(()) => Some(path.to_owned()),
+            Err(error) => {
+                log::warn!("uploads can't be resumed later: {}: {error}", path.display());
+                None
+            }
+        });
+        Ids { address: address.clone(), directory, kept: HashMap::new() }
+    }
+
+    /// The id for `version` of a file. It is on the disk when this returns, where that is possible.
+    pub(super) fn of(&mut self, index: usize, file: &Store, version: &Version) -> Result<Drawn, Error> {
+        let mut changed = false;
+        if let Some(kept) = self.kept.get(&index) {
+            if kept.version == *version {
+                return Ok(Drawn { id: kept.id.clone(), changed });
+            }
+            changed = true;
+            self.forget(index);
+        }
+        let mut kept = Kept { id: new_id()?, version: version.clone(), file: None };
+        if let Some(path) = self.path_of(file) {
+            match keep(&path, &mut kept, &self.describe(file)) {
+                Ok(was_changed) => changed |= was_changed,
+                Err(error) => log::warn!("this upload can't be resumed later: {}: {error}", path.display()),
+            }
+        }
+        let id = kept.id.clone();
+        self.kept.insert(index, kept);
+        Ok(Drawn { id, changed })
+    }
+
+    /// The upload is through, or its id of no more use.
+    pub(super) fn forget(&mut self, index: usize) {
+        if let Some(Kept { file: Some((_locked, path)), .. }) = self.kept.remove(&index)
+            && let Err(error) = fs::remove_file(&path)
+        {
+            log::warn!("cannot remove {}: {error}", path.display());
+        }
+    }
+
+    /// Which upload it is, apart from the version of its file.
+    fn describe(&self, file: &Store) -> String {
+        let path = fs::canonicalize(&file.source).unwrap_or_else(|_| file.source.clone());
+        let hex: String = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{} {hex} {}", self.address, file.name)
+    }
+
+    fn path_of(&self, file: &Store) -> Option<PathBuf> {
+        let directory = self.directory.as_ref()?;
+        let hash = self
+            .describe(file)
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+        Some(directory.join(format!("{PREFIX}{hash:016x}")))
+    }
+}
+
+fn prepare(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let old = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|age| age > KEEP));
+        if old && entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Takes the id from `path` if it is of the same version of the same upload, and writes it there if not. Says whether
+/// it was of another version. Where another process has the file, the id is kept for this call alone.
+fn keep(path: &Path, kept: &mut Kept, upload: &str) -> io::Result<bool> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)?;
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(false);
+    }
+    let mut text = Vec::new();
+    (&file).take(MAX_BYTES).read_to_end(&mut text)?;
+    let found = parse(&text, upload);
+    let changed = found.as_ref().is_some_and(|(_, version)| *version != kept.version);
+    match found {
+        Some((id, _)) if !changed => kept.id = id,
+        _ => {
+            let text = [line(&format!("ferry-upload 1 {} {}", kept.id, kept.version.0)), line(upload)].concat();
+            file.set_len(0)?;
+            io::Seek::rewind(&mut file)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            if let Some(directory) = path.parent() {
+                File::open(directory)?.sync_all()?;
+            }
+        }
+    }
+    kept.file = Some((file, path.to_owned()));
+    Ok(changed)
+}
+
+fn parse(text: &[u8], upload: &str) -> Option<(Id, Version)> {
+    let mut lines = text.split_inclusive(|byte| *byte == b'\n').map(checked_line);
+    let (id, version) = lines.next()??.strip_prefix("ferry-upload 1 ")?.split_once(' ')?;
+    let id = Id::new(id).ok()?;
+    (lines.next()?? == upload).then(|| (id, Version(version.to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferry_wire::Name;
+    use std::os::unix::fs::MetadataExt as _;
+
+    fn ids(state: &Path) -> Ids {
+        Ids::new(&Address::new("127.0.0.1", 1), Some(state))
+    }
+
+    #[test]
+    fn an_id_is_kept_for_one_version_until_it_is_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("deep/state");
+        let file = Store { source: directory.path().join("a\nb"), name: Name::new("x y").unwrap() };
+        let (one, two) = (Version("1".into()), Version("2".into()));
+        let first = ids(&state).of(0, &file, &one).unwrap();
+        assert!(!first.changed);
+        assert_eq!(ids(&state).of(7, &file, &one).unwrap(), first);
+        let kept = fs::read_dir(&state).unwrap().next().unwrap().unwrap();
+        assert_eq!(kept.metadata().unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
+
+        let mut holder = ids(&state);
+        let changed = holder.of(0, &file, &two).unwrap();
+        assert!(changed.changed && changed.id != first.id);
+        assert_ne!(ids(&state).of(0, &file, &two).unwrap().id, changed.id, "two at once never share one");
+        let other = Store { name: Name::new("z").unwrap(), ..file.clone() };
+        assert_ne!(holder.of(1, &other, &two).unwrap().id, changed.id);
+        holder.forget(0);
+        holder.forget(1);
+        assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_damaged_id_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let file = Store { source: directory.path().join("a"), name: Name::new("x").unwrap() };
+        let version = Version("1".into());
+        let first = ids(&state).of(0, &file, &version).unwrap();
+        let path = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+        let text = fs::read(&path).unwrap();
+        for at in 0..text.len() {
+            let mut damaged = text.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            assert_ne!(ids(&state).of(0, &file, &version).unwrap().id, first.id, "byte {at}");
+        }
+    }
+}

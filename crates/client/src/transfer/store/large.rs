@@ -1,0 +1,312 @@
+//! Large uploads: block by block, under an id where they can be gone on with.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use ferry_wire::{BodyLine, Code, Digest, Failure, Reply, Request, Time, write_end};
+
+use super::{
+    super::{Phase, drive::Stop},
+    Asked, Round,
+    ids::Drawn,
+    reader::{Chunk, Order},
+};
+use crate::{
+    error::Error,
+    link::unexpected,
+    local::{Block, Version},
+};
+
+/// Uploads from here on have an id, so that what arrived before a cut need not be sent again. Below, sending again costs less
+/// than the id, which has to reach the disks of both sides first.
+pub(in crate::transfer) const RESUME_BYTES: u64 = 8 << 20;
+
+/// How often an upload is asked for again whose id is in use elsewhere, and how long is waited in between.
+const BUSY_TRIES: u32 = 5;
+const BUSY_WAIT: Duration = Duration::from_millis(200);
+
+/// Files that are to be sent without an id, because the server does not take theirs, and how often that was tried.
+#[derive(Debug, Default)]
+pub(super) struct Plain {
+    tries: HashMap<usize, u32>,
+    all: bool,
+}
+
+impl Plain {
+    fn is(&self, index: usize) -> bool {
+        self.all || self.tries.get(&index).is_some_and(|tries| *tries > BUSY_TRIES)
+    }
+
+    /// One more try has failed; gives how many did.
+    fn count(&mut self, index: usize) -> u32 {
+        let tries = self.tries.entry(index).or_default();
+        *tries += 1;
+        *tries
+    }
+}
+
+/// What the server says before the body.
+enum Answer {
+    Go(u64),
+    /// It is there already.
+    Saved(Reply),
+    Refused(Failure),
+}
+
+impl Round<'_, '_, '_> {
+    pub(super) fn store_large(
+        &mut self,
+        index: usize,
+        size: u64,
+        mtime: Option<Time>,
+        version: &Version,
+    ) -> Result<(), Stop> {
+        let resumable = self.settings.resume && size >= RESUME_BYTES;
+        while resumable && !self.plain.is(index) {
+            let Drawn { id, changed } = match self.ids.of(index, &self.files[index], version) {
+                Ok(drawn) => drawn,
+                Err(error) => {
+                    self.tally.failed(index, error);
+                    return self.skip();
+                }
+            };
+            if changed {
+                self.tally.restarted(index, "the local file has changed since");
+            }
+            let name = self.files[index].name.clone();
+            match self.ask(index, size, &Request::Resume { id, size, mtime, name })? {
+                Answer::Go(offset) => return self.send_body(index, offset),
+                Answer::Saved(reply) => return self.compare(index, reply),
+                Answer::Refused(failure) => {
+                    if !self.again(index, &failure)? {
+                        self.ids.forget(index);
+                        self.tally.failed(index, Error::Server(failure));
+                        return self.skip();
+                    }
+                }
+            }
+        }
+        self.link.ask(&Request::Put { size: Some(size), mtime, name: self.files[index].name.clone() });
+        self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None });
+        self.send_body(index, 0)
+    }
+
+    /// Asks to go on and waits for the answer; nothing may be sent meanwhile.
+    fn ask(&mut self, index: usize, size: u64, request: &Request) -> Result<Answer, Stop> {
+        self.link.ask(request);
+        self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None });
+        let answer = loop {
+            // Those of earlier files come first.
+            let reply = self.link.reply_after_work()?;
+            self.hear(reply)?;
+            if let Some(reply) = self.said.take() {
+                break reply;
+            }
+        };
+        match answer {
+            Reply::Go(offset) if offset <= size => {
+                if let Some(asked) = self.asked.back_mut() {
+                    asked.resumed = offset;
+                }
+                Ok(Answer::Go(offset))
+            }
+            Reply::Go(offset) => Err(Error::violation(format_args!("GO {offset} in a file of {size} bytes")).into()),
+            Reply::Fail(failure) => {
+                self.asked.pop_back();
+                Ok(Answer::Refused(failure))
+            }
+            reply @ Reply::Saved { .. } => {
+                self.link.settle();
+                Ok(Answer::Saved(reply))
+            }
+            reply => Err(unexpected(reply).into()),
+        }
+    }
+
+    /// Whether a refused RESUME is worth another try, with or without an id.
+    fn again(&mut self, index: usize, failure: &Failure) -> Result<bool, Stop> {
+        let tries = self.plain.count(index);
+        match failure.code {
+            Code::Busy if tries <= BUSY_TRIES => {
+                let end = Instant::now() + BUSY_WAIT * tries;
+                while Instant::now() < end {
+                    self.link.step(&mut Block::new())?;
+                    self.take_replies()?;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+            Code::Busy => {}
+            // The id is of something else, or another connection has just taken it.
+            Code::Exists | Code::Changed => self.ids.forget(index),
+            Code::Unsupported | Code::UnknownCommand => self.plain.all = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// The reader is not to read this file.
+    fn skip(&mut self) -> Result<(), Stop> {
+        let _ = self.reader.orders.send(Order::Skip);
+        self.until_skipped()
+    }
+
+    fn until_skipped(&mut self) -> Result<(), Stop> {
+        while let Some(chunk) = self.next_chunk()? {
+            match chunk {
+                Chunk::Block { block, .. } => self.reader.give_back(block),
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// An earlier connection had brought it to its end; only its SAVED was never seen.
+    fn compare(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
+        let Reply::Saved { size, crc, .. } = reply else { return Err(unexpected(reply).into()) };
+        self.tally.begun(index, size, size);
+        self.begun = Some(index);
+        self.tally.entered(index, Phase::Verifying);
+        let _ = self.reader.orders.send(Order::Digest);
+        let chunk = self.next_chunk()?;
+        let _ = self.reader.orders.send(Order::Skip);
+        self.until_skipped()?;
+        let Some(mut asked) = self.asked.pop_back() else { return Ok(()) };
+        match chunk {
+            Some(Chunk::End(digest)) if (digest.bytes(), digest.crc()) == (size, crc) => {
+                (asked.crc, asked.resumed) = (Some(crc), size);
+                self.saved(&asked, size, crc);
+            }
+            Some(Chunk::Broken(error)) => self.finish_off(index, error),
+            _ => {
+                let error = Error::Verification(format!("the server saved {size} bytes with the CRC {crc}"));
+                self.ids.forget(index);
+                self.begun = None;
+                self.tally.restart(index, "what the server has under its id is something else", error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the body of the last request from `offset` on.
+    fn send_body(&mut self, index: usize, offset: u64) -> Result<(), Stop> {
+        let size = self.asked.back().map_or(0, |asked| asked.size);
+        self.link.owe();
+        self.tally.progress |= offset > 0;
+        self.tally.begun(index, size, offset);
+        self.begun = Some(index);
+        if offset > 0 {
+            self.tally.entered(index, Phase::Reading);
+        }
+        let _ = self.reader.orders.send(Order::From(offset));
+        let mut done = offset;
+        loop {
+            match self.next_chunk()? {
+                Some(Chunk::Block { mut block, bytes }) => {
+                    if done == offset && offset > 0 {
+                        self.tally.entered(index, Phase::Moving);
+                    }
+                    self.send(&mut block)?;
+                    self.reader.give_back(block);
+                    done += bytes;
+                    self.tally.moved(index, done);
+                }
+                Some(Chunk::End(digest)) => return self.end(&digest),
+                Some(Chunk::Broken(error)) => return self.call_off(error),
+                _ => return Err(Stop::Unwanted),
+            }
+            if self.said.is_some() {
+                return self.refused_early();
+            }
+        }
+    }
+
+    fn end(&mut self, digest: &Digest) -> Result<(), Stop> {
+        if self.said.is_some() {
+            return self.refused_early();
+        }
+        let mut line = Vec::new();
+        write_end(&mut line, digest.crc());
+        self.close(&line)?;
+        if let Some(asked) = self.asked.back_mut() {
+            asked.crc = Some(digest.crc());
+            self.tally.entered(asked.index, Phase::Syncing);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, line: &[u8]) -> Result<(), Stop> {
+        self.link.queue(line);
+        self.link.settle();
+        Ok(self.link.push()?)
+    }
+
+    fn stop(&mut self) -> Result<(), Stop> {
+        let mut line = Vec::new();
+        BodyLine::Stop.encode(&mut line);
+        self.close(&line)
+    }
+
+    /// The local file can't be read on.
+    fn call_off(&mut self, error: Error) -> Result<(), Stop> {
+        if self.said.is_some() {
+            return self.refused_early();
+        }
+        self.stop()?;
+        if let Some(asked) = self.asked.back_mut() {
+            asked.stopped = Some(error);
+        }
+        Ok(())
+    }
+
+    /// The server spoke while the body was on its way: only to refuse it.
+    fn refused_early(&mut self) -> Result<(), Stop> {
+        let (Some(said), Some(asked)) = (self.said.take(), self.asked.pop_back()) else { return Ok(()) };
+        let failure = match said {
+            Reply::Fail(failure) => failure,
+            _ => {
+                self.asked.push_back(asked);
+                return Err(Error::violation("it answers an upload before its end").into());
+            }
+        };
+        self.refused(asked, failure);
+        self.stop()?;
+        self.skip()
+    }
+
+    /// The final reply is FAIL.
+    pub(super) fn refused(&mut self, asked: Asked, failure: Failure) {
+        let index = asked.index;
+        self.begun = self.begun.filter(|begun| *begun != index);
+        if let Some(error) = asked.stopped {
+            return self.finish_off(index, error);
+        }
+        if asked.large {
+            match failure.code {
+                // A newer connection took over, or what the server had kept was damaged; it is gone now.
+                Code::Changed | Code::Checksum => {
+                    self.ids.forget(index);
+                    let why = if failure.code == Code::Changed {
+                        "another connection took over"
+                    } else {
+                        "the bytes that arrived were not those that were sent"
+                    };
+                    return self.tally.restart(index, why, Error::Server(failure));
+                }
+                _ => self.ids.forget(index),
+            }
+        }
+        self.tally.failed(index, Error::Server(failure));
+    }
+
+    /// A file that could not be read to its end.
+    fn finish_off(&mut self, index: usize, error: Error) {
+        self.begun = None;
+        self.ids.forget(index);
+        match error {
+            Error::LocalFile { .. } => self.tally.restart(index, "it changed while it was sent", error),
+            error => self.tally.failed(index, error),
+        }
+    }
+}

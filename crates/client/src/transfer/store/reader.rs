@@ -1,0 +1,212 @@
+//! The thread that reads the files that are to be stored, ahead of the connection.
+
+use std::{
+    collections::VecDeque,
+    sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel},
+    thread::Scope,
+};
+
+use ferry_wire::{Crc32, Digest, Time};
+
+use super::super::Store;
+use crate::{
+    error::Error,
+    local::{Block, Source, Version},
+};
+
+/// Small files go out together in runs of so many bytes: one call of the system for many. The largest small file may
+/// come on top.
+const RUN_BYTES: usize = 128 << 10;
+
+/// Small files in a run at most.
+const RUN_FILES: usize = 256;
+
+/// Runs and blocks that wait to be sent.
+const AHEAD: usize = 4;
+
+/// Files from here on are sent in blocks, and are not whole in memory.
+pub(super) const LARGE_BYTES: u64 = 1 << 20;
+
+/// How often a small file is read anew because it changed meanwhile.
+const TRIES: usize = 3;
+
+/// A small file in a run.
+#[derive(Debug)]
+pub(super) struct Small {
+    pub(super) index: usize,
+    pub(super) size: u64,
+    pub(super) crc: Crc32,
+}
+
+/// What the reader has to say, in the order of the files.
+#[derive(Debug)]
+pub(super) enum Chunk {
+    /// Whole PUTs.
+    Run { block: Block, files: Vec<Small> },
+    /// A file that can't be read.
+    Failed { index: usize, error: Error },
+    /// A large file is open. The reader waits for an [`Order`].
+    Large { index: usize, size: u64, mtime: Option<Time>, version: Version },
+    /// Some bytes of it.
+    Block { block: Block, bytes: u64 },
+    /// All of it was read, and it did not change meanwhile.
+    End(Digest),
+    /// It can't be read to its end.
+    Broken(Error),
+    /// As was ordered.
+    Skipped,
+}
+
+/// What is to become of a large file.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Its bytes from there on, and in the end its digest.
+    From(u64),
+    /// Its digest alone.
+    Digest,
+    /// Nothing more.
+    Skip,
+}
+
+/// The connection's end of the reader. Dropped, the reader ends.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) chunks: Receiver<Chunk>,
+    pub(super) orders: Sender<Order>,
+    spent: Sender<Block>,
+}
+
+impl Reader {
+    /// Reads those of `files` that `wanted` names.
+    pub(super) fn start<'scope, 'a: 'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        files: &'a [Store],
+        wanted: VecDeque<usize>,
+    ) -> Reader {
+        let (say, chunks) = sync_channel(AHEAD);
+        let (orders, ordered) = channel();
+        let (spent, empty) = channel();
+        scope.spawn(move || {
+            let mut work = Work { say, ordered, empty, run: Block::new(), small: Vec::new() };
+            // Who does not listen any more wants no more.
+            let _ = wanted.into_iter().try_for_each(|index| work.read(index, &files[index])).and_then(|()| work.ship());
+        });
+        Reader { chunks, orders, spent }
+    }
+
+    /// A block was sent: its room can be used again.
+    pub(super) fn give_back(&self, block: Block) {
+        let _ = self.spent.send(block);
+    }
+}
+
+struct Work {
+    say: SyncSender<Chunk>,
+    ordered: Receiver<Order>,
+    empty: Receiver<Block>,
+    run: Block,
+    small: Vec<Small>,
+}
+
+/// Nobody listens.
+struct Gone;
+
+impl Work {
+    fn say(&self, chunk: Chunk) -> Result<(), Gone> {
+        self.say.send(chunk).map_err(|_| Gone)
+    }
+
+    fn read(&mut self, index: usize, file: &Store) -> Result<(), Gone> {
+        let mut left = TRIES;
+        loop {
+            left -= 1;
+            let error = match Source::open(&file.source) {
+                Ok(source) if source.size() >= LARGE_BYTES => return self.read_large(index, source),
+                Ok(mut source) => match source.append_whole(&mut self.run, &file.name) {
+                    Ok(crc) => {
+                        self.small.push(Small { index, size: source.size(), crc });
+                        return if self.run.len() >= RUN_BYTES || self.small.len() >= RUN_FILES {
+                            self.ship()
+                        } else {
+                            Ok(())
+                        };
+                    }
+                    Err(Error::LocalFile { .. }) if left > 0 => continue,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.ship()?;
+            return self.say(Chunk::Failed { index, error });
+        }
+    }
+
+    /// Hands over the small files that were read.
+    fn ship(&mut self) -> Result<(), Gone> {
+        if self.small.is_empty() {
+            return Ok(());
+        }
+        let room = self.room();
+        let block = std::mem::replace(&mut self.run, room);
+        let files = std::mem::take(&mut self.small);
+        self.say(Chunk::Run { block, files })
+    }
+
+    fn room(&self) -> Block {
+        let mut block = self.empty.try_recv().unwrap_or_else(|_| Block::new());
+        block.clear();
+        block
+    }
+
+    fn read_large(&mut self, index: usize, mut source: Source) -> Result<(), Gone> {
+        self.ship()?;
+        let (size, mtime, version) = (source.size(), source.mtime(), source.version());
+        self.say(Chunk::Large { index, size, mtime, version })?;
+        loop {
+            match self.ordered.recv().map_err(|_| Gone)? {
+                Order::Skip => return self.say(Chunk::Skipped),
+                Order::Digest => {
+                    let read = source.skip(size, || self.look()).and_then(|digest| {
+                        source.check_unchanged()?;
+                        Ok(digest)
+                    });
+                    self.say(read.map_or_else(Chunk::Broken, Chunk::End))?;
+                }
+                Order::From(offset) => return self.send(&mut source, offset),
+            }
+        }
+    }
+
+    /// While much is read that nobody waits for: ends that where nobody listens any more.
+    fn look(&self) -> Result<(), Error> {
+        match self.ordered.try_recv() {
+            Ok(_) | Err(TryRecvError::Disconnected) => Err(Error::Interrupted),
+            Err(TryRecvError::Empty) => Ok(()),
+        }
+    }
+
+    fn send(&mut self, source: &mut Source, offset: u64) -> Result<(), Gone> {
+        let size = source.size();
+        let mut digest = match source.skip(offset, || self.look()) {
+            Ok(digest) => digest,
+            Err(error) => return self.say(Chunk::Broken(error)),
+        };
+        while digest.bytes() < size {
+            match self.ordered.try_recv() {
+                Ok(_) => return self.say(Chunk::Skipped),
+                Err(TryRecvError::Disconnected) => return Err(Gone),
+                Err(TryRecvError::Empty) => {}
+            }
+            let mut block = self.room();
+            let left = size - digest.bytes();
+            match source.fill(&mut block, left, &mut digest) {
+                Ok(bytes) => self.say(Chunk::Block { block, bytes: bytes as u64 })?,
+                Err(error) => return self.say(Chunk::Broken(error)),
+            }
+        }
+        match source.check_unchanged() {
+            Ok(()) => self.say(Chunk::End(digest)),
+            Err(error) => self.say(Chunk::Broken(error)),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! A process that uses the library is killed in the middle of a transfer, and another one goes on.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use ferry_client::Settings;
+use ferry_e2e::{Server, random_bytes, seed};
+
+use super::{
+    connect, fetch, names,
+    proxy::{Cut, Manner, Proxy, Way},
+    store,
+};
+
+const BYTES: usize = 24 << 20;
+
+/// What a process that is killed has not given to the system yet, and what lines take.
+const SLACK: u64 = 4 << 20;
+
+/// What the child is to do: `fetch` or `store`, the port, the local file and the directory for ids.
+const CHILD: &str = "FERRY_CUTS_CHILD";
+
+/// Not a test of its own: what [`run_child`] runs, in a process of its own.
+#[test]
+fn child() {
+    let Ok(job) = std::env::var(CHILD) else { return };
+    let mut words = job.splitn(4, '|');
+    let mut word = || words.next().unwrap().to_owned();
+    let (what, port, file, state) = (word(), word(), PathBuf::from(word()), PathBuf::from(word()));
+    let settings = Settings { state: Some(state), ..Settings::default() };
+    let mut client = connect(SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())));
+    let (report, events) = match what.as_str() {
+        "fetch" => fetch(&mut client, "large", &file, &settings),
+        _ => store(&mut client, &file, "large", &settings),
+    };
+    assert!(report.is_whole(), "{events:?}");
+}
+
+fn run_child(what: &str, proxy: &Proxy, file: &Path, state: &Path) -> Child {
+    let job = format!("{what}|{}|{}|{}", proxy.address().port(), file.display(), state.display());
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "killed::child"])
+        .env(CHILD, job)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_download_goes_on_behind_kill_9() {
+    let server = Server::start();
+    let content = random_bytes(seed(), BYTES);
+    server.write("large", &content);
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let target = local.path().join("got");
+    let mut had = 0;
+    for part in 1..4 {
+        // Each is killed when so much more has come.
+        let after = (6 << 20) * part - had;
+        proxy.cut(&[Cut { way: Way::Down, after, manner: Manner::Stall }]);
+        let child = run_child("fetch", &proxy, &target, local.path());
+        proxy.wait_for(Way::Down, after);
+        kill(child);
+        proxy.counts();
+        assert!(!target.exists());
+        assert_eq!(names(local.path()).len(), 2, "a part and its mark: {:?}", names(local.path()));
+        let part = names(local.path()).into_iter().find(|name| name.ends_with(".part")).unwrap();
+        had = std::fs::metadata(local.path().join(part)).unwrap().len();
+    }
+    assert!(had > (6 << 20), "{had}");
+    let (report, events) = fetch(&mut connect(proxy.address()), "large", &target, &Settings::default());
+    assert!(report.is_whole() && report.resumed == had, "{had}: {events:?}");
+    assert!(std::fs::read(&target).unwrap() == content);
+    assert_eq!(names(local.path()), ["got"]);
+    let (down, _, _) = proxy.counts();
+    assert!(down < BYTES as u64 - had + SLACK, "{down} bytes for what was missing behind {had}");
+}
+
+#[test]
+fn an_upload_goes_on_behind_kill_9() {
+    let server = Server::start();
+    let local = tempfile::tempdir().unwrap();
+    let (source, state) = (local.path().join("source"), local.path().join("state"));
+    let content = random_bytes(seed(), BYTES);
+    std::fs::write(&source, &content).unwrap();
+    let proxy = Proxy::start(server.address());
+    for _ in 0..2 {
+        let after = 8 << 20;
+        proxy.cut(&[Cut { way: Way::Up, after, manner: Manner::Stall }]);
+        let child = run_child("store", &proxy, &source, &state);
+        proxy.wait_for(Way::Up, after);
+        kill(child);
+        proxy.counts();
+        assert_eq!(names(&state).len(), 1, "the id is kept");
+        assert!(server.visible().is_empty());
+    }
+    let settings = Settings { state: Some(state.clone()), ..Settings::default() };
+    let (report, events) = store(&mut connect(proxy.address()), &source, "large", &settings);
+    assert!(report.is_whole() && report.resumed > 0, "{events:?}");
+    assert!(server.read("large") == content);
+    assert_eq!(names(&state), [""; 0]);
+    let (_, up, _) = proxy.counts();
+    assert!(up < BYTES as u64 - report.resumed + SLACK, "{up} bytes went up");
+    assert!(report.resumed + SLACK >= 2 * (8 << 20), "{events:?}");
+}

@@ -1,0 +1,311 @@
+//! What a cut transfer left behind is of no use any more: it begins anew, and says so.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{Seek as _, SeekFrom, Write as _},
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use ferry_client::{Blame, Settings};
+use ferry_e2e::{Options, Server, random_bytes, seed};
+
+use super::{
+    connect, fetch, names,
+    proxy::{Cut, Manner, Proxy, Way},
+    store,
+};
+
+const BYTES: usize = 12 << 20;
+
+/// Gives up at the first cut.
+fn once() -> Settings {
+    Settings { retries: 0, ..Settings::default() }
+}
+
+/// A server of one large file, and a download of it that was cut in the middle.
+struct Half {
+    server: Server,
+    proxy: Proxy,
+    local: tempfile::TempDir,
+    content: Vec<u8>,
+}
+
+impl Half {
+    fn new() -> Half {
+        let server = Server::start();
+        let content = random_bytes(seed(), BYTES);
+        server.write("large", &content);
+        let proxy = Proxy::start(server.address());
+        let half = Half { server, proxy, local: tempfile::tempdir().unwrap(), content };
+        half.proxy.cut(&[Cut { way: Way::Down, after: BYTES as u64 / 2, manner: Manner::End }]);
+        let (report, events) = fetch(&mut connect(half.proxy.address()), "large", &half.target(), &once());
+        assert_eq!(report.failures[0].1.blame(), Blame::Connection, "{events:?}");
+        assert!(half.staged(".part").exists() && half.staged(".mark").exists());
+        half
+    }
+
+    fn target(&self) -> PathBuf {
+        self.local.path().join("got")
+    }
+
+    fn staged(&self, ending: &str) -> PathBuf {
+        let name = names(self.local.path()).into_iter().find(|name| name.ends_with(ending));
+        self.local.path().join(name.unwrap_or_else(|| "nothing".into()))
+    }
+
+    /// Fetches the rest; gives the events.
+    fn finish(&self) -> Vec<String> {
+        let (report, events) = fetch(&mut connect(self.proxy.address()), "large", &self.target(), &once());
+        assert!(report.is_whole(), "{events:?}");
+        assert!(fs::read(self.target()).unwrap() == self.content, "{events:?}");
+        assert_eq!(names(self.local.path()), ["got"], "{events:?}");
+        events
+    }
+
+    fn finish_anew(&self, why: &str) {
+        let events = self.finish();
+        assert!(events.iter().any(|event| event.starts_with("restarted: ") && event.contains(why)), "{events:?}");
+        assert_eq!(events.last().unwrap(), "done 0");
+    }
+}
+
+/// Flips a byte of a file.
+fn flip(path: &Path, at: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[!byte[0]], at).unwrap();
+}
+
+#[test]
+fn a_download_goes_on_in_a_later_call() {
+    let half = Half::new();
+    let events = half.finish();
+    let resumed: u64 = events.last().unwrap().strip_prefix("done ").unwrap().parse().unwrap();
+    assert!(resumed > BYTES as u64 / 2 - (1 << 20), "{events:?}");
+    assert_eq!(events, [format!("begun {resumed}"), format!("done {resumed}")]);
+}
+
+#[test]
+fn a_remote_file_that_was_replaced_is_fetched_anew() {
+    let mut half = Half::new();
+    half.content = random_bytes(seed() ^ 1, BYTES);
+    half.server.write("large", &half.content);
+    half.finish_anew("another version");
+}
+
+#[test]
+fn a_part_that_was_corrupted_is_noticed() {
+    let half = Half::new();
+    flip(&half.staged(".part"), 1000);
+    half.finish_anew("does not fit");
+}
+
+#[test]
+fn a_part_that_is_too_long_or_of_another_file_is_noticed() {
+    let half = Half::new();
+    OpenOptions::new().write(true).open(half.staged(".part")).unwrap().set_len(BYTES as u64 + 1).unwrap();
+    half.finish_anew("longer");
+
+    let half = Half::new();
+    half.server.write("other", &half.content);
+    let (report, events) = fetch(&mut connect(half.proxy.address()), "other", &half.target(), &once());
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert!(events[0].contains("another file"), "{events:?}");
+    assert!(fs::read(half.target()).unwrap() == half.content);
+}
+
+#[test]
+fn a_part_that_is_shorter_than_it_was_goes_on_from_where_it_ends() {
+    let half = Half::new();
+    OpenOptions::new().write(true).open(half.staged(".part")).unwrap().set_len(12345).unwrap();
+    assert_eq!(half.finish().last().unwrap(), "done 12345");
+}
+
+#[test]
+fn a_mark_that_was_corrupted_is_noticed() {
+    let half = Half::new();
+    flip(&half.staged(".mark"), 20);
+    half.finish_anew("damaged");
+
+    let half = Half::new();
+    fs::remove_file(half.staged(".mark")).unwrap();
+    let events = half.finish();
+    assert_eq!(events.last().unwrap(), "done 0");
+}
+
+/// As after a power cut: the boot that the mark names is another one, and no checkpoint says that the bytes are there.
+#[test]
+fn what_was_written_before_the_system_started_anew_must_be_proven() {
+    let half = Half::new();
+    let mark = fs::read_to_string(half.staged(".mark")).unwrap();
+    let boot = mark.lines().find(|line| line.starts_with("boot ")).unwrap();
+    fs::write(half.staged(".mark"), mark.replace(boot, "boot another 00000000")).unwrap();
+    assert_eq!(half.finish().last().unwrap(), "done 0");
+}
+
+#[test]
+fn what_nobody_came_back_for_is_removed() {
+    let half = Half::new();
+    let old = SystemTime::now() - Duration::from_secs(8 * 24 * 3600);
+    for ending in [".part", ".mark"] {
+        OpenOptions::new().write(true).open(half.staged(ending)).unwrap().set_modified(old).unwrap();
+    }
+    // What is not ours is left alone, however old.
+    let others = half.local.path().join(".ferry-keep.part");
+    fs::write(&others, "x").unwrap();
+    OpenOptions::new().write(true).open(&others).unwrap().set_modified(old).unwrap();
+    let elsewhere = half.local.path().join("elsewhere");
+    let (report, events) = fetch(&mut connect(half.proxy.address()), "large", &elsewhere, &once());
+    assert!(report.is_whole(), "{events:?}");
+    assert_eq!(names(half.local.path()), [".ferry-keep.part", "elsewhere"]);
+}
+
+#[test]
+fn a_part_that_another_process_has_is_left_to_it() {
+    let half = Half::new();
+    let held = OpenOptions::new().read(true).write(true).open(half.staged(".part")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::NonBlockingLockExclusive).unwrap();
+    let (report, events) = fetch(&mut connect(half.proxy.address()), "large", &half.target(), &once());
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert!(fs::read(half.target()).unwrap() == half.content);
+    assert_eq!(names(half.local.path()).len(), 3, "the part and its mark are left");
+}
+
+#[test]
+fn links_in_the_place_of_a_part_are_not_followed() {
+    let half = Half::new();
+    let outside = half.local.path().join("outside");
+    for ending in [".part", ".mark"] {
+        fs::write(&outside, "safe").unwrap();
+        let staged = half.staged(ending);
+        fs::remove_file(&staged).unwrap();
+        std::os::unix::fs::symlink(&outside, &staged).unwrap();
+        let (report, events) = fetch(&mut connect(half.proxy.address()), "large", &half.target(), &once());
+        assert!(report.is_whole(), "{events:?}");
+        assert_eq!(fs::read(&outside).unwrap(), b"safe");
+        assert!(fs::read(half.target()).unwrap() == half.content);
+        fs::remove_file(half.target()).unwrap();
+    }
+}
+
+#[test]
+fn a_target_that_is_no_file_is_told_and_left() {
+    let half = Half::new();
+    fs::create_dir(half.target()).unwrap();
+    let (report, events) = fetch(&mut connect(half.proxy.address()), "large", &half.target(), &once());
+    assert_eq!(report.failures[0].1.blame(), Blame::Local, "{events:?}");
+    assert!(half.target().is_dir());
+}
+
+#[test]
+fn a_local_file_that_changed_between_two_parts_is_sent_anew() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let (source, state) = (local.path().join("source"), local.path().join("state"));
+    fs::write(&source, random_bytes(seed(), BYTES)).unwrap();
+    let settings = Settings { state: Some(state.clone()), ..once() };
+    let cut = Cut { way: Way::Up, after: BYTES as u64 / 2, manner: Manner::End };
+    proxy.cut(&[cut]);
+    let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert_eq!(report.failures.len(), 1, "{events:?}");
+    assert_eq!(names(&state).len(), 1);
+
+    let mut file = OpenOptions::new().write(true).open(&source).unwrap();
+    file.seek(SeekFrom::Start(77)).unwrap();
+    file.write_all(b"another").unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(5)).unwrap();
+    let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert_eq!(events[0], "restarted: the local file has changed since");
+    assert!(server.read("stored") == fs::read(&source).unwrap());
+    assert_eq!(names(&state), [""; 0]);
+}
+
+#[test]
+fn a_damaged_id_begins_anew() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let (source, state) = (local.path().join("source"), local.path().join("state"));
+    fs::write(&source, random_bytes(seed(), BYTES)).unwrap();
+    let settings = Settings { state: Some(state.clone()), ..once() };
+    proxy.cut(&[Cut { way: Way::Up, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, _) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert_eq!(report.failures.len(), 1);
+    flip(&state.join(&names(&state)[0]), 17);
+    let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert!(server.read("stored") == fs::read(&source).unwrap());
+}
+
+/// Its SAVED was lost: the server says it again, and nothing is sent.
+#[test]
+fn an_upload_that_was_published_unseen_is_not_sent_again() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let (source, state) = (local.path().join("source"), local.path().join("state"));
+    fs::write(&source, random_bytes(seed(), BYTES)).unwrap();
+    let settings = Settings { state: Some(state.clone()), ..Settings::default() };
+    let greeting = server_greeting_bytes(&server);
+    proxy.cut(&[Cut { way: Way::Down, after: greeting + "GO 0\n".len() as u64, manner: Manner::Stall }]);
+    let cancel = ferry_client::Cancel::default();
+    let address = ferry_client::Address::new("127.0.0.1", proxy.address().port());
+    let options = ferry_client::Options::default().cancel(cancel.clone());
+    let mut client = ferry_client::Client::connect(&address, options).unwrap();
+    let raised = std::thread::spawn({
+        let path = server.path("stored");
+        move || {
+            ferry_e2e::eventually("it is published", || path.exists().then_some(()));
+            cancel.cancel();
+        }
+    });
+    let (report, events) = store(&mut client, &source, "stored", &settings);
+    raised.join().unwrap();
+    assert_eq!(report.failures[0].1.blame(), Blame::Interrupted, "{events:?}");
+    proxy.counts();
+    let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert!(report.is_whole() && report.resumed == BYTES as u64, "{events:?}");
+    let (_, up, _) = proxy.counts();
+    assert!(up < 1000, "{up} bytes went up");
+    assert_eq!(names(&state), [""; 0]);
+}
+
+fn server_greeting_bytes(server: &Server) -> u64 {
+    ferry_e2e::Raw::connect(server.address()).line().len() as u64 + 1
+}
+
+#[test]
+fn a_server_that_is_started_anew_is_found_again() {
+    let root = tempfile::tempdir().unwrap();
+    let content = random_bytes(seed(), BYTES);
+    fs::write(root.path().join("large"), &content).unwrap();
+    let local = tempfile::tempdir().unwrap();
+    let target = local.path().join("got");
+    let mut server = Some(Options::new().root(root.path()).start());
+    let address = server.as_ref().unwrap().address();
+    let mut client = connect(address);
+    let file = ferry_client::Fetch { name: super::name("large"), target: target.clone(), meta: None };
+    let (mut events, mut ended) = (Vec::new(), false);
+    let report = client.fetch(&[file], &Settings { retries: 9, ..Settings::default() }, &mut |event| {
+        match event {
+            ferry_client::Event::Moved { done, .. } if *done > (4 << 20) && !ended => {
+                ended = true;
+                drop(server.take());
+            }
+            // Only then: what was refused once counts as an attempt.
+            ferry_client::Event::Lost { attempt: 2, .. } => {
+                server = Some(Options::new().address(&address.to_string()).root(root.path()).start());
+            }
+            _ => {}
+        }
+        events.extend(super::told(event));
+    });
+    assert!(report.is_whole(), "{events:?}");
+    assert_eq!(events.iter().filter(|event| *event == "lost").count(), 2, "{events:?}");
+    assert!(fs::read(&target).unwrap() == content);
+}
