@@ -27,6 +27,8 @@ pub struct Options {
 pub struct Programs {
     /// `raw_limit.rs`, built.
     pub raw_limit: PathBuf,
+    /// `keeper.rs`, built.
+    pub keeper: PathBuf,
     /// A directory on the disk that the target directory is on.
     pub scratch: PathBuf,
 }
@@ -37,6 +39,7 @@ macro_rules! programs {
     () => {
         $crate::Programs {
             raw_limit: env!("CARGO_BIN_EXE_raw-limit").into(),
+            keeper: env!("CARGO_BIN_EXE_keeper").into(),
             scratch: env!("CARGO_TARGET_TMPDIR").into(),
         }
     };
