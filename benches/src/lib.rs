@@ -24,6 +24,7 @@ mod lanes;
 mod latency;
 pub mod loop_stall;
 mod options;
+pub mod peers;
 mod report;
 mod rounds;
 mod run;

@@ -45,6 +45,15 @@ fn scale() {
     assert!(matches!(report.rows().len(), 1 | 3), "{} rows", report.rows().len());
 }
 
+/// Whoever is on this machine takes part; ferry does its work in any case.
+#[test]
+fn peers() {
+    let mut report = Report::new("peers", false);
+    ferry_benches::peers::all(&programs!(), &Options::tiny(), &mut report);
+    let alone = report.rows().iter().filter(|row| row.limit.is_empty() && !row.ours.is_empty()).count();
+    assert!(alone >= 8, "{alone} rows of ferry's own");
+}
+
 #[test]
 fn a_keeper_ends_with_all_that_it_keeps() {
     let script = "sleep 1000 & (setsid sleep 1000 &) ; exec sleep 1000";
