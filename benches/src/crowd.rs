@@ -10,7 +10,7 @@ use std::{
 use ferry_wire::{BodyLine, Crc32, Digest, Frame, Framer, Greeting, Name, Reply, Request};
 use rustix::{
     event::epoll::{self, CreateFlags, EventData, EventFlags},
-    net::sockopt::set_socket_linger,
+    net::{self, AddressFamily, SocketFlags, SocketType, sockopt::set_socket_linger},
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
@@ -29,6 +29,9 @@ pub(crate) fn room_for(wanted: usize) -> io::Result<usize> {
     let room = limit.maximum.unwrap_or(u64::MAX).saturating_sub(SPARE_DESCRIPTORS);
     Ok(usize::try_from(room).unwrap_or(usize::MAX).min(wanted))
 }
+
+/// How many clients come from one address of the loopback interface.
+const CLIENTS_OF_AN_ADDRESS: usize = 1000;
 
 /// What a client says first, and what it then waits for.
 #[derive(Debug, Clone, Copy)]
@@ -66,7 +69,7 @@ impl Crowd {
         while self.0.len() < end {
             let start = self.0.len();
             for _ in 0..hello.at_once.min(end - start) {
-                let mut socket = connect(address)?;
+                let mut socket = connect(address, self.0.len())?;
                 socket.write_all(hello.says)?;
                 self.0.push(socket);
             }
@@ -94,9 +97,19 @@ impl Crowd {
 }
 
 /// A connection that leaves no port behind in TIME_WAIT, of which there are too few: closing it
-/// resets it.
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(address)?;
+/// resets it. The `index`th of a crowd comes from one of several addresses: to find a free port among many
+/// thousands that are taken costs the kernel more than all else.
+fn connect(server: SocketAddr, index: usize) -> io::Result<TcpStream> {
+    let [host, above, ..] = (index / CLIENTS_OF_AN_ADDRESS).to_le_bytes();
+    let socket = match server {
+        SocketAddr::V4(v4) if v4.ip().is_loopback() => {
+            let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            net::bind(&socket, &SocketAddr::from(([127, 1, above, host.saturating_add(1)], 0)))?;
+            net::connect(&socket, &server)?;
+            TcpStream::from(socket)
+        }
+        elsewhere => TcpStream::connect(elsewhere)?,
+    };
     set_socket_linger(&socket, Some(Duration::ZERO))?;
     Ok(socket)
 }

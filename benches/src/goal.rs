@@ -6,7 +6,8 @@ use crate::{
     sample::{Sample, Unit},
 };
 
-/// The kernel tells CPU time in hundredths of a second: in a row of 1 GB, less than half of one is nothing.
+/// The kernel tells the CPU time of what has ended in hundredths of a second: less than half of one is
+/// nothing.
 const CPU_GRAIN: f64 = 0.005;
 
 /// A bound on the medians of a row.

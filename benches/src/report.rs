@@ -87,7 +87,10 @@ fn heading() -> String {
 fn line(work: &str, row: &Row) -> String {
     let rate = |samples: &[Sample]| Some(format!("{} {}", digits(Sample::median(samples)?), row.unit.name()));
     let spent = |samples: &[Sample]| Some(format!("{} {}", digits(Sample::cpu_median(samples)?), row.unit.cpu_name()?));
-    let ratio = row.ratio().map(|Spread { median, min, max }| format!("{median:.2} ({min:.2}..{max:.2})"));
+    let ratio = row.ratio().map(|Spread { median, min, max }| {
+        let [median, min, max] = [median, min, max].map(of_ratio);
+        format!("{median} ({min}..{max})")
+    });
     let show = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     let told = verdicts(row).map(|Verdict { goal, missed_by }| match missed_by {
         None => format!("{goal}: met"),
@@ -113,6 +116,10 @@ fn columns([work, ours, limit, ratio, cpu, limit_cpu, limit_is, goals]: [&str; 8
     let line =
         format!("{work:<44} {ours:>15} {limit:>15}   {ratio:<19} {cpu:>13} {limit_cpu:>13}   {limit_is:<40} {goals}");
     line.trim_end().into()
+}
+
+fn of_ratio(value: f64) -> String {
+    if value < 0.1 { format!("{value:.4}") } else { format!("{value:.2}") }
 }
 
 /// Three significant digits, or all that stand before the point.

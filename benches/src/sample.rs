@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferry_e2e::Figures;
+use crate::tree::own_cpu_seconds;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Sample {
 
 /// Times `work`, which moves `count` of `unit` with the process `server` at the other end.
 pub fn timed(server: u32, unit: Unit, count: u64, work: impl FnOnce()) -> Sample {
-    rated(unit, count, clocked(|| cpu_seconds(server), work))
+    rated(unit, count, clocked(|| own_cpu_seconds(server), work))
 }
 
 /// Seconds that `work` takes, and how many of them `cpu` (a clock of CPU seconds) went on meanwhile.
@@ -106,11 +106,6 @@ pub(crate) fn clocked(cpu: impl Fn() -> f64, work: impl FnOnce()) -> (f64, f64) 
 pub(crate) fn rated(unit: Unit, count: u64, (seconds, cpu): (f64, f64)) -> Sample {
     let amount = count as f64 / unit.scale();
     Sample { value: amount / seconds, cpu: Some(cpu * unit.cpu_scale() / amount) }
-}
-
-/// Of all threads, those that have ended included. The kernel tells it in hundredths of a second.
-fn cpu_seconds(pid: u32) -> f64 {
-    Figures::of(pid).cpu_time.as_secs_f64()
 }
 
 /// The middle of some values, and how far they lie apart.

@@ -19,6 +19,7 @@ use crate::{
     lanes::{Small, get_all},
     sample::clocked,
     small_files,
+    tree::own_cpu_seconds,
 };
 
 const SESSIONS: usize = 1_000_000;
@@ -132,7 +133,7 @@ fn greeted(servers: &[Server], clients: usize) -> Sample {
 }
 
 fn cpu(servers: &[Server]) -> f64 {
-    servers.iter().map(|server| server.figures().cpu_time.as_secs_f64()).sum()
+    servers.iter().map(|server| own_cpu_seconds(server.pid())).sum()
 }
 
 fn knows_reuse_port() -> bool {

@@ -180,7 +180,7 @@ fn proftpd(place: &Path, root: &Path, port: u16) -> io::Result<String> {
     let (users, place) = (users.display(), place.display());
     Ok(format!(
         "ServerName bench\nServerType standalone\nDefaultAddress 127.0.0.1\nSocketBindTight on\nPort {port}\n{confined}\
-         PidFile {place}/pid\nScoreboardFile {place}/scoreboard\nDelayEngine off\nSystemLog none\nTransferLog none\n\
+         PidFile {place}/pid\nScoreboardFile none\nDelayEngine off\nSystemLog none\nTransferLog none\n\
          WtmpLog off\nUseReverseDNS off\nUseIPv6 off\nAuthPAM off\nAuthOrder mod_auth_file.c\nAuthUserFile {users}\n\
          RequireValidShell off\nMaxInstances {MOST_CLIENTS}\nAllowOverwrite on\nTimeoutIdle 3600\nTimeoutLogin 3600\n\
          TimeoutNoTransfer 3600\nUseSendfile on\n"

@@ -93,21 +93,26 @@ fn slope(bench: &Bench<'_>, kind: Kind, clients: usize, hello: &Hello) -> Result
 
 /// Waits until the server has taken so many connections: not all say so.
 fn holds(daemon: &Daemon, clients: usize) -> Result<(), String> {
+    settles(|| daemon.descriptors() >= clients).map_err(|()| format!("it does not take {clients} clients"))
+}
+
+fn settles(is_so: impl Fn() -> bool) -> Result<(), ()> {
     const PATIENCE: Duration = Duration::from_secs(60);
     const PAUSE: Duration = Duration::from_millis(10);
     let deadline = Instant::now() + PATIENCE;
-    while daemon.descriptors() < clients {
+    while !is_so() {
         if Instant::now() > deadline {
-            return Err(format!("it does not take {clients} clients"));
+            return Err(());
         }
         thread::sleep(PAUSE);
     }
     Ok(())
 }
 
+/// Clients come and stay; that they leave is outside the time.
 pub(super) fn accepts(bench: &Bench<'_>, report: &mut Report) {
     let clients = room_for(bench.options.clients).expect("a limit of descriptors");
-    let work = "connections, answered once and closed";
+    let work = "connections, each answered once";
     if !bench.options.wants(work) {
         return;
     }
@@ -119,15 +124,25 @@ pub(super) fn accepts(bench: &Bench<'_>, report: &mut Report) {
             _ => (&FTP, clients.div_ceil(FORKING_SLOWER)),
         };
         peers.push(Peer::new(daemon.name(), &[Goal::RatioAtLeast(1.0)], move || {
+            let idle = daemon.descriptors();
+            let mut crowd = Crowd::default();
             let mut done = Ok(());
-            let figures = clocked(|| daemon.cpu(), || done = Crowd::come_and_go(daemon.address(), count, hello));
-            done.map(|()| rated(Unit::Connections, count as u64, figures))
+            let figures = clocked(|| daemon.cpu(), || done = crowd.join(daemon.address(), count, hello));
+            done.map_err(|error| error.to_string())?;
+            drop(crowd);
+            settles(|| daemon.descriptors() <= idle).map_err(|()| "it does not let its clients go".to_owned())?;
+            Ok::<_, String>(rated(Unit::Connections, count as u64, figures))
         }));
     }
     let mut ours = || {
-        timed(bench.ferry.pid(), Unit::Connections, clients as u64, || {
-            Crowd::come_and_go(bench.ferry.address(), clients, &FERRY).expect("greetings");
-        })
+        let idle = bench.ferry.figures().descriptors;
+        let mut crowd = Crowd::default();
+        let sample = timed(bench.ferry.pid(), Unit::Connections, clients as u64, || {
+            crowd.join(bench.ferry.address(), clients, &FERRY).expect("greetings");
+        });
+        drop(crowd);
+        bench.ferry.settles("its clients have gone", |now| now.descriptors <= idle);
+        sample
     };
     compete(report, bench.options.rounds, work, Unit::Connections, &[], Some(&mut ours), peers);
 }

@@ -19,6 +19,7 @@ use crate::{
     run::{find, run},
     size_label,
     small_files::{check, file_name, sync},
+    tree::own_cpu_seconds,
 };
 
 /// Seconds in which 5,000 small files are to come.
@@ -90,7 +91,7 @@ impl<'r> Race<'r, '_> {
     }
 
     fn ferry(&self, server: &Server, mut command: Command) -> Sample {
-        let cpu = || server.figures().cpu_time.as_secs_f64();
+        let cpu = || own_cpu_seconds(server.pid());
         self.turn(cpu, &mut command).unwrap_or_else(|error| panic!("{error}"))
     }
 
