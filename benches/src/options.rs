@@ -55,7 +55,8 @@ cargo bench -p ferry-benches [--bench TARGET] -- [OPTIONS] [TEXT ...]
   FERRY_BENCH_MIB=1024       MiB of a large file
   FERRY_BENCH_FILES=5000     small files
   FERRY_BENCH_CLIENTS=19000  clients at once, if as many descriptors may be open
-  FERRY_BENCH_ROUNDS=5       turns of each contender";
+  FERRY_BENCH_ROUNDS=5       turns of each contender
+  FERRY_BENCH_PEERS=DIR      where the bench `peers` looks for unpacked programs first; several are parted by `:`";
 
 impl Options {
     /// Full size.

@@ -44,7 +44,7 @@ impl Report {
         if self.json {
             println!("{{{}}}", texts(&[("target", self.target), ("work", work), ("skipped", why)]));
         } else {
-            println!("{work:<44} not measured: {why}");
+            println!("{work}: {why}");
         }
         self.skipped += 1;
     }

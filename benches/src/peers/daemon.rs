@@ -176,7 +176,10 @@ fn proftpd(place: &Path, root: &Path, port: u16) -> io::Result<String> {
     let users = place.join("users");
     fs::write(&users, format!("bench:{HASH}:{user}:{group}::{}:/bin/sh\n", root.display()))?;
     fs::set_permissions(&users, Permissions::from_mode(0o600))?;
-    let confined = if is_root { "User nobody\nGroup nogroup\nDefaultRoot ~\n" } else { "" };
+    let confined = match is_root {
+        true => "User nobody\nGroup nogroup\nDefaultRoot ~\n".into(),
+        false => format!("User {}\nGroup {}\n", own_name("-un")?, own_name("-gn")?),
+    };
     let (users, place) = (users.display(), place.display());
     Ok(format!(
         "ServerName bench\nServerType standalone\nDefaultAddress 127.0.0.1\nSocketBindTight on\nPort {port}\n{confined}\
@@ -185,6 +188,12 @@ fn proftpd(place: &Path, root: &Path, port: u16) -> io::Result<String> {
          RequireValidShell off\nMaxInstances {MOST_CLIENTS}\nAllowOverwrite on\nTimeoutIdle 3600\nTimeoutLogin 3600\n\
          TimeoutNoTransfer 3600\nUseSendfile on\n"
     ))
+}
+
+/// What `id` says of whoever runs this.
+fn own_name(flag: &str) -> io::Result<String> {
+    let said = Command::new("id").arg(flag).stdin(Stdio::null()).output()?.stdout;
+    Ok(String::from_utf8_lossy(&said).trim().into())
 }
 
 fn pyftpdlib(root: &Path, port: u16) -> String {

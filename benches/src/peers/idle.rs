@@ -34,10 +34,11 @@ const FTP: Hello = Hello {
     },
 };
 
-/// Nothing is said, so nothing is heard: in nginx a client costs least before its first request.
+/// Nothing is said, so nothing is heard: in nginx a client costs least before its first request. What it sets
+/// aside at its start, some hundred bytes for each client that it may ever have, does not show here.
 const SILENT: Hello = Hello { at_once: 64, says: b"", heard: |_| Ok(true) };
 
-/// The least that shows that nginx has taken a connection.
+/// The least that shows that nginx has taken a connection: it has no greeting.
 const NO_CONTENT: Hello = Hello {
     at_once: 64,
     says: b"GET /empty HTTP/1.1\r\nHost: localhost\r\n\r\n",

@@ -155,7 +155,9 @@ impl<'a> Bench<'a> {
     /// Says who takes part.
     fn introduce(&self, report: &mut Report) {
         let versions: Vec<String> = self.daemons.iter().map(|daemon| version(daemon.name())).collect();
-        report.remark(&format!("beside ferry run: {}", versions.join(", ")));
+        if !versions.is_empty() {
+            report.remark(&format!("beside ferry run: {}", versions.join(", ")));
+        }
         report.remark(&format!("files lie in {}, unless a row says `on the disk`", self.place.display()));
         for missing in &self.missing {
             report.skip("not found", missing);

@@ -34,7 +34,8 @@ pub(super) fn gets(bench: &Bench<'_>, report: &mut Report) {
     let mut peers = Vec::new();
     if let (Some(nginx), Some(wrk)) = (bench.daemon(Kind::Nginx), find("wrk")) {
         fs::write(&script, lua(bench.files.len())).expect("room for a script");
-        for connections in [CONNECTIONS, 4 * CONNECTIONS] {
+        let both = [CONNECTIONS, 4 * CONNECTIONS];
+        for &connections in if bench.options.tiny { &both[..1] } else { &both } {
             let (wrk, script) = (wrk.clone(), &script);
             let is = format!("nginx, wrk, {connections} connections");
             peers.push(Peer::new(is, &[], move || wrk_turn(&wrk, nginx, connections, script)));
