@@ -107,7 +107,8 @@ impl<'a> Drive<'a> {
             self.store.begin(&ask);
             self.asks.push_back(ask);
         }
-        self.session.take_records();
+        self.session.records().for_each(drop);
+        self.session.rest();
         self.session.take_shutdown();
     }
 

@@ -9,7 +9,8 @@
 //!
 //! After every call that takes `now`, take all of [`next_ask`](Session::next_ask), see to the
 //! outbox, and read [`deadline`](Session::deadline) anew. Bytes that `receive` did not consume
-//! are given again, in front of newer ones, once [`wants_input`](Session::wants_input). A session
+//! are given again, in front of newer ones, once [`wants_input`](Session::wants_input). When nothing
+//! is left to do for now, let it [`rest`](Session::rest). A session
 //! may be forgotten when it [`is_over`](Session::is_over), which it never is while work it asked for
 //! is under way: so what the store holds for it is always let go by itself.
 //!
@@ -59,10 +60,14 @@ pub struct Limits {
 
 /// Below this many bytes of queued replies the next request is taken up: enough to fill a write,
 /// little enough that a client who never reads costs little.
-const OUTPUT_HIGH_BYTES: u64 = 64 << 10;
+const OUTPUT_HIGH_BYTES: u64 = 256 << 10;
 
 /// Ranges up to this size are copied into the reply; above it, sendfile saves more than it costs.
 const INLINE_BYTES: u64 = 64 << 10;
+
+/// What is read at once where a request is due: some hundred requests, little enough to be put aside
+/// while they wait.
+const REQUESTS_HINT_BYTES: usize = 16 << 10;
 
 /// Requests that change and are not answered yet. More would only wait longer.
 const PENDING_REQUESTS: usize = 64;
@@ -257,6 +262,7 @@ impl<H: Handles> Session<H> {
     pub fn input_hint(&self) -> usize {
         match &self.phase {
             Phase::Receiving(receiving) => receiving.input_hint(),
+            Phase::Ready => REQUESTS_HINT_BYTES,
             _ => usize::MAX,
         }
     }
@@ -303,11 +309,7 @@ impl<H: Handles> Session<H> {
 
     /// The next piece of work for the store.
     pub fn next_ask(&mut self) -> Option<Ask<H>> {
-        let ask = self.asks.pop_front();
-        if self.asks.is_empty() && self.asks.capacity() > 0 {
-            self.asks = VecDeque::new();
-        }
-        ask
+        self.asks.pop_front()
     }
 
     /// A piece of work has ended.
@@ -430,8 +432,23 @@ impl<H: Handles> Session<H> {
     }
 
     /// What is to be logged, in order.
-    pub fn take_records(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.records)
+    pub fn records(&mut self) -> impl Iterator<Item = Record> {
+        self.records.drain(..)
+    }
+
+    /// Gives the memory of queues that are empty back: an idle client owns no buffer. Said at the end of
+    /// a turn, so that a busy client need not ask for it again and again.
+    pub fn rest(&mut self) {
+        if self.records.is_empty() && self.records.capacity() > 0 {
+            self.records = Vec::new();
+        }
+        if self.asks.is_empty() && self.asks.capacity() > 0 {
+            self.asks = VecDeque::new();
+        }
+        if self.pending.is_empty() && self.pending.capacity() > 0 {
+            self.pending = VecDeque::new();
+        }
+        self.outbox.rest();
     }
 }
 

@@ -137,8 +137,11 @@ impl<F> Outbox<F> {
             data.clear();
             self.spare = data;
         }
-        if self.segments.is_empty() {
-            // An idle client owns no buffer.
+    }
+
+    /// Gives the memory of an empty queue back.
+    pub(super) fn rest(&mut self) {
+        if self.segments.is_empty() && self.segments.capacity() > 0 {
             self.segments = VecDeque::new();
         }
     }

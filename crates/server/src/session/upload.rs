@@ -546,10 +546,6 @@ impl<H: Handles> Session<H> {
                 self.outbox.text(|text| reply.encode(text));
             }
         }
-        if self.pending.is_empty() {
-            // An idle client owns no buffer.
-            self.pending = std::collections::VecDeque::new();
-        }
     }
 }
 

@@ -205,7 +205,8 @@ impl World {
 
     fn end_turn(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(&key) else { return };
-        drop(conn.session.take_records());
+        conn.session.records().for_each(drop);
+        conn.session.rest();
         if conn.session.take_shutdown() {
             assert!(!std::mem::replace(&mut conn.shut_down, true), "shut down twice");
             assert!(conn.session.outbox().is_empty(), "shut down before all was sent");
