@@ -60,7 +60,7 @@ pub struct Limits {
 
 /// Below this many bytes of queued replies the next request is taken up: enough to fill a write,
 /// little enough that a client who never reads costs little.
-const OUTPUT_HIGH_BYTES: u64 = 256 << 10;
+const OUTPUT_HIGH_BYTES: u64 = 128 << 10;
 
 /// Ranges up to this size are copied into the reply; above it, sendfile saves more than it costs.
 const INLINE_BYTES: u64 = 64 << 10;
@@ -651,6 +651,7 @@ impl<H: Handles> Session<H> {
             Phase::Receiving(_) | Phase::PassingOver => Waiting::Body,
             Phase::Courtesy { .. } => Waiting::Courtesy,
             Phase::Over => Waiting::Store,
+            Phase::Sending(sending) if sending.is_warming() => Waiting::Store,
             _ if !self.outbox.is_empty() => Waiting::Output,
             _ if !self.pending.is_empty() => Waiting::Store,
             // It must get back what it handed on before it takes more.
