@@ -9,7 +9,7 @@ use std::{
 
 use ferry_wire::{Code, Failure};
 use mio::{Interest, net::TcpListener};
-use rustix::io::Errno;
+use rustix::{io::Errno, net::sockopt::set_tcp_nodelay};
 
 use super::{Connection, Server, ServerError, pace::Pace, system, token_of};
 use crate::session::Session;
@@ -44,6 +44,11 @@ impl Listener {
         for &address in addresses {
             match TcpListener::bind(address) {
                 Ok(listener) => {
+                    // Replies are gathered before they are sent: waiting for more would only delay them.
+                    // Whoever is accepted has it from the listener.
+                    if let Err(error) = set_tcp_nodelay(&listener, true) {
+                        log::debug!("clients can't be told not to delay: {error}");
+                    }
                     let address = listener.local_addr().map_err(system("can't tell the address"))?;
                     return Ok(Listener { listener, address });
                 }
@@ -126,10 +131,6 @@ impl Server {
             None => Session::new(self.limits.clone(), now),
             Some(message) => Session::refusing(self.limits.clone(), &Failure::new(Code::Busy, message), now),
         };
-        // Replies are gathered before they are sent: waiting for more would only delay them.
-        if let Err(error) = socket.set_nodelay(true) {
-            log::debug!("{peer}: can't be told not to delay: {error}");
-        }
         self.generation = self.generation.wrapping_add(1);
         let entry = self.connections.vacant_entry();
         let key = entry.key();
@@ -149,7 +150,8 @@ impl Server {
             leftover: Vec::new(),
             generation: self.generation,
             timer: None,
-            readable: true,
+            // What came already will be said by the first event.
+            readable: false,
             writable: true,
             short_reads: false,
             input_ended: false,
@@ -177,5 +179,20 @@ impl Server {
                 count.remove();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_accepted_does_not_delay() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Listener::bind(&[any]).unwrap();
+        let _client = std::net::TcpStream::connect(listener.local_addr()).unwrap();
+        // A connection to this machine is there when connecting it has ended.
+        let (socket, _) = listener.into_inner().accept().unwrap();
+        assert!(socket.nodelay().unwrap());
     }
 }

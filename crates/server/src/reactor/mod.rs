@@ -545,9 +545,8 @@ impl Server {
         let connection = &mut self.connections[key];
         if connection.session.is_cut() {
             connection.leftover = Vec::new();
-            if let Some(mut socket) = connection.socket.take() {
-                // Closing it takes it out of the queue as well.
-                let _ = self.poll.registry().deregister(&mut socket);
+            // Closing it takes it out of the queue as well: no other descriptor is of that socket.
+            if connection.socket.take().is_some() {
                 log::debug!("{}: disconnected", connection.peer);
             }
             // A descriptor is free.
