@@ -363,6 +363,9 @@ impl<H: Handles> Session<H> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
+        if let Phase::Receiving(receiving) = &mut self.phase {
+            receiving.drop_spares();
+        }
         let counter = self.counter(self.clock.waiting());
         match self.clock.expired(&self.limits.patience, counter, now) {
             None | Some(Waiting::Store) => {}

@@ -90,8 +90,8 @@ pub(super) struct Receiving<H: Handles> {
     chunk: Chunk,
     /// Where the chunk belongs.
     at: u64,
-    /// Memory that came back.
-    spare: Option<Chunk>,
+    /// Memory that came back: of at most [`WRITES`] chunks.
+    spares: Vec<Chunk>,
     /// Up to here a checkpoint was asked for.
     checkpoint_at: u64,
     /// A checkpoint is due once all writes have ended.
@@ -110,7 +110,7 @@ impl<H: Handles> Receiving<H> {
             check,
             chunk: Chunk::default(),
             at,
-            spare: None,
+            spares: Vec::new(),
             checkpoint_at: at,
             checkpoint_due: None,
             failure: None,
@@ -175,6 +175,11 @@ impl<H: Handles> Receiving<H> {
         self.chunk.filled += bytes;
         self.check.bytes(&self.chunk.memory[start..self.chunk.filled]);
         self.transfer.bytes += bytes as u64;
+    }
+
+    /// A window has passed in which little came: memory is for those who are quick.
+    pub(super) fn drop_spares(&mut self) {
+        self.spares = Vec::new();
     }
 
     pub(super) fn input_hint(&self) -> usize {
@@ -319,7 +324,7 @@ impl<H: Handles> Session<H> {
             return;
         }
         let held = &mut receiving.held;
-        let chunk = std::mem::replace(&mut receiving.chunk, receiving.spare.take().unwrap_or_default());
+        let chunk = std::mem::replace(&mut receiving.chunk, receiving.spares.pop().unwrap_or_default());
         let at = receiving.at;
         receiving.at += chunk.filled as u64;
         held.writes += 1;
@@ -445,7 +450,7 @@ impl<H: Handles> Session<H> {
                 if receiving.chunk.filled == 0 && receiving.chunk.memory.is_empty() {
                     receiving.chunk = chunk;
                 } else {
-                    receiving.spare = Some(chunk);
+                    receiving.spares.push(chunk);
                 }
             }
             Ok(Done::Checkpointed) => {}
