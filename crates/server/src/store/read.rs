@@ -17,7 +17,7 @@ use super::{
 use crate::session::{Done, Opened, Outcome};
 
 /// What is read at once through a buffer that stays in the processor's cache.
-pub const SCRATCH_BYTES: usize = 128 << 10;
+pub const SCRATCH_BYTES: usize = 256 << 10;
 
 /// How much text of a listing is made at once, and from how many entries at most.
 const LISTING_BYTES: usize = 64 << 10;
