@@ -20,6 +20,7 @@
 //! change have been answered; those that change are handed on in order without waiting for
 //! each other, so that many uploads share their waits for the disk.
 
+mod body;
 mod clock;
 mod download;
 mod outbox;
@@ -33,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{BodyError, BodyLine, Code, Failure, Frame, Framer, Greeting, Id, Refusal, Reply, Request};
+use ferry_wire::{Code, Failure, Frame, Framer, Greeting, Id, Refusal, Reply, Request};
 
 pub use clock::Patience;
 pub use outbox::{Outbox, Segment};
@@ -671,45 +672,6 @@ impl<H: Handles> Session<H> {
             Waiting::Body => self.body_bytes,
             Waiting::Output => self.outbox.sent(),
             Waiting::Store | Waiting::Courtesy => 0,
-        }
-    }
-}
-
-/// A line inside a body.
-impl<H: Handles> Session<H> {
-    fn body_line(&mut self, line: &[u8], now: Instant) {
-        let parsed = match BodyLine::parse(line) {
-            Ok(BodyLine::Fail(_)) => Err(BodyError::Line),
-            parsed => parsed,
-        };
-        match parsed {
-            Err(error) => self.break_off(Failure::new(Code::BadRequest, error.to_string()), now),
-            Ok(BodyLine::Data(bytes)) => match &self.phase {
-                Phase::Receiving(receiving) => match receiving.block(bytes, &self.limits) {
-                    Ok(()) => self.framer.expect_raw(bytes),
-                    Err(failure) if failure.code == Code::TooLarge => {
-                        self.framer.expect_raw(bytes);
-                        self.refuse_body(failure, now);
-                    }
-                    Err(failure) => self.break_off(failure, now),
-                },
-                _ => self.framer.expect_raw(bytes),
-            },
-            Ok(BodyLine::End(crc)) => self.end_body(crc, now),
-            Ok(BodyLine::Stop | BodyLine::Fail(_)) => {
-                let failure = Failure::new(Code::Stopped, "stopped, as you asked");
-                self.refuse_body(failure, now);
-                self.phase = Phase::Ready;
-            }
-        }
-    }
-
-    /// The upload that is being received fails; the rest of its body is passed over. Nothing is
-    /// said where a refusal was said before.
-    fn refuse_body(&mut self, failure: Failure, now: Instant) {
-        if let Phase::Receiving(receiving) = std::mem::replace(&mut self.phase, Phase::PassingOver) {
-            self.release(*receiving, Some(failure.clone()), now);
-            self.reply(Reply::Fail(failure));
         }
     }
 }
