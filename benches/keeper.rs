@@ -1,8 +1,10 @@
 //! Sees to what must not outlive a bench. However that ends, the pipe to its keepers ends with it; what
 //! a keeper does is done when its standard input has ended.
 //!
-//!     keeper PROGRAM [ARGUMENT ...]    runs a server of somebody else's; kills it and all that came of it
-//!     keeper --remove DIR              removes a directory that lies in memory
+//! ```text
+//! keeper PROGRAM [ARGUMENT ...]    runs a server of somebody else's; kills it and all that came of it
+//! keeper --remove DIR              removes a directory that lies in memory
+//! ```
 //!
 //! Children that a server has disowned come to its keeper, so that none of them is forgotten, and their
 //! CPU time is counted.

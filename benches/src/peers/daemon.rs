@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use super::ftp::Login;
 use crate::{
     child::Keeper,
-    run::find,
+    program::find,
     tree::{anonymous_bytes, cpu_seconds, descriptors},
 };
 

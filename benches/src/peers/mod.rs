@@ -34,7 +34,7 @@ use ferry_e2e::Server;
 use crate::{
     Content, Options, Programs, Report, Workshop, clients,
     lanes::Small,
-    run::{PLACES_VARIABLE, find},
+    program::{PLACES_VARIABLE, find},
     small_files,
 };
 use daemon::{Daemon, Kind};
