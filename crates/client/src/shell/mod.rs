@@ -1,6 +1,4 @@
 //! The shell: commands from a terminal, from `-c` or from a pipe.
-// The table, the words and the output are built on by what comes next.
-#![allow(dead_code)]
 
 mod args;
 mod choices;

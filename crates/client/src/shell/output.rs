@@ -88,11 +88,6 @@ impl Output {
         self.level >= Level::Verbose || self.format == Format::Json
     }
 
-    /// Whom it is for.
-    pub(crate) fn format(&self) -> Format {
-        self.format
-    }
-
     /// What a command was asked for: a listing, a sum. Said even when quiet.
     pub(crate) fn answer(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
         self.line(Level::Quiet, text, event);
