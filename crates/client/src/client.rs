@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Code, Entry, Greeting, Id, Name, Request, Time};
+use ferry_wire::{Entry, Greeting, Id, Name, Request, Time};
 
 use crate::{
     address::Address,
@@ -186,13 +186,7 @@ impl Client {
     ///
     /// The first that can't be made; some behind it may have been made all the same.
     pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
-        let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
-        self.converse(|link| {
-            requests::done_all(link, requests, |_, result| match result {
-                Err(Error::Server(failure)) if failure.code == Code::Exists => Ok(()),
-                result => result,
-            })
-        })
+        self.converse(|link| requests::make_directories(link, names))
     }
 
     /// Deletes files and empty directories, in their order, and tells `watch` what became of each: its place in the

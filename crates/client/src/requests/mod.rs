@@ -7,7 +7,7 @@ pub(crate) mod greeting;
 pub(crate) mod listing;
 pub(crate) mod upload;
 
-use ferry_wire::{BodyCheck, BodyLine, Crc32, FileMeta, Name, Overrun, Reply, Request, Tag, Time, Verdict};
+use ferry_wire::{BodyCheck, BodyLine, Code, Crc32, FileMeta, Name, Overrun, Reply, Request, Tag, Time, Verdict};
 
 use crate::{
     error::Error,
@@ -105,6 +105,15 @@ pub(crate) fn mkdir(link: &mut Link, name: &Name) -> Result<(), Error> {
     done(link, &Request::Mkdir { name: name.clone() })
 }
 
+/// Makes directories, in their order; one that is there already is as good.
+pub(crate) fn make_directories(link: &mut Link, names: &[Name]) -> Result<(), Error> {
+    let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
+    done_all(link, requests, |_, result| match result {
+        Err(Error::Server(failure)) if failure.code == Code::Exists => Ok(()),
+        result => result,
+    })
+}
+
 pub(crate) fn delete(link: &mut Link, name: &Name) -> Result<(), Error> {
     done(link, &Request::Delete { name: name.clone() })
 }
@@ -131,7 +140,7 @@ fn done(link: &mut Link, request: &Request) -> Result<(), Error> {
 
 /// Requests without a body that are asked ahead: enough that their waits for the disk are shared, few enough that
 /// what is under way when something goes wrong stays small.
-const CHANGES_AHEAD: usize = 32;
+const CHANGES_AHEAD: usize = 64;
 
 /// Asks all of `requests`, each of which is answered by DONE, many ahead. `taken` learns what became of each, in
 /// order; where it fails, no further one is asked, but those that were are done.

@@ -11,7 +11,11 @@ what you do not know.";
 pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("connected", "address, software, read_only: a server was opened."),
     ("closed", "The connection was closed."),
-    ("lost", "message, attempt, wait: the connection broke, and is opened again after so long."),
+    (
+        "progress",
+        "name, bytes, size: so much of a file is there; every so often, where --progress lines=SECONDS asks for it.",
+    ),
+    ("lost", "message, attempt, of, wait: the connection broke, and is opened again after so long."),
     ("reconnected", "The connection stands again."),
     ("got", "name, bytes, resumed; crc of one of many, seconds of a single one: a file was fetched, and is verified."),
     (

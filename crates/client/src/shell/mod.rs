@@ -179,6 +179,7 @@ impl Shell {
                 return self.complain(Exit::System, format!("cannot use the terminal: {error}"));
             }
         };
+        self.session.history = terminal.history();
         loop {
             if let Some(message) = self.session.notice_closing() {
                 self.complain(Exit::Connection, message);

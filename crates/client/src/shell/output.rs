@@ -6,11 +6,12 @@
 use std::{
     fmt::{self, Display},
     io::{self, BufWriter, Write},
+    time::Duration,
 };
 
 use serde_json::{Map, Value};
 
-use super::exit::Failed;
+use super::{exit::Failed, progress::Mode};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +87,19 @@ impl Output {
     /// Whether one line for each file is wanted.
     pub(crate) fn wants_details(&self) -> bool {
         self.level >= Level::Verbose || self.format == Format::Json
+    }
+
+    /// How transfers are shown, where `mode` is what was asked for: programs get events in place of lines.
+    pub(crate) fn shown_as(&self, mode: Mode) -> Mode {
+        if self.format == Format::Json { Mode::Never } else { mode }
+    }
+
+    /// How often a program is to be told how far a transfer is.
+    pub(crate) fn told_every(&self, mode: Mode) -> Option<Duration> {
+        match mode {
+            Mode::Lines(every) if self.format == Format::Json => Some(every),
+            _ => None,
+        }
     }
 
     /// What a command was asked for: a listing, a sum. Said even when quiet.

@@ -44,6 +44,27 @@ fn a_bar_is_drawn_and_gone_at_the_end() {
 }
 
 #[test]
+fn many_files_have_a_bar_for_the_whole_and_one_for_the_file() {
+    let (server, directory) = (slow_server(), tempfile::tempdir().unwrap());
+    for name in ["many/a.bin", "many/b.bin", "many/c.bin"] {
+        fs::create_dir_all(server.path("many")).unwrap();
+        random_file(&server.path(name), seed(), 2 * MIB);
+    }
+    let mut client = Terminal::ferry_like(directory.path(), &[], &[], (100, 24));
+    client.type_line(&format!("OPEN {}", server.address().port()));
+    client.expect("connected");
+    client.expect("> ");
+    client.type_line("GET -r many");
+    let both = |screen: &str| screen.contains(" of 3 files [") && screen.contains("many/b.bin [");
+    client.watch_until(|terminal| both(&terminal.screen()), "a bar for the whole and one for a file");
+    client.expect("got 3 files: 6.0 MiB");
+    client.expect("> ");
+    assert!(!client.screen().contains('['), "{}", client.screen());
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+}
+
+#[test]
 fn the_bar_fits_terminals_that_are_narrow_and_that_are_resized() {
     let (server, directory) = (slow_server(), tempfile::tempdir().unwrap());
     let mut client = getting(&server, directory.path(), 30);
@@ -60,6 +81,21 @@ fn the_bar_fits_terminals_that_are_narrow_and_that_are_resized() {
     client.expect("> ");
     client.type_line("QUIT");
     assert_eq!(client.end(), 0);
+}
+
+#[test]
+fn the_smallest_terminals_get_what_fits() {
+    let server = slow_server();
+    random_file(&server.path("世界.bin"), seed(), 4 * MIB);
+    for size in [(1, 1), (2, 2), (5, 1)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut client = Terminal::ferry_like(directory.path(), &[], &[], size);
+        client.type_line(&format!("OPEN {}", server.address().port()));
+        client.type_line("GET 世界.bin");
+        client.type_line("QUIT");
+        assert_eq!(client.end(), 0, "{size:?}");
+        assert_eq!(fs::metadata(directory.path().join("client/世界.bin")).unwrap().len(), 4 * MIB);
+    }
 }
 
 #[test]
@@ -80,5 +116,11 @@ fn without_a_terminal_there_is_nothing_or_a_line_now_and_then() {
     assert!(lines.lines().count() >= 2, "{lines}");
     assert!(lines.lines().all(|line| line.starts_with("large.bin: ")), "{lines}");
     assert!(lines.contains(" of 6.0 MiB, ") && !lines.contains('\x1b'), "{lines}");
+    let (events, nothing) = get(&["--json", "--progress", "lines=0.2"]);
+    assert_eq!(nothing, "");
+    let progress: Vec<serde_json::Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(progress.len() >= 3, "{events}");
+    assert_eq!((&progress[0]["event"], &progress[0]["size"]), (&"progress".into(), &(6 * MIB).into()));
+    assert_eq!(progress[progress.len() - 1]["event"], "got");
     assert_eq!(fs::metadata(directory.path().join("client/large.bin")).unwrap().len(), 6 * MIB);
 }

@@ -69,6 +69,33 @@ fn control_c_in_the_middle_of_a_get_loses_nothing() {
     assert!(fs::read(directory.path().join("client/large.bin")).unwrap() == random_bytes(seed, 64 << 20));
 }
 
+#[test]
+fn a_server_that_comes_back_is_gone_on_with() {
+    let (root, directory, seed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), seed());
+    random_file(&root.path().join("large.bin"), seed, 64 * MIB);
+    let mut first = Options::new().root(root.path()).arg("--rate").arg((16 * MIB).to_string()).start();
+    let address = first.address().to_string();
+    let mut client = Terminal::ferry(directory.path(), &[]);
+    client.type_line(&format!("OPEN {address}"));
+    client.expect("connected");
+    client.expect("> ");
+    client.type_line("GET large.bin");
+    client.watch_until(|terminal| percent(&terminal.screen()) >= 20, "a fifth of it");
+    first.signal(Signal::KILL);
+    first.wait();
+    client.expect("connection lost: ");
+    client.expect("; trying again in ");
+    client.expect(" s (1 of 5)");
+    let _second = Options::new().root(root.path()).address(&address).start();
+    client.expect("the connection stands again");
+    client.expect("got large.bin: 64.0 MiB");
+    client.expect("verified");
+    client.expect("> ");
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+    assert!(fs::read(directory.path().join("client/large.bin")).unwrap() == random_bytes(seed, 64 << 20));
+}
+
 /// How far the bar is.
 fn percent(screen: &str) -> u32 {
     let figure = screen.lines().rev().find_map(|row| row.split_once('%')?.0.rsplit(' ').next()?.parse().ok());

@@ -261,7 +261,7 @@ impl Session {
             let _ = safe.flush();
             got
         } else {
-            let progress = Progress::start(*progress, [(shown, None)]);
+            let progress = Progress::start(output.shown_as(*progress), [(shown, None)]);
             client.read(name, &Part::default(), &mut Noted { sink: output.raw(), done: 0, progress: &progress })?
         };
         let written = output.raw().flush();

@@ -1,6 +1,10 @@
 //! Files on their way: what GET, PUT and SYNC have in common.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use ferry_client::{Blame, Code, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Report};
 use ferry_wire::escaped;
@@ -85,6 +89,9 @@ pub(super) struct Watcher<'a> {
     failures: &'a mut Failures,
     progress: Progress,
     reached: Option<(usize, u64, u64)>,
+    /// When a program was told last how far it is, and how often it wants to be.
+    told: Instant,
+    every: Option<Duration>,
 }
 
 impl<'a> Watcher<'a> {
@@ -96,14 +103,17 @@ impl<'a> Watcher<'a> {
         mode: Mode,
     ) -> Watcher<'a> {
         output.flush();
+        let every = output.told_every(mode);
+        let mode = output.shown_as(mode);
         let progress = Progress::start(mode, moving.labels.iter().map(|label| (label.shown.clone(), label.size)));
-        Watcher { moving, local, output, failures, progress, reached: None }
+        Watcher { moving, local, output, failures, progress, reached: None, told: Instant::now(), every }
     }
 
     /// Takes note of one step.
     pub(super) fn note(&mut self, step: &Step<'_>) {
         self.progress.note(step);
-        let Watcher { moving, local, output, failures, progress, reached } = self;
+        self.tell_progress(step);
+        let Watcher { moving, local, output, failures, progress, reached, .. } = self;
         let label = |index: usize| moving.labels.get(index);
         match step {
             Step::Begun { index, size, resumed } => *reached = Some((*index, *size, *resumed)),
@@ -144,6 +154,20 @@ impl<'a> Watcher<'a> {
             }),
             _ => {}
         }
+    }
+
+    /// Tells a program how far it is, where it wants to know.
+    fn tell_progress(&mut self, step: &Step<'_>) {
+        let (Step::Moved { index, done }, Some(every)) = (step, self.every) else { return };
+        if self.told.elapsed() < every {
+            return;
+        }
+        self.told = Instant::now();
+        let Some(Label { name, .. }) = self.moving.labels.get(*index) else { return };
+        let size = self.reached.filter(|(reached, ..)| reached == index).map(|(_, size, _)| size);
+        self.output
+            .detail("", || Event::new("progress").with("name", name.as_str()).with("bytes", *done).with("size", size));
+        self.output.flush();
     }
 
     /// How it went.

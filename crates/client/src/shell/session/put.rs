@@ -296,7 +296,7 @@ impl Session {
         let name = self.file_name(VERB, text)?;
         let shown = self.shown(Some(&name));
         self.output.flush();
-        let progress = Progress::start(self.progress, [(shown.clone(), None)]);
+        let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)]);
         let mut note = |done| progress.note(&Step::Moved { index: 0, done });
         let sent = self.connected()?.put_from(&name, None, &mut io::stdin().lock(), &mut note);
         let elapsed = progress.elapsed();
