@@ -10,6 +10,7 @@ mod downloads;
 mod greetings;
 mod many;
 mod requests;
+mod resumes;
 mod shell;
 mod terminal;
 mod uploads;

@@ -213,7 +213,11 @@ impl Round<'_, '_, '_> {
             return Err(unexpected(reply).into());
         }
         if open {
-            if self.said.is_some() {
+            // The first word counts; behind it the server is not believed any more.
+            if let Some(Reply::Fail(failure)) = self.said.take()
+                && let Some(asked) = self.asked.pop_front()
+            {
+                self.refused(asked, failure);
                 return Err(Error::violation("it answers what was not asked").into());
             }
             self.said = Some(reply);
