@@ -86,7 +86,10 @@ fn a_directory_lands_where_it_is_sent_and_only_with_r() {
     place.run("LCD new; CD d; GET -r .").fine();
     assert!(place.local("new/a").is_file());
 
-    place.run("PUT d").failed(5, "PUT -r sends directories");
+    for command in ["PUT d", "PUT d/", "PUT other d"] {
+        place.run(command).failed(5, "PUT -r sends directories");
+    }
+    place.run("PUT -r ~").failed(5, "there is no such file in");
     place.run("PUT -r d -> up; PUT -r d -> up; CD up; LCD new; PUT -r .; PUT -r ../e -> /").fine();
     for name in ["up/e/b", "up/d/e/b", "up/e/b", "e/b"] {
         assert!(place.server.path(name).is_file(), "{name}");
@@ -112,6 +115,11 @@ fn what_cannot_be_sent_is_told_one_by_one() {
     }
     assert_eq!(ran.complaints.lines().count(), 3, "{}", ran.complaints);
     assert_eq!(tree(&place.server.path("d")).len(), 3);
+
+    let ran = place.run("LCD d; PUT -r *");
+    assert_eq!(ran.status, 0, "{}", ran.complaints);
+    assert!(ran.complaints.contains("link is a symbolic link, which is not followed: left out"), "{}", ran.complaints);
+    assert_eq!(place.server.visible(), ["a", "d", "sub"]);
 
     place.write(Path::new("e").join(OsStr::from_bytes(b"not \xff utf-8")), b"");
     place.write("e/line\nbreak", b"");

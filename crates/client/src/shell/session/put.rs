@@ -17,7 +17,7 @@ use super::{
     names::bad_name,
 };
 use crate::shell::{
-    command::{Names, Target, Transfer},
+    command::{Target, Transfer},
     exit::{Exit, Failed},
     figures::Summary,
     output::Event,
@@ -67,7 +67,7 @@ impl Session {
             return self.put_from_input(transfer.target.as_ref());
         }
         let mut failures = Failures::new(transfer.keep_going || self.settings.keep_going);
-        let meant = self.find_to_send(&transfer.names, &mut failures)?;
+        let meant = self.find_to_send(transfer, &mut failures)?;
         let place = self.place_there(transfer, &meant)?;
         let named = matches!(&meant[..], [Meant { matched: false, .. }]);
         let mut plan = Plan::default();
@@ -81,7 +81,7 @@ impl Session {
             failures.check(VERB, NOTHING)?;
             return match meant.iter().any(|meant| meant.matched) {
                 true if failures.is_clean() => {
-                    let message = format!("{VERB}: only directories match; {VERB} -r sends them");
+                    let message = format!("{VERB}: no file matches; {VERB} -r sends directories");
                     Err(Failed { exit: Exit::Local, message })
                 }
                 _ => failures.end(VERB),
@@ -97,13 +97,16 @@ impl Session {
     }
 
     /// Everything here that `names` stand for: see [`Session::find`].
-    fn find_to_send(&mut self, names: &Names, failures: &mut Failures) -> Result<Vec<Meant>, Failed> {
+    fn find_to_send(&mut self, transfer: &Transfer, failures: &mut Failures) -> Result<Vec<Meant>, Failed> {
+        let names = &transfer.names;
+        // Without a name for it there, what is sent lies below the local directory: `~` is a name like any other.
+        let below = transfer.target.is_none();
         let meant = |text: PathBuf, path: PathBuf, matched| Meant { text, path, matched };
         if let Some(line) = &names.line
             && (names.words.len() == 1 && names.words[0].text == *line && names.words[0].pattern.is_none()
                 || self.exists(line))
         {
-            return Ok(vec![meant(line.into(), self.local_path(line), false)]);
+            return Ok(vec![meant(line.into(), self.local.join(line), false)]);
         }
         if let Some(line) = &names.line
             && line.contains(char::is_control)
@@ -117,7 +120,10 @@ impl Session {
             match self.find_local(VERB, word) {
                 Ok((texts, matched)) => {
                     for text in texts {
-                        let path = text.to_str().map_or_else(|| self.local.join(&text), |text| self.local_path(text));
+                        let path = match text.to_str().filter(|_| !below) {
+                            Some(text) => self.local_path(text),
+                            None => self.local.join(&text),
+                        };
                         // Patterns may overlap.
                         if seen.insert(path.clone()) {
                             all.push(meant(text, path, matched));
@@ -164,8 +170,9 @@ impl Session {
             });
             return Ok(());
         }
-        if recursive && *matched && path.is_symlink() {
-            let problem = "is a symbolic link, which is not followed";
+        if let Some(problem) = unmeant(path).filter(|_| *matched)
+            && (recursive || !path.is_symlink())
+        {
             self.leave_out(&Error::LocalFile { path: path.clone(), problem });
             return Ok(());
         }
@@ -310,5 +317,15 @@ impl Session {
             event.with("resumed", 0).with("seconds", summary.elapsed.as_secs_f64())
         });
         Ok(())
+    }
+}
+
+/// Why a pattern that found something did not mean it; [`None`] for files and directories.
+fn unmeant(path: &Path) -> Option<&'static str> {
+    let kind = path.symlink_metadata().ok()?.file_type();
+    match (kind.is_file() || kind.is_dir(), kind.is_symlink()) {
+        (true, _) => None,
+        (false, true) => Some("is a symbolic link, which is not followed"),
+        (false, false) => Some("is neither a file nor a directory"),
     }
 }
