@@ -152,6 +152,14 @@ pub struct Skipped {
     pub error: Error,
 }
 
+impl Skipped {
+    /// Whether it is of a kind that is never sent: a link, or neither a file nor a directory.
+    #[must_use]
+    pub fn is_by_rule(&self) -> bool {
+        self.name.is_some() && matches!(self.error, Error::LocalFile { .. })
+    }
+}
+
 /// A regular file beneath a local directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalFile {

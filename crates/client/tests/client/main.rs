@@ -9,6 +9,7 @@ mod support;
 mod downloads;
 mod greetings;
 mod many;
+mod phases;
 mod requests;
 mod shell;
 mod terminal;

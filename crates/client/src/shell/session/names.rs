@@ -120,10 +120,9 @@ impl Session {
     fn find_line(&mut self, verb: &str, names: &Names) -> Result<Option<Meant>, Failed> {
         let Some(line) = &names.line else { return Ok(None) };
         if let [word] = &names.words[..]
-            && word.pattern.is_none()
             && word.text == *line
         {
-            // It is the only reading.
+            // As a word it is looked for in the same way.
             return Ok(None);
         }
         match self.remote_name(line) {

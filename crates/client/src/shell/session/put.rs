@@ -164,6 +164,11 @@ impl Session {
             });
             return Ok(());
         }
+        if recursive && *matched && path.is_symlink() {
+            let problem = "is a symbolic link, which is not followed";
+            self.leave_out(&Error::LocalFile { path: path.clone(), problem });
+            return Ok(());
+        }
         let name = self.name_there(text, path, recursive && is_directory, place)?;
         match name {
             name if recursive && is_directory => self.plan_sending(path, name, plan, failures),
@@ -185,7 +190,7 @@ impl Session {
             Place::Same if is_tree && text == Path::new(".") => return Ok(self.remote.clone()),
             Place::Same => {
                 let bytes = text.as_os_str().as_bytes();
-                (&self.remote, Name::from_bytes(bytes.strip_suffix(b"/").filter(|_| is_tree).unwrap_or(bytes)))
+                (&self.remote, Name::from_bytes(bytes.strip_suffix(b"/").filter(|_| path.is_dir()).unwrap_or(bytes)))
             }
             Place::In(directory) => match path.file_name() {
                 Some(last) if !text.ends_with(".") => (directory, Name::from_bytes(last.as_bytes())),
@@ -200,6 +205,12 @@ impl Session {
         }
     }
 
+    fn leave_out(&mut self, error: &Error) {
+        self.output.remark(format_args!("{VERB}: {error}: left out"), || {
+            Event::new("skipped").with("reason", error.to_string())
+        });
+    }
+
     fn plan_sending(
         &mut self,
         path: &Path,
@@ -209,16 +220,10 @@ impl Session {
     ) -> Result<(), Failed> {
         let tree = LocalTree::walk(path).map_err(|error| Failed::new(VERB, &error))?;
         for skipped in &tree.skipped {
-            match &skipped.error {
-                // Links and specials are left out by rule; the rest is what a person would miss.
-                Error::LocalFile { .. } if skipped.name.is_some() => {
-                    self.output.remark(format_args!("{VERB}: {}: left out", skipped.error), || {
-                        Event::new("skipped")
-                            .with("name", skipped.name.as_ref().map(|name| name.as_str().to_owned()))
-                            .with("reason", skipped.error.to_string())
-                    });
-                }
-                error => failures.tell(&mut self.output, &Failed::new(VERB, error)),
+            // The rest is what a person would miss.
+            match skipped.is_by_rule() {
+                true => self.leave_out(&skipped.error),
+                false => failures.tell(&mut self.output, &Failed::new(VERB, &skipped.error)),
             }
         }
         plan.trees += 1;
