@@ -11,6 +11,7 @@ mod greetings;
 mod many;
 mod phases;
 mod requests;
+mod resumes;
 mod shell;
 mod terminal;
 mod uploads;
