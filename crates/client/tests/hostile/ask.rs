@@ -93,8 +93,6 @@ impl Ask {
                 Ask::PutLarge => matches!(code, Code::Changed | Code::Checksum),
                 _ => code == Code::Changed,
             },
-            // It may be any of those.
-            Outcome::Anything => true,
             _ => false,
         };
         // What is said behind the last answer, the engine may hear itself.
