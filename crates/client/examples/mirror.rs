@@ -33,7 +33,11 @@ fn mirror(address: &str, remote: &str, local: &Path) -> Result<bool, Box<dyn Err
 
     fs::create_dir_all(local)?;
     let mut files = Vec::new();
-    for found in client.tree(root.as_ref())? {
+    let tree = client.tree(root.as_ref())?;
+    for (name, error) in &tree.skipped {
+        eprintln!("{name}: {error}");
+    }
+    for found in tree.found {
         // A name has no `..` and no empty component: it can't lead out of `local`.
         let target = local.join(&found.name.as_str()[prefix..]);
         match found.kind {
@@ -54,5 +58,5 @@ fn mirror(address: &str, remote: &str, local: &Path) -> Result<bool, Box<dyn Err
     });
     println!("{} files, {} bytes, {} failures", report.files, report.bytes, report.failures.len());
     client.close()?;
-    Ok(report.is_whole())
+    Ok(report.is_whole() && tree.skipped.is_empty())
 }

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 /// A host and a port. Parsed from `12000` (a port on 127.0.0.1), `host:12000` or `[::1]:12000`;
 /// displayed as `host:port`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address {
     host: String,
     port: u16,

@@ -7,16 +7,17 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Entry, Greeting, Id, Name, Time};
+use ferry_wire::{Entry, Greeting, Id, Name, Request, Time};
 
 use crate::{
     address::Address,
     error::Error,
     link::{ConnectError, Link},
     options::{Options, Progress},
+    pattern::{self, Pattern},
     requests::{self, Download, Part, Stat, Sum, Upload},
     transfer::{self, Event, Fetch, Report, Settings, Stop, Store},
-    tree::{self, Found},
+    tree::{self, Found, RemoteTree},
 };
 
 /// How long a server may take to say good-bye; nothing depends on it.
@@ -171,21 +172,48 @@ impl Client {
     }
 
     /// Everything beneath the directory `root`, or in all of the server; a directory before what is in it.
+    /// Directories that the server can't list do not make it fail.
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong with one of the listings.
-    pub fn tree(&mut self, root: Option<&Name>) -> Result<Vec<Found>, Error> {
+    /// Whatever may go wrong with the listing of `root`; a connection that is lost.
+    pub fn tree(&mut self, root: Option<&Name>) -> Result<RemoteTree, Error> {
         tree::remote(self, root)
+    }
+
+    /// What in `directory`, or in the root, matches `pattern`; sorted by name. Only the directories that can match are
+    /// listed. Nothing at all is no error.
+    ///
+    /// # Errors
+    ///
+    /// Whatever may go wrong with one of the listings, but for a directory that is not there.
+    pub fn glob(&mut self, directory: Option<&Name>, pattern: &Pattern) -> Result<Vec<Found>, Error> {
+        pattern::remote(self, directory, pattern)
     }
 
     /// Makes directories, in their order; those that are there already are as good.
     ///
     /// # Errors
     ///
-    /// The first that can't be made.
+    /// The first that can't be made; some behind it may have been made all the same.
     pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
         self.converse(|link| requests::make_directories(link, names))
+    }
+
+    /// Deletes files and empty directories, in their order, and tells `watch` what became of each: its place in the
+    /// list, and why it is still there. Where `watch` fails no further one is tried, but some behind it may have been
+    /// deleted all the same.
+    ///
+    /// # Errors
+    ///
+    /// That of `watch`; a connection that is lost.
+    pub fn delete_all(
+        &mut self,
+        names: &[Name],
+        watch: &mut dyn FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let requests = names.iter().map(|name| Request::Delete { name: name.clone() });
+        self.converse(|link| requests::done_all(link, requests, watch))
     }
 
     /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now.
@@ -298,7 +326,7 @@ impl Client {
 
     /// Runs one conversation, and drops a connection that it leaves out of step, or whose server
     /// can't be believed any more.
-    fn converse<T>(&mut self, conversation: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) fn converse<T>(&mut self, conversation: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
         let link = self.link.as_mut().ok_or(Error::NotConnected)?;
         let result = link.check_at_rest().and_then(|()| conversation(link));
         if !link.is_in_step() || matches!(result, Err(Error::Violation(_))) {

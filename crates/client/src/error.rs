@@ -2,7 +2,7 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-use ferry_wire::{Code, Failure};
+use ferry_wire::{Code, Failure, NameError};
 
 use crate::{address::Address, local::shown};
 
@@ -73,6 +73,14 @@ pub enum Error {
         /// What is wrong with it, as a predicate.
         problem: &'static str,
     },
+    /// A text that would have to be a name and is none, or can't be one here.
+    #[error("{}: {problem}", ferry_wire::escaped(.text))]
+    Name {
+        /// The text.
+        text: String,
+        /// The rule that it breaks.
+        problem: NameError,
+    },
     /// The caller's [`Cancel`](crate::Cancel) was raised.
     #[error("interrupted")]
     Interrupted,
@@ -120,7 +128,7 @@ impl Error {
             | Error::NotConnected
             | Error::Closed(_) => Blame::Connection,
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
-            Error::Server(_) => Blame::Request,
+            Error::Server(_) | Error::Name { .. } => Blame::Request,
             Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
             Error::Local { .. } | Error::LocalFile { .. } => Blame::Local,
             Error::Interrupted => Blame::Interrupted,

@@ -65,18 +65,25 @@ mod error;
 mod link;
 mod local;
 mod options;
+mod pattern;
 mod random;
 mod requests;
+mod sync;
+mod trace;
 mod transfer;
 mod tree;
 
 pub use address::{Address, AddressError};
 pub use client::Client;
 pub use error::{Blame, Error, Stranger};
+pub use local::{Clash, clashes};
 pub use options::{Cancel, Options, Progress};
+pub use pattern::{Pattern, PatternError};
 pub use requests::{Download, Part, Stat, Sum, Upload};
-pub use transfer::{Event, Fetch, Moved, Phase, Report, Settings, Store};
-pub use tree::{Found, LocalFile, LocalTree};
+pub use sync::{Deletion, Direction, Sync, SyncPlan, SyncReport, Transfers};
+pub use trace::PROTOCOL_LOG;
+pub use transfer::{Event, Fetch, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store};
+pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped};
 
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Greeting, Id, Name, NameError, Tag, Time};

@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     local::Block,
     options::{Cancel, Options},
+    trace,
 };
 
 /// What is read from the socket at once: the largest run that still fits the processor's cache,
@@ -121,12 +122,15 @@ impl Link {
     /// Queues `request`; it goes out with the next call that waits or sends. Its final reply is a
     /// debt until [`Link::settle`].
     pub(crate) fn ask(&mut self, request: &Request) {
+        let before = self.output.len();
         request.encode(&mut self.output);
+        trace::sent(&self.output[before..]);
         self.debts += 1;
     }
 
     /// Queues raw bytes that are no request.
     pub(crate) fn queue(&mut self, bytes: &[u8]) {
+        trace::sent(bytes);
         self.output.extend_from_slice(bytes);
     }
 
@@ -233,7 +237,11 @@ impl Link {
             self.more(begun, patience)?;
         };
         let bytes = &self.input[range];
-        Ok(if is_line { Piece::Line(bytes) } else { Piece::Raw(bytes) })
+        if !is_line {
+            return Ok(Piece::Raw(bytes));
+        }
+        trace::received(bytes);
+        Ok(Piece::Line(bytes))
     }
 
     /// Reads raw bytes that are due straight to where they belong: at least one, as many as are there and

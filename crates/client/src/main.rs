@@ -5,8 +5,6 @@ mod shell;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    shell::run(&shell::Args::parse())
+    shell::run()
 }

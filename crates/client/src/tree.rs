@@ -1,10 +1,22 @@
 //! Directories with all that is beneath them, there and here.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::VecDeque,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::{Path, PathBuf},
+};
 
-use ferry_wire::{Entry, EntryKind, Name, Time};
+use ferry_wire::{Entry, EntryKind, Failure, Name, NameError, Time};
+use walkdir::{DirEntry, WalkDir};
 
-use crate::{client::Client, error::Error};
+use crate::{client::Client, error::Error, link::Link, local::Beneath, requests::listing};
+
+/// Listings that are asked for ahead: enough that a distant server always has the next one, few enough that what
+/// it has to remember of us stays small.
+const LISTINGS_AHEAD: usize = 32;
+
+/// The most things beneath one directory. A server that makes them up could otherwise fill the memory.
+const MAX_FOUND: usize = 4 << 20;
 
 /// One thing beneath a directory of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,34 +27,129 @@ pub struct Found {
     pub kind: EntryKind,
 }
 
-/// Everything beneath `root`, or in all of the server; a directory before what is in it.
-pub(crate) fn remote(client: &mut Client, root: Option<&Name>) -> Result<Vec<Found>, Error> {
-    let mut found = Vec::new();
-    let mut waiting = vec![root.cloned()];
-    while let Some(directory) = waiting.pop() {
-        for Entry { name, kind } in client.list(directory.as_ref())? {
-            let name = match &directory {
-                None => name,
-                Some(directory) => Name::new(&format!("{directory}/{name}")).map_err(Error::violation)?,
+impl Found {
+    /// Whether it is a directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, EntryKind::Directory(_))
+    }
+}
+
+/// What is beneath a directory of the server.
+#[derive(Debug, Default)]
+pub struct RemoteTree {
+    /// Everything, sorted by name; so a directory stands before what is in it.
+    pub found: Vec<Found>,
+    /// Directories whose content is not known, and why: not to be read, or gone meanwhile; and what lies so deep that
+    /// its name is too long to be asked for, as the directory that it is in.
+    pub skipped: Vec<(Name, Error)>,
+}
+
+/// Everything beneath `root`, or in all of the server.
+pub(crate) fn remote(client: &mut Client, root: Option<&Name>) -> Result<RemoteTree, Error> {
+    let mut tree = RemoteTree::default();
+    let mut at_root = None;
+    let mut skipped = Vec::new();
+    explore(client, vec![(root.cloned(), ())], |directory, (), listed| {
+        let entries = match (listed, directory) {
+            (Ok(entries), _) => entries,
+            (Err(failure), Some(name)) if Some(name) != root => {
+                skipped.push((name.clone(), Error::Server(failure)));
+                return Ok(Vec::new());
+            }
+            (Err(failure), _) => {
+                at_root = Some(Error::Server(failure));
+                return Ok(Vec::new());
+            }
+        };
+        let mut beneath = Vec::new();
+        for Entry { name, kind } in entries {
+            let name = match joined(directory, name) {
+                Ok(name) => name,
+                Err((directory, error)) => {
+                    skipped.push((directory, error));
+                    continue;
+                }
             };
             if matches!(kind, EntryKind::Directory(_)) {
-                waiting.push(Some(name.clone()));
+                beneath.push((Some(name.clone()), ()));
             }
-            found.push(Found { name, kind });
+            tree.found.push(Found { name, kind });
+        }
+        if tree.found.len() > MAX_FOUND {
+            return Err(Error::violation(format_args!("more than {MAX_FOUND} things beneath one directory")));
+        }
+        Ok(beneath)
+    })?;
+    match at_root {
+        Some(error) => Err(error),
+        None => {
+            tree.found.sort_by(|a, b| in_tree_order(&a.name, &b.name));
+            Ok(RemoteTree { skipped, ..tree })
         }
     }
-    Ok(found)
+}
+
+/// By components: what is in `a` stands behind `a` and before `a.txt`.
+pub(crate) fn in_tree_order(a: &Name, b: &Name) -> std::cmp::Ordering {
+    a.as_str().split('/').cmp(b.as_str().split('/'))
+}
+
+/// The whole name of something in `directory`, or that directory and why there is none.
+pub(crate) fn joined(directory: Option<&Name>, name: Name) -> Result<Name, (Name, Error)> {
+    let Some(directory) = directory else { return Ok(name) };
+    directory
+        .join(name.as_str())
+        .map_err(|problem| (directory.clone(), Error::Name { text: format!("{directory}/{name}"), problem }))
+}
+
+/// Lists `first` and whatever directories `visit` asks for when it is given a listing, each with what it said of
+/// them, many ahead. `visit` also learns which could not be listed.
+pub(crate) fn explore<T>(
+    client: &mut Client,
+    first: Vec<(Option<Name>, T)>,
+    mut visit: impl FnMut(Option<&Name>, T, Result<Vec<Entry>, Failure>) -> Result<Vec<(Option<Name>, T)>, Error>,
+) -> Result<(), Error> {
+    client.converse(|link: &mut Link| {
+        let mut waiting: VecDeque<_> = first.into();
+        let mut asked = VecDeque::new();
+        loop {
+            while asked.len() < LISTINGS_AHEAD
+                && let Some((directory, about)) = waiting.pop_front()
+            {
+                listing::ask(link, directory.as_ref());
+                asked.push_back((directory, about));
+            }
+            let Some((directory, about)) = asked.pop_front() else { return Ok(()) };
+            let listed = match listing::receive(link) {
+                Ok(entries) => Ok(entries),
+                // Where the server closes behind it, the next one finds out.
+                Err(Error::Server(failure)) => Err(failure),
+                Err(error) => return Err(error),
+            };
+            waiting.extend(visit(directory.as_ref(), about, listed)?);
+        }
+    })
 }
 
 /// What is beneath a local directory.
 #[derive(Debug, Default)]
 pub struct LocalTree {
-    /// Directories, each before what is in it, as names below the one that was asked for.
+    /// Directories, sorted, so each before what is in it, as names below the one that was asked for.
     pub directories: Vec<Name>,
-    /// Regular files.
+    /// Regular files, sorted.
     pub files: Vec<LocalFile>,
-    /// What can't be sent, and why: no valid name, not readable, neither a file nor a directory.
-    pub skipped: Vec<Error>,
+    /// What can't be sent.
+    pub skipped: Vec<Skipped>,
+}
+
+/// Something beneath a local directory that can't be sent.
+#[derive(Debug)]
+pub struct Skipped {
+    /// Its name below the directory that was asked for, where that is a valid one; what is beneath it is not known.
+    pub name: Option<Name>,
+    /// Why: no valid name, not readable, neither a file nor a directory.
+    pub error: Error,
 }
 
 /// A regular file beneath a local directory.
@@ -59,14 +166,158 @@ pub struct LocalFile {
 }
 
 impl LocalTree {
-    /// Looks through `root`. Symbolic links are not followed but skipped, and so are names that begin with `.ferry`.
+    /// Looks through `root`. Symbolic links beneath it are not followed but skipped; names that begin with `.ferry`,
+    /// among them downloads that are not whole yet, are left out without a word.
     ///
     /// # Errors
     ///
-    /// Where `root` itself can't be read.
+    /// Where `root` itself can't be read, or is no directory.
     pub fn walk(root: &Path) -> Result<LocalTree, Error> {
-        let entries = std::fs::read_dir(root).map_err(|error| Error::local("read the directory", root, error))?;
-        drop(entries);
-        Ok(LocalTree::default())
+        // WalkDir would take a file for a tree without anything in it.
+        std::fs::read_dir(root).map_err(|error| Error::local("read the directory", root, error))?;
+        let mut tree = LocalTree::default();
+        let mut entries = WalkDir::new(root).min_depth(1).into_iter();
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    tree.skipped.push(unreadable(root, error));
+                    continue;
+                }
+            };
+            let is_directory = entry.file_type().is_dir();
+            if !tree.take(root, entry) && is_directory {
+                entries.skip_current_dir();
+            }
+        }
+        tree.directories.sort_by(in_tree_order);
+        tree.files.sort_by(|a, b| in_tree_order(&a.name, &b.name));
+        Ok(tree)
+    }
+
+    /// Makes `root` where it is missing, and `directories` beneath it, each before what is in it. Those that are there
+    /// are as good; symbolic links beneath `root` are not followed.
+    ///
+    /// # Errors
+    ///
+    /// The first that can't be made.
+    pub fn make(root: &Path, directories: &[Name]) -> Result<(), Error> {
+        match std::fs::create_dir(root) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(Error::local("make the directory", root, error));
+            }
+            _ => {}
+        }
+        let root = Beneath::open(root)?;
+        directories.iter().try_for_each(|name| root.make_directory(name))
+    }
+
+    /// Notes one thing; false where what is beneath it is not to be looked at.
+    fn take(&mut self, root: &Path, entry: DirEntry) -> bool {
+        let name = match name_of(root, entry.path()) {
+            Ok(name) => name,
+            Err(NameError::Reserved) => return false,
+            Err(problem) => {
+                self.skipped.push(Skipped { name: None, error: Error::file(entry.path(), unnameable(problem)) });
+                return false;
+            }
+        };
+        if entry.file_type().is_dir() {
+            self.directories.push(name);
+            return true;
+        }
+        if !entry.file_type().is_file() {
+            let problem = if entry.file_type().is_symlink() {
+                "is a symbolic link, which is not followed"
+            } else {
+                "is neither a file nor a directory"
+            };
+            self.skipped.push(Skipped { name: Some(name), error: Error::file(entry.path(), problem) });
+            return false;
+        }
+        match entry.metadata() {
+            Err(error) => self.skipped.push(unreadable(root, error)),
+            Ok(meta) => {
+                let mtime = u32::try_from(meta.mtime_nsec()).ok().and_then(|nanos| Time::new(meta.mtime(), nanos));
+                self.files.push(LocalFile { path: entry.into_path(), name, size: meta.len(), mtime });
+            }
+        }
+        true
+    }
+}
+
+fn unreadable(root: &Path, error: walkdir::Error) -> Skipped {
+    let path = error.path().unwrap_or(root).to_owned();
+    let source = error.into_io_error().unwrap_or_else(|| std::io::ErrorKind::Other.into());
+    Skipped { name: name_of(root, &path).ok(), error: Error::local("read", path, source) }
+}
+
+fn name_of(root: &Path, path: &Path) -> Result<Name, NameError> {
+    Name::from_bytes(path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes())
+}
+
+/// Why a local file can't have the same name on a server, as a predicate.
+pub(crate) fn unnameable(problem: NameError) -> &'static str {
+    match problem {
+        NameError::Control => "has a name that no server takes: control characters are in it",
+        NameError::NotUtf8 => "has a name that no server takes: it is not UTF-8",
+        NameError::Reserved => "has a name that no server takes: '.ferry' at the beginning is the server's own",
+        NameError::TooLong => "has a name that no server takes: it is too long",
+        NameError::Empty | NameError::EmptyComponent | NameError::Dots => "has no name that a server could take",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        ffi::OsStr,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
+
+    fn names(names: impl IntoIterator<Item = Name>) -> Vec<String> {
+        names.into_iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn a_walk_takes_files_and_directories_and_says_what_it_leaves() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir_all(at("a/deep")).unwrap();
+        std::fs::create_dir_all(at("a\nb/lost")).unwrap();
+        std::fs::create_dir(at(".ferry")).unwrap();
+        for file in ["a.txt", "a/z", "a/deep/x", "a\nb/lost/y", ".ferry/own", ".ferry-1.part", "-r *"] {
+            std::fs::write(at(file), file).unwrap();
+        }
+        std::fs::write(root.path().join(OsStr::from_bytes(b"\xff")), "").unwrap();
+        symlink("a", at("link")).unwrap();
+        symlink("/", at("a/deep/up")).unwrap();
+        let tree = LocalTree::walk(root.path()).unwrap();
+        assert_eq!(names(tree.directories), ["a", "a/deep"]);
+        assert_eq!(tree.files.iter().map(|file| file.size).collect::<Vec<_>>(), [4, 8, 3, 5]);
+        assert_eq!(names(tree.files.into_iter().map(|file| file.name)), ["-r *", "a/deep/x", "a/z", "a.txt"]);
+        let mut skipped: Vec<_> = tree.skipped.iter().map(|skipped| skipped.error.to_string()).collect();
+        skipped.sort();
+        assert_eq!(skipped.len(), 4, "{skipped:?}");
+        assert_eq!(tree.skipped.iter().filter(|skipped| skipped.name.is_some()).count(), 2);
+        assert!(!skipped.iter().any(|line| line.contains(char::is_control)), "{skipped:?}");
+    }
+
+    #[test]
+    fn only_a_directory_that_can_be_read_is_walked() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::write(root.path().join("file"), "").unwrap();
+        assert!(matches!(LocalTree::walk(&root.path().join("file")), Err(Error::Local { .. })));
+        assert!(matches!(LocalTree::walk(&root.path().join("missing")), Err(Error::Local { .. })));
+        let closed = root.path().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o0)).unwrap();
+        let readable = std::fs::read_dir(&closed).is_ok();
+        let tree = LocalTree::walk(root.path()).unwrap();
+        // Root reads everything.
+        if !readable {
+            assert_eq!(tree.skipped.len(), 1);
+            assert_eq!(tree.skipped[0].name.as_ref().map(Name::as_str), Some("closed"));
+        }
     }
 }

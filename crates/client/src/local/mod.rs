@@ -1,6 +1,8 @@
 //! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`], and [`Part`] where
-//! they are large). No network here.
+//! they are large), made and deleted beneath a directory ([`Beneath`]). No network here.
 
+mod beneath;
+mod clash;
 mod directory;
 mod mark;
 mod part;
@@ -11,6 +13,8 @@ use std::{fmt, path::Path};
 
 use rustix::fs::{FileType, Stat};
 
+pub(crate) use beneath::Beneath;
+pub use clash::{Clash, clashes};
 pub(crate) use directory::LastDirectory;
 pub(crate) use mark::{checked_line, checkpoint, line};
 pub(crate) use part::{Part, write_note};

@@ -11,7 +11,7 @@ use ferry_wire::{Crc32, Digest, Name, Request, Time, write_block_header, write_e
 use rustix::fs::{Mode, OFlags, Stat};
 
 use super::not_a_file;
-use crate::error::Error;
+use crate::{error::Error, trace};
 
 /// The payload of a full block. Large enough that its header and its system calls cost nothing,
 /// small enough that it stays in the processor's cache between reading, hashing and sending.
@@ -217,6 +217,7 @@ impl Block {
     pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         self.bytes.resize(self.unsent.end, 0);
         write(&mut self.bytes);
+        trace::sent(&self.bytes[self.unsent.end..]);
         self.unsent.end = self.bytes.len();
     }
 
@@ -231,6 +232,7 @@ impl Block {
     fn announce(&mut self, payload: usize) {
         let mut header = Vec::with_capacity(HEADER_BYTES);
         write_block_header(&mut header, payload as u64);
+        trace::sent(&header);
         let start = HEADER_BYTES - header.len();
         self.bytes[start..HEADER_BYTES].copy_from_slice(&header);
         self.unsent = start..HEADER_BYTES + payload;

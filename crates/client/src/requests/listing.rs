@@ -16,7 +16,17 @@ const MAX_LISTING_BYTES: u64 = 256 << 20;
 const MAX_ENTRIES: usize = 4 << 20;
 
 pub(crate) fn list(link: &mut Link, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
+    ask(link, name);
+    receive(link)
+}
+
+/// Asks only; several may be asked before the first answer is taken.
+pub(crate) fn ask(link: &mut Link, name: Option<&Name>) {
     link.ask(&Request::List { name: name.cloned() });
+}
+
+/// Takes the answer of the oldest LIST that has none yet.
+pub(crate) fn receive(link: &mut Link) -> Result<Vec<Entry>, Error> {
     match link.reply()? {
         Reply::Listing => {}
         reply => return Err(unexpected(reply)),

@@ -81,7 +81,17 @@ pub(crate) fn stat(link: &mut Link, name: &Name) -> Result<Stat, Error> {
 }
 
 pub(crate) fn sum(link: &mut Link, name: &Name) -> Result<Sum, Error> {
+    ask_sum(link, name);
+    receive_sum(link)
+}
+
+/// Asks only; several may be asked before the first answer is taken.
+pub(crate) fn ask_sum(link: &mut Link, name: &Name) {
     link.ask(&Request::Sum { name: name.clone() });
+}
+
+/// Takes the answer of the oldest SUM that has none yet.
+pub(crate) fn receive_sum(link: &mut Link) -> Result<Sum, Error> {
     match link.reply_after_work()? {
         Reply::Sum { size, crc, tag } => {
             link.settle();
@@ -95,35 +105,13 @@ pub(crate) fn mkdir(link: &mut Link, name: &Name) -> Result<(), Error> {
     done(link, &Request::Mkdir { name: name.clone() })
 }
 
-/// Directories that are asked for before the first answer is taken: many enough that a long line costs little, few
-/// enough that the answers fit the input.
-const AHEAD: usize = 32;
-
 /// Makes directories, in their order; one that is there already is as good.
 pub(crate) fn make_directories(link: &mut Link, names: &[Name]) -> Result<(), Error> {
-    let mut waiting = names.iter();
-    let mut result = Ok(());
-    let mut asked = 0;
-    loop {
-        while asked < AHEAD
-            && result.is_ok()
-            && let Some(name) = waiting.next()
-        {
-            link.ask(&Request::Mkdir { name: name.clone() });
-            asked += 1;
-        }
-        if asked == 0 {
-            return result;
-        }
-        match link.reply()? {
-            Reply::Done => link.settle(),
-            Reply::Fail(failure) if failure.code == Code::Exists => {}
-            // What was asked behind it is answered all the same.
-            Reply::Fail(failure) => result = result.and(Err(Error::Server(failure))),
-            reply => return Err(unexpected(reply)),
-        }
-        asked -= 1;
-    }
+    let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
+    done_all(link, requests, |_, result| match result {
+        Err(Error::Server(failure)) if failure.code == Code::Exists => Ok(()),
+        result => result,
+    })
 }
 
 pub(crate) fn delete(link: &mut Link, name: &Name) -> Result<(), Error> {
@@ -147,6 +135,47 @@ pub(crate) fn close(link: &mut Link) -> Result<(), Error> {
 
 fn done(link: &mut Link, request: &Request) -> Result<(), Error> {
     link.ask(request);
+    receive_done(link)
+}
+
+/// Requests without a body that are asked ahead: enough that their waits for the disk are shared, few enough that
+/// what is under way when something goes wrong stays small.
+const CHANGES_AHEAD: usize = 64;
+
+/// Asks all of `requests`, each of which is answered by DONE, many ahead. `taken` learns what became of each, in
+/// order; where it fails, no further one is asked, but those that were are done.
+pub(crate) fn done_all(
+    link: &mut Link,
+    requests: impl IntoIterator<Item = Request>,
+    mut taken: impl FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut requests = requests.into_iter().fuse();
+    let (mut asked, mut answered) = (0, 0);
+    let mut stopped = Ok(());
+    loop {
+        while stopped.is_ok()
+            && asked - answered < CHANGES_AHEAD
+            && let Some(request) = requests.next()
+        {
+            link.ask(&request);
+            asked += 1;
+        }
+        if asked == answered {
+            return stopped;
+        }
+        let result = match receive_done(link) {
+            Err(error @ Error::Server(_)) => Err(error),
+            result => Ok(result?),
+        };
+        match taken(answered, result) {
+            Err(error) if stopped.is_ok() => stopped = Err(error),
+            _ => {}
+        }
+        answered += 1;
+    }
+}
+
+fn receive_done(link: &mut Link) -> Result<(), Error> {
     match link.reply()? {
         Reply::Done => {
             link.settle();

@@ -2,72 +2,221 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, ValueHint};
+use clap_complete::Shell;
 use log::LevelFilter;
 
-use super::exit;
+use super::{exit, one_shot, one_shot::OneShot, progress::Mode, values};
 
-const ABOUT: &str = "\
-Move files to and from a ferryd server; every transfer is verified.
+pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every transfer is verified";
 
-Commands come from -c, from the terminal, or from standard input when that is no terminal:
+/// Where commands come from.
+pub(crate) const SOURCES: &str = "\
+Without a subcommand, commands come from -c, from the terminal, or from standard input when that is no
+terminal; HELP lists them. A subcommand does one of them and leaves. HOST is a port of this machine,
+host:port, or a bookmark of the configuration file.";
 
-  OPEN port | OPEN host:port   connect
-  GET name                     fetch a file into the client directory
-  PUT name                     send a file from the client directory
-  CLOSE                        close the connection
-  QUIT                         leave
-  HELP [command]               say more
-
-Commands are case-insensitive. A name runs to the end of the line and needs no quotes; quotes
-around the whole name are taken off.";
-
-/// What the command line says.
+/// What the command line says; what it does not say is [`None`].
 #[derive(Debug, clap::Parser)]
-#[command(name = "ferry", version, about = ABOUT, args_override_self = true, after_help = exit::HELP)]
+#[command(
+    name = "ferry",
+    version,
+    about = ABOUT,
+    args_override_self = true,
+    after_help = format!("{SOURCES}\n\n{}", exit::HELP)
+)]
 pub(crate) struct Args {
     /// Run these commands, parted by ';', and leave; stop at the first that fails
     #[arg(short, long, value_name = "COMMANDS")]
     pub(crate) command: Option<String>,
 
-    /// Where GET saves and where PUT takes files from; made if missing
-    #[arg(long, value_name = "DIR", default_value = "./client")]
-    pub(crate) dir: PathBuf,
+    /// Where GET saves and where PUT takes files from; made if missing [default: ./client]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
 
-    /// Give a server up that moves no byte for so long
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    pub(crate) timeout: Duration,
+    /// Give a server up that moves no byte for so long [default: 30]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Open a lost connection again, so often in a row [default: 5]
+    #[arg(long, global = true, value_name = "N", value_parser = retry)]
+    pub(crate) retry: Option<u32>,
+
+    /// Connections that share one large download [default: 1]
+    #[arg(long, global = true, value_name = "N", value_parser = parallel)]
+    pub(crate) parallel: Option<usize>,
+
+    /// Go on with the other files where one fails; the exit status is that of the first failure
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub(crate) keep_going: Option<bool>,
+
+    /// Show transfers: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS [default: auto]
+    #[arg(long, global = true, value_name = "HOW")]
+    pub(crate) progress: Option<Mode>,
+
+    /// Print one JSON object a line for all that happens; the manual lists them
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Say only what was asked for and what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say more: one line for each file, and the lines of the protocol ('>' sent, '<' received) on standard error
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+
+    /// Read this configuration file, not the usual one ('ferry config' names it)
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
 
     /// Log so much: off, error, warn, info, debug, trace
-    #[arg(long, value_name = "LEVEL", default_value = "off")]
+    #[arg(long, global = true, value_name = "LEVEL", default_value = "off")]
     pub(crate) log_level: LevelFilter,
 
     /// Log to this file, not to standard error
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) log_file: Option<PathBuf>,
+
+    /// What is to be done, where it is one thing.
+    #[arg(skip)]
+    pub(crate) action: Option<Action>,
 }
 
-/// A day: whoever waits longer wants no limit.
-const MAX_TIMEOUT_SECONDS: f64 = 86_400.0;
+/// What a subcommand asks for.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// A command of the shell, at a server.
+    OneShot(OneShot),
+    /// Where the configuration is, and an example.
+    Config,
+    /// Completions for a shell of the system.
+    Completions(Shell),
+    /// The manual page.
+    Man,
+}
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= MAX_TIMEOUT_SECONDS => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err(format!("a number of seconds is needed, above 0 and at most {MAX_TIMEOUT_SECONDS}")),
+/// The whole command line: the options above, and one subcommand for each row of the table of commands that one
+/// can do at once.
+pub(crate) fn command() -> clap::Command {
+    let own = [
+        clap::Command::new("config").about("Say where the configuration file is, and print an example"),
+        clap::Command::new("completions").about("Print completions for a shell").arg(
+            clap::Arg::new("shell").required(true).value_parser(clap::value_parser!(Shell)).action(ArgAction::Set),
+        ),
+        clap::Command::new("man").about("Print the manual page, for 'man -l -'"),
+    ];
+    Args::command()
+        .args_conflicts_with_subcommands(false)
+        .disable_help_subcommand(true)
+        .subcommand_value_name("SUBCOMMAND")
+        .subcommands(one_shot::subcommands())
+        .subcommands(own)
+}
+
+impl Args {
+    /// Reads the command line of the process; what can't be read ends the process.
+    pub(crate) fn of_process() -> Args {
+        let arguments = one_shot::arrows_as_options(std::env::args_os());
+        Args::read(arguments).unwrap_or_else(|error| error.exit())
+    }
+
+    fn read(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<Args, clap::Error> {
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(arguments)?;
+        let mut args = Args::from_arg_matches(&matches)?;
+        args.action = match matches.subcommand() {
+            None => None,
+            Some(("config", _)) => Some(Action::Config),
+            Some(("man", _)) => Some(Action::Man),
+            Some(("completions", chosen)) => chosen.get_one::<Shell>("shell").copied().map(Action::Completions),
+            Some((verb, chosen)) => {
+                let one_shot = OneShot::read(verb, chosen);
+                Some(Action::OneShot(one_shot.map_err(|why| command.error(clap::error::ErrorKind::InvalidValue, why))?))
+            }
+        };
+        if args.action.is_some() && args.command.is_some() {
+            let why = "-c stands for itself: a subcommand takes no other commands";
+            return Err(command.error(clap::error::ErrorKind::ArgumentConflict, why));
+        }
+        Ok(args)
+    }
+}
+
+fn number<T>(text: &str, check: impl Fn(i64) -> Result<T, String>) -> Result<T, String> {
+    // What is no number at all is as wrong as one that is out of bounds.
+    check(text.parse().unwrap_or(-1))
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    values::timeout(text.parse().unwrap_or(f64::NAN))
+}
+
+fn retry(text: &str) -> Result<u32, String> {
+    number(text, values::retry)
+}
+
+fn parallel(text: &str) -> Result<usize, String> {
+    number(text, values::parallel)
+}
+
+#[cfg(test)]
+impl Args {
+    /// What these arguments say.
+    pub(crate) fn of(arguments: &[&str]) -> Args {
+        let arguments = std::iter::once("ferry").chain(arguments.iter().copied());
+        Args::read(arguments.map(Into::into)).unwrap()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{CommandFactory as _, Parser as _};
+
+    fn refused(arguments: &[&str]) -> String {
+        let arguments = std::iter::once("ferry").chain(arguments.iter().copied());
+        Args::read(one_shot::arrows_as_options(arguments.map(Into::into))).unwrap_err().to_string()
+    }
 
     #[test]
     fn the_options_hold_together() {
-        Args::command().debug_assert();
-        let args = Args::parse_from(["ferry", "-c", "QUIT", "--timeout", "0.5"]);
-        assert_eq!((args.command.as_deref(), args.timeout), (Some("QUIT"), Duration::from_millis(500)));
+        command().debug_assert();
+        let args = Args::of(&["-c", "QUIT", "--timeout", "0.5", "--keep-going"]);
+        assert_eq!((args.command.as_deref(), args.timeout), (Some("QUIT"), Some(Duration::from_millis(500))));
+        assert_eq!((args.keep_going, args.retry), (Some(true), None));
         for wrong in ["0", "-1", "inf", "nan", "x", "1e9"] {
-            assert!(Args::try_parse_from(["ferry", "--timeout", wrong]).is_err(), "{wrong}");
+            refused(&["--timeout", wrong]);
         }
+        for wrong in ["-1", "1.5", "x", "99999999999999999999"] {
+            refused(&["--retry", wrong]);
+            refused(&["--parallel", wrong]);
+        }
+        refused(&["--parallel", "0"]);
+        refused(&["--keep-going=x"]);
+        refused(&["--progress", "bar"]);
+        refused(&["-q", "-v"]);
+        refused(&["frob"]);
+    }
+
+    #[test]
+    fn options_stand_before_and_behind_a_subcommand() {
+        for arguments in [["--json", "get", "12000", "a"], ["get", "12000", "a", "--json"]] {
+            let args = Args::of(&arguments);
+            assert!(args.json);
+            assert!(matches!(args.action, Some(Action::OneShot(one)) if one.host == "12000"));
+        }
+        assert!(matches!(Args::of(&["completions", "fish"]).action, Some(Action::Completions(Shell::Fish))));
+        assert!(matches!(Args::of(&["man"]).action, Some(Action::Man)));
+        assert!(refused(&["-c", "QUIT", "get", "12000", "a"]).contains("takes no other commands"));
+        assert!(refused(&["put", "12000", "-", "-"]).contains("-o NAME"));
     }
 }

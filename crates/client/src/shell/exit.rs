@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use ferry_client::{Blame, Error};
+use ferry_client::{Blame, Code, Error};
 
 /// What `--help` says of them.
 pub(crate) const HELP: &str = "\
@@ -11,10 +11,11 @@ Exit status (of the first command that failed, where commands do not come from a
   1    this machine failed (out of descriptors, for one)
   2    a command that can't be understood, or a wrong option
   3    no connection: nobody listens, no ferry server, or it went away
-  4    the server said no (no such file, read-only, ...)
+  4    the server said no (read-only, no space, too many clients, ...)
   5    the local disk or a local file
   6    verification failed, or the server broke the protocol
   7    the server was silent for too long
+  8    the server has nothing of that name
   130  interrupted by Ctrl-C (128 and the number of any other signal)";
 
 /// How the program ends.
@@ -28,12 +29,13 @@ pub(crate) enum Exit {
     Local,
     Protocol,
     Timeout,
+    NotFound,
     /// By the signal of this number.
     Signal(u8),
 }
 
 impl Exit {
-    fn status(self) -> u8 {
+    pub(crate) fn status(self) -> u8 {
         match self {
             Exit::Success => 0,
             Exit::System => 1,
@@ -43,6 +45,7 @@ impl Exit {
             Exit::Local => 5,
             Exit::Protocol => 6,
             Exit::Timeout => 7,
+            Exit::NotFound => 8,
             Exit::Signal(number) => 128 + number,
         }
     }
@@ -76,6 +79,7 @@ impl Failed {
 fn exit_of(error: &Error) -> Exit {
     match error.blame() {
         Blame::Connection => Exit::Connection,
+        Blame::Request if error.code() == Some(Code::NotFound) => Exit::NotFound,
         Blame::Request => Exit::Refused,
         Blame::Local => Exit::Local,
         Blame::Protocol => Exit::Protocol,

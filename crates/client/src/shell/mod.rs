@@ -1,74 +1,98 @@
 //! The shell: commands from a terminal, from `-c` or from a pipe.
 
 mod args;
-mod commands;
+mod choices;
+mod command;
+mod completion;
+mod config;
+mod events;
 mod exit;
-mod parse;
+mod figures;
+mod logging;
+mod manual;
+mod one_shot;
+mod output;
+mod paths;
 mod progress;
+mod safe;
+mod session;
 mod signals;
 mod terminal;
+mod values;
+mod words;
 
 use std::{
-    fs::File,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
 use ferry_client::{Cancel, Options};
-use log::LevelFilter;
-use simplelog::{ConfigBuilder, WriteLogger};
 
-pub(crate) use args::Args;
-use commands::{Flow, Session};
+use args::{Action, Args};
+use choices::Choices;
+use completion::Situation;
 use exit::{Exit, Failed};
+use one_shot::OneShot;
+use output::{Format, Level, Output};
+use session::{Flow, Session};
 use signals::Signals;
 use terminal::{Terminal, Typed};
 
 /// Runs the program; gives its exit status.
-pub(crate) fn run(args: &Args) -> ExitCode {
-    match prepare(args) {
-        Ok(shell) => shell.run(args.command.as_deref()).into(),
+pub(crate) fn run() -> ExitCode {
+    let args = Args::of_process();
+    match &args.action {
+        Some(Action::Config) => return print(&config::described()),
+        Some(Action::Completions(shell)) => return print(&completions(*shell)),
+        Some(Action::Man) => return print(&manual::page()),
+        Some(Action::OneShot(_)) | None => {}
+    }
+    match prepare(&args) {
+        Ok(shell) => shell.run(&args).into(),
         Err(failed) => {
-            complain(&failed.message);
+            let format = if args.json { Format::Json } else { Format::Text };
+            Output::new(Level::Normal, format).complain(&failed);
             failed.exit.into()
         }
     }
 }
 
+/// A reader that went away has read what it wanted.
+fn print(text: &[u8]) -> ExitCode {
+    let mut output = io::stdout();
+    let _ = output.write_all(text).and_then(|()| output.flush());
+    ExitCode::SUCCESS
+}
+
+fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "ferry", &mut text);
+    text
+}
+
+/// What must be there before the first command.
 fn prepare(args: &Args) -> Result<Shell, Failed> {
-    start_log(args)?;
-    let interactive = args.command.is_none() && io::stdin().is_terminal();
+    logging::start(args)?;
+    let choices = Choices::make(args)?;
+    let interactive = args.command.is_none() && args.action.is_none() && io::stdin().is_terminal();
     let cancel = Cancel::default();
     let signals = Signals::install(&cancel, interactive)
         .map_err(|error| Failed { exit: Exit::System, message: format!("cannot handle signals: {error}") })?;
-    std::fs::create_dir_all(&args.dir).map_err(|error| Failed {
+    std::fs::create_dir_all(&choices.directory).map_err(|error| Failed {
         exit: Exit::Local,
         message: format!(
             "cannot make the client directory {}: {error}; --dir chooses another",
-            ferry_wire::escaped(&args.dir.to_string_lossy())
+            ferry_wire::escaped(&choices.directory.to_string_lossy())
         ),
     })?;
-    let options = Options::default().timeout(args.timeout).cancel(cancel.clone());
-    let session = Session { options, cancel, directory: args.dir.clone(), interactive, client: None };
+    let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
+    let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
+    session.interactive = interactive;
+    session.input_is_free = args.command.is_some() || args.action.is_some();
+    session.settings = choices.settings;
+    session.progress = choices.progress;
+    session.bookmarks = choices.bookmarks;
     Ok(Shell { session, signals })
-}
-
-fn start_log(args: &Args) -> Result<(), Failed> {
-    if args.log_level == LevelFilter::Off {
-        return Ok(());
-    }
-    let config = ConfigBuilder::new().set_time_format_rfc3339().build();
-    let started = match &args.log_file {
-        None => WriteLogger::init(args.log_level, config, io::stderr()),
-        Some(path) => {
-            let file = File::options().create(true).append(true).open(path).map_err(|error| Failed {
-                exit: Exit::Local,
-                message: format!("cannot open the log file {}: {error}", path.display()),
-            })?;
-            WriteLogger::init(args.log_level, config, file)
-        }
-    };
-    started.map_err(|error| Failed { exit: Exit::System, message: format!("cannot log: {error}") })
 }
 
 struct Shell {
@@ -77,23 +101,41 @@ struct Shell {
 }
 
 impl Shell {
-    fn run(mut self, script: Option<&str>) -> Exit {
-        let exit = match script {
-            Some(script) => self.run_script(script),
-            None if self.session.interactive => self.run_terminal(),
-            None => self.run_pipe(),
+    fn run(mut self, args: &Args) -> Exit {
+        let exit = match (&args.action, &args.command) {
+            (Some(Action::OneShot(one)), _) => self.run_one_shot(one),
+            (_, Some(script)) => self.run_script(script),
+            _ if self.session.interactive => self.run_terminal(),
+            _ => self.run_pipe(),
         };
         self.session.leave();
         exit
     }
 
     fn run_script(&mut self, script: &str) -> Exit {
-        for line in parse::split_script(script) {
+        for line in words::split_script(script) {
             if let Some(exit) = self.unattended(line) {
                 return exit;
             }
         }
         Exit::Success
+    }
+
+    fn run_one_shot(&mut self, one: &OneShot) -> Exit {
+        let result = self.do_one_shot(one);
+        if let Err(failed) = &result {
+            self.session.output.complain(failed);
+        }
+        let done = result.map_or_else(|failed| failed.exit, |_| Exit::Success);
+        self.signals.ending().unwrap_or(done)
+    }
+
+    /// What is wrong with the command itself is told before anybody is asked to connect.
+    fn do_one_shot(&mut self, one: &OneShot) -> Result<Flow, Failed> {
+        let command = command::understand(&one.words)?;
+        let address = self.session.address(&one.host)?;
+        self.session.connect(&address)?;
+        self.session.execute(command)
     }
 
     fn run_pipe(&mut self) -> Exit {
@@ -104,13 +146,11 @@ impl Shell {
                 Ok(0) => return Exit::Success,
                 Ok(_) => {}
                 Err(error) => {
-                    complain(&format!("cannot read standard input: {error}"));
-                    return Exit::System;
+                    return self.complain(Exit::System, format!("cannot read standard input: {error}"));
                 }
             }
             let Ok(line) = str::from_utf8(&line) else {
-                complain("a command is UTF-8, and this line is not");
-                return Exit::Usage;
+                return self.complain(Exit::Usage, "a command is UTF-8, and this line is not".to_owned());
             };
             if let Some(exit) = self.unattended(line) {
                 return exit;
@@ -122,7 +162,7 @@ impl Shell {
     fn unattended(&mut self, line: &str) -> Option<Exit> {
         let result = self.execute(line);
         if let Err(failed) = &result {
-            complain(&failed.message);
+            self.session.output.complain(failed);
         }
         let by_signal = self.signals.ending();
         by_signal.or(match result {
@@ -136,16 +176,16 @@ impl Shell {
         let mut terminal = match Terminal::new() {
             Ok(terminal) => terminal,
             Err(error) => {
-                complain(&format!("cannot use the terminal: {error}"));
-                return Exit::System;
+                return self.complain(Exit::System, format!("cannot use the terminal: {error}"));
             }
         };
+        self.session.history = terminal.history();
         loop {
             if let Some(message) = self.session.notice_closing() {
-                complain(&message);
+                self.complain(Exit::Connection, message);
             }
-            let prompt = self.prompt();
-            let line = match self.signals.resting(|| terminal.line(&prompt)) {
+            let (prompt, situation) = (self.prompt(), self.situation());
+            let line = match self.signals.resting(|| terminal.line(&prompt, situation)) {
                 Typed::Line(line) => line,
                 Typed::Interrupted => continue,
                 Typed::End => return Exit::Success,
@@ -154,7 +194,7 @@ impl Shell {
             match self.execute(&line) {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Leave) => return Exit::Success,
-                Err(failed) => complain(&failed.message),
+                Err(failed) => self.session.output.complain(&failed),
             }
             if let Some(exit) = self.signals.ending() {
                 return exit;
@@ -162,27 +202,36 @@ impl Shell {
         }
     }
 
+    /// Where one is: the server, and the directory there.
     fn prompt(&self) -> String {
-        match &self.session.client {
-            Some(client) => format!("ferry {}> ", client.address()),
-            None => "ferry> ".to_owned(),
+        match (&self.session.client, &self.session.remote) {
+            (None, _) => "ferry> ".to_owned(),
+            (Some(client), None) => format!("ferry {}> ", client.address()),
+            (Some(client), Some(remote)) => {
+                format!("ferry {}/{}> ", client.address(), ferry_wire::escaped(remote.as_str()))
+            }
+        }
+    }
+
+    fn situation(&self) -> Situation {
+        Situation {
+            address: self.session.client.as_ref().map(|client| client.address().clone()),
+            remote: self.session.remote.clone(),
+            local: self.session.local.clone(),
+            bookmarks: self.session.bookmarks.keys().cloned().collect(),
+            colours: false,
         }
     }
 
     fn execute(&mut self, line: &str) -> Result<Flow, Failed> {
-        match parse::parse(line)? {
+        self.session.remember(line);
+        match command::parse(line)? {
             Some(command) => self.session.execute(command),
             None => Ok(Flow::Next),
         }
     }
-}
-
-/// One line of results. A reader that went away is no reason to fail: the files are there.
-fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
-}
-
-/// One line of what went wrong.
-fn complain(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    fn complain(&mut self, exit: Exit, message: String) -> Exit {
+        self.session.output.complain(&Failed { exit, message });
+        exit
+    }
 }

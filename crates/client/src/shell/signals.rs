@@ -33,6 +33,10 @@ impl Signals {
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             let ends = signal != SIGINT || !interactive;
             if ends {
+                // What can't be called off in good time, such as a read of standard input, is not waited for twice.
+                let again = Arc::new(AtomicBool::new(false));
+                flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&again))?;
+                flag::register(signal, again)?;
                 flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&signals.at_rest))?;
                 flag::register_usize(signal, Arc::clone(&signals.ending), signal.unsigned_abs() as usize)?;
             }

@@ -1,12 +1,22 @@
 //! Lines from a terminal, with a history that is kept between runs.
 
 use std::{
-    fs::DirBuilder,
-    os::unix::fs::DirBuilderExt as _,
+    env,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
-use rustyline::{Config, DefaultEditor, config::Configurer as _, error::ReadlineError};
+use rustyline::{
+    CompletionType, Config, Editor,
+    config::{Builder, ColorMode, Configurer as _},
+    error::ReadlineError,
+    history::DefaultHistory,
+};
+
+use super::{
+    completion::{Assistant, Situation},
+    paths,
+};
 
 /// Lines kept: enough for months, little enough to read at every start.
 const HISTORY_LINES: usize = 1000;
@@ -22,30 +32,36 @@ pub(crate) enum Typed {
 
 /// The line editor.
 pub(crate) struct Terminal {
-    editor: DefaultEditor,
+    editor: Editor<Assistant, DefaultHistory>,
     history: Option<PathBuf>,
+    colours: bool,
 }
 
 impl Terminal {
     /// Takes up the history of earlier runs, where there is one.
     pub(crate) fn new() -> rustyline::Result<Terminal> {
-        let mut editor = DefaultEditor::with_config(Config::default())?;
+        let colours = colours();
+        let mut editor = Editor::with_config(config(colours))?;
         editor.set_max_history_size(HISTORY_LINES)?;
         editor.set_history_ignore_dups(true)?;
         // Pasted lines are then commands of their own, as if typed.
         editor.enable_bracketed_paste(false);
-        let history = history_file();
+        editor.set_helper(Some(Assistant::new()));
+        let history = paths::history_file();
         if let Some(path) = &history {
             // None is there at the first run.
             if let Err(error) = editor.load_history(path) {
                 log::debug!("no history from {}: {error}", path.display());
             }
         }
-        Ok(Terminal { editor, history })
+        Ok(Terminal { editor, history, colours })
     }
 
-    /// Waits for a line.
-    pub(crate) fn line(&mut self, prompt: &str) -> Typed {
+    /// Waits for a line that is typed in `situation`.
+    pub(crate) fn line(&mut self, prompt: &str, situation: Situation) -> Typed {
+        if let Some(assistant) = self.editor.helper_mut() {
+            assistant.stand(Situation { colours: self.colours, ..situation });
+        }
         match self.editor.readline(prompt) {
             Ok(line) => {
                 self.keep(&line);
@@ -58,6 +74,11 @@ impl Terminal {
                 Typed::End
             }
         }
+    }
+
+    /// Earlier lines, the oldest first.
+    pub(crate) fn history(&self) -> Vec<String> {
+        self.editor.history().iter().cloned().collect()
     }
 
     /// Written at once: a later crash or a closed window loses nothing.
@@ -75,17 +96,21 @@ impl Terminal {
     }
 }
 
-/// What people type is theirs: nobody else may read it.
-fn make_parent(path: &Path) -> std::io::Result<()> {
-    match path.parent() {
-        Some(parent) => DirBuilder::new().recursive(true).mode(0o700).create(parent),
-        None => Ok(()),
-    }
+/// A list of all names that fit, as in the shells of the system, and colours only where they are wanted.
+fn config(colours: bool) -> Config {
+    Builder::new()
+        .completion_type(CompletionType::List)
+        .color_mode(if colours { ColorMode::Enabled } else { ColorMode::Disabled })
+        .build()
 }
 
-/// `ferry/history` in the state directory of the XDG base directories; [`None`] without a home.
-fn history_file() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
-    Some(state.join("ferry/history"))
+/// Whether standard output is a terminal, and nobody has said that it is to have no colours.
+fn colours() -> bool {
+    let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    io::stdout().is_terminal() && !unwanted && env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
+}
+
+/// The file itself is made private by the line editor.
+fn make_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), paths::make_private_directory)
 }

@@ -45,6 +45,12 @@ pub struct Store {
     pub name: Name,
 }
 
+/// Downloads of fewer bytes leave nothing behind where they are cut: to ask for them again costs less.
+pub const KEPT_DOWNLOAD_BYTES: u64 = fetch::LARGE_BYTES;
+
+/// Uploads of fewer bytes leave nothing behind where they are cut.
+pub const KEPT_UPLOAD_BYTES: u64 = store::RESUME_BYTES;
+
 /// How files are moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -9,6 +9,7 @@ use crate::support::{Honest, Local};
 /// The program at a terminal of its own.
 fn at_terminal(local: &Local) -> OsSession {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
+    command.args(["--config", "/dev/null"]);
     command.arg("--dir").arg(local.path("files")).env("XDG_STATE_HOME", local.path("state")).env("TERM", "xterm");
     let mut session = Session::spawn(command).unwrap();
     session.set_expect_timeout(Some(Duration::from_secs(20)));

@@ -2,7 +2,15 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod commands;
+mod machine;
+mod place;
+mod progress;
+mod resuming;
 mod scripts;
 mod strangers;
+mod syncing;
 mod terminal;
+mod trees;
+mod typing;
 mod walk;

@@ -17,6 +17,8 @@ fn run(directory: &Path, arguments: &[&str], input: &str) -> (i32, String, Strin
     let mut child = Command::new(ferry())
         .args(arguments)
         .current_dir(directory)
+        .env("XDG_CONFIG_HOME", directory.join("config"))
+        .env("XDG_STATE_HOME", directory.join("state"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -67,7 +69,7 @@ fn the_first_command_that_fails_ends_a_script_with_its_status() {
     let nobody = format!("OPEN {}", strangers::port_of_nobody());
     let http = format!("OPEN {}", strangers::http());
     for (commands, status) in [
-        (vec![open.as_str(), "GET missing.txt", "GET a.txt"], 4),
+        (vec![open.as_str(), "GET missing.txt", "GET a.txt"], 8),
         (vec![&open, "GET ../a.txt", "GET a.txt"], 2),
         (vec![&open, "GET a\tb", "GET a.txt"], 2),
         (vec![&open, "PUT missing.txt", "GET a.txt"], 5),

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use expectrl::{ControlCode, Eof, Expect as _, Needle, Session, process::unix::WaitStatus, session::OsSession};
+use expectrl::{ControlCode, Eof, Expect as _, NBytes, Needle, Session, process::unix::WaitStatus, session::OsSession};
 use ferry_e2e::{HANG_GUARD, ferry, ferryd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -10,31 +10,99 @@ pub(crate) struct Terminal {
     session: OsSession,
     /// All that was shown, for the message of a failure.
     shown: String,
+    /// What a person sees of it.
+    screen: vt100::Parser,
 }
+
+/// The size of a terminal that nobody has resized: columns and rows.
+pub(crate) const USUAL_SIZE: (u16, u16) = (80, 24);
 
 impl Terminal {
     /// Runs `ferry` in `directory`, with its history kept there as well, and waits for its prompt.
     #[track_caller]
     pub(crate) fn ferry(directory: &Path, arguments: &[&str]) -> Terminal {
-        let mut terminal = Terminal::run(ferry(), directory, arguments);
-        terminal.expect("ferry> ");
+        Terminal::ferry_like(directory, arguments, &[], USUAL_SIZE)
+    }
+
+    /// The same, with variables of its environment, in a terminal of so many columns and rows.
+    #[track_caller]
+    pub(crate) fn ferry_like(
+        directory: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        size: (u16, u16),
+    ) -> Terminal {
+        let mut terminal = Terminal::run(ferry(), directory, arguments, environment);
+        terminal.resize(size);
+        terminal.expect(if size.0 > 8 { "ferry> " } else { "f" });
         terminal
     }
 
     /// Runs `ferryd` in `directory` and gives the port that it names.
     #[track_caller]
     pub(crate) fn ferryd(directory: &Path, arguments: &[&str]) -> (Terminal, u16) {
-        let mut terminal = Terminal::run(ferryd(), directory, arguments);
+        let mut terminal = Terminal::run(ferryd(), directory, arguments, &[]);
         terminal.expect("listening on 127.0.0.1:");
         let port = terminal.expect(", serving ").parse().expect("a port");
         (terminal, port)
     }
 
-    fn run(program: &Path, directory: &Path, arguments: &[&str]) -> Terminal {
+    fn run(program: &Path, directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
         let mut command = Command::new(program);
-        command.args(arguments).current_dir(directory);
-        command.env("XDG_STATE_HOME", directory.join("state")).env("TERM", "xterm").env_remove("NO_COLOR");
-        Terminal { session: Session::spawn(command).expect("the program runs"), shown: String::new() }
+        command.args(arguments).current_dir(directory).env("TERM", "xterm").env_remove("NO_COLOR");
+        command.env("XDG_STATE_HOME", directory.join("state")).env("XDG_CONFIG_HOME", directory.join("config"));
+        command.envs(environment.iter().copied());
+        let session = Session::spawn(command).expect("the program runs");
+        let (columns, rows) = USUAL_SIZE;
+        Terminal { session, shown: String::new(), screen: vt100::Parser::new(rows, columns, 1000) }
+    }
+
+    /// Makes the terminal so many columns and rows large.
+    #[track_caller]
+    pub(crate) fn resize(&mut self, (columns, rows): (u16, u16)) {
+        self.session.get_process_mut().set_window_size(columns, rows).expect("a terminal");
+        // The emulator can't be as small as a terminal can.
+        self.screen.screen_mut().set_size(rows.max(4), columns.max(8));
+    }
+
+    /// What a person sees, as far as it was waited for.
+    pub(crate) fn screen(&self) -> String {
+        self.screen.screen().contents()
+    }
+
+    /// All that was shown, as far as it was waited for.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Types `text` and no Return.
+    #[track_caller]
+    pub(crate) fn send(&mut self, text: &str) {
+        self.session.send(text).expect("the program reads");
+    }
+
+    /// Presses Tab until `text` is on the screen: names that come late only ring the bell at first.
+    #[track_caller]
+    pub(crate) fn tab(&mut self, text: &str) {
+        const BELL: &str = "\x07";
+        loop {
+            let before = self.shown.len();
+            self.send("\t");
+            let answered =
+                |terminal: &Terminal| terminal.screen().contains(text) || terminal.shown[before..].contains(BELL);
+            self.watch_until(answered, text);
+            if self.screen().contains(text) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until it `is_so`, which may depend on the screen.
+    #[track_caller]
+    pub(crate) fn watch_until(&mut self, is_so: impl Fn(&Terminal) -> bool, what: &str) {
+        while !is_so(self) {
+            self.wait_for(|| NBytes(1), what);
+        }
     }
 
     /// Types `text` and Return.
@@ -70,6 +138,19 @@ impl Terminal {
     /// Waits until the program has ended; gives its exit status.
     #[track_caller]
     pub(crate) fn end(mut self) -> i32 {
+        self.finish()
+    }
+
+    /// Waits until the program has ended; gives what is on the screen then.
+    #[allow(dead_code, reason = "the screens of the README are made with it")]
+    #[track_caller]
+    pub(crate) fn last_screen(mut self) -> String {
+        self.finish();
+        self.screen()
+    }
+
+    #[track_caller]
+    fn finish(&mut self) -> i32 {
         self.wait_for(|| Eof, "the end of the program");
         match self.session.get_process().wait().expect("a child") {
             WaitStatus::Exited(_, status) => status,
@@ -77,7 +158,8 @@ impl Terminal {
         }
     }
 
-    /// Sleeps until the terminal has something new, in place of the busy loop of [`Session::expect`].
+    /// What was shown before the needle. Sleeps until the terminal has something new, in place of the busy loop of
+    /// [`Session::expect`].
     #[track_caller]
     fn wait_for<N: Needle>(&mut self, needle: impl Fn() -> N, what: &str) -> String {
         let terminal = self.session.get_process().get_raw_handle().expect("the terminal's descriptor");
@@ -86,6 +168,7 @@ impl Terminal {
             match self.session.check(needle()) {
                 Ok(found) if !found.is_empty() => {
                     self.shown.push_str(&String::from_utf8_lossy(found.as_bytes()));
+                    self.screen.process(found.as_bytes());
                     return String::from_utf8_lossy(found.before()).into_owned();
                 }
                 Ok(_) => {}
@@ -93,7 +176,13 @@ impl Terminal {
             }
             let ready = poll(&mut [PollFd::new(&terminal, PollFlags::IN)], Some(&timeout)).expect("poll works");
             if ready == 0 {
-                let rest = self.session.check(expectrl::NBytes(1 << 16)).map(|found| found.as_bytes().to_vec());
+                let mut rest = Vec::new();
+                while let Ok(found) = self.session.check(NBytes(1))
+                    && !found.is_empty()
+                {
+                    rest.extend_from_slice(found.as_bytes());
+                }
+                let rest = String::from_utf8_lossy(&rest).into_owned();
                 panic!("{what:?} was never shown, after {:?} and {rest:?}", self.shown);
             }
         }

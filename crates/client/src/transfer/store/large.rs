@@ -21,7 +21,7 @@ use crate::{
 
 /// Uploads from here on have an id, so that what arrived before a cut need not be sent again. Below, sending again costs less
 /// than the id, which has to reach the disks of both sides first.
-const RESUME_BYTES: u64 = 8 << 20;
+pub(in crate::transfer) const RESUME_BYTES: u64 = 8 << 20;
 
 /// How often an upload is asked for again whose id is in use elsewhere, and how long is waited in between.
 const BUSY_TRIES: u32 = 5;

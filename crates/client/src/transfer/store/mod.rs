@@ -26,6 +26,7 @@ use crate::{
 };
 use ids::Ids;
 use large::Past;
+pub(super) use large::RESUME_BYTES;
 use reader::{Chunk, Reader, Small};
 
 /// How long the reader is waited for before the connection is looked at again.

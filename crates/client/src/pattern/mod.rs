@@ -1,0 +1,433 @@
+//! Names with wildcards. The server knows none: the client looks through the directories that can match.
+
+mod translate;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use ferry_wire::{Code, Entry, EntryKind, Name};
+use regex::Regex;
+use walkdir::WalkDir;
+
+use crate::{
+    client::Client,
+    error::Error,
+    tree::{Found, explore, in_tree_order, joined},
+};
+
+/// The longest pattern: four times the longest name, for braces and backslashes.
+const MAX_PATTERN_BYTES: usize = 4096;
+
+/// A name in which `*` stands for any run of characters, `?` for one, `[a-z]` and `[!a-z]` for one of a set, `{a,b}`
+/// for either, none of them for a `/`; and `**` as a whole component for any number of directories. A backslash takes
+/// the meaning from what follows it.
+///
+/// As in a shell, a name that begins with a dot is only meant by a component that begins with one, and `**` does not
+/// go into such directories. Matching takes time in proportion to the length of the name, whatever the pattern.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    steps: Vec<Step>,
+}
+
+/// What one component is compared with.
+#[derive(Debug, Clone)]
+enum Step {
+    /// Exactly this.
+    Literal(String),
+    /// One component; the flag says whether a hidden one is meant.
+    Component(Regex, bool),
+    /// All that is left of a name. Always the last step.
+    Rest(Regex, bool),
+}
+
+/// A text that is no pattern.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a pattern: {0}")]
+pub struct PatternError(String);
+
+impl Pattern {
+    /// Reads a pattern; it is relative to some directory.
+    ///
+    /// # Errors
+    ///
+    /// Brackets or braces that do not close, an empty component, one that is `.` or `..`, a pattern of more than 4096
+    /// bytes or one that takes too much memory.
+    pub fn new(text: &str) -> Result<Pattern, PatternError> {
+        if text.len() > MAX_PATTERN_BYTES {
+            return Err(PatternError(format!("more than {MAX_PATTERN_BYTES} bytes")));
+        }
+        let mut steps = Vec::new();
+        let mut rest = text;
+        loop {
+            let (component, behind) = split_component(rest);
+            if component.contains('/') || component == "**" {
+                steps.push(Step::Rest(compile(rest)?, rest.split('/').any(|component| component.starts_with('.'))));
+                break;
+            }
+            steps.push(step(component)?);
+            match behind {
+                Some(behind) => rest = behind,
+                None => break,
+            }
+        }
+        Ok(Pattern { steps })
+    }
+
+    /// Parts a text where its first component with a wildcard begins: the directory before it, as it is called, with
+    /// its `/`; and the rest, which may be a pattern. That directory may be anything: `/`, `../`, or nothing at all.
+    #[must_use]
+    pub fn split(text: &str) -> (String, &str) {
+        let (mut directory, mut rest) = (String::new(), text);
+        while let (component, Some(behind)) = split_component(rest)
+            && let Some(component) = literal(component)
+        {
+            directory.push_str(&component);
+            directory.push('/');
+            rest = behind;
+        }
+        (directory, rest)
+    }
+
+    /// The steps that need no looking, taken from `index` on: how far that leads, and along what.
+    fn advance(&self, mut index: usize) -> (usize, Vec<&str>) {
+        let mut along = Vec::new();
+        while index + 1 < self.steps.len()
+            && let Step::Literal(text) = &self.steps[index]
+        {
+            along.push(text.as_str());
+            index += 1;
+        }
+        (index, along)
+    }
+}
+
+impl Step {
+    /// What is not UTF-8 is compared as it is shown, so that `*` finds it too.
+    fn takes(&self, component: &Path) -> bool {
+        let text = component.to_string_lossy();
+        match self {
+            Step::Literal(literal) => *literal == text,
+            Step::Component(regex, hidden) => (*hidden || !is_hidden(component)) && regex.is_match(&text),
+            Step::Rest(regex, _) => regex.is_match(&text),
+        }
+    }
+}
+
+fn is_hidden(component: &Path) -> bool {
+    component.as_os_str().as_encoded_bytes().starts_with(b".")
+}
+
+/// The first component, and what stands behind its `/`; one within braces parts nothing.
+fn split_component(text: &str) -> (&str, Option<&str>) {
+    let mut depth = 0_usize;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'{' => depth += 1,
+            b'}' => depth = depth.saturating_sub(1),
+            b'/' if depth == 0 => return (&text[..at], Some(&text[at + 1..])),
+            _ => {}
+        }
+    }
+    (text, None)
+}
+
+fn step(component: &str) -> Result<Step, PatternError> {
+    match literal(component) {
+        Some(text) => match text.as_str() {
+            "" => Err(PatternError("a component is empty".to_owned())),
+            "." | ".." => Err(PatternError("a component is '.' or '..'".to_owned())),
+            _ => Ok(Step::Literal(text)),
+        },
+        None => Ok(Step::Component(compile(component)?, component.starts_with('.'))),
+    }
+}
+
+/// What a component without wildcards stands for.
+fn literal(component: &str) -> Option<String> {
+    let mut text = String::with_capacity(component.len());
+    let mut characters = component.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '*' | '?' | '[' | '{' => return None,
+            '\\' => text.push(characters.next().unwrap_or('\\')),
+            _ => text.push(character),
+        }
+    }
+    Some(text)
+}
+
+fn compile(text: &str) -> Result<Regex, PatternError> {
+    let too_large = |error| {
+        log::debug!("the pattern {text:?}: {error}");
+        PatternError("it is too large".to_owned())
+    };
+    Regex::new(&translate::translate(text)?).map_err(too_large)
+}
+
+/// Where a directory that is being looked through stands in the pattern.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    step: usize,
+    /// Bytes of the directory's name, its `/` included, that [`Step::Rest`] does not look at.
+    prefix: usize,
+}
+
+/// What in `directory` of the server matches, sorted.
+pub(crate) fn remote(client: &mut Client, directory: Option<&Name>, pattern: &Pattern) -> Result<Vec<Found>, Error> {
+    let mut found = Vec::new();
+    let mut failed = None;
+    let Some(first) = onwards(directory.cloned(), pattern, 0) else { return Ok(found) };
+    explore(client, vec![first], |directory, At { step: index, prefix }, listed| {
+        let entries = match listed {
+            Ok(entries) => entries,
+            Err(failure) => {
+                if !matches!(failure.code, Code::NotFound | Code::NotADirectory) {
+                    failed.get_or_insert(Error::Server(failure));
+                }
+                return Ok(Vec::new());
+            }
+        };
+        let (step, is_last) = (&pattern.steps[index], index + 1 == pattern.steps.len());
+        let mut beneath = Vec::new();
+        for Entry { name: last, kind } in entries {
+            let hidden = is_hidden(Path::new(last.as_str()));
+            let is_directory = matches!(kind, EntryKind::Directory(_));
+            // What lies too deep to be asked for can't be meant.
+            let Ok(name) = joined(directory, last.clone()) else { continue };
+            if let Step::Rest(_, with_hidden) = step {
+                if hidden && !with_hidden {
+                    continue;
+                }
+                if is_directory {
+                    beneath.push((Some(name.clone()), At { step: index, prefix }));
+                }
+                if step.takes(Path::new(&name.as_str()[prefix..])) {
+                    found.push(Found { name, kind });
+                }
+            } else if step.takes(Path::new(last.as_str())) {
+                if is_last {
+                    found.push(Found { name, kind });
+                } else if is_directory {
+                    beneath.extend(onwards(Some(name), pattern, index + 1));
+                }
+            }
+        }
+        Ok(beneath)
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    found.sort_by(|a, b| in_tree_order(&a.name, &b.name));
+    Ok(found)
+}
+
+/// The next directory to look through, from step `index` on in `directory`; [`None`] where none can have that name.
+fn onwards(directory: Option<Name>, pattern: &Pattern, index: usize) -> Option<(Option<Name>, At)> {
+    let (step, along) = pattern.advance(index);
+    let mut text = directory.map(|name| name.as_str().to_owned()).unwrap_or_default();
+    for component in along {
+        if !text.is_empty() {
+            text.push('/');
+        }
+        text.push_str(component);
+    }
+    if text.is_empty() {
+        return Some((None, At { step, prefix: 0 }));
+    }
+    let name = Name::new(&text).ok()?;
+    let prefix = text.len() + 1;
+    Some((Some(name), At { step, prefix }))
+}
+
+impl Pattern {
+    /// What in the local `directory` matches, relative to it, sorted. Symbolic links are found, and `**` does not go
+    /// into them.
+    ///
+    /// # Errors
+    ///
+    /// A directory that can't be read.
+    pub fn local(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        let mut found = Vec::new();
+        let mut waiting = vec![(PathBuf::new(), 0)];
+        while let Some((inside, index)) = waiting.pop() {
+            let (index, along) = self.advance(index);
+            let inside = along.iter().fold(inside, |inside, component| inside.join(component));
+            let step = &self.steps[index];
+            if let Step::Rest(_, with_hidden) = step {
+                beneath(&directory.join(&inside), *with_hidden, |path| {
+                    if step.takes(path) {
+                        found.push(inside.join(path));
+                    }
+                })?;
+                continue;
+            }
+            for (name, may_be_directory) in components(&directory.join(&inside))? {
+                if !step.takes(&name) {
+                    continue;
+                }
+                if index + 1 == self.steps.len() {
+                    found.push(inside.join(name));
+                } else if may_be_directory {
+                    waiting.push((inside.join(name), index + 1));
+                }
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+}
+
+/// The names in `directory`, and whether each may be a directory; none where there is no such directory.
+fn components(directory: &Path) -> Result<Vec<(PathBuf, bool)>, Error> {
+    let failed = |error: io::Error| Error::local("read the directory", directory, error);
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        entries => entries.map_err(failed)?,
+    };
+    entries
+        .map(|entry| {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            // A link may lead to a directory: whoever writes `*/a` means what is in it.
+            Ok((entry.file_name().into(), kind.is_dir() || kind.is_symlink()))
+        })
+        .collect()
+}
+
+fn beneath(directory: &Path, with_hidden: bool, mut visit: impl FnMut(&Path)) -> Result<(), Error> {
+    let entries = WalkDir::new(directory).min_depth(1).into_iter();
+    for entry in
+        entries.filter_entry(|entry| with_hidden || entry.depth() == 0 || !is_hidden(Path::new(entry.file_name())))
+    {
+        match entry {
+            Ok(entry) => visit(entry.path().strip_prefix(directory).unwrap_or(entry.path())),
+            Err(error) if error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => {}
+            Err(error) => {
+                let path = error.path().unwrap_or(directory).to_owned();
+                let source = error.into_io_error().unwrap_or_else(|| io::ErrorKind::Other.into());
+                return Err(Error::local("read", path, source));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, component: &str) -> bool {
+        Pattern::new(pattern).unwrap().steps[0].takes(Path::new(component))
+    }
+
+    #[test]
+    fn wildcards_match_within_a_component() {
+        for (pattern, yes, no) in [
+            ("*.txt", &["a.txt", "ä b.txt"][..], &["a.txt.gz", ".txt", ".a.txt", "txt"][..]),
+            ("?", &["a", "ä", "世"], &["ab", "", "."]),
+            ("[a-c]*", &["a", "bx"], &["d", "A"]),
+            ("[!a-c]*", &["d", "世"], &["a", ".x"]),
+            ("{a,b}?", &["ax", "by"], &["a", "cx", "{a,b}x"]),
+            ("a{,.gz}", &["a", "a.gz"], &["a.", "b"]),
+            ("\\*", &["*"], &["a", "\\*"]),
+            ("a\\?*", &["a?", "a?b"], &["ab"]),
+            (".*", &[".a", ".ferr"], &["a"]),
+            ("[äöü]?", &["äa", "ü世"], &["a", "ä", "aa"]),
+            ("[]a]", &["]", "a"], &["b"]),
+            ("[a\\]-]", &["a", "]", "-"], &["\\"]),
+            ("[!?*.]", &["a"], &["?", "*", "/"]),
+            ("***", &["a"], &["a/b"]),
+            ("a**", &["a", "ab"], &["a/b"]),
+            ("a}b,?", &["a}b,c"], &["a"]),
+            ("(a|b)+.^$*", &["(a|b)+.^$x"], &["a"]),
+            ("**", &["a", "a/b"], &[""]),
+            ("**/a", &["a", "b/a", "b/c/a"], &["ba", "b/a/c"]),
+            ("**/*.{md,txt}", &["a.md", "b/a.txt"], &["a.mdx", "a/b"]),
+            ("{a/**,b}", &["a/x/y", "b"], &["a", "b/x", "a/"]),
+            ("{**/x,y}", &["x", "a/x", "y"], &["a/y"]),
+        ] {
+            for name in yes {
+                assert!(matches(pattern, name), "{pattern} means {name}");
+            }
+            for name in no {
+                assert!(!matches(pattern, name), "{pattern} does not mean {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        for text in [
+            "",
+            "a//*",
+            "/*",
+            "*/",
+            "./*",
+            "*/../a",
+            "[a",
+            "[",
+            "[]",
+            "[a-",
+            "[!",
+            "a{b",
+            "*/[a/b]",
+            "[z-a]",
+            "[\\",
+            &"*".repeat(5000),
+        ] {
+            assert!(Pattern::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_directory_before_a_wildcard_is_told_apart() {
+        for (text, directory, rest) in [
+            ("*.txt", "", "*.txt"),
+            ("a/b/*", "a/b/", "*"),
+            ("/*/b", "/", "*/b"),
+            ("../a\\*/x?/y", "../a*/", "x?/y"),
+            ("a/{b/c,d}", "a/", "{b/c,d}"),
+        ] {
+            assert_eq!(Pattern::split(text), (directory.to_owned(), rest), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_would_take_long_takes_no_longer() {
+        // With backtracking this would take longer than anybody waits.
+        let pattern = "a*".repeat(200) + "b";
+        assert!(!matches(&pattern, &"a".repeat(255)));
+        let braces = "{a,b}".repeat(100);
+        assert!(!matches(&braces, &"b".repeat(99)));
+    }
+
+    #[test]
+    fn only_directories_that_can_match_are_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        for file in ["a/x.txt", "a/y.md", "b/x.txt", "b/deep/x.txt", ".h/x.txt", "top.txt", "a/.h.txt"] {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink(root.path(), root.path().join("b/loop")).unwrap();
+        let found = |pattern: &str| -> Vec<String> {
+            let found = Pattern::new(pattern).unwrap().local(root.path()).unwrap();
+            found.into_iter().map(|path| path.into_os_string().into_string().unwrap()).collect()
+        };
+        assert_eq!(found("*/x.txt"), ["a/x.txt", "b/x.txt"]);
+        assert_eq!(found("b/*/x.txt"), ["b/deep/x.txt"]);
+        assert_eq!(found("**/x.txt"), ["a/x.txt", "b/deep/x.txt", "b/x.txt"]);
+        assert_eq!(found("b/**"), ["b/deep", "b/deep/x.txt", "b/loop", "b/x.txt"]);
+        assert_eq!(found("{a/y,top}.*"), ["a/y.md", "top.txt"]);
+        assert_eq!(found("*"), ["a", "b", "top.txt"]);
+        assert_eq!(found(".h/*"), [".h/x.txt"]);
+        assert_eq!(found("missing/*"), [""; 0]);
+    }
+}

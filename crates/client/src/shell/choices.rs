@@ -1,0 +1,105 @@
+//! What holds for a run: the command line, then the configuration file, then what is usual.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use ferry_client::{Address, Settings};
+
+use super::{
+    args::Args,
+    config::{self, Config},
+    exit::Failed,
+    output::{Format, Level},
+    paths,
+    progress::Mode,
+};
+
+const USUAL_DIRECTORY: &str = "./client";
+const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How this run does things.
+#[derive(Debug)]
+pub(crate) struct Choices {
+    pub(crate) directory: PathBuf,
+    pub(crate) timeout: Duration,
+    pub(crate) settings: Settings,
+    pub(crate) progress: Mode,
+    pub(crate) level: Level,
+    pub(crate) format: Format,
+    pub(crate) bookmarks: BTreeMap<String, Address>,
+}
+
+impl Choices {
+    /// Reads the configuration file and puts the command line above it.
+    pub(crate) fn make(args: &Args) -> Result<Choices, Failed> {
+        Ok(Choices::of(args, config::load(args.config.as_deref())?))
+    }
+
+    fn of(args: &Args, config: Config) -> Choices {
+        let usual = Settings::default();
+        let settings = Settings {
+            keep_going: args.keep_going.or(config.keep_going).unwrap_or(usual.keep_going),
+            retries: args.retry.or(config.retry).unwrap_or(usual.retries),
+            parallel: args.parallel.or(config.parallel).unwrap_or(usual.parallel),
+            state: paths::uploads(),
+            ..usual
+        };
+        let progress = args.progress.or(config.progress).unwrap_or(Mode::Auto);
+        let level = match (args.quiet, args.verbose) {
+            (true, _) => Level::Quiet,
+            (_, true) => Level::Verbose,
+            _ => Level::Normal,
+        };
+        Choices {
+            directory: args.dir.clone().or(config.dir).unwrap_or_else(|| USUAL_DIRECTORY.into()),
+            timeout: args.timeout.or(config.timeout).unwrap_or(USUAL_TIMEOUT),
+            settings,
+            // Bars among the lines of the protocol could not be read, and programs and the quiet want none.
+            progress: if progress == Mode::Auto && (level != Level::Normal || args.json) {
+                Mode::Never
+            } else {
+                progress
+            },
+            level,
+            format: if args.json { Format::Json } else { Format::Text },
+            bookmarks: config.bookmarks,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_wins_over_the_file_and_the_file_over_what_is_usual() {
+        let config = || Config {
+            dir: Some("/from/file".into()),
+            timeout: Some(Duration::from_secs(7)),
+            retry: Some(7),
+            keep_going: Some(true),
+            progress: Some(Mode::Never),
+            ..Config::default()
+        };
+        let none = Choices::of(&Args::of(&[]), Config::default());
+        assert_eq!((none.directory, none.timeout, none.progress), ("./client".into(), USUAL_TIMEOUT, Mode::Auto));
+        assert_eq!(Settings { state: None, ..none.settings }, Settings::default());
+
+        let file = Choices::of(&Args::of(&[]), config());
+        assert_eq!((file.directory, file.timeout.as_secs()), ("/from/file".into(), 7));
+        assert_eq!((file.settings.retries, file.settings.keep_going, file.progress), (7, true, Mode::Never));
+
+        let line = ["--dir", "x", "--timeout", "8", "--retry", "8", "--keep-going=false", "--progress", "auto"];
+        let line = Choices::of(&Args::of(&line), config());
+        assert_eq!((line.directory, line.timeout.as_secs()), ("x".into(), 8));
+        assert_eq!((line.settings.retries, line.settings.keep_going, line.progress), (8, false, Mode::Auto));
+    }
+
+    #[test]
+    fn whoever_reads_lines_gets_no_bars() {
+        for option in ["--json", "--quiet", "--verbose"] {
+            assert_eq!(Choices::of(&Args::of(&[option]), Config::default()).progress, Mode::Never, "{option}");
+        }
+        let lines = Choices::of(&Args::of(&["--json", "--progress", "lines"]), Config::default());
+        assert_ne!(lines.progress, Mode::Never);
+    }
+}

@@ -1,0 +1,371 @@
+//! The one table of commands: parsing, completion, HELP and the manual read it.
+
+/// One row: a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// What is typed, in capitals.
+    pub(crate) verb: &'static str,
+    /// How it is typed, `[` and `]` around what can be left out.
+    pub(crate) usage: &'static str,
+    /// What it does, in one line.
+    pub(crate) summary: &'static str,
+    /// What else there is to know, in paragraphs parted by one LF.
+    pub(crate) details: &'static str,
+    /// Lines to type, each with what it does.
+    pub(crate) examples: &'static [(&'static str, &'static str)],
+    /// What people type who are used to other programs; in capitals.
+    pub(crate) synonyms: &'static [&'static str],
+    /// Its options.
+    pub(crate) options: &'static [Opt],
+    /// What its arguments are, before an arrow.
+    pub(crate) takes: Takes,
+    /// What stands behind an arrow `->`, or behind the option `-o`, where one may.
+    pub(crate) target: Option<Kind>,
+}
+
+/// An option of a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Opt {
+    /// Typed as `-r`.
+    pub(crate) short: char,
+    /// Typed as `--recursive`.
+    pub(crate) long: &'static str,
+    /// What follows it as a word of its own, where something does.
+    pub(crate) value: Option<Kind>,
+    /// What it does, in one line.
+    pub(crate) summary: &'static str,
+}
+
+/// How many arguments a command takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// None at all.
+    Nothing,
+    /// One, which runs to the end of the line; it may be left out where the usage says so.
+    Line(Kind),
+    /// One after the other, of these kinds.
+    Words(&'static [Kind]),
+    /// Any number of one kind.
+    Many(Kind),
+}
+
+/// What a word of a command stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A port, host:port or bookmark.
+    Address,
+    /// A command of this table.
+    Command,
+    /// A command of the local shell.
+    Shell,
+    /// A number.
+    Number,
+    /// A file or directory of the server.
+    Remote,
+    /// A directory of the server.
+    RemoteDirectory,
+    /// A local file or directory.
+    Local,
+    /// A local directory.
+    LocalDirectory,
+    /// The directory that SYNC reads: a local one behind `-u`, one of the server behind `-d`.
+    Source,
+    /// The directory that SYNC changes: the other way round.
+    Target,
+}
+
+const RECURSIVE: Opt =
+    Opt { short: 'r', long: "recursive", value: None, summary: "whole directories, with everything in them" };
+const KEEP_GOING: Opt =
+    Opt { short: 'k', long: "keep-going", value: None, summary: "go on with the others where one fails" };
+const LONG: Opt = Opt { short: 'l', long: "long", value: None, summary: "with sizes and times" };
+
+/// The commands, in the order of HELP.
+pub(crate) const FORMS: &[Form] = &[
+    Form {
+        verb: "OPEN",
+        usage: "OPEN port | OPEN host:port",
+        summary: "connect to a server; a port alone is one on 127.0.0.1",
+        details: "",
+        examples: &[
+            ("OPEN 12000", "a server on this machine"),
+            ("OPEN example.org:12000", "one elsewhere"),
+            ("OPEN [::1]:12000", "one by its IPv6 address"),
+        ],
+        synonyms: &["CONNECT", "TELNET"],
+        options: &[],
+        takes: Takes::Line(Kind::Address),
+        target: None,
+    },
+    Form {
+        verb: "GET",
+        usage: "GET [-r] [-k] name ... [-> local]",
+        summary: "fetch a file into the client directory",
+        details: "The file is saved under the last part of its name: GET poems/a.txt saves a.txt.\n\
+                  It appears under that name only when it is whole and verified, replacing what was there.\n\
+                  A name runs to the end of the line: spaces need no quotes. If no file has that name,\n\
+                  the words are names of their own. Quotes, a backslash, an option or an arrow part words, too,\n\
+                  and *, ?, [a-z], {a,b} and ** stand for what they match; a file that has such a name is meant first.\n\
+                  Behind the arrow (or behind -o, before the names) stands the local name, or a local directory\n\
+                  to save in; '-' is standard output, which gets the bytes before they are verified.\n\
+                  A name that begins with '-' stands behind --.",
+        examples: &[
+            ("GET poems/ozymandias.txt", "saves ozymandias.txt"),
+            ("GET *.txt poems/*", "saves all that match"),
+            ("GET -r poems", "makes poems with all that is in it"),
+            ("GET a.txt -> b.txt", "saves it as b.txt"),
+            ("GET a.txt -> -", "shows it"),
+        ],
+        synonyms: &["DOWNLOAD", "FETCH", "RECV", "MGET"],
+        options: &[RECURSIVE, KEEP_GOING],
+        takes: Takes::Many(Kind::Remote),
+        target: Some(Kind::Local),
+    },
+    Form {
+        verb: "PUT",
+        usage: "PUT [-r] [-k] name ... [-> remote]",
+        summary: "send a file from the client directory",
+        details: "The file has the same name there and here: PUT poems/a.txt sends poems/a.txt of the client\n\
+                  directory, and poems must be a directory of the server. When PUT says that it is done, the\n\
+                  file is verified and on the server's disk; before, nobody sees any of it.\n\
+                  Spaces, quotes and wildcards are as for GET.\n\
+                  Behind the arrow (or behind -o, before the names) stands the name there, or a directory of the\n\
+                  server; then any local file can be sent. '-' is standard input.\n\
+                  With -r, symbolic links are not followed but left out, and told.",
+        examples: &[
+            ("PUT README.txt", "sends README.txt of the client directory"),
+            ("PUT *.jpg", "sends all that match"),
+            ("PUT -r photos", "makes photos there with all that is in it"),
+            ("PUT ../notes.txt -> old/notes.txt", "sends it under another name"),
+        ],
+        synonyms: &["UPLOAD", "SEND", "STORE", "MPUT"],
+        options: &[RECURSIVE, KEEP_GOING],
+        takes: Takes::Many(Kind::Local),
+        target: Some(Kind::Remote),
+    },
+    Form {
+        verb: "SYNC",
+        usage: "SYNC -u|-d [-cnk] [--delete] from [-> to]",
+        summary: "make a directory like another by moving what differs",
+        details: "-u goes up: the directory of the server becomes like the local one. -d goes down. Without the\n\
+                  arrow both have the same name; '.' is the current directory.\n\
+                  Files are alike if they have the same size and time, or with -c the same size and CRC.\n\
+                  Nothing is deleted without --delete, and nothing before all files were moved. What can't be\n\
+                  looked at (symbolic links, for one) is told, and neither moved nor deleted.",
+        examples: &[
+            ("SYNC -u photos", "sends what is new in photos"),
+            ("SYNC -d -n . -> backup", "says what it would fetch"),
+            ("SYNC -u --delete site -> www", "and deletes what site does not have"),
+        ],
+        synonyms: &["RSYNC", "MIRROR"],
+        options: &[
+            Opt { short: 'u', long: "up", value: None, summary: "from here to the server" },
+            Opt { short: 'd', long: "down", value: None, summary: "from the server to here" },
+            Opt { short: 'c', long: "check", value: None, summary: "compare by content, not by time" },
+            Opt { short: 'n', long: "dry-run", value: None, summary: "only say what would be done" },
+            Opt { short: 'D', long: "delete", value: None, summary: "delete what only the other side has" },
+            KEEP_GOING,
+        ],
+        takes: Takes::Words(&[Kind::Source]),
+        target: Some(Kind::Target),
+    },
+    Form {
+        verb: "LS",
+        usage: "LS [-l] [name ...]",
+        summary: "list a directory of the server",
+        details: "Directories end in '/'. Times are UTC. A name with wildcards lists what matches.",
+        examples: &[("LS", "the current directory"), ("LS -l poems/*.txt", "with sizes and times")],
+        synonyms: &["DIR", "LIST", "NLIST", "LL"],
+        options: &[LONG],
+        takes: Takes::Many(Kind::Remote),
+        target: None,
+    },
+    Form {
+        verb: "CD",
+        usage: "CD [directory]",
+        summary: "change the directory of the server",
+        details: "Names are relative to it; one that begins with '/' is not. CD alone goes to the root.",
+        examples: &[("CD poems", ""), ("CD ..", "one up")],
+        synonyms: &["CWD", "CHDIR", "CDUP"],
+        options: &[],
+        takes: Takes::Line(Kind::RemoteDirectory),
+        target: None,
+    },
+    Form {
+        verb: "PWD",
+        usage: "PWD",
+        summary: "show the directory of the server",
+        details: "",
+        examples: &[("PWD", "shows / after OPEN")],
+        synonyms: &[],
+        options: &[],
+        takes: Takes::Nothing,
+        target: None,
+    },
+    Form {
+        verb: "LCD",
+        usage: "LCD [directory]",
+        summary: "change the local directory",
+        details: "Where GET saves and PUT takes files from. LCD alone goes back to where the program began.",
+        examples: &[("LCD ../photos", ""), ("LCD ~", "the home directory")],
+        synonyms: &[],
+        options: &[],
+        takes: Takes::Line(Kind::LocalDirectory),
+        target: None,
+    },
+    Form {
+        verb: "LPWD",
+        usage: "LPWD",
+        summary: "show the local directory",
+        details: "",
+        examples: &[("LPWD", "shows where GET saves")],
+        synonyms: &[],
+        options: &[],
+        takes: Takes::Nothing,
+        target: None,
+    },
+    Form {
+        verb: "LLS",
+        usage: "LLS [-l] [name ...]",
+        summary: "list a local directory",
+        details: "As LS, but here.",
+        examples: &[("LLS", "the local directory"), ("LLS -l *.txt", "with sizes and times")],
+        synonyms: &["LDIR"],
+        options: &[LONG],
+        takes: Takes::Many(Kind::Local),
+        target: None,
+    },
+    Form {
+        verb: "STAT",
+        usage: "STAT name ...",
+        summary: "show what the server knows of a file or directory",
+        details: "Its size, its time (UTC), and the tag that stands for this version of it.",
+        examples: &[("STAT poems/ozymandias.txt", "")],
+        synonyms: &["INFO", "SIZE", "MDTM"],
+        options: &[],
+        takes: Takes::Many(Kind::Remote),
+        target: None,
+    },
+    Form {
+        verb: "SUM",
+        usage: "SUM name ...",
+        summary: "let the server compute the CRC-32 of a file",
+        details: "It reads the whole file for that.",
+        examples: &[("SUM *.iso", "of all that match")],
+        synonyms: &["CRC", "CRC32", "CKSUM", "MD5SUM", "HASH"],
+        options: &[],
+        takes: Takes::Many(Kind::Remote),
+        target: None,
+    },
+    Form {
+        verb: "MKDIR",
+        usage: "MKDIR [-p] name ...",
+        summary: "make a directory on the server",
+        details: "A name with spaces needs quotes here.",
+        examples: &[("MKDIR -p a/b/c", "makes a and a/b as well"), ("MKDIR 'two words'", "")],
+        synonyms: &["MKD", "MD"],
+        options: &[Opt {
+            short: 'p',
+            long: "parents",
+            value: None,
+            summary: "and those above it; none need be missing",
+        }],
+        takes: Takes::Many(Kind::RemoteDirectory),
+        target: None,
+    },
+    Form {
+        verb: "RM",
+        usage: "RM [-r] [-k] name ...",
+        summary: "delete files of the server",
+        details: "There is no way back. Spaces, quotes and wildcards are as for GET. With -r a directory goes\n\
+                  with everything in it; the root never does.",
+        examples: &[("RM old.txt *.tmp", ""), ("RM -r drafts", "the directory and all that is in it")],
+        synonyms: &["DELETE", "DEL", "ERASE", "MDELETE", "RMDIR", "RMD", "UNLINK", "REMOVE"],
+        options: &[RECURSIVE, KEEP_GOING],
+        takes: Takes::Many(Kind::Remote),
+        target: None,
+    },
+    Form {
+        verb: "MV",
+        usage: "MV from to | MV from -> to",
+        summary: "give a file or directory of the server another name",
+        details: "Where 'to' is a directory it goes in there. Nothing is ever replaced. Names with spaces need\n\
+                  quotes or the arrow.",
+        examples: &[("MV a.txt b.txt", ""), ("MV two words.txt -> poems/three words.txt", "")],
+        synonyms: &["RENAME", "REN", "MOVE"],
+        options: &[],
+        takes: Takes::Words(&[Kind::Remote, Kind::Remote]),
+        target: Some(Kind::Remote),
+    },
+    Form {
+        verb: "STATUS",
+        usage: "STATUS",
+        summary: "show the connection, the directories and what was moved",
+        details: "",
+        examples: &[("STATUS", "")],
+        synonyms: &["STATE"],
+        options: &[],
+        takes: Takes::Nothing,
+        target: None,
+    },
+    Form {
+        verb: "HISTORY",
+        usage: "HISTORY [count]",
+        summary: "show earlier lines, with their numbers",
+        details: "",
+        examples: &[("HISTORY 10", "the last ten")],
+        synonyms: &["HIST"],
+        options: &[],
+        takes: Takes::Line(Kind::Number),
+        target: None,
+    },
+    Form {
+        verb: "!",
+        usage: "![command]",
+        summary: "run a command of this machine's shell",
+        details: "It runs in the local directory. Alone, it starts a shell.",
+        examples: &[("!ls -l", ""), ("!", "a shell; leave it by exit")],
+        synonyms: &["SHELL", "SH"],
+        options: &[],
+        takes: Takes::Line(Kind::Shell),
+        target: None,
+    },
+    Form {
+        verb: "CLOSE",
+        usage: "CLOSE",
+        summary: "close the connection",
+        details: "Another OPEN may follow.",
+        examples: &[("CLOSE", "")],
+        synonyms: &["DISCONNECT", "LOGOUT"],
+        options: &[],
+        takes: Takes::Nothing,
+        target: None,
+    },
+    Form {
+        verb: "QUIT",
+        usage: "QUIT",
+        summary: "leave; Ctrl-D does the same",
+        details: "An open connection is closed first.",
+        examples: &[("QUIT", "")],
+        synonyms: &["EXIT", "BYE", "Q", "X"],
+        options: &[],
+        takes: Takes::Nothing,
+        target: None,
+    },
+    Form {
+        verb: "HELP",
+        usage: "HELP [command]",
+        summary: "say more",
+        details: "",
+        examples: &[("HELP GET", "says more of GET")],
+        synonyms: &["?", "H", "MAN"],
+        options: &[],
+        takes: Takes::Line(Kind::Command),
+        target: None,
+    },
+];
+
+/// The command `verb`, in any case of letters.
+pub(crate) fn form(verb: &str) -> Option<&'static Form> {
+    FORMS.iter().find(|form| form.verb.eq_ignore_ascii_case(verb))
+}

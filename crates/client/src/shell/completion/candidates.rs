@@ -1,0 +1,303 @@
+//! What could stand at the cursor. Knows the table of commands and asks others for names.
+
+use std::{borrow::Cow, sync::Arc};
+
+use super::lister::Item;
+use crate::shell::{
+    command::{
+        Expected, expected,
+        table::{FORMS, Form, Kind, Takes, form},
+    },
+    words::{self, Word},
+};
+
+/// What could be completed at a place of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// In a list of several.
+    pub(super) display: String,
+    /// In place of what was typed.
+    pub(super) replacement: String,
+}
+
+/// Where names come from.
+pub(super) trait Names {
+    /// What is in the directory `directory` of the server, as it was typed; empty for the one that one is in.
+    fn remote(&self, directory: &str) -> Option<Arc<[Item]>>;
+
+    /// What is in the local directory `directory`, as it was typed; empty for the one that one is in.
+    fn local(&self, directory: &str) -> Option<Arc<[Item]>>;
+
+    /// Hosts that were opened before, and bookmarks.
+    fn hosts(&self) -> Vec<String>;
+}
+
+/// What could replace the end of `before`, which is the line as far as the cursor, and where that end begins.
+pub(super) fn candidates(before: &str, names: &dyn Names) -> (usize, Vec<Candidate>) {
+    let whole = words::split(before);
+    if let Some(found) = open_quoted(before, &whole).map(|partial| complete(&partial, names))
+        && !found.1.is_empty()
+    {
+        return found;
+    }
+    let word = last_word(before, &whole);
+    // A name runs to the end of the line: what was typed may be the beginning of one with spaces.
+    let line = line_of_one_name(before, &whole);
+    let readings = if word.text.is_empty() { [line, Some(word)] } else { [Some(word), line] };
+    let mut found = readings.into_iter().flatten().map(|partial| complete(&partial, names));
+    found.find(|(_, found)| !found.is_empty()).unwrap_or((before.len(), Vec::new()))
+}
+
+/// The end of a line, which is to be completed.
+struct Partial<'a> {
+    /// The words before it.
+    before: &'a [Word],
+    /// Where it begins.
+    start: usize,
+    /// What it says so far.
+    text: Cow<'a, str>,
+    /// The quote that it began with.
+    quote: Option<char>,
+}
+
+/// The word that the cursor stands in; an empty one behind a space.
+fn last_word<'a>(before: &'a str, whole: &'a [Word]) -> Partial<'a> {
+    match whole.split_last() {
+        Some((last, rest)) if last.range.end == before.len() => {
+            let quote = before[last.range.start..].chars().next().filter(|first| last.quoted && is_quote(*first));
+            Partial { before: rest, start: last.range.start, text: Cow::Borrowed(&last.text), quote }
+        }
+        _ => Partial { before: whole, start: before.len(), text: Cow::Borrowed(""), quote: None },
+    }
+}
+
+/// What stands behind a quote that is not closed yet.
+fn open_quoted<'a>(before: &'a str, whole: &'a [Word]) -> Option<Partial<'a>> {
+    let opens = |word: &Word| !word.quoted && before[word.range.start..].starts_with(is_quote);
+    let index = whole.iter().position(opens)?;
+    let start = whole[index].range.start;
+    let quote = before[start..].chars().next()?;
+    let inner = &before[start + 1..];
+    let text = match quote {
+        '"' => Cow::Owned(inner.replace("\\\"", "\"").replace("\\\\", "\\")),
+        _ => Cow::Borrowed(inner),
+    };
+    Some(Partial { before: &whole[..index], start, text, quote: Some(quote) })
+}
+
+/// All that stands behind the verb as one name, where it can be read so.
+fn line_of_one_name<'a>(before: &'a str, whole: &'a [Word]) -> Option<Partial<'a>> {
+    let (verb, arguments) = whole.split_first()?;
+    let takes_names = matches!(form(&verb.text)?.takes, Takes::Many(_) | Takes::Line(_));
+    let (first, plain) = (arguments.first()?, arguments.iter().all(|word| !word.quoted && !word.text.starts_with('-')));
+    (takes_names && plain && (arguments.len() > 1 || before.len() > first.range.end)).then(|| Partial {
+        before: &whole[..1],
+        start: first.range.start,
+        text: Cow::Borrowed(&before[first.range.start..]),
+        quote: None,
+    })
+}
+
+fn is_quote(character: char) -> bool {
+    matches!(character, '"' | '\'')
+}
+
+fn complete(partial: &Partial<'_>, names: &dyn Names) -> (usize, Vec<Candidate>) {
+    let text = &*partial.text;
+    let found = match expected(partial.before) {
+        Expected::Nothing => Vec::new(),
+        Expected::Verb => verbs(text),
+        Expected::Argument(form, _) if text.starts_with('-') && partial.quote.is_none() => options(form, text),
+        Expected::Argument(_, kind) => match kind {
+            Kind::Command => verbs(text),
+            Kind::Address => plain(names.hosts().into_iter().filter(|host| host.starts_with(text))),
+            // Source and target of SYNC are told as directories of one side.
+            Kind::Shell | Kind::Number | Kind::Source | Kind::Target => Vec::new(),
+            Kind::Remote => in_directory(partial, false, |directory| names.remote(directory)),
+            Kind::RemoteDirectory => in_directory(partial, true, |directory| names.remote(directory)),
+            Kind::Local => in_directory(partial, false, |directory| names.local(directory)),
+            Kind::LocalDirectory => in_directory(partial, true, |directory| names.local(directory)),
+        },
+    };
+    (partial.start, found)
+}
+
+/// Commands in the case of letters that was begun with.
+fn verbs(text: &str) -> Vec<Candidate> {
+    let small = text.chars().any(char::is_lowercase);
+    let begun = |form: &&Form| form.verb.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
+    plain(FORMS.iter().filter(begun).map(
+        |form| {
+            if small { form.verb.to_ascii_lowercase() } else { form.verb.to_owned() }
+        },
+    ))
+}
+
+fn options(form: &Form, text: &str) -> Vec<Candidate> {
+    let typed = form.options.iter().flat_map(|option| [format!("-{}", option.short), format!("--{}", option.long)]);
+    plain(typed.filter(|option| option.starts_with(text)))
+}
+
+/// Candidates that need no quoting, each followed by a space.
+fn plain(texts: impl Iterator<Item = String>) -> Vec<Candidate> {
+    texts.map(|text| Candidate { replacement: format!("{text} "), display: text }).collect()
+}
+
+/// Names in the directory that was begun with.
+fn in_directory(
+    partial: &Partial<'_>,
+    only_directories: bool,
+    list: impl Fn(&str) -> Option<Arc<[Item]>>,
+) -> Vec<Candidate> {
+    let (directory, begin) = partial.text.rfind('/').map_or(("", &*partial.text), |at| partial.text.split_at(at + 1));
+    let items = list(directory).unwrap_or_default();
+    let items = items.iter().filter(|item| {
+        // What begins with a dot is shown to who asks for it.
+        let hidden = item.name.starts_with('.') && begin.is_empty();
+        item.name.starts_with(begin) && !hidden && (item.is_directory || !only_directories)
+    });
+    let found: Vec<(String, &Item)> = items.map(|item| (format!("{directory}{}", item.name), item)).collect();
+    let texts: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
+    let style = Style::of(partial.quote, &texts);
+    let candidate = |(text, item): &(String, &Item)| Candidate {
+        display: if item.is_directory { format!("{}/", item.name) } else { item.name.clone() },
+        replacement: style.written(text, item.is_directory),
+    };
+    found.iter().map(candidate).collect()
+}
+
+/// What all of `texts` begin with.
+fn common_begin<'a>(texts: &[&'a str]) -> &'a str {
+    let Some((first, rest)) = texts.split_first() else { return "" };
+    rest.iter().fold(first, |begin, text| {
+        let common = begin.char_indices().zip(text.chars()).find(|((_, a), b)| a != b).map(|((at, _), _)| at);
+        &begin[..common.unwrap_or(begin.len().min(text.len()))]
+    })
+}
+
+/// How names are quoted: all in the same way, so that what they begin with in common can be completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Single,
+    Double,
+}
+
+impl Style {
+    fn of(begun: Option<char>, texts: &[&str]) -> Style {
+        // Of several, only what they begin with in common is put into the line.
+        let inserted = common_begin(texts);
+        let needed = begun.is_some() || !inserted.is_empty() && words::quote(inserted) != inserted;
+        match (needed, begun) {
+            (false, _) => Style::Plain,
+            (true, Some('"')) => Style::Double,
+            _ if texts.iter().any(|text| text.contains('\'')) => Style::Double,
+            _ => Style::Single,
+        }
+    }
+
+    /// `text` as it is typed. A directory is left open: there is more to come.
+    fn written(self, text: &str, is_directory: bool) -> String {
+        let (quote, inner) = match self {
+            Style::Plain => ("", Cow::Borrowed(text)),
+            Style::Single => ("'", Cow::Borrowed(text)),
+            Style::Double => ("\"", Cow::Owned(text.replace('\\', "\\\\").replace('"', "\\\""))),
+        };
+        if is_directory { format!("{quote}{inner}/") } else { format!("{quote}{inner}{quote} ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed;
+
+    impl Names for Fixed {
+        fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
+            let names: &[&str] = match directory {
+                "" => &["plain.txt", "poems/", "two words.txt", "two worlds.txt", ".hidden"],
+                "poems/" => &["ozymandias.txt", "it's", "a b/", "say \"x\""],
+                "poems/a b/" => &["deep"],
+                _ => return None,
+            };
+            let item =
+                |name: &&str| Item { name: name.trim_end_matches('/').to_owned(), is_directory: name.ends_with('/') };
+            Some(names.iter().map(item).collect())
+        }
+
+        fn local(&self, directory: &str) -> Option<Arc<[Item]>> {
+            let item = |name: &str, is_directory| Item { name: name.to_owned(), is_directory };
+            (directory == "~/").then(|| vec![item("mine", false), item("more", true)].into())
+        }
+
+        fn hosts(&self) -> Vec<String> {
+            ["12000", "home", "nas.example:12000"].map(str::to_owned).into()
+        }
+    }
+
+    /// The line with each of the candidates in place; the last one alone where that says it.
+    fn completed(line: &str) -> Vec<String> {
+        let (start, found) = candidates(line, &Fixed);
+        found.into_iter().map(|candidate| format!("{}{}", &line[..start], candidate.replacement)).collect()
+    }
+
+    #[test]
+    fn commands_options_and_hosts() {
+        assert_eq!(completed("GE"), ["GET "]);
+        assert_eq!(completed("ge"), ["get "]);
+        assert_eq!(completed("  qu"), ["  quit "]);
+        assert_eq!(completed("help cl"), ["help close "]);
+        assert_eq!(completed("OPEN na"), ["OPEN nas.example:12000 "]);
+        assert_eq!(completed("OPEN ").len(), 3);
+        assert!(completed("").len() >= 6);
+        assert_eq!(completed("FROB a"), [""; 0]);
+        assert_eq!(completed("GÜ"), [""; 0]);
+    }
+
+    #[test]
+    fn names_of_the_server() {
+        assert_eq!(completed("GET pl"), ["GET plain.txt "]);
+        assert_eq!(completed("get po"), ["get poems/"]);
+        assert_eq!(completed("GET poems/oz"), ["GET poems/ozymandias.txt "]);
+        assert_eq!(completed("GET .h"), ["GET .hidden "]);
+        assert_eq!(completed("GET ").len(), 4, "what is hidden is not shown");
+        assert_eq!(completed("GET missing/"), [""; 0]);
+    }
+
+    #[test]
+    fn names_with_spaces_are_quoted_so_that_they_parse_back() {
+        assert_eq!(completed("GET tw"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        // What both begin with is completed first, and leaves the quote open.
+        assert_eq!(completed("GET 'two wor"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        assert_eq!(completed("GET \"two word"), ["GET \"two words.txt\" "]);
+        // Typed without quotes, up to the end of the line.
+        assert_eq!(completed("GET two word"), ["GET 'two words.txt' "]);
+        assert_eq!(completed("GET two "), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        assert_eq!(completed("GET one ").len(), 4, "no name begins so: it is a word of its own");
+        assert_eq!(completed("GET poems/a"), ["GET 'poems/a b/"]);
+        assert_eq!(completed("GET 'poems/a b/"), ["GET 'poems/a b/deep' "]);
+        assert_eq!(completed("GET poems/it"), ["GET \"poems/it's\" "]);
+        assert_eq!(completed("GET 'poems/say"), ["GET 'poems/say \"x\"' "]);
+        for name in ["two words.txt", "poems/it's", "poems/say \"x\"", "plain.txt"] {
+            let line = completed(&format!("GET {}", &name[..name.len() - 1])).remove(0);
+            assert_eq!(words::split(&line)[1].text, name, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_quote_is_put_in_before_it_is_needed() {
+        // Nothing is common to all, or nothing of that needs a quote.
+        assert_eq!(completed("GET ")[0], "GET plain.txt ");
+        assert_eq!(completed("GET t"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        assert_eq!(common_begin(&["two words", "two worlds"]), "two wor");
+        assert_eq!((common_begin(&[]), common_begin(&["a"]), common_begin(&["a", "ab", "b"])), ("", "a", ""));
+        assert_eq!(common_begin(&["Grüße", "Grüße an dich", "Grün"]), "Grü");
+    }
+
+    #[test]
+    fn local_names_and_directories() {
+        assert_eq!(completed("PUT ~/m"), ["PUT ~/mine ", "PUT ~/more/"]);
+        assert_eq!(completed("PUT x"), [""; 0]);
+    }
+}

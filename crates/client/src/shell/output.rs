@@ -1,0 +1,172 @@
+//! The one place that prints: results to standard output, complaints to standard error.
+//!
+//! Every result is given in both forms at once, as text for people and as an [`Event`] for programs, so that
+//! `--json` is no second way through the commands.
+
+use std::{
+    fmt::{self, Display},
+    io::{self, BufWriter, Write},
+    time::Duration,
+};
+
+use serde_json::{Map, Value};
+
+use super::{exit::Failed, progress::Mode};
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// What was asked for, and what went wrong.
+    Quiet,
+    /// And one line for each command.
+    Normal,
+    /// And one line for each file.
+    Verbose,
+}
+
+/// Whom it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// People.
+    Text,
+    /// Programs: one JSON object a line.
+    Json,
+}
+
+/// Something that happened, for programs. Names and texts are as they are, not escaped for a terminal.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Event(Map<String, Value>);
+
+impl Event {
+    /// An event of this kind.
+    pub(crate) fn new(kind: &'static str) -> Event {
+        Event(Map::new()).with("event", kind)
+    }
+
+    /// Adds a field.
+    pub(crate) fn with(mut self, field: &'static str, value: impl Into<Value>) -> Event {
+        self.0.insert(field.to_owned(), value.into());
+        self
+    }
+}
+
+impl Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Maps of strings and numbers can always be written.
+        f.write_str(&serde_json::to_string(&self.0).unwrap_or_default())
+    }
+}
+
+/// Where everything goes. What is said is held back until [`Output::flush`] or a complaint, so that a long listing is
+/// few system calls.
+pub(crate) struct Output {
+    level: Level,
+    format: Format,
+    results: BufWriter<Box<dyn Write + Send>>,
+    complaints: Box<dyn Write + Send>,
+    /// Standard output carries the bytes of a file: what else would go there goes to standard error.
+    diverted: bool,
+}
+
+impl Output {
+    /// Prints to the program's own output and error.
+    pub(crate) fn new(level: Level, format: Format) -> Output {
+        Output::to(level, format, Box::new(io::stdout()), Box::new(io::stderr()))
+    }
+
+    /// Prints to `results` and `complaints`.
+    pub(crate) fn to(
+        level: Level,
+        format: Format,
+        results: Box<dyn Write + Send>,
+        complaints: Box<dyn Write + Send>,
+    ) -> Output {
+        Output { level, format, results: BufWriter::new(results), complaints, diverted: false }
+    }
+
+    /// Whether one line for each file is wanted.
+    pub(crate) fn wants_details(&self) -> bool {
+        self.level >= Level::Verbose || self.format == Format::Json
+    }
+
+    /// How transfers are shown, where `mode` is what was asked for: programs get events in place of lines.
+    pub(crate) fn shown_as(&self, mode: Mode) -> Mode {
+        if self.format == Format::Json { Mode::Never } else { mode }
+    }
+
+    /// How often a program is to be told how far a transfer is.
+    pub(crate) fn told_every(&self, mode: Mode) -> Option<Duration> {
+        match mode {
+            Mode::Lines(every) if self.format == Format::Json => Some(every),
+            _ => None,
+        }
+    }
+
+    /// What a command was asked for: a listing, a sum. Said even when quiet.
+    pub(crate) fn answer(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
+        self.line(Level::Quiet, text, event);
+    }
+
+    /// That a command is done.
+    pub(crate) fn say(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
+        self.line(Level::Normal, text, event);
+    }
+
+    /// What became of one of many.
+    pub(crate) fn detail(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
+        self.line(Level::Verbose, text, event);
+    }
+
+    /// What went wrong. A reader that went away is no reason to fail.
+    pub(crate) fn complain(&mut self, failed: &Failed) {
+        self.aside(&failed.message, || {
+            Event::new("error").with("message", failed.message.as_str()).with("status", failed.exit.status())
+        });
+    }
+
+    /// What is worth knowing and no result: it goes where complaints go.
+    pub(crate) fn remark(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
+        if self.level >= Level::Normal || self.format == Format::Json {
+            self.aside(text, event);
+        }
+    }
+
+    /// People read it apart from the results; programs want one stream of events, in the order in which they happened.
+    fn aside(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
+        if self.format == Format::Json {
+            self.line(Level::Quiet, "", event);
+            return self.flush();
+        }
+        self.flush();
+        let _ = writeln!(self.complaints, "{text}");
+    }
+
+    /// Brings out what was held back.
+    pub(crate) fn flush(&mut self) {
+        let _ = self.results.flush();
+    }
+
+    /// From now on, standard output is for the bytes of files, or no longer; all else goes to standard error.
+    pub(crate) fn divert(&mut self, diverted: bool) {
+        self.flush();
+        self.diverted = diverted;
+    }
+
+    /// Standard output itself, for the bytes of a file.
+    pub(crate) fn raw(&mut self) -> &mut dyn Write {
+        &mut self.results
+    }
+
+    /// A reader that went away is no reason to fail: the files are there.
+    fn line(&mut self, level: Level, text: impl Display, event: impl FnOnce() -> Event) {
+        // Programs get every event: they choose themselves.
+        if self.level < level && self.format == Format::Text {
+            return;
+        }
+        let sink: &mut dyn Write = if self.diverted { &mut self.complaints } else { &mut self.results };
+        let _ = match self.format {
+            Format::Text => writeln!(sink, "{text}"),
+            Format::Json => writeln!(sink, "{}", event()),
+        };
+    }
+}

@@ -1,0 +1,54 @@
+//! Where the program keeps what is its own: the XDG base directories.
+
+use std::{
+    env,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+/// What people type, and whom they talk to, is theirs: nobody else may read it.
+const PRIVATE_DIRECTORY: u32 = 0o700;
+
+/// What there is, for the manual.
+pub(crate) const DESCRIBED: [(&str, &str); 3] = [
+    ("$XDG_CONFIG_HOME/ferry/config.toml", "The configuration (without the variable: ~/.config/ferry/config.toml)."),
+    ("$XDG_STATE_HOME/ferry/history", "What was typed (without the variable: ~/.local/state/ferry/history)."),
+    ("$XDG_STATE_HOME/ferry/uploads", "The ids of uploads that were cut and can be resumed."),
+];
+
+/// `config.toml` in the configuration directory; [`None`] without a home.
+pub(crate) fn config_file() -> Option<PathBuf> {
+    Some(base("XDG_CONFIG_HOME", ".config")?.join("config.toml"))
+}
+
+/// Lines that were typed; [`None`] without a home.
+pub(crate) fn history_file() -> Option<PathBuf> {
+    Some(base("XDG_STATE_HOME", ".local/state")?.join("history"))
+}
+
+/// The ids of uploads that can be resumed; [`None`] without a home.
+pub(crate) fn uploads() -> Option<PathBuf> {
+    Some(base("XDG_STATE_HOME", ".local/state")?.join("uploads"))
+}
+
+/// The home directory, where there is one.
+pub(crate) fn home() -> Option<PathBuf> {
+    absolute("HOME")
+}
+
+/// Makes a directory, with those above it, that is nobody else's.
+pub(crate) fn make_private_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(path)
+}
+
+fn base(variable: &str, beneath_home: &str) -> Option<PathBuf> {
+    let directory = absolute(variable).or_else(|| Some(home()?.join(beneath_home)))?;
+    Some(directory.join("ferry"))
+}
+
+/// The base directories are to be passed over where they are relative.
+fn absolute(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}

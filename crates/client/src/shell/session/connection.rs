@@ -1,0 +1,90 @@
+//! OPEN and CLOSE, and a connection that is lost.
+
+use ferry_client::{Address, Client, Error};
+use ferry_wire::escaped;
+
+use super::Session;
+use crate::shell::{exit::Failed, output::Event};
+
+impl Session {
+    pub(super) fn open(&mut self, text: &str) -> Result<(), Failed> {
+        let address = self.address(text)?;
+        if let Some(message) = self.notice_closing() {
+            log::info!("{message}");
+        }
+        if let Some(client) = &self.client {
+            return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
+        }
+        self.connect(&address)?;
+        let Some(client) = &self.client else { return Ok(()) };
+        let greeting = client.greeting();
+        let read_only = greeting.features.iter().any(|word| word == "read-only");
+        let note = if read_only { ", read-only" } else { "" };
+        self.output.say(format_args!("connected to {address} ({}{note})", escaped(&greeting.software)), || {
+            Event::new("connected")
+                .with("address", address.to_string())
+                .with("software", greeting.software.as_str())
+                .with("read_only", read_only)
+        });
+        Ok(())
+    }
+
+    /// Connects, without a word about it.
+    pub(crate) fn connect(&mut self, address: &Address) -> Result<(), Failed> {
+        let client = Client::connect(address, self.options.clone()).map_err(|error| Failed::new("OPEN", &error))?;
+        self.client = Some(client);
+        self.remote = None;
+        Ok(())
+    }
+
+    /// What `text` stands for: a bookmark, a port or host:port.
+    pub(crate) fn address(&self, text: &str) -> Result<Address, Failed> {
+        if let Some(address) = self.bookmarks.get(text) {
+            return Ok(address.clone());
+        }
+        text.parse().map_err(|error| Failed::usage(format!("OPEN: {error}")))
+    }
+
+    pub(super) fn close(&mut self) -> Result<(), Failed> {
+        self.connected()?;
+        self.leave();
+        self.output.say("closed", || Event::new("closed"));
+        Ok(())
+    }
+
+    /// Notices a server that has closed meanwhile; gives what to say about it.
+    pub(crate) fn notice_closing(&mut self) -> Option<String> {
+        let client = self.client.as_mut()?;
+        let error = client.check().err()?;
+        let message = format!("{error}; OPEN {} to connect again", client.address());
+        self.client = None;
+        Some(message)
+    }
+
+    /// Takes leave; what the server makes of it no longer matters.
+    pub(crate) fn leave(&mut self) {
+        if let Some(client) = self.client.take()
+            && let Err(error) = client.close()
+        {
+            log::info!("no good-bye: {error}");
+        }
+    }
+
+    /// A download that is cut short costs the connection. Where that was nobody's fault at the other
+    /// end, another one takes its place; elsewhere the shell is not connected any more.
+    pub(super) fn mend_connection(&mut self, error: &Error) -> Option<String> {
+        let client = self.client.as_mut().filter(|client| !client.is_connected())?;
+        let address = client.address().clone();
+        let ours = matches!(error, Error::Interrupted | Error::Local { .. } | Error::LocalFile { .. });
+        if ours && self.interactive {
+            // The Ctrl-C that ended the transfer must not end this as well.
+            self.cancel.reset();
+            match client.reconnect() {
+                Ok(()) => return Some("the connection was opened again".to_owned()),
+                Err(error) => log::info!("not connected again: {error}"),
+            }
+        }
+        self.client = None;
+        Some(format!("not connected any more: OPEN {address} to connect again"))
+    }
+}

@@ -1,0 +1,328 @@
+//! GET.
+
+use std::{
+    collections::HashSet,
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use ferry_client::{EntryKind, Error, Event as Step, Fetch, FileMeta, Found, LocalTree, Name, Part, clashes};
+use ferry_wire::escaped;
+
+use super::{
+    Session,
+    failures::Failures,
+    moving::{Label, Moving, Watcher, Way},
+    names::Meant,
+};
+use crate::shell::{
+    command::{Target, Transfer},
+    exit::{Exit, Failed},
+    figures::Summary,
+    output::Event,
+    progress::Progress,
+    safe::Safe,
+};
+
+const VERB: &str = "GET";
+
+/// What is said where it is better to move nothing.
+const NOTHING: &str = "nothing was fetched; -k fetches the rest";
+
+/// Where files are saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// In this directory, under the last part of their names.
+    In(PathBuf),
+    /// Under this name.
+    As(PathBuf),
+}
+
+/// What is to be done here before the first byte, and what is to be fetched.
+#[derive(Debug, Default)]
+struct Plan {
+    /// Directories to make, each with those beneath it.
+    trees: Vec<(PathBuf, Vec<Name>)>,
+    files: Vec<Fetch>,
+}
+
+impl Session {
+    pub(super) fn get(&mut self, transfer: &Transfer) -> Result<(), Failed> {
+        let mut failures = Failures::new(transfer.keep_going || self.settings.keep_going);
+        let meant = self.find(VERB, &transfer.names, &mut failures)?;
+        let place = match &transfer.target {
+            Some(Target::Stream) => return self.get_to_output(&meant, failures),
+            Some(Target::Name(text)) => self.place(text, &meant)?,
+            None => Place::In(self.local.clone()),
+        };
+        let named = matches!(&meant[..], [Meant { matched: false, .. }]) && transfer.names.words.len() == 1
+            || transfer.names.line.is_some() && meant.len() == 1;
+        let (plan, trees) = self.plan(transfer.recursive, &meant, &place, &mut failures)?;
+        let plan = self.without_clashes(plan, &mut failures)?;
+        for (top, directories) in &plan.trees {
+            if let Err(error) = LocalTree::make(top, directories) {
+                failures.take(&mut self.output, Failed::new(VERB, &error))?;
+            }
+        }
+        let hint = match &transfer.names.line {
+            _ if meant.iter().any(|meant| meant.typed.starts_with('/')) => {
+                Some("a name is relative to the server's root, behind '/' as well".to_owned())
+            }
+            Some(line) if transfer.names.words.len() > 1 => Some(format!("nor is there '{}'", escaped(line))),
+            _ => None,
+        };
+        self.fetch(&plan.files, named && trees == 0, hint.as_deref(), &mut failures)?;
+        failures.end(VERB)
+    }
+
+    /// Where files go that are to be saved as `text`.
+    fn place(&self, text: &str, meant: &[Meant]) -> Result<Place, Failed> {
+        let path = self.local_path(text);
+        if path.is_dir() {
+            return Ok(Place::In(path));
+        }
+        if text.ends_with('/') || meant.len() > 1 {
+            let message = format!("{VERB}: {} is no directory to save in", escaped(text));
+            return Err(Failed { exit: Exit::Local, message });
+        }
+        Ok(Place::As(path))
+    }
+
+    /// What to fetch; and how many whole directories are among it.
+    fn plan(
+        &mut self,
+        recursive: bool,
+        meant: &[Meant],
+        place: &Place,
+        failures: &mut Failures,
+    ) -> Result<(Plan, usize), Failed> {
+        let mut plan = Plan::default();
+        let mut passed = 0;
+        for Meant { name, kind, matched, typed } in meant {
+            let kind = match kind {
+                Some(kind) => Some(kind.clone()),
+                None if recursive || name.is_none() => self.look(VERB, name.as_ref())?,
+                None => None,
+            };
+            let shown = self.shown(name.as_ref());
+            match (name, kind) {
+                (_, Some(EntryKind::Directory(_))) if recursive => {
+                    if let Err(failed) = self.plan_tree(name.as_ref(), place, &mut plan, failures) {
+                        failures.take(&mut self.output, failed)?;
+                    }
+                }
+                (_, Some(EntryKind::Directory(_))) if *matched && meant.len() > 1 => {
+                    passed += 1;
+                    self.output.remark(format_args!("{VERB}: {shown} is a directory and left out without -r"), || {
+                        Event::new("skipped").with("name", typed.as_str()).with("reason", "it is a directory")
+                    });
+                }
+                (None, _) => {
+                    let message = format!("{VERB} {shown}: that is a directory; {VERB} -r fetches directories");
+                    failures.take(&mut self.output, Failed { exit: Exit::Refused, message })?;
+                }
+                (Some(name), kind) => {
+                    let meta = match kind {
+                        Some(EntryKind::File(meta)) => Some(meta),
+                        _ => None,
+                    };
+                    plan.files.push(Fetch { name: name.clone(), target: target(place, name.last()), meta });
+                }
+            }
+        }
+        if passed > 0 && passed == meant.len() {
+            let message = format!("{VERB}: only directories match; {VERB} -r fetches them");
+            return Err(Failed { exit: Exit::Refused, message });
+        }
+        let trees = plan.trees.len();
+        Ok((plan, trees))
+    }
+
+    fn plan_tree(
+        &mut self,
+        top: Option<&Name>,
+        place: &Place,
+        plan: &mut Plan,
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        let tree = self.connected()?.tree(top);
+        let tree = tree.map_err(|error| self.failure(&format!("{VERB} {}", self.shown(top)), &error))?;
+        for (name, error) in &tree.skipped {
+            let failed = Failed::new(&format!("{VERB} {}", self.shown(Some(name))), error);
+            failures.tell(&mut self.output, &failed);
+        }
+        failures.check(VERB, NOTHING)?;
+        let here = match top {
+            Some(top) => target(place, top.last()),
+            None => match place {
+                Place::In(path) | Place::As(path) => path.clone(),
+            },
+        };
+        let mut directories = Vec::new();
+        for Found { name, kind } in tree.found {
+            let Some(below) = below(top, &name) else { continue };
+            match kind {
+                EntryKind::Directory(_) => directories.push(below),
+                EntryKind::File(meta) => {
+                    plan.files.push(Fetch { target: here.join(below.as_str()), name, meta: Some(meta) });
+                }
+            }
+        }
+        plan.trees.push((here, directories));
+        Ok(())
+    }
+
+    /// Tells which names would become one file, before anything is moved; gives the plan without them.
+    fn without_clashes(&mut self, mut plan: Plan, failures: &mut Failures) -> Result<Plan, Failed> {
+        let made = plan.trees.iter().flat_map(|(top, directories)| {
+            std::iter::once(top.clone()).chain(directories.iter().map(move |name| top.join(name.as_str())))
+        });
+        let mut targets: Vec<PathBuf> = made.collect();
+        let directories = targets.len();
+        targets.extend(plan.files.iter().map(|file| file.target.clone()));
+        let texts: Vec<_> = targets.iter().map(|path| path.to_string_lossy()).collect();
+        let found = clashes(&self.local, texts.iter().map(|text| &**text));
+        let (mut files, mut above) = (HashSet::new(), HashSet::new());
+        for clash in found.map_err(|error| Failed::new(VERB, &error))? {
+            match clash.second.checked_sub(directories) {
+                Some(file) => {
+                    files.insert(file);
+                }
+                // A directory that is made twice is no harm: two files in it would be.
+                None if targets[clash.first] == targets[clash.second] => continue,
+                None => {
+                    above.insert(targets[clash.second].clone());
+                }
+            }
+            let named = |index: usize| match index.checked_sub(directories) {
+                Some(file) => self.shown(Some(&plan.files[file].name)),
+                None => escaped(&texts[index]).to_string(),
+            };
+            let message = format!("{VERB}: {} and {} would be one file here", named(clash.first), named(clash.second));
+            failures.tell(&mut self.output, &Failed { exit: Exit::Local, message });
+        }
+        failures.check(VERB, NOTHING)?;
+        let mut index = 0;
+        plan.files.retain(|file| {
+            index += 1;
+            !files.contains(&(index - 1))
+                && (above.is_empty() || !file.target.ancestors().any(|directory| above.contains(directory)))
+        });
+        for (top, directories) in &mut plan.trees {
+            directories.retain(|name| {
+                above.is_empty() || !top.join(name.as_str()).ancestors().any(|path| above.contains(path))
+            });
+        }
+        plan.trees.retain(|(top, _)| !above.contains(top));
+        Ok(plan)
+    }
+
+    /// Writes files to standard output, one behind the other.
+    fn get_to_output(&mut self, meant: &[Meant], mut failures: Failures) -> Result<(), Failed> {
+        for Meant { name, .. } in meant {
+            let shown = self.shown(name.as_ref());
+            let Some(name) = name else {
+                failures.take(&mut self.output, Failed::usage(format!("{VERB} {shown}: that is a directory")))?;
+                continue;
+            };
+            self.connected()?;
+            // And for the rest of the command: nothing may be said among the bytes, or behind them.
+            self.output.divert(true);
+            let result = self.copy_to_output(name);
+            match result {
+                Ok((bytes, elapsed)) => {
+                    let summary = Summary { bytes, resumed: 0, elapsed };
+                    self.got.files += 1;
+                    self.got.bytes += bytes;
+                    self.output.remark(format_args!("got {shown}: {summary}, verified"), || {
+                        let event = Event::new("got").with("name", name.as_str()).with("bytes", bytes);
+                        event.with("resumed", 0).with("seconds", elapsed.as_secs_f64())
+                    });
+                }
+                Err(error) => {
+                    let failed = self.failure(&format!("{VERB} {shown}"), &error);
+                    failures.take(&mut self.output, failed)?;
+                }
+            }
+        }
+        failures.end(VERB)
+    }
+
+    fn copy_to_output(&mut self, name: &Name) -> Result<(u64, Duration), Error> {
+        let shown = self.shown(Some(name));
+        let Session { client: Some(client), output, progress, .. } = self else { return Err(Error::NotConnected) };
+        let begun = Instant::now();
+        let got = if io::stdout().is_terminal() {
+            // Whatever is in a file, it must not drive a terminal; and a bar would stand among its lines.
+            let mut safe = Safe::new(output.raw());
+            let got = client.read(name, &Part::default(), &mut safe)?;
+            // What is left is half a character.
+            let _ = safe.flush();
+            got
+        } else {
+            let progress = Progress::start(output.shown_as(*progress), [(shown, None)]);
+            client.read(name, &Part::default(), &mut Noted { sink: output.raw(), done: 0, progress: &progress })?
+        };
+        let written = output.raw().flush();
+        written.map_err(|source| Error::System { what: "write to standard output", source })?;
+        Ok((got.size, begun.elapsed()))
+    }
+
+    fn fetch(
+        &mut self,
+        files: &[Fetch],
+        single: bool,
+        hint: Option<&str>,
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        let label = |file: &Fetch| Label {
+            shown: self.shown(Some(&file.name)),
+            name: file.name.as_str().to_owned(),
+            size: file.meta.as_ref().map(|meta: &FileMeta| meta.size),
+        };
+        let labels: Vec<Label> = files.iter().map(label).collect();
+        let moving =
+            Moving { verb: VERB, way: Way::Down, labels: &labels, single, retries: self.settings.retries, hint };
+        let settings = self.settings_with(failures.keep_going());
+        self.connected()?;
+        let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };
+        let mut watcher = Watcher::new(&moving, local, output, failures, *progress);
+        let report = client.fetch(files, &settings, &mut |step| watcher.note(step));
+        let course = watcher.end();
+        self.conclude(&moving, &report, course, failures)
+    }
+}
+
+/// Passes bytes on and notes how many.
+struct Noted<'a> {
+    sink: &'a mut dyn io::Write,
+    done: u64,
+    progress: &'a Progress,
+}
+
+impl io::Write for Noted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.done += written as u64;
+        self.progress.note(&Step::Moved { index: 0, done: self.done });
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+fn target(place: &Place, last: &str) -> PathBuf {
+    match place {
+        Place::In(directory) => directory.join(last),
+        Place::As(path) => path.clone(),
+    }
+}
+
+/// `name` without the directory that it is below.
+fn below(directory: Option<&Name>, name: &Name) -> Option<Name> {
+    let Some(directory) = directory else { return Some(name.clone()) };
+    Name::new(name.as_str().strip_prefix(directory.as_str())?.strip_prefix('/')?).ok()
+}

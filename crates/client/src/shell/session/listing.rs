@@ -1,0 +1,263 @@
+//! LS, LLS, STAT and SUM.
+
+use std::{
+    fmt::{self, Display},
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::Path,
+};
+
+use ferry_client::{Code, Entry, EntryKind, Error, FileMeta, Name, Stat, Time};
+use ferry_wire::{escaped, escaped_bytes};
+
+use super::{Session, failures::Failures, names::Meant};
+use crate::shell::{
+    command::Names,
+    exit::Failed,
+    output::{Event, Output},
+};
+
+/// One line of a listing.
+struct Line {
+    /// Escaped.
+    shown: String,
+    name: String,
+    kind: &'static str,
+    size: Option<u64>,
+    mtime: Option<Time>,
+    tag: Option<String>,
+}
+
+impl Line {
+    fn of(shown: String, name: &str, kind: &EntryKind) -> Line {
+        let name = name.to_owned();
+        match kind {
+            EntryKind::Directory(mtime) => {
+                Line { shown: shown + "/", name, kind: "directory", size: None, mtime: *mtime, tag: None }
+            }
+            EntryKind::File(FileMeta { size, mtime, tag }) => {
+                Line { shown, name, kind: "file", size: Some(*size), mtime: *mtime, tag: Some(tag.as_str().to_owned()) }
+            }
+        }
+    }
+
+    fn print(&self, long: bool, output: &mut Output) {
+        let event = || {
+            let event = Event::new("entry").with("name", self.name.as_str()).with("kind", self.kind);
+            let event = event.with("size", self.size).with("mtime", self.mtime.map(seconds));
+            event.with("tag", self.tag.as_deref())
+        };
+        if long {
+            let size = self.size.map(|size| size.to_string()).unwrap_or_default();
+            output.answer(format_args!("{size:>15}  {}  {}", Moment(self.mtime), self.shown), event);
+        } else {
+            output.answer(&self.shown, event);
+        }
+    }
+}
+
+/// A time for people, to the second, in UTC.
+struct Moment(Option<Time>);
+
+impl Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment =
+            self.0.and_then(|time| time::OffsetDateTime::from_unix_timestamp(i64::try_from(time.seconds()).ok()?).ok());
+        match moment {
+            Some(moment) => {
+                let (hour, minute, second) = moment.to_hms();
+                write!(f, "{} {hour:02}:{minute:02}:{second:02}", moment.date())
+            }
+            None => write!(f, "{:19}", "-"),
+        }
+    }
+}
+
+/// To the microsecond, which a double still holds for the next centuries.
+fn seconds(time: Time) -> f64 {
+    time.seconds() as f64 + f64::from(time.nanos()) / 1e9
+}
+
+impl Session {
+    pub(super) fn list(&mut self, long: bool, names: Option<&Names>) -> Result<(), Failed> {
+        let Some(names) = names else {
+            let current = self.remote.clone();
+            return self.list_directory(current.as_ref(), long);
+        };
+        let meant = self.find("LS", names, &mut Failures::new(false))?;
+        let several = meant.len() > 1;
+        for Meant { name, kind, matched, .. } in meant {
+            let shown = self.shown(name.as_ref());
+            match (kind, &name) {
+                (Some(kind), Some(name)) if matched || matches!(kind, EntryKind::File(_)) => {
+                    Line::of(shown, name.as_str(), &kind).print(long, &mut self.output);
+                }
+                _ => {
+                    if several {
+                        self.output.answer(format_args!("{shown}:"), || {
+                            Event::new("directory").with("name", name.as_ref().map(|name| name.as_str().to_owned()))
+                        });
+                    }
+                    self.list_directory(name.as_ref(), long)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn list_directory(&mut self, directory: Option<&Name>, long: bool) -> Result<(), Failed> {
+        let mut entries = match self.connected()?.list(directory) {
+            Ok(entries) => entries,
+            Err(error) => return self.list_file(directory, long, &error),
+        };
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        for Entry { name, kind } in &entries {
+            let whole = directory.map_or_else(|| name.to_string(), |directory| format!("{directory}/{name}"));
+            Line::of(escaped(name.as_str()).to_string(), &whole, kind).print(long, &mut self.output);
+        }
+        Ok(())
+    }
+
+    /// What could not be listed may be a file.
+    fn list_file(&mut self, name: Option<&Name>, long: bool, error: &Error) -> Result<(), Failed> {
+        if let (Some(name), Some(Code::NotADirectory)) = (name, error.code())
+            && let Some(kind) = self.look("LS", Some(name))?
+        {
+            Line::of(self.shown(Some(name)), name.as_str(), &kind).print(long, &mut self.output);
+            return Ok(());
+        }
+        Err(self.failure(&format!("LS {}", self.shown(name)), error))
+    }
+
+    pub(super) fn stat(&mut self, names: &Names) -> Result<(), Failed> {
+        for Meant { name, .. } in self.find("STAT", names, &mut Failures::new(false))? {
+            let shown = self.shown(name.as_ref());
+            let stat = match &name {
+                None => Ok(Stat::Directory(None)),
+                Some(name) => self.connected()?.stat(name),
+            };
+            let stat = stat.map_err(|error| self.failure(&format!("STAT {shown}"), &error))?;
+            let text = match &stat {
+                Stat::File(FileMeta { size, mtime, tag }) => {
+                    format!("{shown}: {size} bytes, {}, tag {tag}", Moment(*mtime))
+                }
+                Stat::Directory(mtime) => format!("{shown}: directory, {}", Moment(*mtime)),
+            };
+            self.output.answer(text.trim_end(), || {
+                let event =
+                    Event::new("stat").with("name", name.map_or_else(|| "/".to_owned(), |name| name.to_string()));
+                match stat {
+                    Stat::File(FileMeta { size, mtime, tag }) => {
+                        let event = event.with("kind", "file").with("size", size).with("tag", tag.as_str());
+                        event.with("mtime", mtime.map(seconds))
+                    }
+                    Stat::Directory(mtime) => event.with("kind", "directory").with("mtime", mtime.map(seconds)),
+                }
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn sum(&mut self, names: &Names) -> Result<(), Failed> {
+        for Meant { name, kind, matched, typed } in self.find("SUM", names, &mut Failures::new(false))? {
+            if matched && matches!(kind, Some(EntryKind::Directory(_))) {
+                continue;
+            }
+            let shown = self.shown(name.as_ref());
+            let Some(name) = name else {
+                return Err(Failed::usage(format!("SUM {}: that is a directory", escaped(&typed))));
+            };
+            let sum = self.connected()?.sum(&name);
+            let sum = sum.map_err(|error| self.failure(&format!("SUM {shown}"), &error))?;
+            self.output.answer(format_args!("{}  {:>12}  {shown}", sum.crc, sum.size), || {
+                let event = Event::new("sum").with("name", name.as_str()).with("crc", sum.crc.to_string());
+                event.with("size", sum.size).with("tag", sum.tag.as_str())
+            });
+            // A sum takes long: who waits for many sees each.
+            self.output.flush();
+        }
+        Ok(())
+    }
+
+    pub(super) fn list_local(&mut self, long: bool, names: Option<&Names>) -> Result<(), Failed> {
+        let Some(names) = names else { return self.list_local_path(&self.local.clone(), ".", long) };
+        if let Some(line) = &names.line
+            && self.exists(line)
+        {
+            return self.list_local_path(&self.local_path(line), line, long);
+        }
+        for word in &names.words {
+            let (texts, matched) = self.find_local("LLS", word)?;
+            for text in texts {
+                let path = text.to_str().map_or_else(|| self.local.join(&text), |text| self.local_path(text));
+                if matched {
+                    self.list_local_entry(&path, &text, long);
+                } else {
+                    self.list_local_path(&path, &text, long)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn list_local_path(&mut self, path: &Path, text: impl AsRef<Path>, long: bool) -> Result<(), Failed> {
+        let shown = escaped_bytes(text.as_ref().as_os_str().as_bytes()).to_string();
+        if path.symlink_metadata().is_ok() && !path.is_dir() {
+            self.list_local_entry(path, text.as_ref(), long);
+            return Ok(());
+        }
+        let failed = |source| {
+            let error = Error::Local { what: "read the directory", path: path.to_owned(), source };
+            Failed::new(&format!("LLS {shown}"), &error)
+        };
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(failed)? {
+            names.push(entry.map_err(failed)?.file_name());
+        }
+        names.sort();
+        for name in names {
+            self.list_local_entry(&path.join(&name), Path::new(&name), long);
+        }
+        Ok(())
+    }
+
+    /// What has gone meanwhile is passed over.
+    fn list_local_entry(&mut self, path: &Path, text: &Path, long: bool) {
+        let Ok(meta) = path.symlink_metadata() else { return };
+        let mut shown = escaped_bytes(text.as_os_str().as_bytes()).to_string();
+        let kind = match meta.file_type() {
+            kind if kind.is_dir() => "directory",
+            kind if kind.is_file() => "file",
+            kind if kind.is_symlink() => "link",
+            _ => "other",
+        };
+        shown.push_str(match kind {
+            "directory" => "/",
+            "link" => "@",
+            _ => "",
+        });
+        let nanos = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
+        let line = Line {
+            shown,
+            name: text.to_string_lossy().into_owned(),
+            kind,
+            size: (kind == "file").then_some(meta.len()),
+            mtime: Time::new(meta.mtime(), nanos),
+            tag: None,
+        };
+        line.print(long, &mut self.output);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_by_people() {
+        let shown = |seconds| Moment(Time::new(seconds, 5)).to_string();
+        assert_eq!(shown(0), "1970-01-01 00:00:00");
+        assert_eq!(shown(1_000_000_000), "2001-09-09 01:46:40");
+        assert_eq!(shown(i64::MAX).trim(), "-");
+        assert_eq!(Moment(None).to_string().len(), shown(0).len());
+    }
+}

@@ -1,0 +1,151 @@
+//! What lasts from one command to the next, and what each command does with it.
+
+mod changes;
+mod connection;
+mod failures;
+mod get;
+mod help;
+mod listing;
+mod moving;
+mod names;
+mod places;
+mod put;
+mod status;
+mod syncing;
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use ferry_client::{Address, Cancel, Client, Name, Options, Settings};
+
+use super::{
+    command::Command,
+    exit::{Exit, Failed},
+    output::Output,
+    progress::Mode,
+};
+use moving::Totals;
+
+/// Whether the shell goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Next,
+    Leave,
+}
+
+/// The connection, if there is one, the directories at both ends, and how things are done.
+pub(crate) struct Session {
+    pub(crate) options: Options,
+    pub(crate) cancel: Cancel,
+    /// A person is there to go on after a failure.
+    pub(crate) interactive: bool,
+    /// Commands do not come from standard input, so that it can be sent.
+    pub(crate) input_is_free: bool,
+    pub(crate) client: Option<Client>,
+    /// The directory of the server that names are relative to; [`None`] for the root.
+    pub(crate) remote: Option<Name>,
+    /// The local directory that names are relative to.
+    pub(crate) local: PathBuf,
+    /// The same, when the program began.
+    local_start: PathBuf,
+    /// How files are moved.
+    pub(crate) settings: Settings,
+    /// How transfers are shown while they run.
+    pub(crate) progress: Mode,
+    /// Names for addresses.
+    pub(crate) bookmarks: BTreeMap<String, Address>,
+    /// All that is printed.
+    pub(crate) output: Output,
+    /// Earlier lines, the oldest first; those of earlier runs as well where a terminal keeps them.
+    pub(crate) history: Vec<String>,
+    got: Totals,
+    put: Totals,
+}
+
+impl Session {
+    /// Not connected, at the root of whatever server comes.
+    pub(crate) fn new(options: Options, cancel: Cancel, local: PathBuf, output: Output) -> Session {
+        Session {
+            options,
+            cancel,
+            interactive: false,
+            input_is_free: false,
+            client: None,
+            remote: None,
+            local_start: local.clone(),
+            local,
+            settings: Settings::default(),
+            progress: Mode::Auto,
+            bookmarks: BTreeMap::new(),
+            output,
+            history: Vec::new(),
+            got: Totals::default(),
+            put: Totals::default(),
+        }
+    }
+
+    /// Does `command`, and brings out what it says.
+    pub(crate) fn execute(&mut self, command: Command) -> Result<Flow, Failed> {
+        self.output.divert(false);
+        let result = self.perform(command);
+        self.output.flush();
+        result
+    }
+
+    fn perform(&mut self, command: Command) -> Result<Flow, Failed> {
+        match command {
+            Command::Open(text) => self.open(&text)?,
+            Command::Get(transfer) => self.get(&transfer)?,
+            Command::Put(transfer) => self.put(&transfer)?,
+            Command::Sync(directories) => self.sync(&directories)?,
+            Command::List { long, names } => self.list(long, names.as_ref())?,
+            Command::Enter(directory) => self.enter(directory.as_deref())?,
+            Command::Where => self.tell_place()?,
+            Command::EnterLocal(directory) => self.enter_local(directory.as_deref())?,
+            Command::WhereLocal => self.tell_local_place(),
+            Command::ListLocal { long, names } => self.list_local(long, names.as_ref())?,
+            Command::Stat(names) => self.stat(&names)?,
+            Command::Sum(names) => self.sum(&names)?,
+            Command::MakeDirectories { parents, names } => self.make_directories(parents, &names)?,
+            Command::Remove(removal) => self.remove(&removal)?,
+            Command::Move { from, to } => self.rename(&from, &to)?,
+            Command::Status => self.status(),
+            Command::History(count) => self.tell_history(count),
+            Command::Shell(command) => self.run_shell(command.as_deref())?,
+            Command::Close => self.close()?,
+            Command::Help(topic) => self.help(topic),
+            Command::Quit => return Ok(Flow::Leave),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn connected(&mut self) -> Result<&mut Client, Failed> {
+        self.client
+            .as_mut()
+            .ok_or_else(|| Failed { exit: Exit::Connection, message: "not connected: OPEN <port> first".to_owned() })
+    }
+    /// Keeps a line that was typed, for HISTORY.
+    pub(crate) fn remember(&mut self, line: &str) {
+        /// More than anybody looks at; a script may have any number.
+        const MAX_LINES: usize = 10_000;
+        if !line.trim().is_empty() && self.history.len() < MAX_LINES {
+            self.history.push(line.trim().to_owned());
+        }
+    }
+
+    /// The settings for one command.
+    fn settings_with(&self, keep_going: bool) -> Settings {
+        Settings { keep_going, ..self.settings.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shell::output::{Format, Level};
+
+    /// One that is not connected and says nothing.
+    pub(super) fn session() -> Session {
+        let output = Output::to(Level::Quiet, Format::Text, Box::new(std::io::sink()), Box::new(std::io::sink()));
+        Session::new(Options::default(), Cancel::default(), PathBuf::from("."), output)
+    }
+}

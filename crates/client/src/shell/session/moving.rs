@@ -1,0 +1,294 @@
+//! Files on their way: what GET, PUT and SYNC have in common.
+
+use std::{
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use ferry_client::{Blame, Code, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Report};
+use ferry_wire::escaped;
+
+use super::{Session, failures::Failures};
+use crate::shell::{
+    exit::{Exit, Failed},
+    figures::{Count, Size, Summary},
+    output::{Event, Output},
+    progress::{Mode, Progress},
+};
+
+/// Which way files go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Down,
+    Up,
+}
+
+impl Way {
+    /// What was done to a file.
+    fn done(self) -> &'static str {
+        match self {
+            Way::Down => "got",
+            Way::Up => "put",
+        }
+    }
+
+    /// What that is worth.
+    fn worth(self) -> &'static str {
+        match self {
+            Way::Down => "verified",
+            Way::Up => "verified and on disk",
+        }
+    }
+}
+
+/// A file of a list, as it is told of.
+#[derive(Debug, Clone)]
+pub(super) struct Label {
+    /// For people, escaped.
+    pub(super) shown: String,
+    /// The whole name that the server has for it.
+    pub(super) name: String,
+    /// Bytes, where they are known before.
+    pub(super) size: Option<u64>,
+}
+
+/// What was moved since the program began.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub(super) files: usize,
+    pub(super) bytes: u64,
+}
+
+/// A list of files that is being moved.
+pub(super) struct Moving<'a> {
+    pub(super) verb: &'static str,
+    pub(super) way: Way,
+    pub(super) labels: &'a [Label],
+    /// One file was asked for by its name, and is told of by itself.
+    pub(super) single: bool,
+    /// How often a lost connection is opened again in a row.
+    pub(super) retries: u32,
+    /// What else to say where nothing has a name that was typed.
+    pub(super) hint: Option<&'a str>,
+}
+
+/// How the moving went, whatever came of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Course {
+    elapsed: Duration,
+    /// The file that moved last, its size, and how much of it is there.
+    reached: Option<(usize, u64, u64)>,
+}
+
+/// Tells what happens on the way.
+pub(super) struct Watcher<'a> {
+    moving: &'a Moving<'a>,
+    local: &'a Path,
+    output: &'a mut Output,
+    failures: &'a mut Failures,
+    progress: Progress,
+    reached: Option<(usize, u64, u64)>,
+    /// When a program was told last how far it is, and how often it wants to be.
+    told: Instant,
+    every: Option<Duration>,
+}
+
+impl<'a> Watcher<'a> {
+    pub(super) fn new(
+        moving: &'a Moving<'a>,
+        local: &'a Path,
+        output: &'a mut Output,
+        failures: &'a mut Failures,
+        mode: Mode,
+    ) -> Watcher<'a> {
+        output.flush();
+        let every = output.told_every(mode);
+        let mode = output.shown_as(mode);
+        let progress = Progress::start(mode, moving.labels.iter().map(|label| (label.shown.clone(), label.size)));
+        Watcher { moving, local, output, failures, progress, reached: None, told: Instant::now(), every }
+    }
+
+    /// Takes note of one step.
+    pub(super) fn note(&mut self, step: &Step<'_>) {
+        self.progress.note(step);
+        self.tell_progress(step);
+        let Watcher { moving, local, output, failures, progress, reached, .. } = self;
+        let label = |index: usize| moving.labels.get(index);
+        match step {
+            Step::Begun { index, size, resumed } => *reached = Some((*index, *size, *resumed)),
+            Step::Moved { index, done } => {
+                if let Some((_, _, before)) = reached.as_mut().filter(|(current, ..)| current == index) {
+                    *before = *done;
+                }
+            }
+            Step::Done { index, moved } if !moving.single => {
+                let Some(Label { shown, name, .. }) = label(*index) else { return };
+                let done = moving.way.done();
+                let event = || {
+                    let event = Event::new(done).with("name", name.as_str()).with("bytes", moved.size);
+                    event.with("resumed", moved.resumed).with("crc", moved.crc.to_string())
+                };
+                if output.wants_details() {
+                    progress.aside(|| {
+                        output.detail(format_args!("{done} {shown}: {}", Size(moved.size)), event);
+                        output.flush();
+                    });
+                }
+            }
+            Step::Failed { index, error } if failures.keep_going() => {
+                let Some(Label { shown, .. }) = label(*index) else { return };
+                let failed = explained(moving, shown, error, local);
+                progress.aside(|| failures.tell(output, &failed));
+            }
+            Step::Lost { error, attempt, wait } => progress.aside(|| {
+                let (seconds, tries) = (wait.as_secs_f64(), moving.retries);
+                let text = format!("connection lost: {error}; trying again in {seconds:.1} s ({attempt} of {tries})");
+                output.remark(text, || {
+                    let event = Event::new("lost").with("message", error.to_string()).with("attempt", *attempt);
+                    event.with("of", tries).with("wait", seconds)
+                });
+            }),
+            Step::Reconnected => progress.aside(|| {
+                output.remark("the connection stands again", || Event::new("reconnected"));
+            }),
+            _ => {}
+        }
+    }
+
+    /// Tells a program how far it is, where it wants to know.
+    fn tell_progress(&mut self, step: &Step<'_>) {
+        let (Step::Moved { index, done }, Some(every)) = (step, self.every) else { return };
+        if self.told.elapsed() < every {
+            return;
+        }
+        self.told = Instant::now();
+        let Some(Label { name, .. }) = self.moving.labels.get(*index) else { return };
+        let size = self.reached.filter(|(reached, ..)| reached == index).map(|(_, size, _)| size);
+        self.output
+            .detail("", || Event::new("progress").with("name", name.as_str()).with("bytes", *done).with("size", size));
+        self.output.flush();
+    }
+
+    /// How it went.
+    pub(super) fn end(self) -> Course {
+        Course { elapsed: self.progress.elapsed(), reached: self.reached }
+    }
+}
+
+impl Session {
+    /// Tells what became of a list of files, and fails with what stopped it.
+    pub(super) fn conclude(
+        &mut self,
+        moving: &Moving<'_>,
+        report: &Report,
+        course: Course,
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        let totals = match moving.way {
+            Way::Down => &mut self.got,
+            Way::Up => &mut self.put,
+        };
+        totals.files += report.files;
+        totals.bytes = totals.bytes.saturating_add(report.bytes);
+        let consequence = report.failures.last().and_then(|(_, error)| self.mend_connection(error));
+        let kept = report.failures.last().and_then(|(index, error)| kept(moving, *index, course, error));
+        let consequences = || untried(report.untried).into_iter().chain(kept.clone()).chain(consequence.clone());
+        if let (false, Some((index, error))) = (failures.keep_going(), report.failures.first()) {
+            self.tell_total(moving, report, course.elapsed);
+            let shown = moving.labels.get(*index).map_or("", |label| label.shown.as_str());
+            let mut failed = explained(moving, shown, error, &self.local);
+            for more in consequences() {
+                failed.message.push_str("; ");
+                failed.message.push_str(&more);
+            }
+            return Err(failed);
+        }
+        self.tell_total(moving, report, course.elapsed);
+        for more in consequences() {
+            let exit = report.failures.last().map_or(Exit::System, |(_, error)| Failed::new("", error).exit);
+            failures.tell(&mut self.output, &Failed { exit, message: format!("{}: {more}", moving.verb) });
+        }
+        Ok(())
+    }
+
+    fn tell_total(&mut self, moving: &Moving<'_>, report: &Report, elapsed: Duration) {
+        let (done, worth) = (moving.way.done(), moving.way.worth());
+        let Report { files, bytes, resumed, .. } = *report;
+        let summary = Summary { bytes, resumed, elapsed };
+        let seconds = elapsed.as_secs_f64();
+        match moving.labels {
+            [label] if moving.single => {
+                if files == 1 {
+                    self.output.say(format_args!("{done} {}: {summary}, {worth}", label.shown), || {
+                        let event = Event::new(done).with("name", label.name.as_str()).with("bytes", bytes);
+                        event.with("resumed", resumed).with("seconds", seconds)
+                    });
+                }
+            }
+            labels => {
+                let what = match (files, labels.len()) {
+                    (files, all) if files < all => format!("{files} of {}", Count(all, "file")),
+                    (files, _) => Count(files, "file").to_string(),
+                };
+                self.output.say(format_args!("{done} {what}: {summary}, {worth}"), || {
+                    let event = Event::new("total").with("command", moving.verb).with("files", files);
+                    let event = event.with("bytes", bytes).with("resumed", resumed).with("seconds", seconds);
+                    event.with("failed", report.failures.len()).with("untried", report.untried)
+                });
+            }
+        }
+    }
+}
+
+fn untried(files: usize) -> Option<String> {
+    (files > 0).then(|| format!("{} not tried", Count(files, "other file")))
+}
+
+/// What there is to go on from, where a file was cut short.
+fn kept(moving: &Moving<'_>, index: usize, course: Course, error: &Error) -> Option<String> {
+    let (_, size, done) = course.reached.filter(|(reached, ..)| *reached == index)?;
+    let is_cut = matches!(error.blame(), Blame::Interrupted | Blame::Connection | Blame::Timeout);
+    match moving.way {
+        _ if !is_cut || done == 0 => None,
+        Way::Down if size >= KEPT_DOWNLOAD_BYTES => {
+            Some(format!("{} of it are kept, and {} goes on from there", Size(done), moving.verb))
+        }
+        // How much of it the server has brought to its disk is known when it is asked again.
+        Way::Up if size >= KEPT_UPLOAD_BYTES => {
+            Some(format!("what the server has of it is kept, and {} goes on from there", moving.verb))
+        }
+        _ => None,
+    }
+}
+
+/// Why a file was not moved, with the way out where there is one.
+fn explained(moving: &Moving<'_>, shown: &str, error: &Error, local: &Path) -> Failed {
+    let verb = moving.verb;
+    let mut failed = Failed::new(&format!("{verb} {shown}"), error);
+    match error {
+        error if error.code() == Some(Code::NotFound) => {
+            if let Some(hint) = moving.hint {
+                failed.message.push_str("; ");
+                failed.message.push_str(hint);
+            }
+        }
+        Error::LocalFile { problem, .. } if verb == "GET" && problem.starts_with("is a directory") => {
+            failed.message.push_str("; GET -r fetches directories, GET name -> other saves under another name");
+        }
+        Error::Local { source, .. } if verb == "PUT" && source.kind() == io::ErrorKind::NotFound => {
+            failed.message = format!(
+                "PUT {shown}: there is no such file in {}, where PUT takes files from",
+                escaped(&local.to_string_lossy())
+            );
+        }
+        Error::LocalFile { problem, .. } if verb == "PUT" && problem.starts_with("is a directory") => {
+            failed.message.push_str("; PUT -r sends directories");
+        }
+        error if verb == "GET" && error.code() == Some(Code::NotAFile) => {
+            failed.message.push_str("; GET -r fetches directories");
+        }
+        _ => {}
+    }
+    failed
+}

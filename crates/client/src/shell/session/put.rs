@@ -1,0 +1,309 @@
+//! PUT.
+
+use std::{
+    collections::HashSet,
+    io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+use ferry_client::{EntryKind, Error, Event as Step, LocalTree, Name, Store};
+use ferry_wire::{escaped, escaped_bytes};
+
+use super::{
+    Session,
+    failures::Failures,
+    moving::{Label, Moving, Watcher, Way},
+    names::bad_name,
+};
+use crate::shell::{
+    command::{Names, Target, Transfer},
+    exit::{Exit, Failed},
+    figures::Summary,
+    output::Event,
+    progress::Progress,
+};
+
+const VERB: &str = "PUT";
+
+/// What is said where it is better to move nothing.
+const NOTHING: &str = "nothing was sent; -k sends the rest";
+
+/// A local file or directory that was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Meant {
+    /// As it was typed, or found: relative to the local directory.
+    text: PathBuf,
+    path: PathBuf,
+    /// It was found by a pattern and not named.
+    matched: bool,
+}
+
+/// What files are called there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// As here, below the current directory.
+    Same,
+    /// By the last part of their names, in this directory.
+    In(Option<Name>),
+    /// This.
+    As(Name),
+}
+
+/// What is to be made there before the first byte, and what is to be sent.
+#[derive(Debug, Default)]
+struct Plan {
+    directories: Vec<Name>,
+    files: Vec<Store>,
+    trees: usize,
+}
+
+impl Session {
+    pub(super) fn put(&mut self, transfer: &Transfer) -> Result<(), Failed> {
+        self.connected()?;
+        if let [word] = &transfer.names.words[..]
+            && word.is("-")
+        {
+            return self.put_from_input(transfer.target.as_ref());
+        }
+        let mut failures = Failures::new(transfer.keep_going || self.settings.keep_going);
+        let meant = self.find_to_send(&transfer.names, &mut failures)?;
+        let place = self.place_there(transfer, &meant)?;
+        let named = matches!(&meant[..], [Meant { matched: false, .. }]);
+        let mut plan = Plan::default();
+        for meant in &meant {
+            if let Err(failed) = self.plan_one(meant, transfer.recursive, &place, &mut plan, &mut failures) {
+                failures.take(&mut self.output, failed)?;
+            }
+        }
+        self.check_names(&mut plan, &mut failures)?;
+        if plan.files.is_empty() && plan.trees == 0 {
+            failures.check(VERB, NOTHING)?;
+            return match meant.iter().any(|meant| meant.matched) {
+                true if failures.is_clean() => {
+                    let message = format!("{VERB}: only directories match; {VERB} -r sends them");
+                    Err(Failed { exit: Exit::Local, message })
+                }
+                _ => failures.end(VERB),
+            };
+        }
+        let made = self.connected()?.make_directories(&plan.directories);
+        if let Err(error) = made {
+            let failed = self.failure(VERB, &error);
+            failures.take(&mut self.output, failed)?;
+        }
+        self.store(&plan.files, named && plan.trees == 0, &mut failures)?;
+        failures.end(VERB)
+    }
+
+    /// Everything here that `names` stand for: see [`Session::find`].
+    fn find_to_send(&mut self, names: &Names, failures: &mut Failures) -> Result<Vec<Meant>, Failed> {
+        let meant = |text: PathBuf, path: PathBuf, matched| Meant { text, path, matched };
+        if let Some(line) = &names.line
+            && (names.words.len() == 1 && names.words[0].text == *line && names.words[0].pattern.is_none()
+                || self.exists(line))
+        {
+            return Ok(vec![meant(line.into(), self.local_path(line), false)]);
+        }
+        if let Some(line) = &names.line
+            && line.contains(char::is_control)
+        {
+            // Nobody means several names by it.
+            return Err(bad_name(VERB, line, ferry_client::NameError::Control));
+        }
+        let mut seen = HashSet::new();
+        let mut all = Vec::new();
+        for word in &names.words {
+            match self.find_local(VERB, word) {
+                Ok((texts, matched)) => {
+                    for text in texts {
+                        let path = text.to_str().map_or_else(|| self.local.join(&text), |text| self.local_path(text));
+                        // Patterns may overlap.
+                        if seen.insert(path.clone()) {
+                            all.push(meant(text, path, matched));
+                        }
+                    }
+                }
+                Err(failed) => failures.take(&mut self.output, failed)?,
+            }
+        }
+        Ok(all)
+    }
+
+    fn place_there(&mut self, transfer: &Transfer, meant: &[Meant]) -> Result<Place, Failed> {
+        let text = match &transfer.target {
+            None => return Ok(Place::Same),
+            Some(Target::Stream) => return Err(Failed::usage(format!("{VERB}: '-' is no name of a server"))),
+            Some(Target::Name(text)) => text,
+        };
+        let name = self.remote_name(text).map_err(|problem| bad_name(VERB, text, problem))?;
+        match (self.look(VERB, name.as_ref())?, name) {
+            (Some(EntryKind::Directory(_)), name) => Ok(Place::In(name)),
+            (_, Some(name)) if meant.len() <= 1 && !text.ends_with('/') => Ok(Place::As(name)),
+            _ => {
+                let message = format!("{VERB}: {} is no directory of the server", escaped(text));
+                Err(Failed { exit: Exit::Refused, message })
+            }
+        }
+    }
+
+    fn plan_one(
+        &mut self,
+        meant: &Meant,
+        recursive: bool,
+        place: &Place,
+        plan: &mut Plan,
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        let Meant { text, path, matched } = meant;
+        let is_directory = path.is_dir();
+        if is_directory && !recursive && *matched {
+            let text = escaped_bytes(text.as_os_str().as_bytes());
+            self.output.remark(format_args!("{VERB}: {text} is a directory and left out without -r"), || {
+                Event::new("skipped").with("name", text.to_string()).with("reason", "it is a directory")
+            });
+            return Ok(());
+        }
+        let name = self.name_there(text, path, recursive && is_directory, place)?;
+        match name {
+            name if recursive && is_directory => self.plan_sending(path, name, plan, failures),
+            Some(name) => {
+                plan.files.push(Store { source: path.clone(), name });
+                Ok(())
+            }
+            None => Err(Failed::usage(format!("{VERB}: a name is needed"))),
+        }
+    }
+
+    /// What a local file or directory is called there; [`None`] for the root.
+    fn name_there(&self, text: &Path, path: &Path, is_tree: bool, place: &Place) -> Result<Option<Name>, Failed> {
+        let shown = || escaped_bytes(text.as_os_str().as_bytes()).to_string();
+        let bad = |problem| Failed::usage(format!("{VERB} {}: {problem}", shown()));
+        let (directory, name) = match place {
+            Place::As(name) => return Ok(Some(name.clone())),
+            // All that is in it goes where it is.
+            Place::Same if is_tree && text == Path::new(".") => return Ok(self.remote.clone()),
+            Place::Same => {
+                let bytes = text.as_os_str().as_bytes();
+                (&self.remote, Name::from_bytes(bytes.strip_suffix(b"/").filter(|_| is_tree).unwrap_or(bytes)))
+            }
+            Place::In(directory) => match path.file_name() {
+                Some(last) if !text.ends_with(".") => (directory, Name::from_bytes(last.as_bytes())),
+                _ if is_tree => return Ok(directory.clone()),
+                _ => return Err(Failed::usage(format!("{VERB} {}: that is no file", shown()))),
+            },
+        };
+        let name = name.map_err(bad)?;
+        match directory {
+            None => Ok(Some(name)),
+            Some(directory) => directory.join(name.as_str()).map(Some).map_err(bad),
+        }
+    }
+
+    fn plan_sending(
+        &mut self,
+        path: &Path,
+        top: Option<Name>,
+        plan: &mut Plan,
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        let tree = LocalTree::walk(path).map_err(|error| Failed::new(VERB, &error))?;
+        for skipped in &tree.skipped {
+            match &skipped.error {
+                // Links and specials are left out by rule; the rest is what a person would miss.
+                Error::LocalFile { .. } if skipped.name.is_some() => {
+                    self.output.remark(format_args!("{VERB}: {}: left out", skipped.error), || {
+                        Event::new("skipped")
+                            .with("name", skipped.name.as_ref().map(|name| name.as_str().to_owned()))
+                            .with("reason", skipped.error.to_string())
+                    });
+                }
+                error => failures.tell(&mut self.output, &Failed::new(VERB, error)),
+            }
+        }
+        plan.trees += 1;
+        let mut there = |name: &Name| match &top {
+            None => Some(name.clone()),
+            Some(top) => match top.join(name.as_str()) {
+                Ok(name) => Some(name),
+                Err(problem) => {
+                    let message = format!("{VERB} {}: {problem}", escaped(name.as_str()));
+                    failures.tell(&mut self.output, &Failed { exit: Exit::Local, message });
+                    None
+                }
+            },
+        };
+        let directories: Vec<Name> = tree.directories.iter().filter_map(&mut there).collect();
+        let files: Vec<Store> = tree
+            .files
+            .into_iter()
+            .filter_map(|file| Some(Store { name: there(&file.name)?, source: file.path }))
+            .collect();
+        plan.directories.extend(top.into_iter().chain(directories));
+        plan.files.extend(files);
+        Ok(())
+    }
+
+    /// Tells which files would be one there, and stops before anything is moved where something was told.
+    fn check_names(&mut self, plan: &mut Plan, failures: &mut Failures) -> Result<(), Failed> {
+        let mut names: HashSet<Name> = HashSet::with_capacity(plan.files.len());
+        let output = &mut self.output;
+        plan.files.retain(|file| {
+            let first = names.insert(file.name.clone());
+            if !first {
+                let source = escaped_bytes(file.source.as_os_str().as_bytes());
+                let name = escaped(file.name.as_str());
+                let message = format!("{VERB}: {source} would be the second {name} there");
+                failures.tell(output, &Failed { exit: Exit::Local, message });
+            }
+            first
+        });
+        failures.check(VERB, NOTHING)
+    }
+
+    fn store(&mut self, files: &[Store], single: bool, failures: &mut Failures) -> Result<(), Failed> {
+        let label = |file: &Store| Label {
+            shown: self.shown(Some(&file.name)),
+            name: file.name.as_str().to_owned(),
+            size: if single { None } else { file.source.metadata().ok().map(|meta| meta.len()) },
+        };
+        let labels: Vec<Label> = files.iter().map(label).collect();
+        let moving =
+            Moving { verb: VERB, way: Way::Up, labels: &labels, single, retries: self.settings.retries, hint: None };
+        let settings = self.settings_with(failures.keep_going());
+        self.connected()?;
+        let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };
+        let mut watcher = Watcher::new(&moving, local, output, failures, *progress);
+        let report = client.store(files, &settings, &mut |step| watcher.note(step));
+        let course = watcher.end();
+        self.conclude(&moving, &report, course, failures)
+    }
+
+    /// Sends all that comes from standard input.
+    fn put_from_input(&mut self, target: Option<&Target>) -> Result<(), Failed> {
+        let Some(Target::Name(text)) = target else {
+            return Err(Failed::usage(format!("{VERB}: standard input needs a name: {VERB} - -> name")));
+        };
+        if !self.input_is_free {
+            let message = format!("{VERB}: standard input is where the commands come from; use ferry -c");
+            return Err(Failed::usage(message));
+        }
+        let name = self.file_name(VERB, text)?;
+        let shown = self.shown(Some(&name));
+        self.output.flush();
+        let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)]);
+        let mut note = |done| progress.note(&Step::Moved { index: 0, done });
+        let sent = self.connected()?.put_from(&name, None, &mut io::stdin().lock(), &mut note);
+        let elapsed = progress.elapsed();
+        drop(progress);
+        let sent = sent.map_err(|error| self.failure(&format!("{VERB} {shown}"), &error))?;
+        let summary = Summary { bytes: sent.size, resumed: 0, elapsed };
+        self.put.files += 1;
+        self.put.bytes += sent.size;
+        self.output.say(format_args!("put {shown}: {summary}, verified and on disk"), || {
+            let event = Event::new("put").with("name", name.as_str()).with("bytes", sent.size);
+            event.with("resumed", 0).with("seconds", summary.elapsed.as_secs_f64())
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,151 @@
+//! SYNC.
+
+use ferry_client::{Direction, Error, Name, Report, SyncPlan, SyncReport, Transfers};
+use ferry_wire::escaped;
+
+use super::{
+    Session,
+    failures::Failures,
+    moving::{Course, Label, Moving, Watcher, Way},
+    names::bad_name,
+};
+use crate::shell::{
+    command::SyncDirectories,
+    exit::Failed,
+    figures::{Count, Size},
+    output::Event,
+};
+
+const VERB: &str = "SYNC";
+
+impl Session {
+    pub(super) fn sync(&mut self, wanted: &SyncDirectories) -> Result<(), Failed> {
+        self.connected()?;
+        let to = wanted.to.as_deref().unwrap_or(&wanted.from);
+        let (here, there) = match wanted.sync.direction {
+            Direction::Up => (&*wanted.from, to),
+            Direction::Down => (to, &*wanted.from),
+        };
+        let local = self.local_path(here);
+        let remote = self.remote_name(there).map_err(|problem| bad_name(VERB, there, problem))?;
+        let plan = SyncPlan::new(self.connected()?, &local, remote.as_ref(), &wanted.sync);
+        let plan = plan.map_err(|error| self.failure(&format!("{VERB} {}", escaped(&wanted.from)), &error))?;
+        for error in &plan.skipped {
+            self.output.remark(format_args!("{VERB}: {error}: left out"), || {
+                Event::new("skipped").with("reason", error.to_string())
+            });
+        }
+        if wanted.dry_run {
+            self.tell_plan(&plan);
+            return Ok(());
+        }
+        self.carry_out(&plan, Failures::new(wanted.keep_going || self.settings.keep_going))
+    }
+
+    fn carry_out(&mut self, plan: &SyncPlan, mut failures: Failures) -> Result<(), Failed> {
+        let labels: Vec<Label> = self.labels(plan);
+        let way = match plan.transfers {
+            Transfers::Up(_) => Way::Up,
+            Transfers::Down(_) => Way::Down,
+        };
+        let moving =
+            Moving { verb: VERB, way, labels: &labels, single: false, retries: self.settings.retries, hint: None };
+        let settings = self.settings_with(failures.keep_going());
+        let report = {
+            self.connected()?;
+            let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };
+            let mut watcher = Watcher::new(&moving, local, output, &mut failures, *progress);
+            let report = plan.carry_out(client, &settings, &mut |step| watcher.note(step));
+            (report, watcher.end())
+        };
+        let (SyncReport { moved, deleted, kept, failures: others, .. }, course) = report;
+        let conclusion = self.conclude_sync(&moving, &moved, course, &others, &mut failures);
+        let (unchanged, made) = (plan.unchanged, plan.make.len());
+        let mut text = format!("synced: {} moved, {unchanged} alike already", moved.files);
+        if deleted > 0 {
+            text.push_str(&format!(", {deleted} deleted"));
+        }
+        if kept > 0 {
+            text.push_str(&format!(", {kept} not deleted because of what failed"));
+        }
+        self.output.say(text, || {
+            let event = Event::new("synced").with("unchanged", unchanged).with("moved", moved.files);
+            event.with("made", made).with("deleted", deleted).with("kept", kept).with("skipped", plan.skipped.len())
+        });
+        conclusion?;
+        failures.end(VERB)
+    }
+
+    /// Tells what became of the files, and of what else was to be done.
+    fn conclude_sync(
+        &mut self,
+        moving: &Moving<'_>,
+        moved: &Report,
+        course: Course,
+        others: &[Error],
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
+        if let ([error, ..], false) = (others, failures.keep_going()) {
+            let mut failed = self.failure(VERB, error);
+            if moved.untried > 0 {
+                failed.message.push_str(&format!("; {} not tried", Count(moved.untried, "file")));
+            }
+            return Err(failed);
+        }
+        let conclusion = match moving.labels.is_empty() {
+            true => Ok(()),
+            false => self.conclude(moving, moved, course, failures),
+        };
+        for error in others {
+            let failed = self.failure(VERB, error);
+            failures.tell(&mut self.output, &failed);
+        }
+        conclusion
+    }
+
+    fn labels(&self, plan: &SyncPlan) -> Vec<Label> {
+        let label = |name: &Name, size| Label { shown: self.shown(Some(name)), name: name.as_str().to_owned(), size };
+        match &plan.transfers {
+            Transfers::Up(files) => {
+                files.iter().map(|file| label(&file.name, file.source.metadata().ok().map(|meta| meta.len()))).collect()
+            }
+            Transfers::Down(files) => {
+                files.iter().map(|file| label(&file.name, file.meta.as_ref().map(|meta| meta.size))).collect()
+            }
+        }
+    }
+
+    /// What would be done, one line each.
+    fn tell_plan(&mut self, plan: &SyncPlan) {
+        let verb = match plan.transfers {
+            Transfers::Up(_) => "put",
+            Transfers::Down(_) => "get",
+        };
+        let labels = self.labels(plan);
+        let top = plan.make_top.then_some(("make", "the directory itself".to_owned(), ".", None));
+        let made = plan.make.iter().map(|name| ("make", escaped(name.as_str()).to_string(), name.as_str(), None));
+        let moved = labels.iter().map(|label| (verb, label.shown.clone(), label.name.as_str(), label.size));
+        let deleted = plan
+            .delete
+            .iter()
+            .map(|gone| ("delete", escaped(gone.name.as_str()).to_string(), gone.name.as_str(), None));
+        for (action, shown, name, size) in top.into_iter().chain(made).chain(moved).chain(deleted) {
+            let event = || Event::new("plan").with("action", action).with("name", name).with("size", size);
+            match size {
+                Some(size) => self.output.answer(format_args!("would {action} {shown} ({})", Size(size)), event),
+                None => self.output.answer(format_args!("would {action} {shown}"), event),
+            }
+        }
+        let (files, bytes, deletions) = (plan.transfers.len(), plan.bytes, plan.delete.len());
+        let text = format!(
+            "{VERB} would {verb} {} ({}), delete {deletions}, and leave {} as they are",
+            Count(files, "file"),
+            Size(bytes),
+            Count(plan.unchanged, "file")
+        );
+        self.output.say(text, || {
+            let event = Event::new("planned").with("files", files).with("bytes", bytes);
+            event.with("delete", deletions).with("unchanged", plan.unchanged)
+        });
+    }
+}

@@ -1,0 +1,286 @@
+//! What has to be done.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+};
+
+use ferry_wire::{Code, EntryKind, FileMeta, Name, Time};
+
+use super::{
+    Deletion, Direction, Sync, SyncPlan, Transfers,
+    check::{Pair, alike},
+};
+use crate::{
+    client::Client,
+    error::Error,
+    local::clashes,
+    transfer::{Fetch, Store},
+    tree::{Found, LocalTree, RemoteTree, in_tree_order, joined},
+};
+
+/// What stands under a name at one end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Node {
+    Directory,
+    File { size: u64, mtime: Option<Time>, meta: Option<FileMeta> },
+}
+
+/// All that is at one end; names are below the directory that is compared.
+#[derive(Debug, Default)]
+struct Side {
+    nodes: HashMap<Name, Node>,
+    /// What can't be looked at, whose names are known.
+    opaque: HashSet<Name>,
+    missing: bool,
+}
+
+pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, sync: &Sync) -> Result<SyncPlan, Error> {
+    let mut skipped = Vec::new();
+    let here = local_side(local, sync.direction == Direction::Down, &mut skipped)?;
+    let there = remote_side(client, remote, sync.direction == Direction::Up, &mut skipped)?;
+    let (source, target) = match sync.direction {
+        Direction::Up => (&here, &there),
+        Direction::Down => (&there, &here),
+    };
+    let mut names: Vec<&Name> = source.nodes.keys().collect();
+    names.sort_by(|a, b| in_tree_order(a, b));
+    if sync.direction == Direction::Down {
+        names = without_clashes(local, target.missing, names, &mut skipped)?;
+    }
+    let mut compared = compare(source, target, &names, sync.check, &mut skipped);
+    let unsure = std::mem::take(&mut compared.unsure);
+    let paths: Vec<PathBuf> = unsure.iter().map(|name| local.join(name.as_str())).collect();
+    let mut pairs = Vec::with_capacity(unsure.len());
+    for (name, path) in unsure.iter().zip(&paths) {
+        let there = joined(remote, (*name).clone()).map_err(|(_, error)| error)?;
+        pairs.push(Pair { here: path, there });
+    }
+    for (name, alike) in unsure.iter().zip(alike(client, &pairs)?) {
+        if alike {
+            compared.unchanged += 1;
+        } else {
+            compared.differing.push(name);
+        }
+    }
+    compared.differing.sort_by(|a, b| in_tree_order(a, b));
+    let (transfers, bytes) = transfers(local, remote, source, sync.direction, &compared.differing, &mut skipped);
+    Ok(SyncPlan {
+        local: local.to_owned(),
+        remote: remote.cloned(),
+        make_top: target.missing,
+        make: compared.make.into_iter().cloned().collect(),
+        transfers,
+        bytes,
+        delete: if sync.delete { deletions(source, target) } else { Vec::new() },
+        unchanged: compared.unchanged,
+        skipped,
+    })
+}
+
+fn local_side(local: &Path, may_be_missing: bool, skipped: &mut Vec<Error>) -> Result<Side, Error> {
+    let tree = match LocalTree::walk(local) {
+        Err(Error::Local { source, .. }) if may_be_missing && source.kind() == io::ErrorKind::NotFound => {
+            return Ok(Side { missing: true, ..Side::default() });
+        }
+        tree => tree?,
+    };
+    let mut side = Side::default();
+    for skip in tree.skipped {
+        side.opaque.extend(skip.name);
+        skipped.push(skip.error);
+    }
+    side.nodes.extend(tree.directories.into_iter().map(|name| (name, Node::Directory)));
+    side.nodes.extend(
+        tree.files.into_iter().map(|file| (file.name, Node::File { size: file.size, mtime: file.mtime, meta: None })),
+    );
+    Ok(side)
+}
+
+fn remote_side(
+    client: &mut Client,
+    remote: Option<&Name>,
+    may_be_missing: bool,
+    skipped: &mut Vec<Error>,
+) -> Result<Side, Error> {
+    let RemoteTree { found, skipped: unlisted } = match client.tree(remote) {
+        Err(Error::Server(failure)) if may_be_missing && remote.is_some() && failure.code == Code::NotFound => {
+            return Ok(Side { missing: true, ..Side::default() });
+        }
+        tree => tree?,
+    };
+    let mut side = Side::default();
+    for (name, error) in unlisted {
+        side.opaque.extend(below(remote, &name));
+        skipped.push(error);
+    }
+    for Found { name, kind } in found {
+        let node = match kind {
+            EntryKind::Directory(_) => Node::Directory,
+            EntryKind::File(meta) => Node::File { size: meta.size, mtime: meta.mtime, meta: Some(meta) },
+        };
+        if let Some(name) = below(remote, &name) {
+            side.nodes.insert(name, node);
+        }
+    }
+    Ok(side)
+}
+
+/// `name` without the directory that it is below.
+fn below(directory: Option<&Name>, name: &Name) -> Option<Name> {
+    let Some(directory) = directory else { return Some(name.clone()) };
+    Name::new(name.as_str().strip_prefix(directory.as_str())?.strip_prefix('/')?).ok()
+}
+
+/// The names that can be next to each other in the local directory.
+fn without_clashes<'a>(
+    local: &Path,
+    missing: bool,
+    names: Vec<&'a Name>,
+    skipped: &mut Vec<Error>,
+) -> Result<Vec<&'a Name>, Error> {
+    // What is made later is of the same file system as what it is made in.
+    let there = local.parent().filter(|parent| missing && !parent.as_os_str().is_empty()).unwrap_or(local);
+    let clashing: HashSet<usize> =
+        clashes(there, names.iter().map(|name| name.as_str()))?.iter().map(|clash| clash.second).collect();
+    let refused: HashSet<Name> = clashing.iter().map(|&index| names[index].clone()).collect();
+    for name in &refused {
+        skipped.push(Error::file(local.join(name.as_str()), "would be one file with another of the server's here"));
+    }
+    Ok(names.into_iter().filter(|name| !is_within(&refused, name)).collect())
+}
+
+/// What the comparison of two sides came to.
+#[derive(Debug, Default)]
+struct Compared<'a> {
+    make: Vec<&'a Name>,
+    differing: Vec<&'a Name>,
+    /// Of the same size; what is in them decides.
+    unsure: Vec<&'a Name>,
+    unchanged: usize,
+}
+
+fn compare<'a>(
+    source: &Side,
+    target: &Side,
+    names: &[&'a Name],
+    check: bool,
+    skipped: &mut Vec<Error>,
+) -> Compared<'a> {
+    let mut compared = Compared::default();
+    // Where a file stands in the way of a directory, what is in the directory is not looked at.
+    let mut blocked = HashSet::new();
+    for &name in names {
+        if is_within(&source.opaque, name) || is_within(&target.opaque, name) || is_within(&blocked, name) {
+            continue;
+        }
+        match (&source.nodes[name], target.nodes.get(name)) {
+            (Node::Directory, None) => compared.make.push(name),
+            (Node::Directory, Some(Node::Directory)) => {}
+            (Node::File { .. }, None) => compared.differing.push(name),
+            (Node::File { size, mtime, .. }, Some(Node::File { size: other_size, mtime: other_mtime, .. })) => {
+                match (size == other_size, same_time(*mtime, *other_mtime)) {
+                    (false, _) => compared.differing.push(name),
+                    (true, None) => compared.unsure.push(name),
+                    (true, Some(_)) if check => compared.unsure.push(name),
+                    (true, Some(true)) => compared.unchanged += 1,
+                    (true, Some(false)) => compared.differing.push(name),
+                }
+            }
+            _ => {
+                blocked.insert(name.clone());
+                let problem = "is a file at one end and a directory at the other";
+                skipped.push(Error::file(name.as_str(), problem));
+            }
+        }
+    }
+    compared
+}
+
+/// Whether two times are the same, as far as the coarser of the file systems can tell; [`None`] where one is unknown.
+fn same_time(a: Option<Time>, b: Option<Time>) -> Option<bool> {
+    /// What file systems round times to, in nanoseconds, below a second.
+    const GRAINS_NANOS: [u32; 5] = [100, 1_000, 1_000_000, 10_000_000, 1_000_000_000];
+    let (a, b) = (a?, b?);
+    if a.seconds() != b.seconds() {
+        return Some(false);
+    }
+    let coarser = |grain| (a.nanos() % grain == 0 || b.nanos() % grain == 0) && a.nanos() / grain == b.nanos() / grain;
+    Some(a.nanos() == b.nanos() || GRAINS_NANOS.into_iter().any(coarser))
+}
+
+fn transfers(
+    local: &Path,
+    remote: Option<&Name>,
+    source: &Side,
+    direction: Direction,
+    names: &[&Name],
+    skipped: &mut Vec<Error>,
+) -> (Transfers, u64) {
+    let (mut stores, mut fetches, mut bytes) = (Vec::new(), Vec::new(), 0_u64);
+    for &name in names {
+        let Node::File { size, meta, .. } = &source.nodes[name] else { continue };
+        let (here, there) = match joined(remote, name.clone()) {
+            Ok(there) => (local.join(name.as_str()), there),
+            Err((_, error)) => {
+                skipped.push(error);
+                continue;
+            }
+        };
+        bytes = bytes.saturating_add(*size);
+        match direction {
+            Direction::Up => stores.push(Store { source: here, name: there }),
+            Direction::Down => fetches.push(Fetch { name: there, target: here, meta: meta.clone() }),
+        }
+    }
+    let transfers = match direction {
+        Direction::Up => Transfers::Up(stores),
+        Direction::Down => Transfers::Down(fetches),
+    };
+    (transfers, bytes)
+}
+
+/// What only `target` has, but for what can't be told.
+fn deletions(source: &Side, target: &Side) -> Vec<Deletion> {
+    // A directory with something in it that stays has to stay as well.
+    let staying: HashSet<&str> =
+        source.opaque.iter().chain(&target.opaque).flat_map(|name| ancestors(name.as_str())).collect();
+    let mut deletions: Vec<_> = target
+        .nodes
+        .iter()
+        .filter(|(name, _)| !source.nodes.contains_key(*name))
+        .filter(|(name, _)| !is_within(&source.opaque, name) && !is_within(&target.opaque, name))
+        .filter(|(name, _)| !staying.contains(name.as_str()))
+        // A file in the way of a directory blocks it: what the directory holds is nobody's business then.
+        .filter(|(name, _)| {
+            ancestors(name.as_str()).all(|above| {
+                !matches!(
+                    Name::new(above).ok().and_then(|above| source.nodes.get(&above).cloned()),
+                    Some(Node::File { .. })
+                )
+            })
+        })
+        .map(|(name, node)| Deletion { name: name.clone(), directory: *node == Node::Directory })
+        .collect();
+    deletions.sort_by(|a, b| {
+        a.directory.cmp(&b.directory).then_with(|| {
+            let order = in_tree_order(&a.name, &b.name);
+            if a.directory { order.reverse() } else { order }
+        })
+    });
+    deletions
+}
+
+/// Whether `name`, or a directory that it is in, is one of `names`.
+fn is_within(names: &HashSet<Name>, name: &Name) -> bool {
+    // Most often there are none.
+    !names.is_empty()
+        && (names.contains(name)
+            || ancestors(name.as_str()).any(|above| Name::new(above).is_ok_and(|above| names.contains(&above))))
+}
+
+/// The directories that `name` is in.
+fn ancestors(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('/').map(|(at, _)| &name[..at])
+}

@@ -1,0 +1,314 @@
+//! Every command, with names that are no ordinary ones.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+};
+
+use ferry_e2e::Options;
+
+use crate::place::Place;
+
+/// Names that mean something elsewhere. Each is a valid one here.
+const UNUSUAL: [&str; 16] = [
+    "two words.txt",
+    "it's",
+    "a \"quoted\" one",
+    "both ' and \"",
+    "back\\slash",
+    "-r",
+    "--",
+    "->",
+    "*",
+    "a[1]?{x,y}",
+    "Grüße, мир, 世界",
+    " spaces ",
+    ";",
+    "$HOME `x` &",
+    "!ls",
+    ".hidden",
+];
+
+/// As a person would quote it.
+fn quoted(name: &str) -> String {
+    match name.contains('\'') {
+        false => format!("'{name}'"),
+        true => format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")),
+    }
+}
+
+#[test]
+fn every_command_takes_unusual_names() {
+    let place = Place::new();
+    let long = "n".repeat(255);
+    for name in UNUSUAL.iter().copied().chain([long.as_str()]) {
+        let word = quoted(name);
+        place.write(name, name.as_bytes());
+        place.run(&format!("PUT {word}")).fine();
+        assert_eq!(place.server.read(name), name.as_bytes());
+        fs::remove_file(place.local(name)).unwrap();
+        place.run(&format!("GET {word}")).fine();
+        assert_eq!(fs::read(place.local(name)).unwrap(), name.as_bytes(), "{name}");
+        assert_eq!(place.run(&format!("LS {word}")).fine(), format!("{name}\n"));
+        assert!(place.run(&format!("STAT {word}")).fine().starts_with(&format!("{name}: {} bytes, ", name.len())));
+        assert!(place.run(&format!("SUM {word}")).fine().ends_with(&format!("  {name}\n")));
+        place.run(&format!("MKDIR d; CD d; MKDIR {word}; CD {word}")).fine();
+        assert_eq!(place.run(&format!("CD d; LS; CD {word}; PWD")).fine(), format!("{name}/\n/d/{name}\n"));
+        let deep = quoted(&format!("d/{name}"));
+        let deeper = quoted(&format!("d/{name}/x"));
+        place.run(&format!("PUT {word} -> d/x; MV d/x {deep}; RM {deeper}; RM -r d; RM {word}")).fine();
+        assert_eq!(place.server.visible(), [""; 0]);
+        assert_eq!(place.run(&format!("LLS {word}")).fine(), format!("{name}\n"));
+        fs::remove_file(place.local(name)).unwrap();
+    }
+}
+
+#[test]
+fn names_without_quotes_are_as_they_always_were() {
+    let place = Place::new();
+    for name in ["two words.txt", "it's a dog's life", "Artist - Song [live].mp3", "back\\slash", "what?", "a -k b"] {
+        place.server.write(name, name.as_bytes());
+        assert!(place.run(&format!("GET {name}")).fine().starts_with(&format!("got {name}: ")));
+        assert_eq!(fs::read(place.local(name)).unwrap(), name.as_bytes());
+        fs::remove_file(place.server.path(name)).unwrap();
+        assert!(place.run(&format!("PUT {name}")).fine().starts_with(&format!("put {name}: ")));
+        assert_eq!(place.server.read(name), name.as_bytes());
+    }
+}
+
+#[test]
+fn a_name_that_exists_is_meant_before_its_other_readings() {
+    let place = Place::new();
+    for name in ["a b", "a", "b", "*.txt", "x.txt"] {
+        place.server.write(name, name.as_bytes());
+    }
+    assert!(place.run("GET a b").fine().starts_with("got a b: 3 bytes"));
+    assert!(place.run("GET *.txt").fine().starts_with("got *.txt: 5 bytes"));
+    place.run("RM a b; RM *.txt").fine();
+    assert_eq!(place.server.visible(), ["a", "b", "x.txt"]);
+    assert!(place.run("GET a b").fine().starts_with("got 2 files: 2 bytes"));
+    assert!(place.run("GET *.txt").fine().starts_with("got x.txt: 5 bytes"));
+    place.run("GET a c").failed(8, "GET c: the server says: c: there is no such file");
+    place.run("GET c d").failed(8, "nor is there 'c d'; 1 other file not tried");
+    // Here as there.
+    place.write("p q", b"pq");
+    place.write("p", b"p");
+    assert!(place.run("PUT p q").fine().starts_with("put p q: 2 bytes"));
+    fs::remove_file(place.local("p q")).unwrap();
+    place.run("PUT p q").failed(5, "PUT q: there is no such file in");
+}
+
+#[test]
+fn directories_are_walked_and_names_are_relative_to_them() {
+    let place = Place::new();
+    for name in ["top", "d/a", "d/e/a", "d/e/f/a"] {
+        place.server.write(name, name.as_bytes());
+    }
+    assert_eq!(place.run("PWD; CD d/e; PWD; LS; LS ..; LS /; CD ../..; PWD").fine(), {
+        "/\n/d/e\na\nf/\na\ne/\nd/\ntop\n/\n"
+    });
+    assert!(place.run("CD d; GET a; LCD ..; LPWD").fine().starts_with("got a: 3 bytes"));
+    assert_eq!(fs::read(place.local("a")).unwrap(), b"d/a");
+    assert!(place.run("CD d/e; GET ../../top").fine().starts_with("got /top: 3 bytes"));
+    assert!(place.run("CD d/e; GET /d/e/f/a -> deep; CD; PWD").fine().ends_with("\n/\n"));
+    assert_eq!(fs::read(place.local("deep")).unwrap(), b"d/e/f/a");
+    place.run("CD d; PUT deep; MKDIR new; MV deep new; RM new/deep").fine();
+    place.run("CD d; GET ../../top").failed(2, "no component '.' or '..'");
+    place.run("CD d/a").failed(4, "CD d/a: that is a file");
+    place.run("CD nowhere").failed(8, "CD nowhere: there is no such directory");
+    place.run("CD d; CD ../..").failed(2, "no component '.' or '..'");
+    place.run("LS nowhere").failed(8, "(not-found)");
+    place.run("CD d/e; RM -r /d").failed(2, "the current directory is in it");
+    place.run("LCD nowhere").failed(5, "No such file or directory");
+    assert_eq!(place.run("LS d/a top").fine(), "d/a\ntop\n".replace("d/a\ntop", "d/a:\nd/a\ntop:\ntop"));
+}
+
+#[test]
+fn patterns_find_what_they_match_and_say_so_where_that_is_nothing() {
+    let place = Place::new();
+    for name in ["a.txt", "b.txt", "c.md", ".h.txt", "d/x.txt", "d/e/y.txt", "Grüße.txt"] {
+        place.server.write(name, name.as_bytes());
+    }
+    let list = |pattern: &str| place.run(&format!("LS {pattern}")).fine();
+    assert_eq!(list("?.txt"), "a.txt\nb.txt\n");
+    assert_eq!(list("*.{md,txt}"), "Grüße.txt\na.txt\nb.txt\nc.md\n");
+    assert_eq!(list("[!a].txt"), "b.txt\n");
+    assert_eq!(list("**/*.txt"), "Grüße.txt\na.txt\nb.txt\nd/e/y.txt\nd/x.txt\n");
+    assert_eq!(list("*/x.txt"), "d/x.txt\n");
+    assert_eq!(list(".*"), ".h.txt\n");
+    assert_eq!(list("Gr??e.*"), "Grüße.txt\n");
+    assert_eq!(place.run("CD d; LS ../?.txt; LS /c*; LS e/*").fine(), "/a.txt\n/b.txt\n/c.md\ne/y.txt\n");
+    for command in ["GET", "RM", "SUM", "STAT", "LS"] {
+        place.run(&format!("{command} *.none")).failed(8, &format!("{command} *.none: nothing matches"));
+    }
+    place.run("PUT *.none").failed(5, "PUT *.none: nothing matches");
+    place.run("GET [x").failed(8, "(not-found)");
+    assert!(place.run("GET *.txt a*").fine().starts_with("got 3 files: "));
+    let both = place.run("GET *");
+    assert!(both.complaints.contains("GET: d is a directory and left out without -r"), "{}", both.complaints);
+    place.run("GET d*").failed(4, "GET -r fetches directories");
+    place.run("RM d*").failed(4, "RM -r deletes them");
+    assert!(place.run("RM ?.txt").fine().starts_with("deleted 2 files"));
+    assert_eq!(place.server.visible(), [".h.txt", "Grüße.txt", "c.md", "d"]);
+    let sent = place.run("PUT *.txt").fine();
+    assert!(sent.starts_with("put 3 files: "), "{sent}");
+    place.write("sub/z.txt", b"z");
+    assert!(place.run("MKDIR sub; PUT */z.txt").fine().ends_with("verified and on disk\n"));
+    assert_eq!(place.server.read("sub/z.txt"), b"z");
+}
+
+#[test]
+fn files_get_other_names_and_go_to_other_directories() {
+    let place = Place::new();
+    place.server.write("a", b"aa");
+    place.server.write("d/b", b"bb");
+    place.run("GET a -> other name; GET -o x a").fine();
+    assert_eq!(fs::read(place.local("other name")).unwrap(), b"aa");
+    fs::create_dir(place.local("sub")).unwrap();
+    place.run("GET a d/b -> sub; GET a -> sub/; GET a -> ../outside").fine();
+    assert_eq!(fs::read(place.local("sub/b")).unwrap(), b"bb");
+    assert_eq!(fs::read(place.local("../outside")).unwrap(), b"aa");
+    place.run("GET a d/b -> x").failed(5, "x is no directory to save in");
+    place.run("GET a -> nowhere/x").failed(5, "No such file or directory");
+    place.run("PUT x -> d; PUT x -> d/y; PUT ../outside -> out; PUT -o z x").fine();
+    assert_eq!(place.server.read("d/x"), b"aa");
+    assert_eq!(place.server.read("out"), b"aa");
+    assert_eq!(place.server.visible(), ["a", "d", "out", "z"]);
+    place.run("PUT x sub/b -> z").failed(4, "z is no directory of the server");
+    place.run("PUT ../outside").failed(2, "no component '.' or '..'");
+    place.run("MV a d; MV d/a b; MV b -> two words").fine();
+    assert_eq!(place.server.read("two words"), b"aa");
+    place.run("MV out z").failed(4, "MV replaces nothing");
+    place.run("MV nothing z2").failed(8, "(not-found)");
+    assert_eq!(place.run("GET z -> -; GET out -> -").said, "aaaa");
+}
+
+#[test]
+fn what_would_be_one_file_is_told_before_anything_moves() {
+    let place = Place::new();
+    for name in ["a", "d/a", "e/a", "other"] {
+        place.server.write(name, name.as_bytes());
+        place.write(name, name.as_bytes());
+    }
+    let clash = place.run("GET d/a e/a other");
+    assert!(clash.complaints.starts_with("GET: d/a and e/a would be one file here\n"), "{}", clash.complaints);
+    assert_eq!(clash.failed(5, "nothing was fetched"), "");
+    assert_eq!(fs::read(place.local("a")).unwrap(), b"a");
+    assert!(place.run("GET -k d/a e/a other").failed(5, "1 failed").starts_with("got 2 files: "));
+    assert_eq!(fs::read(place.local("a")).unwrap(), b"d/a");
+    place.run("PUT d/a e/a -> e").failed(5, "nothing was sent");
+    assert_eq!(place.server.read("e/a"), b"e/a");
+}
+
+#[test]
+fn one_of_many_that_fails_stops_the_others_unless_they_are_to_go_on() {
+    let place = Place::new();
+    for name in ["a", "c"] {
+        place.server.write(name, name.as_bytes());
+    }
+    let said = place.run("GET 'a' b c; GET c").failed(8, "GET b: the server says: b: there is no such file");
+    assert!(said.starts_with("got 1 of 3 files"), "{said}");
+    assert!(!place.local("c").exists());
+    let all = place.run("GET -k a b c");
+    assert!(all.complaints.starts_with("GET b: the server says"), "{}", all.complaints);
+    assert!(all.failed(8, "GET: 1 failed, the rest is done").starts_with("got 2 of 3 files"));
+    assert!(place.local("c").exists());
+    place.run_with(&["--keep-going"], "PUT a x c", b"").failed(5, "PUT: 1 failed");
+    place.run("RM -k a x c").failed(8, "RM: 1 failed");
+    assert_eq!(place.server.visible(), [""; 0]);
+    // One line for each file, where it is asked for.
+    let verbose = place.run_with(&["-v"], "PUT 'a' c", b"").said;
+    assert!(verbose.starts_with("put a: 1 byte\nput c: 1 byte\nput 2 files: 2 bytes"), "{verbose}");
+}
+
+#[test]
+fn directories_are_made_and_deleted_with_care() {
+    let place = Place::new();
+    place.run("MKDIR a 'b c'; MKDIR -p a/x/y; MKDIR -p a/x/y").fine();
+    assert_eq!(place.run("LS; LS a").fine(), "a/\nb c/\nx/\n");
+    place.run("MKDIR a").failed(4, "(exists)");
+    place.run("MKDIR no/way").failed(8, "(not-found)");
+    place.run("RM a").failed(4, "RM -r deletes it with everything in it");
+    place.run("RM -r /").failed(2, "the root can't be deleted");
+    place.server.write("a/x/file", b"1");
+    place.server.write("keep", b"1");
+    symlink("/etc", place.server.path("a/link")).unwrap();
+    // What the server does not show can't be deleted, and its directory neither.
+    place.run("RM -r a").failed(4, "(not-empty)");
+    assert!(place.server.path("a/link").symlink_metadata().is_ok());
+    fs::remove_file(place.server.path("a/link")).unwrap();
+    place.run("MKDIR -p a/x/y; RM -r a 'b c'").fine();
+    assert_eq!(place.server.visible(), ["keep"]);
+    place.run("RM nothing").failed(8, "(not-found)");
+    place.run("RM keep").fine();
+}
+
+#[test]
+fn the_state_of_the_shell_can_be_asked_for() {
+    let place = Place::with(Options::new().arg("--read-only"));
+    place.server.write("d/a", b"hello");
+    let said = place.run("CD d; GET a; STATUS; HISTORY 2").fine();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[1].starts_with("connected to 127.0.0.1:") && lines[1].contains("(ferryd/"), "{said}");
+    assert!(lines[2].starts_with("features: ") && lines[2].contains("read-only"), "{said}");
+    assert_eq!(lines[3], "directory of the server: /d");
+    assert!(lines[4].starts_with("local directory: /") && lines[4].ends_with("/client"), "{said}");
+    assert_eq!(
+        lines[5..],
+        ["got so far: 1 file, 5 bytes", "put so far: 0 files, 0 bytes", "    4  STATUS", "    5  HISTORY 2"]
+    );
+    assert!(place.run("STATUS; CLOSE; STATUS").fine().contains("\nnot connected\n"));
+    place.run("PUT a").failed(4, "read-only");
+    for command in ["MKDIR x", "RM d/a", "MV d/a d/b"] {
+        place.run(command).failed(4, "read-only");
+    }
+}
+
+#[test]
+fn commands_of_the_system_run_in_the_local_directory() {
+    let place = Place::new();
+    place.write("sub/a", b"");
+    assert_eq!(place.run("!echo 'two  words'; LCD sub; !ls").fine(), "two  words\na\n");
+    place.run("!exit 3; !echo no").failed(1, "!exit 3: exit status 3");
+    place.run("!kill -9 $$").failed(1, "ended by signal 9");
+}
+
+#[test]
+fn every_help_has_an_example() {
+    let place = Place::new();
+    let list = place.run("HELP").fine();
+    let verbs: Vec<&str> = list.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    assert!(verbs.len() >= 20, "{list}");
+    for verb in verbs.into_iter().map(|verb| if verb.starts_with('!') { "!" } else { verb }) {
+        let help = place.run(&format!("HELP {verb}")).fine();
+        assert!(help.contains(&format!("\n    {verb}")), "{help}");
+    }
+}
+
+#[test]
+fn what_is_wrong_here_is_told_in_one_line_and_nothing_half_done_is_left() {
+    let place = Place::new();
+    place.server.write("a", b"hello");
+    place.write("a", b"old");
+    let directory = place.local("closed");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o555)).unwrap();
+    if fs::write(directory.join("x"), "").is_err() {
+        place.run("GET a -> closed/x").failed(5, "Permission denied");
+    }
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    place.server.write("closed/in", b"");
+    place.run("GET closed").failed(4, "GET -r fetches directories");
+    assert_eq!(fs::read(place.local("a")).unwrap(), b"old");
+    for (command, part) in [
+        ("GET -x a", "GET has no option -x"),
+        ("GET --recursiv a", "did you mean --recursive?"),
+        ("RM -rf a", "RM has no option -rf"),
+        ("SYNC a", "SYNC needs a direction"),
+        ("LS -a", "LS has no option -a"),
+        ("CDUP", "did you mean CD?"),
+        ("DELETE a", "did you mean RM?"),
+    ] {
+        place.run(command).failed(2, part);
+    }
+}

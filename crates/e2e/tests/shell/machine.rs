@@ -1,0 +1,316 @@
+//! What scripts and programs rely on: subcommands, `--json`, streams, exit statuses, the configuration file.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use ferry_e2e::{Options, Server, ferry, random_bytes, seed};
+use serde_json::Value;
+
+use crate::strangers;
+
+pub(crate) struct Run {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    /// What was printed with `--json`: every line is an object that says what happened.
+    #[track_caller]
+    fn events(&self) -> Vec<Value> {
+        let event = |line: &str| {
+            let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert!(value["event"].is_string(), "{line}");
+            value
+        };
+        self.out.lines().map(event).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_failed(&self, status: i32, part: &str) {
+        assert_eq!(self.status, status, "{}{}", self.out, self.err);
+        assert!(self.err.contains(part), "{part:?} is not in {:?}", self.err);
+    }
+}
+
+pub(crate) fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(ferry());
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.env("XDG_CONFIG_HOME", directory.join("config")).env("XDG_STATE_HOME", directory.join("state"));
+    command
+}
+
+pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Run {
+    let output = command(directory, arguments).output().unwrap();
+    Run {
+        status: output.status.code().expect("an exit status"),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A server with a few files, its port, and a directory with `client/mine.txt`.
+pub(crate) fn fixture() -> (Server, String, tempfile::TempDir) {
+    let server = Server::start();
+    server.write("a.txt", b"hello");
+    server.write("two words.txt", b"two");
+    server.write("sub/deep.txt", b"deep");
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("client")).unwrap();
+    fs::write(directory.path().join("client/mine.txt"), "mine").unwrap();
+    let port = server.address().port().to_string();
+    (server, port, directory)
+}
+
+#[test]
+fn subcommands_do_what_the_commands_do() {
+    let (server, port, directory) = fixture();
+    let here = directory.path();
+    let done = |arguments: &[&str]| {
+        let run = run(here, arguments);
+        assert_eq!((run.status, run.err.as_str()), (0, ""), "{arguments:?}: {}", run.out);
+        run.out
+    };
+    assert_eq!(done(&["ls", &port]), "a.txt\nsub/\ntwo words.txt\n");
+    assert_eq!(done(&["ls", &port, "sub"]), "deep.txt\n");
+    assert!(done(&["get", &port, "a.txt"]).starts_with("got a.txt: 5 bytes in "));
+    // Two arguments are two names, and each is a name as it is.
+    assert!(done(&["get", &port, "two words.txt", "sub/deep.txt"]).starts_with("got 2 files: 7 bytes in "));
+    assert_eq!(fs::read(here.join("client/two words.txt")).unwrap(), b"two");
+    assert_eq!(done(&["get", "--quiet", &port, "a.txt", "-o", "renamed.txt"]), "");
+    assert_eq!(done(&["-q", "get", &port, "a.txt", "->", "arrow.txt"]), "");
+    assert_eq!(fs::read(here.join("client/renamed.txt")).unwrap(), b"hello");
+    assert_eq!(fs::read(here.join("client/arrow.txt")).unwrap(), b"hello");
+    assert!(done(&["put", &port, "mine.txt"]).contains("verified and on disk"));
+    done(&["mkdir", &port, "new dir"]);
+    done(&["mv", &port, "mine.txt", "new dir/it's.txt"]);
+    assert_eq!(server.read("new dir/it's.txt"), b"mine");
+    assert!(done(&["stat", &port, "a.txt"]).contains("5 bytes"));
+    assert!(done(&["sum", &port, "a.txt"]).starts_with("3610a686"));
+    assert!(done(&["sync", &port, "-u", ".", "-o", "copy"]).contains("put 6 files"), "all that is here");
+    assert_eq!(server.read("copy/a.txt"), b"hello");
+    done(&["rm", &port, "-r", "new dir", "copy"]);
+    assert_eq!(server.visible(), ["a.txt", "sub", "two words.txt"]);
+}
+
+#[test]
+fn every_line_of_json_is_an_event() {
+    let (_server, port, directory) = fixture();
+    let json = |arguments: &[&str]| run(directory.path(), &[&["--json"], arguments].concat());
+    let listing = json(&["ls", &port]);
+    let names: Vec<_> = listing.events().iter().map(|event| event["name"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((listing.status, names), (0, vec!["a.txt".into(), "sub".into(), "two words.txt".into()]));
+    assert_eq!(listing.events()[0]["size"], 5);
+
+    let got = json(&["get", &port, "a.txt", "two words.txt"]);
+    let kinds: Vec<_> = got.events().iter().map(|event| event["event"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((got.status, kinds), (0, vec!["got".into(), "got".into(), "total".into()]));
+    assert_eq!(got.events()[0]["crc"], "3610a686");
+    assert_eq!((&got.events()[2]["files"], &got.events()[2]["bytes"]), (&2.into(), &8.into()));
+
+    let missing = json(&["get", "--keep-going", &port, "a.txt", "missing.txt", "sub/deep.txt"]);
+    assert_eq!((missing.status, missing.err.as_str()), (8, ""), "errors are events as well");
+    let errors: Vec<_> = missing.events().into_iter().filter(|event| event["event"] == "error").collect();
+    assert_eq!(errors[0]["status"], 8);
+    assert!(errors[0]["message"].as_str().unwrap().contains("missing.txt"));
+    assert!(directory.path().join("client/deep.txt").exists(), "it went on");
+
+    let nobody = json(&["ls", &strangers::port_of_nobody().to_string()]);
+    assert_eq!((nobody.status, &nobody.events()[0]["status"]), (3, &3.into()));
+
+    let script =
+        json(&["-c", &format!("OPEN {port}; PWD; STAT a.txt; SUM a.txt; STATUS; HELP; HELP GET; HISTORY; CLOSE")]);
+    assert_eq!(script.status, 0);
+    assert_eq!(script.events().first().unwrap()["event"], "connected");
+    assert_eq!(script.events().last().unwrap()["event"], "closed");
+}
+
+#[test]
+fn statuses_tell_what_failed() {
+    let (server, port, directory) = fixture();
+    let read_only = Options::new().arg("--read-only").start();
+    let read_only = read_only.address().port().to_string();
+    let here = directory.path();
+    let nobody = strangers::port_of_nobody().to_string();
+    let silent = strangers::silent().to_string();
+    let http = strangers::http().to_string();
+    for (arguments, status, part) in [
+        (&["get", &port, "missing.txt"][..], 8, "(not-found)"),
+        (&["ls", &port, "missing"], 8, "(not-found)"),
+        (&["get", &port, "*.nothing"], 8, "nothing matches"),
+        (&["put", &read_only, "mine.txt"], 4, "read-only"),
+        (&["get", &port, "sub"], 4, "(not-a-file)"),
+        (&["put", &port, "missing.txt"], 5, "there is no such file"),
+        (&["get", &nobody, "a.txt"], 3, "nobody listens"),
+        (&["get", &http, "a.txt"], 3, "web server"),
+        (&["--timeout", "0.5", "get", &silent, "a.txt"], 3, "said nothing"),
+        (&["get", &port, "../a.txt"], 2, "'..'"),
+        (&["get", &port], 2, "needs an argument"),
+        (&["get"], 2, "HOST"),
+        (&["frob"], 2, "frob"),
+        (&["get", "word", "a.txt"], 2, "neither a port nor host:port"),
+        (&["get", &port, "--frob"], 2, "--frob"),
+        (&["--retry", "x", "ls", &port], 2, "a number of tries"),
+        (&["--parallel", "99", "ls", &port], 2, "a number of connections"),
+        (&["--progress", "bars", "ls", &port], 2, "auto, never, lines"),
+        (&["-c", "QUIT", "ls", &port], 2, "a subcommand takes no other commands"),
+        (&["--dir", "client/mine.txt/x", "ls", &port], 5, "--dir"),
+    ] {
+        run(here, arguments).assert_failed(status, part);
+    }
+    assert_eq!(server.visible(), ["a.txt", "sub", "two words.txt"]);
+}
+
+/// Writes `input` to the standard input of a run, and closes it.
+pub(crate) fn run_with(directory: &Path, arguments: &[&str], input: &[u8]) -> (i32, Vec<u8>, String) {
+    let mut child = spawned(directory, arguments);
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    (output.status.code().unwrap(), output.stdout, String::from_utf8(output.stderr).unwrap())
+}
+
+pub(crate) fn spawned(directory: &Path, arguments: &[&str]) -> Child {
+    let mut command = command(directory, arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn files_go_to_standard_output() {
+    let (server, port, directory) = fixture();
+    let here = directory.path();
+    let bytes = random_bytes(seed(), 3 << 20);
+    server.write("stream.bin", &bytes);
+    let (status, got, complaints) = run_with(here, &["-q", "get", &port, "stream.bin", "-o", "-"], b"");
+    assert_eq!((status, complaints.as_str()), (0, ""));
+    assert!(got == bytes);
+    // Two files come one behind the other; what is to be said goes to standard error, as text and as events.
+    let (status, got, told) = run_with(here, &["--json", "get", &port, "a.txt", "sub/deep.txt", "->", "-"], b"");
+    assert_eq!((status, got.as_slice()), (0, b"hellodeep".as_slice()));
+    assert!(told.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{told}");
+
+    // What a system shell makes of an arrow without quotes, and other ways to say nothing that makes sense.
+    for arguments in [&["put", &port, "-", "-"][..], &["put", &port, "-"], &["get", &port, "a.txt", "-"]] {
+        run(here, arguments).assert_failed(2, "-> without quotes");
+    }
+    assert_eq!(server.visible(), ["a.txt", "stream.bin", "sub", "two words.txt"]);
+}
+
+#[test]
+fn readers_that_go_away_are_no_reason_to_panic() {
+    let (server, port, directory) = fixture();
+    server.write("large.bin", &random_bytes(seed(), 8 << 20));
+    for arguments in [
+        &["get", &port, "large.bin", "-o", "-"][..],
+        &["ls", &port],
+        &["--json", "ls", &port],
+        &["--help"],
+        &["man"],
+        &["completions", "zsh"],
+        &["config"],
+        &["-v", "get", &port, "a.txt"],
+        &["--progress", "lines=0.001", "get", &port, "large.bin"],
+    ] {
+        let mut child = command(directory.path(), arguments);
+        let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        let status = child.wait().unwrap();
+        // A panic would be 101.
+        assert!(matches!(status.code(), Some(0..=8)), "{arguments:?}: {status:?}");
+    }
+}
+
+#[test]
+fn the_lines_of_the_protocol_are_shown_to_who_asks() {
+    let (_server, port, directory) = fixture();
+    let run = run(directory.path(), &["-v", "get", &port, "a.txt"]);
+    assert_eq!(run.status, 0);
+    for line in ["< FERRY 1 ferryd/", "> GET a.txt", "< FILE 5 ", "< DATA 5", "< END 3610a686", "> CLOSE", "< BYE"] {
+        assert!(run.err.lines().any(|shown| shown.starts_with(line)), "{line}: {}", run.err);
+    }
+}
+
+#[test]
+fn the_configuration_is_read_and_mistakes_in_it_are_told() {
+    let (_server, port, directory) = fixture();
+    let here = directory.path();
+    let config = here.join("config/ferry/config.toml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let saves = here.join("saves");
+    fs::write(&config, format!("dir = \"{}\"\n[bookmarks]\nhome = \"{port}\"\n", saves.display())).unwrap();
+    assert_eq!(run(here, &["get", "home", "a.txt"]).status, 0);
+    assert_eq!(fs::read(saves.join("a.txt")).unwrap(), b"hello");
+    // The command line wins.
+    assert_eq!(run(here, &["get", "--dir", "here", "home", "a.txt"]).status, 0);
+    assert_eq!(fs::read(here.join("here/a.txt")).unwrap(), b"hello");
+    assert!(run(here, &["config"]).out.contains(config.to_str().unwrap()));
+
+    for (text, told) in [
+        ("\nfrob = 1", ":2: unknown field `frob`"),
+        ("retry = \"often\"", ":1: retry: invalid type"),
+        ("[bookmarks]\nx = \"nowhere\"", "bookmark x: 'nowhere' is neither a port nor host:port"),
+        ("\u{1b}]0;", ":1: "),
+    ] {
+        fs::write(&config, text).unwrap();
+        let refused = run(here, &["ls", &port]);
+        refused.assert_failed(2, told);
+        assert_eq!(refused.err.lines().count(), 1, "{}", refused.err);
+        assert!(
+            refused.err.starts_with(config.to_str().unwrap()) && !refused.err.contains('\u{1b}'),
+            "{}",
+            refused.err
+        );
+    }
+    fs::remove_file(&config).unwrap();
+    fs::create_dir(&config).unwrap();
+    run(here, &["ls", &port]).assert_failed(5, "cannot read the configuration");
+    run(here, &["--config", "missing.toml", "ls", &port]).assert_failed(5, "missing.toml");
+    assert_eq!(run(here, &["--config", "/dev/null", "ls", &port]).status, 0);
+}
+
+#[test]
+fn the_manual_and_the_completions_know_all_subcommands() {
+    let directory = tempfile::tempdir().unwrap();
+    let manual = run(directory.path(), &["man"]).out;
+    for part in ["SYNOPSIS", "EXIT STATUS", "EVENTS", "CONFIGURATION", "ferry get", "keep_going", "XDG\\_STATE"] {
+        assert!(manual.contains(part) || manual.contains(&part.replace('\\', "")), "{part}");
+    }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let completions = run(directory.path(), &["completions", shell]);
+        assert_eq!(completions.status, 0);
+        for word in ["sync", "mkdir", "keep-going"] {
+            assert!(completions.out.contains(word), "{shell} knows no {word}");
+        }
+    }
+    run(directory.path(), &["completions", "frob"]).assert_failed(2, "bash");
+}
+
+#[test]
+fn output_is_read_while_it_is_written() {
+    let (_server, port, directory) = fixture();
+    let mut child = spawned(directory.path(), &["--json"]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    // Each command is answered before the next one is given: a program can hold a conversation.
+    let mut seen = String::new();
+    for (line, part) in
+        [(format!("OPEN {port}\n"), "connected"), ("GET a.txt\n".into(), "got"), ("CLOSE\n".into(), "closed")]
+    {
+        stdin.write_all(line.as_bytes()).unwrap();
+        let wanted = format!("\"event\":\"{part}\"");
+        while !(seen.contains(&wanted) && seen.ends_with('\n')) {
+            let mut buffer = [0; 4096];
+            let read = stdout.read(&mut buffer).unwrap();
+            assert!(read > 0, "it ended after {seen}");
+            seen.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+        }
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+}

@@ -1,0 +1,138 @@
+//! SYNC, up and down.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use ferry_e2e::Options;
+
+use crate::place::{Place, assert_same, tree};
+
+fn set_time(path: &Path, seconds: u64, nanos: u32) {
+    let time = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+/// Both ends with files that are there only, here only, alike, and different in one way each.
+fn different() -> Place {
+    let place = Place::new();
+    for (name, here, there) in [
+        ("d/alike", Some("same"), Some("same")),
+        ("d/size", Some("longer"), Some("short")),
+        ("d/time", Some("aaaa"), Some("bbbb")),
+        ("d/touched", Some("same"), Some("same")),
+        ("d/hidden change", Some("1234"), Some("5678")),
+        ("d/sub/only here", Some("here"), None),
+        ("d/gone/only there", None, Some("there")),
+    ] {
+        if let Some(content) = here {
+            place.write(name, content.as_bytes());
+            set_time(&place.local(name), 1_000_000_000, 123_456_789);
+        }
+        if let Some(content) = there {
+            place.server.write(name, content.as_bytes());
+            set_time(&place.server.path(name), 1_000_000_000, 123_456_789);
+        }
+    }
+    set_time(&place.local("d/time"), 1_000_000_001, 0);
+    set_time(&place.local("d/touched"), 1_000_000_001, 0);
+    place
+}
+
+#[test]
+fn up_moves_what_differs_and_nothing_else() {
+    let place = different();
+    let before = tree(place.server.root());
+    let plan = place.run("SYNC -u -n d").fine();
+    assert_eq!(
+        plan,
+        "would make sub\nwould put d/size (6 bytes)\nwould put d/sub/only here (4 bytes)\nwould put d/time (4 bytes)\n\
+         would put d/touched (4 bytes)\nSYNC would put 4 files (18 bytes), delete 0, and leave 2 files as they are\n"
+    );
+    assert_same(&before, &tree(place.server.root()));
+    let said = place.run("SYNC -u d").fine();
+    assert!(said.starts_with("put 4 files: 18 bytes"), "{said}");
+    assert!(said.ends_with("synced: 4 moved, 2 alike already\n"), "{said}");
+    assert_eq!(place.server.read("d/gone/only there"), b"there");
+    assert_eq!(place.server.read("d/hidden change"), b"5678", "by its time it is the same");
+    assert_eq!(place.run("SYNC -u d").fine(), "synced: 0 moved, 6 alike already\n");
+
+    assert!(place.run("SYNC -u -c d").fine().ends_with("synced: 1 moved, 5 alike already\n"));
+    assert_eq!(place.server.read("d/hidden change"), b"1234");
+    assert_eq!(place.run("SYNC -u --delete -n d").fine().lines().next(), Some("would delete gone/only there"));
+    assert!(place.run("SYNC -u --delete d").fine().contains("6 alike already, 2 deleted"));
+    assert_same(&tree(&place.local("d")), &tree(&place.server.path("d")));
+}
+
+#[test]
+fn down_moves_what_differs_and_nothing_else() {
+    let place = different();
+    assert!(place.run("SYNC -d d").fine().ends_with("synced: 4 moved, 2 alike already\n"));
+    assert_eq!(fs::read(place.local("d/time")).unwrap(), b"bbbb");
+    assert!(place.local("d/sub/only here").is_file());
+    assert!(place.run("SYNC -d -c d").fine().ends_with("synced: 1 moved, 5 alike already\n"));
+    assert!(place.run("SYNC -d --delete d").fine().ends_with("synced: 0 moved, 6 alike already, 2 deleted\n"));
+    assert_same(&tree(&place.server.path("d")), &tree(&place.local("d")));
+    assert_eq!(place.run("SYNC -d d; SYNC -u d").fine(), "synced: 0 moved, 6 alike already\n".repeat(2));
+}
+
+#[test]
+fn other_directories_and_those_that_are_not_there_yet() {
+    let place = Place::new();
+    place.write("a/x y/f", b"1");
+    let said = place.run("SYNC -u a -> there; SYNC -d there -> here; CD there; LCD a; SYNC -u .").fine();
+    assert!(said.ends_with("synced: 0 moved, 1 alike already\n"), "{said}");
+    assert_same(&tree(&place.local("a")), &tree(&place.server.path("there")));
+    assert_same(&tree(&place.local("a")), &tree(&place.local("here")));
+    place.run("SYNC -u nowhere").failed(5, "SYNC nowhere: cannot read the directory");
+    place.run("SYNC -d nowhere").failed(8, "(not-found)");
+    place.run("SYNC -u a -> no/way").failed(8, "(not-found)");
+    place.run("SYNC -d there -> no/way").failed(5, "No such file or directory");
+    place.run("SYNC -u a -> ../x").failed(2, "'..'");
+    place.run("SYNC -d there -> ../up").fine();
+    assert!(place.local("../up/x y/f").is_file());
+}
+
+#[test]
+fn what_is_no_file_is_neither_moved_nor_deleted() {
+    let place = Place::new();
+    place.server.write("d/name/inside", b"there");
+    place.server.write("d/link", b"a file there");
+    place.server.write("d/other", b"a file there");
+    place.write("d/name", b"a file here");
+    place.write("d/other/inside", b"here");
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("safe"), "safe").unwrap();
+    symlink(outside.path(), place.local("d/link")).unwrap();
+    for command in ["SYNC -d --delete d", "SYNC -u --delete d"] {
+        let (here, there) = (tree(&place.local("d")), tree(&place.server.path("d")));
+        let ran = place.run(command);
+        assert_eq!((ran.status, ran.said.as_str()), (0, "synced: 0 moved, 0 alike already\n"), "{}", ran.complaints);
+        for part in ["link is a symbolic link", "name is a file at one end and a directory at the other"] {
+            assert!(ran.complaints.contains(part), "{part}: {}", ran.complaints);
+        }
+        assert_same(&here, &tree(&place.local("d")));
+        assert_same(&there, &tree(&place.server.path("d")));
+    }
+    assert!(outside.path().join("safe").exists());
+}
+
+#[test]
+fn nothing_is_deleted_where_something_failed() {
+    let small = Place::with(Options::new().arg("--max-upload").arg("1048576"));
+    small.server.write("d/old", b"old");
+    for (name, content) in [("d/large", vec![7; 3 << 20]), ("d/new", b"new".to_vec())] {
+        small.write(name, &content);
+    }
+    let ran = small.run("SYNC -u -k --delete d");
+    assert!(ran.said.contains("1 moved, 0 alike already, 1 not deleted because of what failed"), "{}", ran.said);
+    ran.failed(4, "SYNC: 1 failed");
+    assert_eq!(small.server.read("d/old"), b"old");
+    assert_eq!(small.server.read("d/new"), b"new");
+    let ran = small.run("SYNC -u --delete d");
+    assert!(ran.said.contains("1 not deleted"), "{}", ran.said);
+    ran.failed(4, "too-large");
+}

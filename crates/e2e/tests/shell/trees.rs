@@ -1,0 +1,187 @@
+//! Whole directories, there and back.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{PermissionsExt as _, symlink},
+    },
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use ferry_e2e::Options;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::place::{Place, assert_same, tree};
+
+/// Files of the large tree.
+const FILES: usize = 5000;
+
+/// Directories that they are spread over.
+const DIRECTORIES: usize = 50;
+
+/// A name that some program or other stumbles over.
+fn unusual(index: usize) -> String {
+    match index % 10 {
+        0 => format!("-{index}"),
+        1 => format!("two  words {index}"),
+        2 => format!("'{index}' \"{index}\""),
+        3 => format!("back\\slash\\{index}"),
+        4 => format!("*?[{index}]{{a,b}}"),
+        5 => format!("Grüße 世界 {index}"),
+        6 => format!(".hidden {index}"),
+        7 => format!("{index}{}", "x".repeat(255 - index.to_string().len())),
+        8 => format!("{index};$(id)`id`&|<>"),
+        _ => format!(" {index} "),
+    }
+}
+
+/// Moves a file's time to where no clock sets it.
+fn backdate(path: &Path, seconds: u64) {
+    let time = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000 + seconds, 123_456_789);
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn five_thousand_unusual_files_come_back_as_they_went() {
+    let place = Place::new();
+    for index in 0..FILES {
+        let name = format!("tree/{}/{}", unusual(index % DIRECTORIES), unusual(index));
+        place.write(&name, format!("{index}\n").repeat(index % 100).as_bytes());
+        backdate(&place.local(&name), index as u64);
+    }
+    fs::create_dir(place.local("tree/empty")).unwrap();
+    let said = place.run("PUT -r tree").fine();
+    assert!(said.starts_with(&format!("put {FILES} files: ")), "{said}");
+    assert_same(&tree(&place.local("tree")), &tree(&place.server.path("tree")));
+
+    let said = place.run("LCD ..; GET -r tree").fine();
+    assert!(said.starts_with(&format!("got {FILES} files: ")), "{said}");
+    assert_same(&tree(&place.server.path("tree")), &tree(&place.local("../tree")));
+
+    assert!(
+        place
+            .run("RM -r tree")
+            .fine()
+            .starts_with(&format!("deleted {FILES} files and {} directories", DIRECTORIES + 2))
+    );
+    assert_eq!(place.server.visible(), [""; 0]);
+}
+
+#[test]
+fn a_directory_lands_where_it_is_sent_and_only_with_r() {
+    let place = Place::new();
+    for name in ["d/a", "d/e/b", "other"] {
+        place.server.write(name, name.as_bytes());
+    }
+    place.run("GET d").failed(4, "GET -r fetches directories");
+    place.run("GET other d").failed(4, "GET -r fetches directories");
+    place.run("GET .").failed(4, "GET -r fetches directories");
+    place.run("GET -r d; GET -r d -> new; GET -r d -> new; GET -r d/e other").fine();
+    for name in ["d/e/b", "new/e/b", "new/d/e/b", "e/b", "other"] {
+        assert!(place.local(name).is_file(), "{name}");
+    }
+    place.run("LCD new; CD d; GET -r .").fine();
+    assert!(place.local("new/a").is_file());
+
+    place.run("PUT d").failed(5, "PUT -r sends directories");
+    place.run("PUT -r d -> up; PUT -r d -> up; CD up; LCD new; PUT -r .; PUT -r ../e -> /").fine();
+    for name in ["up/e/b", "up/d/e/b", "up/e/b", "e/b"] {
+        assert!(place.server.path(name).is_file(), "{name}");
+    }
+    place.run("GET -r d -> other").failed(5, "other");
+    place.run("PUT -r d -> other").failed(4, "not-a-directory");
+}
+
+#[test]
+fn what_cannot_be_sent_is_told_one_by_one() {
+    let place = Place::new();
+    place.write("d/a", b"a");
+    place.write("d/sub/b", b"b");
+    symlink("/etc", place.local("d/link")).unwrap();
+    symlink("a", place.local("d/file-link")).unwrap();
+    mknodat(CWD, place.local("d/pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    place.write("d/.ferry-0123.part", b"half");
+    let ran = place.run("PUT -r d");
+    assert_eq!(ran.status, 0, "{}", ran.complaints);
+    assert!(ran.said.starts_with("put 2 files: "), "{}", ran.said);
+    for part in ["d/link is a symbolic link, which is not followed: left out", "d/file-link", "d/pipe is neither"] {
+        assert!(ran.complaints.contains(part), "{part}: {}", ran.complaints);
+    }
+    assert_eq!(ran.complaints.lines().count(), 3, "{}", ran.complaints);
+    assert_eq!(tree(&place.server.path("d")).len(), 3);
+
+    place.write(Path::new("e").join(OsStr::from_bytes(b"not \xff utf-8")), b"");
+    place.write("e/line\nbreak", b"");
+    place.write("e/a", b"");
+    let ran = place.run("PUT -r e");
+    for part in ["not \\xff utf-8 has a name that no server takes: it is not UTF-8", "line\\u{a}break has a name"] {
+        assert!(ran.complaints.contains(part), "{part}: {}", ran.complaints);
+    }
+    ran.failed(5, "nothing was sent; -k sends the rest");
+    assert!(!place.server.path("e").exists());
+    place.run("PUT -rk e").failed(5, "2 failed, the rest is done");
+    assert!(place.server.path("e/a").is_file());
+    place.run("PUT .ferry-x").failed(2, "belong to the server");
+    place.run("PUT e/*").failed(2, "e/line\\u{a}break: a name has no control characters");
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_told_at_both_ends() {
+    let place = Place::new();
+    for name in ["d/closed/a", "d/b"] {
+        place.write(name, b"");
+        place.server.write(name, b"");
+    }
+    for closed in [place.local("d/closed"), place.server.path("d/closed")] {
+        fs::set_permissions(closed, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    // Root reads everything.
+    if fs::read_dir(place.local("d/closed")).is_err() {
+        place.run("PUT -r d -> new").failed(5, "nothing was sent");
+        place.run("GET -r d -> new").failed(4, "nothing was fetched");
+        place.run("GET -rk d -> new").failed(4, "1 failed, the rest is done");
+        assert!(place.local("new/b").is_file());
+    }
+    for closed in [place.local("d/closed"), place.server.path("d/closed")] {
+        fs::set_permissions(closed, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+fn links_of_the_local_directory_lead_nowhere() {
+    let place = Place::new();
+    place.server.write("d/link/a", b"a");
+    fs::create_dir_all(place.local("d")).unwrap();
+    let outside = tempfile::tempdir().unwrap();
+    symlink(outside.path(), place.local("d/link")).unwrap();
+    place.run("GET -r d").failed(5, "d/link is a symbolic link, which is not followed");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_directory_of_a_hundred_thousand_files_is_listed_and_walked() {
+    let place = Place::with(Options::new());
+    let many = place.server.path("many");
+    fs::create_dir(&many).unwrap();
+    let first = many.join("f000000");
+    fs::write(&first, "").unwrap();
+    let files = if std::env::var_os("FERRY_TEST_LARGE").is_some() { 100_000 } else { 20_000 };
+    // Links of one file cost no inodes; past a limit of some file systems another file is begun.
+    for index in 1..files {
+        let path = many.join(format!("f{index:06}"));
+        if fs::hard_link(&first, &path).is_err() {
+            fs::write(path, "").unwrap();
+        }
+    }
+    let said = place.run("LS many; LS many/f0*42; SUM many/f000000; SYNC -d -n many").fine();
+    assert_eq!(said.matches("\nf").count() + 1, files, "as many as there are");
+    assert!(said.contains("many/f000042\n") && said.contains("many/f000142\n"));
+    assert!(
+        said.contains(&format!("SYNC would get {files} files (0 bytes), delete 0, and leave 0 files")),
+        "{}",
+        &said[said.len() - 200..]
+    );
+}

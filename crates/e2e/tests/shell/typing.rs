@@ -1,0 +1,172 @@
+//! What helps whoever types: Tab, hints, colours, terminals of all sizes.
+
+use std::fs;
+
+use ferry_e2e::Server;
+
+use crate::{
+    strangers,
+    terminal::{Terminal, USUAL_SIZE},
+};
+
+/// The key that goes right.
+const RIGHT: &str = "\x1b[C";
+
+/// A server with names of several kinds, and a client that is connected to it.
+fn connected(directory: &std::path::Path) -> (Server, Terminal, String) {
+    let server = Server::start();
+    server.write("poems/ozymandias.txt", b"I met a traveller");
+    server.write("two words.txt", b"two words");
+    server.write("two worlds.txt", b"two worlds");
+    server.write("it's.txt", b"it is");
+    let mut client = Terminal::ferry(directory, &[]);
+    client.type_line(&format!("OPEN {}", server.address().port()));
+    let prompt = format!("ferry {}> ", server.address());
+    client.expect(&prompt);
+    (server, client, prompt)
+}
+
+#[test]
+fn tab_completes_names_of_the_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, mut client, prompt) = connected(directory.path());
+    client.send("ge");
+    client.tab("> get");
+    client.send("po");
+    client.tab("poems/");
+    client.send("oz");
+    client.tab("ozymandias.txt");
+    client.type_line("");
+    client.expect("got poems/ozymandias.txt: 17 bytes");
+    client.expect(&prompt);
+    // A name with spaces is quoted as far as all go together; then all are shown.
+    client.send("GET tw");
+    client.tab("'two wor");
+    client.tab("two worlds.txt");
+    // There is more than one.
+    client.expect("\x07");
+    client.send("ds");
+    client.tab("'two words.txt'");
+    client.type_line("");
+    client.expect("got two words.txt: 9 bytes");
+    client.expect(&prompt);
+    client.send("GET it");
+    client.tab("\"it's.txt\"");
+    client.type_line("");
+    client.expect("got it's.txt: 5 bytes");
+    client.expect(&prompt);
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+    let mut names: Vec<_> =
+        fs::read_dir(directory.path().join("client")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["it's.txt", "ozymandias.txt", "two words.txt"]);
+}
+
+#[test]
+fn tab_completes_local_names_and_hosts() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    fs::create_dir(here.join("config")).unwrap();
+    fs::create_dir(here.join("config/ferry")).unwrap();
+    let server = Server::start();
+    let port = server.address().port();
+    fs::write(here.join("config/ferry/config.toml"), format!("[bookmarks]\nharbour = \"localhost:{port}\"\n")).unwrap();
+    fs::create_dir(here.join("client")).unwrap();
+    fs::write(here.join("client/my own.txt"), "mine").unwrap();
+    let mut client = Terminal::ferry(here, &[]);
+    client.send("OPEN har");
+    client.tab("harbour");
+    client.type_line("");
+    client.expect(&format!("connected to localhost:{port}"));
+    client.expect("> ");
+    client.send("PUT my");
+    client.tab("'my own.txt'");
+    client.type_line("");
+    client.expect("put my own.txt: 4 bytes");
+    client.expect("> ");
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+    assert_eq!(server.read("my own.txt"), b"mine");
+}
+
+#[test]
+fn a_server_that_does_not_answer_does_not_hold_the_prompt() {
+    let directory = tempfile::tempdir().unwrap();
+    let slow = strangers::slow();
+    let mut client = Terminal::ferry(directory.path(), &[]);
+    client.type_line(&format!("OPEN {}", slow.port));
+    client.expect(&format!("ferry 127.0.0.1:{}> ", slow.port));
+    client.send("GET a\t");
+    client.expect("\x07");
+    // Ctrl-U drops what was typed.
+    client.send("\x15");
+    client.type_line("HELP QUIT");
+    client.expect("leave");
+    client.expect("> ");
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+}
+
+#[test]
+fn what_was_typed_before_is_offered_behind_the_cursor() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut client = Terminal::ferry(directory.path(), &[]);
+    client.type_line("HELP OPEN");
+    client.expect("connect to a server");
+    client.expect("ferry> ");
+    client.send("HEL");
+    client.expect("\x1b[2mP OPEN\x1b[0m");
+    client.send(RIGHT);
+    client.type_line("");
+    client.expect("connect to a server");
+    client.expect("ferry> ");
+    // Behind a command: what it takes.
+    client.send("CLO");
+    client.tab("> CLOSE");
+    client.send("\x15open ");
+    client.expect("\x1b[2mport");
+    client.send("\x15QUIT\r");
+    assert_eq!(client.end(), 0);
+}
+
+#[test]
+fn nobody_who_wants_no_colours_gets_any() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut client = Terminal::ferry_like(directory.path(), &[], &[("NO_COLOR", "1")], USUAL_SIZE);
+    client.type_line("HELP OPEN");
+    client.expect("connect to a server");
+    client.expect("ferry> ");
+    client.send("HEL");
+    client.tab("> HELP");
+    client.type_line("OPEN");
+    client.expect("connect to a server");
+    client.expect("ferry> ");
+    // What sets a colour or a weight ends in an m.
+    let coloured = client
+        .shown()
+        .split("\x1b[")
+        .skip(1)
+        .any(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'));
+    assert!(!coloured, "{:?}", client.shown());
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+}
+
+#[test]
+fn the_shell_works_in_terminals_of_all_sizes() {
+    let server = Server::start();
+    server.write("a.txt", b"hello");
+    for size in [(1, 1), (2, 2), (7, 3), (20, 5), (500, 200)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut client = Terminal::ferry_like(directory.path(), &[], &[], size);
+        client.type_line(&format!("OPEN {}", server.address().port()));
+        client.send("GET a\t\t");
+        client.type_line("");
+        client.send("\x15");
+        client.type_line("GET a.txt");
+        client.type_line("QUIT");
+        assert_eq!(client.end(), 0, "{size:?}");
+        assert_eq!(fs::read(directory.path().join("client/a.txt")).unwrap(), b"hello", "{size:?}");
+    }
+}
