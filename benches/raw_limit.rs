@@ -4,6 +4,7 @@
 //!     raw-limit send FILE              sendfile of FILE to whoever connects
 //!     raw-limit receive FILE [sync]    what comes goes into FILE
 //!     raw-limit send-each DIR          every file of DIR: open, read, close, and on to the socket
+//!     raw-limit open-each DIR          every file of DIR: open, read, close; says how many bytes those are
 //!     raw-limit receive-each DIR [sync]
 //!                                      every 4 KiB that come go into a file of their own in DIR
 //!     raw-limit greet                  a line to whoever connects
@@ -45,13 +46,21 @@ fn main() -> io::Result<()> {
         }
         "receive" => each(&listener, |socket| receive(socket, path, sync)),
         "send-each" => {
-            let paths = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+            let paths = paths(path)?;
             each(&listener, |socket| send_each(socket, &paths))
+        }
+        "open-each" => {
+            let paths = paths(path)?;
+            each(&listener, |socket| open_each(socket, &paths))
         }
         "receive-each" => each(&listener, |socket| receive_each(socket, path, sync)),
         "greet" => each(&listener, |mut socket| socket.write_all(b"FERRY 1 nothing/0\n")),
         _ => Err(usage()),
     }
+}
+
+fn paths(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
 }
 
 fn usage() -> io::Error {
@@ -113,6 +122,15 @@ fn send_each(mut socket: TcpStream, paths: &[PathBuf]) -> io::Result<()> {
         filled += File::open(path)?.read(&mut buffer[filled..filled + SMALL_BYTES])?;
     }
     socket.write_all(&buffer[..filled])
+}
+
+fn open_each(mut socket: TcpStream, paths: &[PathBuf]) -> io::Result<()> {
+    let mut buffer = [0; SMALL_BYTES];
+    let mut total = 0;
+    for path in paths {
+        total += File::open(path)?.read(&mut buffer)?;
+    }
+    writeln!(socket, "{total}")
 }
 
 fn receive_each(mut socket: TcpStream, directory: &Path, sync: bool) -> io::Result<()> {

@@ -47,6 +47,17 @@ impl RawLimit {
         RawLimit::start(program, &["send-each".as_ref(), directory.as_os_str()])
     }
 
+    /// Opens, reads and closes every file of `directory` for whoever connects, and says how many bytes
+    /// those were.
+    ///
+    /// # Panics
+    ///
+    /// Where it doesn't start.
+    #[must_use]
+    pub fn open_each(program: &Path, directory: &Path) -> RawLimit {
+        RawLimit::start(program, &["open-each".as_ref(), directory.as_os_str()])
+    }
+
     /// Makes a file in `directory`, which must be empty, of every 4 KiB that a connection brings;
     /// all are on the disk at the end if `sync`.
     ///

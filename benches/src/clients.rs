@@ -7,8 +7,8 @@ use ferry_e2e::Server;
 use ferry_wire::{Digest, Name};
 
 use crate::{
-    Contender, Content, Options, Programs, RawLimit, Report, Row, Sample, Unit, Workshop, alternate,
-    crowd::{Crowd, download, room_for},
+    Contender, Content, Goal, Options, Programs, RawLimit, Report, Row, Sample, Unit, Workshop, alternate,
+    crowd::{Crowd, FERRY, download, room_for},
     drain_ferry,
     latency::latencies,
     size_label, timed,
@@ -19,6 +19,13 @@ pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
     let bench = Bench::new(programs, options);
     bench.memory(report);
     bench.accepts(report);
+    bench.latency(report);
+    bench.downloads(report);
+}
+
+/// The rows in which ferry stands beside itself: nobody else has what they measure.
+pub(crate) fn beside_itself(programs: &Programs, options: &Options, report: &mut Report) {
+    let bench = Bench::new(programs, options);
     bench.latency(report);
     bench.downloads(report);
 }
@@ -54,15 +61,15 @@ impl<'a> Bench<'a> {
         let turn = |_| {
             let server = self.server();
             let mut crowd = Crowd::default();
-            crowd.join(server.address(), few).expect("few clients");
+            crowd.join(server.address(), few, &FERRY).expect("few clients");
             let before = server.figures().anonymous_bytes;
-            crowd.join(server.address(), self.clients - few).expect("many clients");
+            crowd.join(server.address(), self.clients - few, &FERRY).expect("many clients");
             let after = server.figures();
             assert!(after.descriptors >= self.clients, "{} clients: {after:?}", self.clients);
             Sample::plain((after.anonymous_bytes as f64 - before as f64) / (self.clients - few) as f64)
         };
         let ours = (0..self.options.rounds).map(turn).collect();
-        report.row(Row { work, unit: Unit::Memory, ours, limit: Vec::new(), limit_is: "" });
+        report.row(Row { ours, goals: vec![Goal::AtMost(512.0)], ..Row::new(work, Unit::Memory) });
     }
 
     fn accepts(&self, report: &mut Report) {
@@ -79,18 +86,13 @@ impl<'a> Bench<'a> {
                 Contender::new(|| self.greeted(limit.pid(), limit.address())),
             ],
         );
-        report.row(Row { work, unit: Unit::Connections, ours, limit, limit_is: "bare accept, write and close" });
+        let limit_is = "bare accept, write and close".into();
+        report.row(Row { ours, limit, limit_is, ..Row::new(work, Unit::Connections) });
     }
 
     fn greeted(&self, server: u32, address: SocketAddr) -> Sample {
-        const AT_ONCE: usize = 64;
         timed(server, Unit::Connections, self.clients as u64, || {
-            let mut left = self.clients;
-            while left > 0 {
-                let count = left.min(AT_ONCE);
-                Crowd::default().join(address, count).expect("greetings");
-                left -= count;
-            }
+            Crowd::come_and_go(address, self.clients, &FERRY).expect("greetings");
         })
     }
 
@@ -102,20 +104,21 @@ impl<'a> Bench<'a> {
         let content = Content::write(&self.root.join("small.bin"), 4096);
         let (full, empty) = (self.server(), self.server());
         let mut crowd = Crowd::default();
-        crowd.join(full.address(), self.clients).expect("many clients");
+        crowd.join(full.address(), self.clients, &FERRY).expect("many clients");
         let count = if self.options.tiny { 100 } else { 10_000 };
         let [ours, limit] = alternate(
             self.options.rounds,
             [Contender::new(|| p99(&full, &content, count)), Contender::new(|| p99(&empty, &content, count))],
         );
-        report.row(Row { work, unit: Unit::Micros, ours, limit, limit_is: "nobody else there" });
+        let (limit_is, goals) = ("nobody else there".into(), vec![Goal::RatioAtMost(1.2)]);
+        report.row(Row { ours, limit, limit_is, goals, ..Row::new(work, Unit::Micros) });
     }
 
     fn downloads(&self, report: &mut Report) {
         const AT_ONCE: usize = 1000;
         let count = self.clients.min(AT_ONCE);
-        // Large enough that the buffers of the sockets don't swallow it whole.
-        let each_mib = self.options.mib.div_ceil(256);
+        // 10 MiB: many times what the buffers of a socket and one turn of the server move.
+        let each_mib = (self.options.mib / 100).max(1);
         let work = format!("{count} downloads of {} at once", size_label(each_mib));
         if !self.options.wants(&work) {
             return;
@@ -141,13 +144,14 @@ impl<'a> Bench<'a> {
             })
         };
         let [ours, limit] = alternate(self.options.rounds, [Contender::new(together), Contender::new(alone)]);
-        report.row(Row { work, unit: Unit::Bytes, ours, limit, limit_is: "one download of ferry's" });
+        let (limit_is, goals) = ("one download of ferry's".into(), vec![Goal::RatioAtLeast(0.9)]);
+        report.row(Row { ours, limit, limit_is, goals, ..Row::new(work, Unit::Bytes) });
 
         let mut ours = fairness.into_inner();
         // The warm-up's.
         ours.remove(0);
         let work = format!("Jain's fairness of those {count} downloads");
-        report.row(Row { work, unit: Unit::Share, ours, limit: Vec::new(), limit_is: "" });
+        report.row(Row { ours, goals: vec![Goal::AtLeast(0.95)], ..Row::new(work, Unit::Share) });
         for content in [each, single] {
             fs::remove_file(&content.path).expect("a file of ours");
         }

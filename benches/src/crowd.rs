@@ -10,7 +10,7 @@ use std::{
 use ferry_wire::{BodyLine, Crc32, Digest, Frame, Framer, Greeting, Name, Reply, Request};
 use rustix::{
     event::epoll::{self, CreateFlags, EventData, EventFlags},
-    net::sockopt::set_socket_linger,
+    net::{self, AddressFamily, SocketFlags, SocketType, sockopt::set_socket_linger},
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
@@ -30,51 +30,99 @@ pub(crate) fn room_for(wanted: usize) -> io::Result<usize> {
     Ok(usize::try_from(room).unwrap_or(usize::MAX).min(wanted))
 }
 
+/// How many clients come from one address of the loopback interface.
+const CLIENTS_OF_AN_ADDRESS: usize = 1000;
+
+/// What a client says first, and what it then waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hello {
+    /// Clients that connect before the first of them is waited for: a listener holds only so many that
+    /// it has not accepted yet.
+    pub(crate) at_once: usize,
+    pub(crate) says: &'static [u8],
+    /// Whether this is all of the answer, or too little, or a wrong one.
+    pub(crate) heard: fn(&[u8]) -> io::Result<bool>,
+}
+
+/// Of ferry: the server speaks first.
+pub(crate) const FERRY: Hello = Hello {
+    at_once: 64,
+    says: b"",
+    heard: |line| match line.ends_with(b"\n") {
+        true => Greeting::parse(line.trim_ascii_end()).map(|_| true).map_err(io::Error::other),
+        false => Ok(false),
+    },
+};
+
 /// Clients that were greeted and say nothing. Gone without a trace when dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd(Vec<TcpStream>);
 
 impl Crowd {
-    /// Adds `count` clients. They connect in small groups: a listener holds so many that it has not
-    /// accepted yet.
+    /// Adds `count` clients.
     ///
     /// # Errors
     ///
     /// Of a socket, or that a greeting is none.
-    pub(crate) fn join(&mut self, address: SocketAddr, count: usize) -> io::Result<()> {
-        const GROUP: usize = 64;
+    pub(crate) fn join(&mut self, address: SocketAddr, count: usize, hello: &Hello) -> io::Result<()> {
         let end = self.0.len() + count;
         while self.0.len() < end {
             let start = self.0.len();
-            for _ in 0..GROUP.min(end - start) {
-                self.0.push(connect(address)?);
+            for _ in 0..hello.at_once.min(end - start) {
+                let mut socket = connect(address, self.0.len())?;
+                socket.write_all(hello.says)?;
+                self.0.push(socket);
             }
             for socket in &self.0[start..] {
-                greeting(socket)?;
+                greeting(socket, hello)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Lets `count` clients come, be greeted and go, a small group at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Crowd::join`].
+    pub(crate) fn come_and_go(address: SocketAddr, count: usize, hello: &Hello) -> io::Result<()> {
+        let mut left = count;
+        while left > 0 {
+            let group = left.min(hello.at_once);
+            Crowd::default().join(address, group, hello)?;
+            left -= group;
         }
         Ok(())
     }
 }
 
 /// A connection that leaves no port behind in TIME_WAIT, of which there are too few: closing it
-/// resets it.
-fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(address)?;
+/// resets it. The `index`th of a crowd comes from one of several addresses: to find a free port among many
+/// thousands that are taken costs the kernel more than all else.
+fn connect(server: SocketAddr, index: usize) -> io::Result<TcpStream> {
+    let [host, above, ..] = (index / CLIENTS_OF_AN_ADDRESS).to_le_bytes();
+    let socket = match server {
+        SocketAddr::V4(v4) if v4.ip().is_loopback() => {
+            let socket = net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            net::bind(&socket, &SocketAddr::from(([127, 1, above, host.saturating_add(1)], 0)))?;
+            net::connect(&socket, &server)?;
+            TcpStream::from(socket)
+        }
+        elsewhere => TcpStream::connect(elsewhere)?,
+    };
     set_socket_linger(&socket, Some(Duration::ZERO))?;
     Ok(socket)
 }
 
-fn greeting(mut socket: &TcpStream) -> io::Result<()> {
-    let mut line = [0; 128];
+fn greeting(mut socket: &TcpStream, hello: &Hello) -> io::Result<()> {
+    let mut answer = [0; 1024];
     let mut filled = 0;
-    while !line[..filled].ends_with(b"\n") {
-        match socket.read(&mut line[filled..])? {
+    while !(hello.heard)(&answer[..filled])? {
+        match socket.read(&mut answer[filled..])? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             bytes => filled += bytes,
         }
     }
-    Greeting::parse(line[..filled].trim_ascii_end()).map_err(io::Error::other)?;
     Ok(())
 }
 
@@ -103,7 +151,7 @@ pub(crate) fn download(
     const BUFFER_BYTES: usize = 256 << 10;
     let mut downloads = Vec::new();
     let mut crowd = Crowd::default();
-    crowd.join(address, count)?;
+    crowd.join(address, count, &FERRY)?;
     let poll = epoll::create(CreateFlags::CLOEXEC)?;
     for (index, socket) in crowd.0.drain(..).enumerate() {
         downloads.push(Download::start(socket, name, &poll, index as u64)?);

@@ -108,10 +108,10 @@ impl<'a> Bench<'a> {
                 Contender::new(|| self.longest(&server)),
             ],
         );
-        report.row(Row { work, unit: Unit::Micros, ours, limit, limit_is: "nobody else there" });
+        report.row(Row { ours, limit, limit_is: "nobody else there".into(), ..Row::new(work, Unit::Micros) });
         let away = Sample::plain(longest_turn(server).as_secs_f64() * 1e6);
         let work = format!("longest turn of the loop {beside}");
-        report.row(Row { work, unit: Unit::Micros, ours: vec![away], limit: Vec::new(), limit_is: "" });
+        report.row(Row { ours: vec![away], ..Row::new(work, Unit::Micros) });
     }
 
     fn longest(&self, server: &Server) -> Sample {

@@ -27,6 +27,8 @@ pub struct Options {
 pub struct Programs {
     /// `raw_limit.rs`, built.
     pub raw_limit: PathBuf,
+    /// `keeper.rs`, built.
+    pub keeper: PathBuf,
     /// A directory on the disk that the target directory is on.
     pub scratch: PathBuf,
 }
@@ -37,6 +39,7 @@ macro_rules! programs {
     () => {
         $crate::Programs {
             raw_limit: env!("CARGO_BIN_EXE_raw-limit").into(),
+            keeper: env!("CARGO_BIN_EXE_keeper").into(),
             scratch: env!("CARGO_TARGET_TMPDIR").into(),
         }
     };
@@ -52,7 +55,8 @@ cargo bench -p ferry-benches [--bench TARGET] -- [OPTIONS] [TEXT ...]
   FERRY_BENCH_MIB=1024       MiB of a large file
   FERRY_BENCH_FILES=5000     small files
   FERRY_BENCH_CLIENTS=19000  clients at once, if as many descriptors may be open
-  FERRY_BENCH_ROUNDS=5       turns of each contender";
+  FERRY_BENCH_ROUNDS=5       turns of each contender
+  FERRY_BENCH_PEERS=DIR      where the bench `peers` looks for unpacked programs first; several are parted by `:`";
 
 impl Options {
     /// Full size.

@@ -1,8 +1,10 @@
-//! Showing rows: a table to quote, or JSON for machines.
+//! Showing rows: a table to quote, or JSON for machines. Of seconds, microseconds and bytes of memory
+//! fewer are better, also in the ratio.
 
 use std::fmt::Write as _;
 
 use crate::{
+    goal::Verdict,
     rounds::Row,
     sample::{Sample, Spread},
 };
@@ -13,13 +15,14 @@ pub struct Report {
     target: &'static str,
     json: bool,
     rows: Vec<Row>,
+    skipped: usize,
 }
 
 impl Report {
     /// The report of one bench target.
     #[must_use]
     pub fn new(target: &'static str, json: bool) -> Report {
-        Report { target, json, rows: Vec::new() }
+        Report { target, json, rows: Vec::new(), skipped: 0 }
     }
 
     /// Prints `row`, and keeps it.
@@ -30,9 +33,27 @@ impl Report {
             if self.rows.is_empty() {
                 println!("{}", heading());
             }
-            println!("{}", line(&row));
+            let goes_on = self.rows.last().is_some_and(|last| last.work == row.work);
+            println!("{}", line(if goes_on { "" } else { &row.work }, &row));
         }
         self.rows.push(row);
+    }
+
+    /// Says why there is no row for `work`, or for one of those beside whom it is done.
+    pub fn skip(&mut self, work: &str, why: &str) {
+        if self.json {
+            println!("{{{}}}", texts(&[("target", self.target), ("work", work), ("skipped", why)]));
+        } else {
+            println!("{work}: {why}");
+        }
+        self.skipped += 1;
+    }
+
+    /// Says what a reader of the table should know; machines are not told.
+    pub fn remark(&self, text: &str) {
+        if !self.json {
+            println!("{text}");
+        }
     }
 
     /// What was reported so far.
@@ -43,38 +64,66 @@ impl Report {
 
     /// Says so where nothing was reported.
     pub fn end(&self) {
-        if self.rows.is_empty() {
+        if self.rows.is_empty() && self.skipped == 0 {
             eprintln!("{}: no row has that in its work", self.target);
         }
     }
 }
 
 fn heading() -> String {
-    columns(["work", "ferry", "limit", "ratio (min..max)", "server CPU", "limit's CPU", "the limit is"])
+    columns([
+        "work",
+        "ferry",
+        "beside it",
+        "ratio (min..max)",
+        "ferry's CPU",
+        "its CPU",
+        "beside it stands",
+        "goal: met or missed",
+    ])
 }
 
-fn line(row: &Row) -> String {
-    let rate = |samples| Some(format!("{} {}", digits(value(samples)?), row.unit.name()));
-    let spent = |samples| Some(format!("{} {}", digits(cpu(samples)?), row.unit.cpu_name()?));
-    let ratio = row.ratio().map(|Spread { median, min, max }| format!("{median:.2} ({min:.2}..{max:.2})"));
+/// `work` is left out in a line that goes on with that of the one above.
+fn line(work: &str, row: &Row) -> String {
+    let rate = |samples: &[Sample]| Some(format!("{} {}", digits(Sample::median(samples)?), row.unit.name()));
+    let spent = |samples: &[Sample]| Some(format!("{} {}", digits(Sample::cpu_median(samples)?), row.unit.cpu_name()?));
+    let ratio = row.ratio().map(|Spread { median, min, max }| {
+        let [median, min, max] = [median, min, max].map(of_ratio);
+        format!("{median} ({min}..{max})")
+    });
     let show = |text: Option<String>| text.unwrap_or_else(|| "-".into());
+    let told = verdicts(row).map(|Verdict { goal, missed_by }| match missed_by {
+        None => format!("{goal}: met"),
+        Some(by) => format!("{goal}: MISSED by {by}"),
+    });
     columns([
-        &row.work,
+        work,
         &show(rate(&row.ours)),
         &show(rate(&row.limit)),
         &show(ratio),
         &show(spent(&row.ours)),
         &show(spent(&row.limit)),
-        row.limit_is,
+        &row.limit_is,
+        &told.collect::<Vec<_>>().join(", "),
     ])
 }
 
-fn columns([work, ours, limit, ratio, cpu, limit_cpu, limit_is]: [&str; 7]) -> String {
-    format!("{work:<42} {ours:>15} {limit:>15}   {ratio:<18} {cpu:>13} {limit_cpu:>13}   {limit_is}")
+fn verdicts(row: &Row) -> impl Iterator<Item = Verdict> {
+    row.goals.iter().filter_map(|goal| goal.verdict(row))
+}
+
+fn columns([work, ours, limit, ratio, cpu, limit_cpu, limit_is, goals]: [&str; 8]) -> String {
+    let line =
+        format!("{work:<44} {ours:>15} {limit:>15}   {ratio:<19} {cpu:>13} {limit_cpu:>13}   {limit_is:<40} {goals}");
+    line.trim_end().into()
+}
+
+fn of_ratio(value: f64) -> String {
+    if value < 0.1 { format!("{value:.4}") } else { format!("{value:.2}") }
 }
 
 /// Three significant digits, or all that stand before the point.
-fn digits(value: f64) -> String {
+pub(crate) fn digits(value: f64) -> String {
     let places = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
@@ -85,54 +134,70 @@ fn digits(value: f64) -> String {
 }
 
 fn json(target: &str, row: &Row) -> String {
-    let mut out = String::from("{");
-    for (key, text) in [
-        ("target", target),
-        ("work", &row.work),
-        ("limit_is", row.limit_is),
-        ("unit", row.unit.name()),
-        ("cpu_unit", row.unit.cpu_name().unwrap_or_default()),
-    ] {
-        let _ = write!(out, "\"{key}\":\"{}\",", text.replace('\\', "\\\\").replace('"', "\\\""));
-    }
+    let mut out = format!(
+        "{{{},",
+        texts(&[
+            ("target", target),
+            ("work", &row.work),
+            ("limit_is", &row.limit_is),
+            ("unit", row.unit.name()),
+            ("cpu_unit", row.unit.cpu_name().unwrap_or_default()),
+        ])
+    );
     let ratio = row.ratio();
     for (key, value) in [
-        ("ferry", value(&row.ours)),
-        ("limit", value(&row.limit)),
+        ("ferry", Sample::median(&row.ours)),
+        ("limit", Sample::median(&row.limit)),
         ("ratio", ratio.map(|ratio| ratio.median)),
         ("ratio_min", ratio.map(|ratio| ratio.min)),
         ("ratio_max", ratio.map(|ratio| ratio.max)),
-        ("server_cpu", cpu(&row.ours)),
-        ("limit_cpu", cpu(&row.limit)),
+        ("server_cpu", Sample::cpu_median(&row.ours)),
+        ("limit_cpu", Sample::cpu_median(&row.limit)),
     ] {
         let value = value.map_or_else(|| "null".into(), |value| format!("{value:.6}"));
         let _ = write!(out, "\"{key}\":{value},");
     }
+    let goals = verdicts(row).map(|Verdict { goal, missed_by }| {
+        format!("{{{},\"met\":{}}}", texts(&[("goal", &goal)]), missed_by.is_none())
+    });
+    let _ = write!(out, "\"goals\":[{}],", goals.collect::<Vec<_>>().join(","));
     let _ = write!(out, "\"rounds\":{}}}", row.ours.len());
     out
 }
 
-fn value(samples: &[Sample]) -> Option<f64> {
-    Spread::of(samples.iter().map(|sample| sample.value)).map(|spread| spread.median)
-}
-
-fn cpu(samples: &[Sample]) -> Option<f64> {
-    Spread::of(samples.iter().filter_map(|sample| sample.cpu)).map(|spread| spread.median)
+/// Members of an object: keys and strings.
+fn texts(members: &[(&str, &str)]) -> String {
+    let mut out = String::new();
+    for (key, text) in members {
+        let comma = if out.is_empty() { "" } else { "," };
+        let _ = write!(out, "{comma}\"{key}\":\"");
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => out.extend(['\\', character]),
+                character if character.is_control() => {
+                    let _ = write!(out, "\\u{:04x}", u32::from(character));
+                }
+                character => out.push(character),
+            }
+        }
+        out.push('"');
+    }
+    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Unit;
+    use crate::{goal::Goal, sample::Unit};
 
     fn row() -> Row {
         let sample = |value, cpu| Sample { value, cpu: Some(cpu) };
         Row {
-            work: "GET 1 GiB, drained".into(),
-            limit_is: "bare sendfile",
-            unit: Unit::Bytes,
+            limit_is: "bare sendfile".into(),
             ours: vec![sample(2.0, 0.3), sample(1.8, 0.2), sample(2.2, 0.4)],
             limit: vec![sample(2.5, 0.2), sample(2.0, 0.2), sample(2.2, 0.2)],
+            goals: vec![Goal::AtLeast(1.5), Goal::RatioAtLeast(1.0)],
+            ..Row::new("GET 1 GiB, drained", Unit::Bytes)
         }
     }
 
@@ -143,21 +208,20 @@ mod tests {
     #[test]
     fn a_line_to_quote() {
         assert_eq!(
-            words(&line(&row())),
-            "GET 1 GiB, drained 2.00 GB/s 2.20 GB/s 0.90 (0.80..1.00) 0.300 s/GB 0.200 s/GB bare sendfile"
+            words(&line(&row().work, &row())),
+            "GET 1 GiB, drained 2.00 GB/s 2.20 GB/s 0.90 (0.80..1.00) 0.300 s/GB 0.200 s/GB bare sendfile \
+             >= 1.50 GB/s: met, ratio >= 1.00: MISSED by 10 %"
         );
     }
 
     #[test]
     fn what_has_no_limit_says_so() {
         let row = Row {
-            work: "memory of an idle client".into(),
-            limit_is: "",
-            unit: Unit::Memory,
             ours: vec![Sample::plain(250.0)],
-            limit: vec![],
+            goals: vec![Goal::RatioAtMost(1.0)],
+            ..Row::new("memory of an idle client", Unit::Memory)
         };
-        assert_eq!(words(&line(&row)), "memory of an idle client 250 B - - - -");
+        assert_eq!(words(&line(&row.work, &row)), "memory of an idle client 250 B - - - -");
         assert!(json("clients", &row).contains(r#""ferry":250.000000,"limit":null,"ratio":null,"#));
     }
 
@@ -168,8 +232,14 @@ mod tests {
             "{\"target\":\"throughput\",\"work\":\"GET 1 GiB, drained\",\"limit_is\":\"bare sendfile\",\
              \"unit\":\"GB/s\",\"cpu_unit\":\"s/GB\",\"ferry\":2.000000,\"limit\":2.200000,\"ratio\":0.900000,\
              \"ratio_min\":0.800000,\"ratio_max\":1.000000,\"server_cpu\":0.300000,\"limit_cpu\":0.200000,\
+             \"goals\":[{\"goal\":\">= 1.50 GB/s\",\"met\":true},{\"goal\":\"ratio >= 1.00\",\"met\":false}],\
              \"rounds\":3}"
         );
+    }
+
+    #[test]
+    fn text_of_others_stays_inside_its_string() {
+        assert_eq!(texts(&[("a", "say \"\\\"\n"), ("b", "")]), r#""a":"say \"\\\"\u000a","b":"""#);
     }
 
     #[test]

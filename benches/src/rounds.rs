@@ -1,6 +1,9 @@
 //! Turns, and the rows that come of them.
 
-use crate::sample::{Sample, Spread, Unit};
+use crate::{
+    goal::Goal,
+    sample::{Sample, Spread, Unit},
+};
 
 /// One who takes turns with others.
 pub struct Contender<'a> {
@@ -42,10 +45,17 @@ pub struct Row {
     /// What the limit showed in the same rounds; empty where there is none.
     pub limit: Vec<Sample>,
     /// What the limit is.
-    pub limit_is: &'static str,
+    pub limit_is: String,
+    /// What this row should show.
+    pub goals: Vec<Goal>,
 }
 
 impl Row {
+    /// A row without figures: for those who have some of them.
+    pub fn new(work: impl Into<String>, unit: Unit) -> Row {
+        Row { work: work.into(), unit, ours: Vec::new(), limit: Vec::new(), limit_is: String::new(), goals: Vec::new() }
+    }
+
     /// Ours by the limit, of each round.
     #[must_use]
     pub fn ratio(&self) -> Option<Spread> {

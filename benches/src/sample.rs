@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferry_e2e::Figures;
+use crate::tree::own_cpu_seconds;
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Unit {
     Connections,
     /// Microseconds that something takes: fewer are better.
     Micros,
+    /// Seconds that a whole program takes: fewer are better.
+    Seconds,
     /// Bytes of memory: fewer are better.
     Memory,
     /// A share of 1.
@@ -30,6 +32,7 @@ impl Unit {
             Unit::Files => "files/s",
             Unit::Connections => "conn/s",
             Unit::Micros => "us",
+            Unit::Seconds => "s",
             Unit::Memory => "B",
             Unit::Share => "of 1",
         }
@@ -42,6 +45,7 @@ impl Unit {
             Unit::Bytes => Some("s/GB"),
             Unit::Files => Some("us/file"),
             Unit::Connections => Some("us/conn"),
+            Unit::Seconds => Some("s"),
             Unit::Micros | Unit::Memory | Unit::Share => None,
         }
     }
@@ -53,7 +57,7 @@ impl Unit {
 
     /// How many of [`Unit::cpu_name`] a CPU second is, for each of [`Unit::name`].
     fn cpu_scale(self) -> f64 {
-        if self == Unit::Bytes { 1.0 } else { 1e6 }
+        if matches!(self, Unit::Bytes | Unit::Seconds) { 1.0 } else { 1e6 }
     }
 }
 
@@ -72,22 +76,36 @@ impl Sample {
     pub fn plain(value: f64) -> Sample {
         Sample { value, cpu: None }
     }
+
+    /// The middle of the values of some turns; [`None`] where there are none.
+    pub(crate) fn median(samples: &[Sample]) -> Option<f64> {
+        Spread::of(samples.iter().map(|sample| sample.value)).map(|spread| spread.median)
+    }
+
+    /// The middle of the CPU times of some turns; [`None`] where none was measured.
+    pub(crate) fn cpu_median(samples: &[Sample]) -> Option<f64> {
+        Spread::of(samples.iter().filter_map(|sample| sample.cpu)).map(|spread| spread.median)
+    }
 }
 
 /// Times `work`, which moves `count` of `unit` with the process `server` at the other end.
 pub fn timed(server: u32, unit: Unit, count: u64, work: impl FnOnce()) -> Sample {
-    let amount = count as f64 / unit.scale();
-    let cpu_before = cpu_seconds(server);
+    rated(unit, count, clocked(|| own_cpu_seconds(server), work))
+}
+
+/// Seconds that `work` takes, and how many of them `cpu` (a clock of CPU seconds) went on meanwhile.
+pub(crate) fn clocked(cpu: impl Fn() -> f64, work: impl FnOnce()) -> (f64, f64) {
+    let cpu_before = cpu();
     let start = Instant::now();
     work();
     let seconds = start.elapsed().as_secs_f64();
-    let cpu = cpu_seconds(server) - cpu_before;
-    Sample { value: amount / seconds, cpu: Some(cpu * unit.cpu_scale() / amount) }
+    (seconds, cpu() - cpu_before)
 }
 
-/// Of all threads, those that have ended included. The kernel tells it in hundredths of a second.
-fn cpu_seconds(pid: u32) -> f64 {
-    Figures::of(pid).cpu_time.as_secs_f64()
+/// The rate at which `count` of `unit` were moved in so many seconds and CPU seconds.
+pub(crate) fn rated(unit: Unit, count: u64, (seconds, cpu): (f64, f64)) -> Sample {
+    let amount = count as f64 / unit.scale();
+    Sample { value: amount / seconds, cpu: Some(cpu * unit.cpu_scale() / amount) }
 }
 
 /// The middle of some values, and how far they lie apart.

@@ -14,6 +14,7 @@ use std::{
     fs::File,
     io::Write as _,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use ferry_client::{Address, Client};
@@ -21,8 +22,11 @@ use ferry_e2e::Server;
 use ferry_wire::{Digest, Name};
 
 use crate::{
-    Contender, Content, Drained, Options, Programs, RawLimit, Report, Row, Sample, Unit, Wire, Workshop, alternate,
-    drain_bare, drain_ferry, size_label, timed,
+    Contender, Content, Drained, Goal, Options, Programs, RawLimit, Report, Row, Sample, Unit, Wire, Workshop,
+    alternate, drain_bare, drain_ferry,
+    run::{find, run},
+    sample::rated,
+    size_label, timed,
 };
 
 /// The name of the large file on the server.
@@ -30,6 +34,9 @@ const LARGE: &str = "large.bin";
 
 /// The name that it is uploaded as.
 const UPLOADED: &str = "uploaded.bin";
+
+/// What a durable PUT reaches of the rate of a local copy that is synced, at the least.
+pub(crate) const DURABLE_BESIDE_DD: f64 = 0.9;
 
 /// Every row of the target.
 pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
@@ -96,6 +103,12 @@ impl<'a> Bench<'a> {
             self.row(report, format!("PUT {size}, durability {durability}"), limit_is, || {
                 [Contender::new(|| self.put(&server)), Contender::new(|| self.poured(&limit, &poured))]
             });
+            if sync && let Some(dd) = find("dd") {
+                let goals = vec![Goal::RatioAtLeast(DURABLE_BESIDE_DD)];
+                self.row_with_goals(report, format!("PUT {size}, durable, beside dd"), "dd conv=fsync", goals, || {
+                    [Contender::new(|| self.put(&server)), Contender::new(|| self.copied(&dd, &poured))]
+                });
+            }
             if sync {
                 self.row(report, format!("PUT {size} from a file, ferry's client"), limit_is, || {
                     [Contender::new(|| self.put_by_client(&server)), Contender::new(|| self.poured(&limit, &poured))]
@@ -112,9 +125,20 @@ impl<'a> Bench<'a> {
         limit_is: &'static str,
         contenders: impl FnOnce() -> [Contender<'c>; 2],
     ) {
+        self.row_with_goals(report, work, limit_is, Vec::new(), contenders);
+    }
+
+    fn row_with_goals<'c>(
+        &self,
+        report: &mut Report,
+        work: String,
+        limit_is: &'static str,
+        goals: Vec<Goal>,
+        contenders: impl FnOnce() -> [Contender<'c>; 2],
+    ) {
         if self.options.wants(&work) {
             let [ours, limit] = alternate(self.options.rounds, contenders());
-            report.row(Row { work, unit: Unit::Bytes, ours, limit, limit_is });
+            report.row(Row { ours, limit, limit_is: limit_is.into(), goals, ..Row::new(work, Unit::Bytes) });
         }
     }
 
@@ -171,6 +195,15 @@ impl<'a> Bench<'a> {
         });
         self.content.check_and_remove(&self.root.join(UPLOADED));
         sample
+    }
+
+    fn copied(&self, dd: &Path, target: &Path) -> Sample {
+        let figures = run(Command::new(dd)
+            .arg(format_args!("if={}", self.content.path.display()).to_string())
+            .arg(format_args!("of={}", target.display()).to_string())
+            .args(["bs=1M", "conv=fsync"]));
+        self.content.check_and_remove(target);
+        rated(Unit::Bytes, self.content.bytes, figures.unwrap_or_else(|error| panic!("{error}")))
     }
 
     fn poured(&self, limit: &RawLimit, poured: &Path) -> Sample {

@@ -18,10 +18,10 @@ use rustix::net::SendFlags;
 use crate::content::Content;
 
 /// Of the buffer that a socket is drained into.
-const BUFFER_BYTES: usize = 1 << 20;
+pub(crate) const BUFFER_BYTES: usize = 1 << 20;
 
 /// No server is silent for that long. Without it, a server that hangs would hang the bench.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What was drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,7 +173,7 @@ impl Wire {
             write_block_header(&mut head, block);
             self.send_head(&head)?;
             head.clear();
-            self.send_range(&file, &mut offset, block)?;
+            send_range(&self.socket, &file, &mut offset, block)?;
         }
         write_end(&mut head, content.crc);
         self.socket.write_all(&head)?;
@@ -190,7 +190,7 @@ impl Wire {
     ///
     /// Of the socket, or that some bytes did not come.
     pub fn pour(&mut self, content: &Content) -> io::Result<()> {
-        self.send_range(&File::open(&content.path)?, &mut 0, content.bytes)?;
+        send_range(&self.socket, &File::open(&content.path)?, &mut 0, content.bytes)?;
         self.poured(content.bytes)
     }
 
@@ -204,7 +204,12 @@ impl Wire {
         self.poured(bytes.len() as u64)
     }
 
-    fn poured(&mut self, bytes: u64) -> io::Result<()> {
+    /// Waits for the line in which a bare loop says that it moved `bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// Of the socket, or that it moved others.
+    pub fn poured(&mut self, bytes: u64) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Write)?;
         let line = self.line()?;
         if line == bytes.to_string().as_bytes() { Ok(()) } else { Err(unexpected(&line)) }
@@ -215,18 +220,6 @@ impl Wire {
         while !head.is_empty() {
             let sent = rustix::net::send(&self.socket, head, SendFlags::MORE)?;
             head = &head[sent..];
-        }
-        Ok(())
-    }
-
-    /// sendfile: the sender must not be what limits.
-    fn send_range(&self, file: &File, offset: &mut u64, bytes: u64) -> io::Result<()> {
-        let end = *offset + bytes;
-        while *offset < end {
-            let left = usize::try_from(end - *offset).unwrap_or(usize::MAX);
-            if rustix::fs::sendfile(&self.socket, file, Some(offset), left)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
         }
         Ok(())
     }
@@ -262,6 +255,18 @@ impl Wire {
             }
         }
     }
+}
+
+/// sendfile: the sender must not be what limits.
+pub(crate) fn send_range(socket: &TcpStream, file: &File, offset: &mut u64, bytes: u64) -> io::Result<()> {
+    let end = *offset + bytes;
+    while *offset < end {
+        let left = usize::try_from(end - *offset).unwrap_or(usize::MAX);
+        if rustix::fs::sendfile(socket, file, Some(offset), left)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
 }
 
 /// Drains `bytes` bytes from a bare loop at `address`.

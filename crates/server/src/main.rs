@@ -30,17 +30,21 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .as_deref()
         .map(|path| logging::open(path).map_err(|error| format!("can't log to {}: {error}", path.display())));
     let log_file = log_file.transpose()?;
-    let listener = Listener::bind(&setup.addresses)?;
+    let listener = Listener::bind(&setup.addresses, setup.reuse_port)?;
     let address = listener.local_addr();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let fenced = fence::raise(&setup.store.root, setup.store.writable);
     let _log = logging::start(setup.log_level, log_file)?;
-    log::info!("{fenced}");
     let store = Arc::new(Store::open(&setup.store)?);
     if setup.server.limits.read_only {
         log::info!("read-only: {}", setup.why_read_only);
     }
     let server = Server::new(setup.server, listener, store.clone())?;
+    // What keeps a server from starting is all that it says then.
+    log::info!("{fenced}");
+    if let Some(fewer) = setup.fewer_clients {
+        log::warn!("{fewer}");
+    }
     // Whoever started it may have closed the pipe; that is no reason not to serve.
     let _ = writeln!(std::io::stdout(), "listening on {address}, serving {}", setup.store.root.display());
     keep_clean(store)?;

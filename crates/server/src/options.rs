@@ -38,6 +38,25 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "./server")]
     root: PathBuf,
 
+    /// Let other ferryd processes of the same user have this address too, if they say so as well: one
+    /// for each core, say
+    ///
+    /// The kernel spreads new clients over all of them, by chance and not by load. They share nothing
+    /// but the address and the root: give all of them the same --root and the same options.
+    ///
+    /// An interrupted upload can be resumed at any of them; the answer is `busy` while another
+    /// process still holds it. Limits and rates (--max-clients, --max-clients-per-address, --rate,
+    /// --total-rate, --max-staged, --max-kept) count for each process by itself.
+    ///
+    /// With port 0 the first process takes a free port; give the others the one that it names.
+    ///
+    /// Where one process ends, the others go on. Its clients are told, and may connect again; one
+    /// that connects in that very moment may see its connection reset.
+    ///
+    /// One for each core: for i in $(seq $(nproc)); do ferryd --reuse-port 12000 & done; wait
+    #[arg(long)]
+    reuse_port: bool,
+
     /// Take uploads and changes even on an address that is not loopback
     #[arg(long, conflicts_with = "read_only")]
     writable: bool,
@@ -125,11 +144,14 @@ enum DurabilityArgument {
 #[derive(Debug)]
 pub(crate) struct Setup {
     pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) reuse_port: bool,
     pub(crate) server: ServerOptions,
     pub(crate) store: StoreOptions,
     pub(crate) log_level: LevelFilter,
     pub(crate) log_file: Option<PathBuf>,
     pub(crate) why_read_only: &'static str,
+    /// What to say where the machine does not allow as many clients as were asked for.
+    pub(crate) fewer_clients: Option<String>,
 }
 
 impl Setup {
@@ -139,7 +161,8 @@ impl Setup {
         let read_only = arguments.read_only || (public && !arguments.writable);
         let descriptors = raise_descriptor_limit();
         let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(descriptors / 2).max(1);
-        let max_clients = arguments.max_clients.map_or(most, |clients| u64::from(clients).min(most));
+        let asked = arguments.max_clients.map_or(most, u64::from);
+        let max_clients = asked.min(most);
         make_dir(&arguments.root)?;
         let limits = Limits {
             read_only,
@@ -156,6 +179,7 @@ impl Setup {
         let here = arguments.max_clients_per_address.and_then(|clients| usize::try_from(clients).ok());
         Ok(Setup {
             addresses,
+            reuse_port: arguments.reuse_port,
             server: ServerOptions {
                 max_clients,
                 max_clients_per_address: here.unwrap_or(max_clients),
@@ -176,6 +200,9 @@ impl Setup {
             },
             log_level: arguments.log_level,
             log_file: arguments.log_file.clone(),
+            fewer_clients: (most < asked).then(|| {
+                format!("--max-clients {asked}: only {most}, since {descriptors} files may be open (ulimit -n)")
+            }),
             why_read_only: match arguments.read_only {
                 true => "--read-only was given",
                 false => "the address is not loopback and --writable was not given",

@@ -1,8 +1,16 @@
 //! A client that works until the server is killed, and knows what it was told.
 
-use std::{io, net::SocketAddr, path::Path, sync::mpsc::Sender};
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::Sender,
+    },
+};
 
-use ferry_e2e::{Frail, Random, body, crc};
+use ferry_e2e::{Frail, Random, body, crc, eventually};
 
 use crate::model::{Change, Entry, Tree, Version, apply, matches};
 
@@ -27,6 +35,8 @@ pub(crate) struct Counts {
     pub(crate) published_unseen: u64,
     pub(crate) in_flight_done: u64,
     pub(crate) in_flight_undone: u64,
+    pub(crate) breaks: u64,
+    pub(crate) busy: u64,
 }
 
 impl Counts {
@@ -39,6 +49,8 @@ impl Counts {
         self.published_unseen += other.published_unseen;
         self.in_flight_done += other.in_flight_done;
         self.in_flight_undone += other.in_flight_undone;
+        self.breaks += other.breaks;
+        self.busy += other.busy;
     }
 }
 
@@ -66,6 +78,8 @@ pub(crate) struct Client {
     /// What was asked and not answered, in order.
     in_flight: Vec<Change>,
     resuming: Option<Resuming>,
+    /// There is more than one server: the one that this client is connected to may find its upload held.
+    shared: bool,
     pub(crate) counts: Counts,
 }
 
@@ -73,7 +87,8 @@ impl Client {
     pub(crate) fn new(index: u64, seed: u64) -> Client {
         let (tree, in_flight) = (Tree::new(), Vec::new());
         let random = Random::new(seed);
-        Client { prefix: format!("c{index}-"), random, tree, in_flight, resuming: None, counts: Counts::default() }
+        let (prefix, counts) = (format!("c{index}-"), Counts::default());
+        Client { prefix, random, tree, in_flight, resuming: None, shared: false, counts }
     }
 
     /// Works until the connection breaks for good; tells of each reply.
@@ -81,6 +96,24 @@ impl Client {
         while let Ok(mut frail) = Frail::greeted(address) {
             // The end of one connection is the server's death, or this client's own cut.
             while self.step(&mut frail, tell).is_ok() {}
+        }
+    }
+
+    /// Works until `stop`, at whichever server of `address` takes it. When one dies, what it left undone
+    /// must be as a prefix of what was asked leads to, before another one is asked for more.
+    pub(crate) fn work_at_any(&mut self, address: SocketAddr, root: &Path, stop: &AtomicBool, tell: &Sender<()>) {
+        self.shared = true;
+        while !stop.load(Ordering::Relaxed) {
+            // One that dies may take along who has not been accepted yet.
+            let Ok(mut frail) = Frail::greeted(address) else { continue };
+            while !stop.load(Ordering::Relaxed) {
+                if self.step(&mut frail, tell).is_err() {
+                    self.counts.breaks += 1;
+                    // Its connections break when its last thread has ended: nothing of it goes on.
+                    self.settle(root).unwrap_or_else(|violation| panic!("a server died: {violation}"));
+                    break;
+                }
+            }
         }
     }
 
@@ -199,6 +232,10 @@ impl Client {
         }
         let Resuming { id, name, version, durable, sent, published } = self.resuming.clone().expect("it was just made");
         let line = frail.ask(&format!("RESUME {id} {} - {name}", version.length))?.line;
+        if self.shared && line.starts_with("FAIL busy ") {
+            self.counts.busy += 1;
+            return Ok(None);
+        }
         let Some(offset) = line.strip_prefix("GO ") else {
             assert!(published, "{line:?}, but it was not in its place");
             self.counts.published_unseen += 1;
@@ -260,9 +297,15 @@ impl Client {
     /// Ends the upload that is under way, and reads back every file.
     pub(crate) fn finish(&mut self, address: SocketAddr) -> io::Result<()> {
         let mut frail = Frail::greeted(address)?;
-        if self.resuming.is_some()
-            && let Some(offset) = self.ask_to_resume(&mut frail)?
-        {
+        let offset = eventually("no server holds the upload", || {
+            // Neither GO nor SAVED, and still under way: it is held.
+            let asked = self.resuming.is_some().then(|| self.ask_to_resume(&mut frail));
+            match asked {
+                Some(Ok(None)) if self.resuming.is_some() => None,
+                asked => Some(asked.unwrap_or(Ok(None))),
+            }
+        })?;
+        if let Some(offset) = offset {
             let resuming = self.resuming.clone().expect("it is under way");
             let bytes = resuming.version.bytes();
             let blocks = body(&bytes[offset..], 1 << 16);

@@ -10,6 +10,7 @@
 
 mod client;
 mod model;
+mod shared;
 
 use std::{
     fs,
@@ -30,9 +31,13 @@ const CLIENTS: u64 = 4;
 const REPLIES: u64 = 120;
 const MICROSECONDS: u64 = 4000;
 
+fn kills() -> u64 {
+    std::env::var("FERRY_CRASH_KILLS").map_or(10, |text| text.parse().expect("a number"))
+}
+
 #[test]
 fn what_was_acknowledged_survives_kill_9_and_nothing_half_is_ever_seen() {
-    let kills: u64 = std::env::var("FERRY_CRASH_KILLS").map_or(10, |text| text.parse().expect("a number"));
+    let kills = kills();
     let seed = seed();
     let mut random = Random::new(seed);
     let root = tempfile::tempdir().unwrap();
@@ -75,6 +80,12 @@ fn work_until_killed(server: Server, clients: &mut [Client], random: &mut Random
     });
 }
 
+/// No server may have met a mistake of its own.
+fn no_mistakes(server: &Server) {
+    let log = server.log();
+    assert!(!log.contains("panicked") && !log.contains("[ERROR]"), "{log}");
+}
+
 /// Kills the server when `replies` replies were told, and `pause` later.
 fn kill_after(mut server: Server, told: &Receiver<()>, replies: u64, pause: Duration) {
     for _ in 0..replies {
@@ -87,8 +98,7 @@ fn kill_after(mut server: Server, told: &Receiver<()>, replies: u64, pause: Dura
     }
     server.signal(Signal::KILL);
     server.wait();
-    let log = server.log();
-    assert!(!log.contains("panicked") && !log.contains("[ERROR]"), "{log}");
+    no_mistakes(&server);
 }
 
 /// Lets every client end what it had begun, and ends the server in peace.

@@ -8,6 +8,7 @@ mod pipelining;
 mod process;
 mod requests;
 mod resume;
+mod sharing;
 mod uploads;
 
 use ferry_e2e::{Raw, Server, gist};

@@ -72,6 +72,8 @@ fn a_signal_ends_it_cleanly() {
         let mut server = Server::start();
         server.signal(signal);
         assert_eq!(server.wait().code(), Some(0), "{signal:?} with no client");
+        let name = if signal == Signal::TERM { "SIGTERM" } else { "SIGINT" };
+        assert!(server.log().contains(&format!("{name} came")), "{}", server.log());
     }
 }
 
@@ -149,6 +151,42 @@ fn what_is_no_address_or_no_option_is_said_so() {
         assert_ne!(status, 0, "{arguments:?}");
         assert!(said.contains(word) && !said.contains("panicked"), "{arguments:?}: {said:?}");
     }
+}
+
+#[test]
+fn a_start_that_fails_says_only_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    // One that is found out before the root is looked at, one behind it.
+    for arguments in [&["--log-file", "/no/where", "0"][..], &["--root", file.to_str().unwrap(), "0"]] {
+        let (status, said) = refused(arguments);
+        assert_eq!(status, 1, "{arguments:?}");
+        assert!(said.starts_with("ferryd: can't ") && said.lines().count() == 1, "{said:?}");
+    }
+}
+
+#[test]
+fn that_the_machine_allows_fewer_clients_than_asked_for_is_said_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -n 700 && exec \"$0\" \"$@\""])
+        .arg(ferryd())
+        .args(["--max-clients", "5000", "--log-file"])
+        .arg(&log)
+        .arg("0")
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a shell");
+    eventually("it is said how many", || {
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        said.lines().any(|line| ["5000", "350", "700"].iter().all(|word| line.contains(word))).then_some(())
+    });
+    child.kill().expect("it runs");
+    let _ = child.wait();
 }
 
 #[test]

@@ -8,10 +8,10 @@ use std::{
 };
 
 use ferry_wire::{Code, Failure};
-use mio::{Interest, net::TcpListener};
+use mio::Interest;
 use rustix::io::Errno;
 
-use super::{Connection, Server, ServerError, pace::Pace, system, token_of};
+use super::{Connection, Server, pace::Pace, token_of};
 use crate::session::Session;
 
 /// Clients accepted before those that are there have their turn.
@@ -23,45 +23,13 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Clients that may be told at one time that the server is full. Others wait to be accepted.
 const REFUSALS: usize = 64;
 
-/// A listening socket: what needs rights that the server gives up before it serves.
-pub struct Listener {
-    listener: TcpListener,
-    address: SocketAddr,
-}
+/// Clients that are still accepted when the server ends, only to be told so: what a queue holds by
+/// default.
+const LAST_ACCEPTS: usize = 4096;
 
-impl Listener {
-    /// Listens on the first of `addresses` that lets it; port 0 takes a free one. From here on
-    /// clients can connect, though nobody answers before [`Server::run`].
-    ///
-    /// # Errors
-    ///
-    /// Where none of them can be listened on.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Listener, ServerError> {
-        let mut result = Err(ServerError::System {
-            what: "can't listen",
-            error: io::Error::new(io::ErrorKind::InvalidInput, "no address is given"),
-        });
-        for &address in addresses {
-            match TcpListener::bind(address) {
-                Ok(listener) => {
-                    let address = listener.local_addr().map_err(system("can't tell the address"))?;
-                    return Ok(Listener { listener, address });
-                }
-                Err(error) => result = Err(ServerError::Listen { address, error }),
-            }
-        }
-        result
-    }
-
-    /// The address that is really listened on.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
-    }
-
-    pub(super) fn into_inner(self) -> TcpListener {
-        self.listener
-    }
+/// What everybody is told when the server ends.
+pub(super) fn shutting_down() -> Failure {
+    Failure::new(Code::ShuttingDown, "the server is ending")
 }
 
 impl Server {
@@ -77,13 +45,20 @@ impl Server {
     }
 
     /// Why a client from `address` is turned away, if it is.
-    fn refusal(&self, address: IpAddr) -> Option<String> {
+    fn refusal(&self, address: IpAddr) -> Option<Failure> {
+        if self.ending.is_some() {
+            return Some(shutting_down());
+        }
+        let busy = |message| Some(Failure::new(Code::Busy, message));
         let (most, most_here) = (self.options.max_clients, self.options.max_clients_per_address);
         if self.clients() >= most {
-            return Some(format!("the server has its {most} clients; try again later"));
+            return busy(format!("the server has its {most} clients; try again later"));
         }
         let here = self.by_address.get(&address).copied().unwrap_or(0);
-        (here >= most_here).then(|| format!("your address has its {most_here} clients; close one"))
+        if here >= most_here {
+            return busy(format!("your address has its {most_here} clients; close one"));
+        }
+        None
     }
 
     /// Accepts who waits, as far as there is room.
@@ -119,17 +94,27 @@ impl Server {
         }
     }
 
+    /// The server ends: whoever waits to be accepted is told so, since closing the listener would reset
+    /// them. Who comes between this and the close is reset.
+    pub(super) fn turn_away_waiting(&mut self) {
+        let now = Instant::now();
+        for _ in 0..LAST_ACCEPTS {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Ok((socket, peer)) => self.welcome(socket, peer, now),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     fn welcome(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr, now: Instant) {
         let refusal = self.refusal(peer.ip());
         let full = refusal.is_some();
         let session = match refusal {
             None => Session::new(self.limits.clone(), now),
-            Some(message) => Session::refusing(self.limits.clone(), &Failure::new(Code::Busy, message), now),
+            Some(failure) => Session::refusing(self.limits.clone(), &failure, now),
         };
-        // Replies are gathered before they are sent: waiting for more would only delay them.
-        if let Err(error) = socket.set_nodelay(true) {
-            log::debug!("{peer}: can't be told not to delay: {error}");
-        }
         self.generation = self.generation.wrapping_add(1);
         let entry = self.connections.vacant_entry();
         let key = entry.key();

@@ -14,6 +14,7 @@
 mod accept;
 mod connection;
 mod holds;
+mod listen;
 mod pace;
 mod pool;
 mod timers;
@@ -28,7 +29,10 @@ use std::{
 
 use ferry_wire::{Code, Failure, escaped, limits::MAX_LINE_BYTES};
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    low_level::signal_name,
+};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
@@ -36,9 +40,10 @@ use crate::{
     session::{Ask, Errand, Limits, Outcome, Record, Work},
     store::{Disk, SCRATCH_BYTES, Store},
 };
-pub use accept::Listener;
+use accept::shutting_down;
 use connection::Connection;
 use holds::{Claim, Holds, lets_go, upload_of};
+pub use listen::Listener;
 use pace::Pace;
 use pool::{Completion, Job, Pool};
 use timers::Timers;
@@ -92,10 +97,12 @@ pub struct ServerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address can't be listened on.
-    #[error("can't listen on {address}: {error}{}", listen_hint(.error))]
+    #[error("can't listen on {address}: {error}{}", listen_hint(.error, *.shared))]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// It was to be shared with other processes.
+        shared: bool,
         /// Why.
         error: io::Error,
     },
@@ -109,9 +116,15 @@ pub enum ServerError {
     },
 }
 
-fn listen_hint(error: &io::Error) -> &'static str {
+fn listen_hint(error: &io::Error, shared: bool) -> &'static str {
     match error.kind() {
-        io::ErrorKind::AddrInUse => " (another server is there: choose another port, or 0 for any free one)",
+        io::ErrorKind::AddrInUse if shared => {
+            " (what is there does not share it: all servers of one address must be started with --reuse-port, by one user)"
+        }
+        io::ErrorKind::AddrInUse => {
+            " (another server is there: choose another port, or 0 for any free one; servers that are all started with \
+             --reuse-port can share one)"
+        }
         io::ErrorKind::PermissionDenied => " (ports below 1024 are the administrator's)",
         io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
         _ => "",
@@ -166,7 +179,7 @@ impl Server {
     /// Where the system refuses what the loop needs.
     pub fn new(options: ServerOptions, listener: Listener, store: Arc<Store>) -> Result<Server, ServerError> {
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
-        let mut listener = listener.into_inner();
+        let mut listener = listener.open()?;
         let registry = poll.registry();
         let failed = "can't watch for events";
         registry.register(&mut listener, LISTENER, Interest::READABLE).map_err(system(failed))?;
@@ -282,20 +295,21 @@ impl Server {
 
     fn signalled(&mut self) {
         for signal in self.signals.pending() {
+            let signal = signal_name(signal).unwrap_or("a signal");
             if self.ending.is_some() {
-                log::warn!("signal {signal} came again: ending at once");
+                log::warn!("{signal} came again: ending at once");
                 self.ending = Some(Instant::now());
                 continue;
             }
-            log::info!("signal {signal}: ending");
+            log::info!("{signal} came: ending");
             let now = Instant::now();
             self.ending = Some(now + ENDING);
+            self.turn_away_waiting();
             // From here on nobody can connect.
             self.listener = None;
             let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
             for key in keys {
-                let failure = Failure::new(Code::ShuttingDown, "the server is ending");
-                self.connections[key].session.dismiss(failure, now);
+                self.connections[key].session.dismiss(shutting_down(), now);
                 self.queue(key);
             }
         }

@@ -43,10 +43,15 @@ impl Area {
             let mut random = [0; 8];
             getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
             let run_name = format!("{RUN}{:016x}", u64::from_le_bytes(random));
-            let run = make_dir(&kernel, &top, &run_name)?;
-            // Between the two steps another process may have taken it for a dead one's.
+            // Between any two of these steps another process may take it for a dead one's, and remove it.
+            let run = match make_dir(&kernel, &top, &run_name) {
+                Err(Errno::NOENT) if is_there(&kernel, &top)? => continue,
+                made => made?,
+            };
             match kernel.lock(&run) {
-                Ok(()) if kernel.stat(&run)?.st_nlink > 0 => return Ok(Area { kernel, top, run, run_name, kept }),
+                Ok(()) if is_entry(&kernel, &top, &run_name, &run)? => {
+                    return Ok(Area { kernel, top, run, run_name, kept });
+                }
                 Ok(()) | Err(Errno::AGAIN) => {}
                 // No other directory could be locked either.
                 Err(error) => return Err(error),
@@ -87,17 +92,19 @@ impl Area {
         Ok(())
     }
 
-    /// Bytes of all kept uploads.
-    pub(super) fn kept_bytes(&self) -> Result<u64, Errno> {
+    /// Bytes of all kept uploads, and how many are known under an id, whether kept or published.
+    pub(super) fn kept_totals(&self) -> Result<(u64, u64), Errno> {
         let names = self.entries(&self.kept)?;
         let data = names.iter().filter(|name| name.ends_with(".data"));
         // What goes away meanwhile holds nothing.
-        Ok(data.filter_map(|name| self.kernel.stat_entry(&self.kept, name).ok()).map(|stat| meta::size(&stat)).sum())
+        let bytes = data.filter_map(|name| self.kernel.stat_entry(&self.kept, name).ok()).map(|stat| meta::size(&stat));
+        Ok((bytes.sum(), names.iter().filter(|name| name.ends_with(".mark")).count() as u64))
     }
 
-    /// How many uploads are known under an id, whether kept or published.
-    pub(super) fn marks(&self) -> Result<u64, Errno> {
-        Ok(self.entries(&self.kept)?.iter().filter(|name| name.ends_with(".mark")).count() as u64)
+    /// Whether `file`, which is open, still has the name `name` in `dir`: another process may have removed
+    /// it, and made another one.
+    pub(super) fn is_entry(&self, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
+        is_entry(&self.kernel, dir, name, file)
     }
 
     /// Removes what processes that are gone left behind, kept uploads that nobody touched for `expiry`,
@@ -105,8 +112,12 @@ impl Area {
     pub(super) fn clean(&self, now: i64, expiry: Duration) -> Result<(usize, usize, u64), Errno> {
         let mut runs = 0;
         for name in self.entries(&self.top)? {
-            if name.starts_with(RUN) && name != self.run_name && self.remove_dead_run(&name)? {
-                runs += 1;
+            if !name.starts_with(RUN) || name == self.run_name {
+                continue;
+            }
+            match self.remove_dead_run(&name) {
+                Ok(removed) => runs += usize::from(removed),
+                Err(error) => log::warn!("what an ended server left in {AREA}/{name} stays behind: {error}"),
             }
         }
         let (mut uploads, mut bytes) = (0, 0);
@@ -148,16 +159,17 @@ impl Area {
         oldest: i64,
         oldest_published: i64,
     ) -> Result<Option<u64>, Errno> {
-        // Of the status, which a client can't set.
-        let changed = |name: &str| self.kernel.stat_entry(&self.kept, name).map(|stat| stat.st_ctime);
-        let (data, mark) = (changed(&Area::data_name(id)), changed(mark_name));
-        let oldest = if data == Err(Errno::NOENT) { oldest_published } else { oldest };
-        let newest = [data, mark].into_iter().flatten().max();
-        if newest.is_none_or(|newest| newest > oldest) {
+        if !self.is_expired(mark_name, id, oldest, oldest_published) {
             return Ok(None);
         }
         let Ok(mark) = self.kernel.open_entry(&self.kept, mark_name, OFlags::RDWR) else { return Ok(None) };
         if self.kernel.lock(&mark).is_err() {
+            return Ok(None);
+        }
+        // Before it was locked, another process may have gone on with it and let go of it, or removed it
+        // and begun anew: then this lock is on what is gone.
+        let same = self.is_entry(&self.kept, mark_name, &mark)?;
+        if !same || !self.is_expired(mark_name, id, oldest, oldest_published) {
             return Ok(None);
         }
         let bytes = self.data_bytes(id)?;
@@ -167,6 +179,15 @@ impl Area {
             removed => removed?,
         }
         Ok(Some(bytes))
+    }
+
+    /// Whether nobody touched it for long enough.
+    fn is_expired(&self, mark_name: &str, id: &str, oldest: i64, oldest_published: i64) -> bool {
+        // Of the status, which a client can't set.
+        let changed = |name: &str| self.kernel.stat_entry(&self.kept, name).map(|stat| stat.st_ctime);
+        let (data, mark) = (changed(&Area::data_name(id)), changed(mark_name));
+        let oldest = if data == Err(Errno::NOENT) { oldest_published } else { oldest };
+        [data, mark].into_iter().flatten().max().is_some_and(|newest| newest <= oldest)
     }
 
     /// How many bytes are kept under `id`.
@@ -197,6 +218,20 @@ impl Area {
             log::warn!("the directory {AREA}/{} stays behind: {error}", self.run_name);
         }
     }
+}
+
+/// See [`Area::is_entry`].
+fn is_entry(kernel: &Kernel, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
+    match kernel.stat_entry(dir, name) {
+        Ok(there) => Ok(there.st_ino == kernel.stat(file)?.st_ino),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a directory that is open has not been removed.
+fn is_there(kernel: &Kernel, dir: &OwnedFd) -> Result<bool, Errno> {
+    Ok(kernel.stat(dir)?.st_nlink > 0)
 }
 
 fn make_dir(kernel: &Kernel, parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {

@@ -16,6 +16,7 @@ mod mark;
 mod meta;
 mod names;
 mod read;
+mod room;
 mod root;
 mod upload;
 
@@ -38,6 +39,7 @@ use kernel::Kernel;
 use mark::{Mark, State};
 use names::Batch;
 use read::{Attempt, Wait, Wanted};
+use room::{Room, Share};
 use root::Root;
 use upload::{Resumption, SmallUpload};
 
@@ -76,7 +78,8 @@ pub struct StoreOptions {
     pub writable: bool,
     /// What an acknowledgement promises.
     pub durability: Durability,
-    /// Bytes that all uploads together may hold before they have their names.
+    /// Bytes that all uploads together may hold before they have their names. Other processes' count
+    /// as far as they are kept aside, and as of the last look at the disk.
     pub max_staged: u64,
     /// How many uploads may be known under an id, whether kept or published.
     pub max_kept: u64,
@@ -124,12 +127,7 @@ pub struct Store {
     area: Option<Area>,
     durability: Durability,
     keep: Duration,
-    max_staged: u64,
-    max_kept: u64,
-    /// Uploads that are known under an id.
-    kept: AtomicU64,
-    /// Bytes that are staged or kept now.
-    staged_bytes: AtomicU64,
+    room: Room,
     /// The file system lives in memory: no read of it waits for a disk.
     in_memory: bool,
     next_number: AtomicU64,
@@ -162,26 +160,13 @@ impl Store {
         };
         let in_memory = fstatfs(root.dir()).is_ok_and(|status| MEMORY_FILE_SYSTEMS.contains(&status.f_type));
         let closer = Closer::start().map_err(OpenError::Thread)?;
-        let (durability, keep, max_staged) = (options.durability, options.keep, options.max_staged);
-        let kept = area.as_ref().map_or(Ok(0), Area::kept_bytes);
-        let staged_bytes = AtomicU64::new(kept.map_err(|error| OpenError::Area { path: path(), error })?);
-        let marks = area.as_ref().map_or(Ok(0), Area::marks);
-        let kept = AtomicU64::new(marks.map_err(|error| OpenError::Area { path: path(), error })?);
-        let max_kept = options.max_kept;
-        Ok(Store {
-            kernel,
-            root,
-            area,
-            durability,
-            keep,
-            max_staged,
-            max_kept,
-            kept,
-            staged_bytes,
-            in_memory,
-            next_number: AtomicU64::new(0),
-            closer,
-        })
+        let (durability, keep) = (options.durability, options.keep);
+        let room = Room::new(options.max_staged, options.max_kept);
+        if let Some(area) = &area {
+            look(area, &room).map_err(|error| OpenError::Area { path: path(), error })?;
+        }
+        let next_number = AtomicU64::new(0);
+        Ok(Store { kernel, root, area, durability, keep, room, in_memory, next_number, closer })
     }
 
     fn area(&self) -> Result<&Area, Errno> {
@@ -190,49 +175,48 @@ impl Store {
 
     /// Removes what was left behind: by servers that are gone, and by clients that never came back.
     pub fn clean(&self) {
+        self.clean_at(SystemTime::now());
+    }
+
+    /// The same, as if it were `now`.
+    pub fn clean_at(&self, now: SystemTime) {
         let Ok(area) = self.area() else { return };
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), self.keep) {
             Ok((0, 0, _)) => {}
             Ok((runs, uploads, bytes)) => {
-                self.unstage(bytes);
+                self.room.give_back(Share::Kept, bytes);
                 log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");
             }
             Err(error) => log::warn!("could not clean up what was left behind: {error}"),
         }
         // Counted anew: other servers of the same root keep uploads as well.
-        if let Ok(marks) = area.marks() {
-            self.kept.store(marks, Ordering::Relaxed);
+        if let Err(error) = look(area, &self.room) {
+            log::warn!("could not count what is kept: {error}");
         }
+    }
+
+    /// Asks for room, once more where it is refused: another server of the same root may have
+    /// published or discarded since what is known of the disk was true.
+    fn ask_for_room(&self, ask: impl Fn(&Room) -> bool) -> bool {
+        let looks_again = || self.area().is_ok_and(|area| look(area, &self.room).is_ok());
+        ask(&self.room) || (self.room.is_worth_a_look() && looks_again() && ask(&self.room))
     }
 
     /// Counts one more upload that is known under an id.
     fn keep_one(&self) -> Result<(), Failure> {
-        if self.kept.fetch_add(1, Ordering::Relaxed) < self.max_kept {
+        if self.ask_for_room(Room::know_one) {
             return Ok(());
         }
-        self.forget_one();
         Err(Failure::new(Code::Busy, "the server keeps as many unfinished uploads as it may; try again later, or PUT"))
     }
 
-    fn forget_one(&self) {
-        // Never below none: the count is only as good as the last look at the disk.
-        let _ = self.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |kept| kept.checked_sub(1));
-    }
-
     /// Counts `bytes` more as staged.
-    fn stage_bytes(&self, bytes: u64) -> Result<(), Failure> {
-        let before = self.staged_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if bytes > 0 && before.saturating_add(bytes) > self.max_staged {
-            self.unstage(bytes);
-            let message = "the server's room for unfinished uploads is used up; try again later";
-            return Err(Failure::new(Code::NoSpace, message));
+    fn stage_bytes(&self, share: Share, bytes: u64) -> Result<(), Failure> {
+        if self.ask_for_room(|room| room.take(share, bytes)) {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn unstage(&self, bytes: u64) {
-        self.staged_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        Err(Failure::new(Code::NoSpace, "the server's room for unfinished uploads is used up; try again later"))
     }
 
     /// Ends the use of the corner. Every upload has been published or let go.
@@ -334,6 +318,13 @@ impl Store {
         }
         batch.finish()
     }
+}
+
+/// Looks at the disk for what is kept there.
+fn look(area: &Area, room: &Room) -> Result<(), Errno> {
+    let (bytes, known) = area.kept_totals()?;
+    room.looked(bytes, known);
+    Ok(())
 }
 
 /// What to answer where an upload turns out to be published already.

@@ -4,7 +4,10 @@
 use std::{collections::HashMap, os::fd::OwnedFd};
 
 use ferry_wire::{Code, Failure, Name, Reply};
-use rustix::{fs::FileType, io::Errno};
+use rustix::{
+    fs::{FileType, OFlags},
+    io::Errno,
+};
 
 use super::{
     Disk, Store,
@@ -50,8 +53,10 @@ impl<'a> Batch<'a> {
 
     fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
         let parent = self.parent(name)?;
-        let made = self.store.kernel.mkdir(&self.dirs[parent], name.last(), 0o777);
-        made.map_err(|error| failure(name.as_str(), error))?;
+        if let Err(error) = self.store.kernel.mkdir(&self.dirs[parent], name.last(), 0o777) {
+            self.forget_removed(error);
+            return Err(failure(name.as_str(), error));
+        }
         touched.push(parent);
         Ok(())
     }
@@ -121,16 +126,22 @@ impl<'a> Batch<'a> {
             Place::Plain(number) => (area.run(), number.clone()),
             Place::Kept(id) => (area.kept(), Area::data_name(id.as_str())),
         };
+        // Held, so that the tag is its own whatever another process does to its name meanwhile.
+        let staged =
+            self.store.kernel.open_entry(staged_in, &staged_as, OFlags::PATH).map_err(|error| match error {
+                // Somebody cleaned the server's corner.
+                Errno::NOENT => about(name.as_str(), Code::Io, "what was staged of it has been removed"),
+                error => failed(error),
+            })?;
         let entry = (&self.dirs[parent], name.last());
-        self.store.kernel.rename((staged_in, &staged_as), entry, true).map_err(|error| match error {
-            // The staged file itself is gone: somebody cleaned the server's corner.
-            Errno::NOENT => about(name.as_str(), Code::Io, "what was staged of it has been removed"),
-            error => failed(error),
-        })?;
+        if let Err(error) = self.store.kernel.rename((staged_in, &staged_as), entry, true) {
+            self.forget_removed(error);
+            return Err(failed(error));
+        }
         self.close_later(held);
         touched.push(parent);
-        self.store.unstage(std::mem::take(&mut upload.staged().length));
-        let stat = self.store.kernel.stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
+        self.store.room.give_back(upload.share(), std::mem::take(&mut upload.staged().length));
+        let stat = self.store.kernel.stat(&staged).map_err(failed)?;
         let (size, crc) = upload.staged().whole.ok_or_else(|| failed(Errno::BADF))?;
         let tag = meta::tag(&stat);
         if upload.id().is_some() {
@@ -180,6 +191,14 @@ impl<'a> Batch<'a> {
         self.dirs.push(dir);
         self.by_name.insert(parent.unwrap_or("").to_owned(), self.dirs.len() - 1);
         Ok(self.dirs.len() - 1)
+    }
+
+    /// A parent that was open is no longer there: another process removed it, and may have made
+    /// another one since.
+    fn forget_removed(&mut self, error: Errno) {
+        if error == Errno::NOENT {
+            self.by_name.clear();
+        }
     }
 
     /// Holds a file that is about to lose its name, if freeing its blocks will take long.

@@ -17,6 +17,7 @@ use super::{
     fault::{about, failure},
     mark::{Mark, Slots, State},
     meta,
+    room::Share,
 };
 use crate::session::{Chunk, Done, Outcome, Tail};
 
@@ -91,6 +92,14 @@ impl Upload {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How its bytes are counted.
+    pub(super) fn share(&self) -> Share {
+        match self.place {
+            Place::Plain(_) => Share::Plain,
+            Place::Kept(_) => Share::Kept,
+        }
+    }
+
     fn failure(&self, error: Errno) -> Failure {
         failure(self.name.as_str(), error)
     }
@@ -151,7 +160,7 @@ impl Store {
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
         let longer = end.saturating_sub(staged.length);
-        self.stage_bytes(longer)?;
+        self.stage_bytes(upload.share(), longer)?;
         staged.length += longer;
         self.reserve(upload, staged, end).map_err(|error| upload.failure(error))?;
         let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
@@ -307,7 +316,7 @@ impl Store {
             }),
         };
         if removed.is_ok() && upload.id().is_some() {
-            self.forget_one();
+            self.room.forget_one();
         }
         if let Err(error) = &removed {
             log::error!(
@@ -315,14 +324,18 @@ impl Store {
                 ferry_wire::escaped(upload.name.as_str())
             );
         }
-        staged.mark = None;
         // What stays behind goes on to count.
-        let left = match &upload.place {
-            Place::Plain(_) if removed.is_err() => staged.length,
-            Place::Plain(_) => 0,
-            Place::Kept(id) => self.area().and_then(|area| area.data_bytes(id.as_str())).unwrap_or(0),
-        };
-        self.unstage(std::mem::take(&mut staged.length).saturating_sub(left));
+        let length = std::mem::take(&mut staged.length);
+        match &upload.place {
+            Place::Plain(_) if removed.is_err() => {}
+            Place::Plain(_) => self.room.give_back(Share::Plain, length),
+            Place::Kept(id) => {
+                let left = self.area().and_then(|area| area.data_bytes(id.as_str())).unwrap_or(0);
+                self.room.give_back(Share::Kept, length.saturating_sub(left));
+            }
+        }
+        // Closing the mark gives up its lock.
+        staged.mark = None;
         if let Some(file) = file {
             self.closer.close(file);
         }
@@ -342,11 +355,12 @@ impl Store {
                 log::warn!("only the last checkpoint is kept: {failure}");
             }
         }
+        // A write that failed was counted, and is not there.
+        let length = std::mem::take(&mut staged.length);
+        let stat = staged.file.as_ref().and_then(|file| self.kernel.stat(file).ok());
+        let left = stat.map_or(length, |stat| meta::size(&stat));
+        self.room.give_back(Share::Kept, length.saturating_sub(left));
         if let Some(file) = staged.file.take() {
-            // A write that failed was counted, and is not there.
-            if let Ok(stat) = self.kernel.stat(&file) {
-                self.unstage(staged.length.saturating_sub(meta::size(&stat)));
-            }
             self.closer.close(file);
         }
         // Closing the mark gives up its lock.
@@ -361,13 +375,19 @@ impl Store {
         let target = self.check_target(name);
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
         // its name.
-        if self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err() {
+        let new = self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err();
+        if new {
             target.clone()?;
             self.keep_one()?;
         }
-        let mark_file = self.lock_mark(area, id).map_err(|error| match error {
-            Errno::AGAIN => about(name.as_str(), Code::Busy, "another server process holds this upload"),
-            error => failed(error),
+        let mark_file = self.lock_mark(area, id).map_err(|error| {
+            if error == Errno::AGAIN {
+                return about(name.as_str(), Code::Busy, "another server process holds this upload; try again");
+            }
+            if new {
+                self.room.forget_one();
+            }
+            failed(error)
         })?;
         let (slots, mark) = Slots::read(&self.kernel, &mark_file).map_err(failed)?;
         let mut staged = Staged { mark: Some((mark_file, slots)), ..Staged::default() };
@@ -393,7 +413,7 @@ impl Store {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
             let lost = area.data_bytes(id.as_str()).map_err(failed)?;
             let file = self.kernel.open_entry(area.kept(), &data_name, flags).map_err(failed)?;
-            self.unstage(lost);
+            self.room.give_back(Share::Kept, lost);
             staged.file = Some(file);
         }
         // What is told must be on the disk. Who wrote it may have been killed before it was.
@@ -452,10 +472,8 @@ impl Store {
         loop {
             let file = self.kernel.open_entry(area.kept(), &mark_name, OFlags::RDWR | OFlags::CREATE)?;
             self.kernel.lock(&file)?;
-            match self.kernel.stat_entry(area.kept(), &mark_name) {
-                Ok(there) if there.st_ino == self.kernel.stat(&file)?.st_ino => return Ok(file),
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error),
+            if area.is_entry(area.kept(), &mark_name, &file)? {
+                return Ok(file);
             }
         }
     }

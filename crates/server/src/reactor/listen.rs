@@ -1,0 +1,158 @@
+//! The listening socket, and sharing its address with other processes.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+};
+
+use rustix::net::{
+    AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
+    sockopt::{set_socket_reuseaddr, set_socket_reuseport, set_tcp_nodelay},
+};
+
+use super::{ServerError, system};
+
+/// Clients that may wait to be accepted: as many as the system allows (`net.core.somaxconn`).
+const WAITING_CLIENTS: i32 = i32::MAX;
+
+/// A socket that has its address: what needs rights that the server gives up before it serves.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    shared: bool,
+}
+
+impl Listener {
+    /// Takes the first of `addresses` that can be had; port 0 takes a free one. If `shared`, other
+    /// processes of the same user that say so too can take the same address (`SO_REUSEPORT`), and the
+    /// kernel spreads new clients over those that listen.
+    ///
+    /// An address that is not shared is listened on from here on: clients can connect, though nobody
+    /// answers before [`Server::run`](super::Server::run). One that is shared is listened on when the
+    /// [`Server`](super::Server) is made: until then others have its clients, also where this process
+    /// can't start after all.
+    ///
+    /// # Errors
+    ///
+    /// Where none of them can be had.
+    pub fn bind(addresses: &[SocketAddr], shared: bool) -> Result<Listener, ServerError> {
+        let mut result = Err(ServerError::System {
+            what: "can't listen",
+            error: io::Error::new(io::ErrorKind::InvalidInput, "no address is given"),
+        });
+        for &address in addresses {
+            match bound(address, shared) {
+                Ok(socket) => {
+                    let address = socket.local_addr().map_err(system("can't tell the address"))?;
+                    return Ok(Listener { socket, address, shared });
+                }
+                Err(error) => result = Err(ServerError::Listen { address, shared, error }),
+            }
+        }
+        result
+    }
+
+    /// The address that was really taken.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Listens, if it does not yet.
+    pub(super) fn open(self) -> Result<mio::net::TcpListener, ServerError> {
+        let Listener { socket, address, shared } = self;
+        if shared {
+            listen(&socket, WAITING_CLIENTS).map_err(|error| ServerError::Listen {
+                address,
+                shared,
+                error: error.into(),
+            })?;
+        }
+        Ok(mio::net::TcpListener::from_std(socket))
+    }
+}
+
+fn bound(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket: OwnedFd = socket_with(family, SocketType::STREAM, flags, None)?;
+    // A server that is started again need not wait for old connections to be forgotten.
+    set_socket_reuseaddr(&socket, true)?;
+    if shared {
+        set_socket_reuseport(&socket, true)?;
+    }
+    // Replies are gathered before they are sent: waiting for more would only delay them. Whoever is accepted
+    // has it from this socket.
+    set_tcp_nodelay(&socket, true)?;
+    bind(&socket, &address)?;
+    if !shared {
+        listen(&socket, WAITING_CLIENTS)?;
+    }
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    const FREE: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
+
+    fn take(address: SocketAddr, shared: bool) -> Result<Listener, String> {
+        Listener::bind(&[address], shared).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_address_is_shared_only_by_those_that_all_say_so() {
+        for free in FREE {
+            for (first, second) in [(false, false), (false, true), (true, false), (true, true)] {
+                let free = free.parse().unwrap();
+                let there = take(free, first).unwrap();
+                let address = there.local_addr();
+                let listening = there.open().unwrap();
+                let other = take(address, second);
+                match (first && second, other) {
+                    (true, other) => assert_eq!(other.unwrap().local_addr(), address),
+                    (false, Ok(_)) => panic!("{address} was taken twice: {first}, {second}"),
+                    (false, Err(said)) => {
+                        assert!(said.contains("in use") && said.contains("--reuse-port"), "{said}");
+                    }
+                }
+                drop(listening);
+            }
+        }
+    }
+
+    #[test]
+    fn a_free_port_is_nobody_elses_though_it_could_be_shared() {
+        let free: SocketAddr = FREE[0].parse().unwrap();
+        let taken: Vec<_> = (0..200).map(|_| take(free, true).unwrap().open().unwrap()).collect();
+        let mut ports: Vec<_> = taken.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), taken.len());
+    }
+
+    #[test]
+    fn who_is_accepted_does_not_delay() {
+        for shared in [false, true] {
+            let listening = take(FREE[0].parse().unwrap(), shared).unwrap().open().unwrap();
+            let _client = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
+            // A connection to this machine is there when connecting it has ended.
+            let (socket, _) = listening.accept().unwrap();
+            assert!(socket.nodelay().unwrap());
+        }
+    }
+
+    #[test]
+    fn nobody_connects_to_a_shared_address_before_it_is_served() {
+        let listener = take(FREE[0].parse().unwrap(), true).unwrap();
+        let address = listener.local_addr();
+        TcpStream::connect(address).unwrap_err();
+        let _listening = listener.open().unwrap();
+        TcpStream::connect(address).unwrap();
+    }
+}

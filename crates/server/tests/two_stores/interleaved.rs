@@ -1,0 +1,203 @@
+//! Every pair of requests, one of them between any two system calls of the other.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
+
+use ferry_wire::Code;
+use tempfile::TempDir;
+
+use crate::{
+    acts::{Act, ROOM_BYTES, Side, acts, options, prepare, upload},
+    common::{
+        client::name,
+        dice::bytes,
+        fresh_root, none, show,
+        tree::{self, Tree},
+    },
+    intruder::Intruder,
+};
+
+/// What two requests came to: the answers of each, and what clients see.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Outcome {
+    first: [String; 2],
+    second: [String; 2],
+    tree: Tree,
+}
+
+/// An answer, as it is compared.
+fn said(answer: Result<String, ferry_wire::Failure>) -> String {
+    answer.unwrap_or_else(|failure| format!("FAIL {}", failure.code))
+}
+
+const BUSY: &str = "FAIL busy";
+
+struct Two {
+    root: TempDir,
+    intruder: Arc<Intruder>,
+    first: Side,
+    second: Arc<Mutex<Side>>,
+}
+
+impl Two {
+    fn new() -> Two {
+        let root = fresh_root();
+        let intruder = Arc::new(Intruder::default());
+        let options = options(root.path());
+        let mut first = Side::open(&options, 10, Some(intruder.clone()));
+        prepare(&mut first);
+        let second = Arc::new(Mutex::new(Side::open(&options, 20, None)));
+        Two { root, intruder, first, second }
+    }
+
+    fn ends(&mut self, first: Act, second: Act, answers: [Option<String>; 2]) -> Outcome {
+        let [one, two] = answers.map(Option::unwrap_or_default);
+        let first = [one, said((first.after)(&mut self.first))];
+        let second = [two, said((second.after)(&mut self.second.lock().expect("the other side")))];
+        Outcome { first, second, tree: Tree::read(self.root.path()) }
+    }
+}
+
+/// One after the other, or one alone.
+fn serial(first: Act, second: Act, order: &[bool]) -> Outcome {
+    let mut two = Two::new();
+    let mut answers = [None, None];
+    for &is_second in order {
+        let answer = match is_second {
+            true => said((second.act)(&mut two.second.lock().expect("the other side"))),
+            false => said((first.act)(&mut two.first)),
+        };
+        answers[usize::from(is_second)] = Some(answer);
+    }
+    two.ends(first, second, answers)
+}
+
+/// All that may come of the two.
+fn allowed(first: Act, second: Act) -> BTreeSet<Outcome> {
+    let (mut alone, mut other) = (serial(first, second, &[false]), serial(first, second, &[true]));
+    // Who finds the upload held is told so, and the other one notices nothing.
+    alone.second[0] = BUSY.into();
+    other.first[0] = BUSY.into();
+    [serial(first, second, &[false, true]), serial(first, second, &[true, false]), alone, other].into()
+}
+
+/// What holds of requests in parts, whatever came between them.
+fn ended_as_held(outcome: &Outcome) -> bool {
+    [&outcome.first, &outcome.second].iter().all(|[begun, ended]| begun != "held" || ended.contains(", SAVED "))
+}
+
+/// One run; false where the request has no such call.
+fn run(first: Act, second: Act, nth: usize, allowed: &BTreeSet<Outcome>, found: &mut Vec<String>) -> bool {
+    let mut two = Two::new();
+    let between = Arc::new(Mutex::new(None));
+    let (side, answer) = (two.second.clone(), between.clone());
+    two.intruder.arm_nth(nth, move || {
+        let told = said((second.act)(&mut side.lock().expect("the other side")));
+        *answer.lock().expect("the answer") = Some(told);
+    });
+    let told = said((first.act)(&mut two.first));
+    if !two.intruder.disarm() {
+        return false;
+    }
+    let between = between.lock().expect("the answer").take();
+    let outcome = two.ends(first, second, [Some(told), between]);
+    if !ended_as_held(&outcome) {
+        found.push(format!("{outcome:?}: what was held did not end well"));
+    }
+    if !allowed.contains(&outcome) && !first.in_parts {
+        found.push(format!("{outcome:?} is none of {allowed:?}"));
+    }
+    tags_are_true(&two, found);
+    upload_ends_well(&mut two, found);
+    room_is_left(&mut two, found);
+    third_server(two, found);
+    true
+}
+
+/// Where the tag that was told is that of the file, the CRC is that of its content.
+fn tags_are_true(two: &Two, found: &mut Vec<String>) {
+    let tree = Tree::read(two.root.path());
+    let second = two.second.lock().expect("the other side");
+    for (to, crc, tag) in two.first.saved.iter().chain(&second.saved) {
+        let mut line = Vec::new();
+        if let Ok(reply) = second.client().stat(&name(to)) {
+            reply.encode(&mut line);
+        }
+        let there = tree.file(to).map(|bytes| ferry_wire::Crc32::of(bytes).to_string());
+        let told = String::from_utf8(line).expect("a line in UTF-8");
+        if told.trim_end().ends_with(&format!(" {tag}")) && there.as_ref() != Some(crc) {
+            found.push(format!("told that {to} at {tag} has the CRC {crc}, but it has {there:?}"));
+        }
+    }
+}
+
+/// RESUME afterwards, at either server, ends with the whole.
+fn upload_ends_well(two: &mut Two, found: &mut Vec<String>) {
+    let mut second = two.second.lock().expect("the other side");
+    for side in [&mut *second, &mut two.first] {
+        let ended = match side.resume() {
+            Ok(None) => side.finish().map(|_| true),
+            Ok(Some(_)) => Ok(false),
+            Err(failure) => Err(failure),
+        };
+        let whole = Tree::read(two.root.path()).file("r") == Some(&upload()[..]);
+        match ended {
+            Ok(published) if !published || whole => {}
+            // Another request of the run put a directory there.
+            Err(failure) if failure.code == Code::NotAFile => {}
+            ended => found.push(format!("RESUME afterwards: {ended:?}, whole: {whole}")),
+        }
+    }
+}
+
+/// Nothing counts any more of what has ended, at either server.
+fn room_is_left(two: &mut Two, found: &mut Vec<String>) {
+    let mut second = two.second.lock().expect("the other side");
+    for side in [&mut *second, &mut two.first] {
+        for _ in 0..2 {
+            if let Err(failure) = side.put("probe", &bytes(3, usize::try_from(ROOM_BYTES).expect("little"))) {
+                found.push(format!("PUT of all the room afterwards: {failure}"));
+            }
+        }
+    }
+}
+
+/// A server that ends cleanly leaves nothing, and the next one cleans up after those that do not.
+fn third_server(two: Two, found: &mut Vec<String>) {
+    let Two { root, first, second, .. } = two;
+    let options = first.options.clone();
+    first.store.leave();
+    drop(first);
+    drop(second);
+    let third = Side::open(&options, 30, None);
+    third.store.clean();
+    let runs = tree::runs(root.path());
+    if runs.len() != 1 {
+        found.push(format!("directories of processes: {runs:?}"));
+    }
+}
+
+#[test]
+fn requests_at_two_servers_are_as_one_after_the_other() {
+    let (mut runs, mut pairs, mut found) = (0, 0, Vec::new());
+    for first in acts() {
+        for second in acts() {
+            let allowed = allowed(first, second);
+            pairs += 1;
+            for nth in 0.. {
+                let mut here = Vec::new();
+                if !run(first, second, nth, &allowed, &mut here) {
+                    break;
+                }
+                runs += 1;
+                let place = format!("{} with {}", first.name, second.name);
+                found.extend(here.into_iter().map(|what| format!("{place}: {what} [call {nth}]")));
+            }
+        }
+    }
+    show(format_args!("two stores: pairs {pairs}, runs {runs}, violations {}", found.len()));
+    assert!(runs > 1000, "the sweep shrank: {runs}");
+    none(&found);
+}

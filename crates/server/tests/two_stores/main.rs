@@ -1,0 +1,15 @@
+//! Two servers of one root.
+//!
+//! [`interleaved`] makes one request at one store and, between any two of its system calls, another request
+//! at the other store, for every pair of requests and every place: what came of it must be what would have come
+//! of one after the other. [`room`] and [`expiry`] look at what the two can't know of each other.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod acts;
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "the other sweeps use the rest")]
+mod common;
+mod expiry;
+mod interleaved;
+mod intruder;
+mod room;
