@@ -1,31 +1,62 @@
 //! The client of ferry, for programs: every transfer verified end to end, nothing half done.
 //!
-//! A [`Client`] is one connection. Its methods each ask one thing and return when the answer is
-//! whole; none of them can hang: a server that moves no byte for [`Options::timeout`] is given up,
-//! and a [`Cancel`] that is raised elsewhere (a signal, another thread) ends what is under way
-//! within 200 ms. Errors say whose fault they are ([`Error::blame`]).
+//! # A tour
 //!
-//! The server is never trusted: a download is staged beside its target and gets its name only when
-//! its length and CRC are those that the server announced; anything a server says that was not
-//! asked for ends the connection.
+//! A [`Client`] is one connection. Many files at once are moved by [`Client::fetch`] and [`Client::store`]: small ones
+//! pipelined, large ones resumably, a lost connection opened again.
 //!
 //! ```no_run
-//! use std::path::Path;
-//! use ferry_client::{Client, Name, Options};
+//! use ferry_client::{Client, Event, Fetch, Name, Options, Settings};
 //!
 //! let mut client = Client::connect(&"127.0.0.1:12000".parse()?, Options::default())?;
-//! let name = Name::new("welcome.txt")?;
-//! let got = client.get(&name, Path::new("client/welcome.txt"), &mut |_| {})?;
-//! println!("{} bytes, CRC {}", got.size, got.crc);
+//! let mut files = Vec::new();
+//! for name in ["welcome.txt", "poems/ozymandias.txt"] {
+//!     let target = std::path::Path::new("client").join(name.rsplit('/').next().unwrap_or(name));
+//!     files.push(Fetch { name: Name::new(name)?, target, meta: None });
+//! }
+//! let report = client.fetch(&files, &Settings::default(), &mut |event| {
+//!     if let Event::Done { index, moved } = event {
+//!         println!("{}: {} bytes, CRC {}", files[*index].name, moved.size, moved.crc);
+//!     }
+//! });
+//! for (index, error) in &report.failures {
+//!     println!("{}: {error}", files[*index].name);
+//! }
 //! client.close()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! For one file there are [`Client::get`] and [`Client::put`]; for streams [`Client::read`] and [`Client::put_from`]; for
+//! what the server has [`Client::list`], [`Client::tree`], [`Client::stat`] and [`Client::sum`]; to change it
+//! [`Client::make_directories`], [`Client::mkdir`], [`Client::delete`] and [`Client::rename`]. Two programs that use them
+//! are in `examples`: `mirror` fetches a directory, `upload` stores files.
+//!
+//! # What is promised
+//!
+//! - **A file has its name only when it is whole.** A download is staged beside its target, without a visible name, until its
+//!   length and its CRC are those that the server read. An upload counts when the server has said that it has the same bytes.
+//! - **What was cut goes on where it was**: after a lost connection, a [`Cancel`], a killed process, a restart of the
+//!   machine. Before the result is published, the whole of it is compared with what the server has; what does not fit, or
+//!   is of another version, begins anew and says so ([`Event::Restarted`]).
+//! - **No call hangs.** A server that moves no byte for [`Options::timeout`] is given up, and a [`Cancel`] that is raised
+//!   elsewhere (a signal, another thread) ends what is under way within 200 ms.
+//! - **The server is never trusted.** Local names are chosen by the caller alone, memory is bounded whatever it says,
+//!   its text is shown escaped, and anything that was not asked for ends the connection.
+//!
+//! Not promised: that a download survives a power cut right after it was published (nothing is synced to the local disk),
+//! secrecy, and anything about who the server is.
+//!
+//! # Errors
+//!
+//! An [`Error`] displays as one line for people and says whose fault it is ([`Error::blame`]). After [`Error::Server`]
+//! the connection goes on; after most others it is dropped, and every method but [`Client::fetch`] and [`Client::store`]
+//! says [`Error::NotConnected`] until [`Client::reconnect`].
+//!
 //! # Inside
 //!
 //! `link` owns the socket, the buffers and the framer, and knows no request; `requests` holds the
-//! conversations of the protocol, one file each, split into asking and taking the answer; `local`
-//! reads, stages and publishes local files and knows no network.
+//! conversations of the protocol, one file each, split into asking and taking the answer; `transfer` moves many files;
+//! `local` reads, stages and publishes local files and knows no network.
 #![forbid(unsafe_code)]
 
 mod address;

@@ -91,6 +91,14 @@ impl Staged {
         &self.file
     }
 
+    /// Appends `bytes` of a file that is to have `size` bytes.
+    pub(crate) fn write_of(&mut self, bytes: &[u8], size: u64) -> Result<(), Error> {
+        if self.written % RESERVE_BYTES < bytes.len() as u64 {
+            reserve(&self.file, self.written, size);
+        }
+        self.write(bytes)
+    }
+
     /// Appends `bytes`.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         write_at(&self.file, &self.path, bytes, self.written)?;

@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use ferry_wire::{FileMeta, Name, Reply, Request};
 
-use super::{Download, Part, receive_body};
+use super::{BUFFER_BYTES, Download, Part, receive_body, receive_large};
 use crate::{
     error::Error,
     link::{Link, unexpected},
@@ -24,11 +24,13 @@ pub(crate) fn get(
     let meta = receive_meta(link)?;
     let total = meta.size;
     progress(Progress { done: 0, total });
-    let check = receive_body(link, Some(total), |bytes, done| {
-        staged.write(bytes)?;
+    let mut buffer = vec![0; usize::try_from(total).map_or(BUFFER_BYTES, |total| total.clamp(1, BUFFER_BYTES))];
+    let write = &mut |bytes: &[u8]| staged.write_of(bytes, total);
+    let seen = &mut |done| {
         progress(Progress { done, total });
         Ok(())
-    })?;
+    };
+    let check = receive_large(link, total, &mut buffer, write, seen)?;
     staged.publish(meta.mtime)?;
     Ok(Download { size: check.received(), crc: check.crc(), meta })
 }

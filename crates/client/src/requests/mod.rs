@@ -185,6 +185,46 @@ fn receive_done(link: &mut Link) -> Result<(), Error> {
     }
 }
 
+/// What large bodies bring from the socket to the disk at once: full buffers make the writing fast.
+pub(crate) const BUFFER_BYTES: usize = 512 << 10;
+
+/// Receives a body of `due` bytes to its END straight into `buffer`, and gives that to `sink` whenever it is full. `seen` is
+/// told how far it is as bytes come. The reply that the body belongs to is settled by its closing line.
+pub(crate) fn receive_large(
+    link: &mut Link,
+    due: u64,
+    buffer: &mut [u8],
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+    seen: &mut dyn FnMut(u64) -> Result<(), Error>,
+) -> Result<BodyCheck, Error> {
+    let mut check = BodyCheck::new(Some(due));
+    let mut filled = 0;
+    loop {
+        let line = match link.piece()? {
+            Piece::Line(line) => BodyLine::parse(line).map_err(Error::violation)?,
+            Piece::Raw(_) => return Err(Error::violation("a block where a line is due")),
+        };
+        let BodyLine::Data(bytes) = line else {
+            sink(&buffer[..filled])?;
+            return close_body(link, check, line);
+        };
+        check.block(bytes).map_err(|Overrun| Error::violation("more bytes than it announced"))?;
+        link.expect_raw(bytes);
+        let mut left = bytes;
+        while left > 0 {
+            let got = link.raw_into(&mut buffer[filled..])?;
+            check.bytes(&buffer[filled..filled + got]);
+            filled += got;
+            left -= got as u64;
+            seen(check.received())?;
+            if filled == buffer.len() {
+                sink(buffer)?;
+                filled = 0;
+            }
+        }
+    }
+}
+
 /// Receives a body to its END, and gives every piece to `sink` as it comes. The reply that the body
 /// belongs to is settled by its closing line.
 pub(crate) fn receive_body(
@@ -202,33 +242,35 @@ pub(crate) fn receive_body(
             }
             Piece::Line(line) => BodyLine::parse(line).map_err(Error::violation)?,
         };
-        match line {
-            BodyLine::Data(bytes) => {
-                check.block(bytes).map_err(|Overrun| Error::violation("more bytes than it announced"))?;
-                link.expect_raw(bytes);
-            }
-            BodyLine::Fail(failure) => {
-                link.settle();
-                return Err(Error::Server(failure));
-            }
-            BodyLine::Stop => return Err(Error::violation("STOP from a server")),
-            BodyLine::End(None) => return Err(Error::violation("a body that ends without a CRC")),
-            BodyLine::End(Some(crc)) => {
-                return match check.end(Some(crc)) {
-                    Verdict::Whole => {
-                        link.settle();
-                        Ok(check)
-                    }
-                    Verdict::Short => Err(Error::violation("fewer bytes than it announced")),
-                    Verdict::Mismatch => {
-                        link.settle();
-                        Err(Error::Verification(format!(
-                            "the bytes that came have the CRC {}, the server read {crc}; nothing was kept",
-                            check.crc()
-                        )))
-                    }
-                };
-            }
+        let BodyLine::Data(bytes) = line else { return close_body(link, check, line) };
+        check.block(bytes).map_err(|Overrun| Error::violation("more bytes than it announced"))?;
+        link.expect_raw(bytes);
+    }
+}
+
+/// Takes the closing line of a body, which settles its reply, and holds the body against it.
+fn close_body(link: &mut Link, check: BodyCheck, line: BodyLine) -> Result<BodyCheck, Error> {
+    match line {
+        BodyLine::Data(_) => Err(Error::violation("a block where a body ends")),
+        BodyLine::Fail(failure) => {
+            link.settle();
+            Err(Error::Server(failure))
         }
+        BodyLine::Stop => Err(Error::violation("STOP from a server")),
+        BodyLine::End(None) => Err(Error::violation("a body that ends without a CRC")),
+        BodyLine::End(Some(crc)) => match check.end(Some(crc)) {
+            Verdict::Whole => {
+                link.settle();
+                Ok(check)
+            }
+            Verdict::Short => Err(Error::violation("fewer bytes than it announced")),
+            Verdict::Mismatch => {
+                link.settle();
+                Err(Error::Verification(format!(
+                    "the bytes that came have the CRC {}, the server read {crc}; nothing was kept",
+                    check.crc()
+                )))
+            }
+        },
     }
 }

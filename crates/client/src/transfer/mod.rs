@@ -3,6 +3,12 @@
 //! [`Client::fetch`](crate::Client::fetch) and [`Client::store`](crate::Client::store) take a list of files and
 //! move them all: small ones pipelined on one connection, large ones resumably, a lost connection
 //! opened again. Every file is verified for itself, and has its final name only then.
+//!
+//! # Inside
+//!
+//! `drive` runs rounds: one has one connection, and what it leaves undone is the next one's. `tally` counts and tells what
+//! becomes of each file. `fetch` asks ahead and takes answers in order; `disk` is the thread that brings them to the local
+//! disk. `store` sends and takes replies meanwhile; its `reader` is the thread that reads ahead.
 
 mod disk;
 mod drive;
@@ -48,15 +54,22 @@ pub const KEPT_UPLOAD_BYTES: u64 = store::RESUME_BYTES;
 /// How files are moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Goes on with the other files where one fails.
+    /// Goes on with the other files where one fails. Without it, what was already asked for behind the one that failed may
+    /// still be done; nothing else is tried.
     pub keep_going: bool,
-    /// Takes up what an earlier transfer that was cut left behind, and leaves it where this one is cut.
+    /// Takes up what an earlier transfer that was cut left behind, and leaves it where this one is cut, however that
+    /// happens: downloads of 1 MiB and more (as `.ferry-*.part` and `.ferry-*.mark` beside their target, until they are
+    /// finished, or a week has passed and another large file is fetched to that directory), uploads of 8 MiB and more (by
+    /// [`Settings::state`], for as long as the server keeps them). What is smaller is moved again.
     pub resume: bool,
-    /// Connections that share one large download; 1 for the client's own alone.
+    /// Connections that share one download of 32 MiB and more, at most 16; 1 for the client's own alone. A download that is
+    /// cut goes on from what has no gap. Files whose [`Fetch::meta`] is missing cost one more round trip each.
     pub parallel: usize,
-    /// How often in a row a lost connection is opened again without a byte having moved in between.
+    /// How often in a row a lost connection is opened again without anything having moved in between. Before the first
+    /// attempt at most 0.1 s pass, before each further one three times as much, at most 30 s.
     pub retries: u32,
-    /// Where the ids of resumable uploads are kept between runs; [`None`] keeps them for this call only.
+    /// The directory where the ids of resumable uploads are kept between runs; made where it is missing, for this user
+    /// alone. [`None`] keeps them for this call only. Two processes may share it.
     pub state: Option<PathBuf>,
 }
 
@@ -81,9 +94,10 @@ pub enum Phase {
 
 /// What happens while files are moved. `index` is the place of a file in the list that was given.
 ///
-/// Each file that is tried has one [`Event::Begun`] and then exactly one of [`Event::Done`] and [`Event::Failed`];
-/// small files may be begun long before the one ahead of them is done. A caller must not wait in it for long: the
-/// connection waits as well.
+/// A file has at most one [`Event::Begun`] (and one more after each [`Event::Restarted`]), none where it fails before its
+/// size is known, and then exactly one of [`Event::Done`] and [`Event::Failed`]; small files may be begun long before
+/// the one ahead of them is done, and have no [`Event::Moved`]. A file that was begun and is in no event after that was
+/// given up because another one failed. A caller must not wait in it for long: the connection waits as well.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {

@@ -63,7 +63,6 @@ fn push_body(out: &mut Vec<u8>, content: &[u8]) {
     out.extend_from_slice(format!("END {}\n", Crc32::of(content)).as_bytes());
 }
 
-/// What the client reads then ends at many places inside of lines, also at the end of its buffer.
 #[test]
 fn small_files_are_asked_for_ahead_and_taken_from_one_stream() {
     const FILES: usize = 400;
@@ -87,6 +86,28 @@ fn small_files_are_asked_for_ahead_and_taken_from_one_stream() {
     }
     assert_eq!(local.names().len(), FILES, "nothing else is left");
     assert!(client.is_connected());
+    drop(client);
+    server.finish();
+}
+
+/// The input of the client is then full in the middle of a line, again and again.
+#[test]
+fn a_line_may_end_behind_the_end_of_the_buffer() {
+    const FILES: usize = 400;
+    let server = Scripted::greeting(|peer| {
+        for index in 0..FILES {
+            peer.expect(&format!("GET f{index}"));
+        }
+        let reply = format!("FILE 0 7 t {}\nEND 00000000\n", "x".repeat(3900));
+        peer.send(reply.repeat(FILES));
+        peer.expect_end();
+    });
+    let local = Local::new();
+    let files: Vec<_> = (0..FILES).map(|index| to_fetch(&local, &format!("f{index}"))).collect();
+    let mut client = connect(&server.address);
+    let settings = Settings { retries: 0, ..Settings::default() };
+    let report = client.fetch(&files, &settings, &mut |_| {});
+    assert!(report.is_whole(), "{report:?}");
     drop(client);
     server.finish();
 }

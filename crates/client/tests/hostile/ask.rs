@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ferry_client::{Client, Code, Entry, Error, Id, Name, Part, Tag};
+use ferry_client::{Client, Code, Entry, Error, Fetch, Id, Name, Part, Settings, Store, Tag};
 
 use crate::place::Place;
 
@@ -79,6 +79,41 @@ impl Answer {
 impl Ask {
     pub(crate) fn is_get(self) -> bool {
         matches!(self, Ask::Get | Ask::GetThenWait)
+    }
+
+    /// Whether [`Client::fetch`] and [`Client::store`] ask the same, so that the same must come of it: not where they
+    /// ask again after a failure, for no server here answers twice.
+    pub(crate) fn has_engine(self, expected: Outcome) -> bool {
+        let again = match expected {
+            Outcome::Fails(code) => match self {
+                Ask::ResumeLarge => {
+                    matches!(code, Code::Busy | Code::Exists | Code::Unsupported | Code::UnknownCommand)
+                        || matches!(code, Code::Changed | Code::Checksum)
+                }
+                Ask::PutLarge => matches!(code, Code::Changed | Code::Checksum),
+                _ => code == Code::Changed,
+            },
+            _ => false,
+        };
+        // What is said behind the last answer, the engine may hear itself.
+        !again && matches!(self, Ask::Get | Ask::Put | Ask::PutLarge | Ask::ResumeLarge)
+    }
+
+    /// The same by way of the engine for many files.
+    pub(crate) fn run_engine(self, mut client: Client, place: &Place) -> Answer {
+        let a = Name::new("a").unwrap();
+        let settings = Settings { retries: 0, resume: self != Ask::PutLarge, ..Settings::default() };
+        let mut report = if self.is_get() {
+            let file = Fetch { name: a, target: place.target(), meta: None };
+            client.fetch(&[file], &settings, &mut |_| {})
+        } else {
+            let large = matches!(self, Ask::PutLarge | Ask::ResumeLarge);
+            let source = if large { place.large_source().to_owned() } else { place.source() };
+            client.store(&[Store { source, name: a }], &settings, &mut |_| {})
+        };
+        assert_eq!((report.files + report.failures.len(), report.untried), (1, 0), "{report:?}");
+        let error = report.failures.pop().map(|failure| failure.1);
+        Answer { error, entries: Vec::new(), connected: client.is_connected() }
     }
 
     pub(crate) fn run(self, mut client: Client, place: &Place) -> Answer {

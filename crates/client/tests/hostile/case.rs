@@ -50,11 +50,18 @@ impl Case {
     /// Runs it; says what was broken. On a busy machine a greeting can come too late for a client that
     /// has little patience: such a case gets a second try with more of it.
     fn run(&self) -> Vec<String> {
-        let broken = self.run_with(self.timeout);
-        if broken.is_empty() || self.timeout >= PATIENCE { broken } else { self.run_with(self.timeout * 3) }
+        let twice = |engine| {
+            let broken = self.run_with(self.timeout, engine);
+            if broken.is_empty() || self.timeout >= PATIENCE { broken } else { self.run_with(self.timeout * 3, engine) }
+        };
+        let mut broken = twice(false);
+        if self.ask.has_engine(self.expected) {
+            broken.extend(twice(true).into_iter().map(|words| format!("by the engine: {words}")));
+        }
+        broken
     }
 
-    fn run_with(&self, timeout: Duration) -> Vec<String> {
+    fn run_with(&self, timeout: Duration, engine: bool) -> Vec<String> {
         let place = Place::new();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
@@ -63,11 +70,15 @@ impl Case {
         let server = thread::spawn(move || stage::play(&listener, steps, &left));
         let begun = Instant::now();
         let answer = match Client::connect(&address, Options::default().timeout(timeout)) {
+            Ok(client) if engine => self.ask.run_engine(client, &place),
             Ok(client) => self.ask.run(client, &place),
             Err(error) => Answer::refused(error),
         };
         let took = begun.elapsed();
         drop(through);
+        if engine {
+            place.forget_parts();
+        }
         let mut broken = place.judge(self.ask, &answer, &self.content);
         if self.expected != Outcome::Anything && answer.outcome() != self.expected {
             broken.push(format!("{:?} in place of {:?}: {:?}", answer.outcome(), self.expected, answer.error));

@@ -57,6 +57,17 @@ impl Place {
         path
     }
 
+    /// What a large download left behind to be gone on with is nobody's fault; it is hidden.
+    pub(crate) fn forget_parts(&self) {
+        for entry in fs::read_dir(self.outer.path().join("inside")).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if name.starts_with(".ferry-") && (name.ends_with(".part") || name.ends_with(".mark")) {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    }
+
     /// What the answer to `ask` breaks, in words. `content` is the file that an honest server would
     /// have sent.
     pub(crate) fn judge(&self, ask: Ask, answer: &Answer, content: &[u8]) -> Vec<String> {

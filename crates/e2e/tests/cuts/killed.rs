@@ -6,11 +6,11 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use ferry_client::Settings;
+use ferry_client::{Blame, Client, Fetch, Settings};
 use ferry_e2e::{Server, random_bytes, seed};
 
 use super::{
-    connect, fetch, names,
+    connect, fetch, name, names,
     proxy::{Cut, Manner, Proxy, Way},
     store,
 };
@@ -32,11 +32,45 @@ fn child() {
     let (what, port, file, state) = (word(), word(), PathBuf::from(word()), PathBuf::from(word()));
     let settings = Settings { state: Some(state), ..Settings::default() };
     let mut client = connect(SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())));
+    if what == "full" {
+        return fetch_to_full_disk(&mut client, &file);
+    }
     let (report, events) = match what.as_str() {
         "fetch" => fetch(&mut client, "large", &file, &settings),
         _ => store(&mut client, &file, "large", &settings),
     };
     assert!(report.is_whole(), "{events:?}");
+}
+
+/// The large file does not fit; what follows does.
+fn fetch_to_full_disk(client: &mut Client, target: &Path) {
+    let small = target.with_extension("small");
+    let fetch = |text: &str, target: &Path| Fetch { name: name(text), target: target.to_owned(), meta: None };
+    let settings = Settings { keep_going: true, ..Settings::default() };
+    let report = client.fetch(&[fetch("large", target), fetch("small", &small)], &settings, &mut |_| {});
+    assert_eq!((report.files, report.failures.len(), report.untried), (1, 1, 0), "{report:?}");
+    assert_eq!((report.failures[0].0, report.failures[0].1.blame()), (0, Blame::Local), "{report:?}");
+    assert_eq!(std::fs::read(small).unwrap(), b"hello");
+}
+
+#[test]
+fn a_disk_that_takes_no_more_is_told_and_its_room_is_given_back() {
+    let server = Server::start();
+    server.write("large", &random_bytes(seed(), BYTES));
+    server.write("small", b"hello");
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    // A limit on the size of files shows itself as a full disk does: a write that fails in the middle.
+    let job = format!("full|{}|{}|-", proxy.address().port(), local.path().join("got").display());
+    let status = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 4096; exec \"$0\" --exact killed::child"])
+        .arg(std::env::current_exe().unwrap())
+        .env(CHILD, job)
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    assert_eq!(names(local.path()), ["got.small"]);
 }
 
 fn run_child(what: &str, proxy: &Proxy, file: &Path, state: &Path) -> Child {

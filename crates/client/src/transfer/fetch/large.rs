@@ -191,6 +191,7 @@ impl Round<'_, '_, '_> {
         if self.tally.stopped {
             return Err(Stop::Unwanted);
         }
+        self.ship();
         match self.stage(index, &meta) {
             Ok(sink) => *self.large = Some(Large::new(index, sink, meta.clone(), Digest::new())),
             Err(error) => return self.give_up_large(index, error),
@@ -206,8 +207,13 @@ impl Round<'_, '_, '_> {
         if self.settings.resume
             && let Some(part) = Part::open(Arc::clone(&directory), &last, target)?
         {
-            part.begin(name, meta)?;
-            return Ok(Sink::Part(part));
+            return match part.begin(name, meta) {
+                Ok(()) => Ok(Sink::Part(part)),
+                Err(error) => {
+                    part.discard();
+                    Err(error)
+                }
+            };
         }
         Ok(Sink::Plain(Staged::create_in(directory, last, target)?))
     }

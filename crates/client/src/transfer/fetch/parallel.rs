@@ -12,7 +12,7 @@ use std::{
     thread,
 };
 
-use ferry_wire::{BodyCheck, BodyLine, Code, Crc32, Digest, FileMeta, Name, Reply, Request, Verdict};
+use ferry_wire::{Code, Crc32, Digest, FileMeta, Name, Reply, Request};
 
 use super::{
     super::drive::{Stop, is_farewell},
@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     error::Error,
-    link::{Link, Piece, unexpected},
+    link::{Link, unexpected},
     local::{checkpoint, reserve, write_at, write_note},
-    requests::Stat,
+    requests::{BUFFER_BYTES, Stat, receive_large},
 };
 
 /// What one connection reads at once: what is lost of it where the transfer is cut, and long enough to keep a line full.
@@ -31,9 +31,6 @@ const PIECE_BYTES: u64 = 8 << 20;
 
 /// Less than this is fetched sooner by one connection than further ones are opened.
 const SPLIT_FROM_BYTES: u64 = 4 * PIECE_BYTES;
-
-/// What goes from the socket to the disk at once.
-const BUFFER_BYTES: usize = 256 << 10;
 
 /// The most connections for one file: a server has others to serve.
 const MAX_CONNECTIONS: usize = 16;
@@ -271,59 +268,14 @@ impl Job<'_> {
             reply => return Err(unexpected(reply)),
         }
         reserve(self.file, offset, offset + length);
-        let mut check = BodyCheck::new(Some(length));
-        loop {
-            let line = match link.piece()? {
-                Piece::Line(line) => BodyLine::parse(line).map_err(Error::violation)?,
-                Piece::Raw(_) => return Err(Error::violation("a block where a line is due")),
-            };
-            match line {
-                BodyLine::Data(bytes) => {
-                    check.block(bytes).map_err(|_| Error::violation("more bytes than it announced"))?;
-                    link.expect_raw(bytes);
-                    self.take_block(link, bytes, offset, &mut check, buffer)?;
-                }
-                BodyLine::Fail(failure) => {
-                    link.settle();
-                    return Err(Error::Server(failure));
-                }
-                BodyLine::End(crc @ Some(_)) => {
-                    link.settle();
-                    return match check.end(crc) {
-                        Verdict::Whole => Ok(Done { offset, length, crc: check.crc() }),
-                        Verdict::Short => Err(Error::violation("fewer bytes than it announced")),
-                        Verdict::Mismatch => Err(Error::Verification("a part is not what the server read".into())),
-                    };
-                }
-                BodyLine::End(None) => return Err(Error::violation("a body that ends without a CRC")),
-                BodyLine::Stop => return Err(Error::violation("STOP from a server")),
-            }
-        }
-    }
-
-    fn take_block(
-        &self,
-        link: &mut Link,
-        bytes: u64,
-        offset: u64,
-        check: &mut BodyCheck,
-        buffer: &mut [u8],
-    ) -> Result<(), Error> {
-        let mut left = bytes;
-        while left > 0 {
-            let at = offset + check.received();
-            let mut filled = 0;
-            while filled < buffer.len() && left > 0 {
-                let got = link.raw_into(&mut buffer[filled..])?;
-                filled += got;
-                left -= got as u64;
-            }
-            check.bytes(&buffer[..filled]);
-            write_at(self.file, self.path, &buffer[..filled], at)?;
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
-        }
-        Ok(())
+        let mut at = offset;
+        let write = &mut |bytes: &[u8]| {
+            write_at(self.file, self.path, bytes, at)?;
+            at += bytes.len() as u64;
+            Ok(())
+        };
+        let seen = &mut |_| if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
+        let check = receive_large(link, length, buffer, write, seen)?;
+        Ok(Done { offset, length, crc: check.crc() })
     }
 }

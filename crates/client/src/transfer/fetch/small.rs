@@ -57,10 +57,10 @@ impl Round<'_, '_, '_> {
         Ok(())
     }
 
-    /// Hands what has come to the disk if it is enough, or if nothing more is there to be taken meanwhile.
+    /// Hands what has come to the disk if it is enough, or if neither the disk nor this thread has anything else to do.
     fn ship_if_due(&mut self) {
         let full = self.batch.bytes.len() >= BUFFER_BYTES || self.batch.files.len() >= BATCH_FILES;
-        if full || self.link.pending().is_empty() {
+        if full || (self.link.pending().is_empty() && self.disk.is_idle()) {
             self.ship();
         }
     }

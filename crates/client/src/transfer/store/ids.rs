@@ -46,6 +46,8 @@ struct Kept {
 pub(super) struct Ids {
     address: Address,
     directory: Option<PathBuf>,
+    /// Whether the directory was looked after.
+    prepared: bool,
     kept: HashMap<usize, Kept>,
 }
 
@@ -60,14 +62,18 @@ pub(super) struct Drawn {
 impl Ids {
     /// Keeps ids in `directory`, which is made where it is missing, or for this call alone.
     pub(super) fn new(address: &Address, directory: Option<&Path>) -> Ids {
-        let directory = directory.and_then(|path| match prepare(path) {
-            Ok(()) => Some(path.to_owned()),
-            Err(error) => {
-                log::warn!("uploads can't be resumed later: {}: {error}", path.display());
-                None
-            }
-        });
-        Ids { address: address.clone(), directory, kept: HashMap::new() }
+        let directory = directory.map(Path::to_owned);
+        Ids { address: address.clone(), directory, prepared: false, kept: HashMap::new() }
+    }
+
+    /// Makes the directory when the first id is to be kept in it.
+    fn prepare(&mut self) {
+        let Some(path) = self.directory.as_ref().filter(|_| !self.prepared) else { return };
+        if let Err(error) = prepare(path) {
+            log::warn!("uploads can't be resumed later: {}: {error}", path.display());
+            self.directory = None;
+        }
+        self.prepared = true;
     }
 
     /// The id for `version` of a file. It is on the disk when this returns, where that is possible.
@@ -80,6 +86,7 @@ impl Ids {
             changed = true;
             self.forget(index);
         }
+        self.prepare();
         let mut kept = Kept { id: new_id()?, version: version.clone(), file: None };
         if let Some(path) = self.path_of(file) {
             match keep(&path, &mut kept, &self.describe(file)) {

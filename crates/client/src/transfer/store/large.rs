@@ -27,16 +27,21 @@ pub(in crate::transfer) const RESUME_BYTES: u64 = 8 << 20;
 const BUSY_TRIES: u32 = 5;
 const BUSY_WAIT: Duration = Duration::from_millis(200);
 
-/// Files that are to be sent without an id, because the server does not take theirs, and how often that was tried.
+/// How uploads with an id have gone so far: what outlives a connection.
 #[derive(Debug, Default)]
-pub(super) struct Plain {
+pub(super) struct Past {
+    /// How often the server did not take the id of a file.
     tries: HashMap<usize, u32>,
-    all: bool,
+    /// Where a file was gone on with last.
+    offsets: HashMap<usize, u64>,
+    /// The server knows no ids.
+    plain: bool,
 }
 
-impl Plain {
-    fn is(&self, index: usize) -> bool {
-        self.all || self.tries.get(&index).is_some_and(|tries| *tries > BUSY_TRIES)
+impl Past {
+    /// Whether a file is to be sent without an id.
+    fn is_plain(&self, index: usize) -> bool {
+        self.plain || self.tries.get(&index).is_some_and(|tries| *tries > BUSY_TRIES)
     }
 
     /// One more try has failed; gives how many did.
@@ -44,6 +49,11 @@ impl Plain {
         let tries = self.tries.entry(index).or_default();
         *tries += 1;
         *tries
+    }
+
+    /// Whether the server has more of a file than last time.
+    fn has_grown(&mut self, index: usize, offset: u64) -> bool {
+        offset > self.offsets.insert(index, offset).unwrap_or(0)
     }
 }
 
@@ -64,7 +74,7 @@ impl Round<'_, '_, '_> {
         version: &Version,
     ) -> Result<(), Stop> {
         let resumable = self.settings.resume && size >= RESUME_BYTES;
-        while resumable && !self.plain.is(index) {
+        while resumable && !self.past.is_plain(index) {
             let Drawn { id, changed } = match self.ids.of(index, &self.files[index], version) {
                 Ok(drawn) => drawn,
                 Err(error) => {
@@ -127,7 +137,7 @@ impl Round<'_, '_, '_> {
 
     /// Whether a refused RESUME is worth another try, with or without an id.
     fn again(&mut self, index: usize, failure: &Failure) -> Result<bool, Stop> {
-        let tries = self.plain.count(index);
+        let tries = self.past.count(index);
         match failure.code {
             Code::Busy if tries <= BUSY_TRIES => {
                 let end = Instant::now() + BUSY_WAIT * tries;
@@ -140,7 +150,7 @@ impl Round<'_, '_, '_> {
             Code::Busy => {}
             // The id is of something else, or another connection has just taken it.
             Code::Exists | Code::Changed => self.ids.forget(index),
-            Code::Unsupported | Code::UnknownCommand => self.plain.all = true,
+            Code::Unsupported | Code::UnknownCommand => self.past.plain = true,
             _ => return Ok(false),
         }
         Ok(true)
@@ -193,7 +203,7 @@ impl Round<'_, '_, '_> {
     fn send_body(&mut self, index: usize, offset: u64) -> Result<(), Stop> {
         let size = self.asked.back().map_or(0, |asked| asked.size);
         self.link.owe();
-        self.tally.progress |= offset > 0;
+        self.tally.progress |= self.past.has_grown(index, offset);
         self.tally.begun(index, size, offset);
         self.begun = Some(index);
         if offset > 0 {

@@ -25,7 +25,7 @@ use crate::{
     local::Block,
 };
 use ids::Ids;
-use large::Plain;
+use large::Past;
 pub(super) use large::RESUME_BYTES;
 use reader::{Chunk, Reader, Small};
 
@@ -40,7 +40,7 @@ pub(crate) fn store(
 ) -> Report {
     let mut tally = Tally::new(files.len(), settings.keep_going, watch);
     let mut ids = Ids::new(client.address(), settings.state.as_deref());
-    let mut plain = Plain::default();
+    let mut past = Past::default();
     drive::drive(client, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
             let wanted = std::mem::take(&mut tally.queue);
@@ -54,7 +54,7 @@ pub(crate) fn store(
                 unread: wanted,
                 asked: VecDeque::new(),
                 ids: &mut ids,
-                plain: &mut plain,
+                past: &mut past,
                 said: None,
                 begun: None,
             };
@@ -88,7 +88,7 @@ struct Round<'r, 'a, 't> {
     unread: VecDeque<usize>,
     asked: VecDeque<Asked>,
     ids: &'r mut Ids,
-    plain: &'r mut Plain,
+    past: &'r mut Past,
     /// What the server said to the upload that is not closed yet.
     said: Option<Reply>,
     /// The large file that was begun and has no reply yet.
@@ -98,6 +98,12 @@ struct Round<'r, 'a, 't> {
 impl Round<'_, '_, '_> {
     fn run(mut self) -> Result<(), Stop> {
         let result = self.serve();
+        // Why the server closed in the middle of a body.
+        if let Some(Reply::Fail(failure)) = self.said.take()
+            && let Some(asked) = self.asked.pop_front()
+        {
+            self.refused(asked, failure);
+        }
         // Those that were called off were told already why.
         let asked = self.asked.iter().filter(|asked| asked.stopped.is_none()).map(|asked| asked.index);
         let undone: Vec<usize> = asked.chain(self.unread.iter().copied()).collect();
@@ -214,7 +220,11 @@ impl Round<'_, '_, '_> {
             return Err(unexpected(reply).into());
         }
         if open {
-            if self.said.is_some() {
+            // The first word counts; behind it the server is not believed any more.
+            if let Some(Reply::Fail(failure)) = self.said.take()
+                && let Some(asked) = self.asked.pop_front()
+            {
+                self.refused(asked, failure);
                 return Err(Error::violation("it answers what was not asked").into());
             }
             self.said = Some(reply);

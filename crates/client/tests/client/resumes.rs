@@ -1,0 +1,318 @@
+//! Servers that lie to a client that goes on with a transfer.
+
+use ferry_client::{Blame, Cancel, Client, Code, Crc32, Settings};
+use ferry_wire::BodyLine;
+
+use crate::{
+    many::{fetch, store, to_fetch, to_store},
+    support::{GREETING, Local, Peer, Scripted, connect, name, options},
+};
+
+const SIZE: usize = 3 << 20;
+const HAD: usize = 1 << 20;
+
+/// Gives up at the first cut.
+fn once() -> Settings {
+    Settings { retries: 0, ..Settings::default() }
+}
+
+fn content() -> Vec<u8> {
+    (0..SIZE).map(|at| (at / 3) as u8).collect()
+}
+
+/// A directory in which a download of `a`, version `t`, was cut.
+fn cut() -> Local {
+    let server = Scripted::greeting(|peer| {
+        peer.expect("GET a");
+        peer.send(format!("FILE {SIZE} 5 t\nDATA {HAD}\n"));
+        peer.send(&content()[..HAD]);
+        peer.close();
+    });
+    let local = Local::new();
+    local.file("a", b"old");
+    let mut client = connect(&server.address);
+    let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &once());
+    assert_eq!(report.failures[0].1.blame(), Blame::Connection, "{events:?}");
+    drop(client);
+    server.finish();
+    assert_eq!(local.names().len(), 3, "the old file, the part and its mark");
+    local
+}
+
+fn expect_rest(peer: &mut Peer) {
+    peer.expect(&format!("READ {HAD} * t a"));
+    peer.expect("SUM a");
+}
+
+fn rest() -> Vec<u8> {
+    let content = content();
+    let mut out = format!("FILE {SIZE} 5 t\n").into_bytes();
+    for block in content[HAD..].chunks(1 << 20) {
+        out.extend_from_slice(format!("DATA {}\n", block.len()).as_bytes());
+        out.extend_from_slice(block);
+    }
+    out.extend_from_slice(format!("END {}\n", Crc32::of(&content[HAD..])).as_bytes());
+    out
+}
+
+fn sum() -> String {
+    format!("SUM {SIZE} {} t\n", Crc32::of(&content()))
+}
+
+#[test]
+fn an_honest_rest_is_taken() {
+    let local = cut();
+    let server = Scripted::greeting(|peer| {
+        expect_rest(peer);
+        peer.send(rest());
+        peer.send(sum());
+        peer.expect_end();
+    });
+    let mut client = connect(&server.address);
+    let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &once());
+    assert!(report.is_whole() && report.resumed == HAD as u64, "{events:?}");
+    assert_eq!(events, ["0 begun 3145728 1048576", "0 Reading", "0 Moving", "0 Verifying", "0 done 3145728 1048576"]);
+    assert!(std::fs::read(local.path("a")).unwrap() == content());
+    assert_eq!(local.names(), ["a"]);
+    drop(client);
+    server.finish();
+}
+
+#[test]
+fn a_rest_that_is_a_lie_is_never_published() {
+    let lies: [(&str, Vec<u8>); 12] = [
+        ("another version", b"FILE 3145728 5 u\n".to_vec()),
+        ("another size", b"FILE 3145729 5 t\n".to_vec()),
+        ("a size before what is there", b"FILE 5 5 t\nDATA 5\nhelloEND 3610a686\n".to_vec()),
+        ("SUM first", [sum().into_bytes(), rest()].concat()),
+        ("the whole again", b"FILE 3145728 5 t\nDATA 1048576\n".iter().copied().chain(vec![0; 4 << 20]).collect()),
+        ("nothing of it", b"FILE 3145728 5 t\nEND 00000000\n".to_vec()),
+        ("a wrong CRC", b"FILE 3145728 5 t\nDATA 1\nx".iter().copied().chain(*b"END 00000000\n").collect()),
+        ("no CRC", b"FILE 3145728 5 t\nEND -\n".to_vec()),
+        ("GO", b"GO 0\n".to_vec()),
+        ("a directory", b"DIR -\n".to_vec()),
+        ("nonsense", b"\x1b[2J\n".to_vec()),
+        ("SUM of another kind", [rest(), b"SAVED 3145728 00000000 t\n".to_vec()].concat()),
+    ];
+    for (what, reply) in lies {
+        let local = cut();
+        let server = Scripted::greeting(move |peer| {
+            expect_rest(peer);
+            peer.send(reply);
+            peer.close();
+        });
+        let mut client = connect(&server.address);
+        let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &once());
+        assert_eq!(report.failures.len(), 1, "{what}: {events:?}");
+        assert_eq!(report.failures[0].1.blame(), Blame::Protocol, "{what}: {events:?}");
+        assert_eq!(std::fs::read(local.path("a")).unwrap(), b"old", "{what}");
+        drop(client);
+        server.finish();
+    }
+}
+
+/// What is there is thrown away, and all of it fetched; a server that goes on so is given up.
+#[test]
+fn a_sum_that_does_not_fit_begins_anew() {
+    for last in ["SUM 3145728 00000000 t\n".to_owned(), "SUM 3 00000000 t\n".to_owned(), sum().replace(" t\n", " u\n")]
+    {
+        let local = cut();
+        let server = Scripted::greeting(move |peer| {
+            expect_rest(peer);
+            peer.send(rest());
+            peer.send(last);
+            peer.expect("GET a");
+            peer.send("FAIL io the disk is on fire\n");
+            peer.expect_end();
+        });
+        let mut client = connect(&server.address);
+        let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &once());
+        assert_eq!(report.failures[0].1.code(), Some(Code::Io), "{events:?}");
+        assert!(events.iter().any(|event| event.contains("restarted")), "{events:?}");
+        assert_eq!(local.names(), ["a"], "nothing is kept of it");
+        assert_eq!(std::fs::read(local.path("a")).unwrap(), b"old");
+        drop(client);
+        server.finish();
+    }
+}
+
+#[test]
+fn a_file_that_always_changes_is_given_up() {
+    let local = cut();
+    let server = Scripted::greeting(|peer| {
+        expect_rest(peer);
+        peer.send("FAIL changed it is another\n");
+        peer.send("SUM 3 00000000 u\n");
+        for _ in 0..3 {
+            peer.expect("GET a");
+            peer.send("FILE 3 5 u\nDATA 1\nxFAIL changed again\n");
+        }
+        peer.expect_end();
+    });
+    let mut client = connect(&server.address);
+    let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &once());
+    assert_eq!(report.failures[0].1.code(), Some(Code::Changed), "{events:?}");
+    assert_eq!(events.iter().filter(|event| event.contains("restarted")).count(), 3, "{events:?}");
+    assert_eq!(local.names(), ["a"]);
+    drop(client);
+    server.finish();
+}
+
+#[test]
+fn an_interrupt_ends_soon_and_leaves_what_can_be_gone_on_with() {
+    let server = Scripted::greeting(|peer| {
+        peer.expect("GET a");
+        peer.send(format!("FILE {SIZE} 5 t\nDATA {HAD}\n"));
+        peer.send(&content()[..HAD / 2]);
+        peer.expect_end();
+    });
+    let local = Local::new();
+    let cancel = Cancel::default();
+    let mut client = Client::connect(&server.address, options().cancel(cancel.clone())).unwrap();
+    let report = client.fetch(&[to_fetch(&local, "a")], &Settings::default(), &mut |event| {
+        if matches!(event, ferry_client::Event::Moved { .. }) {
+            cancel.cancel();
+        }
+    });
+    assert_eq!(report.failures[0].1.blame(), Blame::Interrupted);
+    let part = local.names().into_iter().find(|name| name.ends_with(".part")).unwrap();
+    assert!(std::fs::metadata(local.path(&part)).unwrap().len() > 0);
+    server.finish();
+}
+
+#[test]
+fn a_file_of_the_largest_size_is_not_believed_to_fit() {
+    let server = Scripted::greeting(|peer| {
+        peer.expect("GET a");
+        peer.send(format!("FILE {} - t\nDATA 1048576\n", i64::MAX));
+        peer.send(vec![0; 1 << 20]);
+        peer.send("DATA 1\n");
+        peer.close();
+    });
+    let local = Local::new();
+    let mut client = connect(&server.address);
+    let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &once());
+    assert_eq!(report.failures[0].1.blame(), Blame::Connection, "{events:?}");
+    assert!(!local.path("a").exists());
+    drop(client);
+    server.finish();
+}
+
+fn large(local: &Local) {
+    std::fs::File::create(local.path("a")).unwrap().set_len(9 << 20).unwrap();
+}
+
+fn expect_resume(peer: &mut Peer) -> String {
+    let line = peer.line().unwrap();
+    assert!(line.starts_with("RESUME ") && line.ends_with(" a"), "{line}");
+    line.split(' ').nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn a_resume_that_is_refused_falls_back() {
+    let crc = Crc32::of(&vec![0; 9 << 20]);
+    let saved = format!("SAVED {} {crc} t\n", 9 << 20);
+    for (refusal, again) in [("busy", true), ("exists", true), ("unsupported", false), ("unknown-command", false)] {
+        let saved = saved.clone();
+        let server = Scripted::greeting(move |peer| {
+            let first = expect_resume(peer);
+            peer.send(format!("FAIL {refusal} no\n"));
+            if again {
+                let second = expect_resume(peer);
+                assert_eq!(first == second, refusal == "busy");
+                peer.send("GO 0\n");
+            } else {
+                assert!(peer.line().unwrap().starts_with("PUT "));
+            }
+            let (body, closing) = peer.body();
+            assert_eq!((body.len(), closing), (9 << 20, BodyLine::End(Some(crc))));
+            peer.send(saved);
+            peer.expect_end();
+        });
+        let local = Local::new();
+        large(&local);
+        let mut client = connect(&server.address);
+        let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+        assert!(report.is_whole(), "{refusal}: {events:?}");
+        drop(client);
+        server.finish();
+    }
+}
+
+#[test]
+fn a_server_that_is_always_busy_gets_it_without_an_id() {
+    let server = Scripted::greeting(|peer| {
+        for _ in 0..6 {
+            expect_resume(peer);
+            peer.send("FAIL busy later\n");
+        }
+        assert!(peer.line().unwrap().starts_with("PUT "));
+        let (body, _) = peer.body();
+        peer.send(format!("SAVED {} {} t\n", body.len(), Crc32::of(&body)));
+        peer.expect_end();
+    });
+    let local = Local::new();
+    large(&local);
+    let mut client = connect(&server.address);
+    let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+    assert!(report.is_whole(), "{events:?}");
+    drop(client);
+    server.finish();
+}
+
+#[test]
+fn a_large_upload_that_is_refused_in_its_middle_does_not_disturb_what_follows() {
+    let server = Scripted::greeting(|peer| {
+        expect_resume(peer);
+        peer.send("GO 0\nFAIL no-space full\n");
+        let (_, closing) = peer.body();
+        assert_eq!(closing, BodyLine::Stop);
+        assert!(peer.line().unwrap().starts_with("PUT 5 "));
+        let (body, _) = peer.body();
+        peer.send(format!("SAVED 5 {} t\n", Crc32::of(&body)));
+        peer.expect("STAT b");
+        peer.send("DIR -\n");
+    });
+    let local = Local::new();
+    large(&local);
+    local.file("b", b"hello");
+    let mut client = connect(&server.address);
+    let settings = Settings { keep_going: true, ..once() };
+    let (report, events) = store(&mut client, &[to_store(&local, "a"), to_store(&local, "b")], &settings);
+    assert_eq!((report.files, report.failures.len()), (1, 1), "{events:?}");
+    client.stat(&name("b")).unwrap();
+    server.finish();
+}
+
+#[test]
+fn a_local_file_that_changes_while_it_is_sent_is_sent_anew() {
+    let server = Scripted::raw(|peer| {
+        peer.send(GREETING);
+        let first = expect_resume(peer);
+        peer.send("GO 0\n");
+        let (_, closing) = peer.body();
+        assert_eq!(closing, BodyLine::Stop);
+        peer.send("FAIL stopped by the client\n");
+        assert_ne!(expect_resume(peer), first, "another version has another id");
+        peer.send("GO 0\n");
+        let (body, _) = peer.body();
+        peer.send(format!("SAVED {} {} t\n", body.len(), Crc32::of(&body)));
+        peer.expect_end();
+    });
+    let local = Local::new();
+    large(&local);
+    let mut client = connect(&server.address);
+    let (mut touched, mut restarted) = (false, 0);
+    let report = client.store(&[to_store(&local, "a")], &once(), &mut |event| match event {
+        ferry_client::Event::Moved { .. } if !touched => {
+            touched = true;
+            let file = std::fs::OpenOptions::new().write(true).open(local.path("a")).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        ferry_client::Event::Restarted { .. } => restarted += 1,
+        _ => {}
+    });
+    assert!(report.is_whole() && restarted == 1, "{report:?}");
+    drop(client);
+    server.finish();
+}
