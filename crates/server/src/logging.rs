@@ -160,7 +160,7 @@ impl Draft {
         // By far most are plain. All bytes are looked at, since that is quicker than to stop early.
         match message.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
             true => line.push_str(message),
-            false => line.extend(escaped(message).to_string().chars()),
+            false => line.push_str(&escaped(message).to_string()),
         }
         line
     }
