@@ -309,3 +309,64 @@ fn a_server_that_is_started_anew_is_found_again() {
     assert_eq!(events.iter().filter(|event| *event == "lost").count(), 2, "{events:?}");
     assert!(fs::read(&target).unwrap() == content);
 }
+
+#[test]
+fn an_upload_survives_kill_9_of_the_server() {
+    let root = tempfile::tempdir().unwrap();
+    let local = tempfile::tempdir().unwrap();
+    let source = local.path().join("source");
+    let content = random_bytes(seed(), BYTES);
+    fs::write(&source, &content).unwrap();
+    let mut server = Some(Options::new().root(root.path()).start());
+    let address = server.as_ref().unwrap().address();
+    let file = ferry_client::Store { source, name: super::name("stored") };
+    let (mut events, mut ended) = (Vec::new(), false);
+    let settings = Settings { retries: 9, ..Settings::default() };
+    let report = connect(address).store(&[file], &settings, &mut |event| {
+        match event {
+            ferry_client::Event::Moved { done, .. } if *done > (6 << 20) && !ended => {
+                ended = true;
+                drop(server.take());
+            }
+            ferry_client::Event::Lost { attempt: 2, .. } => {
+                server = Some(Options::new().address(&address.to_string()).root(root.path()).start());
+            }
+            _ => {}
+        }
+        events.extend(super::told(event));
+    });
+    assert!(report.is_whole(), "{events:?}");
+    assert!(fs::read(root.path().join("stored")).unwrap() == content);
+}
+
+#[test]
+fn without_resuming_nothing_is_left_and_nothing_taken_up() {
+    let server = Server::start();
+    let content = random_bytes(seed(), BYTES);
+    server.write("large", &content);
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let (target, state) = (local.path().join("got"), local.path().join("state"));
+    let settings = Settings { resume: false, state: Some(state.clone()), ..once() };
+    proxy.cut(&[Cut { way: Way::Down, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, events) = fetch(&mut connect(proxy.address()), "large", &target, &settings);
+    assert_eq!(report.failures.len(), 1, "{events:?}");
+    assert_eq!(names(local.path()), [""; 0]);
+    // Within one call it goes on all the same.
+    proxy.counts();
+    proxy.cut(&[Cut { way: Way::Down, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, events) =
+        fetch(&mut connect(proxy.address()), "large", &target, &Settings { retries: 1, ..settings.clone() });
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert!(fs::read(&target).unwrap() == content);
+    let (down, _, _) = proxy.counts();
+    assert!(down < BYTES as u64 * 5 / 4, "{down} bytes went down: {events:?}");
+
+    proxy.cut(&[Cut { way: Way::Up, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, _) = store(&mut connect(proxy.address()), &target, "stored", &settings);
+    assert_eq!(report.failures.len(), 1);
+    assert!(!state.exists());
+    let (report, events) = store(&mut connect(proxy.address()), &target, "stored", &settings);
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert!(server.read("stored") == content);
+}
