@@ -34,12 +34,17 @@ struct Half {
 
 impl Half {
     fn new() -> Half {
+        Half::of(BYTES, BYTES / 2)
+    }
+
+    /// A file of `bytes` bytes, of which about `came` came.
+    fn of(bytes: usize, came: usize) -> Half {
         let server = Server::start();
-        let content = random_bytes(seed(), BYTES);
+        let content = random_bytes(seed(), bytes);
         server.write("large", &content);
         let proxy = Proxy::start(server.address());
         let half = Half { server, proxy, local: tempfile::tempdir().unwrap(), content };
-        half.proxy.cut(&[Cut { way: Way::Down, after: BYTES as u64 / 2, manner: Manner::End }]);
+        half.proxy.cut(&[Cut { way: Way::Down, after: came as u64, manner: Manner::End }]);
         let (report, events) = fetch(&mut connect(half.proxy.address()), "large", &half.target(), &once());
         assert_eq!(report.failures[0].1.blame(), Blame::Connection, "{events:?}");
         assert!(half.staged(".part").exists() && half.staged(".mark").exists());
@@ -144,6 +149,31 @@ fn what_was_written_before_the_system_started_anew_must_be_proven() {
     let boot = mark.lines().find(|line| line.starts_with("boot ")).unwrap();
     fs::write(half.staged(".mark"), mark.replace(boot, "boot another 00000000")).unwrap();
     assert_eq!(half.finish().last().unwrap(), "done 0");
+}
+
+/// Bytes that a checkpoint can prove are taken up; where they turn out to be others, those before the last good one.
+#[test]
+fn checkpoints_prove_what_was_written_before_the_system_started_anew() {
+    let of_another_start = |half: &Half| {
+        let mark = fs::read_to_string(half.staged(".mark")).unwrap();
+        let boot = mark.lines().find(|line| line.starts_with("boot ")).unwrap();
+        let text = "boot 00000000-0000-0000-0000-000000000000";
+        let line = format!("{text} {}", ferry_e2e::crc(text.as_bytes()));
+        fs::write(half.staged(".mark"), mark.replace(boot, &line)).unwrap();
+    };
+    let half = Half::of(80 << 20, 75 << 20);
+    of_another_start(&half);
+    assert_eq!(half.finish().last().unwrap(), &format!("done {}", 64 << 20));
+
+    let half = Half::of(80 << 20, 75 << 20);
+    of_another_start(&half);
+    flip(&half.staged(".part"), 40 << 20);
+    assert_eq!(half.finish().last().unwrap(), &format!("done {}", 32 << 20));
+
+    // Also without a new start: what is known to be wrong is not built on.
+    let half = Half::of(80 << 20, 75 << 20);
+    flip(&half.staged(".part"), 1);
+    half.finish_anew("damaged");
 }
 
 #[test]
