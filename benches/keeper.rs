@@ -1,12 +1,17 @@
-//! Keeps a server of somebody else's: `keeper PROGRAM [ARGUMENT ...]` runs it, and when its own
-//! standard input ends, kills it and all that came of it.
+//! Sees to what must not outlive a bench. However that ends, the pipe to its keepers ends with it; what
+//! a keeper does is done when its standard input has ended.
 //!
-//! However a bench ends, the pipe to its keepers ends with it. Children that a server has disowned
-//! come to its keeper, so that none of them outlives the bench, and their CPU time is counted.
+//! ```text
+//! keeper PROGRAM [ARGUMENT ...]    runs a server of somebody else's; kills it and all that came of it
+//! keeper --remove DIR              removes a directory that lies in memory
+//! ```
+//!
+//! Children that a server has disowned come to its keeper, so that none of them is forgotten, and their
+//! CPU time is counted.
 #![forbid(unsafe_code)]
 
 use std::{
-    env, io,
+    env, fs, io,
     process::{self, Command, ExitCode, Stdio},
     thread,
     time::Duration,
@@ -30,7 +35,17 @@ fn main() -> ExitCode {
 
 fn keep() -> io::Result<()> {
     let mut words = env::args_os().skip(1);
-    let program = words.next().ok_or_else(|| io::Error::other("keeper PROGRAM [ARGUMENT ...]"))?;
+    let usage = || io::Error::other("keeper PROGRAM [ARGUMENT ...], or keeper --remove DIR");
+    let program = words.next().ok_or_else(usage)?;
+    if program == "--remove" {
+        let directory = words.next().ok_or_else(usage)?;
+        io::copy(&mut io::stdin(), &mut io::sink())?;
+        return match fs::remove_dir_all(directory) {
+            // A bench that ended well has done it.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+    }
     set_child_subreaper(Some(getpid()))?;
     Command::new(&program)
         .args(words)

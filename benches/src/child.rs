@@ -2,10 +2,11 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader},
     net::SocketAddr,
+    os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 /// A running `raw_limit.rs`, killed when dropped.
@@ -106,6 +107,39 @@ impl Drop for RawLimit {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A running `keeper.rs`, told to do its work when dropped, or when this process ends in any other way.
+#[derive(Debug)]
+pub(crate) struct Keeper(Child);
+
+impl Keeper {
+    /// Starts `command`, which is a keeper's.
+    ///
+    /// # Errors
+    ///
+    /// That it does not start.
+    pub(crate) fn spawn(command: &mut Command) -> io::Result<Keeper> {
+        // Ctrl-C at a terminal is for the bench; its end is for the keeper.
+        command.stdin(Stdio::piped()).process_group(0).spawn().map(Keeper)
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// How it ended, where it has.
+    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.0.try_wait()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the bench targets share, and their work itself, so that the tests run it too.
 //!
-//! A target (`throughput.rs` beside this directory, and others to come) is a `main` of three lines:
+//! A target (`throughput.rs` beside this directory, for one) is a `main` of three lines:
 //! it hands a function of this library to [`run`]. That function makes a [`Workshop`], starts what
 //! it compares, lets them take turns with [`alternate`], and reports each [`Row`] as it is done.
 //! `tests/tiny.rs` calls the same functions with [`Options::tiny`], so that no bench rots unseen.
@@ -25,9 +25,9 @@ mod latency;
 pub mod loop_stall;
 mod options;
 pub mod peers;
+mod program;
 mod report;
 mod rounds;
-mod run;
 mod sample;
 pub mod scale;
 pub mod small_files;

@@ -114,7 +114,7 @@ fn verdicts(row: &Row) -> impl Iterator<Item = Verdict> {
 
 fn columns([work, ours, limit, ratio, cpu, limit_cpu, limit_is, goals]: [&str; 8]) -> String {
     let line =
-        format!("{work:<44} {ours:>15} {limit:>15}   {ratio:<19} {cpu:>13} {limit_cpu:>13}   {limit_is:<40} {goals}");
+        format!("{work:<44} {ours:>15} {limit:>15}   {ratio:<23} {cpu:>13} {limit_cpu:>13}   {limit_is:<40} {goals}");
     line.trim_end().into()
 }
 

@@ -24,7 +24,7 @@ use ferry_wire::{Digest, Name};
 use crate::{
     Contender, Content, Drained, Goal, Options, Programs, RawLimit, Report, Row, Sample, Unit, Wire, Workshop,
     alternate, drain_bare, drain_ferry,
-    run::{find, run},
+    program::{find, run},
     sample::rated,
     size_label, timed,
 };

@@ -3,14 +3,19 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use tempfile::TempDir;
 
-/// A temporary directory on the disk of the target directory, gone when this is dropped.
+use crate::child::Keeper;
+
+/// A temporary directory, gone when this is dropped.
 #[derive(Debug)]
 pub struct Workshop {
     place: TempDir,
+    /// Told to go when `place` has gone.
+    _keeper: Option<Keeper>,
 }
 
 impl Workshop {
@@ -26,7 +31,21 @@ impl Workshop {
             .prefix("ferry-bench-")
             .tempdir_in(scratch)
             .unwrap_or_else(|error| panic!("a directory in {}: {error}", scratch.display()));
-        Workshop { place }
+        Workshop { place, _keeper: None }
+    }
+
+    /// An empty one beneath `scratch`, which lies in memory: `keeper` sees to it that it is gone however this
+    /// process ends.
+    ///
+    /// # Panics
+    ///
+    /// Where none can be made.
+    #[must_use]
+    pub fn in_memory(scratch: &Path, keeper: &Path) -> Workshop {
+        let Workshop { place, .. } = Workshop::new(scratch);
+        let spawned = Keeper::spawn(Command::new(keeper).arg("--remove").arg(place.path()));
+        let keeper = spawned.unwrap_or_else(|error| panic!("{}: {error}", keeper.display()));
+        Workshop { place, _keeper: Some(keeper) }
     }
 
     /// The directory `name` in it, made if missing.

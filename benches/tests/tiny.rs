@@ -72,6 +72,23 @@ fn a_keeper_ends_with_all_that_it_keeps() {
 }
 
 #[test]
+fn a_keeper_removes_what_a_bench_has_left() {
+    let programs = programs!();
+    let workshop = Workshop::in_memory(&programs.scratch, &programs.keeper);
+    let inside = workshop.directory("a/b");
+    drop(workshop);
+    assert!(!inside.exists(), "an end as it should be");
+
+    let left = tempfile::tempdir().unwrap().keep();
+    fs::write(left.join("file"), "bytes").unwrap();
+    let mut keeper = Command::new(programs.keeper);
+    let mut keeper = keeper.arg("--remove").arg(&left).stdin(Stdio::piped()).spawn().unwrap();
+    assert!(left.exists());
+    drop(keeper.stdin.take());
+    assert!(keeper.wait().unwrap().success() && !left.exists());
+}
+
+#[test]
 fn the_limits_move_every_byte() {
     let programs = programs!();
     let workshop = Workshop::new(&programs.scratch);

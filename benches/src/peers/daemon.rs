@@ -8,7 +8,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -18,7 +18,8 @@ use tempfile::TempDir;
 
 use super::ftp::Login;
 use crate::{
-    run::find,
+    child::Keeper,
+    program::find,
     tree::{anonymous_bytes, cpu_seconds, descriptors},
 };
 
@@ -235,7 +236,7 @@ fn rsync(place: &Path, root: &Path) -> String {
 #[derive(Debug)]
 pub(super) struct Daemon {
     kind: Kind,
-    keeper: Child,
+    keeper: Keeper,
     address: SocketAddr,
     /// Of its configuration.
     _place: TempDir,
@@ -247,15 +248,11 @@ impl Daemon {
         let port = free_port()?;
         let arguments = kind.configure(place.path(), root, port)?;
         let log = place.path().join("log");
-        let child = Command::new(keeper)
-            .arg(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(File::create(&log)?)
-            .stderr(File::options().append(true).open(&log)?)
-            .spawn()?;
+        let mut command = Command::new(keeper);
+        command.arg(program).args(arguments).stdout(File::create(&log)?);
+        let keeper = Keeper::spawn(command.stderr(File::options().append(true).open(&log)?))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut daemon = Daemon { kind, keeper: child, address, _place: place };
+        let mut daemon = Daemon { kind, keeper, address, _place: place };
         daemon.listens().map_err(|error| {
             let mut said = String::new();
             let _ = File::open(&log).and_then(|mut log| log.read_to_string(&mut said));
@@ -312,14 +309,6 @@ impl Daemon {
     /// Open descriptors, in all its processes.
     pub(super) fn descriptors(&self) -> usize {
         descriptors(self.keeper.id())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // The end of its input tells the keeper to end what it keeps.
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
     }
 }
 

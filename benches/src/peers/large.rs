@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Drained, Goal, RawLimit, Report, Sample, Unit, Wire, drain_bare, drain_ferry,
-    run::{find, run},
+    program::{find, run},
     sample::{clocked, rated},
     size_label,
     throughput::DURABLE_BESIDE_DD,

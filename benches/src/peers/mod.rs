@@ -34,7 +34,7 @@ use ferry_e2e::Server;
 use crate::{
     Content, Options, Programs, Report, Workshop, clients,
     lanes::Small,
-    run::{PLACES_VARIABLE, find},
+    program::{PLACES_VARIABLE, find},
     small_files,
 };
 use daemon::{Daemon, Kind};
@@ -113,7 +113,7 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(programs: &'a Programs, options: &'a Options) -> Bench<'a> {
         let place = place(programs, options);
-        let workshop = Workshop::new(&place);
+        let workshop = Workshop::in_memory(&place, &programs.keeper);
         let [root, local] = ["root", "local"].map(|name| workshop.directory(name));
         // Some servers become nobody, and upload here.
         open_to_all(root.parent().expect("beneath the workshop"));

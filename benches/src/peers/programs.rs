@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Goal, Report, Sample, Unit,
-    run::{find, run},
+    program::{find, run},
     size_label,
     small_files::{check, file_name, sync},
     tree::own_cpu_seconds,

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     Goal, Report, Sample, Unit,
     lanes::get_all,
-    run::find,
+    program::find,
     sample::{clocked, rated},
     small_files::{GETS_A_SECOND, GETS_OF_EACH, SMALL_BYTES, file_name},
     timed,

@@ -55,7 +55,9 @@ pub struct SyncPlan {
     pub delete: Vec<Deletion>,
     /// Files that are alike already.
     pub unchanged: usize,
-    /// What is not looked at any further, and why.
+    /// What is left out by rule: local links, and what is neither a file nor a directory.
+    pub left_out: Vec<Error>,
+    /// What could not be compared, and why: not readable, no valid name, a file at one end and a directory at the other.
     pub skipped: Vec<Error>,
 }
 

@@ -76,9 +76,6 @@ pub(crate) fn remote(client: &mut Client, root: Option<&Name>) -> Result<RemoteT
             }
             tree.found.push(Found { name, kind });
         }
-        if tree.found.len() > MAX_FOUND {
-            return Err(Error::violation(format_args!("more than {MAX_FOUND} things beneath one directory")));
-        }
         Ok(beneath)
     })?;
     match at_root {
@@ -112,7 +109,7 @@ pub(crate) fn explore<T>(
 ) -> Result<(), Error> {
     client.converse(|link: &mut Link| {
         let mut waiting: VecDeque<_> = first.into();
-        let mut asked = VecDeque::new();
+        let (mut asked, mut found) = (VecDeque::new(), 0);
         loop {
             while asked.len() < LISTINGS_AHEAD
                 && let Some((directory, about)) = waiting.pop_front()
@@ -122,7 +119,15 @@ pub(crate) fn explore<T>(
             }
             let Some((directory, about)) = asked.pop_front() else { return Ok(()) };
             let listed = match listing::receive(link) {
-                Ok(entries) => Ok(entries),
+                Ok(entries) => {
+                    found += entries.len();
+                    if found > MAX_FOUND {
+                        return Err(Error::violation(format_args!(
+                            "more than {MAX_FOUND} things beneath one directory"
+                        )));
+                    }
+                    Ok(entries)
+                }
                 // Where the server closes behind it, the next one finds out.
                 Err(Error::Server(failure)) => Err(failure),
                 Err(error) => return Err(error),
@@ -150,6 +155,14 @@ pub struct Skipped {
     pub name: Option<Name>,
     /// Why: no valid name, not readable, neither a file nor a directory.
     pub error: Error,
+}
+
+impl Skipped {
+    /// Whether it is of a kind that is never sent: a link, or neither a file nor a directory.
+    #[must_use]
+    pub fn is_by_rule(&self) -> bool {
+        self.name.is_some() && matches!(self.error, Error::LocalFile { .. })
+    }
 }
 
 /// A regular file beneath a local directory.

@@ -83,7 +83,12 @@ fn session(server: &Server, directory: &Path) -> String {
     }
     client.send("GET th");
     client.tab("'the tyger.txt'");
-    for line in ["", "GET *.txt", "GET ozymandius.txt", "CD", "PUT -r notes", "SYNC -u -n notes", "GTE welcome.txt"] {
+    for line in ["", "GET *.txt", "GET ozymandius.txt", "CD", "PUT -r notes"] {
+        client.type_line(line);
+        client.expect("> ");
+    }
+    fs::write(directory.join("client/notes/new.txt"), "new\n").expect("a file");
+    for line in ["SYNC -u -n notes", "SYNC -u notes", "GTE welcome.txt"] {
         client.type_line(line);
         client.expect("> ");
     }

@@ -3,22 +3,37 @@
 //! The loop logs, and must never wait for a terminal that is scrolled back or a disk that is busy. So
 //! the sink takes whole lines into memory, and a thread of its own writes them. If that falls behind,
 //! lines are dropped, counted, and the count is told.
+//!
+//! A server that sends a hundred thousand small files in a second logs as many lines. So a line is
+//! made in memory that is used again, its date is worked out once a second, and the thread that
+//! writes is not woken for each: what comes while it wrote, or soon after, is written at once.
 
 use std::{
+    cell::RefCell,
+    fmt::{self, Write as _},
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::{Duration, SystemTime},
 };
 
 use ferry_wire::escaped;
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Lines waiting to be written, in bytes, before new ones are dropped.
 const WAITING_BYTES: usize = 1 << 20;
+
+/// After each write, for so long lines are gathered for the next one: too short for who watches to
+/// notice, and long enough that waking the writer costs a busy server nothing.
+const GATHERING: Duration = Duration::from_millis(10);
+
+/// With this many bytes waiting the writer does not gather any longer.
+const GATHERED_BYTES: usize = WAITING_BYTES / 4;
 
 /// Keeps what was logged from being lost: dropping it waits until all is written.
 #[derive(Debug, Default)]
@@ -30,6 +45,8 @@ impl Drop for LogGuard {
     fn drop(&mut self) {
         for sink in &self.sinks {
             let mut state = sink.lock();
+            state.hurried = true;
+            sink.filled.notify_one();
             while state.unwritten > 0 {
                 state = sink.written.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
@@ -58,8 +75,10 @@ pub fn start(level: LevelFilter, file: Option<File>) -> io::Result<LogGuard> {
     if let Some(file) = file {
         outputs.push(Box::new(file));
     }
+    // The lines come to simplelog as they are to be written.
     let config = ConfigBuilder::new()
-        .set_time_format_rfc3339()
+        .set_time_level(LevelFilter::Off)
+        .set_max_level(LevelFilter::Off)
         .set_thread_level(LevelFilter::Off)
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
@@ -76,8 +95,8 @@ pub fn start(level: LevelFilter, file: Option<File>) -> io::Result<LogGuard> {
     Ok(guard)
 }
 
-/// The one place that everything logged goes through: no line can hold a control character, whoever
-/// chose its text.
+/// The one place that everything logged goes through: it says when and how serious, and no line can
+/// hold a control character, whoever chose its text.
 struct Escaping(Box<CombinedLogger>);
 
 impl Log for Escaping {
@@ -86,17 +105,71 @@ impl Log for Escaping {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let message = record.args().to_string();
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        DRAFT.with(|draft| {
+            // Taken, not borrowed: what is being shown might log.
+            let mut draft = draft.take().unwrap_or_default();
+            let line = draft.write(SystemTime::now(), record);
             let mut safe = Record::builder();
             safe.metadata(record.metadata().clone());
-            self.0.log(&safe.args(format_args!("{}", escaped(&message))).build());
-        }
+            self.0.log(&safe.args(format_args!("{line}")).build());
+            DRAFT.set(Some(draft));
+        });
     }
 
     fn flush(&self) {
         self.0.flush();
     }
+}
+
+thread_local! {
+    static DRAFT: RefCell<Option<Draft>> = const { RefCell::new(None) };
+}
+
+/// Where a thread makes its lines.
+#[derive(Debug, Default)]
+struct Draft {
+    line: String,
+    message: String,
+    /// The last second that was written, since 1970, and how it is written: up to its decimals.
+    second: Option<(u64, String)>,
+}
+
+impl Draft {
+    fn write(&mut self, now: SystemTime, record: &Record<'_>) -> &str {
+        let Draft { line, message, second } = self;
+        line.clear();
+        message.clear();
+        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (_, date) = match second.take() {
+            Some((last, date)) if last == since_epoch.as_secs() => second.insert((last, date)),
+            _ => second.insert((since_epoch.as_secs(), date_of(since_epoch.as_secs()))),
+        };
+        // Writing to a String can't fail, but what is shown may refuse to be.
+        let written: fmt::Result = (|| {
+            write!(line, "{date}.{:09}Z [{}] ", since_epoch.subsec_nanos(), record.level())?;
+            write!(message, "{}", record.args())?;
+            // By far most are plain, and seen to be so at once.
+            match message.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                true => line.push_str(message),
+                false => write!(line, "{}", escaped(message))?,
+            }
+            Ok(())
+        })();
+        if written.is_err() {
+            line.push_str("(a message that could not be shown)");
+        }
+        line
+    }
+}
+
+/// The date and time of a second in UTC, as in RFC 3339, without its zone.
+fn date_of(second: u64) -> String {
+    let time = i64::try_from(second).ok().and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
+    let text = time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default();
+    text.trim_end_matches('Z').to_owned()
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +185,10 @@ struct State {
     dropped: u64,
     /// Bytes waiting or being written.
     unwritten: usize,
+    /// The writer sleeps until it is woken.
+    asleep: bool,
+    /// Nothing is gathered any more.
+    hurried: bool,
 }
 
 impl Sink {
@@ -121,27 +198,30 @@ impl Sink {
 
     fn take_line(&self, line: &[u8]) {
         let mut state = self.lock();
-        if state.waiting.len() + line.len() > WAITING_BYTES {
+        let before = state.waiting.len();
+        if before + line.len() > WAITING_BYTES {
             state.dropped += 1;
             return;
         }
-        // A writer that has something to write looks again by itself.
-        let asleep = state.unwritten == 0;
         state.waiting.extend_from_slice(line);
         state.unwritten += line.len();
+        let enough = before < GATHERED_BYTES && state.waiting.len() >= GATHERED_BYTES;
+        let wake = std::mem::take(&mut state.asleep) || enough;
         drop(state);
-        if asleep {
+        if wake {
             self.filled.notify_one();
         }
     }
 
-    fn write_out(&self, mut output: Box<dyn Write + Send>) {
+    fn write_out(&self, mut output: impl Write) {
         let mut lines = Vec::new();
         loop {
             let mut state = self.lock();
             while state.waiting.is_empty() {
+                state.asleep = true;
                 state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
+            state.asleep = false;
             std::mem::swap(&mut lines, &mut state.waiting);
             let dropped = std::mem::take(&mut state.dropped);
             drop(state);
@@ -153,8 +233,9 @@ impl Sink {
             lines.clear();
             let mut state = self.lock();
             state.unwritten = state.waiting.len();
-            drop(state);
             self.written.notify_all();
+            let gathers = |state: &mut State| !state.hurried && state.waiting.len() < GATHERED_BYTES;
+            drop(self.filled.wait_timeout_while(state, GATHERING, gathers));
         }
     }
 }
@@ -177,5 +258,70 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use log::Level;
+
+    use super::*;
+
+    fn drafted(draft: &mut Draft, seconds: f64, text: &str) -> String {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds);
+        let args = format_args!("{text}");
+        draft.write(now, &Record::builder().level(Level::Info).args(args).build()).to_owned()
+    }
+
+    #[test]
+    fn a_line_says_when_and_how_serious_and_drives_no_terminal() {
+        let mut draft = Draft::default();
+        for (seconds, text, line) in [
+            (1_700_000_000.5, "plain", "2023-11-14T22:13:20.500000000Z [INFO] plain"),
+            (1_700_000_000.75, "\u{1b}[2J", "2023-11-14T22:13:20.750000000Z [INFO] \\u{1b}[2J"),
+            (1_700_000_001.0, "b\nGrüße\u{202e}", "2023-11-14T22:13:21.000000000Z [INFO] b\\u{a}Grüße\\u{202e}"),
+        ] {
+            assert_eq!(drafted(&mut draft, seconds, text), line);
+        }
+    }
+
+    /// Hands on what is written, and waits until it is let go on.
+    struct Slow(Sender<Vec<u8>>, Receiver<()>);
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            self.1.recv().map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_can_not_be_kept_are_counted_and_nobody_waits() {
+        let (written, lines) = channel();
+        let (go_on, allowed) = channel();
+        let sink = Arc::new(Sink::default());
+        let writer = sink.clone();
+        thread::spawn(move || writer.write_out(Slow(written, allowed)));
+        sink.take_line(b"first\n");
+        assert_eq!(lines.recv().unwrap(), b"first\n");
+        // The writer is stuck: what fits is kept, the rest counted.
+        let line = [b"x".repeat(WAITING_BYTES / 4 - 1), b"\n".to_vec()].concat();
+        for _ in 0..7 {
+            sink.take_line(&line);
+        }
+        go_on.send(()).unwrap();
+        let kept = lines.recv().unwrap();
+        assert_eq!(&kept[..WAITING_BYTES], line.repeat(4));
+        assert!(kept[WAITING_BYTES..].starts_with(b"(3 lines more were not written"), "3 were dropped");
+        go_on.send(()).unwrap();
+        drop(LogGuard { sinks: vec![sink.clone()] });
+        assert_eq!(sink.lock().unwritten, 0);
     }
 }

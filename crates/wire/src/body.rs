@@ -1,11 +1,9 @@
 //! The body of a transfer: blocks, then one closing line.
 
-use std::io::Write as _;
-
 use crate::{
     crc::{Crc32, Digest},
     limits::MAX_BLOCK_BYTES,
-    number::parse_integer,
+    number::{parse_integer, push_integer},
     reply::Failure,
     words::{Words, is_verb},
 };
@@ -82,13 +80,16 @@ impl BodyLine {
 /// Appends the `DATA` line of a block of `bytes` bytes, 1 to [`MAX_BLOCK_BYTES`].
 pub fn write_block_header(out: &mut Vec<u8>, bytes: u64) {
     debug_assert!((1..=MAX_BLOCK_BYTES).contains(&bytes), "a block of {bytes} bytes");
-    // Writing to a Vec can't fail.
-    let _ = writeln!(out, "DATA {bytes}");
+    out.extend_from_slice(b"DATA ");
+    push_integer(out, bytes);
+    out.push(b'\n');
 }
 
 /// Appends the `END` line of a whole body.
 pub fn write_end(out: &mut Vec<u8>, crc: Crc32) {
-    let _ = writeln!(out, "END {crc}");
+    out.extend_from_slice(b"END ");
+    out.extend_from_slice(&crc.digits());
+    out.push(b'\n');
 }
 
 /// A block would carry more bytes than the size that was announced.

@@ -37,6 +37,14 @@ impl Crc32 {
     }
 }
 
+impl Crc32 {
+    /// Its 8 digits.
+    pub(crate) fn digits(self) -> [u8; 8] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        std::array::from_fn(|place| DIGITS[(self.0 >> (28 - 4 * place)) as usize & 15])
+    }
+}
+
 impl fmt::Display for Crc32 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)
@@ -99,6 +107,9 @@ mod tests {
     fn agrees_with_the_published_check_value() {
         assert_eq!(Crc32::of(b"123456789").to_string(), "cbf43926");
         assert_eq!(Crc32::of(b""), Crc32::EMPTY);
+        for crc in [0, 1, 0xf, 0x0123_4567, 0x89ab_cdef, u32::MAX].map(Crc32) {
+            assert_eq!(crc.digits(), crc.to_string().as_bytes());
+        }
     }
 
     #[test]

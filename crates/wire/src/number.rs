@@ -21,9 +21,39 @@ pub fn parse_integer(word: &[u8]) -> Option<u64> {
     (value <= MAX_INTEGER).then_some(value)
 }
 
+/// Appends an integer as the protocol writes it.
+pub(crate) fn push_integer(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        for value in [0, 1, 9, 10, 99, 100, 4096, 1 << 20, MAX_INTEGER - 1, MAX_INTEGER] {
+            let mut out = b"n=".to_vec();
+            push_integer(&mut out, value);
+            assert_eq!(
+                (out.strip_prefix(b"n=").and_then(parse_integer), out.len()),
+                (Some(value), 2 + value.to_string().len())
+            );
+        }
+        let mut out = Vec::new();
+        push_integer(&mut out, u64::MAX);
+        assert_eq!(out, u64::MAX.to_string().as_bytes());
+    }
 
     #[test]
     fn integers_have_one_spelling() {

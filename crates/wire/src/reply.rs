@@ -7,7 +7,7 @@ use crate::{
     crc::Crc32,
     escape::{escaped, escaped_bytes},
     limits::{MAX_LINE_BYTES, PROTOCOL_VERSION},
-    number::parse_integer,
+    number::{parse_integer, push_integer},
     time::{OrDash, Time},
     token::Tag,
     words::{Words, is_verb},
@@ -160,7 +160,17 @@ impl Reply {
     pub fn encode(&self, out: &mut Vec<u8>) {
         // Writing to a Vec can't fail.
         let _ = match self {
-            Reply::File(FileMeta { size, mtime, tag }) => writeln!(out, "FILE {size} {} {tag}", OrDash(*mtime)),
+            // By hand: a server says it a hundred thousand times a second.
+            Reply::File(FileMeta { size, mtime, tag }) => {
+                out.extend_from_slice(b"FILE ");
+                push_integer(out, *size);
+                out.push(b' ');
+                Time::push_known_or_dash(*mtime, out);
+                out.push(b' ');
+                out.extend_from_slice(tag.as_str().as_bytes());
+                out.push(b'\n');
+                Ok(())
+            }
             Reply::Dir(mtime) => writeln!(out, "DIR {}", OrDash(*mtime)),
             Reply::Listing => writeln!(out, "LISTING"),
             Reply::Saved { size, crc, tag } => writeln!(out, "SAVED {size} {crc} {tag}"),

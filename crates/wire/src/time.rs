@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::number::parse_integer;
+use crate::number::{parse_integer, push_integer};
 
 /// A moment in Unix time, from 1970 on, to the nanosecond. Displays with no more decimals than it
 /// needs. A time before 1970 cannot be written on the wire and stands as unknown, `-`.
@@ -51,6 +51,23 @@ impl Time {
             }
         }
         Some(Time { seconds, nanos })
+    }
+
+    /// Appends it, or the `-` of an unknown one.
+    pub(crate) fn push_known_or_dash(time: Option<Time>, out: &mut Vec<u8>) {
+        let Some(Time { seconds, nanos }) = time else { return out.push(b'-') };
+        push_integer(out, seconds);
+        if nanos > 0 {
+            let mut digits = [b'0'; 9];
+            let mut rest = nanos;
+            for digit in digits.iter_mut().rev() {
+                *digit += (rest % 10) as u8;
+                rest /= 10;
+            }
+            out.push(b'.');
+            let end = digits.iter().rposition(|&digit| digit != b'0').map_or(0, |last| last + 1);
+            out.extend_from_slice(&digits[..end]);
+        }
     }
 
     /// Reads a time or the `-` of an unknown one.
@@ -102,6 +119,9 @@ mod tests {
         ] {
             let time = Time::parse(text.as_bytes()).unwrap();
             assert_eq!((time.nanos(), time.to_string().as_str()), (nanos, shown));
+            let mut out = Vec::new();
+            Time::push_known_or_dash(Some(time), &mut out);
+            assert_eq!(out, shown.as_bytes());
         }
     }
 

@@ -23,6 +23,13 @@ pub struct Clash {
 ///
 /// A directory in which nothing can be made.
 pub fn clashes<'a>(directory: &Path, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Clash>, Error> {
+    clashes_where(names, || ignores_case(directory))
+}
+
+fn clashes_where<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    ignores_case: impl FnOnce() -> Result<bool, Error>,
+) -> Result<Vec<Clash>, Error> {
     let mut exact = HashMap::new();
     let mut folded: HashMap<String, usize> = HashMap::new();
     let (mut same, mut similar) = (Vec::new(), Vec::new());
@@ -39,7 +46,7 @@ pub fn clashes<'a>(directory: &Path, names: impl IntoIterator<Item = &'a str>) -
             }
         }
     }
-    if !similar.is_empty() && ignores_case(directory)? {
+    if !similar.is_empty() && ignores_case()? {
         same.extend(similar);
         same.sort_by_key(|clash| clash.second);
     }
@@ -64,16 +71,21 @@ mod tests {
 
     #[test]
     fn the_same_name_twice_is_a_clash_and_another_case_is_one_only_where_it_is_ignored() {
-        let directory = tempfile::tempdir().unwrap();
         let names = ["a", "b", "A", "a", "c/Grüße", "c/GRÜßE"];
-        let clashes = clashes(directory.path(), names).unwrap();
         let same = Clash { first: 0, second: 3 };
-        if !ignores_case(directory.path()).unwrap() {
-            assert_eq!(clashes, [same]);
-        } else {
-            assert_eq!(clashes, [Clash { first: 0, second: 2 }, same, Clash { first: 4, second: 5 }]);
-        }
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        assert_eq!(clashes_where(names, || Ok(false)).unwrap(), [same]);
+        let all = [Clash { first: 0, second: 2 }, same, Clash { first: 4, second: 5 }];
+        assert_eq!(clashes_where(names, || Ok(true)).unwrap(), all);
+        assert_eq!(clashes_where(["a", "b"], || panic!("nothing depends on it")).unwrap(), []);
+    }
+
+    #[test]
+    fn asking_the_file_system_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let ignored = ignores_case(directory.path()).unwrap();
+        std::fs::write(directory.path().join("a"), "").unwrap();
+        assert_eq!(directory.path().join("A").exists(), ignored);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -322,6 +322,7 @@ fn beneath(directory: &Path, with_hidden: bool, mut visit: impl FnMut(&Path)) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn matches(pattern: &str, component: &str) -> bool {
         Pattern::new(pattern).unwrap().steps[0].takes(Path::new(component))
@@ -429,5 +430,22 @@ mod tests {
         assert_eq!(found("*"), ["a", "b", "top.txt"]);
         assert_eq!(found(".h/*"), [".h/x.txt"]);
         assert_eq!(found("missing/*"), [""; 0]);
+    }
+    proptest! {
+        #[test]
+        fn any_text_is_a_pattern_or_none(text in "([a-c.]|[*?/{},!^-]|\\[|\\]|\\\\|ä){0,20}", name in "[a-cä.]{1,9}") {
+            let (directory, rest) = Pattern::split(&text);
+            prop_assert!(directory.is_empty() || directory.ends_with('/'));
+            if let Ok(pattern) = Pattern::new(rest) {
+                pattern.steps.iter().for_each(|step| { step.takes(Path::new(&name)); });
+            }
+        }
+
+        #[test]
+        fn what_is_escaped_means_itself(name in "\\PC{1,20}") {
+            let escaped: String = name.chars().flat_map(|c| ['\\', c]).collect();
+            let pattern = translate::translate(&escaped).map(|text| Regex::new(&text).unwrap());
+            prop_assert!(pattern.unwrap().is_match(&name));
+        }
     }
 }

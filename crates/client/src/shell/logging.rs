@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write as _},
+    thread,
 };
 
 use ferry_client::PROTOCOL_LOG;
@@ -11,6 +12,7 @@ use simplelog::{CombinedLogger, Config, ConfigBuilder, SharedLogger, WriteLogger
 
 use super::{
     args::Args,
+    completion,
     exit::{Exit, Failed},
 };
 
@@ -52,7 +54,8 @@ impl Log for Protocol {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        // What Tab asks for would stand in the middle of a line that is being typed.
+        if self.enabled(record.metadata()) && thread::current().name() != Some(completion::THREAD) {
             // A reader that went away is no reason to fail.
             let _ = writeln!(io::stderr(), "{}", record.args());
         }

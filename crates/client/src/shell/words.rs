@@ -200,6 +200,7 @@ pub(crate) fn push_literal(pattern: &mut String, character: char) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn texts(line: &str) -> Vec<String> {
         split(line).into_iter().map(|word| word.text).collect()
@@ -294,6 +295,28 @@ mod tests {
             (";;", &["", "", ""]),
         ] {
             assert_eq!(split_script(script), commands, "{script:?}");
+        }
+    }
+    proptest! {
+        #[test]
+        fn any_name_can_be_quoted(text in "\\PC{1,20}", before in "[a-z]{0,5}") {
+            let line = format!("GET {before} {}", quote(&text));
+            let words = split(&line);
+            let last = words.last().unwrap();
+            prop_assert_eq!((last.text.as_str(), &last.pattern), (text.as_str(), &None), "{}", line);
+            prop_assert_eq!(last.range.end, line.len());
+        }
+
+        #[test]
+        fn any_line_has_words(line in any::<String>()) {
+            let mut end = 0;
+            for word in split(&line) {
+                prop_assert!(line[end..word.range.start].chars().all(char::is_whitespace));
+                prop_assert!(!line[word.range.clone()].is_empty());
+                end = word.range.end;
+            }
+            prop_assert!(line[end..].trim().is_empty());
+            prop_assert_eq!(split_script(&line).join(";"), line);
         }
     }
 }

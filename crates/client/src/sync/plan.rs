@@ -37,8 +37,8 @@ struct Side {
 }
 
 pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, sync: &Sync) -> Result<SyncPlan, Error> {
-    let mut skipped = Vec::new();
-    let here = local_side(local, sync.direction == Direction::Down, &mut skipped)?;
+    let (mut left_out, mut skipped) = (Vec::new(), Vec::new());
+    let here = local_side(local, sync.direction == Direction::Down, &mut left_out, &mut skipped)?;
     let there = remote_side(client, remote, sync.direction == Direction::Up, &mut skipped)?;
     let (source, target) = match sync.direction {
         Direction::Up => (&here, &there),
@@ -75,11 +75,17 @@ pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, syn
         bytes,
         delete: if sync.delete { deletions(source, target) } else { Vec::new() },
         unchanged: compared.unchanged,
+        left_out,
         skipped,
     })
 }
 
-fn local_side(local: &Path, may_be_missing: bool, skipped: &mut Vec<Error>) -> Result<Side, Error> {
+fn local_side(
+    local: &Path,
+    may_be_missing: bool,
+    left_out: &mut Vec<Error>,
+    skipped: &mut Vec<Error>,
+) -> Result<Side, Error> {
     let tree = match LocalTree::walk(local) {
         Err(Error::Local { source, .. }) if may_be_missing && source.kind() == io::ErrorKind::NotFound => {
             return Ok(Side { missing: true, ..Side::default() });
@@ -88,8 +94,9 @@ fn local_side(local: &Path, may_be_missing: bool, skipped: &mut Vec<Error>) -> R
     };
     let mut side = Side::default();
     for skip in tree.skipped {
+        let list = if skip.is_by_rule() { &mut *left_out } else { &mut *skipped };
+        list.push(skip.error);
         side.opaque.extend(skip.name);
-        skipped.push(skip.error);
     }
     side.nodes.extend(tree.directories.into_iter().map(|name| (name, Node::Directory)));
     side.nodes.extend(
@@ -283,4 +290,98 @@ fn is_within(names: &HashSet<Name>, name: &Name) -> bool {
 /// The directories that `name` is in.
 fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').map(|(at, _)| &name[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(seconds: i64, nanos: u32) -> Option<Time> {
+        Time::new(seconds, nanos)
+    }
+
+    #[test]
+    fn times_are_the_same_as_far_as_the_coarser_side_tells() {
+        for (a, b, same) in [
+            (time(5, 123_456_789), time(5, 123_456_789), Some(true)),
+            (time(5, 123_456_789), time(5, 123_456_788), Some(false)),
+            (time(5, 123_456_789), time(5, 0), Some(true)),
+            (time(5, 123_456_789), time(5, 123_000_000), Some(true)),
+            (time(5, 123_456_789), time(5, 123_456_700), Some(true)),
+            (time(5, 123_456_789), time(5, 124_000_000), Some(false)),
+            (time(5, 0), time(6, 0), Some(false)),
+            (time(5, 999_999_999), time(6, 0), Some(false)),
+            (None, time(5, 0), None),
+            (None, None, None),
+        ] {
+            assert_eq!(same_time(a, b), same, "{a:?} {b:?}");
+            assert_eq!(same_time(b, a), same, "{b:?} {a:?}");
+        }
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    /// Files of these names, sizes and seconds; a name that ends in `/` is a directory.
+    fn side(nodes: &[(&str, u64, i64)], opaque: &[&str]) -> Side {
+        let node = |&(text, size, seconds): &(&str, u64, i64)| match text.strip_suffix('/') {
+            Some(directory) => (name(directory), Node::Directory),
+            None => (name(text), Node::File { size, mtime: time(seconds, 0), meta: None }),
+        };
+        let nodes = nodes.iter().map(node).collect();
+        Side { nodes, opaque: opaque.iter().map(|text| name(text)).collect(), missing: false }
+    }
+
+    fn texts<'a>(names: impl IntoIterator<Item = &'a Name>) -> Vec<&'a str> {
+        names.into_iter().map(Name::as_str).collect()
+    }
+
+    #[test]
+    fn what_differs_is_told_from_what_can_not_be_told() {
+        let source = side(
+            &[
+                ("new", 1, 1),
+                ("same", 1, 1),
+                ("size", 1, 1),
+                ("time", 1, 1),
+                ("unknown", 1, -1),
+                ("dir/", 0, 0),
+                ("dir/in", 1, 1),
+                ("was file/", 0, 0),
+                ("was file/in", 1, 1),
+                ("hidden/in", 1, 1),
+            ],
+            &["closed"],
+        );
+        let target = side(
+            &[
+                ("same", 1, 1),
+                ("size", 2, 1),
+                ("time", 1, 2),
+                ("unknown", 1, 1),
+                ("was file", 1, 1),
+                ("closed/", 0, 0),
+                ("closed/in", 1, 1),
+                ("old/", 0, 0),
+                ("old/a", 1, 1),
+                ("old/sub/", 0, 0),
+                ("kept/", 0, 0),
+                ("kept/in", 1, 1),
+            ],
+            &["hidden", "kept/closed"],
+        );
+        let mut names: Vec<&Name> = source.nodes.keys().collect();
+        names.sort_by(|a, b| in_tree_order(a, b));
+        let mut skipped = Vec::new();
+        let compared = compare(&source, &target, &names, false, &mut skipped);
+        assert_eq!(texts(compared.make), ["dir"]);
+        assert_eq!(texts(compared.differing), ["dir/in", "new", "size", "time"]);
+        assert_eq!((texts(compared.unsure), compared.unchanged, skipped.len()), (vec!["unknown"], 1, 1));
+        let checked = compare(&source, &target, &names, true, &mut skipped);
+        assert_eq!(texts(checked.unsure), ["same", "time", "unknown"]);
+
+        let deletions = deletions(&source, &target);
+        assert_eq!(texts(deletions.iter().map(|gone| &gone.name)), ["kept/in", "old/a", "old/sub", "old"]);
+    }
 }

@@ -10,6 +10,7 @@ mod downloads;
 mod greetings;
 mod many;
 mod parallel;
+mod phases;
 mod requests;
 mod resumes;
 mod shell;

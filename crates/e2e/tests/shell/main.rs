@@ -9,6 +9,7 @@ mod progress;
 mod resuming;
 mod scripts;
 mod strangers;
+mod streams;
 mod syncing;
 mod terminal;
 mod trees;

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
 };
 
 use ferry_e2e::{Options, eventually, random_bytes, random_file, seed};
@@ -67,6 +68,43 @@ fn control_c_in_the_middle_of_a_get_loses_nothing() {
     client.type_line("QUIT");
     assert_eq!(client.end(), 0);
     assert!(fs::read(directory.path().join("client/large.bin")).unwrap() == random_bytes(seed, 64 << 20));
+}
+
+#[test]
+fn an_upload_goes_on_in_another_run() {
+    let server = Options::new().arg("--rate").arg((24 * MIB).to_string()).start();
+    let (directory, seed) = (tempfile::tempdir().unwrap(), seed());
+    fs::create_dir(directory.path().join("client")).unwrap();
+    random_file(&directory.path().join("client/large.bin"), seed, 96 * MIB);
+    let begin = || {
+        let mut client = Terminal::ferry(directory.path(), &[]);
+        client.type_line(&format!("OPEN {}", server.address().port()));
+        client.expect("connected");
+        client.expect("> ");
+        client.type_line("PUT large.bin");
+        client
+    };
+    let mut first = begin();
+    first.watch_until(|terminal| percent(&terminal.screen()) >= 50, "a half of it");
+    first.control_c();
+    first.expect("PUT large.bin: interrupted; ");
+    first.expect("what the server has of it is kept, and PUT goes on from there");
+    first.expect("> ");
+    first.type_line("QUIT");
+    assert_eq!(first.end(), 0);
+    assert_eq!(server.visible(), [""; 0]);
+
+    let mut second = begin();
+    second.expect("put large.bin: 96.0 MiB, ");
+    second.expect(" of them from before");
+    second.expect("verified and on disk");
+    second.expect("> ");
+    second.type_line("QUIT");
+    assert_eq!(second.end(), 0);
+    assert!(server.read("large.bin") == random_bytes(seed, 96 << 20));
+    // Whose uploads they are is nobody else's business.
+    let ids = directory.path().join("state/ferry/uploads");
+    assert_eq!(fs::metadata(&ids).unwrap().permissions().mode() & 0o077, 0, "{}", ids.display());
 }
 
 #[test]

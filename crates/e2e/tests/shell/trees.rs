@@ -8,10 +8,11 @@ use std::{
         fs::{PermissionsExt as _, symlink},
     },
     path::Path,
+    process::Command,
     time::{Duration, SystemTime},
 };
 
-use ferry_e2e::Options;
+use ferry_e2e::{Options, ferry};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::place::{Place, assert_same, tree};
@@ -86,7 +87,10 @@ fn a_directory_lands_where_it_is_sent_and_only_with_r() {
     place.run("LCD new; CD d; GET -r .").fine();
     assert!(place.local("new/a").is_file());
 
-    place.run("PUT d").failed(5, "PUT -r sends directories");
+    for command in ["PUT d", "PUT d/", "PUT other d"] {
+        place.run(command).failed(5, "PUT -r sends directories");
+    }
+    place.run("PUT -r ~").failed(5, "there is no such file in");
     place.run("PUT -r d -> up; PUT -r d -> up; CD up; LCD new; PUT -r .; PUT -r ../e -> /").fine();
     for name in ["up/e/b", "up/d/e/b", "up/e/b", "e/b"] {
         assert!(place.server.path(name).is_file(), "{name}");
@@ -112,6 +116,11 @@ fn what_cannot_be_sent_is_told_one_by_one() {
     }
     assert_eq!(ran.complaints.lines().count(), 3, "{}", ran.complaints);
     assert_eq!(tree(&place.server.path("d")).len(), 3);
+
+    let ran = place.run("LCD d; PUT -r *");
+    assert_eq!(ran.status, 0, "{}", ran.complaints);
+    assert!(ran.complaints.contains("link is a symbolic link, which is not followed: left out"), "{}", ran.complaints);
+    assert_eq!(place.server.visible(), ["a", "d", "sub"]);
 
     place.write(Path::new("e").join(OsStr::from_bytes(b"not \xff utf-8")), b"");
     place.write("e/line\nbreak", b"");
@@ -159,6 +168,32 @@ fn links_of_the_local_directory_lead_nowhere() {
     symlink(outside.path(), place.local("d/link")).unwrap();
     place.run("GET -r d").failed(5, "d/link is a symbolic link, which is not followed");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_a_tree_is_told_and_leaves_whole_files_only() {
+    let place = Place::new();
+    place.server.write("d/a", b"small");
+    place.server.write("d/b", &vec![7; 4 << 20]);
+    place.server.write("d/c", b"small");
+    let run = |options: &str| {
+        // The limit stands in for a full disk: the write fails in the middle of the file.
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -f 1024; exec \"$0\" -c \"$1\"", &ferry().to_string_lossy()])
+            .arg(format!("OPEN {}; GET {options} d", place.server.address().port()))
+            .current_dir(place.local(".."))
+            .output()
+            .unwrap();
+        let complaints = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(5), "{complaints}");
+        assert!(complaints.contains("cannot write"), "{complaints}");
+    };
+    let names =
+        || tree(&place.local("d")).into_keys().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>();
+    run("-r");
+    assert!(!place.local("d/b").exists());
+    run("-rk");
+    assert_eq!(names(), ["a", "c"]);
 }
 
 #[test]

@@ -109,6 +109,26 @@ fn a_server_that_does_not_answer_does_not_hold_the_prompt() {
 }
 
 #[test]
+fn slips_of_the_fingers_are_answered_with_what_was_meant() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, mut client, prompt) = connected(directory.path());
+    fs::write(directory.path().join("client/mine.txt"), "mine").unwrap();
+    for (typed, meant) in [
+        ("GTE a.txt", "did you mean GET?"),
+        ("GET poems/ozymandius.txt", "did you mean poems/ozymandias.txt?"),
+        ("GET 'two wrods.txt'", "did you mean 'two words.txt'?"),
+        ("CD peoms", "did you mean poems?"),
+        ("PUT mnie.txt", "did you mean mine.txt?"),
+    ] {
+        client.type_line(typed);
+        client.expect(meant);
+        client.expect(&prompt);
+    }
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+}
+
+#[test]
 fn what_was_typed_before_is_offered_behind_the_cursor() {
     let directory = tempfile::tempdir().unwrap();
     let mut client = Terminal::ferry(directory.path(), &[]);

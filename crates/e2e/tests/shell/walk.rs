@@ -218,3 +218,54 @@ fn the_history_is_kept_between_runs() {
     second.control_d();
     assert_eq!(second.end(), 0);
 }
+
+#[test]
+fn the_shell_stays_usable_whatever_fails_when_the_server_has_gone() {
+    let (server, other) = (Server::start(), Server::start());
+    other.write("d/a.txt", b"hello");
+    let directory = tempfile::tempdir().unwrap();
+    let mut client = Terminal::ferry(directory.path(), &["--retry", "0"]);
+    client.type_line(&format!("OPEN {}", server.address().port()));
+    client.expect("connected");
+    client.expect("> ");
+    assert_eq!(server.terminate().code(), Some(0));
+    client.type_line("LS");
+    client.expect("OPEN 127.0.0.1");
+    client.expect("ferry> ");
+    for command in [
+        "LS",
+        "CD d",
+        "PWD",
+        "STAT a",
+        "SUM a",
+        "MKDIR a",
+        "RM a",
+        "MV a b",
+        "GET *",
+        "GET -r a",
+        "GET a -> -",
+        "PUT -r a",
+        "SYNC -u .",
+        "SYNC -d .",
+    ] {
+        client.type_line(command);
+        client.expect("not connected: OPEN <port> first");
+        client.expect("ferry> ");
+    }
+    client.type_line("LCD nowhere");
+    client.expect("No such file or directory");
+    client.expect("ferry> ");
+    client.type_line("!exit 3");
+    client.expect("exit status 3");
+    client.expect("ferry> ");
+    client.type_line(&format!("OPEN {}", other.address().port()));
+    client.expect("connected");
+    client.expect("> ");
+    client.type_line("CD d");
+    client.expect("/d> ");
+    client.type_line("GET -r .");
+    client.expect("got 1 file: 5 bytes");
+    client.expect("/d> ");
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+}

@@ -134,7 +134,8 @@ impl Server {
             leftover: Vec::new(),
             generation: self.generation,
             timer: None,
-            readable: true,
+            // What came already will be said by the first event.
+            readable: false,
             writable: true,
             short_reads: false,
             input_ended: false,

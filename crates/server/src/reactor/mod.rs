@@ -23,11 +23,12 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     net::{IpAddr, SocketAddr},
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Failure, escaped, limits::MAX_LINE_BYTES};
+use ferry_wire::{Code, Failure, limits::MAX_LINE_BYTES};
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
 use signal_hook::{
     consts::{SIGINT, SIGTERM},
@@ -55,8 +56,9 @@ const SIGNALS: Token = Token(usize::MAX - 2);
 /// Events taken from one poll.
 const EVENTS: usize = 1024;
 
-/// What one connection may move in its turn: a fraction of a millisecond's work.
-const TURN_BYTES: u64 = 1 << 20;
+/// What one connection may move in its turn: a tenth of a millisecond's work. With 1 MiB a thousand downloads
+/// of 4 MiB are served in steps that can be seen.
+const TURN_BYTES: u64 = 256 << 10;
 
 /// What a request costs of a turn, however small it is.
 const REQUEST_COST_BYTES: u64 = 4 << 10;
@@ -165,6 +167,8 @@ pub struct Server {
     longest_turn: Duration,
     /// What turns cost since memory was given back.
     moved: u64,
+    /// The time, as it was last looked at in the turn that is under way.
+    now: Instant,
     input: Box<[u8]>,
     scratch: Box<[u8]>,
     /// Memory for replies, lent to the session that has its turn.
@@ -210,6 +214,7 @@ impl Server {
             ending: None,
             longest_turn: Duration::ZERO,
             moved: 0,
+            now: Instant::now(),
             input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(),
             scratch: vec![0; SCRATCH_BYTES].into(),
             text: Vec::new(),
@@ -377,13 +382,15 @@ impl Server {
         connection.queued = false;
         let Some(share) = self.share(key) else { return };
         let mut left = share;
+        self.now = Instant::now();
+        let mut window = self.unpack_input(key);
         self.connections[key].session.outbox().lend(std::mem::take(&mut self.text));
         loop {
-            let taken = self.take_input(key, &mut left);
+            let taken = self.take_input(key, &mut window, &mut left);
             let asked = self.dispatch(key, &mut left);
             let connection = &mut self.connections[key];
             // What a reply holds in memory is flushed though it was paid for when it was made.
-            let sent = connection.flush(share, Instant::now());
+            let sent = connection.flush(share, &self.store, &mut self.scratch, self.now);
             left = left.saturating_sub(sent);
             if !taken && !asked && sent == 0 {
                 break;
@@ -393,6 +400,7 @@ impl Server {
                 break;
             }
         }
+        self.connections[key].leftover = self.input[window].to_vec();
         self.moved += share - left;
         let text = self.connections[key].session.outbox().take_back();
         if text.capacity() <= TEXT_BYTES {
@@ -426,21 +434,23 @@ impl Server {
         None
     }
 
-    /// Gives the session what input there is; false where that changed nothing.
-    fn take_input(&mut self, key: usize, left: &mut u64) -> bool {
-        let connection = &mut self.connections[key];
+    /// Puts what was left over to the front of the common buffer, and says where it is.
+    fn unpack_input(&mut self, key: usize) -> Range<usize> {
+        let leftover = std::mem::take(&mut self.connections[key].leftover);
+        self.input[..leftover.len()].copy_from_slice(&leftover);
+        0..leftover.len()
+    }
+
+    /// Gives the session what input there is, which stands in `window` of the common buffer; false
+    /// where that changed nothing.
+    fn take_input(&mut self, key: usize, window: &mut Range<usize>, left: &mut u64) -> bool {
         let mut progress = false;
-        // What was left over goes to the front of the common buffer, what is read behind it.
-        let mut start = 0;
-        let mut end = connection.leftover.len();
-        self.input[..end].copy_from_slice(&connection.leftover);
-        connection.leftover = Vec::new();
         while *left > 0 {
-            let now = Instant::now();
+            let now = self.now;
             let connection = &mut self.connections[key];
-            if start < end {
-                let used = connection.session.receive(&self.input[start..end], now);
-                start += used;
+            if window.start < window.end {
+                let used = connection.session.receive(&self.input[window.clone()], now);
+                window.start += used;
                 *left = left.saturating_sub(used as u64);
                 let asked = self.dispatch(key, left);
                 if used > 0 || asked {
@@ -457,7 +467,7 @@ impl Server {
                 break;
             }
             // The bytes of a body go straight to their place, unless some were read already.
-            if start == end && connection.readable {
+            if window.start == window.end && connection.readable {
                 let count = connection.read_direct(*left, now);
                 *left = left.saturating_sub(count as u64);
                 if count > 0 {
@@ -474,20 +484,16 @@ impl Server {
                 break;
             }
             // Only a part of a line is left: there is room behind it.
-            self.input.copy_within(start..end, 0);
-            (start, end) = (0, end - start);
+            self.input.copy_within(window.clone(), 0);
+            *window = 0..window.len();
             let share = usize::try_from(*left).unwrap_or(usize::MAX);
             let hint = connection.session.input_hint();
-            let room = INPUT_BYTES.min(hint).min(share).min(self.input.len() - end);
-            let count = connection.read(&mut self.input[end..end + room], now);
-            end += count;
+            let room = INPUT_BYTES.min(hint).min(share).min(self.input.len() - window.end);
+            let count = connection.read(&mut self.input[window.end..window.end + room], now);
+            window.end += count;
             if count == 0 && !connection.input_ended {
                 break;
             }
-        }
-        let connection = &mut self.connections[key];
-        if start < end {
-            connection.leftover = self.input[start..end].to_vec();
         }
         progress
     }
@@ -500,7 +506,10 @@ impl Server {
             *left = left.saturating_sub(REQUEST_COST_BYTES);
             let token = token_of(key, self.connections[key].generation);
             match self.store.try_now(work, &mut self.scratch) {
-                Ok(outcome) => self.connections[key].session.complete(errand, outcome, Instant::now()),
+                Ok(outcome) => {
+                    self.now = Instant::now();
+                    self.connections[key].session.complete(errand, outcome, self.now);
+                }
                 Err(work) => self.hand_on(Job { token, errand, work }),
             }
         }
@@ -538,9 +547,8 @@ impl Server {
     /// Logs, arms the timer, and closes what is done with.
     fn end_turn(&mut self, key: usize) {
         let connection = &mut self.connections[key];
-        for record in connection.session.take_records() {
-            log_transfer(connection.peer, &record);
-        }
+        log_transfers(connection.peer, connection.session.records());
+        connection.session.rest();
         if connection.session.take_shutdown() {
             if let Some(socket) = &connection.socket {
                 // Fails only where the client is gone, which the next read tells.
@@ -551,9 +559,8 @@ impl Server {
         let connection = &mut self.connections[key];
         if connection.session.is_cut() {
             connection.leftover = Vec::new();
-            if let Some(mut socket) = connection.socket.take() {
-                // Closing it takes it out of the queue as well.
-                let _ = self.poll.registry().deregister(&mut socket);
+            // Closing it takes it out of the queue as well: no other descriptor is of that socket.
+            if connection.socket.take().is_some() {
                 log::debug!("{}: disconnected", connection.peer);
             }
             // A descriptor is free.
@@ -578,11 +585,17 @@ fn token_of(key: usize, generation: u32) -> Token {
     Token((generation as usize) << KEY_BITS | key)
 }
 
-fn log_transfer(peer: SocketAddr, record: &Record) {
-    let Record { verb, name, bytes, duration, failure } = record;
-    let seconds = duration.as_secs_f64();
-    match failure {
-        None => log::info!("{peer}: {verb} {}: {bytes} bytes in {seconds:.6} s, ok", escaped(name)),
-        Some(failure) => log::info!("{peer}: {verb} {}: {bytes} bytes in {seconds:.6} s, {failure}", escaped(name)),
+fn log_transfers(peer: SocketAddr, records: impl Iterator<Item = Record>) {
+    let mut records = records.peekable();
+    if records.peek().is_none() || !log::log_enabled!(log::Level::Info) {
+        return;
+    }
+    let peer = peer.to_string();
+    for Record { verb, name, bytes, duration, failure } in records {
+        let (seconds, micros) = (duration.as_secs(), duration.subsec_micros());
+        match failure {
+            None => log::info!("{peer}: {verb} {name}: {bytes} bytes in {seconds}.{micros:06} s, ok"),
+            Some(failure) => log::info!("{peer}: {verb} {name}: {bytes} bytes in {seconds}.{micros:06} s, {failure}"),
+        }
     }
 }

@@ -67,6 +67,7 @@ enum LaneKind {
 fn lane_of(work: &Work<Disk>) -> LaneKind {
     match work {
         Work::Open { .. }
+        | Work::Warm { .. }
         | Work::Load { .. }
         | Work::Check { .. }
         | Work::Stat { .. }

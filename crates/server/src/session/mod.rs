@@ -9,7 +9,8 @@
 //!
 //! After every call that takes `now`, take all of [`next_ask`](Session::next_ask), see to the
 //! outbox, and read [`deadline`](Session::deadline) anew. Bytes that `receive` did not consume
-//! are given again, in front of newer ones, once [`wants_input`](Session::wants_input). A session
+//! are given again, in front of newer ones, once [`wants_input`](Session::wants_input). When nothing
+//! is left to do for now, let it [`rest`](Session::rest). A session
 //! may be forgotten when it [`is_over`](Session::is_over), which it never is while work it asked for
 //! is under way: so what the store holds for it is always let go by itself.
 //!
@@ -19,6 +20,7 @@
 //! change have been answered; those that change are handed on in order without waiting for
 //! each other, so that many uploads share their waits for the disk.
 
+mod body;
 mod clock;
 mod download;
 mod outbox;
@@ -32,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{BodyError, BodyLine, Code, Failure, Frame, Framer, Greeting, Id, Refusal, Reply, Request};
+use ferry_wire::{Code, Failure, Frame, Framer, Greeting, Id, Refusal, Reply, Request};
 
 pub use clock::Patience;
 pub use outbox::{Outbox, Segment};
@@ -59,10 +61,14 @@ pub struct Limits {
 
 /// Below this many bytes of queued replies the next request is taken up: enough to fill a write,
 /// little enough that a client who never reads costs little.
-const OUTPUT_HIGH_BYTES: u64 = 64 << 10;
+const OUTPUT_HIGH_BYTES: u64 = 128 << 10;
 
 /// Ranges up to this size are copied into the reply; above it, sendfile saves more than it costs.
 const INLINE_BYTES: u64 = 64 << 10;
+
+/// What is read at once where a request is due: some hundred requests, little enough to be put aside
+/// while they wait.
+const REQUESTS_HINT_BYTES: usize = 16 << 10;
 
 /// Requests that change and are not answered yet. More would only wait longer.
 const PENDING_REQUESTS: usize = 64;
@@ -257,6 +263,7 @@ impl<H: Handles> Session<H> {
     pub fn input_hint(&self) -> usize {
         match &self.phase {
             Phase::Receiving(receiving) => receiving.input_hint(),
+            Phase::Ready => REQUESTS_HINT_BYTES,
             _ => usize::MAX,
         }
     }
@@ -303,11 +310,7 @@ impl<H: Handles> Session<H> {
 
     /// The next piece of work for the store.
     pub fn next_ask(&mut self) -> Option<Ask<H>> {
-        let ask = self.asks.pop_front();
-        if self.asks.is_empty() && self.asks.capacity() > 0 {
-            self.asks = VecDeque::new();
-        }
-        ask
+        self.asks.pop_front()
     }
 
     /// A piece of work has ended.
@@ -360,6 +363,9 @@ impl<H: Handles> Session<H> {
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
+        }
+        if let Phase::Receiving(receiving) = &mut self.phase {
+            receiving.drop_spares();
         }
         let counter = self.counter(self.clock.waiting());
         match self.clock.expired(&self.limits.patience, counter, now) {
@@ -430,8 +436,23 @@ impl<H: Handles> Session<H> {
     }
 
     /// What is to be logged, in order.
-    pub fn take_records(&mut self) -> Vec<Record> {
-        std::mem::take(&mut self.records)
+    pub fn records(&mut self) -> impl Iterator<Item = Record> {
+        self.records.drain(..)
+    }
+
+    /// Gives the memory of queues that are empty back: an idle client owns no buffer. Said at the end of
+    /// a turn, so that a busy client need not ask for it again and again.
+    pub fn rest(&mut self) {
+        if self.records.is_empty() && self.records.capacity() > 0 {
+            self.records = Vec::new();
+        }
+        if self.asks.is_empty() && self.asks.capacity() > 0 {
+            self.asks = VecDeque::new();
+        }
+        if self.pending.is_empty() && self.pending.capacity() > 0 {
+            self.pending = VecDeque::new();
+        }
+        self.outbox.rest();
     }
 }
 
@@ -634,6 +655,7 @@ impl<H: Handles> Session<H> {
             Phase::Receiving(_) | Phase::PassingOver => Waiting::Body,
             Phase::Courtesy { .. } => Waiting::Courtesy,
             Phase::Over => Waiting::Store,
+            Phase::Sending(sending) if sending.is_warming() => Waiting::Store,
             _ if !self.outbox.is_empty() => Waiting::Output,
             _ if !self.pending.is_empty() => Waiting::Store,
             // It must get back what it handed on before it takes more.
@@ -650,45 +672,6 @@ impl<H: Handles> Session<H> {
             Waiting::Body => self.body_bytes,
             Waiting::Output => self.outbox.sent(),
             Waiting::Store | Waiting::Courtesy => 0,
-        }
-    }
-}
-
-/// A line inside a body.
-impl<H: Handles> Session<H> {
-    fn body_line(&mut self, line: &[u8], now: Instant) {
-        let parsed = match BodyLine::parse(line) {
-            Ok(BodyLine::Fail(_)) => Err(BodyError::Line),
-            parsed => parsed,
-        };
-        match parsed {
-            Err(error) => self.break_off(Failure::new(Code::BadRequest, error.to_string()), now),
-            Ok(BodyLine::Data(bytes)) => match &self.phase {
-                Phase::Receiving(receiving) => match receiving.block(bytes, &self.limits) {
-                    Ok(()) => self.framer.expect_raw(bytes),
-                    Err(failure) if failure.code == Code::TooLarge => {
-                        self.framer.expect_raw(bytes);
-                        self.refuse_body(failure, now);
-                    }
-                    Err(failure) => self.break_off(failure, now),
-                },
-                _ => self.framer.expect_raw(bytes),
-            },
-            Ok(BodyLine::End(crc)) => self.end_body(crc, now),
-            Ok(BodyLine::Stop | BodyLine::Fail(_)) => {
-                let failure = Failure::new(Code::Stopped, "stopped, as you asked");
-                self.refuse_body(failure, now);
-                self.phase = Phase::Ready;
-            }
-        }
-    }
-
-    /// The upload that is being received fails; the rest of its body is passed over. Nothing is
-    /// said where a refusal was said before.
-    fn refuse_body(&mut self, failure: Failure, now: Instant) {
-        if let Phase::Receiving(receiving) = std::mem::replace(&mut self.phase, Phase::PassingOver) {
-            self.release(*receiving, Some(failure.clone()), now);
-            self.reply(Reply::Fail(failure));
         }
     }
 }

@@ -15,8 +15,9 @@ use super::{
     work::{Change, Chunk, Done, Errand, Handles, Outcome, Tail, Work},
 };
 
-/// How much of a body is gathered for one write.
-const CHUNK_BYTES: usize = 256 << 10;
+/// How much of a body is gathered for one write: the larger a write, the larger the pieces in which
+/// the page cache keeps it, and the fewer helpers are woken.
+const CHUNK_BYTES: usize = 512 << 10;
 
 /// What a body's memory begins with, so that a client who dribbles costs little.
 const FIRST_CHUNK_BYTES: usize = 16 << 10;
@@ -89,8 +90,8 @@ pub(super) struct Receiving<H: Handles> {
     chunk: Chunk,
     /// Where the chunk belongs.
     at: u64,
-    /// Memory that came back.
-    spare: Option<Chunk>,
+    /// Memory that came back: of at most [`WRITES`] chunks.
+    spares: Vec<Chunk>,
     /// Up to here a checkpoint was asked for.
     checkpoint_at: u64,
     /// A checkpoint is due once all writes have ended.
@@ -109,7 +110,7 @@ impl<H: Handles> Receiving<H> {
             check,
             chunk: Chunk::default(),
             at,
-            spare: None,
+            spares: Vec::new(),
             checkpoint_at: at,
             checkpoint_due: None,
             failure: None,
@@ -174,6 +175,11 @@ impl<H: Handles> Receiving<H> {
         self.chunk.filled += bytes;
         self.check.bytes(&self.chunk.memory[start..self.chunk.filled]);
         self.transfer.bytes += bytes as u64;
+    }
+
+    /// A window has passed in which little came: memory is for those who are quick.
+    pub(super) fn drop_spares(&mut self) {
+        self.spares = Vec::new();
     }
 
     pub(super) fn input_hint(&self) -> usize {
@@ -318,7 +324,7 @@ impl<H: Handles> Session<H> {
             return;
         }
         let held = &mut receiving.held;
-        let chunk = std::mem::replace(&mut receiving.chunk, receiving.spare.take().unwrap_or_default());
+        let chunk = std::mem::replace(&mut receiving.chunk, receiving.spares.pop().unwrap_or_default());
         let at = receiving.at;
         receiving.at += chunk.filled as u64;
         held.writes += 1;
@@ -444,7 +450,7 @@ impl<H: Handles> Session<H> {
                 if receiving.chunk.filled == 0 && receiving.chunk.memory.is_empty() {
                     receiving.chunk = chunk;
                 } else {
-                    receiving.spare = Some(chunk);
+                    receiving.spares.push(chunk);
                 }
             }
             Ok(Done::Checkpointed) => {}
@@ -545,10 +551,6 @@ impl<H: Handles> Session<H> {
             {
                 self.outbox.text(|text| reply.encode(text));
             }
-        }
-        if self.pending.is_empty() {
-            // An idle client owns no buffer.
-            self.pending = std::collections::VecDeque::new();
         }
     }
 }

@@ -30,46 +30,46 @@ pub(super) fn tag(stat: &Stat) -> Tag {
     let nanos = |seconds: i64, nanos: u64| (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanos);
     let parts =
         [stat.st_ino, size(stat), nanos(stat.st_mtime, stat.st_mtime_nsec), nanos(stat.st_ctime, stat.st_ctime_nsec)];
-    let mut text = String::with_capacity(64);
-    for (index, part) in parts.into_iter().enumerate() {
+    // Four numbers of at most 13 digits and three dashes.
+    let mut text = [0; 55];
+    let mut first = text.len();
+    for (index, mut part) in parts.into_iter().enumerate() {
         if index > 0 {
-            text.push('-');
+            first -= 1;
+            text[first] = b'-';
         }
-        push_base36(&mut text, part);
+        loop {
+            first -= 1;
+            text[first] = DIGITS[part as usize % DIGITS.len()];
+            part /= DIGITS.len() as u64;
+            if part == 0 {
+                break;
+            }
+        }
     }
-    // Four numbers of at most 13 digits and three dashes: 55 characters of the alphabet of tags.
-    Tag::new(&text).unwrap_or_else(|_| unreachable!("a tag of 1 to 55 letters, digits and dashes"))
+    let text = std::str::from_utf8(&text[first..]).ok();
+    text.and_then(|text| Tag::new(text).ok())
+        .unwrap_or_else(|| unreachable!("a tag of 7 to 55 letters, digits and dashes"))
 }
 
-fn push_base36(text: &mut String, mut number: u64) {
-    let mut digits = [0u8; 13];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        let digit = (number % 36) as u8;
-        digits[first] = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-        number /= 36;
-        if number == 0 {
-            break;
-        }
-    }
-    text.extend(digits[first..].iter().map(|&digit| char::from(digit)));
-}
+/// Of a tag's numbers: 32, so that no division is needed.
+const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn base36_has_every_number_once() {
-        let show = |number| {
-            let mut text = String::new();
-            push_base36(&mut text, number);
-            text
+    fn a_tag_holds_its_four_numbers() {
+        let mut stat = rustix::fs::fstat(std::fs::File::open("/").unwrap()).unwrap();
+        let mut show = |ino, size, mtime, ctime| {
+            (stat.st_ino, stat.st_size) = (ino, size);
+            (stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec) = (0, mtime, 0, ctime);
+            tag(&stat).as_str().to_owned()
         };
-        assert_eq!((show(0), show(35), show(36)), ("0".into(), "z".into(), "10".into()));
-        for number in [1, 37, 1 << 32, u64::MAX - 1, u64::MAX] {
-            assert_eq!(u64::from_str_radix(&show(number), 36), Ok(number));
-        }
+        assert_eq!(show(0, 31, 32, 1), "1-10-v-0");
+        let most = show(u64::MAX, i64::MAX, u64::MAX, u64::MAX);
+        let numbers: Vec<_> = most.split('-').map(|number| u64::from_str_radix(number, 32)).collect();
+        assert_eq!(numbers, [u64::MAX, u64::MAX, i64::MAX as u64, u64::MAX].map(Ok));
     }
 }

@@ -153,17 +153,23 @@ impl<'a> Batch<'a> {
 
     /// Waits for the disk, once for each directory, and gives the outcomes in the order of the changes.
     pub(super) fn finish(mut self) -> Vec<Outcome<'static, Disk>> {
+        // A directory may have been opened more than once.
         let mut synced: HashMap<(u64, u64), Result<(), Errno>> = HashMap::new();
-        let mut fsync = |dir: &OwnedFd| {
-            let stat = self.store.kernel.stat(dir)?;
-            *synced.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| self.store.sync(dir))
+        let mut done = vec![None; self.dirs.len()];
+        let mut fsync = |index: usize| {
+            let dir = &self.dirs[index];
+            let mut sync = || {
+                let stat = self.store.kernel.stat(dir)?;
+                *synced.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| self.store.sync(dir))
+            };
+            *done[index].get_or_insert_with(&mut sync)
         };
         for (result, touched) in &mut self.outcomes {
             if result.is_err() {
                 continue;
             }
             for &dir in touched.iter() {
-                if let Err(error) = fsync(&self.dirs[dir]) {
+                if let Err(error) = fsync(dir) {
                     *result = Err(failure("the directory", error));
                 }
             }

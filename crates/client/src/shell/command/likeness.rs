@@ -8,6 +8,12 @@ pub(crate) const SHOWN_CHARS: usize = 40;
 /// Longer words are no slip of the fingers.
 const MAX_CHARS: usize = 24;
 
+/// Longer names are pasted and not typed.
+const MAX_NAME_CHARS: usize = 64;
+
+/// What can be compared before anybody notices that it takes time.
+const MAX_NAMES: usize = 2000;
+
 /// The command that was probably meant.
 pub(crate) fn command(verb: &str) -> Option<&'static Form> {
     let verb = verb.to_ascii_uppercase();
@@ -17,13 +23,28 @@ pub(crate) fn command(verb: &str) -> Option<&'static Form> {
 
 /// Which of `known` looks most like `text`, if any does.
 pub(crate) fn nearest<T>(text: &str, known: impl Iterator<Item = (&'static str, T)>) -> Option<T> {
-    if text.chars().count() > MAX_CHARS {
-        return None;
-    }
-    let (distance, word, found) =
-        known.map(|(word, found)| (distance(text, word), word, found)).min_by_key(|(distance, ..)| *distance)?;
+    let (distance, word, found) = closest(text, MAX_CHARS, known)?;
     // With more than half of the letters wrong it is another word.
     (distance <= word.len() / 2).then_some(found)
+}
+
+/// Which of `names` looks most like the name `text`, if any does.
+pub(crate) fn name<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, name, ()) = closest(text, MAX_NAME_CHARS, names.take(MAX_NAMES).map(|name| (name, ())))?;
+    // Names look alike more easily than commands do.
+    (distance * 4 <= name.chars().count()).then_some(name)
+}
+
+fn closest<'a, T>(
+    text: &str,
+    most_chars: usize,
+    known: impl Iterator<Item = (&'a str, T)>,
+) -> Option<(usize, &'a str, T)> {
+    if text.chars().count() > most_chars {
+        return None;
+    }
+    let short = known.filter(|(word, _)| word.chars().count() <= most_chars);
+    short.map(|(word, found)| (distance(text, word), word, found)).min_by_key(|(distance, ..)| *distance)
 }
 
 /// How many letters must be put in, taken out, changed or swapped with their neighbour to make `a`
@@ -53,6 +74,17 @@ mod tests {
     #[test]
     fn a_swap_is_one_mistake() {
         assert_eq!((distance("GTE", "GET"), distance("", "GET"), distance("QUTI", "QUIT")), (1, 3, 1));
+    }
+
+    #[test]
+    fn names_that_look_alike_are_offered() {
+        let names = ["ozymandias.txt", "the tyger.txt", "a.txt", "Grüße.txt"];
+        let alike = |text| name(text, names.into_iter());
+        assert_eq!(alike("ozymandius.txt"), Some("ozymandias.txt"));
+        assert_eq!(alike("The Tyger.txt"), Some("the tyger.txt"));
+        assert_eq!(alike("Grüsse.txt"), Some("Grüße.txt"));
+        assert_eq!((alike("b.txt"), alike("something"), alike("")), (Some("a.txt"), None, None));
+        assert_eq!((alike(&"x".repeat(1000)), name("a", std::iter::empty())), (None, None));
     }
 
     #[test]

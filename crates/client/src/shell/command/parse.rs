@@ -193,6 +193,7 @@ pub(crate) fn expected(before: &[Word]) -> Expected {
 mod tests {
     use super::*;
     use crate::shell::command::table::FORMS;
+    use proptest::prelude::*;
 
     fn complaint(line: &str) -> String {
         parse(line).unwrap_err().message
@@ -327,5 +328,16 @@ mod tests {
         assert!(matches!(next("HELP"), Expected::Argument(_, Kind::Command)));
         assert_eq!(next("CLOSE"), Expected::Nothing);
         assert_eq!(next("FROB"), Expected::Nothing);
+    }
+    proptest! {
+        #[test]
+        fn any_line_is_a_command_or_a_complaint_of_one_line(
+            line in "(GET|PUT|SYNC|MV|RM|LS|HISTORY|OPEN|!)? ?(-[a-z-]{1,9} |-> |-- |'|\"|\\\\|\\PC|\u{1b}|\n){0,12}"
+        ) {
+            if let Err(failed) = parse(&line) {
+                prop_assert!(!failed.message.contains(char::is_control), "{:?}", failed.message);
+            }
+            let _ = expected(&words::split(&line));
+        }
     }
 }

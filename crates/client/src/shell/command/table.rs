@@ -323,7 +323,7 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "!",
         usage: "![command]",
         summary: "run a command of this machine's shell",
-        details: "It runs in the local directory. Alone, it starts a shell.",
+        details: "It runs in the local directory. Alone, it starts a shell. Behind -c, a ';' ends it.",
         examples: &[("!ls -l", ""), ("!", "a shell; leave it by exit")],
         synonyms: &["SHELL", "SH"],
         options: &[],

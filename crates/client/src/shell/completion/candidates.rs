@@ -296,6 +296,32 @@ mod tests {
     }
 
     #[test]
+    fn no_line_is_too_odd() {
+        for line in [
+            "GET \"a\\\" b' \"",
+            "get 'Grü/ße \"",
+            "!ls 'a",
+            "SYNC -u ./ -> '",
+            "-> -> ->",
+            "'",
+            "\"/",
+            "GET //../'",
+            "ＧＥＴ a",
+            "GET -",
+            "GET --",
+            "PUT '~/m",
+            "mv a\u{301} \u{200b}",
+            "OPEN '",
+            "\u{a0}GET\u{a0}po",
+        ] {
+            for (end, _) in line.char_indices().chain([(line.len(), ' ')]) {
+                let (start, found) = candidates(&line[..end], &Fixed);
+                assert!(line.is_char_boundary(start) && start <= end, "{line:?} {end} {found:?}");
+            }
+        }
+    }
+
+    #[test]
     fn local_names_and_directories() {
         assert_eq!(completed("PUT ~/m"), ["PUT ~/mine ", "PUT ~/more/"]);
         assert_eq!(completed("PUT x"), [""; 0]);

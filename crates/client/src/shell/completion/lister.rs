@@ -8,6 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The name of a thread that lists.
+pub(crate) const THREAD: &str = "lister";
+
 /// A listing is believed for so long: time enough to press Tab again, too little to mislead.
 const FRESH: Duration = Duration::from_secs(5);
 
@@ -62,7 +65,7 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lister<K> {
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let clone = Arc::clone(&shared);
         // Without a thread there are no names to complete; all else works.
-        if let Err(error) = thread::Builder::new().name("lister".to_owned()).spawn(move || serve(&clone, place)) {
+        if let Err(error) = thread::Builder::new().name(THREAD.to_owned()).spawn(move || serve(&clone, place)) {
             log::warn!("cannot list directories for completion: {error}");
         }
         Lister { shared }

@@ -4,7 +4,12 @@ mod candidates;
 mod lister;
 mod places;
 
-use std::{borrow::Cow, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ferry_client::{Address, Name};
 use rustyline::{
@@ -20,6 +25,7 @@ use super::{
     paths, words,
 };
 use candidates::{Names, candidates};
+pub(crate) use lister::THREAD;
 use lister::{Item, Lister};
 use places::{Disk, Servers};
 
@@ -81,7 +87,7 @@ impl Completer for Assistant {
 
     fn complete(&self, line: &str, position: usize, context: &Context<'_>) -> Result<(usize, Vec<Pair>)> {
         let before = line.get(..position).unwrap_or(line);
-        let names = Here { assistant: self, context };
+        let names = Here { assistant: self, context, deadline: Instant::now() + PATIENCE };
         let (start, found) = candidates(before, &names);
         let pair = |found: candidates::Candidate| Pair { display: found.display, replacement: found.replacement };
         Ok((start, found.into_iter().map(pair).collect()))
@@ -92,13 +98,21 @@ impl Completer for Assistant {
 struct Here<'a> {
     assistant: &'a Assistant,
     context: &'a Context<'a>,
+    /// A line can be read in several ways: all of them together take no longer than one.
+    deadline: Instant,
+}
+
+impl Here<'_> {
+    fn patience(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
 }
 
 impl Names for Here<'_> {
     fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
         let Situation { address, remote, .. } = &self.assistant.situation;
         let directory = below(remote.as_ref(), directory)?;
-        self.assistant.servers.items(&(address.clone()?, directory), PATIENCE)
+        self.assistant.servers.items(&(address.clone()?, directory), self.patience())
     }
 
     fn local(&self, directory: &str) -> Option<Arc<[Item]>> {
@@ -106,7 +120,7 @@ impl Names for Here<'_> {
             Some(rest) => paths::home()?.join(rest),
             None => self.assistant.situation.local.join(directory),
         };
-        self.assistant.disk.items(&path, PATIENCE)
+        self.assistant.disk.items(&path, self.patience())
     }
 
     fn hosts(&self) -> Vec<String> {

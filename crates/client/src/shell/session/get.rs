@@ -59,7 +59,7 @@ impl Session {
         let named = matches!(&meant[..], [Meant { matched: false, .. }]) && transfer.names.words.len() == 1
             || transfer.names.line.is_some() && meant.len() == 1;
         let (plan, trees) = self.plan(transfer.recursive, &meant, &place, &mut failures)?;
-        let plan = self.without_clashes(plan, &mut failures)?;
+        let plan = self.without_clashes(plan, &place, &mut failures)?;
         for (top, directories) in &plan.trees {
             if let Err(error) = LocalTree::make(top, directories) {
                 failures.take(&mut self.output, Failed::new(VERB, &error))?;
@@ -174,7 +174,7 @@ impl Session {
     }
 
     /// Tells which names would become one file, before anything is moved; gives the plan without them.
-    fn without_clashes(&mut self, mut plan: Plan, failures: &mut Failures) -> Result<Plan, Failed> {
+    fn without_clashes(&mut self, mut plan: Plan, place: &Place, failures: &mut Failures) -> Result<Plan, Failed> {
         let made = plan.trees.iter().flat_map(|(top, directories)| {
             std::iter::once(top.clone()).chain(directories.iter().map(move |name| top.join(name.as_str())))
         });
@@ -182,7 +182,11 @@ impl Session {
         let directories = targets.len();
         targets.extend(plan.files.iter().map(|file| file.target.clone()));
         let texts: Vec<_> = targets.iter().map(|path| path.to_string_lossy()).collect();
-        let found = clashes(&self.local, texts.iter().map(|text| &**text));
+        let there = match place {
+            Place::In(directory) => directory,
+            Place::As(path) => path.parent().unwrap_or(path),
+        };
+        let found = clashes(there, texts.iter().map(|text| &**text));
         let (mut files, mut above) = (HashSet::new(), HashSet::new());
         for clash in found.map_err(|error| Failed::new(VERB, &error))? {
             match clash.second.checked_sub(directories) {

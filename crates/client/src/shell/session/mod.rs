@@ -1,5 +1,6 @@
 //! What lasts from one command to the next, and what each command does with it.
 
+mod alike;
 mod changes;
 mod connection;
 mod failures;

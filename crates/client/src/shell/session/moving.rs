@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_client::{Blame, Code, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Report};
+use ferry_client::{Blame, Code, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Report};
 use ferry_wire::escaped;
 
 use super::{Session, failures::Failures};
@@ -198,7 +198,8 @@ impl Session {
             self.tell_total(moving, report, course.elapsed);
             let shown = moving.labels.get(*index).map_or("", |label| label.shown.as_str());
             let mut failed = explained(moving, shown, error, &self.local);
-            for more in consequences() {
+            let question = moving.labels.get(*index).and_then(|label| self.question(moving.way, label, error));
+            for more in question.into_iter().chain(consequences()) {
                 failed.message.push_str("; ");
                 failed.message.push_str(&more);
             }
@@ -210,6 +211,18 @@ impl Session {
             failures.tell(&mut self.output, &Failed { exit, message: format!("{}: {more}", moving.verb) });
         }
         Ok(())
+    }
+
+    /// What was probably meant by a file that is not there.
+    fn question(&mut self, way: Way, label: &Label, error: &Error) -> Option<String> {
+        match (way, error) {
+            (Way::Down, error) if error.code() == Some(Code::NotFound) => self.alike(&Name::new(&label.name).ok()?),
+            (Way::Up, Error::Local { path, source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                let text = path.strip_prefix(&self.local).ok()?.to_str()?;
+                self.alike_here(text)
+            }
+            _ => None,
+        }
     }
 
     fn tell_total(&mut self, moving: &Moving<'_>, report: &Report, elapsed: Duration) {
@@ -231,11 +244,17 @@ impl Session {
                     (files, all) if files < all => format!("{files} of {}", Count(all, "file")),
                     (files, _) => Count(files, "file").to_string(),
                 };
-                self.output.say(format_args!("{done} {what}: {summary}, {worth}"), || {
+                let text = format!("{done} {what}: {summary}, {worth}");
+                let event = || {
                     let event = Event::new("total").with("command", moving.verb).with("files", files);
                     let event = event.with("bytes", bytes).with("resumed", resumed).with("seconds", seconds);
                     event.with("failed", report.failures.len()).with("untried", report.untried)
-                });
+                };
+                // Where nothing was moved, people are told enough by what went wrong.
+                match report.is_whole() || files > 0 {
+                    true => self.output.say(text, event),
+                    false => self.output.detail(text, event),
+                }
             }
         }
     }

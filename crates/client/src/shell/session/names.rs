@@ -76,15 +76,16 @@ impl Session {
         escaped(&text).to_string()
     }
 
-    /// What `text` stands for in the local directory; `~` is the home directory.
+    /// What `text` stands for in the local directory; `~` is the home directory, unless something there has that name.
     pub(super) fn local_path(&self, text: &str) -> PathBuf {
+        let path = self.local.join(text);
+        let rest = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let home = || std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
-        match text.strip_prefix('~') {
-            Some(rest) if rest.is_empty() || rest.starts_with('/') => match home() {
-                Some(home) => home.join(rest.trim_start_matches('/')),
-                None => self.local.join(text),
-            },
-            _ => self.local.join(text),
+        match rest {
+            Some(rest) if path.symlink_metadata().is_err() => {
+                home().map_or(path, |home| home.join(rest.trim_start_matches('/')))
+            }
+            _ => path,
         }
     }
 
@@ -120,10 +121,9 @@ impl Session {
     fn find_line(&mut self, verb: &str, names: &Names) -> Result<Option<Meant>, Failed> {
         let Some(line) = &names.line else { return Ok(None) };
         if let [word] = &names.words[..]
-            && word.pattern.is_none()
             && word.text == *line
         {
-            // It is the only reading.
+            // As a word it is looked for in the same way.
             return Ok(None);
         }
         match self.remote_name(line) {

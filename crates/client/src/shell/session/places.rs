@@ -25,11 +25,17 @@ impl Session {
                 Ok(())
             }
             kind => {
-                let (exit, problem) = match kind {
+                let (exit, problem) = match &kind {
                     Some(_) => (Exit::Refused, "that is a file"),
                     None => (Exit::NotFound, "there is no such directory"),
                 };
-                Err(Failed { exit, message: format!("CD {}: {problem}", escaped(text)) })
+                let mut message = format!("CD {}: {problem}", escaped(text));
+                if let (None, Some(name)) = (kind, name)
+                    && let Some(question) = self.alike(&name)
+                {
+                    message = format!("{message}; {question}");
+                }
+                Err(Failed { exit, message })
             }
         }
     }

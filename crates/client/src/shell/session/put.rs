@@ -17,7 +17,7 @@ use super::{
     names::bad_name,
 };
 use crate::shell::{
-    command::{Names, Target, Transfer},
+    command::{Target, Transfer},
     exit::{Exit, Failed},
     figures::Summary,
     output::Event,
@@ -67,7 +67,7 @@ impl Session {
             return self.put_from_input(transfer.target.as_ref());
         }
         let mut failures = Failures::new(transfer.keep_going || self.settings.keep_going);
-        let meant = self.find_to_send(&transfer.names, &mut failures)?;
+        let meant = self.find_to_send(transfer, &mut failures)?;
         let place = self.place_there(transfer, &meant)?;
         let named = matches!(&meant[..], [Meant { matched: false, .. }]);
         let mut plan = Plan::default();
@@ -81,7 +81,7 @@ impl Session {
             failures.check(VERB, NOTHING)?;
             return match meant.iter().any(|meant| meant.matched) {
                 true if failures.is_clean() => {
-                    let message = format!("{VERB}: only directories match; {VERB} -r sends them");
+                    let message = format!("{VERB}: no file matches; {VERB} -r sends directories");
                     Err(Failed { exit: Exit::Local, message })
                 }
                 _ => failures.end(VERB),
@@ -97,13 +97,16 @@ impl Session {
     }
 
     /// Everything here that `names` stand for: see [`Session::find`].
-    fn find_to_send(&mut self, names: &Names, failures: &mut Failures) -> Result<Vec<Meant>, Failed> {
+    fn find_to_send(&mut self, transfer: &Transfer, failures: &mut Failures) -> Result<Vec<Meant>, Failed> {
+        let names = &transfer.names;
+        // Without a name for it there, what is sent lies below the local directory: `~` is a name like any other.
+        let below = transfer.target.is_none();
         let meant = |text: PathBuf, path: PathBuf, matched| Meant { text, path, matched };
         if let Some(line) = &names.line
             && (names.words.len() == 1 && names.words[0].text == *line && names.words[0].pattern.is_none()
                 || self.exists(line))
         {
-            return Ok(vec![meant(line.into(), self.local_path(line), false)]);
+            return Ok(vec![meant(line.into(), self.local.join(line), false)]);
         }
         if let Some(line) = &names.line
             && line.contains(char::is_control)
@@ -117,7 +120,10 @@ impl Session {
             match self.find_local(VERB, word) {
                 Ok((texts, matched)) => {
                     for text in texts {
-                        let path = text.to_str().map_or_else(|| self.local.join(&text), |text| self.local_path(text));
+                        let path = match text.to_str().filter(|_| !below) {
+                            Some(text) => self.local_path(text),
+                            None => self.local.join(&text),
+                        };
                         // Patterns may overlap.
                         if seen.insert(path.clone()) {
                             all.push(meant(text, path, matched));
@@ -164,6 +170,12 @@ impl Session {
             });
             return Ok(());
         }
+        if let Some(problem) = unmeant(path).filter(|_| *matched)
+            && (recursive || !path.is_symlink())
+        {
+            self.leave_out(&Error::LocalFile { path: path.clone(), problem });
+            return Ok(());
+        }
         let name = self.name_there(text, path, recursive && is_directory, place)?;
         match name {
             name if recursive && is_directory => self.plan_sending(path, name, plan, failures),
@@ -185,7 +197,7 @@ impl Session {
             Place::Same if is_tree && text == Path::new(".") => return Ok(self.remote.clone()),
             Place::Same => {
                 let bytes = text.as_os_str().as_bytes();
-                (&self.remote, Name::from_bytes(bytes.strip_suffix(b"/").filter(|_| is_tree).unwrap_or(bytes)))
+                (&self.remote, Name::from_bytes(bytes.strip_suffix(b"/").filter(|_| path.is_dir()).unwrap_or(bytes)))
             }
             Place::In(directory) => match path.file_name() {
                 Some(last) if !text.ends_with(".") => (directory, Name::from_bytes(last.as_bytes())),
@@ -200,6 +212,12 @@ impl Session {
         }
     }
 
+    fn leave_out(&mut self, error: &Error) {
+        self.output.remark(format_args!("{VERB}: {error}: left out"), || {
+            Event::new("skipped").with("reason", error.to_string())
+        });
+    }
+
     fn plan_sending(
         &mut self,
         path: &Path,
@@ -209,16 +227,10 @@ impl Session {
     ) -> Result<(), Failed> {
         let tree = LocalTree::walk(path).map_err(|error| Failed::new(VERB, &error))?;
         for skipped in &tree.skipped {
-            match &skipped.error {
-                // Links and specials are left out by rule; the rest is what a person would miss.
-                Error::LocalFile { .. } if skipped.name.is_some() => {
-                    self.output.remark(format_args!("{VERB}: {}: left out", skipped.error), || {
-                        Event::new("skipped")
-                            .with("name", skipped.name.as_ref().map(|name| name.as_str().to_owned()))
-                            .with("reason", skipped.error.to_string())
-                    });
-                }
-                error => failures.tell(&mut self.output, &Failed::new(VERB, error)),
+            // The rest is what a person would miss.
+            match skipped.is_by_rule() {
+                true => self.leave_out(&skipped.error),
+                false => failures.tell(&mut self.output, &Failed::new(VERB, &skipped.error)),
             }
         }
         plan.trees += 1;
@@ -305,5 +317,15 @@ impl Session {
             event.with("resumed", 0).with("seconds", summary.elapsed.as_secs_f64())
         });
         Ok(())
+    }
+}
+
+/// Why a pattern that found something did not mean it; [`None`] for files and directories.
+fn unmeant(path: &Path) -> Option<&'static str> {
+    let kind = path.symlink_metadata().ok()?.file_type();
+    match (kind.is_file() || kind.is_dir(), kind.is_symlink()) {
+        (true, _) => None,
+        (false, true) => Some("is a symbolic link, which is not followed"),
+        (false, false) => Some("is neither a file nor a directory"),
     }
 }

@@ -30,16 +30,21 @@ impl Session {
         let remote = self.remote_name(there).map_err(|problem| bad_name(VERB, there, problem))?;
         let plan = SyncPlan::new(self.connected()?, &local, remote.as_ref(), &wanted.sync);
         let plan = plan.map_err(|error| self.failure(&format!("{VERB} {}", escaped(&wanted.from)), &error))?;
-        for error in &plan.skipped {
+        for error in &plan.left_out {
             self.output.remark(format_args!("{VERB}: {error}: left out"), || {
                 Event::new("skipped").with("reason", error.to_string())
             });
         }
+        // What could not be compared is no reason not to make the rest alike.
+        let mut failures = Failures::new(wanted.keep_going || self.settings.keep_going);
+        for error in &plan.skipped {
+            failures.tell(&mut self.output, &Failed::new(VERB, error));
+        }
         if wanted.dry_run {
             self.tell_plan(&plan);
-            return Ok(());
+            return failures.end(VERB);
         }
-        self.carry_out(&plan, Failures::new(wanted.keep_going || self.settings.keep_going))
+        self.carry_out(&plan, failures)
     }
 
     fn carry_out(&mut self, plan: &SyncPlan, mut failures: Failures) -> Result<(), Failed> {

@@ -357,7 +357,7 @@ impl World {
                 let used = conn.session.receive(&conn.leftover, now);
                 conn.leftover.drain(..used);
             }
-            _ => drop(conn.session.take_records()),
+            _ => conn.session.rest(),
         }
         self.touch(key);
     }

@@ -71,6 +71,7 @@ impl World {
     pub(super) fn flush(&mut self, index: usize) -> bool {
         let (most, wire) = (self.dice.between(1, self.weather.grain), self.weather.wire);
         let fails = self.dice.happens(self.weather.faults / 4);
+        let cold = !self.dice.happens(self.weather.at_once) && self.dice.happens(200);
         let now = self.now;
         let Some(key) = self.peers[index].conn else { return false };
         let Some(conn) = self.conns.get_mut(&key) else { return false };
@@ -85,6 +86,12 @@ impl World {
                 self.touch(key);
                 return true;
             }
+            Some((Segment::File { .. }, _)) if cold => {
+                conn.session.range_is_cold(now);
+                assert!(conn.session.outbox().front().is_none(), "what is not in memory is to be sent");
+                self.touch(key);
+                return true;
+            }
             _ if room == 0 => return false,
             None => return false,
             Some((Segment::Bytes { data, sent }, _)) => {
@@ -92,10 +99,14 @@ impl World {
                 link.to_client.extend(&data[*sent..sent + count]);
                 count
             }
-            Some((Segment::File { file, at, left }, _)) => {
+            Some((Segment::File { file, at, left, .. }, _)) => {
                 let count = room.min(*left as usize);
-                link.to_client.extend(self.store.range(*file, *at, count));
-                count
+                let bytes = self.store.range(*file, *at, count);
+                link.to_client.extend(bytes);
+                conn.session.sent_of_file(bytes, now);
+                self.figures.bytes += count as u64;
+                self.touch(key);
+                return true;
             }
             Some((Segment::Padding { left }, _)) => {
                 let count = room.min(*left as usize);
@@ -127,14 +138,8 @@ impl World {
         let conn = self.conns.get_mut(&job.conn).unwrap();
         conn.outstanding += 1;
         conn.handed += carried(&job.work);
-        let at_once = matches!(
-            job.work,
-            Work::Open { .. }
-                | Work::Load { background: false, .. }
-                | Work::Check { .. }
-                | Work::Stat { .. }
-                | Work::Stage { .. }
-        );
+        let at_once =
+            matches!(job.work, Work::Open { .. } | Work::Check { .. } | Work::Stat { .. } | Work::Stage { .. });
         if at_once && self.dice.happens(self.weather.at_once) {
             let outcome = self.store.run(job.conn, job.work);
             return self.complete(job.conn, job.errand, outcome);
@@ -205,7 +210,8 @@ impl World {
 
     fn end_turn(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(&key) else { return };
-        drop(conn.session.take_records());
+        conn.session.records().for_each(drop);
+        conn.session.rest();
         if conn.session.take_shutdown() {
             assert!(!std::mem::replace(&mut conn.shut_down, true), "shut down twice");
             assert!(conn.session.outbox().is_empty(), "shut down before all was sent");

@@ -1,0 +1,170 @@
+//! A server that goes away in the middle of each phase of a command: one clear line, nothing half done.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{Local, Peer, Scripted};
+
+/// A whole listing.
+fn listing(lines: &str) -> String {
+    let crc = ferry_client::Crc32::of(lines.as_bytes());
+    let block = if lines.is_empty() { String::new() } else { format!("DATA {}\n{lines}", lines.len()) };
+    format!("LISTING\n{block}END {crc}\n")
+}
+
+/// Runs `command` against a server that plays `script` and then closes; gives what it complained of.
+#[track_caller]
+fn cut(local: &Local, command: &str, script: impl FnOnce(&mut Peer) + Send + 'static) -> String {
+    let server = Scripted::greeting(script);
+    let output = Command::new(env!("CARGO_BIN_EXE_ferry"))
+        .arg("--dir")
+        .arg(local.path(""))
+        .args(["--config", "/dev/null", "--timeout", "20", "--retry", "0"])
+        .args(["-c", &format!("OPEN {}; {command}; !echo went on", server.address)])
+        .env_remove("HOME")
+        .env_remove("XDG_STATE_HOME")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    server.finish();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{command}: {complaints}");
+    assert!(complaints.contains("the server closed the connection"), "{command}: {complaints}");
+    assert!(complaints.contains("not connected any more: OPEN"), "{command}: {complaints}");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("went on"), "{command}");
+    complaints
+}
+
+#[test]
+fn commands_that_ask_once() {
+    let local = Local::new();
+    for (command, request, half) in [
+        ("LS", "LIST", "LISTING\nDATA 100\nf 5 1 t a\n"),
+        ("LS a", "LIST a", ""),
+        ("CD a", "STAT a", ""),
+        ("STAT a", "STAT a", "FILE 5 "),
+        ("SUM a", "SUM a", ""),
+        ("MKDIR a", "MKDIR a", ""),
+        ("MKDIR -p a/b", "MKDIR a", ""),
+        ("GET two words", "STAT two words", ""),
+        ("GET *", "STAT *", ""),
+        ("GET -r a", "STAT a", ""),
+        ("GET a -> -", "READ 0 * * a", "FILE 5 - t\nDATA 5\nab"),
+        ("RM a", "STAT a", ""),
+        ("MV a b", "STAT b", ""),
+        ("SYNC -d a -> new", "LIST a", "LISTING\n"),
+        ("SYNC -u . -> a", "LIST a", ""),
+    ] {
+        let complaint = cut(&local, command, move |peer| {
+            peer.expect(request);
+            peer.send(half);
+        });
+        assert_eq!(complaint.lines().count(), 1, "{command}: {complaint}");
+    }
+    assert_eq!(local.names(), [""; 0]);
+}
+
+#[test]
+fn a_walk_that_is_cut_moves_nothing() {
+    let local = Local::new();
+    for command in ["GET -r a", "RM -r a"] {
+        let complaint = cut(&local, command, |peer| {
+            peer.expect("STAT a");
+            peer.send("DIR 5\n");
+            peer.expect("LIST a");
+            peer.send(listing("d - 1 - sub\nf 5 1 t b\n"));
+            peer.expect("LIST a/sub");
+        });
+        assert_eq!(complaint.lines().count(), 1, "{command}: {complaint}");
+    }
+    let complaint = cut(&local, "GET a/*/b", |peer| {
+        peer.expect("STAT a/*/b");
+        peer.send("FAIL not-found no\n");
+        peer.expect("LIST a");
+        peer.send(listing("d - 1 - x\nd - 1 - y\n"));
+        peer.expect("LIST a/x");
+        peer.expect("LIST a/y");
+        peer.send(listing("f 5 1 t b\n"));
+    });
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    assert_eq!(local.names(), [""; 0]);
+}
+
+#[test]
+fn deleting_that_is_cut_says_how_far_it_came() {
+    let local = Local::new();
+    cut(&local, "RM -r a", |peer| {
+        peer.expect("STAT a");
+        peer.send("DIR 5\n");
+        peer.expect("LIST a");
+        peer.send(listing("f 5 1 t b\nf 5 1 t c\n"));
+        peer.expect("DELETE a/c");
+        peer.expect("DELETE a/b");
+        peer.expect("DELETE a");
+        peer.send("DONE\n");
+    });
+}
+
+#[test]
+fn a_tree_that_is_cut_keeps_what_is_whole() {
+    let local = Local::new();
+    let crc = ferry_client::Crc32::of(b"hello");
+    let complaint = cut(&local, "GET -r a", move |peer| {
+        peer.expect("STAT a");
+        peer.send("DIR 5\n");
+        peer.expect("LIST a");
+        peer.send(listing("f 5 1 t b\nf 5 1 t c\n"));
+        peer.expect("GET a/b");
+        peer.expect("GET a/c");
+        peer.send(format!("FILE 5 - t\nDATA 5\nhelloEND {crc}\nFILE 5 - t\nDATA 5\nhel"));
+    });
+    assert!(complaint.contains("a/c"), "{complaint}");
+    assert_eq!(local.names(), ["a"]);
+    let names: Vec<_> = std::fs::read_dir(local.path("a")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["b"]);
+}
+
+#[test]
+fn a_hostile_tree_is_refused_before_anything_is_written() {
+    let local = Local::new();
+    for entry in ["f 5 1 t ../b", "d - 1 - ..", "f 5 1 t .ferry-x", "f 5 1 t /etc/b"] {
+        let server = Scripted::greeting(move |peer| {
+            peer.expect("STAT a");
+            peer.send("DIR 5\n");
+            peer.expect("LIST a");
+            peer.send(listing(&format!("{entry}\n")));
+            peer.expect_end();
+        });
+        let output = Command::new(env!("CARGO_BIN_EXE_ferry"))
+            .arg("--dir")
+            .arg(local.path(""))
+            .args(["--config", "/dev/null", "-c", &format!("OPEN {}; GET -r a", server.address)])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        server.finish();
+        assert_eq!(output.status.code(), Some(6), "{entry}");
+    }
+    // The same name twice is one file here.
+    let server = Scripted::greeting(|peer| {
+        peer.expect("STAT a");
+        peer.send("DIR 5\n");
+        peer.expect("LIST a");
+        peer.send(listing("f 5 1 t b\nf 6 1 t b\nd - 1 - b\n"));
+        peer.expect("LIST a/b");
+        peer.send(listing(""));
+        peer.expect("CLOSE");
+        peer.send("BYE\n");
+    });
+    let output = Command::new(env!("CARGO_BIN_EXE_ferry"))
+        .arg("--dir")
+        .arg(local.path(""))
+        .args(["--config", "/dev/null", "-c", &format!("OPEN {}; GET -r a", server.address)])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    server.finish();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{complaints}");
+    assert!(complaints.contains("would be one file here"), "{complaints}");
+    assert_eq!(local.names(), [""; 0]);
+}

@@ -1,0 +1,112 @@
+//! Standard input and output as files, and as events for programs.
+
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use ferry_e2e::{ferry, random_bytes, seed};
+
+use crate::place::Place;
+
+#[test]
+fn standard_input_is_sent_and_standard_output_gets_what_is_there() {
+    let place = Place::new();
+    let bytes = random_bytes(seed(), 3 << 20);
+    let said = place.run_with(&[], "PUT - -> 'from input'; LS", &bytes).fine();
+    assert!(said.starts_with("put from input: 3.0 MiB in "), "{said}");
+    assert!(place.server.read("from input") == bytes);
+    place.run_with(&[], "PUT - -> empty", b"").fine();
+    assert_eq!(place.server.read("empty"), b"");
+    place.run("PUT -").failed(2, "PUT - -> name");
+    place.run("PUT - -> no/way").failed(8, "(not-found)");
+
+    // A file itself stands on standard output and nothing else; what is said of it goes to standard error.
+    let mut command = Command::new(ferry());
+    command.args(["-c", &format!("OPEN {}; GET 'from input' -> -", place.server.address().port())]);
+    let output = command.current_dir(place.local("..")).stdin(Stdio::null()).output().unwrap();
+    let first = output.stdout.iter().position(|byte| *byte == b'\n').unwrap();
+    assert!(output.stdout[first + 1..] == bytes);
+    assert!(String::from_utf8(output.stderr).unwrap().starts_with("got from input: 3.0 MiB in "));
+    place.run("GET nothing -> -").failed(8, "(not-found)");
+}
+
+#[test]
+fn commands_from_a_pipe_are_not_taken_for_a_file() {
+    let place = Place::new();
+    let mut child = Command::new(ferry())
+        .current_dir(place.local(".."))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = format!("OPEN {}\n!cat\nPUT - -> a\n!echo no\n", place.server.address().port());
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("standard input is where the commands come from"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
+}
+
+#[test]
+fn a_reader_that_has_had_enough_ends_it() {
+    let place = Place::new();
+    place.server.write("large", &random_bytes(seed(), 8 << 20));
+    let status = Command::new("sh")
+        .args(["-c", "\"$0\" -c \"OPEN $1; GET large -> -\" 2>stderr | head -c 1000 | wc -c"])
+        .arg(ferry())
+        .arg(place.server.address().port().to_string())
+        .current_dir(place.local(".."))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&status.stdout).trim(), "1000");
+    let complaints = fs::read_to_string(place.local("../stderr")).unwrap();
+    assert!(complaints.contains("Broken pipe") && complaints.lines().count() == 1, "{complaints}");
+}
+
+#[test]
+fn every_command_speaks_json() {
+    let place = Place::new();
+    for name in ["a \"quoted\"\u{202e} one", "b", "d/c"] {
+        place.server.write(name, name.as_bytes());
+        place.write(name, name.as_bytes());
+    }
+    let commands = "GET b; GET -r d; GET *; PUT b; PUT -r d; LS; LS -l d; STAT b d; SUM b; CD d; PWD; CD; LPWD; LLS; \
+                    MKDIR m; MV b m; SYNC -u -n d -> e; SYNC -u d -> e; SYNC -d --delete e -> d; RM -r e m; STATUS; HISTORY 2; HELP; HELP GET; \
+                    GET nothing";
+    let ran = place.run_with(&["--json"], commands, b"");
+    assert_eq!((ran.status, ran.complaints.as_str()), (8, ""), "{}", ran.said);
+    let mut kinds = Vec::new();
+    for line in ran.said.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        kinds.push(event["event"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned());
+    }
+    for kind in [
+        "got",
+        "put",
+        "total",
+        "skipped",
+        "entry",
+        "stat",
+        "sum",
+        "place",
+        "local-place",
+        "made",
+        "renamed",
+        "plan",
+        "planned",
+        "synced",
+        "deleted",
+        "removed",
+        "status",
+        "line",
+        "command",
+        "help",
+        "error",
+    ] {
+        assert!(kinds.iter().any(|there| there == kind), "{kind}: {}", ran.said);
+    }
+    assert!(ran.said.contains("\"name\":\"a \\\"quoted\\\"\u{202e} one\""), "names are as they are: {}", ran.said);
+}
