@@ -128,7 +128,9 @@ impl<'a> Round<'_, 'a, '_> {
         if let Some(large) = self.large.as_mut() {
             self.tally.progress |= large.fold();
         }
-        if let (Some(error), Some(large)) = (self.spoiled.take(), self.large.take()) {
+        if let Some(error) = self.spoiled.take()
+            && let Some(large) = self.large.take()
+        {
             self.current = None;
             self.begun = None;
             let index = large.index;
