@@ -304,7 +304,7 @@ fn what_is_wrong_here_is_told_in_one_line_and_nothing_half_done_is_left() {
         ("GET -x a", "GET has no option -x"),
         ("GET --recursiv a", "did you mean --recursive?"),
         ("RM -rf a", "RM has no option -rf"),
-        ("SYNC a", "SYNC needs a direction"),
+        ("SYNC -ud a", "not both at once"),
         ("LS -a", "LS has no option -a"),
         ("CDUP", "did you mean CD?"),
         ("DELETE a", "did you mean RM?"),
