@@ -128,7 +128,10 @@ impl<'a> Round<'_, 'a, '_> {
         if let Some(large) = self.large.as_mut() {
             self.tally.progress |= large.fold();
         }
-        if let (Some(error), Some(large)) = (self.spoiled.take(), self.large.take()) {
+        // Taken only together: a large file that is not spoiled stays for the next connection.
+        if let Some(error) = self.spoiled.take()
+            && let Some(large) = self.large.take()
+        {
             self.current = None;
             self.begun = None;
             let index = large.index;
