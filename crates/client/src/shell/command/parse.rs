@@ -173,7 +173,7 @@ pub(crate) fn expected(before: &[Word]) -> Expected {
             .iter()
             .find(|option| last.is(&format!("-{}", option.short)) || last.is(&format!("--{}", option.long)))
     });
-    let receives = arguments.iter().take_while(|word| !word.is("--")).any(|word| is_downward(word));
+    let receives = arguments.iter().take_while(|word| !word.is("--")).any(is_downward);
     let kind = match (value.and_then(|option| option.value), form.takes) {
         (Some(kind), _) => Some(kind),
         (None, _) if arguments.iter().any(|word| word.is("->")) => form.target,
