@@ -55,7 +55,7 @@ fn subcommands(roff: &mut Roff, command: clap::Command) {
         {
             let help = option.get_help().map(ToString::to_string).unwrap_or_default();
             roff.control("RS", []);
-            item(roff, vec![bold(option.to_string())], &help);
+            item(roff, vec![bold(spelt(option))], &help);
             roff.control("RE", []);
         }
     }
@@ -65,10 +65,23 @@ fn commands(roff: &mut Roff) {
     section(roff, "COMMANDS", "In the shell, in any case of letters:");
     for form in FORMS {
         item(roff, vec![bold(form.usage)], form.summary);
-        for line in form.details.lines() {
+        if !form.details.is_empty() {
             roff.control("br", []);
-            roff.text([roman(line)]);
+            paragraph(roff, form.details);
         }
+        for (line, meaning) in form.examples {
+            roff.control("RS", []);
+            item(roff, vec![bold(*line)], meaning);
+            roff.control("RE", []);
+        }
+    }
+}
+
+/// An option as it is typed, in both ways.
+fn spelt(option: &clap::Arg) -> String {
+    match option.get_short() {
+        Some(short) => format!("-{short}, {option}"),
+        None => option.to_string(),
     }
 }
 

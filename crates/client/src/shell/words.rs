@@ -63,6 +63,33 @@ pub(crate) fn split(line: &str) -> Vec<Word> {
     }
 }
 
+/// The text to type for a word that says `text`, with backslashes and no quote around it; [`None`] where only quotes help.
+pub(crate) fn escape(text: &str) -> Option<String> {
+    let out_of_reach = |character: char| character.is_whitespace() && !ESCAPABLE.contains(&character);
+    if text.is_empty() || text.starts_with(['-', '!']) || text.contains(out_of_reach) {
+        return None;
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if ESCAPABLE.contains(&character) {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    Some(escaped)
+}
+
+/// Whether a backslash can stand before it.
+pub(crate) fn is_escapable(character: char) -> bool {
+    ESCAPABLE.contains(&character)
+}
+
+/// What stands behind a quote that `text` begins with and that nothing closes.
+pub(crate) fn behind_open_quote(text: &str) -> Option<&str> {
+    let open = text.starts_with(['"', '\'']) && quoted_end(text, 0, |_| false).is_none();
+    text.get(1..).filter(|rest| open && !rest.is_empty())
+}
+
 /// The text to type for a word that says `text`: as it is where that is enough.
 pub(crate) fn quote(text: &str) -> String {
     if !needs_quoting(text) {
@@ -281,6 +308,23 @@ mod tests {
         }
         assert_eq!(quote("plain.txt"), "plain.txt");
     }
+
+    #[test]
+    fn an_open_quote_is_one_that_nothing_closes() {
+        for (text, behind) in [
+            ("'a dir/", Some("a dir/")),
+            ("\"it's", Some("it's")),
+            ("'tis a dog's", Some("tis a dog's")),
+            ("'", None),
+            ("a'b", None),
+            ("'a b'", None),
+            ("'a' b", None),
+            ("", None),
+        ] {
+            assert_eq!(behind_open_quote(text), behind, "{text}");
+        }
+    }
+
     #[test]
     fn a_script_is_parted_at_semicolons_outside_quotes() {
         for (script, commands) in [
@@ -305,6 +349,15 @@ mod tests {
             let last = words.last().unwrap();
             prop_assert_eq!((last.text.as_str(), &last.pattern), (text.as_str(), &None), "{}", line);
             prop_assert_eq!(last.range.end, line.len());
+        }
+
+        #[test]
+        fn what_is_escaped_is_one_word_that_says_it(text in "(\\PC|[ \\\\'\"*?{}\\[\\]]){1,20}") {
+            if let Some(escaped) = escape(&text) {
+                let words = split(&escaped);
+                prop_assert_eq!((words.len(), words[0].text.as_str(), &words[0].pattern), (1, text.as_str(), &None));
+                prop_assert!(!words[0].is("->") && !words[0].is("-"));
+            }
         }
 
         #[test]

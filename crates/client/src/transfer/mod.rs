@@ -165,7 +165,7 @@ pub struct Moved {
     pub size: u64,
     /// Of the whole file.
     pub crc: Crc32,
-    /// Bytes that did not have to be moved again.
+    /// Bytes that an earlier call had moved already.
     pub resumed: u64,
 }
 
@@ -176,7 +176,7 @@ pub struct Report {
     pub files: usize,
     /// Bytes of those.
     pub bytes: u64,
-    /// Bytes of those that did not have to be moved again.
+    /// Bytes of those that earlier calls had moved already.
     pub resumed: u64,
     /// What failed: its place in the list, and why. Without [`Settings::keep_going`] at most one.
     pub failures: Vec<(usize, Error)>,

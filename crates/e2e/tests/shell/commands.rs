@@ -276,12 +276,15 @@ fn commands_of_the_system_run_in_the_local_directory() {
 #[test]
 fn every_help_has_an_example() {
     let place = Place::new();
+    let help = place.run("HELP PUT").fine();
+    assert!(help.contains("PUT ../notes.txt -> old/notes.txt  sends it under another name"), "{help}");
     let list = place.run("HELP").fine();
     let verbs: Vec<&str> = list.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert!(verbs.len() >= 20, "{list}");
     for verb in verbs.into_iter().map(|verb| if verb.starts_with('!') { "!" } else { verb }) {
         let help = place.run(&format!("HELP {verb}")).fine();
         assert!(help.contains(&format!("\n    {verb}")), "{help}");
+        assert!(help.lines().all(|line| line == line.trim_end()), "{help:?}");
     }
 }
 
@@ -304,11 +307,30 @@ fn what_is_wrong_here_is_told_in_one_line_and_nothing_half_done_is_left() {
         ("GET -x a", "GET has no option -x"),
         ("GET --recursiv a", "did you mean --recursive?"),
         ("RM -rf a", "RM has no option -rf"),
-        ("SYNC a", "SYNC needs a direction"),
+        ("SYNC -ud a", "not both at once"),
         ("LS -a", "LS has no option -a"),
         ("CDUP", "did you mean CD?"),
         ("DELETE a", "did you mean RM?"),
     ] {
         place.run(command).failed(2, part);
     }
+}
+
+#[test]
+fn a_quote_that_is_left_open_is_no_error_unless_it_is_part_of_a_name() {
+    let place = Place::new();
+    place.server.write("a dir/f", b"1");
+    place.server.write("'tis", b"2");
+    place.server.write("tis", b"wrong");
+    place.write("my dir/g", b"3");
+    assert_eq!(
+        place.run("CD 'a dir/; LS; CD; LS 'a dir/; LCD \"my dir/; LLS; LCD; LLS 'my dir/").fine(),
+        "f\nf\ng\ng\n"
+    );
+    place.run("GET 'tis; GET 'a dir/f; MKDIR 'my dir'; PUT 'my dir/g").fine();
+    assert_eq!(place.server.read("my dir/g"), b"3");
+    assert_eq!(fs::read(place.local("'tis")).unwrap(), b"2");
+    assert_eq!(fs::read(place.local("f")).unwrap(), b"1");
+    place.run("CD 'a dirt/").failed(8, "there is no such directory");
+    place.run("GET 'a dirt").failed(8, "(not-found)");
 }

@@ -19,6 +19,7 @@ fn connected(directory: &std::path::Path) -> (Server, Terminal, String) {
     server.write("two words.txt", b"two words");
     server.write("two worlds.txt", b"two worlds");
     server.write("it's.txt", b"it is");
+    server.write("a dir/in it", b"in");
     let mut client = Terminal::ferry(directory, &[]);
     client.type_line(&format!("OPEN {}", server.address().port()));
     let prompt = format!("ferry {}> ", server.address());
@@ -39,28 +40,48 @@ fn tab_completes_names_of_the_server() {
     client.type_line("");
     client.expect("got poems/ozymandias.txt: 17 bytes");
     client.expect(&prompt);
-    // A name with spaces is quoted as far as all go together; then all are shown.
+    // A name with spaces is completed as far as all go together; then all are shown.
     client.send("GET tw");
-    client.tab("'two wor");
+    client.tab("two\\ wor");
     client.tab("two worlds.txt");
     // There is more than one.
     client.expect("\x07");
     client.send("ds");
-    client.tab("'two words.txt'");
+    client.tab("two\\ words.txt");
     client.type_line("");
     client.expect("got two words.txt: 9 bytes");
     client.expect(&prompt);
     client.send("GET it");
-    client.tab("\"it's.txt\"");
+    client.tab("it\\'s.txt");
     client.type_line("");
     client.expect("got it's.txt: 5 bytes");
+    client.expect(&prompt);
+    // A directory is left open for more to come, and is a name all the same.
+    client.send("CD a");
+    client.tab("a\\ dir/");
+    client.type_line("");
+    client.expect("a dir> ");
+    client.type_line("CD");
+    client.expect(&prompt);
+    client.send("GET -r 'a d");
+    client.tab("'a dir/");
+    client.send("in");
+    client.tab("'a dir/in it'");
+    client.type_line("");
+    client.expect("got a dir/in it: 2 bytes");
+    client.expect(&prompt);
+    client.send("CD 'a d");
+    client.tab("'a dir/");
+    client.type_line("");
+    client.expect("a dir> ");
+    client.type_line("CD");
     client.expect(&prompt);
     client.type_line("QUIT");
     assert_eq!(client.end(), 0);
     let mut names: Vec<_> =
         fs::read_dir(directory.path().join("client")).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["it's.txt", "ozymandias.txt", "two words.txt"]);
+    assert_eq!(names, ["in it", "it's.txt", "ozymandias.txt", "two words.txt"]);
 }
 
 #[test]
@@ -81,7 +102,7 @@ fn tab_completes_local_names_and_hosts() {
     client.expect(&format!("connected to localhost:{port}"));
     client.expect("> ");
     client.send("PUT my");
-    client.tab("'my own.txt'");
+    client.tab("my\\ own.txt");
     client.type_line("");
     client.expect("put my own.txt: 4 bytes");
     client.expect("> ");

@@ -99,18 +99,23 @@ fn transfer(input: &Input<'_>) -> Result<Transfer, Failed> {
 
 fn sync(input: &Input<'_>) -> Result<SyncDirectories, Failed> {
     let direction = match (input.has('u'), input.has('d')) {
-        (true, false) => Direction::Up,
+        (_, false) => Direction::Up,
         (false, true) => Direction::Down,
-        _ => return Err(Failed::usage("SYNC needs a direction: -u from here to the server, or -d down from it")),
+        (true, true) => return Err(Failed::usage("SYNC goes up (-u) or down (-d), not both at once")),
     };
-    let to = match &input.target {
-        None => None,
-        Some(Target::Name(name)) => Some(name.clone()),
-        Some(Target::Stream) => return Err(Failed::usage("SYNC: '-' is no directory")),
+    let (from, to) = match (input.words, &input.target) {
+        ([], _) => return Err(missing(input.form)),
+        (_, Some(Target::Stream)) => return Err(Failed::usage("SYNC: '-' is no directory")),
+        (_, Some(Target::Name(to))) => (input.text(), Some(to.clone())),
+        ([from], None) => (Some(from.text.clone()), None),
+        ([from, to], None) => (Some(from.text.clone()), Some(to.text.clone())),
+        (_, None) => {
+            return Err(Failed::usage("SYNC takes two directories; names with spaces need quotes, or the arrow ->"));
+        }
     };
     Ok(SyncDirectories {
         sync: Sync { direction, check: input.has('c'), delete: input.has('D') },
-        from: input.text().ok_or_else(|| missing(input.form))?,
+        from: from.ok_or_else(|| missing(input.form))?,
         to,
         dry_run: input.has('n'),
         keep_going: input.has('k'),
@@ -168,7 +173,7 @@ pub(crate) fn expected(before: &[Word]) -> Expected {
             .iter()
             .find(|option| last.is(&format!("-{}", option.short)) || last.is(&format!("--{}", option.long)))
     });
-    let sends = arguments.iter().any(|word| word.is("-u") || word.is("--up"));
+    let receives = arguments.iter().take_while(|word| !word.is("--")).any(is_downward);
     let kind = match (value.and_then(|option| option.value), form.takes) {
         (Some(kind), _) => Some(kind),
         (None, _) if arguments.iter().any(|word| word.is("->")) => form.target,
@@ -180,13 +185,19 @@ pub(crate) fn expected(before: &[Word]) -> Expected {
         }
     };
     let kind = kind.map(|kind| match kind {
-        Kind::Source if sends => Kind::LocalDirectory,
-        Kind::Source => Kind::RemoteDirectory,
-        Kind::Target if sends => Kind::RemoteDirectory,
-        Kind::Target => Kind::LocalDirectory,
+        Kind::Source if receives => Kind::RemoteDirectory,
+        Kind::Source => Kind::LocalDirectory,
+        Kind::Target if receives => Kind::LocalDirectory,
+        Kind::Target => Kind::RemoteDirectory,
         kind => kind,
     });
     kind.map_or(Expected::Nothing, |kind| Expected::Argument(form, kind))
+}
+
+/// Whether it says that SYNC goes down, alone or among other letters.
+fn is_downward(word: &Word) -> bool {
+    let letters = word.text.strip_prefix('-').filter(|letters| !word.quoted && !letters.starts_with('-'));
+    word.is("--down") || letters.is_some_and(|letters| letters.contains('d'))
 }
 
 #[cfg(test)]
@@ -288,6 +299,35 @@ mod tests {
     }
 
     #[test]
+    fn sync_goes_from_the_first_to_the_second() {
+        let read = |line: &str| match parse(line) {
+            Ok(Some(Command::Sync(SyncDirectories { sync, from, to, .. }))) => {
+                (sync.direction, from, to.unwrap_or_default())
+            }
+            other => panic!("{line}: {other:?}"),
+        };
+        for (line, direction, from, to) in [
+            ("SYNC a", Direction::Up, "a", ""),
+            ("SYNC a b", Direction::Up, "a", "b"),
+            ("SYNC -u a b", Direction::Up, "a", "b"),
+            ("SYNC -dn b a", Direction::Down, "b", "a"),
+            ("SYNC 'a b' c\\ d", Direction::Up, "a b", "c d"),
+            ("SYNC a b -> c d", Direction::Up, "a b", "c d"),
+            ("SYNC -d -o c a b", Direction::Down, "a b", "c"),
+        ] {
+            assert_eq!(read(line), (direction, from.to_owned(), to.to_owned()), "{line}");
+        }
+        let kind = |line| match expected(&words::split(line)) {
+            Expected::Argument(_, kind) => Some(kind),
+            _ => None,
+        };
+        let (local, remote) = (Some(Kind::LocalDirectory), Some(Kind::RemoteDirectory));
+        assert_eq!((kind("SYNC"), kind("SYNC -u"), kind("SYNC a"), kind("SYNC a ->")), (local, local, remote, remote));
+        assert_eq!((kind("SYNC -nd"), kind("SYNC -d a"), kind("SYNC --down a ->")), (remote, local, local));
+        assert_eq!((kind("SYNC --delete"), kind("SYNC a b")), (local, None));
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_the_way_out() {
         for (line, part) in [
             ("GTE a", "did you mean GET?"),
@@ -303,8 +343,9 @@ mod tests {
             ("GET -o", "-o needs a name"),
             ("GET a ->", "nothing stands behind the arrow"),
             ("GET -o x a -> y", "only one name"),
-            ("SYNC a", "needs a direction"),
-            ("SYNC -ud a", "needs a direction"),
+            ("SYNC", "SYNC needs an argument"),
+            ("SYNC -ud a", "not both at once"),
+            ("SYNC a b c", "quotes, or the arrow"),
             ("SYNC -u a -> -", "'-' is no directory"),
             ("MV a", "MV takes two names"),
             ("MV a b c", "MV takes two names"),

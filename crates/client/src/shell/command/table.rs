@@ -68,7 +68,7 @@ pub(crate) enum Kind {
     Local,
     /// A local directory.
     LocalDirectory,
-    /// The directory that SYNC reads: a local one behind `-u`, one of the server behind `-d`.
+    /// The directory that SYNC reads: one of the server behind `-d`, else a local one.
     Source,
     /// The directory that SYNC changes: the other way round.
     Target,
@@ -147,17 +147,18 @@ pub(crate) const FORMS: &[Form] = &[
     },
     Form {
         verb: "SYNC",
-        usage: "SYNC -u|-d [-cnk] [--delete] from [-> to]",
+        usage: "SYNC [-u|-d] [-cnk] [--delete] from [to]",
         summary: "make a directory like another by moving what differs",
-        details: "-u goes up: the directory of the server becomes like the local one. -d goes down. Without the\n\
-                  arrow both have the same name; '.' is the current directory.\n\
+        details: "Up (-u, or neither) the directory of the server becomes like the local one: SYNC local remote.\n\
+                  -d goes down: SYNC -d remote local. With one name both have it; '.' is the current directory.\n\
+                  A name with spaces needs quotes, or the arrow: from -> to.\n\
                   Files are alike if they have the same size and time, or with -c the same size and CRC.\n\
                   Nothing is deleted without --delete, and nothing before all files were moved. What can't be\n\
                   looked at (symbolic links, for one) is told, and neither moved nor deleted.",
         examples: &[
-            ("SYNC -u photos", "sends what is new in photos"),
-            ("SYNC -d -n . -> backup", "says what it would fetch"),
-            ("SYNC -u --delete site -> www", "and deletes what site does not have"),
+            ("SYNC photos", "sends what is new in photos"),
+            ("SYNC -d -n . backup", "says what it would fetch"),
+            ("SYNC -u --delete site www", "and deletes what site does not have"),
         ],
         synonyms: &["RSYNC", "MIRROR"],
         options: &[
@@ -168,7 +169,7 @@ pub(crate) const FORMS: &[Form] = &[
             Opt { short: 'D', long: "delete", value: None, summary: "delete what only the other side has" },
             KEEP_GOING,
         ],
-        takes: Takes::Words(&[Kind::Source]),
+        takes: Takes::Words(&[Kind::Source, Kind::Target]),
         target: Some(Kind::Target),
     },
     Form {

@@ -179,6 +179,8 @@ fn common_begin<'a>(texts: &[&'a str]) -> &'a str {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Plain,
+    /// With backslashes: a name that goes on, as that of a directory does, needs nothing at its end.
+    Escaped,
     Single,
     Double,
 }
@@ -190,16 +192,25 @@ impl Style {
         let needed = begun.is_some() || !inserted.is_empty() && words::quote(inserted) != inserted;
         match (needed, begun) {
             (false, _) => Style::Plain,
+            (true, None) if Style::can_escape(inserted, texts) => Style::Escaped,
             (true, Some('"')) => Style::Double,
             _ if texts.iter().any(|text| text.contains('\'')) => Style::Double,
             _ => Style::Single,
         }
     }
 
+    /// Whether backslashes do for all of `texts`, and none is put in before what `inserted` ends with.
+    fn can_escape(inserted: &str, texts: &[&str]) -> bool {
+        let next = |text: &&str| text[inserted.len()..].chars().next();
+        let dangling = texts.len() > 1 && texts.iter().all(|text| next(text).is_some_and(words::is_escapable));
+        !dangling && texts.iter().all(|text| words::escape(text).is_some())
+    }
+
     /// `text` as it is typed. A directory is left open: there is more to come.
     fn written(self, text: &str, is_directory: bool) -> String {
         let (quote, inner) = match self {
             Style::Plain => ("", Cow::Borrowed(text)),
+            Style::Escaped => ("", words::escape(text).map_or(Cow::Borrowed(text), Cow::Owned)),
             Style::Single => ("'", Cow::Borrowed(text)),
             Style::Double => ("\"", Cow::Owned(text.replace('\\', "\\\\").replace('"', "\\\""))),
         };
@@ -267,17 +278,21 @@ mod tests {
 
     #[test]
     fn names_with_spaces_are_quoted_so_that_they_parse_back() {
-        assert_eq!(completed("GET tw"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        assert_eq!(completed("GET tw"), ["GET two\\ words.txt ", "GET two\\ worlds.txt "]);
+        assert_eq!(completed("GET two\\ word"), ["GET two\\ words.txt "]);
         // What both begin with is completed first, and leaves the quote open.
         assert_eq!(completed("GET 'two wor"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
         assert_eq!(completed("GET \"two word"), ["GET \"two words.txt\" "]);
         // Typed without quotes, up to the end of the line.
-        assert_eq!(completed("GET two word"), ["GET 'two words.txt' "]);
-        assert_eq!(completed("GET two "), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        assert_eq!(completed("GET two word"), ["GET two\\ words.txt "]);
+        assert_eq!(completed("GET two "), ["GET two\\ words.txt ", "GET two\\ worlds.txt "]);
         assert_eq!(completed("GET one ").len(), 4, "no name begins so: it is a word of its own");
-        assert_eq!(completed("GET poems/a"), ["GET 'poems/a b/"]);
+        assert_eq!(completed("CD poems/a"), ["CD poems/a\\ b/"]);
+        assert_eq!(completed("GET poems/a\\ b/"), ["GET poems/a\\ b/deep "]);
+        assert_eq!(completed("GET 'poems/a"), ["GET 'poems/a b/"]);
         assert_eq!(completed("GET 'poems/a b/"), ["GET 'poems/a b/deep' "]);
-        assert_eq!(completed("GET poems/it"), ["GET \"poems/it's\" "]);
+        assert_eq!(completed("GET poems/it"), ["GET poems/it\\'s "]);
+        assert_eq!(completed("GET \"poems/it"), ["GET \"poems/it's\" "]);
         assert_eq!(completed("GET 'poems/say"), ["GET 'poems/say \"x\"' "]);
         for name in ["two words.txt", "poems/it's", "poems/say \"x\"", "plain.txt"] {
             let line = completed(&format!("GET {}", &name[..name.len() - 1])).remove(0);
@@ -289,7 +304,12 @@ mod tests {
     fn no_quote_is_put_in_before_it_is_needed() {
         // Nothing is common to all, or nothing of that needs a quote.
         assert_eq!(completed("GET ")[0], "GET plain.txt ");
-        assert_eq!(completed("GET t"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        assert_eq!(completed("GET t"), ["GET two\\ words.txt ", "GET two\\ worlds.txt "]);
+        // A backslash alone would be left in the line, and mean itself there.
+        assert_eq!(Style::of(None, &["a? b", "a? c"]), Style::Escaped);
+        assert_eq!(Style::of(None, &["a b?", "a b*"]), Style::Single);
+        assert_eq!(Style::of(None, &["-x"]), Style::Single);
+        assert_eq!(Style::of(None, &["a\u{a0}b"]), Style::Single);
         assert_eq!(common_begin(&["two words", "two worlds"]), "two wor");
         assert_eq!((common_begin(&[]), common_begin(&["a"]), common_begin(&["a", "ab", "b"])), ("", "a", ""));
         assert_eq!(common_begin(&["Grüße", "Grüße an dich", "Grün"]), "Grü");

@@ -39,7 +39,7 @@ fn described(form: &Form) -> String {
         text.push_str(&format!("\n  {line}"));
     }
     for (line, meaning) in form.examples {
-        text.push_str(&format!("\n    {line:<30}{meaning}"));
+        text.push_str(format!("\n    {line:<28}  {meaning}").trim_end());
     }
     text
 }

@@ -14,6 +14,7 @@ use crate::shell::{
     command::Names,
     exit::Failed,
     output::{Event, Output},
+    words,
 };
 
 /// One line of a listing.
@@ -181,7 +182,8 @@ impl Session {
     pub(super) fn list_local(&mut self, long: bool, names: Option<&Names>) -> Result<(), Failed> {
         let Some(names) = names else { return self.list_local_path(&self.local.clone(), ".", long) };
         if let Some(line) = &names.line
-            && self.exists(line)
+            && let mut texts = [Some(&**line), words::behind_open_quote(line)].into_iter().flatten()
+            && let Some(line) = texts.find(|text| self.exists(text))
         {
             return self.list_local_path(&self.local_path(line), line, long);
         }

@@ -12,7 +12,7 @@ use super::{Session, failures::Failures};
 use crate::shell::{
     command::Names,
     exit::{Exit, Failed},
-    words::Word,
+    words::{self, Word},
 };
 
 /// Something of the server that was meant.
@@ -120,21 +120,28 @@ impl Session {
 
     fn find_line(&mut self, verb: &str, names: &Names) -> Result<Option<Meant>, Failed> {
         let Some(line) = &names.line else { return Ok(None) };
-        if let [word] = &names.words[..]
+        let open = words::behind_open_quote(line);
+        if let ([word], None) = (&names.words[..], open)
             && word.text == *line
         {
             // As a word it is looked for in the same way.
             return Ok(None);
         }
-        match self.remote_name(line) {
-            // Nobody means several names by it.
-            Err(problem @ NameError::Control) => Err(bad_name(verb, line, problem)),
-            Ok(Some(name)) => {
-                let kind = self.look(verb, Some(&name))?;
-                Ok(kind.map(|kind| Meant { name: Some(name), kind: Some(kind), matched: false, typed: line.clone() }))
+        // What Tab leaves open for more to come is meant without its quote, unless something has just that name.
+        for text in [Some(&**line), open].into_iter().flatten() {
+            match self.remote_name(text) {
+                // Nobody means several names by it.
+                Err(problem @ NameError::Control) => return Err(bad_name(verb, text, problem)),
+                Ok(Some(name)) => {
+                    if let Some(kind) = self.look(verb, Some(&name))? {
+                        let typed = text.to_owned();
+                        return Ok(Some(Meant { name: Some(name), kind: Some(kind), matched: false, typed }));
+                    }
+                }
+                Ok(None) | Err(_) => {}
             }
-            Ok(None) | Err(_) => Ok(None),
         }
+        Ok(None)
     }
 
     fn find_word(&mut self, verb: &str, word: &Word) -> Result<Vec<Meant>, Failed> {

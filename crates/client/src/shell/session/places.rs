@@ -12,14 +12,26 @@ use super::{Session, names::bad_name};
 use crate::shell::{
     exit::{Exit, Failed},
     output::Event,
+    words,
 };
 
 impl Session {
     pub(super) fn enter(&mut self, text: Option<&str>) -> Result<(), Failed> {
         self.connected()?;
-        let text = text.unwrap_or("/");
-        let name = self.remote_name(text).map_err(|problem| bad_name("CD", text, problem))?;
-        match self.look("CD", name.as_ref())? {
+        let mut text = text.unwrap_or("/");
+        let mut name = self.remote_name(text).map_err(|problem| bad_name("CD", text, problem))?;
+        let mut kind = self.look("CD", name.as_ref())?;
+        if kind.is_none()
+            && let Some(inner) = words::behind_open_quote(text)
+            && let Ok(meant @ Some(_)) = self.remote_name(inner)
+        {
+            // What Tab leaves open for more to come.
+            kind = self.look("CD", meant.as_ref())?;
+            if kind.is_some() {
+                (text, name) = (inner, meant);
+            }
+        }
+        match kind {
             Some(EntryKind::Directory(_)) => {
                 self.remote = name;
                 Ok(())
@@ -48,7 +60,11 @@ impl Session {
     }
 
     pub(super) fn enter_local(&mut self, text: Option<&str>) -> Result<(), Failed> {
-        let path = text.map_or_else(|| self.local_start.clone(), |text| self.local_path(text));
+        let path = match text {
+            None => self.local_start.clone(),
+            Some(text) if self.exists(text) => self.local_path(text),
+            Some(text) => self.local_path(words::behind_open_quote(text).unwrap_or(text)),
+        };
         // Opened, so that one that nobody may read is refused now.
         if let Err(source) = std::fs::read_dir(&path) {
             let error = Error::Local { what: "read the directory", path, source };

@@ -22,6 +22,7 @@ use crate::shell::{
     figures::Summary,
     output::Event,
     progress::Progress,
+    words,
 };
 
 const VERB: &str = "PUT";
@@ -102,6 +103,12 @@ impl Session {
         // Without a name for it there, what is sent lies below the local directory: `~` is a name like any other.
         let below = transfer.target.is_none();
         let meant = |text: PathBuf, path: PathBuf, matched| Meant { text, path, matched };
+        if let Some(line) = &names.line
+            && !self.exists(line)
+            && let Some(inner) = words::behind_open_quote(line).filter(|inner| self.exists(inner))
+        {
+            return Ok(vec![meant(inner.into(), self.local.join(inner), false)]);
+        }
         if let Some(line) = &names.line
             && (names.words.len() == 1 && names.words[0].text == *line && names.words[0].pattern.is_none()
                 || self.exists(line))

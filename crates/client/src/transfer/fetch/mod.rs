@@ -128,6 +128,7 @@ impl<'a> Round<'_, 'a, '_> {
         if let Some(large) = self.large.as_mut() {
             self.tally.progress |= large.fold();
         }
+        // Taken only together: a large file that is not spoiled stays for the next connection.
         if let Some(error) = self.spoiled.take()
             && let Some(large) = self.large.take()
         {

@@ -34,6 +34,8 @@ pub(super) struct Past {
     tries: HashMap<usize, u32>,
     /// Where a file was gone on with last.
     offsets: HashMap<usize, u64>,
+    /// Bytes of a file that no connection had to send.
+    unsent: HashMap<usize, u64>,
     /// The server knows no ids.
     plain: bool,
 }
@@ -49,6 +51,13 @@ impl Past {
         let tries = self.tries.entry(index).or_default();
         *tries += 1;
         *tries
+    }
+
+    /// The server has a file as far as `offset`; gives how much of that none of these connections has sent.
+    fn resumed(&mut self, index: usize, offset: u64) -> u64 {
+        let unsent = self.unsent.entry(index).or_insert(offset);
+        *unsent = offset.min(*unsent);
+        *unsent
     }
 
     /// Whether the server has more of a file than last time.
@@ -118,7 +127,7 @@ impl Round<'_, '_, '_> {
         match answer {
             Reply::Go(offset) if offset <= size => {
                 if let Some(asked) = self.asked.back_mut() {
-                    asked.resumed = offset;
+                    asked.resumed = self.past.resumed(index, offset);
                 }
                 Ok(Answer::Go(offset))
             }
@@ -185,7 +194,7 @@ impl Round<'_, '_, '_> {
         let Some(mut asked) = self.asked.pop_back() else { return Ok(()) };
         match chunk {
             Some(Chunk::End(digest)) if (digest.bytes(), digest.crc()) == (size, crc) => {
-                (asked.crc, asked.resumed) = (Some(crc), size);
+                (asked.crc, asked.resumed) = (Some(crc), self.past.resumed(index, size));
                 self.saved(&asked, size, crc);
             }
             Some(Chunk::Broken(error)) => self.finish_off(index, error),
