@@ -96,6 +96,8 @@ fn a_name_that_exists_is_meant_before_its_other_readings() {
     assert!(place.run("PUT p q").fine().starts_with("put p q: 2 bytes"));
     fs::remove_file(place.local("p q")).unwrap();
     place.run("PUT p q").failed(5, "PUT q: there is no such file in");
+    place.run("PUT q -> r").failed(5, "PUT q: there is no such file in");
+    place.run("PUT /nowhere/q -> r").failed(5, "PUT /nowhere/q: there is no such file");
 }
 
 #[test]
