@@ -9,7 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::Path,
-    sync::{Barrier, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -68,25 +68,16 @@ fn load(server: &Server, idle: Figures, mix: Mix<'_>) -> Figures {
     const IDLE_CLIENT_BYTES: u64 = 2 << 10;
     /// Crumbs below a page each. A forgotten buffer of each client would be several times as much.
     const RESERVE_BYTES: u64 = (CLIENTS as u64) * (16 << 10);
-    let (connected, looked) = (Barrier::new(CLIENTS + 1), Barrier::new(CLIENTS + 1));
     let before = server.figures();
     // Sockets, not descriptors: a helper may have a file open for a moment at any time.
     let idle_sockets = ferry_e2e::eventually("nobody is connected", || Some(sockets(server)).filter(|held| *held <= 3));
-    let (loaded, held) = thread::scope(|scope| {
-        for client in 0..CLIENTS {
-            let (connected, looked) = (&connected, &looked);
-            let work = move || {
-                let raw = Raw::greeted(server.address());
-                connected.wait();
-                looked.wait();
-                run_rounds(raw, client, mix);
-            };
+    let clients: Vec<Raw> = (0..CLIENTS).map(|_| Raw::greeted(server.address())).collect();
+    let (loaded, held) = (server.figures(), sockets(server));
+    thread::scope(|scope| {
+        for (client, raw) in clients.into_iter().enumerate() {
+            let work = move || run_rounds(raw, client, mix);
             thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, work).expect("a thread");
         }
-        connected.wait();
-        let loaded = (server.figures(), sockets(server));
-        looked.wait();
-        loaded
     });
     assert_eq!(loaded.threads, idle.threads, "clients got threads");
     assert_eq!(held, idle_sockets + CLIENTS, "sockets");

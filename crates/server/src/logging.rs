@@ -10,7 +10,7 @@
 
 use std::{
     cell::RefCell,
-    fmt::{self, Write as _},
+    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -147,22 +147,37 @@ impl Draft {
             Some((last, date)) if last == since_epoch.as_secs() => second.insert((last, date)),
             _ => second.insert((since_epoch.as_secs(), date_of(since_epoch.as_secs()))),
         };
+        line.push_str(date);
+        line.push('.');
+        push_number(line, since_epoch.subsec_nanos().into(), 9);
+        line.push_str("Z [");
+        line.push_str(record.level().as_str());
+        line.push_str("] ");
         // Writing to a String can't fail, but what is shown may refuse to be.
-        let written: fmt::Result = (|| {
-            write!(line, "{date}.{:09}Z [{}] ", since_epoch.subsec_nanos(), record.level())?;
-            write!(message, "{}", record.args())?;
-            // By far most are plain, and seen to be so at once.
-            match message.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-                true => line.push_str(message),
-                false => write!(line, "{}", escaped(message))?,
-            }
-            Ok(())
-        })();
-        if written.is_err() {
-            line.push_str("(a message that could not be shown)");
+        if write!(message, "{}", record.args()).is_err() {
+            message.push_str(" (and more that could not be shown)");
+        }
+        // By far most are plain. All bytes are looked at, since that is quicker than to stop early.
+        match message.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
+            true => line.push_str(message),
+            false => line.push_str(&escaped(message).to_string()),
         }
         line
     }
+}
+
+/// Appends `number` with at least `digits` digits, 1 to 20: without the machinery of format strings,
+/// which a line of the log would spend most of its time in.
+pub(crate) fn push_number(text: &mut String, mut number: u64, digits: usize) {
+    let mut shown = [b'0'; 20];
+    let mut first = shown.len();
+    while number > 0 {
+        first -= 1;
+        shown[first] += (number % 10) as u8;
+        number /= 10;
+    }
+    let first = first.min(shown.len().saturating_sub(digits));
+    text.push_str(std::str::from_utf8(&shown[first..]).unwrap_or_default());
 }
 
 /// The date and time of a second in UTC, as in RFC 3339, without its zone.
@@ -285,6 +300,20 @@ mod tests {
         ] {
             assert_eq!(drafted(&mut draft, seconds, text), line);
         }
+    }
+
+    #[test]
+    fn numbers_have_as_many_digits_as_are_asked_for() {
+        for (number, digits, expected) in
+            [(0, 1, "0"), (7, 1, "7"), (10, 1, "10"), (42, 6, "000042"), (0, 9, "000000000"), (1234, 3, "1234")]
+        {
+            let mut text = "=".to_owned();
+            push_number(&mut text, number, digits);
+            assert_eq!(text[1..], *expected);
+        }
+        let mut text = String::new();
+        push_number(&mut text, u64::MAX, 1);
+        assert_eq!(text, u64::MAX.to_string());
     }
 
     /// Hands on what is written, and waits until it is let go on.

@@ -163,12 +163,18 @@ pub(crate) fn write_at(file: &File, path: &Path, bytes: &[u8], at: u64) -> Resul
 /// is no failure: writing tells what is really wrong.
 pub(crate) fn reserve(file: &File, at: u64, size: u64) {
     let bytes = size.saturating_sub(at).min(RESERVE_BYTES);
-    if size < RESERVE_FROM_BYTES || bytes == 0 {
+    if size < RESERVE_FROM_BYTES || bytes == 0 || is_in_memory(file) {
         return;
     }
     if let Err(errno) = rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, at, bytes) {
         log::debug!("no room was reserved: {}", io::Error::from(errno));
     }
+}
+
+/// A file system in memory has no runs to find: it would only make each page ready twice.
+fn is_in_memory(file: &File) -> bool {
+    const TMPFS_MAGIC: u64 = 0x0102_1994;
+    rustix::fs::fstatfs(file).is_ok_and(|system| u64::try_from(system.f_type) == Ok(TMPFS_MAGIC))
 }
 
 #[cfg(test)]

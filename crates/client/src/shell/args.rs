@@ -6,7 +6,13 @@ use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, ValueHint};
 use clap_complete::Shell;
 use log::LevelFilter;
 
-use super::{exit, one_shot, one_shot::OneShot, progress::Mode, values};
+use super::{
+    command::table::{FORMS, Form},
+    exit, one_shot,
+    one_shot::OneShot,
+    progress::Mode,
+    values,
+};
 
 pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every transfer is verified";
 
@@ -23,7 +29,7 @@ host:port, or a bookmark of the configuration file.";
     version,
     about = ABOUT,
     args_override_self = true,
-    after_help = format!("{SOURCES}\n\n{}", exit::HELP)
+    after_help = format!("{SOURCES}\n\n{}\n{}", commands(), exit::HELP)
 )]
 pub(crate) struct Args {
     /// Run these commands, parted by ';', and leave; stop at the first that fails
@@ -91,6 +97,13 @@ pub(crate) struct Args {
     /// What is to be done, where it is one thing.
     #[arg(skip)]
     pub(crate) action: Option<Action>,
+}
+
+/// The commands of the shell, one a line.
+fn commands() -> String {
+    let line = |form: &Form| format!("  {:<43}{}\n", form.usage, form.summary);
+    let lines: String = FORMS.iter().map(line).collect();
+    format!("Commands of the shell, in any case of letters:\n{lines}")
 }
 
 /// What a subcommand asks for.

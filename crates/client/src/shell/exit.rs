@@ -11,7 +11,7 @@ Exit status (of the first command that failed, where commands do not come from a
   1    this machine failed (out of descriptors, for one)
   2    a command that can't be understood, or a wrong option
   3    no connection: nobody listens, no ferry server, or it went away
-  4    the server said no (read-only, no space, too many clients, ...)
+  4    the server said no (read-only, no space, a directory, ...)
   5    the local disk or a local file
   6    verification failed, or the server broke the protocol
   7    the server was silent for too long

@@ -34,12 +34,17 @@ struct Half {
 
 impl Half {
     fn new() -> Half {
+        Half::of(BYTES, BYTES / 2)
+    }
+
+    /// A file of `bytes` bytes, of which about `came` came.
+    fn of(bytes: usize, came: usize) -> Half {
         let server = Server::start();
-        let content = random_bytes(seed(), BYTES);
+        let content = random_bytes(seed(), bytes);
         server.write("large", &content);
         let proxy = Proxy::start(server.address());
         let half = Half { server, proxy, local: tempfile::tempdir().unwrap(), content };
-        half.proxy.cut(&[Cut { way: Way::Down, after: BYTES as u64 / 2, manner: Manner::End }]);
+        half.proxy.cut(&[Cut { way: Way::Down, after: came as u64, manner: Manner::End }]);
         let (report, events) = fetch(&mut connect(half.proxy.address()), "large", &half.target(), &once());
         assert_eq!(report.failures[0].1.blame(), Blame::Connection, "{events:?}");
         assert!(half.staged(".part").exists() && half.staged(".mark").exists());
@@ -144,6 +149,31 @@ fn what_was_written_before_the_system_started_anew_must_be_proven() {
     let boot = mark.lines().find(|line| line.starts_with("boot ")).unwrap();
     fs::write(half.staged(".mark"), mark.replace(boot, "boot another 00000000")).unwrap();
     assert_eq!(half.finish().last().unwrap(), "done 0");
+}
+
+/// Bytes that a checkpoint can prove are taken up; where they turn out to be others, those before the last good one.
+#[test]
+fn checkpoints_prove_what_was_written_before_the_system_started_anew() {
+    let of_another_start = |half: &Half| {
+        let mark = fs::read_to_string(half.staged(".mark")).unwrap();
+        let boot = mark.lines().find(|line| line.starts_with("boot ")).unwrap();
+        let text = "boot 00000000-0000-0000-0000-000000000000";
+        let line = format!("{text} {}", ferry_e2e::crc(text.as_bytes()));
+        fs::write(half.staged(".mark"), mark.replace(boot, &line)).unwrap();
+    };
+    let half = Half::of(80 << 20, 75 << 20);
+    of_another_start(&half);
+    assert_eq!(half.finish().last().unwrap(), &format!("done {}", 64 << 20));
+
+    let half = Half::of(80 << 20, 75 << 20);
+    of_another_start(&half);
+    flip(&half.staged(".part"), 40 << 20);
+    assert_eq!(half.finish().last().unwrap(), &format!("done {}", 32 << 20));
+
+    // Also without a new start: what is known to be wrong is not built on.
+    let half = Half::of(80 << 20, 75 << 20);
+    flip(&half.staged(".part"), 1);
+    half.finish_anew("damaged");
 }
 
 #[test]
@@ -308,4 +338,65 @@ fn a_server_that_is_started_anew_is_found_again() {
     assert!(report.is_whole(), "{events:?}");
     assert_eq!(events.iter().filter(|event| *event == "lost").count(), 2, "{events:?}");
     assert!(fs::read(&target).unwrap() == content);
+}
+
+#[test]
+fn an_upload_survives_kill_9_of_the_server() {
+    let root = tempfile::tempdir().unwrap();
+    let local = tempfile::tempdir().unwrap();
+    let source = local.path().join("source");
+    let content = random_bytes(seed(), BYTES);
+    fs::write(&source, &content).unwrap();
+    let mut server = Some(Options::new().root(root.path()).start());
+    let address = server.as_ref().unwrap().address();
+    let file = ferry_client::Store { source, name: super::name("stored") };
+    let (mut events, mut ended) = (Vec::new(), false);
+    let settings = Settings { retries: 9, ..Settings::default() };
+    let report = connect(address).store(&[file], &settings, &mut |event| {
+        match event {
+            ferry_client::Event::Moved { done, .. } if *done > (6 << 20) && !ended => {
+                ended = true;
+                drop(server.take());
+            }
+            ferry_client::Event::Lost { attempt: 2, .. } => {
+                server = Some(Options::new().address(&address.to_string()).root(root.path()).start());
+            }
+            _ => {}
+        }
+        events.extend(super::told(event));
+    });
+    assert!(report.is_whole(), "{events:?}");
+    assert!(fs::read(root.path().join("stored")).unwrap() == content);
+}
+
+#[test]
+fn without_resuming_nothing_is_left_and_nothing_taken_up() {
+    let server = Server::start();
+    let content = random_bytes(seed(), BYTES);
+    server.write("large", &content);
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let (target, state) = (local.path().join("got"), local.path().join("state"));
+    let settings = Settings { resume: false, state: Some(state.clone()), ..once() };
+    proxy.cut(&[Cut { way: Way::Down, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, events) = fetch(&mut connect(proxy.address()), "large", &target, &settings);
+    assert_eq!(report.failures.len(), 1, "{events:?}");
+    assert_eq!(names(local.path()), [""; 0]);
+    // Within one call it goes on all the same.
+    proxy.counts();
+    proxy.cut(&[Cut { way: Way::Down, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, events) =
+        fetch(&mut connect(proxy.address()), "large", &target, &Settings { retries: 1, ..settings.clone() });
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert!(fs::read(&target).unwrap() == content);
+    let (down, _, _) = proxy.counts();
+    assert!(down < BYTES as u64 * 5 / 4, "{down} bytes went down: {events:?}");
+
+    proxy.cut(&[Cut { way: Way::Up, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, _) = store(&mut connect(proxy.address()), &target, "stored", &settings);
+    assert_eq!(report.failures.len(), 1);
+    assert!(!state.exists());
+    let (report, events) = store(&mut connect(proxy.address()), &target, "stored", &settings);
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert!(server.read("stored") == content);
 }

@@ -38,6 +38,7 @@ use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
 use crate::{
+    logging::push_number,
     session::{Ask, Errand, Limits, Outcome, Record, Work},
     store::{Disk, SCRATCH_BYTES, Store},
 };
@@ -590,12 +591,22 @@ fn log_transfers(peer: SocketAddr, records: impl Iterator<Item = Record>) {
     if records.peek().is_none() || !log::log_enabled!(log::Level::Info) {
         return;
     }
-    let peer = peer.to_string();
+    let mut text = format!("{peer}: ");
+    let whose = text.len();
     for Record { verb, name, bytes, duration, failure } in records {
-        let (seconds, micros) = (duration.as_secs(), duration.subsec_micros());
+        text.truncate(whose);
+        for part in [verb, " ", &name, ": "] {
+            text.push_str(part);
+        }
+        push_number(&mut text, bytes, 1);
+        text.push_str(" bytes in ");
+        push_number(&mut text, duration.as_secs(), 1);
+        text.push('.');
+        push_number(&mut text, duration.subsec_micros().into(), 6);
+        text.push_str(" s, ");
         match failure {
-            None => log::info!("{peer}: {verb} {name}: {bytes} bytes in {seconds}.{micros:06} s, ok"),
-            Some(failure) => log::info!("{peer}: {verb} {name}: {bytes} bytes in {seconds}.{micros:06} s, {failure}"),
+            None => log::info!("{text}ok"),
+            Some(failure) => log::info!("{text}{failure}"),
         }
     }
 }

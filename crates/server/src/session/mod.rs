@@ -61,7 +61,7 @@ pub struct Limits {
 
 /// Below this many bytes of queued replies the next request is taken up: enough to fill a write,
 /// little enough that a client who never reads costs little.
-const OUTPUT_HIGH_BYTES: u64 = 128 << 10;
+const OUTPUT_HIGH_BYTES: u64 = 64 << 10;
 
 /// Ranges up to this size are copied into the reply; above it, sendfile saves more than it costs.
 const INLINE_BYTES: u64 = 64 << 10;

@@ -1,5 +1,7 @@
 //! What a file's status says on the wire.
 
+use std::time::{Duration, SystemTime};
+
 use ferry_wire::{FileMeta, Tag, Time};
 use rustix::fs::{FileType, Stat};
 
@@ -16,6 +18,18 @@ pub(super) fn size(stat: &Stat) -> u64 {
 /// The time of the last change of content.
 pub(super) fn mtime(stat: &Stat) -> Option<Time> {
     Time::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok()?)
+}
+
+/// Whether a file of a file system that takes its times from this machine's clock, of which `stat` was told
+/// later than `moment`, was the same already at that moment. False where it changed so shortly before
+/// that the grain of the times could hide another change.
+pub(super) fn unchanged_since(stat: &Stat, moment: SystemTime) -> bool {
+    const GRAIN: Duration = Duration::from_secs(1);
+    let nanos = u32::try_from(stat.st_ctime_nsec).unwrap_or_default();
+    // Of the status: it moves with every change of content, and nobody can set it.
+    let Ok(changed) = u64::try_from(stat.st_ctime).map(|seconds| Duration::new(seconds, nanos)) else { return false };
+    let moment = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    changed.checked_add(GRAIN).is_some_and(|settled| settled <= moment)
 }
 
 /// Size, time and tag of a regular file.
@@ -58,6 +72,25 @@ const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_changed_within_a_second_may_have_changed_again() {
+        let mut stat = rustix::fs::fstat(std::fs::File::open("/").unwrap()).unwrap();
+        let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
+        (stat.st_ctime, stat.st_ctime_nsec) = (1_700_000_000, 500_000_000);
+        for (moment, expected) in [
+            (at(1_700_000_001_500), true),
+            (at(1_700_000_001_499), false),
+            (at(1_700_000_000_000), false),
+            (at(1_800_000_000_000), true),
+        ] {
+            assert_eq!(unchanged_since(&stat, moment), expected);
+        }
+        for before in [-1, i64::MIN] {
+            stat.st_ctime = before;
+            assert!(!unchanged_since(&stat, at(1_700_000_000_000)), "no time of ours");
+        }
+    }
 
     #[test]
     fn a_tag_holds_its_four_numbers() {

@@ -30,7 +30,10 @@ use std::{
 };
 
 use ferry_wire::{Code, Failure, Reply};
-use rustix::{fs::fstatfs, io::Errno};
+use rustix::{
+    fs::{FsWord, fstatfs},
+    io::Errno,
+};
 
 use crate::session::{Done, Handles, Outcome, Work};
 use area::Area;
@@ -130,6 +133,8 @@ pub struct Store {
     room: Room,
     /// The file system lives in memory: no read of it waits for a disk.
     in_memory: bool,
+    /// The file system takes the times of its files from the clock of this machine.
+    keeps_our_time: bool,
     next_number: AtomicU64,
     closer: Closer,
 }
@@ -158,7 +163,9 @@ impl Store {
             true => Some(Area::open(kernel.clone(), &root).map_err(|error| OpenError::Area { path: path(), error })?),
             false => None,
         };
-        let in_memory = fstatfs(root.dir()).is_ok_and(|status| MEMORY_FILE_SYSTEMS.contains(&status.f_type));
+        let kind = fstatfs(root.dir()).map(|status| status.f_type).ok();
+        let is_one_of = |kinds: &[FsWord]| kind.is_some_and(|kind| kinds.contains(&kind));
+        let (in_memory, keeps_our_time) = (is_one_of(&MEMORY_FILE_SYSTEMS), is_one_of(&DISK_FILE_SYSTEMS));
         let closer = Closer::start().map_err(OpenError::Thread)?;
         let (durability, keep) = (options.durability, options.keep);
         let room = Room::new(options.max_staged, options.max_kept);
@@ -166,7 +173,7 @@ impl Store {
             look(area, &room).map_err(|error| OpenError::Area { path: path(), error })?;
         }
         let next_number = AtomicU64::new(0);
-        Ok(Store { kernel, root, area, durability, keep, room, in_memory, next_number, closer })
+        Ok(Store { kernel, root, area, durability, keep, room, in_memory, keeps_our_time, next_number, closer })
     }
 
     fn area(&self) -> Result<&Area, Errno> {
@@ -334,4 +341,7 @@ fn published(mark: Mark) -> Reply {
 }
 
 /// tmpfs and ramfs.
-const MEMORY_FILE_SYSTEMS: [rustix::fs::FsWord; 2] = [0x0102_1994, 0x8584_58f6];
+const MEMORY_FILE_SYSTEMS: [FsWord; 2] = [0x0102_1994, 0x8584_58f6];
+
+/// ext2 to ext4, XFS, Btrfs and F2FS: on disks of this machine, whose kernel alone writes to them.
+const DISK_FILE_SYSTEMS: [FsWord; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];

@@ -1,8 +1,8 @@
 //! Reading files and directories.
 
-use std::{borrow::Cow, fmt, os::fd::OwnedFd, sync::Arc};
+use std::{borrow::Cow, fmt, os::fd::OwnedFd, sync::Arc, time::SystemTime};
 
-use ferry_wire::{Code, Crc32, Digest, Entry, EntryKind, Failure, Name, Reply, Tag, Time};
+use ferry_wire::{Code, Crc32, Digest, Entry, EntryKind, Failure, FileMeta, Name, Reply, Tag, Time};
 use rustix::{
     fs::{Dir, FileType, Stat},
     io::Errno,
@@ -115,10 +115,18 @@ impl Store {
         scratch: &'s mut [u8],
     ) -> Attempt<Outcome<'s, Disk>> {
         let name = wanted.name;
+        let began = SystemTime::now();
         let opened = match wait {
             Wait::Never => self.root.open_cached(name),
             Wait::May => self.root.open_file(name),
         };
+        if let (Ok(file), Wait::Never) = (&opened, wait)
+            && let Some((meta, length)) = self.read_settled(file, wanted, began, scratch)
+        {
+            let bytes = &scratch[..length];
+            let range = Opened::Inline { crc: Crc32::of(bytes), bytes: Cow::Borrowed(bytes) };
+            return Attempt::Done(Ok(Done::Opened { meta, range }));
+        }
         let opened = opened.and_then(|file| self.kernel.stat(&file).map(|stat| (file, stat)));
         let (file, stat) = match opened {
             // A kernel before 5.12 does not know cached walks.
@@ -159,6 +167,33 @@ impl Store {
         }
         let crc = Crc32::of(bytes);
         Attempt::Done(Ok(Done::Opened { meta, range: Opened::Inline { bytes: Cow::Borrowed(bytes), crc } }))
+    }
+
+    /// The quick way to read a small range, as most are: one look at the file, behind the read, proves that
+    /// nothing changed since before it, if the last change is old enough. [`None`] where that is not so,
+    /// or anything else is not as usual, for the careful way to find out.
+    ///
+    /// What is no regular file is not disturbed: a read that may not wait, at a place, is refused by a
+    /// FIFO or a terminal.
+    fn read_settled(
+        &self,
+        file: &OwnedFd,
+        wanted: &Wanted<'_>,
+        began: SystemTime,
+        scratch: &mut [u8],
+    ) -> Option<(FileMeta, usize)> {
+        if !self.keeps_our_time {
+            return None;
+        }
+        let most = wanted.length.unwrap_or(wanted.inline).min(wanted.inline);
+        // One more byte tells that a file is larger than small.
+        let room = usize::try_from(most).ok()?.checked_add(1)?;
+        let read = self.kernel.read(file, wanted.offset, scratch.get_mut(..room)?, true).ok()?;
+        let stat = self.kernel.stat(file).ok()?;
+        let range = range_of(wanted, &stat).ok()?;
+        let length = usize::try_from(range.end - range.start).ok()?;
+        let whole = range.end - range.start <= wanted.inline && length <= read;
+        (whole && meta::unchanged_since(&stat, began)).then(|| (meta::file_meta(&stat), length))
     }
 
     /// Fills `bytes` from `at` on; false where the file ends before.
@@ -336,5 +371,86 @@ pub(super) fn not_a_file(name: &str, kind: FileType) -> Failure {
         FileType::Directory => about(name, Code::NotAFile, "is a directory, not a file"),
         FileType::Symlink => failure(name, Errno::LOOP),
         _ => about(name, Code::NotAFile, "is neither a file nor a directory"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::Path,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::{
+        session::Work,
+        store::{Call, Durability, StoreOptions, Watcher},
+    };
+
+    /// Counts looks at files.
+    #[derive(Debug, Default)]
+    struct Looks(AtomicUsize);
+
+    impl Watcher for Looks {
+        fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+            self.0.fetch_add(usize::from(matches!(call, Call::Stat { .. })), Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn after(&self, _: &Call<'_>) {}
+    }
+
+    fn read_only(root: &Path) -> (Store, Arc<Looks>) {
+        let options = StoreOptions {
+            root: root.into(),
+            writable: false,
+            durability: Durability::Full,
+            max_staged: 0,
+            max_kept: 0,
+            keep: Duration::ZERO,
+        };
+        let looks = Arc::new(Looks::default());
+        (Store::open_watched(&options, Some(looks.clone())).unwrap(), looks)
+    }
+
+    /// The bytes of a small range, read quickly and then carefully; and how often the file was looked at
+    /// for the former.
+    fn both_ways(store: &Store, looks: &Looks, name: &str, range: (u64, Option<u64>)) -> (Vec<u8>, usize) {
+        let mut scratch = vec![0; SCRATCH_BYTES];
+        let name = Name::new(name).unwrap();
+        let work = || Work::Open { name: name.clone(), offset: range.0, length: range.1, tag: None, inline: 64 << 10 };
+        let bytes_of = |outcome: Outcome<'_, Disk>| match outcome {
+            Ok(Done::Opened { meta, range: Opened::Inline { bytes, crc } }) => (meta, bytes.into_owned(), crc),
+            other => panic!("{other:?}"),
+        };
+        let careful = bytes_of(store.run(work(), &mut scratch));
+        let before = looks.0.load(Ordering::Relaxed);
+        let quick = bytes_of(store.try_now(work(), &mut scratch).unwrap());
+        assert_eq!(quick, careful);
+        (quick.1, looks.0.load(Ordering::Relaxed) - before)
+    }
+
+    #[test]
+    fn an_old_file_is_looked_at_once_and_a_new_one_around_another_read() {
+        // The sources of this program are older than this test.
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let whole = std::fs::read(sources.join("lib.rs")).unwrap();
+        let (store, looks) = read_only(&sources);
+        let once = if store.keeps_our_time { 1 } else { 2 };
+        for (range, expected) in [
+            ((0, None), &whole[..]),
+            ((1, Some(3)), &whole[1..4]),
+            ((5, Some(1 << 40)), &whole[5..]),
+            ((whole.len() as u64, None), &[]),
+        ] {
+            assert_eq!(both_ways(&store, &looks, "lib.rs", range), (expected.to_vec(), once), "{range:?}");
+        }
+
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("new"), b"just written").unwrap();
+        let (store, looks) = read_only(place.path());
+        let careful = if store.keeps_our_time { 3 } else { 2 };
+        assert_eq!(both_ways(&store, &looks, "new", (0, None)), (b"just written".to_vec(), careful));
     }
 }

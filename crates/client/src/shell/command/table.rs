@@ -86,11 +86,13 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "OPEN",
         usage: "OPEN port | OPEN host:port",
         summary: "connect to a server; a port alone is one on 127.0.0.1",
-        details: "",
+        details: "A name that the configuration file has among its bookmarks stands for its address; ferry config\n\
+                  says where that file is.",
         examples: &[
             ("OPEN 12000", "a server on this machine"),
             ("OPEN example.org:12000", "one elsewhere"),
             ("OPEN [::1]:12000", "one by its IPv6 address"),
+            ("OPEN home", "the bookmark home"),
         ],
         synonyms: &["CONNECT", "TELNET"],
         options: &[],
