@@ -47,7 +47,7 @@ pub(crate) fn read(link: &mut Link, name: &Name, part: &Part, sink: &mut dyn io:
     }
     let due = length.map_or(behind, |length| length.min(behind));
     let check = receive_body(link, Some(due), |bytes, _| {
-        sink.write_all(bytes).map_err(|source| Error::System { what: "take the bytes", source })
+        sink.write_all(bytes).map_err(|source| Error::System { what: "write out the bytes", source })
     })?;
     Ok(Download { size: check.received(), crc: check.crc(), meta })
 }

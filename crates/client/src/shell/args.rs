@@ -40,7 +40,8 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
 
-    /// Give a server up that moves no byte for so long [default: 30]
+    /// Give a server up that moves no byte for so long, or ten times that where it goes through a whole file (the end of
+    /// PUT, SUM) [default: 30]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
 

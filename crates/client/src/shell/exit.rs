@@ -1,6 +1,6 @@
 //! The exit statuses, and what failed.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use ferry_client::{Blame, Code, Error};
 
@@ -12,7 +12,7 @@ Exit status (of the first command that failed, where commands do not come from a
   2    a command that can't be understood, or a wrong option
   3    no connection: nobody listens, no ferry server, or it went away
   4    the server said no (read-only, no space, a directory, ...)
-  5    the local disk or a local file
+  5    the local disk, a local file or standard output
   6    verification failed, or the server broke the protocol
   7    the server was silent for too long
   8    the server has nothing of that name
@@ -68,6 +68,11 @@ impl Failed {
     /// A command that can't be understood.
     pub(crate) fn usage(message: impl Into<String>) -> Failed {
         Failed { exit: Exit::Usage, message: message.into() }
+    }
+
+    /// What was asked for did not reach standard output.
+    pub(crate) fn output(error: &io::Error) -> Failed {
+        Failed { exit: Exit::Local, message: format!("cannot write to standard output: {error}") }
     }
 
     /// What the library said, behind the command that it was about.

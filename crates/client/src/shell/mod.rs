@@ -60,8 +60,14 @@ pub(crate) fn run() -> ExitCode {
 /// A reader that went away has read what it wanted.
 fn print(text: &[u8]) -> ExitCode {
     let mut output = io::stdout();
-    let _ = output.write_all(text).and_then(|()| output.flush());
-    ExitCode::SUCCESS
+    match output.write_all(text).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let failed = Failed::output(&error);
+            Output::new(Level::Normal, Format::Text).complain(&failed);
+            failed.exit.into()
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn completions(shell: clap_complete::Shell) -> Vec<u8> {
@@ -109,7 +115,10 @@ impl Shell {
             _ => self.run_pipe(),
         };
         self.session.leave();
-        exit
+        match self.session.output.finish() {
+            Err(failed) if exit == Exit::Success => self.complain(failed.exit, failed.message),
+            _ => exit,
+        }
     }
 
     fn run_script(&mut self, script: &str) -> Exit {

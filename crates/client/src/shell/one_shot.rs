@@ -58,10 +58,12 @@ pub(crate) fn subcommands() -> impl Iterator<Item = Command> {
     })
 }
 
-/// `->` is what the shell's own commands say for `-o`. Only the first one counts as such.
+/// `->` is what the shell's own commands say for `-o`. Only the first one counts as such, and none behind `--`, where
+/// all are names.
 pub(crate) fn arrows_as_options(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     let mut seen = false;
     arguments.map(move |argument| {
+        seen |= argument == "--";
         let is_arrow = argument == "->" && !std::mem::replace(&mut seen, true);
         if is_arrow { OsString::from("-o") } else { argument }
     })
@@ -208,6 +210,8 @@ mod tests {
     #[test]
     fn names_that_begin_with_a_dash_stand_behind_two() {
         assert_eq!(texts(&["get", "1", "--", "-r"]), ["GET", "-r"]);
+        assert_eq!(texts(&["get", "1", "->", "x", "--", "->"]), ["GET", "->", "->", "x"]);
+        assert_eq!(texts(&["get", "1", "-o", "x", "--", "->"]), ["GET", "->", "->", "x"]);
         assert!(read(&["get", "1", "--", "-r"]).unwrap().words[1].quoted);
         assert!(read(&["get", "1", "--frob"]).is_err());
         assert!(read(&["get"]).is_err());

@@ -64,6 +64,8 @@ pub(crate) struct Output {
     format: Format,
     results: BufWriter<Box<dyn Write + Send>>,
     complaints: Box<dyn Write + Send>,
+    /// The first thing that could not be written of the results.
+    spoiled: Option<io::Error>,
     /// Standard output carries the bytes of a file: what else would go there goes to standard error.
     diverted: bool,
 }
@@ -81,7 +83,7 @@ impl Output {
         results: Box<dyn Write + Send>,
         complaints: Box<dyn Write + Send>,
     ) -> Output {
-        Output { level, format, results: BufWriter::new(results), complaints, diverted: false }
+        Output { level, format, results: BufWriter::new(results), complaints, spoiled: None, diverted: false }
     }
 
     /// Whether one line for each file is wanted.
@@ -143,7 +145,25 @@ impl Output {
 
     /// Brings out what was held back.
     pub(crate) fn flush(&mut self) {
-        let _ = self.results.flush();
+        let flushed = self.results.flush();
+        self.note(flushed);
+    }
+
+    /// A reader that went away is no reason to fail: the files are there, and it has read what it wanted.
+    fn note(&mut self, written: io::Result<()>) {
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.spoiled.get_or_insert(error);
+        }
+    }
+
+    /// Brings out what was held back, and fails where some of the results did not reach standard output.
+    pub(crate) fn finish(&mut self) -> Result<(), Failed> {
+        self.flush();
+        // Where standard output takes nothing, the last word goes to standard error.
+        self.diverted = self.spoiled.is_some();
+        self.spoiled.take().map_or(Ok(()), |error| Err(Failed::output(&error)))
     }
 
     /// From now on, standard output is for the bytes of files, or no longer; all else goes to standard error.
@@ -157,16 +177,18 @@ impl Output {
         &mut self.results
     }
 
-    /// A reader that went away is no reason to fail: the files are there.
     fn line(&mut self, level: Level, text: impl Display, event: impl FnOnce() -> Event) {
         // Programs get every event: they choose themselves.
         if self.level < level && self.format == Format::Text {
             return;
         }
         let sink: &mut dyn Write = if self.diverted { &mut self.complaints } else { &mut self.results };
-        let _ = match self.format {
+        let written = match self.format {
             Format::Text => writeln!(sink, "{text}"),
             Format::Json => writeln!(sink, "{}", event()),
         };
+        if !self.diverted {
+            self.note(written);
+        }
     }
 }

@@ -117,3 +117,15 @@ fn a_put_replaces_and_a_get_replaces() {
     let remote = fs::metadata(server.path("mine.txt")).unwrap().modified().unwrap();
     assert_eq!(local, remote, "a file keeps its time");
 }
+
+#[test]
+fn nothing_that_a_server_says_drives_the_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let port = strangers::loud();
+    for command in ["STATUS", "GET a", "LS", "CD a", "STAT a", "RM a", "MKDIR a", "MV a b", "SUM a"] {
+        let (_, said, complaints) = run(directory.path(), &["-v", "-c", &format!("OPEN {port}; {command}")], "");
+        let drives = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!said.contains(drives) && !complaints.contains(drives), "{command}: {said:?} {complaints:?}");
+        assert!(said.contains("\\u{1b}[2J"), "{command}: {said:?} {complaints:?}");
+    }
+}

@@ -53,6 +53,22 @@ pub(crate) fn silent() -> u16 {
     serve(|stream| until_closed(&stream))
 }
 
+/// A ferry server all of whose words would drive a terminal.
+pub(crate) fn loud() -> u16 {
+    const LOUD: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}31m\u{202e}\u{7f}\r";
+    serve(|mut stream| {
+        let _ = stream.write_all(format!("FERRY 1 loud{LOUD}/1 {LOUD}feature\n").as_bytes());
+        for line in BufReader::new(stream.try_clone().unwrap()).lines() {
+            let answer = match line {
+                Ok(line) if line == "CLOSE" => "BYE\n".to_owned(),
+                Ok(_) => format!("FAIL {LOUD} {LOUD}\n"),
+                Err(_) => return,
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    })
+}
+
 /// A ferry server that stops in the middle of each file.
 pub(crate) struct Slow {
     pub(crate) port: u16,

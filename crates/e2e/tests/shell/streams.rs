@@ -67,6 +67,26 @@ fn a_reader_that_has_had_enough_ends_it() {
 }
 
 #[test]
+fn results_that_reach_nobody_are_a_failure_of_the_disk() {
+    let place = Place::new();
+    place.server.write("a", b"hello");
+    let status = |script: &str, arguments: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(ferry()).args(arguments).stdin(Stdio::null());
+        let output = command.current_dir(place.local("..")).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let port = place.server.address().port().to_string();
+    for arguments in [&["ls", &port][..], &["--json", "ls", &port], &["get", &port, "a", "-o", "-"], &["man"]] {
+        let (code, complaints) = status("\"$0\" \"$@\" > /dev/full", arguments);
+        assert_eq!(code, Some(5), "{arguments:?}: {complaints}");
+        assert!(complaints.contains("No space left on device"), "{arguments:?}: {complaints}");
+    }
+    // A reader that has had enough is none.
+    assert_eq!(status("(\"$0\" \"$@\"; echo $? >&2) | true", &["ls", &port]), (Some(0), "0\n".to_owned()));
+}
+
+#[test]
 fn every_command_speaks_json() {
     let place = Place::new();
     for name in ["a \"quoted\"\u{202e} one", "b", "d/c"] {

@@ -245,7 +245,11 @@ impl Session {
                     });
                 }
                 Err(error) => {
-                    let failed = self.failure(&format!("{VERB} {shown}"), &error);
+                    let mut failed = self.failure(&format!("{VERB} {shown}"), &error);
+                    if matches!(error, Error::System { .. }) {
+                        // It stands for a file here.
+                        failed.exit = Exit::Local;
+                    }
                     failures.take(&mut self.output, failed)?;
                 }
             }

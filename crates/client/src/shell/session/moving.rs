@@ -2,12 +2,13 @@
 
 use std::{
     io,
+    os::unix::ffi::OsStrExt as _,
     path::Path,
     time::{Duration, Instant},
 };
 
 use ferry_client::{Blame, Code, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Report};
-use ferry_wire::escaped;
+use ferry_wire::escaped_bytes;
 
 use super::{Session, failures::Failures};
 use crate::shell::{
@@ -295,11 +296,15 @@ fn explained(moving: &Moving<'_>, shown: &str, error: &Error, local: &Path) -> F
         Error::LocalFile { problem, .. } if verb == "GET" && problem.starts_with("is a directory") => {
             failed.message.push_str("; GET -r fetches directories, GET name -> other saves under another name");
         }
-        Error::Local { source, .. } if verb == "PUT" && source.kind() == io::ErrorKind::NotFound => {
-            failed.message = format!(
-                "PUT {shown}: there is no such file in {}, where PUT takes files from",
-                escaped(&local.to_string_lossy())
-            );
+        Error::Local { path, source, .. } if verb == "PUT" && source.kind() == io::ErrorKind::NotFound => {
+            // What is missing is the file here, whatever it was to be called there.
+            let text = |path: &Path| escaped_bytes(path.as_os_str().as_bytes()).to_string();
+            failed.message = match path.strip_prefix(local) {
+                Ok(below) => {
+                    format!("PUT {}: there is no such file in {}, where PUT takes files from", text(below), text(local))
+                }
+                Err(_) => format!("PUT {}: there is no such file", text(path)),
+            };
         }
         Error::LocalFile { problem, .. } if verb == "PUT" && problem.starts_with("is a directory") => {
             failed.message.push_str("; PUT -r sends directories");

@@ -78,6 +78,9 @@ impl Session {
 
     /// What `text` stands for in the local directory; `~` is the home directory, unless something there has that name.
     pub(super) fn local_path(&self, text: &str) -> PathBuf {
+        if text == "." {
+            return self.local.clone();
+        }
         let path = self.local.join(text);
         let rest = text.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let home = || std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
@@ -214,7 +217,12 @@ impl Session {
 
 /// `text` is no name that `verb` could be about.
 pub(super) fn bad_name(verb: &str, text: &str, problem: NameError) -> Failed {
-    Failed::usage(format!("{verb} {}: {problem}", escaped(text)))
+    let text = escaped(text);
+    Failed::usage(match problem {
+        // Where it stands in a name it was taken away before: what is left of it leads out.
+        NameError::Dots => format!("{verb} {text}: '..' leads above the root of the server"),
+        problem => format!("{verb} {text}: {problem}"),
+    })
 }
 
 fn nothing_matches(verb: &str, text: &str, exit: Exit) -> Failed {
@@ -255,6 +263,8 @@ mod tests {
             assert_eq!(name(&session, text), expected.map(str::to_owned), "{text}");
         }
         assert_eq!(name(&session, "../../.."), Err(NameError::Dots));
+        assert!(bad_name("CD", "..", NameError::Dots).message.contains("'..' leads above the root"));
+        assert_eq!(session.local_path("."), session.local);
         for (name, shown) in [("d/e/a", "a"), ("d/ea", "/d/ea"), ("d", "/d")] {
             assert_eq!(session.shown(Some(&Name::new(name).unwrap())), shown);
         }

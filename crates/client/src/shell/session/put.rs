@@ -197,7 +197,8 @@ impl Session {
     /// What a local file or directory is called there; [`None`] for the root.
     fn name_there(&self, text: &Path, path: &Path, is_tree: bool, place: &Place) -> Result<Option<Name>, Failed> {
         let shown = || escaped_bytes(text.as_os_str().as_bytes()).to_string();
-        let bad = |problem| Failed::usage(format!("{VERB} {}: {problem}", shown()));
+        let way_out = if matches!(place, Place::Same) { "; an arrow gives it another name there: -> name" } else { "" };
+        let bad = |problem| Failed::usage(format!("{VERB} {}: {problem}{way_out}", shown()));
         let (directory, name) = match place {
             Place::As(name) => return Ok(Some(name.clone())),
             // All that is in it goes where it is.

@@ -22,7 +22,8 @@ impl Session {
                 let greeting = client.greeting();
                 let features = greeting.features.join(" ");
                 lines.push(format!("connected to {} ({})", client.address(), escaped(&greeting.software)));
-                lines.push(format!("features: {}", if features.is_empty() { "none" } else { &*features }));
+                let features = if features.is_empty() { "none" } else { &*features };
+                lines.push(format!("features: {}", escaped(features)));
                 lines.push(format!("directory of the server: {}", escaped(&place)));
                 event =
                     event.with("address", client.address().to_string()).with("software", greeting.software.as_str());
