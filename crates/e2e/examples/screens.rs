@@ -82,7 +82,7 @@ fn session(server: &Server, directory: &Path) -> String {
         client.expect("> ");
     }
     client.send("GET th");
-    client.tab("'the tyger.txt'");
+    client.tab("the\\ tyger.txt");
     for line in ["", "GET *.txt", "GET ozymandius.txt", "CD", "PUT -r notes"] {
         client.type_line(line);
         client.expect("> ");
