@@ -76,6 +76,8 @@ fn check(directory: &str, forbidden: &[&str], excepted: &[&str]) {
         }
         let text = fs::read_to_string(file).unwrap();
         for (index, line) in code(&text) {
+            // It names no file: it moves a range of an open one to a socket.
+            let line = line.replace("rustix::fs::sendfile", "");
             for word in forbidden {
                 if line.contains(word) {
                     offences.push(format!("{directory}/{}:{}: {word}", inner.display(), index + 1));

@@ -96,7 +96,6 @@ impl<'a> Drive<'a> {
             b'Q' => self.session.dismiss(Failure::new(Code::ShuttingDown, "the model ends"), self.now),
             b'V' => self.session.evict(&Id::new("id").expect("an id"), self.now),
             b'P' => self.fail_range(),
-            b'W' => self.session.range_is_cold(self.now),
             b'R' => self.read_directly(),
             bytes => self.arrive(usize::from(bytes)),
         }
@@ -165,18 +164,14 @@ impl<'a> Drive<'a> {
 
     fn send(&mut self, mut room: u64) {
         while room > 0 {
-            let (bytes, of_file) = match self.session.outbox().front() {
+            let bytes = match self.session.outbox().front() {
                 None => break,
-                Some((Segment::Bytes { data, sent }, _)) => (data[*sent..].to_vec(), false),
-                Some((Segment::File { left, .. }, _)) => (vec![0; *left as usize], true),
-                Some((Segment::Padding { left }, _)) => (vec![0; *left as usize], false),
+                Some((Segment::Bytes { data, sent }, _)) => data[*sent..].to_vec(),
+                Some((Segment::File { left, .. } | Segment::Padding { left }, _)) => vec![0; *left as usize],
             };
             let sent = (bytes.len() as u64).min(room);
             self.listener.hear(&bytes[..sent as usize]);
-            match of_file {
-                true => self.session.sent_of_file(&bytes[..sent as usize], self.now),
-                false => self.session.outbox().advance(sent),
-            }
+            self.session.outbox().advance(sent);
             room -= sent;
         }
         self.session.sent(self.now);

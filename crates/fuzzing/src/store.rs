@@ -130,7 +130,6 @@ impl Store {
                 };
                 Ok(Done::Opened { meta: meta(size), range })
             }
-            Work::Warm { .. } => Ok(Done::Warm),
             Work::Load { at, bytes, mut digest, .. } => {
                 // Fewer than were asked for.
                 let bytes = bytes.min(1 + at % 40_000);

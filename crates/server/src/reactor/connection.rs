@@ -15,8 +15,11 @@ use rustix::{
 use super::pace::Pace;
 use crate::{
     session::{Segment, Session},
-    store::{Disk, Store},
+    store::Disk,
 };
+
+/// The most that one sendfile is asked for.
+const SENDFILE_BYTES: u64 = 1 << 20;
 
 /// What stands in for bytes that can't be read any more.
 static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
@@ -89,98 +92,58 @@ impl Connection {
         count
     }
 
-    /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone. Files
-    /// are read from `store` through `scratch`, which stays in the processor's cache. Gives how many
-    /// bytes went.
-    pub(super) fn flush(&mut self, budget: u64, store: &Store, scratch: &mut [u8], now: Instant) -> u64 {
-        let mut gone = 0;
-        while self.writable && gone < budget {
-            let sent = match self.session.outbox().front() {
-                None => break,
-                Some((Segment::File { .. }, _)) => self.send_file(budget - gone, store, scratch, now),
-                Some(_) => self.send_bytes(budget - gone, now),
+    /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone.
+    /// Gives how many went.
+    pub(super) fn flush(&mut self, budget: u64, now: Instant) -> u64 {
+        let mut sent = 0;
+        while self.writable && sent < budget {
+            let Some(socket) = &self.socket else { break };
+            let outbox = self.session.outbox();
+            let Some((segment, more)) = outbox.front() else { break };
+            let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+            let mut of_file = None;
+            let left = budget - sent;
+            let result = match segment {
+                Segment::Bytes { data, sent } => {
+                    let most = usize::try_from(left).unwrap_or(usize::MAX).min(data.len() - *sent);
+                    send(socket, &data[*sent..*sent + most], flags)
+                }
+                Segment::Padding { left: padding } => {
+                    let count = usize::try_from(left.min(*padding)).unwrap_or(usize::MAX).min(ZEROS.len());
+                    send(socket, &ZEROS[..count], flags)
+                }
+                Segment::File { file, at, left: range } => {
+                    of_file = Some(file.clone());
+                    let mut offset = *at;
+                    let count = usize::try_from(left.min(*range).min(SENDFILE_BYTES)).unwrap_or(usize::MAX);
+                    file.fd().and_then(|fd| rustix::fs::sendfile(socket, fd, Some(&mut offset), count))
+                }
             };
-            gone += sent as u64;
+            match (result, of_file) {
+                (Err(Errno::INTR), _) => {}
+                (Err(Errno::AGAIN), _) => self.writable = false,
+                // The file ends before its announced size.
+                (Ok(0), Some(file)) => self.session.range_failed(file.shrank(), now),
+                (Ok(count), _) => {
+                    outbox.advance(count as u64);
+                    sent += count as u64;
+                }
+                (Err(error), Some(file)) if !is_of_socket(error) => {
+                    log::error!("sending a file failed: {error}");
+                    self.session.range_failed(file.failure(error), now);
+                }
+                (Err(_), _) => {
+                    self.writable = false;
+                    self.session.disconnected(now);
+                }
+            }
         }
-        self.moved += gone;
-        gone
-    }
-
-    /// Sends text or padding from the front of the outbox.
-    fn send_bytes(&mut self, most: u64, now: Instant) -> usize {
-        let (Some(socket), Some((segment, more))) = (&self.socket, self.session.outbox().front()) else { return 0 };
-        let bytes = match segment {
-            Segment::Bytes { data, sent } => &data[*sent..],
-            Segment::Padding { left } => &ZEROS[..usize::try_from(*left).unwrap_or(usize::MAX).min(ZEROS.len())],
-            Segment::File { .. } => return 0,
-        };
-        let bytes = &bytes[..usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len())];
-        let (asked, result) = (bytes.len(), send(socket, bytes, flags(more)));
-        let sent = self.note_sent(&result, asked, now);
+        self.moved += sent;
         if sent > 0 {
-            self.session.outbox().advance(sent as u64);
             self.session.sent(now);
         }
         sent
     }
-
-    /// Sends from the range of a file at the front of the outbox. What the socket does not take is read
-    /// again later: a client that is slow costs no memory.
-    fn send_file(&mut self, most: u64, store: &Store, scratch: &mut [u8], now: Instant) -> usize {
-        let (Some(socket), Some((segment, more))) = (&self.socket, self.session.outbox().front()) else { return 0 };
-        let Segment::File { file, at, left, .. } = segment else { return 0 };
-        let wanted = usize::try_from(most.min(*left)).unwrap_or(usize::MAX).min(scratch.len());
-        let read = match store.read_now(file, *at, &mut scratch[..wanted]) {
-            Ok(None) => {
-                self.session.range_is_cold(now);
-                return 0;
-            }
-            // The file ends before its announced size.
-            Ok(Some(0)) => Err(file.shrank()),
-            Ok(Some(read)) => Ok(read),
-            Err(failure) => {
-                log::error!("sending a file failed: {failure}");
-                Err(failure)
-            }
-        };
-        match read {
-            Ok(read) => {
-                let more = more || (read as u64) < *left;
-                let result = send(socket, &scratch[..read], flags(more));
-                let sent = self.note_sent(&result, read, now);
-                if sent > 0 {
-                    self.session.sent_of_file(&scratch[..sent], now);
-                }
-                sent
-            }
-            Err(failure) => {
-                self.session.range_failed(failure, now);
-                0
-            }
-        }
-    }
-
-    /// What a write tells of the socket: a short one filled it.
-    fn note_sent(&mut self, result: &Result<usize, Errno>, asked: usize, now: Instant) -> usize {
-        match result {
-            Ok(sent) => {
-                self.writable = *sent == asked;
-                *sent
-            }
-            Err(Errno::INTR) => 0,
-            Err(error) => {
-                self.writable = false;
-                if *error != Errno::AGAIN {
-                    self.session.disconnected(now);
-                }
-                0
-            }
-        }
-    }
-}
-
-fn flags(more: bool) -> SendFlags {
-    if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL }
 }
 
 fn read_some(socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
@@ -190,6 +153,22 @@ fn read_some(socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
             result => return result,
         }
     }
+}
+
+/// Whether an error of sendfile is the connection's rather than the file's.
+fn is_of_socket(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::PIPE
+            | Errno::CONNRESET
+            | Errno::CONNABORTED
+            | Errno::TIMEDOUT
+            | Errno::NOTCONN
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH
+            | Errno::NETDOWN
+            | Errno::SHUTDOWN
+    )
 }
 
 #[cfg(test)]

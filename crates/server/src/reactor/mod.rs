@@ -391,7 +391,7 @@ impl Server {
             let asked = self.dispatch(key, &mut left);
             let connection = &mut self.connections[key];
             // What a reply holds in memory is flushed though it was paid for when it was made.
-            let sent = connection.flush(share, &self.store, &mut self.scratch, self.now);
+            let sent = connection.flush(share, self.now);
             left = left.saturating_sub(sent);
             if !taken && !asked && sent == 0 {
                 break;

@@ -67,7 +67,6 @@ enum LaneKind {
 fn lane_of(work: &Work<Disk>) -> LaneKind {
     match work {
         Work::Open { .. }
-        | Work::Warm { .. }
         | Work::Load { .. }
         | Work::Check { .. }
         | Work::Stat { .. }

@@ -10,6 +10,10 @@ use super::{
     work::{Done, Errand, Handles, Opened, Outcome, Work},
 };
 
+/// How much of a file may be queued before more is loaded: the next block is made ready while this
+/// one is on its way.
+const SENDING_AHEAD_BYTES: u64 = MAX_BLOCK_BYTES;
+
 /// One slice of a SUM: what a helper does at once.
 const SUM_SLICE_BYTES: u64 = 4 << 20;
 
@@ -17,10 +21,8 @@ const SUM_SLICE_BYTES: u64 = 4 << 20;
 pub(super) struct Sending<H: Handles> {
     errand: Errand,
     file: H::File,
-    /// Behind the last byte that is queued.
     at: u64,
     end: u64,
-    /// Of what was sent.
     digest: Digest,
     step: Step,
     /// The file can't be read as it was: the body ends with this instead of END.
@@ -30,10 +32,10 @@ pub(super) struct Sending<H: Handles> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// A block is queued, or the next one can be.
-    Sending,
-    /// A disk is asked for what comes next.
-    Warming,
+    /// The next block can be asked for.
+    Next,
+    /// A block is being made ready.
+    Loading,
     /// All is sent; whether the file stayed the same is being looked at.
     Checking,
 }
@@ -41,11 +43,6 @@ enum Step {
 impl<H: Handles> Sending<H> {
     pub(super) fn fail(&mut self, failure: Failure) {
         self.failure.get_or_insert(failure);
-    }
-
-    /// Whether the client is not what it waits for.
-    pub(super) fn is_warming(&self) -> bool {
-        self.step == Step::Warming
     }
 }
 
@@ -79,7 +76,7 @@ impl<H: Handles> Session<H> {
     ) -> Option<Outcome<'a, H>> {
         match &self.phase {
             Phase::Asking(asking) if asking.errand == errand => self.asked(outcome, now),
-            Phase::Sending(sending) if sending.errand == errand => self.went_on(outcome, now),
+            Phase::Sending(sending) if sending.errand == errand => self.loaded(outcome, now),
             Phase::Listing(listing) if listing.errand == errand => self.listed(outcome),
             Phase::Summing(summing) if summing.errand == errand => self.summed(outcome, now),
             _ => return Some(outcome),
@@ -106,7 +103,7 @@ impl<H: Handles> Session<H> {
             }
             (AskKind::Get, Ok(Done::Opened { meta, range: Opened::Range { file, start, end } })) => {
                 self.outbox.text(|text| Reply::File(meta).encode(text));
-                let step = Step::Sending;
+                let step = Step::Next;
                 let sending =
                     Sending { errand, file, at: start, end, digest: Digest::new(), step, failure: None, transfer };
                 self.phase = Phase::Sending(Box::new(sending));
@@ -144,64 +141,43 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// The transport read `bytes` from the file range at the front of the outbox, from its first byte
-    /// on, and sent them: what the client gets is what the CRC is taken of.
-    pub fn sent_of_file(&mut self, bytes: &[u8], now: Instant) {
-        self.outbox.advance(bytes.len() as u64);
-        if let Phase::Sending(sending) = &mut self.phase {
-            sending.digest.update(bytes);
-            sending.transfer.bytes += bytes.len() as u64;
-        }
-        self.settle(now);
-    }
-
-    /// A disk has to be asked for the file range at the front of the outbox: it stays behind until the
-    /// store has done so.
-    pub fn range_is_cold(&mut self, now: Instant) {
-        if let Phase::Sending(sending) = &mut self.phase
-            && sending.step == Step::Sending
-            && let Some((file, at, bytes)) = self.outbox.hold_back()
-        {
-            sending.step = Step::Warming;
-            let errand = sending.errand;
-            self.ask(errand, Work::Warm { file, at, bytes });
-        }
-        self.settle(now);
-    }
-
     /// A step of a file that is being sent has ended.
-    fn went_on(&mut self, outcome: Outcome<'_, H>, now: Instant) {
+    fn loaded(&mut self, outcome: Outcome<'_, H>, now: Instant) {
         let Phase::Sending(sending) = &mut self.phase else { return };
-        let step = std::mem::replace(&mut sending.step, Step::Sending);
-        if step == Step::Warming {
-            self.outbox.go_on();
-        }
-        match (step, outcome) {
-            (Step::Warming, Ok(Done::Warm)) => {}
-            (Step::Checking, Ok(Done::Unchanged(true))) => {
+        let checking = sending.step == Step::Checking;
+        sending.step = Step::Next;
+        match outcome {
+            Ok(Done::Loaded { bytes: 0, .. }) => sending.fail(changed()),
+            Ok(Done::Loaded { bytes, digest }) => {
+                sending.digest = digest;
+                let at = sending.at;
+                sending.at += bytes;
+                sending.transfer.bytes += bytes;
+                self.outbox.text(|text| write_block_header(text, bytes));
+                self.outbox.file(sending.file.clone(), at, bytes);
+            }
+            Ok(Done::Unchanged(true)) if checking => {
                 let crc = sending.digest.crc();
                 self.outbox.text(|text| write_end(text, crc));
                 self.end_sending(None, now);
             }
-            (Step::Checking, Ok(Done::Unchanged(false))) => sending.fail(changed()),
-            (_, outcome) => {
-                sending.fail(outcome.err().unwrap_or_else(mismatch));
-                self.outbox.pad_ranges();
-            }
+            Ok(Done::Unchanged(_)) => sending.fail(changed()),
+            Ok(_) => sending.fail(mismatch()),
+            Err(failure) => sending.fail(failure),
         }
     }
 
     /// Takes the next step of a file that is being sent; false where it must wait.
     pub(super) fn settle_sending(&mut self, now: Instant) -> bool {
         let Phase::Sending(sending) = &mut self.phase else { return false };
-        if sending.step != Step::Sending {
+        if sending.step != Step::Next {
             return false;
         }
         if let Some(failure) = self.last_words.as_deref() {
             sending.fail(failure.clone());
         }
-        // One range at a time: whatever fails is of this file, and a block that was announced is filled.
-        if self.outbox.holds_ranges() {
+        // Until its last range is gone, one that fails must not be taken for that of another file.
+        if sending.failure.is_some() && self.outbox.holds_ranges() {
             return false;
         }
         if let Some(failure) = sending.failure.take() {
@@ -214,12 +190,12 @@ impl<H: Handles> Session<H> {
             return true;
         }
         let (errand, file) = (sending.errand, sending.file.clone());
-        if sending.at < sending.end {
-            let bytes = (sending.end - sending.at).min(MAX_BLOCK_BYTES);
-            self.outbox.text(|text| write_block_header(text, bytes));
-            self.outbox.file(file, sending.at, bytes);
-            sending.at += bytes;
-        } else {
+        if sending.at < sending.end && self.outbox.bytes() <= SENDING_AHEAD_BYTES {
+            sending.step = Step::Loading;
+            let (at, digest) = (sending.at, sending.digest.clone());
+            let bytes = (sending.end - at).min(MAX_BLOCK_BYTES);
+            self.ask(errand, Work::Load { file, at, bytes, digest, background: false });
+        } else if sending.at == sending.end && !self.outbox.holds_ranges() {
             sending.step = Step::Checking;
             self.ask(errand, Work::Check { file });
         }
@@ -307,7 +283,7 @@ impl<H: Handles> Session<H> {
         let (errand, file, at) = (summing.errand, summing.file.clone(), summing.at);
         let work = if at < summing.end {
             let bytes = (summing.end - at).min(SUM_SLICE_BYTES);
-            Work::Load { file, at, bytes, digest: summing.digest.clone() }
+            Work::Load { file, at, bytes, digest: summing.digest.clone(), background: true }
         } else {
             Work::Check { file }
         };

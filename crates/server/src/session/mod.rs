@@ -655,7 +655,6 @@ impl<H: Handles> Session<H> {
             Phase::Receiving(_) | Phase::PassingOver => Waiting::Body,
             Phase::Courtesy { .. } => Waiting::Courtesy,
             Phase::Over => Waiting::Store,
-            Phase::Sending(sending) if sending.is_warming() => Waiting::Store,
             _ if !self.outbox.is_empty() => Waiting::Output,
             _ if !self.pending.is_empty() => Waiting::Store,
             // It must get back what it handed on before it takes more.

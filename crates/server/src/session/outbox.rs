@@ -12,8 +12,7 @@ pub enum Segment<F> {
         /// How many are gone.
         sent: usize,
     },
-    /// A range of a file: at least one byte. The transport reads it, and says with
-    /// [`sent_of_file`](super::Session::sent_of_file) what it read and sent.
+    /// A range of a file: at least one byte.
     File {
         /// The open file.
         file: F,
@@ -21,8 +20,6 @@ pub enum Segment<F> {
         at: u64,
         /// How many are left.
         left: u64,
-        /// A disk is being asked for it.
-        cold: bool,
     },
     /// Zeros in place of a range that can't be read any more: a block keeps its announced length.
     Padding {
@@ -95,7 +92,7 @@ impl<F> Outbox<F> {
     /// Appends `bytes` bytes of `file` from `at` on.
     pub fn file(&mut self, file: F, at: u64, bytes: u64) {
         debug_assert!(bytes > 0, "an empty range");
-        self.segments.push_back(Segment::File { file, at, left: bytes, cold: false });
+        self.segments.push_back(Segment::File { file, at, left: bytes });
         self.bytes += bytes;
     }
 
@@ -105,32 +102,13 @@ impl<F> Outbox<F> {
         self.segments.iter().any(|segment| !matches!(segment, Segment::Bytes { .. }))
     }
 
-    /// The run to send next, and whether more follows behind it; [`None`] where there is none, or it
-    /// has to wait for the store.
+    /// The run to send next, and whether more follows behind it.
     #[must_use]
     pub fn front(&self) -> Option<(&Segment<F>, bool)> {
-        let front = self.segments.front().filter(|segment| !matches!(segment, Segment::File { cold: true, .. }));
-        front.map(|segment| (segment, self.segments.len() > 1))
+        self.segments.front().map(|segment| (segment, self.segments.len() > 1))
     }
 
-    /// Has the file range at the front wait, and gives it; [`None`] where there is none.
-    pub(super) fn hold_back(&mut self) -> Option<(F, u64, u64)>
-    where
-        F: Clone,
-    {
-        let Some(Segment::File { file, at, left, cold }) = self.segments.front_mut() else { return None };
-        *cold = true;
-        Some((file.clone(), *at, *left))
-    }
-
-    /// The front waits no more.
-    pub(super) fn go_on(&mut self) {
-        if let Some(Segment::File { cold, .. }) = self.segments.front_mut() {
-            *cold = false;
-        }
-    }
-
-    /// The first `bytes` bytes were sent; of text or padding, see [`Segment::File`].
+    /// The first `bytes` bytes were sent.
     pub fn advance(&mut self, bytes: u64) {
         let Some(front) = self.segments.front_mut() else {
             debug_assert_eq!(bytes, 0, "sent what was not queued");
@@ -204,12 +182,8 @@ mod tests {
         assert_eq!(out.bytes(), 9);
         assert!(matches!(out.front(), Some((Segment::Bytes { data, sent: 0 }, true)) if data == b"abc"));
         out.advance(2);
-        assert_eq!(out.hold_back(), None);
         out.advance(1);
-        assert_eq!(out.hold_back(), Some(('f', 10, 5)));
-        assert!(out.front().is_none() && !out.is_empty());
-        out.go_on();
-        assert!(matches!(out.front(), Some((Segment::File { file: 'f', at: 10, left: 5, cold: false }, true))));
+        assert!(matches!(out.front(), Some((Segment::File { file: 'f', at: 10, left: 5 }, true))));
         out.advance(3);
         assert!(out.holds_ranges());
         out.pad_ranges();

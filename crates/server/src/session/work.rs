@@ -62,16 +62,7 @@ pub enum Work<H: Handles> {
         /// Ranges up to this size come with the answer.
         inline: u64,
     },
-    /// Bring a range into memory: [`Done::Warm`]. How far it came shows when it is read.
-    Warm {
-        /// The open file.
-        file: H::File,
-        /// The first byte.
-        at: u64,
-        /// How many.
-        bytes: u64,
-    },
-    /// Read a range, for SUM, and add it to `digest`: [`Done::Loaded`].
+    /// Bring a range into memory and add it to `digest`: [`Done::Loaded`].
     Load {
         /// The open file.
         file: H::File,
@@ -81,6 +72,8 @@ pub enum Work<H: Handles> {
         bytes: u64,
         /// The run so far.
         digest: Digest,
+        /// For SUM, which needs nothing but the digest.
+        background: bool,
     },
     /// Say whether an open file still has the size and time it had: [`Done::Unchanged`].
     Check {
@@ -180,7 +173,6 @@ impl<H: Handles> std::fmt::Debug for Work<H> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Work::Open { .. } => "Open",
-            Work::Warm { .. } => "Warm",
             Work::Load { .. } => "Load",
             Work::Check { .. } => "Check",
             Work::Stat { .. } => "Stat",
@@ -232,9 +224,7 @@ pub enum Done<'a, H: Handles> {
         /// What was asked of it.
         range: Opened<'a, H::File>,
     },
-    /// A disk was asked for the range.
-    Warm,
-    /// The next `bytes` bytes are in the digest. Fewer than were asked for is no
+    /// The next `bytes` bytes are in memory and in the digest. Fewer than were asked for is no
     /// error; none means that the file ends there.
     Loaded {
         /// How many.
@@ -279,7 +269,6 @@ impl<H: Handles> Done<'_, H> {
         match self {
             Done::Opened { meta, range } => Done::Opened { meta, range: range.into_owned() },
             Done::Listed { lines, more } => Done::Listed { lines: Cow::Owned(lines.into_owned()), more },
-            Done::Warm => Done::Warm,
             Done::Loaded { bytes, digest } => Done::Loaded { bytes, digest },
             Done::Unchanged(unchanged) => Done::Unchanged(unchanged),
             Done::Replied(reply) => Done::Replied(reply),

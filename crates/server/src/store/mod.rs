@@ -241,6 +241,9 @@ impl Store {
                 let (offset, length, inline) = (*offset, *length, *inline);
                 self.fetch(&Wanted { name, offset, length, tag: tag.as_ref(), inline }, Wait::Never, scratch)
             }
+            Work::Load { file, at, bytes, digest, background: false } => {
+                self.load(file, *at, *bytes, digest, Wait::Never, scratch)
+            }
             Work::Check { file } => Attempt::Done(self.check(file)),
             Work::Stat { name } => self.stat(name, Wait::Never),
             Work::Stage { .. } => return Ok(self.stage(work)),
@@ -265,8 +268,7 @@ impl Store {
             Work::Open { name, offset, length, tag, inline } => {
                 self.fetch(&Wanted { name: &name, offset, length, tag: tag.as_ref(), inline }, Wait::May, scratch)
             }
-            Work::Warm { file, at, bytes } => Attempt::Done(self.warm(&file, at, bytes, scratch)),
-            Work::Load { file, at, bytes, digest } => Attempt::Done(self.load(&file, at, bytes, digest, scratch)),
+            Work::Load { file, at, bytes, digest, .. } => self.load(&file, at, bytes, &digest, Wait::May, scratch),
             Work::Stat { name } => self.stat(&name, Wait::May),
             Work::Check { file } => Attempt::Done(self.check(&file)),
             Work::List { name } => Attempt::Done(self.list(name.as_ref())),

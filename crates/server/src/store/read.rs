@@ -52,12 +52,18 @@ impl fmt::Debug for OpenFile {
 }
 
 impl OpenFile {
-    fn fd(&self) -> Result<&OwnedFd, Failure> {
-        // It is there until the file is dropped.
-        self.file.as_ref().ok_or_else(|| self.failure(Errno::BADF))
+    /// The descriptor, for sendfile.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: it is there until the file is dropped.
+    pub fn fd(&self) -> Result<&OwnedFd, Errno> {
+        self.file.as_ref().ok_or(Errno::BADF)
     }
 
-    fn failure(&self, error: Errno) -> Failure {
+    /// What to say where the file can't be read any more.
+    #[must_use]
+    pub fn failure(&self, error: Errno) -> Failure {
         failure(&self.name, error)
     }
 
@@ -216,71 +222,45 @@ impl Store {
         }
     }
 
-    /// Reads some bytes of an open file without waiting for a disk; 0 at its end, [`None`] where a disk
-    /// has to be asked.
-    ///
-    /// # Errors
-    ///
-    /// What to tell the client where it can't be read.
-    pub fn read_now(&self, file: &OpenFile, at: u64, bytes: &mut [u8]) -> Result<Option<usize>, Failure> {
-        match self.read_at(file.fd()?, at, bytes, Wait::Never) {
-            Ok(read) => Ok(Some(read)),
-            Err(Errno::AGAIN) => Ok(None),
-            Err(error) => Err(file.failure(error)),
-        }
-    }
-
-    /// Brings a range into memory, and asks for what follows.
-    pub(super) fn warm(&self, file: &OpenFile, at: u64, bytes: u64, scratch: &mut [u8]) -> Outcome<'static, Disk> {
-        self.kernel.will_need(file.fd()?, at, bytes + READ_AHEAD_BYTES);
-        self.read_through(file, at, bytes, scratch, |_| {}).map(|_| Done::Warm)
-    }
-
-    /// Adds `bytes` bytes from `at` on to `digest`.
+    /// Brings `bytes` bytes from `at` on into memory and into `digest`.
     pub(super) fn load(
         &self,
         file: &OpenFile,
         at: u64,
         bytes: u64,
-        mut digest: Digest,
+        digest: &Digest,
+        wait: Wait,
         scratch: &mut [u8],
-    ) -> Outcome<'static, Disk> {
-        if !self.in_memory {
-            self.kernel.will_need(file.fd()?, at, bytes + READ_AHEAD_BYTES);
+    ) -> Attempt<Outcome<'static, Disk>> {
+        let fd = match file.fd() {
+            Ok(fd) => fd,
+            Err(error) => return Attempt::Done(Err(file.failure(error))),
+        };
+        if wait == Wait::May && !self.in_memory {
+            self.kernel.will_need(fd, at, bytes + READ_AHEAD_BYTES);
         }
-        let bytes = self.read_through(file, at, bytes, scratch, |piece| digest.update(piece))?;
-        Ok(Done::Loaded { bytes, digest })
-    }
-
-    /// Reads a range piece by piece, waiting for the disk. Gives how much of it there is.
-    fn read_through(
-        &self,
-        file: &OpenFile,
-        at: u64,
-        bytes: u64,
-        scratch: &mut [u8],
-        mut each: impl FnMut(&[u8]),
-    ) -> Result<u64, Failure> {
-        let fd = file.fd()?;
-        let mut done = 0;
-        while done < bytes {
-            let piece = usize::try_from(bytes - done).unwrap_or(usize::MAX).min(scratch.len());
-            match self.read_at(fd, at + done, &mut scratch[..piece], Wait::May) {
+        let mut digest = digest.clone();
+        let mut loaded = 0;
+        while loaded < bytes {
+            let piece = usize::try_from(bytes - loaded).unwrap_or(usize::MAX).min(scratch.len());
+            match self.read_at(fd, at + loaded, &mut scratch[..piece], wait) {
                 Ok(0) => break,
                 Ok(read) => {
-                    each(&scratch[..read]);
-                    done += read as u64;
+                    digest.update(&scratch[..read]);
+                    loaded += read as u64;
                 }
-                Err(error) => return Err(file.failure(error)),
+                Err(Errno::AGAIN) if wait == Wait::Never && loaded == 0 => return Attempt::Cold,
+                Err(Errno::AGAIN) if wait == Wait::Never => break,
+                Err(error) => return Attempt::Done(Err(file.failure(error))),
             }
         }
-        Ok(done)
+        Attempt::Done(Ok(Done::Loaded { bytes: loaded, digest }))
     }
 
     /// Whether an open file still has the size and time that it had. Links and names may have
     /// changed: a file that was replaced meanwhile is still the version that was begun.
     pub(super) fn check(&self, file: &OpenFile) -> Outcome<'static, Disk> {
-        let same = self.unchanged(file.fd()?, file.size, file.mtime);
+        let same = file.fd().and_then(|fd| self.unchanged(fd, file.size, file.mtime));
         same.map(Done::Unchanged).map_err(|error| file.failure(error))
     }
 

@@ -99,51 +99,51 @@ impl<'s> Client<'s> {
             }
             Opened::Range { file, start, end } => (file, start, end),
         };
-        let (mut bytes, mut piece) = (Vec::new(), vec![0; PIECE_BYTES as usize]);
-        while start + (bytes.len() as u64) < end {
-            let at = start + bytes.len() as u64;
-            let wanted = (end - at).min(PIECE_BYTES);
-            match self.store.read_now(&file, at, &mut piece[..wanted as usize])? {
-                Some(0) => return Err(Failure::new(Code::Changed, "the file changed while it was read")),
-                Some(read) => bytes.extend_from_slice(&piece[..read]),
-                None => match self.work(Work::Warm { file: file.clone(), at, bytes: wanted })? {
-                    Done::Warm => {}
-                    done => panic!("{done:?} for a Warm"),
-                },
-            }
-        }
-        self.unchanged(file)?;
+        let mut bytes = Vec::new();
+        let crc = self.load(&file, start..end, false, |at, count| {
+            let mut piece = vec![0; count as usize];
+            let read = rustix::io::pread(file.fd().expect("an open file"), &mut piece, at).expect("a cached read");
+            bytes.extend_from_slice(&piece[..read]);
+        })?;
+        assert_eq!(crc, Crc32::of(&bytes), "the CRC of {name} is not that of its bytes");
         Ok(bytes)
-    }
-
-    fn unchanged(&mut self, file: Arc<OpenFile>) -> Result<(), Failure> {
-        match self.work(Work::Check { file })? {
-            Done::Unchanged(true) => Ok(()),
-            Done::Unchanged(false) => Err(Failure::new(Code::Changed, "the file changed while it was read")),
-            done => panic!("{done:?} for a Check"),
-        }
     }
 
     /// SUM.
     pub(crate) fn sum(&mut self, name: &Name) -> Result<(u64, Crc32), Failure> {
         match self.open(name)? {
             Opened::Inline { bytes, crc } => Ok((bytes.len() as u64, crc)),
-            Opened::Range { file, start, end } => self.load(&file, start..end).map(|crc| (end - start, crc)),
+            Opened::Range { file, start, end } => {
+                self.load(&file, start..end, true, |_, _| {}).map(|crc| (end - start, crc))
+            }
         }
     }
 
-    fn load(&mut self, file: &Arc<OpenFile>, range: std::ops::Range<u64>) -> Result<Crc32, Failure> {
+    fn load(
+        &mut self,
+        file: &Arc<OpenFile>,
+        range: std::ops::Range<u64>,
+        background: bool,
+        mut send: impl FnMut(u64, u64),
+    ) -> Result<Crc32, Failure> {
         let changed = || Failure::new(Code::Changed, "the file changed while it was read");
         let (mut at, mut digest) = (range.start, Digest::new());
         while at < range.end {
             let bytes = (range.end - at).min(PIECE_BYTES);
-            match self.work(Work::Load { file: file.clone(), at, bytes, digest: digest.clone() })? {
+            match self.work(Work::Load { file: file.clone(), at, bytes, digest: digest.clone(), background })? {
                 Done::Loaded { bytes: 0, .. } => return Err(changed()),
-                Done::Loaded { bytes, digest: run } => (at, digest) = (at + bytes, run),
+                Done::Loaded { bytes, digest: run } => {
+                    send(at, bytes);
+                    (at, digest) = (at + bytes, run);
+                }
                 done => panic!("{done:?} for a Load"),
             }
         }
-        self.unchanged(file.clone()).map(|()| digest.crc())
+        match self.work(Work::Check { file: file.clone() })? {
+            Done::Unchanged(true) => Ok(digest.crc()),
+            Done::Unchanged(false) => Err(changed()),
+            done => panic!("{done:?} for a Check"),
+        }
     }
 
     /// LIST: the lines.

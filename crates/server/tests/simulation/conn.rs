@@ -15,10 +15,10 @@ const OUTBOX_BYTES: u64 = (64 << 10) + 66 * 4096 + (2 << 20) + 4096;
 const WORK: u32 = 200;
 
 /// Bytes handed to the store and not back: the limit, and what one more upload may add.
-const HANDED_BYTES: u64 = (2 << 20) + 3 * (256 << 10);
+const HANDED_BYTES: u64 = (2 << 20) + 3 * (512 << 10);
 
 /// The memory that gathers one write.
-const CHUNK_BYTES: usize = 256 << 10;
+const CHUNK_BYTES: usize = 512 << 10;
 
 /// The wires between a client and a session.
 #[derive(Default)]

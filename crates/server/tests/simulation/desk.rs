@@ -179,8 +179,10 @@ impl Desk {
             self.conn.outstanding += 1;
             self.conn.handed += carried(&work);
             let job = Job { conn: 0, errand, work };
-            let quick =
-                matches!(job.work, Work::Open { .. } | Work::Check { .. } | Work::Stat { .. } | Work::Stage { .. });
+            let quick = matches!(
+                job.work,
+                Work::Open { .. } | Work::Load { .. } | Work::Check { .. } | Work::Stat { .. } | Work::Stage { .. }
+            );
             if self.pace == Pace::Now || self.pace == Pace::AsTheLoop && quick {
                 self.run(job);
             } else {
@@ -217,11 +219,7 @@ impl Desk {
     fn take(&mut self, count: usize) {
         match self.conn.session.outbox().front().unwrap().0 {
             Segment::Bytes { data, sent } => self.output.extend_from_slice(&data[*sent..*sent + count]),
-            Segment::File { file, at, .. } => {
-                let bytes = self.store.range(*file, *at, count);
-                self.output.extend_from_slice(bytes);
-                return self.conn.session.sent_of_file(bytes, self.now);
-            }
+            Segment::File { file, at, .. } => self.output.extend_from_slice(self.store.range(*file, *at, count)),
             Segment::Padding { .. } => self.output.extend(std::iter::repeat_n(0, count)),
         }
         self.conn.session.outbox().advance(count as u64);

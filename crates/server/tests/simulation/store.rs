@@ -212,12 +212,7 @@ impl Store {
             Work::Open { name, offset, length, tag, inline } => {
                 self.open(&name, offset, length, tag.as_ref(), inline).map_err(refused)
             }
-            Work::Warm { .. } if fails => Err(self.injected()),
-            Work::Warm { file, at, bytes } => {
-                assert!(bytes > 0 && at + bytes <= self.files[file.0].len() as u64, "nothing to warm");
-                Ok(Done::Warm)
-            }
-            Work::Load { file, at, bytes, digest } => self.load(file, at, bytes, digest, fails),
+            Work::Load { file, at, bytes, digest, .. } => self.load(file, at, bytes, digest, fails),
             Work::Check { .. } => Ok(Done::Unchanged(!fails)),
             Work::Stat { name } => {
                 let found = self.tree.find(name.as_str()).map_err(refused)?;

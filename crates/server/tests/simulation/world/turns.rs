@@ -71,7 +71,6 @@ impl World {
     pub(super) fn flush(&mut self, index: usize) -> bool {
         let (most, wire) = (self.dice.between(1, self.weather.grain), self.weather.wire);
         let fails = self.dice.happens(self.weather.faults / 4);
-        let cold = !self.dice.happens(self.weather.at_once) && self.dice.happens(200);
         let now = self.now;
         let Some(key) = self.peers[index].conn else { return false };
         let Some(conn) = self.conns.get_mut(&key) else { return false };
@@ -86,12 +85,6 @@ impl World {
                 self.touch(key);
                 return true;
             }
-            Some((Segment::File { .. }, _)) if cold => {
-                conn.session.range_is_cold(now);
-                assert!(conn.session.outbox().front().is_none(), "what is not in memory is to be sent");
-                self.touch(key);
-                return true;
-            }
             _ if room == 0 => return false,
             None => return false,
             Some((Segment::Bytes { data, sent }, _)) => {
@@ -99,14 +92,10 @@ impl World {
                 link.to_client.extend(&data[*sent..sent + count]);
                 count
             }
-            Some((Segment::File { file, at, left, .. }, _)) => {
+            Some((Segment::File { file, at, left }, _)) => {
                 let count = room.min(*left as usize);
-                let bytes = self.store.range(*file, *at, count);
-                link.to_client.extend(bytes);
-                conn.session.sent_of_file(bytes, now);
-                self.figures.bytes += count as u64;
-                self.touch(key);
-                return true;
+                link.to_client.extend(self.store.range(*file, *at, count));
+                count
             }
             Some((Segment::Padding { left }, _)) => {
                 let count = room.min(*left as usize);
@@ -138,8 +127,14 @@ impl World {
         let conn = self.conns.get_mut(&job.conn).unwrap();
         conn.outstanding += 1;
         conn.handed += carried(&job.work);
-        let at_once =
-            matches!(job.work, Work::Open { .. } | Work::Check { .. } | Work::Stat { .. } | Work::Stage { .. });
+        let at_once = matches!(
+            job.work,
+            Work::Open { .. }
+                | Work::Load { background: false, .. }
+                | Work::Check { .. }
+                | Work::Stat { .. }
+                | Work::Stage { .. }
+        );
         if at_once && self.dice.happens(self.weather.at_once) {
             let outcome = self.store.run(job.conn, job.work);
             return self.complete(job.conn, job.errand, outcome);
