@@ -57,14 +57,30 @@ impl Directory {
     }
 
     /// Whether a file may have the name `last` of `target`: nothing has it, or a file, or a symbolic link,
-    /// which is replaced itself and never followed.
+    /// which is replaced itself and never followed. One that leads to a directory or a device is there for that:
+    /// nobody means to lose it.
     pub(crate) fn check_replaceable(&self, last: &OsStr, target: &Path) -> Result<(), Error> {
         match rustix::fs::statat(&self.fd, last, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::local("look at", target, errno)),
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => Ok(()),
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.check_link(last, target),
             Ok(stat) => not_a_file(&stat).map_or(Ok(()), |problem| Err(Error::file(target, problem))),
         }
+    }
+
+    fn check_link(&self, last: &OsStr, target: &Path) -> Result<(), Error> {
+        // `/dev/stdout` leads to whatever this process writes to.
+        let is_of_system = rustix::fs::readlinkat(&self.fd, last, Vec::new())
+            .is_ok_and(|to| to.to_bytes().starts_with(DESCRIPTORS.as_bytes()));
+        // Where it leads nowhere, nothing is lost.
+        let leads_to_file = match rustix::fs::statat(&self.fd, last, AtFlags::empty()) {
+            Ok(stat) => FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
+            Err(_) => true,
+        };
+        if is_of_system || !leads_to_file {
+            return Err(Error::file(target, "is a symbolic link to something that is no file"));
+        }
+        Ok(())
     }
 
     /// A file without any name: nothing is left of it, however this process ends. [`None`] where the file

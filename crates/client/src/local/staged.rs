@@ -251,6 +251,27 @@ mod tests {
     }
 
     #[test]
+    fn a_link_to_what_is_no_file_is_never_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        for to in ["/dev/null", "/proc/self/fd/1", "."] {
+            let link = directory.path().join("link");
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            assert!(matches!(Staged::create(&link), Err(Error::LocalFile { .. })), "{to}");
+            std::fs::remove_file(&link).unwrap();
+            let late = WAYS.map(|way| way(&link));
+            std::os::unix::fs::symlink(to, &link).unwrap();
+            for staged in late {
+                assert!(matches!(staged.publish(None), Err(Error::LocalFile { .. })), "{to}");
+            }
+            assert_eq!(std::fs::read_link(&link).unwrap(), std::path::Path::new(to));
+            std::fs::remove_file(&link).unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", directory.path().join("link")).unwrap();
+        Staged::create(&directory.path().join("link")).unwrap().publish(None).unwrap();
+        assert!(directory.path().join("link").symlink_metadata().unwrap().is_file());
+    }
+
+    #[test]
     fn a_symbolic_link_is_replaced_and_not_followed() {
         let directory = tempfile::tempdir().unwrap();
         let outside = directory.path().join("outside");

@@ -108,6 +108,7 @@ fn parse(text: &str) -> Result<Config, String> {
         let at = error.span().map_or(0, |span| span.start).min(text.len());
         let line = text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
         let why = error.message().lines().collect::<Vec<_>>().join(", ");
+        let why = why.replace("expected f64", "expected a number").replace("expected i64", "expected a whole number");
         let key = text.lines().nth(line).and_then(|line| line.split_once('=')).map(|(key, _)| key.trim());
         match key {
             // An unknown key is named by the message already.
@@ -155,18 +156,26 @@ fn directory<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::E
     Ok(Some(path))
 }
 
+/// What a bookmark stands for: a value of its own, so that a wrong one is told with its line.
+struct Place(Address);
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Place, D::Error> {
+        String::deserialize(from)?.parse().map(Place).map_err(de::Error::custom)
+    }
+}
+
 fn bookmarks<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Address>, D::Error> {
-    let texts = BTreeMap::<String, String>::deserialize(from)?;
-    let bookmark = |(name, text): (String, String)| {
+    let places = BTreeMap::<String, Place>::deserialize(from)?;
+    let bookmark = |(name, Place(address)): (String, Place)| {
         if !is_bookmark_name(&name) {
             return Err(de::Error::custom(format!(
                 "'{name}' is no name for a bookmark: letters, digits, '.', '_' and '-', not digits alone"
             )));
         }
-        let address = text.parse().map_err(|error| de::Error::custom(format!("bookmark {name}: {error}")))?;
         Ok((name, address))
     };
-    texts.into_iter().map(bookmark).collect()
+    places.into_iter().map(bookmark).collect()
 }
 
 /// Whether a bookmark can be told from an address.
@@ -210,7 +219,7 @@ mod tests {
     fn what_is_wrong_is_told_with_line_and_key() {
         for (text, told) in [
             ("frob = 1", "1: unknown field `frob`, expected one of `dir`"),
-            ("retry = 1\n\ntimeout = \"x\"", "3: timeout: invalid type: string \"x\""),
+            ("retry = 1\n\ntimeout = \"x\"", "3: timeout: invalid type: string \"x\", expected a number"),
             ("timeout = 0", "1: timeout: a number of seconds is needed"),
             ("timeout = nan", "1: timeout: a number of seconds"),
             ("retry = -1", "1: retry: a number of tries"),
@@ -220,7 +229,7 @@ mod tests {
             ("progress = \"bar\"", "1: progress: one of auto, never"),
             ("keep_going = 1", "1: keep_going: invalid type"),
             ("dir = \"files\"", "1: dir: the path must begin at the root"),
-            ("\n[bookmarks]\nhome = \"word\"", "bookmark home: 'word' is neither a port nor host:port"),
+            ("\n[bookmarks]\nhome = \"word\"", "3: home: 'word' is neither a port nor host:port"),
             ("[bookmarks]\n12000 = \"1\"", "'12000' is no name for a bookmark"),
             ("[bookmarks]\n\"\" = \"1\"", "'' is no name for a bookmark"),
             ("retry = 1\nretry = 2", "2: "),

@@ -254,7 +254,7 @@ fn the_configuration_is_read_and_mistakes_in_it_are_told() {
     for (text, told) in [
         ("\nfrob = 1", ":2: unknown field `frob`"),
         ("retry = \"often\"", ":1: retry: invalid type"),
-        ("[bookmarks]\nx = \"nowhere\"", "bookmark x: 'nowhere' is neither a port nor host:port"),
+        ("[bookmarks]\nx = \"nowhere\"", "2: x: 'nowhere' is neither a port nor host:port"),
         ("\u{1b}]0;", ":1: "),
     ] {
         fs::write(&config, text).unwrap();

@@ -60,6 +60,13 @@ struct Partial<'a> {
     quote: Option<char>,
 }
 
+impl Partial<'_> {
+    /// Whether options may stand here: behind `--`, all are names.
+    fn may_be_option(&self) -> bool {
+        self.text.starts_with('-') && self.quote.is_none() && !self.before.iter().any(|word| word.is("--"))
+    }
+}
+
 /// The word that the cursor stands in; an empty one behind a space.
 fn last_word<'a>(before: &'a str, whole: &'a [Word]) -> Partial<'a> {
     match whole.split_last() {
@@ -107,8 +114,8 @@ fn complete(partial: &Partial<'_>, names: &dyn Names) -> (usize, Vec<Candidate>)
     let found = match expected(partial.before) {
         Expected::Nothing => Vec::new(),
         Expected::Verb => verbs(text),
-        Expected::Argument(form, _) if text.starts_with('-') && partial.quote.is_none() => options(form, text),
-        Expected::Argument(_, kind) => match kind {
+        Expected::Argument(form, kind) => match kind {
+            _ if partial.may_be_option() && options(form, text).next().is_some() => plain(options(form, text)),
             Kind::Command => verbs(text),
             Kind::Address => plain(names.hosts().into_iter().filter(|host| host.starts_with(text))),
             // Source and target of SYNC are told as directories of one side.
@@ -133,9 +140,9 @@ fn verbs(text: &str) -> Vec<Candidate> {
     ))
 }
 
-fn options(form: &Form, text: &str) -> Vec<Candidate> {
+fn options(form: &Form, text: &str) -> impl Iterator<Item = String> {
     let typed = form.options.iter().flat_map(|option| [format!("-{}", option.short), format!("--{}", option.long)]);
-    plain(typed.filter(|option| option.starts_with(text)))
+    typed.filter(move |option| option.starts_with(text))
 }
 
 /// Candidates that need no quoting, each followed by a space.
@@ -227,7 +234,7 @@ mod tests {
     impl Names for Fixed {
         fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
             let names: &[&str] = match directory {
-                "" => &["plain.txt", "poems/", "two words.txt", "two worlds.txt", ".hidden"],
+                "" => &["plain.txt", "poems/", "two words.txt", "two worlds.txt", ".hidden", "-r2"],
                 "poems/" => &["ozymandias.txt", "it's", "a b/", "say \"x\""],
                 "poems/a b/" => &["deep"],
                 _ => return None,
@@ -272,8 +279,11 @@ mod tests {
         assert_eq!(completed("get po"), ["get poems/"]);
         assert_eq!(completed("GET poems/oz"), ["GET poems/ozymandias.txt "]);
         assert_eq!(completed("GET .h"), ["GET .hidden "]);
-        assert_eq!(completed("GET ").len(), 4, "what is hidden is not shown");
+        assert_eq!(completed("GET ").len(), 5, "what is hidden is not shown");
         assert_eq!(completed("GET missing/"), [""; 0]);
+        assert_eq!(completed("GET -r"), ["GET -r "]);
+        assert_eq!(completed("GET -r2"), ["GET '-r2' "]);
+        assert_eq!(completed("GET -- -r"), ["GET -- '-r2' "]);
     }
 
     #[test]
@@ -286,7 +296,7 @@ mod tests {
         // Typed without quotes, up to the end of the line.
         assert_eq!(completed("GET two word"), ["GET two\\ words.txt "]);
         assert_eq!(completed("GET two "), ["GET two\\ words.txt ", "GET two\\ worlds.txt "]);
-        assert_eq!(completed("GET one ").len(), 4, "no name begins so: it is a word of its own");
+        assert_eq!(completed("GET one ").len(), 5, "no name begins so: it is a word of its own");
         assert_eq!(completed("CD poems/a"), ["CD poems/a\\ b/"]);
         assert_eq!(completed("GET poems/a\\ b/"), ["GET poems/a\\ b/deep "]);
         assert_eq!(completed("GET 'poems/a"), ["GET 'poems/a b/"]);

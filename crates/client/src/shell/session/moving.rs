@@ -144,7 +144,12 @@ impl<'a> Watcher<'a> {
             }
             Step::Lost { error, attempt, wait } => progress.aside(|| {
                 let (seconds, tries) = (wait.as_secs_f64(), moving.retries);
-                let text = format!("connection lost: {error}; trying again in {seconds:.1} s ({attempt} of {tries})");
+                let why = match error {
+                    // That a server could be started there is no news to who has just lost it.
+                    Error::Refused { address } => format!("nobody listens on {address}"),
+                    error => error.to_string(),
+                };
+                let text = format!("connection lost: {why}; trying again in {seconds:.1} s ({attempt} of {tries})");
                 output.remark(text, || {
                     let event = Event::new("lost").with("message", error.to_string()).with("attempt", *attempt);
                     event.with("of", tries).with("wait", seconds)

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_client::{EntryKind, Error, Event as Step, LocalTree, Name, Store};
+use ferry_client::{EntryKind, Error, Event as Step, LocalTree, Name, NameError, Store};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{
@@ -119,7 +119,7 @@ impl Session {
             && line.contains(char::is_control)
         {
             // Nobody means several names by it.
-            return Err(bad_name(VERB, line, ferry_client::NameError::Control));
+            return Err(bad_name(VERB, line, NameError::Control));
         }
         let mut seen = HashSet::new();
         let mut all = Vec::new();
@@ -197,8 +197,12 @@ impl Session {
     /// What a local file or directory is called there; [`None`] for the root.
     fn name_there(&self, text: &Path, path: &Path, is_tree: bool, place: &Place) -> Result<Option<Name>, Failed> {
         let shown = || escaped_bytes(text.as_os_str().as_bytes()).to_string();
-        let way_out = if matches!(place, Place::Same) { "; an arrow gives it another name there: -> name" } else { "" };
-        let bad = |problem| Failed::usage(format!("{VERB} {}: {problem}{way_out}", shown()));
+        let bad = |problem| {
+            // One that is here is meant, and can be called something else there.
+            let named = problem != NameError::Empty && matches!(place, Place::Same);
+            let way_out = if named { "; an arrow gives it another name there: -> name" } else { "" };
+            Failed::usage(format!("{VERB} {}: {problem}{way_out}", shown()))
+        };
         let (directory, name) = match place {
             Place::As(name) => return Ok(Some(name.clone())),
             // All that is in it goes where it is.
