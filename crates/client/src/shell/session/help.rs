@@ -11,8 +11,9 @@ impl Session {
         match topic {
             Some(form) => self.output.answer(described(form), || Event::new("help").with("text", described(form))),
             None => {
+                let width = FORMS.iter().map(|form| brief(form.usage).len()).max().unwrap_or_default();
                 for form in FORMS {
-                    self.output.answer(format_args!("  {:<36}{}", brief(form.usage), form.summary), || {
+                    self.output.answer(format_args!("  {:<width$}  {}", brief(form.usage), form.summary), || {
                         Event::new("command").with("usage", form.usage).with("summary", form.summary)
                     });
                 }
