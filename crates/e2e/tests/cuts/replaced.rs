@@ -255,6 +255,29 @@ fn a_local_file_that_changed_between_two_parts_is_sent_anew() {
     assert_eq!(names(&state), [""; 0]);
 }
 
+/// The server knows only a note of what it kept. That its disk has lost a byte of it, SUM tells.
+#[test]
+fn what_the_server_has_kept_is_not_taken_on_trust() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let (source, state) = (local.path().join("source"), local.path().join("state"));
+    fs::write(&source, random_bytes(seed(), BYTES)).unwrap();
+    let settings = Settings { state: Some(state.clone()), ..once() };
+    proxy.cut(&[Cut { way: Way::Up, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, _) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert_eq!(report.failures.len(), 1);
+    let kept = server.path(".ferry/kept");
+    let data = names(&kept).into_iter().find(|name| name.ends_with(".data")).expect("something is kept");
+    flip(&kept.join(data), 17);
+    let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert!(report.is_whole(), "{events:?}");
+    assert!(server.read("stored") == fs::read(&source).unwrap());
+    let anew = "restarted: what the server had kept of it is damaged";
+    assert!(events.iter().any(|event| event == anew), "{events:?}");
+    assert_eq!(names(&state), [""; 0]);
+}
+
 #[test]
 fn a_damaged_id_begins_anew() {
     let server = Server::start();

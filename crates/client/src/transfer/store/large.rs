@@ -108,14 +108,14 @@ impl Round<'_, '_, '_> {
             }
         }
         self.link.ask(&Request::Put { size: Some(size), mtime, name: self.files[index].name.clone() });
-        self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None });
+        self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None, check: None });
         self.send_body(index, 0)
     }
 
     /// Asks to go on and waits for the answer; nothing may be sent meanwhile.
     fn ask(&mut self, index: usize, size: u64, request: &Request) -> Result<Answer, Stop> {
         self.link.ask(request);
-        self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None });
+        self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None, check: None });
         let answer = loop {
             // Those of earlier files come first.
             let reply = self.link.reply_after_work()?;
@@ -183,7 +183,7 @@ impl Round<'_, '_, '_> {
 
     /// An earlier connection had brought it to its end; only its SAVED was never seen.
     fn compare(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
-        let Reply::Saved { size, crc, .. } = reply else { return Err(unexpected(reply).into()) };
+        let Reply::Saved { size, crc, tag } = reply else { return Err(unexpected(reply).into()) };
         self.tally.begun(index, size, size);
         self.begun = Some(index);
         self.tally.entered(index, Phase::Verifying);
@@ -191,11 +191,12 @@ impl Round<'_, '_, '_> {
         let chunk = self.next_chunk()?;
         let _ = self.reader.orders.send(Order::Skip);
         self.until_skipped()?;
-        let Some(mut asked) = self.asked.pop_back() else { return Ok(()) };
+        self.asked.pop_back();
         match chunk {
             Some(Chunk::End(digest)) if (digest.bytes(), digest.crc()) == (size, crc) => {
-                (asked.crc, asked.resumed) = (Some(crc), self.past.resumed(index, size));
-                self.saved(&asked, size, crc);
+                let resumed = self.past.resumed(index, size);
+                self.ask_sum(index, size, crc, resumed, Some(tag));
+                self.link.push()?;
             }
             Some(Chunk::Broken(error)) => self.finish_off(index, error),
             _ => {
@@ -231,7 +232,7 @@ impl Round<'_, '_, '_> {
                     done += bytes;
                     self.tally.moved(index, done);
                 }
-                Some(Chunk::End(digest)) => return self.end(&digest),
+                Some(Chunk::End(digest)) => return self.end(offset, &digest),
                 Some(Chunk::Broken(error)) => return self.call_off(error),
                 _ => return Err(Stop::Unwanted),
             }
@@ -241,16 +242,20 @@ impl Round<'_, '_, '_> {
         }
     }
 
-    fn end(&mut self, digest: &Digest) -> Result<(), Stop> {
+    fn end(&mut self, offset: u64, digest: &Digest) -> Result<(), Stop> {
         if self.said.is_some() {
             return self.refused_early();
         }
         let mut line = Vec::new();
         write_end(&mut line, digest.crc());
         self.close(&line)?;
-        if let Some(asked) = self.asked.back_mut() {
-            asked.crc = Some(digest.crc());
-            self.tally.entered(asked.index, Phase::Syncing);
+        let Some(asked) = self.asked.back_mut() else { return Ok(()) };
+        asked.crc = Some(digest.crc());
+        let (index, size, resumed) = (asked.index, asked.size, asked.resumed);
+        self.tally.entered(index, Phase::Syncing);
+        if offset > 0 {
+            self.ask_sum(index, size, digest.crc(), resumed, None);
+            self.link.push()?;
         }
         Ok(())
     }

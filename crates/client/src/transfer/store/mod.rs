@@ -1,5 +1,6 @@
 //! Uploads of many files on one connection: small ones in runs, large ones block by block, replies taken meanwhile.
 
+mod check;
 mod ids;
 mod large;
 mod reader;
@@ -24,6 +25,7 @@ use crate::{
     link::{Link, unexpected},
     local::Block,
 };
+use check::Check;
 use ids::Ids;
 use large::Past;
 pub(super) use large::RESUME_BYTES;
@@ -75,6 +77,8 @@ struct Asked {
     large: bool,
     /// Why it was called off.
     stopped: Option<Error>,
+    /// It is not the upload itself, but the look at what was published.
+    check: Option<Check>,
 }
 
 /// Uploads over one connection, until all are done or it is lost.
@@ -104,8 +108,10 @@ impl Round<'_, '_, '_> {
         {
             self.refused(asked, failure);
         }
-        // Those that were called off were told already why.
-        let asked = self.asked.iter().filter(|asked| asked.stopped.is_none()).map(|asked| asked.index);
+        // Those that were called off were told already why, and a check belongs to its upload until that is published.
+        let is_due =
+            |asked: &&Asked| asked.check.as_ref().map_or(asked.stopped.is_none(), |check| check.saved.is_some());
+        let asked = self.asked.iter().filter(is_due).map(|asked| asked.index);
         let undone: Vec<usize> = asked.chain(self.unread.iter().copied()).collect();
         let begun = self.begun.filter(|begun| undone.contains(begun));
         self.tally.ask_again(undone.into_iter(), begun);
@@ -166,7 +172,15 @@ impl Round<'_, '_, '_> {
         for Small { index, size, crc } in files {
             self.read(index);
             self.link.owe();
-            self.asked.push_back(Asked { index, size, crc: Some(crc), resumed: 0, large: false, stopped: None });
+            self.asked.push_back(Asked {
+                index,
+                size,
+                crc: Some(crc),
+                resumed: 0,
+                large: false,
+                stopped: None,
+                check: None,
+            });
         }
         self.link.owe();
         self.send(&mut block)?;
@@ -219,6 +233,12 @@ impl Round<'_, '_, '_> {
         {
             return Err(unexpected(reply).into());
         }
+        if let Some(mut asked) = self.asked.pop_front() {
+            match asked.check.take() {
+                Some(check) => return self.checked(&asked, &check, reply),
+                None => self.asked.push_front(asked),
+            }
+        }
         if open {
             // The first word counts; behind it the server is not believed any more.
             if let Some(Reply::Fail(failure)) = self.said.take()
@@ -231,9 +251,12 @@ impl Round<'_, '_, '_> {
             return Ok(());
         }
         match (reply, self.asked.pop_front()) {
-            (Reply::Saved { size, crc, .. }, Some(asked)) if asked.stopped.is_none() => {
+            (Reply::Saved { size, crc, tag }, Some(asked)) if asked.stopped.is_none() => {
                 self.link.settle();
-                self.saved(&asked, size, crc);
+                let as_sent = (size, Some(crc)) == (asked.size, asked.crc);
+                if !(as_sent && self.is_checked_next(asked.index, &tag)) {
+                    self.saved(&asked, size, crc);
+                }
                 Ok(())
             }
             (Reply::Fail(failure), Some(asked)) => {
