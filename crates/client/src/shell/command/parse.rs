@@ -13,10 +13,10 @@ use crate::shell::{
     words::{self, Word},
 };
 
-/// Understands one line; [`None`] for an empty one.
+/// Understands one line; [`None`] for an empty one and for a remark, which begins with `#`.
 pub(crate) fn parse(line: &str) -> Result<Option<Command>, Failed> {
     let line = line.trim();
-    if line.is_empty() {
+    if line.is_empty() || line.starts_with('#') {
         return Ok(None);
     }
     if let Some(command) = line.strip_prefix('!') {
@@ -249,7 +249,9 @@ mod tests {
         ] {
             assert_eq!(parse(line).unwrap(), Some(expected), "{line:?}");
         }
-        assert!(parse(" \t").unwrap().is_none());
+        for nothing in [" \t", "# a remark", "  #GET a"] {
+            assert!(parse(nothing).unwrap().is_none(), "{nothing:?}");
+        }
     }
 
     fn transfer(line: &str) -> Transfer {
