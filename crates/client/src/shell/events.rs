@@ -17,11 +17,14 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ),
     ("lost", "message, attempt, of, wait: the connection broke, and is opened again after so long."),
     ("reconnected", "The connection stands again."),
-    ("got", "name, bytes, resumed; crc of one of many, seconds of a single one: a file was fetched, and is verified."),
+    (
+        "got",
+        "name, bytes, resumed, crc; seconds of a single one: a file was fetched, and is verified: this is the CRC-32 of \
+         the whole of it.",
+    ),
     (
         "put",
-        "name, bytes, resumed; crc of one of many, seconds of a single one: a file was stored, is verified and on the \
-         server's disk.",
+        "name, bytes, resumed, crc; seconds of a single one: a file was stored, is verified and on the server's disk.",
     ),
     ("total", "command, files, bytes, resumed, seconds, failed, untried: what many files came to."),
     ("skipped", "reason, and name where it has one: something was left out by rule (a link, a directory without -r)."),

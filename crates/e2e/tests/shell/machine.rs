@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use ferry_client::Crc32;
 use ferry_e2e::{Options, Server, ferry, random_bytes, seed};
 use serde_json::Value;
 
@@ -127,6 +128,34 @@ fn every_line_of_json_is_an_event() {
     assert_eq!(script.status, 0);
     assert_eq!(script.events().first().unwrap()["event"], "connected");
     assert_eq!(script.events().last().unwrap()["event"], "closed");
+}
+
+#[test]
+fn every_file_is_told_with_its_crc() {
+    let (server, port, directory) = fixture();
+    let here = directory.path();
+    // Small ones go in one piece, large ones by parts that can be gone on with.
+    for (name, size) in [("empty", 0), ("small", 5), ("large", 8 << 20)] {
+        let bytes = random_bytes(seed(), size);
+        server.write(name, &bytes);
+        fs::write(here.join("client").join(name), &bytes).unwrap();
+        let crc = Crc32::of(&bytes).to_string();
+        let told = |arguments: &[&str], done: &str, input: &[u8]| {
+            let (status, out, err) = run_with(here, &[&["--json"], arguments].concat(), input);
+            assert_eq!(status, 0, "{arguments:?}: {err}");
+            // Where the file itself goes to standard output, its event goes to standard error.
+            let text = if err.is_empty() { String::from_utf8(out).unwrap() } else { err };
+            let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let event = events.iter().find(|event| event["event"] == done).unwrap_or_else(|| panic!("{text}"));
+            assert_eq!(event["crc"], *crc, "{arguments:?}: {event}");
+        };
+        told(&["get", &port, name], "got", b"");
+        told(&["get", &port, name, "a.txt"], "got", b"");
+        told(&["get", &port, name, "-o", "-"], "got", b"");
+        told(&["put", &port, name], "put", b"");
+        told(&["put", &port, name, "mine.txt"], "put", b"");
+        told(&["put", &port, "-", "-o", name], "put", &bytes);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_client::{EntryKind, Error, Event as Step, Fetch, FileMeta, Found, LocalTree, Name, Part, clashes};
+use ferry_client::{Download, EntryKind, Error, Event as Step, Fetch, FileMeta, Found, LocalTree, Name, Part, clashes};
 use ferry_wire::escaped;
 
 use super::{
@@ -235,13 +235,14 @@ impl Session {
             self.output.divert(true);
             let result = self.copy_to_output(name);
             match result {
-                Ok((bytes, elapsed)) => {
+                Ok((Download { size: bytes, crc, .. }, elapsed)) => {
                     let summary = Summary { bytes, resumed: 0, elapsed };
                     self.got.files += 1;
                     self.got.bytes += bytes;
                     self.output.remark(format_args!("got {shown}: {summary}, verified"), || {
                         let event = Event::new("got").with("name", name.as_str()).with("bytes", bytes);
-                        event.with("resumed", 0).with("seconds", elapsed.as_secs_f64())
+                        let event = event.with("resumed", 0).with("crc", crc.to_string());
+                        event.with("seconds", elapsed.as_secs_f64())
                     });
                 }
                 Err(error) => {
@@ -257,7 +258,7 @@ impl Session {
         failures.end(VERB)
     }
 
-    fn copy_to_output(&mut self, name: &Name) -> Result<(u64, Duration), Error> {
+    fn copy_to_output(&mut self, name: &Name) -> Result<(Download, Duration), Error> {
         let shown = self.shown(Some(name));
         let Session { client: Some(client), output, progress, .. } = self else { return Err(Error::NotConnected) };
         let begun = Instant::now();
@@ -274,7 +275,7 @@ impl Session {
         };
         let written = output.raw().flush();
         written.map_err(|source| Error::System { what: "write to standard output", source })?;
-        Ok((got.size, begun.elapsed()))
+        Ok((got, begun.elapsed()))
     }
 
     fn fetch(

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_client::{Blame, Code, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Report};
+use ferry_client::{Blame, Code, Crc32, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Report};
 use ferry_wire::escaped_bytes;
 
 use super::{Session, failures::Failures};
@@ -80,6 +80,8 @@ pub(super) struct Course {
     elapsed: Duration,
     /// The file that moved last, its size, and how much of it is there.
     reached: Option<(usize, u64, u64)>,
+    /// Of the file that was done last.
+    crc: Option<Crc32>,
 }
 
 /// Tells what happens on the way.
@@ -90,6 +92,7 @@ pub(super) struct Watcher<'a> {
     failures: &'a mut Failures,
     progress: Progress,
     reached: Option<(usize, u64, u64)>,
+    crc: Option<Crc32>,
     /// When a program was told last how far it is, and how often it wants to be.
     told: Instant,
     every: Option<Duration>,
@@ -107,7 +110,7 @@ impl<'a> Watcher<'a> {
         let every = output.told_every(mode);
         let mode = output.shown_as(mode);
         let progress = Progress::start(mode, moving.labels.iter().map(|label| (label.shown.clone(), label.size)));
-        Watcher { moving, local, output, failures, progress, reached: None, told: Instant::now(), every }
+        Watcher { moving, local, output, failures, progress, reached: None, crc: None, told: Instant::now(), every }
     }
 
     /// Takes note of one step.
@@ -123,7 +126,9 @@ impl<'a> Watcher<'a> {
                     *before = *done;
                 }
             }
-            Step::Done { index, moved } if !moving.single => {
+            // It is told of at the end, with all that it took.
+            Step::Done { moved, .. } if moving.single => self.crc = Some(moved.crc),
+            Step::Done { index, moved } => {
                 let Some(Label { shown, name, .. }) = label(*index) else { return };
                 let done = moving.way.done();
                 let event = || {
@@ -178,7 +183,7 @@ impl<'a> Watcher<'a> {
 
     /// How it went.
     pub(super) fn end(self) -> Course {
-        Course { elapsed: self.progress.elapsed(), reached: self.reached }
+        Course { elapsed: self.progress.elapsed(), reached: self.reached, crc: self.crc }
     }
 }
 
@@ -201,7 +206,7 @@ impl Session {
         let kept = report.failures.last().and_then(|(index, error)| kept(moving, *index, course, error));
         let consequences = || untried(report.untried).into_iter().chain(kept.clone()).chain(consequence.clone());
         if let (false, Some((index, error))) = (failures.keep_going(), report.failures.first()) {
-            self.tell_total(moving, report, course.elapsed);
+            self.tell_total(moving, report, course);
             let shown = moving.labels.get(*index).map_or("", |label| label.shown.as_str());
             let mut failed = explained(moving, shown, error, &self.local);
             let question = moving.labels.get(*index).and_then(|label| self.question(moving.way, label, error));
@@ -211,7 +216,7 @@ impl Session {
             }
             return Err(failed);
         }
-        self.tell_total(moving, report, course.elapsed);
+        self.tell_total(moving, report, course);
         for more in consequences() {
             let exit = report.failures.last().map_or(Exit::System, |(_, error)| Failed::new("", error).exit);
             failures.tell(&mut self.output, &Failed { exit, message: format!("{}: {more}", moving.verb) });
@@ -231,9 +236,10 @@ impl Session {
         }
     }
 
-    fn tell_total(&mut self, moving: &Moving<'_>, report: &Report, elapsed: Duration) {
+    fn tell_total(&mut self, moving: &Moving<'_>, report: &Report, course: Course) {
         let (done, worth) = (moving.way.done(), moving.way.worth());
         let Report { files, bytes, resumed, .. } = *report;
+        let Course { elapsed, crc, .. } = course;
         let summary = Summary { bytes, resumed, elapsed };
         let seconds = elapsed.as_secs_f64();
         match moving.labels {
@@ -241,7 +247,8 @@ impl Session {
                 if files == 1 {
                     self.output.say(format_args!("{done} {}: {summary}, {worth}", label.shown), || {
                         let event = Event::new(done).with("name", label.name.as_str()).with("bytes", bytes);
-                        event.with("resumed", resumed).with("seconds", seconds)
+                        let event = event.with("resumed", resumed).with("crc", crc.map(|crc| crc.to_string()));
+                        event.with("seconds", seconds)
                     });
                 }
             }

@@ -326,7 +326,8 @@ impl Session {
         self.put.bytes += sent.size;
         self.output.say(format_args!("put {shown}: {summary}, verified and on disk"), || {
             let event = Event::new("put").with("name", name.as_str()).with("bytes", sent.size);
-            event.with("resumed", 0).with("seconds", summary.elapsed.as_secs_f64())
+            let event = event.with("resumed", 0).with("crc", sent.crc.to_string());
+            event.with("seconds", summary.elapsed.as_secs_f64())
         });
         Ok(())
     }
