@@ -61,6 +61,7 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) exit: Exit,
+    /// Empty where all of it was said before.
     pub(crate) message: String,
 }
 
@@ -68,6 +69,11 @@ impl Failed {
     /// A command that can't be understood.
     pub(crate) fn usage(message: impl Into<String>) -> Failed {
         Failed { exit: Exit::Usage, message: message.into() }
+    }
+
+    /// All that there is to say was said.
+    pub(crate) fn told(exit: Exit) -> Failed {
+        Failed { exit, message: String::new() }
     }
 
     /// What was asked for did not reach standard output.

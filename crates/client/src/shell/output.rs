@@ -121,6 +121,9 @@ impl Output {
 
     /// What went wrong. A reader that went away is no reason to fail.
     pub(crate) fn complain(&mut self, failed: &Failed) {
+        if failed.message.is_empty() {
+            return self.flush();
+        }
         self.aside(&failed.message, || {
             Event::new("error").with("message", failed.message.as_str()).with("status", failed.exit.status())
         });

@@ -224,6 +224,31 @@ fn one_of_many_that_fails_stops_the_others_unless_they_are_to_go_on() {
 }
 
 #[test]
+fn what_is_said_at_the_end_is_true_of_none_of_one_and_of_many() {
+    let place = Place::new();
+    place.server.write("a", b"a");
+    fs::create_dir(place.server.path("empty")).unwrap();
+    // Where one thing was asked for there is no rest, and -k changes nothing.
+    for (command, status) in [("GET X", 8), ("GET X -> -", 8), ("GET X*", 8), ("PUT X", 5), ("PUT X*", 5), ("RM X", 8)]
+    {
+        let (without, with) = (place.run(command), place.run(&command.replacen(' ', " -k ", 1)));
+        assert_eq!(with.complaints, without.complaints, "{command}");
+        assert_eq!((with.status, without.status), (status, status), "{command}");
+        assert_eq!((with.said.as_str(), with.complaints.lines().count()), ("", 1), "{command}: {}", with.complaints);
+    }
+    place.run("GET -k x y").failed(8, "GET: both failed");
+    place.run("GET -k x y z").failed(8, "GET: all 3 failed");
+    place.run("PUT -k x y").failed(5, "PUT: both failed");
+    place.run("RM -k x y").failed(8, "RM: both failed");
+    place.run("GET -k x a -> -").failed(8, "GET: 1 failed, the rest is done");
+    place.run("GET -rk empty x").failed(8, "GET: 1 failed, the rest is done");
+    assert_eq!(place.run("GET -r empty").fine(), "got 0 files\n");
+    assert_eq!(place.run("RM -r empty").fine(), "deleted 1 directory\n");
+    let plan = place.run("SYNC -d .; SYNC -d -n .").fine();
+    assert!(plan.ends_with("delete 0, and leave 1 file as it is\n"), "{plan}");
+}
+
+#[test]
 fn directories_are_made_and_deleted_with_care() {
     let place = Place::new();
     place.run("MKDIR a 'b c'; MKDIR -p a/x/y; MKDIR -p a/x/y").fine();

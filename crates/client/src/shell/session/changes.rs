@@ -41,6 +41,11 @@ impl Session {
     pub(super) fn remove(&mut self, removal: &Removal) -> Result<(), Failed> {
         let mut failures = Failures::new(removal.keep_going || self.settings.keep_going);
         let meant = self.find(VERB, &removal.names, &mut failures)?;
+        if let [Meant { matched: false, .. }] = meant[..]
+            && !removal.recursive
+        {
+            failures.only_one_left();
+        }
         let mut deleted = Deleted::default();
         let result = self.remove_all(&meant, removal.recursive, &mut failures, &mut deleted);
         let Deleted { files, directories } = deleted;
@@ -50,11 +55,13 @@ impl Session {
                     format!("deleted {}", self.shown(name.as_ref()))
                 }
                 _ if directories == 0 => format!("deleted {}", Count(files, "file")),
+                _ if files == 0 => format!("deleted {}", Count(directories, "directory")),
                 _ => format!("deleted {} and {}", Count(files, "file"), Count(directories, "directory")),
             };
             self.output.say(text, || Event::new("removed").with("files", files).with("directories", directories));
         }
         result?;
+        failures.note_done(files + directories);
         failures.end(VERB)
     }
 

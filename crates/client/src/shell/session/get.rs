@@ -60,9 +60,13 @@ impl Session {
             || transfer.names.line.is_some() && meant.len() == 1;
         let (plan, trees) = self.plan(transfer.recursive, &meant, &place, &mut failures)?;
         let plan = self.without_clashes(plan, &place, &mut failures)?;
+        if plan.trees.is_empty() && plan.files.len() == 1 {
+            failures.only_one_left();
+        }
         for (top, directories) in &plan.trees {
-            if let Err(error) = LocalTree::make(top, directories) {
-                failures.take(&mut self.output, Failed::new(VERB, &error))?;
+            match LocalTree::make(top, directories) {
+                Ok(()) => failures.note_done(1),
+                Err(error) => failures.take(&mut self.output, Failed::new(VERB, &error))?,
             }
         }
         let hint = match &transfer.names.line {
@@ -224,6 +228,9 @@ impl Session {
 
     /// Writes files to standard output, one behind the other.
     fn get_to_output(&mut self, meant: &[Meant], mut failures: Failures) -> Result<(), Failed> {
+        if meant.len() == 1 {
+            failures.only_one_left();
+        }
         for Meant { name, .. } in meant {
             let shown = self.shown(name.as_ref());
             let Some(name) = name else {
@@ -239,6 +246,7 @@ impl Session {
                     let summary = Summary { bytes, resumed: 0, elapsed };
                     self.got.files += 1;
                     self.got.bytes += bytes;
+                    failures.note_done(1);
                     self.output.remark(format_args!("got {shown}: {summary}, verified"), || {
                         let event = Event::new("got").with("name", name.as_str()).with("bytes", bytes);
                         let event = event.with("resumed", 0).with("crc", crc.to_string());

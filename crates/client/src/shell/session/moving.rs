@@ -204,22 +204,27 @@ impl Session {
         totals.bytes = totals.bytes.saturating_add(report.bytes);
         let consequence = report.failures.last().and_then(|(_, error)| self.mend_connection(error));
         let kept = report.failures.last().and_then(|(index, error)| kept(moving, *index, course, error));
-        let consequences = || untried(report.untried).into_iter().chain(kept.clone()).chain(consequence.clone());
+        let consequences = kept.into_iter().chain(consequence);
+        failures.note_done(report.files);
         if let (false, Some((index, error))) = (failures.keep_going(), report.failures.first()) {
             self.tell_total(moving, report, course);
             let shown = moving.labels.get(*index).map_or("", |label| label.shown.as_str());
             let mut failed = explained(moving, shown, error, &self.local);
             let question = moving.labels.get(*index).and_then(|label| self.question(moving.way, label, error));
-            for more in question.into_iter().chain(consequences()) {
+            for more in question.into_iter().chain(untried(report.untried)).chain(consequences) {
                 failed.message.push_str("; ");
                 failed.message.push_str(&more);
             }
             return Err(failed);
         }
-        self.tell_total(moving, report, course);
-        for more in consequences() {
+        // Where only patterns failed, there was nothing to move.
+        if !moving.labels.is_empty() || failures.is_clean() {
+            self.tell_total(moving, report, course);
+        }
+        failures.note_untried(report.untried);
+        for more in consequences {
             let exit = report.failures.last().map_or(Exit::System, |(_, error)| Failed::new("", error).exit);
-            failures.tell(&mut self.output, &Failed { exit, message: format!("{}: {more}", moving.verb) });
+            self.output.complain(&Failed { exit, message: format!("{}: {more}", moving.verb) });
         }
         Ok(())
     }
@@ -257,7 +262,11 @@ impl Session {
                     (files, all) if files < all => format!("{files} of {}", Count(all, "file")),
                     (files, _) => Count(files, "file").to_string(),
                 };
-                let text = format!("{done} {what}: {summary}, {worth}");
+                let text = match files {
+                    // Of an empty directory there is nothing to be verified.
+                    0 => format!("{done} {what}"),
+                    _ => format!("{done} {what}: {summary}, {worth}"),
+                };
                 let event = || {
                     let event = Event::new("total").with("command", moving.verb).with("files", files);
                     let event = event.with("bytes", bytes).with("resumed", resumed).with("seconds", seconds);

@@ -88,10 +88,15 @@ impl Session {
                 _ => failures.end(VERB),
             };
         }
-        let made = self.connected()?.make_directories(&plan.directories);
-        if let Err(error) = made {
-            let failed = self.failure(VERB, &error);
-            failures.take(&mut self.output, failed)?;
+        if plan.trees == 0 && plan.files.len() == 1 {
+            failures.only_one_left();
+        }
+        match self.connected()?.make_directories(&plan.directories) {
+            Ok(()) => failures.note_done(plan.directories.len()),
+            Err(error) => {
+                let failed = self.failure(VERB, &error);
+                failures.take(&mut self.output, failed)?;
+            }
         }
         self.store(&plan.files, named && plan.trees == 0, &mut failures)?;
         failures.end(VERB)

@@ -42,7 +42,7 @@ impl Session {
         }
         if wanted.dry_run {
             self.tell_plan(&plan);
-            return failures.end(VERB);
+            return failures.end_of_looking();
         }
         self.carry_out(&plan, failures)
     }
@@ -66,6 +66,7 @@ impl Session {
         let (SyncReport { moved, deleted, kept, failures: others, .. }, course) = report;
         let conclusion = self.conclude_sync(&moving, &moved, course, &others, &mut failures);
         let (unchanged, made) = (plan.unchanged, plan.make.len());
+        failures.note_done(unchanged + deleted);
         let mut text = format!("synced: {} moved, {unchanged} alike already", moved.files);
         if deleted > 0 {
             text.push_str(&format!(", {deleted} deleted"));
@@ -143,10 +144,11 @@ impl Session {
         }
         let (files, bytes, deletions) = (plan.transfers.len(), plan.bytes, plan.delete.len());
         let text = format!(
-            "{VERB} would {verb} {} ({}), delete {deletions}, and leave {} as they are",
+            "{VERB} would {verb} {} ({}), delete {deletions}, and leave {} as {}",
             Count(files, "file"),
             Size(bytes),
-            Count(plan.unchanged, "file")
+            Count(plan.unchanged, "file"),
+            if plan.unchanged == 1 { "it is" } else { "they are" }
         );
         self.output.say(text, || {
             let event = Event::new("planned").with("files", files).with("bytes", bytes);
