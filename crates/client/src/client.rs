@@ -51,6 +51,22 @@ impl Client {
         Ok(Client { address: address.clone(), options, greeting, link: Some(link) })
     }
 
+    /// As [`Client::connect`], but a server that is not there, is silent, closes before it has greeted or turns everybody
+    /// away is tried again, at most `retries` times, after waits as those of [`Settings::retries`]. `watch` learns of
+    /// each by [`Event::Lost`], and by [`Event::Reconnected`] of the one that worked behind such.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::connect`], of the last attempt.
+    pub fn connect_patiently(
+        address: &Address,
+        options: &Options,
+        retries: u32,
+        watch: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Client, Error> {
+        transfer::connect(address, options, retries, watch)
+    }
+
     /// Connects again to the same address, whatever became of the old connection.
     ///
     /// # Errors
@@ -319,9 +335,9 @@ impl Client {
         move || open(&address, &options).map(|(link, _)| link)
     }
 
-    /// Whether the caller has raised the flag.
-    pub(crate) fn is_cancelled(&self) -> bool {
-        self.options.is_cancelled()
+    /// What the caller chose.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
     }
 
     /// Runs one conversation, and drops a connection that it leaves out of step, or whose server

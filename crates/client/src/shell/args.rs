@@ -45,7 +45,8 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Open a lost connection again, so often in a row [default: 5]
+    /// Open a lost connection again, so often in a row [default: 5]; where it is given, here or in the configuration
+    /// file, a subcommand tries its first connection again as well, for a server that is just being started
     #[arg(long, global = true, value_name = "N", value_parser = retry)]
     pub(crate) retry: Option<u32>,
 

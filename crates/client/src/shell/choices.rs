@@ -22,6 +22,9 @@ pub(crate) struct Choices {
     pub(crate) directory: PathBuf,
     pub(crate) timeout: Duration,
     pub(crate) settings: Settings,
+    /// How often the first connection of a subcommand is tried again: not at all unless somebody asked for it, for
+    /// most servers that are not there will not be there soon either.
+    pub(crate) first_retries: u32,
     pub(crate) progress: Mode,
     pub(crate) level: Level,
     pub(crate) format: Format,
@@ -36,9 +39,10 @@ impl Choices {
 
     fn of(args: &Args, config: Config) -> Choices {
         let usual = Settings::default();
+        let retries = args.retry.or(config.retry);
         let settings = Settings {
             keep_going: args.keep_going.or(config.keep_going).unwrap_or(usual.keep_going),
-            retries: args.retry.or(config.retry).unwrap_or(usual.retries),
+            retries: retries.unwrap_or(usual.retries),
             parallel: args.parallel.or(config.parallel).unwrap_or(usual.parallel),
             state: paths::uploads(),
             ..usual
@@ -53,6 +57,7 @@ impl Choices {
             directory: args.dir.clone().or(config.dir).unwrap_or_else(|| USUAL_DIRECTORY.into()),
             timeout: args.timeout.or(config.timeout).unwrap_or(USUAL_TIMEOUT),
             settings,
+            first_retries: retries.unwrap_or(0),
             // Bars among the lines of the protocol could not be read, and programs and the quiet want none.
             progress: if progress == Mode::Auto && (level != Level::Normal || args.json) {
                 Mode::Never
@@ -83,15 +88,18 @@ mod tests {
         let none = Choices::of(&Args::of(&[]), Config::default());
         assert_eq!((none.directory, none.timeout, none.progress), ("./client".into(), USUAL_TIMEOUT, Mode::Auto));
         assert_eq!(Settings { state: None, ..none.settings }, Settings::default());
+        assert_eq!(none.first_retries, 0);
 
         let file = Choices::of(&Args::of(&[]), config());
         assert_eq!((file.directory, file.timeout.as_secs()), ("/from/file".into(), 7));
-        assert_eq!((file.settings.retries, file.settings.keep_going, file.progress), (7, true, Mode::Never));
+        assert_eq!((file.settings.retries, file.first_retries, file.progress), (7, 7, Mode::Never));
+        assert!(file.settings.keep_going);
 
         let line = ["--dir", "x", "--timeout", "8", "--retry", "8", "--keep-going=false", "--progress", "auto"];
         let line = Choices::of(&Args::of(&line), config());
         assert_eq!((line.directory, line.timeout.as_secs()), ("x".into(), 8));
-        assert_eq!((line.settings.retries, line.settings.keep_going, line.progress), (8, false, Mode::Auto));
+        assert_eq!((line.settings.retries, line.first_retries, line.progress), (8, 8, Mode::Auto));
+        assert!(!line.settings.keep_going);
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub(crate) const EXAMPLE: &str = "\
 # Give a server up that moves no byte for so many seconds.
 #timeout = 30
 
-# Open a lost connection again, so often in a row.
+# Open a lost connection again, so often in a row. Without the '#', or with --retry, a
+# subcommand (ferry get ...) tries its first connection again as well.
 #retry = 5
 
 # Connections that share one large download.

@@ -15,8 +15,8 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
         "progress",
         "name, bytes, size: so much of a file is there; every so often, where --progress lines=SECONDS asks for it.",
     ),
-    ("lost", "message, attempt, of, wait: the connection broke, and is opened again after so long."),
-    ("reconnected", "The connection stands again."),
+    ("lost", "message, attempt, of, wait: the connection broke, or was not made, and is opened again after so long."),
+    ("reconnected", "The connection that was lost, or not made, stands."),
     (
         "got",
         "name, bytes, resumed, crc; seconds of a single one: a file was fetched, and is verified: this is the CRC-32 of \

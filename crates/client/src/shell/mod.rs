@@ -98,12 +98,13 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     session.settings = choices.settings;
     session.progress = choices.progress;
     session.bookmarks = choices.bookmarks;
-    Ok(Shell { session, signals })
+    Ok(Shell { session, signals, first_retries: choices.first_retries })
 }
 
 struct Shell {
     session: Session,
     signals: Signals,
+    first_retries: u32,
 }
 
 impl Shell {
@@ -143,7 +144,7 @@ impl Shell {
     fn do_one_shot(&mut self, one: &OneShot) -> Result<Flow, Failed> {
         let command = command::understand(&one.words)?;
         let address = self.session.address(&one.host)?;
-        self.session.connect(&address)?;
+        self.session.connect(&address, self.first_retries)?;
         self.session.execute(command)
     }
 

@@ -5,7 +5,14 @@ use std::time::{Duration, Instant};
 use ferry_wire::Code;
 
 use super::{Event, Settings, tally::Tally};
-use crate::{Client, error::Error, link::Link, random};
+use crate::{
+    Client,
+    address::Address,
+    error::{Error, Stranger},
+    link::Link,
+    options::Options,
+    random,
+};
 
 /// Before the first attempt to open a lost connection again: a server that was only restarted is there at once.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -41,7 +48,9 @@ pub(super) fn is_lost(error: &Error) -> bool {
         | Error::NotConnected
         | Error::Refused { .. }
         | Error::Unreachable { .. }
-        | Error::Timeout(_) => true,
+        | Error::Timeout(_)
+        // So does one that is just being started or ended, or what stands before it.
+        | Error::NotFerry { stranger: Stranger::Closing | Stranger::Silent(_), .. } => true,
         Error::Server(failure) => is_farewell(failure.code),
         _ => false,
     }
@@ -50,6 +59,35 @@ pub(super) fn is_lost(error: &Error) -> bool {
 /// Whether the server closes behind a FAIL with this code, and may be there again.
 pub(super) fn is_farewell(code: Code) -> bool {
     matches!(code, Code::Timeout | Code::ShuttingDown)
+}
+
+/// Connects, and tries again as often as `retries` says.
+pub(crate) fn connect(
+    address: &Address,
+    options: &Options,
+    retries: u32,
+    watch: &mut dyn FnMut(&Event<'_>),
+) -> Result<Client, Error> {
+    let mut attempt = 0;
+    loop {
+        let error = match Client::connect(address, options.clone()) {
+            Ok(client) => {
+                if attempt > 0 {
+                    watch(&Event::Reconnected);
+                }
+                return Ok(client);
+            }
+            Err(error) => error,
+        };
+        let again = is_lost(&error) || error.code() == Some(Code::Busy);
+        if !again || attempt >= retries {
+            return Err(error);
+        }
+        attempt += 1;
+        let wait = wait_before(attempt)?;
+        watch(&Event::Lost { error: &error, attempt, wait });
+        pause(options, wait)?;
+    }
 }
 
 /// Runs `round` on the connection until nothing is left to do, opening it again where it is lost.
@@ -103,7 +141,7 @@ fn open_again(
         *attempt += 1;
         let wait = wait_before(*attempt)?;
         tally.tell(&Event::Lost { error: &error, attempt: *attempt, wait });
-        pause(client, wait)?;
+        pause(client.options(), wait)?;
         match client.reconnect() {
             Ok(()) => {
                 tally.tell(&Event::Reconnected);
@@ -127,10 +165,10 @@ fn wait_before(attempt: u32) -> Result<Duration, Error> {
     Ok(half + half * part / 1000)
 }
 
-pub(super) fn pause(client: &Client, wait: Duration) -> Result<(), Error> {
+fn pause(options: &Options, wait: Duration) -> Result<(), Error> {
     let end = Instant::now() + wait;
     loop {
-        if client.is_cancelled() {
+        if options.is_cancelled() {
             return Err(Error::Interrupted);
         }
         let left = end.saturating_duration_since(Instant::now());

@@ -21,7 +21,7 @@ use std::{path::PathBuf, time::Duration};
 use ferry_wire::{Crc32, FileMeta, Name};
 
 use crate::error::Error;
-pub(crate) use drive::Stop;
+pub(crate) use drive::{Stop, connect};
 pub(crate) use fetch::fetch;
 pub(crate) use store::store;
 
@@ -145,7 +145,7 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
-    /// The connection is lost, and is opened again after a while.
+    /// The connection is lost, or was not made, and is opened again after a while.
     Lost {
         /// Why.
         error: &'a Error,

@@ -17,3 +17,4 @@ mod shell;
 mod terminal;
 mod uploads;
 mod violations;
+mod waiting;

@@ -1,10 +1,15 @@
 //! OPEN and CLOSE, and a connection that is lost.
 
-use ferry_client::{Address, Client, Error};
+use std::time::Duration;
+
+use ferry_client::{Address, Client, Error, Event as Step};
 use ferry_wire::escaped;
 
 use super::Session;
-use crate::shell::{exit::Failed, output::Event};
+use crate::shell::{
+    exit::Failed,
+    output::{Event, Output},
+};
 
 impl Session {
     pub(super) fn open(&mut self, text: &str) -> Result<(), Failed> {
@@ -15,7 +20,7 @@ impl Session {
         if let Some(client) = &self.client {
             return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
         }
-        self.connect(&address)?;
+        self.connect(&address, 0)?;
         let Some(client) = &self.client else { return Ok(()) };
         let greeting = client.greeting();
         let read_only = greeting.features.iter().any(|word| word == "read-only");
@@ -29,10 +34,17 @@ impl Session {
         Ok(())
     }
 
-    /// Connects, without a word about it.
-    pub(crate) fn connect(&mut self, address: &Address) -> Result<(), Failed> {
-        let client = Client::connect(address, self.options.clone()).map_err(|error| Failed::new("OPEN", &error))?;
-        self.client = Some(client);
+    /// Connects, without a word about it unless it has to be tried again.
+    pub(crate) fn connect(&mut self, address: &Address, retries: u32) -> Result<(), Failed> {
+        let Session { options, output, .. } = self;
+        let connected = Client::connect_patiently(address, options, retries, &mut |step| match step {
+            Step::Lost { error, attempt, wait } => {
+                tell_lost(output, "not connected", error, (*attempt, retries), *wait)
+            }
+            Step::Reconnected => output.remark("connected", || Event::new("reconnected")),
+            _ => {}
+        });
+        self.client = Some(connected.map_err(|error| Failed::new("OPEN", &error))?);
         self.remote = None;
         Ok(())
     }
@@ -87,4 +99,19 @@ impl Session {
         self.client = None;
         Some(format!("not connected any more: OPEN {address} to connect again"))
     }
+}
+
+/// Tells why there is no connection, and that it is tried again: for which time, of how many.
+pub(super) fn tell_lost(output: &mut Output, what: &str, error: &Error, (attempt, tries): (u32, u32), wait: Duration) {
+    let seconds = wait.as_secs_f64();
+    // That a server could be started there is no news to who waits for one.
+    let why = match error {
+        Error::Refused { address } => format!("nobody listens on {address}"),
+        Error::NotFerry { address, stranger } => format!("{address} answers, but {stranger}"),
+        error => error.to_string(),
+    };
+    output.remark(format_args!("{what}: {why}; trying again in {seconds:.1} s ({attempt} of {tries})"), || {
+        let event = Event::new("lost").with("message", error.to_string()).with("attempt", attempt);
+        event.with("of", tries).with("wait", seconds)
+    });
 }

@@ -10,7 +10,7 @@ use std::{
 use ferry_client::{Blame, Code, Crc32, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Report};
 use ferry_wire::escaped_bytes;
 
-use super::{Session, failures::Failures};
+use super::{Session, connection::tell_lost, failures::Failures};
 use crate::shell::{
     exit::{Exit, Failed},
     figures::{Count, Size, Summary},
@@ -148,17 +148,7 @@ impl<'a> Watcher<'a> {
                 progress.aside(|| failures.tell(output, &failed));
             }
             Step::Lost { error, attempt, wait } => progress.aside(|| {
-                let (seconds, tries) = (wait.as_secs_f64(), moving.retries);
-                let why = match error {
-                    // That a server could be started there is no news to who has just lost it.
-                    Error::Refused { address } => format!("nobody listens on {address}"),
-                    error => error.to_string(),
-                };
-                let text = format!("connection lost: {why}; trying again in {seconds:.1} s ({attempt} of {tries})");
-                output.remark(text, || {
-                    let event = Event::new("lost").with("message", error.to_string()).with("attempt", *attempt);
-                    event.with("of", tries).with("wait", seconds)
-                });
+                tell_lost(output, "connection lost", error, (*attempt, moving.retries), *wait);
             }),
             Step::Reconnected => progress.aside(|| {
                 output.remark("the connection stands again", || Event::new("reconnected"));

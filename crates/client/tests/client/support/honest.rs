@@ -22,7 +22,11 @@ pub(crate) struct Honest {
 
 impl Honest {
     pub(crate) fn start() -> Honest {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        Honest::on(TcpListener::bind(("127.0.0.1", 0)).unwrap())
+    }
+
+    /// Serves who connects to `listener` from now on.
+    pub(crate) fn on(listener: TcpListener) -> Honest {
         let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
         let tree = Tree::default();
         let shared = Arc::clone(&tree);

@@ -1,0 +1,104 @@
+//! The first connection of a subcommand, to a server that is only being started.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener},
+    os::fd::OwnedFd,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
+
+use crate::support::{Honest, Local};
+
+/// A port that is taken, and where nobody listens yet: who connects is refused.
+fn reserved() -> (OwnedFd, u16) {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+    (socket, address.port())
+}
+
+fn start(local: &Local, arguments: &[&str]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
+    command.arg("--dir").arg(local.path("")).args(["--timeout", "20"]).args(arguments);
+    command.env("XDG_CONFIG_HOME", local.path("config")).env_remove("XDG_STATE_HOME").env_remove("HOME");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// The status, and what else stands on standard error.
+fn end(mut child: Child, mut complaints: impl std::io::Read) -> (i32, String) {
+    let mut rest = String::new();
+    complaints.read_to_string(&mut rest).unwrap();
+    (child.wait().unwrap().code().unwrap(), rest)
+}
+
+fn run(local: &Local, arguments: &[&str]) -> (i32, String) {
+    let mut child = start(local, arguments);
+    let complaints = child.stderr.take().unwrap();
+    end(child, complaints)
+}
+
+#[test]
+fn a_port_where_nobody_listens_yet_is_tried_again_where_that_was_asked_for() {
+    let local = Local::new();
+    local.file("a", b"hello");
+    let (socket, port) = reserved();
+    let mut child = start(&local, &["--retry", "30", "put", &port.to_string(), "a"]);
+    let mut complaints = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    complaints.read_line(&mut told).unwrap();
+    assert!(
+        told.starts_with(&format!(
+            "not connected: nobody listens on 127.0.0.1:{port}; trying again in 0.1 s (1 of 30)"
+        )),
+        "{told}"
+    );
+    listen(&socket, 16).unwrap();
+    let server = Honest::on(TcpListener::from(socket));
+    let (status, rest) = end(child, complaints);
+    assert_eq!(status, 0, "{rest}");
+    assert!(rest.ends_with("connected\n"), "{rest}");
+    assert_eq!(server.content("a").unwrap(), b"hello");
+}
+
+#[test]
+fn a_server_that_closes_before_it_greets_is_tried_again() {
+    let local = Local::new();
+    local.file("a", b"hello");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let child = start(&local, &["--json", "put", &port, "a", "--retry", "3"]);
+    drop(listener.accept().unwrap());
+    let server = Honest::on(listener);
+    let output = child.wait_with_output().unwrap();
+    let events = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{events}");
+    let kinds: Vec<_> = events.lines().filter_map(|line| line.split('"').nth(3)).collect();
+    assert_eq!(kinds, ["lost", "reconnected", "put"], "{events}");
+    assert_eq!(server.content("a").unwrap(), b"hello");
+}
+
+#[test]
+fn tries_have_an_end_and_without_being_asked_for_there_is_one() {
+    let local = Local::new();
+    let (_socket, port) = reserved();
+    let port = port.to_string();
+    let (status, told) = run(&local, &["ls", &port]);
+    assert_eq!((status, told.lines().count()), (3, 1), "{told}");
+    assert!(told.contains("to start a server there"), "{told}");
+
+    let tried = |arguments: &[&str]| {
+        let (status, told) = run(&local, arguments);
+        assert_eq!((status, told.lines().count()), (3, 2), "{told}");
+        assert!(told.contains("(1 of 1)\nOPEN: nobody listens"), "{told}");
+    };
+    tried(&["--retry", "1", "ls", &port]);
+    // The configuration file is as good.
+    std::fs::create_dir_all(local.path("config/ferry")).unwrap();
+    local.file("config/ferry/config.toml", b"retry = 1\n");
+    tried(&["ls", &port]);
+    assert_eq!(run(&local, &["--retry", "0", "ls", &port]).1.lines().count(), 1);
+    // A person at OPEN sees at once what is wrong, and can try again.
+    assert_eq!(run(&local, &["-c", &format!("OPEN {port}")]).1.lines().count(), 1);
+}
