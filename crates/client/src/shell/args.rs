@@ -1,8 +1,11 @@
 //! The command line.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, CommandFactory as _, FromArgMatches as _, ValueHint};
+use clap::{
+    ArgAction, CommandFactory as _, FromArgMatches as _, ValueHint,
+    builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser},
+};
 use clap_complete::Shell;
 use log::LevelFilter;
 
@@ -21,6 +24,25 @@ pub(crate) const SOURCES: &str = "\
 Without a subcommand, commands come from -c, from the terminal, or from standard input when that is no
 terminal; HELP lists them. A subcommand does one of them and leaves. HOST is a port of this machine,
 host:port, or a bookmark of the configuration file.";
+
+/// The levels of the log.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// Reads a [`Mode`], and tells a shell of the system what there is to choose from.
+#[derive(Debug, Clone)]
+struct ModeParser;
+
+impl TypedValueParser for ModeParser {
+    type Value = Mode;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<Mode, clap::Error> {
+        StringValueParser::new().try_map(|text| text.parse::<Mode>()).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(["auto", "never", "lines"].into_iter().map(PossibleValue::new)))
+    }
+}
 
 /// What the command line says; what it does not say is [`None`].
 #[derive(Debug, clap::Parser)]
@@ -45,8 +67,7 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Open a lost connection again, so often in a row [default: 5]; where it is given, here or in the configuration
-    /// file, a subcommand tries its first connection again as well, for a server that is just being started
+    /// Open a lost connection again, so often in a row [default: 5]; where it is given, a subcommand's first one too
     #[arg(long, global = true, value_name = "N", value_parser = retry)]
     pub(crate) retry: Option<u32>,
 
@@ -68,7 +89,7 @@ pub(crate) struct Args {
     pub(crate) keep_going: Option<bool>,
 
     /// Show transfers: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS [default: auto]
-    #[arg(long, global = true, value_name = "HOW")]
+    #[arg(long, global = true, value_name = "HOW", value_parser = ModeParser, hide_possible_values = true)]
     pub(crate) progress: Option<Mode>,
 
     /// Print one JSON object a line for all that happens; the manual lists them
@@ -88,7 +109,15 @@ pub(crate) struct Args {
     pub(crate) config: Option<PathBuf>,
 
     /// Log so much: off, error, warn, info, debug, trace
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "off")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "off",
+        value_parser = PossibleValuesParser::new(LEVELS).try_map(|level| level.parse::<LevelFilter>()),
+        ignore_case = true,
+        hide_possible_values = true
+    )]
     pub(crate) log_level: LevelFilter,
 
     /// Log to this file, not to standard error
@@ -125,7 +154,7 @@ pub(crate) enum Action {
 pub(crate) fn command() -> clap::Command {
     let own = [
         clap::Command::new("config").about("Say where the configuration file is, and print an example"),
-        clap::Command::new("completions").about("Print completions for a shell").arg(
+        clap::Command::new("completions").about("Print completions for a shell, to be sourced by it").arg(
             clap::Arg::new("shell").required(true).value_parser(clap::value_parser!(Shell)).action(ArgAction::Set),
         ),
         clap::Command::new("man").about("Print the manual page, for 'man -l -'"),

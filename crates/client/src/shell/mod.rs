@@ -4,6 +4,7 @@ mod args;
 mod choices;
 mod command;
 mod completion;
+mod completions;
 mod config;
 mod events;
 mod exit;
@@ -43,7 +44,7 @@ pub(crate) fn run() -> ExitCode {
     let args = Args::of_process();
     match &args.action {
         Some(Action::Config) => return print(&config::described()),
-        Some(Action::Completions(shell)) => return print(&completions(*shell)),
+        Some(Action::Completions(shell)) => return print(&completions::script(*shell)),
         Some(Action::Man) => return print(&manual::page()),
         Some(Action::OneShot(_)) | None => {}
     }
@@ -68,12 +69,6 @@ fn print(text: &[u8]) -> ExitCode {
         }
         _ => ExitCode::SUCCESS,
     }
-}
-
-fn completions(shell: clap_complete::Shell) -> Vec<u8> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut args::command(), "ferry", &mut text);
-    text
 }
 
 /// What must be there before the first command.

@@ -47,7 +47,8 @@ impl Terminal {
         (terminal, port)
     }
 
-    fn run(program: &Path, directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
+    /// Runs any program in `directory`.
+    pub(crate) fn run(program: &Path, directory: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Terminal {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(directory).env("TERM", "xterm").env_remove("NO_COLOR");
         command.env("XDG_STATE_HOME", directory.join("state")).env("XDG_CONFIG_HOME", directory.join("config"));

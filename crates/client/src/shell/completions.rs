@@ -1,0 +1,89 @@
+//! Completions for the shells of the system, made from the command line; with what clap's own lack.
+
+use clap::{Arg, ArgAction, ValueHint};
+use clap_complete::Shell;
+
+use super::args;
+
+const PROGRAM: &str = "ferry";
+
+/// What a shell reads to complete the program's words.
+pub(crate) fn script(shell: Shell) -> Vec<u8> {
+    // Its value stands behind '=' or not at all, which the shells can't be told: they would take the next word for it.
+    let mut command = args::command().mut_arg("keep_going", |arg| {
+        let arg = arg.num_args(0).require_equals(false).default_missing_value(None);
+        arg.hide_possible_values(false).action(ArgAction::SetTrue)
+    });
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut command, PROGRAM, &mut text);
+    match (shell, String::from_utf8(text)) {
+        (Shell::Zsh, Ok(text)) => zsh(&text).into_bytes(),
+        (Shell::Fish, Ok(text)) => (fish(&text) + &fish_arguments(&command)).into_bytes(),
+        (_, Ok(text)) => text.into_bytes(),
+        (_, Err(error)) => error.into_bytes(),
+    }
+}
+
+/// With two colons, zsh takes what stands behind the first name for words that are no options.
+fn zsh(text: &str) -> String {
+    text.replace("'*::names ", "'*:names ")
+}
+
+/// An option whose value is still to come is an error to argparse; no subcommand was given then.
+fn fish(text: &str) -> String {
+    text.replace("-- $cmd 2>/dev/null\n    or return\n", "-- $cmd 2>/dev/null\n    or return 0\n")
+}
+
+/// Where clap says nothing of arguments, fish completes local files.
+fn fish_arguments(command: &clap::Command) -> String {
+    let mut text = String::new();
+    for subcommand in command.get_subcommands() {
+        let last = subcommand.get_positionals().last();
+        if last.is_some_and(names_files) {
+            continue;
+        }
+        let values = last.map(Arg::get_possible_values).unwrap_or_default();
+        let values: Vec<&str> = values.iter().map(clap::builder::PossibleValue::get_name).collect();
+        let chosen = if values.is_empty() { String::new() } else { format!(" -a \"{}\"", values.join(" ")) };
+        let name = subcommand.get_name();
+        text.push_str(&format!("complete -c {PROGRAM} -n \"__fish_{PROGRAM}_using_subcommand {name}\" -f{chosen}\n"));
+    }
+    text
+}
+
+fn names_files(arg: &Arg) -> bool {
+    matches!(arg.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(shell: Shell) -> String {
+        String::from_utf8(script(shell)).unwrap()
+    }
+
+    #[test]
+    fn what_is_mended_is_still_there_to_be_mended() {
+        let zsh = text(Shell::Zsh);
+        assert!(zsh.contains("'*:names ") && !zsh.contains("'*::names "), "{zsh}");
+        let fish = text(Shell::Fish);
+        assert!(fish.contains("    or return 0\n") && !fish.contains("    or return\n"), "{fish}");
+    }
+
+    #[test]
+    fn an_option_that_may_stand_alone_takes_no_word() {
+        assert!(text(Shell::Zsh).contains("'--keep-going["));
+        assert!(text(Shell::Fish).contains(" k/keep-going "));
+    }
+
+    #[test]
+    fn fish_completes_local_files_only_where_they_are_meant() {
+        let fish = text(Shell::Fish);
+        let own: Vec<&str> = fish.lines().filter(|line| line.contains(" -f") && !line.contains(" -d ")).collect();
+        assert!(own.iter().any(|line| line.ends_with("completions\" -f -a \"bash elvish fish powershell zsh\"")));
+        for (name, files) in [("get", false), ("put", true), ("sync", true), ("rm", false), ("man", false)] {
+            assert_eq!(!own.iter().any(|line| line.contains(&format!("using_subcommand {name}\""))), files, "{name}");
+        }
+    }
+}
