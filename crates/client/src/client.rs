@@ -251,7 +251,7 @@ impl Client {
         self.converse(|link| requests::upload::put_from(link, name, mtime, source, progress))
     }
 
-    /// What is in a directory, or in the root; in no order.
+    /// What is in a directory, or in the root; sorted by name, each name once whatever the server says.
     ///
     /// # Errors
     ///

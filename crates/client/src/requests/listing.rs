@@ -71,8 +71,22 @@ impl Entries {
         Ok(())
     }
 
+    /// All of them by their names, each once: while a file is replaced, an honest server may see it twice. The last word
+    /// is the newest.
     fn end(self) -> Result<Vec<Entry>, Error> {
-        if self.rest.is_empty() { Ok(self.entries) } else { Err(Error::violation("a listing that ends inside a line")) }
+        if !self.rest.is_empty() {
+            return Err(Error::violation("a listing that ends inside a line"));
+        }
+        let mut entries = self.entries;
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        entries.dedup_by(|later, earlier| {
+            let again = later.name == earlier.name;
+            if again {
+                std::mem::swap(later, earlier);
+            }
+            again
+        });
+        Ok(entries)
     }
 }
 
@@ -87,5 +101,15 @@ mod tests {
         entries.take(b"- b\n").unwrap();
         assert!(matches!(entries.take(b"d - - - c\n"), Err(Error::Violation(_))));
         assert_eq!(entries.entries.len(), 2);
+    }
+
+    #[test]
+    fn a_name_that_comes_again_is_there_once_as_it_was_told_last() {
+        let mut entries = Entries::new(10);
+        entries.take(b"f 1 - t b\nf 1 - t a\nd - - - c\nf 2 - u b\nf 3 - v b\nf 9 - t c\n").unwrap();
+        let found = entries.end().unwrap();
+        let mut lines = Vec::new();
+        found.iter().for_each(|entry| entry.encode(&mut lines));
+        assert_eq!(String::from_utf8(lines).unwrap(), "f 1 - t a\nf 3 - v b\nf 9 - t c\n");
     }
 }

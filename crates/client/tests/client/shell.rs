@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use ferry_client::Crc32;
+
 use crate::support::{Honest, Local, Scripted};
 
 /// What a run of the program left behind.
@@ -146,6 +148,31 @@ fn what_the_server_does_wrong_has_its_own_status() {
     run(&local, &format!("OPEN {}; GET a", gone.address)).assert_failed(3, "closed the connection");
     gone.finish();
     assert_eq!(local.names(), [""; 0]);
+}
+
+#[test]
+fn what_a_listing_names_twice_is_fetched_once() {
+    let local = Local::new();
+    let lines = "f 9 - t a\nf 5 - u a\n";
+    let listing = format!("LISTING\nDATA {}\n{lines}END {}\n", lines.len(), Crc32::of(lines.as_bytes()));
+    let server = Scripted::greeting(move |peer| {
+        peer.expect("STAT *");
+        peer.send("FAIL not-found nothing has that name\n");
+        for pattern in [true, false] {
+            peer.expect("LIST");
+            peer.send(&listing);
+            if pattern {
+                peer.expect("GET a");
+                peer.send("FILE 5 - u\nDATA 5\nhelloEND 3610a686\n");
+            }
+        }
+        peer.expect("CLOSE");
+        peer.send("BYE\n");
+    });
+    let done = run(&local, &format!("OPEN {}; GET *; LS", server.address));
+    assert_eq!((done.status, done.err.as_str()), (0, ""), "{}", done.out);
+    assert!(done.out.contains("\ngot a: 5 bytes") && done.out.ends_with("verified\na\n"), "{}", done.out);
+    server.finish();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Where a case runs, and the oracle that looks at it afterwards.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -86,6 +86,10 @@ impl Place {
             broken.extend(judge_error(error, answer.connected));
         }
         let wrong = |name: &str| name.contains('/') || name == ".." || name.chars().any(char::is_control);
+        let names: BTreeSet<_> = answer.entries.iter().map(|entry| &entry.name).collect();
+        if names.len() < answer.entries.len() {
+            broken.push(format!("a name is there twice: {:?}", answer.entries));
+        }
         broken
             .extend(answer.entries.iter().filter(|entry| wrong(entry.name.as_str())).map(|entry| format!("{entry:?}")));
         broken

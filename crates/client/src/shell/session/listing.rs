@@ -106,11 +106,10 @@ impl Session {
     }
 
     fn list_directory(&mut self, directory: Option<&Name>, long: bool) -> Result<(), Failed> {
-        let mut entries = match self.connected()?.list(directory) {
+        let entries = match self.connected()?.list(directory) {
             Ok(entries) => entries,
             Err(error) => return self.list_file(directory, long, &error),
         };
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
         for Entry { name, kind } in &entries {
             let whole = directory.map_or_else(|| name.to_string(), |directory| format!("{directory}/{name}"));
             Line::of(escaped(name.as_str()).to_string(), &whole, kind).print(long, &mut self.output);
