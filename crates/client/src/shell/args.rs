@@ -155,13 +155,23 @@ pub(crate) fn command() -> clap::Command {
     let own = [
         clap::Command::new("config").about("Say where the configuration file is, and print an example"),
         clap::Command::new("completions").about("Print completions for a shell, to be sourced by it").arg(
-            clap::Arg::new("shell").required(true).value_parser(clap::value_parser!(Shell)).action(ArgAction::Set),
+            clap::Arg::new("shell")
+                .value_name("SHELL")
+                .required(true)
+                .value_parser(clap::value_parser!(Shell))
+                .action(ArgAction::Set),
         ),
         clap::Command::new("man").about("Print the manual page, for 'man -l -'"),
     ];
+    // What a subcommand has of its own stands before what all have.
+    let mut place = 100;
+    let behind = |arg: clap::Arg| {
+        place += 1;
+        arg.display_order(place)
+    };
     Args::command()
+        .mut_args(behind)
         .args_conflicts_with_subcommands(false)
-        .disable_help_subcommand(true)
         .subcommand_value_name("SUBCOMMAND")
         .subcommands(one_shot::subcommands())
         .subcommands(own)
@@ -249,6 +259,8 @@ mod tests {
         refused(&["--progress", "bar"]);
         refused(&["-q", "-v"]);
         refused(&["frob"]);
+        // Help comes as an error.
+        assert!(refused(&["help", "get"]).contains("In the shell: GET"));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) struct OneShot {
 /// One subcommand for each command that can stand alone.
 pub(crate) fn subcommands() -> impl Iterator<Item = Command> {
     forms().map(|form| {
-        let command = Command::new(form.verb.to_ascii_lowercase()).about(summary(form));
+        let command = Command::new(form.verb.to_ascii_lowercase()).about(capitalised(form.summary));
         let command = command.after_help(details(form)).arg(
             Arg::new(HOST)
                 .value_name("HOST")
@@ -135,8 +135,8 @@ fn options(form: &'static Form) -> impl Iterator<Item = &'static Opt> {
 }
 
 /// The first letter is a capital, as in the rest of the help.
-fn summary(form: &Form) -> String {
-    let mut characters = form.summary.chars();
+fn capitalised(text: &str) -> String {
+    let mut characters = text.chars();
     characters.next().map(|first| first.to_uppercase().chain(characters).collect()).unwrap_or_default()
 }
 
@@ -145,7 +145,7 @@ fn details(form: &Form) -> String {
 }
 
 fn option(option: &'static Opt) -> Arg {
-    let arg = Arg::new(option.long).short(option.short).long(option.long).help(option.summary);
+    let arg = Arg::new(option.long).short(option.short).long(option.long).help(capitalised(option.summary));
     match option.value {
         None => arg.action(ArgAction::SetTrue),
         Some(kind) => arg.action(ArgAction::Append).value_name(option.long.to_ascii_uppercase()).value_hint(hint(kind)),

@@ -107,7 +107,8 @@ pub(crate) const FORMS: &[Form] = &[
                   It appears under that name only when it is whole and verified, replacing what was there.\n\
                   A name runs to the end of the line: spaces need no quotes. If no file has that name,\n\
                   the words are names of their own. Quotes, a backslash, an option or an arrow part words, too,\n\
-                  and *, ?, [a-z], {a,b} and ** stand for what they match; a file that has such a name is meant first.\n\
+                  and *, ?, [a-z], {a,b} and ** stand for what they match; a file that has such a name comes\n\
+                  first.\n\
                   Behind the arrow (or behind -o, before the names) stands the local name, or a local directory\n\
                   to save in; '-' is standard output, which gets the bytes before they are verified.\n\
                   A name that begins with '-' stands behind --.",

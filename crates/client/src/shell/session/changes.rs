@@ -32,7 +32,13 @@ impl Session {
             let shown = self.shown(Some(&name));
             let client = self.connected()?;
             let made = if parents { client.make_directories(&with_parents(&name)) } else { client.mkdir(&name) };
-            made.map_err(|error| self.failure(&format!("MKDIR {shown}"), &error))?;
+            made.map_err(|error| {
+                let mut failed = self.failure(&format!("MKDIR {shown}"), &error);
+                if !parents && error.code() == Some(Code::NotFound) {
+                    failed.message.push_str("; MKDIR -p makes those above it as well");
+                }
+                failed
+            })?;
             self.output.say(format_args!("made {shown}"), || Event::new("made").with("name", name.as_str()));
         }
         Ok(())

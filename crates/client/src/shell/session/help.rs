@@ -39,8 +39,9 @@ fn described(form: &Form) -> String {
     for line in form.details.lines() {
         text.push_str(&format!("\n  {line}"));
     }
+    let width = form.examples.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
     for (line, meaning) in form.examples {
-        text.push_str(format!("\n    {line:<28}  {meaning}").trim_end());
+        text.push_str(format!("\n    {line:<width$}  {meaning}").trim_end());
     }
     text
 }

@@ -82,7 +82,7 @@ impl Session {
     pub(super) fn list(&mut self, long: bool, names: Option<&Names>) -> Result<(), Failed> {
         let Some(names) = names else {
             let current = self.remote.clone();
-            return self.list_directory(current.as_ref(), long);
+            return self.list_directory(current.as_ref(), long, false);
         };
         let meant = self.find("LS", names, &mut Failures::new(false))?;
         let several = meant.len() > 1;
@@ -92,24 +92,24 @@ impl Session {
                 (Some(kind), Some(name)) if matched || matches!(kind, EntryKind::File(_)) => {
                     Line::of(shown, name.as_str(), &kind).print(long, &mut self.output);
                 }
-                _ => {
-                    if several {
-                        self.output.answer(format_args!("{shown}:"), || {
-                            Event::new("directory").with("name", name.as_ref().map(|name| name.as_str().to_owned()))
-                        });
-                    }
-                    self.list_directory(name.as_ref(), long)?;
-                }
+                _ => self.list_directory(name.as_ref(), long, several)?,
             }
         }
         Ok(())
     }
 
-    fn list_directory(&mut self, directory: Option<&Name>, long: bool) -> Result<(), Failed> {
+    /// What may also be a file, which only the server knows. One of `several` is told by its name.
+    fn list_directory(&mut self, directory: Option<&Name>, long: bool, several: bool) -> Result<(), Failed> {
         let entries = match self.connected()?.list(directory) {
             Ok(entries) => entries,
             Err(error) => return self.list_file(directory, long, &error),
         };
+        if several {
+            let shown = self.shown(directory);
+            self.output.answer(format_args!("{shown}:"), || {
+                Event::new("directory").with("name", directory.map(|name| name.as_str().to_owned()))
+            });
+        }
         for Entry { name, kind } in &entries {
             let whole = directory.map_or_else(|| name.to_string(), |directory| format!("{directory}/{name}"));
             Line::of(escaped(name.as_str()).to_string(), &whole, kind).print(long, &mut self.output);
@@ -140,9 +140,10 @@ impl Session {
                 Stat::File(FileMeta { size, mtime, tag }) => {
                     format!("{shown}: {size} bytes, {}, tag {tag}", Moment(*mtime))
                 }
+                Stat::Directory(None) => format!("{shown}: directory"),
                 Stat::Directory(mtime) => format!("{shown}: directory, {}", Moment(*mtime)),
             };
-            self.output.answer(text.trim_end(), || {
+            self.output.answer(text, || {
                 let event =
                     Event::new("stat").with("name", name.map_or_else(|| "/".to_owned(), |name| name.to_string()));
                 match stat {
