@@ -151,6 +151,20 @@ fn what_the_server_does_wrong_has_its_own_status() {
 }
 
 #[test]
+fn what_was_not_tried_is_no_failure_and_not_done() {
+    let local = Local::new();
+    let gone = Scripted::greeting(|peer| peer.expect("GET a"));
+    let address = gone.address.clone();
+    let run = run(&local, &format!("OPEN {address}; GET -k a b c"));
+    gone.finish();
+    assert_eq!(run.status, 3, "{}", run.err);
+    let lines: Vec<_> = run.err.lines().collect();
+    let closed = "GET a: the server closed the connection";
+    let again = format!("GET a: not connected any more: OPEN {address} to connect again");
+    assert_eq!(lines, [closed, &again, "GET: 1 failed, 2 not tried"]);
+}
+
+#[test]
 fn what_a_listing_names_twice_is_fetched_once() {
     let local = Local::new();
     let lines = "f 9 - t a\nf 5 - u a\n";

@@ -12,7 +12,7 @@ use ferry_wire::escaped_bytes;
 
 use super::{Session, connection::tell_lost, failures::Failures};
 use crate::shell::{
-    exit::{Exit, Failed},
+    exit::Failed,
     figures::{Count, Size, Summary},
     output::{Event, Output},
     progress::{Mode, Progress},
@@ -194,7 +194,7 @@ impl Session {
         totals.bytes = totals.bytes.saturating_add(report.bytes);
         let consequence = report.failures.last().and_then(|(_, error)| self.mend_connection(error));
         let kept = report.failures.last().and_then(|(index, error)| kept(moving, *index, course, error));
-        let consequences = kept.into_iter().chain(consequence);
+        let consequences: Vec<String> = kept.into_iter().chain(consequence).collect();
         failures.note_done(report.files);
         if let (false, Some((index, error))) = (failures.keep_going(), report.failures.first()) {
             self.tell_total(moving, report, course);
@@ -212,9 +212,10 @@ impl Session {
             self.tell_total(moving, report, course);
         }
         failures.note_untried(report.untried);
-        for more in consequences {
-            let exit = report.failures.last().map_or(Exit::System, |(_, error)| Failed::new("", error).exit);
-            self.output.complain(&Failed { exit, message: format!("{}: {more}", moving.verb) });
+        if let (Some((index, error)), false) = (report.failures.last(), consequences.is_empty()) {
+            let shown = moving.labels.get(*index).map_or("", |label| label.shown.as_str());
+            let message = format!("{} {shown}: {}", moving.verb, consequences.join("; "));
+            self.output.complain(&Failed { exit: Failed::new("", error).exit, message });
         }
         Ok(())
     }
