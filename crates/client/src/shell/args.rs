@@ -9,13 +9,7 @@ use clap::{
 use clap_complete::Shell;
 use log::LevelFilter;
 
-use super::{
-    command::table::{FORMS, Form},
-    exit, one_shot,
-    one_shot::OneShot,
-    progress::Mode,
-    values,
-};
+use super::{command::table::FORMS, exit, one_shot, one_shot::OneShot, progress::Mode, values};
 
 pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every transfer is verified";
 
@@ -131,8 +125,7 @@ pub(crate) struct Args {
 
 /// The commands of the shell, one a line.
 fn commands() -> String {
-    let line = |form: &Form| format!("  {:<43}{}\n", form.usage, form.summary);
-    let lines: String = FORMS.iter().map(line).collect();
+    let lines: String = FORMS.iter().map(|form| form.line() + "\n").collect();
     format!("Commands of the shell, in any case of letters:\n{lines}")
 }
 

@@ -85,7 +85,7 @@ pub(crate) const FORMS: &[Form] = &[
     Form {
         verb: "OPEN",
         usage: "OPEN port | OPEN host:port",
-        summary: "connect to a server; a port alone is one on 127.0.0.1",
+        summary: "connect to a server; a port alone is of 127.0.0.1",
         details: "A name that the configuration file has among its bookmarks stands for its address; ferry config\n\
                   says where that file is.",
         examples: &[
@@ -149,7 +149,7 @@ pub(crate) const FORMS: &[Form] = &[
     Form {
         verb: "SYNC",
         usage: "SYNC [-u|-d] [-cnk] [--delete] from [to]",
-        summary: "make a directory like another by moving what differs",
+        summary: "make a directory like another; moves what differs",
         details: "Up (-u, or neither) the directory of the server becomes like the local one: SYNC local remote.\n\
                   -d goes down: SYNC -d remote local. With one name both have it; '.' is the current directory.\n\
                   A name with spaces needs quotes, or the arrow: from -> to.\n\
@@ -292,7 +292,7 @@ pub(crate) const FORMS: &[Form] = &[
     Form {
         verb: "MV",
         usage: "MV from to | MV from -> to",
-        summary: "give a file or directory of the server another name",
+        summary: "rename or move a file or directory of the server",
         details: "Where 'to' is a directory it goes in there. Nothing is ever replaced. Names with spaces need\n\
                   quotes or the arrow.",
         examples: &[("MV a.txt b.txt", ""), ("MV two words.txt -> poems/three words.txt", "")],
@@ -304,7 +304,7 @@ pub(crate) const FORMS: &[Form] = &[
     Form {
         verb: "STATUS",
         usage: "STATUS",
-        summary: "show the connection, the directories and what was moved",
+        summary: "show connection, directories, and what was moved",
         details: "",
         examples: &[("STATUS", "")],
         synonyms: &["STATE"],
@@ -369,7 +369,41 @@ pub(crate) const FORMS: &[Form] = &[
     },
 ];
 
+impl Form {
+    /// What is said of it among the others. Where its usage is long, its summary stands beneath.
+    pub(crate) fn line(&self) -> String {
+        const USAGE_COLUMNS: usize = 26;
+        let (usage, summary) = (brief(self.usage), self.summary);
+        match usage.len() > USAGE_COLUMNS {
+            true => format!("  {usage}\n  {:USAGE_COLUMNS$}  {summary}", ""),
+            false => format!("  {usage:<USAGE_COLUMNS$}  {summary}"),
+        }
+    }
+}
+
+/// A usage without what can stand behind an arrow.
+fn brief(usage: &str) -> &str {
+    match usage.find(" [->").or_else(|| usage.find(" | ").filter(|_| usage.contains("->"))) {
+        Some(end) => &usage[..end],
+        None => usage,
+    }
+}
+
 /// The command `verb`, in any case of letters.
 pub(crate) fn form(verb: &str) -> Option<&'static Form> {
     FORMS.iter().find(|form| form.verb.eq_ignore_ascii_case(verb))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_commands_fits_a_usual_terminal() {
+        for form in FORMS {
+            for line in form.line().lines() {
+                assert!(line.len() <= 80, "{} columns: {line}", line.len());
+            }
+        }
+    }
 }

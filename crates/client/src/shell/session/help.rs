@@ -11,22 +11,13 @@ impl Session {
         match topic {
             Some(form) => self.output.answer(described(form), || Event::new("help").with("text", described(form))),
             None => {
-                let width = FORMS.iter().map(|form| brief(form.usage).len()).max().unwrap_or_default();
                 for form in FORMS {
-                    self.output.answer(format_args!("  {:<width$}  {}", brief(form.usage), form.summary), || {
+                    self.output.answer(form.line(), || {
                         Event::new("command").with("usage", form.usage).with("summary", form.summary)
                     });
                 }
             }
         }
-    }
-}
-
-/// A usage without what can stand behind an arrow.
-fn brief(usage: &str) -> &str {
-    match usage.find(" [->").or_else(|| usage.find(" | ").filter(|_| usage.contains("->"))) {
-        Some(end) => &usage[..end],
-        None => usage,
     }
 }
 
