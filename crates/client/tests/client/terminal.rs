@@ -26,6 +26,8 @@ fn the_shell_survives_mistakes_and_remembers_lines() {
     first.expect("ferry> ").unwrap();
     first.send("half a line").unwrap();
     first.send(ControlCode::EndOfText).unwrap();
+    // The line is drawn with its prompt while it is typed: only the one on the next line has done with Ctrl-C.
+    first.expect("\n").unwrap();
     first.expect("ferry> ").unwrap();
     first.send_line("GET a").unwrap();
     first.expect("not connected: OPEN <port> first").unwrap();
