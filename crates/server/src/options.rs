@@ -128,7 +128,7 @@ pub(crate) struct Arguments {
     log_file: Option<PathBuf>,
 
     /// What to log: off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value_t = LevelFilter::Info)]
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
     log_level: LevelFilter,
 }
 

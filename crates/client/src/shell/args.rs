@@ -15,8 +15,8 @@ pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every tr
 
 /// Where commands come from.
 pub(crate) const SOURCES: &str = "\
-Without a subcommand, commands come from -c, from the terminal, or from standard input when that is no
-terminal; HELP lists them. A subcommand does one of them and leaves. HOST is a port of this machine,
+Without a subcommand, commands come from -c, from the terminal, or from standard input when that is no \
+terminal; HELP lists them. A subcommand does one of them and leaves. HOST is a port of this machine, \
 host:port, or a bookmark of the configuration file.";
 
 /// The levels of the log.

@@ -86,7 +86,7 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "OPEN",
         usage: "OPEN port | OPEN host:port",
         summary: "connect to a server; a port alone is of 127.0.0.1",
-        details: "A name that the configuration file has among its bookmarks stands for its address; ferry config\n\
+        details: "A name that the configuration file has among its bookmarks stands for its address; ferry config \
                   says where that file is.",
         examples: &[
             ("OPEN 12000", "a server on this machine"),
@@ -105,11 +105,11 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "fetch a file into the client directory",
         details: "The file is saved under the last part of its name: GET poems/a.txt saves a.txt.\n\
                   It appears under that name only when it is whole and verified, replacing what was there.\n\
-                  A name runs to the end of the line: spaces need no quotes. If no file has that name,\n\
-                  the words are names of their own. Quotes, a backslash, an option or an arrow part words, too,\n\
-                  and *, ?, [a-z], {a,b} and ** stand for what they match; a file that has such a name comes\n\
+                  A name runs to the end of the line: spaces need no quotes. If no file has that name, \
+                  the words are names of their own. Quotes, a backslash, an option or an arrow part words, too, \
+                  and *, ?, [a-z], {a,b} and ** stand for what they match; a file that has such a name comes \
                   first.\n\
-                  Behind the arrow (or behind -o, before the names) stands the local name, or a local directory\n\
+                  Behind the arrow (or behind -o, before the names) stands the local name, or a local directory \
                   to save in; '-' is standard output, which gets the bytes before they are verified.\n\
                   A name that begins with '-' stands behind --.",
         examples: &[
@@ -128,11 +128,11 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "PUT",
         usage: "PUT [-r] [-k] name ... [-> remote]",
         summary: "send a file from the client directory",
-        details: "The file has the same name there and here: PUT poems/a.txt sends poems/a.txt of the client\n\
-                  directory, and poems must be a directory of the server. When PUT says that it is done, the\n\
+        details: "The file has the same name there and here: PUT poems/a.txt sends poems/a.txt of the client \
+                  directory, and poems must be a directory of the server. When PUT says that it is done, the \
                   file is verified and on the server's disk; before, nobody sees any of it.\n\
                   Spaces, quotes and wildcards are as for GET.\n\
-                  Behind the arrow (or behind -o, before the names) stands the name there, or a directory of the\n\
+                  Behind the arrow (or behind -o, before the names) stands the name there, or a directory of the \
                   server; then any local file can be sent. '-' is standard input.\n\
                   With -r, symbolic links are not followed but left out, and told.",
         examples: &[
@@ -150,11 +150,11 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "SYNC",
         usage: "SYNC [-u|-d] [-cnk] [--delete] from [to]",
         summary: "make a directory like another; moves what differs",
-        details: "Up (-u, or neither) the directory of the server becomes like the local one: SYNC local remote.\n\
-                  -d goes down: SYNC -d remote local. With one name both have it; '.' is the current directory.\n\
+        details: "Up (-u, or neither) the directory of the server becomes like the local one: SYNC local remote. \
+                  -d goes down: SYNC -d remote local. With one name both have it; '.' is the current directory. \
                   A name with spaces needs quotes, or the arrow: from -> to.\n\
                   Files are alike if they have the same size and time, or with -c the same size and CRC.\n\
-                  Nothing is deleted without --delete, and nothing before all files were moved. What can't be\n\
+                  Nothing is deleted without --delete, and nothing before all files were moved. What can't be \
                   looked at (symbolic links, for one) is told, and neither moved nor deleted.",
         examples: &[
             ("SYNC photos", "sends what is new in photos"),
@@ -281,7 +281,7 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "RM",
         usage: "RM [-r] [-k] name ...",
         summary: "delete files of the server",
-        details: "There is no way back. Spaces, quotes and wildcards are as for GET. With -r a directory goes\n\
+        details: "There is no way back. Spaces, quotes and wildcards are as for GET. With -r a directory goes \
                   with everything in it; the root never does.",
         examples: &[("RM old.txt *.tmp", ""), ("RM -r drafts", "the directory and all that is in it")],
         synonyms: &["DELETE", "DEL", "ERASE", "MDELETE", "RMDIR", "RMD", "UNLINK", "REMOVE"],
@@ -293,7 +293,7 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "MV",
         usage: "MV from to | MV from -> to",
         summary: "rename or move a file or directory of the server",
-        details: "Where 'to' is a directory it goes in there. Nothing is ever replaced. Names with spaces need\n\
+        details: "Where 'to' is a directory it goes in there. Nothing is ever replaced. Names with spaces need \
                   quotes or the arrow.",
         examples: &[("MV a.txt b.txt", ""), ("MV two words.txt -> poems/three words.txt", "")],
         synonyms: &["RENAME", "REN", "MOVE"],
