@@ -1,6 +1,8 @@
 //! Streams that can't be trusted, and input that ends too early.
 
-use ferry_e2e::{Options, Raw, Server};
+use std::fs::File;
+
+use ferry_e2e::{Frail, Options, Raw, Server, eventually};
 
 use super::{dialogue, gist};
 
@@ -228,4 +230,22 @@ fn a_root_that_was_removed() {
         codes,
         ["FAIL io", "FAIL not-found", "LISTING", "END 00000000", "FAIL not-found", "FAIL not-found", "BYE"]
     );
+}
+
+/// Nothing was sent to it or read from it meanwhile, so nothing but the socket itself could tell.
+#[test]
+fn a_sum_ends_when_its_client_is_gone() {
+    let server = Options::new().arg("--max-clients").arg("1").start();
+    // Holes, but a minute's work and more.
+    File::create(server.path("large")).unwrap().set_len(8 << 40).unwrap();
+    let idle = server.figures();
+    let mut client = Frail::greeted(server.address()).unwrap();
+    client.send("MKDIR d\nSUM large\n").unwrap();
+    assert_eq!(client.line().unwrap(), "DONE");
+    client.reset().unwrap();
+    eventually("its place is free", || {
+        let mut next = Frail::connect(server.address()).ok()?;
+        next.line().ok().filter(|line| line.starts_with("FERRY "))
+    });
+    server.settles("what it had open is closed", |figures| figures.descriptors <= idle.descriptors);
 }

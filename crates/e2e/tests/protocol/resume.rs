@@ -262,6 +262,21 @@ fn connections_that_race_for_one_upload_end_in_one_whole_file() {
 }
 
 #[test]
+fn a_resume_that_is_refused_leaves_the_holder_alone() {
+    let server = Server::start();
+    server.write("dir/y", b"");
+    let (mut holder, mut other) = (Raw::greeted(server.address()), Raw::greeted(server.address()));
+    assert_eq!(go(&mut holder, "RESUME id 10 - x"), 0);
+    holder.send("DATA 5\nhello");
+    for request in ["RESUME id 11 - x", "RESUME id 10 - xx", "RESUME id 10 - nowhere/x", "RESUME id 10 - dir"] {
+        other.ask(request).expect_failure("exists");
+    }
+    holder.send(format!("DATA 5\nworldEND {}\n", crc(b"helloworld")));
+    assert_eq!(gist(&holder.line()), format!("SAVED 10 {}", crc(b"helloworld")));
+    assert_eq!(server.read("x"), b"helloworld");
+}
+
+#[test]
 fn uploads_under_an_id_are_limited_in_number() {
     let server = Options::new().arg("--max-kept").arg("3").start();
     let mut raw = Raw::greeted(server.address());

@@ -138,6 +138,7 @@ impl Server {
             readable: false,
             writable: true,
             short_reads: false,
+            broken: false,
             input_ended: false,
             queued: false,
             refused: full,

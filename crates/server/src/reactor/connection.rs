@@ -42,6 +42,8 @@ pub(super) struct Connection {
     /// of urgent data.
     pub(super) short_reads: bool,
     pub(super) input_ended: bool,
+    /// It can't be written to any more.
+    pub(super) broken: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
     /// It was turned away: not one of the clients that are counted.

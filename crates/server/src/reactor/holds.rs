@@ -1,6 +1,9 @@
 //! Which connection holds which resumable upload: the newest wins.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use ferry_wire::Id;
 use mio::Token;
@@ -8,13 +11,15 @@ use mio::Token;
 use super::pool::Job;
 use crate::{
     session::{Done, Outcome, Work},
-    store::Disk,
+    store::{Disk, Upload},
 };
 
 /// Who holds an upload, and who waits for it.
 #[derive(Debug)]
 struct Hold {
     owner: Token,
+    /// What the owner was told to go on with: of that, the name and the size are beyond doubt.
+    granted: Option<Arc<Upload>>,
     /// A RESUME that came meanwhile. It goes on when the owner has let go.
     next: Option<Job>,
 }
@@ -32,6 +37,8 @@ pub(super) enum Claim {
     Free(Job),
     /// It waits until `owner`, to be told so, lets go. One that waited before is `displaced`.
     Taken { owner: Token, displaced: Option<Job> },
+    /// The id is of another upload.
+    Strange(Job),
 }
 
 impl Holds {
@@ -39,14 +46,24 @@ impl Holds {
     pub(super) fn claim(&mut self, id: Id, job: Job) -> Claim {
         match self.by_id.entry(id) {
             Entry::Vacant(vacant) => {
-                vacant.insert(Hold { owner: job.token, next: None });
+                vacant.insert(Hold { owner: job.token, granted: None, next: None });
                 Claim::Free(job)
             }
             Entry::Occupied(mut occupied) => {
                 let hold = occupied.get_mut();
+                if hold.granted.as_deref().is_some_and(|granted| !is_of(&job.work, granted)) {
+                    return Claim::Strange(job);
+                }
                 let displaced = hold.next.replace(job);
                 Claim::Taken { owner: hold.owner, displaced }
             }
+        }
+    }
+
+    /// The owner may go on with `upload`, whose id is `id`.
+    pub(super) fn grant(&mut self, id: &Id, upload: Arc<Upload>) {
+        if let Some(hold) = self.by_id.get_mut(id) {
+            hold.granted = Some(upload);
         }
     }
 
@@ -55,7 +72,7 @@ impl Holds {
         let hold = self.by_id.get_mut(id)?;
         match hold.next.take() {
             Some(job) => {
-                hold.owner = job.token;
+                (hold.owner, hold.granted) = (job.token, None);
                 Some(job)
             }
             None => {
@@ -64,6 +81,10 @@ impl Holds {
             }
         }
     }
+}
+
+fn is_of(work: &Work<Disk>, granted: &Upload) -> bool {
+    matches!(work, Work::Resume { name, size, .. } if granted.becomes() == (name, Some(*size)))
 }
 
 /// The upload that is let go if this work ends well, or that was claimed in vain if it does not.

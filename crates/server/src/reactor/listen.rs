@@ -4,17 +4,27 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::OwnedFd,
+    time::Duration,
 };
 
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, listen, socket_with,
-    sockopt::{set_socket_reuseaddr, set_socket_reuseport, set_tcp_nodelay},
+    sockopt::{
+        set_socket_keepalive, set_socket_reuseaddr, set_socket_reuseport, set_tcp_keepcnt, set_tcp_keepidle,
+        set_tcp_keepintvl, set_tcp_nodelay,
+    },
 };
 
 use super::{ServerError, system};
 
 /// Clients that may wait to be accepted: as many as the system allows (`net.core.somaxconn`).
 const WAITING_CLIENTS: i32 = i32::MAX;
+
+/// A client that is silent for so long is asked whether it is still there, then again after each pause, so many times
+/// in all: while the store works for it, nothing else tells.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_PAUSE: Duration = Duration::from_secs(20);
+const KEEPALIVE_TRIES: u32 = 4;
 
 /// A socket that has its address: what needs rights that the server gives up before it serves.
 #[derive(Debug)]
@@ -83,9 +93,13 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if shared {
         set_socket_reuseport(&socket, true)?;
     }
-    // Replies are gathered before they are sent: waiting for more would only delay them. Whoever is accepted
-    // has it from this socket.
+    // Whoever is accepted has these from this socket. Replies are gathered before they are sent: waiting for
+    // more would only delay them.
     set_tcp_nodelay(&socket, true)?;
+    set_socket_keepalive(&socket, true)?;
+    set_tcp_keepidle(&socket, KEEPALIVE_AFTER)?;
+    set_tcp_keepintvl(&socket, KEEPALIVE_PAUSE)?;
+    set_tcp_keepcnt(&socket, KEEPALIVE_TRIES)?;
     bind(&socket, &address)?;
     if !shared {
         listen(&socket, WAITING_CLIENTS)?;
@@ -96,6 +110,8 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
+
+    use rustix::net::sockopt::{socket_keepalive, tcp_keepidle};
 
     use super::*;
 
@@ -137,13 +153,15 @@ mod tests {
     }
 
     #[test]
-    fn who_is_accepted_does_not_delay() {
+    fn who_is_accepted_does_not_delay_and_is_asked_whether_it_is_there() {
         for shared in [false, true] {
             let listening = take(FREE[0].parse().unwrap(), shared).unwrap().open().unwrap();
             let _client = TcpStream::connect(listening.local_addr().unwrap()).unwrap();
             // A connection to this machine is there when connecting it has ended.
             let (socket, _) = listening.accept().unwrap();
             assert!(socket.nodelay().unwrap());
+            assert!(socket_keepalive(&socket).unwrap());
+            assert_eq!(tcp_keepidle(&socket), Ok(KEEPALIVE_AFTER));
         }
     }
 

@@ -39,8 +39,8 @@ use slab::Slab;
 
 use crate::{
     logging::push_number,
-    session::{Ask, Errand, Limits, Outcome, Record, Work},
-    store::{Disk, SCRATCH_BYTES, Store},
+    session::{Ask, Done, Errand, Limits, Outcome, Record, Work},
+    store::{Disk, SCRATCH_BYTES, Store, id_is_taken},
 };
 use accept::shutting_down;
 use connection::Connection;
@@ -327,17 +327,22 @@ impl Server {
         let broken = event.is_error() || event.is_write_closed();
         connection.readable |= event.is_readable() || event.is_read_closed() || broken;
         connection.writable |= event.is_writable() || broken;
+        connection.broken |= broken;
         connection.short_reads |= event.is_read_closed() || event.is_priority() || broken;
         self.queue(key);
     }
 
     fn take_completions(&mut self) {
         for Completion { token, errand, outcome } in self.pool.completions() {
-            if let Some((id, of_resume)) = self.letting_go.remove(&(token, errand))
-                && lets_go(&outcome, of_resume)
-                && let Some(job) = self.holds.release(&id)
-            {
-                self.submit(job);
+            if let Some((id, of_resume)) = self.letting_go.remove(&(token, errand)) {
+                if let Ok(Done::Resumed { upload, .. }) = &outcome {
+                    self.holds.grant(&id, upload.clone());
+                }
+                if lets_go(&outcome, of_resume)
+                    && let Some(job) = self.holds.release(&id)
+                {
+                    self.submit(job);
+                }
             }
             self.complete(token, errand, outcome);
         }
@@ -519,10 +524,11 @@ impl Server {
 
     /// Hands a job to the helpers, a RESUME only when nobody holds its upload.
     fn hand_on(&mut self, job: Job) {
-        let Work::Resume { id, .. } = &job.work else { return self.submit(job) };
-        let (id, newcomer) = (id.clone(), job.token);
+        let Work::Resume { id, name, .. } = &job.work else { return self.submit(job) };
+        let (id, name, newcomer) = (id.clone(), name.clone(), job.token);
         match self.holds.claim(id.clone(), job) {
             Claim::Free(job) => self.submit(job),
+            Claim::Strange(Job { token, errand, .. }) => self.complete(token, errand, Err(id_is_taken(&name))),
             Claim::Taken { owner, displaced } => {
                 if let Some(Job { token, errand, .. }) = displaced {
                     let failure = Failure::new(Code::Changed, "a newer connection took this upload over");
@@ -548,6 +554,10 @@ impl Server {
     /// Logs, arms the timer, and closes what is done with.
     fn end_turn(&mut self, key: usize) {
         let connection = &mut self.connections[key];
+        // Whoever waits for the store neither reads nor writes, and would not find out by itself.
+        if connection.broken {
+            connection.session.hung_up(self.now);
+        }
         log_transfers(connection.peer, connection.session.records());
         connection.session.rest();
         if connection.session.take_shutdown() {

@@ -412,6 +412,14 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
+    /// Nothing can be sent to the client any more, though there may still be input of it: what is read for it is given up.
+    /// What it asked to change goes on.
+    pub fn hung_up(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Asking(_) | Phase::Sending(_) | Phase::Listing(_) | Phase::Summing(_)) {
+            self.disconnected(now);
+        }
+    }
+
     /// Whether sending is to be shut down now; says so once.
     pub fn take_shutdown(&mut self) -> bool {
         std::mem::take(&mut self.shutdown_due)

@@ -48,7 +48,7 @@ use upload::{Resumption, SmallUpload};
 
 pub use kernel::{Call, Watcher};
 pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
-pub use upload::Upload;
+pub use upload::{Upload, id_is_taken};
 
 /// An upload up to this size is finished together with others.
 const SMALL_BYTES: usize = 64 << 10;

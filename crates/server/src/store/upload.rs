@@ -104,10 +104,21 @@ impl Upload {
         failure(self.name.as_str(), error)
     }
 
+    /// The name that it will have, and the size that was announced, if one was.
+    #[must_use]
+    pub fn becomes(&self) -> (&Name, Option<u64>) {
+        (&self.name, self.size)
+    }
+
     /// The mark that says `state` of it.
     pub(super) fn mark(&self, state: State) -> Mark {
         Mark { name: self.name.clone(), size: self.size.unwrap_or_default(), state }
     }
+}
+
+/// A RESUME for `name` has the id of another upload.
+pub fn id_is_taken(name: &Name) -> Failure {
+    about(name.as_str(), Code::Exists, "that id is taken by another upload")
 }
 
 /// A plain upload that is finished with its only chunk.
@@ -398,7 +409,7 @@ impl Store {
         let mut digest = Digest::new();
         if let Some(mark) = mark {
             if mark.name != *name || mark.size != size {
-                return Err(about(name.as_str(), Code::Exists, "that id is taken by another upload"));
+                return Err(id_is_taken(name));
             }
             match self.look_for(area, &data_name, &mark).map_err(failed)? {
                 Found::Published => return Ok(Resumption::Published(mark)),
