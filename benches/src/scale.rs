@@ -52,6 +52,7 @@ fn sessions(options: &Options, report: &mut Report) {
             window_bytes: 1024,
         },
         checkpoint_bytes: 32 << 20,
+        checkpoint_time: Duration::from_secs(15),
     });
     let turn = |_| {
         let before = Figures::of(std::process::id()).anonymous_bytes;

@@ -69,7 +69,13 @@ impl<'a> Drive<'a> {
     fn new(read_only: bool, stream: &'a [u8]) -> Drive<'a> {
         let second = Duration::from_secs(1);
         let patience = Patience { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 };
-        let limits = Limits { read_only, upload_bytes: 2 << 20, patience, checkpoint_bytes: 300_000 };
+        let limits = Limits {
+            read_only,
+            upload_bytes: 2 << 20,
+            patience,
+            checkpoint_bytes: 300_000,
+            checkpoint_time: Duration::from_secs(15),
+        };
         let now = Instant::now();
         Drive {
             session: Session::new(Arc::new(limits), now),

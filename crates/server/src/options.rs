@@ -174,6 +174,7 @@ impl Setup {
                 window_bytes: arguments.progress_bytes,
             },
             checkpoint_bytes: 32 << 20,
+            checkpoint_time: Duration::from_secs(15),
         };
         let max_clients = usize::try_from(max_clients).unwrap_or(usize::MAX);
         let here = arguments.max_clients_per_address.and_then(|clients| usize::try_from(clients).ok());

@@ -55,8 +55,11 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// How long a client may take.
     pub patience: Patience,
-    /// Between two checkpoints of a resumable upload, in bytes: what a crash can cost at most.
+    /// Between two checkpoints of a resumable upload, in bytes: what a crash can cost at most, beside what is gathered
+    /// for one write.
     pub checkpoint_bytes: u64,
+    /// After this time a checkpoint is made of fewer bytes, too: what a crash can cost those who are slow.
+    pub checkpoint_time: Duration,
 }
 
 /// Below this many bytes of queued replies the next request is taken up: enough to fill a write,
@@ -645,7 +648,7 @@ impl<H: Handles> Session<H> {
                     }
                 }
                 Phase::Receiving(_) => {
-                    self.settle_receiving();
+                    self.settle_receiving(now);
                     break;
                 }
                 _ => break,

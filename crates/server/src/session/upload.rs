@@ -92,8 +92,9 @@ pub(super) struct Receiving<H: Handles> {
     at: u64,
     /// Memory that came back: of at most [`WRITES`] chunks.
     spares: Vec<Chunk>,
-    /// Up to here a checkpoint was asked for.
+    /// Up to here a checkpoint was asked for, and when.
     checkpoint_at: u64,
+    checkpoint_on: Instant,
     /// A checkpoint is due once all writes have ended.
     checkpoint_due: Option<Digest>,
     /// A write failed.
@@ -102,7 +103,7 @@ pub(super) struct Receiving<H: Handles> {
 }
 
 impl<H: Handles> Receiving<H> {
-    fn new(held: Held<H>, size: Option<u64>, check: BodyCheck, transfer: Transfer) -> Receiving<H> {
+    fn new(held: Held<H>, size: Option<u64>, check: BodyCheck, transfer: Transfer, now: Instant) -> Receiving<H> {
         let at = check.received();
         Receiving {
             held,
@@ -112,6 +113,7 @@ impl<H: Handles> Receiving<H> {
             at,
             spares: Vec::new(),
             checkpoint_at: at,
+            checkpoint_on: now,
             checkpoint_due: None,
             failure: None,
             transfer,
@@ -287,7 +289,7 @@ impl<H: Handles> Session<H> {
             }
         };
         let held = Held { upload, id, errand, writes: 0, checkpoint: None };
-        let receiving = Receiving::new(held, size, check, transfer);
+        let receiving = Receiving::new(held, size, check, transfer, now);
         if let Some(failure) = self.last_words.take() {
             self.phase = Phase::Receiving(Box::new(receiving));
             return self.break_off(*failure, now);
@@ -306,7 +308,7 @@ impl<H: Handles> Session<H> {
 /// The body.
 impl<H: Handles> Session<H> {
     /// Hands on what the body brought.
-    pub(super) fn settle_receiving(&mut self) {
+    pub(super) fn settle_receiving(&mut self, now: Instant) {
         let Phase::Receiving(receiving) = &mut self.phase else { return };
         let held = &mut receiving.held;
         if receiving.checkpoint_due.is_some()
@@ -329,9 +331,10 @@ impl<H: Handles> Session<H> {
         receiving.at += chunk.filled as u64;
         held.writes += 1;
         self.pending_bytes += chunk.filled as u64;
-        let since = receiving.at - receiving.checkpoint_at;
-        if held.id.is_some() && held.checkpoint.is_none() && since >= self.limits.checkpoint_bytes {
-            receiving.checkpoint_at = receiving.at;
+        let (bytes, time) = (receiving.at - receiving.checkpoint_at, now.duration_since(receiving.checkpoint_on));
+        let due = bytes >= self.limits.checkpoint_bytes || time >= self.limits.checkpoint_time;
+        if due && held.id.is_some() && held.checkpoint.is_none() {
+            (receiving.checkpoint_at, receiving.checkpoint_on) = (receiving.at, now);
             receiving.checkpoint_due = Some(Digest::resume(receiving.check.crc(), receiving.at));
         }
         let (errand, upload) = (held.errand, held.upload.clone());

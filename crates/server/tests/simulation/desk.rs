@@ -66,7 +66,8 @@ impl Desk {
             read_only: false,
             upload_bytes: UPLOAD_BYTES,
             patience: Patience { idle: hour, request: hour, window: hour, window_bytes: 1 },
-            checkpoint_bytes: 512 << 10,
+            checkpoint_bytes: 1 << 20,
+            checkpoint_time: Duration::from_secs(15),
         };
         let now = Instant::now();
         let conn = Conn::new(Session::new(Arc::new(limits), now), 0);

@@ -1,5 +1,7 @@
 //! Fixed conversations, cut and broken at every byte; and those in which something went wrong once.
 
+use std::time::Duration;
+
 use ferry_wire::{Code, Crc32, Failure, Id};
 
 use crate::{
@@ -273,6 +275,22 @@ fn a_range_that_fails_fails_no_other_file() {
     let output = String::from_utf8_lossy(&desk.output);
     let failures = output.matches("FAIL ").count();
     assert!(failures == 1 && output.ends_with("\nBYE\n"), "{failures} failures");
+}
+
+#[test]
+fn who_is_slow_has_checkpoints_too() {
+    for (seconds, checkpoints) in [(1, 0), (14, 0), (15, 1), (3600, 1)] {
+        let mut desk = Desk::new(Pace::Now);
+        let data = Dice::new(1).bytes(600_000);
+        desk.give(format!("RESUME i {} - a\nDATA {}\n", data.len(), data.len()).as_bytes());
+        // Fewer bytes than a checkpoint is made for at once, and more than one write.
+        desk.give(&data[..100_000]);
+        desk.now += Duration::from_secs(seconds);
+        desk.give(&data[100_000..]);
+        assert_eq!(desk.store.checkpoints, checkpoints, "after {seconds} s");
+        desk.give(format!("END {}\n", Crc32::of(&data)).as_bytes());
+        assert!(String::from_utf8_lossy(&desk.output).contains("SAVED 600000 "));
+    }
 }
 
 #[test]

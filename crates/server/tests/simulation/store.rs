@@ -83,6 +83,8 @@ pub(crate) struct Store {
     pub(crate) spare_staging: bool,
     /// The most that is loaded at once.
     pub(crate) load_bytes: u64,
+    /// How many were made.
+    pub(crate) checkpoints: u32,
     pub(crate) effects: Vec<(usize, Effect)>,
     files: Vec<Arc<Vec<u8>>>,
     uploads: Vec<Upload>,
@@ -99,6 +101,7 @@ impl Store {
             faults: 0,
             spare_staging: false,
             load_bytes: u64::MAX,
+            checkpoints: 0,
             effects,
             files,
             uploads,
@@ -310,6 +313,7 @@ impl Store {
                     return Err(self.injected());
                 }
                 self.remember(upload, &digest);
+                self.checkpoints += 1;
                 Ok(Done::Checkpointed)
             }
             Work::Finish { upload, at, chunk, size, crc } => {

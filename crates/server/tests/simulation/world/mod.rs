@@ -113,6 +113,7 @@ impl World {
             upload_bytes: UPLOAD_BYTES,
             patience: Patience { idle: PATIENCE, request: PATIENCE, window: PATIENCE, window_bytes: 1 },
             checkpoint_bytes: 512 << 10,
+            checkpoint_time: Duration::from_secs(15),
         };
         let store = Store::new(Tree::default(), weather.faults, Dice::new(seed ^ 1));
         let mut world = World {
