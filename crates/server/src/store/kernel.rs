@@ -21,6 +21,7 @@ use rustix::{
     io::{self, Errno, ReadWriteFlags},
 };
 
+use super::closer::Closer;
 use crate::sys;
 
 /// What a new file may allow; the umask takes from it.
@@ -78,15 +79,22 @@ pub trait Watcher: Debug + Send + Sync {
 }
 
 /// The way to the kernel. A call that a signal interrupted is made again, but for the two syncs:
-/// a sync that failed in whatever way has failed.
-#[derive(Debug, Clone, Default)]
+/// a sync that failed in whatever way has failed. One for which there was no room is made again when what is
+/// being freed is free: who was told that a file is deleted may count on its room.
+#[derive(Debug, Clone)]
 pub(super) struct Kernel {
     watcher: Option<Arc<dyn Watcher>>,
+    closer: Closer,
 }
 
 impl Kernel {
-    pub(super) fn new(watcher: Option<Arc<dyn Watcher>>) -> Kernel {
-        Kernel { watcher }
+    pub(super) fn new(watcher: Option<Arc<dyn Watcher>>, closer: Closer) -> Kernel {
+        Kernel { watcher, closer }
+    }
+
+    /// What closes files that may take long.
+    pub(super) fn closer(&self) -> &Closer {
+        &self.closer
     }
 
     fn once<T>(&self, call: &Call<'_>, run: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
@@ -101,8 +109,10 @@ impl Kernel {
 
     fn call<T>(&self, call: &Call<'_>, mut run: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
         loop {
+            let closed = self.closer.closed();
             match self.once(call, &mut run) {
                 Err(Errno::INTR) => {}
+                Err(Errno::NOSPC | Errno::DQUOT) if self.closer.has_closed_since(closed) => {}
                 result => return result,
             }
         }
@@ -250,5 +260,59 @@ impl Kernel {
             true => fs::renameat(from.0, from.1, to.0, to.1),
             false => fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use super::*;
+
+    /// A disk that has no room, until what was deleted is closed.
+    #[derive(Debug)]
+    struct Full {
+        deleted: Mutex<Option<(Closer, OwnedFd)>>,
+        refusals: AtomicUsize,
+    }
+
+    impl Watcher for Full {
+        fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+            if !matches!(call, Call::Write { .. }) {
+                return Ok(());
+            }
+            // Handed over while there was no room for the write.
+            if let Some((closer, file)) = self.deleted.lock().unwrap().take() {
+                closer.close(file);
+            } else if self.refusals.load(Ordering::Relaxed) == 1 {
+                return Ok(());
+            }
+            self.refusals.fetch_add(1, Ordering::Relaxed);
+            Err(Errno::NOSPC)
+        }
+
+        fn after(&self, _: &Call<'_>) {}
+    }
+
+    fn file() -> OwnedFd {
+        tempfile::tempfile().unwrap().into()
+    }
+
+    #[test]
+    fn a_disk_is_full_only_when_all_that_was_deleted_is_free() {
+        let closer = Closer::start().unwrap();
+        let deleted = Mutex::new(Some((closer.clone(), file())));
+        let full = Arc::new(Full { deleted, refusals: AtomicUsize::new(0) });
+        let kernel = Kernel::new(Some(full.clone()), closer.clone());
+        assert_eq!(kernel.write_all(&file(), b"x", 0), Ok(()));
+        assert_eq!((full.refusals.load(Ordering::Relaxed), closer.closed()), (1, 1));
+
+        let really = Arc::new(Full { deleted: Mutex::default(), refusals: AtomicUsize::new(2) });
+        let kernel = Kernel::new(Some(really.clone()), closer);
+        assert_eq!(kernel.write_all(&file(), b"x", 0), Err(Errno::NOSPC));
+        assert_eq!(really.refusals.load(Ordering::Relaxed), 3, "it was tried once");
     }
 }

@@ -116,6 +116,11 @@ fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::closer::Closer;
+
+    fn kernel() -> Kernel {
+        Kernel::new(None, Closer::start().unwrap())
+    }
 
     fn kept(offset: u64) -> Mark {
         Mark { name: Name::new("a dir/a name").unwrap(), size: 100, state: State::Kept { offset, crc: Crc32(7) } }
@@ -136,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_newest_whole_slot_counts() {
-        let (kernel, file) = (Kernel::default(), OwnedFd::from(tempfile::tempfile().unwrap()));
+        let (kernel, file) = (kernel(), OwnedFd::from(tempfile::tempfile().unwrap()));
         let (mut slots, none) = Slots::read(&kernel, &file).unwrap();
         assert_eq!(none, None);
         for offset in 1..6 {
@@ -149,7 +154,7 @@ mod tests {
     fn a_slot_torn_anywhere_leaves_the_one_before() {
         let mut slots = Slots::default();
         for torn in 0..encode(2, &kept(9)).iter().position(|&byte| byte == b'\n').unwrap() {
-            let (kernel, file) = (Kernel::default(), OwnedFd::from(tempfile::tempfile().unwrap()));
+            let (kernel, file) = (kernel(), OwnedFd::from(tempfile::tempfile().unwrap()));
             slots.sequence = 0;
             slots.write(&kernel, &file, &kept(3)).unwrap();
             slots.write(&kernel, &file, &kept(9)).unwrap();

@@ -136,7 +136,6 @@ pub struct Store {
     /// The file system takes the times of its files from the clock of this machine.
     keeps_our_time: bool,
     next_number: AtomicU64,
-    closer: Closer,
 }
 
 impl Store {
@@ -155,7 +154,7 @@ impl Store {
     ///
     /// As [`open`](Self::open).
     pub fn open_watched(options: &StoreOptions, watcher: Option<Arc<dyn Watcher>>) -> Result<Store, OpenError> {
-        let kernel = Kernel::new(watcher);
+        let kernel = Kernel::new(watcher, Closer::start().map_err(OpenError::Thread)?);
         let path = || options.root.clone();
         let root = Root::open(kernel.clone(), Path::new(&options.root))
             .map_err(|error| OpenError::Root { path: path(), error })?;
@@ -166,14 +165,13 @@ impl Store {
         let kind = fstatfs(root.dir()).map(|status| status.f_type).ok();
         let is_one_of = |kinds: &[FsWord]| kind.is_some_and(|kind| kinds.contains(&kind));
         let (in_memory, keeps_our_time) = (is_one_of(&MEMORY_FILE_SYSTEMS), is_one_of(&DISK_FILE_SYSTEMS));
-        let closer = Closer::start().map_err(OpenError::Thread)?;
         let (durability, keep) = (options.durability, options.keep);
         let room = Room::new(options.max_staged, options.max_kept);
         if let Some(area) = &area {
             look(area, &room).map_err(|error| OpenError::Area { path: path(), error })?;
         }
         let next_number = AtomicU64::new(0);
-        Ok(Store { kernel, root, area, durability, keep, room, in_memory, keeps_our_time, next_number, closer })
+        Ok(Store { kernel, root, area, durability, keep, room, in_memory, keeps_our_time, next_number })
     }
 
     fn area(&self) -> Result<&Area, Errno> {

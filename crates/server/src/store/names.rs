@@ -215,7 +215,7 @@ impl<'a> Batch<'a> {
 
     fn close_later(&self, held: Option<OwnedFd>) {
         if let Some(file) = held {
-            self.store.closer.close(file);
+            self.store.kernel.closer().close(file);
         }
     }
 }

@@ -152,7 +152,7 @@ impl Store {
                 name: name.as_str().into(),
                 size: meta.size,
                 mtime: meta.mtime,
-                closer: self.closer.clone(),
+                closer: self.kernel.closer().clone(),
             };
             let range = Opened::Range { file: Arc::new(file), start: range.start, end: range.end };
             return Attempt::Done(Ok(Done::Opened { meta, range }));

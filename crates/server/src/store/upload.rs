@@ -351,7 +351,7 @@ impl Store {
         // Closing the mark gives up its lock.
         staged.mark = None;
         if let Some(file) = file {
-            self.closer.close(file);
+            self.kernel.closer().close(file);
         }
         Ok(Done::Dropped)
     }
@@ -375,7 +375,7 @@ impl Store {
         let left = stat.map_or(length, |stat| meta::size(&stat));
         self.room.give_back(Share::Kept, length.saturating_sub(left));
         if let Some(file) = staged.file.take() {
-            self.closer.close(file);
+            self.kernel.closer().close(file);
         }
         // Closing the mark gives up its lock.
         staged.mark = None;
