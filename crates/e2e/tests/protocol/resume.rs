@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::thread;
 
-use ferry_e2e::{Options, Random, Raw, Server, Signal, body, crc, random_bytes, seed};
+use ferry_e2e::{Options, Random, Raw, Server, Signal, body, crc, eventually, random_bytes, seed};
 
 use super::{BLOCK_BYTES, gist};
 
@@ -286,14 +286,35 @@ fn uploads_under_an_id_are_limited_in_number() {
     };
     for id in ["a", "b", "c"] {
         assert_eq!(begin(&mut raw, id), "GO 0");
-        raw.send("STOP\n");
+        raw.send("DATA 1\nhSTOP\n");
         raw.answer("RESUME").expect_failure("stopped");
     }
     assert!(begin(&mut raw, "d").starts_with("FAIL busy "), "one too many");
     // Those that are known go on, and one that is discarded makes room.
-    assert_eq!(begin(&mut raw, "a"), "GO 0");
-    raw.send("DATA 5\nhelloEND 00000000\n");
+    assert_eq!(begin(&mut raw, "a"), "GO 1");
+    raw.send("DATA 4\nelloEND 00000000\n");
     raw.answer("RESUME").expect_failure("checksum");
     // It is discarded behind the reply.
     assert!((0..100_000).any(|_| begin(&mut raw, "d") == "GO 0"), "there is room");
+}
+
+#[test]
+fn ids_under_which_nothing_is_kept_make_room_for_others() {
+    let server = Options::new().arg("--max-kept").arg("2").start();
+    let mut raw = Raw::greeted(server.address());
+    for id in 0..6 {
+        eventually("there is room", || {
+            raw.send(format!("RESUME id{id} 5 - x\n"));
+            (raw.answer("RESUME").line == "GO 0").then_some(())
+        });
+        if id % 2 == 0 {
+            raw.send("STOP\n");
+            raw.answer("RESUME").expect_failure("stopped");
+        } else {
+            raw.send(format!("DATA 5\nhelloEND {}\n", crc(b"hello")));
+            assert_eq!(gist(&raw.line()), format!("SAVED 5 {}", crc(b"hello")));
+        }
+    }
+    // The newest is still known.
+    assert_eq!(gist(&raw.ask("RESUME id5 5 - x").line), format!("SAVED 5 {}", crc(b"hello")));
 }

@@ -21,6 +21,9 @@ const RUN: &str = "run-";
 /// back at once.
 const KNOWN_PUBLISHED: Duration = Duration::from_secs(3600);
 
+/// How many ids are forgotten at once where the limit on them is reached.
+const FORGOTTEN_AT_ONCE: usize = 256;
+
 /// The open directories of the corner.
 #[derive(Debug)]
 pub(super) struct Area {
@@ -90,6 +93,54 @@ impl Area {
             }
         }
         Ok(())
+    }
+
+    /// Forgets ids under which nothing is kept: of uploads that were published, and of those that brought no byte. Those
+    /// that nobody touched for longest go first, a few at a time. Says how many there were.
+    ///
+    /// A power cut may bring some of them back; nothing depends on their being gone.
+    pub(super) fn forget_spent(&self) -> Result<u64, Errno> {
+        let mut spent = Vec::new();
+        for name in self.entries(&self.kept)? {
+            let Some(id) = name.strip_suffix(".mark").filter(|id| id.len() <= MAX_TOKEN_BYTES) else { continue };
+            // What goes away meanwhile need not be forgotten.
+            let Ok(mark) = self.kernel.stat_entry(&self.kept, &name) else { continue };
+            if self.data_bytes(id)? == 0 {
+                spent.push(((mark.st_ctime, mark.st_ctime_nsec), id.to_owned()));
+            }
+        }
+        spent.sort_unstable();
+        let mut forgotten = 0;
+        for (_, id) in spent.into_iter().take(FORGOTTEN_AT_ONCE) {
+            forgotten += u64::from(self.forget(&id)?);
+        }
+        Ok(forgotten)
+    }
+
+    /// Forgets an id under which nothing is kept; false where that is no longer so, or somebody works on it.
+    fn forget(&self, id: &str) -> Result<bool, Errno> {
+        let Some(_lock) = self.lock_unused(&Area::mark_name(id))? else { return Ok(false) };
+        if self.data_bytes(id)? > 0 {
+            return Ok(false);
+        }
+        for name in [Area::data_name(id), Area::mark_name(id)] {
+            match self.kernel.unlink(&self.kept, &name, false) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Opens and locks a mark that nobody works on: [`None`] where somebody does, or it has gone.
+    fn lock_unused(&self, mark_name: &str) -> Result<Option<OwnedFd>, Errno> {
+        let Ok(mark) = self.kernel.open_entry(&self.kept, mark_name, OFlags::RDWR) else { return Ok(None) };
+        if self.kernel.lock(&mark).is_err() {
+            return Ok(None);
+        }
+        // Before it was locked, another process may have gone on with it and let go of it, or removed it
+        // and begun anew: then this lock is on what is gone.
+        Ok(self.is_entry(&self.kept, mark_name, &mark)?.then_some(mark))
     }
 
     /// Bytes of all kept uploads, and how many are known under an id, whether kept or published.
@@ -162,14 +213,8 @@ impl Area {
         if !self.is_expired(mark_name, id, oldest, oldest_published) {
             return Ok(None);
         }
-        let Ok(mark) = self.kernel.open_entry(&self.kept, mark_name, OFlags::RDWR) else { return Ok(None) };
-        if self.kernel.lock(&mark).is_err() {
-            return Ok(None);
-        }
-        // Before it was locked, another process may have gone on with it and let go of it, or removed it
-        // and begun anew: then this lock is on what is gone.
-        let same = self.is_entry(&self.kept, mark_name, &mark)?;
-        if !same || !self.is_expired(mark_name, id, oldest, oldest_published) {
+        let Some(mark) = self.lock_unused(mark_name)? else { return Ok(None) };
+        if !self.is_expired(mark_name, id, oldest, oldest_published) {
             return Ok(None);
         }
         let bytes = self.data_bytes(id)?;

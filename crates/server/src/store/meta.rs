@@ -66,6 +66,13 @@ pub(super) fn tag(stat: &Stat) -> Tag {
         .unwrap_or_else(|| unreachable!("a tag of 7 to 55 letters, digits and dashes"))
 }
 
+/// Whether `tag` tells of the file of `stat`, with the same content as far as size and time tell: the time of the
+/// status, which a tag begins with, may have changed since.
+pub(super) fn is_version(tag: &Tag, stat: &Stat) -> bool {
+    let content = |tag: &Tag| tag.as_str().split_once('-').map(|(_, content)| content.to_owned());
+    content(tag).is_some_and(|content_of_tag| Some(content_of_tag) == content(&self::tag(stat)))
+}
+
 /// Of a tag's numbers: 32, so that no division is needed.
 const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
@@ -90,6 +97,19 @@ mod tests {
             stat.st_ctime = before;
             assert!(!unchanged_since(&stat, at(1_700_000_000_000)), "no time of ours");
         }
+    }
+
+    #[test]
+    fn a_tag_tells_of_a_file_whatever_its_status_went_through() {
+        let mut stat = rustix::fs::fstat(std::fs::File::open("/").unwrap()).unwrap();
+        let before = tag(&stat);
+        stat.st_ctime += 1;
+        assert!(is_version(&before, &stat) && before != tag(&stat));
+        stat.st_mtime_nsec ^= 1;
+        assert!(!is_version(&before, &stat));
+        stat.st_mtime_nsec ^= 1;
+        stat.st_ino += 1;
+        assert!(!is_version(&before, &stat));
     }
 
     #[test]

@@ -201,24 +201,35 @@ impl Store {
         }
     }
 
-    /// Asks for room, once more where it is refused: another server of the same root may have
-    /// published or discarded since what is known of the disk was true.
-    fn ask_for_room(&self, ask: impl Fn(&Room) -> bool) -> bool {
-        let looks_again = || self.area().is_ok_and(|area| look(area, &self.room).is_ok());
-        ask(&self.room) || (self.room.is_worth_a_look() && looks_again() && ask(&self.room))
-    }
-
-    /// Counts one more upload that is known under an id.
+    /// Counts one more upload that is known under an id. Where there are too many, those go under which nothing is
+    /// kept: for others a place is worth more.
     fn keep_one(&self) -> Result<(), Failure> {
-        if self.ask_for_room(Room::know_one) {
+        let room = &self.room;
+        if room.know_one() || (room.is_worth_a_look() && (self.look_again() && room.know_one() || self.replace_one())) {
             return Ok(());
         }
         Err(Failure::new(Code::Busy, "the server keeps as many unfinished uploads as it may; try again later, or PUT"))
     }
 
+    fn replace_one(&self) -> bool {
+        match self.area().and_then(Area::forget_spent) {
+            Ok(forgotten) => forgotten > 0 && self.look_again() && self.room.know_one(),
+            Err(error) => {
+                log::warn!("what is known of uploads that hold nothing could not be forgotten: {error}");
+                false
+            }
+        }
+    }
+
+    /// Another server of the same root may have published or discarded since what is known of the disk was true.
+    fn look_again(&self) -> bool {
+        self.area().is_ok_and(|area| look(area, &self.room).is_ok())
+    }
+
     /// Counts `bytes` more as staged.
     fn stage_bytes(&self, share: Share, bytes: u64) -> Result<(), Failure> {
-        if self.ask_for_room(|room| room.take(share, bytes)) {
+        let room = &self.room;
+        if room.take(share, bytes) || (room.is_worth_a_look() && self.look_again() && room.take(share, bytes)) {
             return Ok(());
         }
         Err(Failure::new(Code::NoSpace, "the server's room for unfinished uploads is used up; try again later"))

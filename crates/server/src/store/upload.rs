@@ -396,7 +396,8 @@ impl Store {
         }
         let mark_file = self.lock_mark(area, id).map_err(|error| {
             if error == Errno::AGAIN {
-                return about(name.as_str(), Code::Busy, "another server process holds this upload; try again");
+                let words = "another server process holds this upload, or has only just let go of it; try again";
+                return about(name.as_str(), Code::Busy, words);
             }
             if new {
                 self.room.forget_one();
@@ -412,7 +413,7 @@ impl Store {
                 return Err(id_is_taken(name));
             }
             match self.look_for(area, &data_name, &mark).map_err(failed)? {
-                Found::Published => return Ok(Resumption::Published(mark)),
+                Found::Published => return Ok(Resumption::Published(self.as_it_stands(mark))),
                 Found::Kept { file, length, run } => {
                     (staged.file, staged.length, digest) = (Some(file), length, run);
                 }
@@ -466,6 +467,18 @@ impl Store {
             Err(Errno::NOENT) => Ok(Found::Nothing),
             Err(error) => Err(error),
         }
+    }
+
+    /// What to say of a published upload. One whose server was killed right behind the rename is known with the tag that
+    /// its file had before: renaming changes the time of the status.
+    fn as_it_stands(&self, mut mark: Mark) -> Mark {
+        if let State::Publishing { crc, tag } = &mark.state
+            && let Ok(stat) = self.root.stat(&mark.name, false)
+            && meta::is_version(tag, &stat)
+        {
+            mark.state = State::Published { crc: *crc, tag: meta::tag(&stat) };
+        }
+        mark
     }
 
     /// Makes durable that an upload left the kept ones for its name: who did that may have been killed

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Crc32};
+use ferry_wire::{Code, Crc32, Reply};
 use rustix::io::Errno;
 
 use crate::{
@@ -247,7 +247,12 @@ fn resume_again(run: &mut Run, upload: &(&str, &str, Vec<u8>), found: &mut Vec<S
         Err(failure) => return found.push(format!("RESUME afterwards: {failure}")),
         Ok(Resumed::Saved(reply)) => {
             if !there {
-                found.push(format!("RESUME afterwards: {}, but it is not there", shown(&reply)));
+                return found.push(format!("RESUME afterwards: {}, but it is not there", shown(&reply)));
+            }
+            // Whatever it went through since its bytes were written.
+            match (&reply, run.client().stat(&to)) {
+                (Reply::Saved { tag, .. }, Ok(Reply::File(meta))) if *tag == meta.tag => {}
+                (reply, stat) => found.push(format!("RESUME afterwards: {reply:?}, but it is {stat:?}")),
             }
             return;
         }
