@@ -8,7 +8,7 @@ use std::{
 
 use ferry_client::{Address, Blame, Cancel, Client, Error, Options, Stranger};
 
-use crate::support::{GREETING, Peer, Scripted, connect, options};
+use crate::support::{GREETING, Peer, Scripted, connect, options, reserved};
 
 fn refusal(server: Scripted, options: Options) -> Error {
     let error = Client::connect(&server.address, options).unwrap_err();
@@ -25,7 +25,7 @@ fn stranger(script: impl FnOnce(&mut Peer) + Send + 'static) -> Stranger {
 
 #[test]
 fn nobody_there() {
-    let free = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let (_taken, free) = reserved();
     let error = Client::connect(&Address::new("127.0.0.1", free), options()).unwrap_err();
     assert!(matches!(error, Error::Refused { .. }));
     assert!(error.to_string().ends_with(&format!("ferryd {free}")), "{error}");

@@ -8,7 +8,7 @@ use std::{
 
 use ferry_client::Crc32;
 
-use crate::support::{Honest, Local, Scripted};
+use crate::support::{Honest, Local, Scripted, reserved};
 
 /// What a run of the program left behind.
 struct Run {
@@ -123,7 +123,7 @@ fn the_first_failure_ends_a_script_with_its_status() {
 #[test]
 fn a_port_without_a_ferry_server_is_told_with_the_way_out() {
     let local = Local::new();
-    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let (_taken, free) = reserved();
     run(&local, &format!("OPEN {free}")).assert_failed(3, &format!("to start a server there: ferryd {free}"));
 
     let web = Scripted::raw(|peer| peer.send("HTTP/1.1 400 Bad Request\r\n\r\n"));

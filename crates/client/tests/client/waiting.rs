@@ -2,22 +2,13 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener},
-    os::fd::OwnedFd,
+    net::{Ipv4Addr, TcpListener},
     process::{Child, Command, Stdio},
 };
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with};
+use rustix::net::listen;
 
-use crate::support::{Honest, Local};
-
-/// A port that is taken, and where nobody listens yet: who connects is refused.
-fn reserved() -> (OwnedFd, u16) {
-    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
-    (socket, address.port())
-}
+use crate::support::{Honest, Local, reserved};
 
 fn start(local: &Local, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));

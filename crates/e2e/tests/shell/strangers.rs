@@ -2,12 +2,14 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    mem::forget,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
     sync::mpsc::{Receiver, Sender, channel},
     thread,
 };
 
 use ferry_e2e::HANG_GUARD;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 
 /// Serves each connection in a thread of its own until the test ends; gives the port.
 fn serve(service: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
@@ -27,9 +29,13 @@ fn until_closed(mut stream: &TcpStream) {
     while matches!(stream.read(&mut [0; 4096]), Ok(read) if read > 0) {}
 }
 
-/// A port that was free a moment ago. The system hands out others before it gives this one again.
+/// A port where nobody listens, nor can: until this program ends it is taken by a socket that does not.
 pub(crate) fn port_of_nobody() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+    forget(socket);
+    address.port()
 }
 
 /// Waits for a request and finds it bad, as a web server does.

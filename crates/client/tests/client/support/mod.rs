@@ -3,9 +3,15 @@
 mod honest;
 mod scripted;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    os::fd::OwnedFd,
+    path::PathBuf,
+    time::Duration,
+};
 
 use ferry_client::{Address, Client, Name, Options};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 
 pub(crate) use honest::Honest;
 pub(crate) use scripted::{GREETING, Peer, Scripted};
@@ -23,6 +29,14 @@ pub(crate) fn options() -> Options {
 
 pub(crate) fn connect(address: &Address) -> Client {
     Client::connect(address, options()).unwrap()
+}
+
+/// A port that is taken, and where nobody listens yet: who connects is refused.
+pub(crate) fn reserved() -> (OwnedFd, u16) {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = SocketAddr::try_from(getsockname(&socket).unwrap()).unwrap();
+    (socket, address.port())
 }
 
 /// A directory for local files.
