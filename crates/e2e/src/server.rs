@@ -29,11 +29,18 @@ pub struct Options {
     root: Option<PathBuf>,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    first: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { address: "127.0.0.1:0".into(), root: None, arguments: Vec::new(), environment: Vec::new() }
+        Options {
+            address: "127.0.0.1:0".into(),
+            root: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            first: None,
+        }
     }
 }
 
@@ -70,6 +77,20 @@ impl Options {
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Options {
         self.environment.push((name.into(), value.into()));
         self
+    }
+
+    /// Has a shell do `first` before it turns into the server: `ulimit -f 100`, say.
+    #[must_use]
+    pub fn behind(mut self, first: &str) -> Options {
+        self.first = Some(first.into());
+        self
+    }
+
+    fn command(&self) -> Command {
+        let Some(first) = &self.first else { return Command::new(ferryd()) };
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{first} && exec \"$0\" \"$@\"")]).arg(ferryd());
+        shell
     }
 
     /// Starts the server.
@@ -110,10 +131,11 @@ impl Server {
     #[track_caller]
     fn start_with(options: Options) -> Server {
         let scratch = tempfile::Builder::new().prefix("ferry-e2e-").tempdir().expect("a temporary directory");
-        let root = options.root.unwrap_or_else(|| scratch.path().join("root"));
+        let root = options.root.clone().unwrap_or_else(|| scratch.path().join("root"));
         fs::create_dir_all(&root).expect("a root");
         let log = fs::File::create(scratch.path().join("stderr")).expect("a file for the log");
-        let mut child = Command::new(ferryd())
+        let mut child = options
+            .command()
             .args(["--root".as_ref(), root.as_os_str()])
             .args(&options.arguments)
             .arg(&options.address)

@@ -6,6 +6,7 @@ use std::{io::Write, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use clap::Parser;
 use ferry_server::{Listener, Server, fence, logging, store::Store};
+use signal_hook::{consts::SIGXFSZ, flag};
 
 use options::{Arguments, Setup};
 
@@ -24,6 +25,8 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    // A limit on file sizes is then an error of the write, told to whom it concerns, and not the end of all.
+    flag::register(SIGXFSZ, Arc::default())?;
     let setup = Setup::resolve(arguments)?;
     let log_file = setup
         .log_file

@@ -31,7 +31,8 @@ fn explain(error: Errno) -> (Code, &'static str) {
         Errno::XDEV => (Code::Denied, "lies on another file system than the server's root"),
         Errno::ACCESS | Errno::PERM => (Code::Denied, "the server has no permission"),
         Errno::ROFS => (Code::ReadOnly, "the file system is read-only"),
-        Errno::FBIG => (Code::TooLarge, "larger than the file system can hold"),
+        // That of the file system, or RLIMIT_FSIZE.
+        Errno::FBIG => (Code::TooLarge, "larger than the server's system lets a file be"),
         Errno::NOSPC => (Code::NoSpace, "the server's disk is full"),
         Errno::DQUOT => (Code::NoSpace, "the server's disk quota is used up"),
         Errno::MFILE | Errno::NFILE => (Code::Busy, "the server has too many files open; try again"),
