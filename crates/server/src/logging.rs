@@ -43,7 +43,8 @@ pub struct LogGuard {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        for sink in &self.sinks {
+        // The terminal last: what happens to the file is told there.
+        for sink in self.sinks.iter().rev() {
             let mut state = sink.lock();
             state.hurried = true;
             sink.filled.notify_one();
@@ -63,7 +64,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Logs lines of `level` and above to the terminal (standard error) and, where given, to a file.
+/// Logs lines of `level` and above to the terminal (standard error) and, where given, to a file. That the
+/// file can't be written is told on the terminal, once until it can be again.
 ///
 /// # Errors
 ///
@@ -71,9 +73,12 @@ pub fn open(path: &Path) -> io::Result<File> {
 pub fn start(level: LevelFilter, file: Option<File>) -> io::Result<LogGuard> {
     let mut guard = LogGuard::default();
     let mut loggers: Vec<Box<dyn SharedLogger>> = Vec::new();
-    let mut outputs: Vec<Box<dyn Write + Send>> = vec![Box::new(io::stderr())];
+    // There is nobody to tell that the terminal can't be written to.
+    let mut outputs: Vec<(Box<dyn Write + Send>, Complain)> = vec![(Box::new(io::stderr()), |_| {})];
     if let Some(file) = file {
-        outputs.push(Box::new(file));
+        outputs.push((Box::new(file), |error| {
+            log::error!("the log file can't be written: {error}; until it can be, lines are missing there");
+        }));
     }
     // The lines come to simplelog as they are to be written.
     let config = ConfigBuilder::new()
@@ -83,11 +88,11 @@ pub fn start(level: LevelFilter, file: Option<File>) -> io::Result<LogGuard> {
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    for output in outputs {
+    for (output, failed) in outputs {
         let sink = Arc::new(Sink::default());
         guard.sinks.push(sink.clone());
         loggers.push(WriteLogger::new(level, config.clone(), Lines { sink: sink.clone(), line: Vec::new() }));
-        thread::Builder::new().name("ferry-log".into()).spawn(move || sink.write_out(output))?;
+        thread::Builder::new().name("ferry-log".into()).spawn(move || sink.write_out(output, failed))?;
     }
     log::set_max_level(level);
     let combined = Escaping(CombinedLogger::new(loggers));
@@ -187,6 +192,9 @@ fn date_of(second: u64) -> String {
     text.trim_end_matches('Z').to_owned()
 }
 
+/// Says that an output can't be written to.
+type Complain = fn(&io::Error);
+
 #[derive(Debug, Default)]
 struct Sink {
     state: Mutex<State>,
@@ -228,8 +236,10 @@ impl Sink {
         }
     }
 
-    fn write_out(&self, mut output: impl Write) {
+    /// Writes for ever. `failed` is told of the first error, and of the next one only when writing worked again.
+    fn write_out(&self, mut output: impl Write, failed: impl Fn(&io::Error)) {
         let mut lines = Vec::new();
+        let mut failing = false;
         loop {
             let mut state = self.lock();
             while state.waiting.is_empty() {
@@ -243,8 +253,15 @@ impl Sink {
             if dropped > 0 {
                 let _ = writeln!(lines, "({dropped} lines more were not written: the log could not keep up)");
             }
-            // There is nobody to tell that the log can't be written.
-            let _ = output.write_all(&lines).and_then(|()| output.flush());
+            if failing {
+                // What was written last may be half a line.
+                lines.splice(0..0, *b"\n(lines are missing here: they could not be written)\n");
+            }
+            match output.write_all(&lines).and_then(|()| output.flush()) {
+                Ok(()) => failing = false,
+                Err(error) if !std::mem::replace(&mut failing, true) => failed(&error),
+                Err(_) => {}
+            }
             lines.clear();
             let mut state = self.lock();
             state.unwritten = state.waiting.len();
@@ -337,7 +354,7 @@ mod tests {
         let (go_on, allowed) = channel();
         let sink = Arc::new(Sink::default());
         let writer = sink.clone();
-        thread::spawn(move || writer.write_out(Slow(written, allowed)));
+        thread::spawn(move || writer.write_out(Slow(written, allowed), |_| {}));
         sink.take_line(b"first\n");
         assert_eq!(lines.recv().unwrap(), b"first\n");
         // The writer is stuck: what fits is kept, the rest counted.
@@ -352,5 +369,39 @@ mod tests {
         go_on.send(()).unwrap();
         drop(LogGuard { sinks: vec![sink.clone()] });
         assert_eq!(sink.lock().unwritten, 0);
+    }
+
+    /// Hands on what is written, and says what comes of it.
+    struct Full(Sender<Vec<u8>>, Receiver<io::Result<()>>);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
+            self.1.recv().map_err(io::Error::other)?.map(|()| bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn that_the_log_can_not_be_written_is_told_once_until_it_can_be() {
+        let (written, lines) = channel();
+        let (answer, answers) = channel();
+        let (tell, told) = channel();
+        let sink = Arc::new(Sink::default());
+        let writer = sink.clone();
+        thread::spawn(move || writer.write_out(Full(written, answers), |error| tell.send(error.kind()).unwrap()));
+        let mut seen = Vec::new();
+        for works in [false, false, true, true, false] {
+            sink.take_line(b"a line\n");
+            seen.push(String::from_utf8(lines.recv().unwrap()).unwrap());
+            answer.send(if works { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }).unwrap();
+        }
+        drop(LogGuard { sinks: vec![sink] });
+        let behind_a_gap = "\n(lines are missing here: they could not be written)\na line\n";
+        assert_eq!(seen, ["a line\n", behind_a_gap, behind_a_gap, "a line\n", "a line\n"]);
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), [io::ErrorKind::StorageFull; 2]);
     }
 }

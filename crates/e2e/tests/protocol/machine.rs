@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ferry_e2e::{Options, Raw, Server, eventually, random_bytes};
+use ferry_e2e::{Options, Raw, Server, Signal, eventually, random_bytes};
 
 /// What is staged or kept aside by the server now.
 fn staged(server: &Server) -> Vec<String> {
@@ -24,4 +24,29 @@ fn an_upload_beyond_the_limit_of_file_sizes_fails_alone() {
     eventually("nothing is left staged", || staged(&server).is_empty().then_some(()));
     assert_eq!(other.put("small", b"hello").word(0), "SAVED");
     assert_eq!(server.visible(), ["small"]);
+}
+
+/// How often the server said on its standard error that its log file can't be written.
+fn complaints(server: &Server) -> usize {
+    server.log().lines().filter(|line| line.contains("the log file can't be written")).count()
+}
+
+#[test]
+fn a_log_file_that_can_not_be_written_is_told_once_and_the_server_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    fs::write(&log, vec![b'x'; 1 << 20]).unwrap();
+    for (first, log) in [("ulimit -f 100", log.as_path()), ("true", "/dev/full".as_ref())] {
+        let mut server = Options::new().behind(first).arg("--log-file").arg(log).start();
+        let mut raw = Raw::greeted(server.address());
+        for round in 0..3 {
+            assert_eq!(raw.put("a", b"hello").word(0), "SAVED");
+            eventually("it is said", || (server.log().matches("PUT a").count() > round).then_some(()));
+        }
+        drop(raw);
+        eventually("it is told", || (complaints(&server) == 1).then_some(()));
+        server.signal(Signal::TERM);
+        assert_eq!(server.wait().code(), Some(0));
+        assert_eq!(complaints(&server), 1, "{}", server.log());
+    }
 }
