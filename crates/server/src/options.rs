@@ -1,7 +1,7 @@
 //! What people type, and what it comes to.
 
 use std::{
-    io,
+    fs, io,
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
     time::Duration,
@@ -16,6 +16,7 @@ use ferry_server::{
 use ferry_wire::limits::{DEFAULT_PORT, MAX_INTEGER};
 use log::LevelFilter;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::SIGHUP;
 
 /// Descriptors that are not for clients: the log, the root, files that are being sent or staged.
 const RESERVED_DESCRIPTORS: u64 = 512;
@@ -26,7 +27,8 @@ const RESERVED_DESCRIPTORS: u64 = 512;
     name = "ferryd",
     version,
     about = "Serves one directory to ferry clients",
-    after_help = "Serves until SIGTERM or SIGINT comes; uploads that are whole are then still published.\n\
+    after_help = "Serves until SIGTERM, SIGINT, SIGQUIT or SIGHUP comes (nohup keeps SIGHUP away); uploads that are \
+                  whole are then still published.\n\
                   What is logged of each transfer: client, name, bytes, duration, outcome."
 )]
 pub(crate) struct Arguments {
@@ -186,6 +188,7 @@ impl Setup {
                 max_clients_per_address: here.unwrap_or(max_clients),
                 client_rate: arguments.rate,
                 total_rate: arguments.total_rate,
+                ends_on_hangup: !is_ignored(SIGHUP),
                 limits,
             },
             store: StoreOptions {
@@ -225,7 +228,7 @@ fn resolve_address(text: &str) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn make_dir(root: &PathBuf) -> Result<(), String> {
-    match std::fs::create_dir(root) {
+    match fs::create_dir(root) {
         // Whatever else stands there is told when it is opened.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made.map_err(|error| format!("can't make the directory {}: {error}", root.display())),
@@ -238,6 +241,14 @@ fn raise_descriptor_limit() -> u64 {
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     let now = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     now.unwrap_or(1 << 20)
+}
+
+/// Whether `signal` was ignored when this program was started, as nohup does with SIGHUP.
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & 1 << (signal - 1) != 0
 }
 
 #[cfg(test)]

@@ -66,20 +66,23 @@ fn a_read_only_server_changes_nothing() {
     }
 }
 
+/// The signals that end a server.
+const ENDING: [(Signal, &str); 4] =
+    [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::QUIT, "SIGQUIT"), (Signal::HUP, "SIGHUP")];
+
 #[test]
 fn a_signal_ends_it_cleanly() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for (signal, name) in ENDING {
         let mut server = Server::start();
         server.signal(signal);
         assert_eq!(server.wait().code(), Some(0), "{signal:?} with no client");
-        let name = if signal == Signal::TERM { "SIGTERM" } else { "SIGINT" };
         assert!(server.log().contains(&format!("{name} came")), "{}", server.log());
     }
 }
 
 #[test]
 fn a_signal_ends_it_cleanly_with_clients_in_every_state() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for (signal, _) in ENDING {
         let mut server = Server::start();
         let mut idle = Raw::greeted(server.address());
         let mut writing = Raw::greeted(server.address());
@@ -95,6 +98,14 @@ fn a_signal_ends_it_cleanly_with_clients_in_every_state() {
         assert_eq!(status.code(), Some(0), "{signal:?} with clients: {status:?}");
         assert!(server.visible().is_empty());
     }
+}
+
+#[test]
+fn a_hangup_that_was_ignored_at_the_start_stays_so() {
+    let server = Options::new().behind("trap '' HUP").start();
+    server.signal(Signal::HUP);
+    assert_eq!(Raw::greeted(server.address()).put("a", b"hello").word(0), "SAVED");
+    assert_eq!(server.terminate().code(), Some(0));
 }
 
 #[test]

@@ -31,7 +31,7 @@ use std::{
 use ferry_wire::{Code, Failure, limits::MAX_LINE_BYTES};
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     low_level::signal_name,
 };
 use signal_hook_mio::v1_0::Signals;
@@ -92,6 +92,8 @@ pub struct ServerOptions {
     pub client_rate: Option<u64>,
     /// Bytes a second that all clients together may move, both ways.
     pub total_rate: Option<u64>,
+    /// Whether SIGHUP ends it, as the other signals do: not where whoever started it had that ignored.
+    pub ends_on_hangup: bool,
     /// What a session allows.
     pub limits: Limits,
 }
@@ -189,7 +191,8 @@ impl Server {
         let failed = "can't watch for events";
         registry.register(&mut listener, LISTENER, Interest::READABLE).map_err(system(failed))?;
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
-        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(system("can't watch for signals"))?;
+        let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(options.ends_on_hangup.then_some(SIGHUP));
+        let mut signals = Signals::new(ending).map_err(system("can't watch for signals"))?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(system(failed))?;
         let pool = Pool::start(&store, waker).map_err(system("can't start a thread"))?;
         Ok(Server {
@@ -222,7 +225,7 @@ impl Server {
         })
     }
 
-    /// Serves until SIGTERM or SIGINT comes; then ends what is under way, and returns. A second
+    /// Serves until SIGTERM, SIGINT, SIGQUIT or SIGHUP comes; then ends what is under way, and returns. A second
     /// signal, or ten seconds, cut it short.
     ///
     /// # Errors
