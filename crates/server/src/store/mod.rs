@@ -21,6 +21,7 @@ mod root;
 mod upload;
 
 use std::{
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -133,6 +134,9 @@ pub struct Store {
     room: Room,
     /// The file system lives in memory: no read of it waits for a disk.
     in_memory: bool,
+    /// The file system says how many links a directory has: some that programs make say none, and of those
+    /// it can't be told whether one has been removed.
+    counts_links: bool,
     /// The file system takes the times of its files from the clock of this machine.
     keeps_our_time: bool,
     next_number: AtomicU64,
@@ -158,6 +162,8 @@ impl Store {
         let path = || options.root.clone();
         let root = Root::open(kernel.clone(), Path::new(&options.root))
             .map_err(|error| OpenError::Root { path: path(), error })?;
+        let counts_links =
+            kernel.stat(root.dir()).map_err(|error| OpenError::Root { path: path(), error })?.st_nlink > 0;
         let area = match options.writable {
             true => Some(Area::open(kernel.clone(), &root).map_err(|error| OpenError::Area { path: path(), error })?),
             false => None,
@@ -171,7 +177,12 @@ impl Store {
             look(area, &room).map_err(|error| OpenError::Area { path: path(), error })?;
         }
         let next_number = AtomicU64::new(0);
-        Ok(Store { kernel, root, area, durability, keep, room, in_memory, keeps_our_time, next_number })
+        Ok(Store { kernel, root, area, durability, keep, room, in_memory, counts_links, keeps_our_time, next_number })
+    }
+
+    /// Whether a directory that is open has been removed.
+    fn is_removed(&self, dir: &OwnedFd) -> Result<bool, Errno> {
+        Ok(self.counts_links && self.kernel.stat(dir)?.st_nlink == 0)
     }
 
     fn area(&self) -> Result<&Area, Errno> {

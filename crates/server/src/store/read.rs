@@ -11,7 +11,7 @@ use rustix::{
 use super::{
     Disk, Store,
     closer::{Closer, LARGE_BYTES},
-    fault::{about, failure},
+    fault::{about, failure, root_is_gone},
     meta,
 };
 use crate::session::{Done, Opened, Outcome};
@@ -86,8 +86,16 @@ impl Drop for OpenFile {
 
 /// A directory that is being listed.
 pub struct OpenDir {
+    /// [`None`] for the root.
+    name: Option<Name>,
     entries: Dir,
     dir: OwnedFd,
+}
+
+impl OpenDir {
+    fn failure(&self, error: Errno) -> Failure {
+        failure(self.name.as_ref().map_or("the root", Name::as_str), error)
+    }
 }
 
 impl fmt::Debug for OpenDir {
@@ -282,7 +290,7 @@ impl Store {
         let shown = name.map_or("the root", Name::as_str);
         let opened = self.root.open_dir(name.map(Name::as_str)).and_then(|dir| {
             let entries = self.kernel.list(&dir)?;
-            Ok(Box::new(OpenDir { entries, dir }))
+            Ok(Box::new(OpenDir { name: name.cloned(), entries, dir }))
         });
         opened.map_err(|error| failure(shown, error)).and_then(|dir| self.list_more(dir))
     }
@@ -293,8 +301,11 @@ impl Store {
         let mut lines = Vec::new();
         for _ in 0..LISTING_ENTRIES {
             let entry = match open.entries.read() {
-                None => return Ok(Done::Listed { lines: Cow::Owned(lines), more: None }),
-                Some(Err(error)) => return Err(failure("the listing", error)),
+                None => {
+                    self.is_still_there(&open)?;
+                    return Ok(Done::Listed { lines: Cow::Owned(lines), more: None });
+                }
+                Some(Err(error)) => return Err(open.failure(error)),
                 Some(Ok(entry)) => entry,
             };
             let skipped = !matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown);
@@ -318,6 +329,16 @@ impl Store {
             }
         }
         Ok(Done::Listed { lines: Cow::Owned(lines), more: Some(open) })
+    }
+
+    /// A directory that was removed reads as an empty one: whoever mirrors it would delete all that it has.
+    fn is_still_there(&self, open: &OpenDir) -> Result<(), Failure> {
+        match (self.is_removed(&open.dir), &open.name) {
+            (Ok(false), _) => Ok(()),
+            (Ok(true), None) => Err(root_is_gone()),
+            (Ok(true), Some(_)) => Err(open.failure(Errno::NOENT)),
+            (Err(error), _) => Err(open.failure(error)),
+        }
     }
 
     fn unchanged(&self, file: &OwnedFd, size: u64, mtime: Option<Time>) -> Result<bool, Errno> {
@@ -432,5 +453,22 @@ mod tests {
         let (store, looks) = read_only(place.path());
         let careful = if store.keeps_our_time { 3 } else { 2 };
         assert_eq!(both_ways(&store, &looks, "new", (0, None)), (b"just written".to_vec(), careful));
+    }
+
+    #[test]
+    fn a_directory_that_is_removed_while_it_is_listed_is_no_empty_one() {
+        let place = tempfile::tempdir().unwrap();
+        let [root, inner] = ["root", "root/inner"].map(|path| place.path().join(path));
+        std::fs::create_dir_all(&inner).unwrap();
+        let (store, _) = read_only(&root);
+        for file in 0..LISTING_ENTRIES {
+            std::fs::write(inner.join(file.to_string()), b"").unwrap();
+        }
+        let begun = store.list(Some(&Name::new("inner").unwrap()));
+        let Ok(Done::Listed { more: Some(rest), .. }) = begun else { panic!("{begun:?}") };
+        assert!(matches!(store.list(None), Ok(Done::Listed { more: None, .. })));
+        std::fs::remove_dir_all(&root).unwrap();
+        let codes = [store.list_more(rest), store.list(None)].map(|listed| listed.unwrap_err().code);
+        assert_eq!(codes, [Code::NotFound, Code::Io]);
     }
 }
