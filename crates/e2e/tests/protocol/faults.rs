@@ -229,7 +229,7 @@ fn a_root_that_was_removed() {
     assert_eq!(
         codes,
         // An empty listing would have whoever mirrors it delete all.
-        ["FAIL io", "FAIL not-found", "FAIL io", "FAIL not-found", "FAIL not-found", "BYE"]
+        ["FAIL io", "FAIL not-found", "FAIL io", "FAIL not-found", "FAIL io", "BYE"]
     );
 }
 

@@ -50,3 +50,23 @@ fn a_log_file_that_can_not_be_written_is_told_once_and_the_server_goes_on() {
         assert_eq!(complaints(&server), 1, "{}", server.log());
     }
 }
+
+#[test]
+fn a_corner_that_was_removed_is_not_blamed_on_the_root_or_the_name() {
+    let server = Server::start();
+    server.write("a", b"hello");
+    let mut raw = Raw::greeted(server.address());
+    assert_eq!(raw.ask("RESUME before 5 - c").line, "GO 0");
+    fs::remove_dir_all(server.path(".ferry")).unwrap();
+    raw.send(ferry_e2e::body(b"hello", 5));
+    raw.answer("PUT").expect_failure("io");
+    let refusals = [raw.put("b", b"hello"), raw.ask("RESUME id 5 - b"), raw.ask("RESUME before 5 - c")];
+    for refusal in refusals {
+        refusal.expect_failure("io");
+        let said = &refusal.line;
+        assert!(said.contains(".ferry") && said.contains("again") && !said.contains("root"), "{said}");
+    }
+    assert_eq!(raw.ask("GET a").verified(), b"hello");
+    assert_eq!(raw.ask("DELETE a").line, "DONE");
+    assert_eq!(server.terminate().code(), Some(0));
+}

@@ -30,7 +30,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferry_wire::{Code, Failure, Reply};
+use ferry_wire::{Code, Failure, Name, Reply};
 use rustix::{
     fs::{FsWord, fstatfs},
     io::Errno,
@@ -39,6 +39,7 @@ use rustix::{
 use crate::session::{Done, Handles, Outcome, Work};
 use area::Area;
 use closer::Closer;
+use fault::{about, failure, root_is_gone};
 use kernel::Kernel;
 use mark::{Mark, State};
 use names::Batch;
@@ -183,6 +184,20 @@ impl Store {
     /// Whether a directory that is open has been removed.
     fn is_removed(&self, dir: &OwnedFd) -> Result<bool, Errno> {
         Ok(self.counts_links && self.kernel.stat(dir)?.st_nlink == 0)
+    }
+
+    /// What to say where a file for the upload of `name` could not be made in the server's corner.
+    fn cant_stage(&self, name: &Name, error: Errno) -> Failure {
+        match error {
+            // Not what the client named, but the directory to stage in.
+            Errno::NOENT if self.is_removed(self.root.dir()) == Ok(true) => root_is_gone(),
+            Errno::NOENT => about(
+                name.as_str(),
+                Code::Io,
+                "the directory .ferry, where the server stages, has been removed; the server must be started again",
+            ),
+            error => failure(name.as_str(), error),
+        }
     }
 
     fn area(&self) -> Result<&Area, Errno> {

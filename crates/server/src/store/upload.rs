@@ -162,11 +162,7 @@ impl Store {
             if upload.settled {
                 self.check_target(&upload.name)?;
             }
-            self.create(upload, staged).map_err(|error| match error {
-                // Not what the client named, but where the server stages.
-                Errno::NOENT => about(upload.name.as_str(), Code::Io, "the server's root has been removed"),
-                error => upload.failure(error),
-            })?;
+            self.create(upload, staged).map_err(|error| self.cant_stage(&upload.name, error))?;
         }
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
@@ -403,7 +399,7 @@ impl Store {
             if new {
                 self.room.forget_one();
             }
-            failed(error)
+            self.cant_stage(name, error)
         })?;
         let (slots, mark) = Slots::read(&self.kernel, &mark_file).map_err(failed)?;
         let mut staged = Staged { mark: Some((mark_file, slots)), ..Staged::default() };
@@ -428,7 +424,8 @@ impl Store {
         if staged.file.is_none() {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
             let lost = area.data_bytes(id.as_str()).map_err(failed)?;
-            let file = self.kernel.open_entry(area.kept(), &data_name, flags).map_err(failed)?;
+            let file = self.kernel.open_entry(area.kept(), &data_name, flags);
+            let file = file.map_err(|error| self.cant_stage(name, error))?;
             self.room.give_back(Share::Kept, lost);
             staged.file = Some(file);
         }
