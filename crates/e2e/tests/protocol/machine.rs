@@ -1,6 +1,6 @@
 //! What the machine does to a server: limits, full disks, signals, directories that go away.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use ferry_e2e::{Options, Raw, Server, Signal, eventually, random_bytes};
 
@@ -69,4 +69,37 @@ fn a_corner_that_was_removed_is_not_blamed_on_the_root_or_the_name() {
     assert_eq!(raw.ask("GET a").verified(), b"hello");
     assert_eq!(raw.ask("DELETE a").line, "DONE");
     assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[test]
+fn what_is_mounted_inside_the_root_is_denied() {
+    let lone = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status();
+    if !lone.is_ok_and(|status| status.success()) {
+        return println!("not tried: this machine lets nobody mount anything");
+    }
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("root");
+    for directory in ["root/dir", "root/other", "source"] {
+        fs::create_dir_all(place.path().join(directory)).unwrap();
+    }
+    for file in ["root/file", "root/plain", "source/file"] {
+        fs::write(place.path().join(file), b"hello").unwrap();
+    }
+    let mount = format!(
+        "cd {} && mount --bind source root/dir && mount --bind source/file root/file",
+        place.path().to_str().unwrap()
+    );
+    let behind = format!("exec unshare --map-root-user --mount sh -c '{mount} && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
+    let server = Options::new().root(&root).behind(&behind).start();
+    let mut raw = Raw::greeted(server.address());
+    for name in ["dir", "file"] {
+        for request in [format!("DELETE {name}"), format!("RENAME {name}//new"), format!("STAT {name}")] {
+            let refused = raw.ask(&request);
+            refused.expect_failure("denied");
+            assert!(refused.line.starts_with(&format!("FAIL denied {name}: ")), "{request:?}: {}", refused.line);
+        }
+    }
+    raw.put("file", b"HELLO").expect_failure("denied");
+    assert_eq!(raw.ask("DELETE other").line, "DONE");
+    eventually("nothing is left staged", || staged(&server).is_empty().then_some(()));
 }

@@ -16,6 +16,11 @@ pub(super) fn about(name: &str, code: Code, words: impl Display) -> Failure {
     Failure::new(code, format!("{}: {words}", escaped(name)))
 }
 
+/// What to say where `name` is a mount point: it can neither lose its name nor be replaced.
+pub(super) fn mounted_on(name: &str) -> Failure {
+    about(name, Code::Denied, "something else is mounted there")
+}
+
 /// What to say where the directory that is served is no more.
 pub(super) fn root_is_gone() -> Failure {
     Failure::new(Code::Io, "the server's root has been removed; the server must be started again")

@@ -13,7 +13,7 @@ use super::{
     Disk, Store,
     area::Area,
     closer::LARGE_BYTES,
-    fault::{about, failure},
+    fault::{about, failure, mounted_on},
     mark::{Mark, State},
     meta,
     read::not_a_file,
@@ -71,7 +71,8 @@ impl<'a> Batch<'a> {
             _ => return Err(about(name.as_str(), Code::Denied, "is neither a file nor a directory")),
         };
         let held = self.hold_large(name, &stat);
-        self.store.kernel.unlink(&self.dirs[parent], name.last(), directory).map_err(failed)?;
+        let unlinked = self.store.kernel.unlink(&self.dirs[parent], name.last(), directory);
+        unlinked.map_err(|error| self.refused(parent, name, error))?;
         self.by_name.clear();
         self.close_later(held);
         touched.push(parent);
@@ -96,6 +97,7 @@ impl<'a> Batch<'a> {
                 about(from.as_str(), Code::BadRequest, "a directory can't move into itself")
             }
             Errno::INVAL => about(from.as_str(), Code::Unsupported, "this file system can't rename without replacing"),
+            Errno::BUSY => self.refused(old, from, error),
             error => failure(to.as_str(), error),
         })?;
         self.by_name.clear();
@@ -136,7 +138,7 @@ impl<'a> Batch<'a> {
         let entry = (&self.dirs[parent], name.last());
         if let Err(error) = self.store.kernel.rename((staged_in, &staged_as), entry, true) {
             self.forget_removed(error);
-            return Err(failed(error));
+            return Err(self.refused(parent, name, error));
         }
         self.close_later(held);
         touched.push(parent);
@@ -197,6 +199,13 @@ impl<'a> Batch<'a> {
         self.dirs.push(dir);
         self.by_name.insert(parent.unwrap_or("").to_owned(), self.dirs.len() - 1);
         Ok(self.dirs.len() - 1)
+    }
+
+    /// What to say where a change to the entry `name` of a parent failed. That it is in use may mean that it will
+    /// never work.
+    fn refused(&self, parent: usize, name: &Name, error: Errno) -> Failure {
+        let is_mounted_on = || self.store.kernel.is_mounted_on(&self.dirs[parent], name.last()) == Ok(true);
+        if error == Errno::BUSY && is_mounted_on() { mounted_on(name.as_str()) } else { failure(name.as_str(), error) }
     }
 
     /// A parent that was open is no longer there: another process removed it, and may have made
