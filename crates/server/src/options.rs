@@ -18,8 +18,19 @@ use log::LevelFilter;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::SIGHUP;
 
-/// Descriptors that are not for clients: the log, the root, files that are being sent or staged.
+/// The server's own descriptors: the log, the root and its corner, the queue of events, and what each helper opens
+/// for a moment.
+const OWN_DESCRIPTORS: u64 = 40;
+
+/// Below this the server does not start: it would serve a handful, and that badly.
+const LEAST_DESCRIPTORS: u64 = 64;
+
+/// Where there are thousands, this many are not for clients: most of those are idle, and have no file open.
 const RESERVED_DESCRIPTORS: u64 = 512;
+
+/// Clients that may be told at one time that the server is full, where there are descriptors enough. Others wait to be
+/// accepted.
+const MOST_REFUSALS: u64 = 64;
 
 /// The options as they were typed.
 #[derive(Debug, Parser)]
@@ -162,7 +173,8 @@ impl Setup {
         let public = addresses.iter().any(|address| !address.ip().is_loopback());
         let read_only = arguments.read_only || (public && !arguments.writable);
         let descriptors = raise_descriptor_limit();
-        let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(descriptors / 2).max(1);
+        let shares = share_out(descriptors)?;
+        let most = shares.clients;
         let asked = arguments.max_clients.map_or(most, u64::from);
         let max_clients = asked.min(most);
         make_dir(&arguments.root)?;
@@ -186,6 +198,8 @@ impl Setup {
             server: ServerOptions {
                 max_clients,
                 max_clients_per_address: here.unwrap_or(max_clients),
+                max_refused: usize::try_from(shares.refusals).unwrap_or(usize::MAX),
+                open_together: usize::try_from(shares.together).unwrap_or(usize::MAX),
                 client_rate: arguments.rate,
                 total_rate: arguments.total_rate,
                 ends_on_hangup: !is_ignored(SIGHUP),
@@ -235,6 +249,28 @@ fn make_dir(root: &PathBuf) -> Result<(), String> {
     }
 }
 
+/// What descriptors are for.
+#[derive(Debug, PartialEq, Eq)]
+struct Shares {
+    clients: u64,
+    refusals: u64,
+    /// Files that one helper has open at one time.
+    together: u64,
+}
+
+/// Shares `descriptors` out. Where they are few, each client can have a file open beside its socket.
+fn share_out(descriptors: u64) -> Result<Shares, String> {
+    if descriptors < LEAST_DESCRIPTORS {
+        return Err(format!(
+            "only {descriptors} files may be open (ulimit -n), and the server needs {LEAST_DESCRIPTORS} to serve a few clients"
+        ));
+    }
+    let free = descriptors - OWN_DESCRIPTORS;
+    let refusals = (free / 8).min(MOST_REFUSALS);
+    let clients = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max((free - refusals) / 2);
+    Ok(Shares { clients, refusals, together: descriptors / 16 })
+}
+
 /// Each client is an open file: takes all that the system lets this process have.
 fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
@@ -264,6 +300,19 @@ mod tests {
         assert_eq!(one("[::1]:80"), Ok("[::1]:80".into()));
         for wrong in ["", "99999", "127.0.0.1", "x", "127.0.0.1:", "127.0.0.1:99999", "-1"] {
             assert!(resolve_address(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_client_can_have_a_file_open_where_descriptors_are_few() {
+        for (descriptors, clients, refusals, together) in
+            [(64, 10, 3, 4), (100, 26, 7, 6), (700, 298, 64, 43), (1024, 512, 64, 64), (20_000, 19_488, 64, 1250)]
+        {
+            assert_eq!(share_out(descriptors), Ok(Shares { clients, refusals, together }), "{descriptors}");
+        }
+        for few in [0, 12, LEAST_DESCRIPTORS - 1] {
+            let said = share_out(few).unwrap_err();
+            assert!(said.contains("ulimit -n") && said.contains("64"), "{said}");
         }
     }
 

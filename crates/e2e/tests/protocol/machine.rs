@@ -2,7 +2,9 @@
 
 use std::{fs, process::Command};
 
-use ferry_e2e::{Options, Raw, Server, Signal, eventually, random_bytes};
+use ferry_e2e::{Options, Raw, Server, Signal, eventually, ferryd, random_bytes};
+
+use super::gist;
 
 /// What is staged or kept aside by the server now.
 fn staged(server: &Server) -> Vec<String> {
@@ -102,4 +104,60 @@ fn what_is_mounted_inside_the_root_is_denied() {
     raw.put("file", b"HELLO").expect_failure("denied");
     assert_eq!(raw.ask("DELETE other").line, "DONE");
     eventually("nothing is left staged", || staged(&server).is_empty().then_some(()));
+}
+
+#[test]
+fn whoever_is_admitted_is_served_however_few_files_may_be_open() {
+    let server = Options::new().behind("ulimit -n 64").start();
+    fs::File::create(server.path("big")).unwrap().set_len(1 << 30).unwrap();
+    let mut clients = Vec::new();
+    loop {
+        let mut raw = Raw::connect(server.address());
+        match gist(&raw.line()).as_str() {
+            "FAIL busy" => break,
+            _ => clients.push(raw),
+        }
+    }
+    assert!(clients.len() >= 8, "only {} clients", clients.len());
+    // Those who are turned away take nothing from those who are not.
+    let crowd: Vec<_> = (0..30).map(|_| Raw::connect(server.address())).collect();
+    for raw in &mut clients {
+        raw.send("GET big\n");
+        assert_eq!(gist(&raw.line()), "FILE 1073741824");
+    }
+    let served = clients.len();
+    drop((clients, crowd));
+    let greeted = |_| {
+        eventually("there is room", || {
+            let mut raw = Raw::connect(server.address());
+            raw.line().starts_with("FERRY ").then_some(raw)
+        })
+    };
+    let mut clients: Vec<_> = (0..served).map(greeted).collect();
+    for (client, raw) in clients.iter_mut().enumerate() {
+        for file in 0..20 {
+            raw.send(format!("MKDIR {client}-{file}\nPUT 5 - {client}-{file}/a\nDATA 5\nhelloEND -\n"));
+        }
+    }
+    for raw in &mut clients {
+        for _ in 0..20 {
+            assert_eq!([gist(&raw.line()), gist(&raw.line())], ["DONE", "SAVED 5 3610a686"]);
+        }
+    }
+}
+
+#[test]
+fn a_server_that_may_open_too_few_files_does_not_start() {
+    let place = tempfile::tempdir().unwrap();
+    for few in [12, 63] {
+        let output = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {few} && exec \"$0\" 0")])
+            .arg(ferryd())
+            .current_dir(place.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{said}");
+        assert!(said.starts_with("ferryd: only ") && said.contains("ulimit -n") && said.contains("64"), "{said}");
+    }
 }

@@ -20,9 +20,6 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// After this long a listener that ran out of descriptors tries again by itself.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Clients that may be told at one time that the server is full. Others wait to be accepted.
-const REFUSALS: usize = 64;
-
 /// Clients that are still accepted when the server ends, only to be told so: what a queue holds by
 /// default.
 const LAST_ACCEPTS: usize = 4096;
@@ -37,7 +34,7 @@ impl Server {
         self.accept_ready
             && self.listener.is_some()
             && self.accept_again.is_none()
-            && (self.clients() < self.options.max_clients || self.refused < REFUSALS)
+            && (self.clients() < self.options.max_clients || self.refused < self.options.max_refused)
     }
 
     fn clients(&self) -> usize {

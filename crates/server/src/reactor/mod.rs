@@ -88,6 +88,10 @@ pub struct ServerOptions {
     pub max_clients: usize,
     /// Clients served at one time from one address.
     pub max_clients_per_address: usize,
+    /// Clients that may be told at one time that the server is full. Others wait to be accepted.
+    pub max_refused: usize,
+    /// Small uploads, or changes of the tree, that may share one wait for the disk: what they are about is open meanwhile.
+    pub open_together: usize,
     /// Bytes a second that one client may move, both ways together.
     pub client_rate: Option<u64>,
     /// Bytes a second that all clients together may move, both ways.
@@ -194,7 +198,7 @@ impl Server {
         let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(options.ends_on_hangup.then_some(SIGHUP));
         let mut signals = Signals::new(ending).map_err(system("can't watch for signals"))?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(system(failed))?;
-        let pool = Pool::start(&store, waker).map_err(system("can't start a thread"))?;
+        let pool = Pool::start(&store, waker, options.open_together).map_err(system("can't start a thread"))?;
         Ok(Server {
             poll,
             listener: Some(listener),

@@ -49,7 +49,7 @@ const LANES: [(LaneKind, &str, usize); 5] = [
     (LaneKind::Names, "ferry-names", 1),
 ];
 
-/// How many changes of the tree may share their fsyncs.
+/// How many changes of the tree may share their fsyncs. Each may hold two directories meanwhile.
 const BATCH_CHANGES: usize = 1024;
 
 /// How many small uploads may share a wait for the disk. Each holds a descriptor meanwhile.
@@ -152,8 +152,9 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Starts the helpers; `waker` is woken when [`completions`](Self::completions) has something.
-    pub(super) fn start(store: &Arc<Store>, waker: Arc<Waker>) -> io::Result<Pool> {
+    /// Starts the helpers; `waker` is woken when [`completions`](Self::completions) has something. At most
+    /// `together` uploads or changes share their waits for the disk.
+    pub(super) fn start(store: &Arc<Store>, waker: Arc<Waker>, together: usize) -> io::Result<Pool> {
         let completions = Arc::new(Completions { ended: Mutex::default(), waker });
         let mut pool = Pool { lanes: Vec::new(), completions: completions.clone(), threads: Vec::new() };
         for (kind, name, threads) in LANES {
@@ -161,7 +162,7 @@ impl Pool {
             pool.lanes.push(lane.clone());
             for _ in 0..threads {
                 let (lane, store, completions) = (lane.clone(), store.clone(), completions.clone());
-                let help = move || help(kind, &lane, &store, &completions);
+                let help = move || help(kind, together, &lane, &store, &completions);
                 pool.threads.push(thread::Builder::new().name(name.into()).spawn(help)?);
             }
         }
@@ -203,11 +204,11 @@ impl Drop for Pool {
     }
 }
 
-fn help(kind: LaneKind, lane: &Lane, store: &Store, completions: &Completions) {
+fn help(kind: LaneKind, together: usize, lane: &Lane, store: &Store, completions: &Completions) {
     let mut scratch = Vec::new();
     let most = match kind {
-        LaneKind::Names => BATCH_CHANGES,
-        LaneKind::Small => BATCH_UPLOADS,
+        LaneKind::Names => together.min(BATCH_CHANGES),
+        LaneKind::Small => together.min(BATCH_UPLOADS),
         LaneKind::Read | LaneKind::Write | LaneKind::Sync => 1,
     };
     while let Some(task) = lane.take(most) {
