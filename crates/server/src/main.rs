@@ -2,10 +2,18 @@
 
 mod options;
 
-use std::{io::Write, process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
-use clap::Parser;
 use ferry_server::{Listener, Server, fence, logging, store::Store};
+use ferry_wire::escaped;
 use signal_hook::{consts::SIGXFSZ, flag};
 
 use options::{Arguments, Setup};
@@ -14,14 +22,32 @@ use options::{Arguments, Setup};
 const BETWEEN_CLEANINGS: Duration = Duration::from_secs(3600);
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::read() {
+        Ok(arguments) => arguments,
+        Err(error) => return refuse(&error),
+    };
     match serve(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ferryd: {error}");
+            // A name in it may hold what drives a terminal.
+            eprintln!("ferryd: {}", escaped(&error.to_string()));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says what is wrong with the command line, or what it asked for in place of serving. What was typed stands in it, so
+/// there are colours only where nothing has to be escaped.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let is_plain = |argument: OsString| argument.to_str().is_some_and(|text| escaped(text).to_string() == text);
+    // Whether it can be said or not, the exit status tells.
+    let _ = if env::args_os().all(is_plain) {
+        error.print()
+    } else {
+        let said = error.render().to_string();
+        said.lines().try_for_each(|line| writeln!(io::stderr(), "{}", escaped(line)))
+    };
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }
 
 fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
@@ -49,14 +75,14 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         log::warn!("{fewer}");
     }
     // Whoever started it may have closed the pipe; that is no reason not to serve.
-    let _ = writeln!(std::io::stdout(), "listening on {address}, serving {}", setup.store.root.display());
+    let _ = writeln!(io::stdout(), "listening on {address}, serving {}", escaped(&setup.store.root.to_string_lossy()));
     keep_clean(store)?;
     server.run()?;
     Ok(())
 }
 
 /// Cleans up now, and once an hour, beside the loop.
-fn keep_clean(store: Arc<Store>) -> std::io::Result<()> {
+fn keep_clean(store: Arc<Store>) -> io::Result<()> {
     let clean = move || loop {
         store.clean();
         thread::sleep(BETWEEN_CLEANINGS);

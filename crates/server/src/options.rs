@@ -3,11 +3,14 @@
 use std::{
     fs, io,
     net::{SocketAddr, ToSocketAddrs},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use clap::{Parser, ValueEnum};
+use clap::{
+    Arg, CommandFactory, FromArgMatches, Parser, ValueEnum,
+    builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser},
+};
 use ferry_server::{
     ServerOptions,
     session::{Limits, Patience},
@@ -44,8 +47,8 @@ const MOST_REFUSALS: u64 = 64;
 )]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 takes a free one, which the first line of output names
-    #[arg(value_name = "[ADDRESS:]PORT", default_value_t = format!("127.0.0.1:{DEFAULT_PORT}"))]
-    listen: String,
+    #[arg(value_name = "[ADDRESS:]PORT", default_value = format!("127.0.0.1:{DEFAULT_PORT}"), value_parser = resolve_address)]
+    listen: Addresses,
 
     /// The directory to serve, made if missing
     #[arg(long, value_name = "DIR", default_value = "./server")]
@@ -95,55 +98,86 @@ pub(crate) struct Arguments {
 
     /// Bytes a second that one client may move, both ways together [default: no limit]; costs 48
     /// bytes for each client
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "BYTES", value_parser = at_least(1))]
     rate: Option<u64>,
 
     /// Bytes a second that all clients together may move, both ways [default: no limit]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "BYTES", value_parser = at_least(1))]
     total_rate: Option<u64>,
 
     /// The largest upload in bytes; costs no memory
-    #[arg(long, value_name = "BYTES", default_value_t = MAX_INTEGER)]
+    #[arg(long, value_name = "BYTES", default_value_t = MAX_INTEGER, value_parser = at_least(0))]
     max_upload: u64,
 
     /// How many bytes all uploads together may hold on the disk before they have their names,
     /// interrupted ones that wait to be resumed included [default: no limit]; costs no memory
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = at_least(0))]
     max_staged: Option<u64>,
 
     /// How many uploads may be known under the id of a RESUME, whether interrupted or published in the
     /// last hour; each costs 8 KiB on the disk, and no memory
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least(0))]
     max_kept: u64,
 
     /// How long a client may ask for nothing, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = at_least(1))]
     idle_timeout: u64,
 
     /// How long a client may take to finish a request line, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = at_least(1))]
     request_timeout: u64,
 
     /// Over how many seconds the progress of a body is measured, in either direction
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = at_least(1))]
     progress_window: u64,
 
     /// How many bytes a body must move in each of these windows
-    #[arg(long, value_name = "BYTES", default_value_t = 1024)]
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = at_least(0))]
     progress_bytes: u64,
 
     /// How long an interrupted upload is kept for its client to resume, in hours
-    #[arg(long, value_name = "HOURS", default_value_t = 72)]
+    #[arg(long, value_name = "HOURS", default_value_t = 72, value_parser = at_least(0))]
     keep: u64,
 
     /// Log to the end of this file as well
     #[arg(long, value_name = "FILE")]
     log_file: Option<PathBuf>,
 
-    /// What to log: off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    /// What to log
+    #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true, value_parser = log_levels())]
     log_level: LevelFilter,
 }
+
+impl Arguments {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or what was asked for in place of serving: help, the version.
+    pub(crate) fn read() -> Result<Arguments, clap::Error> {
+        Arguments::from_arg_matches(&Arguments::described().try_get_matches()?)
+    }
+
+    /// The command line. A number below nothing is a number, whose range is then told, and no unknown option.
+    fn described() -> clap::Command {
+        let takes_numbers =
+            |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
+        Arguments::command().mut_args(takes_numbers)
+    }
+}
+
+fn at_least(least: i64) -> RangedI64ValueParser<u64> {
+    RangedI64ValueParser::new().range(least..=i64::MAX)
+}
+
+fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
+    PossibleValuesParser::new(["off", "error", "warn", "info", "debug", "trace"])
+        .try_map(|level| level.parse::<LevelFilter>())
+}
+
+/// The addresses that a name stands for; at least one.
+#[derive(Debug, Clone)]
+struct Addresses(Vec<SocketAddr>);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum DurabilityArgument {
@@ -169,7 +203,7 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn resolve(arguments: &Arguments) -> Result<Setup, String> {
-        let addresses = resolve_address(&arguments.listen)?;
+        let addresses = arguments.listen.0.clone();
         let public = addresses.iter().any(|address| !address.ip().is_loopback());
         let read_only = arguments.read_only || (public && !arguments.writable);
         let descriptors = raise_descriptor_limit();
@@ -230,22 +264,29 @@ impl Setup {
 }
 
 /// A port on the loopback address, or an address or host name and a port.
-fn resolve_address(text: &str) -> Result<Vec<SocketAddr>, String> {
+fn resolve_address(text: &str) -> Result<Addresses, String> {
     let help = "give a port from 0 to 65535, or ADDRESS:PORT";
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let port = text.parse::<u16>().map_err(|_| format!("'{text}' is no port: {help}"))?;
-        return Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]);
+        let port = text.parse::<u16>().map_err(|_| help)?;
+        return Ok(Addresses(vec![SocketAddr::from(([127, 0, 0, 1], port))]));
     }
-    let found = text.to_socket_addrs().map_err(|error| format!("'{text}' is no address ({error}): {help}"))?;
-    let addresses: Vec<_> = found.collect();
-    if addresses.is_empty() { Err(format!("'{text}' has no address: {help}")) } else { Ok(addresses) }
+    let addresses: Vec<_> = text.to_socket_addrs().map_err(|error| format!("{error}; {help}"))?.collect();
+    if addresses.is_empty() { Err(format!("it has no address; {help}")) } else { Ok(Addresses(addresses)) }
 }
 
-fn make_dir(root: &PathBuf) -> Result<(), String> {
+fn make_dir(root: &Path) -> Result<(), String> {
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
     match fs::create_dir(root) {
         // Whatever else stands there is told when it is opened.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(|error| format!("can't make the directory {}: {error}", root.display())),
+        made => made.map_err(|error| match parent {
+            Some(parent) => format!(
+                "can't make the directory {}: its parent, {}, is missing, and has to be made first",
+                root.display(),
+                parent.display()
+            ),
+            None => format!("can't make the directory {}: {error}", root.display()),
+        }),
     }
 }
 
@@ -293,7 +334,7 @@ mod tests {
 
     #[test]
     fn addresses_in_every_spelling() {
-        let one = |text: &str| resolve_address(text).map(|addresses| addresses[0].to_string());
+        let one = |text: &str| resolve_address(text).map(|addresses| addresses.0[0].to_string());
         assert_eq!(one("12000"), Ok("127.0.0.1:12000".into()));
         assert_eq!(one("0"), Ok("127.0.0.1:0".into()));
         assert_eq!(one("0.0.0.0:80"), Ok("0.0.0.0:80".into()));
@@ -318,8 +359,7 @@ mod tests {
 
     #[test]
     fn the_options_are_consistent() {
-        use clap::CommandFactory;
-        Arguments::command().debug_assert();
+        Arguments::described().debug_assert();
         assert!(Arguments::try_parse_from(["ferryd", "--writable", "--read-only"]).is_err());
     }
 }
