@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    os::unix::fs::symlink,
     process::{Command, Stdio},
 };
 
@@ -172,6 +173,19 @@ fn what_is_no_address_or_no_option_is_said_so() {
         assert_eq!(status, if ours { 1 } else { 2 }, "{arguments:?}");
         assert!(!said.contains(['\u{1b}', '\u{202e}']), "{said:?}");
         assert!(said.contains(word) && !said.contains("panicked"), "{arguments:?}: {said:?}");
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_the_corner_is_told() {
+    let [linked, filled] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    symlink("/", linked.path().join(".ferry")).unwrap();
+    std::fs::write(filled.path().join(".ferry"), b"").unwrap();
+    for (root, word) in [(linked, "a symbolic link"), (filled, "a file")] {
+        let (status, said) = refused(&["--root", root.path().to_str().unwrap(), "0"]);
+        assert_eq!(status, 1);
+        let words = [".ferry", word, "move it away", "--read-only"];
+        assert!(words.iter().all(|word| said.contains(word)) && said.lines().count() == 1, "{said:?}");
     }
 }
 

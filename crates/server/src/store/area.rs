@@ -13,7 +13,7 @@ use rustix::{fs::OFlags, io::Errno};
 
 use super::{kernel::Kernel, meta, root::Root};
 
-const AREA: &str = ".ferry";
+pub(super) const AREA: &str = ".ferry";
 const KEPT: &str = "kept";
 const RUN: &str = "run-";
 

@@ -32,7 +32,7 @@ use std::{
 
 use ferry_wire::{Code, Failure, Name, Reply};
 use rustix::{
-    fs::{FsWord, fstatfs},
+    fs::{FileType, FsWord, fstatfs},
     io::Errno,
 };
 
@@ -104,16 +104,28 @@ pub enum OpenError {
         error: Errno,
     },
     /// The server's corner of it.
-    #[error("can't make {}/.ferry, where uploads are staged: {error} (--read-only serves without)", path.display())]
+    #[error("can't make {}/.ferry, where uploads are staged: {} (--read-only serves without)", path.display(), obstacle(*.there, *.error))]
     Area {
         /// The root, as it was given.
         path: PathBuf,
+        /// What stands there in place of a directory.
+        there: Option<FileType>,
         /// Why.
         error: Errno,
     },
     /// A thread.
     #[error("can't start a thread: {0}")]
     Thread(std::io::Error),
+}
+
+fn obstacle(there: Option<FileType>, error: Errno) -> String {
+    let what = match there {
+        Some(FileType::Directory) | None => return error.to_string(),
+        Some(FileType::Symlink) => "a symbolic link, which is not followed,",
+        Some(FileType::RegularFile) => "a file",
+        Some(_) => "something that is no directory",
+    };
+    format!("{what} has that name; move it away")
 }
 
 fn hint(error: Errno) -> &'static str {
@@ -165,8 +177,12 @@ impl Store {
             .map_err(|error| OpenError::Root { path: path(), error })?;
         let counts_links =
             kernel.stat(root.dir()).map_err(|error| OpenError::Root { path: path(), error })?.st_nlink > 0;
+        let no_area = |error| {
+            let there = kernel.stat_entry(root.dir(), area::AREA).ok();
+            OpenError::Area { path: path(), there: there.map(|stat| meta::kind(&stat)), error }
+        };
         let area = match options.writable {
-            true => Some(Area::open(kernel.clone(), &root).map_err(|error| OpenError::Area { path: path(), error })?),
+            true => Some(Area::open(kernel.clone(), &root).map_err(no_area)?),
             false => None,
         };
         let kind = fstatfs(root.dir()).map(|status| status.f_type).ok();
@@ -175,7 +191,7 @@ impl Store {
         let (durability, keep) = (options.durability, options.keep);
         let room = Room::new(options.max_staged, options.max_kept);
         if let Some(area) = &area {
-            look(area, &room).map_err(|error| OpenError::Area { path: path(), error })?;
+            look(area, &room).map_err(no_area)?;
         }
         let next_number = AtomicU64::new(0);
         Ok(Store { kernel, root, area, durability, keep, room, in_memory, counts_links, keeps_our_time, next_number })
