@@ -59,10 +59,9 @@ fn main() {
 
 /// The files of the repository's `server`, with a time that does not change, and a few more.
 fn furnish(server: &Server, directory: &Path) {
-    for name in ["welcome.txt", "poems/ozymandias.txt"] {
+    for name in ["welcome.txt", "poems/ozymandias.txt", "poems/the tyger.txt"] {
         server.write(name, &fs::read(workspace_root().join("server").join(name)).expect("a file of the repository"));
     }
-    server.write("poems/the tyger.txt", b"Tyger Tyger, burning bright,\nIn the forests of the night;\n");
     random_file(&server.path("large.bin"), 1, 128 * MIB);
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
     for name in ["welcome.txt", "poems/ozymandias.txt", "poems/the tyger.txt", "poems", "large.bin"] {
@@ -87,8 +86,7 @@ fn session(server: &Server, directory: &Path) -> String {
         client.type_line(line);
         client.expect("> ");
     }
-    fs::write(directory.join("client/notes/new.txt"), "new\n").expect("a file");
-    for line in ["SYNC -u -n notes", "SYNC -u notes", "GTE welcome.txt"] {
+    for line in ["!cp notes/a.txt notes/new.txt", "SYNC -u -n notes", "SYNC -u notes", "GTE welcome.txt"] {
         client.type_line(line);
         client.expect("> ");
     }
