@@ -298,6 +298,9 @@ pub(crate) fn unnameable(problem: NameError) -> &'static str {
         NameError::NotUtf8 => "has a name that no server takes: it is not UTF-8",
         NameError::Reserved => "has a name that no server takes: '.ferry' at the beginning is the server's own",
         NameError::TooLong => "has a name that no server takes: it is too long",
+        NameError::Browser => {
+            "has a name that no server takes: lines that end in ' HTTP/1.0' or ' HTTP/1.1' are browsers'"
+        }
         NameError::Empty | NameError::EmptyComponent | NameError::Dots => "has no name that a server could take",
     }
 }

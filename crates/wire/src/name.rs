@@ -31,10 +31,16 @@ pub enum NameError {
     /// A component that begins with `.ferry`, in any case of letters.
     #[error("names that begin with '.ferry' belong to the server")]
     Reserved,
+    /// An end that a request line has only from a browser, and for which the server closes.
+    #[error("a name does not end in ' HTTP/1.0' or ' HTTP/1.1'")]
+    Browser,
     /// Bytes that are not UTF-8.
     #[error("a name is UTF-8")]
     NotUtf8,
 }
+
+/// What the lines of browsers end in.
+pub(crate) const BROWSER_ENDINGS: [&str; 2] = [" HTTP/1.0", " HTTP/1.1"];
 
 impl Name {
     /// Checks and keeps `text`.
@@ -102,6 +108,9 @@ fn check(text: &str) -> Result<(), NameError> {
             _ => {}
         }
     }
+    if BROWSER_ENDINGS.iter().any(|ending| text.ends_with(ending)) {
+        return Err(NameError::Browser);
+    }
     Ok(())
 }
 
@@ -140,7 +149,7 @@ mod tests {
 
     #[test]
     fn names_that_break_a_rule() {
-        use NameError::{Control, Dots, Empty, EmptyComponent, NotUtf8, Reserved, TooLong};
+        use NameError::{Browser, Control, Dots, Empty, EmptyComponent, NotUtf8, Reserved, TooLong};
         for (text, error) in [
             ("", Empty),
             ("/etc/passwd", EmptyComponent),
@@ -158,6 +167,8 @@ mod tests {
             (".ferry", Reserved),
             (".FeRRy-x", Reserved),
             ("a/.ferry/b", Reserved),
+            ("a HTTP/1.0", Browser),
+            (" HTTP/1.1", Browser),
         ] {
             assert_eq!(Name::new(text), Err(error), "{text:?}");
         }

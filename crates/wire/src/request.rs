@@ -5,7 +5,7 @@ use std::io::Write as _;
 use crate::{
     code::Code,
     escape::escaped_bytes,
-    name::{Name, NameError},
+    name::{BROWSER_ENDINGS, Name, NameError},
     number::parse_integer,
     reply::Failure,
     time::{OrDash, Time},
@@ -114,7 +114,7 @@ impl Request {
     ///
     /// What to answer to a line that is no request, and how to go on.
     pub fn parse(line: &[u8]) -> Result<Request, Refusal> {
-        if line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0") {
+        if BROWSER_ENDINGS.iter().any(|ending| line.ends_with(ending.as_bytes())) {
             return Err(stream("this is a ferry server, it speaks no HTTP"));
         }
         let mut words = Words::new(line);
