@@ -55,7 +55,7 @@ pub struct SyncPlan {
     pub delete: Vec<Deletion>,
     /// Files that are alike already.
     pub unchanged: usize,
-    /// What is left out by rule: local links, and what is neither a file nor a directory.
+    /// What is left out by rule: local links, what is neither a file nor a directory, and what a server keeps for itself.
     pub left_out: Vec<Error>,
     /// What could not be compared, and why: not readable, no valid name, a file at one end and a directory at the other.
     pub skipped: Vec<Error>,

@@ -9,7 +9,13 @@ use std::{
 use ferry_wire::{Entry, EntryKind, Failure, Name, NameError, Time};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::{client::Client, error::Error, link::Link, local::Beneath, requests::listing};
+use crate::{
+    client::Client,
+    error::Error,
+    link::Link,
+    local::{Beneath, is_staged},
+    requests::listing,
+};
 
 /// Listings that are asked for ahead: enough that a distant server always has the next one, few enough that what
 /// it has to remember of us stays small.
@@ -175,16 +181,13 @@ pub struct LocalTree {
 pub struct Skipped {
     /// Its name below the directory that was asked for, where that is a valid one; what is beneath it is not known.
     pub name: Option<Name>,
+    /// The directory that it is in, in the same way; [`None`] for the one that was asked for.
+    pub directory: Option<Name>,
     /// Why: no valid name, not readable, neither a file nor a directory.
     pub error: Error,
-}
-
-impl Skipped {
-    /// Whether it is of a kind that is never sent: a link, or neither a file nor a directory.
-    #[must_use]
-    pub fn is_by_rule(&self) -> bool {
-        self.name.is_some() && matches!(self.error, Error::LocalFile { .. })
-    }
+    /// It is of a kind that is never sent: a link, neither a file nor a directory, or of a name that begins with
+    /// `.ferry`.
+    pub by_rule: bool,
 }
 
 /// A regular file beneath a local directory.
@@ -201,8 +204,8 @@ pub struct LocalFile {
 }
 
 impl LocalTree {
-    /// Looks through `root`. Symbolic links beneath it are not followed but skipped; names that begin with `.ferry`,
-    /// among them downloads that are not whole yet, are left out without a word.
+    /// Looks through `root`. Symbolic links beneath it are not followed but skipped, and so are names that begin with
+    /// `.ferry`; only downloads that are not whole yet are left out without a word.
     ///
     /// # Errors
     ///
@@ -251,9 +254,12 @@ impl LocalTree {
     fn take(&mut self, root: &Path, entry: DirEntry) -> bool {
         let name = match name_of(root, entry.path()) {
             Ok(name) => name,
-            Err(NameError::Reserved) => return false,
+            Err(NameError::Reserved) if is_leftover(&entry) => return false,
             Err(problem) => {
-                self.skipped.push(Skipped { name: None, error: Error::file(entry.path(), unnameable(problem)) });
+                self.skipped.push(Skipped {
+                    by_rule: problem == NameError::Reserved,
+                    ..skipped(root, entry.path(), Error::file(entry.path(), unnameable(problem)))
+                });
                 return false;
             }
         };
@@ -267,7 +273,8 @@ impl LocalTree {
             } else {
                 "is neither a file nor a directory"
             };
-            self.skipped.push(Skipped { name: Some(name), error: Error::file(entry.path(), problem) });
+            let error = Error::file(entry.path(), problem);
+            self.skipped.push(Skipped { by_rule: true, ..skipped(root, entry.path(), error) });
             return false;
         }
         match entry.metadata() {
@@ -284,7 +291,17 @@ impl LocalTree {
 fn unreadable(root: &Path, error: walkdir::Error) -> Skipped {
     let path = error.path().unwrap_or(root).to_owned();
     let source = error.into_io_error().unwrap_or_else(|| std::io::ErrorKind::Other.into());
-    Skipped { name: name_of(root, &path).ok(), error: Error::local("read", path, source) }
+    skipped(root, &path, Error::local("read", &*path, source))
+}
+
+fn skipped(root: &Path, path: &Path, error: Error) -> Skipped {
+    let directory = path.parent().and_then(|parent| name_of(root, parent).ok());
+    Skipped { name: name_of(root, path).ok(), directory, error, by_rule: false }
+}
+
+/// Whether it is of this program's making, so that nobody misses it.
+fn is_leftover(entry: &DirEntry) -> bool {
+    entry.file_type().is_file() && entry.file_name().to_str().is_some_and(is_staged)
 }
 
 fn name_of(root: &Path, path: &Path) -> Result<Name, NameError> {
@@ -340,7 +357,12 @@ mod tests {
         std::fs::create_dir_all(at("a/deep")).unwrap();
         std::fs::create_dir_all(at("a\nb/lost")).unwrap();
         std::fs::create_dir(at(".ferry")).unwrap();
-        for file in ["a.txt", "a/z", "a/deep/x", "a\nb/lost/y", ".ferry/own", ".ferry-1.part", "-r *"] {
+        let leftovers = ["a/.ferry-0123456789abcdef.part", "a/.ferry-0123456789abcdef.mark"];
+        std::fs::create_dir(at(".ferry-0123456789abcdef.part")).unwrap();
+        for file in ["a.txt", "a/z", "a/deep/x", "a\nb/lost/y", ".ferry/own", "a/deep/.ferryrc", "-r *"]
+            .iter()
+            .chain(&leftovers)
+        {
             std::fs::write(at(file), file).unwrap();
         }
         std::fs::write(root.path().join(OsStr::from_bytes(b"\xff")), "").unwrap();
@@ -352,7 +374,14 @@ mod tests {
         assert_eq!(names(tree.files.into_iter().map(|file| file.name)), ["-r *", "a/deep/x", "a/z", "a.txt"]);
         let mut skipped: Vec<_> = tree.skipped.iter().map(|skipped| skipped.error.to_string()).collect();
         skipped.sort();
-        assert_eq!(skipped.len(), 4, "{skipped:?}");
+        assert_eq!(skipped.len(), 7, "{skipped:?}");
+        let is_own = |error: &Error| error.to_string().contains("'.ferry' at the beginning");
+        let own: Vec<_> = tree.skipped.iter().filter(|skipped| is_own(&skipped.error)).collect();
+        assert!(own.iter().all(|skipped| skipped.by_rule && skipped.name.is_none()));
+        let mut directories: Vec<_> =
+            own.iter().map(|skipped| skipped.directory.as_ref().map_or("", Name::as_str)).collect();
+        directories.sort_unstable();
+        assert_eq!(directories, ["", "", "a/deep"]);
         assert_eq!(tree.skipped.iter().filter(|skipped| skipped.name.is_some()).count(), 2);
         assert!(!skipped.iter().any(|line| line.contains(char::is_control)), "{skipped:?}");
     }

@@ -254,7 +254,8 @@ fn sweep(directory: &Directory, own: &str) {
     }
 }
 
-fn is_staged(name: &str) -> bool {
+/// Whether a file of this name is what a download left, that of a killed process included.
+pub(crate) fn is_staged(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(".ferry-") else { return false };
     rest.strip_suffix(".part")
         .or_else(|| rest.strip_suffix(".mark"))

@@ -33,6 +33,8 @@ struct Side {
     nodes: HashMap<Name, Node>,
     /// What can't be looked at, whose names are known.
     opaque: HashSet<Name>,
+    /// Directories with something in them that can't be looked at.
+    holding: HashSet<Name>,
     missing: bool,
 }
 
@@ -94,9 +96,10 @@ fn local_side(
     };
     let mut side = Side::default();
     for skip in tree.skipped {
-        let list = if skip.is_by_rule() { &mut *left_out } else { &mut *skipped };
+        let list = if skip.by_rule { &mut *left_out } else { &mut *skipped };
         list.push(skip.error);
         side.opaque.extend(skip.name);
+        side.holding.extend(skip.directory);
     }
     side.nodes.extend(tree.directories.into_iter().map(|name| (name, Node::Directory)));
     side.nodes.extend(
@@ -251,8 +254,11 @@ fn transfers(
 /// What only `target` has, but for what can't be told.
 fn deletions(source: &Side, target: &Side) -> Vec<Deletion> {
     // A directory with something in it that stays has to stay as well.
-    let staying: HashSet<&str> =
+    let mut staying: HashSet<&str> =
         source.opaque.iter().chain(&target.opaque).flat_map(|name| ancestors(name.as_str())).collect();
+    for directory in &target.holding {
+        staying.extend(ancestors(directory.as_str()).chain([directory.as_str()]));
+    }
     let mut deletions: Vec<_> = target
         .nodes
         .iter()
@@ -330,7 +336,7 @@ mod tests {
             None => (name(text), Node::File { size, mtime: time(seconds, 0), meta: None }),
         };
         let nodes = nodes.iter().map(node).collect();
-        Side { nodes, opaque: opaque.iter().map(|text| name(text)).collect(), missing: false }
+        Side { nodes, opaque: opaque.iter().map(|text| name(text)).collect(), ..Side::default() }
     }
 
     fn texts<'a>(names: impl IntoIterator<Item = &'a Name>) -> Vec<&'a str> {

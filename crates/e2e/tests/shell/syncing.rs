@@ -140,3 +140,27 @@ fn nothing_is_deleted_where_something_failed() {
     assert!(ran.said.contains("1 not deleted"), "{}", ran.said);
     ran.failed(4, "too-large");
 }
+
+#[test]
+fn what_no_server_takes_is_told_and_kept_with_all_that_it_is_in() {
+    let place = Place::new();
+    place.server.write("d/a", b"there");
+    place.write("d/a", b"here");
+    place.write("d/gone/b", b"here");
+    place.write("d/gone/deep/.ferryrc", b"mine");
+    place.write("d/.ferry-notes/c", b"mine");
+    place.write("d/.ferry-0123456789abcdef.mark", b"left");
+    let ran = place.run_with(&["--json"], "SYNC -d --delete d", b"");
+    assert_eq!((ran.status, ran.complaints.as_str()), (0, ""), "{}", ran.said);
+    for name in ["d/gone/deep/.ferryrc", "d/.ferry-notes"] {
+        assert!(ran.said.contains(&format!("\"event\":\"skipped\",\"name\":\"{name}\"")), "{name}: {}", ran.said);
+    }
+    assert!(ran.said.contains("\"deleted\":1,\"kept\":0,\"skipped\":2"), "{}", ran.said);
+    assert!(!place.local("d/gone/b").exists());
+    for kept in ["d/gone/deep/.ferryrc", "d/.ferry-notes/c", "d/.ferry-0123456789abcdef.mark"] {
+        assert!(place.local(kept).exists(), "{kept}");
+    }
+    let ran = place.run("SYNC -u d");
+    assert_eq!(ran.status, 0, "{}", ran.complaints);
+    assert_eq!(ran.complaints.matches("at the beginning is the server's own: left out").count(), 2);
+}

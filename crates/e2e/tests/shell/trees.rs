@@ -107,14 +107,27 @@ fn what_cannot_be_sent_is_told_one_by_one() {
     symlink("/etc", place.local("d/link")).unwrap();
     symlink("a", place.local("d/file-link")).unwrap();
     mknodat(CWD, place.local("d/pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
-    place.write("d/.ferry-0123.part", b"half");
+    place.write("d/.ferry-0123456789abcdef.part", b"half");
+    place.write("d/sub/.ferryrc", b"mine");
+    place.write("d/.ferry-notes/a", b"mine");
     let ran = place.run("PUT -r d");
     assert_eq!(ran.status, 0, "{}", ran.complaints);
     assert!(ran.said.starts_with("put 2 files: "), "{}", ran.said);
-    for part in ["d/link is a symbolic link, which is not followed: left out", "d/file-link", "d/pipe is neither"] {
+    for part in [
+        "d/link is a symbolic link, which is not followed: left out",
+        "d/file-link",
+        "d/pipe is neither",
+        "d/sub/.ferryrc has a name that no server takes",
+        "d/.ferry-notes has",
+    ] {
         assert!(ran.complaints.contains(part), "{part}: {}", ran.complaints);
     }
-    assert_eq!(ran.complaints.lines().count(), 3, "{}", ran.complaints);
+    assert_eq!(ran.complaints.lines().count(), 5, "{}", ran.complaints);
+    let said = place.run_with(&["--json"], "PUT -r d", b"").said;
+    assert_eq!(said.matches("\"event\":\"skipped\"").count(), 5, "{said}");
+    for name in ["d/link", "d/sub/.ferryrc", "d/.ferry-notes"] {
+        assert!(said.contains(&format!("\"event\":\"skipped\",\"name\":\"{name}\"")), "{name}: {said}");
+    }
     assert_eq!(tree(&place.server.path("d")).len(), 3);
 
     let ran = place.run("LCD d; PUT -r *");

@@ -185,7 +185,7 @@ impl Session {
         if let Some(problem) = unmeant(path).filter(|_| *matched)
             && (recursive || !path.is_symlink())
         {
-            self.leave_out(&Error::LocalFile { path: path.clone(), problem });
+            self.leave_out(VERB, &Error::LocalFile { path: path.clone(), problem });
             return Ok(());
         }
         let name = self.name_there(text, path, recursive && is_directory, place)?;
@@ -229,9 +229,15 @@ impl Session {
         }
     }
 
-    fn leave_out(&mut self, error: &Error) {
-        self.output.remark(format_args!("{VERB}: {error}: left out"), || {
-            Event::new("skipped").with("reason", error.to_string())
+    /// Tells of something here that is never sent.
+    pub(super) fn leave_out(&mut self, verb: &str, error: &Error) {
+        let Session { local, output, .. } = self;
+        output.remark(format_args!("{verb}: {error}: left out"), || {
+            let name = match error {
+                Error::LocalFile { path, .. } => Some(path.strip_prefix(&*local).unwrap_or(path).to_string_lossy()),
+                _ => None,
+            };
+            Event::new("skipped").with("name", name).with("reason", error.to_string())
         });
     }
 
@@ -245,8 +251,8 @@ impl Session {
         let tree = LocalTree::walk(path).map_err(|error| Failed::new(VERB, &error))?;
         for skipped in &tree.skipped {
             // The rest is what a person would miss.
-            match skipped.is_by_rule() {
-                true => self.leave_out(&skipped.error),
+            match skipped.by_rule {
+                true => self.leave_out(VERB, &skipped.error),
                 false => failures.tell(&mut self.output, &Failed::new(VERB, &skipped.error)),
             }
         }

@@ -31,9 +31,7 @@ impl Session {
         let plan = SyncPlan::new(self.connected()?, &local, remote.as_ref(), &wanted.sync);
         let plan = plan.map_err(|error| self.failure(&format!("{VERB} {}", escaped(&wanted.from)), &error))?;
         for error in &plan.left_out {
-            self.output.remark(format_args!("{VERB}: {error}: left out"), || {
-                Event::new("skipped").with("reason", error.to_string())
-            });
+            self.leave_out(VERB, error);
         }
         // What could not be compared is no reason not to make the rest alike.
         let mut failures = Failures::new(wanted.keep_going || self.settings.keep_going);
@@ -74,9 +72,10 @@ impl Session {
         if kept > 0 {
             text.push_str(&format!(", {kept} not deleted because of what failed"));
         }
+        let skipped = plan.left_out.len() + plan.skipped.len();
         self.output.say(text, || {
             let event = Event::new("synced").with("unchanged", unchanged).with("moved", moved.files);
-            event.with("made", made).with("deleted", deleted).with("kept", kept).with("skipped", plan.skipped.len())
+            event.with("made", made).with("deleted", deleted).with("kept", kept).with("skipped", skipped)
         });
         conclusion?;
         failures.end(VERB)
