@@ -24,6 +24,7 @@ mod words;
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
+    path::Path,
     process::ExitCode,
 };
 
@@ -79,13 +80,9 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     let cancel = Cancel::default();
     let signals = Signals::install(&cancel, interactive)
         .map_err(|error| Failed { exit: Exit::System, message: format!("cannot handle signals: {error}") })?;
-    std::fs::create_dir_all(&choices.directory).map_err(|error| Failed {
-        exit: Exit::Local,
-        message: format!(
-            "cannot make the client directory {}: {error}; --dir chooses another",
-            ferry_wire::escaped(&choices.directory.to_string_lossy())
-        ),
-    })?;
+    if !matches!(&args.action, Some(Action::OneShot(one)) if !one.is_about_files_here()) {
+        make_client_directory(&choices.directory)?;
+    }
     let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
@@ -94,6 +91,16 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     session.progress = choices.progress;
     session.bookmarks = choices.bookmarks;
     Ok(Shell { session, signals, first_retries: choices.first_retries })
+}
+
+fn make_client_directory(path: &Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(path).map_err(|error| Failed {
+        exit: Exit::Local,
+        message: format!(
+            "cannot make the client directory {}: {error}; --dir chooses another",
+            ferry_wire::escaped(&path.to_string_lossy())
+        ),
+    })
 }
 
 struct Shell {

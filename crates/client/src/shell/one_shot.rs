@@ -100,6 +100,12 @@ impl OneShot {
         let host = matches.get_one::<String>(HOST).cloned().unwrap_or_default();
         Ok(OneShot { host, words })
     }
+
+    /// Whether it saves or sends files of the client directory.
+    pub(crate) fn is_about_files_here(&self) -> bool {
+        let moves = self.words.first().is_some_and(|verb| ["GET", "PUT", "SYNC"].iter().any(|moving| verb.is(moving)));
+        moves && !self.words.iter().any(|word| word.is(STREAM))
+    }
 }
 
 /// `ferry put HOST - -> name` without quotes reaches the program as `ferry put HOST - -`, its output going to `name`.

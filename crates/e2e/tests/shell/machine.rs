@@ -99,6 +99,39 @@ fn subcommands_do_what_the_commands_do() {
 }
 
 #[test]
+fn the_client_directory_is_made_where_files_are_moved_and_nowhere_else() {
+    let (_server, port, _) = fixture();
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    for arguments in [
+        &["ls", &port][..],
+        &["stat", &port, "a.txt"],
+        &["sum", &port, "a.txt"],
+        &["mkdir", &port, "new"],
+        &["mv", &port, "new", "old"],
+        &["rm", &port, "-r", "old"],
+        &["get", &port, "a.txt", "-o", "-"],
+        &["put", &port, "-", "-o", "nothing"],
+        &["config"],
+        &["man"],
+        &["completions", "bash"],
+    ] {
+        assert_eq!(run(here, arguments).status, 0, "{arguments:?}");
+        assert!(!here.join("client").exists(), "{arguments:?}");
+    }
+    // A file in its place stands for a place where none can be made.
+    fs::write(here.join("client"), "").unwrap();
+    assert_eq!(run(here, &["ls", &port]).status, 0);
+    run(here, &["get", &port, "a.txt"]).assert_failed(5, "cannot make the client directory");
+    fs::remove_file(here.join("client")).unwrap();
+    assert_eq!(run(here, &["get", &port, "a.txt"]).status, 0);
+    assert!(here.join("client/a.txt").exists());
+    fs::remove_dir_all(here.join("client")).unwrap();
+    assert_eq!(run(here, &["-c", "STATUS"]).status, 0);
+    assert!(here.join("client").exists());
+}
+
+#[test]
 fn every_line_of_json_is_an_event() {
     let (_server, port, directory) = fixture();
     let json = |arguments: &[&str]| run(directory.path(), &[&["--json"], arguments].concat());
@@ -187,7 +220,7 @@ fn statuses_tell_what_failed() {
         (&["--parallel", "99", "ls", &port], 2, "a number of connections"),
         (&["--progress", "bars", "ls", &port], 2, "auto, never, lines"),
         (&["-c", "QUIT", "ls", &port], 2, "a subcommand takes no other commands"),
-        (&["--dir", "client/mine.txt/x", "ls", &port], 5, "--dir"),
+        (&["--dir", "client/mine.txt/x", "get", &port, "a.txt"], 5, "--dir"),
     ] {
         run(here, arguments).assert_failed(status, part);
     }
