@@ -132,6 +132,27 @@ fn the_client_directory_is_made_where_files_are_moved_and_nowhere_else() {
 }
 
 #[test]
+fn an_empty_name_stands_for_nothing() {
+    let (server, port, directory) = fixture();
+    let here = directory.path();
+    for arguments in [
+        &["get", &port, "a.txt", "-o", ""][..],
+        &["get", &port, "", "-o", "x"],
+        &["put", &port, "mine.txt", "-o", ""],
+        &["put", &port, "-r", ""],
+        &["sync", &port, "-d", "--delete", "sub", "-o", ""],
+        &["sync", &port, "-d", "--delete", "sub", ""],
+        &["sync", &port, "-u", "--delete", "", "sub"],
+        &["mv", &port, "a.txt", ""],
+    ] {
+        let refused = run(here, arguments);
+        refused.assert_failed(2, "a name is needed");
+    }
+    assert_eq!(fs::read_dir(here.join("client")).unwrap().count(), 1);
+    assert_eq!((server.visible().len(), server.read("sub/deep.txt")), (3, b"deep".to_vec()));
+}
+
+#[test]
 fn every_line_of_json_is_an_event() {
     let (_server, port, directory) = fixture();
     let json = |arguments: &[&str]| run(directory.path(), &[&["--json"], arguments].concat());

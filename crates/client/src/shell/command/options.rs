@@ -115,6 +115,13 @@ impl<'a> Input<'a> {
     }
 
     fn set_target(&mut self, target: Target) -> Result<(), Failed> {
+        if target == Target::Name(String::new()) {
+            // A variable of a script that nobody has set: as a path it would stand for the directory itself.
+            let verb = self.form.verb;
+            return Err(Failed::usage(format!(
+                "{verb}: a name is needed, and the one behind -o or the arrow is empty"
+            )));
+        }
         if self.target.replace(target).is_some() {
             return Err(Failed::usage(format!("{}: there can be only one name to save under", self.form.verb)));
         }

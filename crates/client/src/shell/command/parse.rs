@@ -103,6 +103,9 @@ fn sync(input: &Input<'_>) -> Result<SyncDirectories, Failed> {
         (false, true) => Direction::Down,
         (true, true) => return Err(Failed::usage("SYNC goes up (-u) or down (-d), not both at once")),
     };
+    if input.words.iter().any(|word| word.text.is_empty()) {
+        return Err(Failed::usage("SYNC: a name is needed, and one is empty; '.' stands for the directory itself"));
+    }
     let (from, to) = match (input.words, &input.target) {
         ([], _) => return Err(missing(input.form)),
         (_, Some(Target::Stream)) => return Err(Failed::usage("SYNC: '-' is no directory")),
