@@ -70,9 +70,9 @@ pub(crate) struct Config {
     pub(crate) bookmarks: BTreeMap<String, Address>,
 }
 
-/// Where the file is, and one to begin with.
-pub(crate) fn described() -> Vec<u8> {
-    let place = match paths::config_file() {
+/// Where the file is that is `given` or the usual one, and one to begin with.
+pub(crate) fn described(given: Option<&Path>) -> Vec<u8> {
+    let place = match given.map(Path::to_owned).or_else(paths::config_file) {
         Some(path) if path.exists() => format!("# The configuration is {}.", shown(&path)),
         Some(path) => format!("# The configuration would be {}, which is not there.", shown(&path)),
         None => "# Without a home directory there is no configuration but that of --config.".to_owned(),

@@ -44,7 +44,7 @@ use terminal::{Terminal, Typed};
 pub(crate) fn run() -> ExitCode {
     let args = Args::of_process();
     match &args.action {
-        Some(Action::Config) => return print(&config::described()),
+        Some(Action::Config) => return print(&config::described(args.config.as_deref())),
         Some(Action::Completions(shell)) => return print(&completions::script(*shell)),
         Some(Action::Man) => return print(&manual::page()),
         Some(Action::OneShot(_)) | None => {}

@@ -333,6 +333,10 @@ fn the_configuration_is_read_and_mistakes_in_it_are_told() {
     assert_eq!(run(here, &["get", "--dir", "here", "home", "a.txt"]).status, 0);
     assert_eq!(fs::read(here.join("here/a.txt")).unwrap(), b"hello");
     assert!(run(here, &["config"]).out.contains(config.to_str().unwrap()));
+    fs::write(here.join("my.toml"), "").unwrap();
+    let told = |arguments: &[&str]| run(here, arguments).out.lines().next().unwrap().to_owned();
+    assert_eq!(told(&["--config", "my.toml", "config"]), "# The configuration is my.toml.");
+    assert!(told(&["config", "--config", "no.toml"]).contains("no.toml, which is not there"));
 
     for (text, told) in [
         ("\nfrob = 1", ":2: unknown field `frob`"),
