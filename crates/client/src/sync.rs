@@ -109,6 +109,8 @@ pub struct Deletion {
 pub struct SyncReport {
     /// Of the files.
     pub moved: Report,
+    /// Directories that were made, the changed one itself included.
+    pub made: usize,
     /// What was deleted.
     pub deleted: usize,
     /// What was to be deleted and was not even tried, because something failed before.
@@ -145,12 +147,15 @@ impl SyncPlan {
     /// `index` being a place in [`SyncPlan::transfers`].
     pub fn carry_out(&self, client: &mut Client, settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> SyncReport {
         let mut report = SyncReport::default();
-        if let Err(error) = self.make_directories(client) {
-            report.failures.push(error);
-            if !settings.keep_going {
-                report.moved.untried = self.transfers.len();
-                report.kept = self.delete.len();
-                return report;
+        match self.make_directories(client) {
+            Ok(()) => report.made = self.make.len() + usize::from(self.make_top),
+            Err(error) => {
+                report.failures.push(error);
+                if !settings.keep_going {
+                    report.moved.untried = self.transfers.len();
+                    report.kept = self.delete.len();
+                    return report;
+                }
             }
         }
         report.moved = match &self.transfers {

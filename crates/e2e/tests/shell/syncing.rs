@@ -101,6 +101,21 @@ fn other_directories_and_those_that_are_not_there_yet() {
 }
 
 #[test]
+fn the_directories_that_were_made_are_counted_with_the_one_that_was_missing() {
+    let place = Place::new();
+    place.write("a/b/f", b"1");
+    for command in ["SYNC -u a -> new", "SYNC -d new -> again"] {
+        let said = place.run_with(&["--json"], command, b"").fine();
+        assert!(said.contains("\"made\":2,"), "{said}");
+        let said = place.run_with(&["--json"], command, b"").fine();
+        assert!(said.contains("\"made\":0,"), "{said}");
+    }
+    place.write("a file", b"1");
+    let ran = place.run_with(&["--json"], "SYNC -d new -> 'a file/x'", b"");
+    assert!(ran.status == 5 && !ran.said.contains("\"made\":2,"), "{}", ran.said);
+}
+
+#[test]
 fn what_is_no_file_is_neither_moved_nor_deleted() {
     let place = Place::new();
     place.server.write("d/name/inside", b"there");

@@ -61,9 +61,9 @@ impl Session {
             let report = plan.carry_out(client, &settings, &mut |step| watcher.note(step));
             (report, watcher.end())
         };
-        let (SyncReport { moved, deleted, kept, failures: others, .. }, course) = report;
+        let (SyncReport { moved, made, deleted, kept, failures: others, .. }, course) = report;
         let conclusion = self.conclude_sync(&moving, &moved, course, &others, &mut failures);
-        let (unchanged, made) = (plan.unchanged, plan.make.len());
+        let unchanged = plan.unchanged;
         failures.note_done(unchanged + deleted);
         let mut text = format!("synced: {} moved, {unchanged} alike already", moved.files);
         if deleted > 0 {
