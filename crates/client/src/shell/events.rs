@@ -36,6 +36,7 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("stat", "name, kind, size, mtime, tag: what STAT was told."),
     ("sum", "name, crc, size, tag: what SUM was told."),
     ("made", "name: a directory was made."),
+    ("exists", "name: a directory that MKDIR -p was to make is there already."),
     ("deleted", "name: one of the things that RM deleted."),
     ("removed", "files, directories: all that RM deleted."),
     ("renamed", "from, to: MV has given another name."),

@@ -252,7 +252,13 @@ fn what_is_said_at_the_end_is_true_of_none_of_one_and_of_many() {
 #[test]
 fn directories_are_made_and_deleted_with_care() {
     let place = Place::new();
-    place.run("MKDIR a 'b c'; MKDIR -p a/x/y; MKDIR -p a/x/y").fine();
+    let said = place.run("MKDIR a 'b c'; MKDIR -p a/x/y; MKDIR -p a/x/y a").fine();
+    assert_eq!(said, "made a\nmade b c\nmade a/x/y\na/x/y is there already\na is there already\n");
+    let said = place.run_with(&["--json"], "MKDIR -p a", b"").fine();
+    assert_eq!(said, "{\"event\":\"exists\",\"name\":\"a\"}\n");
+    place.server.write("a file", b"1");
+    place.run("MKDIR -p 'a file'").failed(4, "(exists)");
+    place.run("RM a file").fine();
     assert_eq!(place.run("LS; LS a").fine(), "a/\nb c/\nx/\n");
     place.run("MKDIR a").failed(4, "(exists)");
     place.run("MKDIR no/way").failed(8, "(not-found); MKDIR -p makes those above it as well");

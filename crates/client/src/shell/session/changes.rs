@@ -31,7 +31,17 @@ impl Session {
             let name = self.file_name("MKDIR", &word.text)?;
             let shown = self.shown(Some(&name));
             let client = self.connected()?;
-            let made = if parents { client.make_directories(&with_parents(&name)) } else { client.mkdir(&name) };
+            let above = if parents { parents_of(&name) } else { Vec::new() };
+            let made = client.make_directories(&above).and_then(|()| client.mkdir(&name));
+            if parents
+                && let Err(error) = &made
+                && error.code() == Some(Code::Exists)
+                && matches!(self.look("MKDIR", Some(&name))?, Some(EntryKind::Directory(_)))
+            {
+                self.output
+                    .say(format_args!("{shown} is there already"), || Event::new("exists").with("name", name.as_str()));
+                continue;
+            }
             made.map_err(|error| {
                 let mut failed = self.failure(&format!("MKDIR {shown}"), &error);
                 if !parents && error.code() == Some(Code::NotFound) {
@@ -241,9 +251,9 @@ impl Session {
     }
 }
 
-/// Every directory on the way to `name`, and that itself.
-fn with_parents(name: &Name) -> Vec<Name> {
-    let ends = name.as_str().match_indices('/').map(|(at, _)| at).chain([name.as_str().len()]);
+/// Every directory on the way to `name`.
+fn parents_of(name: &Name) -> Vec<Name> {
+    let ends = name.as_str().match_indices('/').map(|(at, _)| at);
     ends.filter_map(|end| Name::new(&name.as_str()[..end]).ok()).collect()
 }
 
@@ -253,7 +263,7 @@ mod tests {
 
     #[test]
     fn parents_stand_before_what_is_in_them() {
-        let names = with_parents(&Name::new("a/b b/c").unwrap());
-        assert_eq!(names.iter().map(Name::as_str).collect::<Vec<_>>(), ["a", "a/b b", "a/b b/c"]);
+        let names = parents_of(&Name::new("a/b b/c").unwrap());
+        assert_eq!(names.iter().map(Name::as_str).collect::<Vec<_>>(), ["a", "a/b b"]);
     }
 }
