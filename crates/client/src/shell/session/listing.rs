@@ -49,7 +49,7 @@ impl Line {
         };
         if long {
             let size = self.size.map(|size| size.to_string()).unwrap_or_default();
-            output.answer(format_args!("{size:>15}  {}  {}", Moment(self.mtime), self.shown), event);
+            output.answer(format_args!("{size:>15}  {:19}  {}", Moment(self.mtime), self.shown), event);
         } else {
             output.answer(&self.shown, event);
         }
@@ -68,9 +68,27 @@ impl Display for Moment {
                 let (hour, minute, second) = moment.to_hms();
                 write!(f, "{} {hour:02}:{minute:02}:{second:02}", moment.date())
             }
-            None => write!(f, "{:19}", "-"),
+            None => f.pad("-"),
         }
     }
+}
+
+/// A time as a part of a sentence; [`None`] where nobody knows it.
+fn told(mtime: Option<Time>) -> Option<String> {
+    let mtime = mtime?;
+    Some(match Moment(Some(mtime)).to_string() {
+        beyond if beyond == "-" => format!("{} s after 1970", mtime.seconds()),
+        moment => moment,
+    })
+}
+
+fn described(shown: &str, stat: &Stat) -> String {
+    let (kind, mtime, tag) = match stat {
+        Stat::File(FileMeta { size, mtime, tag }) => (format!("{size} bytes"), *mtime, Some(format!("tag {tag}"))),
+        Stat::Directory(mtime) => ("directory".to_owned(), *mtime, None),
+    };
+    let parts: Vec<String> = [Some(kind), told(mtime), tag].into_iter().flatten().collect();
+    format!("{shown}: {}", parts.join(", "))
 }
 
 /// To the microsecond, which a double still holds for the next centuries.
@@ -136,13 +154,7 @@ impl Session {
                 Some(name) => self.connected()?.stat(name),
             };
             let stat = stat.map_err(|error| self.failure(&format!("STAT {shown}"), &error))?;
-            let text = match &stat {
-                Stat::File(FileMeta { size, mtime, tag }) => {
-                    format!("{shown}: {size} bytes, {}, tag {tag}", Moment(*mtime))
-                }
-                Stat::Directory(None) => format!("{shown}: directory"),
-                Stat::Directory(mtime) => format!("{shown}: directory, {}", Moment(*mtime)),
-            };
+            let text = described(&shown, &stat);
             self.output.answer(text, || {
                 let event =
                     Event::new("stat").with("name", name.map_or_else(|| "/".to_owned(), |name| name.to_string()));
@@ -259,7 +271,16 @@ mod tests {
         let shown = |seconds| Moment(Time::new(seconds, 5)).to_string();
         assert_eq!(shown(0), "1970-01-01 00:00:00");
         assert_eq!(shown(1_000_000_000), "2001-09-09 01:46:40");
-        assert_eq!(shown(i64::MAX).trim(), "-");
-        assert_eq!(Moment(None).to_string().len(), shown(0).len());
+        assert_eq!(shown(i64::MAX), "-");
+        // In a listing, all are of one width.
+        assert_eq!(format!("{:19}", Moment(None)).len(), shown(0).len());
+    }
+
+    #[test]
+    fn a_time_that_no_calendar_has_makes_a_sentence_as_well() {
+        let told = |seconds| described("d", &Stat::Directory(Time::new(seconds, 0)));
+        assert_eq!(told(0), "d: directory, 1970-01-01 00:00:00");
+        assert_eq!(told(1 << 40), "d: directory, 1099511627776 s after 1970");
+        assert_eq!(described("d", &Stat::Directory(None)), "d: directory");
     }
 }
