@@ -12,10 +12,16 @@ use std::{
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// What there is, for the manual.
-pub(crate) const DESCRIBED: [(&str, &str); 3] = [
+pub(crate) const DESCRIBED: [(&str, &str); 4] = [
     ("$XDG_CONFIG_HOME/ferry/config.toml", "The configuration (without the variable: ~/.config/ferry/config.toml)."),
     ("$XDG_STATE_HOME/ferry/history", "What was typed (without the variable: ~/.local/state/ferry/history)."),
     ("$XDG_STATE_HOME/ferry/uploads", "The ids of uploads that were cut and can be resumed."),
+    (
+        ".ferry-*.part, .ferry-*.mark",
+        "Beside the file that a download is to become: what is there of it, and how far that is verified, so that it goes \
+         on where it was cut. They may be deleted when no transfer is to go on; those that nobody comes back for are \
+         removed after a week.",
+    ),
 ];
 
 /// `config.toml` in the configuration directory; [`None`] without a home.

@@ -368,6 +368,12 @@ fn the_manual_and_the_completions_know_all_subcommands() {
     for part in ["SYNOPSIS", "EXIT STATUS", "EVENTS", "CONFIGURATION", "ferry get", "keep_going", "XDG\\_STATE"] {
         assert!(manual.contains(part) || manual.contains(&part.replace('\\', "")), "{part}");
     }
+    let plain = manual.replace('\\', "");
+    for part in
+        [".ferry-*.part, .ferry-*.mark", "may be deleted when", "-- or in quotes", "another backslash part of a name"]
+    {
+        assert!(plain.contains(part), "{part}");
+    }
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let completions = run(directory.path(), &["completions", shell]);
         assert_eq!(completions.status, 0);

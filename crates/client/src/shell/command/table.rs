@@ -111,7 +111,8 @@ pub(crate) const FORMS: &[Form] = &[
                   first.\n\
                   Behind the arrow (or behind -o, before the names) stands the local name, or a local directory \
                   to save in; '-' is standard output, which gets the bytes before they are verified.\n\
-                  A name that begins with '-' stands behind --.",
+                  A name that begins with '-' stands behind -- or in quotes. A backslash makes a space, a quote, a \
+                  wildcard or another backslash part of a name; before anything else it is one itself.",
         examples: &[
             ("GET poems/ozymandias.txt", "saves ozymandias.txt"),
             ("GET *.txt poems/*", "saves all that match"),
