@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
     machine::{fixture, run_with, spawned},
+    strangers,
     terminal::Terminal,
 };
 
@@ -68,6 +69,29 @@ fn control_c_in_the_middle_of_a_get_loses_nothing() {
     client.type_line("QUIT");
     assert_eq!(client.end(), 0);
     assert!(fs::read(directory.path().join("client/large.bin")).unwrap() == random_bytes(seed, 64 << 20));
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_waited_for_in_sight_and_not_for_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut client = Terminal::ferry(directory.path(), &[]);
+    for gives_up in [true, false] {
+        let server = strangers::stopping();
+        client.type_line(&format!("OPEN {}", server.port));
+        client.expect("connected");
+        client.expect("> ");
+        client.type_line("STAT x");
+        server.wait();
+        client.control_c();
+        client.expect("waiting for the server; Ctrl-C again gives the connection up");
+        if gives_up {
+            client.control_c();
+        }
+        client.expect("STAT x: interrupted; not connected any more: OPEN");
+        client.expect("ferry> ");
+    }
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
 }
 
 #[test]

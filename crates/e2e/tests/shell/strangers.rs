@@ -4,7 +4,11 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     mem::forget,
     net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream},
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
 };
 
@@ -86,6 +90,37 @@ impl Slow {
     pub(crate) fn wait_for_get(&self) {
         self.began.recv_timeout(HANG_GUARD).expect("the client asks for a file");
     }
+}
+
+/// A ferry server that stops for good at the first STAT, and takes connections without a word from then on.
+pub(crate) struct Stopping {
+    pub(crate) port: u16,
+    stopped: Receiver<()>,
+}
+
+impl Stopping {
+    /// Waits until it has stopped.
+    pub(crate) fn wait(&self) {
+        self.stopped.recv_timeout(HANG_GUARD).expect("the client asks for something");
+    }
+}
+
+pub(crate) fn stopping() -> Stopping {
+    let (tell, stopped) = channel();
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let port = serve(move |mut stream| {
+        if !is_stopped.load(Ordering::SeqCst) {
+            let _ = stream.write_all(b"FERRY 1 stopping/1\n");
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            if line.starts_with("STAT ") {
+                is_stopped.store(true, Ordering::SeqCst);
+                let _ = tell.send(());
+            }
+        }
+        until_closed(&stream);
+    });
+    Stopping { port, stopped }
 }
 
 pub(crate) fn slow() -> Slow {

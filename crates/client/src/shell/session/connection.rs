@@ -1,8 +1,8 @@
 //! OPEN and CLOSE, and a connection that is lost.
 
-use std::time::Duration;
+use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
 
-use ferry_client::{Address, Client, Error, Event as Step};
+use ferry_client::{Address, Cancel, Client, Error, Event as Step};
 use ferry_wire::escaped;
 
 use super::Session;
@@ -10,6 +10,13 @@ use crate::shell::{
     exit::Failed,
     output::{Event, Output},
 };
+
+/// Whoever waits for longer wants to know for what.
+const NOTICE_AFTER: Duration = Duration::from_millis(500);
+
+/// A server that takes longer to greet, behind that, is not waited for: OPEN has more patience, and a person is there to
+/// give it.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 impl Session {
     pub(super) fn open(&mut self, text: &str) -> Result<(), Failed> {
@@ -85,13 +92,20 @@ impl Session {
     /// A download that is cut short costs the connection. Where that was nobody's fault at the other
     /// end, another one takes its place; elsewhere the shell is not connected any more.
     pub(super) fn mend_connection(&mut self, error: &Error) -> Option<String> {
-        let client = self.client.as_mut().filter(|client| !client.is_connected())?;
+        let Session { client, cancel, output, interactive, .. } = self;
+        let client = client.as_mut().filter(|client| !client.is_connected())?;
         let address = client.address().clone();
         let ours = matches!(error, Error::Interrupted | Error::Local { .. } | Error::LocalFile { .. });
-        if ours && self.interactive {
+        if ours && *interactive {
             // The Ctrl-C that ended the transfer must not end this as well.
-            self.cancel.reset();
-            match client.reconnect() {
+            cancel.reset();
+            let again = if matches!(error, Error::Interrupted) { " again" } else { "" };
+            let tell = || {
+                output.remark(format_args!("waiting for the server; Ctrl-C{again} gives the connection up"), || {
+                    Event::new("waiting")
+                });
+            };
+            match reconnect(client, cancel, tell) {
                 Ok(()) => return Some("the connection was opened again".to_owned()),
                 Err(error) => log::info!("not connected again: {error}"),
             }
@@ -99,6 +113,28 @@ impl Session {
         self.client = None;
         Some(format!("not connected any more: OPEN {address} to connect again"))
     }
+}
+
+/// Connects again in a few seconds or not at all; tells of it where that is not done at once.
+fn reconnect(client: &mut Client, cancel: &Cancel, tell: impl FnOnce()) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let (done, ended) = mpsc::channel();
+        let connecting = scope.spawn(move || {
+            let result = client.reconnect();
+            // Nobody listens any more where it took too long.
+            let _ = done.send(());
+            result
+        });
+        let is_late = |patience| matches!(ended.recv_timeout(patience), Err(mpsc::RecvTimeoutError::Timeout));
+        if is_late(NOTICE_AFTER) {
+            tell();
+            if is_late(RECONNECT_LIMIT) {
+                // As the Ctrl-C would: the next line that is typed takes it back.
+                cancel.cancel();
+            }
+        }
+        connecting.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 /// Tells why there is no connection, and that it is tried again: for which time, of how many.
