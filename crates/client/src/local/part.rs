@@ -43,6 +43,8 @@ pub(crate) struct Part {
     stem: String,
     last: OsString,
     path: PathBuf,
+    /// There was a mark, and no part beside it.
+    bereft: bool,
 }
 
 /// What was found of an earlier download.
@@ -81,6 +83,7 @@ impl Part {
     /// what has its name is not ours. The download is then staged without one.
     pub(crate) fn open(directory: Arc<Directory>, last: &OsStr, path: &Path) -> Result<Option<Part>, Error> {
         let stem = stem(last);
+        let bereft = Part::is_there(&directory, last) && !exists(&directory, &part_name(&stem));
         let Some(file) = open_own(&directory, &part_name(&stem))? else { return Ok(None) };
         // The lock on the mark only says to who sweeps that somebody comes back.
         let locked = |file: &File| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
@@ -91,7 +94,7 @@ impl Part {
             return Ok(None);
         }
         let (file, mark) = (Arc::new(file), Arc::new(mark));
-        Ok(Some(Part { directory, file, mark, stem, last: last.to_owned(), path: path.to_owned() }))
+        Ok(Some(Part { directory, file, mark, stem, last: last.to_owned(), path: path.to_owned(), bereft }))
     }
 
     /// What is there of an earlier download of `name`. An [`Err`] says why it is of no use; [`None`] where there is nothing.
@@ -103,14 +106,24 @@ impl Part {
             return None;
         }
         Some(match Mark::parse(&text) {
-            None => Err("what was noted of its first part is damaged"),
-            Some(mark) if mark.name != *name => Err("what was there is of another file"),
-            Some(mark) if bytes > mark.meta.size => Err("what was there is longer than the file"),
+            None => Err("what was noted of its kept part is damaged"),
+            Some(mark) if mark.name != *name => Err("what was kept is of another file"),
+            Some(mark) if bytes > mark.meta.size => Err("what was kept is longer than the file"),
             Some(mark) => {
                 let bytes = mark.worth(bytes, mark::this_boot().as_deref());
                 Ok(Found { mark, bytes })
             }
         })
+    }
+
+    /// Why nothing of what was found is worth reading. [`None`] where nothing was there: a download that ended before its
+    /// first byte was written leaves a mark and an empty part.
+    pub(crate) fn lost(&self, found: &Found) -> Option<&'static str> {
+        if self.bereft || found.mark.checkpoints.iter().any(|at| at.0 > 0) {
+            return Some("what was kept of it is gone");
+        }
+        let any = self.file.metadata().is_ok_and(|metadata| metadata.len() > 0);
+        any.then_some("what was kept of it cannot be proven to be whole")
     }
 
     /// Reads the first `found.bytes` bytes and cuts the file behind the last that can be right. Gives their digest.

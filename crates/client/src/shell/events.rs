@@ -19,6 +19,10 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("waiting", "In the shell, what was under way has ended, and the server is waited for to go on with."),
     ("reconnected", "The connection that was lost, or not made, stands."),
     (
+        "restarted",
+        "name, reason: what was there of a file, or had moved, is of no use (it changed, or is damaged): it begins anew.",
+    ),
+    (
         "got",
         "name, bytes, resumed, crc; seconds of a single one: a file was fetched, and is verified: this is the CRC-32 of \
          the whole of it.",

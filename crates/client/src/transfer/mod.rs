@@ -124,11 +124,12 @@ pub enum Event<'a> {
         /// What it is at now.
         phase: Phase,
     },
-    /// What was there of a file is of no use: it starts again from its first byte.
+    /// What was there of a file, from an earlier transfer or of this one, is of no use: it starts again from its
+    /// first byte. Told once each time that something is thrown away, and not where the file fails for good.
     Restarted {
         /// Which.
         index: usize,
-        /// Why, as a clause.
+        /// Why, as a clause about the file: "it changed on the server".
         why: &'a str,
     },
     /// A file is whole, verified and has its name.

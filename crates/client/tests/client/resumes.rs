@@ -1,6 +1,8 @@
 //! Servers that lie to a client that goes on with a transfer.
 
-use ferry_client::{Blame, Cancel, Client, Code, Crc32, Settings};
+use std::net::TcpListener;
+
+use ferry_client::{Address, Blame, Cancel, Client, Code, Crc32, Settings};
 use ferry_wire::BodyLine;
 
 use crate::{
@@ -114,8 +116,12 @@ fn a_rest_that_is_a_lie_is_never_published() {
 /// What is there is thrown away, and all of it fetched; a server that goes on so is given up.
 #[test]
 fn a_sum_that_does_not_fit_begins_anew() {
-    for last in ["SUM 3145728 00000000 t\n".to_owned(), "SUM 3 00000000 t\n".to_owned(), sum().replace(" t\n", " u\n")]
-    {
+    let damaged = "what was kept of it is damaged";
+    for (last, why) in [
+        ("SUM 3145728 00000000 t\n".to_owned(), damaged),
+        ("SUM 3 00000000 t\n".to_owned(), damaged),
+        (sum().replace(" t\n", " u\n"), "it changed on the server"),
+    ] {
         let local = cut();
         let server = Scripted::greeting(move |peer| {
             expect_rest(peer);
@@ -128,7 +134,8 @@ fn a_sum_that_does_not_fit_begins_anew() {
         let mut client = connect(&server.address);
         let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &once());
         assert_eq!(report.failures[0].1.code(), Some(Code::Io), "{events:?}");
-        assert!(events.iter().any(|event| event.contains("restarted")), "{events:?}");
+        let told: Vec<_> = events.iter().filter(|event| event.contains("restarted")).collect();
+        assert_eq!(told, [&format!("0 restarted: {why}")], "{events:?}");
         assert_eq!(local.names(), ["a"], "nothing is kept of it");
         assert_eq!(std::fs::read(local.path("a")).unwrap(), b"old");
         drop(client);
@@ -315,4 +322,71 @@ fn a_local_file_that_changes_while_it_is_sent_is_sent_anew() {
     assert!(report.is_whole() && restarted == 1, "{report:?}");
     drop(client);
     server.finish();
+}
+
+/// Within one call: the connection is lost and opened again, and what it was to go on with is of no use by then.
+#[test]
+fn what_is_thrown_away_behind_a_new_connection_is_told_once() {
+    let (listener, address) = listening();
+    let script = std::thread::spawn(move || {
+        let mut first = greeted(&listener);
+        first.expect("GET a");
+        first.send(format!("FILE {SIZE} 5 t\nDATA {HAD}\n"));
+        first.send(&content()[..HAD]);
+        drop(first);
+        let mut second = greeted(&listener);
+        expect_rest(&mut second);
+        second.send("FAIL changed it is another\nSUM 3 00000000 u\n");
+        second.expect("GET a");
+        second.send(format!("FILE 3 5 u\nDATA 3\nnewEND {}\n", Crc32::of(b"new")));
+        second.expect_end();
+    });
+    let local = Local::new();
+    let mut client = connect(&address);
+    let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &Settings { retries: 1, ..once() });
+    assert!(report.is_whole(), "{events:?}");
+    let told: Vec<_> = events.iter().filter(|event| event.contains("restarted")).collect();
+    assert_eq!(told, ["0 restarted: it changed on the server"], "{events:?}");
+    drop(client);
+    script.join().unwrap();
+}
+
+#[test]
+fn a_server_that_lost_what_was_sent_gets_it_again_and_that_is_told() {
+    let (listener, address) = listening();
+    let script = std::thread::spawn(move || {
+        let mut first = greeted(&listener);
+        let id = expect_resume(&mut first);
+        first.send("GO 0\n");
+        first.pass_over(2 << 20);
+        drop(first);
+        let mut second = greeted(&listener);
+        assert_eq!(expect_resume(&mut second), id);
+        second.send("GO 0\n");
+        let (body, _) = second.body();
+        second.send(format!("SAVED {} {} t\n", body.len(), Crc32::of(&body)));
+        second.expect_end();
+    });
+    let local = Local::new();
+    large(&local);
+    let mut client = connect(&address);
+    let (report, events) = store(&mut client, &[to_store(&local, "a")], &Settings { retries: 1, ..once() });
+    assert!(report.is_whole(), "{events:?}");
+    let told: Vec<_> = events.iter().filter(|event| event.contains("restarted")).collect();
+    assert_eq!(told, ["0 restarted: the server has nothing kept of it"], "{events:?}");
+    drop(client);
+    script.join().unwrap();
+}
+
+fn listening() -> (TcpListener, Address) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
+    (listener, address)
+}
+
+/// The next connection, greeted.
+fn greeted(listener: &TcpListener) -> Peer {
+    let mut peer = Peer::new(listener.accept().unwrap().0);
+    peer.send(GREETING);
+    peer
 }

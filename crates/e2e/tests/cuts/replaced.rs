@@ -98,14 +98,14 @@ fn a_remote_file_that_was_replaced_is_fetched_anew() {
     let mut half = Half::new();
     half.content = random_bytes(seed() ^ 1, BYTES);
     half.server.write("large", &half.content);
-    half.finish_anew("another version");
+    half.finish_anew("it changed on the server");
 }
 
 #[test]
 fn a_part_that_was_corrupted_is_noticed() {
     let half = Half::new();
     flip(&half.staged(".part"), 1000);
-    half.finish_anew("does not fit");
+    half.finish_anew("what was kept of it is damaged");
 }
 
 #[test]
@@ -137,8 +137,22 @@ fn a_mark_that_was_corrupted_is_noticed() {
 
     let half = Half::new();
     fs::remove_file(half.staged(".mark")).unwrap();
-    let events = half.finish();
-    assert_eq!(events.last().unwrap(), "done 0");
+    half.finish_anew("damaged");
+}
+
+#[test]
+fn a_part_that_is_gone_is_noticed() {
+    let half = Half::new();
+    fs::remove_file(half.staged(".part")).unwrap();
+    half.finish_anew("gone");
+}
+
+/// As after a kill before the first byte was written.
+#[test]
+fn where_nothing_was_kept_nothing_is_lost() {
+    let half = Half::new();
+    OpenOptions::new().write(true).open(half.staged(".part")).unwrap().set_len(0).unwrap();
+    assert_eq!(half.finish(), ["begun 0", "done 0"]);
 }
 
 /// As after a power cut: the boot that the mark names is another one, and no checkpoint says that the bytes are there.
@@ -148,7 +162,7 @@ fn what_was_written_before_the_system_started_anew_must_be_proven() {
     let mark = fs::read_to_string(half.staged(".mark")).unwrap();
     let boot = mark.lines().find(|line| line.starts_with("boot ")).unwrap();
     fs::write(half.staged(".mark"), mark.replace(boot, "boot another 00000000")).unwrap();
-    assert_eq!(half.finish().last().unwrap(), "done 0");
+    half.finish_anew("cannot be proven");
 }
 
 /// Bytes that a checkpoint can prove are taken up; where they turn out to be others, those before the last good one.
@@ -250,7 +264,7 @@ fn a_local_file_that_changed_between_two_parts_is_sent_anew() {
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(5)).unwrap();
     let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
     assert!(report.is_whole() && report.resumed == 0, "{events:?}");
-    assert_eq!(events[0], "restarted: the local file has changed since");
+    assert_eq!(events[0], "restarted: it changed here");
     assert!(server.read("stored") == fs::read(&source).unwrap());
     assert_eq!(names(&state), [""; 0]);
 }
@@ -292,7 +306,28 @@ fn a_damaged_id_begins_anew() {
     flip(&state.join(&names(&state)[0]), 17);
     let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
     assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    assert_eq!(events, ["restarted: what was noted of its upload is damaged", "begun 0", "done 0"]);
     assert!(server.read("stored") == fs::read(&source).unwrap());
+}
+
+#[test]
+fn an_upload_that_the_server_has_lost_is_sent_anew() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let (source, state) = (local.path().join("source"), local.path().join("state"));
+    fs::write(&source, random_bytes(seed(), BYTES)).unwrap();
+    let settings = Settings { state: Some(state), ..once() };
+    proxy.cut(&[Cut { way: Way::Up, after: BYTES as u64 / 2, manner: Manner::End }]);
+    let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert_eq!(report.failures.len(), 1);
+    assert!(!events.iter().any(|event| event.starts_with("restarted")), "{events:?}");
+    let address = server.address().to_string();
+    drop(server);
+    let _other = Options::new().address(&address).start();
+    let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+    assert!(report.is_whole(), "{events:?}");
+    assert_eq!(events, ["restarted: the server has nothing kept of it", "begun 0", "done 0"]);
 }
 
 /// Its SAVED was lost: the server says it again, and nothing is sent.

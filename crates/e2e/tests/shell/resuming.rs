@@ -3,14 +3,16 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::Path,
+    process::Stdio,
 };
 
-use ferry_e2e::{Options, eventually, random_bytes, random_file, seed};
+use ferry_e2e::{Options, Server, eventually, random_bytes, random_file, seed};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{
-    machine::{fixture, run_with, spawned},
+    machine::{command, fixture, run, run_with, spawned},
     strangers,
     terminal::Terminal,
 };
@@ -156,6 +158,86 @@ fn a_server_that_comes_back_is_gone_on_with() {
     client.type_line("QUIT");
     assert_eq!(client.end(), 0);
     assert!(fs::read(directory.path().join("client/large.bin")).unwrap() == random_bytes(seed, 64 << 20));
+}
+
+/// A server that takes its time, its port, and a directory with a `client` in it.
+fn slow() -> (Server, String, tempfile::TempDir) {
+    let server = Options::new().arg("--rate").arg((16 * MIB).to_string()).start();
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("client")).unwrap();
+    let port = server.address().port().to_string();
+    (server, port, directory)
+}
+
+/// Begins a transfer, and interrupts it as soon as a file in `place` whose name ends so has some bytes.
+#[track_caller]
+fn interrupted(directory: &Path, arguments: &[&str], place: &Path, ending: &str) {
+    let child = command(directory, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("some bytes are kept", || {
+        let names = fs::read_dir(place).ok()?.flatten();
+        let kept = names.filter(|entry| entry.file_name().to_string_lossy().ends_with(ending));
+        kept.filter_map(|entry| entry.metadata().ok()).any(|kept| kept.len() > 2 * MIB).then_some(())
+    });
+    kill_process(Pid::from_raw(child.id().cast_signed()).unwrap(), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{complaints}");
+    assert!(complaints.contains("goes on from there") && !complaints.contains("anew"), "{complaints}");
+}
+
+#[test]
+fn a_get_that_begins_anew_says_why() {
+    let (server, port, directory) = slow();
+    let (here, client) = (directory.path(), directory.path().join("client"));
+    let cut = || interrupted(here, &["get", &port, "G"], &client, ".part");
+    server.write("G", &random_bytes(seed(), 24 << 20));
+    cut();
+    let other = random_bytes(seed() ^ 1, 24 << 20);
+    server.write("G", &other);
+    let anew = run(here, &["get", &port, "G"]);
+    assert_eq!((anew.status, anew.err.as_str()), (0, "G: it changed on the server; GET begins anew\n"));
+    assert!(anew.out.starts_with("got G: 24.0 MiB") && !anew.out.contains("from before"), "{}", anew.out);
+    assert!(fs::read(client.join("G")).unwrap() == other);
+
+    cut();
+    damage_part(&client);
+    let anew = run(here, &["--json", "get", &port, "G"]);
+    let event = r#"{"event":"restarted","name":"G","reason":"what was kept of it is damaged"}"#;
+    assert_eq!((anew.status, anew.out.lines().next()), (0, Some(event)), "{}", anew.err);
+
+    cut();
+    damage_part(&client);
+    let quiet = run(here, &["-q", "get", &port, "G"]);
+    assert_eq!((quiet.status, quiet.out.as_str(), quiet.err.as_str()), (0, "", ""));
+
+    cut();
+    let resumed = run(here, &["get", &port, "G"]);
+    assert_eq!((resumed.status, resumed.err.as_str()), (0, ""));
+    assert!(resumed.out.contains("from before"), "{}", resumed.out);
+    assert!(fs::read(client.join("G")).unwrap() == other);
+}
+
+/// Overwrites some bytes of the only part.
+fn damage_part(directory: &Path) {
+    let mut entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let part = entries.find(|path| path.extension().is_some_and(|ending| ending == "part")).unwrap();
+    let part = fs::OpenOptions::new().write(true).open(part).unwrap();
+    part.write_all_at(b"these bytes were never sent", 1000).unwrap();
+}
+
+#[test]
+fn a_put_of_a_file_that_was_replaced_begins_anew_and_says_so() {
+    let (server, port, directory) = slow();
+    let (here, source) = (directory.path(), directory.path().join("client/P"));
+    let cut = || interrupted(here, &["put", &port, "P"], &server.path(".ferry/kept"), ".data");
+    fs::write(&source, random_bytes(seed(), 24 << 20)).unwrap();
+    cut();
+    let other = random_bytes(seed() ^ 1, 24 << 20);
+    fs::write(&source, &other).unwrap();
+    let anew = run(here, &["put", &port, "P"]);
+    assert_eq!((anew.status, anew.err.as_str()), (0, "P: it changed here; PUT begins anew\n"));
+    assert!(anew.out.starts_with("put P: 24.0 MiB") && !anew.out.contains("from before"), "{}", anew.out);
+    assert!(server.read("P") == other);
 }
 
 /// How far the bar is.

@@ -147,6 +147,13 @@ impl<'a> Watcher<'a> {
                 let failed = explained(moving, shown, error, local);
                 progress.aside(|| failures.tell(output, &failed));
             }
+            Step::Restarted { index, why } => {
+                if let Some((_, _, done)) = reached.as_mut().filter(|(current, ..)| current == index) {
+                    *done = 0;
+                }
+                let Some(label) = label(*index) else { return };
+                progress.aside(|| tell_restarted(output, moving, label, why));
+            }
             Step::Lost { error, attempt, wait } => progress.aside(|| {
                 tell_lost(output, "connection lost", error, (*attempt, moving.retries), *wait);
             }),
@@ -271,6 +278,14 @@ impl Session {
             }
         }
     }
+}
+
+/// Tells that what was there of a file is thrown away. Of many files, it is the file that begins anew, not the command.
+fn tell_restarted(output: &mut Output, moving: &Moving<'_>, label: &Label, why: &str) {
+    let what = if moving.single { moving.verb } else { "its transfer" };
+    output.remark(format_args!("{}: {why}; {what} begins anew", label.shown), || {
+        Event::new("restarted").with("name", label.name.as_str()).with("reason", why)
+    });
 }
 
 fn untried(files: usize) -> Option<String> {

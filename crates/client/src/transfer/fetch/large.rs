@@ -10,7 +10,7 @@ use super::{
         disk::BUFFER_BYTES,
         drive::{Stop, is_farewell},
     },
-    Ask, Round,
+    Ask, CHANGED, DAMAGED, Round,
 };
 use crate::{
     error::Error,
@@ -163,8 +163,9 @@ impl Round<'_, '_, '_> {
         let found = match part.find(name) {
             Some(Ok(found)) if found.bytes > 0 => found,
             useless => {
+                let why = useless.and_then(|found| found.map_or_else(Some, |found| part.lost(&found)));
                 part.discard();
-                if let Some(Err(why)) = useless {
+                if let Some(why) = why {
                     self.tally.restarted(index, why);
                 }
                 return Ok(None);
@@ -176,7 +177,7 @@ impl Round<'_, '_, '_> {
         let digest = part.check(&found, |_| link.check_cancel())?;
         if digest.bytes() == 0 {
             part.discard();
-            self.tally.restarted(index, "what was there is damaged");
+            self.tally.restarted(index, DAMAGED);
             self.begun = None;
             return Ok(None);
         }
@@ -207,6 +208,11 @@ impl Round<'_, '_, '_> {
         if self.settings.resume
             && let Some(part) = Part::open(Arc::clone(&directory), &last, target)?
         {
+            // A part without its mark, or one that a listing hid.
+            let left = part.find(name).map(|left| left.map_or_else(|why| why, |_| CHANGED));
+            if let Some(why) = left {
+                self.tally.restarted(index, why);
+            }
             return match part.begin(name, meta) {
                 Ok(()) => Ok(Sink::Part(part)),
                 Err(error) => {
@@ -250,7 +256,7 @@ impl Round<'_, '_, '_> {
             Reply::Fail(failure) if failure.code == Code::Changed || failure.code == Code::BadRange => {
                 self.discard_large();
                 self.begun = None;
-                self.tally.restart(index, "it is another version on the server by now", Error::Server(failure));
+                self.tally.restart(index, CHANGED, Error::Server(failure));
             }
             reply => self.refused(index, reply)?,
         }
@@ -288,9 +294,9 @@ impl Round<'_, '_, '_> {
         let Some(large) = self.large.as_ref() else { return Ok(()) };
         let whole = large.whole();
         let why = if *tag != large.meta.tag {
-            "it changed on the server meanwhile"
+            CHANGED
         } else if (whole.bytes(), whole.crc()) != (size, crc) {
-            "what was there does not fit the file"
+            DAMAGED
         } else {
             return self.publish_large();
         };

@@ -39,6 +39,10 @@ const ASKED_BYTES: u64 = 16 << 20;
 /// What is taken for the size of a file that nobody knows.
 const UNKNOWN_BYTES: u64 = 16 << 10;
 
+/// Why a download begins anew.
+const CHANGED: &str = "it changed on the server";
+const DAMAGED: &str = "what was kept of it is damaged";
+
 /// Opens one more connection.
 type Opener = dyn Fn() -> Result<Link, Error> + Sync;
 
@@ -249,7 +253,7 @@ impl<'a> Round<'_, 'a, '_> {
     fn fail(&mut self, index: usize, failure: Failure) {
         self.begun = None;
         if failure.code == Code::Changed {
-            self.tally.restart(index, "it changed on the server meanwhile", Error::Server(failure));
+            self.tally.restart(index, CHANGED, Error::Server(failure));
         } else {
             self.tally.failed(index, Error::Server(failure));
         }

@@ -16,7 +16,7 @@ use ferry_wire::{Code, Crc32, Digest, FileMeta, Name, Reply, Request};
 
 use super::{
     super::drive::{Stop, is_farewell},
-    Ask, Fetch, Round,
+    Ask, CHANGED, Fetch, Round,
     large::{Large, Sink},
 };
 use crate::{
@@ -172,7 +172,7 @@ impl Round<'_, '_, '_> {
                 self.unsplit.insert(index);
                 self.discard_large();
                 (self.current, self.begun) = (None, None);
-                self.tally.restart(index, "it is another version on the server by now", Error::Server(failure));
+                self.tally.restart(index, CHANGED, Error::Server(failure));
                 Err(Stop::Unwanted)
             }
             Error::Server(failure) if !is_farewell(failure.code) => self.give_up_large(index, Error::Server(failure)),

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::error::Error;
 
+/// Why an upload begins anew.
+const DAMAGED: &str = "what the server had kept of it is damaged";
+
 /// The answer to SUM that is still to come.
 #[derive(Debug)]
 pub(super) struct Check {
@@ -51,10 +54,10 @@ impl Round<'_, '_, '_> {
             Reply::Sum { size, crc, tag } => {
                 self.link.settle();
                 if tag == *saved && Some(crc) != asked.crc {
-                    self.ids.forget(asked.index);
+                    self.forget(asked.index);
                     self.begun = self.begun.filter(|begun| *begun != asked.index);
                     let error = Error::Verification(format!("the server's file has the CRC {crc} and {size} bytes"));
-                    self.tally.restart(asked.index, "what the server had kept of it is damaged", error);
+                    self.tally.restart(asked.index, DAMAGED, error);
                     return Ok(());
                 }
                 if tag != *saved {

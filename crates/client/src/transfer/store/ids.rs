@@ -55,9 +55,24 @@ pub(super) struct Ids {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Drawn {
     pub(super) id: Id,
-    /// An earlier upload of the same file was of another version of it.
-    pub(super) changed: bool,
+    /// Whether an upload was begun under it before.
+    pub(super) origin: Origin,
 }
+
+/// Where an id comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Nothing was begun under it.
+    New,
+    /// The same, and what was begun under an earlier one is of no use, for this reason.
+    Instead(&'static str),
+    /// An earlier call has begun an upload under it.
+    Found,
+    /// This call has drawn it or taken it up before.
+    Held,
+}
+
+const CHANGED: &str = "it changed here";
 
 impl Ids {
     /// Keeps ids in `directory`, which is made where it is missing, or for this call alone.
@@ -78,25 +93,26 @@ impl Ids {
 
     /// The id for `version` of a file. It is on the disk when this returns, where that is possible.
     pub(super) fn of(&mut self, index: usize, file: &Store, version: &Version) -> Result<Drawn, Error> {
-        let mut changed = false;
+        let mut origin = Origin::New;
         if let Some(kept) = self.kept.get(&index) {
             if kept.version == *version {
-                return Ok(Drawn { id: kept.id.clone(), changed });
+                return Ok(Drawn { id: kept.id.clone(), origin: Origin::Held });
             }
-            changed = true;
+            origin = Origin::Instead(CHANGED);
             self.forget(index);
         }
         self.prepare();
         let mut kept = Kept { id: new_id()?, version: version.clone(), file: None };
         if let Some(path) = self.path_of(file) {
             match keep(&path, &mut kept, &self.describe(file)) {
-                Ok(was_changed) => changed |= was_changed,
+                Ok(Origin::New) => {}
+                Ok(found) => origin = found,
                 Err(error) => log::warn!("this upload can't be resumed later: {}: {error}", path.display()),
             }
         }
         let id = kept.id.clone();
         self.kept.insert(index, kept);
-        Ok(Drawn { id, changed })
+        Ok(Drawn { id, origin })
     }
 
     /// The upload is through, or its id of no more use.
@@ -146,9 +162,9 @@ fn prepare(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the id from `path` if it is of the same version of the same upload, and writes it there if not. Says whether
-/// it was of another version. Where another process has the file, the id is kept for this call alone.
-fn keep(path: &Path, kept: &mut Kept, upload: &str) -> io::Result<bool> {
+/// Takes the id from `path` if it is of the same version of the same upload, and writes it there if not. Says which.
+/// Where another process has the file, the id is kept for this call alone.
+fn keep(path: &Path, kept: &mut Kept, upload: &str) -> io::Result<Origin> {
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -158,14 +174,21 @@ fn keep(path: &Path, kept: &mut Kept, upload: &str) -> io::Result<bool> {
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(false);
+        return Ok(Origin::New);
     }
     let mut text = Vec::new();
     (&file).take(MAX_BYTES).read_to_end(&mut text)?;
-    let found = parse(&text, upload);
-    let changed = found.as_ref().is_some_and(|(_, version)| *version != kept.version);
-    match found {
-        Some((id, _)) if !changed => kept.id = id,
+    let origin = match parse(&text, upload) {
+        Some((id, version)) if version == kept.version => {
+            kept.id = id;
+            Origin::Found
+        }
+        Some(_) => Origin::Instead(CHANGED),
+        None if text.is_empty() => Origin::New,
+        None => Origin::Instead("what was noted of its upload is damaged"),
+    };
+    match origin {
+        Origin::Found => {}
         _ => {
             let text = [line(&format!("ferry-upload 1 {} {}", kept.id, kept.version.0)), line(upload)].concat();
             file.set_len(0)?;
@@ -178,7 +201,7 @@ fn keep(path: &Path, kept: &mut Kept, upload: &str) -> io::Result<bool> {
         }
     }
     kept.file = Some((file, path.to_owned()));
-    Ok(changed)
+    Ok(origin)
 }
 
 fn parse(text: &[u8], upload: &str) -> Option<(Id, Version)> {
@@ -205,15 +228,17 @@ mod tests {
         let file = Store { source: directory.path().join("a\nb"), name: Name::new("x y").unwrap() };
         let (one, two) = (Version("1".into()), Version("2".into()));
         let first = ids(&state).of(0, &file, &one).unwrap();
-        assert!(!first.changed);
-        assert_eq!(ids(&state).of(7, &file, &one).unwrap(), first);
+        assert_eq!(first.origin, Origin::New);
+        let again = ids(&state).of(7, &file, &one).unwrap();
+        assert_eq!((again.id, again.origin), (first.id.clone(), Origin::Found));
         let kept = fs::read_dir(&state).unwrap().next().unwrap().unwrap();
         assert_eq!(kept.metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
 
         let mut holder = ids(&state);
         let changed = holder.of(0, &file, &two).unwrap();
-        assert!(changed.changed && changed.id != first.id);
+        assert!(changed.origin == Origin::Instead(CHANGED) && changed.id != first.id);
+        assert_eq!(holder.of(0, &file, &two).unwrap().origin, Origin::Held);
         assert_ne!(ids(&state).of(0, &file, &two).unwrap().id, changed.id, "two at once never share one");
         let other = Store { name: Name::new("z").unwrap(), ..file.clone() };
         assert_ne!(holder.of(1, &other, &two).unwrap().id, changed.id);
@@ -235,7 +260,8 @@ mod tests {
             let mut damaged = text.clone();
             damaged[at] ^= 1;
             fs::write(&path, &damaged).unwrap();
-            assert_ne!(ids(&state).of(0, &file, &version).unwrap().id, first.id, "byte {at}");
+            let other = ids(&state).of(0, &file, &version).unwrap();
+            assert!(other.id != first.id && matches!(other.origin, Origin::Instead(_)), "byte {at}");
         }
     }
 }

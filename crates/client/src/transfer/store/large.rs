@@ -1,7 +1,7 @@
 //! Large uploads: block by block, under an id where they can be gone on with.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -10,7 +10,7 @@ use ferry_wire::{BodyLine, Code, Digest, Failure, Reply, Request, Time, write_en
 use super::{
     super::{Phase, drive::Stop},
     Asked, Round,
-    ids::Drawn,
+    ids::{Drawn, Origin},
     reader::{Chunk, Order},
 };
 use crate::{
@@ -36,6 +36,8 @@ pub(super) struct Past {
     offsets: HashMap<usize, u64>,
     /// Bytes of a file that no connection had to send.
     unsent: HashMap<usize, u64>,
+    /// Files of which something was sent that was not told to be of no use.
+    begun: HashSet<usize>,
     /// The server knows no ids.
     plain: bool,
 }
@@ -84,32 +86,63 @@ impl Round<'_, '_, '_> {
     ) -> Result<(), Stop> {
         let resumable = self.settings.resume && size >= RESUME_BYTES;
         while resumable && !self.past.is_plain(index) {
-            let Drawn { id, changed } = match self.ids.of(index, &self.files[index], version) {
+            let Drawn { id, origin } = match self.ids.of(index, &self.files[index], version) {
                 Ok(drawn) => drawn,
                 Err(error) => {
                     self.tally.failed(index, error);
                     return self.skip();
                 }
             };
-            if changed {
-                self.tally.restarted(index, "the local file has changed since");
-            }
+            self.note_origin(index, origin);
             let name = self.files[index].name.clone();
             match self.ask(index, size, &Request::Resume { id, size, mtime, name })? {
-                Answer::Go(offset) => return self.send_body(index, offset),
+                Answer::Go(offset) => {
+                    if offset == 0 {
+                        self.tell_lost(index, "the server has nothing kept of it");
+                    }
+                    return self.send_body(index, offset);
+                }
                 Answer::Saved(reply) => return self.compare(index, reply),
                 Answer::Refused(failure) => {
                     if !self.again(index, &failure)? {
-                        self.ids.forget(index);
+                        self.forget(index);
                         self.tally.failed(index, Error::Server(failure));
                         return self.skip();
                     }
                 }
             }
         }
+        self.tell_lost(index, "what the server may have of it cannot be taken up");
         self.link.ask(&Request::Put { size: Some(size), mtime, name: self.files[index].name.clone() });
         self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None, check: None });
         self.send_body(index, 0)
+    }
+
+    /// What was begun under an earlier id is of no use under a new one.
+    fn note_origin(&mut self, index: usize, origin: Origin) {
+        match origin {
+            Origin::Held | Origin::New => {}
+            Origin::Instead(why) => {
+                self.past.begun.remove(&index);
+                self.tally.restarted(index, why);
+            }
+            Origin::Found => {
+                self.past.begun.insert(index);
+            }
+        }
+    }
+
+    /// The id of a file is of no more use, for a reason that is told.
+    pub(super) fn forget(&mut self, index: usize) {
+        self.ids.forget(index);
+        self.past.begun.remove(&index);
+    }
+
+    /// Tells that what the server may have had of a file is of no use, if it may have had any.
+    fn tell_lost(&mut self, index: usize, why: &'static str) {
+        if self.past.begun.remove(&index) {
+            self.tally.restarted(index, why);
+        }
     }
 
     /// Asks to go on and waits for the answer; nothing may be sent meanwhile.
@@ -158,7 +191,10 @@ impl Round<'_, '_, '_> {
             }
             Code::Busy => {}
             // The id is of something else, or another connection has just taken it.
-            Code::Exists | Code::Changed => self.ids.forget(index),
+            Code::Exists | Code::Changed => {
+                self.ids.forget(index);
+                self.tell_lost(index, "the id that it was begun under is in use elsewhere");
+            }
             Code::Unsupported | Code::UnknownCommand => self.past.plain = true,
             _ => return Ok(false),
         }
@@ -201,9 +237,9 @@ impl Round<'_, '_, '_> {
             Some(Chunk::Broken(error)) => self.finish_off(index, error),
             _ => {
                 let error = Error::Verification(format!("the server saved {size} bytes with the CRC {crc}"));
-                self.ids.forget(index);
+                self.forget(index);
                 self.begun = None;
-                self.tally.restart(index, "what the server has under its id is something else", error);
+                self.tally.restart(index, "what the server has of it is damaged", error);
             }
         }
         Ok(())
@@ -230,6 +266,7 @@ impl Round<'_, '_, '_> {
                     self.send(&mut block)?;
                     self.reader.give_back(block);
                     done += bytes;
+                    self.past.begun.insert(index);
                     self.tally.moved(index, done);
                 }
                 Some(Chunk::End(digest)) => return self.end(offset, &digest),
@@ -310,7 +347,7 @@ impl Round<'_, '_, '_> {
             match failure.code {
                 // A newer connection took over, or what the server had kept was damaged; it is gone now.
                 Code::Changed | Code::Checksum => {
-                    self.ids.forget(index);
+                    self.forget(index);
                     let why = if failure.code == Code::Changed {
                         "another connection took over"
                     } else {
@@ -318,7 +355,7 @@ impl Round<'_, '_, '_> {
                     };
                     return self.tally.restart(index, why, Error::Server(failure));
                 }
-                _ => self.ids.forget(index),
+                _ => self.forget(index),
             }
         }
         self.tally.failed(index, Error::Server(failure));
@@ -327,7 +364,7 @@ impl Round<'_, '_, '_> {
     /// A file that could not be read to its end.
     fn finish_off(&mut self, index: usize, error: Error) {
         self.begun = None;
-        self.ids.forget(index);
+        self.forget(index);
         match error {
             Error::LocalFile { .. } => self.tally.restart(index, "it changed while it was sent", error),
             error => self.tally.failed(index, error),

@@ -274,7 +274,7 @@ impl Round<'_, '_, '_> {
     fn saved(&mut self, asked: &Asked, size: u64, crc: Crc32) {
         let index = asked.index;
         if asked.large {
-            self.ids.forget(index);
+            self.forget(index);
             self.begun = self.begun.filter(|begun| *begun != index);
         } else {
             self.tally.begun(index, asked.size, 0);

@@ -106,6 +106,11 @@ impl Peer {
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
+    /// Reads so many bytes, whatever they are.
+    pub(crate) fn pass_over(&mut self, bytes: usize) {
+        self.input.read_exact(&mut vec![0; bytes]).unwrap();
+    }
+
     /// Reads a body; gives its bytes and its closing line.
     pub(crate) fn body(&mut self) -> (Vec<u8>, BodyLine) {
         let mut body = Vec::new();
