@@ -390,3 +390,72 @@ fn greeted(listener: &TcpListener) -> Peer {
     peer.send(GREETING);
     peer
 }
+
+/// Takes an upload that went on from its first MiB, and answers the look at it.
+fn take_resumed(peer: &mut Peer, sum: &str) -> String {
+    let id = expect_resume(peer);
+    peer.send(format!("GO {}\n", 1 << 20));
+    let (_, closing) = peer.body();
+    let BodyLine::End(Some(crc)) = closing else { panic!("{closing:?}") };
+    peer.expect("SUM a");
+    peer.send(format!("SAVED {} {crc} t\n{sum}\n", 9 << 20));
+    id
+}
+
+#[test]
+fn an_upload_that_cannot_be_looked_at_is_made_again() {
+    for code in ["io", "denied", "busy", "no-such-code"] {
+        let server = Scripted::greeting(move |peer| {
+            let id = take_resumed(peer, &format!("FAIL {code} no"));
+            assert_ne!(expect_resume(peer), id);
+            peer.send("GO 0\n");
+            let (body, _) = peer.body();
+            peer.send(format!("SAVED {} {} u\n", body.len(), Crc32::of(&body)));
+            peer.expect_end();
+        });
+        let local = Local::new();
+        large(&local);
+        let mut client = connect(&server.address);
+        let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+        assert!(report.is_whole() && report.resumed == 0, "{code}: {events:?}");
+        let told: Vec<_> = events.iter().filter(|event| event.contains("restarted")).collect();
+        assert_eq!(told, ["0 restarted: the server cannot read again what it had kept of it"], "{code}: {events:?}");
+        drop(client);
+        server.finish();
+    }
+}
+
+#[test]
+fn an_upload_that_can_never_be_looked_at_is_given_up() {
+    let server = Scripted::greeting(|peer| {
+        for _ in 0..4 {
+            take_resumed(peer, "FAIL io the disk has lost it");
+        }
+        peer.expect_end();
+    });
+    let local = Local::new();
+    large(&local);
+    let mut client = connect(&server.address);
+    let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+    assert_eq!(report.failures[0].1.code(), Some(Code::Io), "{events:?}");
+    drop(client);
+    server.finish();
+}
+
+#[test]
+fn an_upload_that_was_replaced_before_the_look_at_it_is_done() {
+    for code in ["not-found", "not-a-file", "changed"] {
+        let server = Scripted::greeting(move |peer| {
+            take_resumed(peer, &format!("FAIL {code} somebody else was here"));
+            peer.expect_end();
+        });
+        let local = Local::new();
+        large(&local);
+        let mut client = connect(&server.address);
+        let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+        assert!(report.is_whole(), "{code}: {events:?}");
+        assert!(!events.iter().any(|event| event.contains("restarted")), "{code}: {events:?}");
+        drop(client);
+        server.finish();
+    }
+}

@@ -4,7 +4,7 @@
 //! knows that from a note. Whether its disk still has those bytes, SUM tells. It is asked right behind the body's END, for
 //! behind that the next body may begin.
 
-use ferry_wire::{Crc32, Reply, Request, Tag};
+use ferry_wire::{Code, Crc32, Reply, Request, Tag};
 
 use super::{
     super::{Phase, drive::Stop},
@@ -14,6 +14,7 @@ use crate::error::Error;
 
 /// Why an upload begins anew.
 const DAMAGED: &str = "what the server had kept of it is damaged";
+const UNREADABLE: &str = "the server cannot read again what it had kept of it";
 
 /// The answer to SUM that is still to come.
 #[derive(Debug)]
@@ -54,23 +55,35 @@ impl Round<'_, '_, '_> {
             Reply::Sum { size, crc, tag } => {
                 self.link.settle();
                 if tag == *saved && Some(crc) != asked.crc {
-                    self.forget(asked.index);
-                    self.begun = self.begun.filter(|begun| *begun != asked.index);
                     let error = Error::Verification(format!("the server's file has the CRC {crc} and {size} bytes"));
-                    self.tally.restart(asked.index, DAMAGED, error);
+                    self.begin_anew(asked.index, DAMAGED, error);
                     return Ok(());
                 }
                 if tag != *saved {
                     log::info!("{} was replaced before it could be looked at", self.files[asked.index].name);
                 }
             }
-            // Somebody else deleted it meanwhile, for one: what SAVED said is all there is.
-            Reply::Fail(failure) => log::info!("SUM behind an upload: {failure}"),
+            // Somebody else replaced or removed it meanwhile: what SAVED said is all there is.
+            Reply::Fail(failure) if matches!(failure.code, Code::NotFound | Code::NotAFile | Code::Changed) => {
+                log::info!("SUM behind an upload: {failure}");
+            }
+            // As a disk says that lost what was kept. Sent in one piece it need not be looked at.
+            Reply::Fail(failure) => {
+                self.begin_anew(asked.index, UNREADABLE, Error::Server(failure));
+                return Ok(());
+            }
             reply => return Err(crate::link::unexpected(reply).into()),
         }
         if let Some(crc) = asked.crc {
             self.saved(asked, asked.size, crc);
         }
         Ok(())
+    }
+
+    /// What is published is not known to be what was sent: it is sent again, under a new id.
+    fn begin_anew(&mut self, index: usize, why: &str, error: Error) {
+        self.forget(index);
+        self.begun = self.begun.filter(|begun| *begun != index);
+        self.tally.restart(index, why, error);
     }
 }
