@@ -248,3 +248,30 @@ fn the_directory_is_made_and_wrong_options_are_refused() {
     let help = run(&local, "HELP; help put");
     assert!(help.out.contains("OPEN port | OPEN host:port") && help.out.contains("same name there and here"));
 }
+
+/// What was told first is what went wrong; that there is no connection behind it is no more than its consequence.
+#[test]
+fn a_command_that_goes_on_ends_with_the_status_of_its_first_failure() {
+    let bad_listing = b"f 1 1 t ../x\n";
+    let lie = format!("LISTING\nDATA {}\nf 1 1 t ../x\nEND {}\n", bad_listing.len(), Crc32::of(bad_listing));
+    let silence = "LISTING\nDATA 100\n".to_owned();
+    for (reply, status) in [(lie, 6), (silence, 7)] {
+        for get in ["GET -r d", "GET -k -r d", "GET -k -r d e f"] {
+            let reply = reply.clone();
+            let server = Scripted::greeting(move |peer| {
+                while let Some(line) = peer.line_or_end() {
+                    let listing = line == "LIST d";
+                    peer.send(if listing { reply.as_str() } else { "DIR 7\n" });
+                }
+            });
+            let local = Local::new();
+            let script = format!("OPEN {}; {get}", server.address.port());
+            let failed: Run = ferry(&local.path("")).args(["--timeout", "1", "-c", &script]).output().unwrap().into();
+            assert_eq!(failed.status, status, "{get}: {}", failed.err);
+            assert!(failed.err.starts_with("GET d: "), "{get}: {}", failed.err);
+            let more = if get.ends_with('f') { 2 } else { 1 };
+            assert_eq!(failed.err.lines().count(), more, "{get}: {}", failed.err);
+            server.finish();
+        }
+    }
+}

@@ -75,6 +75,14 @@ impl Failures {
         }
     }
 
+    /// What a command comes to that `failed` put an end to: it may be no more than a consequence of what was told first.
+    pub(super) fn end_by(self, failed: Failed) -> Failed {
+        match self.first {
+            Some(exit) if !matches!(failed.exit, Exit::Signal(_)) => Failed { exit, ..failed },
+            _ => failed,
+        }
+    }
+
     /// What a command comes to that only looked.
     pub(super) fn end_of_looking(self) -> Result<(), Failed> {
         self.first.map_or(Ok(()), |exit| Err(Failed::told(exit)))

@@ -50,7 +50,14 @@ struct Plan {
 impl Session {
     pub(super) fn get(&mut self, transfer: &Transfer) -> Result<(), Failed> {
         let mut failures = Failures::new(transfer.keep_going || self.settings.keep_going);
-        let meant = self.find(VERB, &transfer.names, &mut failures)?;
+        match self.get_all(transfer, &mut failures) {
+            Ok(()) => failures.end(VERB),
+            Err(failed) => Err(failures.end_by(failed)),
+        }
+    }
+
+    fn get_all(&mut self, transfer: &Transfer, failures: &mut Failures) -> Result<(), Failed> {
+        let meant = self.find(VERB, &transfer.names, failures)?;
         let place = match &transfer.target {
             Some(Target::Stream) => return self.get_to_output(&meant, failures),
             Some(Target::Name(text)) => self.place(text, &meant)?,
@@ -58,8 +65,12 @@ impl Session {
         };
         let named = matches!(&meant[..], [Meant { matched: false, .. }]) && transfer.names.words.len() == 1
             || transfer.names.line.is_some() && meant.len() == 1;
-        let (plan, trees) = self.plan(transfer.recursive, &meant, &place, &mut failures)?;
-        let plan = self.without_clashes(plan, &place, &mut failures)?;
+        let (plan, trees) = self.plan(transfer.recursive, &meant, &place, failures)?;
+        let plan = self.without_clashes(plan, &place, failures)?;
+        if plan.trees.is_empty() && plan.files.is_empty() && !failures.is_clean() {
+            // Nothing is left to do, and perhaps no connection to do it with.
+            return Ok(());
+        }
         if plan.trees.is_empty() && plan.files.len() == 1 {
             failures.only_one_left();
         }
@@ -76,8 +87,7 @@ impl Session {
             Some(line) if transfer.names.words.len() > 1 => Some(format!("nor is there '{}'", escaped(line))),
             _ => None,
         };
-        self.fetch(&plan.files, named && trees == 0, hint.as_deref(), &mut failures)?;
-        failures.end(VERB)
+        self.fetch(&plan.files, named && trees == 0, hint.as_deref(), failures)
     }
 
     /// Where files go that are to be saved as `text`.
@@ -227,7 +237,7 @@ impl Session {
     }
 
     /// Writes files to standard output, one behind the other.
-    fn get_to_output(&mut self, meant: &[Meant], mut failures: Failures) -> Result<(), Failed> {
+    fn get_to_output(&mut self, meant: &[Meant], failures: &mut Failures) -> Result<(), Failed> {
         if meant.len() == 1 {
             failures.only_one_left();
         }
@@ -263,7 +273,7 @@ impl Session {
                 }
             }
         }
-        failures.end(VERB)
+        Ok(())
     }
 
     fn copy_to_output(&mut self, name: &Name) -> Result<(Download, Duration), Error> {

@@ -92,6 +92,13 @@ impl Peer {
         }
     }
 
+    /// The same where the client may leave without a word.
+    pub(crate) fn line_or_end(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.input.read_line(&mut line);
+        read.is_ok_and(|read| read > 0).then(|| line.trim_end_matches('\n').to_owned())
+    }
+
     pub(crate) fn expect(&mut self, line: &str) {
         assert_eq!(self.line().as_deref(), Some(line));
     }
