@@ -275,3 +275,20 @@ fn a_command_that_goes_on_ends_with_the_status_of_its_first_failure() {
         }
     }
 }
+
+#[test]
+fn a_put_that_goes_on_ends_with_the_status_of_its_first_failure() {
+    for put in ["PUT -r d", "PUT -k -r d"] {
+        let server = Scripted::greeting(|peer| {
+            while peer.line_or_end().is_some() {
+                peer.send("nonsense\n");
+            }
+        });
+        let local = Local::new();
+        std::fs::create_dir(local.path("d")).unwrap();
+        local.file("d/a", b"hello");
+        let failed = run(&local, &format!("OPEN {}; {put}", server.address.port()));
+        assert_eq!(failed.status, 6, "{put}: {}", failed.err);
+        server.finish();
+    }
+}

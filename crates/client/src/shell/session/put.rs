@@ -98,8 +98,10 @@ impl Session {
                 failures.take(&mut self.output, failed)?;
             }
         }
-        self.store(&plan.files, named && plan.trees == 0, &mut failures)?;
-        failures.end(VERB)
+        match self.store(&plan.files, named && plan.trees == 0, &mut failures) {
+            Ok(()) => failures.end(VERB),
+            Err(failed) => Err(failures.end_by(failed)),
+        }
     }
 
     /// Everything here that `names` stand for: see [`Session::find`].
