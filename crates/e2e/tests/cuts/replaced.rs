@@ -269,6 +269,28 @@ fn a_local_file_that_changed_between_two_parts_is_sent_anew() {
     assert_eq!(names(&state), [""; 0]);
 }
 
+#[test]
+fn a_local_file_that_is_small_by_now_is_sent_anew_as_well() {
+    for bytes in [5, 2 << 20] {
+        let server = Server::start();
+        let proxy = Proxy::start(server.address());
+        let local = tempfile::tempdir().unwrap();
+        let (source, state) = (local.path().join("source"), local.path().join("state"));
+        fs::write(&source, random_bytes(seed(), BYTES)).unwrap();
+        let settings = Settings { state: Some(state.clone()), ..once() };
+        proxy.cut(&[Cut { way: Way::Up, after: BYTES as u64 / 2, manner: Manner::End }]);
+        let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
+        assert_eq!(report.failures.len(), 1, "{events:?}");
+        fs::write(&source, random_bytes(seed(), bytes)).unwrap();
+        let again = || store(&mut connect(proxy.address()), &source, "stored", &settings);
+        let (report, events) = again();
+        assert!(report.is_whole(), "{events:?}");
+        assert_eq!(events, ["restarted: it changed here", "begun 0", "done 0"]);
+        assert!(server.read("stored") == fs::read(&source).unwrap());
+        assert_eq!((names(&state), again().1), (Vec::new(), vec!["begun 0".into(), "done 0".into()]));
+    }
+}
+
 /// The server knows only a note of what it kept. That its disk has lost a byte of it, SUM tells.
 #[test]
 fn what_the_server_has_kept_is_not_taken_on_trust() {

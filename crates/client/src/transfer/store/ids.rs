@@ -48,6 +48,8 @@ pub(super) struct Ids {
     directory: Option<PathBuf>,
     /// Whether the directory was looked after.
     prepared: bool,
+    /// Whether an earlier call left any, once that was looked at.
+    any_left: Option<bool>,
     kept: HashMap<usize, Kept>,
 }
 
@@ -72,13 +74,13 @@ pub(super) enum Origin {
     Held,
 }
 
-const CHANGED: &str = "it changed here";
+pub(super) const CHANGED: &str = "it changed here";
 
 impl Ids {
     /// Keeps ids in `directory`, which is made where it is missing, or for this call alone.
     pub(super) fn new(address: &Address, directory: Option<&Path>) -> Ids {
         let directory = directory.map(Path::to_owned);
-        Ids { address: address.clone(), directory, prepared: false, kept: HashMap::new() }
+        Ids { address: address.clone(), directory, prepared: false, any_left: None, kept: HashMap::new() }
     }
 
     /// Makes the directory when the first id is to be kept in it.
@@ -124,6 +126,29 @@ impl Ids {
         }
     }
 
+    /// Forgets what was begun of a file that is too small by now for an id. Says whether anything was.
+    pub(super) fn abandon(&mut self, index: usize, file: &Store) -> bool {
+        if self.kept.contains_key(&index) {
+            self.forget(index);
+            return true;
+        }
+        let Some(directory) = &self.directory else { return false };
+        // Of many small files, none should cost more than this where nothing was cut.
+        if !*self.any_left.get_or_insert_with(|| has_ids(directory)) {
+            return false;
+        }
+        let Some(path) = self.path_of(file) else { return false };
+        match left(&path, &self.describe(file)) {
+            // Locked until it is gone: nobody else goes on with it meanwhile.
+            Ok(Some(_locked)) => fs::remove_file(&path).is_ok(),
+            Ok(None) => false,
+            Err(error) => {
+                log::debug!("{}: {error}", path.display());
+                false
+            }
+        }
+    }
+
     /// Which upload it is, apart from the version of its file.
     fn describe(&self, file: &Store) -> String {
         let path = fs::canonicalize(&file.source).unwrap_or_else(|_| file.source.clone());
@@ -160,6 +185,25 @@ fn prepare(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn has_ids(directory: &Path) -> bool {
+    fs::read_dir(directory)
+        .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())))
+}
+
+/// The file of `upload`'s id, locked; [`None`] where it is of another upload, or another process has it.
+fn left(path: &Path, upload: &str) -> io::Result<Option<File>> {
+    let file = match OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    (&file).take(MAX_BYTES).read_to_end(&mut text)?;
+    Ok(parse(&text, upload).map(|_| file))
 }
 
 /// Takes the id from `path` if it is of the same version of the same upload, and writes it there if not. Says which.

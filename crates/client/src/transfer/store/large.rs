@@ -10,7 +10,7 @@ use ferry_wire::{BodyLine, Code, Digest, Failure, Reply, Request, Time, write_en
 use super::{
     super::{Phase, drive::Stop},
     Asked, Round,
-    ids::{Drawn, Origin},
+    ids::{CHANGED, Drawn, Origin},
     reader::{Chunk, Order},
 };
 use crate::{
@@ -112,6 +112,7 @@ impl Round<'_, '_, '_> {
                 }
             }
         }
+        self.abandon_if_small(index, size);
         self.tell_lost(index, "what the server may have of it cannot be taken up");
         self.link.ask(&Request::Put { size: Some(size), mtime, name: self.files[index].name.clone() });
         self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None, check: None });
@@ -136,6 +137,14 @@ impl Round<'_, '_, '_> {
     pub(super) fn forget(&mut self, index: usize) {
         self.ids.forget(index);
         self.past.begun.remove(&index);
+    }
+
+    /// A file that has no id at its size, and of which something was begun at another.
+    pub(super) fn abandon_if_small(&mut self, index: usize, size: u64) {
+        if self.settings.resume && size < RESUME_BYTES && self.ids.abandon(index, &self.files[index]) {
+            self.past.begun.remove(&index);
+            self.tally.restarted(index, CHANGED);
+        }
     }
 
     /// Tells that what the server may have had of a file is of no use, if it may have had any.

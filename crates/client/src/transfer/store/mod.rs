@@ -171,6 +171,7 @@ impl Round<'_, '_, '_> {
     fn send_run(&mut self, mut block: Block, files: Vec<Small>) -> Result<(), Stop> {
         for Small { index, size, crc } in files {
             self.read(index);
+            self.abandon_if_small(index, size);
             self.link.owe();
             self.asked.push_back(Asked {
                 index,
