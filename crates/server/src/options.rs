@@ -115,7 +115,8 @@ pub(crate) struct Arguments {
     max_staged: Option<u64>,
 
     /// How many uploads may be known under the id of a RESUME, whether interrupted or published in the
-    /// last hour; each costs 8 KiB on the disk, and no memory
+    /// last hour; each costs 8 KiB on the disk, and no memory. Where there are too many, those that hold
+    /// nothing any more give way
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least(0))]
     max_kept: u64,
 

@@ -229,8 +229,8 @@ impl Server {
         })
     }
 
-    /// Serves until SIGTERM, SIGINT, SIGQUIT or SIGHUP comes; then ends what is under way, and returns. A second
-    /// signal, or ten seconds, cut it short.
+    /// Serves until SIGTERM, SIGINT, SIGQUIT or, with [`ServerOptions::ends_on_hangup`], SIGHUP comes; then ends what is
+    /// under way, and returns. A second signal, or ten seconds, cut it short.
     ///
     /// # Errors
     ///
