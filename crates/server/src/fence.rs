@@ -1,39 +1,204 @@
 //! A second wall behind the store's own confinement: Landlock (landlock(7)), where the kernel has it.
 //!
-//! From then on this process and its helpers can touch nothing outside the root, and can neither
-//! listen on a port nor open a connection: whatever mistake a peer might find in this program, that
-//! is all that it could reach. What was opened before, the listening socket and the log, stays
-//! open.
+//! From then on this process and its helpers can open, make and remove nothing outside the root, and
+//! make no new connections, as far as the kernel's version of Landlock goes: whatever mistake a peer
+//! might find in this program, that is all that it could reach. Whatever was opened before, the
+//! listening socket and the log, stays open.
+//!
+//! Each version holds more than the one before. [`raise`] claims only what the running one holds.
 
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
 };
 
-/// The newest interface whose rights are asked for; an older kernel gives what it knows.
-const INTERFACE: ABI = ABI::V5;
+/// The newest version whose rights are asked for; an older kernel gives what it knows.
+const NEWEST: ABI = ABI::V10;
 
-/// Fences this thread in, and every thread that it starts from here on: it may do what it likes
-/// beneath `root`, and nothing elsewhere. Gives what came of it, for the log.
-pub fn raise(root: &Path, writable: bool) -> &'static str {
-    match restrict(root, writable) {
-        Ok(RulesetStatus::FullyEnforced) => "fenced in by Landlock: nothing but the root, no new connections",
-        Ok(RulesetStatus::PartiallyEnforced) => "fenced in by Landlock as far as this kernel can",
-        Ok(RulesetStatus::NotEnforced) => "not fenced in: this kernel has no Landlock",
-        Err(_) => "not fenced in: this kernel refuses Landlock",
+/// From this version on TCP can be closed.
+const NETWORK: ABI = ABI::V4;
+
+/// From this version on signals and abstract UNIX sockets can be closed.
+const SCOPES: ABI = ABI::V6;
+
+/// From which version on Landlock closes what.
+const CLOSES: [(ABI, &str); 6] = [
+    (ABI::V1, "opening, making and removing files"),
+    (ABI::V3, "truncating files"),
+    (NETWORK, "TCP"),
+    (SCOPES, "signals and abstract UNIX sockets"),
+    (ABI::V9, "other UNIX sockets"),
+    (ABI::V10, "UDP"),
+];
+
+/// Fences this thread in, and every thread that it starts from here on: beneath `root` it may do what
+/// serving takes, and nothing elsewhere. Returns what came of it, for the log.
+pub fn raise(root: &Path, writable: bool) -> String {
+    raise_as_of(NEWEST, root, writable)
+}
+
+/// The same, asking for nothing that came after the version `newest`.
+fn raise_as_of(newest: ABI, root: &Path, writable: bool) -> String {
+    let knows = |right: AccessFs| {
+        let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        AccessFs::from_all(newest).contains(right) && ruleset.handle_access(right).is_ok()
+    };
+    if !knows(AccessFs::ReadFile) {
+        return "not fenced in: this kernel has no Landlock".to_owned();
+    }
+    // Publishing renames across directories. A domain that does not handle that right forbids it.
+    if writable && !knows(AccessFs::Refer) {
+        return "not fenced in: with this kernel's Landlock (before Linux 5.19) uploads would fail".to_owned();
+    }
+    match restrict(newest, root, writable) {
+        Ok(LandlockStatus::Available { effective_abi, .. }) => describe(effective_abi.min(newest)),
+        Ok(_) | Err(_) => "not fenced in: this kernel refuses Landlock".to_owned(),
     }
 }
 
-fn restrict(root: &Path, writable: bool) -> Result<RulesetStatus, RulesetError> {
-    let beneath = if writable { AccessFs::from_all(INTERFACE) } else { AccessFs::from_read(INTERFACE) };
-    let Ok(root) = PathFd::new(root) else { return Ok(RulesetStatus::NotEnforced) };
-    let ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(INTERFACE))?
-        .handle_access(AccessNet::from_all(INTERFACE))?
-        .create()?
-        .add_rule(PathBeneath::new(root, beneath))?;
-    Ok(ruleset.restrict_self()?.ruleset)
+fn restrict(newest: ABI, root: &Path, writable: bool) -> Result<LandlockStatus, RulesetError> {
+    let mut ruleset =
+        Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(newest))?;
+    // To ask for no right at all is an error.
+    if newest >= NETWORK {
+        ruleset = ruleset.handle_access(AccessNet::from_all(newest))?;
+    }
+    if newest >= SCOPES {
+        ruleset = ruleset.scope(Scope::from_all(newest))?;
+    }
+    let mut ruleset = ruleset.create()?;
+    // Whoever opens the store says what is wrong with a root that can't be opened.
+    if let Ok(root) = PathFd::new(root) {
+        let allowed = serving(writable) & AccessFs::from_all(newest);
+        ruleset = ruleset.add_rule(PathBeneath::new(root, allowed))?;
+    }
+    Ok(ruleset.restrict_self()?.landlock)
+}
+
+/// The rights beneath the root that serving takes.
+fn serving(writable: bool) -> BitFlags<AccessFs> {
+    let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    let changing =
+        make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer});
+    if writable { reading | changing } else { reading }
+}
+
+/// Says what a fence of this version closes, and what it leaves open.
+fn describe(version: ABI) -> String {
+    let those = |closed: bool| {
+        let those = CLOSES.iter().filter(|(from, _)| (version >= *from) == closed);
+        those.map(|(_, name)| *name).chain((!closed).then_some("attributes of files")).collect::<Vec<_>>().join(", ")
+    };
+    format!(
+        "fenced in by Landlock version {}: outside the root no {}; still open: {}",
+        version as i32,
+        those(true),
+        those(false)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        net::{TcpListener, TcpStream, UdpSocket},
+        os::{
+            linux::net::SocketAddrExt,
+            unix::net::{SocketAddr, UnixListener, UnixStream},
+        },
+        thread,
+    };
+
+    use ferry_wire::{Crc32, Name};
+    use rustix::process::{getppid, test_kill_process};
+
+    use super::*;
+    use crate::{
+        session::{Chunk, Done, Work},
+        store::{Disk, Durability, SCRATCH_BYTES, Store, StoreOptions},
+    };
+
+    /// Does `run` in a thread of its own, which may fence itself in.
+    fn apart<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| scope.spawn(run).join().unwrap())
+    }
+
+    const VERSIONS: [ABI; 10] =
+        [ABI::V1, ABI::V2, ABI::V3, ABI::V4, ABI::V5, ABI::V6, ABI::V7, ABI::V8, ABI::V9, ABI::V10];
+
+    /// Uploads `hello` as `name`, as a session does.
+    fn upload(root: &Path, name: &str) -> Result<(), String> {
+        let options = StoreOptions {
+            root: root.into(),
+            writable: true,
+            durability: Durability::None,
+            max_staged: u64::MAX,
+            max_kept: 0,
+            keep: std::time::Duration::ZERO,
+        };
+        let store = Store::open(&options).map_err(|error| error.to_string())?;
+        let mut scratch = vec![0; SCRATCH_BYTES];
+        let mut run = |work: Work<Disk>| store.run(work, &mut scratch).map_err(|failure| failure.to_string());
+        let name = Name::new(name).unwrap();
+        let Done::Staged(upload) = run(Work::Stage { name, size: Some(5), mtime: None, settled: true })? else {
+            panic!("not staged")
+        };
+        let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+        run(Work::Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") })?;
+        run(Work::Publish { upload }).map(drop)
+    }
+
+    #[test]
+    fn uploads_work_under_every_version() {
+        for version in VERSIONS {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir(root.path().join("d")).unwrap();
+            let (said, uploaded) = apart(|| {
+                let said = raise_as_of(version, root.path(), true);
+                (said, upload(root.path(), "d/a"))
+            });
+            assert_eq!(uploaded, Ok(()), "{version:?}: {said}");
+            assert_eq!(fs::read(root.path().join("d/a")).unwrap(), b"hello");
+        }
+    }
+
+    /// Tries what [`CLOSES`] names in a fenced thread, and returns what it was told and whether each worked.
+    /// [`None`] where there is no safe call to try it with.
+    fn try_all(version: ABI, writable: bool) -> (String, [Option<bool>; 6]) {
+        let [root, outside] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [file, new, socket] = ["file", "new", "socket"].map(|name| outside.path().join(name));
+        fs::write(&file, b"x").unwrap();
+        let tcp = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let _named = UnixListener::bind(&socket).unwrap();
+        let unnamed = SocketAddr::from_abstract_name(outside.path().as_os_str().as_encoded_bytes()).unwrap();
+        let _unnamed = UnixListener::bind_addr(&unnamed).unwrap();
+        apart(|| {
+            let said = raise_as_of(version, root.path(), writable);
+            let files = fs::read(&file).is_ok() || fs::write(&new, b"").is_ok() || fs::remove_file(&file).is_ok();
+            let to = tcp.local_addr().unwrap();
+            let connections = TcpStream::connect(to).is_ok() || TcpListener::bind(("127.0.0.1", 0)).is_ok();
+            let signals = test_kill_process(getppid().unwrap()).is_ok() || UnixStream::connect_addr(&unnamed).is_ok();
+            let sockets = UnixStream::connect(&socket).is_ok();
+            let datagrams = UdpSocket::bind(("127.0.0.1", 0)).is_ok();
+            (said, [Some(files), None, Some(connections), Some(signals), Some(sockets), Some(datagrams)])
+        })
+    }
+
+    #[test]
+    fn a_fence_claims_what_it_holds() {
+        for (version, writable) in VERSIONS.iter().flat_map(|version| [(*version, true), (*version, false)]) {
+            let (said, worked) = try_all(version, writable);
+            let Some((closed, open)) = said.split_once("; still open: ") else {
+                assert!(said.starts_with("not fenced in: "), "{said}");
+                assert!(worked.iter().flatten().all(|worked| *worked), "{version:?}: {said}");
+                continue;
+            };
+            for ((_, name), worked) in CLOSES.iter().zip(worked) {
+                assert!(closed.contains(name) != open.contains(name), "{said}");
+                assert!(worked.is_none_or(|worked| worked == open.contains(name)), "{version:?}, {name}: {said}");
+            }
+        }
+    }
 }
