@@ -71,6 +71,7 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::new(setup.server, listener, store.clone())?;
     // What keeps a server from starting is all that it says then.
     log::info!("{fenced}");
+    log::info!("{}", store.capabilities());
     if let Some(fewer) = setup.fewer_clients {
         log::warn!("{fewer}");
     }

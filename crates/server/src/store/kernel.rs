@@ -15,8 +15,8 @@ use std::{
 use ferry_wire::Time;
 use rustix::{
     fs::{
-        self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, Mode, OFlags, RenameFlags, ResolveFlags, Stat,
-        StatxAttributes, StatxFlags, Timespec, Timestamps, UTIME_OMIT,
+        self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, FsWord, Mode, OFlags, RenameFlags, ResolveFlags,
+        Stat, StatxAttributes, StatxFlags, Timespec, Timestamps, UTIME_OMIT,
     },
     io::{self, Errno, ReadWriteFlags},
 };
@@ -31,14 +31,16 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs, reason = "the fields are the arguments of the call")]
 pub enum Call<'a> {
-    /// openat(2) or openat2(2).
-    Open { dir: BorrowedFd<'a>, path: &'a str, create: bool, truncate: bool },
+    /// fstatfs(2).
+    FileSystem { dir: BorrowedFd<'a> },
+    /// openat(2) or openat2(2); `cached` if it may not ask a disk.
+    Open { dir: BorrowedFd<'a>, path: &'a str, create: bool, truncate: bool, cached: bool },
     /// fstat(2).
     Stat { file: BorrowedFd<'a> },
     /// fstatat(2).
     StatEntry { dir: BorrowedFd<'a>, name: &'a str },
-    /// preadv2(2).
-    Read { file: BorrowedFd<'a>, at: u64, bytes: usize },
+    /// preadv2(2); `nowait` if it may not ask a disk.
+    Read { file: BorrowedFd<'a>, at: u64, bytes: usize, nowait: bool },
     /// getdents(2), for a directory as a whole.
     List { dir: BorrowedFd<'a> },
     /// flock(2).
@@ -118,6 +120,11 @@ impl Kernel {
         }
     }
 
+    /// Returns the number of the kind of file system that `dir` lies on.
+    pub(super) fn file_system(&self, dir: &OwnedFd) -> Result<FsWord, Errno> {
+        self.call(&Call::FileSystem { dir: dir.as_fd() }, || fs::fstatfs(dir)).map(|status| status.f_type)
+    }
+
     /// Opens `path` beneath `dir` in the way that `resolve` allows.
     pub(super) fn open_beneath(
         &self,
@@ -126,14 +133,15 @@ impl Kernel {
         flags: OFlags,
         resolve: ResolveFlags,
     ) -> Result<OwnedFd, Errno> {
-        let call = Call::Open { dir: dir.as_fd(), path, create: false, truncate: false };
+        let cached = resolve.contains(ResolveFlags::CACHED);
+        let call = Call::Open { dir: dir.as_fd(), path, create: false, truncate: false, cached };
         self.call(&call, || fs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
     }
 
     /// Opens the entry `name` of `dir`, which the server made itself; never a symbolic link.
     pub(super) fn open_entry(&self, dir: &OwnedFd, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let (create, truncate) = (flags.contains(OFlags::CREATE), flags.contains(OFlags::TRUNC));
-        let call = Call::Open { dir: dir.as_fd(), path: name, create, truncate };
+        let call = Call::Open { dir: dir.as_fd(), path: name, create, truncate, cached: false };
         self.call(&call, || fs::openat(dir, name, flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, FILE_MODE))
     }
 
@@ -158,7 +166,7 @@ impl Kernel {
     /// have to be asked.
     pub(super) fn read(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], nowait: bool) -> Result<usize, Errno> {
         let flags = if nowait { ReadWriteFlags::NOWAIT } else { ReadWriteFlags::empty() };
-        let call = Call::Read { file: file.as_fd(), at, bytes: bytes.len() };
+        let call = Call::Read { file: file.as_fd(), at, bytes: bytes.len(), nowait };
         self.call(&call, || io::preadv2(file, &mut [IoSliceMut::new(bytes)], at, flags))
     }
 

@@ -9,6 +9,7 @@
 //! then acknowledged.
 
 mod area;
+mod capabilities;
 mod closer;
 mod fault;
 mod kernel;
@@ -31,10 +32,7 @@ use std::{
 };
 
 use ferry_wire::{Code, Failure, Name, Reply};
-use rustix::{
-    fs::{FileType, FsWord, fstatfs},
-    io::Errno,
-};
+use rustix::{fs::FileType, io::Errno};
 
 use crate::session::{Done, Handles, Outcome, Work};
 use area::Area;
@@ -48,6 +46,7 @@ use room::{Room, Share};
 use root::Root;
 use upload::{Resumption, SmallUpload};
 
+pub use capabilities::Capabilities;
 pub use kernel::{Call, Watcher};
 pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
 pub use upload::{Upload, id_is_taken};
@@ -145,13 +144,7 @@ pub struct Store {
     durability: Durability,
     keep: Duration,
     room: Room,
-    /// The file system lives in memory: no read of it waits for a disk.
-    in_memory: bool,
-    /// The file system says how many links a directory has: some that programs make say none, and of those
-    /// it can't be told whether one has been removed.
-    counts_links: bool,
-    /// The file system takes the times of its files from the clock of this machine.
-    keeps_our_time: bool,
+    capabilities: Capabilities,
     next_number: AtomicU64,
 }
 
@@ -175,8 +168,6 @@ impl Store {
         let path = || options.root.clone();
         let root = Root::open(kernel.clone(), Path::new(&options.root))
             .map_err(|error| OpenError::Root { path: path(), error })?;
-        let counts_links =
-            kernel.stat(root.dir()).map_err(|error| OpenError::Root { path: path(), error })?.st_nlink > 0;
         let no_area = |error| {
             let there = kernel.stat_entry(root.dir(), area::AREA).ok();
             OpenError::Area { path: path(), there: there.map(|stat| meta::kind(&stat)), error }
@@ -185,21 +176,26 @@ impl Store {
             true => Some(Area::open(kernel.clone(), &root).map_err(no_area)?),
             false => None,
         };
-        let kind = fstatfs(root.dir()).map(|status| status.f_type).ok();
-        let is_one_of = |kinds: &[FsWord]| kind.is_some_and(|kind| kinds.contains(&kind));
-        let (in_memory, keeps_our_time) = (is_one_of(&MEMORY_FILE_SYSTEMS), is_one_of(&DISK_FILE_SYSTEMS));
+        let capabilities = Capabilities::find(&kernel, &root, area.as_ref())
+            .map_err(|error| OpenError::Root { path: path(), error })?;
         let (durability, keep) = (options.durability, options.keep);
         let room = Room::new(options.max_staged, options.max_kept);
         if let Some(area) = &area {
             look(area, &room).map_err(no_area)?;
         }
         let next_number = AtomicU64::new(0);
-        Ok(Store { kernel, root, area, durability, keep, room, in_memory, counts_links, keeps_our_time, next_number })
+        Ok(Store { kernel, root, area, durability, keep, room, capabilities, next_number })
+    }
+
+    /// What the file system can do, as it was found out at the start.
+    #[must_use]
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     /// Whether a directory that is open has been removed.
     fn is_removed(&self, dir: &OwnedFd) -> Result<bool, Errno> {
-        Ok(self.counts_links && self.kernel.stat(dir)?.st_nlink == 0)
+        Ok(self.capabilities.counts_links && self.kernel.stat(dir)?.st_nlink == 0)
     }
 
     /// What to say where a file for the upload of `name` could not be made in the server's corner.
@@ -392,9 +388,3 @@ fn published(mark: Mark) -> Reply {
         State::Kept { offset, .. } => Reply::Go(offset),
     }
 }
-
-/// tmpfs and ramfs.
-const MEMORY_FILE_SYSTEMS: [FsWord; 2] = [0x0102_1994, 0x8584_58f6];
-
-/// ext2 to ext4, XFS, Btrfs and F2FS: on disks of this machine, whose kernel alone writes to them.
-const DISK_FILE_SYSTEMS: [FsWord; 4] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010];

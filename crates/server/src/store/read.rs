@@ -196,7 +196,7 @@ impl Store {
         began: SystemTime,
         scratch: &mut [u8],
     ) -> Option<(FileMeta, usize)> {
-        if !self.keeps_our_time {
+        if !(self.capabilities.own_clock && self.capabilities.nowait) {
             return None;
         }
         let most = wanted.length.unwrap_or(wanted.inline).min(wanted.inline);
@@ -223,7 +223,7 @@ impl Store {
     }
 
     fn read_at(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait) -> Result<usize, Errno> {
-        let nowait = wait == Wait::Never && !self.in_memory;
+        let nowait = wait == Wait::Never && !self.capabilities.in_memory;
         match self.kernel.read(file, at, bytes, nowait) {
             Err(Errno::OPNOTSUPP) if nowait => Err(Errno::AGAIN),
             read => read,
@@ -244,7 +244,7 @@ impl Store {
             Ok(fd) => fd,
             Err(error) => return Attempt::Done(Err(file.failure(error))),
         };
-        if wait == Wait::May && !self.in_memory {
+        if wait == Wait::May && !self.capabilities.in_memory {
             self.kernel.will_need(fd, at, bytes + READ_AHEAD_BYTES);
         }
         let mut digest = digest.clone();
@@ -438,7 +438,8 @@ mod tests {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let whole = std::fs::read(sources.join("lib.rs")).unwrap();
         let (store, looks) = read_only(&sources);
-        let once = if store.keeps_our_time { 1 } else { 2 };
+        let settles = |store: &Store| store.capabilities.own_clock && store.capabilities.nowait;
+        let once = if settles(&store) { 1 } else { 2 };
         for (range, expected) in [
             ((0, None), &whole[..]),
             ((1, Some(3)), &whole[1..4]),
@@ -451,7 +452,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         std::fs::write(place.path().join("new"), b"just written").unwrap();
         let (store, looks) = read_only(place.path());
-        let careful = if store.keeps_our_time { 3 } else { 2 };
+        let careful = if settles(&store) { 3 } else { 2 };
         assert_eq!(both_ways(&store, &looks, "new", (0, None)), (b"just written".to_vec(), careful));
     }
 

@@ -40,6 +40,12 @@ impl Root {
         &self.dir
     }
 
+    /// Whether the kernel knows walks that ask no disk: one before 5.12 does not.
+    pub(super) fn knows_cached_walks(&self) -> bool {
+        let (flags, resolve) = (OFlags::PATH | OFlags::DIRECTORY, CONFINED | ResolveFlags::CACHED);
+        matches!(self.kernel.open_beneath(&self.dir, ".", flags, resolve), Ok(_) | Err(Errno::AGAIN))
+    }
+
     /// Opens `name` for reading. A FIFO does not make it wait.
     pub(super) fn open_file(&self, name: &Name) -> Result<OwnedFd, Errno> {
         self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)

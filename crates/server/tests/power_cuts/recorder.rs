@@ -167,7 +167,7 @@ impl Watcher for Recorder {
     fn after(&self, call: &Call<'_>) {
         let mut tape = self.tape();
         match *call {
-            Call::Open { dir, path, create: true, truncate } => tape.opened(dir, path, truncate),
+            Call::Open { dir, path, create: true, truncate, .. } => tape.opened(dir, path, truncate),
             Call::Write { file, at, bytes } => {
                 let op = Op::Write { node: tape.node(file), at: at as usize, bytes: bytes.into() };
                 tape.log.ops.push(op);

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 /// What a call does, whatever it does it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
+    FileSystem,
     Open,
     Stat,
     StatEntry,
@@ -29,6 +30,7 @@ pub(crate) enum Kind {
 impl Kind {
     fn of(call: &Call<'_>) -> Kind {
         match call {
+            Call::FileSystem { .. } => Kind::FileSystem,
             Call::Open { .. } => Kind::Open,
             Call::Stat { .. } => Kind::Stat,
             Call::StatEntry { .. } => Kind::StatEntry,

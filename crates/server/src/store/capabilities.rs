@@ -1,0 +1,189 @@
+//! Finds out once, at the start, what the file system of the root can do.
+//!
+//! What can be tried is tried, in the server's corner. What can't (whether syncfs reports errors, whether a
+//! call may wait for another machine) is believed of kinds that are known for it, and of no others: a kind
+//! that nobody thought of gets the careful way. So does a root that nothing may be tried in.
+
+use std::{fmt, os::fd::OwnedFd};
+
+use rustix::{
+    fs::{FsWord, OFlags},
+    io::Errno,
+};
+
+use super::{area::Area, kernel::Kernel, root::Root};
+
+/// What is known of the file system of a root. Whatever is false has a fallback.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capabilities {
+    kind: Option<FsWord>,
+    /// It lies on disks or in memory of this machine: no call waits for another machine, nor for a program that
+    /// plays a file system.
+    pub(super) local: bool,
+    /// It lives in memory: no read of it waits for a disk.
+    pub(super) in_memory: bool,
+    /// It takes the times of its files from the clock of this machine.
+    pub(super) own_clock: bool,
+    /// syncfs(2) waits for the disk and reports what failed since the file was opened.
+    pub(super) syncfs: bool,
+    /// renameat2(2) knows `RENAME_NOREPLACE`.
+    pub(super) noreplace: bool,
+    /// preadv2(2) knows `RWF_NOWAIT`. Where that could not be tried, each read says.
+    pub(super) nowait: bool,
+    /// openat2(2) knows `RESOLVE_CACHED`.
+    pub(super) cached_walks: bool,
+    /// fallocate(2) sets room aside.
+    pub(super) fallocate: bool,
+    /// A directory says how many links it has: of those that say none it can't be told whether one has been removed.
+    pub(super) counts_links: bool,
+    /// The times of a file's status are finer than a second.
+    pub(super) fine_times: bool,
+    /// flock(2) excludes whoever else can write here: no other machine does.
+    pub(super) locks_exclude: bool,
+}
+
+/// Where a kind of file system keeps its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    Memory,
+    /// Disks of this machine, whose kernel alone writes to them.
+    Disk,
+    /// Another machine, a program, or layers that may be either.
+    Elsewhere,
+}
+
+/// The kinds that are known: their magic numbers, where they keep their files, and whether syncfs is known to wait
+/// for all bytes and to report every error (since Linux 5.8).
+const KINDS: [(FsWord, &str, Medium, bool); 18] = [
+    (0x0102_1994, "tmpfs", Medium::Memory, true),
+    (0x8584_58f6, "ramfs", Medium::Memory, true),
+    (0xef53, "ext4", Medium::Disk, true),
+    (0x5846_5342, "xfs", Medium::Disk, true),
+    (0x9123_683e, "btrfs", Medium::Disk, true),
+    (0xf2f5_2010, "f2fs", Medium::Disk, true),
+    (0x2fc1_2fc1, "zfs", Medium::Disk, false),
+    (0x4d44, "vfat", Medium::Disk, false),
+    (0x2011_bab0, "exfat", Medium::Disk, false),
+    (0x9660, "iso9660", Medium::Disk, false),
+    (0x7371_7368, "squashfs", Medium::Disk, false),
+    // Its layers may lie anywhere, and syncfs does not report the errors of the upper one.
+    (0x794c_7630, "overlayfs", Medium::Elsewhere, false),
+    // It is never sent a syncfs, virtiofs apart.
+    (0x6573_5546, "fuse", Medium::Elsewhere, false),
+    (0x6969, "nfs", Medium::Elsewhere, false),
+    (0xff53_4d42, "cifs", Medium::Elsewhere, false),
+    (0xfe53_4d42, "smb2", Medium::Elsewhere, false),
+    (0x0102_1997, "9p", Medium::Elsewhere, false),
+    (0x00c3_6400, "ceph", Medium::Elsewhere, false),
+];
+
+/// Since when syncfs(2) reports that bytes could not be written.
+const SYNCFS_REPORTS_SINCE: (u32, u32) = (5, 8);
+
+/// The file that is tried with, in this process's own directory of the corner, and its second name.
+const PROBE: &str = "probe";
+const RENAMED_PROBE: &str = "probe-renamed";
+
+impl Capabilities {
+    /// Finds out what can be done in `root`, trying in the corner where there is one. What can't be tried
+    /// is taken for missing.
+    ///
+    /// # Errors
+    ///
+    /// Where the root itself has no status.
+    pub(super) fn find(kernel: &Kernel, root: &Root, area: Option<&Area>) -> Result<Capabilities, Errno> {
+        let kind = kernel.file_system(root.dir()).ok();
+        let known = KINDS.iter().find(|(magic, ..)| Some(*magic) == kind);
+        let (medium, syncs) = known.map_or((Medium::Elsewhere, false), |(_, _, medium, syncs)| (*medium, *syncs));
+        let local = medium != Medium::Elsewhere;
+        let release = rustix::system::uname();
+        let reports = medium == Medium::Memory || is_since(&release.release().to_string_lossy(), SYNCFS_REPORTS_SINCE);
+        let mut found = Capabilities {
+            kind,
+            local,
+            in_memory: medium == Medium::Memory,
+            own_clock: local,
+            syncfs: syncs && reports,
+            noreplace: false,
+            nowait: area.is_none() && medium != Medium::Memory,
+            cached_walks: root.knows_cached_walks(),
+            fallocate: false,
+            counts_links: kernel.stat(root.dir())?.st_nlink > 0,
+            fine_times: false,
+            locks_exclude: local,
+        };
+        if let Some(area) = area
+            && let Err(error) = found.try_out(kernel, area.run())
+        {
+            log::warn!("what the file system can do could not be tried out: {error}");
+        }
+        Ok(found)
+    }
+
+    /// Tries what can be tried, with a file in `dir`.
+    fn try_out(&mut self, kernel: &Kernel, dir: &OwnedFd) -> Result<(), Errno> {
+        let file = kernel.open_entry(dir, PROBE, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+        self.nowait = kernel.read(&file, 0, &mut [0], true).is_ok();
+        self.fallocate = kernel.reserve(&file, 0, 1).is_ok();
+        self.fine_times = kernel.stat(&file).is_ok_and(|stat| stat.st_ctime_nsec != 0);
+        // To a name that is free: that a taken one is `EEXIST` says the kernel by itself.
+        self.noreplace = kernel.rename((dir, PROBE), (dir, RENAMED_PROBE), false).is_ok();
+        kernel.unlink(dir, if self.noreplace { RENAMED_PROBE } else { PROBE }, false)
+    }
+
+    /// What is missing, and so done in another way.
+    fn lacks(&self) -> impl Iterator<Item = &'static str> {
+        let lacks = [
+            (self.syncfs, "syncfs that reports errors"),
+            (self.noreplace, "renaming without replacing"),
+            (self.nowait || self.in_memory, "reads that don't wait"),
+            (self.cached_walks, "cached walks"),
+            (self.fallocate, "setting room aside"),
+            (self.counts_links, "link counts of directories"),
+            (self.fine_times, "times finer than a second"),
+            (self.locks_exclude, "locks known to reach every machine"),
+        ];
+        lacks.into_iter().filter(|(has, _)| !has).map(|(_, what)| what)
+    }
+}
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let known = KINDS.iter().find(|(magic, ..)| Some(*magic) == self.kind);
+        match (known, self.kind) {
+            (Some((_, name, ..)), _) => write!(f, "file system: {name}")?,
+            (None, Some(kind)) => write!(f, "file system: of a kind that is not known ({kind:#x})")?,
+            (None, None) => f.write_str("file system: of a kind that it does not tell")?,
+        }
+        f.write_str(if self.local { ", of this machine" } else { ", perhaps of another machine or a program" })?;
+        let lacks: Vec<_> = self.lacks().collect();
+        match lacks.is_empty() {
+            true => f.write_str("; it has all that is asked for"),
+            false => write!(f, "; done without: {}", lacks.join(", ")),
+        }
+    }
+}
+
+/// Whether a kernel's release, as uname(2) tells it, is no older than `since`.
+fn is_since(release: &str, since: (u32, u32)) -> bool {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= since,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_read_as_numbers() {
+        for release in ["5.8", "5.8.0-generic", "5.10.1", "6.1.0-rc1", "10.0"] {
+            assert!(is_since(release, (5, 8)), "{release}");
+        }
+        for release in ["5.7.19", "4.19.0", "5", "", "five.eight", "-5.8"] {
+            assert!(!is_since(release, (5, 8)), "{release}");
+        }
+    }
+}
