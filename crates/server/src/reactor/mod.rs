@@ -342,16 +342,27 @@ impl Server {
     fn take_completions(&mut self) {
         for Completion { token, errand, outcome } in self.pool.completions() {
             if let Some((id, of_resume)) = self.letting_go.remove(&(token, errand)) {
-                if let Ok(Done::Resumed { upload, .. }) = &outcome {
-                    self.holds.grant(&id, upload.clone());
-                }
-                if lets_go(&outcome, of_resume)
-                    && let Some(job) = self.holds.release(&id)
-                {
-                    self.submit(job);
-                }
+                self.settle_hold(&id, &outcome, of_resume);
             }
             self.complete(token, errand, outcome);
+        }
+    }
+
+    /// Work on a held upload has ended: RESUMEs that waited for it may go on.
+    fn settle_hold(&mut self, id: &ferry_wire::Id, outcome: &Outcome<'static, Disk>, of_resume: bool) {
+        let mut again = Vec::new();
+        if matches!(outcome, Ok(Done::Resumed { .. })) {
+            again = self.holds.grant(id);
+        }
+        if lets_go(outcome, of_resume) {
+            let released = self.holds.release(id);
+            again = released.again;
+            if let Some(job) = released.next {
+                self.submit(job);
+            }
+        }
+        for job in again {
+            self.hand_on(job);
         }
     }
 
@@ -535,6 +546,7 @@ impl Server {
         let (id, name, newcomer) = (id.clone(), name.clone(), job.token);
         match self.holds.claim(id.clone(), job) {
             Claim::Free(job) => self.submit(job),
+            Claim::Doubtful => {}
             Claim::Strange(Job { token, errand, .. }) => self.complete(token, errand, Err(id_is_taken(&name))),
             Claim::Taken { owner, displaced } => {
                 if let Some(Job { token, errand, .. }) = displaced {
