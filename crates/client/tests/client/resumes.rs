@@ -292,6 +292,35 @@ fn a_large_upload_that_is_refused_in_its_middle_does_not_disturb_what_follows() 
 }
 
 #[test]
+fn what_a_full_server_kept_is_gone_on_with() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let server = Scripted::greeting(move |peer| {
+        let first = expect_resume(peer);
+        peer.send("GO 0\nFAIL no-space full\n");
+        assert_eq!(peer.body().1, BodyLine::Stop);
+        peer.expect("STAT b");
+        peer.send("DIR -\n");
+        // There is room again.
+        let second = expect_resume(peer);
+        tell.send(first == second).unwrap();
+        peer.send("FAIL denied that is enough\n");
+        peer.expect_end();
+    });
+    let local = Local::new();
+    large(&local);
+    let settings = Settings { state: Some(local.path("state")), ..once() };
+    let mut client = connect(&server.address);
+    let (report, events) = store(&mut client, &[to_store(&local, "a")], &settings);
+    assert_eq!(report.failures[0].1.code(), Some(Code::NoSpace), "{events:?}");
+    client.stat(&name("b")).unwrap();
+    let (report, events) = store(&mut client, &[to_store(&local, "a")], &settings);
+    assert_eq!(report.failures[0].1.code(), Some(Code::Denied), "{events:?}");
+    assert!(told.recv().unwrap(), "it was begun anew");
+    drop(client);
+    server.finish();
+}
+
+#[test]
 fn a_local_file_that_changes_while_it_is_sent_is_sent_anew() {
     let server = Scripted::raw(|peer| {
         peer.send(GREETING);

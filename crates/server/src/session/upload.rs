@@ -365,11 +365,11 @@ impl<H: Handles> Session<H> {
     pub(super) fn release(&mut self, receiving: Receiving<H>, failure: Option<Failure>, now: Instant) {
         let Receiving { held, check, chunk, at, transfer, failure: write_failure, .. } = receiving;
         let corrupt = failure.as_ref().is_some_and(|failure| failure.code == Code::Checksum);
-        let tail = match held.id.is_some() && !corrupt {
-            false => None,
-            // Where the disk is full or failing, nothing is kept: it would hold room that others need.
-            true if write_failure.is_some() => None,
-            true => {
+        let tail = match (&held.id, write_failure) {
+            _ if corrupt => None,
+            (None, _) => None,
+            (Some(_), Some(failure)) => kept_after(&failure),
+            (Some(_), None) => {
                 let digest = Digest::resume(check.crc(), check.received());
                 Some(Some(Tail { at, chunk, digest }))
             }
@@ -418,8 +418,10 @@ impl<H: Handles> Session<H> {
             let mut released = self.released.swap_remove(index);
             let bytes = released.held.ended(errand);
             self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-            if outcome.is_err() {
-                released.tail = None;
+            if let Err(failure) = outcome
+                && released.tail.is_some()
+            {
+                released.tail = kept_after(&failure);
             }
             return self.let_go(released);
         }
@@ -500,7 +502,11 @@ impl<H: Handles> Session<H> {
             let Finishing { held, stage, transfer, last_bytes, .. } = *finishing;
             self.pending_bytes = self.pending_bytes.saturating_sub(last_bytes);
             // An upload that is whole, and only could not have its name, may try again.
-            let tail = (held.id.is_some() && stage == Stage::Publishing).then_some(None);
+            let tail = match (&held.id, stage) {
+                (None, _) => None,
+                (Some(_), Stage::Publishing) => Some(None),
+                (Some(_), _) => kept_after(&failure),
+            };
             self.record(transfer, Some(failure), now);
             self.let_go(Released { held, tail });
         }
@@ -555,6 +561,16 @@ impl<H: Handles> Session<H> {
                 self.outbox.text(|text| reply.encode(text));
             }
         }
+    }
+}
+
+/// Returns what is kept of a resumable upload after a piece of work on it failed: no more than its last
+/// checkpoint. It is nothing where the disk failed, since nobody knows then which of the bytes are there, and
+/// where the file grew larger than it may be, since nothing can come of it.
+fn kept_after(failure: &Failure) -> Option<Option<Tail>> {
+    match failure.code {
+        Code::Io | Code::TooLarge => None,
+        _ => Some(None),
     }
 }
 

@@ -146,20 +146,57 @@ fn what_is_kept_of_an_upload_and_what_is_not() {
 }
 
 #[test]
-fn nothing_is_kept_behind_a_write_that_failed() {
-    let mut desk = Desk::new(Pace::Late);
-    let data = Dice::new(1).bytes(600_000);
-    desk.give(b"RESUME i 600000 - a\n");
-    desk.answer_all();
-    desk.give(&upload("", &data[..300_000], "STOP")[1..]);
-    desk.store.fault_rate = 1000;
-    desk.answer_one();
-    desk.store.fault_rate = 0;
-    desk.answer_all();
-    desk.give(b"RESUME i 600000 - a\n");
-    desk.answer_all();
-    let output = String::from_utf8_lossy(&desk.output);
-    assert!(output.ends_with("GO 0\nFAIL stopped stopped, as you asked\nGO 0\n"), "{output}");
+fn a_write_that_failed_takes_what_was_kept_only_where_the_disk_failed() {
+    let data = Dice::new(1).bytes(900_000);
+    let first = &data[..100_000];
+    for (code, offset) in
+        [(Code::Io, 0), (Code::NoSpace, 100_000), (Code::Busy, 100_000), (Code::TooLarge, 0), (Code::Denied, 100_000)]
+    {
+        // The write of a full chunk fails, or the end.
+        for (bytes, end) in
+            [(&data[100_000..], "STOP".to_owned()), (&data[100_000..], format!("END {}", Crc32::of(&data)))]
+        {
+            let mut desk = Desk::new(Pace::Now);
+            desk.store.injects = Some(code);
+            desk.give(b"RESUME i 900000 - a\n");
+            desk.give(&upload("", first, "STOP")[1..]);
+            desk.give(b"RESUME i 900000 - a\n");
+            desk.store.fault_rate = 1000;
+            desk.give(&upload("", bytes, &end)[1..]);
+            desk.store.fault_rate = 0;
+            desk.give(b"RESUME i 900000 - a\n");
+            let output = String::from_utf8_lossy(&desk.output);
+            let answers: Vec<&str> = output.lines().collect();
+            assert!(answers[3] == "GO 100000" && answers[4].starts_with(&format!("FAIL {code}")), "{answers:?}");
+            assert_eq!(answers[5], format!("GO {offset}"), "{code}, {end}");
+        }
+    }
+}
+
+#[test]
+fn a_write_that_fails_after_a_stop_takes_what_was_kept_only_where_the_disk_failed() {
+    let data = Dice::new(1).bytes(900_000);
+    for (code, offset) in [(Code::Io, 0), (Code::NoSpace, 100_000)] {
+        let mut desk = Desk::new(Pace::Late);
+        desk.store.injects = Some(code);
+        desk.give(b"RESUME i 900000 - a\n");
+        desk.answer_all();
+        desk.give(&upload("", &data[..100_000], "STOP")[1..]);
+        desk.answer_all();
+        desk.give(b"RESUME i 900000 - a\n");
+        desk.answer_all();
+        // A whole chunk is on its way when the upload is given up.
+        desk.give(&upload("", &data[100_000..], "STOP")[1..]);
+        desk.store.fault_rate = 1000;
+        desk.answer_one();
+        desk.store.fault_rate = 0;
+        desk.answer_all();
+        desk.give(b"RESUME i 900000 - a\n");
+        desk.answer_all();
+        let output = String::from_utf8_lossy(&desk.output);
+        let expected = format!("GO 100000\nFAIL stopped stopped, as you asked\nGO {offset}\n");
+        assert!(output.ends_with(&expected), "{code}: {output}");
+    }
 }
 
 #[test]

@@ -81,6 +81,8 @@ pub(crate) struct Store {
     pub(crate) faults: u64,
     /// An upload is always prepared: it fails later, or not at all.
     pub(crate) spare_staging: bool,
+    /// What fails fails with this code; [`None`] for any.
+    pub(crate) injects: Option<Code>,
     /// The most that is loaded at once.
     pub(crate) load_bytes: u64,
     /// How many were made.
@@ -100,6 +102,7 @@ impl Store {
             fault_rate,
             faults: 0,
             spare_staging: false,
+            injects: None,
             load_bytes: u64::MAX,
             checkpoints: 0,
             effects,
@@ -137,7 +140,8 @@ impl Store {
 
     pub(crate) fn injected(&mut self) -> Failure {
         self.faults += 1;
-        Failure::new(*self.dice.pick(&[Code::Io, Code::NoSpace, Code::Denied]), INJECTED)
+        let code = *self.dice.pick(&[Code::Io, Code::NoSpace, Code::Denied]);
+        Failure::new(self.injects.unwrap_or(code), INJECTED)
     }
 
     fn faulty(&mut self) -> bool {

@@ -364,6 +364,8 @@ impl Round<'_, '_, '_> {
                     };
                     return self.tally.restart(index, why, Error::Server(failure));
                 }
+                // The server has its last checkpoint still: worth to go on from when there is room again.
+                Code::NoSpace | Code::Busy => {}
                 _ => self.forget(index),
             }
         }
