@@ -235,8 +235,11 @@ impl Client {
     /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now.
     /// Nothing of it can be resumed, for nobody could give the first bytes again. `progress` gets the bytes so far.
     ///
-    /// While `source` blocks, the connection is not looked at and the caller's flag is not either; a server gives up who
-    /// sends nothing for long (`ferryd`: a minute).
+    /// The end of `source` is taken for the end of the file: whether who writes into a pipe is done or has died, nobody
+    /// can tell from it. The caller's flag is looked at after each read and right before END goes out; where it is raised,
+    /// `name` stays as it was. While `source` blocks, neither it nor the connection is looked at: a source that should not
+    /// be waited for says [`WouldBlock`](io::ErrorKind::WouldBlock) after a moment, and is asked again. A server gives up
+    /// who sends nothing for long (`ferryd`: a minute).
     ///
     /// # Errors
     ///

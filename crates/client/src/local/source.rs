@@ -157,6 +157,15 @@ impl Source {
     }
 }
 
+/// Whether a stream goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filled {
+    /// More may come, although nothing may have come now.
+    More,
+    /// This was its end.
+    Last,
+}
+
 /// One run of bytes to send: a block's header, its payload and perhaps a closing line, side by side
 /// so that they go out in one system call. Keeps count of what was sent.
 #[derive(Debug)]
@@ -182,25 +191,45 @@ impl Block {
         self.unsent.start += bytes;
     }
 
-    /// Fills it with the next bytes of `source`, as many as one block holds, and adds them to `digest`. Gives how many;
-    /// 0 at the end.
-    pub(crate) fn fill_from(&mut self, source: &mut dyn io::Read, digest: &mut Digest) -> io::Result<usize> {
+    /// Fills it with what `source` gives next, at most what one block holds, and adds that to `digest`. A source that would
+    /// block is not waited for: what it gave until then goes on its way. `look` is called after each read and may end it.
+    pub(crate) fn fill_from(
+        &mut self,
+        source: &mut dyn io::Read,
+        digest: &mut Digest,
+        mut look: impl FnMut() -> Result<(), Error>,
+    ) -> Result<Filled, Error> {
         self.clear();
         let payload = self.payload(BLOCK_BYTES);
-        let mut filled = 0;
+        let (mut filled, mut has_ended) = (0, false);
         while filled < BLOCK_BYTES {
-            match source.read(&mut payload[filled..]) {
-                Ok(0) => break,
+            let read = source.read(&mut payload[filled..]);
+            look()?;
+            match read {
+                Ok(0) => {
+                    has_ended = true;
+                    break;
+                }
                 Ok(got) => filled += got.min(BLOCK_BYTES - filled),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(source) => return Err(Error::System { what: "read what is to be sent", source }),
             }
         }
         digest.update(&payload[..filled]);
         if filled > 0 {
             self.announce(filled);
         }
-        Ok(filled)
+        Ok(if has_ended { Filled::Last } else { Filled::More })
+    }
+
+    /// Takes the last `bytes` bytes back. False where some of them were sent: then nothing is changed.
+    pub(crate) fn take_back(&mut self, bytes: usize) -> bool {
+        let is_unsent = bytes <= self.unsent.len();
+        if is_unsent {
+            self.unsent.end -= bytes;
+        }
+        is_unsent
     }
 
     /// How much is still to be sent.

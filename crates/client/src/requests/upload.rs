@@ -8,7 +8,7 @@ use super::Upload;
 use crate::{
     error::Error,
     link::{Link, unexpected},
-    local::{Block, Source},
+    local::{Block, Filled, Source},
     options::Progress,
     random,
 };
@@ -26,7 +26,7 @@ pub(crate) fn put(
     let mut source = Source::open(source)?;
     link.ask(&Request::Put { size: Some(source.size()), mtime: source.mtime(), name: name.clone() });
     link.owe();
-    Body { link, source: &mut source, digest: Digest::new(), block: Block::new(), closed: None }.send(progress)
+    Body::new(link, &mut source).send(progress)
 }
 
 pub(crate) fn put_from(
@@ -38,8 +38,7 @@ pub(crate) fn put_from(
 ) -> Result<Upload, Error> {
     link.ask(&Request::Put { size: None, mtime, name: name.clone() });
     link.owe();
-    let source = &mut Stream { source, progress };
-    Body { link, source, digest: Digest::new(), block: Block::new(), closed: None }.send(&mut |_| {})
+    Body::new(link, &mut Stream(source)).send(&mut |seen| progress(seen.done))
 }
 
 pub(crate) fn resume(
@@ -61,7 +60,7 @@ pub(crate) fn resume(
     };
     link.owe();
     let skipped = source.skip(offset, || link.check_cancel());
-    let mut body = Body { link, source: &mut source, digest: Digest::new(), block: Block::new(), closed: None };
+    let mut body = Body::new(link, &mut source);
     match skipped {
         Ok(digest) => body.digest = digest,
         Err(error) => return body.call_off(error, offset),
@@ -100,13 +99,17 @@ enum Closing {
     Stop,
 }
 
+/// Fails where the caller wants what is under way to end.
+type Look<'a> = &'a dyn Fn() -> Result<(), Error>;
+
 /// Where a body comes from.
 trait Origin {
     /// Bytes in all, where that is known.
     fn total(&self) -> Option<u64>;
 
-    /// Fills `block` with what comes next and adds it to `digest`. False at the end.
-    fn next(&mut self, block: &mut Block, digest: &mut Digest) -> Result<bool, Error>;
+    /// Fills `block` with what comes next, if anything has come, and adds it to `digest`. `look` says whether the
+    /// caller has had enough.
+    fn next(&mut self, block: &mut Block, digest: &mut Digest, look: Look<'_>) -> Result<Filled, Error>;
 }
 
 impl Origin for Source {
@@ -114,34 +117,29 @@ impl Origin for Source {
         Some(self.size())
     }
 
-    fn next(&mut self, block: &mut Block, digest: &mut Digest) -> Result<bool, Error> {
+    fn next(&mut self, block: &mut Block, digest: &mut Digest, _: Look<'_>) -> Result<Filled, Error> {
         let left = self.size() - digest.bytes();
         if left > 0 {
             self.fill(block, left, digest)?;
         }
         if digest.bytes() < self.size() {
-            return Ok(true);
+            return Ok(Filled::More);
         }
         self.check_unchanged()?;
-        Ok(false)
+        Ok(Filled::Last)
     }
 }
 
 /// A stream, whose end nobody knows before it comes.
-struct Stream<'a> {
-    source: &'a mut dyn io::Read,
-    progress: &'a mut dyn FnMut(u64),
-}
+struct Stream<'a>(&'a mut dyn io::Read);
 
 impl Origin for Stream<'_> {
     fn total(&self) -> Option<u64> {
         None
     }
 
-    fn next(&mut self, block: &mut Block, digest: &mut Digest) -> Result<bool, Error> {
-        (self.progress)(digest.bytes());
-        let got = block.fill_from(self.source, digest);
-        got.map(|got| got > 0).map_err(|source| Error::System { what: "read what is to be sent", source })
+    fn next(&mut self, block: &mut Block, digest: &mut Digest, look: Look<'_>) -> Result<Filled, Error> {
+        block.fill_from(self.0, digest, look)
     }
 }
 
@@ -151,11 +149,15 @@ struct Body<'a> {
     source: &'a mut dyn Origin,
     digest: Digest,
     block: Block,
-    /// The closing line, once it is in the block.
-    closed: Option<Closing>,
+    /// The closing line, once it is in the block, and its length.
+    closed: Option<(Closing, usize)>,
 }
 
-impl Body<'_> {
+impl<'a> Body<'a> {
+    fn new(link: &'a mut Link, source: &'a mut dyn Origin) -> Body<'a> {
+        Body { link, source, digest: Digest::new(), block: Block::new(), closed: None }
+    }
+
     /// Sends it, and takes the reply.
     fn send(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Upload, Error> {
         let resumed = self.digest.bytes();
@@ -175,7 +177,9 @@ impl Body<'_> {
         let total = self.source.total().unwrap_or(0);
         progress(Progress { done: self.digest.bytes(), total });
         while self.closed.is_none() {
-            if !self.source.next(&mut self.block, &mut self.digest)? {
+            let link = &*self.link;
+            let look = || link.check_cancel();
+            if self.source.next(&mut self.block, &mut self.digest, &look)? == Filled::Last {
                 self.close(Closing::End);
             }
             self.link.send(&mut self.block)?;
@@ -183,18 +187,42 @@ impl Body<'_> {
             if self.closed.is_none() && self.link.has_line()? {
                 return Ok(());
             }
+            if self.link.is_ended() {
+                return Err(Error::Closed(None));
+            }
         }
         Ok(())
     }
 
     fn close(&mut self, closing: Closing) {
-        let crc = self.digest.crc();
+        let (crc, before) = (self.digest.crc(), self.block.len());
         self.block.push(|out| match closing {
             Closing::End => write_end(out, crc),
             Closing::Stop => BodyLine::Stop.encode(out),
         });
-        self.closed = Some(closing);
+        self.closed = Some((closing, self.block.len() - before));
         self.link.settle();
+    }
+
+    /// Closes the body with STOP, in place of an END that is not out yet. False where a part of END is out already: no
+    /// closing line can follow then.
+    fn close_with_stop(&mut self) -> bool {
+        match self.closed {
+            None => {}
+            Some((Closing::Stop, _)) => return true,
+            Some((Closing::End, _)) if self.block.len() == 0 => return true,
+            Some((Closing::End, bytes)) if self.block.take_back(bytes) => self.link.owe(),
+            Some((Closing::End, _)) => {
+                self.link.owe();
+                return false;
+            }
+        }
+        self.close(Closing::Stop);
+        true
+    }
+
+    fn is_closed_with_end(&self) -> bool {
+        matches!(self.closed, Some((Closing::End, _)))
     }
 
     fn take_reply(self, resumed: u64) -> Result<Upload, Error> {
@@ -234,17 +262,18 @@ impl Body<'_> {
     }
 
     /// Ends the upload from this side, because of `reason`, and keeps the connection if the server
-    /// confirms in good time.
+    /// confirms in good time. Nothing is published unless the whole END was out before.
     fn call_off(mut self, reason: Error, resumed: u64) -> Result<Upload, Error> {
-        if self.closed.is_none() {
-            self.close(Closing::Stop);
+        if !self.close_with_stop() {
+            // The connection is dropped in the middle of END, which the server takes for no end.
+            return Err(reason);
         }
         self.link.begin_grace(STOP_LIMIT);
         let reply = self.link.send(&mut self.block).and_then(|()| self.link.reply());
         self.link.end_grace();
         match reply {
             // It was whole before it could be called off.
-            Ok(Reply::Saved { size, crc, tag }) if self.closed == Some(Closing::End) => {
+            Ok(Reply::Saved { size, crc, tag }) if self.is_closed_with_end() => {
                 self.link.settle();
                 check_saved(&self.digest, size, crc)?;
                 Ok(Upload { size, crc, tag, resumed })

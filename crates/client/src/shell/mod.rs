@@ -9,6 +9,7 @@ mod config;
 mod events;
 mod exit;
 mod figures;
+mod input;
 mod logging;
 mod manual;
 mod one_shot;

@@ -1,6 +1,9 @@
 //! Uploads that do not come to their end.
 
-use std::{fs::OpenOptions, io::Write as _};
+use std::{
+    fs::OpenOptions,
+    io::{self, Read, Write as _},
+};
 
 use ferry_client::{Blame, Cancel, Client, Code, Crc32, Error};
 use ferry_wire::BodyLine;
@@ -267,5 +270,69 @@ fn directories_are_made_ahead_and_those_that_are_there_are_as_good() {
     let error = client.make_directories(&["a", "b", "c"].map(name)).unwrap_err();
     assert_eq!(error.code(), Some(Code::Denied), "the first failure is told");
     client.delete(&name("c")).unwrap();
+    server.finish();
+}
+
+/// A stream that gives one piece, and then what a test says.
+struct Stream<F>(Option<&'static [u8]>, F);
+
+impl<F: FnMut() -> io::Result<usize>> Read for Stream<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(piece) = self.0.take() else { return self.1() };
+        buffer[..piece.len()].copy_from_slice(piece);
+        Ok(piece.len())
+    }
+}
+
+/// As a pipe does whose writer the same Ctrl-C has ended. What comes before the end fills a block.
+#[test]
+fn a_stream_that_ends_while_the_caller_has_had_enough_is_not_published() {
+    let server = Scripted::greeting(move |peer| {
+        peer.expect("PUT - - a");
+        assert_eq!(peer.body().1, BodyLine::Stop);
+        peer.send("FAIL stopped by the client\n");
+        serve_delete(peer);
+    });
+    let cancel = Cancel::default();
+    let mut client = Client::connect(&server.address, options().cancel(cancel.clone())).unwrap();
+    let mut source = Stream(Some(&[b'x'; 256 << 10]), || {
+        cancel.cancel();
+        Ok(0)
+    });
+    let result = client.put_from(&name("a"), None, &mut source, &mut |_| {});
+    assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
+    cancel.reset();
+    client.delete(&name("c")).unwrap();
+    server.finish();
+}
+
+#[test]
+fn a_silent_stream_hides_neither_the_server_nor_the_caller() {
+    let would_block = || Err(io::ErrorKind::WouldBlock.into());
+    let server = Scripted::greeting(move |peer| {
+        peer.expect("PUT - - a");
+        peer.expect("DATA 5");
+        peer.pass_over(5);
+        peer.send("FAIL timeout you are too slow\n");
+        peer.close();
+    });
+    let mut client = connect(&server.address);
+    let error = client.put_from(&name("a"), None, &mut Stream(Some(b"hello"), would_block), &mut |_| {}).unwrap_err();
+    assert_eq!(error.code(), Some(Code::Timeout), "{error}");
+    drop(client);
+    server.finish();
+
+    let cancel = Cancel::default();
+    let raised = cancel.clone();
+    let server = Scripted::greeting(move |peer| {
+        peer.expect("PUT - - a");
+        peer.expect("DATA 5");
+        peer.pass_over(5);
+        raised.cancel();
+        peer.expect("STOP");
+    });
+    let mut client = Client::connect(&server.address, options().cancel(cancel)).unwrap();
+    let result = client.put_from(&name("a"), None, &mut Stream(Some(b"hello"), would_block), &mut |_| {});
+    assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
     server.finish();
 }

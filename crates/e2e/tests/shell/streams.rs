@@ -6,7 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use ferry_e2e::{ferry, random_bytes, seed};
+use ferry_e2e::{Signal, eventually, ferry, random_bytes, seed};
+use rustix::process::{Pid, kill_process};
 
 use crate::place::Place;
 
@@ -129,4 +130,32 @@ fn every_command_speaks_json() {
         assert!(kinds.iter().any(|there| there == kind), "{kind}: {}", ran.said);
     }
     assert!(ran.said.contains("\"name\":\"a \\\"quoted\\\"\u{202e} one\""), "names are as they are: {}", ran.said);
+}
+
+/// Ctrl-C ends all of a pipeline: the pipe then ends as if its writer were done.
+#[test]
+fn a_pipe_that_is_cut_by_a_signal_is_not_published() {
+    let place = Place::new();
+    place.server.write("backup", b"the good one");
+    for (signal, closes) in [(Signal::INT, true), (Signal::TERM, true), (Signal::TERM, false), (Signal::HUP, false)] {
+        let mut child = Command::new(ferry())
+            .args(["put", &place.server.address().port().to_string(), "-", "-o", "backup"])
+            .current_dir(place.local(".."))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // When all is taken out of the pipe, the program reads on, and its handlers are there.
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(&vec![b'x'; 256 << 10]).unwrap();
+        eventually("the pipe is read", || (rustix::io::ioctl_fionread(&input).unwrap() == 0).then_some(()));
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let silent = if closes { None } else { Some(input) };
+        let output = child.wait_with_output().unwrap();
+        drop(silent);
+        let complaints = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(128 + signal.as_raw()), "{signal:?}: {complaints}");
+        assert_eq!(place.server.read("backup"), b"the good one", "{signal:?}");
+    }
 }

@@ -134,7 +134,10 @@ pub(crate) const FORMS: &[Form] = &[
                   file is verified and on the server's disk; before, nobody sees any of it.\n\
                   Spaces, quotes and wildcards are as for GET.\n\
                   Behind the arrow (or behind -o, before the names) stands the name there, or a directory of the \
-                  server; then any local file can be sent. '-' is standard input.\n\
+                  server; then any local file can be sent. '-' is standard input: its end is the end of the file, and a writer \
+                  that died looks like one that is done. After a signal to ferry itself, as Ctrl-C sends it to all of a \
+                  pipeline, nothing is published. Where the writer alone may fail, set -o pipefail, PUT under another \
+                  name, and MV when all went well.\n\
                   With -r, symbolic links are not followed but left out, and told.",
         examples: &[
             ("PUT README.txt", "sends README.txt of the client directory"),

@@ -20,6 +20,7 @@ use crate::shell::{
     command::{Target, Transfer},
     exit::{Exit, Failed},
     figures::Summary,
+    input::Input,
     output::Event,
     progress::Progress,
     words,
@@ -330,7 +331,8 @@ impl Session {
         self.output.flush();
         let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)]);
         let mut note = |done| progress.note(&Step::Moved { index: 0, done });
-        let sent = self.connected()?.put_from(&name, None, &mut io::stdin().lock(), &mut note);
+        let mut input = Input::new(io::stdin(), self.cancel.clone());
+        let sent = self.connected()?.put_from(&name, None, &mut input, &mut note);
         let elapsed = progress.elapsed();
         drop(progress);
         let sent = sent.map_err(|error| self.failure(&format!("{VERB} {shown}"), &error))?;
