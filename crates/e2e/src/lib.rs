@@ -18,6 +18,8 @@
 mod binaries;
 mod figures;
 mod frail;
+pub mod mounts;
+pub mod puppet;
 mod random;
 mod raw;
 mod server;
@@ -27,6 +29,8 @@ use std::time::{Duration, Instant};
 pub use binaries::{ferry, ferryd, workspace_root};
 pub use figures::Figures;
 pub use frail::Frail;
+pub use mounts::Mount;
+pub use puppet::Puppet;
 pub use random::{Random, random_bytes, random_file, seed};
 pub use raw::{Answer, Raw, body, crc, gist};
 pub use server::{Options, Server, Signal};
