@@ -119,15 +119,16 @@ impl Area {
 
     /// Forgets an id under which nothing is kept; false where that is no longer so, or somebody works on it.
     fn forget(&self, id: &str) -> Result<bool, Errno> {
-        let Some(_lock) = self.lock_unused(&Area::mark_name(id))? else { return Ok(false) };
-        if self.data_bytes(id)? > 0 {
-            return Ok(false);
-        }
-        for name in [Area::data_name(id), Area::mark_name(id)] {
-            match self.kernel.unlink(&self.kept, &name, false) {
+        let Some(mark) = self.lock_unused(&Area::mark_name(id))? else { return Ok(false) };
+        match self.kernel.stat_entry(&self.kept, &Area::data_name(id)) {
+            Ok(stat) if meta::size(&stat) > 0 => return Ok(false),
+            // Of no bytes, but perhaps about to have its name.
+            Ok(_) => self.remove_kept(id, &mark)?,
+            Err(Errno::NOENT) => match self.kernel.unlink(&self.kept, &Area::mark_name(id), false) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error),
-            }
+            },
+            Err(error) => return Err(error),
         }
         Ok(true)
     }

@@ -21,6 +21,12 @@ pub(super) fn mounted_on(name: &str) -> Failure {
     about(name, Code::Denied, "something else is mounted there")
 }
 
+/// What to say where a change was made, but its directory could not be synced.
+pub(super) fn not_durable(error: Errno) -> Failure {
+    let (code, words) = explain(error);
+    Failure::new(code, format!("the change was made, but may not survive a power cut: {words}"))
+}
+
 /// What to say where the directory that is served is no more.
 pub(super) fn root_is_gone() -> Failure {
     Failure::new(Code::Io, "the server's root has been removed; the server must be started again")

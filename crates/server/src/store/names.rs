@@ -13,7 +13,7 @@ use super::{
     Disk, Store,
     area::Area,
     closer::LARGE_BYTES,
-    fault::{about, failure, mounted_on},
+    fault::{about, failure, mounted_on, not_durable},
     mark::{Mark, State},
     meta,
     read::not_a_file,
@@ -172,7 +172,7 @@ impl<'a> Batch<'a> {
             }
             for &dir in touched.iter() {
                 if let Err(error) = fsync(dir) {
-                    *result = Err(failure("the directory", error));
+                    *result = Err(not_durable(error));
                 }
             }
         }

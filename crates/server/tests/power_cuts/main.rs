@@ -37,6 +37,14 @@ fn a_cut_behind_any_call_of_the_workloads() {
 }
 
 #[test]
+fn a_cut_while_ids_give_way_to_others() {
+    let mut figures = Figures::default();
+    sweep::forgetful_life("ids that give way", &script::forgotten(), &mut Dice::new(seed()), &mut figures);
+    show(format_args!("power cuts, ids that give way: {figures}, seed {}", seed()));
+    none(&figures.violations);
+}
+
+#[test]
 fn a_cut_behind_any_call_of_random_workloads() {
     let mut figures = Figures::default();
     for round in 0..if is_full() { 300 } else { 3 } {

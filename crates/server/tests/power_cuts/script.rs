@@ -285,6 +285,13 @@ pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
     ]
 }
 
+/// Uploads whose ids give way to others: one without bytes, whole, that could not have its name; and one that
+/// was published.
+pub(crate) fn forgotten() -> Vec<Step> {
+    let empty = Item::Resume { id: "empty".into(), name: "r".into(), bytes: Vec::new() };
+    vec![Step::Batch(vec![Item::Mkdir("r".into()), empty]), Step::Batch(vec![resume(2)]), part(5, 1, End::Cut(0))]
+}
+
 /// A script of so many steps, some of which are refused.
 pub(crate) fn random(dice: &mut Dice, steps: usize) -> Vec<Step> {
     (0..steps).map(|_| step(dice)).collect()

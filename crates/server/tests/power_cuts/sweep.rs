@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use ferry_server::store::Store;
+use ferry_server::store::{Store, StoreOptions};
 use tempfile::TempDir;
 
 use crate::{
@@ -50,17 +50,21 @@ struct Life {
     root: TempDir,
     recorder: Arc<Recorder>,
     history: History,
+    /// How many ids may be known.
+    max_kept: u64,
 }
 
 impl Life {
     fn new(root: TempDir, lie: Lie, history: History) -> Life {
         let recorder = Arc::new(Recorder::new(root.path(), lie));
-        Life { root, recorder, history }
+        let max_kept = common::options(root.path()).max_kept;
+        Life { root, recorder, history, max_kept }
     }
 
     /// One server, from its start to its end.
     fn serve(&mut self, script: &[Step]) {
-        let opened = Store::open_watched(&common::options(self.root.path()), Some(self.recorder.clone()));
+        let options = StoreOptions { max_kept: self.max_kept, ..common::options(self.root.path()) };
+        let opened = Store::open_watched(&options, Some(self.recorder.clone()));
         match opened {
             Ok(store) => Player::new(&store, &self.recorder, &mut self.history).play(script),
             Err(error) => assert!(self.recorder.is_dead(), "{error}"),
@@ -108,6 +112,13 @@ fn disks(log: &Log, cut: usize, dice: &mut Dice) -> Vec<(Fate, Image)> {
 /// A server on an empty root, cut behind each call.
 pub(crate) fn one_life(name: &str, script: &[Step], lie: Lie, dice: &mut Dice, figures: &mut Figures) {
     let mut life = Life::new(fresh_root(), lie, History::default());
+    life.serve(script);
+    life.sweep(name, 0, dice, figures);
+}
+
+/// The same, on a server that may know of one id only, and forgets it for the next one.
+pub(crate) fn forgetful_life(name: &str, script: &[Step], dice: &mut Dice, figures: &mut Figures) {
+    let mut life = Life { max_kept: 1, ..Life::new(fresh_root(), Lie::None, History::default()) };
     life.serve(script);
     life.sweep(name, 0, dice, figures);
 }
