@@ -8,7 +8,7 @@
 
 use std::{error::Error, fs, path::Path, process::ExitCode};
 
-use ferry_client::{Client, EntryKind, Event, Fetch, Name, Options, Settings};
+use ferry_client::{Client, EntryKind, Event, Fetch, HeldDirectory, LocalTree, Name, Options, Settings, Unmade};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,18 +32,25 @@ fn mirror(address: &str, remote: &str, local: &Path) -> Result<bool, Box<dyn Err
     let prefix = root.as_ref().map_or(0, |root| root.as_str().len() + 1);
 
     fs::create_dir_all(local)?;
-    let mut files = Vec::new();
+    // What the server calls its directories and files leads out of this one by no link that may be in it.
+    let here = HeldDirectory::at(local);
+    let (mut directories, mut files) = (Vec::new(), Vec::new());
     let tree = client.tree(root.as_ref())?;
     for (name, error) in &tree.skipped {
         eprintln!("{name}: {error}");
     }
     for found in tree.found {
-        // A name has no `..` and no empty component: it can't lead out of `local`.
-        let target = local.join(&found.name.as_str()[prefix..]);
+        let below = &found.name.as_str()[prefix..];
         match found.kind {
-            EntryKind::Directory(_) => fs::create_dir_all(target)?,
-            EntryKind::File(meta) => files.push(Fetch { name: found.name, target, meta: Some(meta) }),
+            EntryKind::Directory(_) => directories.push(Name::new(below)?),
+            EntryKind::File(meta) => {
+                files.push(Fetch { target: here.place(below), name: found.name, meta: Some(meta) });
+            }
         }
+    }
+    let unmade = LocalTree::make(&here.place(""), &directories);
+    for Unmade { error, .. } in &unmade {
+        eprintln!("{error}");
     }
 
     let settings = Settings { keep_going: true, ..Settings::default() };
@@ -58,5 +65,5 @@ fn mirror(address: &str, remote: &str, local: &Path) -> Result<bool, Box<dyn Err
     });
     println!("{} files, {} bytes, {} failures", report.files, report.bytes, report.failures.len());
     client.close()?;
-    Ok(report.is_whole() && tree.skipped.is_empty())
+    Ok(report.is_whole() && tree.skipped.is_empty() && unmade.is_empty())
 }

@@ -38,7 +38,7 @@ fn upload(address: &str, directory: &str, sources: &[String]) -> Result<bool, Bo
         let source = PathBuf::from(source);
         let last = source.file_name().and_then(|last| last.to_str()).ok_or("a file needs a name in UTF-8")?;
         let name = if directory == "." { Name::new(last)? } else { Name::new(directory)?.join(last)? };
-        files.push(Store { source, name });
+        files.push(Store { source: source.into(), name });
     }
     if directory != "." {
         client.make_directories(&[Name::new(directory)?])?;

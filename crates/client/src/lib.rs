@@ -11,7 +11,7 @@
 //! let mut client = Client::connect(&"127.0.0.1:12000".parse()?, Options::default())?;
 //! let mut files = Vec::new();
 //! for name in ["welcome.txt", "poems/ozymandias.txt"] {
-//!     let target = std::path::Path::new("client").join(name.rsplit('/').next().unwrap_or(name));
+//!     let target = std::path::Path::new("client").join(name.rsplit('/').next().unwrap_or(name)).into();
 //!     files.push(Fetch { name: Name::new(name)?, target, meta: None });
 //! }
 //! let report = client.fetch(&files, &Settings::default(), &mut |event| {
@@ -76,14 +76,14 @@ mod tree;
 pub use address::{Address, AddressError};
 pub use client::Client;
 pub use error::{Blame, Error, Stranger};
-pub use local::{Clash, clashes};
+pub use local::{Clash, HeldDirectory, LocalPath, clashes};
 pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
 pub use requests::{Download, Part, Stat, Sum, Upload};
 pub use sync::{Deletion, Direction, Sync, SyncPlan, SyncReport, Transfers};
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{Event, Fetch, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store};
-pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped};
+pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped, Unmade};
 
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Greeting, Id, Name, NameError, Tag, Time};

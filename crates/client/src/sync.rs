@@ -6,14 +6,14 @@
 mod check;
 mod plan;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ferry_wire::Name;
 
 use crate::{
     client::Client,
     error::Error,
-    local::Beneath,
+    local::HeldDirectory,
     transfer::{Event, Fetch, Report, Settings, Store},
     tree::{LocalTree, joined},
 };
@@ -41,7 +41,7 @@ pub struct Sync {
 /// What has to be done to make one directory like another. All names are below both directories.
 #[derive(Debug)]
 pub struct SyncPlan {
-    local: PathBuf,
+    local: HeldDirectory,
     remote: Option<Name>,
     /// The directory that is changed does not exist yet.
     pub make_top: bool,
@@ -146,17 +146,13 @@ impl SyncPlan {
     /// Makes directories, moves files, and when all of that is done deletes. Times are kept. `watch` learns of the files,
     /// `index` being a place in [`SyncPlan::transfers`].
     pub fn carry_out(&self, client: &mut Client, settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> SyncReport {
-        let mut report = SyncReport::default();
-        match self.make_directories(client) {
-            Ok(()) => report.made = self.make.len() + usize::from(self.make_top),
-            Err(error) => {
-                report.failures.push(error);
-                if !settings.keep_going {
-                    report.moved.untried = self.transfers.len();
-                    report.kept = self.delete.len();
-                    return report;
-                }
-            }
+        let mut report = SyncReport { failures: self.make_directories(client), ..SyncReport::default() };
+        if report.failures.is_empty() {
+            report.made = self.make.len() + usize::from(self.make_top);
+        } else if !settings.keep_going {
+            report.moved.untried = self.transfers.len();
+            report.kept = self.delete.len();
+            return report;
         }
         report.moved = match &self.transfers {
             Transfers::Up(files) => client.store(files, settings, watch),
@@ -170,14 +166,17 @@ impl SyncPlan {
         report
     }
 
-    fn make_directories(&self, client: &mut Client) -> Result<(), Error> {
+    /// Gives why some can't be made.
+    fn make_directories(&self, client: &mut Client) -> Vec<Error> {
         match self.transfers {
             Transfers::Up(_) => {
                 let top = self.remote.iter().filter(|_| self.make_top).cloned().map(Ok);
                 let names: Result<Vec<_>, _> = top.chain(self.make.iter().map(|name| self.there(name))).collect();
-                client.make_directories(&names?)
+                names.and_then(|names| client.make_directories(&names)).err().into_iter().collect()
             }
-            Transfers::Down(_) => LocalTree::make(&self.local, &self.make),
+            Transfers::Down(_) => {
+                LocalTree::make(&self.local.place(""), &self.make).into_iter().map(|unmade| unmade.error).collect()
+            }
         }
     }
 
@@ -202,10 +201,9 @@ impl SyncPlan {
                 let names: Result<Vec<_>, _> = self.delete.iter().map(|gone| self.there(&gone.name)).collect();
                 names.and_then(|names| client.delete_all(&names, &mut |_, result| note(result)))
             }
-            Transfers::Down(_) => Beneath::open(&self.local).and_then(|here| {
-                self.delete.iter().try_for_each(|Deletion { name, directory }| {
-                    note(if *directory { here.delete_directory(name) } else { here.delete_file(name) })
-                })
+            Transfers::Down(_) => self.delete.iter().try_for_each(|Deletion { name, directory }| {
+                let place = self.local.place(name.as_str());
+                note(if *directory { place.delete_directory() } else { place.delete_file() })
             }),
         };
         report.failures.extend(result.err());

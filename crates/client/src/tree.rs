@@ -2,18 +2,18 @@
 
 use std::{
     collections::VecDeque,
-    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
-    path::{Path, PathBuf},
+    ffi::{CStr, OsStr},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
 };
 
 use ferry_wire::{Entry, EntryKind, Failure, Name, NameError, Time};
-use walkdir::{DirEntry, WalkDir};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags};
 
 use crate::{
     client::Client,
     error::Error,
     link::Link,
-    local::{Beneath, is_staged},
+    local::{HeldDirectory, LINK, LocalPath, is_staged},
     requests::listing,
 };
 
@@ -166,8 +166,10 @@ impl Extent {
 }
 
 /// What is beneath a local directory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LocalTree {
+    /// The directory that was asked for, held.
+    pub root: HeldDirectory,
     /// Directories, sorted, so each before what is in it, as names below the one that was asked for.
     pub directories: Vec<Name>,
     /// Regular files, sorted.
@@ -193,8 +195,8 @@ pub struct Skipped {
 /// A regular file beneath a local directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalFile {
-    /// Where it is.
-    pub path: PathBuf,
+    /// Where it is: to be opened by no link that may have come since.
+    pub path: LocalPath,
     /// Its name below the directory that was asked for.
     pub name: Name,
     /// Bytes.
@@ -210,102 +212,123 @@ impl LocalTree {
     /// # Errors
     ///
     /// Where `root` itself can't be read, or is no directory.
-    pub fn walk(root: &Path) -> Result<LocalTree, Error> {
-        // WalkDir would take a file for a tree without anything in it.
-        std::fs::read_dir(root).map_err(|error| Error::local("read the directory", root, error))?;
-        let mut tree = LocalTree::default();
-        let mut entries = WalkDir::new(root).min_depth(1).into_iter();
-        while let Some(entry) = entries.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(error) => {
-                    tree.skipped.push(unreadable(root, error));
-                    continue;
-                }
-            };
-            let is_directory = entry.file_type().is_dir();
-            if !tree.take(root, entry) && is_directory {
-                entries.skip_current_dir();
+    pub fn walk(root: &LocalPath) -> Result<LocalTree, Error> {
+        let root = root.hold()?;
+        let mut tree = LocalTree { root, directories: Vec::new(), files: Vec::new(), skipped: Vec::new() };
+        tree.read(None)?;
+        let mut next = 0;
+        while let Some(directory) = tree.directories.get(next).cloned() {
+            if let Err(error) = tree.read(Some(&directory)) {
+                tree.skip(Some(&directory), None, error, false);
             }
+            next += 1;
         }
         tree.directories.sort_by(in_tree_order);
         tree.files.sort_by(|a, b| in_tree_order(&a.name, &b.name));
         Ok(tree)
     }
 
-    /// Makes `root` where it is missing, and `directories` beneath it, each before what is in it. Those that are there
-    /// are as good; symbolic links beneath `root` are not followed.
-    ///
-    /// # Errors
-    ///
-    /// The first that can't be made.
-    pub fn make(root: &Path, directories: &[Name]) -> Result<(), Error> {
-        match std::fs::create_dir(root) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(Error::local("make the directory", root, error));
+    /// Makes `top` where it is missing, and `directories` beneath it, each before what is in it. Those that are there are
+    /// as good; symbolic links beneath `top` are not followed, and neither is `top` itself where it is beneath a directory
+    /// that is held. Gives those that can't be made; what is beneath such a one is not tried.
+    pub fn make(top: &LocalPath, directories: &[Name]) -> Vec<Unmade> {
+        let held = match top.make_top().and_then(|()| top.hold()) {
+            Ok(held) => held,
+            Err(error) => return vec![Unmade { name: None, error }],
+        };
+        let mut unmade: Vec<Unmade> = Vec::new();
+        for name in directories {
+            let is_beneath = |above: &Unmade| above.name.as_ref().is_some_and(|above| is_beneath(name, above));
+            if unmade.last().is_some_and(is_beneath) {
+                continue;
             }
-            _ => {}
+            if let Err(error) = held.place(name.as_str()).make_directory() {
+                unmade.push(Unmade { name: Some(name.clone()), error });
+            }
         }
-        let root = Beneath::open(root)?;
-        directories.iter().try_for_each(|name| root.make_directory(name))
+        unmade
     }
 
-    /// Notes one thing; false where what is beneath it is not to be looked at.
-    fn take(&mut self, root: &Path, entry: DirEntry) -> bool {
-        let name = match name_of(root, entry.path()) {
+    /// Notes what is in `directory`.
+    fn read(&mut self, directory: Option<&Name>) -> Result<(), Error> {
+        let place = self.root.place(directory.map_or("", Name::as_str));
+        let failed = |errno| place.failed("read the directory", errno);
+        let fd = place.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
+        for entry in Dir::read_from(&fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let last = entry.file_name();
+            if !matches!(last.to_bytes(), b"." | b"..") {
+                self.take(&fd, directory, last, entry.file_type());
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes one thing in the open `directory`.
+    fn take(&mut self, at: &OwnedFd, directory: Option<&Name>, last: &CStr, kind: FileType) {
+        let stat = match kind {
+            // Not every file system tells in its listings.
+            FileType::RegularFile | FileType::Unknown => {
+                rustix::fs::statat(at, last, AtFlags::SYMLINK_NOFOLLOW).map(Some)
+            }
+            _ => Ok(None),
+        };
+        let kind = match &stat {
+            Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode),
+            _ => kind,
+        };
+        let path = self.root.place(directory.map_or("", Name::as_str)).beneath(OsStr::from_bytes(last.to_bytes()));
+        let name = match name_in(directory, last.to_bytes()) {
             Ok(name) => name,
-            Err(NameError::Reserved) if is_leftover(&entry) => return false,
+            Err(NameError::Reserved) if kind == FileType::RegularFile && last.to_str().is_ok_and(is_staged) => return,
             Err(problem) => {
-                self.skipped.push(Skipped {
-                    by_rule: problem == NameError::Reserved,
-                    ..skipped(root, entry.path(), Error::file(entry.path(), unnameable(problem)))
-                });
-                return false;
+                let error = Error::file(&*path, unnameable(problem));
+                return self.skip(None, directory, error, problem == NameError::Reserved);
             }
         };
-        if entry.file_type().is_dir() {
-            self.directories.push(name);
-            return true;
-        }
-        if !entry.file_type().is_file() {
-            let problem = if entry.file_type().is_symlink() {
-                "is a symbolic link, which is not followed"
-            } else {
-                "is neither a file nor a directory"
-            };
-            let error = Error::file(entry.path(), problem);
-            self.skipped.push(Skipped { by_rule: true, ..skipped(root, entry.path(), error) });
-            return false;
-        }
-        match entry.metadata() {
-            Err(error) => self.skipped.push(unreadable(root, error)),
-            Ok(meta) => {
-                let mtime = u32::try_from(meta.mtime_nsec()).ok().and_then(|nanos| Time::new(meta.mtime(), nanos));
-                self.files.push(LocalFile { path: entry.into_path(), name, size: meta.len(), mtime });
+        match (kind, stat) {
+            (_, Err(errno)) => self.skip(Some(&name), directory, path.failed("read", errno), false),
+            (FileType::Directory, _) => self.directories.push(name),
+            (FileType::RegularFile, Ok(Some(stat))) => {
+                let mtime = u32::try_from(stat.st_mtime_nsec).ok().and_then(|nanos| Time::new(stat.st_mtime, nanos));
+                self.files.push(LocalFile { path, name, size: u64::try_from(stat.st_size).unwrap_or(0), mtime });
+            }
+            (FileType::Symlink, _) => self.skip(Some(&name), directory, Error::file(&*path, LINK), true),
+            _ => {
+                let error = Error::file(&*path, "is neither a file nor a directory");
+                self.skip(Some(&name), directory, error, true);
             }
         }
-        true
+    }
+
+    /// Notes what can't be sent: `name`, where it has one, which is in `directory`, if that is not in the name.
+    fn skip(&mut self, name: Option<&Name>, directory: Option<&Name>, error: Error, by_rule: bool) {
+        let above = || name.and_then(Name::parent).and_then(|parent| Name::new(parent).ok());
+        let directory = directory.cloned().or_else(above);
+        self.skipped.push(Skipped { name: name.cloned(), directory, error, by_rule });
     }
 }
 
-fn unreadable(root: &Path, error: walkdir::Error) -> Skipped {
-    let path = error.path().unwrap_or(root).to_owned();
-    let source = error.into_io_error().unwrap_or_else(|| std::io::ErrorKind::Other.into());
-    skipped(root, &path, Error::local("read", &*path, source))
+/// A local directory that can't be made.
+#[derive(Debug)]
+pub struct Unmade {
+    /// Its name below the one that was asked for; [`None`] for that one itself.
+    pub name: Option<Name>,
+    /// Why.
+    pub error: Error,
 }
 
-fn skipped(root: &Path, path: &Path, error: Error) -> Skipped {
-    let directory = path.parent().and_then(|parent| name_of(root, parent).ok());
-    Skipped { name: name_of(root, path).ok(), directory, error, by_rule: false }
+/// Whether `name` is that of something beneath `directory`.
+fn is_beneath(name: &Name, directory: &Name) -> bool {
+    name.as_str().strip_prefix(directory.as_str()).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether it is of this program's making, so that nobody misses it.
-fn is_leftover(entry: &DirEntry) -> bool {
-    entry.file_type().is_file() && entry.file_name().to_str().is_some_and(is_staged)
-}
-
-fn name_of(root: &Path, path: &Path) -> Result<Name, NameError> {
-    Name::from_bytes(path.strip_prefix(root).unwrap_or(path).as_os_str().as_bytes())
+/// The name of `last` in `directory`.
+fn name_in(directory: Option<&Name>, last: &[u8]) -> Result<Name, NameError> {
+    match directory {
+        None => Name::from_bytes(last),
+        Some(directory) => Name::from_bytes(&[directory.as_str().as_bytes(), b"/", last].concat()),
+    }
 }
 
 /// Why a local file can't have the same name on a server, as a predicate.
@@ -368,7 +391,7 @@ mod tests {
         std::fs::write(root.path().join(OsStr::from_bytes(b"\xff")), "").unwrap();
         symlink("a", at("link")).unwrap();
         symlink("/", at("a/deep/up")).unwrap();
-        let tree = LocalTree::walk(root.path()).unwrap();
+        let tree = LocalTree::walk(&root.path().into()).unwrap();
         assert_eq!(names(tree.directories), ["a", "a/deep"]);
         assert_eq!(tree.files.iter().map(|file| file.size).collect::<Vec<_>>(), [4, 8, 3, 5]);
         assert_eq!(names(tree.files.into_iter().map(|file| file.name)), ["-r *", "a/deep/x", "a/z", "a.txt"]);
@@ -390,13 +413,13 @@ mod tests {
     fn only_a_directory_that_can_be_read_is_walked() {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("file"), "").unwrap();
-        assert!(matches!(LocalTree::walk(&root.path().join("file")), Err(Error::Local { .. })));
-        assert!(matches!(LocalTree::walk(&root.path().join("missing")), Err(Error::Local { .. })));
+        assert!(matches!(LocalTree::walk(&root.path().join("file").into()), Err(Error::Local { .. })));
+        assert!(matches!(LocalTree::walk(&root.path().join("missing").into()), Err(Error::Local { .. })));
         let closed = root.path().join("closed");
         std::fs::create_dir(&closed).unwrap();
         std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o0)).unwrap();
         let readable = std::fs::read_dir(&closed).is_ok();
-        let tree = LocalTree::walk(root.path()).unwrap();
+        let tree = LocalTree::walk(&root.path().into()).unwrap();
         // Root reads everything.
         if !readable {
             assert_eq!(tree.skipped.len(), 1);

@@ -13,7 +13,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::not_a_file;
+use super::{held::LocalPath, not_a_file};
 use crate::{error::Error, random};
 
 /// How often to draw another random name: with 64 random bits even one clash means that something
@@ -33,24 +33,7 @@ pub(crate) struct Directory {
     path: PathBuf,
 }
 
-/// The directory of `target`, as a path, and the last component of `target`.
-pub(crate) fn parted(target: &Path) -> Result<(&Path, &OsStr), Error> {
-    let last = target.file_name().ok_or_else(|| Error::file(target, "is no file name"))?;
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => Ok((parent, last)),
-        _ => Ok((Path::new("."), last)),
-    }
-}
-
 impl Directory {
-    /// Opens the directory at `path`.
-    pub(crate) fn open(path: &Path) -> Result<Directory, Error> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| Error::local("open the directory", path, errno))?;
-        Ok(Directory { fd, path: path.to_owned() })
-    }
-
     /// Where it was when it was opened: for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -163,17 +146,18 @@ impl AsFd for Directory {
 
 /// The directory that was opened last: files of one directory mostly follow one another.
 #[derive(Debug, Default)]
-pub(crate) struct LastDirectory(Option<(PathBuf, Arc<Directory>)>);
+pub(crate) struct LastDirectory(Option<(LocalPath, Arc<Directory>)>);
 
 impl LastDirectory {
     /// The directory of `target`, and its last component.
-    pub(crate) fn of(&mut self, target: &Path) -> Result<(Arc<Directory>, OsString), Error> {
-        let (parent, last) = parted(target)?;
+    pub(crate) fn of(&mut self, target: &LocalPath) -> Result<(Arc<Directory>, OsString), Error> {
+        let (parent, last) = target.parted()?;
         let directory = match &self.0 {
-            Some((path, directory)) if path == parent => Arc::clone(directory),
+            Some((path, directory)) if path.is(&parent) => Arc::clone(directory),
             _ => {
-                let directory = Arc::new(Directory::open(parent)?);
-                self.0 = Some((parent.to_owned(), Arc::clone(&directory)));
+                let (fd, _) = target.open_parent()?;
+                let directory = Arc::new(Directory { fd, path: parent.to_path_buf() });
+                self.0 = Some((parent, Arc::clone(&directory)));
                 directory
             }
         };

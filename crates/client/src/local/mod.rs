@@ -1,11 +1,14 @@
 //! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`], and [`Part`] where
-//! they are large), made and deleted beneath a directory ([`Beneath`]). No network here.
+//! they are large), made and deleted. Each is reached by a [`LocalPath`], most of them beneath a directory that is held. No
+//! network here.
 
-mod beneath;
+mod changes;
 mod clash;
 mod directory;
+mod held;
 mod mark;
 mod part;
+mod resolve;
 mod source;
 mod staged;
 
@@ -13,9 +16,10 @@ use std::{fmt, path::Path};
 
 use rustix::fs::{FileType, Stat};
 
-pub(crate) use beneath::Beneath;
 pub use clash::{Clash, clashes};
 pub(crate) use directory::LastDirectory;
+pub(crate) use held::LINK;
+pub use held::{HeldDirectory, LocalPath};
 pub(crate) use mark::{checked_line, checkpoint, line};
 pub(crate) use part::{Part, is_staged, write_note};
 pub(crate) use source::{Block, Filled, Source, Version};

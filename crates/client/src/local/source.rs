@@ -4,13 +4,13 @@ use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     ops::Range,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use ferry_wire::{Crc32, Digest, Name, Request, Time, write_block_header, write_end};
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{OFlags, Stat};
 
-use super::not_a_file;
+use super::{held::LocalPath, not_a_file};
 use crate::{error::Error, trace};
 
 /// The payload of a full block. Large enough that its header and its system calls cost nothing,
@@ -34,14 +34,14 @@ pub(crate) struct Source {
 
 impl Source {
     /// Opens `path`, and never waits for it: a FIFO without a writer would hang.
-    pub(crate) fn open(path: &Path) -> Result<Source, Error> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| Error::local("open", path, errno))?;
-        let stat = rustix::fs::fstat(&file).map_err(|errno| Error::local("look at", path, errno))?;
+    pub(crate) fn open(path: &LocalPath) -> Result<Source, Error> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = path.open(flags).map_err(|errno| path.failed("open", errno))?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| path.failed("look at", errno))?;
         if let Some(problem) = not_a_file(&stat) {
-            return Err(Error::file(path, problem));
+            return Err(Error::file(&**path, problem));
         }
-        Ok(Source { file: File::from(file), path: path.to_owned(), stat })
+        Ok(Source { file: File::from(file), path: path.to_path_buf(), stat })
     }
 
     /// Bytes, when it was opened.
@@ -279,7 +279,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         std::fs::write(&path, b"hello").unwrap();
-        let mut source = Source::open(&path).unwrap();
+        let mut source = Source::open(&path.as_path().into()).unwrap();
         let (mut block, mut digest) = (Block::new(), Digest::new());
         assert_eq!(block.unsent(), b"");
         assert_eq!(source.fill(&mut block, 3, &mut digest).unwrap(), 3);
@@ -298,7 +298,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a");
         std::fs::write(&path, b"hello").unwrap();
-        let mut source = Source::open(&path).unwrap();
+        let mut source = Source::open(&path.as_path().into()).unwrap();
         assert!(source.check_unchanged().is_ok());
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"!").unwrap();
         assert!(matches!(source.check_unchanged(), Err(Error::LocalFile { .. })));
@@ -311,10 +311,10 @@ mod tests {
     #[test]
     fn only_a_regular_file_is_a_source_and_a_fifo_does_not_hang() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(matches!(Source::open(directory.path()), Err(Error::LocalFile { .. })));
+        assert!(matches!(Source::open(&directory.path().into()), Err(Error::LocalFile { .. })));
         let fifo = directory.path().join("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
-        assert!(matches!(Source::open(&fifo), Err(Error::LocalFile { .. })));
-        assert!(matches!(Source::open(&directory.path().join("missing")), Err(Error::Local { .. })));
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        assert!(matches!(Source::open(&fifo.as_path().into()), Err(Error::LocalFile { .. })));
+        assert!(matches!(Source::open(&directory.path().join("missing").into()), Err(Error::Local { .. })));
     }
 }

@@ -58,7 +58,7 @@ impl Staged {
     /// A directory that is missing or not writable, a target that is a directory or something else
     /// that a file must not replace.
     pub(crate) fn create(target: &Path) -> Result<Staged, Error> {
-        let (directory, last) = LastDirectory::default().of(target)?;
+        let (directory, last) = LastDirectory::default().of(&target.into())?;
         directory.check_replaceable(&last, target)?;
         Staged::create_in(directory, last, target)
     }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn hidden(target: &Path) -> Staged {
-        let (directory, last) = LastDirectory::default().of(target).unwrap();
+        let (directory, last) = LastDirectory::default().of(&target.into()).unwrap();
         let (file, name) = directory.create_hidden().unwrap();
         Staged::hidden(directory, Arc::new(file), name, last, target.to_owned())
     }

@@ -23,7 +23,7 @@ pub(crate) fn put(
     source: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Upload, Error> {
-    let mut source = Source::open(source)?;
+    let mut source = Source::open(&source.into())?;
     link.ask(&Request::Put { size: Some(source.size()), mtime: source.mtime(), name: name.clone() });
     link.owe();
     Body::new(link, &mut source).send(progress)
@@ -48,7 +48,7 @@ pub(crate) fn resume(
     source: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Upload, Error> {
-    let mut source = Source::open(source)?;
+    let mut source = Source::open(&source.into())?;
     let (size, mtime) = (source.size(), source.mtime());
     link.ask(&Request::Resume { id: id.clone(), size, mtime, name: name.clone() });
     // The older connection of the same upload is detached first, and its last write has to end.

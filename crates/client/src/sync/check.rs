@@ -1,13 +1,13 @@
 //! Comparing files by what is in them.
 
-use std::{collections::VecDeque, path::Path};
+use std::collections::VecDeque;
 
 use ferry_wire::{Crc32, Name};
 
 use crate::{
     client::Client,
     error::Error,
-    local::{Block, Source},
+    local::{Block, LocalPath, Source},
     requests,
 };
 
@@ -16,14 +16,14 @@ const SUMS_AHEAD: usize = 8;
 
 /// One file at both ends.
 #[derive(Debug)]
-pub(super) struct Pair<'a> {
-    pub(super) here: &'a Path,
+pub(super) struct Pair {
+    pub(super) here: LocalPath,
     pub(super) there: Name,
 }
 
 /// Whether each pair has the same content. A file that one side can't read any more, or that has changed its size, is
 /// different; so the transfer that follows tells why.
-pub(super) fn alike(client: &mut Client, pairs: &[Pair<'_>]) -> Result<Vec<bool>, Error> {
+pub(super) fn alike(client: &mut Client, pairs: &[Pair]) -> Result<Vec<bool>, Error> {
     client.converse(|link| {
         let mut alike = Vec::with_capacity(pairs.len());
         let mut waiting = pairs.iter();
@@ -38,7 +38,7 @@ pub(super) fn alike(client: &mut Client, pairs: &[Pair<'_>]) -> Result<Vec<bool>
             let Some(pair) = asked.pop_front() else { return Ok(alike) };
             // So that the server begins before this side does.
             link.send(&mut Block::new())?;
-            let here = sum(pair.here, || link.check_cancel());
+            let here = sum(&pair.here, || link.check_cancel());
             if let Err(error @ Error::Interrupted) = here {
                 return Err(error);
             }
@@ -52,7 +52,7 @@ pub(super) fn alike(client: &mut Client, pairs: &[Pair<'_>]) -> Result<Vec<bool>
     })
 }
 
-fn sum(path: &Path, look: impl FnMut() -> Result<(), Error>) -> Result<(u64, Crc32), Error> {
+fn sum(path: &LocalPath, look: impl FnMut() -> Result<(), Error>) -> Result<(u64, Crc32), Error> {
     let mut source = Source::open(path)?;
     let size = source.size();
     let digest = source.skip(size, look)?;

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use ferry_wire::{Code, EntryKind, FileMeta, Name, Time};
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     client::Client,
     error::Error,
-    local::clashes,
+    local::{HeldDirectory, clashes},
     transfer::{Fetch, Store},
     tree::{Found, LocalTree, RemoteTree, in_tree_order, joined},
 };
@@ -40,7 +40,7 @@ struct Side {
 
 pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, sync: &Sync) -> Result<SyncPlan, Error> {
     let (mut left_out, mut skipped) = (Vec::new(), Vec::new());
-    let here = local_side(local, sync.direction == Direction::Down, &mut left_out, &mut skipped)?;
+    let (held, here) = local_side(local, sync.direction == Direction::Down, &mut left_out, &mut skipped)?;
     let there = remote_side(client, remote, sync.direction == Direction::Up, &mut skipped)?;
     let (source, target) = match sync.direction {
         Direction::Up => (&here, &there),
@@ -53,11 +53,10 @@ pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, syn
     }
     let mut compared = compare(source, target, &names, sync.check, &mut skipped);
     let unsure = std::mem::take(&mut compared.unsure);
-    let paths: Vec<PathBuf> = unsure.iter().map(|name| local.join(name.as_str())).collect();
     let mut pairs = Vec::with_capacity(unsure.len());
-    for (name, path) in unsure.iter().zip(&paths) {
+    for name in &unsure {
         let there = joined(remote, (*name).clone()).map_err(|(_, error)| error)?;
-        pairs.push(Pair { here: path, there });
+        pairs.push(Pair { here: held.place(name.as_str()), there });
     }
     for (name, alike) in unsure.iter().zip(alike(client, &pairs)?) {
         if alike {
@@ -67,9 +66,9 @@ pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, syn
         }
     }
     compared.differing.sort_by(|a, b| in_tree_order(a, b));
-    let (transfers, bytes) = transfers(local, remote, source, sync.direction, &compared.differing, &mut skipped);
+    let (transfers, bytes) = transfers(&held, remote, source, sync.direction, &compared.differing, &mut skipped);
     Ok(SyncPlan {
-        local: local.to_owned(),
+        local: held,
         remote: remote.cloned(),
         make_top: target.missing,
         make: compared.make.into_iter().cloned().collect(),
@@ -87,10 +86,10 @@ fn local_side(
     may_be_missing: bool,
     left_out: &mut Vec<Error>,
     skipped: &mut Vec<Error>,
-) -> Result<Side, Error> {
-    let tree = match LocalTree::walk(local) {
+) -> Result<(HeldDirectory, Side), Error> {
+    let tree = match LocalTree::walk(&local.into()) {
         Err(Error::Local { source, .. }) if may_be_missing && source.kind() == io::ErrorKind::NotFound => {
-            return Ok(Side { missing: true, ..Side::default() });
+            return Ok((HeldDirectory::at(local), Side { missing: true, ..Side::default() }));
         }
         tree => tree?,
     };
@@ -105,7 +104,7 @@ fn local_side(
     side.nodes.extend(
         tree.files.into_iter().map(|file| (file.name, Node::File { size: file.size, mtime: file.mtime, meta: None })),
     );
-    Ok(side)
+    Ok((tree.root, side))
 }
 
 fn remote_side(
@@ -221,7 +220,7 @@ fn same_time(a: Option<Time>, b: Option<Time>) -> Option<bool> {
 }
 
 fn transfers(
-    local: &Path,
+    local: &HeldDirectory,
     remote: Option<&Name>,
     source: &Side,
     direction: Direction,
@@ -232,7 +231,7 @@ fn transfers(
     for &name in names {
         let Node::File { size, meta, .. } = &source.nodes[name] else { continue };
         let (here, there) = match joined(remote, name.clone()) {
-            Ok(there) => (local.join(name.as_str()), there),
+            Ok(there) => (local.place(name.as_str()), there),
             Err((_, error)) => {
                 skipped.push(error);
                 continue;

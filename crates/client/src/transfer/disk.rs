@@ -16,7 +16,7 @@ use ferry_wire::{Crc32, Time};
 
 use crate::{
     error::Error,
-    local::{LastDirectory, RESERVE_BYTES, Staged, reserve, write_at, write_note},
+    local::{LastDirectory, LocalPath, RESERVE_BYTES, Staged, reserve, write_at, write_note},
 };
 
 /// Bytes of small files that are handed over together, and of a large one at once. Of 256 KiB, 512 KiB and 1 MiB this costs
@@ -44,7 +44,7 @@ pub(super) struct Batch<'a> {
 #[derive(Debug)]
 pub(super) struct Small<'a> {
     pub(super) index: usize,
-    pub(super) target: &'a Path,
+    pub(super) target: &'a LocalPath,
     pub(super) mtime: Option<Time>,
     pub(super) crc: Crc32,
     /// Where its bytes end; they begin where those of the one before it end.
@@ -234,7 +234,7 @@ fn publish_all<'b>(
     })
 }
 
-fn publish(directory: &mut LastDirectory, target: &Path, bytes: &[u8], mtime: Option<Time>) -> Result<(), Error> {
+fn publish(directory: &mut LastDirectory, target: &LocalPath, bytes: &[u8], mtime: Option<Time>) -> Result<(), Error> {
     let (directory, last) = directory.of(target)?;
     let mut staged = Staged::create_in(directory, last, target)?;
     staged.write(bytes)?;

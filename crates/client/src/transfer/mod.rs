@@ -20,7 +20,7 @@ use std::{path::PathBuf, time::Duration};
 
 use ferry_wire::{Crc32, FileMeta, Name};
 
-use crate::error::Error;
+use crate::{error::Error, local::LocalPath};
 pub(crate) use drive::{Stop, connect};
 pub(crate) use fetch::fetch;
 pub(crate) use store::store;
@@ -31,7 +31,7 @@ pub struct Fetch {
     /// What the server calls it.
     pub name: Name,
     /// The local file, replaced in one step.
-    pub target: PathBuf,
+    pub target: LocalPath,
     /// What a listing said of it, where there was one: helps to plan, and is never believed.
     pub meta: Option<FileMeta>,
 }
@@ -40,7 +40,7 @@ pub struct Fetch {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     /// The local file; only a regular one is taken.
-    pub source: PathBuf,
+    pub source: LocalPath,
     /// What the server is to call it.
     pub name: Name,
 }

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod confined;
 mod downloads;
 mod greetings;
 mod many;

@@ -8,11 +8,11 @@ use crate::support::{GREETING, Honest, Local, Scripted, connect, name};
 
 /// A file of the server, fetched under the same name.
 pub(crate) fn to_fetch(local: &Local, text: &str) -> Fetch {
-    Fetch { name: name(text), target: local.path(text), meta: None }
+    Fetch { name: name(text), target: local.path(text).into(), meta: None }
 }
 
 pub(crate) fn to_store(local: &Local, text: &str) -> Store {
-    Store { source: local.path(text), name: name(text) }
+    Store { source: local.path(text).into(), name: name(text) }
 }
 
 /// What happened, in short words.

@@ -104,12 +104,12 @@ impl Ask {
         let a = Name::new("a").unwrap();
         let settings = Settings { retries: 0, resume: self != Ask::PutLarge, ..Settings::default() };
         let mut report = if self.is_get() {
-            let file = Fetch { name: a, target: place.target(), meta: None };
+            let file = Fetch { name: a, target: place.target().into(), meta: None };
             client.fetch(&[file], &settings, &mut |_| {})
         } else {
             let large = matches!(self, Ask::PutLarge | Ask::ResumeLarge);
             let source = if large { place.large_source().to_owned() } else { place.source() };
-            client.store(&[Store { source, name: a }], &settings, &mut |_| {})
+            client.store(&[Store { source: source.into(), name: a }], &settings, &mut |_| {})
         };
         assert_eq!((report.files + report.failures.len(), report.untried), (1, 0), "{report:?}");
         let error = report.failures.pop().map(|failure| failure.1);

@@ -45,7 +45,7 @@ fn child() {
 /// The large file does not fit; what follows does.
 fn fetch_to_full_disk(client: &mut Client, target: &Path) {
     let small = target.with_extension("small");
-    let fetch = |text: &str, target: &Path| Fetch { name: name(text), target: target.to_owned(), meta: None };
+    let fetch = |text: &str, target: &Path| Fetch { name: name(text), target: target.into(), meta: None };
     let settings = Settings { keep_going: true, ..Settings::default() };
     let report = client.fetch(&[fetch("large", target), fetch("small", &small)], &settings, &mut |_| {});
     assert_eq!((report.files, report.failures.len(), report.untried), (1, 1, 0), "{report:?}");

@@ -39,14 +39,14 @@ fn told(event: &Event<'_>) -> Option<String> {
 
 fn fetch(client: &mut Client, remote: &str, target: &Path, settings: &Settings) -> (Report, Vec<String>) {
     let mut events = Vec::new();
-    let file = Fetch { name: name(remote), target: target.to_owned(), meta: None };
+    let file = Fetch { name: name(remote), target: target.into(), meta: None };
     let report = client.fetch(&[file], settings, &mut |event| events.extend(told(event)));
     (report, events)
 }
 
 fn store(client: &mut Client, source: &Path, remote: &str, settings: &Settings) -> (Report, Vec<String>) {
     let mut events = Vec::new();
-    let file = Store { source: source.to_owned(), name: name(remote) };
+    let file = Store { source: source.into(), name: name(remote) };
     let report = client.store(&[file], settings, &mut |event| events.extend(told(event)));
     (report, events)
 }

@@ -34,7 +34,7 @@ fn several_connections_share_a_download_and_small_files_stay_on_one() {
     };
     let mut files = Vec::new();
     for (text, meta) in [("small", meta("small")), ("large", meta("large")), ("small", None), ("large", None)] {
-        files.push(Fetch { name: name(text), target: local.path().join(format!("got-{}", files.len())), meta });
+        files.push(Fetch { name: name(text), target: local.path().join(format!("got-{}", files.len())).into(), meta });
     }
     let report = client.fetch(&files, &four(), &mut |event| events.extend(told(event)));
     assert!(report.is_whole(), "{events:?}");
@@ -85,7 +85,7 @@ fn a_listing_that_is_old_does_not_mislead() {
     let content = random_bytes(seed() ^ 1, BYTES);
     server.write("large", &content);
     let local = tempfile::tempdir().unwrap();
-    let file = Fetch { name: name("large"), target: local.path().join("got"), meta: Some(meta) };
+    let file = Fetch { name: name("large"), target: local.path().join("got").into(), meta: Some(meta) };
     let mut events = Vec::new();
     let report = client.fetch(std::slice::from_ref(&file), &four(), &mut |event| events.extend(told(event)));
     assert!(report.is_whole(), "{events:?}");

@@ -411,7 +411,7 @@ fn a_server_that_is_started_anew_is_found_again() {
     let mut server = Some(Options::new().root(root.path()).start());
     let address = server.as_ref().unwrap().address();
     let mut client = connect(address);
-    let file = ferry_client::Fetch { name: super::name("large"), target: target.clone(), meta: None };
+    let file = ferry_client::Fetch { name: super::name("large"), target: target.clone().into(), meta: None };
     let (mut events, mut ended) = (Vec::new(), false);
     let report = client.fetch(&[file], &Settings { retries: 9, ..Settings::default() }, &mut |event| {
         match event {
@@ -441,7 +441,7 @@ fn an_upload_survives_kill_9_of_the_server() {
     fs::write(&source, &content).unwrap();
     let mut server = Some(Options::new().root(root.path()).start());
     let address = server.as_ref().unwrap().address();
-    let file = ferry_client::Store { source, name: super::name("stored") };
+    let file = ferry_client::Store { source: source.into(), name: super::name("stored") };
     let (mut events, mut ended) = (Vec::new(), false);
     let settings = Settings { retries: 9, ..Settings::default() };
     let report = connect(address).store(&[file], &settings, &mut |event| {

@@ -136,8 +136,8 @@ fn small_files_go_on_behind_a_cut() {
             let name = super::name(&format!("{round}-{index}"));
             let source = local.path().join(format!("source-{index}"));
             std::fs::write(&source, content).unwrap();
-            ups.push(Store { source, name: name.clone() });
-            downs.push(Fetch { target: local.path().join(name.as_str()), name, meta: None });
+            ups.push(Store { source: source.into(), name: name.clone() });
+            downs.push(Fetch { target: local.path().join(name.as_str()).into(), name, meta: None });
         }
         proxy.cut(&[Cut { way: Way::Up, after: 200_000, manner }, Cut { way: Way::Down, after: 9_000, manner }]);
         let mut watch = Watch::default();

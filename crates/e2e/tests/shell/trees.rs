@@ -172,15 +172,68 @@ fn a_directory_that_cannot_be_read_is_told_at_both_ends() {
     }
 }
 
+/// A place where the server has `d/a` and `d/link/b`, and here `d/link` leads outside.
+fn with_link() -> (Place, tempfile::TempDir) {
+    let (place, outside) = (Place::new(), tempfile::tempdir().unwrap());
+    place.server.write("d/a", b"a");
+    place.server.write("d/link/b", b"b");
+    fs::create_dir_all(place.local("d")).unwrap();
+    symlink(outside.path(), place.local("d/link")).unwrap();
+    (place, outside)
+}
+
 #[test]
 fn links_of_the_local_directory_lead_nowhere() {
-    let place = Place::new();
-    place.server.write("d/link/a", b"a");
-    fs::create_dir_all(place.local("d")).unwrap();
-    let outside = tempfile::tempdir().unwrap();
-    symlink(outside.path(), place.local("d/link")).unwrap();
-    place.run("GET -r d").failed(5, "d/link is a symbolic link, which is not followed");
+    for options in ["-r", "-rk"] {
+        let (place, outside) = with_link();
+        let ran = place.run(&format!("GET {options} d"));
+        assert_eq!(ran.status, 5, "{}", ran.complaints);
+        assert!(ran.complaints.contains("d/link is a symbolic link, which is not followed"), "{}", ran.complaints);
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "{options}");
+        assert_eq!(place.local("d/a").is_file(), options == "-rk");
+    }
+    // Its name is the server's: cp would not follow it either. A place to save in that was typed is followed.
+    let (place, outside) = with_link();
+    symlink(outside.path(), place.local("e")).unwrap();
+    place.server.write("e/c", b"c");
+    place.run("GET -r e").failed(5, "e is a symbolic link, which is not followed");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    place.run("GET d/a -> e; GET -r e -> e; GET e/c -> d/link/typed").fine();
+    for name in ["a", "e/c", "typed"] {
+        assert!(outside.path().join(name).is_file(), "{name}");
+    }
+}
+
+#[test]
+fn links_lead_nowhere_on_a_kernel_without_openat2_either() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        eprintln!("skipped: there is no strace to take openat2 away");
+        return;
+    }
+    for errno in ["ENOSYS", "EPERM"] {
+        let (place, outside) = with_link();
+        fs::write(outside.path().join("secret"), "secret").unwrap();
+        place.write("up/x/y", b"y");
+        let script = format!("OPEN {}; PUT -r up; SYNC -d up; PUT -r d; GET -rk d", place.server.address().port());
+        let output = Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=openat2", "-e"])
+            .arg(format!("inject=openat2:error={errno}"))
+            .arg(ferry())
+            .args(["-k", "-c", &script])
+            .current_dir(place.local(".."))
+            .output()
+            .unwrap();
+        let complaints = String::from_utf8(output.stderr).unwrap();
+        if complaints.contains("ptrace") || complaints.contains("PTRACE") {
+            eprintln!("skipped: {complaints}");
+            return;
+        }
+        assert!(complaints.contains("d/link is a symbolic link, which is not followed"), "{complaints}");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "{errno}");
+        assert_eq!(fs::read(place.local("d/a")).unwrap(), b"a");
+        assert_eq!(place.server.read("up/x/y"), b"y");
+        assert!(!place.server.path("d/link/secret").exists());
+    }
 }
 
 #[test]

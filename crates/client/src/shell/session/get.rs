@@ -3,11 +3,14 @@
 use std::{
     collections::HashSet,
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use ferry_client::{Download, EntryKind, Error, Event as Step, Fetch, FileMeta, Found, LocalTree, Name, Part, clashes};
+use ferry_client::{
+    Download, EntryKind, Error, Event as Step, Fetch, FileMeta, Found, HeldDirectory, LocalPath, LocalTree, Name, Part,
+    Unmade, clashes,
+};
 use ferry_wire::escaped;
 
 use super::{
@@ -30,20 +33,20 @@ const VERB: &str = "GET";
 /// What is said where it is better to move nothing.
 const NOTHING: &str = "nothing was fetched; -k fetches the rest";
 
-/// Where files are saved.
+/// Where files are saved: what was typed may lead through links, what the server calls them may not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
     /// In this directory, under the last part of their names.
-    In(PathBuf),
+    In(HeldDirectory),
     /// Under this name.
-    As(PathBuf),
+    As(LocalPath),
 }
 
 /// What is to be done here before the first byte, and what is to be fetched.
 #[derive(Debug, Default)]
 struct Plan {
     /// Directories to make, each with those beneath it.
-    trees: Vec<(PathBuf, Vec<Name>)>,
+    trees: Vec<(LocalPath, Vec<Name>)>,
     files: Vec<Fetch>,
 }
 
@@ -61,7 +64,7 @@ impl Session {
         let place = match &transfer.target {
             Some(Target::Stream) => return self.get_to_output(&meant, failures),
             Some(Target::Name(text)) => self.place(text, &meant)?,
-            None => Place::In(self.local.clone()),
+            None => Place::In(HeldDirectory::at(&self.local)),
         };
         let named = matches!(&meant[..], [Meant { matched: false, .. }]) && transfer.names.words.len() == 1
             || transfer.names.line.is_some() && meant.len() == 1;
@@ -74,12 +77,7 @@ impl Session {
         if plan.trees.is_empty() && plan.files.len() == 1 {
             failures.only_one_left();
         }
-        for (top, directories) in &plan.trees {
-            match LocalTree::make(top, directories) {
-                Ok(()) => failures.note_done(1),
-                Err(error) => failures.take(&mut self.output, Failed::new(VERB, &error))?,
-            }
-        }
+        let plan = self.make_trees(plan, failures)?;
         let hint = match &transfer.names.line {
             _ if meant.iter().any(|meant| meant.typed.starts_with('/')) => {
                 Some("a name is relative to the server's root, behind '/' as well".to_owned())
@@ -94,13 +92,13 @@ impl Session {
     fn place(&self, text: &str, meant: &[Meant]) -> Result<Place, Failed> {
         let path = self.local_path(text);
         if path.is_dir() {
-            return Ok(Place::In(path));
+            return Ok(Place::In(HeldDirectory::at(path)));
         }
         if text.ends_with('/') || meant.len() > 1 {
             let message = format!("{VERB}: {} is no directory to save in", escaped(text));
             return Err(Failed { exit: Exit::Local, message });
         }
-        Ok(Place::As(path))
+        Ok(Place::As(in_its_directory(&path)))
     }
 
     /// What to fetch; and how many whole directories are among it.
@@ -170,7 +168,8 @@ impl Session {
         let here = match top {
             Some(top) => target(place, top.last()),
             None => match place {
-                Place::In(path) | Place::As(path) => path.clone(),
+                Place::In(directory) => directory.place(""),
+                Place::As(path) => path.clone(),
             },
         };
         let mut directories = Vec::new();
@@ -179,7 +178,7 @@ impl Session {
             match kind {
                 EntryKind::Directory(_) => directories.push(below),
                 EntryKind::File(meta) => {
-                    plan.files.push(Fetch { target: here.join(below.as_str()), name, meta: Some(meta) });
+                    plan.files.push(Fetch { target: here.beneath(below.as_str()), name, meta: Some(meta) });
                 }
             }
         }
@@ -190,14 +189,14 @@ impl Session {
     /// Tells which names would become one file, before anything is moved; gives the plan without them.
     fn without_clashes(&mut self, mut plan: Plan, place: &Place, failures: &mut Failures) -> Result<Plan, Failed> {
         let made = plan.trees.iter().flat_map(|(top, directories)| {
-            std::iter::once(top.clone()).chain(directories.iter().map(move |name| top.join(name.as_str())))
+            std::iter::once(top.to_path_buf()).chain(directories.iter().map(move |name| top.join(name.as_str())))
         });
         let mut targets: Vec<PathBuf> = made.collect();
         let directories = targets.len();
-        targets.extend(plan.files.iter().map(|file| file.target.clone()));
+        targets.extend(plan.files.iter().map(|file| file.target.to_path_buf()));
         let texts: Vec<_> = targets.iter().map(|path| path.to_string_lossy()).collect();
         let there = match place {
-            Place::In(directory) => directory,
+            Place::In(directory) => directory.path(),
             Place::As(path) => path.parent().unwrap_or(path),
         };
         let found = clashes(there, texts.iter().map(|text| &**text));
@@ -232,7 +231,26 @@ impl Session {
                 above.is_empty() || !top.join(name.as_str()).ancestors().any(|path| above.contains(path))
             });
         }
-        plan.trees.retain(|(top, _)| !above.contains(top));
+        plan.trees.retain(|(top, _)| !above.contains(&**top));
+        Ok(plan)
+    }
+
+    /// Makes the directories; gives the plan without what would be in those that can't be made.
+    fn make_trees(&mut self, mut plan: Plan, failures: &mut Failures) -> Result<Plan, Failed> {
+        let mut unmade = HashSet::new();
+        for (top, directories) in &plan.trees {
+            let refused = LocalTree::make(top, directories);
+            failures.note_done(usize::from(refused.len() <= directories.len()));
+            for Unmade { name, error } in refused {
+                failures.take(&mut self.output, Failed::new(VERB, &error))?;
+                unmade.insert(name.map_or_else(|| top.to_path_buf(), |name| top.join(name.as_str())));
+            }
+        }
+        if !unmade.is_empty() {
+            let planned = plan.files.len();
+            plan.files.retain(|file| !file.target.ancestors().any(|above| unmade.contains(above)));
+            failures.note_untried(planned - plan.files.len());
+        }
         Ok(plan)
     }
 
@@ -341,10 +359,18 @@ impl io::Write for Noted<'_> {
     }
 }
 
-fn target(place: &Place, last: &str) -> PathBuf {
+fn target(place: &Place, last: &str) -> LocalPath {
     match place {
-        Place::In(directory) => directory.join(last),
+        Place::In(directory) => directory.place(last),
         Place::As(path) => path.clone(),
+    }
+}
+
+/// A path that was typed, whose last part is not there yet: only what is above it is followed.
+fn in_its_directory(path: &Path) -> LocalPath {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(last)) => HeldDirectory::at(parent).place(last),
+        _ => path.into(),
     }
 }
 

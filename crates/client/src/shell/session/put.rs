@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_client::{EntryKind, Error, Event as Step, LocalTree, Name, NameError, Store};
+use ferry_client::{
+    EntryKind, Error, Event as Step, HeldDirectory, LocalPath, LocalTree, Name, NameError, Pattern, Store,
+};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{
@@ -36,7 +38,7 @@ const NOTHING: &str = "nothing was sent; -k sends the rest";
 struct Meant {
     /// As it was typed, or found: relative to the local directory.
     text: PathBuf,
-    path: PathBuf,
+    path: LocalPath,
     /// It was found by a pattern and not named.
     matched: bool,
 }
@@ -110,18 +112,18 @@ impl Session {
         let names = &transfer.names;
         // Without a name for it there, what is sent lies below the local directory: `~` is a name like any other.
         let below = transfer.target.is_none();
-        let meant = |text: PathBuf, path: PathBuf, matched| Meant { text, path, matched };
+        let meant = |text: PathBuf, path: LocalPath, matched| Meant { text, path, matched };
         if let Some(line) = &names.line
             && !self.exists(line)
             && let Some(inner) = words::behind_open_quote(line).filter(|inner| self.exists(inner))
         {
-            return Ok(vec![meant(inner.into(), self.local.join(inner), false)]);
+            return Ok(vec![meant(inner.into(), self.local.join(inner).into(), false)]);
         }
         if let Some(line) = &names.line
             && (names.words.len() == 1 && names.words[0].text == *line && names.words[0].pattern.is_none()
                 || self.exists(line))
         {
-            return Ok(vec![meant(line.into(), self.local.join(line), false)]);
+            return Ok(vec![meant(line.into(), self.local.join(line).into(), false)]);
         }
         if let Some(line) = &names.line
             && line.contains(char::is_control)
@@ -141,6 +143,10 @@ impl Session {
                         };
                         // Patterns may overlap.
                         if seen.insert(path.clone()) {
+                            let path = match &word.pattern {
+                                Some(pattern) if matched => self.found(pattern, &text, path),
+                                _ => path.into(),
+                            };
                             all.push(meant(text, path, matched));
                         }
                     }
@@ -149,6 +155,15 @@ impl Session {
             }
         }
         Ok(all)
+    }
+
+    /// What `pattern` has found as `text` at `path`. A link is meant by it as if it had been typed; what is none is not followed
+    /// if it becomes one later.
+    fn found(&self, pattern: &str, text: &Path, path: PathBuf) -> LocalPath {
+        let (directory, _) = Pattern::split(pattern);
+        let held = HeldDirectory::at(self.local_path(&directory));
+        let place = text.strip_prefix(&directory).map(|below| held.place(below));
+        place.ok().filter(|place| place.is_file_or_directory()).unwrap_or_else(|| path.into())
     }
 
     fn place_there(&mut self, transfer: &Transfer, meant: &[Meant]) -> Result<Place, Failed> {
@@ -188,7 +203,7 @@ impl Session {
         if let Some(problem) = unmeant(path).filter(|_| *matched)
             && (recursive || !path.is_symlink())
         {
-            self.leave_out(VERB, &Error::LocalFile { path: path.clone(), problem });
+            self.leave_out(VERB, &Error::LocalFile { path: path.to_path_buf(), problem });
             return Ok(());
         }
         let name = self.name_there(text, path, recursive && is_directory, place)?;
@@ -246,7 +261,7 @@ impl Session {
 
     fn plan_sending(
         &mut self,
-        path: &Path,
+        path: &LocalPath,
         top: Option<Name>,
         plan: &mut Plan,
         failures: &mut Failures,
@@ -303,7 +318,7 @@ impl Session {
         let label = |file: &Store| Label {
             shown: self.shown(Some(&file.name)),
             name: file.name.as_str().to_owned(),
-            size: if single { None } else { file.source.metadata().ok().map(|meta| meta.len()) },
+            size: if single { None } else { file.source.size() },
         };
         let labels: Vec<Label> = files.iter().map(label).collect();
         let moving =

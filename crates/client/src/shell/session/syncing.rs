@@ -111,9 +111,7 @@ impl Session {
     fn labels(&self, plan: &SyncPlan) -> Vec<Label> {
         let label = |name: &Name, size| Label { shown: self.shown(Some(name)), name: name.as_str().to_owned(), size };
         match &plan.transfers {
-            Transfers::Up(files) => {
-                files.iter().map(|file| label(&file.name, file.source.metadata().ok().map(|meta| meta.len()))).collect()
-            }
+            Transfers::Up(files) => files.iter().map(|file| label(&file.name, file.source.size())).collect(),
             Transfers::Down(files) => {
                 files.iter().map(|file| label(&file.name, file.meta.as_ref().map(|meta| meta.size))).collect()
             }

@@ -32,7 +32,7 @@ impl Round<'_, '_, '_> {
         });
         match received {
             Ok(check) => {
-                let (target, end) = (self.files[index].target.as_path(), bytes.len());
+                let (target, end) = (&self.files[index].target, bytes.len());
                 self.batch.files.push(Small { index, target, mtime: meta.mtime, crc: check.crc(), end });
                 self.begun = None;
                 self.ship_if_due();

@@ -151,7 +151,7 @@ impl Ids {
 
     /// Which upload it is, apart from the version of its file.
     fn describe(&self, file: &Store) -> String {
-        let path = fs::canonicalize(&file.source).unwrap_or_else(|_| file.source.clone());
+        let path = fs::canonicalize(&file.source).unwrap_or_else(|_| file.source.to_path_buf());
         let hex: String = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{} {hex} {}", self.address, file.name)
     }
@@ -269,7 +269,7 @@ mod tests {
     fn an_id_is_kept_for_one_version_until_it_is_forgotten() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("deep/state");
-        let file = Store { source: directory.path().join("a\nb"), name: Name::new("x y").unwrap() };
+        let file = Store { source: directory.path().join("a\nb").into(), name: Name::new("x y").unwrap() };
         let (one, two) = (Version("1".into()), Version("2".into()));
         let first = ids(&state).of(0, &file, &one).unwrap();
         assert_eq!(first.origin, Origin::New);
@@ -295,7 +295,7 @@ mod tests {
     fn a_damaged_id_is_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("state");
-        let file = Store { source: directory.path().join("a"), name: Name::new("x").unwrap() };
+        let file = Store { source: directory.path().join("a").into(), name: Name::new("x").unwrap() };
         let version = Version("1".into());
         let first = ids(&state).of(0, &file, &version).unwrap();
         let path = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();

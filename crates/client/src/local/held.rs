@@ -1,0 +1,209 @@
+//! Local directories that are held open, and paths beneath them, which no symbolic link can lead elsewhere.
+
+use std::{
+    ffi::OsStr,
+    ops::Deref,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use rustix::{
+    fs::{FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use super::resolve::open_beneath;
+use crate::error::Error;
+
+/// What is said of a symbolic link where none is followed.
+pub(crate) const LINK: &str = "is a symbolic link, which is not followed";
+
+/// The same of what is beneath one, or is one.
+const BEHIND_LINK: &str = "is, or is beneath, a symbolic link, which is not followed";
+
+/// A directory is only looked at and gone through.
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A local directory that is opened once, when it is first needed, and held from then on; clones share it.
+///
+/// Its own path is the caller's, and may lead through symbolic links. What is beneath it is reached by [`LocalPath`]s,
+/// which never do: whatever becomes a link, is renamed or is replaced meanwhile, nothing outside is read or written.
+#[derive(Debug, Clone)]
+pub struct HeldDirectory(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    path: PathBuf,
+    fd: OnceLock<OwnedFd>,
+}
+
+impl HeldDirectory {
+    /// Names the directory at `path`, which need not be there yet.
+    pub fn at(path: impl Into<PathBuf>) -> HeldDirectory {
+        HeldDirectory(Arc::new(Held { path: path.into(), fd: OnceLock::new() }))
+    }
+
+    /// Returns the path that it was named by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Names what is at `below` beneath it, or the directory itself where that is empty.
+    pub fn place(&self, below: impl AsRef<Path>) -> LocalPath {
+        let below = below.as_ref();
+        let path = if below.as_os_str().is_empty() { self.path().to_owned() } else { self.path().join(below) };
+        LocalPath { below: path.as_os_str().len() - below.as_os_str().len(), path, held: Some(self.clone()) }
+    }
+
+    fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
+        if self.0.fd.get().is_none() {
+            // Where another thread was sooner, its one is held.
+            let _ = self.0.fd.set(rustix::fs::open(self.path(), DIRECTORY, Mode::empty())?);
+        }
+        self.0.fd.get().map(OwnedFd::as_fd).ok_or(Errno::BADF)
+    }
+
+    fn is(&self, other: &HeldDirectory) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl PartialEq for HeldDirectory {
+    fn eq(&self, other: &HeldDirectory) -> bool {
+        self.path() == other.path()
+    }
+}
+
+impl Eq for HeldDirectory {}
+
+/// The path of a local file or directory, with the rule by which it is followed.
+///
+/// Made from a path it is what a person has typed, and followed as the system does. Made by [`HeldDirectory::place`] it
+/// follows no symbolic link beneath that directory, and is refused where one stands in it. Dereferences to the whole
+/// path, to be shown and compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalPath {
+    path: PathBuf,
+    /// Where in `path` the part begins that is beneath `held`.
+    below: usize,
+    held: Option<HeldDirectory>,
+}
+
+impl<P: Into<PathBuf>> From<P> for LocalPath {
+    fn from(path: P) -> LocalPath {
+        LocalPath { path: path.into(), below: 0, held: None }
+    }
+}
+
+impl Deref for LocalPath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl AsRef<Path> for LocalPath {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl LocalPath {
+    /// Names what is at `below` beneath this directory, by the same rule.
+    #[must_use]
+    pub fn beneath(&self, below: impl AsRef<Path>) -> LocalPath {
+        match &self.held {
+            Some(held) => held.place(self.below().join(below)),
+            None => LocalPath::from(self.path.join(below)),
+        }
+    }
+
+    /// Returns the size of the file; [`None`] where there is none.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        let stat = self.stat().ok()?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return None;
+        }
+        u64::try_from(stat.st_size).ok()
+    }
+
+    /// Whether there is a regular file, or a directory, and no symbolic link that is not followed.
+    #[must_use]
+    pub fn is_file_or_directory(&self) -> bool {
+        let kind = self.stat().map(|stat| FileType::from_raw_mode(stat.st_mode));
+        matches!(kind, Ok(FileType::RegularFile | FileType::Directory))
+    }
+
+    /// Opens the directory that it names. What is beneath that is then reached by no link.
+    pub(crate) fn hold(&self) -> Result<HeldDirectory, Error> {
+        let fd = self.open(DIRECTORY).map_err(|errno| self.failed("read the directory", errno))?;
+        Ok(HeldDirectory(Arc::new(Held { path: self.path.clone(), fd: OnceLock::from(fd) })))
+    }
+
+    /// Opens it.
+    pub(crate) fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        match &self.held {
+            Some(held) => open_beneath(held.fd()?, self.below(), flags),
+            None => rustix::fs::open(&self.path, flags | OFlags::CLOEXEC, Mode::empty()),
+        }
+    }
+
+    /// Looks at what it names: a link itself where none is followed.
+    pub(crate) fn stat(&self) -> Result<Stat, Errno> {
+        match &self.held {
+            Some(_) => rustix::fs::fstat(self.open(OFlags::PATH | OFlags::NOFOLLOW)?),
+            None => rustix::fs::stat(&self.path),
+        }
+    }
+
+    /// The directory that it is in, and its last component.
+    pub(crate) fn parted(&self) -> Result<(LocalPath, &OsStr), Error> {
+        let last = self.below().file_name().ok_or_else(|| Error::file(&*self.path, "is no file name"))?;
+        let parent = match (&self.held, self.below().parent()) {
+            (Some(held), parent) => held.place(parent.unwrap_or(Path::new(""))),
+            (None, Some(parent)) if !parent.as_os_str().is_empty() => LocalPath::from(parent),
+            (None, _) => LocalPath::from("."),
+        };
+        Ok((parent, last))
+    }
+
+    /// Opens the directory that it is in.
+    pub(crate) fn open_parent(&self) -> Result<(OwnedFd, &OsStr), Error> {
+        let (parent, last) = self.parted()?;
+        Ok((parent.open(DIRECTORY).map_err(|errno| parent.failed("open the directory", errno))?, last))
+    }
+
+    /// Whether `other` is reached in the same way: beneath the very same directory, or beneath none.
+    pub(crate) fn is(&self, other: &LocalPath) -> bool {
+        let same = match (&self.held, &other.held) {
+            (Some(one), Some(other)) => one.is(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        same && self.path == other.path
+    }
+
+    /// Why `what` could not be done with it.
+    pub(crate) fn failed(&self, what: &'static str, errno: Errno) -> Error {
+        match errno {
+            Errno::LOOP if self.held.is_some() => Error::file(&*self.path, BEHIND_LINK),
+            errno => Error::local(what, &*self.path, errno),
+        }
+    }
+
+    /// Whether it names something beneath a directory that is held.
+    pub(super) fn is_strict(&self) -> bool {
+        self.held.is_some() && self.below < self.path.as_os_str().len()
+    }
+
+    fn below(&self) -> &Path {
+        let bytes = self.path.as_os_str().as_bytes().get(self.below..).unwrap_or_default();
+        Path::new(OsStr::from_bytes(bytes))
+    }
+}

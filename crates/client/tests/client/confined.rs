@@ -1,0 +1,101 @@
+//! What the server names, and what a walk has found, leads out of its directory by no link, whenever that comes.
+
+use std::{fs, os::unix::fs::symlink};
+
+use ferry_client::{Event, Fetch, HeldDirectory, LocalTree, Settings, Store};
+
+use crate::{
+    many::keep_going,
+    support::{Honest, Local, connect, name},
+};
+
+const LARGE: usize = 9 << 20;
+
+/// Puts a link to `outside` in the place of the directory `name`.
+fn swap(local: &Local, name: &str, outside: &Local) {
+    fs::rename(local.path(name), local.path(&format!("{name}.aside"))).unwrap();
+    symlink(outside.path(""), local.path(name)).unwrap();
+}
+
+#[test]
+fn a_link_that_appears_while_files_are_fetched_is_not_written_through() {
+    for size in [5, LARGE] {
+        for resume in [true, false] {
+            let (server, local, outside) = (Honest::start(), Local::new(), Local::new());
+            server.add("d/a", vec![7; size]);
+            let top = HeldDirectory::at(local.path(""));
+            assert!(LocalTree::make(&top.place(""), &[name("d")]).is_empty());
+            let files = [Fetch { name: name("d/a"), target: top.place("d/a"), meta: None }];
+            let settings = Settings { resume, ..Settings::default() };
+            let mut client = connect(&server.address);
+            // An answer has begun to come; a small file is not on its way to the disk yet.
+            let report = client.fetch(&files, &settings, &mut |event| {
+                if matches!(event, Event::Begun { .. }) {
+                    swap(&local, "d", &outside);
+                }
+            });
+            assert_eq!(outside.names(), Vec::<String>::new(), "{size} {resume}");
+            // What was opened before is gone on with where it was: not through the link.
+            if report.is_whole() {
+                assert_eq!(fs::read(local.path("d.aside/a")).unwrap().len(), size);
+            } else {
+                let error = report.failures[0].1.to_string();
+                assert!(error.contains("a symbolic link, which is not followed"), "{error}");
+            }
+            assert_eq!(report.is_whole(), size == LARGE, "{size} {resume}");
+        }
+    }
+}
+
+#[test]
+fn a_part_is_not_looked_for_through_a_link() {
+    let (server, local, outside) = (Honest::start(), Local::new(), Local::new());
+    server.add("d/a", vec![7; LARGE]);
+    symlink(outside.path(""), local.path("d")).unwrap();
+    let files = [Fetch { name: name("d/a"), target: HeldDirectory::at(local.path("")).place("d/a"), meta: None }];
+    let report = connect(&server.address).fetch(&files, &Settings::default(), &mut |_| {});
+    assert!(report.failures[0].1.to_string().contains("which is not followed"));
+    assert_eq!(outside.names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_link_that_appears_behind_a_walk_is_not_read_through() {
+    for size in [5, 2 << 20, LARGE] {
+        let (server, local, outside) = (Honest::start(), Local::new(), Local::new());
+        fs::create_dir_all(local.path("top/d")).unwrap();
+        fs::create_dir_all(local.path("top/e")).unwrap();
+        for file in ["top/d/secret", "top/e/inside"] {
+            local.file(file, &vec![7; size]);
+        }
+        outside.file("secret", &vec![8; size]);
+        let tree = LocalTree::walk(&local.path("top").into()).unwrap();
+        let files: Vec<_> =
+            tree.files.into_iter().map(|file| Store { source: file.path, name: name(file.name.last()) }).collect();
+        assert_eq!(files.len(), 2);
+        swap(&local, "top/d", &outside);
+        let report = connect(&server.address).store(&files, &keep_going(), &mut |_| {});
+        assert_eq!((report.files, report.failures.len()), (1, 1), "{size}");
+        let error = report.failures[0].1.to_string();
+        assert!(error.contains("a symbolic link, which is not followed"), "{error}");
+        assert!(server.content("secret").is_none() && server.content("inside").is_some());
+    }
+}
+
+#[test]
+fn a_directory_that_was_typed_may_be_a_link_and_what_is_beneath_it_may_not() {
+    let (local, other) = (Local::new(), Local::new());
+    other.file("a", b"a");
+    symlink(other.path(""), local.path("typed")).unwrap();
+    symlink(".", other.path("inner")).unwrap();
+    let tree = LocalTree::walk(&local.path("typed").into()).unwrap();
+    assert_eq!((tree.files.len(), tree.directories.len(), tree.skipped.len()), (1, 0, 1));
+    // As something beneath a directory that is held it is a name like any other there.
+    let held = HeldDirectory::at(local.path(""));
+    assert!(LocalTree::walk(&held.place("typed")).is_err());
+    assert_eq!(LocalTree::make(&held.place("typed"), &[name("x")]).len(), 1);
+    assert!(LocalTree::make(&local.path("typed").into(), &[name("x")]).is_empty());
+    let unmade = LocalTree::make(&local.path("typed").into(), &["a", "inner", "inner/deep", "y", "y/z"].map(name));
+    let unmade: Vec<_> = unmade.iter().map(|unmade| unmade.name.as_ref().unwrap().as_str()).collect();
+    assert_eq!(unmade, ["a", "inner"], "the others are made all the same");
+    assert!(other.path("y/z").is_dir());
+}
