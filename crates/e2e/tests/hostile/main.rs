@@ -21,6 +21,7 @@ mod resuming;
 mod rude;
 mod strangers;
 mod streams;
+mod turns;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -17,6 +17,7 @@ mod holds;
 mod listen;
 mod pace;
 mod pool;
+mod scheduler;
 mod timers;
 
 use std::{
@@ -48,6 +49,7 @@ use holds::{Claim, Holds, lets_go, upload_of};
 pub use listen::Listener;
 use pace::Pace;
 use pool::{Completion, Job, Pool};
+use scheduler::{TURN_BYTES, Turn};
 use timers::Timers;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -56,13 +58,6 @@ const SIGNALS: Token = Token(usize::MAX - 2);
 
 /// Events taken from one poll.
 const EVENTS: usize = 1024;
-
-/// What one connection may move in its turn: a tenth of a millisecond's work. With 1 MiB a thousand downloads
-/// of 4 MiB are served in steps that can be seen.
-const TURN_BYTES: u64 = 256 << 10;
-
-/// What a request costs of a turn, however small it is.
-const REQUEST_COST_BYTES: u64 = 4 << 10;
 
 /// What is read from a socket at once, behind the part of a line that may be left over.
 const INPUT_BYTES: usize = 64 << 10;
@@ -405,27 +400,27 @@ impl Server {
         let Some(connection) = self.connections.get_mut(key) else { return };
         connection.queued = false;
         let Some(share) = self.share(key) else { return };
-        let mut left = share;
         self.now = Instant::now();
+        let mut turn = Turn::new(self.now);
         let mut window = self.unpack_input(key);
         self.connections[key].session.outbox().lend(std::mem::take(&mut self.text));
         loop {
-            let taken = self.take_input(key, &mut window, &mut left);
-            let asked = self.dispatch(key, &mut left);
+            let taken = self.take_input(key, &mut window, &mut turn);
+            let asked = self.dispatch(key, &mut turn);
             let connection = &mut self.connections[key];
             // What a reply holds in memory is flushed though it was paid for when it was made.
             let sent = connection.flush(share, self.now);
-            left = left.saturating_sub(sent);
+            turn.charge(sent);
             if !taken && !asked && sent == 0 {
                 break;
             }
-            if left == 0 {
+            if turn.is_over() {
                 self.queue(key);
                 break;
             }
         }
         self.connections[key].leftover = self.input[window].to_vec();
-        self.moved += share - left;
+        self.moved += turn.cost();
         let text = self.connections[key].session.outbox().take_back();
         if text.capacity() <= TEXT_BYTES {
             self.text = text;
@@ -467,16 +462,20 @@ impl Server {
 
     /// Gives the session what input there is, which stands in `window` of the common buffer; false
     /// where that changed nothing.
-    fn take_input(&mut self, key: usize, window: &mut Range<usize>, left: &mut u64) -> bool {
+    fn take_input(&mut self, key: usize, window: &mut Range<usize>, turn: &mut Turn) -> bool {
         let mut progress = false;
-        while *left > 0 {
+        while !turn.is_over() {
             let now = self.now;
             let connection = &mut self.connections[key];
             if window.start < window.end {
                 let used = connection.session.receive(&self.input[window.clone()], now);
                 window.start += used;
-                *left = left.saturating_sub(used as u64);
-                let asked = self.dispatch(key, left);
+                turn.charge(used as u64);
+                if turn.charge_lines(connection.session.take_lines()) {
+                    self.now = Instant::now();
+                    turn.note(self.now);
+                }
+                let asked = self.dispatch(key, turn);
                 if used > 0 || asked {
                     progress = true;
                     continue;
@@ -492,11 +491,11 @@ impl Server {
             }
             // The bytes of a body go straight to their place, unless some were read already.
             if window.start == window.end && connection.readable {
-                let count = connection.read_direct(*left, now);
-                *left = left.saturating_sub(count as u64);
+                let count = connection.read_direct(turn.left(), now);
+                turn.charge(count as u64);
                 if count > 0 {
                     progress = true;
-                    self.dispatch(key, left);
+                    self.dispatch(key, turn);
                     continue;
                 }
             }
@@ -510,7 +509,7 @@ impl Server {
             // Only a part of a line is left: there is room behind it.
             self.input.copy_within(window.clone(), 0);
             *window = 0..window.len();
-            let share = usize::try_from(*left).unwrap_or(usize::MAX);
+            let share = usize::try_from(turn.left()).unwrap_or(usize::MAX);
             let hint = connection.session.input_hint();
             let room = INPUT_BYTES.min(hint).min(share).min(self.input.len() - window.end);
             let count = connection.read(&mut self.input[window.end..window.end + room], now);
@@ -523,15 +522,16 @@ impl Server {
     }
 
     /// Does what the session asks for, or has it done; false where it asked for nothing.
-    fn dispatch(&mut self, key: usize, left: &mut u64) -> bool {
+    fn dispatch(&mut self, key: usize, turn: &mut Turn) -> bool {
         let mut asked = false;
         while let Some(Ask { errand, work }) = self.connections[key].session.next_ask() {
             asked = true;
-            *left = left.saturating_sub(REQUEST_COST_BYTES);
+            turn.charge_request();
             let token = token_of(key, self.connections[key].generation);
             match self.store.try_now(work, &mut self.scratch) {
                 Ok(outcome) => {
                     self.now = Instant::now();
+                    turn.note(self.now);
                     self.connections[key].session.complete(errand, outcome, self.now);
                 }
                 Err(work) => self.hand_on(Job { token, errand, work }),

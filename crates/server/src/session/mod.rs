@@ -73,6 +73,9 @@ const INLINE_BYTES: u64 = 64 << 10;
 /// while they wait.
 const REQUESTS_HINT_BYTES: usize = 16 << 10;
 
+/// Lines that are taken at once: whoever drives the session looks at the time, and at others, in between.
+const LINES_AT_ONCE: u32 = 64;
+
 /// Requests that change and are not answered yet. More would only wait longer.
 const PENDING_REQUESTS: usize = 64;
 
@@ -119,6 +122,8 @@ pub struct Session<H: Handles> {
     shutdown_due: bool,
     requests: u64,
     body_bytes: u64,
+    /// Lines that were taken and not told of yet.
+    lines: u32,
     clock: Clock,
 }
 
@@ -192,6 +197,7 @@ impl<H: Handles> Session<H> {
             shutdown_due: false,
             requests: 0,
             body_bytes: 0,
+            lines: 0,
             clock: Clock::new(now),
         }
     }
@@ -208,11 +214,13 @@ impl<H: Handles> Session<H> {
     }
 
     /// Takes bytes from the front of `input` and says how many: less than all where a line is not
-    /// finished, or where the session must wait for the store or for the client to read.
+    /// finished, where the session must wait for the store or for the client to read, or after 64
+    /// lines. None are taken only where it can't go on.
     pub fn receive(&mut self, input: &[u8], now: Instant) -> usize {
         let mut used = 0;
+        let before = self.lines;
         self.line_begun = false;
-        while used < input.len() && self.wants_input() {
+        while used < input.len() && self.lines.wrapping_sub(before) < LINES_AT_ONCE && self.wants_input() {
             let rest = &input[used..];
             if let Phase::Courtesy { bytes } = &mut self.phase {
                 *bytes += rest.len() as u64;
@@ -238,6 +246,11 @@ impl<H: Handles> Session<H> {
         }
         self.settle(now);
         used
+    }
+
+    /// Returns how many lines were taken since this was last asked: each is work, however short it is.
+    pub fn take_lines(&mut self) -> u32 {
+        std::mem::take(&mut self.lines)
     }
 
     /// Where the next raw bytes of a body may be read to directly, past [`receive`](Self::receive):
@@ -470,6 +483,7 @@ impl<H: Handles> Session<H> {
 /// Reading requests and starting them.
 impl<H: Handles> Session<H> {
     fn frame(&mut self, frame: Frame<'_>, now: Instant) {
+        self.lines = self.lines.wrapping_add(u32::from(matches!(frame, Frame::Line(_))));
         match (frame, &mut self.phase) {
             (Frame::Raw(bytes), Phase::Receiving(receiving)) => {
                 self.body_bytes += bytes.len() as u64;

@@ -344,3 +344,24 @@ fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
         }
     }
 }
+
+#[test]
+fn lines_are_taken_some_at_a_time_however_short() {
+    for (first, line) in [("", "\n"), ("", "WITH a=b\n"), ("PUT - - a\n", "DATA 1\nx"), ("PUT 9 - ../x\n", "DATA 1\nx")]
+    {
+        let mut desk = Desk::new(Pace::Now);
+        desk.give(first.as_bytes());
+        desk.conn.session.take_lines();
+        let input = line.repeat(5_000).into_bytes();
+        let (mut taken, mut calls) = (0, 0);
+        while taken < input.len() {
+            let used = desk.conn.session.receive(&input[taken..], desk.now);
+            let lines = desk.conn.session.take_lines();
+            assert!(used > 0 && lines <= 64, "{lines} lines of {line:?} at once");
+            taken += used;
+            calls += 1;
+            desk.settle();
+        }
+        assert!(calls >= 5_000 / 64, "{calls} calls for {line:?}");
+    }
+}

@@ -1,0 +1,126 @@
+//! What one connection may use up before the others have their turns.
+
+use std::time::{Duration, Instant};
+
+/// What one connection may move in its turn: a tenth of a millisecond's work. With 1 MiB a thousand downloads
+/// of 4 MiB are served in steps that can be seen.
+pub(super) const TURN_BYTES: u64 = 256 << 10;
+
+/// What a request costs of a turn, however small it is.
+const REQUEST_COST_BYTES: u64 = 4 << 10;
+
+/// What a line costs of a turn: 512 of the emptiest are as much work as [`TURN_BYTES`].
+const LINE_COST_BYTES: u64 = 512;
+
+/// The longest that a turn goes on, whatever its work is charged: some times what [`TURN_BYTES`] should take.
+const TURN_TIME: Duration = Duration::from_millis(1);
+
+/// After so many lines the clock is looked at: that costs as much as one of them.
+const LINES_BETWEEN_LOOKS: u32 = 64;
+
+/// A turn that is under way. It ends when its bytes or its time are used up.
+#[derive(Debug)]
+pub(super) struct Turn {
+    spent: u64,
+    ends: Instant,
+    is_late: bool,
+    /// Lines since the clock was looked at.
+    lines: u32,
+}
+
+impl Turn {
+    /// A turn that begins `now`.
+    pub(super) fn new(now: Instant) -> Turn {
+        Turn { spent: 0, ends: now + TURN_TIME, is_late: false, lines: 0 }
+    }
+
+    /// Returns how many bytes it may still move; 0 once it is over.
+    pub(super) fn left(&self) -> u64 {
+        if self.is_late { 0 } else { TURN_BYTES.saturating_sub(self.spent) }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.left() == 0
+    }
+
+    /// Charges bytes that moved.
+    pub(super) fn charge(&mut self, bytes: u64) {
+        self.spent += bytes;
+    }
+
+    /// Charges lines that were read, beside their bytes. Returns whether it is time to look at the clock.
+    pub(super) fn charge_lines(&mut self, lines: u32) -> bool {
+        self.spent += u64::from(lines) * LINE_COST_BYTES;
+        self.lines += lines;
+        self.lines >= LINES_BETWEEN_LOOKS
+    }
+
+    /// Charges a piece of work for the store.
+    pub(super) fn charge_request(&mut self) {
+        self.spent += REQUEST_COST_BYTES;
+    }
+
+    /// Notes the time.
+    pub(super) fn note(&mut self, now: Instant) {
+        self.lines = 0;
+        self.is_late |= now >= self.ends;
+    }
+
+    /// Returns what it cost so far, in bytes.
+    pub(super) fn cost(&self) -> u64 {
+        self.spent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_is_over_after_its_bytes_or_its_lines_or_its_requests() {
+        let now = Instant::now();
+        let times = |charge: fn(&mut Turn)| {
+            let mut turn = Turn::new(now);
+            let mut times = 0;
+            while !turn.is_over() {
+                charge(&mut turn);
+                times += 1;
+            }
+            assert_eq!((turn.left(), turn.cost()), (0, TURN_BYTES));
+            times
+        };
+        assert_eq!(times(|turn| turn.charge(64 << 10)), 4);
+        assert_eq!(times(Turn::charge_request), 64);
+        let charge_line = |turn: &mut Turn| {
+            turn.charge_lines(1);
+        };
+        assert_eq!(times(charge_line), 512);
+    }
+
+    #[test]
+    fn a_turn_is_over_after_its_time_though_it_cost_nothing() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now);
+        turn.note(now + TURN_TIME - Duration::from_nanos(1));
+        assert_eq!(turn.left(), TURN_BYTES);
+        turn.note(now + TURN_TIME);
+        assert!(turn.is_over());
+        // A clock that is read again gives nothing back.
+        turn.note(now);
+        assert!(turn.is_over());
+    }
+
+    #[test]
+    fn the_clock_is_looked_at_now_and_then() {
+        let now = Instant::now();
+        let mut turn = Turn::new(now);
+        let looks = (0..LINES_BETWEEN_LOOKS * 3).filter(|_| {
+            let look = turn.charge_lines(1);
+            if look {
+                turn.note(now);
+            }
+            look
+        });
+        assert_eq!(looks.count(), 3);
+    }
+}
