@@ -34,18 +34,32 @@ pub(super) struct Area {
     kept: OwnedFd,
 }
 
+/// Why the corner can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum NoArea {
+    System(Errno),
+    /// Others could change what lies in this directory: it belongs to them, or they may write to it.
+    Foreign(String),
+}
+
+impl From<Errno> for NoArea {
+    fn from(error: Errno) -> NoArea {
+        NoArea::System(error)
+    }
+}
+
 impl Area {
     /// Opens the corner, made where missing, and a directory of this process's own in it.
-    pub(super) fn open(kernel: Kernel, root: &Root) -> Result<Area, Errno> {
+    pub(super) fn open(kernel: Kernel, root: &Root) -> Result<Area, NoArea> {
         let top = make_dir(&kernel, root.dir(), AREA)?;
+        check_owner(&kernel, &top, AREA)?;
         let kept = make_dir(&kernel, &top, KEPT)?;
+        check_owner(&kernel, &kept, &format!("{AREA}/{KEPT}"))?;
         // What is kept survives a power cut only if the directories that it lies in do.
         kernel.sync(&top)?;
         kernel.sync(root.dir())?;
         loop {
-            let mut random = [0; 8];
-            getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
-            let run_name = format!("{RUN}{:016x}", u64::from_le_bytes(random));
+            let run_name = format!("{RUN}{:016x}", random()?);
             // Between any two of these steps another process may take it for a dead one's, and remove it.
             let run = match make_dir(&kernel, &top, &run_name) {
                 Err(Errno::NOENT) if is_there(&kernel, &top)? => continue,
@@ -57,7 +71,7 @@ impl Area {
                 }
                 Ok(()) | Err(Errno::AGAIN) => {}
                 // No other directory could be locked either.
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -278,6 +292,37 @@ fn is_entry(kernel: &Kernel, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Resul
 /// Whether a directory that is open has not been removed.
 fn is_there(kernel: &Kernel, dir: &OwnedFd) -> Result<bool, Errno> {
     Ok(kernel.stat(dir)?.st_nlink > 0)
+}
+
+/// Refuses a directory that belongs to somebody else, or that others may write to: they could read uploads before
+/// they have their names, and swap them for others.
+///
+/// File systems that keep no owners show one and the same for all that is made. So where it is not this process's user, a
+/// directory made just now tells whether it could be any other; the same goes for modes.
+fn check_owner(kernel: &Kernel, dir: &OwnedFd, shown: &str) -> Result<(), NoArea> {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    let stat = kernel.stat(dir)?;
+    if stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & WRITABLE_BY_OTHERS == 0 {
+        return Ok(());
+    }
+    let name = format!("{RUN}{:016x}", random()?);
+    match kernel.mkdir(dir, &name, 0o700) {
+        Err(Errno::ACCESS | Errno::PERM) => return Err(NoArea::Foreign(shown.to_owned())),
+        made => made?,
+    }
+    let made = kernel.stat_entry(dir, &name);
+    kernel.unlink(dir, &name, true)?;
+    let made = made?;
+    if stat.st_uid == made.st_uid && stat.st_mode & WRITABLE_BY_OTHERS & !made.st_mode == 0 {
+        return Ok(());
+    }
+    Err(NoArea::Foreign(shown.to_owned()))
+}
+
+fn random() -> Result<u64, Errno> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+    Ok(u64::from_le_bytes(random))
 }
 
 fn make_dir(kernel: &Kernel, parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {

@@ -9,6 +9,8 @@
 //! then acknowledged.
 
 mod area;
+#[cfg(test)]
+mod bounds_tests;
 mod capabilities;
 mod closer;
 mod fault;
@@ -35,7 +37,7 @@ use ferry_wire::{Code, Failure, Name, Reply};
 use rustix::{fs::FileType, io::Errno};
 
 use crate::session::{Done, Handles, Outcome, Work};
-use area::Area;
+use area::{Area, NoArea};
 use closer::Closer;
 use fault::{about, failure, root_is_gone};
 use kernel::Kernel;
@@ -112,6 +114,15 @@ pub enum OpenError {
         /// Why.
         error: Errno,
     },
+    /// Others than this process's user may write to the server's corner of it.
+    #[error(
+        "won't stage uploads in {}, since another user could change them there: it belongs to another user, or lets \
+         others write to it; remove it, or give it to this user alone (chown, chmod go-w); --read-only serves without", path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A thread.
     #[error("can't start a thread: {0}")]
     Thread(std::io::Error),
@@ -168,9 +179,12 @@ impl Store {
         let path = || options.root.clone();
         let root = Root::open(kernel.clone(), Path::new(&options.root))
             .map_err(|error| OpenError::Root { path: path(), error })?;
-        let no_area = |error| {
-            let there = kernel.stat_entry(root.dir(), area::AREA).ok();
-            OpenError::Area { path: path(), there: there.map(|stat| meta::kind(&stat)), error }
+        let no_area = |error: NoArea| match error {
+            NoArea::Foreign(name) => OpenError::Foreign { path: options.root.join(name) },
+            NoArea::System(error) => {
+                let there = kernel.stat_entry(root.dir(), area::AREA).ok();
+                OpenError::Area { path: path(), there: there.map(|stat| meta::kind(&stat)), error }
+            }
         };
         let area = match options.writable {
             true => Some(Area::open(kernel.clone(), &root).map_err(no_area)?),
@@ -181,7 +195,7 @@ impl Store {
         let (durability, keep) = (options.durability, options.keep);
         let room = Room::new(options.max_staged, options.max_kept);
         if let Some(area) = &area {
-            look(area, &room).map_err(no_area)?;
+            look(area, &room).map_err(|error| no_area(error.into()))?;
         }
         let next_number = AtomicU64::new(0);
         Ok(Store { kernel, root, area, durability, keep, room, capabilities, next_number })

@@ -346,7 +346,7 @@ fn open(run: &mut Run) -> Answer {
         Err(OpenError::Root { error, .. } | OpenError::Area { error, .. }) => {
             Err(Failure::new(code_of(error), "the store could not be opened"))
         }
-        Err(OpenError::Thread(error)) => panic!("no thread: {error}"),
+        Err(error) => panic!("no store: {error}"),
     }
 }
 
