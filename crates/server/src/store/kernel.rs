@@ -9,7 +9,11 @@ use std::{
     io::IoSliceMut,
     num::NonZero,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use ferry_wire::Time;
@@ -23,6 +27,10 @@ use rustix::{
 
 use super::closer::Closer;
 use crate::sys;
+
+/// How many files are synced at a time where each has to be by itself: a file system with a journal commits them
+/// together, and one of another machine answers several in one round trip.
+const SYNCED_AT_ONCE: usize = 8;
 
 /// What a new file may allow; the umask takes from it.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
@@ -59,10 +67,14 @@ pub enum Call<'a> {
     SyncData { file: BorrowedFd<'a> },
     /// fsync(2), of a file or a directory.
     Sync { file: BorrowedFd<'a> },
+    /// syncfs(2), for files that were all written.
+    SyncTogether { files: &'a [OwnedFd] },
     /// mkdirat(2).
     Mkdir { dir: BorrowedFd<'a>, name: &'a str },
     /// unlinkat(2).
     Unlink { dir: BorrowedFd<'a>, name: &'a str, directory: bool },
+    /// linkat(2).
+    Link { from: (BorrowedFd<'a>, &'a str), to: (BorrowedFd<'a>, &'a str) },
     /// renameat2(2).
     Rename { from: (BorrowedFd<'a>, &'a str), to: (BorrowedFd<'a>, &'a str), replace: bool },
 }
@@ -238,23 +250,39 @@ impl Kernel {
     }
 
     /// Syncs files that lie on one file system by one syncfs(2): it waits for whatever else of that file
-    /// system is not on the disk yet, and costs no more for a hundred files than for one. Gives the
-    /// result of each; if the disk failed, whichever file it was, that of all.
-    pub(super) fn sync_together(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
-        let Some(first) = files.first() else { return Vec::new() };
-        let call = |file: &OwnedFd| match &self.watcher {
-            Some(watcher) => watcher.before(&Call::Sync { file: file.as_fd() }),
-            None => Ok(()),
-        };
-        let allowed: Vec<_> = files.iter().map(call).collect();
-        let synced = fs::syncfs(first);
-        let results: Vec<_> = allowed.into_iter().map(|allowed| allowed.and(synced)).collect();
-        if let Some(watcher) = &self.watcher {
-            for (file, _) in files.iter().zip(&results).filter(|(_, result)| result.is_ok()) {
-                watcher.after(&Call::Sync { file: file.as_fd() });
+    /// system is not on the disk yet, and costs no more for a hundred files than for one. Only for file systems
+    /// of which it is known that it tells of bytes that could not be written.
+    ///
+    /// # Errors
+    ///
+    /// If the disk failed, whichever file it was. The first of them was opened before any was written: the system
+    /// tells what failed since then.
+    pub(super) fn sync_together(&self, files: &[OwnedFd]) -> Result<(), Errno> {
+        let Some(first) = files.first() else { return Ok(()) };
+        self.once(&Call::SyncTogether { files }, || fs::syncfs(first))
+    }
+
+    /// Syncs files one by one, several at a time, and returns the result of each.
+    pub(super) fn sync_each(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
+        let results: Vec<_> = files.iter().map(|_| OnceLock::new()).collect();
+        let next = AtomicUsize::new(0);
+        let sync_some = || {
+            while let Some((file, result)) = {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                files.get(index).zip(results.get(index))
+            } {
+                let _ = result.set(self.sync(file));
             }
-        }
-        results
+        };
+        thread::scope(|scope| {
+            for _ in 1..files.len().min(SYNCED_AT_ONCE) {
+                // Without a thread it only takes longer.
+                let _ = thread::Builder::new().name("ferry-sync".into()).spawn_scoped(scope, sync_some);
+            }
+            sync_some();
+        });
+        // One without a result is one whose thread panicked.
+        results.into_iter().map(|result| result.into_inner().unwrap_or(Err(Errno::IO))).collect()
     }
 
     pub(super) fn mkdir(&self, dir: &OwnedFd, name: &str, mode: u32) -> Result<(), Errno> {
@@ -266,6 +294,12 @@ impl Kernel {
         let flags = if directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
         let call = Call::Unlink { dir: dir.as_fd(), name, directory };
         self.call(&call, || fs::unlinkat(dir, name, flags))
+    }
+
+    /// Gives a file another name, which nothing has yet.
+    pub(super) fn link(&self, from: (&OwnedFd, &str), to: (&OwnedFd, &str)) -> Result<(), Errno> {
+        let call = Call::Link { from: (from.0.as_fd(), from.1), to: (to.0.as_fd(), to.1) };
+        self.call(&call, || fs::linkat(from.0, from.1, to.0, to.1, AtFlags::empty()))
     }
 
     /// Renames, over what has the name only if `replace`.
@@ -280,10 +314,7 @@ impl Kernel {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    };
+    use std::sync::Mutex;
 
     use super::*;
 

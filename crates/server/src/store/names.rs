@@ -3,9 +3,9 @@
 
 use std::{collections::HashMap, os::fd::OwnedFd};
 
-use ferry_wire::{Code, Failure, Name, Reply};
+use ferry_wire::{Code, Failure, Name, Reply, escaped};
 use rustix::{
-    fs::{FileType, OFlags},
+    fs::{FileType, OFlags, Stat},
     io::Errno,
 };
 
@@ -92,17 +92,63 @@ impl<'a> Batch<'a> {
         }
         let new = self.parent(to)?;
         let (old_entry, new_entry) = ((&self.dirs[old], from.last()), (&self.dirs[new], to.last()));
-        self.store.kernel.rename(old_entry, new_entry, false).map_err(|error| match error {
+        self.move_entry(old_entry, new_entry, &stat).map_err(|error| match error {
             Errno::INVAL if to.as_str().starts_with(from.as_str()) => {
                 about(from.as_str(), Code::BadRequest, "a directory can't move into itself")
             }
-            Errno::INVAL => about(from.as_str(), Code::Unsupported, "this file system can't rename without replacing"),
+            Errno::INVAL => about(from.as_str(), Code::Unsupported, "this file system can't rename that"),
             Errno::BUSY => self.refused(old, from, error),
             error => failure(to.as_str(), error),
         })?;
         self.by_name.clear();
         touched.extend([old, new]);
         Ok(())
+    }
+
+    /// Moves an entry to a name that nothing has, `stat` being the status of what is moved.
+    ///
+    /// Where the file system can't do that in one call, a file gets its second name before it loses the first, and
+    /// keeps both if the power fails in between. A directory, or a file that can have no second name, is moved where
+    /// nothing was seen to have the name; a directory can then replace no more than an empty one.
+    fn move_entry(&self, old: (&OwnedFd, &str), new: (&OwnedFd, &str), stat: &Stat) -> Result<(), Errno> {
+        let Store { kernel, capabilities, .. } = self.store;
+        if capabilities.noreplace {
+            return kernel.rename(old, new, false);
+        }
+        if meta::kind(stat) == FileType::RegularFile {
+            match kernel.link(old, new) {
+                Ok(()) => return self.unlink_old(old, new, stat),
+                // Unknown to the file system, or not allowed for a file of somebody else.
+                Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::MLINK) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match kernel.stat_entry(new.0, new.1) {
+            Err(Errno::NOENT) => kernel.rename(old, new, true).map_err(|error| match error {
+                Errno::NOTDIR | Errno::NOTEMPTY => Errno::EXIST,
+                error => error,
+            }),
+            Ok(_) => Err(Errno::EXIST),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the old name of a file that has two. Should that fail, it is the new one that goes.
+    fn unlink_old(&self, old: (&OwnedFd, &str), new: (&OwnedFd, &str), stat: &Stat) -> Result<(), Errno> {
+        // Another server process may have given the name to another file.
+        let unlink = |(dir, name): (&OwnedFd, &str)| match self.store.kernel.stat_entry(dir, name) {
+            Ok(there) if there.st_ino == stat.st_ino => self.store.kernel.unlink(dir, name, false),
+            Ok(_) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // The new name must be on the disk before the old one goes.
+        let moved = self.store.sync(new.0).and_then(|()| unlink(old));
+        if moved.is_err()
+            && let Err(error) = unlink(new)
+        {
+            log::warn!("a file that could not be renamed has both names, {} too: {error}", escaped(new.1));
+        }
+        moved
     }
 
     /// Gives a finished upload its name. A file that has it is replaced, and lives on for those who
@@ -217,7 +263,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Holds a file that is about to lose its name, if freeing its blocks will take long.
-    fn hold_large(&self, name: &Name, stat: &rustix::fs::Stat) -> Option<OwnedFd> {
+    fn hold_large(&self, name: &Name, stat: &Stat) -> Option<OwnedFd> {
         let large = meta::kind(stat) == FileType::RegularFile && meta::size(stat) > LARGE_BYTES;
         large.then(|| self.store.root.hold(name).ok()).flatten()
     }

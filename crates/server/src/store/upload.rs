@@ -244,14 +244,7 @@ impl Store {
         let mut files = Vec::new();
         let failures = written.into_iter().map(|written| written.map(|file| files.push(file)).err());
         let failures: Vec<_> = failures.collect();
-        let mut synced = match self.durability {
-            Durability::None => vec![Ok(()); files.len()],
-            Durability::Full if files.len() < TOGETHER_FROM => {
-                files.iter().map(|file| self.kernel.sync(file)).collect()
-            }
-            Durability::Full => self.kernel.sync_together(&files),
-        }
-        .into_iter();
+        let mut synced = self.sync_small(&files).into_iter();
         let finish = |(small, failure): (&SmallUpload, Option<Failure>)| {
             if let Some(failure) = failure {
                 return Err(failure);
@@ -261,6 +254,18 @@ impl Store {
             Ok(Done::Finished)
         };
         uploads.iter().zip(failures).map(finish).collect()
+    }
+
+    /// Syncs the files of small uploads, and returns the result of each.
+    fn sync_small(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
+        match self.durability {
+            Durability::None => vec![Ok(()); files.len()],
+            Durability::Full if !self.capabilities.syncfs => self.kernel.sync_each(files),
+            Durability::Full if files.len() < TOGETHER_FROM => {
+                files.iter().map(|file| self.kernel.sync(file)).collect()
+            }
+            Durability::Full => vec![self.kernel.sync_together(files); files.len()],
+        }
     }
 
     fn write_small(&self, small: &SmallUpload) -> Result<OwnedFd, Failure> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod dice;
+pub(crate) mod lack;
 pub(crate) mod tree;
 
 use std::{

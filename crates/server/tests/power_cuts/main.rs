@@ -20,7 +20,7 @@ mod script;
 mod sweep;
 mod worlds;
 
-use common::{dice::Dice, is_full, none, seed, show};
+use common::{dice::Dice, is_full, lack::Lack, none, seed, show};
 use recorder::Lie;
 use sweep::Figures;
 
@@ -33,6 +33,25 @@ fn a_cut_behind_any_call_of_the_workloads() {
         show(format_args!("  {name:<32} {}", figures.since(&before)));
     }
     show(format_args!("power cuts: {figures}, seed {}", seed()));
+    none(&figures.violations);
+}
+
+#[test]
+fn a_cut_where_a_file_system_lacks_something() {
+    let mut figures = Figures::default();
+    for lack in Lack::ALL {
+        for (name, script) in script::workloads() {
+            let concerned = match lack {
+                Lack::Kind => name.starts_with("small puts"),
+                lack => lack.of_rename() && name == "renames",
+            };
+            if concerned || is_full() {
+                let name = format!("{name}, lacking {lack:?}");
+                sweep::lacking_life(&name, &script, lack, &mut Dice::new(seed()), &mut figures);
+            }
+        }
+    }
+    show(format_args!("power cuts where something is lacking: {figures}, seed {}", seed()));
     none(&figures.violations);
 }
 

@@ -5,7 +5,7 @@
 //! - **Bytes of a file** are there for certain once it was fsynced or fdatasynced after they were written.
 //!   A write since then is lost, or there, or torn, or has only made the file longer by zeros; each on its
 //!   own, whatever their order. The same goes for truncating.
-//! - **An entry of a directory** (create, mkdir, unlink, rename) is there for certain once the directory was
+//! - **An entry of a directory** (create, mkdir, link, unlink, rename) is there for certain once the directory was
 //!   fsynced after the change. An fsync of the file itself is not enough. Changes of one directory survive in
 //!   their order: if one did, so did those before it. Changes of different directories know no order.
 //! - **A rename** is there in both directories or in neither, and so is sure once either was fsynced.
@@ -36,20 +36,51 @@ pub(crate) type Node = usize;
 /// What a call did to the disk.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
-    Create { dir: Node, name: String, node: Node },
-    Mkdir { dir: Node, name: String, node: Node },
-    Unlink { dir: Node, name: String },
-    Rename { from: (Node, String), to: (Node, String) },
-    Write { node: Node, at: usize, bytes: Arc<[u8]> },
-    Truncate { node: Node, size: usize },
-    Sync { node: Node },
+    Create {
+        dir: Node,
+        name: String,
+        node: Node,
+    },
+    Mkdir {
+        dir: Node,
+        name: String,
+        node: Node,
+    },
+    Unlink {
+        dir: Node,
+        name: String,
+    },
+    /// A second name.
+    Link {
+        dir: Node,
+        name: String,
+        node: Node,
+    },
+    Rename {
+        from: (Node, String),
+        to: (Node, String),
+    },
+    Write {
+        node: Node,
+        at: usize,
+        bytes: Arc<[u8]>,
+    },
+    Truncate {
+        node: Node,
+        size: usize,
+    },
+    Sync {
+        node: Node,
+    },
 }
 
 impl Op {
     /// The directories that it changes.
     fn dirs(&self) -> Vec<Node> {
         match self {
-            Op::Create { dir, .. } | Op::Mkdir { dir, .. } | Op::Unlink { dir, .. } => vec![*dir],
+            Op::Create { dir, .. } | Op::Mkdir { dir, .. } | Op::Unlink { dir, .. } | Op::Link { dir, .. } => {
+                vec![*dir]
+            }
             Op::Rename { from, to } => vec![from.0, to.0],
             Op::Write { .. } | Op::Truncate { .. } | Op::Sync { .. } => Vec::new(),
         }
@@ -137,6 +168,9 @@ impl Log {
             match (op, end) {
                 (_, End::Lost) | (Op::Sync { .. }, _) => {}
                 (Op::Create { dir, name, node } | Op::Mkdir { dir, name, node }, _) => {
+                    entries(&mut disk, *dir).insert(name.clone(), *node);
+                }
+                (Op::Link { dir, name, node }, _) => {
                     entries(&mut disk, *dir).insert(name.clone(), *node);
                 }
                 (Op::Unlink { dir, name }, _) => drop(entries(&mut disk, *dir).remove(name)),

@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    os::{fd::BorrowedFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::MetadataExt,
+    },
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -14,6 +17,7 @@ use rustix::{
     io::Errno,
 };
 
+use crate::common::lack::Lack;
 use crate::model::{Content, Image, Log, Node, Op};
 
 /// Which syncs the disk only says that it did.
@@ -38,6 +42,7 @@ struct Tape {
     nodes: usize,
     /// Behind this many ops nothing is done any more.
     dies_at: usize,
+    lack: Lack,
 }
 
 /// The watcher.
@@ -46,7 +51,7 @@ pub(crate) struct Recorder(Mutex<Tape>);
 
 impl Recorder {
     /// Begins with what lies in `root`: all of it is on the disk.
-    pub(crate) fn new(root: &Path, lie: Lie) -> Recorder {
+    pub(crate) fn new(root: &Path, lie: Lie, lack: Lack) -> Recorder {
         let base = Image(Vec::new());
         let mut tape = Tape {
             log: Log { base, ops: Vec::new() },
@@ -55,6 +60,7 @@ impl Recorder {
             entries: HashMap::new(),
             nodes: 0,
             dies_at: usize::MAX,
+            lack,
         };
         tape.load(root);
         Recorder(Mutex::new(tape))
@@ -146,6 +152,13 @@ impl Tape {
         self.log.ops.push(Op::Rename { from: (old, from.1.into()), to: (new, to.1.into()) });
     }
 
+    fn linked(&mut self, from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &str)) {
+        let node = self.dir(from.0).1[from.1];
+        let (dir, entries) = self.dir(to.0);
+        entries.insert(to.1.into(), node);
+        self.log.ops.push(Op::Link { dir, name: to.1.into(), node });
+    }
+
     fn synced(&mut self, file: BorrowedFd<'_>, data: bool) {
         let node = self.node(file);
         let lie = match (data, self.entries.contains_key(&node)) {
@@ -160,8 +173,13 @@ impl Tape {
 }
 
 impl Watcher for Recorder {
-    fn before(&self, _: &Call<'_>) -> Result<(), Errno> {
-        if self.is_dead() { Err(Errno::IO) } else { Ok(()) }
+    fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+        let refused = self.tape().lack.refuses(call);
+        match refused {
+            Some(error) => Err(error),
+            None if self.is_dead() => Err(Errno::IO),
+            None => Ok(()),
+        }
     }
 
     fn after(&self, call: &Call<'_>) {
@@ -178,6 +196,11 @@ impl Watcher for Recorder {
             }
             Call::SyncData { file } => tape.synced(file, true),
             Call::Sync { file } => tape.synced(file, false),
+            // There it may do nothing.
+            Call::SyncTogether { .. } if tape.lack == Lack::Kind => {}
+            // All else that it brings to the disk is no part of what it is called for.
+            Call::SyncTogether { files } => files.iter().for_each(|file| tape.synced(file.as_fd(), false)),
+            Call::Link { from, to } => tape.linked(from, to),
             Call::Mkdir { dir, name } => {
                 let (dir, node) = tape.born(dir, name);
                 tape.entries.insert(node, BTreeMap::new());

@@ -9,6 +9,7 @@ use crate::{
     common::{
         client::{Body, Client, Held, Resumed, id, name},
         dice::{Dice, bytes},
+        lack::Lack,
     },
     recorder::Recorder,
     worlds::{Effect, Event, Facts, History, Verdict},
@@ -62,11 +63,12 @@ pub(crate) struct Player<'a> {
     store: &'a Store,
     recorder: &'a Recorder,
     history: &'a mut History,
+    lack: Lack,
 }
 
 impl<'a> Player<'a> {
-    pub(crate) fn new(store: &'a Store, recorder: &'a Recorder, history: &'a mut History) -> Player<'a> {
-        Player { client: Client::new(store, true), store, recorder, history }
+    pub(crate) fn new(store: &'a Store, recorder: &'a Recorder, history: &'a mut History, lack: Lack) -> Player<'a> {
+        Player { client: Client::new(store, true), store, recorder, history, lack }
     }
 
     pub(crate) fn play(&mut self, script: &[Step]) {
@@ -126,7 +128,9 @@ impl<'a> Player<'a> {
                 }
                 Item::Rename(from, to) => {
                     works.push(Work::Change(Change::Rename(name(from), name(to))));
-                    effects.push(Effect::Rename(from.clone(), to.clone()));
+                    let (from, to) = (from.clone(), to.clone());
+                    let by_link = self.lack == Lack::NoReplace;
+                    effects.push(if by_link { Effect::Link(from, to) } else { Effect::Rename(from, to) });
                 }
             }
         }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     check::check,
-    common::{self, dice::Dice, fresh_root, is_full, tree::Tree},
+    common::{self, dice::Dice, fresh_root, is_full, lack::Lack, tree::Tree},
     model::{Fate, Image, Log, Op},
     recorder::{Lie, Recorder},
     script::{self, Player, Step},
@@ -52,13 +52,18 @@ struct Life {
     history: History,
     /// How many ids may be known.
     max_kept: u64,
+    lack: Lack,
 }
 
 impl Life {
     fn new(root: TempDir, lie: Lie, history: History) -> Life {
-        let recorder = Arc::new(Recorder::new(root.path(), lie));
+        Life::lacking(Lack::Nothing, root, lie, history)
+    }
+
+    fn lacking(lack: Lack, root: TempDir, lie: Lie, history: History) -> Life {
+        let recorder = Arc::new(Recorder::new(root.path(), lie, lack));
         let max_kept = common::options(root.path()).max_kept;
-        Life { root, recorder, history, max_kept }
+        Life { root, recorder, history, max_kept, lack }
     }
 
     /// One server, from its start to its end.
@@ -66,7 +71,7 @@ impl Life {
         let options = StoreOptions { max_kept: self.max_kept, ..common::options(self.root.path()) };
         let opened = Store::open_watched(&options, Some(self.recorder.clone()));
         match opened {
-            Ok(store) => Player::new(&store, &self.recorder, &mut self.history).play(script),
+            Ok(store) => Player::new(&store, &self.recorder, &mut self.history, self.lack).play(script),
             Err(error) => assert!(self.recorder.is_dead(), "{error}"),
         }
     }
@@ -112,6 +117,13 @@ fn disks(log: &Log, cut: usize, dice: &mut Dice) -> Vec<(Fate, Image)> {
 /// A server on an empty root, cut behind each call.
 pub(crate) fn one_life(name: &str, script: &[Step], lie: Lie, dice: &mut Dice, figures: &mut Figures) {
     let mut life = Life::new(fresh_root(), lie, History::default());
+    life.serve(script);
+    life.sweep(name, 0, dice, figures);
+}
+
+/// The same on a file system that lacks something.
+pub(crate) fn lacking_life(name: &str, script: &[Step], lack: Lack, dice: &mut Dice, figures: &mut Figures) {
+    let mut life = Life::lacking(lack, fresh_root(), Lie::None, History::default());
     life.serve(script);
     life.sweep(name, 0, dice, figures);
 }

@@ -20,6 +20,8 @@ pub(crate) enum Effect {
     Mkdir(String),
     Delete(String),
     Rename(String, String),
+    /// The same where a file has both names in between.
+    Link(String, String),
     /// RESUME said that it was published before.
     Confirm(String),
 }
@@ -122,8 +124,18 @@ impl World {
             Verdict::Refused => vec![self],
             // Where it can't have happened, it was another world in which it was acknowledged.
             Verdict::Done => self.with(effect).into_iter().collect(),
-            Verdict::Unknown => self.with(effect).into_iter().chain([self]).collect(),
+            Verdict::Unknown => self.with(effect).into_iter().chain(self.between(effect)).chain([self]).collect(),
         }
+    }
+
+    /// Where an effect that takes two calls has happened by half.
+    fn between(&self, effect: &Effect) -> Option<World> {
+        let Effect::Link(from, to) = effect else { return None };
+        let mut world = self.with(effect)?;
+        let file = self.tree.file(from)?;
+        world.tree.put(from, file);
+        world.tree.put(to, file);
+        Some(world)
     }
 
     fn with(&self, effect: &Effect) -> Option<World> {
@@ -150,7 +162,7 @@ impl World {
                 }
                 tree.0.remove(name)?;
             }
-            Effect::Rename(from, to) => rename(tree, from, to)?,
+            Effect::Rename(from, to) | Effect::Link(from, to) => rename(tree, from, to)?,
             Effect::Confirm(id) => {
                 if !world.published.contains(id) {
                     return None;

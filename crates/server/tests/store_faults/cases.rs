@@ -14,6 +14,7 @@ use crate::{
         self,
         client::{Body, Client, Held, Resumed, Told, id, name},
         dice::bytes,
+        lack::Lack,
         tree::{Node, Tree},
     },
     saboteur::{Kind, Saboteur},
@@ -28,6 +29,7 @@ pub(crate) struct Case {
     pub(crate) commit: Option<Kind>,
     /// The loop finds nothing in the page cache.
     pub(crate) cold: bool,
+    pub(crate) lack: Lack,
     /// What all unfinished uploads may hold together, where that is little.
     pub(crate) room: u64,
     /// Resumable uploads that the request touches: id, name, and the bytes of the whole.
@@ -171,7 +173,7 @@ pub(crate) fn shown(reply: &Reply) -> String {
 }
 
 fn case(name: &'static str, commit: Option<Kind>, prepare: fn(&mut Run), act: fn(&mut Run) -> Answer) -> Case {
-    Case { name, commit, cold: false, room: ROOM_BYTES, uploads: Vec::new(), prepare, act }
+    Case { name, commit, cold: false, lack: Lack::Nothing, room: ROOM_BYTES, uploads: Vec::new(), prepare, act }
 }
 
 fn resuming(name: &'static str, commit: Option<Kind>, prepare: fn(&mut Run), act: fn(&mut Run) -> Answer) -> Case {
@@ -307,6 +309,33 @@ pub(crate) fn changes() -> Vec<Case> {
         case("rename of a directory", rename, both, |run| run.change(Change::Rename(name("d"), name("e/d")))),
     ];
     cases.into_iter().map(spacious).collect()
+}
+
+/// The requests on file systems that lack something: those that do something else there, or all of them in a full sweep.
+pub(crate) fn lacking() -> Vec<Case> {
+    let (full, mut cases) = (common::is_full(), Vec::new());
+    for lack in Lack::ALL {
+        let all = reads().into_iter().chain(puts()).chain(resumes()).chain(changes()).chain(housekeeping());
+        let concerned = all.filter(|case| full || lack.concerns(case.name));
+        cases.extend(concerned.map(|case| {
+            let is_of_file = !case.name.contains("directory");
+            let by_link = lack == Lack::NoReplace && case.name.starts_with("rename") && is_of_file;
+            Case { lack, commit: if by_link { Some(Kind::Unlink) } else { case.commit }, ..case }
+        }));
+    }
+    cases
+}
+
+impl Lack {
+    fn concerns(self, request: &str) -> bool {
+        match self {
+            Lack::Nothing => false,
+            Lack::Kind => request == "put, new" || request == "resume, interrupted before",
+            Lack::NoReplace | Lack::Links => request.starts_with("rename"),
+            Lack::NoWait | Lack::CachedWalks => request.starts_with("get"),
+            Lack::Room => request == "put, room set aside",
+        }
+    }
 }
 
 fn spacious(case: Case) -> Case {

@@ -17,7 +17,7 @@ mod saboteur;
 mod sweep;
 
 use cases::Case;
-use common::{none, show};
+use common::{lack::Lack, none, show};
 use sweep::Figures;
 
 /// Sweeps some requests, and whatever `further` does.
@@ -52,12 +52,17 @@ fn a_resumable_upload_is_published_or_kept_and_told_truly() {
 
 #[test]
 fn the_tree_changes_or_it_does_not() {
-    sweep("changes of the tree", cases::changes(), sweep::sweep_batch);
+    sweep("changes of the tree", cases::changes(), |figures| sweep::sweep_batch(Lack::Nothing, figures));
 }
 
 #[test]
 fn a_store_opens_and_cleans_up_or_says_why_not() {
     sweep("open and clean", cases::housekeeping(), |_| {});
+}
+
+#[test]
+fn the_same_holds_where_a_file_system_lacks_something() {
+    sweep("where something is lacking", cases::lacking(), |figures| sweep::sweep_batch(Lack::Kind, figures));
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ferry_server::store::{Call, Watcher};
 use rustix::io::Errno;
 
+use crate::common::lack::Lack;
+
 /// What a call does, whatever it does it to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -22,8 +24,10 @@ pub(crate) enum Kind {
     Writeback,
     SyncData,
     Sync,
+    SyncTogether,
     Mkdir,
     Unlink,
+    Link,
     Rename,
 }
 
@@ -44,14 +48,16 @@ impl Kind {
             Call::Writeback { .. } => Kind::Writeback,
             Call::SyncData { .. } => Kind::SyncData,
             Call::Sync { .. } => Kind::Sync,
+            Call::SyncTogether { .. } => Kind::SyncTogether,
             Call::Mkdir { .. } => Kind::Mkdir,
             Call::Unlink { .. } => Kind::Unlink,
+            Call::Link { .. } => Kind::Link,
             Call::Rename { .. } => Kind::Rename,
         }
     }
 
     pub(crate) fn is_sync(self) -> bool {
-        matches!(self, Kind::Sync | Kind::SyncData)
+        matches!(self, Kind::Sync | Kind::SyncData | Kind::SyncTogether)
     }
 }
 
@@ -96,13 +102,20 @@ struct Plan {
     seen: Seen,
 }
 
-/// The watcher. Calls pass until it is armed.
-#[derive(Debug, Default)]
-pub(crate) struct Saboteur(Mutex<Plan>);
+/// The watcher. Calls pass until it is armed, but for those that the file system refuses, which count for nothing.
+#[derive(Debug)]
+pub(crate) struct Saboteur {
+    plan: Mutex<Plan>,
+    lack: Lack,
+}
 
 impl Saboteur {
+    pub(crate) fn new(lack: Lack) -> Saboteur {
+        Saboteur { plan: Mutex::default(), lack }
+    }
+
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From here on calls are counted, and `fault` strikes.
@@ -135,6 +148,9 @@ impl Plan {
 
 impl Watcher for Saboteur {
     fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+        if let Some(error) = self.lack.refuses(call) {
+            return Err(error);
+        }
         let mut plan = self.plan();
         if !plan.armed {
             return Ok(());

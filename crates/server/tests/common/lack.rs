@@ -1,0 +1,45 @@
+//! File systems that can't do all that ext4 can: the calls that they refuse.
+
+use ferry_server::store::Call;
+use rustix::io::Errno;
+
+/// What a file system, or its kernel, lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    Nothing,
+    /// Its kind is unknown: so it may be anywhere, and its syncfs may mean nothing.
+    Kind,
+    /// `RENAME_NOREPLACE`.
+    NoReplace,
+    /// That, and second names of files.
+    Links,
+    /// `RWF_NOWAIT`.
+    NoWait,
+    /// `RESOLVE_CACHED`.
+    CachedWalks,
+    /// fallocate(2).
+    Room,
+}
+
+impl Lack {
+    pub(crate) const ALL: [Lack; 6] =
+        [Lack::Kind, Lack::NoReplace, Lack::Links, Lack::NoWait, Lack::CachedWalks, Lack::Room];
+
+    /// Whether a rename takes more than one call.
+    pub(crate) fn of_rename(self) -> bool {
+        matches!(self, Lack::NoReplace | Lack::Links)
+    }
+
+    /// What such a file system says to `call`, if it refuses it.
+    pub(crate) fn refuses(self, call: &Call<'_>) -> Option<Errno> {
+        match (self, call) {
+            (Lack::Kind, Call::FileSystem { .. }) => Some(Errno::NOSYS),
+            (Lack::NoReplace | Lack::Links, Call::Rename { replace: false, .. }) => Some(Errno::INVAL),
+            (Lack::Links, Call::Link { .. }) => Some(Errno::PERM),
+            (Lack::NoWait, Call::Read { nowait: true, .. }) => Some(Errno::OPNOTSUPP),
+            (Lack::CachedWalks, Call::Open { cached: true, .. }) => Some(Errno::INVAL),
+            (Lack::Room, Call::Reserve { .. }) => Some(Errno::OPNOTSUPP),
+            _ => None,
+        }
+    }
+}
