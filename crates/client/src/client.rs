@@ -138,7 +138,8 @@ impl Client {
     }
 
     /// As [`Client::put`], but what arrived before a cut is kept by the server under `id`, and a
-    /// later call with the same `id`, file and name goes on from there. [`new_id`](Client::new_id) draws one.
+    /// later call with the same `id`, file and name goes on from there. [`new_id`](Client::new_id) draws one. Where an
+    /// earlier call had brought it to its end, it is sent again only if the server does not have it any more.
     ///
     /// # Errors
     ///

@@ -2,9 +2,9 @@
 
 use std::{io, path::Path, time::Duration};
 
-use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Tag, Time, write_end};
+use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Time, write_end};
 
-use super::Upload;
+use super::{Sum, Upload};
 use crate::{
     error::Error,
     link::{Link, unexpected},
@@ -23,10 +23,18 @@ pub(crate) fn put(
     source: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Upload, Error> {
-    let mut source = Source::open(&source.into())?;
+    put_source(link, name, &mut Source::open(&source.into())?, progress)
+}
+
+fn put_source(
+    link: &mut Link,
+    name: &Name,
+    source: &mut Source,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Upload, Error> {
     link.ask(&Request::Put { size: Some(source.size()), mtime: source.mtime(), name: name.clone() });
     link.owe();
-    Body::new(link, &mut source).send(progress)
+    Body::new(link, source).send(progress)
 }
 
 pub(crate) fn put_from(
@@ -55,7 +63,14 @@ pub(crate) fn resume(
     let offset = match link.reply_after_work()? {
         Reply::Go(offset) if offset <= size => offset,
         Reply::Go(offset) => return Err(Error::violation(format_args!("GO {offset} in a file of {size} bytes"))),
-        Reply::Saved { size, crc, tag } => return already_there(link, &mut source, size, crc, tag),
+        Reply::Saved { size, crc, .. } => {
+            link.settle();
+            return match already_there(link, name, &mut source, (size, crc))? {
+                Some(upload) => Ok(upload),
+                // The id stands for what was published once: what is sent now has nothing to do with it.
+                None => put_source(link, name, &mut source, progress),
+            };
+        }
         reply => return Err(unexpected(reply)),
     };
     link.owe();
@@ -73,12 +88,26 @@ pub(crate) fn new_id() -> Result<Id, Error> {
     Id::new(&id).map_err(|error| Error::System { what: "draw a random id", source: io::Error::other(error) })
 }
 
-/// An earlier connection had brought it to its end; only its SAVED was never seen.
-fn already_there(link: &mut Link, source: &mut Source, size: u64, crc: Crc32, tag: Tag) -> Result<Upload, Error> {
-    link.settle();
+/// An earlier connection had brought it to its end; only its SAVED was never seen. [`None`] where the server has
+/// something else under the name by now, or nothing; `source` is then at its first byte.
+fn already_there(
+    link: &mut Link,
+    name: &Name,
+    source: &mut Source,
+    saved: (u64, Crc32),
+) -> Result<Option<Upload>, Error> {
     let local = source.skip(source.size(), || link.check_cancel())?;
-    check_saved(&local, size, crc)?;
-    Ok(Upload { size, crc, tag, resumed: size })
+    check_saved(&local, saved.0, saved.1)?;
+    match super::sum(link, name) {
+        Ok(Sum { size, crc, tag }) if (size, crc) == saved => {
+            return Ok(Some(Upload { size, crc, tag, resumed: size }));
+        }
+        Ok(_) => {}
+        Err(Error::Server(failure)) if matches!(failure.code, Code::NotFound | Code::NotAFile | Code::Changed) => {}
+        Err(error) => return Err(error),
+    }
+    source.skip(0, || Ok(()))?;
+    Ok(None)
 }
 
 fn check_saved(sent: &Digest, size: u64, crc: Crc32) -> Result<(), Error> {

@@ -129,6 +129,8 @@ fn an_upload_goes_on_where_the_server_says() {
         peer.send(format!("SAVED 5 {} t\n", Crc32::of(b"hello")));
         peer.line().unwrap();
         peer.send(format!("SAVED 5 {} t\n", Crc32::of(b"hello")));
+        peer.expect("SUM a");
+        peer.send(format!("SUM 5 {} t\n", Crc32::of(b"hello")));
         peer.line().unwrap();
         peer.send("FAIL changed a newer connection took over\n");
         peer.line().unwrap();

@@ -488,3 +488,76 @@ fn an_upload_that_was_replaced_before_the_look_at_it_is_done() {
         server.finish();
     }
 }
+
+/// The last answer was lost, and by the time of the next connection the server's file is what `sum` says.
+fn lost_saved(sum: &'static str, is_there: bool) {
+    let (listener, address) = listening();
+    let script = std::thread::spawn(move || {
+        let mut first = greeted(&listener);
+        let id = expect_resume(&mut first);
+        first.send("GO 0\n");
+        let (body, _) = first.body();
+        let crc = Crc32::of(&body);
+        drop(first);
+        let mut second = greeted(&listener);
+        assert_eq!(expect_resume(&mut second), id);
+        second.send(format!("SAVED {} {crc} t\n", body.len()));
+        second.expect("SUM a");
+        second.send(sum.replace("CRC", &crc.to_string()));
+        if !is_there {
+            assert_ne!(expect_resume(&mut second), id);
+            second.send("GO 0\n");
+            let (again, _) = second.body();
+            assert!(again == body);
+            second.send(format!("SAVED {} {crc} u\n", body.len()));
+        }
+        second.expect_end();
+    });
+    let local = Local::new();
+    large(&local);
+    let mut client = connect(&address);
+    let (report, events) = store(&mut client, &[to_store(&local, "a")], &Settings { retries: 1, ..once() });
+    assert!(report.is_whole(), "{sum}: {events:?}");
+    let restarts = events.iter().filter(|event| event.contains("restarted")).count();
+    assert_eq!(restarts, usize::from(!is_there), "{sum}: {events:?}");
+    drop(client);
+    script.join().unwrap();
+}
+
+#[test]
+fn an_upload_whose_last_answer_was_lost_is_done_only_if_it_is_still_there() {
+    lost_saved("SUM 9437184 CRC t\n", true);
+    // Renamed there and back, say.
+    lost_saved("SUM 9437184 CRC u\n", true);
+    lost_saved("SUM 9437184 00000000 t\n", false);
+    lost_saved("SUM 9437184 00000000 u\n", false);
+    lost_saved("SUM 3 00000000 u\n", false);
+    for code in ["not-found", "not-a-file", "changed", "io"] {
+        lost_saved(format!("FAIL {code} somebody else was here\n").leak(), false);
+    }
+}
+
+#[test]
+fn an_upload_by_hand_whose_last_answer_was_lost_is_made_again_where_it_is_gone() {
+    let id = Client::new_id().unwrap();
+    for (sum, is_there) in [("SUM 5 3610a686 u", true), ("SUM 5 00000000 u", false), ("FAIL not-found gone", false)] {
+        let server = Scripted::greeting(move |peer| {
+            expect_resume(peer);
+            peer.send("SAVED 5 3610a686 t\n");
+            peer.expect("SUM a");
+            peer.send(format!("{sum}\n"));
+            if !is_there {
+                assert!(peer.line().unwrap().starts_with("PUT 5 "));
+                assert_eq!(peer.body().0, b"hello");
+                peer.send("SAVED 5 3610a686 v\n");
+            }
+            peer.expect_end();
+        });
+        let local = Local::new();
+        let mut client = connect(&server.address);
+        let sent = client.resume(&id, &name("a"), &local.file("a", b"hello"), &mut |_| {}).unwrap();
+        assert_eq!((sent.size, sent.tag.as_str()), (5, if is_there { "u" } else { "v" }), "{sum}");
+        drop(client);
+        server.finish();
+    }
+}

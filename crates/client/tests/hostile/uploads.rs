@@ -93,7 +93,7 @@ fn resumes() {
         ("GO and SAVED at once", Resume, greeted([Step::Line, say(format!("GO 0\n{saved}")), Step::Body]), Done),
         ("another size", Resume, resumed("3", "SAVED 2 3610a686 t\n"), Verification),
         ("the CRC of the rest alone", Resume, resumed("3", "SAVED 5 559c4a9d t\n"), Verification),
-        ("SAVED at once", Resume, answer(saved), Done),
+        ("SAVED at once", Resume, greeted([Step::Line, say(saved), Step::Line, say("SUM 5 3610a686 t\n")]), Done),
         ("SAVED at once, another size", Resume, answer("SAVED 6 3610a686 t\n"), Verification),
         ("SAVED at once, another CRC", Resume, answer("SAVED 5 3610a687 t\n"), Verification),
         ("SAVED at once, no tag", Resume, answer("SAVED 5 3610a686\n"), Violation),

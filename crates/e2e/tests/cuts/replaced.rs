@@ -367,11 +367,30 @@ fn an_upload_that_the_server_has_lost_is_sent_anew() {
 /// Its SAVED was lost: the server says it again, and nothing is sent.
 #[test]
 fn an_upload_that_was_published_unseen_is_not_sent_again() {
+    let (events, up) = publish_unseen(|_| {});
+    assert_eq!(events, [format!("begun {BYTES}"), format!("done {BYTES}")]);
+    assert!(up < 1000, "{up} bytes went up");
+}
+
+/// The server says SAVED again, of what is not there any more.
+#[test]
+fn an_upload_that_was_published_unseen_and_deleted_is_sent_again() {
+    let (events, _) = publish_unseen(|path| fs::remove_file(path).unwrap());
+    let restarted = "restarted: the server does not have it any more";
+    assert_eq!(events, [&format!("begun {BYTES}"), restarted, "begun 0", "done 0"]);
+    let (events, _) = publish_unseen(|path| fs::write(path, "by somebody else").unwrap());
+    assert_eq!(events[1], "restarted: the server has something else under its name by now");
+}
+
+/// Uploads a file whose SAVED is lost, does `meanwhile` to what is there, and uploads it again: what was told of that, and
+/// how many bytes went up.
+fn publish_unseen(meanwhile: impl FnOnce(&Path)) -> (Vec<String>, u64) {
     let server = Server::start();
     let proxy = Proxy::start(server.address());
     let local = tempfile::tempdir().unwrap();
     let (source, state) = (local.path().join("source"), local.path().join("state"));
-    fs::write(&source, random_bytes(seed(), BYTES)).unwrap();
+    let content = random_bytes(seed(), BYTES);
+    fs::write(&source, &content).unwrap();
     let settings = Settings { state: Some(state.clone()), ..Settings::default() };
     let greeting = server_greeting_bytes(&server);
     proxy.cut(&[Cut { way: Way::Down, after: greeting + "GO 0\n".len() as u64, manner: Manner::Stall }]);
@@ -390,11 +409,13 @@ fn an_upload_that_was_published_unseen_is_not_sent_again() {
     raised.join().unwrap();
     assert_eq!(report.failures[0].1.blame(), Blame::Interrupted, "{events:?}");
     proxy.counts();
+    meanwhile(&server.path("stored"));
     let (report, events) = store(&mut connect(proxy.address()), &source, "stored", &settings);
-    assert!(report.is_whole() && report.resumed == BYTES as u64, "{events:?}");
+    assert!(report.is_whole(), "{events:?}");
+    assert!(server.read("stored") == content);
     let (_, up, _) = proxy.counts();
-    assert!(up < 1000, "{up} bytes went up");
     assert_eq!(names(&state), [""; 0]);
+    (events, up)
 }
 
 fn server_greeting_bytes(server: &Server) -> u64 {

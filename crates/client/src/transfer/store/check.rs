@@ -15,19 +15,24 @@ use crate::error::Error;
 /// Why an upload begins anew.
 const DAMAGED: &str = "what the server had kept of it is damaged";
 const UNREADABLE: &str = "the server cannot read again what it had kept of it";
+const REPLACED: &str = "the server has something else under its name by now";
+const GONE: &str = "the server does not have it any more";
 
 /// The answer to SUM that is still to come.
 #[derive(Debug)]
 pub(super) struct Check {
     /// What was published, once that is told.
     pub(super) saved: Option<Tag>,
+    /// It was published before this connection: SAVED speaks of that moment, and what became of it since only SUM tells.
+    is_past: bool,
 }
 
 impl Round<'_, '_, '_> {
-    /// Asks for the CRC of the whole file, of which the last request is the upload, or was.
+    /// Asks for the CRC of the whole file, of which the last request is the upload, or was. With `saved`, the server
+    /// has told already that it was published, at some time before.
     pub(super) fn ask_sum(&mut self, index: usize, size: u64, crc: Crc32, resumed: u64, saved: Option<Tag>) {
         self.link.ask(&Request::Sum { name: self.files[index].name.clone() });
-        let check = Some(Check { saved });
+        let check = Some(Check { is_past: saved.is_some(), saved });
         self.asked.push_back(Asked { index, size, crc: Some(crc), resumed, large: true, stopped: None, check });
     }
 
@@ -51,25 +56,31 @@ impl Round<'_, '_, '_> {
             }
             return Ok(());
         };
+        let index = asked.index;
         match reply {
             Reply::Sum { size, crc, tag } => {
                 self.link.settle();
-                if tag == *saved && Some(crc) != asked.crc {
+                let is_same = (size, Some(crc)) == (asked.size, asked.crc);
+                if !is_same && (check.is_past || tag == *saved) {
+                    let why = if tag == *saved { DAMAGED } else { REPLACED };
                     let error = Error::Verification(format!("the server's file has the CRC {crc} and {size} bytes"));
-                    self.begin_anew(asked.index, DAMAGED, error);
+                    self.begin_anew(index, why, error);
                     return Ok(());
                 }
-                if tag != *saved {
-                    log::info!("{} was replaced before it could be looked at", self.files[asked.index].name);
+                if !is_same {
+                    log::info!("{} was replaced before it could be looked at", self.files[index].name);
                 }
             }
-            // Somebody else replaced or removed it meanwhile: what SAVED said is all there is.
-            Reply::Fail(failure) if matches!(failure.code, Code::NotFound | Code::NotAFile | Code::Changed) => {
-                log::info!("SUM behind an upload: {failure}");
+            Reply::Fail(failure) if is_somebody_elses(failure.code) && check.is_past => {
+                let why = if failure.code == Code::NotFound { GONE } else { REPLACED };
+                self.begin_anew(index, why, Error::Server(failure));
+                return Ok(());
             }
+            // Somebody else replaced or removed it right behind our END: what SAVED said is all there is.
+            Reply::Fail(failure) if is_somebody_elses(failure.code) => log::info!("SUM behind an upload: {failure}"),
             // As a disk says that lost what was kept. Sent in one piece it need not be looked at.
             Reply::Fail(failure) => {
-                self.begin_anew(asked.index, UNREADABLE, Error::Server(failure));
+                self.begin_anew(index, UNREADABLE, Error::Server(failure));
                 return Ok(());
             }
             reply => return Err(crate::link::unexpected(reply).into()),
@@ -86,4 +97,9 @@ impl Round<'_, '_, '_> {
         self.begun = self.begun.filter(|begun| *begun != index);
         self.tally.restart(index, why, error);
     }
+}
+
+/// Whether a FAIL to SUM says that somebody else replaced or removed the file.
+fn is_somebody_elses(code: Code) -> bool {
+    matches!(code, Code::NotFound | Code::NotAFile | Code::Changed)
 }
