@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::{
         session::{Chunk, Done, Work},
-        store::{Disk, Durability, SCRATCH_BYTES, Store, StoreOptions},
+        store::{Disk, Durability, MountTable, SCRATCH_BYTES, Store, StoreOptions},
     };
 
     /// Does `run` in a thread of its own, which may fence itself in.
@@ -137,6 +137,7 @@ mod tests {
             max_staged: u64::MAX,
             max_kept: 0,
             keep: std::time::Duration::ZERO,
+            mounts: MountTable::default(),
         };
         let store = Store::open(&options).map_err(|error| error.to_string())?;
         let mut scratch = vec![0; SCRATCH_BYTES];

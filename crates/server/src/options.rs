@@ -14,7 +14,7 @@ use clap::{
 use ferry_server::{
     ServerOptions,
     session::{Limits, Patience},
-    store::{Durability, StoreOptions},
+    store::{Durability, MountTable, StoreOptions},
 };
 use ferry_wire::limits::{DEFAULT_PORT, MAX_INTEGER};
 use log::LevelFilter;
@@ -250,6 +250,7 @@ impl Setup {
                 max_kept: arguments.max_kept,
                 max_staged: arguments.max_staged.unwrap_or(u64::MAX),
                 keep: Duration::from_secs(arguments.keep.saturating_mul(3600)),
+                mounts: MountTable::open(),
             },
             log_level: arguments.log_level,
             log_file: arguments.log_file.clone(),

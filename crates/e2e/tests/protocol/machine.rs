@@ -106,6 +106,72 @@ fn what_is_mounted_inside_the_root_is_denied() {
     eventually("nothing is left staged", || staged(&server).is_empty().then_some(()));
 }
 
+/// Nobody ever answers what is asked of the one; whoever answered for the other has crashed.
+const MOUNT_MUTE: &str = "mute() { mount -i -t fuse -o fd=$1,rootmode=40000,user_id=0,group_id=0 none $2; }
+    exec 7<>/dev/fuse 8<>/dev/fuse && mute 7 hung && mute 8 crashed && exec 8<&-";
+
+#[test]
+fn what_is_mounted_inside_the_root_is_not_asked_anything() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path().join("root");
+    for directory in ["hung", "crashed", "dir"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    fs::write(root.join("file"), b"hello").unwrap();
+    let mount = format!("cd {} && {MOUNT_MUTE}", root.to_str().unwrap());
+    let behind = |then: &str| format!("exec unshare --map-root-user --mount sh -c '{mount} && {then}' \"$0\" \"$@\"");
+    if !Command::new("sh").arg("-c").arg(behind("true")).status().is_ok_and(|status| status.success()) {
+        return println!("not tried: this machine lets nobody mount a file system of a program's");
+    }
+    let server = Options::new().root(&root).behind(&behind("exec \"$0\" \"$@\"")).start();
+    // More than the helpers that look at names, had one of them been lost with each.
+    for _ in 0..8 {
+        let listing = Raw::greeted(server.address()).ask("LIST").verified();
+        let mut lines: Vec<_> = std::str::from_utf8(&listing).unwrap().lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines[..2], ["d - - - crashed", "d - - - hung"]);
+        assert!(lines[2].ends_with(" - dir") && lines[3].ends_with(" file"), "{lines:?}");
+        assert_eq!(lines.len(), 4);
+    }
+    let mut raw = Raw::greeted(server.address());
+    for name in ["hung", "crashed"] {
+        for request in ["STAT #", "GET #", "SUM #", "LIST #", "DELETE #", "RENAME #//new", "GET #/x", "MKDIR #/x"] {
+            raw.ask(&request.replace('#', name)).expect_failure("denied");
+        }
+        raw.put(name, b"HELLO").expect_failure("denied");
+        for request in [format!("MKDIR {name}"), format!("RENAME file//{name}")] {
+            raw.ask(&request).expect_failure("exists");
+        }
+    }
+    assert_eq!(raw.put("dir/new", b"hello").code(), None);
+    drop(raw);
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[test]
+fn what_is_mounted_while_the_server_runs_is_noticed() {
+    let lone = Command::new("unshare").args(["--map-root-user", "--mount", "true"]).status();
+    if !lone.is_ok_and(|status| status.success()) {
+        return println!("not tried: this machine lets nobody mount anything");
+    }
+    let server = Options::new().behind("exec unshare --map-root-user --mount \"$0\" \"$@\"").start();
+    fs::create_dir(server.path("dir")).unwrap();
+    let list = || String::from_utf8(Raw::greeted(server.address()).ask("LIST").verified()).unwrap();
+    assert!(list().starts_with("d - 1"), "its time is told");
+    let inside = |command: &[&str]| {
+        let entered =
+            ["--user", "--mount", "--preserve-credentials", "--target", &server.pid().to_string()].map(str::to_owned);
+        let status = Command::new("nsenter").args(entered).args(command).status().unwrap();
+        assert!(status.success(), "{command:?}");
+    };
+    let dir = server.path("dir");
+    let dir = dir.to_str().unwrap();
+    inside(&["mount", "-t", "tmpfs", "none", dir]);
+    eventually("it is listed without details", || (list() == "d - - - dir\n").then_some(()));
+    inside(&["umount", dir]);
+    eventually("its time is told again", || list().starts_with("d - 1").then_some(()));
+}
+
 #[test]
 fn whoever_is_admitted_is_served_however_few_files_may_be_open() {
     let server = Options::new().behind("ulimit -n 64").start();

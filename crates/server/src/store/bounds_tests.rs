@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Durability, OpenError, Store, StoreOptions};
+use super::{Durability, MountTable, OpenError, Store, StoreOptions};
 
 fn options(root: &Path) -> StoreOptions {
     StoreOptions {
@@ -17,6 +17,7 @@ fn options(root: &Path) -> StoreOptions {
         max_staged: u64::MAX,
         max_kept: 10,
         keep: Duration::from_secs(3600),
+        mounts: MountTable::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use ferry_wire::{Code, Failure, escaped};
+use ferry_wire::{Code, Failure, Name, escaped};
 use rustix::io::Errno;
 
 /// The code and the words for `error`, met while handling `name`.
@@ -25,6 +25,11 @@ pub(super) fn mounted_on(name: &str) -> Failure {
 pub(super) fn not_durable(error: Errno) -> Failure {
     let (code, words) = explain(error);
     Failure::new(code, format!("the change was made, but may not survive a power cut: {words}"))
+}
+
+/// What to say where the entry `name` of its parent has no status to look at.
+pub(super) fn entry_failure(name: &Name, error: Errno) -> Failure {
+    if error == Errno::XDEV { mounted_on(name.as_str()) } else { failure(name.as_str(), error) }
 }
 
 /// What to say where the directory that is served is no more.

@@ -20,7 +20,7 @@ use ferry_wire::Time;
 use rustix::{
     fs::{
         self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, FsWord, Mode, OFlags, RenameFlags, ResolveFlags,
-        Stat, StatxAttributes, StatxFlags, Timespec, Timestamps, UTIME_OMIT,
+        Stat, Timespec, Timestamps, UTIME_OMIT,
     },
     io::{self, Errno, ReadWriteFlags},
 };
@@ -165,13 +165,6 @@ impl Kernel {
     pub(super) fn stat_entry(&self, dir: &OwnedFd, name: &str) -> Result<Stat, Errno> {
         let call = Call::StatEntry { dir: dir.as_fd(), name };
         self.call(&call, || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
-    }
-
-    /// Whether something is mounted on an entry: never, as a kernel before 5.8 sees it.
-    pub(super) fn is_mounted_on(&self, dir: &OwnedFd, name: &str) -> Result<bool, Errno> {
-        let call = Call::StatEntry { dir: dir.as_fd(), name };
-        let status = self.call(&call, || fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()))?;
-        Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
     }
 
     /// Reads some bytes; with `nowait`, [`Errno::AGAIN`] or [`Errno::OPNOTSUPP`] where a disk would

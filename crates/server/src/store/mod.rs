@@ -17,6 +17,7 @@ mod fault;
 mod kernel;
 mod mark;
 mod meta;
+mod mounts;
 mod names;
 mod read;
 mod room;
@@ -50,6 +51,7 @@ use upload::{Resumption, SmallUpload};
 
 pub use capabilities::Capabilities;
 pub use kernel::{Call, Watcher};
+pub use mounts::MountTable;
 pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
 pub use upload::{Upload, id_is_taken};
 
@@ -91,6 +93,9 @@ pub struct StoreOptions {
     pub max_kept: u64,
     /// How long a resumable upload is kept after it was last touched.
     pub keep: Duration,
+    /// Where it is looked up what is mounted below the root. A process that is fenced in needs one from before;
+    /// elsewhere the default does.
+    pub mounts: MountTable,
 }
 
 /// Why a store could not be opened.
@@ -177,8 +182,9 @@ impl Store {
     pub fn open_watched(options: &StoreOptions, watcher: Option<Arc<dyn Watcher>>) -> Result<Store, OpenError> {
         let kernel = Kernel::new(watcher, Closer::start().map_err(OpenError::Thread)?);
         let path = || options.root.clone();
-        let root = Root::open(kernel.clone(), Path::new(&options.root))
+        let mut root = Root::open(kernel.clone(), Path::new(&options.root))
             .map_err(|error| OpenError::Root { path: path(), error })?;
+        root.watch_mounts(&options.mounts).map_err(OpenError::Thread)?;
         let no_area = |error: NoArea| match error {
             NoArea::Foreign(name) => OpenError::Foreign { path: options.root.join(name) },
             NoArea::System(error) => {

@@ -13,7 +13,7 @@ use super::{
     Disk, Store,
     area::Area,
     closer::LARGE_BYTES,
-    fault::{about, failure, mounted_on, not_durable},
+    fault::{about, entry_failure, failure, mounted_on, not_durable},
     mark::{Mark, State},
     meta,
     read::not_a_file,
@@ -62,9 +62,8 @@ impl<'a> Batch<'a> {
     }
 
     fn delete(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
-        let failed = |error| failure(name.as_str(), error);
         let parent = self.parent(name)?;
-        let stat = self.store.kernel.stat_entry(&self.dirs[parent], name.last()).map_err(failed)?;
+        let stat = self.stat(parent, name)?;
         let directory = match meta::kind(&stat) {
             FileType::RegularFile => false,
             FileType::Directory => true,
@@ -81,11 +80,7 @@ impl<'a> Batch<'a> {
 
     fn rename(&mut self, from: &Name, to: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
         let old = self.parent(from)?;
-        let stat = self
-            .store
-            .kernel
-            .stat_entry(&self.dirs[old], from.last())
-            .map_err(|error| failure(from.as_str(), error))?;
+        let stat = self.stat(old, from)?;
         match meta::kind(&stat) {
             FileType::RegularFile | FileType::Directory => {}
             _ => return Err(about(from.as_str(), Code::Denied, "is neither a file nor a directory")),
@@ -123,12 +118,12 @@ impl<'a> Batch<'a> {
                 Err(error) => return Err(error),
             }
         }
-        match kernel.stat_entry(new.0, new.1) {
+        match self.store.root.stat_entry(new.0, new.1) {
             Err(Errno::NOENT) => kernel.rename(old, new, true).map_err(|error| match error {
                 Errno::NOTDIR | Errno::NOTEMPTY => Errno::EXIST,
                 error => error,
             }),
-            Ok(_) => Err(Errno::EXIST),
+            Ok(_) | Err(Errno::XDEV) => Err(Errno::EXIST),
             Err(error) => Err(error),
         }
     }
@@ -163,11 +158,11 @@ impl<'a> Batch<'a> {
         let name = &upload.name;
         let failed = |error| failure(name.as_str(), error);
         let parent = self.parent(name)?;
-        let held = match self.store.kernel.stat_entry(&self.dirs[parent], name.last()) {
+        let held = match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
             Ok(stat) if meta::kind(&stat) == FileType::RegularFile => self.hold_large(name, &stat),
             Ok(stat) => return Err(not_a_file(name.as_str(), meta::kind(&stat))),
             Err(Errno::NOENT) => None,
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(entry_failure(name, error)),
         };
         let area = self.store.area().map_err(failed)?;
         let (staged_in, staged_as) = match &upload.place {
@@ -247,10 +242,16 @@ impl<'a> Batch<'a> {
         Ok(self.dirs.len() - 1)
     }
 
+    /// The status of what has a name in an open parent.
+    fn stat(&self, parent: usize, name: &Name) -> Result<Stat, Failure> {
+        let stat = self.store.root.stat_entry(&self.dirs[parent], name.last());
+        stat.map_err(|error| entry_failure(name, error))
+    }
+
     /// What to say where a change to the entry `name` of a parent failed. That it is in use may mean that it will
     /// never work.
     fn refused(&self, parent: usize, name: &Name, error: Errno) -> Failure {
-        let is_mounted_on = || self.store.kernel.is_mounted_on(&self.dirs[parent], name.last()) == Ok(true);
+        let is_mounted_on = || self.store.root.is_mounted_on(&self.dirs[parent], name.last());
         if error == Errno::BUSY && is_mounted_on() { mounted_on(name.as_str()) } else { failure(name.as_str(), error) }
     }
 

@@ -313,15 +313,16 @@ impl Store {
             if skipped {
                 continue;
             }
-            let stat = match self.kernel.stat_entry(&open.dir, name.as_str()) {
-                Ok(stat) => stat,
+            let kind = match self.root.stat_entry(&open.dir, name.as_str()) {
+                Ok(stat) => match meta::kind(&stat) {
+                    FileType::RegularFile => EntryKind::File(meta::file_meta(&stat)),
+                    FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
+                    _ => continue,
+                },
+                // Something else is mounted there: of a file as well, nothing but the name can be told.
+                Err(Errno::XDEV) => EntryKind::Directory(None),
                 Err(Errno::NOENT) => continue,
                 Err(error) => return Err(failure(name.as_str(), error)),
-            };
-            let kind = match meta::kind(&stat) {
-                FileType::RegularFile => EntryKind::File(meta::file_meta(&stat)),
-                FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
-                _ => continue,
             };
             Entry { name, kind }.encode(&mut lines);
             if lines.len() >= LISTING_BYTES {
@@ -386,7 +387,7 @@ mod tests {
     use super::*;
     use crate::{
         session::Work,
-        store::{Call, Durability, StoreOptions, Watcher},
+        store::{Call, Durability, MountTable, StoreOptions, Watcher},
     };
 
     /// Counts looks at files.
@@ -410,6 +411,7 @@ mod tests {
             max_staged: 0,
             max_kept: 0,
             keep: Duration::ZERO,
+            mounts: MountTable::default(),
         };
         let looks = Arc::new(Looks::default());
         (Store::open_watched(&options, Some(looks.clone())).unwrap(), looks)

@@ -1,6 +1,6 @@
 //! The one held directory through which every path goes.
 
-use std::{os::fd::OwnedFd, path::Path};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use ferry_wire::Name;
 use rustix::{
@@ -8,7 +8,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::kernel::Kernel;
+use super::{
+    kernel::Kernel,
+    mounts::{MountTable, Mounts},
+};
 
 /// No name leaves the root, crosses a symbolic link or a mount, or goes through a magic link of
 /// /proc: openat2(2) sees to it in the kernel, where nothing can change underneath.
@@ -25,6 +28,7 @@ const WALKS: usize = 16;
 pub(super) struct Root {
     kernel: Kernel,
     dir: OwnedFd,
+    mounts: Option<Mounts>,
 }
 
 impl Root {
@@ -33,7 +37,13 @@ impl Root {
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         // A kernel without openat2 (before 5.6) must be found out now, not at the first request.
         kernel.open_beneath(&dir, ".", flags, CONFINED)?;
-        Ok(Root { kernel, dir })
+        Ok(Root { kernel, dir, mounts: None })
+    }
+
+    /// From here on it is known where nothing is mounted; before, everything is looked at as if something were.
+    pub(super) fn watch_mounts(&mut self, table: &MountTable) -> io::Result<()> {
+        self.mounts = Some(Mounts::watch(&self.dir, table)?);
+        Ok(())
     }
 
     pub(super) fn dir(&self) -> &OwnedFd {
@@ -78,9 +88,27 @@ impl Root {
         self.walk(name.unwrap_or("."), OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
+    /// The status of the entry `name` of `dir`, of a symbolic link itself. Where something is mounted on it that
+    /// is [`Errno::XDEV`], and nobody is asked what.
+    pub(super) fn stat_entry(&self, dir: &OwnedFd, name: &str) -> Result<Stat, Errno> {
+        match self.mounts.as_ref().is_none_or(Mounts::any_below) {
+            true => self.kernel.stat(self.walk_from(dir, name, OFlags::PATH | OFlags::NOFOLLOW)?),
+            false => self.kernel.stat_entry(dir, name),
+        }
+    }
+
+    /// Whether something is mounted on the entry `name` of `dir`.
+    pub(super) fn is_mounted_on(&self, dir: &OwnedFd, name: &str) -> bool {
+        matches!(self.walk_from(dir, name, OFlags::PATH | OFlags::NOFOLLOW), Err(Errno::XDEV))
+    }
+
     fn walk(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        self.walk_from(&self.dir, path, flags)
+    }
+
+    fn walk_from(&self, dir: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         for _ in 0..WALKS {
-            match self.kernel.open_beneath(&self.dir, path, flags, CONFINED) {
+            match self.kernel.open_beneath(dir, path, flags, CONFINED) {
                 Err(Errno::AGAIN) => {}
                 walked => return walked,
             }

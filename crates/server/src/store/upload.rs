@@ -14,7 +14,7 @@ use rustix::{
 use super::{
     Disk, Durability, Store,
     area::Area,
-    fault::{about, failure},
+    fault::{about, entry_failure, failure},
     mark::{Mark, Slots, State},
     meta,
     room::Share,
@@ -209,13 +209,13 @@ impl Store {
     /// file.
     fn check_target(&self, name: &Name) -> Result<(), Failure> {
         let parent = self.root.open_dir(name.parent()).map_err(|error| failure(name.as_str(), error))?;
-        match self.kernel.stat_entry(&parent, name.last()) {
+        match self.root.stat_entry(&parent, name.last()) {
             Ok(stat) => match meta::kind(&stat) {
                 FileType::RegularFile => Ok(()),
                 kind => Err(super::read::not_a_file(name.as_str(), kind)),
             },
             Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(failure(name.as_str(), error)),
+            Err(error) => Err(entry_failure(name, error)),
         }
     }
 
@@ -528,7 +528,7 @@ mod tests {
     use super::*;
     use crate::{
         session::Work,
-        store::{StoreOptions, read::SCRATCH_BYTES},
+        store::{MountTable, StoreOptions, read::SCRATCH_BYTES},
     };
 
     #[test]
@@ -541,6 +541,7 @@ mod tests {
             max_staged: u64::MAX,
             max_kept: 0,
             keep: std::time::Duration::ZERO,
+            mounts: MountTable::default(),
         };
         let store = Store::open(&options).unwrap();
         let mut scratch = vec![0; SCRATCH_BYTES];
