@@ -109,14 +109,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = MAX_INTEGER, value_parser = at_least(0))]
     max_upload: u64,
 
-    /// How many bytes all uploads together may hold on the disk before they have their names,
-    /// interrupted ones that wait to be resumed included [default: no limit]; costs no memory
+    /// How many bytes all uploads together may hold on the disk before they have their names: what
+    /// arrived and what is set aside ahead of it, of interrupted ones that wait to be resumed the
+    /// blocks that they take [default: no limit]; costs no memory
     #[arg(long, value_name = "BYTES", value_parser = at_least(0))]
     max_staged: Option<u64>,
 
     /// How many uploads may be known under the id of a RESUME, whether interrupted or published in the
-    /// last hour; each costs 8 KiB on the disk, and no memory. Where there are too many, those that hold
-    /// nothing any more give way
+    /// last hour; each costs 8 KiB on the disk, and up to 300 bytes of memory. Where there are too many,
+    /// those that hold nothing any more give way; then, to a client of another address, the smallest and
+    /// oldest of the address that has most
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least(0))]
     max_kept: u64,
 

@@ -1,13 +1,16 @@
 //! Which connection holds which resumable upload: the newest wins.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
+};
 
 use ferry_wire::{Id, Name};
 use mio::Token;
 
 use super::pool::Job;
 use crate::{
-    session::{Done, Outcome, Work},
+    session::{Done, Outcome, Owner, Work},
     store::Disk,
 };
 
@@ -106,6 +109,19 @@ impl Holds {
     }
 }
 
+/// Whose the uploads are that a client of this address begins. Of an IPv6 address the first half counts: the other one is
+/// the client's own choice.
+pub(super) fn owner_of(address: IpAddr) -> Owner {
+    let name = match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{}/64", std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    };
+    Owner::new(&format!("address={name}")).unwrap_or_default()
+}
+
 /// What a RESUME is of.
 fn asked_for(work: &Work<Disk>) -> Option<(Name, u64)> {
     match work {
@@ -142,7 +158,8 @@ mod tests {
     }
 
     fn resume(token: usize, name: &str, size: u64) -> Job {
-        let work = Work::Resume { id: id(), name: Name::new(name).unwrap(), size, mtime: None };
+        let work =
+            Work::Resume { id: id(), name: Name::new(name).unwrap(), size, mtime: None, owner: Owner::default() };
         Job { token: Token(token), errand: 0, work }
     }
 
@@ -152,6 +169,16 @@ mod tests {
 
     fn tokens(jobs: &[Job]) -> Vec<usize> {
         jobs.iter().map(|job| job.token.0).collect()
+    }
+
+    #[test]
+    fn whoever_has_half_an_address_is_one_owner() {
+        let owner = |address: &str| owner_of(address.parse().unwrap()).name().unwrap().to_owned();
+        assert_eq!(owner("192.0.2.7"), "address=192.0.2.7");
+        assert_eq!(owner("::ffff:192.0.2.7"), "address=192.0.2.7");
+        assert_eq!(owner("2001:db8:1:2:3:4:5:6"), "address=2001:db8:1:2::/64");
+        assert_eq!(owner("2001:db8:1:2::9"), owner("2001:db8:1:2:3:4:5:6"));
+        assert_ne!(owner("2001:db8:1:3::9"), owner("2001:db8:1:2::9"));
     }
 
     #[test]

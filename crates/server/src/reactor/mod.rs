@@ -45,7 +45,7 @@ use crate::{
 };
 use accept::shutting_down;
 use connection::Connection;
-use holds::{Claim, Holds, lets_go, upload_of};
+use holds::{Claim, Holds, lets_go, owner_of, upload_of};
 pub use listen::Listener;
 use pace::Pace;
 use pool::{Completion, Job, Pool};
@@ -541,8 +541,12 @@ impl Server {
     }
 
     /// Hands a job to the helpers, a RESUME only when nobody holds its upload.
-    fn hand_on(&mut self, job: Job) {
-        let Work::Resume { id, name, .. } = &job.work else { return self.submit(job) };
+    fn hand_on(&mut self, mut job: Job) {
+        let key = self.live(job.token);
+        let Work::Resume { id, name, owner, .. } = &mut job.work else { return self.submit(job) };
+        if let (true, Some(key)) = (owner.is_nobody(), key) {
+            *owner = owner_of(self.connections[key].peer.ip());
+        }
         let (id, name, newcomer) = (id.clone(), name.clone(), job.token);
         match self.holds.claim(id.clone(), job) {
             Claim::Free(job) => self.submit(job),

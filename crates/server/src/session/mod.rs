@@ -24,6 +24,7 @@ mod body;
 mod clock;
 mod download;
 mod outbox;
+mod owner;
 mod record;
 mod upload;
 mod work;
@@ -38,6 +39,7 @@ use ferry_wire::{Code, Failure, Frame, Framer, Greeting, Id, Refusal, Reply, Req
 
 pub use clock::Patience;
 pub use outbox::{Outbox, Segment};
+pub use owner::Owner;
 pub use record::Record;
 pub use work::{Ask, Change, Chunk, Done, Errand, Handles, Opened, Outcome, Tail, Work};
 

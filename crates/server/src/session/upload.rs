@@ -9,7 +9,7 @@ use std::time::Instant;
 use ferry_wire::{BodyCheck, Code, Crc32, Digest, Failure, Id, Name, Reply, Time, Verdict};
 
 use super::{
-    Limits, Phase, Session,
+    Limits, Owner, Phase, Session,
     download::mismatch,
     record::Transfer,
     work::{Change, Chunk, Done, Errand, Handles, Outcome, Tail, Work},
@@ -259,7 +259,7 @@ impl<H: Handles> Session<H> {
             return self.refuse(failure, false);
         }
         let transfer = Transfer { verb: "RESUME", name: name.as_str().into(), bytes: 0, started: now };
-        let errand = self.ask_anew(Work::Resume { id: id.clone(), name, size, mtime });
+        let errand = self.ask_anew(Work::Resume { id: id.clone(), name, size, mtime, owner: Owner::default() });
         let staging = Staging { errand, size: Some(size), id: Some(id), evicted: false, transfer };
         self.phase = Phase::Staging(Box::new(staging));
     }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use ferry_wire::{Crc32, Digest, Failure, FileMeta, Id, Name, Reply, Tag, Time};
 
+use super::Owner;
+
 /// The store's handles, as a session sees them: opaque, and cheap to clone. The server fills in
 /// open files, a simulation fills in numbers.
 pub trait Handles {
@@ -116,6 +118,8 @@ pub enum Work<H: Handles> {
         size: u64,
         /// The time to give to the file.
         mtime: Option<Time>,
+        /// Whose it is if it is begun; the server fills in the client's address where the session says nobody's.
+        owner: Owner,
     },
     /// Write: [`Done::Written`].
     Write {

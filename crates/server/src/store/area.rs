@@ -6,12 +6,13 @@
 //! any more. `kept` holds resumable uploads, `<id>.data` and `<id>.mark`; who works on one holds a
 //! lock on its mark.
 
-use std::{os::fd::OwnedFd, time::Duration};
+use std::{collections::HashSet, os::fd::OwnedFd, time::Duration};
 
 use ferry_wire::limits::MAX_TOKEN_BYTES;
 use rustix::{fs::OFlags, io::Errno};
 
-use super::{kernel::Kernel, meta, root::Root};
+use super::{kernel::Kernel, mark::Slots, meta, quota::Resting, root::Root};
+use crate::session::Owner;
 
 pub(super) const AREA: &str = ".ferry";
 const KEPT: &str = "kept";
@@ -20,9 +21,6 @@ const RUN: &str = "run-";
 /// How long it stays known that an upload was published: for a client that lost the SAVED, and comes
 /// back at once.
 const KNOWN_PUBLISHED: Duration = Duration::from_secs(3600);
-
-/// How many ids are forgotten at once where the limit on them is reached.
-const FORGOTTEN_AT_ONCE: usize = 256;
 
 /// The open directories of the corner.
 #[derive(Debug)]
@@ -109,30 +107,8 @@ impl Area {
         Ok(())
     }
 
-    /// Forgets ids under which nothing is kept: of uploads that were published, and of those that brought no byte. Those
-    /// that nobody touched for longest go first, a few at a time. Says how many there were.
-    ///
-    /// A power cut may bring some of them back; nothing depends on their being gone.
-    pub(super) fn forget_spent(&self) -> Result<u64, Errno> {
-        let mut spent = Vec::new();
-        for name in self.entries(&self.kept)? {
-            let Some(id) = name.strip_suffix(".mark").filter(|id| id.len() <= MAX_TOKEN_BYTES) else { continue };
-            // What goes away meanwhile need not be forgotten.
-            let Ok(mark) = self.kernel.stat_entry(&self.kept, &name) else { continue };
-            if self.data_bytes(id)? == 0 {
-                spent.push(((mark.st_ctime, mark.st_ctime_nsec), id.to_owned()));
-            }
-        }
-        spent.sort_unstable();
-        let mut forgotten = 0;
-        for (_, id) in spent.into_iter().take(FORGOTTEN_AT_ONCE) {
-            forgotten += u64::from(self.forget(&id)?);
-        }
-        Ok(forgotten)
-    }
-
     /// Forgets an id under which nothing is kept; false where that is no longer so, or somebody works on it.
-    fn forget(&self, id: &str) -> Result<bool, Errno> {
+    pub(super) fn forget(&self, id: &str) -> Result<bool, Errno> {
         let Some(mark) = self.lock_unused(&Area::mark_name(id))? else { return Ok(false) };
         match self.kernel.stat_entry(&self.kept, &Area::data_name(id)) {
             Ok(stat) if meta::size(&stat) > 0 => return Ok(false),
@@ -158,13 +134,70 @@ impl Area {
         Ok(self.is_entry(&self.kept, mark_name, &mark)?.then_some(mark))
     }
 
-    /// Bytes of all kept uploads, and how many are known under an id, whether kept or published.
-    pub(super) fn kept_totals(&self) -> Result<(u64, u64), Errno> {
-        let names = self.entries(&self.kept)?;
-        let data = names.iter().filter(|name| name.ends_with(".data"));
-        // What goes away meanwhile holds nothing.
-        let bytes = data.filter_map(|name| self.kernel.stat_entry(&self.kept, name).ok()).map(|stat| meta::size(&stat));
-        Ok((bytes.sum(), names.iter().filter(|name| name.ends_with(".mark")).count() as u64))
+    /// Removes what is kept under an id; false where somebody works on it.
+    pub(super) fn evict(&self, id: &str) -> Result<bool, Errno> {
+        let Some(mark) = self.lock_unused(&Area::mark_name(id))? else { return Ok(false) };
+        self.remove_kept(id, &mark)?;
+        Ok(true)
+    }
+
+    /// Gives back what was set aside for kept uploads by servers that were killed before they could. What is
+    /// given back once need not be looked for again: each look counts as a touch.
+    pub(super) fn trim(&self) -> Result<(), Errno> {
+        for name in self.entries(&self.kept)? {
+            let Some(id) = name.strip_suffix(".data") else { continue };
+            let Ok(stat) = self.kernel.stat_entry(&self.kept, &name) else { continue };
+            if !meta::has_ahead(&stat) {
+                continue;
+            }
+            // Who works on it needs it.
+            let Some(_lock) = self.lock_unused(&Area::mark_name(id))? else { continue };
+            let data = self.kernel.open_entry(&self.kept, &name, OFlags::RDWR)?;
+            let size = meta::size(&self.kernel.stat(&data)?);
+            self.kernel.truncate(&data, size)?;
+        }
+        Ok(())
+    }
+
+    /// Whose the upload of an id is, as its mark says: nobody's where there is none, or it says nothing.
+    pub(super) fn owner(&self, id: &str) -> Owner {
+        let mark = self.kernel.open_entry(&self.kept, &Area::mark_name(id), OFlags::RDONLY);
+        let mark = mark.and_then(|file| Slots::read(&self.kernel, &file)).ok().and_then(|(_, mark)| mark);
+        mark.map(|mark| mark.owner).unwrap_or_default()
+    }
+
+    /// What is known under each id, whether kept or published.
+    pub(super) fn all_resting(&self) -> Result<Vec<Resting>, Errno> {
+        let mut found = Vec::new();
+        let names: HashSet<_> = self.entries(&self.kept)?.into_iter().collect();
+        for id in names.iter().filter_map(|name| name.strip_suffix(".mark")) {
+            let data = names.contains(&Area::data_name(id));
+            // What goes away meanwhile holds nothing.
+            if let Ok(Some(resting)) = if data { self.resting(id) } else { self.resting_mark(id) } {
+                found.push(resting);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What is known under `id`; [`None`] where nothing is.
+    pub(super) fn resting(&self, id: &str) -> Result<Option<Resting>, Errno> {
+        match self.kernel.stat_entry(&self.kept, &Area::data_name(id)) {
+            Ok(stat) => {
+                Ok(Some(Resting { id: id.to_owned(), bytes: meta::taken(&stat), touched: meta::touched(&stat) }))
+            }
+            Err(Errno::NOENT) => self.resting_mark(id),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The same, where no data is kept.
+    fn resting_mark(&self, id: &str) -> Result<Option<Resting>, Errno> {
+        match self.kernel.stat_entry(&self.kept, &Area::mark_name(id)) {
+            Ok(stat) => Ok(Some(Resting { id: id.to_owned(), bytes: 0, touched: meta::touched(&stat) })),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether `file`, which is open, still has the name `name` in `dir`: another process may have removed
@@ -174,8 +207,8 @@ impl Area {
     }
 
     /// Removes what processes that are gone left behind, kept uploads that nobody touched for `expiry`,
-    /// and what is known of published ones sooner. Gives how many of each, and how many bytes the uploads held.
-    pub(super) fn clean(&self, now: i64, expiry: Duration) -> Result<(usize, usize, u64), Errno> {
+    /// and what is known of published ones sooner. Gives how many of each.
+    pub(super) fn clean(&self, now: i64, expiry: Duration) -> Result<(usize, usize), Errno> {
         let mut runs = 0;
         for name in self.entries(&self.top)? {
             if !name.starts_with(RUN) || name == self.run_name {
@@ -186,21 +219,17 @@ impl Area {
                 Err(error) => log::warn!("what an ended server left in {AREA}/{name} stays behind: {error}"),
             }
         }
-        let (mut uploads, mut bytes) = (0, 0);
+        let mut uploads = 0;
         let before = |time: Duration| now.saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
         let (oldest, oldest_published) = (before(expiry), before(expiry.min(KNOWN_PUBLISHED)));
         for name in self.entries(&self.kept)? {
             let Some(id) = name.strip_suffix(".mark").filter(|id| id.len() <= MAX_TOKEN_BYTES) else { continue };
             match self.remove_expired(&name, id, oldest, oldest_published) {
-                Ok(None) => {}
-                Ok(Some(freed)) => {
-                    uploads += 1;
-                    bytes += freed;
-                }
+                Ok(removed) => uploads += usize::from(removed),
                 Err(error) => log::warn!("an upload that nobody resumed stays behind: {error}"),
             }
         }
-        Ok((runs, uploads, bytes))
+        Ok((runs, uploads))
     }
 
     fn remove_dead_run(&self, name: &str) -> Result<bool, Errno> {
@@ -218,27 +247,20 @@ impl Area {
         }
     }
 
-    fn remove_expired(
-        &self,
-        mark_name: &str,
-        id: &str,
-        oldest: i64,
-        oldest_published: i64,
-    ) -> Result<Option<u64>, Errno> {
+    fn remove_expired(&self, mark_name: &str, id: &str, oldest: i64, oldest_published: i64) -> Result<bool, Errno> {
         if !self.is_expired(mark_name, id, oldest, oldest_published) {
-            return Ok(None);
+            return Ok(false);
         }
-        let Some(mark) = self.lock_unused(mark_name)? else { return Ok(None) };
+        let Some(mark) = self.lock_unused(mark_name)? else { return Ok(false) };
         if !self.is_expired(mark_name, id, oldest, oldest_published) {
-            return Ok(None);
+            return Ok(false);
         }
-        let bytes = self.data_bytes(id)?;
         match self.remove_kept(id, &mark) {
             // The bytes are gone, if not the mark.
             Err(error) if self.data_bytes(id)? == 0 => log::warn!("an empty mark stays behind: {error}"),
             removed => removed?,
         }
-        Ok(Some(bytes))
+        Ok(true)
     }
 
     /// Whether nobody touched it for long enough.

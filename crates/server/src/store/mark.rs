@@ -2,7 +2,8 @@
 //!
 //! A mark is a small file of two slots, written in turn, so that one of them is whole whatever
 //! happens: a slot that was torn has a wrong CRC, and the other one is as true as it was. A slot is
-//! one line of text, padded with spaces.
+//! one line of text, and one for whose it is, each with a CRC, padded with spaces. A server that knows nothing of owners
+//! reads the first line alone.
 
 use std::{fmt::Write as _, os::fd::OwnedFd};
 
@@ -10,6 +11,7 @@ use ferry_wire::{Crc32, Name, Tag, parse_integer};
 use rustix::io::Errno;
 
 use super::kernel::Kernel;
+use crate::session::Owner;
 
 /// A slot is written as one page, so that two of them never share one.
 const SLOT_BYTES: u64 = 4096;
@@ -22,6 +24,8 @@ pub(super) struct Mark {
     /// Bytes of the whole file.
     pub(super) size: u64,
     pub(super) state: State,
+    /// Who began it; nobody where that is not known, as in marks that older servers wrote.
+    pub(super) owner: Owner,
 }
 
 /// How far the upload is.
@@ -72,7 +76,8 @@ impl Slots {
     }
 }
 
-/// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`
+/// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`, and where it is known,
+/// `<crc of the rest> owner <owner>`.
 fn encode(sequence: u64, mark: &Mark) -> Vec<u8> {
     let (state, offset, crc, tag) = match &mark.state {
         State::Kept { offset, crc } => ("kept", *offset, crc, "-"),
@@ -81,19 +86,32 @@ fn encode(sequence: u64, mark: &Mark) -> Vec<u8> {
     };
     let mut line = String::new();
     let _ = write!(line, "ferry-mark {sequence} {} {state} {offset} {crc} {tag} {}", mark.size, mark.name);
-    let mut bytes = format!("{} {line}\n", Crc32::of(line.as_bytes())).into_bytes();
+    let owner = mark.owner.name().map(|owner| format!("{OWNER}{owner}"));
+    let mut bytes = Vec::with_capacity(SLOT_BYTES as usize);
+    for line in [Some(line), owner].into_iter().flatten() {
+        bytes.extend_from_slice(format!("{} {line}\n", Crc32::of(line.as_bytes())).as_bytes());
+    }
     bytes.resize(SLOT_BYTES as usize, b' ');
     bytes
 }
 
-fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
+/// What begins the line of an owner.
+const OWNER: &str = "owner ";
+
+/// Takes a line from the front of `slot`, without its CRC; [`None`] where that is wrong.
+fn line_of<'s>(slot: &mut &'s [u8]) -> Option<&'s str> {
     let end = slot.iter().position(|&byte| byte == b'\n')?;
     let (crc, line) = slot[..end].split_at_checked(8)?;
+    *slot = &slot[end + 1..];
     let line = line.strip_prefix(b" ")?;
     if Crc32::parse(crc)? != Crc32::of(line) {
         return None;
     }
-    let mut words = std::str::from_utf8(line).ok()?.splitn(8, ' ');
+    std::str::from_utf8(line).ok()
+}
+
+fn decode(mut slot: &[u8]) -> Option<(u64, Mark)> {
+    let mut words = line_of(&mut slot)?.splitn(8, ' ');
     if words.next()? != "ferry-mark" {
         return None;
     }
@@ -110,7 +128,8 @@ fn decode(slot: &[u8]) -> Option<(u64, Mark)> {
         "published" => State::Published { crc, tag: Tag::new(tag).ok()? },
         _ => return None,
     };
-    Some((sequence, Mark { name, size, state }))
+    let owner = line_of(&mut slot).and_then(|line| Owner::new(line.strip_prefix(OWNER)?));
+    Some((sequence, Mark { name, size, state, owner: owner.unwrap_or_default() }))
 }
 
 #[cfg(test)]
@@ -123,7 +142,13 @@ mod tests {
     }
 
     fn kept(offset: u64) -> Mark {
-        Mark { name: Name::new("a dir/a name").unwrap(), size: 100, state: State::Kept { offset, crc: Crc32(7) } }
+        let owner = Owner::new("address=192.0.2.7").unwrap();
+        Mark {
+            name: Name::new("a dir/a name").unwrap(),
+            size: 100,
+            state: State::Kept { offset, crc: Crc32(7) },
+            owner,
+        }
     }
 
     #[test]
@@ -137,6 +162,20 @@ mod tests {
             let mark = Mark { state, ..kept(0) };
             assert_eq!(decode(&encode(5, &mark)), Some((5, mark)));
         }
+    }
+
+    #[test]
+    fn marks_of_nobody_and_of_servers_that_knew_no_owners_come_back() {
+        let mark = Mark { owner: Owner::default(), ..kept(4) };
+        assert_eq!(decode(&encode(5, &mark)), Some((5, mark.clone())));
+        let line = "ferry-mark 5 100 kept 4 00000007 - a dir/a name";
+        let old = format!("{} {line}\n{:>200}", Crc32::of(line.as_bytes()), "");
+        assert_eq!(decode(old.as_bytes()), Some((5, mark.clone())));
+        // An owner that was torn is nobody, and the rest holds.
+        let mut torn = encode(5, &kept(4));
+        let owner = torn.iter().position(|&byte| byte == b'\n').unwrap() + 12;
+        torn[owner] ^= 1;
+        assert_eq!(decode(&torn), Some((5, mark)));
     }
 
     #[test]

@@ -15,6 +15,25 @@ pub(super) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
+/// What the file takes of the disk, in bytes: its blocks, set aside ones too. No less than its size, since a file system may
+/// choose blocks only later.
+pub(super) fn taken(stat: &Stat) -> u64 {
+    const BLOCK_BYTES: u64 = 512;
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES).max(size(stat))
+}
+
+/// Whether much more of the disk is taken than the file holds: somebody set room aside.
+pub(super) fn has_ahead(stat: &Stat) -> bool {
+    /// More than file systems need to find the blocks of a file, and less than is worth setting aside.
+    const MUCH_BYTES: u64 = 512 << 10;
+    taken(stat) >= size(stat).saturating_add(MUCH_BYTES)
+}
+
+/// When its status changed, which nobody can set: seconds and nanoseconds.
+pub(super) fn touched(stat: &Stat) -> (i64, u64) {
+    (stat.st_ctime, stat.st_ctime_nsec)
+}
+
 /// The time of the last change of content.
 pub(super) fn mtime(stat: &Stat) -> Option<Time> {
     Time::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok()?)

@@ -19,8 +19,8 @@ mod mark;
 mod meta;
 mod mounts;
 mod names;
+mod quota;
 mod read;
-mod room;
 mod root;
 mod upload;
 
@@ -29,31 +29,34 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
-use ferry_wire::{Code, Failure, Name, Reply};
+use ferry_wire::{Code, Failure, Id, Name, Reply};
 use rustix::{fs::FileType, io::Errno};
 
-use crate::session::{Done, Handles, Outcome, Work};
+use crate::session::{Done, Handles, Outcome, Owner, Work};
 use area::{Area, NoArea};
 use closer::Closer;
 use fault::{about, failure, root_is_gone};
 use kernel::Kernel;
 use mark::{Mark, State};
 use names::Batch;
+use quota::{Quota, Whose};
 use read::{Attempt, Wait, Wanted};
-use room::{Room, Share};
 use root::Root;
-use upload::{Resumption, SmallUpload};
+use upload::{Resume, Resumption, SmallUpload};
 
 pub use capabilities::Capabilities;
 pub use kernel::{Call, Watcher};
 pub use mounts::MountTable;
 pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
 pub use upload::{Upload, id_is_taken};
+
+/// How many ids are forgotten, or tried, at once where the limit on them is reached.
+const FORGOTTEN_AT_ONCE: usize = 256;
 
 /// An upload up to this size is finished together with others.
 const SMALL_BYTES: usize = 64 << 10;
@@ -159,9 +162,11 @@ pub struct Store {
     area: Option<Area>,
     durability: Durability,
     keep: Duration,
-    room: Room,
+    quota: Quota,
     capabilities: Capabilities,
     next_number: AtomicU64,
+    /// What killed servers had set aside was given back.
+    is_trimmed: AtomicBool,
 }
 
 impl Store {
@@ -199,12 +204,12 @@ impl Store {
         let capabilities = Capabilities::find(&kernel, &root, area.as_ref())
             .map_err(|error| OpenError::Root { path: path(), error })?;
         let (durability, keep) = (options.durability, options.keep);
-        let room = Room::new(options.max_staged, options.max_kept);
+        let quota = Quota::new(options.max_staged, options.max_kept);
         if let Some(area) = &area {
-            look(area, &room).map_err(|error| no_area(error.into()))?;
+            look(area, &quota).map_err(|error| no_area(error.into()))?;
         }
-        let next_number = AtomicU64::new(0);
-        Ok(Store { kernel, root, area, durability, keep, room, capabilities, next_number })
+        let (next_number, is_trimmed) = (AtomicU64::new(0), AtomicBool::new(false));
+        Ok(Store { kernel, root, area, durability, keep, quota, capabilities, next_number, is_trimmed })
     }
 
     /// What the file system can do, as it was found out at the start.
@@ -246,48 +251,93 @@ impl Store {
         let Ok(area) = self.area() else { return };
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), self.keep) {
-            Ok((0, 0, _)) => {}
-            Ok((runs, uploads, bytes)) => {
-                self.room.give_back(Share::Kept, bytes);
+            Ok((0, 0)) => {}
+            Ok((runs, uploads)) => {
                 log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");
             }
             Err(error) => log::warn!("could not clean up what was left behind: {error}"),
         }
+        if !self.is_trimmed.swap(true, Ordering::Relaxed)
+            && let Err(error) = area.trim()
+        {
+            log::warn!("what was set aside for kept uploads could not be given back: {error}");
+        }
         // Counted anew: other servers of the same root keep uploads as well.
-        if let Err(error) = look(area, &self.room) {
+        if let Err(error) = look(area, &self.quota) {
             log::warn!("could not count what is kept: {error}");
         }
     }
 
     /// Counts one more upload that is known under an id. Where there are too many, those go under which nothing is
-    /// kept: for others a place is worth more.
-    fn keep_one(&self) -> Result<(), Failure> {
-        let room = &self.room;
-        if room.know_one() || (room.is_worth_a_look() && (self.look_again() && room.know_one() || self.replace_one())) {
-            return Ok(());
+    /// kept: for others a place is worth more. Then those of whoever has most, for one who has fewer.
+    fn admit(&self, id: &Id, owner: &Owner) -> Result<(), Failure> {
+        let quota = &self.quota;
+        let admitted = quota.admit(id.as_str(), owner)
+            || (quota.is_worth_a_look() && self.look_again() && quota.admit(id.as_str(), owner))
+            || (self.forget_spent() && quota.admit(id.as_str(), owner))
+            || (self.make_way(owner) && quota.admit(id.as_str(), owner));
+        match admitted {
+            true => Ok(()),
+            false => Err(Failure::new(
+                Code::Busy,
+                "the server keeps as many unfinished uploads as it may; try again later, or PUT",
+            )),
         }
-        Err(Failure::new(Code::Busy, "the server keeps as many unfinished uploads as it may; try again later, or PUT"))
     }
 
-    fn replace_one(&self) -> bool {
-        match self.area().and_then(Area::forget_spent) {
-            Ok(forgotten) => forgotten > 0 && self.look_again() && self.room.know_one(),
-            Err(error) => {
-                log::warn!("what is known of uploads that hold nothing could not be forgotten: {error}");
-                false
+    /// Forgets ids under which nothing is kept: of uploads that were published, and of those that brought no byte. Says
+    /// whether there were any.
+    ///
+    /// A power cut may bring some of them back; nothing depends on their being gone.
+    fn forget_spent(&self) -> bool {
+        let spent = self.quota.spent(FORGOTTEN_AT_ONCE);
+        self.give_up(&spent, usize::MAX, Area::forget)
+    }
+
+    /// Removes one kept upload of whoever has most, for one more of `newcomer`. Says whether there was any.
+    fn make_way(&self, newcomer: &Owner) -> bool {
+        let Ok(area) = self.area() else { return false };
+        // Asked once of each, and only where there are too many.
+        for id in self.quota.unread() {
+            self.quota.read(&id, area.owner(&id));
+        }
+        let yielding = self.quota.yielding(newcomer, FORGOTTEN_AT_ONCE);
+        let made = self.give_up(&yielding, 1, Area::evict);
+        if made {
+            log::info!("a kept upload gave way: the server keeps as many as it may, and most of one client's");
+        }
+        made
+    }
+
+    /// Gives up to `most` of the uploads under these ids up, as `remove` does it; says whether any is gone.
+    fn give_up(&self, ids: &[String], most: usize, remove: fn(&Area, &str) -> Result<bool, Errno>) -> bool {
+        let Ok(area) = self.area() else { return false };
+        let mut gone = 0;
+        for id in ids {
+            if gone == most {
+                break;
+            }
+            match remove(area, id) {
+                Ok(true) => {
+                    self.quota.forget(id);
+                    gone += 1;
+                }
+                Ok(false) => {}
+                Err(error) => log::warn!("what is known of an upload could not be forgotten: {error}"),
             }
         }
+        gone > 0
     }
 
     /// Another server of the same root may have published or discarded since what is known of the disk was true.
     fn look_again(&self) -> bool {
-        self.area().is_ok_and(|area| look(area, &self.room).is_ok())
+        self.area().is_ok_and(|area| look(area, &self.quota).is_ok())
     }
 
     /// Counts `bytes` more as staged.
-    fn stage_bytes(&self, share: Share, bytes: u64) -> Result<(), Failure> {
-        let room = &self.room;
-        if room.take(share, bytes) || (room.is_worth_a_look() && self.look_again() && room.take(share, bytes)) {
+    fn stage_bytes(&self, whose: Whose<'_>, bytes: u64) -> Result<(), Failure> {
+        let quota = &self.quota;
+        if quota.take(whose, bytes) || (quota.is_worth_a_look() && self.look_again() && quota.take(whose, bytes)) {
             return Ok(());
         }
         Err(Failure::new(Code::NoSpace, "the server's room for unfinished uploads is used up; try again later"))
@@ -341,8 +391,9 @@ impl Store {
             Work::List { name } => Attempt::Done(self.list(name.as_ref())),
             Work::ListMore { dir } => Attempt::Done(self.list_more(dir)),
             Work::Stage { .. } => Attempt::Done(self.stage(work)),
-            Work::Resume { id, name, size, mtime } => {
-                Attempt::Done(self.resume(&id, &name, size, mtime).map(|resumption| match resumption {
+            Work::Resume { id, name, size, mtime, owner } => {
+                let resumption = self.resume(&Resume { id: &id, name: &name, size, mtime, owner: &owner });
+                Attempt::Done(resumption.map(|resumption| match resumption {
                     Resumption::Go(upload, digest) => Done::Resumed { upload: Arc::new(upload), digest },
                     Resumption::Published(mark) => Done::Replied(published(mark)),
                 }))
@@ -395,9 +446,8 @@ impl Store {
 }
 
 /// Looks at the disk for what is kept there.
-fn look(area: &Area, room: &Room) -> Result<(), Errno> {
-    let (bytes, known) = area.kept_totals()?;
-    room.looked(bytes, known);
+fn look(area: &Area, quota: &Quota) -> Result<(), Errno> {
+    quota.looked(area.all_resting()?);
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use super::{
     fault::{about, entry_failure, failure, mounted_on, not_durable},
     mark::{Mark, State},
     meta,
+    quota::Resting,
     read::not_a_file,
     upload::{Place, Upload},
 };
@@ -183,8 +184,12 @@ impl<'a> Batch<'a> {
         }
         self.close_later(held);
         touched.push(parent);
-        self.store.room.give_back(upload.share(), std::mem::take(&mut upload.staged().length));
+        self.store.quota.give_back(upload.whose(), std::mem::take(&mut upload.staged().counted));
         let stat = self.store.kernel.stat(&staged).map_err(failed)?;
+        if let Some(id) = upload.id() {
+            let (id, touched) = (id.as_str().to_owned(), meta::touched(&stat));
+            self.store.quota.rest(&Resting { id, bytes: 0, touched });
+        }
         let (size, crc) = upload.staged().whole.ok_or_else(|| failed(Errno::BADF))?;
         let tag = meta::tag(&stat);
         if upload.id().is_some() {

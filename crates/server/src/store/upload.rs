@@ -17,9 +17,9 @@ use super::{
     fault::{about, entry_failure, failure},
     mark::{Mark, Slots, State},
     meta,
-    room::Share,
+    quota::Whose,
 };
-use crate::session::{Chunk, Done, Outcome, Tail};
+use crate::session::{Chunk, Done, Outcome, Owner, Tail};
 
 /// How far ahead of the bytes that arrived the disk is asked to set room aside: a large upload
 /// finds out early that it will not fit, and lies in one piece.
@@ -44,6 +44,8 @@ pub struct Upload {
     /// The parent can be looked at before the whole has arrived.
     settled: bool,
     pub(super) place: Place,
+    /// Whose it is, of a kept one.
+    owner: Owner,
     staged: Mutex<Staged>,
 }
 
@@ -64,8 +66,10 @@ pub(super) struct Staged {
     created: bool,
     reserved: u64,
     written_back: u64,
-    /// How long it is, and so what it counts of all that is staged.
-    pub(super) length: u64,
+    /// What it counts of all that is staged: the bytes that arrived, and those set aside ahead of them.
+    pub(super) counted: u64,
+    /// How far the mark of a kept upload may promise that its bytes are on the disk.
+    noted: u64,
     /// The locked mark of a kept upload.
     pub(super) mark: Option<(OwnedFd, Slots)>,
     /// Set when it is finished.
@@ -74,8 +78,8 @@ pub(super) struct Staged {
 
 impl Upload {
     pub(super) fn plain(number: String, name: Name, size: Option<u64>, mtime: Option<Time>, settled: bool) -> Upload {
-        let staged = Mutex::default();
-        Upload { name, size, mtime, settled, place: Place::Plain(number), staged }
+        let (owner, staged) = (Owner::default(), Mutex::default());
+        Upload { name, size, mtime, settled, place: Place::Plain(number), owner, staged }
     }
 
     /// The resume id, of an upload that has one.
@@ -93,10 +97,10 @@ impl Upload {
     }
 
     /// How its bytes are counted.
-    pub(super) fn share(&self) -> Share {
-        match self.place {
-            Place::Plain(_) => Share::Plain,
-            Place::Kept(_) => Share::Kept,
+    pub(super) fn whose(&self) -> Whose<'_> {
+        match &self.place {
+            Place::Plain(_) => Whose::Plain,
+            Place::Kept(id) => Whose::Kept(id.as_str()),
         }
     }
 
@@ -112,7 +116,7 @@ impl Upload {
 
     /// The mark that says `state` of it.
     pub(super) fn mark(&self, state: State) -> Mark {
-        Mark { name: self.name.clone(), size: self.size.unwrap_or_default(), state }
+        Mark { name: self.name.clone(), size: self.size.unwrap_or_default(), state, owner: self.owner.clone() }
     }
 }
 
@@ -129,6 +133,17 @@ pub(super) struct SmallUpload {
     pub(super) crc: Crc32,
 }
 
+/// A RESUME.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Resume<'a> {
+    pub(super) id: &'a Id,
+    pub(super) name: &'a Name,
+    pub(super) size: u64,
+    pub(super) mtime: Option<Time>,
+    /// Whose it is if it is begun.
+    pub(super) owner: &'a Owner,
+}
+
 /// What a RESUME came to.
 pub(super) enum Resumption {
     /// The upload goes on.
@@ -140,12 +155,8 @@ pub(super) enum Resumption {
 /// What a mark turns out to stand for.
 enum Found {
     Published,
-    /// A file of `length` bytes, of which `run` has seen those that count.
-    Kept {
-        file: OwnedFd,
-        length: u64,
-        run: Digest,
-    },
+    /// A file, of which `run` has seen the bytes that count.
+    Kept(OwnedFd, Digest),
     Nothing,
 }
 
@@ -166,10 +177,10 @@ impl Store {
         }
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
-        let longer = end.saturating_sub(staged.length);
-        self.stage_bytes(upload.share(), longer)?;
-        staged.length += longer;
-        self.reserve(upload, staged, end).map_err(|error| upload.failure(error))?;
+        let more = end.saturating_sub(staged.counted);
+        self.stage_bytes(upload.whose(), more)?;
+        staged.counted += more;
+        self.reserve(upload, staged, end);
         let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
         self.kernel.write_all(file, bytes, at).map_err(|error| upload.failure(error))?;
         // Of two writes under way, either may be the first.
@@ -188,21 +199,31 @@ impl Store {
         Ok(())
     }
 
-    /// Sets room aside a little ahead of `end`, never more than the client announced.
-    fn reserve(&self, upload: &Upload, staged: &mut Staged, end: u64) -> Result<(), Errno> {
-        let Some(size) = upload.size.filter(|&size| size >= RESERVE_FROM_BYTES) else { return Ok(()) };
+    /// Sets room aside a little ahead of `end`: never more than the client announced, and no more than a part of what
+    /// is free, since it counts. Where that is little, or the file system can't set any aside, the writes themselves
+    /// tell what does not fit.
+    fn reserve(&self, upload: &Upload, staged: &mut Staged, end: u64) {
+        let Some(size) = upload.size.filter(|&size| size >= RESERVE_FROM_BYTES) else { return };
         // In memory nothing has to lie in one piece, and pages made ahead fall out of the processor's cache
         // before they are written: a third of the time that an upload took.
         if end <= staged.reserved || self.capabilities.in_memory {
-            return Ok(());
+            return;
         }
-        let to = size.min(end.saturating_add(RESERVE_BYTES));
-        let Some(file) = &staged.file else { return Ok(()) };
-        // Where there is too little room for all of it, or the file system can't set any aside, the
-        // writes themselves tell what does not fit.
-        let _ = self.kernel.reserve(file, staged.reserved, to - staged.reserved);
+        let to = size.min(end.saturating_add(RESERVE_BYTES.min(self.quota.spare())));
+        let Some(file) = &staged.file else { return };
+        let ahead = to.saturating_sub(staged.counted);
+        if to - end < RESERVE_FROM_BYTES.min(size - end) || !self.quota.take(upload.whose(), ahead) {
+            return;
+        }
+        staged.counted += ahead;
+        if self.kernel.reserve(file, staged.reserved, to - staged.reserved).is_err() {
+            // Of what did not fit as a whole, some may have been set aside.
+            let taken = self.kernel.stat(file).map_or(staged.counted, |stat| meta::taken(&stat));
+            let unused = staged.counted.saturating_sub(taken.max(end)).min(ahead);
+            self.quota.give_back(upload.whose(), unused);
+            staged.counted -= unused;
+        }
         staged.reserved = to;
-        Ok(())
     }
 
     /// Refuses early what would fail at the end: a parent that is not there, a target that is no
@@ -272,40 +293,53 @@ impl Store {
         let upload = &small.upload;
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, 0, &small.chunk)?;
-        self.complete_file(upload, &mut staged, small.size).map_err(|error| upload.failure(error))
+        let completed = self.complete_file(upload, &staged, small.size);
+        completed.and(staged.file.take().ok_or(Errno::BADF)).map_err(|error| upload.failure(error))
     }
 
     fn finish_file(&self, upload: &Upload, staged: &mut Staged, size: u64, crc: Crc32) -> Result<(), Errno> {
-        let file = self.complete_file(upload, staged, size)?;
-        self.sync(&file)?;
+        self.complete_file(upload, staged, size)?;
+        let file = staged.file.as_ref().ok_or(Errno::BADF)?;
+        self.sync(file)?;
         if let Some((mark_file, slots)) = &mut staged.mark {
-            let tag = meta::tag(&self.kernel.stat(&file)?);
+            let tag = meta::tag(&self.kernel.stat(file)?);
+            staged.noted = size;
             slots.write(&self.kernel, mark_file, &upload.mark(State::Publishing { crc, tag }))?;
             self.sync_data(mark_file)?;
+        }
+        staged.file = None;
+        Ok(())
+    }
+
+    /// Gives the written file its size and time.
+    fn complete_file(&self, upload: &Upload, staged: &Staged, size: u64) -> Result<(), Errno> {
+        let file = staged.file.as_ref().ok_or(Errno::BADF)?;
+        // What was kept may have been longer than what was promised; a plain file holds what was written.
+        if upload.id().is_some() && meta::size(&self.kernel.stat(file)?) != size {
+            self.kernel.truncate(file, size)?;
+        }
+        if let Some(mtime) = upload.mtime {
+            self.kernel.set_mtime(file, mtime)?;
         }
         Ok(())
     }
 
-    /// Gives the written file its size and time, and takes it out of the upload.
-    fn complete_file(&self, upload: &Upload, staged: &mut Staged, size: u64) -> Result<OwnedFd, Errno> {
-        let file = staged.file.take().ok_or(Errno::BADF)?;
-        // What was kept may have been longer than what was promised; a plain file holds what was written.
-        if upload.id().is_some() && meta::size(&self.kernel.stat(&file)?) != size {
-            self.kernel.truncate(&file, size)?;
-        }
-        if let Some(mtime) = upload.mtime {
-            self.kernel.set_mtime(&file, mtime)?;
-        }
-        Ok(file)
-    }
-
     /// Makes durable what was written so far of a kept upload, and remembers how far that is.
     pub(super) fn checkpoint(&self, upload: &Upload, digest: &Digest) -> Outcome<'static, Disk> {
-        // The lock is not held while the disk is waited for: more is written meanwhile.
-        let file = upload.staged().file.as_ref().map(OwnedFd::try_clone);
-        let file = file.and_then(Result::ok).ok_or_else(|| upload.failure(Errno::MFILE))?;
-        self.sync_data(&file).map_err(|error| upload.failure(error))?;
         let mut staged = upload.staged();
+        let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
+        let synced = match file.try_clone() {
+            // The lock is not held while the disk is waited for: more is written meanwhile.
+            Ok(file) => {
+                drop(staged);
+                let synced = self.sync_data(&file);
+                staged = upload.staged();
+                synced
+            }
+            // No descriptor is free. That is no reason for a checkpoint to fail.
+            Err(_) => self.sync_data(file),
+        };
+        synced.map_err(|error| upload.failure(error))?;
         self.write_mark(upload, &mut staged, digest).map_err(|error| upload.failure(error))?;
         Ok(Done::Checkpointed)
     }
@@ -313,6 +347,7 @@ impl Store {
     fn write_mark(&self, upload: &Upload, staged: &mut Staged, digest: &Digest) -> Result<(), Errno> {
         let (mark_file, slots) = staged.mark.as_mut().ok_or(Errno::BADF)?;
         let state = State::Kept { offset: digest.bytes(), crc: digest.crc() };
+        staged.noted = digest.bytes();
         slots.write(&self.kernel, mark_file, &upload.mark(state))?;
         self.sync_data(mark_file)
     }
@@ -331,9 +366,6 @@ impl Store {
                 None => Err(Errno::BADF),
             }),
         };
-        if removed.is_ok() && upload.id().is_some() {
-            self.room.forget_one();
-        }
         if let Err(error) = &removed {
             log::error!(
                 "what was staged of {} could not be removed: {error}",
@@ -341,14 +373,12 @@ impl Store {
             );
         }
         // What stays behind goes on to count.
-        let length = std::mem::take(&mut staged.length);
+        let counted = std::mem::take(&mut staged.counted);
         match &upload.place {
             Place::Plain(_) if removed.is_err() => {}
-            Place::Plain(_) => self.room.give_back(Share::Plain, length),
-            Place::Kept(id) => {
-                let left = self.area().and_then(|area| area.data_bytes(id.as_str())).unwrap_or(0);
-                self.room.give_back(Share::Kept, length.saturating_sub(left));
-            }
+            Place::Plain(_) => self.quota.give_back(Whose::Plain, counted),
+            Place::Kept(id) if removed.is_err() => self.rest(id),
+            Place::Kept(id) => self.quota.forget(id.as_str()),
         }
         // Closing the mark gives up its lock.
         staged.mark = None;
@@ -371,11 +401,16 @@ impl Store {
                 log::warn!("only the last checkpoint is kept: {failure}");
             }
         }
-        // A write that failed was counted, and is not there.
-        let length = std::mem::take(&mut staged.length);
-        let stat = staged.file.as_ref().and_then(|file| self.kernel.stat(file).ok());
-        let left = stat.map_or(length, |stat| meta::size(&stat));
-        self.room.give_back(Share::Kept, length.saturating_sub(left));
+        // What lies behind the last checkpoint is of no use, and what was set aside holds room that others need.
+        if let Some(file) = &staged.file
+            && let Err(error) = self.kernel.truncate(file, staged.noted)
+        {
+            log::warn!("what was set aside for an upload can't be given back yet: {error}");
+        }
+        staged.counted = 0;
+        if let Some(id) = upload.id() {
+            self.rest(id);
+        }
         if let Some(file) = staged.file.take() {
             self.kernel.closer().close(file);
         }
@@ -384,55 +419,70 @@ impl Store {
         Ok(Done::Dropped)
     }
 
-    /// Takes up the upload `id`, or begins it.
-    pub(super) fn resume(&self, id: &Id, name: &Name, size: u64, mtime: Option<Time>) -> Result<Resumption, Failure> {
+    /// Notes what the disk holds of an upload that this process has let go, or could not take hold of.
+    fn rest(&self, id: &Id) {
+        let id = id.as_str();
+        match self.area().and_then(|area| area.resting(id)) {
+            Ok(Some(resting)) => self.quota.rest(&resting),
+            Ok(None) => self.quota.forget(id),
+            Err(_) => self.quota.let_go(id),
+        }
+    }
+
+    /// Takes up an upload, or begins it.
+    pub(super) fn resume(&self, wanted: &Resume<'_>) -> Result<Resumption, Failure> {
+        let Resume { id, name, owner, .. } = *wanted;
         let failed = |error| failure(name.as_str(), error);
         let area = self.area().map_err(failed)?;
         let target = self.check_target(name);
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
         // its name.
-        let new = self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err();
-        if new {
+        if self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err() {
             target.clone()?;
-            self.keep_one()?;
+            self.admit(id, owner)?;
         }
+        let resumption = self.take_up(area, wanted, target);
+        if !matches!(resumption, Ok(Resumption::Go(..))) {
+            self.rest(id);
+        }
+        resumption
+    }
+
+    /// The same, once it counts. It holds the mark's lock only where the upload goes on.
+    fn take_up(&self, area: &Area, wanted: &Resume<'_>, target: Result<(), Failure>) -> Result<Resumption, Failure> {
+        let Resume { id, name, size, mtime, owner } = *wanted;
+        let failed = |error| failure(name.as_str(), error);
         let mark_file = self.lock_mark(area, id).map_err(|error| {
             if error == Errno::AGAIN {
                 let words = "another server process holds this upload, or has only just let go of it; try again";
                 return about(name.as_str(), Code::Busy, words);
-            }
-            if new {
-                self.room.forget_one();
             }
             self.cant_stage(name, error)
         })?;
         let (slots, mark) = Slots::read(&self.kernel, &mark_file).map_err(failed)?;
         let mut staged = Staged { mark: Some((mark_file, slots)), ..Staged::default() };
         let data_name = Area::data_name(id.as_str());
-        let mut digest = Digest::new();
+        let (mut digest, mut owner) = (Digest::new(), owner.clone());
         if let Some(mark) = mark {
             if mark.name != *name || mark.size != size {
                 return Err(id_is_taken(name));
             }
+            if !mark.owner.is_nobody() {
+                owner = mark.owner.clone();
+            }
             match self.look_for(area, &data_name, &mark).map_err(failed)? {
                 Found::Published => return Ok(Resumption::Published(self.as_it_stands(mark))),
-                Found::Kept { file, length, run } => {
-                    (staged.file, staged.length, digest) = (Some(file), length, run);
-                }
+                Found::Kept(file, run) => (staged.file, digest) = (Some(file), run),
                 Found::Nothing => {}
             }
         }
         target?;
-        let place = Place::Kept(id.clone());
-        let upload =
-            Upload { name: name.clone(), size: Some(size), mtime, settled: false, place, staged: Mutex::default() };
+        let (place, size) = (Place::Kept(id.clone()), Some(size));
+        let upload = Upload { name: name.clone(), size, mtime, settled: false, place, owner, staged: Mutex::default() };
         if staged.file.is_none() {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
-            let lost = area.data_bytes(id.as_str()).map_err(failed)?;
             let file = self.kernel.open_entry(area.kept(), &data_name, flags);
-            let file = file.map_err(|error| self.cant_stage(name, error))?;
-            self.room.give_back(Share::Kept, lost);
-            staged.file = Some(file);
+            staged.file = Some(file.map_err(|error| self.cant_stage(name, error))?);
         }
         // What is told must be on the disk. Who wrote it may have been killed before it was.
         if digest.bytes() == 0 {
@@ -442,10 +492,26 @@ impl Store {
         } else if let Some((mark_file, _)) = &staged.mark {
             self.sync_data(mark_file).map_err(failed)?;
         }
+        staged.counted = match &staged.file {
+            Some(file) => self.trimmed(file, digest.bytes()).map_err(failed)?,
+            None => 0,
+        };
+        self.quota.hold(id.as_str(), &upload.owner, staged.counted);
         staged.created = true;
-        (staged.reserved, staged.written_back) = (digest.bytes(), digest.bytes());
+        (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.bytes());
         *upload.staged() = staged;
         Ok(Resumption::Go(upload, digest))
+    }
+
+    /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a server that was killed
+    /// before it could. Gives what the file takes of the disk.
+    fn trimmed(&self, file: &OwnedFd, bytes: u64) -> Result<u64, Errno> {
+        let stat = self.kernel.stat(file)?;
+        if meta::size(&stat) <= bytes && !meta::has_ahead(&stat) {
+            return Ok(meta::taken(&stat));
+        }
+        self.kernel.truncate(file, bytes)?;
+        Ok(meta::taken(&self.kernel.stat(file)?))
     }
 
     /// What there is of the upload that `mark` tells of.
@@ -461,7 +527,7 @@ impl Store {
                 // A mark that promises more than there is can't be: the bytes were synced before it.
                 // Should a disk lie, the upload begins anew.
                 let run = if offset <= length { Digest::resume(crc, offset) } else { Digest::new() };
-                Ok(Found::Kept { file, length, run })
+                Ok(Found::Kept(file, run))
             }
             Err(Errno::NOENT) if matches!(mark.state, State::Publishing { .. }) => {
                 self.sync_published(area, &mark.name)?;

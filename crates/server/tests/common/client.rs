@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ferry_server::{
-    session::{Change, Chunk, Done, Opened, Outcome, Tail, Work},
+    session::{Change, Chunk, Done, Opened, Outcome, Owner, Tail, Work},
     store::{Disk, OpenFile, SCRATCH_BYTES, Store, Upload},
 };
 use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Reply};
@@ -273,7 +273,11 @@ impl<'s> Client<'s> {
 /// RESUME.
 impl Client<'_> {
     pub(crate) fn resume(&mut self, id: &Id, name: &Name, size: u64) -> Result<Resumed, Failure> {
-        match self.work(Work::Resume { id: id.clone(), name: name.clone(), size, mtime: None })? {
+        self.resume_as(Owner::default(), id, name, size)
+    }
+
+    pub(crate) fn resume_as(&mut self, owner: Owner, id: &Id, name: &Name, size: u64) -> Result<Resumed, Failure> {
+        match self.work(Work::Resume { id: id.clone(), name: name.clone(), size, mtime: None, owner })? {
             Done::Replied(reply) => Ok(Resumed::Saved(reply)),
             Done::Resumed { upload, digest } => Ok(Resumed::Going(Held { upload, digest })),
             done => panic!("{done:?} for a Resume"),

@@ -305,7 +305,7 @@ impl Store {
             Work::Stage { name, mtime, settled, .. } => {
                 Ok(Done::Staged(self.add(name, mtime, settled, None, Vec::new())))
             }
-            Work::Resume { id, name, size, mtime } => self.resume(id, name, size, mtime),
+            Work::Resume { id, name, size, mtime, .. } => self.resume(id, name, size, mtime),
             Work::Write { upload, at, chunk } => {
                 self.uploads[upload.0].writes -= 1;
                 self.write(upload, at, &chunk, fails)?;
