@@ -76,11 +76,13 @@ pub struct Habits {
     pub links: bool,
     /// The kernel keeps what is written, and writes it back later: a failing write shows in fsync.
     pub write_back: bool,
+    /// Each entry has a second name, as FAT gives it: `FERRY~1` for `.ferry`.
+    pub short_names: bool,
 }
 
 impl Default for Habits {
     fn default() -> Habits {
-        Habits { whole_seconds: false, rename_flags: false, links: true, write_back: false }
+        Habits { whole_seconds: false, rename_flags: false, links: true, write_back: false, short_names: false }
     }
 }
 

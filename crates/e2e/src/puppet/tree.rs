@@ -94,7 +94,9 @@ impl Tree {
     }
 
     pub(super) fn lookup(&self, parent: INodeNo, name: &OsStr) -> Result<FileAttr, Errno> {
-        let entry = self.entries(parent)?.iter().find(|entry| entry.name == name).ok_or(Errno::ENOENT)?;
+        let entries = self.entries(parent)?;
+        let by_short_name = || entries.iter().find(|entry| self.habits.short_names && short_name(&entry.name) == name);
+        let entry = entries.iter().find(|entry| entry.name == name).or_else(by_short_name).ok_or(Errno::ENOENT)?;
         self.attributes(INodeNo(entry.node))
     }
 
@@ -293,4 +295,11 @@ impl Habits {
             _ => time,
         }
     }
+}
+
+/// The second name of an entry, more or less as FAT makes one: six characters in capitals, and `~1`.
+fn short_name(name: &OsStr) -> OsString {
+    let name = name.to_string_lossy();
+    let head: String = name.chars().filter(|character| *character != '.').take(6).collect();
+    OsString::from(format!("{}~1", head.to_uppercase()))
 }

@@ -5,4 +5,5 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod aliases;
 mod puppet;

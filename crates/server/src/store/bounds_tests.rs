@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Durability, MountTable, OpenError, Store, StoreOptions};
+use ferry_wire::{Code, Name};
+
+use super::{Disk, Durability, MountTable, OpenError, SCRATCH_BYTES, Store, StoreOptions};
+use crate::session::{Change, Done, Work};
 
 fn options(root: &Path) -> StoreOptions {
     StoreOptions {
@@ -52,4 +55,57 @@ fn a_corner_that_others_may_change_is_refused() {
         chown(path, Some(rustix::process::geteuid().as_raw()), None).unwrap();
     }
     drop(Store::open(&options(root.path())).unwrap());
+}
+
+/// Does what `request` asks for, as a helper does it. The code of the failure, if it fails.
+fn code(store: &Store, request: Work<Disk>) -> Option<Code> {
+    store.run(request, &mut vec![0; SCRATCH_BYTES]).err().map(|failure| failure.code)
+}
+
+fn open_work(name: &str) -> Work<Disk> {
+    Work::Open { name: Name::new(name).unwrap(), offset: 0, length: None, tag: None, inline: 1 << 16 }
+}
+
+#[test]
+fn no_other_name_leads_into_the_corner() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("FERRY~1/kept")).unwrap();
+    fs::create_dir(root.path().join("dir")).unwrap();
+    for file in ["FERRY~1/kept/id.data", "dir/file", "file"] {
+        fs::write(root.path().join(file), b"hello").unwrap();
+    }
+    let mut store = Store::open(&options(root.path())).unwrap();
+    // No file system is at hand that has two names for one directory, so this one is guarded by its only one.
+    store.root.guard("FERRY~1");
+    let name = |name: &str| Name::new(name).unwrap();
+    for inside in ["FERRY~1", "FERRY~1/kept", "FERRY~1/kept/id.data", "FERRY~1/new"] {
+        assert_eq!(code(&store, open_work(inside)), Some(Code::NotFound), "{inside}");
+        assert!(matches!(store.try_now(open_work(inside), &mut [0; 100]), Err(_) | Ok(Err(_))), "{inside}");
+        for work in [
+            Work::Stat { name: name(inside) },
+            Work::List { name: Some(name(inside)) },
+            Work::Change(Change::Delete(name(inside))),
+            Work::Change(Change::Rename(name(inside), name("new"))),
+        ] {
+            let shown = format!("{work:?}");
+            assert_eq!(code(&store, work), Some(Code::NotFound), "{shown}");
+        }
+        for work in [Change::Mkdir(name(inside)), Change::Rename(name("file"), name(inside))] {
+            let shown = format!("{work:?}");
+            assert!(code(&store, Work::Change(work)).is_some(), "{shown}");
+        }
+    }
+    assert!(root.path().join("FERRY~1/kept/id.data").exists());
+    for outside in ["file", "dir/file"] {
+        assert_eq!(code(&store, open_work(outside)), None);
+        assert!(matches!(store.try_now(open_work(outside), &mut [0; 100]), Ok(Ok(_))));
+    }
+    assert_eq!(code(&store, open_work("file/x")), Some(Code::NotADirectory));
+    std::os::unix::fs::symlink("dir", root.path().join("link")).unwrap();
+    for link in ["link", "link/file"] {
+        assert_eq!(code(&store, open_work(link)), Some(Code::Denied));
+    }
+    let Ok(Done::Listed { lines, .. }) = store.run(Work::List { name: None }, &mut []) else { panic!("no listing") };
+    let lines = String::from_utf8(lines.into_owned()).unwrap();
+    assert!(lines.contains(" dir\n") && lines.contains(" file\n") && !lines.contains("FERRY~1"), "{lines}");
 }

@@ -26,6 +26,8 @@ pub struct Capabilities {
     pub(super) own_clock: bool,
     /// syncfs(2) waits for the disk and reports what failed since the file was opened.
     pub(super) syncfs: bool,
+    /// An entry of the root has no other name than its own and, at most, the same in another case of ASCII letters.
+    pub(super) one_name: bool,
     /// renameat2(2) knows `RENAME_NOREPLACE`.
     pub(super) noreplace: bool,
     /// preadv2(2) knows `RWF_NOWAIT`. Where that could not be tried, each read says.
@@ -80,6 +82,9 @@ const KINDS: [(FsWord, &str, Medium, bool); 18] = [
 /// Since when syncfs(2) reports that bytes could not be written.
 const SYNCFS_REPORTS_SINCE: (u32, u32) = (5, 8);
 
+/// Kinds that have other names for an entry only in a directory that is marked as folding case, or for ASCII letters.
+const ONE_NAME: [&str; 6] = ["tmpfs", "ramfs", "ext4", "xfs", "btrfs", "f2fs"];
+
 /// The file that is tried with, in this process's own directory of the corner, and its second name.
 const PROBE: &str = "probe";
 const RENAMED_PROBE: &str = "probe-renamed";
@@ -103,6 +108,7 @@ impl Capabilities {
             local,
             in_memory: medium == Medium::Memory,
             own_clock: local,
+            one_name: known.is_some_and(|(_, name, ..)| ONE_NAME.contains(name)) && !folds_case(kernel, root),
             syncfs: syncs && reports,
             noreplace: false,
             nowait: area.is_none() && medium != Medium::Memory,
@@ -135,6 +141,7 @@ impl Capabilities {
     fn lacks(&self) -> impl Iterator<Item = &'static str> {
         let lacks = [
             (self.syncfs, "syncfs that reports errors"),
+            (self.one_name, "one name for each entry"),
             (self.noreplace, "renaming without replacing"),
             (self.nowait || self.in_memory, "reads that don't wait"),
             (self.cached_walks, "cached walks"),
@@ -161,6 +168,13 @@ impl fmt::Display for Capabilities {
             true => f.write_str("; it has all that is asked for"),
             false => write!(f, "; done without: {}", lacks.join(", ")),
         }
+    }
+}
+
+fn folds_case(kernel: &Kernel, root: &Root) -> bool {
+    match kernel.folds_case(root.dir()) {
+        Err(Errno::NOTTY | Errno::OPNOTSUPP) => false,
+        folds => folds.unwrap_or(true),
     }
 }
 

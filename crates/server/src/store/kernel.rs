@@ -167,6 +167,15 @@ impl Kernel {
         self.call(&call, || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
     }
 
+    /// Whether names of the entries of a directory are compared without regard to case: [`Errno::NOTTY`] or
+    /// [`Errno::OPNOTSUPP`] where no directory of the file system can be marked so.
+    pub(super) fn folds_case(&self, dir: &OwnedFd) -> Result<bool, Errno> {
+        // FS_CASEFOLD_FL of linux/fs.h.
+        const CASEFOLD: u32 = 0x4000_0000;
+        let flags = self.call(&Call::Stat { file: dir.as_fd() }, || fs::ioctl_getflags(dir))?;
+        Ok(flags.bits() & CASEFOLD != 0)
+    }
+
     /// Reads some bytes; with `nowait`, [`Errno::AGAIN`] or [`Errno::OPNOTSUPP`] where a disk would
     /// have to be asked.
     pub(super) fn read(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], nowait: bool) -> Result<usize, Errno> {

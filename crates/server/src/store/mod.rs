@@ -208,6 +208,9 @@ impl Store {
         if let Some(area) = &area {
             look(area, &quota).map_err(|error| no_area(error.into()))?;
         }
+        if !capabilities.one_name {
+            root.guard(area::AREA);
+        }
         let (next_number, is_trimmed) = (AtomicU64::new(0), AtomicBool::new(false));
         Ok(Store { kernel, root, area, durability, keep, quota, capabilities, next_number, is_trimmed })
     }

@@ -4,12 +4,13 @@ use std::{io, os::fd::OwnedFd, path::Path};
 
 use ferry_wire::Name;
 use rustix::{
-    fs::{Mode, OFlags, ResolveFlags, Stat},
+    fs::{FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
 use super::{
     kernel::Kernel,
+    meta,
     mounts::{MountTable, Mounts},
 };
 
@@ -20,6 +21,12 @@ const CONFINED: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 
+/// To hold what has a name, without opening it.
+const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW);
+
+/// A walk may ask a disk.
+const MAY_WAIT: ResolveFlags = ResolveFlags::empty();
+
 /// How often a path is walked anew when a rename elsewhere disturbed the walk.
 const WALKS: usize = 16;
 
@@ -29,6 +36,8 @@ pub(super) struct Root {
     kernel: Kernel,
     dir: OwnedFd,
     mounts: Option<Mounts>,
+    /// The entry that no walk goes through or ends at, by whatever name, where one may have several.
+    guarded: Option<&'static str>,
 }
 
 impl Root {
@@ -37,13 +46,21 @@ impl Root {
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         // A kernel without openat2 (before 5.6) must be found out now, not at the first request.
         kernel.open_beneath(&dir, ".", flags, CONFINED)?;
-        Ok(Root { kernel, dir, mounts: None })
+        Ok(Root { kernel, dir, mounts: None, guarded: None })
     }
 
     /// From here on it is known where nothing is mounted; before, everything is looked at as if something were.
     pub(super) fn watch_mounts(&mut self, table: &MountTable) -> io::Result<()> {
         self.mounts = Some(Mounts::watch(&self.dir, table)?);
         Ok(())
+    }
+
+    /// From here on whatever is the same as the entry `name` of the root is not there for a walk.
+    ///
+    /// That costs a look at each name: it is for file systems where an entry may have more names than those that
+    /// a [`Name`] can't be.
+    pub(super) fn guard(&mut self, name: &'static str) {
+        self.guarded = Some(name);
     }
 
     pub(super) fn dir(&self) -> &OwnedFd {
@@ -58,58 +75,83 @@ impl Root {
 
     /// Opens `name` for reading. A FIFO does not make it wait.
     pub(super) fn open_file(&self, name: &Name) -> Result<OwnedFd, Errno> {
-        self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
+        self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, MAY_WAIT)
     }
 
     /// Opens `name` for reading if no disk has to be asked for it: [`Errno::AGAIN`] if one must.
     pub(super) fn open_cached(&self, name: &Name) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        self.kernel.open_beneath(&self.dir, name.as_str(), flags, CONFINED | ResolveFlags::CACHED)
+        self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, ResolveFlags::CACHED)
     }
 
     /// The status of `name`; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
     pub(super) fn stat(&self, name: &Name, cached: bool) -> Result<Stat, Errno> {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW;
-        let file = if cached {
-            self.kernel.open_beneath(&self.dir, name.as_str(), flags, CONFINED | ResolveFlags::CACHED)?
-        } else {
-            self.walk(name.as_str(), flags)?
-        };
-        self.kernel.stat(&file)
+        let wait = if cached { ResolveFlags::CACHED } else { MAY_WAIT };
+        self.kernel.stat(self.walk(name.as_str(), LOOK, wait)?)
     }
 
     /// Holds `name` without opening it, so that its inode outlives an unlink.
     pub(super) fn hold(&self, name: &Name) -> Result<OwnedFd, Errno> {
-        self.walk(name.as_str(), OFlags::PATH | OFlags::NOFOLLOW)
+        self.walk(name.as_str(), LOOK, MAY_WAIT)
     }
 
     /// Opens the directory `name`, or the root: one that can be listed and fsynced.
     pub(super) fn open_dir(&self, name: Option<&str>) -> Result<OwnedFd, Errno> {
-        self.walk(name.unwrap_or("."), OFlags::RDONLY | OFlags::DIRECTORY)
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        match name {
+            Some(name) => self.walk(name, flags, MAY_WAIT),
+            None => self.walk_from(&self.dir, ".", flags, MAY_WAIT),
+        }
     }
 
     /// The status of the entry `name` of `dir`, of a symbolic link itself. Where something is mounted on it that
     /// is [`Errno::XDEV`], and nobody is asked what.
     pub(super) fn stat_entry(&self, dir: &OwnedFd, name: &str) -> Result<Stat, Errno> {
-        match self.mounts.as_ref().is_none_or(Mounts::any_below) {
-            true => self.kernel.stat(self.walk_from(dir, name, OFlags::PATH | OFlags::NOFOLLOW)?),
-            false => self.kernel.stat_entry(dir, name),
-        }
+        let stat = match self.mounts.as_ref().is_none_or(Mounts::any_below) {
+            true => self.kernel.stat(self.walk_from(dir, name, LOOK, MAY_WAIT)?)?,
+            false => self.kernel.stat_entry(dir, name)?,
+        };
+        self.keep_out(&stat, MAY_WAIT)?;
+        Ok(stat)
     }
 
     /// Whether something is mounted on the entry `name` of `dir`.
     pub(super) fn is_mounted_on(&self, dir: &OwnedFd, name: &str) -> bool {
-        matches!(self.walk_from(dir, name, OFlags::PATH | OFlags::NOFOLLOW), Err(Errno::XDEV))
+        matches!(self.walk_from(dir, name, LOOK, MAY_WAIT), Err(Errno::XDEV))
     }
 
-    fn walk(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-        self.walk_from(&self.dir, path, flags)
+    /// Walks from the root. `wait` may be [`ResolveFlags::CACHED`].
+    fn walk(&self, path: &str, flags: OFlags, wait: ResolveFlags) -> Result<OwnedFd, Errno> {
+        if self.guarded.is_none() {
+            return self.walk_from(&self.dir, path, flags, wait);
+        }
+        // What is guarded lies in the root: the first step alone can lead to it.
+        let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        let flags_of_first = if rest.is_some() { OFlags::PATH | OFlags::DIRECTORY } else { flags };
+        let reached = self.walk_from(&self.dir, first, flags_of_first, wait)?;
+        self.keep_out(&self.kernel.stat(&reached)?, wait)?;
+        match rest {
+            Some(rest) => self.walk_from(&reached, rest, flags, wait),
+            None => Ok(reached),
+        }
     }
 
-    fn walk_from(&self, dir: &OwnedFd, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    /// [`Errno::NOENT`] where `stat` is that of what is guarded.
+    fn keep_out(&self, stat: &Stat, wait: ResolveFlags) -> Result<(), Errno> {
+        let Some(guarded) = self.guarded.filter(|_| meta::kind(stat) == FileType::Directory) else { return Ok(()) };
+        match self.walk_from(&self.dir, guarded, LOOK, wait) {
+            Ok(corner) => match self.kernel.stat(corner)? {
+                corner if (corner.st_dev, corner.st_ino) == (stat.st_dev, stat.st_ino) => Err(Errno::NOENT),
+                _ => Ok(()),
+            },
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn walk_from(&self, dir: &OwnedFd, path: &str, flags: OFlags, wait: ResolveFlags) -> Result<OwnedFd, Errno> {
         for _ in 0..WALKS {
-            match self.kernel.open_beneath(dir, path, flags, CONFINED) {
-                Err(Errno::AGAIN) => {}
+            match self.kernel.open_beneath(dir, path, flags, CONFINED | wait) {
+                Err(Errno::AGAIN) if wait == MAY_WAIT => {}
                 walked => return walked,
             }
         }
