@@ -2,9 +2,13 @@
 
 use std::fmt::{self, Write as _};
 
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
+
 /// Displays text of a peer with everything that could move a cursor, colour a line or turn its
-/// direction written as `\u{..}`: control characters (C0, DEL, C1), bidi controls, invisible
-/// characters and line separators. See [`escaped`] and [`escaped_bytes`].
+/// direction written as `\u{..}`: control characters (C0, DEL, C1), line separators, bidi
+/// embeddings, overrides and isolates, and code points that are not assigned. Joiners and marks,
+/// without which Persian, Hindi or an emoji of a family can't be written, stay. See [`escaped`] and
+/// [`escaped_bytes`].
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(&'a [u8]);
 
@@ -39,17 +43,21 @@ impl fmt::Display for Escaped<'_> {
 }
 
 fn is_unsafe_to_show(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
+    match character.general_category() {
+        GeneralCategory::Control
+        | GeneralCategory::LineSeparator
+        | GeneralCategory::ParagraphSeparator
+        | GeneralCategory::Surrogate
+        | GeneralCategory::Unassigned => true,
+        // Bidi embeddings, overrides and isolates, and the deprecated ones that change how digits and letters look.
+        GeneralCategory::Format => {
+            matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
+        }
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +73,36 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_letters_of_any_script_stay() {
-        assert_eq!(escaped("Grüße, мир, 世界.txt").to_string(), "Grüße, мир, 世界.txt");
+    fn only_controls_and_what_is_not_assigned_are_written_out() {
+        for (character, shown) in [
+            ('\u{85}', "\\u{85}"),
+            ('\u{2028}', "\\u{2028}"),
+            ('\u{202a}', "\\u{202a}"),
+            ('\u{2066}', "\\u{2066}"),
+            ('\u{2069}', "\\u{2069}"),
+            ('\u{378}', "\\u{378}"),
+            ('\u{ffff}', "\\u{ffff}"),
+            ('\u{10ffff}', "\\u{10ffff}"),
+        ] {
+            assert_eq!(escaped(&character.to_string()).to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn names_of_any_script_stay_as_they_are() {
+        for name in [
+            "Grüße, мир, 世界.txt",
+            "نامه\u{200c}ها.txt",
+            "क्\u{200d}ष",
+            "שלום\u{200f}.txt",
+            "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}\u{200d}\u{1f466} family.jpg",
+            "\u{2764}\u{fe0f}",
+            "\u{1f3f4}\u{e0067}\u{e0062}\u{e0073}\u{e0063}\u{e0074}\u{e007f}",
+            "co\u{ad}operate",
+            "\u{f8ff}",
+            "a\u{a0}b\u{3000}c",
+        ] {
+            assert_eq!(escaped(name).to_string(), name);
+        }
     }
 }
