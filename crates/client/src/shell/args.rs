@@ -1,6 +1,11 @@
 //! The command line.
 
-use std::{ffi::OsStr, path::PathBuf, time::Duration};
+use std::{
+    ffi::{OsStr, OsString},
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{
     ArgAction, CommandFactory as _, FromArgMatches as _, ValueHint,
@@ -9,15 +14,27 @@ use clap::{
 use clap_complete::Shell;
 use log::LevelFilter;
 
-use super::{command::table::FORMS, exit, one_shot, one_shot::OneShot, progress::Mode, values};
+use super::{
+    command::table::FORMS,
+    exit::{self, Exit, Failed},
+    one_shot,
+    one_shot::OneShot,
+    output::{Event, Format, Level, Output},
+    printed,
+    progress::Mode,
+    values,
+};
 
 pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every transfer is verified";
 
 /// Where commands come from.
 pub(crate) const SOURCES: &str = "\
 Without a subcommand, commands come from -c, from the terminal, or from standard input when that is no \
-terminal; HELP lists them. A subcommand does one of them and leaves. HOST is a port of this machine, \
-host:port, or a bookmark of the configuration file.";
+terminal; HELP lists them. 'ferry HOST' opens a server first. A subcommand does one command and leaves. HOST is \
+a port of this machine, host:port, or a bookmark of the configuration file.";
+
+/// The argument that names a server for the shell.
+const SERVER: &str = "server";
 
 /// The levels of the log.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -48,11 +65,12 @@ impl TypedValueParser for ModeParser {
     after_help = format!("{SOURCES}\n\n{}\n{}", commands(), exit::HELP)
 )]
 pub(crate) struct Args {
-    /// Run these commands, parted by ';', and leave; stop at the first that fails
+    /// Run these commands, separated by ';', and leave; stop at the first that fails
     #[arg(short, long, value_name = "COMMANDS")]
     pub(crate) command: Option<String>,
 
-    /// Where GET saves and where PUT takes files from; made if missing [default: ./client]
+    /// Where GET saves and where PUT takes files from; made if missing [default: ./client; for a subcommand the current
+    /// directory]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
 
@@ -118,6 +136,10 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) log_file: Option<PathBuf>,
 
+    /// The server that the shell opens to begin with.
+    #[arg(skip)]
+    pub(crate) host: Option<String>,
+
     /// What is to be done, where it is one thing.
     #[arg(skip)]
     pub(crate) action: Option<Action>,
@@ -142,9 +164,19 @@ pub(crate) enum Action {
     Man,
 }
 
-/// The whole command line: the options above, and one subcommand for each row of the table of commands that one
-/// can do at once.
+/// The whole command line.
 pub(crate) fn command() -> clap::Command {
+    built(true)
+}
+
+/// The command line without the server for the shell, before which the shells of the system would expect no subcommand.
+pub(crate) fn command_for_completions() -> clap::Command {
+    built(false)
+}
+
+/// The options above, and one subcommand for each row of the table of commands that one
+/// can do at once.
+fn built(with_host: bool) -> clap::Command {
     let own = [
         clap::Command::new("config").about("Say where the configuration file is, and print an example"),
         clap::Command::new("completions").about("Print completions for a shell, to be sourced by it").arg(
@@ -162,8 +194,13 @@ pub(crate) fn command() -> clap::Command {
         place += 1;
         arg.display_order(place)
     };
+    let host = clap::Arg::new(SERVER)
+        .value_name("HOST")
+        .value_hint(ValueHint::Hostname)
+        .help("Open this server and go on there: a port of this machine, host:port, or a bookmark");
     Args::command()
         .mut_args(behind)
+        .args(with_host.then_some(host))
         .args_conflicts_with_subcommands(false)
         .subcommand_value_name("SUBCOMMAND")
         .subcommands(one_shot::subcommands())
@@ -171,16 +208,19 @@ pub(crate) fn command() -> clap::Command {
 }
 
 impl Args {
-    /// Reads the command line of the process; what can't be read ends the process.
-    pub(crate) fn of_process() -> Args {
-        let arguments = one_shot::arrows_as_options(std::env::args_os());
-        Args::read(arguments).unwrap_or_else(|error| error.exit())
+    /// Reads the command line of the process; gives how the process ends where that is all: help, or what can't be read.
+    pub(crate) fn of_process() -> Result<Args, Exit> {
+        let arguments: Vec<OsString> = one_shot::arrows_as_options(std::env::args_os()).collect();
+        // An option after `--` is none.
+        let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
+        Args::read(arguments.into_iter()).map_err(|error| told(&error, json))
     }
 
-    fn read(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<Args, clap::Error> {
+    fn read(arguments: impl Iterator<Item = OsString>) -> Result<Args, clap::Error> {
         let mut command = command();
         let matches = command.try_get_matches_from_mut(arguments)?;
         let mut args = Args::from_arg_matches(&matches)?;
+        args.host = matches.get_one::<String>(SERVER).cloned();
         args.action = match matches.subcommand() {
             None => None,
             Some(("config", _)) => Some(Action::Config),
@@ -195,7 +235,42 @@ impl Args {
             let why = "-c stands for itself: a subcommand takes no other commands";
             return Err(command.error(clap::error::ErrorKind::ArgumentConflict, why));
         }
+        if let (Some(_), Some(host), Some(verb)) = (&args.action, &args.host, matches.subcommand_name()) {
+            let why = format!("the server stands after the subcommand: ferry {verb} {host} ...");
+            return Err(command.error(clap::error::ErrorKind::ArgumentConflict, why));
+        }
         Ok(args)
+    }
+}
+
+/// Says what the command line came to that asks for help, or can't be read.
+fn told(error: &clap::Error, json: bool) -> Exit {
+    let rendered = error.render().to_string();
+    match (error.use_stderr(), json) {
+        (false, false) => printed(error.print().and_then(|()| io::stdout().flush())),
+        (true, false) => {
+            let _ = error.print();
+            Exit::Usage
+        }
+        (is_error, true) => {
+            let mut output = Output::new(Level::Normal, Format::Json);
+            // Behind the first paragraph stands how the program is used.
+            let first = rendered.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+            let message = first.split_whitespace().collect::<Vec<_>>().join(" ");
+            if is_error {
+                output.complain(&Failed::usage(message));
+            } else {
+                output.answer("", || Event::new("help").with("text", rendered.trim_end()));
+            }
+            let exit = if is_error { Exit::Usage } else { Exit::Success };
+            match output.finish() {
+                Err(failed) if !is_error => {
+                    output.complain(&failed);
+                    failed.exit
+                }
+                _ => exit,
+            }
+        }
     }
 }
 
@@ -251,7 +326,7 @@ mod tests {
         refused(&["--keep-going=x"]);
         refused(&["--progress", "bar"]);
         refused(&["-q", "-v"]);
-        refused(&["frob"]);
+        refused(&["frob", "12000"]);
         // Help comes as an error.
         assert!(refused(&["help", "get"]).contains("In the shell: GET"));
     }
@@ -267,5 +342,9 @@ mod tests {
         assert!(matches!(Args::of(&["man"]).action, Some(Action::Man)));
         assert!(refused(&["-c", "QUIT", "get", "12000", "a"]).contains("takes no other commands"));
         assert!(refused(&["put", "12000", "-", "-"]).contains("-o NAME"));
+        assert!(refused(&["12000", "ls", "poems"]).contains("ferry ls 12000"));
+        let opened = Args::of(&["nas:1", "-c", "LS"]);
+        assert_eq!((opened.host.as_deref(), opened.command.as_deref()), (Some("nas:1"), Some("LS")));
+        assert_eq!(Args::of(&["get", "12000", "a"]).host, None);
     }
 }

@@ -14,6 +14,7 @@ use super::{
 };
 
 const USUAL_DIRECTORY: &str = "./client";
+const CURRENT_DIRECTORY: &str = ".";
 const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How this run does things.
@@ -47,6 +48,8 @@ impl Choices {
             state: paths::uploads(),
             ..usual
         };
+        // A subcommand is one of the system's own shell, whose words are about the directory that one is in.
+        let usual_directory = if args.action.is_some() { Some(CURRENT_DIRECTORY.into()) } else { config.dir };
         let progress = args.progress.or(config.progress).unwrap_or(Mode::Auto);
         let level = match (args.quiet, args.verbose) {
             (true, _) => Level::Quiet,
@@ -54,7 +57,7 @@ impl Choices {
             _ => Level::Normal,
         };
         Choices {
-            directory: args.dir.clone().or(config.dir).unwrap_or_else(|| USUAL_DIRECTORY.into()),
+            directory: args.dir.clone().or(usual_directory).unwrap_or_else(|| USUAL_DIRECTORY.into()),
             timeout: args.timeout.or(config.timeout).unwrap_or(USUAL_TIMEOUT),
             settings,
             first_retries: retries.unwrap_or(0),
@@ -94,6 +97,11 @@ mod tests {
         assert_eq!((file.directory, file.timeout.as_secs()), ("/from/file".into(), 7));
         assert_eq!((file.settings.retries, file.first_retries, file.progress), (7, 7, Mode::Never));
         assert!(file.settings.keep_going);
+
+        let one_shot = Choices::of(&Args::of(&["get", "1", "a"]), config());
+        assert_eq!((one_shot.directory, one_shot.timeout.as_secs()), (".".into(), 7));
+        let one_shot = Choices::of(&Args::of(&["get", "1", "a", "--dir", "x"]), config());
+        assert_eq!(one_shot.directory.as_os_str(), "x");
 
         let line = ["--dir", "x", "--timeout", "8", "--retry", "8", "--keep-going=false", "--progress", "auto"];
         let line = Choices::of(&Args::of(&line), config());

@@ -26,7 +26,8 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// A file to begin with: every key, with what holds without it.
 pub(crate) const EXAMPLE: &str = "\
-# Where GET saves and where PUT takes files from: from the root, or from ~.
+# Where GET saves and where PUT takes files from in the shell: from the root, or from ~.
+# A subcommand (ferry get ...) uses the current directory, or --dir.
 #dir = \"~/Downloads\"
 
 # Give a server up that moves no byte for so many seconds.
@@ -88,7 +89,7 @@ pub(crate) fn load(given: Option<&Path>) -> Result<Config, Failed> {
         Err(error) if given.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
         Err(error) => {
             let message = format!("cannot read the configuration {}: {error}", shown(&path));
-            return Err(Failed { exit: Exit::Local, message });
+            return Err(Failed::of(Exit::Local, message));
         }
     };
     parse(&text).map_err(|fault| Failed::usage(format!("{}:{fault}", shown(&path))))

@@ -53,9 +53,16 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
          STATUS shows.",
     ),
     ("line", "number, text: one line of HISTORY."),
+    ("needless", "word, reason: a word of other FTP clients was given that ferry has no need of (binary, prompt)."),
     ("command", "usage, summary: a command of the shell, told by HELP."),
     ("help", "text: more about one command."),
-    ("error", "message, status: a command failed; status is the exit status that a script would end with."),
+    (
+        "error",
+        "message, status, kind, code, name: a command failed, or the command line is wrong. status is the exit status that \
+         a script would end with, kind its word (system, usage, connection, refused, local, protocol, timeout, not-found, \
+         interrupted). code is that of the server's refusal (not-found, denied, ...), name the whole name of the server \
+         or the local path that it is about; each is null where there is none.",
+    ),
 ];
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The exit statuses, and what failed.
 
-use std::{io, process::ExitCode};
+use std::{fmt::Display, io, process::ExitCode};
 
 use ferry_client::{Blame, Code, Error};
+
+use super::output::Event;
 
 /// What `--help` says of them.
 pub(crate) const HELP: &str = "\
@@ -16,7 +18,8 @@ Exit status (of the first command that failed, where commands do not come from a
   6    verification failed, or the server broke the protocol
   7    the server was silent for too long
   8    the server has nothing of that name
-  130  interrupted by Ctrl-C (128 and the number of any other signal)";
+  130  interrupted by Ctrl-C (128 and the number of any other signal)
+  141  the reader of a file on standard output went away ('get -o - | head'), as with cat";
 
 /// How the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,26 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// The reader of standard output has gone before a file was written to it: what a program ends with that does not
+    /// look, such as cat.
+    pub(crate) const READER_GONE: Exit = Exit::Signal(SIGPIPE);
+
+    /// The word for it in an event.
+    fn kind(self) -> &'static str {
+        match self {
+            Exit::Success => "success",
+            Exit::System => "system",
+            Exit::Usage => "usage",
+            Exit::Connection => "connection",
+            Exit::Refused => "refused",
+            Exit::Local => "local",
+            Exit::Protocol => "protocol",
+            Exit::Timeout => "timeout",
+            Exit::NotFound => "not-found",
+            Exit::Signal(_) => "interrupted",
+        }
+    }
+
     pub(crate) fn status(self) -> u8 {
         match self {
             Exit::Success => 0,
@@ -63,27 +86,70 @@ pub(crate) struct Failed {
     pub(crate) exit: Exit,
     /// Empty where all of it was said before.
     pub(crate) message: String,
+    /// The code of the server's refusal, where it was one.
+    pub(crate) code: Option<Code>,
+    /// What it was about, as it is: a whole name of the server, or a local path.
+    pub(crate) name: Option<String>,
 }
 
 impl Failed {
+    /// A failure that says `message`.
+    pub(crate) fn of(exit: Exit, message: impl Into<String>) -> Failed {
+        Failed { exit, message: message.into(), code: None, name: None }
+    }
+
     /// A command that can't be understood.
     pub(crate) fn usage(message: impl Into<String>) -> Failed {
-        Failed { exit: Exit::Usage, message: message.into() }
+        Failed::of(Exit::Usage, message)
     }
 
     /// All that there is to say was said.
     pub(crate) fn told(exit: Exit) -> Failed {
-        Failed { exit, message: String::new() }
+        Failed::of(exit, "")
     }
 
     /// What was asked for did not reach standard output.
     pub(crate) fn output(error: &io::Error) -> Failed {
-        Failed { exit: Exit::Local, message: format!("cannot write to standard output: {error}") }
+        Failed::of(Exit::Local, format!("cannot write to standard output: {error}"))
     }
 
-    /// What the library said, behind the command that it was about.
+    /// What the library said, after the command that it was about.
     pub(crate) fn new(command: &str, error: &Error) -> Failed {
-        Failed { exit: exit_of(error), message: format!("{command}: {error}") }
+        let code = match error {
+            Error::Server(failure) | Error::Closed(Some(failure)) => Some(failure.code),
+            _ => None,
+        };
+        let name = match error {
+            Error::Local { path, .. } | Error::LocalFile { path, .. } => {
+                Some(path.strip_prefix(".").unwrap_or(path).to_string_lossy().into_owned())
+            }
+            Error::Name { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        Failed { code, name, ..Failed::of(exit_of(error), format!("{command}: {error}")) }
+    }
+
+    /// The same failure in other words.
+    pub(crate) fn saying(self, message: impl Into<String>) -> Failed {
+        Failed { message: message.into(), ..self }
+    }
+
+    /// Adds what it was about, where that is not known yet.
+    pub(crate) fn about(self, name: impl Into<String>) -> Failed {
+        Failed { name: self.name.or_else(|| Some(name.into())), ..self }
+    }
+
+    /// Adds to what is said: the way out, for one.
+    pub(crate) fn and(mut self, more: impl Display) -> Failed {
+        self.message = format!("{}; {more}", self.message);
+        self
+    }
+
+    /// The same for programs.
+    pub(crate) fn event(&self) -> Event {
+        let event = Event::new("error").with("message", self.message.as_str()).with("status", self.exit.status());
+        let event = event.with("kind", self.exit.kind()).with("code", self.code.map(Code::as_str));
+        event.with("name", self.name.as_deref())
     }
 }
 
@@ -101,3 +167,26 @@ fn exit_of(error: &Error) -> Exit {
 }
 
 const SIGINT: u8 = 2;
+
+/// The signal that a program gets whose reader has gone.
+const SIGPIPE: u8 = 13;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ferry_client::Failure;
+
+    #[test]
+    fn a_failure_is_told_to_programs_with_all_that_is_known() {
+        let event = |failed: &Failed| failed.event().to_string();
+        assert_eq!(
+            event(&Failed::usage("no")),
+            r#"{"event":"error","message":"no","status":2,"kind":"usage","code":null,"name":null}"#
+        );
+        let failed = Failed::new("GET a", &Error::Server(Failure::new(Code::NotFound, "gone"))).about("d/a");
+        assert!(event(&failed).contains(r#""code":"not-found""#) && event(&failed).contains(r#""name":"d/a""#));
+        assert!(event(&failed).contains(r#""kind":"not-found""#), "{}", event(&failed));
+        assert!(event(&Failed::told(Exit::READER_GONE)).contains(r#""kind":"interrupted""#));
+        assert_eq!(Exit::READER_GONE.status(), 141);
+    }
+}

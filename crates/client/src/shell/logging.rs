@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Write as _},
+    os::unix::ffi::OsStrExt as _,
     thread,
 };
 
@@ -24,12 +25,10 @@ pub(crate) fn start(args: &Args) -> Result<(), Failed> {
         loggers.push(match &args.log_file {
             None => WriteLogger::new(args.log_level, config, io::stderr()),
             Some(path) => {
-                let file = File::options().create(true).append(true).open(path).map_err(|error| Failed {
-                    exit: Exit::Local,
-                    message: format!(
-                        "cannot open the log file {}: {error}",
-                        ferry_wire::escaped(&path.to_string_lossy())
-                    ),
+                let file = File::options().create(true).append(true).open(path).map_err(|error| {
+                    let shown = ferry_wire::escaped_bytes(path.as_os_str().as_bytes());
+                    Failed::of(Exit::Local, format!("cannot open the log file {shown}: {error}"))
+                        .about(path.to_string_lossy())
                 })?;
                 WriteLogger::new(args.log_level, config, file)
             }
@@ -41,8 +40,7 @@ pub(crate) fn start(args: &Args) -> Result<(), Failed> {
     if loggers.is_empty() {
         return Ok(());
     }
-    CombinedLogger::init(loggers)
-        .map_err(|error| Failed { exit: Exit::System, message: format!("cannot log: {error}") })
+    CombinedLogger::init(loggers).map_err(|error| Failed::of(Exit::System, format!("cannot log: {error}")))
 }
 
 /// Shows the lines of the protocol on standard error as they are: `> GET a`, `< FILE 5 - tag`.

@@ -25,6 +25,7 @@ mod words;
 
 use std::{
     io::{self, BufRead as _, IsTerminal as _, Write as _},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
     process::ExitCode,
 };
@@ -33,6 +34,7 @@ use ferry_client::{Cancel, Options};
 
 use args::{Action, Args};
 use choices::Choices;
+use command::Command;
 use completion::Situation;
 use exit::{Exit, Failed};
 use one_shot::OneShot;
@@ -43,7 +45,10 @@ use terminal::{Terminal, Typed};
 
 /// Runs the program; gives its exit status.
 pub(crate) fn run() -> ExitCode {
-    let args = Args::of_process();
+    let args = match Args::of_process() {
+        Ok(args) => args,
+        Err(exit) => return exit.into(),
+    };
     match &args.action {
         Some(Action::Config) => return print(&config::described(args.config.as_deref())),
         Some(Action::Completions(shell)) => return print(&completions::script(*shell)),
@@ -60,16 +65,21 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// A reader that went away has read what it wanted.
+/// Prints what was asked for as it is.
 fn print(text: &[u8]) -> ExitCode {
     let mut output = io::stdout();
-    match output.write_all(text).and_then(|()| output.flush()) {
+    printed(output.write_all(text).and_then(|()| output.flush())).into()
+}
+
+/// What comes of printing. A reader that went away has read what it wanted.
+fn printed(written: io::Result<()>) -> Exit {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let failed = Failed::output(&error);
             Output::new(Level::Normal, Format::Text).complain(&failed);
-            failed.exit.into()
+            failed.exit
         }
-        _ => ExitCode::SUCCESS,
+        _ => Exit::Success,
     }
 }
 
@@ -80,13 +90,14 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     let interactive = args.command.is_none() && args.action.is_none() && io::stdin().is_terminal();
     let cancel = Cancel::default();
     let signals = Signals::install(&cancel, interactive)
-        .map_err(|error| Failed { exit: Exit::System, message: format!("cannot handle signals: {error}") })?;
+        .map_err(|error| Failed::of(Exit::System, format!("cannot handle signals: {error}")))?;
     if !matches!(&args.action, Some(Action::OneShot(one)) if !one.is_about_files_here()) {
         make_client_directory(&choices.directory)?;
     }
     let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
+    session.one_shot = args.action.is_some();
     session.input_is_free = args.command.is_some() || args.action.is_some();
     session.settings = choices.settings;
     session.progress = choices.progress;
@@ -95,12 +106,10 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
 }
 
 fn make_client_directory(path: &Path) -> Result<(), Failed> {
-    std::fs::create_dir_all(path).map_err(|error| Failed {
-        exit: Exit::Local,
-        message: format!(
-            "cannot make the client directory {}: {error}; --dir chooses another",
-            ferry_wire::escaped(&path.to_string_lossy())
-        ),
+    std::fs::create_dir_all(path).map_err(|error| {
+        let shown = ferry_wire::escaped_bytes(path.as_os_str().as_bytes());
+        let message = format!("cannot make the client directory {shown}: {error}; --dir chooses another");
+        Failed::of(Exit::Local, message).about(path.to_string_lossy())
     })
 }
 
@@ -112,9 +121,10 @@ struct Shell {
 
 impl Shell {
     fn run(mut self, args: &Args) -> Exit {
-        let exit = match (&args.action, &args.command) {
-            (Some(Action::OneShot(one)), _) => self.run_one_shot(one),
-            (_, Some(script)) => self.run_script(script),
+        let exit = match (self.open(args.host.as_deref()), &args.action, &args.command) {
+            (Err(exit), ..) => exit,
+            (_, Some(Action::OneShot(one)), _) => self.run_one_shot(one),
+            (_, _, Some(script)) => self.run_script(script),
             _ if self.session.interactive => self.run_terminal(),
             _ => self.run_pipe(),
         };
@@ -125,8 +135,23 @@ impl Shell {
         }
     }
 
+    /// Opens the server that was named for the shell to begin with.
+    fn open(&mut self, host: Option<&str>) -> Result<(), Exit> {
+        let Some(host) = host else { return Ok(()) };
+        let opened = match self.session.address(host) {
+            Ok(_) => self.session.execute(Command::Open(host.to_owned())),
+            Err(failed) if host.contains(':') || host.starts_with(|c: char| c.is_ascii_digit()) => Err(failed),
+            // It may as well have been meant as a subcommand.
+            Err(_) => Err(Failed::usage(one_shot::unknown(host))),
+        };
+        opened.map(drop).map_err(|failed| {
+            self.session.output.complain(&failed);
+            self.signals.ending().unwrap_or(failed.exit)
+        })
+    }
+
     fn run_script(&mut self, script: &str) -> Exit {
-        for line in words::split_script(script) {
+        for line in words::commands(script) {
             if let Some(exit) = self.unattended(line) {
                 return exit;
             }
@@ -165,14 +190,17 @@ impl Shell {
             let Ok(line) = str::from_utf8(&line) else {
                 return self.complain(Exit::Usage, "a command is UTF-8, and this line is not".to_owned());
             };
-            if let Some(exit) = self.unattended(line) {
-                return exit;
+            for command in commands_of(line) {
+                if let Some(exit) = self.unattended(command) {
+                    return exit;
+                }
             }
         }
     }
 
     /// Does one command of a script; gives how the script ends where it ends here.
     fn unattended(&mut self, line: &str) -> Option<Exit> {
+        self.session.remember(line);
         let result = self.execute(line);
         if let Err(failed) = &result {
             self.session.output.complain(failed);
@@ -204,7 +232,11 @@ impl Shell {
                 Typed::End => return Exit::Success,
             };
             self.signals.forget_interrupt();
-            match self.execute(&line) {
+            // As in other shells, a line that begins with a space is not to be remembered.
+            if !line.starts_with(' ') {
+                self.session.remember(&line);
+            }
+            match self.execute_line(&line) {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Leave) => return Exit::Success,
                 Err(failed) => self.session.output.complain(&failed),
@@ -213,6 +245,16 @@ impl Shell {
                 return exit;
             }
         }
+    }
+
+    /// Does the commands of a line up to the first that fails.
+    fn execute_line(&mut self, line: &str) -> Result<Flow, Failed> {
+        for command in commands_of(line) {
+            if let Flow::Leave = self.execute(command)? {
+                return Ok(Flow::Leave);
+            }
+        }
+        Ok(Flow::Next)
     }
 
     /// Where one is: the server, and the directory there.
@@ -237,14 +279,19 @@ impl Shell {
     }
 
     fn execute(&mut self, line: &str) -> Result<Flow, Failed> {
-        self.session.remember(line);
         match command::parse(line)? {
             Some(command) => self.session.execute(command),
             None => Ok(Flow::Next),
         }
     }
+
     fn complain(&mut self, exit: Exit, message: String) -> Exit {
-        self.session.output.complain(&Failed { exit, message });
+        self.session.output.complain(&Failed::of(exit, message));
         exit
     }
+}
+
+/// The commands of one line. A command of the system's shell is all of it.
+fn commands_of(line: &str) -> Vec<&str> {
+    if line.trim_start().starts_with('!') { vec![line] } else { words::commands(line) }
 }

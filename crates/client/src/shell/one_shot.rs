@@ -7,8 +7,13 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
+use ferry_wire::escaped;
+
 use super::{
-    command::table::{FORMS, Form, Kind, Opt, Takes},
+    command::{
+        likeness,
+        table::{FORMS, Form, Kind, Opt, Takes},
+    },
     words::Word,
 };
 
@@ -18,6 +23,9 @@ const VERBS: [&str; 9] = ["GET", "PUT", "LS", "SYNC", "STAT", "SUM", "MKDIR", "R
 const HOST: &str = "host";
 const NAMES: &str = "names";
 const OUTPUT: &str = "output";
+
+/// The letter of `--help`, unless a command has another use for it.
+const HELP: char = 'h';
 
 /// What a name is called that stands for standard input or output.
 const STREAM: &str = "-";
@@ -42,6 +50,12 @@ pub(crate) fn subcommands() -> impl Iterator<Item = Command> {
                 .help("The server: a port of this machine, host:port, or a bookmark")
                 .value_hint(ValueHint::Hostname),
         );
+        let command = match options(form).any(|option| option.short == HELP) {
+            false => command,
+            true => command
+                .disable_help_flag(true)
+                .arg(Arg::new("help").long("help").help("Print help").action(ArgAction::Help)),
+        };
         let command = command.args(options(form).map(option)).args(names(form));
         match form.target {
             None => command,
@@ -58,7 +72,17 @@ pub(crate) fn subcommands() -> impl Iterator<Item = Command> {
     })
 }
 
-/// `->` is what the shell's own commands say for `-o`. Only the first one counts as such, and none behind `--`, where
+/// What to say of a word that is neither a subcommand nor a server.
+pub(crate) fn unknown(word: &str) -> String {
+    let begin = format!("'{}' is no subcommand, bookmark, port or host:port", escaped(word));
+    let word = word.to_ascii_uppercase();
+    match likeness::command(&word).filter(|form| VERBS.contains(&form.verb)) {
+        Some(form) => format!("{begin}; did you mean ferry {}?", form.verb.to_ascii_lowercase()),
+        None => format!("{begin}; ferry --help lists the subcommands"),
+    }
+}
+
+/// `->` is what the shell's own commands say for `-o`. Only the first one counts as such, and none after `--`, where
 /// all are names.
 pub(crate) fn arrows_as_options(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
     let mut seen = false;
@@ -70,7 +94,7 @@ pub(crate) fn arrows_as_options(arguments: impl Iterator<Item = OsString>) -> im
 }
 
 impl OneShot {
-    /// What was typed behind the subcommand `verb`.
+    /// What was typed after the subcommand `verb`.
     ///
     /// # Errors
     ///
@@ -81,21 +105,21 @@ impl OneShot {
         let names: Vec<&String> = matches.try_get_many(NAMES).ok().flatten().into_iter().flatten().collect();
         let target = matches.try_get_one::<String>(OUTPUT).ok().flatten();
         check_streams(form, &names, target.map(String::as_str))?;
-        let mut words = vec![plain(form.verb)];
+        let mut words = vec![Word::plain(form.verb)];
         for option in options(form) {
             match option.value {
-                None if matches.get_flag(option.long) => words.push(plain(&format!("-{}", option.short))),
+                None if matches.get_flag(option.long) => words.push(Word::plain(format!("-{}", option.short))),
                 None => {}
                 Some(_) => {
                     for value in matches.get_many::<String>(option.long).into_iter().flatten() {
-                        words.extend([plain(&format!("-{}", option.short)), Word::literal(value)]);
+                        words.extend([Word::plain(format!("-{}", option.short)), Word::literal(value)]);
                     }
                 }
             }
         }
         words.extend(names.into_iter().map(|name| argument(name)));
         if let Some(target) = target {
-            words.extend([plain("->"), argument(target)]);
+            words.extend([Word::plain("->"), argument(target)]);
         }
         let host = matches.get_one::<String>(HOST).cloned().unwrap_or_default();
         Ok(OneShot { host, words })
@@ -126,13 +150,8 @@ fn forms() -> impl Iterator<Item = &'static Form> {
     FORMS.iter().filter(|form| VERBS.contains(&form.verb))
 }
 
-/// A word that has the meaning that its text has in the shell.
-fn plain(text: &str) -> Word {
-    Word { quoted: false, ..Word::literal(text) }
-}
-
 fn argument(text: &str) -> Word {
-    if text == STREAM { plain(text) } else { Word::argument(text) }
+    if text == STREAM { Word::plain(text) } else { Word::argument(text) }
 }
 
 /// What is an option of the whole program is none of a command.
@@ -161,7 +180,7 @@ fn option(option: &'static Opt) -> Arg {
 fn names(form: &Form) -> Option<Arg> {
     let (kind, count) = match form.takes {
         Takes::Nothing => return None,
-        Takes::Line(kind) => (kind, 0..=1),
+        Takes::One(kind) => (kind, 0..=1),
         Takes::Many(kind) => (kind, 0..=usize::MAX),
         Takes::Words(kinds) => (*kinds.first()?, 0..=kinds.len()),
     };
@@ -200,7 +219,7 @@ mod tests {
     fn arguments_are_the_words_of_a_command() {
         let read = read(&["get", "nas:1", "it's \"so\"; really", "b"]).unwrap();
         assert_eq!(read.host, "nas:1");
-        assert_eq!(read.words[0], plain("GET"));
+        assert_eq!(read.words[0], Word::plain("GET"));
         assert_eq!(read.words[1..], [Word::literal("it's \"so\"; really"), Word::literal("b")]);
     }
 

@@ -124,9 +124,7 @@ impl Output {
         if failed.message.is_empty() {
             return self.flush();
         }
-        self.aside(&failed.message, || {
-            Event::new("error").with("message", failed.message.as_str()).with("status", failed.exit.status())
-        });
+        self.aside(&failed.message, || failed.event());
     }
 
     /// What is worth knowing and no result: it goes where complaints go.

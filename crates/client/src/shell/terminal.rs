@@ -81,9 +81,9 @@ impl Terminal {
         self.editor.history().iter().cloned().collect()
     }
 
-    /// Written at once: a later crash or a closed window loses nothing.
+    /// A line that begins with a space is not kept. Others are written at once: a later crash or a closed window loses nothing.
     fn keep(&mut self, line: &str) {
-        if line.trim().is_empty() {
+        if line.trim().is_empty() || line.starts_with(' ') {
             return;
         }
         let added = self.editor.add_history_entry(line);

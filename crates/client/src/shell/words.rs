@@ -1,45 +1,86 @@
-//! A line taken apart into words.
+//! Lines taken apart into commands and words, by the rules of other shells. Knows no command.
 //!
-//! Made so that what people type as one name mostly is one without any quoting: a quote counts only where a
-//! word begins and another one ends the word (`it's` is a name), and a backslash only before a character that
-//! would mean something ([`ESCAPABLE`]).
+//! - Spaces, tabs and line ends separate words; `;` and line ends separate commands.
+//! - `'...'` keeps all that is in it as it is; `"..."` does too, but for `\"` and `\\`.
+//! - A backslash takes its meaning from the character after it, whatever that is.
+//! - Quotes and backslashes may stand anywhere in a word: `a'b c'd` is one.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
-/// What a backslash takes its meaning from; before anything else it stands for itself.
-const ESCAPABLE: &[char] = &[' ', '"', '\'', '\\', '*', '?', '[', ']', '{', '}'];
+/// Makes a word a pattern where it stands unquoted.
+const GLOB: [char; 4] = ['*', '?', '[', '{'];
 
-/// What makes a word a pattern where it stands unquoted.
-const GLOB: &[char] = &['*', '?', '[', '{'];
+/// Means something outside quotes, beside what separates words.
+const SPECIAL: [char; 10] = ['"', '\'', '\\', '*', '?', '[', ']', '{', '}', ';'];
 
-/// What a pattern gives a meaning to.
-const SPECIAL_IN_PATTERN: &[char] = &['*', '?', '[', ']', '{', '}', ',', '\\'];
+/// Means something at the beginning of a word: an option, and the system's shell.
+const SPECIAL_AT_START: [char; 2] = ['-', '!'];
+
+/// A pattern gives a meaning to these.
+const SPECIAL_IN_PATTERN: [char; 8] = ['*', '?', '[', ']', '{', '}', ',', '\\'];
 
 /// One word of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
     /// Where it stands in the line, its quotes included: bytes.
     pub(crate) range: Range<usize>,
-    /// What it says, without quotes and backslashes.
+    /// The text that it stands for, without quotes and backslashes.
     pub(crate) text: String,
-    /// What it says as a pattern, in which all that was quoted stands for itself; [`None`] without an unquoted
-    /// `*`, `?`, `[` or `{`.
+    /// The text as a pattern, in which all that was quoted stands for itself; [`None`] without an unquoted `*`, `?`,
+    /// `[` or `{`.
     pub(crate) pattern: Option<String>,
     /// A quote or a backslash took part: it is neither an option nor an arrow.
     pub(crate) quoted: bool,
 }
 
+/// What a line leaves open at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Open {
+    /// This quote was not closed.
+    Quote(char),
+    /// Nothing stands after a backslash.
+    Backslash,
+}
+
+impl fmt::Display for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Open::Quote(quote) => write!(f, "a quote ({quote}) is not closed; one that is part of a name is \\{quote}"),
+            Open::Backslash => f.write_str("nothing stands after the backslash; one that is part of a name is \\\\"),
+        }
+    }
+}
+
 impl Word {
-    /// A word that says `text`, whatever is in it.
+    /// A word that stands for `text`, whatever is in it.
     pub(crate) fn literal(text: impl Into<String>) -> Word {
         Word { range: 0..0, text: text.into(), pattern: None, quoted: true }
     }
 
-    /// A word that says `text`, which is a pattern if there is a wildcard in it: what another shell has taken apart.
+    /// A word with the meaning that `text` has unquoted: an option, an arrow or a name.
+    pub(crate) fn plain(text: impl Into<String>) -> Word {
+        Word { quoted: false, ..Word::literal(text) }
+    }
+
+    /// A word that stands for `text`, which is a pattern if there is a wildcard in it: an argument that another shell
+    /// has taken apart. In the pattern, a backslash takes its meaning from a wildcard.
     pub(crate) fn argument(text: impl Into<String>) -> Word {
         let word = Word::literal(text);
-        let pattern = bare_word(&word.text, 0, |_| false).pattern;
-        Word { pattern, ..word }
+        let mut pattern = String::with_capacity(word.text.len());
+        let mut is_pattern = false;
+        let mut characters = word.text.chars().peekable();
+        while let Some(character) = characters.next() {
+            let escaped = characters.next_if(|next| character == '\\' && SPECIAL_IN_PATTERN.contains(next));
+            match escaped {
+                Some(escaped) => push_literal(&mut pattern, escaped),
+                None if character == '\\' => push_literal(&mut pattern, character),
+                None => {
+                    is_pattern |= GLOB.contains(&character);
+                    pattern.push(character);
+                }
+            }
+        }
+        Word { pattern: is_pattern.then_some(pattern), ..word }
     }
 
     /// Whether it stands there as it is, unquoted, and is `text`.
@@ -48,172 +89,79 @@ impl Word {
     }
 }
 
-/// Takes `line` apart at white space outside quotes.
-pub(crate) fn split(line: &str) -> Vec<Word> {
+/// Takes one command apart.
+///
+/// # Errors
+///
+/// What its end leaves open.
+pub(crate) fn split(command: &str) -> Result<Vec<Word>, Open> {
+    match read(command) {
+        (words, None) => Ok(words),
+        (_, Some(open)) => Err(open),
+    }
+}
+
+/// Takes a command apart that may not be typed to its end yet; the last word is the one that is left open.
+pub(crate) fn read(command: &str) -> (Vec<Word>, Option<Open>) {
     let mut words = Vec::new();
     let mut at = 0;
     loop {
-        at += line[at..].len() - line[at..].trim_start().len();
-        if at == line.len() {
-            return words;
+        at += command[at..].bytes().take_while(u8::is_ascii_whitespace).count();
+        if at == command.len() {
+            return (words, None);
         }
-        let word = next_word(line, at);
+        let (word, open) = next_word(command, at);
         at = word.range.end;
         words.push(word);
-    }
-}
-
-/// The text to type for a word that says `text`, with backslashes and no quote around it; [`None`] where only quotes help.
-pub(crate) fn escape(text: &str) -> Option<String> {
-    let out_of_reach = |character: char| character.is_whitespace() && !ESCAPABLE.contains(&character);
-    if text.is_empty() || text.starts_with(['-', '!']) || text.contains(out_of_reach) {
-        return None;
-    }
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        if ESCAPABLE.contains(&character) {
-            escaped.push('\\');
+        if open.is_some() {
+            return (words, open);
         }
-        escaped.push(character);
     }
-    Some(escaped)
 }
 
-/// Whether a backslash can stand before it.
-pub(crate) fn is_escapable(character: char) -> bool {
-    ESCAPABLE.contains(&character)
-}
-
-/// What stands behind a quote that `text` begins with and that nothing closes.
-pub(crate) fn behind_open_quote(text: &str) -> Option<&str> {
-    let open = text.starts_with(['"', '\'']) && quoted_end(text, 0, |_| false).is_none();
-    text.get(1..).filter(|rest| open && !rest.is_empty())
-}
-
-/// The text to type for a word that says `text`: as it is where that is enough.
-pub(crate) fn quote(text: &str) -> String {
-    if !needs_quoting(text) {
-        return text.to_owned();
-    }
-    if !text.contains('\'') {
-        return format!("'{text}'");
-    }
-    let mut quoted = String::from('"');
-    for character in text.chars() {
-        if matches!(character, '"' | '\\') {
-            quoted.push('\\');
-        }
-        quoted.push(character);
-    }
-    quoted.push('"');
-    quoted
-}
-
-fn needs_quoting(text: &str) -> bool {
-    let means_something = |character: char| {
-        character.is_whitespace() || character == ';' || character == ',' || ESCAPABLE.contains(&character)
-    };
-    text.is_empty() || text.starts_with(['-', '!']) || text.contains(means_something)
-}
-
-/// Parts a script into commands, at each `;` outside quotes. Their first words are verbs and never quoted.
-pub(crate) fn split_script(script: &str) -> Vec<&str> {
+/// Separates a script into its commands. A remark runs to the end of its line.
+pub(crate) fn commands(script: &str) -> Vec<&str> {
     let mut commands = Vec::new();
     let mut rest = script;
     loop {
         let end = end_of_command(rest);
         commands.push(&rest[..end]);
         match rest.get(end + 1..) {
-            Some(behind) => rest = behind,
+            Some(after) => rest = after,
             None => return commands,
         }
     }
 }
 
-fn end_of_command(script: &str) -> usize {
-    let verb = script.len() - script.trim_start().len();
-    let mut at = script[verb..].find(|c: char| c == ';' || c.is_whitespace()).map_or(script.len(), |end| verb + end);
-    let mut begins_word = false;
-    while let Some(character) = script[at..].chars().next() {
-        if character == ';' {
-            return at;
-        }
-        let quoted = (begins_word && matches!(character, '"' | '\''))
-            .then(|| quoted_end(script, at, |behind| behind == ';'))
-            .flatten();
-        begins_word = character.is_whitespace();
-        at = quoted.unwrap_or(at + character.len_utf8());
+/// The text to type for a word that stands for `text`: as it is where that is enough, else in quotes.
+pub(crate) fn quote(text: &str) -> String {
+    match (needs_quoting(text), text.contains('\'')) {
+        (false, _) => text.to_owned(),
+        (true, false) => format!("'{text}'"),
+        (true, true) => format!("\"{}\"", in_double_quotes(text)),
     }
-    script.len()
 }
 
-/// Behind the quote that closes the one at `at`; [`None`] where none does. It must end its word, or stand before
-/// something that `ends` as well.
-fn quoted_end(line: &str, at: usize, ends: impl Fn(char) -> bool) -> Option<usize> {
-    let quote = line[at..].chars().next()?;
-    let mut escaped = false;
-    for (offset, character) in line[at..].char_indices().skip(1) {
-        let end = at + offset + character.len_utf8();
-        if escaped {
-            escaped = false;
-        } else if character == '\\' && quote == '"' && line[end..].starts_with(['"', '\\']) {
-            escaped = true;
-        } else if character == quote {
-            let closes = line[end..].chars().next().is_none_or(|behind| behind.is_whitespace() || ends(behind));
-            // An empty name is none: two quotes alone stand for themselves.
-            return (closes && offset > 1).then_some(end);
+/// The same with backslashes and no quote around it, so that more can be typed after it.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for (at, character) in text.char_indices() {
+        if is_escapable(character) || at == 0 && SPECIAL_AT_START.contains(&character) {
+            escaped.push('\\');
         }
+        escaped.push(character);
     }
-    None
+    escaped
 }
 
-fn next_word(line: &str, start: usize) -> Word {
-    if line[start..].starts_with(['"', '\''])
-        && let Some(end) = quoted_end(line, start, |_| false)
-    {
-        return quoted_word(line, start..end);
-    }
-    bare_word(line, start, char::is_whitespace)
+/// `text` as it stands between double quotes.
+pub(crate) fn in_double_quotes(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// A word without quotes around it, up to a character that `ends` it.
-fn bare_word(line: &str, start: usize, ends: impl Fn(char) -> bool) -> Word {
-    let mut word = Word { range: start..start, text: String::new(), pattern: None, quoted: false };
-    let mut pattern = String::new();
-    let mut is_pattern = false;
-    let mut characters = line[start..].char_indices().peekable();
-    let mut end = line.len();
-    while let Some((offset, character)) = characters.next() {
-        if ends(character) {
-            end = start + offset;
-            break;
-        }
-        let escaped = characters.next_if(|(_, next)| character == '\\' && ESCAPABLE.contains(next));
-        let meant = escaped.map_or(character, |(_, escaped)| escaped);
-        word.quoted |= escaped.is_some();
-        is_pattern |= escaped.is_none() && GLOB.contains(&meant);
-        if escaped.is_some() || meant == '\\' {
-            push_literal(&mut pattern, meant);
-        } else {
-            pattern.push(meant);
-        }
-        word.text.push(meant);
-    }
-    word.range.end = end;
-    word.pattern = is_pattern.then_some(pattern);
-    word
-}
-
-fn quoted_word(line: &str, range: Range<usize>) -> Word {
-    let double = line[range.start..].starts_with('"');
-    let inner = &line[range.start + 1..range.end - 1];
-    let mut text = String::with_capacity(inner.len());
-    let mut characters = inner.chars().peekable();
-    while let Some(character) = characters.next() {
-        let escaped = characters.next_if(|next| double && character == '\\' && matches!(next, '"' | '\\'));
-        text.push(escaped.unwrap_or(character));
-    }
-    Word { range, text, pattern: None, quoted: true }
+/// Whether [`escape`] puts a backslash before it, wherever it stands.
+pub(crate) fn is_escapable(character: char) -> bool {
+    character.is_ascii_whitespace() || SPECIAL.contains(&character)
 }
 
 /// Appends `character` to `pattern` so that it stands for itself.
@@ -224,152 +172,195 @@ pub(crate) fn push_literal(pattern: &mut String, character: char) {
     pattern.push(character);
 }
 
+fn needs_quoting(text: &str) -> bool {
+    text.is_empty() || text.starts_with(SPECIAL_AT_START) || text.contains(is_escapable)
+}
+
+fn end_of_command(script: &str) -> usize {
+    let begin = script.len() - script.trim_start_matches([' ', '\t', '\r']).len();
+    if script[begin..].starts_with('#') {
+        return script[begin..].find('\n').map_or(script.len(), |end| begin + end);
+    }
+    let mut characters = Characters::new(script, begin);
+    let end = characters.find(|(_, character, quoted)| !quoted && matches!(character, ';' | '\n'));
+    end.map_or(script.len(), |(at, ..)| at)
+}
+
+fn next_word(line: &str, start: usize) -> (Word, Option<Open>) {
+    let mut word = Word { range: start..line.len(), text: String::new(), pattern: None, quoted: false };
+    let mut pattern = String::new();
+    let mut is_pattern = false;
+    let mut characters = Characters::new(line, start);
+    for (at, character, quoted) in characters.by_ref() {
+        if !quoted && character.is_ascii_whitespace() {
+            word.range.end = at;
+            break;
+        }
+        is_pattern |= !quoted && GLOB.contains(&character);
+        if quoted {
+            push_literal(&mut pattern, character);
+        } else {
+            pattern.push(character);
+        }
+        word.text.push(character);
+    }
+    word.quoted = characters.seen_quotes;
+    word.pattern = is_pattern.then_some(pattern);
+    (word, characters.open)
+}
+
+/// The characters of a line with their places, and whether they are quoted: without the quotes and backslashes that
+/// say so.
+struct Characters<'a> {
+    rest: std::iter::Peekable<std::str::CharIndices<'a>>,
+    start: usize,
+    open: Option<Open>,
+    /// A quote or a backslash was among them.
+    seen_quotes: bool,
+}
+
+impl<'a> Characters<'a> {
+    fn new(line: &'a str, start: usize) -> Characters<'a> {
+        Characters { rest: line[start..].char_indices().peekable(), start, open: None, seen_quotes: false }
+    }
+}
+
+impl Iterator for Characters<'_> {
+    type Item = (usize, char, bool);
+
+    fn next(&mut self) -> Option<(usize, char, bool)> {
+        loop {
+            let (offset, character) = self.rest.next()?;
+            let at = self.start + offset;
+            match (self.open, character) {
+                (None, '\'' | '"') => {
+                    self.open = Some(Open::Quote(character));
+                    self.seen_quotes = true;
+                }
+                (Some(Open::Quote(quote)), _) if quote == character => self.open = None,
+                (None, '\\') => {
+                    self.seen_quotes = true;
+                    match self.rest.next() {
+                        Some((_, escaped)) => return Some((at, escaped, true)),
+                        None => self.open = Some(Open::Backslash),
+                    }
+                }
+                (Some(Open::Quote('"')), '\\') => {
+                    let escaped = self.rest.next_if(|(_, next)| matches!(next, '"' | '\\'));
+                    return Some((at, escaped.map_or(character, |(_, escaped)| escaped), true));
+                }
+                (open, _) => return Some((at, character, open.is_some())),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn texts(line: &str) -> Vec<String> {
-        split(line).into_iter().map(|word| word.text).collect()
+        split(line).unwrap().into_iter().map(|word| word.text).collect()
     }
 
     #[test]
-    fn words_are_parted_at_white_space_outside_quotes() {
+    fn words_are_those_of_other_shells() {
         for (line, expected) in [
             ("", &[][..]),
             (" \t ", &[]),
-            ("a  b\tc", &["a", "b", "c"]),
+            ("a  b\tc\r\n", &["a", "b", "c"]),
             ("'a b' c", &["a b", "c"]),
             ("\"a b\" 'c'", &["a b", "c"]),
             ("\" kept \"", &[" kept "]),
-            ("it's a dog's life", &["it's", "a", "dog's", "life"]),
-            ("'tis a dog's", &["'tis", "a", "dog's"]),
-            ("\"", &["\""]),
-            ("\"\"", &["\"\""]),
-            ("a\"b c\"", &["a\"b", "c\""]),
-            ("two\\ words a\\b \\", &["two words", "a\\b", "\\"]),
+            ("a'b c'd\" e\"\\ f", &["ab cd e f"]),
+            ("'' \"\" a", &["", "", "a"]),
+            ("two\\ words a\\b \\\\ \\ ", &["two words", "ab", "\\", " "]),
             ("\"say \\\"a\\\\b\\\" c\\d\"", &["say \"a\\b\" c\\d"]),
-            ("'a\\'", &["a\\"]),
-            ("Grüße\u{a0}世界", &["Grüße", "世界"]),
+            ("'a\\' it\\'s", &["a\\", "it's"]),
+            ("Grüße\u{a0}世界", &["Grüße\u{a0}世界"]),
         ] {
             assert_eq!(texts(line), expected, "{line:?}");
         }
-        let words = split(" GET  'a b' c");
+        let words = split(" GET  'a b' c").unwrap();
         assert_eq!(words.iter().map(|word| word.range.clone()).collect::<Vec<_>>(), [1..4, 6..11, 12..13]);
+        for (line, open) in [
+            ("GET it's", Open::Quote('\'')),
+            ("'a \"b\" ", Open::Quote('\'')),
+            ("a\"b\\\"", Open::Quote('"')),
+            ("a \\", Open::Backslash),
+        ] {
+            assert_eq!(split(line), Err(open), "{line:?}");
+        }
+        let (words, open) = read("GET 'a b");
+        assert_eq!((words[1].text.as_str(), words[1].range.clone(), open), ("a b", 4..8, Some(Open::Quote('\''))));
     }
 
     #[test]
     fn a_pattern_is_told_from_what_is_quoted() {
-        let pattern = |line: &str| split(line).remove(0).pattern;
+        let pattern = |line: &str| split(line).unwrap().remove(0).pattern;
         assert_eq!(pattern("*.txt").as_deref(), Some("*.txt"));
         assert_eq!(pattern("a\\*{b,c}").as_deref(), Some("a\\*{b,c}"));
-        assert_eq!(pattern("a\\b*").as_deref(), Some("a\\\\b*"));
+        assert_eq!(pattern("'a*'*\" b\"").as_deref(), Some("a\\** b"));
+        assert_eq!(pattern("a\\\\*").as_deref(), Some("a\\\\*"));
         for literal in ["a", "a\\*", "'*'", "\"*\"", "a]", "a}", "-r"] {
             assert_eq!(pattern(literal), None, "{literal}");
         }
         let argument = Word::argument("a b\\*?");
         assert_eq!((argument.text.as_str(), argument.pattern.as_deref()), ("a b\\*?", Some("a b\\*?")));
         assert_eq!(Word::argument("-a \\b").pattern, None);
-        assert!(split("->").remove(0).is("->") && !split("'->'").remove(0).is("->"));
+        let is_arrow = |line: &str| split(line).unwrap().remove(0).is("->");
+        assert!(is_arrow("->") && !is_arrow("'->'") && !is_arrow("\\->"));
     }
 
     #[test]
-    fn what_is_quoted_comes_back() {
-        for text in [
-            "a",
-            "",
-            "a b",
-            "it's",
-            "it's a \"b\"",
-            "'",
-            "\"",
-            "\\",
-            "a\\",
-            "a\\ 'b",
-            "*",
-            "-r",
-            "!x",
-            "a;b",
-            "'a' b",
-            "\"a\" b'",
-            "[1]",
-            "{a,b}",
-            " ",
-            "世界",
-            "a, b",
-        ] {
-            let words = split(&quote(text));
-            if text.is_empty() {
-                continue;
-            }
-            assert_eq!((words.len(), words[0].text.as_str(), &words[0].pattern), (1, text, &None), "{}", quote(text));
-            let command = format!("GET {}", quote(text));
-            assert_eq!(split_script(&format!("{command};QUIT")), [&command, "QUIT"]);
-        }
-        assert_eq!(quote("plain.txt"), "plain.txt");
-    }
-
-    #[test]
-    fn an_open_quote_is_one_that_nothing_closes() {
-        for (text, behind) in [
-            ("'a dir/", Some("a dir/")),
-            ("\"it's", Some("it's")),
-            ("'tis a dog's", Some("tis a dog's")),
-            ("'", None),
-            ("a'b", None),
-            ("'a b'", None),
-            ("'a' b", None),
-            ("", None),
-        ] {
-            assert_eq!(behind_open_quote(text), behind, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_script_is_parted_at_semicolons_outside_quotes() {
-        for (script, commands) in [
+    fn a_script_is_separated_outside_quotes() {
+        for (script, expected) in [
             ("OPEN 1; GET a", &["OPEN 1", " GET a"][..]),
             ("GET \"a;b\"; GET c", &["GET \"a;b\"", " GET c"]),
             ("GET 'a;b';GET c;", &["GET 'a;b'", "GET c", ""]),
-            ("GET a 'b;c' d;e", &["GET a 'b;c' d", "e"]),
-            ("GET it's; GET b's", &["GET it's", " GET b's"]),
-            ("GET 'tis; GET b", &["GET 'tis", " GET b"]),
-            ("CLOSE; 'x;y'", &["CLOSE", " 'x", "y'"]),
+            ("GET a\\;b 'b;c'd;e", &["GET a\\;b 'b;c'd", "e"]),
+            ("GET it\\'s; GET b", &["GET it\\'s", " GET b"]),
+            ("GET 'tis; GET b", &["GET 'tis; GET b"]),
+            ("a\nb 'c\nd'\n# it's; so\ne", &["a", "b 'c\nd'", "# it's; so", "e"]),
             ("", &[""]),
             (";;", &["", "", ""]),
         ] {
-            assert_eq!(split_script(script), commands, "{script:?}");
+            assert_eq!(commands(script), expected, "{script:?}");
         }
     }
+
     proptest! {
         #[test]
-        fn any_name_can_be_quoted(text in "\\PC{1,20}", before in "[a-z]{0,5}") {
-            let line = format!("GET {before} {}", quote(&text));
-            let words = split(&line);
-            let last = words.last().unwrap();
-            prop_assert_eq!((last.text.as_str(), &last.pattern), (text.as_str(), &None), "{}", line);
-            prop_assert_eq!(last.range.end, line.len());
-        }
-
-        #[test]
-        fn what_is_escaped_is_one_word_that_says_it(text in "(\\PC|[ \\\\'\"*?{}\\[\\]]){1,20}") {
-            if let Some(escaped) = escape(&text) {
-                let words = split(&escaped);
-                prop_assert_eq!((words.len(), words[0].text.as_str(), &words[0].pattern), (1, text.as_str(), &None));
-                prop_assert!(!words[0].is("->") && !words[0].is("-"));
+        fn any_name_can_be_quoted_and_escaped(
+            text in "(\\PC|[ \t;\\\\'\"*?{}\\[\\]!-]){0,20}",
+            before in "[a-z]{0,5}",
+        ) {
+            for typed in [quote(&text), if text.is_empty() { quote(&text) } else { escape(&text) }] {
+                let line = format!("GET {before} {typed}");
+                let words = split(&line).unwrap();
+                let last = words.last().unwrap();
+                prop_assert_eq!((last.text.as_str(), &last.pattern), (text.as_str(), &None), "{}", line);
+                prop_assert_eq!(last.range.end, line.len());
+                prop_assert!(!last.is("->") && !last.is("-") && (last.quoted || !text.starts_with('-')));
+                let script = format!("{line};QUIT");
+                prop_assert_eq!(commands(&script), [&*line, "QUIT"]);
             }
         }
 
         #[test]
         fn any_line_has_words(line in any::<String>()) {
+            let (words, open) = read(&line);
             let mut end = 0;
-            for word in split(&line) {
-                prop_assert!(line[end..word.range.start].chars().all(char::is_whitespace));
-                prop_assert!(!line[word.range.clone()].is_empty());
+            for word in &words {
+                prop_assert!(line[end..word.range.start].bytes().all(|byte| byte.is_ascii_whitespace()));
+                prop_assert!(!word.range.is_empty());
                 end = word.range.end;
             }
-            prop_assert!(line[end..].trim().is_empty());
-            prop_assert_eq!(split_script(&line).join(";"), line);
+            prop_assert!(line[end..].bytes().all(|byte| byte.is_ascii_whitespace()));
+            prop_assert!(open.is_none() || end == line.len());
+            let parts: usize = commands(&line).iter().map(|command| command.len() + 1).sum();
+            prop_assert_eq!(parts, line.len() + 1);
         }
     }
 }

@@ -29,7 +29,8 @@ fn cut(local: &Local, command: &str, script: impl FnOnce(&mut Peer) + Send + 'st
     let complaints = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{command}: {complaints}");
     assert!(complaints.contains("the server closed the connection"), "{command}: {complaints}");
-    assert!(complaints.contains("not connected any more: OPEN"), "{command}: {complaints}");
+    // Nobody is there to type it.
+    assert!(!complaints.contains("OPEN"), "{command}: {complaints}");
     assert!(!String::from_utf8_lossy(&output.stdout).contains("went on"), "{command}");
     complaints
 }
@@ -45,7 +46,7 @@ fn commands_that_ask_once() {
         ("SUM a", "SUM a", ""),
         ("MKDIR a", "MKDIR a", ""),
         ("MKDIR -p a/b", "MKDIR a", ""),
-        ("GET two words", "STAT two words", ""),
+        ("GET 'two words'*", "STAT two words*", ""),
         ("GET *", "STAT *", ""),
         ("GET -r a", "STAT a", ""),
         ("GET a -> -", "READ 0 * * a", "FILE 5 - t\nDATA 5\nab"),

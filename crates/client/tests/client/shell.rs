@@ -65,7 +65,9 @@ fn a_script_moves_files_both_ways() {
     let port = server.address.port();
     let done = run(
         &local,
-        &format!("open {port}; get docs/Grüße an dich.txt; Put 'up; and away.txt'; CLOSE; OPEN localhost:{port}; QUIT"),
+        &format!(
+            "open {port}; get docs/Grüße\\ an\\ dich.txt; Put 'up; and away.txt'; CLOSE; OPEN localhost:{port}; QUIT"
+        ),
     );
     assert_eq!((done.status, done.err.as_str()), (0, ""));
     let lines: Vec<_> = done.out.lines().collect();
@@ -88,7 +90,7 @@ fn commands_come_from_a_pipe() {
     assert_eq!(local.names(), ["a"]);
 
     let failed = pipe(&local, format!("OPEN {port}\nGET missing\nGET a\n").as_bytes());
-    failed.assert_failed(8, "GET missing: the server says: nothing has that name (not-found)");
+    failed.assert_failed(8, "GET missing: the server has no such file or directory");
     assert_eq!(failed.out.lines().count(), 1);
     pipe(&local, b"GET \xff\n").assert_failed(2, "UTF-8");
 }
@@ -110,9 +112,9 @@ fn the_first_failure_ends_a_script_with_its_status() {
     connected("OPEN 1").assert_failed(2, "CLOSE first");
     connected("GET").assert_failed(2, "GET needs an argument");
     connected("GET ../x").assert_failed(2, "'..'");
-    connected("GET /etc/passwd").assert_failed(8, "relative to the server's root");
+    connected("GET /etc/passwd").assert_failed(8, "one beneath the server's root");
     connected("GET \"a\nb\"").assert_failed(2, "control characters");
-    connected("GET missing").assert_failed(8, "(not-found)");
+    connected("GET missing").assert_failed(8, "the server has no such file or directory");
     connected("PUT missing").assert_failed(5, "there is no such file in");
     connected("PUT directory").assert_failed(5, "is a directory");
     server.add("directory", "a file there, a directory here");
@@ -160,8 +162,7 @@ fn what_was_not_tried_is_no_failure_and_not_done() {
     assert_eq!(run.status, 3, "{}", run.err);
     let lines: Vec<_> = run.err.lines().collect();
     let closed = "GET a: the server closed the connection";
-    let again = format!("GET a: not connected any more: OPEN {address} to connect again");
-    assert_eq!(lines, [closed, &again, "GET: 1 failed, 2 not tried"]);
+    assert_eq!(lines, [closed, "GET: 1 failed, 2 not tried"]);
 }
 
 #[test]

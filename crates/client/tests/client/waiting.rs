@@ -82,7 +82,7 @@ fn tries_have_an_end_and_without_being_asked_for_there_is_one() {
     let tried = |arguments: &[&str]| {
         let (status, told) = run(&local, arguments);
         assert_eq!((status, told.lines().count()), (3, 2), "{told}");
-        assert!(told.contains("(1 of 1)\nOPEN: nobody listens"), "{told}");
+        assert!(told.contains("(1 of 1)\nnobody listens"), "{told}");
     };
     tried(&["--retry", "1", "ls", &port]);
     // The configuration file is as good.

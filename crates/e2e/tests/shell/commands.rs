@@ -10,7 +10,7 @@ use ferry_e2e::Options;
 use crate::place::Place;
 
 /// Names that mean something elsewhere. Each is a valid one here.
-const UNUSUAL: [&str; 16] = [
+const UNUSUAL: [&str; 18] = [
     "two words.txt",
     "it's",
     "a \"quoted\" one",
@@ -21,6 +21,8 @@ const UNUSUAL: [&str; 16] = [
     "->",
     "*",
     "a[1]?{x,y}",
+    "a \u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467} family",
+    "نامه\u{200c}ها",
     "Grüße, мир, 世界",
     " spaces ",
     ";",
@@ -64,40 +66,117 @@ fn every_command_takes_unusual_names() {
 }
 
 #[test]
-fn names_without_quotes_are_as_they_always_were() {
+fn words_are_those_of_other_shells_and_quotes_keep_a_name_together() {
     let place = Place::new();
-    for name in ["two words.txt", "it's a dog's life", "Artist - Song [live].mp3", "back\\slash", "what?", "a -k b"] {
+    for (name, typed) in [
+        ("two words.txt", "two\\ words.txt"),
+        ("it's a dog's life", "\"it's a dog's life\""),
+        ("Artist - Song [live].mp3", "Artist' - 'Song\\ \\[live\\].mp3"),
+        ("back\\slash", "back\\\\slash"),
+        ("a;b", "a\\;b"),
+        ("end ", "end\\ "),
+    ] {
         place.server.write(name, name.as_bytes());
-        assert!(place.run(&format!("GET {name}")).fine().starts_with(&format!("got {name}: ")));
+        assert!(place.run(&format!("GET {typed}")).fine().starts_with(&format!("got {name}: ")));
         assert_eq!(fs::read(place.local(name)).unwrap(), name.as_bytes());
         fs::remove_file(place.server.path(name)).unwrap();
-        assert!(place.run(&format!("PUT {name}")).fine().starts_with(&format!("put {name}: ")));
+        assert!(place.run(&format!("PUT {typed}")).fine().starts_with(&format!("put {name}: ")));
         assert_eq!(place.server.read(name), name.as_bytes());
     }
+    place.run("GET it's").failed(2, "a quote (') is not closed; one that is part of a name is \\'");
+    place.run("GET a\\").failed(2, "nothing stands after the backslash");
 }
 
 #[test]
-fn a_name_that_exists_is_meant_before_its_other_readings() {
+fn rm_deletes_the_names_that_were_typed_and_nothing_where_one_of_them_does_not_exist() {
     let place = Place::new();
-    for name in ["a b", "a", "b", "*.txt", "x.txt"] {
+    let all = ["old photos", "photos", "photos old", "x"];
+    for name in all {
+        place.server.write(&format!("{name}/f"), name.as_bytes());
+        place.server.write(&format!("f {name}"), b"");
+    }
+    let before = place.server.visible();
+    let meant = "did you mean RM 'photos old'?";
+    // As one name it exists, and as two it does not: nothing of it is deleted, whatever is given with it.
+    for command in
+        ["RM -r photos old", "RM photos old -r", "RM -rk photos old", "RM -rf photos old", "RM -k x photos old"]
+    {
+        let ran = place.run(command);
+        assert_eq!(place.server.visible(), before, "{command}: {}", ran.complaints);
+        match command.ends_with("x photos old") {
+            true => drop(ran.failed(4, "")),
+            false => drop(ran.failed(8, meant)),
+        }
+    }
+    place.run("RM -r x nothing").failed(8, "RM nothing: the server has no such file or directory; nothing was deleted");
+    place.run("RM f x").failed(8, "did you mean RM 'f x'?");
+    assert_eq!(place.server.visible(), before);
+    // And a name is no option, no pattern and no more than itself.
+    place.run("RM -r 'photos old'; RM f\\ photos\\ old").fine();
+    assert!(!place.server.path("photos old").exists() && !place.server.path("f photos old").exists());
+    assert!(place.server.path("photos").exists() && place.server.path("f photos").exists());
+    place.run("RM -rk x nothing photos").failed(8, "RM: 1 failed, the rest is done");
+    place.run("RM -rf nothing 'old photos' *.none").fine();
+    assert_eq!(place.run("RM -f nothing").fine(), "");
+    assert_eq!(place.server.visible(), ["f old photos", "f photos", "f x"]);
+    place.run("MKDIR d; MKDIR d/e; RMDIR d").failed(4, "RM d: the directory is not empty");
+    assert_eq!(place.run("RMDIR d/e d").fine(), "deleted 2 directories\n");
+}
+
+#[test]
+fn several_words_that_fail_and_are_one_name_are_asked_about() {
+    let place = Place::new();
+    for name in ["two words.txt", "a", "*.txt", "x.txt", "a -k b"] {
         place.server.write(name, name.as_bytes());
     }
-    assert!(place.run("GET a b").fine().starts_with("got a b: 3 bytes"));
-    assert!(place.run("GET *.txt").fine().starts_with("got *.txt: 5 bytes"));
-    place.run("RM a b; RM *.txt").fine();
-    assert_eq!(place.server.visible(), ["a", "b", "x.txt"]);
-    assert!(place.run("GET a b").fine().starts_with("got 2 files: 2 bytes"));
-    assert!(place.run("GET *.txt").fine().starts_with("got x.txt: 5 bytes"));
-    place.run("GET a c").failed(8, "GET c: the server says: c: there is no such file");
-    place.run("GET c d").failed(8, "nor is there 'c d'; 1 other file not tried");
+    assert!(place.run("GET *.txt").fine().starts_with("got *.txt: 5 bytes"), "what has just that name comes first");
+    for command in ["GET", "GET -k", "LS", "STAT", "SUM", "RM"] {
+        let verb = command.split(' ').next().unwrap();
+        let ran = place.run(&format!("{command} two words.txt"));
+        ran.failed(8, &format!("did you mean {verb} 'two words.txt'?"));
+    }
+    assert_eq!(place.server.visible().len(), 5);
+    place.run("GET a -k b").failed(8, "did you mean GET 'a -k b'?");
+    place.run("GET a nothing").failed(8, "GET nothing: the server has no such file or directory");
+    // Nobody asks where there is nothing to mean.
+    assert!(!place.run("GET no thing").complaints.contains("did you mean"));
+    place.run("CD two words.txt").failed(2, "in quotes they are one: CD 'two words.txt'");
     // Here as there.
     place.write("p q", b"pq");
     place.write("p", b"p");
-    assert!(place.run("PUT p q").fine().starts_with("put p q: 2 bytes"));
+    place.run("PUT p q").failed(5, "did you mean PUT 'p q'?");
+    place.run("LLS p q").failed(5, "did you mean LLS 'p q'?");
     fs::remove_file(place.local("p q")).unwrap();
     place.run("PUT p q").failed(5, "PUT q: there is no such file in");
     place.run("PUT q -> r").failed(5, "PUT q: there is no such file in");
     place.run("PUT /nowhere/q -> r").failed(5, "PUT /nowhere/q: there is no such file");
+    place.run("MV two words.txt x").failed(2, "a name with spaces stands in quotes");
+}
+
+#[test]
+fn what_is_typed_out_of_habit_just_works() {
+    let place = Place::new();
+    for name in ["a.txt", "b.txt", ".h", "d/c"] {
+        place.server.write(name, name.as_bytes());
+    }
+    place.server.write(".h", b"the largest");
+    assert_eq!(place.run("cat a.txt b.txt").said, "a.txtb.txt");
+    assert_eq!(place.run("ls -a").fine(), ".h\na.txt\nb.txt\nd/\n");
+    let long = place.run("ls -la").fine();
+    assert_eq!((place.run("dir").fine(), place.run("ll").fine()), (long.clone(), long.clone()));
+    assert!(long.lines().count() == 4 && long.starts_with("             11  20"), "{long}");
+    assert_eq!(place.run("ls -rS ?.txt .h").fine(), "b.txt\na.txt\n.h\n");
+    assert_eq!(place.run("ls -S .h ?.txt").fine(), ".h\na.txt\nb.txt\n");
+    assert!(place.run("ls -lh a.txt").fine().trim_start().starts_with("5 bytes  20"));
+    assert!(place.run("mget *.txt; mput *.txt; lcd ..; lcd; lls").fine().ends_with("a.txt\nb.txt\n"));
+    assert!(place.run("binary; passive; prompt").complaints.starts_with("binary: nothing to do"));
+    assert_eq!(place.run("cd d; cdup; pwd; rename a.txt x; delete x; del b.txt; rmdir d").failed(4, "not empty"), {
+        "/\na.txt is now x\ndeleted x\ndeleted b.txt\n"
+    });
+    for leave in ["bye", "exit", "q", "disconnect"] {
+        place.run(leave).fine();
+    }
+    assert!(place.run("help mget").fine().starts_with("GET "));
 }
 
 #[test]
@@ -117,9 +196,9 @@ fn directories_are_walked_and_names_are_relative_to_them() {
     place.run("CD d; PUT deep; MKDIR new; MV deep new; RM new/deep").fine();
     place.run("CD d; GET ../../top").failed(2, "leads above the root");
     place.run("CD d/a").failed(4, "CD d/a: that is a file");
-    place.run("CD nowhere").failed(8, "CD nowhere: there is no such directory");
+    place.run("CD nowhere").failed(8, "CD nowhere: the server has no such directory");
     place.run("CD d; CD ../..").failed(2, "leads above the root");
-    place.run("LS nowhere").failed(8, "(not-found)");
+    place.run("LS nowhere").failed(8, "LS nowhere: the server has no such file or directory");
     place.run("CD d/e; RM -r /d").failed(2, "the current directory is in it");
     place.run("LCD nowhere").failed(5, "No such file or directory");
     assert_eq!(place.run("LS d/a d/e top").fine(), "d/a\nd/e:\na\nf/\ntop\n");
@@ -145,11 +224,11 @@ fn patterns_find_what_they_match_and_say_so_where_that_is_nothing() {
         place.run(&format!("{command} *.none")).failed(8, &format!("{command} *.none: nothing matches"));
     }
     place.run("PUT *.none").failed(5, "PUT *.none: nothing matches");
-    place.run("GET [x").failed(8, "(not-found)");
+    place.run("GET [x").failed(8, "GET [x: the server has no such file");
     assert!(place.run("GET *.txt a*").fine().starts_with("got 3 files: "));
     let both = place.run("GET *");
     assert!(both.complaints.contains("GET: d is a directory and left out without -r"), "{}", both.complaints);
-    place.run("GET d*").failed(4, "GET -r fetches directories");
+    place.run("GET d*").failed(4, "GET d: that is a directory; GET -r d fetches it");
     place.run("RM d*").failed(4, "RM -r deletes them");
     assert!(place.run("RM ?.txt").fine().starts_with("deleted 2 files"));
     assert_eq!(place.server.visible(), [".h.txt", "Grüße.txt", "c.md", "d"]);
@@ -165,7 +244,8 @@ fn files_get_other_names_and_go_to_other_directories() {
     let place = Place::new();
     place.server.write("a", b"aa");
     place.server.write("d/b", b"bb");
-    place.run("GET a -> other name; GET -o x a").fine();
+    place.run("GET a -> 'other name'; GET -o x a").fine();
+    place.run("GET a -> other name").failed(2, "in quotes it is one: -> 'other name'");
     assert_eq!(fs::read(place.local("other name")).unwrap(), b"aa");
     fs::create_dir(place.local("sub")).unwrap();
     place.run("GET a d/b -> sub; GET a -> sub/; GET a -> ../outside").fine();
@@ -178,11 +258,15 @@ fn files_get_other_names_and_go_to_other_directories() {
     assert_eq!(place.server.read("out"), b"aa");
     assert_eq!(place.server.visible(), ["a", "d", "out", "z"]);
     place.run("PUT x sub/b -> z").failed(4, "z is no directory of the server");
-    place.run("PUT ../outside").failed(2, "an arrow gives it another name there");
-    place.run("MV a d; MV d/a b; MV b -> two words").fine();
+    place.run("PUT ../outside").failed(2, "PUT ../outside needs a name there: PUT ../outside -> outside");
+    place.run("PUT /etc/hostname").failed(2, "PUT /etc/hostname needs a name there: PUT /etc/hostname -> hostname");
+    place.run("MV a d; MV d/a b; MV b -> 'two words'").fine();
     assert_eq!(place.server.read("two words"), b"aa");
     place.run("MV out z").failed(4, "MV replaces nothing");
-    place.run("MV nothing z2").failed(8, "(not-found)");
+    place.run("MV nothing z2").failed(8, "MV nothing: the server has no such file or directory");
+    place.run("MV out no/way").failed(8, "MV no/way: the server has no directory no; MKDIR -p no makes it");
+    place.run("PUT x -> no/way").failed(8, "PUT no/way: the server has no directory no; MKDIR -p no makes it");
+    place.run("PUT x -> 'a b/c d/e'").failed(8, "the server has no directory a b/c d; MKDIR -p 'a b/c d' makes it");
     assert_eq!(place.run("GET z -> -; GET out -> -").said, "aaaa");
 }
 
@@ -209,14 +293,15 @@ fn one_of_many_that_fails_stops_the_others_unless_they_are_to_go_on() {
     for name in ["a", "c"] {
         place.server.write(name, name.as_bytes());
     }
-    let said = place.run("GET 'a' b c; GET c").failed(8, "GET b: the server says: b: there is no such file");
+    let said = place.run("GET 'a' b c; GET c").failed(8, "GET b: the server has no such file or directory");
     assert!(said.starts_with("got 1 of 3 files"), "{said}");
     assert!(!place.local("c").exists());
     let all = place.run("GET -k a b c");
-    assert!(all.complaints.starts_with("GET b: the server says"), "{}", all.complaints);
+    assert!(all.complaints.starts_with("GET b: the server has no such"), "{}", all.complaints);
     assert!(all.failed(8, "GET: 1 failed, the rest is done").starts_with("got 2 of 3 files"));
     assert!(place.local("c").exists());
     place.run_with(&["--keep-going"], "PUT a x c", b"").failed(5, "PUT: 1 failed");
+    place.run("RM a x c").failed(8, "RM x: the server has no such file or directory; nothing was deleted");
     place.run("RM -k a x c").failed(8, "RM: 1 failed");
     assert_eq!(place.server.visible(), [""; 0]);
     // One line for each file, where it is asked for.
@@ -257,23 +342,23 @@ fn directories_are_made_and_deleted_with_care() {
     let said = place.run_with(&["--json"], "MKDIR -p a", b"").fine();
     assert_eq!(said, "{\"event\":\"exists\",\"name\":\"a\"}\n");
     place.server.write("a file", b"1");
-    place.run("MKDIR -p 'a file'").failed(4, "(exists)");
-    place.run("RM a file").fine();
+    place.run("MKDIR -p 'a file'").failed(4, "MKDIR a file: the server has something of that name already");
+    place.run("RM 'a file'").fine();
     assert_eq!(place.run("LS; LS a").fine(), "a/\nb c/\nx/\n");
-    place.run("MKDIR a").failed(4, "(exists)");
-    place.run("MKDIR no/way").failed(8, "(not-found); MKDIR -p makes those above it as well");
-    place.run("RM a").failed(4, "RM -r deletes it with everything in it");
+    place.run("MKDIR a").failed(4, "MKDIR a: the server has something of that name already");
+    place.run("MKDIR no/way").failed(8, "MKDIR no/way: the server has no directory no; MKDIR -p no makes it");
+    place.run("RM a").failed(4, "RM a: that is a directory; RM -r a deletes it with all that is in it");
     place.run("RM -r /").failed(2, "the root can't be deleted");
     place.server.write("a/x/file", b"1");
     place.server.write("keep", b"1");
     symlink("/etc", place.server.path("a/link")).unwrap();
     // What the server does not show can't be deleted, and its directory neither.
-    place.run("RM -r a").failed(4, "(not-empty)");
+    place.run("RM -r a").failed(4, "RM a: the directory is not empty");
     assert!(place.server.path("a/link").symlink_metadata().is_ok());
     fs::remove_file(place.server.path("a/link")).unwrap();
     place.run("MKDIR -p a/x/y; RM -r a 'b c'").fine();
     assert_eq!(place.server.visible(), ["keep"]);
-    place.run("RM nothing").failed(8, "(not-found)");
+    place.run("RM nothing").failed(8, "RM nothing: the server has no such file or directory");
     place.run("RM keep").fine();
 }
 
@@ -337,36 +422,16 @@ fn what_is_wrong_here_is_told_in_one_line_and_nothing_half_done_is_left() {
     }
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
     place.server.write("closed/in", b"");
-    place.run("GET closed").failed(4, "GET -r fetches directories");
+    place.run("GET closed").failed(4, "GET closed: that is a directory; GET -r closed fetches it");
     assert_eq!(fs::read(place.local("a")).unwrap(), b"old");
     for (command, part) in [
         ("GET -x a", "GET has no option -x"),
         ("GET --recursiv a", "did you mean --recursive?"),
-        ("RM -rf a", "RM has no option -rf"),
+        ("RM -rx a", "RM has no option -rx"),
         ("SYNC -ud a", "not both at once"),
-        ("LS -a", "LS has no option -a"),
-        ("CDUP", "did you mean CD?"),
-        ("DELETE a", "did you mean RM?"),
+        ("LS -z", "LS has no option -z"),
+        ("ERASE a", "did you mean RM?"),
     ] {
         place.run(command).failed(2, part);
     }
-}
-
-#[test]
-fn a_quote_that_is_left_open_is_no_error_unless_it_is_part_of_a_name() {
-    let place = Place::new();
-    place.server.write("a dir/f", b"1");
-    place.server.write("'tis", b"2");
-    place.server.write("tis", b"wrong");
-    place.write("my dir/g", b"3");
-    assert_eq!(
-        place.run("CD 'a dir/; LS; CD; LS 'a dir/; LCD \"my dir/; LLS; LCD; LLS 'my dir/").fine(),
-        "f\nf\ng\ng\n"
-    );
-    place.run("GET 'tis; GET 'a dir/f; MKDIR 'my dir'; PUT 'my dir/g").fine();
-    assert_eq!(place.server.read("my dir/g"), b"3");
-    assert_eq!(fs::read(place.local("'tis")).unwrap(), b"2");
-    assert_eq!(fs::read(place.local("f")).unwrap(), b"1");
-    place.run("CD 'a dirt/").failed(8, "there is no such directory");
-    place.run("GET 'a dirt").failed(8, "(not-found)");
 }

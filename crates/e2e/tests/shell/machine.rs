@@ -54,7 +54,8 @@ pub(crate) fn run(directory: &Path, arguments: &[&str]) -> Run {
     }
 }
 
-/// A server with a few files, its port, and a directory with `client/mine.txt`.
+/// A server with a few files, its port, and a directory with `client/mine.txt`. A subcommand uses the directory that it is
+/// run in.
 pub(crate) fn fixture() -> (Server, String, tempfile::TempDir) {
     let server = Server::start();
     server.write("a.txt", b"hello");
@@ -70,7 +71,7 @@ pub(crate) fn fixture() -> (Server, String, tempfile::TempDir) {
 #[test]
 fn subcommands_do_what_the_commands_do() {
     let (server, port, directory) = fixture();
-    let here = directory.path();
+    let here = &directory.path().join("client");
     let done = |arguments: &[&str]| {
         let run = run(here, arguments);
         assert_eq!((run.status, run.err.as_str()), (0, ""), "{arguments:?}: {}", run.out);
@@ -81,11 +82,11 @@ fn subcommands_do_what_the_commands_do() {
     assert!(done(&["get", &port, "a.txt"]).starts_with("got a.txt: 5 bytes in "));
     // Two arguments are two names, and each is a name as it is.
     assert!(done(&["get", &port, "two words.txt", "sub/deep.txt"]).starts_with("got 2 files: 7 bytes in "));
-    assert_eq!(fs::read(here.join("client/two words.txt")).unwrap(), b"two");
+    assert_eq!(fs::read(here.join("two words.txt")).unwrap(), b"two");
     assert_eq!(done(&["get", "--quiet", &port, "a.txt", "-o", "renamed.txt"]), "");
     assert_eq!(done(&["-q", "get", &port, "a.txt", "->", "arrow.txt"]), "");
-    assert_eq!(fs::read(here.join("client/renamed.txt")).unwrap(), b"hello");
-    assert_eq!(fs::read(here.join("client/arrow.txt")).unwrap(), b"hello");
+    assert_eq!(fs::read(here.join("renamed.txt")).unwrap(), b"hello");
+    assert_eq!(fs::read(here.join("arrow.txt")).unwrap(), b"hello");
     assert!(done(&["put", &port, "mine.txt"]).contains("verified and on disk"));
     done(&["mkdir", &port, "new dir"]);
     done(&["mv", &port, "mine.txt", "new dir/it's.txt"]);
@@ -119,14 +120,17 @@ fn the_client_directory_is_made_where_files_are_moved_and_nowhere_else() {
         assert_eq!(run(here, arguments).status, 0, "{arguments:?}");
         assert!(!here.join("client").exists(), "{arguments:?}");
     }
-    // A file in its place stands for a place where none can be made.
+    // With a file in its place none can be made: a subcommand needs none, and the shell does.
     fs::write(here.join("client"), "").unwrap();
-    assert_eq!(run(here, &["ls", &port]).status, 0);
-    run(here, &["get", &port, "a.txt"]).assert_failed(5, "cannot make the client directory");
-    fs::remove_file(here.join("client")).unwrap();
     assert_eq!(run(here, &["get", &port, "a.txt"]).status, 0);
-    assert!(here.join("client/a.txt").exists());
-    fs::remove_dir_all(here.join("client")).unwrap();
+    assert_eq!(fs::read(here.join("a.txt")).unwrap(), b"hello");
+    run(here, &["-c", "STATUS"]).assert_failed(5, "cannot make the client directory ./client");
+    fs::remove_file(here.join("client")).unwrap();
+    // The one that is named is made where files are moved.
+    assert_eq!(run(here, &["ls", &port, "--dir", "named"]).status, 0);
+    assert!(!here.join("named").exists());
+    assert_eq!(run(here, &["get", &port, "--dir", "named", "a.txt"]).status, 0);
+    assert!(here.join("named/a.txt").exists());
     assert_eq!(run(here, &["-c", "STATUS"]).status, 0);
     assert!(here.join("client").exists());
 }
@@ -134,7 +138,7 @@ fn the_client_directory_is_made_where_files_are_moved_and_nowhere_else() {
 #[test]
 fn an_empty_name_stands_for_nothing() {
     let (server, port, directory) = fixture();
-    let here = directory.path();
+    let here = &directory.path().join("client");
     for arguments in [
         &["get", &port, "a.txt", "-o", ""][..],
         &["get", &port, "", "-o", "x"],
@@ -148,7 +152,7 @@ fn an_empty_name_stands_for_nothing() {
         let refused = run(here, arguments);
         refused.assert_failed(2, "a name is needed");
     }
-    assert_eq!(fs::read_dir(here.join("client")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(here).unwrap().count(), 1);
     assert_eq!((server.visible().len(), server.read("sub/deep.txt")), (3, b"deep".to_vec()));
 }
 
@@ -172,7 +176,7 @@ fn every_line_of_json_is_an_event() {
     let errors: Vec<_> = missing.events().into_iter().filter(|event| event["event"] == "error").collect();
     assert_eq!(errors[0]["status"], 8);
     assert!(errors[0]["message"].as_str().unwrap().contains("missing.txt"));
-    assert!(directory.path().join("client/deep.txt").exists(), "it went on");
+    assert!(directory.path().join("deep.txt").exists(), "it went on");
 
     let nobody = json(&["ls", &strangers::port_of_nobody().to_string()]);
     assert_eq!((nobody.status, &nobody.events()[0]["status"]), (3, &3.into()));
@@ -185,14 +189,69 @@ fn every_line_of_json_is_an_event() {
 }
 
 #[test]
+fn every_failure_is_an_event_with_its_kind_its_code_and_what_it_is_about() {
+    let (_server, port, directory) = fixture();
+    let nobody = strangers::port_of_nobody().to_string();
+    for (arguments, status, kind, code, name) in [
+        (&["frob"][..], 2, "usage", None, None),
+        (&["get", &port, "--frob"], 2, "usage", None, None),
+        (&["get"], 2, "usage", None, None),
+        (&["--retry", "x", "ls", &port], 2, "usage", None, None),
+        (&["get", &port], 2, "usage", None, None),
+        (&["get", "word", "a"], 2, "usage", None, Some("word")),
+        (&["get", &port, "../a"], 2, "usage", None, Some("../a")),
+        (&["put", &port, "/etc/hostname"], 2, "usage", None, Some("/etc/hostname")),
+        (&["ls", &nobody], 3, "connection", None, None),
+        (&["get", &port, "sub"], 4, "refused", Some("not-a-file"), Some("sub")),
+        (&["mkdir", &port, "sub"], 4, "refused", Some("exists"), Some("sub")),
+        (&["put", &port, "nothing"], 5, "local", None, Some("nothing")),
+        (&["get", &port, "sub/nothing"], 8, "not-found", Some("not-found"), Some("sub/nothing")),
+        (&["rm", &port, "nothing"], 8, "not-found", Some("not-found"), Some("nothing")),
+        (&["-c", "GET 'a"], 2, "usage", None, None),
+    ] {
+        // Wherever it stands, all that is said are events.
+        let ran = run(directory.path(), &[arguments, &["--json"]].concat());
+        assert_eq!((ran.status, ran.err.as_str()), (status, ""), "{arguments:?}: {}", ran.out);
+        let event = ran.events().pop().unwrap_or_else(|| panic!("{arguments:?}"));
+        let text = |field: &str| event[field].as_str().map(str::to_owned);
+        assert_eq!((text("event").as_deref(), text("kind").as_deref()), (Some("error"), Some(kind)), "{event}");
+        assert_eq!((text("code").as_deref(), text("name").as_deref()), (code, name), "{event}");
+        assert_eq!(event["status"], status, "{event}");
+        let message = text("message").unwrap();
+        assert!(!message.is_empty() && !message.contains('\n') && !message.starts_with("error:"), "{message}");
+    }
+    let help = run(directory.path(), &["--json", "--help"]);
+    assert_eq!((help.status, &help.events()[0]["event"]), (0, &"help".into()));
+    // A name is no option.
+    run(directory.path(), &["get", &port, "--frob", "--", "--json"]).assert_failed(2, "error: unexpected argument");
+}
+
+#[test]
+fn a_server_that_is_named_is_opened_first() {
+    let (_server, port, directory) = fixture();
+    let here = directory.path();
+    for host in [port.clone(), format!("localhost:{port}")] {
+        let ran = run(here, &[&host, "-c", "LS sub"]);
+        assert_eq!((ran.status, ran.err.as_str()), (0, ""));
+        assert!(ran.out.starts_with("connected to ") && ran.out.ends_with("\ndeep.txt\n"), "{}", ran.out);
+    }
+    let (status, out, _) = run_with(here, &[&port], b"PWD\n");
+    assert!(status == 0 && out.ends_with(b"\n/\n"));
+    let nobody = strangers::port_of_nobody().to_string();
+    let refused = run(here, &[&nobody, "-c", "LS"]);
+    refused.assert_failed(3, &format!("nobody listens on 127.0.0.1:{nobody}"));
+    assert!(refused.err.starts_with("nobody listens") && refused.err.lines().count() == 1, "{}", refused.err);
+}
+
+#[test]
 fn every_file_is_told_with_its_crc() {
     let (server, port, directory) = fixture();
-    let here = directory.path();
+    let here = &directory.path().join("client");
     // Small ones go in one piece, large ones by parts that can be gone on with.
     for (name, size) in [("empty", 0), ("small", 5), ("large", 8 << 20)] {
         let bytes = random_bytes(seed(), size);
         server.write(name, &bytes);
-        fs::write(here.join("client").join(name), &bytes).unwrap();
+        fs::write(here.join(name), &bytes).unwrap();
         let crc = Crc32::of(&bytes).to_string();
         let told = |arguments: &[&str], done: &str, input: &[u8]| {
             let (status, out, err) = run_with(here, &[&["--json"], arguments].concat(), input);
@@ -217,31 +276,36 @@ fn statuses_tell_what_failed() {
     let (server, port, directory) = fixture();
     let read_only = Options::new().arg("--read-only").start();
     let read_only = read_only.address().port().to_string();
-    let here = directory.path();
+    let here = &directory.path().join("client");
     let nobody = strangers::port_of_nobody().to_string();
     let silent = strangers::silent().to_string();
     let http = strangers::http().to_string();
     for (arguments, status, part) in [
-        (&["get", &port, "missing.txt"][..], 8, "(not-found)"),
-        (&["ls", &port, "missing"], 8, "(not-found)"),
+        (&["get", &port, "missing.txt"][..], 8, "GET missing.txt: the server has no such file or directory"),
+        (&["ls", &port, "missing"], 8, "LS missing: the server has no such file or directory"),
         (&["get", &port, "*.nothing"], 8, "nothing matches"),
         (&["put", &read_only, "mine.txt"], 4, "read-only"),
-        (&["get", &port, "sub"], 4, "(not-a-file)"),
-        (&["put", &port, "missing.txt"], 5, "there is no such file"),
+        (&["get", &port, "sub"], 4, "GET sub: that is a directory; GET -r sub fetches it"),
+        (&["put", &port, "missing.txt"], 5, "PUT missing.txt: there is no such file\n"),
+        (&["put", &port, "/etc/hostname"], 2, "PUT /etc/hostname needs a name there: -o hostname\n"),
         (&["get", &nobody, "a.txt"], 3, "nobody listens"),
         (&["get", &http, "a.txt"], 3, "web server"),
         (&["--timeout", "0.5", "get", &silent, "a.txt"], 3, "said nothing"),
         (&["get", &port, "../a.txt"], 2, "'..'"),
         (&["get", &port], 2, "needs an argument"),
         (&["get"], 2, "HOST"),
-        (&["frob"], 2, "frob"),
+        (&["frob"], 2, "'frob' is no subcommand, bookmark, port or host:port; ferry --help lists the subcommands"),
+        (&["gte"], 2, "did you mean ferry get?"),
+        (&["99999"], 2, "99999 is no port"),
+        (&["nas:0"], 2, "0 is no port"),
+        (&[&port, "ls", "sub"], 2, "ferry ls"),
         (&["get", "word", "a.txt"], 2, "neither a port nor host:port"),
         (&["get", &port, "--frob"], 2, "--frob"),
         (&["--retry", "x", "ls", &port], 2, "a number of tries"),
         (&["--parallel", "99", "ls", &port], 2, "a number of connections"),
         (&["--progress", "bars", "ls", &port], 2, "auto, never, lines"),
         (&["-c", "QUIT", "ls", &port], 2, "a subcommand takes no other commands"),
-        (&["--dir", "client/mine.txt/x", "get", &port, "a.txt"], 5, "--dir"),
+        (&["--dir", "mine.txt/x", "get", &port, "a.txt"], 5, "--dir"),
     ] {
         run(here, arguments).assert_failed(status, part);
     }
@@ -305,7 +369,7 @@ fn readers_that_go_away_are_no_reason_to_panic() {
         drop((child.stdout.take(), child.stderr.take()));
         let status = child.wait().unwrap();
         // A panic would be 101.
-        assert!(matches!(status.code(), Some(0..=8)), "{arguments:?}: {status:?}");
+        assert!(matches!(status.code(), Some(0..=8 | 141)), "{arguments:?}: {status:?}");
     }
 }
 
@@ -327,11 +391,13 @@ fn the_configuration_is_read_and_mistakes_in_it_are_told() {
     fs::create_dir_all(config.parent().unwrap()).unwrap();
     let saves = here.join("saves");
     fs::write(&config, format!("dir = \"{}\"\n[bookmarks]\nhome = \"{port}\"\n", saves.display())).unwrap();
-    assert_eq!(run(here, &["get", "home", "a.txt"]).status, 0);
+    assert_eq!(run(here, &["home", "-c", "GET a.txt"]).status, 0);
     assert_eq!(fs::read(saves.join("a.txt")).unwrap(), b"hello");
-    // The command line wins.
-    assert_eq!(run(here, &["get", "--dir", "here", "home", "a.txt"]).status, 0);
+    // The command line wins, and a subcommand is about the current directory.
+    assert_eq!(run(here, &["home", "-c", "GET a.txt", "--dir", "here"]).status, 0);
     assert_eq!(fs::read(here.join("here/a.txt")).unwrap(), b"hello");
+    assert_eq!(run(here, &["get", "home", "a.txt"]).status, 0);
+    assert_eq!(fs::read(here.join("a.txt")).unwrap(), b"hello");
     assert!(run(here, &["config"]).out.contains(config.to_str().unwrap()));
     fs::write(here.join("my.toml"), "").unwrap();
     let told = |arguments: &[&str]| run(here, arguments).out.lines().next().unwrap().to_owned();
@@ -370,7 +436,7 @@ fn the_manual_and_the_completions_know_all_subcommands() {
     }
     let plain = manual.replace('\\', "");
     for part in
-        [".ferry-*.part, .ferry-*.mark", "may be deleted when", "-- or in quotes", "another backslash part of a name"]
+        [".ferry-*.part, .ferry-*.mark", "may be deleted when", "-- or in quotes", "backslash before each of them"]
     {
         assert!(plain.contains(part), "{part}");
     }

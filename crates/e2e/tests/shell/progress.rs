@@ -122,5 +122,5 @@ fn without_a_terminal_there_is_nothing_or_a_line_now_and_then() {
     assert!(progress.len() >= 3, "{events}");
     assert_eq!((&progress[0]["event"], &progress[0]["size"]), (&"progress".into(), &(6 * MIB).into()));
     assert_eq!(progress[progress.len() - 1]["event"], "got");
-    assert_eq!(fs::metadata(directory.path().join("client/large.bin")).unwrap().len(), 6 * MIB);
+    assert_eq!(fs::metadata(directory.path().join("large.bin")).unwrap().len(), 6 * MIB);
 }

@@ -188,7 +188,8 @@ fn interrupted(directory: &Path, arguments: &[&str], place: &Path, ending: &str)
 #[test]
 fn a_get_that_begins_anew_says_why() {
     let (server, port, directory) = slow();
-    let (here, client) = (directory.path(), directory.path().join("client"));
+    let client = directory.path().join("client");
+    let here = client.as_path();
     let cut = || interrupted(here, &["get", &port, "G"], &client, ".part");
     server.write("G", &random_bytes(seed(), 24 << 20));
     cut();
@@ -228,7 +229,8 @@ fn damage_part(directory: &Path) {
 #[test]
 fn a_put_of_a_file_that_was_replaced_begins_anew_and_says_so() {
     let (server, port, directory) = slow();
-    let (here, source) = (directory.path(), directory.path().join("client/P"));
+    let here = &directory.path().join("client");
+    let source = here.join("P");
     let cut = || interrupted(here, &["put", &port, "P"], &server.path(".ferry/kept"), ".data");
     fs::write(&source, random_bytes(seed(), 24 << 20)).unwrap();
     cut();

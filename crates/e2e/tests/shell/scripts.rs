@@ -71,7 +71,7 @@ fn the_first_command_that_fails_ends_a_script_with_its_status() {
     for (commands, status) in [
         (vec![open.as_str(), "GET missing.txt", "GET a.txt"], 8),
         (vec![&open, "GET ../a.txt", "GET a.txt"], 2),
-        (vec![&open, "GET a\tb", "GET a.txt"], 2),
+        (vec![&open, "GET 'a\tb'", "GET a.txt"], 2),
         (vec![&open, "PUT missing.txt", "GET a.txt"], 5),
         (vec![&open, "FROB", "GET a.txt"], 2),
         (vec![&open, &open, "GET a.txt"], 2),

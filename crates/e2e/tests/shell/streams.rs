@@ -21,7 +21,7 @@ fn standard_input_is_sent_and_standard_output_gets_what_is_there() {
     place.run_with(&[], "PUT - -> empty", b"").fine();
     assert_eq!(place.server.read("empty"), b"");
     place.run("PUT -").failed(2, "PUT - -> name");
-    place.run("PUT - -> no/way").failed(8, "(not-found)");
+    place.run("PUT - -> no/way").failed(8, "PUT no/way: the server has no directory no; MKDIR -p no makes it");
 
     // A file itself stands on standard output and nothing else; what is said of it goes to standard error.
     let mut command = Command::new(ferry());
@@ -30,7 +30,7 @@ fn standard_input_is_sent_and_standard_output_gets_what_is_there() {
     let first = output.stdout.iter().position(|byte| *byte == b'\n').unwrap();
     assert!(output.stdout[first + 1..] == bytes);
     assert!(String::from_utf8(output.stderr).unwrap().starts_with("got from input: 3.0 MiB in "));
-    place.run("GET nothing -> -").failed(8, "(not-found)");
+    place.run("GET nothing -> -").failed(8, "GET nothing: the server has no such file or directory");
 }
 
 #[test]
@@ -55,16 +55,20 @@ fn commands_from_a_pipe_are_not_taken_for_a_file() {
 fn a_reader_that_has_had_enough_ends_it() {
     let place = Place::new();
     place.server.write("large", &random_bytes(seed(), 8 << 20));
-    let status = Command::new("sh")
-        .args(["-c", "\"$0\" -c \"OPEN $1; GET large -> -\" 2>stderr | head -c 1000 | wc -c"])
-        .arg(ferry())
-        .arg(place.server.address().port().to_string())
-        .current_dir(place.local(".."))
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&status.stdout).trim(), "1000");
-    let complaints = fs::read_to_string(place.local("../stderr")).unwrap();
-    assert!(complaints.contains("Broken pipe") && complaints.lines().count() == 1, "{complaints}");
+    let port = place.server.address().port().to_string();
+    let script = "(\"$0\" \"$@\" 2>stderr; echo $? >status) | head -c 1000 | wc -c";
+    for arguments in [
+        &["-c", &format!("OPEN {port}; GET large -> -; PWD")][..],
+        &["get", &port, "large", "missing", "-o", "-", "-k"],
+        &["--json", "get", &port, "large", "-o", "-"],
+    ] {
+        let mut command = Command::new("sh");
+        let output = command.args(["-c", script]).arg(ferry()).args(arguments).current_dir(place.local("..")).output();
+        assert_eq!(String::from_utf8_lossy(&output.unwrap().stdout).trim(), "1000");
+        let left = |name: &str| fs::read_to_string(place.local("..").join(name)).unwrap();
+        // As cat, which the signal ends without a word.
+        assert_eq!((left("stderr").as_str(), left("status").as_str()), ("", "141\n"), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -78,7 +82,16 @@ fn results_that_reach_nobody_are_a_failure_of_the_disk() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     let port = place.server.address().port().to_string();
-    for arguments in [&["ls", &port][..], &["--json", "ls", &port], &["get", &port, "a", "-o", "-"], &["man"]] {
+    for arguments in [
+        &["ls", &port][..],
+        &["--json", "ls", &port],
+        &["get", &port, "a", "-o", "-"],
+        &["man"],
+        &["--help"],
+        &["ls", "--help"],
+        &["--version"],
+        &["--json", "--help"],
+    ] {
         let (code, complaints) = status("\"$0\" \"$@\" > /dev/full", arguments);
         assert_eq!(code, Some(5), "{arguments:?}: {complaints}");
         assert!(complaints.contains("No space left on device"), "{arguments:?}: {complaints}");

@@ -90,9 +90,9 @@ fn other_directories_and_those_that_are_not_there_yet() {
     let said = place.run("SYNC a there; SYNC -d there here; SYNC --down there '../with space'").fine();
     assert!(said.ends_with("synced: 1 moved, 0 alike already\n"), "{said}");
     assert_same(&tree(&place.local("a")), &tree(&place.local("../with space")));
-    place.run("SYNC a there now").failed(2, "quotes, or the arrow");
+    place.run("SYNC a there now").failed(2, "a name with spaces stands in quotes");
     place.run("SYNC -u nowhere").failed(5, "SYNC nowhere: cannot read the directory");
-    place.run("SYNC -d nowhere").failed(8, "(not-found)");
+    place.run("SYNC -d nowhere").failed(8, "SYNC nowhere: ");
     place.run("SYNC -u a -> no/way").failed(8, "(not-found)");
     place.run("SYNC -d there -> no/way").failed(5, "No such file or directory");
     place.run("SYNC -u a -> ../x").failed(2, "'..'");

@@ -77,9 +77,9 @@ fn a_directory_lands_where_it_is_sent_and_only_with_r() {
     for name in ["d/a", "d/e/b", "other"] {
         place.server.write(name, name.as_bytes());
     }
-    place.run("GET d").failed(4, "GET -r fetches directories");
-    place.run("GET other d").failed(4, "GET -r fetches directories");
-    place.run("GET .").failed(4, "GET -r fetches directories");
+    place.run("GET d").failed(4, "GET d: that is a directory; GET -r d fetches it");
+    place.run("GET other d").failed(4, "GET d: that is a directory; GET -r d fetches it");
+    place.run("GET .").failed(4, "GET /: that is a directory; GET -r / fetches it");
     place.run("GET -r d; GET -r d -> new; GET -r d -> new; GET -r d/e other").fine();
     for name in ["d/e/b", "new/e/b", "new/d/e/b", "e/b", "other"] {
         assert!(place.local(name).is_file(), "{name}");
@@ -88,7 +88,7 @@ fn a_directory_lands_where_it_is_sent_and_only_with_r() {
     assert!(place.local("new/a").is_file());
 
     for command in ["PUT d", "PUT d/", "PUT other d"] {
-        place.run(command).failed(5, "PUT -r sends directories");
+        place.run(command).failed(5, "PUT d: that is a directory; PUT -r d sends it");
     }
     place.run("PUT -r ~").failed(5, "there is no such file in");
     place.run("PUT -r d -> up; PUT -r d -> up; CD up; LCD new; PUT -r .; PUT -r ../e -> /").fine();

@@ -64,14 +64,14 @@ fn tab_completes_names_of_the_server() {
     client.type_line("CD");
     client.expect(&prompt);
     client.send("GET -r 'a d");
-    client.tab("'a dir/");
+    client.tab("'a dir/'");
     client.send("in");
     client.tab("'a dir/in it'");
     client.type_line("");
     client.expect("got a dir/in it: 2 bytes");
     client.expect(&prompt);
     client.send("CD 'a d");
-    client.tab("'a dir/");
+    client.tab("'a dir/'");
     client.type_line("");
     client.expect("a dir> ");
     client.type_line("CD");
@@ -140,6 +140,8 @@ fn slips_of_the_fingers_are_answered_with_what_was_meant() {
         ("GET 'two wrods.txt'", "did you mean 'two words.txt'?"),
         ("CD peoms", "did you mean poems?"),
         ("PUT mnie.txt", "did you mean mine.txt?"),
+        ("RM poems/ozymandius.txt", "did you mean poems/ozymandias.txt?"),
+        ("STAT two words.txt", "did you mean STAT 'two words.txt'?"),
     ] {
         client.type_line(typed);
         client.expect(meant);

@@ -75,7 +75,7 @@ fn mistakes_get_one_clear_line_and_the_shell_goes_on() {
     fs::write(here.join("client/my own.txt"), "mine").unwrap();
     let before: [(String, String); 12] = [
         ("GET a.txt", "not connected: OPEN"),
-        ("PUT my own.txt", "not connected: OPEN"),
+        ("PUT 'my own.txt'", "not connected: OPEN"),
         ("CLOSE", "not connected: OPEN"),
         ("FROB", "unknown command 'FROB'"),
         ("OPEN", "OPEN needs an argument"),
@@ -103,21 +103,22 @@ fn mistakes_get_one_clear_line_and_the_shell_goes_on() {
     for (typed, said) in [
         (&*format!("OPEN {port}"), "already connected"),
         ("GET", "GET needs an argument"),
-        ("GET missing.txt", "(not-found)"),
-        ("GET directory", "(not-a-file)"),
-        ("GET fifo", "(not-a-file)"),
+        ("GET missing.txt", "GET missing.txt: the server has no such file or directory"),
+        ("GET directory", "GET directory: that is a directory; GET -r directory fetches it"),
+        ("GET fifo", "GET fifo: that is neither a file nor a directory"),
         ("GET link", "(denied)"),
         ("GET ../a.txt", "leads above the root"),
-        ("GET /etc/passwd", "a name is relative"),
+        ("GET /etc/passwd", "beneath the server's root"),
         ("GET .ferry-x", "belong to the server"),
         ("PUT missing.txt", "there is no such file"),
-        ("PUT folder", "PUT folder: "),
-        ("PUT pipe", "PUT pipe: "),
-        ("PUT ../state", "no component '.' or '..'"),
-        // And what works, with names as they are.
-        ("GET with space.txt", "got with space.txt: 6 bytes"),
+        ("PUT folder", "PUT folder: that is a directory; PUT -r folder sends it"),
+        ("PUT pipe", "PUT pipe: that is a FIFO, not a file"),
+        ("PUT ../state", "needs a name there: PUT ../state -> state"),
+        ("GET with space.txt", "did you mean GET 'with space.txt'?"),
+        // And what works.
+        ("GET with\\ space.txt", "got with space.txt: 6 bytes"),
         ("GET Grüße.txt", "got Grüße.txt: 7 bytes"),
-        ("PUT my own.txt", "put my own.txt: 4 bytes"),
+        ("PUT 'my own.txt'", "put my own.txt: 4 bytes"),
         ("GET a.txt", "got a.txt: 5 bytes"),
     ] {
         client.type_line(typed);

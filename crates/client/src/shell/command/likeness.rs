@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn only_what_looks_alike_is_offered() {
         assert_eq!(command("gte").map(|form| form.verb), Some("GET"));
-        assert_eq!(command("exit").map(|form| form.verb), Some("QUIT"));
+        assert_eq!(command("logout").map(|form| form.verb), Some("CLOSE"));
         assert_eq!(command("frobnicate"), None);
         assert_eq!(command(&"x".repeat(1 << 20)), None);
     }

@@ -3,6 +3,7 @@
 pub(crate) mod likeness;
 mod options;
 mod parse;
+mod phrases;
 pub(crate) mod table;
 
 use ferry_client::Sync;
@@ -21,7 +22,7 @@ pub(crate) enum Command {
     Sync(SyncDirectories),
     /// LS; [`None`] for the current directory.
     List {
-        long: bool,
+        style: Listing,
         names: Option<Names>,
     },
     /// CD; [`None`] for the root.
@@ -32,7 +33,7 @@ pub(crate) enum Command {
     WhereLocal,
     /// LLS; [`None`] for the current directory.
     ListLocal {
-        long: bool,
+        style: Listing,
         names: Option<Names>,
     },
     Stat(Names),
@@ -47,6 +48,11 @@ pub(crate) enum Command {
         to: String,
     },
     Status,
+    /// A word of other programs that has no work here; and why.
+    Needless {
+        word: String,
+        why: &'static str,
+    },
     /// HISTORY; [`None`] for all of it.
     History(Option<usize>),
     /// A command of the system's shell; [`None`] for a shell to type in.
@@ -69,7 +75,7 @@ pub(crate) struct Transfer {
     pub(crate) keep_going: bool,
 }
 
-/// What stands behind an arrow.
+/// What stands after an arrow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// Standard output.
@@ -99,15 +105,57 @@ pub(crate) struct Removal {
     pub(crate) names: Names,
     /// Whole directories as well.
     pub(crate) recursive: bool,
+    /// Empty directories as well.
+    pub(crate) empty: bool,
+    /// What does not exist is no failure.
+    pub(crate) force: bool,
     /// The others are deleted where one fails.
     pub(crate) keep_going: bool,
 }
 
-/// The names that a command is about.
+/// How LS and LLS list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// With sizes and times.
+    pub(crate) long: bool,
+    /// Sizes for people.
+    pub(crate) human: bool,
+    pub(crate) order: Order,
+    pub(crate) reverse: bool,
+}
+
+/// What comes first in a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As it comes: by name.
+    Name,
+    /// The newest.
+    Time,
+    /// The largest.
+    Size,
+}
+
+/// The names that a command is about: at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Names {
-    /// All that was typed as one name, where it can be read so: it is the one that is meant if it exists.
-    pub(crate) line: Option<String>,
-    /// One after the other; at least one.
     pub(crate) words: Vec<Word>,
+    /// Several words as they were typed, where no quote says that they are several: what to ask for where they fail.
+    pub(crate) together: Option<String>,
+}
+
+impl Command {
+    /// Several words that may be meant as one name, and whether it would be one of the server.
+    pub(crate) fn together(&self) -> Option<(&'static str, String, bool)> {
+        let (verb, names, remote) = match self {
+            Command::Get(transfer) => ("GET", Some(&transfer.names), true),
+            Command::Put(transfer) => ("PUT", Some(&transfer.names), false),
+            Command::List { names, .. } => ("LS", names.as_ref(), true),
+            Command::ListLocal { names, .. } => ("LLS", names.as_ref(), false),
+            Command::Stat(names) => ("STAT", Some(names), true),
+            Command::Sum(names) => ("SUM", Some(names), true),
+            Command::Remove(removal) => ("RM", Some(&removal.names), true),
+            _ => return None,
+        };
+        Some((verb, names?.together.clone()?, remote))
+    }
 }

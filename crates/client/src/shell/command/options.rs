@@ -1,52 +1,52 @@
-//! Options, and what stands behind an arrow.
+//! Options, and what stands after an arrow.
 
 use ferry_wire::escaped;
 
 use super::{
     Form, Target, likeness,
-    table::{Kind, Opt},
+    table::{Kind, Opt, Takes},
 };
-use crate::shell::{exit::Failed, words::Word};
+use crate::shell::{
+    exit::Failed,
+    words::{self, Word},
+};
 
-/// What parts what is moved from what it is to be called.
+/// Separates what is moved from what it is to be called.
 const ARROW: &str = "->";
 
 /// As an option in its place.
-const TARGET: Opt = Opt { short: 'o', long: "output", value: Some(Kind::Target), summary: "what it is to be called" };
+pub(super) const TARGET: Opt =
+    Opt { short: 'o', long: "output", value: Some(Kind::Target), summary: "what it is to be called" };
 
 /// What a command was given, taken apart.
 #[derive(Debug)]
-pub(super) struct Input<'a> {
+pub(super) struct Input {
     pub(super) form: &'static Form,
     /// Options without a value, by their letters.
     flags: Vec<char>,
     /// What is left, up to an arrow.
-    pub(super) words: &'a [Word],
-    /// The same as they were typed; [`None`] where quotes part them.
-    typed: Option<&'a str>,
-    /// The same as one name; [`None`] where options, quotes or an arrow say that words are words.
-    pub(super) line: Option<&'a str>,
+    pub(super) words: Vec<Word>,
+    /// Several words as they were typed, where no quote says that they are several: they may be meant as one name.
+    pub(super) together: Option<String>,
     pub(super) target: Option<Target>,
 }
 
-impl<'a> Input<'a> {
-    /// Takes `words` apart, which stand behind the verb in `line`, or come from elsewhere.
-    pub(super) fn read(form: &'static Form, words: &'a [Word], line: Option<&'a str>) -> Result<Input<'a>, Failed> {
-        let mut input = Input { form, flags: Vec::new(), words, typed: None, line: None, target: None };
-        let has_options = !form.options.is_empty() || form.target.is_some();
-        if has_options {
-            input.take_options()?;
+impl Input {
+    /// Takes `words` apart, which stand after the verb in `line`, or come from elsewhere.
+    pub(super) fn read(form: &'static Form, words: &[Word], line: Option<&str>) -> Result<Input, Failed> {
+        let mut input = Input { form, flags: Vec::new(), words: Vec::new(), together: None, target: None };
+        match form.options.is_empty() && form.target.is_none() {
+            true => input.words = words.to_vec(),
+            false => input.take_options(words)?,
         }
-        let optioned = input.words.len() < words.len();
         if form.target.is_some() {
-            input.take_arrow(line)?;
+            input.take_arrow()?;
         }
-        if let (Some(line), [first, ..], Some(last)) = (line, input.words, input.words.last())
-            && !input.words.iter().any(|word| is_in_quotes(word, line))
+        if let (Some(line), [first, .., last]) = (line, &input.words[..])
+            && !input.words.iter().any(|word| word.quoted)
         {
-            input.typed = Some(&line[first.range.start..last.range.end]);
+            input.together = line.get(first.range.start..last.range.end).map(str::to_owned);
         }
-        input.line = input.typed.filter(|_| !optioned && input.target.is_none());
         Ok(input)
     }
 
@@ -55,29 +55,53 @@ impl<'a> Input<'a> {
         self.flags.contains(&flag)
     }
 
-    /// Options stand before everything else, so that a name may hold words that begin with `-`.
-    fn take_options(&mut self) -> Result<(), Failed> {
-        while let [word, rest @ ..] = self.words {
-            if word.quoted || !word.text.starts_with('-') || word.text == "-" || word.text == ARROW {
-                return Ok(());
-            }
-            self.words = rest;
-            if word.text == "--" {
-                return Ok(());
-            }
+    /// The argument of a command that takes one; [`None`] where there is none.
+    pub(super) fn one(&self) -> Result<Option<&str>, Failed> {
+        let words = match &self.words[..] {
+            [] => return Ok(None),
+            [word] => return Ok(Some(&word.text)),
+            words => words.len(),
+        };
+        let verb = self.form.verb;
+        let names = matches!(self.form.takes, Takes::One(Kind::RemoteDirectory | Kind::LocalDirectory));
+        let way_out = match &self.together {
+            Some(text) if names => format!("; in quotes they are one: {verb} {}", escaped(&words::quote(text))),
+            _ => String::new(),
+        };
+        Err(Failed::usage(format!("{verb} takes one argument, and these are {words} words{way_out}")))
+    }
+
+    /// Options may stand anywhere up to `--`.
+    fn take_options(&mut self, words: &[Word]) -> Result<(), Failed> {
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let is_name = word.quoted || !word.text.starts_with('-') || word.text == "-" || word.text == ARROW;
             match word.text.strip_prefix("--") {
+                _ if is_name => self.words.push(word.clone()),
+                Some("") => {
+                    self.words.extend(words.cloned());
+                    return Ok(());
+                }
                 Some(long) => {
+                    let (long, value) = long.split_once('=').map_or((long, None), |(long, value)| (long, Some(value)));
                     let option = self.known(|option| option.long == long).ok_or_else(|| self.unknown(&word.text))?;
-                    self.note(option)?;
+                    self.note(option, value.map(Word::plain), &mut words)?;
                 }
-                None => {
-                    for short in word.text.chars().skip(1) {
-                        let option =
-                            self.known(|option| option.short == short).ok_or_else(|| self.unknown(&word.text))?;
-                        self.note(option)?;
-                    }
-                }
+                None => self.take_letters(word, &mut words)?,
             }
+        }
+        Ok(())
+    }
+
+    /// Options of one letter each; the last may have its value after it.
+    fn take_letters<'a>(&mut self, word: &Word, words: &mut impl Iterator<Item = &'a Word>) -> Result<(), Failed> {
+        for (at, short) in word.text.char_indices().skip(1) {
+            let option = self.known(|option| option.short == short).ok_or_else(|| self.unknown(&word.text))?;
+            let rest = &word.text[at + short.len_utf8()..];
+            if option.value.is_some() {
+                return self.note(option, (!rest.is_empty()).then(|| Word::plain(rest)), words);
+            }
+            self.note(option, None, words)?;
         }
         Ok(())
     }
@@ -87,40 +111,50 @@ impl<'a> Input<'a> {
         self.form.options.iter().chain(target).find(|option| is(option))
     }
 
-    fn note(&mut self, option: &Opt) -> Result<(), Failed> {
+    /// Keeps an option, with the value that stands with it or is the next word.
+    fn note<'a>(
+        &mut self,
+        option: &Opt,
+        value: Option<Word>,
+        words: &mut impl Iterator<Item = &'a Word>,
+    ) -> Result<(), Failed> {
+        let (verb, long) = (self.form.verb, option.long);
         if option.value.is_none() {
             self.flags.push(option.short);
-            return Ok(());
+            return match value {
+                None => Ok(()),
+                Some(_) => Err(Failed::usage(format!("{verb} --{long} takes no value"))),
+            };
         }
-        let [value, rest @ ..] = self.words else {
-            return Err(Failed::usage(format!("{} -{} needs a name behind it", self.form.verb, option.short)));
+        let Some(value) = value.or_else(|| words.next().cloned()) else {
+            return Err(Failed::usage(format!("{verb} -{} needs a name after it", option.short)));
         };
-        self.words = rest;
-        self.set_target(if value.is("-") { Target::Stream } else { Target::Name(value.text.clone()) })
+        self.set_target(if value.is("-") { Target::Stream } else { Target::Name(value.text) })
     }
 
-    fn take_arrow(&mut self, line: Option<&str>) -> Result<(), Failed> {
+    fn take_arrow(&mut self) -> Result<(), Failed> {
         let Some(at) = self.words.iter().position(|word| word.is(ARROW)) else { return Ok(()) };
-        let behind = &self.words[at + 1..];
-        let text = match (behind, line) {
-            ([], _) => return Err(Failed::usage(format!("{}: nothing stands behind the arrow", self.form.verb))),
-            ([word], _) => word.text.clone(),
-            // A name with spaces.
-            ([first, ..], Some(line)) => line[first.range.start..].trim_end().to_owned(),
-            (_, None) => return Err(Failed::usage(format!("{}: one name stands behind the arrow", self.form.verb))),
+        let verb = self.form.verb;
+        let after = self.words.split_off(at);
+        let target = match &after[1..] {
+            [] => return Err(Failed::usage(format!("{verb}: nothing stands after the arrow"))),
+            [word] if word.is("-") => Target::Stream,
+            [word] => Target::Name(word.text.clone()),
+            words => {
+                let text = words.iter().map(|word| &*word.text).collect::<Vec<_>>().join(" ");
+                let quoted = words::quote(&text);
+                let message = format!("{verb}: one name stands after the arrow; in quotes it is one: -> {quoted}");
+                return Err(Failed::usage(escaped(&message).to_string()));
+            }
         };
-        let is_stream = matches!(behind, [word] if word.is("-"));
-        self.words = &self.words[..at];
-        self.set_target(if is_stream { Target::Stream } else { Target::Name(text) })
+        self.set_target(target)
     }
 
     fn set_target(&mut self, target: Target) -> Result<(), Failed> {
         if target == Target::Name(String::new()) {
             // A variable of a script that nobody has set: as a path it would stand for the directory itself.
             let verb = self.form.verb;
-            return Err(Failed::usage(format!(
-                "{verb}: a name is needed, and the one behind -o or the arrow is empty"
-            )));
+            return Err(Failed::usage(format!("{verb}: a name is needed, and the one after -o or the arrow is empty")));
         }
         if self.target.replace(target).is_some() {
             return Err(Failed::usage(format!("{}: there can be only one name to save under", self.form.verb)));
@@ -137,25 +171,10 @@ impl<'a> Input<'a> {
         let shown = escaped(&shown);
         let hint = match meant {
             Some(long) => format!("did you mean --{long}?"),
-            None => format!(
-                "HELP {verb} lists its options; a name that begins with '-' stands behind --: {verb} -- {shown}"
-            ),
+            None => {
+                format!("HELP {verb} lists its options; a name that begins with '-' stands after --: {verb} -- {shown}")
+            }
         };
         Failed::usage(format!("{verb} has no option {shown}; {hint}"))
     }
-
-    /// All of the words as one text.
-    pub(super) fn text(&self) -> Option<String> {
-        match (self.words, self.typed) {
-            ([], _) => None,
-            ([word], _) => Some(word.text.clone()),
-            (_, Some(typed)) => Some(typed.to_owned()),
-            (words, None) => Some(words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" ")),
-        }
-    }
-}
-
-/// Whether quotes stand around it: then what is beside it is another word.
-fn is_in_quotes(word: &Word, line: &str) -> bool {
-    word.quoted && line[word.range.clone()].starts_with(['"', '\''])
 }

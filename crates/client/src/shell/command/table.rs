@@ -1,5 +1,7 @@
 //! The one table of commands: parsing, completion, HELP and the manual read it.
 
+use super::phrases;
+
 /// One row: a command.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Form {
@@ -13,13 +15,15 @@ pub(crate) struct Form {
     pub(crate) details: &'static str,
     /// Lines to type, each with what it does.
     pub(crate) examples: &'static [(&'static str, &'static str)],
-    /// What people type who are used to other programs; in capitals.
+    /// Other words for the same, in capitals: those of usual FTP clients.
+    pub(crate) also: &'static [&'static str],
+    /// Words of other programs that mean something like it, in capitals: it is offered in their place.
     pub(crate) synonyms: &'static [&'static str],
     /// Its options.
     pub(crate) options: &'static [Opt],
     /// What its arguments are, before an arrow.
     pub(crate) takes: Takes,
-    /// What stands behind an arrow `->`, or behind the option `-o`, where one may.
+    /// What stands after an arrow `->`, or after the option `-o`, where one may.
     pub(crate) target: Option<Kind>,
 }
 
@@ -41,8 +45,8 @@ pub(crate) struct Opt {
 pub(crate) enum Takes {
     /// None at all.
     Nothing,
-    /// One, which runs to the end of the line; it may be left out where the usage says so.
-    Line(Kind),
+    /// One; it may be left out where the usage says so.
+    One(Kind),
     /// One after the other, of these kinds.
     Words(&'static [Kind]),
     /// Any number of one kind.
@@ -68,7 +72,7 @@ pub(crate) enum Kind {
     Local,
     /// A local directory.
     LocalDirectory,
-    /// The directory that SYNC reads: one of the server behind `-d`, else a local one.
+    /// The directory that SYNC reads: one of the server with `-d`, else a local one.
     Source,
     /// The directory that SYNC changes: the other way round.
     Target,
@@ -78,7 +82,15 @@ const RECURSIVE: Opt =
     Opt { short: 'r', long: "recursive", value: None, summary: "whole directories, with everything in them" };
 const KEEP_GOING: Opt =
     Opt { short: 'k', long: "keep-going", value: None, summary: "go on with the others where one fails" };
-const LONG: Opt = Opt { short: 'l', long: "long", value: None, summary: "with sizes and times" };
+const LISTING: &[Opt] = &[
+    Opt { short: 'l', long: "long", value: None, summary: "with sizes and times" },
+    Opt { short: 'h', long: "human", value: None, summary: "sizes in KiB, MiB and so on" },
+    Opt { short: 't', long: "time", value: None, summary: "the newest first" },
+    Opt { short: 'S', long: "size", value: None, summary: "the largest first" },
+    Opt { short: 'r', long: "reverse", value: None, summary: "the other way round" },
+    Opt { short: 'a', long: "all", value: None, summary: "names that begin with a dot as well, as always" },
+    Opt { short: '1', long: "one", value: None, summary: "one name a line, as always" },
+];
 
 /// The commands, in the order of HELP.
 pub(crate) const FORMS: &[Form] = &[
@@ -94,9 +106,10 @@ pub(crate) const FORMS: &[Form] = &[
             ("OPEN [::1]:12000", "one by its IPv6 address"),
             ("OPEN home", "the bookmark home"),
         ],
-        synonyms: &["CONNECT", "TELNET"],
+        also: &["CONNECT"],
+        synonyms: &["TELNET", "LOGIN"],
         options: &[],
-        takes: Takes::Line(Kind::Address),
+        takes: Takes::One(Kind::Address),
         target: None,
     },
     Form {
@@ -105,22 +118,22 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "fetch a file into the client directory",
         details: "The file is saved under the last part of its name: GET poems/a.txt saves a.txt.\n\
                   It appears under that name only when it is whole and verified, replacing what was there.\n\
-                  A name runs to the end of the line: spaces need no quotes. If no file has that name, \
-                  the words are names of their own. Quotes, a backslash, an option or an arrow part words, too, \
-                  and *, ?, [a-z], {a,b} and ** stand for what they match; a file that has such a name comes \
-                  first.\n\
-                  Behind the arrow (or behind -o, before the names) stands the local name, or a local directory \
-                  to save in; '-' is standard output, which gets the bytes before they are verified.\n\
-                  A name that begins with '-' stands behind -- or in quotes. A backslash makes a space, a quote, a \
-                  wildcard or another backslash part of a name; before anything else it is one itself.",
+                  A name with spaces stands in quotes, as 'two words.txt', or has a backslash before each of \
+                  them, as two\\ words.txt; Tab puts them there. *, ?, [a-z], {a,b} and ** stand for what they \
+                  match unless they are quoted, too; a file that has just such a name comes first.\n\
+                  After the arrow (or after -o) stands the local name, or a local directory to save in; '-' is \
+                  standard output, which gets the bytes before they are verified. CAT name shows a file so.\n\
+                  A name that begins with '-' stands after -- or in quotes.",
         examples: &[
             ("GET poems/ozymandias.txt", "saves ozymandias.txt"),
             ("GET *.txt poems/*", "saves all that match"),
+            ("GET 'the tyger.txt'", "a name with a space"),
             ("GET -r poems", "makes poems with all that is in it"),
             ("GET a.txt -> b.txt", "saves it as b.txt"),
             ("GET a.txt -> -", "shows it"),
         ],
-        synonyms: &["DOWNLOAD", "FETCH", "RECV", "MGET"],
+        also: &["MGET", "RECV", "FETCH", "DOWNLOAD", "REGET"],
+        synonyms: &["MORE", "LESS", "PGET"],
         options: &[RECURSIVE, KEEP_GOING],
         takes: Takes::Many(Kind::Remote),
         target: Some(Kind::Local),
@@ -132,8 +145,8 @@ pub(crate) const FORMS: &[Form] = &[
         details: "The file has the same name there and here: PUT poems/a.txt sends poems/a.txt of the client \
                   directory, and poems must be a directory of the server. When PUT says that it is done, the \
                   file is verified and on the server's disk; before, nobody sees any of it.\n\
-                  Spaces, quotes and wildcards are as for GET.\n\
-                  Behind the arrow (or behind -o, before the names) stands the name there, or a directory of the \
+                  Quotes and wildcards are as for GET.\n\
+                  After the arrow (or after -o) stands the name there, or a directory of the \
                   server; then any local file can be sent. '-' is standard input: its end is the end of the file, and a writer \
                   that died looks like one that is done. After a signal to ferry itself, as Ctrl-C sends it to all of a \
                   pipeline, nothing is published. Where the writer alone may fail, set -o pipefail, PUT under another \
@@ -145,7 +158,8 @@ pub(crate) const FORMS: &[Form] = &[
             ("PUT -r photos", "makes photos there with all that is in it"),
             ("PUT ../notes.txt -> old/notes.txt", "sends it under another name"),
         ],
-        synonyms: &["UPLOAD", "SEND", "STORE", "MPUT"],
+        also: &["MPUT", "SEND", "STORE", "UPLOAD", "REPUT"],
+        synonyms: &[],
         options: &[RECURSIVE, KEEP_GOING],
         takes: Takes::Many(Kind::Local),
         target: Some(Kind::Remote),
@@ -155,8 +169,8 @@ pub(crate) const FORMS: &[Form] = &[
         usage: "SYNC [-u|-d] [-cnk] [--delete] from [to]",
         summary: "make a directory like another; moves what differs",
         details: "Up (-u, or neither) the directory of the server becomes like the local one: SYNC local remote. \
-                  -d goes down: SYNC -d remote local. With one name both have it; '.' is the current directory. \
-                  A name with spaces needs quotes, or the arrow: from -> to.\n\
+                  -d goes down: SYNC -d remote local. With one name both have it; '.' is the current \
+                  directory.\n\
                   Files are alike if they have the same size and time, or with -c the same size and CRC.\n\
                   Nothing is deleted without --delete, and nothing before all files were moved. What can't be \
                   looked at (symbolic links, for one) is told, and neither moved nor deleted.",
@@ -165,6 +179,7 @@ pub(crate) const FORMS: &[Form] = &[
             ("SYNC -d -n . backup", "says what it would fetch"),
             ("SYNC -u --delete site www", "and deletes what site does not have"),
         ],
+        also: &[],
         synonyms: &["RSYNC", "MIRROR"],
         options: &[
             Opt { short: 'u', long: "up", value: None, summary: "from here to the server" },
@@ -179,12 +194,14 @@ pub(crate) const FORMS: &[Form] = &[
     },
     Form {
         verb: "LS",
-        usage: "LS [-l] [name ...]",
+        usage: "LS [-lhtSr] [name ...]",
         summary: "list a directory of the server",
-        details: "Directories end in '/'. Times are UTC. A name with wildcards lists what matches.",
+        details: "Directories end in '/'. Times are UTC. A name with wildcards lists what matches. Names that begin \
+                  with a dot are always listed. DIR and LL are LS -l.",
         examples: &[("LS", "the current directory"), ("LS -l poems/*.txt", "with sizes and times")],
-        synonyms: &["DIR", "LIST", "NLIST", "LL"],
-        options: &[LONG],
+        also: &["LIST", "NLIST"],
+        synonyms: &[],
+        options: LISTING,
         takes: Takes::Many(Kind::Remote),
         target: None,
     },
@@ -192,11 +209,12 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "CD",
         usage: "CD [directory]",
         summary: "change the directory of the server",
-        details: "Names are relative to it; one that begins with '/' is not. CD alone goes to the root.",
+        details: "Names are relative to it; one that begins with '/' is not. CD alone goes to the root, CDUP one up.",
         examples: &[("CD poems", ""), ("CD ..", "one up")],
-        synonyms: &["CWD", "CHDIR", "CDUP"],
+        also: &["CWD", "CHDIR"],
+        synonyms: &[],
         options: &[],
-        takes: Takes::Line(Kind::RemoteDirectory),
+        takes: Takes::One(Kind::RemoteDirectory),
         target: None,
     },
     Form {
@@ -205,6 +223,7 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "show the directory of the server",
         details: "",
         examples: &[("PWD", "shows / after OPEN")],
+        also: &[],
         synonyms: &[],
         options: &[],
         takes: Takes::Nothing,
@@ -216,9 +235,10 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "change the local directory",
         details: "Where GET saves and PUT takes files from. LCD alone goes back to where the program began.",
         examples: &[("LCD ../photos", ""), ("LCD ~", "the home directory")],
+        also: &[],
         synonyms: &[],
         options: &[],
-        takes: Takes::Line(Kind::LocalDirectory),
+        takes: Takes::One(Kind::LocalDirectory),
         target: None,
     },
     Form {
@@ -227,6 +247,7 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "show the local directory",
         details: "",
         examples: &[("LPWD", "shows where GET saves")],
+        also: &[],
         synonyms: &[],
         options: &[],
         takes: Takes::Nothing,
@@ -234,12 +255,13 @@ pub(crate) const FORMS: &[Form] = &[
     },
     Form {
         verb: "LLS",
-        usage: "LLS [-l] [name ...]",
+        usage: "LLS [-lhtSr] [name ...]",
         summary: "list a local directory",
         details: "As LS, but here.",
         examples: &[("LLS", "the local directory"), ("LLS -l *.txt", "with sizes and times")],
-        synonyms: &["LDIR"],
-        options: &[LONG],
+        also: &["LDIR"],
+        synonyms: &[],
+        options: LISTING,
         takes: Takes::Many(Kind::Local),
         target: None,
     },
@@ -249,7 +271,8 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "show what the server knows of a file or directory",
         details: "Its size, its time (UTC), and the tag that stands for this version of it.",
         examples: &[("STAT poems/ozymandias.txt", "")],
-        synonyms: &["INFO", "SIZE", "MDTM"],
+        also: &["SIZE", "MODTIME"],
+        synonyms: &["INFO", "MDTM", "DU"],
         options: &[],
         takes: Takes::Many(Kind::Remote),
         target: None,
@@ -260,7 +283,8 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "let the server compute the CRC-32 of a file",
         details: "It reads the whole file for that.",
         examples: &[("SUM *.iso", "of all that match")],
-        synonyms: &["CRC", "CRC32", "CKSUM", "MD5SUM", "HASH"],
+        also: &["CRC", "CRC32"],
+        synonyms: &["CKSUM", "MD5SUM", "SHA1SUM", "SHA256SUM"],
         options: &[],
         takes: Takes::Many(Kind::Remote),
         target: None,
@@ -269,9 +293,10 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "MKDIR",
         usage: "MKDIR [-p] name ...",
         summary: "make a directory on the server",
-        details: "A name with spaces needs quotes here.",
+        details: "",
         examples: &[("MKDIR -p a/b/c", "makes a and a/b as well"), ("MKDIR 'two words'", "")],
-        synonyms: &["MKD", "MD"],
+        also: &["MKD", "MD"],
+        synonyms: &[],
         options: &[Opt {
             short: 'p',
             long: "parents",
@@ -283,13 +308,20 @@ pub(crate) const FORMS: &[Form] = &[
     },
     Form {
         verb: "RM",
-        usage: "RM [-r] [-k] name ...",
+        usage: "RM [-rdfk] name ...",
         summary: "delete files of the server",
-        details: "There is no way back. Spaces, quotes and wildcards are as for GET. With -r a directory goes \
-                  with everything in it; the root never does.",
+        details: "There is no way back. Quotes and wildcards are as for GET. With -r a directory goes with everything \
+                  in it; the root never does. Nothing is deleted where one of the names does not exist, unless \
+                  -k or -f is given. RMDIR is RM -d.",
         examples: &[("RM old.txt *.tmp", ""), ("RM -r drafts", "the directory and all that is in it")],
-        synonyms: &["DELETE", "DEL", "ERASE", "MDELETE", "RMDIR", "RMD", "UNLINK", "REMOVE"],
-        options: &[RECURSIVE, KEEP_GOING],
+        also: &["DELETE", "DEL", "MDELETE", "MRM"],
+        synonyms: &["ERASE", "UNLINK", "REMOVE"],
+        options: &[
+            RECURSIVE,
+            Opt { short: 'd', long: "empty", value: None, summary: "empty directories as well" },
+            Opt { short: 'f', long: "force", value: None, summary: "without a word of what does not exist" },
+            KEEP_GOING,
+        ],
         takes: Takes::Many(Kind::Remote),
         target: None,
     },
@@ -297,10 +329,10 @@ pub(crate) const FORMS: &[Form] = &[
         verb: "MV",
         usage: "MV from to | MV from -> to",
         summary: "rename or move a file or directory of the server",
-        details: "Where 'to' is a directory it goes in there. Nothing is ever replaced. Names with spaces need \
-                  quotes or the arrow.",
-        examples: &[("MV a.txt b.txt", ""), ("MV two words.txt -> poems/three words.txt", "")],
-        synonyms: &["RENAME", "REN", "MOVE"],
+        details: "Where 'to' is a directory it goes in there. Nothing is ever replaced.",
+        examples: &[("MV a.txt b.txt", ""), ("MV 'two words.txt' poems", "goes into poems")],
+        also: &["RENAME", "REN", "MOVE"],
+        synonyms: &[],
         options: &[],
         takes: Takes::Words(&[Kind::Remote, Kind::Remote]),
         target: Some(Kind::Remote),
@@ -311,6 +343,7 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "show connection, directories, and what was moved",
         details: "",
         examples: &[("STATUS", "")],
+        also: &[],
         synonyms: &["STATE"],
         options: &[],
         takes: Takes::Nothing,
@@ -322,20 +355,22 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "show earlier lines, with their numbers",
         details: "",
         examples: &[("HISTORY 10", "the last ten")],
-        synonyms: &["HIST"],
+        also: &["HIST"],
+        synonyms: &[],
         options: &[],
-        takes: Takes::Line(Kind::Number),
+        takes: Takes::One(Kind::Number),
         target: None,
     },
     Form {
         verb: "!",
         usage: "![command]",
         summary: "run a command of this machine's shell",
-        details: "It runs in the local directory. Alone, it starts a shell. Behind -c, a ';' ends it.",
+        details: "It runs in the local directory. Alone, it starts a shell. In -c, a ';' ends it.",
         examples: &[("!ls -l", ""), ("!", "a shell; leave it by exit")],
+        also: &[],
         synonyms: &["SHELL", "SH"],
         options: &[],
-        takes: Takes::Line(Kind::Shell),
+        takes: Takes::One(Kind::Shell),
         target: None,
     },
     Form {
@@ -344,7 +379,8 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "close the connection",
         details: "Another OPEN may follow.",
         examples: &[("CLOSE", "")],
-        synonyms: &["DISCONNECT", "LOGOUT"],
+        also: &["DISCONNECT"],
+        synonyms: &["LOGOUT"],
         options: &[],
         takes: Takes::Nothing,
         target: None,
@@ -355,7 +391,8 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "leave; Ctrl-D does the same",
         details: "An open connection is closed first.",
         examples: &[("QUIT", "")],
-        synonyms: &["EXIT", "BYE", "Q", "X"],
+        also: &["EXIT", "BYE", "Q"],
+        synonyms: &["X"],
         options: &[],
         takes: Takes::Nothing,
         target: None,
@@ -366,9 +403,10 @@ pub(crate) const FORMS: &[Form] = &[
         summary: "say more",
         details: "",
         examples: &[("HELP GET", "says more of GET")],
-        synonyms: &["?", "H", "MAN"],
+        also: &["?", "H", "MAN"],
+        synonyms: &[],
         options: &[],
-        takes: Takes::Line(Kind::Command),
+        takes: Takes::One(Kind::Command),
         target: None,
     },
 ];
@@ -393,14 +431,32 @@ fn brief(usage: &str) -> &str {
     }
 }
 
-/// The command `verb`, in any case of letters.
+/// The command that `verb` stands for, alone or with options, in any case of letters.
 pub(crate) fn form(verb: &str) -> Option<&'static Form> {
-    FORMS.iter().find(|form| form.verb.eq_ignore_ascii_case(verb))
+    let verb = phrases::phrase(verb).and_then(|phrase| phrase.first()).unwrap_or(&verb);
+    let names = |form: &Form| std::iter::once(&form.verb).chain(form.also).any(|word| word.eq_ignore_ascii_case(verb));
+    FORMS.iter().find(|form| names(form))
+}
+
+/// All other words for commands.
+pub(crate) fn also() -> impl Iterator<Item = &'static str> {
+    FORMS.iter().flat_map(|form| form.also.iter().copied()).chain(phrases::words())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_word_means_two_commands() {
+        let mut words: Vec<&str> = FORMS.iter().flat_map(|form| form.synonyms.iter().copied()).collect();
+        words.extend(FORMS.iter().map(|form| form.verb).chain(also()));
+        let all = words.len();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), all);
+        assert!(words.iter().all(|word| phrases::needless(word).is_none()));
+    }
 
     #[test]
     fn the_list_of_commands_fits_a_usual_terminal() {

@@ -1,14 +1,14 @@
 //! What could stand at the cursor. Knows the table of commands and asks others for names.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use super::lister::Item;
 use crate::shell::{
     command::{
         Expected, expected,
-        table::{FORMS, Form, Kind, Takes, form},
+        table::{FORMS, Form, Kind, also},
     },
-    words::{self, Word},
+    words::{self, Open, Word},
 };
 
 /// What could be completed at a place of a line.
@@ -34,18 +34,11 @@ pub(super) trait Names {
 
 /// What could replace the end of `before`, which is the line as far as the cursor, and where that end begins.
 pub(super) fn candidates(before: &str, names: &dyn Names) -> (usize, Vec<Candidate>) {
-    let whole = words::split(before);
-    if let Some(found) = open_quoted(before, &whole).map(|partial| complete(&partial, names))
-        && !found.1.is_empty()
-    {
-        return found;
-    }
-    let word = last_word(before, &whole);
-    // A name runs to the end of the line: what was typed may be the beginning of one with spaces.
-    let line = line_of_one_name(before, &whole);
-    let readings = if word.text.is_empty() { [line, Some(word)] } else { [Some(word), line] };
-    let mut found = readings.into_iter().flatten().map(|partial| complete(&partial, names));
-    found.find(|(_, found)| !found.is_empty()).unwrap_or((before.len(), Vec::new()))
+    let command = words::commands(before).pop().unwrap_or_default();
+    let offset = before.len() - command.len();
+    let (whole, open) = words::read(command);
+    let (start, found) = complete(&last_word(command, &whole, open), names);
+    (offset + start, found)
 }
 
 /// The end of a line, which is to be completed.
@@ -55,62 +48,37 @@ struct Partial<'a> {
     /// Where it begins.
     start: usize,
     /// What it says so far.
-    text: Cow<'a, str>,
-    /// The quote that it began with.
+    text: &'a str,
+    /// The quote that it began with, or that is open.
     quote: Option<char>,
+    /// A quote or a backslash took part.
+    quoted: bool,
 }
 
 impl Partial<'_> {
-    /// Whether options may stand here: behind `--`, all are names.
+    /// Whether options may stand here: after `--`, all are names.
     fn may_be_option(&self) -> bool {
-        self.text.starts_with('-') && self.quote.is_none() && !self.before.iter().any(|word| word.is("--"))
+        self.text.starts_with('-') && !self.quoted && !self.before.iter().any(|word| word.is("--"))
     }
 }
 
-/// The word that the cursor stands in; an empty one behind a space.
-fn last_word<'a>(before: &'a str, whole: &'a [Word]) -> Partial<'a> {
+/// The word that the cursor stands in; an empty one after a space.
+fn last_word<'a>(command: &str, whole: &'a [Word], open: Option<Open>) -> Partial<'a> {
     match whole.split_last() {
-        Some((last, rest)) if last.range.end == before.len() => {
-            let quote = before[last.range.start..].chars().next().filter(|first| last.quoted && is_quote(*first));
-            Partial { before: rest, start: last.range.start, text: Cow::Borrowed(&last.text), quote }
+        Some((last, before)) if last.range.end == command.len() => {
+            let first = command[last.range.start..].chars().next().filter(|first| matches!(first, '"' | '\''));
+            let quote = match open {
+                Some(Open::Quote(quote)) => Some(quote),
+                _ => first,
+            };
+            Partial { before, start: last.range.start, text: &last.text, quote, quoted: last.quoted }
         }
-        _ => Partial { before: whole, start: before.len(), text: Cow::Borrowed(""), quote: None },
+        _ => Partial { before: whole, start: command.len(), text: "", quote: None, quoted: false },
     }
-}
-
-/// What stands behind a quote that is not closed yet.
-fn open_quoted<'a>(before: &'a str, whole: &'a [Word]) -> Option<Partial<'a>> {
-    let opens = |word: &Word| !word.quoted && before[word.range.start..].starts_with(is_quote);
-    let index = whole.iter().position(opens)?;
-    let start = whole[index].range.start;
-    let quote = before[start..].chars().next()?;
-    let inner = &before[start + 1..];
-    let text = match quote {
-        '"' => Cow::Owned(inner.replace("\\\"", "\"").replace("\\\\", "\\")),
-        _ => Cow::Borrowed(inner),
-    };
-    Some(Partial { before: &whole[..index], start, text, quote: Some(quote) })
-}
-
-/// All that stands behind the verb as one name, where it can be read so.
-fn line_of_one_name<'a>(before: &'a str, whole: &'a [Word]) -> Option<Partial<'a>> {
-    let (verb, arguments) = whole.split_first()?;
-    let takes_names = matches!(form(&verb.text)?.takes, Takes::Many(_) | Takes::Line(_));
-    let (first, plain) = (arguments.first()?, arguments.iter().all(|word| !word.quoted && !word.text.starts_with('-')));
-    (takes_names && plain && (arguments.len() > 1 || before.len() > first.range.end)).then(|| Partial {
-        before: &whole[..1],
-        start: first.range.start,
-        text: Cow::Borrowed(&before[first.range.start..]),
-        quote: None,
-    })
-}
-
-fn is_quote(character: char) -> bool {
-    matches!(character, '"' | '\'')
 }
 
 fn complete(partial: &Partial<'_>, names: &dyn Names) -> (usize, Vec<Candidate>) {
-    let text = &*partial.text;
+    let text = partial.text;
     let found = match expected(partial.before) {
         Expected::Nothing => Vec::new(),
         Expected::Verb => verbs(text),
@@ -129,15 +97,16 @@ fn complete(partial: &Partial<'_>, names: &dyn Names) -> (usize, Vec<Candidate>)
     (partial.start, found)
 }
 
-/// Commands in the case of letters that was begun with.
+/// Commands in the case of letters that was begun with; other words for them only where none begins so.
 fn verbs(text: &str) -> Vec<Candidate> {
     let small = text.chars().any(char::is_lowercase);
-    let begun = |form: &&Form| form.verb.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
-    plain(FORMS.iter().filter(begun).map(
-        |form| {
-            if small { form.verb.to_ascii_lowercase() } else { form.verb.to_owned() }
-        },
-    ))
+    let begun = |verb: &&str| verb.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
+    let shown = |verb: &str| if small { verb.to_ascii_lowercase() } else { verb.to_owned() };
+    let found: Vec<String> = FORMS.iter().map(|form| form.verb).filter(begun).map(shown).collect();
+    match found.is_empty() {
+        true => plain(also().filter(begun).map(shown)),
+        false => plain(found.into_iter()),
+    }
 }
 
 fn options(form: &Form, text: &str) -> impl Iterator<Item = String> {
@@ -156,7 +125,7 @@ fn in_directory(
     only_directories: bool,
     list: impl Fn(&str) -> Option<Arc<[Item]>>,
 ) -> Vec<Candidate> {
-    let (directory, begin) = partial.text.rfind('/').map_or(("", &*partial.text), |at| partial.text.split_at(at + 1));
+    let (directory, begin) = partial.text.rfind('/').map_or(("", partial.text), |at| partial.text.split_at(at + 1));
     let items = list(directory).unwrap_or_default();
     let items = items.iter().filter(|item| {
         // What begins with a dot is shown to who asks for it.
@@ -186,7 +155,6 @@ fn common_begin<'a>(texts: &[&'a str]) -> &'a str {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Plain,
-    /// With backslashes: a name that goes on, as that of a directory does, needs nothing at its end.
     Escaped,
     Single,
     Double,
@@ -199,29 +167,29 @@ impl Style {
         let needed = begun.is_some() || !inserted.is_empty() && words::quote(inserted) != inserted;
         match (needed, begun) {
             (false, _) => Style::Plain,
-            (true, None) if Style::can_escape(inserted, texts) => Style::Escaped,
+            (true, None) if !Style::dangles(inserted, texts) => Style::Escaped,
             (true, Some('"')) => Style::Double,
             _ if texts.iter().any(|text| text.contains('\'')) => Style::Double,
             _ => Style::Single,
         }
     }
 
-    /// Whether backslashes do for all of `texts`, and none is put in before what `inserted` ends with.
-    fn can_escape(inserted: &str, texts: &[&str]) -> bool {
+    /// Whether with backslashes one would be put in before what `inserted` ends with.
+    fn dangles(inserted: &str, texts: &[&str]) -> bool {
         let next = |text: &&str| text[inserted.len()..].chars().next();
-        let dangling = texts.len() > 1 && texts.iter().all(|text| next(text).is_some_and(words::is_escapable));
-        !dangling && texts.iter().all(|text| words::escape(text).is_some())
+        texts.len() > 1 && texts.iter().all(|text| next(text).is_some_and(words::is_escapable))
     }
 
-    /// `text` as it is typed. A directory is left open: there is more to come.
+    /// `text` as it is typed. After a directory no space follows, for there is more to come.
     fn written(self, text: &str, is_directory: bool) -> String {
-        let (quote, inner) = match self {
-            Style::Plain => ("", Cow::Borrowed(text)),
-            Style::Escaped => ("", words::escape(text).map_or(Cow::Borrowed(text), Cow::Owned)),
-            Style::Single => ("'", Cow::Borrowed(text)),
-            Style::Double => ("\"", Cow::Owned(text.replace('\\', "\\\\").replace('"', "\\\""))),
+        let end = if is_directory { "/" } else { "" };
+        let word = match self {
+            Style::Plain => format!("{text}{end}"),
+            Style::Escaped => words::escape(text) + end,
+            Style::Single => format!("'{text}{end}'"),
+            Style::Double => format!("\"{}{end}\"", words::in_double_quotes(text)),
         };
-        if is_directory { format!("{quote}{inner}/") } else { format!("{quote}{inner}{quote} ") }
+        if is_directory { word } else { word + " " }
     }
 }
 
@@ -234,7 +202,7 @@ mod tests {
     impl Names for Fixed {
         fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
             let names: &[&str] = match directory {
-                "" => &["plain.txt", "poems/", "two words.txt", "two worlds.txt", ".hidden", "-r2"],
+                "" => &["plain.txt", "poems/", "two words.txt", "two worlds.txt", ".hidden", "-r2", "end ", "a;b"],
                 "poems/" => &["ozymandias.txt", "it's", "a b/", "say \"x\""],
                 "poems/a b/" => &["deep"],
                 _ => return None,
@@ -265,6 +233,8 @@ mod tests {
         assert_eq!(completed("GE"), ["GET "]);
         assert_eq!(completed("ge"), ["get "]);
         assert_eq!(completed("  qu"), ["  quit "]);
+        assert_eq!((completed("by"), completed("mge")), (vec!["bye ".to_owned()], vec!["mget ".to_owned()]));
+        assert_eq!(completed("get pl; QU"), ["get pl; QUIT "]);
         assert_eq!(completed("help cl"), ["help close "]);
         assert_eq!(completed("OPEN na"), ["OPEN nas.example:12000 "]);
         assert_eq!(completed("OPEN ").len(), 3);
@@ -279,11 +249,13 @@ mod tests {
         assert_eq!(completed("get po"), ["get poems/"]);
         assert_eq!(completed("GET poems/oz"), ["GET poems/ozymandias.txt "]);
         assert_eq!(completed("GET .h"), ["GET .hidden "]);
-        assert_eq!(completed("GET ").len(), 5, "what is hidden is not shown");
+        assert_eq!(completed("GET ").len(), 7, "what is hidden is not shown");
         assert_eq!(completed("GET missing/"), [""; 0]);
         assert_eq!(completed("GET -r"), ["GET -r "]);
-        assert_eq!(completed("GET -r2"), ["GET '-r2' "]);
-        assert_eq!(completed("GET -- -r"), ["GET -- '-r2' "]);
+        assert_eq!(completed("GET -r2"), ["GET \\-r2 "]);
+        assert_eq!(completed("GET -- -r"), ["GET -- \\-r2 "]);
+        assert_eq!(completed("CD poems "), [""; 0], "it takes one name");
+        assert_eq!(completed("GET -o ").len(), 0, "that is a local name");
     }
 
     #[test]
@@ -293,20 +265,30 @@ mod tests {
         // What both begin with is completed first, and leaves the quote open.
         assert_eq!(completed("GET 'two wor"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
         assert_eq!(completed("GET \"two word"), ["GET \"two words.txt\" "]);
-        // Typed without quotes, up to the end of the line.
-        assert_eq!(completed("GET two word"), ["GET two\\ words.txt "]);
-        assert_eq!(completed("GET two "), ["GET two\\ words.txt ", "GET two\\ worlds.txt "]);
-        assert_eq!(completed("GET one ").len(), 5, "no name begins so: it is a word of its own");
+        assert_eq!(completed("GET 'two'\\ word"), ["GET 'two words.txt' "]);
+        // Typed without quotes, the second is a word of its own.
+        assert_eq!(completed("GET two word"), [""; 0]);
+        assert_eq!(completed("GET two ").len(), 7);
+        // A name that ends in a space, and one with what separates commands.
+        assert_eq!(
+            (completed("GET en"), completed("GET end\\ ")),
+            (vec!["GET end\\  ".to_owned()], vec!["GET end\\  ".to_owned()])
+        );
+        assert_eq!(
+            (completed("GET a"), completed("GET 'a;")),
+            (vec!["GET a\\;b ".to_owned()], vec!["GET 'a;b' ".to_owned()])
+        );
         assert_eq!(completed("CD poems/a"), ["CD poems/a\\ b/"]);
         assert_eq!(completed("GET poems/a\\ b/"), ["GET poems/a\\ b/deep "]);
-        assert_eq!(completed("GET 'poems/a"), ["GET 'poems/a b/"]);
+        assert_eq!(completed("GET 'poems/a"), ["GET 'poems/a b/'"]);
+        assert_eq!(completed("GET 'poems/a b/'"), ["GET 'poems/a b/deep' "]);
         assert_eq!(completed("GET 'poems/a b/"), ["GET 'poems/a b/deep' "]);
         assert_eq!(completed("GET poems/it"), ["GET poems/it\\'s "]);
         assert_eq!(completed("GET \"poems/it"), ["GET \"poems/it's\" "]);
         assert_eq!(completed("GET 'poems/say"), ["GET 'poems/say \"x\"' "]);
         for name in ["two words.txt", "poems/it's", "poems/say \"x\"", "plain.txt"] {
-            let line = completed(&format!("GET {}", &name[..name.len() - 1])).remove(0);
-            assert_eq!(words::split(&line)[1].text, name, "{line}");
+            let line = completed(&format!("GET {}", words::escape(&name[..name.len() - 1]))).remove(0);
+            assert_eq!(words::split(&line).unwrap()[1].text, name, "{line}");
         }
     }
 
@@ -318,8 +300,8 @@ mod tests {
         // A backslash alone would be left in the line, and mean itself there.
         assert_eq!(Style::of(None, &["a? b", "a? c"]), Style::Escaped);
         assert_eq!(Style::of(None, &["a b?", "a b*"]), Style::Single);
-        assert_eq!(Style::of(None, &["-x"]), Style::Single);
-        assert_eq!(Style::of(None, &["a\u{a0}b"]), Style::Single);
+        assert_eq!(Style::of(None, &["-x"]), Style::Escaped);
+        assert_eq!(Style::of(None, &["a\u{a0}b"]), Style::Plain);
         assert_eq!(common_begin(&["two words", "two worlds"]), "two wor");
         assert_eq!((common_begin(&[]), common_begin(&["a"]), common_begin(&["a", "ab", "b"])), ("", "a", ""));
         assert_eq!(common_begin(&["Grüße", "Grüße an dich", "Grün"]), "Grü");

@@ -138,8 +138,8 @@ impl Names for Here<'_> {
 
 /// The host that a line opens.
 fn opened(line: &str) -> Option<String> {
-    match &words::split(line)[..] {
-        [verb, host] if verb.text.eq_ignore_ascii_case("OPEN") => Some(host.text.clone()),
+    match &words::read(line).0[..] {
+        [verb, host] if form(&verb.text).is_some_and(|form| form.verb == "OPEN") => Some(host.text.clone()),
         _ => None,
     }
 }

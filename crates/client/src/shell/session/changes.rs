@@ -6,13 +6,14 @@ use super::{
     Session,
     failures::Failures,
     names::{Meant, bad_name},
+    reasons,
 };
 use crate::shell::{
     command::Removal,
     exit::{Exit, Failed},
     figures::Count,
     output::Event,
-    words::Word,
+    words::{self, Word},
 };
 
 const VERB: &str = "RM";
@@ -22,6 +23,25 @@ const VERB: &str = "RM";
 struct Deleted {
     files: usize,
     directories: usize,
+}
+
+/// Something that is to be deleted.
+#[derive(Debug)]
+struct Chosen {
+    name: Name,
+    how: How,
+    /// It was found by a pattern and not named.
+    matched: bool,
+}
+
+/// How it is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    File,
+    /// A directory that has to be empty.
+    Directory,
+    /// A directory with all that is in it.
+    Tree,
 }
 
 impl Session {
@@ -43,11 +63,11 @@ impl Session {
                 continue;
             }
             made.map_err(|error| {
-                let mut failed = self.failure(&format!("MKDIR {shown}"), &error);
-                if !parents && error.code() == Some(Code::NotFound) {
-                    failed.message.push_str("; MKDIR -p makes those above it as well");
+                let failed = self.failure_of("MKDIR", Some(&name), &error);
+                match reasons::no_parent(&shown).filter(|_| !parents && error.code() == Some(Code::NotFound)) {
+                    Some(why) => failed.saying(format!("MKDIR {shown}: {why}")),
+                    None => failed,
                 }
-                failed
             })?;
             self.output.say(format_args!("made {shown}"), || Event::new("made").with("name", name.as_str()));
         }
@@ -56,14 +76,18 @@ impl Session {
 
     pub(super) fn remove(&mut self, removal: &Removal) -> Result<(), Failed> {
         let mut failures = Failures::new(removal.keep_going || self.settings.keep_going);
+        if removal.force {
+            failures.forgive_missing();
+        }
         let meant = self.find(VERB, &removal.names, &mut failures)?;
         if let [Meant { matched: false, .. }] = meant[..]
             && !removal.recursive
         {
             failures.only_one_left();
         }
+        let chosen = self.choose(&meant, removal, &mut failures)?;
         let mut deleted = Deleted::default();
-        let result = self.remove_all(&meant, removal.recursive, &mut failures, &mut deleted);
+        let result = self.remove_all(&chosen, &mut failures, &mut deleted);
         let Deleted { files, directories } = deleted;
         if files + directories > 0 {
             let text = match &meant[..] {
@@ -81,68 +105,106 @@ impl Session {
         failures.end(VERB)
     }
 
-    fn remove_all(
-        &mut self,
-        meant: &[Meant],
-        recursive: bool,
-        failures: &mut Failures,
-        deleted: &mut Deleted,
-    ) -> Result<(), Failed> {
-        let mut passed = 0;
+    /// Looks at everything before anything is deleted: where a name does not exist, others may not be meant either.
+    fn choose(&mut self, meant: &[Meant], removal: &Removal, failures: &mut Failures) -> Result<Vec<Chosen>, Failed> {
+        let (mut chosen, mut passed, mut missing) = (Vec::with_capacity(meant.len()), 0, false);
+        for Meant { name, kind, matched, .. } in meant {
+            if *matched && matches!(kind, Some(EntryKind::Directory(_))) && !removal.recursive && !removal.empty {
+                passed += 1;
+                self.pass_over(name.as_ref());
+                continue;
+            }
+            match self.judge(name.as_ref(), kind.clone(), removal) {
+                Ok((name, how)) => chosen.push(Chosen { name, how, matched: *matched }),
+                Err(failed) => {
+                    missing |= failed.exit == Exit::NotFound;
+                    let taken = failures.take(&mut self.output, failed);
+                    taken.map_err(|failed| match meant.len() {
+                        1 => failed,
+                        _ => failed.and("nothing was deleted"),
+                    })?;
+                }
+            }
+        }
+        if passed > 0 && passed == meant.len() {
+            let message = format!("{VERB}: only directories match; {VERB} -r deletes them with everything in them");
+            return Err(Failed::of(Exit::Refused, message));
+        }
+        if let (true, Some(text)) = (missing, &removal.names.together)
+            && self.exists_there(text)
+        {
+            return Err(Failed::of(Exit::NotFound, format!("{VERB}: nothing was deleted")).about(text));
+        }
+        Ok(chosen)
+    }
+
+    fn remove_all(&mut self, chosen: &[Chosen], failures: &mut Failures, deleted: &mut Deleted) -> Result<(), Failed> {
         // What a pattern found is deleted together; what was named is deleted one by one, in order.
         let mut files = Vec::new();
-        for (index, Meant { name, kind, matched, .. }) in meant.iter().enumerate() {
-            let result = match self.judge(name.as_ref(), kind.clone(), recursive) {
-                Err(_) if *matched && matches!(kind, Some(EntryKind::Directory(_))) && !recursive => {
-                    passed += 1;
-                    self.pass_over(name.as_ref());
-                    Ok(())
-                }
-                Err(failed) => Err(failed),
-                Ok((name, false)) => {
-                    files.push(name);
-                    let goes_on = meant.get(index + 1).is_some_and(|next| next.matched);
-                    match *matched && goes_on {
+        for (index, Chosen { name, how, matched }) in chosen.iter().enumerate() {
+            let goes_on = *matched && chosen.get(index + 1).is_some_and(|next| next.matched);
+            let result = match how {
+                How::File => {
+                    files.push(name.clone());
+                    match goes_on {
                         true => Ok(()),
                         false => self.remove_names(&std::mem::take(&mut files), 0, failures, deleted),
                     }
                 }
-                Ok((name, true)) => {
+                How::Directory | How::Tree => {
                     let ahead = self.remove_names(&std::mem::take(&mut files), 0, failures, deleted);
-                    ahead.and_then(|()| self.remove_tree(&name, failures, deleted))
+                    ahead.and_then(|()| match how {
+                        How::Tree => self.remove_tree(name, failures, deleted),
+                        _ => self.remove_names(std::slice::from_ref(name), 1, failures, deleted),
+                    })
                 }
             };
             if let Err(failed) = result {
                 failures.take(&mut self.output, failed)?;
             }
         }
-        self.remove_names(&files, 0, failures, deleted)?;
-        if passed > 0 && passed == meant.len() {
-            let message = format!("{VERB}: only directories match; {VERB} -r deletes them with everything in them");
-            return Err(Failed { exit: Exit::Refused, message });
-        }
-        Ok(())
+        self.remove_names(&files, 0, failures, deleted)
     }
 
-    /// Whether `name` may be deleted, and whether it is a directory.
-    fn judge(&mut self, name: Option<&Name>, kind: Option<EntryKind>, recursive: bool) -> Result<(Name, bool), Failed> {
+    /// Whether `name` may be deleted, and how.
+    fn judge(
+        &mut self,
+        name: Option<&Name>,
+        kind: Option<EntryKind>,
+        removal: &Removal,
+    ) -> Result<(Name, How), Failed> {
         let shown = self.shown(name);
         let Some(name) = name else { return Err(Failed::usage(format!("{VERB}: the root can't be deleted"))) };
         if self.is_within(name) {
             let message = format!("{VERB} {shown}: the current directory is in it; CD out of it first");
-            return Err(Failed::usage(message));
+            return Err(Failed::usage(message).about(name.as_str()));
         }
         let kind = match kind {
             Some(kind) => Some(kind),
             None => self.look(VERB, Some(name))?,
         };
-        let is_directory = matches!(kind, Some(EntryKind::Directory(_)));
-        if is_directory && !recursive {
-            let message = format!("{VERB} {shown}: that is a directory; {VERB} -r deletes it with everything in it");
-            return Err(Failed { exit: Exit::Refused, message });
-        }
-        // What is not there is asked for all the same: the server says it best.
-        Ok((name.clone(), is_directory))
+        let how = match kind {
+            Some(EntryKind::File(_)) => How::File,
+            Some(EntryKind::Directory(_)) if removal.recursive => How::Tree,
+            Some(EntryKind::Directory(_)) if removal.empty => How::Directory,
+            Some(EntryKind::Directory(_)) => {
+                let quoted = words::quote(&shown);
+                let message = format!(
+                    "{VERB} {shown}: that is a directory; {VERB} -r {quoted} deletes it with all that is in it"
+                );
+                return Err(Failed::of(Exit::Refused, message).about(name.as_str()));
+            }
+            None => {
+                let message = format!("{VERB} {shown}: the server has no such file or directory");
+                let failed = Failed::of(Exit::NotFound, message).about(name.as_str());
+                let failed = Failed { code: Some(Code::NotFound), ..failed };
+                return Err(match self.alike(name) {
+                    Some(question) => failed.and(question),
+                    None => failed,
+                });
+            }
+        };
+        Ok((name.clone(), how))
     }
 
     fn pass_over(&mut self, name: Option<&Name>) {
@@ -189,7 +251,7 @@ impl Session {
                         .detail(format_args!("deleted {shown}"), || Event::new("deleted").with("name", name.as_str()));
                 }
                 Err(error) => {
-                    let failed = self.failure(&format!("{VERB} {shown}"), &error);
+                    let failed = self.failure_of(VERB, Some(name), &error);
                     let taken = failures.take(&mut self.output, failed);
                     first = first.and(taken);
                 }
@@ -206,11 +268,10 @@ impl Session {
     fn remove_tree(&mut self, top: &Name, failures: &mut Failures, deleted: &mut Deleted) -> Result<(), Failed> {
         let shown = self.shown(Some(top));
         let tree = self.connected()?.tree(Some(top));
-        let tree = tree.map_err(|error| self.failure(&format!("{VERB} {shown}"), &error))?;
+        let tree = tree.map_err(|error| self.failure_of(VERB, Some(top), &error))?;
         if let Some((name, error)) = tree.skipped.first() {
-            let mut failed = Failed::new(&format!("{VERB} {}", self.shown(Some(name))), error);
-            failed.message.push_str(&format!("; nothing of {shown} was deleted"));
-            return Err(failed);
+            let failed = reasons::failed(VERB, &self.shown(Some(name)), name.as_str(), error);
+            return Err(failed.and(format_args!("nothing of {shown} was deleted")));
         }
         // Backwards, a directory stands behind what is in it.
         let (directories, files): (Vec<_>, Vec<_>) =
@@ -238,11 +299,24 @@ impl Session {
         let (shown_old, shown_new) = (self.shown(Some(&old)), self.shown(Some(&new)));
         let renamed = self.connected()?.rename(&old, &new);
         renamed.map_err(|error| {
-            let mut failed = self.failure(&format!("MV {shown_old} {shown_new}"), &error);
-            if error.code() == Some(Code::Exists) {
-                failed.message.push_str("; MV replaces nothing");
+            // Which of the two it is about, the code says.
+            match error.code() {
+                Some(Code::Exists) => self.failure_of("MV", Some(&new), &error).and("MV replaces nothing"),
+                Some(Code::NotFound) if self.exists_there(from) => {
+                    let failed = self.failure_of("MV", Some(&new), &error);
+                    match reasons::no_parent(&shown_new) {
+                        Some(why) => failed.saying(format!("MV {shown_new}: {why}")),
+                        None => failed,
+                    }
+                }
+                _ => {
+                    let failed = self.failure_of("MV", Some(&old), &error);
+                    match self.alike(&old).filter(|_| error.code() == Some(Code::NotFound)) {
+                        Some(question) => failed.and(question),
+                        None => failed,
+                    }
+                }
             }
-            failed
         })?;
         self.output.say(format_args!("{shown_old} is now {shown_new}"), || {
             Event::new("renamed").with("from", old.as_str()).with("to", new.as_str())

@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
 
-use ferry_client::{Address, Cancel, Client, Error, Event as Step};
+use ferry_client::{Address, AddressError, Cancel, Client, Error, Event as Step};
 use ferry_wire::escaped;
 
 use super::Session;
@@ -51,7 +51,7 @@ impl Session {
             Step::Reconnected => output.remark("connected", || Event::new("reconnected")),
             _ => {}
         });
-        self.client = Some(connected.map_err(|error| Failed::new("OPEN", &error))?);
+        self.client = Some(connected.map_err(|error| Failed::new("", &error).saying(error.to_string()))?);
         self.remote = None;
         Ok(())
     }
@@ -61,7 +61,7 @@ impl Session {
         if let Some(address) = self.bookmarks.get(text) {
             return Ok(address.clone());
         }
-        text.parse().map_err(|error| Failed::usage(format!("OPEN: {error}")))
+        text.parse().map_err(|error: AddressError| Failed::usage(error.to_string()).about(text))
     }
 
     pub(super) fn close(&mut self) -> Result<(), Failed> {
@@ -93,10 +93,11 @@ impl Session {
     /// end, another one takes its place; elsewhere the shell is not connected any more.
     pub(super) fn mend_connection(&mut self, error: &Error) -> Option<String> {
         let Session { client, cancel, output, interactive, .. } = self;
+        let interactive = *interactive;
         let client = client.as_mut().filter(|client| !client.is_connected())?;
         let address = client.address().clone();
         let ours = matches!(error, Error::Interrupted | Error::Local { .. } | Error::LocalFile { .. });
-        if ours && *interactive {
+        if ours && interactive {
             // The Ctrl-C that ended the transfer must not end this as well.
             cancel.reset();
             let again = if matches!(error, Error::Interrupted) { " again" } else { "" };
@@ -111,7 +112,8 @@ impl Session {
             }
         }
         self.client = None;
-        Some(format!("not connected any more: OPEN {address} to connect again"))
+        // A script ends here, and there is nothing to type.
+        interactive.then(|| format!("not connected any more: OPEN {address} to connect again"))
     }
 }
 

@@ -9,6 +9,8 @@ use crate::shell::{
 #[derive(Debug)]
 pub(super) struct Failures {
     keep_going: bool,
+    /// It is no failure that something does not exist.
+    forgives_missing: bool,
     count: usize,
     first: Option<Exit>,
     /// Some of what was asked for is done.
@@ -19,7 +21,12 @@ pub(super) struct Failures {
 impl Failures {
     /// Where it does not `keep_going`, the first failure is the last.
     pub(super) fn new(keep_going: bool) -> Failures {
-        Failures { keep_going, count: 0, first: None, some_done: false, untried: 0 }
+        Failures { keep_going, forgives_missing: false, count: 0, first: None, some_done: false, untried: 0 }
+    }
+
+    /// From now on, what does not exist is passed over without a word.
+    pub(super) fn forgive_missing(&mut self) {
+        self.forgives_missing = true;
     }
 
     /// Whether the others are gone on with.
@@ -49,6 +56,9 @@ impl Failures {
 
     /// Tells `failed`, or gives it back to end with.
     pub(super) fn take(&mut self, output: &mut Output, failed: Failed) -> Result<(), Failed> {
+        if self.forgives_missing && failed.exit == Exit::NotFound {
+            return Ok(());
+        }
         if !self.keep_going {
             return Err(failed);
         }
@@ -70,7 +80,7 @@ impl Failures {
     /// Ends here if something was told that nothing can be gone on with.
     pub(super) fn check(&self, command: &str, consequence: &str) -> Result<(), Failed> {
         match self.first {
-            Some(exit) if !self.keep_going => Err(Failed { exit, message: format!("{command}: {consequence}") }),
+            Some(exit) if !self.keep_going => Err(Failed::of(exit, format!("{command}: {consequence}"))),
             _ => Ok(()),
         }
     }
@@ -100,7 +110,7 @@ impl Failures {
             (count, untried, false) => format!("{count} failed, {untried} not tried"),
             (count, untried, true) => format!("{count} failed, {untried} not tried, the rest is done"),
         };
-        Err(Failed { exit, message: format!("{command}: {text}") })
+        Err(Failed::of(exit, format!("{command}: {text}")))
     }
 }
 
@@ -114,7 +124,7 @@ mod tests {
         let mut output = Output::to(Level::Quiet, Format::Text, Box::new(std::io::sink()), Box::new(std::io::sink()));
         let mut failures = Failures::new(true);
         for _ in 0..failed {
-            failures.tell(&mut output, &Failed { exit: Exit::NotFound, message: "no".to_owned() });
+            failures.tell(&mut output, &Failed::of(Exit::NotFound, "no"));
         }
         failures.note_untried(untried);
         failures.note_done(done);

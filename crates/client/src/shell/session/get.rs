@@ -8,8 +8,8 @@ use std::{
 };
 
 use ferry_client::{
-    Download, EntryKind, Error, Event as Step, Fetch, FileMeta, Found, HeldDirectory, LocalPath, LocalTree, Name, Part,
-    Unmade, clashes,
+    Code, Download, EntryKind, Error, Event as Step, Fetch, FileMeta, Found, HeldDirectory, LocalPath, LocalTree, Name,
+    Part, Unmade, clashes,
 };
 use ferry_wire::escaped;
 
@@ -18,6 +18,7 @@ use super::{
     failures::Failures,
     moving::{Label, Moving, Watcher, Way},
     names::Meant,
+    reasons,
 };
 use crate::shell::{
     command::{Target, Transfer},
@@ -66,8 +67,7 @@ impl Session {
             Some(Target::Name(text)) => self.place(text, &meant)?,
             None => Place::In(HeldDirectory::at(&self.local)),
         };
-        let named = matches!(&meant[..], [Meant { matched: false, .. }]) && transfer.names.words.len() == 1
-            || transfer.names.line.is_some() && meant.len() == 1;
+        let named = meant.len() == 1 && transfer.names.words.len() == 1;
         let (plan, trees) = self.plan(transfer.recursive, &meant, &place, failures)?;
         let plan = self.without_clashes(plan, &place, failures)?;
         if plan.trees.is_empty() && plan.files.is_empty() && !failures.is_clean() {
@@ -78,14 +78,9 @@ impl Session {
             failures.only_one_left();
         }
         let plan = self.make_trees(plan, failures)?;
-        let hint = match &transfer.names.line {
-            _ if meant.iter().any(|meant| meant.typed.starts_with('/')) => {
-                Some("a name is relative to the server's root, behind '/' as well".to_owned())
-            }
-            Some(line) if transfer.names.words.len() > 1 => Some(format!("nor is there '{}'", escaped(line))),
-            _ => None,
-        };
-        self.fetch(&plan.files, named && trees == 0, hint.as_deref(), failures)
+        let absolute = meant.iter().any(|meant| meant.typed.starts_with('/'));
+        let hint = absolute.then_some("a name that begins with '/' is one beneath the server's root");
+        self.fetch(&plan.files, named && trees == 0, hint, failures)
     }
 
     /// Where files go that are to be saved as `text`.
@@ -96,7 +91,7 @@ impl Session {
         }
         if text.ends_with('/') || meant.len() > 1 {
             let message = format!("{VERB}: {} is no directory to save in", escaped(text));
-            return Err(Failed { exit: Exit::Local, message });
+            return Err(Failed::of(Exit::Local, message).about(text));
         }
         Ok(Place::As(in_its_directory(&path)))
     }
@@ -131,8 +126,8 @@ impl Session {
                     });
                 }
                 (None, _) => {
-                    let message = format!("{VERB} {shown}: that is a directory; {VERB} -r fetches directories");
-                    failures.take(&mut self.output, Failed { exit: Exit::Refused, message })?;
+                    let message = format!("{VERB} {shown}: that is a directory; {VERB} -r {shown} fetches it");
+                    failures.take(&mut self.output, Failed::of(Exit::Refused, message).about(shown))?;
                 }
                 (Some(name), kind) => {
                     let meta = match kind {
@@ -145,7 +140,7 @@ impl Session {
         }
         if passed > 0 && passed == meant.len() {
             let message = format!("{VERB}: only directories match; {VERB} -r fetches them");
-            return Err(Failed { exit: Exit::Refused, message });
+            return Err(Failed::of(Exit::Refused, message));
         }
         let trees = plan.trees.len();
         Ok((plan, trees))
@@ -159,9 +154,9 @@ impl Session {
         failures: &mut Failures,
     ) -> Result<(), Failed> {
         let tree = self.connected()?.tree(top);
-        let tree = tree.map_err(|error| self.failure(&format!("{VERB} {}", self.shown(top)), &error))?;
+        let tree = tree.map_err(|error| self.failure_of(VERB, top, &error))?;
         for (name, error) in &tree.skipped {
-            let failed = Failed::new(&format!("{VERB} {}", self.shown(Some(name))), error);
+            let failed = reasons::failed(VERB, &self.shown(Some(name)), name.as_str(), error);
             failures.tell(&mut self.output, &failed);
         }
         failures.check(VERB, NOTHING)?;
@@ -217,7 +212,7 @@ impl Session {
                 None => escaped(&texts[index]).to_string(),
             };
             let message = format!("{VERB}: {} and {} would be one file here", named(clash.first), named(clash.second));
-            failures.tell(&mut self.output, &Failed { exit: Exit::Local, message });
+            failures.tell(&mut self.output, &Failed::of(Exit::Local, message));
         }
         failures.check(VERB, NOTHING)?;
         let mut index = 0;
@@ -262,7 +257,8 @@ impl Session {
         for Meant { name, .. } in meant {
             let shown = self.shown(name.as_ref());
             let Some(name) = name else {
-                failures.take(&mut self.output, Failed::usage(format!("{VERB} {shown}: that is a directory")))?;
+                let failed = Failed::usage(format!("{VERB} {shown}: that is a directory")).about(shown);
+                failures.take(&mut self.output, failed)?;
                 continue;
             };
             self.connected()?;
@@ -281,11 +277,20 @@ impl Session {
                         event.with("seconds", elapsed.as_secs_f64())
                     });
                 }
+                Err(Error::System { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+                    // It has read all that it wanted, of this file and of those after it.
+                    return Err(Failed::told(Exit::READER_GONE));
+                }
                 Err(error) => {
-                    let mut failed = self.failure(&format!("{VERB} {shown}"), &error);
-                    if matches!(error, Error::System { .. }) {
+                    let mut failed = self.failure_of(VERB, Some(name), &error);
+                    if let Error::System { source, .. } = &error {
                         // It stands for a file here.
-                        failed.exit = Exit::Local;
+                        failed = Failed::output(source).about(name.as_str());
+                    }
+                    if error.code() == Some(Code::NotFound)
+                        && let Some(question) = self.alike(name)
+                    {
+                        failed = failed.and(question);
                     }
                     failures.take(&mut self.output, failed)?;
                 }
@@ -327,8 +332,15 @@ impl Session {
             size: file.meta.as_ref().map(|meta: &FileMeta| meta.size),
         };
         let labels: Vec<Label> = files.iter().map(label).collect();
-        let moving =
-            Moving { verb: VERB, way: Way::Down, labels: &labels, single, retries: self.settings.retries, hint };
+        let moving = Moving {
+            verb: VERB,
+            way: Way::Down,
+            labels: &labels,
+            single,
+            retries: self.settings.retries,
+            hint,
+            arrow: self.arrow(),
+        };
         let settings = self.settings_with(failures.keep_going());
         self.connected()?;
         let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };

@@ -1,7 +1,9 @@
 //! LS, LLS, STAT and SUM.
 
 use std::{
+    cmp::Reverse,
     fmt::{self, Display},
+    mem,
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::Path,
 };
@@ -11,10 +13,10 @@ use ferry_wire::{escaped, escaped_bytes};
 
 use super::{Session, failures::Failures, names::Meant};
 use crate::shell::{
-    command::Names,
+    command::{Listing, Names, Order},
     exit::Failed,
+    figures::Size,
     output::{Event, Output},
-    words,
 };
 
 /// One line of a listing.
@@ -41,18 +43,34 @@ impl Line {
         }
     }
 
-    fn print(&self, long: bool, output: &mut Output) {
+    fn print(&self, style: Listing, output: &mut Output) {
         let event = || {
             let event = Event::new("entry").with("name", self.name.as_str()).with("kind", self.kind);
             let event = event.with("size", self.size).with("mtime", self.mtime.map(seconds));
             event.with("tag", self.tag.as_deref())
         };
-        if long {
-            let size = self.size.map(|size| size.to_string()).unwrap_or_default();
+        if style.long {
+            let shown = |size: u64| if style.human { Size(size).to_string() } else { size.to_string() };
+            let size = self.size.map(shown).unwrap_or_default();
             output.answer(format_args!("{size:>15}  {:19}  {}", Moment(self.mtime), self.shown), event);
         } else {
             output.answer(&self.shown, event);
         }
+    }
+}
+
+/// Prints a listing in the order that was asked for; it comes by name.
+fn print_all(mut lines: Vec<Line>, style: Listing, output: &mut Output) {
+    match style.order {
+        Order::Name => {}
+        Order::Time => lines.sort_by_key(|line| Reverse(line.mtime.map(|time| (time.seconds(), time.nanos())))),
+        Order::Size => lines.sort_by_key(|line| Reverse(line.size)),
+    }
+    if style.reverse {
+        lines.reverse();
+    }
+    for line in &lines {
+        line.print(style, output);
     }
 }
 
@@ -97,30 +115,34 @@ fn seconds(time: Time) -> f64 {
 }
 
 impl Session {
-    pub(super) fn list(&mut self, long: bool, names: Option<&Names>) -> Result<(), Failed> {
+    pub(super) fn list(&mut self, style: Listing, names: Option<&Names>) -> Result<(), Failed> {
         let Some(names) = names else {
             let current = self.remote.clone();
-            return self.list_directory(current.as_ref(), long, false);
+            return self.list_directory(current.as_ref(), style, false);
         };
         let meant = self.find("LS", names, &mut Failures::new(false))?;
         let several = meant.len() > 1;
+        let mut lines = Vec::new();
         for Meant { name, kind, matched, .. } in meant {
-            let shown = self.shown(name.as_ref());
             match (kind, &name) {
                 (Some(kind), Some(name)) if matched || matches!(kind, EntryKind::File(_)) => {
-                    Line::of(shown, name.as_str(), &kind).print(long, &mut self.output);
+                    lines.push(Line::of(self.shown(Some(name)), name.as_str(), &kind));
                 }
-                _ => self.list_directory(name.as_ref(), long, several)?,
+                _ => {
+                    print_all(mem::take(&mut lines), style, &mut self.output);
+                    self.list_directory(name.as_ref(), style, several)?;
+                }
             }
         }
+        print_all(lines, style, &mut self.output);
         Ok(())
     }
 
     /// What may also be a file, which only the server knows. One of `several` is told by its name.
-    fn list_directory(&mut self, directory: Option<&Name>, long: bool, several: bool) -> Result<(), Failed> {
+    fn list_directory(&mut self, directory: Option<&Name>, style: Listing, several: bool) -> Result<(), Failed> {
         let entries = match self.connected()?.list(directory) {
             Ok(entries) => entries,
-            Err(error) => return self.list_file(directory, long, &error),
+            Err(error) => return self.list_file(directory, style, &error),
         };
         if several {
             let shown = self.shown(directory);
@@ -128,22 +150,27 @@ impl Session {
                 Event::new("directory").with("name", directory.map(|name| name.as_str().to_owned()))
             });
         }
-        for Entry { name, kind } in &entries {
+        let line = |Entry { name, kind }: &Entry| {
             let whole = directory.map_or_else(|| name.to_string(), |directory| format!("{directory}/{name}"));
-            Line::of(escaped(name.as_str()).to_string(), &whole, kind).print(long, &mut self.output);
-        }
+            Line::of(escaped(name.as_str()).to_string(), &whole, kind)
+        };
+        print_all(entries.iter().map(line).collect(), style, &mut self.output);
         Ok(())
     }
 
     /// What could not be listed may be a file.
-    fn list_file(&mut self, name: Option<&Name>, long: bool, error: &Error) -> Result<(), Failed> {
+    fn list_file(&mut self, name: Option<&Name>, style: Listing, error: &Error) -> Result<(), Failed> {
         if let (Some(name), Some(Code::NotADirectory)) = (name, error.code())
             && let Some(kind) = self.look("LS", Some(name))?
         {
-            Line::of(self.shown(Some(name)), name.as_str(), &kind).print(long, &mut self.output);
+            Line::of(self.shown(Some(name)), name.as_str(), &kind).print(style, &mut self.output);
             return Ok(());
         }
-        Err(self.failure(&format!("LS {}", self.shown(name)), error))
+        let failed = self.failure_of("LS", name, error);
+        match name.filter(|_| error.code() == Some(Code::NotFound)).and_then(|name| self.alike(name)) {
+            Some(question) => Err(failed.and(question)),
+            None => Err(failed),
+        }
     }
 
     pub(super) fn stat(&mut self, names: &Names) -> Result<(), Failed> {
@@ -153,7 +180,7 @@ impl Session {
                 None => Ok(Stat::Directory(None)),
                 Some(name) => self.connected()?.stat(name),
             };
-            let stat = stat.map_err(|error| self.failure(&format!("STAT {shown}"), &error))?;
+            let stat = stat.map_err(|error| self.failure_of("STAT", name.as_ref(), &error))?;
             let text = described(&shown, &stat);
             self.output.answer(text, || {
                 let event =
@@ -177,10 +204,10 @@ impl Session {
             }
             let shown = self.shown(name.as_ref());
             let Some(name) = name else {
-                return Err(Failed::usage(format!("SUM {}: that is a directory", escaped(&typed))));
+                return Err(Failed::usage(format!("SUM {}: that is a directory", escaped(&typed))).about(typed));
             };
             let sum = self.connected()?.sum(&name);
-            let sum = sum.map_err(|error| self.failure(&format!("SUM {shown}"), &error))?;
+            let sum = sum.map_err(|error| self.failure_of("SUM", Some(&name), &error))?;
             self.output.answer(format_args!("{}  {:>12}  {shown}", sum.crc, sum.size), || {
                 let event = Event::new("sum").with("name", name.as_str()).with("crc", sum.crc.to_string());
                 event.with("size", sum.size).with("tag", sum.tag.as_str())
@@ -191,34 +218,27 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn list_local(&mut self, long: bool, names: Option<&Names>) -> Result<(), Failed> {
-        let Some(names) = names else { return self.list_local_path(&self.local.clone(), ".", long) };
-        if let Some(line) = &names.line
-            && let mut texts = [Some(&**line), words::behind_open_quote(line)].into_iter().flatten()
-            && let Some(line) = texts.find(|text| self.exists(text))
-        {
-            return self.list_local_path(&self.local_path(line), line, long);
-        }
+    pub(super) fn list_local(&mut self, style: Listing, names: Option<&Names>) -> Result<(), Failed> {
+        let Some(names) = names else { return self.list_local_path(&self.local.clone(), ".", style) };
+        let mut lines = Vec::new();
         for word in &names.words {
             let (texts, matched) = self.find_local("LLS", word)?;
             for text in texts {
                 let path = text.to_str().map_or_else(|| self.local.join(&text), |text| self.local_path(text));
-                if matched {
-                    self.list_local_entry(&path, &text, long);
+                if matched || path.symlink_metadata().is_ok() && !path.is_dir() {
+                    lines.extend(local_line(&path, &text));
                 } else {
-                    self.list_local_path(&path, &text, long)?;
+                    print_all(mem::take(&mut lines), style, &mut self.output);
+                    self.list_local_path(&path, &text, style)?;
                 }
             }
         }
+        print_all(lines, style, &mut self.output);
         Ok(())
     }
 
-    fn list_local_path(&mut self, path: &Path, text: impl AsRef<Path>, long: bool) -> Result<(), Failed> {
+    fn list_local_path(&mut self, path: &Path, text: impl AsRef<Path>, style: Listing) -> Result<(), Failed> {
         let shown = escaped_bytes(text.as_ref().as_os_str().as_bytes()).to_string();
-        if path.symlink_metadata().is_ok() && !path.is_dir() {
-            self.list_local_entry(path, text.as_ref(), long);
-            return Ok(());
-        }
         let failed = |source| {
             let error = Error::Local { what: "read the directory", path: path.to_owned(), source };
             Failed::new(&format!("LLS {shown}"), &error)
@@ -228,38 +248,36 @@ impl Session {
             names.push(entry.map_err(failed)?.file_name());
         }
         names.sort();
-        for name in names {
-            self.list_local_entry(&path.join(&name), Path::new(&name), long);
-        }
+        let lines = names.iter().filter_map(|name| local_line(&path.join(name), Path::new(name)));
+        print_all(lines.collect(), style, &mut self.output);
         Ok(())
     }
+}
 
-    /// What has gone meanwhile is passed over.
-    fn list_local_entry(&mut self, path: &Path, text: &Path, long: bool) {
-        let Ok(meta) = path.symlink_metadata() else { return };
-        let mut shown = escaped_bytes(text.as_os_str().as_bytes()).to_string();
-        let kind = match meta.file_type() {
-            kind if kind.is_dir() => "directory",
-            kind if kind.is_file() => "file",
-            kind if kind.is_symlink() => "link",
-            _ => "other",
-        };
-        shown.push_str(match kind {
-            "directory" => "/",
-            "link" => "@",
-            _ => "",
-        });
-        let nanos = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
-        let line = Line {
-            shown,
-            name: text.to_string_lossy().into_owned(),
-            kind,
-            size: (kind == "file").then_some(meta.len()),
-            mtime: Time::new(meta.mtime(), nanos),
-            tag: None,
-        };
-        line.print(long, &mut self.output);
-    }
+/// [`None`] for what has gone meanwhile.
+fn local_line(path: &Path, text: &Path) -> Option<Line> {
+    let meta = path.symlink_metadata().ok()?;
+    let mut shown = escaped_bytes(text.as_os_str().as_bytes()).to_string();
+    let kind = match meta.file_type() {
+        kind if kind.is_dir() => "directory",
+        kind if kind.is_file() => "file",
+        kind if kind.is_symlink() => "link",
+        _ => "other",
+    };
+    shown.push_str(match kind {
+        "directory" => "/",
+        "link" => "@",
+        _ => "",
+    });
+    let nanos = u32::try_from(meta.mtime_nsec()).unwrap_or_default();
+    Some(Line {
+        shown,
+        name: text.to_string_lossy().into_owned(),
+        kind,
+        size: (kind == "file").then_some(meta.len()),
+        mtime: Time::new(meta.mtime(), nanos),
+        tag: None,
+    })
 }
 
 #[cfg(test)]

@@ -11,18 +11,21 @@ mod moving;
 mod names;
 mod places;
 mod put;
+mod reasons;
 mod status;
 mod syncing;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use ferry_client::{Address, Cancel, Client, Name, Options, Settings};
+use ferry_wire::escaped;
 
 use super::{
     command::Command,
     exit::{Exit, Failed},
-    output::Output,
+    output::{Event, Output},
     progress::Mode,
+    words,
 };
 use moving::Totals;
 
@@ -39,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) cancel: Cancel,
     /// A person is there to go on after a failure.
     pub(crate) interactive: bool,
+    /// One command was given, and there is no shell to type another one in.
+    pub(crate) one_shot: bool,
     /// Commands do not come from standard input, so that it can be sent.
     pub(crate) input_is_free: bool,
     pub(crate) client: Option<Client>,
@@ -69,6 +74,7 @@ impl Session {
             options,
             cancel,
             interactive: false,
+            one_shot: false,
             input_is_free: false,
             client: None,
             remote: None,
@@ -87,9 +93,22 @@ impl Session {
     /// Does `command`, and brings out what it says.
     pub(crate) fn execute(&mut self, command: Command) -> Result<Flow, Failed> {
         self.output.divert(false);
-        let result = self.perform(command);
+        let together = command.together();
+        let result = self.perform(command).map_err(|failed| match together {
+            Some((verb, text, remote)) => self.with_one_name(failed, verb, &text, remote),
+            None => failed,
+        });
         self.output.flush();
         result
+    }
+
+    /// Asks whether several words were meant as the one name that they are together, where there is such a name.
+    fn with_one_name(&mut self, failed: Failed, verb: &str, text: &str, remote: bool) -> Failed {
+        let may_be_meant = matches!(failed.exit, Exit::NotFound | Exit::Refused | Exit::Local | Exit::Usage);
+        match may_be_meant && (if remote { self.exists_there(text) } else { self.exists(text) }) {
+            true => failed.and(format_args!("did you mean {verb} {}?", escaped(&words::quote(text)))),
+            false => failed,
+        }
     }
 
     fn perform(&mut self, command: Command) -> Result<Flow, Failed> {
@@ -98,18 +117,24 @@ impl Session {
             Command::Get(transfer) => self.get(&transfer)?,
             Command::Put(transfer) => self.put(&transfer)?,
             Command::Sync(directories) => self.sync(&directories)?,
-            Command::List { long, names } => self.list(long, names.as_ref())?,
+            Command::List { style, names } => self.list(style, names.as_ref())?,
             Command::Enter(directory) => self.enter(directory.as_deref())?,
             Command::Where => self.tell_place()?,
             Command::EnterLocal(directory) => self.enter_local(directory.as_deref())?,
             Command::WhereLocal => self.tell_local_place(),
-            Command::ListLocal { long, names } => self.list_local(long, names.as_ref())?,
+            Command::ListLocal { style, names } => self.list_local(style, names.as_ref())?,
             Command::Stat(names) => self.stat(&names)?,
             Command::Sum(names) => self.sum(&names)?,
             Command::MakeDirectories { parents, names } => self.make_directories(parents, &names)?,
             Command::Remove(removal) => self.remove(&removal)?,
             Command::Move { from, to } => self.rename(&from, &to)?,
             Command::Status => self.status(),
+            Command::Needless { word, why } => {
+                let word = escaped(&word);
+                self.output.remark(format_args!("{word}: nothing to do, for {why}"), || {
+                    Event::new("needless").with("word", word.to_string()).with("reason", why)
+                });
+            }
             Command::History(count) => self.tell_history(count),
             Command::Shell(command) => self.run_shell(command.as_deref())?,
             Command::Close => self.close()?,
@@ -120,9 +145,7 @@ impl Session {
     }
 
     fn connected(&mut self) -> Result<&mut Client, Failed> {
-        self.client
-            .as_mut()
-            .ok_or_else(|| Failed { exit: Exit::Connection, message: "not connected: OPEN <port> first".to_owned() })
+        self.client.as_mut().ok_or_else(|| Failed::of(Exit::Connection, "not connected: OPEN <port> first"))
     }
     /// Keeps a line that was typed, for HISTORY.
     pub(crate) fn remember(&mut self, line: &str) {
@@ -131,6 +154,11 @@ impl Session {
         if !line.trim().is_empty() && self.history.len() < MAX_LINES {
             self.history.push(line.trim().to_owned());
         }
+    }
+
+    /// How another name is given to what is moved.
+    fn arrow(&self) -> &'static str {
+        if self.one_shot { "-o" } else { "->" }
     }
 
     /// The settings for one command.

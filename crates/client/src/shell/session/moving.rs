@@ -10,12 +10,13 @@ use std::{
 use ferry_client::{Blame, Code, Crc32, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Report};
 use ferry_wire::escaped_bytes;
 
-use super::{Session, connection::tell_lost, failures::Failures};
+use super::{Session, connection::tell_lost, failures::Failures, reasons};
 use crate::shell::{
     exit::Failed,
     figures::{Count, Size, Summary},
     output::{Event, Output},
     progress::{Mode, Progress},
+    words,
 };
 
 /// Which way files go.
@@ -72,6 +73,8 @@ pub(super) struct Moving<'a> {
     pub(super) retries: u32,
     /// What else to say where nothing has a name that was typed.
     pub(super) hint: Option<&'a str>,
+    /// How another name is given to a file.
+    pub(super) arrow: &'static str,
 }
 
 /// How the moving went, whatever came of it.
@@ -143,8 +146,8 @@ impl<'a> Watcher<'a> {
                 }
             }
             Step::Failed { index, error } if failures.keep_going() => {
-                let Some(Label { shown, .. }) = label(*index) else { return };
-                let failed = explained(moving, shown, error, local);
+                let Some(label) = label(*index) else { return };
+                let failed = explained(moving, label, error, local);
                 progress.aside(|| failures.tell(output, &failed));
             }
             Step::Restarted { index, why } => {
@@ -205,14 +208,11 @@ impl Session {
         failures.note_done(report.files);
         if let (false, Some((index, error))) = (failures.keep_going(), report.failures.first()) {
             self.tell_total(moving, report, course);
-            let shown = moving.labels.get(*index).map_or("", |label| label.shown.as_str());
-            let mut failed = explained(moving, shown, error, &self.local);
-            let question = moving.labels.get(*index).and_then(|label| self.question(moving.way, label, error));
-            for more in question.into_iter().chain(untried(report.untried)).chain(consequences) {
-                failed.message.push_str("; ");
-                failed.message.push_str(&more);
-            }
-            return Err(failed);
+            let Some(label) = moving.labels.get(*index) else { return Err(Failed::new(moving.verb, error)) };
+            let failed = explained(moving, label, error, &self.local);
+            let question = self.question(moving.way, label, error);
+            let more = question.into_iter().chain(untried(report.untried)).chain(consequences);
+            return Err(more.fold(failed, Failed::and));
         }
         // Where only patterns failed, there was nothing to move.
         if !moving.labels.is_empty() || failures.is_clean() {
@@ -220,9 +220,9 @@ impl Session {
         }
         failures.note_untried(report.untried);
         if let (Some((index, error)), false) = (report.failures.last(), consequences.is_empty()) {
-            let shown = moving.labels.get(*index).map_or("", |label| label.shown.as_str());
+            let Some(Label { shown, name, .. }) = moving.labels.get(*index) else { return Ok(()) };
             let message = format!("{} {shown}: {}", moving.verb, consequences.join("; "));
-            self.output.complain(&Failed { exit: Failed::new("", error).exit, message });
+            self.output.complain(&Failed::new("", error).saying(message).about(name));
         }
         Ok(())
     }
@@ -310,36 +310,45 @@ fn kept(moving: &Moving<'_>, index: usize, course: Course, error: &Error) -> Opt
 }
 
 /// Why a file was not moved, with the way out where there is one.
-fn explained(moving: &Moving<'_>, shown: &str, error: &Error, local: &Path) -> Failed {
-    let verb = moving.verb;
-    let mut failed = Failed::new(&format!("{verb} {shown}"), error);
-    match error {
-        error if error.code() == Some(Code::NotFound) => {
-            if let Some(hint) = moving.hint {
-                failed.message.push_str("; ");
-                failed.message.push_str(hint);
-            }
+fn explained(moving: &Moving<'_>, label: &Label, error: &Error, local: &Path) -> Failed {
+    let (verb, shown) = (moving.verb, label.shown.as_str());
+    let failed = reasons::failed(verb, shown, &label.name, error);
+    // What is typed for it.
+    let typed = words::quote(shown);
+    let text = |path: &Path| escaped_bytes(path.as_os_str().as_bytes()).to_string();
+    let here = |path: &Path| text(path.strip_prefix(local).unwrap_or(path));
+    match (moving.way, error) {
+        (Way::Down, error) if reasons::is_directory(error) => failed.and(format_args!("GET -r {typed} fetches it")),
+        (Way::Down, error) if error.code() == Some(Code::NotFound) => match moving.hint {
+            Some(hint) => failed.and(hint),
+            None => failed,
+        },
+        (Way::Down, Error::LocalFile { path, problem }) if problem.starts_with("is a directory") => {
+            let message = format!("{verb} {shown}: {} is a directory here", here(path));
+            failed.saying(message).and(format_args!("'{} NAME' saves it under another name", moving.arrow))
         }
-        Error::LocalFile { problem, .. } if verb == "GET" && problem.starts_with("is a directory") => {
-            failed.message.push_str("; GET -r fetches directories, GET name -> other saves under another name");
+        (Way::Up, error) if error.code() == Some(Code::NotFound) => match reasons::no_parent(shown) {
+            Some(why) => failed.saying(format!("{verb} {shown}: {why}")),
+            None => failed.saying(format!("{verb} {shown}: the server has no directory to put it in")),
+        },
+        (Way::Up, error) if reasons::is_directory(error) => {
+            let message = format!("{verb} {shown}: the server has a directory of that name");
+            failed.saying(message).and(format_args!("'{} NAME' gives it another one there", moving.arrow))
         }
-        Error::Local { path, source, .. } if verb == "PUT" && source.kind() == io::ErrorKind::NotFound => {
+        (Way::Up, Error::Local { path, source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             // What is missing is the file here, whatever it was to be called there.
-            let text = |path: &Path| escaped_bytes(path.as_os_str().as_bytes()).to_string();
-            failed.message = match path.strip_prefix(local) {
-                Ok(below) => {
-                    format!("PUT {}: there is no such file in {}, where PUT takes files from", text(below), text(local))
-                }
-                Err(_) => format!("PUT {}: there is no such file", text(path)),
-            };
+            let below = path.strip_prefix(local).is_ok() && local != Path::new(".");
+            let place = if below { format!(" in {}", text(local)) } else { String::new() };
+            failed.saying(format!("{verb} {}: there is no such file{place}", here(path)))
         }
-        Error::LocalFile { problem, .. } if verb == "PUT" && problem.starts_with("is a directory") => {
-            failed.message.push_str("; PUT -r sends directories");
+        (Way::Up, Error::LocalFile { path, problem }) if problem.starts_with("is a directory") => {
+            let message = format!("{verb} {}: that is a directory", here(path));
+            failed.saying(message).and(format_args!("PUT -r {} sends it", words::quote(&here(path))))
         }
-        error if verb == "GET" && error.code() == Some(Code::NotAFile) => {
-            failed.message.push_str("; GET -r fetches directories");
+        (Way::Up, Error::LocalFile { path, problem }) => {
+            let problem = problem.strip_prefix("is ").unwrap_or(problem);
+            failed.saying(format!("{verb} {}: that is {problem}", here(path)))
         }
-        _ => {}
+        _ => failed,
     }
-    failed
 }

@@ -8,11 +8,11 @@ use std::{
 use ferry_client::{EntryKind, Error, Found, Name, NameError, Pattern, Stat};
 use ferry_wire::{Code, escaped};
 
-use super::{Session, failures::Failures};
+use super::{Session, failures::Failures, reasons};
 use crate::shell::{
     command::Names,
     exit::{Exit, Failed},
-    words::{self, Word},
+    words::Word,
 };
 
 /// Something of the server that was meant.
@@ -57,7 +57,7 @@ impl Session {
     pub(super) fn file_name(&self, verb: &str, text: &str) -> Result<Name, Failed> {
         match self.remote_name(text) {
             Ok(Some(name)) => Ok(name),
-            Ok(None) => Err(Failed::usage(format!("{verb} {}: that is the root", escaped(text)))),
+            Ok(None) => Err(Failed::usage(format!("{verb} {}: that is the root", escaped(text))).about("/")),
             Err(problem) => Err(bad_name(verb, text, problem)),
         }
     }
@@ -99,17 +99,20 @@ impl Session {
             Ok(Stat::File(meta)) => Ok(Some(EntryKind::File(meta))),
             Ok(Stat::Directory(mtime)) => Ok(Some(EntryKind::Directory(mtime))),
             Err(error) if error.code() == Some(Code::NotFound) => Ok(None),
-            Err(error) => Err(self.failure(&format!("{verb} {}", self.shown(Some(name))), &error)),
+            Err(error) => Err(self.failure_of(verb, Some(name), &error)),
         }
     }
 
-    /// Everything that `names` stand for, in their order. All that was typed is one name if something has that name;
-    /// else its words are names, and those with wildcards patterns, unless something has just that name.
+    /// Whether the server has something of that name, as far as it says so.
+    pub(super) fn exists_there(&mut self, text: &str) -> bool {
+        let Ok(Some(name)) = self.remote_name(text) else { return false };
+        self.client.as_mut().is_some_and(|client| client.stat(&name).is_ok())
+    }
+
+    /// Everything that `names` stand for, in their order. Words with wildcards are patterns, unless something has just
+    /// that name.
     pub(super) fn find(&mut self, verb: &str, names: &Names, failures: &mut Failures) -> Result<Vec<Meant>, Failed> {
         self.connected()?;
-        if let Some(meant) = self.find_line(verb, names)? {
-            return Ok(vec![meant]);
-        }
         let (mut all, mut seen) = (Vec::new(), HashSet::new());
         for word in &names.words {
             match self.find_word(verb, word) {
@@ -119,32 +122,6 @@ impl Session {
             }
         }
         Ok(all)
-    }
-
-    fn find_line(&mut self, verb: &str, names: &Names) -> Result<Option<Meant>, Failed> {
-        let Some(line) = &names.line else { return Ok(None) };
-        let open = words::behind_open_quote(line);
-        if let ([word], None) = (&names.words[..], open)
-            && word.text == *line
-        {
-            // As a word it is looked for in the same way.
-            return Ok(None);
-        }
-        // What Tab leaves open for more to come is meant without its quote, unless something has just that name.
-        for text in [Some(&**line), open].into_iter().flatten() {
-            match self.remote_name(text) {
-                // Nobody means several names by it.
-                Err(problem @ NameError::Control) => return Err(bad_name(verb, text, problem)),
-                Ok(Some(name)) => {
-                    if let Some(kind) = self.look(verb, Some(&name))? {
-                        let typed = text.to_owned();
-                        return Ok(Some(Meant { name: Some(name), kind: Some(kind), matched: false, typed }));
-                    }
-                }
-                Ok(None) | Err(_) => {}
-            }
-        }
-        Ok(None)
     }
 
     fn find_word(&mut self, verb: &str, word: &Word) -> Result<Vec<Meant>, Failed> {
@@ -168,7 +145,11 @@ impl Session {
             text => self.remote_name(text).map_err(|problem| bad_name(verb, &word.text, problem))?,
         };
         let found = self.connected()?.glob(directory.as_ref(), &pattern);
-        let found = found.map_err(|error| self.failure(&format!("{verb} {}", escaped(&word.text)), &error))?;
+        let found = found.map_err(|error| match &directory {
+            // What is missing is the directory to look in.
+            Some(directory) => self.failure_of(verb, Some(directory), &error),
+            None => self.failure(&format!("{verb} {}", escaped(&word.text)), &error),
+        })?;
         if found.is_empty() {
             return Err(nothing_matches(verb, &word.text, Exit::NotFound));
         }
@@ -183,12 +164,20 @@ impl Session {
 
     /// What a library call that was about `command` said, and what became of the connection.
     pub(super) fn failure(&mut self, command: &str, error: &Error) -> Failed {
-        let mut failed = Failed::new(command, error);
-        if let Some(consequence) = self.mend_connection(error) {
-            failed.message.push_str("; ");
-            failed.message.push_str(&consequence);
+        self.with_consequence(Failed::new(command, error), error)
+    }
+
+    /// The same of one that was about something of the server; [`None`] for the root.
+    pub(super) fn failure_of(&mut self, verb: &str, name: Option<&Name>, error: &Error) -> Failed {
+        let failed = reasons::failed(verb, &self.shown(name), name.map_or("/", Name::as_str), error);
+        self.with_consequence(failed, error)
+    }
+
+    fn with_consequence(&mut self, failed: Failed, error: &Error) -> Failed {
+        match self.mend_connection(error) {
+            Some(consequence) => failed.and(consequence),
+            None => failed,
         }
-        failed
     }
 
     /// The local files and directories that `word` stands for, as they are typed: relative to the local directory.
@@ -217,16 +206,18 @@ impl Session {
 
 /// `text` is no name that `verb` could be about.
 pub(super) fn bad_name(verb: &str, text: &str, problem: NameError) -> Failed {
-    let text = escaped(text);
-    Failed::usage(match problem {
+    let shown = escaped(text);
+    let failed = Failed::usage(match problem {
         // Where it stands in a name it was taken away before: what is left of it leads out.
-        NameError::Dots => format!("{verb} {text}: '..' leads above the root of the server"),
-        problem => format!("{verb} {text}: {problem}"),
-    })
+        NameError::Dots => format!("{verb} {shown}: '..' leads above the root of the server"),
+        problem if text.is_empty() => format!("{verb}: {problem}, and one is empty"),
+        problem => format!("{verb} {shown}: {problem}"),
+    });
+    failed.about(text)
 }
 
 fn nothing_matches(verb: &str, text: &str, exit: Exit) -> Failed {
-    Failed { exit, message: format!("{verb} {}: nothing matches", escaped(text)) }
+    Failed::of(exit, format!("{verb} {}: nothing matches", escaped(text))).about(text)
 }
 
 #[cfg(test)]

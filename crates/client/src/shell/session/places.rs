@@ -12,25 +12,14 @@ use super::{Session, names::bad_name};
 use crate::shell::{
     exit::{Exit, Failed},
     output::Event,
-    words,
 };
 
 impl Session {
     pub(super) fn enter(&mut self, text: Option<&str>) -> Result<(), Failed> {
         self.connected()?;
-        let mut text = text.unwrap_or("/");
-        let mut name = self.remote_name(text).map_err(|problem| bad_name("CD", text, problem))?;
-        let mut kind = self.look("CD", name.as_ref())?;
-        if kind.is_none()
-            && let Some(inner) = words::behind_open_quote(text)
-            && let Ok(meant @ Some(_)) = self.remote_name(inner)
-        {
-            // What Tab leaves open for more to come.
-            kind = self.look("CD", meant.as_ref())?;
-            if kind.is_some() {
-                (text, name) = (inner, meant);
-            }
-        }
+        let text = text.unwrap_or("/");
+        let name = self.remote_name(text).map_err(|problem| bad_name("CD", text, problem))?;
+        let kind = self.look("CD", name.as_ref())?;
         match kind {
             Some(EntryKind::Directory(_)) => {
                 self.remote = name;
@@ -39,7 +28,7 @@ impl Session {
             kind => {
                 let (exit, problem) = match &kind {
                     Some(_) => (Exit::Refused, "that is a file"),
-                    None => (Exit::NotFound, "there is no such directory"),
+                    None => (Exit::NotFound, "the server has no such directory"),
                 };
                 let mut message = format!("CD {}: {problem}", escaped(text));
                 if let (None, Some(name)) = (kind, name)
@@ -47,7 +36,7 @@ impl Session {
                 {
                     message = format!("{message}; {question}");
                 }
-                Err(Failed { exit, message })
+                Err(Failed::of(exit, message).about(text))
             }
         }
     }
@@ -62,8 +51,7 @@ impl Session {
     pub(super) fn enter_local(&mut self, text: Option<&str>) -> Result<(), Failed> {
         let path = match text {
             None => self.local_start.clone(),
-            Some(text) if self.exists(text) => self.local_path(text),
-            Some(text) => self.local_path(words::behind_open_quote(text).unwrap_or(text)),
+            Some(text) => self.local_path(text),
         };
         // Opened, so that one that nobody may read is refused now.
         if let Err(source) = std::fs::read_dir(&path) {
@@ -94,9 +82,8 @@ impl Session {
             // It would take the commands that follow.
             child.stdin(Stdio::null());
         }
-        let status = child.current_dir(&self.local).status().map_err(|error| Failed {
-            exit: Exit::System,
-            message: format!("!: cannot run {}: {error}", escaped_bytes(shell.as_bytes())),
+        let status = child.current_dir(&self.local).status().map_err(|error| {
+            Failed::of(Exit::System, format!("!: cannot run {}: {error}", escaped_bytes(shell.as_bytes())))
         })?;
         match (status.code(), status.signal()) {
             (Some(0), _) => Ok(()),
@@ -107,5 +94,5 @@ impl Session {
 }
 
 fn ended(command: Option<&str>, how: &str) -> Failed {
-    Failed { exit: Exit::System, message: format!("!{}: {how}", escaped(command.unwrap_or_default())) }
+    Failed::of(Exit::System, format!("!{}: {how}", escaped(command.unwrap_or_default())))
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ferry_client::{
-    EntryKind, Error, Event as Step, HeldDirectory, LocalPath, LocalTree, Name, NameError, Pattern, Store,
+    Code, EntryKind, Error, Event as Step, HeldDirectory, LocalPath, LocalTree, Name, NameError, Pattern, Store,
 };
 use ferry_wire::{escaped, escaped_bytes};
 
@@ -17,6 +17,7 @@ use super::{
     failures::Failures,
     moving::{Label, Moving, Watcher, Way},
     names::bad_name,
+    reasons,
 };
 use crate::shell::{
     command::{Target, Transfer},
@@ -73,7 +74,7 @@ impl Session {
         let mut failures = Failures::new(transfer.keep_going || self.settings.keep_going);
         let meant = self.find_to_send(transfer, &mut failures)?;
         let place = self.place_there(transfer, &meant)?;
-        let named = matches!(&meant[..], [Meant { matched: false, .. }]);
+        let named = meant.len() == 1 && transfer.names.words.len() == 1;
         let mut plan = Plan::default();
         for meant in &meant {
             if let Err(failed) = self.plan_one(meant, transfer.recursive, &place, &mut plan, &mut failures) {
@@ -86,7 +87,7 @@ impl Session {
             return match meant.iter().any(|meant| meant.matched) {
                 true if failures.is_clean() => {
                     let message = format!("{VERB}: no file matches; {VERB} -r sends directories");
-                    Err(Failed { exit: Exit::Local, message })
+                    Err(Failed::of(Exit::Local, message))
                 }
                 _ => failures.end(VERB),
             };
@@ -113,24 +114,6 @@ impl Session {
         // Without a name for it there, what is sent lies below the local directory: `~` is a name like any other.
         let below = transfer.target.is_none();
         let meant = |text: PathBuf, path: LocalPath, matched| Meant { text, path, matched };
-        if let Some(line) = &names.line
-            && !self.exists(line)
-            && let Some(inner) = words::behind_open_quote(line).filter(|inner| self.exists(inner))
-        {
-            return Ok(vec![meant(inner.into(), self.local.join(inner).into(), false)]);
-        }
-        if let Some(line) = &names.line
-            && (names.words.len() == 1 && names.words[0].text == *line && names.words[0].pattern.is_none()
-                || self.exists(line))
-        {
-            return Ok(vec![meant(line.into(), self.local.join(line).into(), false)]);
-        }
-        if let Some(line) = &names.line
-            && line.contains(char::is_control)
-        {
-            // Nobody means several names by it.
-            return Err(bad_name(VERB, line, NameError::Control));
-        }
         let mut seen = HashSet::new();
         let mut all = Vec::new();
         for word in &names.words {
@@ -178,7 +161,7 @@ impl Session {
             (_, Some(name)) if meant.len() <= 1 && !text.ends_with('/') => Ok(Place::As(name)),
             _ => {
                 let message = format!("{VERB}: {} is no directory of the server", escaped(text));
-                Err(Failed { exit: Exit::Refused, message })
+                Err(Failed::of(Exit::Refused, message).about(text))
             }
         }
     }
@@ -213,7 +196,10 @@ impl Session {
                 plan.files.push(Store { source: path.clone(), name });
                 Ok(())
             }
-            None => Err(Failed::usage(format!("{VERB}: a name is needed"))),
+            None => {
+                let text = escaped_bytes(text.as_os_str().as_bytes()).to_string();
+                Err(Failed::usage(format!("{VERB} {text}: that is a directory; {VERB} -r sends it")))
+            }
         }
     }
 
@@ -222,9 +208,23 @@ impl Session {
         let shown = || escaped_bytes(text.as_os_str().as_bytes()).to_string();
         let bad = |problem| {
             // One that is here is meant, and can be called something else there.
-            let named = problem != NameError::Empty && matches!(place, Place::Same);
-            let way_out = if named { "; an arrow gives it another name there: -> name" } else { "" };
-            Failed::usage(format!("{VERB} {}: {problem}{way_out}", shown()))
+            let named = matches!(place, Place::Same).then(|| path.file_name()?.to_str()).flatten();
+            let failed = Failed::usage(match (problem, named) {
+                (NameError::EmptyComponent | NameError::Dots, Some(last)) => {
+                    let typed = words::quote(&shown());
+                    let called = format!("{} {}", self.arrow(), escaped(&words::quote(last)));
+                    match self.one_shot {
+                        true => format!("{VERB} {} needs a name there: {called}", shown()),
+                        false => format!("{VERB} {} needs a name there: {VERB} {typed} {called}", shown()),
+                    }
+                }
+                (NameError::Empty, _) => format!("{VERB}: {problem}, and one is empty"),
+                (problem, Some(_)) => {
+                    format!("{VERB} {}: {problem}; '{} NAME' gives it another one there", shown(), self.arrow())
+                }
+                (problem, None) => format!("{VERB} {}: {problem}", shown()),
+            });
+            failed.about(text.to_string_lossy())
         };
         let (directory, name) = match place {
             Place::As(name) => return Ok(Some(name.clone())),
@@ -281,7 +281,7 @@ impl Session {
                 Ok(name) => Some(name),
                 Err(problem) => {
                     let message = format!("{VERB} {}: {problem}", escaped(name.as_str()));
-                    failures.tell(&mut self.output, &Failed { exit: Exit::Local, message });
+                    failures.tell(&mut self.output, &Failed::of(Exit::Local, message));
                     None
                 }
             },
@@ -307,7 +307,7 @@ impl Session {
                 let source = escaped_bytes(file.source.as_os_str().as_bytes());
                 let name = escaped(file.name.as_str());
                 let message = format!("{VERB}: {source} would be the second {name} there");
-                failures.tell(output, &Failed { exit: Exit::Local, message });
+                failures.tell(output, &Failed::of(Exit::Local, message));
             }
             first
         });
@@ -321,8 +321,15 @@ impl Session {
             size: if single { None } else { file.source.size() },
         };
         let labels: Vec<Label> = files.iter().map(label).collect();
-        let moving =
-            Moving { verb: VERB, way: Way::Up, labels: &labels, single, retries: self.settings.retries, hint: None };
+        let moving = Moving {
+            verb: VERB,
+            way: Way::Up,
+            labels: &labels,
+            single,
+            retries: self.settings.retries,
+            hint: None,
+            arrow: self.arrow(),
+        };
         let settings = self.settings_with(failures.keep_going());
         self.connected()?;
         let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };
@@ -335,7 +342,7 @@ impl Session {
     /// Sends all that comes from standard input.
     fn put_from_input(&mut self, target: Option<&Target>) -> Result<(), Failed> {
         let Some(Target::Name(text)) = target else {
-            return Err(Failed::usage(format!("{VERB}: standard input needs a name: {VERB} - -> name")));
+            return Err(Failed::usage(format!("{VERB}: standard input needs a name: {VERB} - {} name", self.arrow())));
         };
         if !self.input_is_free {
             let message = format!("{VERB}: standard input is where the commands come from; use ferry -c");
@@ -350,7 +357,13 @@ impl Session {
         let sent = self.connected()?.put_from(&name, None, &mut input, &mut note);
         let elapsed = progress.elapsed();
         drop(progress);
-        let sent = sent.map_err(|error| self.failure(&format!("{VERB} {shown}"), &error))?;
+        let sent = sent.map_err(|error| {
+            let failed = self.failure_of(VERB, Some(&name), &error);
+            match reasons::no_parent(&shown).filter(|_| error.code() == Some(Code::NotFound)) {
+                Some(why) => failed.saying(format!("{VERB} {shown}: {why}")),
+                None => failed,
+            }
+        })?;
         let summary = Summary { bytes: sent.size, resumed: 0, elapsed };
         self.put.files += 1;
         self.put.bytes += sent.size;

@@ -51,8 +51,15 @@ impl Session {
             Transfers::Up(_) => Way::Up,
             Transfers::Down(_) => Way::Down,
         };
-        let moving =
-            Moving { verb: VERB, way, labels: &labels, single: false, retries: self.settings.retries, hint: None };
+        let moving = Moving {
+            verb: VERB,
+            way,
+            labels: &labels,
+            single: false,
+            retries: self.settings.retries,
+            hint: None,
+            arrow: self.arrow(),
+        };
         let settings = self.settings_with(failures.keep_going());
         let report = {
             self.connected()?;
