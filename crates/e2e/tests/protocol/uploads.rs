@@ -209,6 +209,28 @@ fn a_file_that_is_changed_in_place_while_it_is_sent_fails() {
 }
 
 #[test]
+fn a_time_that_is_put_back_hides_no_change_and_a_rename_is_none() {
+    let server = Server::start();
+    let [old, new] = [0, 1].map(|more| random_bytes(seed() + more, LARGE_BYTES));
+
+    server.write("large", &old);
+    let (reader, first) = begin_get(&server);
+    let mut file = File::options().write(true).open(server.path("large")).unwrap();
+    let time = file.metadata().unwrap().modified().unwrap();
+    file.write_all(&new).unwrap();
+    file.set_modified(time).unwrap();
+    let (bytes, closing) = end_get(reader, first);
+    assert!(bytes != old && bytes != new, "it was not changed under way");
+    assert_eq!(gist(&closing), "FAIL changed", "a file whose time was put back");
+
+    server.write("large", &old);
+    let (reader, first) = begin_get(&server);
+    assert_eq!(Raw::greeted(server.address()).ask("RENAME large//larger").line, "DONE");
+    let (bytes, closing) = end_get(reader, first);
+    assert!(bytes == old && closing == format!("END {}", crc(&old)), "a GET that a RENAME ran into: {closing}");
+}
+
+#[test]
 fn a_put_may_be_of_any_name_that_is_free() {
     let server = Server::start();
     let mut raw = Raw::greeted(server.address());

@@ -14,7 +14,7 @@ use super::{
 /// one is on its way.
 const SENDING_AHEAD_BYTES: u64 = MAX_BLOCK_BYTES;
 
-/// One slice of a SUM: what a helper does at once.
+/// One slice of a SUM, or of a second reading: what a helper does at once.
 const SUM_SLICE_BYTES: u64 = 4 << 20;
 
 /// A file on its way out, a range of it at least one byte long.
@@ -24,6 +24,7 @@ pub(super) struct Sending<H: Handles> {
     at: u64,
     end: u64,
     digest: Digest,
+    again: Option<Again>,
     step: Step,
     /// The file can't be read as it was: the body ends with this instead of END.
     failure: Option<Failure>,
@@ -38,6 +39,32 @@ enum Step {
     Loading,
     /// All is sent; whether the file stayed the same is being looked at.
     Checking,
+    /// What was sent is being read again.
+    Comparing,
+}
+
+/// A second reading of a range, since the file's status does not tell whether it stayed the same during the first. Where both
+/// give the same bytes, these are what the file held at the moment between them.
+struct Again {
+    start: u64,
+    digest: Digest,
+}
+
+impl Again {
+    fn from(start: u64) -> Again {
+        Again { start, digest: Digest::new() }
+    }
+
+    /// What to ask for next; [`None`] behind the last.
+    fn next<H: Handles>(&self, file: &H::File, end: u64) -> Option<Work<H>> {
+        let at = self.start + self.digest.bytes();
+        let (bytes, digest) = ((end - at).min(SUM_SLICE_BYTES), self.digest.clone());
+        (bytes > 0).then_some(Work::Load { file: file.clone(), at, bytes, digest, background: true })
+    }
+
+    fn agrees(&self, first: &Digest) -> bool {
+        (self.digest.bytes(), self.digest.crc()) == (first.bytes(), first.crc())
+    }
 }
 
 impl<H: Handles> Sending<H> {
@@ -63,6 +90,7 @@ pub(super) struct Summing<H: Handles> {
     at: u64,
     end: u64,
     digest: Digest,
+    again: Option<Again>,
     transfer: Transfer,
 }
 
@@ -104,8 +132,9 @@ impl<H: Handles> Session<H> {
             (AskKind::Get, Ok(Done::Opened { meta, range: Opened::Range { file, start, end } })) => {
                 self.outbox.text(|text| Reply::File(meta).encode(text));
                 let step = Step::Next;
+                let digest = Digest::new();
                 let sending =
-                    Sending { errand, file, at: start, end, digest: Digest::new(), step, failure: None, transfer };
+                    Sending { errand, file, at: start, end, digest, again: None, step, failure: None, transfer };
                 self.phase = Phase::Sending(Box::new(sending));
                 return;
             }
@@ -116,7 +145,7 @@ impl<H: Handles> Session<H> {
             }
             (AskKind::Sum, Ok(Done::Opened { meta, range: Opened::Range { file, start, end } })) => {
                 let digest = Digest::new();
-                let summing = Summing { errand, meta, file, at: start, end, digest, transfer };
+                let summing = Summing { errand, meta, file, at: start, end, digest, again: None, transfer };
                 self.phase = Phase::Summing(Box::new(summing));
                 return self.sum_on();
             }
@@ -144,10 +173,14 @@ impl<H: Handles> Session<H> {
     /// A step of a file that is being sent has ended.
     fn loaded(&mut self, outcome: Outcome<'_, H>, now: Instant) {
         let Phase::Sending(sending) = &mut self.phase else { return };
-        let checking = sending.step == Step::Checking;
-        sending.step = Step::Next;
+        let step = std::mem::replace(&mut sending.step, Step::Next);
         match outcome {
             Ok(Done::Loaded { bytes: 0, .. }) => sending.fail(changed()),
+            Ok(Done::Loaded { digest, .. }) if step == Step::Comparing => {
+                if let Some(again) = &mut sending.again {
+                    again.digest = digest;
+                }
+            }
             Ok(Done::Loaded { bytes, digest }) => {
                 sending.digest = digest;
                 let at = sending.at;
@@ -156,10 +189,9 @@ impl<H: Handles> Session<H> {
                 self.outbox.text(|text| write_block_header(text, bytes));
                 self.outbox.file(sending.file.clone(), at, bytes);
             }
-            Ok(Done::Unchanged(true)) if checking => {
-                let crc = sending.digest.crc();
-                self.outbox.text(|text| write_end(text, crc));
-                self.end_sending(None, now);
+            Ok(Done::Unchanged(true)) if step == Step::Checking => self.end_sent(now),
+            Ok(Done::Doubtful) if step == Step::Checking => {
+                sending.again = Some(Again::from(sending.end - sending.digest.bytes()));
             }
             Ok(Done::Unchanged(_)) => sending.fail(changed()),
             Ok(_) => sending.fail(mismatch()),
@@ -195,11 +227,33 @@ impl<H: Handles> Session<H> {
             let (at, digest) = (sending.at, sending.digest.clone());
             let bytes = (sending.end - at).min(MAX_BLOCK_BYTES);
             self.ask(errand, Work::Load { file, at, bytes, digest, background: false });
+        } else if let Some(again) = &sending.again {
+            let Some(work) = again.next(&file, sending.end) else { return self.compare(now) };
+            sending.step = Step::Comparing;
+            self.ask(errand, work);
         } else if sending.at == sending.end && !self.outbox.holds_ranges() {
             sending.step = Step::Checking;
             self.ask(errand, Work::Check { file });
         }
         false
+    }
+
+    /// Ends a body whose bytes were read twice. Gives true: something was done.
+    fn compare(&mut self, now: Instant) -> bool {
+        let Phase::Sending(sending) = &mut self.phase else { return false };
+        match sending.again.take() {
+            Some(again) if again.agrees(&sending.digest) => self.end_sent(now),
+            _ => sending.fail(changed()),
+        }
+        true
+    }
+
+    /// Says that all was sent.
+    fn end_sent(&mut self, now: Instant) {
+        let Phase::Sending(sending) = &self.phase else { return };
+        let crc = sending.digest.crc();
+        self.outbox.text(|text| write_end(text, crc));
+        self.end_sending(None, now);
     }
 
     fn end_sending(&mut self, failure: Option<Failure>, now: Instant) {
@@ -256,6 +310,17 @@ impl<H: Handles> Session<H> {
         let failure = match outcome {
             _ if self.last_words.is_some() => None,
             Ok(Done::Loaded { bytes: 0, .. } | Done::Unchanged(false)) => Some(changed()),
+            Ok(Done::Loaded { digest, .. }) if let Some(again) = &mut summing.again => {
+                again.digest = digest;
+                if again.digest.bytes() < summing.digest.bytes() {
+                    return self.sum_on();
+                }
+                (!again.agrees(&summing.digest)).then(changed)
+            }
+            Ok(Done::Doubtful) if summing.again.is_none() => {
+                summing.again = Some(Again::from(summing.end - summing.digest.bytes()));
+                return self.sum_on();
+            }
             Ok(Done::Loaded { bytes, digest }) => {
                 summing.digest = digest;
                 summing.at += bytes;
@@ -281,7 +346,10 @@ impl<H: Handles> Session<H> {
     fn sum_on(&mut self) {
         let Phase::Summing(summing) = &mut self.phase else { return };
         let (errand, file, at) = (summing.errand, summing.file.clone(), summing.at);
-        let work = if at < summing.end {
+        let again = summing.again.as_ref().and_then(|again| again.next(&file, summing.end));
+        let work = if let Some(work) = again {
+            work
+        } else if at < summing.end {
             let bytes = (summing.end - at).min(SUM_SLICE_BYTES);
             Work::Load { file, at, bytes, digest: summing.digest.clone(), background: true }
         } else {

@@ -77,7 +77,7 @@ pub enum Work<H: Handles> {
         /// For SUM, which needs nothing but the digest.
         background: bool,
     },
-    /// Say whether an open file still has the size and time it had: [`Done::Unchanged`].
+    /// Say whether an open file is as it was when it was opened: [`Done::Unchanged`] or [`Done::Doubtful`].
     Check {
         /// The open file.
         file: H::File,
@@ -238,6 +238,8 @@ pub enum Done<'a, H: Handles> {
     },
     /// Whether the file is as it was.
     Unchanged(bool),
+    /// Its status does not tell whether the file is as it was: what was read of it has to be read again and compared.
+    Doubtful,
     /// The final reply to the request.
     Replied(Reply),
     /// Lines of a listing, whole ones, and how to go on where there are more.
@@ -275,6 +277,7 @@ impl<H: Handles> Done<'_, H> {
             Done::Listed { lines, more } => Done::Listed { lines: Cow::Owned(lines.into_owned()), more },
             Done::Loaded { bytes, digest } => Done::Loaded { bytes, digest },
             Done::Unchanged(unchanged) => Done::Unchanged(unchanged),
+            Done::Doubtful => Done::Doubtful,
             Done::Replied(reply) => Done::Replied(reply),
             Done::Staged(upload) => Done::Staged(upload),
             Done::Resumed { upload, digest } => Done::Resumed { upload, digest },

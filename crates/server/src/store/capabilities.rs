@@ -4,14 +4,18 @@
 //! call may wait for another machine) is believed of kinds that are known for it, and of no others: a kind
 //! that nobody thought of gets the careful way. So does a root that nothing may be tried in.
 
-use std::{fmt, os::fd::OwnedFd};
+use std::{
+    fmt,
+    os::fd::OwnedFd,
+    time::{Duration, SystemTime},
+};
 
 use rustix::{
-    fs::{FsWord, OFlags},
+    fs::{FsWord, OFlags, Stat},
     io::Errno,
 };
 
-use super::{area::Area, kernel::Kernel, root::Root};
+use super::{area::Area, kernel::Kernel, meta, root::Root};
 
 /// What is known of the file system of a root. Whatever is false has a fallback.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +44,8 @@ pub struct Capabilities {
     pub(super) counts_links: bool,
     /// The times of a file's status are finer than a second.
     pub(super) fine_times: bool,
+    /// How far the clock of its times is behind this machine's, at most.
+    pub(super) clock_lag: Duration,
     /// flock(2) excludes whoever else can write here: no other machine does.
     pub(super) locks_exclude: bool,
 }
@@ -85,6 +91,9 @@ const SYNCFS_REPORTS_SINCE: (u32, u32) = (5, 8);
 /// Kinds that have other names for an entry only in a directory that is marked as folding case, or for ASCII letters.
 const ONE_NAME: [&str; 6] = ["tmpfs", "ramfs", "ext4", "xfs", "btrfs", "f2fs"];
 
+/// Taken for the lag of a clock of another machine, where it could not be seen.
+const UNKNOWN_LAG: Duration = Duration::from_secs(60);
+
 /// The file that is tried with, in this process's own directory of the corner, and its second name.
 const PROBE: &str = "probe";
 const RENAMED_PROBE: &str = "probe-renamed";
@@ -116,6 +125,7 @@ impl Capabilities {
             fallocate: false,
             counts_links: kernel.stat(root.dir())?.st_nlink > 0,
             fine_times: false,
+            clock_lag: if local { Duration::ZERO } else { UNKNOWN_LAG },
             locks_exclude: local,
         };
         if let Some(area) = area
@@ -131,10 +141,21 @@ impl Capabilities {
         let file = kernel.open_entry(dir, PROBE, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
         self.nowait = kernel.read(&file, 0, &mut [0], true).is_ok();
         self.fallocate = kernel.reserve(&file, 0, 1).is_ok();
-        self.fine_times = kernel.stat(&file).is_ok_and(|stat| stat.st_ctime_nsec != 0);
+        let stat = kernel.stat(&file);
+        self.fine_times = stat.is_ok_and(|stat| meta::keeps_fractions(&stat));
+        if let (Ok(stat), false) = (stat, self.own_clock) {
+            self.clock_lag = lag(&stat, SystemTime::now());
+        }
         // To a name that is free: that a taken one is `EEXIST` says the kernel by itself.
         self.noreplace = kernel.rename((dir, PROBE), (dir, RENAMED_PROBE), false).is_ok();
         kernel.unlink(dir, if self.noreplace { RENAMED_PROBE } else { PROBE }, false)
+    }
+
+    /// Whether a file, whose status was told after `moment`, can't have changed since then without its time moving:
+    /// where times are whole seconds, a file that changed in this one can.
+    pub(super) fn is_settled(&self, stat: &Stat, moment: SystemTime) -> bool {
+        meta::keeps_fractions(stat)
+            || moment.checked_sub(self.clock_lag).is_some_and(|moment| meta::unchanged_since(stat, moment))
     }
 
     /// What is missing, and so done in another way.
@@ -176,6 +197,12 @@ fn folds_case(kernel: &Kernel, root: &Root) -> bool {
         Err(Errno::NOTTY | Errno::OPNOTSUPP) => false,
         folds => folds.unwrap_or(true),
     }
+}
+
+/// How far the time of a status that has just changed is behind `now`.
+fn lag(stat: &Stat, now: SystemTime) -> Duration {
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
+    now.duration_since(changed).unwrap_or_default()
 }
 
 /// Whether a kernel's release, as uname(2) tells it, is no older than `since`.

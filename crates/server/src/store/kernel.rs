@@ -90,6 +90,11 @@ pub trait Watcher: Debug + Send + Sync {
 
     /// `call` has succeeded.
     fn after(&self, call: &Call<'_>);
+
+    /// `stat` is what a file system told of a file, and may be made what another one tells.
+    fn told(&self, stat: &mut Stat) {
+        let _ = stat;
+    }
 }
 
 /// The way to the kernel. A call that a signal interrupted is made again, but for the two syncs:
@@ -158,13 +163,21 @@ impl Kernel {
     }
 
     pub(super) fn stat(&self, file: impl AsFd) -> Result<Stat, Errno> {
-        self.call(&Call::Stat { file: file.as_fd() }, || fs::fstat(&file))
+        self.told(self.call(&Call::Stat { file: file.as_fd() }, || fs::fstat(&file)))
+    }
+
+    fn told(&self, stat: Result<Stat, Errno>) -> Result<Stat, Errno> {
+        let Some(watcher) = &self.watcher else { return stat };
+        stat.map(|mut stat| {
+            watcher.told(&mut stat);
+            stat
+        })
     }
 
     /// The status of an entry, of a symbolic link itself.
     pub(super) fn stat_entry(&self, dir: &OwnedFd, name: &str) -> Result<Stat, Errno> {
         let call = Call::StatEntry { dir: dir.as_fd(), name };
-        self.call(&call, || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW))
+        self.told(self.call(&call, || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)))
     }
 
     /// Whether names of the entries of a directory are compared without regard to case: [`Errno::NOTTY`] or

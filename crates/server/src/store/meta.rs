@@ -1,8 +1,11 @@
 //! What a file's status says on the wire.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime},
+};
 
-use ferry_wire::{FileMeta, Tag, Time};
+use ferry_wire::{Tag, Time};
 use rustix::fs::{FileType, Stat};
 
 /// What kind of thing a status is of.
@@ -43,26 +46,34 @@ pub(super) fn mtime(stat: &Stat) -> Option<Time> {
 /// later than `moment`, was the same already at that moment. False where it changed so shortly before
 /// that the grain of the times could hide another change.
 pub(super) fn unchanged_since(stat: &Stat, moment: SystemTime) -> bool {
-    const GRAIN: Duration = Duration::from_secs(1);
+    let grain = if keeps_fractions(stat) { GRAIN } else { COARSE_GRAIN };
     let nanos = u32::try_from(stat.st_ctime_nsec).unwrap_or_default();
     // Of the status: it moves with every change of content, and nobody can set it.
     let Ok(changed) = u64::try_from(stat.st_ctime).map(|seconds| Duration::new(seconds, nanos)) else { return false };
     let moment = moment.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    changed.checked_add(GRAIN).is_some_and(|settled| settled <= moment)
+    changed.checked_add(grain).is_some_and(|settled| settled <= moment)
 }
 
-/// Size, time and tag of a regular file.
-pub(super) fn file_meta(stat: &Stat) -> FileMeta {
-    FileMeta { size: size(stat), mtime: mtime(stat), tag: tag(stat) }
+/// Times with fractions have grains of some milliseconds at most, and lag no more behind the clock.
+const GRAIN: Duration = Duration::from_secs(1);
+
+/// Times without have grains of one second, or two on FAT.
+const COARSE_GRAIN: Duration = Duration::from_secs(3);
+
+/// Whether the time of a file's status shows that it may have any fraction of a second. A time that is a whole
+/// second by chance only costs some care.
+pub(super) fn keeps_fractions(stat: &Stat) -> bool {
+    stat.st_ctime_nsec != 0
 }
 
 /// The tag of one version of a file: inode, size, time of change of content and of status. No two
 /// versions share it on a file system whose clock ticks between them; and it is the same for
-/// every server of that file system.
-pub(super) fn tag(stat: &Stat) -> Tag {
+/// every server of that file system. A file that is not `settled`, since it can change again without its time
+/// moving, has another tag at each look, in which this moment stands for the time of its status.
+pub(super) fn tag(stat: &Stat, settled: bool) -> Tag {
     let nanos = |seconds: i64, nanos: u64| (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanos);
-    let parts =
-        [stat.st_ino, size(stat), nanos(stat.st_mtime, stat.st_mtime_nsec), nanos(stat.st_ctime, stat.st_ctime_nsec)];
+    let changed = if settled { nanos(stat.st_ctime, stat.st_ctime_nsec) } else { unique_nanos() };
+    let parts = [stat.st_ino, size(stat), nanos(stat.st_mtime, stat.st_mtime_nsec), changed];
     // Four numbers of at most 13 digits and three dashes.
     let mut text = [0; 55];
     let mut first = text.len();
@@ -85,11 +96,21 @@ pub(super) fn tag(stat: &Stat) -> Tag {
         .unwrap_or_else(|| unreachable!("a tag of 7 to 55 letters, digits and dashes"))
 }
 
+/// This moment, never the same one twice, and never at the beginning of a second.
+fn unique_nanos() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // Odd, as no whole second is.
+    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1) | 1;
+    let later = |last: u64| Some(now.max(last.wrapping_add(2) | 1));
+    LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).map_or(now, |last| now.max(last.wrapping_add(2) | 1))
+}
+
 /// Whether `tag` tells of the file of `stat`, with the same content as far as size and time tell: the time of the
 /// status, which a tag begins with, may have changed since.
 pub(super) fn is_version(tag: &Tag, stat: &Stat) -> bool {
     let content = |tag: &Tag| tag.as_str().split_once('-').map(|(_, content)| content.to_owned());
-    content(tag).is_some_and(|content_of_tag| Some(content_of_tag) == content(&self::tag(stat)))
+    content(tag).is_some_and(|content_of_tag| Some(content_of_tag) == content(&self::tag(stat, true)))
 }
 
 /// Of a tag's numbers: 32, so that no division is needed.
@@ -121,9 +142,9 @@ mod tests {
     #[test]
     fn a_tag_tells_of_a_file_whatever_its_status_went_through() {
         let mut stat = rustix::fs::fstat(std::fs::File::open("/").unwrap()).unwrap();
-        let before = tag(&stat);
+        let before = tag(&stat, true);
         stat.st_ctime += 1;
-        assert!(is_version(&before, &stat) && before != tag(&stat));
+        assert!(is_version(&before, &stat) && before != tag(&stat, true));
         stat.st_mtime_nsec ^= 1;
         assert!(!is_version(&before, &stat));
         stat.st_mtime_nsec ^= 1;
@@ -137,7 +158,7 @@ mod tests {
         let mut show = |ino, size, mtime, ctime| {
             (stat.st_ino, stat.st_size) = (ino, size);
             (stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec) = (0, mtime, 0, ctime);
-            tag(&stat).as_str().to_owned()
+            tag(&stat, true).as_str().to_owned()
         };
         assert_eq!(show(0, 31, 32, 1), "1-10-v-0");
         let most = show(u64::MAX, i64::MAX, u64::MAX, u64::MAX);

@@ -15,6 +15,7 @@ mod capabilities;
 mod closer;
 mod fault;
 mod kernel;
+mod look;
 mod mark;
 mod meta;
 mod mounts;

@@ -1,7 +1,7 @@
 //! Changes of the tree: publishing, MKDIR, DELETE, RENAME. One thread makes them all, in order, and
 //! one fsync of a directory serves all that were waiting.
 
-use std::{collections::HashMap, os::fd::OwnedFd};
+use std::{collections::HashMap, os::fd::OwnedFd, time::SystemTime};
 
 use ferry_wire::{Code, Failure, Name, Reply, escaped};
 use rustix::{
@@ -185,13 +185,14 @@ impl<'a> Batch<'a> {
         self.close_later(held);
         touched.push(parent);
         self.store.quota.give_back(upload.whose(), std::mem::take(&mut upload.staged().counted));
+        let moment = SystemTime::now();
         let stat = self.store.kernel.stat(&staged).map_err(failed)?;
         if let Some(id) = upload.id() {
             let (id, touched) = (id.as_str().to_owned(), meta::touched(&stat));
             self.store.quota.rest(&Resting { id, bytes: 0, touched });
         }
         let (size, crc) = upload.staged().whole.ok_or_else(|| failed(Errno::BADF))?;
-        let tag = meta::tag(&stat);
+        let tag = self.store.tag(&stat, moment);
         if upload.id().is_some() {
             let mark = upload.mark(State::Published { crc, tag: tag.clone() });
             self.published.push((self.outcomes.len(), upload.clone(), mark));

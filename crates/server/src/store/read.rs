@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, os::fd::OwnedFd, sync::Arc, time::SystemTime};
 
-use ferry_wire::{Code, Crc32, Digest, Entry, EntryKind, Failure, FileMeta, Name, Reply, Tag, Time};
+use ferry_wire::{Code, Crc32, Digest, Entry, EntryKind, Failure, FileMeta, Name, Reply, Tag};
 use rustix::{
     fs::{Dir, FileType, Stat},
     io::Errno,
@@ -12,6 +12,7 @@ use super::{
     Disk, Store,
     closer::{Closer, LARGE_BYTES},
     fault::{about, failure, root_is_gone},
+    look::Look,
     meta,
 };
 use crate::session::{Done, Opened, Outcome};
@@ -41,7 +42,7 @@ pub struct OpenFile {
     file: Option<OwnedFd>,
     name: Box<str>,
     size: u64,
-    mtime: Option<Time>,
+    pub(super) look: Look,
     closer: Closer,
 }
 
@@ -128,7 +129,10 @@ impl Store {
         wait: Wait,
         scratch: &'s mut [u8],
     ) -> Attempt<Outcome<'s, Disk>> {
-        let name = wanted.name;
+        let (name, can) = (wanted.name, &self.capabilities);
+        if wait == Wait::Never && !(can.cached_walks && (can.nowait || can.in_memory)) {
+            return Attempt::Cold;
+        }
         let began = SystemTime::now();
         let opened = match wait {
             Wait::Never => self.root.open_cached(name),
@@ -143,75 +147,49 @@ impl Store {
         }
         let opened = opened.and_then(|file| self.kernel.stat(&file).map(|stat| (file, stat)));
         let (file, stat) = match opened {
-            // A kernel before 5.12 does not know cached walks.
-            Err(Errno::AGAIN | Errno::INVAL) if wait == Wait::Never => return Attempt::Cold,
+            Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
             Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
             Ok(opened) => opened,
         };
-        let range = match range_of(wanted, &stat) {
+        let range = match self.range_of(wanted, &stat, began) {
             Ok(range) => range,
             Err(failure) => return Attempt::Done(Err(failure)),
         };
-        let meta = meta::file_meta(&stat);
         if range.end - range.start > wanted.inline {
             self.kernel.no_readahead(&file);
+            let meta = self.file_meta(&stat, began);
             let file = OpenFile {
                 file: Some(file),
                 name: name.as_str().into(),
                 size: meta.size,
-                mtime: meta.mtime,
+                look: Look::new(&stat, self.capabilities.is_settled(&stat, began)),
                 closer: self.kernel.closer().clone(),
             };
             let range = Opened::Range { file: Arc::new(file), start: range.start, end: range.end };
             return Attempt::Done(Ok(Done::Opened { meta, range }));
         }
-        let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let Some(bytes) = scratch.get_mut(..length) else {
-            return Attempt::Done(Err(failure(name.as_str(), Errno::NOMEM)));
+        let (meta, length) = match self.read_between_looks(&file, wanted, (stat, began), wait, scratch) {
+            Attempt::Cold => return Attempt::Cold,
+            Attempt::Done(Err(failure)) => return Attempt::Done(Err(failure)),
+            Attempt::Done(Ok(read)) => read,
         };
-        match self.read_exact(&file, range.start, bytes, wait) {
-            Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
-            Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
-            Ok(true) => match self.unchanged(&file, meta.size, meta.mtime) {
-                Ok(true) => {}
-                Ok(false) => return Attempt::Done(Err(changed(name.as_str()))),
-                Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
-            },
-            Ok(false) => return Attempt::Done(Err(changed(name.as_str()))),
-        }
-        let crc = Crc32::of(bytes);
-        Attempt::Done(Ok(Done::Opened { meta, range: Opened::Inline { bytes: Cow::Borrowed(bytes), crc } }))
+        let bytes = &scratch[..length];
+        let range = Opened::Inline { crc: Crc32::of(bytes), bytes: Cow::Borrowed(bytes) };
+        Attempt::Done(Ok(Done::Opened { meta, range }))
     }
 
-    /// The quick way to read a small range, as most are: one look at the file, behind the read, proves that
-    /// nothing changed since before it, if the last change is old enough. [`None`] where that is not so,
-    /// or anything else is not as usual, for the careful way to find out.
-    ///
-    /// What is no regular file is not disturbed: a read that may not wait, at a place, is refused by a
-    /// FIFO or a terminal.
-    fn read_settled(
-        &self,
-        file: &OwnedFd,
-        wanted: &Wanted<'_>,
-        began: SystemTime,
-        scratch: &mut [u8],
-    ) -> Option<(FileMeta, usize)> {
-        if !(self.capabilities.own_clock && self.capabilities.nowait) {
-            return None;
-        }
-        let most = wanted.length.unwrap_or(wanted.inline).min(wanted.inline);
-        // One more byte tells that a file is larger than small.
-        let room = usize::try_from(most).ok()?.checked_add(1)?;
-        let read = self.kernel.read(file, wanted.offset, scratch.get_mut(..room)?, true).ok()?;
-        let stat = self.kernel.stat(file).ok()?;
-        let range = range_of(wanted, &stat).ok()?;
-        let length = usize::try_from(range.end - range.start).ok()?;
-        let whole = range.end - range.start <= wanted.inline && length <= read;
-        (whole && meta::unchanged_since(&stat, began)).then(|| (meta::file_meta(&stat), length))
+    /// Size, time and tag of a regular file whose status was told after `moment`.
+    pub(super) fn file_meta(&self, stat: &Stat, moment: SystemTime) -> FileMeta {
+        FileMeta { size: meta::size(stat), mtime: meta::mtime(stat), tag: self.tag(stat, moment) }
+    }
+
+    /// The tag of a file whose status was told after `moment`.
+    pub(super) fn tag(&self, stat: &Stat, moment: SystemTime) -> Tag {
+        meta::tag(stat, self.capabilities.is_settled(stat, moment))
     }
 
     /// Fills `bytes` from `at` on; false where the file ends before.
-    fn read_exact(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait) -> Result<bool, Errno> {
+    pub(super) fn read_exact(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait) -> Result<bool, Errno> {
         let mut filled = 0;
         while filled < bytes.len() {
             match self.read_at(file, at + filled as u64, &mut bytes[filled..], wait)? {
@@ -265,21 +243,18 @@ impl Store {
         Attempt::Done(Ok(Done::Loaded { bytes: loaded, digest }))
     }
 
-    /// Whether an open file still has the size and time that it had. Links and names may have
-    /// changed: a file that was replaced meanwhile is still the version that was begun.
-    pub(super) fn check(&self, file: &OpenFile) -> Outcome<'static, Disk> {
-        let same = file.fd().and_then(|fd| self.unchanged(fd, file.size, file.mtime));
-        same.map(Done::Unchanged).map_err(|error| file.failure(error))
-    }
-
     pub(super) fn stat(&self, name: &Name, wait: Wait) -> Attempt<Outcome<'static, Disk>> {
+        if wait == Wait::Never && !self.capabilities.cached_walks {
+            return Attempt::Cold;
+        }
+        let moment = SystemTime::now();
         let stat = match self.root.stat(name, wait == Wait::Never) {
-            Err(Errno::AGAIN | Errno::INVAL) if wait == Wait::Never => return Attempt::Cold,
+            Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
             Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
             Ok(stat) => stat,
         };
         Attempt::Done(match meta::kind(&stat) {
-            FileType::RegularFile => Ok(Done::Replied(Reply::File(meta::file_meta(&stat)))),
+            FileType::RegularFile => Ok(Done::Replied(Reply::File(self.file_meta(&stat, moment)))),
             FileType::Directory => Ok(Done::Replied(Reply::Dir(meta::mtime(&stat)))),
             kind => Err(not_a_file(name.as_str(), kind)),
         })
@@ -313,9 +288,10 @@ impl Store {
             if skipped {
                 continue;
             }
+            let moment = SystemTime::now();
             let kind = match self.root.stat_entry(&open.dir, name.as_str()) {
                 Ok(stat) => match meta::kind(&stat) {
-                    FileType::RegularFile => EntryKind::File(meta::file_meta(&stat)),
+                    FileType::RegularFile => EntryKind::File(self.file_meta(&stat, moment)),
                     FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
                     _ => continue,
                 },
@@ -342,29 +318,30 @@ impl Store {
         }
     }
 
-    fn unchanged(&self, file: &OwnedFd, size: u64, mtime: Option<Time>) -> Result<bool, Errno> {
-        self.kernel.stat(file).map(|stat| meta::size(&stat) == size && meta::mtime(&stat) == mtime)
+    pub(super) fn range_of(
+        &self,
+        wanted: &Wanted<'_>,
+        stat: &Stat,
+        moment: SystemTime,
+    ) -> Result<std::ops::Range<u64>, Failure> {
+        let name = wanted.name.as_str();
+        match meta::kind(stat) {
+            FileType::RegularFile => {}
+            kind => return Err(not_a_file(name, kind)),
+        }
+        if wanted.tag.is_some_and(|tag| *tag != self.tag(stat, moment)) {
+            return Err(about(name, Code::Changed, "the file is another version now"));
+        }
+        let size = meta::size(stat);
+        if wanted.offset > size {
+            return Err(about(name, Code::BadRange, format_args!("the file has only {size} bytes")));
+        }
+        let end = wanted.length.map_or(size, |length| size.min(wanted.offset.saturating_add(length)));
+        Ok(wanted.offset..end)
     }
 }
 
-fn range_of(wanted: &Wanted<'_>, stat: &Stat) -> Result<std::ops::Range<u64>, Failure> {
-    let name = wanted.name.as_str();
-    match meta::kind(stat) {
-        FileType::RegularFile => {}
-        kind => return Err(not_a_file(name, kind)),
-    }
-    if wanted.tag.is_some_and(|tag| *tag != meta::tag(stat)) {
-        return Err(about(name, Code::Changed, "the file is another version now"));
-    }
-    let size = meta::size(stat);
-    if wanted.offset > size {
-        return Err(about(name, Code::BadRange, format_args!("the file has only {size} bytes")));
-    }
-    let end = wanted.length.map_or(size, |length| size.min(wanted.offset.saturating_add(length)));
-    Ok(wanted.offset..end)
-}
-
-fn changed(name: &str) -> Failure {
+pub(super) fn changed(name: &str) -> Failure {
     about(name, Code::Changed, "the file changed while it was read")
 }
 

@@ -3,6 +3,7 @@
 use std::{
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
 };
 
 use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Time};
@@ -302,7 +303,8 @@ impl Store {
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
         self.sync(file)?;
         if let Some((mark_file, slots)) = &mut staged.mark {
-            let tag = meta::tag(&self.kernel.stat(file)?);
+            let moment = SystemTime::now();
+            let tag = self.tag(&self.kernel.stat(file)?, moment);
             staged.noted = size;
             slots.write(&self.kernel, mark_file, &upload.mark(State::Publishing { crc, tag }))?;
             self.sync_data(mark_file)?;
@@ -541,11 +543,12 @@ impl Store {
     /// What to say of a published upload. One whose server was killed right behind the rename is known with the tag that
     /// its file had before: renaming changes the time of the status.
     fn as_it_stands(&self, mut mark: Mark) -> Mark {
+        let moment = SystemTime::now();
         if let State::Publishing { crc, tag } = &mark.state
             && let Ok(stat) = self.root.stat(&mark.name, false)
             && meta::is_version(tag, &stat)
         {
-            mark.state = State::Published { crc: *crc, tag: meta::tag(&stat) };
+            mark.state = State::Published { crc: *crc, tag: self.tag(&stat, moment) };
         }
         mark
     }

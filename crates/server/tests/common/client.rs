@@ -126,7 +126,23 @@ impl<'s> Client<'s> {
         background: bool,
         mut send: impl FnMut(u64, u64),
     ) -> Result<Crc32, Failure> {
-        let changed = || Failure::new(Code::Changed, "the file changed while it was read");
+        let crc = self.pass(file, range.clone(), background, &mut send)?;
+        match self.work(Work::Check { file: file.clone() })? {
+            Done::Unchanged(true) => Ok(crc),
+            Done::Doubtful if self.pass(file, range, true, &mut |_, _| {})? == crc => Ok(crc),
+            Done::Unchanged(false) | Done::Doubtful => Err(changed()),
+            done => panic!("{done:?} for a Check"),
+        }
+    }
+
+    /// One reading of a range.
+    fn pass(
+        &mut self,
+        file: &Arc<OpenFile>,
+        range: std::ops::Range<u64>,
+        background: bool,
+        send: &mut dyn FnMut(u64, u64),
+    ) -> Result<Crc32, Failure> {
         let (mut at, mut digest) = (range.start, Digest::new());
         while at < range.end {
             let bytes = (range.end - at).min(PIECE_BYTES);
@@ -139,11 +155,7 @@ impl<'s> Client<'s> {
                 done => panic!("{done:?} for a Load"),
             }
         }
-        match self.work(Work::Check { file: file.clone() })? {
-            Done::Unchanged(true) => Ok(digest.crc()),
-            Done::Unchanged(false) => Err(changed()),
-            done => panic!("{done:?} for a Check"),
-        }
+        Ok(digest.crc())
     }
 
     /// LIST: the lines.
@@ -336,6 +348,10 @@ impl Client<'_> {
             }
         }
     }
+}
+
+fn changed() -> Failure {
+    Failure::new(Code::Changed, "the file changed while it was read")
 }
 
 fn chunk_of(bytes: &[u8]) -> Chunk {

@@ -1,7 +1,7 @@
 //! File systems that can't do all that ext4 can: the calls that they refuse.
 
 use ferry_server::store::Call;
-use rustix::io::Errno;
+use rustix::{fs::Stat, io::Errno};
 
 /// What a file system, or its kernel, lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +19,13 @@ pub(crate) enum Lack {
     CachedWalks,
     /// fallocate(2).
     Room,
+    /// Fractions of a second in times.
+    FineTimes,
 }
 
 impl Lack {
-    pub(crate) const ALL: [Lack; 6] =
-        [Lack::Kind, Lack::NoReplace, Lack::Links, Lack::NoWait, Lack::CachedWalks, Lack::Room];
+    pub(crate) const ALL: [Lack; 7] =
+        [Lack::Kind, Lack::NoReplace, Lack::Links, Lack::NoWait, Lack::CachedWalks, Lack::Room, Lack::FineTimes];
 
     /// Whether a rename takes more than one call.
     pub(crate) fn of_rename(self) -> bool {
@@ -40,6 +42,13 @@ impl Lack {
             (Lack::CachedWalks, Call::Open { cached: true, .. }) => Some(Errno::INVAL),
             (Lack::Room, Call::Reserve { .. }) => Some(Errno::OPNOTSUPP),
             _ => None,
+        }
+    }
+
+    /// Makes `stat` what such a file system tells.
+    pub(crate) fn coarsens(self, stat: &mut Stat) {
+        if self == Lack::FineTimes {
+            (stat.st_atime_nsec, stat.st_mtime_nsec, stat.st_ctime_nsec) = (0, 0, 0);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use ferry_server::store::{Call, Watcher};
 use rustix::{
-    fs::{AtFlags, fstat, statat},
+    fs::{AtFlags, Stat, fstat, statat},
     io::Errno,
 };
 
@@ -180,6 +180,10 @@ impl Watcher for Recorder {
             None if self.is_dead() => Err(Errno::IO),
             None => Ok(()),
         }
+    }
+
+    fn told(&self, stat: &mut Stat) {
+        self.tape().lack.coarsens(stat);
     }
 
     fn after(&self, call: &Call<'_>) {

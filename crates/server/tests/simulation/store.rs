@@ -220,6 +220,7 @@ impl Store {
                 self.open(&name, offset, length, tag.as_ref(), inline).map_err(refused)
             }
             Work::Load { file, at, bytes, digest, .. } => self.load(file, at, bytes, digest, fails),
+            Work::Check { .. } if !fails && self.dice.happens(200) => Ok(Done::Doubtful),
             Work::Check { .. } => Ok(Done::Unchanged(!fails)),
             Work::Stat { name } => {
                 let found = self.tree.find(name.as_str()).map_err(refused)?;

@@ -334,6 +334,7 @@ impl Lack {
             Lack::NoReplace | Lack::Links => request.starts_with("rename"),
             Lack::NoWait | Lack::CachedWalks => request.starts_with("get"),
             Lack::Room => request == "put, room set aside",
+            Lack::FineTimes => matches!(request, "get, small" | "get, large" | "resume, whole before"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ferry_server::store::{Call, Watcher};
-use rustix::io::Errno;
+use rustix::{fs::Stat, io::Errno};
 
 use crate::common::lack::Lack;
 
@@ -160,6 +160,10 @@ impl Watcher for Saboteur {
         let Some(error) = plan.strikes(index, kind) else { return Ok(()) };
         plan.seen.failed.push(kind);
         Err(error)
+    }
+
+    fn told(&self, stat: &mut Stat) {
+        self.lack.coarsens(stat);
     }
 
     fn after(&self, call: &Call<'_>) {

@@ -41,7 +41,10 @@ const ERRORS: [Errno; 7] =
 
 /// The errors that strike the `nth` call: all of them in a full sweep, else those that differ most in what
 /// they do, and one of the others in turn.
-fn errors(nth: usize) -> Vec<Errno> {
+fn errors(nth: usize, lack: Lack) -> Vec<Errno> {
+    if lack != Lack::Nothing && !common::is_full() {
+        return vec![Errno::IO];
+    }
     if common::is_full() {
         return ERRORS.to_vec();
     }
@@ -114,7 +117,7 @@ pub(crate) fn sweep(case: &Case, figures: &mut Figures) {
     figures.cases += 1;
     figures.calls += clean.calls;
     for nth in 0..clean.calls {
-        for error in errors(nth) {
+        for error in errors(nth, case.lack) {
             for lasting in [false, true] {
                 let fault = Fault { nth, error, lasting };
                 let mut found = Vec::new();
@@ -174,7 +177,7 @@ fn disturbed(case: &Case, clean: &Clean, fault: Fault, found: &mut Vec<String>) 
     }
     nothing_left(&run, &seen, found);
     for upload in &case.uploads {
-        resume_again(&mut run, upload, found);
+        resume_again(&mut run, case.lack, upload, found);
     }
     let left = seen.failed.contains(&Kind::Unlink);
     still_serves(&mut run, if left { case.room / 2 } else { case.room }, found);
@@ -254,7 +257,7 @@ impl Run {
 }
 
 /// RESUME of the same upload goes on from what is really there, and ends well.
-fn resume_again(run: &mut Run, upload: &(&str, &str, Vec<u8>), found: &mut Vec<String>) {
+fn resume_again(run: &mut Run, lack: Lack, upload: &(&str, &str, Vec<u8>), found: &mut Vec<String>) {
     let (as_id, to, whole) = (id(upload.0), name(upload.1), &upload.2);
     let there = Tree::read(run.root.path()).file(upload.1).is_some_and(|bytes| bytes == whole);
     let held = match run.client().resume(&as_id, &to, whole.len() as u64) {
@@ -266,6 +269,8 @@ fn resume_again(run: &mut Run, upload: &(&str, &str, Vec<u8>), found: &mut Vec<S
             // Whatever it went through since its bytes were written.
             match (&reply, run.client().stat(&to)) {
                 (Reply::Saved { tag, .. }, Ok(Reply::File(meta))) if *tag == meta.tag => {}
+                // It might have changed again, in the same second.
+                (Reply::Saved { .. }, Ok(Reply::File(_))) if lack == Lack::FineTimes => {}
                 (reply, stat) => found.push(format!("RESUME afterwards: {reply:?}, but it is {stat:?}")),
             }
             return;
@@ -340,7 +345,7 @@ pub(crate) fn sweep_batch(lack: Lack, figures: &mut Figures) {
     figures.cases += 1;
     figures.calls += calls;
     for nth in 0..calls {
-        for error in errors(nth) {
+        for error in errors(nth, lack) {
             for lasting in [false, true] {
                 let fault = Fault { nth, error, lasting };
                 let mut run = prepare();

@@ -1,0 +1,254 @@
+//! Whether a file stayed the same while it was read.
+//!
+//! Programs of the server's machine may change a file in place, and put its time back. So the time of the status is looked
+//! at as well, which nobody can set; but renames and links move it too, and where it is kept in whole seconds it hides
+//! changes. Where it tells nothing for certain, what was read is read again: if both readings are the same, that is
+//! what the file held at the moment between them.
+
+use std::{os::fd::OwnedFd, time::SystemTime};
+
+use ferry_wire::{Failure, FileMeta};
+use rustix::{fs::Stat, io::Errno};
+
+use super::{
+    Disk, Store,
+    fault::failure,
+    meta,
+    read::{Attempt, OpenFile, Wait, Wanted, changed},
+};
+use crate::session::{Done, Outcome};
+
+/// How often a small file whose status moves is read: each rename, or change of its links, costs another one.
+const LOOKS: usize = 4;
+
+/// A file as one look at its status tells, to be compared with a later look.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    content: (i64, i64, u64),
+    status: (i64, u64),
+    settled: bool,
+}
+
+/// What two looks tell of a file's content between them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Between {
+    Same,
+    /// Its status changed, as by a rename; perhaps its content as well, with the time put back.
+    Moved,
+    /// Nothing changed that could be seen, but a change need not have been.
+    Unsettled,
+    Changed,
+}
+
+impl Look {
+    /// `settled`: whether whatever changes from here on moves the times.
+    pub(super) fn new(stat: &Stat, settled: bool) -> Look {
+        let content = (stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+        Look { content, status: (stat.st_ctime, stat.st_ctime_nsec), settled }
+    }
+
+    pub(super) fn until(&self, later: &Stat) -> Between {
+        let later = Look::new(later, true);
+        match self.content == later.content {
+            false => Between::Changed,
+            true if self.status != later.status => Between::Moved,
+            true if self.settled => Between::Same,
+            true => Between::Unsettled,
+        }
+    }
+}
+
+impl Store {
+    /// The quick way to read a small range, as most are: one look at the file, behind the read, proves that
+    /// nothing changed since before it, if the last change is old enough. [`None`] where that is not so,
+    /// or anything else is not as usual, for the careful way to find out.
+    ///
+    /// What is no regular file is not disturbed: a read that may not wait, at a place, is refused by a
+    /// FIFO or a terminal.
+    pub(super) fn read_settled(
+        &self,
+        file: &OwnedFd,
+        wanted: &Wanted<'_>,
+        began: SystemTime,
+        scratch: &mut [u8],
+    ) -> Option<(FileMeta, usize)> {
+        if !(self.capabilities.own_clock && self.capabilities.nowait) {
+            return None;
+        }
+        let most = wanted.length.unwrap_or(wanted.inline).min(wanted.inline);
+        // One more byte tells that a file is larger than small.
+        let room = usize::try_from(most).ok()?.checked_add(1)?;
+        let read = self.kernel.read(file, wanted.offset, scratch.get_mut(..room)?, true).ok()?;
+        let stat = self.kernel.stat(file).ok()?;
+        let range = self.range_of(wanted, &stat, began).ok()?;
+        let length = usize::try_from(range.end - range.start).ok()?;
+        let whole = range.end - range.start <= wanted.inline && length <= read;
+        (whole && meta::unchanged_since(&stat, began)).then(|| (self.file_meta(&stat, began), length))
+    }
+
+    /// The careful way to read a small range: between two looks that agree, the first of which was after a moment. Where
+    /// such looks prove nothing, two reads have to agree.
+    pub(super) fn read_between_looks(
+        &self,
+        file: &OwnedFd,
+        wanted: &Wanted<'_>,
+        (mut stat, mut moment): (Stat, SystemTime),
+        wait: Wait,
+        scratch: &mut [u8],
+    ) -> Attempt<Result<(FileMeta, usize), Failure>> {
+        let name = wanted.name.as_str();
+        let ended = |error| match error {
+            Errno::AGAIN if wait == Wait::Never => Attempt::Cold,
+            error => Attempt::Done(Err(failure(name, error))),
+        };
+        for _ in 0..LOOKS {
+            let range = match self.range_of(wanted, &stat, moment) {
+                Ok(range) => range,
+                Err(failure) => return Attempt::Done(Err(failure)),
+            };
+            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            let Some((bytes, rest)) = scratch.split_at_mut_checked(length) else { return ended(Errno::NOMEM) };
+            let meta = self.file_meta(&stat, moment);
+            let look = Look::new(&stat, self.capabilities.is_settled(&stat, moment));
+            match self.read_exact(file, range.start, bytes, wait) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return ended(error),
+            }
+            moment = SystemTime::now();
+            let later = match self.kernel.stat(file) {
+                Ok(later) => later,
+                Err(error) => return ended(error),
+            };
+            match look.until(&later) {
+                Between::Same => return Attempt::Done(Ok((meta, length))),
+                Between::Changed => break,
+                // The next look tells with which version the bytes go.
+                Between::Moved => stat = later,
+                Between::Unsettled => {
+                    let Some(again) = rest.get_mut(..length) else { return ended(Errno::NOMEM) };
+                    match self.read_exact(file, range.start, again, wait) {
+                        Ok(true) if again == bytes => return Attempt::Done(Ok((meta, length))),
+                        Ok(_) => break,
+                        Err(error) => return ended(error),
+                    }
+                }
+            }
+        }
+        Attempt::Done(Err(changed(name)))
+    }
+
+    /// Whether an open file is as it was when it was opened. One that was renamed or replaced meanwhile still is
+    /// the version that was begun; but then its status alone can't tell.
+    pub(super) fn check(&self, file: &OpenFile) -> Outcome<'static, Disk> {
+        let stat = file.fd().and_then(|fd| self.kernel.stat(fd)).map_err(|error| file.failure(error))?;
+        Ok(match file.look.until(&stat) {
+            Between::Same => Done::Unchanged(true),
+            Between::Changed => Done::Unchanged(false),
+            Between::Moved | Between::Unsettled => Done::Doubtful,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        io::Write,
+        path::{Path, PathBuf},
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+
+    use ferry_wire::{Code, Name, Reply, Tag};
+
+    use super::*;
+    use crate::{
+        session::{Opened, Work},
+        store::{Call, Durability, MountTable, StoreOptions, Watcher, read::SCRATCH_BYTES},
+    };
+
+    /// A program that changes a file in place before its nth read, and puts its time back.
+    #[derive(Debug)]
+    struct Meddler {
+        file: PathBuf,
+        nth: usize,
+        reads: AtomicUsize,
+        /// The file system keeps whole seconds.
+        coarse: bool,
+    }
+
+    impl Watcher for Meddler {
+        fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+            if matches!(call, Call::Read { .. }) && self.reads.fetch_add(1, Ordering::Relaxed) == self.nth {
+                let mut file = File::options().write(true).open(&self.file).unwrap();
+                let time = file.metadata().unwrap().modified().unwrap();
+                file.write_all(b"new").unwrap();
+                file.set_modified(time).unwrap();
+            }
+            Ok(())
+        }
+
+        fn told(&self, stat: &mut Stat) {
+            if self.coarse {
+                // One in which all of the test happens.
+                (stat.st_mtime_nsec, stat.st_ctime_nsec, stat.st_ctime) = (0, 0, i64::MAX / 2);
+            }
+        }
+
+        fn after(&self, _: &Call<'_>) {}
+    }
+
+    /// What GET and then STAT say of a file that is changed before the nth read of it.
+    fn got(nth: usize, coarse: bool) -> (Result<(Vec<u8>, Tag), Code>, Tag) {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        std::fs::write(&file, b"old").unwrap();
+        let meddler = Arc::new(Meddler { file, nth, reads: AtomicUsize::new(0), coarse });
+        let store = Store::open_watched(&read_only(place.path()), Some(meddler)).unwrap();
+        let (name, mut scratch) = (Name::new("file").unwrap(), vec![0; SCRATCH_BYTES]);
+        let open = Work::Open { name: name.clone(), offset: 0, length: None, tag: None, inline: 64 << 10 };
+        let got = match store.run(open, &mut scratch) {
+            Ok(Done::Opened { meta, range: Opened::Inline { bytes, .. } }) => Ok((bytes.into_owned(), meta.tag)),
+            Err(failure) => Err(failure.code),
+            other => panic!("{other:?}"),
+        };
+        let stat = match store.run(Work::Stat { name }, &mut scratch) {
+            Ok(Done::Replied(Reply::File(meta))) => meta.tag,
+            other => panic!("{other:?}"),
+        };
+        (got, stat)
+    }
+
+    fn read_only(root: &Path) -> StoreOptions {
+        StoreOptions {
+            root: root.into(),
+            writable: false,
+            durability: Durability::Full,
+            max_staged: 0,
+            max_kept: 0,
+            keep: Duration::ZERO,
+            mounts: MountTable::default(),
+        }
+    }
+
+    #[test]
+    fn bytes_go_with_the_tag_of_their_version_though_its_time_is_put_back() {
+        let (got, now) = got(0, false);
+        assert_eq!(got, Ok((b"new".to_vec(), now)));
+    }
+
+    #[test]
+    fn where_times_are_whole_seconds_two_readings_agree_and_no_two_looks_share_a_tag() {
+        let (changed_before, now) = got(0, true);
+        let (bytes, tag) = changed_before.unwrap();
+        assert!(bytes == b"new" && tag != now, "{bytes:?}, {tag:?}, {now:?}");
+        assert_eq!(got(1, true).0, Err(Code::Changed));
+        let (unchanged, now) = got(2, true);
+        let (bytes, tag) = unchanged.unwrap();
+        assert!(bytes == b"old" && tag != now, "{bytes:?}, {tag:?}, {now:?}");
+    }
+}
