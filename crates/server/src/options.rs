@@ -96,12 +96,16 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_clients_per_address: Option<u32>,
 
-    /// Bytes a second that one client may move, both ways together [default: no limit]; costs 48
+    /// Bytes a second that one client may move, both ways together [default: no limit]; costs some 200
     /// bytes for each client
     #[arg(long, value_name = "BYTES", value_parser = at_least(1))]
     rate: Option<u64>,
 
-    /// Bytes a second that all clients together may move, both ways [default: no limit]
+    /// Bytes a second that all clients together may move, both ways [default: no limit]; costs some 200
+    /// bytes for each client
+    ///
+    /// Those who want more than there is share it equally; newcomers and small requests go before large
+    /// transfers. No time limit runs while a client waits for a rate.
     #[arg(long, value_name = "BYTES", value_parser = at_least(1))]
     total_rate: Option<u64>,
 

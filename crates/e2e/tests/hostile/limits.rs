@@ -190,3 +190,27 @@ fn all_clients_together_move_no_more_than_the_total_rate() {
     assert!(together <= 2 * RATE);
     ground.ends_as_it_began();
 }
+
+#[test]
+fn many_clients_that_come_at_once_move_no_more_than_the_total_rate() {
+    const RATE: u64 = 4_000_000;
+    const CLIENTS: usize = 40;
+    const EACH: usize = 100_000;
+    let _alone = alone();
+    let ground = Ground::start("--total-rate 4000000");
+    let mut clients: Vec<Raw> = (0..CLIENTS).map(|_| Raw::greeted(ground.server.address())).collect();
+    let began = Instant::now();
+    for raw in &mut clients {
+        raw.send("GET big\n");
+    }
+    // Each has begun, and none has more than its turn.
+    for raw in &mut clients {
+        assert!(raw.line().starts_with("FILE "));
+        raw.bytes(EACH);
+    }
+    let together = rate((CLIENTS * EACH) as u64, began);
+    println!("total rate {RATE}: {CLIENTS} clients at once {together} bytes a second");
+    assert!(together <= RATE * 3 / 2);
+    drop(clients);
+    ground.ends_as_it_began();
+}

@@ -11,7 +11,7 @@ use ferry_wire::{Code, Failure};
 use mio::Interest;
 use rustix::io::Errno;
 
-use super::{Connection, Server, pace::Pace, token_of};
+use super::{Connection, Server, token_of};
 use crate::session::Session;
 
 /// Clients accepted before those that are there have their turn.
@@ -139,8 +139,6 @@ impl Server {
             input_ended: false,
             queued: false,
             refused: full,
-            pace: self.options.client_rate.map(|rate| Box::new(Pace::new(rate, now))),
-            moved: 0,
         });
         if full {
             self.refused += 1;

@@ -12,7 +12,6 @@ use rustix::{
     net::{SendFlags, send},
 };
 
-use super::pace::Pace;
 use crate::{
     session::{Segment, Session},
     store::Disk,
@@ -48,13 +47,15 @@ pub(super) struct Connection {
     pub(super) queued: bool,
     /// It was turned away: not one of the clients that are counted.
     pub(super) refused: bool,
-    /// Its rate, where there is a limit.
-    pub(super) pace: Option<Box<Pace>>,
-    /// Bytes that went through the socket and are not counted against a rate yet.
-    pub(super) moved: u64,
 }
 
 impl Connection {
+    /// Whether something can go through its socket now.
+    pub(super) fn can_move(&mut self) -> bool {
+        let readable = self.readable && !self.input_ended && self.session.wants_input();
+        self.socket.is_some() && (readable || self.writable && !self.session.outbox().is_empty())
+    }
+
     /// Reads into `buffer`; 0 where nothing more can be had now.
     pub(super) fn read(&mut self, buffer: &mut [u8], now: Instant) -> usize {
         let Some(socket) = &mut self.socket else { return 0 };
@@ -90,7 +91,6 @@ impl Connection {
         };
         self.input_ended |= count == 0;
         self.readable = count == wanted || (count > 0 && self.short_reads);
-        self.moved += count as u64;
         count
     }
 
@@ -140,7 +140,6 @@ impl Connection {
                 }
             }
         }
-        self.moved += sent;
         if sent > 0 {
             self.session.sent(now);
         }

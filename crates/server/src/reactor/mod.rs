@@ -12,11 +12,12 @@
 //! connection that is gone finds nobody.
 
 mod accept;
+mod bucket;
 mod connection;
 mod holds;
 mod listen;
-mod pace;
 mod pool;
+mod rates;
 mod scheduler;
 mod timers;
 
@@ -47,9 +48,9 @@ use accept::shutting_down;
 use connection::Connection;
 use holds::{Claim, Holds, lets_go, owner_of, upload_of};
 pub use listen::Listener;
-use pace::Pace;
 use pool::{Completion, Job, Pool};
-use scheduler::{TURN_BYTES, Turn};
+use rates::{Grant, Rates};
+use scheduler::Turn;
 use timers::Timers;
 
 const LISTENER: Token = Token(usize::MAX);
@@ -152,7 +153,7 @@ pub struct Server {
     generation: u32,
     refused: usize,
     by_address: HashMap<IpAddr, usize>,
-    total_pace: Option<Pace>,
+    rates: Rates,
     run_queue: VecDeque<usize>,
     timers: Timers,
     holds: Holds,
@@ -199,7 +200,7 @@ impl Server {
             listener: Some(listener),
             signals,
             limits: Arc::new(options.limits.clone()),
-            total_pace: options.total_rate.map(|rate| Pace::new(rate, Instant::now())),
+            rates: Rates::new(options.client_rate, options.total_rate, Instant::now()),
             options,
             store,
             pool,
@@ -233,7 +234,8 @@ impl Server {
     pub fn run(mut self) -> Result<(), ServerError> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            match self.poll.poll(&mut events, self.patience()) {
+            let patience = self.patience();
+            match self.poll.poll(&mut events, patience) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 polled => polled.map_err(system("can't wait for events"))?,
             }
@@ -254,6 +256,7 @@ impl Server {
                 let Some(key) = self.run_queue.pop_front() else { break };
                 self.turn(key);
             }
+            self.let_go_on();
             self.note_turn(began.elapsed());
             if let Some(until) = self.ending {
                 if self.connections.is_empty() {
@@ -281,12 +284,13 @@ impl Server {
     }
 
     /// How long to wait for events.
-    fn patience(&self) -> Option<Duration> {
+    fn patience(&mut self) -> Option<Duration> {
         if !self.run_queue.is_empty() || self.can_accept() {
             return Some(Duration::ZERO);
         }
-        let next = [self.timers.next(), self.accept_again, self.ending].into_iter().flatten().min();
-        let next = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        let next = [self.timers.next(), self.accept_again, self.ending, self.rates.next_at(now)];
+        let next = next.into_iter().flatten().min().map(|next| next.saturating_duration_since(now));
         // Once all is quiet, what the busy time took is given back.
         let quiet = (self.moved >= GIVE_BACK_AFTER_BYTES).then_some(QUIET);
         next.into_iter().chain(quiet).min()
@@ -395,22 +399,42 @@ impl Server {
         }
     }
 
-    /// Moves one connection on, by at most its share.
+    /// Moves one connection on. Where there are rates, no bytes go through its socket before it is granted some.
     fn turn(&mut self, key: usize) {
+        let granted = if self.rates.are_limited() { 0 } else { u64::MAX };
+        self.granted_turn(key, granted);
+    }
+
+    /// Moves those on whom the rates let.
+    fn let_go_on(&mut self) {
+        if !self.rates.are_limited() {
+            return;
+        }
+        for _ in 0..self.rates.in_line(Instant::now()) {
+            let now = Instant::now();
+            let Some(Grant { client, bytes }) = self.rates.next(now) else { return };
+            let Some(key) = self.live(client) else { continue };
+            self.connections[key].session.resume(now);
+            self.granted_turn(key, bytes);
+        }
+    }
+
+    /// Moves one connection on, by at most what a turn may cost and `granted` bytes through its socket.
+    fn granted_turn(&mut self, key: usize, granted: u64) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        let token = token_of(key, connection.generation);
         connection.queued = false;
-        let Some(share) = self.share(key) else { return };
         self.now = Instant::now();
-        let mut turn = Turn::new(self.now);
+        let mut turn = Turn::new(granted, self.now);
         let mut window = self.unpack_input(key);
         self.connections[key].session.outbox().lend(std::mem::take(&mut self.text));
         loop {
             let taken = self.take_input(key, &mut window, &mut turn);
             let asked = self.dispatch(key, &mut turn);
             let connection = &mut self.connections[key];
-            // What a reply holds in memory is flushed though it was paid for when it was made.
-            let sent = connection.flush(share, self.now);
+            let sent = connection.flush(turn.to_send(), self.now);
             turn.charge(sent);
+            turn.note_moved(sent);
             if !taken && !asked && sent == 0 {
                 break;
             }
@@ -425,32 +449,25 @@ impl Server {
         if text.capacity() <= TEXT_BYTES {
             self.text = text;
         }
+        if granted > 0 && self.rates.are_limited() {
+            self.rates.charge(token, turn.moved(), self.now);
+        }
         self.end_turn(key);
+        self.wait_for_rates(token);
     }
 
-    /// How much a connection may move now; [`None`] where it must wait for its rate, and a timer
-    /// brings it back.
-    fn share(&mut self, key: usize) -> Option<u64> {
+    /// Puts a connection in line that has something to move, where there are rates: its clocks stand still until it has its
+    /// turn.
+    fn wait_for_rates(&mut self, token: Token) {
+        if !self.rates.are_limited() {
+            return;
+        }
+        let Some(key) = self.live(token) else { return };
         let connection = &mut self.connections[key];
-        let mut share = TURN_BYTES;
-        let paces = [connection.pace.as_deref_mut(), self.total_pace.as_mut()];
-        if paces.iter().all(Option::is_none) {
-            return Some(share);
+        if connection.can_move() {
+            connection.session.pause(self.now);
+            self.rates.wait(token, self.now);
         }
-        let now = Instant::now();
-        let moved = std::mem::take(&mut connection.moved);
-        let mut pause = None;
-        for pace in paces.into_iter().flatten() {
-            pace.spend(moved);
-            share = share.min(pace.turn_bytes());
-            pause = pause.max(pace.wait_until(now));
-        }
-        let Some(at) = pause else { return Some(share) };
-        // That it waits is our doing, not the client's.
-        connection.session.excuse(now);
-        let token = token_of(key, connection.generation);
-        self.timers.arm(&mut connection.timer, at, token);
-        None
     }
 
     /// Puts what was left over to the front of the common buffer, and says where it is.
@@ -489,10 +506,14 @@ impl Server {
                 progress |= connection.session.end_of_input(now);
                 break;
             }
+            if turn.to_read() == 0 {
+                break;
+            }
             // The bytes of a body go straight to their place, unless some were read already.
             if window.start == window.end && connection.readable {
-                let count = connection.read_direct(turn.left(), now);
+                let count = connection.read_direct(turn.to_read(), now);
                 turn.charge(count as u64);
+                turn.note_moved(count as u64);
                 if count > 0 {
                     progress = true;
                     self.dispatch(key, turn);
@@ -509,11 +530,12 @@ impl Server {
             // Only a part of a line is left: there is room behind it.
             self.input.copy_within(window.clone(), 0);
             *window = 0..window.len();
-            let share = usize::try_from(turn.left()).unwrap_or(usize::MAX);
+            let share = usize::try_from(turn.to_read()).unwrap_or(usize::MAX);
             let hint = connection.session.input_hint();
             let room = INPUT_BYTES.min(hint).min(share).min(self.input.len() - window.end);
             let count = connection.read(&mut self.input[window.end..window.end + room], now);
             window.end += count;
+            turn.note_moved(count as u64);
             if count == 0 && !connection.input_ended {
                 break;
             }
@@ -604,6 +626,7 @@ impl Server {
         if connection.session.is_over() {
             let mut connection = self.connections.remove(key);
             self.timers.disarm(&mut connection.timer, token);
+            self.rates.forget(token);
             self.forget(&connection);
         } else if let Some(at) = connection.session.deadline() {
             self.timers.arm(&mut connection.timer, at, token);

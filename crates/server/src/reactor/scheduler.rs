@@ -22,6 +22,9 @@ const LINES_BETWEEN_LOOKS: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Turn {
     spent: u64,
+    /// Bytes that may still go through the socket, and that went.
+    granted: u64,
+    moved: u64,
     ends: Instant,
     is_late: bool,
     /// Lines since the clock was looked at.
@@ -29,21 +32,41 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// A turn that begins `now`.
-    pub(super) fn new(now: Instant) -> Turn {
-        Turn { spent: 0, ends: now + TURN_TIME, is_late: false, lines: 0 }
+    /// A turn that begins `now`, in which `granted` bytes may go through the socket.
+    pub(super) fn new(granted: u64, now: Instant) -> Turn {
+        Turn { spent: 0, granted, moved: 0, ends: now + TURN_TIME, is_late: false, lines: 0 }
     }
 
-    /// Returns how many bytes it may still move; 0 once it is over.
-    pub(super) fn left(&self) -> u64 {
+    fn left(&self) -> u64 {
         if self.is_late { 0 } else { TURN_BYTES.saturating_sub(self.spent) }
+    }
+
+    /// Returns how many bytes may be read now; 0 once it is over.
+    pub(super) fn to_read(&self) -> u64 {
+        self.left().min(self.granted)
+    }
+
+    /// Returns how many bytes may be sent now. What a reply holds in memory was paid for when it was made.
+    pub(super) fn to_send(&self) -> u64 {
+        TURN_BYTES.min(self.granted)
+    }
+
+    /// Notes bytes that went through the socket.
+    pub(super) fn note_moved(&mut self, bytes: u64) {
+        self.granted = self.granted.saturating_sub(bytes);
+        self.moved += bytes;
+    }
+
+    /// Returns how many bytes went through the socket.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
     }
 
     pub(super) fn is_over(&self) -> bool {
         self.left() == 0
     }
 
-    /// Charges bytes that moved.
+    /// Charges bytes that were worked on.
     pub(super) fn charge(&mut self, bytes: u64) {
         self.spent += bytes;
     }
@@ -80,7 +103,7 @@ mod tests {
     fn a_turn_is_over_after_its_bytes_or_its_lines_or_its_requests() {
         let now = Instant::now();
         let times = |charge: fn(&mut Turn)| {
-            let mut turn = Turn::new(now);
+            let mut turn = Turn::new(u64::MAX, now);
             let mut times = 0;
             while !turn.is_over() {
                 charge(&mut turn);
@@ -100,7 +123,7 @@ mod tests {
     #[test]
     fn a_turn_is_over_after_its_time_though_it_cost_nothing() {
         let now = Instant::now();
-        let mut turn = Turn::new(now);
+        let mut turn = Turn::new(u64::MAX, now);
         turn.note(now + TURN_TIME - Duration::from_nanos(1));
         assert_eq!(turn.left(), TURN_BYTES);
         turn.note(now + TURN_TIME);
@@ -111,9 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn no_more_goes_through_the_socket_than_was_granted() {
+        let mut turn = Turn::new(1_000, Instant::now());
+        turn.note_moved(400);
+        assert_eq!((turn.to_read(), turn.to_send()), (600, 600));
+        turn.note_moved(600);
+        assert_eq!((turn.to_read(), turn.to_send(), turn.moved()), (0, 0, 1_000));
+        assert!(!turn.is_over());
+    }
+
+    #[test]
     fn the_clock_is_looked_at_now_and_then() {
         let now = Instant::now();
-        let mut turn = Turn::new(now);
+        let mut turn = Turn::new(u64::MAX, now);
         let looks = (0..LINES_BETWEEN_LOOKS * 3).filter(|_| {
             let look = turn.charge_lines(1);
             if look {

@@ -39,11 +39,13 @@ pub(super) struct Clock {
     waiting: Waiting,
     since: Instant,
     mark: u64,
+    /// It has stood still since then.
+    paused: Option<Instant>,
 }
 
 impl Clock {
     pub(super) fn new(now: Instant) -> Clock {
-        Clock { waiting: Waiting::Idle, since: now, mark: 0 }
+        Clock { waiting: Waiting::Idle, since: now, mark: 0, paused: None }
     }
 
     /// The session now waits for `waiting`. `counter` counts what shows progress: requests for
@@ -54,12 +56,15 @@ impl Clock {
             _ => waiting != self.waiting,
         };
         if anew {
-            *self = Clock { waiting, since: now, mark: counter };
+            *self = Clock { waiting, since: now, mark: counter, paused: self.paused };
         }
     }
 
-    /// When to look again.
+    /// When to look again; [`None`] while it stands still.
     pub(super) fn deadline(&self, patience: &Patience, courtesy: Duration) -> Option<Instant> {
+        if self.paused.is_some() {
+            return None;
+        }
         let wait = match self.waiting {
             Waiting::Store => return None,
             Waiting::Idle => patience.idle,
@@ -79,6 +84,18 @@ impl Clock {
             return None;
         }
         Some(self.waiting)
+    }
+
+    /// Stands still until [`resume`](Self::resume).
+    pub(super) fn pause(&mut self, now: Instant) {
+        self.paused.get_or_insert(now);
+    }
+
+    /// Goes on where it stood: the wait is as long as it was, or as what is left of it if it began meanwhile.
+    pub(super) fn resume(&mut self, now: Instant) {
+        if let Some(paused) = self.paused.take() {
+            self.since += now.saturating_duration_since(paused.max(self.since));
+        }
     }
 
     pub(super) fn restart(&mut self, counter: u64, now: Instant) {

@@ -372,9 +372,14 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// The client is kept waiting on purpose: its clock starts anew.
-    pub fn excuse(&mut self, now: Instant) {
-        self.clock.restart(self.counter(self.clock.waiting()), now);
+    /// The client is kept waiting on purpose: its clocks stand still until [`resume`](Self::resume).
+    pub fn pause(&mut self, now: Instant) {
+        self.clock.pause(now);
+    }
+
+    /// The client is kept waiting no more: its clocks go on where they stood.
+    pub fn resume(&mut self, now: Instant) {
+        self.clock.resume(now);
     }
 
     /// Looks at the clocks.

@@ -365,3 +365,34 @@ fn lines_are_taken_some_at_a_time_however_short() {
         assert!(calls >= 5_000 / 64, "{calls} calls for {line:?}");
     }
 }
+
+/// What dribbles under a rate, and for how many seconds of its own it may: the hour that [`Desk`] allows.
+#[test]
+fn a_clock_that_stands_still_while_a_rate_is_waited_for_does_not_begin_anew() {
+    for (first, drip) in [("", "x"), ("", "WITH a=b\n"), ("PUT 99999 - a\nDATA 99999\n", ""), ("", "")] {
+        let mut desk = Desk::new(Pace::Now);
+        desk.give(first.as_bytes());
+        desk.give(drip.as_bytes());
+        let mut own = 0;
+        while desk.conn.session.deadline().is_some() && !desk.conn.shut_down {
+            own += 60;
+            assert!(own <= 3_600, "{first:?}{drip:?} may go on for ever");
+            desk.now += Duration::from_secs(60);
+            desk.conn.session.handle_timeout(desk.now);
+            desk.settle();
+            // Ten times as long it waits for the rate.
+            desk.conn.session.pause(desk.now);
+            desk.now += Duration::from_secs(300);
+            desk.conn.session.handle_timeout(desk.now);
+            desk.conn.session.pause(desk.now);
+            desk.now += Duration::from_secs(300);
+            desk.conn.session.resume(desk.now);
+            desk.conn.session.resume(desk.now);
+            if own < 3_600 {
+                desk.give(drip.as_bytes());
+            }
+        }
+        assert_eq!(own, 3_600, "{first:?}{drip:?} was thrown out early");
+        assert!(String::from_utf8_lossy(&desk.output).contains("FAIL timeout "));
+    }
+}

@@ -370,6 +370,9 @@ impl World {
         if self.dice.happens(50) {
             return self.jump();
         }
+        if self.dice.happens(20) {
+            return self.wait_for_rates();
+        }
         self.come_back(index);
     }
 
@@ -395,6 +398,19 @@ impl World {
         }
         self.now += PATIENCE * 2;
         self.all_clocks();
+    }
+
+    /// Hours go by in which the server lets nobody move anything: that is nobody's fault.
+    fn wait_for_rates(&mut self) {
+        self.conns.values_mut().for_each(|conn| conn.session.pause(self.now));
+        self.now += PATIENCE * 2;
+        for (&key, conn) in &mut self.conns {
+            assert_eq!(conn.session.deadline(), None, "a clock runs on who waits for a rate");
+            conn.session.handle_timeout(self.now);
+            conn.session.resume(self.now);
+            self.touched.push_back(key);
+        }
+        self.settle();
     }
 
     /// Everything has come to its end: nothing is left of it.

@@ -1,0 +1,94 @@
+//! A rate, as a bucket that fills with time.
+
+use std::time::{Duration, Instant};
+
+/// A bucket that fills at a rate and may go into debt by what is taken at once. What it holds is counted in nanoseconds
+/// of its rate.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    /// Units a second: at least one.
+    rate: u64,
+    most_nanos: i64,
+    /// Below zero in debt.
+    saved_nanos: i64,
+    since: Instant,
+}
+
+impl Bucket {
+    /// A full bucket that gives `rate` units a second, and can save up what flows in in the time `saves`.
+    pub(super) fn new(rate: u64, saves: Duration, now: Instant) -> Bucket {
+        let most_nanos = i64::try_from(saves.as_nanos()).unwrap_or(i64::MAX);
+        Bucket { rate: rate.max(1), most_nanos, saved_nanos: most_nanos, since: now }
+    }
+
+    /// Returns when something may be taken; [`None`] for now.
+    pub(super) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
+        self.fill(now);
+        let missing = u64::try_from(1 - self.saved_nanos).ok().filter(|&missing| missing > 0)?;
+        Some(now + Duration::from_nanos(missing))
+    }
+
+    /// Takes `units`, into debt where it holds less.
+    pub(super) fn take(&mut self, units: u64, now: Instant) {
+        self.fill(now);
+        let nanos = (u128::from(units) * 1_000_000_000).div_ceil(u128::from(self.rate));
+        self.saved_nanos = self.saved_nanos.saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX));
+    }
+
+    /// Remits what it owes beyond as much as it can save up.
+    pub(super) fn limit_debt(&mut self) {
+        self.saved_nanos = self.saved_nanos.max(-self.most_nanos);
+    }
+
+    /// Returns how many units flow in in a `parts`th of a second.
+    pub(super) fn in_part_of_second(&self, parts: u64) -> u64 {
+        self.rate / parts
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let passed = i64::try_from(now.saturating_duration_since(self.since).as_nanos()).unwrap_or(i64::MAX);
+        self.saved_nanos = self.most_nanos.min(self.saved_nanos.saturating_add(passed));
+        self.since = self.since.max(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAVES: Duration = Duration::from_millis(100);
+
+    #[test]
+    fn over_a_minute_the_rate_is_what_was_asked_for() {
+        for (rate, piece) in [(1_000_000, 100_000), (1_000_000, 1), (7, 1), (1, 3), (u64::MAX, 1 << 60)] {
+            let start = Instant::now();
+            let (mut bucket, mut now, mut moved) = (Bucket::new(rate, SAVES, start), start, 0_u128);
+            let pieces = u128::from(rate) * 60 / u128::from(piece);
+            for _ in 0..pieces.min(100_000) {
+                now = bucket.ready_at(now).unwrap_or(now);
+                bucket.take(piece, now);
+                moved += u128::from(piece);
+            }
+            let due = rate as f64 * ((now - start) + SAVES).as_secs_f64() + piece as f64;
+            assert!(moved as f64 <= due * 1.001 + 1.0, "{moved} of {due} at {rate}");
+            assert!(moved as f64 >= (due - piece as f64) * 0.99, "{moved} of {due} at {rate}");
+        }
+    }
+
+    #[test]
+    fn idleness_is_not_saved_up() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(1000, SAVES, start);
+        let later = start + Duration::from_secs(3600);
+        assert!(bucket.ready_at(later).is_none());
+        bucket.take(101, later);
+        assert_eq!(bucket.ready_at(later), Some(later + Duration::from_nanos(1_000_001)));
+        bucket.take(1 << 40, later);
+        bucket.limit_debt();
+        let later = later + SAVES;
+        assert_eq!(bucket.ready_at(later), Some(later + Duration::from_nanos(1)));
+        // A time before is none that passed.
+        assert!(bucket.ready_at(start).is_some());
+        assert!(bucket.ready_at(later + Duration::from_nanos(1)).is_none());
+    }
+}
