@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _, Seek as _, SeekFrom},
     ops::Range,
     path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use ferry_wire::{Crc32, Digest, Name, Request, Time, write_block_header, write_end};
@@ -23,6 +24,15 @@ const HEADER_BYTES: usize = 16;
 /// A version of a local file: its size, its time, and which file it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Version(pub(crate) String);
+
+/// When the content of a version, or anything of its file, was changed last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp(pub(crate) String);
+
+/// How fine the times of changes are: of a file system that keeps fractions of a second, which then are those of the
+/// kernel's ticks, and of one that does not.
+const TICK: Duration = Duration::from_millis(20);
+const WHOLE_SECONDS: Duration = Duration::from_secs(2);
 
 /// A regular file that is open for reading, as it was when it was opened.
 #[derive(Debug)]
@@ -56,11 +66,23 @@ impl Source {
 
     /// Passes over the first `bytes` bytes; gives their digest.
     pub(crate) fn skip(&mut self, bytes: u64, mut look: impl FnMut() -> Result<(), Error>) -> Result<Digest, Error> {
-        let mut digest = Digest::new();
+        self.skip_from(Digest::new(), bytes, |_| look())
+    }
+
+    /// The same where the digest of what stands before is `known`, so that only the rest is read. `seen` learns how far
+    /// it is and may end it.
+    pub(crate) fn skip_from(
+        &mut self,
+        known: Digest,
+        bytes: u64,
+        mut seen: impl FnMut(&Digest) -> Result<(), Error>,
+    ) -> Result<Digest, Error> {
+        debug_assert!(known.bytes() <= bytes);
+        let mut digest = known;
         let mut buffer = vec![0; BLOCK_BYTES];
-        self.file.seek(SeekFrom::Start(0)).map_err(|error| self.failed(error))?;
+        self.file.seek(SeekFrom::Start(digest.bytes())).map_err(|error| self.failed(error))?;
         while digest.bytes() < bytes {
-            look()?;
+            seen(&digest)?;
             let due = usize::try_from(bytes - digest.bytes()).map_or(BLOCK_BYTES, |due| due.min(BLOCK_BYTES));
             let got = self.read(&mut buffer[..due])?;
             if got == 0 {
@@ -75,6 +97,17 @@ impl Source {
     pub(crate) fn version(&self) -> Version {
         let Stat { st_size, st_mtime, st_mtime_nsec, st_dev, st_ino, .. } = self.stat;
         Version(format!("{st_size} {st_mtime}.{st_mtime_nsec:09} {st_dev} {st_ino}"))
+    }
+
+    /// What tells this content from an earlier one of the same version, whose time somebody has set back. [`None`] where
+    /// the last change is so recent that another one could have the same stamp.
+    pub(crate) fn stamp(&self) -> Option<Stamp> {
+        let Stat { st_ctime, st_ctime_nsec, .. } = self.stat;
+        let fraction = u32::try_from(st_ctime_nsec).ok()?;
+        let changed = UNIX_EPOCH + Duration::new(u64::try_from(st_ctime).ok()?, fraction);
+        let fineness = if fraction == 0 { WHOLE_SECONDS } else { TICK };
+        let is_past = SystemTime::now().duration_since(changed).is_ok_and(|age| age > fineness);
+        is_past.then(|| Stamp(format!("{st_ctime}.{fraction:09}")))
     }
 
     /// Appends a whole PUT of this file to `run`. Gives its CRC. After an error `run` is as it was.

@@ -7,7 +7,7 @@ use ferry_wire::BodyLine;
 
 use crate::{
     many::{fetch, store, to_fetch, to_store},
-    support::{GREETING, Local, Peer, Scripted, connect, name, options},
+    support::{GREETING, Local, PATIENCE, Peer, Scripted, connect, name, options},
 };
 
 const SIZE: usize = 3 << 20;
@@ -559,5 +559,62 @@ fn an_upload_by_hand_whose_last_answer_was_lost_is_made_again_where_it_is_gone()
         assert_eq!((sent.size, sent.tag.as_str()), (5, if is_there { "u" } else { "v" }), "{sum}");
         drop(client);
         server.finish();
+    }
+}
+
+/// A server that does not wait as long as it takes to read here what is there already.
+#[test]
+fn what_was_read_to_go_on_is_not_read_again_behind_each_go() {
+    const THERE: u64 = 80 << 20;
+    let local = Local::new();
+    let state = local.path("state");
+    std::fs::File::create(local.path("a")).unwrap().set_len(THERE + 5).unwrap();
+    let crc = Crc32::of(&vec![0; THERE as usize + 5]);
+    let (listener, address) = listening();
+    let script = std::thread::spawn({
+        let state = state.clone();
+        move || {
+            let mut id = None;
+            for read in [32_u64 << 20, 64 << 20] {
+                let mut peer = greeted(&listener);
+                let asked = expect_resume(&mut peer);
+                assert_eq!(*id.get_or_insert(asked.clone()), asked);
+                peer.send(format!("GO {THERE}\n"));
+                let noted = format!("\nat {read} ");
+                eventually(|| has_journal(&state, &noted));
+                peer.send("FAIL timeout no request\n");
+                peer.close();
+            }
+            let mut peer = greeted(&listener);
+            assert_eq!(id, Some(expect_resume(&mut peer)));
+            peer.send(format!("GO {THERE}\n"));
+            let (body, closing) = peer.body();
+            assert_eq!((body.len(), closing), (5, BodyLine::End(Some(crc))));
+            peer.expect("SUM a");
+            peer.send(format!("SAVED {0} {crc} t\nSUM {0} {crc} t\n", THERE + 5));
+            peer.expect_end();
+        }
+    });
+    // The next change of the file would have another stamp.
+    eventually(|| local.path("a").metadata().unwrap().modified().unwrap().elapsed().unwrap().as_millis() > 20);
+    let mut client = connect(&address);
+    let settings = Settings { retries: 1, state: Some(state), ..Settings::default() };
+    let (report, events) = store(&mut client, &[to_store(&local, "a")], &settings);
+    assert!(report.is_whole(), "{events:?}");
+    drop(client);
+    script.join().unwrap();
+}
+
+/// Whether a file in `directory` holds `text`.
+fn has_journal(directory: &std::path::Path, text: &str) -> bool {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    files.flat_map(|file| std::fs::read_to_string(file.path())).any(|journal| journal.contains(text))
+}
+
+fn eventually(mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "gave up waiting");
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 }

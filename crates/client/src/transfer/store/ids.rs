@@ -9,17 +9,18 @@ use std::{
         fs::{DirBuilderExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use ferry_wire::Id;
 use rustix::fs::{FlockOperation, OFlags};
 
-use super::super::Store;
+use super::{super::Store, known::Known};
 use crate::{
     address::Address,
     error::Error,
-    local::{Version, checked_line, line},
+    local::{Stamp, Version, checked_line, line},
     requests::upload::new_id,
 };
 
@@ -29,16 +30,17 @@ const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What begins the names of these files.
 const PREFIX: &str = "upload-";
 
-/// The longest that is read.
-const MAX_BYTES: u64 = 64 << 10;
+/// The longest that is read: points of several TiB.
+const MAX_BYTES: u64 = 4 << 20;
 
 /// The id of one upload.
 #[derive(Debug)]
 struct Kept {
     id: Id,
     version: Version,
+    known: Known,
     /// Its file, locked, and where that is.
-    file: Option<(File, PathBuf)>,
+    file: Option<(Arc<File>, PathBuf)>,
 }
 
 /// Ids by the places of their files in the list.
@@ -54,11 +56,13 @@ pub(super) struct Ids {
 }
 
 /// An id to send.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Drawn {
     pub(super) id: Id,
     /// Whether an upload was begun under it before.
     pub(super) origin: Origin,
+    /// How the CRC of its file runs.
+    pub(super) known: Known,
 }
 
 /// Where an id comes from.
@@ -75,6 +79,19 @@ pub(super) enum Origin {
 }
 
 pub(super) const CHANGED: &str = "it changed here";
+
+impl Kept {
+    fn drawn(&self, origin: Origin) -> Drawn {
+        Drawn { id: self.id.clone(), origin, known: self.known.clone() }
+    }
+
+    /// Forgets what was read of the file unless it still has this `stamp`.
+    fn read_anew_unless(&mut self, stamp: Option<&Stamp>) {
+        if !self.known.is_of(stamp) {
+            self.known = Known::nothing(stamp.cloned());
+        }
+    }
+}
 
 impl Ids {
     /// Keeps ids in `directory`, which is made where it is missing, or for this call alone.
@@ -93,28 +110,37 @@ impl Ids {
         self.prepared = true;
     }
 
-    /// The id for `version` of a file. It is on the disk when this returns, where that is possible.
-    pub(super) fn of(&mut self, index: usize, file: &Store, version: &Version) -> Result<Drawn, Error> {
+    /// The id for `version` of a file, whose content has this `stamp`. It is on the disk when this returns, where that is
+    /// possible.
+    pub(super) fn of(
+        &mut self,
+        index: usize,
+        file: &Store,
+        version: &Version,
+        stamp: Option<&Stamp>,
+    ) -> Result<Drawn, Error> {
         let mut origin = Origin::New;
-        if let Some(kept) = self.kept.get(&index) {
+        if let Some(kept) = self.kept.get_mut(&index) {
             if kept.version == *version {
-                return Ok(Drawn { id: kept.id.clone(), origin: Origin::Held });
+                kept.read_anew_unless(stamp);
+                return Ok(kept.drawn(Origin::Held));
             }
             origin = Origin::Instead(CHANGED);
             self.forget(index);
         }
         self.prepare();
-        let mut kept = Kept { id: new_id()?, version: version.clone(), file: None };
+        let known = Known::nothing(stamp.cloned());
+        let mut kept = Kept { id: new_id()?, version: version.clone(), known, file: None };
         if let Some(path) = self.path_of(file) {
-            match keep(&path, &mut kept, &self.describe(file)) {
+            match keep(&path, &mut kept, &self.describe(file), stamp) {
                 Ok(Origin::New) => {}
                 Ok(found) => origin = found,
                 Err(error) => log::warn!("this upload can't be resumed later: {}: {error}", path.display()),
             }
         }
-        let id = kept.id.clone();
+        let drawn = kept.drawn(origin);
         self.kept.insert(index, kept);
-        Ok(Drawn { id, origin })
+        Ok(drawn)
     }
 
     /// The upload is through, or its id of no more use.
@@ -208,12 +234,11 @@ fn left(path: &Path, upload: &str) -> io::Result<Option<File>> {
 
 /// Takes the id from `path` if it is of the same version of the same upload, and writes it there if not. Says which.
 /// Where another process has the file, the id is kept for this call alone.
-fn keep(path: &Path, kept: &mut Kept, upload: &str) -> io::Result<Origin> {
+fn keep(path: &Path, kept: &mut Kept, upload: &str, stamp: Option<&Stamp>) -> io::Result<Origin> {
     let mut file = OpenOptions::new()
         .read(true)
-        .write(true)
+        .append(true)
         .create(true)
-        .truncate(false)
         .mode(0o600)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
@@ -232,11 +257,14 @@ fn keep(path: &Path, kept: &mut Kept, upload: &str) -> io::Result<Origin> {
         None => Origin::Instead("what was noted of its upload is damaged"),
     };
     match origin {
-        Origin::Found => {}
+        Origin::Found => {
+            let (head, journal) = text.split_at(head_bytes(&text));
+            kept.known = Known::parse(stamp.cloned(), journal);
+            file.set_len(head.len() as u64)?;
+        }
         _ => {
             let text = [line(&format!("ferry-upload 1 {} {}", kept.id, kept.version.0)), line(upload)].concat();
             file.set_len(0)?;
-            io::Seek::rewind(&mut file)?;
             file.write_all(&text)?;
             file.sync_all()?;
             if let Some(directory) = path.parent() {
@@ -244,9 +272,17 @@ fn keep(path: &Path, kept: &mut Kept, upload: &str) -> io::Result<Origin> {
             }
         }
     }
+    let file = Arc::new(file);
+    kept.known.keep_in(Arc::clone(&file));
     kept.file = Some((file, path.to_owned()));
     Ok(origin)
 }
+
+/// Where the lines end that say which upload it is.
+fn head_bytes(text: &[u8]) -> usize {
+    text.split_inclusive(|byte| *byte == b'\n').take(2).map(<[u8]>::len).sum()
+}
+
 
 fn parse(text: &[u8], upload: &str) -> Option<(Id, Version)> {
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').map(checked_line);
@@ -258,7 +294,7 @@ fn parse(text: &[u8], upload: &str) -> Option<(Id, Version)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferry_wire::Name;
+    use ferry_wire::{Crc32, Digest, Name};
     use std::os::unix::fs::MetadataExt as _;
 
     fn ids(state: &Path) -> Ids {
@@ -271,24 +307,54 @@ mod tests {
         let state = directory.path().join("deep/state");
         let file = Store { source: directory.path().join("a\nb").into(), name: Name::new("x y").unwrap() };
         let (one, two) = (Version("1".into()), Version("2".into()));
-        let first = ids(&state).of(0, &file, &one).unwrap();
+        let first = ids(&state).of(0, &file, &one, None).unwrap();
         assert_eq!(first.origin, Origin::New);
-        let again = ids(&state).of(7, &file, &one).unwrap();
+        let again = ids(&state).of(7, &file, &one, None).unwrap();
         assert_eq!((again.id, again.origin), (first.id.clone(), Origin::Found));
         let kept = fs::read_dir(&state).unwrap().next().unwrap().unwrap();
         assert_eq!(kept.metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
 
         let mut holder = ids(&state);
-        let changed = holder.of(0, &file, &two).unwrap();
+        let changed = holder.of(0, &file, &two, None).unwrap();
         assert!(changed.origin == Origin::Instead(CHANGED) && changed.id != first.id);
-        assert_eq!(holder.of(0, &file, &two).unwrap().origin, Origin::Held);
-        assert_ne!(ids(&state).of(0, &file, &two).unwrap().id, changed.id, "two at once never share one");
+        assert_eq!(holder.of(0, &file, &two, None).unwrap().origin, Origin::Held);
+        assert_ne!(ids(&state).of(0, &file, &two, None).unwrap().id, changed.id, "two at once never share one");
         let other = Store { name: Name::new("z").unwrap(), ..file.clone() };
-        assert_ne!(holder.of(1, &other, &two).unwrap().id, changed.id);
+        assert_ne!(holder.of(1, &other, &two, None).unwrap().id, changed.id);
         holder.forget(0);
         holder.forget(1);
         assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_was_read_of_a_file_is_kept_beside_its_id() {
+        let directory = tempfile::tempdir().unwrap();
+        let state = directory.path().join("state");
+        let file = Store { source: directory.path().join("a").into(), name: Name::new("x").unwrap() };
+        let (version, stamp) = (Version("1".into()), Stamp("5.000000001".into()));
+        // What was known, and then `more` is read.
+        let again = |stamp: Option<&Stamp>, more: u64| {
+            let Drawn { id, origin, known } = ids(&state).of(0, &file, &version, stamp).unwrap();
+            let found = known.before(u64::MAX);
+            known.read(&Digest::resume(Crc32(more as u32), more), more);
+            (id, origin, found.bytes(), found.crc())
+        };
+        let (id, origin, ..) = again(Some(&stamp), 77);
+        assert_eq!(origin, Origin::New);
+        for _ in 0..3 {
+            assert_eq!(again(Some(&stamp), 0), (id.clone(), Origin::Found, 77, Crc32(77)));
+        }
+        // A part of a line, as a full disk leaves it.
+        let path = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"at 99 00").unwrap();
+        assert_eq!(again(Some(&stamp), 88).2, 77);
+        let size = fs::metadata(&path).unwrap().len();
+        assert_eq!(again(Some(&stamp), 0).2, 88);
+        assert_eq!(fs::metadata(&path).unwrap().len(), size, "it grows by what is new alone");
+        for changed in [Some(&Stamp("5.000000002".into())), None, Some(&stamp)] {
+            assert_eq!(again(changed, 0), (id.clone(), Origin::Found, 0, Crc32::EMPTY));
+        }
     }
 
     #[test]
@@ -297,14 +363,14 @@ mod tests {
         let state = directory.path().join("state");
         let file = Store { source: directory.path().join("a").into(), name: Name::new("x").unwrap() };
         let version = Version("1".into());
-        let first = ids(&state).of(0, &file, &version).unwrap();
+        let first = ids(&state).of(0, &file, &version, None).unwrap();
         let path = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
         let text = fs::read(&path).unwrap();
         for at in 0..text.len() {
             let mut damaged = text.clone();
             damaged[at] ^= 1;
             fs::write(&path, &damaged).unwrap();
-            let other = ids(&state).of(0, &file, &version).unwrap();
+            let other = ids(&state).of(0, &file, &version, None).unwrap();
             assert!(other.id != first.id && matches!(other.origin, Origin::Instead(_)), "byte {at}");
         }
     }

@@ -11,12 +11,13 @@ use super::{
     super::{Phase, drive::Stop},
     Asked, Round,
     ids::{CHANGED, Drawn, Origin},
+    known::Known,
     reader::{Chunk, Order},
 };
 use crate::{
     error::Error,
     link::unexpected,
-    local::{Block, Version},
+    local::{Block, Stamp, Version},
 };
 
 /// Uploads from here on have an id, so that what arrived before a cut need not be sent again. Below, sending again costs less
@@ -82,11 +83,11 @@ impl Round<'_, '_, '_> {
         index: usize,
         size: u64,
         mtime: Option<Time>,
-        version: &Version,
+        (version, stamp): (&Version, Option<Stamp>),
     ) -> Result<(), Stop> {
         let resumable = self.settings.resume && size >= RESUME_BYTES;
         while resumable && !self.past.is_plain(index) {
-            let Drawn { id, origin } = match self.ids.of(index, &self.files[index], version) {
+            let Drawn { id, origin, known } = match self.ids.of(index, &self.files[index], version, stamp.as_ref()) {
                 Ok(drawn) => drawn,
                 Err(error) => {
                     self.tally.failed(index, error);
@@ -94,6 +95,7 @@ impl Round<'_, '_, '_> {
                 }
             };
             self.note_origin(index, origin);
+            self.known = known;
             let name = self.files[index].name.clone();
             match self.ask(index, size, &Request::Resume { id, size, mtime, name })? {
                 Answer::Go(offset) => {
@@ -112,6 +114,7 @@ impl Round<'_, '_, '_> {
                 }
             }
         }
+        self.known = Known::nothing(None);
         self.abandon_if_small(index, size);
         self.tell_lost(index, "what the server may have of it cannot be taken up");
         self.link.ask(&Request::Put { size: Some(size), mtime, name: self.files[index].name.clone() });
@@ -232,7 +235,7 @@ impl Round<'_, '_, '_> {
         self.tally.begun(index, size, size);
         self.begun = Some(index);
         self.tally.entered(index, Phase::Verifying);
-        let _ = self.reader.orders.send(Order::Digest);
+        let _ = self.reader.orders.send(Order::Digest(self.known.clone()));
         let chunk = self.next_chunk()?;
         let _ = self.reader.orders.send(Order::Skip);
         self.until_skipped()?;
@@ -264,7 +267,7 @@ impl Round<'_, '_, '_> {
         if offset > 0 {
             self.tally.entered(index, Phase::Reading);
         }
-        let _ = self.reader.orders.send(Order::From(offset));
+        let _ = self.reader.orders.send(Order::From(offset, self.known.clone()));
         let mut done = offset;
         loop {
             match self.next_chunk()? {

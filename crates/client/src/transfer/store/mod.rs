@@ -2,6 +2,7 @@
 
 mod check;
 mod ids;
+mod known;
 mod large;
 mod reader;
 
@@ -27,6 +28,7 @@ use crate::{
 };
 use check::Check;
 use ids::Ids;
+use known::Known;
 use large::Past;
 pub(super) use large::RESUME_BYTES;
 use reader::{Chunk, Reader, Small};
@@ -59,6 +61,7 @@ pub(crate) fn store(
                 past: &mut past,
                 said: None,
                 begun: None,
+                known: Known::nothing(None),
             };
             round.run()
         })
@@ -97,6 +100,8 @@ struct Round<'r, 'a, 't> {
     said: Option<Reply>,
     /// The large file that was begun and has no reply yet.
     begun: Option<usize>,
+    /// How far the last large file was read here.
+    known: Known,
 }
 
 impl Round<'_, '_, '_> {
@@ -114,6 +119,8 @@ impl Round<'_, '_, '_> {
         let asked = self.asked.iter().filter(is_due).map(|asked| asked.index);
         let undone: Vec<usize> = asked.chain(self.unread.iter().copied()).collect();
         let begun = self.begun.filter(|begun| undone.contains(begun));
+        // What was read here while the server waited is not read again.
+        self.tally.progress |= self.known.has_grown();
         self.tally.ask_again(undone.into_iter(), begun);
         result
     }
@@ -128,9 +135,9 @@ impl Round<'_, '_, '_> {
                     self.read(index);
                     self.tally.failed(index, error);
                 }
-                Chunk::Large { index, size, mtime, version } => {
+                Chunk::Large { index, size, mtime, version, stamp } => {
                     self.read(index);
-                    self.store_large(index, size, mtime, &version)?;
+                    self.store_large(index, size, mtime, (&version, stamp))?;
                 }
                 Chunk::Block { block, .. } => self.reader.give_back(block),
                 Chunk::End(_) | Chunk::Broken(_) | Chunk::Skipped => {}

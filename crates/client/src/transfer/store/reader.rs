@@ -8,10 +8,10 @@ use std::{
 
 use ferry_wire::{Crc32, Digest, Time};
 
-use super::super::Store;
+use super::{super::Store, known::Known};
 use crate::{
     error::Error,
-    local::{Block, Source, Version},
+    local::{Block, Source, Stamp, Version},
 };
 
 /// Small files go out together in runs of so many bytes: one call of the system for many. The largest small file may
@@ -46,7 +46,7 @@ pub(super) enum Chunk {
     /// A file that can't be read.
     Failed { index: usize, error: Error },
     /// A large file is open. The reader waits for an [`Order`].
-    Large { index: usize, size: u64, mtime: Option<Time>, version: Version },
+    Large { index: usize, size: u64, mtime: Option<Time>, version: Version, stamp: Option<Stamp> },
     /// Some bytes of it.
     Block { block: Block, bytes: u64 },
     /// All of it was read, and it did not change meanwhile.
@@ -60,10 +60,10 @@ pub(super) enum Chunk {
 /// What is to become of a large file.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Its bytes from there on, and in the end its digest.
-    From(u64),
+    /// Its bytes from there on, and in the end its digest. What is known of it need not be read again.
+    From(u64, Known),
     /// Its digest alone.
-    Digest,
+    Digest(Known),
     /// Nothing more.
     Skip,
 }
@@ -160,19 +160,19 @@ impl Work {
 
     fn read_large(&mut self, index: usize, mut source: Source) -> Result<(), Gone> {
         self.ship()?;
-        let (size, mtime, version) = (source.size(), source.mtime(), source.version());
-        self.say(Chunk::Large { index, size, mtime, version })?;
+        let (size, mtime, version, stamp) = (source.size(), source.mtime(), source.version(), source.stamp());
+        self.say(Chunk::Large { index, size, mtime, version, stamp })?;
         loop {
             match self.ordered.recv().map_err(|_| Gone)? {
                 Order::Skip => return self.say(Chunk::Skipped),
-                Order::Digest => {
-                    let read = source.skip(size, || self.look()).and_then(|digest| {
+                Order::Digest(known) => {
+                    let read = self.skip(&mut source, size, &known).and_then(|digest| {
                         source.check_unchanged()?;
                         Ok(digest)
                     });
                     self.say(read.map_or_else(Chunk::Broken, Chunk::End))?;
                 }
-                Order::From(offset) => return self.send(&mut source, offset),
+                Order::From(offset, known) => return self.send(&mut source, offset, &known),
             }
         }
     }
@@ -185,9 +185,18 @@ impl Work {
         }
     }
 
-    fn send(&mut self, source: &mut Source, offset: u64) -> Result<(), Gone> {
+    /// Passes over the first `bytes` bytes, and reads what is not known of them.
+    fn skip(&self, source: &mut Source, bytes: u64, known: &Known) -> Result<Digest, Error> {
+        let read = source.skip_from(known.before(bytes), bytes, |digest| {
+            known.read(digest, bytes);
+            self.look()
+        });
+        read.inspect(|digest| known.read(digest, bytes))
+    }
+
+    fn send(&mut self, source: &mut Source, offset: u64, known: &Known) -> Result<(), Gone> {
         let size = source.size();
-        let mut digest = match source.skip(offset, || self.look()) {
+        let mut digest = match self.skip(source, offset, known) {
             Ok(digest) => digest,
             Err(error) => return self.say(Chunk::Broken(error)),
         };
@@ -199,7 +208,9 @@ impl Work {
             }
             let mut block = self.room();
             let left = size - digest.bytes();
-            match source.fill(&mut block, left, &mut digest) {
+            let filled = source.fill(&mut block, left, &mut digest);
+            known.sent(&digest);
+            match filled {
                 Ok(bytes) => self.say(Chunk::Block { block, bytes: bytes as u64 })?,
                 Err(error) => return self.say(Chunk::Broken(error)),
             }
