@@ -27,8 +27,11 @@ const CANCEL_CHECK: Duration = Duration::from_millis(100);
 /// small replies that may follow. What is more would be copied twice.
 const SPILL_BYTES: usize = 4 << 10;
 
-/// How much longer than for a byte a client waits for work that goes through a whole file.
-const WORK_FACTOR: u32 = 10;
+/// A peer whose machine is gone, or that a router has forgotten, is noticed after some two minutes, also where the server
+/// may be silent for longer because it has much to do.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// One piece of the server's stream.
 pub(crate) enum Piece<'a> {
@@ -47,6 +50,7 @@ pub(crate) enum Piece<'a> {
 #[derive(Debug)]
 pub(crate) struct Link {
     stream: TcpStream,
+    peer: SocketAddr,
     poll: Poll,
     events: Events,
     framer: Framer,
@@ -77,6 +81,7 @@ impl Link {
             .map_err(ConnectError::Io)?;
         let mut link = Link {
             stream,
+            peer,
             poll,
             events: Events::with_capacity(8),
             framer: Framer::new(),
@@ -115,8 +120,21 @@ impl Link {
         }
         // Without this a request waits for the acknowledgement of the one before it.
         self.stream.set_nodelay(true).map_err(ConnectError::Io)?;
+        if let Err(error) = keep_alive(&self.stream) {
+            log::debug!("no keepalive: {error}");
+        }
         self.moved = Instant::now();
         Ok(())
+    }
+
+    /// Another connection to the same server; its greeting is not read yet.
+    pub(crate) fn sibling(&self) -> Result<Link, ConnectError> {
+        Link::connect(self.peer, &Options::default().timeout(self.timeout).cancel(self.cancel.clone()))
+    }
+
+    /// Where the server is.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
     }
 
     /// Queues `request`; it goes out with the next call that waits or sends. Its final reply is a
@@ -188,12 +206,8 @@ impl Link {
         self.reply_within(self.timeout)
     }
 
-    /// Reads the reply of a request for which the server goes through a whole file.
-    pub(crate) fn reply_after_work(&mut self) -> Result<Reply, Error> {
-        self.reply_within(self.timeout.saturating_mul(WORK_FACTOR))
-    }
-
-    fn reply_within(&mut self, patience: Duration) -> Result<Reply, Error> {
+    /// The same, with another patience than the connection's own.
+    pub(crate) fn reply_within(&mut self, patience: Duration) -> Result<Reply, Error> {
         let reply = match self.piece_within(patience)? {
             Piece::Line(line) => Reply::parse(line).map_err(Error::violation)?,
             Piece::Raw(_) => return Err(Error::violation("a block where a reply is due")),
@@ -481,6 +495,14 @@ impl Link {
             _ => Ok(()),
         }
     }
+}
+
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    rustix::net::sockopt::set_socket_keepalive(stream, true)?;
+    rustix::net::sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    rustix::net::sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    rustix::net::sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    Ok(())
 }
 
 /// Why a connection was not made.

@@ -18,7 +18,8 @@ pub struct Options {
 impl Options {
     /// Gives a server up that moves no byte for so long, takes so long to end a line that it began, or
     /// takes none of an upload for so long whatever it says meanwhile; 30 s unless told. Where the server has to
-    /// go through a whole file before it can answer (the end of an upload, SUM), it gets ten times that.
+    /// go through a whole file before it can answer (the end of an upload, SUM), it gets ten times that, and while it
+    /// still takes connections as long as a disk of 64 KiB a second needs for the file.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Options {
         Options { timeout, ..self }

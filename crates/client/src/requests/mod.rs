@@ -6,6 +6,7 @@ pub(crate) mod download;
 pub(crate) mod greeting;
 pub(crate) mod listing;
 pub(crate) mod upload;
+mod work;
 
 use ferry_wire::{BodyCheck, BodyLine, Code, Crc32, FileMeta, Name, Overrun, Reply, Request, Tag, Time, Verdict};
 
@@ -13,6 +14,7 @@ use crate::{
     error::Error,
     link::{Link, Piece, unexpected},
 };
+pub(crate) use work::{Extent, reply_after_work};
 
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +84,7 @@ pub(crate) fn stat(link: &mut Link, name: &Name) -> Result<Stat, Error> {
 
 pub(crate) fn sum(link: &mut Link, name: &Name) -> Result<Sum, Error> {
     ask_sum(link, name);
-    receive_sum(link)
+    receive_sum(link, Extent::Whole(name))
 }
 
 /// Asks only; several may be asked before the first answer is taken.
@@ -91,8 +93,8 @@ pub(crate) fn ask_sum(link: &mut Link, name: &Name) {
 }
 
 /// Takes the answer of the oldest SUM that has none yet.
-pub(crate) fn receive_sum(link: &mut Link) -> Result<Sum, Error> {
-    match link.reply_after_work()? {
+pub(crate) fn receive_sum(link: &mut Link, extent: Extent<'_>) -> Result<Sum, Error> {
+    match reply_after_work(link, extent)? {
         Reply::Sum { size, crc, tag } => {
             link.settle();
             Ok(Sum { size, crc, tag })

@@ -4,7 +4,7 @@ use std::{io, path::Path, time::Duration};
 
 use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Time, write_end};
 
-use super::{Sum, Upload};
+use super::{Extent, Sum, Upload, reply_after_work};
 use crate::{
     error::Error,
     link::{Link, unexpected},
@@ -60,7 +60,7 @@ pub(crate) fn resume(
     let (size, mtime) = (source.size(), source.mtime());
     link.ask(&Request::Resume { id: id.clone(), size, mtime, name: name.clone() });
     // The older connection of the same upload is detached first, and its last write has to end.
-    let offset = match link.reply_after_work()? {
+    let offset = match reply_after_work(link, Extent::Bytes(size))? {
         Reply::Go(offset) if offset <= size => offset,
         Reply::Go(offset) => return Err(Error::violation(format_args!("GO {offset} in a file of {size} bytes"))),
         Reply::Saved { size, crc, .. } => {
@@ -258,7 +258,7 @@ impl<'a> Body<'a> {
         if self.closed.is_none() {
             return self.take_early_reply();
         }
-        match self.link.reply_after_work() {
+        match reply_after_work(self.link, Extent::Bytes(self.digest.bytes())) {
             Ok(Reply::Saved { size, crc, tag }) => {
                 self.link.settle();
                 check_saved(&self.digest, size, crc)?;

@@ -75,7 +75,7 @@ pub(crate) struct Args {
     pub(crate) dir: Option<PathBuf>,
 
     /// Give a server up that moves no byte for so long, or ten times that where it goes through a whole file (the end of
-    /// PUT, SUM) [default: 30]
+    /// PUT, SUM) and takes no other connection meanwhile [default: 30]
     #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
 

@@ -8,7 +8,7 @@ use crate::{
     client::Client,
     error::Error,
     local::{Block, LocalPath, Source},
-    requests,
+    requests::{self, Extent},
 };
 
 /// Sums that are asked for ahead: the server reads the next files while this side reads the same ones.
@@ -42,7 +42,7 @@ pub(super) fn alike(client: &mut Client, pairs: &[Pair]) -> Result<Vec<bool>, Er
             if let Err(error @ Error::Interrupted) = here {
                 return Err(error);
             }
-            let there = match requests::receive_sum(link) {
+            let there = match requests::receive_sum(link, Extent::Whole(&pair.there)) {
                 Ok(sum) => Some((sum.size, sum.crc)),
                 Err(Error::Server(_)) => None,
                 Err(error) => return Err(error),

@@ -1,8 +1,10 @@
 //! Every request, asked of a server that keeps its word.
 
-use ferry_client::{Blame, Client, Code, Crc32, EntryKind, Error, Part, Progress, Stat, Tag, Time};
+use std::time::Duration;
 
-use crate::support::{Honest, Local, Scripted, connect, name};
+use ferry_client::{Address, Blame, Client, Code, Crc32, EntryKind, Error, Options, Part, Progress, Stat, Tag, Time};
+
+use crate::support::{GREETING, Honest, Local, Peer, Scripted, connect, name};
 
 /// Bytes that repeat at no power of two.
 fn bytes(count: usize) -> Vec<u8> {
@@ -146,4 +148,40 @@ fn an_upload_goes_on_where_the_server_says() {
     assert!(matches!(resume(&mut client), Err(Error::Violation(_))));
     assert!(!client.is_connected());
     server.finish();
+}
+
+/// A server that is silent for longer than ten timeouts, for its disk is slow, and that takes connections meanwhile.
+#[test]
+fn a_server_that_gives_signs_of_life_is_waited_for() {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
+    let server = std::thread::spawn(move || {
+        let greeted = || {
+            let mut peer = Peer::new(listener.accept().unwrap().0);
+            peer.send(GREETING);
+            peer
+        };
+        // One that is greeted late, on a busy machine, has asked who is there.
+        let expect = |peer: &mut Peer, line: &str| {
+            let mut first = peer.line().unwrap();
+            if first == "HELP" {
+                peer.send("FAIL unknown-command HELP\n");
+                first = peer.line().unwrap();
+            }
+            assert_eq!(first, line);
+        };
+        let mut working = greeted();
+        expect(&mut working, "SUM a");
+        let mut looking = greeted();
+        expect(&mut looking, "STAT a");
+        looking.send(format!("FILE {} - t\n", 1_u64 << 40));
+        looking.expect_end();
+        working.send("SUM 5 3610a686 t\n");
+        working.expect_end();
+    });
+    let options = Options::default().timeout(Duration::from_millis(400));
+    let mut client = Client::connect(&address, options).unwrap();
+    assert_eq!(client.sum(&name("a")).unwrap().size, 5);
+    drop(client);
+    server.join().unwrap();
 }

@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     link::{Piece, unexpected},
     local::{Part, Staged, checkpoint},
+    requests::{Extent, reply_after_work},
 };
 
 /// Between two checkpoints of a part: what is lost of it where the power is cut. A checkpoint costs one short write.
@@ -271,7 +272,8 @@ impl Round<'_, '_, '_> {
             self.current = Some(index);
             self.tally.entered(index, Phase::Verifying);
         }
-        match self.link.reply_after_work()? {
+        let size = self.large.as_ref().map_or(0, |large| large.meta.size);
+        match reply_after_work(self.link, Extent::Bytes(size))? {
             Reply::Sum { size, crc, tag } => {
                 self.link.settle();
                 if wanted {

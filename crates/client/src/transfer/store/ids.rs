@@ -283,7 +283,6 @@ fn head_bytes(text: &[u8]) -> usize {
     text.split_inclusive(|byte| *byte == b'\n').take(2).map(<[u8]>::len).sum()
 }
 
-
 fn parse(text: &[u8], upload: &str) -> Option<(Id, Version)> {
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').map(checked_line);
     let (id, version) = lines.next()??.strip_prefix("ferry-upload 1 ")?.split_once(' ')?;

@@ -163,7 +163,7 @@ impl Round<'_, '_, '_> {
         self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None, check: None });
         let answer = loop {
             // Those of earlier files come first.
-            let reply = self.link.reply_after_work()?;
+            let reply = self.reply_after_work()?;
             self.hear(reply)?;
             if let Some(reply) = self.said.take() {
                 break reply;

@@ -25,6 +25,7 @@ use crate::{
     error::Error,
     link::{Link, unexpected},
     local::Block,
+    requests::{Extent, reply_after_work},
 };
 use check::Check;
 use ids::Ids;
@@ -149,10 +150,16 @@ impl Round<'_, '_, '_> {
             self.tally.entered(asked.index, super::Phase::Syncing);
         }
         while !self.asked.is_empty() {
-            let reply = self.link.reply_after_work()?;
+            let reply = self.reply_after_work()?;
             self.hear(reply)?;
         }
         Ok(())
+    }
+
+    /// Waits for the reply to what was asked first.
+    fn reply_after_work(&mut self) -> Result<Reply, Error> {
+        let bytes = self.asked.front().map_or(0, |asked| asked.size);
+        reply_after_work(self.link, Extent::Bytes(bytes))
     }
 
     /// The reader has come to this file.

@@ -1,0 +1,95 @@
+//! Waiting for a server that goes through a whole file before it answers: as long as that takes, and it is alive.
+
+use std::time::{Duration, Instant};
+
+use ferry_wire::{Name, Reply};
+
+use super::{Stat, greeting, stat};
+use crate::{
+    address::Address,
+    error::Error,
+    link::{ConnectError, Link},
+};
+
+/// How much longer than for a byte a client waits for such a server that gives no sign of life.
+const WORK_FACTOR: u32 = 10;
+
+/// The slowest disk that is waited for. Signs of life alone could keep a client for ever.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
+
+/// How much the server has to go through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Extent<'a> {
+    Bytes(u64),
+    /// All of this file.
+    Whole(&'a Name),
+}
+
+/// Takes the reply of a request for which the server goes through `extent`. A server that is silent for ten timeouts is
+/// asked for a sign of life on a second connection. As long as it gives one it is waited for, up to the time that a very
+/// slow disk takes for so many bytes.
+pub(crate) fn reply_after_work(link: &mut Link, extent: Extent<'_>) -> Result<Reply, Error> {
+    let begun = Instant::now();
+    loop {
+        let silence = match link.reply_within(link.timeout().saturating_mul(WORK_FACTOR)) {
+            // A line that was begun and does not end is no work.
+            Err(silence @ Error::Timeout(_)) if link.pending().is_empty() => silence,
+            result => return result,
+        };
+        let bytes = match bytes_to_go_through(link, extent) {
+            Ok(bytes) => bytes,
+            Err(interrupted @ Error::Interrupted) => return Err(interrupted),
+            Err(error) => {
+                log::info!("no sign of life: {error}");
+                return Err(silence);
+            }
+        };
+        if begun.elapsed() >= longest(bytes, link.timeout()) {
+            return Err(silence);
+        }
+        log::info!("the server is silent for {:?} and alive", begun.elapsed());
+    }
+}
+
+fn longest(bytes: u64, timeout: Duration) -> Duration {
+    timeout.saturating_mul(WORK_FACTOR).saturating_add(Duration::from_secs(bytes / SLOWEST_BYTES_PER_SECOND))
+}
+
+/// Asks the server on a connection of its own. Fails where it is not alive.
+fn bytes_to_go_through(link: &Link, extent: Extent<'_>) -> Result<u64, Error> {
+    let peer = link.peer();
+    let address = Address::new(peer.ip().to_string(), peer.port());
+    let mut other = link.sibling().map_err(|error| match error {
+        ConnectError::Io(source) => Error::Unreachable { address: address.clone(), source },
+        ConnectError::Gone(error) => error,
+    })?;
+    let known = match extent {
+        Extent::Bytes(bytes) => bytes,
+        Extent::Whole(_) => 0,
+    };
+    let asked = greeting::receive(&mut other, &address, link.timeout()).and_then(|_| match extent {
+        Extent::Bytes(bytes) => Ok(bytes),
+        Extent::Whole(name) => match stat(&mut other, name)? {
+            Stat::File(meta) => Ok(meta.size),
+            Stat::Directory(_) => Ok(0),
+        },
+    });
+    match asked {
+        // One that turns this connection away lives.
+        Err(Error::Server(_)) => Ok(known),
+        asked => asked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_grows_with_the_size_and_has_an_end() {
+        let timeout = Duration::from_secs(30);
+        assert_eq!(longest(0, timeout).as_secs(), 300);
+        assert_eq!(longest(1 << 30, timeout).as_secs(), 300 + 16384);
+        assert!(longest(u64::MAX, Duration::MAX) > Duration::from_secs(1 << 40));
+    }
+}
