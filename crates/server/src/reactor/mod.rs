@@ -15,6 +15,7 @@ mod accept;
 mod bucket;
 mod connection;
 mod holds;
+mod lane;
 mod listen;
 mod pool;
 mod rates;
@@ -241,6 +242,7 @@ impl Server {
             }
             let began = Instant::now();
             self.give_memory_back(events.is_empty());
+            self.pool.look(began);
             for event in &events {
                 match event.token() {
                     LISTENER => self.accept_ready = true,
@@ -289,7 +291,7 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
-        let next = [self.timers.next(), self.accept_again, self.ending, self.rates.next_at(now)];
+        let next = [self.timers.next(), self.accept_again, self.ending, self.rates.next_at(now), self.pool.look_at()];
         let next = next.into_iter().flatten().min().map(|next| next.saturating_duration_since(now));
         // Once all is quiet, what the busy time took is given back.
         let quiet = (self.moved >= GIVE_BACK_AFTER_BYTES).then_some(QUIET);
@@ -596,6 +598,14 @@ impl Server {
         self.pool.submit(job);
     }
 
+    /// Drops what waits to be read for a client that is gone.
+    fn forget_reads(&mut self, token: Token) {
+        for Job { token, errand, .. } in self.pool.forget(token) {
+            let failure = Failure::new(Code::Incomplete, "the connection was lost");
+            self.complete(token, errand, Err(failure));
+        }
+    }
+
     /// Logs, arms the timer, and closes what is done with.
     fn end_turn(&mut self, key: usize) {
         let connection = &mut self.connections[key];
@@ -621,7 +631,11 @@ impl Server {
             }
             // A descriptor is free.
             self.accept_again = None;
+            if !connection.session.is_over() {
+                self.forget_reads(token_of(key, self.connections[key].generation));
+            }
         }
+        let connection = &mut self.connections[key];
         let token = token_of(key, connection.generation);
         if connection.session.is_over() {
             let mut connection = self.connections.remove(key);

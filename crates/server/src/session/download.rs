@@ -14,8 +14,14 @@ use super::{
 /// one is on its way.
 const SENDING_AHEAD_BYTES: u64 = MAX_BLOCK_BYTES;
 
+/// The same where the bytes themselves are queued: the piece behind the one that is on its way.
+const COPIED_AHEAD_BYTES: u64 = 256 << 10;
+
 /// One slice of a SUM, or of a second reading: what a helper does at once.
 const SUM_SLICE_BYTES: u64 = 4 << 20;
+
+/// `DATA`, a number and a line's end, with room to spare.
+const BLOCK_HEADER_BYTES: usize = 32;
 
 /// A file on its way out, a range of it at least one byte long.
 pub(super) struct Sending<H: Handles> {
@@ -26,6 +32,8 @@ pub(super) struct Sending<H: Handles> {
     digest: Digest,
     again: Option<Again>,
     step: Step,
+    /// How much may be queued before more is loaded.
+    ahead: u64,
     /// The file can't be read as it was: the body ends with this instead of END.
     failure: Option<Failure>,
     pub(super) transfer: Transfer,
@@ -132,9 +140,9 @@ impl<H: Handles> Session<H> {
             (AskKind::Get, Ok(Done::Opened { meta, range: Opened::Range { file, start, end } })) => {
                 self.outbox.text(|text| Reply::File(meta).encode(text));
                 let step = Step::Next;
-                let digest = Digest::new();
-                let sending =
-                    Sending { errand, file, at: start, end, digest, again: None, step, failure: None, transfer };
+                let (digest, ahead) = (Digest::new(), SENDING_AHEAD_BYTES);
+                let (at, again, failure) = (start, None, None);
+                let sending = Sending { errand, file, at, end, digest, again, step, ahead, failure, transfer };
                 self.phase = Phase::Sending(Box::new(sending));
                 return;
             }
@@ -176,6 +184,17 @@ impl<H: Handles> Session<H> {
         let step = std::mem::replace(&mut sending.step, Step::Next);
         match outcome {
             Ok(Done::Loaded { bytes: 0, .. }) => sending.fail(changed()),
+            Ok(Done::Read { bytes, .. }) if bytes.is_empty() => sending.fail(changed()),
+            Ok(Done::Read { bytes, digest }) => {
+                sending.digest = digest;
+                sending.at += bytes.len() as u64;
+                sending.transfer.bytes += bytes.len() as u64;
+                sending.ahead = COPIED_AHEAD_BYTES;
+                let mut run = Vec::with_capacity(bytes.len() + BLOCK_HEADER_BYTES);
+                write_block_header(&mut run, bytes.len() as u64);
+                run.extend_from_slice(&bytes);
+                self.outbox.run(run);
+            }
             Ok(Done::Loaded { digest, .. }) if step == Step::Comparing => {
                 if let Some(again) = &mut sending.again {
                     again.digest = digest;
@@ -222,7 +241,7 @@ impl<H: Handles> Session<H> {
             return true;
         }
         let (errand, file) = (sending.errand, sending.file.clone());
-        if sending.at < sending.end && self.outbox.bytes() <= SENDING_AHEAD_BYTES {
+        if sending.at < sending.end && self.outbox.bytes() <= sending.ahead {
             sending.step = Step::Loading;
             let (at, digest) = (sending.at, sending.digest.clone());
             let bytes = (sending.end - at).min(MAX_BLOCK_BYTES);

@@ -89,6 +89,13 @@ impl<F> Outbox<F> {
         result
     }
 
+    /// Appends a run of bytes whose memory is given up as soon as they are sent: for what is appended to again
+    /// and again, and may never be empty.
+    pub fn run(&mut self, data: Vec<u8>) {
+        self.bytes += data.len() as u64;
+        self.segments.push_back(Segment::Bytes { data, sent: 0 });
+    }
+
     /// Appends `bytes` bytes of `file` from `at` on.
     pub fn file(&mut self, file: F, at: u64, bytes: u64) {
         debug_assert!(bytes > 0, "an empty range");

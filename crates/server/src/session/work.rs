@@ -64,7 +64,8 @@ pub enum Work<H: Handles> {
         /// Ranges up to this size come with the answer.
         inline: u64,
     },
-    /// Bring a range into memory and add it to `digest`: [`Done::Loaded`].
+    /// Bring a range into memory and add it to `digest`: [`Done::Loaded`], or [`Done::Read`] where the file must
+    /// not be sent from.
     Load {
         /// The open file.
         file: H::File,
@@ -74,7 +75,7 @@ pub enum Work<H: Handles> {
         bytes: u64,
         /// The run so far.
         digest: Digest,
-        /// For SUM, which needs nothing but the digest.
+        /// For SUM, which needs nothing but the digest: always [`Done::Loaded`].
         background: bool,
     },
     /// Say whether an open file is as it was when it was opened: [`Done::Unchanged`] or [`Done::Doubtful`].
@@ -236,6 +237,14 @@ pub enum Done<'a, H: Handles> {
         /// The run, these included.
         digest: Digest,
     },
+    /// The next bytes, which are in the digest. Fewer than were asked for is no error; none means that the
+    /// file ends there.
+    Read {
+        /// They themselves.
+        bytes: Vec<u8>,
+        /// The run, these included.
+        digest: Digest,
+    },
     /// Whether the file is as it was.
     Unchanged(bool),
     /// Its status does not tell whether the file is as it was: what was read of it has to be read again and compared.
@@ -276,6 +285,7 @@ impl<H: Handles> Done<'_, H> {
             Done::Opened { meta, range } => Done::Opened { meta, range: range.into_owned() },
             Done::Listed { lines, more } => Done::Listed { lines: Cow::Owned(lines.into_owned()), more },
             Done::Loaded { bytes, digest } => Done::Loaded { bytes, digest },
+            Done::Read { bytes, digest } => Done::Read { bytes, digest },
             Done::Unchanged(unchanged) => Done::Unchanged(unchanged),
             Done::Doubtful => Done::Doubtful,
             Done::Replied(reply) => Done::Replied(reply),

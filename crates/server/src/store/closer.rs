@@ -1,73 +1,172 @@
-//! Where descriptors are closed that may take long: the last close of a large file that has no name
-//! any more frees all of its blocks.
+//! Where what may take long to close is closed: the last close of a large file that has no name any more frees
+//! all of its blocks, and a close on a file system that is not local may wait for another machine.
 
 use std::{
-    os::fd::OwnedFd,
+    collections::VecDeque,
+    fmt,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Sender, channel},
     },
     thread,
+    time::Duration,
 };
 
-/// Above this size a file is closed away from the loop.
+/// Above this size a file is closed away from the loop wherever it lies.
 pub(super) const LARGE_BYTES: u64 = 1 << 20;
 
-/// Hands descriptors to a thread that closes them, once there are any.
+/// The most threads that close. One is started where all others are busy: a close that never returns costs one.
+const THREADS: usize = 8;
+
+/// How long a call for which there is no room waits for what is being closed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Hands what owns descriptors to threads that drop it. They end with the last clone.
 #[derive(Debug, Clone)]
 pub(super) struct Closer {
-    tasks: Sender<Task>,
-    /// How many were handed over, and how many of them are closed.
-    handed: Arc<AtomicU64>,
-    closed: Arc<AtomicU64>,
+    owner: Arc<Owner>,
 }
 
-enum Task {
-    Close(OwnedFd),
-    Tell(Sender<()>),
+/// What ends the threads.
+#[derive(Debug, Default)]
+struct Owner {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.handed.notify_all();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    handed: Condvar,
+    closed: Condvar,
+    /// As in the state: looked at before every call.
+    closed_so_far: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Box<dyn Send>>,
+    /// How many were handed over, and how many of them are closed.
+    handed: u64,
+    closed: u64,
+    threads: usize,
+    ended: bool,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "State({} of {} closed by {} threads)", self.closed, self.handed, self.threads)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes until nobody hands anything over any more.
+    fn help(&self) {
+        let mut state = self.lock();
+        loop {
+            match state.waiting.pop_front() {
+                Some(owner) => {
+                    drop(state);
+                    drop(owner);
+                    state = self.lock();
+                    state.closed += 1;
+                    self.closed_so_far.store(state.closed, Ordering::Release);
+                    self.closed.notify_all();
+                }
+                None if state.ended => return,
+                None => state = self.handed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
 }
 
 impl Closer {
     pub(super) fn start() -> std::io::Result<Closer> {
-        let (tasks, receiver) = channel::<Task>();
-        let [handed, closed] = [const { AtomicU64::new(0) }; 2].map(Arc::new);
-        let count = closed.clone();
-        thread::Builder::new().name("ferry-close".into()).spawn(move || {
-            for task in receiver {
-                match task {
-                    Task::Close(file) => {
-                        drop(file);
-                        count.fetch_add(1, Ordering::Release);
-                    }
-                    // Nobody listens any more, perhaps.
-                    Task::Tell(ended) => drop(ended.send(())),
-                }
-            }
-        })?;
-        Ok(Closer { tasks, handed, closed })
+        let closer = Closer { owner: Arc::default() };
+        closer.add_thread()?;
+        closer.shared().lock().threads = 1;
+        Ok(closer)
     }
 
-    pub(super) fn close(&self, file: OwnedFd) {
-        self.handed.fetch_add(1, Ordering::Release);
-        // Should the thread have ended, the error holds the descriptor and closes it here.
-        let _ = self.tasks.send(Task::Close(file));
+    fn shared(&self) -> &Arc<Shared> {
+        &self.owner.shared
+    }
+
+    fn add_thread(&self) -> std::io::Result<()> {
+        let shared = self.shared().clone();
+        thread::Builder::new().name("ferry-close".into()).spawn(move || shared.help()).map(drop)
+    }
+
+    /// Has `owner` dropped, and so its descriptors closed.
+    pub(super) fn close(&self, owner: impl Send + 'static) {
+        let mut state = self.shared().lock();
+        state.waiting.push_back(Box::new(owner));
+        state.handed += 1;
+        let busy = state.handed - state.closed;
+        // Without one more thread those that are there do it, later.
+        if busy > state.threads as u64 && state.threads < THREADS && self.add_thread().is_ok() {
+            state.threads += 1;
+        }
+        drop(state);
+        self.shared().handed.notify_one();
     }
 
     /// How many were closed since the beginning.
     pub(super) fn closed(&self) -> u64 {
-        self.closed.load(Ordering::Acquire)
+        self.shared().closed_so_far.load(Ordering::Acquire)
     }
 
-    /// Waits until what was handed over is closed, and says whether anything was since `closed` gave `before`.
+    /// Waits, though not for ever, until what was handed over is closed, and says whether anything was since
+    /// `closed` gave `before`.
     pub(super) fn has_closed_since(&self, before: u64) -> bool {
-        if self.closed() < self.handed.load(Ordering::Acquire) {
-            let (teller, told) = channel();
-            if self.tasks.send(Task::Tell(teller)).is_ok() {
-                // An error says that the thread has ended.
-                let _ = told.recv();
-            }
+        let state = self.shared().lock();
+        let handed = state.handed;
+        let open = |state: &mut State| state.closed < handed;
+        let waited = self.shared().closed.wait_timeout_while(state, PATIENCE, open);
+        waited.unwrap_or_else(PoisonError::into_inner).0.closed != before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// A descriptor whose close waits for a word.
+    struct Stuck(Receiver<()>);
+
+    impl Drop for Stuck {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
         }
-        self.closed() != before
+    }
+
+    #[test]
+    fn a_close_that_never_returns_holds_up_no_other() {
+        let closer = Closer::start().unwrap();
+        let stuck: Vec<Sender<()>> = (1..THREADS)
+            .map(|_| {
+                let (let_go, waits) = channel();
+                closer.close(Stuck(waits));
+                let_go
+            })
+            .collect();
+        let (told, tells) = channel::<()>();
+        closer.close(told);
+        assert!(tells.recv().is_err(), "it is closed");
+        drop(stuck);
+        assert!(closer.has_closed_since(0));
+        assert_eq!(closer.closed(), THREADS as u64);
     }
 }

@@ -355,15 +355,19 @@ impl Store {
     }
 
     /// Does what can be done without waiting for a disk; gives back what can't.
-    /// What it read may stand in `scratch`, [`SCRATCH_BYTES`] long.
+    /// What it read may stand in `scratch`, [`SCRATCH_BYTES`] long. On a file system that is not known to be local
+    /// there is no such thing as a call that never waits.
     pub fn try_now<'s>(&self, work: Work<Disk>, scratch: &'s mut [u8]) -> Result<Outcome<'s, Disk>, Work<Disk>> {
+        if !self.capabilities.local && !matches!(work, Work::Stage { .. }) {
+            return Err(work);
+        }
         let attempt = match &work {
             Work::Open { name, offset, length, tag, inline } => {
                 let (offset, length, inline) = (*offset, *length, *inline);
                 self.fetch(&Wanted { name, offset, length, tag: tag.as_ref(), inline }, Wait::Never, scratch)
             }
             Work::Load { file, at, bytes, digest, background: false } => {
-                self.load(file, *at, *bytes, digest, Wait::Never, scratch)
+                self.load(file, *at..*at + *bytes, digest, Wait::Never, scratch, &|| true)
             }
             Work::Check { file } => Attempt::Done(self.check(file)),
             Work::Stat { name } => self.stat(name, Wait::Never),
@@ -385,11 +389,27 @@ impl Store {
     /// Does one piece of work, waiting for the disk where it must. Changes and publishing are not for
     /// it, but for [`run_changes`](Self::run_changes).
     pub fn run(&self, work: Work<Disk>, scratch: &mut [u8]) -> Outcome<'static, Disk> {
+        self.run_while(work, scratch, &|| true)
+    }
+
+    /// The same; a long read asks `gets_on` between its pieces, and stops where that says that nobody waits for it
+    /// any more.
+    pub fn run_while(
+        &self,
+        work: Work<Disk>,
+        scratch: &mut [u8],
+        gets_on: &dyn Fn() -> bool,
+    ) -> Outcome<'static, Disk> {
         let attempt = match work {
             Work::Open { name, offset, length, tag, inline } => {
                 self.fetch(&Wanted { name: &name, offset, length, tag: tag.as_ref(), inline }, Wait::May, scratch)
             }
-            Work::Load { file, at, bytes, digest, .. } => self.load(&file, at, bytes, &digest, Wait::May, scratch),
+            Work::Load { file, at, bytes, digest, background: false } if !self.capabilities.local => {
+                Attempt::Done(self.read_range(&file, at, bytes, digest, scratch))
+            }
+            Work::Load { file, at, bytes, digest, .. } => {
+                self.load(&file, at..at + bytes, &digest, Wait::May, scratch, gets_on)
+            }
             Work::Stat { name } => self.stat(&name, Wait::May),
             Work::Check { file } => Attempt::Done(self.check(&file)),
             Work::List { name } => Attempt::Done(self.list(name.as_ref())),

@@ -43,7 +43,8 @@ pub struct OpenFile {
     name: Box<str>,
     size: u64,
     pub(super) look: Look,
-    closer: Closer,
+    /// Where closing it may wait.
+    closer: Option<Closer>,
 }
 
 impl fmt::Debug for OpenFile {
@@ -62,6 +63,12 @@ impl OpenFile {
         self.file.as_ref().ok_or(Errno::BADF)
     }
 
+    /// Its name, as it was opened by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What to say where the file can't be read any more.
     #[must_use]
     pub fn failure(&self, error: Errno) -> Failure {
@@ -77,10 +84,8 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        if let Some(file) = self.file.take()
-            && self.size > LARGE_BYTES
-        {
-            self.closer.close(file);
+        if let (Some(file), Some(closer)) = (self.file.take(), &self.closer) {
+            closer.close(file);
         }
     }
 }
@@ -89,11 +94,27 @@ impl Drop for OpenFile {
 pub struct OpenDir {
     /// [`None`] for the root.
     name: Option<Name>,
-    entries: Dir,
-    dir: OwnedFd,
+    /// Taken when it is dropped.
+    open: Option<(Dir, OwnedFd)>,
+    /// Where closing it may wait.
+    closer: Option<Closer>,
+}
+
+impl Drop for OpenDir {
+    fn drop(&mut self) {
+        if let (Some(open), Some(closer)) = (self.open.take(), &self.closer) {
+            closer.close(open);
+        }
+    }
 }
 
 impl OpenDir {
+    /// Its name; empty for the root.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.name.as_ref().map_or("", Name::as_str)
+    }
+
     fn failure(&self, error: Errno) -> Failure {
         failure(self.name.as_ref().map_or("the root", Name::as_str), error)
     }
@@ -156,14 +177,16 @@ impl Store {
             Err(failure) => return Attempt::Done(Err(failure)),
         };
         if range.end - range.start > wanted.inline {
-            self.kernel.no_readahead(&file);
+            if self.capabilities.local {
+                self.kernel.no_readahead(&file);
+            }
             let meta = self.file_meta(&stat, began);
             let file = OpenFile {
                 file: Some(file),
                 name: name.as_str().into(),
                 size: meta.size,
                 look: Look::new(&stat, self.capabilities.is_settled(&stat, began)),
-                closer: self.kernel.closer().clone(),
+                closer: self.closer_for(meta.size),
             };
             let range = Opened::Range { file: Arc::new(file), start: range.start, end: range.end };
             return Attempt::Done(Ok(Done::Opened { meta, range }));
@@ -208,16 +231,18 @@ impl Store {
         }
     }
 
-    /// Brings `bytes` bytes from `at` on into memory and into `digest`.
+    /// Brings a range into memory and into `digest`. Stops early where `gets_on`, which is asked
+    /// before each piece, says that nobody waits for it.
     pub(super) fn load(
         &self,
         file: &OpenFile,
-        at: u64,
-        bytes: u64,
+        range: std::ops::Range<u64>,
         digest: &Digest,
         wait: Wait,
         scratch: &mut [u8],
+        gets_on: &dyn Fn() -> bool,
     ) -> Attempt<Outcome<'static, Disk>> {
+        let (at, bytes) = (range.start, range.end - range.start);
         let fd = match file.fd() {
             Ok(fd) => fd,
             Err(error) => return Attempt::Done(Err(file.failure(error))),
@@ -227,7 +252,7 @@ impl Store {
         }
         let mut digest = digest.clone();
         let mut loaded = 0;
-        while loaded < bytes {
+        while loaded < bytes && gets_on() {
             let piece = usize::try_from(bytes - loaded).unwrap_or(usize::MAX).min(scratch.len());
             match self.read_at(fd, at + loaded, &mut scratch[..piece], wait) {
                 Ok(0) => break,
@@ -241,6 +266,36 @@ impl Store {
             }
         }
         Attempt::Done(Ok(Done::Loaded { bytes: loaded, digest }))
+    }
+
+    /// The same for a file that must not be sent from, since sending might wait: gives the bytes themselves, at most
+    /// as many as `scratch` holds.
+    pub(super) fn read_range(
+        &self,
+        file: &OpenFile,
+        at: u64,
+        bytes: u64,
+        mut digest: Digest,
+        scratch: &mut [u8],
+    ) -> Outcome<'static, Disk> {
+        let fd = file.fd().map_err(|error| file.failure(error))?;
+        self.kernel.will_need(fd, at, bytes + READ_AHEAD_BYTES);
+        let most = usize::try_from(bytes).unwrap_or(usize::MAX).min(scratch.len());
+        let mut filled = 0;
+        while filled < most {
+            match self.read_at(fd, at + filled as u64, &mut scratch[filled..most], Wait::May) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) => return Err(file.failure(error)),
+            }
+        }
+        digest.update(&scratch[..filled]);
+        Ok(Done::Read { bytes: scratch[..filled].to_vec(), digest })
+    }
+
+    /// What closes a file of `size` bytes; [`None`] where that never waits.
+    fn closer_for(&self, size: u64) -> Option<Closer> {
+        (size > LARGE_BYTES || !self.capabilities.local).then(|| self.kernel.closer().clone())
     }
 
     pub(super) fn stat(&self, name: &Name, wait: Wait) -> Attempt<Outcome<'static, Disk>> {
@@ -265,7 +320,7 @@ impl Store {
         let shown = name.map_or("the root", Name::as_str);
         let opened = self.root.open_dir(name.map(Name::as_str)).and_then(|dir| {
             let entries = self.kernel.list(&dir)?;
-            Ok(Box::new(OpenDir { name: name.cloned(), entries, dir }))
+            Ok(Box::new(OpenDir { name: name.cloned(), open: Some((entries, dir)), closer: self.closer_for(0) }))
         });
         opened.map_err(|error| failure(shown, error)).and_then(|dir| self.list_more(dir))
     }
@@ -275,7 +330,8 @@ impl Store {
     pub(super) fn list_more(&self, mut open: Box<OpenDir>) -> Outcome<'static, Disk> {
         let mut lines = Vec::new();
         for _ in 0..LISTING_ENTRIES {
-            let entry = match open.entries.read() {
+            let Some((entries, dir)) = &mut open.open else { return Err(open.failure(Errno::BADF)) };
+            let entry = match entries.read() {
                 None => {
                     self.is_still_there(&open)?;
                     return Ok(Done::Listed { lines: Cow::Owned(lines), more: None });
@@ -289,7 +345,7 @@ impl Store {
                 continue;
             }
             let moment = SystemTime::now();
-            let kind = match self.root.stat_entry(&open.dir, name.as_str()) {
+            let kind = match self.root.stat_entry(dir, name.as_str()) {
                 Ok(stat) => match meta::kind(&stat) {
                     FileType::RegularFile => EntryKind::File(self.file_meta(&stat, moment)),
                     FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
@@ -310,7 +366,8 @@ impl Store {
 
     /// A directory that was removed reads as an empty one: whoever mirrors it would delete all that it has.
     fn is_still_there(&self, open: &OpenDir) -> Result<(), Failure> {
-        match (self.is_removed(&open.dir), &open.name) {
+        let removed = open.open.as_ref().map_or(Err(Errno::BADF), |(_, dir)| self.is_removed(dir));
+        match (removed, &open.name) {
             (Ok(false), _) => Ok(()),
             (Ok(true), None) => Err(root_is_gone()),
             (Ok(true), Some(_)) => Err(open.failure(Errno::NOENT)),

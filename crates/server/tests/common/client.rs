@@ -148,6 +148,11 @@ impl<'s> Client<'s> {
             let bytes = (range.end - at).min(PIECE_BYTES);
             match self.work(Work::Load { file: file.clone(), at, bytes, digest: digest.clone(), background })? {
                 Done::Loaded { bytes: 0, .. } => return Err(changed()),
+                Done::Read { bytes, .. } if bytes.is_empty() => return Err(changed()),
+                Done::Read { bytes, digest: run } => {
+                    send(at, bytes.len() as u64);
+                    (at, digest) = (at + bytes.len() as u64, run);
+                }
                 Done::Loaded { bytes, digest: run } => {
                     send(at, bytes);
                     (at, digest) = (at + bytes, run);

@@ -1,0 +1,155 @@
+//! Requests that the file system never answers cost those who made them, and nobody else.
+
+use std::{fs, thread};
+
+use ferry_e2e::{
+    Options, Puppet, Raw, Server, eventually, mounts,
+    puppet::{Habits, Op, Order},
+    random_bytes,
+};
+use rustix::{
+    fs::{Advice, fadvise},
+    io::ioctl_fionread,
+};
+
+/// Above what is read at once with its opening, below what is closed away from the loop wherever it lies.
+const MIDDLE_BYTES: usize = 200 << 10;
+
+/// More than sockets hold.
+const LARGE_BYTES: usize = 16 << 20;
+
+/// More than there are helpers for anything.
+const MANY: usize = 6;
+
+/// A server of a puppet, which is let go of first: while a request is held, nothing can end the server.
+struct Stage {
+    puppet: Puppet,
+    server: Server,
+}
+
+impl Stage {
+    /// Files of `names`, each `bytes` long, which every client has seen; the kernel knows their names.
+    fn set(names: &[&str], bytes: usize) -> Stage {
+        let puppet = Puppet::mount(Habits::default());
+        fs::write(puppet.join("fine"), b"fine").unwrap();
+        for name in names {
+            fs::write(puppet.join(name), random_bytes(1, bytes)).unwrap();
+        }
+        let server = Options::new().root(puppet.path()).start();
+        let stage = Stage { puppet, server };
+        for name in names {
+            assert_eq!(stage.client().ask(&format!("GET {name}")).verified(), random_bytes(1, bytes));
+        }
+        stage
+    }
+
+    fn client(&self) -> Raw {
+        Raw::greeted(self.server.address())
+    }
+
+    /// A client that asks for what will not come.
+    fn stuck(&self, request: &str) -> Raw {
+        let mut raw = self.client();
+        raw.send(format!("{request}\n"));
+        raw
+    }
+
+    #[track_caller]
+    fn others_go_on(&self) {
+        let mut other = self.client();
+        assert_eq!(other.ask("GET fine").verified(), b"fine");
+        assert_eq!(other.ask("STAT fine").word(0), "FILE");
+        assert_eq!(other.ask("SUM fine").word(0), "SUM");
+    }
+}
+
+#[test]
+fn a_file_that_never_opens_holds_up_nobody_else() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::set(&["stuck"], MIDDLE_BYTES);
+    stage.puppet.order(Op::Open, Some("stuck"), Order::Hang);
+    let mut waiting = stage.stuck("GET stuck");
+    stage.puppet.until_held(Op::Open, "stuck");
+    stage.others_go_on();
+    assert_eq!(stage.client().ask("LIST").code(), None);
+    stage.puppet.release();
+    assert_eq!(waiting.answer("GET").verified().len(), MIDDLE_BYTES);
+}
+
+#[test]
+fn attributes_that_never_come_hold_up_nobody_else() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::set(&["stuck"], MIDDLE_BYTES);
+    stage.puppet.order(Op::Getattr, Some("stuck"), Order::Hang);
+    let mut waiting = stage.stuck("STAT stuck");
+    stage.puppet.until_held(Op::Getattr, "stuck");
+    stage.others_go_on();
+    stage.puppet.release();
+    assert_eq!(waiting.answer("STAT").word(1), MIDDLE_BYTES.to_string());
+}
+
+#[test]
+fn bytes_that_never_come_hold_up_nobody_else() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::set(&["stuck"], LARGE_BYTES);
+    let mut waiting = stage.stuck("GET stuck");
+    // It takes no more before some of it is read: what is to be sent next was looked at, and is in memory.
+    let mut before = 0;
+    eventually("the socket is full", || {
+        let now = ioctl_fionread(waiting.stream()).unwrap();
+        (std::mem::replace(&mut before, now) == now && now > 0).then_some(())
+    });
+    // Now it is in memory no more.
+    let file = fs::File::open(stage.puppet.join("stuck")).unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    stage.puppet.order(Op::Read, Some("stuck"), Order::Hang);
+    let reader = thread::spawn(move || waiting.answer("GET").verified());
+    stage.puppet.until_held(Op::Read, "stuck");
+    stage.others_go_on();
+    stage.puppet.release();
+    assert!(reader.join().unwrap() == random_bytes(1, LARGE_BYTES));
+}
+
+#[test]
+fn a_file_that_never_closes_holds_up_nobody_else() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::set(&["stuck"], MIDDLE_BYTES);
+    stage.puppet.order(Op::Flush, Some("stuck"), Order::Hang);
+    let mut client = stage.client();
+    assert_eq!(client.ask("GET stuck").verified().len(), MIDDLE_BYTES);
+    stage.puppet.until_held(Op::Flush, "stuck");
+    stage.others_go_on();
+    assert_eq!(client.ask("GET fine").verified(), b"fine");
+}
+
+#[test]
+fn helpers_that_never_come_back_are_replaced() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let names: Vec<_> = (0..MANY).map(|index| format!("stuck-{index}")).collect();
+    let stage = Stage::set(&names.iter().map(String::as_str).collect::<Vec<_>>(), MIDDLE_BYTES);
+    let mut waiting = Vec::new();
+    for name in &names {
+        stage.puppet.order(Op::Open, Some(name), Order::Hang);
+        // The second one of a file must not cost another helper.
+        waiting.extend([stage.stuck(&format!("GET {name}")), stage.stuck(&format!("SUM {name}"))]);
+    }
+    for name in &names {
+        stage.puppet.until_held(Op::Open, name);
+    }
+    stage.others_go_on();
+    stage.puppet.release();
+    for pair in waiting.chunks_mut(2) {
+        assert_eq!(pair[0].answer("GET").verified().len(), MIDDLE_BYTES);
+        assert_eq!(pair[1].answer("SUM").word(0), "SUM");
+    }
+}
