@@ -31,9 +31,11 @@ const LEAST_DESCRIPTORS: u64 = 64;
 /// Where there are thousands, this many are not for clients: most of those are idle, and have no file open.
 const RESERVED_DESCRIPTORS: u64 = 512;
 
-/// Clients that may be told at one time that the server is full, where there are descriptors enough. Others wait to be
-/// accepted.
+/// Clients that may be told at one time that there is no room for them, where there are descriptors enough.
 const MOST_REFUSALS: u64 = 64;
+
+/// One address has no more than so small a part of these, where clients of one address are limited.
+const REFUSALS_PARTS: u64 = 4;
 
 /// The options as they were typed.
 #[derive(Debug, Parser)]
@@ -91,8 +93,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_clients: Option<u32>,
 
-    /// Clients served at one time from one address [default: as many as in all]; costs 64 bytes for
+    /// Clients served at one time from one address [default: as many as in all]; costs some 100 bytes for
     /// each address
+    ///
+    /// Those above it are told so, a few at a time; where more come, their connections are closed at once.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_clients_per_address: Option<u32>,
 
@@ -233,6 +237,10 @@ impl Setup {
         };
         let max_clients = usize::try_from(max_clients).unwrap_or(usize::MAX);
         let here = arguments.max_clients_per_address.and_then(|clients| usize::try_from(clients).ok());
+        let refused_here = match here {
+            None => shares.refusals,
+            Some(_) => (shares.refusals / REFUSALS_PARTS).max(1),
+        };
         Ok(Setup {
             addresses,
             reuse_port: arguments.reuse_port,
@@ -240,6 +248,7 @@ impl Setup {
                 max_clients,
                 max_clients_per_address: here.unwrap_or(max_clients),
                 max_refused: usize::try_from(shares.refusals).unwrap_or(usize::MAX),
+                max_refused_per_address: usize::try_from(refused_here).unwrap_or(usize::MAX),
                 open_together: usize::try_from(shares.together).unwrap_or(usize::MAX),
                 client_rate: arguments.rate,
                 total_rate: arguments.total_rate,

@@ -65,6 +65,29 @@ fn one_address_has_its_share_and_another_one_is_still_served() {
     ground.ends_as_it_began();
 }
 
+#[test]
+fn one_address_can_not_take_the_descriptors_by_being_refused() {
+    const MOST: usize = 3;
+    const COME: usize = 150;
+    // A quarter of those that are told at one time.
+    const REFUSED: usize = 16;
+    let _alone = alone();
+    let ground = Ground::start("--max-clients-per-address 3");
+    let server = &ground.server;
+    // They stay, and read nothing.
+    let held: Vec<Frail> = (0..COME).map(|_| Frail::connect(server.address()).unwrap()).collect();
+    // Whoever is greeted now was accepted behind them.
+    let other = narrow(server, Some(SocketAddr::from(([127, 0, 0, 2], 0))));
+    let mut greeting = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(&other), &mut greeting).unwrap();
+    assert!(greeting.starts_with("FERRY 1 "), "{greeting:?}");
+    let more = server.figures().descriptors - ground.idle.descriptors;
+    println!("{COME} clients of one address, {MOST} allowed: {more} descriptors more, with another client's");
+    assert!(more <= MOST + REFUSED + 1, "{more} descriptors for one address");
+    drop((held, other));
+    ground.ends_as_it_began();
+}
+
 /// Begins the resumable upload `id` of `name` and sends its first `bytes` bytes of `size`, then STOP.
 fn keep(raw: &mut Raw, id: &str, name: &str, bytes: usize, size: usize) -> Answer {
     assert!(raw.ask(&format!("RESUME {id} {size} - {name}")).line.starts_with("GO "));

@@ -1,9 +1,8 @@
 //! Accepting clients, and turning them away.
 
 use std::{
-    collections::hash_map::Entry,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -11,7 +10,7 @@ use ferry_wire::{Code, Failure};
 use mio::Interest;
 use rustix::io::Errno;
 
-use super::{Connection, Server, token_of};
+use super::{Connection, Server, admission::Admission, token_of};
 use crate::session::Session;
 
 /// Clients accepted before those that are there have their turn.
@@ -31,31 +30,7 @@ pub(super) fn shutting_down() -> Failure {
 
 impl Server {
     pub(super) fn can_accept(&self) -> bool {
-        self.accept_ready
-            && self.listener.is_some()
-            && self.accept_again.is_none()
-            && (self.clients() < self.options.max_clients || self.refused < self.options.max_refused)
-    }
-
-    fn clients(&self) -> usize {
-        self.connections.len() - self.refused
-    }
-
-    /// Why a client from `address` is turned away, if it is.
-    fn refusal(&self, address: IpAddr) -> Option<Failure> {
-        if self.ending.is_some() {
-            return Some(shutting_down());
-        }
-        let busy = |message| Some(Failure::new(Code::Busy, message));
-        let (most, most_here) = (self.options.max_clients, self.options.max_clients_per_address);
-        if self.clients() >= most {
-            return busy(format!("the server has its {most} clients; try again later"));
-        }
-        let here = self.by_address.get(&address).copied().unwrap_or(0);
-        if here >= most_here {
-            return busy(format!("your address has its {most_here} clients; close one"));
-        }
-        None
+        self.accept_ready && self.listener.is_some() && self.accept_again.is_none() && self.admissions.has_room()
     }
 
     /// Accepts who waits, as far as there is room.
@@ -106,8 +81,20 @@ impl Server {
     }
 
     fn welcome(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr, now: Instant) {
-        let refusal = self.refusal(peer.ip());
-        let full = refusal.is_some();
+        let admission = self.admissions.decide(peer.ip());
+        let refusal = match admission {
+            // Whoever comes now is among the last, and is told.
+            _ if self.ending.is_some() => Some(shutting_down()),
+            Admission::Closed => return log::debug!("{peer}: closed: too many are being turned away"),
+            Admission::Served => None,
+            Admission::Full => {
+                Some(busy(format!("the server has its {} clients; try again later", self.options.max_clients)))
+            }
+            Admission::FullHere => {
+                Some(busy(format!("your address has its {} clients; close one", self.options.max_clients_per_address)))
+            }
+        };
+        let is_refused = refusal.is_some();
         let session = match refusal {
             None => Session::new(self.limits.clone(), now),
             Some(failure) => Session::refusing(self.limits.clone(), &failure, now),
@@ -138,26 +125,14 @@ impl Server {
             broken: false,
             input_ended: false,
             queued: false,
-            refused: full,
+            refused: is_refused,
         });
-        if full {
-            self.refused += 1;
-        } else {
-            *self.by_address.entry(peer.ip()).or_default() += 1;
-        }
-        log::debug!("{peer}: connected{}", if full { ", and turned away" } else { "" });
+        self.admissions.enter(peer.ip(), is_refused);
+        log::debug!("{peer}: connected{}", if is_refused { ", and turned away" } else { "" });
         self.queue(key);
     }
+}
 
-    /// A connection has ended: it counts no more.
-    pub(super) fn forget(&mut self, connection: &Connection) {
-        if connection.refused {
-            self.refused -= 1;
-        } else if let Entry::Occupied(mut count) = self.by_address.entry(connection.peer.ip()) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
-    }
+fn busy(message: String) -> Failure {
+    Failure::new(Code::Busy, message)
 }

@@ -12,6 +12,7 @@
 //! connection that is gone finds nobody.
 
 mod accept;
+mod admission;
 mod bucket;
 mod connection;
 mod holds;
@@ -25,7 +26,7 @@ mod timers;
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
@@ -46,6 +47,7 @@ use crate::{
     store::{Disk, SCRATCH_BYTES, Store, id_is_taken},
 };
 use accept::shutting_down;
+use admission::{Admissions, Most};
 use connection::Connection;
 use holds::{Claim, Holds, lets_go, owner_of, upload_of};
 pub use listen::Listener;
@@ -85,8 +87,11 @@ pub struct ServerOptions {
     pub max_clients: usize,
     /// Clients served at one time from one address.
     pub max_clients_per_address: usize,
-    /// Clients that may be told at one time that the server is full. Others wait to be accepted.
+    /// Clients that may be told at one time that there is no room for them. Where the server is full, others wait to be
+    /// accepted; else they are closed at once.
     pub max_refused: usize,
+    /// Of these, from one address. Others of it are closed at once.
+    pub max_refused_per_address: usize,
     /// Small uploads, or changes of the tree, that may share one wait for the disk: what they are about is open meanwhile.
     pub open_together: usize,
     /// Bytes a second that one client may move, both ways together.
@@ -152,8 +157,7 @@ pub struct Server {
     pool: Pool,
     connections: Slab<Connection>,
     generation: u32,
-    refused: usize,
-    by_address: HashMap<IpAddr, usize>,
+    admissions: Admissions,
     rates: Rates,
     run_queue: VecDeque<usize>,
     timers: Timers,
@@ -202,13 +206,17 @@ impl Server {
             signals,
             limits: Arc::new(options.limits.clone()),
             rates: Rates::new(options.client_rate, options.total_rate, Instant::now()),
+            admissions: Admissions::new(Most {
+                clients: options.max_clients,
+                clients_here: options.max_clients_per_address,
+                refused: options.max_refused,
+                refused_here: options.max_refused_per_address,
+            }),
             options,
             store,
             pool,
             connections: Slab::new(),
             generation: 0,
-            refused: 0,
-            by_address: HashMap::new(),
             run_queue: VecDeque::new(),
             timers: Timers::default(),
             holds: Holds::default(),
@@ -641,7 +649,7 @@ impl Server {
             let mut connection = self.connections.remove(key);
             self.timers.disarm(&mut connection.timer, token);
             self.rates.forget(token);
-            self.forget(&connection);
+            self.admissions.leave(connection.peer.ip(), connection.refused);
         } else if let Some(at) = connection.session.deadline() {
             self.timers.arm(&mut connection.timer, at, token);
         }
