@@ -1,6 +1,7 @@
 //! The connection as callers see it.
 
 use std::{
+    collections::HashSet,
     io,
     net::{SocketAddr, ToSocketAddrs as _},
     path::Path,
@@ -214,7 +215,24 @@ impl Client {
     ///
     /// The first that can't be made; some behind it may have been made all the same.
     pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
-        self.converse(|link| requests::make_directories(link, names))
+        let refused = self.converse(|link| requests::make_directories(link, names, false))?;
+        refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Makes as many of the directories as possible, in their order; those that are there already are as good. Gives those
+    /// that can't be made, by their places in the list, and why. What is in such a one can't be made either, and is not told.
+    ///
+    /// # Errors
+    ///
+    /// A connection that is lost.
+    pub fn make_all_directories(&mut self, names: &[Name]) -> Result<Vec<(usize, Error)>, Error> {
+        let mut refused = self.converse(|link| requests::make_directories(link, names, true))?;
+        let places: HashSet<&Name> = refused.iter().map(|(index, _)| &names[*index]).collect();
+        let is_within = |name: &Name| tree::above(name).any(|above| places.contains(&above));
+        let uppermost: Vec<bool> = refused.iter().map(|(index, _)| !is_within(&names[*index])).collect();
+        let mut uppermost = uppermost.into_iter();
+        refused.retain(|_| uppermost.next().unwrap_or(true));
+        Ok(refused)
     }
 
     /// Deletes files and empty directories, in their order, and tells `watch` what became of each: its place in the

@@ -81,6 +81,14 @@ pub enum Error {
         /// The rule that it breaks.
         problem: NameError,
     },
+    /// More would be deleted than is allowed; nothing was.
+    #[error("{planned} things would be deleted, and {most} may be; nothing was changed")]
+    Deletions {
+        /// How many.
+        planned: usize,
+        /// How many are allowed.
+        most: usize,
+    },
     /// The caller's [`Cancel`](crate::Cancel) was raised.
     #[error("interrupted")]
     Interrupted,
@@ -130,7 +138,7 @@ impl Error {
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
             Error::Server(_) | Error::Name { .. } => Blame::Request,
             Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
-            Error::Local { .. } | Error::LocalFile { .. } => Blame::Local,
+            Error::Local { .. } | Error::LocalFile { .. } | Error::Deletions { .. } => Blame::Local,
             Error::Interrupted => Blame::Interrupted,
             Error::Timeout(_) => Blame::Timeout,
             Error::System { .. } => Blame::System,

@@ -5,8 +5,9 @@
 
 mod check;
 mod plan;
+mod seen;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ferry_wire::Name;
 
@@ -17,6 +18,7 @@ use crate::{
     transfer::{Event, Fetch, Report, Settings, Store},
     tree::{LocalTree, joined},
 };
+use seen::Seen;
 
 /// Which directory is made like which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,15 +29,25 @@ pub enum Direction {
     Down,
 }
 
+/// What is said of a thing that the other end does not list, and does not say to be gone either.
+const NOT_GONE: &str = "stays: the other end does not list it, and does not say that it is gone either";
+
 /// How two directories are compared, and how far they are made alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sync {
     /// Which is made like which.
     pub direction: Direction,
     /// Compares files of the same size by their CRC, and not by their times. Both ends read all of them.
     pub check: bool,
-    /// Deletes what only the other side has.
+    /// Deletes what only the changed side has, and what is of another kind there: a file that is a directory by now, or the
+    /// reverse.
     pub delete: bool,
+    /// The most things that may be deleted. [`None`] for 1,000 or half of what the changed side has, whichever is less; up to
+    /// ten may go, though, where no more than half of what both sides have goes with them.
+    pub max_delete: Option<usize>,
+    /// The directory where local files are kept that are replaced or deleted, under their paths; made where it is missing.
+    /// It must be outside of the one that is changed. [`None`] keeps nothing. Upwards nothing local is changed.
+    pub backup: Option<PathBuf>,
 }
 
 /// What has to be done to make one directory like another. All names are below both directories.
@@ -51,8 +63,12 @@ pub struct SyncPlan {
     pub transfers: Transfers,
     /// Bytes of those.
     pub bytes: u64,
+    /// What is of another kind at the end that is read, and is deleted before anything is moved.
+    pub replace: Vec<Replacement>,
     /// What is to be deleted, in this order: files, then directories, the deepest first. Empty unless it was asked for.
     pub delete: Vec<Deletion>,
+    /// The most things that may be deleted.
+    pub max_delete: usize,
     /// Files that are alike already.
     pub unchanged: usize,
     /// What is left out by rule: local links, what is neither a file nor a directory, and what a server keeps for itself.
@@ -104,6 +120,17 @@ pub struct Deletion {
     pub directory: bool,
 }
 
+/// Something that makes way for something of another kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// Its name, below the directory that is changed.
+    pub name: Name,
+    /// Whether it is a file, and a directory comes in its place; else it is the other way round.
+    pub by_directory: bool,
+    /// All that is deleted for that, in this order, itself included.
+    pub delete: Vec<Deletion>,
+}
+
 /// What became of a plan.
 #[derive(Debug, Default)]
 pub struct SyncReport {
@@ -140,19 +167,41 @@ impl SyncPlan {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        !self.make_top && self.make.is_empty() && self.transfers.is_empty() && self.delete.is_empty()
+        !self.make_top
+            && self.make.is_empty()
+            && self.replace.is_empty()
+            && self.transfers.is_empty()
+            && self.delete.is_empty()
     }
 
-    /// Makes directories, moves files, and when all of that is done deletes. Times are kept. `watch` learns of the files,
-    /// `index` being a place in [`SyncPlan::transfers`].
+    /// How many things would be deleted. What makes way for something of another kind is replaced, and not counted; what is in
+    /// it is.
+    #[must_use]
+    pub fn deletions(&self) -> usize {
+        self.delete.len() + self.replace.iter().map(|replaced| replaced.delete.len().saturating_sub(1)).sum::<usize>()
+    }
+
+    /// Clears what is in the way, makes directories, moves files, and when all of that is done deletes. Before anything is
+    /// deleted the other end is asked again, and what it does not say to be gone stays. Times are kept. `watch` learns of the
+    /// files, `index` being a place in [`SyncPlan::transfers`].
+    ///
+    /// Nothing at all is done where more would be deleted than [`SyncPlan::max_delete`].
     pub fn carry_out(&self, client: &mut Client, settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> SyncReport {
-        let mut report = SyncReport { failures: self.make_directories(client), ..SyncReport::default() };
-        if report.failures.is_empty() {
-            report.made = self.make.len() + usize::from(self.make_top);
-        } else if !settings.keep_going {
-            report.moved.untried = self.transfers.len();
-            report.kept = self.delete.len();
-            return report;
+        let mut report = SyncReport::default();
+        if self.deletions() > self.max_delete {
+            report.failures.push(Error::Deletions { planned: self.deletions(), most: self.max_delete });
+            return self.give_up(report);
+        }
+        self.clear_the_way(client, settings.keep_going, &mut report);
+        if report.failures.is_empty() || settings.keep_going {
+            let failures = self.make_directories(client, settings.keep_going);
+            if failures.is_empty() {
+                report.made = self.make.len() + usize::from(self.make_top);
+            }
+            report.failures.extend(failures);
+        }
+        if !report.failures.is_empty() && !settings.keep_going {
+            return self.give_up(report);
         }
         report.moved = match &self.transfers {
             Transfers::Up(files) => client.store(files, settings, watch),
@@ -161,18 +210,74 @@ impl SyncPlan {
         if !report.is_whole() {
             report.kept = self.delete.len();
         } else if !self.delete.is_empty() {
-            self.delete(client, settings.keep_going, &mut report);
+            self.delete_gone(client, settings.keep_going, &mut report);
         }
         report
     }
 
+    /// Nothing more is done.
+    fn give_up(&self, mut report: SyncReport) -> SyncReport {
+        report.moved.untried = self.transfers.len();
+        report.kept = self.delete.len();
+        report
+    }
+
+    /// What stands under `names` at the end that is read.
+    fn look<'a>(&self, client: &mut Client, names: impl IntoIterator<Item = &'a Name>) -> Result<Vec<Seen>, Error> {
+        match self.transfers {
+            Transfers::Up(_) => Ok(seen::here(&self.local, names)),
+            Transfers::Down(_) => seen::there(client, self.remote.as_ref(), names),
+        }
+    }
+
+    /// Deletes what something of another kind is to take the name of, if the other end still has that.
+    fn clear_the_way(&self, client: &mut Client, keep_going: bool, report: &mut SyncReport) {
+        if self.replace.is_empty() {
+            return;
+        }
+        let seen = match self.look(client, self.replace.iter().map(|replaced| &replaced.name)) {
+            Ok(seen) => seen,
+            Err(error) => return report.failures.push(error),
+        };
+        for (Replacement { name, by_directory, delete }, seen) in self.replace.iter().zip(seen) {
+            if seen == if *by_directory { Seen::Directory } else { Seen::File } {
+                self.delete(client, delete, keep_going, report);
+            } else {
+                report.failures.push(Error::file(name.as_str(), "changed at the other end, and stays"));
+            }
+        }
+    }
+
+    /// Deletes what the other end says that it does not have.
+    fn delete_gone(&self, client: &mut Client, keep_going: bool, report: &mut SyncReport) {
+        let mut gone = self.delete.clone();
+        match self.look(client, gone.iter().map(|deletion| &deletion.name)) {
+            Ok(seen) => {
+                let staying = seen::only_gone(&mut gone, &seen);
+                report.failures.extend(staying.iter().map(|name| Error::file(name.as_str(), NOT_GONE)));
+                report.kept += self.delete.len() - gone.len();
+                self.delete(client, &gone, keep_going, report);
+            }
+            Err(error) => {
+                report.failures.push(error);
+                report.kept = self.delete.len();
+            }
+        }
+    }
+
     /// Gives why some can't be made.
-    fn make_directories(&self, client: &mut Client) -> Vec<Error> {
+    fn make_directories(&self, client: &mut Client, keep_going: bool) -> Vec<Error> {
         match self.transfers {
             Transfers::Up(_) => {
                 let top = self.remote.iter().filter(|_| self.make_top).cloned().map(Ok);
                 let names: Result<Vec<_>, _> = top.chain(self.make.iter().map(|name| self.there(name))).collect();
-                names.and_then(|names| client.make_directories(&names)).err().into_iter().collect()
+                match names {
+                    Ok(names) if keep_going => match client.make_all_directories(&names) {
+                        Ok(refused) => refused.into_iter().map(|(_, error)| error).collect(),
+                        Err(error) => vec![error],
+                    },
+                    names => names.and_then(|names| client.make_directories(&names)).err().into_iter().collect(),
+                }
             }
             Transfers::Down(_) => {
                 LocalTree::make(&self.local.place(""), &self.make).into_iter().map(|unmade| unmade.error).collect()
@@ -180,7 +285,7 @@ impl SyncPlan {
         }
     }
 
-    fn delete(&self, client: &mut Client, keep_going: bool, report: &mut SyncReport) {
+    fn delete(&self, client: &mut Client, deletions: &[Deletion], keep_going: bool, report: &mut SyncReport) {
         let mut tried = 0;
         let mut note = |result: Result<(), Error>| {
             tried += 1;
@@ -198,16 +303,16 @@ impl SyncPlan {
         };
         let result = match self.transfers {
             Transfers::Up(_) => {
-                let names: Result<Vec<_>, _> = self.delete.iter().map(|gone| self.there(&gone.name)).collect();
+                let names: Result<Vec<_>, _> = deletions.iter().map(|gone| self.there(&gone.name)).collect();
                 names.and_then(|names| client.delete_all(&names, &mut |_, result| note(result)))
             }
-            Transfers::Down(_) => self.delete.iter().try_for_each(|Deletion { name, directory }| {
+            Transfers::Down(_) => deletions.iter().try_for_each(|Deletion { name, directory }| {
                 let place = self.local.place(name.as_str());
                 note(if *directory { place.delete_directory() } else { place.delete_file() })
             }),
         };
         report.failures.extend(result.err());
-        report.kept = self.delete.len() - tried;
+        report.kept += deletions.len() - tried;
     }
 
     /// The whole name there of something below both directories.

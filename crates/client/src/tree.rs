@@ -318,6 +318,11 @@ pub struct Unmade {
     pub error: Error,
 }
 
+/// The directories that `name` is in, the uppermost first.
+pub(crate) fn above(name: &Name) -> impl Iterator<Item = Name> + '_ {
+    name.as_str().match_indices('/').filter_map(|(at, _)| Name::new(&name.as_str()[..at]).ok())
+}
+
 /// Whether `name` is that of something beneath `directory`.
 fn is_beneath(name: &Name, directory: &Name) -> bool {
     name.as_str().strip_prefix(directory.as_str()).is_some_and(|rest| rest.starts_with('/'))

@@ -1,13 +1,21 @@
 //! Directories that are made, and what is deleted, beneath a directory that is held.
 
-use std::os::fd::AsFd;
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode},
+    fs::{AtFlags, FileType, Mode, OFlags, Timespec, Timestamps},
     io::Errno,
 };
 
-use super::held::{LINK, LocalPath};
+use super::{
+    held::{LINK, LocalPath},
+    part::sweep_all,
+};
 use crate::error::Error;
 
 impl LocalPath {
@@ -34,19 +42,52 @@ impl LocalPath {
         }
     }
 
-    /// Deletes a file, or a link itself.
+    /// Deletes a file, or a link itself; one that is to be kept is kept first.
     pub(crate) fn delete_file(&self) -> Result<(), Error> {
-        self.unlink(AtFlags::empty())
-    }
-
-    /// Deletes an empty directory.
-    pub(crate) fn delete_directory(&self) -> Result<(), Error> {
-        self.unlink(AtFlags::REMOVEDIR)
-    }
-
-    fn unlink(&self, flags: AtFlags) -> Result<(), Error> {
         let (parent, last) = self.open_parent()?;
-        rustix::fs::unlinkat(parent, last, flags).map_err(|errno| self.failed("delete", errno))
+        if let Some(backup) = self.backup() {
+            backup.keep(parent.as_fd(), last)?;
+        }
+        rustix::fs::unlinkat(parent, last, AtFlags::empty()).map_err(|errno| self.failed("delete", errno))
+    }
+
+    /// Deletes an empty directory, and with it what downloads that were cut have left there.
+    pub(crate) fn delete_directory(&self) -> Result<(), Error> {
+        let (parent, last) = self.open_parent()?;
+        let mut deleted = rustix::fs::unlinkat(&parent, last, AtFlags::REMOVEDIR);
+        if matches!(deleted, Err(Errno::NOTEMPTY | Errno::EXIST))
+            && let Ok(directory) = self.open(OFlags::RDONLY | OFlags::DIRECTORY)
+        {
+            sweep_all(directory.as_fd());
+            deleted = rustix::fs::unlinkat(&parent, last, AtFlags::REMOVEDIR);
+        }
+        deleted.map_err(|errno| self.failed("delete", errno))
+    }
+
+    /// Keeps the file `last` of `directory` under this name, or with a number behind it where that is taken: by a further
+    /// name of the same file, else by a copy.
+    pub(super) fn keep(&self, directory: impl AsFd, last: &OsStr) -> Result<(), Error> {
+        for (depth, above) in self.above().enumerate() {
+            if depth == 0 { above.make_top()? } else { above.make_directory()? }
+        }
+        let (parent, name) = self.open_parent()?;
+        for number in 0.. {
+            let mut name = name.to_owned();
+            if number > 0 {
+                name.push(format!(".~{number}~"));
+            }
+            match rustix::fs::linkat(directory.as_fd(), last, &parent, &name, AtFlags::empty()) {
+                Err(Errno::EXIST) => {}
+                Err(Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK) => {
+                    match copy(directory.as_fd(), last, parent.as_fd(), &name) {
+                        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                        copied => return copied.map_err(|error| Error::local("keep a copy as", &**self, error)),
+                    }
+                }
+                linked => return linked.map_err(|errno| self.failed("keep the old file as", errno)),
+            }
+        }
+        Ok(())
     }
 
     fn check_directory(&self, parent: impl AsFd) -> Result<(), Error> {
@@ -59,6 +100,31 @@ impl LocalPath {
             _ => Err(Error::file(&**self, "is no directory")),
         }
     }
+}
+
+/// Copies a file with its permissions and its time, or a link itself. A copy that is not whole is removed.
+fn copy(from: BorrowedFd<'_>, last: &OsStr, to: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
+    let stat = rustix::fs::statat(from, last, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        let target = rustix::fs::readlinkat(from, last, Vec::new())?;
+        return Ok(rustix::fs::symlinkat(target, to, name)?);
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut source = File::from(rustix::fs::openat(from, last, flags | OFlags::RDONLY, Mode::empty())?);
+    let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let mut copy = File::from(rustix::fs::openat(to, name, new, Mode::from_raw_mode(stat.st_mode & 0o700))?);
+    let copied = io::copy(&mut source, &mut copy);
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.try_into().unwrap_or(0) },
+    };
+    // A file system that can't hold them has the bytes all the same.
+    let _ = rustix::fs::fchmod(&copy, Mode::from_raw_mode(stat.st_mode & 0o777));
+    let _ = rustix::fs::futimens(&copy, &times);
+    if copied.is_err() {
+        let _ = rustix::fs::unlinkat(to, name, AtFlags::empty());
+    }
+    copied.map(drop)
 }
 
 #[cfg(test)]

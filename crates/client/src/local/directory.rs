@@ -1,15 +1,16 @@
 //! A directory that is held open, so that no renaming beneath it can move what is staged elsewhere.
 
 use std::{
+    collections::HashSet,
     ffi::{OsStr, OsString},
     fs::File,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags},
+    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, Stat},
     io::Errno,
 };
 
@@ -31,7 +32,13 @@ const DESCRIPTORS: &str = "/proc/self/fd";
 pub(crate) struct Directory {
     fd: OwnedFd,
     path: PathBuf,
+    /// What in another directory keeps the files that are replaced in this one.
+    backup: Option<LocalPath>,
+    swept: Arc<Swept>,
 }
+
+/// Directories that were looked through for what nobody came back for.
+pub(crate) type Swept = Mutex<HashSet<PathBuf>>;
 
 impl Directory {
     /// Where it was when it was opened: for messages.
@@ -39,16 +46,32 @@ impl Directory {
         &self.path
     }
 
+    /// Whether it was not looked through yet for what nobody came back for; it counts as such from now on.
+    pub(crate) fn is_to_be_swept(&self) -> bool {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.clone())
+    }
+
     /// Whether a file may have the name `last` of `target`: nothing has it, or a file, or a symbolic link,
     /// which is replaced itself and never followed. One that leads to a directory or a device is there for that:
-    /// nobody means to lose it.
-    pub(crate) fn check_replaceable(&self, last: &OsStr, target: &Path) -> Result<(), Error> {
+    /// nobody means to lose it. Gives what would be replaced.
+    pub(crate) fn check_replaceable(&self, last: &OsStr, target: &Path) -> Result<Option<Stat>, Error> {
         match rustix::fs::statat(&self.fd, last, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Error::local("look at", target, errno)),
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => self.check_link(last, target),
-            Ok(stat) => not_a_file(&stat).map_or(Ok(()), |problem| Err(Error::file(target, problem))),
+            Ok(stat) => {
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+                    self.check_link(last, target)?;
+                } else if let Some(problem) = not_a_file(&stat) {
+                    return Err(Error::file(target, problem));
+                }
+                Ok(Some(stat))
+            }
         }
+    }
+
+    /// Keeps the file `last`, which is about to be replaced, where that is wanted.
+    pub(crate) fn keep(&self, last: &OsStr) -> Result<(), Error> {
+        self.backup.as_ref().map_or(Ok(()), |backup| backup.beneath(last).keep(&self.fd, last))
     }
 
     fn check_link(&self, last: &OsStr, target: &Path) -> Result<(), Error> {
@@ -84,7 +107,11 @@ impl Directory {
     /// A file under a hidden name that nobody else draws.
     pub(crate) fn create_hidden(&self) -> Result<(File, String), Error> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        self.under_hidden_name("make a file in", |name| rustix::fs::openat(&self.fd, name, flags, MODE).map(File::from))
+        let (file, name) = self.under_hidden_name("make a file in", |name| {
+            rustix::fs::openat(&self.fd, name, flags, MODE).map(File::from)
+        })?;
+        claim(&file);
+        Ok((file, name))
     }
 
     /// Gives `file`, which has no name, the name `last`, which is nobody's yet.
@@ -101,6 +128,7 @@ impl Directory {
 
     /// Gives `file`, which has no name, a hidden one.
     pub(crate) fn link_hidden(&self, file: &File) -> Result<String, Error> {
+        claim(file);
         self.under_hidden_name("make a file in", |name| self.link(file, name.as_ref())).map(|((), name)| name)
     }
 
@@ -138,6 +166,13 @@ impl Directory {
     }
 }
 
+/// Says to who sweeps that somebody has this file, whatever its times say. A file system without locks is not swept.
+fn claim(file: &File) {
+    if let Err(errno) = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        log::debug!("a staged file can't be locked: {errno}");
+    }
+}
+
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -146,18 +181,22 @@ impl AsFd for Directory {
 
 /// The directory that was opened last: files of one directory mostly follow one another.
 #[derive(Debug, Default)]
-pub(crate) struct LastDirectory(Option<(LocalPath, Arc<Directory>)>);
+pub(crate) struct LastDirectory {
+    last: Option<(LocalPath, Arc<Directory>)>,
+    swept: Arc<Swept>,
+}
 
 impl LastDirectory {
     /// The directory of `target`, and its last component.
     pub(crate) fn of(&mut self, target: &LocalPath) -> Result<(Arc<Directory>, OsString), Error> {
         let (parent, last) = target.parted()?;
-        let directory = match &self.0 {
+        let directory = match &self.last {
             Some((path, directory)) if path.is(&parent) => Arc::clone(directory),
             _ => {
                 let (fd, _) = target.open_parent()?;
-                let directory = Arc::new(Directory { fd, path: parent.to_path_buf() });
-                self.0 = Some((parent, Arc::clone(&directory)));
+                let (path, swept) = (parent.to_path_buf(), Arc::clone(&self.swept));
+                let directory = Arc::new(Directory { fd, path, backup: parent.backup(), swept });
+                self.last = Some((parent, Arc::clone(&directory)));
                 directory
             }
         };

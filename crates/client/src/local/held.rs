@@ -11,6 +11,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use ferry_wire::Time;
 use rustix::{
     fs::{FileType, Mode, OFlags, Stat},
     io::Errno,
@@ -33,7 +34,11 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 /// Its own path is the caller's, and may lead through symbolic links. What is beneath it is reached by [`LocalPath`]s,
 /// which never do: whatever becomes a link, is renamed or is replaced meanwhile, nothing outside is read or written.
 #[derive(Debug, Clone)]
-pub struct HeldDirectory(Arc<Held>);
+pub struct HeldDirectory {
+    held: Arc<Held>,
+    /// Where files beneath it that are replaced or deleted are kept.
+    backup: Option<Arc<HeldDirectory>>,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -44,13 +49,24 @@ struct Held {
 impl HeldDirectory {
     /// Names the directory at `path`, which need not be there yet.
     pub fn at(path: impl Into<PathBuf>) -> HeldDirectory {
-        HeldDirectory(Arc::new(Held { path: path.into(), fd: OnceLock::new() }))
+        HeldDirectory::new(path.into(), OnceLock::new())
+    }
+
+    /// Keeps what is replaced or deleted beneath it in `backup`, which is made where it is missing: under the same path, and a
+    /// number where that is taken there. Directories that are deleted are not kept.
+    #[must_use]
+    pub fn with_backup(self, backup: HeldDirectory) -> HeldDirectory {
+        HeldDirectory { backup: Some(Arc::new(backup)), ..self }
+    }
+
+    fn new(path: PathBuf, fd: OnceLock<OwnedFd>) -> HeldDirectory {
+        HeldDirectory { held: Arc::new(Held { path, fd }), backup: None }
     }
 
     /// Returns the path that it was named by.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0.path
+        &self.held.path
     }
 
     /// Names what is at `below` beneath it, or the directory itself where that is empty.
@@ -60,16 +76,22 @@ impl HeldDirectory {
         LocalPath { below: path.as_os_str().len() - below.as_os_str().len(), path, held: Some(self.clone()) }
     }
 
+    /// Returns the time of its last change.
+    pub(crate) fn mtime(&self) -> Option<Time> {
+        let stat = rustix::fs::fstat(self.fd().ok()?).ok()?;
+        Time::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok()?)
+    }
+
     fn fd(&self) -> Result<BorrowedFd<'_>, Errno> {
-        if self.0.fd.get().is_none() {
+        if self.held.fd.get().is_none() {
             // Where another thread was sooner, its one is held.
-            let _ = self.0.fd.set(rustix::fs::open(self.path(), DIRECTORY, Mode::empty())?);
+            let _ = self.held.fd.set(rustix::fs::open(self.path(), DIRECTORY, Mode::empty())?);
         }
-        self.0.fd.get().map(OwnedFd::as_fd).ok_or(Errno::BADF)
+        self.held.fd.get().map(OwnedFd::as_fd).ok_or(Errno::BADF)
     }
 
     fn is(&self, other: &HeldDirectory) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.held, &other.held)
     }
 }
 
@@ -144,7 +166,7 @@ impl LocalPath {
     /// Opens the directory that it names. What is beneath that is then reached by no link.
     pub(crate) fn hold(&self) -> Result<HeldDirectory, Error> {
         let fd = self.open(DIRECTORY).map_err(|errno| self.failed("read the directory", errno))?;
-        Ok(HeldDirectory(Arc::new(Held { path: self.path.clone(), fd: OnceLock::from(fd) })))
+        Ok(HeldDirectory::new(self.path.clone(), OnceLock::from(fd)))
     }
 
     /// Opens it.
@@ -178,6 +200,17 @@ impl LocalPath {
     pub(crate) fn open_parent(&self) -> Result<(OwnedFd, &OsStr), Error> {
         let (parent, last) = self.parted()?;
         Ok((parent.open(DIRECTORY).map_err(|errno| parent.failed("open the directory", errno))?, last))
+    }
+
+    /// Where what is replaced or deleted here is kept, if it is.
+    pub(crate) fn backup(&self) -> Option<LocalPath> {
+        Some(self.held.as_ref()?.backup.as_ref()?.place(self.below()))
+    }
+
+    /// The directories that it is in, up to the one that is held, the uppermost first.
+    pub(super) fn above(&self) -> impl Iterator<Item = LocalPath> {
+        let above: Vec<&Path> = self.below().ancestors().skip(1).collect();
+        above.into_iter().rev().filter_map(|above| Some(self.held.as_ref()?.place(above)))
     }
 
     /// Whether `other` is reached in the same way: beneath the very same directory, or beneath none.

@@ -4,7 +4,10 @@ use std::{
     ffi::{OsStr, OsString},
     fs::File,
     io::Read as _,
-    os::unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::{ffi::OsStrExt as _, fs::FileExt as _},
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -19,7 +22,7 @@ use rustix::{
 use super::{
     directory::Directory,
     mark::{self, MAX_MARK_BYTES, Mark},
-    staged::Staged,
+    staged::{Staged, restrict},
 };
 use crate::error::Error;
 
@@ -160,10 +163,15 @@ impl Part {
 
     /// Forgets what was there, and notes what is to come.
     pub(crate) fn begin(&self, name: &Name, meta: &FileMeta) -> Result<(), Error> {
+        if let Some(replaced) = self.directory.check_replaceable(&self.last, &self.path)? {
+            restrict(&self.file, &replaced);
+        }
         self.mark.set_len(0).map_err(|error| Error::local("write", &self.path, error))?;
         self.cut(0)?;
         self.note(&[mark::head(name, meta), mark::boot(mark::this_boot().as_deref())].concat())?;
-        sweep(&self.directory, &self.stem);
+        if self.directory.is_to_be_swept() {
+            sweep(&self.directory, &self.stem);
+        }
         Ok(())
     }
 
@@ -260,7 +268,7 @@ fn sweep(directory: &Directory, own: &str) {
     for entry in entries.take(SWEEP_ENTRIES) {
         let Ok(entry) = entry else { return };
         let Ok(name) = entry.file_name().to_str() else { continue };
-        if is_staged(name) && !name.starts_with(own) && is_forgotten(directory, name, now) {
+        if is_staged(name) && !name.starts_with(own) && is_abandoned(directory, name, Some(now)) {
             log::info!("removing {name}, which nobody came back for, from {}", directory.path().display());
             directory.remove(name);
         }
@@ -275,12 +283,99 @@ pub(crate) fn is_staged(name: &str) -> bool {
         .is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-fn is_forgotten(directory: &Directory, name: &str, now: Duration) -> bool {
+/// Removes what downloads left in a directory that is to be deleted, but for what some process has.
+pub(super) fn sweep_all(directory: BorrowedFd<'_>) {
+    let Ok(entries) = Dir::read_from(directory) else { return };
+    for entry in entries.flatten() {
+        if let Ok(name) = entry.file_name().to_str()
+            && is_staged(name)
+            && is_abandoned(directory, name, None)
+        {
+            let _ = rustix::fs::unlinkat(directory, name, AtFlags::empty());
+        }
+    }
+}
+
+/// Whether no process has the file `name`, and it was left before [`KEEP`] began where it is `now`. The time of its last
+/// change of status tells: its own is already that of the server's file when it is published.
+fn is_abandoned(directory: impl AsFd, name: &str, now: Option<Duration>) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::openat(directory, name, flags, Mode::empty()) else { return false };
     let Ok(stat) = rustix::fs::fstat(&file) else { return false };
-    let changed = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(u64::MAX));
+    let changed = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(u64::MAX));
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-        && changed.saturating_add(KEEP) < now
+        && now.is_none_or(|now| changed.saturating_add(KEEP) < now)
         && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::{LastDirectory, LocalPath};
+    use ferry_wire::Tag;
+
+    /// Seconds that were long over when this was written.
+    const LONG_AGO: u64 = 1_000_000_000;
+
+    fn meta() -> FileMeta {
+        FileMeta { size: 4, mtime: Time::new(LONG_AGO.cast_signed(), 0), tag: Tag::new("t").unwrap() }
+    }
+
+    fn set_old(file: &File) {
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(LONG_AGO)).unwrap();
+    }
+
+    #[test]
+    fn what_is_on_its_way_to_its_name_is_not_swept_however_old_its_time_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |name: &str| LocalPath::from(directory.path().join(name));
+        let mut last = LastDirectory::default();
+        let (held, name) = last.of(&place("a")).unwrap();
+        let (hidden, hidden_name) = held.create_hidden().unwrap();
+        let unnamed = held.create_unnamed().unwrap();
+        let linked = unnamed.as_ref().map(|file| held.link_hidden(file).unwrap());
+        let part = Part::open(Arc::clone(&held), &name, &place("a")).unwrap().unwrap();
+        part.begin(&Name::new("a").unwrap(), &meta()).unwrap();
+        [Some(&hidden), unnamed.as_ref(), Some(&**part.file())].into_iter().flatten().for_each(set_old);
+        sweep(&held, "another");
+        for name in [Some(hidden_name.clone()), linked, Some(part_name(&part.stem))].into_iter().flatten() {
+            assert!(exists(&held, &name), "{name}");
+        }
+        // Nobody has it any more; but it was changed a moment ago.
+        drop(hidden);
+        sweep(&held, "another");
+        assert!(exists(&held, &hidden_name));
+        let later = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + KEEP + KEEP;
+        assert!(is_abandoned(held.as_fd(), &hidden_name, Some(later)));
+        assert!(!is_abandoned(held.as_fd(), &part_name(&part.stem), Some(later)), "somebody has it");
+    }
+
+    #[test]
+    fn a_directory_is_swept_once() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("d")).unwrap();
+        let place = |name: &str| LocalPath::from(directory.path().join(name));
+        let mut last = LastDirectory::default();
+        let due: Vec<bool> = ["a", "b", "d/a", "c", "d/b"]
+            .iter()
+            .map(|name| last.of(&place(name)).unwrap().0.is_to_be_swept())
+            .collect();
+        assert_eq!(due, [true, false, true, false, false]);
+    }
+
+    #[test]
+    fn a_part_is_no_more_readable_than_what_it_replaces() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("a");
+        std::fs::write(&target, "secret").unwrap();
+        std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o400)).unwrap();
+        let path = LocalPath::from(target.as_path());
+        let (held, name) = LastDirectory::default().of(&path).unwrap();
+        let part = Part::open(held, &name, &path).unwrap().unwrap();
+        part.begin(&Name::new("a").unwrap(), &meta()).unwrap();
+        assert_eq!(part.file().metadata().unwrap().mode() & 0o777, 0o600);
+        part.publish(None).unwrap();
+        assert_eq!(std::fs::metadata(&target).unwrap().mode() & 0o777, 0o400);
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use ferry_wire::Time;
 use rustix::{
-    fs::{FallocateFlags, Timespec, Timestamps},
+    fs::{FallocateFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid},
     io::Errno,
 };
 
@@ -122,7 +122,10 @@ impl Staged {
                 Err(errno) => return Err(named(errno)),
             }
         }
-        self.directory.check_replaceable(&self.target, &self.path)?;
+        if let Some(replaced) = self.directory.check_replaceable(&self.target, &self.path)? {
+            take_after(&self.file, &replaced);
+            self.directory.keep(&self.target)?;
+        }
         if matches!(self.place, Place::Unnamed) {
             self.place = Place::Hidden(self.directory.link_hidden(&self.file)?);
         }
@@ -151,6 +154,42 @@ impl Drop for Staged {
         if let Place::Hidden(name) = &self.place {
             self.directory.remove(name);
         }
+    }
+}
+
+/// Gives `file` the permissions, the owner and the group of the regular file that it is to replace, as far as that is
+/// permitted. Not what runs it as somebody else: that was given to other bytes.
+fn take_after(file: &File, replaced: &Stat) {
+    if FileType::from_raw_mode(replaced.st_mode) != FileType::RegularFile {
+        return;
+    }
+    let Ok(own) = rustix::fs::fstat(file) else { return };
+    let (user, group) = (Uid::from_raw(replaced.st_uid), Gid::from_raw(replaced.st_gid));
+    let mut mode = replaced.st_mode & 0o777;
+    let is_given = (own.st_uid, own.st_gid) == (replaced.st_uid, replaced.st_gid)
+        || rustix::fs::fchown(file, Some(user), Some(group)).is_ok()
+        || own.st_gid == replaced.st_gid
+        || rustix::fs::fchown(file, None, Some(group)).is_ok();
+    if !is_given {
+        // Another group has no more rights than everybody.
+        mode &= !0o070 | (mode & 0o007) << 3;
+    }
+    if mode != own.st_mode & 0o777
+        && let Err(errno) = rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+    {
+        log::debug!("the permissions of a replaced file were not kept: {errno}");
+    }
+}
+
+/// Takes from `file`, on its way, what others may not do with `replaced`; its owner is to go on with it.
+pub(super) fn restrict(file: &File, replaced: &Stat) {
+    let Ok(own) = rustix::fs::fstat(file) else { return };
+    let mode = own.st_mode & 0o777 & (replaced.st_mode | 0o700);
+    if FileType::from_raw_mode(replaced.st_mode) == FileType::RegularFile
+        && mode != own.st_mode & 0o777
+        && let Err(errno) = rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
+    {
+        log::debug!("the permissions of a staged file were not set: {errno}");
     }
 }
 
@@ -285,6 +324,32 @@ mod tests {
             assert_eq!(std::fs::read(&outside).unwrap(), b"safe");
             assert_eq!(std::fs::read(&link).unwrap(), b"new");
             std::fs::remove_file(&link).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_file_that_replaces_another_has_its_permissions_and_a_new_one_those_of_the_umask() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("a");
+        let mode = || std::fs::metadata(&target).unwrap().mode() & 0o7777;
+        std::fs::write(directory.path().join("plain"), "").unwrap();
+        let new = std::fs::metadata(directory.path().join("plain")).unwrap().mode() & 0o7777;
+        for way in WAYS {
+            way(&target).publish(None).unwrap();
+            assert_eq!(mode(), new);
+            for (before, after) in [(0o600, 0o600), (0o755, 0o755), (0o400, 0o400), (0o4751, 0o751)] {
+                std::fs::set_permissions(&target, std::fs::Permissions::from_mode(before)).unwrap();
+                way(&target).publish(None).unwrap();
+                assert_eq!(mode(), after, "{before:o}");
+            }
+            // Only who may give files away can try.
+            if chown(&target, Some(1), Some(2)).is_ok() {
+                way(&target).publish(None).unwrap();
+                let meta = std::fs::metadata(&target).unwrap();
+                assert_eq!((meta.uid(), meta.gid(), mode()), (1, 2, 0o751));
+            }
+            std::fs::remove_file(&target).unwrap();
         }
     }
 }

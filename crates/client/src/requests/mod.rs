@@ -73,6 +73,19 @@ pub struct Part {
 
 pub(crate) fn stat(link: &mut Link, name: &Name) -> Result<Stat, Error> {
     link.ask(&Request::Stat { name: name.clone() });
+    receive_stat(link)
+}
+
+/// Asks for all of `names`, many ahead. `taken` learns what each is, in order, and may end it.
+pub(crate) fn stat_all(
+    link: &mut Link,
+    names: impl IntoIterator<Item = Name>,
+    taken: impl FnMut(usize, Result<Stat, Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    ask_all(link, names.into_iter().map(|name| Request::Stat { name }), receive_stat, taken)
+}
+
+fn receive_stat(link: &mut Link) -> Result<Stat, Error> {
     let stat = match link.reply()? {
         Reply::File(meta) => Stat::File(meta),
         Reply::Dir(mtime) => Stat::Directory(mtime),
@@ -107,13 +120,44 @@ pub(crate) fn mkdir(link: &mut Link, name: &Name) -> Result<(), Error> {
     done(link, &Request::Mkdir { name: name.clone() })
 }
 
-/// Makes directories, in their order; one that is there already is as good.
-pub(crate) fn make_directories(link: &mut Link, names: &[Name]) -> Result<(), Error> {
+/// Makes directories, in their order; one that is there already is as good, and nothing else is. Gives those that can't be
+/// made by their places in the list, and why; where it does not `keep_going`, the first is the last that was tried.
+pub(crate) fn make_directories(
+    link: &mut Link,
+    names: &[Name],
+    keep_going: bool,
+) -> Result<Vec<(usize, Error)>, Error> {
     let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
-    done_all(link, requests, |_, result| match result {
-        Err(Error::Server(failure)) if failure.code == Code::Exists => Ok(()),
-        result => result,
-    })
+    let (mut refused, mut there) = (Vec::new(), Vec::new());
+    let mut stopped = false;
+    let made = done_all(link, requests, |index, result| match result {
+        Ok(()) => Ok(()),
+        Err(Error::Server(failure)) if failure.code == Code::Exists => {
+            there.push((index, failure));
+            Ok(())
+        }
+        Err(error) => {
+            refused.push((index, error));
+            stopped = !keep_going;
+            if stopped { Err(Error::Interrupted) } else { Ok(()) }
+        }
+    });
+    if stopped {
+        return Ok(refused);
+    }
+    made?;
+    // Something has the name. A file would be in the way of all that is to come.
+    let asked: Vec<Name> = there.iter().map(|(index, _)| names[*index].clone()).collect();
+    let mut there = there.into_iter();
+    stat_all(link, asked, |_, stat| {
+        let Some((index, failure)) = there.next() else { return Ok(()) };
+        if !matches!(stat, Ok(Stat::Directory(_))) {
+            refused.push((index, Error::Server(failure)));
+        }
+        Ok(())
+    })?;
+    refused.sort_by_key(|(index, _)| *index);
+    Ok(refused)
 }
 
 pub(crate) fn delete(link: &mut Link, name: &Name) -> Result<(), Error> {
@@ -149,7 +193,18 @@ const CHANGES_AHEAD: usize = 64;
 pub(crate) fn done_all(
     link: &mut Link,
     requests: impl IntoIterator<Item = Request>,
-    mut taken: impl FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+    taken: impl FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    ask_all(link, requests, receive_done, taken)
+}
+
+/// Asks all of `requests`, many ahead, and has each answer taken by `receive` and then by `taken`; where that fails, no
+/// further one is asked.
+fn ask_all<T>(
+    link: &mut Link,
+    requests: impl IntoIterator<Item = Request>,
+    receive: fn(&mut Link) -> Result<T, Error>,
+    mut taken: impl FnMut(usize, Result<T, Error>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut requests = requests.into_iter().fuse();
     let (mut asked, mut answered) = (0, 0);
@@ -165,7 +220,7 @@ pub(crate) fn done_all(
         if asked == answered {
             return stopped;
         }
-        let result = match receive_done(link) {
+        let result = match receive(link) {
             Err(error @ Error::Server(_)) => Err(error),
             result => Ok(result?),
         };

@@ -9,13 +9,15 @@ use std::{
 use ferry_wire::{Code, EntryKind, FileMeta, Name, Time};
 
 use super::{
-    Deletion, Direction, Sync, SyncPlan, Transfers,
+    Deletion, Direction, NOT_GONE, Replacement, Sync, SyncPlan, Transfers,
     check::{Pair, alike},
+    seen,
 };
 use crate::{
     client::Client,
     error::Error,
     local::{HeldDirectory, clashes},
+    requests::Stat,
     transfer::{Fetch, Store},
     tree::{Found, LocalTree, RemoteTree, in_tree_order, joined},
 };
@@ -27,6 +29,32 @@ enum Node {
     File { size: u64, mtime: Option<Time>, meta: Option<FileMeta> },
 }
 
+/// What the times of one end tell of its file system. Files may have whole seconds because somebody has set them; the times
+/// of directories are mostly the system's own.
+#[derive(Debug, Default)]
+struct Grain {
+    /// Some time has a fraction of a second.
+    fractions: bool,
+    /// Directories whose time is known.
+    directories: usize,
+}
+
+impl Grain {
+    fn note(&mut self, mtime: Option<Time>) {
+        self.fractions |= mtime.is_some_and(|mtime| mtime.nanos() > 0);
+    }
+
+    fn note_directory(&mut self, mtime: Option<Time>) {
+        self.note(mtime);
+        self.directories += usize::from(mtime.is_some());
+    }
+
+    /// Whether it can't hold fractions, as far as can be told.
+    fn is_whole_seconds(&self) -> bool {
+        !self.fractions && self.directories > 0
+    }
+}
+
 /// All that is at one end; names are below the directory that is compared.
 #[derive(Debug, Default)]
 struct Side {
@@ -35,7 +63,18 @@ struct Side {
     opaque: HashSet<Name>,
     /// Directories with something in them that can't be looked at.
     holding: HashSet<Name>,
+    grain: Grain,
     missing: bool,
+}
+
+impl Side {
+    /// Whether all that is beneath the directory `name` could be looked at.
+    fn knows_all_beneath(&self, name: &Name) -> bool {
+        let is_at_or_beneath = |other: &&Name| {
+            other.as_str().strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        !self.opaque.iter().chain(&self.holding).any(|other| is_at_or_beneath(&other))
+    }
 }
 
 pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, sync: &Sync) -> Result<SyncPlan, Error> {
@@ -51,7 +90,7 @@ pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, syn
     if sync.direction == Direction::Down {
         names = without_clashes(local, target.missing, names, &mut skipped)?;
     }
-    let mut compared = compare(source, target, &names, sync.check, &mut skipped);
+    let mut compared = compare(source, target, &names, sync, &mut skipped);
     let unsure = std::mem::take(&mut compared.unsure);
     let mut pairs = Vec::with_capacity(unsure.len());
     for name in &unsure {
@@ -66,6 +105,17 @@ pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, syn
         }
     }
     compared.differing.sort_by(|a, b| in_tree_order(a, b));
+    let replace = replacements(&compared.conflicts, target);
+    let mut delete = if sync.delete { deletions(source, target) } else { Vec::new() };
+    if sync.direction == Direction::Down && !delete.is_empty() {
+        let seen = seen::there(client, remote, delete.iter().map(|deletion| &deletion.name))?;
+        let staying = seen::only_gone(&mut delete, &seen);
+        skipped.extend(staying.iter().map(|name| Error::file(local.join(name.as_str()), NOT_GONE)));
+    }
+    let held = match &sync.backup {
+        Some(backup) => with_backup(held, backup)?,
+        None => held,
+    };
     let (transfers, bytes) = transfers(&held, remote, source, sync.direction, &compared.differing, &mut skipped);
     Ok(SyncPlan {
         local: held,
@@ -74,7 +124,9 @@ pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, syn
         make: compared.make.into_iter().cloned().collect(),
         transfers,
         bytes,
-        delete: if sync.delete { deletions(source, target) } else { Vec::new() },
+        replace,
+        delete,
+        max_delete: sync.max_delete.unwrap_or_else(|| most_deletions(source, target)),
         unchanged: compared.unchanged,
         left_out,
         skipped,
@@ -100,6 +152,8 @@ fn local_side(
         side.opaque.extend(skip.name);
         side.holding.extend(skip.directory);
     }
+    side.grain.note_directory(tree.root.mtime());
+    tree.files.iter().for_each(|file| side.grain.note(file.mtime));
     side.nodes.extend(tree.directories.into_iter().map(|name| (name, Node::Directory)));
     side.nodes.extend(
         tree.files.into_iter().map(|file| (file.name, Node::File { size: file.size, mtime: file.mtime, meta: None })),
@@ -126,11 +180,24 @@ fn remote_side(
     }
     for Found { name, kind } in found {
         let node = match kind {
-            EntryKind::Directory(_) => Node::Directory,
-            EntryKind::File(meta) => Node::File { size: meta.size, mtime: meta.mtime, meta: Some(meta) },
+            EntryKind::Directory(mtime) => {
+                side.grain.note_directory(mtime);
+                Node::Directory
+            }
+            EntryKind::File(meta) => {
+                side.grain.note(meta.mtime);
+                Node::File { size: meta.size, mtime: meta.mtime, meta: Some(meta) }
+            }
         };
         if let Some(name) = below(remote, &name) {
             side.nodes.insert(name, node);
+        }
+    }
+    if let (false, Some(remote)) = (side.grain.fractions, remote) {
+        match client.stat(remote) {
+            Ok(Stat::Directory(mtime)) => side.grain.note_directory(mtime),
+            Ok(_) | Err(Error::Server(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(side)
@@ -168,16 +235,19 @@ struct Compared<'a> {
     /// Of the same size; what is in them decides.
     unsure: Vec<&'a Name>,
     unchanged: usize,
+    /// What is of another kind at the other end, and whether it is a directory where it is read.
+    conflicts: Vec<(&'a Name, bool)>,
 }
 
 fn compare<'a>(
     source: &Side,
     target: &Side,
     names: &[&'a Name],
-    check: bool,
+    sync: &Sync,
     skipped: &mut Vec<Error>,
 ) -> Compared<'a> {
     let mut compared = Compared::default();
+    let whole_seconds = source.grain.is_whole_seconds() || target.grain.is_whole_seconds();
     // Where a file stands in the way of a directory, what is in the directory is not looked at.
     let mut blocked = HashSet::new();
     for &name in names {
@@ -189,13 +259,21 @@ fn compare<'a>(
             (Node::Directory, Some(Node::Directory)) => {}
             (Node::File { .. }, None) => compared.differing.push(name),
             (Node::File { size, mtime, .. }, Some(Node::File { size: other_size, mtime: other_mtime, .. })) => {
-                match (size == other_size, same_time(*mtime, *other_mtime)) {
+                match (size == other_size, same_time(*mtime, *other_mtime, whole_seconds)) {
                     (false, _) => compared.differing.push(name),
                     (true, None) => compared.unsure.push(name),
-                    (true, Some(_)) if check => compared.unsure.push(name),
+                    (true, Some(_)) if sync.check => compared.unsure.push(name),
                     (true, Some(true)) => compared.unchanged += 1,
                     (true, Some(false)) => compared.differing.push(name),
                 }
+            }
+            (Node::Directory, Some(Node::File { .. })) if sync.delete => {
+                compared.conflicts.push((name, true));
+                compared.make.push(name);
+            }
+            (Node::File { .. }, Some(Node::Directory)) if sync.delete && target.knows_all_beneath(name) => {
+                compared.conflicts.push((name, false));
+                compared.differing.push(name);
             }
             _ => {
                 blocked.insert(name.clone());
@@ -207,16 +285,24 @@ fn compare<'a>(
     compared
 }
 
-/// Whether two times are the same, as far as the coarser of the file systems can tell; [`None`] where one is unknown.
-fn same_time(a: Option<Time>, b: Option<Time>) -> Option<bool> {
-    /// What file systems round times to, in nanoseconds, below a second.
-    const GRAINS_NANOS: [u32; 5] = [100, 1_000, 1_000_000, 10_000_000, 1_000_000_000];
+/// Whether two times are the same, as far as the coarser of the file systems can tell; [`None`] where one is unknown, or where
+/// they agree by nothing but a whole second although neither end has `whole_seconds` alone.
+fn same_time(a: Option<Time>, b: Option<Time>, whole_seconds: bool) -> Option<bool> {
+    /// What file systems round times to, in nanoseconds, below a second. No two writes fall into one of these.
+    const GRAINS_NANOS: [u32; 4] = [100, 1_000, 1_000_000, 10_000_000];
     let (a, b) = (a?, b?);
     if a.seconds() != b.seconds() {
         return Some(false);
     }
     let coarser = |grain| (a.nanos() % grain == 0 || b.nanos() % grain == 0) && a.nanos() / grain == b.nanos() / grain;
-    Some(a.nanos() == b.nanos() || GRAINS_NANOS.into_iter().any(coarser))
+    if a.nanos() == b.nanos() || GRAINS_NANOS.into_iter().any(coarser) {
+        return Some(true);
+    }
+    match (a.nanos() == 0 || b.nanos() == 0, whole_seconds) {
+        (false, _) => Some(false),
+        (true, true) => Some(true),
+        (true, false) => None,
+    }
 }
 
 fn transfers(
@@ -250,6 +336,67 @@ fn transfers(
     (transfers, bytes)
 }
 
+/// All that is deleted so that something of another kind can take its name.
+fn replacements(conflicts: &[(&Name, bool)], target: &Side) -> Vec<Replacement> {
+    let mut replacements: HashMap<&str, Replacement> = conflicts
+        .iter()
+        .map(|&(name, by_directory)| {
+            (name.as_str(), Replacement { name: name.clone(), by_directory, delete: Vec::new() })
+        })
+        .collect();
+    if replacements.is_empty() {
+        return Vec::new();
+    }
+    for (name, node) in &target.nodes {
+        let above = ancestors(name.as_str()).chain([name.as_str()]).find(|above| replacements.contains_key(above));
+        if let Some(replacement) = above.and_then(|above| replacements.get_mut(above)) {
+            replacement.delete.push(Deletion { name: name.clone(), directory: *node == Node::Directory });
+        }
+    }
+    let mut replacements: Vec<Replacement> = replacements.into_values().collect();
+    for replacement in &mut replacements {
+        in_deletion_order(&mut replacement.delete);
+    }
+    replacements.sort_by(|a, b| in_tree_order(&a.name, &b.name));
+    replacements
+}
+
+/// Files first, then directories, the deepest first.
+fn in_deletion_order(deletions: &mut [Deletion]) {
+    deletions.sort_by(|a, b| {
+        a.directory.cmp(&b.directory).then_with(|| {
+            let order = in_tree_order(&a.name, &b.name);
+            if a.directory { order.reverse() } else { order }
+        })
+    });
+}
+
+/// How many things may be deleted where nobody said: an end that is empty for an hour, or a directory that was not the one
+/// that was meant, should not cost what is at the other end. A few go where as many things are there at the end that is read.
+fn most_deletions(source: &Side, target: &Side) -> usize {
+    const MOST: usize = 1000;
+    const FEW: usize = 10;
+    let common = source.nodes.keys().filter(|name| target.nodes.contains_key(*name)).count();
+    let all = source.nodes.len() + target.nodes.len() - common;
+    (target.nodes.len() / 2).max(FEW.min(all / 2)).min(MOST)
+}
+
+/// `local` with a place for what is replaced or deleted in it, which must be apart from it.
+fn with_backup(local: HeldDirectory, backup: &Path) -> Result<HeldDirectory, Error> {
+    let real = |path: &Path| {
+        std::fs::canonicalize(path).or_else(|_| {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            Ok(std::fs::canonicalize(above)?.join(path.file_name().unwrap_or_default()))
+        })
+    };
+    let failed = |error: io::Error| Error::local("keep files in", backup, error);
+    let (from, to) = (real(local.path()).map_err(failed)?, real(backup).map_err(failed)?);
+    if from.starts_with(&to) || to.starts_with(&from) {
+        return Err(Error::file(backup, "has to be outside of the directory that is changed, and that outside of it"));
+    }
+    Ok(local.with_backup(HeldDirectory::at(backup)))
+}
+
 /// What only `target` has, but for what can't be told.
 fn deletions(source: &Side, target: &Side) -> Vec<Deletion> {
     // A directory with something in it that stays has to stay as well.
@@ -275,17 +422,12 @@ fn deletions(source: &Side, target: &Side) -> Vec<Deletion> {
         })
         .map(|(name, node)| Deletion { name: name.clone(), directory: *node == Node::Directory })
         .collect();
-    deletions.sort_by(|a, b| {
-        a.directory.cmp(&b.directory).then_with(|| {
-            let order = in_tree_order(&a.name, &b.name);
-            if a.directory { order.reverse() } else { order }
-        })
-    });
+    in_deletion_order(&mut deletions);
     deletions
 }
 
 /// Whether `name`, or a directory that it is in, is one of `names`.
-fn is_within(names: &HashSet<Name>, name: &Name) -> bool {
+pub(super) fn is_within(names: &HashSet<Name>, name: &Name) -> bool {
     // Most often there are none.
     !names.is_empty()
         && (names.contains(name)
@@ -293,7 +435,7 @@ fn is_within(names: &HashSet<Name>, name: &Name) -> bool {
 }
 
 /// The directories that `name` is in.
-fn ancestors(name: &str) -> impl Iterator<Item = &str> {
+pub(super) fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').map(|(at, _)| &name[..at])
 }
 
@@ -319,9 +461,14 @@ mod tests {
             (None, time(5, 0), None),
             (None, None, None),
         ] {
-            assert_eq!(same_time(a, b), same, "{a:?} {b:?}");
-            assert_eq!(same_time(b, a), same, "{b:?} {a:?}");
+            assert_eq!(same_time(a, b, true), same, "{a:?} {b:?}");
+            assert_eq!(same_time(b, a, true), same, "{b:?} {a:?}");
         }
+        // Where fractions can be held, a whole second is one: what is in the files decides.
+        assert_eq!(same_time(time(5, 123_456_789), time(5, 0), false), None);
+        assert_eq!(same_time(time(5, 123_456_789), time(5, 123_000_000), false), Some(true));
+        assert_eq!(same_time(time(5, 123_456_789), time(5, 124_000_000), false), Some(false));
+        assert_eq!(same_time(time(5, 0), time(5, 0), false), Some(true));
     }
 
     fn name(text: &str) -> Name {
@@ -379,11 +526,13 @@ mod tests {
         let mut names: Vec<&Name> = source.nodes.keys().collect();
         names.sort_by(|a, b| in_tree_order(a, b));
         let mut skipped = Vec::new();
-        let compared = compare(&source, &target, &names, false, &mut skipped);
+        let by_time = Sync { direction: Direction::Up, check: false, delete: false, max_delete: None, backup: None };
+        let compared = compare(&source, &target, &names, &by_time, &mut skipped);
         assert_eq!(texts(compared.make), ["dir"]);
         assert_eq!(texts(compared.differing), ["dir/in", "new", "size", "time"]);
         assert_eq!((texts(compared.unsure), compared.unchanged, skipped.len()), (vec!["unknown"], 1, 1));
-        let checked = compare(&source, &target, &names, true, &mut skipped);
+        let by_content = Sync { check: true, ..by_time };
+        let checked = compare(&source, &target, &names, &by_content, &mut skipped);
         assert_eq!(texts(checked.unsure), ["same", "time", "unknown"]);
 
         let deletions = deletions(&source, &target);

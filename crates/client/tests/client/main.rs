@@ -15,6 +15,7 @@ mod phases;
 mod requests;
 mod resumes;
 mod shell;
+mod syncing;
 mod terminal;
 mod uploads;
 mod violations;

@@ -258,6 +258,12 @@ fn directories_are_made_ahead_and_those_that_are_there_are_as_good() {
     let names: Vec<_> = (0..100).map(|index| name(&format!("d{}", index % 70))).collect();
     client.make_directories(&names).unwrap();
     client.stat(&names[69]).unwrap();
+    // A file of that name is not as good.
+    let error = client.make_directories(&["d1", "file"].map(name)).unwrap_err();
+    assert_eq!(error.code(), Some(Code::Exists));
+    let refused = client.make_all_directories(&["d1", "file", "e"].map(name)).unwrap();
+    assert_eq!(refused.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [1]);
+    client.stat(&name("e")).unwrap();
 
     let server = Scripted::greeting(|peer| {
         for (text, reply) in [("a", "DONE\n"), ("b", "FAIL denied no\n"), ("c", "FAIL not-found b\n")] {

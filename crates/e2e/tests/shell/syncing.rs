@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
+    os::unix::fs::{MetadataExt as _, symlink},
     path::Path,
     time::{Duration, SystemTime},
 };
@@ -126,7 +126,7 @@ fn what_is_no_file_is_neither_moved_nor_deleted() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("safe"), "safe").unwrap();
     symlink(outside.path(), place.local("d/link")).unwrap();
-    for command in ["SYNC -d --delete d", "SYNC -u --delete d"] {
+    for command in ["SYNC -d d", "SYNC -u d"] {
         let (here, there) = (tree(&place.local("d")), tree(&place.server.path("d")));
         let ran = place.run(command);
         assert_eq!((ran.status, ran.said.as_str()), (5, "synced: 0 moved, 0 alike already\n"), "{}", ran.complaints);
@@ -136,7 +136,127 @@ fn what_is_no_file_is_neither_moved_nor_deleted() {
         assert_same(&here, &tree(&place.local("d")));
         assert_same(&there, &tree(&place.server.path("d")));
     }
+    // What is of another kind makes way where deleting was asked for; a link does not.
+    let ran = place.run("SYNC -d --delete d");
+    assert_eq!((ran.status, ran.complaints.lines().count()), (0, 1), "{}", ran.complaints);
+    assert!(ran.complaints.contains("link is a symbolic link"), "{}", ran.complaints);
+    assert!(place.local("d/link").is_symlink() && place.local("d/name/inside").is_file());
     assert!(outside.path().join("safe").exists());
+}
+
+#[test]
+fn what_the_server_does_not_list_and_does_not_say_to_be_gone_stays() {
+    let place = Place::new();
+    for name in ["d/sub/a", "d/sub/deep/b", "d/c", "d/e", "d/gone"] {
+        place.server.write(name, b"there");
+    }
+    place.run("GET -r d").fine();
+    fs::rename(place.server.path("d/sub"), place.server.path("elsewhere")).unwrap();
+    symlink("../elsewhere", place.server.path("d/sub")).unwrap();
+    fs::remove_file(place.server.path("d/gone")).unwrap();
+    let plan = place.run("SYNC -d --delete -n d");
+    assert!(plan.said.starts_with("would delete gone\nSYNC would get 0 files (0 bytes), delete 1,"), "{}", plan.said);
+    let ran = place.run("SYNC -d --delete d");
+    assert!(ran.said.contains("1 deleted"), "{}", ran.said);
+    assert!(ran.complaints.contains("d/sub stays: the other end does not list it"), "{}", ran.complaints);
+    assert_eq!((ran.status, ran.complaints.lines().count()), (5, 2), "{}", ran.complaints);
+    assert!(place.local("d/sub/deep/b").is_file() && place.local("d/sub/a").is_file());
+    assert!(!place.local("d/gone").exists());
+}
+
+#[test]
+fn an_end_that_is_suddenly_empty_costs_nothing() {
+    let place = Place::new();
+    fs::create_dir(place.server.path("d")).unwrap();
+    for index in 0..12 {
+        place.write(format!("d/{index}"), b"here");
+    }
+    place.run("SYNC -d --delete -n d").failed(5, "12 things would be deleted, and 6 may be");
+    place.run("SYNC -d --delete d").failed(5, "SYNC -n lists them, --max-delete 12 allows it");
+    place.run("SYNC -d -k --delete --max-delete 11 d").failed(5, "12 things would be deleted, and 11 may be");
+    assert_eq!(tree(&place.local("d")).len(), 12);
+    assert!(place.run("SYNC -d --delete --max-delete 12 d").fine().contains("12 deleted"));
+    assert_eq!(tree(&place.local("d")).len(), 0);
+    // The same the other way, where one may go for one that comes.
+    place.write("e/new", b"here");
+    place.server.write("e/old", b"there");
+    place.server.write("f/old", b"there");
+    fs::create_dir(place.local("f")).unwrap();
+    assert!(place.run("SYNC -u --delete e").fine().contains("1 moved, 0 alike already, 1 deleted"));
+    place.run("SYNC -u --delete f").failed(5, "1 things would be deleted, and 0 may be");
+    place.run("SYNC -u --delete --max-delete x f").failed(2, "needs a number");
+}
+
+#[test]
+fn what_is_of_another_kind_makes_way_where_deleting_was_asked_for() {
+    for command in ["SYNC -d --delete d", "SYNC -u --delete d"] {
+        let place = Place::new();
+        for name in ["d/now a file", "d/now a directory/in/x", "d/same"] {
+            place.server.write(name, b"there");
+        }
+        for name in ["d/now a file/in/x", "d/now a directory", "d/same"] {
+            place.write(name, b"there");
+        }
+        let ran = place.run(&command.replace("--delete ", ""));
+        assert_eq!(ran.status, 5, "{}", ran.complaints);
+        let plan = place.run(&command.replace("--delete", "--delete -n")).fine();
+        assert!(plan.contains("would delete now a "), "{plan}");
+        let said = place.run(command).fine();
+        assert!(said.contains(" moved, ") && said.contains(" deleted"), "{said}");
+        assert_same(&tree(&place.server.path("d")), &tree(&place.local("d")));
+        assert!(place.run(command).fine().contains("0 moved"));
+    }
+}
+
+#[test]
+fn what_is_replaced_or_deleted_here_is_kept_where_that_was_asked_for() {
+    // A further name where the file system is the same, a copy where it is not.
+    let shm = tempfile::tempdir_in("/dev/shm").ok();
+    for elsewhere in [None, shm.as_ref()] {
+        let place = Place::new();
+        place.server.write("d/changed", b"new");
+        place.server.write("d/way/in", b"new");
+        for name in ["d/changed", "d/sub/gone", "d/way"] {
+            place.write(name, b"old");
+            set_time(&place.local(name), 1_000_000_000, 5);
+        }
+        let backup = elsewhere.map_or_else(|| place.local("kept"), |shm| shm.path().join("kept"));
+        let command = format!("SYNC -d --delete --backup-dir {} d", backup.display());
+        assert!(place.run(&command).fine().contains("2 moved"));
+        assert_same(&tree(&place.server.path("d")), &tree(&place.local("d")));
+        for name in ["changed", "sub/gone", "way"] {
+            assert_eq!(fs::read(backup.join(name)).unwrap(), b"old", "{name}");
+            assert_eq!(tree(&backup)[Path::new(name)].as_ref().unwrap().1, 1_000_000_000);
+        }
+        place.server.write("d/changed", b"newer");
+        place.run(&command).fine();
+        assert_eq!(fs::read(backup.join("changed.~1~")).unwrap(), b"new");
+        assert_eq!(fs::read(backup.join("changed")).unwrap(), b"old");
+    }
+    let place = Place::new();
+    place.server.write("d/a", b"a");
+    place.write("d/a", b"a");
+    for backup in ["d", "d/kept", "."] {
+        place.run(&format!("SYNC -d --backup-dir {backup} d")).failed(5, "has to be outside");
+    }
+    place.run("SYNC -u --backup-dir kept d").failed(2, "only -d changes any");
+}
+
+#[test]
+fn a_part_that_nobody_has_does_not_keep_its_directory() {
+    let place = Place::new();
+    place.server.write("d/a", b"a");
+    place.write("d/a", b"a");
+    place.write("d/gone/.ferry-0123456789abcdef.part", b"half");
+    place.write("d/gone/.ferry-0123456789abcdef.mark", b"half");
+    place.write("d/used/.ferry-0123456789abcdef.part", b"half");
+    let used = fs::File::open(place.local("d/used/.ferry-0123456789abcdef.part")).unwrap();
+    used.lock().unwrap();
+    place.run("SYNC -d --delete --max-delete 9 -k d").failed(5, "1 failed");
+    assert!(!place.local("d/gone").exists() && place.local("d/used").exists());
+    drop(used);
+    place.run("SYNC -d --delete d").fine();
+    assert!(!place.local("d/used").exists());
 }
 
 #[test]
@@ -178,4 +298,29 @@ fn what_no_server_takes_is_told_and_kept_with_all_that_it_is_in() {
     let ran = place.run("SYNC -u d");
     assert_eq!(ran.status, 0, "{}", ran.complaints);
     assert_eq!(ran.complaints.matches("at the beginning is the server's own: left out").count(), 2);
+}
+
+#[test]
+fn a_whole_second_and_a_fraction_of_it_are_not_the_same_time() {
+    let place = Place::new();
+    for (name, here, there) in [("d/changed", "1234", "5678"), ("d/alike", "same", "same")] {
+        place.write(name, here.as_bytes());
+        place.server.write(name, there.as_bytes());
+        set_time(&place.local(name), 1_000_000_000, 0);
+        set_time(&place.server.path(name), 1_000_000_000, 500_000_000);
+    }
+    if fs::metadata(place.local("d")).unwrap().mtime_nsec() == 0 {
+        eprintln!("skipped: this file system keeps whole seconds");
+        return;
+    }
+    assert_eq!(place.run("SYNC -d d").fine().lines().last(), Some("synced: 1 moved, 1 alike already"));
+    assert_eq!(fs::read(place.local("d/changed")).unwrap(), b"5678");
+    // An end that has nothing but whole seconds can't tell: there it is as good as the same.
+    for name in ["d/changed", "d/alike", "d"] {
+        let file = fs::File::open(place.local(name)).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    }
+    place.server.write("d/changed", b"9012");
+    set_time(&place.server.path("d/changed"), 1_000_000_000, 500_000_000);
+    assert_eq!(place.run("SYNC -d d").fine(), "synced: 0 moved, 2 alike already\n");
 }

@@ -237,6 +237,47 @@ fn links_lead_nowhere_on_a_kernel_without_openat2_either() {
 }
 
 #[test]
+fn a_directory_that_can_not_be_made_stops_nothing_but_what_is_in_it() {
+    let place = Place::new();
+    for name in ["d/a/1", "d/b/2", "d/b/deep/3", "d/c/4"] {
+        place.write(name, b"here");
+        place.server.write(&format!("e/{}", &name[2..]), b"there");
+    }
+    fs::create_dir(place.local("d/empty")).unwrap();
+    for file in ["d/empty", "d/b"] {
+        place.server.write(file, b"a file");
+    }
+    place.write("e/b", b"a file");
+    place.run("PUT -r d/empty").failed(4, "PUT: the server says: d/empty: ");
+    let ran = place.run("PUT -r -k d");
+    assert_eq!(ran.complaints.lines().count(), 3, "{}", ran.complaints);
+    assert!(ran.complaints.contains("PUT d/b: the server says") && ran.said.starts_with("put 2 files"), "{}", ran.said);
+    ran.failed(4, "PUT: 2 failed, 2 not tried, the rest is done");
+    assert_eq!((place.server.read("d/a/1"), place.server.read("d/c/4")), (b"here".to_vec(), b"here".to_vec()));
+
+    place.run("GET -r e").failed(5, "e/b is no directory");
+    let ran = place.run("GET -r -k e");
+    assert!(ran.said.starts_with("got 2 files"), "{}", ran.said);
+    ran.failed(5, "GET: 1 failed, 2 not tried, the rest is done");
+    assert!(place.local("e/a/1").is_file() && place.local("e/c/4").is_file());
+}
+
+#[test]
+fn a_file_that_is_fetched_again_keeps_its_permissions() {
+    let place = Place::new();
+    for (name, size) in [("small", 5), ("large", 3 << 20)] {
+        place.server.write(name, &vec![7; size]);
+        for mode in [0o600, 0o750] {
+            place.write(name, b"old");
+            fs::set_permissions(place.local(name), fs::Permissions::from_mode(mode)).unwrap();
+            place.run(&format!("GET {name}")).fine();
+            assert_eq!(fs::read(place.local(name)).unwrap().len(), size);
+            assert_eq!(fs::metadata(place.local(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_disk_that_is_full_in_the_middle_of_a_tree_is_told_and_leaves_whole_files_only() {
     let place = Place::new();
     place.server.write("d/a", b"small");

@@ -24,6 +24,8 @@ pub(super) struct Input {
     pub(super) form: &'static Form,
     /// Options without a value, by their letters.
     flags: Vec<char>,
+    /// Options with a value that is no target.
+    values: Vec<(char, String)>,
     /// What is left, up to an arrow.
     pub(super) words: Vec<Word>,
     /// Several words as they were typed, where no quote says that they are several: they may be meant as one name.
@@ -34,7 +36,8 @@ pub(super) struct Input {
 impl Input {
     /// Takes `words` apart, which stand after the verb in `line`, or come from elsewhere.
     pub(super) fn read(form: &'static Form, words: &[Word], line: Option<&str>) -> Result<Input, Failed> {
-        let mut input = Input { form, flags: Vec::new(), words: Vec::new(), together: None, target: None };
+        let mut input =
+            Input { form, flags: Vec::new(), values: Vec::new(), words: Vec::new(), together: None, target: None };
         match form.options.is_empty() && form.target.is_none() {
             true => input.words = words.to_vec(),
             false => input.take_options(words)?,
@@ -53,6 +56,11 @@ impl Input {
     /// Whether the option of this letter was given.
     pub(super) fn has(&self, flag: char) -> bool {
         self.flags.contains(&flag)
+    }
+
+    /// The value of the option of this letter, the last one where it was given more than once.
+    pub(super) fn value(&self, flag: char) -> Option<&str> {
+        self.values.iter().rev().find(|(option, _)| *option == flag).map(|(_, value)| value.as_str())
     }
 
     /// The argument of a command that takes one; [`None`] where there is none.
@@ -126,9 +134,14 @@ impl Input {
                 Some(_) => Err(Failed::usage(format!("{verb} --{long} takes no value"))),
             };
         }
+        let what = if option.value == Some(Kind::Number) { "a number" } else { "a name" };
         let Some(value) = value.or_else(|| words.next().cloned()) else {
-            return Err(Failed::usage(format!("{verb} -{} needs a name after it", option.short)));
+            return Err(Failed::usage(format!("{verb} -{} needs {what} after it", option.short)));
         };
+        if option.short != TARGET.short {
+            self.values.push((option.short, value.text));
+            return Ok(());
+        }
         self.set_target(if value.is("-") { Target::Stream } else { Target::Name(value.text) })
     }
 

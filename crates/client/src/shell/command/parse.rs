@@ -1,5 +1,7 @@
 //! The reading of one line.
 
+use std::path::PathBuf;
+
 use ferry_client::{Direction, Sync};
 use ferry_wire::escaped;
 
@@ -139,8 +141,27 @@ fn sync(input: &Input) -> Result<SyncDirectories, Failed> {
         ([from, to], None) => (from, Some(&to.text)),
         _ => return Err(Failed::usage("SYNC takes two directories; a name with spaces stands in quotes")),
     };
+    let max_delete = input.value('M').map(|text| {
+        text.parse().map_err(|_| Failed::usage(format!("SYNC --max-delete needs a number, not {}", escaped(text))))
+    });
+    let backup = input.value('B').map(PathBuf::from);
+    match (&backup, direction) {
+        (Some(_), Direction::Up) => {
+            return Err(Failed::usage("SYNC --backup-dir keeps local files, and only -d changes any"));
+        }
+        (Some(path), _) if path.as_os_str().is_empty() => {
+            return Err(Failed::usage("SYNC: a name is needed, and the one after --backup-dir is empty"));
+        }
+        _ => {}
+    }
     Ok(SyncDirectories {
-        sync: Sync { direction, check: input.has('c'), delete: input.has('D') },
+        sync: Sync {
+            direction,
+            check: input.has('c'),
+            delete: input.has('D'),
+            max_delete: max_delete.transpose()?,
+            backup,
+        },
         from: from.text.clone(),
         to: to.cloned(),
         dry_run: input.has('n'),

@@ -166,18 +166,24 @@ pub(crate) const FORMS: &[Form] = &[
     },
     Form {
         verb: "SYNC",
-        usage: "SYNC [-u|-d] [-cnk] [--delete] from [to]",
+        usage: "SYNC [-u|-d] [-cnk] [--delete] [--max-delete N] [--backup-dir DIR] from [to]",
         summary: "make a directory like another; moves what differs",
         details: "Up (-u, or neither) the directory of the server becomes like the local one: SYNC local remote. \
                   -d goes down: SYNC -d remote local. With one name both have it; '.' is the current \
                   directory.\n\
                   Files are alike if they have the same size and time, or with -c the same size and CRC.\n\
-                  Nothing is deleted without --delete, and nothing before all files were moved. What can't be \
-                  looked at (symbolic links, for one) is told, and neither moved nor deleted.",
+                  Nothing is deleted without --delete, and nothing before all files were moved, but for a file that is \
+                  a directory by now, or the reverse: that makes way. The other side is asked again for each name; what \
+                  it does not say to be gone stays. What can't be looked at (symbolic links, for one) is told, and \
+                  neither moved nor deleted. Where more would be deleted than --max-delete, nothing is done at all; \
+                  without it that is 1,000 things, or half of what the changed side has if that is less (but up to ten \
+                  go where they are no more than half of what both sides have). With --backup-dir, local files that -d \
+                  replaces or deletes are kept in that directory, under their paths.",
         examples: &[
             ("SYNC photos", "sends what is new in photos"),
             ("SYNC -d -n . backup", "says what it would fetch"),
             ("SYNC -u --delete site www", "and deletes what site does not have"),
+            ("SYNC -d --delete --backup-dir old site", "keeps in old what is replaced or deleted here"),
         ],
         also: &[],
         synonyms: &["RSYNC", "MIRROR"],
@@ -186,7 +192,19 @@ pub(crate) const FORMS: &[Form] = &[
             Opt { short: 'd', long: "down", value: None, summary: "from the server to here" },
             Opt { short: 'c', long: "check", value: None, summary: "compare by content, not by time" },
             Opt { short: 'n', long: "dry-run", value: None, summary: "only say what would be done" },
-            Opt { short: 'D', long: "delete", value: None, summary: "delete what only the other side has" },
+            Opt { short: 'D', long: "delete", value: None, summary: "delete what only the changed side has" },
+            Opt {
+                short: 'M',
+                long: "max-delete",
+                value: Some(Kind::Number),
+                summary: "do nothing if more things would be deleted than that (1000, or half of what is there)",
+            },
+            Opt {
+                short: 'B',
+                long: "backup-dir",
+                value: Some(Kind::LocalDirectory),
+                summary: "with -d: keep local files that are replaced or deleted in this directory",
+            },
             KEEP_GOING,
         ],
         takes: Takes::Words(&[Kind::Source, Kind::Target]),

@@ -77,7 +77,7 @@ impl Session {
         if plan.trees.is_empty() && plan.files.len() == 1 {
             failures.only_one_left();
         }
-        let plan = self.make_trees(plan, failures)?;
+        let plan = self.make_trees_here(plan, failures)?;
         let absolute = meant.iter().any(|meant| meant.typed.starts_with('/'));
         let hint = absolute.then_some("a name that begins with '/' is one beneath the server's root");
         self.fetch(&plan.files, named && trees == 0, hint, failures)
@@ -231,7 +231,7 @@ impl Session {
     }
 
     /// Makes the directories; gives the plan without what would be in those that can't be made.
-    fn make_trees(&mut self, mut plan: Plan, failures: &mut Failures) -> Result<Plan, Failed> {
+    fn make_trees_here(&mut self, mut plan: Plan, failures: &mut Failures) -> Result<Plan, Failed> {
         let mut unmade = HashSet::new();
         for (top, directories) in &plan.trees {
             let refused = LocalTree::make(top, directories);

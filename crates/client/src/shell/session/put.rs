@@ -95,13 +95,7 @@ impl Session {
         if plan.trees == 0 && plan.files.len() == 1 {
             failures.only_one_left();
         }
-        match self.connected()?.make_directories(&plan.directories) {
-            Ok(()) => failures.note_done(plan.directories.len()),
-            Err(error) => {
-                let failed = self.failure(VERB, &error);
-                failures.take(&mut self.output, failed)?;
-            }
-        }
+        self.make_trees_there(&mut plan, &mut failures)?;
         match self.store(&plan.files, named && plan.trees == 0, &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),
@@ -294,6 +288,32 @@ impl Session {
             .collect();
         plan.directories.extend(top.into_iter().chain(directories));
         plan.files.extend(files);
+        Ok(())
+    }
+
+    /// Makes the directories there; takes from the plan what would be in those that can't be made.
+    fn make_trees_there(&mut self, plan: &mut Plan, failures: &mut Failures) -> Result<(), Failed> {
+        let client = self.connected()?;
+        let made = match failures.keep_going() {
+            true => client.make_all_directories(&plan.directories),
+            false => client.make_directories(&plan.directories).map(|()| Vec::new()),
+        };
+        let refused = made.map_err(|error| self.failure(VERB, &error))?;
+        failures.note_done(plan.directories.len() - refused.len());
+        let mut unmade = HashSet::new();
+        for (index, error) in refused {
+            let name = &plan.directories[index];
+            let failed = Failed::new(&format!("{VERB} {}", self.shown(Some(name))), &error);
+            failures.take(&mut self.output, failed)?;
+            unmade.insert(name.as_str());
+        }
+        if !unmade.is_empty() {
+            let planned = plan.files.len();
+            let is_within =
+                |name: &Name| name.as_str().match_indices('/').any(|(at, _)| unmade.contains(&name.as_str()[..at]));
+            plan.files.retain(|file| !is_within(&file.name));
+            failures.note_untried(planned - plan.files.len());
+        }
         Ok(())
     }
 

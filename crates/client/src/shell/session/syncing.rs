@@ -1,6 +1,6 @@
 //! SYNC.
 
-use ferry_client::{Direction, Error, Name, Report, SyncPlan, SyncReport, Transfers};
+use ferry_client::{Direction, Error, Name, Report, Sync, SyncPlan, SyncReport, Transfers};
 use ferry_wire::escaped;
 
 use super::{
@@ -28,7 +28,9 @@ impl Session {
         };
         let local = self.local_path(here);
         let remote = self.remote_name(there).map_err(|problem| bad_name(VERB, there, problem))?;
-        let plan = SyncPlan::new(self.connected()?, &local, remote.as_ref(), &wanted.sync);
+        let backup = wanted.sync.backup.as_ref().and_then(|path| path.to_str()).map(|text| self.local_path(text));
+        let sync = Sync { backup, ..wanted.sync.clone() };
+        let plan = SyncPlan::new(self.connected()?, &local, remote.as_ref(), &sync);
         let plan = plan.map_err(|error| self.failure(&format!("{VERB} {}", escaped(&wanted.from)), &error))?;
         for error in &plan.left_out {
             self.leave_out(VERB, error);
@@ -40,9 +42,15 @@ impl Session {
         }
         if wanted.dry_run {
             self.tell_plan(&plan);
+            if let Some(failed) = excess(&plan) {
+                failures.tell(&mut self.output, &failed);
+            }
             return failures.end_of_looking();
         }
-        self.carry_out(&plan, failures)
+        match excess(&plan) {
+            Some(failed) => Err(failures.end_by(failed)),
+            None => self.carry_out(&plan, failures),
+        }
     }
 
     fn carry_out(&mut self, plan: &SyncPlan, mut failures: Failures) -> Result<(), Failed> {
@@ -135,9 +143,9 @@ impl Session {
         let top = plan.make_top.then_some(("make", "the directory itself".to_owned(), ".", None));
         let made = plan.make.iter().map(|name| ("make", escaped(name.as_str()).to_string(), name.as_str(), None));
         let moved = labels.iter().map(|label| (verb, label.shown.clone(), label.name.as_str(), label.size));
-        let deleted = plan
-            .delete
-            .iter()
+        let replaced = plan.replace.iter().flat_map(|replaced| &replaced.delete);
+        let deleted = replaced
+            .chain(&plan.delete)
             .map(|gone| ("delete", escaped(gone.name.as_str()).to_string(), gone.name.as_str(), None));
         for (action, shown, name, size) in top.into_iter().chain(made).chain(moved).chain(deleted) {
             let event = || Event::new("plan").with("action", action).with("name", name).with("size", size);
@@ -146,7 +154,11 @@ impl Session {
                 None => self.output.answer(format_args!("would {action} {shown}"), event),
             }
         }
-        let (files, bytes, deletions) = (plan.transfers.len(), plan.bytes, plan.delete.len());
+        let (files, bytes, deletions) = (
+            plan.transfers.len(),
+            plan.bytes,
+            plan.replace.iter().map(|replaced| replaced.delete.len()).sum::<usize>() + plan.delete.len(),
+        );
         let text = format!(
             "{VERB} would {verb} {} ({}), delete {deletions}, and leave {} as {}",
             Count(files, "file"),
@@ -159,4 +171,14 @@ impl Session {
             event.with("delete", deletions).with("unchanged", plan.unchanged)
         });
     }
+}
+
+/// Why a plan is not carried out that deletes more than it may.
+fn excess(plan: &SyncPlan) -> Option<Failed> {
+    let (planned, most) = (plan.deletions(), plan.max_delete);
+    (planned > most).then(|| {
+        let mut failed = Failed::new(VERB, &Error::Deletions { planned, most });
+        failed.message.push_str(&format!("; {VERB} -n lists them, --max-delete {planned} allows it"));
+        failed
+    })
 }

@@ -63,7 +63,7 @@ pub(crate) fn fetch(
     watch: &mut dyn FnMut(&Event<'_>),
 ) -> Report {
     let mut tally = Tally::new(files.len(), settings.keep_going, watch);
-    let (mut large, mut unsplit) = (None, HashSet::new());
+    let (mut large, mut unsplit, mut directory) = (None, HashSet::new(), LastDirectory::default());
     let opener = client.opener();
     drive::drive(client, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
@@ -73,7 +73,7 @@ pub(crate) fn fetch(
                 link,
                 tally,
                 disk: Disk::start(scope),
-                directory: LastDirectory::default(),
+                directory: &mut directory,
                 asked: VecDeque::new(),
                 ahead: 0,
                 batch: Batch::default(),
@@ -101,7 +101,7 @@ struct Round<'r, 'a, 't> {
     link: &'r mut Link,
     tally: &'r mut Tally<'t>,
     disk: Disk<'a>,
-    directory: LastDirectory,
+    directory: &'r mut LastDirectory,
     asked: VecDeque<Ask>,
     /// Bytes of the files that were asked for, as far as that is known.
     ahead: u64,

@@ -44,6 +44,14 @@ impl Honest {
         self.tree.lock().unwrap().insert(name.to_owned(), Some(file));
     }
 
+    pub(crate) fn add_directory(&self, name: &str) {
+        self.tree.lock().unwrap().insert(name.to_owned(), None);
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.tree.lock().unwrap().remove(name);
+    }
+
     pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
         self.tree.lock().unwrap().get(name).cloned().flatten().map(|(content, _)| content)
     }
@@ -115,7 +123,12 @@ impl Service {
                 Ok((content, _)) => Reply::Sum { size: content.len() as u64, crc: Crc32::of(&content), tag: tag() },
             },
             Request::Mkdir { name } => {
-                self.change(|tree| tree.insert(name.as_str().to_owned(), None).is_none(), Code::Exists)
+                let make = |tree: &mut BTreeMap<_, _>| {
+                    let is_new = !tree.contains_key(name.as_str());
+                    tree.entry(name.as_str().to_owned()).or_insert(None);
+                    is_new
+                };
+                self.change(make, Code::Exists)
             }
             Request::Delete { name } => self.change(|tree| tree.remove(name.as_str()).is_some(), Code::NotFound),
             Request::Rename { from, to } => self.change(

@@ -1,0 +1,76 @@
+//! What has changed between the plan of a SYNC and its deletions is not deleted.
+
+use std::fs;
+
+use ferry_client::{Client, Direction, Settings, Sync, SyncPlan};
+
+use crate::support::{Honest, Local, connect, name};
+
+fn plan(client: &mut Client, local: &Local, direction: Direction) -> SyncPlan {
+    let sync = Sync { direction, check: false, delete: true, max_delete: Some(10), backup: None };
+    SyncPlan::new(client, &local.path("d"), Some(&name("d")), &sync).unwrap()
+}
+
+#[test]
+fn what_came_back_at_the_other_end_stays() {
+    let (server, local) = (Honest::start(), Local::new());
+    fs::create_dir(local.path("d")).unwrap();
+    server.add_directory("d");
+    for text in ["d/back", "d/gone"] {
+        local.file(text, b"here");
+    }
+    let mut client = connect(&server.address);
+    let down = plan(&mut client, &local, Direction::Down);
+    assert_eq!(down.delete.len(), 2);
+    server.add("d/back", "there");
+    let report = down.carry_out(&mut client, &Settings::default(), &mut |_| {});
+    assert_eq!((report.deleted, report.kept, report.failures.len()), (1, 1, 1));
+    assert!(report.failures[0].to_string().starts_with("back stays"), "{}", report.failures[0]);
+    assert!(local.path("d/back").exists() && !local.path("d/gone").exists());
+
+    fs::remove_file(local.path("d/back")).unwrap();
+    server.add("d/gone", "there");
+    let up = plan(&mut client, &local, Direction::Up);
+    assert_eq!(up.delete.len(), 2);
+    local.file("d/back", b"here");
+    let report = up.carry_out(&mut client, &Settings::default(), &mut |_| {});
+    assert_eq!((report.deleted, report.kept, report.failures.len()), (1, 1, 1));
+    assert!(server.content("d/back").is_some() && server.content("d/gone").is_none());
+}
+
+#[test]
+fn what_takes_the_name_of_another_kind_has_to_be_that_still() {
+    let (server, local) = (Honest::start(), Local::new());
+    fs::create_dir_all(local.path("d/x")).unwrap();
+    local.file("d/x/in", b"here");
+    server.add_directory("d");
+    server.add("d/x", "a file");
+    let mut client = connect(&server.address);
+    let down = plan(&mut client, &local, Direction::Down);
+    assert_eq!((down.replace.len(), down.deletions(), down.transfers.len()), (1, 1, 1));
+    server.remove("d/x");
+    let report = down.carry_out(&mut client, &Settings::default(), &mut |_| {});
+    assert_eq!((report.deleted, report.moved.untried, report.failures.len()), (0, 1, 1));
+    assert!(local.path("d/x/in").exists());
+    server.add("d/x", "a file");
+    let report = down.carry_out(&mut client, &Settings::default(), &mut |_| {});
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!((report.deleted, fs::read(local.path("d/x")).unwrap().as_slice()), (2, &b"a file"[..]));
+}
+
+#[test]
+fn a_plan_that_deletes_more_than_it_may_is_not_carried_out_at_all() {
+    let (server, local) = (Honest::start(), Local::new());
+    fs::create_dir(local.path("d")).unwrap();
+    server.add_directory("d");
+    server.add("d/new", "there");
+    for text in ["d/a", "d/b"] {
+        local.file(text, b"here");
+    }
+    let mut client = connect(&server.address);
+    let sync = Sync { direction: Direction::Down, check: false, delete: true, max_delete: Some(1), backup: None };
+    let plan = SyncPlan::new(&mut client, &local.path("d"), Some(&name("d")), &sync).unwrap();
+    let report = plan.carry_out(&mut client, &Settings::default(), &mut |_| {});
+    assert!(report.failures[0].to_string().contains("2 things would be deleted, and 1 may be"));
+    assert!(!report.is_whole() && !local.path("d/new").exists() && local.path("d/a").exists());
+}
