@@ -89,7 +89,7 @@ pub(crate) struct Arguments {
 
     /// Clients served at one time [default: what the limit of open files allows]. In memory an idle
     /// one costs less than 1 KiB, one with a request half said up to 72 KiB, one that downloads up to
-    /// 144 KiB, one that uploads up to 1 MiB
+    /// 144 KiB, one that uploads up to 4 MiB and 10 open files
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_clients: Option<u32>,
 

@@ -46,7 +46,7 @@ pub use work::{Ask, Change, Chunk, Done, Errand, Handles, Opened, Outcome, Tail,
 use clock::{Clock, Waiting};
 use download::{Listing, Sending, Summing};
 use record::Transfer;
-use upload::{Pending, Receiving, Released, Staging};
+use upload::{Leaving, Pending, Receiving, Released, Staging};
 
 /// What a session allows. Shared by all sessions of a server.
 #[derive(Debug, Clone)]
@@ -85,8 +85,13 @@ const PENDING_REQUESTS: usize = 64;
 /// stops as fast as it can must wait for the store like any other.
 const WORK_UNDER_WAY: u32 = 128;
 
-/// Bytes of uploads that one session may have handed to the store and not got back.
+/// Memory of uploads that one session may have handed to the store and not got back, in bytes, before it takes another
+/// request. One upload more adds at most three chunks.
 const PENDING_BYTES: u64 = 2 << 20;
+
+/// Uploads of one session whose files are open, before it takes another request: two for each helper that waits for the
+/// disk.
+const OPEN_UPLOADS: u32 = 8;
 
 /// After the last reply: how long, and over how many bytes, input is passed over so that closing
 /// does not destroy replies on their way.
@@ -102,10 +107,12 @@ pub struct Session<H: Handles> {
     pending: VecDeque<Pending<H>>,
     /// Uploads that were given up while writes were under way.
     released: Vec<Released<H>>,
-    /// The last bytes of uploads that are being kept aside, and the errands they are on.
-    tails: Vec<(Errand, u64)>,
-    /// Bytes handed to the store for writing and not back yet.
+    /// Uploads that the store was asked to let go.
+    leaving: Vec<Leaving>,
+    /// Memory handed to the store for writing and not back yet, in bytes.
     pending_bytes: u64,
+    /// Uploads whose files the store has open.
+    open_uploads: u32,
     outbox: Outbox<H::File>,
     asks: VecDeque<Ask<H>>,
     /// Work asked for and not completed.
@@ -185,8 +192,9 @@ impl<H: Handles> Session<H> {
             phase: Phase::Ready,
             pending: VecDeque::new(),
             released: Vec::new(),
-            tails: Vec::new(),
+            leaving: Vec::new(),
             pending_bytes: 0,
+            open_uploads: 0,
             outbox,
             asks: VecDeque::new(),
             in_work: 0,
@@ -317,6 +325,7 @@ impl<H: Handles> Session<H> {
                     && self.outbox.bytes() < OUTPUT_HIGH_BYTES
                     && self.pending.len() < PENDING_REQUESTS
                     && self.pending_bytes < PENDING_BYTES
+                    && self.open_uploads < OPEN_UPLOADS
                     && self.in_work < WORK_UNDER_WAY
             }
             Phase::Receiving(receiving) => receiving.room() > 0,
@@ -482,6 +491,9 @@ impl<H: Handles> Session<H> {
         }
         if self.pending.is_empty() && self.pending.capacity() > 0 {
             self.pending = VecDeque::new();
+        }
+        if self.leaving.is_empty() && self.leaving.capacity() > 0 {
+            self.leaving = Vec::new();
         }
         self.outbox.rest();
     }

@@ -58,6 +58,8 @@ struct Held<H: Handles> {
     writes: u8,
     /// Of the checkpoint under way.
     checkpoint: Option<Errand>,
+    /// The store has its file open: from the first write until it is finished or let go.
+    is_open: bool,
 }
 
 impl<H: Handles> Held<H> {
@@ -145,6 +147,11 @@ impl<H: Handles> Receiving<H> {
     pub(super) fn take(&mut self, bytes: &[u8]) {
         let Chunk { memory, filled } = &mut self.chunk;
         let end = *filled + bytes.len();
+        if end > memory.capacity() {
+            // Never more than a chunk is counted for.
+            let grown = (memory.capacity() * 2).min(CHUNK_BYTES).max(end);
+            memory.reserve_exact(grown - memory.len());
+        }
         if end <= memory.len() {
             memory[*filled..end].copy_from_slice(bytes);
         } else {
@@ -165,6 +172,7 @@ impl<H: Handles> Receiving<H> {
         let Chunk { memory, filled } = &mut self.chunk;
         if memory.len() - *filled < DIRECT_BYTES && memory.len() < CHUNK_BYTES {
             let grown = (memory.len() * 2).clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
+            memory.reserve_exact(grown - memory.len());
             memory.resize(grown, 0);
         }
         let end = memory.len().min(*filled + room);
@@ -198,6 +206,14 @@ pub(super) struct Released<H: Handles> {
     tail: Option<Option<Tail>>,
 }
 
+/// An upload that the store was asked to let go.
+pub(super) struct Leaving {
+    errand: Errand,
+    /// Memory of its last bytes, which are kept.
+    bytes: u64,
+    is_open: bool,
+}
+
 /// A request that changes, in the queue for its reply.
 pub(super) enum Pending<H: Handles> {
     /// The reply, waiting for those before it.
@@ -222,7 +238,7 @@ pub(super) struct Finishing<H: Handles> {
     stage: Stage,
     at: u64,
     chunk: Chunk,
-    /// Bytes of the last chunk, until they are written.
+    /// Memory of the last chunk, in bytes, until that is written.
     last_bytes: u64,
     size: u64,
     crc: Crc32,
@@ -288,7 +304,10 @@ impl<H: Handles> Session<H> {
                 return self.refuse(failure, !resumable);
             }
         };
-        let held = Held { upload, id, errand, writes: 0, checkpoint: None };
+        // A resumable one is opened where it is taken up.
+        let is_open = resumable;
+        self.open_uploads += u32::from(is_open);
+        let held = Held { upload, id, errand, writes: 0, checkpoint: None, is_open };
         let receiving = Receiving::new(held, size, check, transfer, now);
         if let Some(failure) = self.last_words.take() {
             self.phase = Phase::Receiving(Box::new(receiving));
@@ -330,7 +349,8 @@ impl<H: Handles> Session<H> {
         let at = receiving.at;
         receiving.at += chunk.filled as u64;
         held.writes += 1;
-        self.pending_bytes += chunk.filled as u64;
+        self.open_uploads += u32::from(!std::mem::replace(&mut held.is_open, true));
+        self.pending_bytes += CHUNK_BYTES as u64;
         let (bytes, time) = (receiving.at - receiving.checkpoint_at, now.duration_since(receiving.checkpoint_on));
         let due = bytes >= self.limits.checkpoint_bytes || time >= self.limits.checkpoint_time;
         if due && held.id.is_some() && held.checkpoint.is_none() {
@@ -348,8 +368,9 @@ impl<H: Handles> Session<H> {
             Verdict::Mismatch => Failure::new(Code::Checksum, "the bytes that arrived have another CRC"),
             Verdict::Whole => {
                 let (size, crc) = (receiving.check.received(), receiving.check.crc());
-                let Receiving { held, chunk, at, transfer, .. } = *receiving;
-                let last_bytes = chunk.filled as u64;
+                let Receiving { held, mut chunk, at, transfer, .. } = *receiving;
+                chunk.shrink();
+                let last_bytes = chunk.memory.capacity() as u64;
                 self.pending_bytes += last_bytes;
                 let stage = Stage::Writing;
                 let finishing = Finishing { held, stage, at, chunk, last_bytes, size, crc, failure: None, transfer };
@@ -363,7 +384,8 @@ impl<H: Handles> Session<H> {
 
     /// Lets go of an upload that is still being received, as soon as its writes have ended.
     pub(super) fn release(&mut self, receiving: Receiving<H>, failure: Option<Failure>, now: Instant) {
-        let Receiving { held, check, chunk, at, transfer, failure: write_failure, .. } = receiving;
+        let Receiving { held, check, mut chunk, at, transfer, failure: write_failure, .. } = receiving;
+        chunk.shrink();
         let corrupt = failure.as_ref().is_some_and(|failure| failure.code == Code::Checksum);
         let tail = match (&held.id, write_failure) {
             _ if corrupt => None,
@@ -382,17 +404,17 @@ impl<H: Handles> Session<H> {
         if !released.held.is_quiet() {
             return self.released.push(released);
         }
-        let upload = released.held.upload;
-        let Some(tail) = released.tail else {
-            self.ask_anew(Work::Discard { upload });
-            return;
+        let Held { upload, is_open, .. } = released.held;
+        let (bytes, work) = match released.tail {
+            None => (0, Work::Discard { upload }),
+            Some(tail) => {
+                let bytes = tail.as_ref().map_or(0, |tail| tail.chunk.memory.capacity() as u64);
+                (bytes, Work::Keep { upload, tail })
+            }
         };
-        let bytes = tail.as_ref().map_or(0, |tail| tail.chunk.filled as u64);
-        let errand = self.ask_anew(Work::Keep { upload, tail });
-        if bytes > 0 {
-            self.pending_bytes += bytes;
-            self.tails.push((errand, bytes));
-        }
+        self.pending_bytes += bytes;
+        let errand = self.ask_anew(work);
+        self.leaving.push(Leaving { errand, bytes, is_open });
     }
 }
 
@@ -409,9 +431,10 @@ impl<H: Handles> Session<H> {
             }
             _ => {}
         }
-        if let Some(index) = self.tails.iter().position(|(tail, _)| *tail == errand) {
-            let (_, bytes) = self.tails.swap_remove(index);
+        if let Some(index) = self.leaving.iter().position(|leaving| leaving.errand == errand) {
+            let Leaving { bytes, is_open, .. } = self.leaving.swap_remove(index);
             self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+            self.open_uploads -= u32::from(is_open);
             return;
         }
         if let Some(index) = self.released.iter().position(|released| released.held.owns(errand)) {
@@ -477,6 +500,7 @@ impl<H: Handles> Session<H> {
             }
             (Stage::Finishing, Ok(Done::Finished)) => {
                 finishing.stage = Stage::Finished;
+                self.open_uploads -= u32::from(std::mem::take(&mut finishing.held.is_open));
                 self.pending_bytes = self.pending_bytes.saturating_sub(std::mem::take(&mut finishing.last_bytes));
             }
             (Stage::Publishing, Ok(Done::Replied(reply))) => {

@@ -35,6 +35,14 @@ impl Chunk {
     pub fn bytes(&self) -> &[u8] {
         &self.memory[..self.filled]
     }
+
+    /// Gives memory back that holds nothing, where that is most of it.
+    pub(super) fn shrink(&mut self) {
+        if self.memory.capacity() > 2 * self.filled {
+            self.memory.truncate(self.filled);
+            self.memory.shrink_to_fit();
+        }
+    }
 }
 
 /// A piece of work for the store.

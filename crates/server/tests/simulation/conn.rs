@@ -14,7 +14,7 @@ const OUTBOX_BYTES: u64 = (64 << 10) + 66 * 4096 + (2 << 20) + 4096;
 /// Pieces of work under way for one session.
 const WORK: u32 = 200;
 
-/// Bytes handed to the store and not back: the limit, and what one more upload may add.
+/// Memory handed to the store and not back: the limit, and what one more upload may add.
 const HANDED_BYTES: u64 = (2 << 20) + 3 * (512 << 10);
 
 /// The memory that gathers one write.
@@ -46,13 +46,15 @@ pub(crate) struct Conn {
     pub(crate) handed: u64,
 }
 
-/// The bytes of uploads that `work` carries.
+/// The memory of uploads that `work` carries, whether it holds anything or not.
 pub(crate) fn carried(work: &Work<Model>) -> u64 {
-    match work {
-        Work::Write { chunk, .. } | Work::Finish { chunk, .. } => chunk.filled as u64,
-        Work::Keep { tail: Some(tail), .. } => tail.chunk.filled as u64,
-        _ => 0,
-    }
+    let chunk = match work {
+        Work::Write { chunk, .. } | Work::Finish { chunk, .. } => chunk,
+        Work::Keep { tail: Some(tail), .. } => &tail.chunk,
+        _ => return 0,
+    };
+    assert!(chunk.memory.capacity() <= CHUNK_BYTES, "a chunk of {} bytes", chunk.memory.capacity());
+    chunk.memory.capacity() as u64
 }
 
 impl Conn {

@@ -15,7 +15,7 @@ use crate::{
     dice::Dice,
     holds::Job,
     script::UPLOAD_BYTES,
-    store::Store,
+    store::{Model, Store},
     tree::{Node, Tree, some_time},
 };
 
@@ -105,6 +105,20 @@ impl Desk {
         let job = self.late.remove(index).unwrap();
         self.run(job);
         self.settle();
+    }
+
+    /// The work that is held back.
+    pub(crate) fn held_back(&self) -> impl Iterator<Item = &Work<Model>> {
+        self.late.iter().map(|job| &job.work)
+    }
+
+    /// Does all writes that are held back, and what follows from them.
+    pub(crate) fn answer_writes(&mut self) {
+        while let Some(index) = self.late.iter().position(|job| matches!(job.work, Work::Write { .. })) {
+            let job = self.late.remove(index).unwrap();
+            self.run(job);
+            self.settle();
+        }
     }
 
     /// Does all that is held back, and what follows from it.

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use ferry_server::session::Work;
 use ferry_wire::{Code, Crc32, Failure, Id};
 
 use crate::{
+    conn::carried,
     desk::{Desk, Pace},
     dice::Dice,
     script::UPLOAD_BYTES,
@@ -395,4 +397,44 @@ fn a_clock_that_stands_still_while_a_rate_is_waited_for_does_not_begin_anew() {
         assert_eq!(own, 3_600, "{first:?}{drip:?} was thrown out early");
         assert!(String::from_utf8_lossy(&desk.output).contains("FAIL timeout "));
     }
+}
+
+#[test]
+fn uploads_that_wait_for_the_disk_are_few_and_hold_little() {
+    const UPLOADS: usize = 64;
+    // The second leaves a chunk that came back from the disk, all but empty.
+    for bytes in [600_000, (1 << 20) + 100] {
+        let mut desk = Desk::new(Pace::AsTheLoop);
+        let data = Dice::new(1).bytes(bytes);
+        for number in 0..UPLOADS {
+            for piece in upload(&format!("PUT {bytes} - a{number}"), &data, "END -").chunks(100_000) {
+                desk.give(piece);
+                desk.answer_writes();
+            }
+        }
+        let finishing = desk.held_back().filter(|work| matches!(work, Work::Finish { .. })).count();
+        let memory: u64 = desk.held_back().map(carried).sum();
+        println!("{UPLOADS} uploads of {bytes} bytes: {finishing} wait for the disk, with {memory} bytes of memory");
+        assert!(finishing <= 8, "{finishing} files are open");
+        assert!(memory <= 3 << 20, "{memory} bytes are held");
+        desk.answer_all();
+        desk.end_input();
+        must_be_gone(&desk);
+        assert_eq!(String::from_utf8_lossy(&desk.output).matches("SAVED ").count(), UPLOADS);
+    }
+}
+
+#[test]
+fn uploads_that_were_given_up_count_until_they_are_let_go() {
+    let mut desk = Desk::new(Pace::AsTheLoop);
+    let data = Dice::new(1).bytes(600_000);
+    for _ in 0..64 {
+        desk.give(&upload("PUT - - a", &data, "STOP"));
+        desk.answer_writes();
+    }
+    let leaving = desk.held_back().filter(|work| matches!(work, Work::Discard { .. })).count();
+    assert!(leaving <= 8, "{leaving} files are open");
+    desk.answer_all();
+    desk.end_input();
+    must_be_gone(&desk);
 }
