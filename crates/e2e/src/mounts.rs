@@ -106,6 +106,19 @@ impl Mount {
         Mount { place }
     }
 
+    /// Mounts a file system in memory that holds so many bytes.
+    ///
+    /// # Panics
+    ///
+    /// Where that fails.
+    #[must_use]
+    #[track_caller]
+    pub fn memory(bytes: u64) -> Mount {
+        let place = place();
+        run(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"]).arg(place.path()));
+        Mount { place }
+    }
+
     /// Mounts an overlay of two empty directories in `upper` over `lower`.
     ///
     /// # Panics
