@@ -196,7 +196,7 @@ impl Client {
     ///
     /// Whatever may go wrong with the listing of `root`; a connection that is lost.
     pub fn tree(&mut self, root: Option<&Name>) -> Result<RemoteTree, Error> {
-        tree::remote(self, root)
+        tree::remote(self, root, &mut |_| {})
     }
 
     /// What in `directory`, or in the root, matches `pattern`; sorted by name. Only the directories that can match are

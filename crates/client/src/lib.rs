@@ -80,7 +80,7 @@ pub use local::{Clash, HeldDirectory, LocalPath, clashes};
 pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
 pub use requests::{Download, Part, Stat, Sum, Upload};
-pub use sync::{Deletion, Direction, Replacement, Sync, SyncPlan, SyncReport, Transfers};
+pub use sync::{Deletion, Direction, Looking, Replacement, Sync, SyncPlan, SyncReport, Transfers};
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{Event, Fetch, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store};
 pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped, Unmade};

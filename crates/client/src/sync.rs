@@ -50,6 +50,20 @@ pub struct Sync {
     pub backup: Option<PathBuf>,
 }
 
+/// What a plan is at while it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Looking {
+    /// The local directory is read, and so many things were found.
+    Here(usize),
+    /// The server's directory is listed, and so many things were found.
+    There(usize),
+    /// So many files of so many were compared by their content, at both ends.
+    Comparing(usize, usize),
+    /// The server is asked for so many names that it did not list.
+    Asking(usize),
+}
+
 /// What has to be done to make one directory like another. All names are below both directories.
 #[derive(Debug)]
 pub struct SyncPlan {
@@ -161,7 +175,22 @@ impl SyncPlan {
     ///
     /// A directory that is not there or can't be read, a connection that is lost.
     pub fn new(client: &mut Client, local: &Path, remote: Option<&Name>, sync: &Sync) -> Result<SyncPlan, Error> {
-        plan::plan(client, local, remote, sync)
+        SyncPlan::watched(client, local, remote, sync, &mut |_| {})
+    }
+
+    /// The same; `watch` learns what is looked at, so that a person can be told. It is called often, and must not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`SyncPlan::new`].
+    pub fn watched(
+        client: &mut Client,
+        local: &Path,
+        remote: Option<&Name>,
+        sync: &Sync,
+        watch: &mut dyn FnMut(Looking),
+    ) -> Result<SyncPlan, Error> {
+        plan::plan(client, local, remote, sync, watch)
     }
 
     /// Whether there is nothing to do.

@@ -54,8 +54,12 @@ pub struct RemoteTree {
     pub skipped: Vec<(Name, Error)>,
 }
 
-/// Everything beneath `root`, or in all of the server.
-pub(crate) fn remote(client: &mut Client, root: Option<&Name>) -> Result<RemoteTree, Error> {
+/// Everything beneath `root`, or in all of the server. `watch` learns how many things were found so far.
+pub(crate) fn remote(
+    client: &mut Client,
+    root: Option<&Name>,
+    watch: &mut dyn FnMut(usize),
+) -> Result<RemoteTree, Error> {
     let mut tree = RemoteTree::default();
     let mut at_root = None;
     let mut skipped = Vec::new();
@@ -85,6 +89,7 @@ pub(crate) fn remote(client: &mut Client, root: Option<&Name>) -> Result<RemoteT
             }
             tree.found.push(Found { name, kind });
         }
+        watch(tree.found.len());
         Ok(beneath)
     })?;
     match at_root {
@@ -213,6 +218,11 @@ impl LocalTree {
     ///
     /// Where `root` itself can't be read, or is no directory.
     pub fn walk(root: &LocalPath) -> Result<LocalTree, Error> {
+        LocalTree::walk_watched(root, &mut |_| {})
+    }
+
+    /// The same; `watch` learns how many things were found so far.
+    pub(crate) fn walk_watched(root: &LocalPath, watch: &mut dyn FnMut(usize)) -> Result<LocalTree, Error> {
         let root = root.hold()?;
         let mut tree = LocalTree { root, directories: Vec::new(), files: Vec::new(), skipped: Vec::new() };
         tree.read(None)?;
@@ -222,6 +232,7 @@ impl LocalTree {
                 tree.skip(Some(&directory), None, error, false);
             }
             next += 1;
+            watch(tree.directories.len() + tree.files.len());
         }
         tree.directories.sort_by(in_tree_order);
         tree.files.sort_by(|a, b| in_tree_order(&a.name, &b.name));

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use ferry_wire::{Crc32, Name};
 
+use super::Looking;
 use crate::{
     client::Client,
     error::Error,
@@ -23,7 +24,7 @@ pub(super) struct Pair {
 
 /// Whether each pair has the same content. A file that one side can't read any more, or that has changed its size, is
 /// different; so the transfer that follows tells why.
-pub(super) fn alike(client: &mut Client, pairs: &[Pair]) -> Result<Vec<bool>, Error> {
+pub(super) fn alike(client: &mut Client, pairs: &[Pair], watch: &mut dyn FnMut(Looking)) -> Result<Vec<bool>, Error> {
     client.converse(|link| {
         let mut alike = Vec::with_capacity(pairs.len());
         let mut waiting = pairs.iter();
@@ -36,6 +37,7 @@ pub(super) fn alike(client: &mut Client, pairs: &[Pair]) -> Result<Vec<bool>, Er
                 asked.push_back(pair);
             }
             let Some(pair) = asked.pop_front() else { return Ok(alike) };
+            watch(Looking::Comparing(alike.len(), pairs.len()));
             // So that the server begins before this side does.
             link.send(&mut Block::new())?;
             let here = sum(&pair.here, || link.check_cancel());

@@ -9,7 +9,7 @@ use std::{
 use ferry_wire::{Code, EntryKind, FileMeta, Name, Time};
 
 use super::{
-    Deletion, Direction, NOT_GONE, Replacement, Sync, SyncPlan, Transfers,
+    Deletion, Direction, Looking, NOT_GONE, Replacement, Sync, SyncPlan, Transfers,
     check::{Pair, alike},
     seen,
 };
@@ -19,7 +19,7 @@ use crate::{
     local::{HeldDirectory, clashes},
     requests::Stat,
     transfer::{Fetch, Store},
-    tree::{Found, LocalTree, RemoteTree, in_tree_order, joined},
+    tree::{self, Found, LocalTree, RemoteTree, in_tree_order, joined},
 };
 
 /// What stands under a name at one end.
@@ -77,10 +77,16 @@ impl Side {
     }
 }
 
-pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, sync: &Sync) -> Result<SyncPlan, Error> {
+pub(super) fn plan(
+    client: &mut Client,
+    local: &Path,
+    remote: Option<&Name>,
+    sync: &Sync,
+    watch: &mut dyn FnMut(Looking),
+) -> Result<SyncPlan, Error> {
     let (mut left_out, mut skipped) = (Vec::new(), Vec::new());
-    let (held, here) = local_side(local, sync.direction == Direction::Down, &mut left_out, &mut skipped)?;
-    let there = remote_side(client, remote, sync.direction == Direction::Up, &mut skipped)?;
+    let (held, here) = local_side(local, sync.direction == Direction::Down, &mut left_out, &mut skipped, watch)?;
+    let there = remote_side(client, remote, sync.direction == Direction::Up, &mut skipped, watch)?;
     let (source, target) = match sync.direction {
         Direction::Up => (&here, &there),
         Direction::Down => (&there, &here),
@@ -97,7 +103,7 @@ pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, syn
         let there = joined(remote, (*name).clone()).map_err(|(_, error)| error)?;
         pairs.push(Pair { here: held.place(name.as_str()), there });
     }
-    for (name, alike) in unsure.iter().zip(alike(client, &pairs)?) {
+    for (name, alike) in unsure.iter().zip(alike(client, &pairs, watch)?) {
         if alike {
             compared.unchanged += 1;
         } else {
@@ -108,6 +114,7 @@ pub(super) fn plan(client: &mut Client, local: &Path, remote: Option<&Name>, syn
     let replace = replacements(&compared.conflicts, target);
     let mut delete = if sync.delete { deletions(source, target) } else { Vec::new() };
     if sync.direction == Direction::Down && !delete.is_empty() {
+        watch(Looking::Asking(delete.len()));
         let seen = seen::there(client, remote, delete.iter().map(|deletion| &deletion.name))?;
         let staying = seen::only_gone(&mut delete, &seen);
         skipped.extend(staying.iter().map(|name| Error::file(local.join(name.as_str()), NOT_GONE)));
@@ -138,8 +145,9 @@ fn local_side(
     may_be_missing: bool,
     left_out: &mut Vec<Error>,
     skipped: &mut Vec<Error>,
+    watch: &mut dyn FnMut(Looking),
 ) -> Result<(HeldDirectory, Side), Error> {
-    let tree = match LocalTree::walk(&local.into()) {
+    let tree = match LocalTree::walk_watched(&local.into(), &mut |found| watch(Looking::Here(found))) {
         Err(Error::Local { source, .. }) if may_be_missing && source.kind() == io::ErrorKind::NotFound => {
             return Ok((HeldDirectory::at(local), Side { missing: true, ..Side::default() }));
         }
@@ -166,8 +174,11 @@ fn remote_side(
     remote: Option<&Name>,
     may_be_missing: bool,
     skipped: &mut Vec<Error>,
+    watch: &mut dyn FnMut(Looking),
 ) -> Result<Side, Error> {
-    let RemoteTree { found, skipped: unlisted } = match client.tree(remote) {
+    watch(Looking::There(0));
+    let listed = tree::remote(client, remote, &mut |found| watch(Looking::There(found)));
+    let RemoteTree { found, skipped: unlisted } = match listed {
         Err(Error::Server(failure)) if may_be_missing && remote.is_some() && failure.code == Code::NotFound => {
             return Ok(Side { missing: true, ..Side::default() });
         }

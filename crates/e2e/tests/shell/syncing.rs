@@ -324,3 +324,19 @@ fn a_whole_second_and_a_fraction_of_it_are_not_the_same_time() {
     set_time(&place.server.path("d/changed"), 1_000_000_000, 500_000_000);
     assert_eq!(place.run("SYNC -d d").fine(), "synced: 0 moved, 2 alike already\n");
 }
+
+#[test]
+fn it_is_told_how_far_the_looking_is() {
+    let place = Place::new();
+    for index in 0..400 {
+        place.write(format!("d/{index}"), b"the same");
+        place.server.write(&format!("d/{index}"), b"the same");
+    }
+    // Each is shorter than what has to be done: some line comes in the middle of that.
+    let ran = place.run_with(&["--progress", "lines=0.001"], "SYNC -u -c d", b"");
+    assert_eq!(ran.said, "synced: 0 moved, 400 alike already\n");
+    assert!(ran.complaints.contains("SYNC d: comparing by content: "), "{}", ran.complaints);
+    assert!(ran.complaints.contains(" of 400 files"), "{}", ran.complaints);
+    let said = place.run_with(&["--progress", "lines=0.001", "--json"], "SYNC -u -c d", b"").fine();
+    assert!(said.contains("{\"event\":\"looking\",\"phase\":\"comparing by content\",\"done\":"), "{said}");
+}

@@ -1,6 +1,9 @@
 //! Where a list of files stands, told by its events.
 
-use std::time::{Duration, Instant};
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use ferry_client::{Event, Phase};
 
@@ -43,7 +46,7 @@ pub(super) struct Board {
 #[derive(Debug)]
 struct Waiting {
     since: Instant,
-    what: &'static str,
+    what: Cow<'static, str>,
 }
 
 impl Board {
@@ -174,13 +177,19 @@ impl Board {
     fn waited(&self, now: Instant) -> Option<String> {
         let Waiting { since, what } = self.waiting.as_ref()?;
         let waited = now.saturating_duration_since(*since);
-        Some(if waited < LONG_WAIT { (*what).to_owned() } else { format!("{what} ({} s)", waited.as_secs()) })
+        Some(if waited < LONG_WAIT { what.to_string() } else { format!("{what} ({} s)", waited.as_secs()) })
     }
 
     fn wait_for(&mut self, what: &'static str, now: Instant) {
         if self.waiting.as_ref().is_none_or(|waiting| waiting.what != what) {
-            self.waiting = Some(Waiting { since: now, what });
+            self.waiting = Some(Waiting { since: now, what: what.into() });
         }
+    }
+
+    /// Tells `what` is done instead of moving bytes; the time counts from the first of such.
+    pub(super) fn look(&mut self, what: String, now: Instant) {
+        let since = self.waiting.as_ref().map_or(now, |waiting| waiting.since);
+        self.waiting = Some(Waiting { since, what: what.into() });
     }
 
     /// Bytes move again; the time that they did not says nothing about the rate.
@@ -290,6 +299,10 @@ mod tests {
             board.note(&Event::Entered { index: 0, phase }, start);
             assert_eq!((board.current(start, 80), board.told(start)), (words.to_owned(), words.to_owned()));
         }
+        board.look("listing".to_owned(), start);
+        board.look("comparing".to_owned(), start + Duration::from_secs(7));
+        assert_eq!(board.told(start + Duration::from_secs(9)), "a: comparing (9 s)");
+        board.note(&Event::Reconnected, start);
         let lost = Event::Lost { error: &Error::NotConnected, attempt: 1, wait: Duration::from_secs(1) };
         board.note(&lost, start);
         assert_eq!(board.told(start), "a: the connection is lost, trying again");

@@ -120,6 +120,13 @@ impl Progress {
         }
     }
 
+    /// Tells what is done instead of moving bytes.
+    pub(crate) fn look(&self, what: String) {
+        if let Some(display) = &self.display {
+            display.shared.board().look(what, Instant::now());
+        }
+    }
+
     /// Runs `say` while nothing is drawn, so that what it prints stands by itself.
     pub(crate) fn aside<T>(&self, say: impl FnOnce() -> T) -> T {
         match &self.display {

@@ -1,6 +1,8 @@
 //! SYNC.
 
-use ferry_client::{Direction, Error, Name, Report, Sync, SyncPlan, SyncReport, Transfers};
+use std::{path::Path, time::Instant};
+
+use ferry_client::{Direction, Error, Looking, Name, Report, Sync, SyncPlan, SyncReport, Transfers};
 use ferry_wire::escaped;
 
 use super::{
@@ -14,6 +16,7 @@ use crate::shell::{
     exit::Failed,
     figures::{Count, Size},
     output::Event,
+    progress::Progress,
 };
 
 const VERB: &str = "SYNC";
@@ -30,7 +33,7 @@ impl Session {
         let remote = self.remote_name(there).map_err(|problem| bad_name(VERB, there, problem))?;
         let backup = wanted.sync.backup.as_ref().and_then(|path| path.to_str()).map(|text| self.local_path(text));
         let sync = Sync { backup, ..wanted.sync.clone() };
-        let plan = SyncPlan::new(self.connected()?, &local, remote.as_ref(), &sync);
+        let plan = self.look_at_both(&wanted.from, &local, remote.as_ref(), &sync);
         let plan = plan.map_err(|error| self.failure(&format!("{VERB} {}", escaped(&wanted.from)), &error))?;
         for error in &plan.left_out {
             self.leave_out(VERB, error);
@@ -51,6 +54,42 @@ impl Session {
             Some(failed) => Err(failures.end_by(failed)),
             None => self.carry_out(&plan, failures),
         }
+    }
+
+    /// Makes the plan, and tells how far that is where it takes long.
+    fn look_at_both(
+        &mut self,
+        from: &str,
+        local: &Path,
+        remote: Option<&Name>,
+        sync: &Sync,
+    ) -> Result<SyncPlan, Error> {
+        let Session { client: Some(client), output, progress: mode, .. } = self else {
+            return Err(Error::NotConnected);
+        };
+        output.flush();
+        let every = output.told_every(*mode);
+        let progress = Progress::start(output.shown_as(*mode), [(format!("{VERB} {}", escaped(from)), None)]);
+        let mut told = Instant::now();
+        SyncPlan::watched(client, local, remote, sync, &mut |looking| {
+            let (phase, done, of) = match looking {
+                Looking::Here(found) => ("reading the local directory", found, None),
+                Looking::There(found) => ("listing the server's directory", found, None),
+                Looking::Comparing(done, files) => ("comparing by content", done, Some(files)),
+                Looking::Asking(names) => ("asking for what is to be deleted", names, None),
+                _ => return,
+            };
+            progress.look(match (of, done) {
+                (Some(files), _) => format!("{phase}: {done} of {}", Count(files, "file")),
+                (None, 0) => phase.to_owned(),
+                (None, _) => format!("{phase}: {}", Count(done, "thing")),
+            });
+            if every.is_some_and(|every| told.elapsed() >= every) {
+                told = Instant::now();
+                output.detail("", || Event::new("looking").with("phase", phase).with("done", done).with("of", of));
+                output.flush();
+            }
+        })
     }
 
     fn carry_out(&mut self, plan: &SyncPlan, mut failures: Failures) -> Result<(), Failed> {
