@@ -6,4 +6,4 @@ pub mod session;
 pub mod store;
 mod sys;
 
-pub use reactor::{Listener, Server, ServerError, ServerOptions};
+pub use reactor::{CUT_SHORT, Listener, Server, ServerError, ServerOptions};

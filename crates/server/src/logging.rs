@@ -35,7 +35,10 @@ const GATHERING: Duration = Duration::from_millis(10);
 /// With this many bytes waiting the writer does not gather any longer.
 const GATHERED_BYTES: usize = WAITING_BYTES / 4;
 
-/// Keeps what was logged from being lost: dropping it waits until all is written.
+/// How long the end waits for a terminal or a disk to take the last lines.
+const LAST_LINES: Duration = Duration::from_millis(400);
+
+/// Keeps what was logged from being lost: dropping it waits until all is written, though not for long.
 #[derive(Debug, Default)]
 pub struct LogGuard {
     sinks: Vec<Arc<Sink>>,
@@ -45,12 +48,7 @@ impl Drop for LogGuard {
     fn drop(&mut self) {
         // The terminal last: what happens to the file is told there.
         for sink in self.sinks.iter().rev() {
-            let mut state = sink.lock();
-            state.hurried = true;
-            sink.filled.notify_one();
-            while state.unwritten > 0 {
-                state = sink.written.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
+            sink.write_soon(LAST_LINES);
         }
     }
 }
@@ -219,6 +217,14 @@ impl Sink {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until all is written, but for no longer than `most`.
+    fn write_soon(&self, most: Duration) {
+        let mut state = self.lock();
+        state.hurried = true;
+        self.filled.notify_one();
+        drop(self.written.wait_timeout_while(state, most, |state| state.unwritten > 0));
+    }
+
     fn take_line(&self, line: &[u8]) {
         let mut state = self.lock();
         let before = state.waiting.len();
@@ -289,6 +295,7 @@ impl Write for Lines {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.sink.write_soon(LAST_LINES / 4);
         Ok(())
     }
 }

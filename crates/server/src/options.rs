@@ -44,7 +44,9 @@ const REFUSALS_PARTS: u64 = 4;
     version,
     about = "Serves one directory to ferry clients",
     after_help = "Serves until SIGTERM, SIGINT, SIGQUIT or SIGHUP comes (nohup keeps SIGHUP away); uploads that are \
-                  whole are then still published.\n\
+                  whole are then still published. A second signal, or ten seconds, cut that short.\n\
+                  Exit status: 0 where it ended as it was asked to, 1 where it could not serve, 2 for a command line that is \
+                  wrong, 3 where it had to leave what did not answer: a disk, say.\n\
                   What is logged of each transfer: client, name, bytes, duration, outcome."
 )]
 pub(crate) struct Arguments {

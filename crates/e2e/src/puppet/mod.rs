@@ -218,6 +218,12 @@ impl Puppet {
         }
     }
 
+    /// Whether any request of the kind `op` is held.
+    #[must_use]
+    pub fn is_holding(&self, op: Op) -> bool {
+        self.shared.lock().held.iter().any(|held| held.op == op)
+    }
+
     /// Takes all orders back, and answers what was held.
     pub fn release(&self) {
         let mut state = self.shared.lock();

@@ -7,5 +7,6 @@
 
 mod aliases;
 mod capabilities;
+mod ending;
 mod hangs;
 mod puppet;

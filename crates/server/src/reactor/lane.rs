@@ -231,14 +231,14 @@ impl Lane {
         self.lock().threads -= 1;
     }
 
-    /// Ends the threads once the queue is empty; where it is `hurried`, the queue is dropped.
-    pub(super) fn end(&self, hurried: bool) {
+    /// Ends the threads once the queue is empty; where it `is_cut`, the queue is dropped.
+    pub(super) fn end(&self, is_cut: bool) {
         let mut state = self.lock();
         state.ended = true;
-        if hurried {
-            state.queue = Fair::default();
-        }
+        let dropped = if is_cut { std::mem::take(&mut state.queue) } else { Fair::default() };
+        drop(state);
         self.filled.notify_all();
+        drop(dropped);
     }
 
     /// Waits until the threads have ended, but for those that are written off.

@@ -17,6 +17,7 @@ mod bucket;
 mod connection;
 mod holds;
 mod lane;
+mod lifecycle;
 mod listen;
 mod pool;
 mod rates;
@@ -34,10 +35,7 @@ use std::{
 
 use ferry_wire::{Code, Failure, limits::MAX_LINE_BYTES};
 use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
-    low_level::signal_name,
-};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
@@ -46,10 +44,11 @@ use crate::{
     session::{Ask, Done, Errand, Limits, Outcome, Record, Work},
     store::{Disk, SCRATCH_BYTES, Store, id_is_taken},
 };
-use accept::shutting_down;
 use admission::{Admissions, Most};
 use connection::Connection;
 use holds::{Claim, Holds, lets_go, owner_of, upload_of};
+pub use lifecycle::CUT_SHORT;
+use lifecycle::Watchdog;
 pub use listen::Listener;
 use pool::{Completion, Job, Pool};
 use rates::{Grant, Rates};
@@ -75,10 +74,6 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// Memory for replies that is kept for the next turn: the most that small files fill in one.
 const TEXT_BYTES: usize = 256 << 10;
-
-/// How long the end may take once it was asked for: uploads that are whole are published, replies
-/// are sent.
-const ENDING: Duration = Duration::from_secs(10);
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -169,8 +164,9 @@ pub struct Server {
     /// The listener ran out of descriptors.
     accept_again: Option<Instant>,
     accept_failing: bool,
-    /// The end was asked for.
+    /// The end was asked for: until when.
     ending: Option<Instant>,
+    watchdog: Watchdog,
     /// The longest that the loop was away from `poll`.
     longest_turn: Duration,
     /// What turns cost since memory was given back.
@@ -197,6 +193,7 @@ impl Server {
         registry.register(&mut listener, LISTENER, Interest::READABLE).map_err(system(failed))?;
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
         let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(options.ends_on_hangup.then_some(SIGHUP));
+        let watchdog = Watchdog::start(ending.clone()).map_err(system("can't watch for signals"))?;
         let mut signals = Signals::new(ending).map_err(system("can't watch for signals"))?;
         registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(system(failed))?;
         let pool = Pool::start(&store, waker, options.open_together).map_err(system("can't start a thread"))?;
@@ -225,6 +222,7 @@ impl Server {
             accept_again: None,
             accept_failing: false,
             ending: None,
+            watchdog,
             longest_turn: Duration::ZERO,
             moved: 0,
             now: Instant::now(),
@@ -235,7 +233,8 @@ impl Server {
     }
 
     /// Serves until SIGTERM, SIGINT, SIGQUIT or, with [`ServerOptions::ends_on_hangup`], SIGHUP comes; then ends what is
-    /// under way, and returns. A second signal, or ten seconds, cut it short.
+    /// under way, and returns. A second signal, or ten seconds, cut it short; half a second later, whatever does not answer
+    /// then, the process has ended with the status [`CUT_SHORT`].
     ///
     /// # Errors
     ///
@@ -268,19 +267,11 @@ impl Server {
             }
             self.let_go_on();
             self.note_turn(began.elapsed());
-            if let Some(until) = self.ending {
-                if self.connections.is_empty() {
-                    break;
-                }
-                if Instant::now() >= until {
-                    log::warn!("{} connections did not end in time", self.connections.len());
-                    break;
-                }
+            if self.has_ended() {
+                break;
             }
         }
-        drop(self.pool);
-        self.store.leave();
-        log::info!("ended; the loop was away from its clients for at most {:?}", self.longest_turn);
+        self.finish();
         Ok(())
     }
 
@@ -312,28 +303,6 @@ impl Server {
         if quiet && self.moved >= GIVE_BACK_AFTER_BYTES && self.run_queue.is_empty() {
             self.moved = 0;
             self.pool.give_memory_back();
-        }
-    }
-
-    fn signalled(&mut self) {
-        for signal in self.signals.pending() {
-            let signal = signal_name(signal).unwrap_or("a signal");
-            if self.ending.is_some() {
-                log::warn!("{signal} came again: ending at once");
-                self.ending = Some(Instant::now());
-                continue;
-            }
-            log::info!("{signal} came: ending");
-            let now = Instant::now();
-            self.ending = Some(now + ENDING);
-            self.turn_away_waiting();
-            // From here on nobody can connect.
-            self.listener = None;
-            let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
-            for key in keys {
-                self.connections[key].session.dismiss(shutting_down(), now);
-                self.queue(key);
-            }
         }
     }
 

@@ -129,7 +129,7 @@ impl Completions {
     }
 }
 
-/// See the [module documentation](self). Dropping it ends the helpers, once their queues are empty.
+/// See the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Pool {
     lanes: Vec<Arc<Lane>>,
@@ -226,14 +226,22 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
+impl Pool {
+    /// Ends the helpers once their queues are empty, and waits for them, but for those that are written off. Where
+    /// it `is_cut`, what waits in the queues is dropped.
+    pub(super) fn end(&self, is_cut: bool) {
         for lane in &self.lanes {
-            lane.end(false);
+            lane.end(is_cut);
         }
         for lane in &self.lanes {
             lane.join();
         }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.end(false);
     }
 }
 
