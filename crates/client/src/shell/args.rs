@@ -12,6 +12,7 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser},
 };
 use clap_complete::Shell;
+use ferry_client::Address;
 use log::LevelFilter;
 
 use super::{
@@ -169,14 +170,15 @@ pub(crate) fn command() -> clap::Command {
     built(true)
 }
 
-/// The command line without the server for the shell, before which the shells of the system would expect no subcommand.
+/// The command line as the shells of the system complete it: without the server for the shell, after which they would
+/// expect the subcommand, and without words that only habit types.
 pub(crate) fn command_for_completions() -> clap::Command {
     built(false)
 }
 
 /// The options above, and one subcommand for each row of the table of commands that one
 /// can do at once.
-fn built(with_host: bool) -> clap::Command {
+fn built(with_all: bool) -> clap::Command {
     let own = [
         clap::Command::new("config").about("Say where the configuration file is, and print an example"),
         clap::Command::new("completions").about("Print completions for a shell, to be sourced by it").arg(
@@ -200,10 +202,11 @@ fn built(with_host: bool) -> clap::Command {
         .help("Open this server and go on there: a port of this machine, host:port, or a bookmark");
     Args::command()
         .mut_args(behind)
-        .args(with_host.then_some(host))
+        .args(with_all.then_some(host))
         .args_conflicts_with_subcommands(false)
         .subcommand_value_name("SUBCOMMAND")
         .subcommands(one_shot::subcommands())
+        .subcommands(with_all.then(one_shot::phrases).into_iter().flatten())
         .subcommands(own)
 }
 
@@ -218,7 +221,9 @@ impl Args {
 
     fn read(arguments: impl Iterator<Item = OsString>) -> Result<Args, clap::Error> {
         let mut command = command();
-        let matches = command.try_get_matches_from_mut(arguments)?;
+        let arguments: Vec<OsString> = arguments.collect();
+        let matches = command.try_get_matches_from_mut(&arguments);
+        let matches = matches.map_err(|error| misspelt(&command, &arguments).unwrap_or(error))?;
         let mut args = Args::from_arg_matches(&matches)?;
         args.host = matches.get_one::<String>(SERVER).cloned();
         args.action = match matches.subcommand() {
@@ -241,6 +246,15 @@ impl Args {
         }
         Ok(args)
     }
+}
+
+/// What to say where the first word was meant as a subcommand and is none: the error is about what stands after it.
+fn misspelt(command: &clap::Command, arguments: &[OsString]) -> Option<clap::Error> {
+    let [_, first, _, ..] = arguments else { return None };
+    let first = first.to_str().filter(|first| !first.starts_with('-') && first.parse::<Address>().is_err())?;
+    let is_known = command.find_subcommand(first).is_some() || first == "help";
+    let error = || command.clone().error(clap::error::ErrorKind::InvalidSubcommand, one_shot::unknown(first));
+    (!is_known).then(error)
 }
 
 /// Says what the command line came to that asks for help, or can't be read.
@@ -326,7 +340,9 @@ mod tests {
         refused(&["--keep-going=x"]);
         refused(&["--progress", "bar"]);
         refused(&["-q", "-v"]);
-        refused(&["frob", "12000"]);
+        assert!(refused(&["gte", "12000", "-r"]).contains("did you mean ferry get?"));
+        assert!(refused(&["nas", "--frob"]).contains("'nas' is no subcommand"));
+        assert!(refused(&["12000", "--frob"]).contains("--frob"));
         // Help comes as an error.
         assert!(refused(&["help", "get"]).contains("In the shell: GET"));
     }

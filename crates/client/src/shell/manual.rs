@@ -44,7 +44,7 @@ fn write(to: &mut dyn Write) -> io::Result<()> {
 
 fn subcommands(roff: &mut Roff, command: clap::Command) {
     section(roff, "SUBCOMMANDS", "Each has the options above; its own --help says more.");
-    for mut subcommand in command.get_subcommands().cloned() {
+    for mut subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).cloned() {
         let about = subcommand.get_about().map(ToString::to_string).unwrap_or_default();
         let usage = subcommand.render_usage().to_string();
         let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage);

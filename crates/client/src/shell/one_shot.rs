@@ -12,7 +12,7 @@ use ferry_wire::escaped;
 use super::{
     command::{
         likeness,
-        table::{FORMS, Form, Kind, Opt, Takes},
+        table::{self, FORMS, Form, Kind, Opt, Takes},
     },
     words::Word,
 };
@@ -39,37 +39,44 @@ pub(crate) struct OneShot {
     pub(crate) words: Vec<Word>,
 }
 
-/// One subcommand for each command that can stand alone.
+/// One subcommand for each command that can stand alone, under its other names as well.
 pub(crate) fn subcommands() -> impl Iterator<Item = Command> {
-    forms().map(|form| {
-        let command = Command::new(form.verb.to_ascii_lowercase()).about(capitalised(form.summary));
-        let command = command.after_help(details(form)).arg(
-            Arg::new(HOST)
-                .value_name("HOST")
-                .required(true)
-                .help("The server: a port of this machine, host:port, or a bookmark")
-                .value_hint(ValueHint::Hostname),
-        );
-        let command = match options(form).any(|option| option.short == HELP) {
-            false => command,
-            true => command
-                .disable_help_flag(true)
-                .arg(Arg::new("help").long("help").help("Print help").action(ArgAction::Help)),
-        };
-        let command = command.args(options(form).map(option)).args(names(form));
-        match form.target {
-            None => command,
-            Some(kind) => command.arg(
-                Arg::new(OUTPUT)
-                    .short('o')
-                    .long("output")
-                    .value_name("NAME")
-                    .value_hint(hint(kind))
-                    .allow_hyphen_values(true)
-                    .help("The name to give to it; '->' NAME, in quotes, is the same"),
-            ),
-        }
-    })
+    forms().map(|form| subcommand(form, form.verb).aliases(form.also.iter().map(|word| word.to_ascii_lowercase())))
+}
+
+/// One for each word that stands for such a command with options: they work, and are told nowhere.
+pub(crate) fn phrases() -> impl Iterator<Item = Command> {
+    table::phrases().filter_map(|word| Some(subcommand(known(word)?, word).hide(true)))
+}
+
+fn subcommand(form: &'static Form, word: &str) -> Command {
+    let command = Command::new(word.to_ascii_lowercase()).about(capitalised(form.summary));
+    let command = command.after_help(details(form)).arg(
+        Arg::new(HOST)
+            .value_name("HOST")
+            .required(true)
+            .help("The server: a port of this machine, host:port, or a bookmark")
+            .value_hint(ValueHint::Hostname),
+    );
+    let command = match options(form).any(|option| option.short == HELP) {
+        false => command,
+        true => command
+            .disable_help_flag(true)
+            .arg(Arg::new("help").long("help").help("Print help").action(ArgAction::Help)),
+    };
+    let command = command.args(options(form).map(option)).args(names(form));
+    match form.target {
+        None => command,
+        Some(kind) => command.arg(
+            Arg::new(OUTPUT)
+                .short('o')
+                .long("output")
+                .value_name("NAME")
+                .value_hint(hint(kind))
+                .allow_hyphen_values(true)
+                .help("The name to give to it; '->' NAME, in quotes, is the same"),
+        ),
+    }
 }
 
 /// What to say of a word that is neither a subcommand nor a server.
@@ -100,12 +107,11 @@ impl OneShot {
     ///
     /// What a system shell makes of an arrow that was not quoted.
     pub(crate) fn read(verb: &str, matches: &ArgMatches) -> Result<OneShot, String> {
-        let form = forms().find(|form| form.verb.eq_ignore_ascii_case(verb));
-        let form = form.ok_or_else(|| format!("there is no subcommand {verb}"))?;
+        let form = known(verb).ok_or_else(|| format!("there is no subcommand {verb}"))?;
         let names: Vec<&String> = matches.try_get_many(NAMES).ok().flatten().into_iter().flatten().collect();
         let target = matches.try_get_one::<String>(OUTPUT).ok().flatten();
         check_streams(form, &names, target.map(String::as_str))?;
-        let mut words = vec![Word::plain(form.verb)];
+        let mut words = vec![Word::plain(verb.to_ascii_uppercase())];
         for option in options(form) {
             match option.value {
                 None if matches.get_flag(option.long) => words.push(Word::plain(format!("-{}", option.short))),
@@ -144,6 +150,11 @@ fn check_streams(form: &Form, names: &[&String], target: Option<&str>) -> Result
         _ => "'-' is no name of a server",
     };
     Err(format!("{why} (to a system shell, -> without quotes is '-' and a redirection)"))
+}
+
+/// The command that a subcommand does, whatever it is called.
+fn known(verb: &str) -> Option<&'static Form> {
+    table::form(verb).filter(|form| VERBS.contains(&form.verb))
 }
 
 fn forms() -> impl Iterator<Item = &'static Form> {
@@ -204,7 +215,7 @@ mod tests {
     use super::*;
 
     fn read(arguments: &[&str]) -> Result<OneShot, String> {
-        let command = Command::new("ferry").subcommands(subcommands());
+        let command = Command::new("ferry").subcommands(subcommands()).subcommands(phrases());
         let arguments = ["ferry"].iter().chain(arguments).map(OsString::from);
         let matches = command.try_get_matches_from(arrows_as_options(arguments)).map_err(|error| error.to_string())?;
         let (verb, matches) = matches.subcommand().unwrap();
@@ -221,6 +232,16 @@ mod tests {
         assert_eq!(read.host, "nas:1");
         assert_eq!(read.words[0], Word::plain("GET"));
         assert_eq!(read.words[1..], [Word::literal("it's \"so\"; really"), Word::literal("b")]);
+    }
+
+    #[test]
+    fn other_words_are_subcommands_as_well() {
+        assert_eq!(texts(&["mget", "1", "a"]), ["GET", "a"]);
+        assert_eq!(texts(&["cat", "1", "a"]), ["CAT", "a"]);
+        assert_eq!(texts(&["dir", "1", "-t"]), ["DIR", "-t"]);
+        assert!(read(&["bye", "1"]).is_err());
+        let command = Command::new("ferry").subcommands(subcommands()).subcommands(phrases());
+        command.debug_assert();
     }
 
     #[test]

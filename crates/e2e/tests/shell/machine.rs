@@ -296,6 +296,12 @@ fn statuses_tell_what_failed() {
         (&["get"], 2, "HOST"),
         (&["frob"], 2, "'frob' is no subcommand, bookmark, port or host:port; ferry --help lists the subcommands"),
         (&["gte"], 2, "did you mean ferry get?"),
+        (
+            &["gte", &port, "-r", "sub"],
+            2,
+            "'gte' is no subcommand, bookmark, port or host:port; did you mean ferry get?",
+        ),
+        (&["cat", &port, "nothing"], 8, "GET nothing: the server has no such file or directory"),
         (&["99999"], 2, "99999 is no port"),
         (&["nas:0"], 2, "0 is no port"),
         (&[&port, "ls", "sub"], 2, "ferry ls"),

@@ -114,7 +114,7 @@ fn mistakes_get_one_clear_line_and_the_shell_goes_on() {
         ("PUT folder", "PUT folder: that is a directory; PUT -r folder sends it"),
         ("PUT pipe", "PUT pipe: that is a FIFO, not a file"),
         ("PUT ../state", "needs a name there: PUT ../state -> state"),
-        ("GET with space.txt", "did you mean GET 'with space.txt'?"),
+        ("GET with space.txt", "did you mean 'with space.txt'?"),
         // And what works.
         ("GET with\\ space.txt", "got with space.txt: 6 bytes"),
         ("GET Grüße.txt", "got Grüße.txt: 7 bytes"),
@@ -164,7 +164,7 @@ fn control_c_ends_the_transfer_and_not_the_shell() {
     client.expect("interrupted");
     client.expect("> ");
     client.type_line("HELP");
-    client.expect("fetch a file");
+    client.expect("fetch files");
     client.expect("> ");
     // At the prompt it drops the line.
     client.control_c();
@@ -254,7 +254,7 @@ fn the_shell_stays_usable_whatever_fails_when_the_server_has_gone() {
         client.expect("ferry> ");
     }
     client.type_line("LCD nowhere");
-    client.expect("No such file or directory");
+    client.expect("there is no directory");
     client.expect("ferry> ");
     client.type_line("!exit 3");
     client.expect("exit status 3");

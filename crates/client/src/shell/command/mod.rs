@@ -145,17 +145,16 @@ pub(crate) struct Names {
 
 impl Command {
     /// Several words that may be meant as one name, and whether it would be one of the server.
-    pub(crate) fn together(&self) -> Option<(&'static str, String, bool)> {
-        let (verb, names, remote) = match self {
-            Command::Get(transfer) => ("GET", Some(&transfer.names), true),
-            Command::Put(transfer) => ("PUT", Some(&transfer.names), false),
-            Command::List { names, .. } => ("LS", names.as_ref(), true),
-            Command::ListLocal { names, .. } => ("LLS", names.as_ref(), false),
-            Command::Stat(names) => ("STAT", Some(names), true),
-            Command::Sum(names) => ("SUM", Some(names), true),
-            Command::Remove(removal) => ("RM", Some(&removal.names), true),
+    pub(crate) fn together(&self) -> Option<(String, bool)> {
+        let (names, remote) = match self {
+            Command::Get(transfer) => (Some(&transfer.names), true),
+            Command::Put(transfer) => (Some(&transfer.names), false),
+            Command::List { names, .. } => (names.as_ref(), true),
+            Command::ListLocal { names, .. } => (names.as_ref(), false),
+            Command::Stat(names) | Command::Sum(names) => (Some(names), true),
+            Command::Remove(removal) => (Some(&removal.names), true),
             _ => return None,
         };
-        Some((verb, names?.together.clone()?, remote))
+        Some((names?.together.clone()?, remote))
     }
 }

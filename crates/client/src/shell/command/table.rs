@@ -115,7 +115,7 @@ pub(crate) const FORMS: &[Form] = &[
     Form {
         verb: "GET",
         usage: "GET [-r] [-k] name ... [-> local]",
-        summary: "fetch a file into the client directory",
+        summary: "fetch files into the local directory",
         details: "The file is saved under the last part of its name: GET poems/a.txt saves a.txt.\n\
                   It appears under that name only when it is whole and verified, replacing what was there.\n\
                   A name with spaces stands in quotes, as 'two words.txt', or has a backslash before each of \
@@ -141,8 +141,8 @@ pub(crate) const FORMS: &[Form] = &[
     Form {
         verb: "PUT",
         usage: "PUT [-r] [-k] name ... [-> remote]",
-        summary: "send a file from the client directory",
-        details: "The file has the same name there and here: PUT poems/a.txt sends poems/a.txt of the client \
+        summary: "send files from the local directory",
+        details: "The file has the same name there and here: PUT poems/a.txt sends poems/a.txt of the local \
                   directory, and poems must be a directory of the server. When PUT says that it is done, the \
                   file is verified and on the server's disk; before, nobody sees any of it.\n\
                   Quotes and wildcards are as for GET.\n\
@@ -153,7 +153,7 @@ pub(crate) const FORMS: &[Form] = &[
                   name, and MV when all went well.\n\
                   With -r, symbolic links are not followed but left out, and told.",
         examples: &[
-            ("PUT README.txt", "sends README.txt of the client directory"),
+            ("PUT README.txt", "sends README.txt of the local directory"),
             ("PUT *.jpg", "sends all that match"),
             ("PUT -r photos", "makes photos there with all that is in it"),
             ("PUT ../notes.txt -> old/notes.txt", "sends it under another name"),
@@ -458,7 +458,12 @@ pub(crate) fn form(verb: &str) -> Option<&'static Form> {
 
 /// All other words for commands.
 pub(crate) fn also() -> impl Iterator<Item = &'static str> {
-    FORMS.iter().flat_map(|form| form.also.iter().copied()).chain(phrases::words())
+    FORMS.iter().flat_map(|form| form.also.iter().copied()).chain(phrases())
+}
+
+/// The words that stand for a command with options or arguments.
+pub(crate) fn phrases() -> impl Iterator<Item = &'static str> {
+    phrases::words()
 }
 
 #[cfg(test)]

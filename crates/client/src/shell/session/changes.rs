@@ -64,8 +64,11 @@ impl Session {
             }
             made.map_err(|error| {
                 let failed = self.failure_of("MKDIR", Some(&name), &error);
-                match reasons::no_parent(&shown).filter(|_| !parents && error.code() == Some(Code::NotFound)) {
-                    Some(why) => failed.saying(format!("MKDIR {shown}: {why}")),
+                match reasons::parent(&shown).filter(|_| !parents && error.code() == Some(Code::NotFound)) {
+                    Some(parent) => {
+                        let why = format!("MKDIR {shown}: the server has no directory {parent}");
+                        failed.saying(why).and(format_args!("MKDIR -p {} makes it as well", words::quote(&shown)))
+                    }
                     None => failed,
                 }
             })?;

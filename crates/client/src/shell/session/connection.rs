@@ -61,7 +61,10 @@ impl Session {
         if let Some(address) = self.bookmarks.get(text) {
             return Ok(address.clone());
         }
-        text.parse().map_err(|error: AddressError| Failed::usage(error.to_string()).about(text))
+        text.parse().map_err(|error: AddressError| {
+            let nor = if matches!(error, AddressError::Form(_)) { ", nor a bookmark" } else { "" };
+            Failed::usage(format!("{error}{nor}")).about(text)
+        })
     }
 
     pub(super) fn close(&mut self) -> Result<(), Failed> {

@@ -95,7 +95,7 @@ impl Session {
         self.output.divert(false);
         let together = command.together();
         let result = self.perform(command).map_err(|failed| match together {
-            Some((verb, text, remote)) => self.with_one_name(failed, verb, &text, remote),
+            Some((text, remote)) => self.with_one_name(failed, &text, remote),
             None => failed,
         });
         self.output.flush();
@@ -103,10 +103,10 @@ impl Session {
     }
 
     /// Asks whether several words were meant as the one name that they are together, where there is such a name.
-    fn with_one_name(&mut self, failed: Failed, verb: &str, text: &str, remote: bool) -> Failed {
+    fn with_one_name(&mut self, failed: Failed, text: &str, remote: bool) -> Failed {
         let may_be_meant = matches!(failed.exit, Exit::NotFound | Exit::Refused | Exit::Local | Exit::Usage);
         match may_be_meant && (if remote { self.exists_there(text) } else { self.exists(text) }) {
-            true => failed.and(format_args!("did you mean {verb} {}?", escaped(&words::quote(text)))),
+            true => failed.and(format_args!("did you mean {}?", escaped(&words::quote(text)))),
             false => failed,
         }
     }

@@ -1,6 +1,7 @@
 //! CD, PWD, LCD, LPWD and the system's shell.
 
 use std::{
+    io,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
     process::{Command, Stdio},
 };
@@ -55,8 +56,10 @@ impl Session {
         };
         // Opened, so that one that nobody may read is refused now.
         if let Err(source) = std::fs::read_dir(&path) {
-            let error = Error::Local { what: "read the directory", path, source };
-            return Err(Failed::new("LCD", &error));
+            let shown = escaped_bytes(path.as_os_str().as_bytes()).to_string();
+            let missing = source.kind() == io::ErrorKind::NotFound;
+            let failed = Failed::new("LCD", &Error::Local { what: "read the directory", path, source });
+            return Err(if missing { failed.saying(format!("LCD: there is no directory {shown}")) } else { failed });
         }
         // `..` is taken by the system: behind a link it is another directory than it looks like.
         self.local = path.canonicalize().unwrap_or(path);

@@ -37,8 +37,13 @@ pub(super) fn is_directory(error: &Error) -> bool {
 
 /// What to say where nothing can be made beneath the directory above `shown`, for it does not exist.
 pub(super) fn no_parent(shown: &str) -> Option<String> {
-    let (parent, _) = shown.rsplit_once('/').filter(|(parent, _)| !parent.is_empty())?;
+    let parent = parent(shown)?;
     Some(format!("the server has no directory {parent}; MKDIR -p {} makes it", words::quote(parent)))
+}
+
+/// The directory that `shown` is to be in, where it is not the current one or the root.
+pub(super) fn parent(shown: &str) -> Option<&str> {
+    shown.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty())
 }
 
 #[cfg(test)]

@@ -34,7 +34,10 @@ impl Session {
         let backup = wanted.sync.backup.as_ref().and_then(|path| path.to_str()).map(|text| self.local_path(text));
         let sync = Sync { backup, ..wanted.sync.clone() };
         let plan = self.look_at_both(&wanted.from, &local, remote.as_ref(), &sync);
-        let plan = plan.map_err(|error| self.failure(&format!("{VERB} {}", escaped(&wanted.from)), &error))?;
+        let plan = plan.map_err(|error| match error {
+            Error::Server(_) => self.failure_of(VERB, remote.as_ref(), &error),
+            _ => self.failure(&format!("{VERB} {}", escaped(&wanted.from)), &error),
+        })?;
         for error in &plan.left_out {
             self.leave_out(VERB, error);
         }
