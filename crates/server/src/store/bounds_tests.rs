@@ -2,12 +2,18 @@
 
 use std::{
     fs,
+    mem::MaybeUninit,
     os::unix::fs::{PermissionsExt, chown},
     path::Path,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use ferry_wire::{Code, Name};
+use rustix::fs::{
+    CWD, FileType, Mode,
+    inotify::{self, CreateFlags, WatchFlags},
+    mknodat,
+};
 
 use super::{Disk, Durability, MountTable, OpenError, SCRATCH_BYTES, Store, StoreOptions};
 use crate::session::{Change, Done, Work};
@@ -108,4 +114,46 @@ fn no_other_name_leads_into_the_corner() {
     let Ok(Done::Listed { lines, .. }) = store.run(Work::List { name: None }, &mut []) else { panic!("no listing") };
     let lines = String::from_utf8(lines.into_owned()).unwrap();
     assert!(lines.contains(" dir\n") && lines.contains(" file\n") && !lines.contains("FERRY~1"), "{lines}");
+}
+
+/// To open a FIFO for reading lets go on who waits to write to it, and its bytes are lost.
+#[test]
+fn a_fifo_is_not_opened() {
+    let root = tempfile::tempdir().unwrap();
+    let [fifo, file] = ["fifo", "file"].map(|name| root.path().join(name));
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    fs::write(&file, b"hello").unwrap();
+    let store = Store::open(&options(root.path())).unwrap();
+    for (path, code_of_it, is_opened) in [(&fifo, Some(Code::NotAFile), false), (&file, None, true)] {
+        let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&watch, path, WatchFlags::OPEN).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert_eq!(code(&store, open_work(name)), code_of_it);
+        assert_eq!(
+            store.try_now(open_work(name), &mut [0; 100]).unwrap().err().map(|failure| failure.code),
+            code_of_it
+        );
+        let mut buffer = [MaybeUninit::uninit(); 256];
+        let was_opened = inotify::Reader::new(&watch, &mut buffer).next().is_ok();
+        assert_eq!(was_opened, is_opened, "{name}");
+    }
+}
+
+#[test]
+fn reading_leaves_no_trace_in_the_times_of_a_file() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("file");
+    fs::write(&path, b"hello").unwrap();
+    let [accessed, modified] = [1_000_000_000, 1_000_000_001].map(|at| UNIX_EPOCH + Duration::from_secs(at));
+    let times = fs::FileTimes::new().set_accessed(accessed).set_modified(modified);
+    fs::File::options().write(true).open(&path).unwrap().set_times(times).unwrap();
+    let store = Store::open(&options(root.path())).unwrap();
+    for owner in [None, Some(12345)] {
+        if chown(&path, owner, None).is_err() {
+            return println!("not tried with a file of somebody else: this user can give nothing away");
+        }
+        assert!(matches!(store.try_now(open_work("file"), &mut [0; 100]), Ok(Ok(_))));
+        assert_eq!(code(&store, open_work("file")), None);
+        assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), accessed);
+    }
 }

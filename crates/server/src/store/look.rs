@@ -59,12 +59,9 @@ impl Look {
 }
 
 impl Store {
-    /// The quick way to read a small range, as most are: one look at the file, behind the read, proves that
+    /// The quick way to read a small range, as most are: one look at the file behind the read proves that
     /// nothing changed since before it, if the last change is old enough. [`None`] where that is not so,
     /// or anything else is not as usual, for the careful way to find out.
-    ///
-    /// What is no regular file is not disturbed: a read that may not wait, at a place, is refused by a
-    /// FIFO or a terminal.
     pub(super) fn read_settled(
         &self,
         file: &OwnedFd,

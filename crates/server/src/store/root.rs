@@ -1,11 +1,18 @@
 //! The one held directory through which every path goes.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use ferry_wire::Name;
 use rustix::{
     fs::{FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
+    process::geteuid,
+    thread::{CapabilitySet, capabilities},
 };
 
 use super::{
@@ -38,6 +45,18 @@ pub(super) struct Root {
     mounts: Option<Mounts>,
     /// The entry that no walk goes through or ends at, by whatever name, where one may have several.
     guarded: Option<&'static str>,
+    /// Whose files may be read without a trace in any case.
+    user: u32,
+    /// Those of others, too.
+    may_leave_times: AtomicBool,
+}
+
+/// What [`Root::open_file`] found.
+#[derive(Debug)]
+pub(super) enum Found {
+    File(OwnedFd),
+    /// No regular file. It was not opened.
+    Other(FileType),
 }
 
 impl Root {
@@ -46,7 +65,9 @@ impl Root {
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         // A kernel without openat2 (before 5.6) must be found out now, not at the first request.
         kernel.open_beneath(&dir, ".", flags, CONFINED)?;
-        Ok(Root { kernel, dir, mounts: None, guarded: None })
+        let capable = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::FOWNER));
+        let (user, may_leave_times) = (geteuid().as_raw(), AtomicBool::new(capable));
+        Ok(Root { kernel, dir, mounts: None, guarded: None, user, may_leave_times })
     }
 
     /// From here on it is known where nothing is mounted; before, everything is looked at as if something were.
@@ -73,14 +94,28 @@ impl Root {
         matches!(self.kernel.open_beneath(&self.dir, ".", flags, resolve), Ok(_) | Err(Errno::AGAIN))
     }
 
-    /// Opens `name` for reading. A FIFO does not make it wait.
-    pub(super) fn open_file(&self, name: &Name) -> Result<OwnedFd, Errno> {
-        self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, MAY_WAIT)
-    }
-
-    /// Opens `name` for reading if no disk has to be asked for it: [`Errno::AGAIN`] if one must.
-    pub(super) fn open_cached(&self, name: &Name) -> Result<OwnedFd, Errno> {
-        self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, ResolveFlags::CACHED)
+    /// Opens the file `name` for reading; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
+    ///
+    /// What it is, is found out before: to open a FIFO lets a writer go on that waits for a reader, and to open a
+    /// device may do anything. The time of the last access stays as it is wherever that is allowed: to write it
+    /// may wait for the disk.
+    pub(super) fn open_file(&self, name: &Name, cached: bool) -> Result<Found, Errno> {
+        let stat = self.stat(name, cached)?;
+        match meta::kind(&stat) {
+            FileType::RegularFile => {}
+            kind => return Ok(Found::Other(kind)),
+        }
+        let wait = if cached { ResolveFlags::CACHED } else { MAY_WAIT };
+        let open = |flags| self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | flags, wait);
+        let owned = stat.st_uid == self.user;
+        if owned || self.may_leave_times.load(Ordering::Relaxed) {
+            match open(OFlags::NOATIME) {
+                // The owner has changed, or another machine knows other owners.
+                Err(Errno::PERM) => self.may_leave_times.store(false, Ordering::Relaxed),
+                opened => return opened.map(Found::File),
+            }
+        }
+        open(OFlags::empty()).map(Found::File)
     }
 
     /// The status of `name`; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
