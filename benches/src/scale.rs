@@ -44,6 +44,7 @@ fn sessions(options: &Options, report: &mut Report) {
     }
     let limits = Arc::new(Limits {
         read_only: false,
+        volatile: false,
         upload_bytes: u64::MAX,
         patience: Patience {
             idle: Duration::from_secs(300),

@@ -35,6 +35,7 @@ pub struct Client {
     address: Address,
     options: Options,
     greeting: Greeting,
+    is_volatile: bool,
     link: Option<Link>,
 }
 
@@ -49,7 +50,8 @@ impl Client {
     /// Nobody there, something else than a ferry server, or a server that turns the client away.
     pub fn connect(address: &Address, options: Options) -> Result<Client, Error> {
         let (link, greeting) = open(address, &options)?;
-        Ok(Client { address: address.clone(), options, greeting, link: Some(link) })
+        let is_volatile = greeting.has(Greeting::VOLATILE);
+        Ok(Client { address: address.clone(), options, greeting, is_volatile, link: Some(link) })
     }
 
     /// As [`Client::connect`], but a server that is not there, is silent, closes before it has greeted or turns everybody
@@ -76,6 +78,7 @@ impl Client {
     pub fn reconnect(&mut self) -> Result<(), Error> {
         self.link = None;
         let (link, greeting) = open(&self.address, &self.options)?;
+        self.is_volatile |= greeting.has(Greeting::VOLATILE);
         (self.link, self.greeting) = (Some(link), greeting);
         Ok(())
     }
@@ -90,6 +93,13 @@ impl Client {
     #[must_use]
     pub fn greeting(&self) -> &Greeting {
         &self.greeting
+    }
+
+    /// Whether the server said, on any connection so far, that it does not bring changes to the disk before it says that
+    /// they are done: then nothing here promises that they survive a power cut.
+    #[must_use]
+    pub fn is_volatile(&self) -> bool {
+        self.is_volatile
     }
 
     /// Whether there is a connection, as far as the last call could tell.
@@ -128,7 +138,8 @@ impl Client {
     }
 
     /// Stores the local file `source` as `name`, with its time. When this returns [`Ok`], the
-    /// server has verified it and it survives a power cut; before, `name` is as it was.
+    /// server has verified it and, unless it [is volatile](Client::is_volatile), it survives a power cut; before, `name`
+    /// is as it was.
     ///
     /// # Errors
     ///

@@ -122,16 +122,17 @@ pub(crate) fn explore<T>(
     mut visit: impl FnMut(Option<&Name>, T, Result<Vec<Entry>, Failure>) -> Result<Vec<(Option<Name>, T)>, Error>,
 ) -> Result<(), Error> {
     client.converse(|link: &mut Link| {
-        let mut waiting: VecDeque<_> = first.into();
+        let untried = |(directory, about)| (directory, about, 0);
+        let mut waiting: VecDeque<_> = first.into_iter().map(untried).collect();
         let (mut asked, mut extent) = (VecDeque::new(), Extent::default());
         loop {
             while asked.len() < LISTINGS_AHEAD
-                && let Some((directory, about)) = waiting.pop_front()
+                && let Some((directory, about, tries)) = waiting.pop_front()
             {
                 listing::ask(link, directory.as_ref());
-                asked.push_back((directory, about));
+                asked.push_back((directory, about, tries + 1));
             }
-            let Some((directory, about)) = asked.pop_front() else { return Ok(()) };
+            let Some((directory, about, tries)) = asked.pop_front() else { return Ok(()) };
             let listed = match listing::receive(link) {
                 Ok(entries) => {
                     extent.grow(directory.as_ref(), &entries)?;
@@ -139,9 +140,14 @@ pub(crate) fn explore<T>(
                 }
                 // Where the server closes behind it, the next one finds out.
                 Err(Error::Server(failure)) => Err(failure),
+                Err(error) if listing::is_worth_another(&error, tries) => {
+                    log::info!("a listing is asked for again: {error}");
+                    waiting.push_front((directory, about, tries));
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
-            waiting.extend(visit(directory.as_ref(), about, listed)?);
+            waiting.extend(visit(directory.as_ref(), about, listed)?.into_iter().map(untried));
         }
     })
 }

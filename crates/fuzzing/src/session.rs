@@ -71,6 +71,7 @@ impl<'a> Drive<'a> {
         let patience = Patience { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 };
         let limits = Limits {
             read_only,
+            volatile: false,
             upload_bytes: 2 << 20,
             patience,
             checkpoint_bytes: 300_000,

@@ -85,7 +85,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     read_only: bool,
 
-    /// What SAVED and DONE promise
+    /// What SAVED and DONE promise; with less than all the greeting says so ('volatile')
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = DurabilityArgument::Full)]
     durability: DurabilityArgument,
 
@@ -227,6 +227,7 @@ impl Setup {
         make_dir(&arguments.root)?;
         let limits = Limits {
             read_only,
+            volatile: matches!(arguments.durability, DurabilityArgument::None),
             upload_bytes: arguments.max_upload,
             patience: Patience {
                 idle: Duration::from_secs(arguments.idle_timeout),

@@ -210,6 +210,18 @@ pub enum GreetingError {
 }
 
 impl Greeting {
+    /// The feature of a server that refuses every change.
+    pub const READ_ONLY: &str = "read-only";
+
+    /// The feature of a server whose SAVED and DONE do not mean that a change survives a power cut.
+    pub const VOLATILE: &str = "volatile";
+
+    /// Whether the server says that it has `feature`.
+    #[must_use]
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|word| word == feature)
+    }
+
     /// Reads the first line of a connection.
     ///
     /// # Errors
@@ -290,6 +302,7 @@ mod tests {
     fn greetings() {
         let greeting = Greeting::parse(b"FERRY 1 ferryd/0.1.0 read-only x").unwrap();
         assert_eq!((greeting.software.as_str(), greeting.features.len()), ("ferryd/0.1.0", 2));
+        assert!(greeting.has(Greeting::READ_ONLY) && !greeting.has(Greeting::VOLATILE));
         let mut out = Vec::new();
         greeting.encode(&mut out);
         assert_eq!(out, b"FERRY 1 ferryd/0.1.0 read-only x\n");

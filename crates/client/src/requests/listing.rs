@@ -15,9 +15,24 @@ const MAX_LISTING_BYTES: u64 = 256 << 20;
 /// The most entries: short ones take many times their bytes in memory.
 const MAX_ENTRIES: usize = 4 << 20;
 
+/// How often a listing is asked for whose bytes were damaged on the way.
+const TRIES: u32 = 4;
+
 pub(crate) fn list(link: &mut Link, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
-    ask(link, name);
-    receive(link)
+    let mut tries = 0;
+    loop {
+        ask(link, name);
+        tries += 1;
+        match receive(link) {
+            Err(error) if is_worth_another(&error, tries) => log::info!("a listing is asked for again: {error}"),
+            result => return result,
+        }
+    }
+}
+
+/// Whether a listing that failed is to be asked for again after so many tries.
+pub(crate) fn is_worth_another(error: &Error, tries: u32) -> bool {
+    tries < TRIES && matches!(error, Error::Verification(_))
 }
 
 /// Asks only; several may be asked before the first answer is taken.
@@ -48,23 +63,42 @@ struct Entries {
     framer: Framer,
     /// The beginning of a line.
     rest: Vec<u8>,
+    /// What is wrong with a line, unless the bytes turn out to be others than were sent.
+    fault: Option<Error>,
 }
 
 impl Entries {
     /// At most `limit` of them.
     fn new(limit: usize) -> Entries {
-        Entries { limit, entries: Vec::new(), framer: Framer::new(), rest: Vec::new() }
+        Entries { limit, entries: Vec::new(), framer: Framer::new(), rest: Vec::new(), fault: None }
     }
 
+    /// Only too many entries end it at once: whether what stands in it is what was sent, the CRC at its end tells.
     fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.fault.is_some() {
+            return Ok(());
+        }
         self.rest.extend_from_slice(bytes);
         let mut start = 0;
-        while let Some((frame, used)) = self.framer.next(&self.rest[start..]).map_err(Error::violation)? {
-            let (Frame::Line(line) | Frame::Raw(line)) = frame;
+        loop {
+            let (line, used) = match self.framer.next(&self.rest[start..]) {
+                Ok(Some((Frame::Line(line) | Frame::Raw(line), used))) => (line, used),
+                Ok(None) => break,
+                Err(error) => {
+                    self.fault = Some(Error::violation(error));
+                    return Ok(());
+                }
+            };
             if self.entries.len() == self.limit {
                 return Err(Error::violation(format_args!("a listing of more than {} entries", self.limit)));
             }
-            self.entries.push(Entry::parse(line).map_err(Error::violation)?);
+            match Entry::parse(line) {
+                Ok(entry) => self.entries.push(entry),
+                Err(error) => {
+                    self.fault = Some(Error::violation(error));
+                    return Ok(());
+                }
+            }
             start += used;
         }
         self.rest.drain(..start);
@@ -74,6 +108,9 @@ impl Entries {
     /// All of them by their names, each once: while a file is replaced, an honest server may see it twice. The last word
     /// is the newest.
     fn end(self) -> Result<Vec<Entry>, Error> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         if !self.rest.is_empty() {
             return Err(Error::violation("a listing that ends inside a line"));
         }

@@ -9,7 +9,7 @@ what you do not know.";
 
 /// Each event with its fields.
 pub(crate) const EVENTS: &[(&str, &str)] = &[
-    ("connected", "address, software, read_only: a server was opened."),
+    ("connected", "address, software, read_only, volatile: a server was opened."),
     ("closed", "The connection was closed."),
     (
         "progress",
@@ -34,9 +34,10 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ),
     (
         "put",
-        "name, bytes, resumed, crc; seconds of a single one: a file was stored, is verified and on the server's disk.",
+        "name, bytes, resumed, crc; seconds and durable of a single one: a file was stored and is verified, and if it is \
+         durable on the server's disk.",
     ),
-    ("total", "command, files, bytes, resumed, seconds, failed, untried: what many files came to."),
+    ("total", "command, files, bytes, resumed, seconds, failed, untried; durable of uploads: what many files came to."),
     ("skipped", "reason, and name where it has one: something was left out by rule (a link, a directory without -r)."),
     ("plan", "action, name, size: what SYNC would do (make, get, put, delete)."),
     ("planned", "files, bytes, delete, unchanged: all that SYNC would do."),

@@ -119,19 +119,22 @@ impl<'a> Tally<'a> {
     pub(super) fn restart(&mut self, index: usize, why: &str, error: Error) {
         if self.stopped {
             self.report.untried += 1;
-            return;
+        } else if self.may_restart(index) {
+            self.restarted(index, why);
+            self.queue.push_front(index);
+        } else {
+            self.failed(index, error);
         }
+    }
+
+    /// Whether a file may be tried once more, which counts.
+    pub(super) fn may_restart(&mut self, index: usize) -> bool {
         let position = self.restarts.iter().position(|entry| entry.0 == index).unwrap_or_else(|| {
             self.restarts.push((index, 0));
             self.restarts.len() - 1
         });
         let count = &mut self.restarts[position].1;
         *count += 1;
-        if *count > RESTARTS {
-            self.failed(index, error);
-        } else {
-            self.restarted(index, why);
-            self.queue.push_front(index);
-        }
+        *count <= RESTARTS
     }
 }

@@ -237,3 +237,95 @@ fn a_server_that_answers_what_was_not_asked_is_left() {
         server.finish();
     }
 }
+
+/// A body of `content` that a router has changed on the way.
+fn flipped(content: &[u8]) -> Vec<u8> {
+    let mut body = content.to_vec();
+    body[content.len() / 2] ^= 1;
+    let head = format!("FILE {0} 7 t\nDATA {0}\n", content.len()).into_bytes();
+    [head, body, format!("END {}\n", Crc32::of(content)).into_bytes()].concat()
+}
+
+#[test]
+fn a_download_that_was_damaged_on_the_way_is_asked_for_again() {
+    for size in [5, 1 << 20] {
+        let content = vec![7; size];
+        let sent = content.clone();
+        let server = Scripted::greeting(move |peer| {
+            for damaged in [true, true, false] {
+                peer.expect("GET a");
+                let mut whole = Vec::new();
+                push_body(&mut whole, &sent);
+                peer.send(if damaged { flipped(&sent) } else { whole });
+            }
+            peer.expect_end();
+        });
+        let local = Local::new();
+        let mut client = connect(&server.address);
+        let (report, events) = fetch(&mut client, &[to_fetch(&local, "a")], &Settings::default());
+        assert!(report.is_whole(), "{events:?}");
+        let again = events.iter().filter(|event| *event == "0 restarted: what came of it was damaged on the way");
+        assert_eq!(again.count(), 2, "{events:?}");
+        assert!(std::fs::read(local.path("a")).unwrap() == content);
+        assert_eq!(local.names(), ["a"]);
+        drop(client);
+        server.finish();
+    }
+}
+
+#[test]
+fn a_download_that_is_damaged_each_time_is_given_up() {
+    let server = Scripted::greeting(|peer| {
+        for _ in 0..4 {
+            peer.expect("GET a");
+            peer.send(flipped(b"hello"));
+        }
+        peer.expect("GET b");
+        let mut whole = Vec::new();
+        push_body(&mut whole, b"fine");
+        peer.send(whole);
+        peer.expect_end();
+    });
+    let local = Local::new();
+    let mut client = connect(&server.address);
+    let files = [to_fetch(&local, "a"), to_fetch(&local, "b")];
+    // One after the other, so that the answers are those of the script.
+    let (report, events) = fetch(&mut client, &files[..1], &keep_going());
+    assert_eq!(report.failures[0].1.blame(), Blame::Protocol, "{events:?}");
+    assert!(fetch(&mut client, &files[1..], &keep_going()).0.is_whole());
+    assert_eq!(local.names(), ["b"]);
+    drop(client);
+    server.finish();
+}
+
+#[test]
+fn a_listing_that_was_damaged_on_the_way_is_asked_for_again() {
+    let server = Scripted::greeting(|peer| {
+        let mut list = |damage: &dyn Fn(&mut Vec<u8>)| {
+            peer.expect("LIST");
+            let lines = b"f 5 7 t a\nf 5 7 t b\n";
+            let mut damaged = lines.to_vec();
+            damage(&mut damaged);
+            peer.send(format!("LISTING\nDATA {}\n", lines.len()));
+            peer.send(damaged);
+            peer.send(format!("END {}\n", Crc32::of(lines)));
+        };
+        for _ in 0..2 {
+            // Another name, no entry, no line.
+            list(&|lines| lines[8] ^= 1);
+            list(&|lines| lines[0] ^= 1);
+            list(&|lines| lines[9] ^= 1);
+            list(&|_| {});
+        }
+        for _ in 0..4 {
+            list(&|lines| lines[8] ^= 1);
+        }
+        peer.expect_end();
+    });
+    let mut client = connect(&server.address);
+    assert_eq!(client.list(None).unwrap().len(), 2);
+    assert_eq!(client.tree(None).unwrap().found.len(), 2);
+    assert_eq!(client.list(None).unwrap_err().blame(), Blame::Protocol);
+    drop(client);
+    server.finish();
+}

@@ -87,6 +87,7 @@ fn bytes_of_another_crc_never_appear_under_the_name() {
 fn each_request_takes_only_its_own_reply() {
     type Ask = fn(&mut Client) -> Option<Error>;
     let cut_line = format!("LISTING\nDATA 3\nf 5END {}\n", Crc32::of(b"f 5"));
+    let bad_name = format!("LISTING\nDATA 13\nf 5 - t ../x\nEND {}\n", Crc32::of(b"f 5 - t ../x\n"));
     let cases: [(&str, &str, Ask); 12] = [
         ("STAT a", "DONE\n", |client| client.stat(&name("a")).err()),
         ("STAT a", "SUM 5 cbf43926 t\n", |client| client.stat(&name("a")).err()),
@@ -96,7 +97,7 @@ fn each_request_takes_only_its_own_reply() {
         ("DELETE a", "DIR -\n", |client| client.delete(&name("a")).err()),
         ("RENAME a//b", "GO 1\n", |client| client.rename(&name("a"), &name("b")).err()),
         ("LIST", "FILE 5 - t\n", |client| client.list(None).err()),
-        ("LIST", "LISTING\nDATA 13\nf 5 - t ../x\nEND 00000000\n", |client| client.list(None).err()),
+        ("LIST", &bad_name, |client| client.list(None).err()),
         ("LIST a", &cut_line, |client| client.list(Some(&name("a"))).err()),
         ("READ 5 * * a", "FILE 4 - t\n", |client| read(client, 5, None)),
         ("READ 0 2 t a", "FILE 4 - u\n", |client| read(client, 0, Some(2))),

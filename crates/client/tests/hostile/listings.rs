@@ -8,7 +8,7 @@ use crate::{
         Outcome::{Closed, Done, Verification, Violation},
     },
     case::{Row, run_table},
-    stage::{Step, answer, greeted, say},
+    stage::{Step, answer, answer_each, greeted, say},
 };
 
 /// A listing of `lines`, whole and with the right CRC.
@@ -66,7 +66,7 @@ fn listings() {
         ("an entry too long", List, listing(format!("f 5 - t {}\n", "n".repeat(5000))), Violation),
         ("an endless entry", List, greeted([Step::Line, say("LISTING\n"), Step::Flood(format!("DATA 5000\n{}", "n".repeat(5000)).into())]), Violation),
         ("a wrong entry behind many right ones", List, listing(format!("{}f 5 - t ../x\n", "f 5 - t a\n".repeat(10_000))), Violation),
-        ("the CRC of something else", List, answer("LISTING\nDATA 10\nf 5 - t a\nEND 00000000\n"), Verification),
+        ("the CRC of something else", List, answer_each("LISTING\nDATA 10\nf 5 - t a\nEND 00000000\n"), Verification),
         ("no check", List, answer("LISTING\nDATA 10\nf 5 - t a\nEND -\n"), Violation),
         ("FILE", List, answer("FILE 5 - t\nDATA 5\nhelloEND 3610a686\n"), Violation),
         ("entries without a body", List, answer("f 5 - t a\n"), Violation),

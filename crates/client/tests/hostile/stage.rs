@@ -56,6 +56,11 @@ pub(crate) fn answer(reply: impl AsRef<[u8]>) -> Vec<Step> {
     greeted([Step::Line, say(reply)])
 }
 
+/// Greets, and answers each request so, as often as a client asks again for what was damaged on the way.
+pub(crate) fn answer_each(reply: impl AsRef<[u8]>) -> Vec<Step> {
+    greeted((0..4).flat_map(|_| [Step::Line, say(&reply)]))
+}
+
 /// Greets, reads an upload to its end and answers.
 pub(crate) fn after_body(reply: impl AsRef<[u8]>) -> Vec<Step> {
     greeted([Step::Line, Step::Body, say(reply)])

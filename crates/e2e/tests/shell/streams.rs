@@ -145,6 +145,20 @@ fn every_command_speaks_json() {
     assert!(ran.said.contains("\"name\":\"a \\\"quoted\\\"\u{202e} one\""), "names are as they are: {}", ran.said);
 }
 
+/// Only the server knows whether it brings to its disk what it says is saved.
+#[test]
+fn what_a_server_keeps_in_memory_is_not_said_to_be_on_disk() {
+    let place = Place::with(ferry_e2e::Options::new().arg("--durability").arg("none"));
+    place.write("a", b"hello");
+    place.write("d/b", b"hello");
+    for command in ["PUT a", "PUT -r d", "SYNC -u d -> e", "PUT - -> c"] {
+        let said = place.run_with(&[], command, b"hello").fine();
+        assert!(said.contains(", verified\n") && !said.contains("on disk"), "{command}: {said}");
+    }
+    let said = place.run_with(&["--json"], "PUT a", b"").fine();
+    assert!(said.contains("\"durable\":false"), "{said}");
+}
+
 /// Ctrl-C ends all of a pipeline: the pipe then ends as if its writer were done.
 #[test]
 fn a_pipe_that_is_cut_by_a_signal_is_not_published() {

@@ -53,6 +53,8 @@ use upload::{Leaving, Pending, Receiving, Released, Staging};
 pub struct Limits {
     /// Changes are refused.
     pub read_only: bool,
+    /// The store brings nothing to the disk before it says that it is done.
+    pub volatile: bool,
     /// The largest upload in bytes.
     pub upload_bytes: u64,
     /// How long a client may take.
@@ -183,7 +185,8 @@ impl<H: Handles> Session<H> {
     #[must_use]
     pub fn new(limits: Arc<Limits>, now: Instant) -> Session<H> {
         let mut outbox = Outbox::new();
-        let features = if limits.read_only { vec!["read-only".into()] } else { Vec::new() };
+        let known = [(limits.read_only, Greeting::READ_ONLY), (limits.volatile, Greeting::VOLATILE)];
+        let features = known.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned()).collect();
         let software = concat!("ferryd/", env!("CARGO_PKG_VERSION")).into();
         outbox.text(|text| Greeting { software, features }.encode(text));
         Session {

@@ -64,6 +64,7 @@ impl Desk {
         let hour = Duration::from_secs(3600);
         let limits = Limits {
             read_only: false,
+            volatile: false,
             upload_bytes: UPLOAD_BYTES,
             patience: Patience { idle: hour, request: hour, window: hour, window_bytes: 1 },
             checkpoint_bytes: 1 << 20,

@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
 
-use ferry_client::{Address, AddressError, Cancel, Client, Error, Event as Step};
+use ferry_client::{Address, AddressError, Cancel, Client, Error, Event as Step, Greeting};
 use ferry_wire::escaped;
 
 use super::Session;
@@ -30,13 +30,15 @@ impl Session {
         self.connect(&address, 0)?;
         let Some(client) = &self.client else { return Ok(()) };
         let greeting = client.greeting();
-        let read_only = greeting.features.iter().any(|word| word == "read-only");
-        let note = if read_only { ", read-only" } else { "" };
+        let (read_only, volatile) = (greeting.has(Greeting::READ_ONLY), greeting.has(Greeting::VOLATILE));
+        let note = [(read_only, ", read-only"), (volatile, ", volatile")];
+        let note: String = note.iter().filter(|(holds, _)| *holds).map(|(_, note)| *note).collect();
         self.output.say(format_args!("connected to {address} ({}{note})", escaped(&greeting.software)), || {
             Event::new("connected")
                 .with("address", address.to_string())
                 .with("software", greeting.software.as_str())
                 .with("read_only", read_only)
+                .with("volatile", volatile)
         });
         Ok(())
     }

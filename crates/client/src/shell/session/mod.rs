@@ -147,6 +147,12 @@ impl Session {
     fn connected(&mut self) -> Result<&mut Client, Failed> {
         self.client.as_mut().ok_or_else(|| Failed::of(Exit::Connection, "not connected: OPEN <port> first"))
     }
+
+    /// Whether what the server says is done survives a power cut there.
+    fn is_durable(&self) -> bool {
+        self.client.as_ref().is_none_or(|client| !client.is_volatile())
+    }
+
     /// Keeps a line that was typed, for HISTORY.
     pub(crate) fn remember(&mut self, line: &str) {
         /// More than anybody looks at; a script may have any number.

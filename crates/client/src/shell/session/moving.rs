@@ -36,10 +36,10 @@ impl Way {
     }
 
     /// What that is worth.
-    fn worth(self) -> &'static str {
+    pub(super) fn worth(self, durable: bool) -> &'static str {
         match self {
-            Way::Down => "verified",
-            Way::Up => "verified and on disk",
+            Way::Up if durable => "verified and on disk",
+            Way::Up | Way::Down => "verified",
         }
     }
 }
@@ -85,6 +85,8 @@ pub(super) struct Course {
     reached: Option<(usize, u64, u64)>,
     /// Of the file that was done last.
     crc: Option<Crc32>,
+    /// What the server said is done survives a power cut there.
+    durable: bool,
 }
 
 /// Tells what happens on the way.
@@ -183,7 +185,7 @@ impl<'a> Watcher<'a> {
 
     /// How it went.
     pub(super) fn end(self) -> Course {
-        Course { elapsed: self.progress.elapsed(), reached: self.reached, crc: self.crc }
+        Course { elapsed: self.progress.elapsed(), reached: self.reached, crc: self.crc, durable: true }
     }
 }
 
@@ -196,6 +198,7 @@ impl Session {
         course: Course,
         failures: &mut Failures,
     ) -> Result<(), Failed> {
+        let course = Course { durable: self.is_durable(), ..course };
         let totals = match moving.way {
             Way::Down => &mut self.got,
             Way::Up => &mut self.put,
@@ -240,7 +243,7 @@ impl Session {
     }
 
     fn tell_total(&mut self, moving: &Moving<'_>, report: &Report, course: Course) {
-        let (done, worth) = (moving.way.done(), moving.way.worth());
+        let (done, worth) = (moving.way.done(), moving.way.worth(course.durable));
         let Report { files, bytes, resumed, .. } = *report;
         let Course { elapsed, crc, .. } = course;
         let summary = Summary { bytes, resumed, elapsed };
@@ -251,7 +254,8 @@ impl Session {
                     self.output.say(format_args!("{done} {}: {summary}, {worth}", label.shown), || {
                         let event = Event::new(done).with("name", label.name.as_str()).with("bytes", bytes);
                         let event = event.with("resumed", resumed).with("crc", crc.map(|crc| crc.to_string()));
-                        event.with("seconds", seconds)
+                        let event = event.with("seconds", seconds);
+                        if moving.way == Way::Up { event.with("durable", course.durable) } else { event }
                     });
                 }
             }
@@ -268,7 +272,8 @@ impl Session {
                 let event = || {
                     let event = Event::new("total").with("command", moving.verb).with("files", files);
                     let event = event.with("bytes", bytes).with("resumed", resumed).with("seconds", seconds);
-                    event.with("failed", report.failures.len()).with("untried", report.untried)
+                    let event = event.with("failed", report.failures.len()).with("untried", report.untried);
+                    if moving.way == Way::Up { event.with("durable", course.durable) } else { event }
                 };
                 // Where nothing was moved, people are told enough by what went wrong.
                 match report.is_whole() || files > 0 {

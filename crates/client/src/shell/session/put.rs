@@ -387,10 +387,12 @@ impl Session {
         let summary = Summary { bytes: sent.size, resumed: 0, elapsed };
         self.put.files += 1;
         self.put.bytes += sent.size;
-        self.output.say(format_args!("put {shown}: {summary}, verified and on disk"), || {
+        let durable = self.is_durable();
+        let worth = Way::Up.worth(durable);
+        self.output.say(format_args!("put {shown}: {summary}, {worth}"), || {
             let event = Event::new("put").with("name", name.as_str()).with("bytes", sent.size);
             let event = event.with("resumed", 0).with("crc", sent.crc.to_string());
-            event.with("seconds", summary.elapsed.as_secs_f64())
+            event.with("seconds", summary.elapsed.as_secs_f64()).with("durable", durable)
         });
         Ok(())
     }

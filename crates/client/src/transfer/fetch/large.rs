@@ -10,7 +10,7 @@ use super::{
         disk::BUFFER_BYTES,
         drive::{Stop, is_farewell},
     },
-    Ask, CHANGED, DAMAGED, Round,
+    Ask, CHANGED, DAMAGED, DAMAGED_ON_THE_WAY, Round,
 };
 use crate::{
     error::Error,
@@ -395,7 +395,7 @@ impl Round<'_, '_, '_> {
         self.discard_large();
         self.begun = None;
         let text = format!("the bytes that came have the CRC {came}, the server read {crc}; nothing was kept");
-        self.tally.failed(index, Error::Verification(text));
+        self.tally.restart(index, DAMAGED_ON_THE_WAY, Error::Verification(text));
         false
     }
 

@@ -42,6 +42,7 @@ const UNKNOWN_BYTES: u64 = 16 << 10;
 /// Why a download begins anew.
 const CHANGED: &str = "it changed on the server";
 const DAMAGED: &str = "what was kept of it is damaged";
+const DAMAGED_ON_THE_WAY: &str = "what came of it was damaged on the way";
 
 /// Opens one more connection.
 type Opener = dyn Fn() -> Result<Link, Error> + Sync;

@@ -176,6 +176,11 @@ impl Round<'_, '_, '_> {
                 Err(Stop::Unwanted)
             }
             Error::Server(failure) if !is_farewell(failure.code) => self.give_up_large(index, Error::Server(failure)),
+            // One piece: those before it are checked, and stay.
+            Error::Verification(text) if self.tally.may_restart(index) => {
+                log::info!("a piece is asked for again: {text}");
+                Err(Stop::Unwanted)
+            }
             error @ (Error::Local { .. } | Error::LocalFile { .. } | Error::Verification(_)) => {
                 self.give_up_large(index, error)
             }

@@ -7,7 +7,7 @@ use super::{
         disk::{BATCH_FILES, BUFFER_BYTES, Small},
         drive::{Stop, is_farewell},
     },
-    Round,
+    DAMAGED_ON_THE_WAY, Round,
 };
 use crate::{error::Error, requests::receive_body};
 
@@ -50,7 +50,7 @@ impl Round<'_, '_, '_> {
             Error::Server(failure) if !is_farewell(failure.code) => self.fail(index, failure),
             Error::Verification(_) => {
                 self.begun = None;
-                self.tally.failed(index, error);
+                self.tally.restart(index, DAMAGED_ON_THE_WAY, error);
             }
             error => return Err(error.into()),
         }

@@ -110,6 +110,7 @@ impl World {
         };
         let limits = Limits {
             read_only: weather.read_only,
+            volatile: false,
             upload_bytes: UPLOAD_BYTES,
             patience: Patience { idle: PATIENCE, request: PATIENCE, window: PATIENCE, window_bytes: 1 },
             checkpoint_bytes: 512 << 10,
