@@ -140,7 +140,8 @@ impl Capabilities {
     fn try_out(&mut self, kernel: &Kernel, dir: &OwnedFd) -> Result<(), Errno> {
         let file = kernel.open_entry(dir, PROBE, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
         self.nowait = kernel.read(&file, 0, &mut [0], true).is_ok();
-        self.fallocate = kernel.reserve(&file, 0, 1).is_ok();
+        // That there is no room now says nothing of later.
+        self.fallocate = !matches!(kernel.reserve(&file, 0, 1), Err(Errno::OPNOTSUPP | Errno::NOSYS));
         let stat = kernel.stat(&file);
         self.fine_times = stat.is_ok_and(|stat| meta::keeps_fractions(&stat));
         if let (Ok(stat), false) = (stat, self.own_clock) {

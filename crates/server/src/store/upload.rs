@@ -207,7 +207,7 @@ impl Store {
         let Some(size) = upload.size.filter(|&size| size >= RESERVE_FROM_BYTES) else { return };
         // In memory nothing has to lie in one piece, and pages made ahead fall out of the processor's cache
         // before they are written: a third of the time that an upload took.
-        if end <= staged.reserved || self.capabilities.in_memory {
+        if end <= staged.reserved || self.capabilities.in_memory || !self.capabilities.fallocate {
             return;
         }
         let to = size.min(end.saturating_add(RESERVE_BYTES.min(self.quota.spare())));

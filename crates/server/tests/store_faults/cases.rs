@@ -404,6 +404,9 @@ fn leave_a_mess(run: &mut Run) {
 /// What a change does to the tree.
 pub(crate) type Effect = fn(&mut Tree);
 
+/// How many changes [`batch`] makes.
+pub(crate) const BATCH: usize = 9;
+
 /// Several changes that share their fsyncs, each with what it does to the tree.
 pub(crate) fn batch(run: &mut Run) -> Vec<(Told, Effect)> {
     let mut client = run.client();
