@@ -47,7 +47,9 @@ const REFUSALS_PARTS: u64 = 4;
                   whole are then still published. A second signal, or ten seconds, cut that short.\n\
                   Exit status: 0 where it ended as it was asked to, 1 where it could not serve, 2 for a command line that is \
                   wrong, 3 where it had to leave what did not answer: a disk, say.\n\
-                  What is logged of each transfer: client, name, bytes, duration, outcome."
+                  What is logged of each transfer: client, name, bytes, duration, outcome; and of each change (MKDIR, DELETE, \
+                  RENAME). Of one address that is at most 1000 lines at once and 50 a second, of reads and of the rest; what \
+                  is over is summed up each second. Long names are cut."
 )]
 pub(crate) struct Arguments {
     /// Where to listen; port 0 takes a free one, which the first line of output names

@@ -294,6 +294,68 @@ fn the_log_has_one_line_for_each_transfer() {
 }
 
 #[test]
+fn the_log_has_one_line_for_each_change() {
+    let server = Server::start();
+    let mut raw = Raw::greeted(server.address());
+    let client = raw.stream().local_addr().unwrap();
+    assert_eq!(raw.put("up", b"hello").word(0), "SAVED");
+    for request in ["MKDIR d", "RENAME up//d/up", "DELETE d/up"] {
+        assert_eq!(raw.ask(request).line, "DONE");
+    }
+    raw.ask("DELETE nowhere").expect_failure("not-found");
+    drop(raw);
+    let log = eventually("all is logged", || Some(server.log()).filter(|log| log.contains(" DELETE nowhere: ")));
+    let changes = [
+        ("MKDIR d: ", ", ok"),
+        ("RENAME up//d/up: ", ", ok"),
+        ("DELETE d/up: ", ", ok"),
+        ("DELETE nowhere: ", "not-found"),
+    ];
+    for (change, outcome) in changes {
+        let start = format!("{client}: {change}");
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(&start)).collect();
+        assert!(lines.len() == 1 && lines[0].contains(outcome), "{start}: {log}");
+    }
+}
+
+#[test]
+fn a_client_that_reads_much_has_few_lines_and_the_rest_is_summed_up() {
+    const GETS: usize = 5_000;
+    // A thousand at once, and half a minute's.
+    const MOST: usize = 2_500;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("ferryd.log");
+    let server = Options::new().arg("--log-file").arg(&log).start();
+    server.write("a", b"hello");
+    let name = ["long".repeat(40), "long".repeat(40), "long".repeat(40)].join("/");
+    let mut raw = Raw::greeted(server.address());
+    raw.ask(&format!("GET {name}")).expect_failure("not-found");
+    for _ in 0..50 {
+        raw.send("GET a\n".repeat(GETS / 50));
+        for _ in 0..GETS / 50 {
+            assert_eq!(raw.answer("GET").verified(), b"hello");
+        }
+    }
+    // What is changed is not lost among it.
+    raw.ask("DELETE nowhere").expect_failure("not-found");
+    drop(raw);
+    assert_eq!(server.terminate().code(), Some(0));
+
+    let text = std::fs::read_to_string(&log).unwrap();
+    let listed = text.lines().filter(|line| line.contains(" GET a: ")).count();
+    let summed: usize = text
+        .lines()
+        .filter_map(|line| line.split_once(" downloads and sums more")?.0.rsplit(' ').next()?.parse::<usize>().ok())
+        .sum();
+    assert_eq!(listed + summed, GETS, "{text}");
+    assert!(listed <= MOST, "{listed} lines for {GETS} files");
+    assert!(
+        text.contains(" DELETE nowhere: ") && !text.contains(&name) && text.contains("... (482 bytes): "),
+        "{text}"
+    );
+}
+
+#[test]
 fn one_line_of_netcat_prints_a_file() {
     // What `printf 'GET welcome.txt\n' | nc 127.0.0.1 12000` does.
     let server = Server::start();

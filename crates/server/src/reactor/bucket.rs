@@ -40,6 +40,12 @@ impl Bucket {
         self.saved_nanos = self.saved_nanos.max(-self.most_nanos);
     }
 
+    /// Whether it holds all that it can: as if nothing had ever been taken.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.saved_nanos == self.most_nanos
+    }
+
     /// Returns how many units flow in in a `parts`th of a second.
     pub(super) fn in_part_of_second(&self, parts: u64) -> u64 {
         self.rate / parts
@@ -80,7 +86,7 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::new(1000, SAVES, start);
         let later = start + Duration::from_secs(3600);
-        assert!(bucket.ready_at(later).is_none());
+        assert!(bucket.is_full(later) && bucket.ready_at(later).is_none());
         bucket.take(101, later);
         assert_eq!(bucket.ready_at(later), Some(later + Duration::from_nanos(1_000_001)));
         bucket.take(1 << 40, later);
@@ -90,5 +96,6 @@ mod tests {
         // A time before is none that passed.
         assert!(bucket.ready_at(start).is_some());
         assert!(bucket.ready_at(later + Duration::from_nanos(1)).is_none());
+        assert!(!bucket.is_full(later + Duration::from_nanos(1)) && bucket.is_full(later + SAVES));
     }
 }

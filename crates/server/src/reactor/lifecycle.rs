@@ -20,7 +20,7 @@ use signal_hook::{
     low_level::{pipe, signal_name, unregister},
 };
 
-use super::{Server, accept::shutting_down};
+use super::{Server, accept::shutting_down, say};
 
 /// How long the end may take once it was asked for: uploads that are whole are published, replies
 /// are sent.
@@ -74,6 +74,7 @@ impl Server {
         for (_, connection) in &mut self.connections {
             connection.socket = None;
         }
+        self.transfer_log.sum_up(None, say);
         self.pool.end(is_cut);
         self.store.leave();
         drop(self.connections);

@@ -23,6 +23,7 @@ mod pool;
 mod rates;
 mod scheduler;
 mod timers;
+mod transfer_log;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -40,8 +41,7 @@ use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
 use crate::{
-    logging::push_number,
-    session::{Ask, Done, Errand, Limits, Outcome, Record, Work},
+    session::{Ask, Done, Errand, Limits, Outcome, Work},
     store::{Disk, SCRATCH_BYTES, Store, id_is_taken},
 };
 use admission::{Admissions, Most};
@@ -54,6 +54,7 @@ use pool::{Completion, Job, Pool};
 use rates::{Grant, Rates};
 use scheduler::Turn;
 use timers::Timers;
+use transfer_log::TransferLog;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -154,6 +155,7 @@ pub struct Server {
     generation: u32,
     admissions: Admissions,
     rates: Rates,
+    transfer_log: TransferLog,
     run_queue: VecDeque<usize>,
     timers: Timers,
     holds: Holds,
@@ -216,6 +218,7 @@ impl Server {
             generation: 0,
             run_queue: VecDeque::new(),
             timers: Timers::default(),
+            transfer_log: TransferLog::default(),
             holds: Holds::default(),
             letting_go: HashMap::new(),
             accept_ready: true,
@@ -266,6 +269,7 @@ impl Server {
                 self.turn(key);
             }
             self.let_go_on();
+            self.transfer_log.sum_up(Some(began), say);
             self.note_turn(began.elapsed());
             if self.has_ended() {
                 break;
@@ -290,8 +294,9 @@ impl Server {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
-        let next = [self.timers.next(), self.accept_again, self.ending, self.rates.next_at(now), self.pool.look_at()];
-        let next = next.into_iter().flatten().min().map(|next| next.saturating_duration_since(now));
+        let here = [self.timers.next(), self.accept_again, self.ending];
+        let next = here.into_iter().chain([self.rates.next_at(now), self.pool.look_at(), self.transfer_log.next_at()]);
+        let next = next.flatten().min().map(|next| next.saturating_duration_since(now));
         // Once all is quiet, what the busy time took is given back.
         let quiet = (self.moved >= GIVE_BACK_AFTER_BYTES).then_some(QUIET);
         next.into_iter().chain(quiet).min()
@@ -391,9 +396,9 @@ impl Server {
         }
         for _ in 0..self.rates.in_line(Instant::now()) {
             let now = Instant::now();
-            let Some(Grant { client, bytes }) = self.rates.next(now) else { return };
+            let Some(Grant { client, bytes, waited }) = self.rates.next(now) else { return };
             let Some(key) = self.live(client) else { continue };
-            self.connections[key].session.resume(now);
+            self.connections[key].session.resume(waited, now);
             self.granted_turn(key, bytes);
         }
     }
@@ -444,7 +449,7 @@ impl Server {
         let Some(key) = self.live(token) else { return };
         let connection = &mut self.connections[key];
         if connection.can_move() {
-            connection.session.pause(self.now);
+            connection.session.pause();
             self.rates.wait(token, self.now);
         }
     }
@@ -590,7 +595,12 @@ impl Server {
         if connection.broken {
             connection.session.hung_up(self.now);
         }
-        log_transfers(connection.peer, connection.session.records());
+        let (peer, records) = (connection.peer, connection.session.records());
+        if log::log_enabled!(log::Level::Info) {
+            self.transfer_log.note(peer, records, self.now, say);
+        } else {
+            drop(records);
+        }
         connection.session.rest();
         if connection.session.take_shutdown() {
             if let Some(socket) = &connection.socket {
@@ -633,27 +643,6 @@ fn token_of(key: usize, generation: u32) -> Token {
     Token((generation as usize) << KEY_BITS | key)
 }
 
-fn log_transfers(peer: SocketAddr, records: impl Iterator<Item = Record>) {
-    let mut records = records.peekable();
-    if records.peek().is_none() || !log::log_enabled!(log::Level::Info) {
-        return;
-    }
-    let mut text = format!("{peer}: ");
-    let whose = text.len();
-    for Record { verb, name, bytes, duration, failure } in records {
-        text.truncate(whose);
-        for part in [verb, " ", &name, ": "] {
-            text.push_str(part);
-        }
-        push_number(&mut text, bytes, 1);
-        text.push_str(" bytes in ");
-        push_number(&mut text, duration.as_secs(), 1);
-        text.push('.');
-        push_number(&mut text, duration.subsec_micros().into(), 6);
-        text.push_str(" s, ");
-        match failure {
-            None => log::info!("{text}ok"),
-            Some(failure) => log::info!("{text}{failure}"),
-        }
-    }
+fn say(line: &str) {
+    log::info!("{line}");
 }

@@ -64,6 +64,8 @@ struct Flow {
     /// Empty while the client is a heavy one.
     light: Bucket,
     place: Place,
+    /// When it began to wait.
+    since: Instant,
 }
 
 /// What a client may move now.
@@ -71,6 +73,8 @@ struct Flow {
 pub(super) struct Grant {
     pub(super) client: Token,
     pub(super) bytes: u64,
+    /// How long it waited.
+    pub(super) waited: Duration,
 }
 
 /// See the [module documentation](self).
@@ -121,10 +125,12 @@ impl Rates {
             own: own(),
             light: Bucket::new(LIGHT_BYTES_PER_SECOND.min(part), LIGHT_SAVES, now),
             place: Place::Away,
+            since: now,
         });
         if flow.place != Place::Away {
             return;
         }
+        flow.since = now;
         match flow.own.as_mut().and_then(|own| own.ready_at(now)) {
             Some(at) => {
                 flow.place = Place::Resting(at);
@@ -182,7 +188,7 @@ impl Rates {
         let most = if line == Line::Light { LIGHT_GRANT_BYTES } else { TURN_BYTES };
         let buckets = self.common.iter().map(|common| &common.total).chain(&flow.own);
         let bytes = buckets.map(|bucket| bucket.in_part_of_second(GRANTS_PER_SECOND)).fold(most, u64::min).max(1);
-        Some(Grant { client, bytes })
+        Some(Grant { client, bytes, waited: now.saturating_duration_since(flow.since) })
     }
 
     /// `client` moved `bytes` bytes of what it was granted, and waits no more.
@@ -273,7 +279,7 @@ mod tests {
             let end = self.now + Duration::from_secs_f64(seconds);
             loop {
                 for _ in 0..self.rates.in_line(self.now) {
-                    let Some(Grant { client, bytes }) = self.rates.next(self.now) else { break };
+                    let Some(Grant { client, bytes, .. }) = self.rates.next(self.now) else { break };
                     let bytes = bytes.min(self.due[client.0]);
                     self.moved[client.0] += bytes;
                     self.due[client.0] -= bytes;
@@ -387,6 +393,18 @@ mod tests {
         }
         let had = crowd.moved[0] - before;
         assert!(had >= 4_900_000, "{had} bytes of 10 MB");
+    }
+
+    #[test]
+    fn a_grant_says_how_long_it_was_waited_for() {
+        let mut crowd = Crowd::new(Some(100), Some(100), 1);
+        crowd.asks(0, 100);
+        let waited = crowd.rates.next(crowd.now).unwrap().waited;
+        crowd.rates.charge(Token(0), 100, crowd.now);
+        crowd.rates.wait(Token(0), crowd.now);
+        let later = crowd.now + Duration::from_secs(1);
+        crowd.rates.wait(Token(0), later);
+        assert_eq!((waited, crowd.rates.next(later).unwrap().waited), (Duration::ZERO, Duration::from_secs(1)));
     }
 
     #[test]

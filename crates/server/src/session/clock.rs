@@ -39,13 +39,13 @@ pub(super) struct Clock {
     waiting: Waiting,
     since: Instant,
     mark: u64,
-    /// It has stood still since then.
-    paused: Option<Instant>,
+    /// It stands still.
+    is_paused: bool,
 }
 
 impl Clock {
     pub(super) fn new(now: Instant) -> Clock {
-        Clock { waiting: Waiting::Idle, since: now, mark: 0, paused: None }
+        Clock { waiting: Waiting::Idle, since: now, mark: 0, is_paused: false }
     }
 
     /// The session now waits for `waiting`. `counter` counts what shows progress: requests for
@@ -56,13 +56,13 @@ impl Clock {
             _ => waiting != self.waiting,
         };
         if anew {
-            *self = Clock { waiting, since: now, mark: counter, paused: self.paused };
+            *self = Clock { waiting, since: now, mark: counter, is_paused: self.is_paused };
         }
     }
 
     /// When to look again; [`None`] while it stands still.
     pub(super) fn deadline(&self, patience: &Patience, courtesy: Duration) -> Option<Instant> {
-        if self.paused.is_some() {
+        if self.is_paused {
             return None;
         }
         let wait = match self.waiting {
@@ -87,14 +87,14 @@ impl Clock {
     }
 
     /// Stands still until [`resume`](Self::resume).
-    pub(super) fn pause(&mut self, now: Instant) {
-        self.paused.get_or_insert(now);
+    pub(super) fn pause(&mut self) {
+        self.is_paused = true;
     }
 
-    /// Goes on where it stood: the wait is as long as it was, or as what is left of it if it began meanwhile.
-    pub(super) fn resume(&mut self, now: Instant) {
-        if let Some(paused) = self.paused.take() {
-            self.since += now.saturating_duration_since(paused.max(self.since));
+    /// Goes on where it stood, `paused` ago: the wait is as long as it was. One that began meanwhile begins now.
+    pub(super) fn resume(&mut self, paused: Duration, now: Instant) {
+        if std::mem::take(&mut self.is_paused) {
+            self.since = now.min(self.since + paused);
         }
     }
 

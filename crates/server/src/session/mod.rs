@@ -385,13 +385,13 @@ impl<H: Handles> Session<H> {
     }
 
     /// The client is kept waiting on purpose: its clocks stand still until [`resume`](Self::resume).
-    pub fn pause(&mut self, now: Instant) {
-        self.clock.pause(now);
+    pub fn pause(&mut self) {
+        self.clock.pause();
     }
 
-    /// The client is kept waiting no more: its clocks go on where they stood.
-    pub fn resume(&mut self, now: Instant) {
-        self.clock.resume(now);
+    /// The client is kept waiting no more, after `paused`: its clocks go on where they stood.
+    pub fn resume(&mut self, paused: Duration, now: Instant) {
+        self.clock.resume(paused, now);
     }
 
     /// Looks at the clocks.
@@ -560,9 +560,9 @@ impl<H: Handles> Session<H> {
     fn start(&mut self, request: Request, now: Instant) {
         match request {
             Request::Put { size, mtime, name } => self.start_put(name, size, mtime, now),
-            Request::Mkdir { name } => self.change(Change::Mkdir(name)),
-            Request::Delete { name } => self.change(Change::Delete(name)),
-            Request::Rename { from, to } => self.change(Change::Rename(from, to)),
+            Request::Mkdir { name } => self.change(Change::Mkdir(name), now),
+            Request::Delete { name } => self.change(Change::Delete(name), now),
+            Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
             request if !self.pending.is_empty() => self.phase = Phase::Held(Box::new(request)),
             request => self.start_read(request, now),
         }

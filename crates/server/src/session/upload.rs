@@ -219,9 +219,9 @@ pub(super) enum Pending<H: Handles> {
     /// The reply, waiting for those before it.
     Answered(Reply),
     /// A change that waits for uploads before it to be handed on.
-    Due(Change),
+    Due(Change, Transfer),
     /// A change under way.
-    Changing(Errand),
+    Changing(Errand, Transfer),
     /// An upload whose body is whole.
     Upload(Box<Finishing<H>>),
 }
@@ -450,9 +450,7 @@ impl<H: Handles> Session<H> {
         }
         for index in 0..self.pending.len() {
             match &mut self.pending[index] {
-                Pending::Changing(changing) if *changing == errand => {
-                    return self.pending[index] = Pending::Answered(final_reply(outcome));
-                }
+                Pending::Changing(changing, _) if *changing == errand => return self.changed(index, outcome, now),
                 Pending::Upload(finishing) if finishing.held.owns(errand) => {
                     let bytes = finishing.held.ended(errand);
                     if finishing.stage == Stage::Writing {
@@ -487,6 +485,15 @@ impl<H: Handles> Session<H> {
                 receiving.failure = Some(failure.clone());
                 self.refuse_body(failure, now);
             }
+        }
+    }
+
+    /// The change at `index` of the queue has ended.
+    fn changed(&mut self, index: usize, outcome: Outcome<'_, H>, now: Instant) {
+        let reply = final_reply(outcome);
+        let failure = if let Reply::Fail(failure) = &reply { Some(failure.clone()) } else { None };
+        if let Pending::Changing(_, transfer) = std::mem::replace(&mut self.pending[index], Pending::Answered(reply)) {
+            self.records.push(transfer.change_ended(now, failure));
         }
     }
 
@@ -536,11 +543,12 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    pub(super) fn change(&mut self, change: Change) {
+    pub(super) fn change(&mut self, change: Change, now: Instant) {
         if self.limits.read_only {
             return self.refuse(read_only(), false);
         }
-        self.pending.push_back(Pending::Due(change));
+        let transfer = Transfer::change(&change, now);
+        self.pending.push_back(Pending::Due(change, transfer));
     }
 
     /// Hands on what is pending, in order, and says what is answered.
@@ -548,14 +556,13 @@ impl<H: Handles> Session<H> {
         let mut in_order = true;
         for index in 0..self.pending.len() {
             match &mut self.pending[index] {
-                Pending::Answered(_) | Pending::Changing(_) => {}
-                Pending::Due(_) if in_order => {
-                    let due = std::mem::replace(&mut self.pending[index], Pending::Changing(self.next_errand));
-                    if let Pending::Due(change) = due {
-                        self.ask_anew(Work::Change(change));
-                    }
+                Pending::Answered(_) | Pending::Changing(..) => {}
+                Pending::Due(change, transfer) if in_order => {
+                    let (change, transfer) = (change.clone(), transfer.clone());
+                    let errand = self.ask_anew(Work::Change(change));
+                    self.pending[index] = Pending::Changing(errand, transfer);
                 }
-                Pending::Due(_) => {}
+                Pending::Due(..) => {}
                 Pending::Upload(finishing) => {
                     let (errand, upload) = (finishing.held.errand, finishing.held.upload.clone());
                     match finishing.stage {

@@ -383,13 +383,13 @@ fn a_clock_that_stands_still_while_a_rate_is_waited_for_does_not_begin_anew() {
             desk.conn.session.handle_timeout(desk.now);
             desk.settle();
             // Ten times as long it waits for the rate.
-            desk.conn.session.pause(desk.now);
-            desk.now += Duration::from_secs(300);
+            let waits = Duration::from_secs(600);
+            desk.conn.session.pause();
+            desk.now += waits;
             desk.conn.session.handle_timeout(desk.now);
-            desk.conn.session.pause(desk.now);
-            desk.now += Duration::from_secs(300);
-            desk.conn.session.resume(desk.now);
-            desk.conn.session.resume(desk.now);
+            desk.conn.session.resume(waits, desk.now);
+            // Who did not wait has no use of it.
+            desk.conn.session.resume(waits, desk.now);
             if own < 3_600 {
                 desk.give(drip.as_bytes());
             }

@@ -403,12 +403,12 @@ impl World {
 
     /// Hours go by in which the server lets nobody move anything: that is nobody's fault.
     fn wait_for_rates(&mut self) {
-        self.conns.values_mut().for_each(|conn| conn.session.pause(self.now));
+        self.conns.values_mut().for_each(|conn| conn.session.pause());
         self.now += PATIENCE * 2;
         for (&key, conn) in &mut self.conns {
             assert_eq!(conn.session.deadline(), None, "a clock runs on who waits for a rate");
             conn.session.handle_timeout(self.now);
-            conn.session.resume(self.now);
+            conn.session.resume(PATIENCE * 2, self.now);
             self.touched.push_back(key);
         }
         self.settle();
