@@ -125,6 +125,7 @@ fn script(server: &Server, directory: &Path) -> String {
         &["ls", USUAL_PORT, "poems"][..],
         &["get", USUAL_PORT, "welcome.txt", "missing.txt", "--keep-going"],
         &["--json", "get", USUAL_PORT, "welcome.txt"],
+        &["--json", "get", USUAL_PORT, "missing.txt"],
         &["put", USUAL_PORT, "-", "-o", "hello.txt"],
     ] {
         let actual = arguments.iter().map(|word| if *word == USUAL_PORT { &*port } else { *word });
