@@ -46,6 +46,19 @@ pub fn are_private() -> bool {
     of("thread-self").is_some() && of("thread-self") != of("1")
 }
 
+/// Whether this kernel has file systems of this kind; if not, with a printed word.
+#[must_use]
+pub fn knows(kind: &str) -> bool {
+    // What is a module is loaded by the first mount.
+    let loaded = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let knows = loaded.split_whitespace().any(|known| known == kind)
+        || Command::new("modprobe").arg(kind).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !knows {
+        eprintln!("skipped: this kernel knows no {kind}");
+    }
+    knows
+}
+
 fn why_not(programs: &[&str]) -> Option<String> {
     if !geteuid().is_root() {
         return Some("only root may mount".into());

@@ -4,7 +4,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{Read as _, Write as _},
+    io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
@@ -299,7 +299,13 @@ impl Raw {
         const PIECE_BYTES: usize = 64 << 10;
         let filled = self.input.len();
         self.input.resize(filled + PIECE_BYTES, 0);
-        let read = self.stream.read(&mut self.input[filled..]);
+        // With a timeout the system does not go on by itself after a signal, or where it was frozen for a while.
+        let read = loop {
+            match self.stream.read(&mut self.input[filled..]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
         self.input.truncate(filled + *read.as_ref().unwrap_or(&0));
         match read {
             Ok(read) => read,

@@ -9,4 +9,6 @@ mod aliases;
 mod capabilities;
 mod ending;
 mod hangs;
+mod kinds;
+mod mounts;
 mod puppet;

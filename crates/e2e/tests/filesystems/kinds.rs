@@ -1,0 +1,169 @@
+//! Every request on file systems of every kind; and what was acknowledged is there after a power cut.
+//!
+//! The disk is a file on a puppet. From the cut on every write to it fails; so when it is mounted again it holds
+//! what had reached it by then, and not a byte more.
+
+use std::{fs, path::Path, process::Command};
+
+use ferry_e2e::{
+    Mount, Options, Puppet, Raw, Server, Signal, body, mounts,
+    puppet::{Errno, Habits, Op, Order},
+    random_bytes,
+};
+use rustix::fs::{Advice, fadvise};
+
+/// Enough for a share in a wait for the disk.
+const SMALL: usize = 8;
+const SMALL_BYTES: usize = 1000;
+
+/// More than is finished together with others, and several writes.
+const LARGE_BYTES: usize = 1200 << 10;
+
+/// What e2fsck ends with where it found errors and mended all of them.
+const REPAIRED: i32 = 1;
+
+/// All requests; at the end the tree is as [`check`] expects it.
+fn every_request(server: &Server) {
+    let mut raw = Raw::greeted(server.address());
+    for request in ["MKDIR d", "MKDIR d/e", "MKDIR gone"] {
+        assert_eq!(raw.ask(request).line, "DONE", "{request}");
+    }
+    for index in 0..SMALL {
+        raw.send(format!("PUT {SMALL_BYTES} 1700000000 d/{index}\n"));
+        raw.send(body(&small(index), SMALL_BYTES));
+    }
+    for _ in 0..SMALL {
+        assert_eq!(raw.answer("PUT").word(0), "SAVED");
+    }
+    assert_eq!(raw.put("large", &random_bytes(99, LARGE_BYTES)).word(0), "SAVED");
+    for name in ["d/replaced", "d/deleted", "d/renamed"] {
+        assert_eq!(raw.put(name, b"old").word(0), "SAVED");
+    }
+    assert_eq!(raw.put("d/replaced", b"new").word(0), "SAVED");
+
+    let large = random_bytes(98, LARGE_BYTES);
+    let half = LARGE_BYTES / 2;
+    let resume = format!("RESUME id {LARGE_BYTES} - d/e/resumed");
+    assert_eq!(raw.ask(&resume).line, "GO 0");
+    raw.send(format!("DATA {half}\n"));
+    raw.send(&large[..half]);
+    raw.send("STOP\n");
+    raw.answer("RESUME").expect_failure("stopped");
+    assert_eq!(raw.ask(&resume).line, format!("GO {half}"));
+    raw.send(format!("DATA {}\n", LARGE_BYTES - half));
+    raw.send(&large[half..]);
+    raw.send(format!("END {}\n", ferry_e2e::crc(&large)));
+    assert_eq!(raw.answer("RESUME").word(0), "SAVED");
+
+    raw.ask("RENAME d/renamed//d/0").expect_failure("exists");
+    for request in ["RENAME d/renamed//d/e/new", "DELETE d/deleted", "DELETE gone"] {
+        assert_eq!(raw.ask(request).line, "DONE", "{request}");
+    }
+
+    assert_eq!(raw.ask("GET d/0").verified(), small(0));
+    assert!(raw.ask("GET large").verified() == random_bytes(99, LARGE_BYTES));
+    assert!(raw.ask("GET d/e/resumed").verified() == large);
+    let tag = raw.ask("STAT large").word(3).to_owned();
+    assert_eq!(raw.ask(&format!("READ 5 10 {tag} large")).verified(), random_bytes(99, LARGE_BYTES)[5..15]);
+    assert_eq!(raw.ask("SUM d/e/resumed").word(2), ferry_e2e::crc(&large));
+    let listing = String::from_utf8(raw.ask("LIST d").verified()).unwrap();
+    assert_eq!(listing.lines().count(), SMALL + 2, "{listing}");
+    assert_eq!(raw.ask("STAT d/1").word(2), "1700000000", "its time was given");
+}
+
+fn small(index: usize) -> Vec<u8> {
+    random_bytes(index as u64, SMALL_BYTES)
+}
+
+fn check(root: &Path) {
+    let read = |name: &str| fs::read(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for index in 0..SMALL {
+        assert!(read(&format!("d/{index}")) == small(index), "d/{index}");
+    }
+    assert!(read("large") == random_bytes(99, LARGE_BYTES));
+    assert!(read("d/e/resumed") == random_bytes(98, LARGE_BYTES));
+    assert_eq!(read("d/replaced"), b"new");
+    assert_eq!(read("d/e/new"), b"old");
+    for gone in ["d/deleted", "d/renamed", "gone"] {
+        assert!(!root.join(gone).exists(), "{gone} is there again");
+    }
+}
+
+fn works(root: &Path) {
+    let server = Options::new().root(root).start();
+    every_request(&server);
+    assert_eq!(server.terminate().code(), Some(0));
+    check(root);
+    assert_eq!(fs::read_dir(root.join(".ferry/kept")).unwrap().count(), 1, "the mark of what was resumed");
+}
+
+/// Has a server do everything on a file system of this kind, which `make` makes, and cuts the power. Where the
+/// kind needs it, `repair` goes over the disk before it is mounted again.
+fn survives(kind: &str, bytes: u64, make: &[&str], repair: &[&str]) {
+    let programs = [make, repair].into_iter().filter_map(|command| command.first().copied());
+    if !mounts::private(&programs.collect::<Vec<_>>()) || !mounts::knows(kind) {
+        return;
+    }
+    let puppet = Puppet::mount(Habits::default());
+    let image = puppet.join("image");
+    let disk = Mount::make(&image, bytes, make, "rw");
+    let mut server = Options::new().root(disk.path()).start();
+    every_request(&server);
+    puppet.order(Op::Write, Some("image"), Order::Fail(Errno::EIO));
+    server.signal(Signal::KILL);
+    server.wait();
+    drop(disk);
+    puppet.release();
+    fadvise(fs::File::open(&image).unwrap(), 0, None, Advice::DontNeed).unwrap();
+    if let Some((program, arguments)) = repair.split_first() {
+        let repaired = Command::new(program).args(arguments).arg(&image).output().unwrap();
+        assert!(repaired.status.code().is_some_and(|code| code <= REPAIRED), "{repaired:?}");
+    }
+    let disk = Mount::of(&image, "loop");
+    check(disk.path());
+    works_again(disk.path());
+}
+
+/// What a server left behind that was killed keeps no other from serving.
+fn works_again(root: &Path) {
+    let server = Options::new().root(root).start();
+    assert_eq!(Raw::greeted(server.address()).put("again", b"again").word(0), "SAVED");
+    assert_eq!(server.terminate().code(), Some(0));
+}
+
+#[test]
+fn ext4() {
+    survives("ext4", 32 << 20, &["mkfs.ext4", "-q", "-F"], &[]);
+}
+
+#[test]
+fn ext4_without_a_journal() {
+    survives("ext4", 32 << 20, &["mkfs.ext4", "-q", "-F", "-O", "^has_journal"], &["e2fsck", "-f", "-y"]);
+}
+
+#[test]
+fn xfs() {
+    survives("xfs", 64 << 20, &["mkfs.xfs", "-q", "-f", "--unsupported"], &[]);
+}
+
+#[test]
+fn vfat() {
+    survives("vfat", 32 << 20, &["mkfs.vfat"], &[]);
+}
+
+#[test]
+fn overlayfs() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let (lower, upper) = (Mount::memory(16 << 20), Mount::memory(16 << 20));
+    works(Mount::overlay(lower.path(), upper.path()).path());
+}
+
+#[test]
+fn fuse() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    works(Puppet::mount(Habits::default()).path());
+}
