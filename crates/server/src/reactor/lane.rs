@@ -66,6 +66,8 @@ pub(super) enum Task {
 struct Fair {
     turns: VecDeque<Token>,
     jobs: HashMap<Token, VecDeque<Job>>,
+    /// How many there are.
+    count: usize,
 }
 
 impl Fair {
@@ -76,6 +78,7 @@ impl Fair {
             self.turns.push_back(token);
         }
         jobs.push_back(job);
+        self.count += 1;
     }
 
     /// The next job that `may` be done.
@@ -90,6 +93,7 @@ impl Fair {
                 self.turns.push_back(token);
             }
             if job.is_some() {
+                self.count -= 1;
                 return job;
             }
         }
@@ -100,6 +104,7 @@ impl Fair {
         let jobs = self.jobs.remove(&token).unwrap_or_default();
         if !jobs.is_empty() {
             self.turns.retain(|turn| *turn != token);
+            self.count -= jobs.len();
         }
         jobs
     }
@@ -134,7 +139,8 @@ impl Lane {
     pub(super) fn push(&self, job: Job) -> bool {
         let mut state = self.lock();
         state.queue.push(job);
-        let is_free = state.idle > 0;
+        // Who sleeps may have been woken for those before it.
+        let is_free = state.idle >= state.queue.count;
         drop(state);
         self.filled.notify_one();
         is_free
@@ -214,7 +220,7 @@ impl Lane {
     /// places, and whether to look again.
     pub(super) fn look(&self, now: Instant) -> (usize, bool) {
         let mut state = self.lock();
-        if state.queue.turns.is_empty() {
+        if state.queue.count == 0 {
             return (0, false);
         }
         for away in &mut state.at_work {
@@ -247,5 +253,68 @@ impl Lane {
         while state.threads > state.written_off() {
             state = self.left.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ferry_wire::Name;
+
+    use super::*;
+    use crate::session::Work;
+
+    fn job(token: usize, name: &str) -> Job {
+        Job { token: Token(token), errand: 0, work: Work::Stat { name: Name::new(name).unwrap() } }
+    }
+
+    /// What a thread gets that comes for more.
+    fn taken(lane: &Lane, done: Option<u64>, most: usize) -> (u64, Vec<(usize, String)>) {
+        let Some(Task::Jobs(number, jobs)) = lane.take(done, most) else { panic!("no jobs") };
+        let whose = |job: &Job| (job.token.0, job.subject().unwrap().to_owned());
+        (number, jobs.iter().map(whose).collect())
+    }
+
+    #[test]
+    fn connections_are_served_in_turn() {
+        let lane = Lane::new(1, 0);
+        for (token, name) in [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, "e"), (2, "f")] {
+            assert!(!lane.push(job(token, name)), "no thread waits");
+        }
+        let (number, first) = taken(&lane, None, 1);
+        assert_eq!(first, [(1, "a".to_owned())]);
+        let order = [(2, "d"), (3, "e"), (1, "b"), (2, "f"), (1, "c")].map(|(token, name)| (token, name.to_owned()));
+        assert_eq!(taken(&lane, Some(number), 9).1, order);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_done() {
+        let lane = Lane::new(1, 0);
+        for (token, name) in [(1, "a"), (2, "b"), (1, "c")] {
+            lane.push(job(token, name));
+        }
+        let (number, _) = taken(&lane, None, 1);
+        assert!(lane.gets_on(number));
+        assert_eq!(lane.forget(Token(1)).len(), 1, "one is under way");
+        assert!(!lane.gets_on(number), "nobody waits for it");
+        assert_eq!(taken(&lane, Some(number), 9).1, [(2, "b".to_owned())]);
+        assert_eq!(lane.lock().queue.count, 0);
+    }
+
+    #[test]
+    fn a_thread_that_comes_back_late_is_one_too_many() {
+        let lane = Lane::new(1, 1);
+        for (token, name) in [(1, "stuck"), (2, "stuck"), (3, "b")] {
+            lane.push(job(token, name));
+        }
+        let (late, _) = taken(&lane, None, 1);
+        assert_eq!(lane.look(Instant::now()), (0, true), "it may come back yet");
+        let now = Instant::now() + WRITTEN_OFF_AFTER;
+        assert_eq!(lane.look(now), (1, true));
+        assert_eq!(lane.look(now), (0, true), "there is one that can work");
+        let (number, jobs) = taken(&lane, None, 9);
+        assert_eq!(jobs, [(3, "b".to_owned())], "what is asked of a stuck file waits");
+        assert!(lane.take(Some(late), 1).is_none(), "it ends");
+        assert_eq!(taken(&lane, Some(number), 1).1, [(2, "stuck".to_owned())]);
+        assert_eq!(lane.look(now), (0, false), "nobody waits");
     }
 }

@@ -394,3 +394,78 @@ fn changed() -> Failure {
 pub(super) fn mismatch() -> Failure {
     Failure::new(Code::Io, "the server got an answer that it did not ask for")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use ferry_wire::Tag;
+
+    use super::*;
+    use crate::session::{Ask, Limits, Patience, Segment};
+
+    struct Numbers;
+
+    impl Handles for Numbers {
+        type File = u32;
+        type Dir = u32;
+        type Upload = u32;
+    }
+
+    /// A session that sends a file of `size` bytes, and what it asked for first.
+    fn sending(size: u64, now: Instant) -> (Session<Numbers>, Ask<Numbers>) {
+        let long = Duration::from_secs(60);
+        let limits = Limits {
+            read_only: true,
+            volatile: false,
+            upload_bytes: 0,
+            patience: Patience { idle: long, request: long, window: long, window_bytes: 0 },
+            checkpoint_bytes: 0,
+            checkpoint_time: long,
+        };
+        let mut session = Session::<Numbers>::new(Arc::new(limits), now);
+        session.receive(b"GET a\n", now);
+        let open = session.next_ask().unwrap();
+        let meta = FileMeta { size, mtime: None, tag: Tag::new("t").unwrap() };
+        let range = Opened::Range { file: 0, start: 0, end: size };
+        session.complete(open.errand, Ok(Done::Opened { meta, range }), now);
+        let load = session.next_ask().unwrap();
+        (session, load)
+    }
+
+    #[test]
+    fn bytes_in_memory_wait_for_the_client() {
+        let now = Instant::now();
+        let (piece, size) = (COPIED_AHEAD_BYTES, 1 << 30);
+        let (mut session, mut ask) = sending(size, now);
+        let mut sent = 0;
+        for _ in 0..10 {
+            let mut pieces = 0;
+            // The client takes nothing.
+            loop {
+                let Work::Load { at, mut digest, background: false, .. } = ask.work else { panic!("{:?}", ask.work) };
+                assert_eq!(at, sent);
+                let bytes = vec![0; piece as usize];
+                digest.update(&bytes);
+                session.complete(ask.errand, Ok(Done::Read { bytes, digest }), now);
+                (pieces, sent) = (pieces + 1, sent + piece);
+                match session.next_ask() {
+                    Some(next) => ask = next,
+                    None => break,
+                }
+            }
+            assert!(pieces <= 2, "{pieces} pieces in memory");
+            let queued = session.outbox().bytes();
+            assert!(queued < 2 * piece + (1 << 10), "{queued} bytes in memory");
+            // Now it takes all but the end.
+            while session.outbox().bytes() > 1 {
+                let left = session.outbox().bytes() - 1;
+                let Some((Segment::Bytes { data, sent }, _)) = session.outbox().front() else { panic!("no bytes") };
+                let taken = left.min((data.len() - sent) as u64);
+                session.outbox().advance(taken);
+            }
+            session.sent(now);
+            ask = session.next_ask().unwrap();
+        }
+    }
+}
