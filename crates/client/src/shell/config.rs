@@ -15,7 +15,7 @@ use ferry_wire::escaped;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{
-    exit::{Exit, Failed},
+    exit::{Exit, Failed, plain},
     paths,
     progress::Mode,
     values,
@@ -88,8 +88,8 @@ pub(crate) fn load(given: Option<&Path>) -> Result<Config, Failed> {
         Ok(text) => text,
         Err(error) if given.is_none() && error.kind() == io::ErrorKind::NotFound => return Ok(Config::default()),
         Err(error) => {
-            let message = format!("cannot read the configuration {}: {error}", shown(&path));
-            return Err(Failed::of(Exit::Local, message));
+            let message = format!("cannot read the configuration {}: {}", shown(&path), plain(&error));
+            return Err(Failed::of(Exit::Local, message).about(path.to_string_lossy()));
         }
     };
     parse(&text).map_err(|fault| Failed::usage(format!("{}:{fault}", shown(&path))))

@@ -110,7 +110,7 @@ impl Failed {
 
     /// What was asked for did not reach standard output.
     pub(crate) fn output(error: &io::Error) -> Failed {
-        Failed::of(Exit::Local, format!("cannot write to standard output: {error}"))
+        Failed::of(Exit::Local, format!("cannot write to standard output: {}", plain(error)))
     }
 
     /// What the library said, after the command that it was about.
@@ -141,7 +141,10 @@ impl Failed {
 
     /// Adds to what is said: the way out, for one.
     pub(crate) fn and(mut self, more: impl Display) -> Failed {
-        self.message = format!("{}; {more}", self.message);
+        self.message = match self.message.is_empty() {
+            true => more.to_string(),
+            false => format!("{}; {more}", self.message),
+        };
         self
     }
 
@@ -151,6 +154,12 @@ impl Failed {
         let event = event.with("kind", self.exit.kind()).with("code", self.code.map(Code::as_str));
         event.with("name", self.name.as_deref())
     }
+}
+
+/// What the system says, without the number behind it.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(&*text, |(words, _)| words).to_owned()
 }
 
 fn exit_of(error: &Error) -> Exit {

@@ -14,7 +14,7 @@ use simplelog::{CombinedLogger, Config, ConfigBuilder, SharedLogger, WriteLogger
 use super::{
     args::Args,
     completion,
-    exit::{Exit, Failed},
+    exit::{Exit, Failed, plain},
 };
 
 /// Starts what the options ask for; nothing is logged otherwise.
@@ -27,7 +27,7 @@ pub(crate) fn start(args: &Args) -> Result<(), Failed> {
             Some(path) => {
                 let file = File::options().create(true).append(true).open(path).map_err(|error| {
                     let shown = ferry_wire::escaped_bytes(path.as_os_str().as_bytes());
-                    Failed::of(Exit::Local, format!("cannot open the log file {shown}: {error}"))
+                    Failed::of(Exit::Local, format!("cannot open the log file {shown}: {}", plain(&error)))
                         .about(path.to_string_lossy())
                 })?;
                 WriteLogger::new(args.log_level, config, file)

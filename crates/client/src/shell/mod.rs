@@ -36,7 +36,7 @@ use args::{Action, Args};
 use choices::Choices;
 use command::Command;
 use completion::Situation;
-use exit::{Exit, Failed};
+use exit::{Exit, Failed, plain};
 use one_shot::OneShot;
 use output::{Format, Level, Output};
 use session::{Flow, Session};
@@ -90,7 +90,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     let interactive = args.command.is_none() && args.action.is_none() && io::stdin().is_terminal();
     let cancel = Cancel::default();
     let signals = Signals::install(&cancel, interactive)
-        .map_err(|error| Failed::of(Exit::System, format!("cannot handle signals: {error}")))?;
+        .map_err(|error| Failed::of(Exit::System, format!("cannot handle signals: {}", plain(&error))))?;
     if !matches!(&args.action, Some(Action::OneShot(one)) if !one.is_about_files_here()) {
         make_client_directory(&choices.directory)?;
     }
@@ -108,7 +108,8 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
 fn make_client_directory(path: &Path) -> Result<(), Failed> {
     std::fs::create_dir_all(path).map_err(|error| {
         let shown = ferry_wire::escaped_bytes(path.as_os_str().as_bytes());
-        let message = format!("cannot make the client directory {shown}: {error}; --dir chooses another");
+        let why = plain(&error);
+        let message = format!("cannot make the client directory {shown}: {why}; --dir chooses another");
         Failed::of(Exit::Local, message).about(path.to_string_lossy())
     })
 }
@@ -184,7 +185,7 @@ impl Shell {
                 Ok(0) => return Exit::Success,
                 Ok(_) => {}
                 Err(error) => {
-                    return self.complain(Exit::System, format!("cannot read standard input: {error}"));
+                    return self.complain(Exit::System, format!("cannot read standard input: {}", plain(&error)));
                 }
             }
             let Ok(line) = str::from_utf8(&line) else {

@@ -94,8 +94,13 @@ fn results_that_reach_nobody_are_a_failure_of_the_disk() {
     ] {
         let (code, complaints) = status("\"$0\" \"$@\" > /dev/full", arguments);
         assert_eq!(code, Some(5), "{arguments:?}: {complaints}");
-        assert!(complaints.contains("No space left on device"), "{arguments:?}: {complaints}");
+        let told = complaints.contains("cannot write to standard output: No space left on device");
+        assert!(told && !complaints.contains("os error"), "{arguments:?}: {complaints}");
     }
+    // What is closed takes everything, and nothing else is opened in its place.
+    let code = |arguments: &[&str]| status("\"$0\" \"$@\" <&- >&- 2>&-", arguments).0;
+    assert_eq!((code(&["get", &port, "a", "-o", "saved"]), code(&["get", &port, "none"])), (Some(0), Some(8)));
+    assert_eq!(fs::read(place.local("../saved")).unwrap(), b"hello");
     // A reader that has had enough is none.
     assert_eq!(status("(\"$0\" \"$@\"; echo $? >&2) | true", &["ls", &port]), (Some(0), "0\n".to_owned()));
 }

@@ -11,7 +11,7 @@ use ferry_wire::{escaped, escaped_bytes};
 
 use super::{Session, names::bad_name};
 use crate::shell::{
-    exit::{Exit, Failed},
+    exit::{Exit, Failed, plain},
     output::Event,
 };
 
@@ -86,7 +86,8 @@ impl Session {
             child.stdin(Stdio::null());
         }
         let status = child.current_dir(&self.local).status().map_err(|error| {
-            Failed::of(Exit::System, format!("!: cannot run {}: {error}", escaped_bytes(shell.as_bytes())))
+            let shell = escaped_bytes(shell.as_bytes());
+            Failed::of(Exit::System, format!("!: cannot run {shell}: {}", plain(&error)))
         })?;
         match (status.code(), status.signal()) {
             (Some(0), _) => Ok(()),
