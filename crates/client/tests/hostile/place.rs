@@ -115,18 +115,9 @@ fn judge_error(error: &Error, connected: bool) -> Vec<String> {
     broken
 }
 
-/// Control characters and those that turn the direction of text, or can't be seen.
+/// Control characters, line separators, and those that turn the direction of text; names are written with joiners.
 fn drives_a_terminal(character: char) -> bool {
-    const UNSEEN: [(char, char); 7] = [
-        ('\u{ad}', '\u{ad}'),
-        ('\u{61c}', '\u{61c}'),
-        ('\u{200b}', '\u{200f}'),
-        ('\u{2028}', '\u{202e}'),
-        ('\u{2060}', '\u{206f}'),
-        ('\u{feff}', '\u{feff}'),
-        ('\u{fff9}', '\u{fffb}'),
-    ];
-    character.is_control() || UNSEEN.iter().any(|(first, last)| (*first..=*last).contains(&character))
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}')
 }
 
 /// Every path beneath `top` with its content.
