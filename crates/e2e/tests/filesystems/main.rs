@@ -11,4 +11,5 @@ mod ending;
 mod hangs;
 mod kinds;
 mod mounts;
+mod projects;
 mod puppet;

@@ -53,6 +53,10 @@ impl Area {
         check_owner(&kernel, &top, AREA)?;
         let kept = make_dir(&kernel, &top, KEPT)?;
         check_owner(&kernel, &kept, &format!("{AREA}/{KEPT}"))?;
+        // A staged file is to be as this process makes files: what its name brings with it is added to that.
+        for dir in [&top, &kept] {
+            kernel.hand_on_nothing(dir)?;
+        }
         // What is kept survives a power cut only if the directories that it lies in do.
         kernel.sync(&top)?;
         kernel.sync(root.dir())?;

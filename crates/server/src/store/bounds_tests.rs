@@ -3,20 +3,27 @@
 use std::{
     fs,
     mem::MaybeUninit,
-    os::unix::fs::{PermissionsExt, chown},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{MetadataExt, PermissionsExt, chown},
+    },
     path::Path,
+    sync::{Arc, Mutex},
     time::{Duration, UNIX_EPOCH},
 };
 
-use ferry_wire::{Code, Name};
-use rustix::fs::{
-    CWD, FileType, Mode,
-    inotify::{self, CreateFlags, WatchFlags},
-    mknodat,
+use ferry_wire::{Code, Crc32, Name};
+use rustix::{
+    fs::{
+        CWD, FileType, Mode, XattrFlags, getxattr,
+        inotify::{self, CreateFlags, WatchFlags},
+        mknodat, removexattr, setxattr,
+    },
+    io::Errno,
 };
 
-use super::{Disk, Durability, MountTable, OpenError, SCRATCH_BYTES, Store, StoreOptions};
-use crate::session::{Change, Done, Work};
+use super::{Call, Disk, Durability, MountTable, OpenError, SCRATCH_BYTES, Store, StoreOptions, Watcher};
+use crate::session::{Change, Chunk, Done, Work};
 
 fn options(root: &Path) -> StoreOptions {
     StoreOptions {
@@ -155,5 +162,117 @@ fn reading_leaves_no_trace_in_the_times_of_a_file() {
         assert!(matches!(store.try_now(open_work("file"), &mut [0; 100]), Ok(Ok(_))));
         assert_eq!(code(&store, open_work("file")), None);
         assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), accessed);
+    }
+}
+
+/// Stages `hello` as `name`, lets `between` happen, and publishes it.
+fn put(store: &Store, name: &str, between: impl FnOnce()) {
+    let run = |work| store.run(work, &mut vec![0; SCRATCH_BYTES]).unwrap();
+    let name = Name::new(name).unwrap();
+    let Done::Staged(upload) = run(Work::Stage { name, size: Some(5), mtime: None, settled: false }) else {
+        panic!("not staged")
+    };
+    let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+    run(Work::Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") });
+    between();
+    run(Work::Publish { upload });
+}
+
+const ACCESS_ACL: &str = "system.posix_acl_access";
+
+/// Who may do what with a file: owner, group, mode, access control list.
+fn access(path: &Path) -> (u32, u32, u32, Option<Vec<u8>>) {
+    let stat = fs::metadata(path).unwrap();
+    let mut list = [0; 1000];
+    let length = getxattr(path, ACCESS_ACL, &mut list[..]).ok();
+    (stat.uid(), stat.gid(), stat.mode(), length.map(|length| list[..length].to_vec()))
+}
+
+/// A list in which user 12345 may do what `permissions` says.
+fn list(permissions: u8) -> Vec<u8> {
+    let nobody = u32::MAX;
+    let entries = [(1u16, 7u8, nobody), (2, permissions, 12345), (4, 5, nobody), (16, 7, nobody), (32, 0, nobody)];
+    let entry = |(tag, permissions, id): (u16, u8, u32)| {
+        [&tag.to_le_bytes()[..], &[permissions, 0], &id.to_le_bytes()].concat()
+    };
+    [vec![2, 0, 0, 0], entries.into_iter().flat_map(entry).collect()].concat()
+}
+
+#[test]
+fn a_published_file_is_as_open_as_one_made_in_its_place() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name);
+    // What the root hands on to what is made in it is not for what is published elsewhere.
+    let mode = |name: &str, mode| fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    let listed = setxattr(root.path(), "system.posix_acl_default", &list(6), XattrFlags::empty()).is_ok();
+    let given = chown(root.path(), None, Some(12345)).is_ok();
+    mode("", 0o2755);
+    let store = Store::open(&options(root.path())).unwrap();
+    fs::create_dir(path("plain")).unwrap();
+    mode("plain", 0o700);
+    let _ = (removexattr(path("plain"), "system.posix_acl_default"), chown(path("plain"), None, Some(23456)));
+    for place in ["", "plain/"] {
+        fs::write(path(&format!("{place}control")), b"").unwrap();
+        put(&store, &format!("{place}new"), || {});
+        assert_eq!(access(&path(&format!("{place}new"))), access(&path(&format!("{place}control"))), "{place:?}");
+    }
+    assert!(!given || access(&path("new")).1 == 12345 && access(&path("plain/new")).1 != 12345);
+    assert!(!listed || access(&path("new")).3.is_some() && access(&path("plain/new")).3.is_none());
+
+    for kept in [0o600, 0o640, 0o666] {
+        mode("new", kept);
+        let before = access(&path("new"));
+        put(&store, "new", || {});
+        assert_eq!(access(&path("new")), before);
+    }
+    if listed {
+        setxattr(path("plain/new"), ACCESS_ACL, &list(4), XattrFlags::empty()).unwrap();
+    }
+    let before = access(&path("plain/new"));
+    put(&store, "plain/new", || {});
+    assert_eq!(access(&path("plain/new")), before);
+    // Closed while its successor is on its way.
+    put(&store, "plain/new", || mode("plain/new", 0o600));
+    assert_eq!(access(&path("plain/new")).2 & 0o777, 0o600);
+    if chown(path("plain/new"), Some(12345), Some(12345)).is_ok() {
+        put(&store, "plain/new", || {});
+        let (owner, group, mode, _) = access(&path("plain/new"));
+        assert_eq!((owner, group, mode & 0o777), (12345, 12345, 0o600));
+    }
+}
+
+/// Notes the inodes of what is synced.
+#[derive(Debug, Default)]
+struct Synced(Mutex<Vec<u64>>);
+
+impl Watcher for Synced {
+    fn before(&self, _: &Call<'_>) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn after(&self, call: &Call<'_>) {
+        let inode = |file: BorrowedFd<'_>| rustix::fs::fstat(file).unwrap().st_ino;
+        match call {
+            Call::Sync { file } => self.0.lock().unwrap().push(inode(*file)),
+            Call::SyncTogether { files } => self.0.lock().unwrap().extend(files.iter().map(|file| inode(file.as_fd()))),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_synced_when_it_is_made_and_not_its_name_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let synced = Arc::new(Synced::default());
+    let store = Store::open_watched(&options(root.path()), Some(synced.clone())).unwrap();
+    for count in [1, 10] {
+        let names: Vec<_> = (0..count).map(|index| format!("{count}-{index}")).collect();
+        let change = |name: &String| Work::Change(Change::Mkdir(Name::new(name).unwrap()));
+        let told = store.run_changes(names.iter().map(change).collect());
+        assert!(told.iter().all(Result::is_ok));
+        let synced = std::mem::take(&mut *synced.0.lock().unwrap());
+        for path in names.iter().map(|name| root.path().join(name)).chain([root.path().to_owned()]) {
+            assert!(synced.contains(&fs::metadata(&path).unwrap().ino()), "{}", path.display());
+        }
     }
 }

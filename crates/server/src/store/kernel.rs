@@ -20,17 +20,26 @@ use ferry_wire::Time;
 use rustix::{
     fs::{
         self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, FsWord, Mode, OFlags, RenameFlags, ResolveFlags,
-        Stat, Timespec, Timestamps, UTIME_OMIT,
+        Stat, Timespec, Timestamps, UTIME_OMIT, XattrFlags,
     },
     io::{self, Errno, ReadWriteFlags},
+    process::{Gid, Uid, getegid, geteuid},
 };
 
-use super::closer::Closer;
+use super::{attributes::Inheritance, closer::Closer};
 use crate::sys;
 
 /// How many files are synced at a time where each has to be by itself: a file system with a journal commits them
 /// together, and one of another machine answers several in one round trip.
 const SYNCED_AT_ONCE: usize = 8;
+
+/// Extended attributes with access control lists, and the most bytes that one may have.
+const ACCESS_ACL: &str = "system.posix_acl_access";
+const DEFAULT_ACL: &str = "system.posix_acl_default";
+const ATTRIBUTE_BYTES: usize = 64 << 10;
+
+/// Of a directory: what is made in it belongs to its group.
+const SET_GROUP: u32 = 0o2000;
 
 /// What a new file may allow; the umask takes from it.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
@@ -61,6 +70,8 @@ pub enum Call<'a> {
     Truncate { file: BorrowedFd<'a>, size: u64 },
     /// futimens(2).
     SetTime { file: BorrowedFd<'a> },
+    /// fchown(2), fchmod(2), fsetxattr(2), or ioctl_fsxattr(2) for a project.
+    SetAttributes { file: BorrowedFd<'a> },
     /// sync_file_range(2).
     Writeback { file: BorrowedFd<'a> },
     /// fdatasync(2).
@@ -251,6 +262,60 @@ impl Kernel {
         self.call(&Call::SetTime { file: file.as_fd() }, || fs::futimens(file, &times))
     }
 
+    /// User and group that what this process makes belongs to.
+    pub(super) fn identity(&self) -> (u32, u32) {
+        (geteuid().as_raw(), getegid().as_raw())
+    }
+
+    /// What a directory hands on to a new file in it.
+    pub(super) fn inheritance(&self, dir: &OwnedFd) -> Result<Inheritance, Errno> {
+        self.call(&Call::Stat { file: dir.as_fd() }, || {
+            let stat = fs::fstat(dir)?;
+            let group = (stat.st_mode & SET_GROUP != 0).then_some(stat.st_gid);
+            // Where there are no projects, the question is not known.
+            let project = sys::inherited_project(dir.as_fd()).unwrap_or(None);
+            Ok(Inheritance { group, acl: attribute(dir, DEFAULT_ACL)?, project })
+        })
+    }
+
+    /// The access control list of an open file, where it has one beyond its mode.
+    pub(super) fn acl(&self, file: &OwnedFd) -> Result<Option<Vec<u8>>, Errno> {
+        self.call(&Call::Stat { file: file.as_fd() }, || attribute(file, ACCESS_ACL))
+    }
+
+    pub(super) fn set_acl(&self, file: &OwnedFd, list: &[u8]) -> Result<(), Errno> {
+        let call = Call::SetAttributes { file: file.as_fd() };
+        self.call(&call, || fs::fsetxattr(file, ACCESS_ACL, list, XattrFlags::empty()))
+    }
+
+    pub(super) fn set_mode(&self, file: &OwnedFd, mode: Mode) -> Result<(), Errno> {
+        self.call(&Call::SetAttributes { file: file.as_fd() }, || fs::fchmod(file, mode))
+    }
+
+    pub(super) fn set_owner(&self, file: &OwnedFd, user: Option<u32>, group: Option<u32>) -> Result<(), Errno> {
+        let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
+        self.call(&Call::SetAttributes { file: file.as_fd() }, || fs::fchown(file, user, group))
+    }
+
+    pub(super) fn set_project(&self, file: &OwnedFd, project: u32) -> Result<(), Errno> {
+        self.call(&Call::SetAttributes { file: file.as_fd() }, || sys::set_project(file.as_fd(), project))
+    }
+
+    /// From now on what is made in a directory inherits nothing from it.
+    pub(super) fn hand_on_nothing(&self, dir: &OwnedFd) -> Result<(), Errno> {
+        let call = Call::SetAttributes { file: dir.as_fd() };
+        self.call(&call, || {
+            let mode = fs::fstat(dir)?.st_mode;
+            if mode & SET_GROUP != 0 {
+                fs::fchmod(dir, Mode::from_raw_mode(mode & 0o777))?;
+            }
+            match fs::fremovexattr(dir, DEFAULT_ACL) {
+                Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INVAL) => Ok(()),
+                removed => removed,
+            }
+        })
+    }
+
     /// Starts writing a range back. Only a hint: the sync at the end does what it could not.
     pub(super) fn start_writeback(&self, file: &OwnedFd, at: u64, bytes: u64) {
         let _ = self.call(&Call::Writeback { file: file.as_fd() }, || sys::start_writeback(file.as_fd(), at, bytes));
@@ -324,6 +389,25 @@ impl Kernel {
             true => fs::renameat(from.0, from.1, to.0, to.1),
             false => fs::renameat_with(from.0, from.1, to.0, to.1, RenameFlags::NOREPLACE),
         })
+    }
+}
+
+/// An extended attribute of an open file or directory, if it has that.
+fn attribute(file: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, Errno> {
+    // Hardly any is as long as that.
+    let mut value = vec![0; 256];
+    let mut length = fs::fgetxattr(file, name, &mut value[..]);
+    if length == Err(Errno::RANGE) {
+        value.resize(ATTRIBUTE_BYTES, 0);
+        length = fs::fgetxattr(file, name, &mut value[..]);
+    }
+    match length {
+        Ok(length) => {
+            value.truncate(length);
+            Ok(Some(value))
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -9,6 +9,7 @@
 //! then acknowledged.
 
 mod area;
+mod attributes;
 #[cfg(test)]
 mod bounds_tests;
 mod capabilities;
@@ -418,7 +419,7 @@ impl Store {
             Work::Resume { id, name, size, mtime, owner } => {
                 let resumption = self.resume(&Resume { id: &id, name: &name, size, mtime, owner: &owner });
                 Attempt::Done(resumption.map(|resumption| match resumption {
-                    Resumption::Go(upload, digest) => Done::Resumed { upload: Arc::new(upload), digest },
+                    Resumption::Go(upload, digest) => Done::Resumed { upload, digest },
                     Resumption::Published(mark) => Done::Replied(published(mark)),
                 }))
             }

@@ -1,7 +1,11 @@
 //! Changes of the tree: publishing, MKDIR, DELETE, RENAME. One thread makes them all, in order, and
 //! one fsync of a directory serves all that were waiting.
 
-use std::{collections::HashMap, os::fd::OwnedFd, time::SystemTime};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    os::fd::OwnedFd,
+    time::SystemTime,
+};
 
 use ferry_wire::{Code, Failure, Name, Reply, escaped};
 use rustix::{
@@ -10,15 +14,16 @@ use rustix::{
 };
 
 use super::{
-    Disk, Store,
+    Disk, Durability, Store,
     area::Area,
+    attributes::{Attributes, Inheritance},
     closer::LARGE_BYTES,
     fault::{about, entry_failure, failure, mounted_on, not_durable},
     mark::{Mark, State},
     meta,
     quota::Resting,
     read::not_a_file,
-    upload::{Place, Upload},
+    upload::{Place, Upload, not_given},
 };
 use crate::session::{Change, Done, Outcome};
 
@@ -31,6 +36,10 @@ pub(super) struct Batch<'a> {
     /// Open parents by name. Forgotten where a name may have come to mean another directory.
     by_name: HashMap<String, usize>,
     dirs: Vec<OwnedFd>,
+    /// What open parents hand on, as far as that was asked.
+    inheritances: HashMap<usize, Inheritance>,
+    /// Directories that were made, and by which of the changes.
+    made: (Vec<OwnedFd>, Vec<usize>),
     outcomes: Vec<(Result<Reply, Failure>, Vec<usize>)>,
     /// Kept uploads that were published: their marks say so when the names are durable.
     published: Vec<(usize, std::sync::Arc<Upload>, Mark)>,
@@ -38,7 +47,15 @@ pub(super) struct Batch<'a> {
 
 impl<'a> Batch<'a> {
     pub(super) fn new(store: &'a Store) -> Batch<'a> {
-        Batch { store, by_name: HashMap::new(), dirs: Vec::new(), outcomes: Vec::new(), published: Vec::new() }
+        Batch {
+            store,
+            by_name: HashMap::new(),
+            dirs: Vec::new(),
+            inheritances: HashMap::new(),
+            made: Default::default(),
+            outcomes: Vec::new(),
+            published: Vec::new(),
+        }
     }
 
     /// Makes one change of the tree.
@@ -59,7 +76,20 @@ impl<'a> Batch<'a> {
             return Err(failure(name.as_str(), error));
         }
         touched.push(parent);
-        Ok(())
+        if self.store.durability == Durability::None {
+            return Ok(());
+        }
+        // Without a journal, what is synced of the parent is its name alone.
+        match self.store.kernel.open_entry(&self.dirs[parent], name.last(), OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(dir) => {
+                self.made.0.push(dir);
+                self.made.1.push(self.outcomes.len());
+                Ok(())
+            }
+            // Another process has removed or moved it.
+            Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(not_durable(error)),
+        }
     }
 
     fn delete(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
@@ -94,6 +124,7 @@ impl<'a> Batch<'a> {
             }
             Errno::INVAL => about(from.as_str(), Code::Unsupported, "this file system can't rename that"),
             Errno::BUSY => self.refused(old, from, error),
+            Errno::XDEV => self.refused(new, to, error),
             error => failure(to.as_str(), error),
         })?;
         self.by_name.clear();
@@ -159,12 +190,13 @@ impl<'a> Batch<'a> {
         let name = &upload.name;
         let failed = |error| failure(name.as_str(), error);
         let parent = self.parent(name)?;
-        let held = match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
-            Ok(stat) if meta::kind(&stat) == FileType::RegularFile => self.hold_large(name, &stat),
+        let replaced = match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
+            Ok(stat) if meta::kind(&stat) == FileType::RegularFile => Some(stat),
             Ok(stat) => return Err(not_a_file(name.as_str(), meta::kind(&stat))),
             Err(Errno::NOENT) => None,
             Err(error) => return Err(entry_failure(name, error)),
         };
+        let held = replaced.as_ref().and_then(|stat| self.hold_large(name, stat));
         let area = self.store.area().map_err(failed)?;
         let (staged_in, staged_as) = match &upload.place {
             Place::Plain(number) => (area.run(), number.clone()),
@@ -177,6 +209,7 @@ impl<'a> Batch<'a> {
                 Errno::NOENT => about(name.as_str(), Code::Io, "what was staged of it has been removed"),
                 error => failed(error),
             })?;
+        self.give(upload, parent, replaced.as_ref(), (staged_in, &staged_as, &staged))?;
         let entry = (&self.dirs[parent], name.last());
         if let Err(error) = self.store.kernel.rename((staged_in, &staged_as), entry, true) {
             self.forget_removed(error);
@@ -200,6 +233,39 @@ impl<'a> Batch<'a> {
         Ok(Reply::Saved { size, crc, tag })
     }
 
+    /// Gives a staged file what its place brings with it, where that has changed since it was begun, or could not be
+    /// seen then.
+    fn give(
+        &mut self,
+        upload: &Upload,
+        parent: usize,
+        replaced: Option<&Stat>,
+        (dir, staged_as, staged): (&OwnedFd, &str, &OwnedFd),
+    ) -> Result<(), Failure> {
+        let (name, kernel) = (&upload.name, &self.store.kernel);
+        let failed = |error| failure(name.as_str(), error);
+        let inheritance = match self.inheritances.entry(parent) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(kernel.inheritance(&self.dirs[parent]).map_err(failed)?),
+        };
+        let attributes = match replaced {
+            Some(stat) => Attributes::of_replacing(kernel, inheritance, (&self.dirs[parent], name.last()), stat)
+                .map_err(failed)?,
+            None => Attributes::of_new(inheritance),
+        };
+        let mut known = upload.staged();
+        if attributes == known.attributes
+            || attributes == Attributes::default()
+            || attributes.are_given(&known.attributes, &kernel.stat(staged).map_err(failed)?)
+        {
+            return Ok(());
+        }
+        let file = kernel.open_entry(dir, staged_as, OFlags::RDONLY).map_err(failed)?;
+        attributes.give(kernel, &file).map_err(|ungiven| not_given(name, ungiven))?;
+        known.attributes = attributes;
+        self.store.sync(&file).map_err(failed)
+    }
+
     /// Waits for the disk, once for each directory, and gives the outcomes in the order of the changes.
     pub(super) fn finish(mut self) -> Vec<Outcome<'static, Disk>> {
         // A directory may have been opened more than once.
@@ -221,6 +287,12 @@ impl<'a> Batch<'a> {
                 if let Err(error) = fsync(dir) {
                     *result = Err(not_durable(error));
                 }
+            }
+        }
+        let (made, made_by) = &self.made;
+        for (change, synced) in made_by.iter().zip(self.store.sync_several(made)) {
+            if let (Err(error), Ok(_)) = (synced, &self.outcomes[*change].0) {
+                self.outcomes[*change].0 = Err(not_durable(error));
             }
         }
         for (index, upload, mark) in &self.published {
@@ -257,8 +329,16 @@ impl<'a> Batch<'a> {
     /// What to say where a change to the entry `name` of a parent failed. That it is in use may mean that it will
     /// never work.
     fn refused(&self, parent: usize, name: &Name, error: Errno) -> Failure {
-        let is_mounted_on = || self.store.root.is_mounted_on(&self.dirs[parent], name.last());
-        if error == Errno::BUSY && is_mounted_on() { mounted_on(name.as_str()) } else { failure(name.as_str(), error) }
+        match error {
+            Errno::BUSY if self.store.root.is_mounted_on(&self.dirs[parent], name.last()) => mounted_on(name.as_str()),
+            // Both ends lie on one file system, since no walk leaves it.
+            Errno::XDEV => {
+                let words =
+                    "its directory has a disk quota of its own (a project), and what is elsewhere can't be moved there";
+                about(name.as_str(), Code::Denied, words)
+            }
+            error => failure(name.as_str(), error),
+        }
     }
 
     /// A parent that was open is no longer there: another process removed it, and may have made

@@ -15,6 +15,7 @@ use rustix::{
 use super::{
     Disk, Durability, Store,
     area::Area,
+    attributes::{Attributes, Ungiven},
     fault::{about, entry_failure, failure},
     mark::{Mark, Slots, State},
     meta,
@@ -75,6 +76,8 @@ pub(super) struct Staged {
     pub(super) mark: Option<(OwnedFd, Slots)>,
     /// Set when it is finished.
     pub(super) whole: Option<(u64, Crc32)>,
+    /// Those that the file was given.
+    pub(super) attributes: Attributes,
 }
 
 impl Upload {
@@ -126,6 +129,18 @@ pub fn id_is_taken(name: &Name) -> Failure {
     about(name.as_str(), Code::Exists, "that id is taken by another upload")
 }
 
+/// What to say where a staged file could not be given what its place in the tree brings with it.
+pub(super) fn not_given(name: &Name, ungiven: Ungiven) -> Failure {
+    match ungiven {
+        Ungiven::System(error) => failure(name.as_str(), error),
+        Ungiven::Project => {
+            let words =
+                "its directory has a disk quota of its own (a project), and the server may make no file count for it";
+            about(name.as_str(), Code::Denied, words)
+        }
+    }
+}
+
 /// A plain upload that is finished with its only chunk.
 pub(super) struct SmallUpload {
     pub(super) upload: Arc<Upload>,
@@ -148,7 +163,7 @@ pub(super) struct Resume<'a> {
 /// What a RESUME came to.
 pub(super) enum Resumption {
     /// The upload goes on.
-    Go(Upload, Digest),
+    Go(Arc<Upload>, Digest),
     /// It was published before.
     Published(Mark),
 }
@@ -171,10 +186,13 @@ impl Store {
 
     fn write_chunk(&self, upload: &Upload, staged: &mut Staged, at: u64, chunk: &Chunk) -> Result<(), Failure> {
         if staged.file.is_none() {
-            if upload.settled {
-                self.check_target(&upload.name)?;
-            }
+            let target = match self.check_target(&upload.name) {
+                Err(failure) if upload.settled => return Err(failure),
+                // What is to be made first may be on its way.
+                target => target.unwrap_or_default(),
+            };
             self.create(upload, staged).map_err(|error| self.cant_stage(&upload.name, error))?;
+            self.give(&upload.name, staged, target)?;
         }
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
@@ -197,6 +215,17 @@ impl Store {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         staged.file = Some(self.kernel.open_entry(self.area()?.run(), number, flags)?);
         staged.created = true;
+        Ok(())
+    }
+
+    /// Gives the staged file what its name brings with it. Its bytes then count for the quota of their directory.
+    fn give(&self, name: &Name, staged: &mut Staged, attributes: Attributes) -> Result<(), Failure> {
+        if let Some(file) = &staged.file
+            && attributes != staged.attributes
+        {
+            attributes.give(&self.kernel, file).map_err(|ungiven| not_given(name, ungiven))?;
+            staged.attributes = attributes;
+        }
         Ok(())
     }
 
@@ -228,16 +257,21 @@ impl Store {
     }
 
     /// Refuses early what would fail at the end: a parent that is not there, a target that is no
-    /// file.
-    fn check_target(&self, name: &Name) -> Result<(), Failure> {
+    /// file. Returns what a file in that place is to have.
+    fn check_target(&self, name: &Name) -> Result<Attributes, Failure> {
+        let failed = |error| entry_failure(name, error);
         let parent = self.root.open_dir(name.parent()).map_err(|error| failure(name.as_str(), error))?;
+        let inheritance = self.kernel.inheritance(&parent).map_err(failed)?;
         match self.root.stat_entry(&parent, name.last()) {
             Ok(stat) => match meta::kind(&stat) {
-                FileType::RegularFile => Ok(()),
+                FileType::RegularFile => {
+                    let entry = (&parent, name.last());
+                    Attributes::of_replacing(&self.kernel, &inheritance, entry, &stat).map_err(failed)
+                }
                 kind => Err(super::read::not_a_file(name.as_str(), kind)),
             },
-            Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(entry_failure(name, error)),
+            Err(Errno::NOENT) => Ok(Attributes::of_new(&inheritance)),
+            Err(error) => Err(failed(error)),
         }
     }
 
@@ -266,7 +300,7 @@ impl Store {
         let mut files = Vec::new();
         let failures = written.into_iter().map(|written| written.map(|file| files.push(file)).err());
         let failures: Vec<_> = failures.collect();
-        let mut synced = self.sync_small(&files).into_iter();
+        let mut synced = self.sync_several(&files).into_iter();
         let finish = |(small, failure): (&SmallUpload, Option<Failure>)| {
             if let Some(failure) = failure {
                 return Err(failure);
@@ -278,8 +312,8 @@ impl Store {
         uploads.iter().zip(failures).map(finish).collect()
     }
 
-    /// Syncs the files of small uploads, and returns the result of each.
-    fn sync_small(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
+    /// Syncs files or directories together, where that means something, and returns the result of each.
+    pub(super) fn sync_several(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
         match self.durability {
             Durability::None => vec![Ok(()); files.len()],
             Durability::Full if !self.capabilities.syncfs => self.kernel.sync_each(files),
@@ -451,7 +485,12 @@ impl Store {
     }
 
     /// The same, once it counts. It holds the mark's lock only where the upload goes on.
-    fn take_up(&self, area: &Area, wanted: &Resume<'_>, target: Result<(), Failure>) -> Result<Resumption, Failure> {
+    fn take_up(
+        &self,
+        area: &Area,
+        wanted: &Resume<'_>,
+        target: Result<Attributes, Failure>,
+    ) -> Result<Resumption, Failure> {
         let Resume { id, name, size, mtime, owner } = *wanted;
         let failed = |error| failure(name.as_str(), error);
         let mark_file = self.lock_mark(area, id).map_err(|error| {
@@ -478,7 +517,7 @@ impl Store {
                 Found::Nothing => {}
             }
         }
-        target?;
+        let attributes = target?;
         let (place, size) = (Place::Kept(id.clone()), Some(size));
         let upload = Upload { name: name.clone(), size, mtime, settled: false, place, owner, staged: Mutex::default() };
         if staged.file.is_none() {
@@ -486,6 +525,7 @@ impl Store {
             let file = self.kernel.open_entry(area.kept(), &data_name, flags);
             staged.file = Some(file.map_err(|error| self.cant_stage(name, error))?);
         }
+        self.give(name, &mut staged, attributes)?;
         // What is told must be on the disk. Who wrote it may have been killed before it was.
         if digest.bytes() == 0 {
             self.write_mark(&upload, &mut staged, &digest).map_err(failed)?;
@@ -502,7 +542,7 @@ impl Store {
         staged.created = true;
         (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.bytes());
         *upload.staged() = staged;
-        Ok(Resumption::Go(upload, digest))
+        Ok(Resumption::Go(Arc::new(upload), digest))
     }
 
     /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a server that was killed
