@@ -9,6 +9,7 @@ use crate::{
     conn::carried,
     desk::{Desk, Pace},
     dice::Dice,
+    reader::Reader,
     script::UPLOAD_BYTES,
 };
 
@@ -314,6 +315,22 @@ fn a_range_that_fails_fails_no_other_file() {
     let output = String::from_utf8_lossy(&desk.output);
     let failures = output.matches("FAIL ").count();
     assert!(failures == 1 && output.ends_with("\nBYE\n"), "{failures} failures");
+}
+
+#[test]
+fn what_is_doubtful_is_read_again_and_compared() {
+    for meddles in [false, true] {
+        let mut desk = Desk::new(Pace::Now);
+        (desk.store.doubt_rate, desk.store.meddles) = (1000, meddles);
+        desk.give(b"GET large\nSUM large\nREAD 0 300000 * large\n");
+        let mut reader = Reader::default();
+        reader.feed(&desk.output);
+        for (request, brings_body) in [("GET", true), ("SUM", false), ("READ", true)] {
+            let answer = reader.next(brings_body).expect("an answer");
+            let code = answer.failure().map(|failure| failure.code);
+            assert_eq!(code, meddles.then_some(Code::Changed), "{request}, changed: {meddles}");
+        }
+    }
 }
 
 #[test]

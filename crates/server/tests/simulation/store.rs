@@ -83,6 +83,10 @@ pub(crate) struct Store {
     pub(crate) spare_staging: bool,
     /// What fails fails with this code; [`None`] for any.
     pub(crate) injects: Option<Code>,
+    /// Of a thousand looks whether a file stayed the same, how many tell nothing for certain.
+    pub(crate) doubt_rate: u32,
+    /// What is doubtful has changed.
+    pub(crate) meddles: bool,
     /// The most that is loaded at once.
     pub(crate) load_bytes: u64,
     /// How many were made.
@@ -103,6 +107,8 @@ impl Store {
             faults: 0,
             spare_staging: false,
             injects: None,
+            doubt_rate: 200,
+            meddles: false,
             load_bytes: u64::MAX,
             checkpoints: 0,
             effects,
@@ -224,7 +230,12 @@ impl Store {
                 // As if every other file lay where it must not be sent from.
                 Ok(if file.0 % 2 == 1 && !background { self.copied(file, at, loaded) } else { loaded })
             }
-            Work::Check { .. } if !fails && self.dice.happens(200) => Ok(Done::Doubtful),
+            Work::Check { file } if !fails && self.dice.happens(self.doubt_rate) => {
+                if self.meddles {
+                    Arc::make_mut(&mut self.files[file.0])[0] ^= 1;
+                }
+                Ok(Done::Doubtful)
+            }
             Work::Check { .. } => Ok(Done::Unchanged(!fails)),
             Work::Stat { name } => {
                 let found = self.tree.find(name.as_str()).map_err(refused)?;
