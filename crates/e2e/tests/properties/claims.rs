@@ -1,0 +1,193 @@
+//! What a run may have made of two trees, and what it must have where it claims success.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::snapshot::{Node, Tree};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Put,
+    SyncDown,
+    SyncUp,
+}
+
+/// One command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Op {
+    pub(crate) verb: Verb,
+    pub(crate) keep_going: bool,
+    pub(crate) delete: bool,
+    pub(crate) by_content: bool,
+    pub(crate) backup: bool,
+}
+
+impl Op {
+    pub(crate) fn is_down(self) -> bool {
+        matches!(self.verb, Verb::Get | Verb::SyncDown)
+    }
+
+    fn is_sync(self) -> bool {
+        matches!(self.verb, Verb::SyncDown | Verb::SyncUp)
+    }
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.verb {
+            Verb::Get => "GET -r",
+            Verb::Put => "PUT -r",
+            Verb::SyncDown => "SYNC -d",
+            Verb::SyncUp => "SYNC -u",
+        };
+        write!(f, "{verb}{}", if self.keep_going { " -k" } else { "" })?;
+        write!(f, "{}", if self.by_content { " -c" } else { "" })?;
+        write!(f, "{}", if self.delete { " --delete --max-delete 100000" } else { "" })
+    }
+}
+
+/// The tree that is read, and the one that is changed, before and after.
+pub(crate) struct Run<'a> {
+    pub(crate) op: Op,
+    pub(crate) source: &'a Tree,
+    pub(crate) before: &'a Tree,
+    pub(crate) after: &'a Tree,
+    /// What new files may be.
+    pub(crate) new_mode: u32,
+    /// What was a link for a while, and may have been left out for that.
+    pub(crate) swapped: Option<&'a Path>,
+    /// What was kept of the changed tree, where that was asked for.
+    pub(crate) kept: Option<&'a Tree>,
+}
+
+fn kind(node: &Node) -> u8 {
+    match node {
+        Node::Directory => 0,
+        Node::File(_) => 1,
+        Node::Link(_) => 2,
+    }
+}
+
+impl Run<'_> {
+    /// Whether nothing is in the way of making both alike.
+    pub(crate) fn is_plain(&self) -> bool {
+        let links = |tree: &Tree| tree.values().any(|node| matches!(node, Node::Link(_)));
+        let conflict = |(path, node): (&PathBuf, &Node)| {
+            let other = self.before.get(path);
+            other.is_some_and(|other| kind(other) != kind(node))
+        };
+        let makes_way = self.op.is_sync() && self.op.delete;
+        !links(self.source) && !links(self.before) && (makes_way || !self.source.iter().any(conflict))
+    }
+
+    /// What holds however it ended.
+    pub(crate) fn check_changes(&self) -> Result<(), String> {
+        let paths: BTreeSet<&PathBuf> = self.before.keys().chain(self.after.keys()).collect();
+        for path in paths {
+            self.check_change(path).map_err(|problem| format!("{}: {problem}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn check_change(&self, path: &Path) -> Result<(), String> {
+        let (before, after, source) = (self.before.get(path), self.after.get(path), self.source.get(path));
+        let makes_way = self.op.is_sync() && self.op.delete;
+        if before == after {
+            return Ok(());
+        }
+        self.check_kept(path)?;
+        let ok = match (before, after) {
+            (Some(_), None) => return if makes_way { self.check_gone(path) } else { Err("is gone".to_owned()) },
+            (None, Some(Node::Directory)) => source == Some(&Node::Directory),
+            (None, Some(Node::File(_))) => true,
+            (Some(Node::File(_)), Some(Node::File(_))) => true,
+            (Some(Node::Link(_)), Some(Node::File(_))) => self.op.verb == Verb::Get,
+            (Some(Node::Directory), Some(Node::File(_))) => makes_way,
+            (Some(Node::File(_)), Some(Node::Directory)) => makes_way && source == Some(&Node::Directory),
+            _ => false,
+        };
+        if !ok {
+            return Err(format!("{before:?} became {after:?}, where {source:?} is at the other end"));
+        }
+        let Some(Node::File(new)) = after else { return Ok(()) };
+        match source {
+            Some(Node::File(source)) if new.is_copy_of(source) => {}
+            source => return Err(format!("is no copy: {new:?}, where {source:?} is at the other end")),
+        }
+        let mode = match before {
+            Some(Node::File(old)) => old.mode & 0o777,
+            _ => self.new_mode,
+        };
+        if self.op.is_down() && new.mode != mode {
+            return Err(format!("has the permissions {:o} for {mode:o}", new.mode));
+        }
+        Ok(())
+    }
+
+    /// It is not there any more: nothing may be there at the other end, or something of another kind that it makes way for.
+    fn check_gone(&self, path: &Path) -> Result<(), String> {
+        for above in path.ancestors().filter(|above| !above.as_os_str().is_empty()) {
+            match (self.before.get(above), self.source.get(above)) {
+                (Some(Node::Link(_)), _) => return Err("is gone, and was a link".to_owned()),
+                (_, Some(Node::Link(_))) => return Err("is gone, and can't be looked at at the other end".to_owned()),
+                (Some(before), Some(source)) if kind(before) != kind(source) => return Ok(()),
+                _ => {}
+            }
+        }
+        if self.source.contains_key(path) { Err("is gone, and is there at the other end".to_owned()) } else { Ok(()) }
+    }
+
+    /// What was replaced or deleted is kept where that was asked for.
+    fn check_kept(&self, path: &Path) -> Result<(), String> {
+        let (Some(kept), Some(Node::File(old))) = (self.kept, self.before.get(path)) else { return Ok(()) };
+        if matches!(self.after.get(path), Some(Node::File(new)) if new.has_bytes_of(old)) {
+            return Ok(());
+        }
+        let numbered = format!("{}.~", path.display());
+        let is_it = |(at, node): (&PathBuf, &Node)| {
+            let named = at == path || at.to_str().is_some_and(|at| at.starts_with(&numbered));
+            named && matches!(node, Node::File(copy) if copy.is_copy_of(old))
+        };
+        if kept.iter().any(is_it) { Ok(()) } else { Err("was not kept".to_owned()) }
+    }
+
+    /// What holds where all is said to be done.
+    pub(crate) fn check_success(&self) -> Result<(), String> {
+        // What is at or beneath a link is left out by rule.
+        let links: Vec<&PathBuf> = [(self.source, true), (self.before, self.op.verb == Verb::SyncDown)]
+            .into_iter()
+            .filter(|(_, counts)| *counts)
+            .flat_map(|(tree, _)| tree.iter().filter(|(_, node)| matches!(node, Node::Link(_))).map(|(path, _)| path))
+            .collect();
+        let links: Vec<&Path> = links.into_iter().map(PathBuf::as_path).chain(self.swapped).collect();
+        let is_left_out = |path: &Path| links.iter().any(|link| path.starts_with(link));
+        for (path, node) in self.source.iter().filter(|(path, _)| !is_left_out(path)) {
+            let same = match (node, self.after.get(path)) {
+                (Node::File(from), Some(Node::File(to))) if self.op.is_sync() => to.has_bytes_of(from),
+                (Node::File(from), Some(Node::File(to))) => to.is_copy_of(from),
+                (Node::Directory, Some(Node::Directory)) => true,
+                _ => false,
+            };
+            if !same {
+                return Err(format!("{}: {:?} is said to be {node:?}", path.display(), self.after.get(path)));
+            }
+        }
+        if !self.op.delete || !self.op.is_sync() {
+            return Ok(());
+        }
+        let holds_link = |path: &Path| links.iter().any(|link| link.starts_with(path));
+        // A link of the server does not exist for a client.
+        let is_link = |path: &Path| matches!(self.after.get(path), Some(Node::Link(_)));
+        let extra = |path: &&PathBuf| {
+            !self.source.contains_key(*path) && !is_left_out(path) && !holds_link(path) && !is_link(path)
+        };
+        match self.after.keys().find(extra) {
+            Some(path) => Err(format!("{}: is said to be deleted", path.display())),
+            None => Ok(()),
+        }
+    }
+}
