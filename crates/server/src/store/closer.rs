@@ -15,7 +15,8 @@ use std::{
 /// Above this size a file is closed away from the loop wherever it lies.
 pub(super) const LARGE_BYTES: u64 = 1 << 20;
 
-/// The most threads that close. One is started where all others are busy: a close that never returns costs one.
+/// The most threads that close. One is started where all others are busy, until nothing waits: a close that never returns
+/// costs one.
 const THREADS: usize = 8;
 
 /// How long a call for which there is no room waits for what is being closed.
@@ -83,7 +84,11 @@ impl Shared {
                     self.closed_so_far.store(state.closed, Ordering::Release);
                     self.closed.notify_all();
                 }
-                None if state.ended => return,
+                // One stays.
+                None if state.ended || state.threads > 1 => {
+                    state.threads -= 1;
+                    return;
+                }
                 None => state = self.handed.wait(state).unwrap_or_else(PoisonError::into_inner),
             }
         }
