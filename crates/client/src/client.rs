@@ -55,7 +55,7 @@ impl Client {
     }
 
     /// As [`Client::connect`], but a server that is not there, is silent, closes before it has greeted or turns everybody
-    /// away is tried again, at most `retries` times, after waits as those of [`Settings::retries`]. `watch` learns of
+    /// away is tried again, as [`Settings::retries`] and [`Settings::retry_for`] say. `watch` learns of
     /// each by [`Event::Lost`], and by [`Event::Reconnected`] of the one that worked behind such.
     ///
     /// # Errors
@@ -64,10 +64,26 @@ impl Client {
     pub fn connect_patiently(
         address: &Address,
         options: &Options,
-        retries: u32,
+        settings: &Settings,
         watch: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Client, Error> {
-        transfer::connect(address, options, retries, watch)
+        transfer::connect(address, options, settings, watch)
+    }
+
+    /// Does `work`, and where the connection is lost in it opens another one and does `work` again, as [`Settings::retries`]
+    /// and [`Settings::retry_for`] say. It must be something that can be done twice: a listing, directories that are
+    /// made where they are missing. `watch` is told as by [`Client::connect_patiently`].
+    ///
+    /// # Errors
+    ///
+    /// That of `work`; the connection that can't be opened again.
+    pub fn patiently<T>(
+        &mut self,
+        settings: &Settings,
+        watch: &mut dyn FnMut(&Event<'_>),
+        work: impl FnMut(&mut Client) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        transfer::patiently(self, settings, watch, work)
     }
 
     /// Connects again to the same address, whatever became of the old connection.

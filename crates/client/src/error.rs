@@ -95,6 +95,14 @@ pub enum Error {
     /// The server moved no byte for so long, or none that brought the conversation on.
     #[error("the server was silent for {} s: given up", .0.as_secs_f32())]
     Timeout(Duration),
+    /// The server moved bytes all the time, and too few of them: see [`Options::min_rate`](crate::Options::min_rate).
+    #[error("the server moved only {bytes} bytes in {} s: given up", .window.as_secs_f32())]
+    Slow {
+        /// Bytes in both directions.
+        bytes: u64,
+        /// In this time.
+        window: Duration,
+    },
     /// This machine could not do its part.
     #[error("cannot {what}: {}", plain(.source))]
     System {
@@ -140,7 +148,7 @@ impl Error {
             Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
             Error::Local { .. } | Error::LocalFile { .. } | Error::Deletions { .. } => Blame::Local,
             Error::Interrupted => Blame::Interrupted,
-            Error::Timeout(_) => Blame::Timeout,
+            Error::Timeout(_) | Error::Slow { .. } => Blame::Timeout,
             Error::System { .. } => Blame::System,
         }
     }

@@ -38,7 +38,8 @@
 //! - **What was cut goes on where it was**: after a lost connection, a [`Cancel`], a killed process, a restart of the
 //!   machine. Before the result is published, the whole of it is compared with what the server has; what does not fit, or
 //!   is of another version, begins anew and says so ([`Event::Restarted`]).
-//! - **No call hangs.** A server that moves no byte for [`Options::timeout`] is given up, and a [`Cancel`] that is raised
+//! - **No call hangs.** A server that moves no byte for [`Options::timeout`], or fewer than [`Options::min_rate`], is given
+//!   up, and a [`Cancel`] that is raised
 //!   elsewhere (a signal, another thread) ends what is under way within 200 ms.
 //! - **The server is never trusted.** Local names are chosen by the caller alone, memory is bounded whatever it says,
 //!   its text is shown escaped, and anything that was not asked for ends the connection.
@@ -65,6 +66,7 @@ mod error;
 mod link;
 mod local;
 mod options;
+mod pace;
 mod pattern;
 mod random;
 mod requests;

@@ -13,6 +13,7 @@ use crate::{
     error::Error,
     local::Block,
     options::{Cancel, Options},
+    pace::Pace,
     trace,
 };
 
@@ -65,6 +66,7 @@ pub(crate) struct Link {
     debts: u32,
     moved: Instant,
     timeout: Duration,
+    pace: Pace,
     cancel: Cancel,
     /// Set while a conversation that was cut short is brought to its end: the moment when patience
     /// ends, whatever moves. The caller's flag is no longer looked at.
@@ -93,6 +95,7 @@ impl Link {
             debts: 0,
             moved: Instant::now(),
             timeout: options.timeout,
+            pace: Pace::new(options.min_rate),
             cancel: options.cancel.clone(),
             grace: None,
         };
@@ -116,7 +119,7 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
                 Err(error) => return Err(ConnectError::Io(error)),
             }
-            self.nap(begun, self.timeout).map_err(ConnectError::Gone)?;
+            self.nap(begun, Wait::Work(self.timeout)).map_err(ConnectError::Gone)?;
         }
         // Without this a request waits for the acknowledgement of the one before it.
         self.stream.set_nodelay(true).map_err(ConnectError::Io)?;
@@ -129,7 +132,8 @@ impl Link {
 
     /// Another connection to the same server; its greeting is not read yet.
     pub(crate) fn sibling(&self) -> Result<Link, ConnectError> {
-        Link::connect(self.peer, &Options::default().timeout(self.timeout).cancel(self.cancel.clone()))
+        let options = Options { timeout: self.timeout, cancel: self.cancel.clone(), min_rate: self.pace.least() };
+        Link::connect(self.peer, &options)
     }
 
     /// Where the server is.
@@ -208,13 +212,14 @@ impl Link {
 
     /// The same, with another patience than the connection's own.
     pub(crate) fn reply_within(&mut self, patience: Duration) -> Result<Reply, Error> {
-        let reply = match self.piece_within(patience)? {
+        let reply = match self.piece_of(Wait::Work(patience))? {
             Piece::Line(line) => Reply::parse(line).map_err(Error::violation)?,
             Piece::Raw(_) => return Err(Error::violation("a block where a reply is due")),
         };
         if matches!(reply, Reply::Fail(_)) {
             self.settle();
         }
+        self.pace.begin();
         Ok(reply)
     }
 
@@ -223,13 +228,17 @@ impl Link {
         self.framer.expect_raw(bytes);
     }
 
-    /// The next line, or some of the raw bytes that are due.
+    /// The next line of a body, or some of its raw bytes.
     pub(crate) fn piece(&mut self) -> Result<Piece<'_>, Error> {
-        self.piece_within(self.timeout)
+        self.piece_of(Wait::Bytes)
     }
 
-    /// The same, with another patience than the connection's own.
+    /// The next line, of what is no body, with another patience than the connection's own.
     pub(crate) fn piece_within(&mut self, patience: Duration) -> Result<Piece<'_>, Error> {
+        self.piece_of(Wait::Work(patience))
+    }
+
+    fn piece_of(&mut self, wait: Wait) -> Result<Piece<'_>, Error> {
         let begun = Instant::now();
         let mut line_begun = None;
         let (is_line, range) = loop {
@@ -248,7 +257,7 @@ impl Link {
             if in_line && line_begun.get_or_insert_with(Instant::now).elapsed() >= self.timeout {
                 return Err(Error::Timeout(self.timeout));
             }
-            self.more(begun, patience)?;
+            self.more(begun, wait)?;
         };
         let bytes = &self.input[range];
         if !is_line {
@@ -281,7 +290,7 @@ impl Link {
                 return Err(Error::Closed(None));
             }
             if !self.flush(&mut Block::new())? && !self.ended {
-                self.nap(begun, self.timeout)?;
+                self.nap(begun, Wait::Bytes)?;
             }
         }
     }
@@ -295,7 +304,7 @@ impl Link {
                 Ok(0) => self.ended = true,
                 Ok(got) => {
                     self.end = got.saturating_sub(room.len());
-                    self.moved = Instant::now();
+                    self.note_moved(got);
                     return Ok(Some(got - self.end));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -325,7 +334,12 @@ impl Link {
         if self.ended {
             return Err(Error::Closed(None));
         }
-        self.nap(begun, self.timeout)
+        self.nap(begun, Wait::Bytes)
+    }
+
+    /// Whether what moved on this connection was worth the time that it was waited for.
+    pub(crate) fn has_kept_pace(&self) -> bool {
+        self.pace.was_kept()
     }
 
     /// Whether all that was queued is out.
@@ -380,13 +394,13 @@ impl Link {
                 return Err(Error::Timeout(self.timeout));
             }
             if !sent && !got {
-                self.nap(begun, self.timeout)?;
+                self.nap(begun, Wait::Bytes)?;
             }
         }
     }
 
     /// Waits until more has arrived.
-    fn more(&mut self, begun: Instant, patience: Duration) -> Result<(), Error> {
+    fn more(&mut self, begun: Instant, wait: Wait) -> Result<(), Error> {
         loop {
             self.check_cancel()?;
             // What arrived comes first: behind it may stand why the sending fails.
@@ -397,7 +411,7 @@ impl Link {
                 return Err(Error::Closed(None));
             }
             if !self.flush(&mut Block::new())? && !self.ended {
-                self.nap(begun, patience)?;
+                self.nap(begun, wait)?;
             }
         }
     }
@@ -419,7 +433,7 @@ impl Link {
                 }
                 Ok(got) => {
                     self.end += got;
-                    self.moved = Instant::now();
+                    self.note_moved(got);
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -451,7 +465,7 @@ impl Link {
                     let lines = sent.min(self.output.len());
                     self.output.drain(..lines);
                     block.advance(sent - lines);
-                    self.moved = Instant::now();
+                    self.note_moved(sent);
                     moved = true;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -477,9 +491,18 @@ impl Link {
         if self.grace.is_none() && self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
+    fn note_moved(&mut self, bytes: usize) {
+        self.moved = Instant::now();
+        self.pace.moved(bytes);
+    }
+
     /// Sleeps until the socket can move bytes again, but not long: the caller looks again.
-    fn nap(&mut self, begun: Instant, patience: Duration) -> Result<(), Error> {
+    fn nap(&mut self, begun: Instant, wait: Wait) -> Result<(), Error> {
         self.check_cancel()?;
+        let patience = match wait {
+            Wait::Bytes => self.timeout,
+            Wait::Work(patience) => patience,
+        };
         let now = Instant::now();
         let left = match self.grace {
             Some(end) => end.saturating_duration_since(now),
@@ -490,11 +513,24 @@ impl Link {
         }
         match self.poll.poll(&mut self.events, Some(left.min(CANCEL_CHECK))) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                Err(Error::System { what: "wait for the socket", source: error })
+                return Err(Error::System { what: "wait for the socket", source: error });
             }
+            _ => {}
+        }
+        match wait {
+            Wait::Bytes if self.grace.is_none() => self.pace.waited(now.elapsed()),
             _ => Ok(()),
         }
     }
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+enum Wait {
+    /// Bytes of a body, either way: at a least rate.
+    Bytes,
+    /// A word, for which the server may have to work: for so long.
+    Work(Duration),
 }
 
 fn keep_alive(stream: &TcpStream) -> io::Result<()> {

@@ -13,6 +13,14 @@ use std::{
 pub struct Options {
     pub(crate) timeout: Duration,
     pub(crate) cancel: Cancel,
+    pub(crate) min_rate: MinRate,
+}
+
+/// So many bytes in so much time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MinRate {
+    pub(crate) bytes: u64,
+    pub(crate) window: Duration,
 }
 
 impl Options {
@@ -23,6 +31,13 @@ impl Options {
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Options {
         Options { timeout, ..self }
+    }
+
+    /// Gives a server up that moves fewer than `bytes` bytes of a file or a listing while it was waited for `window` in all;
+    /// 1024 in 60 s unless told, and 0 for no such limit. Time that the caller or the local disk takes does not count.
+    #[must_use]
+    pub fn min_rate(self, bytes: u64, window: Duration) -> Options {
+        Options { min_rate: MinRate { bytes, window }, ..self }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -38,7 +53,8 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { timeout: Duration::from_secs(30), cancel: Cancel::default() }
+        let min_rate = MinRate { bytes: 1024, window: Duration::from_secs(60) };
+        Options { timeout: Duration::from_secs(30), cancel: Cancel::default(), min_rate }
     }
 }
 

@@ -84,6 +84,16 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "N", value_parser = retry)]
     pub(crate) retry: Option<u32>,
 
+    /// Open a lost connection again for so long (90s, 5m, 1h, 2d), as --retry does by count; with both, whichever lasts
+    /// longer [default: 5m for GET -r, PUT -r and SYNC]
+    #[arg(long, global = true, value_name = "TIME", value_parser = values::span)]
+    pub(crate) retry_for: Option<Duration>,
+
+    /// Give a server up that moves fewer bytes of a file or a listing than this in a minute; 0 for no such limit
+    /// [default: 1024]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate)]
+    pub(crate) min_rate: Option<u64>,
+
     /// Connections that share one large download [default: 1]
     #[arg(long, global = true, value_name = "N", value_parser = parallel)]
     pub(crate) parallel: Option<usize>,
@@ -299,6 +309,10 @@ fn timeout(text: &str) -> Result<Duration, String> {
 
 fn retry(text: &str) -> Result<u32, String> {
     number(text, values::retry)
+}
+
+fn min_rate(text: &str) -> Result<u64, String> {
+    number(text, values::min_rate)
 }
 
 fn parallel(text: &str) -> Result<usize, String> {

@@ -16,6 +16,10 @@ use super::{
 const USUAL_DIRECTORY: &str = "./client";
 const CURRENT_DIRECTORY: &str = ".";
 const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
+const USUAL_MIN_RATE: u64 = 1024;
+
+/// A server that is restarted, or a line that is down for a moment, ends no transfer of an hour.
+const USUAL_TREE_RETRY_FOR: Duration = Duration::from_secs(300);
 
 /// How this run does things.
 #[derive(Debug)]
@@ -23,9 +27,12 @@ pub(crate) struct Choices {
     pub(crate) directory: PathBuf,
     pub(crate) timeout: Duration,
     pub(crate) settings: Settings,
-    /// How often the first connection of a subcommand is tried again: not at all unless somebody asked for it, for
+    /// For how long an outage is waited for while whole directories are moved.
+    pub(crate) tree_retry_for: Duration,
+    /// How long the first connection of a subcommand is tried again: not at all unless somebody asked for it, for
     /// most servers that are not there will not be there soon either.
-    pub(crate) first_retries: u32,
+    pub(crate) first: Settings,
+    pub(crate) min_rate: u64,
     pub(crate) progress: Mode,
     pub(crate) level: Level,
     pub(crate) format: Format,
@@ -40,10 +47,19 @@ impl Choices {
 
     fn of(args: &Args, config: Config) -> Choices {
         let usual = Settings::default();
-        let retries = args.retry.or(config.retry);
+        // What the command line says of the one stands above what the file says of the other.
+        let (retries, retry_for) = match (args.retry, args.retry_for) {
+            (None, None) => (config.retry, config.retry_for),
+            given => given,
+        };
+        let usual_retries = if retry_for.is_some() { 0 } else { usual.retries };
+        let first =
+            Settings { retries: retries.unwrap_or(0), retry_for: retry_for.unwrap_or_default(), ..usual.clone() };
+        let usual_tree = if retries.is_some() { Duration::ZERO } else { USUAL_TREE_RETRY_FOR };
         let settings = Settings {
             keep_going: args.keep_going.or(config.keep_going).unwrap_or(usual.keep_going),
-            retries: retries.unwrap_or(usual.retries),
+            retries: retries.unwrap_or(usual_retries),
+            retry_for: retry_for.unwrap_or_default(),
             parallel: args.parallel.or(config.parallel).unwrap_or(usual.parallel),
             state: paths::uploads(),
             ..usual
@@ -60,7 +76,9 @@ impl Choices {
             directory: args.dir.clone().or(usual_directory).unwrap_or_else(|| USUAL_DIRECTORY.into()),
             timeout: args.timeout.or(config.timeout).unwrap_or(USUAL_TIMEOUT),
             settings,
-            first_retries: retries.unwrap_or(0),
+            tree_retry_for: retry_for.unwrap_or(usual_tree),
+            first,
+            min_rate: args.min_rate.or(config.min_rate).unwrap_or(USUAL_MIN_RATE),
             // Bars among the lines of the protocol could not be read, and programs and the quiet want none.
             progress: if progress == Mode::Auto && (level != Level::Normal || args.json) {
                 Mode::Never
@@ -91,11 +109,11 @@ mod tests {
         let none = Choices::of(&Args::of(&[]), Config::default());
         assert_eq!((none.directory, none.timeout, none.progress), ("./client".into(), USUAL_TIMEOUT, Mode::Auto));
         assert_eq!(Settings { state: None, ..none.settings }, Settings::default());
-        assert_eq!(none.first_retries, 0);
+        assert_eq!((none.first.retries, none.first.retry_for, none.tree_retry_for.as_secs()), (0, Duration::ZERO, 300));
 
         let file = Choices::of(&Args::of(&[]), config());
         assert_eq!((file.directory, file.timeout.as_secs()), ("/from/file".into(), 7));
-        assert_eq!((file.settings.retries, file.first_retries, file.progress), (7, 7, Mode::Never));
+        assert_eq!((file.settings.retries, file.first.retries, file.progress), (7, 7, Mode::Never));
         assert!(file.settings.keep_going);
 
         let one_shot = Choices::of(&Args::of(&["get", "1", "a"]), config());
@@ -106,8 +124,25 @@ mod tests {
         let line = ["--dir", "x", "--timeout", "8", "--retry", "8", "--keep-going=false", "--progress", "auto"];
         let line = Choices::of(&Args::of(&line), config());
         assert_eq!((line.directory, line.timeout.as_secs()), ("x".into(), 8));
-        assert_eq!((line.settings.retries, line.first_retries, line.progress), (8, 8, Mode::Auto));
+        assert_eq!((line.settings.retries, line.first.retries, line.progress), (8, 8, Mode::Auto));
         assert!(!line.settings.keep_going);
+    }
+
+    #[test]
+    fn outages_are_waited_for_by_count_or_by_time() {
+        let of = |arguments: &[&str], config: Config| {
+            let choices = Choices::of(&Args::of(arguments), config);
+            let Settings { retries, retry_for, .. } = choices.settings;
+            (retries, retry_for.as_secs(), choices.tree_retry_for.as_secs(), choices.first.retry_for.as_secs())
+        };
+        let hour = Duration::from_secs(3600);
+        assert_eq!(of(&[], Config::default()), (5, 0, 300, 0));
+        assert_eq!(of(&["--retry", "7"], Config::default()), (7, 0, 0, 0));
+        assert_eq!(of(&["--retry-for", "1h"], Config::default()), (0, 3600, 3600, 3600));
+        assert_eq!(of(&["--retry-for", "1h", "--retry", "2"], Config::default()), (2, 3600, 3600, 3600));
+        let file = || Config { retry_for: Some(hour), ..Config::default() };
+        assert_eq!(of(&[], file()), (0, 3600, 3600, 3600));
+        assert_eq!(of(&["--retry", "7"], file()), (7, 0, 0, 0));
     }
 
     #[test]

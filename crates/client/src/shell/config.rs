@@ -37,6 +37,13 @@ pub(crate) const EXAMPLE: &str = "\
 # subcommand (ferry get ...) tries its first connection again as well.
 #retry = 5
 
+# The same for so long (90s, 5m, 1h, 2d). Without either it is 5m for whole directories
+# (GET -r, PUT -r, SYNC).
+#retry_for = \"1h\"
+
+# Give a server up that moves fewer bytes than this in a minute; 0 for no such limit.
+#min_rate = 1024
+
 # Connections that share one large download.
 #parallel = 1
 
@@ -62,6 +69,10 @@ pub(crate) struct Config {
     pub(crate) timeout: Option<Duration>,
     #[serde(default, deserialize_with = "retry")]
     pub(crate) retry: Option<u32>,
+    #[serde(default, deserialize_with = "span")]
+    pub(crate) retry_for: Option<Duration>,
+    #[serde(default, deserialize_with = "min_rate")]
+    pub(crate) min_rate: Option<u64>,
     #[serde(default, deserialize_with = "parallel")]
     pub(crate) parallel: Option<usize>,
     #[serde(default, deserialize_with = "parsed")]
@@ -136,6 +147,14 @@ fn timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Er
 
 fn retry<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     values::retry(i64::deserialize(from)?).map(Some).map_err(de::Error::custom)
+}
+
+fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    values::span(&String::deserialize(from)?).map(Some).map_err(de::Error::custom)
+}
+
+fn min_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    values::min_rate(i64::deserialize(from)?).map(Some).map_err(de::Error::custom)
 }
 
 fn parallel<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {

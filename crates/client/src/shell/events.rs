@@ -20,7 +20,11 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
         "phase, done, of: SYNC lists or compares, and has looked at so many things, of so many where that is known; every \
          so often, as above.",
     ),
-    ("lost", "message, attempt, of, wait: the connection broke, or was not made, and is opened again after so long."),
+    (
+        "lost",
+        "message, attempt, of or left, wait: the connection broke, or was not made, and is opened again after so long; at \
+         most so often, or for as long as is left.",
+    ),
     ("waiting", "In the shell, what was under way has ended, and the server is waited for to go on with."),
     ("reconnected", "The connection that was lost, or not made, stands."),
     (

@@ -28,9 +28,10 @@ use std::{
     os::unix::ffi::OsStrExt as _,
     path::Path,
     process::ExitCode,
+    time::Duration,
 };
 
-use ferry_client::{Cancel, Options};
+use ferry_client::{Cancel, Options, Settings};
 
 use args::{Action, Args};
 use choices::Choices;
@@ -42,6 +43,9 @@ use output::{Format, Level, Output};
 use session::{Flow, Session};
 use signals::Signals;
 use terminal::{Terminal, Typed};
+
+/// The time that `--min-rate` counts in.
+const MIN_RATE_WINDOW: Duration = Duration::from_secs(60);
 
 /// Runs the program; gives its exit status.
 pub(crate) fn run() -> ExitCode {
@@ -95,14 +99,16 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
         make_client_directory(&choices.directory)?;
     }
     let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
+    let options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW);
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
     session.one_shot = args.action.is_some();
     session.input_is_free = args.command.is_some() || args.action.is_some();
     session.settings = choices.settings;
+    session.tree_retry_for = choices.tree_retry_for;
     session.progress = choices.progress;
     session.bookmarks = choices.bookmarks;
-    Ok(Shell { session, signals, first_retries: choices.first_retries })
+    Ok(Shell { session, signals, first: choices.first })
 }
 
 fn make_client_directory(path: &Path) -> Result<(), Failed> {
@@ -117,7 +123,8 @@ fn make_client_directory(path: &Path) -> Result<(), Failed> {
 struct Shell {
     session: Session,
     signals: Signals,
-    first_retries: u32,
+    /// How long the first connection of a subcommand is waited for.
+    first: Settings,
 }
 
 impl Shell {
@@ -173,7 +180,7 @@ impl Shell {
     fn do_one_shot(&mut self, one: &OneShot) -> Result<Flow, Failed> {
         let command = command::understand(&one.words)?;
         let address = self.session.address(&one.host)?;
-        self.session.connect(&address, self.first_retries)?;
+        self.session.connect(&address, &self.first)?;
         self.session.execute(command)
     }
 

@@ -25,9 +25,55 @@ pub(crate) fn retry(times: i64) -> Result<u32, String> {
         .ok_or_else(|| format!("a number of tries is needed, at most {MAX_RETRIES}"))
 }
 
+/// Whoever wants to wait for longer wants a service that starts the program again.
+const MAX_SPAN: Duration = Duration::from_secs(30 * 86_400);
+
+/// A time with its unit: `90s`, `5m`, `1h`, `2d`; without one, seconds.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "" | "s" => Some(1),
+        "m" | "min" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .zip(seconds)
+        .and_then(|(number, seconds)| number.checked_mul(seconds))
+        .map(Duration::from_secs)
+        .filter(|span| *span <= MAX_SPAN)
+        .ok_or_else(|| "a time is needed, as 90s, 5m, 1h or 2d, at most 30d".to_owned())
+}
+
+pub(crate) fn min_rate(bytes: i64) -> Result<u64, String> {
+    u64::try_from(bytes).map_err(|_| "a number of bytes is needed, 0 or more".to_owned())
+}
+
 pub(crate) fn parallel(connections: i64) -> Result<usize, String> {
     usize::try_from(connections)
         .ok()
         .filter(|connections| (1..=MAX_PARALLEL).contains(connections))
         .ok_or_else(|| format!("a number of connections is needed, 1 to {MAX_PARALLEL}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_units() {
+        for (text, seconds) in
+            [("0", 0), ("90", 90), ("90s", 90), ("5m", 300), ("5min", 300), ("1h", 3600), ("2d", 172_800)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "h", "-1h", "1.5h", "1 h", "1H", "1w", "31d", "99999999999999999999", "18446744073709551615d"]
+        {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
 }

@@ -49,6 +49,7 @@ pub(super) fn is_lost(error: &Error) -> bool {
         | Error::Refused { .. }
         | Error::Unreachable { .. }
         | Error::Timeout(_)
+        | Error::Slow { .. }
         // So does one that is just being started or ended, or what stands before it.
         | Error::NotFerry { stranger: Stranger::Closing | Stranger::Silent(_), .. } => true,
         Error::Server(failure) => is_farewell(failure.code),
@@ -61,18 +62,55 @@ pub(super) fn is_farewell(code: Code) -> bool {
     matches!(code, Code::Timeout | Code::ShuttingDown)
 }
 
-/// Connects, and tries again as often as `retries` says.
+/// A connection that is lost, from its first loss until something moves again.
+struct Outage<'s> {
+    settings: &'s Settings,
+    /// Attempts in a row.
+    attempt: u32,
+    since: Option<Instant>,
+}
+
+impl<'s> Outage<'s> {
+    fn new(settings: &'s Settings) -> Outage<'s> {
+        Outage { settings, attempt: 0, since: None }
+    }
+
+    /// Something has moved.
+    fn end(&mut self) {
+        (self.attempt, self.since) = (0, None);
+    }
+
+    /// Waits before the next attempt, which is told. False where there were enough.
+    fn wait(&mut self, options: &Options, error: &Error, watch: &mut dyn FnMut(&Event<'_>)) -> Result<bool, Error> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let left = self.settings.retry_for.saturating_sub(since.elapsed());
+        if self.attempt >= self.settings.retries && left.is_zero() {
+            return Ok(false);
+        }
+        self.attempt = self.attempt.saturating_add(1);
+        let mut wait = wait_before(self.attempt)?;
+        if self.attempt > self.settings.retries {
+            // The last attempt is made when the time is up, and not long after.
+            wait = wait.min(left);
+        }
+        watch(&Event::Lost { error, attempt: self.attempt, wait, left });
+        pause(options, wait)?;
+        Ok(true)
+    }
+}
+
+/// Connects, and tries again as `settings` say.
 pub(crate) fn connect(
     address: &Address,
     options: &Options,
-    retries: u32,
+    settings: &Settings,
     watch: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Client, Error> {
-    let mut attempt = 0;
+    let mut outage = Outage::new(settings);
     loop {
         let error = match Client::connect(address, options.clone()) {
             Ok(client) => {
-                if attempt > 0 {
+                if outage.attempt > 0 {
                     watch(&Event::Reconnected);
                 }
                 return Ok(client);
@@ -80,13 +118,25 @@ pub(crate) fn connect(
             Err(error) => error,
         };
         let again = is_lost(&error) || error.code() == Some(Code::Busy);
-        if !again || attempt >= retries {
+        if !again || !outage.wait(options, &error, watch)? {
             return Err(error);
         }
-        attempt += 1;
-        let wait = wait_before(attempt)?;
-        watch(&Event::Lost { error: &error, attempt, wait });
-        pause(options, wait)?;
+    }
+}
+
+/// Does `work`, and does it again on another connection where it is lost, as `settings` say.
+pub(crate) fn patiently<T>(
+    client: &mut Client,
+    settings: &Settings,
+    watch: &mut dyn FnMut(&Event<'_>),
+    mut work: impl FnMut(&mut Client) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut outage = Outage::new(settings);
+    loop {
+        match work(client) {
+            Err(error) if is_lost(&error) => open_again(client, &mut outage, watch, error)?,
+            result => return result,
+        }
     }
 }
 
@@ -97,12 +147,12 @@ pub(super) fn drive(
     tally: &mut Tally<'_>,
     mut round: impl FnMut(&mut Link, &mut Tally<'_>) -> Result<(), Stop>,
 ) {
-    let mut attempt = 0;
+    let mut outage = Outage::new(settings);
     while !tally.queue.is_empty() {
         tally.progress = false;
         let error = match client.with_link(|link| round(link, tally)) {
             Ok(()) => {
-                attempt = 0;
+                outage.end();
                 continue;
             }
             Err(Stop::Unwanted) => {
@@ -117,34 +167,33 @@ pub(super) fn drive(
             return;
         }
         if tally.progress {
-            attempt = 0;
+            outage.end();
         }
-        if let Err(error) = open_again(client, settings, tally, error, &mut attempt) {
+        let result = match tally.stopped {
+            true => Err(error),
+            false => open_again(client, &mut outage, &mut |event| tally.tell(event), error),
+        };
+        if let Err(error) = result {
             give_up(tally, error);
         }
     }
 }
 
-/// Waits and connects until that works, or `settings` say that it is enough.
+/// Waits and connects until that works, or it is enough.
 fn open_again(
     client: &mut Client,
-    settings: &Settings,
-    tally: &mut Tally<'_>,
+    outage: &mut Outage<'_>,
+    watch: &mut dyn FnMut(&Event<'_>),
     mut error: Error,
-    attempt: &mut u32,
 ) -> Result<(), Error> {
     loop {
         let again = is_lost(&error) || is_busy(client, &error);
-        if !again || *attempt >= settings.retries || tally.stopped {
+        if !again || !outage.wait(client.options(), &error, watch)? {
             return Err(error);
         }
-        *attempt += 1;
-        let wait = wait_before(*attempt)?;
-        tally.tell(&Event::Lost { error: &error, attempt: *attempt, wait });
-        pause(client.options(), wait)?;
         match client.reconnect() {
             Ok(()) => {
-                tally.tell(&Event::Reconnected);
+                watch(&Event::Reconnected);
                 return Ok(());
             }
             Err(new) => error = new,
@@ -192,6 +241,37 @@ fn give_up(tally: &mut Tally<'_>, error: Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_is_waited_for_by_count_or_by_time_whichever_lasts_longer() {
+        let lasting = |retries, retry_for| {
+            let settings = Settings { retries, retry_for, ..Settings::default() };
+            let (mut outage, mut told) = (Outage::new(&settings), 0);
+            let mut options = Options::default();
+            let cancel = crate::Cancel::default();
+            options = options.cancel(cancel.clone());
+            let mut watch = |event: &Event<'_>| {
+                told += 1;
+                assert!(matches!(event, Event::Lost { attempt, .. } if *attempt == told));
+                // Enough of it is enough.
+                if told == 3 {
+                    cancel.cancel();
+                }
+            };
+            let mut waits = || outage.wait(&options, &Error::NotConnected, &mut watch);
+            let ended = loop {
+                match waits() {
+                    Ok(true) => {}
+                    ended => break ended,
+                }
+            };
+            (told, ended.is_err())
+        };
+        assert_eq!(lasting(0, Duration::ZERO), (0, false));
+        assert_eq!(lasting(2, Duration::ZERO), (2, false));
+        assert_eq!(lasting(0, Duration::from_secs(3600)), (3, true), "interrupted, and not given up");
+        assert_eq!(lasting(1, Duration::from_nanos(1)), (1, false));
+    }
 
     #[test]
     fn waits_grow_and_have_a_limit() {

@@ -21,7 +21,7 @@ use std::{path::PathBuf, time::Duration};
 use ferry_wire::{Crc32, FileMeta, Name};
 
 use crate::{error::Error, local::LocalPath};
-pub(crate) use drive::{Stop, connect};
+pub(crate) use drive::{Stop, connect, patiently};
 pub(crate) use fetch::fetch;
 pub(crate) use store::store;
 
@@ -68,6 +68,9 @@ pub struct Settings {
     /// How often in a row a lost connection is opened again without anything having moved in between. Before the first
     /// attempt at most 0.1 s pass, before each further one three times as much, at most 30 s.
     pub retries: u32,
+    /// For how long a lost connection is opened again, counted from its loss without anything having moved in between.
+    /// Whichever of this and [`Settings::retries`] lasts longer counts.
+    pub retry_for: Duration,
     /// The directory where the ids of resumable uploads are kept between runs; made where it is missing, for this user
     /// alone. [`None`] keeps them for this call only. Two processes may share it.
     pub state: Option<PathBuf>,
@@ -75,7 +78,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { keep_going: false, resume: true, parallel: 1, retries: 5, state: None }
+        Settings { keep_going: false, resume: true, parallel: 1, retries: 5, retry_for: Duration::ZERO, state: None }
     }
 }
 
@@ -154,6 +157,8 @@ pub enum Event<'a> {
         attempt: u32,
         /// How long is waited before it.
         wait: Duration,
+        /// For how long it is still tried by [`Settings::retry_for`].
+        left: Duration,
     },
     /// The connection stands again.
     Reconnected,

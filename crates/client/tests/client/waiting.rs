@@ -8,7 +8,7 @@ use std::{
 
 use rustix::net::listen;
 
-use crate::support::{Honest, Local, reserved};
+use crate::support::{GREETING, Honest, Local, Peer, reserved};
 
 fn start(local: &Local, arguments: &[&str]) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
@@ -92,4 +92,50 @@ fn tries_have_an_end_and_without_being_asked_for_there_is_one() {
     assert_eq!(run(&local, &["--retry", "0", "ls", &port]).1.lines().count(), 1);
     // A person at OPEN sees at once what is wrong, and can try again.
     assert_eq!(run(&local, &["-c", &format!("OPEN {port}")]).1.lines().count(), 1);
+}
+
+#[test]
+fn an_outage_is_waited_for_by_time() {
+    let local = Local::new();
+    local.file("a", b"hello");
+    let (socket, port) = reserved();
+    let mut child = start(&local, &["--retry-for", "30m", "put", &port.to_string(), "a"]);
+    let mut complaints = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    complaints.read_line(&mut told).unwrap();
+    assert!(told.ends_with("trying again in 0.1 s (1; for 30:00 more)\n"), "{told}");
+    listen(&socket, 16).unwrap();
+    let server = Honest::on(TcpListener::from(socket));
+    let (status, rest) = end(child, complaints);
+    assert_eq!(status, 0, "{rest}");
+    assert_eq!(server.content("a").unwrap(), b"hello");
+}
+
+/// Also before the first file moves, and without being asked for.
+#[test]
+fn an_outage_while_a_tree_is_listed_or_made_ends_nothing() {
+    for arguments in [&["get", "-r"][..], &["put", "-r"], &["sync", "-d"], &["sync", "-u"]] {
+        let local = Local::new();
+        std::fs::create_dir_all(local.path("d/e")).unwrap();
+        local.file("d/e/here", b"hello");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let child = start(&local, &[arguments, &[&port, "d"]].concat());
+        let mut first = Peer::new(listener.accept().unwrap().0);
+        first.send(GREETING);
+        loop {
+            match first.line().unwrap() {
+                line if line.starts_with("LIST") || line.starts_with("MKDIR") => break,
+                line if line.starts_with("STAT") => first.send("DIR -\n"),
+                _ => first.send("FAIL unknown-command\n"),
+            }
+        }
+        drop(first);
+        let server = Honest::empty_on(listener, &["d", "d/e"]);
+        let output = child.wait_with_output().unwrap();
+        let complaints = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{arguments:?}: {complaints}");
+        assert!(complaints.contains("for 5:00 more") && complaints.contains("stands again"), "{complaints}");
+        drop(server);
+    }
 }

@@ -70,7 +70,7 @@ impl Answer {
             Some(Error::Closed(_)) => Outcome::Closed,
             Some(Error::Violation(_)) => Outcome::Violation,
             Some(Error::Verification(_)) => Outcome::Verification,
-            Some(Error::Timeout(_)) => Outcome::Timeout,
+            Some(Error::Timeout(_) | Error::Slow { .. }) => Outcome::Timeout,
             Some(_) => Outcome::Strange,
         }
     }

@@ -69,7 +69,9 @@ impl Case {
         let steps = self.steps.clone();
         let server = thread::spawn(move || stage::play(&listener, steps, &left));
         let begun = Instant::now();
-        let answer = match Client::connect(&address, Options::default().timeout(timeout)) {
+        // As much later than a timeout as it is for people.
+        let options = Options::default().timeout(timeout).min_rate(1024, timeout * 2);
+        let answer = match Client::connect(&address, options) {
             Ok(client) if engine => self.ask.run_engine(client, &place),
             Ok(client) => self.ask.run(client, &place),
             Err(error) => Answer::refused(error),

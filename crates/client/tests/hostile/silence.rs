@@ -88,6 +88,21 @@ fn a_line_that_dribbles() {
     run_impatient("lines that dribble", rows);
 }
 
+/// Each byte in time, and far too few.
+#[test]
+#[rustfmt::skip]
+fn a_body_that_dribbles() {
+    let rows: Vec<(&str, Ask, Vec<Step>, Outcome)> = vec![
+        ("a block", Get, dribble("FILE 1048575 - t\nDATA 1048575\n", "x"), Timeout),
+        ("a block of a large file", Get, dribble("FILE 1048576 - t\nDATA 1048576\n", "x"), Timeout),
+        ("blocks of one byte", Get, dribble("FILE 1048576 - t\n", "DATA 1\nx"), Timeout),
+        ("a part", Read(0, Some(1 << 20)), dribble("FILE 1048576 - t\nDATA 1048576\n", "x"), Timeout),
+        ("a listing", List, dribble("LISTING\nDATA 1048576\n", "x"), Timeout),
+        ("a listing of short blocks", List, dribble("LISTING\n", "DATA 15\nd - - - abcdef\n"), Timeout),
+    ];
+    run_impatient("bodies that dribble", rows);
+}
+
 fn run_impatient(what: &str, rows: Vec<(&'static str, Ask, Vec<Step>, Outcome)>) {
     let impatient = |(name, ask, steps, expected)| {
         let case = Case::new(name, ask, steps, expected);

@@ -303,7 +303,8 @@ mod tests {
         board.look("comparing".to_owned(), start + Duration::from_secs(7));
         assert_eq!(board.told(start + Duration::from_secs(9)), "a: comparing (9 s)");
         board.note(&Event::Reconnected, start);
-        let lost = Event::Lost { error: &Error::NotConnected, attempt: 1, wait: Duration::from_secs(1) };
+        let lost =
+            Event::Lost { error: &Error::NotConnected, attempt: 1, wait: Duration::from_secs(1), left: Duration::ZERO };
         board.note(&lost, start);
         assert_eq!(board.told(start), "a: the connection is lost, trying again");
         board.note(&Event::Reconnected, start);

@@ -2,12 +2,13 @@
 
 use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
 
-use ferry_client::{Address, AddressError, Cancel, Client, Error, Event as Step, Greeting};
+use ferry_client::{Address, AddressError, Cancel, Client, Error, Event as Step, Greeting, Settings};
 use ferry_wire::escaped;
 
 use super::Session;
 use crate::shell::{
     exit::Failed,
+    figures::Left,
     output::{Event, Output},
 };
 
@@ -27,7 +28,7 @@ impl Session {
         if let Some(client) = &self.client {
             return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
         }
-        self.connect(&address, 0)?;
+        self.connect(&address, &Settings { retries: 0, ..Settings::default() })?;
         let Some(client) = &self.client else { return Ok(()) };
         let greeting = client.greeting();
         let (read_only, volatile) = (greeting.has(Greeting::READ_ONLY), greeting.has(Greeting::VOLATILE));
@@ -44,14 +45,11 @@ impl Session {
     }
 
     /// Connects, without a word about it unless it has to be tried again.
-    pub(crate) fn connect(&mut self, address: &Address, retries: u32) -> Result<(), Failed> {
+    pub(crate) fn connect(&mut self, address: &Address, patience: &Settings) -> Result<(), Failed> {
         let Session { options, output, .. } = self;
-        let connected = Client::connect_patiently(address, options, retries, &mut |step| match step {
-            Step::Lost { error, attempt, wait } => {
-                tell_lost(output, "not connected", error, (*attempt, retries), *wait)
-            }
+        let connected = Client::connect_patiently(address, options, patience, &mut |step| match step {
             Step::Reconnected => output.remark("connected", || Event::new("reconnected")),
-            _ => {}
+            step => tell_lost(output, "not connected", step, patience.retries),
         });
         self.client = Some(connected.map_err(|error| Failed::new("", &error).saying(error.to_string()))?);
         self.remote = None;
@@ -144,8 +142,18 @@ fn reconnect(client: &mut Client, cancel: &Cancel, tell: impl FnOnce()) -> Resul
     })
 }
 
-/// Tells why there is no connection, and that it is tried again: for which time, of how many.
-pub(super) fn tell_lost(output: &mut Output, what: &str, error: &Error, (attempt, tries): (u32, u32), wait: Duration) {
+/// Tells of a connection that is lost, and that it stands again.
+pub(super) fn tell_outage(output: &mut Output, step: &Step<'_>, tries: u32) {
+    match step {
+        Step::Lost { .. } => tell_lost(output, "connection lost", step, tries),
+        Step::Reconnected => output.remark("the connection stands again", || Event::new("reconnected")),
+        _ => {}
+    }
+}
+
+/// Tells why there is no connection, and that it is tried again: for which time of how many, or for how long.
+pub(super) fn tell_lost(output: &mut Output, what: &str, step: &Step<'_>, tries: u32) {
+    let Step::Lost { error, attempt, wait, left } = step else { return };
     let seconds = wait.as_secs_f64();
     // That a server could be started there is no news to who waits for one.
     let why = match error {
@@ -153,8 +161,14 @@ pub(super) fn tell_lost(output: &mut Output, what: &str, error: &Error, (attempt
         Error::NotFerry { address, stranger } => format!("{address} answers, but {stranger}"),
         error => error.to_string(),
     };
-    output.remark(format_args!("{what}: {why}; trying again in {seconds:.1} s ({attempt} of {tries})"), || {
-        let event = Event::new("lost").with("message", error.to_string()).with("attempt", attempt);
-        event.with("of", tries).with("wait", seconds)
+    let by_count = left.is_zero();
+    let limit = match by_count {
+        true => format!("{attempt} of {tries}"),
+        false => format!("{attempt}; for {} more", Left(*left)),
+    };
+    output.remark(format_args!("{what}: {why}; trying again in {seconds:.1} s ({limit})"), || {
+        let event = Event::new("lost").with("message", error.to_string()).with("attempt", *attempt);
+        let event = if by_count { event.with("of", tries) } else { event.with("left", left.as_secs_f64()) };
+        event.with("wait", seconds)
     });
 }

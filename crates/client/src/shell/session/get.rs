@@ -80,7 +80,7 @@ impl Session {
         let plan = self.make_trees_here(plan, failures)?;
         let absolute = meant.iter().any(|meant| meant.typed.starts_with('/'));
         let hint = absolute.then_some("a name that begins with '/' is one beneath the server's root");
-        self.fetch(&plan.files, named && trees == 0, hint, failures)
+        self.fetch(&plan.files, (named && trees == 0, transfer.recursive), hint, failures)
     }
 
     /// Where files go that are to be saved as `text`.
@@ -153,7 +153,8 @@ impl Session {
         plan: &mut Plan,
         failures: &mut Failures,
     ) -> Result<(), Failed> {
-        let tree = self.connected()?.tree(top);
+        self.connected()?;
+        let tree = self.patiently(|client| client.tree(top));
         let tree = tree.map_err(|error| self.failure_of(VERB, top, &error))?;
         for (name, error) in &tree.skipped {
             let failed = reasons::failed(VERB, &self.shown(Some(name)), name.as_str(), error);
@@ -322,7 +323,7 @@ impl Session {
     fn fetch(
         &mut self,
         files: &[Fetch],
-        single: bool,
+        (single, recursive): (bool, bool),
         hint: Option<&str>,
         failures: &mut Failures,
     ) -> Result<(), Failed> {
@@ -341,7 +342,7 @@ impl Session {
             hint,
             arrow: self.arrow(),
         };
-        let settings = self.settings_with(failures.keep_going());
+        let settings = self.settings_with(failures.keep_going(), recursive);
         self.connected()?;
         let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };
         let mut watcher = Watcher::new(&moving, local, output, failures, *progress);

@@ -15,9 +15,9 @@ mod reasons;
 mod status;
 mod syncing;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ferry_client::{Address, Cancel, Client, Name, Options, Settings};
+use ferry_client::{Address, Cancel, Client, Error, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
@@ -55,6 +55,8 @@ pub(crate) struct Session {
     local_start: PathBuf,
     /// How files are moved.
     pub(crate) settings: Settings,
+    /// For how long an outage is waited for while whole directories are moved.
+    pub(crate) tree_retry_for: Duration,
     /// How transfers are shown while they run.
     pub(crate) progress: Mode,
     /// Names for addresses.
@@ -81,6 +83,7 @@ impl Session {
             local_start: local.clone(),
             local,
             settings: Settings::default(),
+            tree_retry_for: Duration::ZERO,
             progress: Mode::Auto,
             bookmarks: BTreeMap::new(),
             output,
@@ -167,9 +170,17 @@ impl Session {
         if self.one_shot { "-o" } else { "->" }
     }
 
-    /// The settings for one command.
-    fn settings_with(&self, keep_going: bool) -> Settings {
-        Settings { keep_going, ..self.settings.clone() }
+    /// The settings for one command; whole directories have more patience.
+    fn settings_with(&self, keep_going: bool, whole_directories: bool) -> Settings {
+        let retry_for = if whole_directories { self.tree_retry_for } else { self.settings.retry_for };
+        Settings { keep_going, retry_for, ..self.settings.clone() }
+    }
+
+    /// Does `work` for a command on whole directories; where the connection is lost in it, it is done again.
+    fn patiently<T>(&mut self, work: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
+        let settings = self.settings_with(false, true);
+        let Session { client: Some(client), output, .. } = self else { return Err(Error::NotConnected) };
+        client.patiently(&settings, &mut |step| connection::tell_outage(output, step, settings.retries), work)
     }
 }
 

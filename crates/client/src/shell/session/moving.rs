@@ -10,7 +10,7 @@ use std::{
 use ferry_client::{Blame, Code, Crc32, Error, Event as Step, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Report};
 use ferry_wire::escaped_bytes;
 
-use super::{Session, connection::tell_lost, failures::Failures, reasons};
+use super::{Session, connection::tell_outage, failures::Failures, reasons};
 use crate::shell::{
     exit::Failed,
     figures::{Count, Size, Summary},
@@ -159,12 +159,7 @@ impl<'a> Watcher<'a> {
                 let Some(label) = label(*index) else { return };
                 progress.aside(|| tell_restarted(output, moving, label, why));
             }
-            Step::Lost { error, attempt, wait } => progress.aside(|| {
-                tell_lost(output, "connection lost", error, (*attempt, moving.retries), *wait);
-            }),
-            Step::Reconnected => progress.aside(|| {
-                output.remark("the connection stands again", || Event::new("reconnected"));
-            }),
+            Step::Lost { .. } | Step::Reconnected => progress.aside(|| tell_outage(output, step, moving.retries)),
             _ => {}
         }
     }

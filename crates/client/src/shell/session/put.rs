@@ -96,7 +96,7 @@ impl Session {
             failures.only_one_left();
         }
         self.make_trees_there(&mut plan, &mut failures)?;
-        match self.store(&plan.files, named && plan.trees == 0, &mut failures) {
+        match self.store(&plan.files, (named && plan.trees == 0, transfer.recursive), &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),
         }
@@ -293,11 +293,12 @@ impl Session {
 
     /// Makes the directories there; takes from the plan what would be in those that can't be made.
     fn make_trees_there(&mut self, plan: &mut Plan, failures: &mut Failures) -> Result<(), Failed> {
-        let client = self.connected()?;
-        let made = match failures.keep_going() {
+        self.connected()?;
+        let keep_going = failures.keep_going();
+        let made = self.patiently(|client| match keep_going {
             true => client.make_all_directories(&plan.directories),
             false => client.make_directories(&plan.directories).map(|()| Vec::new()),
-        };
+        });
         let refused = made.map_err(|error| self.failure(VERB, &error))?;
         failures.note_done(plan.directories.len() - refused.len());
         let mut unmade = HashSet::new();
@@ -334,7 +335,12 @@ impl Session {
         failures.check(VERB, NOTHING)
     }
 
-    fn store(&mut self, files: &[Store], single: bool, failures: &mut Failures) -> Result<(), Failed> {
+    fn store(
+        &mut self,
+        files: &[Store],
+        (single, recursive): (bool, bool),
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
         let label = |file: &Store| Label {
             shown: self.shown(Some(&file.name)),
             name: file.name.as_str().to_owned(),
@@ -350,7 +356,7 @@ impl Session {
             hint: None,
             arrow: self.arrow(),
         };
-        let settings = self.settings_with(failures.keep_going());
+        let settings = self.settings_with(failures.keep_going(), recursive);
         self.connected()?;
         let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };
         let mut watcher = Watcher::new(&moving, local, output, failures, *progress);

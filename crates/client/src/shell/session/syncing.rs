@@ -1,12 +1,13 @@
 //! SYNC.
 
-use std::{path::Path, time::Instant};
+use std::{cell::RefCell, path::Path, time::Instant};
 
-use ferry_client::{Direction, Error, Looking, Name, Report, Sync, SyncPlan, SyncReport, Transfers};
+use ferry_client::{Direction, Error, Event as Step, Looking, Name, Report, Sync, SyncPlan, SyncReport, Transfers};
 use ferry_wire::escaped;
 
 use super::{
     Session,
+    connection::tell_outage,
     failures::Failures,
     moving::{Course, Label, Moving, Watcher, Way},
     names::bad_name,
@@ -67,14 +68,15 @@ impl Session {
         remote: Option<&Name>,
         sync: &Sync,
     ) -> Result<SyncPlan, Error> {
+        let settings = self.settings_with(false, true);
         let Session { client: Some(client), output, progress: mode, .. } = self else {
             return Err(Error::NotConnected);
         };
         output.flush();
         let every = output.told_every(*mode);
         let progress = Progress::start(output.shown_as(*mode), [(format!("{VERB} {}", escaped(from)), None)]);
-        let mut told = Instant::now();
-        SyncPlan::watched(client, local, remote, sync, &mut |looking| {
+        let (mut told, output) = (Instant::now(), RefCell::new(output));
+        let mut look = |looking| {
             let (phase, done, of) = match looking {
                 Looking::Here(found) => ("reading the local directory", found, None),
                 Looking::There(found) => ("listing the server's directory", found, None),
@@ -89,10 +91,15 @@ impl Session {
             });
             if every.is_some_and(|every| told.elapsed() >= every) {
                 told = Instant::now();
+                let mut output = output.borrow_mut();
                 output.detail("", || Event::new("looking").with("phase", phase).with("done", done).with("of", of));
                 output.flush();
             }
-        })
+        };
+        let mut lost = |step: &Step<'_>| {
+            progress.aside(|| tell_outage(&mut output.borrow_mut(), step, settings.retries));
+        };
+        client.patiently(&settings, &mut lost, |client| SyncPlan::watched(client, local, remote, sync, &mut look))
     }
 
     fn carry_out(&mut self, plan: &SyncPlan, mut failures: Failures) -> Result<(), Failed> {
@@ -110,7 +117,7 @@ impl Session {
             hint: None,
             arrow: self.arrow(),
         };
-        let settings = self.settings_with(failures.keep_going());
+        let settings = self.settings_with(failures.keep_going(), true);
         let report = {
             self.connected()?;
             let Session { client: Some(client), output, local, progress, .. } = self else { return Ok(()) };

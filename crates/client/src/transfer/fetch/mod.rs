@@ -131,7 +131,8 @@ impl<'a> Round<'_, 'a, '_> {
         self.disk.settle();
         self.hear();
         if let Some(large) = self.large.as_mut() {
-            self.tally.progress |= large.fold();
+            // A few bytes now and then are none.
+            self.tally.progress |= large.fold() && self.link.has_kept_pace();
         }
         // Taken only together: a large file that is not spoiled stays for the next connection.
         if let Some(error) = self.spoiled.take()

@@ -24,6 +24,9 @@ use crate::{
 /// than the id, which has to reach the disks of both sides first.
 pub(in crate::transfer) const RESUME_BYTES: u64 = 8 << 20;
 
+/// A connection that brought less is no progress: a few bytes each could keep a client for ever.
+const LEAST_PROGRESS_BYTES: u64 = 64 << 10;
+
 /// How often an upload is asked for again whose id is in use elsewhere, and how long is waited in between.
 const BUSY_TRIES: u32 = 5;
 const BUSY_WAIT: Duration = Duration::from_millis(200);
@@ -63,9 +66,14 @@ impl Past {
         *unsent
     }
 
-    /// Whether the server has more of a file than last time.
+    /// Whether the server has enough more of a file than when this was so last.
     fn has_grown(&mut self, index: usize, offset: u64) -> bool {
-        offset > self.offsets.insert(index, offset).unwrap_or(0)
+        let before = self.offsets.entry(index).or_insert(0);
+        let has_grown = offset >= *before + LEAST_PROGRESS_BYTES;
+        if has_grown {
+            *before = offset;
+        }
+        has_grown
     }
 }
 

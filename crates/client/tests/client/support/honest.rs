@@ -27,8 +27,14 @@ impl Honest {
 
     /// Serves who connects to `listener` from now on.
     pub(crate) fn on(listener: TcpListener) -> Honest {
+        Honest::empty_on(listener, &[])
+    }
+
+    /// The same with these directories.
+    pub(crate) fn empty_on(listener: TcpListener, directories: &[&str]) -> Honest {
         let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
         let tree = Tree::default();
+        tree.lock().unwrap().extend(directories.iter().map(|name| ((*name).to_owned(), None)));
         let shared = Arc::clone(&tree);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
