@@ -44,6 +44,7 @@ fn five_hundred_clients_at_once_on_one_thread() {
     let seed = seed();
     // Durability is tested elsewhere; here it would only cost time.
     let server = Options::new().arg("--durability").arg("none").start();
+    let own_sockets = sockets(&server);
     let shared: Vec<Vec<u8>> =
         (0..4).map(|index| random_bytes(seed ^ index, (index * MAX_FILE_BYTES / 3) as usize)).collect();
     for (index, bytes) in shared.iter().enumerate() {
@@ -52,10 +53,10 @@ fn five_hundred_clients_at_once_on_one_thread() {
     let mix = Mix { seed, shared: &shared, rounds: 3 };
     // A server that has worked once has what it keeps: its helpers, its buffers.
     run_rounds(Raw::greeted(server.address()), 0, mix);
-    let idle = server.settles("nobody is connected", |_| sockets(&server) <= 3);
+    let idle = server.settles("nobody is connected", |_| sockets(&server) <= own_sockets);
 
-    let first = load(&server, idle, mix);
-    let second = load(&server, idle, mix);
+    let first = load(&server, idle, own_sockets, mix);
+    let second = load(&server, idle, own_sockets, mix);
     println!("idle {idle:?}\nafter 500 clients {first:?}\nand once more {second:?}");
     for client in 0..CLIENTS {
         let expected = own_bytes(client, mix.rounds - 1, mix);
@@ -64,13 +65,13 @@ fn five_hundred_clients_at_once_on_one_thread() {
 }
 
 /// Connects all clients, lets them work, and waits until descriptors and memory are back.
-fn load(server: &Server, idle: Figures, mix: Mix<'_>) -> Figures {
+fn load(server: &Server, idle: Figures, own_sockets: usize, mix: Mix<'_>) -> Figures {
     const IDLE_CLIENT_BYTES: u64 = 2 << 10;
     /// Crumbs below a page each. A forgotten buffer of each client would be several times as much.
     const RESERVE_BYTES: u64 = (CLIENTS as u64) * (16 << 10);
     let before = server.figures();
     // Sockets, not descriptors: a helper may have a file open for a moment at any time.
-    let idle_sockets = ferry_e2e::eventually("nobody is connected", || Some(sockets(server)).filter(|held| *held <= 3));
+    ferry_e2e::eventually("nobody is connected", || (sockets(server) <= own_sockets).then_some(()));
     let clients: Vec<Raw> = (0..CLIENTS).map(|_| Raw::greeted(server.address())).collect();
     let (loaded, held) = (server.figures(), sockets(server));
     thread::scope(|scope| {
@@ -80,7 +81,7 @@ fn load(server: &Server, idle: Figures, mix: Mix<'_>) -> Figures {
         }
     });
     assert_eq!(loaded.threads, idle.threads, "clients got threads");
-    assert_eq!(held, idle_sockets + CLIENTS, "sockets");
+    assert_eq!(held, own_sockets + CLIENTS, "sockets");
     let per_client = loaded.anonymous_bytes.saturating_sub(before.anonymous_bytes) / CLIENTS as u64;
     assert!(per_client <= IDLE_CLIENT_BYTES, "an idle client takes {per_client} bytes");
 
@@ -91,7 +92,7 @@ fn load(server: &Server, idle: Figures, mix: Mix<'_>) -> Figures {
     after
 }
 
-/// The sockets that the server holds: its listener, a pair of its own perhaps, and its clients.
+/// The sockets that the server holds: its listener, pairs of its own, and its clients.
 fn sockets(server: &Server) -> usize {
     let descriptors = fs::read_dir(format!("/proc/{}/fd", server.pid())).expect("the server runs");
     // One that is closed meanwhile is none any more.
