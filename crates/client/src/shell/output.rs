@@ -134,6 +134,14 @@ impl Output {
         }
     }
 
+    /// The same of several things at once: one line for people, an event of each for programs.
+    pub(crate) fn remark_all(&mut self, text: impl Display, events: impl Iterator<Item = Event>) {
+        match self.format {
+            Format::Text => self.remark(text, || Event::new("skipped")),
+            Format::Json => events.for_each(|event| self.aside("", || event)),
+        }
+    }
+
     /// People read it apart from the results; programs want one stream of events, in the order in which they happened.
     fn aside(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
         if self.format == Format::Json {

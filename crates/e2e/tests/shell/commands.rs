@@ -227,6 +227,18 @@ fn patterns_find_what_they_match_and_say_so_where_that_is_nothing() {
     assert!(place.run("GET *.txt a*").fine().starts_with("got 3 files: "));
     let both = place.run("GET *");
     assert!(both.complaints.contains("GET: d is a directory and left out without -r"), "{}", both.complaints);
+    for name in ["e1", "e2", "e3"] {
+        fs::create_dir(place.server.path(name)).unwrap();
+    }
+    let many = place.run("GET *");
+    assert!(
+        many.complaints.contains("GET: d, e1, e2 and 1 more are directories and left out without -r\n"),
+        "{many:?}"
+    );
+    place.run("GET -k e*").failed(4, "GET: only directories match; GET -r fetches them");
+    let events = place.run_with(&["--json"], "GET *", b"").said;
+    assert_eq!(events.matches("\"event\":\"skipped\",\"name\":\"e").count(), 3, "{events}");
+    place.run("RM -r e?").fine();
     place.run("GET d*").failed(4, "GET d: that is a directory; GET -r d fetches it");
     place.run("RM d*").failed(4, "RM -r deletes them");
     assert!(place.run("RM ?.txt").fine().starts_with("deleted 2 files"));

@@ -47,7 +47,7 @@ fn commands_from_a_pipe_are_not_taken_for_a_file() {
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("standard input is where the commands come from"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PUT -: the commands come from standard input"));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 1);
 }
 

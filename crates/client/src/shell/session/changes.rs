@@ -110,11 +110,10 @@ impl Session {
 
     /// Looks at everything before anything is deleted: where a name does not exist, others may not be meant either.
     fn choose(&mut self, meant: &[Meant], removal: &Removal, failures: &mut Failures) -> Result<Vec<Chosen>, Failed> {
-        let (mut chosen, mut passed, mut missing) = (Vec::with_capacity(meant.len()), 0, false);
+        let (mut chosen, mut passed, mut missing) = (Vec::with_capacity(meant.len()), Vec::new(), false);
         for Meant { name, kind, matched, .. } in meant {
             if *matched && matches!(kind, Some(EntryKind::Directory(_))) && !removal.recursive && !removal.empty {
-                passed += 1;
-                self.pass_over(name.as_ref());
+                passed.push(self.shown(name.as_ref()));
                 continue;
             }
             match self.judge(name.as_ref(), kind.clone(), removal) {
@@ -129,10 +128,11 @@ impl Session {
                 }
             }
         }
-        if passed > 0 && passed == meant.len() {
+        if !passed.is_empty() && passed.len() == meant.len() {
             let message = format!("{VERB}: only directories match; {VERB} -r deletes them with everything in them");
             return Err(Failed::of(Exit::Refused, message));
         }
+        self.leave_out_directories(VERB, &passed);
         if let (true, Some(text)) = (missing, &removal.names.together)
             && self.exists_there(text)
         {
@@ -208,13 +208,6 @@ impl Session {
             }
         };
         Ok((name.clone(), how))
-    }
-
-    fn pass_over(&mut self, name: Option<&Name>) {
-        let shown = self.shown(name);
-        self.output.remark(format_args!("{VERB}: {shown} is a directory and left out without -r"), || {
-            Event::new("skipped").with("name", shown.as_str()).with("reason", "it is a directory")
-        });
     }
 
     /// Whether the current directory is `name` or beneath it.

@@ -105,8 +105,8 @@ impl Session {
         failures: &mut Failures,
     ) -> Result<(Plan, usize), Failed> {
         let mut plan = Plan::default();
-        let mut passed = 0;
-        for Meant { name, kind, matched, typed } in meant {
+        let mut passed = Vec::new();
+        for Meant { name, kind, matched, .. } in meant {
             let kind = match kind {
                 Some(kind) => Some(kind.clone()),
                 None if recursive || name.is_none() => self.look(VERB, name.as_ref())?,
@@ -120,10 +120,7 @@ impl Session {
                     }
                 }
                 (_, Some(EntryKind::Directory(_))) if *matched && meant.len() > 1 => {
-                    passed += 1;
-                    self.output.remark(format_args!("{VERB}: {shown} is a directory and left out without -r"), || {
-                        Event::new("skipped").with("name", typed.as_str()).with("reason", "it is a directory")
-                    });
+                    passed.push(shown);
                 }
                 (None, _) => {
                     let message = format!("{VERB} {shown}: that is a directory; {VERB} -r {shown} fetches it");
@@ -138,10 +135,11 @@ impl Session {
                 }
             }
         }
-        if passed > 0 && passed == meant.len() {
+        if !passed.is_empty() && passed.len() == meant.len() {
             let message = format!("{VERB}: only directories match; {VERB} -r fetches them");
             return Err(Failed::of(Exit::Refused, message));
         }
+        self.leave_out_directories(VERB, &passed);
         let trees = plan.trees.len();
         Ok((plan, trees))
     }

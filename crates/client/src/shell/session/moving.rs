@@ -185,6 +185,25 @@ impl<'a> Watcher<'a> {
 }
 
 impl Session {
+    /// Tells which directories a pattern has found, as they are shown, that `verb` leaves out without `-r`.
+    pub(super) fn leave_out_directories(&mut self, verb: &str, shown: &[String]) {
+        /// More are no help to anybody who reads.
+        const MOST: usize = 3;
+        let text = match shown {
+            [] => return,
+            [one] => format!("{verb}: {one} is a directory and left out without -r"),
+            all if all.len() <= MOST => format!("{verb}: {} are directories and left out without -r", all.join(", ")),
+            all => {
+                let (first, more) = all.split_at(MOST);
+                let first = first.join(", ");
+                format!("{verb}: {first} and {} more are directories and left out without -r", more.len())
+            }
+        };
+        let event =
+            |name: &String| Event::new("skipped").with("name", name.as_str()).with("reason", "it is a directory");
+        self.output.remark_all(text, shown.iter().map(event));
+    }
+
     /// Tells what became of a list of files, and fails with what stopped it.
     pub(super) fn conclude(
         &mut self,

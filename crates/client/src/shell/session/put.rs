@@ -61,6 +61,8 @@ struct Plan {
     directories: Vec<Name>,
     files: Vec<Store>,
     trees: usize,
+    /// Directories that a pattern has found and that are not sent.
+    left_out: Vec<String>,
 }
 
 impl Session {
@@ -80,6 +82,9 @@ impl Session {
             if let Err(failed) = self.plan_one(meant, transfer.recursive, &place, &mut plan, &mut failures) {
                 failures.take(&mut self.output, failed)?;
             }
+        }
+        if plan.left_out.len() < meant.len() {
+            self.leave_out_directories(VERB, &plan.left_out);
         }
         self.check_names(&mut plan, &mut failures)?;
         if plan.files.is_empty() && plan.trees == 0 {
@@ -171,10 +176,7 @@ impl Session {
         let Meant { text, path, matched } = meant;
         let is_directory = path.is_dir();
         if is_directory && !recursive && *matched {
-            let text = escaped_bytes(text.as_os_str().as_bytes());
-            self.output.remark(format_args!("{VERB}: {text} is a directory and left out without -r"), || {
-                Event::new("skipped").with("name", text.to_string()).with("reason", "it is a directory")
-            });
+            plan.left_out.push(escaped_bytes(text.as_os_str().as_bytes()).to_string());
             return Ok(());
         }
         if let Some(problem) = unmeant(path).filter(|_| *matched)
@@ -371,7 +373,8 @@ impl Session {
             return Err(Failed::usage(format!("{VERB}: standard input needs a name: {VERB} - {} name", self.arrow())));
         };
         if !self.input_is_free {
-            let message = format!("{VERB}: standard input is where the commands come from; use ferry -c");
+            let message =
+                format!("{VERB} -: the commands come from standard input; 'ferry put HOST - -o NAME' sends it");
             return Err(Failed::usage(message));
         }
         let name = self.file_name(VERB, text)?;
