@@ -8,13 +8,20 @@
 //! system: the process is over then, its sockets are closed, and the kernel keeps its entry until that call returns.
 
 use std::{
-    io::{self, Read},
-    net::Shutdown,
-    os::unix::net::UnixStream,
-    process, thread,
+    io::{self, PipeReader, Read},
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use signal_hook::{
     SigId,
     low_level::{pipe, signal_name, unregister},
@@ -88,19 +95,20 @@ impl Server {
 #[derive(Debug)]
 pub(super) struct Watchdog {
     signals: Vec<SigId>,
-    writer: UnixStream,
+    has_ended: Arc<AtomicBool>,
 }
 
 impl Watchdog {
     /// Watches for the `signals` that end the server.
     pub(super) fn start(signals: impl Iterator<Item = i32>) -> io::Result<Watchdog> {
-        let (reader, writer) = UnixStream::pair()?;
-        let mut watchdog = Watchdog { signals: Vec::new(), writer };
+        let (reader, writer) = io::pipe()?;
+        let mut watchdog = Watchdog { signals: Vec::new(), has_ended: Arc::default() };
         for signal in signals {
-            watchdog.signals.push(pipe::register(signal, watchdog.writer.try_clone()?)?);
+            watchdog.signals.push(pipe::register(signal, writer.try_clone()?)?);
         }
+        let has_ended = watchdog.has_ended.clone();
         thread::Builder::new().name("ferry-end".into()).spawn(move || {
-            if is_over(&reader, ENDING + CLOSING, CLOSING) {
+            if is_over(&reader, ENDING + CLOSING, CLOSING) && !has_ended.load(Ordering::Acquire) {
                 log::error!("something does not answer: it is left as it is");
                 log::logger().flush();
                 process::exit(CUT_SHORT);
@@ -112,34 +120,36 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
+        self.has_ended.store(true, Ordering::Release);
+        // With them the other ends of the pipe are closed, and the thread ends.
         for signal in self.signals.drain(..) {
             unregister(signal);
         }
-        // Fails only where the thread has ended.
-        let _ = self.writer.shutdown(Shutdown::Write);
     }
 }
 
 /// Waits until the time is over that the first signal gives, or the shorter one that any other gives; each is a byte
 /// from `signals`. False where there are none to come.
-fn is_over(mut signals: &UnixStream, first: Duration, others: Duration) -> bool {
+fn is_over(mut signals: &PipeReader, first: Duration, others: Duration) -> bool {
     let mut until: Option<Instant> = None;
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return true;
         }
-        if signals.set_read_timeout(left).is_err() {
-            return false;
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut [PollFd::new(&signals, PollFlags::IN)], left.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => continue,
+            Ok(_) => {}
+            Err(_) => return false,
         }
         match signals.read(&mut [0]) {
-            Ok(0) => return false,
-            Ok(_) => {
+            Ok(1) => {
                 let now = Instant::now();
                 until = Some(until.map_or(now + first, |until| until.min(now + others)));
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => return false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            _ => return false,
         }
     }
 }
@@ -155,7 +165,7 @@ mod tests {
     #[test]
     fn one_signal_gives_time_and_another_takes_it() {
         for (sent, first, others) in [(&b"1"[..], Duration::ZERO, NEVER), (b"12", NEVER, Duration::ZERO)] {
-            let (reader, mut writer) = UnixStream::pair().unwrap();
+            let (reader, mut writer) = io::pipe().unwrap();
             writer.write_all(sent).unwrap();
             assert!(is_over(&reader, first, others), "after {} signals", sent.len());
         }
@@ -164,7 +174,7 @@ mod tests {
     #[test]
     fn who_has_ended_is_left_in_peace() {
         for sent in [&b""[..], b"1", b"12"] {
-            let (reader, mut writer) = UnixStream::pair().unwrap();
+            let (reader, mut writer) = io::pipe().unwrap();
             writer.write_all(sent).unwrap();
             drop(writer);
             assert!(!is_over(&reader, NEVER, NEVER));
