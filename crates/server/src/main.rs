@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use ferry_server::{Listener, Server, fence, logging, store::Store};
+use ferry_server::{
+    Listener, Server, fence, logging,
+    store::{self, Store},
+};
 use ferry_wire::escaped;
 use signal_hook::{consts::SIGXFSZ, flag};
 
@@ -61,6 +64,7 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let log_file = log_file.transpose()?;
     let listener = Listener::bind(&setup.addresses, setup.reuse_port)?;
     let address = listener.local_addr();
+    store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let fenced = fence::raise(&setup.store.root, setup.store.writable);
     let _log = logging::start(setup.log_level, log_file)?;
@@ -77,7 +81,8 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     }
     // Whoever started it may have closed the pipe; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "listening on {address}, serving {}", escaped(&setup.store.root.to_string_lossy()));
-    keep_clean(store)?;
+    keep_clean(store.clone())?;
+    keep_alive(store)?;
     server.run()?;
     Ok(())
 }
@@ -89,4 +94,13 @@ fn keep_clean(store: Arc<Store>) -> io::Result<()> {
         thread::sleep(BETWEEN_CLEANINGS);
     };
     thread::Builder::new().name("ferry-clean".into()).spawn(clean).map(drop)
+}
+
+/// Tells other servers of the root that this one lives, beside the loop and beside cleaning, which may take long.
+fn keep_alive(store: Arc<Store>) -> io::Result<()> {
+    let live = move || loop {
+        thread::sleep(store::BEAT);
+        store.beat();
+    };
+    thread::Builder::new().name("ferry-beat".into()).spawn(live).map(drop)
 }

@@ -130,7 +130,8 @@ impl Ground {
     pub(crate) fn staged(&self) -> Vec<PathBuf> {
         let corner = fs::read_dir(self.server.path(".ferry")).unwrap().map(|entry| entry.unwrap());
         let runs = corner.filter(|entry| entry.file_name().to_string_lossy().starts_with("run-"));
-        runs.flat_map(|run| fs::read_dir(run.path()).unwrap()).map(|entry| entry.unwrap().path()).collect()
+        let staged = runs.flat_map(|run| fs::read_dir(run.path()).unwrap()).map(|entry| entry.unwrap().path());
+        staged.filter(|path| !path.ends_with("lock")).collect()
     }
 
     /// Panics unless the server comes back to what it used before anybody came, and says so.

@@ -10,7 +10,8 @@ use super::gist;
 fn staged(server: &Server) -> Vec<String> {
     let corner = fs::read_dir(server.path(".ferry")).unwrap().map(|entry| entry.unwrap().path());
     let inside = corner.flat_map(|directory| fs::read_dir(directory).unwrap());
-    inside.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let names = inside.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != "lock").collect()
 }
 
 #[test]

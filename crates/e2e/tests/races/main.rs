@@ -160,7 +160,7 @@ fn race(way: Way, inside: bool) {
 fn staged(server: &ferry_e2e::Server) -> bool {
     let corner = server.path(".ferry").read_dir().unwrap().map(|entry| entry.unwrap().path());
     let mut runs = corner.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("run-"));
-    runs.all(|run| run.read_dir().unwrap().next().is_none())
+    runs.all(|run| run.read_dir().unwrap().all(|entry| entry.unwrap().file_name() == "lock"))
 }
 
 #[test]

@@ -1,22 +1,31 @@
 //! The server's own corner of the root, `.ferry`: where uploads are staged, on the same file system
 //! as the names they will have.
 //!
-//! `run-<random>` belongs to one process, which holds a lock on it: the kernel gives the lock up
-//! when the process ends, however it ends, so what lies in a directory that can be locked is nobody's
-//! any more. `kept` holds resumable uploads, `<id>.data` and `<id>.mark`; who works on one holds a
-//! lock on its mark.
+//! `run-<random>` belongs to one process ([`run`](super::run)). `kept` holds resumable uploads, `<id>.data` and `<id>.mark`;
+//! who works on one holds a lock on its mark.
 
-use std::{collections::HashSet, os::fd::OwnedFd, time::Duration};
+use std::{
+    collections::HashSet,
+    os::fd::OwnedFd,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
 
 use ferry_wire::limits::MAX_TOKEN_BYTES;
 use rustix::{fs::OFlags, io::Errno};
 
-use super::{kernel::Kernel, mark::Slots, meta, quota::Resting, root::Root};
+use super::{
+    kernel::Kernel,
+    mark::Slots,
+    meta,
+    quota::Resting,
+    root::Root,
+    run::{Others, Run, entries, is_entry, random},
+};
 use crate::session::Owner;
 
 pub(super) const AREA: &str = ".ferry";
 const KEPT: &str = "kept";
-const RUN: &str = "run-";
 
 /// How long it stays known that an upload was published: for a client that lost the SAVED, and comes
 /// back at once.
@@ -27,9 +36,10 @@ const KNOWN_PUBLISHED: Duration = Duration::from_secs(3600);
 pub(super) struct Area {
     kernel: Kernel,
     top: OwnedFd,
-    run: OwnedFd,
-    run_name: String,
     kept: OwnedFd,
+    /// [`None`] as long as the disk has no room for it.
+    run: RwLock<Option<Arc<Run>>>,
+    others: Others,
 }
 
 /// Why the corner can't be used.
@@ -38,6 +48,8 @@ pub(super) enum NoArea {
     System(Errno),
     /// Others could change what lies in this directory: it belongs to them, or they may write to it.
     Foreign(String),
+    /// Another server stages in this directory, and its lock does not reach this machine.
+    InUse(String),
 }
 
 impl From<Errno> for NoArea {
@@ -48,7 +60,8 @@ impl From<Errno> for NoArea {
 
 impl Area {
     /// Opens the corner, made where missing, and a directory of this process's own in it.
-    pub(super) fn open(kernel: Kernel, root: &Root) -> Result<Area, NoArea> {
+    /// Where locks do not exclude whoever can write here, that may take a while.
+    pub(super) fn open(kernel: Kernel, root: &Root, locks_exclude: bool) -> Result<Area, NoArea> {
         let top = make_dir(&kernel, root.dir(), AREA)?;
         check_owner(&kernel, &top, AREA)?;
         let kept = make_dir(&kernel, &top, KEPT)?;
@@ -60,27 +73,74 @@ impl Area {
         // What is kept survives a power cut only if the directories that it lies in do.
         kernel.sync(&top)?;
         kernel.sync(root.dir())?;
-        loop {
-            let run_name = format!("{RUN}{:016x}", random()?);
-            // Between any two of these steps another process may take it for a dead one's, and remove it.
-            let run = match make_dir(&kernel, &top, &run_name) {
-                Err(Errno::NOENT) if is_there(&kernel, &top)? => continue,
-                made => made?,
-            };
-            match kernel.lock(&run) {
-                Ok(()) if is_entry(&kernel, &top, &run_name, &run)? => {
-                    return Ok(Area { kernel, top, run, run_name, kept });
-                }
-                Ok(()) | Err(Errno::AGAIN) => {}
-                // No other directory could be locked either.
-                Err(error) => return Err(error.into()),
+        let others = Others::new(kernel.clone(), locks_exclude);
+        let area = Area { kernel, top, kept, run: RwLock::default(), others };
+        area.begin()?;
+        Ok(area)
+    }
+
+    /// Makes this process's directory, and finds out whether there may be one here.
+    fn begin(&self) -> Result<(), NoArea> {
+        let is_full = |error: Errno| matches!(error, Errno::NOSPC | Errno::DQUOT);
+        let mut made = self.run();
+        if made.as_ref().is_err_and(|error| is_full(*error)) {
+            // A server that met its end on a full disk may have left what fills it.
+            self.others.clean(&self.top, None, Instant::now())?;
+            made = self.run();
+        }
+        let run = match made {
+            Err(error) if is_full(error) => {
+                log::warn!(
+                    "nothing can be staged: {error}; what is there is served, and uploads fail until there is room"
+                );
+                None
             }
+            made => Some(made?),
+        };
+        match self.others.in_use(&self.top, run.as_deref())? {
+            Some(name) => {
+                self.leave();
+                Err(NoArea::InUse(format!("{AREA}/{name}")))
+            }
+            None => Ok(()),
         }
     }
 
-    /// Where this process stages.
-    pub(super) fn run(&self) -> &OwnedFd {
-        &self.run
+    /// Where this process stages. It is made where it is not there yet.
+    pub(super) fn run(&self) -> Result<Arc<Run>, Errno> {
+        self.own().map_or_else(|| self.renew(None), Ok)
+    }
+
+    /// Makes a directory for this process in place of `lost`, unless that was done already.
+    pub(super) fn renew(&self, lost: Option<&Arc<Run>>) -> Result<Arc<Run>, Errno> {
+        let mut run = self.run.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(run) = run.as_ref().filter(|run| lost.is_none_or(|lost| !Arc::ptr_eq(run, lost))) {
+            return Ok(run.clone());
+        }
+        let made = Arc::new(Run::make(&self.kernel, &self.top)?);
+        if lost.is_some() {
+            log::warn!("the directory that this server staged in was removed: it has made another one");
+        }
+        *run = Some(made.clone());
+        Ok(made)
+    }
+
+    fn own(&self) -> Option<Arc<Run>> {
+        self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that this process lives, sees to it that it has a directory, and removes those of others that were
+    /// watched for long enough.
+    pub(super) fn beat(&self, now: Instant) -> Result<(), Errno> {
+        let mut run = self.run()?;
+        if !run.is_there(&self.kernel, &self.top)? {
+            run = self.renew(Some(&run))?;
+        }
+        self.others.beat(&self.top, &run)?;
+        if self.others.are_watched() {
+            self.others.clean(&self.top, Some(&run), now)?;
+        }
+        Ok(())
     }
 
     /// Where resumable uploads are kept.
@@ -212,17 +272,9 @@ impl Area {
 
     /// Removes what processes that are gone left behind, kept uploads that nobody touched for `expiry`,
     /// and what is known of published ones sooner. Gives how many of each.
-    pub(super) fn clean(&self, now: i64, expiry: Duration) -> Result<(usize, usize), Errno> {
-        let mut runs = 0;
-        for name in self.entries(&self.top)? {
-            if !name.starts_with(RUN) || name == self.run_name {
-                continue;
-            }
-            match self.remove_dead_run(&name) {
-                Ok(removed) => runs += usize::from(removed),
-                Err(error) => log::warn!("what an ended server left in {AREA}/{name} stays behind: {error}"),
-            }
-        }
+    /// `now` is the time in seconds, `steady` the same moment by a clock that nobody moves.
+    pub(super) fn clean(&self, now: i64, steady: Instant, expiry: Duration) -> Result<(usize, usize), Errno> {
+        let runs = self.others.clean(&self.top, self.own().as_deref(), steady)?;
         let mut uploads = 0;
         let before = |time: Duration| now.saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
         let (oldest, oldest_published) = (before(expiry), before(expiry.min(KNOWN_PUBLISHED)));
@@ -234,21 +286,6 @@ impl Area {
             }
         }
         Ok((runs, uploads))
-    }
-
-    fn remove_dead_run(&self, name: &str) -> Result<bool, Errno> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let Ok(dir) = self.kernel.open_entry(&self.top, name, flags) else { return Ok(false) };
-        if self.kernel.lock(&dir).is_err() {
-            return Ok(false);
-        }
-        for entry in self.entries(&dir)? {
-            self.kernel.unlink(&dir, &entry, false)?;
-        }
-        match self.kernel.unlink(&self.top, name, true) {
-            Ok(()) | Err(Errno::NOENT) => Ok(true),
-            Err(error) => Err(error),
-        }
     }
 
     fn remove_expired(&self, mark_name: &str, id: &str, oldest: i64, oldest_published: i64) -> Result<bool, Errno> {
@@ -286,38 +323,17 @@ impl Area {
     }
 
     fn entries(&self, dir: &OwnedFd) -> Result<Vec<String>, Errno> {
-        let mut names = Vec::new();
-        for entry in self.kernel.list(dir)? {
-            if let Ok(name) = std::str::from_utf8(entry?.file_name().to_bytes())
-                && name != "."
-                && name != ".."
-            {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
+        entries(&self.kernel, dir)
     }
 
     /// Removes this process's own directory, empty by now.
     pub(super) fn leave(&self) {
-        if let Err(error) = self.kernel.unlink(&self.top, &self.run_name, true) {
-            log::warn!("the directory {AREA}/{} stays behind: {error}", self.run_name);
+        if let Some(run) = self.own()
+            && let Err(error) = run.remove(&self.kernel, &self.top)
+        {
+            log::warn!("the directory that this server staged in stays behind: {error}");
         }
     }
-}
-
-/// See [`Area::is_entry`].
-fn is_entry(kernel: &Kernel, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
-    match kernel.stat_entry(dir, name) {
-        Ok(there) => Ok(there.st_ino == kernel.stat(file)?.st_ino),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether a directory that is open has not been removed.
-fn is_there(kernel: &Kernel, dir: &OwnedFd) -> Result<bool, Errno> {
-    Ok(kernel.stat(dir)?.st_nlink > 0)
 }
 
 /// Refuses a directory that belongs to somebody else, or that others may write to: they could read uploads before
@@ -331,7 +347,7 @@ fn check_owner(kernel: &Kernel, dir: &OwnedFd, shown: &str) -> Result<(), NoArea
     if stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & WRITABLE_BY_OTHERS == 0 {
         return Ok(());
     }
-    let name = format!("{RUN}{:016x}", random()?);
+    let name = format!("run-{:016x}", random()?);
     match kernel.mkdir(dir, &name, 0o700) {
         Err(Errno::ACCESS | Errno::PERM) => return Err(NoArea::Foreign(shown.to_owned())),
         made => made?,
@@ -343,12 +359,6 @@ fn check_owner(kernel: &Kernel, dir: &OwnedFd, shown: &str) -> Result<(), NoArea
         return Ok(());
     }
     Err(NoArea::Foreign(shown.to_owned()))
-}
-
-fn random() -> Result<u64, Errno> {
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
-    Ok(u64::from_le_bytes(random))
 }
 
 fn make_dir(kernel: &Kernel, parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {

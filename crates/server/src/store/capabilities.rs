@@ -98,6 +98,16 @@ const UNKNOWN_LAG: Duration = Duration::from_secs(60);
 const PROBE: &str = "probe";
 const RENAMED_PROBE: &str = "probe-renamed";
 
+/// It is of one machine, whatever its layers are: two mounts of one upper layer are none that work.
+const OVERLAYFS: FsWord = 0x794c_7630;
+
+/// Whether flock(2) on the file system of `root` is known to exclude whoever else can write there.
+pub(super) fn locks_exclude(kernel: &Kernel, root: &Root) -> bool {
+    let kind = kernel.file_system(root.dir()).ok();
+    let local = |(magic, _, medium, _): &(FsWord, _, Medium, _)| Some(*magic) == kind && *medium != Medium::Elsewhere;
+    kind == Some(OVERLAYFS) || KINDS.iter().any(local)
+}
+
 impl Capabilities {
     /// Finds out what can be done in `root`, trying in the corner where there is one. What can't be tried
     /// is taken for missing.
@@ -126,10 +136,10 @@ impl Capabilities {
             counts_links: kernel.stat(root.dir())?.st_nlink > 0,
             fine_times: false,
             clock_lag: if local { Duration::ZERO } else { UNKNOWN_LAG },
-            locks_exclude: local,
+            locks_exclude: local || kind == Some(OVERLAYFS),
         };
         if let Some(area) = area
-            && let Err(error) = found.try_out(kernel, area.run())
+            && let Err(error) = area.run().and_then(|run| found.try_out(kernel, run.dir()))
         {
             log::warn!("what the file system can do could not be tried out: {error}");
         }

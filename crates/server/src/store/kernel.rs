@@ -20,7 +20,7 @@ use ferry_wire::Time;
 use rustix::{
     fs::{
         self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, FsWord, Mode, OFlags, RenameFlags, ResolveFlags,
-        Stat, Timespec, Timestamps, UTIME_OMIT, XattrFlags,
+        Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags,
     },
     io::{self, Errno, ReadWriteFlags},
     process::{Gid, Uid, getegid, geteuid},
@@ -257,6 +257,14 @@ impl Kernel {
     pub(super) fn set_mtime(&self, file: &OwnedFd, mtime: Time) -> Result<(), Errno> {
         let seconds = mtime.seconds().try_into().unwrap_or(i64::MAX);
         let last_modification = Timespec { tv_sec: seconds, tv_nsec: mtime.nanos().into() };
+        let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+        let times = Timestamps { last_access, last_modification };
+        self.call(&Call::SetTime { file: file.as_fd() }, || fs::futimens(file, &times))
+    }
+
+    /// Sets the time of the last change of content to now, by the clock of the file system.
+    pub(super) fn touch(&self, file: &OwnedFd) -> Result<(), Errno> {
+        let last_modification = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
         let times = Timestamps { last_access, last_modification };
         self.call(&Call::SetTime { file: file.as_fd() }, || fs::futimens(file, &times))

@@ -17,6 +17,7 @@ mod closer;
 mod fault;
 mod kernel;
 mod look;
+mod machine;
 mod mark;
 mod meta;
 mod mounts;
@@ -24,6 +25,7 @@ mod names;
 mod quota;
 mod read;
 mod root;
+mod run;
 mod upload;
 
 use std::{
@@ -33,7 +35,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ferry_wire::{Code, Failure, Id, Name, Reply};
@@ -52,6 +54,7 @@ use root::Root;
 use upload::{Resume, Resumption, SmallUpload};
 
 pub use capabilities::Capabilities;
+use capabilities::locks_exclude;
 pub use kernel::{Call, Watcher};
 pub use mounts::MountTable;
 pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
@@ -59,6 +62,14 @@ pub use upload::{Upload, id_is_taken};
 
 /// How many ids are forgotten, or tried, at once where the limit on them is reached.
 const FORGOTTEN_AT_ONCE: usize = 256;
+
+/// How often a server says to others of its root that it lives: see [`Store::beat`].
+pub const BEAT: Duration = run::BEAT;
+
+/// Finds out which machine this is, for [`Store::open`]: to be called before anything is closed to this process.
+pub fn know_this_machine() {
+    machine::Identity::this();
+}
 
 /// An upload up to this size is finished together with others.
 const SMALL_BYTES: usize = 64 << 10;
@@ -133,6 +144,16 @@ pub enum OpenError {
         /// The directory.
         path: PathBuf,
     },
+    /// Another server uses the root, and can't be kept apart from this one.
+    #[error(
+        "another server stages in {}, and locks don't reach from one to the other on this file system: two servers would take \
+         each other's uploads; stop that one, or mount the file system so that locks reach every machine; --read-only serves \
+         without", path.display()
+    )]
+    InUse {
+        /// The other one's directory.
+        path: PathBuf,
+    },
     /// A thread.
     #[error("can't start a thread: {0}")]
     Thread(std::io::Error),
@@ -167,6 +188,8 @@ pub struct Store {
     quota: Quota,
     capabilities: Capabilities,
     next_number: AtomicU64,
+    /// The last beat failed, and it was said.
+    is_beat_lost: AtomicBool,
     /// What killed servers had set aside was given back.
     is_trimmed: AtomicBool,
 }
@@ -194,13 +217,14 @@ impl Store {
         root.watch_mounts(&options.mounts).map_err(OpenError::Thread)?;
         let no_area = |error: NoArea| match error {
             NoArea::Foreign(name) => OpenError::Foreign { path: options.root.join(name) },
+            NoArea::InUse(name) => OpenError::InUse { path: options.root.join(name) },
             NoArea::System(error) => {
                 let there = kernel.stat_entry(root.dir(), area::AREA).ok();
                 OpenError::Area { path: path(), there: there.map(|stat| meta::kind(&stat)), error }
             }
         };
         let area = match options.writable {
-            true => Some(Area::open(kernel.clone(), &root).map_err(no_area)?),
+            true => Some(Area::open(kernel.clone(), &root, locks_exclude(&kernel, &root)).map_err(no_area)?),
             false => None,
         };
         let capabilities = Capabilities::find(&kernel, &root, area.as_ref())
@@ -213,8 +237,9 @@ impl Store {
         if !capabilities.one_name {
             root.guard(area::AREA);
         }
-        let (next_number, is_trimmed) = (AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Store { kernel, root, area, durability, keep, quota, capabilities, next_number, is_trimmed })
+        let next_number = AtomicU64::new(0);
+        let [is_beat_lost, is_trimmed] = [const { AtomicBool::new(false) }; 2];
+        Ok(Store { kernel, root, area, durability, keep, quota, capabilities, next_number, is_beat_lost, is_trimmed })
     }
 
     /// What the file system can do, as it was found out at the start.
@@ -248,14 +273,33 @@ impl Store {
 
     /// Removes what was left behind: by servers that are gone, and by clients that never came back.
     pub fn clean(&self) {
-        self.clean_at(SystemTime::now());
+        self.clean_at(SystemTime::now(), Instant::now());
+    }
+
+    /// Says to other servers of the root that this one lives: to be called every [`BEAT`]. Should another one have
+    /// taken it for dead all the same, it gets a new directory to stage in; and one that there was no room for at
+    /// the start is made when there is.
+    pub fn beat(&self) {
+        self.beat_at(Instant::now());
     }
 
     /// The same, as if it were `now`.
-    pub fn clean_at(&self, now: SystemTime) {
+    pub fn beat_at(&self, now: Instant) {
+        let beaten = self.area().and_then(|area| area.beat(now));
+        let failed = beaten.is_err_and(|error| error != Errno::ROFS);
+        if failed != self.is_beat_lost.swap(failed, Ordering::Relaxed) {
+            match failed {
+                true => log::warn!("the server's corner can't be seen to: another server may take this one for dead"),
+                false => log::info!("the server's corner is seen to again"),
+            }
+        }
+    }
+
+    /// The same as [`clean`](Self::clean), as if it were `now`, and `steady` by a clock that nobody moves.
+    pub fn clean_at(&self, now: SystemTime, steady: Instant) {
         let Ok(area) = self.area() else { return };
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), self.keep) {
+        match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), steady, self.keep) {
             Ok((0, 0)) => {}
             Ok((runs, uploads)) => {
                 log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");

@@ -197,10 +197,10 @@ impl<'a> Batch<'a> {
             Err(error) => return Err(entry_failure(name, error)),
         };
         let held = replaced.as_ref().and_then(|stat| self.hold_large(name, stat));
-        let area = self.store.area().map_err(failed)?;
+        let run = upload.staged().run.clone();
         let (staged_in, staged_as) = match &upload.place {
-            Place::Plain(number) => (area.run(), number.clone()),
-            Place::Kept(id) => (area.kept(), Area::data_name(id.as_str())),
+            Place::Plain(number) => (run.as_ref().ok_or_else(|| failed(Errno::BADF))?.dir(), number.clone()),
+            Place::Kept(id) => (self.store.area().map_err(failed)?.kept(), Area::data_name(id.as_str())),
         };
         // Held, so that the tag is its own whatever another process does to its name meanwhile.
         let staged =

@@ -20,6 +20,7 @@ use super::{
     mark::{Mark, Slots, State},
     meta,
     quota::Whose,
+    run::Run,
 };
 use crate::session::{Chunk, Done, Outcome, Owner, Tail};
 
@@ -65,7 +66,8 @@ pub(super) enum Place {
 pub(super) struct Staged {
     /// Open from the first write until it is finished.
     file: Option<OwnedFd>,
-    created: bool,
+    /// Where a plain upload is staged, once it is.
+    pub(super) run: Option<Arc<Run>>,
     reserved: u64,
     written_back: u64,
     /// What it counts of all that is staged: the bytes that arrived, and those set aside ahead of them.
@@ -213,8 +215,16 @@ impl Store {
     fn create(&self, upload: &Upload, staged: &mut Staged) -> Result<(), Errno> {
         let Place::Plain(number) = &upload.place else { return Err(Errno::BADF) };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        staged.file = Some(self.kernel.open_entry(self.area()?.run(), number, flags)?);
-        staged.created = true;
+        let area = self.area()?;
+        let mut run = area.run()?;
+        let mut file = self.kernel.open_entry(run.dir(), number, flags);
+        if file.as_ref().is_err_and(|error| *error == Errno::NOENT) {
+            // Another server took this one for dead, or somebody tidied up.
+            run = area.renew(Some(&run))?;
+            file = self.kernel.open_entry(run.dir(), number, flags);
+        }
+        staged.file = Some(file?);
+        staged.run = Some(run);
         Ok(())
     }
 
@@ -393,10 +403,14 @@ impl Store {
         let mut staged = upload.staged();
         let file = staged.file.take();
         let removed = match &upload.place {
-            Place::Plain(number) if staged.created => {
-                self.area().and_then(|area| self.kernel.unlink(area.run(), number, false))
-            }
-            Place::Plain(_) => Ok(()),
+            Place::Plain(number) => match &staged.run {
+                Some(run) => match self.kernel.unlink(run.dir(), number, false) {
+                    // Another server took this one for dead.
+                    Err(Errno::NOENT) => Ok(()),
+                    removed => removed,
+                },
+                None => Ok(()),
+            },
             Place::Kept(id) => self.area().and_then(|area| match &staged.mark {
                 Some((mark, _)) => area.remove_kept(id.as_str(), mark),
                 None => Err(Errno::BADF),
@@ -539,7 +553,6 @@ impl Store {
             None => 0,
         };
         self.quota.hold(id.as_str(), &upload.owner, staged.counted);
-        staged.created = true;
         (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.bytes());
         *upload.staged() = staged;
         Ok(Resumption::Go(Arc::new(upload), digest))

@@ -66,7 +66,7 @@ impl Tree {
     }
 }
 
-/// The directories of processes in the server's corner, and what lies in them.
+/// The directories of processes in the server's corner, and what lies in them beside their locks.
 pub(crate) fn runs(root: &Path) -> Vec<(String, Vec<String>)> {
     let names = |path: &Path| -> Vec<String> {
         let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
@@ -74,7 +74,8 @@ pub(crate) fn runs(root: &Path) -> Vec<(String, Vec<String>)> {
     };
     let corner = root.join(".ferry");
     let runs = names(&corner).into_iter().filter(|name| name.starts_with("run-"));
-    runs.map(|run| (run.clone(), names(&corner.join(&run)))).collect()
+    let staged = |run: &str| names(&corner.join(run)).into_iter().filter(|name| name != "lock").collect();
+    runs.map(|run| (run.clone(), staged(&run))).collect()
 }
 
 /// The bytes that are kept aside under an id.

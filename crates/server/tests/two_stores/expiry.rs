@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ferry_server::store::Call;
@@ -45,7 +45,7 @@ fn an_upload_that_goes_on_at_another_server_is_not_expired() {
         side.send_some().expect("a chunk");
         side.cut().expect("kept");
     });
-    first.store.clean_at(SystemTime::UNIX_EPOCH + before + options.keep);
+    first.store.clean_at(SystemTime::UNIX_EPOCH + before + options.keep, Instant::now());
     assert!(intruder.disarm(), "the upload was taken for expired");
     assert!(touched(root.path()) > before);
     assert_eq!(tree::kept(root.path(), ID).len(), 3 * CHUNK);
@@ -61,7 +61,7 @@ fn a_dead_servers_directory_that_cannot_be_removed_keeps_nothing_else() {
     let mut side = Side::open(&options, 1, None);
     prepare(&mut side);
     std::fs::create_dir_all(root.path().join(".ferry/run-odd/a directory")).expect("a directory");
-    side.store.clean_at(SystemTime::now() + options.keep * 2);
+    side.store.clean_at(SystemTime::now() + options.keep * 2, Instant::now());
     assert!(tree::kept(root.path(), ID).is_empty(), "what nobody resumed is expired all the same");
     assert_eq!(tree::runs(root.path()).len(), 2);
 }
@@ -73,8 +73,8 @@ fn an_upload_that_is_held_at_another_server_is_not_expired() {
     let (first, mut second) = (Side::open(&options, 1, None), Side::open(&options, 2, None));
     prepare(&mut second);
     assert!(second.resume().expect("GO").is_none());
-    first.store.clean_at(SystemTime::now() + options.keep * 2);
+    first.store.clean_at(SystemTime::now() + options.keep * 2, Instant::now());
     assert!(second.finish().expect("SAVED").starts_with("GO 8192, SAVED"));
-    first.store.clean_at(SystemTime::now() + options.keep * 2);
+    first.store.clean_at(SystemTime::now() + options.keep * 2, Instant::now());
     assert_eq!(second.resume().expect("GO"), None, "what is known of a published upload expires as well");
 }

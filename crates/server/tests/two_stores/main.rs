@@ -2,7 +2,8 @@
 //!
 //! [`interleaved`] makes one request at one store and, between any two of its system calls, another request
 //! at the other store, for every pair of requests and every place: what came of it must be what would have come
-//! of one after the other. [`room`] and [`expiry`] look at what the two can't know of each other.
+//! of one after the other. [`room`] and [`expiry`] look at what the two can't know of each other, [`machines`] at what
+//! servers on several machines must not do to each other, and [`full`] at a start on a full disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod acts;
@@ -10,6 +11,8 @@ mod acts;
 #[allow(dead_code, reason = "the other sweeps use the rest")]
 mod common;
 mod expiry;
+mod full;
 mod interleaved;
 mod intruder;
+mod machines;
 mod room;

@@ -1,0 +1,367 @@
+//! Directories of processes in the server's corner, and who may remove them.
+//!
+//! `run-<random>` belongs to one process, which holds a lock on the file `lock` in it: the kernel gives the lock
+//! up when the process ends, however it ends. A lock of a file rather than of the directory: on file
+//! systems that programs make, locks of directories never leave the machine. The directory is locked as well,
+//! for servers that know no such file.
+//!
+//! Where locks exclude whoever can write here, what can be locked is nobody's any more. Elsewhere that may only mean
+//! that the owner is on another machine. So an owner touches its lock every [`BEAT`], and who wants to remove its
+//! directory must have seen it still for [`LIFETIME`] by a clock of its own: that of the file system may be moved, and
+//! two machines' clocks differ. The lock's content says whose it is: a process that could be seen here and is not has
+//! ended, and needs no watching.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::OwnedFd,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rustix::{fs::OFlags, io::Errno};
+
+use super::{kernel::Kernel, machine::Identity, meta};
+
+/// How often a process says that it lives.
+pub(super) const BEAT: Duration = Duration::from_secs(5);
+
+/// After so long without a beat what a process staged is anybody's: twelve beats, since a busy disk may hold some up.
+pub(super) const LIFETIME: Duration = Duration::from_secs(60);
+
+/// How long a start waits for a beat where one could mean that this root must not be served: three beats.
+const WATCH: Duration = Duration::from_secs(15);
+
+/// Between two looks of a start that waits.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+
+const RUN: &str = "run-";
+const LOCK: &str = "lock";
+
+/// How often a directory is made anew where other processes come between.
+const TRIES: usize = 100;
+
+/// The longest content of a lock that is read.
+const LOCK_BYTES: usize = 512;
+
+/// Directories that this very process has, by name: of another one of its own it needs no watching to know that it is left.
+static OWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn own() -> MutexGuard<'static, BTreeSet<String>> {
+    OWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The directory of this process.
+#[derive(Debug)]
+pub(super) struct Run {
+    name: String,
+    dir: OwnedFd,
+    lock: OwnedFd,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        own().remove(&self.name);
+    }
+}
+
+impl Run {
+    /// Makes one in the corner `top`.
+    pub(super) fn make(kernel: &Kernel, top: &OwnedFd) -> Result<Run, Errno> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            // Between any two of its steps another process may take it for a dead one's, and remove it.
+            match Run::try_make(kernel, top) {
+                Err(Errno::NOENT) if tries < TRIES && kernel.stat(top)?.st_nlink != 0 => {}
+                Ok(None) if tries < TRIES => {}
+                Ok(made) => return made.ok_or(Errno::AGAIN),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One try: [`None`] where another process came between.
+    fn try_make(kernel: &Kernel, top: &OwnedFd) -> Result<Option<Run>, Errno> {
+        let name = format!("{RUN}{:016x}", random()?);
+        kernel.mkdir(top, &name, 0o700)?;
+        own().insert(name.clone());
+        let locked = Run::lock(kernel, top, &name);
+        if !matches!(locked, Ok(Some(_))) {
+            own().remove(&name);
+        }
+        // Nothing is left of what could not be used: on a full disk it would be made again and again.
+        if locked.is_err()
+            && let Ok(dir) = kernel.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY)
+        {
+            let _ = kernel.unlink(&dir, LOCK, false);
+            let _ = kernel.unlink(top, &name, true);
+        }
+        locked
+    }
+
+    fn lock(kernel: &Kernel, top: &OwnedFd, name: &str) -> Result<Option<Run>, Errno> {
+        let dir = kernel.open_entry(top, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        // Some file systems can't lock a directory. Its file is what counts.
+        if kernel.lock(&dir) == Err(Errno::AGAIN) {
+            return Ok(None);
+        }
+        let lock = kernel.open_entry(&dir, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+        kernel.write_all(&lock, Identity::this().encode().as_bytes(), 0)?;
+        match kernel.lock(&lock) {
+            Err(Errno::AGAIN) => return Ok(None),
+            // No other file could be locked either.
+            locked => locked?,
+        }
+        let run = Run { name: name.to_owned(), dir, lock };
+        Ok(run.is_there(kernel, top)?.then_some(run))
+    }
+
+    /// Whether it has its name still.
+    pub(super) fn is_there(&self, kernel: &Kernel, top: &OwnedFd) -> Result<bool, Errno> {
+        Ok(is_entry(kernel, top, &self.name, &self.dir)? && is_entry(kernel, &self.dir, LOCK, &self.lock)?)
+    }
+
+    /// Where this process stages.
+    pub(super) fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// Says that this process lives.
+    fn beat(&self, kernel: &Kernel) -> Result<(), Errno> {
+        kernel.touch(&self.lock)
+    }
+
+    /// Removes it, empty by now.
+    pub(super) fn remove(&self, kernel: &Kernel, top: &OwnedFd) -> Result<(), Errno> {
+        kernel.unlink(&self.dir, LOCK, false)?;
+        kernel.unlink(top, &self.name, true)
+    }
+}
+
+/// What a beat changes: two that are the same had none between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Beat {
+    touched: (i64, u64),
+    modified: (i64, u64),
+}
+
+/// What the directory of another process turns out to be.
+#[derive(Debug)]
+enum Other {
+    /// It is locked, or can't be looked at now.
+    Held,
+    /// It could be locked: its owner has ended, or its lock does not reach this machine.
+    Free(Box<Free>),
+}
+
+#[derive(Debug)]
+struct Free {
+    dir: OwnedFd,
+    /// What was locked, held as long as this.
+    _lock: Option<OwnedFd>,
+    owner: Identity,
+    beat: Beat,
+}
+
+/// Directories of other processes, as they were seen.
+#[derive(Debug)]
+pub(super) struct Others {
+    kernel: Kernel,
+    /// What can be locked is nobody's, if it is of this machine.
+    locks_exclude: bool,
+    /// Those that could be locked and may live all the same: their last beat, and since when there was no other.
+    watched: Mutex<BTreeMap<String, (Beat, Instant)>>,
+}
+
+impl Others {
+    pub(super) fn new(kernel: Kernel, locks_exclude: bool) -> Others {
+        Others { kernel, locks_exclude, watched: Mutex::default() }
+    }
+
+    /// Says that the owner of `run` lives, where anybody might doubt it.
+    pub(super) fn beat(&self, top: &OwnedFd, run: &Run) -> Result<(), Errno> {
+        if self.locks_exclude && !self.any_elsewhere(top, run)? {
+            // An idle server leaves the disk alone.
+            return Ok(());
+        }
+        run.beat(&self.kernel)
+    }
+
+    /// Whether a directory in the corner is of another machine.
+    fn any_elsewhere(&self, top: &OwnedFd, run: &Run) -> Result<bool, Errno> {
+        for name in self.names(top, Some(run))? {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let Ok(dir) = self.kernel.open_entry(top, &name, flags) else { continue };
+            let lock = self.kernel.open_entry(&dir, LOCK, OFlags::RDONLY);
+            if lock.is_ok_and(|lock| self.owner(&lock).is_elsewhere()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Names of all directories of processes but `run`.
+    fn names(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Vec<String>, Errno> {
+        let names = entries(&self.kernel, top)?.into_iter();
+        Ok(names.filter(|name| name.starts_with(RUN) && run.is_none_or(|run| run.name != *name)).collect())
+    }
+
+    /// Looks at the directory `name`; [`None`] where it is gone.
+    fn look(&self, top: &OwnedFd, name: &str) -> Result<Option<Other>, Errno> {
+        let gone = |error| if error == Errno::NOENT { Ok(None) } else { Err(error) };
+        let dir = match self.kernel.open_entry(top, name, OFlags::RDONLY | OFlags::DIRECTORY) {
+            Ok(dir) => dir,
+            Err(error) => return gone(error),
+        };
+        let lock = match self.kernel.open_entry(&dir, LOCK, OFlags::RDWR) {
+            Ok(lock) => Some(lock),
+            // Half made, half removed, or of a server that knew no such file.
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(error),
+        };
+        if self.kernel.lock(lock.as_ref().unwrap_or(&dir)).is_err() {
+            return Ok(Some(Other::Held));
+        }
+        let owner = lock.as_ref().map(|lock| self.owner(lock)).unwrap_or_default();
+        let stat = self.kernel.stat(lock.as_ref().unwrap_or(&dir))?;
+        let modified = (stat.st_mtime, stat.st_mtime_nsec);
+        let beat = Beat { touched: meta::touched(&stat), modified };
+        Ok(Some(Other::Free(Box::new(Free { dir, _lock: lock, owner, beat }))))
+    }
+
+    fn owner(&self, lock: &OwnedFd) -> Identity {
+        let mut text = [0; LOCK_BYTES];
+        let read = self.kernel.read(lock, 0, &mut text, false).unwrap_or(0);
+        Identity::decode(std::str::from_utf8(&text[..read]).unwrap_or_default())
+    }
+
+    /// Whether what could be locked is nobody's for certain.
+    fn is_left(&self, name: &str, owner: &Identity) -> bool {
+        let is_left_by_this = owner.is_this() && !own().contains(name);
+        self.locks_exclude && !owner.is_elsewhere() || owner.has_ended() || is_left_by_this
+    }
+
+    fn watched(&self) -> MutexGuard<'_, BTreeMap<String, (Beat, Instant)>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether any may have to be removed soon.
+    pub(super) fn are_watched(&self) -> bool {
+        !self.watched().is_empty()
+    }
+
+    /// Removes what processes that are gone left behind, as of the moment `now`, and never `run`; says of how many.
+    pub(super) fn clean(&self, top: &OwnedFd, run: Option<&Run>, now: Instant) -> Result<usize, Errno> {
+        let names = self.names(top, run)?;
+        self.watched().retain(|name, _| names.contains(name));
+        let mut removed = 0;
+        for name in names {
+            match self.remove_left(top, &name, now) {
+                Ok(was_left) => removed += usize::from(was_left),
+                Err(error) => log::warn!("what an ended server left in .ferry/{name} stays behind: {error}"),
+            }
+        }
+        Ok(removed)
+    }
+
+    fn remove_left(&self, top: &OwnedFd, name: &str, now: Instant) -> Result<bool, Errno> {
+        let free = match self.look(top, name)? {
+            Some(Other::Free(free)) => free,
+            _ => {
+                self.watched().remove(name);
+                return Ok(false);
+            }
+        };
+        if !self.is_left(name, &free.owner) && !self.is_still(name, &free.beat, now) {
+            return Ok(false);
+        }
+        for entry in entries(&self.kernel, &free.dir)?.iter().filter(|entry| *entry != LOCK) {
+            self.kernel.unlink(&free.dir, entry, false)?;
+        }
+        for (dir, name, is_dir) in [(&free.dir, LOCK, false), (top, name, true)] {
+            match self.kernel.unlink(dir, name, is_dir) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.watched().remove(name);
+        Ok(true)
+    }
+
+    /// Whether a directory had no other beat for its owner's lifetime, as far as this process saw.
+    fn is_still(&self, name: &str, beat: &Beat, now: Instant) -> bool {
+        let mut watched = self.watched();
+        let (last, since) = watched.entry(name.to_owned()).or_insert_with(|| (beat.clone(), now));
+        if last != beat {
+            log::warn!(
+                "another server stages in .ferry/{name}, and its lock does not reach this machine: one of the two must be stopped"
+            );
+            (*last, *since) = (beat.clone(), now);
+        }
+        now.saturating_duration_since(*since) >= LIFETIME
+    }
+
+    /// Waits, where it must, until it is known that no other server is at work here whose lock can be had all the
+    /// same: two such servers would take each other's uploads. Gives the name of its directory if there is one.
+    pub(super) fn in_use(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Option<String>, Errno> {
+        let mut first: BTreeMap<String, Beat> = BTreeMap::new();
+        let began = Instant::now();
+        let mut beaten = began;
+        loop {
+            let mut doubtful = false;
+            for name in self.names(top, run)? {
+                let Some(Other::Free(free)) = self.look(top, &name)? else { continue };
+                if self.is_left(&name, &free.owner) {
+                    continue;
+                }
+                doubtful = true;
+                if *first.entry(name.clone()).or_insert_with(|| free.beat.clone()) != free.beat {
+                    return Ok(Some(name));
+                }
+            }
+            if !doubtful || began.elapsed() >= WATCH {
+                break;
+            }
+            // The other one may be starting, too, and watch this one.
+            if let Some(run) = run.filter(|_| beaten.elapsed() >= BEAT / 4) {
+                run.beat(&self.kernel)?;
+                beaten = Instant::now();
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        // What was seen still so long need not be watched from the beginning.
+        let mut watched = self.watched();
+        watched.extend(first.into_iter().map(|(name, beat)| (name, (beat, began))));
+        Ok(None)
+    }
+}
+
+/// Whether `file`, which is open, still has the name `name` in `dir`: another process may have removed
+/// it, and made another one.
+pub(super) fn is_entry(kernel: &Kernel, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
+    match kernel.stat_entry(dir, name) {
+        Ok(there) => Ok(there.st_ino == kernel.stat(file)?.st_ino),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names in a directory.
+pub(super) fn entries(kernel: &Kernel, dir: &OwnedFd) -> Result<Vec<String>, Errno> {
+    let mut names = Vec::new();
+    for entry in kernel.list(dir)? {
+        if let Ok(name) = std::str::from_utf8(entry?.file_name().to_bytes())
+            && name != "."
+            && name != ".."
+        {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+pub(super) fn random() -> Result<u64, Errno> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+    Ok(u64::from_le_bytes(random))
+}
