@@ -56,7 +56,7 @@ fn every_request(server: &Server) {
     assert_eq!(raw.answer("RESUME").word(0), "SAVED");
 
     raw.ask("RENAME d/renamed//d/0").expect_failure("exists");
-    for request in ["RENAME d/renamed//d/e/new", "DELETE d/deleted", "DELETE gone"] {
+    for request in ["RENAME d/renamed//d/e/new", "DELETE d/deleted", "DELETE gone", "MKDIR d/empty"] {
         assert_eq!(raw.ask(request).line, "DONE", "{request}");
     }
 
@@ -67,7 +67,7 @@ fn every_request(server: &Server) {
     assert_eq!(raw.ask(&format!("READ 5 10 {tag} large")).verified(), random_bytes(99, LARGE_BYTES)[5..15]);
     assert_eq!(raw.ask("SUM d/e/resumed").word(2), ferry_e2e::crc(&large));
     let listing = String::from_utf8(raw.ask("LIST d").verified()).unwrap();
-    assert_eq!(listing.lines().count(), SMALL + 2, "{listing}");
+    assert_eq!(listing.lines().count(), SMALL + 3, "{listing}");
     assert_eq!(raw.ask("STAT d/1").word(2), "1700000000", "its time was given");
 }
 
@@ -84,6 +84,7 @@ fn check(root: &Path) {
     assert!(read("d/e/resumed") == random_bytes(98, LARGE_BYTES));
     assert_eq!(read("d/replaced"), b"new");
     assert_eq!(read("d/e/new"), b"old");
+    assert_eq!(fs::read_dir(root.join("d/empty")).unwrap().count(), 0);
     for gone in ["d/deleted", "d/renamed", "gone"] {
         assert!(!root.join(gone).exists(), "{gone} is there again");
     }
