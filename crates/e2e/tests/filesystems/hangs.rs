@@ -140,16 +140,43 @@ fn helpers_that_never_come_back_are_replaced() {
     let mut waiting = Vec::new();
     for name in &names {
         stage.puppet.order(Op::Open, Some(name), Order::Hang);
-        // The second one of a file must not cost another helper.
+        // Whoever else asks for the file waits for that helper.
         waiting.extend([stage.stuck(&format!("GET {name}")), stage.stuck(&format!("SUM {name}"))]);
+        let directory = format!("d-{name}");
+        fs::create_dir(stage.puppet.join(&directory)).unwrap();
+        stage.puppet.order(Op::Opendir, Some(&directory), Order::Hang);
+        waiting.push(stage.stuck(&format!("LIST {directory}")));
     }
     for name in &names {
         stage.puppet.until_held(Op::Open, name);
+        stage.puppet.until_held(Op::Opendir, &format!("d-{name}"));
     }
     stage.others_go_on();
     stage.puppet.release();
-    for pair in waiting.chunks_mut(2) {
-        assert_eq!(pair[0].answer("GET").verified().len(), MIDDLE_BYTES);
-        assert_eq!(pair[1].answer("SUM").word(0), "SUM");
+    for asked in waiting.chunks_mut(3) {
+        assert_eq!(asked[0].answer("GET").verified().len(), MIDDLE_BYTES);
+        assert_eq!(asked[1].answer("SUM").word(0), "SUM");
+        assert!(asked[2].answer("LIST").verified().is_empty());
+    }
+}
+
+#[test]
+fn changes_that_never_end_hold_up_no_reader() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::set(&["a"], MIDDLE_BYTES);
+    for op in [Op::Write, Op::Mkdir, Op::Unlink] {
+        stage.puppet.order(op, None, Order::Hang);
+    }
+    let mut waiting =
+        [stage.stuck("PUT 1 - b\nDATA 1\nxEND 8cdc1683"), stage.stuck("MKDIR d"), stage.stuck("DELETE a")];
+    eventually("a write is held", || stage.puppet.is_holding(Op::Write).then_some(()));
+    stage.puppet.until_held(Op::Mkdir, "d");
+    stage.others_go_on();
+    assert_eq!(stage.client().ask("GET a").verified().len(), MIDDLE_BYTES);
+    stage.puppet.release();
+    for (raw, reply) in waiting.iter_mut().zip(["SAVED", "DONE", "DONE"]) {
+        assert_eq!(raw.answer("PUT").word(0), reply);
     }
 }
