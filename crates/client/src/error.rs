@@ -103,6 +103,18 @@ pub enum Error {
         /// In this time.
         window: Duration,
     },
+    /// A server tells of more than [`Options::tree_memory`](crate::Options::tree_memory) allows.
+    #[error(
+        "there are more than {things} names, for which {} MiB of memory are not enough: take the directories in it one by \
+         one, or allow more (--tree-memory)",
+        .limit >> 20
+    )]
+    TooMuch {
+        /// So many it told of.
+        things: usize,
+        /// Bytes that may be taken.
+        limit: usize,
+    },
     /// This machine could not do its part.
     #[error("cannot {what}: {}", plain(.source))]
     System {
@@ -149,7 +161,7 @@ impl Error {
             Error::Local { .. } | Error::LocalFile { .. } | Error::Deletions { .. } => Blame::Local,
             Error::Interrupted => Blame::Interrupted,
             Error::Timeout(_) | Error::Slow { .. } => Blame::Timeout,
-            Error::System { .. } => Blame::System,
+            Error::System { .. } | Error::TooMuch { .. } => Blame::System,
         }
     }
 

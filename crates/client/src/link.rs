@@ -12,7 +12,7 @@ use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use crate::{
     error::Error,
     local::Block,
-    options::{Cancel, Options},
+    options::{Cancel, MinRate, Options},
     pace::Pace,
     trace,
 };
@@ -132,7 +132,8 @@ impl Link {
 
     /// Another connection to the same server; its greeting is not read yet.
     pub(crate) fn sibling(&self) -> Result<Link, ConnectError> {
-        let options = Options { timeout: self.timeout, cancel: self.cancel.clone(), min_rate: self.pace.least() };
+        let MinRate { bytes, window } = self.pace.least();
+        let options = Options::default().timeout(self.timeout).cancel(self.cancel.clone()).min_rate(bytes, window);
         Link::connect(self.peer, &options)
     }
 

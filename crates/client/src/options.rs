@@ -14,6 +14,7 @@ pub struct Options {
     pub(crate) timeout: Duration,
     pub(crate) cancel: Cancel,
     pub(crate) min_rate: MinRate,
+    pub(crate) tree_memory: usize,
 }
 
 /// So many bytes in so much time.
@@ -40,6 +41,14 @@ impl Options {
         Options { min_rate: MinRate { bytes, window }, ..self }
     }
 
+    /// Fails where what a server tells of in one command, by one listing or by many, would take more than about `bytes` of
+    /// memory, its names and all that is made of them to transfer the files; 512 MiB unless told, which is a million names
+    /// of usual length.
+    #[must_use]
+    pub fn tree_memory(self, bytes: usize) -> Options {
+        Options { tree_memory: bytes, ..self }
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
     }
@@ -54,7 +63,7 @@ impl Options {
 impl Default for Options {
     fn default() -> Options {
         let min_rate = MinRate { bytes: 1024, window: Duration::from_secs(60) };
-        Options { timeout: Duration::from_secs(30), cancel: Cancel::default(), min_rate }
+        Options { timeout: Duration::from_secs(30), cancel: Cancel::default(), min_rate, tree_memory: 512 << 20 }
     }
 }
 

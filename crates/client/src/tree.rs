@@ -14,18 +14,12 @@ use crate::{
     error::Error,
     link::Link,
     local::{HeldDirectory, LINK, LocalPath, is_staged},
-    requests::listing,
+    requests::listing::{self, Memory},
 };
 
 /// Listings that are asked for ahead: enough that a distant server always has the next one, few enough that what
 /// it has to remember of us stays small.
 const LISTINGS_AHEAD: usize = 32;
-
-/// The most things beneath one directory. A server that makes them up could otherwise fill the memory.
-const MAX_FOUND: usize = 4 << 20;
-
-/// The most bytes of their whole names, for the same reason: each may have 1024.
-const MAX_FOUND_BYTES: usize = 512 << 20;
 
 /// One thing beneath a directory of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,10 +115,11 @@ pub(crate) fn explore<T>(
     first: Vec<(Option<Name>, T)>,
     mut visit: impl FnMut(Option<&Name>, T, Result<Vec<Entry>, Failure>) -> Result<Vec<(Option<Name>, T)>, Error>,
 ) -> Result<(), Error> {
+    let limit = client.options().tree_memory;
     client.converse(|link: &mut Link| {
         let untried = |(directory, about)| (directory, about, 0);
         let mut waiting: VecDeque<_> = first.into_iter().map(untried).collect();
-        let (mut asked, mut extent) = (VecDeque::new(), Extent::default());
+        let (mut asked, mut memory) = (VecDeque::new(), Memory::new(limit));
         loop {
             while asked.len() < LISTINGS_AHEAD
                 && let Some((directory, about, tries)) = waiting.pop_front()
@@ -133,11 +128,8 @@ pub(crate) fn explore<T>(
                 asked.push_back((directory, about, tries + 1));
             }
             let Some((directory, about, tries)) = asked.pop_front() else { return Ok(()) };
-            let listed = match listing::receive(link) {
-                Ok(entries) => {
-                    extent.grow(directory.as_ref(), &entries)?;
-                    Ok(entries)
-                }
+            let listed = match listing::receive(link, directory.as_ref(), &mut memory) {
+                Ok(entries) => Ok(entries),
                 // Where the server closes behind it, the next one finds out.
                 Err(Error::Server(failure)) => Err(failure),
                 Err(error) if listing::is_worth_another(&error, tries) => {
@@ -150,30 +142,6 @@ pub(crate) fn explore<T>(
             waiting.extend(visit(directory.as_ref(), about, listed)?.into_iter().map(untried));
         }
     })
-}
-
-/// How much a server has told of.
-#[derive(Debug, Default)]
-struct Extent {
-    things: usize,
-    bytes: usize,
-}
-
-impl Extent {
-    /// Counts what is in `directory`.
-    fn grow(&mut self, directory: Option<&Name>, entries: &[Entry]) -> Result<(), Error> {
-        let above = directory.map_or(0, |directory| directory.as_str().len() + 1);
-        self.things += entries.len();
-        self.bytes += entries.iter().map(|entry| above + entry.name.as_str().len()).sum::<usize>();
-        if self.things > MAX_FOUND {
-            return Err(Error::violation(format_args!("more than {MAX_FOUND} things beneath one directory")));
-        }
-        if self.bytes > MAX_FOUND_BYTES {
-            let most = MAX_FOUND_BYTES >> 20;
-            return Err(Error::violation(format_args!("more than {most} MiB of names beneath one directory")));
-        }
-        Ok(())
-    }
 }
 
 /// What is beneath a local directory.
@@ -377,22 +345,6 @@ mod tests {
 
     fn names(names: impl IntoIterator<Item = Name>) -> Vec<String> {
         names.into_iter().map(|name| name.to_string()).collect()
-    }
-
-    #[test]
-    fn what_a_server_tells_of_has_an_end() {
-        let entry = Entry { name: Name::new(&"x".repeat(200)).unwrap(), kind: EntryKind::Directory(None) };
-        let directory = Name::new(&format!("{0}/{0}/{0}/{0}", "d".repeat(199))).unwrap();
-        let listed = vec![entry; 1000];
-        let most = |directory| {
-            let mut extent = Extent::default();
-            (0..).take_while(|_| extent.grow(directory, &listed).is_ok()).count()
-        };
-        assert_eq!(most(None), MAX_FOUND_BYTES / 200_000);
-        assert_eq!(most(Some(&directory)), MAX_FOUND_BYTES / 1_000_000);
-        let listed = vec![Entry { name: Name::new("x").unwrap(), kind: EntryKind::Directory(None) }; 1000];
-        let mut extent = Extent::default();
-        assert_eq!((0..).take_while(|_| extent.grow(None, &listed).is_ok()).count(), MAX_FOUND / 1000);
     }
 
     #[test]

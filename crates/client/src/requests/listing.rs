@@ -8,22 +8,48 @@ use crate::{
     link::{Link, unexpected},
 };
 
-/// The longest listing: four million entries of usual length. A server that never ends one could
-/// otherwise fill the memory.
+/// The longest listing, whatever is in it: a server may never end one.
 const MAX_LISTING_BYTES: u64 = 256 << 20;
 
-/// The most entries: short ones take many times their bytes in memory.
-const MAX_ENTRIES: usize = 4 << 20;
+/// What one thing takes in memory beside its name, and how many copies of its whole name there are, in the command that
+/// makes the most of it: measured for a GET of a whole directory, some 530 bytes for names of 30.
+const THING_BYTES: usize = 350;
+const NAME_COPIES: usize = 6;
+
+/// How much memory the things may take that a server tells of in one command.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    limit: usize,
+    taken: usize,
+    things: usize,
+}
+
+impl Memory {
+    /// At most `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Memory {
+        Memory { limit, taken: 0, things: 0 }
+    }
+
+    /// One more thing, in a directory whose name has `above` bytes.
+    fn take(&mut self, above: usize, entry: &Entry) -> Result<(), Error> {
+        self.things += 1;
+        self.taken += THING_BYTES + NAME_COPIES * (above + 1 + entry.name.as_str().len());
+        if self.taken > self.limit {
+            return Err(Error::TooMuch { things: self.things, limit: self.limit });
+        }
+        Ok(())
+    }
+}
 
 /// How often a listing is asked for whose bytes were damaged on the way.
 const TRIES: u32 = 4;
 
-pub(crate) fn list(link: &mut Link, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
+pub(crate) fn list(link: &mut Link, name: Option<&Name>, limit: usize) -> Result<Vec<Entry>, Error> {
     let mut tries = 0;
     loop {
         ask(link, name);
         tries += 1;
-        match receive(link) {
+        match receive(link, name, &mut Memory::new(limit)) {
             Err(error) if is_worth_another(&error, tries) => log::info!("a listing is asked for again: {error}"),
             result => return result,
         }
@@ -40,25 +66,29 @@ pub(crate) fn ask(link: &mut Link, name: Option<&Name>) {
     link.ask(&Request::List { name: name.cloned() });
 }
 
-/// Takes the answer of the oldest LIST that has none yet.
-pub(crate) fn receive(link: &mut Link) -> Result<Vec<Entry>, Error> {
+/// Takes the answer of the oldest LIST that has none yet, which is of `directory`. Its entries count in `memory` where it is
+/// whole.
+pub(crate) fn receive(link: &mut Link, directory: Option<&Name>, memory: &mut Memory) -> Result<Vec<Entry>, Error> {
     match link.reply()? {
         Reply::Listing => {}
         reply => return Err(unexpected(reply)),
     }
-    let mut entries = Entries::new(MAX_ENTRIES);
+    let mut entries = Entries::new(directory.map_or(0, |name| name.as_str().len()), *memory);
     receive_body(link, None, |bytes, received| {
         if received > MAX_LISTING_BYTES {
             return Err(Error::violation(format_args!("a listing of more than {} MiB", MAX_LISTING_BYTES >> 20)));
         }
         entries.take(bytes)
     })?;
+    *memory = entries.memory;
     entries.end()
 }
 
 /// Parts a listing into its lines; blocks may end anywhere.
 struct Entries {
-    limit: usize,
+    /// The length of the directory's name.
+    above: usize,
+    memory: Memory,
     entries: Vec<Entry>,
     framer: Framer,
     /// The beginning of a line.
@@ -68,12 +98,11 @@ struct Entries {
 }
 
 impl Entries {
-    /// At most `limit` of them.
-    fn new(limit: usize) -> Entries {
-        Entries { limit, entries: Vec::new(), framer: Framer::new(), rest: Vec::new(), fault: None }
+    fn new(above: usize, memory: Memory) -> Entries {
+        Entries { above, memory, entries: Vec::new(), framer: Framer::new(), rest: Vec::new(), fault: None }
     }
 
-    /// Only too many entries end it at once: whether what stands in it is what was sent, the CRC at its end tells.
+    /// Only too much memory ends it at once: whether what stands in it is what was sent, the CRC at its end tells.
     fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.fault.is_some() {
             return Ok(());
@@ -89,11 +118,11 @@ impl Entries {
                     return Ok(());
                 }
             };
-            if self.entries.len() == self.limit {
-                return Err(Error::violation(format_args!("a listing of more than {} entries", self.limit)));
-            }
             match Entry::parse(line) {
-                Ok(entry) => self.entries.push(entry),
+                Ok(entry) => {
+                    self.memory.take(self.above, &entry)?;
+                    self.entries.push(entry);
+                }
                 Err(error) => {
                     self.fault = Some(Error::violation(error));
                     return Ok(());
@@ -131,18 +160,30 @@ impl Entries {
 mod tests {
     use super::*;
 
+    fn entries(limit: usize) -> Entries {
+        Entries::new(0, Memory::new(limit))
+    }
+
     #[test]
-    fn a_listing_has_an_end() {
-        let mut entries = Entries::new(2);
+    fn what_a_server_tells_of_has_an_end() {
+        let mut entries = entries(2 * (THING_BYTES + 2 * NAME_COPIES));
         entries.take(b"d - - - a\nd - - ").unwrap();
         entries.take(b"- b\n").unwrap();
-        assert!(matches!(entries.take(b"d - - - c\n"), Err(Error::Violation(_))));
+        assert!(matches!(entries.take(b"d - - - c\n"), Err(Error::TooMuch { things: 3, .. })));
         assert_eq!(entries.entries.len(), 2);
+        // Short names and long ones, in directories of short names and long ones: a million of usual length fit.
+        let most = |above, name: usize| {
+            let entry =
+                Entry { name: Name::new(&"x".repeat(name)).unwrap(), kind: ferry_wire::EntryKind::Directory(None) };
+            let mut memory = Memory::new(512 << 20);
+            (0..).take_while(|_| memory.take(above, &entry).is_ok()).count()
+        };
+        assert!(most(15, 15) > 1_000_000 && most(0, 1) < 2_000_000 && most(900, 100) < 100_000);
     }
 
     #[test]
     fn a_name_that_comes_again_is_there_once_as_it_was_told_last() {
-        let mut entries = Entries::new(10);
+        let mut entries = entries(1 << 20);
         entries.take(b"f 1 - t b\nf 1 - t a\nd - - - c\nf 2 - u b\nf 3 - v b\nf 9 - t c\n").unwrap();
         let found = entries.end().unwrap();
         let mut lines = Vec::new();

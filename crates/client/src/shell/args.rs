@@ -94,6 +94,11 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate)]
     pub(crate) min_rate: Option<u64>,
 
+    /// Memory that the names of one whole directory may take, about 500 bytes each; who has larger ones allows more
+    /// [default: 512]
+    #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory)]
+    pub(crate) tree_memory: Option<usize>,
+
     /// Connections that share one large download [default: 1]
     #[arg(long, global = true, value_name = "N", value_parser = parallel)]
     pub(crate) parallel: Option<usize>,
@@ -309,6 +314,10 @@ fn timeout(text: &str) -> Result<Duration, String> {
 
 fn retry(text: &str) -> Result<u32, String> {
     number(text, values::retry)
+}
+
+fn tree_memory(text: &str) -> Result<usize, String> {
+    number(text, values::tree_memory)
 }
 
 fn min_rate(text: &str) -> Result<u64, String> {

@@ -17,6 +17,7 @@ const USUAL_DIRECTORY: &str = "./client";
 const CURRENT_DIRECTORY: &str = ".";
 const USUAL_TIMEOUT: Duration = Duration::from_secs(30);
 const USUAL_MIN_RATE: u64 = 1024;
+const USUAL_TREE_MEMORY: usize = 512 << 20;
 
 /// A server that is restarted, or a line that is down for a moment, ends no transfer of an hour.
 const USUAL_TREE_RETRY_FOR: Duration = Duration::from_secs(300);
@@ -33,6 +34,7 @@ pub(crate) struct Choices {
     /// most servers that are not there will not be there soon either.
     pub(crate) first: Settings,
     pub(crate) min_rate: u64,
+    pub(crate) tree_memory: usize,
     pub(crate) progress: Mode,
     pub(crate) level: Level,
     pub(crate) format: Format,
@@ -78,6 +80,7 @@ impl Choices {
             settings,
             tree_retry_for: retry_for.unwrap_or(usual_tree),
             first,
+            tree_memory: args.tree_memory.or(config.tree_memory).unwrap_or(USUAL_TREE_MEMORY),
             min_rate: args.min_rate.or(config.min_rate).unwrap_or(USUAL_MIN_RATE),
             // Bars among the lines of the protocol could not be read, and programs and the quiet want none.
             progress: if progress == Mode::Auto && (level != Level::Normal || args.json) {

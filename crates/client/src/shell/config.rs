@@ -44,6 +44,9 @@ pub(crate) const EXAMPLE: &str = "\
 # Give a server up that moves fewer bytes than this in a minute; 0 for no such limit.
 #min_rate = 1024
 
+# Memory in MiB that the names of one whole directory may take, about 500 bytes each.
+#tree_memory = 512
+
 # Connections that share one large download.
 #parallel = 1
 
@@ -73,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) retry_for: Option<Duration>,
     #[serde(default, deserialize_with = "min_rate")]
     pub(crate) min_rate: Option<u64>,
+    #[serde(default, deserialize_with = "tree_memory")]
+    pub(crate) tree_memory: Option<usize>,
     #[serde(default, deserialize_with = "parallel")]
     pub(crate) parallel: Option<usize>,
     #[serde(default, deserialize_with = "parsed")]
@@ -155,6 +160,10 @@ fn span<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error
 
 fn min_rate<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     values::min_rate(i64::deserialize(from)?).map(Some).map_err(de::Error::custom)
+}
+
+fn tree_memory<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    values::tree_memory(i64::deserialize(from)?).map(Some).map_err(de::Error::custom)
 }
 
 fn parallel<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {

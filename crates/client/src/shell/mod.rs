@@ -99,7 +99,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
         make_client_directory(&choices.directory)?;
     }
     let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
-    let options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW);
+    let options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW).tree_memory(choices.tree_memory);
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
     session.one_shot = args.action.is_some();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ferry_client::{Address, Blame, Client, Code, Crc32, EntryKind, Error, Options, Part, Progress, Stat, Tag, Time};
 
-use crate::support::{GREETING, Honest, Local, Peer, Scripted, connect, name};
+use crate::support::{GREETING, Honest, Local, PATIENCE, Peer, Scripted, connect, name};
 
 /// Bytes that repeat at no power of two.
 fn bytes(count: usize) -> Vec<u8> {
@@ -184,4 +184,28 @@ fn a_server_that_gives_signs_of_life_is_waited_for() {
     assert_eq!(client.sum(&name("a")).unwrap().size, 5);
     drop(client);
     server.join().unwrap();
+}
+
+/// A server that makes up directories in directories, and one listing that never ends.
+#[test]
+fn the_memory_for_what_a_server_tells_of_has_a_limit() {
+    let lines: String = (0..100).map(|number| format!("d - - - directory{number:02}\n")).collect();
+    let block = format!("DATA {}\n{lines}", lines.len());
+    let whole = format!("LISTING\n{block}END {}\n", Crc32::of(lines.as_bytes()));
+    let replies = [whole, format!("LISTING\n{}", block.repeat(1000))];
+    for (is_tree, reply) in [true, false].into_iter().zip(replies) {
+        let server = Scripted::greeting(move |peer| {
+            while peer.line_or_end().is_some() {
+                peer.send(&reply);
+            }
+        });
+        let options = Options::default().timeout(PATIENCE).tree_memory(1 << 20);
+        let mut client = Client::connect(&server.address, options).unwrap();
+        let error = if is_tree { client.tree(None).err() } else { client.list(None).err() };
+        let Some(Error::TooMuch { things, .. }) = error else { panic!("{error:?}") };
+        assert!((1000..3000).contains(&things), "{things}");
+        assert!(!client.is_connected());
+        drop(client);
+        server.finish();
+    }
 }
