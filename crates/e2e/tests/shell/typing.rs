@@ -193,6 +193,10 @@ fn slips_of_the_fingers_are_answered_with_what_was_meant() {
         ("CD peoms", "did you mean poems?"),
         ("PUT mnie.txt", "did you mean mine.txt?"),
         ("RM poems/ozymandius.txt", "did you mean poems/ozymandias.txt?"),
+        ("STAT poems/ozymandius.txt", "did you mean poems/ozymandias.txt?"),
+        ("MV poems/ozymandius.txt x", "did you mean poems/ozymandias.txt?"),
+        ("CAT poems/ozymandius.txt", "did you mean poems/ozymandias.txt?"),
+        ("LS peoms", "did you mean poems?"),
         ("STAT two words.txt", "did you mean 'two words.txt'?"),
     ] {
         client.type_line(typed);

@@ -6,7 +6,11 @@ use ferry_client::Name;
 use ferry_wire::escaped;
 
 use super::Session;
-use crate::shell::{command::likeness, words};
+use crate::shell::{
+    command::likeness,
+    exit::{Exit, Failed},
+    words,
+};
 
 impl Session {
     /// What the server has that looks like `name`, as a question.
@@ -26,6 +30,15 @@ impl Session {
             None => Name::new(meant).ok()?,
         };
         Some(question(&self.shown(Some(&meant))))
+    }
+
+    /// Asks what was meant where `failed` says that the server has nothing of that name.
+    pub(super) fn with_question(&mut self, failed: Failed, name: &Name) -> Failed {
+        let question = (failed.exit == Exit::NotFound).then(|| self.alike(name)).flatten();
+        match question {
+            Some(question) => failed.and(question),
+            None => failed,
+        }
     }
 
     /// What is in the local directory that looks like `text`, as a question.

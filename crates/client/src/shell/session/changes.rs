@@ -200,11 +200,7 @@ impl Session {
             None => {
                 let message = format!("{VERB} {shown}: the server has no such file or directory");
                 let failed = Failed::of(Exit::NotFound, message).about(name.as_str());
-                let failed = Failed { code: Some(Code::NotFound), ..failed };
-                return Err(match self.alike(name) {
-                    Some(question) => failed.and(question),
-                    None => failed,
-                });
+                return Err(self.with_question(Failed { code: Some(Code::NotFound), ..failed }, name));
             }
         };
         Ok((name.clone(), how))
@@ -294,30 +290,30 @@ impl Session {
         };
         let (shown_old, shown_new) = (self.shown(Some(&old)), self.shown(Some(&new)));
         let renamed = self.connected()?.rename(&old, &new);
-        renamed.map_err(|error| {
-            // Which of the two it is about, the code says.
-            match error.code() {
-                Some(Code::Exists) => self.failure_of("MV", Some(&new), &error).and("MV replaces nothing"),
-                Some(Code::NotFound) if self.exists_there(from) => {
-                    let failed = self.failure_of("MV", Some(&new), &error);
-                    match reasons::no_parent(&shown_new) {
-                        Some(why) => failed.saying(format!("MV {shown_new}: {why}")),
-                        None => failed,
-                    }
-                }
-                _ => {
-                    let failed = self.failure_of("MV", Some(&old), &error);
-                    match self.alike(&old).filter(|_| error.code() == Some(Code::NotFound)) {
-                        Some(question) => failed.and(question),
-                        None => failed,
-                    }
-                }
-            }
-        })?;
+        renamed.map_err(|error| self.not_renamed(&old, &new, &error))?;
         self.output.say(format_args!("{shown_old} is now {shown_new}"), || {
             Event::new("renamed").with("from", old.as_str()).with("to", new.as_str())
         });
         Ok(())
+    }
+}
+
+impl Session {
+    /// Why MV failed: of the code and of what is there it is told which of the two names is to blame.
+    fn not_renamed(&mut self, old: &Name, new: &Name, error: &Error) -> Failed {
+        let missing = error.code() == Some(Code::NotFound);
+        if error.code() == Some(Code::Exists) {
+            return self.failure_of("MV", Some(new), error).and("MV replaces nothing");
+        }
+        if missing && self.is_there(old) {
+            let shown = self.shown(Some(new));
+            let failed = self.failure_of("MV", Some(new), error);
+            return match reasons::no_parent(&shown) {
+                Some(why) => failed.saying(format!("MV {shown}: {why}")),
+                None => failed,
+            };
+        }
+        self.failure_of("MV", Some(old), error)
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use ferry_client::{
-    Code, Download, EntryKind, Error, Event as Step, Fetch, FileMeta, Found, HeldDirectory, LocalPath, LocalTree, Name,
-    Part, Unmade, clashes,
+    Download, EntryKind, Error, Event as Step, Fetch, FileMeta, Found, HeldDirectory, LocalPath, LocalTree, Name, Part,
+    Unmade, clashes,
 };
 use ferry_wire::escaped;
 
@@ -285,11 +285,6 @@ impl Session {
                     if let Error::System { source, .. } = &error {
                         // It stands for a file here.
                         failed = Failed::output(source).about(name.as_str());
-                    }
-                    if error.code() == Some(Code::NotFound)
-                        && let Some(question) = self.alike(name)
-                    {
-                        failed = failed.and(question);
                     }
                     failures.take(&mut self.output, failed)?;
                 }

@@ -166,11 +166,7 @@ impl Session {
             Line::of(self.shown(Some(name)), name.as_str(), &kind).print(style, &mut self.output);
             return Ok(());
         }
-        let failed = self.failure_of("LS", name, error);
-        match name.filter(|_| error.code() == Some(Code::NotFound)).and_then(|name| self.alike(name)) {
-            Some(question) => Err(failed.and(question)),
-            None => Err(failed),
-        }
+        Err(self.failure_of("LS", name, error))
     }
 
     pub(super) fn stat(&mut self, names: &Names) -> Result<(), Failed> {

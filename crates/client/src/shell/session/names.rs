@@ -105,8 +105,12 @@ impl Session {
 
     /// Whether the server has something of that name, as far as it says so.
     pub(super) fn exists_there(&mut self, text: &str) -> bool {
-        let Ok(Some(name)) = self.remote_name(text) else { return false };
-        self.client.as_mut().is_some_and(|client| client.stat(&name).is_ok())
+        self.remote_name(text).is_ok_and(|name| name.is_some_and(|name| self.is_there(&name)))
+    }
+
+    /// The same of a whole name.
+    pub(super) fn is_there(&mut self, name: &Name) -> bool {
+        self.client.as_mut().is_some_and(|client| client.stat(name).is_ok())
     }
 
     /// Everything that `names` stand for, in their order. Words with wildcards are patterns, unless something has just
@@ -167,10 +171,15 @@ impl Session {
         self.with_consequence(Failed::new(command, error), error)
     }
 
-    /// The same of one that was about something of the server; [`None`] for the root.
+    /// The same of one that was about something of the server; [`None`] for the root. Where that does not exist, it asks
+    /// what was meant.
     pub(super) fn failure_of(&mut self, verb: &str, name: Option<&Name>, error: &Error) -> Failed {
         let failed = reasons::failed(verb, &self.shown(name), name.map_or("/", Name::as_str), error);
-        self.with_consequence(failed, error)
+        let failed = self.with_consequence(failed, error);
+        match name {
+            Some(name) => self.with_question(failed, name),
+            None => failed,
+        }
     }
 
     fn with_consequence(&mut self, failed: Failed, error: &Error) -> Failed {

@@ -31,13 +31,11 @@ impl Session {
                     Some(_) => (Exit::Refused, "that is a file"),
                     None => (Exit::NotFound, "the server has no such directory"),
                 };
-                let mut message = format!("CD {}: {problem}", escaped(text));
-                if let (None, Some(name)) = (kind, name)
-                    && let Some(question) = self.alike(&name)
-                {
-                    message = format!("{message}; {question}");
-                }
-                Err(Failed::of(exit, message).about(text))
+                let failed = Failed::of(exit, format!("CD {}: {problem}", escaped(text))).about(text);
+                Err(match name {
+                    Some(name) => self.with_question(failed, &name),
+                    None => failed,
+                })
             }
         }
     }
