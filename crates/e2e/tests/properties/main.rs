@@ -25,7 +25,7 @@ use std::{
 use ferry_e2e::{Options, Random, seed};
 
 /// Rounds of the ordinary tests: a few seconds.
-const ROUNDS: u64 = 16;
+const ROUNDS: u64 = 12;
 
 /// Rounds at the same time, each with a server of its own.
 const WORKERS: u64 = 2;
@@ -52,6 +52,7 @@ fn whatever_happens_meanwhile_nothing_is_lost_torn_or_claimed_that_is_not_so() {
         for _ in 0..WORKERS.min(rounds) {
             scope.spawn(|| {
                 let server = Options::new().arg("--durability").arg("none").arg("--log-level").arg("error").start();
+                let sockets = round::sockets(&server);
                 let relay = relay::Relay::start(server.address());
                 loop {
                     let round = next.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +60,7 @@ fn whatever_happens_meanwhile_nothing_is_lost_torn_or_claimed_that_is_not_so() {
                         return;
                     }
                     let name = Name(first.wrapping_add(round));
-                    let seen = round::Round::new(&server, &relay, Random::new(name.0), round).run();
+                    let seen = round::Round::new(&server, sockets, &relay, Random::new(name.0), round).run();
                     let mut figures = figures.lock().unwrap();
                     seen.into_iter().for_each(|(what, count)| *figures.entry(what).or_default() += count);
                 }

@@ -2,7 +2,10 @@
 
 use std::{
     fs::{self, File},
-    os::unix::fs::{MetadataExt as _, symlink},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{MetadataExt as _, symlink},
+    },
     path::{Path, PathBuf},
     process::Command,
 };
@@ -22,6 +25,9 @@ use crate::{
 const STEPS: u64 = 3;
 
 pub(crate) struct Round<'a> {
+    server: &'a Server,
+    /// Sockets that it has without any client.
+    sockets: usize,
     relay: &'a Relay,
     random: Random,
     clock: u64,
@@ -42,7 +48,13 @@ impl Drop for Round<'_> {
 }
 
 impl<'a> Round<'a> {
-    pub(crate) fn new(server: &Server, relay: &'a Relay, mut random: Random, number: u64) -> Round<'a> {
+    pub(crate) fn new(
+        server: &'a Server,
+        sockets: usize,
+        relay: &'a Relay,
+        mut random: Random,
+        number: u64,
+    ) -> Round<'a> {
         let name = format!("r{number}");
         let remote = server.path(&name);
         let place = tempfile::tempdir().unwrap();
@@ -51,7 +63,20 @@ impl<'a> Round<'a> {
         }
         fs::write(place.path().join("outside/file"), "outside").unwrap();
         let (links, kinds) = (random.below(3) == 0, random.below(3) == 0);
-        Round { relay, random, clock: 0, name, remote, place, links, kinds, runs: 0, figures: Figures::new() }
+        Round {
+            server,
+            sockets,
+            relay,
+            random,
+            clock: 0,
+            name,
+            remote,
+            place,
+            links,
+            kinds,
+            runs: 0,
+            figures: Figures::new(),
+        }
     }
 
     pub(crate) fn run(mut self) -> Figures {
@@ -99,6 +124,8 @@ impl<'a> Round<'a> {
         let undo = self.disturb(disturbed.then_some(op), &before);
         let (status, complaints) = self.ferry(op, &backup);
         let happened = self.relay.happened();
+        // Uploads that were whole before a cut are still published.
+        eventually("the server has no client any more", || (sockets(self.server) <= self.sockets).then_some(()));
         let swapped = undo.run();
         let after = (snapshot(&local), snapshot(&remote));
         let kept = op.backup.then(|| snapshot(&backup));
@@ -224,6 +251,14 @@ impl<'a> Round<'a> {
         self.relay.prepare(Some(Disturbance { down, after, act }));
         undo
     }
+}
+
+/// How many sockets a server has.
+pub(crate) fn sockets(server: &Server) -> usize {
+    let descriptors = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+    let is_socket =
+        |path: PathBuf| fs::read_link(path).is_ok_and(|to| to.as_os_str().as_bytes().starts_with(b"socket:"));
+    descriptors.filter(|entry| entry.as_ref().is_ok_and(|entry| is_socket(entry.path()))).count()
 }
 
 /// The root of a tree, a directory in it that may have been replaced by a link, and where that is then.
