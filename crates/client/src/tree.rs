@@ -276,7 +276,8 @@ impl LocalTree {
             (FileType::Directory, _) => self.directories.push(name),
             (FileType::RegularFile, Ok(Some(stat))) => {
                 let mtime = u32::try_from(stat.st_mtime_nsec).ok().and_then(|nanos| Time::new(stat.st_mtime, nanos));
-                self.files.push(LocalFile { path, name, size: u64::try_from(stat.st_size).unwrap_or(0), mtime });
+                let size = u64::try_from(stat.st_size).unwrap_or(0);
+                self.files.push(LocalFile { path: path.of_size(size), name, size, mtime });
             }
             (FileType::Symlink, _) => self.skip(Some(&name), directory, Error::file(&*path, LINK), true),
             _ => {

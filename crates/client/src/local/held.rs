@@ -73,7 +73,12 @@ impl HeldDirectory {
     pub fn place(&self, below: impl AsRef<Path>) -> LocalPath {
         let below = below.as_ref();
         let path = if below.as_os_str().is_empty() { self.path().to_owned() } else { self.path().join(below) };
-        LocalPath { below: path.as_os_str().len() - below.as_os_str().len(), path, held: Some(self.clone()) }
+        LocalPath {
+            below: path.as_os_str().len() - below.as_os_str().len(),
+            path,
+            held: Some(self.clone()),
+            bytes: None,
+        }
     }
 
     /// Returns the time of its last change.
@@ -114,11 +119,13 @@ pub struct LocalPath {
     /// Where in `path` the part begins that is beneath `held`.
     below: usize,
     held: Option<HeldDirectory>,
+    /// Bytes of the file when it was found, so that they need not be asked for again.
+    bytes: Option<u64>,
 }
 
 impl<P: Into<PathBuf>> From<P> for LocalPath {
     fn from(path: P) -> LocalPath {
-        LocalPath { path: path.into(), below: 0, held: None }
+        LocalPath { path: path.into(), below: 0, held: None, bytes: None }
     }
 }
 
@@ -146,9 +153,17 @@ impl LocalPath {
         }
     }
 
-    /// Returns the size of the file; [`None`] where there is none.
+    /// Keeps that it is a file of so many bytes.
+    pub(crate) fn of_size(self, bytes: u64) -> LocalPath {
+        LocalPath { bytes: Some(bytes), ..self }
+    }
+
+    /// Returns the size of the file, where it was found by a walk that of then; [`None`] where there is none.
     #[must_use]
     pub fn size(&self) -> Option<u64> {
+        if self.bytes.is_some() {
+            return self.bytes;
+        }
         let stat = self.stat().ok()?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return None;

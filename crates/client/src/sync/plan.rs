@@ -336,7 +336,7 @@ fn transfers(
         };
         bytes = bytes.saturating_add(*size);
         match direction {
-            Direction::Up => stores.push(Store { source: here, name: there }),
+            Direction::Up => stores.push(Store { source: here.of_size(*size), name: there }),
             Direction::Down => fetches.push(Fetch { name: there, target: here, meta: meta.clone() }),
         }
     }
