@@ -97,7 +97,9 @@ impl Area {
             }
             made => Some(made?),
         };
-        match self.others.in_use(&self.top, run.as_deref())? {
+        let other = self.others.in_use(&self.top, run.as_deref())?;
+        drop(run);
+        match other {
             Some(name) => {
                 self.leave();
                 Err(NoArea::InUse(format!("{AREA}/{name}")))
@@ -328,8 +330,9 @@ impl Area {
 
     /// Removes this process's own directory, empty by now.
     pub(super) fn leave(&self) {
-        if let Some(run) = self.own()
-            && let Err(error) = run.remove(&self.kernel, &self.top)
+        let run = self.run.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(run) = run
+            && let Err(error) = Run::remove(run, &self.kernel, &self.top)
         {
             log::warn!("the directory that this server staged in stays behind: {error}");
         }

@@ -14,7 +14,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,6 +46,9 @@ const TRIES: usize = 100;
 /// The longest content of a lock that is read.
 const LOCK_BYTES: usize = 512;
 
+/// Where beats are counted in a lock, behind whose it is.
+const COUNT_AT: u64 = 384;
+
 /// Directories that this very process has, by name: of another one of its own it needs no watching to know that it is left.
 static OWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -50,18 +56,30 @@ fn own() -> MutexGuard<'static, BTreeSet<String>> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A name in [`OWN`], as long as this is kept.
+#[derive(Debug)]
+struct OwnName(String);
+
+impl OwnName {
+    fn new(name: String) -> OwnName {
+        own().insert(name.clone());
+        OwnName(name)
+    }
+}
+
+impl Drop for OwnName {
+    fn drop(&mut self) {
+        own().remove(&self.0);
+    }
+}
+
 /// The directory of this process.
 #[derive(Debug)]
 pub(super) struct Run {
-    name: String,
+    name: OwnName,
     dir: OwnedFd,
     lock: OwnedFd,
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        own().remove(&self.name);
-    }
+    beats: AtomicU64,
 }
 
 impl Run {
@@ -84,11 +102,7 @@ impl Run {
     fn try_make(kernel: &Kernel, top: &OwnedFd) -> Result<Option<Run>, Errno> {
         let name = format!("{RUN}{:016x}", random()?);
         kernel.mkdir(top, &name, 0o700)?;
-        own().insert(name.clone());
-        let locked = Run::lock(kernel, top, &name);
-        if !matches!(locked, Ok(Some(_))) {
-            own().remove(&name);
-        }
+        let locked = Run::lock(kernel, top, OwnName::new(name.clone()));
         // Nothing is left of what could not be used: on a full disk it would be made again and again.
         if locked.is_err()
             && let Ok(dir) = kernel.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY)
@@ -99,8 +113,8 @@ impl Run {
         locked
     }
 
-    fn lock(kernel: &Kernel, top: &OwnedFd, name: &str) -> Result<Option<Run>, Errno> {
-        let dir = kernel.open_entry(top, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    fn lock(kernel: &Kernel, top: &OwnedFd, name: OwnName) -> Result<Option<Run>, Errno> {
+        let dir = kernel.open_entry(top, &name.0, OFlags::RDONLY | OFlags::DIRECTORY)?;
         // Some file systems can't lock a directory. Its file is what counts.
         if kernel.lock(&dir) == Err(Errno::AGAIN) {
             return Ok(None);
@@ -112,13 +126,13 @@ impl Run {
             // No other file could be locked either.
             locked => locked?,
         }
-        let run = Run { name: name.to_owned(), dir, lock };
+        let run = Run { name, dir, lock, beats: AtomicU64::new(0) };
         Ok(run.is_there(kernel, top)?.then_some(run))
     }
 
     /// Whether it has its name still.
     pub(super) fn is_there(&self, kernel: &Kernel, top: &OwnedFd) -> Result<bool, Errno> {
-        Ok(is_entry(kernel, top, &self.name, &self.dir)? && is_entry(kernel, &self.dir, LOCK, &self.lock)?)
+        Ok(is_entry(kernel, top, &self.name.0, &self.dir)? && is_entry(kernel, &self.dir, LOCK, &self.lock)?)
     }
 
     /// Where this process stages.
@@ -126,15 +140,23 @@ impl Run {
         &self.dir
     }
 
-    /// Says that this process lives.
+    /// Says that this process lives: in two ways, since some file systems keep times to themselves, and on others there
+    /// may be no room for a byte.
     fn beat(&self, kernel: &Kernel) -> Result<(), Errno> {
-        kernel.touch(&self.lock)
+        let beats = format!("{:020}\n", self.beats.fetch_add(1, Ordering::Relaxed));
+        let written = kernel.write_all(&self.lock, beats.as_bytes(), COUNT_AT);
+        let told = written.and_then(|()| kernel.sync_data(&self.lock));
+        kernel.touch(&self.lock).or(told)
     }
 
-    /// Removes it, empty by now.
-    pub(super) fn remove(&self, kernel: &Kernel, top: &OwnedFd) -> Result<(), Errno> {
-        kernel.unlink(&self.dir, LOCK, false)?;
-        kernel.unlink(top, &self.name, true)
+    /// Removes it, empty by now. Its lock is closed first: some file systems keep what is removed while it is open, under
+    /// another name.
+    pub(super) fn remove(run: Arc<Run>, kernel: &Kernel, top: &OwnedFd) -> Result<(), Errno> {
+        kernel.unlink(&run.dir, LOCK, false)?;
+        let name = run.name.0.clone();
+        // Kept where an upload still knows it.
+        drop(Arc::into_inner(run).map(|Run { name, dir, .. }| (name, dir)));
+        kernel.unlink(top, &name, true)
     }
 }
 
@@ -143,6 +165,15 @@ impl Run {
 struct Beat {
     touched: (i64, u64),
     modified: (i64, u64),
+    /// What the lock holds; [`None`] where there is none, and it is the directory that is looked at.
+    content: Option<Vec<u8>>,
+}
+
+impl Beat {
+    /// Whether the owner has shown between the two that it lives. One that removes its directory does not.
+    fn is_later_than(&self, before: &Beat) -> bool {
+        self.content.is_some() == before.content.is_some() && self != before
+    }
 }
 
 /// What the directory of another process turns out to be.
@@ -157,8 +188,8 @@ enum Other {
 #[derive(Debug)]
 struct Free {
     dir: OwnedFd,
-    /// What was locked, held as long as this.
-    _lock: Option<OwnedFd>,
+    /// What was locked, held as long as this; [`None`] where that is the directory.
+    lock: Option<OwnedFd>,
     owner: Identity,
     beat: Beat,
 }
@@ -193,7 +224,7 @@ impl Others {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let Ok(dir) = self.kernel.open_entry(top, &name, flags) else { continue };
             let lock = self.kernel.open_entry(&dir, LOCK, OFlags::RDONLY);
-            if lock.is_ok_and(|lock| self.owner(&lock).is_elsewhere()) {
+            if lock.is_ok_and(|lock| owner_in(&self.content(&lock)).is_elsewhere()) {
                 return Ok(true);
             }
         }
@@ -203,7 +234,7 @@ impl Others {
     /// Names of all directories of processes but `run`.
     fn names(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Vec<String>, Errno> {
         let names = entries(&self.kernel, top)?.into_iter();
-        Ok(names.filter(|name| name.starts_with(RUN) && run.is_none_or(|run| run.name != *name)).collect())
+        Ok(names.filter(|name| name.starts_with(RUN) && run.is_none_or(|run| run.name.0 != *name)).collect())
     }
 
     /// Looks at the directory `name`; [`None`] where it is gone.
@@ -222,17 +253,20 @@ impl Others {
         if self.kernel.lock(lock.as_ref().unwrap_or(&dir)).is_err() {
             return Ok(Some(Other::Held));
         }
-        let owner = lock.as_ref().map(|lock| self.owner(lock)).unwrap_or_default();
+        let content = lock.as_ref().map(|lock| self.content(lock));
+        let owner = content.as_deref().map(owner_in).unwrap_or_default();
         let stat = self.kernel.stat(lock.as_ref().unwrap_or(&dir))?;
         let modified = (stat.st_mtime, stat.st_mtime_nsec);
-        let beat = Beat { touched: meta::touched(&stat), modified };
-        Ok(Some(Other::Free(Box::new(Free { dir, _lock: lock, owner, beat }))))
+        let beat = Beat { touched: meta::touched(&stat), modified, content };
+        Ok(Some(Other::Free(Box::new(Free { dir, lock, owner, beat }))))
     }
 
-    fn owner(&self, lock: &OwnedFd) -> Identity {
-        let mut text = [0; LOCK_BYTES];
-        let read = self.kernel.read(lock, 0, &mut text, false).unwrap_or(0);
-        Identity::decode(std::str::from_utf8(&text[..read]).unwrap_or_default())
+    /// What a lock holds, as far as it can be read.
+    fn content(&self, lock: &OwnedFd) -> Vec<u8> {
+        let mut content = vec![0; LOCK_BYTES];
+        let read = self.kernel.read(lock, 0, &mut content, false).unwrap_or(0);
+        content.truncate(read);
+        content
     }
 
     /// Whether what could be locked is nobody's for certain.
@@ -278,24 +312,32 @@ impl Others {
         for entry in entries(&self.kernel, &free.dir)?.iter().filter(|entry| *entry != LOCK) {
             self.kernel.unlink(&free.dir, entry, false)?;
         }
-        for (dir, name, is_dir) in [(&free.dir, LOCK, false), (top, name, true)] {
-            match self.kernel.unlink(dir, name, is_dir) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        self.unlink(&free.dir, LOCK, false)?;
+        // Closed before the directory is removed: see `Run::remove`.
+        drop(free.lock);
+        self.unlink(top, name, true)?;
         self.watched().remove(name);
         Ok(true)
+    }
+
+    /// Removes what another process may have removed before.
+    fn unlink(&self, dir: &OwnedFd, name: &str, directory: bool) -> Result<(), Errno> {
+        match self.kernel.unlink(dir, name, directory) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => removed,
+        }
     }
 
     /// Whether a directory had no other beat for its owner's lifetime, as far as this process saw.
     fn is_still(&self, name: &str, beat: &Beat, now: Instant) -> bool {
         let mut watched = self.watched();
         let (last, since) = watched.entry(name.to_owned()).or_insert_with(|| (beat.clone(), now));
-        if last != beat {
+        if beat.is_later_than(last) {
             log::warn!(
                 "another server stages in .ferry/{name}, and its lock does not reach this machine: one of the two must be stopped"
             );
+        }
+        if last != beat {
             (*last, *since) = (beat.clone(), now);
         }
         now.saturating_duration_since(*since) >= LIFETIME
@@ -304,7 +346,7 @@ impl Others {
     /// Waits, where it must, until it is known that no other server is at work here whose lock can be had all the
     /// same: two such servers would take each other's uploads. Gives the name of its directory if there is one.
     pub(super) fn in_use(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Option<String>, Errno> {
-        let mut first: BTreeMap<String, Beat> = BTreeMap::new();
+        let mut seen: BTreeMap<String, (Beat, Instant)> = BTreeMap::new();
         let began = Instant::now();
         let mut beaten = began;
         loop {
@@ -315,8 +357,12 @@ impl Others {
                     continue;
                 }
                 doubtful = true;
-                if *first.entry(name.clone()).or_insert_with(|| free.beat.clone()) != free.beat {
+                let (last, since) = seen.entry(name.clone()).or_insert_with(|| (free.beat.clone(), Instant::now()));
+                if free.beat.is_later_than(last) {
                     return Ok(Some(name));
+                }
+                if free.beat != *last {
+                    (*last, *since) = (free.beat, Instant::now());
                 }
             }
             if !doubtful || began.elapsed() >= WATCH {
@@ -330,10 +376,15 @@ impl Others {
             std::thread::sleep(BETWEEN_LOOKS);
         }
         // What was seen still so long need not be watched from the beginning.
-        let mut watched = self.watched();
-        watched.extend(first.into_iter().map(|(name, beat)| (name, (beat, began))));
+        self.watched().extend(seen);
         Ok(None)
     }
+}
+
+/// Whose a lock is that holds `content`.
+fn owner_in(content: &[u8]) -> Identity {
+    let line = content.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
+    Identity::decode(std::str::from_utf8(line).unwrap_or_default())
 }
 
 /// Whether `file`, which is open, still has the name `name` in `dir`: another process may have removed
