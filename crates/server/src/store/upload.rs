@@ -1,6 +1,7 @@
 //! Staging uploads: bytes under a hidden name until they are whole and on the disk.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
@@ -15,7 +16,7 @@ use rustix::{
 use super::{
     Disk, Durability, Store,
     area::Area,
-    attributes::{Attributes, Ungiven},
+    attributes::{Attributes, Inheritance, Ungiven},
     fault::{about, entry_failure, failure},
     mark::{Mark, Slots, State},
     meta,
@@ -143,6 +144,31 @@ pub(super) fn not_given(name: &Name, ungiven: Ungiven) -> Failure {
     }
 }
 
+/// The parents of uploads that are begun together, looked at once. Whoever publishes looks again.
+#[derive(Default)]
+struct Parents(HashMap<Option<String>, (OwnedFd, Inheritance)>);
+
+impl Parents {
+    /// How many are held open.
+    const MOST: usize = 16;
+
+    fn of(&mut self, store: &Store, name: &Name) -> Result<&(OwnedFd, Inheritance), Failure> {
+        let failed = |error| failure(name.as_str(), error);
+        let parent = name.parent().map(str::to_owned);
+        if self.0.len() >= Parents::MOST && !self.0.contains_key(&parent) {
+            self.0.clear();
+        }
+        Ok(match self.0.entry(parent) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let dir = store.root.open_dir(name.parent()).map_err(failed)?;
+                let inheritance = store.kernel.inheritance(&dir).map_err(failed)?;
+                unknown.insert((dir, inheritance))
+            }
+        })
+    }
+}
+
 /// A plain upload that is finished with its only chunk.
 pub(super) struct SmallUpload {
     pub(super) upload: Arc<Upload>,
@@ -188,13 +214,7 @@ impl Store {
 
     fn write_chunk(&self, upload: &Upload, staged: &mut Staged, at: u64, chunk: &Chunk) -> Result<(), Failure> {
         if staged.file.is_none() {
-            let target = match self.check_target(&upload.name) {
-                Err(failure) if upload.settled => return Err(failure),
-                // What is to be made first may be on its way.
-                target => target.unwrap_or_default(),
-            };
-            self.create(upload, staged).map_err(|error| self.cant_stage(&upload.name, error))?;
-            self.give(&upload.name, staged, target)?;
+            self.begin(upload, staged, &mut Parents::default())?;
         }
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
@@ -210,6 +230,17 @@ impl Store {
             staged.written_back = end;
         }
         Ok(())
+    }
+
+    /// Makes the file to be written, like one in the place of its name.
+    fn begin(&self, upload: &Upload, staged: &mut Staged, parents: &mut Parents) -> Result<(), Failure> {
+        let attributes = match self.check_target(&upload.name, parents) {
+            Err(failure) if upload.settled => return Err(failure),
+            // What is to be made first may be on its way.
+            target => target.unwrap_or_default(),
+        };
+        self.create(upload, staged).map_err(|error| self.cant_stage(&upload.name, error))?;
+        self.give(&upload.name, staged, attributes)
     }
 
     fn create(&self, upload: &Upload, staged: &mut Staged) -> Result<(), Errno> {
@@ -268,19 +299,18 @@ impl Store {
 
     /// Refuses early what would fail at the end: a parent that is not there, a target that is no
     /// file. Returns what a file in that place is to have.
-    fn check_target(&self, name: &Name) -> Result<Attributes, Failure> {
+    fn check_target(&self, name: &Name, parents: &mut Parents) -> Result<Attributes, Failure> {
         let failed = |error| entry_failure(name, error);
-        let parent = self.root.open_dir(name.parent()).map_err(|error| failure(name.as_str(), error))?;
-        let inheritance = self.kernel.inheritance(&parent).map_err(failed)?;
-        match self.root.stat_entry(&parent, name.last()) {
+        let (parent, inheritance) = parents.of(self, name)?;
+        match self.root.stat_entry(parent, name.last()) {
             Ok(stat) => match meta::kind(&stat) {
                 FileType::RegularFile => {
-                    let entry = (&parent, name.last());
-                    Attributes::of_replacing(&self.kernel, &inheritance, entry, &stat).map_err(failed)
+                    let entry = (parent, name.last());
+                    Attributes::of_replacing(&self.kernel, inheritance, entry, &stat).map_err(failed)
                 }
                 kind => Err(super::read::not_a_file(name.as_str(), kind)),
             },
-            Err(Errno::NOENT) => Ok(Attributes::of_new(&inheritance)),
+            Err(Errno::NOENT) => Ok(Attributes::of_new(inheritance)),
             Err(error) => Err(failed(error)),
         }
     }
@@ -306,7 +336,8 @@ impl Store {
     /// The same for several small plain uploads, which wait for the disk together. Gives one outcome
     /// for each.
     pub(super) fn finish_together(&self, uploads: &[SmallUpload]) -> Vec<Outcome<'static, Disk>> {
-        let written: Vec<_> = uploads.iter().map(|small| self.write_small(small)).collect();
+        let mut parents = Parents::default();
+        let written: Vec<_> = uploads.iter().map(|small| self.write_small(small, &mut parents)).collect();
         let mut files = Vec::new();
         let failures = written.into_iter().map(|written| written.map(|file| files.push(file)).err());
         let failures: Vec<_> = failures.collect();
@@ -334,9 +365,10 @@ impl Store {
         }
     }
 
-    fn write_small(&self, small: &SmallUpload) -> Result<OwnedFd, Failure> {
+    fn write_small(&self, small: &SmallUpload, parents: &mut Parents) -> Result<OwnedFd, Failure> {
         let upload = &small.upload;
         let mut staged = upload.staged();
+        self.begin(upload, &mut staged, parents)?;
         self.write_chunk(upload, &mut staged, 0, &small.chunk)?;
         let completed = self.complete_file(upload, &staged, small.size);
         completed.and(staged.file.take().ok_or(Errno::BADF)).map_err(|error| upload.failure(error))
@@ -484,7 +516,7 @@ impl Store {
         let Resume { id, name, owner, .. } = *wanted;
         let failed = |error| failure(name.as_str(), error);
         let area = self.area().map_err(failed)?;
-        let target = self.check_target(name);
+        let target = self.check_target(name, &mut Parents::default());
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
         // its name.
         if self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err() {
