@@ -90,6 +90,11 @@ fn other_directories_and_those_that_are_not_there_yet() {
     let said = place.run("SYNC a there; SYNC -d there here; SYNC --down there '../with space'").fine();
     assert!(said.ends_with("synced: 1 moved, 0 alike already\n"), "{said}");
     assert_same(&tree(&place.local("a")), &tree(&place.local("../with space")));
+    place.run("SYNC -d there ../with space").failed(2, "SYNC takes two directories");
+    place.write("with space/f", b"1");
+    place.run("SYNC with space").failed(5, "did you mean 'with space'?");
+    place.run("MKDIR 'over there'").fine();
+    place.run("SYNC -d over there").failed(8, "did you mean 'over there'?");
     place.run("SYNC a there now").failed(2, "a name with spaces stands in quotes");
     place.run("SYNC -u nowhere").failed(5, "SYNC nowhere: cannot read the directory");
     place.run("SYNC -d nowhere").failed(8, "SYNC nowhere: ");

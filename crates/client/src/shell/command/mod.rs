@@ -6,7 +6,7 @@ mod parse;
 mod phrases;
 pub(crate) mod table;
 
-use ferry_client::Sync;
+use ferry_client::{Direction, Sync};
 
 use super::words::Word;
 pub(crate) use parse::{Expected, expected, parse, understand};
@@ -93,6 +93,8 @@ pub(crate) struct SyncDirectories {
     pub(crate) from: String,
     /// The directory that is changed; [`None`] for the one of the same name.
     pub(crate) to: Option<String>,
+    /// Both as they were typed, where no quote says that they are two: see [`Names`].
+    pub(crate) together: Option<String>,
     /// Nothing is changed.
     pub(crate) dry_run: bool,
     /// The other files are moved where one fails.
@@ -147,6 +149,9 @@ impl Command {
     /// Several words that may be meant as one name, and whether it would be one of the server.
     pub(crate) fn together(&self) -> Option<(String, bool)> {
         let (names, remote) = match self {
+            Command::Sync(directories) => {
+                return Some((directories.together.clone()?, directories.sync.direction == Direction::Down));
+            }
             Command::Get(transfer) => (Some(&transfer.names), true),
             Command::Put(transfer) => (Some(&transfer.names), false),
             Command::List { names, .. } => (names.as_ref(), true),

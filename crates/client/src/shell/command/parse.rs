@@ -164,6 +164,7 @@ fn sync(input: &Input) -> Result<SyncDirectories, Failed> {
         },
         from: from.text.clone(),
         to: to.cloned(),
+        together: input.together.clone(),
         dry_run: input.has('n'),
         keep_going: input.has('k'),
     })
