@@ -46,9 +46,6 @@ const TRIES: usize = 100;
 /// The longest content of a lock that is read.
 const LOCK_BYTES: usize = 512;
 
-/// Where beats are counted in a lock, behind whose it is.
-const COUNT_AT: u64 = 384;
-
 /// Directories that this very process has, by name: of another one of its own it needs no watching to know that it is left.
 static OWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
@@ -120,7 +117,11 @@ impl Run {
             return Ok(None);
         }
         let lock = kernel.open_entry(&dir, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
-        kernel.write_all(&lock, Identity::this().encode().as_bytes(), 0)?;
+        match kernel.write_all(&lock, Identity::this().encode().as_bytes(), 0) {
+            // There is room for an empty file: whose it is will be written with a beat.
+            Err(Errno::NOSPC | Errno::DQUOT) => {}
+            written => written?,
+        }
         match kernel.lock(&lock) {
             Err(Errno::AGAIN) => return Ok(None),
             // No other file could be locked either.
@@ -143,8 +144,9 @@ impl Run {
     /// Says that this process lives: in two ways, since some file systems keep times to themselves, and on others there
     /// may be no room for a byte.
     fn beat(&self, kernel: &Kernel) -> Result<(), Errno> {
-        let beats = format!("{:020}\n", self.beats.fetch_add(1, Ordering::Relaxed));
-        let written = kernel.write_all(&self.lock, beats.as_bytes(), COUNT_AT);
+        let beats = self.beats.fetch_add(1, Ordering::Relaxed);
+        let content = format!("{}{beats:020}\n", Identity::this().encode());
+        let written = kernel.write_all(&self.lock, content.as_bytes(), 0);
         let told = written.and_then(|()| kernel.sync_data(&self.lock));
         kernel.touch(&self.lock).or(told)
     }
