@@ -13,3 +13,4 @@ mod kinds;
 mod mounts;
 mod projects;
 mod puppet;
+mod restarts;
