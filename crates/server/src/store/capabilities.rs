@@ -21,6 +21,8 @@ use super::{area::Area, kernel::Kernel, meta, root::Root};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     kind: Option<FsWord>,
+    /// What has to be tried was.
+    tried: bool,
     /// It lies on disks or in memory of this machine: no call waits for another machine, nor for a program that
     /// plays a file system.
     pub(super) local: bool,
@@ -38,7 +40,7 @@ pub struct Capabilities {
     pub(super) nowait: bool,
     /// openat2(2) knows `RESOLVE_CACHED`.
     pub(super) cached_walks: bool,
-    /// fallocate(2) sets room aside.
+    /// fallocate(2) sets room aside. Where that could not be tried, each call says.
     pub(super) fallocate: bool,
     /// A directory says how many links it has: of those that say none it can't be told whether one has been removed.
     pub(super) counts_links: bool,
@@ -124,15 +126,16 @@ impl Capabilities {
         let reports = medium == Medium::Memory || is_since(&release.release().to_string_lossy(), SYNCFS_REPORTS_SINCE);
         let mut found = Capabilities {
             kind,
+            tried: false,
             local,
             in_memory: medium == Medium::Memory,
             own_clock: local,
             one_name: known.is_some_and(|(_, name, ..)| ONE_NAME.contains(name)) && !folds_case(kernel, root),
             syncfs: syncs && reports,
             noreplace: false,
-            nowait: area.is_none() && medium != Medium::Memory,
+            nowait: medium != Medium::Memory,
             cached_walks: root.knows_cached_walks(),
-            fallocate: false,
+            fallocate: true,
             counts_links: kernel.stat(root.dir())?.st_nlink > 0,
             fine_times: false,
             clock_lag: if local { Duration::ZERO } else { UNKNOWN_LAG },
@@ -159,6 +162,7 @@ impl Capabilities {
         }
         // To a name that is free: that a taken one is `EEXIST` says the kernel by itself.
         self.noreplace = kernel.rename((dir, PROBE), (dir, RENAMED_PROBE), false).is_ok();
+        self.tried = true;
         kernel.unlink(dir, if self.noreplace { RENAMED_PROBE } else { PROBE }, false)
     }
 
@@ -174,12 +178,12 @@ impl Capabilities {
         let lacks = [
             (self.syncfs, "syncfs that reports errors"),
             (self.one_name, "one name for each entry"),
-            (self.noreplace, "renaming without replacing"),
+            (self.noreplace || !self.tried, "renaming without replacing"),
             (self.nowait || self.in_memory, "reads that don't wait"),
             (self.cached_walks, "cached walks"),
             (self.fallocate, "setting room aside"),
             (self.counts_links, "link counts of directories"),
-            (self.fine_times, "times finer than a second"),
+            (self.fine_times || !self.tried, "times finer than a second"),
             (self.locks_exclude, "locks known to reach every machine"),
         ];
         lacks.into_iter().filter(|(has, _)| !has).map(|(_, what)| what)
@@ -197,9 +201,10 @@ impl fmt::Display for Capabilities {
         f.write_str(if self.local { ", of this machine" } else { ", perhaps of another machine or a program" })?;
         let lacks: Vec<_> = self.lacks().collect();
         match lacks.is_empty() {
-            true => f.write_str("; it has all that is asked for"),
-            false => write!(f, "; done without: {}", lacks.join(", ")),
+            true => f.write_str("; it has all that is asked for")?,
+            false => write!(f, "; done without: {}", lacks.join(", "))?,
         }
+        f.write_str(if self.tried { "" } else { "; nothing was tried, so the rest is done with care" })
     }
 }
 
@@ -227,7 +232,43 @@ fn is_since(release: &str, since: (u32, u32)) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::store::{Call, Durability, MountTable, Store, StoreOptions, Watcher};
+
+    /// A disk on which no file can be made.
+    #[derive(Debug)]
+    struct Full;
+
+    impl Watcher for Full {
+        fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+            match call {
+                Call::Open { create: true, .. } => Err(Errno::NOSPC),
+                _ => Ok(()),
+            }
+        }
+
+        fn after(&self, _: &Call<'_>) {}
+    }
+
+    #[test]
+    fn what_could_not_be_tried_is_done_with_care_but_reads_say_for_themselves() {
+        let root = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            root: root.path().into(),
+            writable: true,
+            durability: Durability::Full,
+            max_staged: 0,
+            max_kept: 0,
+            keep: Duration::ZERO,
+            mounts: MountTable::default(),
+        };
+        let store = Store::open_watched(&options, Some(Arc::new(Full))).unwrap();
+        let can = store.capabilities();
+        assert_eq!((can.noreplace, can.fine_times, can.nowait), (false, false, !can.in_memory));
+        assert!(can.to_string().ends_with("; nothing was tried, so the rest is done with care"), "{can}");
+    }
 
     #[test]
     fn a_release_is_read_as_numbers() {
