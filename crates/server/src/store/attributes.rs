@@ -108,14 +108,18 @@ impl Attributes {
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(false),
             Err(error) => Err(error),
         };
-        let whole = self.owner.is_some() && may(kernel.set_owner(file, self.owner, self.group))?;
-        let group = whole || self.group.is_none() || may(kernel.set_owner(file, None, self.group))?;
+        // Another machine may have made it somebody else's than this process.
+        let stat = kernel.stat(file)?;
+        let owner = self.owner.filter(|owner| *owner != stat.st_uid);
+        let wanted = self.group.filter(|group| *group != stat.st_gid);
+        let whole = owner.is_some() && may(kernel.set_owner(file, owner, wanted))?;
+        let group = whole || wanted.is_none() || may(kernel.set_owner(file, None, wanted))?;
         let mode = match (self.mode, group) {
             (Some(mode), true) => Some(mode),
             // What that group may do is not for this process's group.
             (Some(mode), false) => Some(without_group(mode)),
             (None, true) => None,
-            (None, false) => Some(without_group(kernel.stat(file)?.st_mode & 0o777)),
+            (None, false) => Some(without_group(stat.st_mode & 0o777)),
         };
         if let Some(mode) = mode {
             may(kernel.set_mode(file, Mode::from_raw_mode(mode)))?;

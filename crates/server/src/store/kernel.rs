@@ -317,9 +317,9 @@ impl Kernel {
             if mode & SET_GROUP != 0 {
                 fs::fchmod(dir, Mode::from_raw_mode(mode & 0o777))?;
             }
-            match fs::fremovexattr(dir, DEFAULT_ACL) {
-                Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM | Errno::INVAL) => Ok(()),
-                removed => removed,
+            match attribute(dir, DEFAULT_ACL)? {
+                Some(_) => fs::fremovexattr(dir, DEFAULT_ACL),
+                None => Ok(()),
             }
         })
     }
@@ -414,8 +414,9 @@ fn attribute(file: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, Errno> {
             value.truncate(length);
             Ok(Some(value))
         }
-        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
-        Err(error) => Err(error),
+        Err(error @ (Errno::IO | Errno::NOMEM | Errno::STALE)) => Err(error),
+        // It has none, or the file system knows none: in how many words that is said.
+        Err(_) => Ok(None),
     }
 }
 
