@@ -31,7 +31,8 @@ fn honest(peer: &mut Peer) {
         let words: Vec<_> = line.split(' ').collect();
         match words[0] {
             "READ" => {
-                let length: usize = words[2].parse().unwrap_or(SIZE as usize);
+                let offset: usize = words[1].parse().unwrap();
+                let length: usize = words[2].parse().unwrap_or(SIZE as usize - offset);
                 let zeros = vec![0; length];
                 peer.send(format!("FILE {SIZE} - t\n"));
                 for block in zeros.chunks(1 << 20) {
@@ -106,4 +107,33 @@ fn one_connection_that_lies_spoils_no_file() {
         assert_eq!(report.failures[0].1.blame(), blame, "{what}: {report:?}");
         assert_eq!(std::fs::read(local.path("a")).unwrap(), b"old", "{what}");
     }
+}
+
+/// One piece is damaged on the way, and asked for again; those before it stay.
+#[test]
+fn a_piece_that_was_damaged_on_the_way_is_asked_for_again() {
+    let asked = Arc::new(Barrier::new(3));
+    let address = serve(move |peer, number| {
+        peer.send(GREETING);
+        if number < 3 {
+            asked.wait();
+        }
+        if number == 1 {
+            let line = peer.line().unwrap();
+            let length: usize = line.split(' ').nth(2).unwrap().parse().unwrap();
+            let mut out = format!("FILE {SIZE} - t\n").into_bytes();
+            for at in (0..length).step_by(1 << 20) {
+                out.extend_from_slice(format!("DATA {}\n", 1 << 20).as_bytes());
+                out.resize(out.len() + (1 << 20), u8::from(at == 0));
+            }
+            out.extend_from_slice(format!("END {}\n", Crc32::of(&vec![0; length])).as_bytes());
+            peer.send(out);
+        }
+        honest(peer);
+    });
+    let local = Local::new();
+    let (report, restarted) = fetch(&address, &local);
+    assert!(report.is_whole() && restarted == 0, "{report:?}");
+    assert!(std::fs::read(local.path("a")).unwrap() == vec![0; SIZE as usize]);
+    assert_eq!(local.names(), ["a"]);
 }
