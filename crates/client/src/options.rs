@@ -28,7 +28,8 @@ impl Options {
     /// Gives a server up that moves no byte for so long, takes so long to end a line that it began, or
     /// takes none of an upload for so long whatever it says meanwhile; 30 s unless told. Where the server has to
     /// go through a whole file before it can answer (the end of an upload, SUM), it gets ten times that, and while it
-    /// still takes connections as long as a disk of 64 KiB a second needs for the file.
+    /// still takes connections as long as a disk of 64 KiB a second needs for the file. A change of a name gets ten times
+    /// as well where it still takes connections.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Options {
         Options { timeout, ..self }

@@ -233,7 +233,7 @@ fn ask_all<T>(
 }
 
 fn receive_done(link: &mut Link) -> Result<(), Error> {
-    match link.reply()? {
+    match reply_after_work(link, Extent::Change)? {
         Reply::Done => {
             link.settle();
             Ok(())

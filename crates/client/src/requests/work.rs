@@ -23,15 +23,21 @@ pub(crate) enum Extent<'a> {
     Bytes(u64),
     /// All of this file.
     Whole(&'a Name),
+    /// No file, but its disk has to take a change.
+    Change,
 }
 
-/// Takes the reply of a request for which the server goes through `extent`. A server that is silent for ten timeouts is
-/// asked for a sign of life on a second connection. As long as it gives one it is waited for, up to the time that a very
+/// Takes the reply of a request for which the server goes through `extent`. A server that is silent for ten timeouts, or
+/// for one where there is no file to go through, is asked for a sign of life on a second connection. As long as it gives one it is waited for, up to the time that a very
 /// slow disk takes for so many bytes.
 pub(crate) fn reply_after_work(link: &mut Link, extent: Extent<'_>) -> Result<Reply, Error> {
     let begun = Instant::now();
+    let patience = match extent {
+        Extent::Change => link.timeout(),
+        Extent::Bytes(_) | Extent::Whole(_) => link.timeout().saturating_mul(WORK_FACTOR),
+    };
     loop {
-        let silence = match link.reply_within(link.timeout().saturating_mul(WORK_FACTOR)) {
+        let silence = match link.reply_within(patience) {
             // A line that was begun and does not end is no work.
             Err(silence @ Error::Timeout(_)) if link.pending().is_empty() => silence,
             result => return result,
@@ -65,10 +71,10 @@ fn bytes_to_go_through(link: &Link, extent: Extent<'_>) -> Result<u64, Error> {
     })?;
     let known = match extent {
         Extent::Bytes(bytes) => bytes,
-        Extent::Whole(_) => 0,
+        Extent::Whole(_) | Extent::Change => 0,
     };
     let asked = greeting::receive(&mut other, &address, link.timeout()).and_then(|_| match extent {
-        Extent::Bytes(bytes) => Ok(bytes),
+        Extent::Bytes(_) | Extent::Change => Ok(known),
         Extent::Whole(name) => match stat(&mut other, name)? {
             Stat::File(meta) => Ok(meta.size),
             Stat::Directory(_) => Ok(0),
