@@ -223,7 +223,7 @@ impl SyncPlan {
         }
         self.clear_the_way(client, settings.keep_going, &mut report);
         if report.failures.is_empty() || settings.keep_going {
-            let failures = self.make_directories(client, settings.keep_going);
+            let failures = self.make_directories(client, settings, watch);
             if failures.is_empty() {
                 report.made = self.make.len() + usize::from(self.make_top);
             }
@@ -295,17 +295,25 @@ impl SyncPlan {
     }
 
     /// Gives why some can't be made.
-    fn make_directories(&self, client: &mut Client, keep_going: bool) -> Vec<Error> {
+    fn make_directories(
+        &self,
+        client: &mut Client,
+        settings: &Settings,
+        watch: &mut dyn FnMut(&Event<'_>),
+    ) -> Vec<Error> {
         match self.transfers {
             Transfers::Up(_) => {
                 let top = self.remote.iter().filter(|_| self.make_top).cloned().map(Ok);
                 let names: Result<Vec<_>, _> = top.chain(self.make.iter().map(|name| self.there(name))).collect();
-                match names {
-                    Ok(names) if keep_going => match client.make_all_directories(&names) {
-                        Ok(refused) => refused.into_iter().map(|(_, error)| error).collect(),
-                        Err(error) => vec![error],
-                    },
-                    names => names.and_then(|names| client.make_directories(&names)).err().into_iter().collect(),
+                let made = names.and_then(|names| {
+                    client.patiently(settings, watch, |client| match settings.keep_going {
+                        true => client.make_all_directories(&names),
+                        false => client.make_directories(&names).map(|()| Vec::new()),
+                    })
+                });
+                match made {
+                    Ok(refused) => refused.into_iter().map(|(_, error)| error).collect(),
+                    Err(error) => vec![error],
                 }
             }
             Transfers::Down(_) => {

@@ -28,8 +28,8 @@ pub(crate) enum Extent<'a> {
 }
 
 /// Takes the reply of a request for which the server goes through `extent`. A server that is silent for ten timeouts, or
-/// for one where there is no file to go through, is asked for a sign of life on a second connection. As long as it gives one it is waited for, up to the time that a very
-/// slow disk takes for so many bytes.
+/// for one where there is no file to go through, is asked for a sign of life on a second connection. As long as it gives
+/// one it is waited for, up to the time that a very slow disk takes for so many bytes.
 pub(crate) fn reply_after_work(link: &mut Link, extent: Extent<'_>) -> Result<Reply, Error> {
     let begun = Instant::now();
     let patience = match extent {
