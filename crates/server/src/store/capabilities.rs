@@ -200,11 +200,12 @@ impl fmt::Display for Capabilities {
         }
         f.write_str(if self.local { ", of this machine" } else { ", perhaps of another machine or a program" })?;
         let lacks: Vec<_> = self.lacks().collect();
-        match lacks.is_empty() {
-            true => f.write_str("; it has all that is asked for")?,
-            false => write!(f, "; done without: {}", lacks.join(", "))?,
+        if !lacks.is_empty() {
+            write!(f, "; done without: {}", lacks.join(", "))?;
+        } else if self.tried {
+            f.write_str("; it has all that is asked for")?;
         }
-        f.write_str(if self.tried { "" } else { "; nothing was tried, so the rest is done with care" })
+        f.write_str(if self.tried { "" } else { "; what has to be tried was not, and is done with care" })
     }
 }
 
@@ -267,7 +268,7 @@ mod tests {
         let store = Store::open_watched(&options, Some(Arc::new(Full))).unwrap();
         let can = store.capabilities();
         assert_eq!((can.noreplace, can.fine_times, can.nowait), (false, false, !can.in_memory));
-        assert!(can.to_string().ends_with("; nothing was tried, so the rest is done with care"), "{can}");
+        assert!(can.to_string().ends_with("; what has to be tried was not, and is done with care"), "{can}");
     }
 
     #[test]
