@@ -224,9 +224,16 @@ impl Puppet {
         self.shared.lock().held.iter().any(|held| held.op == op)
     }
 
+    /// From now on a write fails with EIO where its file was not written before, as on a disk that has no good blocks
+    /// left.
+    pub fn wear_out(&self) {
+        self.shared.lock().tree.worn_out = true;
+    }
+
     /// Takes all orders back, and answers what was held.
     pub fn release(&self) {
         let mut state = self.shared.lock();
+        state.tree.worn_out = false;
         state.orders.clear();
         for held in std::mem::take(&mut state.held) {
             (held.answer)(&mut state.tree);

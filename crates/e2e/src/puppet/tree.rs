@@ -1,7 +1,7 @@
 //! The files of a [`Puppet`](super::Puppet), in memory.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::{OsStr, OsString},
     time::{Duration, SystemTime},
 };
@@ -10,12 +10,17 @@ use fuser::{Errno, FileAttr, FileType, INodeNo};
 
 use super::Habits;
 
+/// A page of the kernel.
+const PIECE_BYTES: u64 = 4096;
+
 /// Files and directories by inode number. What has no name any more is kept: it may be open.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: HashMap<u64, Node>,
     next: u64,
     habits: Habits,
+    /// Nothing is written where nothing was written before.
+    pub(super) worn_out: bool,
 }
 
 #[derive(Debug)]
@@ -23,6 +28,8 @@ struct Node {
     /// The last name that it was given.
     name: OsString,
     content: Content,
+    /// The pieces of it that were written, of [`PIECE_BYTES`] each.
+    written: HashSet<u64>,
     mode: u16,
     links: u32,
     accessed: SystemTime,
@@ -57,7 +64,7 @@ pub(super) struct Changes {
 
 impl Tree {
     pub(super) fn new(habits: Habits) -> Tree {
-        let mut tree = Tree { nodes: HashMap::new(), next: INodeNo::ROOT.0, habits };
+        let mut tree = Tree { nodes: HashMap::new(), next: INodeNo::ROOT.0, habits, worn_out: false };
         let root = Content::Directory { parent: INodeNo::ROOT.0, entries: Vec::new() };
         tree.add(OsStr::new(""), root, 0o755);
         tree
@@ -117,6 +124,13 @@ impl Tree {
     }
 
     pub(super) fn write(&mut self, file: INodeNo, at: u64, bytes: &[u8]) -> Result<u32, Errno> {
+        let worn_out = self.worn_out;
+        let pieces = at / PIECE_BYTES..(at + bytes.len() as u64).div_ceil(PIECE_BYTES);
+        let written = &mut self.nodes.get_mut(&file.0).ok_or(Errno::ENOENT)?.written;
+        if worn_out && !pieces.clone().all(|piece| written.contains(&piece)) {
+            return Err(Errno::EIO);
+        }
+        written.extend(pieces);
         let content = self.content(file)?;
         let at = usize::try_from(at).map_err(|_| Errno::EFBIG)?;
         let end = at.checked_add(bytes.len()).ok_or(Errno::EFBIG)?;
@@ -247,7 +261,19 @@ impl Tree {
         let (number, now) = (self.next, self.now());
         self.next += 1;
         let (accessed, modified, changed) = (now, now, now);
-        self.nodes.insert(number, Node { name: name.to_owned(), content, mode, links: 1, accessed, modified, changed });
+        self.nodes.insert(
+            number,
+            Node {
+                name: name.to_owned(),
+                content,
+                written: HashSet::new(),
+                mode,
+                links: 1,
+                accessed,
+                modified,
+                changed,
+            },
+        );
         number
     }
 
