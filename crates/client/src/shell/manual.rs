@@ -69,6 +69,10 @@ fn commands(roff: &mut Roff) {
             roff.control("br", []);
             paragraph(roff, form.details);
         }
+        if !form.also.is_empty() {
+            roff.control("br", []);
+            paragraph(roff, &format!("Other words for it: {}.", form.also.join(", ")));
+        }
         for (line, meaning) in form.examples {
             roff.control("RS", []);
             item(roff, vec![bold(*line)], meaning);

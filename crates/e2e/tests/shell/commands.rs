@@ -175,7 +175,8 @@ fn what_is_typed_out_of_habit_just_works() {
     for leave in ["bye", "exit", "q", "disconnect"] {
         place.run(leave).fine();
     }
-    assert!(place.run("help mget").fine().starts_with("GET "));
+    let help = place.run("help mget").fine();
+    assert!(help.starts_with("GET ") && help.contains("\n  Other words for it: MGET, "), "{help}");
 }
 
 #[test]

@@ -48,6 +48,9 @@ fn described(form: &Form, columns: usize) -> String {
     for paragraph in form.details.lines() {
         lines.extend(fit(paragraph, "  ", "  "));
     }
+    if !form.also.is_empty() {
+        lines.extend(fit(&format!("Other words for it: {}.", form.also.join(", ")), "  ", "  "));
+    }
     let width = form.examples.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
     for (line, meaning) in form.examples {
         lines.push(format!("    {line:<width$}  {meaning}").trim_end().to_owned());
