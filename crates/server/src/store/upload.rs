@@ -1,5 +1,7 @@
 //! Staging uploads: bytes under a hidden name until they are whole and on the disk.
 
+mod resume;
+
 use std::{
     collections::{HashMap, hash_map::Entry},
     os::fd::OwnedFd,
@@ -15,7 +17,6 @@ use rustix::{
 
 use super::{
     Disk, Durability, Store,
-    area::Area,
     attributes::{Attributes, Inheritance, Ungiven},
     fault::{about, entry_failure, failure},
     mark::{Mark, Slots, State},
@@ -24,6 +25,7 @@ use super::{
     run::Run,
 };
 use crate::session::{Chunk, Done, Outcome, Owner, Tail};
+pub(super) use resume::{Resume, Resumption};
 
 /// How far ahead of the bytes that arrived the disk is asked to set room aside: a large upload
 /// finds out early that it will not fit, and lies in one piece.
@@ -175,33 +177,6 @@ pub(super) struct SmallUpload {
     pub(super) chunk: Chunk,
     pub(super) size: u64,
     pub(super) crc: Crc32,
-}
-
-/// A RESUME.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Resume<'a> {
-    pub(super) id: &'a Id,
-    pub(super) name: &'a Name,
-    pub(super) size: u64,
-    pub(super) mtime: Option<Time>,
-    /// Whose it is if it is begun.
-    pub(super) owner: &'a Owner,
-}
-
-/// What a RESUME came to.
-pub(super) enum Resumption {
-    /// The upload goes on.
-    Go(Arc<Upload>, Digest),
-    /// It was published before.
-    Published(Mark),
-}
-
-/// What a mark turns out to stand for.
-enum Found {
-    Published,
-    /// A file, of which `run` has seen the bytes that count.
-    Kept(OwnedFd, Digest),
-    Nothing,
 }
 
 impl Store {
@@ -508,157 +483,6 @@ impl Store {
             Ok(Some(resting)) => self.quota.rest(&resting),
             Ok(None) => self.quota.forget(id),
             Err(_) => self.quota.let_go(id),
-        }
-    }
-
-    /// Takes up an upload, or begins it.
-    pub(super) fn resume(&self, wanted: &Resume<'_>) -> Result<Resumption, Failure> {
-        let Resume { id, name, owner, .. } = *wanted;
-        let failed = |error| failure(name.as_str(), error);
-        let area = self.area().map_err(failed)?;
-        let target = self.check_target(name, &mut Parents::default());
-        // Nothing is begun that can't end well; but what was published stays so, whatever became of
-        // its name.
-        if self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err() {
-            target.clone()?;
-            self.admit(id, owner)?;
-        }
-        let resumption = self.take_up(area, wanted, target);
-        if !matches!(resumption, Ok(Resumption::Go(..))) {
-            self.rest(id);
-        }
-        resumption
-    }
-
-    /// The same, once it counts. It holds the mark's lock only where the upload goes on.
-    fn take_up(
-        &self,
-        area: &Area,
-        wanted: &Resume<'_>,
-        target: Result<Attributes, Failure>,
-    ) -> Result<Resumption, Failure> {
-        let Resume { id, name, size, mtime, owner } = *wanted;
-        let failed = |error| failure(name.as_str(), error);
-        let mark_file = self.lock_mark(area, id).map_err(|error| {
-            if error == Errno::AGAIN {
-                let words = "another server process holds this upload, or has only just let go of it; try again";
-                return about(name.as_str(), Code::Busy, words);
-            }
-            self.cant_stage(name, error)
-        })?;
-        let (slots, mark) = Slots::read(&self.kernel, &mark_file).map_err(failed)?;
-        let mut staged = Staged { mark: Some((mark_file, slots)), ..Staged::default() };
-        let data_name = Area::data_name(id.as_str());
-        let (mut digest, mut owner) = (Digest::new(), owner.clone());
-        if let Some(mark) = mark {
-            if mark.name != *name || mark.size != size {
-                return Err(id_is_taken(name));
-            }
-            if !mark.owner.is_nobody() {
-                owner = mark.owner.clone();
-            }
-            match self.look_for(area, &data_name, &mark).map_err(failed)? {
-                Found::Published => return Ok(Resumption::Published(self.as_it_stands(mark))),
-                Found::Kept(file, run) => (staged.file, digest) = (Some(file), run),
-                Found::Nothing => {}
-            }
-        }
-        let attributes = target?;
-        let (place, size) = (Place::Kept(id.clone()), Some(size));
-        let upload = Upload { name: name.clone(), size, mtime, settled: false, place, owner, staged: Mutex::default() };
-        if staged.file.is_none() {
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
-            let file = self.kernel.open_entry(area.kept(), &data_name, flags);
-            staged.file = Some(file.map_err(|error| self.cant_stage(name, error))?);
-        }
-        self.give(name, &mut staged, attributes)?;
-        // What is told must be on the disk. Who wrote it may have been killed before it was.
-        if digest.bytes() == 0 {
-            self.write_mark(&upload, &mut staged, &digest).map_err(failed)?;
-            // The two entries must be there when a checkpoint promises that they are.
-            self.sync(area.kept()).map_err(failed)?;
-        } else if let Some((mark_file, _)) = &staged.mark {
-            self.sync_data(mark_file).map_err(failed)?;
-        }
-        staged.counted = match &staged.file {
-            Some(file) => self.trimmed(file, digest.bytes()).map_err(failed)?,
-            None => 0,
-        };
-        self.quota.hold(id.as_str(), &upload.owner, staged.counted);
-        (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.bytes());
-        *upload.staged() = staged;
-        Ok(Resumption::Go(Arc::new(upload), digest))
-    }
-
-    /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a server that was killed
-    /// before it could. Gives what the file takes of the disk.
-    fn trimmed(&self, file: &OwnedFd, bytes: u64) -> Result<u64, Errno> {
-        let stat = self.kernel.stat(file)?;
-        if meta::size(&stat) <= bytes && !meta::has_ahead(&stat) {
-            return Ok(meta::taken(&stat));
-        }
-        self.kernel.truncate(file, bytes)?;
-        Ok(meta::taken(&self.kernel.stat(file)?))
-    }
-
-    /// What there is of the upload that `mark` tells of.
-    fn look_for(&self, area: &Area, data_name: &str, mark: &Mark) -> Result<Found, Errno> {
-        let (offset, crc) = match mark.state {
-            State::Published { .. } => return Ok(Found::Published),
-            State::Kept { offset, crc } => (offset, crc),
-            State::Publishing { crc, .. } => (mark.size, crc),
-        };
-        match self.kernel.open_entry(area.kept(), data_name, OFlags::RDWR) {
-            Ok(file) => {
-                let length = meta::size(&self.kernel.stat(&file)?);
-                // A mark that promises more than there is can't be: the bytes were synced before it.
-                // Should a disk lie, the upload begins anew.
-                let run = if offset <= length { Digest::resume(crc, offset) } else { Digest::new() };
-                Ok(Found::Kept(file, run))
-            }
-            Err(Errno::NOENT) if matches!(mark.state, State::Publishing { .. }) => {
-                self.sync_published(area, &mark.name)?;
-                Ok(Found::Published)
-            }
-            Err(Errno::NOENT) => Ok(Found::Nothing),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What to say of a published upload. One whose server was killed right behind the rename is known with the tag that
-    /// its file had before: renaming changes the time of the status.
-    fn as_it_stands(&self, mut mark: Mark) -> Mark {
-        let moment = SystemTime::now();
-        if let State::Publishing { crc, tag } = &mark.state
-            && let Ok(stat) = self.root.stat(&mark.name, false)
-            && meta::is_version(tag, &stat)
-        {
-            mark.state = State::Published { crc: *crc, tag: self.tag(&stat, moment) };
-        }
-        mark
-    }
-
-    /// Makes durable that an upload left the kept ones for its name: who did that may have been killed
-    /// before it was.
-    fn sync_published(&self, area: &Area, name: &Name) -> Result<(), Errno> {
-        self.sync(area.kept())?;
-        match self.root.open_dir(name.parent()) {
-            Ok(parent) => self.sync(&parent),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Opens and locks the mark of `id`, made if missing: [`Errno::AGAIN`] where another process holds
-    /// it. A mark that was cleaned away between the two steps is made anew.
-    fn lock_mark(&self, area: &Area, id: &Id) -> Result<OwnedFd, Errno> {
-        let mark_name = Area::mark_name(id.as_str());
-        loop {
-            let file = self.kernel.open_entry(area.kept(), &mark_name, OFlags::RDWR | OFlags::CREATE)?;
-            self.kernel.lock(&file)?;
-            if area.is_entry(area.kept(), &mark_name, &file)? {
-                return Ok(file);
-            }
         }
     }
 
