@@ -77,12 +77,16 @@ pub struct Habits {
     /// The kernel keeps what is written, and writes it back later: a failing write shows in fsync.
     pub write_back: bool,
     /// Each entry has a second name, as FAT gives it: `FERRY~1` for `.ferry`.
-    pub short_names: bool,
+    pub short_names: Option<SameInode>,
 }
+
+/// Whether an entry shows the same inode under both its names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SameInode(pub bool);
 
 impl Default for Habits {
     fn default() -> Habits {
-        Habits { whole_seconds: false, rename_flags: false, links: true, write_back: false, short_names: false }
+        Habits { whole_seconds: false, rename_flags: false, links: true, write_back: false, short_names: None }
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 
-use super::Habits;
+use super::{Habits, SameInode};
+
+/// In the inode number of what was found by its short name, where that shows another one.
+const BY_SHORT_NAME: u64 = 1 << 40;
 
 /// A page of the kernel.
 const PIECE_BYTES: u64 = 4096;
@@ -76,7 +79,7 @@ impl Tree {
     }
 
     pub(super) fn attributes(&self, node: INodeNo) -> Result<FileAttr, Errno> {
-        let found = self.nodes.get(&node.0).ok_or(Errno::ENOENT)?;
+        let found = self.nodes.get(&(node.0 & !BY_SHORT_NAME)).ok_or(Errno::ENOENT)?;
         let (kind, size, nlink) = match &found.content {
             Content::File(bytes) => (FileType::RegularFile, bytes.len() as u64, found.links),
             Content::Directory { .. } => (FileType::Directory, 0, 2 * found.links),
@@ -102,9 +105,13 @@ impl Tree {
 
     pub(super) fn lookup(&self, parent: INodeNo, name: &OsStr) -> Result<FileAttr, Errno> {
         let entries = self.entries(parent)?;
-        let by_short_name = || entries.iter().find(|entry| self.habits.short_names && short_name(&entry.name) == name);
-        let entry = entries.iter().find(|entry| entry.name == name).or_else(by_short_name).ok_or(Errno::ENOENT)?;
-        self.attributes(INodeNo(entry.node))
+        if let Some(entry) = entries.iter().find(|entry| entry.name == name) {
+            return self.attributes(INodeNo(entry.node));
+        }
+        let by_short_name = |entry: &&Entry| self.habits.short_names.is_some() && short_name(&entry.name) == name;
+        let entry = entries.iter().find(by_short_name).ok_or(Errno::ENOENT)?;
+        let same = self.habits.short_names == Some(SameInode(true));
+        self.attributes(INodeNo(if same { entry.node } else { entry.node | BY_SHORT_NAME }))
     }
 
     /// The entries behind `offset`.
@@ -296,7 +303,7 @@ impl Tree {
     }
 
     fn entries(&self, directory: INodeNo) -> Result<&Vec<Entry>, Errno> {
-        match &self.nodes.get(&directory.0).ok_or(Errno::ENOENT)?.content {
+        match &self.nodes.get(&(directory.0 & !BY_SHORT_NAME)).ok_or(Errno::ENOENT)?.content {
             Content::Directory { entries, .. } => Ok(entries),
             Content::File(_) => Err(Errno::ENOTDIR),
         }

@@ -154,6 +154,15 @@ pub enum OpenError {
         /// The other one's directory.
         path: PathBuf,
     },
+    /// The corner has names that lead into it unnoticed.
+    #[error(
+        "won't serve {}: its file system has other names for .ferry, where uploads are staged, and shows another inode \
+         under them; who knows one could read and change what others upload; choose a root elsewhere", path.display()
+    )]
+    Aliases {
+        /// The root, as it was given.
+        path: PathBuf,
+    },
     /// A thread.
     #[error("can't start a thread: {0}")]
     Thread(std::io::Error),
@@ -235,6 +244,13 @@ impl Store {
             look(area, &quota).map_err(|error| no_area(error.into()))?;
         }
         if !capabilities.one_name {
+            let untold = root.has_untold_alias(area::AREA);
+            if untold.map_err(|error| OpenError::Root { path: path(), error })? {
+                if let Some(area) = &area {
+                    area.leave();
+                }
+                return Err(OpenError::Aliases { path: path() });
+            }
             root.guard(area::AREA);
         }
         let next_number = AtomicU64::new(0);

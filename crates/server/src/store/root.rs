@@ -34,6 +34,19 @@ const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW);
 /// A walk may ask a disk.
 const MAY_WAIT: ResolveFlags = ResolveFlags::empty();
 
+/// Names that are tried for others of the corner: as FAT shortens it, and with a code point in it that file systems
+/// ignore which fold case.
+const ALIASES: [&str; 2] = ["FERRY~1", ".fer\u{ad}ry"];
+
+fn missing_as_none<T>(found: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        // A mount is no corner of ours, nor is what can't have such a name.
+        Err(Errno::NOENT | Errno::XDEV | Errno::LOOP | Errno::INVAL | Errno::ILSEQ | Errno::ACCESS) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// How often a path is walked anew when a rename elsewhere disturbed the walk.
 const WALKS: usize = 16;
 
@@ -82,6 +95,35 @@ impl Root {
     /// a [`Name`] can't be.
     pub(super) fn guard(&mut self, name: &'static str) {
         self.guarded = Some(name);
+    }
+
+    /// Whether the directory `name` of the root has one of [`ALIASES`] under which it can't be told from others, since it
+    /// shows another inode there.
+    pub(super) fn has_untold_alias(&self, name: &str) -> Result<bool, Errno> {
+        let inode = |name: &str| {
+            let stat = self.kernel.stat(self.walk_from(&self.dir, name, LOOK, MAY_WAIT)?)?;
+            Ok((meta::kind(&stat), stat.st_dev, stat.st_ino))
+        };
+        let Some(own) = missing_as_none(inode(name))? else { return Ok(false) };
+        for alias in ALIASES {
+            match missing_as_none(inode(alias))? {
+                Some(other) if other.0 == FileType::Directory && other != own && !self.lists(alias)? => {
+                    return Ok(true);
+                }
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether an entry of the root is listed by this name, in whatever case.
+    fn lists(&self, name: &str) -> Result<bool, Errno> {
+        for entry in self.kernel.list(&self.dir)? {
+            if entry?.file_name().to_bytes().eq_ignore_ascii_case(name.as_bytes()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     pub(super) fn dir(&self) -> &OwnedFd {
