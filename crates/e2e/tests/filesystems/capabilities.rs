@@ -50,11 +50,11 @@ fn small_uploads_that_an_overlay_lost_are_not_saved() {
     if !mounts::private(&["mkfs.ext4"]) {
         return;
     }
-    // A disk on which nothing can be written any more but what it was written on before. That it fails must be told of
-    // each write as a whole: for a loop device one that was cut short has succeeded.
+    // A disk on which nothing can be written any more but what it was written on before. A block is no smaller
+    // than a page: of a write that fails at its second page a loop device says that it has succeeded.
     let puppet = Puppet::mount(Habits::default());
     let image = puppet.join("image");
-    let make = ["mkfs.ext4", "-q", "-F", "-N", "256", "-O", "^has_journal"];
+    let make = ["mkfs.ext4", "-q", "-F", "-b", "4096", "-N", "256", "-O", "^has_journal"];
     let disk = Mount::make(&image, 32 << 20, &make, "rw");
     let lower = tempfile::tempdir().unwrap();
     let overlay = Mount::overlay(lower.path(), disk.path());
