@@ -38,6 +38,8 @@
 //! - **What was cut goes on where it was**: after a lost connection, a [`Cancel`], a killed process, a restart of the
 //!   machine. Before the result is published, the whole of it is compared with what the server has; what does not fit, or
 //!   is of another version, begins anew and says so ([`Event::Restarted`]).
+//! - **Nothing leads out of a directory.** What a server names, or a walk has found, is reached beneath a [`HeldDirectory`] and
+//!   follows no symbolic link, to read or to write, however late that comes.
 //! - **No call hangs.** A server that moves no byte for [`Options::timeout`], or fewer than [`Options::min_rate`], is given
 //!   up, and a [`Cancel`] that is raised
 //!   elsewhere (a signal, another thread) ends what is under way within 200 ms.

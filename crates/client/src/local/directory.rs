@@ -24,6 +24,10 @@ const NAME_TRIES: usize = 8;
 /// What new files may be, before the umask.
 const MODE: Mode = Mode::from_raw_mode(0o666);
 
+/// How the names end that files have for the moment between being whole and their own name. Apart from parts: their time is
+/// already that of the server's file.
+pub(super) const MOMENTARY: &str = ".new";
+
 /// Where a process finds its own descriptors as links.
 const DESCRIPTORS: &str = "/proc/self/fd";
 
@@ -139,7 +143,7 @@ impl Directory {
     ) -> Result<(T, String), Error> {
         let mut clash = Errno::EXIST;
         for _ in 0..NAME_TRIES {
-            let name = format!(".ferry-{:016x}.part", random::bits()?);
+            let name = format!(".ferry-{:016x}{MOMENTARY}", random::bits()?);
             match make(&name) {
                 Ok(made) => return Ok((made, name)),
                 Err(Errno::EXIST) => {}

@@ -20,7 +20,7 @@ use rustix::{
 };
 
 use super::{
-    directory::Directory,
+    directory::{Directory, MOMENTARY},
     mark::{self, MAX_MARK_BYTES, Mark},
     staged::{Staged, restrict},
 };
@@ -280,6 +280,7 @@ pub(crate) fn is_staged(name: &str) -> bool {
     let Some(rest) = name.strip_prefix(".ferry-") else { return false };
     rest.strip_suffix(".part")
         .or_else(|| rest.strip_suffix(".mark"))
+        .or_else(|| rest.strip_suffix(MOMENTARY))
         .is_some_and(|hash| hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
@@ -296,13 +297,14 @@ pub(super) fn sweep_all(directory: BorrowedFd<'_>) {
     }
 }
 
-/// Whether no process has the file `name`, and it was left before [`KEEP`] began where it is `now`. The time of its last
-/// change of status tells: its own is already that of the server's file when it is published.
+/// Whether no process has the file `name`, and it was left before [`KEEP`] began where it is `now`. Of a file that was about
+/// to be published only the time of its last change of status tells: its own is that of the server's file.
 fn is_abandoned(directory: impl AsFd, name: &str, now: Option<Duration>) -> bool {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::openat(directory, name, flags, Mode::empty()) else { return false };
     let Ok(stat) = rustix::fs::fstat(&file) else { return false };
-    let changed = Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(u64::MAX));
+    let changed = if name.ends_with(MOMENTARY) { stat.st_ctime } else { stat.st_mtime };
+    let changed = Duration::from_secs(u64::try_from(changed).unwrap_or(u64::MAX));
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && now.is_none_or(|now| changed.saturating_add(KEEP) < now)
         && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()

@@ -19,7 +19,7 @@ pub(crate) const DESCRIBED: [(&str, &str); 4] = [
     (
         ".ferry-*.part, .ferry-*.mark",
         "Beside the file that a download is to become: what is there of it, and how far that is verified, so that it goes \
-         on where it was cut. They may be deleted when no transfer is to go on; those that nobody comes back for are \
+         on where it was cut (and .ferry-*.new, of a program that was killed while it named a file). They may be deleted when no transfer is to go on; those that nobody comes back for are \
          removed after a week.",
     ),
 ];
