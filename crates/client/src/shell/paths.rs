@@ -19,8 +19,8 @@ pub(crate) const DESCRIBED: [(&str, &str); 4] = [
     (
         ".ferry-*.part, .ferry-*.mark",
         "Beside the file that a download is to become: what is there of it, and how far that is verified, so that it goes \
-         on where it was cut (and .ferry-*.new, of a program that was killed while it named a file). They may be deleted when no transfer is to go on; those that nobody comes back for are \
-         removed after a week.",
+         on where it was cut. Files that end in .new were left by a program that was killed while it named them. They may be \
+         deleted when no transfer is to go on; those that nobody comes back for are removed after a week.",
     ),
 ];
 
