@@ -6,6 +6,7 @@
 mod check;
 mod plan;
 mod seen;
+mod within;
 
 use std::path::{Path, PathBuf};
 

@@ -12,6 +12,7 @@ use super::{
     Deletion, Direction, Looking, NOT_GONE, Replacement, Sync, SyncPlan, Transfers,
     check::{Pair, alike},
     seen,
+    within::{ancestors, is_within},
 };
 use crate::{
     client::Client,
@@ -435,19 +436,6 @@ fn deletions(source: &Side, target: &Side) -> Vec<Deletion> {
         .collect();
     in_deletion_order(&mut deletions);
     deletions
-}
-
-/// Whether `name`, or a directory that it is in, is one of `names`.
-pub(super) fn is_within(names: &HashSet<Name>, name: &Name) -> bool {
-    // Most often there are none.
-    !names.is_empty()
-        && (names.contains(name)
-            || ancestors(name.as_str()).any(|above| Name::new(above).is_ok_and(|above| names.contains(&above))))
-}
-
-/// The directories that `name` is in.
-pub(super) fn ancestors(name: &str) -> impl Iterator<Item = &str> {
-    name.match_indices('/').map(|(at, _)| &name[..at])
 }
 
 #[cfg(test)]

@@ -6,7 +6,10 @@ use std::collections::HashSet;
 use ferry_wire::{Code, Name};
 use rustix::{fs::FileType, io::Errno};
 
-use super::{Deletion, plan::is_within};
+use super::{
+    Deletion,
+    within::{ancestors, is_within},
+};
 use crate::{
     client::Client,
     error::Error,
@@ -75,10 +78,10 @@ pub(super) fn only_gone(deletions: &mut Vec<Deletion>, seen: &[Seen]) -> Vec<Nam
     if staying.is_empty() {
         return Vec::new();
     }
-    let above: HashSet<&str> = staying.iter().flat_map(|name| super::plan::ancestors(name.as_str())).collect();
+    let above: HashSet<&str> = staying.iter().flat_map(|name| ancestors(name.as_str())).collect();
     deletions.retain(|deletion| !is_within(&staying, &deletion.name) && !above.contains(deletion.name.as_str()));
     let is_uppermost = |name: &&Name| {
-        super::plan::ancestors(name.as_str()).all(|above| Name::new(above).is_ok_and(|above| !staying.contains(&above)))
+        ancestors(name.as_str()).all(|above| Name::new(above).is_ok_and(|above| !staying.contains(&above)))
     };
     let mut uppermost: Vec<Name> = staying.iter().filter(is_uppermost).cloned().collect();
     uppermost.sort();

@@ -8,7 +8,7 @@ use std::{
 use ferry_wire::{Id, Name};
 use mio::Token;
 
-use super::pool::Job;
+use super::job::Job;
 use crate::{
     session::{Done, Outcome, Owner, Work},
     store::Disk,

@@ -13,7 +13,7 @@ use std::{
 
 use mio::Token;
 
-use super::pool::Job;
+use super::job::Job;
 
 /// After so long without progress a thread is written off: a disk is quicker, but for a very busy one, and there
 /// one more thread does no harm.

@@ -12,44 +12,18 @@ use std::{
     time::Instant,
 };
 
-use ferry_wire::{Code, Failure, Name};
+use ferry_wire::{Code, Failure};
 use mio::{Token, Waker};
 
-use super::lane::{Lane, Task, WRITTEN_OFF_AFTER};
+use super::{
+    job::{Completion, Job},
+    lane::{Lane, Task, WRITTEN_OFF_AFTER},
+};
 use crate::{
-    session::{Errand, Outcome, Work},
+    session::Work,
     store::{Disk, SCRATCH_BYTES, Store},
     sys,
 };
-
-/// A piece of work and whose it is.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) token: Token,
-    pub(super) errand: Errand,
-    pub(super) work: Work<Disk>,
-}
-
-impl Job {
-    /// The file or directory that is read, where it is one.
-    pub(super) fn subject(&self) -> Option<&str> {
-        match &self.work {
-            Work::Open { name, .. } | Work::Stat { name } => Some(name.as_str()),
-            Work::List { name } => Some(name.as_ref().map_or("", Name::as_str)),
-            Work::Load { file, .. } | Work::Check { file } => Some(file.name()),
-            Work::ListMore { dir } => Some(dir.name()),
-            _ => None,
-        }
-    }
-}
-
-/// A piece of work that has ended.
-#[derive(Debug)]
-pub(super) struct Completion {
-    pub(super) token: Token,
-    pub(super) errand: Errand,
-    pub(super) outcome: Outcome<'static, Disk>,
-}
 
 /// The lanes, the number of threads of each, and of those that may take the places of others that never come back.
 /// Enough for a disk to have something to choose from, few enough to cost nothing while they sleep.
@@ -289,7 +263,7 @@ fn help(kind: LaneKind, lane: &Lane, kit: &Kit) {
 mod tests {
     use std::{path::Path, sync::Condvar, time::Duration};
 
-    use ferry_wire::Digest;
+    use ferry_wire::{Digest, Name};
     use mio::Poll;
     use rustix::io::Errno;
 

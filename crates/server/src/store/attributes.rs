@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::kernel::Kernel;
+use super::kernel::{Inheritance, Kernel};
 
 /// The mode of a new file before an access control list takes from it.
 const NEW_MODE: u32 = 0o666;
@@ -29,15 +29,6 @@ pub(super) struct Attributes {
     acl: Option<Vec<u8>>,
     /// The project whose quota the directory is for.
     project: Option<u32>,
-}
-
-/// What a directory hands on to a new file in it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Inheritance {
-    pub(super) group: Option<u32>,
-    /// As `system.posix_acl_default` has it.
-    pub(super) acl: Option<Vec<u8>>,
-    pub(super) project: Option<u32>,
 }
 
 /// Why attributes could not be given to a file.

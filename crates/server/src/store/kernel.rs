@@ -26,7 +26,7 @@ use rustix::{
     process::{Gid, Uid, getegid, geteuid},
 };
 
-use super::{attributes::Inheritance, closer::Closer};
+use super::closer::Closer;
 use crate::sys;
 
 /// How many files are synced at a time where each has to be by itself: a file system with a journal commits them
@@ -88,6 +88,15 @@ pub enum Call<'a> {
     Link { from: (BorrowedFd<'a>, &'a str), to: (BorrowedFd<'a>, &'a str) },
     /// renameat2(2).
     Rename { from: (BorrowedFd<'a>, &'a str), to: (BorrowedFd<'a>, &'a str), replace: bool },
+}
+
+/// The attributes that a directory hands on to a new file in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Inheritance {
+    pub(super) group: Option<u32>,
+    /// An access control list, as `system.posix_acl_default` has it.
+    pub(super) acl: Option<Vec<u8>>,
+    pub(super) project: Option<u32>,
 }
 
 /// Sees what the store asks of the kernel. Called on the loop and on every helper, at the same time.
@@ -275,7 +284,7 @@ impl Kernel {
         (geteuid().as_raw(), getegid().as_raw())
     }
 
-    /// What a directory hands on to a new file in it.
+    /// Returns the attributes that a directory hands on to a new file in it.
     pub(super) fn inheritance(&self, dir: &OwnedFd) -> Result<Inheritance, Errno> {
         self.call(&Call::Stat { file: dir.as_fd() }, || {
             let stat = fs::fstat(dir)?;

@@ -16,9 +16,10 @@ use rustix::{
 use super::{
     Disk, Durability, Store,
     area::Area,
-    attributes::{Attributes, Inheritance},
+    attributes::Attributes,
     closer::LARGE_BYTES,
     fault::{about, entry_failure, failure, mounted_on, not_durable},
+    kernel::Inheritance,
     mark::{Mark, State},
     meta,
     quota::Resting,

@@ -17,8 +17,9 @@ use rustix::{
 
 use super::{
     Disk, Durability, Store,
-    attributes::{Attributes, Inheritance, Ungiven},
+    attributes::{Attributes, Ungiven},
     fault::{about, entry_failure, failure},
+    kernel::Inheritance,
     mark::{Mark, Slots, State},
     meta,
     quota::Whose,
