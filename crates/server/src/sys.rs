@@ -36,7 +36,7 @@ struct FileSystemAttributes {
 const GET_ATTRIBUTES: Opcode = opcode::read::<FileSystemAttributes>(b'X', 31);
 const SET_ATTRIBUTES: Opcode = opcode::write::<FileSystemAttributes>(b'X', 32);
 
-/// What is made in a directory belongs to the directory's project.
+/// The flag by which new entries of a directory belong to the directory's project.
 const INHERITS_PROJECT: u32 = 0x200;
 
 fn attributes(file: BorrowedFd<'_>) -> Result<FileSystemAttributes, Errno> {

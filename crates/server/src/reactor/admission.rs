@@ -1,4 +1,4 @@
-//! Who is served, who is told that there is no room, and who is not even told.
+//! Decides who is served, who is told that there is no room, and who is not even told.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -17,7 +17,7 @@ pub(super) struct Most {
     pub(super) refused_here: usize,
 }
 
-/// What becomes of somebody who connects.
+/// The fate of somebody who connects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     /// It is served.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// A bucket that fills at a rate and may go into debt by what is taken at once. What it holds is counted in nanoseconds
+/// A bucket that fills at a rate and may go into debt by what is taken at once. Its content is counted in nanoseconds
 /// of its rate.
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {

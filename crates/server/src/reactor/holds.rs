@@ -91,7 +91,7 @@ impl Holds {
         }
     }
 
-    /// The owner may go on with the upload. Gives the RESUMEs that waited to know whose it is: to be claimed anew.
+    /// Lets the owner go on with the upload. Returns the RESUMEs that waited to know whose it is: to be claimed anew.
     pub(super) fn grant(&mut self, id: &Id) -> Vec<Job> {
         let Some(hold) = self.by_id.get_mut(id) else { return Vec::new() };
         hold.granted = true;
@@ -109,8 +109,8 @@ impl Holds {
     }
 }
 
-/// Whose the uploads are that a client of this address begins. Of an IPv6 address the first half counts: the other one is
-/// the client's own choice.
+/// Returns the owner of the uploads that a client of this address begins. Of an IPv6 address the first half counts:
+/// the other one is the client's own choice.
 pub(super) fn owner_of(address: IpAddr) -> Owner {
     let name = match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
@@ -122,7 +122,7 @@ pub(super) fn owner_of(address: IpAddr) -> Owner {
     Owner::new(&format!("address={name}")).unwrap_or_default()
 }
 
-/// What a RESUME is of.
+/// Returns the name and the size that a RESUME is of.
 fn asked_for(work: &Work<Disk>) -> Option<(Name, u64)> {
     match work {
         Work::Resume { name, size, .. } => Some((name.clone(), *size)),

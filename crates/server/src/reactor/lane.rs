@@ -54,7 +54,7 @@ struct AtWork {
     unwanted: bool,
 }
 
-/// What a thread does next.
+/// The next task of a thread.
 pub(super) enum Task {
     /// These, and then to say the number when it comes for more.
     Jobs(u64, Vec<Job>),
@@ -139,7 +139,7 @@ impl Lane {
     pub(super) fn push(&self, job: Job) -> bool {
         let mut state = self.lock();
         state.queue.push(job);
-        // Who sleeps may have been woken for those before it.
+        // A thread that sleeps may have been woken for those before it.
         let is_free = state.idle >= state.queue.count;
         drop(state);
         self.filled.notify_one();
@@ -157,7 +157,7 @@ impl Lane {
         let mut state = self.lock();
         if let Some(index) = state.at_work.iter().position(|away| Some(away.number) == done) {
             if state.at_work.swap_remove(index).written_off {
-                // What waited for it can go on.
+                // Jobs that waited for it can go on.
                 self.filled.notify_all();
             }
             if state.threads - state.written_off() > self.threads {
@@ -216,7 +216,7 @@ impl Lane {
         state.queue.remove(token)
     }
 
-    /// Writes off who is away for too long, if jobs wait. Gives how many threads are to be started in their
+    /// Writes off who is away for too long, if jobs wait. Returns how many threads are to be started in their
     /// places, and whether to look again.
     pub(super) fn look(&self, now: Instant) -> (usize, bool) {
         let mut state = self.lock();
@@ -267,7 +267,7 @@ mod tests {
         Job { token: Token(token), errand: 0, work: Work::Stat { name: Name::new(name).unwrap() } }
     }
 
-    /// What a thread gets that comes for more.
+    /// Returns what a thread gets that comes for more.
     fn taken(lane: &Lane, done: Option<u64>, most: usize) -> (u64, Vec<(usize, String)>) {
         let Some(Task::Jobs(number, jobs)) = lane.take(done, most) else { panic!("no jobs") };
         let whose = |job: &Job| (job.token.0, job.subject().unwrap().to_owned());

@@ -4,7 +4,7 @@
 //! that is done: a helper may wait for a disk that never answers, and so may whatever closes files. So a thread
 //! that touches neither files nor sockets sees the signals as well, and ends the process when the time is over.
 //!
-//! What no program can end is a thread that waits inside the kernel and takes no signal, as on a frozen file
+//! No program can end a thread that waits inside the kernel and takes no signal, as on a frozen file
 //! system: the process is over then, its sockets are closed, and the kernel keeps its entry until that call returns.
 
 use std::{

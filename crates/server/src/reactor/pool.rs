@@ -1,7 +1,7 @@
 //! The helpers: a few threads that wait for the disk so that the loop does not.
 //!
 //! Each kind of work has its lane ([`super::lane`]), so that what must be quick never queues behind what is slow:
-//! looking things up has one that no bulk read can fill. What waits to be read for a connection that is gone is
+//! looking things up has one that no bulk read can fill. Reads that wait for a connection that is gone are
 //! dropped.
 
 use std::{
@@ -107,7 +107,7 @@ impl Completions {
 #[derive(Debug)]
 pub(super) struct Pool {
     lanes: Vec<Arc<Lane>>,
-    /// What a helper works with.
+    /// The things that a helper works with.
     kit: Kit,
     /// When to look for helpers that do not come back.
     look_at: Option<Instant>,
@@ -154,8 +154,8 @@ impl Pool {
         }
     }
 
-    /// Takes back what waits to be read for `token`, which is gone: it won't be done, and is to be completed. What is
-    /// under way ends soon.
+    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are to be completed. Those
+    /// under way end soon.
     pub(super) fn forget(&self, token: Token) -> Vec<Job> {
         let reading = LANES.iter().zip(&self.lanes).filter(|((kind, ..), _)| kind.reads());
         reading.flat_map(|(_, lane)| lane.forget(token)).collect()

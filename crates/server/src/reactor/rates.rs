@@ -22,7 +22,7 @@ use mio::Token;
 
 use super::{bucket::Bucket, scheduler::TURN_BYTES};
 
-/// What may be saved up while nothing moves, as time: enough to be smooth, too little to be felt as a
+/// The most that may be saved up while nothing moves, as time: enough to be smooth, too little to be felt as a
 /// burst.
 const SAVES: Duration = Duration::from_millis(100);
 
@@ -36,7 +36,7 @@ const LIGHT_BYTES_PER_SECOND: u64 = 1 << 10;
 const LIGHT_PARTS: u64 = 1_000;
 const LIGHT_SAVES: Duration = Duration::from_secs(4);
 
-/// What a light client is granted at once: each waits for all that are there before it.
+/// The bytes that a light client is granted at once: each waits for all that are there before it.
 const LIGHT_GRANT_BYTES: u64 = 1 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ struct Flow {
     since: Instant,
 }
 
-/// What a client may move now.
+/// The permission of a client to move bytes now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Grant {
     pub(super) client: Token,
@@ -288,7 +288,7 @@ mod tests {
                         self.rates.wait(client, self.now);
                     }
                     if let Some(rate) = self.total_rate {
-                        // What was saved up, and a grant that is paid for later.
+                        // The bytes that were saved up, and a grant that is paid for later.
                         let allowed = rate as f64 * (self.seconds() + 0.1 + 0.05) + 1.0;
                         assert!(self.total() as f64 <= allowed, "{} of {allowed} bytes", self.total());
                     }
@@ -301,7 +301,7 @@ mod tests {
             }
         }
 
-        /// Gives how many seconds `client` waits until it has moved `bytes` bytes.
+        /// Returns how many seconds `client` waits until it has moved `bytes` bytes.
         fn waits(&mut self, client: usize, bytes: u64) -> f64 {
             let (before, moved) = (self.seconds(), self.moved[client]);
             self.asks(client, bytes);
@@ -374,7 +374,7 @@ mod tests {
             let waited = crowd.waits(399, 300);
             assert!(waited <= 0.2, "a small request took {waited} s");
         }
-        // Who was a heavy one is not so for ever.
+        // A client that was a heavy one is not so for ever.
         crowd.waits(300, 500_000);
         crowd.goes_on_for(10.0);
         let waited = crowd.waits(300, 300);

@@ -1,15 +1,16 @@
-//! What one connection may use up before the others have their turns.
+//! The work that one connection may use up before the others have their turns.
 
 use std::time::{Duration, Instant};
 
-/// What one connection may move in its turn: a tenth of a millisecond's work. With 1 MiB a thousand downloads
+/// The bytes that one connection may move in its turn: a tenth of a millisecond's work. With 1 MiB a thousand downloads
 /// of 4 MiB are served in steps that can be seen.
 pub(super) const TURN_BYTES: u64 = 256 << 10;
 
-/// What a line costs of a turn: 512 of the emptiest are as much work as [`TURN_BYTES`].
+/// The part of a turn that a line costs: 512 of the emptiest are as much work as [`TURN_BYTES`].
 const LINE_COST_BYTES: u64 = 512;
 
-/// What a piece of work for the store costs of a turn, however small it is: 4 KiB with the line that asked for it.
+/// The part of a turn that a piece of work for the store costs, however small it is: 4 KiB with the line that
+/// asked for it.
 const REQUEST_COST_BYTES: u64 = (4 << 10) - LINE_COST_BYTES;
 
 /// The longest that a turn goes on, whatever its work is charged: several times what [`TURN_BYTES`] should take, so that
@@ -47,7 +48,7 @@ impl Turn {
         self.left().min(self.granted)
     }
 
-    /// Returns how many bytes may be sent now. What a reply holds in memory was paid for when it was made.
+    /// Returns how many bytes may be sent now. The bytes that a reply holds in memory were paid for when it was made.
     pub(super) fn to_send(&self) -> u64 {
         TURN_BYTES.min(self.granted)
     }

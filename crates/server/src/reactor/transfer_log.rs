@@ -19,7 +19,7 @@ use crate::{logging::push_number, session::Record};
 const LINES_PER_SECOND: u64 = 50;
 const SAVES: Duration = Duration::from_secs(20);
 
-/// What was left out is summed up after this time.
+/// The time after which lines that were left out are summed up.
 const BETWEEN_SUMS: Duration = Duration::from_secs(1);
 
 /// A name, or why something failed, is cut after so many bytes.
@@ -28,7 +28,7 @@ const TEXT_BYTES: usize = 256;
 /// Addresses, by kind, whose lines are counted apart. Those that come then share what one has.
 const SOURCES: usize = 4096;
 
-/// Whose lines are counted together.
+/// The addresses whose lines are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Source {
     V4(Ipv4Addr),
@@ -71,7 +71,7 @@ impl Kind {
 
 type Key = (Source, Kind);
 
-/// What a source has left, and what was left out of the log.
+/// The lines that a source has left, and those that were left out of the log.
 #[derive(Debug)]
 struct Allowance {
     lines: Bucket,
@@ -127,12 +127,13 @@ impl TransferLog {
         }
     }
 
-    /// Returns under which key to count. Whose allowance is as if it had never been used needs no place.
+    /// Returns under which key to count. A source whose allowance is as if it had never been used needs no
+    /// place.
     fn key(&mut self, source: Source, kind: Kind, now: Instant) -> Key {
         if self.allowances.len() < SOURCES || self.allowances.contains_key(&(source, kind)) {
             return (source, kind);
         }
-        // That takes longer than a line does.
+        // Clearing takes longer than a line does.
         if self.cleared.is_none_or(|at| now >= at + BETWEEN_SUMS) {
             self.cleared = Some(now);
             self.allowances.retain(|_, allowance| allowance.left_out.lines > 0 || !allowance.lines.is_full(now));
@@ -222,7 +223,7 @@ mod tests {
         SocketAddr::new(address.parse().unwrap(), 7)
     }
 
-    /// Notes `count` times the same, and gives the lines.
+    /// Notes `count` times the same, and returns the lines.
     fn note(log: &mut TransferLog, address: &str, verb: &'static str, count: usize, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
         let records = (0..count).map(|_| record(verb, Some(10), None));

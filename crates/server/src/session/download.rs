@@ -47,7 +47,7 @@ enum Step {
     Loading,
     /// All is sent; whether the file stayed the same is being looked at.
     Checking,
-    /// What was sent is being read again.
+    /// The bytes that were sent are being read again.
     Comparing,
 }
 
@@ -63,7 +63,7 @@ impl Again {
         Again { start, digest: Digest::new() }
     }
 
-    /// What to ask for next; [`None`] behind the last.
+    /// Returns what to ask for next; [`None`] after the last.
     fn next<H: Handles>(&self, file: &H::File, end: u64) -> Option<Work<H>> {
         let at = self.start + self.digest.bytes();
         let (bytes, digest) = ((end - at).min(SUM_SLICE_BYTES), self.digest.clone());
@@ -257,7 +257,7 @@ impl<H: Handles> Session<H> {
         false
     }
 
-    /// Ends a body whose bytes were read twice. Gives true: something was done.
+    /// Ends a body whose bytes were read twice. Returns true: something was done.
     fn compare(&mut self, now: Instant) -> bool {
         let Phase::Sending(sending) = &mut self.phase else { return false };
         match sending.again.take() {

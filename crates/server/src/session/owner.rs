@@ -1,8 +1,8 @@
-//! Whose something is, as quotas share things out.
+//! The owners among whom quotas share things out.
 
 use std::{fmt, sync::Arc};
 
-/// Whose a resumable upload is, as far as quotas go: an opaque word, compared for equality alone. Today it stands
+/// The owner of a resumable upload, as far as quotas go: an opaque word, compared for equality alone. Today it stands
 /// for a client's address.
 ///
 /// Nobody's, the default, is shared by all of whom nothing is known.

@@ -127,7 +127,8 @@ pub enum Work<H: Handles> {
         size: u64,
         /// The time to give to the file.
         mtime: Option<Time>,
-        /// Whose it is if it is begun; the server fills in the client's address where the session says nobody's.
+        /// The owner that it gets if it is begun; the server fills in the client's address where the session says
+        /// nobody's.
         owner: Owner,
     },
     /// Write: [`Done::Written`].

@@ -207,8 +207,8 @@ impl Area {
         Ok(true)
     }
 
-    /// Gives back what was set aside for kept uploads by servers that were killed before they could. What is
-    /// given back once need not be looked for again: each look counts as a touch.
+    /// Gives back what was set aside for kept uploads by servers that were killed before they could. Space that
+    /// is given back once need not be looked for again: each look counts as a touch.
     pub(super) fn trim(&self) -> Result<(), Errno> {
         for name in self.entries(&self.kept)? {
             let Some(id) = name.strip_suffix(".data") else { continue };
@@ -216,7 +216,7 @@ impl Area {
             if !meta::has_ahead(&stat) {
                 continue;
             }
-            // Who works on it needs it.
+            // A process that works on it needs it.
             let Some(_lock) = self.lock_unused(&Area::mark_name(id))? else { continue };
             let data = self.kernel.open_entry(&self.kept, &name, OFlags::RDWR)?;
             let size = meta::size(&self.kernel.stat(&data)?);
@@ -225,20 +225,20 @@ impl Area {
         Ok(())
     }
 
-    /// Whose the upload of an id is, as its mark says: nobody's where there is none, or it says nothing.
+    /// Returns the owner of the upload of an id, as its mark says: nobody where there is none, or it says nothing.
     pub(super) fn owner(&self, id: &str) -> Owner {
         let mark = self.kernel.open_entry(&self.kept, &Area::mark_name(id), OFlags::RDONLY);
         let mark = mark.and_then(|file| Slots::read(&self.kernel, &file)).ok().and_then(|(_, mark)| mark);
         mark.map(|mark| mark.owner).unwrap_or_default()
     }
 
-    /// What is known under each id, whether kept or published.
+    /// Returns what is known under each id, whether kept or published.
     pub(super) fn all_resting(&self) -> Result<Vec<Resting>, Errno> {
         let mut found = Vec::new();
         let names: HashSet<_> = self.entries(&self.kept)?.into_iter().collect();
         for id in names.iter().filter_map(|name| name.strip_suffix(".mark")) {
             let data = names.contains(&Area::data_name(id));
-            // What goes away meanwhile holds nothing.
+            // An upload that goes away meanwhile holds nothing.
             if let Ok(Some(resting)) = if data { self.resting(id) } else { self.resting_mark(id) } {
                 found.push(resting);
             }
@@ -246,7 +246,7 @@ impl Area {
         Ok(found)
     }
 
-    /// What is known under `id`; [`None`] where nothing is.
+    /// Returns what is known under `id`; [`None`] where nothing is.
     pub(super) fn resting(&self, id: &str) -> Result<Option<Resting>, Errno> {
         match self.kernel.stat_entry(&self.kept, &Area::data_name(id)) {
             Ok(stat) => {
@@ -273,7 +273,7 @@ impl Area {
     }
 
     /// Removes what processes that are gone left behind, kept uploads that nobody touched for `expiry`,
-    /// and what is known of published ones sooner. Gives how many of each.
+    /// and what is known of published ones sooner. Returns how many of each.
     /// `now` is the time in seconds, `steady` the same moment by a clock that nobody moves.
     pub(super) fn clean(&self, now: i64, steady: Instant, expiry: Duration) -> Result<(usize, usize), Errno> {
         let runs = self.others.clean(&self.top, self.own().as_deref(), steady)?;

@@ -1,4 +1,4 @@
-//! Who may do what with a published file: the same as if it had been made, or written over, in its place.
+//! Access to a published file: the same as if it had been made, or written over, in its place.
 //!
 //! Uploads are staged in the server's corner, where they inherit nothing. So what the kernel would do in the place of
 //! the name is done by hand: group, access control list and project come from the parent, and a file that is replaced
@@ -16,10 +16,10 @@ use super::kernel::{Inheritance, Kernel};
 /// The mode of a new file before an access control list takes from it.
 const NEW_MODE: u32 = 0o666;
 
-/// What a set group may do, by its place in a mode.
+/// The permissions of a set group, by their place in a mode.
 const GROUP_BITS: u32 = 0o070;
 
-/// What a file is to have beyond its bytes and its time. [`None`] leaves it as this process makes files.
+/// The attributes that a file is to have beyond its bytes and its time. [`None`] leaves it as this process makes files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Attributes {
     owner: Option<u32>,
@@ -107,7 +107,7 @@ impl Attributes {
         let group = whole || wanted.is_none() || may(kernel.set_owner(file, None, wanted))?;
         let mode = match (self.mode, group) {
             (Some(mode), true) => Some(mode),
-            // What that group may do is not for this process's group.
+            // The permissions of that group are not for this process's group.
             (Some(mode), false) => Some(without_group(mode)),
             (None, true) => None,
             (None, false) => Some(without_group(stat.st_mode & 0o777)),

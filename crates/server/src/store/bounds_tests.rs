@@ -1,4 +1,5 @@
-//! What a store must not touch: others' directories, the server's own corner, what is mounted below the root.
+//! The things that a store must not touch: others' directories, the server's own corner, what is mounted below the
+//! root.
 
 use std::{
     fs,
@@ -75,7 +76,8 @@ fn code(store: &Store, request: Work<Disk>) -> Option<Code> {
     store.run(request, &mut vec![0; SCRATCH_BYTES]).err().map(|failure| failure.code)
 }
 
-/// What comes of opening `name` as the loop does, which leaves it to a helper on file systems that may make it wait.
+/// Returns what comes of opening `name` as the loop does, which leaves it to a helper on file systems that may make
+/// it wait.
 fn code_at_once(store: &Store, name: &str) -> Option<Code> {
     match store.try_now(open_work(name), &mut vec![0; SCRATCH_BYTES]) {
         Ok(outcome) => outcome.err().map(|failure| failure.code),
@@ -184,7 +186,7 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
 
 const ACCESS_ACL: &str = "system.posix_acl_access";
 
-/// Who may do what with a file: owner, group, mode, access control list.
+/// Returns who may do what with a file: owner, group, mode, access control list.
 fn access(path: &Path) -> (u32, u32, u32, Option<Vec<u8>>) {
     let stat = fs::metadata(path).unwrap();
     let mut list = [0; 1000];
@@ -206,7 +208,7 @@ fn list(permissions: u8) -> Vec<u8> {
 fn a_published_file_is_as_open_as_one_made_in_its_place() {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name);
-    // What the root hands on to what is made in it is not for what is published elsewhere.
+    // Attributes that the root hands on to files made in it are not for files that are published elsewhere.
     let mode = |name: &str, mode| fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
     let listed = setxattr(root.path(), "system.posix_acl_default", &list(6), XattrFlags::empty()).is_ok();
     let given = chown(root.path(), None, Some(12345)).is_ok();

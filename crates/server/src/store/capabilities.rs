@@ -1,8 +1,8 @@
 //! Finds out once, at the start, what the file system of the root can do.
 //!
-//! What can be tried is tried, in the server's corner. What can't (whether syncfs reports errors, whether a
-//! call may wait for another machine) is believed of kinds that are known for it, and of no others: a kind
-//! that nobody thought of gets the careful way. So does a root that nothing may be tried in.
+//! Abilities that can be tried are tried, in the server's corner. The others (whether syncfs reports errors,
+//! whether a call may wait for another machine) are believed of kinds that are known for them, and of no others: a
+//! kind that nobody thought of gets the careful way. So does a root that nothing may be tried in.
 
 use std::{
     fmt,
@@ -17,11 +17,11 @@ use rustix::{
 
 use super::{area::Area, kernel::Kernel, meta, root::Root};
 
-/// What is known of the file system of a root. Whatever is false has a fallback.
+/// The abilities of the file system of a root, as far as they are known. Whatever is false has a fallback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     kind: Option<FsWord>,
-    /// What has to be tried was.
+    /// The abilities that have to be tried were.
     tried: bool,
     /// It lies on disks or in memory of this machine: no call waits for another machine, nor for a program that
     /// plays a file system.
@@ -111,8 +111,8 @@ pub(super) fn locks_exclude(kernel: &Kernel, root: &Root) -> bool {
 }
 
 impl Capabilities {
-    /// Finds out what can be done in `root`, trying in the corner where there is one. What can't be tried
-    /// is taken for missing.
+    /// Finds out what can be done in `root`, trying in the corner where there is one. An ability that
+    /// can't be tried is taken for missing.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Capabilities {
     fn try_out(&mut self, kernel: &Kernel, dir: &OwnedFd) -> Result<(), Errno> {
         let file = kernel.open_entry(dir, PROBE, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
         self.nowait = kernel.read(&file, 0, &mut [0], true).is_ok();
-        // That there is no room now says nothing of later.
+        // A lack of room now says nothing of later.
         self.fallocate = !matches!(kernel.reserve(&file, 0, 1), Err(Errno::OPNOTSUPP | Errno::NOSYS));
         let stat = kernel.stat(&file);
         self.fine_times = stat.is_ok_and(|stat| meta::keeps_fractions(&stat));
@@ -173,7 +173,7 @@ impl Capabilities {
             || moment.checked_sub(self.clock_lag).is_some_and(|moment| meta::unchanged_since(stat, moment))
     }
 
-    /// What is missing, and so done in another way.
+    /// Returns the abilities that are missing, and so made up for in another way.
     fn lacks(&self) -> impl Iterator<Item = &'static str> {
         let lacks = [
             (self.syncfs, "syncfs that reports errors"),

@@ -28,7 +28,7 @@ pub(super) struct Closer {
     owner: Arc<Owner>,
 }
 
-/// What ends the threads.
+/// The owner of the threads, which end when it is dropped.
 #[derive(Debug, Default)]
 struct Owner {
     shared: Arc<Shared>,

@@ -21,13 +21,13 @@ pub(super) fn mounted_on(name: &str) -> Failure {
     about(name, Code::Denied, "something else is mounted there")
 }
 
-/// What to say where a change was made, but its directory could not be synced.
+/// Returns the failure to report where a change was made, but its directory could not be synced.
 pub(super) fn not_durable(error: Errno) -> Failure {
     let (code, words) = explain(error);
     Failure::new(code, format!("the change was made, but may not survive a power cut: {words}"))
 }
 
-/// What to say where the entry `name` of its parent has no status to look at.
+/// Returns the failure to report where the entry `name` of its parent has no status to look at.
 pub(super) fn entry_failure(name: &Name, error: Errno) -> Failure {
     if error == Errno::XDEV { mounted_on(name.as_str()) } else { failure(name.as_str(), error) }
 }

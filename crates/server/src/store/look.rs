@@ -29,7 +29,7 @@ pub(super) struct Look {
     settled: bool,
 }
 
-/// What two looks tell of a file's content between them.
+/// The verdict of two looks on a file's content between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Between {
     Same,
@@ -199,7 +199,7 @@ mod tests {
         fn after(&self, _: &Call<'_>) {}
     }
 
-    /// What GET and then STAT say of a file that is changed before the nth read of it.
+    /// Returns what GET and then STAT say of a file that is changed before the nth read of it.
     fn got(nth: usize, coarse: bool) -> (Result<(Vec<u8>, Tag), Code>, Tag) {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");

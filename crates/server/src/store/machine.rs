@@ -4,7 +4,7 @@ use std::{fs, sync::LazyLock};
 
 use ferry_wire::Crc32;
 
-/// A process of a machine. What could not be found out is empty, and like nothing else.
+/// A process of a machine. A part that could not be found out is empty, and like nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Identity {
     /// Of the machine's installation.
@@ -16,7 +16,7 @@ pub(super) struct Identity {
     process: u32,
 }
 
-/// What is not known of an identity, in text.
+/// The text of a part of an identity that is not known.
 const UNKNOWN: &str = "-";
 
 static THIS: LazyLock<Identity> = LazyLock::new(|| {
@@ -35,7 +35,7 @@ static THIS: LazyLock<Identity> = LazyLock::new(|| {
 });
 
 impl Identity {
-    /// This process. What it says is read once: to be called before anything is closed to this process.
+    /// Returns the identity of this process. It is read once: to be called before anything is closed to this process.
     pub(super) fn this() -> &'static Identity {
         &THIS
     }

@@ -24,7 +24,7 @@ pub(super) struct Mark {
     /// Bytes of the whole file.
     pub(super) size: u64,
     pub(super) state: State,
-    /// Who began it; nobody where that is not known, as in marks that older servers wrote.
+    /// The owner that began it; nobody where that is not known, as in marks that older servers wrote.
     pub(super) owner: Owner,
 }
 
@@ -95,7 +95,7 @@ fn encode(sequence: u64, mark: &Mark) -> Vec<u8> {
     bytes
 }
 
-/// What begins the line of an owner.
+/// The beginning of the line of an owner.
 const OWNER: &str = "owner ";
 
 /// Takes a line from the front of `slot`, without its CRC; [`None`] where that is wrong.

@@ -18,8 +18,8 @@ pub(super) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// What the file takes of the disk, in bytes: its blocks, set aside ones too. No less than its size, since a file system may
-/// choose blocks only later.
+/// Returns how much of the disk the file takes, in bytes: its blocks, set aside ones too. No less than its size,
+/// since a file system may choose blocks only later.
 pub(super) fn taken(stat: &Stat) -> u64 {
     const BLOCK_BYTES: u64 = 512;
     u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES).max(size(stat))

@@ -199,7 +199,7 @@ pub struct Store {
     next_number: AtomicU64,
     /// The last beat failed, and it was said.
     is_beat_lost: AtomicBool,
-    /// What killed servers had set aside was given back.
+    /// The space that killed servers had set aside was given back.
     is_trimmed: AtomicBool,
 }
 
@@ -258,7 +258,7 @@ impl Store {
         Ok(Store { kernel, root, area, durability, keep, quota, capabilities, next_number, is_beat_lost, is_trimmed })
     }
 
-    /// What the file system can do, as it was found out at the start.
+    /// Returns what the file system can do, as it was found out at the start.
     #[must_use]
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
@@ -374,7 +374,7 @@ impl Store {
         made
     }
 
-    /// Gives up to `most` of the uploads under these ids up, as `remove` does it; says whether any is gone.
+    /// Gives up at most `most` of the uploads under these ids, as `remove` does it; returns whether any is gone.
     fn give_up(&self, ids: &[String], most: usize, remove: fn(&Area, &str) -> Result<bool, Errno>) -> bool {
         let Ok(area) = self.area() else { return false };
         let mut gone = 0;
@@ -416,8 +416,8 @@ impl Store {
     }
 
     /// Does what can be done without waiting for a disk; gives back what can't.
-    /// What it read may stand in `scratch`, [`SCRATCH_BYTES`] long. On a file system that is not known to be local
-    /// there is no such thing as a call that never waits.
+    /// The bytes that it read may stand in `scratch`, [`SCRATCH_BYTES`] long. On a file system that is not known to be
+    /// local there is no such thing as a call that never waits.
     pub fn try_now<'s>(&self, work: Work<Disk>, scratch: &'s mut [u8]) -> Result<Outcome<'s, Disk>, Work<Disk>> {
         if !self.capabilities.local && !matches!(work, Work::Stage { .. }) {
             return Err(work);

@@ -77,7 +77,7 @@ impl Mounts {
         Ok(Mounts { below, _end: Some(end) })
     }
 
-    /// Whether something is mounted below the root, or that is not known. What is mounted in this very moment
+    /// Whether something is mounted below the root, or that is not known. A mount made in this very moment
     /// may not have been noticed yet.
     pub(super) fn any_below(&self) -> bool {
         self.below.load(Ordering::Relaxed)

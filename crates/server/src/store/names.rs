@@ -37,7 +37,7 @@ pub(super) struct Batch<'a> {
     /// Open parents by name. Forgotten where a name may have come to mean another directory.
     by_name: HashMap<String, usize>,
     dirs: Vec<OwnedFd>,
-    /// What open parents hand on, as far as that was asked.
+    /// The attributes that open parents hand on, as far as that was asked.
     inheritances: HashMap<usize, Inheritance>,
     /// Directories that were made, and by which of the changes.
     made: (Vec<OwnedFd>, Vec<usize>),

@@ -1,11 +1,11 @@
 //! How much unfinished uploads hold on the disk, whose they are, and the limits on it.
 //!
-//! What counts is what is taken of the disk: the bytes that arrived, and what is set aside ahead of them; of an
-//! upload that rests, its blocks. Plain uploads are this process's own. What is kept aside may be another
+//! The space taken of the disk is counted: the bytes that arrived, and what is set aside ahead of them; of an
+//! upload that rests, its blocks. Plain uploads are this process's own. Kept ones may be another
 //! process's doing as well: that is known from the last look at the disk, and from what this process did
 //! since. So the limits are this process's own, and a refusal is worth a new look.
 //!
-//! Ids are shared fairly: where there are too many, whose are the most gives way to who has fewer.
+//! Ids are shared fairly: where there are too many, the owner of the most gives way to one who has fewer.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -18,8 +18,8 @@ use crate::session::Owner;
 /// How often refusals may have the disk looked at: it may have thousands of kept uploads to count.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// What may be set aside ahead of the bytes of one upload is this part of the limit, so that hundreds of them leave most of
-/// it to bytes; and no more than a part of what is free.
+/// The part of the limit that may be set aside ahead of the bytes of one upload, so that hundreds of them leave most
+/// of it to bytes; and no more than a part of what is free.
 const AHEAD_PART: u64 = 1024;
 const AHEAD_PART_OF_FREE: u64 = 16;
 
@@ -30,12 +30,12 @@ pub(super) type Touched = (i64, u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Resting {
     pub(super) id: String,
-    /// What its data takes of the disk: none where it was published, or never had a byte.
+    /// The space that its data takes of the disk: none where it was published, or never had a byte.
     pub(super) bytes: u64,
     pub(super) touched: Touched,
 }
 
-/// Whose bytes are counted.
+/// The bytes that are counted, by their upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose<'a> {
     /// A plain upload's.
@@ -62,7 +62,7 @@ struct Counts {
     known: HashMap<Box<str>, Known>,
 }
 
-/// What is known of an upload under an id, kept or published.
+/// The facts known of an upload under an id, kept or published.
 #[derive(Debug, Default)]
 struct Known {
     /// [`None`] where its mark was not asked yet.
@@ -188,7 +188,7 @@ impl Quota {
         self.counts().remove(id);
     }
 
-    /// What the disk holds, of all processes.
+    /// Takes note of what the disk holds, of all processes.
     pub(super) fn looked(&self, found: Vec<Resting>) {
         let mut counts = self.counts();
         let mut before = std::mem::take(&mut counts.known);

@@ -270,8 +270,8 @@ impl Store {
         Attempt::Done(Ok(Done::Loaded { bytes: loaded, digest }))
     }
 
-    /// The same for a file that must not be sent from, since sending might wait: gives the bytes themselves, at most
-    /// as many as `scratch` holds.
+    /// The same for a file that must not be sent from, since sending might wait: returns the bytes themselves, at
+    /// most as many as `scratch` holds.
     pub(super) fn read_range(
         &self,
         file: &OpenFile,
@@ -295,7 +295,7 @@ impl Store {
         Ok(Done::Read { bytes: scratch[..filled].to_vec(), digest })
     }
 
-    /// What closes a file of `size` bytes; [`None`] where that never waits.
+    /// Returns the closer for a file of `size` bytes; [`None`] where closing it never waits.
     fn closer_for(&self, size: u64) -> Option<Closer> {
         (size > LARGE_BYTES || !self.capabilities.local).then(|| self.kernel.closer().clone())
     }

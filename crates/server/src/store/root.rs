@@ -58,13 +58,13 @@ pub(super) struct Root {
     mounts: Option<Mounts>,
     /// The entry that no walk goes through or ends at, by whatever name, where one may have several.
     guarded: Option<&'static str>,
-    /// Whose files may be read without a trace in any case.
+    /// The user whose files may be read without a trace in any case.
     user: u32,
     /// Those of others, too.
     may_leave_times: AtomicBool,
 }
 
-/// What [`Root::open_file`] found.
+/// The result of [`Root::open_file`].
 #[derive(Debug)]
 pub(super) enum Found {
     File(OwnedFd),
@@ -91,7 +91,7 @@ impl Root {
 
     /// From here on whatever is the same as the entry `name` of the root is not there for a walk.
     ///
-    /// That costs a look at each name: it is for file systems where an entry may have more names than those that
+    /// Guarding costs a look at each name: it is for file systems where an entry may have more names than those that
     /// a [`Name`] can't be.
     pub(super) fn guard(&mut self, name: &'static str) {
         self.guarded = Some(name);
@@ -138,9 +138,9 @@ impl Root {
 
     /// Opens the file `name` for reading; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
     ///
-    /// What it is, is found out before: to open a FIFO lets a writer go on that waits for a reader, and to open a
-    /// device may do anything. The time of the last access stays as it is wherever that is allowed: to write it
-    /// may wait for the disk.
+    /// The type of the file is found out before: to open a FIFO lets a writer go on that waits for a reader, and to
+    /// open a device may do anything. The time of the last access stays as it is wherever that is allowed: to write
+    /// it may wait for the disk.
     pub(super) fn open_file(&self, name: &Name, cached: bool) -> Result<Found, Errno> {
         let stat = self.stat(name, cached)?;
         match meta::kind(&stat) {
@@ -201,7 +201,7 @@ impl Root {
         if self.guarded.is_none() {
             return self.walk_from(&self.dir, path, flags, wait);
         }
-        // What is guarded lies in the root: the first step alone can lead to it.
+        // The guarded entry lies in the root: the first step alone can lead to it.
         let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
         let flags_of_first = if rest.is_some() { OFlags::PATH | OFlags::DIRECTORY } else { flags };
         let reached = self.walk_from(&self.dir, first, flags_of_first, wait)?;

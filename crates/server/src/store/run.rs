@@ -162,12 +162,12 @@ impl Run {
     }
 }
 
-/// What a beat changes: two that are the same had none between them.
+/// The state that a beat changes: two that are the same had no beat between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Beat {
     touched: (i64, u64),
     modified: (i64, u64),
-    /// What the lock holds; [`None`] where there is none, and it is the directory that is looked at.
+    /// The content of the lock; [`None`] where there is none, and it is the directory that is looked at.
     content: Option<Vec<u8>>,
 }
 
@@ -178,7 +178,7 @@ impl Beat {
     }
 }
 
-/// What the directory of another process turns out to be.
+/// The state that the directory of another process turns out to be in.
 #[derive(Debug)]
 enum Other {
     /// It is locked, or can't be looked at now.
@@ -190,7 +190,7 @@ enum Other {
 #[derive(Debug)]
 struct Free {
     dir: OwnedFd,
-    /// What was locked, held as long as this; [`None`] where that is the directory.
+    /// The file that was locked, held as long as this; [`None`] where that is the directory.
     lock: Option<OwnedFd>,
     owner: Identity,
     beat: Beat,
@@ -200,7 +200,7 @@ struct Free {
 #[derive(Debug)]
 pub(super) struct Others {
     kernel: Kernel,
-    /// What can be locked is nobody's, if it is of this machine.
+    /// A directory that can be locked is nobody's, if it is of this machine.
     locks_exclude: bool,
     /// Those that could be locked and may live all the same: their last beat, and since when there was no other.
     watched: Mutex<BTreeMap<String, (Beat, Instant)>>,
@@ -263,7 +263,7 @@ impl Others {
         Ok(Some(Other::Free(Box::new(Free { dir, lock, owner, beat }))))
     }
 
-    /// What a lock holds, as far as it can be read.
+    /// Returns the content of a lock, as far as it can be read.
     fn content(&self, lock: &OwnedFd) -> Vec<u8> {
         let mut content = vec![0; LOCK_BYTES];
         let read = self.kernel.read(lock, 0, &mut content, false).unwrap_or(0);
@@ -346,7 +346,7 @@ impl Others {
     }
 
     /// Waits, where it must, until it is known that no other server is at work here whose lock can be had all the
-    /// same: two such servers would take each other's uploads. Gives the name of its directory if there is one.
+    /// same: two such servers would take each other's uploads. Returns the name of its directory if there is one.
     pub(super) fn in_use(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Option<String>, Errno> {
         let mut seen: BTreeMap<String, (Beat, Instant)> = BTreeMap::new();
         let began = Instant::now();
@@ -377,13 +377,13 @@ impl Others {
             }
             std::thread::sleep(BETWEEN_LOOKS);
         }
-        // What was seen still so long need not be watched from the beginning.
+        // A directory that was seen still so long need not be watched from the beginning.
         self.watched().extend(seen);
         Ok(None)
     }
 }
 
-/// Whose a lock is that holds `content`.
+/// Returns the owner of a lock that holds `content`.
 fn owner_in(content: &[u8]) -> Identity {
     let line = content.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default();
     Identity::decode(std::str::from_utf8(line).unwrap_or_default())

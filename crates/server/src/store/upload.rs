@@ -51,7 +51,7 @@ pub struct Upload {
     /// The parent can be looked at before the whole has arrived.
     settled: bool,
     pub(super) place: Place,
-    /// Whose it is, of a kept one.
+    /// The owner, of a kept one.
     owner: Owner,
     staged: Mutex<Staged>,
 }
@@ -74,7 +74,7 @@ pub(super) struct Staged {
     pub(super) run: Option<Arc<Run>>,
     reserved: u64,
     written_back: u64,
-    /// What it counts of all that is staged: the bytes that arrived, and those set aside ahead of them.
+    /// The bytes that it counts of all that is staged: those that arrived, and those set aside ahead of them.
     pub(super) counted: u64,
     /// How far the mark of a kept upload may promise that its bytes are on the disk.
     noted: u64,
@@ -135,7 +135,7 @@ pub fn id_is_taken(name: &Name) -> Failure {
     about(name.as_str(), Code::Exists, "that id is taken by another upload")
 }
 
-/// What to say where a staged file could not be given what its place in the tree brings with it.
+/// Returns the failure to report where a staged file could not be given what its place in the tree brings with it.
 pub(super) fn not_given(name: &Name, ungiven: Ungiven) -> Failure {
     match ungiven {
         Ungiven::System(error) => failure(name.as_str(), error),
@@ -212,7 +212,7 @@ impl Store {
     fn begin(&self, upload: &Upload, staged: &mut Staged, parents: &mut Parents) -> Result<(), Failure> {
         let attributes = match self.check_target(&upload.name, parents) {
             Err(failure) if upload.settled => return Err(failure),
-            // What is to be made first may be on its way.
+            // A directory that is to be made first may be on its way.
             target => target.unwrap_or_default(),
         };
         self.create(upload, staged).map_err(|error| self.cant_stage(&upload.name, error))?;
@@ -459,7 +459,7 @@ impl Store {
                 log::warn!("only the last checkpoint is kept: {failure}");
             }
         }
-        // What lies behind the last checkpoint is of no use, and what was set aside holds room that others need.
+        // Bytes behind the last checkpoint are of no use, and blocks that were set aside hold room that others need.
         if let Some(file) = &staged.file
             && let Err(error) = self.kernel.truncate(file, staged.noted)
         {

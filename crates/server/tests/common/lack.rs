@@ -3,7 +3,7 @@
 use ferry_server::store::Call;
 use rustix::{fs::Stat, io::Errno};
 
-/// What a file system, or its kernel, lacks.
+/// The ability that a file system, or its kernel, lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lack {
     Nothing,
@@ -11,7 +11,7 @@ pub(crate) enum Lack {
     Kind,
     /// `RENAME_NOREPLACE`.
     NoReplace,
-    /// That, and second names of files.
+    /// `RENAME_NOREPLACE`, and second names of files.
     Links,
     /// `RWF_NOWAIT`.
     NoWait,
@@ -32,7 +32,7 @@ impl Lack {
         matches!(self, Lack::NoReplace | Lack::Links)
     }
 
-    /// What such a file system says to `call`, if it refuses it.
+    /// Returns what such a file system says to `call`, if it refuses it.
     pub(crate) fn refuses(self, call: &Call<'_>) -> Option<Errno> {
         match (self, call) {
             (Lack::Kind, Call::FileSystem { .. }) => Some(Errno::NOSYS),

@@ -385,7 +385,7 @@ fn lines_are_taken_some_at_a_time_however_short() {
     }
 }
 
-/// What dribbles under a rate, and for how many seconds of its own it may: the hour that [`Desk`] allows.
+/// Dribbling under a rate may go on for so many seconds of its own: the hour that [`Desk`] allows.
 #[test]
 fn a_clock_that_stands_still_while_a_rate_is_waited_for_does_not_begin_anew() {
     for (first, drip) in [("", "x"), ("", "WITH a=b\n"), ("PUT 99999 - a\nDATA 99999\n", ""), ("", "")] {
@@ -405,7 +405,7 @@ fn a_clock_that_stands_still_while_a_rate_is_waited_for_does_not_begin_anew() {
             desk.now += waits;
             desk.conn.session.handle_timeout(desk.now);
             desk.conn.session.resume(waits, desk.now);
-            // Who did not wait has no use of it.
+            // A session that did not wait has no use of it.
             desk.conn.session.resume(waits, desk.now);
             if own < 3_600 {
                 desk.give(drip.as_bytes());

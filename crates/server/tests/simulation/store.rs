@@ -81,11 +81,11 @@ pub(crate) struct Store {
     pub(crate) faults: u64,
     /// An upload is always prepared: it fails later, or not at all.
     pub(crate) spare_staging: bool,
-    /// What fails fails with this code; [`None`] for any.
+    /// The code that failures have; [`None`] for any.
     pub(crate) injects: Option<Code>,
     /// Of a thousand looks whether a file stayed the same, how many tell nothing for certain.
     pub(crate) doubt_rate: u32,
-    /// What is doubtful has changed.
+    /// A file in doubt has changed.
     pub(crate) meddles: bool,
     /// The most that is loaded at once.
     pub(crate) load_bytes: u64,

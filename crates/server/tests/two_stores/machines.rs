@@ -47,7 +47,8 @@ fn run_of(root: &Path) -> PathBuf {
     root.join(".ferry").join(&runs[0].0)
 }
 
-/// What another machine's process would say of itself; [`None`], and a word, where this one does not know which it is.
+/// Returns what another machine's process would say of itself; [`None`], and a word, where this one does not know
+/// which it is.
 fn elsewhere(root: &Path) -> Option<String> {
     let own = fs::read_to_string(run_of(root).join("lock")).expect("a lock");
     let words: Vec<_> = own.split_whitespace().collect();

@@ -29,11 +29,11 @@ pub(in crate::store) struct Resume<'a> {
     pub(in crate::store) name: &'a Name,
     pub(in crate::store) size: u64,
     pub(in crate::store) mtime: Option<Time>,
-    /// Whose it is if it is begun.
+    /// The owner that it gets if it is begun.
     pub(in crate::store) owner: &'a Owner,
 }
 
-/// What a RESUME came to.
+/// The outcome of a RESUME.
 pub(in crate::store) enum Resumption {
     /// The upload goes on.
     Go(Arc<Upload>, Digest),
@@ -41,7 +41,7 @@ pub(in crate::store) enum Resumption {
     Published(Mark),
 }
 
-/// What a mark turns out to stand for.
+/// The thing that a mark turns out to stand for.
 enum Found {
     Published,
     /// A file, of which `run` has seen the bytes that count.
@@ -111,7 +111,7 @@ impl Store {
             staged.file = Some(file.map_err(|error| self.cant_stage(name, error))?);
         }
         self.give(name, &mut staged, attributes)?;
-        // What is told must be on the disk. Who wrote it may have been killed before it was.
+        // The state that is told must be on the disk. The process that wrote it may have been killed before it was.
         if digest.bytes() == 0 {
             self.write_mark(&upload, &mut staged, &digest).map_err(failed)?;
             // The two entries must be there when a checkpoint promises that they are.
@@ -130,7 +130,7 @@ impl Store {
     }
 
     /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a server that was killed
-    /// before it could. Gives what the file takes of the disk.
+    /// before it could. Returns how much of the disk the file takes.
     fn trimmed(&self, file: &OwnedFd, bytes: u64) -> Result<u64, Errno> {
         let stat = self.kernel.stat(file)?;
         if meta::size(&stat) <= bytes && !meta::has_ahead(&stat) {
@@ -140,7 +140,7 @@ impl Store {
         Ok(meta::taken(&self.kernel.stat(file)?))
     }
 
-    /// What there is of the upload that `mark` tells of.
+    /// Looks for what there is of the upload that `mark` tells of.
     fn look_for(&self, area: &Area, data_name: &str, mark: &Mark) -> Result<Found, Errno> {
         let (offset, crc) = match mark.state {
             State::Published { .. } => return Ok(Found::Published),
@@ -164,8 +164,8 @@ impl Store {
         }
     }
 
-    /// What to say of a published upload. One whose server was killed right behind the rename is known with the tag that
-    /// its file had before: renaming changes the time of the status.
+    /// Returns what to say of a published upload. One whose server was killed right after the rename is known with the
+    /// tag that its file had before: renaming changes the time of the status.
     fn as_it_stands(&self, mut mark: Mark) -> Mark {
         let moment = SystemTime::now();
         if let State::Publishing { crc, tag } = &mark.state
