@@ -32,7 +32,7 @@ fn mirror(address: &str, remote: &str, local: &Path) -> Result<bool, Box<dyn Err
     let prefix = root.as_ref().map_or(0, |root| root.as_str().len() + 1);
 
     fs::create_dir_all(local)?;
-    // What the server calls its directories and files leads out of this one by no link that may be in it.
+    // The server's names for its directories and files lead out of this one by no link that may be in it.
     let here = HeldDirectory::at(local);
     let (mut directories, mut files) = (Vec::new(), Vec::new());
     let tree = client.tree(root.as_ref())?;

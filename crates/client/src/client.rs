@@ -76,7 +76,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// That of `work`; the connection that can't be opened again.
+    /// The error of `work`, or of the connection that can't be opened again.
     pub fn patiently<T>(
         &mut self,
         settings: &Settings,
@@ -247,8 +247,9 @@ impl Client {
         refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
     }
 
-    /// Makes as many of the directories as possible, in their order; those that are there already are as good. Gives those
-    /// that can't be made, by their places in the list, and why. What is in such a one can't be made either, and is not told.
+    /// Makes as many of the directories as possible, in their order; those that are there already are as
+    /// good. Returns those that can't be made, by their places in the list, and why. A directory in such a
+    /// one can't be made either, and is not told.
     ///
     /// # Errors
     ///

@@ -525,7 +525,7 @@ impl Link {
     }
 }
 
-/// What is waited for.
+/// The thing that is waited for.
 #[derive(Debug, Clone, Copy)]
 enum Wait {
     /// Bytes of a body, either way: at a least rate.

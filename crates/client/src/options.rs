@@ -35,8 +35,9 @@ impl Options {
         Options { timeout, ..self }
     }
 
-    /// Gives a server up that moves fewer than `bytes` bytes of a file or a listing while it was waited for `window` in all;
-    /// 1024 in 60 s unless told, and 0 for no such limit. Time that the caller or the local disk takes does not count.
+    /// Gives up a server that moves fewer than `bytes` bytes of a file or a listing while it was waited for
+    /// `window` in all; 1024 in 60 s unless told, and 0 for no such limit. Time that the caller or the local
+    /// disk takes does not count.
     #[must_use]
     pub fn min_rate(self, bytes: u64, window: Duration) -> Options {
         Options { min_rate: MinRate { bytes, window }, ..self }

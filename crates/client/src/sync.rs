@@ -30,7 +30,7 @@ pub enum Direction {
     Down,
 }
 
-/// What is said of a thing that the other end does not list, and does not say to be gone either.
+/// The words for a thing that the other end does not list, and does not say to be gone either.
 const NOT_GONE: &str = "stays: the other end does not list it, and does not say that it is gone either";
 
 /// How two directories are compared, and how far they are made alike.
@@ -51,7 +51,7 @@ pub struct Sync {
     pub backup: Option<PathBuf>,
 }
 
-/// What a plan is at while it is made.
+/// The step that a plan is at while it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Looking {
@@ -78,7 +78,7 @@ pub struct SyncPlan {
     pub transfers: Transfers,
     /// Bytes of those.
     pub bytes: u64,
-    /// What is of another kind at the end that is read, and is deleted before anything is moved.
+    /// Things of another kind at the end that is read, which are deleted before anything is moved.
     pub replace: Vec<Replacement>,
     /// What is to be deleted, in this order: files, then directories, the deepest first. Empty unless it was asked for.
     pub delete: Vec<Deletion>,
@@ -204,8 +204,8 @@ impl SyncPlan {
             && self.delete.is_empty()
     }
 
-    /// How many things would be deleted. What makes way for something of another kind is replaced, and not counted; what is in
-    /// it is.
+    /// How many things would be deleted. A thing that makes way for something of another kind is replaced,
+    /// and not counted; what is in it is.
     #[must_use]
     pub fn deletions(&self) -> usize {
         self.delete.len() + self.replace.iter().map(|replaced| replaced.delete.len().saturating_sub(1)).sum::<usize>()
@@ -252,7 +252,7 @@ impl SyncPlan {
         report
     }
 
-    /// What stands under `names` at the end that is read.
+    /// Returns what stands under `names` at the end that is read.
     fn look<'a>(&self, client: &mut Client, names: impl IntoIterator<Item = &'a Name>) -> Result<Vec<Seen>, Error> {
         match self.transfers {
             Transfers::Up(_) => Ok(seen::here(&self.local, names)),
@@ -295,7 +295,7 @@ impl SyncPlan {
         }
     }
 
-    /// Gives why some can't be made.
+    /// Makes the directories; returns why some can't be made.
     fn make_directories(
         &self,
         client: &mut Client,

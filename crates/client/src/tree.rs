@@ -213,9 +213,10 @@ impl LocalTree {
         Ok(tree)
     }
 
-    /// Makes `top` where it is missing, and `directories` beneath it, each before what is in it. Those that are there are
-    /// as good; symbolic links beneath `top` are not followed, and neither is `top` itself where it is beneath a directory
-    /// that is held. Gives those that can't be made; what is beneath such a one is not tried.
+    /// Makes `top` where it is missing, and `directories` beneath it, each before what is in it. Those that
+    /// are there are as good; symbolic links beneath `top` are not followed, and neither is `top` itself
+    /// where it is beneath a directory that is held. Returns those that can't be made; what is beneath such a
+    /// one is not tried.
     pub fn make(top: &LocalPath, directories: &[Name]) -> Vec<Unmade> {
         let held = match top.make_top().and_then(|()| top.hold()) {
             Ok(held) => held,

@@ -49,7 +49,7 @@ pub fn are_private() -> bool {
 /// Whether this kernel has file systems of this kind; if not, with a printed word.
 #[must_use]
 pub fn knows(kind: &str) -> bool {
-    // What is a module is loaded by the first mount.
+    // A file system that is a module is loaded by the first mount.
     let loaded = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let knows = loaded.split_whitespace().any(|known| known == kind)
         || Command::new("modprobe").arg(kind).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
@@ -72,7 +72,7 @@ fn why_not(programs: &[&str]) -> Option<String> {
     if let Err(error) = unshare(CloneFlags::CLONE_NEWNS) {
         return Some(format!("no mounts of one's own here: {error}"));
     }
-    // What is mounted from here on must not be seen by others.
+    // Mounts made from here on must not be seen by others.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).err().map(|error| error.to_string())
 }
 

@@ -36,7 +36,7 @@ const DESCRIPTORS: &str = "/proc/self/fd";
 pub(crate) struct Directory {
     fd: OwnedFd,
     path: PathBuf,
-    /// What in another directory keeps the files that are replaced in this one.
+    /// The place in another directory that keeps the files that are replaced in this one.
     backup: Option<LocalPath>,
     swept: Arc<Swept>,
 }
@@ -56,8 +56,8 @@ impl Directory {
     }
 
     /// Whether a file may have the name `last` of `target`: nothing has it, or a file, or a symbolic link,
-    /// which is replaced itself and never followed. One that leads to a directory or a device is there for that:
-    /// nobody means to lose it. Gives what would be replaced.
+    /// which is replaced itself and never followed. One that leads to a directory or a device is there for
+    /// that: nobody means to lose it. Returns what would be replaced.
     pub(crate) fn check_replaceable(&self, last: &OsStr, target: &Path) -> Result<Option<Stat>, Error> {
         match rustix::fs::statat(&self.fd, last, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(None),

@@ -20,10 +20,10 @@ use rustix::{
 use super::resolve::open_beneath;
 use crate::error::Error;
 
-/// What is said of a symbolic link where none is followed.
+/// The words for a symbolic link where none is followed.
 pub(crate) const LINK: &str = "is a symbolic link, which is not followed";
 
-/// The same of what is beneath one, or is one.
+/// The same for what is beneath one, or is one.
 const BEHIND_LINK: &str = "is, or is beneath, a symbolic link, which is not followed";
 
 /// A directory is only looked at and gone through.
@@ -31,8 +31,9 @@ const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::
 
 /// A local directory that is opened once, when it is first needed, and held from then on; clones share it.
 ///
-/// Its own path is the caller's, and may lead through symbolic links. What is beneath it is reached by [`LocalPath`]s,
-/// which never do: whatever becomes a link, is renamed or is replaced meanwhile, nothing outside is read or written.
+/// Its own path is the caller's, and may lead through symbolic links. The things beneath it are reached by
+/// [`LocalPath`]s, which never do: whatever becomes a link, is renamed or is replaced meanwhile, nothing
+/// outside is read or written.
 #[derive(Debug, Clone)]
 pub struct HeldDirectory {
     held: Arc<Held>,
@@ -178,7 +179,7 @@ impl LocalPath {
         matches!(kind, Ok(FileType::RegularFile | FileType::Directory))
     }
 
-    /// Opens the directory that it names. What is beneath that is then reached by no link.
+    /// Opens the directory that it names. The things beneath it are then reached by no link.
     pub(crate) fn hold(&self) -> Result<HeldDirectory, Error> {
         let fd = self.open(DIRECTORY).map_err(|errno| self.failed("read the directory", errno))?;
         Ok(HeldDirectory::new(self.path.clone(), OnceLock::from(fd)))

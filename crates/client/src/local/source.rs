@@ -99,8 +99,8 @@ impl Source {
         Version(format!("{st_size} {st_mtime}.{st_mtime_nsec:09} {st_dev} {st_ino}"))
     }
 
-    /// What tells this content from an earlier one of the same version, whose time somebody has set back. [`None`] where
-    /// the last change is so recent that another one could have the same stamp.
+    /// Returns what tells this content from an earlier one of the same version, whose time somebody has set
+    /// back. [`None`] where the last change is so recent that another one could have the same stamp.
     pub(crate) fn stamp(&self) -> Option<Stamp> {
         let Stat { st_ctime, st_ctime_nsec, .. } = self.stat;
         let fraction = u32::try_from(st_ctime_nsec).ok()?;

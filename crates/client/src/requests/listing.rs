@@ -11,8 +11,8 @@ use crate::{
 /// The longest listing, whatever is in it: a server may never end one.
 const MAX_LISTING_BYTES: u64 = 256 << 20;
 
-/// What one thing takes in memory beside its name, and how many copies of its whole name there are, in the command that
-/// makes the most of it: measured for a GET of a whole directory, some 530 bytes for names of 30.
+/// The memory that one thing takes beside its name, and the number of copies of its whole name, in the
+/// command that makes the most of it: measured for a GET of a whole directory, some 530 bytes for names of 30.
 const THING_BYTES: usize = 350;
 const NAME_COPIES: usize = 6;
 
@@ -93,7 +93,7 @@ struct Entries {
     framer: Framer,
     /// The beginning of a line.
     rest: Vec<u8>,
-    /// What is wrong with a line, unless the bytes turn out to be others than were sent.
+    /// The fault in a line, unless the bytes turn out to be others than were sent.
     fault: Option<Error>,
 }
 

@@ -120,8 +120,9 @@ pub(crate) fn mkdir(link: &mut Link, name: &Name) -> Result<(), Error> {
     done(link, &Request::Mkdir { name: name.clone() })
 }
 
-/// Makes directories, in their order; one that is there already is as good, and nothing else is. Gives those that can't be
-/// made by their places in the list, and why; where it does not `keep_going`, the first is the last that was tried.
+/// Makes directories, in their order; one that is there already is as good, and nothing else is. Returns
+/// those that can't be made by their places in the list, and why; where it does not `keep_going`, the first
+/// is the last that was tried.
 pub(crate) fn make_directories(
     link: &mut Link,
     names: &[Name],

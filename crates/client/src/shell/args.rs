@@ -226,7 +226,8 @@ fn built(with_all: bool) -> clap::Command {
 }
 
 impl Args {
-    /// Reads the command line of the process; gives how the process ends where that is all: help, or what can't be read.
+    /// Reads the command line of the process; returns how the process ends where that is all: help, or what
+    /// can't be read.
     pub(crate) fn of_process() -> Result<Args, Exit> {
         let arguments: Vec<OsString> = one_shot::arrows_as_options(std::env::args_os()).collect();
         // An option after `--` is none.
@@ -263,7 +264,8 @@ impl Args {
     }
 }
 
-/// What to say where the first word was meant as a subcommand and is none: the error is about what stands after it.
+/// Returns the error to report where the first word was meant as a subcommand and is none: the parser's own
+/// is about what stands after it.
 fn misspelt(command: &clap::Command, arguments: &[OsString]) -> Option<clap::Error> {
     let [_, first, _, ..] = arguments else { return None };
     let first = first.to_str().filter(|first| !first.starts_with('-') && first.parse::<Address>().is_err())?;

@@ -49,7 +49,7 @@ impl Choices {
 
     fn of(args: &Args, config: Config) -> Choices {
         let usual = Settings::default();
-        // What the command line says of the one stands above what the file says of the other.
+        // Either one on the command line stands above both in the file.
         let (retries, retry_for) = match (args.retry, args.retry_for) {
             (None, None) => (config.retry, config.retry_for),
             given => given,

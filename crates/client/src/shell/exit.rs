@@ -88,7 +88,7 @@ pub(crate) struct Failed {
     pub(crate) message: String,
     /// The code of the server's refusal, where it was one.
     pub(crate) code: Option<Code>,
-    /// What it was about, as it is: a whole name of the server, or a local path.
+    /// The name of the thing it was about, as it is: a whole name of the server, or a local path.
     pub(crate) name: Option<String>,
 }
 
@@ -113,7 +113,7 @@ impl Failed {
         Failed::of(Exit::Local, format!("cannot write to standard output: {}", plain(error)))
     }
 
-    /// What the library said, after the command that it was about.
+    /// A failure that says what the library said, after the command that it was about.
     pub(crate) fn new(command: &str, error: &Error) -> Failed {
         let code = match error {
             Error::Server(failure) | Error::Closed(Some(failure)) => Some(failure.code),
@@ -156,7 +156,7 @@ impl Failed {
     }
 }
 
-/// What the system says, without the number behind it.
+/// Returns what the system says, without the number behind it.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error ").map_or(&*text, |(words, _)| words).to_owned()

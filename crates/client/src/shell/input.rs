@@ -24,7 +24,7 @@ const LINGER: Duration = Duration::from_millis(50);
 pub(crate) struct Input<F> {
     descriptor: F,
     cancel: Cancel,
-    /// What ends it cannot be seen: somebody writes on the other side.
+    /// The cause of its end cannot be seen: somebody writes on the other side.
     has_writer: bool,
 }
 

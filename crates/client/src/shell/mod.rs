@@ -75,7 +75,7 @@ fn print(text: &[u8]) -> ExitCode {
     printed(output.write_all(text).and_then(|()| output.flush())).into()
 }
 
-/// What comes of printing. A reader that went away has read what it wanted.
+/// Returns what comes of printing. A reader that went away has read what it wanted.
 fn printed(written: io::Result<()>) -> Exit {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -79,7 +79,7 @@ fn subcommand(form: &'static Form, word: &str) -> Command {
     }
 }
 
-/// What to say of a word that is neither a subcommand nor a server.
+/// Returns what to say of a word that is neither a subcommand nor a server.
 pub(crate) fn unknown(word: &str) -> String {
     let begin = format!("'{}' is no subcommand, bookmark, port or host:port", escaped(word));
     let word = word.to_ascii_uppercase();
@@ -101,7 +101,7 @@ pub(crate) fn arrows_as_options(arguments: impl Iterator<Item = OsString>) -> im
 }
 
 impl OneShot {
-    /// What was typed after the subcommand `verb`.
+    /// Reads what was typed after the subcommand `verb`.
     ///
     /// # Errors
     ///

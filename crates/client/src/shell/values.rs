@@ -53,7 +53,7 @@ pub(crate) fn min_rate(bytes: i64) -> Result<u64, String> {
     u64::try_from(bytes).map_err(|_| "a number of bytes is needed, 0 or more".to_owned())
 }
 
-/// In MiB; gives bytes.
+/// Converts MiB to bytes.
 pub(crate) fn tree_memory(mebibytes: i64) -> Result<usize, String> {
     let bytes = usize::try_from(mebibytes).ok().filter(|mebibytes| *mebibytes > 0);
     bytes.and_then(|mebibytes| mebibytes.checked_mul(1 << 20)).ok_or_else(|| "a number of MiB is needed".to_owned())

@@ -33,7 +33,7 @@ pub(crate) struct Word {
     pub(crate) quoted: bool,
 }
 
-/// What a line leaves open at its end.
+/// The quote or backslash that a line leaves open at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Open {
     /// This quote was not closed.
@@ -93,7 +93,7 @@ impl Word {
 ///
 /// # Errors
 ///
-/// What its end leaves open.
+/// The quote or backslash that its end leaves open.
 pub(crate) fn split(command: &str) -> Result<Vec<Word>, Open> {
     match read(command) {
         (words, None) => Ok(words),

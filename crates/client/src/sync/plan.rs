@@ -30,8 +30,8 @@ enum Node {
     File { size: u64, mtime: Option<Time>, meta: Option<FileMeta> },
 }
 
-/// What the times of one end tell of its file system. Files may have whole seconds because somebody has set them; the times
-/// of directories are mostly the system's own.
+/// The facts that the times of one end tell of its file system. Files may have whole seconds because somebody
+/// has set them; the times of directories are mostly the system's own.
 #[derive(Debug, Default)]
 struct Grain {
     /// Some time has a fraction of a second.
@@ -247,7 +247,7 @@ struct Compared<'a> {
     /// Of the same size; what is in them decides.
     unsure: Vec<&'a Name>,
     unchanged: usize,
-    /// What is of another kind at the other end, and whether it is a directory where it is read.
+    /// Things of another kind at the other end, and whether each is a directory where it is read.
     conflicts: Vec<(&'a Name, bool)>,
 }
 
@@ -300,7 +300,8 @@ fn compare<'a>(
 /// Whether two times are the same, as far as the coarser of the file systems can tell; [`None`] where one is unknown, or where
 /// they agree by nothing but a whole second although neither end has `whole_seconds` alone.
 fn same_time(a: Option<Time>, b: Option<Time>, whole_seconds: bool) -> Option<bool> {
-    /// What file systems round times to, in nanoseconds, below a second. No two writes fall into one of these.
+    /// The steps that file systems round times to, in nanoseconds, below a second. No two writes fall into
+    /// one of these.
     const GRAINS_NANOS: [u32; 4] = [100, 1_000, 1_000_000, 10_000_000];
     let (a, b) = (a?, b?);
     if a.seconds() != b.seconds() {

@@ -1,5 +1,5 @@
-//! What stands under a name at the end that is read, asked anew before anything is deleted for its sake: a listing leaves out
-//! what can't be transferred, and hours may have passed since.
+//! The kind of thing under a name at the end that is read, asked anew before anything is deleted for its
+//! sake: a listing leaves out what can't be transferred, and hours may have passed since.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ use crate::{
     tree::joined,
 };
 
-/// What stands under a name.
+/// The kind of thing under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
     /// Nothing, for sure.
@@ -66,8 +66,8 @@ pub(super) fn here<'a>(local: &HeldDirectory, names: impl IntoIterator<Item = &'
     names.into_iter().map(look).collect()
 }
 
-/// Leaves of `deletions` what is `seen` to be nothing at the other end; gives the uppermost ones of the rest. A directory
-/// stays with what stays in it.
+/// Leaves of `deletions` what is `seen` to be nothing at the other end; returns the uppermost ones of the
+/// rest. A directory stays with what stays in it.
 pub(super) fn only_gone(deletions: &mut Vec<Deletion>, seen: &[Seen]) -> Vec<Name> {
     let staying: HashSet<Name> = deletions
         .iter()

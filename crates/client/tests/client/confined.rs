@@ -1,4 +1,5 @@
-//! What the server names, and what a walk has found, leads out of its directory by no link, whenever that comes.
+//! The names of the server, and those that a walk has found, lead out of their directory by no link, whenever
+//! that comes.
 
 use std::{fs, os::unix::fs::symlink};
 
@@ -35,7 +36,7 @@ fn a_link_that_appears_while_files_are_fetched_is_not_written_through() {
                 }
             });
             assert_eq!(outside.names(), Vec::<String>::new(), "{size} {resume}");
-            // What was opened before is gone on with where it was: not through the link.
+            // A file that was opened before is gone on with where it was: not through the link.
             if report.is_whole() {
                 assert_eq!(fs::read(local.path("d.aside/a")).unwrap().len(), size);
             } else {

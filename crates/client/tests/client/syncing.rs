@@ -1,4 +1,4 @@
-//! What has changed between the plan of a SYNC and its deletions is not deleted.
+//! Things that have changed between the plan of a SYNC and its deletions are not deleted.
 
 use std::fs;
 

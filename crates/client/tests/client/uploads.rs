@@ -290,7 +290,7 @@ impl<F: FnMut() -> io::Result<usize>> Read for Stream<F> {
     }
 }
 
-/// As a pipe does whose writer the same Ctrl-C has ended. What comes before the end fills a block.
+/// As a pipe does whose writer the same Ctrl-C has ended. The bytes before the end fill a block.
 #[test]
 fn a_stream_that_ends_while_the_caller_has_had_enough_is_not_published() {
     let server = Scripted::greeting(move |peer| {

@@ -56,7 +56,7 @@ pub enum Op {
     Statfs,
 }
 
-/// What happens to a request in place of what it asks for.
+/// The fate of a request, in place of what it asks for.
 #[derive(Debug, Clone, Copy)]
 pub enum Order {
     /// It is not answered until [`Puppet::release`].
@@ -258,7 +258,7 @@ impl Puppet {
     }
 
     fn end_session(&mut self) {
-        // What was held is answered into the void.
+        // The held requests are answered into the void.
         let held = std::mem::take(&mut self.shared.lock().held);
         drop(held);
         if let Some(session) = self.session.take() {

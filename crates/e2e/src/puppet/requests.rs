@@ -23,7 +23,7 @@ const NAMES_LAST: Duration = Duration::from_secs(3600);
 /// Attributes are asked for each time, so that an order for them is met.
 const ATTRIBUTES_LAST: Duration = Duration::ZERO;
 
-/// What the kernel talks to.
+/// The file system that the kernel talks to.
 pub(super) struct Strings {
     shared: Shared,
     habits: Habits,
@@ -249,7 +249,7 @@ impl Filesystem for Strings {
                     || entries
                         .iter()
                         .any(|entry| reply.add(INodeNo(entry.node), entry.offset, entry.kind, &entry.name));
-                // What did not fit is asked for by its offset.
+                // Entries that did not fit are asked for by their offset.
                 let _ = full;
                 reply.ok();
             }

@@ -16,7 +16,7 @@ const BY_SHORT_NAME: u64 = 1 << 40;
 /// A page of the kernel.
 const PIECE_BYTES: u64 = 4096;
 
-/// Files and directories by inode number. What has no name any more is kept: it may be open.
+/// Files and directories by inode number. A node that has no name any more is kept: it may be open.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: HashMap<u64, Node>,
@@ -56,7 +56,7 @@ pub(super) struct Entry {
     pub(super) kind: FileType,
 }
 
-/// What a setattr changes.
+/// The changes of a setattr.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) mode: Option<u32>,

@@ -202,8 +202,8 @@ fn checkpoints_prove_what_was_written_before_the_system_started_anew() {
     half.finish_anew("damaged");
 }
 
-/// What publishing sets is the time of the server's file. That a part is old by the time of its last change of status, which
-/// nobody can set back, a test beside the code shows.
+/// The time that publishing sets is that of the server's file. A test beside the code shows that a part is
+/// old by the time of its last change of status, which nobody can set back.
 #[test]
 fn what_was_begun_lately_is_kept_however_old_its_time_is() {
     let half = Half::new();

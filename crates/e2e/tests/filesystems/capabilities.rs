@@ -1,4 +1,4 @@
-//! What a file system can't do costs no promise.
+//! Operations that a file system can't do cost no promise.
 
 use std::{collections::HashSet, fs, path::Path};
 

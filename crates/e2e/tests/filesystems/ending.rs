@@ -17,7 +17,7 @@ use rustix::{
     process::{Pid, PidfdFlags, kill_process, pidfd_open},
 };
 
-/// What a server ends with that had to leave something behind.
+/// The exit status of a server that had to leave something behind.
 const CUT_SHORT: Option<i32> = Some(3);
 
 /// Larger than what is finished together with others.

@@ -19,7 +19,7 @@ const SMALL_BYTES: usize = 1000;
 /// More than is finished together with others, and several writes.
 const LARGE_BYTES: usize = 1200 << 10;
 
-/// What e2fsck ends with where it found errors and mended all of them.
+/// The exit status of e2fsck where it found errors and mended all of them.
 const REPAIRED: i32 = 1;
 
 /// All requests; at the end the tree is as [`check`] expects it.
@@ -125,7 +125,7 @@ fn survives(kind: &str, bytes: u64, make: &[&str], repair: &[&str]) {
     works_again(disk.path());
 }
 
-/// What a server left behind that was killed keeps no other from serving.
+/// Checks that nothing a killed server left behind keeps another from serving.
 fn works_again(root: &Path) {
     let server = Options::new().root(root).start();
     assert_eq!(Raw::greeted(server.address()).put("again", b"again").word(0), "SAVED");

@@ -1,4 +1,4 @@
-//! What is mounted below the root is none of the server's business, however it behaves.
+//! A mount below the root is none of the server's business, however it behaves.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What a run may have made of two trees, and what it must have where it claims success.
+//! Checks of what a run may have made of two trees, and what it must have where it claims success.
 
 use std::{
     collections::BTreeSet,
@@ -56,11 +56,11 @@ pub(crate) struct Run<'a> {
     pub(crate) source: &'a Tree,
     pub(crate) before: &'a Tree,
     pub(crate) after: &'a Tree,
-    /// What new files may be.
+    /// The permissions that new files may have.
     pub(crate) new_mode: u32,
-    /// What was a link for a while, and may have been left out for that.
+    /// The path that was a link for a while, and may have been left out for that.
     pub(crate) swapped: Option<&'a Path>,
-    /// What was kept of the changed tree, where that was asked for.
+    /// The part of the changed tree that was kept, where that was asked for.
     pub(crate) kept: Option<&'a Tree>,
 }
 
@@ -84,7 +84,7 @@ impl Run<'_> {
         !links(self.source) && !links(self.before) && (makes_way || !self.source.iter().any(conflict))
     }
 
-    /// What holds however it ended.
+    /// Checks what holds however it ended.
     pub(crate) fn check_changes(&self) -> Result<(), String> {
         let paths: BTreeSet<&PathBuf> = self.before.keys().chain(self.after.keys()).collect();
         for path in paths {
@@ -141,7 +141,7 @@ impl Run<'_> {
         if self.source.contains_key(path) { Err("is gone, and is there at the other end".to_owned()) } else { Ok(()) }
     }
 
-    /// What was replaced or deleted is kept where that was asked for.
+    /// Checks that what was replaced or deleted is kept where that was asked for.
     fn check_kept(&self, path: &Path) -> Result<(), String> {
         let (Some(kept), Some(Node::File(old))) = (self.kept, self.before.get(path)) else { return Ok(()) };
         if matches!(self.after.get(path), Some(Node::File(new)) if new.has_bytes_of(old)) {
@@ -155,9 +155,9 @@ impl Run<'_> {
         if kept.iter().any(is_it) { Ok(()) } else { Err("was not kept".to_owned()) }
     }
 
-    /// What holds where all is said to be done.
+    /// Checks what holds where all is said to be done.
     pub(crate) fn check_success(&self) -> Result<(), String> {
-        // What is at or beneath a link is left out by rule.
+        // Things at or beneath a link are left out by rule.
         let links: Vec<&PathBuf> = [(self.source, true), (self.before, self.op.verb == Verb::SyncDown)]
             .into_iter()
             .filter(|(_, counts)| *counts)

@@ -1,4 +1,4 @@
-//! What people and programs do to trees.
+//! Changes that people and programs make to trees.
 
 use std::{
     fs,

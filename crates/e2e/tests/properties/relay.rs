@@ -19,13 +19,13 @@ use rustix::{
 /// Small, so that something can happen between any two pieces.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// What happens.
+/// A thing that happens.
 pub(crate) enum Act {
     /// The connection ends, or is reset.
     Cut { reset: bool },
     /// The client gets this signal.
     Signal(Signal),
-    /// What the server says of the first change behind that is lost, and the connection with it.
+    /// The server's answer to the first change after that point is lost, and the connection with it.
     LoseAnswer,
     /// Somebody changes the trees.
     Change(Box<dyn FnOnce() + Send>),

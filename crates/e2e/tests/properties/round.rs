@@ -207,7 +207,7 @@ impl<'a> Round<'a> {
         (status.code(), format!("{script}\n{}{}", said("stdout"), said("stderr")))
     }
 
-    /// Draws what happens in the middle of a run of `op`, if anything; gives how it is undone.
+    /// Draws what happens in the middle of a run of `op`, if anything; returns how it is undone.
     fn disturb(&mut self, op: Option<Op>, before: &(Tree, Tree)) -> Undo {
         let Some(op) = op else {
             self.relay.prepare(None);
@@ -265,7 +265,7 @@ pub(crate) fn sockets(server: &Server) -> usize {
 struct Undo(Option<(PathBuf, PathBuf, PathBuf)>);
 
 impl Undo {
-    /// Puts it back; gives its path in the tree if it was away.
+    /// Puts it back; returns its path in the tree if it was away.
     fn run(self) -> Option<PathBuf> {
         let (root, at, aside) = self.0?;
         aside.symlink_metadata().ok()?;

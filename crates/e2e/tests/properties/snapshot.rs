@@ -1,4 +1,4 @@
-//! What is in a directory.
+//! The things in a directory.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ pub(crate) enum Node {
     Link(PathBuf),
 }
 
-/// What a file is, apart from its name.
+/// A file, apart from its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) bytes: u64,
@@ -68,7 +68,7 @@ pub(crate) fn snapshot(root: &Path) -> Tree {
     tree
 }
 
-/// What is in a directory of which nobody knows, in one line.
+/// Returns what is in a directory, one thing to a line.
 pub(crate) fn shown(tree: &Tree) -> String {
     tree.iter().map(|(path, node)| format!("\n    {}: {node:?}", path.display())).collect()
 }

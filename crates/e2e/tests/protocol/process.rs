@@ -336,7 +336,7 @@ fn a_client_that_reads_much_has_few_lines_and_the_rest_is_summed_up() {
             assert_eq!(raw.answer("GET").verified(), b"hello");
         }
     }
-    // What is changed is not lost among it.
+    // A change is not lost among it.
     raw.ask("DELETE nowhere").expect_failure("not-found");
     drop(raw);
     assert_eq!(server.terminate().code(), Some(0));

@@ -97,7 +97,7 @@ fn results_that_reach_nobody_are_a_failure_of_the_disk() {
         let told = complaints.contains("cannot write to standard output: No space left on device");
         assert!(told && !complaints.contains("os error"), "{arguments:?}: {complaints}");
     }
-    // What is closed takes everything, and nothing else is opened in its place.
+    // A closed stream takes everything, and nothing else is opened in its place.
     let code = |arguments: &[&str]| status("\"$0\" \"$@\" <&- >&- 2>&-", arguments).0;
     assert_eq!((code(&["get", &port, "a", "-o", "saved"]), code(&["get", &port, "none"])), (Some(0), Some(8)));
     assert_eq!(fs::read(place.local("../saved")).unwrap(), b"hello");

@@ -141,7 +141,7 @@ fn what_is_no_file_is_neither_moved_nor_deleted() {
         assert_same(&here, &tree(&place.local("d")));
         assert_same(&there, &tree(&place.server.path("d")));
     }
-    // What is of another kind makes way where deleting was asked for; a link does not.
+    // A thing of another kind makes way where deleting was asked for; a link does not.
     let ran = place.run("SYNC -d --delete d");
     assert_eq!((ran.status, ran.complaints.lines().count()), (0, 1), "{}", ran.complaints);
     assert!(ran.complaints.contains("link is a symbolic link"), "{}", ran.complaints);

@@ -107,7 +107,7 @@ fn tab_completes_names_of_any_script_and_such_that_end_in_a_space() {
         client.send("\x0c");
         client.expect(&prompt);
     }
-    // What could drive the terminal is still left out.
+    // A name that could drive the terminal is still left out.
     client.send("GET turn\t");
     client.expect("\x07");
     client.send("\x15QUIT\r");

@@ -75,7 +75,7 @@ pub(crate) struct Transfer {
     pub(crate) keep_going: bool,
 }
 
-/// What stands after an arrow.
+/// The argument after an arrow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// Standard output.
@@ -109,7 +109,7 @@ pub(crate) struct Removal {
     pub(crate) recursive: bool,
     /// Empty directories as well.
     pub(crate) empty: bool,
-    /// What does not exist is no failure.
+    /// A name that does not exist is no failure.
     pub(crate) force: bool,
     /// The others are deleted where one fails.
     pub(crate) keep_going: bool,
@@ -126,7 +126,7 @@ pub(crate) struct Listing {
     pub(crate) reverse: bool,
 }
 
-/// What comes first in a listing.
+/// The thing that comes first in a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// As it comes: by name.

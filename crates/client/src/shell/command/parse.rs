@@ -215,7 +215,7 @@ pub(crate) enum Expected {
     Nothing,
 }
 
-/// What comes after `before`, the whole words of a line from its verb on.
+/// Returns what comes after `before`, the whole words of a line from its verb on.
 pub(crate) fn expected(before: &[Word]) -> Expected {
     let Some((verb, arguments)) = before.split_first() else { return Expected::Verb };
     let Some(form) = form(&verb.text) else { return Expected::Nothing };

@@ -10,7 +10,7 @@ const PHRASES: &[(&str, &[&str])] = &[
     ("RMDIR", &["RM", "-d"]),
 ];
 
-/// What switches something on in a usual FTP client that ferry always does; and what that is.
+/// Words that switch something on in a usual FTP client that ferry always does; and what that is.
 const NEEDLESS: &[(&[&str], &str)] = &[
     (&["BIN", "BINARY", "IMAGE"], "bytes are always moved as they are"),
     (&["EPSV", "PASSIVE", "PASV"], "there is only one connection, and the client makes it"),

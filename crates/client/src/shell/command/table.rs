@@ -23,7 +23,7 @@ pub(crate) struct Form {
     pub(crate) options: &'static [Opt],
     /// What its arguments are, before an arrow.
     pub(crate) takes: Takes,
-    /// What stands after an arrow `->`, or after the option `-o`, where one may.
+    /// The kind of argument after an arrow `->`, or after the option `-o`, where one may stand there.
     pub(crate) target: Option<Kind>,
 }
 

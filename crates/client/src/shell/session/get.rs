@@ -229,7 +229,7 @@ impl Session {
         Ok(plan)
     }
 
-    /// Makes the directories; gives the plan without what would be in those that can't be made.
+    /// Makes the directories; returns the plan without what would be in those that can't be made.
     fn make_trees_here(&mut self, mut plan: Plan, failures: &mut Failures) -> Result<Plan, Failed> {
         let mut unmade = HashSet::new();
         for (top, directories) in &plan.trees {

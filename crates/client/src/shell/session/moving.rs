@@ -85,7 +85,7 @@ pub(super) struct Course {
     reached: Option<(usize, u64, u64)>,
     /// Of the file that was done last.
     crc: Option<Crc32>,
-    /// What the server said is done survives a power cut there.
+    /// The things that the server said are done survive a power cut there.
     durable: bool,
 }
 
@@ -332,7 +332,7 @@ fn kept(moving: &Moving<'_>, index: usize, course: Course, error: &Error) -> Opt
 fn explained(moving: &Moving<'_>, label: &Label, error: &Error, local: &Path) -> Failed {
     let (verb, shown) = (moving.verb, label.shown.as_str());
     let failed = reasons::failed(verb, shown, &label.name, error);
-    // What is typed for it.
+    // The words to type for it.
     let typed = words::quote(shown);
     let text = |path: &Path| escaped_bytes(path.as_os_str().as_bytes()).to_string();
     let here = |path: &Path| text(path.strip_prefix(local).unwrap_or(path));

@@ -150,7 +150,7 @@ impl Session {
         };
         let found = self.connected()?.glob(directory.as_ref(), &pattern);
         let found = found.map_err(|error| match &directory {
-            // What is missing is the directory to look in.
+            // The missing thing is the directory to look in.
             Some(directory) => self.failure_of(verb, Some(directory), &error),
             None => self.failure(&format!("{verb} {}", escaped(&word.text)), &error),
         })?;

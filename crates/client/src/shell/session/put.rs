@@ -139,8 +139,8 @@ impl Session {
         Ok(all)
     }
 
-    /// What `pattern` has found as `text` at `path`. A link is meant by it as if it had been typed; what is none is not followed
-    /// if it becomes one later.
+    /// Returns the path of what `pattern` has found as `text` at `path`. A link is meant by it as if it had
+    /// been typed; what is none is not followed if it becomes one later.
     fn found(&self, pattern: &str, text: &Path, path: PathBuf) -> LocalPath {
         let (directory, _) = Pattern::split(pattern);
         let held = HeldDirectory::at(self.local_path(&directory));

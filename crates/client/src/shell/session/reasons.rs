@@ -35,7 +35,7 @@ pub(super) fn is_directory(error: &Error) -> bool {
     matches!(error, Error::Server(failure) if failure.code == Code::NotAFile && failure.message.contains("is a directory"))
 }
 
-/// What to say where nothing can be made beneath the directory above `shown`, for it does not exist.
+/// Returns what to say where nothing can be made beneath the directory above `shown`, for it does not exist.
 pub(super) fn no_parent(shown: &str) -> Option<String> {
     let parent = parent(shown)?;
     Some(format!("the server has no directory {parent}; MKDIR -p {} makes it", words::quote(parent)))

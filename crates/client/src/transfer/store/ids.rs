@@ -332,7 +332,7 @@ mod tests {
         let state = directory.path().join("state");
         let file = Store { source: directory.path().join("a").into(), name: Name::new("x").unwrap() };
         let (version, stamp) = (Version("1".into()), Stamp("5.000000001".into()));
-        // What was known, and then `more` is read.
+        // Returns what was known, and then reads `more`.
         let again = |stamp: Option<&Stamp>, more: u64| {
             let Drawn { id, origin, known } = ids(&state).of(0, &file, &version, stamp).unwrap();
             let found = known.before(u64::MAX);

@@ -16,7 +16,7 @@ use crate::local::{Stamp, checked_line, checkpoint, line};
 /// Between two points that are known: what is read again at most.
 const STEP_BYTES: u64 = 32 << 20;
 
-/// What is known of one version of a file. Clones share it.
+/// The knowledge of one version of a file. Clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct Known(Arc<Mutex<Points>>);
 
@@ -100,7 +100,7 @@ impl Points {
         self.stamp.as_ref().map(|stamp| format!("read {}", stamp.0))
     }
 
-    /// Adds a point if it is `step` bytes behind the last one; gives whether it is.
+    /// Adds a point if it is `step` bytes behind the last one; returns whether it is.
     fn note(&mut self, digest: &Digest, step: u64) -> bool {
         let last = self.points.last().map_or(0, |point| point.0);
         let is_due = digest.bytes() >= last + step;

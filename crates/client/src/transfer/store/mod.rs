@@ -120,7 +120,7 @@ impl Round<'_, '_, '_> {
         let asked = self.asked.iter().filter(is_due).map(|asked| asked.index);
         let undone: Vec<usize> = asked.chain(self.unread.iter().copied()).collect();
         let begun = self.begun.filter(|begun| undone.contains(begun));
-        // What was read here while the server waited is not read again.
+        // Bytes read here while the server waited are not read again.
         self.tally.progress |= self.known.has_grown();
         self.tally.ask_again(undone.into_iter(), begun);
         result

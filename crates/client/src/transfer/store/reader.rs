@@ -60,7 +60,7 @@ pub(super) enum Chunk {
 /// What is to become of a large file.
 #[derive(Debug)]
 pub(super) enum Order {
-    /// Its bytes from there on, and in the end its digest. What is known of it need not be read again.
+    /// Its bytes from there on, and in the end its digest. The known part of it need not be read again.
     From(u64, Known),
     /// Its digest alone.
     Digest(Known),
