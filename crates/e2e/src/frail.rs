@@ -10,6 +10,10 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::{Answer, HANG_GUARD};
 
+/// How long a greeting is waited for. The system may leave a connection open for ever, without a reset, that was made in the
+/// moment in which its server was killed.
+const GREETING: Duration = Duration::from_secs(10);
+
 /// The longest line that the protocol allows.
 const MAX_LINE_BYTES: u64 = 4096;
 
@@ -37,10 +41,12 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If nobody listens, or does not greet.
+    /// If nobody listens, or does not greet within [`GREETING`].
     pub fn greeted(address: SocketAddr) -> io::Result<Frail> {
         let mut frail = Frail::connect(address)?;
+        frail.stream().set_read_timeout(Some(GREETING))?;
         let greeting = frail.line()?;
+        frail.stream().set_read_timeout(Some(HANG_GUARD))?;
         if greeting.starts_with("FERRY 1 ") { Ok(frail) } else { Err(io::Error::other(greeting)) }
     }
 
