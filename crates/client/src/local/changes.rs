@@ -91,7 +91,7 @@ impl LocalPath {
     }
 
     fn check_directory(&self, parent: impl AsFd) -> Result<(), Error> {
-        let (_, last) = self.parted()?;
+        let (_, last) = self.split_last()?;
         let stat = rustix::fs::statat(parent, last, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| self.failed("look at", errno))?;
         match FileType::from_raw_mode(stat.st_mode) {

@@ -193,7 +193,7 @@ pub(crate) struct LastDirectory {
 impl LastDirectory {
     /// The directory of `target`, and its last component.
     pub(crate) fn of(&mut self, target: &LocalPath) -> Result<(Arc<Directory>, OsString), Error> {
-        let (parent, last) = target.parted()?;
+        let (parent, last) = target.split_last()?;
         let directory = match &self.last {
             Some((path, directory)) if path.is(&parent) => Arc::clone(directory),
             _ => {

@@ -202,7 +202,7 @@ impl LocalPath {
     }
 
     /// The directory that it is in, and its last component.
-    pub(crate) fn parted(&self) -> Result<(LocalPath, &OsStr), Error> {
+    pub(crate) fn split_last(&self) -> Result<(LocalPath, &OsStr), Error> {
         let last = self.below().file_name().ok_or_else(|| Error::file(&*self.path, "is no file name"))?;
         let parent = match (&self.held, self.below().parent()) {
             (Some(held), parent) => held.place(parent.unwrap_or(Path::new(""))),
@@ -214,7 +214,7 @@ impl LocalPath {
 
     /// Opens the directory that it is in.
     pub(crate) fn open_parent(&self) -> Result<(OwnedFd, &OsStr), Error> {
-        let (parent, last) = self.parted()?;
+        let (parent, last) = self.split_last()?;
         Ok((parent.open(DIRECTORY).map_err(|errno| parent.failed("open the directory", errno))?, last))
     }
 

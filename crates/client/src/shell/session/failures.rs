@@ -24,7 +24,7 @@ impl Failures {
         Failures { keep_going, forgives_missing: false, count: 0, first: None, some_done: false, untried: 0 }
     }
 
-    /// From now on, what does not exist is passed over without a word.
+    /// From now on, names that do not exist are skipped without a word.
     pub(super) fn forgive_missing(&mut self) {
         self.forgives_missing = true;
     }
