@@ -8,7 +8,7 @@ use std::{
 
 use ferry_e2e::{Figures, Server};
 use ferry_server::{
-    session::{Limits, Patience, Session},
+    protocol::ferry::{Limits, Patience, Session},
     store::Disk,
 };
 use slab::Slab;

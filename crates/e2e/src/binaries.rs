@@ -26,7 +26,7 @@ pub fn ferryd() -> &'static Path {
 #[must_use]
 pub fn ferry() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| build("ferry-client", "ferry"))
+    BUILT.get_or_init(|| build("ferry-shell", "ferry"))
 }
 
 /// The top of the repository.

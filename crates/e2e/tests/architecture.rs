@@ -33,7 +33,7 @@ fn the_wire_does_no_io_and_reads_no_clock() {
 
 #[test]
 fn the_session_is_a_pure_state_machine() {
-    check("crates/server/src/session", &IMPURE, &[]);
+    check("crates/server/src/protocol/ferry", &IMPURE, &[]);
 }
 
 #[test]
@@ -45,10 +45,14 @@ fn the_store_alone_touches_the_file_system() {
 
 #[test]
 fn server_and_client_never_depend_on_each_other() {
-    for (package, other) in [("server", "ferry-client"), ("client", "ferry-server")] {
+    for (package, other) in [("server", "ferry-client"), ("client", "ferry-server"), ("shell", "ferry-server")] {
         let manifest = fs::read_to_string(workspace_root().join(format!("crates/{package}/Cargo.toml"))).unwrap();
         assert!(manifest.contains("ferry-wire"), "crates/{package} speaks the protocol");
         assert!(!manifest.contains(other), "crates/{package} must not depend on {other}");
+    }
+    let client = fs::read_to_string(workspace_root().join("crates/client/Cargo.toml")).unwrap();
+    for of_the_shell in ["clap", "rustyline", "indicatif", "toml", "ferry-shell"] {
+        assert!(!client.contains(of_the_shell), "who embeds the library must not pay for {of_the_shell}");
     }
     let wire = fs::read_to_string(workspace_root().join("crates/wire/Cargo.toml")).unwrap();
     for other in ["ferry-server", "ferry-client", "mio", "rustix"] {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_server::session::{Ask, Limits, Patience, Segment, Session};
+use ferry_server::protocol::ferry::{Ask, Limits, Patience, Segment, Session};
 use ferry_wire::{Code, Failure, Id};
 
 use crate::{

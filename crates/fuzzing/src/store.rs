@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use ferry_server::session::{Ask, Chunk, Done, Handles, Opened, Outcome, Work};
+use ferry_server::protocol::ferry::{Ask, Chunk, Done, Handles, Opened, Outcome, Work};
 use ferry_wire::{Code, Crc32, Digest, Failure, FileMeta, Reply, Tag};
 
 /// Handles are numbers.

@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        session::{Chunk, Done, Work},
+        protocol::ferry::{Chunk, Done, Work},
         store::{Disk, Durability, MountTable, SCRATCH_BYTES, Store, StoreOptions},
     };
 

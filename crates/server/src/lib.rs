@@ -1,9 +1,9 @@
 //! ferryd.
 pub mod fence;
 pub mod logging;
-mod reactor;
-pub mod session;
+pub mod protocol;
+mod runtime;
 pub mod store;
 mod sys;
 
-pub use reactor::{CUT_SHORT, Listener, Server, ServerError, ServerOptions};
+pub use runtime::{CUT_SHORT, Listener, Server, ServerError, ServerOptions};

@@ -13,7 +13,7 @@ use clap::{
 };
 use ferry_server::{
     ServerOptions,
-    session::{Limits, Patience},
+    protocol::ferry::{Limits, Patience},
     store::{Durability, MountTable, StoreOptions},
 };
 use ferry_wire::limits::{DEFAULT_PORT, MAX_INTEGER};

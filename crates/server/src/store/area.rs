@@ -22,7 +22,7 @@ use super::{
     root::Root,
     run::{Others, Run, entries, is_entry, random},
 };
-use crate::session::Owner;
+use crate::protocol::ferry::Owner;
 
 pub(super) const AREA: &str = ".ferry";
 const KEPT: &str = "kept";

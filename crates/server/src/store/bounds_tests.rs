@@ -24,7 +24,7 @@ use rustix::{
 };
 
 use super::{Call, Disk, Durability, MountTable, OpenError, SCRATCH_BYTES, Store, StoreOptions, Watcher};
-use crate::session::{Change, Chunk, Done, Work};
+use crate::protocol::ferry::{Change, Chunk, Done, Work};
 
 fn options(root: &Path) -> StoreOptions {
     StoreOptions {

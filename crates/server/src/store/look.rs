@@ -16,7 +16,7 @@ use super::{
     meta,
     read::{Attempt, OpenFile, Wait, Wanted, changed},
 };
-use crate::session::{Done, Outcome};
+use crate::protocol::ferry::{Done, Outcome};
 
 /// How often a small file whose status moves is read: each rename, or change of its links, costs another one.
 const LOOKS: usize = 4;
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        session::{Opened, Work},
+        protocol::ferry::{Opened, Work},
         store::{Call, Durability, MountTable, StoreOptions, Watcher, read::SCRATCH_BYTES},
     };
 

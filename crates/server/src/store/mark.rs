@@ -11,7 +11,7 @@ use ferry_wire::{Crc32, Name, Tag, parse_integer};
 use rustix::io::Errno;
 
 use super::kernel::Kernel;
-use crate::session::Owner;
+use crate::protocol::ferry::Owner;
 
 /// A slot is written as one page, so that two of them never share one.
 const SLOT_BYTES: u64 = 4096;

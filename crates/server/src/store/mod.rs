@@ -41,7 +41,7 @@ use std::{
 use ferry_wire::{Code, Failure, Id, Name, Reply};
 use rustix::{fs::FileType, io::Errno};
 
-use crate::session::{Done, Handles, Outcome, Owner, Work};
+use crate::protocol::ferry::{Done, Handles, Outcome, Owner, Work};
 use area::{Area, NoArea};
 use closer::Closer;
 use fault::{about, failure, root_is_gone};

@@ -26,7 +26,7 @@ use super::{
     read::not_a_file,
     upload::{Place, Upload, not_given},
 };
-use crate::session::{Change, Done, Outcome};
+use crate::protocol::ferry::{Change, Done, Outcome};
 
 /// A batch of changes that share their fsyncs.
 ///

@@ -16,7 +16,7 @@ use super::{
     meta,
     root::Found,
 };
-use crate::session::{Done, Opened, Outcome};
+use crate::protocol::ferry::{Done, Opened, Outcome};
 
 /// What is read at once through a buffer that stays in the processor's cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
@@ -422,7 +422,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        session::Work,
+        protocol::ferry::Work,
         store::{Call, Durability, MountTable, StoreOptions, Watcher},
     };
 

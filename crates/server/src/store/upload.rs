@@ -25,7 +25,7 @@ use super::{
     quota::Whose,
     run::Run,
 };
-use crate::session::{Chunk, Done, Outcome, Owner, Tail};
+use crate::protocol::ferry::{Chunk, Done, Outcome, Owner, Tail};
 pub(super) use resume::{Resume, Resumption};
 
 /// How far ahead of the bytes that arrived the disk is asked to set room aside: a large upload
@@ -42,7 +42,7 @@ const WRITEBACK_BYTES: u64 = 8 << 20;
 /// few are synced one by one, since that waits for nobody else's bytes.
 const TOGETHER_FROM: usize = 4;
 
-/// An upload: what [`Work`](crate::session::Work) on it shares.
+/// An upload: what [`Work`](crate::protocol::ferry::Work) on it shares.
 #[derive(Debug)]
 pub struct Upload {
     pub(super) name: Name,
@@ -506,7 +506,7 @@ impl Store {
 mod tests {
     use super::*;
     use crate::{
-        session::Work,
+        protocol::ferry::Work,
         store::{MountTable, StoreOptions, read::SCRATCH_BYTES},
     };
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ferry_server::{
-    session::{Change, Chunk, Done, Opened, Outcome, Owner, Tail, Work},
+    protocol::ferry::{Change, Chunk, Done, Opened, Outcome, Owner, Tail, Work},
     store::{Disk, OpenFile, SCRATCH_BYTES, Store, Upload},
 };
 use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Reply};

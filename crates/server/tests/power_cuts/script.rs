@@ -1,7 +1,7 @@
 //! Workloads, and playing them.
 
 use ferry_server::{
-    session::{Change, Work},
+    protocol::ferry::{Change, Work},
     store::Store,
 };
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use ferry_server::session::{Session, Work};
+use ferry_server::protocol::ferry::{Session, Work};
 
 use crate::store::Model;
 

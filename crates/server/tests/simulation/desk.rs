@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_server::session::{Ask, Limits, Patience, Segment, Session, Work};
+use ferry_server::protocol::ferry::{Ask, Limits, Patience, Segment, Session, Work};
 use ferry_wire::Failure;
 
 use crate::{

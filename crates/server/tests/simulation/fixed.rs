@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferry_server::session::Work;
+use ferry_server::protocol::ferry::Work;
 use ferry_wire::{Code, Crc32, Failure, Id};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ferry_server::session::{Done, Errand, Outcome, Work};
+use ferry_server::protocol::ferry::{Done, Errand, Outcome, Work};
 use ferry_wire::Id;
 
 use crate::store::{Model, Store};

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ferry_server::session::Change;
+use ferry_server::protocol::ferry::Change;
 use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, Id, Name, Reply, Tag, Time};
 
 use crate::{

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use ferry_server::session::{Change, Chunk, Done, Handles, Opened, Outcome, Tail, Work};
+use ferry_server::protocol::ferry::{Change, Chunk, Done, Handles, Opened, Outcome, Tail, Work};
 use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Reply, Time};
 
 use crate::{

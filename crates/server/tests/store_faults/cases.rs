@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ferry_server::{
-    session::{Change, Work},
+    protocol::ferry::{Change, Work},
     store::{OpenError, Store, StoreOptions},
 };
 use ferry_wire::{Failure, Name, Reply};

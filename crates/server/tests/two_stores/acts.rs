@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use ferry_server::{
-    session::Change,
+    protocol::ferry::Change,
     store::{Store, StoreOptions, Watcher},
 };
 use ferry_wire::{Failure, Reply};

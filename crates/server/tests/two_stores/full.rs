@@ -10,7 +10,7 @@ use std::{
 };
 
 use ferry_server::{
-    session::Change,
+    protocol::ferry::Change,
     store::{Call, Watcher},
 };
 use ferry_wire::Code;

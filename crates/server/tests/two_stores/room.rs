@@ -3,7 +3,7 @@
 use std::{os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
 use ferry_server::{
-    session::Owner,
+    protocol::ferry::Owner,
     store::{Call, Durability, Store, StoreOptions, Watcher},
 };
 use ferry_wire::{Code, Failure};

@@ -20,7 +20,7 @@ use super::{
     },
     Parents, Place, Staged, Upload, id_is_taken,
 };
-use crate::session::Owner;
+use crate::protocol::ferry::Owner;
 
 /// A RESUME.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_server::session::{Errand, Limits, Outcome, Patience, Session};
+use ferry_server::protocol::ferry::{Errand, Limits, Outcome, Patience, Session};
 use ferry_wire::{Code, Failure};
 
 use crate::{

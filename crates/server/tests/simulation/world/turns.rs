@@ -1,6 +1,6 @@
 //! The server's side of a world: what the loop does.
 
-use ferry_server::session::{Ask, Errand, Outcome, Segment, Work};
+use ferry_server::protocol::ferry::{Ask, Errand, Outcome, Segment, Work};
 use ferry_wire::{Code, Failure};
 
 use super::{PATIENCE, Peer, World};

@@ -1,0 +1,341 @@
+//! What could stand at the cursor. Knows the table of commands and asks others for names.
+
+use std::sync::Arc;
+
+use super::lister::Item;
+use crate::{
+    command::{
+        Expected, expected,
+        table::{FORMS, Form, Kind, also},
+    },
+    words::{self, Open, Word},
+};
+
+/// What could be completed at a place of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// In a list of several.
+    pub(super) display: String,
+    /// In place of what was typed.
+    pub(super) replacement: String,
+}
+
+/// Where names come from.
+pub(super) trait Names {
+    /// What is in the directory `directory` of the server, as it was typed; empty for the one that one is in.
+    fn remote(&self, directory: &str) -> Option<Arc<[Item]>>;
+
+    /// What is in the local directory `directory`, as it was typed; empty for the one that one is in.
+    fn local(&self, directory: &str) -> Option<Arc<[Item]>>;
+
+    /// Hosts that were opened before, and bookmarks.
+    fn hosts(&self) -> Vec<String>;
+}
+
+/// What could replace the end of `before`, which is the line as far as the cursor, and where that end begins.
+pub(super) fn candidates(before: &str, names: &dyn Names) -> (usize, Vec<Candidate>) {
+    let command = words::commands(before).pop().unwrap_or_default();
+    let offset = before.len() - command.len();
+    let (whole, open) = words::read(command);
+    let (start, found) = complete(&last_word(command, &whole, open), names);
+    (offset + start, found)
+}
+
+/// The end of a line, which is to be completed.
+struct Partial<'a> {
+    /// The words before it.
+    before: &'a [Word],
+    /// Where it begins.
+    start: usize,
+    /// What it says so far.
+    text: &'a str,
+    /// The quote that it began with, or that is open.
+    quote: Option<char>,
+    /// A quote or a backslash took part.
+    quoted: bool,
+}
+
+impl Partial<'_> {
+    /// Whether options may stand here: after `--`, all are names.
+    fn may_be_option(&self) -> bool {
+        self.text.starts_with('-') && !self.quoted && !self.before.iter().any(|word| word.is("--"))
+    }
+}
+
+/// The word that the cursor stands in; an empty one after a space.
+fn last_word<'a>(command: &str, whole: &'a [Word], open: Option<Open>) -> Partial<'a> {
+    match whole.split_last() {
+        Some((last, before)) if last.range.end == command.len() => {
+            let first = command[last.range.start..].chars().next().filter(|first| matches!(first, '"' | '\''));
+            let quote = match open {
+                Some(Open::Quote(quote)) => Some(quote),
+                _ => first,
+            };
+            Partial { before, start: last.range.start, text: &last.text, quote, quoted: last.quoted }
+        }
+        _ => Partial { before: whole, start: command.len(), text: "", quote: None, quoted: false },
+    }
+}
+
+fn complete(partial: &Partial<'_>, names: &dyn Names) -> (usize, Vec<Candidate>) {
+    let text = partial.text;
+    let found = match expected(partial.before) {
+        Expected::Nothing => Vec::new(),
+        Expected::Verb => verbs(text),
+        Expected::Argument(form, kind) => match kind {
+            _ if partial.may_be_option() && options(form, text).next().is_some() => plain(options(form, text)),
+            Kind::Command => verbs(text),
+            Kind::Address => plain(names.hosts().into_iter().filter(|host| host.starts_with(text))),
+            // Source and target of SYNC are told as directories of one side.
+            Kind::Shell | Kind::Number | Kind::Source | Kind::Target => Vec::new(),
+            Kind::Remote => in_directory(partial, false, |directory| names.remote(directory)),
+            Kind::RemoteDirectory => in_directory(partial, true, |directory| names.remote(directory)),
+            Kind::Local => in_directory(partial, false, |directory| names.local(directory)),
+            Kind::LocalDirectory => in_directory(partial, true, |directory| names.local(directory)),
+        },
+    };
+    (partial.start, found)
+}
+
+/// Commands in the case of letters that was begun with; other words for them only where none begins so.
+fn verbs(text: &str) -> Vec<Candidate> {
+    let small = text.chars().any(char::is_lowercase);
+    let begun = |verb: &&str| verb.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
+    let shown = |verb: &str| if small { verb.to_ascii_lowercase() } else { verb.to_owned() };
+    let found: Vec<String> = FORMS.iter().map(|form| form.verb).filter(begun).map(shown).collect();
+    match found.is_empty() {
+        true => plain(also().filter(begun).map(shown)),
+        false => plain(found.into_iter()),
+    }
+}
+
+fn options(form: &Form, text: &str) -> impl Iterator<Item = String> {
+    let typed = form.options.iter().flat_map(|option| [format!("-{}", option.short), format!("--{}", option.long)]);
+    typed.filter(move |option| option.starts_with(text))
+}
+
+/// Candidates that need no quoting, each followed by a space.
+fn plain(texts: impl Iterator<Item = String>) -> Vec<Candidate> {
+    texts.map(|text| Candidate { replacement: format!("{text} "), display: text }).collect()
+}
+
+/// Names in the directory that was begun with.
+fn in_directory(
+    partial: &Partial<'_>,
+    only_directories: bool,
+    list: impl Fn(&str) -> Option<Arc<[Item]>>,
+) -> Vec<Candidate> {
+    let (directory, begin) = partial.text.rfind('/').map_or(("", partial.text), |at| partial.text.split_at(at + 1));
+    let items = list(directory).unwrap_or_default();
+    let items = items.iter().filter(|item| {
+        // What begins with a dot is shown to who asks for it.
+        let hidden = item.name.starts_with('.') && begin.is_empty();
+        item.name.starts_with(begin) && !hidden && (item.is_directory || !only_directories)
+    });
+    let found: Vec<(String, &Item)> = items.map(|item| (format!("{directory}{}", item.name), item)).collect();
+    let texts: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
+    let style = Style::of(partial.quote, &texts);
+    let candidate = |(text, item): &(String, &Item)| Candidate {
+        display: if item.is_directory { format!("{}/", item.name) } else { item.name.clone() },
+        replacement: style.written(text, item.is_directory),
+    };
+    found.iter().map(candidate).collect()
+}
+
+/// What all of `texts` begin with.
+fn common_begin<'a>(texts: &[&'a str]) -> &'a str {
+    let Some((first, rest)) = texts.split_first() else { return "" };
+    rest.iter().fold(first, |begin, text| {
+        let common = begin.char_indices().zip(text.chars()).find(|((_, a), b)| a != b).map(|((at, _), _)| at);
+        &begin[..common.unwrap_or(begin.len().min(text.len()))]
+    })
+}
+
+/// How names are quoted: all in the same way, so that what they begin with in common can be completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Plain,
+    Escaped,
+    Single,
+    Double,
+}
+
+impl Style {
+    fn of(begun: Option<char>, texts: &[&str]) -> Style {
+        // Of several, only what they begin with in common is put into the line.
+        let inserted = common_begin(texts);
+        let needed = begun.is_some() || !inserted.is_empty() && words::quote(inserted) != inserted;
+        match (needed, begun) {
+            (false, _) => Style::Plain,
+            (true, None) if !Style::dangles(inserted, texts) => Style::Escaped,
+            (true, Some('"')) => Style::Double,
+            _ if texts.iter().any(|text| text.contains('\'')) => Style::Double,
+            _ => Style::Single,
+        }
+    }
+
+    /// Whether with backslashes one would be put in before what `inserted` ends with.
+    fn dangles(inserted: &str, texts: &[&str]) -> bool {
+        let next = |text: &&str| text[inserted.len()..].chars().next();
+        texts.len() > 1 && texts.iter().all(|text| next(text).is_some_and(words::is_escapable))
+    }
+
+    /// `text` as it is typed. After a directory no space follows, for there is more to come.
+    fn written(self, text: &str, is_directory: bool) -> String {
+        let end = if is_directory { "/" } else { "" };
+        let word = match self {
+            Style::Plain => format!("{text}{end}"),
+            Style::Escaped => words::escape(text) + end,
+            Style::Single => format!("'{text}{end}'"),
+            Style::Double => format!("\"{}{end}\"", words::in_double_quotes(text)),
+        };
+        if is_directory { word } else { word + " " }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed;
+
+    impl Names for Fixed {
+        fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
+            let names: &[&str] = match directory {
+                "" => &["plain.txt", "poems/", "two words.txt", "two worlds.txt", ".hidden", "-r2", "end ", "a;b"],
+                "poems/" => &["ozymandias.txt", "it's", "a b/", "say \"x\""],
+                "poems/a b/" => &["deep"],
+                _ => return None,
+            };
+            let item =
+                |name: &&str| Item { name: name.trim_end_matches('/').to_owned(), is_directory: name.ends_with('/') };
+            Some(names.iter().map(item).collect())
+        }
+
+        fn local(&self, directory: &str) -> Option<Arc<[Item]>> {
+            let item = |name: &str, is_directory| Item { name: name.to_owned(), is_directory };
+            (directory == "~/").then(|| vec![item("mine", false), item("more", true)].into())
+        }
+
+        fn hosts(&self) -> Vec<String> {
+            ["12000", "home", "nas.example:12000"].map(str::to_owned).into()
+        }
+    }
+
+    /// The line with each of the candidates in place; the last one alone where that says it.
+    fn completed(line: &str) -> Vec<String> {
+        let (start, found) = candidates(line, &Fixed);
+        found.into_iter().map(|candidate| format!("{}{}", &line[..start], candidate.replacement)).collect()
+    }
+
+    #[test]
+    fn commands_options_and_hosts() {
+        assert_eq!(completed("GE"), ["GET "]);
+        assert_eq!(completed("ge"), ["get "]);
+        assert_eq!(completed("  qu"), ["  quit "]);
+        assert_eq!((completed("by"), completed("mge")), (vec!["bye ".to_owned()], vec!["mget ".to_owned()]));
+        assert_eq!(completed("get pl; QU"), ["get pl; QUIT "]);
+        assert_eq!(completed("help cl"), ["help close "]);
+        assert_eq!(completed("OPEN na"), ["OPEN nas.example:12000 "]);
+        assert_eq!(completed("OPEN ").len(), 3);
+        assert!(completed("").len() >= 6);
+        assert_eq!(completed("FROB a"), [""; 0]);
+        assert_eq!(completed("GÜ"), [""; 0]);
+    }
+
+    #[test]
+    fn names_of_the_server() {
+        assert_eq!(completed("GET pl"), ["GET plain.txt "]);
+        assert_eq!(completed("get po"), ["get poems/"]);
+        assert_eq!(completed("GET poems/oz"), ["GET poems/ozymandias.txt "]);
+        assert_eq!(completed("GET .h"), ["GET .hidden "]);
+        assert_eq!(completed("GET ").len(), 7, "what is hidden is not shown");
+        assert_eq!(completed("GET missing/"), [""; 0]);
+        assert_eq!(completed("GET -r"), ["GET -r "]);
+        assert_eq!(completed("GET -r2"), ["GET \\-r2 "]);
+        assert_eq!(completed("GET -- -r"), ["GET -- \\-r2 "]);
+        assert_eq!(completed("CD poems "), [""; 0], "it takes one name");
+        assert_eq!(completed("GET -o ").len(), 0, "that is a local name");
+    }
+
+    #[test]
+    fn names_with_spaces_are_quoted_so_that_they_parse_back() {
+        assert_eq!(completed("GET tw"), ["GET two\\ words.txt ", "GET two\\ worlds.txt "]);
+        assert_eq!(completed("GET two\\ word"), ["GET two\\ words.txt "]);
+        // What both begin with is completed first, and leaves the quote open.
+        assert_eq!(completed("GET 'two wor"), ["GET 'two words.txt' ", "GET 'two worlds.txt' "]);
+        assert_eq!(completed("GET \"two word"), ["GET \"two words.txt\" "]);
+        assert_eq!(completed("GET 'two'\\ word"), ["GET 'two words.txt' "]);
+        // Typed without quotes, the second is a word of its own.
+        assert_eq!(completed("GET two word"), [""; 0]);
+        assert_eq!(completed("GET two ").len(), 7);
+        // A name that ends in a space, and one with what separates commands.
+        assert_eq!(
+            (completed("GET en"), completed("GET end\\ ")),
+            (vec!["GET end\\  ".to_owned()], vec!["GET end\\  ".to_owned()])
+        );
+        assert_eq!(
+            (completed("GET a"), completed("GET 'a;")),
+            (vec!["GET a\\;b ".to_owned()], vec!["GET 'a;b' ".to_owned()])
+        );
+        assert_eq!(completed("CD poems/a"), ["CD poems/a\\ b/"]);
+        assert_eq!(completed("GET poems/a\\ b/"), ["GET poems/a\\ b/deep "]);
+        assert_eq!(completed("GET 'poems/a"), ["GET 'poems/a b/'"]);
+        assert_eq!(completed("GET 'poems/a b/'"), ["GET 'poems/a b/deep' "]);
+        assert_eq!(completed("GET 'poems/a b/"), ["GET 'poems/a b/deep' "]);
+        assert_eq!(completed("GET poems/it"), ["GET poems/it\\'s "]);
+        assert_eq!(completed("GET \"poems/it"), ["GET \"poems/it's\" "]);
+        assert_eq!(completed("GET 'poems/say"), ["GET 'poems/say \"x\"' "]);
+        for name in ["two words.txt", "poems/it's", "poems/say \"x\"", "plain.txt"] {
+            let line = completed(&format!("GET {}", words::escape(&name[..name.len() - 1]))).remove(0);
+            assert_eq!(words::split(&line).unwrap()[1].text, name, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_quote_is_put_in_before_it_is_needed() {
+        // Nothing is common to all, or nothing of that needs a quote.
+        assert_eq!(completed("GET ")[0], "GET plain.txt ");
+        assert_eq!(completed("GET t"), ["GET two\\ words.txt ", "GET two\\ worlds.txt "]);
+        // A backslash alone would be left in the line, and mean itself there.
+        assert_eq!(Style::of(None, &["a? b", "a? c"]), Style::Escaped);
+        assert_eq!(Style::of(None, &["a b?", "a b*"]), Style::Single);
+        assert_eq!(Style::of(None, &["-x"]), Style::Escaped);
+        assert_eq!(Style::of(None, &["a\u{a0}b"]), Style::Plain);
+        assert_eq!(common_begin(&["two words", "two worlds"]), "two wor");
+        assert_eq!((common_begin(&[]), common_begin(&["a"]), common_begin(&["a", "ab", "b"])), ("", "a", ""));
+        assert_eq!(common_begin(&["Grüße", "Grüße an dich", "Grün"]), "Grü");
+    }
+
+    #[test]
+    fn no_line_is_too_odd() {
+        for line in [
+            "GET \"a\\\" b' \"",
+            "get 'Grü/ße \"",
+            "!ls 'a",
+            "SYNC -u ./ -> '",
+            "-> -> ->",
+            "'",
+            "\"/",
+            "GET //../'",
+            "ＧＥＴ a",
+            "GET -",
+            "GET --",
+            "PUT '~/m",
+            "mv a\u{301} \u{200b}",
+            "OPEN '",
+            "\u{a0}GET\u{a0}po",
+        ] {
+            for (end, _) in line.char_indices().chain([(line.len(), ' ')]) {
+                let (start, found) = candidates(&line[..end], &Fixed);
+                assert!(line.is_char_boundary(start) && start <= end, "{line:?} {end} {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn local_names_and_directories() {
+        assert_eq!(completed("PUT ~/m"), ["PUT ~/mine ", "PUT ~/more/"]);
+        assert_eq!(completed("PUT x"), [""; 0]);
+    }
+}

@@ -1,0 +1,106 @@
+//! What the events of `--json` are, for the manual.
+
+/// What holds for all of them.
+pub(crate) const INTRODUCTION: &str = "\
+With --json, each line of standard output is one JSON object, and its field \"event\" says what happened. Names and \
+texts are as they are, not escaped for a terminal. Sizes are bytes, times are Unix seconds, spans are seconds. Where a \
+file itself goes to standard output, the events go to standard error. What 'config', 'completions' and 'man' \
+print is no event. New events and new fields may come: pass over what you do not know.";
+
+/// Each event with its fields.
+pub(crate) const EVENTS: &[(&str, &str)] = &[
+    ("connected", "address, software, read_only, volatile: a server was opened."),
+    ("closed", "The connection was closed."),
+    (
+        "progress",
+        "name, bytes, size: so much of a file is there; every so often, where --progress lines=SECONDS asks for it.",
+    ),
+    (
+        "looking",
+        "phase, done, of: SYNC lists or compares, and has looked at so many things, of so many where that is known; every \
+         so often, as above.",
+    ),
+    (
+        "lost",
+        "message, attempt, of or left, wait: the connection broke, or was not made, and is opened again after so long; at \
+         most so often, or for as long as is left.",
+    ),
+    ("waiting", "In the shell, what was under way has ended, and the server is waited for to go on with."),
+    ("reconnected", "The connection that was lost, or not made, stands."),
+    (
+        "restarted",
+        "name, reason: what was there of a file, or had moved, is of no use (it changed, or is damaged): it begins anew.",
+    ),
+    (
+        "got",
+        "name, bytes, resumed, crc; seconds of a single one: a file was fetched, and is verified: this is the CRC-32 of \
+         the whole of it.",
+    ),
+    (
+        "put",
+        "name, bytes, resumed, crc; seconds and durable of a single one: a file was stored and is verified, and if it is \
+         durable on the server's disk.",
+    ),
+    ("total", "command, files, bytes, resumed, seconds, failed, untried; durable of uploads: what many files came to."),
+    ("skipped", "reason, and name where it has one: something was left out by rule (a link, a directory without -r)."),
+    ("plan", "action, name, size: what SYNC would do (make, get, put, delete)."),
+    ("planned", "files, bytes, delete, unchanged: all that SYNC would do."),
+    ("synced", "unchanged, moved, made, deleted, kept, skipped: what SYNC did; kept was to be deleted and was not."),
+    ("entry", "name, kind, size, mtime, tag: one line of LS or LLS."),
+    ("directory", "name: the entries that follow are in it."),
+    ("stat", "name, kind, size, mtime, tag: what STAT was told."),
+    ("sum", "name, crc, size, tag: what SUM was told."),
+    ("made", "name: a directory was made."),
+    ("exists", "name: a directory that MKDIR -p was to make is there already."),
+    ("deleted", "name: one of the things that RM deleted."),
+    ("removed", "files, directories: all that RM deleted."),
+    ("renamed", "from, to: MV has given another name."),
+    ("place", "directory: what PWD shows."),
+    ("local-place", "directory: what LPWD shows."),
+    (
+        "status",
+        "local, got_files, got_bytes, put_files, put_bytes; address, software, features, remote where connected: what \
+         STATUS shows.",
+    ),
+    ("line", "number, text: one line of HISTORY."),
+    ("needless", "word, reason: a word of other FTP clients was given that ferry has no need of (binary, prompt)."),
+    ("command", "usage, summary: a command of the shell, told by HELP."),
+    ("help", "text: more about one command."),
+    (
+        "error",
+        "message, status, kind, code, name: a command failed, or the command line is wrong. status is the exit status that \
+         a script would end with, kind its word (system, usage, connection, refused, local, protocol, timeout, not-found, \
+         interrupted). code is that of the server's refusal (not-found, denied, ...), name the whole name of the server \
+         or the local path that it is about; each is null where there is none.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    /// The kinds of all events that are made anywhere beneath `directory`.
+    fn made(directory: &Path, kinds: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                made(&path, kinds);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            kinds.extend(
+                text.split("Event::new(\"").skip(1).filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())),
+            );
+        }
+    }
+
+    #[test]
+    fn every_event_is_documented_and_none_is_invented() {
+        let mut kinds = BTreeSet::new();
+        made(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/session"), &mut kinds);
+        kinds.insert("error".to_owned());
+        let documented: BTreeSet<String> = EVENTS.iter().map(|(event, _)| (*event).to_owned()).collect();
+        assert_eq!(kinds, documented);
+    }
+}

@@ -1,0 +1,307 @@
+//! `ferry`: commands from a terminal, from `-c`, from a pipe, or one as arguments.
+//!
+//! A program on top of the library `ferry_client`, and of nothing of it that others can't use.
+#![forbid(unsafe_code)]
+
+mod args;
+mod choices;
+mod command;
+mod completion;
+mod completions;
+mod config;
+mod events;
+mod exit;
+mod figures;
+mod input;
+mod logging;
+mod manual;
+mod one_shot;
+mod output;
+mod paths;
+mod progress;
+mod safe;
+mod session;
+mod signals;
+mod terminal;
+mod values;
+mod words;
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use ferry_client::{Cancel, Options, Settings};
+
+use args::{Action, Args};
+use choices::Choices;
+use command::Command;
+use completion::Situation;
+use exit::{Exit, Failed, plain};
+use one_shot::OneShot;
+use output::{Format, Level, Output};
+use session::{Flow, Session};
+use signals::Signals;
+use terminal::{Terminal, Typed};
+
+/// The time that `--min-rate` counts in.
+const MIN_RATE_WINDOW: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let args = match Args::of_process() {
+        Ok(args) => args,
+        Err(exit) => return exit.into(),
+    };
+    match &args.action {
+        Some(Action::Config) => return print(&config::described(args.config.as_deref())),
+        Some(Action::Completions(shell)) => return print(&completions::script(*shell)),
+        Some(Action::Man) => return print(&manual::page()),
+        Some(Action::OneShot(_)) | None => {}
+    }
+    match prepare(&args) {
+        Ok(shell) => shell.run(&args).into(),
+        Err(failed) => {
+            let format = if args.json { Format::Json } else { Format::Text };
+            Output::new(Level::Normal, format).complain(&failed);
+            failed.exit.into()
+        }
+    }
+}
+
+/// Prints what was asked for as it is.
+fn print(text: &[u8]) -> ExitCode {
+    let mut output = io::stdout();
+    printed(output.write_all(text).and_then(|()| output.flush())).into()
+}
+
+/// Returns what comes of printing. A reader that went away has read what it wanted.
+fn printed(written: io::Result<()>) -> Exit {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let failed = Failed::output(&error);
+            Output::new(Level::Normal, Format::Text).complain(&failed);
+            failed.exit
+        }
+        _ => Exit::Success,
+    }
+}
+
+/// What must be there before the first command.
+fn prepare(args: &Args) -> Result<Shell, Failed> {
+    logging::start(args)?;
+    let choices = Choices::make(args)?;
+    let interactive = args.command.is_none() && args.action.is_none() && io::stdin().is_terminal();
+    let cancel = Cancel::default();
+    let signals = Signals::install(&cancel, interactive)
+        .map_err(|error| Failed::of(Exit::System, format!("cannot handle signals: {}", plain(&error))))?;
+    if !matches!(&args.action, Some(Action::OneShot(one)) if !one.is_about_files_here()) {
+        make_client_directory(&choices.directory)?;
+    }
+    let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
+    let options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW).tree_memory(choices.tree_memory);
+    let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
+    session.interactive = interactive;
+    session.one_shot = args.action.is_some();
+    session.input_is_free = args.command.is_some() || args.action.is_some();
+    session.settings = choices.settings;
+    session.tree_retry_for = choices.tree_retry_for;
+    session.progress = choices.progress;
+    session.bookmarks = choices.bookmarks;
+    Ok(Shell { session, signals, first: choices.first })
+}
+
+fn make_client_directory(path: &Path) -> Result<(), Failed> {
+    std::fs::create_dir_all(path).map_err(|error| {
+        let shown = ferry_wire::escaped_bytes(path.as_os_str().as_bytes());
+        let why = plain(&error);
+        let message = format!("cannot make the client directory {shown}: {why}; --dir chooses another");
+        Failed::of(Exit::Local, message).about(path.to_string_lossy())
+    })
+}
+
+struct Shell {
+    session: Session,
+    signals: Signals,
+    /// How long the first connection of a subcommand is waited for.
+    first: Settings,
+}
+
+impl Shell {
+    fn run(mut self, args: &Args) -> Exit {
+        let exit = match (self.open(args.host.as_deref()), &args.action, &args.command) {
+            (Err(exit), ..) => exit,
+            (_, Some(Action::OneShot(one)), _) => self.run_one_shot(one),
+            (_, _, Some(script)) => self.run_script(script),
+            _ if self.session.interactive => self.run_terminal(),
+            _ => self.run_pipe(),
+        };
+        self.session.leave();
+        match self.session.output.finish() {
+            Err(failed) if exit == Exit::Success => self.complain(failed.exit, failed.message),
+            _ => exit,
+        }
+    }
+
+    /// Opens the server that was named for the shell to begin with.
+    fn open(&mut self, host: Option<&str>) -> Result<(), Exit> {
+        let Some(host) = host else { return Ok(()) };
+        let opened = match self.session.address(host) {
+            Ok(_) => self.session.execute(Command::Open(host.to_owned())),
+            Err(failed) if host.contains(':') || host.starts_with(|c: char| c.is_ascii_digit()) => Err(failed),
+            // It may as well have been meant as a subcommand.
+            Err(_) => Err(Failed::usage(one_shot::unknown(host))),
+        };
+        opened.map(drop).map_err(|failed| {
+            self.session.output.complain(&failed);
+            self.signals.ending().unwrap_or(failed.exit)
+        })
+    }
+
+    fn run_script(&mut self, script: &str) -> Exit {
+        for line in words::commands(script) {
+            if let Some(exit) = self.unattended(line) {
+                return exit;
+            }
+        }
+        Exit::Success
+    }
+
+    fn run_one_shot(&mut self, one: &OneShot) -> Exit {
+        let result = self.do_one_shot(one);
+        if let Err(failed) = &result {
+            self.session.output.complain(failed);
+        }
+        let done = result.map_or_else(|failed| failed.exit, |_| Exit::Success);
+        self.signals.ending().unwrap_or(done)
+    }
+
+    /// What is wrong with the command itself is told before anybody is asked to connect.
+    fn do_one_shot(&mut self, one: &OneShot) -> Result<Flow, Failed> {
+        let command = command::understand(&one.words)?;
+        let address = self.session.address(&one.host)?;
+        self.session.connect(&address, &self.first)?;
+        self.session.execute(command)
+    }
+
+    fn run_pipe(&mut self) -> Exit {
+        let mut input = io::stdin().lock();
+        loop {
+            let mut line = Vec::new();
+            match self.signals.resting(|| input.read_until(b'\n', &mut line)) {
+                Ok(0) => return Exit::Success,
+                Ok(_) => {}
+                Err(error) => {
+                    return self.complain(Exit::System, format!("cannot read standard input: {}", plain(&error)));
+                }
+            }
+            let Ok(line) = str::from_utf8(&line) else {
+                return self.complain(Exit::Usage, "a command is UTF-8, and this line is not".to_owned());
+            };
+            for command in commands_of(line) {
+                if let Some(exit) = self.unattended(command) {
+                    return exit;
+                }
+            }
+        }
+    }
+
+    /// Does one command of a script; gives how the script ends where it ends here.
+    fn unattended(&mut self, line: &str) -> Option<Exit> {
+        self.session.remember(line);
+        let result = self.execute(line);
+        if let Err(failed) = &result {
+            self.session.output.complain(failed);
+        }
+        let by_signal = self.signals.ending();
+        by_signal.or(match result {
+            Ok(Flow::Next) => None,
+            Ok(Flow::Leave) => Some(Exit::Success),
+            Err(failed) => Some(failed.exit),
+        })
+    }
+
+    fn run_terminal(&mut self) -> Exit {
+        let mut terminal = match Terminal::new() {
+            Ok(terminal) => terminal,
+            Err(error) => {
+                return self.complain(Exit::System, format!("cannot use the terminal: {error}"));
+            }
+        };
+        self.session.history = terminal.history();
+        loop {
+            if let Some(message) = self.session.notice_closing() {
+                self.complain(Exit::Connection, message);
+            }
+            let (prompt, situation) = (self.prompt(), self.situation());
+            let line = match self.signals.resting(|| terminal.line(&prompt, situation)) {
+                Typed::Line(line) => line,
+                Typed::Interrupted => continue,
+                Typed::End => return Exit::Success,
+            };
+            self.signals.forget_interrupt();
+            // As in other shells, a line that begins with a space is not to be remembered.
+            if !line.starts_with(' ') {
+                self.session.remember(&line);
+            }
+            match self.execute_line(&line) {
+                Ok(Flow::Next) => {}
+                Ok(Flow::Leave) => return Exit::Success,
+                Err(failed) => self.session.output.complain(&failed),
+            }
+            if let Some(exit) = self.signals.ending() {
+                return exit;
+            }
+        }
+    }
+
+    /// Does the commands of a line up to the first that fails.
+    fn execute_line(&mut self, line: &str) -> Result<Flow, Failed> {
+        for command in commands_of(line) {
+            if let Flow::Leave = self.execute(command)? {
+                return Ok(Flow::Leave);
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Where one is: the server, and the directory there.
+    fn prompt(&self) -> String {
+        match (&self.session.client, &self.session.remote) {
+            (None, _) => "ferry> ".to_owned(),
+            (Some(client), None) => format!("ferry {}> ", client.address()),
+            (Some(client), Some(remote)) => {
+                format!("ferry {}/{}> ", client.address(), ferry_wire::escaped(remote.as_str()))
+            }
+        }
+    }
+
+    fn situation(&self) -> Situation {
+        Situation {
+            address: self.session.client.as_ref().map(|client| client.address().clone()),
+            remote: self.session.remote.clone(),
+            local: self.session.local.clone(),
+            bookmarks: self.session.bookmarks.keys().cloned().collect(),
+            colours: false,
+        }
+    }
+
+    fn execute(&mut self, line: &str) -> Result<Flow, Failed> {
+        match command::parse(line)? {
+            Some(command) => self.session.execute(command),
+            None => Ok(Flow::Next),
+        }
+    }
+
+    fn complain(&mut self, exit: Exit, message: String) -> Exit {
+        self.session.output.complain(&Failed::of(exit, message));
+        exit
+    }
+}
+
+/// The commands of one line. A command of the system's shell is all of it.
+fn commands_of(line: &str) -> Vec<&str> {
+    if line.trim_start().starts_with('!') { vec![line] } else { words::commands(line) }
+}

@@ -1,0 +1,174 @@
+//! OPEN and CLOSE, and a connection that is lost.
+
+use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
+
+use ferry_client::{Address, AddressError, Cancel, Client, Error, Event as Step, Greeting, Settings};
+use ferry_wire::escaped;
+
+use super::Session;
+use crate::{
+    exit::Failed,
+    figures::Left,
+    output::{Event, Output},
+};
+
+/// Whoever waits for longer wants to know for what.
+const NOTICE_AFTER: Duration = Duration::from_millis(500);
+
+/// A server that takes longer to greet, behind that, is not waited for: OPEN has more patience, and a person is there to
+/// give it.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+impl Session {
+    pub(super) fn open(&mut self, text: &str) -> Result<(), Failed> {
+        let address = self.address(text)?;
+        if let Some(message) = self.notice_closing() {
+            log::info!("{message}");
+        }
+        if let Some(client) = &self.client {
+            return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
+        }
+        self.connect(&address, &Settings { retries: 0, ..Settings::default() })?;
+        let Some(client) = &self.client else { return Ok(()) };
+        let greeting = client.greeting();
+        let (read_only, volatile) = (greeting.has(Greeting::READ_ONLY), greeting.has(Greeting::VOLATILE));
+        let note = [(read_only, ", read-only"), (volatile, ", volatile")];
+        let note: String = note.iter().filter(|(holds, _)| *holds).map(|(_, note)| *note).collect();
+        self.output.say(format_args!("connected to {address} ({}{note})", escaped(&greeting.software)), || {
+            Event::new("connected")
+                .with("address", address.to_string())
+                .with("software", greeting.software.as_str())
+                .with("read_only", read_only)
+                .with("volatile", volatile)
+        });
+        Ok(())
+    }
+
+    /// Connects, without a word about it unless it has to be tried again.
+    pub(crate) fn connect(&mut self, address: &Address, patience: &Settings) -> Result<(), Failed> {
+        let Session { options, output, .. } = self;
+        let connected = Client::connect_patiently(address, options, patience, &mut |step| match step {
+            Step::Reconnected => output.remark("connected", || Event::new("reconnected")),
+            step => tell_lost(output, "not connected", step, patience.retries),
+        });
+        self.client = Some(connected.map_err(|error| Failed::new("", &error).saying(error.to_string()))?);
+        self.remote = None;
+        Ok(())
+    }
+
+    /// What `text` stands for: a bookmark, a port or host:port.
+    pub(crate) fn address(&self, text: &str) -> Result<Address, Failed> {
+        if let Some(address) = self.bookmarks.get(text) {
+            return Ok(address.clone());
+        }
+        text.parse().map_err(|error: AddressError| {
+            let nor = if matches!(error, AddressError::Form(_)) { ", nor a bookmark" } else { "" };
+            Failed::usage(format!("{error}{nor}")).about(text)
+        })
+    }
+
+    pub(super) fn close(&mut self) -> Result<(), Failed> {
+        self.connected()?;
+        self.leave();
+        self.output.say("closed", || Event::new("closed"));
+        Ok(())
+    }
+
+    /// Notices a server that has closed meanwhile; gives what to say about it.
+    pub(crate) fn notice_closing(&mut self) -> Option<String> {
+        let client = self.client.as_mut()?;
+        let error = client.check().err()?;
+        let message = format!("{error}; OPEN {} to connect again", client.address());
+        self.client = None;
+        Some(message)
+    }
+
+    /// Takes leave; what the server makes of it no longer matters.
+    pub(crate) fn leave(&mut self) {
+        if let Some(client) = self.client.take()
+            && let Err(error) = client.close()
+        {
+            log::info!("no good-bye: {error}");
+        }
+    }
+
+    /// A download that is cut short costs the connection. Where that was nobody's fault at the other
+    /// end, another one takes its place; elsewhere the shell is not connected any more.
+    pub(super) fn mend_connection(&mut self, error: &Error) -> Option<String> {
+        let Session { client, cancel, output, interactive, .. } = self;
+        let interactive = *interactive;
+        let client = client.as_mut().filter(|client| !client.is_connected())?;
+        let address = client.address().clone();
+        let ours = matches!(error, Error::Interrupted | Error::Local { .. } | Error::LocalFile { .. });
+        if ours && interactive {
+            // The Ctrl-C that ended the transfer must not end this as well.
+            cancel.reset();
+            let again = if matches!(error, Error::Interrupted) { " again" } else { "" };
+            let tell = || {
+                output.remark(format_args!("waiting for the server; Ctrl-C{again} gives the connection up"), || {
+                    Event::new("waiting")
+                });
+            };
+            match reconnect(client, cancel, tell) {
+                Ok(()) => return Some("the connection was opened again".to_owned()),
+                Err(error) => log::info!("not connected again: {error}"),
+            }
+        }
+        self.client = None;
+        // A script ends here, and there is nothing to type.
+        interactive.then(|| format!("not connected any more: OPEN {address} to connect again"))
+    }
+}
+
+/// Connects again in a few seconds or not at all; tells of it where that is not done at once.
+fn reconnect(client: &mut Client, cancel: &Cancel, tell: impl FnOnce()) -> Result<(), Error> {
+    thread::scope(|scope| {
+        let (done, ended) = mpsc::channel();
+        let connecting = scope.spawn(move || {
+            let result = client.reconnect();
+            // Nobody listens any more where it took too long.
+            let _ = done.send(());
+            result
+        });
+        let is_late = |patience| matches!(ended.recv_timeout(patience), Err(mpsc::RecvTimeoutError::Timeout));
+        if is_late(NOTICE_AFTER) {
+            tell();
+            if is_late(RECONNECT_LIMIT) {
+                // As the Ctrl-C would: the next line that is typed takes it back.
+                cancel.cancel();
+            }
+        }
+        connecting.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+/// Tells of a connection that is lost, and that it stands again.
+pub(super) fn tell_outage(output: &mut Output, step: &Step<'_>, tries: u32) {
+    match step {
+        Step::Lost { .. } => tell_lost(output, "connection lost", step, tries),
+        Step::Reconnected => output.remark("the connection stands again", || Event::new("reconnected")),
+        _ => {}
+    }
+}
+
+/// Tells why there is no connection, and that it is tried again: for which time of how many, or for how long.
+pub(super) fn tell_lost(output: &mut Output, what: &str, step: &Step<'_>, tries: u32) {
+    let Step::Lost { error, attempt, wait, left } = step else { return };
+    let seconds = wait.as_secs_f64();
+    // That a server could be started there is no news to who waits for one.
+    let why = match error {
+        Error::Refused { address } => format!("nobody listens on {address}"),
+        Error::NotFerry { address, stranger } => format!("{address} answers, but {stranger}"),
+        error => error.to_string(),
+    };
+    let by_count = left.is_zero();
+    let limit = match by_count {
+        true => format!("{attempt} of {tries}"),
+        false => format!("{attempt}; for {} more", Left(*left)),
+    };
+    output.remark(format_args!("{what}: {why}; trying again in {seconds:.1} s ({limit})"), || {
+        let event = Event::new("lost").with("message", error.to_string()).with("attempt", *attempt);
+        let event = if by_count { event.with("of", tries) } else { event.with("left", left.as_secs_f64()) };
+        event.with("wait", seconds)
+    });
+}

@@ -1,0 +1,197 @@
+//! What lasts from one command to the next, and what each command does with it.
+
+mod alike;
+mod changes;
+mod connection;
+mod failures;
+mod get;
+mod help;
+mod listing;
+mod moving;
+mod names;
+mod places;
+mod put;
+mod reasons;
+mod status;
+mod syncing;
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use ferry_client::{Address, Cancel, Client, Error, Name, Options, Settings};
+use ferry_wire::escaped;
+
+use super::{
+    command::Command,
+    exit::{Exit, Failed},
+    output::{Event, Output},
+    progress::Mode,
+    words,
+};
+use moving::Totals;
+
+/// Whether the shell goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Next,
+    Leave,
+}
+
+/// The connection, if there is one, the directories at both ends, and how things are done.
+pub(crate) struct Session {
+    pub(crate) options: Options,
+    pub(crate) cancel: Cancel,
+    /// A person is there to go on after a failure.
+    pub(crate) interactive: bool,
+    /// One command was given, and there is no shell to type another one in.
+    pub(crate) one_shot: bool,
+    /// Commands do not come from standard input, so that it can be sent.
+    pub(crate) input_is_free: bool,
+    pub(crate) client: Option<Client>,
+    /// The directory of the server that names are relative to; [`None`] for the root.
+    pub(crate) remote: Option<Name>,
+    /// The local directory that names are relative to.
+    pub(crate) local: PathBuf,
+    /// The same, when the program began.
+    local_start: PathBuf,
+    /// How files are moved.
+    pub(crate) settings: Settings,
+    /// For how long an outage is waited for while whole directories are moved.
+    pub(crate) tree_retry_for: Duration,
+    /// How transfers are shown while they run.
+    pub(crate) progress: Mode,
+    /// Names for addresses.
+    pub(crate) bookmarks: BTreeMap<String, Address>,
+    /// All that is printed.
+    pub(crate) output: Output,
+    /// Earlier lines, the oldest first; those of earlier runs as well where a terminal keeps them.
+    pub(crate) history: Vec<String>,
+    got: Totals,
+    put: Totals,
+}
+
+impl Session {
+    /// Not connected, at the root of whatever server comes.
+    pub(crate) fn new(options: Options, cancel: Cancel, local: PathBuf, output: Output) -> Session {
+        Session {
+            options,
+            cancel,
+            interactive: false,
+            one_shot: false,
+            input_is_free: false,
+            client: None,
+            remote: None,
+            local_start: local.clone(),
+            local,
+            settings: Settings::default(),
+            tree_retry_for: Duration::ZERO,
+            progress: Mode::Auto,
+            bookmarks: BTreeMap::new(),
+            output,
+            history: Vec::new(),
+            got: Totals::default(),
+            put: Totals::default(),
+        }
+    }
+
+    /// Does `command`, and brings out what it says.
+    pub(crate) fn execute(&mut self, command: Command) -> Result<Flow, Failed> {
+        self.output.divert(false);
+        let together = command.together();
+        let result = self.perform(command).map_err(|failed| match together {
+            Some((text, remote)) => self.with_one_name(failed, &text, remote),
+            None => failed,
+        });
+        self.output.flush();
+        result
+    }
+
+    /// Asks whether several words were meant as the one name that they are together, where there is such a name.
+    fn with_one_name(&mut self, failed: Failed, text: &str, remote: bool) -> Failed {
+        let may_be_meant = matches!(failed.exit, Exit::NotFound | Exit::Refused | Exit::Local | Exit::Usage);
+        match may_be_meant && (if remote { self.exists_there(text) } else { self.exists(text) }) {
+            true => failed.and(format_args!("did you mean {}?", escaped(&words::quote(text)))),
+            false => failed,
+        }
+    }
+
+    fn perform(&mut self, command: Command) -> Result<Flow, Failed> {
+        match command {
+            Command::Open(text) => self.open(&text)?,
+            Command::Get(transfer) => self.get(&transfer)?,
+            Command::Put(transfer) => self.put(&transfer)?,
+            Command::Sync(directories) => self.sync(&directories)?,
+            Command::List { style, names } => self.list(style, names.as_ref())?,
+            Command::Enter(directory) => self.enter(directory.as_deref())?,
+            Command::Where => self.tell_place()?,
+            Command::EnterLocal(directory) => self.enter_local(directory.as_deref())?,
+            Command::WhereLocal => self.tell_local_place(),
+            Command::ListLocal { style, names } => self.list_local(style, names.as_ref())?,
+            Command::Stat(names) => self.stat(&names)?,
+            Command::Sum(names) => self.sum(&names)?,
+            Command::MakeDirectories { parents, names } => self.make_directories(parents, &names)?,
+            Command::Remove(removal) => self.remove(&removal)?,
+            Command::Move { from, to } => self.rename(&from, &to)?,
+            Command::Status => self.status(),
+            Command::Needless { word, why } => {
+                let word = escaped(&word);
+                self.output.remark(format_args!("{word}: nothing to do, for {why}"), || {
+                    Event::new("needless").with("word", word.to_string()).with("reason", why)
+                });
+            }
+            Command::History(count) => self.tell_history(count),
+            Command::Shell(command) => self.run_shell(command.as_deref())?,
+            Command::Close => self.close()?,
+            Command::Help(topic) => self.help(topic),
+            Command::Quit => return Ok(Flow::Leave),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn connected(&mut self) -> Result<&mut Client, Failed> {
+        self.client.as_mut().ok_or_else(|| Failed::of(Exit::Connection, "not connected: OPEN <port> first"))
+    }
+
+    /// Whether what the server says is done survives a power cut there.
+    fn is_durable(&self) -> bool {
+        self.client.as_ref().is_none_or(|client| !client.is_volatile())
+    }
+
+    /// Keeps a line that was typed, for HISTORY.
+    pub(crate) fn remember(&mut self, line: &str) {
+        /// More than anybody looks at; a script may have any number.
+        const MAX_LINES: usize = 10_000;
+        if !line.trim().is_empty() && self.history.len() < MAX_LINES {
+            self.history.push(line.trim().to_owned());
+        }
+    }
+
+    /// How another name is given to what is moved.
+    fn arrow(&self) -> &'static str {
+        if self.one_shot { "-o" } else { "->" }
+    }
+
+    /// The settings for one command; whole directories have more patience.
+    fn settings_with(&self, keep_going: bool, whole_directories: bool) -> Settings {
+        let retry_for = if whole_directories { self.tree_retry_for } else { self.settings.retry_for };
+        Settings { keep_going, retry_for, ..self.settings.clone() }
+    }
+
+    /// Does `work` for a command on whole directories; where the connection is lost in it, it is done again.
+    fn patiently<T>(&mut self, work: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
+        let settings = self.settings_with(false, true);
+        let Session { client: Some(client), output, .. } = self else { return Err(Error::NotConnected) };
+        client.patiently(&settings, &mut |step| connection::tell_outage(output, step, settings.retries), work)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Format, Level};
+
+    /// One that is not connected and says nothing.
+    pub(super) fn session() -> Session {
+        let output = Output::to(Level::Quiet, Format::Text, Box::new(std::io::sink()), Box::new(std::io::sink()));
+        Session::new(Options::default(), Cancel::default(), PathBuf::from("."), output)
+    }
+}

@@ -1,0 +1,51 @@
+//! STATUS and HISTORY.
+
+use std::os::unix::ffi::OsStrExt as _;
+
+use ferry_wire::{escaped, escaped_bytes};
+
+use super::Session;
+use crate::{
+    figures::{Count, Size},
+    output::Event,
+};
+
+impl Session {
+    pub(super) fn status(&mut self) {
+        let local = std::path::absolute(&self.local).unwrap_or_else(|_| self.local.clone());
+        let place = self.remote.as_ref().map_or_else(|| "/".to_owned(), |name| format!("/{name}"));
+        let mut lines = Vec::new();
+        let mut event = Event::new("status").with("local", local.to_string_lossy());
+        match &self.client {
+            None => lines.push("not connected".to_owned()),
+            Some(client) => {
+                let greeting = client.greeting();
+                let features = greeting.features.join(" ");
+                lines.push(format!("connected to {} ({})", client.address(), escaped(&greeting.software)));
+                let features = if features.is_empty() { "none" } else { &*features };
+                lines.push(format!("features: {}", escaped(features)));
+                lines.push(format!("directory of the server: {}", escaped(&place)));
+                event =
+                    event.with("address", client.address().to_string()).with("software", greeting.software.as_str());
+                event = event.with("features", greeting.features.clone()).with("remote", place.as_str());
+            }
+        }
+        lines.push(format!("local directory: {}", escaped_bytes(local.as_os_str().as_bytes())));
+        for (done, totals) in [("got", self.got), ("put", self.put)] {
+            lines.push(format!("{done} so far: {}, {}", Count(totals.files, "file"), Size(totals.bytes)));
+        }
+        event = event.with("got_files", self.got.files).with("got_bytes", self.got.bytes);
+        event = event.with("put_files", self.put.files).with("put_bytes", self.put.bytes);
+        self.output.answer(lines.join("\n"), || event);
+    }
+
+    pub(super) fn tell_history(&mut self, count: Option<usize>) {
+        let Session { history, output, .. } = self;
+        let first = count.map_or(0, |count| history.len().saturating_sub(count));
+        for (index, line) in history.iter().enumerate().skip(first) {
+            output.answer(format_args!("{:>5}  {}", index + 1, escaped(line)), || {
+                Event::new("line").with("number", index + 1).with("text", line.as_str())
+            });
+        }
+    }
+}
