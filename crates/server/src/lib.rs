@@ -1,9 +1,12 @@
 //! ferryd.
+mod bucket;
+pub mod config;
 pub mod fence;
-pub mod logging;
+pub mod net;
+pub mod observe;
 pub mod protocol;
 mod runtime;
 pub mod store;
 mod sys;
 
-pub use runtime::{CUT_SHORT, Listener, Server, ServerError, ServerOptions};
+pub use runtime::{CUT_SHORT, Server, ServerError, ServerOptions};

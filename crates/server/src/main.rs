@@ -1,7 +1,5 @@
 //! `ferryd`: serves one directory to ferry clients.
 
-mod options;
-
 use std::{
     env,
     ffi::OsString,
@@ -13,13 +11,15 @@ use std::{
 };
 
 use ferry_server::{
-    Listener, Server, fence, logging,
+    Server,
+    config::{Arguments, Setup},
+    fence,
+    net::Listener,
+    observe::logging,
     store::{self, Store},
 };
 use ferry_wire::escaped;
 use signal_hook::{consts::SIGXFSZ, flag};
-
-use options::{Arguments, Setup};
 
 /// What nobody resumed is kept for days: an hour more does no harm.
 const BETWEEN_CLEANINGS: Duration = Duration::from_secs(3600);

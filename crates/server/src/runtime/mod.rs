@@ -13,23 +13,19 @@
 
 mod accept;
 mod admission;
-mod bucket;
 mod connection;
 mod holds;
 mod job;
 mod lane;
 mod lifecycle;
-mod listen;
 mod pool;
 mod rates;
 mod scheduler;
 mod timers;
-mod transfer_log;
 
 use std::{
     collections::{HashMap, VecDeque},
     io,
-    net::SocketAddr,
     ops::Range,
     sync::Arc,
     time::{Duration, Instant},
@@ -42,7 +38,9 @@ use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
 use crate::{
-    protocol::ferry::{Ask, Done, Errand, Limits, Outcome, Work},
+    net::{ListenError, Listener},
+    observe::{TransferEntry, TransferLog},
+    protocol::ferry::{Ask, Done, Errand, Limits, Outcome, Record, Work},
     store::{Disk, SCRATCH_BYTES, Store, id_is_taken},
 };
 use admission::{Admissions, Most};
@@ -51,12 +49,10 @@ use holds::{Claim, Holds, lets_go, owner_of, upload_of};
 use job::{Completion, Job};
 pub use lifecycle::CUT_SHORT;
 use lifecycle::Watchdog;
-pub use listen::Listener;
 use pool::Pool;
 use rates::{Grant, Rates};
 use scheduler::Turn;
 use timers::Timers;
-use transfer_log::TransferLog;
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -106,15 +102,8 @@ pub struct ServerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address can't be listened on.
-    #[error("can't listen on {address}: {error}{}", listen_hint(.error, *.shared))]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// It was to be shared with other processes.
-        shared: bool,
-        /// Why.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The system refused something that the loop can't do without.
     #[error("{what}: {error}")]
     System {
@@ -123,21 +112,6 @@ pub enum ServerError {
         /// Why.
         error: io::Error,
     },
-}
-
-fn listen_hint(error: &io::Error, shared: bool) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse if shared => {
-            " (what is there does not share it: all servers of one address must be started with --reuse-port, by one user)"
-        }
-        io::ErrorKind::AddrInUse => {
-            " (another server is there: choose another port, or 0 for any free one; servers that are all started with \
-             --reuse-port can share one)"
-        }
-        io::ErrorKind::PermissionDenied => " (ports below 1024 are the administrator's)",
-        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
-        _ => "",
-    }
 }
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
@@ -599,7 +573,7 @@ impl Server {
         }
         let (peer, records) = (connection.peer, connection.session.records());
         if log::log_enabled!(log::Level::Info) {
-            self.transfer_log.note(peer, records, self.now, say);
+            self.transfer_log.note(peer, records.map(entry_of), self.now, say);
         } else {
             drop(records);
         }
@@ -643,6 +617,11 @@ const KEY_MASK: usize = (1 << KEY_BITS) - 1;
 /// A slab key and the generation of who has it: slab gives keys out again at once.
 fn token_of(key: usize, generation: u32) -> Token {
     Token((generation as usize) << KEY_BITS | key)
+}
+
+/// Returns a session's record as the log takes it.
+fn entry_of(Record { verb, name, bytes, duration, failure }: Record) -> TransferEntry {
+    TransferEntry { verb, name, bytes, duration, failure }
 }
 
 fn say(line: &str) {

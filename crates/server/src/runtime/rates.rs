@@ -20,7 +20,8 @@ use std::{
 
 use mio::Token;
 
-use super::{bucket::Bucket, scheduler::TURN_BYTES};
+use super::scheduler::TURN_BYTES;
+use crate::bucket::Bucket;
 
 /// The most that may be saved up while nothing moves, as time: enough to be smooth, too little to be felt as a
 /// burst.

@@ -15,7 +15,38 @@ use rustix::net::{
     },
 };
 
-use super::{ServerError, system};
+/// Why an address can't be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// There is none to take.
+    #[error("can't listen: no address is given")]
+    NoAddress,
+    /// The system refuses it.
+    #[error("can't listen on {address}: {error}{}", hint(.error, *.shared))]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// It was to be shared with other processes.
+        shared: bool,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+fn hint(error: &io::Error, shared: bool) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse if shared => {
+            " (what is there does not share it: all servers of one address must be started with --reuse-port, by one user)"
+        }
+        io::ErrorKind::AddrInUse => {
+            " (another server is there: choose another port, or 0 for any free one; servers that are all started with \
+             --reuse-port can share one)"
+        }
+        io::ErrorKind::PermissionDenied => " (ports below 1024 are the administrator's)",
+        io::ErrorKind::AddrNotAvailable => " (no interface of this machine has that address)",
+        _ => "",
+    }
+}
 
 /// Clients that may wait to be accepted: as many as the system allows (`net.core.somaxconn`).
 const WAITING_CLIENTS: i32 = i32::MAX;
@@ -40,25 +71,19 @@ impl Listener {
     /// kernel spreads new clients over those that listen.
     ///
     /// An address that is not shared is listened on from here on: clients can connect, though nobody
-    /// answers before [`Server::run`](super::Server::run). One that is shared is listened on when the
-    /// [`Server`](super::Server) is made: until then others have its clients, also where this process
-    /// can't start after all.
+    /// answers before the loop runs. One that is shared is listened on when the loop is set up: until
+    /// then others have its clients, also where this process can't start after all.
     ///
     /// # Errors
     ///
     /// Where none of them can be had.
-    pub fn bind(addresses: &[SocketAddr], shared: bool) -> Result<Listener, ServerError> {
-        let mut result = Err(ServerError::System {
-            what: "can't listen",
-            error: io::Error::new(io::ErrorKind::InvalidInput, "no address is given"),
-        });
+    pub fn bind(addresses: &[SocketAddr], shared: bool) -> Result<Listener, ListenError> {
+        let mut result = Err(ListenError::NoAddress);
         for &address in addresses {
-            match bound(address, shared) {
-                Ok(socket) => {
-                    let address = socket.local_addr().map_err(system("can't tell the address"))?;
-                    return Ok(Listener { socket, address, shared });
-                }
-                Err(error) => result = Err(ServerError::Listen { address, shared, error }),
+            let taken = bound(address, shared).and_then(|socket| Ok((socket.local_addr()?, socket)));
+            match taken {
+                Ok((address, socket)) => return Ok(Listener { socket, address, shared }),
+                Err(error) => result = Err(ListenError::Address { address, shared, error }),
             }
         }
         result
@@ -71,10 +96,10 @@ impl Listener {
     }
 
     /// Listens, if it does not yet.
-    pub(super) fn open(self) -> Result<mio::net::TcpListener, ServerError> {
+    pub(crate) fn open(self) -> Result<mio::net::TcpListener, ListenError> {
         let Listener { socket, address, shared } = self;
         if shared {
-            listen(&socket, WAITING_CLIENTS).map_err(|error| ServerError::Listen {
+            listen(&socket, WAITING_CLIENTS).map_err(|error| ListenError::Address {
                 address,
                 shared,
                 error: error.into(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 /// A bucket that fills at a rate and may go into debt by what is taken at once. Its content is counted in nanoseconds
 /// of its rate.
 #[derive(Debug, Clone)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     /// Units a second: at least one.
     rate: u64,
     most_nanos: i64,
@@ -16,38 +16,38 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// A full bucket that gives `rate` units a second, and can save up what flows in in the time `saves`.
-    pub(super) fn new(rate: u64, saves: Duration, now: Instant) -> Bucket {
+    pub(crate) fn new(rate: u64, saves: Duration, now: Instant) -> Bucket {
         let most_nanos = i64::try_from(saves.as_nanos()).unwrap_or(i64::MAX);
         Bucket { rate: rate.max(1), most_nanos, saved_nanos: most_nanos, since: now }
     }
 
     /// Returns when something may be taken; [`None`] for now.
-    pub(super) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
         self.fill(now);
         let missing = u64::try_from(1 - self.saved_nanos).ok().filter(|&missing| missing > 0)?;
         Some(now + Duration::from_nanos(missing))
     }
 
     /// Takes `units`, into debt where it holds less.
-    pub(super) fn take(&mut self, units: u64, now: Instant) {
+    pub(crate) fn take(&mut self, units: u64, now: Instant) {
         self.fill(now);
         let nanos = (u128::from(units) * 1_000_000_000).div_ceil(u128::from(self.rate));
         self.saved_nanos = self.saved_nanos.saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX));
     }
 
     /// Remits what it owes beyond as much as it can save up.
-    pub(super) fn limit_debt(&mut self) {
+    pub(crate) fn limit_debt(&mut self) {
         self.saved_nanos = self.saved_nanos.max(-self.most_nanos);
     }
 
     /// Whether it holds all that it can: as if nothing had ever been taken.
-    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);
         self.saved_nanos == self.most_nanos
     }
 
     /// Returns how many units flow in in a `parts`th of a second.
-    pub(super) fn in_part_of_second(&self, parts: u64) -> u64 {
+    pub(crate) fn in_part_of_second(&self, parts: u64) -> u64 {
         self.rate / parts
     }
 

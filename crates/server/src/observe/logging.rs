@@ -171,7 +171,7 @@ impl Draft {
 
 /// Appends `number` with at least `digits` digits, 1 to 20: without the machinery of format strings,
 /// which a line of the log would spend most of its time in.
-pub(crate) fn push_number(text: &mut String, mut number: u64, digits: usize) {
+pub(super) fn push_number(text: &mut String, mut number: u64, digits: usize) {
     let mut shown = [b'0'; 20];
     let mut first = shown.len();
     while number > 0 {

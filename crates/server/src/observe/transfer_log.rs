@@ -12,8 +12,8 @@ use std::{
 
 use ferry_wire::Failure;
 
-use super::bucket::Bucket;
-use crate::{logging::push_number, protocol::ferry::Record};
+use super::logging::push_number;
+use crate::bucket::Bucket;
 
 /// Lines of one address in a second, of each kind, and what it may save up of them: a thousand.
 const LINES_PER_SECOND: u64 = 50;
@@ -64,7 +64,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(record: &Record) -> Kind {
+    fn of(record: &TransferEntry) -> Kind {
         if matches!(record.verb, "GET" | "READ" | "SUM") { Kind::Reads } else { Kind::Changes }
     }
 }
@@ -85,9 +85,23 @@ struct LeftOut {
     bytes: u64,
 }
 
+/// One transfer or change that has ended, but for the address of its client.
+#[derive(Debug, Clone)]
+pub(crate) struct TransferEntry {
+    /// The verb of the request.
+    pub(crate) verb: &'static str,
+    /// The name, as the client gave it.
+    pub(crate) name: String,
+    /// File bytes that were moved; [`None`] for a change, which moves none.
+    pub(crate) bytes: Option<u64>,
+    pub(crate) duration: Duration,
+    /// Why it failed, where it did.
+    pub(crate) failure: Option<Failure>,
+}
+
 /// See the [module documentation](self).
 #[derive(Debug, Default)]
-pub(super) struct TransferLog {
+pub(crate) struct TransferLog {
     allowances: HashMap<Key, Allowance>,
     /// Of whom something was left out, and when that is summed up.
     due: BTreeSet<(Instant, Key)>,
@@ -97,15 +111,15 @@ pub(super) struct TransferLog {
 
 impl TransferLog {
     /// Logs what has ended for `peer`; `say` is given each line.
-    pub(super) fn note(
+    pub(crate) fn note(
         &mut self,
         peer: SocketAddr,
-        records: impl Iterator<Item = Record>,
+        entries: impl Iterator<Item = TransferEntry>,
         now: Instant,
         mut say: impl FnMut(&str),
     ) {
         let mut line = String::new();
-        for record in records {
+        for record in entries {
             let key = self.key(Source::of(peer.ip()), Kind::of(&record), now);
             let allowance = self.allowances.entry(key).or_insert_with(|| Allowance {
                 lines: Bucket::new(LINES_PER_SECOND, SAVES, now),
@@ -145,12 +159,12 @@ impl TransferLog {
     }
 
     /// Returns when something is to be summed up.
-    pub(super) fn next_at(&self) -> Option<Instant> {
+    pub(crate) fn next_at(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// Sums up what was left out and is due at `now`; all, where that is [`None`].
-    pub(super) fn sum_up(&mut self, now: Option<Instant>, mut say: impl FnMut(&str)) {
+    pub(crate) fn sum_up(&mut self, now: Option<Instant>, mut say: impl FnMut(&str)) {
         while let Some(&(at, key)) = self.due.first()
             && now.is_none_or(|now| at <= now)
         {
@@ -168,8 +182,8 @@ impl TransferLog {
 }
 
 /// Makes a line without the machinery of format strings, which it would spend most of its time in.
-fn write_line(line: &mut String, peer: SocketAddr, record: &Record) {
-    let Record { verb, name, bytes, duration, failure } = record;
+fn write_line(line: &mut String, peer: SocketAddr, record: &TransferEntry) {
+    let TransferEntry { verb, name, bytes, duration, failure } = record;
     line.clear();
     line.push_str(&peer.to_string());
     line.push_str(": ");
@@ -215,8 +229,8 @@ mod tests {
 
     use super::*;
 
-    fn record(verb: &'static str, bytes: Option<u64>, failure: Option<Failure>) -> Record {
-        Record { verb, name: "a".into(), bytes, duration: Duration::from_micros(1_250), failure }
+    fn record(verb: &'static str, bytes: Option<u64>, failure: Option<Failure>) -> TransferEntry {
+        TransferEntry { verb, name: "a".into(), bytes, duration: Duration::from_micros(1_250), failure }
     }
 
     fn peer(address: &str) -> SocketAddr {
@@ -259,7 +273,7 @@ mod tests {
     fn no_line_is_longer_than_somebody_could_read() {
         let long = "ü".repeat(2_000);
         let failure = Failure::new(Code::NotFound, long.clone());
-        let record = Record { name: long, ..record("GET", Some(u64::MAX), Some(failure)) };
+        let record = TransferEntry { name: long, ..record("GET", Some(u64::MAX), Some(failure)) };
         let mut line = String::new();
         write_line(&mut line, peer("::1"), &record);
         assert!(line.len() <= 700 && line.contains("... (4000 bytes)"), "{} bytes", line.len());
