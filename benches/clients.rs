@@ -1,6 +1,6 @@
 //! Many clients at once: `cargo bench -p ferry-benches --bench clients -- --help`.
 #![forbid(unsafe_code)]
 
-fn main() {
-    ferry_benches::run("clients", &ferry_benches::programs!(), ferry_benches::clients::all);
+fn main() -> std::process::ExitCode {
+    ferry_bench_kit::run("clients", env!("CARGO_TARGET_TMPDIR"), ferry_bench_kit::clients::all)
 }

@@ -1,6 +1,6 @@
 //! What slow work does to others: `cargo bench -p ferry-benches --bench loop_stall -- --help`.
 #![forbid(unsafe_code)]
 
-fn main() {
-    ferry_benches::run("loop_stall", &ferry_benches::programs!(), ferry_benches::loop_stall::all);
+fn main() -> std::process::ExitCode {
+    ferry_bench_kit::run("loop_stall", env!("CARGO_TARGET_TMPDIR"), ferry_bench_kit::loop_stall::all)
 }

@@ -1,6 +1,6 @@
 //! Other servers and programs at the same work: `cargo bench -p ferry-benches --bench peers -- --help`.
 #![forbid(unsafe_code)]
 
-fn main() {
-    ferry_benches::run("peers", &ferry_benches::programs!(), ferry_benches::peers::all);
+fn main() -> std::process::ExitCode {
+    ferry_bench_kit::run("peers", env!("CARGO_TARGET_TMPDIR"), ferry_bench_kit::peers::all)
 }

@@ -1,6 +1,6 @@
 //! How far one machine goes: `cargo bench -p ferry-benches --bench scale -- --help`.
 #![forbid(unsafe_code)]
 
-fn main() {
-    ferry_benches::run("scale", &ferry_benches::programs!(), ferry_benches::scale::all);
+fn main() -> std::process::ExitCode {
+    ferry_bench_kit::run("scale", env!("CARGO_TARGET_TMPDIR"), ferry_bench_kit::scale::all)
 }

@@ -1,6 +1,6 @@
 //! Many small files over loopback: `cargo bench -p ferry-benches --bench small_files -- --help`.
 #![forbid(unsafe_code)]
 
-fn main() {
-    ferry_benches::run("small_files", &ferry_benches::programs!(), ferry_benches::small_files::all);
+fn main() -> std::process::ExitCode {
+    ferry_bench_kit::run("small_files", env!("CARGO_TARGET_TMPDIR"), ferry_bench_kit::small_files::all)
 }

@@ -14,7 +14,7 @@ use ferry_server::{
 use slab::Slab;
 
 use crate::{
-    Contender, Goal, Options, Programs, Report, Row, Sample, Unit, Workshop, alternate,
+    Contender, Goal, Options, Report, Row, Sample, Setup, Unit, Workshop, alternate,
     crowd::{Crowd, FERRY, room_for},
     lanes::{Small, get_all},
     sample::clocked,
@@ -28,9 +28,9 @@ const SESSIONS: usize = 1_000_000;
 const CONNECTIONS: usize = 64;
 
 /// Every row of the target.
-pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
+pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     sessions(options, report);
-    processes(programs, options, report);
+    processes(setup, options, report);
 }
 
 /// Sessions as an idle server holds them: greeted, and with nothing under way. What a connection has
@@ -77,7 +77,7 @@ fn sessions(options: &Options, report: &mut Report) {
 
 /// One process and two that share address and root. The client takes a processor too, so that two
 /// processes show what they can only where there are three.
-fn processes(programs: &Programs, options: &Options, report: &mut Report) {
+fn processes(setup: &Setup, options: &Options, report: &mut Report) {
     let gets = format!("GETs of 4 KiB, {CONNECTIONS} connections, 2 processes");
     let accepts = String::from("connections, greeted and closed, 2 processes");
     if !options.wants(&gets) && !options.wants(&accepts) {
@@ -89,7 +89,7 @@ fn processes(programs: &Programs, options: &Options, report: &mut Report) {
         }
         return;
     }
-    let workshop = Workshop::new(&programs.scratch);
+    let workshop = Workshop::new(&setup.scratch);
     let root = workshop.directory("root");
     let files = small_files::write(&workshop.directory("root/fetched"), options.files);
     let alone = vec![ferry_e2e::Options::new().root(&root).start()];

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::{
     goal::Verdict,
     rounds::Row,
-    sample::{Sample, Spread},
+    sample::{Sample, Spread, digits},
 };
 
 /// Takes rows, and prints each as it comes.
@@ -109,7 +109,7 @@ fn line(work: &str, row: &Row) -> String {
 }
 
 fn verdicts(row: &Row) -> impl Iterator<Item = Verdict> {
-    row.goals.iter().filter_map(|goal| goal.verdict(row))
+    row.goals.iter().filter_map(|goal| goal.verdict(row.unit, &row.ours, &row.limit))
 }
 
 fn columns([work, ours, limit, ratio, cpu, limit_cpu, limit_is, goals]: [&str; 8]) -> String {
@@ -120,17 +120,6 @@ fn columns([work, ours, limit, ratio, cpu, limit_cpu, limit_is, goals]: [&str; 8
 
 fn of_ratio(value: f64) -> String {
     if value < 0.1 { format!("{value:.4}") } else { format!("{value:.2}") }
-}
-
-/// Three significant digits, or all that stand before the point.
-pub(crate) fn digits(value: f64) -> String {
-    let places = match value.abs() {
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        size if size >= 1.0 || size == 0.0 => 2,
-        _ => 3,
-    };
-    format!("{value:.places$}")
 }
 
 fn json(target: &str, row: &Row) -> String {
@@ -240,14 +229,5 @@ mod tests {
     #[test]
     fn text_of_others_stays_inside_its_string() {
         assert_eq!(texts(&[("a", "say \"\\\"\n"), ("b", "")]), r#""a":"say \"\\\"\u000a","b":"""#);
-    }
-
-    #[test]
-    fn figures_have_as_many_digits_as_they_mean() {
-        for (value, shown) in
-            [(0.0, "0.00"), (0.1234, "0.123"), (2.345, "2.35"), (23.45, "23.4"), (150_000.4, "150000")]
-        {
-            assert_eq!(digits(value), shown);
-        }
     }
 }

@@ -17,12 +17,12 @@ use ferry_e2e::{Server, random_bytes};
 use ferry_wire::{Crc32, Name, Reply, Request, limits::MAX_BLOCK_BYTES, write_block_header, write_end};
 
 use crate::{
-    Contender, Goal, Options, Programs, RawLimit, Report, Row, Sample, Unit, Wire, Workshop, alternate, drain_bare,
+    Contender, Goal, Options, RawLimit, Report, Row, Sample, Setup, Unit, Wire, Workshop, alternate, drain_bare,
     lanes::{Small, get_all},
     timed,
 };
 
-/// As `raw_limit.rs` has it.
+/// As the barest loops have it.
 pub(crate) const SMALL_BYTES: usize = 4096;
 const _: () = assert!(SMALL_BYTES as u64 <= MAX_BLOCK_BYTES, "each file is one block");
 
@@ -31,8 +31,8 @@ const _: () = assert!(SMALL_BYTES as u64 <= MAX_BLOCK_BYTES, "each file is one b
 pub(crate) const GETS_OF_EACH: usize = 10;
 
 /// Every row of the target.
-pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
-    let bench = Bench::new(programs, options);
+pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
+    let bench = Bench::new(setup, options);
     bench.gets(report);
     bench.puts(report);
 }
@@ -44,7 +44,7 @@ const CONNECTIONS: [usize; 3] = [1, 16, 64];
 pub(crate) const GETS_A_SECOND: f64 = 150_000.0;
 
 struct Bench<'a> {
-    programs: &'a Programs,
+    setup: &'a Setup,
     options: &'a Options,
     root: PathBuf,
     /// Where the files to GET are, and where those of PUT and of its limit go.
@@ -59,20 +59,20 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(programs: &'a Programs, options: &'a Options) -> Bench<'a> {
-        let workshop = Workshop::new(&programs.scratch);
+    fn new(setup: &'a Setup, options: &'a Options) -> Bench<'a> {
+        let workshop = Workshop::new(&setup.scratch);
         let root = workshop.directory("root");
         let [fetched, put] = ["root/fetched", "root/put"].map(|name| workshop.directory(name));
         let poured = workshop.directory("poured");
         let files = write(&fetched, options.files);
-        Bench { programs, options, root, fetched, put, poured, files, aside: Cell::new(0), _workshop: workshop }
+        Bench { setup, options, root, fetched, put, poured, files, aside: Cell::new(0), _workshop: workshop }
     }
 
     fn gets(&self, report: &mut Report) {
         let count = self.files.len() * GETS_OF_EACH;
         let server = ferry_e2e::Options::new().root(&self.root).start();
-        let limit = RawLimit::send_each(&self.programs.raw_limit, &self.fetched);
-        let opened = RawLimit::open_each(&self.programs.raw_limit, &self.fetched);
+        let limit = RawLimit::send_each(&self.setup.helper, &self.fetched);
+        let opened = RawLimit::open_each(&self.setup.helper, &self.fetched);
         for connections in CONNECTIONS {
             let over = if connections == 1 { "1 connection".into() } else { format!("{connections} connections") };
             let work = format!("{count} GETs of 4 KiB, {over}");
@@ -105,7 +105,7 @@ impl<'a> Bench<'a> {
                 continue;
             }
             let server = ferry_e2e::Options::new().root(&self.root).arg("--durability").arg(durability).start();
-            let limit = RawLimit::receive_each(&self.programs.raw_limit, &self.poured, synced);
+            let limit = RawLimit::receive_each(&self.setup.helper, &self.poured, synced);
             let [ours, limit] = alternate(
                 self.options.rounds,
                 [Contender::new(|| self.put(&server)), Contender::new(|| self.pour(&limit))],

@@ -1,4 +1,4 @@
-//! Programs that do a piece of work from their start to their end.
+//! Setup that do a piece of work from their start to their end.
 
 use std::{
     env,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::{sample::clocked, tree::cpu_seconds_waited_for};
 
-/// Names a directory, or several parted by `:`, in which programs are looked for first: as they lie
+/// Names a directory, or several separated by `:`, in which programs are looked for first: as they lie
 /// there, or beneath it as in a package of Debian's that was unpacked.
 pub(crate) const PLACES_VARIABLE: &str = "FERRY_BENCH_PEERS";
 

@@ -80,7 +80,7 @@ fn few_of(clients: usize) -> usize {
 
 /// Between few clients and many of a server of its own.
 fn slope(bench: &Bench<'_>, kind: Kind, clients: usize, hello: &Hello) -> Result<Sample, String> {
-    let daemon = kind.start(&bench.programs.keeper, &bench.root).ok_or("it is gone")??;
+    let daemon = kind.start(&bench.setup.helper, &bench.root).ok_or("it is gone")??;
     let few = few_of(clients);
     let mut crowd = Crowd::default();
     let mut join = |count, in_all| {

@@ -31,7 +31,7 @@ pub(super) fn gets(bench: &Bench<'_>, report: &mut Report) {
         return;
     }
     let goals = [Goal::RatioAtLeast(1.0), Goal::CpuWithin(CRC_PASS)];
-    let limit = RawLimit::send(&bench.programs.raw_limit, &bench.content.path);
+    let limit = RawLimit::send(&bench.setup.helper, &bench.content.path);
     let bytes = bench.content.bytes;
     let mut peers = Vec::new();
     for daemon in bench.ftp_servers() {
@@ -76,7 +76,7 @@ fn put(bench: &Bench<'_>, report: &mut Report, work: &str) {
     let content = &bench.content;
     let target = bench.root.join(UPLOADED);
     let poured = bench.local.join("poured");
-    let limit = RawLimit::receive(&bench.programs.raw_limit, &poured, false);
+    let limit = RawLimit::receive(&bench.setup.helper, &poured, false);
     let mut peers = Vec::new();
     for daemon in bench.ftp_servers() {
         let target = &target;

@@ -1,10 +1,6 @@
-//! What a row is expected to show, and whether it does.
+//! The goals of a row, and whether its samples meet them.
 
-use crate::{
-    report::digits,
-    rounds::Row,
-    sample::{Sample, Unit},
-};
+use crate::sample::{Sample, Spread, Unit, digits};
 
 /// The kernel tells the CPU time of what has ended in hundredths of a second: less than half of one is
 /// nothing.
@@ -35,27 +31,28 @@ pub(crate) struct Verdict {
 }
 
 impl Goal {
-    /// [`None`] where the row has not the values that this is about.
-    pub(crate) fn verdict(self, row: &Row) -> Option<Verdict> {
-        let value = row.unit.name();
+    /// Holds the samples of a row to this goal; returns [`None`] where the row lacks the values.
+    pub(crate) fn verdict(self, unit: Unit, ours: &[Sample], limit: &[Sample]) -> Option<Verdict> {
+        let value = unit.name();
+        let ratio = || Spread::of_ratios(ours, limit);
         match self {
             Goal::AtLeast(least) => {
                 let goal = format!(">= {} {value}", digits(least));
-                Some(Verdict { goal, missed_by: short_of(Sample::median(&row.ours)?, least) })
+                Some(Verdict { goal, missed_by: short_of(Sample::median(ours)?, least) })
             }
             Goal::AtMost(most) => {
                 let goal = format!("<= {} {value}", digits(most));
-                Some(Verdict { goal, missed_by: above(Sample::median(&row.ours)?, most) })
+                Some(Verdict { goal, missed_by: above(Sample::median(ours)?, most) })
             }
             Goal::RatioAtLeast(least) => {
-                Some(Verdict { goal: format!("ratio >= {least:.2}"), missed_by: short_of(row.ratio()?.median, least) })
+                Some(Verdict { goal: format!("ratio >= {least:.2}"), missed_by: short_of(ratio()?.median, least) })
             }
             Goal::RatioAtMost(most) => {
-                Some(Verdict { goal: format!("ratio <= {most:.2}"), missed_by: above(row.ratio()?.median, most) })
+                Some(Verdict { goal: format!("ratio <= {most:.2}"), missed_by: above(ratio()?.median, most) })
             }
             Goal::CpuWithin(more) => {
-                let over = Sample::cpu_median(&row.ours)? - Sample::cpu_median(&row.limit)? - more;
-                let unit = cpu_name(row.unit);
+                let over = Sample::cpu_median(ours)? - Sample::cpu_median(limit)? - more;
+                let unit = cpu_name(unit);
                 let goal =
                     if more > 0.0 { format!("CPU <= its + {} {unit}", digits(more)) } else { "CPU <= its".into() };
                 Some(Verdict { goal, missed_by: (over > CPU_GRAIN).then(|| format!("{} {unit}", digits(over))) })
@@ -80,13 +77,20 @@ fn above(value: f64, most: f64) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn row(unit: Unit, ours: (f64, f64), limit: (f64, f64)) -> Row {
-        let sample = |(value, cpu)| Sample { value, cpu: Some(cpu) };
-        Row { ours: vec![sample(ours)], limit: vec![sample(limit)], ..Row::new("work", unit) }
+    /// The unit of a row, a sample of ours and one of the limit.
+    type Figures = (Unit, [Sample; 1], [Sample; 1]);
+
+    fn row(unit: Unit, ours: (f64, f64), limit: (f64, f64)) -> Figures {
+        let sample = |(value, cpu)| [Sample { value, cpu: Some(cpu) }];
+        (unit, sample(ours), sample(limit))
     }
 
-    fn missed(goal: Goal, row: &Row) -> Option<String> {
-        goal.verdict(row).unwrap().missed_by
+    fn verdict(goal: Goal, (unit, ours, limit): &Figures) -> Verdict {
+        goal.verdict(*unit, ours, limit).unwrap()
+    }
+
+    fn missed(goal: Goal, row: &Figures) -> Option<String> {
+        verdict(goal, row).missed_by
     }
 
     #[test]
@@ -105,7 +109,7 @@ mod tests {
     #[test]
     fn cpu_time_may_be_so_much_more() {
         let row = row(Unit::Bytes, (2.0, 0.45), (2.0, 0.3));
-        let verdict = Goal::CpuWithin(0.1).verdict(&row).unwrap();
+        let verdict = verdict(Goal::CpuWithin(0.1), &row);
         assert_eq!(verdict.goal, "CPU <= its + 0.100 s/GB");
         assert_eq!(verdict.missed_by, Some("0.050 s/GB".into()));
         assert_eq!(missed(Goal::CpuWithin(0.2), &row), None);
@@ -113,9 +117,9 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_what_was_not_measured() {
-        let alone = Row { ours: vec![Sample::plain(1.0)], ..Row::new("work", Unit::Memory) };
-        assert_eq!(Goal::RatioAtLeast(1.0).verdict(&alone), None);
-        assert_eq!(Goal::CpuWithin(0.0).verdict(&alone), None);
-        assert!(Goal::AtMost(2.0).verdict(&alone).is_some());
+        let alone = |goal: Goal| goal.verdict(Unit::Memory, &[Sample::plain(1.0)], &[]);
+        assert_eq!(alone(Goal::RatioAtLeast(1.0)), None);
+        assert_eq!(alone(Goal::CpuWithin(0.0)), None);
+        assert!(alone(Goal::AtMost(2.0)).is_some());
     }
 }

@@ -256,7 +256,7 @@ pub(super) fn put_many_durably(bench: &Bench<'_>, report: &mut Report) {
     let put = root.join(UP);
     let to = root.display().to_string();
     let server = ferry_e2e::Options::new().root(&root).start();
-    let rsync = Kind::Rsync.start(&bench.programs.keeper, &root).and_then(Result::ok);
+    let rsync = Kind::Rsync.start(&bench.setup.helper, &root).and_then(Result::ok);
     let race = Race {
         bench,
         prepare: Box::new(|| sync(&root)),

@@ -32,7 +32,7 @@ use std::{
 use ferry_e2e::Server;
 
 use crate::{
-    Content, Options, Programs, Report, Workshop, clients,
+    Content, Options, Report, Setup, Workshop, clients,
     lanes::Small,
     program::{PLACES_VARIABLE, find},
     small_files,
@@ -51,7 +51,7 @@ const MEMORY: &str = "/dev/shm";
 /// How many times the large file must fit beside itself: what is put, what is got, and some room.
 const COPIES: u64 = 4;
 
-/// Programs that are run, and how Debian gets them.
+/// Setup that are run, and how Debian gets them.
 const CLIENTS: [(&str, &str); 7] = [
     ("curl", "apt-get install curl"),
     ("lftp", "apt-get install lftp"),
@@ -71,8 +71,8 @@ pure-ftpd, proftpd and vsftpd are not installed beside each other; unpacked they
   FERRY_BENCH_PEERS=$PWD cargo bench -p ferry-benches --bench peers";
 
 /// Every row of the target.
-pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
-    let bench = Bench::new(programs, options);
+pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
+    let bench = Bench::new(setup, options);
     bench.introduce(report);
     large::gets(&bench, report);
     large::puts(&bench, report);
@@ -83,13 +83,13 @@ pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
     small::gets(&bench, report);
     idle::memory(&bench, report);
     idle::accepts(&bench, report);
-    let in_place = Programs { scratch: bench.place.clone(), ..programs.clone() };
+    let in_place = Setup { scratch: bench.place.clone(), ..setup.clone() };
     clients::beside_itself(&in_place, options, report);
     many::downloads(&bench, report);
 }
 
 struct Bench<'a> {
-    programs: &'a Programs,
+    setup: &'a Setup,
     options: &'a Options,
     /// What all serve.
     root: PathBuf,
@@ -111,9 +111,9 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(programs: &'a Programs, options: &'a Options) -> Bench<'a> {
-        let place = place(programs, options);
-        let workshop = Workshop::in_memory(&place, &programs.keeper);
+    fn new(setup: &'a Setup, options: &'a Options) -> Bench<'a> {
+        let place = place(setup, options);
+        let workshop = Workshop::in_memory(&place, &setup.helper);
         let [root, local] = ["root", "local"].map(|name| workshop.directory(name));
         // Some servers become nobody, and upload here.
         open_to_all(root.parent().expect("beneath the workshop"));
@@ -122,7 +122,7 @@ impl<'a> Bench<'a> {
         let files = small_files::write(&workshop.directory("root/fetched"), options.files);
         let ferry = ferry_e2e::Options::new().root(&root).arg("--durability").arg("none").start();
         let mut bench = Bench {
-            programs,
+            setup,
             options,
             root,
             local,
@@ -133,7 +133,7 @@ impl<'a> Bench<'a> {
             failed: Vec::new(),
             missing: Vec::new(),
             place,
-            disk: Workshop::new(&programs.scratch),
+            disk: Workshop::new(&setup.scratch),
             _workshop: workshop,
         };
         bench.start_all();
@@ -142,7 +142,7 @@ impl<'a> Bench<'a> {
 
     fn start_all(&mut self) {
         for kind in daemon::FTP.into_iter().chain([Kind::Nginx, Kind::Rsync]) {
-            match kind.start(&self.programs.keeper, &self.root) {
+            match kind.start(&self.setup.helper, &self.root) {
                 None => self.missing.push(format!("{} ({})", kind.name(), kind.install())),
                 Some(Err(why)) => self.failed.push(format!("{}: {why}", kind.name())),
                 Some(Ok(daemon)) => self.daemons.push(daemon),
@@ -180,7 +180,7 @@ impl<'a> Bench<'a> {
 }
 
 /// A file system in memory with enough room, or the disk.
-fn place(programs: &Programs, options: &Options) -> PathBuf {
+fn place(setup: &Setup, options: &Options) -> PathBuf {
     const TMPFS: i64 = 0x0102_1994;
     let is_memory = rustix::fs::statfs(MEMORY).is_ok_and(|found| {
         let free = u64::try_from(found.f_bsize).unwrap_or(0).saturating_mul(found.f_bavail);
@@ -189,7 +189,7 @@ fn place(programs: &Programs, options: &Options) -> PathBuf {
     if is_memory && rustix::fs::access(MEMORY, rustix::fs::Access::WRITE_OK).is_ok() {
         MEMORY.into()
     } else {
-        programs.scratch.clone()
+        setup.scratch.clone()
     }
 }
 

@@ -22,8 +22,8 @@ use ferry_e2e::Server;
 use ferry_wire::{Digest, Name};
 
 use crate::{
-    Contender, Content, Drained, Goal, Options, Programs, RawLimit, Report, Row, Sample, Unit, Wire, Workshop,
-    alternate, drain_bare, drain_ferry,
+    Contender, Content, Drained, Goal, Options, RawLimit, Report, Row, Sample, Setup, Unit, Wire, Workshop, alternate,
+    drain_bare, drain_ferry,
     program::{find, run},
     sample::rated,
     size_label, timed,
@@ -39,14 +39,14 @@ const UPLOADED: &str = "uploaded.bin";
 pub(crate) const DURABLE_BESIDE_DD: f64 = 0.9;
 
 /// Every row of the target.
-pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
-    let bench = Bench::new(programs, options);
+pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
+    let bench = Bench::new(setup, options);
     bench.gets(report);
     bench.puts(report);
 }
 
 struct Bench<'a> {
-    programs: &'a Programs,
+    setup: &'a Setup,
     options: &'a Options,
     workshop: Workshop,
     root: PathBuf,
@@ -55,17 +55,17 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(programs: &'a Programs, options: &'a Options) -> Bench<'a> {
-        let workshop = Workshop::new(&programs.scratch);
+    fn new(setup: &'a Setup, options: &'a Options) -> Bench<'a> {
+        let workshop = Workshop::new(&setup.scratch);
         let root = workshop.directory("root");
         let content = Content::write(&root.join(LARGE), options.large_bytes());
         let name = Name::new(LARGE).expect("a plain name");
-        Bench { programs, options, workshop, root, content, name }
+        Bench { setup, options, workshop, root, content, name }
     }
 
     fn gets(&self, report: &mut Report) {
         let server = ferry_e2e::Options::new().root(&self.root).start();
-        let limit = RawLimit::send(&self.programs.raw_limit, &self.content.path);
+        let limit = RawLimit::send(&self.setup.helper, &self.content.path);
         let size = size_label(self.options.mib);
 
         self.row(report, format!("GET {size}, drained"), "bare sendfile", || {
@@ -99,7 +99,7 @@ impl<'a> Bench<'a> {
         {
             let server = ferry_e2e::Options::new().root(&self.root).arg("--durability").arg(durability).start();
             let poured = self.workshop.directory("limit").join("poured");
-            let limit = RawLimit::receive(&self.programs.raw_limit, &poured, sync);
+            let limit = RawLimit::receive(&self.setup.helper, &poured, sync);
             self.row(report, format!("PUT {size}, durability {durability}"), limit_is, || {
                 [Contender::new(|| self.put(&server)), Contender::new(|| self.poured(&limit, &poured))]
             });

@@ -7,7 +7,7 @@ use ferry_e2e::Server;
 use ferry_wire::{Digest, Name};
 
 use crate::{
-    Contender, Content, Goal, Options, Programs, RawLimit, Report, Row, Sample, Unit, Workshop, alternate,
+    Contender, Content, Goal, Options, RawLimit, Report, Row, Sample, Setup, Unit, Workshop, alternate,
     crowd::{Crowd, FERRY, download, room_for},
     drain_ferry,
     latency::latencies,
@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Every row of the target.
-pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
-    let bench = Bench::new(programs, options);
+pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
+    let bench = Bench::new(setup, options);
     bench.memory(report);
     bench.accepts(report);
     bench.latency(report);
@@ -24,14 +24,14 @@ pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
 }
 
 /// The rows in which ferry stands beside itself: nobody else has what they measure.
-pub(crate) fn beside_itself(programs: &Programs, options: &Options, report: &mut Report) {
-    let bench = Bench::new(programs, options);
+pub(crate) fn beside_itself(setup: &Setup, options: &Options, report: &mut Report) {
+    let bench = Bench::new(setup, options);
     bench.latency(report);
     bench.downloads(report);
 }
 
 struct Bench<'a> {
-    programs: &'a Programs,
+    setup: &'a Setup,
     options: &'a Options,
     root: PathBuf,
     clients: usize,
@@ -40,11 +40,11 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(programs: &'a Programs, options: &'a Options) -> Bench<'a> {
-        let workshop = Workshop::new(&programs.scratch);
+    fn new(setup: &'a Setup, options: &'a Options) -> Bench<'a> {
+        let workshop = Workshop::new(&setup.scratch);
         let root = workshop.directory("root");
         let clients = room_for(options.clients).expect("a limit of descriptors");
-        Bench { programs, options, root, clients, _workshop: workshop }
+        Bench { setup, options, root, clients, _workshop: workshop }
     }
 
     fn server(&self) -> Server {
@@ -78,7 +78,7 @@ impl<'a> Bench<'a> {
             return;
         }
         let server = self.server();
-        let limit = RawLimit::greet(&self.programs.raw_limit);
+        let limit = RawLimit::greet(&self.setup.helper);
         let [ours, limit] = alternate(
             self.options.rounds,
             [

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use super::ftp::Login;
 use crate::{
-    child::Keeper,
+    helper::Keeper,
     program::find,
     tree::{anonymous_bytes, cpu_seconds, descriptors},
 };
@@ -88,9 +88,9 @@ impl Kind {
     /// # Errors
     ///
     /// What it says where it does not start.
-    pub(super) fn start(self, keeper: &Path, root: &Path) -> Option<Result<Daemon, String>> {
+    pub(super) fn start(self, helper: &Path, root: &Path) -> Option<Result<Daemon, String>> {
         let program = self.program()?;
-        Some(Daemon::start(self, keeper, &program, root).map_err(|error| error.to_string()))
+        Some(Daemon::start(self, helper, &program, root).map_err(|error| error.to_string()))
     }
 
     fn program(self) -> Option<PathBuf> {
@@ -243,12 +243,12 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    fn start(kind: Kind, keeper: &Path, program: &Path, root: &Path) -> io::Result<Daemon> {
+    fn start(kind: Kind, helper: &Path, program: &Path, root: &Path) -> io::Result<Daemon> {
         let place = tempfile::Builder::new().prefix("ferry-bench-").tempdir()?;
         let port = free_port()?;
         let arguments = kind.configure(place.path(), root, port)?;
         let log = place.path().join("log");
-        let mut command = Command::new(keeper);
+        let mut command = Keeper::command(helper);
         command.arg(program).args(arguments).stdout(File::create(&log)?);
         let keeper = Keeper::spawn(command.stderr(File::options().append(true).open(&log)?))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));

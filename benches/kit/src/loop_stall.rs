@@ -24,7 +24,7 @@ use rustix::{
 };
 
 use crate::{
-    Contender, Content, Options, Programs, Report, Row, Sample, Unit, Wire, Workshop, alternate, latency::latencies,
+    Contender, Content, Options, Report, Row, Sample, Setup, Unit, Wire, Workshop, alternate, latency::latencies,
     size_label,
 };
 
@@ -39,8 +39,8 @@ const MANY_TIMES: usize = 20;
 const SPARSE_TIMES: u64 = 10;
 
 /// Every row of the target.
-pub fn all(programs: &Programs, options: &Options, report: &mut Report) {
-    let bench = Bench::new(programs, options);
+pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
+    let bench = Bench::new(setup, options);
     let size = size_label(options.mib);
     bench.row(report, format!("beside PUTs of {size}, durable"), |server| bench.put(server));
     bench.row(report, format!("beside GETs of {size}, not in memory"), |server| bench.cold(server));
@@ -62,8 +62,8 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(programs: &Programs, options: &'a Options) -> Bench<'a> {
-        let workshop = Workshop::new(&programs.scratch);
+    fn new(setup: &Setup, options: &'a Options) -> Bench<'a> {
+        let workshop = Workshop::new(&setup.scratch);
         let root = workshop.directory("root");
         let large = Content::write(&root.join(LARGE), options.large_bytes());
         let small = Content::write(&root.join("small.bin"), 4096);

@@ -21,28 +21,14 @@ pub struct Options {
     only: Vec<String>,
 }
 
-/// The programs that a bench starts. Only the target itself can name them: Cargo tells a binary's
-/// place to benches and tests, not to libraries.
+/// The ground that a bench stands on. Only its target can name it: Cargo tells where things are to
+/// benches and tests, not to libraries.
 #[derive(Debug, Clone)]
-pub struct Programs {
-    /// `raw_limit.rs`, built.
-    pub raw_limit: PathBuf,
-    /// `keeper.rs`, built.
-    pub keeper: PathBuf,
+pub struct Setup {
+    /// An executable whose `main` begins with [`helper`](crate::helper()).
+    pub helper: PathBuf,
     /// A directory on the disk that the target directory is on.
     pub scratch: PathBuf,
-}
-
-/// The [`Programs`] of the bench or test that says this.
-#[macro_export]
-macro_rules! programs {
-    () => {
-        $crate::Programs {
-            raw_limit: env!("CARGO_BIN_EXE_raw-limit").into(),
-            keeper: env!("CARGO_BIN_EXE_keeper").into(),
-            scratch: env!("CARGO_TARGET_TMPDIR").into(),
-        }
-    };
 }
 
 const HELP: &str = "\
@@ -56,7 +42,7 @@ cargo bench -p ferry-benches [--bench TARGET] -- [OPTIONS] [TEXT ...]
   FERRY_BENCH_FILES=5000     small files
   FERRY_BENCH_CLIENTS=19000  clients at once, if as many descriptors may be open
   FERRY_BENCH_ROUNDS=5       turns of each contender
-  FERRY_BENCH_PEERS=DIR      where the bench `peers` looks for unpacked programs first; several are parted by `:`";
+  FERRY_BENCH_PEERS=DIR      where the bench `peers` looks for unpacked programs first; several are separated by `:`";
 
 impl Options {
     /// Full size.

@@ -3,12 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use tempfile::TempDir;
 
-use crate::child::Keeper;
+use crate::helper::Keeper;
 
 /// A temporary directory, gone when this is dropped.
 #[derive(Debug)]
@@ -34,17 +33,17 @@ impl Workshop {
         Workshop { place, _keeper: None }
     }
 
-    /// An empty one beneath `scratch`, which lies in memory: `keeper` sees to it that it is gone however this
-    /// process ends.
+    /// An empty one beneath `scratch`, which lies in memory: a keeper, run by `helper`, removes it
+    /// however this process ends.
     ///
     /// # Panics
     ///
     /// Where none can be made.
     #[must_use]
-    pub fn in_memory(scratch: &Path, keeper: &Path) -> Workshop {
+    pub fn in_memory(scratch: &Path, helper: &Path) -> Workshop {
         let Workshop { place, .. } = Workshop::new(scratch);
-        let spawned = Keeper::spawn(Command::new(keeper).arg("--remove").arg(place.path()));
-        let keeper = spawned.unwrap_or_else(|error| panic!("{}: {error}", keeper.display()));
+        let spawned = Keeper::spawn(Keeper::command(helper).arg("--remove").arg(place.path()));
+        let keeper = spawned.unwrap_or_else(|error| panic!("{}: {error}", helper.display()));
         Workshop { place, _keeper: Some(keeper) }
     }
 

@@ -120,6 +120,12 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Returns the spread of `ours` by `limit`, round by round.
+    #[must_use]
+    pub fn of_ratios(ours: &[Sample], limit: &[Sample]) -> Option<Spread> {
+        Spread::of(ours.iter().zip(limit).map(|(ours, limit)| ours.value / limit.value))
+    }
+
     /// Of some values; [`None`] where there are none.
     #[must_use]
     pub fn of(values: impl Iterator<Item = f64>) -> Option<Spread> {
@@ -131,6 +137,17 @@ impl Spread {
             if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) };
         Some(Spread { median, min, max })
     }
+}
+
+/// Writes `value` with three significant digits, or with all that stand before the point.
+pub(crate) fn digits(value: f64) -> String {
+    let places = match value.abs() {
+        size if size >= 100.0 => 0,
+        size if size >= 10.0 => 1,
+        size if size >= 1.0 || size == 0.0 => 2,
+        _ => 3,
+    };
+    format!("{value:.places$}")
 }
 
 #[cfg(test)]
@@ -151,5 +168,14 @@ mod tests {
         });
         assert!(sample.value < 100.0, "1 GB in 10 ms or more: {sample:?}");
         assert!(sample.cpu.is_some_and(|cpu| cpu >= 0.0));
+    }
+
+    #[test]
+    fn figures_have_as_many_digits_as_they_mean() {
+        for (value, shown) in
+            [(0.0, "0.00"), (0.1234, "0.123"), (2.345, "2.35"), (23.45, "23.4"), (150_000.4, "150000")]
+        {
+            assert_eq!(digits(value), shown);
+        }
     }
 }

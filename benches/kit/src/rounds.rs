@@ -59,7 +59,7 @@ impl Row {
     /// Ours by the limit, of each round.
     #[must_use]
     pub fn ratio(&self) -> Option<Spread> {
-        Spread::of(self.ours.iter().zip(&self.limit).map(|(ours, limit)| ours.value / limit.value))
+        Spread::of_ratios(&self.ours, &self.limit)
     }
 }
 
