@@ -63,12 +63,12 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod block;
 mod client;
 mod error;
 mod link;
 mod local;
 mod options;
-mod pace;
 mod pattern;
 mod random;
 mod requests;

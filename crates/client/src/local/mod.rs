@@ -22,7 +22,7 @@ pub(crate) use held::LINK;
 pub use held::{HeldDirectory, LocalPath};
 pub(crate) use mark::{checked_line, checkpoint, line};
 pub(crate) use part::{Part, is_staged, write_note};
-pub(crate) use source::{Block, Filled, Source, Stamp, Version};
+pub(crate) use source::{Source, Stamp, Version};
 pub(crate) use staged::{RESERVE_BYTES, Staged, reserve, write_at};
 
 /// A path for a message, with what could drive a terminal escaped.

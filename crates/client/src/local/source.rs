@@ -1,9 +1,8 @@
-//! A local file on its way to the server, and the blocks that carry it.
+//! A local file on its way to the server.
 
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
-    ops::Range,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -12,14 +11,10 @@ use ferry_wire::{Crc32, Digest, Name, Request, Time, write_block_header, write_e
 use rustix::fs::{OFlags, Stat};
 
 use super::{held::LocalPath, not_a_file};
-use crate::{error::Error, trace};
-
-/// The payload of a full block. Large enough that its header and its system calls cost nothing,
-/// small enough that it stays in the processor's cache between reading, hashing and sending.
-pub(crate) const BLOCK_BYTES: usize = 256 << 10;
-
-/// Room before the payload for `DATA 1048576` and its LF.
-const HEADER_BYTES: usize = 16;
+use crate::{
+    block::{BLOCK_BYTES, Block},
+    error::Error,
+};
 
 /// A version of a local file: its size, its time, and which file it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,10 +107,10 @@ impl Source {
 
     /// Appends a whole PUT of this file to `run`. Gives its CRC. After an error `run` is as it was.
     pub(crate) fn append_whole(&mut self, run: &mut Block, name: &Name) -> Result<Crc32, Error> {
-        let before = run.unsent.end;
+        let before = run.len();
         let appended = self.try_append_whole(run, name);
         if appended.is_err() {
-            run.unsent.end = before;
+            run.take_back(run.len() - before);
         }
         appended
     }
@@ -128,18 +123,16 @@ impl Source {
                 write_block_header(out, size as u64);
             }
         });
-        let start = run.unsent.end;
-        run.bytes.resize(start + size, 0);
+        let content = run.append(size);
         let mut filled = 0;
         while filled < size {
-            match self.read(&mut run.bytes[start + filled..])? {
+            match self.read(&mut content[filled..])? {
                 0 => return Err(self.changed()),
                 got => filled += got,
             }
         }
+        let crc = Crc32::of(content);
         self.check_unchanged()?;
-        run.unsent.end = start + size;
-        let crc = Crc32::of(&run.bytes[start..]);
         run.push(|out| write_end(out, crc));
         Ok(crc)
     }
@@ -187,117 +180,6 @@ impl Source {
 
     fn changed(&self) -> Error {
         Error::file(&self.path, "changed while it was being sent; try again when nobody writes to it")
-    }
-}
-
-/// Whether a stream goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Filled {
-    /// More may come, although nothing may have come now.
-    More,
-    /// This was its end.
-    Last,
-}
-
-/// One run of bytes to send: a block's header, its payload and perhaps a closing line, side by side
-/// so that they go out in one system call. Keeps count of what was sent.
-#[derive(Debug)]
-pub(crate) struct Block {
-    bytes: Vec<u8>,
-    unsent: Range<usize>,
-}
-
-impl Block {
-    /// An empty run.
-    pub(crate) fn new() -> Block {
-        Block { bytes: Vec::new(), unsent: HEADER_BYTES..HEADER_BYTES }
-    }
-
-    /// What is still to be sent.
-    pub(crate) fn unsent(&self) -> &[u8] {
-        self.bytes.get(self.unsent.clone()).unwrap_or_default()
-    }
-
-    /// The first `bytes` bytes of what was unsent are out.
-    pub(crate) fn advance(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.unsent.len());
-        self.unsent.start += bytes;
-    }
-
-    /// Fills it with what `source` gives next, at most what one block holds, and adds that to `digest`. A source that would
-    /// block is not waited for: what it gave until then goes on its way. `look` is called after each read and may end it.
-    pub(crate) fn fill_from(
-        &mut self,
-        source: &mut dyn io::Read,
-        digest: &mut Digest,
-        mut look: impl FnMut() -> Result<(), Error>,
-    ) -> Result<Filled, Error> {
-        self.clear();
-        let payload = self.payload(BLOCK_BYTES);
-        let (mut filled, mut has_ended) = (0, false);
-        while filled < BLOCK_BYTES {
-            let read = source.read(&mut payload[filled..]);
-            look()?;
-            match read {
-                Ok(0) => {
-                    has_ended = true;
-                    break;
-                }
-                Ok(got) => filled += got.min(BLOCK_BYTES - filled),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(source) => return Err(Error::System { what: "read what is to be sent", source }),
-            }
-        }
-        digest.update(&payload[..filled]);
-        if filled > 0 {
-            self.announce(filled);
-        }
-        Ok(if has_ended { Filled::Last } else { Filled::More })
-    }
-
-    /// Takes the last `bytes` bytes back. False where some of them were sent: then nothing is changed.
-    pub(crate) fn take_back(&mut self, bytes: usize) -> bool {
-        let is_unsent = bytes <= self.unsent.len();
-        if is_unsent {
-            self.unsent.end -= bytes;
-        }
-        is_unsent
-    }
-
-    /// How much is still to be sent.
-    pub(crate) fn len(&self) -> usize {
-        self.unsent.len()
-    }
-
-    /// Takes everything out of it, and keeps its room.
-    pub(crate) fn clear(&mut self) {
-        self.unsent = HEADER_BYTES..HEADER_BYTES;
-    }
-
-    /// Appends text.
-    pub(crate) fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.bytes.resize(self.unsent.end, 0);
-        write(&mut self.bytes);
-        trace::sent(&self.bytes[self.unsent.end..]);
-        self.unsent.end = self.bytes.len();
-    }
-
-    fn payload(&mut self, bytes: usize) -> &mut [u8] {
-        let end = HEADER_BYTES + bytes;
-        if self.bytes.len() < end {
-            self.bytes.resize(end, 0);
-        }
-        &mut self.bytes[HEADER_BYTES..end]
-    }
-
-    fn announce(&mut self, payload: usize) {
-        let mut header = Vec::with_capacity(HEADER_BYTES);
-        write_block_header(&mut header, payload as u64);
-        trace::sent(&header);
-        let start = HEADER_BYTES - header.len();
-        self.bytes[start..HEADER_BYTES].copy_from_slice(&header);
-        self.unsent = start..HEADER_BYTES + payload;
     }
 }
 

@@ -6,9 +6,10 @@ use ferry_wire::{BodyLine, Code, Crc32, Digest, Id, Name, Reply, Request, Time, 
 
 use super::{Extent, Sum, Upload, reply_after_work};
 use crate::{
+    block::{Block, Filled},
     error::Error,
     link::{Link, unexpected},
-    local::{Block, Filled, Source},
+    local::Source,
     options::Progress,
     random,
 };

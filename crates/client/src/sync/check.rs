@@ -6,9 +6,10 @@ use ferry_wire::{Crc32, Name};
 
 use super::Looking;
 use crate::{
+    block::Block,
     client::Client,
     error::Error,
-    local::{Block, LocalPath, Source},
+    local::{LocalPath, Source},
     requests::{self, Extent},
 };
 

@@ -15,9 +15,10 @@ use super::{
     reader::{Chunk, Order},
 };
 use crate::{
+    block::Block,
     error::Error,
     link::unexpected,
-    local::{Block, Stamp, Version},
+    local::{Stamp, Version},
 };
 
 /// Uploads from here on have an id, so that what arrived before a cut need not be sent again. Below, sending again costs less

@@ -22,9 +22,9 @@ use super::{
 };
 use crate::{
     Client,
+    block::Block,
     error::Error,
     link::{Link, unexpected},
-    local::Block,
     requests::{Extent, reply_after_work},
 };
 use check::Check;

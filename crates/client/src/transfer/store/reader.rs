@@ -10,8 +10,9 @@ use ferry_wire::{Crc32, Digest, Time};
 
 use super::{super::Store, known::Known};
 use crate::{
+    block::Block,
     error::Error,
-    local::{Block, Source, Stamp, Version},
+    local::{Source, Stamp, Version},
 };
 
 /// Small files go out together in runs of so many bytes: one call of the system for many. The largest small file may

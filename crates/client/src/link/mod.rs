@@ -1,21 +1,24 @@
 //! One connection: socket, buffers and framer. Knows lines, raw bytes and time; no request.
 
+mod pace;
+mod socket;
+
 use std::{
-    io::{self, IoSlice, IoSliceMut, Read as _, Write as _},
+    io::{self, IoSlice, IoSliceMut},
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use ferry_wire::{Frame, Framer, Reply, Request};
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use crate::{
+    block::Block,
     error::Error,
-    local::Block,
     options::{Cancel, MinRate, Options},
-    pace::Pace,
     trace,
 };
+use pace::Pace;
+use socket::Socket;
 
 /// What is read from the socket at once: the largest run that still fits the processor's cache,
 /// where the bytes are hashed and from where they go to their file.
@@ -27,12 +30,6 @@ const CANCEL_CHECK: Duration = Duration::from_millis(100);
 /// How much behind the end of a block is read together with it: the line of the next block, and the
 /// small replies that may follow. What is more would be copied twice.
 const SPILL_BYTES: usize = 4 << 10;
-
-/// A peer whose machine is gone, or that a router has forgotten, is noticed after some two minutes, also where the server
-/// may be silent for longer because it has much to do.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEPALIVE_PROBES: u32 = 4;
 
 /// One piece of the server's stream.
 pub(crate) enum Piece<'a> {
@@ -50,10 +47,7 @@ pub(crate) enum Piece<'a> {
 /// of step, and the connection can only be dropped.
 #[derive(Debug)]
 pub(crate) struct Link {
-    stream: TcpStream,
-    peer: SocketAddr,
-    poll: Poll,
-    events: Events,
+    socket: Socket,
     framer: Framer,
     input: Box<[u8]>,
     /// What lies in `input[start..end]` has arrived and was not taken yet.
@@ -76,16 +70,8 @@ pub(crate) struct Link {
 impl Link {
     /// Connects; the greeting is not read yet.
     pub(crate) fn connect(peer: SocketAddr, options: &Options) -> Result<Link, ConnectError> {
-        let poll = Poll::new().map_err(ConnectError::Io)?;
-        let mut stream = TcpStream::connect(peer).map_err(ConnectError::Io)?;
-        poll.registry()
-            .register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)
-            .map_err(ConnectError::Io)?;
         let mut link = Link {
-            stream,
-            peer,
-            poll,
-            events: Events::with_capacity(8),
+            socket: Socket::connect(peer).map_err(ConnectError::Io)?,
             framer: Framer::new(),
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
             start: 0,
@@ -105,26 +91,8 @@ impl Link {
 
     fn finish_connecting(&mut self) -> Result<(), ConnectError> {
         let begun = Instant::now();
-        loop {
-            if let Some(error) = self.stream.take_error().map_err(ConnectError::Io)? {
-                return Err(ConnectError::Io(error));
-            }
-            match self.stream.peer_addr() {
-                // A free port of one's own machine can be the very port that this socket was given: it
-                // then talks to itself.
-                Ok(peer) if self.stream.local_addr().is_ok_and(|local| local == peer) => {
-                    return Err(ConnectError::Io(io::ErrorKind::ConnectionRefused.into()));
-                }
-                Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
-                Err(error) => return Err(ConnectError::Io(error)),
-            }
+        while !self.socket.is_connected().map_err(ConnectError::Io)? {
             self.nap(begun, Wait::Work(self.timeout)).map_err(ConnectError::Gone)?;
-        }
-        // Without this a request waits for the acknowledgement of the one before it.
-        self.stream.set_nodelay(true).map_err(ConnectError::Io)?;
-        if let Err(error) = keep_alive(&self.stream) {
-            log::debug!("no keepalive: {error}");
         }
         self.moved = Instant::now();
         Ok(())
@@ -134,12 +102,12 @@ impl Link {
     pub(crate) fn sibling(&self) -> Result<Link, ConnectError> {
         let MinRate { bytes, window } = self.pace.least();
         let options = Options::default().timeout(self.timeout).cancel(self.cancel.clone()).min_rate(bytes, window);
-        Link::connect(self.peer, &options)
+        Link::connect(self.peer(), &options)
     }
 
     /// Where the server is.
     pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
+        self.socket.peer()
     }
 
     /// Queues `request`; it goes out with the next call that waits or sends. Its final reply is a
@@ -299,19 +267,19 @@ impl Link {
     /// One read into `room`, and what comes behind it into the input, which is empty.
     fn read_past(&mut self, room: &mut [u8]) -> Result<Option<usize>, Error> {
         (self.start, self.end) = (0, 0);
-        while !self.ended {
-            let mut places = [IoSliceMut::new(room), IoSliceMut::new(&mut self.input[..SPILL_BYTES])];
-            match self.stream.read_vectored(&mut places) {
-                Ok(0) => self.ended = true,
-                Ok(got) => {
-                    self.end = got.saturating_sub(room.len());
-                    self.note_moved(got);
-                    return Ok(Some(got - self.end));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => drop(self.broken(&error)?),
+        if self.ended {
+            return Ok(None);
+        }
+        let mut places = [IoSliceMut::new(room), IoSliceMut::new(&mut self.input[..SPILL_BYTES])];
+        match self.socket.read(&mut places) {
+            Ok(Some(0)) => self.ended = true,
+            Ok(Some(got)) => {
+                self.end = got.saturating_sub(room.len());
+                self.note_moved(got);
+                return Ok(Some(got - self.end));
             }
+            Ok(None) => {}
+            Err(error) => drop(self.broken(&error)?),
         }
         Ok(None)
     }
@@ -426,21 +394,18 @@ impl Link {
         if self.room() == 0 {
             return Ok(false);
         }
-        loop {
-            match self.stream.read(&mut self.input[self.end..]) {
-                Ok(0) => {
-                    self.ended = true;
-                    return Ok(false);
-                }
-                Ok(got) => {
-                    self.end += got;
-                    self.note_moved(got);
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.broken(&error),
+        match self.socket.read(&mut [IoSliceMut::new(&mut self.input[self.end..])]) {
+            Ok(Some(0)) => {
+                self.ended = true;
+                Ok(false)
             }
+            Ok(Some(got)) => {
+                self.end += got;
+                self.note_moved(got);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(error) => self.broken(&error),
         }
     }
 
@@ -461,16 +426,15 @@ impl Link {
     fn flush(&mut self, block: &mut Block) -> Result<bool, Error> {
         let mut moved = false;
         while !(self.ended || self.output.is_empty() && block.unsent().is_empty()) {
-            match self.stream.write_vectored(&[IoSlice::new(&self.output), IoSlice::new(block.unsent())]) {
-                Ok(sent) => {
+            match self.socket.write(&[IoSlice::new(&self.output), IoSlice::new(block.unsent())]) {
+                Ok(Some(sent)) => {
                     let lines = sent.min(self.output.len());
                     self.output.drain(..lines);
                     block.advance(sent - lines);
                     self.note_moved(sent);
                     moved = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok(None) => break,
                 Err(error) => {
                     // Why the server closed may have arrived just before.
                     while self.fill()? {}
@@ -512,12 +476,9 @@ impl Link {
         if left.is_zero() {
             return Err(Error::Timeout(patience));
         }
-        match self.poll.poll(&mut self.events, Some(left.min(CANCEL_CHECK))) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(Error::System { what: "wait for the socket", source: error });
-            }
-            _ => {}
-        }
+        self.socket
+            .wait(left.min(CANCEL_CHECK))
+            .map_err(|source| Error::System { what: "wait for the socket", source })?;
         match wait {
             Wait::Bytes if self.grace.is_none() => self.pace.waited(now.elapsed()),
             _ => Ok(()),
@@ -532,14 +493,6 @@ enum Wait {
     Bytes,
     /// A word, for which the server may have to work: for so long.
     Work(Duration),
-}
-
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    rustix::net::sockopt::set_socket_keepalive(stream, true)?;
-    rustix::net::sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
-    rustix::net::sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
-    rustix::net::sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
-    Ok(())
 }
 
 /// Why a connection was not made.
