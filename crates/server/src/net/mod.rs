@@ -1,5 +1,9 @@
 //! Sockets: the one that listens, and those of clients.
 
+mod acceptor;
+mod endpoint;
 mod listen;
 
+pub(crate) use acceptor::Acceptor;
+pub(crate) use endpoint::{Endpoint, Lost, SendFileError, Transport, Unsent};
 pub use listen::{ListenError, Listener};

@@ -1,23 +1,17 @@
 //! Accepting clients, and turning them away.
 
-use std::{
-    io,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Instant};
 
 use ferry_wire::{Code, Failure};
-use mio::Interest;
-use rustix::io::Errno;
 
 use super::{Connection, Server, admission::Admission, token_of};
-use crate::protocol::ferry::Session;
+use crate::{
+    net::{Endpoint, Transport},
+    protocol::ferry::Session,
+};
 
 /// Clients accepted before those that are there have their turn.
 const ACCEPTS_PER_TURN: usize = 64;
-
-/// After this long a listener that ran out of descriptors tries again by itself.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Clients that are still accepted when the server ends, only to be told so: what a queue holds by
 /// default.
@@ -29,39 +23,19 @@ pub(super) fn shutting_down() -> Failure {
 }
 
 impl Server {
-    pub(super) fn can_accept(&self) -> bool {
-        self.accept_ready && self.listener.is_some() && self.accept_again.is_none() && self.admissions.has_room()
+    pub(super) fn can_accept(&self, now: Instant) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.can_accept(now)) && self.admissions.has_room()
     }
 
     /// Accepts who waits, as far as there is room.
     pub(super) fn accept(&mut self) {
         let now = Instant::now();
-        if self.accept_again.is_some_and(|at| at <= now) {
-            self.accept_again = None;
-        }
         for _ in 0..ACCEPTS_PER_TURN {
-            if !self.can_accept() {
+            if !self.can_accept(now) {
                 return;
             }
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((socket, peer)) => {
-                    self.accept_failing = false;
-                    self.welcome(socket, peer, now);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accept_ready = false,
-                Err(error) => match Errno::from_io_error(&error) {
-                    // No new event will come for who waits already: try again by ourselves.
-                    Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                        // Said once, until it works again.
-                        if !std::mem::replace(&mut self.accept_failing, true) {
-                            log::warn!("can't accept clients for now: {error}");
-                        }
-                        self.accept_again = Some(now + ACCEPT_RETRY);
-                    }
-                    // That client is gone; the next one need not be.
-                    _ => log::debug!("a client went away before it was accepted: {error}"),
-                },
+            if let Some((socket, peer)) = self.acceptor.as_mut().and_then(|acceptor| acceptor.accept(now)) {
+                self.welcome(socket, peer, now);
             }
         }
     }
@@ -70,17 +44,18 @@ impl Server {
     /// them. Who comes between this and the close is reset.
     pub(super) fn turn_away_waiting(&mut self) {
         let now = Instant::now();
+        let Some(mut acceptor) = self.acceptor.take() else { return };
         for _ in 0..LAST_ACCEPTS {
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((socket, peer)) => self.welcome(socket, peer, now),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => return,
+            if !acceptor.can_accept(now) {
+                return;
+            }
+            if let Some((socket, peer)) = acceptor.accept(now) {
+                self.welcome(socket, peer, now);
             }
         }
     }
 
-    fn welcome(&mut self, mut socket: mio::net::TcpStream, peer: SocketAddr, now: Instant) {
+    fn welcome(&mut self, socket: mio::net::TcpStream, peer: SocketAddr, now: Instant) {
         let admission = self.admissions.decide(peer.ip());
         let refusal = match admission {
             // Whoever comes now is among the last, and is told.
@@ -103,27 +78,18 @@ impl Server {
         let entry = self.connections.vacant_entry();
         let key = entry.key();
         let token = token_of(key, self.generation);
-        if let Err(error) = self.poll.registry().register(
-            &mut socket,
-            token,
-            Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY,
-        ) {
+        let mut endpoint = Endpoint::new(Transport::Plain(socket));
+        if let Err(error) = endpoint.register(self.poll.registry(), token) {
             log::warn!("{peer}: can't be watched: {error}");
             return;
         }
         entry.insert(Connection {
-            socket: Some(socket),
+            endpoint: Some(endpoint),
             peer,
             session,
             leftover: Vec::new(),
             generation: self.generation,
             timer: None,
-            // What came already will be said by the first event.
-            readable: false,
-            writable: true,
-            short_reads: false,
-            broken: false,
-            input_ended: false,
             queued: false,
             refused: is_refused,
         });

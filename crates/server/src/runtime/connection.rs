@@ -1,24 +1,17 @@
 //! One client: its socket, its session, and what lies between them.
 
-use std::{
-    io::{self, Read},
-    net::SocketAddr,
-    time::Instant,
-};
+use std::{io::IoSlice, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Instant};
 
-use mio::net::TcpStream;
-use rustix::{
-    io::Errno,
-    net::{SendFlags, send},
-};
+use ferry_wire::Failure;
 
 use crate::{
-    protocol::ferry::{Segment, Session},
-    store::Disk,
+    net::{Endpoint, Lost, SendFileError, Unsent},
+    protocol::ferry::{Outbox, Segment, Session},
+    store::{Disk, OpenFile},
 };
 
-/// The most that one sendfile is asked for.
-const SENDFILE_BYTES: u64 = 1 << 20;
+/// Runs of bytes that are sent by one call: a block, its header and what follows it.
+const SLICES: usize = 4;
 
 /// What stands in for bytes that can't be read any more.
 static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
@@ -26,7 +19,7 @@ static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 /// A client.
 pub(super) struct Connection {
     /// [`None`] once the client is gone, while its last work is under way.
-    pub(super) socket: Option<TcpStream>,
+    pub(super) endpoint: Option<Endpoint>,
     pub(super) peer: SocketAddr,
     pub(super) session: Session<Disk>,
     /// Input that the session could not take yet.
@@ -34,15 +27,6 @@ pub(super) struct Connection {
     pub(super) generation: u32,
     /// The earliest entry of this connection among the timers.
     pub(super) timer: Option<Instant>,
-    /// Edge-triggered readiness, remembered until a call would block.
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-    /// A short read is not the last: behind it is the end of input, or, as reads stop there, the place
-    /// of urgent data.
-    pub(super) short_reads: bool,
-    pub(super) input_ended: bool,
-    /// It can't be written to any more.
-    pub(super) broken: bool,
     /// It stands in the run queue.
     pub(super) queued: bool,
     /// It was turned away: not one of the clients that are counted.
@@ -52,92 +36,64 @@ pub(super) struct Connection {
 impl Connection {
     /// Whether something can go through its socket now.
     pub(super) fn can_move(&mut self) -> bool {
-        let readable = self.readable && !self.input_ended && self.session.wants_input();
-        self.socket.is_some() && (readable || self.writable && !self.session.outbox().is_empty())
+        let Some(endpoint) = &self.endpoint else { return false };
+        let reads = endpoint.can_read() && self.session.wants_input();
+        reads || endpoint.can_write() && !self.session.outbox().is_empty()
+    }
+
+    /// Whether its socket may have input.
+    pub(super) fn can_read(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(Endpoint::can_read)
+    }
+
+    /// Whether the client has ended its input, and all of it was read.
+    pub(super) fn input_has_ended(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(Endpoint::has_ended)
     }
 
     /// Reads into `buffer`; 0 where nothing more can be had now.
     pub(super) fn read(&mut self, buffer: &mut [u8], now: Instant) -> usize {
-        let Some(socket) = &mut self.socket else { return 0 };
-        let result = read_some(socket, buffer);
-        self.note_read(&result, buffer.len(), now)
+        let Some(endpoint) = &mut self.endpoint else { return 0 };
+        endpoint.read(buffer).unwrap_or_else(|Lost| {
+            self.session.disconnected(now);
+            0
+        })
     }
 
     /// Reads at most `most` bytes straight to where the session wants the bytes of a body; 0 where it
     /// wants none, or nothing more can be had now.
     pub(super) fn read_direct(&mut self, most: u64, now: Instant) -> usize {
-        let Some(socket) = &mut self.socket else { return 0 };
+        let Some(endpoint) = &mut self.endpoint else { return 0 };
         let Some(buffer) = self.session.direct() else { return 0 };
         let wanted = buffer.len().min(usize::try_from(most).unwrap_or(usize::MAX));
-        let result = read_some(socket, &mut buffer[..wanted]);
-        let count = self.note_read(&result, wanted, now);
-        if count > 0 {
-            self.session.received(count, now);
-        }
-        count
-    }
-
-    /// What a read tells of the socket: a short one emptied it, unless something may stand behind it.
-    fn note_read(&mut self, result: &io::Result<usize>, wanted: usize, now: Instant) -> usize {
-        let count = match result {
-            Ok(count) => *count,
-            Err(error) => {
-                self.readable = false;
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    self.session.disconnected(now);
-                }
-                return 0;
+        match endpoint.read(&mut buffer[..wanted]) {
+            Ok(0) => 0,
+            Ok(count) => {
+                self.session.received(count, now);
+                count
             }
-        };
-        self.input_ended |= count == 0;
-        self.readable = count == wanted || (count > 0 && self.short_reads);
-        count
+            Err(Lost) => {
+                self.session.disconnected(now);
+                0
+            }
+        }
     }
 
-    /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone.
-    /// Gives how many went.
+    /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone, and returns how many
+    /// went.
     pub(super) fn flush(&mut self, budget: u64, now: Instant) -> u64 {
         let mut sent = 0;
-        while self.writable && sent < budget {
-            let Some(socket) = &self.socket else { break };
+        while sent < budget {
+            let Some(endpoint) = self.endpoint.as_mut().filter(|endpoint| endpoint.can_write()) else { break };
             let outbox = self.session.outbox();
-            let Some((segment, more)) = outbox.front() else { break };
-            let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-            let mut of_file = None;
-            let left = budget - sent;
-            let result = match segment {
-                Segment::Bytes { data, sent } => {
-                    let most = usize::try_from(left).unwrap_or(usize::MAX).min(data.len() - *sent);
-                    send(socket, &data[*sent..*sent + most], flags)
-                }
-                Segment::Padding { left: padding } => {
-                    let count = usize::try_from(left.min(*padding)).unwrap_or(usize::MAX).min(ZEROS.len());
-                    send(socket, &ZEROS[..count], flags)
-                }
-                Segment::File { file, at, left: range } => {
-                    of_file = Some(file.clone());
-                    let mut offset = *at;
-                    let count = usize::try_from(left.min(*range).min(SENDFILE_BYTES)).unwrap_or(usize::MAX);
-                    file.fd().and_then(|fd| rustix::fs::sendfile(socket, fd, Some(&mut offset), count))
-                }
-            };
-            match (result, of_file) {
-                (Err(Errno::INTR), _) => {}
-                (Err(Errno::AGAIN), _) => self.writable = false,
-                // The file ends before its announced size.
-                (Ok(0), Some(file)) => self.session.range_failed(file.shrank(), now),
-                (Ok(count), _) => {
+            match send_front(endpoint, outbox, budget - sent) {
+                Ok(Some(count)) => {
                     outbox.advance(count as u64);
                     sent += count as u64;
                 }
-                (Err(error), Some(file)) if !is_of_socket(error) => {
-                    log::error!("sending a file failed: {error}");
-                    self.session.range_failed(file.failure(error), now);
-                }
-                (Err(_), _) => {
-                    self.writable = false;
-                    self.session.disconnected(now);
-                }
+                Ok(None) | Err(SendingStopped::Socket(Unsent::Full)) => break,
+                Err(SendingStopped::Socket(Unsent::Lost)) => self.session.disconnected(now),
+                Err(SendingStopped::File(failure)) => self.session.range_failed(*failure, now),
             }
         }
         if sent > 0 {
@@ -147,29 +103,68 @@ impl Connection {
     }
 }
 
-fn read_some(socket: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match socket.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
+/// Why the outbox can't be sent from.
+enum SendingStopped {
+    Socket(Unsent),
+    /// The file at its front can't be read any more.
+    File(Box<Failure>),
 }
 
-/// Whether an error of sendfile is the connection's rather than the file's.
-fn is_of_socket(error: Errno) -> bool {
-    matches!(
-        error,
-        Errno::PIPE
-            | Errno::CONNRESET
-            | Errno::CONNABORTED
-            | Errno::TIMEDOUT
-            | Errno::NOTCONN
-            | Errno::HOSTUNREACH
-            | Errno::NETUNREACH
-            | Errno::NETDOWN
-            | Errno::SHUTDOWN
-    )
+/// Sends at most `most` bytes from the front of `outbox` and returns how many; [`None`] where it is empty.
+fn send_front(
+    endpoint: &mut Endpoint,
+    outbox: &Outbox<Arc<OpenFile>>,
+    most: u64,
+) -> Result<Option<usize>, SendingStopped> {
+    let sent = match outbox.front() {
+        None => return Ok(None),
+        Some((Segment::File { file, at, left }, _)) => {
+            return send_range(endpoint, file, *at, most.min(*left)).map(Some);
+        }
+        Some((Segment::Padding { left }, more)) => {
+            let count = usize::try_from(most.min(*left)).unwrap_or(usize::MAX).min(ZEROS.len());
+            endpoint.write(&[IoSlice::new(&ZEROS[..count])], more)
+        }
+        Some((Segment::Bytes { .. }, _)) => send_bytes(endpoint, outbox, most),
+    };
+    sent.map(Some).map_err(SendingStopped::Socket)
+}
+
+/// Sends from the runs of bytes at the front.
+fn send_bytes(endpoint: &mut Endpoint, outbox: &Outbox<Arc<OpenFile>>, most: u64) -> Result<usize, Unsent> {
+    let mut room = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let mut count = 0;
+    let mut segments = outbox.segments();
+    let mut next = segments.next();
+    while let Some(Segment::Bytes { data, sent }) = next
+        && count < SLICES
+        && room > 0
+    {
+        let part = &data[*sent..data.len().min(sent.saturating_add(room))];
+        slices[count] = IoSlice::new(part);
+        (count, room) = (count + 1, room - part.len());
+        next = segments.next();
+    }
+    endpoint.write(&slices[..count], next.is_some())
+}
+
+/// Sends from a range of a file.
+fn send_range(endpoint: &mut Endpoint, file: &OpenFile, at: u64, bytes: u64) -> Result<usize, SendingStopped> {
+    let file_failed = |failure| Err(SendingStopped::File(Box::new(failure)));
+    let sent = match file.fd() {
+        Ok(fd) => endpoint.send_file(fd.as_fd(), at, bytes),
+        Err(errno) => Err(SendFileError::File(errno)),
+    };
+    match sent {
+        Ok(count) => Ok(count),
+        Err(SendFileError::Socket(unsent)) => Err(SendingStopped::Socket(unsent)),
+        Err(SendFileError::Ended) => file_failed(file.shrank()),
+        Err(SendFileError::File(errno)) => {
+            log::error!("sending a file failed: {errno}");
+            file_failed(file.failure(errno))
+        }
+    }
 }
 
 #[cfg(test)]

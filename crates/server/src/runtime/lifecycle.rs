@@ -52,9 +52,8 @@ impl Server {
             }
             log::info!("{signal} came: ending");
             self.ending = Some(now + ENDING);
-            self.turn_away_waiting();
             // From here on nobody can connect.
-            self.listener = None;
+            self.turn_away_waiting();
             let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
             for key in keys {
                 self.connections[key].session.dismiss(shutting_down(), now);
@@ -79,7 +78,7 @@ impl Server {
         let is_cut = !self.connections.is_empty();
         // Clients first: what comes behind may wait for a disk.
         for (_, connection) in &mut self.connections {
-            connection.socket = None;
+            connection.endpoint = None;
         }
         self.transfer_log.sum_up(None, say);
         self.pool.end(is_cut);

@@ -32,13 +32,13 @@ use std::{
 };
 
 use ferry_wire::{Code, Failure, limits::MAX_LINE_BYTES};
-use mio::{Events, Interest, Poll, Token, Waker, net::TcpListener};
+use mio::{Events, Interest, Poll, Token, Waker};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
 use slab::Slab;
 
 use crate::{
-    net::{ListenError, Listener},
+    net::{Acceptor, Endpoint, ListenError, Listener},
     observe::{TransferEntry, TransferLog},
     protocol::ferry::{Ask, Done, Errand, Limits, Outcome, Record, Work},
     store::{Disk, SCRATCH_BYTES, Store, id_is_taken},
@@ -121,7 +121,8 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
 /// See the [module documentation](self).
 pub struct Server {
     poll: Poll,
-    listener: Option<TcpListener>,
+    /// [`None`] once the end was asked for.
+    acceptor: Option<Acceptor>,
     signals: Signals,
     options: ServerOptions,
     limits: Arc<Limits>,
@@ -137,11 +138,6 @@ pub struct Server {
     holds: Holds,
     /// Uploads that work under way may let go, and whether that work is a RESUME.
     letting_go: HashMap<(Token, Errand), (ferry_wire::Id, bool)>,
-    /// The listener has clients waiting.
-    accept_ready: bool,
-    /// The listener ran out of descriptors.
-    accept_again: Option<Instant>,
-    accept_failing: bool,
     /// The end was asked for: until when.
     ending: Option<Instant>,
     watchdog: Watchdog,
@@ -165,10 +161,9 @@ impl Server {
     /// Where the system refuses what the loop needs.
     pub fn new(options: ServerOptions, listener: Listener, store: Arc<Store>) -> Result<Server, ServerError> {
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
-        let mut listener = listener.open()?;
         let registry = poll.registry();
         let failed = "can't watch for events";
-        registry.register(&mut listener, LISTENER, Interest::READABLE).map_err(system(failed))?;
+        let acceptor = Acceptor::new(listener.open()?, registry, LISTENER).map_err(system(failed))?;
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
         let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(options.ends_on_hangup.then_some(SIGHUP));
         let watchdog = Watchdog::start(ending.clone()).map_err(system("can't watch for signals"))?;
@@ -177,7 +172,7 @@ impl Server {
         let pool = Pool::start(&store, waker, options.open_together).map_err(system("can't start a thread"))?;
         Ok(Server {
             poll,
-            listener: Some(listener),
+            acceptor: Some(acceptor),
             signals,
             limits: Arc::new(options.limits.clone()),
             rates: Rates::new(options.client_rate, options.total_rate, Instant::now()),
@@ -197,9 +192,6 @@ impl Server {
             transfer_log: TransferLog::default(),
             holds: Holds::default(),
             letting_go: HashMap::new(),
-            accept_ready: true,
-            accept_again: None,
-            accept_failing: false,
             ending: None,
             watchdog,
             longest_turn: Duration::ZERO,
@@ -231,7 +223,11 @@ impl Server {
             self.pool.look(began);
             for event in &events {
                 match event.token() {
-                    LISTENER => self.accept_ready = true,
+                    LISTENER => {
+                        if let Some(acceptor) = &mut self.acceptor {
+                            acceptor.note_ready();
+                        }
+                    }
                     WAKER => {}
                     SIGNALS => self.signalled(),
                     token => self.note_readiness(token, event),
@@ -266,11 +262,12 @@ impl Server {
 
     /// How long to wait for events.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.run_queue.is_empty() || self.can_accept() {
+        let now = Instant::now();
+        if !self.run_queue.is_empty() || self.can_accept(now) {
             return Some(Duration::ZERO);
         }
-        let now = Instant::now();
-        let here = [self.timers.next(), self.accept_again, self.ending];
+        let accept_at = self.acceptor.as_ref().and_then(Acceptor::retry_at).filter(|_| self.admissions.has_room());
+        let here = [self.timers.next(), accept_at, self.ending];
         let next = here.into_iter().chain([self.rates.next_at(now), self.pool.look_at(), self.transfer_log.next_at()]);
         let next = next.flatten().min().map(|next| next.saturating_duration_since(now));
         // Once all is quiet, what the busy time took is given back.
@@ -290,11 +287,9 @@ impl Server {
     fn note_readiness(&mut self, token: Token, event: &mio::event::Event) {
         let Some(key) = self.live(token) else { return };
         let connection = &mut self.connections[key];
-        let broken = event.is_error() || event.is_write_closed();
-        connection.readable |= event.is_readable() || event.is_read_closed() || broken;
-        connection.writable |= event.is_writable() || broken;
-        connection.broken |= broken;
-        connection.short_reads |= event.is_read_closed() || event.is_priority() || broken;
+        if let Some(endpoint) = &mut connection.endpoint {
+            endpoint.note(event);
+        }
         self.queue(key);
     }
 
@@ -462,7 +457,7 @@ impl Server {
             if !connection.session.wants_input() {
                 break;
             }
-            if connection.input_ended {
+            if connection.input_has_ended() {
                 progress |= connection.session.end_of_input(now);
                 break;
             }
@@ -470,7 +465,7 @@ impl Server {
                 break;
             }
             // The bytes of a body go straight to their place, unless some were read already.
-            if window.start == window.end && connection.readable {
+            if window.start == window.end && connection.can_read() {
                 let count = connection.read_direct(turn.to_read(), now);
                 turn.charge(count as u64);
                 turn.note_moved(count as u64);
@@ -481,8 +476,8 @@ impl Server {
                 }
             }
             let connection = &mut self.connections[key];
-            if !connection.readable {
-                if connection.input_ended {
+            if !connection.can_read() {
+                if connection.input_has_ended() {
                     continue;
                 }
                 break;
@@ -496,7 +491,7 @@ impl Server {
             let count = connection.read(&mut self.input[window.end..window.end + room], now);
             window.end += count;
             turn.note_moved(count as u64);
-            if count == 0 && !connection.input_ended {
+            if count == 0 && !connection.input_has_ended() {
                 break;
             }
         }
@@ -568,7 +563,7 @@ impl Server {
     fn end_turn(&mut self, key: usize) {
         let connection = &mut self.connections[key];
         // Whoever waits for the store neither reads nor writes, and would not find out by itself.
-        if connection.broken {
+        if connection.endpoint.as_ref().is_some_and(Endpoint::is_broken) {
             connection.session.hung_up(self.now);
         }
         let (peer, records) = (connection.peer, connection.session.records());
@@ -579,9 +574,8 @@ impl Server {
         }
         connection.session.rest();
         if connection.session.take_shutdown() {
-            if let Some(socket) = &connection.socket {
-                // Fails only where the client is gone, which the next read tells.
-                let _ = socket.shutdown(std::net::Shutdown::Write);
+            if let Some(endpoint) = &mut connection.endpoint {
+                endpoint.shut_down();
             }
             self.queue(key);
         }
@@ -589,11 +583,12 @@ impl Server {
         if connection.session.is_cut() {
             connection.leftover = Vec::new();
             // Closing it takes it out of the queue as well: no other descriptor is of that socket.
-            if connection.socket.take().is_some() {
+            if connection.endpoint.take().is_some() {
                 log::debug!("{}: disconnected", connection.peer);
             }
-            // A descriptor is free.
-            self.accept_again = None;
+            if let Some(acceptor) = &mut self.acceptor {
+                acceptor.note_freed();
+            }
             if !connection.session.is_over() {
                 self.forget_reads(token_of(key, self.connections[key].generation));
             }

@@ -115,35 +115,46 @@ impl<F> Outbox<F> {
         self.segments.front().map(|segment| (segment, self.segments.len() > 1))
     }
 
-    /// The first `bytes` bytes were sent.
+    /// Returns all runs, in order.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment<F>> {
+        self.segments.iter()
+    }
+
+    /// Takes the first `bytes` bytes out: they were sent.
     pub fn advance(&mut self, bytes: u64) {
-        let Some(front) = self.segments.front_mut() else {
-            debug_assert_eq!(bytes, 0, "sent what was not queued");
-            return;
-        };
-        let done = match front {
-            Segment::Bytes { data, sent } => {
-                // What was queued in memory fits a usize.
-                *sent += bytes as usize;
-                debug_assert!(*sent <= data.len());
-                *sent == data.len()
-            }
-            Segment::File { at, left, .. } => {
-                *at += bytes;
-                *left -= bytes;
-                *left == 0
-            }
-            Segment::Padding { left } => {
-                *left -= bytes;
-                *left == 0
-            }
-        };
+        assert!(bytes <= self.bytes, "{bytes} of {} bytes were sent", self.bytes);
         self.bytes -= bytes;
         self.sent += bytes;
-        if done && let Some(Segment::Bytes { mut data, .. }) = self.segments.pop_front() {
-            data.clear();
-            self.spare = data;
+        let mut rest = bytes;
+        while let Some(front) = self.segments.front_mut() {
+            let (part, is_done) = match front {
+                Segment::Bytes { data, sent } => {
+                    // What was queued in memory fits a usize.
+                    let part = rest.min((data.len() - *sent) as u64);
+                    *sent += part as usize;
+                    (part, *sent == data.len())
+                }
+                Segment::File { at, left, .. } => {
+                    let part = rest.min(*left);
+                    (*at, *left) = (*at + part, *left - part);
+                    (part, *left == 0)
+                }
+                Segment::Padding { left } => {
+                    let part = rest.min(*left);
+                    *left -= part;
+                    (part, *left == 0)
+                }
+            };
+            rest -= part;
+            if !is_done {
+                break;
+            }
+            if let Some(Segment::Bytes { mut data, .. }) = self.segments.pop_front() {
+                data.clear();
+                self.spare = data;
+            }
         }
+        debug_assert_eq!(rest, 0, "the count of bytes is not their sum");
     }
 
     /// Gives the memory of an empty queue back.
@@ -200,5 +211,17 @@ mod tests {
         assert!(matches!(out.front(), Some((Segment::Bytes { .. }, false))));
         out.advance(1);
         assert!(out.is_empty() && out.front().is_none() && out.sent() == 9);
+    }
+
+    #[test]
+    fn one_step_passes_several_runs() {
+        let mut out = Outbox::new();
+        out.text(|text| text.extend_from_slice(b"head"));
+        out.run(b"body".to_vec());
+        out.file('f', 10, 5);
+        assert_eq!(out.segments().count(), 3);
+        out.advance(10);
+        assert!(matches!(out.front(), Some((Segment::File { file: 'f', at: 12, left: 3 }, false))));
+        assert_eq!((out.bytes(), out.sent()), (3, 10));
     }
 }

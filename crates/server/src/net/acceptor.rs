@@ -1,0 +1,80 @@
+//! Accepting clients, through every shortage.
+
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use mio::{
+    Interest, Registry, Token,
+    net::{TcpListener, TcpStream},
+};
+use rustix::io::Errno;
+
+/// The time after which a listener that ran out of descriptors tries again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// A listening socket, and whether clients wait there.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    listener: TcpListener,
+    is_ready: bool,
+    /// Set while the system is short of something: no earlier than this.
+    retry_at: Option<Instant>,
+    /// The shortage was logged, and has not ended since.
+    is_failing: bool,
+}
+
+impl Acceptor {
+    /// Returns the acceptor of `listener`, whose events `registry` then tells under `token`.
+    pub(crate) fn new(mut listener: TcpListener, registry: &Registry, token: Token) -> io::Result<Acceptor> {
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        Ok(Acceptor { listener, is_ready: true, retry_at: None, is_failing: false })
+    }
+
+    /// Notes an event: clients wait.
+    pub(crate) fn note_ready(&mut self) {
+        self.is_ready = true;
+    }
+
+    /// Notes that a descriptor was freed: there is no shortage to wait for.
+    pub(crate) fn note_freed(&mut self) {
+        self.retry_at = None;
+    }
+
+    /// Whether clients may wait, for all that is known, and the system may have what it takes.
+    pub(crate) fn can_accept(&self, now: Instant) -> bool {
+        self.is_ready && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// Returns when to try again though no event came.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// Accepts the next client; [`None`] where that one has gone, or where [nobody else](Self::can_accept) can be
+    /// accepted for now.
+    pub(crate) fn accept(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
+        self.retry_at = None;
+        let error = match self.listener.accept() {
+            Ok(client) => {
+                self.is_failing = false;
+                return Some(client);
+            }
+            Err(error) => error,
+        };
+        match Errno::from_io_error(&error) {
+            Some(Errno::AGAIN) => self.is_ready = false,
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    log::warn!("can't accept clients for now: {error}");
+                }
+                // Edge-triggered: queued clients raise no new event, so retry on a timer.
+                self.retry_at = Some(now + RETRY);
+            }
+            _ => log::debug!("a client went away before it was accepted: {error}"),
+        }
+        None
+    }
+}

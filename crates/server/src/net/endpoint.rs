@@ -1,0 +1,261 @@
+//! The socket of a client: what goes through it, and what is known of its readiness.
+
+use std::{
+    io::{self, IoSlice, Read},
+    net::Shutdown,
+    os::fd::BorrowedFd,
+};
+
+use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
+use rustix::{
+    io::Errno,
+    net::{SendAncillaryBuffer, SendFlags, send, sendmsg},
+};
+
+/// The most that one sendfile is asked for.
+const SENDFILE_BYTES: u64 = 1 << 20;
+
+/// What carries bytes between a session and its client.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    /// A bare socket: takes bytes and ranges of files.
+    Plain(TcpStream),
+}
+
+/// Why nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unsent {
+    /// The socket is full. An event tells when it is not.
+    Full,
+    /// The connection is gone.
+    Lost,
+}
+
+/// Why nothing of a file was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendFileError {
+    /// The socket takes nothing.
+    Socket(Unsent),
+    /// The file ends before its range does.
+    Ended,
+    /// The file can't be read.
+    File(Errno),
+}
+
+/// The connection is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost;
+
+/// A transport, and its readiness.
+///
+/// Events are edge-triggered: each tells of a change once. So readiness is remembered here until a call would block.
+/// Dropping an endpoint closes its socket, which also takes it out of the queue of events.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    transport: Transport,
+    is_readable: bool,
+    is_writable: bool,
+    /// A short read is not the last: behind it is the end of input, or, as reads stop there, the place
+    /// of urgent data.
+    short_reads: bool,
+    has_ended: bool,
+    is_broken: bool,
+}
+
+impl Endpoint {
+    /// Returns the endpoint of a client that has just connected. The first event tells of input that has arrived.
+    pub(crate) fn new(transport: Transport) -> Endpoint {
+        Endpoint {
+            transport,
+            is_readable: false,
+            is_writable: true,
+            short_reads: false,
+            has_ended: false,
+            is_broken: false,
+        }
+    }
+
+    /// Has `registry` tell of its events under `token`: all kinds, once and for all.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let Transport::Plain(socket) = &mut self.transport;
+        registry.register(socket, token, Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY)
+    }
+
+    /// Notes an event of the socket.
+    pub(crate) fn note(&mut self, event: &Event) {
+        let is_broken = event.is_error() || event.is_write_closed();
+        self.is_readable |= event.is_readable() || event.is_read_closed() || is_broken;
+        self.is_writable |= event.is_writable() || is_broken;
+        self.short_reads |= event.is_read_closed() || event.is_priority() || is_broken;
+        self.is_broken |= is_broken;
+    }
+
+    /// Whether [`read`](Self::read) may return something.
+    pub(crate) fn can_read(&self) -> bool {
+        self.is_readable && !self.has_ended
+    }
+
+    /// Whether [`write`](Self::write) and [`send_file`](Self::send_file) may send something.
+    pub(crate) fn can_write(&self) -> bool {
+        self.is_writable
+    }
+
+    /// Whether the client has ended its input, and all of it was read.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether nothing can be sent any more. There may still be input.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
+    /// Reads into `buffer`, which is not empty, and returns how many bytes; 0 where there are none for now or at the
+    /// [end](Self::has_ended).
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Lost> {
+        debug_assert!(!buffer.is_empty(), "an empty read looks like the end");
+        let Transport::Plain(socket) = &mut self.transport;
+        let count = loop {
+            match socket.read(buffer) {
+                Ok(count) => break count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.is_readable = false;
+                    return if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(Lost) };
+                }
+            }
+        };
+        self.has_ended |= count == 0;
+        // A short read has emptied the socket.
+        self.is_readable = count == buffer.len() || (count > 0 && self.short_reads);
+        Ok(count)
+    }
+
+    /// Sends from the front of `slices`, and returns how many bytes. `more` says that others follow at once, for which the
+    /// system may wait to fill a packet.
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], more: bool) -> Result<usize, Unsent> {
+        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+        let Transport::Plain(socket) = &self.transport;
+        let sent = retry(|| match slices {
+            [slice] => send(socket, slice, flags),
+            _ => sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags),
+        });
+        self.note_sent(sent)
+    }
+
+    /// Sends at most `bytes` bytes of `file` from `at` on, without copying them, and returns how many. This waits for a
+    /// disk where they are not in memory.
+    pub(crate) fn send_file(&mut self, file: BorrowedFd<'_>, at: u64, bytes: u64) -> Result<usize, SendFileError> {
+        let bytes = usize::try_from(bytes.min(SENDFILE_BYTES)).unwrap_or(usize::MAX);
+        let Transport::Plain(socket) = &self.transport;
+        match retry(|| rustix::fs::sendfile(socket, file, Some(&mut at.clone()), bytes)) {
+            Ok(0) => Err(SendFileError::Ended),
+            Err(errno) if errno != Errno::AGAIN && !is_of_socket(errno) => Err(SendFileError::File(errno)),
+            sent => self.note_sent(sent).map_err(SendFileError::Socket),
+        }
+    }
+
+    fn note_sent(&mut self, sent: Result<usize, Errno>) -> Result<usize, Unsent> {
+        sent.map_err(|errno| {
+            self.is_writable = false;
+            if errno == Errno::AGAIN { Unsent::Full } else { Unsent::Lost }
+        })
+    }
+
+    /// Tells the client that nothing more will come.
+    pub(crate) fn shut_down(&mut self) {
+        let Transport::Plain(socket) = &self.transport;
+        // Fails only where the client is gone, which the next read tells.
+        let _ = socket.shutdown(Shutdown::Write);
+    }
+}
+
+fn retry(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Whether an error of sendfile is the connection's rather than the file's.
+fn is_of_socket(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::PIPE
+            | Errno::CONNRESET
+            | Errno::CONNABORTED
+            | Errno::TIMEDOUT
+            | Errno::NOTCONN
+            | Errno::HOSTUNREACH
+            | Errno::NETUNREACH
+            | Errno::NETDOWN
+            | Errno::SHUTDOWN
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        io::{Read, Write},
+        net::{TcpListener, TcpStream as Client},
+        os::fd::AsFd,
+    };
+
+    use super::*;
+
+    fn connected() -> (Endpoint, Client) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Client::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        (Endpoint::new(Transport::Plain(TcpStream::from_std(socket))), client)
+    }
+
+    #[test]
+    fn several_slices_arrive_in_their_order() {
+        let (mut endpoint, mut client) = connected();
+        let slices = [&b"head"[..], b"", b"body"].map(IoSlice::new);
+        assert_eq!(endpoint.write(&slices, false), Ok(8));
+        assert_eq!(endpoint.write(&slices[2..], true), Ok(4));
+        endpoint.shut_down();
+        let mut received = String::new();
+        client.read_to_string(&mut received).unwrap();
+        assert_eq!(received, "headbodybody");
+    }
+
+    #[test]
+    fn whose_fault_it_is_that_a_file_can_not_be_sent() {
+        let (mut endpoint, mut client) = connected();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"content").unwrap();
+        assert_eq!(endpoint.send_file(file.as_fd(), 4, 100), Ok(3));
+        assert_eq!(endpoint.send_file(file.as_fd(), 7, 100), Err(SendFileError::Ended));
+        let directory = File::open("/").unwrap();
+        assert!(matches!(endpoint.send_file(directory.as_fd(), 0, 1), Err(SendFileError::File(_))));
+        let mut received = [0; 3];
+        client.read_exact(&mut received).unwrap();
+        assert_eq!(&received, b"ent");
+        assert!(endpoint.can_write());
+        endpoint.shut_down();
+        assert_eq!(endpoint.send_file(file.as_fd(), 0, 1), Err(SendFileError::Socket(Unsent::Lost)));
+        assert!(!endpoint.can_write());
+    }
+
+    #[test]
+    fn readiness_is_remembered_until_nothing_is_left() {
+        let (mut endpoint, mut client) = connected();
+        client.write_all(b"abc").unwrap();
+        assert!(!endpoint.can_read(), "the first event tells");
+        endpoint.is_readable = true;
+        let mut buffer = [0; 2];
+        assert_eq!((endpoint.read(&mut buffer), endpoint.can_read()), (Ok(2), true));
+        assert_eq!((endpoint.read(&mut buffer), endpoint.can_read()), (Ok(1), false));
+        drop(client);
+        (endpoint.is_readable, endpoint.short_reads) = (true, true);
+        assert_eq!((endpoint.read(&mut buffer), endpoint.has_ended()), (Ok(0), true));
+        assert!(!endpoint.can_read());
+    }
+}
