@@ -37,10 +37,17 @@ fn the_session_is_a_pure_state_machine() {
 }
 
 #[test]
+fn users_and_rights_are_pure_but_for_the_reading_of_their_file() {
+    let mut forbidden = IMPURE.to_vec();
+    forbidden.extend(["crate::", "std::env"]);
+    check("crates/server/src/access", &forbidden, &["file.rs"]);
+}
+
+#[test]
 fn the_store_alone_touches_the_file_system() {
     let forbidden = ["std::fs", "rustix::fs", "fs::File", "fs::read", "fs::write", "OpenOptions"];
-    // The program makes its root and its log file before anybody connects.
-    check("crates/server/src", &forbidden, &["store", "main.rs", "config", "observe"]);
+    // The program makes its root and its log file before anybody connects, and reads the users file.
+    check("crates/server/src", &forbidden, &["store", "main.rs", "config", "observe", "access"]);
 }
 
 #[test]

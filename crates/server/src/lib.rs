@@ -1,4 +1,5 @@
 //! ferryd.
+pub mod access;
 mod bucket;
 pub mod config;
 pub mod fence;

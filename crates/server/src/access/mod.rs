@@ -1,0 +1,29 @@
+//! Who may do what: users, their rights and their secrets.
+//!
+//! The room is pure but for [`file`], which reads the users file. Nothing in it looks at a clock or
+//! a socket, and it knows neither store nor session.
+//!
+//! - [`Rights`] and [`RightsTable`] say what somebody may do with a name.
+//! - [`decide`] is the gate: it tells, before anything is looked up, whether a request may go on.
+//! - [`Users`] is the users file, read and checked as a whole.
+//! - [`Secret`], [`PasswordHash`] and [`TokenHash`] keep what a user is known by.
+//! - [`Delays`] makes guessing slow, by address.
+//!
+//! Denying is the default, and the answer to doubt.
+
+mod delays;
+mod failures;
+pub mod file;
+mod gate;
+mod parse;
+mod rights;
+mod secrets;
+mod users;
+
+pub use delays::Delays;
+pub use failures::failed_login;
+pub use gate::{Decision, PublishRights, decide};
+pub use parse::UsersError;
+pub use rights::{Place, Rights, RightsError, RightsTable};
+pub use secrets::{HashError, MAX_SECRET_BYTES, PasswordHash, Secret, SecretError, TokenHash};
+pub use users::{UserLimits, UserName, UserNameError, Users};
