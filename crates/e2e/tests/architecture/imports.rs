@@ -1,0 +1,136 @@
+//! The paths within its own crate that a file names, in `use` declarations and elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::sources::Source;
+
+/// Returns every path of the own crate that `source` names, as segments behind `crate`. A name that the top
+/// of the crate re-exports stands as the path that it is re-exported from, by `exports`.
+pub(crate) fn imports(source: &Source, exports: &BTreeMap<String, Vec<String>>) -> BTreeSet<Vec<String>> {
+    let text = source.text();
+    let mut found = BTreeSet::new();
+    for path in paths(&text) {
+        if let Some(absolute) = absolute(&path, &source.module) {
+            found.insert(match absolute.first().and_then(|first| exports.get(first)) {
+                Some(origin) => origin.clone(),
+                None => absolute,
+            });
+        }
+    }
+    found
+}
+
+/// Returns the names that the top of a crate re-exports, each with the path that it has within the crate.
+pub(crate) fn exports(top: &Source) -> BTreeMap<String, Vec<String>> {
+    let text = top.text();
+    let mut exports = BTreeMap::new();
+    for (at, _) in text.match_indices("pub use ") {
+        let declaration = text[at + "pub use ".len()..].split(';').next().unwrap_or_default();
+        for path in flatten(declaration) {
+            if let Some(name) = path.last().filter(|_| path.len() > 1) {
+                exports.insert(name.clone(), path.clone());
+            }
+        }
+    }
+    exports
+}
+
+/// Returns the paths in `text` that begin with `crate`, `super` or `self`, braces taken apart.
+fn paths(text: &str) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for root in ["crate::", "super::", "self::"] {
+        for (at, _) in text.match_indices(root) {
+            let before = text[..at].chars().next_back().unwrap_or(' ');
+            // `super::super::` is found by its first word; `pub(in crate::x)` and `$crate::` name nothing more.
+            if before.is_alphanumeric() || matches!(before, '_' | ':' | '$') {
+                continue;
+            }
+            paths.extend(flatten(&text[at..at + length(&text[at..])]));
+        }
+    }
+    paths
+}
+
+/// Returns how far a path goes that `text` begins with, its braces included.
+fn length(text: &str) -> usize {
+    let mut depth = 0;
+    for (at, character) in text.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' if depth > 0 => {
+                depth -= 1;
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ if depth > 0 || character.is_alphanumeric() || matches!(character, '_' | ':') => {}
+            _ => return at,
+        }
+    }
+    text.len()
+}
+
+/// Takes `a::{b, c::{d, e}}` apart into `a::b`, `a::c::d` and `a::c::e`.
+fn flatten(tree: &str) -> Vec<Vec<String>> {
+    let tree = tree.trim();
+    let Some(brace) = tree.find('{') else {
+        let words = tree.split(" as ").next().unwrap_or_default().split("::").map(str::trim);
+        let path: Vec<String> = words.filter(|word| !word.is_empty()).map(str::to_owned).collect();
+        return if path.is_empty() { Vec::new() } else { vec![path] };
+    };
+    let prefix: Vec<String> =
+        tree[..brace].split("::").map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    let inner = tree[brace + 1..].trim_end().strip_suffix('}').unwrap_or(&tree[brace + 1..]);
+    let mut paths = Vec::new();
+    for branch in branches(inner) {
+        for path in flatten(branch) {
+            let path = path.into_iter().filter(|word| word != "self");
+            paths.push(prefix.iter().cloned().chain(path).collect());
+        }
+    }
+    paths
+}
+
+/// Splits at the commas that stand in no braces.
+fn branches(inner: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut branches) = (0, 0, Vec::new());
+    for (at, character) in inner.char_indices() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                branches.push(&inner[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    branches.push(&inner[start..]);
+    branches
+}
+
+/// Resolves `crate`, `self` and `super` in a file of `module`; [`None`] for a path that leads nowhere.
+fn absolute(path: &[String], module: &[String]) -> Option<Vec<String>> {
+    let mut base: Vec<String> = match path.first()?.as_str() {
+        "crate" => Vec::new(),
+        _ => module.to_vec(),
+    };
+    for word in path {
+        match word.as_str() {
+            "crate" | "self" => {}
+            "super" => drop(base.pop()?),
+            word => base.push(word.to_owned()),
+        }
+    }
+    Some(base)
+}
+
+#[test]
+fn paths_are_found_and_taken_apart() {
+    let text =
+        "use crate::{a::{self, B}, c as d};\npub(crate) fn f(x: crate::e::F) { super::super::g::h() }\nuse std::io;";
+    let module = ["x".to_owned(), "y".to_owned()];
+    let mut found: Vec<String> = paths(text).iter().map(|path| absolute(path, &module).unwrap().join("::")).collect();
+    found.sort();
+    assert_eq!(found, ["a", "a::B", "c", "e::F", "g::h"]);
+}

@@ -1,0 +1,206 @@
+//! The rules of the architecture that a look at the sources can hold up.
+// A test fails by panicking, in its helpers as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod imports;
+mod rooms;
+mod sources;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    process::Command,
+};
+
+use ferry_e2e::workspace_root;
+
+use crate::{rooms::Room, sources::Source};
+
+/// What a room without IO, clock and threads never names.
+const IMPURE: [&str; 10] = [
+    "std::net",
+    "std::fs",
+    "std::io::stdout",
+    "std::thread",
+    "thread::spawn",
+    "Instant::now",
+    "SystemTime::now",
+    "rustix",
+    "mio::",
+    "libc::",
+];
+
+/// The rooms of `ferryd`. `main.rs` puts them together.
+const SERVER: &[Room] = &[
+    Room { name: "config", modules: &["config"], imports: &["net", "observe", "runtime", "protocol", "store"] },
+    Room {
+        name: "runtime",
+        modules: &["runtime"],
+        imports: &["net", "protocol", "store", "observe", "bucket", "system"],
+    },
+    Room { name: "net", modules: &["net"], imports: &[] },
+    Room { name: "protocol", modules: &["protocol"], imports: &["store", "access"] },
+    Room { name: "access", modules: &["access"], imports: &[] },
+    Room { name: "store", modules: &["store"], imports: &["system"] },
+    Room { name: "observe", modules: &["observe"], imports: &["bucket"] },
+    Room { name: "bucket", modules: &["bucket"], imports: &[] },
+    Room { name: "fence", modules: &["fence"], imports: &[] },
+    Room { name: "system", modules: &["sys"], imports: &[] },
+];
+
+/// Imports of the server that stand against the direction, and are to go.
+const SERVER_OFFENCES: &[(&str, &str)] = &[("store", "protocol")];
+
+/// The rooms of the library. Values are what every room may speak of: addresses, errors, options.
+const CLIENT: &[Room] = &[
+    Room { name: "client", modules: &["client"], imports: &["transfer", "trees", "conversation", "link", "values"] },
+    Room { name: "transfer", modules: &["transfer"], imports: &["conversation", "link", "local", "values"] },
+    Room {
+        name: "trees",
+        modules: &["sync", "tree", "pattern"],
+        imports: &["transfer", "conversation", "link", "local", "values"],
+    },
+    Room { name: "conversation", modules: &["requests"], imports: &["link", "local", "values"] },
+    Room { name: "link", modules: &["link"], imports: &["values"] },
+    Room { name: "local", modules: &["local"], imports: &["values"] },
+    Room { name: "values", modules: &["address", "block", "error", "options", "random", "trace"], imports: &[] },
+];
+
+/// Imports of the library that stand against the direction, and are to go.
+const CLIENT_OFFENCES: &[(&str, &str)] = &[("transfer", "client"), ("trees", "client"), ("values", "local")];
+
+/// The rooms of `ferry`, the program.
+const SHELL: &[Room] = &[Room { name: "shell", modules: &[""], imports: &[] }];
+
+#[test]
+fn the_wire_does_no_io_and_reads_no_clock() {
+    let mut forbidden = IMPURE.to_vec();
+    // It has no business with the types either.
+    forbidden.extend(["Instant", "SystemTime"]);
+    check("crates/wire/src", &forbidden, &[]);
+}
+
+#[test]
+fn the_session_is_a_pure_state_machine() {
+    check("crates/server/src/protocol/ferry", &IMPURE, &[]);
+}
+
+#[test]
+fn users_and_rights_are_pure_but_for_the_reading_of_their_file() {
+    let mut forbidden = IMPURE.to_vec();
+    forbidden.extend(["crate::", "std::env"]);
+    check("crates/server/src/access", &forbidden, &["access/file"]);
+}
+
+#[test]
+fn the_store_alone_touches_the_file_system() {
+    let forbidden = ["std::fs", "rustix::fs", "fs::File", "fs::read", "fs::write", "OpenOptions"];
+    // The program makes its root and its log file before anybody connects, and reads the users file.
+    check("crates/server/src", &forbidden, &["store", "main.rs", "config", "observe", "access"]);
+}
+
+#[test]
+fn the_rooms_of_the_server_import_in_one_direction() {
+    rooms::check("crates/server", SERVER, SERVER_OFFENCES);
+}
+
+#[test]
+fn the_rooms_of_the_client_import_in_one_direction() {
+    rooms::check("crates/client", CLIENT, CLIENT_OFFENCES);
+}
+
+#[test]
+fn the_rooms_of_the_shell_import_in_one_direction() {
+    rooms::check("crates/shell", SHELL, &[]);
+}
+
+#[test]
+fn a_crate_depends_on_those_below_it_alone() {
+    let speakers = ["ferry-server", "ferry-client", "ferry-shell"];
+    for (package, foreign) in [
+        ("ferry-wire", &["ferry-server", "ferry-client", "ferry-shell", "mio", "rustix", "libc"][..]),
+        ("ferry-server", &["ferry-client", "ferry-shell", "rustyline", "indicatif"]),
+        // An embedder pays for nothing of the program.
+        ("ferry-client", &["ferry-server", "ferry-shell", "clap", "clap_builder", "rustyline", "indicatif", "toml"]),
+        ("ferry-shell", &["ferry-server", "slab"]),
+    ] {
+        let tree = dependencies(package);
+        assert!(!speakers.contains(&package) || tree.contains("ferry-wire"), "{package} speaks the protocol");
+        for other in foreign {
+            assert!(!tree.contains(*other), "{package} must not depend on {other}");
+        }
+    }
+}
+
+/// Returns the names of all packages that a user of `package` builds, by `cargo tree`.
+fn dependencies(package: &str) -> BTreeSet<String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut tree = Command::new(cargo);
+    tree.current_dir(workspace_root());
+    tree.args(["tree", "--offline", "--locked", "--edges=normal", "--prefix=none", "--format={p}", "-p", package]);
+    let output = tree.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Names that two types of a crate still share.
+const TYPES_TO_RENAME: &[&str] = &["Found", "Part"];
+
+#[test]
+fn one_name_is_one_type() {
+    for directory in ["crates/wire", "crates/server", "crates/client", "crates/shell"] {
+        let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for source in Source::of_crate(directory) {
+            for name in source.lines.iter().filter_map(|(_, line)| shared_type(line)) {
+                types.entry(name.to_owned()).or_default().push(source.path.display().to_string());
+            }
+        }
+        assert!(!types.is_empty(), "no types in {directory}");
+        types.retain(|name, files| files.len() > 1 && !TYPES_TO_RENAME.contains(&name.as_str()));
+        assert!(types.is_empty(), "{directory}: {types:#?}");
+    }
+}
+
+/// Returns the name of the type or trait that `line` declares for the whole crate or for everybody.
+fn shared_type(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let declaration = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) "))?;
+    let kinds = ["struct ", "enum ", "union ", "trait ", "type "];
+    let rest = kinds.iter().find_map(|kind| declaration.strip_prefix(kind))?;
+    rest.split(|character: char| !character.is_alphanumeric() && character != '_').next()
+}
+
+#[test]
+fn the_wire_forbids_unsafe_code() {
+    let wire = fs::read_to_string(workspace_root().join("crates/wire/src/lib.rs")).unwrap();
+    assert!(wire.contains("#![forbid(unsafe_code)]"));
+}
+
+/// Panics if code beneath `directory`, which is `src` of a crate or in it, names one of `forbidden`. Modules
+/// that `excepted` names, and what is beneath them, may, as do comments and tests.
+fn check(directory: &str, forbidden: &[&str], excepted: &[&str]) {
+    let (package, beneath) = directory.split_once("/src").unwrap();
+    let beneath = beneath.trim_start_matches('/');
+    let mut offences = Vec::new();
+    let mut looked_at = 0;
+    for source in Source::of_crate(package) {
+        let path = source.path.to_str().unwrap();
+        let is_within = |room: &&str| source.path.starts_with(room) || path == format!("{room}.rs");
+        if !source.path.starts_with(beneath) || excepted.iter().any(is_within) {
+            continue;
+        }
+        looked_at += 1;
+        for (number, line) in &source.lines {
+            // It names no file: it moves a range of an open one to a socket.
+            let line = line.replace("rustix::fs::sendfile", "");
+            for word in forbidden {
+                if line.contains(word) {
+                    offences.push(format!("{package}/src/{path}:{number}: {word}"));
+                }
+            }
+        }
+    }
+    assert!(looked_at > 0, "no sources in {directory}");
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+}
