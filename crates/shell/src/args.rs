@@ -1,8 +1,7 @@
-//! The command line.
+//! The command line of the program.
 
 use std::{
     ffi::{OsStr, OsString},
-    io::{self, Write as _},
     path::PathBuf,
     time::Duration,
 };
@@ -16,12 +15,9 @@ use ferry_client::Address;
 use log::LevelFilter;
 
 use super::{
-    command::table::FORMS,
-    exit::{self, Exit, Failed},
-    one_shot,
+    command::{self, KeepGoing},
+    exit, one_shot,
     one_shot::OneShot,
-    output::{Event, Format, Level, Output},
-    printed,
     progress::Mode,
     values,
 };
@@ -30,7 +26,7 @@ pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every tr
 
 /// Where commands come from.
 pub(crate) const SOURCES: &str = "\
-Without a subcommand, commands come from -c, from the terminal, or from standard input when that is no \
+Without a subcommand, ferry reads commands from -c, from the terminal, or from standard input when that is no \
 terminal; HELP lists them. 'ferry HOST' opens a server first. A subcommand does one command and leaves. HOST is \
 a port of this machine, host:port, or a bookmark of the configuration file.";
 
@@ -39,6 +35,92 @@ const SERVER: &str = "server";
 
 /// The levels of the log.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// What the command line says; what it does not say is [`None`].
+#[derive(Debug, clap::Parser)]
+#[command(name = "ferry", version, about = ABOUT, args_override_self = true, after_help = format!("{SOURCES}\n\n{}", exit::HELP))]
+pub(crate) struct Args {
+    /// Run COMMANDS, separated by ';'; stop at the first that fails
+    #[arg(short, long, value_name = "COMMANDS")]
+    pub(crate) command: Option<String>,
+
+    /// Save files in DIR and send them from there; made if missing [default: ./client; for a subcommand the current
+    /// directory]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Abort after SECONDS without progress (10 times that for SUM and the end of PUT) [default: 30]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Reconnect up to N times in a row [default: 5]; if given, also retry a subcommand's first connection
+    #[arg(long, global = true, value_name = "N", value_parser = retry)]
+    pub(crate) retry: Option<u32>,
+
+    /// Reconnect for TIME (90s, 5m, 1h, 2d); with --retry, whichever lasts longer [default: 5m for GET -r, PUT -r and
+    /// SYNC]
+    #[arg(long, global = true, value_name = "TIME", value_parser = values::span)]
+    pub(crate) retry_for: Option<Duration>,
+
+    /// Abort below BYTES a minute of a file or a listing; 0 for no limit [default: 1024]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate)]
+    pub(crate) min_rate: Option<u64>,
+
+    /// Memory for the names of one whole directory, about 500 bytes each [default: 512]
+    #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory)]
+    pub(crate) tree_memory: Option<usize>,
+
+    /// Fetch one large file over N connections [default: 1]
+    #[arg(long, global = true, value_name = "N", value_parser = parallel)]
+    pub(crate) parallel: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) keep_going: KeepGoing,
+
+    /// Show progress: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS [default: auto]
+    #[arg(long, global = true, value_name = "HOW", value_parser = ModeParser, hide_possible_values = true)]
+    pub(crate) progress: Option<Mode>,
+
+    /// Print one JSON object a line for all that happens; the manual lists them
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Print only answers and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Print a line for each file, and the lines of the protocol ('>' sent, '<' received) on standard error
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+
+    /// Read this configuration file instead of the usual one ('ferry config' names it)
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Log at this level: off, error, warn, info, debug, trace
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "off",
+        value_parser = PossibleValuesParser::new(LEVELS).try_map(|level| level.parse::<LevelFilter>()),
+        ignore_case = true,
+        hide_possible_values = true
+    )]
+    pub(crate) log_level: LevelFilter,
+
+    /// Log to FILE instead of standard error
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) log_file: Option<PathBuf>,
+
+    /// The server that the shell opens to begin with.
+    #[arg(skip)]
+    pub(crate) host: Option<String>,
+
+    /// What is to be done, where it is one thing.
+    #[arg(skip)]
+    pub(crate) action: Option<Action>,
+}
 
 /// Reads a [`Mode`], and tells a shell of the system what there is to choose from.
 #[derive(Debug, Clone)]
@@ -56,122 +138,11 @@ impl TypedValueParser for ModeParser {
     }
 }
 
-/// What the command line says; what it does not say is [`None`].
-#[derive(Debug, clap::Parser)]
-#[command(
-    name = "ferry",
-    version,
-    about = ABOUT,
-    args_override_self = true,
-    after_help = format!("{SOURCES}\n\n{}\n{}", commands(), exit::HELP)
-)]
-pub(crate) struct Args {
-    /// Run these commands, separated by ';', and leave; stop at the first that fails
-    #[arg(short, long, value_name = "COMMANDS")]
-    pub(crate) command: Option<String>,
-
-    /// Where GET saves and where PUT takes files from; made if missing [default: ./client; for a subcommand the current
-    /// directory]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) dir: Option<PathBuf>,
-
-    /// Give a server up that moves no byte for so long, or ten times that where it goes through a whole file (the end of
-    /// PUT, SUM) and takes no other connection meanwhile [default: 30]
-    #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
-    pub(crate) timeout: Option<Duration>,
-
-    /// Open a lost connection again, so often in a row [default: 5]; where it is given, a subcommand's first one too
-    #[arg(long, global = true, value_name = "N", value_parser = retry)]
-    pub(crate) retry: Option<u32>,
-
-    /// Open a lost connection again for so long (90s, 5m, 1h, 2d), as --retry does by count; with both, whichever lasts
-    /// longer [default: 5m for GET -r, PUT -r and SYNC]
-    #[arg(long, global = true, value_name = "TIME", value_parser = values::span)]
-    pub(crate) retry_for: Option<Duration>,
-
-    /// Give a server up that moves fewer bytes of a file or a listing than this in a minute; 0 for no such limit
-    /// [default: 1024]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate)]
-    pub(crate) min_rate: Option<u64>,
-
-    /// Memory that the names of one whole directory may take, about 500 bytes each; who has larger ones allows more
-    /// [default: 512]
-    #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory)]
-    pub(crate) tree_memory: Option<usize>,
-
-    /// Connections that share one large download [default: 1]
-    #[arg(long, global = true, value_name = "N", value_parser = parallel)]
-    pub(crate) parallel: Option<usize>,
-
-    /// Go on with the other files where one fails; the exit status is that of the first failure
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        hide_possible_values = true
-    )]
-    pub(crate) keep_going: Option<bool>,
-
-    /// Show transfers: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS [default: auto]
-    #[arg(long, global = true, value_name = "HOW", value_parser = ModeParser, hide_possible_values = true)]
-    pub(crate) progress: Option<Mode>,
-
-    /// Print one JSON object a line for all that happens; the manual lists them
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
-
-    /// Say only what was asked for and what went wrong
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub(crate) quiet: bool,
-
-    /// Say more: one line for each file, and the lines of the protocol ('>' sent, '<' received) on standard error
-    #[arg(short, long, global = true)]
-    pub(crate) verbose: bool,
-
-    /// Read this configuration file, not the usual one ('ferry config' names it)
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) config: Option<PathBuf>,
-
-    /// Log so much: off, error, warn, info, debug, trace
-    #[arg(
-        long,
-        global = true,
-        value_name = "LEVEL",
-        default_value = "off",
-        value_parser = PossibleValuesParser::new(LEVELS).try_map(|level| level.parse::<LevelFilter>()),
-        ignore_case = true,
-        hide_possible_values = true
-    )]
-    pub(crate) log_level: LevelFilter,
-
-    /// Log to this file, not to standard error
-    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) log_file: Option<PathBuf>,
-
-    /// The server that the shell opens to begin with.
-    #[arg(skip)]
-    pub(crate) host: Option<String>,
-
-    /// What is to be done, where it is one thing.
-    #[arg(skip)]
-    pub(crate) action: Option<Action>,
-}
-
-/// The commands of the shell, one a line.
-fn commands() -> String {
-    let lines: String = FORMS.iter().map(|form| form.line() + "\n").collect();
-    format!("Commands of the shell, in any case of letters:\n{lines}")
-}
-
 /// What a subcommand asks for.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// A command of the shell, at a server.
-    OneShot(OneShot),
+    OneShot(Box<OneShot>),
     /// Where the configuration is, and an example.
     Config,
     /// Completions for a shell of the system.
@@ -180,20 +151,18 @@ pub(crate) enum Action {
     Man,
 }
 
-/// The whole command line.
+/// Returns the whole command line.
 pub(crate) fn command() -> clap::Command {
-    built(true)
+    let host = clap::Arg::new(SERVER)
+        .value_name("HOST")
+        .value_hint(ValueHint::Hostname)
+        .help("Open this server and go on there: a port of this machine, host:port, or a bookmark");
+    command_for_completions().arg(host)
 }
 
-/// The command line as the shells of the system complete it: without the server for the shell, after which they would
-/// expect the subcommand, and without words that only habit types.
+/// Returns the command line as the shells of the system complete it: without the server for the shell, after which they
+/// would expect the subcommand.
 pub(crate) fn command_for_completions() -> clap::Command {
-    built(false)
-}
-
-/// The options above, and one subcommand for each row of the table of commands that one
-/// can do at once.
-fn built(with_all: bool) -> clap::Command {
     let own = [
         clap::Command::new("config").about("Say where the configuration file is, and print an example"),
         clap::Command::new("completions").about("Print completions for a shell, to be sourced by it").arg(
@@ -207,37 +176,28 @@ fn built(with_all: bool) -> clap::Command {
     ];
     // What a subcommand has of its own stands before what all have.
     let mut place = 100;
-    let behind = |arg: clap::Arg| {
+    let after = |arg: clap::Arg| {
         place += 1;
-        arg.display_order(place)
+        let is_global = arg.is_global_set() || arg.get_id() == "keep_going";
+        arg.display_order(place).global(is_global)
     };
-    let host = clap::Arg::new(SERVER)
-        .value_name("HOST")
-        .value_hint(ValueHint::Hostname)
-        .help("Open this server and go on there: a port of this machine, host:port, or a bookmark");
     Args::command()
-        .mut_args(behind)
-        .args(with_all.then_some(host))
+        .mut_args(after)
         .args_conflicts_with_subcommands(false)
         .subcommand_value_name("SUBCOMMAND")
         .subcommands(one_shot::subcommands())
-        .subcommands(with_all.then(one_shot::phrases).into_iter().flatten())
         .subcommands(own)
 }
 
 impl Args {
-    /// Reads the command line of the process; returns how the process ends where that is all: help, or what
-    /// can't be read.
-    pub(crate) fn of_process() -> Result<Args, Exit> {
-        let arguments: Vec<OsString> = one_shot::arrows_as_options(std::env::args_os()).collect();
-        // An option after `--` is none.
-        let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
-        Args::read(arguments.into_iter()).map_err(|error| told(&error, json))
-    }
-
-    fn read(arguments: impl Iterator<Item = OsString>) -> Result<Args, clap::Error> {
+    /// Reads a command line, the name of the program first.
+    ///
+    /// # Errors
+    ///
+    /// A command line that asks for help, or that cannot be read.
+    pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Result<Args, clap::Error> {
         let mut command = command();
-        let arguments: Vec<OsString> = arguments.collect();
+        let arguments: Vec<OsString> = command::arrow_as_option(arguments).collect();
         let matches = command.try_get_matches_from_mut(&arguments);
         let matches = matches.map_err(|error| misspelt(&command, &arguments).unwrap_or(error))?;
         let mut args = Args::from_arg_matches(&matches)?;
@@ -247,9 +207,10 @@ impl Args {
             Some(("config", _)) => Some(Action::Config),
             Some(("man", _)) => Some(Action::Man),
             Some(("completions", chosen)) => chosen.get_one::<Shell>("shell").copied().map(Action::Completions),
-            Some((verb, chosen)) => {
-                let one_shot = OneShot::read(verb, chosen);
-                Some(Action::OneShot(one_shot.map_err(|why| command.error(clap::error::ErrorKind::InvalidValue, why))?))
+            Some(_) => {
+                let one_shot = OneShot::read(&matches);
+                let one_shot = one_shot.map_err(|why| command.error(clap::error::ErrorKind::InvalidValue, why))?;
+                Some(Action::OneShot(Box::new(one_shot)))
             }
         };
         if args.action.is_some() && args.command.is_some() {
@@ -272,37 +233,6 @@ fn misspelt(command: &clap::Command, arguments: &[OsString]) -> Option<clap::Err
     let is_known = command.find_subcommand(first).is_some() || first == "help";
     let error = || command.clone().error(clap::error::ErrorKind::InvalidSubcommand, one_shot::unknown(first));
     (!is_known).then(error)
-}
-
-/// Says what the command line came to that asks for help, or can't be read.
-fn told(error: &clap::Error, json: bool) -> Exit {
-    let rendered = error.render().to_string();
-    match (error.use_stderr(), json) {
-        (false, false) => printed(error.print().and_then(|()| io::stdout().flush())),
-        (true, false) => {
-            let _ = error.print();
-            Exit::Usage
-        }
-        (is_error, true) => {
-            let mut output = Output::new(Level::Normal, Format::Json);
-            // Behind the first paragraph stands how the program is used.
-            let first = rendered.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-            let message = first.split_whitespace().collect::<Vec<_>>().join(" ");
-            if is_error {
-                output.complain(&Failed::usage(message));
-            } else {
-                output.answer("", || Event::new("help").with("text", rendered.trim_end()));
-            }
-            let exit = if is_error { Exit::Usage } else { Exit::Success };
-            match output.finish() {
-                Err(failed) if !is_error => {
-                    output.complain(&failed);
-                    failed.exit
-                }
-                _ => exit,
-            }
-        }
-    }
 }
 
 fn number<T>(text: &str, check: impl Fn(i64) -> Result<T, String>) -> Result<T, String> {
@@ -345,7 +275,7 @@ mod tests {
 
     fn refused(arguments: &[&str]) -> String {
         let arguments = std::iter::once("ferry").chain(arguments.iter().copied());
-        Args::read(one_shot::arrows_as_options(arguments.map(Into::into))).unwrap_err().to_string()
+        Args::read(arguments.map(Into::into)).unwrap_err().to_string()
     }
 
     #[test]
@@ -353,7 +283,7 @@ mod tests {
         command().debug_assert();
         let args = Args::of(&["-c", "QUIT", "--timeout", "0.5", "--keep-going"]);
         assert_eq!((args.command.as_deref(), args.timeout), (Some("QUIT"), Some(Duration::from_millis(500))));
-        assert_eq!((args.keep_going, args.retry), (Some(true), None));
+        assert_eq!((args.keep_going.keep_going, args.retry), (Some(true), None));
         for wrong in ["0", "-1", "inf", "nan", "x", "1e9"] {
             refused(&["--timeout", wrong]);
         }
@@ -373,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn options_stand_before_and_behind_a_subcommand() {
+    fn options_stand_before_and_after_a_subcommand() {
         for arguments in [["--json", "get", "12000", "a"], ["get", "12000", "a", "--json"]] {
             let args = Args::of(&arguments);
             assert!(args.json);

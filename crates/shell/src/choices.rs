@@ -59,7 +59,7 @@ impl Choices {
             Settings { retries: retries.unwrap_or(0), retry_for: retry_for.unwrap_or_default(), ..usual.clone() };
         let usual_tree = if retries.is_some() { Duration::ZERO } else { USUAL_TREE_RETRY_FOR };
         let settings = Settings {
-            keep_going: args.keep_going.or(config.keep_going).unwrap_or(usual.keep_going),
+            keep_going: args.keep_going.keep_going.or(config.keep_going).unwrap_or(usual.keep_going),
             retries: retries.unwrap_or(usual_retries),
             retry_for: retry_for.unwrap_or_default(),
             parallel: args.parallel.or(config.parallel).unwrap_or(usual.parallel),

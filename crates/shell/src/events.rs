@@ -1,4 +1,32 @@
-//! What the events of `--json` are, for the manual.
+//! The events of `--json`, and what the manual says of them.
+
+use std::fmt::{self, Display};
+
+use serde_json::{Map, Value};
+
+/// Something that happened, for programs. Names and texts are as they are, not escaped for a terminal.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Event(Map<String, Value>);
+
+impl Event {
+    /// An event of this kind.
+    pub(crate) fn new(kind: &'static str) -> Event {
+        Event(Map::new()).with("event", kind)
+    }
+
+    /// Adds a field.
+    pub(crate) fn with(mut self, field: &'static str, value: impl Into<Value>) -> Event {
+        self.0.insert(field.to_owned(), value.into());
+        self
+    }
+}
+
+impl Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Maps of strings and numbers can always be written.
+        f.write_str(&serde_json::to_string(&self.0).unwrap_or_default())
+    }
+}
 
 /// What holds for all of them.
 pub(crate) const INTRODUCTION: &str = "\

@@ -4,7 +4,7 @@ use std::{fmt::Display, io, process::ExitCode};
 
 use ferry_client::{Blame, Code, Error};
 
-use super::output::Event;
+use super::events::Event;
 
 /// What `--help` says of them.
 pub(crate) const HELP: &str = "\

@@ -27,6 +27,7 @@ mod values;
 mod words;
 
 use std::{
+    ffi::OsString,
     io::{self, BufRead as _, IsTerminal as _, Write as _},
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -38,8 +39,9 @@ use ferry_client::{Cancel, Options, Settings};
 
 use args::{Action, Args};
 use choices::Choices;
-use command::Command;
+use command::{Command, Open};
 use completion::Situation;
+use events::Event;
 use exit::{Exit, Failed, plain};
 use one_shot::OneShot;
 use output::{Format, Level, Output};
@@ -51,9 +53,10 @@ use terminal::{Terminal, Typed};
 const MIN_RATE_WINDOW: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
-    let args = match Args::of_process() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let args = match Args::read(arguments.iter().cloned()) {
         Ok(args) => args,
-        Err(exit) => return exit.into(),
+        Err(error) => return told(&error, one_shot::asks_for_events(&arguments)).into(),
     };
     match &args.action {
         Some(Action::Config) => return print(&config::described(args.config.as_deref())),
@@ -86,6 +89,37 @@ fn printed(written: io::Result<()>) -> Exit {
             failed.exit
         }
         _ => Exit::Success,
+    }
+}
+
+/// Says what a command line came to that asks for help, or cannot be read.
+fn told(error: &clap::Error, json: bool) -> Exit {
+    let rendered = error.render().to_string();
+    match (error.use_stderr(), json) {
+        (false, false) => printed(error.print().and_then(|()| io::stdout().flush())),
+        (true, false) => {
+            let _ = error.print();
+            Exit::Usage
+        }
+        (is_error, true) => {
+            let mut output = Output::new(Level::Normal, Format::Json);
+            // After the first paragraph stands how the program is used.
+            let first = rendered.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+            let message = first.split_whitespace().collect::<Vec<_>>().join(" ");
+            if is_error {
+                output.complain(&Failed::usage(message));
+            } else {
+                output.answer("", || Event::new("help").with("text", rendered.trim_end()));
+            }
+            let exit = if is_error { Exit::Usage } else { Exit::Success };
+            match output.finish() {
+                Err(failed) if !is_error => {
+                    output.complain(&failed);
+                    failed.exit
+                }
+                _ => exit,
+            }
+        }
     }
 }
 
@@ -149,7 +183,7 @@ impl Shell {
     fn open(&mut self, host: Option<&str>) -> Result<(), Exit> {
         let Some(host) = host else { return Ok(()) };
         let opened = match self.session.address(host) {
-            Ok(_) => self.session.execute(Command::Open(host.to_owned())),
+            Ok(_) => self.session.execute(Command::Open(Open::of(host))),
             Err(failed) if host.contains(':') || host.starts_with(|c: char| c.is_ascii_digit()) => Err(failed),
             // It may as well have been meant as a subcommand.
             Err(_) => Err(Failed::usage(one_shot::unknown(host))),
@@ -178,12 +212,10 @@ impl Shell {
         self.signals.ending().unwrap_or(done)
     }
 
-    /// What is wrong with the command itself is told before anybody is asked to connect.
     fn do_one_shot(&mut self, one: &OneShot) -> Result<Flow, Failed> {
-        let command = command::understand(&one.words)?;
         let address = self.session.address(&one.host)?;
         self.session.connect(&address, &self.first)?;
-        self.session.execute(command)
+        self.session.execute(one.command.clone())
     }
 
     fn run_pipe(&mut self) -> Exit {

@@ -1,4 +1,4 @@
-//! The manual page, made from the same tables as the program itself.
+//! The manual page, made from the trees of the program itself.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use clap_mangen::{
     roff::{Inline, Roff, bold, roman},
 };
 
-use super::{args, command::table::FORMS, config, events, exit, paths};
+use super::{args, command::lookup, config, events, exit, paths};
 
 /// The page, as roff.
 pub(crate) fn page() -> Vec<u8> {
@@ -51,7 +51,7 @@ fn subcommands(roff: &mut Roff, command: clap::Command) {
         item(roff, vec![bold(format!("ferry {usage}"))], &about);
         for option in subcommand
             .get_arguments()
-            .filter(|arg| !(arg.is_positional() || arg.is_global_set() || arg.get_id() == "help"))
+            .filter(|arg| !(arg.is_positional() || arg.is_global_set() || arg.is_hide_set() || arg.get_id() == "help"))
         {
             let help = option.get_help().map(ToString::to_string).unwrap_or_default();
             roff.control("RS", []);
@@ -63,21 +63,18 @@ fn subcommands(roff: &mut Roff, command: clap::Command) {
 
 fn commands(roff: &mut Roff) {
     section(roff, "COMMANDS", "In the shell, in any case of letters:");
-    for form in FORMS {
-        item(roff, vec![bold(form.usage)], form.summary);
-        if !form.details.is_empty() {
+    for command in lookup::all() {
+        item(roff, vec![bold(lookup::usage(command))], &lookup::summary(command));
+        let aliases: Vec<String> = command.get_all_aliases().map(str::to_ascii_uppercase).collect();
+        let aliases =
+            if aliases.is_empty() { None } else { Some(format!("Other words for it: {}.", aliases.join(", "))) };
+        for text in lookup::details(command).lines().map(str::to_owned).chain(aliases) {
             roff.control("br", []);
-            paragraph(roff, form.details);
+            paragraph(roff, &text);
         }
-        if !form.also.is_empty() {
-            roff.control("br", []);
-            paragraph(roff, &format!("Other words for it: {}.", form.also.join(", ")));
-        }
-        for (line, meaning) in form.examples {
-            roff.control("RS", []);
-            item(roff, vec![bold(*line)], meaning);
-            roff.control("RE", []);
-        }
+        roff.control("RS", []);
+        verbatim(roff, &lookup::examples(command));
+        roff.control("RE", []);
     }
 }
 

@@ -4,13 +4,12 @@
 //! `--json` is no second way through the commands.
 
 use std::{
-    fmt::{self, Display},
+    fmt::Display,
     io::{self, BufWriter, Write},
     time::Duration,
 };
 
-use serde_json::{Map, Value};
-
+pub(crate) use super::events::Event;
 use super::{exit::Failed, progress::Mode};
 
 /// How much is said.
@@ -31,30 +30,6 @@ pub(crate) enum Format {
     Text,
     /// Programs: one JSON object a line.
     Json,
-}
-
-/// Something that happened, for programs. Names and texts are as they are, not escaped for a terminal.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Event(Map<String, Value>);
-
-impl Event {
-    /// An event of this kind.
-    pub(crate) fn new(kind: &'static str) -> Event {
-        Event(Map::new()).with("event", kind)
-    }
-
-    /// Adds a field.
-    pub(crate) fn with(mut self, field: &'static str, value: impl Into<Value>) -> Event {
-        self.0.insert(field.to_owned(), value.into());
-        self
-    }
-}
-
-impl Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Maps of strings and numbers can always be written.
-        f.write_str(&serde_json::to_string(&self.0).unwrap_or_default())
-    }
 }
 
 /// Where everything goes. What is said is held back until [`Output::flush`] or a complaint, so that a long listing is

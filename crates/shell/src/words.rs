@@ -19,6 +19,9 @@ const SPECIAL_AT_START: [char; 2] = ['-', '!'];
 /// A pattern gives a meaning to these.
 const SPECIAL_IN_PATTERN: [char; 8] = ['*', '?', '[', ']', '{', '}', ',', '\\'];
 
+/// Marks an argument that was quoted.
+const QUOTED: char = '\0';
+
 /// One word of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
@@ -35,52 +38,62 @@ pub(crate) struct Word {
 
 /// The quote or backslash that a line leaves open at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Open {
+pub(crate) enum Unclosed {
     /// This quote was not closed.
     Quote(char),
     /// Nothing stands after a backslash.
     Backslash,
 }
 
-impl fmt::Display for Open {
+impl fmt::Display for Unclosed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Open::Quote(quote) => write!(f, "a quote ({quote}) is not closed; one that is part of a name is \\{quote}"),
-            Open::Backslash => f.write_str("nothing stands after the backslash; one that is part of a name is \\\\"),
+            Unclosed::Quote(quote) => {
+                write!(f, "a quote ({quote}) is not closed; one that is part of a name is \\{quote}")
+            }
+            Unclosed::Backslash => {
+                f.write_str("nothing stands after the backslash; one that is part of a name is \\\\")
+            }
         }
     }
 }
 
 impl Word {
-    /// A word that stands for `text`, whatever is in it.
-    pub(crate) fn literal(text: impl Into<String>) -> Word {
-        Word { range: 0..0, text: text.into(), pattern: None, quoted: true }
-    }
-
-    /// A word with the meaning that `text` has unquoted: an option, an arrow or a name.
-    pub(crate) fn plain(text: impl Into<String>) -> Word {
-        Word { quoted: false, ..Word::literal(text) }
-    }
-
-    /// A word that stands for `text`, which is a pattern if there is a wildcard in it: an argument that another shell
-    /// has taken apart. In the pattern, a backslash takes its meaning from a wildcard.
-    pub(crate) fn argument(text: impl Into<String>) -> Word {
-        let word = Word::literal(text);
-        let mut pattern = String::with_capacity(word.text.len());
+    /// Returns the word that an argument of a command stands for: one that another shell has taken apart, or one that
+    /// [`Word::to_argument`] has written.
+    ///
+    /// In what another shell has taken apart, a backslash takes its meaning from a wildcard.
+    pub(crate) fn of_argument(argument: &str) -> Word {
+        let (quoted, argument) = argument.strip_prefix(QUOTED).map_or((false, argument), |rest| (true, rest));
+        let (mut text, mut pattern) = (String::new(), String::new());
         let mut is_pattern = false;
-        let mut characters = word.text.chars().peekable();
+        let mut characters = argument.chars().peekable();
         while let Some(character) = characters.next() {
             let escaped = characters.next_if(|next| character == '\\' && SPECIAL_IN_PATTERN.contains(next));
-            match escaped {
-                Some(escaped) => push_literal(&mut pattern, escaped),
-                None if character == '\\' => push_literal(&mut pattern, character),
-                None => {
-                    is_pattern |= GLOB.contains(&character);
-                    pattern.push(character);
-                }
+            text.push(escaped.unwrap_or(character));
+            if escaped.is_some() || character == '\\' {
+                push_literal(&mut pattern, escaped.unwrap_or(character));
+            } else {
+                is_pattern |= GLOB.contains(&character);
+                pattern.push(character);
             }
         }
-        Word { pattern: is_pattern.then_some(pattern), ..word }
+        let text = if quoted { text } else { argument.to_owned() };
+        Word { range: 0..0, text, pattern: is_pattern.then_some(pattern), quoted }
+    }
+
+    /// Returns the word as an argument that [`Word::of_argument`] reads. One that was quoted is marked by a character that
+    /// no command line has, so that a parser takes it for no option; what was quoted in it stands behind backslashes.
+    pub(crate) fn to_argument(&self) -> String {
+        let literal = || {
+            let mut pattern = String::new();
+            self.text.chars().for_each(|character| push_literal(&mut pattern, character));
+            pattern
+        };
+        match self.quoted {
+            false => self.text.clone(),
+            true => format!("{QUOTED}{}", self.pattern.clone().unwrap_or_else(literal)),
+        }
     }
 
     /// Whether it stands there as it is, unquoted, and is `text`.
@@ -94,7 +107,7 @@ impl Word {
 /// # Errors
 ///
 /// The quote or backslash that its end leaves open.
-pub(crate) fn split(command: &str) -> Result<Vec<Word>, Open> {
+pub(crate) fn split(command: &str) -> Result<Vec<Word>, Unclosed> {
     match read(command) {
         (words, None) => Ok(words),
         (_, Some(open)) => Err(open),
@@ -102,7 +115,7 @@ pub(crate) fn split(command: &str) -> Result<Vec<Word>, Open> {
 }
 
 /// Takes a command apart that may not be typed to its end yet; the last word is the one that is left open.
-pub(crate) fn read(command: &str) -> (Vec<Word>, Option<Open>) {
+pub(crate) fn read(command: &str) -> (Vec<Word>, Option<Unclosed>) {
     let mut words = Vec::new();
     let mut at = 0;
     loop {
@@ -186,7 +199,7 @@ fn end_of_command(script: &str) -> usize {
     end.map_or(script.len(), |(at, ..)| at)
 }
 
-fn next_word(line: &str, start: usize) -> (Word, Option<Open>) {
+fn next_word(line: &str, start: usize) -> (Word, Option<Unclosed>) {
     let mut word = Word { range: start..line.len(), text: String::new(), pattern: None, quoted: false };
     let mut pattern = String::new();
     let mut is_pattern = false;
@@ -214,7 +227,7 @@ fn next_word(line: &str, start: usize) -> (Word, Option<Open>) {
 struct Characters<'a> {
     rest: std::iter::Peekable<std::str::CharIndices<'a>>,
     start: usize,
-    open: Option<Open>,
+    open: Option<Unclosed>,
     /// A quote or a backslash was among them.
     seen_quotes: bool,
 }
@@ -234,18 +247,18 @@ impl Iterator for Characters<'_> {
             let at = self.start + offset;
             match (self.open, character) {
                 (None, '\'' | '"') => {
-                    self.open = Some(Open::Quote(character));
+                    self.open = Some(Unclosed::Quote(character));
                     self.seen_quotes = true;
                 }
-                (Some(Open::Quote(quote)), _) if quote == character => self.open = None,
+                (Some(Unclosed::Quote(quote)), _) if quote == character => self.open = None,
                 (None, '\\') => {
                     self.seen_quotes = true;
                     match self.rest.next() {
                         Some((_, escaped)) => return Some((at, escaped, true)),
-                        None => self.open = Some(Open::Backslash),
+                        None => self.open = Some(Unclosed::Backslash),
                     }
                 }
-                (Some(Open::Quote('"')), '\\') => {
+                (Some(Unclosed::Quote('"')), '\\') => {
                     let escaped = self.rest.next_if(|(_, next)| matches!(next, '"' | '\\'));
                     return Some((at, escaped.map_or(character, |(_, escaped)| escaped), true));
                 }
@@ -285,15 +298,15 @@ mod tests {
         let words = split(" GET  'a b' c").unwrap();
         assert_eq!(words.iter().map(|word| word.range.clone()).collect::<Vec<_>>(), [1..4, 6..11, 12..13]);
         for (line, open) in [
-            ("GET it's", Open::Quote('\'')),
-            ("'a \"b\" ", Open::Quote('\'')),
-            ("a\"b\\\"", Open::Quote('"')),
-            ("a \\", Open::Backslash),
+            ("GET it's", Unclosed::Quote('\'')),
+            ("'a \"b\" ", Unclosed::Quote('\'')),
+            ("a\"b\\\"", Unclosed::Quote('"')),
+            ("a \\", Unclosed::Backslash),
         ] {
             assert_eq!(split(line), Err(open), "{line:?}");
         }
         let (words, open) = read("GET 'a b");
-        assert_eq!((words[1].text.as_str(), words[1].range.clone(), open), ("a b", 4..8, Some(Open::Quote('\''))));
+        assert_eq!((words[1].text.as_str(), words[1].range.clone(), open), ("a b", 4..8, Some(Unclosed::Quote('\''))));
     }
 
     #[test]
@@ -306,9 +319,9 @@ mod tests {
         for literal in ["a", "a\\*", "'*'", "\"*\"", "a]", "a}", "-r"] {
             assert_eq!(pattern(literal), None, "{literal}");
         }
-        let argument = Word::argument("a b\\*?");
+        let argument = Word::of_argument("a b\\*?");
         assert_eq!((argument.text.as_str(), argument.pattern.as_deref()), ("a b\\*?", Some("a b\\*?")));
-        assert_eq!(Word::argument("-a \\b").pattern, None);
+        assert_eq!(Word::of_argument("-a \\b").pattern, None);
         let is_arrow = |line: &str| split(line).unwrap().remove(0).is("->");
         assert!(is_arrow("->") && !is_arrow("'->'") && !is_arrow("\\->"));
     }

@@ -292,7 +292,7 @@ fn statuses_tell_what_failed() {
         (&["get", &http, "a.txt"], 3, "web server"),
         (&["--timeout", "0.5", "get", &silent, "a.txt"], 3, "said nothing"),
         (&["get", &port, "../a.txt"], 2, "'..'"),
-        (&["get", &port], 2, "needs an argument"),
+        (&["get", &port], 2, "<NAME>..."),
         (&["get"], 2, "HOST"),
         (&["frob"], 2, "'frob' is no subcommand, bookmark, port or host:port; ferry --help lists the subcommands"),
         (&["gte"], 2, "did you mean ferry get?"),
@@ -442,7 +442,7 @@ fn the_manual_and_the_completions_know_all_subcommands() {
     }
     let plain = manual.replace('\\', "");
     for part in
-        [".ferry-*.part, .ferry-*.mark", "may be deleted when", "-- or in quotes", "backslash before each of them"]
+        [".ferry-*.part, .ferry-*.mark", "may be deleted when", "-- or in quotes", "or escape them (two words.txt)"]
     {
         assert!(plain.contains(part), "{part}");
     }

@@ -90,7 +90,7 @@ fn other_directories_and_those_that_are_not_there_yet() {
     let said = place.run("SYNC a there; SYNC -d there here; SYNC --down there '../with space'").fine();
     assert!(said.ends_with("synced: 1 moved, 0 alike already\n"), "{said}");
     assert_same(&tree(&place.local("a")), &tree(&place.local("../with space")));
-    place.run("SYNC -d there ../with space").failed(2, "SYNC takes two directories");
+    place.run("SYNC -d there ../with space").failed(2, "SYNC: 'space' is one word too many");
     place.write("with space/f", b"1");
     place.run("SYNC with space").failed(5, "did you mean 'with space'?");
     place.run("MKDIR 'over there'").fine();
@@ -189,7 +189,7 @@ fn an_end_that_is_suddenly_empty_costs_nothing() {
     fs::create_dir(place.local("f")).unwrap();
     assert!(place.run("SYNC -u --delete e").fine().contains("1 moved, 0 alike already, 1 deleted"));
     place.run("SYNC -u --delete f").failed(5, "1 things would be deleted, and 0 may be");
-    place.run("SYNC -u --delete --max-delete x f").failed(2, "needs a number");
+    place.run("SYNC -u --delete --max-delete x f").failed(2, "a number is needed, not 'x'");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn what_is_replaced_or_deleted_here_is_kept_where_that_was_asked_for() {
     for backup in ["d", "d/kept", "."] {
         place.run(&format!("SYNC -d --backup-dir {backup} d")).failed(5, "has to be outside");
     }
-    place.run("SYNC -u --backup-dir kept d").failed(2, "only -d changes any");
+    place.run("SYNC -u --backup-dir kept d").failed(2, "--up and --backup-dir <DIR> do not go together");
 }
 
 #[test]

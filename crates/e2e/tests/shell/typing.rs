@@ -119,7 +119,7 @@ fn a_line_that_begins_with_a_space_is_not_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let mut client = Terminal::ferry(directory.path(), &[]);
     for (line, said) in
-        [("HELP OPEN", "connect to a server"), (" HELP QUIT", "leave; Ctrl-D"), ("HISTORY", "1  HELP OPEN")]
+        [("HELP OPEN", "Connect to a server"), (" HELP QUIT", "Leave; Ctrl-D"), ("HISTORY", "1  HELP OPEN")]
     {
         client.type_line(line);
         client.expect(said);
@@ -175,7 +175,7 @@ fn a_server_that_does_not_answer_does_not_hold_the_prompt() {
     // Ctrl-U drops what was typed.
     client.send("\x15");
     client.type_line("HELP QUIT");
-    client.expect("leave");
+    client.expect("Leave");
     client.expect("> ");
     client.type_line("QUIT");
     assert_eq!(client.end(), 0);
@@ -212,19 +212,19 @@ fn what_was_typed_before_is_offered_behind_the_cursor() {
     let directory = tempfile::tempdir().unwrap();
     let mut client = Terminal::ferry(directory.path(), &[]);
     client.type_line("HELP OPEN");
-    client.expect("connect to a server");
+    client.expect("Connect to a server");
     client.expect("ferry> ");
     client.send("HEL");
     client.expect("\x1b[2mP OPEN\x1b[0m");
     client.send(RIGHT);
     client.type_line("");
-    client.expect("connect to a server");
+    client.expect("Connect to a server");
     client.expect("ferry> ");
     // Behind a command: what it takes.
     client.send("CLO");
     client.tab("> CLOSE");
     client.send("\x15open ");
-    client.expect("\x1b[2mport");
+    client.expect("\x1b[2mhost:port");
     client.send("\x15QUIT\r");
     assert_eq!(client.end(), 0);
 }
@@ -234,12 +234,12 @@ fn nobody_who_wants_no_colours_gets_any() {
     let directory = tempfile::tempdir().unwrap();
     let mut client = Terminal::ferry_like(directory.path(), &[], &[("NO_COLOR", "1")], USUAL_SIZE);
     client.type_line("HELP OPEN");
-    client.expect("connect to a server");
+    client.expect("Connect to a server");
     client.expect("ferry> ");
     client.send("HEL");
     client.tab("> HELP");
     client.type_line("OPEN");
-    client.expect("connect to a server");
+    client.expect("Connect to a server");
     client.expect("ferry> ");
     // What sets a colour or a weight ends in an m.
     let coloured = client

@@ -164,7 +164,7 @@ fn control_c_ends_the_transfer_and_not_the_shell() {
     client.expect("interrupted");
     client.expect("> ");
     client.type_line("HELP");
-    client.expect("fetch files");
+    client.expect("Fetch files");
     client.expect("> ");
     // At the prompt it drops the line.
     client.control_c();

@@ -1,6 +1,4 @@
-//! What was probably meant by a word that is none.
-
-use super::table::{FORMS, Form};
+//! Finds the known word that looks most like a mistyped one.
 
 /// What is shown of a word that is none.
 pub(crate) const SHOWN_CHARS: usize = 40;
@@ -14,41 +12,29 @@ const MAX_NAME_CHARS: usize = 64;
 /// What can be compared before anybody notices that it takes time.
 const MAX_NAMES: usize = 2000;
 
-/// The command that was probably meant.
-pub(crate) fn command(verb: &str) -> Option<&'static Form> {
-    let verb = verb.to_ascii_uppercase();
-    let synonym = FORMS.iter().find(|form| form.synonyms.contains(&verb.as_str()));
-    synonym.or_else(|| nearest(&verb, FORMS.iter().map(|form| (form.verb, form))))
-}
-
-/// Which of `known` looks most like `text`, if any does.
-pub(crate) fn nearest<T>(text: &str, known: impl Iterator<Item = (&'static str, T)>) -> Option<T> {
-    let (distance, word, found) = closest(text, MAX_CHARS, known)?;
+/// Returns which of the words `known` looks most like `text`, if any does.
+pub(crate) fn nearest<'a>(text: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let (distance, word) = closest(text, MAX_CHARS, known)?;
     // With more than half of the letters wrong it is another word.
-    (distance <= word.len() / 2).then_some(found)
+    (distance <= word.len() / 2).then_some(word)
 }
 
-/// Which of `names` looks most like the name `text`, if any does.
+/// Returns which of `names` looks most like the name `text`, if any does.
 pub(crate) fn name<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, name, ()) = closest(text, MAX_NAME_CHARS, names.take(MAX_NAMES).map(|name| (name, ())))?;
+    let (distance, name) = closest(text, MAX_NAME_CHARS, names.take(MAX_NAMES))?;
     // Names look alike more easily than commands do.
     (distance * 4 <= name.chars().count()).then_some(name)
 }
 
-fn closest<'a, T>(
-    text: &str,
-    most_chars: usize,
-    known: impl Iterator<Item = (&'a str, T)>,
-) -> Option<(usize, &'a str, T)> {
+fn closest<'a>(text: &str, most_chars: usize, known: impl Iterator<Item = &'a str>) -> Option<(usize, &'a str)> {
     if text.chars().count() > most_chars {
         return None;
     }
-    let short = known.filter(|(word, _)| word.chars().count() <= most_chars);
-    short.map(|(word, found)| (distance(text, word), word, found)).min_by_key(|(distance, ..)| *distance)
+    let short = known.filter(|word| word.chars().count() <= most_chars);
+    short.map(|word| (distance(text, word), word)).min_by_key(|(distance, _)| *distance)
 }
 
-/// How many letters must be put in, taken out, changed or swapped with their neighbour to make `a`
-/// into `b`.
+/// Returns how many letters must be put in, taken out, changed or swapped with their neighbour to make `a` into `b`.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
@@ -85,13 +71,5 @@ mod tests {
         assert_eq!(alike("Grüsse.txt"), Some("Grüße.txt"));
         assert_eq!((alike("b.txt"), alike("something"), alike("")), (Some("a.txt"), None, None));
         assert_eq!((alike(&"x".repeat(1000)), name("a", std::iter::empty())), (None, None));
-    }
-
-    #[test]
-    fn only_what_looks_alike_is_offered() {
-        assert_eq!(command("gte").map(|form| form.verb), Some("GET"));
-        assert_eq!(command("logout").map(|form| form.verb), Some("CLOSE"));
-        assert_eq!(command("frobnicate"), None);
-        assert_eq!(command(&"x".repeat(1 << 20)), None);
     }
 }

@@ -1,14 +1,13 @@
-//! What could stand at the cursor. Knows the table of commands and asks others for names.
+//! Finds what could stand at the cursor: by the tree of commands, with names that others know.
 
 use std::sync::Arc;
 
+use clap::{Arg, ValueHint};
+
 use super::lister::Item;
 use crate::{
-    command::{
-        Expected, expected,
-        table::{FORMS, Form, Kind, also},
-    },
-    words::{self, Open, Word},
+    command::lookup,
+    words::{self, Unclosed, Word},
 };
 
 /// What could be completed at a place of a line.
@@ -21,7 +20,7 @@ pub(super) struct Candidate {
 }
 
 /// Where names come from.
-pub(super) trait Names {
+pub(super) trait Places {
     /// What is in the directory `directory` of the server, as it was typed; empty for the one that one is in.
     fn remote(&self, directory: &str) -> Option<Arc<[Item]>>;
 
@@ -33,7 +32,7 @@ pub(super) trait Names {
 }
 
 /// What could replace the end of `before`, which is the line as far as the cursor, and where that end begins.
-pub(super) fn candidates(before: &str, names: &dyn Names) -> (usize, Vec<Candidate>) {
+pub(super) fn candidates(before: &str, names: &dyn Places) -> (usize, Vec<Candidate>) {
     let command = words::commands(before).pop().unwrap_or_default();
     let offset = before.len() - command.len();
     let (whole, open) = words::read(command);
@@ -63,12 +62,12 @@ impl Partial<'_> {
 }
 
 /// The word that the cursor stands in; an empty one after a space.
-fn last_word<'a>(command: &str, whole: &'a [Word], open: Option<Open>) -> Partial<'a> {
+fn last_word<'a>(command: &str, whole: &'a [Word], open: Option<Unclosed>) -> Partial<'a> {
     match whole.split_last() {
         Some((last, before)) if last.range.end == command.len() => {
             let first = command[last.range.start..].chars().next().filter(|first| matches!(first, '"' | '\''));
             let quote = match open {
-                Some(Open::Quote(quote)) => Some(quote),
+                Some(Unclosed::Quote(quote)) => Some(quote),
                 _ => first,
             };
             Partial { before, start: last.range.start, text: &last.text, quote, quoted: last.quoted }
@@ -77,41 +76,80 @@ fn last_word<'a>(command: &str, whole: &'a [Word], open: Option<Open>) -> Partia
     }
 }
 
-fn complete(partial: &Partial<'_>, names: &dyn Names) -> (usize, Vec<Candidate>) {
+fn complete(partial: &Partial<'_>, places: &dyn Places) -> (usize, Vec<Candidate>) {
     let text = partial.text;
-    let found = match expected(partial.before) {
-        Expected::Nothing => Vec::new(),
-        Expected::Verb => verbs(text),
-        Expected::Argument(form, kind) => match kind {
-            _ if partial.may_be_option() && options(form, text).next().is_some() => plain(options(form, text)),
-            Kind::Command => verbs(text),
-            Kind::Address => plain(names.hosts().into_iter().filter(|host| host.starts_with(text))),
-            // Source and target of SYNC are told as directories of one side.
-            Kind::Shell | Kind::Number | Kind::Source | Kind::Target => Vec::new(),
-            Kind::Remote => in_directory(partial, false, |directory| names.remote(directory)),
-            Kind::RemoteDirectory => in_directory(partial, true, |directory| names.remote(directory)),
-            Kind::Local => in_directory(partial, false, |directory| names.local(directory)),
-            Kind::LocalDirectory => in_directory(partial, true, |directory| names.local(directory)),
+    let Some((verb, arguments)) = partial.before.split_first() else { return (partial.start, verbs(text)) };
+    let Some(command) = lookup::find(&verb.text) else { return (partial.start, Vec::new()) };
+    let expected = expected(command, arguments);
+    let found = match expected {
+        _ if partial.may_be_option() && options(command, text).next().is_some() => plain(options(command, text)),
+        None => Vec::new(),
+        Some(argument) => match hint(command, argument, arguments) {
+            (ValueHint::CommandName, _) => verbs(text),
+            (ValueHint::Hostname, _) => plain(places.hosts().into_iter().filter(|host| host.starts_with(text))),
+            (ValueHint::AnyPath | ValueHint::FilePath, _) => in_directory(partial, false, |name| places.local(name)),
+            (ValueHint::DirPath, _) => in_directory(partial, true, |name| places.local(name)),
+            // What no shell of the system completes is a name of the server.
+            (ValueHint::Other, is_directory) => in_directory(partial, is_directory, |name| places.remote(name)),
+            _ => Vec::new(),
         },
     };
     (partial.start, found)
+}
+
+/// Returns the argument of `command` that comes after the whole words `before`.
+fn expected<'a>(command: &'a clap::Command, before: &[Word]) -> Option<&'a Arg> {
+    let is = |word: &Word, option: &Arg| {
+        let short = option.get_short().is_some_and(|short| word.is(&format!("-{short}")));
+        short || option.get_long().is_some_and(|long| word.is(&format!("--{long}")))
+    };
+    let mut valued = command.get_arguments().filter(|arg| !arg.is_positional() && !lookup::is_flag(arg));
+    let is_arrow = before.last().is_some_and(|last| last.is("->"));
+    let value =
+        valued.find(|arg| before.last().is_some_and(|last| is(last, arg)) || is_arrow && lookup::is_target(arg));
+    let names = before.iter().filter(|word| word.quoted || !word.text.starts_with('-')).count();
+    let mut positionals = command.get_positionals();
+    value.or_else(|| match command.get_positionals().last() {
+        Some(last) if last.get_num_args().is_some_and(|count| count.max_values() > 1) => Some(last),
+        _ => positionals.nth(names).filter(|argument| !argument.is_hide_set()),
+    })
+}
+
+/// Returns what completes `argument`, and whether it is a directory. Those of SYNC are of one side or the other, by its
+/// direction.
+fn hint(command: &clap::Command, argument: &Arg, before: &[Word]) -> (ValueHint, bool) {
+    let goes_down = before.iter().take_while(|word| !word.is("--")).any(is_downward);
+    match (command.get_name(), argument.get_id().as_str(), argument.get_value_hint()) {
+        ("sync", "from", _) => (if goes_down { ValueHint::Other } else { ValueHint::DirPath }, true),
+        ("sync", "to" | "output", _) => (if goes_down { ValueHint::DirPath } else { ValueHint::Other }, true),
+        (.., hint) => (hint, lookup::value_name(argument) == "DIR"),
+    }
+}
+
+/// Returns whether it says that SYNC goes down, alone or among other letters.
+fn is_downward(word: &Word) -> bool {
+    let letters = word.text.strip_prefix('-').filter(|letters| !word.quoted && !letters.starts_with('-'));
+    word.is("--down") || letters.is_some_and(|letters| letters.contains('d'))
 }
 
 /// Commands in the case of letters that was begun with; other words for them only where none begins so.
 fn verbs(text: &str) -> Vec<Candidate> {
     let small = text.chars().any(char::is_lowercase);
     let begun = |verb: &&str| verb.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
-    let shown = |verb: &str| if small { verb.to_ascii_lowercase() } else { verb.to_owned() };
-    let found: Vec<String> = FORMS.iter().map(|form| form.verb).filter(begun).map(shown).collect();
+    let shown = |verb: &str| if small { verb.to_owned() } else { verb.to_ascii_uppercase() };
+    let found: Vec<String> = lookup::all().map(clap::Command::get_name).filter(begun).map(shown).collect();
     match found.is_empty() {
-        true => plain(also().filter(begun).map(shown)),
+        true => plain(lookup::aliases().filter(begun).map(shown)),
         false => plain(found.into_iter()),
     }
 }
 
-fn options(form: &Form, text: &str) -> impl Iterator<Item = String> {
-    let typed = form.options.iter().flat_map(|option| [format!("-{}", option.short), format!("--{}", option.long)]);
-    typed.filter(move |option| option.starts_with(text))
+fn options(command: &clap::Command, text: &str) -> impl Iterator<Item = String> {
+    let spelt = |option: &Arg| {
+        let short = option.get_short().map(|short| format!("-{short}"));
+        short.into_iter().chain(option.get_long().map(|long| format!("--{long}")))
+    };
+    lookup::options(command).flat_map(spelt).filter(move |option| option.starts_with(text))
 }
 
 /// Candidates that need no quoting, each followed by a space.
@@ -199,7 +237,7 @@ mod tests {
 
     struct Fixed;
 
-    impl Names for Fixed {
+    impl Places for Fixed {
         fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
             let names: &[&str] = match directory {
                 "" => &["plain.txt", "poems/", "two words.txt", "two worlds.txt", ".hidden", "-r2", "end ", "a;b"],
@@ -331,6 +369,23 @@ mod tests {
                 assert!(line.is_char_boundary(start) && start <= end, "{line:?} {end} {found:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_comes_next_is_told_by_the_tree() {
+        let next = |line: &str| {
+            let words = words::read(line).0;
+            let command = lookup::find(&words[0].text)?;
+            expected(command, &words[1..]).map(|argument| hint(command, argument, &words[1..]))
+        };
+        let (local, remote) = (Some((ValueHint::DirPath, true)), Some((ValueHint::Other, true)));
+        assert_eq!((next("SYNC"), next("SYNC -u"), next("SYNC a"), next("SYNC a ->")), (local, local, remote, remote));
+        assert_eq!((next("SYNC -nd"), next("SYNC -d a"), next("SYNC --down a ->")), (remote, local, local));
+        assert_eq!((next("SYNC --delete"), next("SYNC a b"), next("SYNC --backup-dir")), (local, None, local));
+        assert_eq!((next("get a"), next("CD")), (Some((ValueHint::Other, false)), remote));
+        assert_eq!((next("PUT a"), next("PUT a ->")), (next("GET a ->"), Some((ValueHint::Other, false))));
+        assert_eq!((next("CLOSE"), next("OPEN a"), next("FROB")), (None, None, None));
+        assert_eq!(next("HELP"), Some((ValueHint::CommandName, false)));
     }
 
     #[test]

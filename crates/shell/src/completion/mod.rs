@@ -20,11 +20,8 @@ use rustyline::{
     validate::Validator,
 };
 
-use super::{
-    command::table::{Form, Takes, form},
-    paths, words,
-};
-use candidates::{Names, candidates};
+use super::{command::lookup, paths, words};
+use candidates::{Places, candidates};
 pub(crate) use lister::THREAD;
 use lister::{Item, Lister};
 use places::{Disk, Servers};
@@ -108,7 +105,7 @@ impl Here<'_> {
     }
 }
 
-impl Names for Here<'_> {
+impl Places for Here<'_> {
     fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
         let Situation { address, remote, .. } = &self.assistant.situation;
         let directory = below(remote.as_ref(), directory)?;
@@ -139,7 +136,9 @@ impl Names for Here<'_> {
 /// The host that a line opens.
 fn opened(line: &str) -> Option<String> {
     match &words::read(line).0[..] {
-        [verb, host] if form(&verb.text).is_some_and(|form| form.verb == "OPEN") => Some(host.text.clone()),
+        [verb, host] if lookup::find(&verb.text).is_some_and(|command| command.get_name() == "open") => {
+            Some(host.text.clone())
+        }
         _ => None,
     }
 }
@@ -189,16 +188,15 @@ impl Hinter for Assistant {
         if let Some(rest) = self.history.hint(line, position, context) {
             return Some(Suggestion { display: rest, is_text: true });
         }
-        usage_behind(line).map(|display| Suggestion { display, is_text: false })
+        usage_after(line).map(|display| Suggestion { display, is_text: false })
     }
 }
 
 /// Behind a verb alone: what it takes.
-fn usage_behind(line: &str) -> Option<String> {
+fn usage_after(line: &str) -> Option<String> {
     let verb = line.trim_start().strip_suffix(' ')?;
-    let form: &Form = form(verb).filter(|form| form.takes != Takes::Nothing)?;
-    let (_, usage) = form.usage.split_once(' ')?;
-    Some(usage.to_owned())
+    let usage = lookup::usage(lookup::find(verb)?);
+    usage.split_once(' ').map(|(_, arguments)| arguments.to_owned())
 }
 
 impl Highlighter for Assistant {
@@ -215,7 +213,7 @@ impl Highlighter for Assistant {
     fn highlight<'l>(&self, line: &'l str, _position: usize) -> Cow<'l, str> {
         let start = line.len() - line.trim_start().len();
         let end = line[start..].find(char::is_whitespace).map_or(line.len(), |at| start + at);
-        if form(&line[start..end]).is_none() {
+        if lookup::find(&line[start..end]).is_none() {
             return Cow::Borrowed(line);
         }
         Cow::Owned(format!("{}{BOLD}{}{PLAIN}{}", &line[..start], &line[start..end], &line[end..]))
@@ -260,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_verb_alone_is_told_what_it_takes() {
-        assert_eq!(usage_behind("OPEN ").as_deref(), Some("port | OPEN host:port"));
-        assert_eq!((usage_behind("OPEN"), usage_behind("CLOSE "), usage_behind("GET a ")), (None, None, None));
+        assert_eq!(usage_after("OPEN ").as_deref(), Some("host:port"));
+        assert_eq!((usage_after("OPEN"), usage_after("CLOSE "), usage_after("GET a ")), (None, None, None));
     }
 }

@@ -78,7 +78,7 @@ impl Session {
     }
 
     pub(super) fn remove(&mut self, removal: &Removal) -> Result<(), Failed> {
-        let mut failures = Failures::new(removal.keep_going || self.settings.keep_going);
+        let mut failures = Failures::new(self.keeps_going(removal.keep_going));
         if removal.force {
             failures.forgive_missing();
         }
@@ -133,8 +133,8 @@ impl Session {
             return Err(Failed::of(Exit::Refused, message));
         }
         self.leave_out_directories(VERB, &passed);
-        if let (true, Some(text)) = (missing, &removal.names.together)
-            && self.exists_there(text)
+        if let (true, Some(text)) = (missing, removal.names.together())
+            && self.exists_there(&text)
         {
             return Err(Failed::of(Exit::NotFound, format!("{VERB}: nothing was deleted")).about(text));
         }

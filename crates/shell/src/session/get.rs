@@ -53,7 +53,7 @@ struct Plan {
 
 impl Session {
     pub(super) fn get(&mut self, transfer: &Transfer) -> Result<(), Failed> {
-        let mut failures = Failures::new(transfer.keep_going || self.settings.keep_going);
+        let mut failures = Failures::new(self.keeps_going(transfer.keep_going));
         match self.get_all(transfer, &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),

@@ -5,56 +5,53 @@ use std::borrow::Cow;
 use textwrap::{Options, WordSplitter, termwidth, wrap};
 
 use super::Session;
-use crate::{
-    command::{
-        Form,
-        table::{FORMS, Opt},
-    },
-    output::Event,
-};
+use crate::{command::lookup, exit::Failed, output::Event};
 
 /// Longer lines are no pleasure to read.
 const MAX_COLUMNS: usize = 100;
 
 impl Session {
-    pub(super) fn help(&mut self, topic: Option<&'static Form>) {
-        match topic {
-            Some(form) => {
-                let text = described(form, termwidth().min(MAX_COLUMNS));
-                self.output.answer(&text, || Event::new("help").with("text", text.as_str()));
-            }
-            None => {
-                for form in FORMS {
-                    self.output.answer(form.line(), || {
-                        Event::new("command").with("usage", form.usage).with("summary", form.summary)
-                    });
-                }
-            }
+    /// Lists the commands, or explains the one that `topic` names.
+    pub(super) fn help(&mut self, topic: Option<&str>) -> Result<(), Failed> {
+        if let Some(topic) = topic {
+            let text = explanation(lookup::explained(topic)?, termwidth().min(MAX_COLUMNS));
+            self.output.answer(&text, || Event::new("help").with("text", text.as_str()));
+            return Ok(());
         }
+        for command in lookup::all() {
+            let (verb, summary) = (lookup::verb(command), lookup::summary(command));
+            self.output.answer(format_args!("  {verb:<9}{summary}"), || {
+                Event::new("command").with("usage", lookup::usage(command)).with("summary", summary.as_str())
+            });
+        }
+        Ok(())
     }
 }
 
-/// All that there is to say about a command, in lines of at most `columns`.
-fn described(form: &Form, columns: usize) -> String {
+/// Returns all that there is to say about `command`, in lines of at most `columns`.
+fn explanation(command: &clap::Command, columns: usize) -> String {
     // Names of options have hyphens.
     let fitting = Options::new(columns).word_splitter(WordSplitter::NoHyphenation);
     let fit = |text: &str, first: &str, others: &str| {
         let indented = fitting.clone().initial_indent(first).subsequent_indent(others);
         wrap(text, indented).into_iter().map(Cow::into_owned).collect::<Vec<_>>()
     };
-    let mut lines = fit(&format!("{}: {}", form.usage, form.summary), "", "    ");
-    let option = |option: &Opt| format!("  -{}, --{:<14}{}", option.short, option.long, option.summary);
-    lines.extend(form.options.iter().map(option));
-    for paragraph in form.details.lines() {
+    let mut lines = fit(&format!("{}: {}", lookup::usage(command), lookup::summary(command)), "", "    ");
+    for option in lookup::options(command) {
+        let value = if lookup::is_flag(option) { String::new() } else { format!(" {}", lookup::value_name(option)) };
+        let (short, long) = (option.get_short().unwrap_or(' '), option.get_long().unwrap_or_default());
+        let help = option.get_help().map(ToString::to_string).unwrap_or_default();
+        let spelt = format!("  -{short}, --{:<17} ", format!("{long}{value}"));
+        lines.extend(fit(&help, &spelt, &" ".repeat(spelt.len())));
+    }
+    for paragraph in lookup::details(command).lines() {
         lines.extend(fit(paragraph, "  ", "  "));
     }
-    if !form.also.is_empty() {
-        lines.extend(fit(&format!("Other words for it: {}.", form.also.join(", ")), "  ", "  "));
+    let aliases: Vec<String> = command.get_all_aliases().map(str::to_ascii_uppercase).collect();
+    if !aliases.is_empty() {
+        lines.extend(fit(&format!("Other words for it: {}.", aliases.join(", ")), "  ", "  "));
     }
-    let width = form.examples.iter().map(|(line, _)| line.len()).max().unwrap_or_default();
-    for (line, meaning) in form.examples {
-        lines.push(format!("    {line:<width$}  {meaning}").trim_end().to_owned());
-    }
+    lines.extend(lookup::examples(command).lines().map(|example| format!("    {example}")));
     lines.join("\n")
 }
 
@@ -63,13 +60,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_list_of_commands_fits_a_usual_terminal() {
+        assert!(lookup::all().count() < 24);
+        assert!(lookup::all().all(|command| lookup::summary(command).len() + 11 <= 80));
+    }
+
+    #[test]
     fn details_fit_the_terminal_and_lose_no_word() {
-        for form in FORMS {
+        for command in lookup::all() {
             let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            let [narrow, wide] = [30, 100].map(|columns| described(form, columns));
+            let [narrow, wide] = [40, 100].map(|columns| explanation(command, columns));
             assert_eq!(words(&narrow), words(&wide));
-            let details = wrap(form.details, 28).len();
-            assert!(narrow.lines().filter(|line| line.len() <= 30).count() >= details, "{narrow}");
+            let details = wrap(&lookup::details(command), 38).len();
+            assert!(narrow.lines().filter(|line| line.len() <= 40).count() >= details, "{narrow}");
         }
     }
 }

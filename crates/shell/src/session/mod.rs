@@ -21,7 +21,7 @@ use ferry_client::{Address, Cancel, Client, Error, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
-    command::Command,
+    command::{Command, KeepGoing},
     exit::{Exit, Failed},
     output::{Event, Output},
     progress::Mode,
@@ -116,33 +116,33 @@ impl Session {
 
     fn perform(&mut self, command: Command) -> Result<Flow, Failed> {
         match command {
-            Command::Open(text) => self.open(&text)?,
+            Command::Open(open) => self.open(&open.address())?,
             Command::Get(transfer) => self.get(&transfer)?,
             Command::Put(transfer) => self.put(&transfer)?,
-            Command::Sync(directories) => self.sync(&directories)?,
-            Command::List { style, names } => self.list(style, names.as_ref())?,
-            Command::Enter(directory) => self.enter(directory.as_deref())?,
-            Command::Where => self.tell_place()?,
-            Command::EnterLocal(directory) => self.enter_local(directory.as_deref())?,
-            Command::WhereLocal => self.tell_local_place(),
-            Command::ListLocal { style, names } => self.list_local(style, names.as_ref())?,
+            Command::Sync(args) => self.sync(&(*args).into())?,
+            Command::Ls(list) => self.list(list.style(), list.names().as_ref())?,
+            Command::Cd(to) => self.enter(to.directory.as_deref())?,
+            Command::Pwd => self.tell_place()?,
+            Command::Lcd(to) => self.enter_local(to.directory.as_deref())?,
+            Command::Lpwd => self.tell_local_place(),
+            Command::Lls(list) => self.list_local(list.style(), list.names().as_ref())?,
             Command::Stat(names) => self.stat(&names)?,
             Command::Sum(names) => self.sum(&names)?,
-            Command::MakeDirectories { parents, names } => self.make_directories(parents, &names)?,
-            Command::Remove(removal) => self.remove(&removal)?,
-            Command::Move { from, to } => self.rename(&from, &to)?,
+            Command::Mkdir(made) => self.make_directories(made.parents, &made.names.words)?,
+            Command::Rm(removal) => self.remove(&removal)?,
+            Command::Mv(renaming) => self.rename(&renaming.from, renaming.to())?,
             Command::Status => self.status(),
+            Command::History(history) => self.tell_history(history.count),
+            Command::Shell(line) => self.run_shell(line.command.as_deref())?,
+            Command::Close => self.close()?,
+            Command::Help(help) => self.help(help.topic.as_deref())?,
+            Command::Quit => return Ok(Flow::Leave),
             Command::Needless { word, why } => {
                 let word = escaped(&word);
                 self.output.remark(format_args!("{word}: nothing to do, for {why}"), || {
                     Event::new("needless").with("word", word.to_string()).with("reason", why)
                 });
             }
-            Command::History(count) => self.tell_history(count),
-            Command::Shell(command) => self.run_shell(command.as_deref())?,
-            Command::Close => self.close()?,
-            Command::Help(topic) => self.help(topic),
-            Command::Quit => return Ok(Flow::Leave),
         }
         Ok(Flow::Next)
     }
@@ -168,6 +168,11 @@ impl Session {
     /// How another name is given to what is moved.
     fn arrow(&self) -> &'static str {
         if self.one_shot { "-o" } else { "->" }
+    }
+
+    /// Returns whether a command goes on after a failure: as it says itself, or as is usual.
+    fn keeps_going(&self, asked: KeepGoing) -> bool {
+        asked.keep_going.unwrap_or(self.settings.keep_going)
     }
 
     /// The settings for one command; whole directories have more patience.

@@ -73,7 +73,7 @@ impl Session {
         {
             return self.put_from_input(transfer.target.as_ref());
         }
-        let mut failures = Failures::new(transfer.keep_going || self.settings.keep_going);
+        let mut failures = Failures::new(self.keeps_going(transfer.keep_going));
         let meant = self.find_to_send(transfer, &mut failures)?;
         let place = self.place_there(transfer, &meant)?;
         let named = meant.len() == 1 && transfer.names.words.len() == 1;

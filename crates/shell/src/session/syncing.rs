@@ -43,7 +43,7 @@ impl Session {
             self.leave_out(VERB, error);
         }
         // What could not be compared is no reason not to make the rest alike.
-        let mut failures = Failures::new(wanted.keep_going || self.settings.keep_going);
+        let mut failures = Failures::new(self.keeps_going(wanted.keep_going));
         for error in &plan.skipped {
             failures.tell(&mut self.output, &Failed::new(VERB, error));
         }

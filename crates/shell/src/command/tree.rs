@@ -1,0 +1,508 @@
+//! The commands and their arguments. Doc comments are the texts of HELP, `--help` and the manual: the first paragraph is
+//! the summary, the others are the details, and `after_help` holds the examples.
+
+use std::{iter, path::PathBuf};
+
+use clap::{ArgAction, Args, Subcommand, ValueHint};
+use ferry_client::{Direction, Sync};
+
+use super::argument::{Target, number, place, target, text, word};
+use crate::words::Word;
+
+/// One command, parsed; names are not looked up yet.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Connect to a server; a port alone is on 127.0.0.1
+    ///
+    /// A bookmark of the configuration file stands for its address; 'ferry config' names that file.
+    #[command(
+        alias = "connect",
+        after_help = "OPEN 12000              a server on this machine\n\
+                      OPEN example.org:12000  one elsewhere\n\
+                      OPEN [::1]:12000        one by its IPv6 address\n\
+                      OPEN home               the bookmark home"
+    )]
+    Open(Open),
+    /// Fetch files into the local directory
+    ///
+    /// The file is saved under the last part of its name: GET poems/a.txt saves a.txt. It gets that name only when it is
+    /// whole and verified, and then replaces what was there.
+    ///
+    /// Spaces separate names. Quote a name with spaces ('two words.txt') or escape them (two\ words.txt); Tab does it.
+    /// Unquoted *, ?, [a-z], {a,b} and ** match names, unless a file has just that name. A name that begins with '-'
+    /// stands after -- or in quotes.
+    ///
+    /// '-> NAME' or '-o NAME' saves under another local name or in a local directory; '-' is standard output, which gets
+    /// the bytes before they are verified. CAT name is GET name -> -.
+    #[command(
+        aliases = ["mget", "recv", "fetch", "download", "reget"],
+        after_help = "GET poems/ozymandias.txt  saves ozymandias.txt\n\
+                      GET *.txt poems/*         saves all that match\n\
+                      GET 'the tyger.txt'       a name with a space\n\
+                      GET -r poems              makes poems with all that is in it\n\
+                      GET a.txt -> b.txt        saves it as b.txt\n\
+                      GET a.txt -> -            shows it"
+    )]
+    Get(Transfer),
+    /// Send files from the local directory
+    ///
+    /// The file keeps its name: PUT poems/a.txt sends poems/a.txt of the local directory, and poems must be a directory
+    /// of the server. When PUT is done, the file is verified and on the server's disk; before, nobody sees any of it.
+    /// Quotes and wildcards are as for GET. With -r, symbolic links are skipped.
+    ///
+    /// '-> NAME' or '-o NAME' gives another name there, or a directory of the server. The name '-' is standard input; its
+    /// end is the end of the file. A signal to ferry itself, as Ctrl-C sends it to a whole pipeline, publishes nothing,
+    /// but a writer that dies looks like one that is done: where that matters, set -o pipefail, PUT under another name,
+    /// and MV when all went well.
+    #[command(
+        aliases = ["mput", "send", "store", "upload", "reput"],
+        mut_arg("names", |arg| arg.value_hint(ValueHint::AnyPath)),
+        mut_arg("output", |arg| arg.value_hint(ValueHint::Other).value_name("REMOTE")),
+        after_help = "PUT README.txt                     sends README.txt of the local directory\n\
+                      PUT *.jpg                          sends all that match\n\
+                      PUT -r photos                      makes photos there with all that is in it\n\
+                      PUT ../notes.txt -> old/notes.txt  sends it under another name"
+    )]
+    Put(Transfer),
+    /// Make a directory like another; moves what differs
+    ///
+    /// Up (-u, the default), the server's directory becomes like the local one: SYNC local remote. Down (-d), the other
+    /// way round: SYNC -d remote local. With one name, both have it; '.' is the current directory. Files are alike if
+    /// they have the same size and time, or with -c the same size and CRC.
+    ///
+    /// Nothing is deleted without --delete, and nothing before all files were moved, except a file where a directory is
+    /// to be, or the reverse. The other side is asked again for each name to be deleted; what it does not report as
+    /// gone stays. Symbolic links and what cannot be read are reported, and neither moved nor deleted.
+    ///
+    /// Where more would be deleted than --max-delete, nothing is done at all. Its default is 1000, or half of what the
+    /// changed side has if that is less; up to ten things are deleted where they are at most half of what both sides
+    /// have. With --backup-dir, local files that -d replaces or deletes are kept in that directory.
+    #[command(after_help = "SYNC photos                             sends what is new in photos\n\
+                            SYNC -d -n . backup                     says what it would fetch\n\
+                            SYNC -u --delete site www               and deletes what site does not have\n\
+                            SYNC -d --delete --backup-dir old site  keeps replaced and deleted local files in old")]
+    Sync(Box<SyncArgs>),
+    /// List a directory of the server
+    ///
+    /// Directories end in '/'; times are UTC. A name with wildcards lists what matches. DIR and LL are LS -l.
+    #[command(
+        aliases = ["list", "nlist"],
+        disable_help_flag = true,
+        after_help = "LS                 the current directory\n\
+                      LS -l poems/*.txt  with sizes and times"
+    )]
+    Ls(List),
+    /// Change the directory of the server
+    ///
+    /// Names are relative to it, unless they begin with '/'. CD alone goes to the root, CDUP one up.
+    #[command(aliases = ["cwd", "chdir"], disable_help_flag = true, after_help = "CD poems\nCD ..  one up")]
+    Cd(Directory),
+    /// Show the directory of the server
+    #[command(after_help = "PWD  shows / after OPEN")]
+    Pwd,
+    /// Change the local directory
+    ///
+    /// GET saves there, and PUT takes files from there. LCD alone goes back to where the program began.
+    #[command(
+        disable_help_flag = true,
+        mut_arg("directory", |arg| arg.value_hint(ValueHint::DirPath)),
+        after_help = "LCD ../photos\nLCD ~  the home directory"
+    )]
+    Lcd(Directory),
+    /// Show the local directory
+    #[command(after_help = "LPWD  shows where GET saves")]
+    Lpwd,
+    /// List a local directory
+    #[command(
+        alias = "ldir",
+        disable_help_flag = true,
+        mut_arg("names", |arg| arg.value_hint(ValueHint::AnyPath)),
+        after_help = "LLS           the local directory\n\
+                      LLS -l *.txt  with sizes and times"
+    )]
+    Lls(List),
+    /// Show what the server knows of a file or directory
+    ///
+    /// Its size, its time (UTC), and the tag of this version of it.
+    #[command(aliases = ["size", "modtime"], after_help = "STAT poems/ozymandias.txt")]
+    Stat(Names),
+    /// Let the server compute the CRC-32 of a file
+    ///
+    /// The server reads the whole file.
+    #[command(aliases = ["crc", "crc32"], after_help = "SUM *.iso  of all that match")]
+    Sum(Names),
+    /// Make a directory on the server
+    #[command(
+        aliases = ["mkd", "md"],
+        mut_arg("names", |arg| arg.value_name("DIR")),
+        after_help = "MKDIR -p a/b/c     makes a and a/b as well\n\
+                      MKDIR 'two words'"
+    )]
+    Mkdir(MakeDirectories),
+    /// Delete files of the server
+    ///
+    /// There is no way back. Quotes and wildcards are as for GET. If one of the names does not exist, nothing is
+    /// deleted, unless -k or -f is given. The root is never deleted. RMDIR is RM -d.
+    #[command(
+        aliases = ["delete", "del", "mdelete", "mrm"],
+        after_help = "RM old.txt *.tmp\n\
+                      RM -r drafts      the directory and all that is in it"
+    )]
+    Rm(Removal),
+    /// Rename or move a file or directory of the server
+    ///
+    /// If the new name is a directory, the file goes into it. Nothing is ever replaced.
+    #[command(
+        aliases = ["rename", "ren", "move"],
+        after_help = "MV a.txt b.txt\n\
+                      MV 'two words.txt' poems  goes into poems"
+    )]
+    Mv(Renaming),
+    /// Show connection, directories, and what was moved
+    #[command(after_help = "STATUS")]
+    Status,
+    /// Show earlier lines, with their numbers
+    #[command(alias = "hist", after_help = "HISTORY 10  the last ten")]
+    History(Count),
+    /// Run a command of this machine's shell
+    ///
+    /// It runs in the local directory. Alone, it starts a shell. In -c, a ';' ends it.
+    #[command(name = "!", after_help = "!ls -l\n!       a shell; leave it by exit")]
+    Shell(ShellLine),
+    /// Close the connection
+    ///
+    /// Another OPEN may follow.
+    #[command(alias = "disconnect", after_help = "CLOSE")]
+    Close,
+    /// Leave; Ctrl-D does the same
+    ///
+    /// An open connection is closed first.
+    #[command(aliases = ["exit", "bye", "q"], after_help = "QUIT")]
+    Quit,
+    /// List the commands, or explain one
+    #[command(aliases = ["?", "h", "man"], after_help = "HELP GET  explains GET")]
+    Help(Topic),
+    /// A word of other programs that needs no action here, and why.
+    #[command(skip)]
+    Needless { word: String, why: &'static str },
+}
+
+/// The arguments of OPEN.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Open {
+    /// A port of this machine, host:port, or a bookmark
+    #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname, value_parser = text)]
+    host: String,
+    /// The port as a word of its own, as usual FTP clients have it
+    #[arg(value_parser = text, hide = true)]
+    port: Option<String>,
+}
+
+/// The arguments of GET and PUT.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Transfer {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// Whole directories, with everything in them
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) keep_going: KeepGoing,
+    /// Another name for it, or a directory to put it in; '-> NAME' is the same
+    #[arg(short = 'o', long = "output", id = "output", value_name = "LOCAL", value_hint = ValueHint::AnyPath, value_parser = target, allow_hyphen_values = true)]
+    pub(crate) target: Option<Target>,
+}
+
+/// The names that a command is about. There is at least one, unless the command can do without.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Names {
+    /// Names, or patterns with wildcards
+    #[arg(id = "names", value_name = "NAME", value_hint = ValueHint::Other, required = true, value_parser = word)]
+    pub(crate) words: Vec<Word>,
+}
+
+/// Goes on after a failure. [`None`] where it was not said.
+///
+/// The whole program has the same option, for one-shot use and with a default in the configuration file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub(crate) struct KeepGoing {
+    /// Continue with the other files after a failure; the exit status is that of the first
+    #[arg(
+        id = "keep_going",
+        short,
+        long = "keep-going",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        hide_possible_values = true
+    )]
+    pub(crate) keep_going: Option<bool>,
+}
+
+/// The arguments of SYNC, as they are typed.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct SyncArgs {
+    /// From here to the server (the default)
+    #[arg(short, long, conflicts_with = "down")]
+    up: bool,
+    /// From the server to here
+    #[arg(short, long)]
+    down: bool,
+    /// Compare by content, not by time
+    #[arg(short, long)]
+    check: bool,
+    /// Only say what would be done
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+    /// Delete what only the changed side has
+    #[arg(short = 'D', long)]
+    delete: bool,
+    /// Do nothing if more than N things would be deleted [default: 1000, or half of what is there]
+    #[arg(short = 'M', long, value_name = "N", value_parser = number)]
+    max_delete: Option<usize>,
+    /// With -d: keep replaced and deleted local files in DIR
+    #[arg(short = 'B', long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place, requires = "down", conflicts_with = "up")]
+    backup_dir: Option<Word>,
+    #[command(flatten)]
+    keep_going: KeepGoing,
+    /// The directory to read
+    #[arg(value_hint = ValueHint::AnyPath, value_parser = place)]
+    from: Word,
+    /// The directory to change [default: the one of the same name]
+    #[arg(value_hint = ValueHint::AnyPath, value_parser = place)]
+    to: Option<Word>,
+    /// Another way to name it
+    #[arg(short, long, value_name = "TO", value_hint = ValueHint::AnyPath, value_parser = place, conflicts_with = "to", hide = true)]
+    output: Option<Word>,
+}
+
+/// What SYNC compares and makes alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SyncDirectories {
+    /// Which way, and how far.
+    pub(crate) sync: Sync,
+    /// The directory that is read.
+    pub(crate) from: String,
+    /// The directory that is changed; [`None`] for the one of the same name.
+    pub(crate) to: Option<String>,
+    /// Nothing is changed.
+    pub(crate) dry_run: bool,
+    /// The other files are moved where one fails.
+    pub(crate) keep_going: KeepGoing,
+}
+
+/// The arguments of LS and LLS.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct List {
+    /// With sizes and times
+    #[arg(short, long)]
+    long: bool,
+    /// Sizes in KiB, MiB and so on
+    #[arg(short, long)]
+    human: bool,
+    /// The newest first
+    #[arg(short, long)]
+    time: bool,
+    /// The largest first
+    #[arg(short = 'S', long)]
+    size: bool,
+    /// In reverse order
+    #[arg(short, long)]
+    reverse: bool,
+    /// Names that begin with a dot as well, as always
+    #[arg(short, long, hide = true)]
+    all: bool,
+    /// One name a line, as always
+    #[arg(short = '1', long, hide = true)]
+    one: bool,
+    /// Print help
+    #[arg(id = "help", long, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Files, directories, or patterns with wildcards [default: the current directory]
+    #[arg(id = "names", value_name = "NAME", value_hint = ValueHint::Other, value_parser = word)]
+    words: Vec<Word>,
+}
+
+/// How LS and LLS list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listing {
+    /// With sizes and times.
+    pub(crate) long: bool,
+    /// Sizes for people.
+    pub(crate) human: bool,
+    pub(crate) order: Order,
+    pub(crate) reverse: bool,
+}
+
+/// The thing that comes first in a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As it comes: by name.
+    Name,
+    /// The newest.
+    Time,
+    /// The largest.
+    Size,
+}
+
+/// The arguments of CD and LCD.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Directory {
+    /// Where to go
+    #[arg(value_name = "DIR", value_hint = ValueHint::Other, value_parser = text, allow_hyphen_values = true)]
+    pub(crate) directory: Option<String>,
+}
+
+/// The arguments of MKDIR.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct MakeDirectories {
+    /// Make missing parents too, and accept one that exists
+    #[arg(short, long)]
+    pub(crate) parents: bool,
+    #[command(flatten)]
+    pub(crate) names: Names,
+}
+
+/// The arguments of RM.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Removal {
+    /// Whole directories, with everything in them
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// Empty directories as well
+    #[arg(short = 'd', long)]
+    pub(crate) empty: bool,
+    /// Ignore names that do not exist
+    #[arg(short, long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) keep_going: KeepGoing,
+    #[command(flatten)]
+    pub(crate) names: Names,
+}
+
+/// The arguments of MV.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Renaming {
+    /// The file or directory
+    #[arg(value_hint = ValueHint::Other, value_parser = text)]
+    pub(crate) from: String,
+    /// Its new name, or a directory to move it to
+    #[arg(value_hint = ValueHint::Other, value_parser = text, required = true)]
+    to: Option<String>,
+    /// Another way to give the new name
+    #[arg(short, long, value_name = "TO", value_hint = ValueHint::Other, value_parser = text, conflicts_with = "to", hide = true)]
+    output: Option<String>,
+}
+
+/// The arguments of HISTORY.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Count {
+    /// How many lines [default: all]
+    #[arg(value_parser = number)]
+    pub(crate) count: Option<usize>,
+}
+
+/// A command of the system's shell; [`None`] for a shell to type in.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct ShellLine {
+    /// The command
+    #[arg(value_hint = ValueHint::CommandString)]
+    pub(crate) command: Option<String>,
+}
+
+/// The arguments of HELP.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Topic {
+    /// The command to explain
+    #[arg(value_name = "COMMAND", value_hint = ValueHint::CommandName, value_parser = text)]
+    pub(crate) topic: Option<String>,
+}
+
+impl Open {
+    /// Returns those that name `host`.
+    pub(crate) fn of(host: &str) -> Open {
+        Open { host: host.to_owned(), port: None }
+    }
+
+    /// Returns a port, host:port or bookmark, which is not looked up yet.
+    pub(crate) fn address(&self) -> String {
+        let Open { host, port } = self;
+        match port {
+            None => host.clone(),
+            Some(port) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
+            Some(port) => format!("{host}:{port}"),
+        }
+    }
+}
+
+impl Names {
+    /// Returns several words as the one name that they may be meant as, where no quote says that they are several.
+    pub(crate) fn together(&self) -> Option<String> {
+        together(self.words.iter())
+    }
+}
+
+fn together<'a>(words: impl Iterator<Item = &'a Word> + Clone) -> Option<String> {
+    let is_plain = words.clone().count() > 1 && words.clone().all(|word| !word.quoted);
+    is_plain.then(|| words.map(|word| &*word.text).collect::<Vec<_>>().join(" "))
+}
+
+impl List {
+    pub(crate) fn style(&self) -> Listing {
+        let order = match (self.time, self.size) {
+            (true, _) => Order::Time,
+            (false, true) => Order::Size,
+            (false, false) => Order::Name,
+        };
+        Listing { long: self.long, human: self.human, order, reverse: self.reverse }
+    }
+
+    /// Returns what to list; [`None`] for the current directory.
+    pub(crate) fn names(&self) -> Option<Names> {
+        (!self.words.is_empty()).then(|| Names { words: self.words.clone() })
+    }
+}
+
+impl Renaming {
+    /// Returns the new name. The parser has seen to it that there is one.
+    pub(crate) fn to(&self) -> &str {
+        self.to.as_deref().or(self.output.as_deref()).unwrap_or_default()
+    }
+}
+
+impl From<SyncArgs> for SyncDirectories {
+    fn from(args: SyncArgs) -> SyncDirectories {
+        let direction = if args.down { Direction::Down } else { Direction::Up };
+        SyncDirectories {
+            sync: Sync {
+                direction,
+                check: args.check,
+                delete: args.delete,
+                max_delete: args.max_delete,
+                backup: args.backup_dir.map(|word| PathBuf::from(word.text)),
+            },
+            from: args.from.text,
+            to: args.to.or(args.output).map(|word| word.text),
+            dry_run: args.dry_run,
+            keep_going: args.keep_going,
+        }
+    }
+}
+
+impl Command {
+    /// Returns several words that may be meant as one name, and whether it would be one of the server.
+    pub(crate) fn together(&self) -> Option<(String, bool)> {
+        match self {
+            Command::Get(transfer) => Some((transfer.names.together()?, true)),
+            Command::Put(transfer) => Some((transfer.names.together()?, false)),
+            Command::Sync(args) => Some((together(iter::once(&args.from).chain(&args.to))?, args.down)),
+            Command::Ls(list) => Some((together(list.words.iter())?, true)),
+            Command::Lls(list) => Some((together(list.words.iter())?, false)),
+            Command::Stat(names) | Command::Sum(names) => Some((names.together()?, true)),
+            Command::Rm(removal) => Some((removal.names.together()?, true)),
+            _ => None,
+        }
+    }
+}
