@@ -8,7 +8,7 @@
 
 use std::{error::Error, fs, path::Path, process::ExitCode};
 
-use ferry_client::{Client, EntryKind, Event, Fetch, HeldDirectory, LocalTree, Name, Options, Settings, Unmade};
+use ferry_client::{Client, Direction, Event, HeldDirectory, Name, Options, Planner, Settings};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,41 +29,34 @@ fn main() -> ExitCode {
 fn mirror(address: &str, remote: &str, local: &Path) -> Result<bool, Box<dyn Error>> {
     let mut client = Client::connect(&address.parse()?, Options::default())?;
     let root = if remote == "." { None } else { Some(Name::new(remote)?) };
-    let prefix = root.as_ref().map_or(0, |root| root.as_str().len() + 1);
-
     fs::create_dir_all(local)?;
+
     // The server's names for its directories and files lead out of this one by no link that may be in it.
-    let here = HeldDirectory::at(local);
-    let (mut directories, mut files) = (Vec::new(), Vec::new());
-    let tree = client.tree(root.as_ref())?;
-    for (name, error) in &tree.skipped {
-        eprintln!("{name}: {error}");
+    let here = HeldDirectory::at(local).place("");
+    let mut planner = Planner::new(Direction::Down);
+    planner.add_directory(&mut client, &here, root.as_ref(), &mut |_| {})?;
+    let plan = planner.finish()?;
+    for (name, error) in &plan.skipped {
+        eprintln!("{}: {error}", name.as_ref().map_or(".", Name::as_str));
     }
-    for found in tree.found {
-        let below = &found.name.as_str()[prefix..];
-        match found.kind {
-            EntryKind::Directory(_) => directories.push(Name::new(below)?),
-            EntryKind::File(meta) => {
-                files.push(Fetch { target: here.place(below), name: found.name, meta: Some(meta) });
-            }
-        }
-    }
-    let unmade = LocalTree::make(&here.place(""), &directories);
-    for Unmade { error, .. } in &unmade {
-        eprintln!("{error}");
+    for clash in &plan.clashes {
+        eprintln!("{}: the same file as {} here", clash.second.here.display(), clash.first.here.display());
     }
 
+    let names: Vec<&Name> = plan.transfers.names().collect();
     let settings = Settings { keep_going: true, ..Settings::default() };
-    let report = client.fetch(&files, &settings, &mut |event| match event {
+    let outcome = plan.carry_out(&mut client, &settings, &mut |event| match event {
         Event::Begun { index, size, resumed } if *resumed > 0 => {
-            println!("{}: {resumed} of {size} bytes are there already", files[*index].name);
+            println!("{}: {resumed} of {size} bytes are there already", names[*index]);
         }
-        Event::Restarted { index, why } => println!("{}: from the beginning: {why}", files[*index].name),
-        Event::Failed { index, error } => eprintln!("{}: {error}", files[*index].name),
+        Event::Restarted { index, why } => println!("{}: from the beginning: {why}", names[*index]),
+        Event::Failed { index, error } => eprintln!("{}: {error}", names[*index]),
+        Event::Refused { error, .. } => eprintln!("{error}"),
         Event::Lost { error, wait, .. } => eprintln!("{error}; again in {:.1} s", wait.as_secs_f32()),
         _ => {}
     });
+    let report = &outcome.moved;
     println!("{} files, {} bytes, {} failures", report.files, report.bytes, report.failures.len());
     client.close()?;
-    Ok(report.is_whole() && tree.skipped.is_empty() && unmade.is_empty())
+    Ok(outcome.is_whole() && plan.skipped.is_empty() && plan.clashes.is_empty())
 }

@@ -224,7 +224,17 @@ impl Client {
     ///
     /// Whatever may go wrong with the listing of `root`; a connection that is lost.
     pub fn tree(&mut self, root: Option<&Name>) -> Result<RemoteTree, Error> {
-        tree::remote(self, root, &mut |_| {})
+        self.tree_watched(root, &mut |_| {})
+    }
+
+    /// The same; `watch` learns how many things were found so far.
+    pub(crate) fn tree_watched(
+        &mut self,
+        root: Option<&Name>,
+        watch: &mut dyn FnMut(usize),
+    ) -> Result<RemoteTree, Error> {
+        let limit = self.options.tree_memory;
+        self.converse(|link| tree::remote(link, limit, root, watch))
     }
 
     /// What in `directory`, or in the root, matches `pattern`; sorted by name. Only the directories that can match are
@@ -234,7 +244,8 @@ impl Client {
     ///
     /// Whatever may go wrong with one of the listings, but for a directory that is not there.
     pub fn glob(&mut self, directory: Option<&Name>, pattern: &Pattern) -> Result<Vec<Found>, Error> {
-        pattern::remote(self, directory, pattern)
+        let limit = self.options.tree_memory;
+        self.converse(|link| pattern::remote(link, limit, directory, pattern))
     }
 
     /// Makes directories, in their order; those that are there already are as good.
@@ -256,8 +267,8 @@ impl Client {
     /// A connection that is lost.
     pub fn make_all_directories(&mut self, names: &[Name]) -> Result<Vec<(usize, Error)>, Error> {
         let mut refused = self.converse(|link| requests::make_directories(link, names, true))?;
-        let places: HashSet<&Name> = refused.iter().map(|(index, _)| &names[*index]).collect();
-        let is_within = |name: &Name| tree::above(name).any(|above| places.contains(&above));
+        let places: HashSet<&str> = refused.iter().map(|(index, _)| names[*index].as_str()).collect();
+        let is_within = |name: &Name| tree::ancestors(name.as_str()).any(|above| places.contains(above));
         let uppermost: Vec<bool> = refused.iter().map(|(index, _)| !is_within(&names[*index])).collect();
         let mut uppermost = uppermost.into_iter();
         refused.retain(|_| uppermost.next().unwrap_or(true));

@@ -28,7 +28,8 @@
 //!
 //! For one file there are [`Client::get`] and [`Client::put`]; for streams [`Client::read`] and [`Client::put_from`]; for
 //! what the server has [`Client::list`], [`Client::tree`], [`Client::stat`] and [`Client::sum`]; to change it
-//! [`Client::make_directories`], [`Client::mkdir`], [`Client::delete`] and [`Client::rename`]. Two programs that use them
+//! [`Client::make_directories`], [`Client::mkdir`], [`Client::delete`] and [`Client::rename`]. Whole directories are moved by
+//! a [`Planner`] and made alike by [`Plan::sync`]: both give a [`Plan`] to look at first. Two programs that use them
 //! are in `examples`: `mirror` fetches a directory, `upload` stores files.
 //!
 //! # What is promised
@@ -59,7 +60,8 @@
 //!
 //! `link` owns the socket, the buffers and the framer, and knows no request; `requests` holds the
 //! conversations of the protocol, one file each, split into asking and taking the answer; `transfer` moves many files;
-//! `local` reads, stages and publishes local files and knows no network.
+//! `local` reads, stages and publishes local files and knows no network; `tree` and `pattern` look through directories;
+//! `plan`, above [`Client`], decides what to move and does it.
 #![forbid(unsafe_code)]
 
 mod address;
@@ -70,9 +72,9 @@ mod link;
 mod local;
 mod options;
 mod pattern;
+mod plan;
 mod random;
 mod requests;
-mod sync;
 mod trace;
 mod transfer;
 mod tree;
@@ -80,14 +82,14 @@ mod tree;
 pub use address::{Address, AddressError};
 pub use client::Client;
 pub use error::{Blame, Error, Stranger};
-pub use local::{Clash, HeldDirectory, LocalPath, clashes};
+pub use local::{HeldDirectory, LocalPath};
 pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
+pub use plan::{Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Replacement, Sync, Transfers};
 pub use requests::{Download, Part, Stat, Sum, Upload};
-pub use sync::{Deletion, Direction, Looking, Replacement, Sync, SyncPlan, SyncReport, Transfers};
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{Event, Fetch, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store};
-pub use tree::{Found, LocalFile, LocalTree, RemoteTree, Skipped, Unmade};
+pub use tree::{Found, RemoteTree};
 
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Greeting, Id, Name, NameError, Tag, Time};

@@ -45,7 +45,7 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ),
     (
         "looking",
-        "phase, done, of: SYNC lists or compares, and has looked at so many things, of so many where that is known; every \
+        "phase, done, of: a whole directory is listed or compared, and so many things were looked at, of so many where that is known; every \
          so often, as above.",
     ),
     (

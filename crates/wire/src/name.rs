@@ -1,6 +1,6 @@
 //! Names of files and directories, relative to the server's root.
 
-use std::fmt;
+use std::{borrow::Borrow, fmt};
 
 use crate::limits::{MAX_NAME_BYTES, RESERVED_PREFIX};
 
@@ -119,6 +119,12 @@ fn is_reserved(component: &str) -> bool {
         .as_bytes()
         .get(..RESERVED_PREFIX.len())
         .is_some_and(|head| head.eq_ignore_ascii_case(RESERVED_PREFIX.as_bytes()))
+}
+
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl fmt::Display for Name {

@@ -19,8 +19,9 @@ use super::{
 use crate::error::Error;
 
 impl LocalPath {
-    /// Makes the directory that everything else is to be made beneath: one that a person has typed may be a link to one.
-    pub(crate) fn make_top(&self) -> Result<(), Error> {
+    /// Makes a directory. One that is there already is as good; so is a link to one where it is not beneath a directory that
+    /// is held, for then a person has typed it.
+    fn make_top(&self) -> Result<(), Error> {
         if self.is_strict() {
             return self.make_directory();
         }
@@ -67,8 +68,8 @@ impl LocalPath {
     /// Keeps the file `last` of `directory` under this name, or with a number behind it where that is taken: by a further
     /// name of the same file, else by a copy.
     pub(super) fn keep(&self, directory: impl AsFd, last: &OsStr) -> Result<(), Error> {
-        for (depth, above) in self.above().enumerate() {
-            if depth == 0 { above.make_top()? } else { above.make_directory()? }
+        for above in self.above() {
+            above.make_top()?;
         }
         let (parent, name) = self.open_parent()?;
         for number in 0.. {
@@ -100,6 +101,22 @@ impl LocalPath {
             _ => Err(Error::file(&**self, "is no directory")),
         }
     }
+}
+
+/// Makes directories, each before what is in it; those that are there already are as good. Returns those that can't be made,
+/// by their places in the list, and why; and how many were not tried because they are beneath one of those.
+pub(crate) fn make_directories<'a>(paths: impl Iterator<Item = &'a LocalPath>) -> (Vec<(usize, Error)>, usize) {
+    let (mut refused, mut untried) = (Vec::new(), 0);
+    let mut last_refused: Option<&LocalPath> = None;
+    for (index, path) in paths.enumerate() {
+        if last_refused.is_some_and(|above| path.starts_with(above)) {
+            untried += 1;
+        } else if let Err(error) = path.make_top() {
+            refused.push((index, error));
+            last_refused = Some(path);
+        }
+    }
+    (refused, untried)
 }
 
 /// Copies a file with its permissions and its time, or a link itself. A copy that is not whole is removed.

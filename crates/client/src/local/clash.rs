@@ -1,56 +1,72 @@
 //! Names that can't be next to each other here.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::Path,
+};
 
 use rustix::fs::{AtFlags, CWD};
 
+use super::LocalPath;
 use crate::{error::Error, random};
 
-/// Two names of a list that would be one local file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Clash {
-    /// The place of the one that stands first in the list.
-    pub first: usize,
-    /// The place of the other.
-    pub second: usize,
+/// Finds which of `names`, as relative paths in one directory, are the same; returns the places in the list of each and of
+/// the one before it.
+pub(crate) fn repeated<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(usize, usize)> {
+    compare(names).0
 }
 
-/// Which of `names`, as relative paths in the local `directory`, would be one file: those that are the same, and
-/// where the file system ignores the case of letters, those that differ by nothing else. That is found out by making
-/// a file for a moment, and only where it matters.
+/// Finds which of `names`, as relative paths in the directory that `place` is reached from, would be one file: those that
+/// are the same, and where the file system ignores the case of letters, those that differ by nothing else. That is found
+/// out by making a file for a moment, and only where it matters.
 ///
 /// # Errors
 ///
 /// A directory in which nothing can be made.
-pub fn clashes<'a>(directory: &Path, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Clash>, Error> {
-    clashes_where(names, || ignores_case(directory))
+pub(crate) fn clashes<'a>(
+    place: &LocalPath,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<(usize, usize)>, Error> {
+    clashes_where(names, || {
+        let root = place.root();
+        // A directory that is made later is of the same file system as what it is made in.
+        let above = root.parent().filter(|above| !above.as_os_str().is_empty() && !root.exists());
+        ignores_case(above.unwrap_or(root))
+    })
 }
 
 fn clashes_where<'a>(
     names: impl IntoIterator<Item = &'a str>,
     ignores_case: impl FnOnce() -> Result<bool, Error>,
-) -> Result<Vec<Clash>, Error> {
+) -> Result<Vec<(usize, usize)>, Error> {
+    let (mut same, similar) = compare(names);
+    if !similar.is_empty() && ignores_case()? {
+        same.extend(similar);
+        same.sort_by_key(|(_, second)| *second);
+    }
+    Ok(same)
+}
+
+/// Finds the names that are the same, and those that differ only by the case of letters.
+#[expect(clippy::type_complexity, reason = "two lists of pairs, named by the sentence above")]
+fn compare<'a>(names: impl IntoIterator<Item = &'a str>) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
     let mut exact = HashMap::new();
     let mut folded: HashMap<String, usize> = HashMap::new();
     let (mut same, mut similar) = (Vec::new(), Vec::new());
     for (second, name) in names.into_iter().enumerate() {
         if let Some(&first) = exact.get(name) {
-            same.push(Clash { first, second });
+            same.push((first, second));
             continue;
         }
         exact.insert(name, second);
         match folded.entry(name.to_lowercase()) {
-            std::collections::hash_map::Entry::Occupied(entry) => similar.push(Clash { first: *entry.get(), second }),
-            std::collections::hash_map::Entry::Vacant(entry) => {
+            Entry::Occupied(entry) => similar.push((*entry.get(), second)),
+            Entry::Vacant(entry) => {
                 entry.insert(second);
             }
         }
     }
-    if !similar.is_empty() && ignores_case()? {
-        same.extend(similar);
-        same.sort_by_key(|clash| clash.second);
-    }
-    Ok(same)
+    (same, similar)
 }
 
 /// Whether the file system of `directory` ignores the case of letters.
@@ -72,9 +88,9 @@ mod tests {
     #[test]
     fn the_same_name_twice_is_a_clash_and_another_case_is_one_only_where_it_is_ignored() {
         let names = ["a", "b", "A", "a", "c/Grüße", "c/GRÜßE"];
-        let same = Clash { first: 0, second: 3 };
+        let same = (0, 3);
         assert_eq!(clashes_where(names, || Ok(false)).unwrap(), [same]);
-        let all = [Clash { first: 0, second: 2 }, same, Clash { first: 4, second: 5 }];
+        let all = [(0, 2), same, (4, 5)];
         assert_eq!(clashes_where(names, || Ok(true)).unwrap(), all);
         assert_eq!(clashes_where(["a", "b"], || panic!("nothing depends on it")).unwrap(), []);
     }
@@ -90,8 +106,8 @@ mod tests {
 
     #[test]
     fn a_directory_that_is_not_there_is_asked_only_where_it_matters() {
-        let missing = Path::new("/nonexistent/directory");
-        assert_eq!(clashes(missing, ["a", "b"]).unwrap(), []);
-        assert!(clashes(missing, ["a", "A"]).is_err());
+        let missing = LocalPath::from("/nonexistent/directory");
+        assert_eq!(clashes(&missing, ["a", "b"]).unwrap(), []);
+        assert!(clashes(&missing, ["a", "A"]).is_err());
     }
 }

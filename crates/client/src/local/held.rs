@@ -154,6 +154,19 @@ impl LocalPath {
         }
     }
 
+    /// Returns the same path, with all that is beneath it reached by no link: the directory itself may be one.
+    pub(crate) fn confined(&self) -> LocalPath {
+        match self.held {
+            Some(_) => self.clone(),
+            None => HeldDirectory::at(&*self.path).place(""),
+        }
+    }
+
+    /// Returns the path of the directory that is held, or its own where none is.
+    pub(super) fn root(&self) -> &Path {
+        self.held.as_ref().map_or(&self.path, HeldDirectory::path)
+    }
+
     /// Keeps that it is a file of so many bytes.
     pub(crate) fn of_size(self, bytes: u64) -> LocalPath {
         LocalPath { bytes: Some(bytes), ..self }
@@ -251,7 +264,9 @@ impl LocalPath {
         self.held.is_some() && self.below < self.path.as_os_str().len()
     }
 
-    fn below(&self) -> &Path {
+    /// Returns the part of the path that is beneath the directory that is held; all of it where none is.
+    #[must_use]
+    pub fn below(&self) -> &Path {
         let bytes = self.path.as_os_str().as_bytes().get(self.below..).unwrap_or_default();
         Path::new(OsStr::from_bytes(bytes))
     }

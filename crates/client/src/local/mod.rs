@@ -16,7 +16,8 @@ use std::{fmt, path::Path};
 
 use rustix::fs::{FileType, Stat};
 
-pub use clash::{Clash, clashes};
+pub(crate) use changes::make_directories;
+pub(crate) use clash::{clashes, repeated};
 pub(crate) use directory::LastDirectory;
 pub(crate) use held::LINK;
 pub use held::{HeldDirectory, LocalPath};

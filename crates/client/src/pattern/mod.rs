@@ -12,8 +12,8 @@ use regex::Regex;
 use walkdir::WalkDir;
 
 use crate::{
-    client::Client,
     error::Error,
+    link::Link,
     tree::{Found, explore, in_tree_order, joined},
 };
 
@@ -177,19 +177,24 @@ struct At {
     prefix: usize,
 }
 
-/// What in `directory` of the server matches, sorted.
-pub(crate) fn remote(client: &mut Client, directory: Option<&Name>, pattern: &Pattern) -> Result<Vec<Found>, Error> {
+/// Returns what in `directory` of the server matches, sorted; it may take `limit` bytes of memory.
+pub(crate) fn remote(
+    link: &mut Link,
+    limit: usize,
+    directory: Option<&Name>,
+    pattern: &Pattern,
+) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     let mut failed = None;
     let Some(first) = onwards(directory.cloned(), pattern, 0) else { return Ok(found) };
-    explore(client, vec![first], |directory, At { step: index, prefix }, listed| {
+    explore(link, limit, vec![first], |directory, At { step: index, prefix }, listed| {
         let entries = match listed {
             Ok(entries) => entries,
             Err(failure) => {
                 if !matches!(failure.code, Code::NotFound | Code::NotADirectory) {
                     failed.get_or_insert(Error::Server(failure));
                 }
-                return Ok(Vec::new());
+                Vec::new()
             }
         };
         let (step, is_last) = (&pattern.steps[index], index + 1 == pattern.steps.len());
@@ -217,12 +222,12 @@ pub(crate) fn remote(client: &mut Client, directory: Option<&Name>, pattern: &Pa
                 }
             }
         }
-        Ok(beneath)
+        beneath
     })?;
     if let Some(error) = failed {
         return Err(error);
     }
-    found.sort_by(|a, b| in_tree_order(&a.name, &b.name));
+    found.sort_by(|a, b| in_tree_order(a.name.as_str(), b.name.as_str()));
     Ok(found)
 }
 

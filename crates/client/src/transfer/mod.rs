@@ -101,7 +101,7 @@ pub enum Phase {
 /// size is known, and then exactly one of [`Event::Done`] and [`Event::Failed`]; small files may be begun long before
 /// the one ahead of them is done, and have no [`Event::Moved`]. A file that was begun and is in no event after that was
 /// given up because another one failed. A caller must not wait in it for long: the connection waits as well.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A file is begun, or begun anew after [`Event::Restarted`].
@@ -149,6 +149,14 @@ pub enum Event<'a> {
         /// Why.
         error: &'a Error,
     },
+    /// Something of a plan beside its files could not be done: a directory that can't be made, a thing that can't be
+    /// deleted.
+    Refused {
+        /// What the server calls it, where `error` does not name it.
+        name: Option<&'a Name>,
+        /// Why.
+        error: &'a Error,
+    },
     /// The connection is lost, or was not made, and is opened again after a while.
     Lost {
         /// Why.
@@ -162,6 +170,22 @@ pub enum Event<'a> {
     },
     /// The connection stands again.
     Reconnected,
+}
+
+impl Event<'_> {
+    /// Returns the same of another list, in which the file at `index` is at `renumber(index)`.
+    pub(crate) fn renumbered(mut self, renumber: impl Fn(usize) -> usize) -> Self {
+        match &mut self {
+            Event::Begun { index, .. }
+            | Event::Moved { index, .. }
+            | Event::Entered { index, .. }
+            | Event::Restarted { index, .. }
+            | Event::Done { index, .. }
+            | Event::Failed { index, .. } => *index = renumber(*index),
+            Event::Refused { .. } | Event::Lost { .. } | Event::Reconnected => {}
+        }
+        self
+    }
 }
 
 /// A file that was moved.

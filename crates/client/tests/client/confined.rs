@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use ferry_client::{Event, Fetch, HeldDirectory, LocalTree, Settings, Store};
+use ferry_client::{Client, Direction, Error, Event, Fetch, HeldDirectory, LocalPath, Plan, Planner, Settings};
 
 use crate::{
     many::keep_going,
@@ -11,6 +11,18 @@ use crate::{
 };
 
 const LARGE: usize = 9 << 20;
+
+/// A plan to move one whole directory.
+fn plan(
+    client: &mut Client,
+    direction: Direction,
+    here: impl Into<LocalPath>,
+    there: Option<&str>,
+) -> Result<Plan, Error> {
+    let mut planner = Planner::new(direction);
+    planner.add_directory(client, &here.into(), there.map(name).as_ref(), &mut |_| {})?;
+    planner.finish()
+}
 
 /// Puts a link to `outside` in the place of the directory `name`.
 fn swap(local: &Local, name: &str, outside: &Local) {
@@ -25,7 +37,7 @@ fn a_link_that_appears_while_files_are_fetched_is_not_written_through() {
             let (server, local, outside) = (Honest::start(), Local::new(), Local::new());
             server.add("d/a", vec![7; size]);
             let top = HeldDirectory::at(local.path(""));
-            assert!(LocalTree::make(&top.place(""), &[name("d")]).is_empty());
+            fs::create_dir(local.path("d")).unwrap();
             let files = [Fetch { name: name("d/a"), target: top.place("d/a"), meta: None }];
             let settings = Settings { resume, ..Settings::default() };
             let mut client = connect(&server.address);
@@ -69,16 +81,15 @@ fn a_link_that_appears_behind_a_walk_is_not_read_through() {
             local.file(file, &vec![7; size]);
         }
         outside.file("secret", &vec![8; size]);
-        let tree = LocalTree::walk(&local.path("top").into()).unwrap();
-        let files: Vec<_> =
-            tree.files.into_iter().map(|file| Store { source: file.path, name: name(file.name.last()) }).collect();
-        assert_eq!(files.len(), 2);
+        let mut client = connect(&server.address);
+        let plan = plan(&mut client, Direction::Up, local.path("top"), Some("top")).unwrap();
+        assert_eq!(plan.transfers.len(), 2);
         swap(&local, "top/d", &outside);
-        let report = connect(&server.address).store(&files, &keep_going(), &mut |_| {});
+        let report = plan.carry_out(&mut client, &keep_going(), &mut |_| {}).moved;
         assert_eq!((report.files, report.failures.len()), (1, 1), "{size}");
         let error = report.failures[0].1.to_string();
         assert!(error.contains("a symbolic link, which is not followed"), "{error}");
-        assert!(server.content("secret").is_none() && server.content("inside").is_some());
+        assert!(server.content("top/d/secret").is_none() && server.content("top/e/inside").is_some());
     }
 }
 
@@ -88,15 +99,32 @@ fn a_directory_that_was_typed_may_be_a_link_and_what_is_beneath_it_may_not() {
     other.file("a", b"a");
     symlink(other.path(""), local.path("typed")).unwrap();
     symlink(".", other.path("inner")).unwrap();
-    let tree = LocalTree::walk(&local.path("typed").into()).unwrap();
-    assert_eq!((tree.files.len(), tree.directories.len(), tree.skipped.len()), (1, 0, 1));
+    let server = Honest::start();
+    for text in ["t", "t/x", "t/inner", "t/inner/deep", "t/y", "t/y/z", "u", "u/a", "u/a/b"] {
+        server.add_directory(text);
+    }
+    let mut client = connect(&server.address);
+    let up = plan(&mut client, Direction::Up, local.path("typed"), None).unwrap();
+    assert_eq!((up.transfers.len(), up.make.len(), up.left_out.len()), (1, 0, 1));
     // As something beneath a directory that is held it is a name like any other there.
     let held = HeldDirectory::at(local.path(""));
-    assert!(LocalTree::walk(&held.place("typed")).is_err());
-    assert_eq!(LocalTree::make(&held.place("typed"), &[name("x")]).len(), 1);
-    assert!(LocalTree::make(&local.path("typed").into(), &[name("x")]).is_empty());
-    let unmade = LocalTree::make(&local.path("typed").into(), &["a", "inner", "inner/deep", "y", "y/z"].map(name));
-    let unmade: Vec<_> = unmade.iter().map(|unmade| unmade.name.as_ref().unwrap().as_str()).collect();
-    assert_eq!(unmade, ["a", "inner"], "the others are made all the same");
+    assert!(plan(&mut client, Direction::Up, held.place("typed"), None).is_err());
+    let mut make = |here: LocalPath, there| {
+        let plan = plan(&mut client, Direction::Down, here, Some(there)).unwrap();
+        let mut refused = Vec::new();
+        let report = plan.carry_out(&mut client, &keep_going(), &mut |event| {
+            if let Event::Refused { error, .. } = event {
+                refused.push(error.to_string());
+            }
+        });
+        assert_eq!(refused.len(), report.failures.len());
+        (refused, report.made)
+    };
+    let (refused, made) = make(held.place("typed"), "t");
+    assert!(refused.len() == 1 && refused[0].contains("which is not followed") && made == 0, "{refused:?}");
+    let (refused, made) = make(local.path("typed").into(), "t");
+    assert!(refused.len() == 1 && refused[0].contains("inner is a symbolic link") && made == 4, "{refused:?} {made}");
+    let (refused, made) = make(local.path("typed").into(), "u");
+    assert!(refused.len() == 1 && refused[0].contains("a is no directory") && made == 1, "{refused:?} {made}");
     assert!(other.path("y/z").is_dir());
 }

@@ -2,13 +2,13 @@
 
 use std::fs;
 
-use ferry_client::{Client, Direction, Settings, Sync, SyncPlan};
+use ferry_client::{Client, Direction, Plan, Settings, Sync};
 
 use crate::support::{Honest, Local, connect, name};
 
-fn plan(client: &mut Client, local: &Local, direction: Direction) -> SyncPlan {
+fn plan(client: &mut Client, local: &Local, direction: Direction) -> Plan {
     let sync = Sync { direction, check: false, delete: true, max_delete: Some(10), backup: None };
-    SyncPlan::new(client, &local.path("d"), Some(&name("d")), &sync).unwrap()
+    Plan::sync(client, &local.path("d"), Some(&name("d")), &sync, &mut |_| {}).unwrap()
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_plan_that_deletes_more_than_it_may_is_not_carried_out_at_all() {
     }
     let mut client = connect(&server.address);
     let sync = Sync { direction: Direction::Down, check: false, delete: true, max_delete: Some(1), backup: None };
-    let plan = SyncPlan::new(&mut client, &local.path("d"), Some(&name("d")), &sync).unwrap();
+    let plan = Plan::sync(&mut client, &local.path("d"), Some(&name("d")), &sync, &mut |_| {}).unwrap();
     let report = plan.carry_out(&mut client, &Settings::default(), &mut |_| {});
     assert!(report.failures[0].to_string().contains("2 things would be deleted, and 1 may be"));
     assert!(!report.is_whole() && !local.path("d/new").exists() && local.path("d/a").exists());

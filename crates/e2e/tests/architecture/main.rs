@@ -53,13 +53,14 @@ const SERVER_OFFENCES: &[(&str, &str)] = &[("store", "protocol")];
 
 /// The rooms of the library. Values are what every room may speak of: addresses, errors, options.
 const CLIENT: &[Room] = &[
+    Room {
+        name: "plan",
+        modules: &["plan"],
+        imports: &["client", "transfer", "trees", "conversation", "local", "values"],
+    },
     Room { name: "client", modules: &["client"], imports: &["transfer", "trees", "conversation", "link", "values"] },
     Room { name: "transfer", modules: &["transfer"], imports: &["conversation", "link", "local", "values"] },
-    Room {
-        name: "trees",
-        modules: &["sync", "tree", "pattern"],
-        imports: &["transfer", "conversation", "link", "local", "values"],
-    },
+    Room { name: "trees", modules: &["tree", "pattern"], imports: &["conversation", "link", "local", "values"] },
     Room { name: "conversation", modules: &["requests"], imports: &["link", "local", "values"] },
     Room { name: "link", modules: &["link"], imports: &["values"] },
     Room { name: "local", modules: &["local"], imports: &["values"] },
@@ -67,7 +68,7 @@ const CLIENT: &[Room] = &[
 ];
 
 /// Imports of the library that stand against the direction, and are to go.
-const CLIENT_OFFENCES: &[(&str, &str)] = &[("transfer", "client"), ("trees", "client"), ("values", "local")];
+const CLIENT_OFFENCES: &[(&str, &str)] = &[("transfer", "client"), ("values", "local")];
 
 /// The rooms of `ferry`, the program.
 const SHELL: &[Room] = &[Room { name: "shell", modules: &[""], imports: &[] }];

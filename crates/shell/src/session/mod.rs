@@ -10,14 +10,16 @@ mod listing;
 mod moving;
 mod names;
 mod places;
+mod planning;
 mod put;
 mod reasons;
 mod status;
+mod streams;
 mod syncing;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ferry_client::{Address, Cancel, Client, Error, Name, Options, Settings};
+use ferry_client::{Address, Cancel, Client, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
@@ -179,13 +181,6 @@ impl Session {
     fn settings_with(&self, keep_going: bool, whole_directories: bool) -> Settings {
         let retry_for = if whole_directories { self.tree_retry_for } else { self.settings.retry_for };
         Settings { keep_going, retry_for, ..self.settings.clone() }
-    }
-
-    /// Does `work` for a command on whole directories; where the connection is lost in it, it is done again.
-    fn patiently<T>(&mut self, work: impl FnMut(&mut Client) -> Result<T, Error>) -> Result<T, Error> {
-        let settings = self.settings_with(false, true);
-        let Session { client: Some(client), output, .. } = self else { return Err(Error::NotConnected) };
-        client.patiently(&settings, &mut |step| connection::tell_outage(output, step, settings.retries), work)
     }
 }
 

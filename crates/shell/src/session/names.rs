@@ -64,16 +64,7 @@ impl Session {
 
     /// How a name is shown: as it would be typed here.
     pub(super) fn shown(&self, name: Option<&Name>) -> String {
-        let Some(name) = name else { return "/".to_owned() };
-        let text = match &self.remote {
-            None => name.as_str().to_owned(),
-            Some(current) => match name.as_str().strip_prefix(current.as_str()).and_then(|rest| rest.strip_prefix('/'))
-            {
-                Some(below) => below.to_owned(),
-                None => format!("/{name}"),
-            },
-        };
-        escaped(&text).to_string()
+        shown_in(self.remote.as_ref(), name)
     }
 
     /// What `text` stands for in the local directory; `~` is the home directory, unless something there has that name.
@@ -211,6 +202,19 @@ impl Session {
     pub(super) fn exists(&self, text: &str) -> bool {
         self.local_path(text).symlink_metadata().is_ok()
     }
+}
+
+/// Returns how a name is shown where `current` is the current directory.
+pub(super) fn shown_in(current: Option<&Name>, name: Option<&Name>) -> String {
+    let Some(name) = name else { return "/".to_owned() };
+    let text = match current {
+        None => name.as_str().to_owned(),
+        Some(current) => match name.as_str().strip_prefix(current.as_str()).and_then(|rest| rest.strip_prefix('/')) {
+            Some(below) => below.to_owned(),
+            None => format!("/{name}"),
+        },
+    };
+    escaped(&text).to_string()
 }
 
 /// `text` is no name that `verb` could be about.

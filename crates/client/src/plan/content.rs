@@ -16,36 +16,33 @@ use crate::{
 /// Sums that are asked for ahead: the server reads the next files while this side reads the same ones.
 const SUMS_AHEAD: usize = 8;
 
-/// One file at both ends.
-#[derive(Debug)]
-pub(super) struct Pair {
-    pub(super) here: LocalPath,
-    pub(super) there: Name,
-}
-
-/// Whether each pair has the same content. A file that one side can't read any more, or that has changed its size, is
+/// Whether each file has the same content at both ends. A file that one side can't read any more, or that has changed its size, is
 /// different; so the transfer that follows tells why.
-pub(super) fn alike(client: &mut Client, pairs: &[Pair], watch: &mut dyn FnMut(Looking)) -> Result<Vec<bool>, Error> {
+pub(super) fn alike(
+    client: &mut Client,
+    files: &[(LocalPath, Name)],
+    watch: &mut dyn FnMut(Looking),
+) -> Result<Vec<bool>, Error> {
     client.converse(|link| {
-        let mut alike = Vec::with_capacity(pairs.len());
-        let mut waiting = pairs.iter();
+        let mut alike = Vec::with_capacity(files.len());
+        let mut waiting = files.iter();
         let mut asked = VecDeque::new();
         loop {
             while asked.len() < SUMS_AHEAD
-                && let Some(pair) = waiting.next()
+                && let Some(file) = waiting.next()
             {
-                requests::ask_sum(link, &pair.there);
-                asked.push_back(pair);
+                requests::ask_sum(link, &file.1);
+                asked.push_back(file);
             }
-            let Some(pair) = asked.pop_front() else { return Ok(alike) };
-            watch(Looking::Comparing(alike.len(), pairs.len()));
+            let Some((here, there)) = asked.pop_front() else { return Ok(alike) };
+            watch(Looking::Comparing(alike.len(), files.len()));
             // So that the server begins before this side does.
             link.send(&mut Block::new())?;
-            let here = sum(&pair.here, || link.check_cancel());
+            let here = sum(here, || link.check_cancel());
             if let Err(error @ Error::Interrupted) = here {
                 return Err(error);
             }
-            let there = match requests::receive_sum(link, Extent::Whole(&pair.there)) {
+            let there = match requests::receive_sum(link, Extent::Whole(there)) {
                 Ok(sum) => Some((sum.size, sum.crc)),
                 Err(Error::Server(_)) => None,
                 Err(error) => return Err(error),

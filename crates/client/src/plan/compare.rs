@@ -1,0 +1,283 @@
+//! What has to be done, of what is at both ends. No input or output here.
+
+use std::collections::{HashMap, HashSet};
+
+use ferry_wire::{Name, Time};
+
+use super::side::Side;
+use crate::{
+    error::Error,
+    tree::{Node, NodeKind, ancestors, in_tree_order, is_within},
+};
+
+/// The words for a name that a file has at one end and a directory at the other.
+const TWO_KINDS: &str = "is a file at one end and a directory at the other";
+
+/// How two directories are compared.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules {
+    /// Files of the same size are compared by their content, and not by their times.
+    pub(super) check: bool,
+    /// What is of another kind makes way, and what only the changed side has is deleted.
+    pub(super) delete: bool,
+}
+
+/// What becomes of one thing at the end that is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// A directory that is to be made.
+    Make,
+    /// A file that is to be moved.
+    Move,
+    /// A file of the same size at both ends; the content decides.
+    Unsure,
+    /// Alike at both ends.
+    Same,
+    /// Neither moved nor deleted, nor is what is beneath it.
+    Skip,
+}
+
+/// What the comparison of two sides came to.
+#[derive(Debug, Default)]
+pub(super) struct Compared {
+    /// One for each node at the end that is read.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Things of another kind at the other end that make way, and whether each is a directory where it is read.
+    pub(super) conflicts: Vec<(Name, bool)>,
+    /// What can't be compared, and why.
+    pub(super) skipped: Vec<(Option<Name>, Error)>,
+}
+
+/// Compares `source` with `target`, but for what is in `refused`.
+pub(super) fn compare(source: &Side, target: &Side, rules: Rules, refused: &HashSet<Name>) -> Compared {
+    let mut compared = Compared::default();
+    let whole_seconds = source.grain.is_whole_seconds() || target.grain.is_whole_seconds();
+    // Where a file stands in the way of a directory, what is in the directory is not looked at.
+    let mut blocked: HashSet<Name> = refused.clone();
+    for Node { name, kind } in &source.nodes {
+        let is_passed = [&source.opaque, &target.opaque, &blocked].into_iter().any(|names| is_within(names, name));
+        let verdict = match (kind, target.get(name.as_str())) {
+            _ if is_passed => Verdict::Skip,
+            (NodeKind::Directory, None) => Verdict::Make,
+            (NodeKind::File { .. }, None) => Verdict::Move,
+            (NodeKind::Directory, Some(NodeKind::Directory)) => Verdict::Same,
+            (NodeKind::File { size, mtime, .. }, Some(NodeKind::File { size: other_size, mtime: other, .. })) => {
+                match (size == other_size, same_time(*mtime, *other, whole_seconds)) {
+                    (false, _) => Verdict::Move,
+                    (true, None) => Verdict::Unsure,
+                    (true, Some(_)) if rules.check => Verdict::Unsure,
+                    (true, Some(true)) => Verdict::Same,
+                    (true, Some(false)) => Verdict::Move,
+                }
+            }
+            (NodeKind::Directory, Some(NodeKind::File { .. })) if rules.delete => {
+                compared.conflicts.push((name.clone(), true));
+                Verdict::Make
+            }
+            (NodeKind::File { .. }, Some(NodeKind::Directory)) if rules.delete && target.knows_all_beneath(name) => {
+                compared.conflicts.push((name.clone(), false));
+                Verdict::Move
+            }
+            _ => {
+                blocked.insert(name.clone());
+                compared.skipped.push((None, Error::file(name.as_str(), TWO_KINDS)));
+                Verdict::Skip
+            }
+        };
+        compared.verdicts.push(verdict);
+    }
+    compared
+}
+
+/// Whether two times are the same, as far as the coarser of the file systems can tell; [`None`] where one is unknown, or where
+/// they agree by nothing but a whole second although neither end has `whole_seconds` alone.
+fn same_time(a: Option<Time>, b: Option<Time>, whole_seconds: bool) -> Option<bool> {
+    /// The steps that file systems round times to, in nanoseconds, below a second. No two writes fall into
+    /// one of these.
+    const GRAINS_NANOS: [u32; 4] = [100, 1_000, 1_000_000, 10_000_000];
+    let (a, b) = (a?, b?);
+    if a.seconds() != b.seconds() {
+        return Some(false);
+    }
+    let coarser = |grain| (a.nanos() % grain == 0 || b.nanos() % grain == 0) && a.nanos() / grain == b.nanos() / grain;
+    if a.nanos() == b.nanos() || GRAINS_NANOS.into_iter().any(coarser) {
+        return Some(true);
+    }
+    match (a.nanos() == 0 || b.nanos() == 0, whole_seconds) {
+        (false, _) => Some(false),
+        (true, true) => Some(true),
+        (true, false) => None,
+    }
+}
+
+/// A name beneath the compared directory, and whether it is that of a directory.
+pub(super) type Obsolete = (Name, bool);
+
+/// Returns all that is deleted so that something of another kind can take its name, for each of `conflicts` in order.
+pub(super) fn replacements(conflicts: &[(Name, bool)], target: &Side) -> Vec<Vec<Obsolete>> {
+    let places: HashMap<&str, usize> =
+        conflicts.iter().enumerate().map(|(at, (name, _))| (name.as_str(), at)).collect();
+    let mut obsolete = vec![Vec::new(); conflicts.len()];
+    if conflicts.is_empty() {
+        return obsolete;
+    }
+    for node in &target.nodes {
+        let name = node.name.as_str();
+        if let Some(&at) = ancestors(name).chain([name]).find_map(|above| places.get(above)) {
+            obsolete[at].push(obsolete_node(node));
+        }
+    }
+    obsolete.iter_mut().for_each(|obsolete| in_deletion_order(obsolete));
+    obsolete
+}
+
+fn obsolete_node(Node { name, kind }: &Node) -> Obsolete {
+    (name.clone(), *kind == NodeKind::Directory)
+}
+
+/// Files first, then directories, the deepest first.
+fn in_deletion_order(obsolete: &mut [Obsolete]) {
+    obsolete.sort_by(|(a, a_directory), (b, b_directory)| {
+        a_directory.cmp(b_directory).then_with(|| {
+            let order = in_tree_order(a.as_str(), b.as_str());
+            if *a_directory { order.reverse() } else { order }
+        })
+    });
+}
+
+/// How many things may be deleted where nobody said: an end that is empty for an hour, or a directory that was not the one
+/// that was meant, should not cost what is at the other end. A few go where as many things are there at the end that is read.
+pub(super) fn most_deletions(source: &Side, target: &Side) -> usize {
+    const MOST: usize = 1000;
+    const FEW: usize = 10;
+    let common = source.nodes.iter().filter(|node| target.get(node.name.as_str()).is_some()).count();
+    let all = source.nodes.len() + target.nodes.len() - common;
+    (target.nodes.len() / 2).max(FEW.min(all / 2)).min(MOST)
+}
+
+/// Returns what only `target` has, but for what can't be told, in the order in which it is to be deleted.
+pub(super) fn deletions(source: &Side, target: &Side) -> Vec<Obsolete> {
+    // A directory with something in it that stays has to stay as well.
+    let mut staying: HashSet<&str> =
+        source.opaque.iter().chain(&target.opaque).flat_map(|name| ancestors(name.as_str())).collect();
+    for directory in &target.holding {
+        staying.extend(ancestors(directory.as_str()).chain([directory.as_str()]));
+    }
+    let mut obsolete: Vec<Obsolete> = target
+        .nodes
+        .iter()
+        .filter(|Node { name, .. }| source.get(name.as_str()).is_none())
+        .filter(|Node { name, .. }| !is_within(&source.opaque, name) && !is_within(&target.opaque, name))
+        .filter(|Node { name, .. }| !staying.contains(name.as_str()))
+        // A file in the way of a directory blocks it: what the directory holds is nobody's business then.
+        .filter(|Node { name, .. }| {
+            ancestors(name.as_str()).all(|above| !matches!(source.get(above), Some(NodeKind::File { .. })))
+        })
+        .map(obsolete_node)
+        .collect();
+    in_deletion_order(&mut obsolete);
+    obsolete
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn time(seconds: i64, nanos: u32) -> Option<Time> {
+        Time::new(seconds, nanos)
+    }
+
+    #[test]
+    fn times_are_the_same_as_far_as_the_coarser_side_tells() {
+        for (a, b, same) in [
+            (time(5, 123_456_789), time(5, 123_456_789), Some(true)),
+            (time(5, 123_456_789), time(5, 123_456_788), Some(false)),
+            (time(5, 123_456_789), time(5, 0), Some(true)),
+            (time(5, 123_456_789), time(5, 123_000_000), Some(true)),
+            (time(5, 123_456_789), time(5, 123_456_700), Some(true)),
+            (time(5, 123_456_789), time(5, 124_000_000), Some(false)),
+            (time(5, 0), time(6, 0), Some(false)),
+            (time(5, 999_999_999), time(6, 0), Some(false)),
+            (None, time(5, 0), None),
+            (None, None, None),
+        ] {
+            assert_eq!(same_time(a, b, true), same, "{a:?} {b:?}");
+            assert_eq!(same_time(b, a, true), same, "{b:?} {a:?}");
+        }
+        // Where fractions can be held, a whole second is one: what is in the files decides.
+        assert_eq!(same_time(time(5, 123_456_789), time(5, 0), false), None);
+        assert_eq!(same_time(time(5, 123_456_789), time(5, 123_000_000), false), Some(true));
+        assert_eq!(same_time(time(5, 123_456_789), time(5, 124_000_000), false), Some(false));
+        assert_eq!(same_time(time(5, 0), time(5, 0), false), Some(true));
+    }
+
+    fn name(text: &str) -> Name {
+        Name::new(text).unwrap()
+    }
+
+    /// Files of these names, sizes and seconds; a name that ends in `/` is a directory.
+    fn side(nodes: &[(&str, u64, i64)], opaque: &[&str]) -> Side {
+        let node = |&(text, size, seconds): &(&str, u64, i64)| match text.strip_suffix('/') {
+            Some(directory) => Node { name: name(directory), kind: NodeKind::Directory },
+            None => Node { name: name(text), kind: NodeKind::File { size, mtime: time(seconds, 0), tag: None } },
+        };
+        let mut nodes: Vec<Node> = nodes.iter().map(node).collect();
+        nodes.sort_by(|a, b| in_tree_order(a.name.as_str(), b.name.as_str()));
+        Side { nodes, opaque: opaque.iter().map(|text| name(text)).collect(), ..Side::default() }
+    }
+
+    /// The names that have the verdict `wanted`.
+    fn having<'a>(source: &'a Side, compared: &Compared, wanted: Verdict) -> Vec<&'a str> {
+        let all = source.nodes.iter().zip(&compared.verdicts);
+        all.filter(|(_, verdict)| **verdict == wanted).map(|(node, _)| node.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_differs_is_told_from_what_can_not_be_told() {
+        let source = side(
+            &[
+                ("new", 1, 1),
+                ("same", 1, 1),
+                ("size", 1, 1),
+                ("time", 1, 1),
+                ("unknown", 1, -1),
+                ("dir/", 0, 0),
+                ("dir/in", 1, 1),
+                ("was file/", 0, 0),
+                ("was file/in", 1, 1),
+                ("hidden/in", 1, 1),
+            ],
+            &["closed"],
+        );
+        let target = side(
+            &[
+                ("same", 1, 1),
+                ("size", 2, 1),
+                ("time", 1, 2),
+                ("unknown", 1, 1),
+                ("was file", 1, 1),
+                ("closed/", 0, 0),
+                ("closed/in", 1, 1),
+                ("old/", 0, 0),
+                ("old/a", 1, 1),
+                ("old/sub/", 0, 0),
+                ("kept/", 0, 0),
+                ("kept/in", 1, 1),
+            ],
+            &["hidden", "kept/closed"],
+        );
+        let compared = compare(&source, &target, Rules::default(), &HashSet::new());
+        assert_eq!(having(&source, &compared, Verdict::Make), ["dir"]);
+        assert_eq!(having(&source, &compared, Verdict::Move), ["dir/in", "new", "size", "time"]);
+        assert_eq!(having(&source, &compared, Verdict::Unsure), ["unknown"]);
+        assert_eq!(having(&source, &compared, Verdict::Same), ["same"]);
+        assert_eq!(compared.skipped.len(), 1);
+        let by_content = compare(&source, &target, Rules { check: true, delete: false }, &HashSet::from([name("dir")]));
+        assert_eq!(having(&source, &by_content, Verdict::Unsure), ["same", "time", "unknown"]);
+        assert!(having(&source, &by_content, Verdict::Skip).starts_with(&["dir", "dir/in"]));
+
+        let obsolete = deletions(&source, &target);
+        let obsolete: Vec<&str> = obsolete.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(obsolete, ["kept/in", "old/a", "old/sub", "old"]);
+    }
+}

@@ -1,0 +1,49 @@
+//! Listing many directories of a server, asked ahead.
+
+use std::collections::VecDeque;
+
+use ferry_wire::{Entry, Failure, Name};
+
+use crate::{
+    error::Error,
+    link::Link,
+    requests::listing::{self, Memory},
+};
+
+/// Listings that are asked for ahead: enough that a distant server always has the next one, few enough that what
+/// it has to remember of us stays small.
+const LISTINGS_AHEAD: usize = 32;
+
+/// Lists `first` and whatever directories `visit` asks for when it is given a listing, each with what it said of
+/// them, many ahead. `visit` also learns which could not be listed. All together may take `limit` bytes of memory.
+pub(crate) fn explore<T>(
+    link: &mut Link,
+    limit: usize,
+    first: Vec<(Option<Name>, T)>,
+    mut visit: impl FnMut(Option<&Name>, T, Result<Vec<Entry>, Failure>) -> Vec<(Option<Name>, T)>,
+) -> Result<(), Error> {
+    let untried = |(directory, about)| (directory, about, 0);
+    let mut waiting: VecDeque<_> = first.into_iter().map(untried).collect();
+    let (mut asked, mut memory) = (VecDeque::new(), Memory::new(limit));
+    loop {
+        while asked.len() < LISTINGS_AHEAD
+            && let Some((directory, about, tries)) = waiting.pop_front()
+        {
+            listing::ask(link, directory.as_ref());
+            asked.push_back((directory, about, tries + 1));
+        }
+        let Some((directory, about, tries)) = asked.pop_front() else { return Ok(()) };
+        let listed = match listing::receive(link, directory.as_ref(), &mut memory) {
+            Ok(entries) => Ok(entries),
+            // If the server closes after it, the next listing finds out.
+            Err(Error::Server(failure)) => Err(failure),
+            Err(error) if listing::is_worth_another(&error, tries) => {
+                log::info!("a listing is asked for again: {error}");
+                waiting.push_front((directory, about, tries));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        waiting.extend(visit(directory.as_ref(), about, listed).into_iter().map(untried));
+    }
+}

@@ -1,0 +1,75 @@
+//! What is beneath a directory of the server.
+
+use ferry_wire::{Entry, EntryKind, Name};
+
+use super::{
+    explore::explore,
+    names::{in_tree_order, joined},
+};
+use crate::{error::Error, link::Link};
+
+/// One thing beneath a directory of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its whole name.
+    pub name: Name,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+impl Found {
+    /// Whether it is a directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        matches!(self.kind, EntryKind::Directory(_))
+    }
+}
+
+/// What is beneath a directory of the server.
+#[derive(Debug, Default)]
+pub struct RemoteTree {
+    /// Everything, sorted by name; so a directory stands before what is in it.
+    pub found: Vec<Found>,
+    /// Directories whose content is not known, and why: not to be read, or gone meanwhile; and what lies so deep that
+    /// its name is too long to be asked for, as the directory that it is in.
+    pub skipped: Vec<(Name, Error)>,
+}
+
+/// Lists everything beneath `root`, or in all of the server, in at most `limit` bytes of memory. `watch` learns how many
+/// things were found so far.
+pub(crate) fn remote(
+    link: &mut Link,
+    limit: usize,
+    root: Option<&Name>,
+    watch: &mut dyn FnMut(usize),
+) -> Result<RemoteTree, Error> {
+    let RemoteTree { mut found, mut skipped } = RemoteTree::default();
+    let mut at_root = None;
+    explore(link, limit, vec![(root.cloned(), ())], |directory, (), listed| {
+        let mut beneath = Vec::new();
+        match (listed, directory) {
+            (Ok(entries), _) => {
+                for Entry { name, kind } in entries {
+                    match joined(directory, name) {
+                        Ok(name) => {
+                            if matches!(kind, EntryKind::Directory(_)) {
+                                beneath.push((Some(name.clone()), ()));
+                            }
+                            found.push(Found { name, kind });
+                        }
+                        Err(unnamed) => skipped.push(unnamed),
+                    }
+                }
+                watch(found.len());
+            }
+            (Err(failure), Some(name)) if Some(name) != root => skipped.push((name.clone(), Error::Server(failure))),
+            (Err(failure), _) => at_root = Some(Error::Server(failure)),
+        }
+        beneath
+    })?;
+    if let Some(error) = at_root {
+        return Err(error);
+    }
+    found.sort_by(|a, b| in_tree_order(a.name.as_str(), b.name.as_str()));
+    Ok(RemoteTree { found, skipped })
+}

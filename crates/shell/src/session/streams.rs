@@ -1,0 +1,148 @@
+//! GET to standard output and PUT from standard input.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::{Duration, Instant},
+};
+
+use ferry_client::{Code, Direction, Download, Error, Event as Step, Name, Part};
+
+use super::{Session, failures::Failures, moving::worth, names::Meant, reasons};
+use crate::{
+    command::Target,
+    exit::{Exit, Failed},
+    figures::Summary,
+    input::Input,
+    output::Event,
+    progress::Progress,
+    safe::Safe,
+};
+
+const GET: &str = "GET";
+const PUT: &str = "PUT";
+
+impl Session {
+    /// Writes files to standard output, one after the other.
+    pub(super) fn get_to_output(&mut self, meant: &[Meant], failures: &mut Failures) -> Result<(), Failed> {
+        if meant.len() == 1 {
+            failures.only_one_left();
+        }
+        for Meant { name, .. } in meant {
+            let shown = self.shown(name.as_ref());
+            let Some(name) = name else {
+                let failed = Failed::usage(format!("{GET} {shown}: that is a directory")).about(shown);
+                failures.take(&mut self.output, failed)?;
+                continue;
+            };
+            self.connected()?;
+            // And for the rest of the command: nothing may be said among the bytes, or behind them.
+            self.output.divert(true);
+            let result = self.copy_to_output(name);
+            match result {
+                Ok((Download { size: bytes, crc, .. }, elapsed)) => {
+                    let summary = Summary { bytes, resumed: 0, elapsed };
+                    self.got.files += 1;
+                    self.got.bytes += bytes;
+                    failures.note_done(1);
+                    self.output.remark(format_args!("got {shown}: {summary}, verified"), || {
+                        let event = Event::new("got").with("name", name.as_str()).with("bytes", bytes);
+                        let event = event.with("resumed", 0).with("crc", crc.to_string());
+                        event.with("seconds", elapsed.as_secs_f64())
+                    });
+                }
+                Err(Error::System { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {
+                    // It has read all that it wanted, of this file and of those after it.
+                    return Err(Failed::told(Exit::READER_GONE));
+                }
+                Err(error) => {
+                    let mut failed = self.failure_of(GET, Some(name), &error);
+                    if let Error::System { source, .. } = &error {
+                        // It stands for a file here.
+                        failed = Failed::output(source).about(name.as_str());
+                    }
+                    failures.take(&mut self.output, failed)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_to_output(&mut self, name: &Name) -> Result<(Download, Duration), Error> {
+        let shown = self.shown(Some(name));
+        let Session { client: Some(client), output, progress, .. } = self else { return Err(Error::NotConnected) };
+        let begun = Instant::now();
+        let got = if io::stdout().is_terminal() {
+            // Whatever is in a file, it must not drive a terminal; and a bar would stand among its lines.
+            let mut safe = Safe::new(output.raw());
+            let got = client.read(name, &Part::default(), &mut safe)?;
+            // What is left is half a character.
+            let _ = safe.flush();
+            got
+        } else {
+            let progress = Progress::start(output.shown_as(*progress), [(shown, None)]);
+            client.read(name, &Part::default(), &mut Noted { sink: output.raw(), done: 0, progress: &progress })?
+        };
+        let written = output.raw().flush();
+        written.map_err(|source| Error::System { what: "write to standard output", source })?;
+        Ok((got, begun.elapsed()))
+    }
+
+    /// Sends all that comes from standard input.
+    pub(super) fn put_from_input(&mut self, target: Option<&Target>) -> Result<(), Failed> {
+        let Some(Target::Name(text)) = target else {
+            return Err(Failed::usage(format!("{PUT}: standard input needs a name: {PUT} - {} name", self.arrow())));
+        };
+        if !self.input_is_free {
+            let message =
+                format!("{PUT} -: the commands come from standard input; 'ferry put HOST - -o NAME' sends it");
+            return Err(Failed::usage(message));
+        }
+        let name = self.file_name(PUT, text)?;
+        let shown = self.shown(Some(&name));
+        self.output.flush();
+        let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)]);
+        let mut note = |done| progress.note(&Step::Moved { index: 0, done });
+        let mut input = Input::new(io::stdin(), self.cancel.clone());
+        let sent = self.connected()?.put_from(&name, None, &mut input, &mut note);
+        let elapsed = progress.elapsed();
+        drop(progress);
+        let sent = sent.map_err(|error| {
+            let failed = self.failure_of(PUT, Some(&name), &error);
+            match reasons::no_parent(&shown).filter(|_| error.code() == Some(Code::NotFound)) {
+                Some(why) => failed.saying(format!("{PUT} {shown}: {why}")),
+                None => failed,
+            }
+        })?;
+        let summary = Summary { bytes: sent.size, resumed: 0, elapsed };
+        self.put.files += 1;
+        self.put.bytes += sent.size;
+        let durable = self.is_durable();
+        let worth = worth(Direction::Up, durable);
+        self.output.say(format_args!("put {shown}: {summary}, {worth}"), || {
+            let event = Event::new("put").with("name", name.as_str()).with("bytes", sent.size);
+            let event = event.with("resumed", 0).with("crc", sent.crc.to_string());
+            event.with("seconds", summary.elapsed.as_secs_f64()).with("durable", durable)
+        });
+        Ok(())
+    }
+}
+
+/// Passes bytes on and notes how many.
+struct Noted<'a> {
+    sink: &'a mut dyn io::Write,
+    done: u64,
+    progress: &'a Progress,
+}
+
+impl io::Write for Noted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.done += written as u64;
+        self.progress.note(&Step::Moved { index: 0, done: self.done });
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
