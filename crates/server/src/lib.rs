@@ -6,7 +6,7 @@ pub mod fence;
 pub mod net;
 pub mod observe;
 pub mod protocol;
-mod runtime;
+pub mod runtime;
 pub mod store;
 mod sys;
 

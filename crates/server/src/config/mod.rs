@@ -15,7 +15,7 @@ use signal_hook::consts::SIGHUP;
 
 use crate::{
     protocol::ferry::{Limits, Patience},
-    runtime::ServerOptions,
+    runtime::{ServerOptions, admission::AdmissionLimits},
     store::{Durability, MountTable, StoreOptions},
 };
 pub use arguments::Arguments;
@@ -82,10 +82,12 @@ impl Setup {
             addresses,
             reuse_port: arguments.reuse_port,
             server: ServerOptions {
-                max_clients,
-                max_clients_per_address: here.unwrap_or(max_clients),
-                max_refused: usize::try_from(shares.refusals).unwrap_or(usize::MAX),
-                max_refused_per_address: usize::try_from(refused_here).unwrap_or(usize::MAX),
+                admission: AdmissionLimits {
+                    clients: max_clients,
+                    clients_per_address: here.unwrap_or(max_clients),
+                    refused: usize::try_from(shares.refusals).unwrap_or(usize::MAX),
+                    refused_per_address: usize::try_from(refused_here).unwrap_or(usize::MAX),
+                },
                 open_together: usize::try_from(shares.together).unwrap_or(usize::MAX),
                 client_rate: arguments.rate,
                 total_rate: arguments.total_rate,

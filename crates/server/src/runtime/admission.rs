@@ -1,101 +1,134 @@
 //! Decides who is served, who is told that there is no room, and who is not even told.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    net::IpAddr,
-};
+use std::{collections::HashMap, net::IpAddr};
 
-/// The most that may be there at one time.
+/// The most clients at one time. Of IPv6 addresses each counts by itself.
 #[derive(Debug, Clone)]
-pub(super) struct Most {
-    /// Clients that are served, in all and from one address.
-    pub(super) clients: usize,
-    pub(super) clients_here: usize,
-    /// Clients that are being told that there is no room, in all and from one address: each holds a descriptor until
-    /// it has gone.
-    pub(super) refused: usize,
-    pub(super) refused_here: usize,
+pub struct AdmissionLimits {
+    /// Clients that are served.
+    pub clients: usize,
+    /// Of these, from one address.
+    pub clients_per_address: usize,
+    /// Clients that are being told that there is no room: each holds a descriptor until it has gone. Where the server is
+    /// full, others wait to be accepted; else they are closed at once.
+    pub refused: usize,
+    /// Of these, from one address. Others of it are closed at once.
+    pub refused_per_address: usize,
 }
 
-/// The fate of somebody who connects.
+/// The limit that a client would exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
-    /// It is served.
-    Served,
-    /// It is told that the server has all the clients that it may have.
-    Full,
-    /// It is told that its address has.
-    FullHere,
-    /// It is not told: too many are being told already.
-    Closed,
+pub enum Full {
+    /// The server has all the clients that it may have.
+    Server,
+    /// The client's address has.
+    Address,
+}
+
+/// A client that counts, until it [leaves](Admission::leave).
+#[derive(Debug)]
+#[must_use = "it counts until it leaves"]
+pub struct Admitted {
+    is_refused: bool,
+}
+
+impl Admitted {
+    /// Whether it is being turned away.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
+    }
 }
 
 #[derive(Debug, Default)]
-struct Here {
+struct Counts {
     clients: usize,
     refused: usize,
 }
 
-/// Counts those who are there.
+impl Counts {
+    fn of(&mut self, is_refused: bool) -> &mut usize {
+        if is_refused { &mut self.refused } else { &mut self.clients }
+    }
+}
+
+/// Counts the clients, in all and of each address, and holds them to limits.
 #[derive(Debug)]
-pub(super) struct Admissions {
-    most: Most,
-    clients: usize,
-    refused: usize,
-    by_address: HashMap<IpAddr, Here>,
+pub struct Admission {
+    limits: AdmissionLimits,
+    all: Counts,
+    by_address: HashMap<IpAddr, Counts>,
 }
 
-impl Admissions {
-    pub(super) fn new(most: Most) -> Admissions {
-        Admissions { most, clients: 0, refused: 0, by_address: HashMap::new() }
+impl Admission {
+    /// Returns an admission that holds clients to `limits`. Nobody is there yet.
+    #[must_use]
+    pub fn new(limits: AdmissionLimits) -> Admission {
+        Admission { limits, all: Counts::default(), by_address: HashMap::new() }
+    }
+
+    /// Returns the limits.
+    #[must_use]
+    pub fn limits(&self) -> &AdmissionLimits {
+        &self.limits
     }
 
     /// Whether anybody need be accepted now. Where the server is full, and many are being told so, the others can wait:
     /// nobody could be served before them.
-    pub(super) fn has_room(&self) -> bool {
-        self.clients < self.most.clients || self.refused < self.most.refused
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.all.clients < self.limits.clients || self.all.refused < self.limits.refused
     }
 
-    /// Decides about somebody from `address`.
-    pub(super) fn decide(&self, address: IpAddr) -> Admission {
-        let none = Here::default();
+    /// Admits a client from `address`: to be served, or to be told which limit it would exceed. [`None`] where it is to be
+    /// closed at once, since too many are being told already.
+    pub fn admit(&mut self, address: IpAddr) -> Option<(Admitted, Option<Full>)> {
+        let none = Counts::default();
         let here = self.by_address.get(&address).unwrap_or(&none);
-        let refusal = match (self.clients < self.most.clients, here.clients < self.most.clients_here) {
-            (true, true) => return Admission::Served,
-            (false, _) => Admission::Full,
-            (true, false) => Admission::FullHere,
+        let full = match (self.all.clients < self.limits.clients, here.clients < self.limits.clients_per_address) {
+            (true, true) => None,
+            (false, _) => Some(Full::Server),
+            (true, false) => Some(Full::Address),
         };
-        let can_tell = self.refused < self.most.refused && here.refused < self.most.refused_here;
-        if can_tell { refusal } else { Admission::Closed }
-    }
-
-    /// Counts somebody from `address` who is served, or else refused.
-    pub(super) fn enter(&mut self, address: IpAddr, is_refused: bool) {
-        let here = self.by_address.entry(address).or_default();
-        let (all, here) = match is_refused {
-            true => (&mut self.refused, &mut here.refused),
-            false => (&mut self.clients, &mut here.clients),
-        };
-        *all += 1;
-        *here += 1;
-    }
-
-    /// Counts no more somebody who had entered.
-    pub(super) fn leave(&mut self, address: IpAddr, is_refused: bool) {
-        let Entry::Occupied(mut entry) = self.by_address.entry(address) else {
-            debug_assert!(false, "somebody leaves who had not entered");
-            return;
-        };
-        let here = entry.get_mut();
-        let (all, here_count) = match is_refused {
-            true => (&mut self.refused, &mut here.refused),
-            false => (&mut self.clients, &mut here.clients),
-        };
-        *all -= 1;
-        *here_count -= 1;
-        if here.clients == 0 && here.refused == 0 {
-            entry.remove();
+        let can_tell = self.all.refused < self.limits.refused && here.refused < self.limits.refused_per_address;
+        if full.is_some() && !can_tell {
+            return None;
         }
+        Some((self.enter(address, full.is_some()), full))
+    }
+
+    /// Admits a client from `address`, whatever the limits, as one that is turned away.
+    pub fn admit_to_refuse(&mut self, address: IpAddr) -> Admitted {
+        self.enter(address, true)
+    }
+
+    fn enter(&mut self, address: IpAddr, is_refused: bool) -> Admitted {
+        *self.all.of(is_refused) += 1;
+        *self.by_address.entry(address).or_default().of(is_refused) += 1;
+        assert!(is_refused || self.all.clients <= self.limits.clients, "more clients than may be served");
+        Admitted { is_refused }
+    }
+
+    /// Counts a client from `address` no more.
+    ///
+    /// # Panics
+    ///
+    /// Where none such was admitted from that address.
+    pub fn leave(&mut self, address: IpAddr, Admitted { is_refused }: Admitted) {
+        let here = self.by_address.entry(address).or_default();
+        for count in [self.all.of(is_refused), here.of(is_refused)] {
+            assert!(*count > 0, "a client leaves that was not admitted");
+            *count -= 1;
+        }
+        if here.clients == 0 && here.refused == 0 {
+            self.by_address.remove(&address);
+        }
+    }
+
+    /// Whether nobody is there, and nothing is kept of anybody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.clients == 0 && self.all.refused == 0 && self.by_address.is_empty()
     }
 }
 
@@ -105,68 +138,78 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: AdmissionLimits =
+        AdmissionLimits { clients: 100, clients_per_address: 3, refused: 8, refused_per_address: 2 };
+
     fn address(number: u8) -> IpAddr {
         Ipv4Addr::new(127, 0, 0, number).into()
     }
 
-    /// Somebody comes, and is counted as what it was decided to be.
-    fn comes(admissions: &mut Admissions, number: u8) -> Admission {
-        let admission = admissions.decide(address(number));
-        match admission {
-            Admission::Served => admissions.enter(address(number), false),
-            Admission::Full | Admission::FullHere => admissions.enter(address(number), true),
-            Admission::Closed => {}
-        }
-        admission
-    }
-
-    fn count(admissions: &mut Admissions, number: u8, come: usize) -> [usize; 4] {
+    /// Counts how many of `come` are served, told that the server is full, that their address is, and closed.
+    fn count(admission: &mut Admission, number: u8, come: usize, there: &mut Vec<(u8, Admitted)>) -> [usize; 4] {
         let mut counts = [0; 4];
         for _ in 0..come {
-            counts[comes(admissions, number) as usize] += 1;
+            let admitted = admission.admit(address(number));
+            counts[match &admitted {
+                Some((_, None)) => 0,
+                Some((_, Some(Full::Server))) => 1,
+                Some((_, Some(Full::Address))) => 2,
+                None => 3,
+            }] += 1;
+            there.extend(admitted.map(|(admitted, _)| (number, admitted)));
         }
         counts
     }
 
+    fn leaves(admission: &mut Admission, there: &mut Vec<(u8, Admitted)>, is_refused: bool) {
+        let index = there.iter().position(|(_, admitted)| admitted.is_refused == is_refused).unwrap();
+        let (number, admitted) = there.remove(index);
+        admission.leave(address(number), admitted);
+    }
+
     #[test]
     fn one_address_holds_its_clients_and_a_few_refused_however_many_come() {
-        let most = Most { clients: 100, clients_here: 3, refused: 8, refused_here: 2 };
-        let mut admissions = Admissions::new(most);
+        let (mut admission, mut there) = (Admission::new(LIMITS), Vec::new());
         for number in 1..=4 {
-            assert_eq!(count(&mut admissions, number, 1_000), [3, 0, 2, 995]);
-            assert!(admissions.has_room());
+            assert_eq!(count(&mut admission, number, 1_000, &mut there), [3, 0, 2, 995]);
+            assert!(admission.has_room());
         }
         // In all, too, only so many are told.
-        assert_eq!(count(&mut admissions, 5, 1_000), [3, 0, 0, 997]);
-        assert_eq!((admissions.clients, admissions.refused), (15, 8));
-        admissions.leave(address(1), true);
-        assert_eq!(count(&mut admissions, 5, 2), [0, 0, 1, 1]);
+        assert_eq!(count(&mut admission, 5, 1_000, &mut there), [3, 0, 0, 997]);
+        assert_eq!((admission.all.clients, admission.all.refused), (15, 8));
+        leaves(&mut admission, &mut there, true);
+        assert_eq!(count(&mut admission, 5, 2, &mut there), [0, 0, 1, 1]);
     }
 
     #[test]
     fn where_the_server_is_full_those_wait_who_could_only_be_told_so() {
-        let most = Most { clients: 4, clients_here: 4, refused: 2, refused_here: 2 };
-        let mut admissions = Admissions::new(most);
-        assert_eq!(count(&mut admissions, 1, 5), [4, 1, 0, 0]);
-        assert!(admissions.has_room());
-        assert_eq!(comes(&mut admissions, 2), Admission::Full);
-        assert!(!admissions.has_room());
-        admissions.leave(address(1), false);
-        assert!(admissions.has_room());
-        assert_eq!(comes(&mut admissions, 2), Admission::Served);
+        let limits = AdmissionLimits { clients: 4, clients_per_address: 4, refused: 2, refused_per_address: 2 };
+        let (mut admission, mut there) = (Admission::new(limits), Vec::new());
+        assert_eq!(count(&mut admission, 1, 5, &mut there), [4, 1, 0, 0]);
+        assert!(admission.has_room());
+        assert_eq!(count(&mut admission, 2, 1, &mut there), [0, 1, 0, 0]);
+        assert!(!admission.has_room());
+        leaves(&mut admission, &mut there, false);
+        assert!(admission.has_room());
+        assert_eq!(count(&mut admission, 2, 1, &mut there), [1, 0, 0, 0]);
     }
 
     #[test]
     fn nothing_is_kept_of_those_who_are_gone() {
-        let most = Most { clients: 2, clients_here: 1, refused: 2, refused_here: 1 };
-        let mut admissions = Admissions::new(most);
+        let limits = AdmissionLimits { clients: 2, clients_per_address: 1, refused: 2, refused_per_address: 1 };
+        let (mut admission, mut there) = (Admission::new(limits), Vec::new());
         for number in [1, 1, 2, 3] {
-            comes(&mut admissions, number);
+            count(&mut admission, number, 1, &mut there);
         }
-        assert_eq!((admissions.clients, admissions.refused, admissions.by_address.len()), (2, 2, 3));
-        for (number, is_refused) in [(1, true), (1, false), (2, false), (3, true)] {
-            admissions.leave(address(number), is_refused);
-        }
-        assert_eq!((admissions.clients, admissions.refused, admissions.by_address.len()), (0, 0, 0));
+        assert_eq!((admission.all.clients, admission.all.refused, admission.by_address.len()), (2, 2, 3));
+        there.push((9, admission.admit_to_refuse(address(9))));
+        there.into_iter().for_each(|(number, admitted)| admission.leave(address(number), admitted));
+        assert!(admission.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "not admitted")]
+    fn nobody_leaves_who_was_not_admitted() {
+        Admission::new(LIMITS).leave(address(1), Admitted { is_refused: false });
     }
 }

@@ -3,7 +3,9 @@
 use std::{io::IoSlice, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Instant};
 
 use ferry_wire::Failure;
+use mio::{Token, event::Event};
 
+use super::{admission::Admitted, scheduler::Queued};
 use crate::{
     net::{Endpoint, Lost, SendFileError, Unsent},
     protocol::ferry::{Outbox, Segment, Session},
@@ -18,22 +20,70 @@ static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 
 /// A client.
 pub(super) struct Connection {
+    pub(super) token: Token,
     /// [`None`] once the client is gone, while its last work is under way.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) peer: SocketAddr,
     pub(super) session: Session<Disk>,
     /// Input that the session could not take yet.
     pub(super) leftover: Vec<u8>,
-    pub(super) generation: u32,
-    /// The earliest entry of this connection among the timers.
+    /// Its entry among the timers.
     pub(super) timer: Option<Instant>,
-    /// It stands in the run queue.
-    pub(super) queued: bool,
-    /// It was turned away: not one of the clients that are counted.
-    pub(super) refused: bool,
+    pub(super) queued: Queued,
+    /// Whether it counts as a client or as one that is turned away.
+    pub(super) admitted: Admitted,
 }
 
 impl Connection {
+    /// Returns a client that has just connected.
+    pub(super) fn new(
+        token: Token,
+        endpoint: Endpoint,
+        peer: SocketAddr,
+        session: Session<Disk>,
+        admitted: Admitted,
+    ) -> Connection {
+        Connection {
+            token,
+            endpoint: Some(endpoint),
+            peer,
+            session,
+            leftover: Vec::new(),
+            timer: None,
+            queued: Queued::default(),
+            admitted,
+        }
+    }
+
+    /// Notes an event of its socket.
+    pub(super) fn note(&mut self, event: &Event) {
+        if let Some(endpoint) = &mut self.endpoint {
+            endpoint.note(event);
+        }
+    }
+
+    /// Whether nothing can be sent any more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.endpoint.as_ref().is_some_and(Endpoint::is_broken)
+    }
+
+    /// Tells the client that nothing more will come, where that is due. Returns whether it was.
+    pub(super) fn shut_down_if_due(&mut self) -> bool {
+        let is_due = self.session.take_shutdown();
+        if let Some(endpoint) = self.endpoint.as_mut().filter(|_| is_due) {
+            endpoint.shut_down();
+        }
+        is_due
+    }
+
+    /// Closes its socket, once.
+    pub(super) fn close(&mut self) {
+        self.leftover = Vec::new();
+        if self.endpoint.take().is_some() {
+            log::debug!("{}: disconnected", self.peer);
+        }
+    }
+
     /// Whether something can go through its socket now.
     pub(super) fn can_move(&mut self) -> bool {
         let Some(endpoint) = &self.endpoint else { return false };

@@ -264,7 +264,8 @@ mod tests {
     use crate::protocol::ferry::Work;
 
     fn job(token: usize, name: &str) -> Job {
-        Job { token: Token(token), errand: 0, work: Work::Stat { name: Name::new(name).unwrap() } }
+        let work = Work::Stat { name: Name::new(name).unwrap() };
+        Job { token: Token(token), errand: 0, work, lease: None }
     }
 
     /// Returns what a thread gets that comes for more.

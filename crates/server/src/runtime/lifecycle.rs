@@ -1,8 +1,9 @@
-//! The end: begun by a signal, and held to its time whatever does not answer.
+//! Signals, the drain, and the watchdog that holds it to its time.
 //!
-//! The loop ends by itself: it says so to every client, publishes what is whole, and closes. It can't promise when
-//! that is done: a helper may wait for a disk that never answers, and so may whatever closes files. So a thread
-//! that touches neither files nor sockets sees the signals as well, and ends the process when the time is over.
+//! A server that is asked to end drains: it says so to every client, publishes what is whole, and closes. It can't
+//! promise when that is done: a helper may wait for a disk that never answers, and so may whatever closes files. So
+//! a thread that touches neither files nor sockets sees the signals as well, and ends the process when the time is
+//! over.
 //!
 //! No program can end a thread that waits inside the kernel and takes no signal, as on a frozen file
 //! system: the process is over then, its sockets are closed, and the kernel keeps its entry until that call returns.
@@ -18,54 +19,74 @@ use std::{
     time::{Duration, Instant},
 };
 
+use mio::{Interest, Registry, Token};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use signal_hook::{
     SigId,
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM},
     low_level::{pipe, signal_name, unregister},
 };
 
-use super::{Server, accept::shutting_down, say};
+use signal_hook_mio::v1_0::Signals;
 
-/// How long the end may take once it was asked for: uploads that are whole are published, replies
-/// are sent.
-const ENDING: Duration = Duration::from_secs(10);
+use super::setup::{ServerError, system};
 
-/// How long what comes behind may take: helpers come back, files are closed.
+/// How long the drain may take: uploads that are whole are published, replies are sent.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How long what comes after the drain may take: helpers come back, files are closed.
 const CLOSING: Duration = Duration::from_millis(500);
 
 /// The exit status of a server that was asked to end, and had to leave something that did not answer in time.
 pub const CUT_SHORT: i32 = 3;
 
-impl Server {
-    /// Takes the signals that came: the first one begins the end, another cuts it short.
-    pub(super) fn signalled(&mut self) {
-        for signal in self.signals.pending() {
-            let signal = signal_name(signal).unwrap_or("a signal");
-            let now = Instant::now();
-            if self.ending.is_some() {
-                log::warn!("{signal} came again: ending at once");
-                self.ending = Some(now);
-                continue;
-            }
-            log::info!("{signal} came: ending");
-            self.ending = Some(now + ENDING);
-            // From here on nobody can connect.
-            self.turn_away_waiting();
-            let keys: Vec<_> = self.connections.iter().map(|(key, _)| key).collect();
-            for key in keys {
-                self.connections[key].session.dismiss(shutting_down(), now);
-                self.queue(key);
-            }
-        }
+/// Whether the server serves or drains, and until when.
+pub(super) struct LifeCycle {
+    signals: Signals,
+    /// When the drain is over, where it has begun.
+    drains_until: Option<Instant>,
+    watchdog: Watchdog,
+}
+
+impl LifeCycle {
+    /// Watches for the signals that end the server. `registry` tells of them under `token`.
+    pub(super) fn start(registry: &Registry, token: Token, ends_on_hangup: bool) -> Result<LifeCycle, ServerError> {
+        let failed = "can't watch for signals";
+        let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(ends_on_hangup.then_some(SIGHUP));
+        let watchdog = Watchdog::start(ending.clone()).map_err(system(failed))?;
+        let mut signals = Signals::new(ending).map_err(system(failed))?;
+        registry.register(&mut signals, token, Interest::READABLE).map_err(system(failed))?;
+        Ok(LifeCycle { signals, drains_until: None, watchdog })
     }
 
-    /// Whether the loop ends now: nobody is left, or the time is over.
-    pub(super) fn has_ended(&self) -> bool {
-        let Some(until) = self.ending else { return false };
-        let left = self.connections.len();
+    /// Takes the signals that came. Returns whether the drain is to begin; any other signal ends it at once.
+    pub(super) fn take_signals(&mut self, now: Instant) -> bool {
+        let mut begins = false;
+        for signal in self.signals.pending() {
+            let signal = signal_name(signal).unwrap_or("a signal");
+            if self.drains_until.is_some() {
+                log::warn!("{signal} came again: ending at once");
+                self.drains_until = Some(now);
+            } else {
+                log::info!("{signal} came: ending");
+                self.drains_until = Some(now + DRAIN);
+                begins = true;
+            }
+        }
+        begins
+    }
+
+    /// Returns when the drain is over, where it has begun.
+    pub(super) fn drains_until(&self) -> Option<Instant> {
+        self.drains_until
+    }
+
+    /// Whether the loop ends now, with `left` connections: nobody is left, or the time is over.
+    pub(super) fn has_ended(&self, left: usize) -> bool {
+        let Some(until) = self.drains_until else { return false };
         let is_over = Instant::now() >= until;
         if is_over && left > 0 {
             log::warn!("{left} connections did not end in time");
@@ -73,33 +94,22 @@ impl Server {
         left == 0 || is_over
     }
 
-    /// Lets go of everything.
-    pub(super) fn finish(mut self) {
-        let is_cut = !self.connections.is_empty();
-        // Clients first: what comes behind may wait for a disk.
-        for (_, connection) in &mut self.connections {
-            connection.endpoint = None;
-        }
-        self.transfer_log.sum_up(None, say);
-        self.pool.end(is_cut);
-        self.store.leave();
-        drop(self.connections);
-        log::info!("ended; the loop was away from its clients for at most {:?}", self.longest_turn);
-        // From here on nothing waits.
+    /// Ends the watch: from here on nothing waits.
+    pub(super) fn end(self) {
         drop(self.watchdog);
     }
 }
 
 /// Ends the process when its time is over, from a thread of its own, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Watchdog {
+struct Watchdog {
     signals: Vec<SigId>,
     has_ended: Arc<AtomicBool>,
 }
 
 impl Watchdog {
     /// Watches for the `signals` that end the server.
-    pub(super) fn start(signals: impl Iterator<Item = i32>) -> io::Result<Watchdog> {
+    fn start(signals: impl Iterator<Item = i32>) -> io::Result<Watchdog> {
         let (reader, writer) = io::pipe()?;
         let mut watchdog = Watchdog { signals: Vec::new(), has_ended: Arc::default() };
         for signal in signals {
@@ -107,7 +117,7 @@ impl Watchdog {
         }
         let has_ended = watchdog.has_ended.clone();
         thread::Builder::new().name("ferry-end".into()).spawn(move || {
-            if is_over(&reader, ENDING + CLOSING, CLOSING) && !has_ended.load(Ordering::Acquire) {
+            if is_over(&reader, DRAIN + CLOSING, CLOSING) && !has_ended.load(Ordering::Acquire) {
                 log::error!("something does not answer: it is left as it is");
                 log::logger().flush();
                 process::exit(CUT_SHORT);

@@ -1,58 +1,68 @@
 //! The event loop: one thread that owns every socket.
 //!
 //! ```text
-//! poll -> token -> live connection -> fill its input -> session decodes whole lines and blocks
+//! poll -> token -> connection -> its turn: fill its input -> the session decodes whole lines and blocks
 //!      -> the session asks -> the store does it, here or in a helper
-//!      -> the session queues replies and file ranges -> flush to the socket -> re-arm, re-queue or reap
+//!      -> the session queues replies and file ranges -> flush to the socket -> queue, arm or reap
 //! ```
 //!
-//! Readiness is edge-triggered: it is said once. So a connection remembers what it was told until a
-//! call would block, and one that stops early, because it used up its share of a turn, goes to
-//! the back of the run queue. Tokens carry a generation, so that an event or a completion for a
-//! connection that is gone finds nobody.
+//! Readiness is edge-triggered: it is told once. So an endpoint remembers it until a call would block, and a
+//! connection that stops early, because it used up the budget of its turn, goes to the back of the run queue. Tokens
+//! carry a generation, so that an event or a completion for a connection that is gone finds nobody.
+//!
+//! The loop holds poll and tokens, and asks its rooms for the rest: [`admission`] who is served, [`scheduler`] whose
+//! turn it is, [`leases`] who works on which upload.
 
-mod accept;
-mod admission;
+pub mod admission;
+mod arrivals;
+mod budget;
 mod connection;
-mod holds;
+mod connections;
+mod housekeeping;
 mod job;
 mod lane;
+pub mod lease_use;
+pub mod leases;
 mod lifecycle;
 mod pool;
-mod rates;
-mod scheduler;
+pub mod rates;
+pub mod scheduler;
+mod setup;
 mod timers;
+mod turn;
+mod workers;
 
 use std::{
-    collections::{HashMap, VecDeque},
     io,
-    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Failure, limits::MAX_LINE_BYTES};
-use mio::{Events, Interest, Poll, Token, Waker};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook_mio::v1_0::Signals;
-use slab::Slab;
+use ferry_wire::{Code, Failure};
+use mio::{Events, Poll, Token, Waker};
 
 use crate::{
-    net::{Acceptor, Endpoint, ListenError, Listener},
+    net::{Acceptor, Endpoint, Listener, Transport},
     observe::{TransferEntry, TransferLog},
-    protocol::ferry::{Ask, Done, Errand, Limits, Outcome, Record, Work},
-    store::{Disk, SCRATCH_BYTES, Store, id_is_taken},
+    protocol::ferry::{Errand, Outcome, Record},
+    store::{Disk, Store, id_is_taken},
 };
-use admission::{Admissions, Most};
+use arrivals::{Arrival, Arrivals};
 use connection::Connection;
-use holds::{Claim, Holds, lets_go, owner_of, upload_of};
+use connections::Connections;
+use housekeeping::Housekeeping;
 use job::{Completion, Job};
-pub use lifecycle::CUT_SHORT;
-use lifecycle::Watchdog;
-use pool::Pool;
-use rates::{Grant, Rates};
-use scheduler::Turn;
+use leases::{Claim, LeaseStep, Leases};
+use lifecycle::LifeCycle;
+use rates::Rates;
+use scheduler::Scheduler;
 use timers::Timers;
+use turn::{Buffers, Turn, TurnEnd};
+use workers::Workers;
+
+pub use lifecycle::CUT_SHORT;
+use setup::system;
+pub use setup::{ServerError, ServerOptions};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -61,96 +71,22 @@ const SIGNALS: Token = Token(usize::MAX - 2);
 /// Events taken from one poll.
 const EVENTS: usize = 1024;
 
-/// What is read from a socket at once, behind the part of a line that may be left over.
-const INPUT_BYTES: usize = 64 << 10;
-
-/// A turn of the loop longer than this is logged: something on it waited that should not have.
-const LONG_TURN: Duration = Duration::from_millis(20);
-
-/// After this much was moved, and a time in which nothing was, freed memory is given back.
-const GIVE_BACK_AFTER_BYTES: u64 = 16 << 20;
-const QUIET: Duration = Duration::from_secs(1);
-
-/// Memory for replies that is kept for the next turn: the most that small files fill in one.
-const TEXT_BYTES: usize = 256 << 10;
-
-/// How a server is set up.
-#[derive(Debug, Clone)]
-pub struct ServerOptions {
-    /// Clients served at one time.
-    pub max_clients: usize,
-    /// Clients served at one time from one address.
-    pub max_clients_per_address: usize,
-    /// Clients that may be told at one time that there is no room for them. Where the server is full, others wait to be
-    /// accepted; else they are closed at once.
-    pub max_refused: usize,
-    /// Of these, from one address. Others of it are closed at once.
-    pub max_refused_per_address: usize,
-    /// Small uploads, or changes of the tree, that may share one wait for the disk: what they are about is open meanwhile.
-    pub open_together: usize,
-    /// Bytes a second that one client may move, both ways together.
-    pub client_rate: Option<u64>,
-    /// Bytes a second that all clients together may move, both ways.
-    pub total_rate: Option<u64>,
-    /// Whether SIGHUP ends it, as the other signals do: not where whoever started it had that ignored.
-    pub ends_on_hangup: bool,
-    /// What a session allows.
-    pub limits: Limits,
-}
-
-/// Why the loop could not be set up, or had to end.
-#[derive(Debug, thiserror::Error)]
-pub enum ServerError {
-    /// The address can't be listened on.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// The system refused something that the loop can't do without.
-    #[error("{what}: {error}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// Why.
-        error: io::Error,
-    },
-}
-
-fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
-    move |error| ServerError::System { what, error }
-}
+/// Clients accepted before those that are there have their turn.
+const ACCEPTS_PER_ROUND: usize = 64;
 
 /// See the [module documentation](self).
 pub struct Server {
     poll: Poll,
-    /// [`None`] once the end was asked for.
-    acceptor: Option<Acceptor>,
-    signals: Signals,
-    options: ServerOptions,
-    limits: Arc<Limits>,
-    store: Arc<Store>,
-    pool: Pool,
-    connections: Slab<Connection>,
-    generation: u32,
-    admissions: Admissions,
-    rates: Rates,
-    transfer_log: TransferLog,
-    run_queue: VecDeque<usize>,
+    arrivals: Arrivals,
+    connections: Connections,
+    scheduler: Scheduler,
     timers: Timers,
-    holds: Holds,
-    /// Uploads that work under way may let go, and whether that work is a RESUME.
-    letting_go: HashMap<(Token, Errand), (ferry_wire::Id, bool)>,
-    /// The end was asked for: until when.
-    ending: Option<Instant>,
-    watchdog: Watchdog,
-    /// The longest that the loop was away from `poll`.
-    longest_turn: Duration,
-    /// What turns cost since memory was given back.
-    moved: u64,
-    /// The time, as it was last looked at in the turn that is under way.
-    now: Instant,
-    input: Box<[u8]>,
-    scratch: Box<[u8]>,
-    /// Memory for replies, lent to the session that has its turn.
-    text: Vec<u8>,
+    workers: Workers,
+    leases: Leases<Token, Job>,
+    life: LifeCycle,
+    transfer_log: TransferLog,
+    housekeeping: Housekeeping,
+    buffers: Buffers,
 }
 
 impl Server {
@@ -165,41 +101,19 @@ impl Server {
         let failed = "can't watch for events";
         let acceptor = Acceptor::new(listener.open()?, registry, LISTENER).map_err(system(failed))?;
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
-        let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(options.ends_on_hangup.then_some(SIGHUP));
-        let watchdog = Watchdog::start(ending.clone()).map_err(system("can't watch for signals"))?;
-        let mut signals = Signals::new(ending).map_err(system("can't watch for signals"))?;
-        registry.register(&mut signals, SIGNALS, Interest::READABLE).map_err(system(failed))?;
-        let pool = Pool::start(&store, waker, options.open_together).map_err(system("can't start a thread"))?;
+        let life = LifeCycle::start(registry, SIGNALS, options.ends_on_hangup)?;
         Ok(Server {
-            poll,
-            acceptor: Some(acceptor),
-            signals,
-            limits: Arc::new(options.limits.clone()),
-            rates: Rates::new(options.client_rate, options.total_rate, Instant::now()),
-            admissions: Admissions::new(Most {
-                clients: options.max_clients,
-                clients_here: options.max_clients_per_address,
-                refused: options.max_refused,
-                refused_here: options.max_refused_per_address,
-            }),
-            options,
-            store,
-            pool,
-            connections: Slab::new(),
-            generation: 0,
-            run_queue: VecDeque::new(),
+            arrivals: Arrivals::new(acceptor, options.admission, options.limits),
+            connections: Connections::default(),
+            scheduler: Scheduler::new(Rates::new(options.client_rate, options.total_rate, Instant::now())),
             timers: Timers::default(),
+            workers: Workers::start(store, waker, options.open_together)?,
+            leases: Leases::default(),
+            life,
             transfer_log: TransferLog::default(),
-            holds: Holds::default(),
-            letting_go: HashMap::new(),
-            ending: None,
-            watchdog,
-            longest_turn: Duration::ZERO,
-            moved: 0,
-            now: Instant::now(),
-            input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(),
-            scratch: vec![0; SCRATCH_BYTES].into(),
-            text: Vec::new(),
+            housekeeping: Housekeeping::default(),
+            buffers: Buffers::new(),
+            poll,
         })
     }
 
@@ -212,406 +126,278 @@ impl Server {
     /// Where the system refuses to tell of events.
     pub fn run(mut self) -> Result<(), ServerError> {
         let mut events = Events::with_capacity(EVENTS);
-        loop {
-            let patience = self.patience();
-            match self.poll.poll(&mut events, patience) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                polled => polled.map_err(system("can't wait for events"))?,
-            }
+        while !self.life.has_ended(self.connections.len()) {
+            self.wait(&mut events)?;
             let began = Instant::now();
-            self.give_memory_back(events.is_empty());
-            self.pool.look(began);
-            for event in &events {
-                match event.token() {
-                    LISTENER => {
-                        if let Some(acceptor) = &mut self.acceptor {
-                            acceptor.note_ready();
-                        }
-                    }
-                    WAKER => {}
-                    SIGNALS => self.signalled(),
-                    token => self.note_readiness(token, event),
-                }
-            }
+            self.workers.look(began);
+            self.take_events(&events, began);
             self.take_completions();
-            self.expire();
-            self.accept();
-            for _ in 0..self.run_queue.len() {
-                let Some(key) = self.run_queue.pop_front() else { break };
-                self.turn(key);
-            }
-            self.let_go_on();
+            self.expire(began);
+            self.accept(began);
+            self.run_queued();
+            self.run_granted();
             self.transfer_log.sum_up(Some(began), say);
-            self.note_turn(began.elapsed());
-            if self.has_ended() {
-                break;
-            }
+            self.housekeeping.note_round(began.elapsed());
         }
         self.finish();
         Ok(())
     }
 
-    fn note_turn(&mut self, turn: Duration) {
-        if turn > self.longest_turn {
-            self.longest_turn = turn;
+    /// Waits for events. Where there are none for a while, freed memory is given back.
+    fn wait(&mut self, events: &mut Events) -> Result<(), ServerError> {
+        loop {
+            let longest = self.longest_wait();
+            match self.poll.poll(events, longest) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                polled => break polled.map_err(system("can't wait for events"))?,
+            }
         }
-        if turn > LONG_TURN {
-            log::warn!("the loop was away from its clients for {turn:?}");
+        if events.is_empty() && self.scheduler.queued() == 0 && self.housekeeping.take_due() {
+            self.workers.give_memory_back();
         }
+        Ok(())
     }
 
-    /// How long to wait for events.
-    fn patience(&mut self) -> Option<Duration> {
+    fn longest_wait(&mut self) -> Option<Duration> {
         let now = Instant::now();
-        if !self.run_queue.is_empty() || self.can_accept(now) {
+        if self.scheduler.queued() > 0 || self.arrivals.can_accept(now) {
             return Some(Duration::ZERO);
         }
-        let accept_at = self.acceptor.as_ref().and_then(Acceptor::retry_at).filter(|_| self.admissions.has_room());
-        let here = [self.timers.next(), accept_at, self.ending];
-        let next = here.into_iter().chain([self.rates.next_at(now), self.pool.look_at(), self.transfer_log.next_at()]);
-        let next = next.flatten().min().map(|next| next.saturating_duration_since(now));
-        // Once all is quiet, what the busy time took is given back.
-        let quiet = (self.moved >= GIVE_BACK_AFTER_BYTES).then_some(QUIET);
-        next.into_iter().chain(quiet).min()
+        let moments = [
+            self.arrivals.retry_at(),
+            self.timers.next(),
+            self.scheduler.next_at(now),
+            self.workers.look_at(),
+            self.transfer_log.next_at(),
+            self.life.drains_until(),
+        ];
+        let next = moments.into_iter().flatten().min().map(|next| next.saturating_duration_since(now));
+        next.into_iter().chain(self.housekeeping.due_after()).min()
     }
 
-    /// The C library keeps what was freed, in the expectation of more to come. After a busy time it is
-    /// asked to give it back, by a helper: it may take a while.
-    fn give_memory_back(&mut self, quiet: bool) {
-        if quiet && self.moved >= GIVE_BACK_AFTER_BYTES && self.run_queue.is_empty() {
-            self.moved = 0;
-            self.pool.give_memory_back();
-        }
-    }
-
-    fn note_readiness(&mut self, token: Token, event: &mio::event::Event) {
-        let Some(key) = self.live(token) else { return };
-        let connection = &mut self.connections[key];
-        if let Some(endpoint) = &mut connection.endpoint {
-            endpoint.note(event);
-        }
-        self.queue(key);
-    }
-
-    fn take_completions(&mut self) {
-        for Completion { token, errand, outcome } in self.pool.completions() {
-            if let Some((id, of_resume)) = self.letting_go.remove(&(token, errand)) {
-                self.settle_hold(&id, &outcome, of_resume);
-            }
-            self.complete(token, errand, outcome);
-        }
-    }
-
-    /// Work on a held upload has ended: RESUMEs that waited for it may go on.
-    fn settle_hold(&mut self, id: &ferry_wire::Id, outcome: &Outcome<'static, Disk>, of_resume: bool) {
-        let mut again = Vec::new();
-        if matches!(outcome, Ok(Done::Resumed { .. })) {
-            again = self.holds.grant(id);
-        }
-        if lets_go(outcome, of_resume) {
-            let released = self.holds.release(id);
-            again = released.again;
-            if let Some(job) = released.next {
-                self.submit(job);
+    fn take_events(&mut self, events: &Events, now: Instant) {
+        for event in events {
+            match event.token() {
+                LISTENER => self.arrivals.note_ready(),
+                // Completions are taken in any case.
+                WAKER => {}
+                SIGNALS => {
+                    if self.life.take_signals(now) {
+                        self.drain(now);
+                    }
+                }
+                token => {
+                    if let Some(connection) = self.connections.get(token) {
+                        connection.note(event);
+                        self.scheduler.queue(token, &mut connection.queued);
+                    }
+                }
             }
         }
-        for job in again {
-            self.hand_on(job);
-        }
     }
 
-    fn complete(&mut self, token: Token, errand: Errand, outcome: Outcome<'static, Disk>) {
-        // What a connection that is gone was owed lets go of itself when it is dropped.
-        let Some(key) = self.live(token) else { return };
-        self.connections[key].session.complete(errand, outcome, Instant::now());
-        self.queue(key);
-    }
-
-    fn expire(&mut self) {
-        let now = Instant::now();
+    fn expire(&mut self, now: Instant) {
         while let Some(token) = self.timers.expired(now) {
-            let Some(key) = self.live(token) else { continue };
-            let connection = &mut self.connections[key];
+            let Some(connection) = self.connections.get(token) else { continue };
             connection.timer = None;
             connection.session.handle_timeout(now);
-            self.queue(key);
+            self.scheduler.queue(token, &mut connection.queued);
+        }
+    }
+
+    fn finish(mut self) {
+        let is_cut = self.connections.len() > 0;
+        // Clients first: what comes after may wait for a disk.
+        self.connections.disconnect();
+        self.transfer_log.sum_up(None, say);
+        self.workers.end(is_cut);
+        drop(self.connections);
+        log::info!("ended; the loop was away from its clients for at most {:?}", self.housekeeping.longest_round());
+        self.life.end();
+    }
+}
+
+/// Clients that come, and the end.
+impl Server {
+    /// Accepts who waits, as far as there is room.
+    fn accept(&mut self, now: Instant) {
+        for _ in 0..ACCEPTS_PER_ROUND {
+            if !self.arrivals.can_accept(now) {
+                return;
+            }
+            if let Some(arrival) = self.arrivals.next(now) {
+                self.connect(arrival);
+            }
+        }
+    }
+
+    fn connect(&mut self, Arrival { socket, peer, admitted, session }: Arrival) {
+        let token = self.connections.next_token();
+        let mut endpoint = Endpoint::new(Transport::Plain(socket));
+        if let Err(error) = endpoint.register(self.poll.registry(), token) {
+            log::warn!("{peer}: can't be watched: {error}");
+            return self.arrivals.leave(peer, admitted);
+        }
+        log::debug!("{peer}: connected{}", if admitted.is_refused() { ", and turned away" } else { "" });
+        let connection = self.connections.insert(Connection::new(token, endpoint, peer, session, admitted));
+        self.scheduler.queue(token, &mut connection.queued);
+    }
+
+    /// Begins the end: nobody can connect any more, and clients are told as soon as a reply may stand there.
+    fn drain(&mut self, now: Instant) {
+        let ending = Failure::new(Code::ShuttingDown, "the server is ending");
+        for arrival in self.arrivals.end(&ending, now) {
+            self.connect(arrival);
+        }
+        for token in self.connections.tokens() {
+            let Some(connection) = self.connections.get(token) else { continue };
+            connection.session.dismiss(ending.clone(), now);
+            self.scheduler.queue(token, &mut connection.queued);
         }
     }
 }
 
-/// Connections and their turns.
+/// Turns.
 impl Server {
-    fn live(&self, token: Token) -> Option<usize> {
-        let (key, generation) = (token.0 & KEY_MASK, (token.0 >> KEY_BITS) as u32);
-        self.connections.get(key).is_some_and(|connection| connection.generation == generation).then_some(key)
-    }
-
-    fn queue(&mut self, key: usize) {
-        let connection = &mut self.connections[key];
-        if !connection.queued {
-            connection.queued = true;
-            self.run_queue.push_back(key);
+    /// Gives all that stand in the run queue now a turn.
+    fn run_queued(&mut self) {
+        for _ in 0..self.scheduler.queued() {
+            let Some(token) = self.scheduler.next_queued() else { break };
+            let Some(connection) = self.connections.get(token) else { continue };
+            let granted = self.scheduler.begin(&mut connection.queued);
+            let end = Turn::run(connection, &mut self.workers, &mut self.buffers, granted);
+            self.end_turn(token, &end);
         }
     }
 
-    /// Moves one connection on. Where there are rates, no bytes go through its socket before it is granted some.
-    fn turn(&mut self, key: usize) {
-        let granted = if self.rates.are_limited() { 0 } else { u64::MAX };
-        self.granted_turn(key, granted);
-    }
-
-    /// Moves those on whom the rates let.
-    fn let_go_on(&mut self) {
-        if !self.rates.are_limited() {
+    /// Gives those a turn whom the rates let move bytes.
+    fn run_granted(&mut self) {
+        if !self.scheduler.has_rates() {
             return;
         }
-        for _ in 0..self.rates.in_line(Instant::now()) {
+        for _ in 0..self.scheduler.waiting(Instant::now()) {
             let now = Instant::now();
-            let Some(Grant { client, bytes, waited }) = self.rates.next(now) else { return };
-            let Some(key) = self.live(client) else { continue };
-            self.connections[key].session.resume(waited, now);
-            self.granted_turn(key, bytes);
+            let Some(grant) = self.scheduler.next_grant(now) else { break };
+            let Some(connection) = self.connections.get(grant.client) else {
+                self.scheduler.forget(grant.client);
+                continue;
+            };
+            connection.session.resume(grant.waited, now);
+            let end = Turn::run(connection, &mut self.workers, &mut self.buffers, grant.bytes);
+            self.scheduler.charge(&grant, end.moved, end.now);
+            self.end_turn(grant.client, &end);
         }
     }
 
-    /// Moves one connection on, by at most what a turn may cost and `granted` bytes through its socket.
-    fn granted_turn(&mut self, key: usize, granted: u64) {
-        let Some(connection) = self.connections.get_mut(key) else { return };
-        let token = token_of(key, connection.generation);
-        connection.queued = false;
-        self.now = Instant::now();
-        let mut turn = Turn::new(granted, self.now);
-        let mut window = self.unpack_input(key);
-        self.connections[key].session.outbox().lend(std::mem::take(&mut self.text));
-        loop {
-            let taken = self.take_input(key, &mut window, &mut turn);
-            let asked = self.dispatch(key, &mut turn);
-            let connection = &mut self.connections[key];
-            let sent = connection.flush(turn.to_send(), self.now);
-            turn.charge(sent);
-            turn.note_moved(sent);
-            if !taken && !asked && sent == 0 {
-                break;
-            }
-            if turn.is_over() {
-                self.queue(key);
-                break;
-            }
+    /// Sees to what a turn leaves: claims, records, the timer, the next turn; closes what is done with.
+    fn end_turn(&mut self, token: Token, end: &TurnEnd) {
+        self.housekeeping.note_cost(end.cost);
+        for job in self.workers.take_claims() {
+            self.claim(job, end.now);
         }
-        self.connections[key].leftover = self.input[window].to_vec();
-        self.moved += turn.cost();
-        let text = self.connections[key].session.outbox().take_back();
-        if text.capacity() <= TEXT_BYTES {
-            self.text = text;
+        let Some(connection) = self.connections.get(token) else { return };
+        if connection.is_broken() {
+            // Whoever waits for the store neither reads nor writes, and would not find out by itself.
+            connection.session.hung_up(end.now);
         }
-        if granted > 0 && self.rates.are_limited() {
-            self.rates.charge(token, turn.moved(), self.now);
-        }
-        self.end_turn(key);
-        self.wait_for_rates(token);
-    }
-
-    /// Puts a connection in line that has something to move, where there are rates: its clocks stand still until it has its
-    /// turn.
-    fn wait_for_rates(&mut self, token: Token) {
-        if !self.rates.are_limited() {
-            return;
-        }
-        let Some(key) = self.live(token) else { return };
-        let connection = &mut self.connections[key];
-        if connection.can_move() {
-            connection.session.pause();
-            self.rates.wait(token, self.now);
-        }
-    }
-
-    /// Puts what was left over to the front of the common buffer, and says where it is.
-    fn unpack_input(&mut self, key: usize) -> Range<usize> {
-        let leftover = std::mem::take(&mut self.connections[key].leftover);
-        self.input[..leftover.len()].copy_from_slice(&leftover);
-        0..leftover.len()
-    }
-
-    /// Gives the session what input there is, which stands in `window` of the common buffer; false
-    /// where that changed nothing.
-    fn take_input(&mut self, key: usize, window: &mut Range<usize>, turn: &mut Turn) -> bool {
-        let mut progress = false;
-        while !turn.is_over() {
-            let now = self.now;
-            let connection = &mut self.connections[key];
-            if window.start < window.end {
-                let used = connection.session.receive(&self.input[window.clone()], now);
-                window.start += used;
-                turn.charge(used as u64);
-                if turn.charge_lines(connection.session.take_lines()) {
-                    self.now = Instant::now();
-                    turn.note(self.now);
-                }
-                let asked = self.dispatch(key, turn);
-                if used > 0 || asked {
-                    progress = true;
-                    continue;
-                }
-            }
-            let connection = &mut self.connections[key];
-            if !connection.session.wants_input() {
-                break;
-            }
-            if connection.input_has_ended() {
-                progress |= connection.session.end_of_input(now);
-                break;
-            }
-            if turn.to_read() == 0 {
-                break;
-            }
-            // The bytes of a body go straight to their place, unless some were read already.
-            if window.start == window.end && connection.can_read() {
-                let count = connection.read_direct(turn.to_read(), now);
-                turn.charge(count as u64);
-                turn.note_moved(count as u64);
-                if count > 0 {
-                    progress = true;
-                    self.dispatch(key, turn);
-                    continue;
-                }
-            }
-            let connection = &mut self.connections[key];
-            if !connection.can_read() {
-                if connection.input_has_ended() {
-                    continue;
-                }
-                break;
-            }
-            // Only a part of a line is left: there is room behind it.
-            self.input.copy_within(window.clone(), 0);
-            *window = 0..window.len();
-            let share = usize::try_from(turn.to_read()).unwrap_or(usize::MAX);
-            let hint = connection.session.input_hint();
-            let room = INPUT_BYTES.min(hint).min(share).min(self.input.len() - window.end);
-            let count = connection.read(&mut self.input[window.end..window.end + room], now);
-            window.end += count;
-            turn.note_moved(count as u64);
-            if count == 0 && !connection.input_has_ended() {
-                break;
-            }
-        }
-        progress
-    }
-
-    /// Does what the session asks for, or has it done; false where it asked for nothing.
-    fn dispatch(&mut self, key: usize, turn: &mut Turn) -> bool {
-        let mut asked = false;
-        while let Some(Ask { errand, work }) = self.connections[key].session.next_ask() {
-            asked = true;
-            turn.charge_request();
-            let token = token_of(key, self.connections[key].generation);
-            match self.store.try_now(work, &mut self.scratch) {
-                Ok(outcome) => {
-                    self.now = Instant::now();
-                    turn.note(self.now);
-                    self.connections[key].session.complete(errand, outcome, self.now);
-                }
-                Err(work) => self.hand_on(Job { token, errand, work }),
-            }
-        }
-        asked
-    }
-
-    /// Hands a job to the helpers, a RESUME only when nobody holds its upload.
-    fn hand_on(&mut self, mut job: Job) {
-        let key = self.live(job.token);
-        let Work::Resume { id, name, owner, .. } = &mut job.work else { return self.submit(job) };
-        if let (true, Some(key)) = (owner.is_nobody(), key) {
-            *owner = owner_of(self.connections[key].peer.ip());
-        }
-        let (id, name, newcomer) = (id.clone(), name.clone(), job.token);
-        match self.holds.claim(id.clone(), job) {
-            Claim::Free(job) => self.submit(job),
-            Claim::Doubtful => {}
-            Claim::Strange(Job { token, errand, .. }) => self.complete(token, errand, Err(id_is_taken(&name))),
-            Claim::Taken { owner, displaced } => {
-                if let Some(Job { token, errand, .. }) = displaced {
-                    let failure = Failure::new(Code::Changed, "a newer connection took this upload over");
-                    self.complete(token, errand, Err(failure));
-                }
-                // A connection that comes back to its own upload has let go of it already.
-                if let Some(key) = self.live(owner).filter(|_| owner != newcomer) {
-                    self.connections[key].session.evict(&id, Instant::now());
-                    self.queue(key);
-                }
-            }
-        }
-    }
-
-    fn submit(&mut self, job: Job) {
-        if let Some(id) = upload_of(&job.work) {
-            let of_resume = matches!(job.work, Work::Resume { .. });
-            self.letting_go.insert((job.token, job.errand), (id, of_resume));
-        }
-        self.pool.submit(job);
-    }
-
-    /// Drops what waits to be read for a client that is gone.
-    fn forget_reads(&mut self, token: Token) {
-        for Job { token, errand, .. } in self.pool.forget(token) {
-            let failure = Failure::new(Code::Incomplete, "the connection was lost");
-            self.complete(token, errand, Err(failure));
-        }
-    }
-
-    /// Logs, arms the timer, and closes what is done with.
-    fn end_turn(&mut self, key: usize) {
-        let connection = &mut self.connections[key];
-        // Whoever waits for the store neither reads nor writes, and would not find out by itself.
-        if connection.endpoint.as_ref().is_some_and(Endpoint::is_broken) {
-            connection.session.hung_up(self.now);
-        }
-        let (peer, records) = (connection.peer, connection.session.records());
+        let records = connection.session.records().map(entry_of);
         if log::log_enabled!(log::Level::Info) {
-            self.transfer_log.note(peer, records.map(entry_of), self.now, say);
+            self.transfer_log.note(connection.peer, records, end.now, say);
         } else {
             drop(records);
         }
         connection.session.rest();
-        if connection.session.take_shutdown() {
-            if let Some(endpoint) = &mut connection.endpoint {
-                endpoint.shut_down();
-            }
-            self.queue(key);
+        if connection.shut_down_if_due() || end.is_unfinished {
+            self.scheduler.queue(token, &mut connection.queued);
         }
-        let connection = &mut self.connections[key];
         if connection.session.is_cut() {
-            connection.leftover = Vec::new();
-            // Closing it takes it out of the queue as well: no other descriptor is of that socket.
-            if connection.endpoint.take().is_some() {
-                log::debug!("{}: disconnected", connection.peer);
-            }
-            if let Some(acceptor) = &mut self.acceptor {
-                acceptor.note_freed();
-            }
-            if !connection.session.is_over() {
-                self.forget_reads(token_of(key, self.connections[key].generation));
+            self.cut(token, end.now);
+        }
+        self.reap_or_wait(token, end.now);
+    }
+
+    /// Closes the socket of a connection that has no more use of it.
+    fn cut(&mut self, token: Token, now: Instant) {
+        let Some(connection) = self.connections.get(token) else { return };
+        connection.close();
+        self.arrivals.note_freed();
+        if !connection.session.is_over() {
+            for Job { token, errand, .. } in self.workers.forget_reads(token) {
+                self.complete(token, errand, Err(Failure::new(Code::Incomplete, "the connection was lost")), now);
             }
         }
-        let connection = &mut self.connections[key];
-        let token = token_of(key, connection.generation);
+    }
+
+    /// Forgets a connection that is over. Any other waits for its deadline, and, where there are rates and it has
+    /// something to move, for a grant: its clocks stand still until then.
+    fn reap_or_wait(&mut self, token: Token, now: Instant) {
+        let Some(connection) = self.connections.get(token) else { return };
         if connection.session.is_over() {
-            let mut connection = self.connections.remove(key);
             self.timers.disarm(&mut connection.timer, token);
-            self.rates.forget(token);
-            self.admissions.leave(connection.peer.ip(), connection.refused);
-        } else if let Some(at) = connection.session.deadline() {
+            self.scheduler.forget(token);
+            if let Some(connection) = self.connections.remove(token) {
+                self.arrivals.leave(connection.peer, connection.admitted);
+            }
+            return;
+        }
+        if let Some(at) = connection.session.deadline() {
             self.timers.arm(&mut connection.timer, at, token);
+        }
+        if self.scheduler.has_rates() && connection.can_move() {
+            connection.session.pause();
+            self.scheduler.wait_for_grant(token, now);
         }
     }
 }
 
-const KEY_BITS: u32 = 32;
-const KEY_MASK: usize = (1 << KEY_BITS) - 1;
+/// What the store has done, and who may work on which upload.
+impl Server {
+    fn take_completions(&mut self) {
+        let now = Instant::now();
+        for Completion { token, errand, outcome, lease } in self.workers.completions() {
+            if let Some(lease) = lease
+                && let Some(effect) = lease.effect(&outcome)
+            {
+                let steps = self.leases.ended(token, &lease.id, effect);
+                self.follow(steps, now);
+            }
+            self.complete(token, errand, outcome, now);
+        }
+    }
 
-/// A slab key and the generation of who has it: slab gives keys out again at once.
-fn token_of(key: usize, generation: u32) -> Token {
-    Token((generation as usize) << KEY_BITS | key)
+    fn complete(&mut self, token: Token, errand: Errand, outcome: Outcome<'static, Disk>, now: Instant) {
+        // What a connection that is gone was owed lets go of itself when it is dropped.
+        let Some(connection) = self.connections.get(token) else { return };
+        connection.session.complete(errand, outcome, now);
+        self.scheduler.queue(token, &mut connection.queued);
+    }
+
+    /// Hands a RESUME to the helpers once it has the lease of its upload.
+    fn claim(&mut self, job: Job, now: Instant) {
+        let steps = match Claim::of(&job.work, job.token) {
+            Some(claim) => self.leases.claim(claim, job),
+            None => vec![LeaseStep::Start(job)],
+        };
+        self.follow(steps, now);
+    }
+
+    fn follow(&mut self, steps: Vec<LeaseStep<Token, Job>>, now: Instant) {
+        for step in steps {
+            match step {
+                LeaseStep::Start(job) => self.workers.resume(job),
+                LeaseStep::Refuse { job, name } => self.complete(job.token, job.errand, Err(id_is_taken(&name)), now),
+                LeaseStep::Displace(job) => {
+                    let failure = Failure::new(Code::Changed, "a newer connection took this upload over");
+                    self.complete(job.token, job.errand, Err(failure), now);
+                }
+                LeaseStep::Evict { holder, id } => {
+                    let Some(connection) = self.connections.get(holder) else { continue };
+                    connection.session.evict(&id, now);
+                    self.scheduler.queue(holder, &mut connection.queued);
+                }
+            }
+        }
+    }
 }
 
 /// Returns a session's record as the log takes it.

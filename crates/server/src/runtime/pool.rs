@@ -240,7 +240,8 @@ fn help(kind: LaneKind, lane: &Lane, kit: &Kit) {
         if kind.reads() {
             scratch.resize(SCRATCH_BYTES, 0);
         }
-        let whose: Vec<_> = jobs.iter().map(|job| (job.token, job.errand)).collect();
+        let mut jobs = jobs;
+        let whose: Vec<_> = jobs.iter_mut().map(|job| (job.token, job.errand, job.lease.take())).collect();
         let works = jobs.into_iter().map(|job| job.work).collect();
         let gets_on = || lane.gets_on(number);
         // A mistake of ours in one piece of work must not leave its client waiting for ever.
@@ -250,11 +251,11 @@ fn help(kind: LaneKind, lane: &Lane, kit: &Kit) {
             _ => works.into_iter().map(|work| store.run_while(work, &mut scratch, &gets_on)).collect(),
         }));
         let mut outcomes = outcomes.unwrap_or_default().into_iter();
-        completions.push(whose.into_iter().map(|(token, errand)| {
+        completions.push(whose.into_iter().map(|(token, errand, lease)| {
             let outcome = outcomes
                 .next()
                 .unwrap_or_else(|| Err(Failure::new(Code::Io, "the server made a mistake; its log says which")));
-            Completion { token, errand, outcome }
+            Completion { token, errand, outcome, lease }
         }));
     }
 }
@@ -353,7 +354,7 @@ mod tests {
 
     impl Stage {
         fn submit(&mut self, token: usize, work: Work<Disk>) {
-            self.pool.submit(Job { token: Token(token), errand: 0, work });
+            self.pool.submit(Job { token: Token(token), errand: 0, work, lease: None });
         }
 
         fn completion(&mut self) -> Vec<Completion> {

@@ -20,7 +20,7 @@ use std::{
 
 use mio::Token;
 
-use super::scheduler::TURN_BYTES;
+use super::budget::TURN_BYTES;
 use crate::bucket::Bucket;
 
 /// The most that may be saved up while nothing moves, as time: enough to be smooth, too little to be felt as a
@@ -49,14 +49,12 @@ enum Line {
 /// Where a client stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// It has nothing to move.
+    /// It has nothing to move, or moves what it was granted.
     Away,
     /// It waits for its own rate until then.
     Resting(Instant),
     /// It waits for the common one, since that arrival.
     Waiting(Line, u64),
-    /// It moves what it was granted, as one that goes before the rest or in its turn.
-    Granted { before: bool },
 }
 
 #[derive(Debug)]
@@ -69,18 +67,23 @@ struct Flow {
     since: Instant,
 }
 
-/// The permission of a client to move bytes now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Grant {
-    pub(super) client: Token,
-    pub(super) bytes: u64,
+/// The permission of a client to move bytes now. It is to be [charged](Rates::charge).
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "whoever got it has to be charged"]
+pub struct Grant {
+    /// The client.
+    pub client: Token,
+    /// How many bytes: at least one.
+    pub bytes: u64,
     /// How long it waited.
-    pub(super) waited: Duration,
+    pub waited: Duration,
+    /// It went before others that came earlier.
+    goes_before: bool,
 }
 
 /// See the [module documentation](self).
 #[derive(Debug)]
-pub(super) struct Rates {
+pub struct Rates {
     client_rate: Option<u64>,
     common: Option<Common>,
     flows: HashMap<Token, Flow>,
@@ -88,6 +91,8 @@ pub(super) struct Rates {
     heavy: BTreeSet<(u64, Token)>,
     resting: BTreeSet<(Instant, Token)>,
     arrivals: u64,
+    /// Whose grant was not charged yet.
+    granted: Option<Token>,
 }
 
 /// The rate that all share.
@@ -99,8 +104,9 @@ struct Common {
 }
 
 impl Rates {
-    /// Rates in bytes a second, both ways together, of one client and of all.
-    pub(super) fn new(client_rate: Option<u64>, total_rate: Option<u64>, now: Instant) -> Rates {
+    /// Returns rates in bytes a second, both ways together, of one client and of all.
+    #[must_use]
+    pub fn new(client_rate: Option<u64>, total_rate: Option<u64>, now: Instant) -> Rates {
         Rates {
             client_rate,
             common: total_rate
@@ -110,6 +116,7 @@ impl Rates {
             heavy: BTreeSet::new(),
             resting: BTreeSet::new(),
             arrivals: 0,
+            granted: None,
         }
     }
 
@@ -162,8 +169,13 @@ impl Rates {
         }
     }
 
-    /// Returns who may go on now. It must be charged before the next one is asked for.
+    /// Returns who may go on now.
+    ///
+    /// # Panics
+    ///
+    /// Where the last one was not charged: several grants could then be in debt at once.
     pub(super) fn next(&mut self, now: Instant) -> Option<Grant> {
+        assert_eq!(self.granted, None, "a grant was not charged");
         self.call_rested(now);
         let mut before_is_used_up = false;
         if let Some(Common { total, before }) = &mut self.common {
@@ -185,30 +197,34 @@ impl Rates {
             Line::Heavy => self.heavy.pop_first(),
         }?;
         let flow = self.flows.get_mut(&client)?;
-        flow.place = Place::Granted { before };
+        flow.place = Place::Away;
+        self.granted = Some(client);
         let most = if line == Line::Light { LIGHT_GRANT_BYTES } else { TURN_BYTES };
         let buckets = self.common.iter().map(|common| &common.total).chain(&flow.own);
         let bytes = buckets.map(|bucket| bucket.in_part_of_second(GRANTS_PER_SECOND)).fold(most, u64::min).max(1);
-        Some(Grant { client, bytes, waited: now.saturating_duration_since(flow.since) })
+        let waited = now.saturating_duration_since(flow.since);
+        Some(Grant { client, bytes, waited, goes_before: before })
     }
 
-    /// `client` moved `bytes` bytes of what it was granted, and waits no more.
-    pub(super) fn charge(&mut self, client: Token, bytes: u64, now: Instant) {
-        let Some(flow) = self.flows.get_mut(&client) else { return };
-        let Place::Granted { before } = std::mem::replace(&mut flow.place, Place::Away) else {
-            debug_assert!(false, "charged without a grant");
-            return;
-        };
+    /// Charges the `moved` bytes that a client moved of its grant. It waits no more.
+    ///
+    /// # Panics
+    ///
+    /// Where it moved more: a debt is at most one grant.
+    pub(super) fn charge(&mut self, grant: &Grant, moved: u64, now: Instant) {
+        assert!(moved <= grant.bytes, "{moved} bytes were moved of {}", grant.bytes);
+        self.granted = None;
+        let Some(flow) = self.flows.get_mut(&grant.client) else { return };
         if let Some(common) = &mut self.common {
-            common.total.take(bytes, now);
-            if before {
-                common.before.take(bytes, now);
+            common.total.take(moved, now);
+            if grant.goes_before {
+                common.before.take(moved, now);
             }
         }
         if let Some(own) = &mut flow.own {
-            own.take(bytes, now);
+            own.take(moved, now);
         }
-        flow.light.take(bytes, now);
+        flow.light.take(moved, now);
         // One that moved much is no heavy one for ever.
         flow.light.limit_debt();
     }
@@ -229,8 +245,9 @@ impl Rates {
 
     /// `client` is gone.
     pub(super) fn forget(&mut self, client: Token) {
+        self.granted = self.granted.filter(|granted| *granted != client);
         match self.flows.remove(&client).map(|flow| flow.place) {
-            None | Some(Place::Away | Place::Granted { .. }) => {}
+            None | Some(Place::Away) => {}
             Some(Place::Resting(at)) => drop(self.resting.remove(&(at, client))),
             Some(Place::Waiting(Line::Light, arrival)) => drop(self.light.remove(&(arrival, client))),
             Some(Place::Waiting(Line::Heavy, arrival)) => drop(self.heavy.remove(&(arrival, client))),
@@ -280,11 +297,12 @@ mod tests {
             let end = self.now + Duration::from_secs_f64(seconds);
             loop {
                 for _ in 0..self.rates.in_line(self.now) {
-                    let Some(Grant { client, bytes, .. }) = self.rates.next(self.now) else { break };
-                    let bytes = bytes.min(self.due[client.0]);
+                    let Some(grant) = self.rates.next(self.now) else { break };
+                    let client = grant.client;
+                    let bytes = grant.bytes.min(self.due[client.0]);
                     self.moved[client.0] += bytes;
                     self.due[client.0] -= bytes;
-                    self.rates.charge(client, bytes, self.now);
+                    self.rates.charge(&grant, bytes, self.now);
                     if self.due[client.0] > 0 {
                         self.rates.wait(client, self.now);
                     }
@@ -400,12 +418,12 @@ mod tests {
     fn a_grant_says_how_long_it_was_waited_for() {
         let mut crowd = Crowd::new(Some(100), Some(100), 1);
         crowd.asks(0, 100);
-        let waited = crowd.rates.next(crowd.now).unwrap().waited;
-        crowd.rates.charge(Token(0), 100, crowd.now);
+        let grant = crowd.rates.next(crowd.now).unwrap();
+        crowd.rates.charge(&grant, grant.bytes, crowd.now);
         crowd.rates.wait(Token(0), crowd.now);
         let later = crowd.now + Duration::from_secs(1);
         crowd.rates.wait(Token(0), later);
-        assert_eq!((waited, crowd.rates.next(later).unwrap().waited), (Duration::ZERO, Duration::from_secs(1)));
+        assert_eq!((grant.waited, crowd.rates.next(later).unwrap().waited), (Duration::ZERO, Duration::from_secs(1)));
     }
 
     #[test]

@@ -1,99 +1,95 @@
-//! The work that one connection may use up before the others have their turns.
+//! Decides whose turn it is: fairly, and within the rates.
+//!
+//! Readiness is told once, so a connection that stops early stands in the run queue until its next turn. Where there are
+//! rates, a turn from that queue moves no bytes through the socket: a connection that could move some waits for a grant,
+//! and moves what it is granted in a turn of its own.
 
-use std::time::{Duration, Instant};
+use std::{collections::VecDeque, time::Instant};
 
-/// The bytes that one connection may move in its turn: a tenth of a millisecond's work. With 1 MiB a thousand downloads
-/// of 4 MiB are served in steps that can be seen.
-pub(super) const TURN_BYTES: u64 = 256 << 10;
+use mio::Token;
 
-/// The part of a turn that a line costs: 512 of the emptiest are as much work as [`TURN_BYTES`].
-const LINE_COST_BYTES: u64 = 512;
+use super::rates::{Grant, Rates};
 
-/// The part of a turn that a piece of work for the store costs, however small it is: 4 KiB with the line that
-/// asked for it.
-const REQUEST_COST_BYTES: u64 = (4 << 10) - LINE_COST_BYTES;
+/// Whether a connection stands in the run queue. The scheduler alone changes it.
+#[derive(Debug, Default)]
+pub struct Queued(bool);
 
-/// The longest that a turn goes on, whatever its work is charged: several times what [`TURN_BYTES`] should take, so that
-/// it is for what was not foreseen.
-const TURN_TIME: Duration = Duration::from_millis(2);
-
-/// After so many lines the clock is looked at: that costs as much as one of them.
-const LINES_BETWEEN_LOOKS: u32 = 64;
-
-/// A turn that is under way. It ends when its bytes or its time are used up.
+/// See the [module documentation](self).
 #[derive(Debug)]
-pub(super) struct Turn {
-    spent: u64,
-    /// Bytes that may still go through the socket, and that went.
-    granted: u64,
-    moved: u64,
-    ends: Instant,
-    is_late: bool,
-    /// Lines since the clock was looked at.
-    lines: u32,
+pub struct Scheduler {
+    run_queue: VecDeque<Token>,
+    rates: Rates,
 }
 
-impl Turn {
-    /// A turn that begins `now`, in which `granted` bytes may go through the socket.
-    pub(super) fn new(granted: u64, now: Instant) -> Turn {
-        Turn { spent: 0, granted, moved: 0, ends: now + TURN_TIME, is_late: false, lines: 0 }
+impl Scheduler {
+    /// Returns a scheduler that holds clients to `rates`.
+    #[must_use]
+    pub fn new(rates: Rates) -> Scheduler {
+        Scheduler { run_queue: VecDeque::new(), rates }
     }
 
-    fn left(&self) -> u64 {
-        if self.is_late { 0 } else { TURN_BYTES.saturating_sub(self.spent) }
+    /// Puts `client` at the end of the run queue, unless it is there.
+    pub fn queue(&mut self, client: Token, queued: &mut Queued) {
+        if !std::mem::replace(&mut queued.0, true) {
+            self.run_queue.push_back(client);
+        }
     }
 
-    /// Returns how many bytes may be read now; 0 once it is over.
-    pub(super) fn to_read(&self) -> u64 {
-        self.left().min(self.granted)
+    /// Returns how many stand in the run queue.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.run_queue.len()
     }
 
-    /// Returns how many bytes may be sent now. The bytes that a reply holds in memory were paid for when it was made.
-    pub(super) fn to_send(&self) -> u64 {
-        TURN_BYTES.min(self.granted)
+    /// Takes the next client out of the run queue. Its turn [`begins`](Self::begin) then, if it is still there.
+    pub fn next_queued(&mut self) -> Option<Token> {
+        self.run_queue.pop_front()
     }
 
-    /// Notes bytes that went through the socket.
-    pub(super) fn note_moved(&mut self, bytes: u64) {
-        self.granted = self.granted.saturating_sub(bytes);
-        self.moved += bytes;
+    /// Begins a turn from the run queue, and returns how many bytes it may move through its socket.
+    ///
+    /// # Panics
+    ///
+    /// Where the client stood in the queue twice: it would have more turns than others.
+    pub fn begin(&self, queued: &mut Queued) -> u64 {
+        assert!(std::mem::take(&mut queued.0), "a client stood in the run queue twice");
+        if self.rates.are_limited() { 0 } else { u64::MAX }
     }
 
-    /// Returns how many bytes went through the socket.
-    pub(super) fn moved(&self) -> u64 {
-        self.moved
+    /// Whether bytes move by [grants](Self::next_grant) alone.
+    #[must_use]
+    pub fn has_rates(&self) -> bool {
+        self.rates.are_limited()
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        self.left() == 0
+    /// Has `client`, which has something to move, wait for a grant.
+    pub fn wait_for_grant(&mut self, client: Token, now: Instant) {
+        self.rates.wait(client, now);
     }
 
-    /// Charges bytes that were worked on.
-    pub(super) fn charge(&mut self, bytes: u64) {
-        self.spent += bytes;
+    /// Returns how many wait for nothing but the common rate.
+    pub fn waiting(&mut self, now: Instant) -> usize {
+        self.rates.in_line(now)
     }
 
-    /// Charges lines that were read, beside their bytes. Returns whether it is time to look at the clock.
-    pub(super) fn charge_lines(&mut self, lines: u32) -> bool {
-        self.spent += u64::from(lines) * LINE_COST_BYTES;
-        self.lines += lines;
-        self.lines >= LINES_BETWEEN_LOOKS
+    /// Returns who may move bytes now. What it moves is to be [charged](Self::charge) before the next one is asked for.
+    pub fn next_grant(&mut self, now: Instant) -> Option<Grant> {
+        self.rates.next(now)
     }
 
-    /// Charges a piece of work for the store.
-    pub(super) fn charge_request(&mut self) {
-        self.spent += REQUEST_COST_BYTES;
+    /// Charges the bytes that were moved of `grant`.
+    pub fn charge(&mut self, grant: &Grant, moved: u64, now: Instant) {
+        self.rates.charge(grant, moved, now);
     }
 
-    /// Notes the time.
-    pub(super) fn note(&mut self, now: Instant) {
-        self.lines = 0;
-        self.is_late |= now >= self.ends;
+    /// Returns when somebody may move bytes, if nothing happens before.
+    pub fn next_at(&mut self, now: Instant) -> Option<Instant> {
+        self.rates.next_at(now)
     }
 
-    /// Returns what it cost so far, in bytes.
-    pub(super) fn cost(&self) -> u64 {
-        self.spent
+    /// Forgets a client that is gone. Its place in the run queue is passed over.
+    pub fn forget(&mut self, client: Token) {
+        self.rates.forget(client);
     }
 }
 
@@ -102,64 +98,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_is_over_after_its_bytes_or_its_lines_or_its_requests() {
-        let now = Instant::now();
-        let times = |charge: fn(&mut Turn)| {
-            let mut turn = Turn::new(u64::MAX, now);
-            let mut times = 0;
-            while !turn.is_over() {
-                charge(&mut turn);
-                times += 1;
-            }
-            assert_eq!((turn.left(), turn.cost()), (0, TURN_BYTES));
-            times
-        };
-        assert_eq!(times(|turn| turn.charge(64 << 10)), 4);
-        let charge_line = |turn: &mut Turn| {
-            turn.charge_lines(1);
-        };
-        assert_eq!(times(charge_line), 512);
-        let charge_get = |turn: &mut Turn| {
-            turn.charge_lines(1);
-            turn.charge_request();
-        };
-        assert_eq!(times(charge_get), 64);
+    fn a_client_stands_in_the_run_queue_once() {
+        let mut scheduler = Scheduler::new(Rates::new(None, None, Instant::now()));
+        let mut places = [Queued::default(), Queued::default()];
+        for client in [0, 1, 0, 1, 0] {
+            scheduler.queue(Token(client), &mut places[client]);
+        }
+        assert_eq!(scheduler.queued(), 2);
+        assert_eq!(scheduler.next_queued(), Some(Token(0)));
+        assert_eq!(scheduler.begin(&mut places[0]), u64::MAX);
+        scheduler.queue(Token(0), &mut places[0]);
+        assert_eq!([(); 2].map(|()| scheduler.next_queued()), [Some(Token(1)), Some(Token(0))]);
     }
 
     #[test]
-    fn a_turn_is_over_after_its_time_though_it_cost_nothing() {
-        let now = Instant::now();
-        let mut turn = Turn::new(u64::MAX, now);
-        turn.note(now + TURN_TIME - Duration::from_nanos(1));
-        assert_eq!(turn.left(), TURN_BYTES);
-        turn.note(now + TURN_TIME);
-        assert!(turn.is_over());
-        // A clock that is read again gives nothing back.
-        turn.note(now);
-        assert!(turn.is_over());
-    }
-
-    #[test]
-    fn no_more_goes_through_the_socket_than_was_granted() {
-        let mut turn = Turn::new(1_000, Instant::now());
-        turn.note_moved(400);
-        assert_eq!((turn.to_read(), turn.to_send()), (600, 600));
-        turn.note_moved(600);
-        assert_eq!((turn.to_read(), turn.to_send(), turn.moved()), (0, 0, 1_000));
-        assert!(!turn.is_over());
-    }
-
-    #[test]
-    fn the_clock_is_looked_at_now_and_then() {
-        let now = Instant::now();
-        let mut turn = Turn::new(u64::MAX, now);
-        let looks = (0..LINES_BETWEEN_LOOKS * 3).filter(|_| {
-            let look = turn.charge_lines(1);
-            if look {
-                turn.note(now);
-            }
-            look
-        });
-        assert_eq!(looks.count(), 3);
+    #[should_panic(expected = "twice")]
+    fn nobody_has_a_turn_that_it_was_not_queued_for() {
+        Scheduler::new(Rates::new(None, None, Instant::now())).begin(&mut Queued::default());
     }
 }

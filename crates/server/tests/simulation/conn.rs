@@ -3,7 +3,10 @@
 
 use std::collections::VecDeque;
 
-use ferry_server::protocol::ferry::{Session, Work};
+use ferry_server::{
+    protocol::ferry::{Session, Work},
+    runtime::{admission::Admitted, scheduler::Queued},
+};
 
 use crate::store::Model;
 
@@ -37,6 +40,9 @@ pub(crate) struct Conn {
     /// Input that the session could not take yet.
     pub(crate) leftover: Vec<u8>,
     pub(crate) peer: usize,
+    pub(crate) queued: Queued,
+    /// [`None`] in a conversation that nobody else could disturb.
+    pub(crate) admitted: Option<Admitted>,
     /// The wires are up.
     pub(crate) attached: bool,
     pub(crate) shut_down: bool,
@@ -60,7 +66,19 @@ pub(crate) fn carried(work: &Work<Model>) -> u64 {
 impl Conn {
     pub(crate) fn new(session: Session<Model>, peer: usize) -> Conn {
         let leftover = Vec::new();
-        Conn { session, leftover, peer, attached: true, shut_down: false, dismissed: false, outstanding: 0, handed: 0 }
+        let (queued, admitted) = (Queued::default(), None);
+        Conn {
+            session,
+            leftover,
+            peer,
+            queued,
+            admitted,
+            attached: true,
+            shut_down: false,
+            dismissed: false,
+            outstanding: 0,
+            handed: 0,
+        }
     }
 
     /// What must hold when everything that was asked has been taken.

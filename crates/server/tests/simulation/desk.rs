@@ -13,7 +13,7 @@ use ferry_wire::Failure;
 use crate::{
     conn::{Conn, carried},
     dice::Dice,
-    holds::Job,
+    leases::Job,
     script::UPLOAD_BYTES,
     store::{Model, Store},
     tree::{Node, Tree, some_time},
@@ -194,7 +194,7 @@ impl Desk {
             self.store.asked(&work);
             self.conn.outstanding += 1;
             self.conn.handed += carried(&work);
-            let job = Job { conn: 0, errand, work };
+            let job = Job::new(0, errand, work, &self.store);
             let quick = matches!(
                 job.work,
                 Work::Open { .. } | Work::Load { .. } | Work::Check { .. } | Work::Stat { .. } | Work::Stage { .. }

@@ -9,7 +9,7 @@ mod conn;
 mod desk;
 mod dice;
 mod fixed;
-mod holds;
+mod leases;
 mod oracle;
 mod reader;
 mod script;

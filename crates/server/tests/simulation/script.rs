@@ -31,6 +31,8 @@ pub(crate) struct Ground {
     pub(crate) read_only: bool,
     /// Bodies may be large.
     pub(crate) large: bool,
+    /// Others write there too, and resume the same uploads.
+    pub(crate) contended: bool,
     /// The store fails at random.
     pub(crate) faulty: bool,
 }
@@ -128,6 +130,9 @@ impl<'a> Writer<'a> {
     }
 
     fn request(&mut self) {
+        if self.ground.contended && self.dice.happens(600) {
+            return self.resume();
+        }
         let pick = self.dice.below(100);
         match pick {
             0..12 => self.get(),
@@ -291,11 +296,11 @@ impl<'a> Writer<'a> {
     }
 
     fn resume(&mut self) {
-        let which = self.dice.below(4);
+        let which = if self.ground.contended { 1 + self.dice.below(2) } else { self.dice.below(4) };
         let mut size =
             if self.ground.large { [10, 3_000, 700_000, 1_100_000][which] } else { [10, 300, 3_000, 0][which] };
         let mut name = format!("{}/{}", self.ground.home, ["kept", "a", "d/x", "kept"][which]);
-        match self.dice.below(40) {
+        match self.dice.below(if self.ground.contended { 8 } else { 40 }) {
             0 => size += 1,
             1 => name.push('2'),
             2 => size = UPLOAD_BYTES + 1,

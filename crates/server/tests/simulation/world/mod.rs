@@ -5,18 +5,29 @@ mod turns;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ferry_server::protocol::ferry::{Errand, Limits, Outcome, Patience, Session};
+use ferry_server::{
+    protocol::ferry::{Errand, Limits, Outcome, Patience, Session},
+    runtime::{
+        admission::{Admission, AdmissionLimits, Admitted},
+        lease_use::LeaseUse,
+        leases::Leases,
+        rates::Rates,
+        scheduler::Scheduler,
+    },
+};
 use ferry_wire::{Code, Failure};
+use mio::Token;
 
 use crate::{
     client::{Client, Manner},
     conn::{Conn, Link},
     dice::Dice,
-    holds::{Holds, Job},
+    leases::{Job, Rules},
     oracle::Oracle,
     script::{Ground, LASTING_FILES, UPLOAD_BYTES, Writer, lasting_file},
     store::{Effect, Model, Store},
@@ -25,6 +36,10 @@ use crate::{
 
 /// Far more than a world lasts, so that only those who do nothing run out of it.
 const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Room for the clients of a world, and for a few that come back before their last connection is gone.
+const LIMITS: AdmissionLimits =
+    AdmissionLimits { clients: 8, clients_per_address: 6, refused: 3, refused_per_address: 2 };
 
 /// What happened in one world, or in many.
 #[derive(Debug, Default, Clone, Copy)]
@@ -36,6 +51,12 @@ pub(crate) struct Figures {
     pub(crate) faults: u64,
     pub(crate) bytes: u64,
     pub(crate) timeouts: u64,
+    pub(crate) turned_away: u64,
+    /// RESUMEs that another connection's upload was the reason to refuse, that a newer one displaced, and holders that
+    /// were asked to let go.
+    pub(crate) refused: u64,
+    pub(crate) displaced: u64,
+    pub(crate) evicted: u64,
 }
 
 impl Figures {
@@ -47,6 +68,10 @@ impl Figures {
         self.faults += other.faults;
         self.bytes += other.bytes;
         self.timeouts += other.timeouts;
+        self.turned_away += other.turned_away;
+        self.refused += other.refused;
+        self.displaced += other.displaced;
+        self.evicted += other.evicted;
     }
 }
 
@@ -62,6 +87,8 @@ struct Weather {
     wire: usize,
     /// All clients write to one directory, with the same ids.
     shared: bool,
+    /// They want the same uploads, and do not agree on what those are.
+    contended: bool,
     read_only: bool,
     large: bool,
     dismisses: bool,
@@ -75,6 +102,14 @@ struct Peer {
     last: usize,
 }
 
+/// An operation that the store has done, on its way back.
+struct Ended {
+    conn: usize,
+    errand: Errand,
+    outcome: Outcome<'static, Model>,
+    lease: Option<LeaseUse>,
+}
+
 /// See the [module documentation](self).
 pub(crate) struct World {
     pub(crate) figures: Figures,
@@ -83,14 +118,17 @@ pub(crate) struct World {
     weather: Weather,
     limits: Arc<Limits>,
     store: Store,
-    holds: Holds,
+    leases: Leases<usize, Job>,
+    rules: Rules,
+    admission: Admission,
+    strangers: Vec<(IpAddr, Admitted)>,
+    /// Has those in its run queue whom something was told since they had their turn.
+    scheduler: Scheduler,
     peers: Vec<Peer>,
     conns: BTreeMap<usize, Conn>,
     next_conn: usize,
-    /// Sessions that something was told since their asks were last taken.
-    touched: VecDeque<usize>,
     jobs: VecDeque<Job>,
-    ended: Vec<(usize, Errand, Outcome<'static, Model>)>,
+    ended: Vec<Ended>,
     intended: Vec<(usize, Vec<Effect>)>,
 }
 
@@ -104,6 +142,7 @@ impl World {
             at_once: *dice.pick(&[0, 500, 900, 1000]),
             wire: *dice.pick(&[100, 10_000, 1 << 20]),
             shared: dice.happens(300),
+            contended: dice.happens(500),
             read_only: dice.happens(50),
             large,
             dismisses: dice.happens(200),
@@ -117,18 +156,22 @@ impl World {
             checkpoint_time: Duration::from_secs(15),
         };
         let store = Store::new(Tree::default(), weather.faults, Dice::new(seed ^ 1));
+        let now = Instant::now();
         let mut world = World {
             figures: Figures::default(),
-            now: Instant::now(),
+            now,
             dice,
             weather,
             limits: Arc::new(limits),
             store,
-            holds: Holds::default(),
+            leases: Leases::default(),
+            rules: Rules::default(),
+            admission: Admission::new(LIMITS),
+            strangers: Vec::new(),
+            scheduler: Scheduler::new(Rates::new(None, None, now)),
             peers: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
-            touched: VecDeque::new(),
             jobs: VecDeque::new(),
             ended: Vec::new(),
             intended: Vec::new(),
@@ -149,8 +192,9 @@ impl World {
             }
         }
         for home in homes {
-            let Weather { read_only, large, shared, faults, .. } = self.weather;
-            let ground = Ground { home, read_only, large, faulty: faults > 0 };
+            let Weather { read_only, large, shared, contended, faults, .. } = self.weather;
+            let contended = shared && contended;
+            let ground = Ground { home, read_only, large, contended, faulty: faults > 0 };
             // Byte by byte, a long script only takes time.
             let most = if large || self.weather.grain < 100 { 8 } else { 25 };
             let requests = self.dice.between(0, most);
@@ -169,19 +213,55 @@ impl World {
             let dice = Dice::new(self.dice.next());
             let client = Client::new(ground, manner, items, oracle, dice);
             self.peers.push(Peer { client, link: Link::default(), conn: None, last: 0 });
-            self.connect(self.peers.len() - 1);
+            assert!(self.connect(self.peers.len() - 1), "the first few have room");
         }
     }
 
-    fn connect(&mut self, peer: usize) {
+    /// Connects a client; false where there is no room for it now.
+    fn connect(&mut self, peer: usize) -> bool {
+        let Some(admitted) = self.admit(peer) else { return false };
         let conn = self.next_conn;
         self.next_conn += 1;
         self.figures.connections += 1;
         let session = Session::new(self.limits.clone(), self.now);
-        self.conns.insert(conn, Conn::new(session, peer));
+        self.conns.insert(conn, Conn { admitted: Some(admitted), ..Conn::new(session, peer) });
         let Peer { link, conn: current, last, .. } = &mut self.peers[peer];
         (*link, *current, *last) = (Link::default(), Some(conn), conn);
         self.touch(conn);
+        true
+    }
+
+    /// Admits somebody from the address of `peer`, to be served.
+    fn admit(&mut self, peer: usize) -> Option<Admitted> {
+        let (admitted, full) = self.admission.admit(address_of(peer))?;
+        if full.is_some() {
+            self.figures.turned_away += 1;
+            self.strangers.push((address_of(peer), admitted));
+            return None;
+        }
+        Some(admitted)
+    }
+
+    /// Others come, who ask for nothing, and go.
+    fn others_come_and_go(&mut self, peer: usize) {
+        let admitted = self.admit(peer);
+        self.strangers.extend(admitted.map(|admitted| (address_of(peer), admitted)));
+        let served = self.conns.len() + self.strangers.iter().filter(|(_, admitted)| !admitted.is_refused()).count();
+        assert!(
+            served <= LIMITS.clients && self.strangers.len() <= LIMITS.clients + LIMITS.refused,
+            "too many are there"
+        );
+        if self.dice.happens(600) {
+            self.another_goes();
+        }
+    }
+
+    fn another_goes(&mut self) {
+        if !self.strangers.is_empty() {
+            let index = self.dice.below(self.strangers.len());
+            let (address, admitted) = self.strangers.swap_remove(index);
+            self.admission.leave(address, admitted);
+        }
     }
 
     /// Lives this world to its end.
@@ -232,6 +312,7 @@ impl World {
     /// Everybody moves once. False where nobody could.
     fn round(&mut self) -> bool {
         self.now += Duration::from_millis(1);
+        self.another_goes();
         let mut moved = false;
         for peer in 0..self.peers.len() {
             moved |= self.client_sends(peer);
@@ -264,10 +345,15 @@ impl World {
     fn all_clocks(&mut self) {
         for (&key, conn) in &mut self.conns {
             conn.session.handle_timeout(self.now);
-            self.touched.push_back(key);
+            self.scheduler.queue(Token(key), &mut conn.queued);
         }
         self.settle();
     }
+}
+
+/// Every other one is of one address.
+pub(crate) fn address_of(peer: usize) -> IpAddr {
+    Ipv4Addr::new(127, 0, 0, peer as u8 % 2).into()
 }
 
 /// The clients' side.
@@ -318,8 +404,10 @@ impl World {
             return false;
         }
         let tree = self.store.tree.below(&self.peers[index].client.ground.home);
+        if !self.connect(index) {
+            return false;
+        }
         self.peers[index].client.reconnect(tree);
-        self.connect(index);
         true
     }
 
@@ -374,6 +462,9 @@ impl World {
         if self.dice.happens(20) {
             return self.wait_for_rates();
         }
+        if self.dice.happens(300) {
+            return self.others_come_and_go(index);
+        }
         self.come_back(index);
     }
 
@@ -385,7 +476,7 @@ impl World {
             if conn.attached {
                 self.peers[conn.peer].client.dismissed = true;
             }
-            self.touched.push_back(key);
+            self.scheduler.queue(Token(key), &mut conn.queued);
         }
     }
 
@@ -409,7 +500,7 @@ impl World {
             assert_eq!(conn.session.deadline(), None, "a clock runs on who waits for a rate");
             conn.session.handle_timeout(self.now);
             conn.session.resume(PATIENCE * 2, self.now);
-            self.touched.push_back(key);
+            self.scheduler.queue(Token(key), &mut conn.queued);
         }
         self.settle();
     }
@@ -418,7 +509,11 @@ impl World {
     fn last_look(&mut self) {
         while self.run_job() {}
         while self.deliver() {}
-        assert!(self.holds.is_empty(), "an upload is held by nobody");
+        assert!(self.leases.is_empty(), "nobody gave a lease up");
+        while !self.strangers.is_empty() {
+            self.another_goes();
+        }
+        assert!(self.admission.is_empty(), "somebody who is gone counts");
         assert_eq!((self.store.staged(), self.store.locked()), (0, 0), "uploads that nobody has let go");
         for (conn, intended) in &self.intended {
             let mut intended = intended.iter();
@@ -427,6 +522,8 @@ impl World {
             }
         }
         self.figures.faults += self.store.faults;
+        let Rules { refused, displaced, evicted, .. } = self.rules;
+        (self.figures.refused, self.figures.displaced, self.figures.evicted) = (refused, displaced, evicted);
         self.figures.requests += self.peers.iter().map(|peer| peer.client.requests).sum::<u64>();
     }
 }

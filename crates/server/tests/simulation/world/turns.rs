@@ -1,18 +1,24 @@
 //! The server's side of a world: what the loop does.
 
-use ferry_server::protocol::ferry::{Ask, Errand, Outcome, Segment, Work};
+use ferry_server::{
+    protocol::ferry::{Ask, Errand, Outcome, Segment, Work},
+    runtime::leases::{Claim, LeaseStep},
+};
 use ferry_wire::{Code, Failure};
+use mio::Token;
 
-use super::{PATIENCE, Peer, World};
+use super::{Ended, PATIENCE, Peer, World, address_of};
 use crate::{
     conn::{Conn, carried},
-    holds::{Claim, Job},
+    leases::Job,
     store::Model,
 };
 
 impl World {
     pub(super) fn touch(&mut self, key: usize) {
-        self.touched.push_back(key);
+        if let Some(conn) = self.conns.get_mut(&key) {
+            self.scheduler.queue(Token(key), &mut conn.queued);
+        }
     }
 
     pub(super) fn live(&mut self, peer: usize) -> Option<(usize, &mut Conn, &mut Peer)> {
@@ -112,17 +118,17 @@ impl World {
 
     /// Takes what the sessions ask, until none asks for more; then all must be in order.
     pub(super) fn settle(&mut self) {
-        while let Some(key) = self.touched.pop_front() {
+        while let Some(Token(key)) = self.scheduler.next_queued() {
+            let Some(conn) = self.conns.get_mut(&key) else { continue };
+            self.scheduler.begin(&mut conn.queued);
             while let Some(Ask { errand, work }) = self.conns.get_mut(&key).and_then(|conn| conn.session.next_ask()) {
-                self.asked(Job { conn: key, errand, work });
+                self.asked(Job::new(key, errand, work, &self.store));
             }
-            if !self.touched.contains(&key) {
-                self.end_turn(key);
-            }
+            self.end_turn(key);
         }
     }
 
-    fn asked(&mut self, job: Job) {
+    fn asked(&mut self, mut job: Job) {
         self.store.asked(&job.work);
         let conn = self.conns.get_mut(&job.conn).unwrap();
         conn.outstanding += 1;
@@ -139,28 +145,34 @@ impl World {
             let outcome = self.store.run(job.conn, job.work);
             return self.complete(job.conn, job.errand, outcome);
         }
-        let Work::Resume { id, .. } = &job.work else { return self.submit(job) };
-        let (id, newcomer) = (id.clone(), job.conn);
-        match self.holds.claim(&id, job) {
-            Claim::Free(job) => self.submit(job),
-            Claim::Taken { owner, displaced } => {
-                if let Some(Job { conn, errand, .. }) = displaced {
-                    let failure = Failure::new(Code::Changed, "a newer connection took this upload over");
-                    self.complete(conn, errand, Err(failure));
-                }
-                if owner != newcomer
-                    && let Some(conn) = self.conns.get_mut(&owner)
-                {
-                    conn.session.evict(&id, self.now);
-                    self.touch(owner);
+        let Some(claim) = Claim::of(&job.work, job.conn) else { return self.jobs.push_back(job) };
+        self.rules.claims(&claim, &mut job);
+        let steps = self.leases.claim(claim, job);
+        self.rules.claimed(&steps);
+        self.follow(steps);
+    }
+
+    fn follow(&mut self, steps: Vec<LeaseStep<usize, Job>>) {
+        for step in steps {
+            match step {
+                LeaseStep::Start(job) => self.jobs.push_back(job),
+                LeaseStep::Refuse { job, .. } => self.fail(&job, Code::Exists),
+                LeaseStep::Displace(job) => self.fail(&job, Code::Changed),
+                LeaseStep::Evict { holder, id } => {
+                    if let Some(conn) = self.conns.get_mut(&holder) {
+                        conn.session.evict(&id, self.now);
+                    }
+                    self.touch(holder);
                 }
             }
         }
     }
 
-    fn submit(&mut self, job: Job) {
-        self.holds.submitted(&job, &self.store);
-        self.jobs.push_back(job);
+    fn fail(&mut self, job: &Job, code: Code) {
+        if let Some(conn) = self.conns.get_mut(&job.conn) {
+            conn.handed -= carried(&job.work);
+        }
+        self.complete(job.conn, job.errand, Err(Failure::new(code, "of another connection")));
     }
 
     /// Does one piece of work, any but for changes of the tree, which are done in their order.
@@ -173,12 +185,12 @@ impl World {
         if is_change(&self.jobs[index]) {
             index = self.jobs.iter().position(is_change).unwrap();
         }
-        let Job { conn, errand, work } = self.jobs.remove(index).unwrap();
+        let Job { conn, errand, work, lease, .. } = self.jobs.remove(index).unwrap();
         if let Some(conn) = self.conns.get_mut(&conn) {
             conn.handed -= carried(&work);
         }
         let outcome = self.store.run(conn, work);
-        self.ended.push((conn, errand, outcome));
+        self.ended.push(Ended { conn, errand, outcome, lease });
         true
     }
 
@@ -188,9 +200,14 @@ impl World {
             return false;
         }
         let index = self.dice.below(self.ended.len());
-        let (conn, errand, outcome) = self.ended.swap_remove(index);
-        if let Some(job) = self.holds.ended(conn, errand, &outcome) {
-            self.submit(job);
+        let Ended { conn, errand, outcome, lease } = self.ended.swap_remove(index);
+        if let Some(lease) = lease
+            && let Some(effect) = lease.effect(&outcome)
+        {
+            self.rules.ended(&lease.id, effect);
+            let steps = self.leases.ended(conn, &lease.id, effect);
+            self.rules.look(&steps);
+            self.follow(steps);
         }
         self.complete(conn, errand, outcome);
         true
@@ -231,7 +248,9 @@ impl World {
             conn.session.disconnected(self.now);
             conn.session.sent(self.now);
             assert!(conn.session.is_over() && conn.session.next_ask().is_none(), "something is asked after the end");
-            self.conns.remove(&key);
+            let Conn { peer, admitted, .. } = self.conns.remove(&key).expect("it is there");
+            self.admission.leave(address_of(peer), admitted.expect("it was admitted"));
+            self.scheduler.forget(Token(key));
         }
     }
 }

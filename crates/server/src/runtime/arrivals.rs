@@ -1,0 +1,111 @@
+//! Accepts clients, and says what becomes of each: a session that serves it, or one that turns it away.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use ferry_wire::{Code, Failure};
+use mio::net::TcpStream;
+
+use super::admission::{Admission, AdmissionLimits, Admitted, Full};
+use crate::{
+    net::Acceptor,
+    protocol::ferry::{Limits, Session},
+    store::Disk,
+};
+
+/// Clients that are still accepted when the server ends, only to be told so: what a queue holds by
+/// default.
+const LAST_ACCEPTS: usize = 4096;
+
+/// A client that has come.
+pub(super) struct Arrival {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) admitted: Admitted,
+    pub(super) session: Session<Disk>,
+}
+
+/// See the [module documentation](self).
+pub(super) struct Arrivals {
+    /// [`None`] once the server drains.
+    acceptor: Option<Acceptor>,
+    admission: Admission,
+    limits: Arc<Limits>,
+}
+
+impl Arrivals {
+    /// Returns the arrivals at `acceptor`. Each session gets `limits`.
+    pub(super) fn new(acceptor: Acceptor, admission: AdmissionLimits, limits: Limits) -> Arrivals {
+        Arrivals { acceptor: Some(acceptor), admission: Admission::new(admission), limits: Arc::new(limits) }
+    }
+
+    /// Notes that clients wait.
+    pub(super) fn note_ready(&mut self) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.note_ready();
+        }
+    }
+
+    /// Notes that a descriptor was freed.
+    pub(super) fn note_freed(&mut self) {
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.note_freed();
+        }
+    }
+
+    /// Whether somebody may wait for whom there is room.
+    pub(super) fn can_accept(&self, now: Instant) -> bool {
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.can_accept(now)) && self.admission.has_room()
+    }
+
+    /// Returns when to try again though no event came.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.acceptor.as_ref().and_then(Acceptor::retry_at).filter(|_| self.admission.has_room())
+    }
+
+    /// Returns the next client; [`None`] where it has gone or was closed, or where [nobody else](Self::can_accept) can be
+    /// accepted for now.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Arrival> {
+        let (socket, peer) = self.acceptor.as_mut()?.accept(now)?;
+        let Some((admitted, full)) = self.admission.admit(peer.ip()) else {
+            log::debug!("{peer}: closed: too many are being turned away");
+            return None;
+        };
+        let session = match full {
+            None => Session::new(self.limits.clone(), now),
+            Some(full) => Session::refusing(self.limits.clone(), &refusal(full, self.admission.limits()), now),
+        };
+        Some(Arrival { socket, peer, admitted, session })
+    }
+
+    /// Stops listening. Whoever waits to be accepted is returned, to be told of the `end`: closing the listener would reset
+    /// them. Who comes between this and the close is reset.
+    pub(super) fn end(&mut self, end: &Failure, now: Instant) -> Vec<Arrival> {
+        let mut last = Vec::new();
+        let Some(mut acceptor) = self.acceptor.take() else { return last };
+        for _ in 0..LAST_ACCEPTS {
+            if !acceptor.can_accept(now) {
+                break;
+            }
+            if let Some((socket, peer)) = acceptor.accept(now) {
+                let admitted = self.admission.admit_to_refuse(peer.ip());
+                let session = Session::refusing(self.limits.clone(), end, now);
+                last.push(Arrival { socket, peer, admitted, session });
+            }
+        }
+        last
+    }
+
+    /// Counts a client no more.
+    pub(super) fn leave(&mut self, peer: SocketAddr, admitted: Admitted) {
+        self.admission.leave(peer.ip(), admitted);
+    }
+}
+
+/// Returns what a client is told that is turned away.
+fn refusal(full: Full, limits: &AdmissionLimits) -> Failure {
+    let message = match full {
+        Full::Server => format!("the server has its {} clients; try again later", limits.clients),
+        Full::Address => format!("your address has its {} clients; close one", limits.clients_per_address),
+    };
+    Failure::new(Code::Busy, message)
+}

@@ -1,0 +1,70 @@
+//! All clients, by token.
+
+use mio::Token;
+use slab::Slab;
+
+use super::connection::Connection;
+
+const KEY_BITS: u32 = 32;
+const KEY_MASK: usize = (1 << KEY_BITS) - 1;
+
+/// Keys from this one on name no connection: the loop has tokens of its own.
+const FIRST_RESERVED_KEY: usize = KEY_MASK - 15;
+
+/// The connections of the loop.
+///
+/// A token is a slab key and a generation. Slab gives keys out again at once, generations tell who had one before: an
+/// event or a completion for a connection that is gone finds nobody.
+#[derive(Default)]
+pub(super) struct Connections {
+    slab: Slab<Connection>,
+    generation: u32,
+}
+
+impl Connections {
+    /// Returns the token of the connection that is [inserted](Self::insert) next.
+    pub(super) fn next_token(&mut self) -> Token {
+        self.generation = self.generation.wrapping_add(1);
+        let key = self.slab.vacant_key();
+        assert!(key < FIRST_RESERVED_KEY, "more connections than there are keys");
+        Token((self.generation as usize) << KEY_BITS | key)
+    }
+
+    /// Adds a connection.
+    ///
+    /// # Panics
+    ///
+    /// Where it has not the [next token](Self::next_token).
+    pub(super) fn insert(&mut self, connection: Connection) -> &mut Connection {
+        let entry = self.slab.vacant_entry();
+        assert_eq!(connection.token.0 & KEY_MASK, entry.key(), "a connection under another's key");
+        entry.insert(connection)
+    }
+
+    /// Returns the connection of `token`; [`None`] where it is gone.
+    pub(super) fn get(&mut self, token: Token) -> Option<&mut Connection> {
+        self.slab.get_mut(token.0 & KEY_MASK).filter(|connection| connection.token == token)
+    }
+
+    /// Takes the connection of `token` out.
+    pub(super) fn remove(&mut self, token: Token) -> Option<Connection> {
+        self.get(token)?;
+        self.slab.try_remove(token.0 & KEY_MASK)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Returns the tokens of all.
+    pub(super) fn tokens(&self) -> Vec<Token> {
+        self.slab.iter().map(|(_, connection)| connection.token).collect()
+    }
+
+    /// Closes the sockets of all.
+    pub(super) fn disconnect(&mut self) {
+        for (_, connection) in &mut self.slab {
+            connection.endpoint = None;
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Decides which connection works on which resumable upload: the newest one.
+//!
+//! A connection has the *lease* of an upload from the moment its RESUME is handed to the store until the store has let
+//! the upload go. Leases hold within this process; between processes the store's locks decide.
+//!
+//! # Order of calls
+//!
+//! [`claim`](Leases::claim) a RESUME before it is handed to the store. When an operation of the holder on the upload
+//! has ended, tell its effect by [`ended`](Leases::ended). Each call returns the steps to take, in order.
+//!
+//! # Who gets a lease
+//!
+//! - Nobody has it: the claim starts.
+//! - Somebody has it for the same name and size: the holder is asked to let go, and the claim starts when it has. A
+//!   claim that waited for that is displaced.
+//! - Somebody has it for another name or size: the claim is refused once the store has confirmed the holder's. Until
+//!   then it is not known whose the id is, and the claim waits without disturbing anybody.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use ferry_wire::{Id, Name};
+
+/// A connection's wish to work on an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim<K> {
+    /// The connection.
+    pub holder: K,
+    /// The upload.
+    pub id: Id,
+    /// The name that the upload is to have.
+    pub name: Name,
+    /// Bytes of the whole file.
+    pub size: u64,
+}
+
+impl<K> Claim<K> {
+    fn is_of_same_file<L>(&self, other: &Claim<L>) -> bool {
+        (&self.name, self.size) == (&other.name, other.size)
+    }
+}
+
+/// The effect that the end of an operation has on the lease of its upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeaseEffect {
+    /// The store confirmed that the upload is of the holder's name and size.
+    Confirmed,
+    /// The upload was let go.
+    Released,
+}
+
+/// Something to do for the lease of an upload.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LeaseStep<K, J> {
+    /// Hand this job to the store.
+    Start(J),
+    /// Fail this one: the id belongs to another upload than that of `name`.
+    Refuse {
+        /// The job.
+        job: J,
+        /// The name that was asked for.
+        name: Name,
+    },
+    /// Fail this one: a newer connection wants the same.
+    Displace(J),
+    /// Ask the holder to let go of the upload.
+    Evict {
+        /// The connection.
+        holder: K,
+        /// The upload.
+        id: Id,
+    },
+}
+
+/// See the [module documentation](self). `K` names connections, `J` is what waits for a lease.
+#[derive(Debug)]
+pub struct Leases<K, J> {
+    by_id: HashMap<Id, Lease<K, J>>,
+}
+
+#[derive(Debug)]
+struct Lease<K, J> {
+    /// The claim that started.
+    claim: Claim<K>,
+    is_confirmed: bool,
+    /// The newest claim of the same file.
+    next: Option<(Claim<K>, J)>,
+    /// Claims of other files, from before this one was confirmed.
+    undecided: Vec<(Claim<K>, J)>,
+}
+
+impl<K, J> Lease<K, J> {
+    fn new(claim: Claim<K>) -> Lease<K, J> {
+        Lease { claim, is_confirmed: false, next: None, undecided: Vec::new() }
+    }
+}
+
+impl<K, J> Default for Leases<K, J> {
+    fn default() -> Self {
+        Leases { by_id: HashMap::new() }
+    }
+}
+
+impl<K: Copy + Eq, J> Leases<K, J> {
+    /// Claims the lease of an upload for `job`, a RESUME.
+    #[must_use]
+    pub fn claim(&mut self, claim: Claim<K>, job: J) -> Vec<LeaseStep<K, J>> {
+        let lease = match self.by_id.entry(claim.id.clone()) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(Lease::new(claim));
+                return vec![LeaseStep::Start(job)];
+            }
+            Entry::Occupied(occupied) => occupied.into_mut(),
+        };
+        if lease.claim.is_of_same_file(&claim) {
+            let holder = lease.claim.holder;
+            // A connection that comes back to its own upload has let go of it already.
+            let evict = (holder != claim.holder).then(|| LeaseStep::Evict { holder, id: claim.id.clone() });
+            let displaced = lease.next.replace((claim, job)).map(|(_, job)| LeaseStep::Displace(job));
+            return displaced.into_iter().chain(evict).collect();
+        }
+        if lease.is_confirmed {
+            assert!(lease.undecided.is_empty(), "claims wait for what is known");
+            return vec![LeaseStep::Refuse { job, name: claim.name }];
+        }
+        lease.undecided.push((claim, job));
+        Vec::new()
+    }
+
+    /// Tells the `effect` of an operation of `holder` on `id` that has ended.
+    ///
+    /// # Panics
+    ///
+    /// Where that connection does not have the lease: two would work on one upload.
+    #[must_use]
+    pub fn ended(&mut self, holder: K, id: &Id, effect: LeaseEffect) -> Vec<LeaseStep<K, J>> {
+        let lease = self.by_id.get_mut(id).filter(|lease| lease.claim.holder == holder);
+        assert!(lease.is_some(), "an operation ends on an upload that its connection has no lease of");
+        let Some(lease) = lease else { return Vec::new() };
+        let undecided = std::mem::take(&mut lease.undecided);
+        let mut steps = Vec::new();
+        match effect {
+            LeaseEffect::Confirmed => lease.is_confirmed = true,
+            LeaseEffect::Released => match lease.next.take() {
+                None => drop(self.by_id.remove(id)),
+                Some((claim, job)) => {
+                    *lease = Lease::new(claim);
+                    steps.push(LeaseStep::Start(job));
+                }
+            },
+        }
+        for (claim, job) in undecided {
+            steps.extend(self.claim(claim, job));
+        }
+        steps
+    }
+
+    /// Whether nobody has a lease, and so nobody waits for one.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LeaseEffect::{Confirmed, Released};
+    use super::*;
+
+    type Step = LeaseStep<usize, usize>;
+
+    fn id() -> Id {
+        Id::new("up").unwrap()
+    }
+
+    /// Connection `holder` claims the upload for a job that has its number.
+    fn claim(leases: &mut Leases<usize, usize>, holder: usize, name: &str, size: u64) -> Vec<Step> {
+        let name = Name::new(name).unwrap();
+        leases.claim(Claim { holder, id: id(), name, size }, holder)
+    }
+
+    fn refuse(job: usize, name: &str) -> Step {
+        Step::Refuse { job, name: Name::new(name).unwrap() }
+    }
+
+    fn evict(holder: usize) -> Step {
+        Step::Evict { holder, id: id() }
+    }
+
+    #[test]
+    fn another_name_or_size_disturbs_nobody_whenever_it_comes() {
+        let mut leases = Leases::default();
+        assert_eq!(claim(&mut leases, 1, "a", 10), [Step::Start(1)]);
+        // The store has not said yet whose the id is.
+        assert_eq!(claim(&mut leases, 2, "b", 10), []);
+        assert_eq!(claim(&mut leases, 3, "a", 11), []);
+        assert_eq!(leases.ended(1, &id(), Confirmed), [refuse(2, "b"), refuse(3, "a")]);
+        assert_eq!(claim(&mut leases, 4, "b", 10), [refuse(4, "b")]);
+        // The same is another matter.
+        assert_eq!(claim(&mut leases, 5, "a", 10), [evict(1)]);
+    }
+
+    #[test]
+    fn one_that_claimed_in_vain_makes_way_for_who_is_right() {
+        let mut leases = Leases::default();
+        assert_eq!(claim(&mut leases, 1, "wrong", 10), [Step::Start(1)]);
+        assert_eq!(claim(&mut leases, 2, "right", 10), []);
+        assert_eq!(claim(&mut leases, 3, "another", 10), []);
+        assert_eq!(leases.ended(1, &id(), Released), [Step::Start(2)]);
+        assert_eq!(leases.ended(2, &id(), Confirmed), [refuse(3, "another")]);
+    }
+
+    #[test]
+    fn the_newest_of_the_same_goes_on() {
+        let mut leases = Leases::default();
+        assert_eq!(claim(&mut leases, 1, "a", 10), [Step::Start(1)]);
+        assert_eq!(claim(&mut leases, 2, "a", 10), [evict(1)]);
+        assert_eq!(claim(&mut leases, 3, "b", 10), []);
+        assert_eq!(claim(&mut leases, 4, "a", 10), [Step::Displace(2), evict(1)]);
+        assert_eq!(leases.ended(1, &id(), Released), [Step::Start(4)], "another file waits on");
+        assert_eq!(claim(&mut leases, 4, "a", 10), [], "it lets go by itself");
+        assert_eq!(leases.ended(4, &id(), Released), [Step::Start(4)]);
+        assert_eq!(leases.ended(4, &id(), Released), [Step::Start(3)]);
+        assert_eq!(leases.ended(3, &id(), Released), []);
+        assert!(leases.is_empty());
+    }
+
+    #[test]
+    #[should_panic(expected = "has no lease of")]
+    fn nobody_lets_go_of_what_another_has() {
+        let mut leases = Leases::default();
+        assert_eq!(claim(&mut leases, 1, "a", 10), [Step::Start(1)]);
+        drop(leases.ended(2, &id(), Released));
+    }
+}

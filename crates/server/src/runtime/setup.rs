@@ -1,0 +1,43 @@
+//! How a server is set up, and why that can fail.
+
+use std::io;
+
+use super::admission::AdmissionLimits;
+use crate::{net::ListenError, protocol::ferry::Limits};
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    /// Clients at one time.
+    pub admission: AdmissionLimits,
+    /// Small uploads, or changes of the tree, that may share one wait for the disk: what they are about is open meanwhile.
+    pub open_together: usize,
+    /// Bytes a second that one client may move, both ways together.
+    pub client_rate: Option<u64>,
+    /// Bytes a second that all clients together may move, both ways.
+    pub total_rate: Option<u64>,
+    /// Whether SIGHUP ends it, as the other signals do: not where whoever started it had that ignored.
+    pub ends_on_hangup: bool,
+    /// What a session allows.
+    pub limits: Limits,
+}
+
+/// Why the loop could not be set up, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The system refused something that the loop can't do without.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServerError {
+    move |error| ServerError::System { what, error }
+}

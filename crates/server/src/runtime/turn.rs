@@ -1,0 +1,194 @@
+//! One turn of one connection: reads, has the session and the store work, sends.
+
+use std::{ops::Range, time::Instant};
+
+use ferry_wire::limits::MAX_LINE_BYTES;
+
+use super::{budget::Budget, connection::Connection, job::Job, workers::Workers};
+use crate::protocol::ferry::Ask;
+
+/// What is read from a socket at once, behind the part of a line that may be left over.
+const INPUT_BYTES: usize = 64 << 10;
+
+/// Memory for replies that is kept for the next turn: the most that small files fill in one.
+const TEXT_BYTES: usize = 256 << 10;
+
+/// Memory that each turn has in its time.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    input: Box<[u8]>,
+    /// For replies, lent to the session.
+    text: Vec<u8>,
+}
+
+impl Buffers {
+    pub(super) fn new() -> Buffers {
+        Buffers { input: vec![0; INPUT_BYTES + MAX_LINE_BYTES].into(), text: Vec::new() }
+    }
+}
+
+/// What came of a turn.
+#[derive(Debug)]
+pub(super) struct TurnEnd {
+    /// Bytes that went through the socket.
+    pub(super) moved: u64,
+    /// What it cost, in bytes.
+    pub(super) cost: u64,
+    /// It used up its budget: there may be more to do.
+    pub(super) is_unfinished: bool,
+    /// The time.
+    pub(super) now: Instant,
+}
+
+/// See the [module documentation](self). It touches no other connection.
+pub(super) struct Turn<'a> {
+    connection: &'a mut Connection,
+    workers: &'a mut Workers,
+    input: &'a mut [u8],
+    /// Input that the session has not taken yet.
+    window: Range<usize>,
+    budget: Budget,
+    now: Instant,
+}
+
+impl Turn<'_> {
+    /// Moves `connection` on, by at most what a turn may cost and `granted` bytes through its socket.
+    pub(super) fn run(
+        connection: &mut Connection,
+        workers: &mut Workers,
+        buffers: &mut Buffers,
+        granted: u64,
+    ) -> TurnEnd {
+        let now = Instant::now();
+        let Buffers { input, text } = buffers;
+        let leftover = std::mem::take(&mut connection.leftover);
+        input[..leftover.len()].copy_from_slice(&leftover);
+        connection.session.outbox().lend(std::mem::take(text));
+        let (window, budget) = (0..leftover.len(), Budget::new(granted, now));
+        drop(leftover);
+        let mut turn = Turn { connection, workers, input, window, budget, now };
+        let is_unfinished = turn.work();
+        let Turn { connection, input, window, budget, now, .. } = turn;
+        connection.leftover = input[window].to_vec();
+        let lent = connection.session.outbox().take_back();
+        if lent.capacity() <= TEXT_BYTES {
+            *text = lent;
+        }
+        TurnEnd { moved: budget.moved(), cost: budget.cost(), is_unfinished, now }
+    }
+
+    /// Works until nothing is left to do for now. Returns whether the budget was used up before.
+    fn work(&mut self) -> bool {
+        loop {
+            let taken = self.take_input();
+            let asked = self.dispatch();
+            let sent = self.connection.flush(self.budget.to_send(), self.now);
+            self.budget.charge(sent);
+            self.budget.note_moved(sent);
+            if !taken && !asked && sent == 0 {
+                return false;
+            }
+            if self.budget.is_over() {
+                return true;
+            }
+        }
+    }
+
+    /// Gives the session what input there is; false where that changed nothing.
+    fn take_input(&mut self) -> bool {
+        let mut progress = false;
+        while !self.budget.is_over() {
+            if self.receive() || self.read_direct() {
+                progress = true;
+                continue;
+            }
+            if !self.connection.session.wants_input() {
+                break;
+            }
+            if self.connection.input_has_ended() {
+                progress |= self.connection.session.end_of_input(self.now);
+                break;
+            }
+            if !self.read() {
+                break;
+            }
+        }
+        progress
+    }
+
+    /// Gives the session what was read; false where that changed nothing.
+    fn receive(&mut self) -> bool {
+        if self.window.is_empty() {
+            return false;
+        }
+        let session = &mut self.connection.session;
+        let used = session.receive(&self.input[self.window.clone()], self.now);
+        self.window.start += used;
+        self.budget.charge(used as u64);
+        if self.budget.charge_lines(session.take_lines()) {
+            self.look_at_clock();
+        }
+        let asked = self.dispatch();
+        used > 0 || asked
+    }
+
+    /// Reads the bytes of a body straight to their place, unless some were read already; false where none came.
+    fn read_direct(&mut self) -> bool {
+        if !self.window.is_empty() || !self.connection.can_read() || self.budget.to_read() == 0 {
+            return false;
+        }
+        let count = self.connection.read_direct(self.budget.to_read(), self.now);
+        self.budget.charge(count as u64);
+        self.budget.note_moved(count as u64);
+        if count > 0 {
+            self.dispatch();
+        }
+        count > 0
+    }
+
+    /// Reads into the common buffer; false where neither bytes came nor the end of them.
+    fn read(&mut self) -> bool {
+        if self.budget.to_read() == 0 {
+            return false;
+        }
+        // Only a part of a line is left: there is room behind it.
+        self.input.copy_within(self.window.clone(), 0);
+        self.window = 0..self.window.len();
+        let most = usize::try_from(self.budget.to_read()).unwrap_or(usize::MAX);
+        let room =
+            INPUT_BYTES.min(self.connection.session.input_hint()).min(most).min(self.input.len() - self.window.end);
+        let count = match self.connection.can_read() {
+            true => self.connection.read(&mut self.input[self.window.end..self.window.end + room], self.now),
+            false => 0,
+        };
+        self.window.end += count;
+        self.budget.note_moved(count as u64);
+        count > 0 || self.connection.input_has_ended()
+    }
+
+    /// Does what the session asks for, or has it done; false where it asked for nothing.
+    fn dispatch(&mut self) -> bool {
+        let mut asked = false;
+        while let Some(Ask { errand, work }) = self.connection.session.next_ask() {
+            asked = true;
+            self.budget.charge_request();
+            match self.workers.try_now(work) {
+                Ok(outcome) => {
+                    self.now = Instant::now();
+                    self.budget.note(self.now);
+                    self.connection.session.complete(errand, outcome, self.now);
+                }
+                Err(work) => {
+                    let job = Job::new(self.connection.token, self.connection.peer.ip(), errand, work);
+                    self.workers.hand_on(job);
+                }
+            }
+        }
+        asked
+    }
+
+    fn look_at_clock(&mut self) {
+        self.now = Instant::now();
+        self.budget.note(self.now);
+    }
+}

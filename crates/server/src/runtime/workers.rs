@@ -1,0 +1,88 @@
+//! Carries out what sessions ask of the store: on the loop where it can be done at once, else in a helper.
+
+use std::{sync::Arc, time::Instant};
+
+use mio::{Token, Waker};
+
+use super::{
+    job::{Completion, Job},
+    pool::Pool,
+    setup::{ServerError, system},
+};
+use crate::{
+    protocol::ferry::{Outcome, Work},
+    store::{Disk, SCRATCH_BYTES, Store},
+};
+
+/// The store, and those who work on it.
+#[derive(Debug)]
+pub(super) struct Workers {
+    store: Arc<Store>,
+    pool: Pool,
+    scratch: Box<[u8]>,
+    /// RESUMEs: they need a lease first.
+    claims: Vec<Job>,
+}
+
+impl Workers {
+    /// Starts the helpers. They wake `waker` when there are [`completions`](Self::completions).
+    pub(super) fn start(store: Arc<Store>, waker: Arc<Waker>, open_together: usize) -> Result<Workers, ServerError> {
+        let pool = Pool::start(&store, waker, open_together).map_err(system("can't start a thread"))?;
+        Ok(Workers { store, pool, scratch: vec![0; SCRATCH_BYTES].into(), claims: Vec::new() })
+    }
+
+    /// Does `work` at once, or gives it back where it might wait for a disk.
+    pub(super) fn try_now(&mut self, work: Work<Disk>) -> Result<Outcome<'_, Disk>, Work<Disk>> {
+        self.store.try_now(work, &mut self.scratch)
+    }
+
+    /// Hands a job to the helpers; a RESUME is put aside until its lease is [claimed](Self::take_claims).
+    pub(super) fn hand_on(&mut self, job: Job) {
+        if matches!(job.work, Work::Resume { .. }) {
+            self.claims.push(job);
+        } else {
+            self.pool.submit(job);
+        }
+    }
+
+    /// Takes the RESUMEs that were put aside.
+    pub(super) fn take_claims(&mut self) -> Vec<Job> {
+        std::mem::take(&mut self.claims)
+    }
+
+    /// Hands a RESUME that has its lease to the helpers.
+    pub(super) fn resume(&mut self, job: Job) {
+        self.pool.submit(job);
+    }
+
+    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are to be completed.
+    pub(super) fn forget_reads(&self, token: Token) -> Vec<Job> {
+        self.pool.forget(token)
+    }
+
+    /// Takes the outcomes of what the helpers have done.
+    pub(super) fn completions(&self) -> Vec<Completion> {
+        self.pool.completions()
+    }
+
+    /// Returns when to [look](Self::look) for helpers that do not come back.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        self.pool.look_at()
+    }
+
+    /// Starts helpers in the places of those that do not come back.
+    pub(super) fn look(&mut self, now: Instant) {
+        self.pool.look(now);
+    }
+
+    /// Has a helper give freed memory back to the system.
+    pub(super) fn give_memory_back(&self) {
+        self.pool.give_memory_back();
+    }
+
+    /// Ends the helpers once all is done, or, where it `is_cut`, what is under way; then leaves the store.
+    pub(super) fn end(&self, is_cut: bool) {
+        self.pool.end(is_cut);
+        self.store.leave();
+    }
+}

@@ -1,0 +1,125 @@
+//! What must hold of the leases of uploads, whoever keeps them.
+
+use std::collections::{HashMap, HashSet};
+
+use ferry_server::{
+    protocol::ferry::{Errand, Work},
+    runtime::{
+        lease_use::LeaseUse,
+        leases::{Claim, LeaseEffect, LeaseStep},
+    },
+};
+use ferry_wire::Id;
+
+use crate::store::{Model, Store};
+
+/// An operation on its way, and whose it is.
+pub(crate) struct Job {
+    pub(crate) conn: usize,
+    pub(crate) errand: Errand,
+    pub(crate) work: Work<Model>,
+    pub(crate) lease: Option<LeaseUse>,
+    /// Which claim it is: later ones have higher numbers.
+    claim: u64,
+}
+
+impl Job {
+    pub(crate) fn new(conn: usize, errand: Errand, work: Work<Model>, store: &Store) -> Job {
+        let lease = LeaseUse::of(&work, |upload| store.id_of(*upload));
+        Job { conn, errand, work, lease, claim: 0 }
+    }
+}
+
+/// Looks at each step that is taken for a lease, with a book of its own.
+#[derive(Default)]
+pub(crate) struct Rules {
+    claims: u64,
+    /// Who works on what.
+    started: HashMap<Id, Claim<usize>>,
+    confirmed: HashSet<Id>,
+    waiting: Vec<(u64, Claim<usize>)>,
+    pub(crate) refused: u64,
+    pub(crate) displaced: u64,
+    pub(crate) evicted: u64,
+}
+
+fn is_same(one: &Claim<usize>, other: &Claim<usize>) -> bool {
+    (&one.id, &one.name, one.size) == (&other.id, &other.name, other.size)
+}
+
+impl Rules {
+    /// `job` makes this claim.
+    pub(crate) fn claims(&mut self, claim: &Claim<usize>, job: &mut Job) {
+        self.claims += 1;
+        job.claim = self.claims;
+        self.waiting.push((job.claim, claim.clone()));
+    }
+
+    /// The newest claim led to these steps.
+    pub(crate) fn claimed(&mut self, steps: &[LeaseStep<usize, Job>]) {
+        self.look(steps);
+        let Some((_, claim)) = self.waiting.iter().find(|(number, _)| *number == self.claims) else { return };
+        let started = &self.started[&claim.id];
+        let is_evicted =
+            steps.iter().any(|step| matches!(step, LeaseStep::Evict { holder, .. } if *holder == started.holder));
+        let is_due = is_same(started, claim) && started.holder != claim.holder;
+        assert_eq!(is_evicted, is_due, "the holder is asked to let go for who wants the same, and only then");
+    }
+
+    /// These steps are taken.
+    pub(crate) fn look(&mut self, steps: &[LeaseStep<usize, Job>]) {
+        for step in steps {
+            match step {
+                LeaseStep::Start(job) => {
+                    let claim = self.take(job);
+                    let newer =
+                        self.waiting.iter().any(|(number, other)| *number > job.claim && is_same(&claim, other));
+                    assert!(!newer, "an older connection goes on with {}", claim.id);
+                    let before = self.started.insert(claim.id.clone(), claim);
+                    assert!(before.is_none(), "two work on one upload");
+                }
+                LeaseStep::Refuse { job, name } => {
+                    let claim = self.take(job);
+                    assert_eq!(&claim.name, name);
+                    let started = self.started.get(&claim.id).expect("refused though nobody has it");
+                    assert!(!is_same(started, &claim) && self.confirmed.contains(&claim.id), "refused in doubt");
+                    self.refused += 1;
+                }
+                LeaseStep::Displace(job) => {
+                    let claim = self.take(job);
+                    let newer =
+                        self.waiting.iter().any(|(number, other)| *number > job.claim && is_same(&claim, other));
+                    assert!(newer, "displaced for nobody");
+                    self.displaced += 1;
+                }
+                LeaseStep::Evict { holder, id } => {
+                    let started =
+                        self.started.get(id).filter(|claim| claim.holder == *holder).expect("evicts a stranger");
+                    let wanted =
+                        self.waiting.iter().any(|(_, other)| other.holder != *holder && is_same(started, other));
+                    assert!(wanted, "evicted for nobody who wants the same");
+                    self.evicted += 1;
+                }
+            }
+        }
+        for (_, claim) in &self.waiting {
+            let started = self.started.get(&claim.id).expect("a claim waits for nobody");
+            assert!(is_same(started, claim) || !self.confirmed.contains(&claim.id), "a claim waits in vain");
+        }
+    }
+
+    pub(crate) fn ended(&mut self, id: &Id, effect: LeaseEffect) {
+        match effect {
+            LeaseEffect::Confirmed => drop(self.confirmed.insert(id.clone())),
+            LeaseEffect::Released => {
+                self.started.remove(id).expect("let go of what nobody had");
+                self.confirmed.remove(id);
+            }
+        }
+    }
+
+    fn take(&mut self, job: &Job) -> Claim<usize> {
+        let index = self.waiting.iter().position(|(number, _)| *number == job.claim).expect("a step for nobody");
+        self.waiting.remove(index).1
+    }
+}
