@@ -4,7 +4,7 @@
 //! where they begin.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
-use std::{fs, panic, path::PathBuf};
+use std::{collections::BTreeSet, fs, panic, path::PathBuf};
 
 use ferry_fuzzing::{TARGETS, Target};
 
@@ -20,6 +20,24 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files.sort();
     assert!(!files.is_empty(), "{} is empty", directory.display());
     files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+/// The package of the fuzz targets is no member of the workspace, so nothing else keeps it in step.
+#[test]
+fn every_target_has_a_program_and_a_corpus() {
+    let fuzz = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let names = |directory: &str| {
+        let entries = fs::read_dir(fuzz.join(directory)).unwrap();
+        entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+    };
+    let targets: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(names("fuzz_targets"), targets);
+    assert_eq!(names("corpus"), targets);
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    for name in targets {
+        let path = format!("name = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"");
+        assert!(manifest.contains(&path), "fuzz/Cargo.toml has no program {name}");
+    }
 }
 
 #[test]
