@@ -26,7 +26,7 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn every_target_has_a_program_and_a_corpus() {
     let fuzz = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
-    let names = |directory: &str| {
+    let names = |directory: &str| -> BTreeSet<String> {
         let entries = fs::read_dir(fuzz.join(directory)).unwrap();
         entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned()).collect()
     };

@@ -8,10 +8,10 @@ use crate::{
     words::{Words, is_verb},
 };
 
-/// A line where a body goes on or ends.
+/// A line of a body: it announces a block, or ends the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyLine {
-    /// `DATA <n>`: that many raw bytes follow, 1 to [`MAX_BLOCK_BYTES`].
+    /// `DATA <n>`: n raw bytes follow, 1 to [`MAX_BLOCK_BYTES`].
     Data(u64),
     /// `END <crc>`, or `END -`: the body is whole; [`None`] leaves it unchecked.
     End(Option<Crc32>),
@@ -21,26 +21,26 @@ pub enum BodyLine {
     Fail(Failure),
 }
 
-/// A line that can't stand in a body: the stream can't be followed any further.
+/// The error for a line that can't stand in a body. The stream can't be followed any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// A size that is no integer, 0, or above [`MAX_BLOCK_BYTES`].
+    /// The size of a block is no integer, 0, or above [`MAX_BLOCK_BYTES`].
     #[error("a block is DATA and a number from 1 to {MAX_BLOCK_BYTES}")]
     Block,
-    /// An END without 8 lowercase hex digits or `-`.
+    /// END carries neither 8 lowercase hex digits nor `-`.
     #[error("END carries 8 lowercase hex digits or -")]
     End,
-    /// Neither DATA nor a closing line.
+    /// The line is neither DATA nor a closing line.
     #[error("a body goes on with DATA, END or STOP")]
     Line,
 }
 
 impl BodyLine {
-    /// Reads one line of a body. Extra words behind DATA, END and STOP are ignored.
+    /// Reads one line of a body. Ignores extra words after DATA, END and STOP.
     ///
     /// # Errors
     ///
-    /// A line that can't stand in a body.
+    /// Fails for a line that can't stand in a body.
     pub fn parse(line: &[u8]) -> Result<BodyLine, BodyError> {
         let mut words = Words::new(line);
         let verb = words.next().unwrap_or_default();
@@ -92,23 +92,26 @@ pub fn write_end(out: &mut Vec<u8>, crc: Crc32) {
     out.push(b'\n');
 }
 
-/// A block would carry more bytes than the size that was announced.
+/// The error for a block that would carry more bytes than were announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("more bytes than announced")]
 pub struct Overrun;
 
-/// How a body that came to its END stands.
+/// The result of holding a body that came to its END against what was announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// As long as announced, and of the CRC that was sent.
+    /// The length is the announced one, and the CRC the one that END carries.
     Whole,
-    /// Shorter than announced.
+    /// The body is shorter than announced.
     Short,
-    /// Of another CRC than was sent.
+    /// The CRC is another than END carries.
     Mismatch,
 }
 
-/// Keeps count and CRC of a body that arrives, against what was announced.
+/// Counts the bytes of a body as they arrive, runs their CRC, and holds both against what was announced.
+///
+/// Order of calls: [`block`](BodyCheck::block) for each `DATA` line, [`bytes`](BodyCheck::bytes) for what follows it, and
+/// [`end`](BodyCheck::end) for the `END` line.
 #[derive(Debug, Clone)]
 pub struct BodyCheck {
     announced: Option<u64>,
@@ -116,23 +119,23 @@ pub struct BodyCheck {
 }
 
 impl BodyCheck {
-    /// A body of `announced` bytes in all, or of any length.
+    /// Creates the check of a body of `announced` bytes in all, or of any length.
     #[must_use]
     pub fn new(announced: Option<u64>) -> BodyCheck {
         BodyCheck { announced, digest: Digest::new() }
     }
 
-    /// A body that goes on behind what `digest` has seen, `announced` bytes in all.
+    /// Creates the check of a body that goes on after the bytes that `digest` has seen; `announced` counts those as well.
     #[must_use]
     pub fn resume(announced: u64, digest: Digest) -> BodyCheck {
         BodyCheck { announced: Some(announced), digest }
     }
 
-    /// A block of `bytes` bytes is about to begin.
+    /// Admits a block of `bytes` bytes.
     ///
     /// # Errors
     ///
-    /// [`Overrun`] where that is more than announced.
+    /// Returns [`Overrun`] where the block would go beyond what was announced.
     pub fn block(&self, bytes: u64) -> Result<(), Overrun> {
         match self.announced {
             Some(announced) if announced.saturating_sub(self.received()) < bytes => Err(Overrun),
@@ -140,25 +143,25 @@ impl BodyCheck {
         }
     }
 
-    /// These bytes arrived.
+    /// Adds bytes that arrived.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.digest.update(bytes);
     }
 
-    /// How many bytes there are so far, those of earlier connections included.
+    /// Returns how many bytes there are so far, those of earlier connections included.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.digest.bytes()
     }
 
-    /// The CRC of the bytes so far.
+    /// Returns the CRC of the bytes so far.
     #[must_use]
     pub fn crc(&self) -> Crc32 {
         self.digest.crc()
     }
 
-    /// The body came to `END` with `crc`. A body that is too short is [`Verdict::Short`] whatever
-    /// its CRC.
+    /// Judges a body that came to `END` with `crc`. A body that is too short is [`Verdict::Short`]
+    /// whatever its CRC.
     #[must_use]
     pub fn end(&self, crc: Option<Crc32>) -> Verdict {
         if self.announced.is_some_and(|announced| self.received() < announced) {

@@ -4,11 +4,11 @@ use std::fmt;
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {
-        /// Why a request failed, for programs. The message beside it is for people.
+        /// Tells programs why a request failed. The message beside it is for people.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code {
             $($(#[doc = $doc])+ $variant,)+
-            /// A code that this version does not know: plain failure. Never sent.
+            /// A code that this version does not know: plain failure. It is never sent.
             Unknown,
         }
 
@@ -16,7 +16,7 @@ macro_rules! codes {
             /// Every code that version 1 defines, in the order of PROTOCOL.md.
             pub const ALL: &[Code] = &[$(Code::$variant),+];
 
-            /// The word on the wire.
+            /// Returns the word on the wire.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -25,7 +25,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The code for a word; [`Code::Unknown`] for one that version 1 does not define.
+            /// Returns the code that `word` stands for, [`Code::Unknown`] where version 1 defines none.
             #[must_use]
             pub fn from_word(word: &[u8]) -> Code {
                 $(if word == $text.as_bytes() { return Code::$variant; })+
@@ -50,11 +50,11 @@ codes! {
     BadName = "bad-name",
     /// The request or the stream is malformed.
     BadRequest = "bad-request",
-    /// The offset lies behind the end of the file.
+    /// The offset lies beyond the end of the file.
     BadRange = "bad-range",
     /// No request has that verb.
     UnknownCommand = "unknown-command",
-    /// An option that this server does not know.
+    /// The server does not know an option of WITH.
     Unsupported = "unsupported",
     /// The server may not, or will not, touch it.
     Denied = "denied",

@@ -7,10 +7,10 @@ use std::fmt;
 pub struct Crc32(pub u32);
 
 impl Crc32 {
-    /// The CRC of no bytes at all.
+    /// The CRC of no bytes.
     pub const EMPTY: Crc32 = Crc32(0);
 
-    /// The CRC of `bytes`.
+    /// Computes the CRC of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Crc32 {
         let mut digest = Digest::new();
@@ -18,7 +18,7 @@ impl Crc32 {
         digest.crc()
     }
 
-    /// Reads exactly 8 lowercase hex digits.
+    /// Reads exactly 8 lowercase hex digits; returns [`None`] for anything else.
     #[must_use]
     pub fn parse(word: &[u8]) -> Option<Crc32> {
         if word.len() != 8 {
@@ -38,7 +38,7 @@ impl Crc32 {
 }
 
 impl Crc32 {
-    /// Its 8 digits.
+    /// Returns the 8 digits.
     pub(crate) fn digits(self) -> [u8; 8] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         std::array::from_fn(|place| DIGITS[(self.0 >> (28 - 4 * place)) as usize & 15])
@@ -51,10 +51,10 @@ impl fmt::Display for Crc32 {
     }
 }
 
-/// A running CRC-32 that knows how many bytes it has seen.
+/// A running CRC-32 that counts the bytes it has seen.
 ///
-/// [`Digest::resume`] takes up a run that an earlier process began: the CRC so far and its length
-/// are all the state there is.
+/// [`Digest::resume`] takes up a run that an earlier process began: the CRC so far and the count are
+/// all the state there is.
 #[derive(Debug, Clone, Default)]
 pub struct Digest {
     hasher: crc32fast::Hasher,
@@ -62,13 +62,13 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// A run over no bytes yet.
+    /// Creates a run over no bytes.
     #[must_use]
     pub fn new() -> Digest {
         Digest::default()
     }
 
-    /// The run that had seen `bytes` bytes and stood at `crc`.
+    /// Creates the run that has seen `bytes` bytes and stands at `crc`.
     #[must_use]
     pub fn resume(crc: Crc32, bytes: u64) -> Digest {
         Digest { hasher: crc32fast::Hasher::new_with_initial_len(crc.0, bytes), bytes }
@@ -80,19 +80,19 @@ impl Digest {
         self.bytes += bytes.len() as u64;
     }
 
-    /// Adds at the end `bytes` bytes whose CRC, on their own, is `crc`.
+    /// Adds at the end `bytes` bytes whose own CRC is `crc`, without reading them.
     pub fn append(&mut self, crc: Crc32, bytes: u64) {
         self.hasher.combine(&crc32fast::Hasher::new_with_initial_len(crc.0, bytes));
         self.bytes += bytes;
     }
 
-    /// How many bytes it has seen.
+    /// Returns how many bytes it has seen.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The CRC of what it has seen so far; the run may go on.
+    /// Returns the CRC of the bytes so far; the run may go on.
     #[must_use]
     pub fn crc(&self) -> Crc32 {
         Crc32(self.hasher.clone().finalize())

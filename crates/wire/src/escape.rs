@@ -1,24 +1,24 @@
-//! Showing a peer's text without letting it drive the terminal.
+//! Shows a peer's text without letting it drive the terminal.
 
 use std::fmt::{self, Write as _};
 
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// Displays text of a peer with everything that could move a cursor, colour a line or turn its
-/// direction written as `\u{..}`: control characters (C0, DEL, C1), line separators, bidi
-/// embeddings, overrides and isolates, and code points that are not assigned. Joiners and marks,
-/// without which Persian, Hindi or an emoji of a family can't be written, stay. See [`escaped`] and
-/// [`escaped_bytes`].
+/// Displays text of a peer so that it can't move a cursor, colour a line or turn its direction.
+///
+/// Control characters (C0, DEL, C1), line separators, bidi embeddings, overrides and isolates, and code
+/// points that are not assigned are written as `\u{..}`. Joiners and marks stay: without them Persian,
+/// Hindi or an emoji of a family can't be written. Made by [`escaped`] and [`escaped_bytes`].
 #[derive(Debug, Clone, Copy)]
 pub struct Escaped<'a>(&'a [u8]);
 
-/// The safe display of `text`.
+/// Returns the safe display of `text`.
 #[must_use]
 pub fn escaped(text: &str) -> Escaped<'_> {
     Escaped(text.as_bytes())
 }
 
-/// The safe display of `bytes`; what is not UTF-8 is shown as `\x..`.
+/// Returns the safe display of `bytes`. Bytes that are not UTF-8 are written as `\x..`.
 #[must_use]
 pub fn escaped_bytes(bytes: &[u8]) -> Escaped<'_> {
     Escaped(bytes)

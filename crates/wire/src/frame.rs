@@ -1,4 +1,4 @@
-//! Parting a stream into lines and raw runs of bytes.
+//! Splits a stream into lines and runs of raw bytes.
 
 use crate::limits::MAX_LINE_BYTES;
 
@@ -7,62 +7,62 @@ use crate::limits::MAX_LINE_BYTES;
 pub enum Frame<'a> {
     /// A whole line, without its LF and without the one CR that may stand before it.
     Line(&'a [u8]),
-    /// Some of the raw bytes that were announced with [`Framer::expect_raw`]: at least one.
+    /// Some of the raw bytes that [`Framer::expect_raw`] announced, at least one.
     Raw(&'a [u8]),
 }
 
-/// No LF within [`MAX_LINE_BYTES`]: where the next line would begin can't be known.
+/// The error for a line with no LF within [`MAX_LINE_BYTES`]. Where the next line begins can't be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a line has at most {MAX_LINE_BYTES} bytes")]
 pub struct LineTooLong;
 
-/// Parts a stream into frames.
+/// Splits a stream into frames.
 ///
-/// Order of calls: [`next`](Framer::next) until it gives [`None`], dropping what it consumed from
-/// the front of the buffer each time; then again with more bytes behind what was left. After a line
-/// that announces raw bytes, [`expect_raw`](Framer::expect_raw) before the next call. An error is
-/// final: the stream cannot be followed any further.
+/// Order of calls: [`next`](Framer::next) until it returns [`None`], each time dropping the bytes it
+/// consumed from the front of the buffer; then again with more bytes after what was left. After a line
+/// that announces raw bytes, call [`expect_raw`](Framer::expect_raw) before the next call. An error is
+/// final: the stream can't be followed any further.
 #[derive(Debug, Clone, Default)]
 pub struct Framer {
     raw_left: u64,
 }
 
 impl Framer {
-    /// A framer at the start of a line.
+    /// Creates a framer at the start of a line.
     #[must_use]
     pub fn new() -> Framer {
         Framer::default()
     }
 
-    /// Says that the next `bytes` bytes are raw.
+    /// Takes the next `bytes` bytes for raw ones. No raw bytes may be due from an earlier call.
     pub fn expect_raw(&mut self, bytes: u64) {
         debug_assert_eq!(self.raw_left, 0, "a block inside a block");
         self.raw_left = bytes;
     }
 
-    /// How many raw bytes are still due before the next line.
+    /// Returns how many raw bytes are still due before the next line.
     #[must_use]
     pub fn raw_left(&self) -> u64 {
         self.raw_left
     }
 
-    /// Notes that `bytes` raw bytes were taken from the stream by another way than
-    /// [`next`](Framer::next): read straight to where they belong.
+    /// Counts `bytes` raw bytes that the caller took from the stream without [`next`](Framer::next),
+    /// because it read them straight to where they belong.
     ///
     /// # Panics
     ///
-    /// If fewer were due: a mistake of the caller, not of the peer.
+    /// Panics if fewer were due: a mistake of the caller, not of the peer.
     pub fn took_raw(&mut self, bytes: u64) {
         assert!(bytes <= self.raw_left, "took {bytes} raw bytes where {} were due", self.raw_left);
         self.raw_left -= bytes;
     }
 
-    /// The next frame at the front of `input` and how many bytes of `input` it used up; [`None`]
-    /// where more bytes are needed.
+    /// Returns the next frame at the front of `input` and how many bytes of `input` it used up, or
+    /// [`None`] where more bytes are needed.
     ///
     /// # Errors
     ///
-    /// [`LineTooLong`] as soon as [`MAX_LINE_BYTES`] hold no LF.
+    /// Returns [`LineTooLong`] as soon as [`MAX_LINE_BYTES`] hold no LF.
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Frame<'a>, usize)>, LineTooLong> {
         if input.is_empty() {
             return Ok(None);

@@ -1,11 +1,11 @@
 //! The wire format of ferry, version 1: bytes to messages and back.
 //!
-//! Everything that both programs must agree on is here and nowhere else: the limits, the names,
-//! the requests, the replies, the blocks of a body, the failure codes. `PROTOCOL.md` at the top of
-//! the repository says the same in prose.
+//! Everything that both programs must agree on is here and nowhere else: limits, names, requests,
+//! replies, the blocks of a body, failure codes. `PROTOCOL.md` at the top of the repository says the
+//! same in prose.
 //!
 //! This crate does no IO, reads no clock, and never blocks. Buffers belong to the caller: a decoder
-//! looks at bytes and says how many it consumed, and what is incomplete is not an error but
+//! looks at bytes and returns how many it consumed. An incomplete message is not an error but
 //! [`None`]. No input makes anything here panic.
 //!
 //! # Reading a stream

@@ -1,6 +1,6 @@
 //! The limits that version 1 of the protocol fixes. Both sides enforce them, so none is an option.
 
-/// The version that the greeting names.
+/// The version of the protocol that the greeting names.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// The port that both programs take when none is given.
@@ -23,5 +23,5 @@ pub const MAX_INTEGER: u64 = i64::MAX as u64;
 /// The longest tag or resume id in bytes.
 pub const MAX_TOKEN_BYTES: usize = 64;
 
-/// A component of a name that begins with these letters, in any case, belongs to the server.
+/// The first letters, in any case, of the components of names that belong to the server.
 pub const RESERVED_PREFIX: &str = ".ferry";

@@ -14,13 +14,13 @@ use crate::{
 /// One line of a listing: `f <size> <mtime> <tag> <name>` or `d - <mtime> - <name>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// One component: it holds no `/`.
+    /// The name, of one component: it holds no `/`.
     pub name: Name,
-    /// What it is.
+    /// File or directory, and what the server says of it.
     pub kind: EntryKind,
 }
 
-/// What an [`Entry`] stands for.
+/// The kind of an [`Entry`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -34,7 +34,8 @@ impl Entry {
     ///
     /// # Errors
     ///
-    /// A line that is no entry; a name of several components or one that breaks a rule for names.
+    /// Fails for a line that is no entry, and for a name that has several components or breaks a rule
+    /// for names.
     pub fn parse(line: &[u8]) -> Result<Entry, MalformedReply> {
         Entry::parse_words(line).ok_or_else(|| crate::reply::malformed(line))
     }

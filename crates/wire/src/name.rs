@@ -4,87 +4,88 @@ use std::{borrow::Borrow, fmt};
 
 use crate::limits::{MAX_NAME_BYTES, RESERVED_PREFIX};
 
-/// A checked name: components parted by `/`, each harmless to give to a file system beneath a held
-/// root. Nothing is decoded or unescaped, so two different names are two different files wherever
-/// the server's file system tells them apart.
+/// A checked name: components separated by `/`, each harmless beneath a held root.
+///
+/// Nothing is decoded or unescaped. Two different names are two different files wherever the server's
+/// file system tells them apart.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Box<str>);
 
-/// Which rule for names a text breaks.
+/// The rule for names that a text breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// No characters at all.
+    /// It has no characters.
     #[error("a name is needed")]
     Empty,
-    /// More than [`MAX_NAME_BYTES`].
+    /// It has more than [`MAX_NAME_BYTES`].
     #[error("a name has at most {MAX_NAME_BYTES} bytes")]
     TooLong,
-    /// A leading, trailing or doubled `/`.
+    /// It has a leading, trailing or doubled `/`.
     #[error("a name is relative: no leading, trailing or doubled '/'")]
     EmptyComponent,
-    /// A component that is `.` or `..`.
+    /// A component is `.` or `..`.
     #[error("a name has no component '.' or '..'")]
     Dots,
-    /// A control character: C0, DEL or C1.
+    /// It has a control character: C0, DEL or C1.
     #[error("a name has no control characters")]
     Control,
-    /// A component that begins with `.ferry`, in any case of letters.
+    /// A component begins with `.ferry`, in any case of letters.
     #[error("names that begin with '.ferry' belong to the server")]
     Reserved,
-    /// An end that a request line has only from a browser, and for which the server closes.
+    /// It ends as the request line of a browser does, for which the server closes.
     #[error("a name does not end in ' HTTP/1.0' or ' HTTP/1.1'")]
     Browser,
-    /// Bytes that are not UTF-8.
+    /// It is not UTF-8.
     #[error("a name is UTF-8")]
     NotUtf8,
 }
 
-/// What the lines of browsers end in.
+/// The ends of a browser's request lines.
 pub(crate) const BROWSER_ENDINGS: [&str; 2] = [" HTTP/1.0", " HTTP/1.1"];
 
 impl Name {
-    /// Checks and keeps `text`.
+    /// Checks `text` and makes a name of it.
     ///
     /// # Errors
     ///
-    /// The first rule that it breaks.
+    /// Returns the first rule that it breaks.
     pub fn new(text: &str) -> Result<Name, NameError> {
         check(text)?;
         Ok(Name(text.into()))
     }
 
-    /// Checks and keeps `bytes`, which must be UTF-8.
+    /// Checks `bytes`, which must be UTF-8, and makes a name of them.
     ///
     /// # Errors
     ///
-    /// The first rule that they break.
+    /// Returns the first rule that they break.
     pub fn from_bytes(bytes: &[u8]) -> Result<Name, NameError> {
         Name::new(std::str::from_utf8(bytes).map_err(|_| NameError::NotUtf8)?)
     }
 
-    /// The whole name.
+    /// Returns the whole name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Everything before the last `/`; [`None`] for a name directly beneath the root.
+    /// Returns everything before the last `/`, or [`None`] for a name directly beneath the root.
     #[must_use]
     pub fn parent(&self) -> Option<&str> {
         self.0.rsplit_once('/').map(|(parent, _)| parent)
     }
 
-    /// The last component.
+    /// Returns the last component.
     #[must_use]
     pub fn last(&self) -> &str {
         self.0.rsplit_once('/').map_or(&*self.0, |(_, last)| last)
     }
 
-    /// The name of `component` in this directory.
+    /// Returns the name of `component` in this directory.
     ///
     /// # Errors
     ///
-    /// The rule that the longer name breaks.
+    /// Returns the rule that the longer name breaks.
     pub fn join(&self, component: &str) -> Result<Name, NameError> {
         Name::new(&format!("{}/{component}", self.0))
     }

@@ -2,7 +2,7 @@
 
 use crate::limits::MAX_INTEGER;
 
-/// Reads an integer of the protocol; [`None`] for anything that is not exactly one.
+/// Reads an integer of the protocol. Returns [`None`] for anything that is not exactly one.
 #[must_use]
 pub fn parse_integer(word: &[u8]) -> Option<u64> {
     match word {

@@ -1,4 +1,4 @@
-//! What the server says: the greeting and the replies.
+//! The greeting and the replies of a server.
 
 use std::{borrow::Cow, fmt, io::Write as _};
 
@@ -13,23 +13,23 @@ use crate::{
     words::{Words, is_verb},
 };
 
-/// `FAIL <code> <message>`.
+/// A failure: `FAIL <code> <message>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// For programs.
+    /// The reason, for programs.
     pub code: Code,
-    /// For people: one line. Text of a peer in it is escaped by whoever puts it there.
+    /// The reason, for people: one line. Whoever puts text of a peer into it escapes that text.
     pub message: Cow<'static, str>,
 }
 
 impl Failure {
-    /// A failure that says `message`.
+    /// Creates a failure that says `message`.
     #[must_use]
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Failure {
         Failure { code, message: message.into() }
     }
 
-    /// Reads what stands behind the verb. Never fails: a code that is missing or unknown is
+    /// Reads the words after the verb. Never fails: a code that is missing or unknown is
     /// [`Code::Unknown`], and the message then keeps the word.
     pub(crate) fn parse(mut words: Words<'_>) -> Failure {
         let before = words.rest().unwrap_or_default();
@@ -38,8 +38,8 @@ impl Failure {
         Failure { code, message: String::from_utf8_lossy(message).into_owned().into() }
     }
 
-    /// Appends the line, with its LF. What could break the line is escaped, and a message too long
-    /// for it is cut.
+    /// Appends the line, with its LF. Escapes characters that could break the line, and cuts a message
+    /// that is too long for it.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         let _ = write!(out, "FAIL {} {}", self.code, escaped(&self.message));
@@ -60,19 +60,20 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What `FILE` says of a file.
+/// Size, time and version of a file, as `FILE` carries them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileMeta {
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// The time of the last change of its content, where known.
+    /// The time of the last change of the content, where known.
     pub mtime: Option<Time>,
-    /// This version of it.
+    /// The version.
     pub tag: Tag,
 }
 
-/// A server's reply to one request. A body follows [`Reply::File`] after GET and READ, and always
-/// [`Reply::Listing`].
+/// A server's reply to one request.
+///
+/// A body follows [`Reply::File`] after GET and READ, and always follows [`Reply::Listing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// `FILE <size> <mtime> <tag>`
@@ -83,9 +84,9 @@ pub enum Reply {
     Listing,
     /// `SAVED <size> <crc> <tag>`
     Saved {
-        /// Bytes of the whole file.
+        /// The size of the whole file in bytes.
         size: u64,
-        /// Of the whole file.
+        /// The CRC of the whole file.
         crc: Crc32,
         /// The version that was published.
         tag: Tag,
@@ -94,9 +95,9 @@ pub enum Reply {
     Go(u64),
     /// `SUM <size> <crc> <tag>`
     Sum {
-        /// Bytes of the whole file.
+        /// The size of the whole file in bytes.
         size: u64,
-        /// Of the whole file.
+        /// The CRC of the whole file.
         crc: Crc32,
         /// The version that was read.
         tag: Tag,
@@ -109,17 +110,17 @@ pub enum Reply {
     Fail(Failure),
 }
 
-/// A line that is no reply of version 1. Displays escaped.
+/// The error for a line that is no reply of version 1. Displays escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a reply of the protocol: {0}")]
 pub struct MalformedReply(String);
 
 impl Reply {
-    /// Reads one reply line. Extra words at its end are ignored.
+    /// Reads one reply line. Ignores extra words at its end.
     ///
     /// # Errors
     ///
-    /// A line that no server of version 1 sends.
+    /// Fails for a line that no server of version 1 sends.
     pub fn parse(line: &[u8]) -> Result<Reply, MalformedReply> {
         Reply::parse_words(line).ok_or_else(|| malformed(line))
     }
@@ -160,7 +161,7 @@ impl Reply {
     pub fn encode(&self, out: &mut Vec<u8>) {
         // Writing to a Vec can't fail.
         let _ = match self {
-            // By hand: a server says it a hundred thousand times a second.
+            // By hand: a server writes this line a hundred thousand times a second.
             Reply::File(FileMeta { size, mtime, tag }) => {
                 out.extend_from_slice(b"FILE ");
                 push_integer(out, *size);
@@ -186,25 +187,25 @@ impl Reply {
     }
 }
 
-/// `FERRY 1 <software>/<version> [feature ...]`, the first line of every connection.
+/// The first line of every connection: `FERRY 1 <software>/<version> [feature ...]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
-    /// The server's program and its version, parted by `/`. For people only.
+    /// The server's program and its version, separated by `/`. For people only.
     pub software: String,
-    /// What this server can do beyond version 1, or can't.
+    /// The abilities of this server beyond version 1, and its restrictions.
     pub features: Vec<String>,
 }
 
-/// Why the first line was no greeting that this version can go on from.
+/// The error for a first line that this version can't go on from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GreetingError {
-    /// The server turned the client away.
+    /// The server refused the client.
     #[error("{0}")]
     Refused(Failure),
-    /// A ferry server of a version that this one can't speak.
+    /// The ferry server speaks another version.
     #[error("the server speaks version {0} of the protocol, this program version {PROTOCOL_VERSION}")]
     Version(u64),
-    /// Something else listens there.
+    /// The server is no ferry server.
     #[error("not a ferry server: it says {0}")]
     NotFerry(String),
 }
@@ -216,7 +217,7 @@ impl Greeting {
     /// The feature of a server whose SAVED and DONE do not mean that a change survives a power cut.
     pub const VOLATILE: &str = "volatile";
 
-    /// Whether the server says that it has `feature`.
+    /// Returns whether the server announces `feature`.
     #[must_use]
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|word| word == feature)
@@ -226,7 +227,7 @@ impl Greeting {
     ///
     /// # Errors
     ///
-    /// A refusal, another version, or a line that is no greeting.
+    /// Fails for a refusal, for another version, and for a line that is no greeting.
     pub fn parse(line: &[u8]) -> Result<Greeting, GreetingError> {
         let mut words = Words::new(line);
         let verb = words.next().unwrap_or_default();
@@ -257,7 +258,7 @@ impl Greeting {
     }
 }
 
-/// The first letters of a line, escaped: enough to see what it is.
+/// Returns the error that shows the first letters of `line`, escaped: enough to see what it is.
 pub(crate) fn malformed(line: &[u8]) -> MalformedReply {
     const SHOWN_BYTES: usize = 80;
     let dots = if line.len() > SHOWN_BYTES { "..." } else { "" };

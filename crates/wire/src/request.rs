@@ -1,4 +1,4 @@
-//! What a client asks.
+//! The requests of a client.
 
 use std::io::Write as _;
 
@@ -13,7 +13,7 @@ use crate::{
     words::{Words, is_verb},
 };
 
-/// One request. Its body, where it has one, follows on the wire.
+/// One request. The body, where the request has one, follows on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// `GET <name>`
@@ -25,7 +25,7 @@ pub enum Request {
     Read {
         /// The first byte wanted.
         offset: u64,
-        /// How many; [`None`] for all that follow.
+        /// The number of bytes wanted; [`None`] for all that follow.
         length: Option<u64>,
         /// The version wanted; [`None`] for any.
         tag: Option<Tag>,
@@ -34,7 +34,7 @@ pub enum Request {
     },
     /// `PUT <size or -> <mtime or -> <name>`, then a body.
     Put {
-        /// Bytes that will come, where the client knows.
+        /// The size in bytes, where the client knows it.
         size: Option<u64>,
         /// The time to give to the file; [`None`] for now.
         mtime: Option<Time>,
@@ -43,9 +43,9 @@ pub enum Request {
     },
     /// `RESUME <id> <size> <mtime or -> <name>`; after `GO`, a body.
     Resume {
-        /// The upload.
+        /// The upload that this begins or goes on with.
         id: Id,
-        /// Bytes of the whole file.
+        /// The size of the whole file in bytes.
         size: u64,
         /// The time to give to the file; [`None`] for now.
         mtime: Option<Time>,
@@ -59,7 +59,7 @@ pub enum Request {
     },
     /// `STAT <name>`
     Stat {
-        /// A file or directory.
+        /// The file or directory.
         name: Name,
     },
     /// `SUM <name>`
@@ -74,14 +74,14 @@ pub enum Request {
     },
     /// `DELETE <name>`
     Delete {
-        /// A file or empty directory.
+        /// The file or empty directory.
         name: Name,
     },
     /// `RENAME <from>//<to>`
     Rename {
-        /// What is there.
+        /// The old name, which exists.
         from: Name,
-        /// What is not there yet.
+        /// The new name, which does not exist yet.
         to: Name,
     },
     /// `WITH <key>=<value> ...`: options for the next request. Version 1 defines no key, so it
@@ -91,19 +91,19 @@ pub enum Request {
     Close,
 }
 
-/// A line that is no request.
+/// The error for a line that is no request: what to answer, and how to go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The request fails and the connection goes on.
     Request {
-        /// What to answer.
+        /// The answer.
         failure: Failure,
-        /// The verb was PUT: a body follows, to be passed over.
+        /// Whether a body follows, to be discarded: the verb was PUT.
         body_follows: bool,
     },
-    /// The line was a WITH that says no options: the request that follows it fails with this.
+    /// The line was a WITH that sets no option: the request after it fails with this.
     With(Failure),
-    /// The stream itself can't be trusted: answer and close.
+    /// The stream can't be followed any further: answer, then close.
     Stream(Failure),
 }
 
@@ -112,24 +112,26 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// What to answer to a line that is no request, and how to go on.
+    /// Returns the answer to a line that is no request, and how to go on.
     pub fn parse(line: &[u8]) -> Result<Request, Refusal> {
         if BROWSER_ENDINGS.iter().any(|ending| line.ends_with(ending.as_bytes())) {
             return Err(stream("this is a ferry server, it speaks no HTTP"));
         }
         let mut words = Words::new(line);
         let verb = words.next().unwrap_or_default();
-        let Some(shape) = SHAPES.iter().find(|shape| is_verb(verb, shape.verb)) else {
+        let Some(syntax) = REQUESTS.iter().find(|syntax| is_verb(verb, syntax.verb)) else {
             return Err(unknown(verb));
         };
-        (shape.parse)(words).map_err(|fault| match (shape.verb, fault) {
-            ("WITH", _) => Refusal::With(usage(shape)),
-            (_, Fault::Usage) => refuse(usage(shape), shape.verb == "PUT"),
-            (_, Fault::Name(error)) => refuse(Failure::new(Code::BadName, error.to_string()), shape.verb == "PUT"),
+        (syntax.parse)(words).map_err(|error| match (syntax.verb, error) {
+            ("WITH", _) => Refusal::With(usage(syntax)),
+            (_, ArgumentError::Usage) => refuse(usage(syntax), syntax.verb == "PUT"),
+            (_, ArgumentError::Name(error)) => {
+                refuse(Failure::new(Code::BadName, error.to_string()), syntax.verb == "PUT")
+            }
         })
     }
 
-    /// The verb on the wire.
+    /// Returns the verb on the wire.
     #[must_use]
     pub fn verb(&self) -> &'static str {
         match self {
@@ -148,7 +150,7 @@ impl Request {
         }
     }
 
-    /// Appends the line, with its LF. A [`Request::With`] has no options to say and appends none.
+    /// Appends the line, with its LF. A [`Request::With`] keeps no options and appends none.
     pub fn encode(&self, out: &mut Vec<u8>) {
         // Writing to a Vec can't fail.
         let _ = match self {
@@ -176,97 +178,97 @@ impl Request {
     }
 }
 
-/// What can be wrong with the arguments of a known verb.
-enum Fault {
+/// An error in the arguments of a known verb.
+enum ArgumentError {
     Usage,
     Name(NameError),
 }
 
-impl From<NameError> for Fault {
-    fn from(error: NameError) -> Fault {
-        Fault::Name(error)
+impl From<NameError> for ArgumentError {
+    fn from(error: NameError) -> ArgumentError {
+        ArgumentError::Name(error)
     }
 }
 
-struct Shape {
+struct Syntax {
     verb: &'static str,
     usage: &'static str,
-    parse: fn(Words<'_>) -> Result<Request, Fault>,
+    parse: fn(Words<'_>) -> Result<Request, ArgumentError>,
 }
 
 /// The table of requests.
-const SHAPES: &[Shape] = &[
-    Shape { verb: "GET", usage: "GET <name>", parse: |words| Ok(Request::Get { name: name(words)? }) },
-    Shape { verb: "READ", usage: "READ <offset> <length or *> <tag or *> <name>", parse: read },
-    Shape { verb: "PUT", usage: "PUT <size or -> <mtime or -> <name>", parse: put },
-    Shape { verb: "RESUME", usage: "RESUME <id> <size> <mtime or -> <name>", parse: resume },
-    Shape { verb: "LIST", usage: "LIST [<name>]", parse: list },
-    Shape { verb: "STAT", usage: "STAT <name>", parse: |words| Ok(Request::Stat { name: name(words)? }) },
-    Shape { verb: "SUM", usage: "SUM <name>", parse: |words| Ok(Request::Sum { name: name(words)? }) },
-    Shape { verb: "MKDIR", usage: "MKDIR <name>", parse: |words| Ok(Request::Mkdir { name: name(words)? }) },
-    Shape { verb: "DELETE", usage: "DELETE <name>", parse: |words| Ok(Request::Delete { name: name(words)? }) },
-    Shape { verb: "RENAME", usage: "RENAME <from>//<to>", parse: rename },
-    Shape { verb: "WITH", usage: "WITH <key>=<value> ...", parse: with },
-    Shape { verb: "CLOSE", usage: "CLOSE", parse: |_| Ok(Request::Close) },
+const REQUESTS: &[Syntax] = &[
+    Syntax { verb: "GET", usage: "GET <name>", parse: |words| Ok(Request::Get { name: name(words)? }) },
+    Syntax { verb: "READ", usage: "READ <offset> <length or *> <tag or *> <name>", parse: read },
+    Syntax { verb: "PUT", usage: "PUT <size or -> <mtime or -> <name>", parse: put },
+    Syntax { verb: "RESUME", usage: "RESUME <id> <size> <mtime or -> <name>", parse: resume },
+    Syntax { verb: "LIST", usage: "LIST [<name>]", parse: list },
+    Syntax { verb: "STAT", usage: "STAT <name>", parse: |words| Ok(Request::Stat { name: name(words)? }) },
+    Syntax { verb: "SUM", usage: "SUM <name>", parse: |words| Ok(Request::Sum { name: name(words)? }) },
+    Syntax { verb: "MKDIR", usage: "MKDIR <name>", parse: |words| Ok(Request::Mkdir { name: name(words)? }) },
+    Syntax { verb: "DELETE", usage: "DELETE <name>", parse: |words| Ok(Request::Delete { name: name(words)? }) },
+    Syntax { verb: "RENAME", usage: "RENAME <from>//<to>", parse: rename },
+    Syntax { verb: "WITH", usage: "WITH <key>=<value> ...", parse: with },
+    Syntax { verb: "CLOSE", usage: "CLOSE", parse: |_| Ok(Request::Close) },
 ];
 
-fn name(words: Words<'_>) -> Result<Name, Fault> {
-    Ok(Name::from_bytes(words.rest().ok_or(Fault::Usage)?)?)
+fn name(words: Words<'_>) -> Result<Name, ArgumentError> {
+    Ok(Name::from_bytes(words.rest().ok_or(ArgumentError::Usage)?)?)
 }
 
-fn read(mut words: Words<'_>) -> Result<Request, Fault> {
-    let offset = words.next().and_then(parse_integer).ok_or(Fault::Usage)?;
-    let length = match words.next().ok_or(Fault::Usage)? {
+fn read(mut words: Words<'_>) -> Result<Request, ArgumentError> {
+    let offset = words.next().and_then(parse_integer).ok_or(ArgumentError::Usage)?;
+    let length = match words.next().ok_or(ArgumentError::Usage)? {
         b"*" => None,
-        word => Some(parse_integer(word).ok_or(Fault::Usage)?),
+        word => Some(parse_integer(word).ok_or(ArgumentError::Usage)?),
     };
-    let tag = match words.next().ok_or(Fault::Usage)? {
+    let tag = match words.next().ok_or(ArgumentError::Usage)? {
         b"*" => None,
-        word => Some(Tag::from_word(word).map_err(|_| Fault::Usage)?),
+        word => Some(Tag::from_word(word).map_err(|_| ArgumentError::Usage)?),
     };
     Ok(Request::Read { offset, length, tag, name: name(words)? })
 }
 
-fn put(mut words: Words<'_>) -> Result<Request, Fault> {
-    let size = match words.next().ok_or(Fault::Usage)? {
+fn put(mut words: Words<'_>) -> Result<Request, ArgumentError> {
+    let size = match words.next().ok_or(ArgumentError::Usage)? {
         b"-" => None,
-        word => Some(parse_integer(word).ok_or(Fault::Usage)?),
+        word => Some(parse_integer(word).ok_or(ArgumentError::Usage)?),
     };
-    let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(Fault::Usage)?;
+    let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(ArgumentError::Usage)?;
     Ok(Request::Put { size, mtime, name: name(words)? })
 }
 
-fn resume(mut words: Words<'_>) -> Result<Request, Fault> {
-    let id = words.next().and_then(|word| Id::from_word(word).ok()).ok_or(Fault::Usage)?;
-    let size = words.next().and_then(parse_integer).ok_or(Fault::Usage)?;
-    let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(Fault::Usage)?;
+fn resume(mut words: Words<'_>) -> Result<Request, ArgumentError> {
+    let id = words.next().and_then(|word| Id::from_word(word).ok()).ok_or(ArgumentError::Usage)?;
+    let size = words.next().and_then(parse_integer).ok_or(ArgumentError::Usage)?;
+    let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(ArgumentError::Usage)?;
     Ok(Request::Resume { id, size, mtime, name: name(words)? })
 }
 
-fn list(words: Words<'_>) -> Result<Request, Fault> {
+fn list(words: Words<'_>) -> Result<Request, ArgumentError> {
     match words.rest() {
         None => Ok(Request::List { name: None }),
         Some(_) => Ok(Request::List { name: Some(name(words)?) }),
     }
 }
 
-/// No name holds `//`, so the first one parts the two.
-fn rename(words: Words<'_>) -> Result<Request, Fault> {
-    let both = words.rest().ok_or(Fault::Usage)?;
-    let middle = memchr::memmem::find(both, b"//").ok_or(Fault::Usage)?;
+/// Reads two names at the first `//`, which no name holds.
+fn rename(words: Words<'_>) -> Result<Request, ArgumentError> {
+    let both = words.rest().ok_or(ArgumentError::Usage)?;
+    let middle = memchr::memmem::find(both, b"//").ok_or(ArgumentError::Usage)?;
     let from = Name::from_bytes(&both[..middle])?;
     let to = Name::from_bytes(&both[middle + 2..])?;
     Ok(Request::Rename { from, to })
 }
 
-fn with(mut words: Words<'_>) -> Result<Request, Fault> {
+fn with(mut words: Words<'_>) -> Result<Request, ArgumentError> {
     let mut options = std::iter::from_fn(|| words.next()).peekable();
     let is_option = |word: &[u8]| memchr::memchr(b'=', word).is_some_and(|at| at > 0);
-    if options.peek().is_some() && options.all(is_option) { Ok(Request::With) } else { Err(Fault::Usage) }
+    if options.peek().is_some() && options.all(is_option) { Ok(Request::With) } else { Err(ArgumentError::Usage) }
 }
 
-fn usage(shape: &Shape) -> Failure {
-    Failure::new(Code::BadRequest, format!("the request is: {}", shape.usage))
+fn usage(syntax: &Syntax) -> Failure {
+    Failure::new(Code::BadRequest, format!("the request is: {}", syntax.usage))
 }
 
 fn refuse(failure: Failure, body_follows: bool) -> Refusal {

@@ -5,7 +5,9 @@ use std::fmt;
 use crate::number::{parse_integer, push_integer};
 
 /// A moment in Unix time, from 1970 on, to the nanosecond. Displays with no more decimals than it
-/// needs. A time before 1970 cannot be written on the wire and stands as unknown, `-`.
+/// needs.
+///
+/// A time before 1970 can't be written on the wire: it stands there as unknown, `-`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time {
     seconds: u64,
@@ -13,27 +15,28 @@ pub struct Time {
 }
 
 impl Time {
-    /// The moment `nanos` nanoseconds after `seconds`; [`None`] before 1970 or for a `nanos` of a
-    /// second or more.
+    /// Returns the moment `nanos` nanoseconds after `seconds`, or [`None`] before 1970 or where `nanos`
+    /// is a second or more.
     #[must_use]
     pub fn new(seconds: i64, nanos: u32) -> Option<Time> {
         let seconds = u64::try_from(seconds).ok()?;
         (nanos < 1_000_000_000).then_some(Time { seconds, nanos })
     }
 
-    /// Whole seconds since 1970; at most 2^63-1.
+    /// Returns the whole seconds since 1970, at most 2^63-1.
     #[must_use]
     pub fn seconds(self) -> u64 {
         self.seconds
     }
 
-    /// Nanoseconds behind the whole second.
+    /// Returns the nanoseconds after the whole second.
     #[must_use]
     pub fn nanos(self) -> u32 {
         self.nanos
     }
 
-    /// Reads a time: an integer, or one with 1 to 9 decimals behind a point.
+    /// Reads a time: an integer, or one with 1 to 9 decimals after a point. Returns [`None`] for anything
+    /// else.
     #[must_use]
     pub fn parse(word: &[u8]) -> Option<Time> {
         let (seconds, decimals) = match memchr::memchr(b'.', word) {
@@ -53,7 +56,7 @@ impl Time {
         Some(Time { seconds, nanos })
     }
 
-    /// Appends it, or the `-` of an unknown one.
+    /// Appends `time`, or the `-` of an unknown one.
     pub(crate) fn push_known_or_dash(time: Option<Time>, out: &mut Vec<u8>) {
         let Some(Time { seconds, nanos }) = time else { return out.push(b'-') };
         push_integer(out, seconds);
@@ -70,7 +73,7 @@ impl Time {
         }
     }
 
-    /// Reads a time or the `-` of an unknown one.
+    /// Reads a time or the `-` of an unknown one. Returns [`None`] for anything else.
     #[must_use]
     pub fn parse_known_or_dash(word: &[u8]) -> Option<Option<Time>> {
         if word == b"-" { Some(None) } else { Time::parse(word).map(Some) }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::limits::MAX_TOKEN_BYTES;
 
-/// The text is empty, too long, or has a character outside `[0-9A-Za-z_-]`.
+/// The error for a text that is empty, too long, or has a character outside `[0-9A-Za-z_-]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 64 of the characters 0-9 A-Z a-z _ -")]
 pub struct TokenError;
@@ -16,11 +16,11 @@ macro_rules! token {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// Checks and keeps `text`.
+            /// Checks `text` and keeps it.
             ///
             /// # Errors
             ///
-            /// [`TokenError`] where `text` is not 1 to 64 of `[0-9A-Za-z_-]`.
+            /// Returns [`TokenError`] where `text` is not 1 to 64 of `[0-9A-Za-z_-]`.
             pub fn new(text: &str) -> Result<Self, TokenError> {
                 let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
                 let fits = !text.is_empty() && text.len() <= MAX_TOKEN_BYTES;
@@ -31,7 +31,7 @@ macro_rules! token {
                 Self::new(std::str::from_utf8(word).map_err(|_| TokenError)?)
             }
 
-            /// The characters.
+            /// Returns the characters.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -53,11 +53,11 @@ macro_rules! token {
 }
 
 token! {
-    /// Names one version of a file. Opaque to a client: it is only compared for equality.
+    /// The name of one version of a file. Opaque to a client, which only compares it for equality.
     Tag
 }
 token! {
-    /// Names one upload across connections; the client draws it at random.
+    /// The name of one upload across connections. The client draws it at random.
     Id
 }
 

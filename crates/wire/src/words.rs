@@ -1,6 +1,6 @@
-//! Taking a line apart at its spaces.
+//! Splits a line at its spaces.
 
-/// The arguments of a line, parted by one space each.
+/// The arguments of a line, separated by one space each.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Words<'a>(Option<&'a [u8]>);
 
@@ -9,7 +9,7 @@ impl<'a> Words<'a> {
         Words(Some(line))
     }
 
-    /// The next word; [`None`] at the end of the line. A word is empty where two spaces meet.
+    /// Returns the next word, or [`None`] at the end of the line. A word is empty where two spaces meet.
     pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.0?;
         match memchr::memchr(b' ', rest) {
@@ -24,14 +24,14 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Everything that is left, spaces included: a name or a message. [`None`] where the line
-    /// ended with the last word.
+    /// Returns everything that is left, spaces included: a name or a message. Returns [`None`] where the
+    /// line ended with the last word.
     pub(crate) fn rest(self) -> Option<&'a [u8]> {
         self.0
     }
 }
 
-/// Whether `word` is `verb`, in any case of letters.
+/// Returns whether `word` is `verb`, in any case of letters.
 pub(crate) fn is_verb(word: &[u8], verb: &str) -> bool {
     word.eq_ignore_ascii_case(verb.as_bytes())
 }
