@@ -12,6 +12,7 @@ use std::{
 
 use ferry_server::{
     Server,
+    commands::Command,
     config::{Arguments, Setup},
     fence,
     net::Listener,
@@ -29,7 +30,11 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
-    match serve(&arguments) {
+    let outcome = match &arguments.command {
+        Some(command) => run(command),
+        None => serve(&arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A name in it may hold what drives a terminal.
@@ -53,9 +58,18 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }
 
+fn run(command: &Command) -> Result<(), Box<dyn std::error::Error>> {
+    survive_limits()?;
+    Ok(command.run()?)
+}
+
+/// Makes a limit on file sizes an error of the write, told to whom it concerns, and not the end of all.
+fn survive_limits() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
+
 fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    // A limit on file sizes is then an error of the write, told to whom it concerns, and not the end of all.
-    flag::register(SIGXFSZ, Arc::default())?;
+    survive_limits()?;
     let setup = Setup::resolve(arguments)?;
     let log_file = setup
         .log_file

@@ -15,4 +15,5 @@ mod syncing;
 mod terminal;
 mod trees;
 mod typing;
+mod users;
 mod walk;

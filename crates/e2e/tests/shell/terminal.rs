@@ -4,7 +4,10 @@ use std::{path::Path, process::Command};
 
 use expectrl::{ControlCode, Eof, Expect as _, NBytes, Needle, Session, process::unix::WaitStatus, session::OsSession};
 use ferry_e2e::{HANG_GUARD, ferry, ferryd};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    termios::{LocalModes, tcgetattr},
+};
 
 pub(crate) struct Terminal {
     session: OsSession,
@@ -71,6 +74,12 @@ impl Terminal {
         self.screen.screen().contents()
     }
 
+    /// Whether it shows what is typed.
+    pub(crate) fn echoes(&self) -> bool {
+        let terminal = self.session.get_process().get_raw_handle().expect("the terminal's descriptor");
+        tcgetattr(&terminal).expect("a terminal").local_modes.contains(LocalModes::ECHO)
+    }
+
     /// All that was shown, as far as it was waited for.
     pub(crate) fn shown(&self) -> &str {
         &self.shown
@@ -116,6 +125,12 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn control_c(&mut self) {
         self.session.send(ControlCode::EndOfText).expect("the program reads");
+    }
+
+    /// Presses Ctrl-Z.
+    #[track_caller]
+    pub(crate) fn control_z(&mut self) {
+        self.session.send(ControlCode::Substitute).expect("the program reads");
     }
 
     /// Presses Ctrl-D.

@@ -12,11 +12,14 @@ use clap::{
 use ferry_wire::limits::{DEFAULT_PORT, MAX_INTEGER};
 use log::LevelFilter;
 
+use crate::commands::Command;
+
 /// The options as they were typed.
 #[derive(Debug, Parser)]
 #[command(
     name = "ferryd",
     version,
+    args_conflicts_with_subcommands = true,
     about = "Serves one directory to ferry clients",
     after_help = "Serves until SIGTERM, SIGINT, SIGQUIT or SIGHUP comes (nohup keeps SIGHUP away); uploads that are \
                   whole are then still published. A second signal, or ten seconds, cut that short.\n\
@@ -27,6 +30,10 @@ use log::LevelFilter;
                   is over is summed up each second. Long names are cut."
 )]
 pub struct Arguments {
+    /// What to do in place of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Where to listen; port 0 takes a free one, which the first line of output names
     #[arg(value_name = "[ADDRESS:]PORT", default_value = format!("127.0.0.1:{DEFAULT_PORT}"), value_parser = resolve_address)]
     pub(super) listen: Addresses,
@@ -208,5 +215,21 @@ mod tests {
     fn the_options_are_consistent() {
         Arguments::described().debug_assert();
         assert!(Arguments::try_parse_from(["ferryd", "--writable", "--read-only"]).is_err());
+    }
+
+    #[test]
+    fn a_command_stands_in_the_place_of_everything_else() {
+        let read = |line: &str| Arguments::try_parse_from(line.split(' '));
+        for serving in ["ferryd", "ferryd 12000", "ferryd --root user 12000", "ferryd 127.0.0.1:0 --read-only"] {
+            assert!(read(serving).unwrap().command.is_none(), "{serving}");
+        }
+        for command in ["ferryd user list", "ferryd user --users f list", "ferryd user list --users f"] {
+            assert!(read(command).unwrap().command.is_some(), "{command}");
+        }
+        for wrong in
+            ["ferryd user", "ferryd users", "ferryd 12000 user list", "ferryd --root x user list", "ferryd user frob"]
+        {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 }
