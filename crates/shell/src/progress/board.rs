@@ -1,4 +1,4 @@
-//! Where a list of files stands, told by its events.
+//! How far a list of files is, told by its events.
 
 use std::{
     borrow::Cow,
@@ -6,9 +6,6 @@ use std::{
 };
 
 use ferry_client::{Event, Phase};
-
-use super::{layout::Line, meter::Meter};
-use crate::figures::{Left, Rate, Size};
 
 /// Waiting is told with its time when it is longer than people wait without asking.
 const LONG_WAIT: Duration = Duration::from_secs(2);
@@ -24,7 +21,7 @@ struct Item {
     is_over: bool,
 }
 
-/// The state of all files. Knows no terminal, and is told the time.
+/// How far all files are. Knows no terminal, and is told the time.
 #[derive(Debug)]
 pub(super) struct Board {
     items: Vec<Item>,
@@ -36,7 +33,8 @@ pub(super) struct Board {
     done: u64,
     /// Bytes moved, those of earlier transfers left out.
     moved: u64,
-    meter: Meter,
+    /// How often bytes moved again after something else was waited for.
+    pauses: usize,
     /// The file that was heard of last.
     current: Option<usize>,
     waiting: Option<Waiting>,
@@ -49,9 +47,43 @@ struct Waiting {
     what: Cow<'static, str>,
 }
 
+/// What there is to show at one moment.
+#[derive(Debug)]
+pub(super) struct View {
+    /// All files together, if there are several.
+    pub(super) all: Option<Row>,
+    /// The file that was heard of last.
+    pub(super) current: Row,
+    /// Something else than bytes is waited for.
+    pub(super) waits: bool,
+    /// Bytes moved, those of earlier transfers left out.
+    pub(super) moved: u64,
+    /// Grows when bytes move again after a wait.
+    pub(super) pauses: usize,
+}
+
+/// What there is to show of one file, or of all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Row {
+    /// Of a file, or how many files of how many; escaped already.
+    pub(super) name: String,
+    /// In place of figures: what is waited for.
+    pub(super) note: Option<String>,
+    pub(super) done: u64,
+    /// [`None`] where nobody knows.
+    pub(super) total: Option<u64>,
+}
+
+impl View {
+    /// Returns the row of the whole.
+    pub(super) fn whole(&self) -> &Row {
+        self.all.as_ref().unwrap_or(&self.current)
+    }
+}
+
 impl Board {
     /// `files` with the sizes that are known before; names are escaped already.
-    pub(super) fn new(files: impl IntoIterator<Item = (String, Option<u64>)>, now: Instant) -> Board {
+    pub(super) fn new(files: impl IntoIterator<Item = (String, Option<u64>)>) -> Board {
         let item = |(name, size)| Item { name, size, done: 0, is_over: false };
         let items: Vec<Item> = files.into_iter().map(item).collect();
         Board {
@@ -60,7 +92,7 @@ impl Board {
             unsized_files: items.iter().filter(|item| item.size.is_none()).count(),
             done: 0,
             moved: 0,
-            meter: Meter::new(now),
+            pauses: 0,
             current: None,
             waiting: None,
             items,
@@ -72,106 +104,63 @@ impl Board {
         match *event {
             Event::Begun { index, size, resumed } => {
                 self.set_size(index, Some(size));
-                self.set_done(index, resumed.min(size), 0, now);
+                self.set_done(index, resumed.min(size), 0);
                 self.current = Some(index);
-                self.waiting = None;
+                self.move_on();
             }
             Event::Moved { index, done } => {
                 let before = self.items.get(index).map_or(0, |item| item.done);
-                self.move_on(now);
-                self.set_done(index, done, done.saturating_sub(before), now);
+                self.move_on();
+                self.set_done(index, done, done.saturating_sub(before));
                 self.current = Some(index);
             }
             Event::Entered { index, phase } => {
                 self.current = Some(index);
                 match words(phase) {
                     Some(what) => self.wait_for(what, now),
-                    None => self.move_on(now),
+                    None => self.move_on(),
                 }
             }
-            Event::Restarted { index, .. } => self.set_done(index, 0, 0, now),
+            Event::Restarted { index, .. } => self.set_done(index, 0, 0),
             Event::Done { index, moved } => {
                 let before = self.items.get(index).map_or(0, |item| item.done).max(moved.resumed);
-                self.move_on(now);
+                self.move_on();
                 self.set_size(index, Some(moved.size));
-                self.set_done(index, moved.size, moved.size.saturating_sub(before), now);
+                self.set_done(index, moved.size, moved.size.saturating_sub(before));
                 self.end(index);
             }
             Event::Failed { index, .. } => {
-                self.move_on(now);
+                self.move_on();
                 // What it did not bring will not come any more.
                 let done = self.items.get(index).map_or(0, |item| item.done);
                 self.set_size(index, Some(done));
                 self.end(index);
             }
             Event::Lost { .. } => self.wait_for("the connection is lost, trying again", now),
-            Event::Reconnected => self.move_on(now),
+            Event::Reconnected => self.move_on(),
             _ => {}
         }
     }
 
-    /// All of it in one line, for people who read no bars.
-    pub(super) fn told(&mut self, now: Instant) -> String {
-        let name = if self.is_single() { self.current_name().to_owned() } else { self.count() };
-        if let Some(note) = self.waited(now) {
-            return format!("{name}: {note}");
-        }
-        let mut line = format!("{name}: {}", Size(self.done));
-        if let Some(total) = self.total() {
-            line = format!("{line} of {}", Size(total));
-        }
-        if let Some(rate) = self.meter.rate(now) {
-            line = format!("{line}, {}", Rate(rate));
-        }
-        if let Some(left) = self.left(now) {
-            line = format!("{line}, {} left", Left(left));
-        }
-        line
-    }
-
-    /// Whether there is more than one file, and so a line for the whole.
-    pub(super) fn is_single(&self) -> bool {
-        self.items.len() <= 1
-    }
-
-    /// The line of all files.
-    pub(super) fn whole(&mut self, now: Instant, columns: usize) -> String {
-        let (total, left) = (self.total(), self.left(now));
-        let rate = self.meter.rate(now);
-        Line { name: &self.count(), note: None, done: self.done, total, rate, left }.fit(columns)
-    }
-
-    /// The line of the file that was heard of last.
-    pub(super) fn current(&mut self, now: Instant, columns: usize) -> String {
+    /// Returns what there is to show, of the file that was heard of last and, if there are several, of all of them.
+    pub(super) fn view(&self, now: Instant) -> View {
+        let single = self.items.len() <= 1;
         let note = self.waited(now);
-        let single = self.is_single();
-        let rate = if single { self.meter.rate(now) } else { None };
-        let left = if single { self.left(now) } else { None };
-        let Some(item) = self.current.and_then(|index| self.items.get(index)) else {
-            let note = Some(note.unwrap_or_else(|| "waiting for the server".to_owned()));
-            return Line { name: self.current_name(), note, ..Line::default() }.fit(columns);
+        let item = self.items.get(self.current.unwrap_or(0));
+        let nothing_heard = || self.current.is_none().then(|| "waiting for the server".to_owned());
+        let current = Row {
+            name: item.map(|item| item.name.clone()).unwrap_or_default(),
+            note: note.clone().or_else(nothing_heard),
+            done: item.map_or(0, |item| item.done),
+            total: item.and_then(|item| item.size),
         };
-        Line { name: &item.name, note, done: item.done, total: item.size, rate, left }.fit(columns)
-    }
-
-    fn current_name(&self) -> &str {
-        self.items.get(self.current.unwrap_or(0)).map_or("", |item| &item.name)
-    }
-
-    fn count(&self) -> String {
-        format!("{} of {} files", self.over, self.items.len())
-    }
-
-    fn total(&self) -> Option<u64> {
-        (self.unsized_files == 0).then_some(self.size)
-    }
-
-    fn left(&mut self, now: Instant) -> Option<Duration> {
-        if self.waiting.is_some() {
-            return None;
-        }
-        let left = self.total()?.saturating_sub(self.done);
-        if left == 0 { None } else { self.meter.remaining(now, left) }
+        let all = (!single).then(|| Row {
+            name: format!("{} of {} files", self.over, self.items.len()),
+            note: None,
+            done: self.done,
+            total: (self.unsized_files == 0).then_some(self.size),
+        });
+        View { all, current, waits: note.is_some(), moved: self.moved, pauses: self.pauses }
     }
 
     fn waited(&self, now: Instant) -> Option<String> {
@@ -193,10 +182,8 @@ impl Board {
     }
 
     /// Bytes move again; the time that they did not says nothing about the rate.
-    fn move_on(&mut self, now: Instant) {
-        if self.waiting.take().is_some() {
-            self.meter.restart(now);
-        }
+    fn move_on(&mut self) {
+        self.pauses += usize::from(self.waiting.take().is_some());
     }
 
     fn set_size(&mut self, index: usize, size: Option<u64>) {
@@ -208,12 +195,11 @@ impl Board {
         item.size = size;
     }
 
-    fn set_done(&mut self, index: usize, done: u64, moved: u64, now: Instant) {
+    fn set_done(&mut self, index: usize, done: u64, moved: u64) {
         let Some(item) = self.items.get_mut(index) else { return };
         self.done = self.done.saturating_sub(item.done).saturating_add(done);
         item.done = done;
         self.moved = self.moved.saturating_add(moved);
-        self.meter.moved(now, self.moved);
     }
 
     fn end(&mut self, index: usize) {
@@ -248,66 +234,69 @@ mod tests {
     fn resumed_bytes_are_there_and_no_speed() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut board = Board::new([("big".to_owned(), None)], start);
-        assert!(board.current(start, 60).starts_with("big: waiting for the server"));
+        let note = |board: &Board, now| board.view(now).current.note;
+        let mut board = Board::new([("big".to_owned(), None)]);
+        assert_eq!(note(&board, start).as_deref(), Some("waiting for the server"));
         board.note(&Event::Entered { index: 0, phase: Phase::Reading }, start);
-        assert_eq!(board.current(at(5), 60), "big: reading what is there already (5 s)");
+        assert_eq!(note(&board, at(5)).as_deref(), Some("reading what is there already (5 s)"));
         board.note(&Event::Begun { index: 0, size: 100 * MB, resumed: 90 * MB }, at(5));
         board.note(&Event::Entered { index: 0, phase: Phase::Moving }, at(5));
-        for second in 6..=10 {
-            board.note(&Event::Moved { index: 0, done: 90 * MB + (second - 5) * MB }, at(second));
-        }
-        let line = board.told(at(10));
-        assert_eq!(line, "big: 90.6 MiB of 95.4 MiB, 0.5 MB/s, 10 s left");
+        assert_eq!((board.view(at(5)).moved, board.view(at(5)).pauses), (0, 1));
+        board.note(&Event::Moved { index: 0, done: 95 * MB }, at(6));
+        let View { current, all, moved, waits, .. } = board.view(at(6));
+        assert_eq!((all, moved, waits), (None, 5 * MB, false));
+        let total = Some(100 * MB);
+        assert_eq!(current, Row { name: "big".to_owned(), note: None, done: 95 * MB, total });
     }
 
     #[test]
     fn many_files_add_up() {
         let start = Instant::now();
         let files = [("a".to_owned(), Some(10)), ("b".to_owned(), None), ("c".to_owned(), Some(30))];
-        let mut board = Board::new(files, start);
+        let mut board = Board::new(files);
+        let whole = |board: &Board| board.view(start).all.map(|row| (row.name, row.done, row.total)).unwrap();
+        let is = |over: usize, done, total| (format!("{over} of 3 files"), done, total);
         board.note(&Event::Begun { index: 0, size: 10, resumed: 0 }, start);
-        assert_eq!(board.told(start), "0 of 3 files: 0 bytes");
+        assert_eq!(whole(&board), is(0, 0, None));
         board.note(&Event::Begun { index: 1, size: 60, resumed: 0 }, start);
         board.note(&Event::Done { index: 0, moved: &done(10, 0) }, start);
         board.note(&Event::Moved { index: 1, done: 40 }, start);
-        assert_eq!(board.told(start), "1 of 3 files: 50 bytes of 100 bytes");
-        assert!(board.whole(start, 80).starts_with("1 of 3 files ["));
-        assert!(board.current(start, 80).starts_with("b ["));
+        assert_eq!(whole(&board), is(1, 50, Some(100)));
+        assert_eq!(board.view(start).current.name, "b");
         // One that fails is no longer waited for; one that starts again is.
         board.note(&Event::Failed { index: 1, error: &Error::NotConnected }, start);
-        assert_eq!(board.told(start), "2 of 3 files: 50 bytes of 80 bytes");
+        assert_eq!(whole(&board), is(2, 50, Some(80)));
         board.note(&Event::Begun { index: 2, size: 30, resumed: 20 }, start);
         board.note(&Event::Restarted { index: 2, why: "it changed" }, start);
-        assert_eq!(board.told(start), "2 of 3 files: 50 bytes of 80 bytes");
+        assert_eq!(whole(&board), is(2, 50, Some(80)));
         board.note(&Event::Begun { index: 2, size: 40, resumed: 0 }, start);
         board.note(&Event::Done { index: 2, moved: &done(40, 0) }, start);
-        assert_eq!(board.told(start), "3 of 3 files: 90 bytes of 90 bytes");
+        assert_eq!((whole(&board), board.view(start).moved), (is(3, 90, Some(90)), 90));
         // Of a file that is none of the list's.
         board.note(&Event::Moved { index: 7, done: 40 }, start);
         board.note(&Event::Done { index: 7, moved: &done(40, 0) }, start);
-        assert_eq!(board.told(start), "3 of 3 files: 90 bytes of 90 bytes");
+        assert_eq!(whole(&board), is(3, 90, Some(90)));
     }
 
     #[test]
     fn what_is_not_the_network_is_named() {
         let start = Instant::now();
-        let mut board = Board::new([("a".to_owned(), Some(10))], start);
+        let mut board = Board::new([("a".to_owned(), Some(10))]);
+        let note = |board: &Board, now| board.view(now).current.note;
         board.note(&Event::Begun { index: 0, size: 10, resumed: 0 }, start);
-        for (phase, words) in [(Phase::Verifying, "a: verifying"), (Phase::Syncing, "a: waiting for the server's disk")]
-        {
+        for (phase, words) in [(Phase::Verifying, "verifying"), (Phase::Syncing, "waiting for the server's disk")] {
             board.note(&Event::Entered { index: 0, phase }, start);
-            assert_eq!((board.current(start, 80), board.told(start)), (words.to_owned(), words.to_owned()));
+            assert_eq!(note(&board, start).as_deref(), Some(words));
         }
         board.look("listing".to_owned(), start);
         board.look("comparing".to_owned(), start + Duration::from_secs(7));
-        assert_eq!(board.told(start + Duration::from_secs(9)), "a: comparing (9 s)");
+        assert_eq!(note(&board, start + Duration::from_secs(9)).as_deref(), Some("comparing (9 s)"));
         board.note(&Event::Reconnected, start);
         let lost =
             Event::Lost { error: &Error::NotConnected, attempt: 1, wait: Duration::from_secs(1), left: Duration::ZERO };
         board.note(&lost, start);
-        assert_eq!(board.told(start), "a: the connection is lost, trying again");
+        assert_eq!(note(&board, start).as_deref(), Some("the connection is lost, trying again"));
         board.note(&Event::Reconnected, start);
-        assert_eq!(board.told(start), "a: 0 bytes of 10 bytes");
+        assert_eq!((note(&board, start), board.view(start).pauses), (None, 2));
     }
 }

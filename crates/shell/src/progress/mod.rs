@@ -1,8 +1,7 @@
 //! What is shown of a transfer while it runs: bars on a terminal, or lines now and then.
 
+mod bars;
 mod board;
-mod layout;
-mod meter;
 
 use std::{
     fmt,
@@ -17,22 +16,20 @@ use std::{
 };
 
 use ferry_client::Event;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use rustix::termios::tcgetwinsize;
 
-use board::Board;
+use bars::{Bars, Pace};
+use board::{Board, View};
 
 /// What is over sooner needs no bar.
 const SHOW_AFTER: Duration = Duration::from_millis(300);
 
 /// Between two looks: often enough to seem alive, seldom enough to cost nothing.
-const REDRAW: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(100);
 
 /// Between two lines, unless told: what a log of a night can hold.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// For a terminal that does not know its own width.
-const USUAL_COLUMNS: usize = 80;
 
 /// What a person wants to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +98,7 @@ impl Progress {
             Mode::Auto | Mode::Never => return Progress { begun, display: None },
         };
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let shared = Arc::new(Shared { board: Mutex::new(Board::new(files, begun)), bars });
+        let shared = Arc::new(Shared { board: Mutex::new(Board::new(files)), bars });
         let (stop, stopped) = mpsc::channel();
         let clone = Arc::clone(&shared);
         // Without a thread to draw it, a transfer is as good.
@@ -145,6 +142,10 @@ impl Shared {
     fn board(&self) -> MutexGuard<'_, Board> {
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn view(&self) -> View {
+        self.board().view(Instant::now())
+    }
 }
 
 impl Drop for Display {
@@ -158,48 +159,41 @@ impl Drop for Display {
     }
 }
 
+/// Writes a line every so often, until it is stopped.
 fn write_lines(shared: &Shared, every: Duration, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-        let line = shared.board().told(Instant::now());
-        let _ = writeln!(io::stderr(), "{line}");
-    }
-}
-
-fn draw_bars(shared: &Arc<Shared>, stopped: &Receiver<()>) {
-    if stopped.recv_timeout(SHOW_AFTER) != Err(RecvTimeoutError::Timeout) {
-        return;
-    }
-    shared.bars.set_draw_target(ProgressDrawTarget::stderr());
-    let mut bars = Vec::new();
-    if !shared.board().is_single() {
-        bars.push(bar(shared, Board::whole));
-    }
-    bars.push(bar(shared, Board::current));
-    loop {
-        bars.iter().for_each(ProgressBar::tick);
-        if stopped.recv_timeout(REDRAW) != Err(RecvTimeoutError::Timeout) {
-            return;
+    let mut pace = Pace::new();
+    let mut told = Instant::now();
+    while stopped.recv_timeout(every.min(TICK)) == Err(RecvTimeoutError::Timeout) {
+        let view = shared.view();
+        pace.note(&view);
+        if told.elapsed() >= every {
+            told = Instant::now();
+            let _ = writeln!(io::stderr(), "{}", bars::line(&view, &pace));
         }
     }
 }
 
-/// One line of the display, which is made anew, for the terminal as wide as it is then, each time that it is drawn.
-fn bar(shared: &Arc<Shared>, line: fn(&mut Board, Instant, usize) -> String) -> ProgressBar {
-    let bar = shared.bars.add(ProgressBar::no_length());
-    let clone = Arc::clone(shared);
-    let write = move |_: &indicatif::ProgressState, f: &mut dyn fmt::Write| {
-        let _ = f.write_str(&line(&mut clone.board(), Instant::now(), columns()));
-    };
-    if let Ok(style) = ProgressStyle::with_template("{line}") {
-        bar.set_style(style.with_key("line", write));
+/// Draws bars from when they are worth it, until it is stopped. The bars are told here and not where bytes are moved: to
+/// tell them is to wait for the terminal.
+fn draw_bars(shared: &Shared, stopped: &Receiver<()>) {
+    let mut bars = Bars::new(&shared.bars);
+    let mut wait = SHOW_AFTER;
+    while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+        if wait == SHOW_AFTER {
+            shared.bars.set_draw_target(ProgressDrawTarget::stderr());
+            wait = TICK;
+        }
+        bars.show(&shared.view(), columns());
     }
-    bar
 }
 
+/// Returns the width of the terminal as it is now.
 fn columns() -> usize {
+    /// For a terminal that does not know its own width.
+    const USUAL: usize = 80;
     match tcgetwinsize(io::stderr()) {
         Ok(size) if size.ws_col > 0 && size.ws_row > 0 => usize::from(size.ws_col),
-        _ => USUAL_COLUMNS,
+        _ => USUAL,
     }
 }
 
