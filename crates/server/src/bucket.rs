@@ -1,9 +1,9 @@
-//! A rate, as a bucket that fills with time.
+//! A rate, as a token bucket.
 
 use std::time::{Duration, Instant};
 
-/// A bucket that fills at a rate and may go into debt by what is taken at once. Its content is counted in nanoseconds
-/// of its rate.
+/// A bucket that fills at a rate, up to a limit, and may go into debt by what is taken at once. Its content is counted in
+/// nanoseconds of its rate.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     /// Units a second: at least one.
@@ -15,7 +15,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket that gives `rate` units a second, and can save up what flows in in the time `saves`.
+    /// Returns a full bucket that fills by `rate` units a second, and holds at most what flows in during `saves`.
     pub(crate) fn new(rate: u64, saves: Duration, now: Instant) -> Bucket {
         let most_nanos = i64::try_from(saves.as_nanos()).unwrap_or(i64::MAX);
         Bucket { rate: rate.max(1), most_nanos, saved_nanos: most_nanos, since: now }
@@ -35,7 +35,7 @@ impl Bucket {
         self.saved_nanos = self.saved_nanos.saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX));
     }
 
-    /// Remits what it owes beyond as much as it can save up.
+    /// Limits its debt to as much as it can hold.
     pub(crate) fn limit_debt(&mut self) {
         self.saved_nanos = self.saved_nanos.max(-self.most_nanos);
     }

@@ -1,11 +1,11 @@
-//! A second wall behind the store's own confinement: Landlock (landlock(7)), where the kernel has it.
+//! Landlock (landlock(7)), where the kernel has it: a second wall after the store's own confinement.
 //!
-//! From then on this process and its helpers can open, make and remove nothing outside the root, and
-//! make no new connections, as far as the kernel's version of Landlock goes: whatever mistake a peer
-//! might find in this program, that is all that it could reach. Whatever was opened before, the
-//! listening socket and the log, stays open.
+//! Once it is raised, this process and its helpers can open, make and remove nothing outside the root, and
+//! make no new connections, as far as the kernel's version of Landlock goes. A peer that found a mistake in
+//! this program could reach no more than that. Files and sockets that were opened before, such as the
+//! listening socket and the log, stay open.
 //!
-//! Each version holds more than the one before. [`raise`] claims only what the running one holds.
+//! Each version restricts more than the one before. [`raise`] claims only what the running one does.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use landlock::{
     RulesetAttr, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
 };
 
-/// The newest version whose rights are asked for; an older kernel gives what it knows.
+/// The newest version whose rights are asked for. An older kernel takes those that it knows.
 const NEWEST: ABI = ABI::V10;
 
 /// From this version on TCP can be closed.
@@ -23,7 +23,7 @@ const NETWORK: ABI = ABI::V4;
 /// From this version on signals and abstract UNIX sockets can be closed.
 const SCOPES: ABI = ABI::V6;
 
-/// From which version on Landlock closes what.
+/// The versions of Landlock, and what each closes beside the ones before.
 const CLOSES: [(ABI, &str); 6] = [
     (ABI::V1, "opening, making and removing files"),
     (ABI::V3, "truncating files"),
@@ -33,8 +33,8 @@ const CLOSES: [(ABI, &str); 6] = [
     (ABI::V10, "UDP"),
 ];
 
-/// Fences this thread in, and every thread that it starts from here on: beneath `root` it may do what
-/// serving takes, and nothing elsewhere. Returns what came of it, for the log.
+/// Confines this thread, and every thread that it starts from here on, to the rights beneath `root` that
+/// serving takes. Returns a line for the log that says what holds.
 pub fn raise(root: &Path, writable: bool) -> String {
     raise_as_of(NEWEST, root, writable)
 }
@@ -69,7 +69,7 @@ fn restrict(newest: ABI, root: &Path, writable: bool) -> Result<LandlockStatus, 
         ruleset = ruleset.scope(Scope::from_all(newest))?;
     }
     let mut ruleset = ruleset.create()?;
-    // Whoever opens the store says what is wrong with a root that can't be opened.
+    // A root that can't be opened is an error of opening the store.
     if let Ok(root) = PathFd::new(root) {
         let allowed = serving(writable) & AccessFs::from_all(newest);
         ruleset = ruleset.add_rule(PathBeneath::new(root, allowed))?;
@@ -85,7 +85,7 @@ fn serving(writable: bool) -> BitFlags<AccessFs> {
     if writable { reading | changing } else { reading }
 }
 
-/// Says what a fence of this version closes, and what it leaves open.
+/// Returns the line that says what a fence of this version closes, and what it leaves open.
 fn describe(version: ABI) -> String {
     let those = |closed: bool| {
         let those = CLOSES.iter().filter(|(from, _)| (version >= *from) == closed);

@@ -22,7 +22,7 @@ use ferry_server::{
 use ferry_wire::escaped;
 use signal_hook::{consts::SIGXFSZ, flag};
 
-/// What nobody resumed is kept for days: an hour more does no harm.
+/// The time between two cleanings. Interrupted uploads are kept for days: an hour more does no harm.
 const BETWEEN_CLEANINGS: Duration = Duration::from_secs(3600);
 
 fn main() -> ExitCode {
@@ -37,15 +37,15 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A name in it may hold what drives a terminal.
+            // A name in it may hold control characters.
             eprintln!("ferryd: {}", escaped(&error.to_string()));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Says what is wrong with the command line, or what it asked for in place of serving. What was typed stands in it, so
-/// there are colours only where nothing has to be escaped.
+/// Prints why the command line is not served: an error, help or the version. It quotes what was typed, so there are
+/// colours only where nothing has to be escaped.
 fn refuse(error: &clap::Error) -> ExitCode {
     let is_plain = |argument: OsString| argument.to_str().is_some_and(|text| escaped(text).to_string() == text);
     // Whether it can be said or not, the exit status tells.
@@ -87,13 +87,13 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         log::info!("read-only: {}", setup.why_read_only);
     }
     let server = Server::new(setup.server, listener, store.clone())?;
-    // What keeps a server from starting is all that it says then.
+    // A server that can't start says only why.
     log::info!("{fenced}");
     log::info!("{}", store.capabilities());
     if let Some(fewer) = setup.fewer_clients {
         log::warn!("{fewer}");
     }
-    // Whoever started it may have closed the pipe; that is no reason not to serve.
+    // A closed pipe is no reason not to serve.
     let _ = writeln!(io::stdout(), "listening on {address}, serving {}", escaped(&setup.store.root.to_string_lossy()));
     keep_clean(store.clone())?;
     keep_alive(store)?;

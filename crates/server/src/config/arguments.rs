@@ -21,126 +21,131 @@ use crate::commands::Command;
     version,
     args_conflicts_with_subcommands = true,
     about = "Serves one directory to ferry clients",
-    after_help = "Serves until SIGTERM, SIGINT, SIGQUIT or SIGHUP comes (nohup keeps SIGHUP away); uploads that are \
-                  whole are then still published. A second signal, or ten seconds, cut that short.\n\
-                  Exit status: 0 where it ended as it was asked to, 1 where it could not serve, 2 for a command line that is \
-                  wrong, 3 where it had to leave what did not answer: a disk, say.\n\
-                  What is logged of each transfer: client, name, bytes, duration, outcome; and of each change (MKDIR, DELETE, \
-                  RENAME). Of one address that is at most 1000 lines at once and 50 a second, of reads and of the rest; what \
-                  is over is summed up each second. Long names are cut."
+    after_help = "Signals: SIGTERM, SIGINT, SIGQUIT and SIGHUP end the server (under nohup, SIGHUP does not). It then closes the \
+                  listening socket, publishes uploads that have arrived whole, and waits up to 10 seconds for clients. A \
+                  second signal ends it at once.\n\
+                  Exit status: 0 ended as asked, 1 could not serve, 2 invalid command line, 3 something (a disk, for \
+                  example) did not answer in time and was abandoned.\n\
+                  Log: one line for each transfer (client, name, bytes, seconds, outcome) and each change (MKDIR, DELETE, \
+                  RENAME). An address gets at most 1000 lines at once and 50 a second, reads and changes counted apart; \
+                  the rest is summed up once a second. Long names are cut."
 )]
 pub struct Arguments {
     /// What to do in place of serving
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// Where to listen; port 0 takes a free one, which the first line of output names
+    /// Address to listen on; port 0 takes a free port, which the first line of output names
     #[arg(value_name = "[ADDRESS:]PORT", default_value = format!("127.0.0.1:{DEFAULT_PORT}"), value_parser = resolve_address)]
     pub(super) listen: Addresses,
 
-    /// The directory to serve, made if missing
+    /// Directory to serve; created if missing
     #[arg(long, value_name = "DIR", default_value = "./server")]
     pub(super) root: PathBuf,
 
-    /// Let other ferryd processes of the same user have this address too, if they say so as well: one
-    /// for each core, say
+    /// Share the address with other ferryd processes of the same user that also set this option
     ///
-    /// The kernel spreads new clients over all of them, by chance and not by load. They share nothing
-    /// but the address and the root: give all of them the same --root and the same options.
+    /// The kernel distributes new clients over the processes at random. They share only the address
+    /// and the root: start all of them with the same --root and the same options.
     ///
     /// An interrupted upload can be resumed at any of them; the answer is `busy` while another
-    /// process still holds it. Limits and rates (--max-clients, --max-clients-per-address, --rate,
-    /// --total-rate, --max-staged, --max-kept) count for each process by itself.
+    /// process still works on it. Limits and rates (--max-clients, --max-clients-per-address, --rate,
+    /// --total-rate, --max-staged, --max-kept) apply to each process separately.
     ///
-    /// With port 0 the first process takes a free port; give the others the one that it names.
+    /// With port 0 the first process takes a free port; start the others with the port that it names.
     ///
-    /// Where one process ends, the others go on. Its clients are told, and may connect again; one
-    /// that connects in that very moment may see its connection reset.
+    /// When one process ends, the others go on. Its clients are told and may reconnect; a client that
+    /// connects at that very moment may have its connection reset.
     ///
-    /// One for each core: for i in $(seq $(nproc)); do ferryd --reuse-port 12000 & done; wait
+    /// One process per core: for i in $(seq $(nproc)); do ferryd --reuse-port 12000 & done; wait
     #[arg(long)]
     pub(super) reuse_port: bool,
 
-    /// Take uploads and changes even on an address that is not loopback
+    /// Accept uploads and changes on addresses other than loopback, too
     #[arg(long, conflicts_with = "read_only")]
     pub(super) writable: bool,
 
-    /// Take no uploads and changes on any address
+    /// Accept no uploads or changes on any address
     #[arg(long)]
     pub(super) read_only: bool,
 
-    /// What SAVED and DONE promise; with less than all the greeting says so ('volatile')
+    /// What SAVED and DONE promise; below `full` the greeting says `volatile`
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = DurabilityArgument::Full)]
     pub(super) durability: DurabilityArgument,
 
-    /// Clients served at one time [default: what the limit of open files allows]. In memory an idle
-    /// one costs less than 1 KiB, one with a request half said up to 72 KiB, one that downloads up to
-    /// 144 KiB, one that uploads up to 4 MiB and 10 open files
+    /// Maximum number of clients [default: as many as the limit of open files allows]
+    ///
+    /// Memory per client: idle under 1 KiB, with an unfinished request up to 72 KiB, downloading up to
+    /// 144 KiB, uploading up to 4 MiB and 10 open files.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_clients: Option<u32>,
 
-    /// Clients served at one time from one address [default: as many as in all]; costs some 100 bytes for
-    /// each address
+    /// Maximum number of clients per address [default: no limit but --max-clients]
     ///
-    /// Those above it are told so, a few at a time; where more come, their connections are closed at once.
+    /// Clients above the limit are told so, a few at a time; further connections are closed at once.
+    /// Memory: about 100 bytes per address.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_clients_per_address: Option<u32>,
 
-    /// Bytes a second that one client may move, both ways together [default: no limit]; costs some 200
-    /// bytes for each client
+    /// Maximum bytes per second of each client, both directions together [default: no limit]
+    ///
+    /// Memory: about 200 bytes per client.
     #[arg(long, value_name = "BYTES", value_parser = at_least(1))]
     pub(super) rate: Option<u64>,
 
-    /// Bytes a second that all clients together may move, both ways [default: no limit]; costs some 200
-    /// bytes for each client
+    /// Maximum bytes per second of all clients together, both directions [default: no limit]
     ///
-    /// Those who want more than there is share it equally; newcomers and small requests go before large
-    /// transfers. No time limit runs while a client waits for a rate.
+    /// Clients that want more than there is get equal shares; new clients and small requests go before
+    /// large transfers. No timeout runs while a client waits for a rate. Memory: about 200 bytes per
+    /// client.
     #[arg(long, value_name = "BYTES", value_parser = at_least(1))]
     pub(super) total_rate: Option<u64>,
 
-    /// The largest upload in bytes; costs no memory
+    /// Maximum size of an upload, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = MAX_INTEGER, value_parser = at_least(0))]
     pub(super) max_upload: u64,
 
-    /// How many bytes all uploads together may hold on the disk before they have their names: what
-    /// arrived and what is set aside ahead of it, of interrupted ones that wait to be resumed the
-    /// blocks that they take [default: no limit]; costs no memory
+    /// Maximum disk space of all unfinished uploads together, in bytes [default: no limit]
+    ///
+    /// Counts what has arrived and what is set aside ahead of it; of interrupted uploads that wait to be
+    /// resumed, the blocks that they take.
     #[arg(long, value_name = "BYTES", value_parser = at_least(0))]
     pub(super) max_staged: Option<u64>,
 
-    /// How many uploads may be known under the id of a RESUME, whether interrupted or published in the
-    /// last hour; each costs 8 KiB on the disk, and up to 300 bytes of memory. Where there are too many,
-    /// those that hold nothing any more give way; then, to a client of another address, the smallest and
-    /// oldest of the address that has most
+    /// Maximum number of resumable uploads that are remembered: interrupted ones, and those published
+    /// within the last hour
+    ///
+    /// Each costs 8 KiB of disk and up to 300 bytes of memory. Above the limit, uploads of which nothing
+    /// is kept are forgotten first; then, for a client of another address, the smallest and oldest of
+    /// the address that has most.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least(0))]
     pub(super) max_kept: u64,
 
-    /// How long a client may ask for nothing, in seconds
+    /// Disconnect a client that has sent no request for SECONDS
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = at_least(1))]
     pub(super) idle_timeout: u64,
 
-    /// How long a client may take to finish a request line, in seconds
+    /// Disconnect a client that has not finished a request line after SECONDS
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = at_least(1))]
     pub(super) request_timeout: u64,
 
-    /// Over how many seconds the progress of a body is measured, in either direction
+    /// Interval, in seconds, over which the progress of a transfer is measured, in either direction
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = at_least(1))]
     pub(super) progress_window: u64,
 
-    /// How many bytes a body must move in each of these windows
+    /// Disconnect a client whose transfer moves fewer than BYTES in an interval of --progress-window
     #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = at_least(0))]
     pub(super) progress_bytes: u64,
 
-    /// How long an interrupted upload is kept for its client to resume, in hours
+    /// Keep interrupted uploads for HOURS, to be resumed
     #[arg(long, value_name = "HOURS", default_value_t = 72, value_parser = at_least(0))]
     pub(super) keep: u64,
 
-    /// Log to the end of this file as well
+    /// Append the log to FILE as well
     #[arg(long, value_name = "FILE")]
     pub(super) log_file: Option<PathBuf>,
 
-    /// What to log
+    /// Least severe level to log
     #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true, value_parser = log_levels())]
     pub(super) log_level: LevelFilter,
 }
@@ -150,12 +155,12 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, or what was asked for in place of serving: help, the version.
+    /// An invalid command line, or a request for help or the version.
     pub fn read() -> Result<Arguments, clap::Error> {
         Arguments::from_arg_matches(&Arguments::described().try_get_matches()?)
     }
 
-    /// The command line. A number below nothing is a number, whose range is then told, and no unknown option.
+    /// Returns the command line. Negative numbers are taken for values out of range rather than for unknown options.
     fn described() -> clap::Command {
         let takes_numbers =
             |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
@@ -172,7 +177,7 @@ fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {
         .try_map(|level| level.parse::<LevelFilter>())
 }
 
-/// The addresses that a name stands for; at least one.
+/// The addresses of a host name; at least one.
 #[derive(Debug, Clone)]
 pub(super) struct Addresses(pub(super) Vec<SocketAddr>);
 
@@ -180,11 +185,11 @@ pub(super) struct Addresses(pub(super) Vec<SocketAddr>);
 pub(super) enum DurabilityArgument {
     /// What was acknowledged survives a power cut
     Full,
-    /// Faster: it survives the end of the server, but a power cut may lose or truncate it
+    /// Faster: survives the end of the server, but a power cut may lose or truncate it
     None,
 }
 
-/// A port on the loopback address, or an address or host name and a port.
+/// Parses a port on the loopback address, or an address or host name with a port.
 fn resolve_address(text: &str) -> Result<Addresses, String> {
     let help = "give a port from 0 to 65535, or ADDRESS:PORT";
     if text.bytes().all(|byte| byte.is_ascii_digit()) {

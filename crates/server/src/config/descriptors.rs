@@ -1,12 +1,11 @@
-//! Sharing out the descriptors that this process may have.
+//! Divides the descriptors that this process may have among clients, refusals and helpers.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// The server's own descriptors: the log, the root and its corner, the queue of events, and what each helper opens
-/// for a moment.
+/// The server's own descriptors: the log, the root and its corner, the queue of events, and a few for each helper.
 const OWN_DESCRIPTORS: u64 = 40;
 
-/// Below this the server does not start: it would serve a handful, and that badly.
+/// Below this the server does not start: it would serve a handful of clients, and badly.
 const LEAST_DESCRIPTORS: u64 = 64;
 
 /// Where there are thousands, this many are not for clients: most of those are idle, and have no file open.
@@ -18,17 +17,21 @@ const MOST_REFUSALS: u64 = 64;
 /// One address has no more than so small a part of these, where clients of one address are limited.
 pub(super) const REFUSALS_PARTS: u64 = 4;
 
-/// What descriptors are for.
+/// The number of descriptors for each purpose.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Shares {
+pub(super) struct DescriptorPlan {
     pub(super) clients: u64,
     pub(super) refusals: u64,
     /// Files that one helper has open at one time.
     pub(super) together: u64,
 }
 
-/// Shares `descriptors` out. Where they are few, each client can have a file open beside its socket.
-pub(super) fn share_out(descriptors: u64) -> Result<Shares, String> {
+/// Divides `descriptors`. Where they are few, each client can have a file open beside its socket.
+///
+/// # Errors
+///
+/// Where they are too few to serve.
+pub(super) fn divide(descriptors: u64) -> Result<DescriptorPlan, String> {
     if descriptors < LEAST_DESCRIPTORS {
         return Err(format!(
             "only {descriptors} files may be open (ulimit -n), and the server needs {LEAST_DESCRIPTORS} to serve a few clients"
@@ -37,10 +40,10 @@ pub(super) fn share_out(descriptors: u64) -> Result<Shares, String> {
     let free = descriptors - OWN_DESCRIPTORS;
     let refusals = (free / 8).min(MOST_REFUSALS);
     let clients = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max((free - refusals) / 2);
-    Ok(Shares { clients, refusals, together: descriptors / 16 })
+    Ok(DescriptorPlan { clients, refusals, together: descriptors / 16 })
 }
 
-/// Each client is an open file: takes all that the system lets this process have.
+/// Raises the limit of open files as far as the system lets this process, and returns it: each client is an open file.
 pub(super) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -57,10 +60,10 @@ mod tests {
         for (descriptors, clients, refusals, together) in
             [(64, 10, 3, 4), (100, 26, 7, 6), (700, 298, 64, 43), (1024, 512, 64, 64), (20_000, 19_488, 64, 1250)]
         {
-            assert_eq!(share_out(descriptors), Ok(Shares { clients, refusals, together }), "{descriptors}");
+            assert_eq!(divide(descriptors), Ok(DescriptorPlan { clients, refusals, together }), "{descriptors}");
         }
         for few in [0, 12, LEAST_DESCRIPTORS - 1] {
-            let said = share_out(few).unwrap_err();
+            let said = divide(few).unwrap_err();
             assert!(said.contains("ulimit -n") && said.contains("64"), "{said}");
         }
     }

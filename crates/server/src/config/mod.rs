@@ -20,7 +20,14 @@ use crate::{
 };
 pub use arguments::Arguments;
 use arguments::DurabilityArgument;
-use descriptors::{REFUSALS_PARTS, raise_descriptor_limit, share_out};
+use descriptors::{REFUSALS_PARTS, divide, raise_descriptor_limit};
+
+/// Bytes between two checkpoints of a resumable upload: the most that a crash costs, beside what is gathered for one
+/// write.
+const CHECKPOINT_BYTES: u64 = 32 << 20;
+
+/// The time between two checkpoints: the most that a crash costs a slow client.
+const CHECKPOINT_TIME: Duration = Duration::from_secs(15);
 
 /// The options, resolved against each other and the machine.
 #[derive(Debug)]
@@ -39,7 +46,7 @@ pub struct Setup {
     pub log_file: Option<PathBuf>,
     /// Why nothing can be changed, where that is so.
     pub why_read_only: &'static str,
-    /// What to say where the machine does not allow as many clients as were asked for.
+    /// A warning for the log, where the machine does not allow as many clients as were asked for.
     pub fewer_clients: Option<String>,
 }
 
@@ -48,68 +55,32 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// In words for whoever started the server, where they can't be had.
+    /// In words for the person who started the server, where they can't be fulfilled.
     pub fn resolve(arguments: &Arguments) -> Result<Setup, String> {
         let addresses = arguments.listen.0.clone();
         let public = addresses.iter().any(|address| !address.ip().is_loopback());
         let read_only = arguments.read_only || (public && !arguments.writable);
         let descriptors = raise_descriptor_limit();
-        let shares = share_out(descriptors)?;
-        let most = shares.clients;
-        let asked = arguments.max_clients.map_or(most, u64::from);
-        let max_clients = asked.min(most);
+        let plan = divide(descriptors)?;
+        let asked = arguments.max_clients.map_or(plan.clients, u64::from);
         make_dir(&arguments.root)?;
-        let limits = Limits {
-            read_only,
-            volatile: matches!(arguments.durability, DurabilityArgument::None),
-            upload_bytes: arguments.max_upload,
-            patience: Patience {
-                idle: Duration::from_secs(arguments.idle_timeout),
-                request: Duration::from_secs(arguments.request_timeout),
-                window: Duration::from_secs(arguments.progress_window),
-                window_bytes: arguments.progress_bytes,
-            },
-            checkpoint_bytes: 32 << 20,
-            checkpoint_time: Duration::from_secs(15),
-        };
-        let max_clients = usize::try_from(max_clients).unwrap_or(usize::MAX);
-        let here = arguments.max_clients_per_address.and_then(|clients| usize::try_from(clients).ok());
-        let refused_here = match here {
-            None => shares.refusals,
-            Some(_) => (shares.refusals / REFUSALS_PARTS).max(1),
-        };
         Ok(Setup {
             addresses,
             reuse_port: arguments.reuse_port,
             server: ServerOptions {
-                admission: AdmissionLimits {
-                    clients: max_clients,
-                    clients_per_address: here.unwrap_or(max_clients),
-                    refused: usize::try_from(shares.refusals).unwrap_or(usize::MAX),
-                    refused_per_address: usize::try_from(refused_here).unwrap_or(usize::MAX),
-                },
-                open_together: usize::try_from(shares.together).unwrap_or(usize::MAX),
+                admission: admission(arguments, asked.min(plan.clients), plan.refusals),
+                open_together: count(plan.together),
                 client_rate: arguments.rate,
                 total_rate: arguments.total_rate,
                 ends_on_hangup: !is_ignored(SIGHUP),
-                limits,
+                limits: limits(arguments, read_only),
             },
-            store: StoreOptions {
-                root: arguments.root.clone(),
-                writable: !read_only,
-                durability: match arguments.durability {
-                    DurabilityArgument::Full => Durability::Full,
-                    DurabilityArgument::None => Durability::None,
-                },
-                max_kept: arguments.max_kept,
-                max_staged: arguments.max_staged.unwrap_or(u64::MAX),
-                keep: Duration::from_secs(arguments.keep.saturating_mul(3600)),
-                mounts: MountTable::open(),
-            },
+            store: store_options(arguments, read_only),
             log_level: arguments.log_level,
             log_file: arguments.log_file.clone(),
-            fewer_clients: (most < asked).then(|| {
-                format!("--max-clients {asked}: only {most}, since {descriptors} files may be open (ulimit -n)")
+            fewer_clients: (plan.clients < asked).then(|| {
+                let clients = plan.clients;
+                format!("--max-clients {asked}: only {clients}, since {descriptors} files may be open (ulimit -n)")
             }),
             why_read_only: match arguments.read_only {
                 true => "--read-only was given",
@@ -117,6 +88,55 @@ impl Setup {
             },
         })
     }
+}
+
+fn admission(arguments: &Arguments, clients: u64, refusals: u64) -> AdmissionLimits {
+    let per_address = arguments.max_clients_per_address.map(u64::from);
+    let refusals_per_address = match per_address {
+        None => refusals,
+        Some(_) => (refusals / REFUSALS_PARTS).max(1),
+    };
+    AdmissionLimits {
+        clients: count(clients),
+        clients_per_address: count(per_address.unwrap_or(clients)),
+        refused: count(refusals),
+        refused_per_address: count(refusals_per_address),
+    }
+}
+
+fn limits(arguments: &Arguments, read_only: bool) -> Limits {
+    Limits {
+        read_only,
+        volatile: matches!(arguments.durability, DurabilityArgument::None),
+        upload_bytes: arguments.max_upload,
+        patience: Patience {
+            idle: Duration::from_secs(arguments.idle_timeout),
+            request: Duration::from_secs(arguments.request_timeout),
+            window: Duration::from_secs(arguments.progress_window),
+            window_bytes: arguments.progress_bytes,
+        },
+        checkpoint_bytes: CHECKPOINT_BYTES,
+        checkpoint_time: CHECKPOINT_TIME,
+    }
+}
+
+fn store_options(arguments: &Arguments, read_only: bool) -> StoreOptions {
+    StoreOptions {
+        root: arguments.root.clone(),
+        writable: !read_only,
+        durability: match arguments.durability {
+            DurabilityArgument::Full => Durability::Full,
+            DurabilityArgument::None => Durability::None,
+        },
+        max_kept: arguments.max_kept,
+        max_staged: arguments.max_staged.unwrap_or(u64::MAX),
+        keep: Duration::from_secs(arguments.keep.saturating_mul(3600)),
+        mounts: MountTable::open(),
+    }
+}
+
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn make_dir(root: &Path) -> Result<(), String> {
@@ -135,7 +155,7 @@ fn make_dir(root: &Path) -> Result<(), String> {
     }
 }
 
-/// Whether `signal` was ignored when this program was started, as nohup does with SIGHUP.
+/// Returns whether `signal` was ignored when this program was started, as nohup does with SIGHUP.
 fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -43,7 +43,7 @@ impl Acceptor {
         self.retry_at = None;
     }
 
-    /// Whether clients may wait, for all that is known, and the system may have what it takes.
+    /// Returns whether to try [`accept`](Self::accept): clients may wait, and no shortage is known.
     pub(crate) fn can_accept(&self, now: Instant) -> bool {
         self.is_ready && self.retry_at.is_none_or(|at| at <= now)
     }
@@ -53,8 +53,8 @@ impl Acceptor {
         self.retry_at
     }
 
-    /// Accepts the next client; [`None`] where that one has gone, or where [nobody else](Self::can_accept) can be
-    /// accepted for now.
+    /// Accepts the next client. Returns [`None`] where that client has gone, or where none [can be
+    /// accepted](Self::can_accept) for now.
     pub(crate) fn accept(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
         self.retry_at = None;
         let error = match self.listener.accept() {

@@ -1,4 +1,4 @@
-//! The socket of a client: what goes through it, and what is known of its readiness.
+//! The socket of a client, with its readiness.
 
 use std::{
     io::{self, IoSlice, Read},
@@ -15,7 +15,7 @@ use rustix::{
 /// The most that one sendfile is asked for.
 const SENDFILE_BYTES: u64 = 1 << 20;
 
-/// What carries bytes between a session and its client.
+/// The way that bytes take between a session and its client.
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// A bare socket: takes bytes and ranges of files.
@@ -55,8 +55,7 @@ pub(crate) struct Endpoint {
     transport: Transport,
     is_readable: bool,
     is_writable: bool,
-    /// A short read is not the last: behind it is the end of input, or, as reads stop there, the place
-    /// of urgent data.
+    /// A short read is not the last: the end of input follows it, or urgent data, where reads stop.
     short_reads: bool,
     has_ended: bool,
     is_broken: bool,

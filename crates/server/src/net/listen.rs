@@ -48,16 +48,16 @@ fn hint(error: &io::Error, shared: bool) -> &'static str {
     }
 }
 
-/// Clients that may wait to be accepted: as many as the system allows (`net.core.somaxconn`).
+/// The backlog of clients to be accepted: as many as the system allows (`net.core.somaxconn`).
 const WAITING_CLIENTS: i32 = i32::MAX;
 
-/// A client that is silent for so long is asked whether it is still there, then again after each pause, so many times
-/// in all: while the store works for it, nothing else tells.
+/// Keepalive: a client that is silent for so long is probed, then again after each pause, so many times in all. While the
+/// store works for a client, nothing else tells that it is gone.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_PAUSE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TRIES: u32 = 4;
 
-/// A socket that has its address: what needs rights that the server gives up before it serves.
+/// A socket that is bound to its address, which may need rights that the server gives up before it serves.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
@@ -118,8 +118,8 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if shared {
         set_socket_reuseport(&socket, true)?;
     }
-    // Whoever is accepted has these from this socket. Replies are gathered before they are sent: waiting for
-    // more would only delay them.
+    // Accepted sockets inherit these. Replies are gathered before they are sent: waiting for more would only
+    // delay them.
     set_tcp_nodelay(&socket, true)?;
     set_socket_keepalive(&socket, true)?;
     set_tcp_keepidle(&socket, KEEPALIVE_AFTER)?;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_accepted_does_not_delay_and_is_asked_whether_it_is_there() {
+    fn accepted_sockets_do_not_delay_and_are_kept_alive() {
         for shared in [false, true] {
             let listening = take(FREE[0].parse().unwrap(), shared).unwrap().open().unwrap();
             let _client = TcpStream::connect(listening.local_addr().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Sockets: the one that listens, and those of clients.
+//! Sockets: listening, accepting, and the transport of each client.
 
 mod acceptor;
 mod endpoint;

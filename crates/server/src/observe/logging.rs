@@ -1,12 +1,12 @@
 //! Logging: `log` and simplelog in front, one sink behind.
 //!
 //! The loop logs, and must never wait for a terminal that is scrolled back or a disk that is busy. So
-//! the sink takes whole lines into memory, and a thread of its own writes them. If that falls behind,
-//! lines are dropped, counted, and the count is told.
+//! the sink takes whole lines into memory, and a thread of its own writes them. If that is too slow,
+//! lines are dropped and counted, and the count is logged.
 //!
 //! A server that sends a hundred thousand small files in a second logs as many lines. So a line is
-//! made in memory that is used again, its date is worked out once a second, and the thread that
-//! writes is not woken for each: what comes while it wrote, or soon after, is written at once.
+//! made in memory that is used again, its date is worked out once a second, and the thread is not woken
+//! for each: lines that come while it writes, or soon after, are written together.
 
 use std::{
     cell::RefCell,
@@ -25,20 +25,20 @@ use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Lines waiting to be written, in bytes, before new ones are dropped.
+/// Bytes of lines that wait to be written, above which new ones are dropped.
 const WAITING_BYTES: usize = 1 << 20;
 
-/// After each write, for so long lines are gathered for the next one: too short for who watches to
+/// The time after each write in which lines are gathered for the next one: too short for a reader to
 /// notice, and long enough that waking the writer costs a busy server nothing.
 const GATHERING: Duration = Duration::from_millis(10);
 
 /// With this many bytes waiting the writer does not gather any longer.
 const GATHERED_BYTES: usize = WAITING_BYTES / 4;
 
-/// How long the end waits for a terminal or a disk to take the last lines.
+/// The longest time that the end waits for a terminal or a disk to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(400);
 
-/// Keeps what was logged from being lost: dropping it waits until all is written, though not for long.
+/// Keeps the last lines from being lost: dropping it waits until all are written, up to a limit.
 #[derive(Debug, Default)]
 pub struct LogGuard {
     sinks: Vec<Arc<Sink>>,
@@ -46,14 +46,14 @@ pub struct LogGuard {
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        // The terminal last: what happens to the file is told there.
+        // The terminal last: errors of the file are logged there.
         for sink in self.sinks.iter().rev() {
             sink.write_soon(LAST_LINES);
         }
     }
 }
 
-/// Opens the end of a log file, made readable for its owner only.
+/// Opens a log file to append to. A new one is readable for its owner only.
 ///
 /// # Errors
 ///
@@ -62,8 +62,8 @@ pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-/// Logs lines of `level` and above to the terminal (standard error) and, where given, to a file. That the
-/// file can't be written is told on the terminal, once until it can be again.
+/// Logs lines of `level` and above to the terminal (standard error) and, where given, to a file. An error of the
+/// file is logged on the terminal, once until writing works again.
 ///
 /// # Errors
 ///
@@ -98,8 +98,8 @@ pub fn start(level: LevelFilter, file: Option<File>) -> io::Result<LogGuard> {
     Ok(guard)
 }
 
-/// The one place that everything logged goes through: it says when and how serious, and no line can
-/// hold a control character, whoever chose its text.
+/// The one place that every line goes through. It adds time and level, and escapes control characters,
+/// since peers choose parts of the text.
 struct Escaping(Box<CombinedLogger>);
 
 impl Log for Escaping {
@@ -112,7 +112,7 @@ impl Log for Escaping {
             return;
         }
         DRAFT.with(|draft| {
-            // Taken, not borrowed: what is being shown might log.
+            // Taken, not borrowed: an argument's Display might log.
             let mut draft = draft.take().unwrap_or_default();
             let line = draft.write(SystemTime::now(), record);
             let mut safe = Record::builder();
@@ -156,7 +156,7 @@ impl Draft {
         line.push_str("Z [");
         line.push_str(record.level().as_str());
         line.push_str("] ");
-        // Writing to a String can't fail, but what is shown may refuse to be.
+        // Writing to a String can't fail, but a Display may.
         if write!(message, "{}", record.args()).is_err() {
             message.push_str(" (and more that could not be shown)");
         }
@@ -242,7 +242,7 @@ impl Sink {
         }
     }
 
-    /// Writes for ever. `failed` is told of the first error, and of the next one only when writing worked again.
+    /// Writes for ever. Calls `failed` for the first error, and then not before writing has worked again.
     fn write_out(&self, mut output: impl Write, failed: impl Fn(&io::Error)) {
         let mut lines = Vec::new();
         let mut failing = false;
@@ -260,7 +260,7 @@ impl Sink {
                 let _ = writeln!(lines, "({dropped} lines more were not written: the log could not keep up)");
             }
             if failing {
-                // What was written last may be half a line.
+                // The last write may have ended inside a line.
                 lines.splice(0..0, *b"\n(lines are missing here: they could not be written)\n");
             }
             match output.write_all(&lines).and_then(|()| output.flush()) {

@@ -1,7 +1,7 @@
-//! The log of transfers and changes: a line for each, but of one address no more than somebody could read.
+//! The log of transfers and changes: a line for each, up to a budget for each address.
 //!
-//! Beyond that they are counted, and summed up in one line a second. Reading and changing are counted apart, so that
-//! nobody hides a change behind a thousand reads.
+//! Beyond the budget they are counted, and summed up in one line a second. Reads and changes have separate budgets, so
+//! that a thousand reads hide no change.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,17 +15,17 @@ use ferry_wire::Failure;
 use super::logging::push_number;
 use crate::bucket::Bucket;
 
-/// Lines of one address in a second, of each kind, and what it may save up of them: a thousand.
+/// The budget of one address for each kind: lines per second, and the time for which they may be saved up.
 const LINES_PER_SECOND: u64 = 50;
 const SAVES: Duration = Duration::from_secs(20);
 
-/// The time after which lines that were left out are summed up.
+/// The time after which entries that were left out are summed up.
 const BETWEEN_SUMS: Duration = Duration::from_secs(1);
 
-/// A name, or why something failed, is cut after so many bytes.
+/// The longest name, or reason of a failure, in bytes; more is cut.
 const TEXT_BYTES: usize = 256;
 
-/// Addresses, by kind, whose lines are counted apart. Those that come then share what one has.
+/// The most budgets. Addresses that come then have one together.
 const SOURCES: usize = 4096;
 
 /// The addresses whose lines are counted together.
@@ -110,7 +110,7 @@ pub(crate) struct TransferLog {
 }
 
 impl TransferLog {
-    /// Logs what has ended for `peer`; `say` is given each line.
+    /// Logs the entries of `peer`, and calls `say` with each line.
     pub(crate) fn note(
         &mut self,
         peer: SocketAddr,
@@ -163,7 +163,7 @@ impl TransferLog {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Sums up what was left out and is due at `now`; all, where that is [`None`].
+    /// Sums up the entries that were left out, as far as they are due at `now`; all of them where that is [`None`].
     pub(crate) fn sum_up(&mut self, now: Option<Instant>, mut say: impl FnMut(&str)) {
         while let Some(&(at, key)) = self.due.first()
             && now.is_none_or(|now| at <= now)
@@ -181,7 +181,7 @@ impl TransferLog {
     }
 }
 
-/// Makes a line without the machinery of format strings, which it would spend most of its time in.
+/// Writes a line without format strings, which would take most of the time.
 fn write_line(line: &mut String, peer: SocketAddr, record: &TransferEntry) {
     let TransferEntry { verb, name, bytes, duration, failure } = record;
     line.clear();
@@ -321,7 +321,7 @@ mod tests {
         assert!((SOURCES..=SOURCES + 1_000).contains(&lines), "{lines} lines");
         assert!(log.allowances.len() <= SOURCES + 2, "{} are counted", log.allowances.len());
         assert!(sums(&mut log, None).iter().any(|line| line.starts_with("other addresses: ")));
-        // Whoever has been silent makes room.
+        // An address that has been silent makes room.
         note(&mut log, "10.0.0.3", "GET", 1, start + SAVES);
         assert_eq!(log.allowances.len(), 1);
     }

@@ -1,4 +1,4 @@
-//! Decides who is served, who is told that there is no room, and who is not even told.
+//! Decides which clients are served, which are told that there is no room, and which are closed at once.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -61,7 +61,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Returns an admission that holds clients to `limits`. Nobody is there yet.
+    /// Returns an admission without clients that enforces `limits`.
     #[must_use]
     pub fn new(limits: AdmissionLimits) -> Admission {
         Admission { limits, all: Counts::default(), by_address: HashMap::new() }
@@ -73,15 +73,15 @@ impl Admission {
         &self.limits
     }
 
-    /// Whether anybody need be accepted now. Where the server is full, and many are being told so, the others can wait:
-    /// nobody could be served before them.
+    /// Returns whether the next client can be served or told that it can't. Where the server is full, and many are being
+    /// told so, the others can wait: nobody could be served before them.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.all.clients < self.limits.clients || self.all.refused < self.limits.refused
     }
 
-    /// Admits a client from `address`: to be served, or to be told which limit it would exceed. [`None`] where it is to be
-    /// closed at once, since too many are being told already.
+    /// Admits a client from `address`: to be served, or to be told which limit it would exceed. Returns [`None`] where it
+    /// is to be closed at once, since too many are being told already.
     pub fn admit(&mut self, address: IpAddr) -> Option<(Admitted, Option<Full>)> {
         let none = Counts::default();
         let here = self.by_address.get(&address).unwrap_or(&none);
@@ -125,7 +125,7 @@ impl Admission {
         }
     }
 
-    /// Whether nobody is there, and nothing is kept of anybody.
+    /// Returns whether no client counts, and nothing is kept of any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.clients == 0 && self.all.refused == 0 && self.by_address.is_empty()

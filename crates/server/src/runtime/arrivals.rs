@@ -1,4 +1,4 @@
-//! Accepts clients, and says what becomes of each: a session that serves it, or one that turns it away.
+//! Accepts clients, and gives each a session: one that serves it, or one that turns it away.
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
@@ -12,8 +12,8 @@ use crate::{
     store::Disk,
 };
 
-/// Clients that are still accepted when the server ends, only to be told so: what a queue holds by
-/// default.
+/// The most clients that are still accepted when the server ends, only to be told so: what a backlog holds
+/// by default.
 const LAST_ACCEPTS: usize = 4096;
 
 /// A client that has come.
@@ -52,7 +52,7 @@ impl Arrivals {
         }
     }
 
-    /// Whether somebody may wait for whom there is room.
+    /// Returns whether a client may wait that there is room for.
     pub(super) fn can_accept(&self, now: Instant) -> bool {
         self.acceptor.as_ref().is_some_and(|acceptor| acceptor.can_accept(now)) && self.admission.has_room()
     }
@@ -62,8 +62,8 @@ impl Arrivals {
         self.acceptor.as_ref().and_then(Acceptor::retry_at).filter(|_| self.admission.has_room())
     }
 
-    /// Returns the next client; [`None`] where it has gone or was closed, or where [nobody else](Self::can_accept) can be
-    /// accepted for now.
+    /// Returns the next client; [`None`] where it has gone or was closed, or where none [can be
+    /// accepted](Self::can_accept) for now.
     pub(super) fn next(&mut self, now: Instant) -> Option<Arrival> {
         let (socket, peer) = self.acceptor.as_mut()?.accept(now)?;
         let Some((admitted, full)) = self.admission.admit(peer.ip()) else {
@@ -77,8 +77,8 @@ impl Arrivals {
         Some(Arrival { socket, peer, admitted, session })
     }
 
-    /// Stops listening. Whoever waits to be accepted is returned, to be told of the `end`: closing the listener would reset
-    /// them. Who comes between this and the close is reset.
+    /// Stops listening. Returns the clients that wait to be accepted, to be told of the `end`: closing the listener would
+    /// reset them. One that comes between this and the close is reset.
     pub(super) fn end(&mut self, end: &Failure, now: Instant) -> Vec<Arrival> {
         let mut last = Vec::new();
         let Some(mut acceptor) = self.acceptor.take() else { return last };
@@ -101,7 +101,7 @@ impl Arrivals {
     }
 }
 
-/// Returns what a client is told that is turned away.
+/// Returns the reply to a client that is turned away.
 fn refusal(full: Full, limits: &AdmissionLimits) -> Failure {
     let message = match full {
         Full::Server => format!("the server has its {} clients; try again later", limits.clients),

@@ -1,4 +1,4 @@
-//! The work that one connection may use up before the others have their turns.
+//! The budget of one turn: the work that a connection may do before the others have theirs.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,12 @@ pub(super) const TURN_BYTES: u64 = 256 << 10;
 /// The part of a turn that a line costs: 512 of the emptiest are as much work as [`TURN_BYTES`].
 const LINE_COST_BYTES: u64 = 512;
 
-/// The part of a turn that a piece of work for the store costs, however small it is: 4 KiB with the line that
-/// asked for it.
+/// The part of a turn that an operation of the store costs, however small it is: 4 KiB with the line of its
+/// request.
 const REQUEST_COST_BYTES: u64 = (4 << 10) - LINE_COST_BYTES;
 
-/// The longest that a turn goes on, whatever its work is charged: several times what [`TURN_BYTES`] should take, so that
-/// it is for what was not foreseen.
+/// The longest time of a turn, whatever its work is charged: several times what [`TURN_BYTES`] should take, so that it
+/// counts only for work that was not foreseen.
 const TURN_TIME: Duration = Duration::from_millis(2);
 
 /// After so many lines the clock is looked at: that costs as much as one of them.
@@ -85,7 +85,7 @@ impl Budget {
         self.lines >= LINES_BETWEEN_LOOKS
     }
 
-    /// Charges a piece of work for the store.
+    /// Charges an operation of the store.
     pub(super) fn charge_request(&mut self) {
         self.spent += REQUEST_COST_BYTES;
     }

@@ -1,4 +1,4 @@
-//! One client: its socket, its session, and what lies between them.
+//! One client: its socket, its session, and the way between them.
 
 use std::{io::IoSlice, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Instant};
 
@@ -15,13 +15,13 @@ use crate::{
 /// Runs of bytes that are sent by one call: a block, its header and what follows it.
 const SLICES: usize = 4;
 
-/// What stands in for bytes that can't be read any more.
+/// Stands in for bytes that can't be read any more.
 static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 
 /// A client.
 pub(super) struct Connection {
     pub(super) token: Token,
-    /// [`None`] once the client is gone, while its last work is under way.
+    /// [`None`] once the client is gone, while its last operations are under way.
     pub(super) endpoint: Option<Endpoint>,
     pub(super) peer: SocketAddr,
     pub(super) session: Session<Disk>,
@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// Whether something can go through its socket now.
+    /// Returns whether bytes can go through its socket now.
     pub(super) fn can_move(&mut self) -> bool {
         let Some(endpoint) = &self.endpoint else { return false };
         let reads = endpoint.can_read() && self.session.wants_input();
@@ -221,7 +221,7 @@ fn send_range(endpoint: &mut Endpoint, file: &OpenFile, at: u64, bytes: u64) -> 
 mod tests {
     use super::*;
 
-    /// What an idle client costs this process: this, an entry among the timers, and nothing else.
+    /// An idle client costs this process this much, an entry among the timers, and nothing else.
     #[test]
     fn an_idle_client_is_small() {
         let bytes = size_of::<Connection>();

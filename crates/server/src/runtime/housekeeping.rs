@@ -1,4 +1,4 @@
-//! Freed memory, and the time that the loop takes.
+//! Gives freed memory back after busy times, and keeps the longest time of a round.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ pub(super) struct Job {
     pub(super) token: Token,
     pub(super) errand: Errand,
     pub(super) work: Work<Disk>,
-    /// What its end means for the lease of an upload.
+    /// Its part in the lease of an upload.
     pub(super) lease: Option<LeaseUse>,
 }
 
@@ -55,8 +55,8 @@ pub(super) struct Completion {
     pub(super) lease: Option<LeaseUse>,
 }
 
-/// Returns the owner of the uploads that a client of this address begins. Of an IPv6 address the first half counts:
-/// the other one is the client's own choice.
+/// Returns the owner of uploads that a client from `address` begins. Of an IPv6 address the first half counts: a client
+/// chooses the other one itself.
 fn owner_of(address: IpAddr) -> Owner {
     let name = match address.to_canonical() {
         IpAddr::V4(address) => address.to_string(),

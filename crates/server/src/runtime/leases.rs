@@ -71,7 +71,7 @@ pub enum LeaseStep<K, J> {
     },
 }
 
-/// See the [module documentation](self). `K` names connections, `J` is what waits for a lease.
+/// See the [module documentation](self). `K` identifies connections, a `J` waits for a lease.
 #[derive(Debug)]
 pub struct Leases<K, J> {
     by_id: HashMap<Id, Lease<K, J>>,
@@ -154,7 +154,7 @@ impl<K: Copy + Eq, J> Leases<K, J> {
         steps
     }
 
-    /// Whether nobody has a lease, and so nobody waits for one.
+    /// Returns whether no connection has a lease, and so none waits for one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()

@@ -1,9 +1,8 @@
 //! Signals, the drain, and the watchdog that holds it to its time.
 //!
-//! A server that is asked to end drains: it says so to every client, publishes what is whole, and closes. It can't
-//! promise when that is done: a helper may wait for a disk that never answers, and so may whatever closes files. So
-//! a thread that touches neither files nor sockets sees the signals as well, and ends the process when the time is
-//! over.
+//! A server that is asked to end drains: it tells every client, publishes uploads that have arrived whole, and closes.
+//! It can't promise when that is done: a helper may wait for a disk that never answers, and so may a close. So a thread
+//! that touches neither files nor sockets sees the signals as well, and ends the process when the time is over.
 //!
 //! No program can end a thread that waits inside the kernel and takes no signal, as on a frozen file
 //! system: the process is over then, its sockets are closed, and the kernel keeps its entry until that call returns.
@@ -34,13 +33,13 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::setup::{ServerError, system};
 
-/// How long the drain may take: uploads that are whole are published, replies are sent.
+/// The longest time of the drain: uploads that have arrived whole are published, replies are sent.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long what comes after the drain may take: helpers come back, files are closed.
+/// The longest time of the rest: helpers come back, files are closed.
 const CLOSING: Duration = Duration::from_millis(500);
 
-/// The exit status of a server that was asked to end, and had to leave something that did not answer in time.
+/// The exit status of a server that was asked to end, and abandoned something that did not answer in time.
 pub const CUT_SHORT: i32 = 3;
 
 /// Whether the server serves or drains, and until when.
@@ -84,7 +83,7 @@ impl LifeCycle {
         self.drains_until
     }
 
-    /// Whether the loop ends now, with `left` connections: nobody is left, or the time is over.
+    /// Returns whether the loop ends now, with `left` connections: none is left, or the time is over.
     pub(super) fn has_ended(&self, left: usize) -> bool {
         let Some(until) = self.drains_until else { return false };
         let is_over = Instant::now() >= until;
@@ -118,7 +117,7 @@ impl Watchdog {
         let has_ended = watchdog.has_ended.clone();
         thread::Builder::new().name("ferry-end".into()).spawn(move || {
             if is_over(&reader, DRAIN + CLOSING, CLOSING) && !has_ended.load(Ordering::Acquire) {
-                log::error!("something does not answer: it is left as it is");
+                log::error!("something does not answer in time: abandoned");
                 log::logger().flush();
                 process::exit(CUT_SHORT);
             }
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_ended_is_left_in_peace() {
+    fn a_server_that_has_ended_is_not_killed() {
         for sent in [&b""[..], b"1", b"12"] {
             let (reader, mut writer) = io::pipe().unwrap();
             writer.write_all(sent).unwrap();

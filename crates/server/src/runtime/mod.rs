@@ -8,10 +8,10 @@
 //!
 //! Readiness is edge-triggered: it is told once. So an endpoint remembers it until a call would block, and a
 //! connection that stops early, because it used up the budget of its turn, goes to the back of the run queue. Tokens
-//! carry a generation, so that an event or a completion for a connection that is gone finds nobody.
+//! carry a generation, so that an event or a completion for a connection that is gone finds no other.
 //!
-//! The loop holds poll and tokens, and asks its rooms for the rest: [`admission`] who is served, [`scheduler`] whose
-//! turn it is, [`leases`] who works on which upload.
+//! The loop holds poll and tokens. Its rooms decide the rest: [`admission`] which clients are served, [`scheduler`] whose
+//! turn it is, [`leases`] which connection works on which upload.
 
 pub mod admission;
 mod arrivals;
@@ -117,9 +117,9 @@ impl Server {
         })
     }
 
-    /// Serves until SIGTERM, SIGINT, SIGQUIT or, with [`ServerOptions::ends_on_hangup`], SIGHUP comes; then ends what is
-    /// under way, and returns. A second signal, or ten seconds, cut it short; half a second later, whatever does not answer
-    /// then, the process has ended with the status [`CUT_SHORT`].
+    /// Serves until SIGTERM, SIGINT, SIGQUIT or, with [`ServerOptions::ends_on_hangup`], SIGHUP comes; then drains, and
+    /// returns. A second signal, or ten seconds, end the drain. Where something does not answer half a second later, the
+    /// process ends with the status [`CUT_SHORT`].
     ///
     /// # Errors
     ///
@@ -219,7 +219,7 @@ impl Server {
 
 /// Clients that come, and the end.
 impl Server {
-    /// Accepts who waits, as far as there is room.
+    /// Accepts clients that wait, as far as there is room.
     fn accept(&mut self, now: Instant) {
         for _ in 0..ACCEPTS_PER_ROUND {
             if !self.arrivals.can_accept(now) {
@@ -243,7 +243,7 @@ impl Server {
         self.scheduler.queue(token, &mut connection.queued);
     }
 
-    /// Begins the end: nobody can connect any more, and clients are told as soon as a reply may stand there.
+    /// Begins the drain: nobody can connect any more, and each client is told as soon as a reply may stand there.
     fn drain(&mut self, now: Instant) {
         let ending = Failure::new(Code::ShuttingDown, "the server is ending");
         for arrival in self.arrivals.end(&ending, now) {
@@ -270,7 +270,7 @@ impl Server {
         }
     }
 
-    /// Gives those a turn whom the rates let move bytes.
+    /// Gives a turn to each client that the rates let move bytes.
     fn run_granted(&mut self) {
         if !self.scheduler.has_rates() {
             return;
@@ -289,7 +289,7 @@ impl Server {
         }
     }
 
-    /// Sees to what a turn leaves: claims, records, the timer, the next turn; closes what is done with.
+    /// Finishes a turn: claims leases, logs, closes, arms the timer, queues the next turn.
     fn end_turn(&mut self, token: Token, end: &TurnEnd) {
         self.housekeeping.note_cost(end.cost);
         for job in self.workers.take_claims() {
@@ -297,7 +297,7 @@ impl Server {
         }
         let Some(connection) = self.connections.get(token) else { return };
         if connection.is_broken() {
-            // Whoever waits for the store neither reads nor writes, and would not find out by itself.
+            // A session that waits for the store neither reads nor writes, and would not find out by itself.
             connection.session.hung_up(end.now);
         }
         let records = connection.session.records().map(entry_of);
@@ -350,7 +350,7 @@ impl Server {
     }
 }
 
-/// What the store has done, and who may work on which upload.
+/// Completions, and the leases of uploads.
 impl Server {
     fn take_completions(&mut self) {
         let now = Instant::now();
@@ -366,7 +366,7 @@ impl Server {
     }
 
     fn complete(&mut self, token: Token, errand: Errand, outcome: Outcome<'static, Disk>, now: Instant) {
-        // What a connection that is gone was owed lets go of itself when it is dropped.
+        // The outcome for a connection that is gone releases its handles when it is dropped.
         let Some(connection) = self.connections.get(token) else { return };
         connection.session.complete(errand, outcome, now);
         self.scheduler.queue(token, &mut connection.queued);

@@ -1,17 +1,16 @@
-//! Holding transfers to rates: each client to one of its own, and all of them together to one that they share.
+//! Holds transfers to rates: each client to its own, and all of them together to a common one.
 //!
 //! # Order of calls
 //!
-//! A client that has something to move waits in line ([`wait`](Rates::wait)). [`next`](Rates::next) says who may go on
-//! and how much it may move; [`charge`](Rates::charge) says how much that was, before `next` is asked again. So no rate
-//! is exceeded by more than one grant, however many clients there are. A client that is gone is
-//! [`forgotten`](Rates::forget).
+//! A client that has something to move [waits](Rates::wait). [`next`](Rates::next) grants one of them some bytes, which
+//! are [charged](Rates::charge) once they have moved, before the next grant. So no rate is exceeded by more than one
+//! grant, however many clients there are. A client that is gone is [forgotten](Rates::forget).
 //!
 //! # Who is next
 //!
-//! Whoever came first, and then stands behind all others again: round robin. But those that move little, newcomers and
-//! small requests, go before the rest, for as long as that takes no more than half of the common rate. So a greeting
-//! does not wait for a round of downloads, and who comes again and again as a newcomer does not stop them.
+//! Round robin, in order of arrival. But clients that move little, that is new ones and those with small requests, go
+//! before the rest, as long as that takes no more than half of the common rate. So a greeting does not wait for a round
+//! of downloads, and a client that reconnects again and again does not stop them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,7 +22,7 @@ use mio::Token;
 use super::budget::TURN_BYTES;
 use crate::bucket::Bucket;
 
-/// The most that may be saved up while nothing moves, as time: enough to be smooth, too little to be felt as a
+/// The time for which a rate may be saved up while nothing moves: enough to be smooth, too little to be felt as a
 /// burst.
 const SAVES: Duration = Duration::from_millis(100);
 
@@ -69,7 +68,7 @@ struct Flow {
 
 /// The permission of a client to move bytes now. It is to be [charged](Rates::charge).
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "whoever got it has to be charged"]
+#[must_use = "it has to be charged"]
 pub struct Grant {
     /// The client.
     pub client: Token,
@@ -95,11 +94,11 @@ pub struct Rates {
     granted: Option<Token>,
 }
 
-/// The rate that all share.
+/// The rate of all clients together.
 #[derive(Debug)]
 struct Common {
     total: Bucket,
-    /// The part of it that those may use up who go before the rest.
+    /// The part of it for clients that go before the rest.
     before: Bucket,
 }
 
@@ -120,12 +119,12 @@ impl Rates {
         }
     }
 
-    /// Whether there is any rate: else nobody need wait.
+    /// Returns whether there is any rate: else no client need wait.
     pub(super) fn are_limited(&self) -> bool {
         self.client_rate.is_some() || self.common.is_some()
     }
 
-    /// `client` has something to move. One that waits already keeps its place.
+    /// Has `client`, which has something to move, wait for a grant. One that waits already keeps its place.
     pub(super) fn wait(&mut self, client: Token, now: Instant) {
         let own = || self.client_rate.map(|rate| Bucket::new(rate, SAVES, now));
         let part = self.common.as_ref().map_or(u64::MAX, |common| common.total.in_part_of_second(LIGHT_PARTS));
@@ -169,7 +168,7 @@ impl Rates {
         }
     }
 
-    /// Returns who may go on now.
+    /// Returns the next grant, if any client may move bytes now.
     ///
     /// # Panics
     ///
@@ -206,7 +205,7 @@ impl Rates {
         Some(Grant { client, bytes, waited, goes_before: before })
     }
 
-    /// Charges the `moved` bytes that a client moved of its grant. It waits no more.
+    /// Charges the bytes that were moved of `grant`.
     ///
     /// # Panics
     ///
@@ -237,13 +236,13 @@ impl Rates {
         in_line.into_iter().chain(resting).min()
     }
 
-    /// Returns how many wait for nothing but the common rate.
+    /// Returns how many clients wait for nothing but the common rate.
     pub(super) fn in_line(&mut self, now: Instant) -> usize {
         self.call_rested(now);
         self.light.len() + self.heavy.len()
     }
 
-    /// `client` is gone.
+    /// Forgets a client that is gone.
     pub(super) fn forget(&mut self, client: Token) {
         self.granted = self.granted.filter(|granted| *granted != client);
         match self.flows.remove(&client).map(|flow| flow.place) {

@@ -1,4 +1,4 @@
-//! Decides whose turn it is: fairly, and within the rates.
+//! Decides which connection has its turn: fairly, and within the rates.
 //!
 //! Readiness is told once, so a connection that stops early stands in the run queue until its next turn. Where there are
 //! rates, a turn from that queue moves no bytes through the socket: a connection that could move some waits for a grant,
@@ -67,12 +67,12 @@ impl Scheduler {
         self.rates.wait(client, now);
     }
 
-    /// Returns how many wait for nothing but the common rate.
+    /// Returns how many clients wait for nothing but the common rate.
     pub fn waiting(&mut self, now: Instant) -> usize {
         self.rates.in_line(now)
     }
 
-    /// Returns who may move bytes now. What it moves is to be [charged](Self::charge) before the next one is asked for.
+    /// Returns the next grant, if any client may move bytes now. It is to be [charged](Self::charge) before the next.
     pub fn next_grant(&mut self, now: Instant) -> Option<Grant> {
         self.rates.next(now)
     }
@@ -82,7 +82,7 @@ impl Scheduler {
         self.rates.charge(grant, moved, now);
     }
 
-    /// Returns when somebody may move bytes, if nothing happens before.
+    /// Returns when the next client may move bytes, if nothing happens before.
     pub fn next_at(&mut self, now: Instant) -> Option<Instant> {
         self.rates.next_at(now)
     }

@@ -10,15 +10,15 @@ use crate::{net::ListenError, protocol::ferry::Limits};
 pub struct ServerOptions {
     /// Clients at one time.
     pub admission: AdmissionLimits,
-    /// Small uploads, or changes of the tree, that may share one wait for the disk: what they are about is open meanwhile.
+    /// Small uploads, or changes of the tree, that may wait for the disk together: each has files open meanwhile.
     pub open_together: usize,
     /// Bytes a second that one client may move, both ways together.
     pub client_rate: Option<u64>,
     /// Bytes a second that all clients together may move, both ways.
     pub total_rate: Option<u64>,
-    /// Whether SIGHUP ends it, as the other signals do: not where whoever started it had that ignored.
+    /// Whether SIGHUP ends it, as the other signals do: not where it was started with SIGHUP ignored.
     pub ends_on_hangup: bool,
-    /// What a session allows.
+    /// The limits of each session.
     pub limits: Limits,
 }
 

@@ -4,17 +4,16 @@ use std::{collections::BTreeSet, time::Instant};
 
 use mio::Token;
 
-/// The moments at which connections want to be looked at: at most one of each. A deadline that moves
-/// back leaves its entry where it is: who is looked at too early asks again. So the traffic of
-/// a busy client costs nothing here.
+/// The deadlines of connections: at most one entry for each. A deadline that moves back leaves its entry
+/// where it is: a connection that is looked at too early is armed again. So the traffic of a busy client costs
+/// nothing here.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     entries: BTreeSet<(Instant, Token)>,
 }
 
 impl Timers {
-    /// `token` wants to be looked at at `at`; its entry, if it has one, is `set` and stays if it is
-    /// earlier.
+    /// Arms the timer of `token` for `at`. Its entry, if it has one, is `set`, and stays if it is earlier.
     pub(super) fn arm(&mut self, set: &mut Option<Instant>, at: Instant, token: Token) {
         if set.is_none_or(|set| at < set) {
             self.disarm(set, token);
@@ -23,19 +22,19 @@ impl Timers {
         }
     }
 
-    /// Takes the entry of `token` out.
+    /// Disarms the timer of `token`.
     pub(super) fn disarm(&mut self, set: &mut Option<Instant>, token: Token) {
         if let Some(at) = set.take() {
             self.entries.remove(&(at, token));
         }
     }
 
-    /// The earliest moment.
+    /// Returns the earliest deadline.
     pub(super) fn next(&self) -> Option<Instant> {
         self.entries.first().map(|(at, _)| *at)
     }
 
-    /// Takes one entry whose moment has come.
+    /// Takes an entry whose deadline has come.
     pub(super) fn expired(&mut self, now: Instant) -> Option<Token> {
         let (at, token) = *self.entries.first()?;
         (at <= now).then(|| {

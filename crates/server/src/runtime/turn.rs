@@ -1,4 +1,4 @@
-//! One turn of one connection: reads, has the session and the store work, sends.
+//! One turn of one connection: it reads, lets the session and the store work, and sends.
 
 use std::{ops::Range, time::Instant};
 
@@ -7,7 +7,7 @@ use ferry_wire::limits::MAX_LINE_BYTES;
 use super::{budget::Budget, connection::Connection, job::Job, workers::Workers};
 use crate::protocol::ferry::Ask;
 
-/// What is read from a socket at once, behind the part of a line that may be left over.
+/// The most that is read from a socket at once, after the part of a line that may be left over.
 const INPUT_BYTES: usize = 64 << 10;
 
 /// Memory for replies that is kept for the next turn: the most that small files fill in one.
@@ -27,14 +27,14 @@ impl Buffers {
     }
 }
 
-/// What came of a turn.
+/// The result of a turn.
 #[derive(Debug)]
 pub(super) struct TurnEnd {
     /// Bytes that went through the socket.
     pub(super) moved: u64,
-    /// What it cost, in bytes.
+    /// Its cost, in bytes.
     pub(super) cost: u64,
-    /// It used up its budget: there may be more to do.
+    /// The budget was used up: there may be more to do.
     pub(super) is_unfinished: bool,
     /// The time.
     pub(super) now: Instant,
@@ -52,7 +52,7 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Moves `connection` on, by at most what a turn may cost and `granted` bytes through its socket.
+    /// Runs a turn of `connection`, in which at most `granted` bytes go through its socket.
     pub(super) fn run(
         connection: &mut Connection,
         workers: &mut Workers,
@@ -77,7 +77,7 @@ impl Turn<'_> {
         TurnEnd { moved: budget.moved(), cost: budget.cost(), is_unfinished, now }
     }
 
-    /// Works until nothing is left to do for now. Returns whether the budget was used up before.
+    /// Works until nothing is left to do for now. Returns whether the budget was used up first.
     fn work(&mut self) -> bool {
         loop {
             let taken = self.take_input();
@@ -94,7 +94,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Gives the session what input there is; false where that changed nothing.
+    /// Gives the session all input. Returns whether that changed anything.
     fn take_input(&mut self) -> bool {
         let mut progress = false;
         while !self.budget.is_over() {
@@ -116,7 +116,7 @@ impl Turn<'_> {
         progress
     }
 
-    /// Gives the session what was read; false where that changed nothing.
+    /// Gives the session the input that was read. Returns whether that changed anything.
     fn receive(&mut self) -> bool {
         if self.window.is_empty() {
             return false;
@@ -132,7 +132,7 @@ impl Turn<'_> {
         used > 0 || asked
     }
 
-    /// Reads the bytes of a body straight to their place, unless some were read already; false where none came.
+    /// Reads the bytes of a body straight to their place, unless some were read already. Returns whether any came.
     fn read_direct(&mut self) -> bool {
         if !self.window.is_empty() || !self.connection.can_read() || self.budget.to_read() == 0 {
             return false;
@@ -146,12 +146,12 @@ impl Turn<'_> {
         count > 0
     }
 
-    /// Reads into the common buffer; false where neither bytes came nor the end of them.
+    /// Reads into the common buffer. Returns whether bytes came, or their end.
     fn read(&mut self) -> bool {
         if self.budget.to_read() == 0 {
             return false;
         }
-        // Only a part of a line is left: there is room behind it.
+        // Only a part of a line is left: there is room after it.
         self.input.copy_within(self.window.clone(), 0);
         self.window = 0..self.window.len();
         let most = usize::try_from(self.budget.to_read()).unwrap_or(usize::MAX);
@@ -166,7 +166,7 @@ impl Turn<'_> {
         count > 0 || self.connection.input_has_ended()
     }
 
-    /// Does what the session asks for, or has it done; false where it asked for nothing.
+    /// Starts the operations that the session asks for. Returns whether there were any.
     fn dispatch(&mut self) -> bool {
         let mut asked = false;
         while let Some(Ask { errand, work }) = self.connection.session.next_ask() {

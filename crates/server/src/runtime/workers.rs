@@ -1,4 +1,4 @@
-//! Carries out what sessions ask of the store: on the loop where it can be done at once, else in a helper.
+//! Carries out operations of the store: on the loop where they end at once, else in a helper.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,13 +14,13 @@ use crate::{
     store::{Disk, SCRATCH_BYTES, Store},
 };
 
-/// The store, and those who work on it.
+/// The store, and its helpers.
 #[derive(Debug)]
 pub(super) struct Workers {
     store: Arc<Store>,
     pool: Pool,
     scratch: Box<[u8]>,
-    /// RESUMEs: they need a lease first.
+    /// RESUMEs, which need a lease first.
     claims: Vec<Job>,
 }
 
@@ -31,7 +31,7 @@ impl Workers {
         Ok(Workers { store, pool, scratch: vec![0; SCRATCH_BYTES].into(), claims: Vec::new() })
     }
 
-    /// Does `work` at once, or gives it back where it might wait for a disk.
+    /// Does `work` at once, or returns it where it might wait for a disk.
     pub(super) fn try_now(&mut self, work: Work<Disk>) -> Result<Outcome<'_, Disk>, Work<Disk>> {
         self.store.try_now(work, &mut self.scratch)
     }
@@ -60,7 +60,7 @@ impl Workers {
         self.pool.forget(token)
     }
 
-    /// Takes the outcomes of what the helpers have done.
+    /// Takes the completions of the helpers.
     pub(super) fn completions(&self) -> Vec<Completion> {
         self.pool.completions()
     }
@@ -80,7 +80,8 @@ impl Workers {
         self.pool.give_memory_back();
     }
 
-    /// Ends the helpers once all is done, or, where it `is_cut`, what is under way; then leaves the store.
+    /// Ends the helpers once their queues are empty, or, where it `is_cut`, once each has ended its operation; then
+    /// leaves the store.
     pub(super) fn end(&self, is_cut: bool) {
         self.pool.end(is_cut);
         self.store.leave();
