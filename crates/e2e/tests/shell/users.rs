@@ -105,6 +105,8 @@ fn a_terminal_that_was_interrupted_or_stopped_echoes_again() {
     let mut terminal = at_terminal(directory.path(), "trap : INT; \"$@\"; echo status $?", &words);
     terminal.expect("new password of alice: ");
     assert!(!terminal.echoes());
+    terminal.type_line("a secret");
+    terminal.expect("the same again: ");
     terminal.send("half a sec");
     terminal.control_c();
     terminal.expect("status 130");

@@ -39,9 +39,10 @@ pub(super) fn new_password(of: &str) -> Result<Secret, String> {
     if !input.is_terminal() {
         return from_input(&input);
     }
+    let signals = Caught::signals().map_err(cannot_ask)?;
     for _ in 0..TRIES {
-        let first = from_terminal(&input, &format!("new password of {of}: "))?;
-        if from_terminal(&input, "the same again: ")? == first {
+        let first = from_terminal(&input, &signals, &format!("new password of {of}: "))?;
+        if from_terminal(&input, &signals, "the same again: ")? == first {
             return Ok(first);
         }
         say("they differ");
@@ -72,22 +73,24 @@ fn secret(bytes: &[u8]) -> Result<Secret, String> {
 }
 
 /// Asks for a line, which is not shown. Whatever signal comes, the terminal is first as it was.
-fn from_terminal(input: &Stdin, question: &str) -> Result<Secret, String> {
-    let cannot = |error: io::Error| format!("can't ask for a password: {error}");
-    let signals = Caught::signals().map_err(cannot)?;
+fn from_terminal(input: &Stdin, signals: &Caught, question: &str) -> Result<Secret, String> {
     loop {
-        let silenced = Silenced::terminal(input).map_err(cannot)?;
+        let silenced = Silenced::terminal(input).map_err(cannot_ask)?;
         let _ = write!(io::stderr(), "{question}");
         let line = signals.read_line(input);
         drop(silenced);
         say("");
-        match line.map_err(cannot)? {
+        match line.map_err(cannot_ask)? {
             Typed::Line(line) => return secret(&line),
             Typed::Nothing => return Err("no password was typed; nothing was changed".into()),
             // Does to the program what it would have done; behind a stop it goes on here, and asks again.
-            Typed::Signal(signal) => emulate_default_handler(signal).map_err(cannot)?,
+            Typed::Signal(signal) => emulate_default_handler(signal).map_err(cannot_ask)?,
         }
     }
+}
+
+fn cannot_ask(error: io::Error) -> String {
+    format!("can't ask for a password: {error}")
 }
 
 /// That nobody reads it is no reason not to go on.
@@ -126,7 +129,8 @@ impl Drop for Silenced<'_> {
     }
 }
 
-/// Signals that are noted, until this is dropped; then they do again what they do by themselves.
+/// Signals that are noted, until this is dropped; then they do again what they do by themselves, for as long as the
+/// program runs: there is one of these in its life.
 struct Caught {
     /// The last one that came; 0 for none.
     last: Arc<AtomicUsize>,
