@@ -7,7 +7,7 @@
 //! - [`decide`] is the gate: it tells, before anything is looked up, whether a request may go on.
 //! - [`Users`] is the users file, read and checked as a whole.
 //! - [`Secret`], [`PasswordHash`] and [`TokenHash`] keep what a user is known by.
-//! - [`Delays`] makes guessing slow, by address.
+//! - [`Logins`] says whose secret is checked next, and [`Delays`] makes guessing slow, by address.
 //!
 //! Denying is the default, and the answer to doubt.
 
@@ -15,6 +15,7 @@ mod delays;
 mod failures;
 pub mod file;
 mod gate;
+mod logins;
 mod parse;
 mod rights;
 mod secrets;
@@ -23,6 +24,7 @@ mod users;
 pub use delays::Delays;
 pub use failures::failed_login;
 pub use gate::{Decision, PublishRights, decide};
+pub use logins::Logins;
 pub use parse::UsersError;
 pub use rights::{Place, Rights, RightsError, RightsTable};
 pub use secrets::{HashError, MAX_SECRET_BYTES, PasswordHash, Secret, SecretError, TokenHash};
