@@ -8,7 +8,7 @@ use std::{
 
 use ferry_e2e::{Figures, Server};
 use ferry_server::{
-    protocol::ferry::{Limits, Patience, Session},
+    protocol::ferry::{Limits, Session, Timeouts},
     store::Disk,
 };
 use slab::Slab;
@@ -46,7 +46,7 @@ fn sessions(options: &Options, report: &mut Report) {
         read_only: false,
         volatile: false,
         upload_bytes: u64::MAX,
-        patience: Patience {
+        timeouts: Timeouts {
             idle: Duration::from_secs(300),
             request: Duration::from_secs(60),
             window: Duration::from_secs(60),
@@ -64,7 +64,7 @@ fn sessions(options: &Options, report: &mut Report) {
             let greeting = session.outbox().bytes();
             session.outbox().advance(greeting);
             session.sent(now);
-            assert!(session.wants_input() && session.next_ask().is_none(), "an idle session");
+            assert!(session.wants_input() && session.next_operation().is_none(), "an idle session");
             sessions.insert(session);
         }
         let after = Figures::of(std::process::id()).anonymous_bytes;

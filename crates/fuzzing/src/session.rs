@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_server::protocol::ferry::{Ask, Limits, Patience, Segment, Session};
+use ferry_server::{
+    protocol::ferry::{Limits, Segment, Session, Timeouts},
+    store::{ErrorKind, Operation, StoreError, SystemError},
+};
 use ferry_wire::{Code, Failure, Id};
 
 use crate::{
@@ -30,7 +33,7 @@ const STEPS: usize = 2000;
 const DRAIN_STEPS: usize = 20_000;
 
 /// Drives a session. The first line is the schedule, what follows is the client's stream. Each
-/// letter of the schedule is a step: `C` completes the oldest piece of work, `D` the newest, `F` fails the
+/// letter of the schedule is a step: `C` completes the oldest operation, `D` the newest, `F` fails the
 /// oldest, `S` sends what is queued, `s` a part of it, `T` lets time pass, `E` ends the input, `X` resets the
 /// connection, `Q` ends the server, `V` evicts the upload `id`, `P` fails a range, `R` reads directly;
 /// any other byte is how many bytes arrive. A schedule that begins with `r` makes the server read-only.
@@ -45,7 +48,7 @@ pub fn session(input: &[u8]) {
     for &step in schedule.iter().cycle().take(if schedule.is_empty() { 0 } else { STEPS }) {
         drive.step(step);
         drive.check();
-        if drive.session.is_over() || drive.stream.is_empty() && drive.asks.is_empty() {
+        if drive.session.is_over() || drive.stream.is_empty() && drive.operations.is_empty() {
             break;
         }
     }
@@ -55,7 +58,7 @@ pub fn session(input: &[u8]) {
 struct Drive<'a> {
     session: Session<Numbers>,
     store: Store,
-    asks: VecDeque<Ask<Numbers>>,
+    operations: VecDeque<Operation<Numbers>>,
     listener: Listener,
     /// What the client has yet to send.
     stream: &'a [u8],
@@ -68,12 +71,12 @@ struct Drive<'a> {
 impl<'a> Drive<'a> {
     fn new(read_only: bool, stream: &'a [u8]) -> Drive<'a> {
         let second = Duration::from_secs(1);
-        let patience = Patience { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 };
+        let timeouts = Timeouts { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 };
         let limits = Limits {
             read_only,
             volatile: false,
             upload_bytes: 2 << 20,
-            patience,
+            timeouts,
             checkpoint_bytes: 300_000,
             checkpoint_time: Duration::from_secs(15),
         };
@@ -81,7 +84,7 @@ impl<'a> Drive<'a> {
         Drive {
             session: Session::new(Arc::new(limits), now),
             store: Store::default(),
-            asks: VecDeque::new(),
+            operations: VecDeque::new(),
             listener: Listener::default(),
             stream,
             pending: Vec::new(),
@@ -106,13 +109,13 @@ impl<'a> Drive<'a> {
             b'R' => self.read_directly(),
             bytes => self.arrive(usize::from(bytes)),
         }
-        self.take_asks();
+        self.take_operations();
     }
 
-    fn take_asks(&mut self) {
-        while let Some(ask) = self.session.next_ask() {
-            self.store.begin(&ask);
-            self.asks.push_back(ask);
+    fn take_operations(&mut self) {
+        while let Some(operation) = self.session.next_operation() {
+            self.store.begin(&operation);
+            self.operations.push_back(operation);
         }
         self.session.records().for_each(drop);
         self.session.rest();
@@ -120,10 +123,10 @@ impl<'a> Drive<'a> {
     }
 
     fn complete(&mut self, newest: bool, fails: bool) {
-        let ask = if newest { self.asks.pop_back() } else { self.asks.pop_front() };
-        if let Some(Ask { errand, work }) = ask {
-            let outcome = self.store.end(work, fails);
-            self.session.complete(errand, outcome, self.now);
+        let operation = if newest { self.operations.pop_back() } else { self.operations.pop_front() };
+        if let Some(operation) = operation {
+            let completion = self.store.end(operation, fails);
+            self.session.complete(completion, self.now);
         }
     }
 
@@ -142,7 +145,7 @@ impl<'a> Drive<'a> {
             let used = self.session.receive(&self.pending, self.now);
             assert!(used <= self.pending.len());
             self.pending.drain(..used);
-            self.take_asks();
+            self.take_operations();
             if used == 0 {
                 break;
             }
@@ -193,7 +196,8 @@ impl<'a> Drive<'a> {
 
     fn fail_range(&mut self) {
         if matches!(self.session.outbox().front(), Some((Segment::File { .. }, _))) {
-            self.session.range_failed(Failure::new(Code::Io, "the model can't read"), self.now);
+            let error = StoreError::of(ErrorKind::System(SystemError::Disk));
+            self.session.range_failed(error, self.now);
         }
     }
 
@@ -203,33 +207,33 @@ impl<'a> Drive<'a> {
         if let Some((Segment::Bytes { data, .. }, _)) = outbox.front() {
             assert!(data.len() <= TEXT_BYTES, "{} bytes of text are queued", data.len());
         }
-        assert!(self.asks.len() <= 200, "{} pieces of work", self.asks.len());
+        assert!(self.operations.len() <= 200, "{} operations", self.operations.len());
         assert!(self.store.held_bytes <= HELD_BYTES, "{} bytes wait to be written", self.store.held_bytes);
     }
 
     /// Brings everything to its end.
     fn drain(&mut self) {
         for _ in 0..DRAIN_STEPS {
-            self.take_asks();
+            self.take_operations();
             if self.session.is_over() {
                 break;
             }
             self.arrive(usize::MAX);
             self.complete(false, false);
-            self.take_asks();
+            self.take_operations();
             self.send(u64::MAX);
-            self.take_asks();
-            if self.asks.is_empty() && self.stream.is_empty() {
+            self.take_operations();
+            if self.operations.is_empty() && self.stream.is_empty() {
                 self.end_input();
-                self.take_asks();
+                self.take_operations();
             }
-            if self.asks.is_empty() {
+            if self.operations.is_empty() {
                 self.pass_time();
             }
             self.check();
         }
         assert!(self.session.is_over(), "the session does not come to its end");
-        assert!(self.asks.is_empty() && self.session.deadline().is_none());
+        assert!(self.operations.is_empty() && self.session.deadline().is_none());
         assert_eq!((self.store.uploads(), self.store.held_bytes), (0, 0), "what was held is let go");
     }
 }

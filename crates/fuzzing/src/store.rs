@@ -2,8 +2,12 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use ferry_server::protocol::ferry::{Ask, Chunk, Done, Handles, Opened, Outcome, Work};
-use ferry_wire::{Code, Crc32, Digest, Failure, FileMeta, Reply, Tag};
+use ferry_server::store::{
+    Chunk, Completion, Content, DirEntry, ErrorKind, FileVersion, Finish, Handles, Listed, Loaded, NameCompletion,
+    NameOperation, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resumed, Stability, Status,
+    StoreError, SystemError, UploadCompletion, UploadOperation,
+};
+use ferry_wire::{Crc32, Digest, Name, Tag};
 
 /// Handles are numbers.
 pub(crate) struct Numbers;
@@ -39,21 +43,22 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Takes `ask` up; what it holds counts from now on.
-    pub(crate) fn begin(&mut self, ask: &Ask<Numbers>) {
-        match &ask.work {
-            Work::Write { upload, at, chunk } => {
+    /// Takes `operation` up; what it holds counts from now on.
+    pub(crate) fn begin(&mut self, operation: &Operation<Numbers>) {
+        let Operation::Upload(_, operation) = operation else { return };
+        match operation {
+            UploadOperation::Write { upload, at, chunk } => {
                 let upload = self.take_chunk(*upload, *at, chunk);
                 upload.writes += 1;
             }
-            Work::Finish { upload, at, chunk, size, crc } => {
+            UploadOperation::Finish(Finish { upload, at, chunk, size, crc }) => {
                 let upload = self.take_chunk(*upload, *at, chunk);
                 assert_eq!((upload.bytes, upload.digest.crc(), upload.writes), (*size, *crc, 0), "what is finished");
             }
-            Work::Discard { upload } | Work::Keep { upload, .. } => {
+            UploadOperation::Discard { upload } | UploadOperation::Keep { upload, .. } => {
                 assert_eq!(self.uploads[upload].writes, 0, "let go while it is written");
             }
-            _ => {}
+            UploadOperation::Stage(_) | UploadOperation::Resume(_) | UploadOperation::Checkpoint { .. } => {}
         }
     }
 
@@ -66,43 +71,57 @@ impl Store {
         upload
     }
 
-    /// Ends `work`; where `fails` is set, badly.
-    pub(crate) fn end(&mut self, work: Work<Numbers>, fails: bool) -> Outcome<'static, Numbers> {
-        let failure = || Failure::new(Code::Io, "the model failed");
-        let outcome = match work {
-            Work::Write { upload, chunk, .. } => {
+    /// Ends `operation`; where `fails` is set, badly.
+    pub(crate) fn end(&mut self, operation: Operation<Numbers>, fails: bool) -> Completion<'static, Numbers> {
+        match operation {
+            Operation::Read(operation) if fails => operation.fallback().failed(failure()),
+            Operation::Read(operation) => Completion::Read(read(operation)),
+            Operation::Upload(number, operation) => Completion::Upload(number, self.advance(operation, fails)),
+            Operation::Name(operation) if fails => operation.fallback().failed(failure()),
+            Operation::Name(NameOperation::Publish(number, upload)) => {
+                let Upload { bytes, digest, finished, .. } =
+                    self.uploads.remove(&upload).expect("an upload that is held");
+                assert!(finished, "published before it is durable");
+                let published = Published { size: bytes, crc: digest.crc(), tag: tag() };
+                Completion::Name(NameCompletion::Published(number, Ok(published)))
+            }
+            Operation::Name(NameOperation::Change(number, _)) => {
+                Completion::Name(NameCompletion::Changed(number, Ok(())))
+            }
+        }
+    }
+
+    fn advance(&mut self, operation: UploadOperation<Numbers>, fails: bool) -> UploadCompletion<Numbers> {
+        fn or_failure<T>(fails: bool, result: T) -> Result<T, StoreError> {
+            if fails { Err(failure()) } else { Ok(result) }
+        }
+        match operation {
+            UploadOperation::Write { upload, chunk, .. } => {
                 self.held_bytes -= chunk.filled as u64;
                 self.uploads.get_mut(&upload).expect("an upload that is held").writes -= 1;
-                Done::Written(chunk)
+                UploadCompletion::Written(or_failure(fails, chunk))
             }
-            Work::Finish { upload, chunk, .. } => {
+            UploadOperation::Finish(Finish { upload, chunk, .. }) => {
                 self.held_bytes -= chunk.filled as u64;
                 self.uploads.get_mut(&upload).expect("an upload that is held").finished = !fails;
-                Done::Finished
+                UploadCompletion::Finished(or_failure(fails, ()))
             }
-            Work::Discard { upload } | Work::Keep { upload, .. } => {
+            UploadOperation::Discard { upload } | UploadOperation::Keep { upload, .. } => {
                 self.uploads.remove(&upload).expect("an upload that is held");
-                Done::Dropped
+                UploadCompletion::Released
             }
-            _ if fails => return Err(failure()),
-            Work::Publish { upload } => {
-                let upload = self.uploads.remove(&upload).expect("an upload that is held");
-                assert!(upload.finished, "published before it is durable");
-                Done::Replied(Reply::Saved { size: upload.bytes, crc: upload.digest.crc(), tag: tag() })
-            }
-            Work::Stage { .. } => Done::Staged(self.stage(0, false)),
-            Work::Resume { size, name, .. } => match name.as_str() {
-                "done" => Done::Replied(Reply::Saved { size, crc: Crc32::EMPTY, tag: tag() }),
+            UploadOperation::Checkpoint { .. } => UploadCompletion::Checkpointed(or_failure(fails, ())),
+            UploadOperation::Stage(_) if fails => UploadCompletion::Staged(Err(failure())),
+            UploadOperation::Stage(_) => UploadCompletion::Staged(Ok(self.stage(0, false))),
+            UploadOperation::Resume(_) if fails => UploadCompletion::Resumed(Err(failure())),
+            UploadOperation::Resume(resume) => UploadCompletion::Resumed(Ok(match resume.name.as_str() {
+                "done" => Resumed::Published(Published { size: resume.size, crc: Crc32::EMPTY, tag: tag() }),
                 _ => {
-                    let upload = self.stage(size.min(KEPT_BYTES), true);
-                    Done::Resumed { upload, digest: self.uploads[&upload].digest.clone() }
+                    let upload = self.stage(resume.size.min(KEPT_BYTES), true);
+                    Resumed::Going { upload, digest: self.uploads[&upload].digest.clone() }
                 }
-            },
-            Work::Checkpoint { .. } => Done::Checkpointed,
-            Work::Change(_) => Done::Replied(Reply::Done),
-            work => return self.read(work),
-        };
-        if fails { Err(failure()) } else { Ok(outcome) }
+            })),
+        }
     }
 
     fn stage(&mut self, kept: u64, resumable: bool) -> u32 {
@@ -113,45 +132,58 @@ impl Store {
         self.next
     }
 
-    fn read(&self, work: Work<Numbers>) -> Outcome<'static, Numbers> {
-        let meta = |size| FileMeta { size, mtime: None, tag: tag() };
-        match work {
-            Work::Open { name, offset, length, .. } => {
-                let size = if name.as_str().starts_with('l') { LARGE_BYTES } else { 5 };
-                if offset > size {
-                    return Err(Failure::new(Code::BadRange, "behind the end"));
-                }
-                let end = length.map_or(size, |length| size.min(offset.saturating_add(length)));
-                let range = if end - offset < 1000 {
-                    let bytes = vec![0; (end - offset) as usize];
-                    Opened::Inline { crc: Crc32::of(&bytes), bytes: Cow::Owned(bytes) }
-                } else {
-                    Opened::Range { file: size, start: offset, end }
-                };
-                Ok(Done::Opened { meta: meta(size), range })
-            }
-            Work::Load { at, bytes, mut digest, .. } => {
-                // Fewer than were asked for.
-                let bytes = bytes.min(1 + at % 40_000);
-                digest.update(&vec![0; bytes as usize]);
-                Ok(Done::Loaded { bytes, digest })
-            }
-            Work::Check { file } => Ok(Done::Unchanged(file == LARGE_BYTES)),
-            Work::Stat { name } if name.as_str().starts_with('d') => Ok(Done::Replied(Reply::Dir(None))),
-            Work::Stat { .. } => Ok(Done::Replied(Reply::File(meta(5)))),
-            Work::List { .. } => Ok(Done::Listed { lines: Cow::Borrowed(b"f 5 - t a\n"), more: Some(3) }),
-            Work::ListMore { dir } => {
-                let more = dir.checked_sub(1);
-                Ok(Done::Listed { lines: Cow::Borrowed(b"d - - - d\n"), more })
-            }
-            work => panic!("{work:?} is no reading"),
-        }
-    }
-
     /// Uploads that hold something and that nobody let go.
     pub(crate) fn uploads(&self) -> usize {
         self.uploads.values().filter(|upload| upload.resumable || upload.bytes > 0).count()
     }
+}
+
+fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
+    match operation {
+        ReadOperation::Open { name, offset, length, .. } => {
+            let size = if name.as_str().starts_with('l') { LARGE_BYTES } else { 5 };
+            if offset > size {
+                return ReadCompletion::Opened(Err(StoreError::of(ErrorKind::PastEnd { size })));
+            }
+            let end = length.map_or(size, |length| size.min(offset.saturating_add(length)));
+            let content = if end - offset < 1000 {
+                Content::Inline(Cow::Owned(vec![0; (end - offset) as usize]))
+            } else {
+                Content::Range { file: size, start: offset, end }
+            };
+            ReadCompletion::Opened(Ok(Opened { version: version(size), content }))
+        }
+        ReadOperation::Load { at, bytes, mut digest, .. } => {
+            // Fewer than were asked for.
+            let bytes = bytes.min(1 + at % 40_000);
+            if let Some(digest) = &mut digest {
+                digest.update(&vec![0; bytes as usize]);
+            }
+            ReadCompletion::Loaded(Ok(Loaded { piece: Piece::Cached(bytes), digest }))
+        }
+        ReadOperation::Check { file } => {
+            ReadCompletion::Checked(Ok(if file == LARGE_BYTES { Stability::Same } else { Stability::Changed }))
+        }
+        ReadOperation::Stat { name } if name.as_str().starts_with('d') => {
+            ReadCompletion::Found(Ok(Status::Directory(None)))
+        }
+        ReadOperation::Stat { .. } => ReadCompletion::Found(Ok(Status::File(version(5)))),
+        ReadOperation::List { .. } => listed("a", Status::File(version(5)), Some(3)),
+        ReadOperation::ListMore { dir } => listed("d", Status::Directory(None), dir.checked_sub(1)),
+    }
+}
+
+fn listed(name: &str, status: Status, more: Option<u32>) -> ReadCompletion<'static, Numbers> {
+    let entry = DirEntry { name: Name::new(name).expect("a name"), status };
+    ReadCompletion::Listed(Ok(Listed { entries: vec![entry], more }))
+}
+
+fn version(size: u64) -> FileVersion {
+    FileVersion { size, mtime: None, tag: tag() }
+}
+
+fn failure() -> StoreError {
+    StoreError::of(ErrorKind::System(SystemError::Disk))
 }
 
 fn tag() -> Tag {

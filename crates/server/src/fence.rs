@@ -115,9 +115,9 @@ mod tests {
     use rustix::process::{getppid, test_kill_process};
 
     use super::*;
-    use crate::{
-        protocol::ferry::{Chunk, Done, Work},
-        store::{Disk, Durability, MountTable, SCRATCH_BYTES, Store, StoreOptions},
+    use crate::store::{
+        Chunk, Durability, Finish, MountTable, NameCompletion, NameOperation, Stage, Store, StoreOptions,
+        UploadCompletion, UploadNumber, UploadOperation,
     };
 
     /// Does `run` in a thread of its own, which may fence itself in.
@@ -140,15 +140,20 @@ mod tests {
             mounts: MountTable::default(),
         };
         let store = Store::open(&options).map_err(|error| error.to_string())?;
-        let mut scratch = vec![0; SCRATCH_BYTES];
-        let mut run = |work: Work<Disk>| store.run(work, &mut scratch).map_err(|failure| failure.to_string());
-        let name = Name::new(name).unwrap();
-        let Done::Staged(upload) = run(Work::Stage { name, size: Some(5), mtime: None, settled: true })? else {
+        let stage = Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: true };
+        let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(stage)) else {
             panic!("not staged")
         };
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-        run(Work::Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") })?;
-        run(Work::Publish { upload }).map(drop)
+        let finish = Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") };
+        match store.advance(UploadOperation::Finish(finish)) {
+            UploadCompletion::Finished(Ok(())) => {}
+            other => return Err(format!("{other:?}")),
+        }
+        match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload)]).pop() {
+            Some(NameCompletion::Published(_, Ok(_))) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     }
 
     #[test]

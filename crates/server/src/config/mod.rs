@@ -14,7 +14,7 @@ use log::LevelFilter;
 use signal_hook::consts::SIGHUP;
 
 use crate::{
-    protocol::ferry::{Limits, Patience},
+    protocol::ferry::{Limits, Timeouts},
     runtime::{ServerOptions, admission::AdmissionLimits},
     store::{Durability, MountTable, StoreOptions},
 };
@@ -109,7 +109,7 @@ fn limits(arguments: &Arguments, read_only: bool) -> Limits {
         read_only,
         volatile: matches!(arguments.durability, DurabilityArgument::None),
         upload_bytes: arguments.max_upload,
-        patience: Patience {
+        timeouts: Timeouts {
             idle: Duration::from_secs(arguments.idle_timeout),
             request: Duration::from_secs(arguments.request_timeout),
             window: Duration::from_secs(arguments.progress_window),

@@ -2,14 +2,13 @@
 
 use std::{io::IoSlice, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Instant};
 
-use ferry_wire::Failure;
 use mio::{Token, event::Event};
 
 use super::{admission::Admitted, scheduler::Queued};
 use crate::{
     net::{Endpoint, Lost, SendFileError, Unsent},
     protocol::ferry::{Outbox, Segment, Session},
-    store::{Disk, OpenFile},
+    store::{Disk, OpenFile, StoreError},
 };
 
 /// Runs of bytes that are sent by one call: a block, its header and what follows it.
@@ -143,7 +142,7 @@ impl Connection {
                 }
                 Ok(None) | Err(SendingStopped::Socket(Unsent::Full)) => break,
                 Err(SendingStopped::Socket(Unsent::Lost)) => self.session.disconnected(now),
-                Err(SendingStopped::File(failure)) => self.session.range_failed(*failure, now),
+                Err(SendingStopped::File(error)) => self.session.range_failed(*error, now),
             }
         }
         if sent > 0 {
@@ -157,7 +156,7 @@ impl Connection {
 enum SendingStopped {
     Socket(Unsent),
     /// The file at its front can't be read any more.
-    File(Box<Failure>),
+    File(Box<StoreError>),
 }
 
 /// Sends at most `most` bytes from the front of `outbox` and returns how many; [`None`] where it is empty.
@@ -201,7 +200,7 @@ fn send_bytes(endpoint: &mut Endpoint, outbox: &Outbox<Arc<OpenFile>>, most: u64
 
 /// Sends from a range of a file.
 fn send_range(endpoint: &mut Endpoint, file: &OpenFile, at: u64, bytes: u64) -> Result<usize, SendingStopped> {
-    let file_failed = |failure| Err(SendingStopped::File(Box::new(failure)));
+    let file_failed = |error| Err(SendingStopped::File(Box::new(error)));
     let sent = match file.fd() {
         Ok(fd) => endpoint.send_file(fd.as_fd(), at, bytes),
         Err(errno) => Err(SendFileError::File(errno)),
@@ -212,7 +211,7 @@ fn send_range(endpoint: &mut Endpoint, file: &OpenFile, at: u64, bytes: u64) -> 
         Err(SendFileError::Ended) => file_failed(file.shrank()),
         Err(SendFileError::File(errno)) => {
             log::error!("sending a file failed: {errno}");
-            file_failed(file.failure(errno))
+            file_failed(file.error(errno))
         }
     }
 }

@@ -1,58 +1,131 @@
-//! Operations that go from the loop to its helpers, and outcomes that come back.
+//! Operations that go from the loop to its helpers, and completions that come back.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use ferry_wire::Name;
+use ferry_wire::{Id, Name};
 use mio::Token;
 
-use super::lease_use::LeaseUse;
-use crate::{
-    protocol::ferry::{Errand, Outcome, Owner, Work},
-    store::Disk,
+use super::lease_use::upload_of;
+use crate::store::{
+    Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, SmallFinish, Store, UploadCompletion,
+    UploadNumber, UploadOperation,
 };
 
 /// An operation of a connection, on its way to a helper.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(super) struct Job<O = Operation<Disk>> {
     pub(super) token: Token,
-    pub(super) errand: Errand,
-    pub(super) work: Work<Disk>,
-    /// Its part in the lease of an upload.
-    pub(super) lease: Option<LeaseUse>,
+    pub(super) operation: O,
+    /// The upload whose lease the operation needs, or may end.
+    pub(super) lease: Option<Id>,
 }
 
 impl Job {
     /// Returns the job of a connection from `address`, which becomes the owner of an upload that belongs to nobody.
-    pub(super) fn new(token: Token, address: IpAddr, errand: Errand, mut work: Work<Disk>) -> Job {
-        if let Work::Resume { owner, .. } = &mut work
-            && owner.is_nobody()
+    pub(super) fn new(token: Token, address: IpAddr, mut operation: Operation<Disk>) -> Job {
+        if let Operation::Upload(_, UploadOperation::Resume(resume)) = &mut operation
+            && resume.owner.is_nobody()
         {
-            *owner = owner_of(address);
+            resume.owner = owner_of(address);
         }
-        let lease = LeaseUse::of(&work, |upload| upload.id().cloned());
-        Job { token, errand, work, lease }
-    }
-
-    /// Returns the name of the file or directory that is read; [`None`] for an operation that changes something.
-    pub(super) fn subject(&self) -> Option<&str> {
-        match &self.work {
-            Work::Open { name, .. } | Work::Stat { name } => Some(name.as_str()),
-            Work::List { name } => Some(name.as_ref().map_or("", Name::as_str)),
-            Work::Load { file, .. } | Work::Check { file } => Some(file.name()),
-            Work::ListMore { dir } => Some(dir.name()),
-            _ => None,
-        }
+        let lease = upload_of(&operation, |upload| upload.id().cloned());
+        Job { token, operation, lease }
     }
 }
 
-/// The outcome of an operation, on its way back.
+/// The completion of an operation, on its way back.
 #[derive(Debug)]
-pub(super) struct Completion {
+pub(super) struct Ended {
     pub(super) token: Token,
-    pub(super) errand: Errand,
-    pub(super) outcome: Outcome<'static, Disk>,
+    pub(super) completion: Completion<'static, Disk>,
     /// As the job had it.
-    pub(super) lease: Option<LeaseUse>,
+    pub(super) lease: Option<Id>,
+}
+
+/// A kind of operations that helpers of one lane do.
+pub(super) trait Helped: Send + Sized + 'static {
+    /// Returns the name of the file or directory that is read; [`None`] for an operation that changes something.
+    fn subject(&self) -> Option<&str>;
+
+    /// Returns what makes a completion of this operation, should it be lost.
+    fn fallback(&self) -> Fallback<Disk>;
+
+    /// Does a batch, and returns the completions in its order.
+    fn run(
+        batch: Vec<Self>,
+        store: &Store,
+        scratch: &mut [u8],
+        gets_on: &dyn Fn() -> bool,
+    ) -> Vec<Completion<'static, Disk>>;
+}
+
+/// An operation that is done by itself.
+#[derive(Debug)]
+pub(super) enum Single {
+    Read(ReadOperation<Disk>),
+    Upload(UploadNumber, UploadOperation<Disk>),
+}
+
+impl Helped for Single {
+    fn subject(&self) -> Option<&str> {
+        match self {
+            Single::Read(ReadOperation::Open { name, .. } | ReadOperation::Stat { name }) => Some(name.as_str()),
+            Single::Read(ReadOperation::List { name }) => Some(name.as_ref().map_or("", Name::as_str)),
+            Single::Read(ReadOperation::Load { file, .. } | ReadOperation::Check { file }) => Some(file.name()),
+            Single::Read(ReadOperation::ListMore { dir }) => Some(dir.name()),
+            Single::Upload(..) => None,
+        }
+    }
+
+    fn fallback(&self) -> Fallback<Disk> {
+        match self {
+            Single::Read(operation) => operation.fallback(),
+            Single::Upload(number, operation) => operation.fallback(*number),
+        }
+    }
+
+    fn run(
+        batch: Vec<Self>,
+        store: &Store,
+        scratch: &mut [u8],
+        gets_on: &dyn Fn() -> bool,
+    ) -> Vec<Completion<'static, Disk>> {
+        let run = |one| match one {
+            Single::Read(operation) => Completion::Read(store.read(operation, scratch, gets_on)),
+            Single::Upload(number, operation) => Completion::Upload(number, store.advance(operation)),
+        };
+        batch.into_iter().map(run).collect()
+    }
+}
+
+impl Helped for SmallFinish {
+    fn subject(&self) -> Option<&str> {
+        None
+    }
+
+    fn fallback(&self) -> Fallback<Disk> {
+        SmallFinish::fallback(self)
+    }
+
+    fn run(batch: Vec<Self>, store: &Store, _: &mut [u8], _: &dyn Fn() -> bool) -> Vec<Completion<'static, Disk>> {
+        let finished =
+            |(small, result): (&SmallFinish, _)| Completion::Upload(small.number(), UploadCompletion::Finished(result));
+        batch.iter().zip(store.finish_small(&batch)).map(finished).collect()
+    }
+}
+
+impl Helped for NameOperation<Disk> {
+    fn subject(&self) -> Option<&str> {
+        None
+    }
+
+    fn fallback(&self) -> Fallback<Disk> {
+        NameOperation::fallback(self)
+    }
+
+    fn run(batch: Vec<Self>, store: &Store, _: &mut [u8], _: &dyn Fn() -> bool) -> Vec<Completion<'static, Disk>> {
+        store.change_names(&batch).into_iter().map(Completion::Name).collect()
+    }
 }
 
 /// Returns the owner of uploads that a client from `address` begins. Of an IPv6 address the first half counts: a client

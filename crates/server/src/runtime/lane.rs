@@ -13,7 +13,7 @@ use std::{
 
 use mio::Token;
 
-use super::job::Job;
+use super::job::{Helped, Job};
 
 /// After so long without progress a thread is written off: a disk is quicker, but for a very busy one, and there
 /// one more thread does no harm.
@@ -21,8 +21,8 @@ pub(super) const WRITTEN_OFF_AFTER: Duration = Duration::from_secs(1);
 
 /// See the [module documentation](self).
 #[derive(Debug)]
-pub(super) struct Lane {
-    state: Mutex<State>,
+pub(super) struct Lane<O> {
+    state: Mutex<State<O>>,
     filled: Condvar,
     left: Condvar,
     /// Threads that are there, and those that may take the places of others.
@@ -30,9 +30,9 @@ pub(super) struct Lane {
     spares: usize,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    queue: Fair,
+#[derive(Debug)]
+struct State<O> {
+    queue: Fair<O>,
     at_work: Vec<AtWork>,
     next_number: u64,
     idle: usize,
@@ -55,23 +55,29 @@ struct AtWork {
 }
 
 /// The next task of a thread.
-pub(super) enum Task {
+pub(super) enum Task<O> {
     /// These, and then to say the number when it comes for more.
-    Jobs(u64, Vec<Job>),
+    Jobs(u64, Vec<Job<O>>),
     GiveMemoryBack,
 }
 
 /// Jobs by connection.
-#[derive(Debug, Default)]
-struct Fair {
+#[derive(Debug)]
+struct Fair<O> {
     turns: VecDeque<Token>,
-    jobs: HashMap<Token, VecDeque<Job>>,
+    jobs: HashMap<Token, VecDeque<Job<O>>>,
     /// How many there are.
     count: usize,
 }
 
-impl Fair {
-    fn push(&mut self, job: Job) {
+impl<O> Default for Fair<O> {
+    fn default() -> Self {
+        Fair { turns: VecDeque::new(), jobs: HashMap::new(), count: 0 }
+    }
+}
+
+impl<O> Fair<O> {
+    fn push(&mut self, job: Job<O>) {
         let token = job.token;
         let jobs = self.jobs.entry(token).or_default();
         if jobs.is_empty() {
@@ -82,7 +88,7 @@ impl Fair {
     }
 
     /// The next job that `may` be done.
-    fn pop(&mut self, may: impl Fn(&Job) -> bool) -> Option<Job> {
+    fn pop(&mut self, may: impl Fn(&Job<O>) -> bool) -> Option<Job<O>> {
         for _ in 0..self.turns.len() {
             let token = self.turns.pop_front()?;
             let jobs = self.jobs.get_mut(&token)?;
@@ -100,7 +106,7 @@ impl Fair {
         None
     }
 
-    fn remove(&mut self, token: Token) -> VecDeque<Job> {
+    fn remove(&mut self, token: Token) -> VecDeque<Job<O>> {
         let jobs = self.jobs.remove(&token).unwrap_or_default();
         if !jobs.is_empty() {
             self.turns.retain(|turn| *turn != token);
@@ -110,12 +116,20 @@ impl Fair {
     }
 }
 
-impl State {
-    fn pop(&mut self) -> Option<Job> {
+impl<O> State<O> {
+    fn new(threads: usize) -> State<O> {
+        let (queue, at_work) = (Fair::default(), Vec::new());
+        State { queue, at_work, next_number: 0, idle: 0, threads, give_memory_back: false, ended: false }
+    }
+
+    fn pop(&mut self) -> Option<Job<O>>
+    where
+        O: Helped,
+    {
         let at_work = &self.at_work;
         let is_stuck =
             |subject: &str| at_work.iter().any(|away| away.written_off && away.subject.as_deref() == Some(subject));
-        self.queue.pop(|job| job.subject().is_none_or(|subject| !is_stuck(subject)))
+        self.queue.pop(|job| job.operation.subject().is_none_or(|subject| !is_stuck(subject)))
     }
 
     fn written_off(&self) -> usize {
@@ -123,20 +137,20 @@ impl State {
     }
 }
 
-impl Lane {
+impl<O: Helped> Lane<O> {
     /// A lane for `threads` threads, each to be started by the caller, and up to `spares` that take the places
     /// of others.
-    pub(super) fn new(threads: usize, spares: usize) -> Lane {
-        let state = Mutex::new(State { threads, ..State::default() });
+    pub(super) fn new(threads: usize, spares: usize) -> Lane<O> {
+        let state = Mutex::new(State::new(threads));
         Lane { state, filled: Condvar::new(), left: Condvar::new(), threads, spares }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<O>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a job; false where no thread is free for it now.
-    pub(super) fn push(&self, job: Job) -> bool {
+    pub(super) fn push(&self, job: Job<O>) -> bool {
         let mut state = self.lock();
         state.queue.push(job);
         // A thread that sleeps may have been woken for those before it.
@@ -146,6 +160,11 @@ impl Lane {
         is_free
     }
 
+    /// Returns how many threads belong to it.
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
     pub(super) fn give_memory_back(&self) {
         self.lock().give_memory_back = true;
         self.filled.notify_one();
@@ -153,7 +172,7 @@ impl Lane {
 
     /// Comes for more, with the number of what was done before; waits for it, and takes up to `most` jobs.
     /// [`None`] where the thread is to end.
-    pub(super) fn take(&self, done: Option<u64>, most: usize) -> Option<Task> {
+    pub(super) fn take(&self, done: Option<u64>, most: usize) -> Option<Task<O>> {
         let mut state = self.lock();
         if let Some(index) = state.at_work.iter().position(|away| Some(away.number) == done) {
             if state.at_work.swap_remove(index).written_off {
@@ -168,7 +187,7 @@ impl Lane {
             if let Some(first) = state.pop() {
                 let number = state.next_number;
                 state.next_number += 1;
-                let (token, subject) = (first.token, first.subject().map(Into::into));
+                let (token, subject) = (first.token, first.operation.subject().map(Into::into));
                 let (since, written_off, unwanted) = (Instant::now(), false, false);
                 state.at_work.push(AtWork { number, since, token, subject, written_off, unwanted });
                 let mut jobs = vec![first];
@@ -191,7 +210,7 @@ impl Lane {
         }
     }
 
-    fn leave(&self, mut state: MutexGuard<'_, State>) -> Option<Task> {
+    fn leave(&self, mut state: MutexGuard<'_, State<O>>) -> Option<Task<O>> {
         state.threads -= 1;
         self.left.notify_all();
         None
@@ -208,7 +227,7 @@ impl Lane {
     }
 
     /// Takes back what waits of `token`, and has what is under way of it stopped where it can be.
-    pub(super) fn forget(&self, token: Token) -> VecDeque<Job> {
+    pub(super) fn forget(&self, token: Token) -> VecDeque<Job<O>> {
         let mut state = self.lock();
         for away in state.at_work.iter_mut().filter(|away| away.token == token) {
             away.unwanted = true;
@@ -261,17 +280,17 @@ mod tests {
     use ferry_wire::Name;
 
     use super::*;
-    use crate::protocol::ferry::Work;
+    use crate::{runtime::job::Single, store::ReadOperation};
 
-    fn job(token: usize, name: &str) -> Job {
-        let work = Work::Stat { name: Name::new(name).unwrap() };
-        Job { token: Token(token), errand: 0, work, lease: None }
+    fn job(token: usize, name: &str) -> Job<Single> {
+        let operation = Single::Read(ReadOperation::Stat { name: Name::new(name).unwrap() });
+        Job { token: Token(token), operation, lease: None }
     }
 
     /// Returns what a thread gets that comes for more.
-    fn taken(lane: &Lane, done: Option<u64>, most: usize) -> (u64, Vec<(usize, String)>) {
+    fn taken(lane: &Lane<Single>, done: Option<u64>, most: usize) -> (u64, Vec<(usize, String)>) {
         let Some(Task::Jobs(number, jobs)) = lane.take(done, most) else { panic!("no jobs") };
-        let whose = |job: &Job| (job.token.0, job.subject().unwrap().to_owned());
+        let whose = |job: &Job<Single>| (job.token.0, job.operation.subject().unwrap().to_owned());
         (number, jobs.iter().map(whose).collect())
     }
 

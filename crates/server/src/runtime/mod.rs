@@ -44,15 +44,15 @@ use mio::{Events, Poll, Token, Waker};
 use crate::{
     net::{Acceptor, Endpoint, Listener, Transport},
     observe::{TransferEntry, TransferLog},
-    protocol::ferry::{Errand, Outcome, Record},
-    store::{Disk, Store, id_is_taken},
+    protocol::ferry::Record,
+    store::{Completion, Disk, ErrorKind, Store, StoreError},
 };
 use arrivals::{Arrival, Arrivals};
 use connection::Connection;
 use connections::Connections;
 use housekeeping::Housekeeping;
-use job::{Completion, Job};
-use leases::{Claim, LeaseStep, Leases};
+use job::{Ended, Job};
+use leases::{Claim, LeaseEffect, LeaseStep, Leases};
 use lifecycle::LifeCycle;
 use rates::Rates;
 use scheduler::Scheduler;
@@ -322,8 +322,8 @@ impl Server {
         connection.close();
         self.arrivals.note_freed();
         if !connection.session.is_over() {
-            for Job { token, errand, .. } in self.workers.forget_reads(token) {
-                self.complete(token, errand, Err(Failure::new(Code::Incomplete, "the connection was lost")), now);
+            for Ended { token, completion, .. } in self.workers.forget_reads(token) {
+                self.complete(token, completion, now);
             }
         }
     }
@@ -354,42 +354,46 @@ impl Server {
 impl Server {
     fn take_completions(&mut self) {
         let now = Instant::now();
-        for Completion { token, errand, outcome, lease } in self.workers.completions() {
-            if let Some(lease) = lease
-                && let Some(effect) = lease.effect(&outcome)
+        for Ended { token, completion, lease } in self.workers.completions() {
+            if let Some(id) = lease
+                && let Some(effect) = LeaseEffect::of(&completion)
             {
-                let steps = self.leases.ended(token, &lease.id, effect);
+                let steps = self.leases.ended(token, &id, effect);
                 self.follow(steps, now);
             }
-            self.complete(token, errand, outcome, now);
+            self.complete(token, completion, now);
         }
     }
 
-    fn complete(&mut self, token: Token, errand: Errand, outcome: Outcome<'static, Disk>, now: Instant) {
-        // The outcome for a connection that is gone releases its handles when it is dropped.
+    fn complete(&mut self, token: Token, completion: Completion<'static, Disk>, now: Instant) {
+        // The completion for a connection that is gone releases its handles when it is dropped.
         let Some(connection) = self.connections.get(token) else { return };
-        connection.session.complete(errand, outcome, now);
+        connection.session.complete(completion, now);
         self.scheduler.queue(token, &mut connection.queued);
     }
 
     /// Hands a RESUME to the helpers once it has the lease of its upload.
     fn claim(&mut self, job: Job, now: Instant) {
-        let steps = match Claim::of(&job.work, job.token) {
+        let steps = match Claim::of(&job.operation, job.token) {
             Some(claim) => self.leases.claim(claim, job),
             None => vec![LeaseStep::Start(job)],
         };
         self.follow(steps, now);
     }
 
+    /// Completes a job that is not done.
+    fn fail(&mut self, job: &Job, error: StoreError, now: Instant) {
+        self.complete(job.token, job.operation.fallback().failed(error), now);
+    }
+
     fn follow(&mut self, steps: Vec<LeaseStep<Token, Job>>, now: Instant) {
         for step in steps {
             match step {
                 LeaseStep::Start(job) => self.workers.resume(job),
-                LeaseStep::Refuse { job, name } => self.complete(job.token, job.errand, Err(id_is_taken(&name)), now),
-                LeaseStep::Displace(job) => {
-                    let failure = Failure::new(Code::Changed, "a newer connection took this upload over");
-                    self.complete(job.token, job.errand, Err(failure), now);
+                LeaseStep::Refuse { job, name } => {
+                    self.fail(&job, StoreError::at(name.as_str(), ErrorKind::IdTaken), now);
                 }
+                LeaseStep::Displace(job) => self.fail(&job, StoreError::of(ErrorKind::TakenOver), now),
                 LeaseStep::Evict { holder, id } => {
                     let Some(connection) = self.connections.get(holder) else { continue };
                     connection.session.evict(&id, now);

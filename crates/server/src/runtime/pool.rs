@@ -12,31 +12,19 @@ use std::{
     time::Instant,
 };
 
-use ferry_wire::{Code, Failure};
 use mio::{Token, Waker};
 
 use super::{
-    job::{Completion, Job},
+    job::{Ended, Helped, Job, Single},
     lane::{Lane, Task, WRITTEN_OFF_AFTER},
 };
 use crate::{
-    protocol::ferry::Work,
-    store::{Disk, SCRATCH_BYTES, Store},
+    store::{
+        Disk, ErrorKind, NameOperation, Operation, ReadOperation, SCRATCH_BYTES, SmallFinish, Store, StoreError,
+        UploadOperation,
+    },
     sys,
 };
-
-/// The lanes, the number of threads of each, and of those that may take the places of others that never come back.
-/// Enough for a disk to have something to choose from, few enough to cost nothing while they sleep.
-const LANES: [(LaneKind, &str, usize, usize); 6] = [
-    (LaneKind::Look, "ferry-look", 4, SPARES),
-    (LaneKind::Read, "ferry-read", 4, SPARES),
-    (LaneKind::Write, "ferry-write", 2, FEW_SPARES),
-    (LaneKind::Sync, "ferry-sync", 4, FEW_SPARES),
-    // One, so that those which come while it waits for the disk wait together the next time.
-    (LaneKind::Small, "ferry-small", 1, 0),
-    // One, so that changes of the tree are made in the order in which they were asked for.
-    (LaneKind::Names, "ferry-names", 1, 0),
-];
 
 /// So many files may be stuck, each with a thread, before others wait for them.
 const SPARES: usize = 32;
@@ -48,50 +36,15 @@ const BATCH_CHANGES: usize = 1024;
 /// How many small uploads may share a wait for the disk. Each holds a descriptor meanwhile.
 const BATCH_UPLOADS: usize = 128;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LaneKind {
-    /// Names and what is known of them, and the bytes of small files.
-    Look,
-    /// Bulk reads.
-    Read,
-    Write,
-    Sync,
-    Small,
-    Names,
-}
-
-impl LaneKind {
-    /// Whether its work is done for who waits for it alone.
-    fn reads(self) -> bool {
-        matches!(self, LaneKind::Look | LaneKind::Read)
-    }
-}
-
-fn lane_of(work: &Work<Disk>) -> LaneKind {
-    match work {
-        Work::Open { .. }
-        | Work::Check { .. }
-        | Work::Stat { .. }
-        | Work::List { .. }
-        | Work::ListMore { .. }
-        | Work::Stage { .. } => LaneKind::Look,
-        Work::Load { .. } => LaneKind::Read,
-        Work::Write { .. } | Work::Discard { .. } => LaneKind::Write,
-        Work::Finish { .. } if Store::is_small(work) => LaneKind::Small,
-        Work::Finish { .. } | Work::Checkpoint { .. } | Work::Keep { .. } | Work::Resume { .. } => LaneKind::Sync,
-        Work::Publish { .. } | Work::Change(_) => LaneKind::Names,
-    }
-}
-
 /// Completions on their way to the loop. The first one wakes it.
 #[derive(Debug)]
 struct Completions {
-    ended: Mutex<Vec<Completion>>,
+    ended: Mutex<Vec<Ended>>,
     waker: Arc<Waker>,
 }
 
 impl Completions {
-    fn push(&self, completions: impl IntoIterator<Item = Completion>) {
+    fn push(&self, completions: impl IntoIterator<Item = Ended>) {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         let wake = ended.is_empty();
         ended.extend(completions);
@@ -103,10 +56,66 @@ impl Completions {
     }
 }
 
+/// A lane of any kind of operations, and how its threads go about them.
+#[derive(Debug)]
+struct Staffed<O> {
+    name: &'static str,
+    /// The most that are done together.
+    most: usize,
+    /// Its threads need memory to read to.
+    reads: bool,
+    lane: Arc<Lane<O>>,
+}
+
+/// What lanes have in common, whatever they do.
+trait AnyLane: std::fmt::Debug + Send {
+    fn name(&self) -> &'static str;
+    fn start_thread(&self, kit: &Kit) -> io::Result<()>;
+    fn look(&self, now: Instant) -> (usize, bool);
+    fn end(&self, is_cut: bool);
+    fn join(&self);
+}
+
+impl<O: Helped + std::fmt::Debug> AnyLane for Staffed<O> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn start_thread(&self, kit: &Kit) -> io::Result<()> {
+        let (lane, kit, most, reads) = (self.lane.clone(), kit.clone(), self.most.min(kit.together), self.reads);
+        let started = thread::Builder::new().name(self.name.into()).spawn(move || help(&lane, &kit, most, reads));
+        if started.is_err() {
+            self.lane.is_short_of_one();
+        }
+        started.map(drop)
+    }
+
+    fn look(&self, now: Instant) -> (usize, bool) {
+        self.lane.look(now)
+    }
+
+    fn end(&self, is_cut: bool) {
+        self.lane.end(is_cut);
+    }
+
+    fn join(&self) {
+        self.lane.join();
+    }
+}
+
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Pool {
-    lanes: Vec<Arc<Lane>>,
+    /// Names and what is known of them, and the bytes of small files.
+    look: Arc<Lane<Single>>,
+    /// Bulk reads.
+    read: Arc<Lane<Single>>,
+    write: Arc<Lane<Single>>,
+    sync: Arc<Lane<Single>>,
+    small: Arc<Lane<SmallFinish>>,
+    names: Arc<Lane<NameOperation<Disk>>>,
+    /// All of them.
+    lanes: Vec<Box<dyn AnyLane>>,
     /// The things that a helper works with.
     kit: Kit,
     /// When to look for helpers that do not come back.
@@ -123,42 +132,98 @@ struct Kit {
 impl Pool {
     /// Starts the helpers; `waker` is woken when [`completions`](Self::completions) has something. At most
     /// `together` uploads or changes share their waits for the disk.
+    ///
+    /// Of each lane there are as many threads as give a disk something to choose from, few enough to cost nothing while
+    /// they sleep, and a number of those that may take the places of others that never come back.
     pub(super) fn start(store: &Arc<Store>, waker: Arc<Waker>, together: usize) -> io::Result<Pool> {
         let completions = Arc::new(Completions { ended: Mutex::default(), waker });
-        let lanes = LANES.iter().map(|(_, _, threads, spares)| Arc::new(Lane::new(*threads, *spares))).collect();
-        let pool = Pool { lanes, kit: Kit { store: store.clone(), completions, together }, look_at: None };
-        for (index, (_, _, threads, _)) in LANES.iter().enumerate() {
-            for _ in 0..*threads {
-                pool.start_thread(index)?;
-            }
-        }
+        let mut pool = Pool {
+            look: Arc::new(Lane::new(4, SPARES)),
+            read: Arc::new(Lane::new(4, SPARES)),
+            write: Arc::new(Lane::new(2, FEW_SPARES)),
+            sync: Arc::new(Lane::new(4, FEW_SPARES)),
+            // One, so that those which come while it waits for the disk wait together the next time.
+            small: Arc::new(Lane::new(1, 0)),
+            // One, so that changes of the tree are made in the order in which they were asked for.
+            names: Arc::new(Lane::new(1, 0)),
+            lanes: Vec::new(),
+            kit: Kit { store: store.clone(), completions, together },
+            look_at: None,
+        };
+        pool.staff("ferry-look", 1, true, &pool.look.clone())?;
+        pool.staff("ferry-read", 1, true, &pool.read.clone())?;
+        pool.staff("ferry-write", 1, false, &pool.write.clone())?;
+        pool.staff("ferry-sync", 1, false, &pool.sync.clone())?;
+        pool.staff("ferry-small", BATCH_UPLOADS, false, &pool.small.clone())?;
+        pool.staff("ferry-names", BATCH_CHANGES, false, &pool.names.clone())?;
         Ok(pool)
     }
 
-    fn start_thread(&self, index: usize) -> io::Result<()> {
-        let (kind, name, ..) = LANES[index];
-        let (lane, kit) = (self.lanes[index].clone(), self.kit.clone());
-        let started = thread::Builder::new().name(name.into()).spawn(move || help(kind, &lane, &kit));
-        if started.is_err() {
-            self.lanes[index].is_short_of_one();
+    /// Starts the threads of a lane.
+    fn staff<O: Helped + std::fmt::Debug>(
+        &mut self,
+        name: &'static str,
+        most: usize,
+        reads: bool,
+        lane: &Arc<Lane<O>>,
+    ) -> io::Result<()> {
+        let staffed = Staffed { name, most, reads, lane: lane.clone() };
+        for _ in 0..lane.threads() {
+            staffed.start_thread(&self.kit)?;
         }
-        started.map(drop)
+        self.lanes.push(Box::new(staffed));
+        Ok(())
     }
 
-    /// Hands a piece of work to its lane.
+    /// Hands an operation to its lane.
     pub(super) fn submit(&mut self, job: Job) {
-        let kind = lane_of(&job.work);
-        let Some(index) = LANES.iter().position(|(lane, ..)| *lane == kind) else { return };
-        if !self.lanes[index].push(job) && self.look_at.is_none() {
+        let Job { token, operation, lease } = job;
+        let is_free = match operation {
+            Operation::Read(operation) => {
+                let lane = match operation {
+                    ReadOperation::Load { .. } => &self.read,
+                    ReadOperation::Open { .. }
+                    | ReadOperation::Check { .. }
+                    | ReadOperation::Stat { .. }
+                    | ReadOperation::List { .. }
+                    | ReadOperation::ListMore { .. } => &self.look,
+                };
+                lane.push(Job { token, operation: Single::Read(operation), lease })
+            }
+            Operation::Upload(number, UploadOperation::Finish(finish)) => match SmallFinish::new(number, finish) {
+                Ok(small) => self.small.push(Job { token, operation: small, lease }),
+                Err(finish) => {
+                    let operation = Single::Upload(number, UploadOperation::Finish(finish));
+                    self.sync.push(Job { token, operation, lease })
+                }
+            },
+            Operation::Upload(number, operation) => {
+                let lane = match operation {
+                    UploadOperation::Stage(_) => &self.look,
+                    UploadOperation::Write { .. } | UploadOperation::Discard { .. } => &self.write,
+                    UploadOperation::Finish(_)
+                    | UploadOperation::Checkpoint { .. }
+                    | UploadOperation::Keep { .. }
+                    | UploadOperation::Resume(_) => &self.sync,
+                };
+                lane.push(Job { token, operation: Single::Upload(number, operation), lease })
+            }
+            Operation::Name(operation) => self.names.push(Job { token, operation, lease }),
+        };
+        if !is_free && self.look_at.is_none() {
             self.look_at = Some(Instant::now() + WRITTEN_OFF_AFTER);
         }
     }
 
-    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are to be completed. Those
+    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are completed by this. Those
     /// under way end soon.
-    pub(super) fn forget(&self, token: Token) -> Vec<Job> {
-        let reading = LANES.iter().zip(&self.lanes).filter(|((kind, ..), _)| kind.reads());
-        reading.flat_map(|(_, lane)| lane.forget(token)).collect()
+    pub(super) fn forget(&self, token: Token) -> Vec<Ended> {
+        let waiting = [&self.look, &self.read].into_iter().flat_map(|lane| lane.forget(token));
+        let abandoned = |job: Job<Single>| {
+            let completion = job.operation.fallback().failed(StoreError::of(ErrorKind::Abandoned));
+            Ended { token: job.token, completion, lease: job.lease }
+        };
+        waiting.map(abandoned).collect()
     }
 
     /// When [`look`](Self::look) is due.
@@ -172,11 +237,12 @@ impl Pool {
             return;
         }
         self.look_at = None;
-        for (index, (_, name, ..)) in LANES.iter().enumerate() {
-            let (missing, again) = self.lanes[index].look(now);
+        for lane in &self.lanes {
+            let (missing, again) = lane.look(now);
             for _ in 0..missing {
+                let name = lane.name();
                 log::warn!("{name}: a helper does not come back from the file system; another takes its place");
-                if let Err(error) = self.start_thread(index) {
+                if let Err(error) = lane.start_thread(&self.kit) {
                     log::error!("can't start a thread: {error}");
                 }
             }
@@ -188,19 +254,15 @@ impl Pool {
 
     /// Has memory that was freed given back to the system, when there is nothing else to do.
     pub(super) fn give_memory_back(&self) {
-        for (_, lane) in LANES.iter().zip(&self.lanes).filter(|((kind, ..), _)| *kind == LaneKind::Read) {
-            lane.give_memory_back();
-        }
+        self.read.give_memory_back();
     }
 
     /// Takes what has ended since.
-    pub(super) fn completions(&self) -> Vec<Completion> {
+    pub(super) fn completions(&self) -> Vec<Ended> {
         let completions = &self.kit.completions;
         std::mem::take(&mut *completions.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
 
-impl Pool {
     /// Ends the helpers once their queues are empty, and waits for them, but for those that are written off. Where
     /// it `is_cut`, what waits in the queues is dropped.
     pub(super) fn end(&self, is_cut: bool) {
@@ -219,14 +281,9 @@ impl Drop for Pool {
     }
 }
 
-fn help(kind: LaneKind, lane: &Lane, kit: &Kit) {
-    let Kit { store, completions, together } = kit;
+fn help<O: Helped>(lane: &Lane<O>, kit: &Kit, most: usize, reads: bool) {
+    let Kit { store, completions, .. } = kit;
     let mut scratch = Vec::new();
-    let most = match kind {
-        LaneKind::Names => BATCH_CHANGES.min(*together),
-        LaneKind::Small => BATCH_UPLOADS.min(*together),
-        LaneKind::Look | LaneKind::Read | LaneKind::Write | LaneKind::Sync => 1,
-    };
     let mut done = None;
     while let Some(task) = lane.take(done, most) {
         let (number, jobs) = match task {
@@ -237,25 +294,20 @@ fn help(kind: LaneKind, lane: &Lane, kit: &Kit) {
             }
         };
         done = Some(number);
-        if kind.reads() {
+        if reads {
             scratch.resize(SCRATCH_BYTES, 0);
         }
-        let mut jobs = jobs;
-        let whose: Vec<_> = jobs.iter_mut().map(|job| (job.token, job.errand, job.lease.take())).collect();
-        let works = jobs.into_iter().map(|job| job.work).collect();
+        let (whose, operations): (Vec<_>, Vec<_>) = jobs
+            .into_iter()
+            .map(|Job { token, operation, lease }| ((token, operation.fallback(), lease), operation))
+            .unzip();
         let gets_on = || lane.gets_on(number);
-        // A mistake of ours in one piece of work must not leave its client waiting for ever.
-        let outcomes = catch_unwind(AssertUnwindSafe(|| match kind {
-            LaneKind::Names => store.run_changes(works),
-            LaneKind::Small => store.finish_small(works),
-            _ => works.into_iter().map(|work| store.run_while(work, &mut scratch, &gets_on)).collect(),
-        }));
-        let mut outcomes = outcomes.unwrap_or_default().into_iter();
-        completions.push(whose.into_iter().map(|(token, errand, lease)| {
-            let outcome = outcomes
-                .next()
-                .unwrap_or_else(|| Err(Failure::new(Code::Io, "the server made a mistake; its log says which")));
-            Completion { token, errand, outcome, lease }
+        // A mistake of ours in one operation must not leave its client waiting for ever.
+        let ended = catch_unwind(AssertUnwindSafe(|| O::run(operations, store, &mut scratch, &gets_on)));
+        let mut ended = ended.unwrap_or_default().into_iter();
+        completions.push(whose.into_iter().map(|(token, fallback, lease)| {
+            let panicked = || fallback.failed(StoreError::of(ErrorKind::Panicked));
+            Ended { token, completion: ended.next().unwrap_or_else(panicked), lease }
         }));
     }
 }
@@ -264,15 +316,12 @@ fn help(kind: LaneKind, lane: &Lane, kit: &Kit) {
 mod tests {
     use std::{path::Path, sync::Condvar, time::Duration};
 
-    use ferry_wire::{Digest, Name};
+    use ferry_wire::Name;
     use mio::Poll;
     use rustix::io::Errno;
 
     use super::*;
-    use crate::{
-        protocol::ferry::{Done, Opened},
-        store::{Call, Durability, MountTable, StoreOptions, Watcher},
-    };
+    use crate::store::{Call, Completion, Content, Durability, MountTable, ReadCompletion, StoreOptions, Watcher};
 
     /// A disk that no read comes back from until it is let go.
     #[derive(Debug, Default)]
@@ -353,11 +402,11 @@ mod tests {
     }
 
     impl Stage {
-        fn submit(&mut self, token: usize, work: Work<Disk>) {
-            self.pool.submit(Job { token: Token(token), errand: 0, work, lease: None });
+        fn submit(&mut self, token: usize, operation: ReadOperation<Disk>) {
+            self.pool.submit(Job { token: Token(token), operation: Operation::Read(operation), lease: None });
         }
 
-        fn completion(&mut self) -> Vec<Completion> {
+        fn completion(&mut self) -> Vec<Ended> {
             let mut events = mio::Events::with_capacity(1);
             loop {
                 let completions = self.pool.completions();
@@ -369,40 +418,41 @@ mod tests {
         }
 
         /// The files, open: no read is needed for that.
-        fn opened(&mut self, files: usize) -> Vec<Work<Disk>> {
-            let mut works = Vec::new();
+        fn opened(&mut self, files: usize) -> Vec<ReadOperation<Disk>> {
+            let mut loads = Vec::new();
             for file in 0..files {
                 let name = Name::new(&file.to_string()).unwrap();
-                self.submit(file, Work::Open { name, offset: 0, length: None, tag: None, inline: 0 });
-                let Ok(Done::Opened { range: Opened::Range { file, start, end }, .. }) =
-                    self.completion().pop().unwrap().outcome
+                self.submit(file, ReadOperation::Open { name, offset: 0, length: None, tag: None, inline: 0 });
+                let Completion::Read(ReadCompletion::Opened(Ok(opened))) = self.completion().pop().unwrap().completion
                 else {
                     panic!("not opened")
                 };
-                works.push(Work::Load { file, at: start, bytes: end, digest: Digest::new(), background: true });
+                let Content::Range { file, start, end } = opened.content else { panic!("opened with its bytes") };
+                loads.push(ReadOperation::Load { file, at: start, bytes: end, digest: None, background: true });
             }
-            works
+            loads
         }
     }
 
     #[test]
     fn names_are_looked_up_whatever_is_read() {
         let mut stage = stage(5);
-        for (token, work) in stage.opened(5).into_iter().enumerate() {
-            stage.submit(token, work);
+        for (token, load) in stage.opened(5).into_iter().enumerate() {
+            stage.submit(token, load);
         }
         stage.gate.until_waiting(4);
-        stage.submit(9, Work::List { name: None });
+        stage.submit(9, ReadOperation::List { name: None });
         let listed = stage.completion().pop().unwrap();
-        assert!(matches!(listed, Completion { token: Token(9), outcome: Ok(Done::Listed { .. }), .. }), "{listed:?}");
+        let is_listed = matches!(listed.completion, Completion::Read(ReadCompletion::Listed(Ok(_))));
+        assert!(is_listed && listed.token == Token(9), "{listed:?}");
         stage.gate.open(true);
     }
 
     #[test]
     fn nothing_is_read_for_the_dead() {
         let mut stage = stage(5);
-        for (token, work) in stage.opened(5).into_iter().enumerate() {
-            stage.submit(token, work);
+        for (token, load) in stage.opened(5).into_iter().enumerate() {
+            stage.submit(token, load);
         }
         stage.gate.until_waiting(4);
         let dropped: usize = (0..5).map(|token| stage.pool.forget(Token(token)).len()).sum();
@@ -410,9 +460,9 @@ mod tests {
         stage.gate.open(true);
         let mut ended = 0;
         while ended < 4 {
-            for completion in stage.completion() {
-                let Ok(Done::Loaded { bytes, .. }) = completion.outcome else { panic!("{completion:?}") };
-                assert_eq!(bytes, SCRATCH_BYTES as u64, "one piece of a slice");
+            for Ended { completion, .. } in stage.completion() {
+                let Completion::Read(ReadCompletion::Loaded(Ok(loaded))) = completion else { panic!("{completion:?}") };
+                assert_eq!(loaded.piece.bytes(), SCRATCH_BYTES as u64, "one piece of a slice");
                 ended += 1;
             }
         }
@@ -422,10 +472,10 @@ mod tests {
     #[test]
     fn a_file_that_never_comes_costs_no_more_than_the_helpers_that_began_with_it() {
         let mut stage = stage(2);
-        let mut works = stage.opened(2);
-        let (other, work) = (works.pop().unwrap(), works.pop().unwrap());
+        let mut loads = stage.opened(2);
+        let (other, load) = (loads.pop().unwrap(), loads.pop().unwrap());
         for token in 0..12 {
-            stage.submit(token, copy(&work));
+            stage.submit(token, copy(&load));
         }
         stage.gate.until_waiting(4);
         // Nobody waited for as long: it is as if the time had passed.
@@ -443,9 +493,9 @@ mod tests {
         }
     }
 
-    fn copy(work: &Work<Disk>) -> Work<Disk> {
-        let Work::Load { file, at, bytes, digest, background } = work else { panic!("{work:?}") };
+    fn copy(load: &ReadOperation<Disk>) -> ReadOperation<Disk> {
+        let ReadOperation::Load { file, at, bytes, digest, background } = load else { panic!("{load:?}") };
         let (file, digest) = (file.clone(), digest.clone());
-        Work::Load { file, at: *at, bytes: *bytes, digest, background: *background }
+        ReadOperation::Load { file, at: *at, bytes: *bytes, digest, background: *background }
     }
 }

@@ -5,7 +5,6 @@ use std::{ops::Range, time::Instant};
 use ferry_wire::limits::MAX_LINE_BYTES;
 
 use super::{budget::Budget, connection::Connection, job::Job, workers::Workers};
-use crate::protocol::ferry::Ask;
 
 /// The most that is read from a socket at once, after the part of a line that may be left over.
 const INPUT_BYTES: usize = 64 << 10;
@@ -169,17 +168,17 @@ impl Turn<'_> {
     /// Starts the operations that the session asks for. Returns whether there were any.
     fn dispatch(&mut self) -> bool {
         let mut asked = false;
-        while let Some(Ask { errand, work }) = self.connection.session.next_ask() {
+        while let Some(operation) = self.connection.session.next_operation() {
             asked = true;
             self.budget.charge_request();
-            match self.workers.try_now(work) {
-                Ok(outcome) => {
+            match self.workers.try_now(operation) {
+                Ok(completion) => {
                     self.now = Instant::now();
                     self.budget.note(self.now);
-                    self.connection.session.complete(errand, outcome, self.now);
+                    self.connection.session.complete(completion, self.now);
                 }
-                Err(work) => {
-                    let job = Job::new(self.connection.token, self.connection.peer.ip(), errand, work);
+                Err(operation) => {
+                    let job = Job::new(self.connection.token, self.connection.peer.ip(), operation);
                     self.workers.hand_on(job);
                 }
             }

@@ -5,14 +5,11 @@ use std::{sync::Arc, time::Instant};
 use mio::{Token, Waker};
 
 use super::{
-    job::{Completion, Job},
+    job::{Ended, Job},
     pool::Pool,
     setup::{ServerError, system},
 };
-use crate::{
-    protocol::ferry::{Outcome, Work},
-    store::{Disk, SCRATCH_BYTES, Store},
-};
+use crate::store::{Completion, Disk, Operation, SCRATCH_BYTES, Store, UploadOperation};
 
 /// The store, and its helpers.
 #[derive(Debug)]
@@ -31,14 +28,14 @@ impl Workers {
         Ok(Workers { store, pool, scratch: vec![0; SCRATCH_BYTES].into(), claims: Vec::new() })
     }
 
-    /// Does `work` at once, or returns it where it might wait for a disk.
-    pub(super) fn try_now(&mut self, work: Work<Disk>) -> Result<Outcome<'_, Disk>, Work<Disk>> {
-        self.store.try_now(work, &mut self.scratch)
+    /// Does `operation` at once, or returns it where it might wait for a disk.
+    pub(super) fn try_now(&mut self, operation: Operation<Disk>) -> Result<Completion<'_, Disk>, Operation<Disk>> {
+        self.store.try_now(operation, &mut self.scratch)
     }
 
     /// Hands a job to the helpers; a RESUME is put aside until its lease is [claimed](Self::take_claims).
     pub(super) fn hand_on(&mut self, job: Job) {
-        if matches!(job.work, Work::Resume { .. }) {
+        if matches!(job.operation, Operation::Upload(_, UploadOperation::Resume(_))) {
             self.claims.push(job);
         } else {
             self.pool.submit(job);
@@ -55,13 +52,13 @@ impl Workers {
         self.pool.submit(job);
     }
 
-    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are to be completed.
-    pub(super) fn forget_reads(&self, token: Token) -> Vec<Job> {
+    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are completed by this.
+    pub(super) fn forget_reads(&self, token: Token) -> Vec<Ended> {
         self.pool.forget(token)
     }
 
     /// Takes the completions of the helpers.
-    pub(super) fn completions(&self) -> Vec<Completion> {
+    pub(super) fn completions(&self) -> Vec<Ended> {
         self.pool.completions()
     }
 

@@ -18,12 +18,11 @@ use super::{
     kernel::Kernel,
     mark::Slots,
     meta,
+    operation::Owner,
     quota::Resting,
     root::Root,
     run::{Others, Run, entries, is_entry, random},
 };
-use crate::protocol::ferry::Owner;
-
 pub(super) const AREA: &str = ".ferry";
 const KEPT: &str = "kept";
 

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use ferry_wire::{Code, Crc32, Name};
+use ferry_wire::{Crc32, Name};
 use rustix::{
     fs::{
         CWD, FileType, Mode, XattrFlags, getxattr,
@@ -23,8 +23,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{Call, Disk, Durability, MountTable, OpenError, SCRATCH_BYTES, Store, StoreOptions, Watcher};
-use crate::protocol::ferry::{Change, Chunk, Done, Work};
+use super::{
+    Call, Change, ChangeNumber, Chunk, Disk, Durability, ErrorKind, Finish, Listed, MountTable, NameCompletion,
+    NameOperation, OpenError, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store, StoreOptions, SystemError,
+    UploadNumber, Watcher,
+};
 
 fn options(root: &Path) -> StoreOptions {
     StoreOptions {
@@ -71,22 +74,43 @@ fn a_corner_that_others_may_change_is_refused() {
     drop(Store::open(&options(root.path())).unwrap());
 }
 
-/// Does what `request` asks for, as a helper does it. The code of the failure, if it fails.
-fn code(store: &Store, request: Work<Disk>) -> Option<Code> {
-    store.run(request, &mut vec![0; SCRATCH_BYTES]).err().map(|failure| failure.code)
+const NOT_FOUND: ErrorKind = ErrorKind::System(SystemError::NotFound);
+
+/// Reads as a helper does it. Returns the kind of the error, if it fails.
+fn kind(store: &Store, operation: ReadOperation<Disk>) -> Option<ErrorKind> {
+    kind_of(store.read(operation, &mut vec![0; SCRATCH_BYTES], &|| true))
+}
+
+fn kind_of(completion: ReadCompletion<'_, Disk>) -> Option<ErrorKind> {
+    let error = match completion {
+        ReadCompletion::Opened(opened) => opened.err(),
+        ReadCompletion::Loaded(loaded) => loaded.err(),
+        ReadCompletion::Checked(checked) => checked.err(),
+        ReadCompletion::Found(found) => found.err(),
+        ReadCompletion::Listed(listed) => listed.err(),
+    };
+    error.map(|error| error.kind)
+}
+
+/// Makes a change. Returns the kind of the error, if it fails.
+fn kind_of_change(store: &Store, change: Change) -> Option<ErrorKind> {
+    match store.change_names(&[NameOperation::Change(ChangeNumber(0), change)]).pop() {
+        Some(NameCompletion::Changed(_, changed)) => changed.err().map(|error| error.kind),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Returns what comes of opening `name` as the loop does, which leaves it to a helper on file systems that may make
 /// it wait.
-fn code_at_once(store: &Store, name: &str) -> Option<Code> {
-    match store.try_now(open_work(name), &mut vec![0; SCRATCH_BYTES]) {
-        Ok(outcome) => outcome.err().map(|failure| failure.code),
-        Err(work) => code(store, work),
+fn kind_at_once(store: &Store, name: &str) -> Option<ErrorKind> {
+    match store.try_read(open(name), &mut vec![0; SCRATCH_BYTES]) {
+        Ok(completion) => kind_of(completion),
+        Err(operation) => kind(store, operation),
     }
 }
 
-fn open_work(name: &str) -> Work<Disk> {
-    Work::Open { name: Name::new(name).unwrap(), offset: 0, length: None, tag: None, inline: 1 << 16 }
+fn open(name: &str) -> ReadOperation<Disk> {
+    ReadOperation::Open { name: Name::new(name).unwrap(), offset: 0, length: None, tag: None, inline: 1 << 16 }
 }
 
 #[test]
@@ -102,35 +126,36 @@ fn no_other_name_leads_into_the_corner() {
     store.root.guard("FERRY~1");
     let name = |name: &str| Name::new(name).unwrap();
     for inside in ["FERRY~1", "FERRY~1/kept", "FERRY~1/kept/id.data", "FERRY~1/new"] {
-        assert_eq!(code(&store, open_work(inside)), Some(Code::NotFound), "{inside}");
-        assert_eq!(code_at_once(&store, inside), Some(Code::NotFound), "{inside}");
-        for work in [
-            Work::Stat { name: name(inside) },
-            Work::List { name: Some(name(inside)) },
-            Work::Change(Change::Delete(name(inside))),
-            Work::Change(Change::Rename(name(inside), name("new"))),
-        ] {
-            let shown = format!("{work:?}");
-            assert_eq!(code(&store, work), Some(Code::NotFound), "{shown}");
+        assert_eq!(kind(&store, open(inside)), Some(NOT_FOUND), "{inside}");
+        assert_eq!(kind_at_once(&store, inside), Some(NOT_FOUND), "{inside}");
+        for operation in [ReadOperation::Stat { name: name(inside) }, ReadOperation::List { name: Some(name(inside)) }]
+        {
+            let shown = format!("{operation:?}");
+            assert_eq!(kind(&store, operation), Some(NOT_FOUND), "{shown}");
         }
-        for work in [Change::Mkdir(name(inside)), Change::Rename(name("file"), name(inside))] {
-            let shown = format!("{work:?}");
-            assert!(code(&store, Work::Change(work)).is_some(), "{shown}");
+        for change in [Change::Delete(name(inside)), Change::Rename(name(inside), name("new"))] {
+            let shown = format!("{change:?}");
+            assert_eq!(kind_of_change(&store, change), Some(NOT_FOUND), "{shown}");
+        }
+        for change in [Change::Mkdir(name(inside)), Change::Rename(name("file"), name(inside))] {
+            let shown = format!("{change:?}");
+            assert!(kind_of_change(&store, change).is_some(), "{shown}");
         }
     }
     assert!(root.path().join("FERRY~1/kept/id.data").exists());
     for outside in ["file", "dir/file"] {
-        assert_eq!(code(&store, open_work(outside)), None);
-        assert_eq!(code_at_once(&store, outside), None);
+        assert_eq!(kind(&store, open(outside)), None);
+        assert_eq!(kind_at_once(&store, outside), None);
     }
-    assert_eq!(code(&store, open_work("file/x")), Some(Code::NotADirectory));
+    assert_eq!(kind(&store, open("file/x")), Some(ErrorKind::System(SystemError::NotDirectory)));
     std::os::unix::fs::symlink("dir", root.path().join("link")).unwrap();
     for link in ["link", "link/file"] {
-        assert_eq!(code(&store, open_work(link)), Some(Code::Denied));
+        assert_eq!(kind(&store, open(link)), Some(ErrorKind::System(SystemError::SymbolicLink)));
     }
-    let Ok(Done::Listed { lines, .. }) = store.run(Work::List { name: None }, &mut []) else { panic!("no listing") };
-    let lines = String::from_utf8(lines.into_owned()).unwrap();
-    assert!(lines.contains(" dir\n") && lines.contains(" file\n") && !lines.contains("FERRY~1"), "{lines}");
+    let Ok(Listed { entries, .. }) = store.list(None) else { panic!("no listing") };
+    let mut names: Vec<_> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["dir", "file"]);
 }
 
 /// To open a FIFO for reading lets go on who waits to write to it, and its bytes are lost.
@@ -141,12 +166,14 @@ fn a_fifo_is_not_opened() {
     mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     fs::write(&file, b"hello").unwrap();
     let store = Store::open(&options(root.path())).unwrap();
-    for (path, code_of_it, is_opened) in [(&fifo, Some(Code::NotAFile), false), (&file, None, true)] {
+    for (path, kind_of_it, is_opened) in
+        [(&fifo, Some(ErrorKind::System(SystemError::IsSpecial)), false), (&file, None, true)]
+    {
         let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC).unwrap();
         inotify::add_watch(&watch, path, WatchFlags::OPEN).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        assert_eq!(code(&store, open_work(name)), code_of_it);
-        assert_eq!(code_at_once(&store, name), code_of_it);
+        assert_eq!(kind(&store, open(name)), kind_of_it);
+        assert_eq!(kind_at_once(&store, name), kind_of_it);
         let mut buffer = [MaybeUninit::uninit(); 256];
         let was_opened = inotify::Reader::new(&watch, &mut buffer).next().is_ok();
         assert_eq!(was_opened, is_opened, "{name}");
@@ -166,22 +193,19 @@ fn reading_leaves_no_trace_in_the_times_of_a_file() {
         if chown(&path, owner, None).is_err() {
             return println!("not tried with a file of somebody else: this user can give nothing away");
         }
-        assert_eq!([code_at_once(&store, "file"), code(&store, open_work("file"))], [None, None]);
+        assert_eq!([kind_at_once(&store, "file"), kind(&store, open("file"))], [None, None]);
         assert_eq!(fs::metadata(&path).unwrap().accessed().unwrap(), accessed);
     }
 }
 
 /// Stages `hello` as `name`, lets `between` happen, and publishes it.
 fn put(store: &Store, name: &str, between: impl FnOnce()) {
-    let run = |work| store.run(work, &mut vec![0; SCRATCH_BYTES]).unwrap();
-    let name = Name::new(name).unwrap();
-    let Done::Staged(upload) = run(Work::Stage { name, size: Some(5), mtime: None, settled: false }) else {
-        panic!("not staged")
-    };
+    let upload = store.stage(Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: false });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-    run(Work::Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") });
+    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") }).unwrap();
     between();
-    run(Work::Publish { upload });
+    let published = store.change_names(&[NameOperation::Publish(UploadNumber(0), upload)]).pop();
+    assert!(matches!(published, Some(NameCompletion::Published(_, Ok(_)))), "{published:?}");
 }
 
 const ACCESS_ACL: &str = "system.posix_acl_access";
@@ -273,9 +297,9 @@ fn a_directory_is_synced_when_it_is_made_and_not_its_name_alone() {
     let store = Store::open_watched(&options(root.path()), Some(synced.clone())).unwrap();
     for count in [1, 10] {
         let names: Vec<_> = (0..count).map(|index| format!("{count}-{index}")).collect();
-        let change = |name: &String| Work::Change(Change::Mkdir(Name::new(name).unwrap()));
-        let told = store.run_changes(names.iter().map(change).collect());
-        assert!(told.iter().all(Result::is_ok));
+        let make = |name: &String| NameOperation::Change(ChangeNumber(0), Change::Mkdir(Name::new(name).unwrap()));
+        let told = store.change_names(&names.iter().map(make).collect::<Vec<_>>());
+        assert!(told.iter().all(|told| matches!(told, NameCompletion::Changed(_, Ok(())))));
         let synced = std::mem::take(&mut *synced.0.lock().unwrap());
         for path in names.iter().map(|name| root.path().join(name)).chain([root.path().to_owned()]) {
             assert!(synced.contains(&fs::metadata(&path).unwrap().ino()), "{}", path.display());

@@ -7,16 +7,15 @@
 
 use std::{os::fd::OwnedFd, time::SystemTime};
 
-use ferry_wire::{Failure, FileMeta};
 use rustix::{fs::Stat, io::Errno};
 
 use super::{
-    Disk, Store,
-    fault::failure,
+    Store,
+    error::StoreError,
     meta,
-    read::{Attempt, OpenFile, Wait, Wanted, changed},
+    operation::{FileVersion, Stability},
+    read::{OpenFile, Stop, Wait, Wanted, changed},
 };
-use crate::protocol::ferry::{Done, Outcome};
 
 /// How often a small file whose status moves is read: each rename, or change of its links, costs another one.
 const LOOKS: usize = 4;
@@ -68,7 +67,7 @@ impl Store {
         wanted: &Wanted<'_>,
         began: SystemTime,
         scratch: &mut [u8],
-    ) -> Option<(FileMeta, usize)> {
+    ) -> Option<(FileVersion, usize)> {
         if !(self.capabilities.own_clock && self.capabilities.nowait) {
             return None;
         }
@@ -80,69 +79,57 @@ impl Store {
         let range = self.range_of(wanted, &stat, began).ok()?;
         let length = usize::try_from(range.end - range.start).ok()?;
         let whole = range.end - range.start <= wanted.inline && length <= read;
-        (whole && meta::unchanged_since(&stat, began)).then(|| (self.file_meta(&stat, began), length))
+        (whole && meta::unchanged_since(&stat, began)).then(|| (self.version(&stat, began), length))
     }
 
     /// The careful way to read a small range: between two looks that agree, the first of which was after a moment. Where
     /// such looks prove nothing, two reads have to agree.
-    pub(super) fn read_between_looks(
+    pub(super) fn read_between_looks<C: Copy>(
         &self,
         file: &OwnedFd,
         wanted: &Wanted<'_>,
         (mut stat, mut moment): (Stat, SystemTime),
-        wait: Wait,
+        wait: Wait<C>,
         scratch: &mut [u8],
-    ) -> Attempt<Result<(FileMeta, usize), Failure>> {
+    ) -> Result<(FileVersion, usize), Stop<C>> {
         let name = wanted.name.as_str();
-        let ended = |error| match error {
-            Errno::AGAIN if wait == Wait::Never => Attempt::Cold,
-            error => Attempt::Done(Err(failure(name, error))),
-        };
+        let stop = |error| wait.stop(name, error);
         for _ in 0..LOOKS {
-            let range = match self.range_of(wanted, &stat, moment) {
-                Ok(range) => range,
-                Err(failure) => return Attempt::Done(Err(failure)),
-            };
+            let range = self.range_of(wanted, &stat, moment)?;
             let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-            let Some((bytes, rest)) = scratch.split_at_mut_checked(length) else { return ended(Errno::NOMEM) };
-            let meta = self.file_meta(&stat, moment);
+            let (bytes, rest) = scratch.split_at_mut_checked(length).ok_or(Errno::NOMEM).map_err(stop)?;
+            let version = self.version(&stat, moment);
             let look = Look::new(&stat, self.capabilities.is_settled(&stat, moment));
-            match self.read_exact(file, range.start, bytes, wait) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return ended(error),
+            if !self.read_exact(file, range.start, bytes, wait).map_err(stop)? {
+                break;
             }
             moment = SystemTime::now();
-            let later = match self.kernel.stat(file) {
-                Ok(later) => later,
-                Err(error) => return ended(error),
-            };
+            let later = self.kernel.stat(file).map_err(stop)?;
             match look.until(&later) {
-                Between::Same => return Attempt::Done(Ok((meta, length))),
+                Between::Same => return Ok((version, length)),
                 Between::Changed => break,
                 // The next look tells with which version the bytes go.
                 Between::Moved => stat = later,
                 Between::Unsettled => {
-                    let Some(again) = rest.get_mut(..length) else { return ended(Errno::NOMEM) };
-                    match self.read_exact(file, range.start, again, wait) {
-                        Ok(true) if again == bytes => return Attempt::Done(Ok((meta, length))),
-                        Ok(_) => break,
-                        Err(error) => return ended(error),
+                    let again = rest.get_mut(..length).ok_or(Errno::NOMEM).map_err(stop)?;
+                    if self.read_exact(file, range.start, again, wait).map_err(stop)? && again == bytes {
+                        return Ok((version, length));
                     }
+                    break;
                 }
             }
         }
-        Attempt::Done(Err(changed(name)))
+        Err(changed(name).into())
     }
 
     /// Whether an open file is as it was when it was opened. One that was renamed or replaced meanwhile still is
     /// the version that was begun; but then its status alone can't tell.
-    pub(super) fn check(&self, file: &OpenFile) -> Outcome<'static, Disk> {
-        let stat = file.fd().and_then(|fd| self.kernel.stat(fd)).map_err(|error| file.failure(error))?;
+    pub(super) fn check(&self, file: &OpenFile) -> Result<Stability, StoreError> {
+        let stat = file.fd().and_then(|fd| self.kernel.stat(fd)).map_err(|error| file.error(error))?;
         Ok(match file.look.until(&stat) {
-            Between::Same => Done::Unchanged(true),
-            Between::Changed => Done::Unchanged(false),
-            Between::Moved | Between::Unsettled => Done::Doubtful,
+            Between::Same => Stability::Same,
+            Between::Changed => Stability::Changed,
+            Between::Moved | Between::Unsettled => Stability::Doubtful,
         })
     }
 }
@@ -160,12 +147,12 @@ mod tests {
         time::Duration,
     };
 
-    use ferry_wire::{Code, Name, Reply, Tag};
+    use ferry_wire::{Name, Tag};
 
     use super::*;
-    use crate::{
-        protocol::ferry::{Opened, Work},
-        store::{Call, Durability, MountTable, StoreOptions, Watcher, read::SCRATCH_BYTES},
+    use crate::store::{
+        Call, Content, Durability, ErrorKind, MountTable, Opened, ReadCompletion, ReadOperation, Status, StoreOptions,
+        Watcher, read::SCRATCH_BYTES,
     };
 
     /// A program that changes a file in place before its nth read, and puts its time back.
@@ -200,21 +187,23 @@ mod tests {
     }
 
     /// Returns what GET and then STAT say of a file that is changed before the nth read of it.
-    fn got(nth: usize, coarse: bool) -> (Result<(Vec<u8>, Tag), Code>, Tag) {
+    fn got(nth: usize, coarse: bool) -> (Result<(Vec<u8>, Tag), ErrorKind>, Tag) {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("file");
         std::fs::write(&file, b"old").unwrap();
         let meddler = Arc::new(Meddler { file, nth, reads: AtomicUsize::new(0), coarse });
         let store = Store::open_watched(&read_only(place.path()), Some(meddler)).unwrap();
         let (name, mut scratch) = (Name::new("file").unwrap(), vec![0; SCRATCH_BYTES]);
-        let open = Work::Open { name: name.clone(), offset: 0, length: None, tag: None, inline: 64 << 10 };
-        let got = match store.run(open, &mut scratch) {
-            Ok(Done::Opened { meta, range: Opened::Inline { bytes, .. } }) => Ok((bytes.into_owned(), meta.tag)),
-            Err(failure) => Err(failure.code),
+        let open = ReadOperation::Open { name: name.clone(), offset: 0, length: None, tag: None, inline: 64 << 10 };
+        let got = match store.read(open, &mut scratch, &|| true) {
+            ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline(bytes) })) => {
+                Ok((bytes.into_owned(), version.tag))
+            }
+            ReadCompletion::Opened(Err(error)) => Err(error.kind),
             other => panic!("{other:?}"),
         };
-        let stat = match store.run(Work::Stat { name }, &mut scratch) {
-            Ok(Done::Replied(Reply::File(meta))) => meta.tag,
+        let stat = match store.read(ReadOperation::Stat { name }, &mut scratch, &|| true) {
+            ReadCompletion::Found(Ok(Status::File(version))) => version.tag,
             other => panic!("{other:?}"),
         };
         (got, stat)
@@ -243,7 +232,7 @@ mod tests {
         let (changed_before, now) = got(0, true);
         let (bytes, tag) = changed_before.unwrap();
         assert!(bytes == b"new" && tag != now, "{bytes:?}, {tag:?}, {now:?}");
-        assert_eq!(got(1, true).0, Err(Code::Changed));
+        assert_eq!(got(1, true).0, Err(ErrorKind::Changed));
         let (unchanged, now) = got(2, true);
         let (bytes, tag) = unchanged.unwrap();
         assert!(bytes == b"old" && tag != now, "{bytes:?}, {tag:?}, {now:?}");

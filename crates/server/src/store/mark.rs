@@ -10,8 +10,7 @@ use std::{fmt::Write as _, os::fd::OwnedFd};
 use ferry_wire::{Crc32, Name, Tag, parse_integer};
 use rustix::io::Errno;
 
-use super::kernel::Kernel;
-use crate::protocol::ferry::Owner;
+use super::{kernel::Kernel, operation::Owner};
 
 /// A slot is written as one page, so that two of them never share one.
 const SLOT_BYTES: u64 = 4096;

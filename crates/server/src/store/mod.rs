@@ -1,8 +1,8 @@
 //! The store: the only part of the server that touches the file system.
 //!
-//! Every name goes through one held root and can't leave it ([`root`]). What a session asks for is
-//! done either on the loop, where the page cache can answer at once ([`Store::try_now`]), or by a
-//! helper ([`Store::run`], [`Store::run_changes`]), where it may wait for a disk.
+//! Every name goes through one held root and can't leave it ([`root`]). An [`Operation`] is done either on the loop, where
+//! the page cache can answer at once ([`Store::try_now`]), or by a helper, where it may wait for a disk. It speaks of
+//! files alone: its errors have kinds, and replies and words are a protocol's.
 //!
 //! An upload is published in one sequence, in one place: staged in the server's corner of the root
 //! ([`area`]), written, fsynced ([`upload`]), renamed, its directory fsynced ([`names`]), and only
@@ -14,7 +14,7 @@ mod attributes;
 mod bounds_tests;
 mod capabilities;
 mod closer;
-mod fault;
+mod error;
 mod kernel;
 mod look;
 mod machine;
@@ -22,6 +22,7 @@ mod mark;
 mod meta;
 mod mounts;
 mod names;
+mod operation;
 mod quota;
 mod read;
 mod root;
@@ -38,27 +39,29 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use ferry_wire::{Code, Failure, Id, Name, Reply};
+use ferry_wire::{Id, Name};
 use rustix::{fs::FileType, io::Errno};
 
-use crate::protocol::ferry::{Done, Handles, Outcome, Owner, Work};
 use area::{Area, NoArea};
 use closer::Closer;
-use fault::{about, failure, root_is_gone};
 use kernel::Kernel;
-use mark::{Mark, State};
 use names::Batch;
 use quota::{Quota, Whose};
-use read::{Attempt, Wait, Wanted};
+use read::{HELPER, LOOP, Stop, Wanted};
 use root::Root;
-use upload::{Resume, Resumption, SmallUpload};
 
 pub use capabilities::Capabilities;
 use capabilities::locks_exclude;
+pub use error::{ErrorKind, StoreError, SystemError};
 pub use kernel::{Call, Watcher};
 pub use mounts::MountTable;
+pub use operation::{
+    Change, ChangeNumber, Chunk, Completion, Content, DirEntry, Fallback, FileVersion, Finish, Handles, Listed, Loaded,
+    NameCompletion, NameOperation, Opened, Operation, Owner, Piece, Published, ReadCompletion, ReadOperation, Resume,
+    Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
+};
 pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
-pub use upload::{Upload, id_is_taken};
+pub use upload::{SmallFinish, Upload};
 
 /// How many ids are forgotten, or tried, at once where the limit on them is reached.
 const FORGOTTEN_AT_ONCE: usize = 256;
@@ -70,9 +73,6 @@ pub const BEAT: Duration = run::BEAT;
 pub fn know_this_machine() {
     machine::Identity::this();
 }
-
-/// An upload up to this size is finished together with others.
-const SMALL_BYTES: usize = 64 << 10;
 
 /// The store's handles, as sessions hold them.
 #[derive(Debug)]
@@ -269,17 +269,13 @@ impl Store {
         Ok(self.capabilities.counts_links && self.kernel.stat(dir)?.st_nlink == 0)
     }
 
-    /// What to say where a file for the upload of `name` could not be made in the server's corner.
-    fn cant_stage(&self, name: &Name, error: Errno) -> Failure {
+    /// Returns the error where a file for the upload of `name` could not be made in the server's corner.
+    fn cant_stage(&self, name: &Name, error: Errno) -> StoreError {
         match error {
             // Not what the client named, but the directory to stage in.
-            Errno::NOENT if self.is_removed(self.root.dir()) == Ok(true) => root_is_gone(),
-            Errno::NOENT => about(
-                name.as_str(),
-                Code::Io,
-                "the directory .ferry, where the server stages, has been removed; the server must be started again",
-            ),
-            error => failure(name.as_str(), error),
+            Errno::NOENT if self.is_removed(self.root.dir()) == Ok(true) => StoreError::of(ErrorKind::RootGone),
+            Errno::NOENT => StoreError::at(name.as_str(), ErrorKind::AreaGone),
+            error => StoreError::system(name.as_str(), error),
         }
     }
 
@@ -335,7 +331,7 @@ impl Store {
 
     /// Counts one more upload that is known under an id. Where there are too many, those go under which nothing is
     /// kept: for others a place is worth more. Then those of whoever has most, for one who has fewer.
-    fn admit(&self, id: &Id, owner: &Owner) -> Result<(), Failure> {
+    fn admit(&self, id: &Id, owner: &Owner) -> Result<(), StoreError> {
         let quota = &self.quota;
         let admitted = quota.admit(id.as_str(), owner)
             || (quota.is_worth_a_look() && self.look_again() && quota.admit(id.as_str(), owner))
@@ -343,10 +339,7 @@ impl Store {
             || (self.make_way(owner) && quota.admit(id.as_str(), owner));
         match admitted {
             true => Ok(()),
-            false => Err(Failure::new(
-                Code::Busy,
-                "the server keeps as many unfinished uploads as it may; try again later, or PUT",
-            )),
+            false => Err(StoreError::of(ErrorKind::TooManyKept)),
         }
     }
 
@@ -400,12 +393,12 @@ impl Store {
     }
 
     /// Counts `bytes` more as staged.
-    fn stage_bytes(&self, whose: Whose<'_>, bytes: u64) -> Result<(), Failure> {
+    fn stage_bytes(&self, whose: Whose<'_>, bytes: u64) -> Result<(), StoreError> {
         let quota = &self.quota;
         if quota.take(whose, bytes) || (quota.is_worth_a_look() && self.look_again() && quota.take(whose, bytes)) {
             return Ok(());
         }
-        Err(Failure::new(Code::NoSpace, "the server's room for unfinished uploads is used up; try again later"))
+        Err(StoreError::of(ErrorKind::StagingFull))
     }
 
     /// Ends the use of the corner. Every upload has been published or let go.
@@ -416,117 +409,124 @@ impl Store {
     }
 
     /// Does what can be done without waiting for a disk; gives back what can't.
-    /// The bytes that it read may stand in `scratch`, [`SCRATCH_BYTES`] long. On a file system that is not known to be
-    /// local there is no such thing as a call that never waits.
-    pub fn try_now<'s>(&self, work: Work<Disk>, scratch: &'s mut [u8]) -> Result<Outcome<'s, Disk>, Work<Disk>> {
-        if !self.capabilities.local && !matches!(work, Work::Stage { .. }) {
-            return Err(work);
-        }
-        let attempt = match &work {
-            Work::Open { name, offset, length, tag, inline } => {
-                let (offset, length, inline) = (*offset, *length, *inline);
-                self.fetch(&Wanted { name, offset, length, tag: tag.as_ref(), inline }, Wait::Never, scratch)
-            }
-            Work::Load { file, at, bytes, digest, background: false } => {
-                self.load(file, *at..*at + *bytes, digest, Wait::Never, scratch, &|| true)
-            }
-            Work::Check { file } => Attempt::Done(self.check(file)),
-            Work::Stat { name } => self.stat(name, Wait::Never),
-            Work::Stage { .. } => return Ok(self.stage(work)),
-            _ => Attempt::Cold,
-        };
-        match attempt {
-            Attempt::Done(outcome) => Ok(outcome),
-            Attempt::Cold => Err(work),
-        }
-    }
-
-    fn stage(&self, work: Work<Disk>) -> Outcome<'static, Disk> {
-        let Work::Stage { name, size, mtime, settled } = work else { return Ok(Done::Dropped) };
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed).to_string();
-        Ok(Done::Staged(Arc::new(Upload::plain(number, name, size, mtime, settled))))
-    }
-
-    /// Does one piece of work, waiting for the disk where it must. Changes and publishing are not for
-    /// it, but for [`run_changes`](Self::run_changes).
-    pub fn run(&self, work: Work<Disk>, scratch: &mut [u8]) -> Outcome<'static, Disk> {
-        self.run_while(work, scratch, &|| true)
-    }
-
-    /// The same; a long read asks `gets_on` between its pieces, and stops where that says that nobody waits for it
-    /// any more.
-    pub fn run_while(
+    /// The bytes that it read may stand in `scratch`, [`SCRATCH_BYTES`] long.
+    ///
+    /// # Errors
+    ///
+    /// The operation itself, which is a helper's then.
+    pub fn try_now<'s>(
         &self,
-        work: Work<Disk>,
+        operation: Operation<Disk>,
+        scratch: &'s mut [u8],
+    ) -> Result<Completion<'s, Disk>, Operation<Disk>> {
+        match operation {
+            Operation::Read(operation) => {
+                self.try_read(operation, scratch).map(Completion::Read).map_err(Operation::Read)
+            }
+            Operation::Upload(number, UploadOperation::Stage(stage)) => {
+                Ok(Completion::Upload(number, UploadCompletion::Staged(Ok(self.stage(stage)))))
+            }
+            operation => Err(operation),
+        }
+    }
+
+    /// Reads what can be read without waiting for a disk; gives back what can't. On a file system that is not known to
+    /// be local there is no such thing as a call that never waits.
+    ///
+    /// # Errors
+    ///
+    /// The operation itself, which is a helper's then.
+    pub fn try_read<'s>(
+        &self,
+        operation: ReadOperation<Disk>,
+        scratch: &'s mut [u8],
+    ) -> Result<ReadCompletion<'s, Disk>, ReadOperation<Disk>> {
+        if !self.capabilities.local {
+            return Err(operation);
+        }
+        let completion = match &operation {
+            ReadOperation::Open { name, offset, length, tag, inline } => {
+                let (offset, length, inline) = (*offset, *length, *inline);
+                let wanted = Wanted { name, offset, length, tag: tag.as_ref(), inline };
+                self.fetch(&wanted, LOOP, scratch).map(Ok).or_else(failed).map(ReadCompletion::Opened)
+            }
+            ReadOperation::Load { file, at, bytes, digest, background: false } => {
+                let loaded = self.load(file, *at..*at + *bytes, digest.as_ref(), LOOP, scratch, &|| true);
+                loaded.map(Ok).or_else(failed).map(ReadCompletion::Loaded)
+            }
+            ReadOperation::Check { file } => Ok(ReadCompletion::Checked(self.check(file))),
+            ReadOperation::Stat { name } => self.stat(name, LOOP).map(Ok).or_else(failed).map(ReadCompletion::Found),
+            ReadOperation::Load { .. } | ReadOperation::List { .. } | ReadOperation::ListMore { .. } => Err(()),
+        };
+        completion.map_err(|()| operation)
+    }
+
+    /// Reads, waiting for the disk where it must. A long read asks `gets_on` between its pieces, and stops where that
+    /// says that nobody waits for it any more.
+    pub fn read(
+        &self,
+        operation: ReadOperation<Disk>,
         scratch: &mut [u8],
         gets_on: &dyn Fn() -> bool,
-    ) -> Outcome<'static, Disk> {
-        let attempt = match work {
-            Work::Open { name, offset, length, tag, inline } => {
-                self.fetch(&Wanted { name: &name, offset, length, tag: tag.as_ref(), inline }, Wait::May, scratch)
+    ) -> ReadCompletion<'static, Disk> {
+        match operation {
+            ReadOperation::Open { name, offset, length, tag, inline } => {
+                let wanted = Wanted { name: &name, offset, length, tag: tag.as_ref(), inline };
+                ReadCompletion::Opened(self.fetch(&wanted, HELPER, scratch).map_err(Stop::error)).into_owned()
             }
-            Work::Load { file, at, bytes, digest, background: false } if !self.capabilities.local => {
-                Attempt::Done(self.read_range(&file, at, bytes, digest, scratch))
+            ReadOperation::Load { file, at, bytes, digest, background: false } if !self.capabilities.local => {
+                ReadCompletion::Loaded(self.read_range(&file, at, bytes, digest, scratch))
             }
-            Work::Load { file, at, bytes, digest, .. } => {
-                self.load(&file, at..at + bytes, &digest, Wait::May, scratch, gets_on)
+            ReadOperation::Load { file, at, bytes, digest, .. } => {
+                let loaded = self.load(&file, at..at + bytes, digest.as_ref(), HELPER, scratch, gets_on);
+                ReadCompletion::Loaded(loaded.map_err(Stop::error))
             }
-            Work::Stat { name } => self.stat(&name, Wait::May),
-            Work::Check { file } => Attempt::Done(self.check(&file)),
-            Work::List { name } => Attempt::Done(self.list(name.as_ref())),
-            Work::ListMore { dir } => Attempt::Done(self.list_more(dir)),
-            Work::Stage { .. } => Attempt::Done(self.stage(work)),
-            Work::Resume { id, name, size, mtime, owner } => {
-                let resumption = self.resume(&Resume { id: &id, name: &name, size, mtime, owner: &owner });
-                Attempt::Done(resumption.map(|resumption| match resumption {
-                    Resumption::Go(upload, digest) => Done::Resumed { upload, digest },
-                    Resumption::Published(mark) => Done::Replied(published(mark)),
-                }))
-            }
-            Work::Write { upload, at, chunk } => Attempt::Done(self.write(&upload, at, chunk)),
-            Work::Checkpoint { upload, digest } => Attempt::Done(self.checkpoint(&upload, &digest)),
-            Work::Finish { upload, at, chunk, size, crc } => Attempt::Done(self.finish(&upload, at, &chunk, size, crc)),
-            Work::Discard { upload } => Attempt::Done(self.discard(&upload)),
-            Work::Keep { upload, tail } => Attempt::Done(self.keep(&upload, tail)),
-            Work::Publish { .. } | Work::Change(_) => {
-                let mut outcomes = self.run_changes(vec![work]);
-                return outcomes.pop().unwrap_or(Ok(Done::Dropped));
-            }
-        };
-        match attempt {
-            Attempt::Done(outcome) => outcome.map(Done::into_owned),
-            Attempt::Cold => unreachable!("a helper may wait"),
+            ReadOperation::Check { file } => ReadCompletion::Checked(self.check(&file)),
+            ReadOperation::Stat { name } => ReadCompletion::Found(self.stat(&name, HELPER).map_err(Stop::error)),
+            ReadOperation::List { name } => ReadCompletion::Listed(self.list(name.as_ref())),
+            ReadOperation::ListMore { dir } => ReadCompletion::Listed(self.list_more(dir)),
         }
     }
 
-    /// Whether `work` finishes a small upload, for [`finish_small`](Self::finish_small).
-    #[must_use]
-    pub fn is_small(work: &Work<Disk>) -> bool {
-        matches!(work, Work::Finish { upload, at: 0, chunk, .. } if chunk.filled <= SMALL_BYTES && upload.id().is_none())
+    /// Brings an upload further, waiting for the disk where it must.
+    pub fn advance(&self, operation: UploadOperation<Disk>) -> UploadCompletion<Disk> {
+        match operation {
+            UploadOperation::Stage(stage) => UploadCompletion::Staged(Ok(self.stage(stage))),
+            UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(&resume)),
+            UploadOperation::Write { upload, at, chunk } => UploadCompletion::Written(self.write(&upload, at, chunk)),
+            UploadOperation::Checkpoint { upload, digest } => {
+                UploadCompletion::Checkpointed(self.checkpoint(&upload, &digest))
+            }
+            UploadOperation::Finish(finish) => UploadCompletion::Finished(self.finish(&finish)),
+            UploadOperation::Discard { upload } => {
+                self.discard(&upload);
+                UploadCompletion::Released
+            }
+            UploadOperation::Keep { upload, tail } => {
+                self.keep(&upload, tail);
+                UploadCompletion::Released
+            }
+        }
     }
 
-    /// Finishes several small uploads, waiting for the disk once for all of them. Gives one outcome
-    /// for each.
-    pub fn finish_small(&self, works: Vec<Work<Disk>>) -> Vec<Outcome<'static, Disk>> {
-        let small = works.into_iter().filter_map(|work| match work {
-            Work::Finish { upload, chunk, size, crc, .. } => Some(SmallUpload { upload, chunk, size, crc }),
-            _ => None,
-        });
-        self.finish_together(&small.collect::<Vec<_>>())
-    }
-
-    /// Makes changes in their order and waits for the disk once for all of them. Gives one outcome
-    /// for each.
-    pub fn run_changes(&self, works: Vec<Work<Disk>>) -> Vec<Outcome<'static, Disk>> {
+    /// Makes changes in their order and waits for the disk once for all of them. Returns the completions in that order.
+    pub fn change_names(&self, operations: &[NameOperation<Disk>]) -> Vec<NameCompletion> {
         let mut batch = Batch::new(self);
-        for work in &works {
-            match work {
-                Work::Publish { upload } => batch.publish(upload),
-                Work::Change(change) => batch.change(change),
-                _ => debug_assert!(false, "no change of the tree"),
-            }
-        }
+        operations.iter().for_each(|operation| batch.make(operation));
         batch.finish()
+    }
+
+    fn stage(&self, stage: Stage) -> Arc<Upload> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed).to_string();
+        Arc::new(Upload::plain(number, stage))
+    }
+}
+
+/// Gives an error back as the result of the loop's operation; one that would have to wait has none.
+fn failed<T>(stop: Stop<()>) -> Result<Result<T, StoreError>, ()> {
+    match stop {
+        Stop::Failed(error) => Ok(Err(error)),
+        Stop::Cold(()) => Err(()),
     }
 }
 
@@ -534,12 +534,4 @@ impl Store {
 fn look(area: &Area, quota: &Quota) -> Result<(), Errno> {
     quota.looked(area.all_resting()?);
     Ok(())
-}
-
-/// What to answer where an upload turns out to be published already.
-fn published(mark: Mark) -> Reply {
-    match mark.state {
-        State::Published { crc, tag } | State::Publishing { crc, tag } => Reply::Saved { size: mark.size, crc, tag },
-        State::Kept { offset, .. } => Reply::Go(offset),
-    }
 }

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_wire::{Code, Failure, Name, Reply, escaped};
+use ferry_wire::{Name, escaped};
 use rustix::{
     fs::{FileType, OFlags, Stat},
     io::Errno,
@@ -18,20 +18,20 @@ use super::{
     area::Area,
     attributes::Attributes,
     closer::LARGE_BYTES,
-    fault::{about, entry_failure, failure, mounted_on, not_durable},
+    error::{ErrorKind, StoreError},
     kernel::Inheritance,
     mark::{Mark, State},
     meta,
+    operation::{Change, NameCompletion, NameOperation, Published},
     quota::Resting,
     read::not_a_file,
     upload::{Place, Upload, not_given},
 };
-use crate::protocol::ferry::{Change, Done, Outcome};
 
 /// A batch of changes that share their fsyncs.
 ///
 /// Order of calls: any number of changes, then [`finish`](Batch::finish), before which no
-/// outcome may be told to anyone.
+/// result may be told to anyone.
 pub(super) struct Batch<'a> {
     store: &'a Store,
     /// Open parents by name. Forgotten where a name may have come to mean another directory.
@@ -41,7 +41,7 @@ pub(super) struct Batch<'a> {
     inheritances: HashMap<usize, Inheritance>,
     /// Directories that were made, and by which of the changes.
     made: (Vec<OwnedFd>, Vec<usize>),
-    outcomes: Vec<(Result<Reply, Failure>, Vec<usize>)>,
+    completions: Vec<(NameCompletion, Vec<usize>)>,
     /// Kept uploads that were published: their marks say so when the names are durable.
     published: Vec<(usize, std::sync::Arc<Upload>, Mark)>,
 }
@@ -54,27 +54,38 @@ impl<'a> Batch<'a> {
             dirs: Vec::new(),
             inheritances: HashMap::new(),
             made: Default::default(),
-            outcomes: Vec::new(),
+            completions: Vec::new(),
             published: Vec::new(),
         }
     }
 
-    /// Makes one change of the tree.
-    pub(super) fn change(&mut self, change: &Change) {
+    /// Makes one change.
+    pub(super) fn make(&mut self, operation: &NameOperation<Disk>) {
         let mut touched = Vec::new();
-        let result = match change {
-            Change::Mkdir(name) => self.mkdir(name, &mut touched),
-            Change::Delete(name) => self.delete(name, &mut touched),
-            Change::Rename(from, to) => self.rename(from, to, &mut touched),
+        let completion = match operation {
+            NameOperation::Change(number, change) => {
+                NameCompletion::Changed(*number, self.change(change, &mut touched))
+            }
+            NameOperation::Publish(number, upload) => {
+                NameCompletion::Published(*number, self.publish(upload, &mut touched))
+            }
         };
-        self.outcomes.push((result.map(|()| Reply::Done), touched));
+        self.completions.push((completion, touched));
     }
 
-    fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
+    fn change(&mut self, change: &Change, touched: &mut Vec<usize>) -> Result<(), StoreError> {
+        match change {
+            Change::Mkdir(name) => self.mkdir(name, touched),
+            Change::Delete(name) => self.delete(name, touched),
+            Change::Rename(from, to) => self.rename(from, to, touched),
+        }
+    }
+
+    fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         let parent = self.parent(name)?;
         if let Err(error) = self.store.kernel.mkdir(&self.dirs[parent], name.last(), 0o777) {
             self.forget_removed(error);
-            return Err(failure(name.as_str(), error));
+            return Err(StoreError::system(name.as_str(), error));
         }
         touched.push(parent);
         if self.store.durability == Durability::None {
@@ -84,22 +95,22 @@ impl<'a> Batch<'a> {
         match self.store.kernel.open_entry(&self.dirs[parent], name.last(), OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => {
                 self.made.0.push(dir);
-                self.made.1.push(self.outcomes.len());
+                self.made.1.push(self.completions.len());
                 Ok(())
             }
             // Another process has removed or moved it.
             Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(not_durable(error)),
+            Err(error) => Err(StoreError::not_durable(error)),
         }
     }
 
-    fn delete(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
+    fn delete(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         let parent = self.parent(name)?;
         let stat = self.stat(parent, name)?;
         let directory = match meta::kind(&stat) {
             FileType::RegularFile => false,
             FileType::Directory => true,
-            _ => return Err(about(name.as_str(), Code::Denied, "is neither a file nor a directory")),
+            _ => return Err(StoreError::at(name.as_str(), ErrorKind::SpecialEntry)),
         };
         let held = self.hold_large(name, &stat);
         let unlinked = self.store.kernel.unlink(&self.dirs[parent], name.last(), directory);
@@ -110,23 +121,23 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn rename(&mut self, from: &Name, to: &Name, touched: &mut Vec<usize>) -> Result<(), Failure> {
+    fn rename(&mut self, from: &Name, to: &Name, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         let old = self.parent(from)?;
         let stat = self.stat(old, from)?;
         match meta::kind(&stat) {
             FileType::RegularFile | FileType::Directory => {}
-            _ => return Err(about(from.as_str(), Code::Denied, "is neither a file nor a directory")),
+            _ => return Err(StoreError::at(from.as_str(), ErrorKind::SpecialEntry)),
         }
         let new = self.parent(to)?;
         let (old_entry, new_entry) = ((&self.dirs[old], from.last()), (&self.dirs[new], to.last()));
         self.move_entry(old_entry, new_entry, &stat).map_err(|error| match error {
             Errno::INVAL if to.as_str().starts_with(from.as_str()) => {
-                about(from.as_str(), Code::BadRequest, "a directory can't move into itself")
+                StoreError::at(from.as_str(), ErrorKind::IntoItself)
             }
-            Errno::INVAL => about(from.as_str(), Code::Unsupported, "this file system can't rename that"),
+            Errno::INVAL => StoreError::at(from.as_str(), ErrorKind::CantRename),
             Errno::BUSY => self.refused(old, from, error),
             Errno::XDEV => self.refused(new, to, error),
-            error => failure(to.as_str(), error),
+            error => StoreError::system(to.as_str(), error),
         })?;
         self.by_name.clear();
         touched.extend([old, new]);
@@ -181,21 +192,15 @@ impl<'a> Batch<'a> {
 
     /// Gives a finished upload its name. A file that has it is replaced, and lives on for those who
     /// are reading it.
-    pub(super) fn publish(&mut self, upload: &std::sync::Arc<Upload>) {
-        let mut touched = Vec::new();
-        let result = self.try_publish(upload, &mut touched);
-        self.outcomes.push((result, touched));
-    }
-
-    fn try_publish(&mut self, upload: &std::sync::Arc<Upload>, touched: &mut Vec<usize>) -> Result<Reply, Failure> {
+    fn publish(&mut self, upload: &std::sync::Arc<Upload>, touched: &mut Vec<usize>) -> Result<Published, StoreError> {
         let name = &upload.name;
-        let failed = |error| failure(name.as_str(), error);
+        let failed = |error| StoreError::system(name.as_str(), error);
         let parent = self.parent(name)?;
         let replaced = match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
             Ok(stat) if meta::kind(&stat) == FileType::RegularFile => Some(stat),
             Ok(stat) => return Err(not_a_file(name.as_str(), meta::kind(&stat))),
             Err(Errno::NOENT) => None,
-            Err(error) => return Err(entry_failure(name, error)),
+            Err(error) => return Err(StoreError::entry(name, error)),
         };
         let held = replaced.as_ref().and_then(|stat| self.hold_large(name, stat));
         let run = upload.staged().run.clone();
@@ -207,7 +212,7 @@ impl<'a> Batch<'a> {
         let staged =
             self.store.kernel.open_entry(staged_in, &staged_as, OFlags::PATH).map_err(|error| match error {
                 // Somebody cleaned the server's corner.
-                Errno::NOENT => about(name.as_str(), Code::Io, "what was staged of it has been removed"),
+                Errno::NOENT => StoreError::at(name.as_str(), ErrorKind::StagedGone),
                 error => failed(error),
             })?;
         self.give(upload, parent, replaced.as_ref(), (staged_in, &staged_as, &staged))?;
@@ -229,9 +234,9 @@ impl<'a> Batch<'a> {
         let tag = self.store.tag(&stat, moment);
         if upload.id().is_some() {
             let mark = upload.mark(State::Published { crc, tag: tag.clone() });
-            self.published.push((self.outcomes.len(), upload.clone(), mark));
+            self.published.push((self.completions.len(), upload.clone(), mark));
         }
-        Ok(Reply::Saved { size, crc, tag })
+        Ok(Published { size, crc, tag })
     }
 
     /// Gives a staged file what its place brings with it, where that has changed since it was begun, or could not be
@@ -242,9 +247,9 @@ impl<'a> Batch<'a> {
         parent: usize,
         replaced: Option<&Stat>,
         (dir, staged_as, staged): (&OwnedFd, &str, &OwnedFd),
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StoreError> {
         let (name, kernel) = (&upload.name, &self.store.kernel);
-        let failed = |error| failure(name.as_str(), error);
+        let failed = |error| StoreError::system(name.as_str(), error);
         let inheritance = match self.inheritances.entry(parent) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(kernel.inheritance(&self.dirs[parent]).map_err(failed)?),
@@ -267,8 +272,8 @@ impl<'a> Batch<'a> {
         self.store.sync(&file).map_err(failed)
     }
 
-    /// Waits for the disk, once for each directory, and gives the outcomes in the order of the changes.
-    pub(super) fn finish(mut self) -> Vec<Outcome<'static, Disk>> {
+    /// Waits for the disk, once for each directory, and returns the completions in the order of the changes.
+    pub(super) fn finish(mut self) -> Vec<NameCompletion> {
         // A directory may have been opened more than once.
         let mut synced: HashMap<(u64, u64), Result<(), Errno>> = HashMap::new();
         let mut done = vec![None; self.dirs.len()];
@@ -280,25 +285,26 @@ impl<'a> Batch<'a> {
             };
             *done[index].get_or_insert_with(&mut sync)
         };
-        for (result, touched) in &mut self.outcomes {
-            if result.is_err() {
+        for (completion, touched) in &mut self.completions {
+            if !completion.is_ok() {
                 continue;
             }
             for &dir in touched.iter() {
                 if let Err(error) = fsync(dir) {
-                    *result = Err(not_durable(error));
+                    completion.fail(StoreError::not_durable(error));
                 }
             }
         }
         let (made, made_by) = &self.made;
         for (change, synced) in made_by.iter().zip(self.store.sync_several(made)) {
-            if let (Err(error), Ok(_)) = (synced, &self.outcomes[*change].0) {
-                self.outcomes[*change].0 = Err(not_durable(error));
+            let completion = &mut self.completions[*change].0;
+            if let (Err(error), true) = (synced, completion.is_ok()) {
+                completion.fail(StoreError::not_durable(error));
             }
         }
         for (index, upload, mark) in &self.published {
             let mut staged = upload.staged();
-            if let (Some((file, slots)), true) = (&mut staged.mark, self.outcomes[*index].0.is_ok()) {
+            if let (Some((file, slots)), true) = (&mut staged.mark, self.completions[*index].0.is_ok()) {
                 // Should this be lost, the mark before it says as much, with the tag of the staged file.
                 if let Err(error) = slots.write(&self.store.kernel, file, mark) {
                     log::warn!("the mark of a published upload could not be written: {error}");
@@ -306,39 +312,37 @@ impl<'a> Batch<'a> {
             }
             staged.mark = None;
         }
-        self.outcomes.into_iter().map(|(result, _)| result.map(Done::Replied)).collect()
+        self.completions.into_iter().map(|(completion, _)| completion).collect()
     }
 
     /// The open parent of `name`.
-    fn parent(&mut self, name: &Name) -> Result<usize, Failure> {
+    fn parent(&mut self, name: &Name) -> Result<usize, StoreError> {
         let parent = name.parent();
         if let Some(&index) = self.by_name.get(parent.unwrap_or("")) {
             return Ok(index);
         }
-        let dir = self.store.root.open_dir(parent).map_err(|error| failure(name.as_str(), error))?;
+        let dir = self.store.root.open_dir(parent).map_err(|error| StoreError::system(name.as_str(), error))?;
         self.dirs.push(dir);
         self.by_name.insert(parent.unwrap_or("").to_owned(), self.dirs.len() - 1);
         Ok(self.dirs.len() - 1)
     }
 
     /// The status of what has a name in an open parent.
-    fn stat(&self, parent: usize, name: &Name) -> Result<Stat, Failure> {
+    fn stat(&self, parent: usize, name: &Name) -> Result<Stat, StoreError> {
         let stat = self.store.root.stat_entry(&self.dirs[parent], name.last());
-        stat.map_err(|error| entry_failure(name, error))
+        stat.map_err(|error| StoreError::entry(name, error))
     }
 
     /// What to say where a change to the entry `name` of a parent failed. That it is in use may mean that it will
     /// never work.
-    fn refused(&self, parent: usize, name: &Name, error: Errno) -> Failure {
+    fn refused(&self, parent: usize, name: &Name, error: Errno) -> StoreError {
         match error {
-            Errno::BUSY if self.store.root.is_mounted_on(&self.dirs[parent], name.last()) => mounted_on(name.as_str()),
-            // Both ends lie on one file system, since no walk leaves it.
-            Errno::XDEV => {
-                let words =
-                    "its directory has a disk quota of its own (a project), and what is elsewhere can't be moved there";
-                about(name.as_str(), Code::Denied, words)
+            Errno::BUSY if self.store.root.is_mounted_on(&self.dirs[parent], name.last()) => {
+                StoreError::at(name.as_str(), ErrorKind::MountPoint)
             }
-            error => failure(name.as_str(), error),
+            // Both ends lie on one file system, since no walk leaves it.
+            Errno::XDEV => StoreError::at(name.as_str(), ErrorKind::ProjectBoundary),
+            error => StoreError::system(name.as_str(), error),
         }
     }
 
@@ -359,6 +363,23 @@ impl<'a> Batch<'a> {
     fn close_later(&self, held: Option<OwnedFd>) {
         if let Some(file) = held {
             self.store.kernel.closer().close(file);
+        }
+    }
+}
+
+impl NameCompletion {
+    fn is_ok(&self) -> bool {
+        match self {
+            NameCompletion::Published(_, result) => result.is_ok(),
+            NameCompletion::Changed(_, result) => result.is_ok(),
+        }
+    }
+
+    /// It failed after all.
+    fn fail(&mut self, error: StoreError) {
+        match self {
+            NameCompletion::Published(_, result) => *result = Err(error),
+            NameCompletion::Changed(_, result) => *result = Err(error),
         }
     }
 }

@@ -1,40 +1,87 @@
 //! Reading files and directories.
 
-use std::{borrow::Cow, fmt, os::fd::OwnedFd, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, convert::Infallible, fmt, os::fd::OwnedFd, sync::Arc, time::SystemTime};
 
-use ferry_wire::{Code, Crc32, Digest, Entry, EntryKind, Failure, FileMeta, Name, Reply, Tag};
+use ferry_wire::{Digest, Name, Tag};
 use rustix::{
     fs::{Dir, FileType, Stat},
     io::Errno,
 };
 
 use super::{
-    Disk, Store,
+    Store,
     closer::{Closer, LARGE_BYTES},
-    fault::{about, failure, root_is_gone},
+    error::{ErrorKind, StoreError, SystemError},
     look::Look,
     meta,
+    operation::{Content, DirEntry, FileVersion, Listed, Loaded, Opened, Piece, Status},
     root::Found,
 };
-use crate::protocol::ferry::{Done, Opened, Outcome};
 
 /// What is read at once through a buffer that stays in the processor's cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
 
-/// How much text of a listing is made at once, and from how many entries at most.
+/// How much of a directory is listed at once: as many entries as make some 64 KiB of text, each with so many bytes beside
+/// its name, and how many are looked at at most.
 const LISTING_BYTES: usize = 64 << 10;
+const ENTRY_BYTES: usize = 96;
 const LISTING_ENTRIES: usize = 1024;
 
 /// What is asked to come from the disk behind a cold read, while that is being sent.
 const READ_AHEAD_BYTES: u64 = 8 << 20;
 
-/// Whether a call may wait for a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wait {
+/// Whether a call may wait for a disk. `C` is what the caller has for a call that would have to: nothing
+/// that can be, for a helper.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Wait<C> {
     /// It is a helper's.
     May,
-    /// It is the loop's: [`Errno::AGAIN`] instead.
-    Never,
+    /// It is the loop's, which [stops](Stop::Cold) instead.
+    Never(C),
+}
+
+/// A helper's calls, which may wait.
+pub(super) const HELPER: Wait<Infallible> = Wait::May;
+
+/// The loop's calls, which never wait.
+pub(super) const LOOP: Wait<()> = Wait::Never(());
+
+/// Why there is no result.
+pub(super) enum Stop<C> {
+    /// A disk has to be asked, which is a helper's operation.
+    Cold(C),
+    Failed(StoreError),
+}
+
+impl<C> From<StoreError> for Stop<C> {
+    fn from(error: StoreError) -> Stop<C> {
+        Stop::Failed(error)
+    }
+}
+
+impl<C> Wait<C> {
+    fn is_never(&self) -> bool {
+        matches!(self, Wait::Never(_))
+    }
+
+    /// Returns what `error` means, met with `path`: where the call may not wait, [`Errno::AGAIN`] says that it would
+    /// have to.
+    pub(super) fn stop(self, path: &str, error: Errno) -> Stop<C> {
+        match (self, error) {
+            (Wait::Never(cold), Errno::AGAIN) => Stop::Cold(cold),
+            (_, error) => Stop::Failed(StoreError::system(path, error)),
+        }
+    }
+}
+
+impl Stop<Infallible> {
+    /// Returns the error: a helper is never stopped by a cold cache.
+    pub(super) fn error(self) -> StoreError {
+        match self {
+            Stop::Failed(error) => error,
+            Stop::Cold(never) => match never {},
+        }
+    }
 }
 
 /// A regular file, open for reading.
@@ -70,15 +117,15 @@ impl OpenFile {
         &self.name
     }
 
-    /// What to say where the file can't be read any more.
+    /// Returns the error of a file that can't be read any more.
     #[must_use]
-    pub fn failure(&self, error: Errno) -> Failure {
-        failure(&self.name, error)
+    pub fn error(&self, error: Errno) -> StoreError {
+        StoreError::system(&self.name, error)
     }
 
-    /// What to say where the file ends before it should.
+    /// Returns the error of a file that ends before it should.
     #[must_use]
-    pub fn shrank(&self) -> Failure {
+    pub fn shrank(&self) -> StoreError {
         changed(&self.name)
     }
 }
@@ -116,8 +163,8 @@ impl OpenDir {
         self.name.as_ref().map_or("", Name::as_str)
     }
 
-    fn failure(&self, error: Errno) -> Failure {
-        failure(self.name.as_ref().map_or("the root", Name::as_str), error)
+    fn error(&self, error: Errno) -> StoreError {
+        StoreError::system(self.name(), error)
     }
 }
 
@@ -136,76 +183,57 @@ pub(super) struct Wanted<'a> {
     pub(super) inline: u64,
 }
 
-/// How an attempt on the loop ended.
-pub(super) enum Attempt<T> {
-    Done(T),
-    /// A disk has to be asked: a helper's work.
-    Cold,
-}
-
 impl Store {
     /// Opens a file and, where the range is small, reads it.
-    pub(super) fn fetch<'s>(
+    pub(super) fn fetch<'s, C: Copy>(
         &self,
         wanted: &Wanted<'_>,
-        wait: Wait,
+        wait: Wait<C>,
         scratch: &'s mut [u8],
-    ) -> Attempt<Outcome<'s, Disk>> {
+    ) -> Result<Opened<'s, Arc<OpenFile>>, Stop<C>> {
         let (name, can) = (wanted.name, &self.capabilities);
-        if wait == Wait::Never && !(can.cached_walks && (can.nowait || can.in_memory)) {
-            return Attempt::Cold;
-        }
-        let began = SystemTime::now();
-        let opened = match self.root.open_file(name, wait == Wait::Never) {
-            Ok(Found::Other(kind)) => return Attempt::Done(Err(not_a_file(name.as_str(), kind))),
-            Ok(Found::File(file)) => Ok(file),
-            Err(error) => Err(error),
-        };
-        if let (Ok(file), Wait::Never) = (&opened, wait)
-            && let Some((meta, length)) = self.read_settled(file, wanted, began, scratch)
+        if let Wait::Never(cold) = wait
+            && !(can.cached_walks && (can.nowait || can.in_memory))
         {
-            let bytes = &scratch[..length];
-            let range = Opened::Inline { crc: Crc32::of(bytes), bytes: Cow::Borrowed(bytes) };
-            return Attempt::Done(Ok(Done::Opened { meta, range }));
+            return Err(Stop::Cold(cold));
         }
-        let opened = opened.and_then(|file| self.kernel.stat(&file).map(|stat| (file, stat)));
-        let (file, stat) = match opened {
-            Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
-            Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
-            Ok(opened) => opened,
+        let stop = |error| wait.stop(name.as_str(), error);
+        let began = SystemTime::now();
+        let file = match self.root.open_file(name, wait.is_never()).map_err(stop)? {
+            Found::Other(kind) => return Err(not_a_file(name.as_str(), kind).into()),
+            Found::File(file) => file,
         };
-        let range = match self.range_of(wanted, &stat, began) {
-            Ok(range) => range,
-            Err(failure) => return Attempt::Done(Err(failure)),
-        };
+        if wait.is_never()
+            && let Some((version, length)) = self.read_settled(&file, wanted, began, scratch)
+        {
+            let content = Content::Inline(Cow::Borrowed(&scratch[..length]));
+            return Ok(Opened { version, content });
+        }
+        let stat = self.kernel.stat(&file).map_err(stop)?;
+        let range = self.range_of(wanted, &stat, began)?;
         if range.end - range.start > wanted.inline {
             if self.capabilities.local {
                 self.kernel.no_readahead(&file);
             }
-            let meta = self.file_meta(&stat, began);
+            let version = self.version(&stat, began);
             let file = OpenFile {
                 file: Some(file),
                 name: name.as_str().into(),
-                size: meta.size,
+                size: version.size,
                 look: Look::new(&stat, self.capabilities.is_settled(&stat, began)),
-                closer: self.closer_for(meta.size),
+                closer: self.closer_for(version.size),
             };
-            let range = Opened::Range { file: Arc::new(file), start: range.start, end: range.end };
-            return Attempt::Done(Ok(Done::Opened { meta, range }));
+            let content = Content::Range { file: Arc::new(file), start: range.start, end: range.end };
+            return Ok(Opened { version, content });
         }
-        let (meta, length) = match self.read_between_looks(&file, wanted, (stat, began), wait, scratch) {
-            Attempt::Cold => return Attempt::Cold,
-            Attempt::Done(Err(failure)) => return Attempt::Done(Err(failure)),
-            Attempt::Done(Ok(read)) => read,
-        };
-        let bytes = &scratch[..length];
-        let range = Opened::Inline { crc: Crc32::of(bytes), bytes: Cow::Borrowed(bytes) };
-        Attempt::Done(Ok(Done::Opened { meta, range }))
+        let (version, length) = self.read_between_looks(&file, wanted, (stat, began), wait, scratch)?;
+        let content = Content::Inline(Cow::Borrowed(&scratch[..length]));
+        Ok(Opened { version, content })
     }
 
-    /// Size, time and tag of a regular file whose status was told after `moment`.
-    pub(super) fn file_meta(&self, stat: &Stat, moment: SystemTime) -> FileMeta {
-        FileMeta { size: meta::size(stat), mtime: meta::mtime(stat), tag: self.tag(stat, moment) }
+    /// Returns size, time and tag of a regular file whose status was told after `moment`.
+    pub(super) fn version(&self, stat: &Stat, moment: SystemTime) -> FileVersion {
+        FileVersion { size: meta::size(stat), mtime: meta::mtime(stat), tag: self.tag(stat, moment) }
     }
 
     /// The tag of a file whose status was told after `moment`.
@@ -214,7 +242,13 @@ impl Store {
     }
 
     /// Fills `bytes` from `at` on; false where the file ends before.
-    pub(super) fn read_exact(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait) -> Result<bool, Errno> {
+    pub(super) fn read_exact<C: Copy>(
+        &self,
+        file: &OwnedFd,
+        at: u64,
+        bytes: &mut [u8],
+        wait: Wait<C>,
+    ) -> Result<bool, Errno> {
         let mut filled = 0;
         while filled < bytes.len() {
             match self.read_at(file, at + filled as u64, &mut bytes[filled..], wait)? {
@@ -225,49 +259,47 @@ impl Store {
         Ok(true)
     }
 
-    fn read_at(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait) -> Result<usize, Errno> {
-        let nowait = wait == Wait::Never && !self.capabilities.in_memory;
+    fn read_at<C>(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait<C>) -> Result<usize, Errno> {
+        let nowait = wait.is_never() && !self.capabilities.in_memory;
         match self.kernel.read(file, at, bytes, nowait) {
             Err(Errno::OPNOTSUPP) if nowait => Err(Errno::AGAIN),
             read => read,
         }
     }
 
-    /// Brings a range into memory and into `digest`. Stops early where `gets_on`, which is asked
+    /// Brings a range into memory and, where there is one, into `digest`. Stops early where `gets_on`, which is asked
     /// before each piece, says that nobody waits for it.
-    pub(super) fn load(
+    pub(super) fn load<C: Copy>(
         &self,
         file: &OpenFile,
         range: std::ops::Range<u64>,
-        digest: &Digest,
-        wait: Wait,
+        digest: Option<&Digest>,
+        wait: Wait<C>,
         scratch: &mut [u8],
         gets_on: &dyn Fn() -> bool,
-    ) -> Attempt<Outcome<'static, Disk>> {
+    ) -> Result<Loaded, Stop<C>> {
         let (at, bytes) = (range.start, range.end - range.start);
-        let fd = match file.fd() {
-            Ok(fd) => fd,
-            Err(error) => return Attempt::Done(Err(file.failure(error))),
-        };
-        if wait == Wait::May && !self.capabilities.in_memory {
+        let fd = file.fd().map_err(|error| file.error(error))?;
+        if !wait.is_never() && !self.capabilities.in_memory {
             self.kernel.will_need(fd, at, bytes + READ_AHEAD_BYTES);
         }
-        let mut digest = digest.clone();
+        let mut digest = digest.cloned();
         let mut loaded = 0;
         while loaded < bytes && gets_on() {
             let piece = usize::try_from(bytes - loaded).unwrap_or(usize::MAX).min(scratch.len());
             match self.read_at(fd, at + loaded, &mut scratch[..piece], wait) {
                 Ok(0) => break,
                 Ok(read) => {
-                    digest.update(&scratch[..read]);
+                    if let Some(digest) = &mut digest {
+                        digest.update(&scratch[..read]);
+                    }
                     loaded += read as u64;
                 }
-                Err(Errno::AGAIN) if wait == Wait::Never && loaded == 0 => return Attempt::Cold,
-                Err(Errno::AGAIN) if wait == Wait::Never => break,
-                Err(error) => return Attempt::Done(Err(file.failure(error))),
+                Err(Errno::AGAIN) if wait.is_never() && loaded > 0 => break,
+                Err(error) => return Err(wait.stop(&file.name, error)),
             }
         }
-        Attempt::Done(Ok(Done::Loaded { bytes: loaded, digest }))
+        Ok(Loaded { piece: Piece::Cached(loaded), digest })
     }
 
     /// The same for a file that must not be sent from, since sending might wait: returns the bytes themselves, at
@@ -277,22 +309,24 @@ impl Store {
         file: &OpenFile,
         at: u64,
         bytes: u64,
-        mut digest: Digest,
+        mut digest: Option<Digest>,
         scratch: &mut [u8],
-    ) -> Outcome<'static, Disk> {
-        let fd = file.fd().map_err(|error| file.failure(error))?;
+    ) -> Result<Loaded, StoreError> {
+        let fd = file.fd().map_err(|error| file.error(error))?;
         self.kernel.will_need(fd, at, bytes + READ_AHEAD_BYTES);
         let most = usize::try_from(bytes).unwrap_or(usize::MAX).min(scratch.len());
         let mut filled = 0;
         while filled < most {
-            match self.read_at(fd, at + filled as u64, &mut scratch[filled..most], Wait::May) {
+            match self.read_at(fd, at + filled as u64, &mut scratch[filled..most], HELPER) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
-                Err(error) => return Err(file.failure(error)),
+                Err(error) => return Err(file.error(error)),
             }
         }
-        digest.update(&scratch[..filled]);
-        Ok(Done::Read { bytes: scratch[..filled].to_vec(), digest })
+        if let Some(digest) = &mut digest {
+            digest.update(&scratch[..filled]);
+        }
+        Ok(Loaded { piece: Piece::Bytes(scratch[..filled].to_vec()), digest })
     }
 
     /// Returns the closer for a file of `size` bytes; [`None`] where closing it never waits.
@@ -300,45 +334,43 @@ impl Store {
         (size > LARGE_BYTES || !self.capabilities.local).then(|| self.kernel.closer().clone())
     }
 
-    pub(super) fn stat(&self, name: &Name, wait: Wait) -> Attempt<Outcome<'static, Disk>> {
-        if wait == Wait::Never && !self.capabilities.cached_walks {
-            return Attempt::Cold;
+    pub(super) fn stat<C: Copy>(&self, name: &Name, wait: Wait<C>) -> Result<Status, Stop<C>> {
+        if let Wait::Never(cold) = wait
+            && !self.capabilities.cached_walks
+        {
+            return Err(Stop::Cold(cold));
         }
         let moment = SystemTime::now();
-        let stat = match self.root.stat(name, wait == Wait::Never) {
-            Err(Errno::AGAIN) if wait == Wait::Never => return Attempt::Cold,
-            Err(error) => return Attempt::Done(Err(failure(name.as_str(), error))),
-            Ok(stat) => stat,
-        };
-        Attempt::Done(match meta::kind(&stat) {
-            FileType::RegularFile => Ok(Done::Replied(Reply::File(self.file_meta(&stat, moment)))),
-            FileType::Directory => Ok(Done::Replied(Reply::Dir(meta::mtime(&stat)))),
-            kind => Err(not_a_file(name.as_str(), kind)),
-        })
+        let stat = self.root.stat(name, wait.is_never()).map_err(|error| wait.stop(name.as_str(), error))?;
+        match meta::kind(&stat) {
+            FileType::RegularFile => Ok(Status::File(self.version(&stat, moment))),
+            FileType::Directory => Ok(Status::Directory(meta::mtime(&stat))),
+            kind => Err(not_a_file(name.as_str(), kind).into()),
+        }
     }
 
     /// Begins a listing.
-    pub(super) fn list(&self, name: Option<&Name>) -> Outcome<'static, Disk> {
-        let shown = name.map_or("the root", Name::as_str);
+    pub(super) fn list(&self, name: Option<&Name>) -> Result<Listed<Box<OpenDir>>, StoreError> {
+        let path = name.map_or("", Name::as_str);
         let opened = self.root.open_dir(name.map(Name::as_str)).and_then(|dir| {
             let entries = self.kernel.list(&dir)?;
             Ok(Box::new(OpenDir { name: name.cloned(), open: Some((entries, dir)), closer: self.closer_for(0) }))
         });
-        opened.map_err(|error| failure(shown, error)).and_then(|dir| self.list_more(dir))
+        opened.map_err(|error| StoreError::system(path, error)).and_then(|dir| self.list_more(dir))
     }
 
     /// Goes on with a listing. What has no valid name, or is neither a file nor a directory, is left
     /// out; so is what went away meanwhile.
-    pub(super) fn list_more(&self, mut open: Box<OpenDir>) -> Outcome<'static, Disk> {
-        let mut lines = Vec::new();
+    pub(super) fn list_more(&self, mut open: Box<OpenDir>) -> Result<Listed<Box<OpenDir>>, StoreError> {
+        let (mut listed, mut bytes) = (Vec::new(), 0);
         for _ in 0..LISTING_ENTRIES {
-            let Some((entries, dir)) = &mut open.open else { return Err(open.failure(Errno::BADF)) };
+            let Some((entries, dir)) = &mut open.open else { return Err(open.error(Errno::BADF)) };
             let entry = match entries.read() {
                 None => {
                     self.is_still_there(&open)?;
-                    return Ok(Done::Listed { lines: Cow::Owned(lines), more: None });
+                    return Ok(Listed { entries: listed, more: None });
                 }
-                Some(Err(error)) => return Err(open.failure(error)),
+                Some(Err(error)) => return Err(open.error(error)),
                 Some(Ok(entry)) => entry,
             };
             let skipped = !matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown);
@@ -347,33 +379,34 @@ impl Store {
                 continue;
             }
             let moment = SystemTime::now();
-            let kind = match self.root.stat_entry(dir, name.as_str()) {
+            let status = match self.root.stat_entry(dir, name.as_str()) {
                 Ok(stat) => match meta::kind(&stat) {
-                    FileType::RegularFile => EntryKind::File(self.file_meta(&stat, moment)),
-                    FileType::Directory => EntryKind::Directory(meta::mtime(&stat)),
+                    FileType::RegularFile => Status::File(self.version(&stat, moment)),
+                    FileType::Directory => Status::Directory(meta::mtime(&stat)),
                     _ => continue,
                 },
                 // Something else is mounted there: of a file as well, nothing but the name can be told.
-                Err(Errno::XDEV) => EntryKind::Directory(None),
+                Err(Errno::XDEV) => Status::Directory(None),
                 Err(Errno::NOENT) => continue,
-                Err(error) => return Err(failure(name.as_str(), error)),
+                Err(error) => return Err(StoreError::system(name.as_str(), error)),
             };
-            Entry { name, kind }.encode(&mut lines);
-            if lines.len() >= LISTING_BYTES {
+            bytes += name.as_str().len() + ENTRY_BYTES;
+            listed.push(DirEntry { name, status });
+            if bytes >= LISTING_BYTES {
                 break;
             }
         }
-        Ok(Done::Listed { lines: Cow::Owned(lines), more: Some(open) })
+        Ok(Listed { entries: listed, more: Some(open) })
     }
 
     /// A directory that was removed reads as an empty one: whoever mirrors it would delete all that it has.
-    fn is_still_there(&self, open: &OpenDir) -> Result<(), Failure> {
+    fn is_still_there(&self, open: &OpenDir) -> Result<(), StoreError> {
         let removed = open.open.as_ref().map_or(Err(Errno::BADF), |(_, dir)| self.is_removed(dir));
         match (removed, &open.name) {
             (Ok(false), _) => Ok(()),
-            (Ok(true), None) => Err(root_is_gone()),
-            (Ok(true), Some(_)) => Err(open.failure(Errno::NOENT)),
-            (Err(error), _) => Err(open.failure(error)),
+            (Ok(true), None) => Err(StoreError::of(ErrorKind::RootGone)),
+            (Ok(true), Some(_)) => Err(open.error(Errno::NOENT)),
+            (Err(error), _) => Err(open.error(error)),
         }
     }
 
@@ -382,34 +415,35 @@ impl Store {
         wanted: &Wanted<'_>,
         stat: &Stat,
         moment: SystemTime,
-    ) -> Result<std::ops::Range<u64>, Failure> {
+    ) -> Result<std::ops::Range<u64>, StoreError> {
         let name = wanted.name.as_str();
         match meta::kind(stat) {
             FileType::RegularFile => {}
             kind => return Err(not_a_file(name, kind)),
         }
         if wanted.tag.is_some_and(|tag| *tag != self.tag(stat, moment)) {
-            return Err(about(name, Code::Changed, "the file is another version now"));
+            return Err(StoreError::at(name, ErrorKind::OtherVersion));
         }
         let size = meta::size(stat);
         if wanted.offset > size {
-            return Err(about(name, Code::BadRange, format_args!("the file has only {size} bytes")));
+            return Err(StoreError::at(name, ErrorKind::PastEnd { size }));
         }
         let end = wanted.length.map_or(size, |length| size.min(wanted.offset.saturating_add(length)));
         Ok(wanted.offset..end)
     }
 }
 
-pub(super) fn changed(name: &str) -> Failure {
-    about(name, Code::Changed, "the file changed while it was read")
+pub(super) fn changed(name: &str) -> StoreError {
+    StoreError::at(name, ErrorKind::Changed)
 }
 
-pub(super) fn not_a_file(name: &str, kind: FileType) -> Failure {
-    match kind {
-        FileType::Directory => about(name, Code::NotAFile, "is a directory, not a file"),
-        FileType::Symlink => failure(name, Errno::LOOP),
-        _ => about(name, Code::NotAFile, "is neither a file nor a directory"),
-    }
+pub(super) fn not_a_file(name: &str, kind: FileType) -> StoreError {
+    let error = match kind {
+        FileType::Directory => SystemError::IsDirectory,
+        FileType::Symlink => SystemError::SymbolicLink,
+        _ => SystemError::IsSpecial,
+    };
+    StoreError::at(name, ErrorKind::System(error))
 }
 
 #[cfg(test)]
@@ -421,10 +455,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{
-        protocol::ferry::Work,
-        store::{Call, Durability, MountTable, StoreOptions, Watcher},
-    };
+    use crate::store::{Call, Disk, Durability, MountTable, ReadCompletion, ReadOperation, StoreOptions, Watcher};
 
     /// Counts looks at files.
     #[derive(Debug, Default)]
@@ -463,16 +494,21 @@ mod tests {
     ) {
         let mut scratch = vec![0; SCRATCH_BYTES];
         let name = Name::new(name).unwrap();
-        let work = || Work::Open { name: name.clone(), offset: range.0, length: range.1, tag: None, inline: 64 << 10 };
-        let bytes_of = |outcome: Outcome<'_, Disk>| match outcome {
-            Ok(Done::Opened { meta, range: Opened::Inline { bytes, crc } }) => (meta, bytes.into_owned(), crc),
+        let open = || {
+            let (offset, length) = range;
+            ReadOperation::Open { name: name.clone(), offset, length, tag: None, inline: 64 << 10 }
+        };
+        let bytes_of = |completion: ReadCompletion<'_, Disk>| match completion {
+            ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline(bytes) })) => {
+                (version, bytes.into_owned())
+            }
             other => panic!("{other:?}"),
         };
-        let careful = bytes_of(store.run(work(), &mut scratch));
+        let careful = bytes_of(store.read(open(), &mut scratch, &|| true));
         let before = looks.0.load(Ordering::Relaxed);
         assert_eq!(careful.1, expected.0, "{range:?}");
-        if let Ok(outcome) = store.try_now(work(), &mut scratch) {
-            assert_eq!(bytes_of(outcome), careful);
+        if let Ok(completion) = store.try_read(open(), &mut scratch) {
+            assert_eq!(bytes_of(completion), careful);
             assert_eq!(looks.0.load(Ordering::Relaxed) - before, expected.1, "{range:?}");
         }
     }
@@ -511,10 +547,10 @@ mod tests {
             std::fs::write(inner.join(file.to_string()), b"").unwrap();
         }
         let begun = store.list(Some(&Name::new("inner").unwrap()));
-        let Ok(Done::Listed { more: Some(rest), .. }) = begun else { panic!("{begun:?}") };
-        assert!(matches!(store.list(None), Ok(Done::Listed { more: None, .. })));
+        let Ok(Listed { more: Some(rest), .. }) = begun else { panic!("{begun:?}") };
+        assert!(matches!(store.list(None), Ok(Listed { more: None, .. })));
         std::fs::remove_dir_all(&root).unwrap();
-        let codes = [store.list_more(rest), store.list(None)].map(|listed| listed.unwrap_err().code);
-        assert_eq!(codes, [Code::NotFound, Code::Io]);
+        let kinds = [store.list_more(rest), store.list(None)].map(|listed| listed.unwrap_err().kind);
+        assert_eq!(kinds, [ErrorKind::System(SystemError::NotFound), ErrorKind::RootGone]);
     }
 }

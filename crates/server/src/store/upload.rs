@@ -9,7 +9,7 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Time};
+use ferry_wire::{Crc32, Digest, Id, Name, Time};
 use rustix::{
     fs::{FileType, OFlags},
     io::Errno,
@@ -18,15 +18,14 @@ use rustix::{
 use super::{
     Disk, Durability, Store,
     attributes::{Attributes, Ungiven},
-    fault::{about, entry_failure, failure},
+    error::{ErrorKind, StoreError},
     kernel::Inheritance,
     mark::{Mark, Slots, State},
     meta,
+    operation::{Chunk, Fallback, Finish, Owner, Stage, Tail, UploadNumber},
     quota::Whose,
     run::Run,
 };
-use crate::protocol::ferry::{Chunk, Done, Outcome, Owner, Tail};
-pub(super) use resume::{Resume, Resumption};
 
 /// How far ahead of the bytes that arrived the disk is asked to set room aside: a large upload
 /// finds out early that it will not fit, and lies in one piece.
@@ -42,7 +41,10 @@ const WRITEBACK_BYTES: u64 = 8 << 20;
 /// few are synced one by one, since that waits for nobody else's bytes.
 const TOGETHER_FROM: usize = 4;
 
-/// An upload: what [`Work`](crate::protocol::ferry::Work) on it shares.
+/// An upload up to this size is finished together with others.
+const SMALL_BYTES: usize = 64 << 10;
+
+/// An upload: the state that all operations on it share.
 #[derive(Debug)]
 pub struct Upload {
     pub(super) name: Name,
@@ -87,7 +89,8 @@ pub(super) struct Staged {
 }
 
 impl Upload {
-    pub(super) fn plain(number: String, name: Name, size: Option<u64>, mtime: Option<Time>, settled: bool) -> Upload {
+    pub(super) fn plain(number: String, stage: Stage) -> Upload {
+        let Stage { name, size, mtime, settled } = stage;
         let (owner, staged) = (Owner::default(), Mutex::default());
         Upload { name, size, mtime, settled, place: Place::Plain(number), owner, staged }
     }
@@ -114,8 +117,8 @@ impl Upload {
         }
     }
 
-    fn failure(&self, error: Errno) -> Failure {
-        failure(self.name.as_str(), error)
+    fn error(&self, error: Errno) -> StoreError {
+        StoreError::system(self.name.as_str(), error)
     }
 
     /// The name that it will have, and the size that was announced, if one was.
@@ -130,20 +133,11 @@ impl Upload {
     }
 }
 
-/// A RESUME for `name` has the id of another upload.
-pub fn id_is_taken(name: &Name) -> Failure {
-    about(name.as_str(), Code::Exists, "that id is taken by another upload")
-}
-
-/// Returns the failure to report where a staged file could not be given what its place in the tree brings with it.
-pub(super) fn not_given(name: &Name, ungiven: Ungiven) -> Failure {
+/// Returns the error of a staged file that could not be given what its place in the tree brings with it.
+pub(super) fn not_given(name: &Name, ungiven: Ungiven) -> StoreError {
     match ungiven {
-        Ungiven::System(error) => failure(name.as_str(), error),
-        Ungiven::Project => {
-            let words =
-                "its directory has a disk quota of its own (a project), and the server may make no file count for it";
-            about(name.as_str(), Code::Denied, words)
-        }
+        Ungiven::System(error) => StoreError::system(name.as_str(), error),
+        Ungiven::Project => StoreError::at(name.as_str(), ErrorKind::ForeignProject),
     }
 }
 
@@ -155,8 +149,8 @@ impl Parents {
     /// How many are held open.
     const MOST: usize = 16;
 
-    fn of(&mut self, store: &Store, name: &Name) -> Result<&(OwnedFd, Inheritance), Failure> {
-        let failed = |error| failure(name.as_str(), error);
+    fn of(&mut self, store: &Store, name: &Name) -> Result<&(OwnedFd, Inheritance), StoreError> {
+        let failed = |error| StoreError::system(name.as_str(), error);
         let parent = name.parent().map(str::to_owned);
         if self.0.len() >= Parents::MOST && !self.0.contains_key(&parent) {
             self.0.clear();
@@ -172,23 +166,47 @@ impl Parents {
     }
 }
 
-/// A plain upload that is finished with its only chunk.
-pub(super) struct SmallUpload {
-    pub(super) upload: Arc<Upload>,
-    pub(super) chunk: Chunk,
-    pub(super) size: u64,
-    pub(super) crc: Crc32,
+/// The end of a plain upload that is finished with its only chunk, a small one: several of them wait for the disk
+/// [together](Store::finish_small).
+#[derive(Debug)]
+pub struct SmallFinish {
+    number: UploadNumber,
+    finish: Finish<Disk>,
+}
+
+impl SmallFinish {
+    /// Returns the number of the upload.
+    #[must_use]
+    pub fn number(&self) -> UploadNumber {
+        self.number
+    }
+
+    /// Returns what makes a completion of it, should it be lost.
+    #[must_use]
+    pub fn fallback(&self) -> Fallback<Disk> {
+        Fallback::of_finish(self.number)
+    }
+
+    /// Takes `finish` where it is a small upload's, and gives it back where it is not.
+    ///
+    /// # Errors
+    ///
+    /// `finish` itself.
+    pub fn new(number: UploadNumber, finish: Finish<Disk>) -> Result<SmallFinish, Finish<Disk>> {
+        let is_small = finish.at == 0 && finish.chunk.filled <= SMALL_BYTES && finish.upload.id().is_none();
+        if is_small { Ok(SmallFinish { number, finish }) } else { Err(finish) }
+    }
 }
 
 impl Store {
-    pub(super) fn write(&self, upload: &Upload, at: u64, mut chunk: Chunk) -> Outcome<'static, Disk> {
+    pub(super) fn write(&self, upload: &Upload, at: u64, mut chunk: Chunk) -> Result<Chunk, StoreError> {
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, at, &chunk)?;
         chunk.filled = chunk.filled.min(chunk.memory.len());
-        Ok(Done::Written(chunk))
+        Ok(chunk)
     }
 
-    fn write_chunk(&self, upload: &Upload, staged: &mut Staged, at: u64, chunk: &Chunk) -> Result<(), Failure> {
+    fn write_chunk(&self, upload: &Upload, staged: &mut Staged, at: u64, chunk: &Chunk) -> Result<(), StoreError> {
         if staged.file.is_none() {
             self.begin(upload, staged, &mut Parents::default())?;
         }
@@ -198,8 +216,8 @@ impl Store {
         self.stage_bytes(upload.whose(), more)?;
         staged.counted += more;
         self.reserve(upload, staged, end);
-        let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
-        self.kernel.write_all(file, bytes, at).map_err(|error| upload.failure(error))?;
+        let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
+        self.kernel.write_all(file, bytes, at).map_err(|error| upload.error(error))?;
         // Of two writes under way, either may be the first.
         if self.durability == Durability::Full && end.saturating_sub(staged.written_back) >= WRITEBACK_BYTES {
             self.kernel.start_writeback(file, staged.written_back, end - staged.written_back);
@@ -209,9 +227,9 @@ impl Store {
     }
 
     /// Makes the file to be written, like one in the place of its name.
-    fn begin(&self, upload: &Upload, staged: &mut Staged, parents: &mut Parents) -> Result<(), Failure> {
+    fn begin(&self, upload: &Upload, staged: &mut Staged, parents: &mut Parents) -> Result<(), StoreError> {
         let attributes = match self.check_target(&upload.name, parents) {
-            Err(failure) if upload.settled => return Err(failure),
+            Err(error) if upload.settled => return Err(error),
             // A directory that is to be made first may be on its way.
             target => target.unwrap_or_default(),
         };
@@ -236,7 +254,7 @@ impl Store {
     }
 
     /// Gives the staged file what its name brings with it. Its bytes then count for the quota of their directory.
-    fn give(&self, name: &Name, staged: &mut Staged, attributes: Attributes) -> Result<(), Failure> {
+    fn give(&self, name: &Name, staged: &mut Staged, attributes: Attributes) -> Result<(), StoreError> {
         if let Some(file) = &staged.file
             && attributes != staged.attributes
         {
@@ -275,8 +293,8 @@ impl Store {
 
     /// Refuses early what would fail at the end: a parent that is not there, a target that is no
     /// file. Returns what a file in that place is to have.
-    fn check_target(&self, name: &Name, parents: &mut Parents) -> Result<Attributes, Failure> {
-        let failed = |error| entry_failure(name, error);
+    fn check_target(&self, name: &Name, parents: &mut Parents) -> Result<Attributes, StoreError> {
+        let failed = |error| StoreError::entry(name, error);
         let (parent, inheritance) = parents.of(self, name)?;
         match self.root.stat_entry(parent, name.last()) {
             Ok(stat) => match meta::kind(&stat) {
@@ -293,40 +311,34 @@ impl Store {
 
     /// Writes the last bytes and makes the whole durable. The descriptor is closed: an upload that
     /// waits for its name holds none.
-    pub(super) fn finish(
-        &self,
-        upload: &Upload,
-        at: u64,
-        chunk: &Chunk,
-        size: u64,
-        crc: Crc32,
-    ) -> Outcome<'static, Disk> {
+    pub(super) fn finish(&self, finish: &Finish<Disk>) -> Result<(), StoreError> {
+        let Finish { upload, at, chunk, size, crc } = finish;
+        let (size, crc) = (*size, *crc);
         let mut staged = upload.staged();
-        self.write_chunk(upload, &mut staged, at, chunk)?;
+        self.write_chunk(upload, &mut staged, *at, chunk)?;
         let finished = self.finish_file(upload, &mut staged, size, crc);
-        finished.map_err(|error| upload.failure(error))?;
+        finished.map_err(|error| upload.error(error))?;
         staged.whole = Some((size, crc));
-        Ok(Done::Finished)
+        Ok(())
     }
 
-    /// The same for several small plain uploads, which wait for the disk together. Gives one outcome
-    /// for each.
-    pub(super) fn finish_together(&self, uploads: &[SmallUpload]) -> Vec<Outcome<'static, Disk>> {
+    /// Finishes several small uploads, waiting for the disk once for all of them. Returns the results in their order.
+    pub fn finish_small(&self, uploads: &[SmallFinish]) -> Vec<Result<(), StoreError>> {
         let mut parents = Parents::default();
         let written: Vec<_> = uploads.iter().map(|small| self.write_small(small, &mut parents)).collect();
         let mut files = Vec::new();
-        let failures = written.into_iter().map(|written| written.map(|file| files.push(file)).err());
-        let failures: Vec<_> = failures.collect();
+        let errors: Vec<_> = written.into_iter().map(|written| written.map(|file| files.push(file)).err()).collect();
         let mut synced = self.sync_several(&files).into_iter();
-        let finish = |(small, failure): (&SmallUpload, Option<Failure>)| {
-            if let Some(failure) = failure {
-                return Err(failure);
+        let finish = |(small, error): (&SmallFinish, Option<StoreError>)| {
+            if let Some(error) = error {
+                return Err(error);
             }
-            synced.next().unwrap_or(Err(Errno::IO)).map_err(|error| small.upload.failure(error))?;
-            small.upload.staged().whole = Some((small.size, small.crc));
-            Ok(Done::Finished)
+            let Finish { upload, size, crc, .. } = &small.finish;
+            synced.next().unwrap_or(Err(Errno::IO)).map_err(|error| upload.error(error))?;
+            upload.staged().whole = Some((*size, *crc));
+            Ok(())
         };
-        uploads.iter().zip(failures).map(finish).collect()
+        uploads.iter().zip(errors).map(finish).collect()
     }
 
     /// Syncs files or directories together, where that means something, and returns the result of each.
@@ -341,13 +353,13 @@ impl Store {
         }
     }
 
-    fn write_small(&self, small: &SmallUpload, parents: &mut Parents) -> Result<OwnedFd, Failure> {
-        let upload = &small.upload;
+    fn write_small(&self, small: &SmallFinish, parents: &mut Parents) -> Result<OwnedFd, StoreError> {
+        let Finish { upload, chunk, size, .. } = &small.finish;
         let mut staged = upload.staged();
         self.begin(upload, &mut staged, parents)?;
-        self.write_chunk(upload, &mut staged, 0, &small.chunk)?;
-        let completed = self.complete_file(upload, &staged, small.size);
-        completed.and(staged.file.take().ok_or(Errno::BADF)).map_err(|error| upload.failure(error))
+        self.write_chunk(upload, &mut staged, 0, chunk)?;
+        let completed = self.complete_file(upload, &staged, *size);
+        completed.and(staged.file.take().ok_or(Errno::BADF)).map_err(|error| upload.error(error))
     }
 
     fn finish_file(&self, upload: &Upload, staged: &mut Staged, size: u64, crc: Crc32) -> Result<(), Errno> {
@@ -379,9 +391,9 @@ impl Store {
     }
 
     /// Makes durable what was written so far of a kept upload, and remembers how far that is.
-    pub(super) fn checkpoint(&self, upload: &Upload, digest: &Digest) -> Outcome<'static, Disk> {
+    pub(super) fn checkpoint(&self, upload: &Upload, digest: &Digest) -> Result<(), StoreError> {
         let mut staged = upload.staged();
-        let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
+        let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
         let synced = match file.try_clone() {
             // The lock is not held while the disk is waited for: more is written meanwhile.
             Ok(file) => {
@@ -393,9 +405,9 @@ impl Store {
             // No descriptor is free. That is no reason for a checkpoint to fail.
             Err(_) => self.sync_data(file),
         };
-        synced.map_err(|error| upload.failure(error))?;
-        self.write_mark(upload, &mut staged, digest).map_err(|error| upload.failure(error))?;
-        Ok(Done::Checkpointed)
+        synced.map_err(|error| upload.error(error))?;
+        self.write_mark(upload, &mut staged, digest).map_err(|error| upload.error(error))?;
+        Ok(())
     }
 
     fn write_mark(&self, upload: &Upload, staged: &mut Staged, digest: &Digest) -> Result<(), Errno> {
@@ -407,7 +419,7 @@ impl Store {
     }
 
     /// Drops an upload and all that arrived of it.
-    pub(super) fn discard(&self, upload: &Upload) -> Outcome<'static, Disk> {
+    pub(super) fn discard(&self, upload: &Upload) {
         let mut staged = upload.staged();
         let file = staged.file.take();
         let removed = match &upload.place {
@@ -443,20 +455,20 @@ impl Store {
         if let Some(file) = file {
             self.kernel.closer().close(file);
         }
-        Ok(Done::Dropped)
     }
 
     /// Lets go of a kept upload. Where the tail can't be made durable, what was kept before still is.
-    pub(super) fn keep(&self, upload: &Upload, tail: Option<Tail>) -> Outcome<'static, Disk> {
+    pub(super) fn keep(&self, upload: &Upload, tail: Option<Tail>) {
         let mut staged = upload.staged();
         if let Some(Tail { at, chunk, digest }) = tail {
             let kept = self.write_chunk(upload, &mut staged, at, &chunk).and_then(|()| {
-                let file = staged.file.as_ref().ok_or_else(|| upload.failure(Errno::BADF))?;
-                self.sync_data(file).map_err(|error| upload.failure(error))?;
-                self.write_mark(upload, &mut staged, &digest).map_err(|error| upload.failure(error))
+                let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
+                self.sync_data(file).map_err(|error| upload.error(error))?;
+                self.write_mark(upload, &mut staged, &digest).map_err(|error| upload.error(error))
             });
-            if let Err(failure) = kept {
-                log::warn!("only the last checkpoint is kept: {failure}");
+            if let Err(StoreError { kind, .. }) = kept {
+                let name = ferry_wire::escaped(upload.name.as_str());
+                log::warn!("{name}: only the last checkpoint is kept: {kind:?}");
             }
         }
         // Bytes behind the last checkpoint are of no use, and blocks that were set aside hold room that others need.
@@ -474,7 +486,6 @@ impl Store {
         }
         // Closing the mark gives up its lock.
         staged.mark = None;
-        Ok(Done::Dropped)
     }
 
     /// Notes what the disk holds of an upload that this process has let go, or could not take hold of.
@@ -505,10 +516,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        protocol::ferry::Work,
-        store::{MountTable, StoreOptions, read::SCRATCH_BYTES},
-    };
+    use crate::store::{MountTable, NameOperation, StoreOptions};
 
     #[test]
     fn writes_under_way_may_end_in_any_order() {
@@ -523,17 +531,16 @@ mod tests {
             mounts: MountTable::default(),
         };
         let store = Store::open(&options).unwrap();
-        let mut scratch = vec![0; SCRATCH_BYTES];
         let (half, whole) = (WRITEBACK_BYTES as usize, 2 * WRITEBACK_BYTES);
-        let mut run = |work| store.run(work, &mut scratch).unwrap();
-        let stage = Work::Stage { name: Name::new("a").unwrap(), size: Some(whole), mtime: None, settled: true };
-        let Done::Staged(upload) = run(stage) else { panic!("not staged") };
+        let upload =
+            store.stage(Stage { name: Name::new("a").unwrap(), size: Some(whole), mtime: None, settled: true });
         let chunk = |byte: u8| Chunk { memory: vec![byte; half], filled: half };
-        run(Work::Write { upload: upload.clone(), at: WRITEBACK_BYTES, chunk: chunk(2) });
-        run(Work::Write { upload: upload.clone(), at: 0, chunk: chunk(1) });
+        store.write(&upload, WRITEBACK_BYTES, chunk(2)).unwrap();
+        store.write(&upload, 0, chunk(1)).unwrap();
         let crc = Crc32::of(&[vec![1; half], vec![2; half]].concat());
-        run(Work::Finish { upload: upload.clone(), at: whole, chunk: Chunk::default(), size: whole, crc });
-        run(Work::Publish { upload });
+        let (at, chunk, size) = (whole, Chunk::default(), whole);
+        store.finish(&Finish { upload: upload.clone(), at, chunk, size, crc }).unwrap();
+        store.change_names(&[NameOperation::Publish(UploadNumber(0), upload)]);
         assert_eq!(Crc32::of(&std::fs::read(root.path().join("a")).unwrap()), crc);
     }
 }

@@ -1,13 +1,14 @@
-//! Requests as a session turns them into work: the same pieces in the same order, and the same
+//! Requests as a session turns them into operations: the same ones in the same order, and the same
 //! decision what to let go of where one fails.
 
 use std::sync::Arc;
 
-use ferry_server::{
-    protocol::ferry::{Change, Chunk, Done, Opened, Outcome, Owner, Tail, Work},
-    store::{Disk, OpenFile, SCRATCH_BYTES, Store, Upload},
+use ferry_server::store::{
+    Change, ChangeNumber, Chunk, Content, Disk, ErrorKind, Finish, NameCompletion, NameOperation, OpenDir, OpenFile,
+    Opened, Owner, ReadCompletion, ReadOperation, Resume, SCRATCH_BYTES, SmallFinish, Stability, Stage, Store,
+    StoreError, Tail, Upload, UploadCompletion, UploadNumber, UploadOperation,
 };
-use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Reply};
+use ferry_wire::{Crc32, Digest, Entry, Failure, Id, Name, Reply};
 
 /// What the client was told in the end.
 pub(crate) type Told = Result<Reply, Failure>;
@@ -29,7 +30,7 @@ pub(crate) fn id(text: &str) -> Id {
 /// One client of a store.
 pub(crate) struct Client<'s> {
     store: &'s Store,
-    /// Nothing is in the page cache: all is a helper's work.
+    /// Nothing is in the page cache: all is a helper's.
     cold: bool,
     scratch: Vec<u8>,
 }
@@ -64,40 +65,30 @@ impl<'s> Client<'s> {
         Client { store, cold, scratch: vec![0; SCRATCH_BYTES] }
     }
 
-    fn work(&mut self, work: Work<Disk>) -> Outcome<'static, Disk> {
-        if self.cold {
-            return self.store.run(work, &mut self.scratch);
-        }
-        let now = self.store.try_now(work, &mut self.scratch).map(|outcome| outcome.map(Done::into_owned));
-        match now {
-            Ok(outcome) => outcome,
-            Err(work) => self.store.run(work, &mut self.scratch),
-        }
-    }
-
-    fn told(outcome: Outcome<'static, Disk>) -> Told {
-        match outcome? {
-            Done::Replied(reply) => Ok(reply),
-            done => panic!("{done:?} is no reply"),
-        }
+    fn read(&mut self, operation: ReadOperation<Disk>) -> ReadCompletion<'static, Disk> {
+        let operation = match self.cold {
+            true => operation,
+            false => match self.store.try_read(operation, &mut self.scratch) {
+                Ok(completion) => return completion.into_owned(),
+                Err(operation) => operation,
+            },
+        };
+        self.store.read(operation, &mut self.scratch, &|| true)
     }
 
     fn open(&mut self, name: &Name) -> Result<Opened<'static, Arc<OpenFile>>, Failure> {
-        let open = Work::Open { name: name.clone(), offset: 0, length: None, tag: None, inline: INLINE_BYTES };
-        match self.work(open)? {
-            Done::Opened { range, .. } => Ok(range),
-            done => panic!("{done:?} for an Open"),
+        let open = ReadOperation::Open { name: name.clone(), offset: 0, length: None, tag: None, inline: INLINE_BYTES };
+        match self.read(open) {
+            ReadCompletion::Opened(opened) => told(opened),
+            other => panic!("{other:?} for an Open"),
         }
     }
 
     /// GET: all the bytes, if what the client gets is verified.
     pub(crate) fn get(&mut self, name: &Name) -> Result<Vec<u8>, Failure> {
-        let (file, start, end) = match self.open(name)? {
-            Opened::Inline { bytes, crc } => {
-                assert_eq!(crc, Crc32::of(&bytes), "the CRC of {name} is not that of its bytes");
-                return Ok(bytes.into_owned());
-            }
-            Opened::Range { file, start, end } => (file, start, end),
+        let (file, start, end) = match self.open(name)?.content {
+            Content::Inline(bytes) => return Ok(bytes.into_owned()),
+            Content::Range { file, start, end } => (file, start, end),
         };
         let mut bytes = Vec::new();
         let crc = self.load(&file, start..end, false, |at, count| {
@@ -111,9 +102,9 @@ impl<'s> Client<'s> {
 
     /// SUM.
     pub(crate) fn sum(&mut self, name: &Name) -> Result<(u64, Crc32), Failure> {
-        match self.open(name)? {
-            Opened::Inline { bytes, crc } => Ok((bytes.len() as u64, crc)),
-            Opened::Range { file, start, end } => {
+        match self.open(name)?.content {
+            Content::Inline(bytes) => Ok((bytes.len() as u64, Crc32::of(&bytes))),
+            Content::Range { file, start, end } => {
                 self.load(&file, start..end, true, |_, _| {}).map(|crc| (end - start, crc))
             }
         }
@@ -127,11 +118,13 @@ impl<'s> Client<'s> {
         mut send: impl FnMut(u64, u64),
     ) -> Result<Crc32, Failure> {
         let crc = self.pass(file, range.clone(), background, &mut send)?;
-        match self.work(Work::Check { file: file.clone() })? {
-            Done::Unchanged(true) => Ok(crc),
-            Done::Doubtful if self.pass(file, range, true, &mut |_, _| {})? == crc => Ok(crc),
-            Done::Unchanged(false) | Done::Doubtful => Err(changed()),
-            done => panic!("{done:?} for a Check"),
+        let ReadCompletion::Checked(checked) = self.read(ReadOperation::Check { file: file.clone() }) else {
+            panic!("no Checked for a Check")
+        };
+        match told(checked)? {
+            Stability::Same => Ok(crc),
+            Stability::Doubtful if self.pass(file, range, true, &mut |_, _| {})? == crc => Ok(crc),
+            Stability::Changed | Stability::Doubtful => Err(changed()),
         }
     }
 
@@ -146,19 +139,15 @@ impl<'s> Client<'s> {
         let (mut at, mut digest) = (range.start, Digest::new());
         while at < range.end {
             let bytes = (range.end - at).min(PIECE_BYTES);
-            match self.work(Work::Load { file: file.clone(), at, bytes, digest: digest.clone(), background })? {
-                Done::Loaded { bytes: 0, .. } => return Err(changed()),
-                Done::Read { bytes, .. } if bytes.is_empty() => return Err(changed()),
-                Done::Read { bytes, digest: run } => {
-                    send(at, bytes.len() as u64);
-                    (at, digest) = (at + bytes.len() as u64, run);
-                }
-                Done::Loaded { bytes, digest: run } => {
-                    send(at, bytes);
-                    (at, digest) = (at + bytes, run);
-                }
-                done => panic!("{done:?} for a Load"),
+            let load = ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(digest), background };
+            let ReadCompletion::Loaded(loaded) = self.read(load) else { panic!("no Loaded for a Load") };
+            let loaded = told(loaded)?;
+            let bytes = loaded.piece.bytes();
+            if bytes == 0 {
+                return Err(changed());
             }
+            send(at, bytes);
+            (at, digest) = (at + bytes, loaded.digest.expect("the digest that was asked for"));
         }
         Ok(digest.crc())
     }
@@ -166,19 +155,23 @@ impl<'s> Client<'s> {
     /// LIST: the lines.
     pub(crate) fn list(&mut self, name: Option<&Name>) -> Result<String, Failure> {
         let mut all = Vec::new();
-        let mut outcome = self.work(Work::List { name: name.cloned() })?;
+        let mut operation = ReadOperation::List { name: name.cloned() };
         loop {
-            let Done::Listed { lines, more } = outcome else { panic!("{outcome:?} for a List") };
-            all.extend_from_slice(&lines);
+            let ReadCompletion::Listed(listed) = self.read(operation) else { panic!("no Listed for a List") };
+            let listed = told(listed)?;
+            listed.entries.into_iter().for_each(|entry| Entry::from(entry).encode(&mut all));
+            let more: Option<Box<OpenDir>> = listed.more;
             let Some(dir) = more else { return Ok(String::from_utf8(all).expect("a listing in UTF-8")) };
-            outcome = self.work(Work::ListMore { dir })?;
+            operation = ReadOperation::ListMore { dir };
         }
     }
 
     /// STAT.
     pub(crate) fn stat(&mut self, name: &Name) -> Told {
-        let outcome = self.work(Work::Stat { name: name.clone() });
-        Self::told(outcome)
+        match self.read(ReadOperation::Stat { name: name.clone() }) {
+            ReadCompletion::Found(found) => told(found).map(Reply::from),
+            other => panic!("{other:?} for a Stat"),
+        }
     }
 
     /// PUT.
@@ -191,15 +184,12 @@ impl<'s> Client<'s> {
     pub(crate) fn deliver(&mut self, name: &Name, body: Body<'_>) -> Result<Arc<Upload>, Failure> {
         let Body { bytes, chunk, announced, settled } = body;
         let size = announced.then_some(bytes.len() as u64);
-        let Done::Staged(upload) = self.work(Work::Stage { name: name.clone(), size, mtime: None, settled })? else {
-            panic!("no Staged for a Stage")
-        };
+        let upload = self.stage(Stage { name: name.clone(), size, mtime: None, settled });
         let delivered = self.send(&upload, bytes, 0, chunk).and_then(|at| {
             let (chunk, size, crc) = (chunk_of(&bytes[at as usize..]), bytes.len() as u64, Crc32::of(bytes));
-            let work = Work::Finish { upload: upload.clone(), at, chunk, size, crc };
-            match Store::is_small(&work) {
-                true => self.store.finish_small(vec![work]).pop().expect("one outcome for one upload"),
-                false => self.work(work),
+            match SmallFinish::new(NUMBER, Finish { upload: upload.clone(), at, chunk, size, crc }) {
+                Ok(small) => told(self.store.finish_small(&[small]).pop().expect("one result for one upload")),
+                Err(finish) => self.finish_one(finish),
             }
         });
         self.delivered(upload, delivered)
@@ -207,26 +197,24 @@ impl<'s> Client<'s> {
 
     /// Several small PUTs that wait for the disk together, up to where they wait for their names.
     pub(crate) fn deliver_together(&mut self, puts: &[(Name, &[u8])]) -> Vec<Result<Arc<Upload>, Failure>> {
-        let (mut works, mut uploads) = (Vec::new(), Vec::new());
+        let (mut finishes, mut uploads) = (Vec::new(), Vec::new());
         for (name, bytes) in puts {
             let size = bytes.len() as u64;
-            let stage = Work::Stage { name: name.clone(), size: Some(size), mtime: None, settled: false };
-            let Ok(Done::Staged(upload)) = self.work(stage) else { panic!("no Staged for a Stage") };
+            let upload = self.stage(Stage { name: name.clone(), size: Some(size), mtime: None, settled: false });
             let (chunk, crc) = (chunk_of(bytes), Crc32::of(bytes));
-            works.push(Work::Finish { upload: upload.clone(), at: 0, chunk, size, crc });
+            let finish = Finish { upload: upload.clone(), at: 0, chunk, size, crc };
+            finishes.push(SmallFinish::new(NUMBER, finish).expect("a small upload"));
             uploads.push(upload);
         }
-        assert!(works.iter().all(Store::is_small), "small uploads");
-        let outcomes = self.store.finish_small(works);
-        assert_eq!(outcomes.len(), uploads.len(), "an outcome for each upload");
-        uploads.into_iter().zip(outcomes).map(|(upload, outcome)| self.delivered(upload, outcome)).collect()
+        let finished = self.store.finish_small(&finishes);
+        assert_eq!(finished.len(), uploads.len(), "a result for each upload");
+        uploads.into_iter().zip(finished).map(|(upload, finished)| self.delivered(upload, told(finished))).collect()
     }
 
     /// What a session does with the end of a Finish.
-    fn delivered(&mut self, upload: Arc<Upload>, outcome: Outcome<'static, Disk>) -> Result<Arc<Upload>, Failure> {
-        match outcome {
-            Ok(Done::Finished) => Ok(upload),
-            Ok(done) => panic!("{done:?} for a Finish"),
+    fn delivered(&mut self, upload: Arc<Upload>, finished: Result<(), Failure>) -> Result<Arc<Upload>, Failure> {
+        match finished {
+            Ok(()) => Ok(upload),
             Err(failure) => {
                 self.discard(upload);
                 Err(failure)
@@ -234,11 +222,32 @@ impl<'s> Client<'s> {
         }
     }
 
+    fn stage(&self, stage: Stage) -> Arc<Upload> {
+        match self.store.advance(UploadOperation::Stage(stage)) {
+            UploadCompletion::Staged(Ok(upload)) => upload,
+            other => panic!("{other:?} for a Stage"),
+        }
+    }
+
+    fn write(&self, upload: Arc<Upload>, at: u64, piece: &[u8]) -> Result<(), Failure> {
+        match self.store.advance(UploadOperation::Write { upload, at, chunk: chunk_of(piece) }) {
+            UploadCompletion::Written(written) => told(written).map(drop),
+            other => panic!("{other:?} for a Write"),
+        }
+    }
+
+    fn finish_one(&self, finish: Finish<Disk>) -> Result<(), Failure> {
+        match self.store.advance(UploadOperation::Finish(finish)) {
+            UploadCompletion::Finished(finished) => told(finished),
+            other => panic!("{other:?} for a Finish"),
+        }
+    }
+
     /// Writes whole chunks, as long as there are some.
     fn send(&mut self, upload: &Arc<Upload>, bytes: &[u8], from: u64, chunk: usize) -> Result<u64, Failure> {
         let mut at = from;
         for piece in bytes[from as usize..].chunks_exact(chunk) {
-            self.work(Work::Write { upload: upload.clone(), at, chunk: chunk_of(piece) })?;
+            self.write(upload.clone(), at, piece)?;
             at += piece.len() as u64;
         }
         Ok(at)
@@ -246,25 +255,18 @@ impl<'s> Client<'s> {
 
     /// Gives a delivered upload its name.
     pub(crate) fn publish(&mut self, upload: Arc<Upload>) -> Told {
-        let mut told = self.change(vec![Work::Publish { upload }]);
-        told.pop().expect("one outcome for one change")
+        let mut told = self.change(vec![publish(upload)]);
+        told.pop().expect("one result for one change")
     }
 
     /// Makes changes in one batch, and lets go of the uploads that could not have their names.
-    pub(crate) fn change(&mut self, works: Vec<Work<Disk>>) -> Vec<Told> {
-        let uploads: Vec<_> = works
-            .iter()
-            .map(|work| match work {
-                Work::Publish { upload } => Some(upload.clone()),
-                _ => None,
-            })
-            .collect();
-        let told: Vec<_> = self.store.run_changes(works).into_iter().map(Self::told).collect();
-        assert_eq!(told.len(), uploads.len(), "an outcome for each change");
-        for (upload, told) in uploads.into_iter().zip(&told) {
-            match upload {
-                Some(upload) if told.is_err() && upload.id().is_some() => self.keep(upload, None),
-                Some(upload) if told.is_err() => self.discard(upload),
+    pub(crate) fn change(&mut self, operations: Vec<NameOperation<Disk>>) -> Vec<Told> {
+        let told: Vec<Told> = self.store.change_names(&operations).into_iter().map(told_of_change).collect();
+        assert_eq!(told.len(), operations.len(), "a result for each change");
+        for (operation, told) in operations.into_iter().zip(&told) {
+            match operation {
+                NameOperation::Publish(_, upload) if told.is_err() && upload.id().is_some() => self.keep(upload, None),
+                NameOperation::Publish(_, upload) if told.is_err() => self.discard(upload),
                 _ => {}
             }
         }
@@ -273,17 +275,17 @@ impl<'s> Client<'s> {
 
     /// MKDIR, DELETE or RENAME.
     pub(crate) fn change_tree(&mut self, change: Change) -> Told {
-        self.change(vec![Work::Change(change)]).pop().expect("one outcome for one change")
+        self.change(vec![changing(change)]).pop().expect("one result for one change")
     }
 
     fn discard(&mut self, upload: Arc<Upload>) {
-        let outcome = self.work(Work::Discard { upload });
-        assert!(matches!(outcome, Ok(Done::Dropped)), "{outcome:?} for a Discard");
+        let released = self.store.advance(UploadOperation::Discard { upload });
+        assert!(matches!(released, UploadCompletion::Released), "{released:?} for a Discard");
     }
 
     fn keep(&mut self, upload: Arc<Upload>, tail: Option<Tail>) {
-        let outcome = self.work(Work::Keep { upload, tail });
-        assert!(matches!(outcome, Ok(Done::Dropped)), "{outcome:?} for a Keep");
+        let released = self.store.advance(UploadOperation::Keep { upload, tail });
+        assert!(matches!(released, UploadCompletion::Released), "{released:?} for a Keep");
     }
 }
 
@@ -294,17 +296,20 @@ impl Client<'_> {
     }
 
     pub(crate) fn resume_as(&mut self, owner: Owner, id: &Id, name: &Name, size: u64) -> Result<Resumed, Failure> {
-        match self.work(Work::Resume { id: id.clone(), name: name.clone(), size, mtime: None, owner })? {
-            Done::Replied(reply) => Ok(Resumed::Saved(reply)),
-            Done::Resumed { upload, digest } => Ok(Resumed::Going(Held { upload, digest })),
-            done => panic!("{done:?} for a Resume"),
-        }
+        let resume = Resume { id: id.clone(), name: name.clone(), size, mtime: None, owner };
+        let UploadCompletion::Resumed(resumed) = self.store.advance(UploadOperation::Resume(resume)) else {
+            panic!("no Resumed for a Resume")
+        };
+        Ok(match told(resumed)? {
+            ferry_server::store::Resumed::Published(published) => Resumed::Saved(published.into()),
+            ferry_server::store::Resumed::Going { upload, digest } => Resumed::Going(Held { upload, digest }),
+        })
     }
 
     /// Writes the next bytes. Where that fails, no more than the last checkpoint is kept.
     pub(crate) fn write_on(&mut self, mut held: Held, piece: &[u8]) -> Result<Held, Failure> {
         let (upload, at) = (held.upload.clone(), held.digest.bytes());
-        if let Err(failure) = self.work(Work::Write { upload, at, chunk: chunk_of(piece) }) {
+        if let Err(failure) = self.write(upload, at, piece) {
             self.keep(held.upload, None);
             return Err(failure);
         }
@@ -314,9 +319,12 @@ impl Client<'_> {
 
     /// Makes durable what was sent so far.
     pub(crate) fn checkpoint(&mut self, held: Held) -> Result<Held, Failure> {
-        let work = Work::Checkpoint { upload: held.upload.clone(), digest: held.digest.clone() };
-        match self.work(work) {
-            Ok(_) => Ok(held),
+        let checkpoint = UploadOperation::Checkpoint { upload: held.upload.clone(), digest: held.digest.clone() };
+        let UploadCompletion::Checkpointed(checkpointed) = self.store.advance(checkpoint) else {
+            panic!("no Checkpointed for a Checkpoint")
+        };
+        match told(checkpointed) {
+            Ok(()) => Ok(held),
             Err(failure) => {
                 self.keep(held.upload, None);
                 Err(failure)
@@ -345,18 +353,38 @@ impl Client<'_> {
         let Held { upload, digest } = held;
         let at = digest.bytes();
         let (chunk, size, crc) = (chunk_of(&bytes[at as usize..]), bytes.len() as u64, Crc32::of(bytes));
-        match self.work(Work::Finish { upload: upload.clone(), at, chunk, size, crc }) {
-            Ok(_) => Ok(upload),
-            Err(failure) => {
-                self.discard(upload);
-                Err(failure)
-            }
-        }
+        let finished = self.finish_one(Finish { upload: upload.clone(), at, chunk, size, crc });
+        self.delivered(upload, finished)
+    }
+}
+
+/// One that leads to nobody: each operation is awaited here.
+const NUMBER: UploadNumber = UploadNumber(0);
+
+/// The change that gives a delivered upload its name.
+pub(crate) fn publish(upload: Arc<Upload>) -> NameOperation<Disk> {
+    NameOperation::Publish(NUMBER, upload)
+}
+
+/// A change of the tree.
+pub(crate) fn changing(change: Change) -> NameOperation<Disk> {
+    NameOperation::Change(ChangeNumber(0), change)
+}
+
+/// A result as it is told to a client.
+fn told<T>(result: Result<T, StoreError>) -> Result<T, Failure> {
+    result.map_err(Failure::from)
+}
+
+fn told_of_change(completion: NameCompletion) -> Told {
+    match completion {
+        NameCompletion::Published(_, published) => told(published).map(Reply::from),
+        NameCompletion::Changed(_, changed) => told(changed).map(|()| Reply::Done),
     }
 }
 
 fn changed() -> Failure {
-    Failure::new(Code::Changed, "the file changed while it was read")
+    StoreError::of(ErrorKind::Changed).into()
 }
 
 fn chunk_of(bytes: &[u8]) -> Chunk {

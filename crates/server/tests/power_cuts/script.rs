@@ -1,13 +1,10 @@
 //! Workloads, and playing them.
 
-use ferry_server::{
-    protocol::ferry::{Change, Work},
-    store::Store,
-};
+use ferry_server::store::{Change, Store};
 
 use crate::{
     common::{
-        client::{Body, Client, Held, Resumed, id, name},
+        client::{Body, Client, Held, Resumed, changing, id, name, publish},
         dice::{Dice, bytes},
         lack::Lack,
     },
@@ -93,7 +90,7 @@ impl<'a> Player<'a> {
     }
 
     fn batch(&mut self, items: &[Item]) {
-        let (mut works, mut effects) = (Vec::new(), Vec::new());
+        let (mut changes, mut effects) = (Vec::new(), Vec::new());
         let small = items.iter().filter_map(|item| match item {
             Item::Put(to, bytes) if bytes.len() < CHUNK => Some((name(to), bytes.as_slice())),
             _ => None,
@@ -108,26 +105,26 @@ impl<'a> Player<'a> {
                         false => self.client.deliver(&name(to), body),
                     };
                     if let Ok(upload) = delivered {
-                        works.push(Work::Publish { upload });
+                        changes.push(publish(upload));
                         effects.push(Effect::Put { name: to.clone(), bytes: bytes.clone(), id: None });
                     }
                 }
                 Item::Resume { id, name, bytes } => {
                     if let Some(upload) = self.whole((id, name, bytes)) {
-                        works.push(Work::Publish { upload });
+                        changes.push(publish(upload));
                         effects.push(Effect::Put { name: name.clone(), bytes: bytes.clone(), id: Some(id.clone()) });
                     }
                 }
                 Item::Mkdir(to) => {
-                    works.push(Work::Change(Change::Mkdir(name(to))));
+                    changes.push(changing(Change::Mkdir(name(to))));
                     effects.push(Effect::Mkdir(to.clone()));
                 }
                 Item::Delete(what) => {
-                    works.push(Work::Change(Change::Delete(name(what))));
+                    changes.push(changing(Change::Delete(name(what))));
                     effects.push(Effect::Delete(what.clone()));
                 }
                 Item::Rename(from, to) => {
-                    works.push(Work::Change(Change::Rename(name(from), name(to))));
+                    changes.push(changing(Change::Rename(name(from), name(to))));
                     let (from, to) = (from.clone(), to.clone());
                     let by_link = self.lack == Lack::NoReplace;
                     effects.push(if by_link { Effect::Link(from, to) } else { Effect::Rename(from, to) });
@@ -135,7 +132,7 @@ impl<'a> Player<'a> {
             }
         }
         let begun = self.recorder.now();
-        let told = self.client.change(works);
+        let told = self.client.change(changes);
         let effects = effects.into_iter().zip(told).map(|(effect, told)| (effect, self.verdict(told.is_ok())));
         let effects = effects.collect();
         self.history.events.push(Event::Batch { begun, ended: self.recorder.now(), effects });

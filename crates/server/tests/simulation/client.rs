@@ -217,7 +217,7 @@ impl Client {
             let Some(answer) = self.reader.next(brings_body) else { return };
             assert!(!self.over, "{answer:?} behind the end");
             let unasked = answer.failure().is_some_and(|failure| {
-                failure.message != INJECTED
+                !failure.message.starts_with(INJECTED)
                     && (failure.code == Code::ShuttingDown && self.dismissed
                         || failure.code == Code::Timeout && self.is_guilty())
             });

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 
 use ferry_server::{
-    protocol::ferry::{Session, Work},
+    protocol::ferry::Session,
     runtime::{admission::Admitted, scheduler::Queued},
+    store::{Finish, Operation, UploadOperation},
 };
 
 use crate::store::Model;
@@ -14,8 +15,8 @@ use crate::store::Model;
 /// and a block on its way with the next one behind it.
 const OUTBOX_BYTES: u64 = (64 << 10) + 66 * 4096 + (2 << 20) + 4096;
 
-/// Pieces of work under way for one session.
-const WORK: u32 = 200;
+/// Operations under way for one session.
+const OPERATIONS: u32 = 200;
 
 /// Memory handed to the store and not back: the limit, and what one more upload may add.
 const HANDED_BYTES: u64 = (2 << 20) + 3 * (512 << 10);
@@ -47,16 +48,17 @@ pub(crate) struct Conn {
     pub(crate) attached: bool,
     pub(crate) shut_down: bool,
     pub(crate) dismissed: bool,
-    /// Work under way, and the bytes of uploads in it.
+    /// Operations under way, and the bytes of uploads in them.
     pub(crate) outstanding: u32,
     pub(crate) handed: u64,
 }
 
-/// The memory of uploads that `work` carries, whether it holds anything or not.
-pub(crate) fn carried(work: &Work<Model>) -> u64 {
-    let chunk = match work {
-        Work::Write { chunk, .. } | Work::Finish { chunk, .. } => chunk,
-        Work::Keep { tail: Some(tail), .. } => &tail.chunk,
+/// The memory of uploads that `operation` carries, whether it holds anything or not.
+pub(crate) fn carried(operation: &Operation<Model>) -> u64 {
+    let Operation::Upload(_, operation) = operation else { return 0 };
+    let chunk = match operation {
+        UploadOperation::Write { chunk, .. } | UploadOperation::Finish(Finish { chunk, .. }) => chunk,
+        UploadOperation::Keep { tail: Some(tail), .. } => &tail.chunk,
         _ => return 0,
     };
     assert!(chunk.memory.capacity() <= CHUNK_BYTES, "a chunk of {} bytes", chunk.memory.capacity());
@@ -86,13 +88,13 @@ impl Conn {
         let session = &mut self.session;
         let queued = session.outbox().bytes();
         assert!(queued <= OUTBOX_BYTES, "{queued} bytes of output are queued");
-        assert!(self.outstanding <= WORK, "{} pieces of work are under way", self.outstanding);
+        assert!(self.outstanding <= OPERATIONS, "{} operations are under way", self.outstanding);
         assert!(self.handed <= HANDED_BYTES, "{} bytes are handed to the store", self.handed);
         if let Some(buffer) = session.direct() {
             assert!(!buffer.is_empty() && buffer.len() <= CHUNK_BYTES, "a direct buffer of {}", buffer.len());
         }
         if session.is_over() {
-            assert_eq!(self.outstanding, 0, "over while work is under way");
+            assert_eq!(self.outstanding, 0, "over while operations are under way");
             return;
         }
         let (wants, deadline) = (session.wants_input(), session.deadline());

@@ -7,13 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_server::protocol::ferry::{Ask, Limits, Patience, Segment, Session, Work};
-use ferry_wire::Failure;
+use ferry_server::{
+    protocol::ferry::{Limits, Segment, Session, Timeouts},
+    store::{NameOperation, Operation, ReadOperation, StoreError, UploadOperation},
+};
 
 use crate::{
     conn::{Conn, carried},
     dice::Dice,
-    leases::Job,
     script::UPLOAD_BYTES,
     store::{Model, Store},
     tree::{Node, Tree, some_time},
@@ -42,7 +43,7 @@ pub(crate) struct Desk {
     /// The client will send nothing more.
     pub(crate) input_ends: bool,
     pace: Pace,
-    late: VecDeque<Job>,
+    late: VecDeque<Operation<Model>>,
 }
 
 /// What the fixed conversations talk about.
@@ -66,7 +67,7 @@ impl Desk {
             read_only: false,
             volatile: false,
             upload_bytes: UPLOAD_BYTES,
-            patience: Patience { idle: hour, request: hour, window: hour, window_bytes: 1 },
+            timeouts: Timeouts { idle: hour, request: hour, window: hour, window_bytes: 1 },
             checkpoint_bytes: 1 << 20,
             checkpoint_time: Duration::from_secs(15),
         };
@@ -92,32 +93,33 @@ impl Desk {
         self.settle();
     }
 
-    /// Whether work is held back.
+    /// Whether operations are held back.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.late.is_empty()
     }
 
-    /// Does the newest piece of work that was held back; changes are done in their order.
+    /// Does the newest operation that was held back; changes are done in their order.
     pub(crate) fn answer_one(&mut self) {
-        let is_change = |job: &Job| matches!(job.work, Work::Publish { .. } | Work::Change(_));
+        let is_change = |operation: &Operation<Model>| matches!(operation, Operation::Name(_));
         // A RESUME waits until its upload is let go: the loop sees to that.
-        let Some(newest) = self.late.iter().rposition(|job| self.store.is_free(&job.work)) else { return };
+        let Some(newest) = self.late.iter().rposition(|operation| self.store.is_free(operation)) else { return };
         let index = if is_change(&self.late[newest]) { self.late.iter().position(is_change).unwrap() } else { newest };
-        let job = self.late.remove(index).unwrap();
-        self.run(job);
+        let operation = self.late.remove(index).unwrap();
+        self.run(operation);
         self.settle();
     }
 
-    /// The work that is held back.
-    pub(crate) fn held_back(&self) -> impl Iterator<Item = &Work<Model>> {
-        self.late.iter().map(|job| &job.work)
+    /// The operations that are held back.
+    pub(crate) fn held_back(&self) -> impl Iterator<Item = &Operation<Model>> {
+        self.late.iter()
     }
 
     /// Does all writes that are held back, and what follows from them.
     pub(crate) fn answer_writes(&mut self) {
-        while let Some(index) = self.late.iter().position(|job| matches!(job.work, Work::Write { .. })) {
-            let job = self.late.remove(index).unwrap();
-            self.run(job);
+        let is_write = |operation: &_| matches!(operation, Operation::Upload(_, UploadOperation::Write { .. }));
+        while let Some(index) = self.late.iter().position(is_write) {
+            let operation = self.late.remove(index).unwrap();
+            self.run(operation);
             self.settle();
         }
     }
@@ -153,23 +155,23 @@ impl Desk {
     }
 
     /// The file at the front can't be read any more.
-    pub(crate) fn fail_range(&mut self, failure: Failure) {
+    pub(crate) fn fail_range(&mut self, error: StoreError) {
         assert!(
             matches!(self.conn.session.outbox().front(), Some((Segment::File { .. }, _))),
             "no file is at the front"
         );
-        self.conn.session.range_failed(failure, self.now);
+        self.conn.session.range_failed(error, self.now);
         self.settle();
     }
 
     /// Does everything that can be done without an answer of the store.
     pub(crate) fn settle(&mut self) {
         loop {
-            let mut moved = self.take_asks();
+            let mut moved = self.take_operations();
             let used = self.conn.session.receive(&self.conn.leftover, self.now);
             self.conn.leftover.drain(..used);
             moved |= used > 0;
-            moved |= self.take_asks();
+            moved |= self.take_operations();
             moved |= self.flush();
             if self.conn.session.take_shutdown() {
                 self.conn.shut_down = true;
@@ -187,32 +189,27 @@ impl Desk {
         }
     }
 
-    fn take_asks(&mut self) -> bool {
+    fn take_operations(&mut self) -> bool {
         let mut asked = false;
-        while let Some(Ask { errand, work }) = self.conn.session.next_ask() {
+        while let Some(operation) = self.conn.session.next_operation() {
             asked = true;
-            self.store.asked(&work);
+            self.store.asked(&operation);
             self.conn.outstanding += 1;
-            self.conn.handed += carried(&work);
-            let job = Job::new(0, errand, work, &self.store);
-            let quick = matches!(
-                job.work,
-                Work::Open { .. } | Work::Load { .. } | Work::Check { .. } | Work::Stat { .. } | Work::Stage { .. }
-            );
-            if self.pace == Pace::Now || self.pace == Pace::AsTheLoop && quick {
-                self.run(job);
+            self.conn.handed += carried(&operation);
+            if self.pace == Pace::Now || self.pace == Pace::AsTheLoop && is_quick(&operation) {
+                self.run(operation);
             } else {
-                self.late.push_back(job);
+                self.late.push_back(operation);
             }
         }
         asked
     }
 
-    fn run(&mut self, job: Job) {
+    fn run(&mut self, operation: Operation<Model>) {
         self.conn.outstanding -= 1;
-        self.conn.handed -= carried(&job.work);
-        let outcome = self.store.run(0, job.work);
-        self.conn.session.complete(job.errand, outcome, self.now);
+        self.conn.handed -= carried(&operation);
+        let completion = self.store.run(0, operation);
+        self.conn.session.complete(completion, self.now);
     }
 
     fn flush(&mut self) -> bool {
@@ -240,5 +237,14 @@ impl Desk {
         }
         self.conn.session.outbox().advance(count as u64);
         self.conn.session.sent(self.now);
+    }
+}
+
+/// Whether the loop may do it at once.
+pub(crate) fn is_quick(operation: &Operation<Model>) -> bool {
+    match operation {
+        Operation::Read(ReadOperation::List { .. } | ReadOperation::ListMore { .. }) => false,
+        Operation::Read(_) | Operation::Upload(_, UploadOperation::Stage(_)) => true,
+        Operation::Upload(..) | Operation::Name(NameOperation::Publish(..) | NameOperation::Change(..)) => false,
     }
 }

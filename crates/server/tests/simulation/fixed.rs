@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferry_server::protocol::ferry::Work;
+use ferry_server::store::{ErrorKind, Operation, StoreError, SystemError, UploadOperation};
 use ferry_wire::{Code, Crc32, Failure, Id};
 
 use crate::{
@@ -307,7 +307,7 @@ fn a_range_that_fails_fails_no_other_file() {
     // The client takes all but the end of that piece.
     desk.take_but(10);
     desk.answer_all();
-    desk.fail_range(Failure::new(Code::Io, "the first file"));
+    desk.fail_range(StoreError::at("the first file", ErrorKind::System(SystemError::Disk)));
     desk.reads = true;
     desk.settle();
     desk.answer_all();
@@ -429,7 +429,8 @@ fn uploads_that_wait_for_the_disk_are_few_and_hold_little() {
                 desk.answer_writes();
             }
         }
-        let finishing = desk.held_back().filter(|work| matches!(work, Work::Finish { .. })).count();
+        let is_finish = |operation: &&_| matches!(operation, Operation::Upload(_, UploadOperation::Finish(_)));
+        let finishing = desk.held_back().filter(is_finish).count();
         let memory: u64 = desk.held_back().map(carried).sum();
         println!("{UPLOADS} uploads of {bytes} bytes: {finishing} wait for the disk, with {memory} bytes of memory");
         assert!(finishing <= 8, "{finishing} files are open");
@@ -449,7 +450,8 @@ fn uploads_that_were_given_up_count_until_they_are_let_go() {
         desk.give(&upload("PUT - - a", &data, "STOP"));
         desk.answer_writes();
     }
-    let leaving = desk.held_back().filter(|work| matches!(work, Work::Discard { .. })).count();
+    let is_discard = |operation: &&_| matches!(operation, Operation::Upload(_, UploadOperation::Discard { .. }));
+    let leaving = desk.held_back().filter(is_discard).count();
     assert!(leaving <= 8, "{leaving} files are open");
     desk.answer_all();
     desk.end_input();

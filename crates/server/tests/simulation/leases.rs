@@ -3,11 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use ferry_server::{
-    protocol::ferry::{Errand, Work},
     runtime::{
-        lease_use::LeaseUse,
+        lease_use::upload_of,
         leases::{Claim, LeaseEffect, LeaseStep},
     },
+    store::Operation,
 };
 use ferry_wire::Id;
 
@@ -16,17 +16,17 @@ use crate::store::{Model, Store};
 /// An operation on its way, and whose it is.
 pub(crate) struct Job {
     pub(crate) conn: usize,
-    pub(crate) errand: Errand,
-    pub(crate) work: Work<Model>,
-    pub(crate) lease: Option<LeaseUse>,
+    pub(crate) operation: Operation<Model>,
+    /// The upload whose lease it needs, or may end.
+    pub(crate) lease: Option<Id>,
     /// Which claim it is: later ones have higher numbers.
     claim: u64,
 }
 
 impl Job {
-    pub(crate) fn new(conn: usize, errand: Errand, work: Work<Model>, store: &Store) -> Job {
-        let lease = LeaseUse::of(&work, |upload| store.id_of(*upload));
-        Job { conn, errand, work, lease, claim: 0 }
+    pub(crate) fn new(conn: usize, operation: Operation<Model>, store: &Store) -> Job {
+        let lease = upload_of(&operation, |upload| store.id_of(*upload));
+        Job { conn, operation, lease, claim: 0 }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use ferry_server::protocol::ferry::Change;
+use ferry_server::store::Change;
 use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, Id, Name, Reply, Tag, Time};
 
 use crate::{
@@ -297,7 +297,7 @@ impl Oracle {
     /// A request failed: whether it should have.
     fn failed(&mut self, asked: &Asked, failure: &Failure) -> Next {
         let code = failure.code;
-        let thrown = failure.message == INJECTED
+        let thrown = failure.message.starts_with(INJECTED)
             || self.faulty && code == Code::Changed && failure.message.starts_with("the file changed");
         match asked {
             Asked::Closing(codes) => {

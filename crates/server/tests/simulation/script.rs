@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use ferry_server::protocol::ferry::Change;
+use ferry_server::store::Change;
 use ferry_wire::{Code, Crc32, Id, Name, Tag, Time};
 
 use crate::{

@@ -3,8 +3,12 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
-use ferry_server::protocol::ferry::{Change, Chunk, Done, Handles, Opened, Outcome, Tail, Work};
-use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name, Reply, Time};
+use ferry_server::store::{
+    Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Handles, Listed, Loaded, NameCompletion,
+    NameOperation, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resume, Resumed, Stability,
+    Stage, Status, StoreError, SystemError, Tail, UploadCompletion, UploadOperation,
+};
+use ferry_wire::{Code, Crc32, Digest, Id, Name, Time};
 
 use crate::{
     dice::Dice,
@@ -19,9 +23,9 @@ pub(crate) struct Model;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId(usize);
 
-/// A directory that is being listed: the lines that are left.
+/// A directory that is being listed: the entries that are left.
 #[derive(Debug)]
-pub(crate) struct DirId(Vec<String>);
+pub(crate) struct DirId(Vec<DirEntry>);
 
 /// An upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +44,7 @@ pub(crate) enum Effect {
     Published { name: String, size: u64, crc: Crc32 },
 }
 
-/// The message of every failure that was thrown by dice.
+/// How the message of every failure begins that was thrown by dice.
 pub(crate) const INJECTED: &str = "injected";
 
 struct Upload {
@@ -76,7 +80,7 @@ struct KeptUpload {
 /// See the [module documentation](self).
 pub(crate) struct Store {
     pub(crate) tree: Tree,
-    /// Of a thousand pieces of work, how many fail.
+    /// Of a thousand operations, how many fail.
     pub(crate) fault_rate: u32,
     pub(crate) faults: u64,
     /// An upload is always prepared: it fails later, or not at all.
@@ -139,15 +143,16 @@ impl Store {
         self.kept.values().filter(|kept| kept.locked).count()
     }
 
-    /// Whether `work` is no RESUME of an upload that is held.
-    pub(crate) fn is_free(&self, work: &Work<Model>) -> bool {
-        !matches!(work, Work::Resume { id, .. } if self.kept.get(id).is_some_and(|kept| kept.locked))
+    /// Whether `operation` is no RESUME of an upload that is held.
+    pub(crate) fn is_free(&self, operation: &Operation<Model>) -> bool {
+        let Operation::Upload(_, UploadOperation::Resume(resume)) = operation else { return true };
+        self.kept.get(&resume.id).is_none_or(|kept| !kept.locked)
     }
 
-    pub(crate) fn injected(&mut self) -> Failure {
+    pub(crate) fn injected(&mut self) -> StoreError {
         self.faults += 1;
         let code = *self.dice.pick(&[Code::Io, Code::NoSpace, Code::Denied]);
-        Failure::new(self.injects.unwrap_or(code), INJECTED)
+        StoreError::at(INJECTED, kind_of(self.injects.unwrap_or(code)))
     }
 
     fn faulty(&mut self) -> bool {
@@ -157,10 +162,22 @@ impl Store {
 
 /// What may be asked when.
 impl Store {
-    /// A session asks for `work`; it will be done some time later.
-    pub(crate) fn asked(&mut self, work: &Work<Model>) {
-        match work {
-            Work::Write { upload, at, chunk } => {
+    /// A session asks for `operation`; it will be done some time later.
+    pub(crate) fn asked(&mut self, operation: &Operation<Model>) {
+        match operation {
+            Operation::Upload(_, operation) => self.asked_of_upload(operation),
+            Operation::Name(NameOperation::Publish(_, upload)) => {
+                let upload = self.open_upload(*upload);
+                assert!(upload.whole, "published before it was whole");
+            }
+            Operation::Name(NameOperation::Change(..)) | Operation::Read(_) => {}
+        }
+    }
+
+    fn asked_of_upload(&mut self, operation: &UploadOperation<Model>) {
+        match operation {
+            UploadOperation::Stage(_) | UploadOperation::Resume(_) => {}
+            UploadOperation::Write { upload, at, chunk } => {
                 let upload = self.open_upload(*upload);
                 assert!(!upload.finishing, "a write behind the end");
                 assert_eq!(*at, upload.asked, "a chunk that is not the next");
@@ -169,16 +186,20 @@ impl Store {
                 upload.writes += 1;
                 assert!(upload.writes <= 2, "{} writes at once", upload.writes);
             }
-            Work::Checkpoint { upload, digest } => {
+            UploadOperation::Checkpoint { upload, digest } => {
                 let upload = self.open_upload(*upload);
                 assert!(upload.id.is_some(), "a checkpoint of an upload that is not kept");
-                assert_eq!((upload.writes, upload.checkpoints), (0, 0), "a checkpoint while there is other work");
+                assert_eq!(
+                    (upload.writes, upload.checkpoints),
+                    (0, 0),
+                    "a checkpoint while something else is under way"
+                );
                 assert_eq!(digest.bytes(), upload.asked, "a checkpoint of other bytes");
                 upload.checkpoints += 1;
             }
-            Work::Finish { upload, at, chunk, size, .. } => {
+            UploadOperation::Finish(Finish { upload, at, chunk, size, .. }) => {
                 let upload = self.open_upload(*upload);
-                assert_eq!((upload.writes, upload.checkpoints), (0, 0), "finished while there is work");
+                assert_eq!((upload.writes, upload.checkpoints), (0, 0), "finished while something is under way");
                 assert_eq!(*at, upload.asked, "a last chunk that is not the next");
                 assert_eq!(*size, at + chunk.filled as u64, "another size than bytes");
                 assert!(!upload.finishing, "finished twice");
@@ -186,73 +207,86 @@ impl Store {
                 // It has touched the disk, even if it is empty.
                 upload.asked = upload.asked.max(*size).max(1);
             }
-            Work::Publish { upload } => {
+            UploadOperation::Discard { upload } | UploadOperation::Keep { upload, tail: None } => {
                 let upload = self.open_upload(*upload);
-                assert!(upload.whole, "published before it was whole");
-            }
-            Work::Discard { upload } | Work::Keep { upload, tail: None } => {
-                let upload = self.open_upload(*upload);
-                assert_eq!((upload.writes, upload.checkpoints), (0, 0), "let go while there is work");
+                assert_eq!((upload.writes, upload.checkpoints), (0, 0), "let go while something is under way");
                 upload.ending = true;
             }
-            Work::Keep { upload, tail: Some(tail) } => {
+            UploadOperation::Keep { upload, tail: Some(tail) } => {
                 let upload = self.open_upload(*upload);
-                assert_eq!((upload.writes, upload.checkpoints), (0, 0), "let go while there is work");
+                assert_eq!((upload.writes, upload.checkpoints), (0, 0), "let go while something is under way");
                 assert_eq!(tail.at, upload.asked, "a tail that is not the next");
                 assert_eq!(tail.digest.bytes(), tail.at + tail.chunk.filled as u64);
                 upload.ending = true;
             }
-            _ => {}
         }
     }
 
     fn open_upload(&mut self, upload: UploadId) -> &mut Upload {
         let upload = &mut self.uploads[upload.0];
-        assert!(!upload.ending && !upload.ended, "work on an upload that was let go: {}", upload.name);
+        assert!(!upload.ending && !upload.ended, "something is asked of an upload that was let go: {}", upload.name);
         upload
     }
 }
 
 /// Doing it.
 impl Store {
-    /// Does one piece of work, or fails it.
-    pub(crate) fn run(&mut self, conn: usize, work: Work<Model>) -> Outcome<'static, Model> {
+    /// Does one operation, or fails it.
+    pub(crate) fn run(&mut self, conn: usize, operation: Operation<Model>) -> Completion<'static, Model> {
         let fails = self.faulty();
-        match work {
-            Work::Open { .. } | Work::Stat { .. } | Work::List { .. } | Work::ListMore { .. } if fails => {
-                Err(self.injected())
+        match operation {
+            Operation::Read(operation) => Completion::Read(self.read(operation, fails)),
+            Operation::Upload(number, operation) => Completion::Upload(number, self.advance(operation, fails)),
+            Operation::Name(NameOperation::Publish(number, upload)) => {
+                Completion::Name(NameCompletion::Published(number, self.publish(conn, upload, fails)))
             }
-            Work::Open { name, offset, length, tag, inline } => {
-                self.open(&name, offset, length, tag.as_ref(), inline).map_err(refused)
+            Operation::Name(NameOperation::Change(number, change)) => {
+                Completion::Name(NameCompletion::Changed(number, self.change(conn, change, fails)))
             }
-            Work::Load { file, at, bytes, digest, background } => {
-                let loaded = self.load(file, at, bytes, digest, fails)?;
+        }
+    }
+
+    fn read(&mut self, operation: ReadOperation<Model>, fails: bool) -> ReadCompletion<'static, Model> {
+        match operation {
+            ReadOperation::Open { .. } if fails => ReadCompletion::Opened(Err(self.injected())),
+            ReadOperation::Open { name, offset, length, tag, inline } => {
+                ReadCompletion::Opened(self.open(&name, offset, length, tag.as_ref(), inline).map_err(refused))
+            }
+            ReadOperation::Load { file, at, bytes, digest, background } => {
+                let loaded = self.load(file, at, bytes, digest, fails);
                 // As if every other file lay where it must not be sent from.
-                Ok(if file.0 % 2 == 1 && !background { self.copied(file, at, loaded) } else { loaded })
+                let is_copied = file.0 % 2 == 1 && !background;
+                ReadCompletion::Loaded(
+                    loaded.map(|loaded| if is_copied { self.copied(file, at, loaded) } else { loaded }),
+                )
             }
-            Work::Check { file } if !fails && self.dice.happens(self.doubt_rate) => {
+            ReadOperation::Check { file } if !fails && self.dice.happens(self.doubt_rate) => {
                 if self.meddles {
                     Arc::make_mut(&mut self.files[file.0])[0] ^= 1;
                 }
-                Ok(Done::Doubtful)
+                ReadCompletion::Checked(Ok(Stability::Doubtful))
             }
-            Work::Check { .. } => Ok(Done::Unchanged(!fails)),
-            Work::Stat { name } => {
-                let found = self.tree.find(name.as_str()).map_err(refused)?;
-                let reply = match found {
-                    crate::tree::Node::Dir => Reply::Dir(Some(some_time())),
-                    crate::tree::Node::File { .. } => Reply::File(self.tree.file(name.as_str()).map_err(refused)?.1),
-                };
-                Ok(Done::Replied(reply))
+            ReadOperation::Check { .. } => {
+                ReadCompletion::Checked(Ok(if fails { Stability::Changed } else { Stability::Same }))
             }
-            Work::List { name } => {
-                let lines = self.tree.list(name.as_ref()).map_err(refused)?;
-                Ok(self.list_on(lines))
+            ReadOperation::Stat { .. } if fails => ReadCompletion::Found(Err(self.injected())),
+            ReadOperation::Stat { name } => ReadCompletion::Found(self.status(&name).map_err(refused)),
+            ReadOperation::List { .. } | ReadOperation::ListMore { .. } if fails => {
+                ReadCompletion::Listed(Err(self.injected()))
             }
-            Work::ListMore { dir } => Ok(self.list_on(dir.0)),
-            Work::Change(change) => self.change(conn, change, fails),
-            work => self.run_upload(conn, work, fails),
+            ReadOperation::List { name } => {
+                let entries = self.tree.entries(name.as_ref()).map_err(refused);
+                ReadCompletion::Listed(entries.map(|entries| self.list_on(entries)))
+            }
+            ReadOperation::ListMore { dir } => ReadCompletion::Listed(Ok(self.list_on(dir.0))),
         }
+    }
+
+    fn status(&self, name: &Name) -> Result<Status, Code> {
+        Ok(match self.tree.find(name.as_str())? {
+            crate::tree::Node::Dir => Status::Directory(Some(some_time())),
+            crate::tree::Node::File { .. } => Status::File(self.tree.file_version(name.as_str())?.1),
+        })
     }
 
     fn open(
@@ -262,9 +296,9 @@ impl Store {
         length: Option<u64>,
         tag: Option<&ferry_wire::Tag>,
         inline: u64,
-    ) -> Result<Done<'static, Model>, Code> {
-        let (data, meta) = self.tree.file(name.as_str())?;
-        if tag.is_some_and(|tag| *tag != meta.tag) {
+    ) -> Result<Opened<'static, FileId>, Code> {
+        let (data, version) = self.tree.file_version(name.as_str())?;
+        if tag.is_some_and(|tag| *tag != version.tag) {
             return Err(Code::Changed);
         }
         let size = data.len() as u64;
@@ -274,39 +308,50 @@ impl Store {
         let end = offset + length.unwrap_or(u64::MAX).min(size - offset);
         if end - offset <= inline {
             let bytes = data[offset as usize..end as usize].to_vec();
-            let crc = Crc32::of(&bytes);
-            return Ok(Done::Opened { meta, range: Opened::Inline { bytes: Cow::Owned(bytes), crc } });
+            return Ok(Opened { version, content: Content::Inline(Cow::Owned(bytes)) });
         }
         self.files.push(data);
         let file = FileId(self.files.len() - 1);
-        Ok(Done::Opened { meta, range: Opened::Range { file, start: offset, end } })
+        Ok(Opened { version, content: Content::Range { file, start: offset, end } })
     }
 
-    fn load(&mut self, file: FileId, at: u64, bytes: u64, mut digest: Digest, fails: bool) -> Outcome<'static, Model> {
+    fn load(
+        &mut self,
+        file: FileId,
+        at: u64,
+        bytes: u64,
+        mut digest: Option<Digest>,
+        fails: bool,
+    ) -> Result<Loaded, StoreError> {
         assert!(bytes > 0, "nothing to load");
         if fails {
             // Cut short by somebody else, or a disk that fails.
-            return if self.dice.happens(500) { Ok(Done::Loaded { bytes: 0, digest }) } else { Err(self.injected()) };
+            return match self.dice.happens(500) {
+                true => Ok(Loaded { piece: Piece::Cached(0), digest }),
+                false => Err(self.injected()),
+            };
         }
         let bytes = bytes.min(self.load_bytes);
         let bytes = if self.dice.happens(300) { self.dice.between(1, bytes as usize) as u64 } else { bytes };
-        digest.update(&self.files[file.0][at as usize..(at + bytes) as usize]);
-        Ok(Done::Loaded { bytes, digest })
+        if let Some(digest) = &mut digest {
+            digest.update(&self.files[file.0][at as usize..(at + bytes) as usize]);
+        }
+        Ok(Loaded { piece: Piece::Cached(bytes), digest })
     }
 
-    fn copied(&self, file: FileId, at: u64, loaded: Done<'static, Model>) -> Done<'static, Model> {
-        let Done::Loaded { bytes, digest } = loaded else { return loaded };
-        Done::Read { bytes: self.files[file.0][at as usize..(at + bytes) as usize].to_vec(), digest }
+    fn copied(&self, file: FileId, at: u64, loaded: Loaded) -> Loaded {
+        let bytes = self.files[file.0][at as usize..(at + loaded.piece.bytes()) as usize].to_vec();
+        Loaded { piece: Piece::Bytes(bytes), digest: loaded.digest }
     }
 
-    fn list_on(&mut self, mut lines: Vec<String>) -> Done<'static, Model> {
-        let count = if self.dice.happens(500) { lines.len() } else { self.dice.below(lines.len() + 1) };
-        let rest = lines.split_off(count);
+    fn list_on(&mut self, mut entries: Vec<DirEntry>) -> Listed<DirId> {
+        let count = if self.dice.happens(500) { entries.len() } else { self.dice.below(entries.len() + 1) };
+        let rest = entries.split_off(count);
         let more = (!rest.is_empty()).then_some(DirId(rest));
-        Done::Listed { lines: Cow::Owned(lines.concat().into_bytes()), more }
+        Listed { entries, more }
     }
 
-    fn change(&mut self, conn: usize, change: Change, fails: bool) -> Outcome<'static, Model> {
+    fn change(&mut self, conn: usize, change: Change, fails: bool) -> Result<(), StoreError> {
         if fails {
             return Err(self.injected());
         }
@@ -317,60 +362,58 @@ impl Store {
         }
         .map_err(refused)?;
         self.effects.push((conn, Effect::Changed(change)));
-        Ok(Done::Replied(Reply::Done))
+        Ok(())
     }
 
-    fn run_upload(&mut self, conn: usize, work: Work<Model>, fails: bool) -> Outcome<'static, Model> {
-        match work {
-            Work::Stage { .. } | Work::Resume { .. } if fails && !self.spare_staging => Err(self.injected()),
-            Work::Stage { name, mtime, settled, .. } => {
-                Ok(Done::Staged(self.add(name, mtime, settled, None, Vec::new())))
+    fn advance(&mut self, operation: UploadOperation<Model>, fails: bool) -> UploadCompletion<Model> {
+        let fails_early = fails && !self.spare_staging;
+        match operation {
+            UploadOperation::Stage(_) if fails_early => UploadCompletion::Staged(Err(self.injected())),
+            UploadOperation::Stage(Stage { name, mtime, settled, .. }) => {
+                UploadCompletion::Staged(Ok(self.add(name, mtime, settled, None, Vec::new())))
             }
-            Work::Resume { id, name, size, mtime, .. } => self.resume(id, name, size, mtime),
-            Work::Write { upload, at, chunk } => {
+            UploadOperation::Resume(_) if fails_early => UploadCompletion::Resumed(Err(self.injected())),
+            UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(resume)),
+            UploadOperation::Write { upload, at, chunk } => {
                 self.uploads[upload.0].writes -= 1;
-                self.write(upload, at, &chunk, fails)?;
-                Ok(Done::Written(chunk))
+                UploadCompletion::Written(self.write(upload, at, &chunk, fails).map(|()| chunk))
             }
-            Work::Checkpoint { upload, digest } => {
+            UploadOperation::Checkpoint { upload, digest } => {
                 self.uploads[upload.0].checkpoints -= 1;
                 if fails {
-                    return Err(self.injected());
+                    return UploadCompletion::Checkpointed(Err(self.injected()));
                 }
                 self.remember(upload, &digest);
                 self.checkpoints += 1;
-                Ok(Done::Checkpointed)
+                UploadCompletion::Checkpointed(Ok(()))
             }
-            Work::Finish { upload, at, chunk, size, crc } => {
-                self.write(upload, at, &chunk, fails)?;
-                let upload = &mut self.uploads[upload.0];
-                assert_eq!(
-                    (upload.data.len() as u64, Crc32::of(&upload.data)),
-                    (size, crc),
-                    "a file that is not whole"
-                );
-                upload.whole = true;
-                Ok(Done::Finished)
-            }
-            Work::Publish { upload } => self.publish(conn, upload, fails),
-            Work::Discard { upload } => {
+            UploadOperation::Finish(finish) => UploadCompletion::Finished(self.finish(&finish, fails)),
+            UploadOperation::Discard { upload } => {
                 self.end(upload);
                 if let Some(id) = self.id_of(upload) {
                     self.kept.remove(&id);
                 }
-                Ok(Done::Dropped)
+                UploadCompletion::Released
             }
-            Work::Keep { upload, tail } => {
+            UploadOperation::Keep { upload, tail } => {
                 if let Some(Tail { at, chunk, digest }) = tail
                     && self.write(upload, at, &chunk, fails).is_ok()
                 {
                     self.remember(upload, &digest);
                 }
                 self.end(upload);
-                Ok(Done::Dropped)
+                UploadCompletion::Released
             }
-            _ => unreachable!("no work on an upload"),
         }
+    }
+
+    fn finish(&mut self, finish: &Finish<Model>, fails: bool) -> Result<(), StoreError> {
+        let Finish { upload, at, chunk, size, crc } = finish;
+        self.write(*upload, *at, chunk, fails)?;
+        let upload = &mut self.uploads[upload.0];
+        assert_eq!((upload.data.len() as u64, Crc32::of(&upload.data)), (*size, *crc), "a file that is not whole");
+        upload.whole = true;
+        Ok(())
     }
 
     fn add(&mut self, name: Name, mtime: Option<Time>, settled: bool, id: Option<Id>, data: Vec<u8>) -> UploadId {
@@ -393,7 +436,8 @@ impl Store {
         UploadId(self.uploads.len() - 1)
     }
 
-    fn resume(&mut self, id: Id, name: Name, size: u64, mtime: Option<Time>) -> Outcome<'static, Model> {
+    fn resume(&mut self, resume: Resume) -> Result<Resumed<UploadId>, StoreError> {
+        let Resume { id, name, size, mtime, .. } = resume;
         self.tree.check_target(name.as_str()).map_err(refused)?;
         let mut begun = Vec::new();
         if let Some(kept) = self.kept.get_mut(&id) {
@@ -403,7 +447,7 @@ impl Store {
             }
             match &kept.kept {
                 Kept::Published { crc, tag } => {
-                    return Ok(Done::Replied(Reply::Saved { size, crc: *crc, tag: tag.clone() }));
+                    return Ok(Resumed::Published(Published { size, crc: *crc, tag: tag.clone() }));
                 }
                 Kept::Aside { data, offset } => begun = data[..*offset as usize].to_vec(),
             }
@@ -413,10 +457,10 @@ impl Store {
         let kept = Kept::Aside { data: begun.clone(), offset: digest.bytes() };
         self.kept.insert(id.clone(), KeptUpload { name: name.clone(), size, kept, locked: true });
         let upload = self.add(name, mtime, false, Some(id), begun);
-        Ok(Done::Resumed { upload, digest })
+        Ok(Resumed::Going { upload, digest })
     }
 
-    fn write(&mut self, upload: UploadId, at: u64, chunk: &Chunk, fails: bool) -> Result<(), Failure> {
+    fn write(&mut self, upload: UploadId, at: u64, chunk: &Chunk, fails: bool) -> Result<(), StoreError> {
         if fails {
             return Err(self.injected());
         }
@@ -441,7 +485,7 @@ impl Store {
         kept.kept = Kept::Aside { data, offset: digest.bytes() };
     }
 
-    fn publish(&mut self, conn: usize, handle: UploadId, fails: bool) -> Outcome<'static, Model> {
+    fn publish(&mut self, conn: usize, handle: UploadId, fails: bool) -> Result<Published, StoreError> {
         if fails {
             return Err(self.injected());
         }
@@ -455,7 +499,7 @@ impl Store {
             kept.kept = Kept::Published { crc, tag: tag.clone() };
         }
         self.effects.push((conn, Effect::Published { name, size, crc }));
-        Ok(Done::Replied(Reply::Saved { size, crc, tag }))
+        Ok(Published { size, crc, tag })
     }
 
     /// The upload is let go: once.
@@ -469,6 +513,27 @@ impl Store {
     }
 }
 
-fn refused(code: Code) -> Failure {
-    Failure::new(code, "as the model has it")
+fn refused(code: Code) -> StoreError {
+    StoreError::of(kind_of(code))
+}
+
+/// A kind of error that is told with this code.
+fn kind_of(code: Code) -> ErrorKind {
+    let system = match code {
+        Code::NotFound => SystemError::NotFound,
+        Code::NotADirectory => SystemError::NotDirectory,
+        Code::NotAFile => SystemError::IsDirectory,
+        Code::Exists => SystemError::Exists,
+        Code::NotEmpty => SystemError::NotEmpty,
+        Code::NoSpace => SystemError::DiskFull,
+        Code::Denied => SystemError::Permission,
+        Code::Busy => SystemError::OpenFiles,
+        Code::TooLarge => SystemError::FileTooLarge,
+        Code::Io => SystemError::Disk,
+        Code::BadRequest => return ErrorKind::IntoItself,
+        Code::Changed => return ErrorKind::OtherVersion,
+        Code::BadRange => return ErrorKind::PastEnd { size: 0 },
+        other => panic!("no error of the store is told as {other}"),
+    };
+    ErrorKind::System(system)
 }

@@ -3,7 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ferry_wire::{Code, Crc32, Entry, EntryKind, FileMeta, Name, Tag, Time};
+use ferry_server::store::{DirEntry, FileVersion, Status};
+use ferry_wire::{Code, Crc32, Entry, FileMeta, Name, Tag, Time};
 
 /// A file or a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,14 +50,29 @@ impl Tree {
     }
 
     pub(crate) fn file(&self, name: &str) -> Result<(Arc<Vec<u8>>, FileMeta), Code> {
+        let (data, version) = self.file_version(name)?;
+        Ok((data, version.into()))
+    }
+
+    pub(crate) fn file_version(&self, name: &str) -> Result<(Arc<Vec<u8>>, FileVersion), Code> {
         match self.find(name)? {
             Node::Dir => Err(Code::NotAFile),
-            Node::File { data, mtime } => Ok((data.clone(), meta(data, *mtime))),
+            Node::File { data, mtime } => Ok((data.clone(), version(data, *mtime))),
         }
     }
 
     /// The lines of a listing, in the order of names.
     pub(crate) fn list(&self, name: Option<&Name>) -> Result<Vec<String>, Code> {
+        let line = |entry: DirEntry| {
+            let mut line = Vec::new();
+            Entry::from(entry).encode(&mut line);
+            String::from_utf8(line).unwrap()
+        };
+        Ok(self.entries(name)?.into_iter().map(line).collect())
+    }
+
+    /// The entries of a directory, in the order of names.
+    pub(crate) fn entries(&self, name: Option<&Name>) -> Result<Vec<DirEntry>, Code> {
         let prefix = match name {
             None => String::new(),
             Some(name) => match self.find(name.as_str())? {
@@ -66,13 +82,11 @@ impl Tree {
         };
         let inside = self.0.iter().filter_map(|(name, node)| {
             let last = name.strip_prefix(&prefix).filter(|last| !last.is_empty() && !last.contains('/'))?;
-            let kind = match node {
-                Node::Dir => EntryKind::Directory(Some(some_time())),
-                Node::File { data, mtime } => EntryKind::File(meta(data, *mtime)),
+            let status = match node {
+                Node::Dir => Status::Directory(Some(some_time())),
+                Node::File { data, mtime } => Status::File(version(data, *mtime)),
             };
-            let mut line = Vec::new();
-            Entry { name: Name::new(last).unwrap(), kind }.encode(&mut line);
-            Some(String::from_utf8(line).unwrap())
+            Some(DirEntry { name: Name::new(last).unwrap(), status })
         });
         Ok(inside.collect())
     }
@@ -144,6 +158,6 @@ fn is_inside(name: &str, dir: &str) -> bool {
     name.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn meta(data: &[u8], mtime: Time) -> FileMeta {
-    FileMeta { size: data.len() as u64, mtime: Some(mtime), tag: tag_of(data, mtime) }
+fn version(data: &[u8], mtime: Time) -> FileVersion {
+    FileVersion { size: data.len() as u64, mtime: Some(mtime), tag: tag_of(data, mtime) }
 }

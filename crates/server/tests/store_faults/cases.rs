@@ -2,17 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ferry_server::{
-    protocol::ferry::{Change, Work},
-    store::{OpenError, Store, StoreOptions},
-};
+use ferry_server::store::{Change, OpenError, Store, StoreOptions};
 use ferry_wire::{Failure, Name, Reply};
 use tempfile::TempDir;
 
 use crate::{
     common::{
         self,
-        client::{Body, Client, Held, Resumed, Told, id, name},
+        client::{Body, Client, Held, Resumed, Told, changing, id, name, publish},
         dice::bytes,
         lack::Lack,
         tree::{Node, Tree},
@@ -410,16 +407,16 @@ pub(crate) const BATCH: usize = 9;
 /// Several changes that share their fsyncs, each with what it does to the tree.
 pub(crate) fn batch(run: &mut Run) -> Vec<(Told, Effect)> {
     let mut client = run.client();
-    let mut works = Vec::new();
+    let mut changes = Vec::new();
     let mut effects: Vec<Effect> = Vec::new();
     let (a, new) = (small(), large());
     let body = |bytes| Body { bytes, chunk: CHUNK, announced: true, settled: false };
     if let Ok(upload) = client.deliver(&name("a"), body(&a)) {
-        works.push(Work::Publish { upload });
+        changes.push(publish(upload));
         effects.push(|tree| tree.put("a", &small()));
     }
     if let Ok(upload) = client.deliver(&name("d/new"), body(&new)) {
-        works.push(Work::Publish { upload });
+        changes.push(publish(upload));
         effects.push(|tree| tree.put("d/new", &large()));
     }
     let shared: [(&str, Effect); 4] = [
@@ -431,20 +428,20 @@ pub(crate) fn batch(run: &mut Run) -> Vec<(Told, Effect)> {
     let puts: Vec<_> = shared.iter().map(|(to, _)| (name(to), a.as_slice())).collect();
     for (delivered, (_, effect)) in client.deliver_together(&puts).into_iter().zip(shared) {
         if let Ok(upload) = delivered {
-            works.push(Work::Publish { upload });
+            changes.push(publish(upload));
             effects.push(effect);
         }
     }
-    works.push(Work::Change(Change::Mkdir(name("d/f"))));
+    changes.push(changing(Change::Mkdir(name("d/f"))));
     effects.push(|tree| drop(tree.0.insert("d/f".into(), Node::Dir)));
-    works.push(Work::Change(Change::Delete(name("gone"))));
+    changes.push(changing(Change::Delete(name("gone"))));
     effects.push(|tree| drop(tree.0.remove("gone")));
-    works.push(Work::Change(Change::Rename(name("d/old"), name("moved"))));
+    changes.push(changing(Change::Rename(name("d/old"), name("moved"))));
     effects.push(|tree| {
         let node = tree.0.remove("d/old").expect("the old name");
         tree.0.insert("moved".into(), node);
     });
-    client.change(works).into_iter().zip(effects).collect()
+    client.change(changes).into_iter().zip(effects).collect()
 }
 
 /// What [`batch`] finds.

@@ -2,10 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use ferry_server::{
-    protocol::ferry::Change,
-    store::{Store, StoreOptions, Watcher},
-};
+use ferry_server::store::{Change, Store, StoreOptions, Watcher};
 use ferry_wire::{Failure, Reply};
 
 use crate::common::{

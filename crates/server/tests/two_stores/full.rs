@@ -9,10 +9,7 @@ use std::{
     },
 };
 
-use ferry_server::{
-    protocol::ferry::Change,
-    store::{Call, Watcher},
-};
+use ferry_server::store::{Call, Change, Watcher};
 use ferry_wire::Code;
 use rustix::io::Errno;
 

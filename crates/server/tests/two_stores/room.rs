@@ -2,10 +2,7 @@
 
 use std::{os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
 
-use ferry_server::{
-    protocol::ferry::Owner,
-    store::{Call, Durability, Store, StoreOptions, Watcher},
-};
+use ferry_server::store::{Call, Durability, Owner, Store, StoreOptions, Watcher};
 use ferry_wire::{Code, Failure};
 use rustix::{
     fs::{FallocateFlags, fallocate},

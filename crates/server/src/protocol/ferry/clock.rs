@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// How long a client may take. Part of [`Limits`](super::Limits).
 #[derive(Debug, Clone)]
-pub struct Patience {
+pub struct Timeouts {
     /// Between two requests.
     pub idle: Duration,
     /// From the first byte of a request line to its LF.
@@ -28,8 +28,8 @@ pub(super) enum Waiting {
     Body,
     /// The client, to take what is queued for it.
     Output,
-    /// A fixed moment: the end of the courtesy after the last reply.
-    Courtesy,
+    /// A fixed moment: the end of lingering after the last reply.
+    Linger,
 }
 
 /// Measures one wait at a time. A wait of another kind, or one that follows after something was
@@ -38,49 +38,49 @@ pub(super) enum Waiting {
 pub(super) struct Clock {
     waiting: Waiting,
     since: Instant,
-    mark: u64,
+    counted: u64,
     /// It stands still.
     is_paused: bool,
 }
 
 impl Clock {
     pub(super) fn new(now: Instant) -> Clock {
-        Clock { waiting: Waiting::Idle, since: now, mark: 0, is_paused: false }
+        Clock { waiting: Waiting::Idle, since: now, counted: 0, is_paused: false }
     }
 
     /// The session now waits for `waiting`. `counter` counts what shows progress: requests for
     /// [`Waiting::Idle`] and [`Waiting::Line`], bytes for bodies and output.
     pub(super) fn set(&mut self, waiting: Waiting, counter: u64, now: Instant) {
         let anew = match waiting {
-            Waiting::Idle | Waiting::Line => waiting != self.waiting || counter != self.mark,
+            Waiting::Idle | Waiting::Line => waiting != self.waiting || counter != self.counted,
             _ => waiting != self.waiting,
         };
         if anew {
-            *self = Clock { waiting, since: now, mark: counter, is_paused: self.is_paused };
+            *self = Clock { waiting, since: now, counted: counter, is_paused: self.is_paused };
         }
     }
 
     /// When to look again; [`None`] while it stands still.
-    pub(super) fn deadline(&self, patience: &Patience, courtesy: Duration) -> Option<Instant> {
+    pub(super) fn deadline(&self, timeouts: &Timeouts, linger: Duration) -> Option<Instant> {
         if self.is_paused {
             return None;
         }
         let wait = match self.waiting {
             Waiting::Store => return None,
-            Waiting::Idle => patience.idle,
-            Waiting::Line => patience.request,
-            Waiting::Body | Waiting::Output => patience.window,
-            Waiting::Courtesy => courtesy,
+            Waiting::Idle => timeouts.idle,
+            Waiting::Line => timeouts.request,
+            Waiting::Body | Waiting::Output => timeouts.window,
+            Waiting::Linger => linger,
         };
         self.since.checked_add(wait)
     }
 
     /// The deadline has passed: whether the wait is over. A body that moved enough in this window
     /// gets another.
-    pub(super) fn expired(&mut self, patience: &Patience, counter: u64, now: Instant) -> Option<Waiting> {
+    pub(super) fn expired(&mut self, timeouts: &Timeouts, counter: u64, now: Instant) -> Option<Waiting> {
         let moves = matches!(self.waiting, Waiting::Body | Waiting::Output);
-        if moves && counter.saturating_sub(self.mark) >= patience.window_bytes {
-            (self.since, self.mark) = (now, counter);
+        if moves && counter.saturating_sub(self.counted) >= timeouts.window_bytes {
+            (self.since, self.counted) = (now, counter);
             return None;
         }
         Some(self.waiting)
@@ -99,7 +99,7 @@ impl Clock {
     }
 
     pub(super) fn restart(&mut self, counter: u64, now: Instant) {
-        (self.since, self.mark) = (now, counter);
+        (self.since, self.counted) = (now, counter);
     }
 
     pub(super) fn waiting(&self) -> Waiting {

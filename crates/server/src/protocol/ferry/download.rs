@@ -1,20 +1,21 @@
-//! Requests that read: GET, READ, SUM, STAT, LIST.
+//! One file that is read: GET and READ, which send it, and SUM, which says its digest.
+//!
+//! A download opens its file. A small range comes with that, and all is said at once. A large one is loaded piece by
+//! piece, checked once all of it is sent, and read a second time where the check tells nothing for certain. Its state
+//! says what is known; [`settle`](Download::settle) takes the next step.
 
-use std::time::Instant;
-
-use ferry_wire::{Code, Digest, Failure, FileMeta, Reply, limits::MAX_BLOCK_BYTES, write_block_header, write_end};
-
-use super::{
-    AskKind, Asking, Phase, Session,
-    record::Transfer,
-    work::{Done, Errand, Handles, Opened, Outcome, Work},
+use ferry_wire::{
+    Code, Crc32, Digest, Failure, FileMeta, Reply, limits::MAX_BLOCK_BYTES, write_block_header, write_end,
 };
+
+use super::{operations::Operations, outbox::Outbox, record::Transfer, replies::write_blocks};
+use crate::store::{Content, Handles, Loaded, Opened, Piece, ReadOperation, Stability, StoreError};
 
 /// How much of a file may be queued before more is loaded: the next block is made ready while this
 /// one is on its way.
 const SENDING_AHEAD_BYTES: u64 = MAX_BLOCK_BYTES;
 
-/// The same where the bytes themselves are queued: the piece behind the one that is on its way.
+/// The same where the bytes themselves are queued: the piece after the one that is on its way.
 const COPIED_AHEAD_BYTES: u64 = 256 << 10;
 
 /// One slice of a SUM, or of a second reading: what a helper does at once.
@@ -23,366 +24,269 @@ const SUM_SLICE_BYTES: u64 = 4 << 20;
 /// `DATA`, a number and a line's end, with room to spare.
 const BLOCK_HEADER_BYTES: usize = 32;
 
-/// A file on its way out, a range of it at least one byte long.
-pub(super) struct Sending<H: Handles> {
-    errand: Errand,
-    file: H::File,
-    at: u64,
-    end: u64,
-    digest: Digest,
-    again: Option<Again>,
-    step: Step,
-    /// How much may be queued before more is loaded.
-    ahead: u64,
-    /// The file can't be read as it was: the body ends with this instead of END.
+/// What is done with the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// They are sent.
+    Send,
+    /// Their digest is said.
+    Sum,
+}
+
+/// See the [module documentation](self).
+pub(super) struct Download<H: Handles> {
+    purpose: Purpose,
+    /// An operation is under way.
+    waits: bool,
+    state: State<H>,
+    /// It can't be read as it was: it ends with this.
     failure: Option<Failure>,
-    pub(super) transfer: Transfer,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// The next block can be asked for.
-    Next,
-    /// A block is being made ready.
-    Loading,
-    /// All is sent; whether the file stayed the same is being looked at.
-    Checking,
-    /// The bytes that were sent are being read again.
-    Comparing,
-}
-
-/// A second reading of a range, since the file's status does not tell whether it stayed the same during the first. Where both
-/// give the same bytes, these are what the file held at the moment between them.
-struct Again {
-    start: u64,
-    digest: Digest,
-}
-
-impl Again {
-    fn from(start: u64) -> Again {
-        Again { start, digest: Digest::new() }
-    }
-
-    /// Returns what to ask for next; [`None`] after the last.
-    fn next<H: Handles>(&self, file: &H::File, end: u64) -> Option<Work<H>> {
-        let at = self.start + self.digest.bytes();
-        let (bytes, digest) = ((end - at).min(SUM_SLICE_BYTES), self.digest.clone());
-        (bytes > 0).then_some(Work::Load { file: file.clone(), at, bytes, digest, background: true })
-    }
-
-    fn agrees(&self, first: &Digest) -> bool {
-        (self.digest.bytes(), self.digest.crc()) == (first.bytes(), first.crc())
-    }
-}
-
-impl<H: Handles> Sending<H> {
-    pub(super) fn fail(&mut self, failure: Failure) {
-        self.failure.get_or_insert(failure);
-    }
-}
-
-/// A directory on its way out.
-pub(super) struct Listing<H: Handles> {
-    errand: Errand,
-    /// How to go on; taken while that is under way.
-    more: Option<H::Dir>,
-    asking: bool,
-    digest: Digest,
-}
-
-/// A file whose CRC is being computed.
-pub(super) struct Summing<H: Handles> {
-    errand: Errand,
-    meta: FileMeta,
-    file: H::File,
-    at: u64,
-    end: u64,
-    digest: Digest,
-    again: Option<Again>,
     transfer: Transfer,
 }
 
-impl<H: Handles> Session<H> {
-    /// Takes an outcome that belongs to a reading request, or gives it back.
-    pub(super) fn complete_read<'a>(
-        &mut self,
-        errand: Errand,
-        outcome: Outcome<'a, H>,
-        now: Instant,
-    ) -> Option<Outcome<'a, H>> {
-        match &self.phase {
-            Phase::Asking(asking) if asking.errand == errand => self.asked(outcome, now),
-            Phase::Sending(sending) if sending.errand == errand => self.loaded(outcome, now),
-            Phase::Listing(listing) if listing.errand == errand => self.listed(outcome),
-            Phase::Summing(summing) if summing.errand == errand => self.summed(outcome, now),
-            _ => return Some(outcome),
-        }
-        None
+enum State<H: Handles> {
+    /// The file is not open yet.
+    Opening,
+    /// A range of it is read.
+    Reading(Source<H>),
+    /// All was said at once.
+    Said,
+}
+
+/// An open file, and the range of it that is read: at least one byte.
+struct Source<H: Handles> {
+    file: H::File,
+    meta: FileMeta,
+    start: u64,
+    /// The next byte.
+    at: u64,
+    end: u64,
+    digest: Digest,
+    /// How much may be queued before more is loaded.
+    ahead: u64,
+    verified: Verified,
+}
+
+/// How it is known that the bytes that were read are what the file held at one moment.
+enum Verified {
+    NotYet,
+    /// It did not change.
+    Yes,
+    /// Its status does not tell: it is read a second time. Where both readings give the same bytes, these are what the
+    /// file held at the moment between them.
+    BySecondReading(Digest),
+}
+
+/// How far a download came.
+pub(super) enum Advance {
+    /// It waits for the store or for the client.
+    Waits,
+    /// It has ended, and all is said: with this failure, if it failed.
+    Ended(Option<Failure>),
+}
+
+impl<H: Handles> Download<H> {
+    /// Begins with `open`, which is a [`ReadOperation::Open`].
+    pub(super) fn begin(
+        purpose: Purpose,
+        open: ReadOperation<H>,
+        transfer: Transfer,
+        operations: &mut Operations<H>,
+    ) -> Download<H> {
+        operations.read(open);
+        Download { purpose, waits: true, state: State::Opening, failure: None, transfer }
     }
 
-    /// The first answer to a reading request.
-    fn asked(&mut self, outcome: Outcome<'_, H>, now: Instant) {
-        let Phase::Asking(asking) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
-        let Asking { errand, kind, mut transfer } = *asking;
-        if let Some(failure) = self.last_words.take() {
-            return self.break_off(*failure, now);
-        }
-        let failure = match (kind, outcome) {
-            (AskKind::Get, Ok(Done::Opened { meta, range: Opened::Inline { bytes, crc } })) => {
-                self.outbox.text(|text| {
-                    Reply::File(meta).encode(text);
-                    write_blocks(text, &bytes);
-                    write_end(text, crc);
-                });
-                transfer.bytes = bytes.len() as u64;
-                return self.record(transfer, None, now);
-            }
-            (AskKind::Get, Ok(Done::Opened { meta, range: Opened::Range { file, start, end } })) => {
-                self.outbox.text(|text| Reply::File(meta).encode(text));
-                let step = Step::Next;
-                let (digest, ahead) = (Digest::new(), SENDING_AHEAD_BYTES);
-                let (at, again, failure) = (start, None, None);
-                let sending = Sending { errand, file, at, end, digest, again, step, ahead, failure, transfer };
-                self.phase = Phase::Sending(Box::new(sending));
-                return;
-            }
-            (AskKind::Sum, Ok(Done::Opened { meta, range: Opened::Inline { bytes, crc } })) => {
-                transfer.bytes = bytes.len() as u64;
-                self.reply(Reply::Sum { size: meta.size, crc, tag: meta.tag });
-                return self.record(transfer, None, now);
-            }
-            (AskKind::Sum, Ok(Done::Opened { meta, range: Opened::Range { file, start, end } })) => {
-                let digest = Digest::new();
-                let summing = Summing { errand, meta, file, at: start, end, digest, again: None, transfer };
-                self.phase = Phase::Summing(Box::new(summing));
-                return self.sum_on();
-            }
-            (AskKind::Stat, Ok(Done::Replied(reply))) => return self.reply(reply),
-            (AskKind::List, Ok(Done::Listed { lines, more })) => {
-                let mut digest = Digest::new();
-                digest.update(&lines);
-                self.outbox.text(|text| {
-                    Reply::Listing.encode(text);
-                    write_blocks(text, &lines);
-                });
-                let listing = Listing { errand, more, asking: false, digest };
-                self.phase = Phase::Listing(Box::new(listing));
-                return;
-            }
-            (_, Err(failure)) => failure,
-            (_, Ok(_)) => mismatch(),
+    /// The file is open, or will not be.
+    pub(super) fn opened(&mut self, opened: Result<Opened<'_, H::File>, StoreError>, outbox: &mut Outbox<H::File>) {
+        self.waits = false;
+        let Opened { version, content } = match opened {
+            _ if self.failure.is_some() => return,
+            Ok(opened) => opened,
+            Err(error) => return self.fail(error.into()),
         };
-        self.reply(Reply::Fail(failure.clone()));
-        if kind == AskKind::Get || kind == AskKind::Sum {
-            self.record(transfer, Some(failure), now);
+        let meta = FileMeta::from(version);
+        match content {
+            Content::Inline(bytes) => {
+                self.transfer.bytes = bytes.len() as u64;
+                let crc = Crc32::of(&bytes);
+                outbox.text(|text| match self.purpose {
+                    Purpose::Send => {
+                        Reply::File(meta).encode(text);
+                        write_blocks(text, &bytes);
+                        write_end(text, crc);
+                    }
+                    Purpose::Sum => Reply::Sum { size: meta.size, crc, tag: meta.tag }.encode(text),
+                });
+                self.state = State::Said;
+            }
+            Content::Range { file, start, end } => {
+                assert!(start < end, "an empty range is inline");
+                if self.purpose == Purpose::Send {
+                    outbox.text(|text| Reply::File(meta.clone()).encode(text));
+                }
+                let (digest, ahead, verified) = (Digest::new(), SENDING_AHEAD_BYTES, Verified::NotYet);
+                self.state = State::Reading(Source { file, meta, start, at: start, end, digest, ahead, verified });
+            }
         }
     }
 
-    /// A step of a file that is being sent has ended.
-    fn loaded(&mut self, outcome: Outcome<'_, H>, now: Instant) {
-        let Phase::Sending(sending) = &mut self.phase else { return };
-        let step = std::mem::replace(&mut sending.step, Step::Next);
-        match outcome {
-            Ok(Done::Loaded { bytes: 0, .. }) => sending.fail(changed()),
-            Ok(Done::Read { bytes, .. }) if bytes.is_empty() => sending.fail(changed()),
-            Ok(Done::Read { bytes, digest }) => {
-                sending.digest = digest;
-                sending.at += bytes.len() as u64;
-                sending.transfer.bytes += bytes.len() as u64;
-                sending.ahead = COPIED_AHEAD_BYTES;
+    /// A piece is in memory, or will not be.
+    pub(super) fn loaded(&mut self, loaded: Result<Loaded, StoreError>, outbox: &mut Outbox<H::File>) {
+        self.waits = false;
+        let (loaded, source) = match (loaded, &mut self.state) {
+            (Ok(loaded), State::Reading(source)) if loaded.piece.bytes() > 0 => (loaded, source),
+            (Err(error), _) => return self.fail(error.into()),
+            (Ok(_), _) => return self.fail(changed()),
+        };
+        if let Verified::BySecondReading(again) = &mut source.verified {
+            *again = loaded.digest.unwrap_or_default();
+            return;
+        }
+        let bytes = loaded.piece.bytes();
+        source.digest = loaded.digest.unwrap_or_default();
+        let at = source.at;
+        source.at += bytes;
+        self.transfer.bytes += bytes;
+        assert!(source.at <= source.end, "more was loaded than was asked for");
+        assert_eq!(source.digest.bytes(), source.at - source.start, "another digest than of what was loaded");
+        match loaded.piece {
+            _ if self.purpose == Purpose::Sum => {}
+            Piece::Cached(bytes) => {
+                outbox.text(|text| write_block_header(text, bytes));
+                outbox.file(source.file.clone(), at, bytes);
+            }
+            Piece::Bytes(bytes) => {
+                source.ahead = COPIED_AHEAD_BYTES;
                 let mut run = Vec::with_capacity(bytes.len() + BLOCK_HEADER_BYTES);
                 write_block_header(&mut run, bytes.len() as u64);
                 run.extend_from_slice(&bytes);
-                self.outbox.run(run);
+                outbox.run(run);
             }
-            Ok(Done::Loaded { digest, .. }) if step == Step::Comparing => {
-                if let Some(again) = &mut sending.again {
-                    again.digest = digest;
-                }
-            }
-            Ok(Done::Loaded { bytes, digest }) => {
-                sending.digest = digest;
-                let at = sending.at;
-                sending.at += bytes;
-                sending.transfer.bytes += bytes;
-                self.outbox.text(|text| write_block_header(text, bytes));
-                self.outbox.file(sending.file.clone(), at, bytes);
-            }
-            Ok(Done::Unchanged(true)) if step == Step::Checking => self.end_sent(now),
-            Ok(Done::Doubtful) if step == Step::Checking => {
-                sending.again = Some(Again::from(sending.end - sending.digest.bytes()));
-            }
-            Ok(Done::Unchanged(_)) => sending.fail(changed()),
-            Ok(_) => sending.fail(mismatch()),
-            Err(failure) => sending.fail(failure),
         }
     }
 
-    /// Takes the next step of a file that is being sent; false where it must wait.
-    pub(super) fn settle_sending(&mut self, now: Instant) -> bool {
-        let Phase::Sending(sending) = &mut self.phase else { return false };
-        if sending.step != Step::Next {
-            return false;
-        }
-        if let Some(failure) = self.last_words.as_deref() {
-            sending.fail(failure.clone());
-        }
-        // Until its last range is gone, one that fails must not be taken for that of another file.
-        if sending.failure.is_some() && self.outbox.holds_ranges() {
-            return false;
-        }
-        if let Some(failure) = sending.failure.take() {
-            self.outbox.text(|text| failure.encode(text));
-            let told = self.last_words.take().is_some();
-            self.end_sending(Some(failure), now);
-            if told {
-                self.phase = Phase::Closing;
+    /// The file was compared with what it was.
+    pub(super) fn checked(&mut self, checked: Result<Stability, StoreError>) {
+        self.waits = false;
+        match (checked, &mut self.state) {
+            (Ok(Stability::Same), State::Reading(source)) => source.verified = Verified::Yes,
+            (Ok(Stability::Doubtful), State::Reading(source)) => {
+                source.verified = Verified::BySecondReading(Digest::new())
             }
-            return true;
-        }
-        let (errand, file) = (sending.errand, sending.file.clone());
-        if sending.at < sending.end && self.outbox.bytes() <= sending.ahead {
-            sending.step = Step::Loading;
-            let (at, digest) = (sending.at, sending.digest.clone());
-            let bytes = (sending.end - at).min(MAX_BLOCK_BYTES);
-            self.ask(errand, Work::Load { file, at, bytes, digest, background: false });
-        } else if let Some(again) = &sending.again {
-            let Some(work) = again.next(&file, sending.end) else { return self.compare(now) };
-            sending.step = Step::Comparing;
-            self.ask(errand, work);
-        } else if sending.at == sending.end && !self.outbox.holds_ranges() {
-            sending.step = Step::Checking;
-            self.ask(errand, Work::Check { file });
-        }
-        false
-    }
-
-    /// Ends a body whose bytes were read twice. Returns true: something was done.
-    fn compare(&mut self, now: Instant) -> bool {
-        let Phase::Sending(sending) = &mut self.phase else { return false };
-        match sending.again.take() {
-            Some(again) if again.agrees(&sending.digest) => self.end_sent(now),
-            _ => sending.fail(changed()),
-        }
-        true
-    }
-
-    /// Says that all was sent.
-    fn end_sent(&mut self, now: Instant) {
-        let Phase::Sending(sending) = &self.phase else { return };
-        let crc = sending.digest.crc();
-        self.outbox.text(|text| write_end(text, crc));
-        self.end_sending(None, now);
-    }
-
-    fn end_sending(&mut self, failure: Option<Failure>, now: Instant) {
-        if let Phase::Sending(sending) = std::mem::replace(&mut self.phase, Phase::Ready) {
-            self.record(sending.transfer, failure, now);
+            (Err(error), _) => self.fail(error.into()),
+            (Ok(_), _) => self.fail(changed()),
         }
     }
 
-    fn listed(&mut self, outcome: Outcome<'_, H>) {
-        let Phase::Listing(listing) = &mut self.phase else { return };
-        listing.asking = false;
-        let failure = match outcome {
-            Ok(Done::Listed { lines, more }) => {
-                listing.digest.update(&lines);
-                listing.more = more;
-                return self.outbox.text(|text| write_blocks(text, &lines));
+    /// It ends with `failure` as soon as that can be said, unless it failed before.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.failure.get_or_insert(failure);
+    }
+
+    /// Takes the next step.
+    pub(super) fn settle(&mut self, outbox: &mut Outbox<H::File>, operations: &mut Operations<H>) -> Advance {
+        let purpose = self.purpose;
+        let source = match &mut self.state {
+            _ if self.waits => return Advance::Waits,
+            State::Said => return Advance::Ended(None),
+            State::Reading(source) if source.is_verified() => {
+                source.say_end(purpose, outbox);
+                return Advance::Ended(None);
             }
-            Ok(_) => mismatch(),
-            Err(failure) => failure,
+            // Until its last range is gone, one that fails must not be taken for that of another file.
+            _ if self.failure.is_some() && outbox.holds_ranges() => return Advance::Waits,
+            State::Reading(source) if self.failure.is_none() => source,
+            _ => {
+                let failure = self.failure.take();
+                outbox.text(|text| failure.iter().for_each(|failure| failure.encode(text)));
+                return Advance::Ended(failure);
+            }
         };
-        self.outbox.text(|text| failure.encode(text));
-        self.phase = Phase::Ready;
+        match source.next(purpose, outbox) {
+            Next::Ask(operation) => {
+                self.waits = true;
+                operations.read(operation);
+            }
+            Next::Wait => {}
+            Next::Fail => {
+                self.fail(changed());
+                return self.settle(outbox, operations);
+            }
+        }
+        Advance::Waits
     }
 
-    /// Takes the next step of a listing; false where it must wait.
-    pub(super) fn settle_listing(&mut self) -> bool {
-        let Phase::Listing(listing) = &mut self.phase else { return false };
-        if listing.asking {
-            return false;
-        }
-        if let Some(failure) = self.last_words.take() {
-            self.outbox.text(|text| failure.encode(text));
-            self.phase = Phase::Closing;
-            return true;
-        }
-        if listing.more.is_none() {
-            let crc = listing.digest.crc();
-            self.outbox.text(|text| write_end(text, crc));
-            self.phase = Phase::Ready;
-            return true;
-        }
-        if self.outbox.bytes() < super::OUTPUT_HIGH_BYTES
-            && let Some(dir) = listing.more.take()
-        {
-            listing.asking = true;
-            let errand = listing.errand;
-            self.ask(errand, Work::ListMore { dir });
-        }
-        false
-    }
-
-    fn summed(&mut self, outcome: Outcome<'_, H>, now: Instant) {
-        let Phase::Summing(summing) = &mut self.phase else { return };
-        let failure = match outcome {
-            _ if self.last_words.is_some() => None,
-            Ok(Done::Loaded { bytes: 0, .. } | Done::Unchanged(false)) => Some(changed()),
-            Ok(Done::Loaded { digest, .. }) if let Some(again) = &mut summing.again => {
-                again.digest = digest;
-                if again.digest.bytes() < summing.digest.bytes() {
-                    return self.sum_on();
-                }
-                (!again.agrees(&summing.digest)).then(changed)
-            }
-            Ok(Done::Doubtful) if summing.again.is_none() => {
-                summing.again = Some(Again::from(summing.end - summing.digest.bytes()));
-                return self.sum_on();
-            }
-            Ok(Done::Loaded { bytes, digest }) => {
-                summing.digest = digest;
-                summing.at += bytes;
-                summing.transfer.bytes += bytes;
-                return self.sum_on();
-            }
-            Ok(Done::Unchanged(true)) => None,
-            Ok(_) => Some(mismatch()),
-            Err(failure) => Some(failure),
-        };
-        let Phase::Summing(summing) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
-        if let Some(failure) = self.last_words.take() {
-            return self.break_off(*failure, now);
-        }
-        let Summing { meta, digest, transfer, .. } = *summing;
-        self.reply(match &failure {
-            Some(failure) => Reply::Fail(failure.clone()),
-            None => Reply::Sum { size: meta.size, crc: digest.crc(), tag: meta.tag },
-        });
-        self.record(transfer, failure, now);
-    }
-
-    fn sum_on(&mut self) {
-        let Phase::Summing(summing) = &mut self.phase else { return };
-        let (errand, file, at) = (summing.errand, summing.file.clone(), summing.at);
-        let again = summing.again.as_ref().and_then(|again| again.next(&file, summing.end));
-        let work = if let Some(work) = again {
-            work
-        } else if at < summing.end {
-            let bytes = (summing.end - at).min(SUM_SLICE_BYTES);
-            Work::Load { file, at, bytes, digest: summing.digest.clone(), background: true }
-        } else {
-            Work::Check { file }
-        };
-        self.ask(errand, work);
+    /// Returns what the log is told of it.
+    pub(super) fn into_transfer(self) -> Transfer {
+        self.transfer
     }
 }
 
-/// Appends `bytes` in blocks; none for no bytes.
-fn write_blocks(text: &mut Vec<u8>, bytes: &[u8]) {
-    for block in bytes.chunks(MAX_BLOCK_BYTES as usize) {
-        write_block_header(text, block.len() as u64);
-        text.extend_from_slice(block);
+/// The next step of a source.
+enum Next<H: Handles> {
+    Ask(ReadOperation<H>),
+    Wait,
+    /// Two readings differ.
+    Fail,
+}
+
+impl<H: Handles> Source<H> {
+    fn next(&self, purpose: Purpose, outbox: &Outbox<H::File>) -> Next<H> {
+        let sends = purpose == Purpose::Send;
+        if self.at < self.end {
+            return if sends && outbox.bytes() > self.ahead { Next::Wait } else { Next::Ask(self.load(purpose)) };
+        }
+        match &self.verified {
+            Verified::BySecondReading(again) => self.load_again(again).map_or(Next::Fail, Next::Ask),
+            _ if outbox.holds_ranges() => Next::Wait,
+            _ => Next::Ask(ReadOperation::Check { file: self.file.clone() }),
+        }
+    }
+
+    /// Whether the bytes that were read are what the file held at one moment.
+    fn is_verified(&self) -> bool {
+        match &self.verified {
+            Verified::NotYet => false,
+            Verified::Yes => true,
+            Verified::BySecondReading(again) => {
+                (again.bytes(), again.crc()) == (self.digest.bytes(), self.digest.crc())
+            }
+        }
+    }
+
+    /// Says that all was read.
+    fn say_end(&self, purpose: Purpose, outbox: &mut Outbox<H::File>) {
+        assert!(self.at == self.end && !outbox.holds_ranges(), "the end of a body before all of it");
+        let crc = self.digest.crc();
+        outbox.text(|text| match purpose {
+            Purpose::Send => write_end(text, crc),
+            Purpose::Sum => Reply::Sum { size: self.meta.size, crc, tag: self.meta.tag.clone() }.encode(text),
+        });
+    }
+
+    /// Loads what follows.
+    fn load(&self, purpose: Purpose) -> ReadOperation<H> {
+        let most = if purpose == Purpose::Send { MAX_BLOCK_BYTES } else { SUM_SLICE_BYTES };
+        ReadOperation::Load {
+            file: self.file.clone(),
+            at: self.at,
+            bytes: (self.end - self.at).min(most),
+            digest: Some(self.digest.clone()),
+            background: purpose == Purpose::Sum,
+        }
+    }
+
+    /// Loads what follows `again` a second time; [`None`] after the last.
+    fn load_again(&self, again: &Digest) -> Option<ReadOperation<H>> {
+        let at = self.start + again.bytes();
+        (at < self.end).then(|| ReadOperation::Load {
+            file: self.file.clone(),
+            at,
+            bytes: (self.end - at).min(SUM_SLICE_BYTES),
+            digest: Some(again.clone()),
+            background: true,
+        })
     }
 }
 
@@ -390,19 +294,20 @@ fn changed() -> Failure {
     Failure::new(Code::Changed, "the file changed while it was read")
 }
 
-/// The store answered something else than was asked: a mistake of ours, not the client's.
-pub(super) fn mismatch() -> Failure {
-    Failure::new(Code::Io, "the server got an answer that it did not ask for")
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use ferry_wire::Tag;
 
     use super::*;
-    use crate::protocol::ferry::{Ask, Limits, Patience, Segment};
+    use crate::{
+        protocol::ferry::{Limits, Segment, Session, Timeouts},
+        store::{Completion, FileVersion, Operation, ReadCompletion},
+    };
 
     struct Numbers;
 
@@ -412,24 +317,24 @@ mod tests {
         type Upload = u32;
     }
 
-    /// A session that sends a file of `size` bytes, and what it asked for first.
-    fn sending(size: u64, now: Instant) -> (Session<Numbers>, Ask<Numbers>) {
+    /// A session that sends a file of `size` bytes, and the first piece that it asked for.
+    fn sending(size: u64, now: Instant) -> (Session<Numbers>, Operation<Numbers>) {
         let long = Duration::from_secs(60);
         let limits = Limits {
             read_only: true,
             volatile: false,
             upload_bytes: 0,
-            patience: Patience { idle: long, request: long, window: long, window_bytes: 0 },
+            timeouts: Timeouts { idle: long, request: long, window: long, window_bytes: 0 },
             checkpoint_bytes: 0,
             checkpoint_time: long,
         };
         let mut session = Session::<Numbers>::new(Arc::new(limits), now);
         session.receive(b"GET a\n", now);
-        let open = session.next_ask().unwrap();
-        let meta = FileMeta { size, mtime: None, tag: Tag::new("t").unwrap() };
-        let range = Opened::Range { file: 0, start: 0, end: size };
-        session.complete(open.errand, Ok(Done::Opened { meta, range }), now);
-        let load = session.next_ask().unwrap();
+        session.next_operation().unwrap();
+        let version = FileVersion { size, mtime: None, tag: Tag::new("t").unwrap() };
+        let content = Content::Range { file: 0, start: 0, end: size };
+        session.complete(Completion::Read(ReadCompletion::Opened(Ok(Opened { version, content }))), now);
+        let load = session.next_operation().unwrap();
         (session, load)
     }
 
@@ -437,20 +342,24 @@ mod tests {
     fn bytes_in_memory_wait_for_the_client() {
         let now = Instant::now();
         let (piece, size) = (COPIED_AHEAD_BYTES, 1 << 30);
-        let (mut session, mut ask) = sending(size, now);
+        let (mut session, mut load) = sending(size, now);
         let mut sent = 0;
         for _ in 0..10 {
             let mut pieces = 0;
             // The client takes nothing.
             loop {
-                let Work::Load { at, mut digest, background: false, .. } = ask.work else { panic!("{:?}", ask.work) };
+                let Operation::Read(ReadOperation::Load { at, digest: Some(mut digest), background: false, .. }) = load
+                else {
+                    panic!("{load:?}")
+                };
                 assert_eq!(at, sent);
                 let bytes = vec![0; piece as usize];
                 digest.update(&bytes);
-                session.complete(ask.errand, Ok(Done::Read { bytes, digest }), now);
+                let loaded = Loaded { piece: Piece::Bytes(bytes), digest: Some(digest) };
+                session.complete(Completion::Read(ReadCompletion::Loaded(Ok(loaded))), now);
                 (pieces, sent) = (pieces + 1, sent + piece);
-                match session.next_ask() {
-                    Some(next) => ask = next,
+                match session.next_operation() {
+                    Some(next) => load = next,
                     None => break,
                 }
             }
@@ -465,7 +374,7 @@ mod tests {
                 session.outbox().advance(taken);
             }
             session.sent(now);
-            ask = session.next_ask().unwrap();
+            load = session.next_operation().unwrap();
         }
     }
 }

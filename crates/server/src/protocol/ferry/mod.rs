@@ -1,52 +1,67 @@
 //! One client's conversation, as a pure state machine.
 //!
-//! A session gets bytes ([`Session::receive`]), outcomes of work ([`Session::complete`]) and the
-//! time; it gives work to the store ([`Session::next_ask`]) and things to send
+//! A session gets bytes ([`Session::receive`]), completions of operations ([`Session::complete`]) and the
+//! time; it gives operations to the store ([`Session::next_operation`]) and things to send
 //! ([`Session::outbox`]). It touches no socket, no file, no clock and no thread, so that a
 //! simulation can drive it byte by byte.
 //!
 //! # Order of calls
 //!
-//! After every call that takes `now`, take all of [`next_ask`](Session::next_ask), see to the
+//! After every call that takes `now`, take all of [`next_operation`](Session::next_operation), see to the
 //! outbox, and read [`deadline`](Session::deadline) anew. Bytes that `receive` did not consume
 //! are given again, in front of newer ones, once [`wants_input`](Session::wants_input). When nothing
 //! is left to do for now, let it [`rest`](Session::rest). A session
-//! may be forgotten when it [`is_over`](Session::is_over), which it never is while work it asked for
-//! is under way: so what the store holds for it is always let go by itself.
+//! may be forgotten when it [`is_over`](Session::is_over), which it never is while an operation of it
+//! is under way: so what the store holds for it is always let go by the session itself.
 //!
 //! # Order of effects
 //!
 //! Requests take effect in the order in which they came. Those that read wait until all that
 //! change have been answered; those that change are handed on in order without waiting for
 //! each other, so that many uploads share their waits for the disk.
+//!
+//! # Who waits for a completion
+//!
+//! A session reads one thing at a time: what its phase says. An upload is found by its number among the `uploads`, a
+//! change by its number in the `queue`. A completion that nobody waits for is one of a connection that is gone.
 
 mod body;
+mod changes;
 mod clock;
 mod download;
+mod failures;
+mod listing;
+mod operations;
 mod outbox;
-mod owner;
+mod queue;
+mod reads;
 mod record;
+mod replies;
+mod requests;
 mod upload;
-mod work;
+mod uploads;
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Failure, Frame, Framer, Greeting, Id, Refusal, Reply, Request};
+use ferry_wire::{Code, Failure, Framer, Greeting, Id, Reply, Request};
 
-pub use clock::Patience;
+pub use clock::Timeouts;
 pub use outbox::{Outbox, Segment};
-pub use owner::Owner;
 pub use record::Record;
-pub use work::{Ask, Change, Chunk, Done, Errand, Handles, Opened, Outcome, Tail, Work};
 
+use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
+use body::Body;
+use changes::Preparing;
 use clock::{Clock, Waiting};
-use download::{Listing, Sending, Summing};
+use download::Download;
+use listing::Listing;
+use operations::Operations;
+use queue::Queue;
 use record::Transfer;
-use upload::{Leaving, Pending, Receiving, Released, Staging};
+use uploads::Uploads;
 
 /// What a session allows. Shared by all sessions of a server.
 #[derive(Debug, Clone)]
@@ -58,7 +73,7 @@ pub struct Limits {
     /// The largest upload in bytes.
     pub upload_bytes: u64,
     /// How long a client may take.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// Between two checkpoints of a resumable upload, in bytes: what a crash can cost at most, beside what is gathered
     /// for one write.
     pub checkpoint_bytes: u64,
@@ -70,9 +85,6 @@ pub struct Limits {
 /// little enough that a client who never reads costs little.
 const OUTPUT_HIGH_BYTES: u64 = 64 << 10;
 
-/// Ranges up to this size are copied into the reply; above it, sendfile saves more than it costs.
-const INLINE_BYTES: u64 = 64 << 10;
-
 /// What is read at once where a request is due: some hundred requests, little enough to be put aside
 /// while they wait.
 const REQUESTS_HINT_BYTES: usize = 16 << 10;
@@ -83,9 +95,9 @@ const LINES_AT_ONCE: u32 = 64;
 /// Requests that change and are not answered yet. More would only wait longer.
 const PENDING_REQUESTS: usize = 64;
 
-/// Pieces of work under way, those for uploads that were given up included: a client who begins and
+/// Operations under way, those for uploads that were given up included: a client who begins and
 /// stops as fast as it can must wait for the store like any other.
-const WORK_UNDER_WAY: u32 = 128;
+const OPERATIONS_UNDER_WAY: u32 = 128;
 
 /// Memory of uploads that one session may have handed to the store and not got back, in bytes, before it takes another
 /// request. One upload more adds at most three chunks.
@@ -95,10 +107,17 @@ const PENDING_BYTES: u64 = 2 << 20;
 /// disk.
 const OPEN_UPLOADS: u32 = 8;
 
-/// After the last reply: how long, and over how many bytes, input is passed over so that closing
+/// After the last reply: how long, and over how many bytes, input is discarded so that closing
 /// does not destroy replies on their way.
-const COURTESY: Duration = Duration::from_secs(2);
-const COURTESY_BYTES: u64 = 1 << 20;
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: u64 = 1 << 20;
+
+impl Limits {
+    /// Returns the refusal of an upload that is too large.
+    fn too_large(&self) -> Failure {
+        Failure::new(Code::TooLarge, format!("this server takes uploads up to {} bytes", self.upload_bytes))
+    }
+}
 
 /// See the [module documentation](self).
 pub struct Session<H: Handles> {
@@ -106,25 +125,16 @@ pub struct Session<H: Handles> {
     framer: Framer,
     phase: Phase<H>,
     /// Requests that change, in order, until they are answered.
-    pending: VecDeque<Pending<H>>,
-    /// Uploads that were given up while writes were under way.
-    released: Vec<Released<H>>,
-    /// Uploads that the store was asked to let go.
-    leaving: Vec<Leaving>,
-    /// Memory handed to the store for writing and not back yet, in bytes.
-    pending_bytes: u64,
-    /// Uploads whose files the store has open.
-    open_uploads: u32,
+    queue: Queue,
+    /// Uploads from their handle to their end.
+    uploads: Uploads<H>,
     outbox: Outbox<H::File>,
-    asks: VecDeque<Ask<H>>,
-    /// Work asked for and not completed.
-    in_work: u32,
-    next_errand: Errand,
+    operations: Operations<H>,
     records: Vec<Record>,
     /// What the options of a WITH do to the next request: version 1 knows none, so it fails.
     with: Option<Box<Failure>>,
     /// Said as soon as a reply may begin, then the connection closes.
-    last_words: Option<Box<Failure>>,
+    last_reply: Option<Box<Failure>>,
     /// The client will send nothing more.
     input_ended: bool,
     /// A part of a line has arrived.
@@ -142,46 +152,29 @@ enum Phase<H: Handles> {
     /// A request line is due.
     Ready,
     /// A request is read, and waits until those before it are answered.
-    Held(Box<Request>),
-    /// One errand of a reading request is under way.
-    Asking(Box<Asking>),
-    /// A file goes out.
-    Sending(Box<Sending<H>>),
-    /// A listing goes out.
+    Waiting(Box<Request>),
+    /// A file is read.
+    Downloading(Box<Download<H>>),
+    /// A directory is listed.
     Listing(Box<Listing<H>>),
-    /// A file is summed.
-    Summing(Box<Summing<H>>),
+    /// The status of a name is looked up.
+    Looking,
     /// An upload is being prepared.
-    Staging(Box<Staging>),
-    /// A body comes in.
-    Receiving(Box<Receiving<H>>),
-    /// The body of a refused upload is passed over.
-    PassingOver,
+    Preparing(Box<Preparing>),
+    /// The body of this upload comes in.
+    Receiving(crate::store::UploadNumber),
+    /// The body of a refused upload is discarded.
+    Discarding,
     /// No more input is looked at; what is owed is said.
     Closing,
-    /// All is said: input is passed over for a while.
-    Courtesy { bytes: u64 },
+    /// All is said: input is discarded for a while.
+    Lingering { bytes: u64 },
     /// The connection is gone or done with.
     Over,
 }
 
-/// A request whose first answer from the store is awaited.
-struct Asking {
-    errand: Errand,
-    kind: AskKind,
-    transfer: Transfer,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum AskKind {
-    Get,
-    Sum,
-    Stat,
-    List,
-}
-
 impl<H: Handles> Session<H> {
-    /// A session that greets.
+    /// Returns a session that greets.
     #[must_use]
     pub fn new(limits: Arc<Limits>, now: Instant) -> Session<H> {
         let mut outbox = Outbox::new();
@@ -193,18 +186,13 @@ impl<H: Handles> Session<H> {
             limits,
             framer: Framer::new(),
             phase: Phase::Ready,
-            pending: VecDeque::new(),
-            released: Vec::new(),
-            leaving: Vec::new(),
-            pending_bytes: 0,
-            open_uploads: 0,
+            queue: Queue::default(),
+            uploads: Uploads::new(),
             outbox,
-            asks: VecDeque::new(),
-            in_work: 0,
-            next_errand: 0,
+            operations: Operations::new(),
             records: Vec::new(),
             with: None,
-            last_words: None,
+            last_reply: None,
             input_ended: false,
             line_begun: false,
             shutdown_due: false,
@@ -215,7 +203,7 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// A session that says no more than why it won't serve.
+    /// Returns a session that says no more than why it won't serve.
     #[must_use]
     pub fn refusing(limits: Arc<Limits>, failure: &Failure, now: Instant) -> Session<H> {
         let mut session = Session::new(limits, now);
@@ -235,14 +223,14 @@ impl<H: Handles> Session<H> {
         self.line_begun = false;
         while used < input.len() && self.lines.wrapping_sub(before) < LINES_AT_ONCE && self.wants_input() {
             let rest = &input[used..];
-            if let Phase::Courtesy { bytes } = &mut self.phase {
+            if let Phase::Lingering { bytes } = &mut self.phase {
                 *bytes += rest.len() as u64;
                 used = input.len();
                 break;
             }
             // A chunk takes no more than it has room for.
-            let window = match &self.phase {
-                Phase::Receiving(receiving) if self.framer.raw_left() > 0 => &rest[..rest.len().min(receiving.room())],
+            let window = match self.receiving() {
+                Some(body) if self.framer.raw_left() > 0 => &rest[..rest.len().min(body.room())],
                 _ => rest,
             };
             match self.framer.next(window) {
@@ -270,18 +258,15 @@ impl<H: Handles> Session<H> {
     /// only while no unconsumed input is waiting. Say with [`received`](Self::received) how many came.
     pub fn direct(&mut self) -> Option<&mut [u8]> {
         let due = self.framer.raw_left();
-        match &mut self.phase {
-            Phase::Receiving(receiving) => receiving.direct(due),
-            _ => None,
-        }
+        self.receiving_mut()?.direct(due)
     }
 
     /// `bytes` bytes were read to the front of [`direct`](Self::direct).
     pub fn received(&mut self, bytes: usize, now: Instant) {
-        if let Phase::Receiving(receiving) = &mut self.phase {
+        if let Some(body) = self.receiving_mut() {
+            body.filled(bytes);
             self.framer.took_raw(bytes as u64);
             self.body_bytes += bytes as u64;
-            receiving.filled(bytes);
         }
         self.settle(now);
     }
@@ -290,9 +275,9 @@ impl<H: Handles> Session<H> {
     /// body, so that what follows can be read [directly](Self::direct).
     #[must_use]
     pub fn input_hint(&self) -> usize {
-        match &self.phase {
-            Phase::Receiving(receiving) => receiving.input_hint(),
-            Phase::Ready => REQUESTS_HINT_BYTES,
+        match (&self.phase, self.receiving()) {
+            (Phase::Ready, _) => REQUESTS_HINT_BYTES,
+            (_, Some(body)) => body.input_hint(),
             _ => usize::MAX,
         }
     }
@@ -309,7 +294,7 @@ impl<H: Handles> Session<H> {
                 self.break_off(Failure::new(Code::BadRequest, "the input ended inside a line"), now);
             }
             Phase::Ready => self.close(),
-            Phase::Receiving(_) | Phase::PassingOver => {
+            Phase::Receiving(_) | Phase::Discarding => {
                 self.break_off(Failure::new(Code::Incomplete, "the input ended inside a body"), now);
             }
             _ => {}
@@ -324,34 +309,38 @@ impl<H: Handles> Session<H> {
     pub fn wants_input(&self) -> bool {
         match &self.phase {
             Phase::Ready => {
-                self.last_words.is_none()
+                self.last_reply.is_none()
                     && self.outbox.bytes() < OUTPUT_HIGH_BYTES
-                    && self.pending.len() < PENDING_REQUESTS
-                    && self.pending_bytes < PENDING_BYTES
-                    && self.open_uploads < OPEN_UPLOADS
-                    && self.in_work < WORK_UNDER_WAY
+                    && self.queue.len() < PENDING_REQUESTS
+                    && self.uploads.memory() < PENDING_BYTES
+                    && self.uploads.open() < OPEN_UPLOADS
+                    && self.operations.under_way() < OPERATIONS_UNDER_WAY
             }
-            Phase::Receiving(receiving) => receiving.room() > 0,
-            Phase::PassingOver => true,
-            Phase::Courtesy { bytes } => *bytes < COURTESY_BYTES,
+            Phase::Receiving(_) => self.receiving().is_some_and(|body| body.room() > 0),
+            Phase::Discarding => true,
+            Phase::Lingering { bytes } => *bytes < LINGER_BYTES,
             _ => false,
         }
     }
 
-    /// The next piece of work for the store.
-    pub fn next_ask(&mut self) -> Option<Ask<H>> {
-        self.asks.pop_front()
+    /// Returns the next operation for the store.
+    pub fn next_operation(&mut self) -> Option<Operation<H>> {
+        self.operations.next()
     }
 
-    /// A piece of work has ended.
-    pub fn complete(&mut self, errand: Errand, outcome: Outcome<'_, H>, now: Instant) {
-        debug_assert!(self.in_work > 0, "an outcome of nothing asked");
-        self.in_work -= 1;
-        let outcome = match self.complete_read(errand, outcome, now) {
-            Some(outcome) => outcome,
-            None => return self.settle(now),
-        };
-        self.complete_upload(errand, outcome, now);
+    /// An operation has ended.
+    pub fn complete(&mut self, completion: Completion<'_, H>, now: Instant) {
+        self.operations.ended();
+        match completion {
+            Completion::Read(completion) => self.read_completed(completion, now),
+            Completion::Upload(number, completion) => self.upload_completed(number, completion, now),
+            Completion::Name(NameCompletion::Published(number, published)) => {
+                self.upload_event(number, now, |upload| upload.published(published));
+            }
+            Completion::Name(NameCompletion::Changed(number, changed)) => {
+                self.records.extend(self.queue.changed(number, changed, now));
+            }
+        }
         self.settle(now);
     }
 
@@ -366,11 +355,11 @@ impl<H: Handles> Session<H> {
     }
 
     /// The file at the front of the outbox can't be read any more: its ranges are padded, and the
-    /// body then fails with `failure`.
-    pub fn range_failed(&mut self, failure: Failure, now: Instant) {
+    /// body then fails with `error`.
+    pub fn range_failed(&mut self, error: StoreError, now: Instant) {
         self.outbox.pad_ranges();
-        if let Phase::Sending(sending) = &mut self.phase {
-            sending.fail(failure);
+        if let Phase::Downloading(download) = &mut self.phase {
+            download.fail(error.into());
         }
         self.settle(now);
     }
@@ -380,7 +369,7 @@ impl<H: Handles> Session<H> {
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Over => None,
-            _ => self.clock.deadline(&self.limits.patience, COURTESY),
+            _ => self.clock.deadline(&self.limits.timeouts, LINGER),
         }
     }
 
@@ -399,17 +388,17 @@ impl<H: Handles> Session<H> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
-        if let Phase::Receiving(receiving) = &mut self.phase {
-            receiving.drop_spares();
+        if let Some(body) = self.receiving_mut() {
+            body.drop_spares();
         }
         let counter = self.counter(self.clock.waiting());
-        match self.clock.expired(&self.limits.patience, counter, now) {
+        match self.clock.expired(&self.limits.timeouts, counter, now) {
             None | Some(Waiting::Store) => {}
             Some(Waiting::Idle) => self.break_off(timeout("no request for too long"), now),
             Some(Waiting::Line) => self.break_off(timeout("the request line took too long"), now),
             Some(Waiting::Body) => self.break_off(timeout("the body came too slowly"), now),
             Some(Waiting::Output) => self.disconnected_for(&timeout("the replies were not taken"), now),
-            Some(Waiting::Courtesy) => self.phase = Phase::Over,
+            Some(Waiting::Linger) => self.phase = Phase::Over,
         }
         self.settle(now);
     }
@@ -417,25 +406,30 @@ impl<H: Handles> Session<H> {
     /// The server is ending, or must let this client go: says why as soon as a reply may stand
     /// there, and closes. Uploads that are whole are still published.
     pub fn dismiss(&mut self, failure: Failure, now: Instant) {
-        match self.phase {
-            Phase::Ready | Phase::Receiving(_) | Phase::PassingOver => self.break_off(failure, now),
-            Phase::Held(_) => {
+        match &mut self.phase {
+            Phase::Ready | Phase::Receiving(_) | Phase::Discarding => self.break_off(failure, now),
+            Phase::Waiting(_) => {
                 self.phase = Phase::Ready;
                 self.break_off(failure, now);
             }
-            Phase::Closing | Phase::Courtesy { .. } | Phase::Over => {}
-            _ => self.last_words = Some(Box::new(failure)),
+            Phase::Closing | Phase::Lingering { .. } | Phase::Over => {}
+            Phase::Downloading(download) => {
+                download.fail(failure.clone());
+                self.last_reply = Some(Box::new(failure));
+            }
+            Phase::Listing(_) | Phase::Looking | Phase::Preparing(_) => self.last_reply = Some(Box::new(failure)),
         }
         self.settle(now);
     }
 
-    /// A newer connection wants the resumable upload `id`, which this one holds: lets go of it, unless
+    /// A newer connection wants the resumable upload `id`, which this one has: lets go of it, unless
     /// it came to its end already.
     pub fn evict(&mut self, id: &Id, now: Instant) {
-        let failure = upload::taken_over;
         match &mut self.phase {
-            Phase::Receiving(receiving) if receiving.id() == Some(id) => self.refuse_body(failure(), now),
-            Phase::Staging(staging) => staging.evict(id),
+            Phase::Receiving(number) if self.uploads.has_id(*number, id) => {
+                self.refuse_body(changes::taken_over(), now);
+            }
+            Phase::Preparing(preparing) => preparing.evict(id),
             _ => {}
         }
         self.settle(now);
@@ -450,7 +444,7 @@ impl<H: Handles> Session<H> {
     /// Nothing can be sent to the client any more, though there may still be input of it: what is read for it is given up.
     /// What it asked to change goes on.
     pub fn hung_up(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Asking(_) | Phase::Sending(_) | Phase::Listing(_) | Phase::Summing(_)) {
+        if matches!(self.phase, Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking) {
             self.disconnected(now);
         }
     }
@@ -463,10 +457,10 @@ impl<H: Handles> Session<H> {
     /// Whether there is nothing left to do: the connection can be closed and the session forgotten.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over) && self.in_work == 0 && self.asks.is_empty()
+        matches!(self.phase, Phase::Over) && self.operations.under_way() == 0
     }
 
-    /// Whether the socket has no more use, though work is still under way.
+    /// Whether the socket has no more use, though operations are still under way.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         matches!(self.phase, Phase::Over)
@@ -475,7 +469,7 @@ impl<H: Handles> Session<H> {
     /// Whether it waits for a request and owes nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Ready) && self.pending.is_empty() && self.outbox.is_empty()
+        matches!(self.phase, Phase::Ready) && self.queue.is_empty() && self.outbox.is_empty()
     }
 
     /// What is to be logged, in order.
@@ -489,156 +483,49 @@ impl<H: Handles> Session<H> {
         if self.records.is_empty() && self.records.capacity() > 0 {
             self.records = Vec::new();
         }
-        if self.asks.is_empty() && self.asks.capacity() > 0 {
-            self.asks = VecDeque::new();
-        }
-        if self.pending.is_empty() && self.pending.capacity() > 0 {
-            self.pending = VecDeque::new();
-        }
-        if self.leaving.is_empty() && self.leaving.capacity() > 0 {
-            self.leaving = Vec::new();
-        }
+        self.operations.rest();
+        self.queue.rest();
+        self.uploads.rest();
         self.outbox.rest();
-    }
-}
-
-/// Reading requests and starting them.
-impl<H: Handles> Session<H> {
-    fn frame(&mut self, frame: Frame<'_>, now: Instant) {
-        self.lines = self.lines.wrapping_add(u32::from(matches!(frame, Frame::Line(_))));
-        match (frame, &mut self.phase) {
-            (Frame::Raw(bytes), Phase::Receiving(receiving)) => {
-                self.body_bytes += bytes.len() as u64;
-                receiving.take(bytes);
-            }
-            (Frame::Raw(bytes), _) => self.body_bytes += bytes.len() as u64,
-            (Frame::Line(line), Phase::Receiving(_) | Phase::PassingOver) => self.body_line(line, now),
-            (Frame::Line(line), _) => self.request_line(line, now),
-        }
-    }
-
-    fn request_line(&mut self, line: &[u8], now: Instant) {
-        let parsed = Request::parse(line);
-        // A client that has come as far as another request is not slow. Options are none yet: they may
-        // not drip for ever.
-        if !matches!(parsed, Ok(Request::With) | Err(Refusal::With(_))) {
-            self.clock.restart(self.counter(self.clock.waiting()), now);
-        }
-        let with = match parsed {
-            Ok(Request::With) | Err(Refusal::With(_) | Refusal::Stream(_)) => None,
-            _ => self.with.take(),
-        };
-        match (parsed, with) {
-            (Err(Refusal::Stream(failure)), _) => self.break_off(failure, now),
-            (Ok(Request::With), _) => {
-                let unknown = || Failure::new(Code::Unsupported, "this server knows no options for WITH").into();
-                self.with.get_or_insert_with(unknown);
-            }
-            (Err(Refusal::With(failure)), _) => self.with = Some(failure.into()),
-            (Err(Refusal::Request { failure, body_follows }), with) => {
-                self.requests += 1;
-                self.refuse(with.map_or(failure, |with| *with), body_follows);
-            }
-            (Ok(request), Some(failure)) => {
-                self.requests += 1;
-                self.refuse(*failure, matches!(request, Request::Put { .. }));
-            }
-            (Ok(request), None) => {
-                self.requests += 1;
-                self.start(request, now);
-            }
-        }
-    }
-
-    fn refuse(&mut self, failure: Failure, body_follows: bool) {
-        self.reply(Reply::Fail(failure));
-        if body_follows {
-            self.phase = Phase::PassingOver;
-        }
-    }
-
-    fn start(&mut self, request: Request, now: Instant) {
-        match request {
-            Request::Put { size, mtime, name } => self.start_put(name, size, mtime, now),
-            Request::Mkdir { name } => self.change(Change::Mkdir(name), now),
-            Request::Delete { name } => self.change(Change::Delete(name), now),
-            Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
-            request if !self.pending.is_empty() => self.phase = Phase::Held(Box::new(request)),
-            request => self.start_read(request, now),
-        }
-    }
-
-    /// Starts a request that must see all before it; all of that is answered.
-    fn start_read(&mut self, request: Request, now: Instant) {
-        let verb = request.verb();
-        let (kind, name, work) = match request {
-            Request::Get { name } => {
-                let text = name.as_str().into();
-                (AskKind::Get, text, Work::Open { name, offset: 0, length: None, tag: None, inline: INLINE_BYTES })
-            }
-            Request::Read { offset, length, tag, name } => {
-                let text = name.as_str().into();
-                (AskKind::Get, text, Work::Open { name, offset, length, tag, inline: INLINE_BYTES })
-            }
-            Request::Sum { name } => {
-                let text = name.as_str().into();
-                (AskKind::Sum, text, Work::Open { name, offset: 0, length: None, tag: None, inline: INLINE_BYTES })
-            }
-            Request::Stat { name } => (AskKind::Stat, "".into(), Work::Stat { name }),
-            Request::List { name } => (AskKind::List, "".into(), Work::List { name }),
-            Request::Resume { id, size, mtime, name } => return self.start_resume(id, name, size, mtime, now),
-            Request::Close => return self.close(),
-            // These never wait: `start` sees to them.
-            Request::Put { .. }
-            | Request::Mkdir { .. }
-            | Request::Delete { .. }
-            | Request::Rename { .. }
-            | Request::With => return,
-        };
-        let errand = self.ask_anew(work);
-        let transfer = Transfer { verb, name, bytes: 0, started: now };
-        self.phase = Phase::Asking(Box::new(Asking { errand, kind, transfer }));
-    }
-
-    fn close(&mut self) {
-        self.reply(Reply::Bye);
-        self.phase = Phase::Closing;
     }
 }
 
 /// What all requests share.
 impl<H: Handles> Session<H> {
-    /// Answers the request that is being read, behind those before it.
-    fn reply(&mut self, reply: Reply) {
-        if self.pending.is_empty() {
-            self.outbox.text(|text| reply.encode(text));
-        } else {
-            self.pending.push_back(Pending::answered(reply));
+    /// Returns the body that arrives, if one does.
+    fn receiving(&self) -> Option<&Body> {
+        match self.phase {
+            Phase::Receiving(number) => self.uploads.body(number),
+            _ => None,
         }
     }
 
-    fn ask_anew(&mut self, work: Work<H>) -> Errand {
-        let errand = self.next_errand;
-        self.next_errand = self.next_errand.wrapping_add(1);
-        self.ask(errand, work);
-        errand
+    fn receiving_mut(&mut self) -> Option<&mut Body> {
+        match self.phase {
+            Phase::Receiving(number) => self.uploads.body_mut(number),
+            _ => None,
+        }
     }
 
-    fn ask(&mut self, errand: Errand, work: Work<H>) {
-        self.in_work += 1;
-        self.asks.push_back(Ask { errand, work });
+    /// Answers the request that is being read, after those before it.
+    fn reply(&mut self, reply: Reply) {
+        if self.queue.is_empty() {
+            self.outbox.text(|text| reply.encode(text));
+        } else {
+            self.queue.push_reply(reply);
+        }
     }
 
     fn record(&mut self, transfer: Transfer, failure: Option<Failure>, now: Instant) {
         self.records.push(transfer.ended(now, failure));
     }
 
-    /// The stream can't be followed, or the client not be waited for, any further: says so behind
+    /// The stream can't be followed, or the client not be waited for, any further: says so after
     /// the replies before it, and closes.
     fn break_off(&mut self, failure: Failure, now: Instant) {
         let phase = std::mem::replace(&mut self.phase, Phase::Closing);
-        if let Phase::Receiving(receiving) = phase {
-            self.release(*receiving, Some(failure.clone()), now);
+        if let Phase::Receiving(number) = phase {
+            self.give_up(number, &failure, now);
         }
         self.reply(Reply::Fail(failure));
     }
@@ -647,67 +534,81 @@ impl<H: Handles> Session<H> {
         let phase = std::mem::replace(&mut self.phase, Phase::Over);
         self.outbox.clear();
         match phase {
-            Phase::Receiving(receiving) => self.release(*receiving, Some(failure.clone()), now),
-            Phase::Sending(sending) => self.record(sending.transfer, Some(failure.clone()), now),
-            // Answers to come are released by `complete`.
+            Phase::Receiving(number) => self.give_up(number, failure, now),
+            Phase::Downloading(download) => self.record(download.into_transfer(), Some(failure.clone()), now),
+            // Completions to come are let go by `complete`.
             _ => {}
         }
     }
 
     /// Brings the session as far as it gets by itself: called at the end of everything.
     fn settle(&mut self, now: Instant) {
-        self.settle_pending();
-        loop {
-            match &self.phase {
-                Phase::Held(_) if self.pending.is_empty() => {
-                    let Phase::Held(request) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
-                    self.start_read(*request, now);
-                }
-                Phase::Ready if self.last_words.is_some() => {
-                    if let Some(failure) = self.last_words.take() {
-                        self.break_off(*failure, now);
-                    }
-                }
-                Phase::Closing if self.pending.is_empty() && self.outbox.is_empty() => {
-                    self.shutdown_due = true;
-                    self.phase = Phase::Courtesy { bytes: 0 };
-                }
-                Phase::Courtesy { bytes } if self.input_ended || *bytes >= COURTESY_BYTES => self.phase = Phase::Over,
-                Phase::Sending(_) => {
-                    if !self.settle_sending(now) {
-                        break;
-                    }
-                }
-                Phase::Listing(_) => {
-                    if !self.settle_listing() {
-                        break;
-                    }
-                }
-                Phase::Receiving(_) => {
-                    self.settle_receiving(now);
-                    break;
-                }
-                _ => break,
-            }
+        if let Phase::Receiving(number) = self.phase {
+            self.upload_event(number, now, |_| {});
         }
+        self.settle_queue();
+        while self.settle_phase(now) {}
+        debug_assert!(self.queue.len() <= PENDING_REQUESTS + 1, "more requests wait than may");
         let waiting = self.waiting();
         self.clock.set(waiting, self.counter(waiting), now);
     }
 
+    /// Hands on the changes that are due, and says what is answered.
+    fn settle_queue(&mut self) {
+        let uploads = &mut self.uploads;
+        self.queue.hand_on(&mut self.operations, |number, operations| uploads.publish(number, operations));
+        while let Some(reply) = self.queue.pop_reply() {
+            if !matches!(self.phase, Phase::Over) {
+                self.outbox.text(|text| reply.encode(text));
+            }
+        }
+    }
+
+    /// Takes one step of the phase; false where it must wait.
+    fn settle_phase(&mut self, now: Instant) -> bool {
+        match &mut self.phase {
+            Phase::Waiting(_) if self.queue.is_empty() => {
+                if let Phase::Waiting(request) = std::mem::replace(&mut self.phase, Phase::Ready) {
+                    self.start_read(*request, now);
+                }
+                true
+            }
+            Phase::Ready => match self.last_reply.take() {
+                Some(failure) => {
+                    self.break_off(*failure, now);
+                    true
+                }
+                None => false,
+            },
+            Phase::Closing if self.queue.is_empty() && self.outbox.is_empty() => {
+                self.shutdown_due = true;
+                self.phase = Phase::Lingering { bytes: 0 };
+                true
+            }
+            Phase::Lingering { bytes } if self.input_ended || *bytes >= LINGER_BYTES => {
+                self.phase = Phase::Over;
+                false
+            }
+            Phase::Downloading(_) => self.settle_download(now),
+            Phase::Listing(_) => self.settle_listing(),
+            _ => false,
+        }
+    }
+
     fn waiting(&self) -> Waiting {
-        match &self.phase {
-            Phase::Receiving(receiving) if receiving.room() == 0 => Waiting::Store,
+        match (&self.phase, self.receiving()) {
+            (_, Some(body)) if body.room() == 0 => Waiting::Store,
             // After GO a client may have much to read before it can go on.
-            Phase::Receiving(receiving) if receiving.is_ahead() => Waiting::Idle,
-            Phase::Receiving(_) | Phase::PassingOver => Waiting::Body,
-            Phase::Courtesy { .. } => Waiting::Courtesy,
-            Phase::Over => Waiting::Store,
+            (Phase::Receiving(number), _) if self.uploads.is_ahead(*number) => Waiting::Idle,
+            (Phase::Receiving(_) | Phase::Discarding, _) => Waiting::Body,
+            (Phase::Lingering { .. }, _) => Waiting::Linger,
+            (Phase::Over, _) => Waiting::Store,
             _ if !self.outbox.is_empty() => Waiting::Output,
-            _ if !self.pending.is_empty() => Waiting::Store,
+            _ if !self.queue.is_empty() => Waiting::Store,
             // It must get back what it handed on before it takes more.
-            Phase::Ready if !self.wants_input() => Waiting::Store,
-            Phase::Ready if self.line_begun || self.with.is_some() => Waiting::Line,
-            Phase::Ready => Waiting::Idle,
+            (Phase::Ready, _) if !self.wants_input() => Waiting::Store,
+            (Phase::Ready, _) if self.line_begun || self.with.is_some() => Waiting::Line,
+            (Phase::Ready, _) => Waiting::Idle,
             _ => Waiting::Store,
         }
     }
@@ -717,7 +618,7 @@ impl<H: Handles> Session<H> {
             Waiting::Idle | Waiting::Line => self.requests,
             Waiting::Body => self.body_bytes,
             Waiting::Output => self.outbox.sent(),
-            Waiting::Store | Waiting::Courtesy => 0,
+            Waiting::Store | Waiting::Linger => 0,
         }
     }
 }

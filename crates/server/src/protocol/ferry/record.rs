@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ferry_wire::Failure;
 
-use super::work::Change;
+use crate::store::Change;
 
 /// One transfer or change, ended: what a line in the log says, but for the client's address.
 #[derive(Debug, Clone, PartialEq, Eq)]

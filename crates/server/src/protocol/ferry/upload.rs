@@ -1,637 +1,384 @@
-//! Requests that change: PUT, RESUME, MKDIR, DELETE, RENAME.
+//! One upload: PUT and RESUME, from its handle to its end.
 //!
-//! An upload goes through four rooms: [`Staging`] until the store has a handle for it, [`Receiving`]
-//! while its body arrives, [`Finishing`] in the queue of what is pending until it is durable and
-//! has its name, or [`Released`] where it failed while writes were still under way.
+//! ```text
+//! Receiving -> Draining -> Finishing -> Finished -> Publishing -> Gone
+//!     |            |           |                        |
+//!     +------------+-----------+------------------------+---> GivenUp -> Releasing -> Gone
+//! ```
+//!
+//! The client moves it from Receiving, by [ending its body](Upload::end_body) or [giving it up](Upload::give_up); the
+//! store moves it on from there. The queue of changes says when it may [publish](Upload::publish). Every event is
+//! followed by [`settle`](Upload::settle), which asks for what is due.
 
 use std::time::Instant;
 
-use ferry_wire::{BodyCheck, Code, Crc32, Digest, Failure, Id, Name, Reply, Time, Verdict};
+use ferry_wire::{BodyCheck, Code, Crc32, Digest, Failure, Id};
 
-use super::{
-    Limits, Owner, Phase, Session,
-    download::mismatch,
-    record::Transfer,
-    work::{Change, Chunk, Done, Errand, Handles, Outcome, Tail, Work},
-};
+use super::{Limits, body::Body, operations::Operations, queue::Place, record::Transfer};
+use crate::store::{Chunk, Finish, Handles, NameOperation, Published, StoreError, Tail, UploadNumber, UploadOperation};
 
 /// How much of a body is gathered for one write: the larger a write, the larger the pieces in which
 /// the page cache keeps it, and the fewer helpers are woken.
-const CHUNK_BYTES: usize = 512 << 10;
-
-/// What a body's memory begins with, so that a client who dribbles costs little.
-const FIRST_CHUNK_BYTES: usize = 16 << 10;
+pub(super) const CHUNK_BYTES: usize = 512 << 10;
 
 /// Writes of one upload under way at once: one at the disk, one to follow it.
-const WRITES: u8 = 2;
+pub(super) const WRITES: u8 = 2;
 
-/// Below this, bytes are copied from the common input buffer rather than read to their place.
-const DIRECT_BYTES: usize = 8 << 10;
-
-/// What is read at once where a block's header is due inside a large body.
-const HEADER_HINT_BYTES: usize = 4 << 10;
-
-/// An upload whose handle is awaited; no body is read before it is there.
-pub(super) struct Staging {
-    errand: Errand,
-    size: Option<u64>,
+/// See the [module documentation](self).
+pub(super) struct Upload<H: Handles> {
+    number: UploadNumber,
+    handle: H::Upload,
     /// Of a resumable one.
     id: Option<Id>,
-    /// A newer connection asked for the same upload meanwhile.
-    evicted: bool,
-    transfer: Transfer,
-}
-
-impl Staging {
-    pub(super) fn evict(&mut self, id: &Id) {
-        self.evicted |= self.id.as_ref() == Some(id);
-    }
-}
-
-/// An upload in the store's hands, and the work on it that is under way.
-struct Held<H: Handles> {
-    upload: H::Upload,
-    /// Of a resumable one.
-    id: Option<Id>,
-    /// Of writes, finishing and publishing.
-    errand: Errand,
-    writes: u8,
-    /// Of the checkpoint under way.
-    checkpoint: Option<Errand>,
-    /// The store has its file open: from the first write until it is finished or let go.
-    is_open: bool,
-}
-
-impl<H: Handles> Held<H> {
-    fn owns(&self, errand: Errand) -> bool {
-        errand == self.errand || self.checkpoint == Some(errand)
-    }
-
-    /// Notes that a piece of its work on `errand` ended, while its writes go on. Gives how many
-    /// bytes are no longer handed on: every write but the last is of a whole chunk.
-    fn ended(&mut self, errand: Errand) -> u64 {
-        if self.checkpoint == Some(errand) {
-            self.checkpoint = None;
-            return 0;
-        }
-        self.writes = self.writes.saturating_sub(1);
-        CHUNK_BYTES as u64
-    }
-
-    fn is_quiet(&self) -> bool {
-        self.writes == 0 && self.checkpoint.is_none()
-    }
-}
-
-/// An upload whose body arrives.
-pub(super) struct Receiving<H: Handles> {
-    held: Held<H>,
-    size: Option<u64>,
-    check: BodyCheck,
-    /// What arrived and is not handed on.
-    chunk: Chunk,
-    /// Where the chunk belongs.
-    at: u64,
-    /// Memory that came back: of at most [`WRITES`] chunks.
-    spares: Vec<Chunk>,
-    /// Up to here a checkpoint was asked for, and when.
-    checkpoint_at: u64,
-    checkpoint_on: Instant,
-    /// A checkpoint is due once all writes have ended.
-    checkpoint_due: Option<Digest>,
-    /// A write failed.
-    failure: Option<Failure>,
-    transfer: Transfer,
-}
-
-impl<H: Handles> Receiving<H> {
-    fn new(held: Held<H>, size: Option<u64>, check: BodyCheck, transfer: Transfer, now: Instant) -> Receiving<H> {
-        let at = check.received();
-        Receiving {
-            held,
-            size,
-            check,
-            chunk: Chunk::default(),
-            at,
-            spares: Vec::new(),
-            checkpoint_at: at,
-            checkpoint_on: now,
-            checkpoint_due: None,
-            failure: None,
-            transfer,
-        }
-    }
-
-    /// The resume id, of an upload that has one.
-    pub(super) fn id(&self) -> Option<&Id> {
-        self.held.id.as_ref()
-    }
-
-    /// Whether it was resumed, and none of its bytes have come on this connection yet.
-    pub(super) fn is_ahead(&self) -> bool {
-        self.held.id.is_some() && self.transfer.bytes == 0
-    }
-
-    /// How many bytes it can take now.
-    pub(super) fn room(&self) -> usize {
-        CHUNK_BYTES - self.chunk.filled
-    }
-
-    /// A block of `bytes` bytes begins.
-    pub(super) fn block(&self, bytes: u64, limits: &Limits) -> Result<(), Failure> {
-        self.check.block(bytes).map_err(|overrun| Failure::new(Code::BadRequest, overrun.to_string()))?;
-        if self.check.received() + bytes > limits.upload_bytes { Err(too_large(limits)) } else { Ok(()) }
-    }
-
-    /// Takes bytes out of the common input buffer: at most [`room`](Self::room).
-    pub(super) fn take(&mut self, bytes: &[u8]) {
-        let Chunk { memory, filled } = &mut self.chunk;
-        let end = *filled + bytes.len();
-        if end > memory.capacity() {
-            // Never more than a chunk is counted for.
-            let grown = (memory.capacity() * 2).min(CHUNK_BYTES).max(end);
-            memory.reserve_exact(grown - memory.len());
-        }
-        if end <= memory.len() {
-            memory[*filled..end].copy_from_slice(bytes);
-        } else {
-            memory.truncate(*filled);
-            memory.extend_from_slice(bytes);
-        }
-        *filled = end;
-        self.check.bytes(bytes);
-        self.transfer.bytes += bytes.len() as u64;
-    }
-
-    /// Where up to `due` bytes can be read to; [`None`] where that does not pay.
-    pub(super) fn direct(&mut self, due: u64) -> Option<&mut [u8]> {
-        let room = self.room().min(usize::try_from(due).unwrap_or(usize::MAX));
-        if room == 0 || room < DIRECT_BYTES.min(self.room()) {
-            return None;
-        }
-        let Chunk { memory, filled } = &mut self.chunk;
-        if memory.len() - *filled < DIRECT_BYTES && memory.len() < CHUNK_BYTES {
-            let grown = (memory.len() * 2).clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
-            memory.reserve_exact(grown - memory.len());
-            memory.resize(grown, 0);
-        }
-        let end = memory.len().min(*filled + room);
-        Some(&mut memory[*filled..end])
-    }
-
-    /// `bytes` bytes were read to [`direct`](Self::direct).
-    pub(super) fn filled(&mut self, bytes: usize) {
-        let start = self.chunk.filled;
-        self.chunk.filled += bytes;
-        self.check.bytes(&self.chunk.memory[start..self.chunk.filled]);
-        self.transfer.bytes += bytes as u64;
-    }
-
-    /// A window has passed in which little came: memory is for those who are quick.
-    pub(super) fn drop_spares(&mut self) {
-        self.spares = Vec::new();
-    }
-
-    pub(super) fn input_hint(&self) -> usize {
-        let received = self.check.received();
-        let to_come = self.size.map_or(received, |size| size - received);
-        if to_come > CHUNK_BYTES as u64 { HEADER_HINT_BYTES } else { usize::MAX }
-    }
-}
-
-/// An upload that was given up while work on it was under way.
-pub(super) struct Released<H: Handles> {
-    held: Held<H>,
-    /// What to keep of it; [`None`] for nothing.
-    tail: Option<Option<Tail>>,
-}
-
-/// An upload that the store was asked to let go.
-pub(super) struct Leaving {
-    errand: Errand,
-    /// Memory of its last bytes, which are kept.
-    bytes: u64,
-    is_open: bool,
-}
-
-/// A request that changes, in the queue for its reply.
-pub(super) enum Pending<H: Handles> {
-    /// The reply, waiting for those before it.
-    Answered(Reply),
-    /// A change that waits for uploads before it to be handed on.
-    Due(Change, Transfer),
-    /// A change under way.
-    Changing(Errand, Transfer),
-    /// An upload whose body is whole.
-    Upload(Box<Finishing<H>>),
-}
-
-impl<H: Handles> Pending<H> {
-    pub(super) fn answered(reply: Reply) -> Pending<H> {
-        Pending::Answered(reply)
-    }
-}
-
-/// An upload whose body is whole, on its way to its name.
-pub(super) struct Finishing<H: Handles> {
-    held: Held<H>,
     stage: Stage,
-    at: u64,
-    chunk: Chunk,
-    /// Memory of the last chunk, in bytes, until that is written.
+    body: Body,
+    writes: u8,
+    is_checkpointing: bool,
+    checkpoint: Checkpoint,
+    /// The store has its file open: from the first write until it is finished or let go. A resumable one is opened where
+    /// it is taken up.
+    is_open: bool,
+    /// Memory of the last bytes, while the store has them or is to get them.
     last_bytes: u64,
-    size: u64,
-    crc: Crc32,
-    /// A write failed: the upload ends when the others have ended.
+    /// A write or a checkpoint failed.
     failure: Option<Failure>,
-    transfer: Transfer,
+    /// What is kept of it, where it is given up.
+    keeps: Keeps,
+    /// Where it stands in the queue of replies, once its body is whole.
+    place: Option<Place>,
+    /// Its reply, once that is known.
+    outcome: Option<Result<Published, Failure>>,
+    transfer: Option<Transfer>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Earlier writes are under way.
-    Writing,
+    /// Its body arrives.
+    Receiving,
+    /// Its body is whole, and earlier writes are under way.
+    Draining { size: u64, crc: Crc32 },
     /// The last write and the wait for the disk.
     Finishing,
     /// It may have its name as soon as those before it have theirs.
     Finished,
     /// Its name is being given.
     Publishing,
+    /// It has failed or was given up, and earlier writes are under way.
+    GivenUp,
+    /// The store was asked to let it go.
+    Releasing,
+    /// The store has let it go.
+    Gone,
 }
 
-/// Beginning.
-impl<H: Handles> Session<H> {
-    pub(super) fn start_put(&mut self, name: Name, size: Option<u64>, mtime: Option<Time>, now: Instant) {
-        if let Err(failure) = check_upload(&self.limits, size) {
-            return self.refuse(failure, true);
+/// How much of an upload that is given up is kept.
+#[derive(Debug)]
+enum Keeps {
+    Nothing,
+    /// No more than the last checkpoint.
+    Checkpoint,
+    All(Tail),
+}
+
+/// Checkpoints of a resumable upload.
+struct Checkpoint {
+    /// Up to here the last one was asked for, and when.
+    at: u64,
+    on: Instant,
+    /// One is due once all writes have ended.
+    due: Option<Digest>,
+}
+
+/// What a session does about an upload after an event.
+pub(super) enum Event {
+    /// Nothing.
+    None,
+    /// Its body is refused.
+    Refused(Failure),
+    /// Its reply is known.
+    Ended {
+        /// Where it stands in the queue.
+        place: Place,
+        outcome: Result<Published, Failure>,
+        /// What the log is told of it.
+        transfer: Option<Transfer>,
+    },
+}
+
+/// An upload that the store has prepared.
+pub(super) struct Prepared<U> {
+    pub(super) number: UploadNumber,
+    pub(super) handle: U,
+    pub(super) id: Option<Id>,
+    pub(super) size: Option<u64>,
+    pub(super) check: BodyCheck,
+    pub(super) transfer: Transfer,
+}
+
+/// Events of the client.
+impl<H: Handles> Upload<H> {
+    /// Begins to receive.
+    pub(super) fn new(prepared: Prepared<H::Upload>, now: Instant) -> Upload<H> {
+        let Prepared { number, handle, id, size, check, transfer } = prepared;
+        let at = check.received();
+        let is_open = id.is_some();
+        Upload {
+            number,
+            handle,
+            id,
+            stage: Stage::Receiving,
+            body: Body::new(size, check),
+            writes: 0,
+            is_checkpointing: false,
+            checkpoint: Checkpoint { at, on: now, due: None },
+            is_open,
+            last_bytes: 0,
+            failure: None,
+            keeps: Keeps::Nothing,
+            place: None,
+            outcome: None,
+            transfer: Some(transfer),
         }
-        let transfer = Transfer { verb: "PUT", name: name.as_str().into(), bytes: 0, started: now };
-        let errand = self.ask_anew(Work::Stage { name, size, mtime, settled: self.pending.is_empty() });
-        self.phase = Phase::Staging(Box::new(Staging { errand, size, id: None, evicted: false, transfer }));
     }
 
-    pub(super) fn start_resume(&mut self, id: Id, name: Name, size: u64, mtime: Option<Time>, now: Instant) {
-        if let Err(failure) = check_upload(&self.limits, Some(size)) {
-            return self.refuse(failure, false);
-        }
-        let transfer = Transfer { verb: "RESUME", name: name.as_str().into(), bytes: 0, started: now };
-        let errand = self.ask_anew(Work::Resume { id: id.clone(), name, size, mtime, owner: Owner::default() });
-        let staging = Staging { errand, size: Some(size), id: Some(id), evicted: false, transfer };
-        self.phase = Phase::Staging(Box::new(staging));
+    /// The body that arrives.
+    pub(super) fn body(&self) -> &Body {
+        &self.body
     }
 
-    fn staged(&mut self, outcome: Outcome<'_, H>, now: Instant) {
-        let Phase::Staging(staging) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
-        let Staging { errand, size, id, evicted, transfer } = *staging;
-        let resumable = id.is_some();
-        let evicted = evicted.then(taken_over);
-        let (upload, check, failure) = match outcome {
-            Ok(Done::Staged(upload)) => (upload, BodyCheck::new(size), None),
-            Ok(Done::Resumed { upload, digest }) => {
-                (upload, BodyCheck::resume(size.unwrap_or_default(), digest), evicted)
-            }
-            Ok(Done::Replied(reply)) => {
-                self.reply(reply);
-                return self.record(transfer, None, now);
-            }
-            outcome => {
-                let failure = outcome.err().unwrap_or_else(mismatch);
-                self.record(transfer, Some(failure.clone()), now);
-                if let Some(failure) = self.last_words.take() {
-                    return self.break_off(*failure, now);
-                }
-                // After a refused RESUME the client sends no body.
-                return self.refuse(failure, !resumable);
-            }
+    /// The same, to be filled.
+    pub(super) fn body_mut(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    /// Whether it has this resume id.
+    pub(super) fn has_id(&self, id: &Id) -> bool {
+        self.id.as_ref() == Some(id)
+    }
+
+    /// Whether it was resumed, and none of its bytes have come on this connection yet.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.id.is_some() && self.body.arrived() == 0
+    }
+
+    /// Its body is whole, and its reply has a place.
+    pub(super) fn end_body(&mut self, place: Place) {
+        assert_eq!(self.stage, Stage::Receiving, "a body ends once");
+        let (size, crc) = self.body.sum();
+        self.place = Some(place);
+        self.body.shrink();
+        self.last_bytes = self.body.memory();
+        self.checkpoint.due = None;
+        self.stage = Stage::Draining { size, crc };
+    }
+
+    /// It will not become whole: what arrived of a resumable one is kept, but for a body that arrived as another one.
+    pub(super) fn give_up(&mut self, failure: &Failure) {
+        assert_eq!(self.stage, Stage::Receiving, "only a body that arrives is given up");
+        self.keeps = match (&self.id, self.failure.take()) {
+            _ if failure.code == Code::Checksum => Keeps::Nothing,
+            (None, _) => Keeps::Nothing,
+            (Some(_), Some(of_disk)) => kept_after(&of_disk),
+            (Some(_), None) => Keeps::All(self.body.take_tail()),
         };
-        // A resumable one is opened where it is taken up.
-        let is_open = resumable;
-        self.open_uploads += u32::from(is_open);
-        let held = Held { upload, id, errand, writes: 0, checkpoint: None, is_open };
-        let receiving = Receiving::new(held, size, check, transfer, now);
-        if let Some(failure) = self.last_words.take() {
-            self.phase = Phase::Receiving(Box::new(receiving));
-            return self.break_off(*failure, now);
-        }
-        if let Some(failure) = failure {
-            self.release(receiving, Some(failure.clone()), now);
-            return self.refuse(failure, false);
-        }
-        if resumable {
-            self.reply(Reply::Go(receiving.at));
-        }
-        self.phase = Phase::Receiving(Box::new(receiving));
+        self.stage = Stage::GivenUp;
+    }
+
+    /// Returns what the log is told of it, once.
+    pub(super) fn take_transfer(&mut self) -> Option<Transfer> {
+        let arrived = self.body.arrived();
+        self.transfer.take().map(|transfer| Transfer { bytes: arrived, ..transfer })
     }
 }
 
-/// The body.
-impl<H: Handles> Session<H> {
+/// Events of the store.
+impl<H: Handles> Upload<H> {
+    /// A write has ended.
+    pub(super) fn written(&mut self, written: Result<Chunk, StoreError>) {
+        assert!(self.writes > 0, "a write that was not asked for");
+        self.writes -= 1;
+        match written {
+            Ok(chunk) if self.stage == Stage::Receiving => self.body.reuse(chunk),
+            Ok(_) => {}
+            Err(error) => self.failed(error.into()),
+        }
+    }
+
+    /// A checkpoint has ended.
+    pub(super) fn checkpointed(&mut self, checkpointed: Result<(), StoreError>) {
+        assert!(self.is_checkpointing, "a checkpoint that was not asked for");
+        self.is_checkpointing = false;
+        if let Err(error) = checkpointed {
+            self.failed(error.into());
+        }
+    }
+
+    /// The whole is durable, or will not be.
+    pub(super) fn finished(&mut self, finished: Result<(), StoreError>) {
+        assert_eq!(self.stage, Stage::Finishing, "an end that was not asked for");
+        match finished {
+            Ok(()) => (self.stage, self.last_bytes, self.is_open) = (Stage::Finished, 0, false),
+            Err(error) => self.end_failed(error.into()),
+        }
+    }
+
+    /// The store has let it go.
+    pub(super) fn released(&mut self) {
+        assert_eq!(self.stage, Stage::Releasing, "let go without being asked");
+        (self.stage, self.last_bytes, self.is_open) = (Stage::Gone, 0, false);
+    }
+
+    /// Its name was given, or could not be.
+    pub(super) fn published(&mut self, published: Result<Published, StoreError>) {
+        assert_eq!(self.stage, Stage::Publishing, "published without being asked");
+        match published {
+            Ok(published) => {
+                self.stage = Stage::Gone;
+                self.outcome = Some(Ok(published));
+            }
+            Err(error) => {
+                self.end_failed(error.into());
+                // It is whole, and may try again.
+                self.keeps = if self.id.is_some() { Keeps::Checkpoint } else { Keeps::Nothing };
+            }
+        }
+    }
+
+    /// A write or a checkpoint failed.
+    fn failed(&mut self, failure: Failure) {
+        match self.keeps {
+            Keeps::Nothing if self.stage == Stage::GivenUp => {}
+            _ if self.stage == Stage::GivenUp => self.keeps = kept_after(&failure),
+            _ => self.failure = Some(failure),
+        }
+    }
+
+    /// The whole body did not become a file.
+    fn end_failed(&mut self, failure: Failure) {
+        assert!(self.is_quiet(), "an upload fails before its writes have ended");
+        self.keeps = if self.id.is_some() { kept_after(&failure) } else { Keeps::Nothing };
+        self.stage = Stage::GivenUp;
+        self.last_bytes = 0;
+        self.outcome = Some(Err(failure));
+    }
+
+    /// Whether no write and no checkpoint is under way.
+    fn is_quiet(&self) -> bool {
+        self.writes == 0 && !self.is_checkpointing
+    }
+}
+
+/// What is due.
+impl<H: Handles> Upload<H> {
+    /// Asks for what is due, and returns what the session has to do.
+    pub(super) fn settle(&mut self, limits: &Limits, now: Instant, operations: &mut Operations<H>) -> Event {
+        match self.stage {
+            Stage::Receiving => {
+                if let Some(failure) = &self.failure {
+                    return Event::Refused(failure.clone());
+                }
+                self.hand_on(limits, now, operations);
+            }
+            Stage::Draining { .. } if !self.is_quiet() => {}
+            Stage::Draining { size, crc } => match self.failure.take() {
+                Some(failure) => self.end_failed(failure),
+                None => self.finish(size, crc, operations),
+            },
+            Stage::Finishing | Stage::Finished | Stage::Publishing => {}
+            Stage::GivenUp | Stage::Releasing | Stage::Gone => {}
+        }
+        if self.stage == Stage::GivenUp && self.is_quiet() {
+            self.release(operations);
+        }
+        match (self.place, self.outcome.take()) {
+            (Some(place), Some(outcome)) => Event::Ended { place, outcome, transfer: self.take_transfer() },
+            _ => Event::None,
+        }
+    }
+
     /// Hands on what the body brought.
-    pub(super) fn settle_receiving(&mut self, now: Instant) {
-        let Phase::Receiving(receiving) = &mut self.phase else { return };
-        let held = &mut receiving.held;
-        if receiving.checkpoint_due.is_some()
-            && held.is_quiet()
-            && let Some(digest) = receiving.checkpoint_due.take()
+    fn hand_on(&mut self, limits: &Limits, now: Instant, operations: &mut Operations<H>) {
+        if self.is_quiet()
+            && let Some(digest) = self.checkpoint.due.take()
         {
-            let upload = held.upload.clone();
-            let errand = self.ask_anew(Work::Checkpoint { upload, digest });
-            if let Phase::Receiving(receiving) = &mut self.phase {
-                receiving.held.checkpoint = Some(errand);
-            }
+            self.is_checkpointing = true;
+            let upload = self.handle.clone();
+            operations.upload(self.number, UploadOperation::Checkpoint { upload, digest });
         }
-        let Phase::Receiving(receiving) = &mut self.phase else { return };
-        if receiving.room() > 0 || receiving.held.writes == WRITES || receiving.checkpoint_due.is_some() {
+        if self.body.room() > 0 || self.writes == WRITES || self.checkpoint.due.is_some() {
             return;
         }
-        let held = &mut receiving.held;
-        let chunk = std::mem::replace(&mut receiving.chunk, receiving.spares.pop().unwrap_or_default());
-        let at = receiving.at;
-        receiving.at += chunk.filled as u64;
-        held.writes += 1;
-        self.open_uploads += u32::from(!std::mem::replace(&mut held.is_open, true));
-        self.pending_bytes += CHUNK_BYTES as u64;
-        let (bytes, time) = (receiving.at - receiving.checkpoint_at, now.duration_since(receiving.checkpoint_on));
-        let due = bytes >= self.limits.checkpoint_bytes || time >= self.limits.checkpoint_time;
-        if due && held.id.is_some() && held.checkpoint.is_none() {
-            (receiving.checkpoint_at, receiving.checkpoint_on) = (receiving.at, now);
-            receiving.checkpoint_due = Some(Digest::resume(receiving.check.crc(), receiving.at));
+        let (at, chunk) = self.body.take_chunk();
+        self.writes += 1;
+        self.is_open = true;
+        let end = self.body.at();
+        let (bytes, time) = (end - self.checkpoint.at, now.duration_since(self.checkpoint.on));
+        let is_due = bytes >= limits.checkpoint_bytes || time >= limits.checkpoint_time;
+        if is_due && self.id.is_some() && !self.is_checkpointing {
+            self.checkpoint = Checkpoint { at: end, on: now, due: Some(self.body.digest()) };
         }
-        let (errand, upload) = (held.errand, held.upload.clone());
-        self.ask(errand, Work::Write { upload, at, chunk });
+        let upload = self.handle.clone();
+        operations.upload(self.number, UploadOperation::Write { upload, at, chunk });
     }
 
-    pub(super) fn end_body(&mut self, crc: Option<Crc32>, now: Instant) {
-        let Phase::Receiving(receiving) = std::mem::replace(&mut self.phase, Phase::Ready) else { return };
-        let failure = match receiving.check.end(crc) {
-            Verdict::Short => Failure::new(Code::Incomplete, "the body ended short of its size"),
-            Verdict::Mismatch => Failure::new(Code::Checksum, "the bytes that arrived have another CRC"),
-            Verdict::Whole => {
-                let (size, crc) = (receiving.check.received(), receiving.check.crc());
-                let Receiving { held, mut chunk, at, transfer, .. } = *receiving;
-                chunk.shrink();
-                let last_bytes = chunk.memory.capacity() as u64;
-                self.pending_bytes += last_bytes;
-                let stage = Stage::Writing;
-                let finishing = Finishing { held, stage, at, chunk, last_bytes, size, crc, failure: None, transfer };
-                self.pending.push_back(Pending::Upload(Box::new(finishing)));
-                return;
-            }
-        };
-        self.release(*receiving, Some(failure.clone()), now);
-        self.reply(Reply::Fail(failure));
+    fn finish(&mut self, size: u64, crc: Crc32, operations: &mut Operations<H>) {
+        self.stage = Stage::Finishing;
+        let (at, chunk) = self.body.take_chunk();
+        assert_eq!(at + chunk.filled as u64, size, "the last chunk ends the file");
+        let upload = self.handle.clone();
+        let finish = Finish { upload, at, chunk, size, crc };
+        operations.upload(self.number, UploadOperation::Finish(finish));
     }
 
-    /// Lets go of an upload that is still being received, as soon as its writes have ended.
-    pub(super) fn release(&mut self, receiving: Receiving<H>, failure: Option<Failure>, now: Instant) {
-        let Receiving { held, check, mut chunk, at, transfer, failure: write_failure, .. } = receiving;
-        chunk.shrink();
-        let corrupt = failure.as_ref().is_some_and(|failure| failure.code == Code::Checksum);
-        let tail = match (&held.id, write_failure) {
-            _ if corrupt => None,
-            (None, _) => None,
-            (Some(_), Some(failure)) => kept_after(&failure),
-            (Some(_), None) => {
-                let digest = Digest::resume(check.crc(), check.received());
-                Some(Some(Tail { at, chunk, digest }))
-            }
-        };
-        self.record(transfer, failure, now);
-        self.let_go(Released { held, tail });
+    /// Whether it waits for its name.
+    pub(super) fn is_finished(&self) -> bool {
+        self.stage == Stage::Finished
     }
 
-    fn let_go(&mut self, released: Released<H>) {
-        if !released.held.is_quiet() {
-            return self.released.push(released);
-        }
-        let Held { upload, is_open, .. } = released.held;
-        let (bytes, work) = match released.tail {
-            None => (0, Work::Discard { upload }),
-            Some(tail) => {
-                let bytes = tail.as_ref().map_or(0, |tail| tail.chunk.memory.capacity() as u64);
-                (bytes, Work::Keep { upload, tail })
+    /// Asks for its name.
+    pub(super) fn publish(&mut self, operations: &mut Operations<H>) {
+        assert_eq!(self.stage, Stage::Finished, "published before it is durable");
+        self.stage = Stage::Publishing;
+        operations.name(NameOperation::Publish(self.number, self.handle.clone()));
+    }
+
+    fn release(&mut self, operations: &mut Operations<H>) {
+        assert!(self.is_quiet(), "let go while it is written");
+        self.stage = Stage::Releasing;
+        let upload = self.handle.clone();
+        let operation = match std::mem::replace(&mut self.keeps, Keeps::Nothing) {
+            Keeps::Nothing => UploadOperation::Discard { upload },
+            Keeps::Checkpoint => UploadOperation::Keep { upload, tail: None },
+            Keeps::All(tail) => {
+                self.last_bytes = tail.chunk.memory.capacity() as u64;
+                UploadOperation::Keep { upload, tail: Some(tail) }
             }
         };
-        self.pending_bytes += bytes;
-        let errand = self.ask_anew(work);
-        self.leaving.push(Leaving { errand, bytes, is_open });
+        operations.upload(self.number, operation);
+    }
+
+    /// Memory that was handed to the store and is not back, in bytes: every write but the last is of a whole chunk.
+    pub(super) fn memory(&self) -> u64 {
+        u64::from(self.writes) * CHUNK_BYTES as u64 + self.last_bytes
+    }
+
+    /// Whether the store has its file open.
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Whether nothing is left of it.
+    pub(super) fn is_gone(&self) -> bool {
+        self.stage == Stage::Gone
     }
 }
 
-/// What the store answers.
-impl<H: Handles> Session<H> {
-    /// Takes an outcome of work on uploads and changes.
-    pub(super) fn complete_upload(&mut self, errand: Errand, outcome: Outcome<'_, H>, now: Instant) {
-        match &mut self.phase {
-            Phase::Staging(staging) if staging.errand == errand => return self.staged(outcome, now),
-            Phase::Receiving(receiving) if receiving.held.owns(errand) => {
-                let bytes = receiving.held.ended(errand);
-                self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-                return self.received_on(outcome, now);
-            }
-            _ => {}
-        }
-        if let Some(index) = self.leaving.iter().position(|leaving| leaving.errand == errand) {
-            let Leaving { bytes, is_open, .. } = self.leaving.swap_remove(index);
-            self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-            self.open_uploads -= u32::from(is_open);
-            return;
-        }
-        if let Some(index) = self.released.iter().position(|released| released.held.owns(errand)) {
-            let mut released = self.released.swap_remove(index);
-            let bytes = released.held.ended(errand);
-            self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-            if let Err(failure) = outcome
-                && released.tail.is_some()
-            {
-                released.tail = kept_after(&failure);
-            }
-            return self.let_go(released);
-        }
-        for index in 0..self.pending.len() {
-            match &mut self.pending[index] {
-                Pending::Changing(changing, _) if *changing == errand => return self.changed(index, outcome, now),
-                Pending::Upload(finishing) if finishing.held.owns(errand) => {
-                    let bytes = finishing.held.ended(errand);
-                    if finishing.stage == Stage::Writing {
-                        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
-                    }
-                    return self.finished(index, outcome, now);
-                }
-                _ => {}
-            }
-        }
-        // The connection went away before the store had answered.
-        if let Ok(Done::Resumed { upload, .. }) = outcome {
-            self.ask_anew(Work::Keep { upload, tail: None });
-        }
-    }
-
-    /// A write or checkpoint of the upload that is being received has ended.
-    fn received_on(&mut self, outcome: Outcome<'_, H>, now: Instant) {
-        let Phase::Receiving(receiving) = &mut self.phase else { return };
-        match outcome {
-            Ok(Done::Written(mut chunk)) => {
-                chunk.filled = 0;
-                if receiving.chunk.filled == 0 && receiving.chunk.memory.is_empty() {
-                    receiving.chunk = chunk;
-                } else {
-                    receiving.spares.push(chunk);
-                }
-            }
-            Ok(Done::Checkpointed) => {}
-            outcome => {
-                let failure = outcome.err().unwrap_or_else(mismatch);
-                receiving.failure = Some(failure.clone());
-                self.refuse_body(failure, now);
-            }
-        }
-    }
-
-    /// The change at `index` of the queue has ended.
-    fn changed(&mut self, index: usize, outcome: Outcome<'_, H>, now: Instant) {
-        let reply = final_reply(outcome);
-        let failure = if let Reply::Fail(failure) = &reply { Some(failure.clone()) } else { None };
-        if let Pending::Changing(_, transfer) = std::mem::replace(&mut self.pending[index], Pending::Answered(reply)) {
-            self.records.push(transfer.change_ended(now, failure));
-        }
-    }
-
-    /// Work on the upload at `index` of the queue has ended.
-    fn finished(&mut self, index: usize, outcome: Outcome<'_, H>, now: Instant) {
-        let Pending::Upload(finishing) = &mut self.pending[index] else { return };
-        match (finishing.stage, outcome) {
-            (Stage::Writing, Ok(Done::Written(_) | Done::Checkpointed)) => {}
-            (Stage::Writing, outcome) => {
-                finishing.failure = Some(outcome.err().unwrap_or_else(mismatch));
-            }
-            (Stage::Finishing, Ok(Done::Finished)) => {
-                finishing.stage = Stage::Finished;
-                self.open_uploads -= u32::from(std::mem::take(&mut finishing.held.is_open));
-                self.pending_bytes = self.pending_bytes.saturating_sub(std::mem::take(&mut finishing.last_bytes));
-            }
-            (Stage::Publishing, Ok(Done::Replied(reply))) => {
-                let answered = Pending::Answered(reply);
-                if let Pending::Upload(finishing) = std::mem::replace(&mut self.pending[index], answered) {
-                    self.record(finishing.transfer, None, now);
-                }
-            }
-            (_, outcome) => finishing.failure = Some(outcome.err().unwrap_or_else(mismatch)),
-        }
-        self.fail_finishing(index, now);
-    }
-
-    /// Ends an upload of the queue that has failed and is quiet.
-    fn fail_finishing(&mut self, index: usize, now: Instant) {
-        let Pending::Upload(finishing) = &mut self.pending[index] else { return };
-        if finishing.failure.is_none() || !finishing.held.is_quiet() {
-            return;
-        }
-        let Some(failure) = finishing.failure.take() else { return };
-        let answered = Pending::Answered(Reply::Fail(failure.clone()));
-        if let Pending::Upload(finishing) = std::mem::replace(&mut self.pending[index], answered) {
-            let Finishing { held, stage, transfer, last_bytes, .. } = *finishing;
-            self.pending_bytes = self.pending_bytes.saturating_sub(last_bytes);
-            // An upload that is whole, and only could not have its name, may try again.
-            let tail = match (&held.id, stage) {
-                (None, _) => None,
-                (Some(_), Stage::Publishing) => Some(None),
-                (Some(_), _) => kept_after(&failure),
-            };
-            self.record(transfer, Some(failure), now);
-            self.let_go(Released { held, tail });
-        }
-    }
-
-    pub(super) fn change(&mut self, change: Change, now: Instant) {
-        if self.limits.read_only {
-            return self.refuse(read_only(), false);
-        }
-        let transfer = Transfer::change(&change, now);
-        self.pending.push_back(Pending::Due(change, transfer));
-    }
-
-    /// Hands on what is pending, in order, and says what is answered.
-    pub(super) fn settle_pending(&mut self) {
-        let mut in_order = true;
-        for index in 0..self.pending.len() {
-            match &mut self.pending[index] {
-                Pending::Answered(_) | Pending::Changing(..) => {}
-                Pending::Due(change, transfer) if in_order => {
-                    let (change, transfer) = (change.clone(), transfer.clone());
-                    let errand = self.ask_anew(Work::Change(change));
-                    self.pending[index] = Pending::Changing(errand, transfer);
-                }
-                Pending::Due(..) => {}
-                Pending::Upload(finishing) => {
-                    let (errand, upload) = (finishing.held.errand, finishing.held.upload.clone());
-                    match finishing.stage {
-                        Stage::Writing if finishing.held.is_quiet() => {
-                            finishing.stage = Stage::Finishing;
-                            finishing.held.writes = 1;
-                            let chunk = std::mem::take(&mut finishing.chunk);
-                            let Finishing { at, size, crc, .. } = **finishing;
-                            self.ask(errand, Work::Finish { upload, at, chunk, size, crc });
-                            in_order = false;
-                        }
-                        Stage::Finished if in_order => {
-                            finishing.stage = Stage::Publishing;
-                            finishing.held.writes = 1;
-                            self.ask(errand, Work::Publish { upload });
-                        }
-                        Stage::Publishing => {}
-                        _ => in_order = false,
-                    }
-                }
-            }
-        }
-        while let Some(Pending::Answered(_)) = self.pending.front() {
-            if let Some(Pending::Answered(reply)) = self.pending.pop_front()
-                && !matches!(self.phase, Phase::Over)
-            {
-                self.outbox.text(|text| reply.encode(text));
-            }
-        }
-    }
-}
-
-/// Returns what is kept of a resumable upload after a piece of work on it failed: no more than its last
+/// Returns what is kept of a resumable upload after an operation on it failed: no more than its last
 /// checkpoint. It is nothing where the disk failed, since nobody knows then which of the bytes are there, and
 /// where the file grew larger than it may be, since nothing can come of it.
-fn kept_after(failure: &Failure) -> Option<Option<Tail>> {
+fn kept_after(failure: &Failure) -> Keeps {
     match failure.code {
-        Code::Io | Code::TooLarge => None,
-        _ => Some(None),
+        Code::Io | Code::TooLarge => Keeps::Nothing,
+        _ => Keeps::Checkpoint,
     }
-}
-
-fn final_reply<H: Handles>(outcome: Outcome<'_, H>) -> Reply {
-    match outcome {
-        Ok(Done::Replied(reply)) => reply,
-        Ok(_) => Reply::Fail(mismatch()),
-        Err(failure) => Reply::Fail(failure),
-    }
-}
-
-/// The arguments that PUT and RESUME share, checked against the limits.
-fn check_upload(limits: &Limits, size: Option<u64>) -> Result<(), Failure> {
-    if limits.read_only {
-        return Err(read_only());
-    }
-    if size.is_some_and(|size| size > limits.upload_bytes) {
-        return Err(too_large(limits));
-    }
-    Ok(())
-}
-
-fn read_only() -> Failure {
-    Failure::new(Code::ReadOnly, "this server takes no changes")
-}
-
-fn too_large(limits: &Limits) -> Failure {
-    Failure::new(Code::TooLarge, format!("this server takes uploads up to {} bytes", limits.upload_bytes))
-}
-
-pub(super) fn taken_over() -> Failure {
-    Failure::new(Code::Changed, "a newer connection took this upload over")
 }

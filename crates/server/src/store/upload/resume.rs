@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_wire::{Code, Digest, Failure, Id, Name, Time};
+use ferry_wire::{Digest, Id, Name, Tag};
 use rustix::{fs::OFlags, io::Errno};
 
 use super::{
@@ -14,36 +14,17 @@ use super::{
         Store,
         area::Area,
         attributes::Attributes,
-        fault::{about, failure},
+        error::{ErrorKind, StoreError},
         mark::{Mark, Slots, State},
         meta,
+        operation::{Published, Resume, Resumed},
     },
-    Parents, Place, Staged, Upload, id_is_taken,
+    Parents, Place, Staged, Upload,
 };
-use crate::protocol::ferry::Owner;
-
-/// A RESUME.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct Resume<'a> {
-    pub(in crate::store) id: &'a Id,
-    pub(in crate::store) name: &'a Name,
-    pub(in crate::store) size: u64,
-    pub(in crate::store) mtime: Option<Time>,
-    /// The owner that it gets if it is begun.
-    pub(in crate::store) owner: &'a Owner,
-}
-
-/// The outcome of a RESUME.
-pub(in crate::store) enum Resumption {
-    /// The upload goes on.
-    Go(Arc<Upload>, Digest),
-    /// It was published before.
-    Published(Mark),
-}
 
 /// The thing that a mark turns out to stand for.
 enum Found {
-    Published,
+    Published(Published),
     /// A file, of which `run` has seen the bytes that count.
     Kept(OwnedFd, Digest),
     Nothing,
@@ -51,9 +32,9 @@ enum Found {
 
 impl Store {
     /// Takes up an upload, or begins it.
-    pub(in crate::store) fn resume(&self, wanted: &Resume<'_>) -> Result<Resumption, Failure> {
-        let Resume { id, name, owner, .. } = *wanted;
-        let failed = |error| failure(name.as_str(), error);
+    pub(in crate::store) fn resume(&self, wanted: &Resume) -> Result<Resumed<Arc<Upload>>, StoreError> {
+        let Resume { id, name, owner, .. } = wanted;
+        let failed = |error| StoreError::system(name.as_str(), error);
         let area = self.area().map_err(failed)?;
         let target = self.check_target(name, &mut Parents::default());
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
@@ -62,26 +43,26 @@ impl Store {
             target.clone()?;
             self.admit(id, owner)?;
         }
-        let resumption = self.take_up(area, wanted, target);
-        if !matches!(resumption, Ok(Resumption::Go(..))) {
+        let resumed = self.take_up(area, wanted, target);
+        if !matches!(resumed, Ok(Resumed::Going { .. })) {
             self.rest(id);
         }
-        resumption
+        resumed
     }
 
     /// The same, once it counts. It holds the mark's lock only where the upload goes on.
     fn take_up(
         &self,
         area: &Area,
-        wanted: &Resume<'_>,
-        target: Result<Attributes, Failure>,
-    ) -> Result<Resumption, Failure> {
-        let Resume { id, name, size, mtime, owner } = *wanted;
-        let failed = |error| failure(name.as_str(), error);
+        wanted: &Resume,
+        target: Result<Attributes, StoreError>,
+    ) -> Result<Resumed<Arc<Upload>>, StoreError> {
+        let Resume { id, name, size, mtime, owner } = wanted;
+        let (size, mtime) = (*size, *mtime);
+        let failed = |error| StoreError::system(name.as_str(), error);
         let mark_file = self.lock_mark(area, id).map_err(|error| {
             if error == Errno::AGAIN {
-                let words = "another server process holds this upload, or has only just let go of it; try again";
-                return about(name.as_str(), Code::Busy, words);
+                return StoreError::at(name.as_str(), ErrorKind::HeldElsewhere);
             }
             self.cant_stage(name, error)
         })?;
@@ -91,13 +72,13 @@ impl Store {
         let (mut digest, mut owner) = (Digest::new(), owner.clone());
         if let Some(mark) = mark {
             if mark.name != *name || mark.size != size {
-                return Err(id_is_taken(name));
+                return Err(StoreError::at(name.as_str(), ErrorKind::IdTaken));
             }
             if !mark.owner.is_nobody() {
                 owner = mark.owner.clone();
             }
             match self.look_for(area, &data_name, &mark).map_err(failed)? {
-                Found::Published => return Ok(Resumption::Published(self.as_it_stands(mark))),
+                Found::Published(published) => return Ok(Resumed::Published(published)),
                 Found::Kept(file, run) => (staged.file, digest) = (Some(file), run),
                 Found::Nothing => {}
             }
@@ -126,7 +107,7 @@ impl Store {
         self.quota.hold(id.as_str(), &upload.owner, staged.counted);
         (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.bytes());
         *upload.staged() = staged;
-        Ok(Resumption::Go(Arc::new(upload), digest))
+        Ok(Resumed::Going { upload: Arc::new(upload), digest })
     }
 
     /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a server that was killed
@@ -142,10 +123,12 @@ impl Store {
 
     /// Looks for what there is of the upload that `mark` tells of.
     fn look_for(&self, area: &Area, data_name: &str, mark: &Mark) -> Result<Found, Errno> {
-        let (offset, crc) = match mark.state {
-            State::Published { .. } => return Ok(Found::Published),
-            State::Kept { offset, crc } => (offset, crc),
-            State::Publishing { crc, .. } => (mark.size, crc),
+        let (offset, crc, published) = match &mark.state {
+            State::Published { crc, tag } => {
+                return Ok(Found::Published(Published { size: mark.size, crc: *crc, tag: tag.clone() }));
+            }
+            State::Kept { offset, crc } => (*offset, *crc, None),
+            State::Publishing { crc, tag } => (mark.size, *crc, Some(tag)),
         };
         match self.kernel.open_entry(area.kept(), data_name, OFlags::RDWR) {
             Ok(file) => {
@@ -155,26 +138,26 @@ impl Store {
                 let run = if offset <= length { Digest::resume(crc, offset) } else { Digest::new() };
                 Ok(Found::Kept(file, run))
             }
-            Err(Errno::NOENT) if matches!(mark.state, State::Publishing { .. }) => {
-                self.sync_published(area, &mark.name)?;
-                Ok(Found::Published)
-            }
-            Err(Errno::NOENT) => Ok(Found::Nothing),
+            Err(Errno::NOENT) => match published {
+                Some(tag) => {
+                    self.sync_published(area, &mark.name)?;
+                    let tag = self.tag_after_rename(&mark.name, tag);
+                    Ok(Found::Published(Published { size: mark.size, crc, tag }))
+                }
+                None => Ok(Found::Nothing),
+            },
             Err(error) => Err(error),
         }
     }
 
-    /// Returns what to say of a published upload. One whose server was killed right after the rename is known with the
-    /// tag that its file had before: renaming changes the time of the status.
-    fn as_it_stands(&self, mut mark: Mark) -> Mark {
+    /// Returns the tag of an upload whose server was killed right after the rename, `before` being the one that its file
+    /// had then: renaming changes the time of the status.
+    fn tag_after_rename(&self, name: &Name, before: &Tag) -> Tag {
         let moment = SystemTime::now();
-        if let State::Publishing { crc, tag } = &mark.state
-            && let Ok(stat) = self.root.stat(&mark.name, false)
-            && meta::is_version(tag, &stat)
-        {
-            mark.state = State::Published { crc: *crc, tag: self.tag(&stat, moment) };
+        match self.root.stat(name, false) {
+            Ok(stat) if meta::is_version(before, &stat) => self.tag(&stat, moment),
+            _ => before.clone(),
         }
-        mark
     }
 
     /// Makes durable that an upload left the kept ones for its name: who did that may have been killed

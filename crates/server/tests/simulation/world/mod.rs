@@ -11,16 +11,16 @@ use std::{
 };
 
 use ferry_server::{
-    protocol::ferry::{Errand, Limits, Outcome, Patience, Session},
+    protocol::ferry::{Limits, Session, Timeouts},
     runtime::{
         admission::{Admission, AdmissionLimits, Admitted},
-        lease_use::LeaseUse,
         leases::Leases,
         rates::Rates,
         scheduler::Scheduler,
     },
+    store::Completion,
 };
-use ferry_wire::{Code, Failure};
+use ferry_wire::{Code, Failure, Id};
 use mio::Token;
 
 use crate::{
@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Far more than a world lasts, so that only those who do nothing run out of it.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Room for the clients of a world, and for a few that come back before their last connection is gone.
 const LIMITS: AdmissionLimits =
@@ -105,9 +105,8 @@ struct Peer {
 /// An operation that the store has done, on its way back.
 struct Ended {
     conn: usize,
-    errand: Errand,
-    outcome: Outcome<'static, Model>,
-    lease: Option<LeaseUse>,
+    completion: Completion<'static, Model>,
+    lease: Option<Id>,
 }
 
 /// See the [module documentation](self).
@@ -151,7 +150,7 @@ impl World {
             read_only: weather.read_only,
             volatile: false,
             upload_bytes: UPLOAD_BYTES,
-            patience: Patience { idle: PATIENCE, request: PATIENCE, window: PATIENCE, window_bytes: 1 },
+            timeouts: Timeouts { idle: TIMEOUT, request: TIMEOUT, window: TIMEOUT, window_bytes: 1 },
             checkpoint_bytes: 512 << 10,
             checkpoint_time: Duration::from_secs(15),
         };
@@ -488,18 +487,18 @@ impl World {
                 return;
             }
         }
-        self.now += PATIENCE * 2;
+        self.now += TIMEOUT * 2;
         self.all_clocks();
     }
 
     /// Hours go by in which the server lets nobody move anything: that is nobody's fault.
     fn wait_for_rates(&mut self) {
         self.conns.values_mut().for_each(|conn| conn.session.pause());
-        self.now += PATIENCE * 2;
+        self.now += TIMEOUT * 2;
         for (&key, conn) in &mut self.conns {
             assert_eq!(conn.session.deadline(), None, "a clock runs on who waits for a rate");
             conn.session.handle_timeout(self.now);
-            conn.session.resume(PATIENCE * 2, self.now);
+            conn.session.resume(TIMEOUT * 2, self.now);
             self.scheduler.queue(Token(key), &mut conn.queued);
         }
         self.settle();

@@ -1,15 +1,16 @@
 //! The server's side of a world: what the loop does.
 
 use ferry_server::{
-    protocol::ferry::{Ask, Errand, Outcome, Segment, Work},
-    runtime::leases::{Claim, LeaseStep},
+    protocol::ferry::Segment,
+    runtime::leases::{Claim, LeaseEffect, LeaseStep},
+    store::{Completion, ErrorKind, Operation, ReadOperation, StoreError},
 };
-use ferry_wire::{Code, Failure};
 use mio::Token;
 
-use super::{Ended, PATIENCE, Peer, World, address_of};
+use super::{Ended, Peer, TIMEOUT, World, address_of};
 use crate::{
     conn::{Conn, carried},
+    desk::is_quick,
     leases::Job,
     store::Model,
 };
@@ -84,8 +85,8 @@ impl World {
         let room = most.min(wire.saturating_sub(link.to_client.len()));
         let count = match conn.session.outbox().front() {
             Some((Segment::File { .. }, _)) if fails => {
-                let failure = self.store.injected();
-                conn.session.range_failed(failure, now);
+                let error = self.store.injected();
+                conn.session.range_failed(error, now);
                 let front = conn.session.outbox().front();
                 assert!(!matches!(front, Some((Segment::File { .. }, _))), "what can't be read is queued still");
                 self.touch(key);
@@ -121,31 +122,25 @@ impl World {
         while let Some(Token(key)) = self.scheduler.next_queued() {
             let Some(conn) = self.conns.get_mut(&key) else { continue };
             self.scheduler.begin(&mut conn.queued);
-            while let Some(Ask { errand, work }) = self.conns.get_mut(&key).and_then(|conn| conn.session.next_ask()) {
-                self.asked(Job::new(key, errand, work, &self.store));
+            while let Some(operation) = self.conns.get_mut(&key).and_then(|conn| conn.session.next_operation()) {
+                self.asked(Job::new(key, operation, &self.store));
             }
             self.end_turn(key);
         }
     }
 
     fn asked(&mut self, mut job: Job) {
-        self.store.asked(&job.work);
+        self.store.asked(&job.operation);
         let conn = self.conns.get_mut(&job.conn).unwrap();
         conn.outstanding += 1;
-        conn.handed += carried(&job.work);
-        let at_once = matches!(
-            job.work,
-            Work::Open { .. }
-                | Work::Load { background: false, .. }
-                | Work::Check { .. }
-                | Work::Stat { .. }
-                | Work::Stage { .. }
-        );
+        conn.handed += carried(&job.operation);
+        let is_background = matches!(job.operation, Operation::Read(ReadOperation::Load { background: true, .. }));
+        let at_once = is_quick(&job.operation) && !is_background;
         if at_once && self.dice.happens(self.weather.at_once) {
-            let outcome = self.store.run(job.conn, job.work);
-            return self.complete(job.conn, job.errand, outcome);
+            let completion = self.store.run(job.conn, job.operation);
+            return self.complete(job.conn, completion);
         }
-        let Some(claim) = Claim::of(&job.work, job.conn) else { return self.jobs.push_back(job) };
+        let Some(claim) = Claim::of(&job.operation, job.conn) else { return self.jobs.push_back(job) };
         self.rules.claims(&claim, &mut job);
         let steps = self.leases.claim(claim, job);
         self.rules.claimed(&steps);
@@ -156,8 +151,8 @@ impl World {
         for step in steps {
             match step {
                 LeaseStep::Start(job) => self.jobs.push_back(job),
-                LeaseStep::Refuse { job, .. } => self.fail(&job, Code::Exists),
-                LeaseStep::Displace(job) => self.fail(&job, Code::Changed),
+                LeaseStep::Refuse { job, .. } => self.fail(&job, ErrorKind::IdTaken),
+                LeaseStep::Displace(job) => self.fail(&job, ErrorKind::TakenOver),
                 LeaseStep::Evict { holder, id } => {
                     if let Some(conn) = self.conns.get_mut(&holder) {
                         conn.session.evict(&id, self.now);
@@ -168,55 +163,55 @@ impl World {
         }
     }
 
-    fn fail(&mut self, job: &Job, code: Code) {
+    fn fail(&mut self, job: &Job, kind: ErrorKind) {
         if let Some(conn) = self.conns.get_mut(&job.conn) {
-            conn.handed -= carried(&job.work);
+            conn.handed -= carried(&job.operation);
         }
-        self.complete(job.conn, job.errand, Err(Failure::new(code, "of another connection")));
+        self.complete(job.conn, job.operation.fallback().failed(StoreError::of(kind)));
     }
 
-    /// Does one piece of work, any but for changes of the tree, which are done in their order.
+    /// Does one operation, any but for changes of the tree, which are done in their order.
     pub(super) fn run_job(&mut self) -> bool {
         if self.jobs.is_empty() {
             return false;
         }
-        let is_change = |job: &Job| matches!(job.work, Work::Publish { .. } | Work::Change(_));
+        let is_change = |job: &Job| matches!(job.operation, Operation::Name(_));
         let mut index = self.dice.below(self.jobs.len());
         if is_change(&self.jobs[index]) {
             index = self.jobs.iter().position(is_change).unwrap();
         }
-        let Job { conn, errand, work, lease, .. } = self.jobs.remove(index).unwrap();
+        let Job { conn, operation, lease, .. } = self.jobs.remove(index).unwrap();
         if let Some(conn) = self.conns.get_mut(&conn) {
-            conn.handed -= carried(&work);
+            conn.handed -= carried(&operation);
         }
-        let outcome = self.store.run(conn, work);
-        self.ended.push(Ended { conn, errand, outcome, lease });
+        let completion = self.store.run(conn, operation);
+        self.ended.push(Ended { conn, completion, lease });
         true
     }
 
-    /// Tells a session of one piece of work that has ended, in any order.
+    /// Tells a session of one operation that has ended, in any order.
     pub(super) fn deliver(&mut self) -> bool {
         if self.ended.is_empty() {
             return false;
         }
         let index = self.dice.below(self.ended.len());
-        let Ended { conn, errand, outcome, lease } = self.ended.swap_remove(index);
-        if let Some(lease) = lease
-            && let Some(effect) = lease.effect(&outcome)
+        let Ended { conn, completion, lease } = self.ended.swap_remove(index);
+        if let Some(id) = lease
+            && let Some(effect) = LeaseEffect::of(&completion)
         {
-            self.rules.ended(&lease.id, effect);
-            let steps = self.leases.ended(conn, &lease.id, effect);
+            self.rules.ended(&id, effect);
+            let steps = self.leases.ended(conn, &id, effect);
             self.rules.look(&steps);
             self.follow(steps);
         }
-        self.complete(conn, errand, outcome);
+        self.complete(conn, completion);
         true
     }
 
-    fn complete(&mut self, key: usize, errand: Errand, outcome: Outcome<'_, Model>) {
-        let conn = self.conns.get_mut(&key).expect("a session is forgotten while work is under way");
+    fn complete(&mut self, key: usize, completion: Completion<'_, Model>) {
+        let conn = self.conns.get_mut(&key).expect("a session is forgotten while an operation is under way");
         conn.outstanding -= 1;
-        conn.session.complete(errand, outcome, self.now);
+        conn.session.complete(completion, self.now);
         self.touch(key);
     }
 
@@ -244,10 +239,13 @@ impl World {
         }
         let Some(conn) = self.conns.get_mut(&key) else { return };
         if conn.session.is_over() {
-            conn.session.handle_timeout(self.now + PATIENCE * 2);
+            conn.session.handle_timeout(self.now + TIMEOUT * 2);
             conn.session.disconnected(self.now);
             conn.session.sent(self.now);
-            assert!(conn.session.is_over() && conn.session.next_ask().is_none(), "something is asked after the end");
+            assert!(
+                conn.session.is_over() && conn.session.next_operation().is_none(),
+                "something is asked after the end"
+            );
             let Conn { peer, admitted, .. } = self.conns.remove(&key).expect("it is there");
             self.admission.leave(address_of(peer), admitted.expect("it was admitted"));
             self.scheduler.forget(Token(key));

@@ -1,0 +1,257 @@
+//! Requests that change: PUT, RESUME, MKDIR, DELETE, RENAME. Here a session starts them and takes completions to them;
+//! [`upload`](super::upload) is how one upload goes on, [`queue`](super::queue) in which order they are answered.
+
+use std::time::Instant;
+
+use ferry_wire::{BodyCheck, BodyError, BodyLine, Code, Crc32, Failure, Id, Name, Reply, Time};
+
+use super::{
+    Limits, Phase, Session,
+    record::Transfer,
+    upload::{Event, Prepared, Upload},
+};
+use crate::store::{
+    Change, Handles, Owner, Resume, Resumed, Stage, StoreError, UploadCompletion, UploadNumber, UploadOperation,
+};
+
+/// An upload whose handle is awaited; no body is read before it is there.
+pub(super) struct Preparing {
+    number: UploadNumber,
+    size: Option<u64>,
+    /// Of a resumable one.
+    id: Option<Id>,
+    /// A newer connection asked for the same upload meanwhile.
+    is_evicted: bool,
+    transfer: Transfer,
+}
+
+impl Preparing {
+    pub(super) fn evict(&mut self, id: &Id) {
+        self.is_evicted |= self.id.as_ref() == Some(id);
+    }
+}
+
+/// Beginning.
+impl<H: Handles> Session<H> {
+    pub(super) fn start_put(&mut self, name: Name, size: Option<u64>, mtime: Option<Time>, now: Instant) {
+        if let Err(failure) = check_upload(&self.limits, size) {
+            return self.refuse(failure, true);
+        }
+        let transfer = Transfer { verb: "PUT", name: name.as_str().into(), bytes: 0, started: now };
+        let stage = Stage { name, size, mtime, settled: self.queue.is_empty() };
+        self.prepare(UploadOperation::Stage(stage), size, None, transfer);
+    }
+
+    pub(super) fn start_resume(&mut self, id: Id, name: Name, size: u64, mtime: Option<Time>, now: Instant) {
+        if let Err(failure) = check_upload(&self.limits, Some(size)) {
+            return self.refuse(failure, false);
+        }
+        let transfer = Transfer { verb: "RESUME", name: name.as_str().into(), bytes: 0, started: now };
+        let resume = Resume { id: id.clone(), name, size, mtime, owner: Owner::default() };
+        self.prepare(UploadOperation::Resume(resume), Some(size), Some(id), transfer);
+    }
+
+    fn prepare(&mut self, operation: UploadOperation<H>, size: Option<u64>, id: Option<Id>, transfer: Transfer) {
+        let number = self.uploads.number();
+        self.operations.upload(number, operation);
+        self.phase = Phase::Preparing(Box::new(Preparing { number, size, id, is_evicted: false, transfer }));
+    }
+
+    /// Takes the upload that is being prepared; [`None`] where the connection is gone.
+    fn prepared(&mut self) -> Option<Preparing> {
+        match std::mem::replace(&mut self.phase, Phase::Ready) {
+            Phase::Preparing(preparing) => Some(*preparing),
+            phase => {
+                self.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// A plain upload has a handle, which needs no letting go, or gets none.
+    fn staged(&mut self, staged: Result<H::Upload, StoreError>, now: Instant) {
+        let Some(Preparing { number, size, id, transfer, .. }) = self.prepared() else { return };
+        let handle = match staged {
+            Ok(handle) => handle,
+            Err(error) => return self.not_prepared(transfer, error, true, now),
+        };
+        let check = BodyCheck::new(size);
+        self.receive_body(Prepared { number, handle, id, size, check, transfer }, None, now);
+    }
+
+    /// A resumable upload goes on, was published before, or can't be had.
+    fn resumed(&mut self, number: UploadNumber, resumed: Result<Resumed<H::Upload>, StoreError>, now: Instant) {
+        let Some(Preparing { number, size, id, is_evicted, transfer }) = self.prepared() else {
+            if let Ok(Resumed::Going { upload, .. }) = resumed {
+                self.operations.upload(number, UploadOperation::Keep { upload, tail: None });
+            }
+            return;
+        };
+        match resumed {
+            Ok(Resumed::Going { upload: handle, digest }) => {
+                let check = BodyCheck::resume(size.unwrap_or_default(), digest);
+                let refusal = is_evicted.then(taken_over);
+                self.receive_body(Prepared { number, handle, id, size, check, transfer }, refusal, now);
+            }
+            Ok(Resumed::Published(published)) => {
+                self.reply(published.into());
+                self.record(transfer, None, now);
+            }
+            // After a refused RESUME the client sends no body.
+            Err(error) => self.not_prepared(transfer, error, false, now),
+        }
+    }
+
+    fn not_prepared(&mut self, transfer: Transfer, error: StoreError, body_follows: bool, now: Instant) {
+        let failure = Failure::from(error);
+        self.record(transfer, Some(failure.clone()), now);
+        match self.last_reply.take() {
+            Some(failure) => self.break_off(*failure, now),
+            None => self.refuse(failure, body_follows),
+        }
+    }
+
+    /// The body of an upload may come, unless there is a `refusal`.
+    fn receive_body(&mut self, prepared: Prepared<H::Upload>, refusal: Option<Failure>, now: Instant) {
+        let (number, resumes_at) = (prepared.number, prepared.id.is_some().then(|| prepared.check.received()));
+        self.uploads.insert(prepared, now);
+        self.phase = Phase::Receiving(number);
+        if let Some(failure) = self.last_reply.take() {
+            return self.break_off(*failure, now);
+        }
+        if let Some(failure) = refusal {
+            self.give_up(number, &failure, now);
+            self.phase = Phase::Ready;
+            return self.refuse(failure, false);
+        }
+        if let Some(offset) = resumes_at {
+            self.reply(Reply::Go(offset));
+        }
+    }
+
+    pub(super) fn change(&mut self, change: Change, now: Instant) {
+        if self.limits.read_only {
+            return self.refuse(read_only(), false);
+        }
+        self.queue.push_change(change, now);
+    }
+}
+
+/// The body.
+impl<H: Handles> Session<H> {
+    /// Takes a line inside a body.
+    pub(super) fn body_line(&mut self, line: &[u8], now: Instant) {
+        let parsed = match BodyLine::parse(line) {
+            Ok(BodyLine::Fail(_)) => Err(BodyError::Line),
+            parsed => parsed,
+        };
+        match parsed {
+            Err(error) => self.break_off(Failure::new(Code::BadRequest, error.to_string()), now),
+            Ok(BodyLine::Data(bytes)) => match self.receiving().map(|body| body.block(bytes, &self.limits)) {
+                None | Some(Ok(())) => self.framer.expect_raw(bytes),
+                Some(Err(failure)) if failure.code == Code::TooLarge => {
+                    self.framer.expect_raw(bytes);
+                    self.refuse_body(failure, now);
+                }
+                Some(Err(failure)) => self.break_off(failure, now),
+            },
+            Ok(BodyLine::End(crc)) => self.end_body(crc, now),
+            Ok(BodyLine::Stop | BodyLine::Fail(_)) => {
+                self.refuse_body(Failure::new(Code::Stopped, "stopped, as you asked"), now);
+                self.phase = Phase::Ready;
+            }
+        }
+    }
+
+    fn end_body(&mut self, crc: Option<Crc32>, now: Instant) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ready);
+        let Phase::Receiving(number) = phase else { return };
+        match self.uploads.body(number).map(|body| body.end(crc)) {
+            Some(Err(failure)) => {
+                self.give_up(number, &failure, now);
+                self.reply(Reply::Fail(failure));
+            }
+            _ => {
+                let place = self.queue.push_upload(number);
+                self.upload_event(number, now, |upload| upload.end_body(place));
+            }
+        }
+    }
+
+    /// The upload that is being received fails; the rest of its body is discarded. Nothing is
+    /// said where a refusal was said before.
+    pub(super) fn refuse_body(&mut self, failure: Failure, now: Instant) {
+        if let Phase::Receiving(number) = std::mem::replace(&mut self.phase, Phase::Discarding) {
+            self.give_up(number, &failure, now);
+            self.reply(Reply::Fail(failure));
+        }
+    }
+
+    /// Lets go of an upload that is still being received, as soon as its writes have ended.
+    pub(super) fn give_up(&mut self, number: UploadNumber, failure: &Failure, now: Instant) {
+        let mut transfer = None;
+        self.upload_event(number, now, |upload| {
+            transfer = upload.take_transfer();
+            upload.give_up(failure);
+        });
+        if let Some(transfer) = transfer {
+            self.record(transfer, Some(failure.clone()), now);
+        }
+    }
+}
+
+/// Completions.
+impl<H: Handles> Session<H> {
+    pub(super) fn upload_completed(&mut self, number: UploadNumber, completion: UploadCompletion<H>, now: Instant) {
+        match completion {
+            UploadCompletion::Staged(staged) => self.staged(staged, now),
+            UploadCompletion::Resumed(resumed) => self.resumed(number, resumed, now),
+            UploadCompletion::Written(written) => self.upload_event(number, now, |upload| upload.written(written)),
+            UploadCompletion::Checkpointed(checkpointed) => {
+                self.upload_event(number, now, |upload| upload.checkpointed(checkpointed));
+            }
+            UploadCompletion::Finished(finished) => self.upload_event(number, now, |upload| upload.finished(finished)),
+            UploadCompletion::Released => self.upload_event(number, now, Upload::released),
+        }
+    }
+
+    /// Has something happen to an upload, and sees to what follows. Where a connection went away before it had one,
+    /// there is no upload of that number.
+    pub(super) fn upload_event(&mut self, number: UploadNumber, now: Instant, event: impl FnOnce(&mut Upload<H>)) {
+        let (limits, operations) = (&self.limits, &mut self.operations);
+        let settled = self.uploads.update(number, |upload| {
+            event(upload);
+            upload.settle(limits, now, operations)
+        });
+        match settled {
+            None | Some(Event::None) => {}
+            Some(Event::Refused(failure)) => self.refuse_body(failure, now),
+            Some(Event::Ended { place, outcome, transfer }) => {
+                let failure = outcome.as_ref().err().cloned();
+                self.queue.answer(place, outcome.map_or_else(Reply::Fail, Reply::from));
+                if let Some(transfer) = transfer {
+                    self.record(transfer, failure, now);
+                }
+            }
+        }
+    }
+}
+
+/// Checks what PUT and RESUME share against the limits.
+fn check_upload(limits: &Limits, size: Option<u64>) -> Result<(), Failure> {
+    if limits.read_only {
+        return Err(read_only());
+    }
+    if size.is_some_and(|size| size > limits.upload_bytes) {
+        return Err(limits.too_large());
+    }
+    Ok(())
+}
+
+fn read_only() -> Failure {
+    Failure::new(Code::ReadOnly, "this server takes no changes")
+}
+
+pub(super) fn taken_over() -> Failure {
+    Failure::new(Code::Changed, "a newer connection took this upload over")
+}

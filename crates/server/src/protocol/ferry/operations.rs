@@ -1,0 +1,57 @@
+//! Operations on their way from a session to the store.
+
+use std::collections::VecDeque;
+
+use crate::store::{Handles, NameOperation, Operation, ReadOperation, UploadNumber, UploadOperation};
+
+/// The operations that a session asked for.
+pub(super) struct Operations<H: Handles> {
+    /// Those that were not taken yet.
+    queue: VecDeque<Operation<H>>,
+    /// Those that have not ended, in the queue or not.
+    under_way: u32,
+}
+
+impl<H: Handles> Operations<H> {
+    pub(super) fn new() -> Operations<H> {
+        Operations { queue: VecDeque::new(), under_way: 0 }
+    }
+
+    pub(super) fn read(&mut self, operation: ReadOperation<H>) {
+        self.push(Operation::Read(operation));
+    }
+
+    pub(super) fn upload(&mut self, number: UploadNumber, operation: UploadOperation<H>) {
+        self.push(Operation::Upload(number, operation));
+    }
+
+    pub(super) fn name(&mut self, operation: NameOperation<H>) {
+        self.push(Operation::Name(operation));
+    }
+
+    fn push(&mut self, operation: Operation<H>) {
+        self.under_way += 1;
+        self.queue.push_back(operation);
+    }
+
+    pub(super) fn next(&mut self) -> Option<Operation<H>> {
+        self.queue.pop_front()
+    }
+
+    /// One has ended.
+    pub(super) fn ended(&mut self) {
+        assert!(self.under_way as usize > self.queue.len(), "a completion of what was not asked for");
+        self.under_way -= 1;
+    }
+
+    pub(super) fn under_way(&self) -> u32 {
+        self.under_way
+    }
+
+    /// Gives the memory of an empty queue back.
+    pub(super) fn rest(&mut self) {
+        if self.queue.is_empty() && self.queue.capacity() > 0 {
+            self.queue = VecDeque::new();
+        }
+    }
+}

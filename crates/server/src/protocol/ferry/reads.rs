@@ -1,0 +1,111 @@
+//! Requests that read, and the completions that they wait for.
+
+use std::time::Instant;
+
+use ferry_wire::{Name, Reply, Tag};
+
+use super::{
+    Phase, Session,
+    download::{self, Download, Purpose},
+    listing,
+    record::Transfer,
+};
+use crate::store::{Handles, ReadCompletion, ReadOperation, Status, StoreError};
+
+/// Ranges up to this size are copied into the reply; above it, sendfile saves more than it costs.
+const INLINE_BYTES: u64 = 64 << 10;
+
+/// The range of a file that a request is for.
+pub(super) struct Range {
+    pub(super) name: Name,
+    pub(super) offset: u64,
+    pub(super) length: Option<u64>,
+    pub(super) tag: Option<Tag>,
+}
+
+impl Range {
+    pub(super) fn whole(name: Name) -> Range {
+        Range { name, offset: 0, length: None, tag: None }
+    }
+}
+
+impl<H: Handles> Session<H> {
+    pub(super) fn start_download(&mut self, purpose: Purpose, verb: &'static str, range: Range, now: Instant) {
+        let Range { name, offset, length, tag } = range;
+        let transfer = Transfer { verb, name: name.as_str().into(), bytes: 0, started: now };
+        let open = ReadOperation::Open { name, offset, length, tag, inline: INLINE_BYTES };
+        let download = Download::begin(purpose, open, transfer, &mut self.operations);
+        self.phase = Phase::Downloading(Box::new(download));
+    }
+
+    /// Takes a completion to what reads. Of a connection that is gone nothing does.
+    pub(super) fn read_completed(&mut self, completion: ReadCompletion<'_, H>, now: Instant) {
+        match completion {
+            ReadCompletion::Found(found) => self.found(found, now),
+            ReadCompletion::Listed(listed) => {
+                if let Phase::Listing(listing) = &mut self.phase
+                    && listing.listed(listed, &mut self.outbox) == listing::Advance::Ended
+                {
+                    self.phase = Phase::Ready;
+                }
+            }
+            ReadCompletion::Opened(opened) => {
+                if let Phase::Downloading(download) = &mut self.phase {
+                    download.opened(opened, &mut self.outbox);
+                }
+            }
+            ReadCompletion::Loaded(loaded) => {
+                if let Phase::Downloading(download) = &mut self.phase {
+                    download.loaded(loaded, &mut self.outbox);
+                }
+            }
+            ReadCompletion::Checked(checked) => {
+                if let Phase::Downloading(download) = &mut self.phase {
+                    download.checked(checked);
+                }
+            }
+        }
+    }
+
+    fn found(&mut self, found: Result<Status, StoreError>, now: Instant) {
+        if !matches!(self.phase, Phase::Looking) {
+            return;
+        }
+        self.phase = Phase::Ready;
+        match self.last_reply.take() {
+            Some(failure) => self.break_off(*failure, now),
+            None => self.reply(found.map_or_else(|error| Reply::Fail(error.into()), Reply::from)),
+        }
+    }
+
+    /// Takes the next step of a download; false where it must wait.
+    pub(super) fn settle_download(&mut self, now: Instant) -> bool {
+        let Phase::Downloading(download) = &mut self.phase else { return false };
+        let download::Advance::Ended(failure) = download.settle(&mut self.outbox, &mut self.operations) else {
+            return false;
+        };
+        let told = failure.is_some() && self.last_reply.take().is_some();
+        let next = if told { Phase::Closing } else { Phase::Ready };
+        if let Phase::Downloading(download) = std::mem::replace(&mut self.phase, next) {
+            self.record(download.into_transfer(), failure, now);
+        }
+        true
+    }
+
+    /// Takes the next step of a listing; false where it must wait.
+    pub(super) fn settle_listing(&mut self) -> bool {
+        let Phase::Listing(listing) = &mut self.phase else { return false };
+        if !listing.is_awaited()
+            && let Some(failure) = self.last_reply.take()
+        {
+            self.outbox.text(|text| failure.encode(text));
+            self.phase = Phase::Closing;
+            return true;
+        }
+        let ended = listing.settle(&mut self.outbox, &mut self.operations) == listing::Advance::Ended;
+        if ended {
+            self.phase = Phase::Ready;
+        }
+        ended
+    }
+}

@@ -1,0 +1,630 @@
+//! Operations on files and their results: all that a protocol knows of the store.
+//!
+//! There are three kinds: reading, uploading and naming. Each has operations and results of its own. An operation
+//! carries the number of what waits for its result, and the completion brings that number back: a completion
+//! finds its owner by type. A session reads one thing at a time, so reading needs no number.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use ferry_wire::{Crc32, Digest, Id, Name, Tag, Time};
+
+use super::error::StoreError;
+
+/// The store's handles, as a protocol sees them: opaque, and cheap to clone. The store fills in open files, a
+/// simulation fills in numbers.
+pub trait Handles {
+    /// A file open for reading.
+    type File: Clone;
+    /// A directory that is being listed.
+    type Dir;
+    /// An upload that is being staged.
+    type Upload: Clone;
+}
+
+/// Numbers an upload of one session. Several operations may run for one upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UploadNumber(pub u32);
+
+/// Numbers a change of the tree of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChangeNumber(pub u32);
+
+/// One operation for the store. It is answered by exactly one [`Completion`] of its kind.
+pub enum Operation<H: Handles> {
+    /// Reads.
+    Read(ReadOperation<H>),
+    /// Brings an upload further.
+    Upload(UploadNumber, UploadOperation<H>),
+    /// Changes names. Those of one session take effect in the order in which they were asked for.
+    Name(NameOperation<H>),
+}
+
+/// The end of an operation. An error is the final word on it.
+pub enum Completion<'a, H: Handles> {
+    /// Of a [`ReadOperation`].
+    Read(ReadCompletion<'a, H>),
+    /// Of an [`UploadOperation`].
+    Upload(UploadNumber, UploadCompletion<H>),
+    /// Of a [`NameOperation`].
+    Name(NameCompletion),
+}
+
+/// An operation that reads.
+pub enum ReadOperation<H: Handles> {
+    /// Opens a file: [`ReadCompletion::Opened`]. A range of at most `inline` bytes is read at once.
+    Open {
+        /// The file.
+        name: Name,
+        /// The first byte wanted.
+        offset: u64,
+        /// How many; [`None`] for all that follow.
+        length: Option<u64>,
+        /// The version wanted; [`None`] for any.
+        tag: Option<Tag>,
+        /// Ranges up to this size come with the answer.
+        inline: u64,
+    },
+    /// Brings a range into memory: [`ReadCompletion::Loaded`].
+    Load {
+        /// The open file.
+        file: H::File,
+        /// The first byte.
+        at: u64,
+        /// How many, at least one.
+        bytes: u64,
+        /// The digest to go on with; [`None`] to compute none.
+        digest: Option<Digest>,
+        /// The bytes are not to be sent: they come as [`Piece::Cached`] in any case.
+        background: bool,
+    },
+    /// Compares an open file with what it was when it was opened: [`ReadCompletion::Checked`].
+    Check {
+        /// The open file.
+        file: H::File,
+    },
+    /// Looks up the status of a name: [`ReadCompletion::Found`].
+    Stat {
+        /// A file or directory.
+        name: Name,
+    },
+    /// Begins a listing: [`ReadCompletion::Listed`].
+    List {
+        /// The directory; [`None`] for the root.
+        name: Option<Name>,
+    },
+    /// Goes on with a listing: [`ReadCompletion::Listed`].
+    ListMore {
+        /// As told by the completion before.
+        dir: H::Dir,
+    },
+}
+
+/// The end of a [`ReadOperation`].
+#[derive(Debug)]
+pub enum ReadCompletion<'a, H: Handles> {
+    /// Of [`ReadOperation::Open`].
+    Opened(Result<Opened<'a, H::File>, StoreError>),
+    /// Of [`ReadOperation::Load`].
+    Loaded(Result<Loaded, StoreError>),
+    /// Of [`ReadOperation::Check`].
+    Checked(Result<Stability, StoreError>),
+    /// Of [`ReadOperation::Stat`].
+    Found(Result<Status, StoreError>),
+    /// Of [`ReadOperation::List`] and [`ReadOperation::ListMore`].
+    Listed(Result<Listed<H::Dir>, StoreError>),
+}
+
+/// An operation on an upload.
+pub enum UploadOperation<H: Handles> {
+    /// Prepares a plain upload, which touches no disk: [`UploadCompletion::Staged`].
+    Stage(Stage),
+    /// Takes up an upload that may have been begun: [`UploadCompletion::Resumed`].
+    Resume(Resume),
+    /// Writes a chunk: [`UploadCompletion::Written`].
+    Write {
+        /// The upload.
+        upload: H::Upload,
+        /// Where the chunk belongs.
+        at: u64,
+        /// The bytes.
+        chunk: Chunk,
+    },
+    /// Makes durable what was written so far of a resumable upload, and remembers it:
+    /// [`UploadCompletion::Checkpointed`].
+    Checkpoint {
+        /// The upload.
+        upload: H::Upload,
+        /// The digest of exactly the bytes to remember.
+        digest: Digest,
+    },
+    /// Writes the last bytes and makes the whole durable: [`UploadCompletion::Finished`].
+    Finish(Finish<H>),
+    /// Drops an upload: [`UploadCompletion::Released`]. All writes before have ended.
+    Discard {
+        /// The upload.
+        upload: H::Upload,
+    },
+    /// Lets go of a resumable upload and keeps what arrived: [`UploadCompletion::Released`]. All writes before have
+    /// ended.
+    Keep {
+        /// The upload.
+        upload: H::Upload,
+        /// The end of what arrived; [`None`] to keep no more than the last checkpoint.
+        tail: Option<Tail>,
+    },
+}
+
+/// The end of an [`UploadOperation`].
+#[derive(Debug)]
+pub enum UploadCompletion<H: Handles> {
+    /// Of [`UploadOperation::Stage`].
+    Staged(Result<H::Upload, StoreError>),
+    /// Of [`UploadOperation::Resume`].
+    Resumed(Result<Resumed<H::Upload>, StoreError>),
+    /// Of [`UploadOperation::Write`]: the chunk's memory comes back.
+    Written(Result<Chunk, StoreError>),
+    /// Of [`UploadOperation::Checkpoint`].
+    Checkpointed(Result<(), StoreError>),
+    /// Of [`UploadOperation::Finish`]: the upload is whole and as durable as the server makes it.
+    Finished(Result<(), StoreError>),
+    /// Of [`UploadOperation::Discard`] and [`UploadOperation::Keep`], which do what they can.
+    Released,
+}
+
+/// An operation on names.
+pub enum NameOperation<H: Handles> {
+    /// Gives a finished upload its name: [`NameCompletion::Published`].
+    Publish(UploadNumber, H::Upload),
+    /// Changes the tree: [`NameCompletion::Changed`].
+    Change(ChangeNumber, Change),
+}
+
+/// The end of a [`NameOperation`].
+#[derive(Debug)]
+pub enum NameCompletion {
+    /// Of [`NameOperation::Publish`].
+    Published(UploadNumber, Result<Published, StoreError>),
+    /// Of [`NameOperation::Change`].
+    Changed(ChangeNumber, Result<(), StoreError>),
+}
+
+/// A change of the tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Makes a directory.
+    Mkdir(Name),
+    /// Deletes a file or an empty directory.
+    Delete(Name),
+    /// Renames, never over something that is there.
+    Rename(Name, Name),
+}
+
+/// A plain upload that begins.
+#[derive(Debug)]
+pub struct Stage {
+    /// The name that it will have.
+    pub name: Name,
+    /// Bytes that will come, where known.
+    pub size: Option<u64>,
+    /// The time to give to the file.
+    pub mtime: Option<Time>,
+    /// All requests before it are answered: what stands in its way now will stand there still.
+    pub settled: bool,
+}
+
+/// A resumable upload that begins or goes on.
+#[derive(Debug)]
+pub struct Resume {
+    /// The upload.
+    pub id: Id,
+    /// The name that it will have.
+    pub name: Name,
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// The time to give to the file.
+    pub mtime: Option<Time>,
+    /// The owner that it gets if it is begun. The server fills in the client's address where this is nobody.
+    pub owner: Owner,
+}
+
+/// The end of an upload's bytes. All writes before have ended.
+pub struct Finish<H: Handles> {
+    /// The upload.
+    pub upload: H::Upload,
+    /// Where the chunk belongs.
+    pub at: u64,
+    /// The last bytes.
+    pub chunk: Chunk,
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// The CRC of the whole file.
+    pub crc: Crc32,
+}
+
+/// An upload as [`UploadOperation::Resume`] found it.
+#[derive(Debug)]
+pub enum Resumed<U> {
+    /// It goes on after what `digest` has seen.
+    Going {
+        /// The upload.
+        upload: U,
+        /// The digest of the bytes that are kept.
+        digest: Digest,
+    },
+    /// It was published before.
+    Published(Published),
+}
+
+/// A file that an upload became.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// The CRC of the whole file.
+    pub crc: Crc32,
+    /// The version that was published.
+    pub tag: Tag,
+}
+
+/// One version of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileVersion {
+    /// Bytes.
+    pub size: u64,
+    /// The time of the last change of its content, where known.
+    pub mtime: Option<Time>,
+    /// Another one for each version.
+    pub tag: Tag,
+}
+
+/// The status of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// A regular file.
+    File(FileVersion),
+    /// A directory, and the time of its last change.
+    Directory(Option<Time>),
+}
+
+/// An entry of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirEntry {
+    /// One component.
+    pub name: Name,
+    /// Its status.
+    pub status: Status,
+}
+
+/// Some entries of a directory.
+#[derive(Debug)]
+pub struct Listed<D> {
+    /// Few enough for some 64 KiB of text.
+    pub entries: Vec<DirEntry>,
+    /// How to go on; [`None`] at the end.
+    pub more: Option<D>,
+}
+
+/// A file as it was opened.
+#[derive(Debug)]
+pub struct Opened<'a, F> {
+    /// Of the whole file.
+    pub version: FileVersion,
+    /// The range that was asked for.
+    pub content: Content<'a, F>,
+}
+
+/// A range of an open file.
+#[derive(Debug)]
+pub enum Content<'a, F> {
+    /// All its bytes.
+    Inline(Cow<'a, [u8]>),
+    /// A range to be loaded piece by piece.
+    Range {
+        /// The open file.
+        file: F,
+        /// The first byte.
+        start: u64,
+        /// After the last byte.
+        end: u64,
+    },
+}
+
+/// A piece of a file in memory.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Fewer bytes than were asked for are no error; none mean that the file ends there.
+    pub piece: Piece,
+    /// The digest that was given, these bytes included.
+    pub digest: Option<Digest>,
+}
+
+/// Where a piece of a file lies.
+#[derive(Debug)]
+pub enum Piece {
+    /// So many bytes are in the page cache.
+    Cached(u64),
+    /// The bytes themselves, of a file that must not be sent from.
+    Bytes(Vec<u8>),
+}
+
+impl Piece {
+    /// Returns its length in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Piece::Cached(bytes) => *bytes,
+            Piece::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+/// Whether a file stayed the same since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stability {
+    /// It did.
+    Same,
+    /// It did not.
+    Changed,
+    /// Its status does not tell: what was read of it has to be read again and compared.
+    Doubtful,
+}
+
+/// Bytes of an upload on their way to the store and, for use again, back.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// The memory. All of it is initialised, only the first `filled` bytes count.
+    pub memory: Vec<u8>,
+    /// How many bytes count.
+    pub filled: usize,
+}
+
+impl Chunk {
+    /// Returns the bytes that count.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory[..self.filled]
+    }
+
+    /// Gives memory back that holds nothing, where that is most of it.
+    pub fn shrink(&mut self) {
+        if self.memory.capacity() > 2 * self.filled {
+            self.memory.truncate(self.filled);
+            self.memory.shrink_to_fit();
+        }
+    }
+}
+
+/// The end of what arrived of a resumable upload.
+#[derive(Debug)]
+pub struct Tail {
+    /// Where the chunk belongs.
+    pub at: u64,
+    /// The last bytes that arrived.
+    pub chunk: Chunk,
+    /// The digest of all that arrived, the chunk included.
+    pub digest: Digest,
+}
+
+/// The owner of a resumable upload, as far as quotas go: an opaque word, compared for equality alone. Today it stands
+/// for a client's address.
+///
+/// Nobody, the default, is shared by all of whom nothing is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Owner(Option<Arc<str>>);
+
+/// The longest word.
+const MAX_OWNER_BYTES: usize = 128;
+
+impl Owner {
+    /// Returns the owner of this name: 1 to 128 visible ASCII characters. [`None`] for any other.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Owner> {
+        let fits = (1..=MAX_OWNER_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+        fits.then(|| Owner(Some(name.into())))
+    }
+
+    /// Returns whether nothing is known of whose it is.
+    #[must_use]
+    pub fn is_nobody(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Returns its name; [`None`] for nobody.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name().unwrap_or("nobody"))
+    }
+}
+
+/// Makes the completion of an operation that was lost on its way: a helper panicked, or nobody waits any more.
+pub struct Fallback<H: Handles> {
+    number: u32,
+    make: fn(u32, StoreError) -> Completion<'static, H>,
+}
+
+impl<H: Handles> Fallback<H> {
+    /// Returns what makes a completion of the [`Finish`] of an upload.
+    pub(super) fn of_finish(UploadNumber(number): UploadNumber) -> Fallback<H> {
+        let make = |number, error| Completion::Upload(UploadNumber(number), UploadCompletion::Finished(Err(error)));
+        Fallback { number, make }
+    }
+
+    /// Returns the completion that says `error`.
+    #[must_use]
+    pub fn failed(&self, error: StoreError) -> Completion<'static, H> {
+        (self.make)(self.number, error)
+    }
+}
+
+impl<H: Handles> Operation<H> {
+    /// Returns what makes a completion of this operation, should it be lost.
+    #[must_use]
+    pub fn fallback(&self) -> Fallback<H> {
+        match self {
+            Operation::Read(operation) => operation.fallback(),
+            Operation::Upload(number, operation) => operation.fallback(*number),
+            Operation::Name(operation) => operation.fallback(),
+        }
+    }
+}
+
+impl<H: Handles> ReadOperation<H> {
+    /// Returns what makes a completion of this operation, should it be lost.
+    #[must_use]
+    pub fn fallback(&self) -> Fallback<H> {
+        use {Completion::Read, ReadCompletion::*};
+        let make = match self {
+            ReadOperation::Open { .. } => |_, error| Read(Opened(Err(error))),
+            ReadOperation::Load { .. } => |_, error| Read(Loaded(Err(error))),
+            ReadOperation::Check { .. } => |_, error| Read(Checked(Err(error))),
+            ReadOperation::Stat { .. } => |_, error| Read(Found(Err(error))),
+            ReadOperation::List { .. } | ReadOperation::ListMore { .. } => |_, error| Read(Listed(Err(error))),
+        };
+        Fallback { number: 0, make }
+    }
+}
+
+impl<H: Handles> UploadOperation<H> {
+    /// Returns what makes a completion of this operation, should it be lost.
+    #[must_use]
+    pub fn fallback(&self, number: UploadNumber) -> Fallback<H> {
+        use {Completion::Upload, UploadCompletion::*};
+        let make = match self {
+            UploadOperation::Stage(_) => |number, error| Upload(UploadNumber(number), Staged(Err(error))),
+            UploadOperation::Resume(_) => |number, error| Upload(UploadNumber(number), Resumed(Err(error))),
+            UploadOperation::Write { .. } => |number, error| Upload(UploadNumber(number), Written(Err(error))),
+            UploadOperation::Checkpoint { .. } => {
+                |number, error| Upload(UploadNumber(number), Checkpointed(Err(error)))
+            }
+            UploadOperation::Finish(_) => return Fallback::of_finish(number),
+            UploadOperation::Discard { .. } | UploadOperation::Keep { .. } => {
+                |number, _| Upload(UploadNumber(number), Released)
+            }
+        };
+        Fallback { number: number.0, make }
+    }
+}
+
+impl<H: Handles> NameOperation<H> {
+    /// Returns what makes a completion of this operation, should it be lost.
+    #[must_use]
+    pub fn fallback(&self) -> Fallback<H> {
+        use {Completion::Name, NameCompletion::*};
+        match self {
+            NameOperation::Publish(UploadNumber(number), _) => {
+                Fallback { number: *number, make: |number, error| Name(Published(UploadNumber(number), Err(error))) }
+            }
+            NameOperation::Change(ChangeNumber(number), _) => {
+                Fallback { number: *number, make: |number, error| Name(Changed(ChangeNumber(number), Err(error))) }
+            }
+        }
+    }
+}
+
+impl<H: Handles> Completion<'_, H> {
+    /// Returns the same, with bytes of its own where they were borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> Completion<'static, H> {
+        match self {
+            Completion::Read(completion) => Completion::Read(completion.into_owned()),
+            Completion::Upload(number, completion) => Completion::Upload(number, completion),
+            Completion::Name(completion) => Completion::Name(completion),
+        }
+    }
+}
+
+impl<H: Handles> ReadCompletion<'_, H> {
+    /// Returns the same, with bytes of its own where they were borrowed.
+    #[must_use]
+    pub fn into_owned(self) -> ReadCompletion<'static, H> {
+        match self {
+            ReadCompletion::Opened(opened) => ReadCompletion::Opened(opened.map(Opened::into_owned)),
+            ReadCompletion::Loaded(loaded) => ReadCompletion::Loaded(loaded),
+            ReadCompletion::Checked(checked) => ReadCompletion::Checked(checked),
+            ReadCompletion::Found(found) => ReadCompletion::Found(found),
+            ReadCompletion::Listed(listed) => ReadCompletion::Listed(listed),
+        }
+    }
+}
+
+impl<F> Opened<'_, F> {
+    fn into_owned(self) -> Opened<'static, F> {
+        let content = match self.content {
+            Content::Inline(bytes) => Content::Inline(Cow::Owned(bytes.into_owned())),
+            Content::Range { file, start, end } => Content::Range { file, start, end },
+        };
+        Opened { version: self.version, content }
+    }
+}
+
+impl<H: Handles> fmt::Debug for Operation<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Operation::Read(operation) => operation.fmt(f),
+            Operation::Upload(number, operation) => write!(f, "{operation:?} of {number:?}"),
+            Operation::Name(operation) => operation.fmt(f),
+        }
+    }
+}
+
+impl<H: Handles> fmt::Debug for ReadOperation<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReadOperation::Open { .. } => "Open",
+            ReadOperation::Load { .. } => "Load",
+            ReadOperation::Check { .. } => "Check",
+            ReadOperation::Stat { .. } => "Stat",
+            ReadOperation::List { .. } => "List",
+            ReadOperation::ListMore { .. } => "ListMore",
+        })
+    }
+}
+
+impl<H: Handles> fmt::Debug for UploadOperation<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            UploadOperation::Stage(_) => "Stage",
+            UploadOperation::Resume(_) => "Resume",
+            UploadOperation::Write { .. } => "Write",
+            UploadOperation::Checkpoint { .. } => "Checkpoint",
+            UploadOperation::Finish(_) => "Finish",
+            UploadOperation::Discard { .. } => "Discard",
+            UploadOperation::Keep { .. } => "Keep",
+        })
+    }
+}
+
+impl<H: Handles> fmt::Debug for NameOperation<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameOperation::Publish(number, _) => write!(f, "Publish of {number:?}"),
+            NameOperation::Change(_, change) => change.fmt(f),
+        }
+    }
+}
+
+impl<H: Handles> fmt::Debug for Finish<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Finish({} bytes at {})", self.chunk.filled, self.at)
+    }
+}
+
+impl<H: Handles> fmt::Debug for Completion<'_, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Completion::Read(ReadCompletion::Opened(_)) => "Opened",
+            Completion::Read(ReadCompletion::Loaded(_)) => "Loaded",
+            Completion::Read(ReadCompletion::Checked(_)) => "Checked",
+            Completion::Read(ReadCompletion::Found(_)) => "Found",
+            Completion::Read(ReadCompletion::Listed(_)) => "Listed",
+            Completion::Upload(..) => "Upload",
+            Completion::Name(_) => "Name",
+        })
+    }
+}
