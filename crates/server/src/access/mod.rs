@@ -19,6 +19,7 @@ mod logins;
 mod parse;
 mod rights;
 mod secrets;
+mod table;
 mod users;
 
 pub use delays::Delays;
@@ -26,6 +27,7 @@ pub use failures::failed_login;
 pub use gate::{Decision, PublishRights, decide};
 pub use logins::Logins;
 pub use parse::UsersError;
-pub use rights::{Place, Rights, RightsError, RightsTable};
+pub use rights::{Rights, RightsError};
 pub use secrets::{HashError, MAX_SECRET_BYTES, PasswordHash, Secret, SecretError, TokenHash};
+pub use table::{Place, RightsTable};
 pub use users::{UserLimits, UserName, UserNameError, Users};
