@@ -1,23 +1,18 @@
 //! The connection as callers see it.
 
-use std::{
-    collections::HashSet,
-    io,
-    net::{SocketAddr, ToSocketAddrs as _},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::HashSet, io, path::Path, time::Duration};
 
 use ferry_wire::{Entry, Greeting, Id, Name, Request, Time};
 
 use crate::{
     address::Address,
+    connection::Connection,
+    conversation::requests::{self, Download, Part, Stat, Sum},
     error::Error,
-    link::{ConnectError, Link},
+    link::Link,
     options::{Options, Progress},
     pattern::{self, Pattern},
-    requests::{self, Download, Part, Stat, Sum, Upload},
-    transfer::{self, Event, Fetch, Report, Settings, Stop, Store},
+    transfer::{self, Event, Fetch, Moved, Outage, Report, Settings, Store},
     tree::{self, Found, RemoteTree},
 };
 
@@ -32,11 +27,7 @@ const BYE_LIMIT: Duration = Duration::from_secs(2);
 /// dropped, and every method says [`Error::NotConnected`] until [`Client::reconnect`].
 #[derive(Debug)]
 pub struct Client {
-    address: Address,
-    options: Options,
-    greeting: Greeting,
-    is_volatile: bool,
-    link: Option<Link>,
+    connection: Connection,
 }
 
 impl Client {
@@ -49,9 +40,7 @@ impl Client {
     ///
     /// Nobody there, something else than a ferry server, or a server that turns the client away.
     pub fn connect(address: &Address, options: Options) -> Result<Client, Error> {
-        let (link, greeting) = open(address, &options)?;
-        let is_volatile = greeting.has(Greeting::VOLATILE);
-        Ok(Client { address: address.clone(), options, greeting, is_volatile, link: Some(link) })
+        Ok(Client { connection: Connection::open(address, options)? })
     }
 
     /// As [`Client::connect`], but a server that is not there, is silent, closes before it has greeted or turns everybody
@@ -67,7 +56,7 @@ impl Client {
         settings: &Settings,
         watch: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Client, Error> {
-        transfer::connect(address, options, settings, watch)
+        Ok(Client { connection: transfer::connect(address, options, settings, watch)? })
     }
 
     /// Does `work`, and where the connection is lost in it opens another one and does `work` again, as [`Settings::retries`]
@@ -81,9 +70,15 @@ impl Client {
         &mut self,
         settings: &Settings,
         watch: &mut dyn FnMut(&Event<'_>),
-        work: impl FnMut(&mut Client) -> Result<T, Error>,
+        mut work: impl FnMut(&mut Client) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        transfer::patiently(self, settings, watch, work)
+        let mut outage = Outage::new(settings);
+        loop {
+            match work(self) {
+                Err(error) if transfer::is_lost(&error) => outage.reopen(&mut self.connection, watch, error)?,
+                result => return result,
+            }
+        }
     }
 
     /// Connects again to the same address, whatever became of the old connection.
@@ -92,36 +87,32 @@ impl Client {
     ///
     /// As [`Client::connect`]; the client is then not connected.
     pub fn reconnect(&mut self) -> Result<(), Error> {
-        self.link = None;
-        let (link, greeting) = open(&self.address, &self.options)?;
-        self.is_volatile |= greeting.has(Greeting::VOLATILE);
-        (self.link, self.greeting) = (Some(link), greeting);
-        Ok(())
+        self.connection.reopen()
     }
 
     /// Where the server is.
     #[must_use]
     pub fn address(&self) -> &Address {
-        &self.address
+        self.connection.address()
     }
 
     /// What the server said of itself.
     #[must_use]
     pub fn greeting(&self) -> &Greeting {
-        &self.greeting
+        self.connection.greeting()
     }
 
     /// Whether the server said, on any connection so far, that it does not bring changes to the disk before it says that
     /// they are done: then nothing here promises that they survive a power cut.
     #[must_use]
     pub fn is_volatile(&self) -> bool {
-        self.is_volatile
+        self.connection.is_volatile()
     }
 
     /// Whether there is a connection, as far as the last call could tell.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.link.is_some()
+        self.connection.is_open()
     }
 
     /// Looks, without waiting, whether the connection still stands.
@@ -139,8 +130,8 @@ impl Client {
     /// # Errors
     ///
     /// Whatever may go wrong; an interrupted download costs the connection.
-    pub fn get(&mut self, name: &Name, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Download, Error> {
-        self.converse(|link| requests::download::get(link, name, target, progress))
+    pub fn get(&mut self, name: &Name, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Moved, Error> {
+        transfer::get(&mut self.connection, name, target, progress)
     }
 
     /// Reads a part of a file into `sink`, which gets its bytes **before** they are verified: they
@@ -150,7 +141,7 @@ impl Client {
     ///
     /// Whatever may go wrong.
     pub fn read(&mut self, name: &Name, part: &Part, sink: &mut dyn io::Write) -> Result<Download, Error> {
-        self.converse(|link| requests::download::read(link, name, part, sink))
+        self.converse(|link| requests::read(link, name, part, sink))
     }
 
     /// Stores the local file `source` as `name`, with its time. When this returns [`Ok`], the
@@ -161,8 +152,8 @@ impl Client {
     ///
     /// Whatever may go wrong. Where the local file or the caller stops the upload, the connection
     /// goes on if the server takes that in good time.
-    pub fn put(&mut self, name: &Name, source: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Upload, Error> {
-        self.converse(|link| requests::upload::put(link, name, source, progress))
+    pub fn put(&mut self, name: &Name, source: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Moved, Error> {
+        transfer::put(&mut self.connection, name, source, progress)
     }
 
     /// As [`Client::put`], but what arrived before a cut is kept by the server under `id`, and a
@@ -178,8 +169,8 @@ impl Client {
         name: &Name,
         source: &Path,
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Upload, Error> {
-        self.converse(|link| requests::upload::resume(link, id, name, source, progress))
+    ) -> Result<Moved, Error> {
+        transfer::resume(&mut self.connection, id, name, source, progress)
     }
 
     /// Draws an id for [`Client::resume`].
@@ -188,7 +179,7 @@ impl Client {
     ///
     /// A system that gives no random numbers.
     pub fn new_id() -> Result<Id, Error> {
-        requests::upload::new_id()
+        transfer::new_id()
     }
 
     /// Fetches all of `files`, in their order as far as that costs no time, and tells `watch` what happens.
@@ -201,7 +192,7 @@ impl Client {
     /// It takes about 10 MiB of memory, two descriptors besides those of the connection, and one thread; with
     /// [`Settings::parallel`] one thread and one connection more for each.
     pub fn fetch(&mut self, files: &[Fetch], settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
-        transfer::fetch(self, files, settings, watch)
+        transfer::fetch(&mut self.connection, files, settings, watch)
     }
 
     /// Stores all of `files`, in their order as far as that costs no time, and tells `watch` what happens.
@@ -213,7 +204,7 @@ impl Client {
     ///
     /// It takes about 5 MiB of memory, one descriptor besides those of the connection, and one thread.
     pub fn store(&mut self, files: &[Store], settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
-        transfer::store(self, files, settings, watch)
+        transfer::store(&mut self.connection, files, settings, watch)
     }
 
     /// Everything beneath the directory `root`, or in all of the server; a directory before what is in it.
@@ -233,7 +224,7 @@ impl Client {
         root: Option<&Name>,
         watch: &mut dyn FnMut(usize),
     ) -> Result<RemoteTree, Error> {
-        let limit = self.options.tree_memory;
+        let limit = self.options().tree_memory;
         self.converse(|link| tree::remote(link, limit, root, watch))
     }
 
@@ -244,7 +235,7 @@ impl Client {
     ///
     /// Whatever may go wrong with one of the listings, but for a directory that is not there.
     pub fn glob(&mut self, directory: Option<&Name>, pattern: &Pattern) -> Result<Vec<Found>, Error> {
-        let limit = self.options.tree_memory;
+        let limit = self.options().tree_memory;
         self.converse(|link| pattern::remote(link, limit, directory, pattern))
     }
 
@@ -288,7 +279,7 @@ impl Client {
         watch: &mut dyn FnMut(usize, Result<(), Error>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let requests = names.iter().map(|name| Request::Delete { name: name.clone() });
-        self.converse(|link| requests::done_all(link, requests, watch))
+        self.converse(|link| requests::change_all(link, requests, watch))
     }
 
     /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now.
@@ -309,8 +300,8 @@ impl Client {
         mtime: Option<Time>,
         source: &mut dyn io::Read,
         progress: &mut dyn FnMut(u64),
-    ) -> Result<Upload, Error> {
-        self.converse(|link| requests::upload::put_from(link, name, mtime, source, progress))
+    ) -> Result<Moved, Error> {
+        self.converse(|link| transfer::put_from(link, name, mtime, source, progress))
     }
 
     /// What is in a directory, or in the root; sorted by name, each name once whatever the server says.
@@ -319,8 +310,8 @@ impl Client {
     ///
     /// Whatever may go wrong.
     pub fn list(&mut self, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
-        let limit = self.options.tree_memory;
-        self.converse(|link| requests::listing::list(link, name, limit))
+        let limit = self.options().tree_memory;
+        self.converse(|link| requests::list(link, name, limit))
     }
 
     /// What `name` is.
@@ -347,7 +338,7 @@ impl Client {
     ///
     /// Whatever may go wrong.
     pub fn mkdir(&mut self, name: &Name) -> Result<(), Error> {
-        self.converse(|link| requests::mkdir(link, name))
+        self.converse(|link| requests::change(link, &Request::Mkdir { name: name.clone() }))
     }
 
     /// Deletes a file or an empty directory.
@@ -356,7 +347,7 @@ impl Client {
     ///
     /// Whatever may go wrong.
     pub fn delete(&mut self, name: &Name) -> Result<(), Error> {
-        self.converse(|link| requests::delete(link, name))
+        self.converse(|link| requests::change(link, &Request::Delete { name: name.clone() }))
     }
 
     /// Gives `from` the name `to`; never replaces anything.
@@ -365,7 +356,7 @@ impl Client {
     ///
     /// Whatever may go wrong.
     pub fn rename(&mut self, from: &Name, to: &Name) -> Result<(), Error> {
-        self.converse(|link| requests::rename(link, from, to))
+        self.converse(|link| requests::change(link, &Request::Rename { from: from.clone(), to: to.clone() }))
     }
 
     /// Takes leave of the server and closes. The connection is gone even where this fails.
@@ -380,69 +371,14 @@ impl Client {
         })
     }
 
-    /// Lends the connection for many conversations, and drops it where they leave it out of step, or whose server
-    /// can't be believed any more.
-    pub(crate) fn with_link(&mut self, work: impl FnOnce(&mut Link) -> Result<(), Stop>) -> Result<(), Stop> {
-        let mut link = self.link.take().ok_or(Error::NotConnected)?;
-        link.check_at_rest()?;
-        let result = work(&mut link);
-        if link.is_in_step() && !matches!(result, Err(Stop::Broken(Error::Violation(_)))) {
-            self.link = Some(link);
-        }
-        result
-    }
-
-    /// Opens further connections to the same server.
-    pub(crate) fn opener(&self) -> impl Fn() -> Result<Link, Error> + Sync + use<> {
-        let (address, options) = (self.address.clone(), self.options.clone());
-        move || open(&address, &options).map(|(link, _)| link)
-    }
-
     /// What the caller chose.
     pub(crate) fn options(&self) -> &Options {
-        &self.options
+        self.connection.options()
     }
 
     /// Runs one conversation, and drops a connection that it leaves out of step, or whose server
     /// can't be believed any more.
-    pub(crate) fn converse<T>(&mut self, conversation: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
-        let link = self.link.as_mut().ok_or(Error::NotConnected)?;
-        let result = link.check_at_rest().and_then(|()| conversation(link));
-        if !link.is_in_step() || matches!(result, Err(Error::Violation(_))) {
-            self.link = None;
-        }
-        result
+    pub(crate) fn converse<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        self.connection.converse(work)
     }
-}
-
-fn open(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {
-    let mut link = connect_any(address, options)?;
-    let greeting = requests::greeting::receive(&mut link, address, options.timeout)?;
-    log::info!("connected to {address}: {}", ferry_wire::escaped(&greeting.software));
-    Ok((link, greeting))
-}
-
-/// Tries every address that the host has, in the order of the system.
-fn connect_any(address: &Address, options: &Options) -> Result<Link, Error> {
-    let unreachable = |source| Error::Unreachable { address: address.clone(), source };
-    let peers = (address.host(), address.port()).to_socket_addrs().map_err(unreachable)?;
-    let mut last = unreachable(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
-    for peer in peers {
-        last = match connect_one(peer, address, options) {
-            Ok(link) => return Ok(link),
-            Err(error @ Error::Interrupted) => return Err(error),
-            Err(error) => error,
-        };
-    }
-    Err(last)
-}
-
-fn connect_one(peer: SocketAddr, address: &Address, options: &Options) -> Result<Link, Error> {
-    Link::connect(peer, options).map_err(|error| match error {
-        ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Error::Refused { address: address.clone() }
-        }
-        ConnectError::Io(source) => Error::Unreachable { address: address.clone(), source },
-        ConnectError::Gone(error) => error,
-    })
 }

@@ -1,10 +1,14 @@
 //! What can go wrong, and whose fault it is.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ferry_wire::{Code, Failure, NameError};
 
-use crate::{address::Address, local::shown};
+use crate::address::Address;
 
 /// Why a request was not done. Displays as one line for people; text of the server in it is escaped.
 #[derive(Debug, thiserror::Error)]
@@ -212,6 +216,12 @@ impl fmt::Display for Stranger {
             Stranger::Says(text) => write!(f, "it says \"{text}\""),
         }
     }
+}
+
+/// A path for a message, with what could drive a terminal escaped.
+fn shown(path: &Path) -> impl fmt::Display {
+    use std::os::unix::ffi::OsStrExt as _;
+    ferry_wire::escaped_bytes(path.as_os_str().as_bytes()).to_string()
 }
 
 fn said(failure: Option<&Failure>) -> String {

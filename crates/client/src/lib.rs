@@ -58,15 +58,18 @@
 //!
 //! # Inside
 //!
-//! `link` owns the socket, the buffers and the framer, and knows no request; `requests` holds the
-//! conversations of the protocol, one file each, split into asking and taking the answer; `transfer` moves many files;
-//! `local` reads, stages and publishes local files and knows no network; `tree` and `pattern` look through directories;
-//! `plan`, above [`Client`], decides what to move and does it.
+//! Each of these knows those before it, and none behind it: `link` owns the socket and the buffers, and knows no request;
+//! `conversation` knows what is asked and what is in flight, as a pure state machine, and moves it over a link;
+//! `connection` opens links to one server; `transfer` moves files, one or many, by one engine, and `tree` and `pattern`
+//! look through directories; [`Client`] is what callers see of all that; `plan` decides what to move and does it.
+//! `local` reads, stages and publishes local files and knows no network.
 #![forbid(unsafe_code)]
 
 mod address;
 mod block;
 mod client;
+mod connection;
+mod conversation;
 mod error;
 mod link;
 mod local;
@@ -74,19 +77,18 @@ mod options;
 mod pattern;
 mod plan;
 mod random;
-mod requests;
 mod trace;
 mod transfer;
 mod tree;
 
 pub use address::{Address, AddressError};
 pub use client::Client;
+pub use conversation::requests::{Download, Part, Stat, Sum};
 pub use error::{Blame, Error, Stranger};
 pub use local::{HeldDirectory, LocalPath};
 pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
 pub use plan::{Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Replacement, Sync, Transfers};
-pub use requests::{Download, Part, Stat, Sum, Upload};
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{Event, Fetch, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store};
 pub use tree::{Found, RemoteTree};

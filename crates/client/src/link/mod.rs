@@ -1,4 +1,4 @@
-//! One connection: socket, buffers and framer. Knows lines, raw bytes and time; no request.
+//! One connection: socket, buffers and time. Bytes go in and out; what they mean is for others.
 
 mod pace;
 mod socket;
@@ -9,13 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Frame, Framer, Reply, Request};
-
 use crate::{
     block::Block,
     error::Error,
     options::{Cancel, MinRate, Options},
-    trace,
 };
 use pace::Pace;
 use socket::Socket;
@@ -31,24 +28,13 @@ const CANCEL_CHECK: Duration = Duration::from_millis(100);
 /// small replies that may follow. What is more would be copied twice.
 const SPILL_BYTES: usize = 4 << 10;
 
-/// One piece of the server's stream.
-pub(crate) enum Piece<'a> {
-    /// A whole line.
-    Line(&'a [u8]),
-    /// Some of the raw bytes that are due.
-    Raw(&'a [u8]),
-}
-
 /// A connection on a non-blocking socket.
 ///
 /// Every call that waits also moves bytes the other way, so neither side can block the other by
-/// not reading. Keeps count of what each side still owes the other ([`Link::ask`],
-/// [`Link::settle`]): a conversation that ends with debts, however it ended, leaves the stream out
-/// of step, and the connection can only be dropped.
+/// not reading.
 #[derive(Debug)]
 pub(crate) struct Link {
     socket: Socket,
-    framer: Framer,
     input: Box<[u8]>,
     /// What lies in `input[start..end]` has arrived and was not taken yet.
     start: usize,
@@ -57,14 +43,33 @@ pub(crate) struct Link {
     output: Vec<u8>,
     /// The server has shut down its side, or the connection broke.
     ended: bool,
-    debts: u32,
+    /// What is still to come on it is nobody's.
+    abandoned: bool,
     moved: Instant,
     timeout: Duration,
     pace: Pace,
     cancel: Cancel,
-    /// Set while a conversation that was cut short is brought to its end: the moment when patience
-    /// ends, whatever moves. The caller's flag is no longer looked at.
+    /// Set while what was cut short is brought to its end: the moment when that has to be done,
+    /// whatever moves. The caller's flag is no longer looked at.
     grace: Option<Instant>,
+}
+
+/// The thing that is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Wait {
+    /// Bytes of a body, either way: at a least rate.
+    Bytes,
+    /// A reply, for which the server may have to work: for so long.
+    Reply(Duration),
+}
+
+/// Why a connection was not made.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    /// The system says so.
+    Io(io::Error),
+    /// Time ran out, or the caller has had enough.
+    Gone(Error),
 }
 
 impl Link {
@@ -72,30 +77,24 @@ impl Link {
     pub(crate) fn connect(peer: SocketAddr, options: &Options) -> Result<Link, ConnectError> {
         let mut link = Link {
             socket: Socket::connect(peer).map_err(ConnectError::Io)?,
-            framer: Framer::new(),
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
             start: 0,
             end: 0,
             output: Vec::new(),
             ended: false,
-            debts: 0,
+            abandoned: false,
             moved: Instant::now(),
             timeout: options.timeout,
             pace: Pace::new(options.min_rate),
             cancel: options.cancel.clone(),
             grace: None,
         };
-        link.finish_connecting()?;
-        Ok(link)
-    }
-
-    fn finish_connecting(&mut self) -> Result<(), ConnectError> {
         let begun = Instant::now();
-        while !self.socket.is_connected().map_err(ConnectError::Io)? {
-            self.nap(begun, Wait::Work(self.timeout)).map_err(ConnectError::Gone)?;
+        while !link.socket.is_connected().map_err(ConnectError::Io)? {
+            link.nap(begun, Wait::Reply(link.timeout)).map_err(ConnectError::Gone)?;
         }
-        self.moved = Instant::now();
-        Ok(())
+        link.moved = Instant::now();
+        Ok(link)
     }
 
     /// Another connection to the same server; its greeting is not read yet.
@@ -110,40 +109,24 @@ impl Link {
         self.socket.peer()
     }
 
-    /// Queues `request`; it goes out with the next call that waits or sends. Its final reply is a
-    /// debt until [`Link::settle`].
-    pub(crate) fn ask(&mut self, request: &Request) {
-        let before = self.output.len();
-        request.encode(&mut self.output);
-        trace::sent(&self.output[before..]);
-        self.debts += 1;
+    /// How long the server may move no byte.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
-    /// Queues raw bytes that are no request.
-    pub(crate) fn queue(&mut self, bytes: &[u8]) {
-        trace::sent(bytes);
-        self.output.extend_from_slice(bytes);
+    /// Whether somebody else can begin to use it.
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.ended && !self.abandoned
     }
 
-    /// One side owes something more: a body after its request.
-    pub(crate) fn owe(&mut self) {
-        self.debts += 1;
+    /// Gives up what is still to come, and with it the connection.
+    pub(crate) fn abandon(&mut self) {
+        self.abandoned = true;
     }
 
-    /// One debt is paid: a final reply was read whole, a body was closed.
-    pub(crate) fn settle(&mut self) {
-        debug_assert!(self.debts > 0);
-        self.debts = self.debts.saturating_sub(1);
-    }
-
-    /// Whether the next request can go out on this connection.
-    pub(crate) fn is_in_step(&self) -> bool {
-        self.debts == 0 && !self.ended
-    }
-
-    /// Bytes that arrived and were not taken: the beginning of a line.
-    pub(crate) fn pending(&self) -> &[u8] {
-        &self.input[self.start..self.end]
+    /// Whether the server has shut down its side, or the connection broke.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended
     }
 
     /// From now on the caller's flag is not looked at, and everything must be done within `limit`.
@@ -156,154 +139,19 @@ impl Link {
         self.grace = None;
     }
 
-    /// Looks whether the server, unasked, has said something or closed. Never waits.
-    pub(crate) fn check_at_rest(&mut self) -> Result<(), Error> {
-        self.flush(&mut Block::new())?;
-        while !self.ended && self.fill()? {}
-        if !self.has_line()? {
-            return if self.ended { Err(Error::Closed(None)) } else { Ok(()) };
-        }
-        // Only a server that closes says anything unasked.
-        self.owe();
-        match self.reply()? {
-            Reply::Fail(failure) => {
-                self.ended = true;
-                Err(Error::Closed(Some(failure)))
-            }
-            _ => Err(Error::violation("it answers what was not asked")),
-        }
+    /// Whether the caller wants what is under way to end.
+    pub(crate) fn check_cancel(&self) -> Result<(), Error> {
+        if self.grace.is_none() && self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    /// Reads one reply line. A FAIL is the end of its request.
-    pub(crate) fn reply(&mut self) -> Result<Reply, Error> {
-        self.reply_within(self.timeout)
+    /// The timeout begins anew: the caller was busy with something else than the server.
+    pub(crate) fn restart_timeout(&mut self) {
+        self.moved = Instant::now();
     }
 
-    /// The same, with another patience than the connection's own.
-    pub(crate) fn reply_within(&mut self, patience: Duration) -> Result<Reply, Error> {
-        let reply = match self.piece_of(Wait::Work(patience))? {
-            Piece::Line(line) => Reply::parse(line).map_err(Error::violation)?,
-            Piece::Raw(_) => return Err(Error::violation("a block where a reply is due")),
-        };
-        if matches!(reply, Reply::Fail(_)) {
-            self.settle();
-        }
+    /// Bytes of something else are waited for from here on: they have the whole window of the least rate.
+    pub(crate) fn begin_window(&mut self) {
         self.pace.begin();
-        Ok(reply)
-    }
-
-    /// The next `bytes` bytes are raw.
-    pub(crate) fn expect_raw(&mut self, bytes: u64) {
-        self.framer.expect_raw(bytes);
-    }
-
-    /// The next line of a body, or some of its raw bytes.
-    pub(crate) fn piece(&mut self) -> Result<Piece<'_>, Error> {
-        self.piece_of(Wait::Bytes)
-    }
-
-    /// The next line, of what is no body, with another patience than the connection's own.
-    pub(crate) fn piece_within(&mut self, patience: Duration) -> Result<Piece<'_>, Error> {
-        self.piece_of(Wait::Work(patience))
-    }
-
-    fn piece_of(&mut self, wait: Wait) -> Result<Piece<'_>, Error> {
-        let begun = Instant::now();
-        let mut line_begun = None;
-        let (is_line, range) = loop {
-            let window = &self.input[self.start..self.end];
-            let in_line = !window.is_empty();
-            if let Some((frame, used)) = self.framer.next(window).map_err(Error::violation)? {
-                let (is_line, length) = match frame {
-                    Frame::Line(line) => (true, line.len()),
-                    Frame::Raw(raw) => (false, raw.len()),
-                };
-                let range = self.start..self.start + length;
-                self.start += used;
-                break (is_line, range);
-            }
-            // A line that was begun must end, or a server could hold a client for hours, byte by byte.
-            if in_line && line_begun.get_or_insert_with(Instant::now).elapsed() >= self.timeout {
-                return Err(Error::Timeout(self.timeout));
-            }
-            self.more(begun, wait)?;
-        };
-        let bytes = &self.input[range];
-        if !is_line {
-            return Ok(Piece::Raw(bytes));
-        }
-        trace::received(bytes);
-        Ok(Piece::Line(bytes))
-    }
-
-    /// Reads raw bytes that are due straight to where they belong: at least one, as many as are there and
-    /// have room. Gives how many.
-    pub(crate) fn raw_into(&mut self, room: &mut [u8]) -> Result<usize, Error> {
-        let begun = Instant::now();
-        let due = usize::try_from(self.framer.raw_left()).map_or(room.len(), |left| left.min(room.len()));
-        debug_assert!(due > 0, "no raw bytes are due, or there is no room for them");
-        loop {
-            let there = (self.end - self.start).min(due);
-            if there > 0 {
-                room[..there].copy_from_slice(&self.input[self.start..self.start + there]);
-                self.start += there;
-                self.framer.took_raw(there as u64);
-                return Ok(there);
-            }
-            self.check_cancel()?;
-            if let Some(got) = self.read_past(&mut room[..due])? {
-                self.framer.took_raw(got as u64);
-                return Ok(got);
-            }
-            if self.ended {
-                return Err(Error::Closed(None));
-            }
-            if !self.flush(&mut Block::new())? && !self.ended {
-                self.nap(begun, Wait::Bytes)?;
-            }
-        }
-    }
-
-    /// One read into `room`, and what comes behind it into the input, which is empty.
-    fn read_past(&mut self, room: &mut [u8]) -> Result<Option<usize>, Error> {
-        (self.start, self.end) = (0, 0);
-        if self.ended {
-            return Ok(None);
-        }
-        let mut places = [IoSliceMut::new(room), IoSliceMut::new(&mut self.input[..SPILL_BYTES])];
-        match self.socket.read(&mut places) {
-            Ok(Some(0)) => self.ended = true,
-            Ok(Some(got)) => {
-                self.end = got.saturating_sub(room.len());
-                self.note_moved(got);
-                return Ok(Some(got - self.end));
-            }
-            Ok(None) => {}
-            Err(error) => drop(self.broken(&error)?),
-        }
-        Ok(None)
-    }
-
-    /// Sends what the socket takes of what is queued; never waits.
-    pub(crate) fn push(&mut self) -> Result<(), Error> {
-        self.flush(&mut Block::new()).map(drop)
-    }
-
-    /// Sends what the socket takes of what is queued and of `block`, and takes in what has arrived. Never
-    /// waits; gives whether anything moved.
-    pub(crate) fn step(&mut self, block: &mut Block) -> Result<bool, Error> {
-        self.check_cancel()?;
-        let sent = self.flush(block)?;
-        Ok(self.fill()? || sent)
-    }
-
-    /// Waits until the socket can move bytes, at most a moment: the caller looks again. `begun` is when it began
-    /// to wait for the server to move any.
-    pub(crate) fn rest(&mut self, begun: Instant) -> Result<(), Error> {
-        if self.ended {
-            return Err(Error::Closed(None));
-        }
-        self.nap(begun, Wait::Bytes)
     }
 
     /// Whether what moved on this connection was worth the time that it was waited for.
@@ -311,61 +159,125 @@ impl Link {
         self.pace.was_kept()
     }
 
+    /// What goes out with the next call that waits or sends, before any block: for appending.
+    pub(crate) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
     /// Whether all that was queued is out.
     pub(crate) fn is_flushed(&self) -> bool {
         self.output.is_empty()
     }
 
-    /// Whether the server has shut down its side, or the connection broke.
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended
+    /// Bytes that arrived and were not taken.
+    pub(crate) fn input(&self) -> &[u8] {
+        &self.input[self.start..self.end]
     }
 
-    /// How long the server may move no byte.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
+    /// Takes the first `bytes` bytes of the input.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+        assert!(self.start <= self.end, "more was taken than was there");
     }
 
-    /// What was moved counts from here on: the caller was busy with something else.
-    pub(crate) fn excuse(&mut self) {
-        self.moved = Instant::now();
+    /// The bytes that were taken last: what was input, until more arrives.
+    pub(crate) fn consumed(&self, bytes: usize) -> &[u8] {
+        &self.input[self.start - bytes..self.start]
     }
 
-    /// Whether a whole line has arrived, where a line is due.
-    pub(crate) fn has_line(&mut self) -> Result<bool, Error> {
-        debug_assert_eq!(self.framer.raw_left(), 0);
-        let window = &self.input[self.start..self.end];
-        Ok(self.framer.next(window).map_err(Error::violation)?.is_some())
-    }
-
-    /// Sends what is queued and all of `block`, and takes in what arrives meanwhile. On an error,
-    /// `block` knows what is still unsent.
-    pub(crate) fn send(&mut self, block: &mut Block) -> Result<(), Error> {
+    /// Waits until `take` finds what it looks for in the input; it also says how much of the input that used up.
+    pub(crate) fn wait_for<R>(
+        &mut self,
+        wait: Wait,
+        mut take: impl FnMut(&[u8]) -> Result<(usize, Option<R>), Error>,
+    ) -> Result<R, Error> {
         let begun = Instant::now();
-        let mut taken = begun;
+        let mut rest_begun = None;
         loop {
+            let (used, found) = take(self.input())?;
+            self.consume(used);
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            if used > 0 {
+                rest_begun = None;
+                continue;
+            }
+            // A line that was begun must end, or a server could hold a client for hours, byte by byte.
+            if self.start < self.end && rest_begun.get_or_insert_with(Instant::now).elapsed() >= self.timeout {
+                return Err(Error::Timeout(self.timeout));
+            }
+            self.more(begun, wait)?;
+        }
+    }
+
+    /// Reads at least one byte straight into `room`, which has some; gives how many.
+    pub(crate) fn read_into(&mut self, room: &mut [u8]) -> Result<usize, Error> {
+        assert!(!room.is_empty(), "no room for what is to come");
+        let begun = Instant::now();
+        loop {
+            let there = (self.end - self.start).min(room.len());
+            if there > 0 {
+                room[..there].copy_from_slice(&self.input[self.start..self.start + there]);
+                self.start += there;
+                return Ok(there);
+            }
             self.check_cancel()?;
-            let sent = self.flush(block)?;
-            let got = self.fill()?;
-            if self.output.is_empty() && block.unsent().is_empty() {
-                return Ok(());
+            if let Some(got) = self.read_past(room) {
+                return Ok(got);
             }
             if self.ended {
                 return Err(Error::Closed(None));
             }
-            if self.room() == 0 {
-                return Err(Error::violation("it answers what was not asked"));
-            }
-            if sent {
-                taken = Instant::now();
-            } else if taken.elapsed() >= self.timeout {
-                // What it says meanwhile is no reason to wait longer.
-                return Err(Error::Timeout(self.timeout));
-            }
-            if !sent && !got {
+            if !self.flush(&mut Block::new()) && !self.ended {
                 self.nap(begun, Wait::Bytes)?;
             }
         }
+    }
+
+    /// One read into `room`, and what comes behind it into the input, which is empty.
+    fn read_past(&mut self, room: &mut [u8]) -> Option<usize> {
+        (self.start, self.end) = (0, 0);
+        if self.ended {
+            return None;
+        }
+        let mut places = [IoSliceMut::new(room), IoSliceMut::new(&mut self.input[..SPILL_BYTES])];
+        match self.socket.read(&mut places) {
+            Ok(Some(0)) => self.ended = true,
+            Ok(Some(got)) => {
+                self.end = got.saturating_sub(room.len());
+                self.note_moved(got);
+                return Some(got - self.end);
+            }
+            Ok(None) => {}
+            Err(error) => self.broken(&error),
+        }
+        None
+    }
+
+    /// Sends what the socket takes of what is queued; never waits.
+    pub(crate) fn push(&mut self) {
+        self.flush(&mut Block::new());
+    }
+
+    /// Sends what is queued and takes in all that has arrived, as far as there is room; never waits.
+    pub(crate) fn exchange_all(&mut self) {
+        self.push();
+        while self.fill() {}
+    }
+
+    /// Sends what the socket takes of what is queued and of `block`, and takes in what has arrived. Never
+    /// waits; gives whether anything moved.
+    pub(crate) fn step(&mut self, block: &mut Block) -> Result<bool, Error> {
+        self.check_cancel()?;
+        let sent = self.flush(block);
+        Ok(self.fill() || sent)
+    }
+
+    /// Waits until the socket can move bytes, at most a moment: the caller looks again. `begun` is when it began
+    /// to wait for the server to move any.
+    pub(crate) fn rest(&mut self, begun: Instant) -> Result<(), Error> {
+        self.nap(begun, Wait::Bytes)
     }
 
     /// Waits until more has arrived.
@@ -373,40 +285,35 @@ impl Link {
         loop {
             self.check_cancel()?;
             // What arrived comes first: behind it may stand why the sending fails.
-            if self.fill()? {
+            if self.fill() {
                 return Ok(());
             }
             if self.ended {
                 return Err(Error::Closed(None));
             }
-            if !self.flush(&mut Block::new())? && !self.ended {
+            if !self.flush(&mut Block::new()) && !self.ended {
                 self.nap(begun, wait)?;
             }
         }
     }
 
     /// One read. False where nothing is there, or no room for it.
-    fn fill(&mut self) -> Result<bool, Error> {
-        if self.ended {
-            return Ok(false);
-        }
+    fn fill(&mut self) -> bool {
         self.make_room();
-        if self.room() == 0 {
-            return Ok(false);
+        if self.ended || self.end == self.input.len() {
+            return false;
         }
         match self.socket.read(&mut [IoSliceMut::new(&mut self.input[self.end..])]) {
-            Ok(Some(0)) => {
-                self.ended = true;
-                Ok(false)
-            }
+            Ok(Some(0)) => self.ended = true,
             Ok(Some(got)) => {
                 self.end += got;
                 self.note_moved(got);
-                Ok(true)
+                return true;
             }
-            Ok(None) => Ok(false),
+            Ok(None) => {}
             Err(error) => self.broken(&error),
         }
+        false
     }
 
     fn make_room(&mut self) {
@@ -418,12 +325,8 @@ impl Link {
         }
     }
 
-    fn room(&self) -> usize {
-        self.input.len() - (self.end - self.start)
-    }
-
     /// Writes what the socket takes: queued lines first, then `block`. Whether anything moved.
-    fn flush(&mut self, block: &mut Block) -> Result<bool, Error> {
+    fn flush(&mut self, block: &mut Block) -> bool {
         let mut moved = false;
         while !(self.ended || self.output.is_empty() && block.unsent().is_empty()) {
             match self.socket.write(&[IoSlice::new(&self.output), IoSlice::new(block.unsent())]) {
@@ -437,23 +340,17 @@ impl Link {
                 Ok(None) => break,
                 Err(error) => {
                     // Why the server closed may have arrived just before.
-                    while self.fill()? {}
-                    return self.broken(&error);
+                    while self.fill() {}
+                    self.broken(&error);
                 }
             }
         }
-        Ok(moved)
+        moved
     }
 
-    fn broken(&mut self, error: &io::Error) -> Result<bool, Error> {
+    fn broken(&mut self, error: &io::Error) {
         log::debug!("the connection broke: {error}");
         self.ended = true;
-        Ok(false)
-    }
-
-    /// Whether the caller wants what is under way to end.
-    pub(crate) fn check_cancel(&self) -> Result<(), Error> {
-        if self.grace.is_none() && self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     fn note_moved(&mut self, bytes: usize) {
@@ -464,17 +361,17 @@ impl Link {
     /// Sleeps until the socket can move bytes again, but not long: the caller looks again.
     fn nap(&mut self, begun: Instant, wait: Wait) -> Result<(), Error> {
         self.check_cancel()?;
-        let patience = match wait {
+        let limit = match wait {
             Wait::Bytes => self.timeout,
-            Wait::Work(patience) => patience,
+            Wait::Reply(limit) => limit,
         };
         let now = Instant::now();
         let left = match self.grace {
             Some(end) => end.saturating_duration_since(now),
-            None => patience.saturating_sub(now.saturating_duration_since(self.moved.max(begun))),
+            None => limit.saturating_sub(now.saturating_duration_since(self.moved.max(begun))),
         };
         if left.is_zero() {
-            return Err(Error::Timeout(patience));
+            return Err(Error::Timeout(limit));
         }
         self.socket
             .wait(left.min(CANCEL_CHECK))
@@ -482,37 +379,6 @@ impl Link {
         match wait {
             Wait::Bytes if self.grace.is_none() => self.pace.waited(now.elapsed()),
             _ => Ok(()),
-        }
-    }
-}
-
-/// The thing that is waited for.
-#[derive(Debug, Clone, Copy)]
-enum Wait {
-    /// Bytes of a body, either way: at a least rate.
-    Bytes,
-    /// A word, for which the server may have to work: for so long.
-    Work(Duration),
-}
-
-/// Why a connection was not made.
-#[derive(Debug)]
-pub(crate) enum ConnectError {
-    /// The system says so.
-    Io(io::Error),
-    /// Time ran out, or the caller has had enough.
-    Gone(Error),
-}
-
-/// The message of a FAIL that a caller of [`Link::reply`] takes for the answer.
-pub(crate) fn unexpected(reply: Reply) -> Error {
-    match reply {
-        Reply::Fail(failure) => Error::Server(failure),
-        reply => {
-            let mut line = Vec::new();
-            reply.encode(&mut line);
-            let line = line.strip_suffix(b"\n").unwrap_or(&line);
-            Error::violation(format_args!("it answers with {}", ferry_wire::escaped_bytes(line)))
         }
     }
 }

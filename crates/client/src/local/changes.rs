@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     held::{LINK, LocalPath},
-    part::sweep_all,
+    partial::sweep_all,
 };
 use crate::error::Error;
 

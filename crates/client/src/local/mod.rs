@@ -1,4 +1,4 @@
-//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`], and [`Part`] where
+//! Local files: read for uploads ([`Source`]), staged and published for downloads ([`Staged`], and [`PartialFile`] where
 //! they are large), made and deleted. Each is reached by a [`LocalPath`], most of them beneath a directory that is held. No
 //! network here.
 
@@ -6,13 +6,11 @@ mod changes;
 mod clash;
 mod directory;
 mod held;
-mod mark;
-mod part;
+mod journal;
+mod partial;
 mod resolve;
 mod source;
 mod staged;
-
-use std::{fmt, path::Path};
 
 use rustix::fs::{FileType, Stat};
 
@@ -21,16 +19,10 @@ pub(crate) use clash::{clashes, repeated};
 pub(crate) use directory::LastDirectory;
 pub(crate) use held::LINK;
 pub use held::{HeldDirectory, LocalPath};
-pub(crate) use mark::{checked_line, checkpoint, line};
-pub(crate) use part::{Part, is_staged, write_note};
+pub(crate) use journal::{checked_line, checkpoint, line};
+pub(crate) use partial::{PartialFile, append_lines, is_staged};
 pub(crate) use source::{Source, Stamp, Version};
-pub(crate) use staged::{RESERVE_BYTES, Staged, reserve, write_at};
-
-/// A path for a message, with what could drive a terminal escaped.
-pub(crate) fn shown(path: &Path) -> impl fmt::Display {
-    use std::os::unix::ffi::OsStrExt as _;
-    ferry_wire::escaped_bytes(path.as_os_str().as_bytes()).to_string()
-}
+pub(crate) use staged::{RESERVE_BYTES, Staged, check_target, reserve, write_at};
 
 /// Why something is no regular file, as the end of a sentence; [`None`] for one that is.
 fn not_a_file(stat: &Stat) -> Option<&'static str> {

@@ -15,7 +15,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::directory::{Directory, LastDirectory};
+use super::{
+    directory::{Directory, LastDirectory},
+    held::LocalPath,
+};
 use crate::error::Error;
 
 /// What room is asked for at once, ahead of the bytes: the file system then finds long runs of it, which
@@ -27,7 +30,7 @@ const RESERVE_FROM_BYTES: u64 = 1 << 20;
 
 /// Where a file is that has no visible name.
 #[derive(Debug)]
-enum Place {
+enum Naming {
     /// Nowhere: the system forgets it with its last descriptor.
     Unnamed,
     /// Under a name that begins with `.ferry-`.
@@ -38,41 +41,29 @@ enum Place {
 
 /// A file that has no visible name yet.
 ///
-/// Made by [`Staged::create`], filled by [`Staged::write`], named by [`Staged::publish`]. Dropped
+/// Made by [`Staged::create_in`], filled by [`Staged::write`], named by [`Staged::publish`]. Dropped
 /// before that it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Staged {
     directory: Arc<Directory>,
     file: Arc<File>,
-    place: Place,
+    naming: Naming,
     target: OsString,
     path: PathBuf,
     written: u64,
 }
 
 impl Staged {
-    /// Stages a file that may become `target`, in the directory of `target`.
-    ///
-    /// # Errors
-    ///
-    /// A directory that is missing or not writable, a target that is a directory or something else
-    /// that a file must not replace.
-    pub(crate) fn create(target: &Path) -> Result<Staged, Error> {
-        let (directory, last) = LastDirectory::default().of(&target.into())?;
-        directory.check_replaceable(&last, target)?;
-        Staged::create_in(directory, last, target)
-    }
-
-    /// The same in a directory that is open; whether `last` can be replaced is looked at in the end.
+    /// Stages a file that may become `last` of an open directory; whether that can be replaced is looked at in the end.
     pub(crate) fn create_in(directory: Arc<Directory>, last: OsString, target: &Path) -> Result<Staged, Error> {
-        let (file, place) = match directory.create_unnamed()? {
-            Some(file) => (file, Place::Unnamed),
+        let (file, naming) = match directory.create_unnamed()? {
+            Some(file) => (file, Naming::Unnamed),
             None => {
                 let (file, name) = directory.create_hidden()?;
-                (file, Place::Hidden(name))
+                (file, Naming::Hidden(name))
             }
         };
-        Ok(Staged { directory, file: Arc::new(file), place, target: last, path: target.to_owned(), written: 0 })
+        Ok(Staged { directory, file: Arc::new(file), naming, target: last, path: target.to_owned(), written: 0 })
     }
 
     /// A file that has the hidden name `name` already.
@@ -83,20 +74,12 @@ impl Staged {
         last: OsString,
         path: PathBuf,
     ) -> Staged {
-        Staged { directory, file, place: Place::Hidden(name), target: last, path, written: 0 }
+        Staged { directory, file, naming: Naming::Hidden(name), target: last, path, written: 0 }
     }
 
     /// The file itself: for who writes to it at offsets of its own.
     pub(crate) fn file(&self) -> &Arc<File> {
         &self.file
-    }
-
-    /// Appends `bytes` of a file that is to have `size` bytes.
-    pub(crate) fn write_of(&mut self, bytes: &[u8], size: u64) -> Result<(), Error> {
-        if self.written % RESERVE_BYTES < bytes.len() as u64 {
-            reserve(&self.file, self.written, size);
-        }
-        self.write(bytes)
     }
 
     /// Appends `bytes`.
@@ -112,10 +95,10 @@ impl Staged {
             self.set_mtime(mtime);
         }
         let named = |errno: Errno| Error::local("name", &self.path, errno);
-        if matches!(self.place, Place::Unnamed) {
+        if matches!(self.naming, Naming::Unnamed) {
             match self.directory.link(&self.file, &self.target) {
                 Ok(()) => {
-                    self.place = Place::Published;
+                    self.naming = Naming::Published;
                     return Ok(());
                 }
                 Err(Errno::EXIST) => {}
@@ -126,13 +109,13 @@ impl Staged {
             take_after(&self.file, &replaced);
             self.directory.keep(&self.target)?;
         }
-        if matches!(self.place, Place::Unnamed) {
-            self.place = Place::Hidden(self.directory.link_hidden(&self.file)?);
+        if matches!(self.naming, Naming::Unnamed) {
+            self.naming = Naming::Hidden(self.directory.link_hidden(&self.file)?);
         }
-        if let Place::Hidden(name) = &self.place {
+        if let Naming::Hidden(name) = &self.naming {
             self.directory.rename(name, &self.target).map_err(named)?;
         }
-        self.place = Place::Published;
+        self.naming = Naming::Published;
         Ok(())
     }
 
@@ -149,9 +132,19 @@ impl Staged {
     }
 }
 
+/// Looks whether a file may become `target`.
+///
+/// # Errors
+///
+/// A directory that is missing, a target that is a directory or something else that a file must not replace.
+pub(crate) fn check_target(target: &LocalPath) -> Result<(), Error> {
+    let (directory, last) = LastDirectory::default().of(target)?;
+    directory.check_replaceable(&last, target).map(drop)
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Place::Hidden(name) = &self.place {
+        if let Naming::Hidden(name) = &self.naming {
             self.directory.remove(name);
         }
     }
@@ -226,8 +219,14 @@ mod tests {
         names
     }
 
+    fn create(target: &Path) -> Result<Staged, Error> {
+        check_target(&target.into())?;
+        let (directory, last) = LastDirectory::default().of(&target.into())?;
+        Staged::create_in(directory, last, target)
+    }
+
     fn unnamed(target: &Path) -> Staged {
-        Staged::create(target).unwrap()
+        create(target).unwrap()
     }
 
     fn hidden(target: &Path) -> Staged {
@@ -276,9 +275,9 @@ mod tests {
     fn what_is_no_file_is_never_replaced() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("d")).unwrap();
-        assert!(matches!(Staged::create(&directory.path().join("d")), Err(Error::LocalFile { .. })));
-        assert!(matches!(Staged::create(&directory.path().join("missing/a")), Err(Error::Local { .. })));
-        assert!(matches!(Staged::create(&directory.path().join("..")), Err(Error::LocalFile { .. })));
+        assert!(matches!(create(&directory.path().join("d")), Err(Error::LocalFile { .. })));
+        assert!(matches!(create(&directory.path().join("missing/a")), Err(Error::Local { .. })));
+        assert!(matches!(create(&directory.path().join("..")), Err(Error::LocalFile { .. })));
         assert_eq!(names(directory.path()), ["d"]);
 
         let both = WAYS.map(|way| way(&directory.path().join("late")));
@@ -295,7 +294,7 @@ mod tests {
         for to in ["/dev/null", "/proc/self/fd/1", "."] {
             let link = directory.path().join("link");
             std::os::unix::fs::symlink(to, &link).unwrap();
-            assert!(matches!(Staged::create(&link), Err(Error::LocalFile { .. })), "{to}");
+            assert!(matches!(create(&link), Err(Error::LocalFile { .. })), "{to}");
             std::fs::remove_file(&link).unwrap();
             let late = WAYS.map(|way| way(&link));
             std::os::unix::fs::symlink(to, &link).unwrap();
@@ -306,7 +305,7 @@ mod tests {
             std::fs::remove_file(&link).unwrap();
         }
         std::os::unix::fs::symlink("nowhere", directory.path().join("link")).unwrap();
-        Staged::create(&directory.path().join("link")).unwrap().publish(None).unwrap();
+        create(&directory.path().join("link")).unwrap().publish(None).unwrap();
         assert!(directory.path().join("link").symlink_metadata().unwrap().is_file());
     }
 

@@ -1,16 +1,13 @@
 //! Comparing files by what is in them.
 
-use std::collections::VecDeque;
-
-use ferry_wire::{Crc32, Name};
+use ferry_wire::{Crc32, Name, Request};
 
 use super::Looking;
 use crate::{
-    block::Block,
     client::Client,
+    conversation::{Exchange, Extent, requests},
     error::Error,
     local::{LocalPath, Source},
-    requests::{self, Extent},
 };
 
 /// Sums that are asked for ahead: the server reads the next files while this side reads the same ones.
@@ -26,23 +23,23 @@ pub(super) fn alike(
     client.converse(|link| {
         let mut alike = Vec::with_capacity(files.len());
         let mut waiting = files.iter();
-        let mut asked = VecDeque::new();
+        let mut exchange = Exchange::new(link);
         loop {
-            while asked.len() < SUMS_AHEAD
+            while exchange.waiting() < SUMS_AHEAD
                 && let Some(file) = waiting.next()
             {
-                requests::ask_sum(link, &file.1);
-                asked.push_back(file);
+                exchange.ask(&Request::Sum { name: file.1.clone() }, file);
             }
-            let Some((here, there)) = asked.pop_front() else { return Ok(alike) };
+            let Some((here, there)) = exchange.in_flight().next().copied() else { return Ok(alike) };
             watch(Looking::Comparing(alike.len(), files.len()));
             // So that the server begins before this side does.
-            link.send(&mut Block::new())?;
-            let here = sum(here, || link.check_cancel());
+            exchange.push();
+            let here = sum(here, || exchange.check_cancel());
             if let Err(error @ Error::Interrupted) = here {
                 return Err(error);
             }
-            let there = match requests::receive_sum(link, Extent::Whole(there)) {
+            let (_, reply) = exchange.reply_after(Extent::Whole(there))?;
+            let there = match requests::to_sum(reply) {
                 Ok(sum) => Some((sum.size, sum.crc)),
                 Err(Error::Server(_)) => None,
                 Err(error) => return Err(error),

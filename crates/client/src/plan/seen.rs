@@ -9,9 +9,9 @@ use rustix::{fs::FileType, io::Errno};
 use super::Deletion;
 use crate::{
     client::Client,
+    conversation::requests::{self, Stat},
     error::Error,
     local::LocalPath,
-    requests::{self, Stat},
     tree::{ancestors, is_within},
 };
 

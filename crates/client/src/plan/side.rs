@@ -7,9 +7,9 @@ use ferry_wire::{Code, EntryKind, FileMeta, Name, Time};
 use super::{Looking, Remarks};
 use crate::{
     client::Client,
+    conversation::requests::Stat,
     error::Error,
     local::{HeldDirectory, LocalPath},
-    requests::Stat,
     tree::{Found, LocalTree, Node, NodeKind, RemoteTree, below, in_tree_order},
 };
 

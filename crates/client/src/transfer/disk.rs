@@ -12,17 +12,18 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Crc32, Time};
+use ferry_wire::Time;
 
+use super::Moved;
 use crate::{
     error::Error,
-    local::{LastDirectory, LocalPath, RESERVE_BYTES, Staged, reserve, write_at, write_note},
+    local::{LastDirectory, LocalPath, RESERVE_BYTES, Staged, append_lines, reserve, write_at},
 };
 
 /// Bytes of small files that are handed over together, and of a large one at once. Of 256 KiB, 512 KiB and 1 MiB this costs
 /// the least processor time, the last one twice as much: it does not stay in the processor's cache between the
 /// socket and the disk. The largest small file may come on top.
-pub(super) const BUFFER_BYTES: usize = crate::requests::BUFFER_BYTES;
+pub(super) const BUFFER_BYTES: usize = 512 << 10;
 
 /// Buffers in all: what a slow disk may be behind.
 const BUFFERS: usize = 8;
@@ -46,7 +47,7 @@ pub(super) struct Small<'a> {
     pub(super) index: usize,
     pub(super) target: &'a LocalPath,
     pub(super) mtime: Option<Time>,
-    pub(super) crc: Crc32,
+    pub(super) moved: Moved,
     /// Where its bytes end; they begin where those of the one before it end.
     pub(super) end: usize,
 }
@@ -54,14 +55,14 @@ pub(super) struct Small<'a> {
 enum Job<'a> {
     Batch(Batch<'a>),
     Append { file: Arc<File>, path: &'a Path, at: u64, size: u64, bytes: Vec<u8>, filled: usize },
-    Note { mark: Arc<File>, path: &'a Path, line: Vec<u8> },
+    Checkpoint { journal: Arc<File>, path: &'a Path, line: Vec<u8> },
 }
 
 /// What the disk says.
 #[derive(Debug)]
 pub(super) enum Word {
     /// A small file has its name.
-    Published { index: usize, size: u64, crc: Crc32 },
+    Published { index: usize, moved: Moved },
     /// A small file could not be written.
     Failed { index: usize, error: Error },
     /// The large file could not be written.
@@ -131,14 +132,14 @@ impl<'a> Disk<'a> {
         self.hand_over(Job::Append { file: Arc::clone(file), path, at, size, bytes, filled });
     }
 
-    /// Appends `line` to `mark`, behind what was handed over before.
-    pub(super) fn note(&mut self, mark: &Arc<File>, path: &'a Path, line: Vec<u8>) {
-        self.hand_over(Job::Note { mark: Arc::clone(mark), path, line });
+    /// Appends `line` to `journal`, after what was handed over before.
+    pub(super) fn checkpoint(&mut self, journal: &Arc<File>, path: &'a Path, line: Vec<u8>) {
+        self.hand_over(Job::Checkpoint { journal: Arc::clone(journal), path, line });
     }
 
     fn hand_over(&mut self, job: Job<'a>) {
         self.busy += 1;
-        // Each job with bytes has a buffer of its own, so there is room, but for notes: then this waits for one write.
+        // Each job with bytes has a buffer of its own, so there is room, but for checkpoints: then this waits for one write.
         if self.jobs.send(job).is_err() {
             self.busy -= 1;
         }
@@ -206,8 +207,8 @@ fn run(orders: &Receiver<Job<'_>>, say: &Sender<Back>) {
                 spoiled(write_at(&file, path, &bytes[..filled], at));
                 bytes
             }
-            Job::Note { mark, path, line } => {
-                spoiled(write_note(&mark, path, &line));
+            Job::Checkpoint { journal, path, line } => {
+                spoiled(append_lines(&journal, path, &line));
                 Vec::new()
             }
         };
@@ -224,11 +225,11 @@ fn publish_all<'b>(
     files: Vec<Small<'b>>,
 ) -> impl Iterator<Item = Word> + 'b {
     let mut start = 0;
-    files.into_iter().map(move |Small { index, target, mtime, crc, end }| {
+    files.into_iter().map(move |Small { index, target, mtime, moved, end }| {
         let content = &bytes[start..end];
         start = end;
         match publish(directory, target, content, mtime) {
-            Ok(()) => Word::Published { index, size: content.len() as u64, crc },
+            Ok(()) => Word::Published { index, moved },
             Err(error) => Word::Failed { index, error },
         }
     })

@@ -4,26 +4,53 @@
 //! move them all: small ones pipelined on one connection, large ones resumably, a lost connection
 //! opened again. Every file is verified for itself, and has its final name only then.
 //!
+//! [`Client::get`](crate::Client::get), [`Client::put`](crate::Client::put) and [`Client::resume`](crate::Client::resume)
+//! are lists of one file.
+//!
 //! # Inside
 //!
-//! `drive` runs rounds: one has one connection, and what it leaves undone is the next one's. `tally` counts and tells what
-//! becomes of each file. `fetch` asks ahead and takes answers in order; `disk` is the thread that brings them to the local
-//! disk. `store` sends and takes replies meanwhile; its `reader` is the thread that reads ahead.
+//! `drive` runs rounds: one has one connection, and what it leaves undone is the next one's; `retry` opens a lost one again.
+//! `tally` counts and tells what becomes of each file. `fetch` asks ahead and takes answers in order; `disk` is the
+//! thread that brings them to the local disk. `store` sends and takes replies meanwhile; its `reader` is the thread
+//! that reads ahead, and its `stream` sends what nobody can read again. `alone` is for one file.
 
+mod alone;
 mod disk;
 mod drive;
 mod fetch;
+mod retry;
 mod store;
 mod tally;
 
 use std::{path::PathBuf, time::Duration};
 
-use ferry_wire::{Crc32, FileMeta, Name};
+use ferry_wire::{Crc32, FileMeta, Name, Tag};
 
-use crate::{error::Error, local::LocalPath};
-pub(crate) use drive::{Stop, connect, patiently};
-pub(crate) use fetch::fetch;
-pub(crate) use store::store;
+use crate::{connection::Connection, error::Error, local::LocalPath};
+pub(crate) use alone::{get, put, resume};
+pub(crate) use retry::{Outage, connect, is_lost};
+pub(crate) use store::{new_id, put_from};
+use tally::Manner;
+
+/// Fetches all of `files`.
+pub(crate) fn fetch(
+    connection: &mut Connection,
+    files: &[Fetch],
+    settings: &Settings,
+    watch: &mut dyn FnMut(&Event<'_>),
+) -> Report {
+    fetch::fetch(connection, files, settings, Manner::Many, watch)
+}
+
+/// Stores all of `files`.
+pub(crate) fn store(
+    connection: &mut Connection,
+    files: &[Store],
+    settings: &Settings,
+    watch: &mut dyn FnMut(&Event<'_>),
+) -> Report {
+    store::store(connection, files, settings, (Manner::Many, None), watch)
+}
 
 /// A file to fetch: `name` of the server becomes the local file `target`, whose directory must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,13 +215,15 @@ impl Event<'_> {
     }
 }
 
-/// A file that was moved.
+/// A file that was moved, and is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     /// Bytes of the whole file.
     pub size: u64,
     /// Of the whole file.
     pub crc: Crc32,
+    /// The version that the server sent, or published.
+    pub tag: Tag,
     /// Bytes that an earlier call had moved already.
     pub resumed: u64,
 }

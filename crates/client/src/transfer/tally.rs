@@ -2,17 +2,26 @@
 
 use std::collections::VecDeque;
 
-use ferry_wire::Crc32;
-
 use super::{Event, Moved, Phase, Report};
 use crate::error::Error;
 
 /// How often one file is begun anew because it changed, or because what was there of it was of no use.
 const RESTARTS: u32 = 3;
 
+/// What is done for who asked where something goes wrong, and how much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// A list of files: what can be mended is tried again, and what is cut is left at once.
+    Many,
+    /// One file that was asked for by itself: the first failure is told, a caller who ends it keeps the connection if that
+    /// is soon done, and each piece is told.
+    Alone,
+}
+
 /// The list on its way.
 pub(super) struct Tally<'a> {
     watch: &'a mut dyn FnMut(&Event<'_>),
+    manner: Manner,
     keep_going: bool,
     pub(super) report: Report,
     /// Files that are still to be asked for, in their order.
@@ -28,9 +37,15 @@ pub(super) struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn new(count: usize, keep_going: bool, watch: &'a mut dyn FnMut(&Event<'_>)) -> Tally<'a> {
+    pub(super) fn new(
+        count: usize,
+        manner: Manner,
+        keep_going: bool,
+        watch: &'a mut dyn FnMut(&Event<'_>),
+    ) -> Tally<'a> {
         Tally {
             watch,
+            manner,
             keep_going,
             report: Report::default(),
             queue: (0..count).collect(),
@@ -39,6 +54,10 @@ impl<'a> Tally<'a> {
             progress: false,
             stopped: false,
         }
+    }
+
+    pub(super) fn is_alone(&self) -> bool {
+        self.manner == Manner::Alone
     }
 
     pub(super) fn tell(&mut self, event: &Event<'_>) {
@@ -58,6 +77,13 @@ impl<'a> Tally<'a> {
         self.tell(&Event::Moved { index, done });
     }
 
+    /// A piece of a file has come. Of many files that is not told.
+    pub(super) fn came(&mut self, index: usize, done: u64) {
+        if self.is_alone() {
+            self.moved(index, done);
+        }
+    }
+
     pub(super) fn entered(&mut self, index: usize, phase: Phase) {
         self.tell(&Event::Entered { index, phase });
     }
@@ -68,11 +94,6 @@ impl<'a> Tally<'a> {
         self.report.bytes += moved.size;
         self.report.resumed += moved.resumed;
         self.tell(&Event::Done { index, moved });
-    }
-
-    /// The same for a file of which nothing was there before.
-    pub(super) fn done_new(&mut self, index: usize, size: u64, crc: Crc32) {
-        self.done(index, &Moved { size, crc, resumed: 0 });
     }
 
     pub(super) fn failed(&mut self, index: usize, error: Error) {
@@ -120,15 +141,23 @@ impl<'a> Tally<'a> {
         if self.stopped {
             self.report.untried += 1;
         } else if self.may_restart(index) {
-            self.restarted(index, why);
-            self.queue.push_front(index);
+            self.again(index, why);
         } else {
             self.failed(index, error);
         }
     }
 
+    /// Begins a file anew, however often that was done.
+    pub(super) fn again(&mut self, index: usize, why: &str) {
+        self.restarted(index, why);
+        self.queue.push_front(index);
+    }
+
     /// Whether a file may be tried once more, which counts.
     pub(super) fn may_restart(&mut self, index: usize) -> bool {
+        if self.is_alone() {
+            return false;
+        }
         let position = self.restarts.iter().position(|entry| entry.0 == index).unwrap_or_else(|| {
             self.restarts.push((index, 0));
             self.restarts.len() - 1

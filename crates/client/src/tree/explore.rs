@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 
-use ferry_wire::{Entry, Failure, Name};
+use ferry_wire::{Entry, Failure, Name, Request};
 
 use crate::{
+    conversation::{
+        Exchange,
+        listing::{self, Memory},
+    },
     error::Error,
     link::Link,
-    requests::listing::{self, Memory},
 };
 
 /// Listings that are asked for ahead: enough that a distant server always has the next one, few enough that what
@@ -24,16 +27,18 @@ pub(crate) fn explore<T>(
 ) -> Result<(), Error> {
     let untried = |(directory, about)| (directory, about, 0);
     let mut waiting: VecDeque<_> = first.into_iter().map(untried).collect();
-    let (mut asked, mut memory) = (VecDeque::new(), Memory::new(limit));
+    let (mut exchange, mut memory) = (Exchange::new(link), Memory::new(limit));
     loop {
-        while asked.len() < LISTINGS_AHEAD
+        while exchange.waiting() < LISTINGS_AHEAD
             && let Some((directory, about, tries)) = waiting.pop_front()
         {
-            listing::ask(link, directory.as_ref());
-            asked.push_back((directory, about, tries + 1));
+            exchange.ask(&Request::List { name: directory.clone() }, (directory, about, tries + 1));
         }
-        let Some((directory, about, tries)) = asked.pop_front() else { return Ok(()) };
-        let listed = match listing::receive(link, directory.as_ref(), &mut memory) {
+        if exchange.waiting() == 0 {
+            return Ok(());
+        }
+        let ((directory, about, tries), reply) = exchange.reply()?;
+        let listed = match listing::receive(&mut exchange, reply, directory.as_ref(), &mut memory) {
             Ok(entries) => Ok(entries),
             // If the server closes after it, the next listing finds out.
             Err(Error::Server(failure)) => Err(failure),

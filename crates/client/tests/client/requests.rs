@@ -129,6 +129,8 @@ fn an_upload_goes_on_where_the_server_says() {
         assert_eq!(body, b"lo");
         assert_eq!(closing, ferry_wire::BodyLine::End(Some(Crc32::of(b"hello"))));
         peer.send(format!("SAVED 5 {} t\n", Crc32::of(b"hello")));
+        peer.expect("SUM a");
+        peer.send(format!("SUM 5 {} t\n", Crc32::of(b"hello")));
         peer.line().unwrap();
         peer.send(format!("SAVED 5 {} t\n", Crc32::of(b"hello")));
         peer.expect("SUM a");

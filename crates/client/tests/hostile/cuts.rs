@@ -24,7 +24,7 @@ const CONVERSATIONS: &[Conversation] = &[
     Conversation { ask: Ask::List, said: [GREETING, "LISTING\nDATA 10\nf 5 - t a\nEND 85c20158\n", ""], body: false },
     Conversation { ask: Ask::Sum, said: [GREETING, "SUM 5 3610a686 t\n", ""], body: false },
     Conversation { ask: Ask::Put, said: [GREETING, "", "SAVED 5 3610a686 t\n"], body: true },
-    Conversation { ask: Ask::Resume, said: [GREETING, "GO 3\n", "SAVED 5 3610a686 t\n"], body: true },
+    Conversation { ask: Ask::Resume, said: [GREETING, "GO 3\n", "SAVED 5 3610a686 t\nSUM 5 3610a686 t\n"], body: true },
 ];
 
 impl Conversation {

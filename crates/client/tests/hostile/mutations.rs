@@ -32,7 +32,7 @@ const CONVERSATIONS: &[(Ask, &str, &str)] = &[
     (Ask::Close, "BYE\n", ""),
     (Ask::Put, "", "SAVED 5 3610a686 t\n"),
     (Ask::PutLarge, "FAIL no-space full\n", ""),
-    (Ask::Resume, "GO 3\n", "SAVED 5 3610a686 t\n"),
+    (Ask::Resume, "GO 3\n", "SAVED 5 3610a686 t\nSUM 5 3610a686 t\n"),
     (Ask::ResumeLarge, "GO 0\n", "SAVED 33554432 59450445 t\n"),
 ];
 

@@ -71,9 +71,10 @@ pub(crate) fn in_body(words: impl AsRef<[u8]>) -> Vec<Step> {
     greeted([Step::Line, Step::Take(100_000), say(words)])
 }
 
-/// Greets, lets a RESUME go on from `offset`, reads the body to its end and answers.
+/// Greets, lets a RESUME go on from `offset`, reads the body to its end and answers. Where it did not begin at 0, a look at
+/// the whole is answered as well.
 pub(crate) fn resumed(offset: &str, reply: impl AsRef<[u8]>) -> Vec<Step> {
-    greeted([Step::Line, say(format!("GO {offset}\n")), Step::Body, say(reply)])
+    greeted([Step::Line, say(format!("GO {offset}\n")), Step::Body, say(reply), Step::Line, say("SUM 5 3610a686 t\n")])
 }
 
 /// Plays `steps` to the first client of `listener`. `left` disconnects when the client is through.

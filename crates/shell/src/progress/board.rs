@@ -221,13 +221,13 @@ fn words(phase: Phase) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ferry_client::{Crc32, Error, Moved};
+    use ferry_client::{Crc32, Error, Moved, Tag};
 
     const MB: u64 = 1_000_000;
 
     fn done(size: u64, resumed: u64) -> Moved {
-        let crc = Crc32::of(b"");
-        Moved { size, crc, resumed }
+        let (crc, tag) = (Crc32::of(b""), Tag::new("t").unwrap());
+        Moved { size, crc, tag, resumed }
     }
 
     #[test]

@@ -2,21 +2,16 @@
 
 use std::{fs::File, path::Path, sync::Arc};
 
-use ferry_wire::{BodyLine, Code, Crc32, Digest, FileMeta, Reply, Request, Tag};
+use ferry_wire::{Code, Digest, Failure, FileMeta, Reply, Request};
 
 use super::{
-    super::{
-        Fetch, Moved, Phase,
-        disk::BUFFER_BYTES,
-        drive::{Stop, is_farewell},
-    },
-    Ask, CHANGED, DAMAGED, DAMAGED_ON_THE_WAY, Round,
+    super::{Fetch, Moved, Phase, disk::BUFFER_BYTES, drive::Stop, retry::is_farewell},
+    Asked, CHANGED, DAMAGED, DAMAGED_ON_THE_WAY, Round,
 };
 use crate::{
+    conversation::{Next, requests, requests::Sum},
     error::Error,
-    link::{Piece, unexpected},
-    local::{Part, Staged, checkpoint},
-    requests::{Extent, reply_after_work},
+    local::{PartialFile, Staged, checkpoint},
 };
 
 /// Between two checkpoints of a part: what is lost of it where the power is cut. A checkpoint costs one short write.
@@ -25,7 +20,7 @@ pub(super) const CHECKPOINT_BYTES: u64 = 32 << 20;
 /// Where the bytes go.
 #[derive(Debug)]
 pub(super) enum Sink {
-    Part(Part),
+    Partial(PartialFile),
     /// What nobody can go on with: it was not wanted, or another process has the part.
     Plain(Staged),
 }
@@ -54,7 +49,7 @@ impl Large {
 
     pub(super) fn file(&self) -> &Arc<File> {
         match &self.sink {
-            Sink::Part(part) => part.file(),
+            Sink::Partial(part) => part.file(),
             Sink::Plain(staged) => staged.file(),
         }
     }
@@ -80,7 +75,7 @@ impl Large {
 
     pub(super) fn discard(self) {
         match self.sink {
-            Sink::Part(part) => part.discard(),
+            Sink::Partial(part) => part.discard(),
             Sink::Plain(staged) => drop(staged),
         }
     }
@@ -92,7 +87,7 @@ impl Large {
         }
         let bytes = self.bytes();
         match self.sink {
-            Sink::Part(part) => {
+            Sink::Partial(part) => {
                 if let Err(error) = part.cut(bytes) {
                     log::warn!("{error}");
                 }
@@ -102,9 +97,10 @@ impl Large {
     }
 
     fn publish(self) -> Result<Moved, Error> {
-        let moved = Moved { size: self.bytes(), crc: self.whole().crc(), resumed: self.resumed };
+        let (size, crc, tag) = (self.bytes(), self.whole().crc(), self.meta.tag);
+        let moved = Moved { size, crc, tag, resumed: self.resumed };
         match self.sink {
-            Sink::Part(part) => part.publish(self.meta.mtime)?,
+            Sink::Partial(part) => part.publish(self.meta.mtime)?,
             Sink::Plain(staged) => staged.publish(self.meta.mtime)?,
         }
         Ok(moved)
@@ -122,9 +118,9 @@ impl Round<'_, '_, '_> {
                 let Large { meta, before, .. } = large;
                 let name = self.files[index].name.clone();
                 let (offset, tag) = (before.bytes(), Some(meta.tag.clone()));
-                self.link.ask(&Request::Read { offset, length: None, tag, name: name.clone() });
-                self.link.ask(&Request::Sum { name });
-                self.asked.extend([Ask::Read(index), Ask::Sum(index)]);
+                let rest = Request::Read { offset, length: None, tag, name: name.clone() };
+                self.exchange.ask(&rest, Asked::Rest(index));
+                self.exchange.ask(&Request::Sum { name }, Asked::Sum(index));
             }
             None => self.ask_whole(index),
         }
@@ -134,7 +130,7 @@ impl Round<'_, '_, '_> {
     /// Opens what is there of a file, if anything of use is. False where the file failed, which was told.
     pub(super) fn open_part(&mut self, index: usize) -> Result<bool, Stop> {
         // After a lost connection it is still open.
-        if self.large.as_ref().is_some_and(|large| large.index == index) {
+        if self.is_under_way(index) {
             return Ok(true);
         }
         if let Some(large) = self.large.take() {
@@ -160,7 +156,7 @@ impl Round<'_, '_, '_> {
         let Fetch { name, target, .. } = &self.files[index];
         let (directory, last) = self.directory.of(target)?;
         directory.check_replaceable(&last, target)?;
-        let Some(part) = Part::open(directory, &last, target)? else { return Ok(None) };
+        let Some(part) = PartialFile::open(directory, &last, target)? else { return Ok(None) };
         let found = match part.find(name) {
             Some(Ok(found)) if found.bytes > 0 => found,
             useless => {
@@ -172,10 +168,10 @@ impl Round<'_, '_, '_> {
                 return Ok(None);
             }
         };
-        self.begin(index, &found.mark.meta, found.bytes);
+        self.begin(index, &found.journal.meta, found.bytes);
         self.tally.entered(index, Phase::Reading);
-        let link = &*self.link;
-        let digest = part.check(&found, |_| link.check_cancel())?;
+        let exchange = &self.exchange;
+        let digest = part.check(&found, |_| exchange.check_cancel())?;
         if digest.bytes() == 0 {
             part.discard();
             self.tally.restarted(index, DAMAGED);
@@ -184,8 +180,8 @@ impl Round<'_, '_, '_> {
         }
         self.tally.moved(index, digest.bytes());
         self.tally.entered(index, Phase::Moving);
-        self.link.excuse();
-        Ok(Some(Large::new(index, Sink::Part(part), found.mark.meta, digest)))
+        self.exchange.link().restart_timeout();
+        Ok(Some(Large::new(index, Sink::Partial(part), found.journal.meta, digest)))
     }
 
     /// A whole large file comes.
@@ -199,7 +195,7 @@ impl Round<'_, '_, '_> {
             Err(error) => return self.give_up_large(index, error),
         }
         self.begin(index, &meta, 0);
-        if self.receive(meta.size)? { self.publish_large() } else { Ok(()) }
+        if self.receive()? { self.publish_large() } else { Ok(()) }
     }
 
     pub(super) fn stage(&mut self, index: usize, meta: &FileMeta) -> Result<Sink, Error> {
@@ -207,15 +203,15 @@ impl Round<'_, '_, '_> {
         let (directory, last) = self.directory.of(target)?;
         directory.check_replaceable(&last, target)?;
         if self.settings.resume
-            && let Some(part) = Part::open(Arc::clone(&directory), &last, target)?
+            && let Some(part) = PartialFile::open(Arc::clone(&directory), &last, target)?
         {
-            // A part without its mark, or one that a listing hid.
+            // One without its journal, or one that a listing hid.
             let left = part.find(name).map(|left| left.map_or_else(|why| why, |_| CHANGED));
             if let Some(why) = left {
                 self.tally.restarted(index, why);
             }
             return match part.begin(name, meta) {
-                Ok(()) => Ok(Sink::Part(part)),
+                Ok(()) => Ok(Sink::Partial(part)),
                 Err(error) => {
                     part.discard();
                     Err(error)
@@ -244,14 +240,13 @@ impl Round<'_, '_, '_> {
     }
 
     /// The answer to READ.
-    pub(super) fn take_rest(&mut self, index: usize) -> Result<(), Stop> {
-        self.current = Some(index);
+    pub(super) fn take_rest(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
         let Some(large) = self.large.as_ref() else { return Err(Stop::Unwanted) };
-        match self.link.reply()? {
-            Reply::File(meta) if (meta.size, &meta.tag) == (large.meta.size, &large.meta.tag) => {
-                let left = meta.size - large.before.bytes();
-                self.begin(index, &meta, large.before.bytes());
-                self.receive(left)?;
+        match reply {
+            Reply::File(meta) if meta.size == large.meta.size => {
+                let there = large.before.bytes();
+                self.begin(index, &meta, there);
+                self.receive()?;
             }
             Reply::File(_) => return Err(Error::violation("another version than was asked for").into()),
             Reply::Fail(failure) if failure.code == Code::Changed || failure.code == Code::BadRange => {
@@ -261,51 +256,48 @@ impl Round<'_, '_, '_> {
             }
             reply => self.refused(index, reply)?,
         }
-        self.current = None;
         Ok(())
+    }
+
+    /// Whether this file is there whole, so that SUM verifies it.
+    pub(super) fn is_verified_by_sum(&self, index: usize) -> bool {
+        self.large.as_ref().is_some_and(|large| large.index == index && large.bytes() == large.meta.size)
     }
 
     /// The answer to the SUM behind a READ.
-    pub(super) fn take_sum(&mut self, index: usize) -> Result<(), Stop> {
-        let wanted = self.large.as_ref().is_some_and(|large| large.index == index && large.bytes() == large.meta.size);
-        if wanted {
-            self.current = Some(index);
-            self.tally.entered(index, Phase::Verifying);
-        }
-        let size = self.large.as_ref().map_or(0, |large| large.meta.size);
-        match reply_after_work(self.link, Extent::Bytes(size))? {
-            Reply::Sum { size, crc, tag } => {
-                self.link.settle();
-                if wanted {
-                    self.compare(index, size, crc, &tag)?;
-                }
-            }
-            Reply::Fail(failure) if !wanted => log::debug!("SUM behind a failed READ: {failure}"),
-            Reply::Fail(failure) if failure.code == Code::Changed => {
+    pub(super) fn take_sum(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
+        let is_wanted = self.is_verified_by_sum(index);
+        self.current = is_wanted.then_some(index);
+        match requests::to_sum(reply) {
+            Ok(sum) if is_wanted => self.compare(index, &sum)?,
+            Ok(_) => {}
+            Err(Error::Server(failure)) if !is_wanted => log::debug!("SUM behind a failed READ: {failure}"),
+            Err(Error::Server(failure)) if failure.code == Code::Changed => {
                 self.discard_large();
                 self.fail(index, failure);
             }
-            reply if wanted => self.refused(index, reply)?,
-            reply => return Err(unexpected(reply).into()),
+            Err(Error::Server(failure)) => self.refused(index, Reply::Fail(failure))?,
+            Err(error) => return Err(error.into()),
         }
-        self.current = None;
         Ok(())
     }
 
-    fn compare(&mut self, index: usize, size: u64, crc: Crc32, tag: &Tag) -> Result<(), Stop> {
+    fn compare(&mut self, index: usize, sum: &Sum) -> Result<(), Stop> {
         let Some(large) = self.large.as_ref() else { return Ok(()) };
         let whole = large.whole();
-        let why = if *tag != large.meta.tag {
+        let why = if sum.tag != large.meta.tag {
             CHANGED
-        } else if (whole.bytes(), whole.crc()) != (size, crc) {
+        } else if (whole.bytes(), whole.crc()) != (sum.size, sum.crc) {
             DAMAGED
         } else {
             return self.publish_large();
         };
         let error = Error::Verification(format!(
-            "the whole file has {} bytes and the CRC {}, the server's {size} and {crc}",
+            "the whole file has {} bytes and the CRC {}, the server's {} and {}",
             whole.bytes(),
-            whole.crc()
+            whole.crc(),
+            sum.size,
+            sum.crc
         ));
         self.discard_large();
         self.begun = None;
@@ -334,40 +326,49 @@ impl Round<'_, '_, '_> {
         Ok(())
     }
 
-    /// Receives a body of `due` bytes behind what is there. False where the file came to another end, which was told.
-    fn receive(&mut self, due: u64) -> Result<bool, Stop> {
-        let mut left = due;
+    /// Receives the body that follows what is there. False where the file came to another end, which was told.
+    fn receive(&mut self) -> Result<bool, Stop> {
         loop {
-            let line = match self.link.piece()? {
-                Piece::Line(line) => BodyLine::parse(line).map_err(Error::violation)?,
-                Piece::Raw(_) => return Err(Error::violation("a block where a line is due").into()),
+            if self.filling.is_none() {
+                let exchange = &self.exchange;
+                let mut buffer = self.disk.buffer(&|| exchange.check_cancel())?;
+                self.exchange.link().restart_timeout();
+                buffer.resize(BUFFER_BYTES, 0);
+                self.filling = Some((buffer, 0));
+            }
+            let (Some((buffer, filled)), Some(large)) = (self.filling.as_mut(), self.large.as_mut()) else {
+                return Err(Stop::Unwanted);
             };
-            match line {
-                BodyLine::Data(bytes) => {
-                    left = left.checked_sub(bytes).ok_or_else(|| Error::violation("more bytes than it announced"))?;
-                    self.link.expect_raw(bytes);
-                    self.take_block(bytes)?;
-                }
-                BodyLine::End(Some(crc)) => {
-                    if left > 0 {
-                        return Err(Error::violation("fewer bytes than it announced").into());
+            match self.exchange.read(&mut buffer[*filled..]) {
+                Ok(Next::Bytes(got)) => {
+                    large.range = self.exchange.received();
+                    *filled += got;
+                    let (index, bytes, is_full) = (large.index, large.bytes(), *filled == buffer.len());
+                    self.tally.came(index, bytes);
+                    if is_full {
+                        self.ship_large();
+                        self.after_shipping()?;
                     }
-                    self.link.settle();
+                }
+                Ok(Next::End(_)) => {
                     self.ship_large();
-                    return Ok(self.range_is(crc));
+                    return Ok(true);
                 }
-                BodyLine::Fail(failure) => {
-                    self.link.settle();
-                    return self.broke_off(failure).map(|()| false);
+                Err(Error::Server(failure)) => return self.broke_off(failure).map(|()| false),
+                Err(error @ Error::Verification(_)) => {
+                    let index = large.index;
+                    self.discard_large();
+                    self.begun = None;
+                    self.tally.restart(index, DAMAGED_ON_THE_WAY, error);
+                    return Ok(false);
                 }
-                BodyLine::Stop => return Err(Error::violation("STOP from a server").into()),
-                BodyLine::End(None) => return Err(Error::violation("a body that ends without a CRC").into()),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// The server gives up in the middle.
-    fn broke_off(&mut self, failure: ferry_wire::Failure) -> Result<(), Stop> {
+    fn broke_off(&mut self, failure: Failure) -> Result<(), Stop> {
         let Some(index) = self.current else { return Ok(()) };
         if is_farewell(failure.code) {
             return Err(Error::Server(failure).into());
@@ -385,45 +386,6 @@ impl Round<'_, '_, '_> {
         Ok(())
     }
 
-    /// Whether what this connection brought is what the server read; if not, that is told.
-    fn range_is(&mut self, crc: Crc32) -> bool {
-        let Some(large) = self.large.as_ref() else { return false };
-        let (index, came) = (large.index, large.range.crc());
-        if came == crc {
-            return true;
-        }
-        self.discard_large();
-        self.begun = None;
-        let text = format!("the bytes that came have the CRC {came}, the server read {crc}; nothing was kept");
-        self.tally.restart(index, DAMAGED_ON_THE_WAY, Error::Verification(text));
-        false
-    }
-
-    fn take_block(&mut self, bytes: u64) -> Result<(), Stop> {
-        let mut left = bytes;
-        while left > 0 {
-            if self.filling.is_none() {
-                let link = &*self.link;
-                let mut buffer = self.disk.buffer(&|| link.check_cancel())?;
-                self.link.excuse();
-                buffer.resize(BUFFER_BYTES, 0);
-                self.filling = Some((buffer, 0));
-            }
-            let (Some((buffer, filled)), Some(large)) = (self.filling.as_mut(), self.large.as_mut()) else {
-                return Err(Stop::Unwanted);
-            };
-            let got = self.link.raw_into(&mut buffer[*filled..])?;
-            large.range.update(&buffer[*filled..*filled + got]);
-            *filled += got;
-            left -= got as u64;
-            if *filled == buffer.len() {
-                self.ship_large();
-                self.after_shipping()?;
-            }
-        }
-        Ok(())
-    }
-
     /// Hands what has come to the disk.
     pub(super) fn ship_large(&mut self) {
         let Some((buffer, filled)) = self.filling.take() else { return };
@@ -431,11 +393,11 @@ impl Round<'_, '_, '_> {
         let path: &Path = &self.files[large.index].target;
         let bytes = large.bytes();
         self.disk.append(large.file(), path, bytes - filled as u64, large.meta.size, buffer, filled);
-        if let Sink::Part(part) = &large.sink
+        if let Sink::Partial(part) = &large.sink
             && bytes - large.noted >= CHECKPOINT_BYTES
         {
             large.noted = bytes;
-            self.disk.note(part.mark(), path, checkpoint(bytes, large.whole().crc()));
+            self.disk.checkpoint(part.journal(), path, checkpoint(bytes, large.whole().crc()));
         }
     }
 

@@ -4,24 +4,23 @@ mod large;
 mod parallel;
 mod small;
 
-use std::{
-    collections::{HashSet, VecDeque},
-    thread,
-};
+use std::{collections::HashSet, thread};
 
 use ferry_wire::{Code, Failure, FileMeta, Reply, Request};
 
 use super::{
-    Event, Fetch, Report, Settings,
+    Event, Fetch, Phase, Report, Settings,
     disk::{Batch, Disk, Word},
-    drive::{self, Stop, is_farewell},
-    tally::Tally,
+    drive::{self, Stop},
+    retry::is_farewell,
+    tally::{Manner, Tally},
 };
 use crate::{
-    Client,
+    connection::Connection,
+    conversation::{Exchange, Extent, unexpected},
     error::Error,
-    link::{Link, unexpected},
-    local::{LastDirectory, Part},
+    link::Link,
+    local::{LastDirectory, PartialFile},
 };
 use large::Large;
 
@@ -47,35 +46,36 @@ const DAMAGED_ON_THE_WAY: &str = "what came of it was damaged on the way";
 /// Opens one more connection.
 type Opener = dyn Fn() -> Result<Link, Error> + Sync;
 
-/// A request whose answer is still to come.
+/// What a request is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
+enum Asked {
+    /// A whole file.
     Get(usize),
     /// The rest of the large file that is under way.
-    Read(usize),
+    Rest(usize),
     /// What the whole of it must be.
     Sum(usize),
 }
 
-pub(crate) fn fetch(
-    client: &mut Client,
+pub(super) fn fetch(
+    connection: &mut Connection,
     files: &[Fetch],
     settings: &Settings,
+    manner: Manner,
     watch: &mut dyn FnMut(&Event<'_>),
 ) -> Report {
-    let mut tally = Tally::new(files.len(), settings.keep_going, watch);
+    let mut tally = Tally::new(files.len(), manner, settings.keep_going, watch);
     let (mut large, mut unsplit, mut directory) = (None, HashSet::new(), LastDirectory::default());
-    let opener = client.opener();
-    drive::drive(client, settings, &mut tally, |link, tally| {
+    let opener = connection.opener();
+    drive::drive(connection, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
             let round = Round {
                 files,
                 settings,
-                link,
+                exchange: Exchange::new(link),
                 tally,
                 disk: Disk::start(scope),
                 directory: &mut directory,
-                asked: VecDeque::new(),
                 ahead: 0,
                 batch: Batch::default(),
                 large: &mut large,
@@ -99,11 +99,10 @@ pub(crate) fn fetch(
 struct Round<'r, 'a, 't> {
     files: &'a [Fetch],
     settings: &'r Settings,
-    link: &'r mut Link,
+    exchange: Exchange<'r, Asked>,
     tally: &'r mut Tally<'t>,
     disk: Disk<'a>,
     directory: &'r mut LastDirectory,
-    asked: VecDeque<Ask>,
     /// Bytes of the files that were asked for, as far as that is known.
     ahead: u64,
     batch: Batch<'a>,
@@ -132,7 +131,7 @@ impl<'a> Round<'_, 'a, '_> {
         self.hear();
         if let Some(large) = self.large.as_mut() {
             // A few bytes now and then are none.
-            self.tally.progress |= large.fold() && self.link.has_kept_pace();
+            self.tally.progress |= large.fold() && self.exchange.link().has_kept_pace();
         }
         // Taken only together: a large file that is not spoiled stays for the next connection.
         if let Some(error) = self.spoiled.take()
@@ -145,11 +144,11 @@ impl<'a> Round<'_, 'a, '_> {
             self.tally.failed(index, error);
         }
         let mut undone: Vec<usize> = self.current.into_iter().collect();
-        for ask in &self.asked {
-            match *ask {
-                Ask::Get(index) | Ask::Read(index) => undone.push(index),
-                Ask::Sum(index) if self.large.as_ref().is_some_and(|large| large.index == index) => undone.push(index),
-                Ask::Sum(_) => {}
+        for asked in self.exchange.in_flight() {
+            match *asked {
+                Asked::Get(index) | Asked::Rest(index) => undone.push(index),
+                Asked::Sum(index) if self.is_under_way(index) => undone.push(index),
+                Asked::Sum(_) => {}
             }
         }
         undone.dedup();
@@ -161,17 +160,16 @@ impl<'a> Round<'_, 'a, '_> {
         loop {
             self.ask_more()?;
             self.hear();
-            match self.asked.pop_front() {
-                Some(ask) => self.answer(ask)?,
-                None if self.tally.queue.is_empty() => {
-                    self.ship();
-                    self.disk.settle();
-                    self.hear();
-                    if self.tally.queue.is_empty() {
-                        return Ok(());
-                    }
+            let oldest = self.exchange.in_flight().next().copied();
+            if let Some(asked) = oldest {
+                self.take_answer(asked)?;
+            } else if self.tally.queue.is_empty() {
+                self.ship();
+                self.disk.settle();
+                self.hear();
+                if self.tally.queue.is_empty() {
+                    return Ok(());
                 }
-                None => {}
             }
         }
     }
@@ -179,16 +177,17 @@ impl<'a> Round<'_, 'a, '_> {
     /// Asks for what comes next, as far as that is allowed ahead.
     fn ask_more(&mut self) -> Result<(), Stop> {
         // Many in one call of the system rather than one after the other.
-        if self.asked.len() > ASKED_FILES / 2 {
+        if self.exchange.waiting() > ASKED_FILES / 2 {
             return Ok(());
         }
         while let Some(&index) = self.tally.queue.front()
-            && self.asked.len() < ASKED_FILES
-            && (self.ahead < ASKED_BYTES || self.asked.is_empty())
+            && let in_flight = self.exchange.waiting()
+            && in_flight < ASKED_FILES
+            && (self.ahead < ASKED_BYTES || in_flight == 0)
         {
             let splits = self.may_split(index);
             let goes_on = self.large.is_some() || self.has_part(index);
-            if (splits || goes_on) && !self.asked.is_empty() {
+            if (splits || goes_on) && in_flight > 0 {
                 break;
             }
             self.tally.queue.pop_front();
@@ -200,12 +199,12 @@ impl<'a> Round<'_, 'a, '_> {
                 self.ask_whole(index);
             }
         }
-        Ok(self.link.push()?)
+        self.exchange.push();
+        Ok(())
     }
 
     fn ask_whole(&mut self, index: usize) {
-        self.link.ask(&Request::Get { name: self.files[index].name.clone() });
-        self.asked.push_back(Ask::Get(index));
+        self.exchange.ask(&Request::Get { name: self.files[index].name.clone() }, Asked::Get(index));
         self.ahead += self.presumed(index);
     }
 
@@ -219,25 +218,47 @@ impl<'a> Round<'_, 'a, '_> {
         if !self.settings.resume || meta.as_ref().is_some_and(|meta| meta.size < LARGE_BYTES) {
             return false;
         }
-        self.directory.of(target).is_ok_and(|(directory, last)| Part::is_there(&directory, &last))
+        self.directory.of(target).is_ok_and(|(directory, last)| PartialFile::is_there(&directory, &last))
     }
 
-    fn answer(&mut self, ask: Ask) -> Result<(), Stop> {
-        match ask {
-            Ask::Get(index) => {
+    /// Whether this large file is under way.
+    fn is_under_way(&self, index: usize) -> bool {
+        self.large.as_ref().is_some_and(|large| large.index == index)
+    }
+
+    /// Waits for the answer to the oldest request, and takes it.
+    fn take_answer(&mut self, oldest: Asked) -> Result<(), Stop> {
+        let (asked, reply) = match oldest {
+            Asked::Get(_) | Asked::Rest(_) => self.exchange.reply()?,
+            Asked::Sum(index) => self.wait_for_sum(index)?,
+        };
+        match asked {
+            Asked::Get(index) => {
                 self.ahead = self.ahead.saturating_sub(self.presumed(index));
                 self.current = Some(index);
-                match self.link.reply()? {
+                match reply {
                     Reply::File(meta) if meta.size < LARGE_BYTES => self.take_small(index, meta)?,
                     Reply::File(meta) => self.take_large(index, meta)?,
                     reply => self.refused(index, reply)?,
                 }
-                self.current = None;
-                Ok(())
             }
-            Ask::Read(index) => self.take_rest(index),
-            Ask::Sum(index) => self.take_sum(index),
+            Asked::Rest(index) => {
+                self.current = Some(index);
+                self.take_rest(index, reply)?;
+            }
+            Asked::Sum(index) => self.take_sum(index, reply)?,
         }
+        self.current = None;
+        Ok(())
+    }
+
+    /// Waits for the SUM of a file.
+    fn wait_for_sum(&mut self, index: usize) -> Result<(Asked, Reply), Error> {
+        if self.is_verified_by_sum(index) {
+            self.tally.entered(index, Phase::Verifying);
+        }
+        let size = self.large.as_ref().map_or(0, |large| large.meta.size);
+        self.exchange.reply_after(Extent::Bytes(size))
     }
 
     /// Something else than what was asked for.
@@ -272,7 +293,7 @@ impl<'a> Round<'_, 'a, '_> {
     fn hear(&mut self) {
         for word in self.disk.words() {
             match word {
-                Word::Published { index, size, crc } => self.tally.done_new(index, size, crc),
+                Word::Published { index, moved } => self.tally.done(index, &moved),
                 Word::Failed { index, error } => self.tally.failed(index, error),
                 // The first tells most.
                 Word::Spoiled(error) => drop(self.spoiled.get_or_insert(error)),

@@ -15,15 +15,19 @@ use std::{
 use ferry_wire::{Code, Crc32, Digest, FileMeta, Name, Reply, Request};
 
 use super::{
-    super::drive::{Stop, is_farewell},
-    Ask, CHANGED, Fetch, Round,
+    super::{disk::BUFFER_BYTES, drive::Stop, retry::is_farewell},
+    Asked, CHANGED, Fetch, Round,
     large::{Large, Sink},
 };
 use crate::{
+    conversation::{
+        Exchange, Next,
+        requests::{self, Stat},
+        unexpected,
+    },
     error::Error,
-    link::{Link, unexpected},
-    local::{checkpoint, reserve, write_at, write_note},
-    requests::{BUFFER_BYTES, Stat, receive_large},
+    link::Link,
+    local::{append_lines, checkpoint, reserve, write_at},
 };
 
 /// What one connection reads at once: what is lost of it where the transfer is cut, and long enough to keep a line full.
@@ -36,7 +40,7 @@ const SPLIT_FROM_BYTES: u64 = 4 * PIECE_BYTES;
 const MAX_CONNECTIONS: usize = 16;
 
 /// What all connections of one download share.
-struct Job<'a> {
+struct Shared<'a> {
     name: &'a Name,
     meta: &'a FileMeta,
     file: &'a File,
@@ -48,13 +52,13 @@ struct Job<'a> {
 }
 
 /// A piece that is there and checked.
-struct Done {
+struct Piece {
     offset: u64,
     length: u64,
     crc: Crc32,
 }
 
-type Outcome = Result<Done, Error>;
+type Outcome = Result<Piece, Error>;
 
 impl Round<'_, '_, '_> {
     /// Whether several connections are to share this file, as far as can be told before it is asked for.
@@ -75,7 +79,7 @@ impl Round<'_, '_, '_> {
         if self.large.is_none() {
             let meta = match meta {
                 Some(meta) => meta.clone(),
-                None => match crate::requests::stat(self.link, name) {
+                None => match requests::stat(self.exchange.link(), name) {
                     Ok(Stat::File(meta)) => meta,
                     // GET says it in words of its own.
                     Ok(Stat::Directory(_)) => return self.go_unsplit(index),
@@ -115,14 +119,14 @@ impl Round<'_, '_, '_> {
         let Some(mut large) = self.large.take() else { return Ok(()) };
         let meta = large.meta.clone();
         self.begin(index, &meta, large.before.bytes());
-        if let Sink::Part(part) = &large.sink
+        if let Sink::Partial(part) = &large.sink
             && let Err(error) = part.begin_scattered()
         {
             *self.large = Some(large);
             return self.give_up_large(index, error);
         }
         let file = std::sync::Arc::clone(large.file());
-        let job = Job {
+        let shared = Shared {
             name: &self.files[index].name,
             meta: &meta,
             file: &file,
@@ -131,34 +135,33 @@ impl Round<'_, '_, '_> {
             stop: AtomicBool::new(false),
         };
         let (connections, opener) = (self.settings.parallel.min(MAX_CONNECTIONS), self.opener);
-        let link = &mut *self.link;
+        let link = self.exchange.link();
         let tally = &mut *self.tally;
         let error = thread::scope(|scope| {
             let (say, outcomes) = channel();
-            let job = &job;
+            let shared = &shared;
             for _ in 1..connections {
                 let say = say.clone();
                 scope.spawn(move || match opener() {
-                    Ok(mut link) => work(job, &mut link, &say),
+                    Ok(mut link) => work(shared, &mut link, &say),
                     // The others do it without.
                     Err(error) => log::info!("one connection less: {error}"),
                 });
             }
-            scope.spawn(move || work(job, link, &say));
-            collect(job, &outcomes, &mut large, |bytes| {
+            scope.spawn(move || work(shared, link, &say));
+            collect(shared, &outcomes, &mut large, |bytes| {
                 tally.progress = true;
                 tally.moved(index, bytes);
             })
         });
         let ended = match &large.sink {
-            Sink::Part(part) => part.end_scattered(large.before.bytes(), large.before.crc()),
+            Sink::Partial(part) => part.end_scattered(large.before.bytes(), large.before.crc()),
             Sink::Plain(_) => Ok(()),
         };
         *self.large = Some(large);
         match error.or(ended.err()) {
             None => {
-                self.link.ask(&Request::Sum { name: self.files[index].name.clone() });
-                self.asked.push_back(Ask::Sum(index));
+                self.exchange.ask(&Request::Sum { name: self.files[index].name.clone() }, Asked::Sum(index));
                 Ok(())
             }
             Some(error) => self.share_failed(index, error),
@@ -191,7 +194,7 @@ impl Round<'_, '_, '_> {
 
 /// Puts the pieces together: what is there from the first byte on without a gap counts. Gives the first error.
 fn collect(
-    job: &Job<'_>,
+    shared: &Shared<'_>,
     outcomes: &Receiver<Outcome>,
     large: &mut Large,
     mut moved: impl FnMut(u64),
@@ -200,23 +203,23 @@ fn collect(
     let (mut bytes, mut first) = (large.before.bytes(), None);
     for outcome in outcomes {
         match outcome {
-            Ok(Done { offset, length, crc }) => {
+            Ok(Piece { offset, length, crc }) => {
                 ahead.insert(offset, (length, crc));
                 bytes += length;
                 moved(bytes);
-                if let Err(error) = advance(large, &mut ahead, job.path) {
+                if let Err(error) = advance(large, &mut ahead, shared.path) {
                     first = first.or(Some(error));
-                    job.stop.store(true, Ordering::Relaxed);
+                    shared.stop.store(true, Ordering::Relaxed);
                 }
             }
             Err(error) => {
                 // What the others say after it is its consequence.
                 first = first.or(Some(error));
-                job.stop.store(true, Ordering::Relaxed);
+                shared.stop.store(true, Ordering::Relaxed);
             }
         }
     }
-    if first.is_none() && large.before.bytes() < job.meta.size {
+    if first.is_none() && large.before.bytes() < shared.meta.size {
         first = Some(Error::Closed(None));
     }
     first
@@ -226,61 +229,68 @@ fn advance(large: &mut Large, ahead: &mut BTreeMap<u64, (u64, Crc32)>, path: &Pa
     while let Some((length, crc)) = ahead.remove(&large.before.bytes()) {
         large.before.append(crc, length);
     }
-    if let Sink::Part(part) = &large.sink
+    if let Sink::Partial(part) = &large.sink
         && large.before.bytes() > large.noted
     {
         large.noted = large.before.bytes();
-        write_note(part.mark(), path, &checkpoint(large.before.bytes(), large.before.crc()))?;
+        append_lines(part.journal(), path, &checkpoint(large.before.bytes(), large.before.crc()))?;
     }
     Ok(())
 }
 
 /// Reads pieces on one connection until none is left, or somebody failed.
-fn work(job: &Job<'_>, link: &mut Link, say: &Sender<Outcome>) {
+fn work(shared: &Shared<'_>, link: &mut Link, say: &Sender<Outcome>) {
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut asked = job.ask(link);
-    while let Some((offset, length)) = asked {
+    let mut exchange = Exchange::new(link);
+    shared.ask(&mut exchange);
+    while exchange.waiting() > 0 {
         // The next one is asked for before this one comes, so that the line is never idle.
-        asked = job.ask(link);
-        let outcome = job.receive(link, offset, length, &mut buffer);
+        shared.ask(&mut exchange);
+        let outcome = shared.receive(&mut exchange, &mut buffer);
         let over = outcome.is_err();
-        if say.send(outcome).is_err() || over {
-            return;
-        }
-        if job.stop.load(Ordering::Relaxed) {
-            // What was asked for is not taken any more.
+        // What was asked for is not taken any more where somebody failed.
+        if say.send(outcome).is_err() || over || shared.stop.load(Ordering::Relaxed) {
             return;
         }
     }
 }
 
-impl Job<'_> {
-    /// Asks for the next piece.
-    fn ask(&self, link: &mut Link) -> Option<(u64, u64)> {
+impl Shared<'_> {
+    /// Asks for the next piece, if there is one.
+    fn ask(&self, exchange: &mut Exchange<'_, (u64, u64)>) {
         let size = self.meta.size;
         let claim = |next: u64| (next < size).then(|| next.saturating_add(PIECE_BYTES).min(size));
-        let offset = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim).ok()?;
+        let Ok(offset) = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim) else { return };
         let length = PIECE_BYTES.min(size - offset);
         let (tag, name) = (Some(self.meta.tag.clone()), self.name.clone());
-        link.ask(&Request::Read { offset, length: Some(length), tag, name });
-        Some((offset, length))
+        exchange.ask(&Request::Read { offset, length: Some(length), tag, name }, (offset, length));
     }
 
-    fn receive(&self, link: &mut Link, offset: u64, length: u64, buffer: &mut [u8]) -> Outcome {
-        match link.reply()? {
-            Reply::File(meta) if (meta.size, &meta.tag) == (self.meta.size, &self.meta.tag) => {}
+    fn receive(&self, exchange: &mut Exchange<'_, (u64, u64)>, buffer: &mut [u8]) -> Outcome {
+        let ((offset, length), reply) = exchange.reply()?;
+        match reply {
+            Reply::File(meta) if meta.size == self.meta.size => {}
             Reply::File(_) => return Err(Error::violation("another version than was asked for")),
             reply => return Err(unexpected(reply)),
         }
         reserve(self.file, offset, offset + length);
-        let mut at = offset;
-        let write = &mut |bytes: &[u8]| {
-            write_at(self.file, self.path, bytes, at)?;
-            at += bytes.len() as u64;
-            Ok(())
-        };
-        let seen = &mut |_| if self.stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
-        let check = receive_large(link, length, buffer, write, seen)?;
-        Ok(Done { offset, length, crc: check.crc() })
+        let (mut at, mut filled) = (offset, 0);
+        loop {
+            let next = exchange.read(&mut buffer[filled..])?;
+            if let Next::Bytes(got) = &next {
+                filled += got;
+            }
+            if filled == buffer.len() || matches!(next, Next::End(_)) {
+                write_at(self.file, self.path, &buffer[..filled], at)?;
+                at += filled as u64;
+                filled = 0;
+            }
+            if let Next::End(body) = next {
+                return Ok(Piece { offset, length, crc: body.crc() });
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+        }
     }
 }

@@ -1,46 +1,57 @@
 //! Small downloads: wholly in memory and verified before the disk is touched.
 
-use ferry_wire::FileMeta;
+use ferry_wire::{Digest, FileMeta};
 
 use super::{
     super::{
+        Moved,
         disk::{BATCH_FILES, BUFFER_BYTES, Small},
-        drive::{Stop, is_farewell},
+        drive::Stop,
+        retry::is_farewell,
     },
     DAMAGED_ON_THE_WAY, Round,
 };
-use crate::{error::Error, requests::receive_body};
+use crate::{conversation::Next, error::Error};
 
 impl Round<'_, '_, '_> {
     pub(super) fn take_small(&mut self, index: usize, meta: FileMeta) -> Result<(), Stop> {
         if self.tally.stopped {
-            receive_body(self.link, Some(meta.size), |_, _| Ok(()))?;
+            while let Next::Bytes(_) = self.exchange.piece()? {}
             self.tally.report.untried += 1;
             return Ok(());
         }
         self.begin(index, &meta, 0);
         if self.batch.bytes.capacity() == 0 {
-            let link = &*self.link;
-            self.batch.bytes = self.disk.buffer(&|| link.check_cancel())?;
+            let exchange = &self.exchange;
+            self.batch.bytes = self.disk.buffer(&|| exchange.check_cancel())?;
             self.batch.bytes.clear();
         }
-        let bytes = &mut self.batch.bytes;
-        let start = bytes.len();
-        let received = receive_body(self.link, Some(meta.size), |piece, _| {
-            bytes.extend_from_slice(piece);
-            Ok(())
-        });
-        match received {
-            Ok(check) => {
-                let (target, end) = (&self.files[index].target, bytes.len());
-                self.batch.files.push(Small { index, target, mtime: meta.mtime, crc: check.crc(), end });
+        let start = self.batch.bytes.len();
+        match self.receive_small(index) {
+            Ok(body) => {
+                let (target, end) = (&self.files[index].target, self.batch.bytes.len());
+                let moved = Moved { size: body.bytes(), crc: body.crc(), tag: meta.tag, resumed: 0 };
+                self.batch.files.push(Small { index, target, mtime: meta.mtime, moved, end });
                 self.begun = None;
                 self.ship_if_due();
                 Ok(())
             }
             Err(error) => {
-                bytes.truncate(start);
+                self.batch.bytes.truncate(start);
                 self.small_failed(index, error)
+            }
+        }
+    }
+
+    /// Appends a body to the batch.
+    fn receive_small(&mut self, index: usize) -> Result<Digest, Error> {
+        loop {
+            match self.exchange.piece()? {
+                Next::Bytes(piece) => {
+                    self.batch.bytes.extend_from_slice(piece);
+                    self.tally.came(index, self.exchange.received().bytes());
+                }
+                Next::End(body) => return Ok(body),
             }
         }
     }
@@ -60,7 +71,7 @@ impl Round<'_, '_, '_> {
     /// Hands what has come to the disk if it is enough, or if neither the disk nor this thread has anything else to do.
     fn ship_if_due(&mut self) {
         let full = self.batch.bytes.len() >= BUFFER_BYTES || self.batch.files.len() >= BATCH_FILES;
-        if full || (self.link.pending().is_empty() && self.disk.is_idle()) {
+        if full || (self.exchange.link().input().is_empty() && self.disk.is_idle()) {
             self.ship();
         }
     }

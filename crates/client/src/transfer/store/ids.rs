@@ -21,7 +21,7 @@ use crate::{
     address::Address,
     error::Error,
     local::{Stamp, Version, checked_line, line},
-    requests::upload::new_id,
+    random,
 };
 
 /// An id that nobody came back for in this time is removed when another one is kept: servers forget sooner.
@@ -33,9 +33,15 @@ const PREFIX: &str = "upload-";
 /// The longest that is read: points of several TiB.
 const MAX_BYTES: u64 = 4 << 20;
 
+/// Draws an id.
+pub(crate) fn new_id() -> Result<Id, Error> {
+    let id = format!("{:016x}{:016x}", random::bits()?, random::bits()?);
+    Id::new(&id).map_err(|error| Error::System { what: "draw a random id", source: io::Error::other(error) })
+}
+
 /// The id of one upload.
 #[derive(Debug)]
-struct Kept {
+struct KeptId {
     id: Id,
     version: Version,
     known: Known,
@@ -48,11 +54,13 @@ struct Kept {
 pub(super) struct Ids {
     address: Address,
     directory: Option<PathBuf>,
+    /// The caller's own, for the first file that needs one.
+    given: Option<Id>,
     /// Whether the directory was looked after.
     prepared: bool,
     /// Whether an earlier call left any, once that was looked at.
     any_left: Option<bool>,
-    kept: HashMap<usize, Kept>,
+    kept: HashMap<usize, KeptId>,
 }
 
 /// An id to send.
@@ -80,7 +88,7 @@ pub(super) enum Origin {
 
 pub(super) const CHANGED: &str = "it changed here";
 
-impl Kept {
+impl KeptId {
     fn drawn(&self, origin: Origin) -> Drawn {
         Drawn { id: self.id.clone(), origin, known: self.known.clone() }
     }
@@ -97,7 +105,12 @@ impl Ids {
     /// Keeps ids in `directory`, which is made where it is missing, or for this call alone.
     pub(super) fn new(address: &Address, directory: Option<&Path>) -> Ids {
         let directory = directory.map(Path::to_owned);
-        Ids { address: address.clone(), directory, prepared: false, any_left: None, kept: HashMap::new() }
+        Ids { address: address.clone(), directory, given: None, prepared: false, any_left: None, kept: HashMap::new() }
+    }
+
+    /// Takes the id from the caller.
+    pub(super) fn given(address: &Address, id: &Id) -> Ids {
+        Ids { given: Some(id.clone()), ..Ids::new(address, None) }
     }
 
     /// Makes the directory when the first id is to be kept in it.
@@ -130,7 +143,8 @@ impl Ids {
         }
         self.prepare();
         let known = Known::nothing(stamp.cloned());
-        let mut kept = Kept { id: new_id()?, version: version.clone(), known, file: None };
+        let id = self.given.take().map_or_else(new_id, Ok)?;
+        let mut kept = KeptId { id, version: version.clone(), known, file: None };
         if let Some(path) = self.path_of(file) {
             match keep(&path, &mut kept, &self.describe(file), stamp) {
                 Ok(Origin::New) => {}
@@ -145,7 +159,7 @@ impl Ids {
 
     /// The upload is through, or its id of no more use.
     pub(super) fn forget(&mut self, index: usize) {
-        if let Some(Kept { file: Some((_locked, path)), .. }) = self.kept.remove(&index)
+        if let Some(KeptId { file: Some((_locked, path)), .. }) = self.kept.remove(&index)
             && let Err(error) = fs::remove_file(&path)
         {
             log::warn!("cannot remove {}: {error}", path.display());
@@ -234,7 +248,7 @@ fn left(path: &Path, upload: &str) -> io::Result<Option<File>> {
 
 /// Takes the id from `path` if it is of the same version of the same upload, and writes it there if not. Says which.
 /// Where another process has the file, the id is kept for this call alone.
-fn keep(path: &Path, kept: &mut Kept, upload: &str, stamp: Option<&Stamp>) -> io::Result<Origin> {
+fn keep(path: &Path, kept: &mut KeptId, upload: &str, stamp: Option<&Stamp>) -> io::Result<Origin> {
     let mut file = OpenOptions::new()
         .read(true)
         .append(true)

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{BodyLine, Code, Digest, Failure, Reply, Request, Time, write_end};
+use ferry_wire::{Code, Crc32, Digest, Failure, Reply, Request, Tag, Time};
 
 use super::{
-    super::{Phase, drive::Stop},
-    Asked, Round,
+    super::{Phase, drive::Stop, retry::is_farewell},
+    Kind, Round, Sent,
     ids::{CHANGED, Drawn, Origin},
     known::Known,
     reader::{Chunk, Order},
@@ -17,7 +17,6 @@ use super::{
 use crate::{
     block::Block,
     error::Error,
-    link::unexpected,
     local::{Stamp, Version},
 };
 
@@ -43,11 +42,19 @@ pub(super) struct Past {
     unsent: HashMap<usize, u64>,
     /// Files of which something was sent that was not told to be of no use.
     begun: HashSet<usize>,
-    /// The server knows no ids.
+    /// No ids are used: the server knows none, or the caller's is used up.
     plain: bool,
 }
 
 impl Past {
+    pub(super) fn goes_without_ids(&self) -> bool {
+        self.plain
+    }
+
+    pub(super) fn go_without_ids(&mut self) {
+        self.plain = true;
+    }
+
     /// Whether a file is to be sent without an id.
     fn is_plain(&self, index: usize) -> bool {
         self.plain || self.tries.get(&index).is_some_and(|tries| *tries > BUSY_TRIES)
@@ -81,8 +88,8 @@ impl Past {
 /// What the server says before the body.
 enum Answer {
     Go(u64),
-    /// It is there already.
-    Saved(Reply),
+    /// It is there already, and was published as this.
+    Saved(u64, Crc32, Tag),
     Refused(Failure),
 }
 
@@ -94,13 +101,13 @@ impl Round<'_, '_, '_> {
         mtime: Option<Time>,
         (version, stamp): (&Version, Option<Stamp>),
     ) -> Result<(), Stop> {
-        let resumable = self.settings.resume && size >= RESUME_BYTES;
-        while resumable && !self.past.is_plain(index) {
+        let is_resumable = self.resumable_from.is_some_and(|from| size >= from);
+        while is_resumable && !self.past.is_plain(index) {
             let Drawn { id, origin, known } = match self.ids.of(index, &self.files[index], version, stamp.as_ref()) {
                 Ok(drawn) => drawn,
                 Err(error) => {
                     self.tally.failed(index, error);
-                    return self.skip();
+                    return self.skip_failed();
                 }
             };
             self.note_origin(index, origin);
@@ -111,14 +118,14 @@ impl Round<'_, '_, '_> {
                     if offset == 0 {
                         self.tell_lost(index, "the server has nothing kept of it");
                     }
-                    return self.send_body(index, offset);
+                    return self.send_body(index, size, offset);
                 }
-                Answer::Saved(reply) => return self.compare(index, reply),
+                Answer::Saved(saved, crc, tag) => return self.compare(index, (saved, crc), tag),
                 Answer::Refused(failure) => {
                     if !self.again(index, &failure)? {
                         self.forget(index);
                         self.tally.failed(index, Error::Server(failure));
-                        return self.skip();
+                        return self.skip_failed();
                     }
                 }
             }
@@ -126,9 +133,8 @@ impl Round<'_, '_, '_> {
         self.known = Known::nothing(None);
         self.abandon_if_small(index, size);
         self.tell_lost(index, "what the server may have of it cannot be taken up");
-        self.link.ask(&Request::Put { size: Some(size), mtime, name: self.files[index].name.clone() });
-        self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None, check: None });
-        self.send_body(index, 0)
+        self.exchange.put(Some(size), mtime, self.files[index].name.clone());
+        self.send_body(index, size, 0)
     }
 
     /// What was begun under an earlier id is of no use under a new one.
@@ -153,7 +159,8 @@ impl Round<'_, '_, '_> {
 
     /// A file that has no id at its size, and of which something was begun at another.
     pub(super) fn abandon_if_small(&mut self, index: usize, size: u64) {
-        if self.settings.resume && size < RESUME_BYTES && self.ids.abandon(index, &self.files[index]) {
+        let is_small = self.resumable_from.is_some_and(|from| size < from);
+        if is_small && self.ids.abandon(index, &self.files[index]) {
             self.past.begun.remove(&index);
             self.tally.restarted(index, CHANGED);
         }
@@ -168,44 +175,32 @@ impl Round<'_, '_, '_> {
 
     /// Asks to go on and waits for the answer; nothing may be sent meanwhile.
     fn ask(&mut self, index: usize, size: u64, request: &Request) -> Result<Answer, Stop> {
-        self.link.ask(request);
-        self.asked.push_back(Asked { index, size, crc: None, resumed: 0, large: true, stopped: None, check: None });
-        let answer = loop {
+        self.exchange.ask(request, Sent { index, size, crc: Crc32::EMPTY, resumed: 0, kind: Kind::Asked });
+        loop {
             // Those of earlier files come first.
-            let reply = self.reply_after_work()?;
-            self.hear(reply)?;
-            if let Some(reply) = self.said.take() {
-                break reply;
-            }
-        };
-        match answer {
-            Reply::Go(offset) if offset <= size => {
-                if let Some(asked) = self.asked.back_mut() {
-                    asked.resumed = self.past.resumed(index, offset);
+            let (sent, reply) = self.reply()?;
+            match (&sent.kind, reply) {
+                (Kind::Asked, Reply::Go(offset)) => return Ok(Answer::Go(offset)),
+                (Kind::Asked, Reply::Saved { size, crc, tag }) => return Ok(Answer::Saved(size, crc, tag)),
+                (Kind::Asked, Reply::Fail(failure)) if !is_farewell(failure.code) => {
+                    return Ok(Answer::Refused(failure));
                 }
-                Ok(Answer::Go(offset))
+                (_, reply) => self.hear(sent, reply)?,
             }
-            Reply::Go(offset) => Err(Error::violation(format_args!("GO {offset} in a file of {size} bytes")).into()),
-            Reply::Fail(failure) => {
-                self.asked.pop_back();
-                Ok(Answer::Refused(failure))
-            }
-            reply @ Reply::Saved { .. } => {
-                self.link.settle();
-                Ok(Answer::Saved(reply))
-            }
-            reply => Err(unexpected(reply).into()),
         }
     }
 
     /// Whether a refused RESUME is worth another try, with or without an id.
     fn again(&mut self, index: usize, failure: &Failure) -> Result<bool, Stop> {
+        if self.tally.is_alone() {
+            return Ok(false);
+        }
         let tries = self.past.count(index);
         match failure.code {
             Code::Busy if tries <= BUSY_TRIES => {
                 let end = Instant::now() + BUSY_WAIT * tries;
                 while Instant::now() < end {
-                    self.link.step(&mut Block::new())?;
+                    self.exchange.step(&mut Block::new())?;
                     self.take_replies()?;
                     std::thread::sleep(Duration::from_millis(20));
                 }
@@ -216,19 +211,21 @@ impl Round<'_, '_, '_> {
                 self.ids.forget(index);
                 self.tell_lost(index, "the id that it was begun under is in use elsewhere");
             }
-            Code::Unsupported | Code::UnknownCommand => self.past.plain = true,
+            Code::Unsupported | Code::UnknownCommand => self.past.go_without_ids(),
             _ => return Ok(false),
         }
         Ok(true)
     }
 
+    /// The reader is not to read this file, which has failed.
+    fn skip_failed(&mut self) -> Result<(), Stop> {
+        self.current = None;
+        self.skip()
+    }
+
     /// The reader is not to read this file.
     fn skip(&mut self) -> Result<(), Stop> {
         let _ = self.reader.orders.send(Order::Skip);
-        self.until_skipped()
-    }
-
-    fn until_skipped(&mut self) -> Result<(), Stop> {
         while let Some(chunk) = self.next_chunk()? {
             match chunk {
                 Chunk::Block { block, .. } => self.reader.give_back(block),
@@ -239,25 +236,22 @@ impl Round<'_, '_, '_> {
     }
 
     /// An earlier connection had brought it to its end; only its SAVED was never seen.
-    fn compare(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
-        let Reply::Saved { size, crc, tag } = reply else { return Err(unexpected(reply).into()) };
-        self.tally.begun(index, size, size);
+    fn compare(&mut self, index: usize, saved: (u64, Crc32), tag: Tag) -> Result<(), Stop> {
+        self.tally.begun(index, saved.0, saved.0);
         self.begun = Some(index);
         self.tally.entered(index, Phase::Verifying);
         let _ = self.reader.orders.send(Order::Digest(self.known.clone()));
         let chunk = self.next_chunk()?;
-        let _ = self.reader.orders.send(Order::Skip);
-        self.until_skipped()?;
-        self.asked.pop_back();
+        self.skip()?;
         match chunk {
-            Some(Chunk::End(digest)) if (digest.bytes(), digest.crc()) == (size, crc) => {
-                let resumed = self.past.resumed(index, size);
-                self.ask_sum(index, size, crc, resumed, Some(tag));
-                self.link.push()?;
+            Some(Chunk::End(digest)) if (digest.bytes(), digest.crc()) == saved => {
+                let resumed = self.past.resumed(index, saved.0);
+                self.published = Some((index, tag));
+                self.ask_sum(index, saved, resumed, true);
             }
             Some(Chunk::Broken(error)) => self.finish_off(index, error),
             _ => {
-                let error = Error::Verification(format!("the server saved {size} bytes with the CRC {crc}"));
+                let error = Error::Verification(format!("the server saved {} bytes with the CRC {}", saved.0, saved.1));
                 self.forget(index);
                 self.begun = None;
                 self.tally.restart(index, "what the server has of it is damaged", error);
@@ -266,10 +260,9 @@ impl Round<'_, '_, '_> {
         Ok(())
     }
 
-    /// Sends the body of the last request from `offset` on.
-    fn send_body(&mut self, index: usize, offset: u64) -> Result<(), Stop> {
-        let size = self.asked.back().map_or(0, |asked| asked.size);
-        self.link.owe();
+    /// Sends the open body from `offset` on.
+    fn send_body(&mut self, index: usize, size: u64, offset: u64) -> Result<(), Stop> {
+        let resumed = self.past.resumed(index, offset);
         self.tally.progress |= self.past.has_grown(index, offset);
         self.tally.begun(index, size, offset);
         self.begun = Some(index);
@@ -277,120 +270,109 @@ impl Round<'_, '_, '_> {
             self.tally.entered(index, Phase::Reading);
         }
         let _ = self.reader.orders.send(Order::From(offset, self.known.clone()));
+        let sent = Sent { index, size, crc: Crc32::EMPTY, resumed, kind: Kind::Large { is_looked_at: offset > 0 } };
+        let mut block = Block::new();
+        match self.send_blocks(&sent, offset, &mut block) {
+            Ok(Sending::Whole(digest)) => self.end(sent, &digest),
+            Ok(Sending::Broken(error)) => self.stop(sent, error),
+            Ok(Sending::Refused) => self.stop_refused(sent),
+            Err(Stop::Broken(Error::Interrupted)) if self.tally.is_alone() => self.call_off(sent, &mut block),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends block after block. `block` has what is unsent of the last one.
+    fn send_blocks(&mut self, sent: &Sent, offset: u64, block: &mut Block) -> Result<Sending, Stop> {
         let mut done = offset;
         loop {
-            match self.next_chunk()? {
-                Some(Chunk::Block { mut block, bytes }) => {
+            let chunk = self.next_chunk()?;
+            if self.is_refused()? {
+                return Ok(Sending::Refused);
+            }
+            match chunk {
+                Some(Chunk::Block { block: next, bytes }) => {
                     if done == offset && offset > 0 {
-                        self.tally.entered(index, Phase::Moving);
+                        self.tally.entered(sent.index, Phase::Moving);
                     }
-                    self.send(&mut block)?;
-                    self.reader.give_back(block);
+                    *block = next;
+                    self.exchange.send(block)?;
+                    self.reader.give_back(std::mem::replace(block, Block::new()));
                     done += bytes;
-                    self.past.begun.insert(index);
-                    self.tally.moved(index, done);
+                    self.past.begun.insert(sent.index);
+                    self.tally.moved(sent.index, done);
                 }
-                Some(Chunk::End(digest)) => return self.end(offset, &digest),
-                Some(Chunk::Broken(error)) => return self.call_off(error),
+                Some(Chunk::End(digest)) => return Ok(Sending::Whole(digest)),
+                Some(Chunk::Broken(error)) => return Ok(Sending::Broken(error)),
                 _ => return Err(Stop::Unwanted),
             }
-            if self.said.is_some() {
-                return self.refused_early();
+            if self.is_refused()? {
+                return Ok(Sending::Refused);
             }
         }
     }
 
-    fn end(&mut self, offset: u64, digest: &Digest) -> Result<(), Stop> {
-        if self.said.is_some() {
-            return self.refused_early();
+    /// Whether the server has refused the open upload, and stays.
+    fn is_refused(&self) -> Result<bool, Error> {
+        match self.exchange.refusal() {
+            Some(failure) if is_farewell(failure.code) => Err(Error::Server(failure.clone())),
+            refusal => Ok(refusal.is_some()),
         }
-        let mut line = Vec::new();
-        write_end(&mut line, digest.crc());
-        self.close(&line)?;
-        let Some(asked) = self.asked.back_mut() else { return Ok(()) };
-        asked.crc = Some(digest.crc());
-        let (index, size, resumed) = (asked.index, asked.size, asked.resumed);
+    }
+
+    fn end(&mut self, sent: Sent, digest: &Digest) -> Result<(), Stop> {
+        let Sent { index, size, resumed, kind, .. } = sent;
+        let is_looked_at = matches!(kind, Kind::Large { is_looked_at: true });
+        let sent = Sent { crc: digest.crc(), kind, ..sent };
+        if let Some((sent, failure)) = self.exchange.end(digest.crc(), sent) {
+            self.large_refused(sent.index, failure);
+            return Ok(());
+        }
         self.tally.entered(index, Phase::Syncing);
-        if offset > 0 {
-            self.ask_sum(index, size, digest.crc(), resumed, None);
-            self.link.push()?;
+        if is_looked_at {
+            self.ask_sum(index, (size, digest.crc()), resumed, false);
         }
         Ok(())
     }
 
-    fn close(&mut self, line: &[u8]) -> Result<(), Stop> {
-        self.link.queue(line);
-        self.link.settle();
-        Ok(self.link.push()?)
-    }
-
-    fn stop(&mut self) -> Result<(), Stop> {
-        let mut line = Vec::new();
-        BodyLine::Stop.encode(&mut line);
-        self.close(&line)
-    }
-
     /// The local file can't be read on.
-    fn call_off(&mut self, error: Error) -> Result<(), Stop> {
-        if self.said.is_some() {
-            return self.refused_early();
-        }
-        self.stop()?;
-        if let Some(asked) = self.asked.back_mut() {
-            asked.stopped = Some(error);
+    fn stop(&mut self, sent: Sent, error: Error) -> Result<(), Stop> {
+        if let Some((sent, failure)) = self.exchange.stop(Sent { kind: Kind::Stopped(error), ..sent }) {
+            self.large_refused(sent.index, failure);
         }
         Ok(())
     }
 
     /// The server spoke while the body was on its way: only to refuse it.
-    fn refused_early(&mut self) -> Result<(), Stop> {
-        let (Some(said), Some(asked)) = (self.said.take(), self.asked.pop_back()) else { return Ok(()) };
-        let failure = match said {
-            Reply::Fail(failure) => failure,
-            _ => {
-                self.asked.push_back(asked);
-                return Err(Error::violation("it answers an upload before its end").into());
-            }
-        };
-        self.refused(asked, failure);
-        self.stop()?;
-        self.skip()
+    fn stop_refused(&mut self, sent: Sent) -> Result<(), Stop> {
+        if let Some((sent, failure)) = self.exchange.stop(sent) {
+            self.large_refused(sent.index, failure);
+        }
+        self.skip_failed()
     }
 
-    /// The final reply is FAIL.
-    pub(super) fn refused(&mut self, asked: Asked, failure: Failure) {
-        let index = asked.index;
-        self.begun = self.begun.filter(|begun| *begun != index);
-        if let Some(error) = asked.stopped {
-            return self.finish_off(index, error);
+    /// The caller wants it to end: it is stopped, if that is soon done.
+    fn call_off(&mut self, sent: Sent, block: &mut Block) -> Result<(), Stop> {
+        self.current = None;
+        let _ = self.reader.orders.send(Order::Skip);
+        let sent = Sent { kind: Kind::Stopped(Error::Interrupted), ..sent };
+        match self.exchange.call_off(block, sent) {
+            Ok(()) => {}
+            Err((sent, Some(failure))) => self.large_refused(sent.index, failure),
+            Err((sent, None)) => self.finish_off(sent.index, Error::Interrupted),
         }
-        if asked.large {
-            match failure.code {
-                // A newer connection took over, or what the server had kept was damaged; it is gone now.
-                Code::Changed | Code::Checksum => {
-                    self.forget(index);
-                    let why = if failure.code == Code::Changed {
-                        "another connection took over"
-                    } else {
-                        "the bytes that arrived were not those that were sent"
-                    };
-                    return self.tally.restart(index, why, Error::Server(failure));
-                }
-                // The server has its last checkpoint still: worth to go on from when there is room again.
-                Code::NoSpace | Code::Busy => {}
-                _ => self.forget(index),
-            }
+        while let Some((sent, reply)) = self.exchange.unheard() {
+            self.hear(sent, reply)?;
         }
-        self.tally.failed(index, Error::Server(failure));
+        Ok(())
     }
+}
 
-    /// A file that could not be read to its end.
-    fn finish_off(&mut self, index: usize, error: Error) {
-        self.begun = None;
-        self.forget(index);
-        match error {
-            Error::LocalFile { .. } => self.tally.restart(index, "it changed while it was sent", error),
-            error => self.tally.failed(index, error),
-        }
-    }
+/// How the sending of a body ended.
+enum Sending {
+    /// All of it is out.
+    Whole(Digest),
+    /// The local file can't be read on.
+    Broken(Error),
+    /// The server has refused it.
+    Refused,
 }

@@ -5,63 +5,68 @@ mod ids;
 mod known;
 mod large;
 mod reader;
+mod stream;
 
-use std::{
-    collections::VecDeque,
-    sync::mpsc::RecvTimeoutError,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::mpsc::RecvTimeoutError, thread, time::Duration};
 
-use ferry_wire::{Crc32, Reply};
+use ferry_wire::{Code, Crc32, Failure, Id, Reply, Tag};
 
 use super::{
-    Event, Moved, Report, Settings, Store,
-    drive::{self, Stop, is_farewell},
-    tally::Tally,
+    Event, Moved, Phase, Report, Settings, Store,
+    drive::{self, Stop},
+    retry::is_farewell,
+    tally::{Manner, Tally},
 };
 use crate::{
-    Client,
     block::Block,
+    connection::Connection,
+    conversation::{Exchange, Extent, unexpected},
     error::Error,
-    link::{Link, unexpected},
-    requests::{Extent, reply_after_work},
 };
-use check::Check;
 use ids::Ids;
+pub(crate) use ids::new_id;
 use known::Known;
 use large::Past;
 pub(super) use large::RESUME_BYTES;
-use reader::{Chunk, Reader, Small};
+use reader::{Chunk, LARGE_BYTES, Reader, SmallUpload};
+pub(crate) use stream::put_from;
 
 /// How long the reader is waited for before the connection is looked at again.
 const LOOK: Duration = Duration::from_millis(20);
 
-pub(crate) fn store(
-    client: &mut Client,
+/// Stores all of `files`. With an id, the caller has drawn that for the one file in it.
+pub(super) fn store(
+    connection: &mut Connection,
     files: &[Store],
     settings: &Settings,
+    (manner, id): (Manner, Option<&Id>),
     watch: &mut dyn FnMut(&Event<'_>),
 ) -> Report {
-    let mut tally = Tally::new(files.len(), settings.keep_going, watch);
-    let mut ids = Ids::new(client.address(), settings.state.as_deref());
+    let mut tally = Tally::new(files.len(), manner, settings.keep_going, watch);
+    let mut ids = match id {
+        Some(id) => Ids::given(connection.address(), id),
+        None => Ids::new(connection.address(), settings.state.as_deref()),
+    };
+    let resumable_from = if id.is_some() { Some(0) } else { settings.resume.then_some(RESUME_BYTES) };
+    // One that can be called off is sent in blocks.
+    let large_from = if tally.is_alone() { 0 } else { LARGE_BYTES };
     let mut past = Past::default();
-    drive::drive(client, settings, &mut tally, |link, tally| {
+    drive::drive(connection, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
             let wanted = std::mem::take(&mut tally.queue);
-            let reader = Reader::start(scope, files, wanted.clone());
             let round = Round {
                 files,
-                settings,
-                link,
+                resumable_from,
+                exchange: Exchange::new(link),
                 tally,
-                reader,
+                reader: Reader::start(scope, files, wanted.clone(), large_from),
                 unread: wanted,
-                asked: VecDeque::new(),
+                unanswered: None,
+                current: None,
                 ids: &mut ids,
                 past: &mut past,
-                said: None,
                 begun: None,
+                published: None,
                 known: Known::nothing(None),
             };
             round.run()
@@ -70,55 +75,85 @@ pub(crate) fn store(
     tally.report
 }
 
-/// An upload whose final reply is still to come.
+/// A request whose final reply is still to come.
 #[derive(Debug)]
-struct Asked {
+struct Sent {
     index: usize,
     size: u64,
-    /// Of what was sent; [`None`] while its body is not closed.
-    crc: Option<Crc32>,
+    /// Of what was sent, where all of it was.
+    crc: Crc32,
+    /// Bytes of it that none of this call's connections has sent.
     resumed: u64,
-    large: bool,
-    /// Why it was called off.
-    stopped: Option<Error>,
-    /// It is not the upload itself, but the look at what was published.
-    check: Option<Check>,
+    kind: Kind,
+}
+
+/// What a request is, and so what its reply means.
+#[derive(Debug)]
+enum Kind {
+    /// A small upload.
+    Small,
+    /// A RESUME whose body is not begun.
+    Asked,
+    /// A large upload, its body closed with END. A look at it may follow.
+    Large { is_looked_at: bool },
+    /// A large upload, its body closed with STOP for this reason.
+    Stopped(Error),
+    /// A look at what was published: on this connection, or at some time before it.
+    Look { is_past: bool },
 }
 
 /// Uploads over one connection, until all are done or it is lost.
 struct Round<'r, 'a, 't> {
     files: &'a [Store],
-    settings: &'r Settings,
-    link: &'r mut Link,
+    /// Files from this size on have an id; [`None`] for none.
+    resumable_from: Option<u64>,
+    exchange: Exchange<'r, Sent>,
     tally: &'r mut Tally<'t>,
     reader: Reader,
     /// What the reader has not said anything of.
     unread: VecDeque<usize>,
-    asked: VecDeque<Asked>,
+    /// The request to which the server answered that it closes.
+    unanswered: Option<Sent>,
+    /// The large file that is being asked for or sent.
+    current: Option<usize>,
     ids: &'r mut Ids,
     past: &'r mut Past,
-    /// What the server said to the upload that is not closed yet.
-    said: Option<Reply>,
     /// The large file that was begun and has no reply yet.
     begun: Option<usize>,
+    /// The upload that is published and not looked at yet, and as which version.
+    published: Option<(usize, Tag)>,
     /// How far the last large file was read here.
     known: Known,
 }
 
 impl Round<'_, '_, '_> {
     fn run(mut self) -> Result<(), Stop> {
-        let result = self.serve();
-        // Why the server closed in the middle of a body.
-        if let Some(Reply::Fail(failure)) = self.said.take()
-            && let Some(asked) = self.asked.pop_front()
-        {
-            self.refused(asked, failure);
+        let mut result = self.serve();
+        // What came before the connection was lost counts, and tells why.
+        while let Some((sent, reply)) = self.exchange.unheard() {
+            let heard = self.hear(sent, reply);
+            result = heard.and(result);
         }
-        // Those that were called off were told already why, and a check belongs to its upload until that is published.
-        let is_due =
-            |asked: &&Asked| asked.check.as_ref().map_or(asked.stopped.is_none(), |check| check.saved.is_some());
-        let asked = self.asked.iter().filter(is_due).map(|asked| asked.index);
-        let undone: Vec<usize> = asked.chain(self.unread.iter().copied()).collect();
+        if let Some(failure) = self.exchange.refusal().cloned() {
+            match self.current {
+                Some(_) if is_farewell(failure.code) => result = Err(Error::Server(failure).into()),
+                Some(index) => self.large_refused(index, failure),
+                None => {}
+            }
+        }
+        let mut undone: Vec<usize> = Vec::new();
+        for Sent { index, kind, .. } in self.unanswered.take().into_iter().chain(self.exchange.give_up()) {
+            match kind {
+                Kind::Small | Kind::Asked | Kind::Large { .. } => undone.push(index),
+                Kind::Stopped(error) => self.finish_off(index, error),
+                // It belongs to its upload until that is published.
+                Kind::Look { .. } if self.is_published(index) => undone.push(index),
+                Kind::Look { .. } => {}
+            }
+        }
+        undone.extend(self.current);
+        undone.dedup();
+        undone.extend(self.unread.iter().copied());
         let begun = self.begun.filter(|begun| undone.contains(begun));
         // Bytes read here while the server waited are not read again.
         self.tally.progress |= self.known.has_grown();
@@ -138,28 +173,46 @@ impl Round<'_, '_, '_> {
                 }
                 Chunk::Large { index, size, mtime, version, stamp } => {
                     self.read(index);
+                    self.current = Some(index);
                     self.store_large(index, size, mtime, (&version, stamp))?;
+                    self.current = None;
                 }
                 Chunk::Block { block, .. } => self.reader.give_back(block),
                 Chunk::End(_) | Chunk::Broken(_) | Chunk::Skipped => {}
             }
         }
-        if let Some(asked) = self.asked.back()
-            && asked.large
+        if let Some(Sent { index, kind: Kind::Large { .. } | Kind::Look { .. }, .. }) = self.exchange.in_flight().last()
         {
-            self.tally.entered(asked.index, super::Phase::Syncing);
+            self.tally.entered(*index, Phase::Syncing);
         }
-        while !self.asked.is_empty() {
-            let reply = self.reply_after_work()?;
-            self.hear(reply)?;
+        self.hear_all()
+    }
+
+    /// Waits for the replies to all that was asked.
+    fn hear_all(&mut self) -> Result<(), Stop> {
+        let mut may_linger = self.tally.is_alone();
+        loop {
+            while let Some((sent, reply)) = self.exchange.unheard() {
+                self.hear(sent, reply)?;
+            }
+            if self.exchange.waiting() == 0 {
+                return Ok(());
+            }
+            match self.reply() {
+                Ok((sent, reply)) => self.hear(sent, reply)?,
+                Err(Error::Interrupted) if may_linger => {
+                    may_linger = false;
+                    self.exchange.linger();
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
     }
 
     /// Waits for the reply to what was asked first.
-    fn reply_after_work(&mut self) -> Result<Reply, Error> {
-        let bytes = self.asked.front().map_or(0, |asked| asked.size);
-        reply_after_work(self.link, Extent::Bytes(bytes))
+    fn reply(&mut self) -> Result<(Sent, Reply), Error> {
+        let bytes = self.exchange.in_flight().next().map_or(0, |sent| sent.size);
+        self.exchange.reply_after(Extent::Bytes(bytes))
     }
 
     /// The reader has come to this file.
@@ -176,142 +229,128 @@ impl Round<'_, '_, '_> {
                 Ok(chunk) => return Ok(Some(chunk)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Err(RecvTimeoutError::Timeout) => {
-                    self.link.step(&mut Block::new())?;
+                    self.exchange.step(&mut Block::new())?;
                 }
             }
         }
     }
 
-    fn send_run(&mut self, mut block: Block, files: Vec<Small>) -> Result<(), Stop> {
-        for Small { index, size, crc } in files {
+    fn send_run(&mut self, mut block: Block, files: Vec<SmallUpload>) -> Result<(), Stop> {
+        for SmallUpload { index, size, crc } in files {
             self.read(index);
             self.abandon_if_small(index, size);
-            self.link.owe();
-            self.asked.push_back(Asked {
-                index,
-                size,
-                crc: Some(crc),
-                resumed: 0,
-                large: false,
-                stopped: None,
-                check: None,
-            });
+            self.exchange.was_sent(Sent { index, size, crc, resumed: 0, kind: Kind::Small });
         }
-        self.link.owe();
-        self.send(&mut block)?;
-        self.link.settle();
+        self.exchange.send(&mut block)?;
         self.reader.give_back(block);
-        Ok(())
-    }
-
-    /// Sends what is queued and all of `block`, and takes what the server says meanwhile.
-    fn send(&mut self, block: &mut Block) -> Result<(), Stop> {
-        let (begun, mut taken) = (Instant::now(), Instant::now());
-        loop {
-            let (left, waiting) = (block.len(), self.asked.len());
-            let moved = self.link.step(block)?;
-            self.take_replies()?;
-            if block.len() == 0 && self.link.is_flushed() {
-                return Ok(());
-            }
-            if block.len() < left || self.asked.len() < waiting {
-                taken = Instant::now();
-            } else if taken.elapsed() >= self.link.timeout() {
-                // What it says meanwhile is no reason to wait longer.
-                return Err(Error::Timeout(self.link.timeout()).into());
-            }
-            if !moved {
-                self.link.rest(begun)?;
-            }
-        }
+        self.take_replies()
     }
 
     /// Takes the replies that have come; never waits.
     fn take_replies(&mut self) -> Result<(), Stop> {
-        while self.link.has_line()? {
-            if self.asked.is_empty() {
-                self.link.owe();
-            }
-            let reply = self.link.reply()?;
-            self.hear(reply)?;
+        while let Some((sent, reply)) = self.exchange.heard()? {
+            self.hear(sent, reply)?;
         }
-        if self.link.is_ended() { Err(Error::Closed(None).into()) } else { Ok(()) }
+        Ok(self.exchange.check_open()?)
     }
 
-    fn hear(&mut self, reply: Reply) -> Result<(), Stop> {
-        let open = match self.asked.front() {
-            None => return Err(unasked(reply).into()),
-            Some(asked) => asked.crc.is_none() && asked.stopped.is_none(),
-        };
-        if let Reply::Fail(failure) = &reply
-            && is_farewell(failure.code)
-        {
+    fn hear(&mut self, sent: Sent, reply: Reply) -> Result<(), Stop> {
+        if matches!(&reply, Reply::Fail(failure) if is_farewell(failure.code)) {
+            self.unanswered = Some(sent);
             return Err(unexpected(reply).into());
         }
-        if let Some(mut asked) = self.asked.pop_front() {
-            match asked.check.take() {
-                Some(check) => return self.checked(&asked, &check, reply),
-                None => self.asked.push_front(asked),
+        let index = sent.index;
+        match (sent.kind, reply) {
+            (Kind::Look { is_past }, reply) => {
+                self.looked(&Sent { kind: Kind::Look { is_past }, ..sent }, is_past, reply)
             }
-        }
-        if open {
-            // The first word counts; behind it the server is not believed any more.
-            if let Some(Reply::Fail(failure)) = self.said.take()
-                && let Some(asked) = self.asked.pop_front()
-            {
-                self.refused(asked, failure);
-                return Err(Error::violation("it answers what was not asked").into());
+            (Kind::Stopped(error), Reply::Fail(_)) => {
+                self.tally.progress = true;
+                self.finish_off(index, error);
+                Ok(())
             }
-            self.said = Some(reply);
-            return Ok(());
-        }
-        match (reply, self.asked.pop_front()) {
-            (Reply::Saved { size, crc, tag }, Some(asked)) if asked.stopped.is_none() => {
-                self.link.settle();
-                let as_sent = (size, Some(crc)) == (asked.size, asked.crc);
-                if !(as_sent && self.is_checked_next(asked.index, &tag)) {
-                    self.saved(&asked, size, crc);
+            (Kind::Small, Reply::Fail(failure)) => {
+                self.tally.progress = true;
+                self.tally.failed(index, Error::Server(failure));
+                Ok(())
+            }
+            (Kind::Asked | Kind::Large { .. }, Reply::Fail(failure)) => {
+                self.tally.progress = true;
+                self.large_refused(index, failure);
+                Ok(())
+            }
+            (kind @ (Kind::Small | Kind::Asked | Kind::Large { .. }), Reply::Saved { size, crc, tag }) => {
+                let is_looked_at = matches!(kind, Kind::Large { is_looked_at: true });
+                let sent = Sent { kind, ..sent };
+                if is_looked_at && (size, crc) == (sent.size, sent.crc) {
+                    self.published = Some((index, tag));
+                    self.tally.entered(index, Phase::Verifying);
+                } else {
+                    self.saved(&sent, size, crc, tag);
                 }
                 Ok(())
             }
-            (Reply::Fail(failure), Some(asked)) => {
-                self.tally.progress = true;
-                self.refused(asked, failure);
-                Ok(())
-            }
-            (reply, asked) => {
-                self.asked.extend(asked);
+            (kind, reply) => {
+                self.unanswered = Some(Sent { kind, ..sent });
                 Err(unexpected(reply).into())
             }
         }
     }
 
-    fn saved(&mut self, asked: &Asked, size: u64, crc: Crc32) {
-        let index = asked.index;
-        if asked.large {
+    /// An upload is published as `size` bytes of this CRC.
+    fn saved(&mut self, sent: &Sent, size: u64, crc: Crc32, tag: Tag) {
+        let index = sent.index;
+        if matches!(sent.kind, Kind::Small) {
+            self.tally.begun(index, sent.size, 0);
+        } else {
             self.forget(index);
             self.begun = self.begun.filter(|begun| *begun != index);
-        } else {
-            self.tally.begun(index, asked.size, 0);
         }
-        match asked.crc {
-            Some(sent) if (sent, asked.size) == (crc, size) => {
-                self.tally.done(index, &Moved { size, crc, resumed: asked.resumed });
+        if (sent.size, sent.crc) == (size, crc) {
+            self.tally.done(index, &Moved { size, crc, tag, resumed: sent.resumed });
+        } else {
+            self.tally.failed(index, not_as_sent((size, crc), (sent.size, sent.crc)));
+        }
+    }
+
+    /// The final reply to a large upload is FAIL.
+    fn large_refused(&mut self, index: usize, failure: Failure) {
+        self.current = self.current.filter(|current| *current != index);
+        self.begun = self.begun.filter(|begun| *begun != index);
+        let why = match failure.code {
+            // The server has its last checkpoint still: worth to go on from when there is room again.
+            Code::NoSpace | Code::Busy => None,
+            code => {
+                self.forget(index);
+                match code {
+                    // A newer connection took over, or what the server had kept was damaged; it is gone now.
+                    Code::Changed => Some("another connection took over"),
+                    Code::Checksum => Some("the bytes that arrived were not those that were sent"),
+                    _ => None,
+                }
             }
-            sent => {
-                let sent = sent.unwrap_or(Crc32::EMPTY);
-                let text =
-                    format!("the server saved {size} bytes with the CRC {crc}, sent were {} with {sent}", asked.size);
-                self.tally.failed(index, Error::Verification(text));
-            }
+        };
+        match why {
+            Some(why) => self.tally.restart(index, why, Error::Server(failure)),
+            None => self.tally.failed(index, Error::Server(failure)),
+        }
+    }
+
+    /// A file that could not be sent to its end.
+    fn finish_off(&mut self, index: usize, error: Error) {
+        self.begun = self.begun.filter(|begun| *begun != index);
+        self.forget(index);
+        match error {
+            Error::LocalFile { .. } => self.tally.restart(index, "it changed while it was sent", error),
+            error => self.tally.failed(index, error),
         }
     }
 }
 
-/// Only a server that closes says anything unasked.
-fn unasked(reply: Reply) -> Error {
-    match reply {
-        Reply::Fail(failure) => Error::Closed(Some(failure)),
-        _ => Error::violation("it answers what was not asked"),
-    }
+/// The error that the server has saved something else than was sent: bytes and CRC of both.
+fn not_as_sent(saved: (u64, Crc32), sent: (u64, Crc32)) -> Error {
+    Error::Verification(format!(
+        "the server saved {} bytes with the CRC {}, sent were {} with {}",
+        saved.0, saved.1, sent.0, sent.1
+    ))
 }

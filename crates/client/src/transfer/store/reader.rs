@@ -33,7 +33,7 @@ const TRIES: usize = 3;
 
 /// A small file in a run.
 #[derive(Debug)]
-pub(super) struct Small {
+pub(super) struct SmallUpload {
     pub(super) index: usize,
     pub(super) size: u64,
     pub(super) crc: Crc32,
@@ -43,7 +43,7 @@ pub(super) struct Small {
 #[derive(Debug)]
 pub(super) enum Chunk {
     /// Whole PUTs.
-    Run { block: Block, files: Vec<Small> },
+    Run { block: Block, files: Vec<SmallUpload> },
     /// A file that can't be read.
     Failed { index: usize, error: Error },
     /// A large file is open. The reader waits for an [`Order`].
@@ -78,17 +78,18 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads those of `files` that `wanted` names.
+    /// Reads those of `files` that `wanted` names. Those of `large_from` bytes and more are large.
     pub(super) fn start<'scope, 'a: 'scope>(
         scope: &'scope Scope<'scope, '_>,
         files: &'a [Store],
         wanted: VecDeque<usize>,
+        large_from: u64,
     ) -> Reader {
         let (say, chunks) = sync_channel(AHEAD);
         let (orders, ordered) = channel();
         let (spent, empty) = channel();
         scope.spawn(move || {
-            let mut work = Work { say, ordered, empty, run: Block::new(), small: Vec::new() };
+            let mut work = Work { say, ordered, empty, run: Block::new(), small: Vec::new(), large_from };
             // Who does not listen any more wants no more.
             let _ = wanted.into_iter().try_for_each(|index| work.read(index, &files[index])).and_then(|()| work.ship());
         });
@@ -106,7 +107,8 @@ struct Work {
     ordered: Receiver<Order>,
     empty: Receiver<Block>,
     run: Block,
-    small: Vec<Small>,
+    small: Vec<SmallUpload>,
+    large_from: u64,
 }
 
 /// Nobody listens.
@@ -122,10 +124,10 @@ impl Work {
         loop {
             left -= 1;
             let error = match Source::open(&file.source) {
-                Ok(source) if source.size() >= LARGE_BYTES => return self.read_large(index, source),
+                Ok(source) if source.size() >= self.large_from => return self.read_large(index, source),
                 Ok(mut source) => match source.append_whole(&mut self.run, &file.name) {
                     Ok(crc) => {
-                        self.small.push(Small { index, size: source.size(), crc });
+                        self.small.push(SmallUpload { index, size: source.size(), crc });
                         return if self.run.len() >= RUN_BYTES || self.small.len() >= RUN_FILES {
                             self.ship()
                         } else {

@@ -1,4 +1,4 @@
-//! A large download that can be gone on with: its bytes under a hidden name that is found again, its [`Mark`] beside them.
+//! A large download that can be gone on with: its bytes under a hidden name that is found again, its [`Journal`] beside them.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -21,7 +21,7 @@ use rustix::{
 
 use super::{
     directory::{Directory, MOMENTARY},
-    mark::{self, MAX_MARK_BYTES, Mark},
+    journal::{self, Journal, MAX_JOURNAL_BYTES},
     staged::{Staged, restrict},
 };
 use crate::error::Error;
@@ -32,35 +32,35 @@ const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Entries of a directory that are looked at for what nobody came back for: it is no reason to wait long.
 const SWEEP_ENTRIES: usize = 100_000;
 
-/// What is read at once to check a part.
+/// What is read at once to check a partial file.
 const READ_BYTES: usize = 256 << 10;
 
-/// A part and its mark, both open, and locked for this process alone.
+/// A partial file and its journal, both open, and locked for this process alone.
 ///
-/// Dropped it stays for later, unless [`Part::discard`] or [`Part::publish`] was called.
+/// Dropped it stays for later, unless [`PartialFile::discard`] or [`PartialFile::publish`] was called.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct PartialFile {
     directory: Arc<Directory>,
     file: Arc<File>,
-    mark: Arc<File>,
+    journal: Arc<File>,
     stem: String,
     last: OsString,
     path: PathBuf,
-    /// There was a mark, and no part beside it.
+    /// There was a journal, and no file beside it.
     bereft: bool,
 }
 
 /// What was found of an earlier download.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) mark: Mark,
+pub(crate) struct Kept {
+    pub(crate) journal: Journal,
     /// Bytes that are worth reading.
     pub(crate) bytes: u64,
 }
 
 /// The two names of what is staged for `last`, without their endings.
 fn stem(last: &OsStr) -> String {
-    // FNV-1a: it must be the same in every version of this program, and clashes do no harm, for a mark says whose it is.
+    // FNV-1a: it must be the same in every version of this program, and clashes do no harm, for a journal says whose it is.
     let hash = last
         .as_bytes()
         .iter()
@@ -72,57 +72,57 @@ fn part_name(stem: &str) -> String {
     format!("{stem}.part")
 }
 
-fn mark_name(stem: &str) -> String {
+fn journal_name(stem: &str) -> String {
     format!("{stem}.mark")
 }
 
-impl Part {
-    /// Whether there may be a part of `last`.
+impl PartialFile {
+    /// Whether there may be one of `last`.
     pub(crate) fn is_there(directory: &Directory, last: &OsStr) -> bool {
-        rustix::fs::accessat(directory, mark_name(&stem(last)), rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
+        rustix::fs::accessat(directory, journal_name(&stem(last)), rustix::fs::Access::EXISTS, AtFlags::empty()).is_ok()
     }
 
-    /// Opens the part of `last`, or makes an empty one. [`None`] where it can't be had: another process has it, or
+    /// Opens that of `last`, or makes an empty one. [`None`] where it can't be had: another process has it, or
     /// what has its name is not ours. The download is then staged without one.
-    pub(crate) fn open(directory: Arc<Directory>, last: &OsStr, path: &Path) -> Result<Option<Part>, Error> {
+    pub(crate) fn open(directory: Arc<Directory>, last: &OsStr, path: &Path) -> Result<Option<PartialFile>, Error> {
         let stem = stem(last);
-        let bereft = Part::is_there(&directory, last) && !exists(&directory, &part_name(&stem));
+        let bereft = PartialFile::is_there(&directory, last) && !exists(&directory, &part_name(&stem));
         let Some(file) = open_own(&directory, &part_name(&stem))? else { return Ok(None) };
-        // The lock on the mark only says to who sweeps that somebody comes back.
+        // The lock on the journal only says to who sweeps that somebody comes back.
         let locked = |file: &File| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        let Some(mark) = open_own(&directory, &mark_name(&stem))? else { return Ok(None) };
+        let Some(journal) = open_own(&directory, &journal_name(&stem))? else { return Ok(None) };
         // It may have been published between the opening and the lock.
-        if !(locked(&file) && locked(&mark) && is_named(&directory, &part_name(&stem), &file)) {
-            log::info!("the part of {} is in use", path.display());
+        if !(locked(&file) && locked(&journal) && is_named(&directory, &part_name(&stem), &file)) {
+            log::info!("the partial file of {} is in use", path.display());
             return Ok(None);
         }
-        let (file, mark) = (Arc::new(file), Arc::new(mark));
-        Ok(Some(Part { directory, file, mark, stem, last: last.to_owned(), path: path.to_owned(), bereft }))
+        let (file, journal) = (Arc::new(file), Arc::new(journal));
+        Ok(Some(PartialFile { directory, file, journal, stem, last: last.to_owned(), path: path.to_owned(), bereft }))
     }
 
     /// What is there of an earlier download of `name`. An [`Err`] says why it is of no use; [`None`] where there is nothing.
-    pub(crate) fn find(&self, name: &Name) -> Option<Result<Found, &'static str>> {
+    pub(crate) fn find(&self, name: &Name) -> Option<Result<Kept, &'static str>> {
         let mut text = Vec::new();
-        let read = (&*self.mark).take(MAX_MARK_BYTES).read_to_end(&mut text);
+        let read = (&*self.journal).take(MAX_JOURNAL_BYTES).read_to_end(&mut text);
         let bytes = self.file.metadata().map_or(0, |metadata| metadata.len());
         if matches!(read, Ok(0)) && bytes == 0 {
             return None;
         }
-        Some(match Mark::parse(&text) {
+        Some(match Journal::parse(&text) {
             None => Err("what was noted of its kept part is damaged"),
-            Some(mark) if mark.name != *name => Err("what was kept is of another file"),
-            Some(mark) if bytes > mark.meta.size => Err("what was kept is longer than the file"),
-            Some(mark) => {
-                let bytes = mark.worth(bytes, mark::this_boot().as_deref());
-                Ok(Found { mark, bytes })
+            Some(journal) if journal.name != *name => Err("what was kept is of another file"),
+            Some(journal) if bytes > journal.meta.size => Err("what was kept is longer than the file"),
+            Some(journal) => {
+                let bytes = journal.worth(bytes, journal::this_boot().as_deref());
+                Ok(Kept { journal, bytes })
             }
         })
     }
 
     /// Why nothing of what was found is worth reading. [`None`] where nothing was there: a download that ended before its
-    /// first byte was written leaves a mark and an empty part.
-    pub(crate) fn lost(&self, found: &Found) -> Option<&'static str> {
-        if self.bereft || found.mark.checkpoints.iter().any(|at| at.0 > 0) {
+    /// first byte was written leaves a journal and an empty file.
+    pub(crate) fn lost(&self, found: &Kept) -> Option<&'static str> {
+        if self.bereft || found.journal.checkpoints.iter().any(|at| at.0 > 0) {
             return Some("what was kept of it is gone");
         }
         let any = self.file.metadata().is_ok_and(|metadata| metadata.len() > 0);
@@ -130,9 +130,9 @@ impl Part {
     }
 
     /// Reads the first `found.bytes` bytes and cuts the file behind the last that can be right. Gives their digest.
-    pub(crate) fn check(&self, found: &Found, mut look: impl FnMut(u64) -> Result<(), Error>) -> Result<Digest, Error> {
+    pub(crate) fn check(&self, found: &Kept, mut look: impl FnMut(u64) -> Result<(), Error>) -> Result<Digest, Error> {
         let failed = |error| Error::local("read", &self.path, error);
-        let mut checkpoints = found.mark.checkpoints.iter().filter(|at| at.0 <= found.bytes).peekable();
+        let mut checkpoints = found.journal.checkpoints.iter().filter(|at| at.0 <= found.bytes).peekable();
         let (mut digest, mut good) = (Digest::new(), Digest::new());
         let mut buffer = vec![0; READ_BYTES];
         loop {
@@ -157,7 +157,9 @@ impl Part {
             }
         }
         self.cut(good.bytes())?;
-        self.note(&[mark::checkpoint(good.bytes(), good.crc()), mark::boot(mark::this_boot().as_deref())].concat())?;
+        self.note(
+            &[journal::checkpoint(good.bytes(), good.crc()), journal::boot(journal::this_boot().as_deref())].concat(),
+        )?;
         Ok(good)
     }
 
@@ -166,9 +168,9 @@ impl Part {
         if let Some(replaced) = self.directory.check_replaceable(&self.last, &self.path)? {
             restrict(&self.file, &replaced);
         }
-        self.mark.set_len(0).map_err(|error| Error::local("write", &self.path, error))?;
+        self.journal.set_len(0).map_err(|error| Error::local("write", &self.path, error))?;
         self.cut(0)?;
-        self.note(&[mark::head(name, meta), mark::boot(mark::this_boot().as_deref())].concat())?;
+        self.note(&[journal::head(name, meta), journal::boot(journal::this_boot().as_deref())].concat())?;
         if self.directory.is_to_be_swept() {
             sweep(&self.directory, &self.stem);
         }
@@ -177,13 +179,13 @@ impl Part {
 
     /// From here on bytes may come in any order: only what a checkpoint says is there.
     pub(crate) fn begin_scattered(&self) -> Result<(), Error> {
-        self.note(&mark::boot(None))
+        self.note(&journal::boot(None))
     }
 
     /// Bytes come in order again, behind the first `bytes` of them.
     pub(crate) fn end_scattered(&self, bytes: u64, crc: Crc32) -> Result<(), Error> {
         self.cut(bytes)?;
-        self.note(&[mark::checkpoint(bytes, crc), mark::boot(mark::this_boot().as_deref())].concat())
+        self.note(&[journal::checkpoint(bytes, crc), journal::boot(journal::this_boot().as_deref())].concat())
     }
 
     /// Shortens the file to `bytes`, and gives back what room was reserved behind them.
@@ -192,7 +194,7 @@ impl Part {
     }
 
     fn note(&self, lines: &[u8]) -> Result<(), Error> {
-        write_note(&self.mark, &self.path, lines)
+        append_lines(&self.journal, &self.path, lines)
     }
 
     /// The file that gets the bytes.
@@ -201,21 +203,21 @@ impl Part {
     }
 
     /// The file that gets the checkpoints.
-    pub(crate) fn mark(&self) -> &Arc<File> {
-        &self.mark
+    pub(crate) fn journal(&self) -> &Arc<File> {
+        &self.journal
     }
 
     /// Gives it its time and its name.
     pub(crate) fn publish(self, mtime: Option<Time>) -> Result<(), Error> {
         self.staged().publish(mtime)?;
-        self.directory.remove(&mark_name(&self.stem));
+        self.directory.remove(&journal_name(&self.stem));
         Ok(())
     }
 
     /// Removes it.
     pub(crate) fn discard(self) {
         drop(self.staged());
-        self.directory.remove(&mark_name(&self.stem));
+        self.directory.remove(&journal_name(&self.stem));
     }
 
     fn staged(&self) -> Staged {
@@ -224,11 +226,11 @@ impl Part {
     }
 }
 
-/// Appends `lines` to a mark, in one call.
-pub(crate) fn write_note(mark: &File, path: &Path, lines: &[u8]) -> Result<(), Error> {
+/// Appends `lines` to a journal, in one call.
+pub(crate) fn append_lines(journal: &File, path: &Path, lines: &[u8]) -> Result<(), Error> {
     use std::io::Write as _;
-    let mut mark = mark;
-    mark.write_all(lines).map_err(|error| Error::local("note how far", path, error))
+    let mut journal = journal;
+    journal.write_all(lines).map_err(|error| Error::local("note how far", path, error))
 }
 
 /// Opens or makes the regular file `name`, if it is this user's alone: in a directory that others write to, one
@@ -336,7 +338,7 @@ mod tests {
         let (hidden, hidden_name) = held.create_hidden().unwrap();
         let unnamed = held.create_unnamed().unwrap();
         let linked = unnamed.as_ref().map(|file| held.link_hidden(file).unwrap());
-        let part = Part::open(Arc::clone(&held), &name, &place("a")).unwrap().unwrap();
+        let part = PartialFile::open(Arc::clone(&held), &name, &place("a")).unwrap().unwrap();
         part.begin(&Name::new("a").unwrap(), &meta()).unwrap();
         [Some(&hidden), unnamed.as_ref(), Some(&**part.file())].into_iter().flatten().for_each(set_old);
         sweep(&held, "another");
@@ -374,7 +376,7 @@ mod tests {
         std::fs::set_permissions(&target, std::fs::Permissions::from_mode(0o400)).unwrap();
         let path = LocalPath::from(target.as_path());
         let (held, name) = LastDirectory::default().of(&path).unwrap();
-        let part = Part::open(held, &name, &path).unwrap().unwrap();
+        let part = PartialFile::open(held, &name, &path).unwrap().unwrap();
         part.begin(&Name::new("a").unwrap(), &meta()).unwrap();
         assert_eq!(part.file().metadata().unwrap().mode() & 0o777, 0o600);
         part.publish(None).unwrap();

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use ferry_wire::{Name, Reply};
 
-use super::{Stat, greeting, stat};
+use super::{
+    Exchange, greeting,
+    requests::{Stat, stat},
+};
 use crate::{
     address::Address,
     error::Error,
@@ -27,33 +30,36 @@ pub(crate) enum Extent<'a> {
     Change,
 }
 
-/// Takes the reply of a request for which the server goes through `extent`. A server that is silent for ten timeouts, or
-/// for one where there is no file to go through, is asked for a sign of life on a second connection. As long as it gives
-/// one it is waited for, up to the time that a very slow disk takes for so many bytes.
-pub(crate) fn reply_after_work(link: &mut Link, extent: Extent<'_>) -> Result<Reply, Error> {
-    let begun = Instant::now();
-    let patience = match extent {
-        Extent::Change => link.timeout(),
-        Extent::Bytes(_) | Extent::Whole(_) => link.timeout().saturating_mul(WORK_FACTOR),
-    };
-    loop {
-        let silence = match link.reply_within(patience) {
-            // A line that was begun and does not end is no work.
-            Err(silence @ Error::Timeout(_)) if link.pending().is_empty() => silence,
-            result => return result,
+impl<T> Exchange<'_, T> {
+    /// Waits for the reply to a request for which the server goes through `extent`. A server that is silent for ten timeouts,
+    /// or for one where there is no file to go through, is asked for a sign of life on a second connection. As long as
+    /// it gives one it is waited for, up to the time that a very slow disk takes for so many bytes.
+    pub(crate) fn reply_after(&mut self, extent: Extent<'_>) -> Result<(T, Reply), Error> {
+        let begun = Instant::now();
+        let timeout = self.link().timeout();
+        let limit = match extent {
+            Extent::Change => timeout,
+            Extent::Bytes(_) | Extent::Whole(_) => timeout.saturating_mul(WORK_FACTOR),
         };
-        let bytes = match bytes_to_go_through(link, extent) {
-            Ok(bytes) => bytes,
-            Err(interrupted @ Error::Interrupted) => return Err(interrupted),
-            Err(error) => {
-                log::info!("no sign of life: {error}");
+        loop {
+            let silence = match self.reply_within(limit) {
+                // A line that was begun and does not end is no work.
+                Err(silence @ Error::Timeout(_)) if !self.has_begun() => silence,
+                result => return result,
+            };
+            let bytes = match bytes_to_go_through(self.link(), extent) {
+                Ok(bytes) => bytes,
+                Err(interrupted @ Error::Interrupted) => return Err(interrupted),
+                Err(error) => {
+                    log::info!("no sign of life: {error}");
+                    return Err(silence);
+                }
+            };
+            if begun.elapsed() >= longest(bytes, timeout) {
                 return Err(silence);
             }
-        };
-        if begun.elapsed() >= longest(bytes, link.timeout()) {
-            return Err(silence);
+            log::info!("the server is silent for {:?} and alive", begun.elapsed());
         }
-        log::info!("the server is silent for {:?} and alive", begun.elapsed());
     }
 }
 
@@ -92,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patience_grows_with_the_size_and_has_an_end() {
+    fn the_time_grows_with_the_size_and_has_an_end() {
         let timeout = Duration::from_secs(30);
         assert_eq!(longest(0, timeout).as_secs(), 300);
         assert_eq!(longest(1 << 30, timeout).as_secs(), 300 + 16384);

@@ -1,12 +1,9 @@
-//! LIST.
+//! Listings: what stands in them, and how much memory that takes.
 
-use ferry_wire::{Entry, Frame, Framer, Name, Reply, Request};
+use ferry_wire::{Entry, Frame, Framer, Name, Reply};
 
-use super::receive_body;
-use crate::{
-    error::Error,
-    link::{Link, unexpected},
-};
+use super::{Exchange, Next, unexpected};
+use crate::error::Error;
 
 /// The longest listing, whatever is in it: a server may never end one.
 const MAX_LISTING_BYTES: u64 = 256 << 20;
@@ -44,42 +41,28 @@ impl Memory {
 /// How often a listing is asked for whose bytes were damaged on the way.
 const TRIES: u32 = 4;
 
-pub(crate) fn list(link: &mut Link, name: Option<&Name>, limit: usize) -> Result<Vec<Entry>, Error> {
-    let mut tries = 0;
-    loop {
-        ask(link, name);
-        tries += 1;
-        match receive(link, name, &mut Memory::new(limit)) {
-            Err(error) if is_worth_another(&error, tries) => log::info!("a listing is asked for again: {error}"),
-            result => return result,
-        }
-    }
-}
-
 /// Whether a listing that failed is to be asked for again after so many tries.
 pub(crate) fn is_worth_another(error: &Error, tries: u32) -> bool {
     tries < TRIES && matches!(error, Error::Verification(_))
 }
 
-/// Asks only; several may be asked before the first answer is taken.
-pub(crate) fn ask(link: &mut Link, name: Option<&Name>) {
-    link.ask(&Request::List { name: name.cloned() });
-}
-
-/// Takes the answer of the oldest LIST that has none yet, which is of `directory`. Its entries count in `memory` where it is
-/// whole.
-pub(crate) fn receive(link: &mut Link, directory: Option<&Name>, memory: &mut Memory) -> Result<Vec<Entry>, Error> {
-    match link.reply()? {
-        Reply::Listing => {}
-        reply => return Err(unexpected(reply)),
+/// Takes the listing of `directory`, which begins with `reply`. Its entries count in `memory` where it is whole.
+pub(crate) fn receive<T>(
+    exchange: &mut Exchange<'_, T>,
+    reply: Reply,
+    directory: Option<&Name>,
+    memory: &mut Memory,
+) -> Result<Vec<Entry>, Error> {
+    if reply != Reply::Listing {
+        return Err(unexpected(reply));
     }
     let mut entries = Entries::new(directory.map_or(0, |name| name.as_str().len()), *memory);
-    receive_body(link, None, |bytes, received| {
-        if received > MAX_LISTING_BYTES {
+    while let Next::Bytes(bytes) = exchange.piece()? {
+        entries.take(bytes)?;
+        if exchange.received().bytes() > MAX_LISTING_BYTES {
             return Err(Error::violation(format_args!("a listing of more than {} MiB", MAX_LISTING_BYTES >> 20)));
         }
-        entries.take(bytes)
-    })?;
+    }
     *memory = entries.memory;
     entries.end()
 }

@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use ferry_wire::{Greeting, GreetingError, Reply, escaped_bytes};
+use ferry_wire::{Frame, Framer, Greeting, GreetingError, Reply, escaped_bytes};
 
+use super::Exchange;
 use crate::{
     address::Address,
     error::{Error, Stranger},
-    link::{Link, Piece},
+    link::{Link, Wait},
+    trace,
 };
 
 /// A ferry server greets at once; one that is silent for so long gets the rest of its time only
@@ -32,16 +34,17 @@ pub(crate) fn receive(link: &mut Link, address: &Address, timeout: Duration) -> 
     let mut line = first_line(link, probe_after);
     let probed = matches!(line, Err(Error::Timeout(_)));
     if probed {
-        link.queue(PROBE);
+        trace::sent(PROBE);
+        link.output().extend_from_slice(PROBE);
         line = first_line(link, limit.saturating_sub(begun.elapsed()));
     }
     let line = match line {
         Ok(line) => line,
-        Err(Error::Closed(_)) if link.pending().is_empty() => return Err(stranger(Stranger::Closing)),
-        Err(Error::Timeout(_)) if link.pending().is_empty() => return Err(stranger(Stranger::Silent(limit))),
+        Err(Error::Closed(_)) if link.input().is_empty() => return Err(stranger(Stranger::Closing)),
+        Err(Error::Timeout(_)) if link.input().is_empty() => return Err(stranger(Stranger::Silent(limit))),
         // Something came, and no line: that is no ferry server whatever else it may be.
         Err(Error::Closed(_) | Error::Timeout(_) | Error::Violation(_)) => {
-            return Err(stranger(recognise(link.pending())));
+            return Err(stranger(recognise(link.input())));
         }
         Err(error) => return Err(error),
     };
@@ -52,10 +55,16 @@ pub(crate) fn receive(link: &mut Link, address: &Address, timeout: Duration) -> 
     Ok(greeting)
 }
 
-fn first_line(link: &mut Link, patience: Duration) -> Result<Vec<u8>, Error> {
-    match link.piece_within(patience)? {
-        Piece::Line(line) | Piece::Raw(line) => Ok(line.to_vec()),
-    }
+fn first_line(link: &mut Link, limit: Duration) -> Result<Vec<u8>, Error> {
+    link.wait_for(Wait::Reply(limit), |input| {
+        Ok(match Framer::new().next(input).map_err(Error::violation)? {
+            Some((Frame::Line(line) | Frame::Raw(line), used)) => {
+                trace::received(line);
+                (used, Some(line.to_vec()))
+            }
+            None => (0, None),
+        })
+    })
 }
 
 fn parse(line: &[u8], address: &Address) -> Result<Greeting, Error> {
@@ -79,8 +88,9 @@ fn recognise(line: &[u8]) -> Stranger {
 }
 
 fn skip_answer_to_probe(link: &mut Link) -> Result<(), Error> {
-    link.owe();
-    match link.reply()? {
+    let mut exchange = Exchange::new(link);
+    exchange.was_sent(());
+    match exchange.reply()?.1 {
         Reply::Fail(_) => Ok(()),
         _ => Err(Error::violation("it answers what was not asked")),
     }

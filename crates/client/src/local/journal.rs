@@ -1,18 +1,18 @@
-//! What is known of a part of a download, beside it: text, only ever appended to, each line with a CRC of its own.
+//! The journal of a partial file, beside it: text, only ever appended to, each line with a CRC of its own.
 
 use std::io::Write as _;
 
 use ferry_wire::{Crc32, FileMeta, Name, Tag, Time, parse_integer};
 
-/// The longest mark that is read: the checkpoints of several TiB.
-pub(crate) const MAX_MARK_BYTES: u64 = 4 << 20;
+/// The longest that is read: the checkpoints of several TiB.
+pub(crate) const MAX_JOURNAL_BYTES: u64 = 4 << 20;
 
-/// What a mark says.
+/// What a journal says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct Journal {
     /// What the server calls the file.
     pub(crate) name: Name,
-    /// The version that the part is of.
+    /// The version that the partial file is of.
     pub(crate) meta: FileMeta,
     /// How many bytes from the first on had which CRC, in rising order.
     pub(crate) checkpoints: Vec<(u64, Crc32)>,
@@ -20,22 +20,22 @@ pub(crate) struct Mark {
     boot: Option<String>,
 }
 
-impl Mark {
-    /// Reads as much of a mark as is whole; [`None`] where nothing of use is.
-    pub(crate) fn parse(text: &[u8]) -> Option<Mark> {
+impl Journal {
+    /// Reads as much of a journal as is whole; [`None`] where nothing of use is.
+    pub(crate) fn parse(text: &[u8]) -> Option<Journal> {
         let mut lines = text.split_inclusive(|byte| *byte == b'\n').map(checked_line);
-        let mut mark = Mark::parse_head(lines.next()??)?;
+        let mut journal = Journal::parse_head(lines.next()??)?;
         for line in lines {
-            let Some(()) = line.and_then(|line| mark.take(line)) else {
+            let Some(()) = line.and_then(|line| journal.take(line)) else {
                 // What was to be said here is not known: perhaps that the rest is worth nothing.
-                mark.boot = None;
+                journal.boot = None;
                 break;
             };
         }
-        Some(mark)
+        Some(journal)
     }
 
-    fn parse_head(line: &str) -> Option<Mark> {
+    fn parse_head(line: &str) -> Option<Journal> {
         let mut words = line.strip_prefix("ferry-part 1 ")?.splitn(4, ' ');
         let size = parse_integer(words.next()?.as_bytes())?;
         let mtime = match words.next()? {
@@ -44,7 +44,7 @@ impl Mark {
         };
         let tag = Tag::new(words.next()?).ok()?;
         let name = Name::new(words.next()?).ok()?;
-        Some(Mark { name, meta: FileMeta { size, mtime, tag }, checkpoints: Vec::new(), boot: None })
+        Some(Journal { name, meta: FileMeta { size, mtime, tag }, checkpoints: Vec::new(), boot: None })
     }
 
     fn take(&mut self, line: &str) -> Option<()> {
@@ -61,7 +61,7 @@ impl Mark {
         Some(())
     }
 
-    /// How many bytes of a part of `bytes` bytes can be those that were written: what was written since the start of the
+    /// How many bytes of a partial file of `bytes` bytes can be those that were written: what was written since the start of the
     /// system is there; of what was written before, only what a checkpoint can prove.
     pub(crate) fn worth(&self, bytes: u64, boot: Option<&str>) -> u64 {
         let proven = self.checkpoints.iter().rev().map(|at| at.0).find(|offset| *offset <= bytes).unwrap_or(0);
@@ -121,40 +121,40 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        let mark = Mark::parse(&whole()).unwrap();
-        assert_eq!((mark.name.as_str(), &mark.meta), ("a dir/a file", &meta()));
-        assert_eq!(mark.checkpoints, [(40, Crc32(1)), (80, Crc32(2))]);
+        let journal = Journal::parse(&whole()).unwrap();
+        assert_eq!((journal.name.as_str(), &journal.meta), ("a dir/a file", &meta()));
+        assert_eq!(journal.checkpoints, [(40, Crc32(1)), (80, Crc32(2))]);
         let again = [whole(), checkpoint(40, Crc32(3))].concat();
-        assert_eq!(Mark::parse(&again).unwrap().checkpoints, [(40, Crc32(3))], "what is later counts");
+        assert_eq!(Journal::parse(&again).unwrap().checkpoints, [(40, Crc32(3))], "what is later counts");
     }
 
     #[test]
     fn only_this_start_of_the_system_needs_no_proof() {
-        let mark = Mark::parse(&whole()).unwrap();
-        assert_eq!(mark.worth(95, Some("b-1")), 95);
-        assert_eq!(mark.worth(95, Some("b-2")), 80);
-        assert_eq!(mark.worth(95, None), 80);
-        assert_eq!(mark.worth(79, Some("b-2")), 40);
-        assert_eq!(mark.worth(39, Some("b-2")), 0);
-        let unknown = Mark::parse(&[whole(), boot(None)].concat()).unwrap();
+        let journal = Journal::parse(&whole()).unwrap();
+        assert_eq!(journal.worth(95, Some("b-1")), 95);
+        assert_eq!(journal.worth(95, Some("b-2")), 80);
+        assert_eq!(journal.worth(95, None), 80);
+        assert_eq!(journal.worth(79, Some("b-2")), 40);
+        assert_eq!(journal.worth(39, Some("b-2")), 0);
+        let unknown = Journal::parse(&[whole(), boot(None)].concat()).unwrap();
         assert_eq!(unknown.worth(95, Some("b-1")), 80);
         assert_eq!(unknown.worth(95, None), 80);
     }
 
     #[test]
-    fn a_mark_that_is_cut_or_flipped_anywhere_says_nothing_false() {
+    fn a_journal_that_is_cut_or_flipped_anywhere_says_nothing_false() {
         let whole = whole();
-        let honest = Mark::parse(&whole).unwrap();
+        let honest = Journal::parse(&whole).unwrap();
         for cut in 0..whole.len() {
             let mut flipped = whole.clone();
             flipped[cut] ^= 1;
             for text in [&whole[..cut], &flipped] {
-                let Some(mark) = Mark::parse(text) else { continue };
-                assert_eq!((&mark.name, &mark.meta), (&honest.name, &honest.meta));
-                assert!(honest.checkpoints.starts_with(&mark.checkpoints));
-                assert!(text.len() < whole.len() || mark.worth(95, Some("b-1")) < 95);
+                let Some(journal) = Journal::parse(text) else { continue };
+                assert_eq!((&journal.name, &journal.meta), (&honest.name, &honest.meta));
+                assert!(honest.checkpoints.starts_with(&journal.checkpoints));
+                assert!(text.len() < whole.len() || journal.worth(95, Some("b-1")) < 95);
             }
         }
-        assert_eq!(Mark::parse(b""), None);
+        assert_eq!(Journal::parse(b""), None);
     }
 }

@@ -1,0 +1,122 @@
+//! Where a server is, and the link to it while there is one.
+
+use std::{
+    io,
+    net::{SocketAddr, ToSocketAddrs as _},
+};
+
+use ferry_wire::Greeting;
+
+use crate::{
+    address::Address,
+    conversation::{Conversation, greeting},
+    error::Error,
+    link::{ConnectError, Link},
+    options::Options,
+};
+
+/// A server that was reached once, and the link to it as long as that can be used.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    address: Address,
+    options: Options,
+    greeting: Greeting,
+    /// Whether a server said so on any link so far.
+    is_volatile: bool,
+    link: Option<Link>,
+}
+
+impl Connection {
+    /// Connects and reads the greeting.
+    pub(crate) fn open(address: &Address, options: Options) -> Result<Connection, Error> {
+        let (link, greeting) = open(address, &options)?;
+        let is_volatile = greeting.has(Greeting::VOLATILE);
+        Ok(Connection { address: address.clone(), options, greeting, is_volatile, link: Some(link) })
+    }
+
+    /// Connects again, whatever became of the old link.
+    pub(crate) fn reopen(&mut self) -> Result<(), Error> {
+        self.link = None;
+        let (link, greeting) = open(&self.address, &self.options)?;
+        self.is_volatile |= greeting.has(Greeting::VOLATILE);
+        (self.link, self.greeting) = (Some(link), greeting);
+        Ok(())
+    }
+
+    /// Returns how further links to the same server are opened, by other threads as well.
+    pub(crate) fn opener(&self) -> impl Fn() -> Result<Link, Error> + Sync + use<> {
+        let (address, options) = (self.address.clone(), self.options.clone());
+        move || open(&address, &options).map(|(link, _)| link)
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn greeting(&self) -> &Greeting {
+        &self.greeting
+    }
+
+    pub(crate) fn is_volatile(&self) -> bool {
+        self.is_volatile
+    }
+
+    /// Whether there is a link, as far as the last use could tell.
+    pub(crate) fn is_open(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Lends the link to `work`, and drops it where that leaves it of no further use, or shows that what comes on it can't
+    /// be followed or believed any more.
+    pub(crate) fn converse<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
+        let mut link = self.link.take().ok_or(Error::NotConnected)?;
+        let result = at_rest(&mut link).and_then(|()| work(&mut link));
+        if link.is_usable() && !matches!(result, Err(Error::Violation(_) | Error::Closed(_))) {
+            self.link = Some(link);
+        }
+        result
+    }
+}
+
+/// Looks, without waiting, whether the server has said something unasked, or closed.
+fn at_rest(link: &mut Link) -> Result<(), Error> {
+    link.exchange_all();
+    Conversation::<()>::new().next_reply(link.input())?;
+    if link.is_ended() { Err(Error::Closed(None)) } else { Ok(()) }
+}
+
+fn open(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {
+    let mut link = connect_any(address, options)?;
+    let greeting = greeting::receive(&mut link, address, options.timeout)?;
+    log::info!("connected to {address}: {}", ferry_wire::escaped(&greeting.software));
+    Ok((link, greeting))
+}
+
+/// Tries every address that the host has, in the order of the system.
+fn connect_any(address: &Address, options: &Options) -> Result<Link, Error> {
+    let unreachable = |source| Error::Unreachable { address: address.clone(), source };
+    let peers = (address.host(), address.port()).to_socket_addrs().map_err(unreachable)?;
+    let mut last = unreachable(io::Error::new(io::ErrorKind::NotFound, "the host has no address"));
+    for peer in peers {
+        last = match connect_one(peer, address, options) {
+            Ok(link) => return Ok(link),
+            Err(error @ Error::Interrupted) => return Err(error),
+            Err(error) => error,
+        };
+    }
+    Err(last)
+}
+
+fn connect_one(peer: SocketAddr, address: &Address, options: &Options) -> Result<Link, Error> {
+    Link::connect(peer, options).map_err(|error| match error {
+        ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Error::Refused { address: address.clone() }
+        }
+        ConnectError::Io(source) => Error::Unreachable { address: address.clone(), source },
+        ConnectError::Gone(error) => error,
+    })
+}

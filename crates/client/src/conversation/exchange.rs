@@ -1,0 +1,294 @@
+//! A conversation over a link.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use ferry_wire::{Crc32, Digest, Failure, Name, Reply, Request, Time};
+
+use super::{Conversation, Line};
+use crate::{
+    block::Block,
+    error::Error,
+    link::{Link, Wait},
+};
+
+/// How long a server may take until an upload that was called off is called off; then the
+/// connection is dropped instead.
+const STOP_LIMIT: Duration = Duration::from_secs(3);
+
+/// What comes next of a body.
+#[derive(Debug)]
+pub(crate) enum Next<B> {
+    Bytes(B),
+    /// It has ended, whole and verified.
+    End(Digest),
+}
+
+/// A [`Conversation`] that waits for the server, and moves bytes both ways while it does, so that neither side can block
+/// the other by not reading.
+///
+/// Lasts for one call of the library at most. Dropped with anything in flight, it leaves the link of no further use.
+#[derive(Debug)]
+pub(crate) struct Exchange<'l, T> {
+    link: &'l mut Link,
+    talk: Conversation<T>,
+    /// Replies that came while something was sent.
+    replies: VecDeque<(T, Reply)>,
+}
+
+impl<'l, T> Exchange<'l, T> {
+    pub(crate) fn new(link: &'l mut Link) -> Exchange<'l, T> {
+        Exchange { link, talk: Conversation::new(), replies: VecDeque::new() }
+    }
+
+    /// The connection: for what is no conversation.
+    pub(crate) fn link(&mut self) -> &mut Link {
+        self.link
+    }
+
+    /// Whether the caller wants what is under way to end.
+    pub(crate) fn check_cancel(&self) -> Result<(), Error> {
+        self.link.check_cancel()
+    }
+
+    /// Queues `request`; it goes out with the next call that waits or sends. Its reply will be about `about`.
+    pub(crate) fn ask(&mut self, request: &Request, about: T) {
+        self.talk.ask(request, about, self.link.output());
+    }
+
+    /// Queues a PUT; its body is sent in blocks.
+    pub(crate) fn put(&mut self, size: Option<u64>, mtime: Option<Time>, name: Name) {
+        self.talk.put(size, mtime, name, self.link.output());
+    }
+
+    /// A block that is about to be sent holds a whole PUT.
+    pub(crate) fn was_sent(&mut self, about: T) {
+        self.talk.was_sent(about);
+    }
+
+    /// Closes the open body with END; with STOP where the server has refused it, and then returns why.
+    pub(crate) fn end(&mut self, crc: Crc32, about: T) -> Option<(T, Failure)> {
+        let refused = self.talk.end(crc, about, self.link.output());
+        self.push();
+        refused
+    }
+
+    /// Closes the open body with STOP. Returns why the server has refused it, if it has; else its reply is due.
+    pub(crate) fn stop(&mut self, about: T) -> Option<(T, Failure)> {
+        let refused = self.talk.stop(about, self.link.output());
+        self.push();
+        refused
+    }
+
+    /// Why the server has refused the upload whose body is open.
+    pub(crate) fn refusal(&self) -> Option<&Failure> {
+        self.talk.refusal()
+    }
+
+    /// Gives up what is in flight, and with it the link.
+    pub(crate) fn give_up(&mut self) -> Vec<T> {
+        if !self.talk.is_at_rest() {
+            self.link.abandon();
+        }
+        self.talk.give_up()
+    }
+
+    /// What is in flight, the oldest first. A reply that [`Exchange::unheard`] still gives is not.
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = &T> {
+        self.talk.in_flight()
+    }
+
+    /// How many requests are in flight.
+    pub(crate) fn waiting(&self) -> usize {
+        self.talk.in_flight().len()
+    }
+
+    /// Sends what the socket takes of what is queued; never waits.
+    pub(crate) fn push(&mut self) {
+        self.link.push();
+    }
+
+    /// Waits for the next reply.
+    pub(crate) fn reply(&mut self) -> Result<(T, Reply), Error> {
+        self.reply_within(self.link.timeout())
+    }
+
+    /// The same for another time than the connection's own.
+    pub(super) fn reply_within(&mut self, limit: Duration) -> Result<(T, Reply), Error> {
+        if let Some(reply) = self.replies.pop_front() {
+            return Ok(reply);
+        }
+        let talk = &mut self.talk;
+        let reply = self.link.wait_for(Wait::Reply(limit), |input| talk.next_reply(input))?;
+        self.link.begin_window();
+        Ok(reply)
+    }
+
+    /// Whether a reply has begun to come.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.link.input().is_empty()
+    }
+
+    /// Takes a reply that has come; never waits.
+    pub(crate) fn heard(&mut self) -> Result<Option<(T, Reply)>, Error> {
+        match self.replies.pop_front() {
+            Some(reply) => Ok(Some(reply)),
+            None => self.take_in(),
+        }
+    }
+
+    /// Takes a reply that came while something was sent, however that ended.
+    pub(crate) fn unheard(&mut self) -> Option<(T, Reply)> {
+        self.replies.pop_front()
+    }
+
+    /// What nobody asked for is left to who looks at the connection next.
+    fn take_in(&mut self) -> Result<Option<(T, Reply)>, Error> {
+        while self.talk.expects_reply() {
+            let (used, reply) = self.talk.next_reply(self.link.input())?;
+            self.link.consume(used);
+            if reply.is_some() {
+                self.link.begin_window();
+            }
+            if reply.is_some() || used == 0 {
+                return Ok(reply);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fails where the server has closed, with what it said last.
+    pub(crate) fn check_open(&mut self) -> Result<(), Error> {
+        if !self.link.is_ended() {
+            return Ok(());
+        }
+        self.talk.next_reply(self.link.input())?;
+        Err(Error::Closed(None))
+    }
+
+    /// Moves what can be moved without waiting, and keeps the replies that have come. Returns whether any bytes moved.
+    ///
+    /// # Errors
+    ///
+    /// A connection that has ended.
+    pub(crate) fn step(&mut self, block: &mut Block) -> Result<bool, Error> {
+        let moved = self.link.step(block)?;
+        while let Some(reply) = self.take_in()? {
+            self.replies.push_back(reply);
+        }
+        self.check_open().map(|()| moved)
+    }
+
+    /// Sends what is queued and all of `block`, and keeps the replies that come meanwhile.
+    pub(crate) fn send(&mut self, block: &mut Block) -> Result<(), Error> {
+        let begun = Instant::now();
+        let mut taken = begun;
+        loop {
+            let (left, heard) = (block.len(), self.replies.len());
+            let moved = self.step(block)?;
+            if block.len() == 0 && self.link.is_flushed() {
+                return Ok(());
+            }
+            let limit =
+                if self.refusal().is_some() { STOP_LIMIT.min(self.link.timeout()) } else { self.link.timeout() };
+            if block.len() < left || self.replies.len() > heard {
+                taken = Instant::now();
+            } else if taken.elapsed() >= limit {
+                // What it says meanwhile is no reason to wait longer.
+                return Err(Error::Timeout(limit));
+            }
+            if !moved {
+                self.link.rest(begun)?;
+            }
+        }
+    }
+
+    /// Takes the next bytes of the body, as they came. An error of the body is that of [`Line::End`].
+    pub(crate) fn piece(&mut self) -> Result<Next<&[u8]>, Error> {
+        if let Some(end) = self.begin_block()? {
+            return Ok(Next::End(end));
+        }
+        let due = usize::try_from(self.talk.due()).unwrap_or(usize::MAX);
+        let there = self.link.wait_for(Wait::Bytes, |input| {
+            let there = input.len().min(due);
+            Ok((there, (there > 0).then_some(there)))
+        })?;
+        let bytes = self.link.consumed(there);
+        self.talk.took(bytes);
+        Ok(Next::Bytes(bytes))
+    }
+
+    /// Receives the next bytes of a large body straight to where they belong, and gives how many.
+    pub(crate) fn read(&mut self, room: &mut [u8]) -> Result<Next<usize>, Error> {
+        if let Some(end) = self.begin_block()? {
+            return Ok(Next::End(end));
+        }
+        let due = usize::try_from(self.talk.due()).map_or(room.len(), |due| due.min(room.len()));
+        let got = self.link.read_into(&mut room[..due])?;
+        self.talk.took(&room[..got]);
+        Ok(Next::Bytes(got))
+    }
+
+    /// Takes the lines of the body before its next bytes; gives its digest where it has ended.
+    fn begin_block(&mut self) -> Result<Option<Digest>, Error> {
+        while self.talk.due() == 0 {
+            if let Line::End(end) = self.body_line()? {
+                return end.map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn body_line(&mut self) -> Result<Line, Error> {
+        let talk = &mut self.talk;
+        self.link.wait_for(Wait::Bytes, |input| talk.body_line(input))
+    }
+
+    /// What has come of the body.
+    pub(crate) fn received(&self) -> Digest {
+        self.talk.received()
+    }
+
+    /// Ends the upload about `about` from this side, although the caller wants everything to end: `block` is the rest
+    /// of what was begun. What the server says to it [`Exchange::unheard`] gives. Gives `about` back where nothing more
+    /// comes of it, and why the server had refused it, if it had.
+    pub(crate) fn call_off(&mut self, block: &mut Block, about: T) -> Result<(), (T, Option<Failure>)> {
+        self.link.begin_grace(STOP_LIMIT);
+        if self.send(block).is_err() {
+            self.link.end_grace();
+            return Err((about, self.refusal().cloned()));
+        }
+        let refused = self.talk.stop(about, self.link.output());
+        self.await_all();
+        refused.map_or(Ok(()), |(about, failure)| Err((about, Some(failure))))
+    }
+
+    /// Waits for what is in flight a moment more, although the caller wants everything to end.
+    pub(crate) fn linger(&mut self) {
+        self.link.begin_grace(STOP_LIMIT);
+        self.await_all();
+    }
+
+    fn await_all(&mut self) {
+        let mut replies = std::mem::take(&mut self.replies);
+        self.push();
+        while !self.link.is_ended()
+            && self.waiting() > 0
+            && let Ok(reply) = self.reply()
+        {
+            replies.push_back(reply);
+        }
+        self.replies = replies;
+        self.link.end_grace();
+    }
+}
+
+impl<T> Drop for Exchange<'_, T> {
+    fn drop(&mut self) {
+        if !self.talk.is_at_rest() {
+            self.link.abandon();
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What is asked on a connection and what is answered, as a pure state machine: bytes and local progress go in, bytes to
+//! send and replies come out. No socket, clock or file in this file and in `listing`.
+//!
+//! [`Conversation`] mirrors the server's session. Its queue knows what each request in flight is about and what
+//! may answer it; it reads the bodies of GET, READ and LIST, and keeps track of the one upload whose body is on its way.
+//! [`Exchange`] moves its bytes over a [`Link`](crate::link::Link); `requests` are those that need no more than one
+//! reply each, `greeting` opens a connection, and `alive` waits for a server that has much to do.
+
+mod alive;
+mod exchange;
+pub(crate) mod greeting;
+pub(crate) mod listing;
+pub(crate) mod requests;
+
+use std::collections::VecDeque;
+
+use ferry_wire::{
+    BodyCheck, BodyLine, Crc32, Digest, Failure, Frame, Framer, Name, Overrun, Reply, Request, Tag, Time, Verdict,
+    write_end,
+};
+
+use crate::{error::Error, trace};
+pub(crate) use alive::Extent;
+pub(crate) use exchange::{Exchange, Next};
+
+/// Requests, what each is about, and how far their answers have come.
+///
+/// Order of calls: [`ask`](Conversation::ask) as often as wanted, and [`next_reply`](Conversation::next_reply) for each.
+/// Behind a FILE or LISTING comes a body: its lines are taken by [`body_line`](Conversation::body_line), and the
+/// bytes between by whoever has them, as many as are [due](Conversation::due), which is told to
+/// [`took`](Conversation::took); only behind its end comes the next reply. Behind [`put`](Conversation::put), and
+/// behind the GO of a RESUME, the body of an upload is open until [`end`](Conversation::end) or
+/// [`stop`](Conversation::stop); nothing else is asked meanwhile. An error of any of these calls is final.
+#[derive(Debug)]
+pub(crate) struct Conversation<T> {
+    framer: Framer,
+    in_flight: VecDeque<(Expected, T)>,
+    body: Option<BodyCheck>,
+    upload: Upload,
+}
+
+/// What may answer a request.
+#[derive(Debug)]
+enum Expected {
+    /// A line: which, is for who asked.
+    Line,
+    /// FILE, and the bytes of a range, of one version where `tag` names it.
+    File { offset: u64, length: Option<u64>, tag: Option<Tag> },
+    /// LISTING, and its lines.
+    Listing,
+    /// GO, and this side's body; or a last reply.
+    Go { size: u64 },
+}
+
+/// The upload whose body is on its way.
+#[derive(Debug, PartialEq, Eq)]
+enum Upload {
+    None,
+    Open,
+    /// The server has said FAIL before the end of the body.
+    Refused(Failure),
+}
+
+/// A line of a body.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// Bytes are due.
+    Block,
+    /// The body has ended, and what comes behind it can be followed. It is whole and verified, or the server has given
+    /// up ([`Error::Server`]), or the bytes are others than were sent ([`Error::Verification`]).
+    End(Result<Digest, Error>),
+}
+
+impl<T> Conversation<T> {
+    pub(crate) fn new() -> Conversation<T> {
+        Conversation { framer: Framer::new(), in_flight: VecDeque::new(), body: None, upload: Upload::None }
+    }
+
+    /// Appends `request` to `out`. Its reply will be about `about`.
+    pub(crate) fn ask(&mut self, request: &Request, about: T, out: &mut Vec<u8>) {
+        assert!(self.upload == Upload::None, "a request inside an upload");
+        let expected = match request {
+            Request::Get { .. } => Expected::File { offset: 0, length: None, tag: None },
+            Request::Read { offset, length, tag, .. } => {
+                Expected::File { offset: *offset, length: *length, tag: tag.clone() }
+            }
+            Request::List { .. } => Expected::Listing,
+            Request::Resume { size, .. } => Expected::Go { size: *size },
+            _ => Expected::Line,
+        };
+        push(out, |out| request.encode(out));
+        self.in_flight.push_back((expected, about));
+    }
+
+    /// Expects one more reply than was asked for here: the request is on its way already, with its body.
+    pub(crate) fn was_sent(&mut self, about: T) {
+        self.in_flight.push_back((Expected::Line, about));
+    }
+
+    /// Begins a PUT, whose body is then open.
+    pub(crate) fn put(&mut self, size: Option<u64>, mtime: Option<Time>, name: Name, out: &mut Vec<u8>) {
+        assert!(self.upload == Upload::None, "an upload inside an upload");
+        push(out, |out| Request::Put { size, mtime, name }.encode(out));
+        self.upload = Upload::Open;
+    }
+
+    /// Closes the open body with END, and expects a reply about `about`. Where the server has refused the upload
+    /// meanwhile, closes it with STOP and returns why.
+    pub(crate) fn end(&mut self, crc: Crc32, about: T, out: &mut Vec<u8>) -> Option<(T, Failure)> {
+        self.close(about, out, |out| write_end(out, crc))
+    }
+
+    /// Closes the open body with STOP, and expects a reply about `about`, unless the server has refused the upload:
+    /// then returns why.
+    pub(crate) fn stop(&mut self, about: T, out: &mut Vec<u8>) -> Option<(T, Failure)> {
+        self.close(about, out, |out| BodyLine::Stop.encode(out))
+    }
+
+    fn close(&mut self, about: T, out: &mut Vec<u8>, line: impl FnOnce(&mut Vec<u8>)) -> Option<(T, Failure)> {
+        match std::mem::replace(&mut self.upload, Upload::None) {
+            Upload::Refused(failure) => {
+                push(out, |out| BodyLine::Stop.encode(out));
+                Some((about, failure))
+            }
+            Upload::Open | Upload::None => {
+                push(out, line);
+                self.in_flight.push_back((Expected::Line, about));
+                None
+            }
+        }
+    }
+
+    /// Why the server has refused the open upload, if it has.
+    pub(crate) fn refusal(&self) -> Option<&Failure> {
+        match &self.upload {
+            Upload::Refused(failure) => Some(failure),
+            Upload::Open | Upload::None => None,
+        }
+    }
+
+    /// What the requests in flight are about, the oldest first.
+    pub(crate) fn in_flight(&self) -> impl ExactSizeIterator<Item = &T> {
+        self.in_flight.iter().map(|(_, about)| about)
+    }
+
+    /// Forgets what is in flight, and gives it.
+    pub(crate) fn give_up(&mut self) -> Vec<T> {
+        self.in_flight.drain(..).map(|(_, about)| about).collect()
+    }
+
+    /// Whether the server may say something: a reply, or why it refuses the open upload.
+    pub(crate) fn expects_reply(&self) -> bool {
+        !self.in_flight.is_empty() || self.upload != Upload::None
+    }
+
+    /// Whether nothing is in flight or open: the next request can be asked by anybody.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.in_flight.is_empty() && self.body.is_none() && self.upload == Upload::None
+    }
+
+    /// Takes the next reply from the front of `input`, if it is there whole. Returns how many bytes that used up, the
+    /// reply, and what it is about.
+    ///
+    /// # Errors
+    ///
+    /// A line that can't stand there; [`Error::Closed`] for a FAIL that answers nothing, behind which a server closes.
+    pub(crate) fn next_reply(&mut self, input: &[u8]) -> Result<(usize, Option<(T, Reply)>), Error> {
+        assert!(self.body.is_none(), "a reply inside a body");
+        let Some((line, used)) = self.line(input)? else { return Ok((0, None)) };
+        let reply = Reply::parse(line).map_err(Error::violation)?;
+        let Some((expected, about)) = self.in_flight.pop_front() else {
+            return self.unasked(reply).map(|()| (used, None));
+        };
+        if let Err(error) = self.follow(&expected, &reply) {
+            // It is still unanswered.
+            self.in_flight.push_front((expected, about));
+            return Err(error);
+        }
+        Ok((used, Some((about, reply))))
+    }
+
+    /// Opens what comes behind a reply.
+    fn follow(&mut self, expected: &Expected, reply: &Reply) -> Result<(), Error> {
+        match (expected, reply) {
+            (Expected::File { offset, length, tag }, Reply::File(meta)) => {
+                let Some(rest) = meta.size.checked_sub(*offset) else {
+                    return Err(Error::violation("a range behind the end of the file"));
+                };
+                if tag.as_ref().is_some_and(|tag| *tag != meta.tag) {
+                    return Err(Error::violation("another version than was asked for"));
+                }
+                self.body = Some(BodyCheck::new(Some(length.map_or(rest, |length| length.min(rest)))));
+            }
+            (Expected::Listing, Reply::Listing) => self.body = Some(BodyCheck::new(None)),
+            (Expected::Go { size }, Reply::Go(offset)) if offset <= size => self.upload = Upload::Open,
+            (Expected::Go { size }, Reply::Go(offset)) => {
+                return Err(Error::violation(format_args!("GO {offset} in a file of {size} bytes")));
+            }
+            (Expected::File { .. } | Expected::Listing | Expected::Go { .. }, Reply::Fail(_) | Reply::Saved { .. })
+            | (Expected::Line, _) => {}
+            (_, reply) => return Err(unexpected(reply.clone())),
+        }
+        Ok(())
+    }
+
+    /// Only a server that closes, or that refuses the upload whose body is on its way, says anything unasked.
+    fn unasked(&mut self, reply: Reply) -> Result<(), Error> {
+        match (&self.upload, reply) {
+            (Upload::None, Reply::Fail(failure)) => Err(Error::Closed(Some(failure))),
+            (Upload::Open, Reply::Fail(failure)) => {
+                self.upload = Upload::Refused(failure);
+                Ok(())
+            }
+            (Upload::Open, _) => Err(Error::violation("it answers an upload before its end")),
+            // The first word counts.
+            (Upload::None | Upload::Refused(_), _) => Err(Error::violation("it answers what was not asked")),
+        }
+    }
+
+    /// How many bytes of the body are due before its next line.
+    pub(crate) fn due(&self) -> u64 {
+        self.framer.raw_left()
+    }
+
+    /// These bytes of the body have come: no more than were [due](Conversation::due).
+    pub(crate) fn took(&mut self, bytes: &[u8]) {
+        self.framer.took_raw(bytes.len() as u64);
+        if let Some(body) = &mut self.body {
+            body.bytes(bytes);
+        }
+    }
+
+    /// What has come of the body.
+    pub(crate) fn received(&self) -> Digest {
+        self.body.as_ref().map_or_else(Digest::new, |body| Digest::resume(body.crc(), body.received()))
+    }
+
+    /// Takes the next line of the body from the front of `input`, if it is there whole, and returns how many bytes that
+    /// used up. Where no body is open there is an empty one.
+    ///
+    /// # Errors
+    ///
+    /// A line that can't stand there.
+    pub(crate) fn body_line(&mut self, input: &[u8]) -> Result<(usize, Option<Line>), Error> {
+        let Some((line, used)) = self.line(input)? else { return Ok((0, None)) };
+        let line = BodyLine::parse(line).map_err(Error::violation)?;
+        let body = self.body.take().unwrap_or_else(|| BodyCheck::new(Some(0)));
+        let end = match line {
+            BodyLine::Data(bytes) => {
+                body.block(bytes).map_err(|Overrun| Error::violation("more bytes than it announced"))?;
+                self.framer.expect_raw(bytes);
+                self.body = Some(body);
+                return Ok((used, Some(Line::Block)));
+            }
+            BodyLine::Fail(failure) => Err(Error::Server(failure)),
+            BodyLine::Stop => return Err(Error::violation("STOP from a server")),
+            BodyLine::End(None) => return Err(Error::violation("a body that ends without a CRC")),
+            BodyLine::End(Some(crc)) => match body.end(Some(crc)) {
+                Verdict::Whole => Ok(Digest::resume(crc, body.received())),
+                Verdict::Short => return Err(Error::violation("fewer bytes than it announced")),
+                Verdict::Mismatch => Err(Error::Verification(format!(
+                    "the bytes that came have the CRC {}, the server read {crc}; nothing was kept",
+                    body.crc()
+                ))),
+            },
+        };
+        Ok((used, Some(Line::End(end))))
+    }
+
+    /// A line from the front of `input`, and how many bytes it took.
+    fn line<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, Error> {
+        assert!(self.framer.raw_left() == 0, "a line inside a block");
+        Ok(self.framer.next(input).map_err(Error::violation)?.map(|(Frame::Line(line) | Frame::Raw(line), used)| {
+            trace::received(line);
+            (line, used)
+        }))
+    }
+}
+
+/// Appends what `write` writes, and shows it to whoever watches.
+fn push(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let before = out.len();
+    write(out);
+    trace::sent(&out[before..]);
+}
+
+/// The error that a reply is where another one, or none, is right: [`Error::Server`] for a FAIL.
+pub(crate) fn unexpected(reply: Reply) -> Error {
+    match reply {
+        Reply::Fail(failure) => Error::Server(failure),
+        reply => {
+            let mut line = Vec::new();
+            reply.encode(&mut line);
+            let line = line.strip_suffix(b"\n").unwrap_or(&line);
+            Error::violation(format_args!("it answers with {}", ferry_wire::escaped_bytes(line)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

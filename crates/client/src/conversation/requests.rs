@@ -1,0 +1,237 @@
+//! Requests that need no more than one reply each, or one body: asked and taken, one by one or many ahead.
+
+use std::io;
+
+use ferry_wire::{Code, Crc32, Entry, FileMeta, Name, Reply, Request, Tag, Time};
+
+use super::{
+    Exchange, Extent, Next,
+    listing::{self, Memory},
+    unexpected,
+};
+use crate::{error::Error, link::Link};
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stat {
+    /// A regular file.
+    File(FileMeta),
+    /// A directory, and the time of its last change.
+    Directory(Option<Time>),
+}
+
+/// A file as the server read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sum {
+    /// Bytes.
+    pub size: u64,
+    /// Of the whole file.
+    pub crc: Crc32,
+    /// The version that was read.
+    pub tag: Tag,
+}
+
+/// A part of a file that was read, and is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// Bytes that came.
+    pub size: u64,
+    /// Of the bytes that came.
+    pub crc: Crc32,
+    /// What the server says of the whole file.
+    pub meta: FileMeta,
+}
+
+/// Which part of a file to read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The first byte wanted.
+    pub offset: u64,
+    /// How many; [`None`] for all that follow.
+    pub length: Option<u64>,
+    /// The version wanted; [`None`] for any.
+    pub tag: Option<Tag>,
+}
+
+/// Requests that are asked ahead: enough that their waits for the disk are shared, few enough that
+/// what is under way when something goes wrong stays small.
+const AHEAD: usize = 64;
+
+pub(crate) fn stat(link: &mut Link, name: &Name) -> Result<Stat, Error> {
+    let mut exchange = Exchange::new(link);
+    exchange.ask(&Request::Stat { name: name.clone() }, ());
+    to_stat(exchange.reply()?.1)
+}
+
+/// Asks for all of `names`, many ahead. `taken` learns what each is, in order, and may end it.
+pub(crate) fn stat_all(
+    link: &mut Link,
+    names: impl IntoIterator<Item = Name>,
+    taken: impl FnMut(usize, Result<Stat, Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    ask_all(link, names.into_iter().map(|name| Request::Stat { name }), Exchange::reply, to_stat, taken)
+}
+
+fn to_stat(reply: Reply) -> Result<Stat, Error> {
+    match reply {
+        Reply::File(meta) => Ok(Stat::File(meta)),
+        Reply::Dir(mtime) => Ok(Stat::Directory(mtime)),
+        reply => Err(unexpected(reply)),
+    }
+}
+
+pub(crate) fn sum(link: &mut Link, name: &Name) -> Result<Sum, Error> {
+    let mut exchange = Exchange::new(link);
+    exchange.ask(&Request::Sum { name: name.clone() }, ());
+    to_sum(exchange.reply_after(Extent::Whole(name))?.1)
+}
+
+pub(crate) fn to_sum(reply: Reply) -> Result<Sum, Error> {
+    match reply {
+        Reply::Sum { size, crc, tag } => Ok(Sum { size, crc, tag }),
+        reply => Err(unexpected(reply)),
+    }
+}
+
+/// Asks for one change.
+pub(crate) fn change(link: &mut Link, request: &Request) -> Result<(), Error> {
+    let mut exchange = Exchange::new(link);
+    exchange.ask(request, ());
+    to_done(exchange.reply_after(Extent::Change)?.1)
+}
+
+/// Asks for all of `requests`, each of which is a change, many ahead. `taken` learns what became of each, in
+/// order; where it fails, no further one is asked, but those that were are done.
+pub(crate) fn change_all(
+    link: &mut Link,
+    requests: impl IntoIterator<Item = Request>,
+    taken: impl FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    ask_all(link, requests, |exchange| exchange.reply_after(Extent::Change), to_done, taken)
+}
+
+fn to_done(reply: Reply) -> Result<(), Error> {
+    match reply {
+        Reply::Done => Ok(()),
+        reply => Err(unexpected(reply)),
+    }
+}
+
+/// Asks for all of `requests`, many ahead, and has each reply waited for by `wait`, read by `read` and taken by `taken`; where
+/// that fails, no further one is asked.
+fn ask_all<'l, R>(
+    link: &'l mut Link,
+    requests: impl IntoIterator<Item = Request>,
+    mut wait: impl FnMut(&mut Exchange<'l, ()>) -> Result<((), Reply), Error>,
+    read: fn(Reply) -> Result<R, Error>,
+    mut taken: impl FnMut(usize, Result<R, Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut exchange = Exchange::new(link);
+    let mut requests = requests.into_iter().fuse();
+    let (mut answered, mut stopped) = (0, Ok(()));
+    loop {
+        while stopped.is_ok()
+            && exchange.waiting() < AHEAD
+            && let Some(request) = requests.next()
+        {
+            exchange.ask(&request, ());
+        }
+        if exchange.waiting() == 0 {
+            return stopped;
+        }
+        let result = match read(wait(&mut exchange)?.1) {
+            Err(error @ Error::Server(_)) => Err(error),
+            result => Ok(result?),
+        };
+        match taken(answered, result) {
+            Err(error) if stopped.is_ok() => stopped = Err(error),
+            _ => {}
+        }
+        answered += 1;
+    }
+}
+
+/// Makes directories, in their order; one that is there already is as good, and nothing else is. Returns
+/// those that can't be made by their places in the list, and why; where it does not `keep_going`, the first
+/// is the last that was tried.
+pub(crate) fn make_directories(
+    link: &mut Link,
+    names: &[Name],
+    keep_going: bool,
+) -> Result<Vec<(usize, Error)>, Error> {
+    let requests = names.iter().map(|name| Request::Mkdir { name: name.clone() });
+    let (mut refused, mut there) = (Vec::new(), Vec::new());
+    let mut stopped = false;
+    let made = change_all(link, requests, |index, result| match result {
+        Ok(()) => Ok(()),
+        Err(Error::Server(failure)) if failure.code == Code::Exists => {
+            there.push((index, failure));
+            Ok(())
+        }
+        Err(error) => {
+            refused.push((index, error));
+            stopped = !keep_going;
+            if stopped { Err(Error::Interrupted) } else { Ok(()) }
+        }
+    });
+    if stopped {
+        return Ok(refused);
+    }
+    made?;
+    // Something has the name. A file would be in the way of all that is to come.
+    let asked: Vec<Name> = there.iter().map(|(index, _)| names[*index].clone()).collect();
+    let mut there = there.into_iter();
+    stat_all(link, asked, |_, stat| {
+        let Some((index, failure)) = there.next() else { return Ok(()) };
+        if !matches!(stat, Ok(Stat::Directory(_))) {
+            refused.push((index, Error::Server(failure)));
+        }
+        Ok(())
+    })?;
+    refused.sort_by_key(|(index, _)| *index);
+    Ok(refused)
+}
+
+pub(crate) fn close(link: &mut Link) -> Result<(), Error> {
+    let mut exchange = Exchange::new(link);
+    exchange.ask(&Request::Close, ());
+    match exchange.reply()?.1 {
+        Reply::Bye => Ok(()),
+        reply => Err(unexpected(reply)),
+    }
+}
+
+pub(crate) fn list(link: &mut Link, name: Option<&Name>, limit: usize) -> Result<Vec<Entry>, Error> {
+    let mut exchange = Exchange::new(link);
+    let mut tries = 0;
+    loop {
+        exchange.ask(&Request::List { name: name.cloned() }, ());
+        tries += 1;
+        let ((), reply) = exchange.reply()?;
+        match listing::receive(&mut exchange, reply, name, &mut Memory::new(limit)) {
+            Err(error) if listing::is_worth_another(&error, tries) => {
+                log::info!("a listing is asked for again: {error}");
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Reads a part of a file into `sink`, as it comes.
+pub(crate) fn read(link: &mut Link, name: &Name, part: &Part, sink: &mut dyn io::Write) -> Result<Download, Error> {
+    let mut exchange = Exchange::new(link);
+    let Part { offset, length, tag } = part.clone();
+    exchange.ask(&Request::Read { offset, length, tag, name: name.clone() }, ());
+    let meta = match exchange.reply()?.1 {
+        Reply::File(meta) => meta,
+        reply => return Err(unexpected(reply)),
+    };
+    loop {
+        match exchange.piece()? {
+            Next::Bytes(bytes) => {
+                sink.write_all(bytes).map_err(|source| Error::System { what: "write out the bytes", source })?;
+            }
+            Next::End(body) => return Ok(Download { size: body.bytes(), crc: body.crc(), meta }),
+        }
+    }
+}

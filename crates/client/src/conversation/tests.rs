@@ -1,0 +1,210 @@
+//! Conversations driven by slices of bytes.
+
+use ferry_wire::Code;
+
+use super::*;
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+/// A conversation about `&str`s, with the bytes that were said and not taken yet.
+struct Talk {
+    talk: Conversation<&'static str>,
+    input: Vec<u8>,
+    out: Vec<u8>,
+}
+
+impl Talk {
+    fn new() -> Talk {
+        Talk { talk: Conversation::new(), input: Vec::new(), out: Vec::new() }
+    }
+
+    fn ask(&mut self, request: &Request, about: &'static str) {
+        self.talk.ask(request, about, &mut self.out);
+    }
+
+    fn put(&mut self) {
+        self.talk.put(Some(5), None, name("a"), &mut self.out);
+    }
+
+    fn hear(&mut self, bytes: impl AsRef<[u8]>) {
+        self.input.extend_from_slice(bytes.as_ref());
+    }
+
+    fn reply(&mut self) -> Result<Option<(&'static str, Reply)>, Error> {
+        let (used, reply) = self.talk.next_reply(&self.input)?;
+        self.input.drain(..used);
+        Ok(reply)
+    }
+
+    /// What there is of the body, and its end.
+    fn body(&mut self) -> (Vec<u8>, Option<Result<Digest, Error>>) {
+        let mut bytes = Vec::new();
+        loop {
+            let due = usize::try_from(self.talk.due()).unwrap().min(self.input.len());
+            if due > 0 {
+                self.talk.took(&self.input[..due]);
+                bytes.extend(self.input.drain(..due));
+            } else if self.talk.due() > 0 {
+                return (bytes, None);
+            } else {
+                match self.talk.body_line(&self.input).map(|(used, line)| (self.input.drain(..used).len(), line)) {
+                    Ok((_, Some(Line::Block))) => {}
+                    Ok((_, Some(Line::End(end)))) => return (bytes, Some(end)),
+                    Ok((_, None)) => return (bytes, None),
+                    Err(error) => return (bytes, Some(Err(error))),
+                }
+            }
+        }
+    }
+
+    fn said(&self) -> &str {
+        std::str::from_utf8(&self.out).unwrap()
+    }
+}
+
+fn get(text: &str) -> Request {
+    Request::Get { name: name(text) }
+}
+
+#[test]
+fn replies_and_bodies_come_in_the_order_of_the_requests_at_any_cut() {
+    let crc = Crc32::of(b"hello");
+    let said = format!("FILE 5 - t\nDATA 2\nheDATA 3\nlloEND {crc}\nFAIL not-found no\nDONE\n");
+    for cut in 0..said.len() {
+        let mut talk = Talk::new();
+        talk.ask(&get("a"), "a");
+        talk.ask(&get("b"), "b");
+        talk.ask(&Request::Delete { name: name("c") }, "c");
+        assert_eq!(talk.said(), "GET a\nGET b\nDELETE c\n");
+        let (mut replies, mut bytes, mut in_body) = (Vec::new(), Vec::new(), false);
+        for part in [&said[..cut], &said[cut..]] {
+            talk.hear(part);
+            loop {
+                if in_body {
+                    let (some, end) = talk.body();
+                    bytes.extend(some);
+                    match end {
+                        Some(end) => assert_eq!(end.unwrap().crc(), crc),
+                        None => break,
+                    }
+                    in_body = false;
+                }
+                let Some((about, reply)) = talk.reply().unwrap() else { break };
+                in_body = matches!(reply, Reply::File(_));
+                replies.push((about, reply));
+            }
+        }
+        assert_eq!(bytes, b"hello", "cut at {cut}");
+        let abouts: Vec<_> = replies.iter().map(|(about, _)| *about).collect();
+        assert_eq!(abouts, ["a", "b", "c"]);
+        assert!(matches!(&replies[1].1, Reply::Fail(failure) if failure.code == Code::NotFound));
+        assert!(talk.talk.is_at_rest() && talk.input.is_empty());
+    }
+}
+
+#[test]
+fn a_body_that_fails_leaves_what_comes_behind_it_in_step() {
+    for (end, is_failure) in [("FAIL io no\n", true), ("END 00000000\n", false)] {
+        let mut talk = Talk::new();
+        talk.ask(&get("a"), "a");
+        talk.ask(&Request::Mkdir { name: name("b") }, "b");
+        talk.hear(format!("FILE 5 - t\nDATA 5\nhello{end}DONE\n"));
+        assert!(matches!(talk.reply(), Ok(Some(("a", Reply::File(_))))));
+        let (bytes, failed) = talk.body();
+        assert_eq!(bytes, b"hello");
+        match failed.unwrap().unwrap_err() {
+            Error::Server(failure) => assert!(is_failure && failure.code == Code::Io),
+            Error::Verification(_) => assert!(!is_failure),
+            error => panic!("{error}"),
+        }
+        assert_eq!(talk.reply().unwrap(), Some(("b", Reply::Done)));
+        assert!(talk.talk.is_at_rest());
+    }
+}
+
+#[test]
+fn a_range_is_held_against_what_was_asked() {
+    let tag = Tag::new("t").unwrap();
+    let read = Request::Read { offset: 3, length: Some(4), tag: Some(tag), name: name("a") };
+    for (reply, violates) in [
+        ("FILE 2 - t\n", true),
+        ("FILE 9 - u\n", true),
+        ("LISTING\n", true),
+        ("DONE\n", true),
+        ("FILE 9 - t\nDATA 5\n", true),
+        ("FILE 5 - t\nDATA 2\nloEND 559c4a9d\n", false),
+    ] {
+        let mut talk = Talk::new();
+        talk.ask(&read, "a");
+        talk.hear(reply);
+        let failed = match talk.reply() {
+            Ok(_) => talk.body().1.and_then(Result::err),
+            Err(error) => Some(error),
+        };
+        assert_eq!(matches!(failed, Some(Error::Violation(_))), violates, "{reply}");
+    }
+    // What can't be the answer leaves its request without one.
+    let mut talk = Talk::new();
+    talk.ask(&read, "a");
+    talk.hear("DONE\n");
+    assert!(talk.reply().is_err());
+    assert_eq!(talk.talk.give_up(), ["a"]);
+}
+
+#[test]
+fn a_refused_upload_is_closed_with_stop_and_expects_nothing_more() {
+    let mut talk = Talk::new();
+    talk.put();
+    assert!(talk.talk.expects_reply() && talk.talk.refusal().is_none());
+    talk.hear("FAIL no-space full\n");
+    assert_eq!(talk.reply().unwrap(), None);
+    assert_eq!(talk.talk.refusal().unwrap().code, Code::NoSpace);
+    let (about, failure) = talk.talk.end(Crc32::EMPTY, "a", &mut talk.out).unwrap();
+    assert_eq!((about, failure.code), ("a", Code::NoSpace));
+    assert_eq!(talk.said(), "PUT 5 - a\nSTOP\n");
+    assert!(talk.talk.is_at_rest());
+    // The first word counts.
+    let mut talk = Talk::new();
+    talk.put();
+    talk.hear("FAIL io no\nFAIL io no\n");
+    assert_eq!(talk.reply().unwrap(), None);
+    assert!(matches!(talk.reply(), Err(Error::Violation(_))));
+    let mut talk = Talk::new();
+    talk.put();
+    talk.hear("SAVED 5 00000000 t\n");
+    assert!(matches!(talk.reply(), Err(Error::Violation(_))));
+}
+
+#[test]
+fn the_body_of_a_resume_is_open_only_behind_go() {
+    let resume = Request::Resume { id: ferry_wire::Id::new("id").unwrap(), size: 5, mtime: None, name: name("a") };
+    for (reply, is_open) in [("GO 5\n", true), ("SAVED 5 00000000 t\n", false), ("FAIL busy no\n", false)] {
+        let mut talk = Talk::new();
+        talk.ask(&resume, "asked");
+        talk.hear(reply);
+        assert_eq!(talk.reply().unwrap().unwrap().0, "asked");
+        assert_eq!(talk.talk.expects_reply(), is_open, "{reply}");
+        if is_open {
+            assert!(talk.talk.end(Crc32::EMPTY, "sent", &mut talk.out).is_none());
+            talk.hear("SAVED 5 00000000 t\n");
+            assert_eq!(talk.reply().unwrap().unwrap().0, "sent");
+        }
+        assert!(talk.talk.is_at_rest());
+    }
+    let mut talk = Talk::new();
+    talk.ask(&resume, "asked");
+    talk.hear("GO 6\n");
+    assert!(matches!(talk.reply(), Err(Error::Violation(_))));
+}
+
+#[test]
+fn words_that_nobody_asked_for_are_the_end() {
+    let mut talk = Talk::new();
+    talk.hear("FAIL shutting-down good night\n");
+    assert!(matches!(talk.reply(), Err(Error::Closed(Some(_)))));
+    let mut talk = Talk::new();
+    talk.hear("DONE\n");
+    assert!(matches!(talk.reply(), Err(Error::Violation(_))));
+}

@@ -1,0 +1,77 @@
+//! One file that was asked for by itself: a list of one, of which nothing is tried again.
+
+use std::{path::Path, time::Duration};
+
+use ferry_wire::{Id, Name};
+
+use super::{Event, Fetch, Moved, Report, Settings, Store, fetch, store, tally::Manner};
+use crate::{
+    connection::Connection,
+    error::Error,
+    local::{self, LocalPath},
+    options::Progress,
+};
+
+pub(crate) fn get(
+    connection: &mut Connection,
+    name: &Name,
+    target: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Moved, Error> {
+    let target = LocalPath::from(target);
+    // First of all, so that what is wrong here costs no transfer.
+    local::check_target(&target)?;
+    let files = [Fetch { name: name.clone(), target, meta: None }];
+    alone(progress, |watch| fetch::fetch(connection, &files, &once(), Manner::Alone, watch))
+}
+
+pub(crate) fn put(
+    connection: &mut Connection,
+    name: &Name,
+    source: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Moved, Error> {
+    let files = [Store { source: source.into(), name: name.clone() }];
+    alone(progress, |watch| store::store(connection, &files, &once(), (Manner::Alone, None), watch))
+}
+
+pub(crate) fn resume(
+    connection: &mut Connection,
+    id: &Id,
+    name: &Name,
+    source: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Moved, Error> {
+    let files = [Store { source: source.into(), name: name.clone() }];
+    alone(progress, |watch| store::store(connection, &files, &once(), (Manner::Alone, Some(id)), watch))
+}
+
+fn once() -> Settings {
+    Settings { keep_going: false, resume: false, parallel: 1, retries: 0, retry_for: Duration::ZERO, state: None }
+}
+
+/// Runs a transfer of one file, and tells its progress.
+fn alone(
+    progress: &mut dyn FnMut(Progress),
+    transfer: impl FnOnce(&mut dyn FnMut(&Event<'_>)) -> Report,
+) -> Result<Moved, Error> {
+    let (mut total, mut told, mut moved) = (0, None, None);
+    let mut report = transfer(&mut |event| {
+        let done = match event {
+            Event::Begun { size, resumed, .. } => {
+                total = *size;
+                *resumed
+            }
+            Event::Moved { done, .. } => *done,
+            Event::Done { moved: file, .. } => {
+                moved = Some((*file).clone());
+                file.size
+            }
+            _ => return,
+        };
+        if told.replace(done) != Some(done) {
+            progress(Progress { done, total });
+        }
+    });
+    moved.ok_or_else(|| report.failures.pop().map_or(Error::Interrupted, |(_, error)| error))
+}
