@@ -26,7 +26,7 @@ pub(super) fn drive(
     mut round: impl FnMut(&mut Link, &mut Tally<'_>) -> Result<(), Stop>,
 ) {
     let mut outage = Outage::new(settings);
-    while !tally.queue.is_empty() {
+    while tally.next().is_some() {
         tally.progress = false;
         let mut unwanted = false;
         let result = connection.converse(|link| match round(link, tally) {
@@ -38,6 +38,7 @@ pub(super) fn drive(
             Err(Stop::Broken(error)) => Err(error),
             Ok(()) => Ok(()),
         });
+        tally.take_back();
         let error = match result {
             Ok(()) if !unwanted => {
                 outage.end();
@@ -48,7 +49,7 @@ pub(super) fn drive(
             Ok(()) => Error::NotConnected,
             Err(error) => error,
         };
-        if tally.queue.is_empty() {
+        if tally.next().is_none() {
             return;
         }
         if tally.progress {
@@ -66,7 +67,8 @@ pub(super) fn drive(
 
 /// What is left fails: the first with the reason, the others untried.
 fn give_up(tally: &mut Tally<'_>, error: Error) {
-    if let Some(index) = tally.queue.pop_front() {
+    if let Some(index) = tally.next() {
+        tally.take();
         tally.failed(index, error);
     }
     if !tally.stopped {

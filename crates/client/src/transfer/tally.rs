@@ -1,6 +1,6 @@
 //! What became of each file, told to the caller and counted.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::{Event, Moved, Phase, Report};
 use crate::error::Error;
@@ -25,11 +25,13 @@ pub(super) struct Tally<'a> {
     keep_going: bool,
     pub(super) report: Report,
     /// Files that are still to be asked for, in their order.
-    pub(super) queue: VecDeque<usize>,
+    queue: VecDeque<usize>,
+    /// Files that were taken from it and have come to no end, in the order in which they were taken.
+    taken: VecDeque<usize>,
     /// How often a file was begun anew: few ever are.
     restarts: Vec<(usize, u32)>,
-    /// Files that are begun and neither done nor failed, and that a lost connection sent back into the queue.
-    begun: Vec<usize>,
+    /// Files that are begun and have come to no end.
+    begun: HashSet<usize>,
     /// Something moved since the connection was opened last.
     pub(super) progress: bool,
     /// A file failed, and nothing more is to be tried.
@@ -50,7 +52,8 @@ impl<'a> Tally<'a> {
             report: Report::default(),
             queue: (0..count).collect(),
             restarts: Vec::new(),
-            begun: Vec::new(),
+            taken: VecDeque::new(),
+            begun: HashSet::new(),
             progress: false,
             stopped: false,
         }
@@ -60,15 +63,38 @@ impl<'a> Tally<'a> {
         self.manner == Manner::Alone
     }
 
+    /// The file that is to be asked for next.
+    pub(super) fn next(&self) -> Option<usize> {
+        self.queue.front().copied()
+    }
+
+    /// Takes the next file, to be asked for.
+    pub(super) fn take(&mut self) {
+        self.taken.extend(self.queue.pop_front());
+    }
+
+    /// Takes all files, and gives them.
+    pub(super) fn take_all(&mut self) -> Vec<usize> {
+        self.taken.append(&mut self.queue);
+        self.taken.iter().copied().collect()
+    }
+
+    /// A file has come to an end, or is to be asked for anew.
+    fn ended(&mut self, index: usize) {
+        self.begun.remove(&index);
+        // Most often it is the first.
+        if let Some(position) = self.taken.iter().position(|taken| *taken == index) {
+            self.taken.remove(position);
+        }
+    }
+
     pub(super) fn tell(&mut self, event: &Event<'_>) {
         (self.watch)(event);
     }
 
     /// A file is begun, unless it was already.
     pub(super) fn begun(&mut self, index: usize, size: u64, resumed: u64) {
-        let known = self.begun.len();
-        self.begun.retain(|begun| *begun != index);
-        if self.begun.len() == known {
+        if self.begun.insert(index) {
             self.tell(&Event::Begun { index, size, resumed });
         }
     }
@@ -89,6 +115,7 @@ impl<'a> Tally<'a> {
     }
 
     pub(super) fn done(&mut self, index: usize, moved: &Moved) {
+        self.ended(index);
         self.progress = true;
         self.report.files += 1;
         self.report.bytes += moved.size;
@@ -100,14 +127,20 @@ impl<'a> Tally<'a> {
         if self.stopped {
             // One failure is told; what fails behind it was not wanted any more.
             log::info!("a file behind the one that failed: {error}");
-            self.report.untried += 1;
-            return;
+            return self.untried(index);
         }
+        self.ended(index);
         self.tell(&Event::Failed { index, error: &error });
         self.report.failures.push((index, error));
         if !self.keep_going {
             self.stop();
         }
+    }
+
+    /// A file came behind the one that failed.
+    pub(super) fn untried(&mut self, index: usize) {
+        self.ended(index);
+        self.report.untried += 1;
     }
 
     /// Tries nothing more.
@@ -117,29 +150,26 @@ impl<'a> Tally<'a> {
         self.queue.clear();
     }
 
-    /// These are to be asked for again, before all others: the connection was lost. They were begun where
-    /// `begun` says so.
-    pub(super) fn ask_again(&mut self, asked: impl DoubleEndedIterator<Item = usize>, begun: Option<usize>) {
+    /// Puts what was taken and has come to no end back before all others: the connection is of no more use.
+    pub(super) fn take_back(&mut self) {
         if self.stopped {
-            self.report.untried += asked.count();
-            return;
+            self.report.untried += self.taken.len();
+            self.taken.clear();
         }
-        for index in asked.rev() {
-            self.queue.push_front(index);
-        }
-        self.begun.extend(begun);
+        self.taken.append(&mut self.queue);
+        std::mem::swap(&mut self.taken, &mut self.queue);
     }
 
     /// What was there of a file is of no use.
     pub(super) fn restarted(&mut self, index: usize, why: &str) {
-        self.begun.retain(|begun| *begun != index);
+        self.begun.remove(&index);
         self.tell(&Event::Restarted { index, why });
     }
 
     /// Begins a file anew, if that was not done too often already; then `error` is its end.
     pub(super) fn restart(&mut self, index: usize, why: &str, error: Error) {
         if self.stopped {
-            self.report.untried += 1;
+            self.untried(index);
         } else if self.may_restart(index) {
             self.again(index, why);
         } else {
@@ -150,6 +180,7 @@ impl<'a> Tally<'a> {
     /// Begins a file anew, however often that was done.
     pub(super) fn again(&mut self, index: usize, why: &str) {
         self.restarted(index, why);
+        self.ended(index);
         self.queue.push_front(index);
     }
 

@@ -115,7 +115,11 @@ fn the_session_is_a_pure_state_machine() {
 #[test]
 fn the_conversation_is_a_pure_state_machine() {
     // These three wait for a server.
-    check("crates/client/src/conversation", &IMPURE, &["conversation/exchange", "conversation/alive", "conversation/greeting"]);
+    check(
+        "crates/client/src/conversation",
+        &IMPURE,
+        &["conversation/exchange", "conversation/alive", "conversation/greeting"],
+    );
 }
 
 #[test]

@@ -138,12 +138,8 @@ impl Round<'_, '_, '_> {
         }
         match self.take_up(index) {
             Ok(large) => *self.large = large,
-            Err(error @ Error::Interrupted) => {
-                self.current = Some(index);
-                return Err(error.into());
-            }
+            Err(error @ Error::Interrupted) => return Err(error.into()),
             Err(error) => {
-                self.begun = None;
                 self.tally.failed(index, error);
                 return Ok(false);
             }
@@ -168,14 +164,13 @@ impl Round<'_, '_, '_> {
                 return Ok(None);
             }
         };
-        self.begin(index, &found.journal.meta, found.bytes);
+        self.tally.begun(index, found.journal.meta.size, found.bytes);
         self.tally.entered(index, Phase::Reading);
         let exchange = &self.exchange;
         let digest = part.check(&found, |_| exchange.check_cancel())?;
         if digest.bytes() == 0 {
             part.discard();
             self.tally.restarted(index, DAMAGED);
-            self.begun = None;
             return Ok(None);
         }
         self.tally.moved(index, digest.bytes());
@@ -194,7 +189,7 @@ impl Round<'_, '_, '_> {
             Ok(sink) => *self.large = Some(Large::new(index, sink, meta.clone(), Digest::new())),
             Err(error) => return self.give_up_large(index, error),
         }
-        self.begin(index, &meta, 0);
+        self.tally.begun(index, meta.size, 0);
         if self.receive()? { self.publish_large() } else { Ok(()) }
     }
 
@@ -224,7 +219,6 @@ impl Round<'_, '_, '_> {
     /// It can't be kept here; what is still coming of it is not wanted.
     pub(super) fn give_up_large(&mut self, index: usize, error: Error) -> Result<(), Stop> {
         self.discard_large();
-        (self.current, self.begun) = (None, None);
         self.tally.failed(index, error);
         Err(Stop::Unwanted)
     }
@@ -245,13 +239,12 @@ impl Round<'_, '_, '_> {
         match reply {
             Reply::File(meta) if meta.size == large.meta.size => {
                 let there = large.before.bytes();
-                self.begin(index, &meta, there);
+                self.tally.begun(index, meta.size, there);
                 self.receive()?;
             }
             Reply::File(_) => return Err(Error::violation("another version than was asked for").into()),
             Reply::Fail(failure) if failure.code == Code::Changed || failure.code == Code::BadRange => {
                 self.discard_large();
-                self.begun = None;
                 self.tally.restart(index, CHANGED, Error::Server(failure));
             }
             reply => self.refused(index, reply)?,
@@ -267,7 +260,6 @@ impl Round<'_, '_, '_> {
     /// The answer to the SUM behind a READ.
     pub(super) fn take_sum(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
         let is_wanted = self.is_verified_by_sum(index);
-        self.current = is_wanted.then_some(index);
         match requests::to_sum(reply) {
             Ok(sum) if is_wanted => self.compare(index, &sum)?,
             Ok(_) => {}
@@ -300,7 +292,6 @@ impl Round<'_, '_, '_> {
             sum.crc
         ));
         self.discard_large();
-        self.begun = None;
         self.tally.restart(index, why, error);
         Ok(())
     }
@@ -311,7 +302,6 @@ impl Round<'_, '_, '_> {
         self.hear();
         let Some(large) = self.large.take() else { return Ok(()) };
         let index = large.index;
-        (self.current, self.begun) = (None, None);
         let published = match self.spoiled.take() {
             None => large.publish(),
             Some(error) => {
@@ -358,7 +348,6 @@ impl Round<'_, '_, '_> {
                 Err(error @ Error::Verification(_)) => {
                     let index = large.index;
                     self.discard_large();
-                    self.begun = None;
                     self.tally.restart(index, DAMAGED_ON_THE_WAY, error);
                     return Ok(false);
                 }
@@ -369,7 +358,7 @@ impl Round<'_, '_, '_> {
 
     /// The server gives up in the middle.
     fn broke_off(&mut self, failure: Failure) -> Result<(), Stop> {
-        let Some(index) = self.current else { return Ok(()) };
+        let Some(index) = self.large.as_ref().map(|large| large.index) else { return Ok(()) };
         if is_farewell(failure.code) {
             return Err(Error::Server(failure).into());
         }

@@ -6,7 +6,7 @@ mod small;
 
 use std::{collections::HashSet, thread};
 
-use ferry_wire::{Code, Failure, FileMeta, Reply, Request};
+use ferry_wire::{Code, Failure, Reply, Request};
 
 use super::{
     Event, Fetch, Phase, Report, Settings,
@@ -83,8 +83,6 @@ pub(super) fn fetch(
                 opener: &opener,
                 filling: None,
                 spoiled: None,
-                current: None,
-                begun: None,
             };
             round.run()
         })
@@ -115,10 +113,6 @@ struct Round<'r, 'a, 't> {
     filling: Option<(Vec<u8>, usize)>,
     /// Why the large file can't be written.
     spoiled: Option<Error>,
-    /// The file whose answer is being taken.
-    current: Option<usize>,
-    /// It, if that was told.
-    begun: Option<usize>,
 }
 
 impl<'a> Round<'_, 'a, '_> {
@@ -137,22 +131,10 @@ impl<'a> Round<'_, 'a, '_> {
         if let Some(error) = self.spoiled.take()
             && let Some(large) = self.large.take()
         {
-            self.current = None;
-            self.begun = None;
             let index = large.index;
             large.discard();
             self.tally.failed(index, error);
         }
-        let mut undone: Vec<usize> = self.current.into_iter().collect();
-        for asked in self.exchange.in_flight() {
-            match *asked {
-                Asked::Get(index) | Asked::Rest(index) => undone.push(index),
-                Asked::Sum(index) if self.is_under_way(index) => undone.push(index),
-                Asked::Sum(_) => {}
-            }
-        }
-        undone.dedup();
-        self.tally.ask_again(undone.into_iter(), self.begun);
         result
     }
 
@@ -163,11 +145,11 @@ impl<'a> Round<'_, 'a, '_> {
             let oldest = self.exchange.in_flight().next().copied();
             if let Some(asked) = oldest {
                 self.take_answer(asked)?;
-            } else if self.tally.queue.is_empty() {
+            } else if self.tally.next().is_none() {
                 self.ship();
                 self.disk.settle();
                 self.hear();
-                if self.tally.queue.is_empty() {
+                if self.tally.next().is_none() {
                     return Ok(());
                 }
             }
@@ -180,7 +162,7 @@ impl<'a> Round<'_, 'a, '_> {
         if self.exchange.waiting() > ASKED_FILES / 2 {
             return Ok(());
         }
-        while let Some(&index) = self.tally.queue.front()
+        while let Some(index) = self.tally.next()
             && let in_flight = self.exchange.waiting()
             && in_flight < ASKED_FILES
             && (self.ahead < ASKED_BYTES || in_flight == 0)
@@ -190,7 +172,7 @@ impl<'a> Round<'_, 'a, '_> {
             if (splits || goes_on) && in_flight > 0 {
                 break;
             }
-            self.tally.queue.pop_front();
+            self.tally.take();
             if splits {
                 self.split(index)?;
             } else if goes_on {
@@ -235,21 +217,15 @@ impl<'a> Round<'_, 'a, '_> {
         match asked {
             Asked::Get(index) => {
                 self.ahead = self.ahead.saturating_sub(self.presumed(index));
-                self.current = Some(index);
                 match reply {
-                    Reply::File(meta) if meta.size < LARGE_BYTES => self.take_small(index, meta)?,
-                    Reply::File(meta) => self.take_large(index, meta)?,
-                    reply => self.refused(index, reply)?,
+                    Reply::File(meta) if meta.size < LARGE_BYTES => self.take_small(index, meta),
+                    Reply::File(meta) => self.take_large(index, meta),
+                    reply => self.refused(index, reply),
                 }
             }
-            Asked::Rest(index) => {
-                self.current = Some(index);
-                self.take_rest(index, reply)?;
-            }
-            Asked::Sum(index) => self.take_sum(index, reply)?,
+            Asked::Rest(index) => self.take_rest(index, reply),
+            Asked::Sum(index) => self.take_sum(index, reply),
         }
-        self.current = None;
-        Ok(())
     }
 
     /// Waits for the SUM of a file.
@@ -265,7 +241,6 @@ impl<'a> Round<'_, 'a, '_> {
     fn refused(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
         match unexpected(reply) {
             Error::Server(failure) if !is_farewell(failure.code) => {
-                self.current = None;
                 self.fail(index, failure);
                 Ok(())
             }
@@ -274,18 +249,10 @@ impl<'a> Round<'_, 'a, '_> {
     }
 
     fn fail(&mut self, index: usize, failure: Failure) {
-        self.begun = None;
         if failure.code == Code::Changed {
             self.tally.restart(index, CHANGED, Error::Server(failure));
         } else {
             self.tally.failed(index, Error::Server(failure));
-        }
-    }
-
-    fn begin(&mut self, index: usize, meta: &FileMeta, resumed: u64) {
-        if self.begun != Some(index) {
-            self.tally.begun(index, meta.size, resumed);
-            self.begun = Some(index);
         }
     }
 

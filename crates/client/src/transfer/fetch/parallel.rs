@@ -70,10 +70,8 @@ impl Round<'_, '_, '_> {
 
     /// Fetches the first of all that are to be asked for by several connections, if it is worth that.
     pub(super) fn split(&mut self, index: usize) -> Result<(), Stop> {
-        self.current = Some(index);
         let Fetch { name, meta, .. } = &self.files[index];
         if (self.large.is_some() || self.has_part(index)) && !self.open_part(index)? {
-            self.current = None;
             return Ok(());
         }
         if self.large.is_none() {
@@ -93,7 +91,6 @@ impl Round<'_, '_, '_> {
             match self.stage(index, &meta) {
                 Ok(sink) => *self.large = Some(Large::new(index, sink, meta, Digest::new())),
                 Err(error) => {
-                    (self.current, self.begun) = (None, None);
                     self.tally.failed(index, error);
                     return Ok(());
                 }
@@ -106,7 +103,6 @@ impl Round<'_, '_, '_> {
 
     fn go_unsplit(&mut self, index: usize) -> Result<(), Stop> {
         self.unsplit.insert(index);
-        self.current = None;
         if self.large.is_some() {
             self.go_on(index)
         } else {
@@ -118,7 +114,7 @@ impl Round<'_, '_, '_> {
     fn share(&mut self, index: usize) -> Result<(), Stop> {
         let Some(mut large) = self.large.take() else { return Ok(()) };
         let meta = large.meta.clone();
-        self.begin(index, &meta, large.before.bytes());
+        self.tally.begun(index, meta.size, large.before.bytes());
         if let Sink::Partial(part) = &large.sink
             && let Err(error) = part.begin_scattered()
         {
@@ -174,7 +170,6 @@ impl Round<'_, '_, '_> {
                 // A listing may be old: whatever is there now comes whole.
                 self.unsplit.insert(index);
                 self.discard_large();
-                (self.current, self.begun) = (None, None);
                 self.tally.restart(index, CHANGED, Error::Server(failure));
                 Err(Stop::Unwanted)
             }

@@ -17,10 +17,10 @@ impl Round<'_, '_, '_> {
     pub(super) fn take_small(&mut self, index: usize, meta: FileMeta) -> Result<(), Stop> {
         if self.tally.stopped {
             while let Next::Bytes(_) = self.exchange.piece()? {}
-            self.tally.report.untried += 1;
+            self.tally.untried(index);
             return Ok(());
         }
-        self.begin(index, &meta, 0);
+        self.tally.begun(index, meta.size, 0);
         if self.batch.bytes.capacity() == 0 {
             let exchange = &self.exchange;
             self.batch.bytes = self.disk.buffer(&|| exchange.check_cancel())?;
@@ -32,7 +32,6 @@ impl Round<'_, '_, '_> {
                 let (target, end) = (&self.files[index].target, self.batch.bytes.len());
                 let moved = Moved { size: body.bytes(), crc: body.crc(), tag: meta.tag, resumed: 0 };
                 self.batch.files.push(Small { index, target, mtime: meta.mtime, moved, end });
-                self.begun = None;
                 self.ship_if_due();
                 Ok(())
             }
@@ -60,7 +59,6 @@ impl Round<'_, '_, '_> {
         match error {
             Error::Server(failure) if !is_farewell(failure.code) => self.fail(index, failure),
             Error::Verification(_) => {
-                self.begun = None;
                 self.tally.restart(index, DAMAGED_ON_THE_WAY, error);
             }
             error => return Err(error.into()),

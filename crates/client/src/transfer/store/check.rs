@@ -27,11 +27,6 @@ impl Round<'_, '_, '_> {
         self.exchange.push();
     }
 
-    /// Whether an upload is published, and was not looked at since.
-    pub(super) fn is_published(&self, index: usize) -> bool {
-        self.published.as_ref().is_some_and(|published| published.0 == index)
-    }
-
     /// The answer to SUM.
     pub(super) fn looked(&mut self, sent: &Sent, is_past: bool, reply: Reply) -> Result<(), Stop> {
         let sum = requests::to_sum(reply);
@@ -41,10 +36,7 @@ impl Round<'_, '_, '_> {
             (Err(Error::Server(_)) | Ok(_), None) => {}
             (Ok(sum), Some(saved)) => self.compare_sum(sent, is_past, sum, saved),
             (Err(Error::Server(failure)), Some(saved)) => self.not_summed(sent, is_past, failure, saved),
-            (Err(error), saved) => {
-                self.published = saved.map(|tag| (sent.index, tag));
-                return Err(error.into());
-            }
+            (Err(error), _) => return Err(error.into()),
         }
         Ok(())
     }
@@ -81,7 +73,6 @@ impl Round<'_, '_, '_> {
     /// What is published is not known to be what was sent: it is sent again, under a new id.
     fn begin_anew(&mut self, index: usize, is_past: bool, why: &str, error: Error) {
         self.forget(index);
-        self.begun = self.begun.filter(|begun| *begun != index);
         if is_past && self.tally.is_alone() && !self.past.goes_without_ids() {
             // The caller's id stands for what was published once: what is sent now has nothing to do with it.
             self.past.go_without_ids();

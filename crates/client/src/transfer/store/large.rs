@@ -107,7 +107,7 @@ impl Round<'_, '_, '_> {
                 Ok(drawn) => drawn,
                 Err(error) => {
                     self.tally.failed(index, error);
-                    return self.skip_failed();
+                    return self.skip();
                 }
             };
             self.note_origin(index, origin);
@@ -125,7 +125,7 @@ impl Round<'_, '_, '_> {
                     if !self.again(index, &failure)? {
                         self.forget(index);
                         self.tally.failed(index, Error::Server(failure));
-                        return self.skip_failed();
+                        return self.skip();
                     }
                 }
             }
@@ -217,12 +217,6 @@ impl Round<'_, '_, '_> {
         Ok(true)
     }
 
-    /// The reader is not to read this file, which has failed.
-    fn skip_failed(&mut self) -> Result<(), Stop> {
-        self.current = None;
-        self.skip()
-    }
-
     /// The reader is not to read this file.
     fn skip(&mut self) -> Result<(), Stop> {
         let _ = self.reader.orders.send(Order::Skip);
@@ -238,7 +232,6 @@ impl Round<'_, '_, '_> {
     /// An earlier connection had brought it to its end; only its SAVED was never seen.
     fn compare(&mut self, index: usize, saved: (u64, Crc32), tag: Tag) -> Result<(), Stop> {
         self.tally.begun(index, saved.0, saved.0);
-        self.begun = Some(index);
         self.tally.entered(index, Phase::Verifying);
         let _ = self.reader.orders.send(Order::Digest(self.known.clone()));
         let chunk = self.next_chunk()?;
@@ -253,7 +246,6 @@ impl Round<'_, '_, '_> {
             _ => {
                 let error = Error::Verification(format!("the server saved {} bytes with the CRC {}", saved.0, saved.1));
                 self.forget(index);
-                self.begun = None;
                 self.tally.restart(index, "what the server has of it is damaged", error);
             }
         }
@@ -262,10 +254,10 @@ impl Round<'_, '_, '_> {
 
     /// Sends the open body from `offset` on.
     fn send_body(&mut self, index: usize, size: u64, offset: u64) -> Result<(), Stop> {
+        self.open = Some(index);
         let resumed = self.past.resumed(index, offset);
         self.tally.progress |= self.past.has_grown(index, offset);
         self.tally.begun(index, size, offset);
-        self.begun = Some(index);
         if offset > 0 {
             self.tally.entered(index, Phase::Reading);
         }
@@ -347,12 +339,11 @@ impl Round<'_, '_, '_> {
         if let Some((sent, failure)) = self.exchange.stop(sent) {
             self.large_refused(sent.index, failure);
         }
-        self.skip_failed()
+        self.skip()
     }
 
     /// The caller wants it to end: it is stopped, if that is soon done.
     fn call_off(&mut self, sent: Sent, block: &mut Block) -> Result<(), Stop> {
-        self.current = None;
         let _ = self.reader.orders.send(Order::Skip);
         let sent = Sent { kind: Kind::Stopped(Error::Interrupted), ..sent };
         match self.exchange.call_off(block, sent) {

@@ -7,7 +7,7 @@ mod large;
 mod reader;
 mod stream;
 
-use std::{collections::VecDeque, sync::mpsc::RecvTimeoutError, thread, time::Duration};
+use std::{sync::mpsc::RecvTimeoutError, thread, time::Duration};
 
 use ferry_wire::{Code, Crc32, Failure, Id, Reply, Tag};
 
@@ -53,19 +53,16 @@ pub(super) fn store(
     let mut past = Past::default();
     drive::drive(connection, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
-            let wanted = std::mem::take(&mut tally.queue);
+            let reader = Reader::start(scope, files, tally.take_all(), large_from);
             let round = Round {
                 files,
                 resumable_from,
                 exchange: Exchange::new(link),
                 tally,
-                reader: Reader::start(scope, files, wanted.clone(), large_from),
-                unread: wanted,
-                unanswered: None,
-                current: None,
+                reader,
+                open: None,
                 ids: &mut ids,
                 past: &mut past,
-                begun: None,
                 published: None,
                 known: Known::nothing(None),
             };
@@ -110,16 +107,10 @@ struct Round<'r, 'a, 't> {
     exchange: Exchange<'r, Sent>,
     tally: &'r mut Tally<'t>,
     reader: Reader,
-    /// What the reader has not said anything of.
-    unread: VecDeque<usize>,
-    /// The request to which the server answered that it closes.
-    unanswered: Option<Sent>,
-    /// The large file that is being asked for or sent.
-    current: Option<usize>,
+    /// The file whose body is, or was last, on its way by itself.
+    open: Option<usize>,
     ids: &'r mut Ids,
     past: &'r mut Past,
-    /// The large file that was begun and has no reply yet.
-    begun: Option<usize>,
     /// The upload that is published and not looked at yet, and as which version.
     published: Option<(usize, Tag)>,
     /// How far the last large file was read here.
@@ -134,30 +125,21 @@ impl Round<'_, '_, '_> {
             let heard = self.hear(sent, reply);
             result = heard.and(result);
         }
-        if let Some(failure) = self.exchange.refusal().cloned() {
-            match self.current {
-                Some(_) if is_farewell(failure.code) => result = Err(Error::Server(failure).into()),
-                Some(index) => self.large_refused(index, failure),
-                None => {}
+        if let Some(failure) = self.exchange.refusal().cloned()
+            && let Some(index) = self.open
+        {
+            match is_farewell(failure.code) {
+                true => result = Err(Error::Server(failure).into()),
+                false => self.large_refused(index, failure),
             }
         }
-        let mut undone: Vec<usize> = Vec::new();
-        for Sent { index, kind, .. } in self.unanswered.take().into_iter().chain(self.exchange.give_up()) {
-            match kind {
-                Kind::Small | Kind::Asked | Kind::Large { .. } => undone.push(index),
-                Kind::Stopped(error) => self.finish_off(index, error),
-                // It belongs to its upload until that is published.
-                Kind::Look { .. } if self.is_published(index) => undone.push(index),
-                Kind::Look { .. } => {}
+        for Sent { index, kind, .. } in self.exchange.give_up() {
+            if let Kind::Stopped(error) = kind {
+                self.finish_off(index, error);
             }
         }
-        undone.extend(self.current);
-        undone.dedup();
-        undone.extend(self.unread.iter().copied());
-        let begun = self.begun.filter(|begun| undone.contains(begun));
         // Bytes read here while the server waited are not read again.
         self.tally.progress |= self.known.has_grown();
-        self.tally.ask_again(undone.into_iter(), begun);
         result
     }
 
@@ -167,15 +149,9 @@ impl Round<'_, '_, '_> {
         {
             match chunk {
                 Chunk::Run { block, files } => self.send_run(block, files)?,
-                Chunk::Failed { index, error } => {
-                    self.read(index);
-                    self.tally.failed(index, error);
-                }
+                Chunk::Failed { index, error } => self.tally.failed(index, error),
                 Chunk::Large { index, size, mtime, version, stamp } => {
-                    self.read(index);
-                    self.current = Some(index);
                     self.store_large(index, size, mtime, (&version, stamp))?;
-                    self.current = None;
                 }
                 Chunk::Block { block, .. } => self.reader.give_back(block),
                 Chunk::End(_) | Chunk::Broken(_) | Chunk::Skipped => {}
@@ -215,12 +191,6 @@ impl Round<'_, '_, '_> {
         self.exchange.reply_after(Extent::Bytes(bytes))
     }
 
-    /// The reader has come to this file.
-    fn read(&mut self, index: usize) {
-        debug_assert_eq!(self.unread.front(), Some(&index));
-        self.unread.pop_front();
-    }
-
     /// What the reader says next, and meanwhile takes what the server says. [`None`] at the end.
     fn next_chunk(&mut self) -> Result<Option<Chunk>, Stop> {
         loop {
@@ -237,7 +207,6 @@ impl Round<'_, '_, '_> {
 
     fn send_run(&mut self, mut block: Block, files: Vec<SmallUpload>) -> Result<(), Stop> {
         for SmallUpload { index, size, crc } in files {
-            self.read(index);
             self.abandon_if_small(index, size);
             self.exchange.was_sent(Sent { index, size, crc, resumed: 0, kind: Kind::Small });
         }
@@ -256,7 +225,6 @@ impl Round<'_, '_, '_> {
 
     fn hear(&mut self, sent: Sent, reply: Reply) -> Result<(), Stop> {
         if matches!(&reply, Reply::Fail(failure) if is_farewell(failure.code)) {
-            self.unanswered = Some(sent);
             return Err(unexpected(reply).into());
         }
         let index = sent.index;
@@ -290,10 +258,7 @@ impl Round<'_, '_, '_> {
                 }
                 Ok(())
             }
-            (kind, reply) => {
-                self.unanswered = Some(Sent { kind, ..sent });
-                Err(unexpected(reply).into())
-            }
+            (_, reply) => Err(unexpected(reply).into()),
         }
     }
 
@@ -304,7 +269,6 @@ impl Round<'_, '_, '_> {
             self.tally.begun(index, sent.size, 0);
         } else {
             self.forget(index);
-            self.begun = self.begun.filter(|begun| *begun != index);
         }
         if (sent.size, sent.crc) == (size, crc) {
             self.tally.done(index, &Moved { size, crc, tag, resumed: sent.resumed });
@@ -315,8 +279,6 @@ impl Round<'_, '_, '_> {
 
     /// The final reply to a large upload is FAIL.
     fn large_refused(&mut self, index: usize, failure: Failure) {
-        self.current = self.current.filter(|current| *current != index);
-        self.begun = self.begun.filter(|begun| *begun != index);
         let why = match failure.code {
             // The server has its last checkpoint still: worth to go on from when there is room again.
             Code::NoSpace | Code::Busy => None,
@@ -338,7 +300,6 @@ impl Round<'_, '_, '_> {
 
     /// A file that could not be sent to its end.
     fn finish_off(&mut self, index: usize, error: Error) {
-        self.begun = self.begun.filter(|begun| *begun != index);
         self.forget(index);
         match error {
             Error::LocalFile { .. } => self.tally.restart(index, "it changed while it was sent", error),

@@ -1,7 +1,6 @@
 //! The thread that reads the files that are to be stored, ahead of the connection.
 
 use std::{
-    collections::VecDeque,
     sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel},
     thread::Scope,
 };
@@ -82,7 +81,7 @@ impl Reader {
     pub(super) fn start<'scope, 'a: 'scope>(
         scope: &'scope Scope<'scope, '_>,
         files: &'a [Store],
-        wanted: VecDeque<usize>,
+        wanted: Vec<usize>,
         large_from: u64,
     ) -> Reader {
         let (say, chunks) = sync_channel(AHEAD);
