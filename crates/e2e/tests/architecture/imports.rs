@@ -4,35 +4,52 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sources::Source;
 
-/// Returns every path of the own crate that `source` names, as segments behind `crate`. A name that the top
-/// of the crate re-exports stands as the path that it is re-exported from, by `exports`.
-pub(crate) fn imports(source: &Source, exports: &BTreeMap<String, Vec<String>>) -> BTreeSet<Vec<String>> {
-    let text = source.text();
-    let mut found = BTreeSet::new();
-    for path in paths(&text) {
-        if let Some(absolute) = absolute(&path, &source.module) {
-            found.insert(match absolute.first().and_then(|first| exports.get(first)) {
-                Some(origin) => origin.clone(),
-                None => absolute,
-            });
-        }
-    }
-    found
-}
+/// Names that modules re-export, by their paths, each with the path of its origin.
+#[derive(Debug, Default)]
+pub(crate) struct Exports(BTreeMap<Vec<String>, Vec<String>>);
 
-/// Returns the names that the top of a crate re-exports, each with the path that it has within the crate.
-pub(crate) fn exports(top: &Source) -> BTreeMap<String, Vec<String>> {
-    let text = top.text();
-    let mut exports = BTreeMap::new();
-    for (at, _) in text.match_indices("pub use ") {
-        let declaration = text[at + "pub use ".len()..].split(';').next().unwrap_or_default();
-        for path in flatten(declaration) {
-            if let Some(name) = path.last().filter(|_| path.len() > 1) {
-                exports.insert(name.clone(), path.clone());
+impl Exports {
+    /// Finds the `pub use` declarations in `sources`.
+    pub(crate) fn of(sources: &[Source]) -> Exports {
+        let mut exports = BTreeMap::new();
+        for source in sources {
+            let text = source.text();
+            for keyword in ["pub use ", "pub(crate) use "] {
+                for (at, _) in text.match_indices(keyword) {
+                    let declaration = text[at + keyword.len()..].split(';').next().unwrap_or_default();
+                    for path in flatten(declaration) {
+                        let Some(origin) = absolute(&path, &source.module) else { continue };
+                        let exported: Vec<String> = source.module.iter().chain(origin.last()).cloned().collect();
+                        // A function may have the name of its module: that path leads into the module already.
+                        if !origin.starts_with(&exported) {
+                            exports.insert(exported, origin);
+                        }
+                    }
+                }
             }
         }
+        Exports(exports)
     }
-    exports
+
+    /// Returns the path from which `path` comes, through a few re-exports.
+    fn origin(&self, mut path: Vec<String>) -> Vec<String> {
+        // More than anybody writes, so that two modules which re-export each other end the search, too.
+        const MOST: usize = 8;
+        for _ in 0..MOST {
+            let exported = (1..=path.len()).find_map(|length| Some((length, self.0.get(&path[..length])?)));
+            let Some((length, origin)) = exported else { break };
+            path = origin.iter().chain(&path[length..]).cloned().collect();
+        }
+        path
+    }
+}
+
+/// Returns every path of its own crate that `source` names, as segments after `crate`. Re-exported names stand
+/// as the paths that they come from.
+pub(crate) fn imports(source: &Source, exports: &Exports) -> BTreeSet<Vec<String>> {
+    let text = source.text();
+    let named = paths(&text).into_iter().filter_map(|path| absolute(&path, &source.module));
+    named.map(|path| exports.origin(path)).collect()
 }
 
 /// Returns the paths in `text` that begin with `crate`, `super` or `self`, braces taken apart.
@@ -109,7 +126,7 @@ fn branches(inner: &str) -> Vec<&str> {
     branches
 }
 
-/// Resolves `crate`, `self` and `super` in a file of `module`; [`None`] for a path that leads nowhere.
+/// Resolves `crate`, `self` and `super` in a file of `module`. Returns [`None`] for a path that leads nowhere.
 fn absolute(path: &[String], module: &[String]) -> Option<Vec<String>> {
     let mut base: Vec<String> = match path.first()?.as_str() {
         "crate" => Vec::new(),
@@ -133,4 +150,17 @@ fn paths_are_found_and_taken_apart() {
     let mut found: Vec<String> = paths(text).iter().map(|path| absolute(path, &module).unwrap().join("::")).collect();
     found.sort();
     assert_eq!(found, ["a", "a::B", "c", "e::F", "g::h"]);
+}
+
+#[test]
+fn a_name_comes_from_where_it_is_declared() {
+    let source = |module: &[&str], text: &str| Source {
+        path: "".into(),
+        module: module.iter().map(|word| (*word).to_owned()).collect(),
+        lines: text.lines().map(str::to_owned).enumerate().collect(),
+    };
+    let exports = Exports::of(&[source(&[], "pub use a::A;"), source(&["a"], "mod b;\npub use b::{A, B as C};")]);
+    let importer = source(&["x"], "use crate::{A, a::D};\n");
+    let imported: Vec<String> = imports(&importer, &exports).iter().map(|path| path.join("::")).collect();
+    assert_eq!(imported, ["a::D", "a::b::A"]);
 }

@@ -35,18 +35,20 @@ const SERVER: &[Room] = &[
     Room {
         name: "config",
         modules: &["config"],
-        imports: &["commands", "net", "observe", "runtime", "protocol", "store"],
+        imports: &["commands", "net", "observe", "runtime", "protocol", "store", "operations"],
     },
     Room { name: "commands", modules: &["commands"], imports: &["access"] },
     Room {
         name: "runtime",
         modules: &["runtime"],
-        imports: &["net", "protocol", "store", "access", "observe", "bucket", "system"],
+        imports: &["net", "protocol", "store", "operations", "access", "observe", "bucket", "system"],
     },
     Room { name: "net", modules: &["net"], imports: &[] },
-    Room { name: "protocol", modules: &["protocol"], imports: &["store", "access"] },
+    Room { name: "protocol", modules: &["protocol"], imports: &["operations", "access"] },
     Room { name: "access", modules: &["access"], imports: &[] },
-    Room { name: "store", modules: &["store"], imports: &["system"] },
+    Room { name: "store", modules: &["store"], imports: &["operations", "system"] },
+    // All that a protocol knows of the store.
+    Room { name: "operations", modules: &["store::operation", "store::error"], imports: &[] },
     Room { name: "observe", modules: &["observe"], imports: &["bucket"] },
     Room { name: "bucket", modules: &["bucket"], imports: &[] },
     Room { name: "fence", modules: &["fence"], imports: &[] },
@@ -54,7 +56,7 @@ const SERVER: &[Room] = &[
 ];
 
 /// Imports of the server that stand against the direction, and are to go.
-const SERVER_OFFENCES: &[(&str, &str)] = &[("store", "protocol")];
+const SERVER_OFFENCES: &[(&str, &str)] = &[];
 
 /// The rooms of the library. Values are what every room may speak of: addresses, errors, options.
 const CLIENT: &[Room] = &[

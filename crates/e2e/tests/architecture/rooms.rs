@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    imports::{exports, imports},
+    imports::{Exports, imports},
     sources::Source,
 };
 
@@ -45,7 +45,7 @@ pub(crate) fn check(directory: &str, rooms: &[Room], tolerated: &[(&str, &str)])
 /// Returns each import between two rooms, with the files that make it.
 fn edges<'a>(directory: &str, rooms: &'a [Room]) -> BTreeMap<(&'a str, &'a str), Vec<String>> {
     let sources = Source::of_crate(directory);
-    let exports = sources.iter().find(|source| source.path.ends_with("lib.rs")).map(exports).unwrap_or_default();
+    let exports = Exports::of(&sources);
     let mut edges: BTreeMap<_, Vec<String>> = BTreeMap::new();
     for source in &sources {
         // The top of a crate names its rooms and puts them together.
