@@ -24,7 +24,7 @@ use super::{
 
 pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every transfer is verified";
 
-/// Where commands come from.
+/// The sources of commands, for `--help` and the manual.
 pub(crate) const SOURCES: &str = "\
 Without a subcommand, ferry reads commands from -c, from the terminal, or from standard input when that is no \
 terminal; HELP lists them. 'ferry HOST' opens a server first. A subcommand does one command and leaves. HOST is \
@@ -36,7 +36,7 @@ const SERVER: &str = "server";
 /// The levels of the log.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-/// What the command line says; what it does not say is [`None`].
+/// The parsed command line. An option that was not given is [`None`].
 #[derive(Debug, clap::Parser)]
 #[command(name = "ferry", version, about = ABOUT, args_override_self = true, after_help = format!("{SOURCES}\n\n{}", exit::HELP))]
 pub(crate) struct Args {
@@ -117,7 +117,7 @@ pub(crate) struct Args {
     #[arg(skip)]
     pub(crate) host: Option<String>,
 
-    /// What is to be done, where it is one thing.
+    /// The one thing to do, if the command line names one.
     #[arg(skip)]
     pub(crate) action: Option<Action>,
 }
@@ -138,12 +138,12 @@ impl TypedValueParser for ModeParser {
     }
 }
 
-/// What a subcommand asks for.
+/// The meaning of a subcommand.
 #[derive(Debug)]
 pub(crate) enum Action {
     /// A command of the shell, at a server.
     OneShot(Box<OneShot>),
-    /// Where the configuration is, and an example.
+    /// The place of the configuration file, and an example.
     Config,
     /// Completions for a shell of the system.
     Completions(Shell),
@@ -262,7 +262,7 @@ fn parallel(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 impl Args {
-    /// What these arguments say.
+    /// Parses these arguments.
     pub(crate) fn of(arguments: &[&str]) -> Args {
         let arguments = std::iter::once("ferry").chain(arguments.iter().copied());
         Args::read(arguments.map(Into::into)).unwrap()

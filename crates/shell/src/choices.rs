@@ -1,4 +1,4 @@
-//! What holds for a run: the command line, then the configuration file, then what is usual.
+//! The settings of a run: from the command line, then the configuration file, then the defaults.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -22,7 +22,7 @@ const USUAL_TREE_MEMORY: usize = 512 << 20;
 /// A server that is restarted, or a line that is down for a moment, ends no transfer of an hour.
 const USUAL_TREE_RETRY_FOR: Duration = Duration::from_secs(300);
 
-/// How this run does things.
+/// The settings of a run.
 #[derive(Debug)]
 pub(crate) struct Choices {
     pub(crate) directory: PathBuf,

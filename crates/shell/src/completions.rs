@@ -7,7 +7,7 @@ use super::args;
 
 const PROGRAM: &str = "ferry";
 
-/// What a shell reads to complete the program's words.
+/// Returns the script that makes a shell complete the program's words.
 pub(crate) fn script(shell: Shell) -> Vec<u8> {
     // Its value stands behind '=' or not at all, which the shells can't be told: they would take the next word for it.
     let mut command = args::command_for_completions().mut_arg("keep_going", |arg| {
@@ -24,17 +24,18 @@ pub(crate) fn script(shell: Shell) -> Vec<u8> {
     }
 }
 
-/// With two colons, zsh takes what stands behind the first name for words that are no options.
+/// Mends the script for zsh: with two colons, it takes what stands after the first name for no options.
 fn zsh(text: &str) -> String {
     text.replace("'*::names ", "'*:names ")
 }
 
-/// An option whose value is still to come is an error to argparse; no subcommand was given then.
+/// Mends the script for fish: an option whose value is still to come is an error to argparse, which then means that no
+/// subcommand was given.
 fn fish(text: &str) -> String {
     text.replace("-- $cmd 2>/dev/null\n    or return\n", "-- $cmd 2>/dev/null\n    or return 0\n")
 }
 
-/// Where clap says nothing of arguments, fish completes local files.
+/// Tells fish where arguments are no local files: it completes those where clap says nothing.
 fn fish_arguments(command: &clap::Command) -> String {
     let mut text = String::new();
     for subcommand in command.get_subcommands() {

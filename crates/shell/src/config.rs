@@ -187,17 +187,17 @@ fn directory<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::E
 }
 
 /// What a bookmark stands for: a value of its own, so that a wrong one is told with its line.
-struct Place(Address);
+struct BookmarkAddress(Address);
 
-impl<'de> Deserialize<'de> for Place {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Place, D::Error> {
-        String::deserialize(from)?.parse().map(Place).map_err(de::Error::custom)
+impl<'de> Deserialize<'de> for BookmarkAddress {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<BookmarkAddress, D::Error> {
+        String::deserialize(from)?.parse().map(BookmarkAddress).map_err(de::Error::custom)
     }
 }
 
 fn bookmarks<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Address>, D::Error> {
-    let places = BTreeMap::<String, Place>::deserialize(from)?;
-    let bookmark = |(name, Place(address)): (String, Place)| {
+    let places = BTreeMap::<String, BookmarkAddress>::deserialize(from)?;
+    let bookmark = |(name, BookmarkAddress(address)): (String, BookmarkAddress)| {
         if !is_bookmark_name(&name) {
             return Err(de::Error::custom(format!(
                 "'{name}' is no name for a bookmark: letters, digits, '.', '_' and '-', not digits alone"

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 pub(crate) struct Event(Map<String, Value>);
 
 impl Event {
-    /// An event of this kind.
+    /// Makes an event of this kind.
     pub(crate) fn new(kind: &'static str) -> Event {
         Event(Map::new()).with("event", kind)
     }
@@ -28,7 +28,7 @@ impl Display for Event {
     }
 }
 
-/// What holds for all of them.
+/// The contract of all of them, for the manual.
 pub(crate) const INTRODUCTION: &str = "\
 With --json, each line of standard output is one JSON object, and its field \"event\" says what happened. Names and \
 texts are as they are, not escaped for a terminal. Sizes are bytes, times are Unix seconds, spans are seconds. Where a \

@@ -6,7 +6,7 @@ use ferry_client::{Blame, Code, Error};
 
 use super::events::Event;
 
-/// What `--help` says of them.
+/// The exit statuses, for `--help` and the manual.
 pub(crate) const HELP: &str = "\
 Exit status (of the first command that failed, where commands do not come from a terminal):
   0    all done
@@ -21,7 +21,7 @@ Exit status (of the first command that failed, where commands do not come from a
   130  interrupted by Ctrl-C (128 and the number of any other signal)
   141  the reader of a file on standard output went away ('get -o - | head'), as with cat";
 
-/// How the program ends.
+/// The way in which the program ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Success,
@@ -42,7 +42,7 @@ impl Exit {
     /// look, such as cat.
     pub(crate) const READER_GONE: Exit = Exit::Signal(SIGPIPE);
 
-    /// The word for it in an event.
+    /// Returns the word for it in an event.
     fn kind(self) -> &'static str {
         match self {
             Exit::Success => "success",
@@ -93,27 +93,27 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
-    /// A failure that says `message`.
+    /// Makes a failure that says `message`.
     pub(crate) fn of(exit: Exit, message: impl Into<String>) -> Failed {
         Failed { exit, message: message.into(), code: None, name: None }
     }
 
-    /// A command that can't be understood.
+    /// Makes the failure of a command that can't be understood.
     pub(crate) fn usage(message: impl Into<String>) -> Failed {
         Failed::of(Exit::Usage, message)
     }
 
-    /// All that there is to say was said.
+    /// Makes a failure of which everything was said before.
     pub(crate) fn told(exit: Exit) -> Failed {
         Failed::of(exit, "")
     }
 
-    /// What was asked for did not reach standard output.
+    /// Makes the failure to write to standard output.
     pub(crate) fn output(error: &io::Error) -> Failed {
         Failed::of(Exit::Local, format!("cannot write to standard output: {}", plain(error)))
     }
 
-    /// A failure that says what the library said, after the command that it was about.
+    /// Makes a failure that says what the library said, after the command that it was about.
     pub(crate) fn new(command: &str, error: &Error) -> Failed {
         let code = match error {
             Error::Server(failure) | Error::Closed(Some(failure)) => Some(failure.code),
@@ -129,7 +129,7 @@ impl Failed {
         Failed { code, name, ..Failed::of(exit_of(error), format!("{command}: {error}")) }
     }
 
-    /// The same failure in other words.
+    /// Says the same in other words.
     pub(crate) fn saying(self, message: impl Into<String>) -> Failed {
         Failed { message: message.into(), ..self }
     }
@@ -148,7 +148,7 @@ impl Failed {
         self
     }
 
-    /// The same for programs.
+    /// Returns the failure as an event.
     pub(crate) fn event(&self) -> Event {
         let event = Event::new("error").with("message", self.message.as_str()).with("status", self.exit.status());
         let event = event.with("kind", self.exit.kind()).with("code", self.code.map(Code::as_str));

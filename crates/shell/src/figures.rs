@@ -11,7 +11,7 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
     /// Bytes of those that were there before and are no work of this time.
     pub(crate) resumed: u64,
-    /// How long it took.
+    /// The time that it took.
     pub(crate) elapsed: Duration,
 }
 

@@ -16,7 +16,7 @@ use rustix::{
 /// The longest wait for a byte.
 const WAIT: Duration = Duration::from_millis(100);
 
-/// How long the end of a pipe is not believed. A signal to all of a pipeline ends the writer as well, and the end that
+/// The time for which the end of a pipe is not believed. A signal to all of a pipeline ends the writer as well, and the end that
 /// this makes can be seen before the signal is.
 const LINGER: Duration = Duration::from_millis(50);
 
@@ -36,7 +36,7 @@ impl<F: AsFd> Input<F> {
         Input { descriptor, cancel, has_writer }
     }
 
-    /// Whether a read would not block, or may become so within `wait`. A signal ends the wait.
+    /// Returns whether a read does not block, now or within `wait`. A signal ends the wait.
     fn is_ready(&self, wait: Duration) -> io::Result<bool> {
         let timeout = Timespec::try_from(wait).map_err(io::Error::other)?;
         match poll(&mut [PollFd::new(&self.descriptor, PollFlags::IN)], Some(&timeout)) {
@@ -62,7 +62,7 @@ impl<F: AsFd> Input<F> {
 }
 
 impl<F: AsFd> Read for Input<F> {
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where nothing came in a moment.
+    /// Reads what has come. Fails with [`WouldBlock`](io::ErrorKind::WouldBlock) where nothing came in a moment.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.has_writer && !self.is_ready(WAIT)? {
             return Err(io::ErrorKind::WouldBlock.into());

@@ -1,4 +1,4 @@
-//! What is logged, and the lines of the protocol for whoever wants to see them.
+//! The log, and the lines of the protocol on standard error.
 
 use std::{
     fs::File,

@@ -49,7 +49,7 @@ use session::{Flow, Session};
 use signals::Signals;
 use terminal::{Terminal, Typed};
 
-/// The time that `--min-rate` counts in.
+/// The time in which `--min-rate` counts.
 const MIN_RATE_WINDOW: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
@@ -123,7 +123,7 @@ fn told(error: &clap::Error, json: bool) -> Exit {
     }
 }
 
-/// What must be there before the first command.
+/// Makes what must be there before the first command.
 fn prepare(args: &Args) -> Result<Shell, Failed> {
     logging::start(args)?;
     let choices = Choices::make(args)?;
@@ -159,7 +159,7 @@ fn make_client_directory(path: &Path) -> Result<(), Failed> {
 struct Shell {
     session: Session,
     signals: Signals,
-    /// How long the first connection of a subcommand is waited for.
+    /// How the first connection of a subcommand is tried again.
     first: Settings,
 }
 
@@ -299,7 +299,7 @@ impl Shell {
         Ok(Flow::Next)
     }
 
-    /// Where one is: the server, and the directory there.
+    /// Returns the prompt: the server, and the directory there.
     fn prompt(&self) -> String {
         match (&self.session.client, &self.session.remote) {
             (None, _) => "ferry> ".to_owned(),
@@ -333,7 +333,7 @@ impl Shell {
     }
 }
 
-/// The commands of one line. A command of the system's shell is all of it.
+/// Separates the commands of one line. A command of the system's shell is all of it.
 fn commands_of(line: &str) -> Vec<&str> {
     if line.trim_start().starts_with('!') { vec![line] } else { words::commands(line) }
 }

@@ -9,7 +9,7 @@ use clap_mangen::{
 
 use super::{args, command::lookup, config, events, exit, paths};
 
-/// The page, as roff.
+/// Returns the page, as roff.
 pub(crate) fn page() -> Vec<u8> {
     let mut page = Vec::new();
     // Memory takes whatever is written.
@@ -78,7 +78,7 @@ fn commands(roff: &mut Roff) {
     }
 }
 
-/// An option as it is typed, in both ways.
+/// Returns an option as it is typed, short and long.
 fn spelt(option: &clap::Arg) -> String {
     match option.get_short() {
         Some(short) => format!("-{short}, {option}"),

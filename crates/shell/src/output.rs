@@ -12,10 +12,10 @@ use std::{
 pub(crate) use super::events::Event;
 use super::{exit::Failed, progress::Mode};
 
-/// How much is said.
+/// The amount that is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// What was asked for, and what went wrong.
+    /// Answers and errors.
     Quiet,
     /// And one line for each command.
     Normal,
@@ -23,7 +23,7 @@ pub(crate) enum Level {
     Verbose,
 }
 
-/// Whom it is for.
+/// The form of what is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// People.
@@ -32,7 +32,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// Where everything goes. What is said is held back until [`Output::flush`] or a complaint, so that a long listing is
+/// The output of the program. Results are held back until [`Output::flush`] or a complaint, so that a long listing is
 /// few system calls.
 pub(crate) struct Output {
     level: Level,
@@ -61,17 +61,17 @@ impl Output {
         Output { level, format, results: BufWriter::new(results), complaints, spoiled: None, diverted: false }
     }
 
-    /// Whether one line for each file is wanted.
+    /// Returns whether one line for each file is wanted.
     pub(crate) fn wants_details(&self) -> bool {
         self.level >= Level::Verbose || self.format == Format::Json
     }
 
-    /// How transfers are shown, where `mode` is what was asked for: programs get events in place of lines.
+    /// Returns how transfers are shown, where `mode` was asked for: programs get events in place of lines.
     pub(crate) fn shown_as(&self, mode: Mode) -> Mode {
         if self.format == Format::Json { Mode::Never } else { mode }
     }
 
-    /// How often a program is to be told how far a transfer is.
+    /// Returns how often a program is told how far a transfer is.
     pub(crate) fn told_every(&self, mode: Mode) -> Option<Duration> {
         match mode {
             Mode::Lines(every) if self.format == Format::Json => Some(every),
@@ -79,22 +79,22 @@ impl Output {
         }
     }
 
-    /// What a command was asked for: a listing, a sum. Said even when quiet.
+    /// Prints what a command was asked for, such as a listing or a sum; even when quiet.
     pub(crate) fn answer(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
         self.line(Level::Quiet, text, event);
     }
 
-    /// That a command is done.
+    /// Prints that a command is done.
     pub(crate) fn say(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
         self.line(Level::Normal, text, event);
     }
 
-    /// What became of one of many.
+    /// Prints what became of one of many.
     pub(crate) fn detail(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
         self.line(Level::Verbose, text, event);
     }
 
-    /// What went wrong. A reader that went away is no reason to fail.
+    /// Prints what went wrong. A reader that went away is no reason to fail.
     pub(crate) fn complain(&mut self, failed: &Failed) {
         if failed.message.is_empty() {
             return self.flush();
@@ -102,14 +102,14 @@ impl Output {
         self.aside(&failed.message, || failed.event());
     }
 
-    /// What is worth knowing and no result: it goes where complaints go.
+    /// Prints what is worth knowing and no result, where complaints go.
     pub(crate) fn remark(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
         if self.level >= Level::Normal || self.format == Format::Json {
             self.aside(text, event);
         }
     }
 
-    /// The same of several things at once: one line for people, an event of each for programs.
+    /// Prints one remark on several things: one line for people, an event of each for programs.
     pub(crate) fn remark_all(&mut self, text: impl Display, events: impl Iterator<Item = Event>) {
         match self.format {
             Format::Text => self.remark(text, || Event::new("skipped")),
@@ -117,7 +117,7 @@ impl Output {
         }
     }
 
-    /// People read it apart from the results; programs want one stream of events, in the order in which they happened.
+    /// Prints a line for people apart from the results, and for programs an event in the order in which it happened.
     fn aside(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
         if self.format == Format::Json {
             self.line(Level::Quiet, "", event);
@@ -127,13 +127,13 @@ impl Output {
         let _ = writeln!(self.complaints, "{text}");
     }
 
-    /// Brings out what was held back.
+    /// Writes what was held back.
     pub(crate) fn flush(&mut self) {
         let flushed = self.results.flush();
         self.note(flushed);
     }
 
-    /// A reader that went away is no reason to fail: the files are there, and it has read what it wanted.
+    /// Keeps the first error of writing. A reader that went away is none: the files are there, and it has read what it wanted.
     fn note(&mut self, written: io::Result<()>) {
         if let Err(error) = written
             && error.kind() != io::ErrorKind::BrokenPipe
@@ -142,7 +142,7 @@ impl Output {
         }
     }
 
-    /// Brings out what was held back, and fails where some of the results did not reach standard output.
+    /// Writes what was held back, and fails where some of the results did not reach standard output.
     pub(crate) fn finish(&mut self) -> Result<(), Failed> {
         self.flush();
         // Where standard output takes nothing, the last word goes to standard error.
@@ -150,13 +150,13 @@ impl Output {
         self.spoiled.take().map_or(Ok(()), |error| Err(Failed::output(&error)))
     }
 
-    /// From now on, standard output is for the bytes of files, or no longer; all else goes to standard error.
+    /// Keeps standard output for the bytes of files from now on, or no longer; all else goes to standard error.
     pub(crate) fn divert(&mut self, diverted: bool) {
         self.flush();
         self.diverted = diverted;
     }
 
-    /// Standard output itself, for the bytes of a file.
+    /// Returns standard output itself, for the bytes of a file.
     pub(crate) fn raw(&mut self) -> &mut dyn Write {
         &mut self.results
     }

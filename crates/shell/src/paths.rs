@@ -1,4 +1,4 @@
-//! Where the program keeps what is its own: the XDG base directories.
+//! The program's own files, in the XDG base directories.
 
 use std::{
     env,
@@ -8,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What people type, and whom they talk to, is theirs: nobody else may read it.
+/// The history and the uploads are private: nobody else may read them.
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
-/// What there is, for the manual.
+/// The files, for the manual.
 pub(crate) const DESCRIBED: [(&str, &str); 4] = [
     ("$XDG_CONFIG_HOME/ferry/config.toml", "The configuration (without the variable: ~/.config/ferry/config.toml)."),
     ("$XDG_STATE_HOME/ferry/history", "What was typed (without the variable: ~/.local/state/ferry/history)."),
@@ -24,22 +24,22 @@ pub(crate) const DESCRIBED: [(&str, &str); 4] = [
     ),
 ];
 
-/// `config.toml` in the configuration directory; [`None`] without a home.
+/// Returns `config.toml` in the configuration directory; [`None`] without a home.
 pub(crate) fn config_file() -> Option<PathBuf> {
     Some(base("XDG_CONFIG_HOME", ".config")?.join("config.toml"))
 }
 
-/// Lines that were typed; [`None`] without a home.
+/// Returns the file of lines that were typed; [`None`] without a home.
 pub(crate) fn history_file() -> Option<PathBuf> {
     Some(base("XDG_STATE_HOME", ".local/state")?.join("history"))
 }
 
-/// The ids of uploads that can be resumed; [`None`] without a home.
+/// Returns the directory of ids of uploads that can be resumed; [`None`] without a home.
 pub(crate) fn uploads() -> Option<PathBuf> {
     Some(base("XDG_STATE_HOME", ".local/state")?.join("uploads"))
 }
 
-/// The home directory, where there is one.
+/// Returns the home directory, where there is one.
 pub(crate) fn home() -> Option<PathBuf> {
     absolute("HOME")
 }
@@ -54,7 +54,7 @@ fn base(variable: &str, beneath_home: &str) -> Option<PathBuf> {
     Some(directory.join("ferry"))
 }
 
-/// The base directories are to be passed over where they are relative.
+/// Returns a path from the environment. A relative one is ignored, as the standard of base directories demands.
 fn absolute(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }

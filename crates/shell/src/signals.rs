@@ -16,7 +16,7 @@ use signal_hook::{
 
 use super::exit::Exit;
 
-/// What signals have said.
+/// The signals that have come.
 pub(crate) struct Signals {
     cancel: Cancel,
     /// The signal that wants the program to end; 0 for none.
@@ -59,14 +59,14 @@ impl Signals {
         }
     }
 
-    /// A new command: an earlier Ctrl-C no longer counts.
+    /// Forgets an earlier Ctrl-C: a new command begins.
     pub(crate) fn forget_interrupt(&self) {
         if self.ending().is_none() {
             self.cancel.reset();
         }
     }
 
-    /// How the program is to end, if a signal said so.
+    /// Returns how the program is to end, if a signal said so.
     pub(crate) fn ending(&self) -> Option<Exit> {
         match self.ending.load(Ordering::SeqCst) {
             0 => None,

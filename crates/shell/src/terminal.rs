@@ -21,7 +21,7 @@ use super::{
 /// Lines kept: enough for months, little enough to read at every start.
 const HISTORY_LINES: usize = 1000;
 
-/// What a terminal gave.
+/// The outcome of reading a line from a terminal.
 pub(crate) enum Typed {
     Line(String),
     /// Ctrl-C: the line is dropped.
@@ -76,12 +76,12 @@ impl Terminal {
         }
     }
 
-    /// Earlier lines, the oldest first.
+    /// Returns earlier lines, the oldest first.
     pub(crate) fn history(&self) -> Vec<String> {
         self.editor.history().iter().cloned().collect()
     }
 
-    /// A line that begins with a space is not kept. Others are written at once: a later crash or a closed window loses nothing.
+    /// Keeps a line, unless it begins with a space. It is written at once: a later crash or a closed window loses nothing.
     fn keep(&mut self, line: &str) {
         if line.trim().is_empty() || line.starts_with(' ') {
             return;
@@ -96,7 +96,7 @@ impl Terminal {
     }
 }
 
-/// A list of all names that fit, as in the shells of the system, and colours only where they are wanted.
+/// Makes the editor list all names that fit, as the shells of the system do, with colours only where they are wanted.
 fn config(colours: bool) -> Config {
     Builder::new()
         .completion_type(CompletionType::List)
@@ -104,13 +104,13 @@ fn config(colours: bool) -> Config {
         .build()
 }
 
-/// Whether standard output is a terminal, and nobody has said that it is to have no colours.
+/// Returns whether standard output is a terminal, and nobody has said that it is to have no colours.
 fn colours() -> bool {
     let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stdout().is_terminal() && !unwanted && env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
-/// The file itself is made private by the line editor.
+/// Makes the directory of the history. The file itself is made private by the line editor.
 fn make_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), paths::make_private_directory)
 }

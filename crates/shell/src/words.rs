@@ -25,7 +25,7 @@ const QUOTED: char = '\0';
 /// One word of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
-    /// Where it stands in the line, its quotes included: bytes.
+    /// Its place in the line, its quotes included: bytes.
     pub(crate) range: Range<usize>,
     /// The text that it stands for, without quotes and backslashes.
     pub(crate) text: String,
@@ -96,7 +96,7 @@ impl Word {
         }
     }
 
-    /// Whether it stands there as it is, unquoted, and is `text`.
+    /// Returns whether it stands there as it is, unquoted, and is `text`.
     pub(crate) fn is(&self, text: &str) -> bool {
         !self.quoted && self.text == text
     }
@@ -146,7 +146,7 @@ pub(crate) fn commands(script: &str) -> Vec<&str> {
     }
 }
 
-/// The text to type for a word that stands for `text`: as it is where that is enough, else in quotes.
+/// Returns the text to type for a word that stands for `text`: as it is where that is enough, else in quotes.
 pub(crate) fn quote(text: &str) -> String {
     match (needs_quoting(text), text.contains('\'')) {
         (false, _) => text.to_owned(),
@@ -155,7 +155,7 @@ pub(crate) fn quote(text: &str) -> String {
     }
 }
 
-/// The same with backslashes and no quote around it, so that more can be typed after it.
+/// Returns the same with backslashes and no quote around it, so that more can be typed after it.
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
@@ -167,12 +167,12 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
-/// `text` as it stands between double quotes.
+/// Returns `text` as it stands between double quotes.
 pub(crate) fn in_double_quotes(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
-/// Whether [`escape`] puts a backslash before it, wherever it stands.
+/// Returns whether [`escape`] puts a backslash before it, wherever it stands.
 pub(crate) fn is_escapable(character: char) -> bool {
     character.is_ascii_whitespace() || SPECIAL.contains(&character)
 }

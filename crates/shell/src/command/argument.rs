@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use crate::words::Word;
 
-/// Where GET and PUT put what they move.
+/// The other name, or the place, that GET and PUT give to what they move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
     /// Standard output.

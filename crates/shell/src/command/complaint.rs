@@ -71,7 +71,7 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
     }
 }
 
-/// `option` is what clap has made of a word: of `-rx` it is `-x`.
+/// Says that there is no such option. It is what clap has made of a word: of `-rx` it is `-x`.
 fn unknown_option(command: &clap::Command, arguments: &[Word], option: &str) -> String {
     let verb = verb(command);
     let known = || options(command).filter_map(clap::Arg::get_long);

@@ -1,6 +1,6 @@
 //! Finds the known word that looks most like a mistyped one.
 
-/// What is shown of a word that is none.
+/// The characters shown of a word that is none.
 pub(crate) const SHOWN_CHARS: usize = 40;
 
 /// Longer words are no slip of the fingers.
@@ -9,7 +9,7 @@ const MAX_CHARS: usize = 24;
 /// Longer names are pasted and not typed.
 const MAX_NAME_CHARS: usize = 64;
 
-/// What can be compared before anybody notices that it takes time.
+/// The number of names that can be compared before anybody notices that it takes time.
 const MAX_NAMES: usize = 2000;
 
 /// Returns which of the words `known` looks most like `text`, if any does.

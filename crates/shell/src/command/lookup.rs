@@ -1,4 +1,4 @@
-//! What can be asked of the tree: commands by their words, and the texts about them.
+//! Questions to the tree: commands by their words, and the texts about them.
 
 use std::sync::LazyLock;
 

@@ -163,7 +163,7 @@ pub(crate) enum Command {
     Status,
     /// Show earlier lines, with their numbers
     #[command(alias = "hist", after_help = "HISTORY 10  the last ten")]
-    History(Count),
+    History(HistoryArgs),
     /// Run a command of this machine's shell
     ///
     /// It runs in the local directory. Alone, it starts a shell. In -c, a ';' ends it.
@@ -277,7 +277,7 @@ pub(crate) struct SyncArgs {
     output: Option<Word>,
 }
 
-/// What SYNC compares and makes alike.
+/// The directories that SYNC compares, and how it makes them alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyncDirectories {
     /// Which way, and how far.
@@ -324,7 +324,7 @@ pub(crate) struct List {
     words: Vec<Word>,
 }
 
-/// How LS and LLS list.
+/// The style of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Listing {
     /// With sizes and times.
@@ -398,7 +398,7 @@ pub(crate) struct Renaming {
 
 /// The arguments of HISTORY.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub(crate) struct Count {
+pub(crate) struct HistoryArgs {
     /// How many lines [default: all]
     #[arg(value_parser = number)]
     pub(crate) count: Option<usize>,

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use clap::{Arg, ValueHint};
 
-use super::lister::Item;
+use super::lister::ListedItem;
 use crate::{
     command::lookup,
     words::{self, Unclosed, Word},
 };
 
-/// What could be completed at a place of a line.
+/// A completion of the word at the cursor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
     /// In a list of several.
@@ -19,19 +19,19 @@ pub(super) struct Candidate {
     pub(super) replacement: String,
 }
 
-/// Where names come from.
+/// A source of names.
 pub(super) trait Places {
-    /// What is in the directory `directory` of the server, as it was typed; empty for the one that one is in.
-    fn remote(&self, directory: &str) -> Option<Arc<[Item]>>;
+    /// Returns the content of `directory` of the server, as it was typed; empty for the current one.
+    fn remote(&self, directory: &str) -> Option<Arc<[ListedItem]>>;
 
-    /// What is in the local directory `directory`, as it was typed; empty for the one that one is in.
-    fn local(&self, directory: &str) -> Option<Arc<[Item]>>;
+    /// Returns the content of the local `directory`, as it was typed; empty for the current one.
+    fn local(&self, directory: &str) -> Option<Arc<[ListedItem]>>;
 
-    /// Hosts that were opened before, and bookmarks.
+    /// Returns hosts that were opened before, and bookmarks.
     fn hosts(&self) -> Vec<String>;
 }
 
-/// What could replace the end of `before`, which is the line as far as the cursor, and where that end begins.
+/// Returns completions of the end of `before`, the line as far as the cursor, and where that end begins.
 pub(super) fn candidates(before: &str, names: &dyn Places) -> (usize, Vec<Candidate>) {
     let command = words::commands(before).pop().unwrap_or_default();
     let offset = before.len() - command.len();
@@ -44,9 +44,9 @@ pub(super) fn candidates(before: &str, names: &dyn Places) -> (usize, Vec<Candid
 struct Partial<'a> {
     /// The words before it.
     before: &'a [Word],
-    /// Where it begins.
+    /// Its place in the line.
     start: usize,
-    /// What it says so far.
+    /// Its text so far.
     text: &'a str,
     /// The quote that it began with, or that is open.
     quote: Option<char>,
@@ -55,13 +55,13 @@ struct Partial<'a> {
 }
 
 impl Partial<'_> {
-    /// Whether options may stand here: after `--`, all are names.
+    /// Returns whether options may stand here: after `--`, all are names.
     fn may_be_option(&self) -> bool {
         self.text.starts_with('-') && !self.quoted && !self.before.iter().any(|word| word.is("--"))
     }
 }
 
-/// The word that the cursor stands in; an empty one after a space.
+/// Returns the word that the cursor stands in; an empty one after a space.
 fn last_word<'a>(command: &str, whole: &'a [Word], open: Option<Unclosed>) -> Partial<'a> {
     match whole.split_last() {
         Some((last, before)) if last.range.end == command.len() => {
@@ -132,7 +132,7 @@ fn is_downward(word: &Word) -> bool {
     word.is("--down") || letters.is_some_and(|letters| letters.contains('d'))
 }
 
-/// Commands in the case of letters that was begun with; other words for them only where none begins so.
+/// Returns commands in the case of letters that was begun with; other words for them only where none begins so.
 fn verbs(text: &str) -> Vec<Candidate> {
     let small = text.chars().any(char::is_lowercase);
     let begun = |verb: &&str| verb.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
@@ -152,16 +152,16 @@ fn options(command: &clap::Command, text: &str) -> impl Iterator<Item = String> 
     lookup::options(command).flat_map(spelt).filter(move |option| option.starts_with(text))
 }
 
-/// Candidates that need no quoting, each followed by a space.
+/// Returns candidates that need no quoting, each followed by a space.
 fn plain(texts: impl Iterator<Item = String>) -> Vec<Candidate> {
     texts.map(|text| Candidate { replacement: format!("{text} "), display: text }).collect()
 }
 
-/// Names in the directory that was begun with.
+/// Returns names in the directory that was begun with.
 fn in_directory(
     partial: &Partial<'_>,
     only_directories: bool,
-    list: impl Fn(&str) -> Option<Arc<[Item]>>,
+    list: impl Fn(&str) -> Option<Arc<[ListedItem]>>,
 ) -> Vec<Candidate> {
     let (directory, begin) = partial.text.rfind('/').map_or(("", partial.text), |at| partial.text.split_at(at + 1));
     let items = list(directory).unwrap_or_default();
@@ -170,17 +170,17 @@ fn in_directory(
         let hidden = item.name.starts_with('.') && begin.is_empty();
         item.name.starts_with(begin) && !hidden && (item.is_directory || !only_directories)
     });
-    let found: Vec<(String, &Item)> = items.map(|item| (format!("{directory}{}", item.name), item)).collect();
+    let found: Vec<(String, &ListedItem)> = items.map(|item| (format!("{directory}{}", item.name), item)).collect();
     let texts: Vec<&str> = found.iter().map(|(text, _)| text.as_str()).collect();
     let style = Style::of(partial.quote, &texts);
-    let candidate = |(text, item): &(String, &Item)| Candidate {
+    let candidate = |(text, item): &(String, &ListedItem)| Candidate {
         display: if item.is_directory { format!("{}/", item.name) } else { item.name.clone() },
         replacement: style.written(text, item.is_directory),
     };
     found.iter().map(candidate).collect()
 }
 
-/// What all of `texts` begin with.
+/// Returns the beginning that all of `texts` have in common.
 fn common_begin<'a>(texts: &[&'a str]) -> &'a str {
     let Some((first, rest)) = texts.split_first() else { return "" };
     rest.iter().fold(first, |begin, text| {
@@ -189,7 +189,7 @@ fn common_begin<'a>(texts: &[&'a str]) -> &'a str {
     })
 }
 
-/// How names are quoted: all in the same way, so that what they begin with in common can be completed.
+/// The way in which all names are quoted: the same for all, so that what they begin with in common can be completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
     Plain,
@@ -212,13 +212,13 @@ impl Style {
         }
     }
 
-    /// Whether with backslashes one would be put in before what `inserted` ends with.
+    /// Returns whether an escaped completion would end in the middle of an escape.
     fn dangles(inserted: &str, texts: &[&str]) -> bool {
         let next = |text: &&str| text[inserted.len()..].chars().next();
         texts.len() > 1 && texts.iter().all(|text| next(text).is_some_and(words::is_escapable))
     }
 
-    /// `text` as it is typed. After a directory no space follows, for there is more to come.
+    /// Returns `text` as it is typed. After a directory no space follows, for there is more to come.
     fn written(self, text: &str, is_directory: bool) -> String {
         let end = if is_directory { "/" } else { "" };
         let word = match self {
@@ -238,20 +238,22 @@ mod tests {
     struct Fixed;
 
     impl Places for Fixed {
-        fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
+        fn remote(&self, directory: &str) -> Option<Arc<[ListedItem]>> {
             let names: &[&str] = match directory {
                 "" => &["plain.txt", "poems/", "two words.txt", "two worlds.txt", ".hidden", "-r2", "end ", "a;b"],
                 "poems/" => &["ozymandias.txt", "it's", "a b/", "say \"x\""],
                 "poems/a b/" => &["deep"],
                 _ => return None,
             };
-            let item =
-                |name: &&str| Item { name: name.trim_end_matches('/').to_owned(), is_directory: name.ends_with('/') };
+            let item = |name: &&str| ListedItem {
+                name: name.trim_end_matches('/').to_owned(),
+                is_directory: name.ends_with('/'),
+            };
             Some(names.iter().map(item).collect())
         }
 
-        fn local(&self, directory: &str) -> Option<Arc<[Item]>> {
-            let item = |name: &str, is_directory| Item { name: name.to_owned(), is_directory };
+        fn local(&self, directory: &str) -> Option<Arc<[ListedItem]>> {
+            let item = |name: &str, is_directory| ListedItem { name: name.to_owned(), is_directory };
             (directory == "~/").then(|| vec![item("mine", false), item("more", true)].into())
         }
 

@@ -22,29 +22,29 @@ const MOST: usize = 64;
 
 /// One thing in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Item {
+pub(super) struct ListedItem {
     pub(super) name: String,
     pub(super) is_directory: bool,
 }
 
-/// Where directories are listed.
+/// A place whose directories are listed.
 pub(super) trait Place: Send + 'static {
-    /// What names a directory.
+    /// The name of a directory.
     type Key: Clone + Eq + Hash + Send + 'static;
 
-    /// What is in it; nothing where it can't be listed.
-    fn list(&mut self, key: &Self::Key) -> Vec<Item>;
+    /// Returns its content; nothing where it can't be listed.
+    fn list(&mut self, key: &Self::Key) -> Vec<ListedItem>;
 
-    /// Nobody has asked for a while.
+    /// Lets go of connections: nobody has asked for a while.
     fn rest(&mut self) {}
 }
 
 /// Asks a place in a thread of its own, which ends with this.
 pub(super) struct Lister<K> {
-    shared: Arc<Shared<K>>,
+    shared: Arc<Exchange<K>>,
 }
 
-struct Shared<K> {
+struct Exchange<K> {
     state: Mutex<State<K>>,
     changed: Condvar,
 }
@@ -52,17 +52,17 @@ struct Shared<K> {
 struct State<K> {
     /// The directory asked for last; an older wish is nobody's any more.
     wanted: Option<K>,
-    known: HashMap<K, (Instant, Arc<[Item]>)>,
+    known: HashMap<K, (Instant, Arc<[ListedItem]>)>,
     /// Changes when what is known is forgotten: a listing that was begun before is not kept then.
     epoch: u64,
     is_over: bool,
 }
 
 impl<K: Clone + Eq + Hash + Send + 'static> Lister<K> {
-    /// Nothing is asked yet.
+    /// Starts the thread; nothing is asked yet.
     pub(super) fn new(place: impl Place<Key = K>) -> Lister<K> {
         let state = State { wanted: None, known: HashMap::new(), epoch: 0, is_over: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        let shared = Arc::new(Exchange { state: Mutex::new(state), changed: Condvar::new() });
         let clone = Arc::clone(&shared);
         // Without a thread there are no names to complete; all else works.
         if let Err(error) = thread::Builder::new().name(THREAD.to_owned()).spawn(move || serve(&clone, place)) {
@@ -71,20 +71,20 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lister<K> {
         Lister { shared }
     }
 
-    /// What is in `key`, if that is known within `patience`. What comes later is there for the next time.
-    pub(super) fn items(&self, key: &K, patience: Duration) -> Option<Arc<[Item]>> {
+    /// Returns the content of `key`, if that is known within `timeout`. What comes later is there for the next time.
+    pub(super) fn items(&self, key: &K, timeout: Duration) -> Option<Arc<[ListedItem]>> {
         let mut state = self.shared.lock();
         if fresh(&state, key).is_none() {
             state.wanted = Some(key.clone());
             self.shared.changed.notify_all();
             let missing = |state: &mut State<K>| fresh(state, key).is_none();
-            let waited = self.shared.changed.wait_timeout_while(state, patience, missing);
+            let waited = self.shared.changed.wait_timeout_while(state, timeout, missing);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         fresh(&state, key)
     }
 
-    /// What is known may no longer hold.
+    /// Forgets all listings: they may no longer hold.
     pub(super) fn forget(&self) {
         let mut state = self.shared.lock();
         state.known.clear();
@@ -99,17 +99,17 @@ impl<K> Drop for Lister<K> {
     }
 }
 
-impl<K> Shared<K> {
+impl<K> Exchange<K> {
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn fresh<K: Eq + Hash>(state: &State<K>, key: &K) -> Option<Arc<[Item]>> {
+fn fresh<K: Eq + Hash>(state: &State<K>, key: &K) -> Option<Arc<[ListedItem]>> {
     state.known.get(key).filter(|(at, _)| at.elapsed() < FRESH).map(|(_, items)| Arc::clone(items))
 }
 
-fn serve<P: Place>(shared: &Shared<P::Key>, mut place: P) {
+fn serve<P: Place>(shared: &Exchange<P::Key>, mut place: P) {
     let mut state = shared.lock();
     while !state.is_over {
         let Some(key) = state.wanted.take() else {
@@ -160,10 +160,10 @@ mod tests {
     impl Place for Slow {
         type Key = u32;
 
-        fn list(&mut self, key: &u32) -> Vec<Item> {
+        fn list(&mut self, key: &u32) -> Vec<ListedItem> {
             let _ = self.asked.send(*key);
             let name = self.answers.recv().unwrap_or("").to_owned();
-            vec![Item { name, is_directory: false }]
+            vec![ListedItem { name, is_directory: false }]
         }
     }
 
@@ -172,7 +172,7 @@ mod tests {
         (Lister::new(Slow { asked, answers }), asking, answer)
     }
 
-    fn names(items: Option<Arc<[Item]>>) -> Option<Vec<String>> {
+    fn names(items: Option<Arc<[ListedItem]>>) -> Option<Vec<String>> {
         items.map(|items| items.iter().map(|item| item.name.clone()).collect())
     }
 

@@ -1,4 +1,4 @@
-//! What helps whoever types: names at Tab, hints from the history, a prompt that stands out.
+//! Help while typing: names at Tab, hints from the history, a prompt that stands out.
 
 mod candidates;
 mod lister;
@@ -23,17 +23,17 @@ use rustyline::{
 use super::{command::lookup, paths, words};
 use candidates::{Places, candidates};
 pub(crate) use lister::THREAD;
-use lister::{Item, Lister};
+use lister::{ListedItem, Lister};
 use places::{Disk, Servers};
 
-/// How long a press of Tab may take: what takes longer feels as if the program hangs.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// The longest that a press of Tab may take: more feels as if the program hangs.
+const TAB_TIMEOUT: Duration = Duration::from_millis(250);
 
 const BOLD: &str = "\x1b[1m";
 const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Where the person stands who types.
+/// The place where a line is typed: server, directories, bookmarks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Situation {
     /// The server, where there is a connection.
@@ -44,7 +44,7 @@ pub(crate) struct Situation {
     pub(crate) local: PathBuf,
     /// Names for addresses.
     pub(crate) bookmarks: Vec<String>,
-    /// Whether hints can be told from what was typed.
+    /// Colours tell hints from what was typed.
     pub(crate) colours: bool,
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Assistant {
 }
 
 impl Assistant {
-    /// Nobody stands anywhere yet.
+    /// Starts the threads that list; there is no server yet.
     pub(crate) fn new() -> Assistant {
         Assistant {
             situation: Situation::default(),
@@ -67,7 +67,7 @@ impl Assistant {
         }
     }
 
-    /// The next line is typed here, and after a command that may have changed anything.
+    /// Sets the place of the next line, and forgets all listings: a command may have changed anything.
     pub(crate) fn stand(&mut self, situation: Situation) {
         self.situation = situation;
         self.servers.forget();
@@ -84,7 +84,7 @@ impl Completer for Assistant {
 
     fn complete(&self, line: &str, position: usize, context: &Context<'_>) -> Result<(usize, Vec<Pair>)> {
         let before = line.get(..position).unwrap_or(line);
-        let names = Here { assistant: self, context, deadline: Instant::now() + PATIENCE };
+        let names = Here { assistant: self, context, deadline: Instant::now() + TAB_TIMEOUT };
         let (start, found) = candidates(before, &names);
         let pair = |found: candidates::Candidate| Pair { display: found.display, replacement: found.replacement };
         Ok((start, found.into_iter().map(pair).collect()))
@@ -100,24 +100,24 @@ struct Here<'a> {
 }
 
 impl Here<'_> {
-    fn patience(&self) -> Duration {
+    fn time_left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
 
 impl Places for Here<'_> {
-    fn remote(&self, directory: &str) -> Option<Arc<[Item]>> {
+    fn remote(&self, directory: &str) -> Option<Arc<[ListedItem]>> {
         let Situation { address, remote, .. } = &self.assistant.situation;
         let directory = below(remote.as_ref(), directory)?;
-        self.assistant.servers.items(&(address.clone()?, directory), self.patience())
+        self.assistant.servers.items(&(address.clone()?, directory), self.time_left())
     }
 
-    fn local(&self, directory: &str) -> Option<Arc<[Item]>> {
+    fn local(&self, directory: &str) -> Option<Arc<[ListedItem]>> {
         let path = match directory.strip_prefix("~/") {
             Some(rest) => paths::home()?.join(rest),
             None => self.assistant.situation.local.join(directory),
         };
-        self.assistant.disk.items(&path, self.patience())
+        self.assistant.disk.items(&path, self.time_left())
     }
 
     fn hosts(&self) -> Vec<String> {
@@ -133,7 +133,7 @@ impl Places for Here<'_> {
     }
 }
 
-/// The host that a line opens.
+/// Returns the host that a line opens.
 fn opened(line: &str) -> Option<String> {
     match &words::read(line).0[..] {
         [verb, host] if lookup::find(&verb.text).is_some_and(|command| command.get_name() == "open") => {
@@ -143,8 +143,7 @@ fn opened(line: &str) -> Option<String> {
     }
 }
 
-/// The directory `text` as seen from `from`; [`None`] where there can't be one. The outer [`Option`] is that, the inner
-/// one is the root.
+/// Returns the directory `text` as seen from `from`; [`None`] where there can't be one. An inner [`None`] is the root.
 fn below(from: Option<&Name>, text: &str) -> Option<Option<Name>> {
     let mut components: Vec<&str> = match from {
         Some(from) if !text.starts_with('/') => from.as_str().split('/').collect(),
@@ -160,10 +159,10 @@ fn below(from: Option<&Name>, text: &str) -> Option<Option<Name>> {
     if components.is_empty() { Some(None) } else { Name::new(&components.join("/")).ok().map(Some) }
 }
 
-/// What is shown behind the cursor.
+/// The text shown after the cursor.
 pub(crate) struct Suggestion {
     display: String,
-    /// Whether the key that goes right takes it over.
+    /// The key that goes right takes it over.
     is_text: bool,
 }
 
@@ -192,7 +191,7 @@ impl Hinter for Assistant {
     }
 }
 
-/// Behind a verb alone: what it takes.
+/// Returns what a verb takes, where it stands alone.
 fn usage_after(line: &str) -> Option<String> {
     let verb = line.trim_start().strip_suffix(' ')?;
     let usage = lookup::usage(lookup::find(verb)?);
@@ -200,7 +199,7 @@ fn usage_after(line: &str) -> Option<String> {
 }
 
 impl Highlighter for Assistant {
-    /// Bold as a whole, so that it is easily found when one scrolls up.
+    /// Makes the prompt bold, so that it is easily found when one scrolls up.
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _default: bool) -> Cow<'b, str> {
         Cow::Owned(format!("{BOLD}{prompt}{PLAIN}"))
     }
@@ -209,7 +208,7 @@ impl Highlighter for Assistant {
         Cow::Owned(format!("{DIM}{hint}{PLAIN}"))
     }
 
-    /// A command that there is stands out as soon as it is typed.
+    /// Makes a known command bold as soon as it is typed.
     fn highlight<'l>(&self, line: &'l str, _position: usize) -> Cow<'l, str> {
         let start = line.len() - line.trim_start().len();
         let end = line[start..].find(char::is_whitespace).map_or(line.len(), |at| start + at);

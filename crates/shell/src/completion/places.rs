@@ -5,10 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use ferry_client::{Address, Client, EntryKind, Name, Options};
 use ferry_wire::escaped;
 
-use super::lister::{Item, Place};
+use super::lister::{ListedItem, Place};
 
 /// A server that answers later is not waited for: nobody looks at the line any more.
-const PATIENCE: Duration = Duration::from_secs(5);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server, by a connection of its own: that of the shell may be busy, and must not be waited for.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(super) struct Servers {
 impl Place for Servers {
     type Key = (Address, Option<Name>);
 
-    fn list(&mut self, (address, directory): &Self::Key) -> Vec<Item> {
+    fn list(&mut self, (address, directory): &Self::Key) -> Vec<ListedItem> {
         match self.entries(address, directory.as_ref()) {
             Ok(items) => items,
             Err(error) => {
@@ -37,14 +37,14 @@ impl Place for Servers {
 }
 
 impl Servers {
-    fn entries(&mut self, address: &Address, directory: Option<&Name>) -> Result<Vec<Item>, ferry_client::Error> {
+    fn entries(&mut self, address: &Address, directory: Option<&Name>) -> Result<Vec<ListedItem>, ferry_client::Error> {
         let usable = |client: &mut Client| client.address() == address && client.check().is_ok();
         let client = match self.client.take_if(|client| usable(client)) {
             Some(client) => client,
-            None => Client::connect(address, Options::default().timeout(PATIENCE))?,
+            None => Client::connect(address, Options::default().timeout(SERVER_TIMEOUT))?,
         };
         let entries = self.client.insert(client).list(directory)?;
-        let item = |entry: ferry_client::Entry| Item {
+        let item = |entry: ferry_client::Entry| ListedItem {
             name: entry.name.as_str().to_owned(),
             is_directory: matches!(entry.kind, EntryKind::Directory(_)),
         };
@@ -58,7 +58,7 @@ pub(super) struct Disk;
 impl Place for Disk {
     type Key = PathBuf;
 
-    fn list(&mut self, directory: &PathBuf) -> Vec<Item> {
+    fn list(&mut self, directory: &PathBuf) -> Vec<ListedItem> {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) => {
@@ -71,13 +71,13 @@ impl Place for Disk {
             let is_directory = entry.file_type().is_ok_and(|kind| {
                 kind.is_dir() || kind.is_symlink() && std::fs::metadata(entry.path()).is_ok_and(|meta| meta.is_dir())
             });
-            Some(Item { name: entry.file_name().into_string().ok()?, is_directory })
+            Some(ListedItem { name: entry.file_name().into_string().ok()?, is_directory })
         };
         entries.flatten().filter_map(item).filter(|item| can_be_shown(&item.name)).collect()
     }
 }
 
-/// What is completed stands in the line as it is: a name that could drive the terminal is left out.
+/// Returns whether a name can stand in the line as it is; one that could drive the terminal is skipped.
 fn can_be_shown(name: &str) -> bool {
     escaped(name).to_string() == name
 }
@@ -97,7 +97,7 @@ mod tests {
         let mut items = Disk.list(&directory.path().to_owned());
         items.sort();
         let expected = [("a b", false), ("link", true), ("sub", true)];
-        assert_eq!(items, expected.map(|(name, is_directory)| Item { name: name.to_owned(), is_directory }));
+        assert_eq!(items, expected.map(|(name, is_directory)| ListedItem { name: name.to_owned(), is_directory }));
         assert_eq!(Disk.list(&directory.path().join("missing")), []);
     }
 }

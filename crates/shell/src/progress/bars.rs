@@ -21,7 +21,7 @@ const PLAIN: &str = "{prefix} {msg}";
 /// The columns of a percentage and of the spaces around it.
 const PERCENT_COLUMNS: usize = 7;
 
-/// How fast bytes move. A bar that nobody sees counts them: those of earlier transfers and the time of waits would spoil
+/// The rate at which bytes move. A bar that nobody sees counts them: those of earlier transfers and the time of waits would spoil
 /// the rate of one that is seen.
 pub(super) struct Pace {
     bar: ProgressBar,
@@ -60,7 +60,7 @@ impl Pace {
     }
 }
 
-/// One line for the whole, for people who read no bars.
+/// Returns one line for the whole, for people who read no bars.
 pub(super) fn line(view: &View, pace: &Pace) -> String {
     let row = view.whole();
     if let Some(note) = view.current.note.as_ref().filter(|_| view.waits) {
@@ -98,7 +98,7 @@ impl<'a> Bars<'a> {
     }
 }
 
-/// Everything is set before the one call that draws.
+/// Draws a row. Everything is set before the one call that draws.
 fn draw(bar: &ProgressBar, row: &Row, pace: Option<&Pace>, columns: usize) {
     let (template, name, text) = fitted(row, pace, columns);
     if let Ok(style) = ProgressStyle::with_template(template) {

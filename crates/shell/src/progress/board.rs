@@ -1,4 +1,4 @@
-//! How far a list of files is, told by its events.
+//! The state of a list of files, told by its events.
 
 use std::{
     borrow::Cow,
@@ -12,7 +12,7 @@ const LONG_WAIT: Duration = Duration::from_secs(2);
 
 /// One file of the list.
 #[derive(Debug)]
-struct Item {
+struct FileState {
     name: String,
     /// As far as it is known.
     size: Option<u64>,
@@ -21,10 +21,10 @@ struct Item {
     is_over: bool,
 }
 
-/// How far all files are. Knows no terminal, and is told the time.
+/// The state of all files. Knows no terminal, and is told the time.
 #[derive(Debug)]
 pub(super) struct Board {
-    items: Vec<Item>,
+    items: Vec<FileState>,
     over: usize,
     /// Of what `items` know.
     size: u64,
@@ -40,14 +40,14 @@ pub(super) struct Board {
     waiting: Option<Waiting>,
 }
 
-/// What is waited for where it is not the bytes of a file.
+/// A wait for something else than the bytes of a file.
 #[derive(Debug)]
 struct Waiting {
     since: Instant,
     what: Cow<'static, str>,
 }
 
-/// What there is to show at one moment.
+/// All that there is to show at one moment.
 #[derive(Debug)]
 pub(super) struct View {
     /// All files together, if there are several.
@@ -62,7 +62,7 @@ pub(super) struct View {
     pub(super) pauses: usize,
 }
 
-/// What there is to show of one file, or of all.
+/// The figures of one file, or of all.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Row {
     /// Of a file, or how many files of how many; escaped already.
@@ -82,10 +82,10 @@ impl View {
 }
 
 impl Board {
-    /// `files` with the sizes that are known before; names are escaped already.
+    /// Begins with `files` and the sizes that are known before; names are escaped already.
     pub(super) fn new(files: impl IntoIterator<Item = (String, Option<u64>)>) -> Board {
-        let item = |(name, size)| Item { name, size, done: 0, is_over: false };
-        let items: Vec<Item> = files.into_iter().map(item).collect();
+        let item = |(name, size)| FileState { name, size, done: 0, is_over: false };
+        let items: Vec<FileState> = files.into_iter().map(item).collect();
         Board {
             over: 0,
             size: items.iter().filter_map(|item| item.size).fold(0, u64::saturating_add),

@@ -1,4 +1,4 @@
-//! What is shown of a transfer while it runs: bars on a terminal, or lines now and then.
+//! The display of a transfer while it runs: bars on a terminal, or lines now and then.
 
 mod bars;
 mod board;
@@ -22,7 +22,7 @@ use rustix::termios::tcgetwinsize;
 use bars::{Bars, Pace};
 use board::{Board, View};
 
-/// What is over sooner needs no bar.
+/// A transfer that is over sooner needs no bar.
 const SHOW_AFTER: Duration = Duration::from_millis(300);
 
 /// Between two looks: often enough to seem alive, seldom enough to cost nothing.
@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Between two lines, unless told: what a log of a night can hold.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// What a person wants to see.
+/// The display that a person wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Bars on a terminal, and nothing elsewhere.
@@ -88,7 +88,7 @@ struct Shared {
 }
 
 impl Progress {
-    /// The clock starts now. `files` are in the order of the transfer's list, each with a name that is escaped and,
+    /// Starts the display, and its clock. `files` are in the order of the transfer's list, each with a name that is escaped and,
     /// where it is known before, its size.
     pub(crate) fn start(mode: Mode, files: impl IntoIterator<Item = (String, Option<u64>)>) -> Progress {
         let begun = Instant::now();
@@ -132,7 +132,7 @@ impl Progress {
         }
     }
 
-    /// Time since the start.
+    /// Returns the time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }

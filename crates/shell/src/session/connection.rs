@@ -12,7 +12,7 @@ use crate::{
     output::{Event, Output},
 };
 
-/// Whoever waits for longer wants to know for what.
+/// A longer wait is explained.
 const NOTICE_AFTER: Duration = Duration::from_millis(500);
 
 /// A server that takes longer to greet, behind that, is not waited for: OPEN has more patience, and a person is there to
@@ -56,7 +56,7 @@ impl Session {
         Ok(())
     }
 
-    /// What `text` stands for: a bookmark, a port or host:port.
+    /// Returns the address that `text` stands for: a bookmark, a port or host:port.
     pub(crate) fn address(&self, text: &str) -> Result<Address, Failed> {
         if let Some(address) = self.bookmarks.get(text) {
             return Ok(address.clone());
@@ -92,8 +92,7 @@ impl Session {
         }
     }
 
-    /// A download that is cut short costs the connection. Where that was nobody's fault at the other
-    /// end, another one takes its place; elsewhere the shell is not connected any more.
+    /// Replaces a connection that a cut download has cost. Where that was nobody's fault at the other end, another one takes its place; elsewhere the shell is not connected any more.
     pub(super) fn mend_connection(&mut self, error: &Error) -> Option<String> {
         let Session { client, cancel, output, interactive, .. } = self;
         let interactive = *interactive;

@@ -1,4 +1,4 @@
-//! What lasts from one command to the next, and what each command does with it.
+//! The state that lasts from one command to the next, and each command as a method on it.
 
 mod alike;
 mod changes;
@@ -31,7 +31,7 @@ use super::{
 };
 use moving::Totals;
 
-/// Whether the shell goes on.
+/// The next step of the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flow {
     Next,
@@ -55,11 +55,11 @@ pub(crate) struct Session {
     pub(crate) local: PathBuf,
     /// The same, when the program began.
     local_start: PathBuf,
-    /// How files are moved.
+    /// The settings of transfers.
     pub(crate) settings: Settings,
     /// For how long an outage is waited for while whole directories are moved.
     pub(crate) tree_retry_for: Duration,
-    /// How transfers are shown while they run.
+    /// The display of transfers.
     pub(crate) progress: Mode,
     /// Names for addresses.
     pub(crate) bookmarks: BTreeMap<String, Address>,
@@ -72,7 +72,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Not connected, at the root of whatever server comes.
+    /// Begins without a connection, at the root of whatever server comes.
     pub(crate) fn new(options: Options, cancel: Cancel, local: PathBuf, output: Output) -> Session {
         Session {
             options,
@@ -95,7 +95,7 @@ impl Session {
         }
     }
 
-    /// Does `command`, and brings out what it says.
+    /// Does `command`, and prints what it says.
     pub(crate) fn execute(&mut self, command: Command) -> Result<Flow, Failed> {
         self.output.divert(false);
         let together = command.together();
@@ -153,7 +153,7 @@ impl Session {
         self.client.as_mut().ok_or_else(|| Failed::of(Exit::Connection, "not connected: OPEN <port> first"))
     }
 
-    /// Whether what the server says is done survives a power cut there.
+    /// Returns whether what the server says is done survives a power cut there.
     fn is_durable(&self) -> bool {
         self.client.as_ref().is_none_or(|client| !client.is_volatile())
     }
@@ -167,7 +167,7 @@ impl Session {
         }
     }
 
-    /// How another name is given to what is moved.
+    /// Returns what introduces another name for what is moved.
     fn arrow(&self) -> &'static str {
         if self.one_shot { "-o" } else { "->" }
     }
@@ -177,7 +177,7 @@ impl Session {
         asked.keep_going.unwrap_or(self.settings.keep_going)
     }
 
-    /// The settings for one command; whole directories have more patience.
+    /// Returns the settings for one command; those on whole directories wait longer for an outage to end.
     fn settings_with(&self, keep_going: bool, whole_directories: bool) -> Settings {
         let retry_for = if whole_directories { self.tree_retry_for } else { self.settings.retry_for };
         Settings { keep_going, retry_for, ..self.settings.clone() }
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
     use crate::output::{Format, Level};
 
-    /// One that is not connected and says nothing.
+    /// Makes one that is not connected and says nothing.
     pub(super) fn session() -> Session {
         let output = Output::to(Level::Quiet, Format::Text, Box::new(std::io::sink()), Box::new(std::io::sink()));
         Session::new(Options::default(), Cancel::default(), PathBuf::from("."), output)
