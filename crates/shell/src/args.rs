@@ -1,26 +1,16 @@
 //! The command line of the program.
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
     ArgAction, CommandFactory as _, FromArgMatches as _, ValueHint,
-    builder::{PossibleValue, PossibleValuesParser, StringValueParser, TypedValueParser},
+    builder::{PossibleValuesParser, TypedValueParser as _},
 };
 use clap_complete::Shell;
 use ferry_client::Address;
 use log::LevelFilter;
 
-use super::{
-    command::{self, KeepGoing},
-    exit, one_shot,
-    one_shot::OneShot,
-    progress::Mode,
-    values,
-};
+use super::{command, exit, one_shot, one_shot::OneShot, options::CommonOptions};
 
 pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every transfer is verified";
 
@@ -44,42 +34,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "COMMANDS")]
     pub(crate) command: Option<String>,
 
-    /// Save files in DIR and send them from there; made if missing [default: ./client; for a subcommand the current
-    /// directory]
-    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub(crate) dir: Option<PathBuf>,
-
-    /// Abort after SECONDS without progress (10 times that for SUM and the end of PUT) [default: 30]
-    #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
-    pub(crate) timeout: Option<Duration>,
-
-    /// Reconnect up to N times in a row [default: 5]; if given, also retry a subcommand's first connection
-    #[arg(long, global = true, value_name = "N", value_parser = retry)]
-    pub(crate) retry: Option<u32>,
-
-    /// Reconnect for TIME (90s, 5m, 1h, 2d); with --retry, whichever lasts longer [default: 5m for GET -r, PUT -r and
-    /// SYNC]
-    #[arg(long, global = true, value_name = "TIME", value_parser = values::span)]
-    pub(crate) retry_for: Option<Duration>,
-
-    /// Abort below BYTES a minute of a file or a listing; 0 for no limit [default: 1024]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate)]
-    pub(crate) min_rate: Option<u64>,
-
-    /// Memory for the names of one whole directory, about 500 bytes each [default: 512]
-    #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory)]
-    pub(crate) tree_memory: Option<usize>,
-
-    /// Fetch one large file over N connections [default: 1]
-    #[arg(long, global = true, value_name = "N", value_parser = parallel)]
-    pub(crate) parallel: Option<usize>,
-
     #[command(flatten)]
-    pub(crate) keep_going: KeepGoing,
-
-    /// Show progress: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS [default: auto]
-    #[arg(long, global = true, value_name = "HOW", value_parser = ModeParser, hide_possible_values = true)]
-    pub(crate) progress: Option<Mode>,
+    pub(crate) options: CommonOptions,
 
     /// Print one JSON object a line for all that happens; the manual lists them
     #[arg(long, global = true)]
@@ -120,22 +76,6 @@ pub(crate) struct Args {
     /// The one thing to do, if the command line names one.
     #[arg(skip)]
     pub(crate) action: Option<Action>,
-}
-
-/// Reads a [`Mode`], and tells a shell of the system what there is to choose from.
-#[derive(Debug, Clone)]
-struct ModeParser;
-
-impl TypedValueParser for ModeParser {
-    type Value = Mode;
-
-    fn parse_ref(&self, command: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<Mode, clap::Error> {
-        StringValueParser::new().try_map(|text| text.parse::<Mode>()).parse_ref(command, arg, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(["auto", "never", "lines"].into_iter().map(PossibleValue::new)))
-    }
 }
 
 /// The meaning of a subcommand.
@@ -235,31 +175,6 @@ fn misspelt(command: &clap::Command, arguments: &[OsString]) -> Option<clap::Err
     (!is_known).then(error)
 }
 
-fn number<T>(text: &str, check: impl Fn(i64) -> Result<T, String>) -> Result<T, String> {
-    // What is no number at all is as wrong as one that is out of bounds.
-    check(text.parse().unwrap_or(-1))
-}
-
-fn timeout(text: &str) -> Result<Duration, String> {
-    values::timeout(text.parse().unwrap_or(f64::NAN))
-}
-
-fn retry(text: &str) -> Result<u32, String> {
-    number(text, values::retry)
-}
-
-fn tree_memory(text: &str) -> Result<usize, String> {
-    number(text, values::tree_memory)
-}
-
-fn min_rate(text: &str) -> Result<u64, String> {
-    number(text, values::min_rate)
-}
-
-fn parallel(text: &str) -> Result<usize, String> {
-    number(text, values::parallel)
-}
-
 #[cfg(test)]
 impl Args {
     /// Parses these arguments.
@@ -272,6 +187,7 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn refused(arguments: &[&str]) -> String {
         let arguments = std::iter::once("ferry").chain(arguments.iter().copied());
@@ -282,8 +198,8 @@ mod tests {
     fn the_options_hold_together() {
         command().debug_assert();
         let args = Args::of(&["-c", "QUIT", "--timeout", "0.5", "--keep-going"]);
-        assert_eq!((args.command.as_deref(), args.timeout), (Some("QUIT"), Some(Duration::from_millis(500))));
-        assert_eq!((args.keep_going.keep_going, args.retry), (Some(true), None));
+        assert_eq!((args.command.as_deref(), args.options.timeout), (Some("QUIT"), Some(Duration::from_millis(500))));
+        assert_eq!((args.options.keep_going.keep_going, args.options.retry), (Some(true), None));
         for wrong in ["0", "-1", "inf", "nan", "x", "1e9"] {
             refused(&["--timeout", wrong]);
         }

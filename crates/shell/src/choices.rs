@@ -50,8 +50,8 @@ impl Choices {
     fn of(args: &Args, config: Config) -> Choices {
         let usual = Settings::default();
         // Either one on the command line stands above both in the file.
-        let (retries, retry_for) = match (args.retry, args.retry_for) {
-            (None, None) => (config.retry, config.retry_for),
+        let (retries, retry_for) = match (args.options.retry, args.options.retry_for) {
+            (None, None) => (config.options.retry, config.options.retry_for),
             given => given,
         };
         let usual_retries = if retry_for.is_some() { 0 } else { usual.retries };
@@ -59,29 +59,34 @@ impl Choices {
             Settings { retries: retries.unwrap_or(0), retry_for: retry_for.unwrap_or_default(), ..usual.clone() };
         let usual_tree = if retries.is_some() { Duration::ZERO } else { USUAL_TREE_RETRY_FOR };
         let settings = Settings {
-            keep_going: args.keep_going.keep_going.or(config.keep_going).unwrap_or(usual.keep_going),
+            keep_going: args
+                .options
+                .keep_going
+                .keep_going
+                .or(config.options.keep_going.keep_going)
+                .unwrap_or(usual.keep_going),
             retries: retries.unwrap_or(usual_retries),
             retry_for: retry_for.unwrap_or_default(),
-            parallel: args.parallel.or(config.parallel).unwrap_or(usual.parallel),
+            parallel: args.options.parallel.or(config.options.parallel).unwrap_or(usual.parallel),
             state: paths::uploads(),
             ..usual
         };
         // A subcommand is one of the system's own shell, whose words are about the directory that one is in.
-        let usual_directory = if args.action.is_some() { Some(CURRENT_DIRECTORY.into()) } else { config.dir };
-        let progress = args.progress.or(config.progress).unwrap_or(Mode::Auto);
+        let usual_directory = if args.action.is_some() { Some(CURRENT_DIRECTORY.into()) } else { config.options.dir };
+        let progress = args.options.progress.or(config.options.progress).unwrap_or(Mode::Auto);
         let level = match (args.quiet, args.verbose) {
             (true, _) => Level::Quiet,
             (_, true) => Level::Verbose,
             _ => Level::Normal,
         };
         Choices {
-            directory: args.dir.clone().or(usual_directory).unwrap_or_else(|| USUAL_DIRECTORY.into()),
-            timeout: args.timeout.or(config.timeout).unwrap_or(USUAL_TIMEOUT),
+            directory: args.options.dir.clone().or(usual_directory).unwrap_or_else(|| USUAL_DIRECTORY.into()),
+            timeout: args.options.timeout.or(config.options.timeout).unwrap_or(USUAL_TIMEOUT),
             settings,
             tree_retry_for: retry_for.unwrap_or(usual_tree),
             first,
-            tree_memory: args.tree_memory.or(config.tree_memory).unwrap_or(USUAL_TREE_MEMORY),
-            min_rate: args.min_rate.or(config.min_rate).unwrap_or(USUAL_MIN_RATE),
+            tree_memory: args.options.tree_memory.or(config.options.tree_memory).unwrap_or(USUAL_TREE_MEMORY),
+            min_rate: args.options.min_rate.or(config.options.min_rate).unwrap_or(USUAL_MIN_RATE),
             // Bars among the lines of the protocol could not be read, and programs and the quiet want none.
             progress: if progress == Mode::Auto && (level != Level::Normal || args.json) {
                 Mode::Never
@@ -101,13 +106,8 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_file_and_the_file_over_what_is_usual() {
-        let config = || Config {
-            dir: Some("/from/file".into()),
-            timeout: Some(Duration::from_secs(7)),
-            retry: Some(7),
-            keep_going: Some(true),
-            progress: Some(Mode::Never),
-            ..Config::default()
+        let config = || {
+            config::parse("dir = '/from/file'\ntimeout = 7\nretry = 7\nkeep_going = true\nprogress = 'never'").unwrap()
         };
         let none = Choices::of(&Args::of(&[]), Config::default());
         assert_eq!((none.directory, none.timeout, none.progress), ("./client".into(), USUAL_TIMEOUT, Mode::Auto));
@@ -138,12 +138,11 @@ mod tests {
             let Settings { retries, retry_for, .. } = choices.settings;
             (retries, retry_for.as_secs(), choices.tree_retry_for.as_secs(), choices.first.retry_for.as_secs())
         };
-        let hour = Duration::from_secs(3600);
         assert_eq!(of(&[], Config::default()), (5, 0, 300, 0));
         assert_eq!(of(&["--retry", "7"], Config::default()), (7, 0, 0, 0));
         assert_eq!(of(&["--retry-for", "1h"], Config::default()), (0, 3600, 3600, 3600));
         assert_eq!(of(&["--retry-for", "1h", "--retry", "2"], Config::default()), (2, 3600, 3600, 3600));
-        let file = || Config { retry_for: Some(hour), ..Config::default() };
+        let file = || config::parse("retry_for = '1h'").unwrap();
         assert_eq!(of(&[], file()), (0, 3600, 3600, 3600));
         assert_eq!(of(&["--retry", "7"], file()), (7, 0, 0, 0));
     }

@@ -16,6 +16,7 @@ mod input;
 mod logging;
 mod manual;
 mod one_shot;
+mod options;
 mod output;
 mod paths;
 mod progress;
@@ -23,7 +24,6 @@ mod safe;
 mod session;
 mod signals;
 mod terminal;
-mod values;
 mod words;
 
 use std::{

@@ -411,8 +411,8 @@ fn the_configuration_is_read_and_mistakes_in_it_are_told() {
     assert!(told(&["config", "--config", "no.toml"]).contains("no.toml, which is not there"));
 
     for (text, told) in [
-        ("\nfrob = 1", ":2: unknown field `frob`"),
-        ("retry = \"often\"", ":1: retry: invalid type"),
+        ("\nfrob = 1", ":2: frob: there is no such key"),
+        ("retry = \"often\"", ":1: retry: a number of tries is needed"),
         ("[bookmarks]\nx = \"nowhere\"", "2: x: 'nowhere' is neither a port nor host:port"),
         ("\u{1b}]0;", ":1: "),
     ] {

@@ -1,0 +1,147 @@
+//! The options that the configuration file has as well as the command line.
+//!
+//! The file's keys are the names of the fields of [`CommonOptions`], and its values are parsed as on the command line: a
+//! new option is a field here, its use in [`Choices`](crate::choices::Choices), and a line in the example file.
+
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
+
+use clap::{
+    ValueHint,
+    builder::{PossibleValue, StringValueParser, TypedValueParser},
+};
+
+use super::{command::KeepGoing, progress::Mode};
+
+/// A day: whoever waits longer wants no limit.
+const MAX_TIMEOUT_SECONDS: f64 = 86_400.0;
+
+/// Whoever wants more wants a loop around the program.
+const MAX_RETRIES: u32 = 1000;
+
+/// More connections only take turns on the same line, and a server counts them as so many clients.
+const MAX_PARALLEL: usize = 16;
+
+/// Options that were given; the others are [`None`].
+#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
+pub(crate) struct CommonOptions {
+    /// Save files in DIR and send them from there; made if missing [default: ./client; for a subcommand the current
+    /// directory]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+
+    /// Abort after SECONDS without progress (10 times that for SUM and the end of PUT) [default: 30]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Reconnect up to N times in a row [default: 5]; if given, also retry a subcommand's first connection
+    #[arg(long, global = true, value_name = "N", value_parser = retry)]
+    pub(crate) retry: Option<u32>,
+
+    /// Reconnect for TIME (90s, 5m, 1h, 2d); with --retry, whichever lasts longer [default: 5m for GET -r, PUT -r and
+    /// SYNC]
+    #[arg(long, global = true, value_name = "TIME", value_parser = span)]
+    pub(crate) retry_for: Option<Duration>,
+
+    /// Abort below BYTES a minute of a file or a listing; 0 for no limit [default: 1024]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate)]
+    pub(crate) min_rate: Option<u64>,
+
+    /// Memory for the names of one whole directory, about 500 bytes each [default: 512]
+    #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory)]
+    pub(crate) tree_memory: Option<usize>,
+
+    /// Fetch one large file over N connections [default: 1]
+    #[arg(long, global = true, value_name = "N", value_parser = parallel)]
+    pub(crate) parallel: Option<usize>,
+
+    #[command(flatten)]
+    pub(crate) keep_going: KeepGoing,
+
+    /// Show progress: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS [default: auto]
+    #[arg(long, global = true, value_name = "HOW", value_parser = ModeParser, hide_possible_values = true)]
+    pub(crate) progress: Option<Mode>,
+}
+
+/// Reads a [`Mode`], and tells a shell of the system what there is to choose from.
+#[derive(Debug, Clone)]
+struct ModeParser;
+
+impl TypedValueParser for ModeParser {
+    type Value = Mode;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<Mode, clap::Error> {
+        StringValueParser::new().try_map(|text| text.parse::<Mode>()).parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(["auto", "never", "lines"].into_iter().map(PossibleValue::new)))
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| *seconds > 0.0 && *seconds <= MAX_TIMEOUT_SECONDS);
+    let why = || format!("a number of seconds is needed, above 0 and at most {MAX_TIMEOUT_SECONDS}");
+    seconds.map(Duration::from_secs_f64).ok_or_else(why)
+}
+
+fn retry(text: &str) -> Result<u32, String> {
+    let times = text.parse().ok().filter(|times| *times <= MAX_RETRIES);
+    times.ok_or_else(|| format!("a number of tries is needed, at most {MAX_RETRIES}"))
+}
+
+/// Whoever wants to wait for longer wants a service that starts the program again.
+const MAX_SPAN: Duration = Duration::from_secs(30 * 86_400);
+
+/// Parses a time with its unit: `90s`, `5m`, `1h`, `2d`; without one, seconds.
+fn span(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit {
+        "" | "s" => Some(1),
+        "m" | "min" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    number
+        .parse::<u64>()
+        .ok()
+        .zip(seconds)
+        .and_then(|(number, seconds)| number.checked_mul(seconds))
+        .map(Duration::from_secs)
+        .filter(|span| *span <= MAX_SPAN)
+        .ok_or_else(|| "a time is needed, as 90s, 5m, 1h or 2d, at most 30d".to_owned())
+}
+
+fn min_rate(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a number of bytes is needed, 0 or more".to_owned())
+}
+
+/// Parses MiB, and converts them to bytes.
+fn tree_memory(text: &str) -> Result<usize, String> {
+    let bytes = text.parse().ok().filter(|mebibytes: &usize| *mebibytes > 0);
+    bytes.and_then(|mebibytes| mebibytes.checked_mul(1 << 20)).ok_or_else(|| "a number of MiB is needed".to_owned())
+}
+
+fn parallel(text: &str) -> Result<usize, String> {
+    let connections = text.parse().ok().filter(|connections| (1..=MAX_PARALLEL).contains(connections));
+    connections.ok_or_else(|| format!("a number of connections is needed, 1 to {MAX_PARALLEL}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_have_units() {
+        for (text, seconds) in
+            [("0", 0), ("90", 90), ("90s", 90), ("5m", 300), ("5min", 300), ("1h", 3600), ("2d", 172_800)]
+        {
+            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "h", "-1h", "1.5h", "1 h", "1H", "1w", "31d", "99999999999999999999", "18446744073709551615d"]
+        {
+            assert!(span(text).is_err(), "{text}");
+        }
+    }
+}
