@@ -39,7 +39,7 @@ fn fish(text: &str) -> String {
 fn fish_arguments(command: &clap::Command) -> String {
     let mut text = String::new();
     for subcommand in command.get_subcommands() {
-        let last = subcommand.get_positionals().max_by_key(|argument| argument.get_index());
+        let last = subcommand.get_positionals().last();
         if last.is_some_and(names_files) {
             continue;
         }

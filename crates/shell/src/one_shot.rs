@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use clap::{Arg, ArgMatches, ValueHint, builder::Resettable};
+use clap::{Arg, ArgMatches, ValueHint};
 use ferry_wire::escaped;
 
 use super::{
@@ -29,13 +29,15 @@ pub(crate) fn subcommands() -> impl Iterator<Item = clap::Command> {
             .required(true)
             .help("The server: a port of this machine, host:port, or a bookmark")
             .value_hint(ValueHint::Hostname);
-        let mut index = 1;
-        let behind = |arg: Arg| {
-            index += usize::from(arg.is_positional());
-            if arg.is_positional() { arg.index(index) } else { arg }
-        };
-        let command = command.clone().long_about(Resettable::Reset).after_help(details.trim_end().to_owned());
-        command.mut_args(behind).arg(host.index(1))
+        // A new one, since HOST is the first of the arguments.
+        clap::Command::new(command.get_name())
+            .about(lookup::summary(command))
+            .aliases(command.get_all_aliases())
+            .hide(command.is_hide_set())
+            .disable_help_flag(command.is_disable_help_flag_set())
+            .after_help(details.trim_end().to_owned())
+            .arg(host)
+            .args(command.get_arguments())
     })
 }
 
