@@ -139,17 +139,38 @@ impl<K: Copy + Eq, J> Leases<K, J> {
         let undecided = std::mem::take(&mut lease.undecided);
         let mut steps = Vec::new();
         match effect {
-            LeaseEffect::Confirmed => lease.is_confirmed = true,
-            LeaseEffect::Released => match lease.next.take() {
-                None => drop(self.by_id.remove(id)),
-                Some((claim, job)) => {
-                    *lease = Lease::new(claim);
-                    steps.push(LeaseStep::Start(job));
+            LeaseEffect::Confirmed => {
+                lease.is_confirmed = true;
+                for (claim, job) in undecided {
+                    steps.extend(self.claim(claim, job));
                 }
-            },
+            }
+            LeaseEffect::Released => {
+                match lease.next.take() {
+                    None => drop(self.by_id.remove(id)),
+                    Some((claim, job)) => {
+                        *lease = Lease::new(claim);
+                        steps.push(LeaseStep::Start(job));
+                    }
+                }
+                steps.extend(self.claim_newest(undecided));
+            }
         }
-        for (claim, job) in undecided {
-            steps.extend(self.claim(claim, job));
+        steps
+    }
+
+    /// Makes the claims that waited to know whose an upload is, in their order. Of several for the same file the newest
+    /// counts.
+    fn claim_newest(&mut self, claims: Vec<(Claim<K>, J)>) -> Vec<LeaseStep<K, J>> {
+        let file = |claim: &Claim<K>| (claim.name.clone(), claim.size);
+        let newest: HashMap<_, _> = claims.iter().enumerate().map(|(index, (claim, _))| (file(claim), index)).collect();
+        let mut steps = Vec::new();
+        for (index, (claim, job)) in claims.into_iter().enumerate() {
+            if newest.get(&file(&claim)) == Some(&index) {
+                steps.extend(self.claim(claim, job));
+            } else {
+                steps.push(LeaseStep::Displace(job));
+            }
         }
         steps
     }
@@ -207,6 +228,21 @@ mod tests {
         assert_eq!(claim(&mut leases, 3, "another", 10), []);
         assert_eq!(leases.ended(1, &id(), Released), [Step::Start(2)]);
         assert_eq!(leases.ended(2, &id(), Confirmed), [refuse(3, "another")]);
+    }
+
+    #[test]
+    fn of_those_who_waited_in_doubt_for_the_same_the_newest_starts() {
+        let mut leases = Leases::default();
+        assert_eq!(claim(&mut leases, 1, "wrong", 10), [Step::Start(1)]);
+        for (holder, name) in [(2, "right"), (3, "another"), (4, "right")] {
+            assert_eq!(claim(&mut leases, holder, name, 10), []);
+        }
+        assert_eq!(leases.ended(1, &id(), Released), [Step::Displace(2), Step::Start(3)]);
+        assert_eq!(leases.ended(3, &id(), Released), [Step::Start(4)]);
+        for (holder, name) in [(5, "other"), (6, "other")] {
+            assert_eq!(claim(&mut leases, holder, name, 10), []);
+        }
+        assert_eq!(leases.ended(4, &id(), Confirmed), [refuse(5, "other"), refuse(6, "other")]);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) struct Conn {
     pub(crate) leftover: Vec<u8>,
     pub(crate) peer: usize,
     pub(crate) queued: Queued,
+    /// It waits for a rate: its clocks stand still.
+    pub(crate) waits: bool,
     /// [`None`] in a conversation that nobody else could disturb.
     pub(crate) admitted: Option<Admitted>,
     /// The wires are up.
@@ -74,6 +76,7 @@ impl Conn {
             leftover,
             peer,
             queued,
+            waits: false,
             admitted,
             attached: true,
             shut_down: false,
@@ -104,7 +107,7 @@ impl Conn {
             return;
         }
         // Whoever waits for nobody must look at the clock; whoever waits for the store alone must not.
-        assert!(self.outstanding > 0 || deadline.is_some(), "nothing will ever wake this session");
+        assert!(self.outstanding > 0 || deadline.is_some() || self.waits, "nothing will ever wake this session");
         assert!(self.outstanding > 0 || wants || queued > 0, "a session that waits for nothing");
         assert!(wants || queued > 0 || deadline.is_none(), "a clock runs while only the store is awaited");
         assert!(!self.dismissed || self.shut_down || !wants, "a session that was dismissed wants input");

@@ -1,19 +1,21 @@
 //! A world made from a seed: clients, wires, sessions, a store and a clock, moved on one random
 //! step at a time, and then until all is said and done.
 
+mod granted;
+mod guests;
 mod turns;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use ferry_server::{
-    protocol::ferry::{Limits, Session, Timeouts},
+    protocol::ferry::{Limits, Timeouts},
     runtime::{
-        admission::{Admission, AdmissionLimits, Admitted},
+        admission::{Admission, Admitted},
         leases::Leases,
         rates::Rates,
         scheduler::Scheduler,
@@ -22,6 +24,9 @@ use ferry_server::{
 };
 use ferry_wire::{Code, Failure, Id};
 use mio::Token;
+
+use granted::RateBook;
+use guests::LIMITS;
 
 use crate::{
     client::{Client, Manner},
@@ -36,10 +41,6 @@ use crate::{
 
 /// Far more than a world lasts, so that only those who do nothing run out of it.
 const TIMEOUT: Duration = Duration::from_secs(3600);
-
-/// Room for the clients of a world, and for a few that come back before their last connection is gone.
-const LIMITS: AdmissionLimits =
-    AdmissionLimits { clients: 8, clients_per_address: 6, refused: 3, refused_per_address: 2 };
 
 /// What happened in one world, or in many.
 #[derive(Debug, Default, Clone, Copy)]
@@ -126,6 +127,10 @@ pub(crate) struct World {
     peers: Vec<Peer>,
     conns: BTreeMap<usize, Conn>,
     next_conn: usize,
+    /// What moved, where there are rates.
+    rate_book: Option<RateBook>,
+    /// Who has a granted turn.
+    granted: Option<usize>,
     jobs: VecDeque<Job>,
     ended: Vec<Ended>,
     intended: Vec<(usize, Vec<Effect>)>,
@@ -156,6 +161,9 @@ impl World {
         };
         let store = Store::new(Tree::default(), weather.faults, Dice::new(seed ^ 1));
         let now = Instant::now();
+        let rates = dice.happens(200);
+        let total = *dice.pick(&[None, Some(5_000), Some(100_000), Some(10_000_000)]);
+        let client_rate = (rates && (total.is_none() || dice.happens(500))).then_some(50_000);
         let mut world = World {
             figures: Figures::default(),
             now,
@@ -167,10 +175,12 @@ impl World {
             rules: Rules::default(),
             admission: Admission::new(LIMITS),
             strangers: Vec::new(),
-            scheduler: Scheduler::new(Rates::new(None, None, now)),
+            scheduler: Scheduler::new(Rates::new(client_rate, total.filter(|_| rates), now)),
             peers: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
+            rate_book: rates.then_some(RateBook { rate: total, start: now, moved: 0 }),
+            granted: None,
             jobs: VecDeque::new(),
             ended: Vec::new(),
             intended: Vec::new(),
@@ -216,53 +226,6 @@ impl World {
         }
     }
 
-    /// Connects a client; false where there is no room for it now.
-    fn connect(&mut self, peer: usize) -> bool {
-        let Some(admitted) = self.admit(peer) else { return false };
-        let conn = self.next_conn;
-        self.next_conn += 1;
-        self.figures.connections += 1;
-        let session = Session::new(self.limits.clone(), self.now);
-        self.conns.insert(conn, Conn { admitted: Some(admitted), ..Conn::new(session, peer) });
-        let Peer { link, conn: current, last, .. } = &mut self.peers[peer];
-        (*link, *current, *last) = (Link::default(), Some(conn), conn);
-        self.touch(conn);
-        true
-    }
-
-    /// Admits somebody from the address of `peer`, to be served.
-    fn admit(&mut self, peer: usize) -> Option<Admitted> {
-        let (admitted, full) = self.admission.admit(address_of(peer))?;
-        if full.is_some() {
-            self.figures.turned_away += 1;
-            self.strangers.push((address_of(peer), admitted));
-            return None;
-        }
-        Some(admitted)
-    }
-
-    /// Others come, who ask for nothing, and go.
-    fn others_come_and_go(&mut self, peer: usize) {
-        let admitted = self.admit(peer);
-        self.strangers.extend(admitted.map(|admitted| (address_of(peer), admitted)));
-        let served = self.conns.len() + self.strangers.iter().filter(|(_, admitted)| !admitted.is_refused()).count();
-        assert!(
-            served <= LIMITS.clients && self.strangers.len() <= LIMITS.clients + LIMITS.refused,
-            "too many are there"
-        );
-        if self.dice.happens(600) {
-            self.another_goes();
-        }
-    }
-
-    fn another_goes(&mut self) {
-        if !self.strangers.is_empty() {
-            let index = self.dice.below(self.strangers.len());
-            let (address, admitted) = self.strangers.swap_remove(index);
-            self.admission.leave(address, admitted);
-        }
-    }
-
     /// Lives this world to its end.
     pub(crate) fn run(&mut self) {
         let steps = self.dice.between(0, 3_000);
@@ -298,6 +261,7 @@ impl World {
         match self.dice.below(13) {
             0..3 => drop(self.client_sends(peer)),
             3..5 => drop(self.client_takes(peer)),
+            5..9 if self.rate_book.is_some() => drop(self.run_granted()),
             5..7 => drop(self.feed(peer)),
             7..9 => drop(self.flush(peer)),
             9 => drop(self.run_job()),
@@ -322,6 +286,9 @@ impl World {
             moved |= self.come_back(peer);
             self.settle();
         }
+        for _ in 0..self.scheduler.waiting(self.now) {
+            moved |= self.run_granted();
+        }
         for _ in 0..self.jobs.len().min(4) {
             moved |= self.run_job();
         }
@@ -334,7 +301,8 @@ impl World {
 
     /// Nobody can do anything: the clock must.
     fn wait(&mut self) {
-        let next = self.conns.values().filter_map(|conn| conn.session.deadline()).min();
+        let deadlines = self.conns.values().filter_map(|conn| conn.session.deadline());
+        let next = deadlines.chain(self.scheduler.next_at(self.now)).min();
         let next = next.unwrap_or_else(|| panic!("{} sessions are stuck for ever", self.conns.len()));
         self.now = self.now.max(next);
         self.figures.timeouts += 1;
@@ -348,11 +316,6 @@ impl World {
         }
         self.settle();
     }
-}
-
-/// Every other one is of one address.
-pub(crate) fn address_of(peer: usize) -> IpAddr {
-    Ipv4Addr::new(127, 0, 0, peer as u8 % 2).into()
 }
 
 /// The clients' side.
@@ -371,6 +334,7 @@ impl World {
             self.reset(index, conn);
             return true;
         }
+        self.touch(conn);
         moved
     }
 
@@ -417,6 +381,7 @@ impl World {
         if count > 0 {
             let bytes: Vec<u8> = link.to_client.drain(..count).collect();
             client.take(&bytes);
+            self.touch(self.peers[index].last);
             return true;
         }
         if link.server_done && !link.end_read && link.to_client.is_empty() && client.appetite() > 0 {
@@ -458,7 +423,7 @@ impl World {
         if self.dice.happens(50) {
             return self.jump();
         }
-        if self.dice.happens(20) {
+        if self.rate_book.is_none() && self.dice.happens(20) {
             return self.wait_for_rates();
         }
         if self.dice.happens(300) {

@@ -7,7 +7,7 @@ use ferry_server::{
 };
 use mio::Token;
 
-use super::{Ended, Peer, TIMEOUT, World, address_of};
+use super::{Ended, Peer, TIMEOUT, World, guests::address_of};
 use crate::{
     conn::{Conn, carried},
     desk::is_quick,
@@ -30,11 +30,24 @@ impl World {
 
     /// Gives a session some of what arrived for it.
     pub(super) fn feed(&mut self, index: usize) -> bool {
-        let (most, direct) = (self.dice.between(1, self.weather.grain), self.dice.happens(500));
+        let most = self.dice.between(1, self.weather.grain);
+        self.feed_bytes(index, if self.rate_book.is_some() { 0 } else { most }).1
+    }
+
+    /// Sends some of what a session has queued.
+    pub(super) fn flush(&mut self, index: usize) -> bool {
+        let most = self.dice.between(1, self.weather.grain);
+        self.flush_bytes(index, if self.rate_book.is_some() { 0 } else { most }).1
+    }
+
+    /// Gives a session at most `most` bytes of what arrived for it. Returns how many, and whether anything changed.
+    pub(super) fn feed_bytes(&mut self, index: usize, most: usize) -> (usize, bool) {
+        let direct = self.dice.happens(500);
         let now = self.now;
-        let Some((key, conn, peer)) = self.live(index) else { return false };
+        let Some((key, conn, peer)) = self.live(index) else { return (0, false) };
         let waiting = &mut peer.link.to_server;
         if direct
+            && most > 0
             && conn.leftover.is_empty()
             && !waiting.is_empty()
             && let Some(buffer) = conn.session.direct()
@@ -45,7 +58,7 @@ impl World {
             }
             conn.session.received(count, now);
             self.touch(key);
-            return true;
+            return (count, true);
         }
         let mut taken = 0;
         if conn.session.wants_input() {
@@ -54,10 +67,10 @@ impl World {
         }
         let used = conn.session.receive(&conn.leftover, now);
         conn.leftover.drain(..used);
-        let at_end = peer.link.to_server.is_empty() && peer.client.finished;
+        let at_end = most > 0 && peer.link.to_server.is_empty() && peer.client.finished;
         self.touch(key);
         self.settle();
-        taken + used > 0 || at_end && self.feed_end(index)
+        (taken, taken + used > 0 || at_end && self.feed_end(index))
     }
 
     /// Tells a session that nothing more will come, once it has taken what it can.
@@ -74,26 +87,26 @@ impl World {
         used > 0 || told
     }
 
-    /// Sends some of what a session has queued.
-    pub(super) fn flush(&mut self, index: usize) -> bool {
-        let (most, wire) = (self.dice.between(1, self.weather.grain), self.weather.wire);
+    /// Sends at most `most` bytes of what a session has queued. Returns how many, and whether anything changed.
+    pub(super) fn flush_bytes(&mut self, index: usize, most: usize) -> (usize, bool) {
+        let wire = self.weather.wire;
         let fails = self.dice.happens(self.weather.faults / 4);
         let now = self.now;
-        let Some(key) = self.peers[index].conn else { return false };
-        let Some(conn) = self.conns.get_mut(&key) else { return false };
+        let Some(key) = self.peers[index].conn else { return (0, false) };
+        let Some(conn) = self.conns.get_mut(&key) else { return (0, false) };
         let link = &mut self.peers[index].link;
         let room = most.min(wire.saturating_sub(link.to_client.len()));
         let count = match conn.session.outbox().front() {
-            Some((Segment::File { .. }, _)) if fails => {
+            Some((Segment::File { .. }, _)) if fails && most > 0 => {
                 let error = self.store.injected();
                 conn.session.range_failed(error, now);
                 let front = conn.session.outbox().front();
                 assert!(!matches!(front, Some((Segment::File { .. }, _))), "what can't be read is queued still");
                 self.touch(key);
-                return true;
+                return (0, true);
             }
-            _ if room == 0 => return false,
-            None => return false,
+            _ if room == 0 => return (0, false),
+            None => return (0, false),
             Some((Segment::Bytes { data, sent }, _)) => {
                 let count = room.min(data.len() - sent);
                 link.to_client.extend(&data[*sent..sent + count]);
@@ -114,18 +127,20 @@ impl World {
         conn.session.sent(now);
         self.figures.bytes += count as u64;
         self.touch(key);
-        true
+        (count, true)
     }
 
     /// Takes what the sessions ask, until none asks for more; then all must be in order.
     pub(super) fn settle(&mut self) {
         while let Some(Token(key)) = self.scheduler.next_queued() {
             let Some(conn) = self.conns.get_mut(&key) else { continue };
-            self.scheduler.begin(&mut conn.queued);
+            let granted = self.scheduler.begin(&mut conn.queued);
+            assert_eq!(granted == 0, self.rate_book.is_some(), "a turn that moves what no rate allows");
             while let Some(operation) = self.conns.get_mut(&key).and_then(|conn| conn.session.next_operation()) {
                 self.asked(Job::new(key, operation, &self.store));
             }
             self.end_turn(key);
+            self.wait_for_grant(key);
         }
     }
 
