@@ -1,9 +1,9 @@
 //! A queue of jobs, and the threads that do them.
 //!
 //! The queue is fair: one job of each connection in turn, those of one connection in their order. A thread that
-//! is away with one job for too long is written off: another one takes its place, up to a bound, and comes home
-//! as one too many. Jobs for the file that it is stuck with wait for it, so that a file costs no more threads than
-//! had begun with it, however many ask for it.
+//! makes no progress for too long is written off: another one takes its place, up to a bound, and it ends when it
+//! comes back. Jobs for the file that it is stuck with wait for it, so that a file costs no more threads than had
+//! begun with it, however many jobs need it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,7 +15,7 @@ use mio::Token;
 
 use super::job::{Helped, Job};
 
-/// After so long without progress a thread is written off: a disk is quicker, but for a very busy one, and there
+/// The time without progress after which a thread is written off. A disk answers sooner, except a very busy one, where
 /// one more thread does no harm.
 pub(super) const WRITTEN_OFF_AFTER: Duration = Duration::from_secs(1);
 
@@ -170,8 +170,8 @@ impl<O: Helped> Lane<O> {
         self.filled.notify_one();
     }
 
-    /// Comes for more, with the number of what was done before; waits for it, and takes up to `most` jobs.
-    /// [`None`] where the thread is to end.
+    /// Waits for the next task of a thread, of up to `most` jobs, and returns it. `done` is the number of its last task.
+    /// Returns [`None`] where the thread is to end.
     pub(super) fn take(&self, done: Option<u64>, most: usize) -> Option<Task<O>> {
         let mut state = self.lock();
         if let Some(index) = state.at_work.iter().position(|away| Some(away.number) == done) {
@@ -211,6 +211,7 @@ impl<O: Helped> Lane<O> {
     }
 
     fn leave(&self, mut state: MutexGuard<'_, State<O>>) -> Option<Task<O>> {
+        assert!(state.threads > 0, "a thread leaves that was not counted");
         state.threads -= 1;
         self.left.notify_all();
         None
@@ -226,7 +227,7 @@ impl<O: Helped> Lane<O> {
         })
     }
 
-    /// Takes back what waits of `token`, and has what is under way of it stopped where it can be.
+    /// Removes and returns the jobs of `token` that wait, and has those under way stopped where they can be.
     pub(super) fn forget(&self, token: Token) -> VecDeque<Job<O>> {
         let mut state = self.lock();
         for away in state.at_work.iter_mut().filter(|away| away.token == token) {
@@ -235,7 +236,7 @@ impl<O: Helped> Lane<O> {
         state.queue.remove(token)
     }
 
-    /// Writes off who is away for too long, if jobs wait. Returns how many threads are to be started in their
+    /// Writes off threads without progress, if jobs wait. Returns how many threads are to be started in their
     /// places, and whether to look again.
     pub(super) fn look(&self, now: Instant) -> (usize, bool) {
         let mut state = self.lock();

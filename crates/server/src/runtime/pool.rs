@@ -1,8 +1,7 @@
 //! The helpers: a few threads that wait for the disk so that the loop does not.
 //!
-//! Each kind of work has its lane ([`super::lane`]), so that what must be quick never queues behind what is slow:
-//! looking things up has one that no bulk read can fill. Reads that wait for a connection that is gone are
-//! dropped.
+//! Each kind of operations has its lane ([`super::lane`]), so that quick ones never queue after slow ones: lookups
+//! have a lane that no bulk read can fill. Reads that wait for a connection that is gone are dropped.
 
 use std::{
     io,
@@ -26,7 +25,7 @@ use crate::{
     sys,
 };
 
-/// So many files may be stuck, each with a thread, before others wait for them.
+/// The spare threads of a lane: so many files may be stuck, each with a thread, before others wait for them.
 const SPARES: usize = 32;
 const FEW_SPARES: usize = 8;
 
@@ -67,7 +66,7 @@ struct Staffed<O> {
     lane: Arc<Lane<O>>,
 }
 
-/// What lanes have in common, whatever they do.
+/// The part of a lane that does not depend on its kind of operations.
 trait AnyLane: std::fmt::Debug + Send {
     fn name(&self) -> &'static str;
     fn start_thread(&self, kit: &Kit) -> io::Result<()>;
@@ -106,7 +105,7 @@ impl<O: Helped + std::fmt::Debug> AnyLane for Staffed<O> {
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Pool {
-    /// Names and what is known of them, and the bytes of small files.
+    /// Names, their status, and the bytes of small files.
     look: Arc<Lane<Single>>,
     /// Bulk reads.
     read: Arc<Lane<Single>>,
@@ -257,7 +256,7 @@ impl Pool {
         self.read.give_memory_back();
     }
 
-    /// Takes what has ended since.
+    /// Takes the completions since the last call.
     pub(super) fn completions(&self) -> Vec<Ended> {
         let completions = &self.kit.completions;
         std::mem::take(&mut *completions.ended.lock().unwrap_or_else(PoisonError::into_inner))
