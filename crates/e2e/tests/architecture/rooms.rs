@@ -19,11 +19,9 @@ pub(crate) struct Room {
 }
 
 /// Panics where a room of the crate in `directory` imports from one that its table does not name, or where a
-/// module belongs to no room, or where rooms import from each other in a circle. Imports that `tolerated`
-/// names are not looked at.
-pub(crate) fn check(directory: &str, rooms: &[Room], tolerated: &[(&str, &str)]) {
-    let mut edges = edges(directory, rooms);
-    edges.retain(|edge, _| !tolerated.contains(edge));
+/// module belongs to no room, or where rooms import from each other in a circle.
+pub(crate) fn check(directory: &str, rooms: &[Room]) {
+    let edges = edges(directory, rooms);
     let mut offences = Vec::new();
     for ((from, to), files) in &edges {
         let room = rooms.iter().find(|room| room.name == *from).unwrap();
