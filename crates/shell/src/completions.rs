@@ -9,7 +9,7 @@ const PROGRAM: &str = "ferry";
 
 /// Returns the script that makes a shell complete the program's words.
 pub(crate) fn script(shell: Shell) -> Vec<u8> {
-    // Its value stands behind '=' or not at all, which the shells can't be told: they would take the next word for it.
+    // Its value stands after '=' or not at all, which the shells can't be told: they would take the next word for it.
     let mut command = args::command_for_completions().mut_arg("keep_going", |arg| {
         let arg = arg.num_args(0).require_equals(false).default_missing_value(None);
         arg.hide_possible_values(false).action(ArgAction::SetTrue)

@@ -156,7 +156,7 @@ impl Failed {
     }
 }
 
-/// Returns what the system says, without the number behind it.
+/// Returns what the system says, without the number after it.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error ").map_or(&*text, |(words, _)| words).to_owned()

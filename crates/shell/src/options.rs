@@ -12,10 +12,10 @@ use clap::{
 
 use super::{command::KeepGoing, progress::Mode};
 
-/// A day: whoever waits longer wants no limit.
+/// A day: a longer one is no limit.
 const MAX_TIMEOUT_SECONDS: f64 = 86_400.0;
 
-/// Whoever wants more wants a loop around the program.
+/// More belong into a loop around the program.
 const MAX_RETRIES: u32 = 1000;
 
 /// More connections only take turns on the same line, and a server counts them as so many clients.
@@ -89,7 +89,7 @@ fn retry(text: &str) -> Result<u32, String> {
     times.ok_or_else(|| format!("a number of tries is needed, at most {MAX_RETRIES}"))
 }
 
-/// Whoever wants to wait for longer wants a service that starts the program again.
+/// A longer wait belongs into a service that starts the program again.
 const MAX_SPAN: Duration = Duration::from_secs(30 * 86_400);
 
 /// Parses a time with its unit: `90s`, `5m`, `1h`, `2d`; without one, seconds.

@@ -42,7 +42,7 @@ impl Signals {
             }
             flag::register(signal, cancel.flag())?;
         }
-        // A limit on file sizes is then an error of the write, which is told and cleaned up after.
+        // A limit on file sizes is then an error of the write, which is reported, and leaves nothing behind.
         flag::register(SIGXFSZ, Arc::default())?;
         Ok(signals)
     }

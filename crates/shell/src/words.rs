@@ -83,7 +83,7 @@ impl Word {
     }
 
     /// Returns the word as an argument that [`Word::of_argument`] reads. One that was quoted is marked by a character that
-    /// no command line has, so that a parser takes it for no option; what was quoted in it stands behind backslashes.
+    /// no command line has, so that a parser takes it for no option; what was quoted in it has backslashes in front.
     pub(crate) fn to_argument(&self) -> String {
         let literal = || {
             let mut pattern = String::new();

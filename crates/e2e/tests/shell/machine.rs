@@ -301,6 +301,7 @@ fn statuses_tell_what_failed() {
             2,
             "'gte' is no subcommand, bookmark, port or host:port; did you mean ferry get?",
         ),
+        (&["get", &port, "two", "words.txt"], 8, "did you mean 'two words.txt'?"),
         (&["cat", &port, "nothing"], 8, "GET nothing: the server has no such file or directory"),
         (&["99999"], 2, "99999 is no port"),
         (&["nas:0"], 2, "0 is no port"),

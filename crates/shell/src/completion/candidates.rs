@@ -166,7 +166,7 @@ fn in_directory(
     let (directory, begin) = partial.text.rfind('/').map_or(("", partial.text), |at| partial.text.split_at(at + 1));
     let items = list(directory).unwrap_or_default();
     let items = items.iter().filter(|item| {
-        // What begins with a dot is shown to who asks for it.
+        // A name that begins with a dot is shown only after a dot.
         let hidden = item.name.starts_with('.') && begin.is_empty();
         item.name.starts_with(begin) && !hidden && (item.is_directory || !only_directories)
     });

@@ -1,4 +1,4 @@
-//! Directories that are listed beside the prompt, so that nobody who types waits for a network or a disk.
+//! Directories that are listed beside the prompt, so that typing never waits for a network or a disk.
 
 use std::{
     collections::HashMap,
@@ -130,7 +130,7 @@ fn serve<P: Place>(shared: &Exchange<P::Key>, mut place: P) {
         items.sort();
         state = shared.lock();
         if state.epoch == epoch {
-            // Whoever wished for it once more meanwhile has it now.
+            // A wish for it that came meanwhile is met by this.
             state.wanted = state.wanted.take().filter(|wanted| *wanted != key);
             if state.known.len() >= MOST {
                 state.known.clear();

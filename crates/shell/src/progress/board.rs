@@ -99,7 +99,7 @@ impl Board {
         }
     }
 
-    /// Takes note of what happened. An index that is none of the list's is passed over.
+    /// Takes note of what happened. An index that is none of the list's is ignored.
     pub(super) fn note(&mut self, event: &Event<'_>, now: Instant) {
         match *event {
             Event::Begun { index, size, resumed } => {

@@ -15,7 +15,7 @@ use crate::{
 /// A longer wait is explained.
 const NOTICE_AFTER: Duration = Duration::from_millis(500);
 
-/// A server that takes longer to greet, behind that, is not waited for: OPEN has more patience, and a person is there to
+/// A server that takes longer to greet, after that, is not waited for: OPEN waits longer, and a person is there to
 /// give it.
 const RECONNECT_LIMIT: Duration = Duration::from_secs(3);
 
@@ -45,11 +45,11 @@ impl Session {
     }
 
     /// Connects, without a word about it unless it has to be tried again.
-    pub(crate) fn connect(&mut self, address: &Address, patience: &Settings) -> Result<(), Failed> {
+    pub(crate) fn connect(&mut self, address: &Address, retry: &Settings) -> Result<(), Failed> {
         let Session { options, output, .. } = self;
-        let connected = Client::connect_patiently(address, options, patience, &mut |step| match step {
+        let connected = Client::connect_patiently(address, options, retry, &mut |step| match step {
             Step::Reconnected => output.remark("connected", || Event::new("reconnected")),
-            step => tell_lost(output, "not connected", step, patience.retries),
+            step => tell_lost(output, "not connected", step, retry.retries),
         });
         self.client = Some(connected.map_err(|error| Failed::new("", &error).saying(error.to_string()))?);
         self.remote = None;
@@ -129,7 +129,7 @@ fn reconnect(client: &mut Client, cancel: &Cancel, tell: impl FnOnce()) -> Resul
             let _ = done.send(());
             result
         });
-        let is_late = |patience| matches!(ended.recv_timeout(patience), Err(mpsc::RecvTimeoutError::Timeout));
+        let is_late = |limit| matches!(ended.recv_timeout(limit), Err(mpsc::RecvTimeoutError::Timeout));
         if is_late(NOTICE_AFTER) {
             tell();
             if is_late(RECONNECT_LIMIT) {
@@ -154,7 +154,7 @@ pub(super) fn tell_outage(output: &mut Output, step: &Step<'_>, tries: u32) {
 pub(super) fn tell_lost(output: &mut Output, what: &str, step: &Step<'_>, tries: u32) {
     let Step::Lost { error, attempt, wait, left } = step else { return };
     let seconds = wait.as_secs_f64();
-    // That a server could be started there is no news to who waits for one.
+    // One who waits for a server knows that one could be started there.
     let why = match error {
         Error::Refused { address } => format!("nobody listens on {address}"),
         Error::NotFerry { address, stranger } => format!("{address} answers, but {stranger}"),

@@ -10,7 +10,7 @@ use ferry_client::Crc32;
 
 use crate::support::{Honest, Local, Scripted, reserved};
 
-/// What a run of the program left behind.
+/// The outcome of a run of the program.
 struct Run {
     status: i32,
     out: String,
@@ -40,7 +40,7 @@ impl Run {
 fn ferry(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
     command.arg("--dir").arg(directory).args(["--timeout", "20", "--retry", "0"]).stdin(Stdio::null());
-    // Nothing counts that whoever runs the tests has configured, and nothing is left behind there.
+    // The configuration of the person who runs the tests has no effect, and nothing is left there.
     command.args(["--config", "/dev/null"]).env_remove("HOME").env_remove("XDG_STATE_HOME");
     command
 }
@@ -250,7 +250,7 @@ fn the_directory_is_made_and_wrong_options_are_refused() {
     assert!(help.out.contains("OPEN     Connect") && help.out.contains("PUT [-rk] name ... [-> remote]"));
 }
 
-/// What was told first is what went wrong; that there is no connection behind it is no more than its consequence.
+/// What was told first is what went wrong; that there is no connection after it is no more than its consequence.
 #[test]
 fn a_command_that_goes_on_ends_with_the_status_of_its_first_failure() {
     let bad_listing = b"f 1 1 t ../x\n";
