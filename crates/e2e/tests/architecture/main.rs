@@ -90,7 +90,7 @@ const SHELL: &[Room] = &[
     Room { name: "session", modules: &["session", "input"], imports: &["command", "output", "words"] },
     Room { name: "completion", modules: &["completion", "terminal"], imports: &["command", "settings", "words"] },
     Room { name: "command", modules: &["command"], imports: &["output", "words"] },
-    Room { name: "settings", modules: &["config", "paths", "values"], imports: &["output"] },
+    Room { name: "settings", modules: &["config", "options", "paths"], imports: &["command", "output"] },
     Room { name: "output", modules: &["output", "events", "exit", "progress", "figures", "safe"], imports: &[] },
     Room { name: "words", modules: &["words"], imports: &[] },
 ];
