@@ -97,6 +97,8 @@ pub fn decide(request: &Request, table: &RightsTable) -> Decision {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::{Decision::*, *};
@@ -212,12 +214,144 @@ mod tests {
     /// A tree in which each file remembers the name that it had at first.
     type Tree = Vec<(String, String)>;
 
-    fn moved(tree: &Tree, from: &str, to: &str) -> Tree {
-        let rename = |name: &String| match name.strip_prefix(from) {
+    fn renamed(name: &str, from: &str, to: &str) -> String {
+        match name.strip_prefix(from) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("{to}{rest}"),
-            _ => name.clone(),
-        };
-        tree.iter().map(|(name, first)| (rename(name), first.clone())).collect()
+            _ => name.to_owned(),
+        }
+    }
+
+    fn moved(tree: &Tree, from: &str, to: &str) -> Tree {
+        tree.iter().map(|(name, first)| (renamed(name, from, to), first.clone())).collect()
+    }
+
+    /// A server behind the gate, as small as can be: names with the bytes of files, or [`None`] for a directory.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Served(BTreeMap<String, Option<u8>>);
+
+    impl Served {
+        fn kind(&self, name: &str) -> Option<Option<u8>> {
+            if name.is_empty() { Some(None) } else { self.0.get(name).copied() }
+        }
+
+        fn beneath<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a String> {
+            let start = if name.is_empty() { String::new() } else { format!("{name}/") };
+            self.0.keys().filter(move |other| other.starts_with(&start))
+        }
+
+        fn has_parent(&self, name: &Name) -> bool {
+            self.kind(name.parent().unwrap_or("")) == Some(None)
+        }
+
+        /// The whole reply, as a client sees it.
+        fn answer(&mut self, request: &Request, table: &RightsTable) -> String {
+            let decision = decide(request, table);
+            if decision == Denied {
+                return "denied".into();
+            }
+            match request {
+                Request::Get { name } | Request::Stat { name } => match self.kind(name.as_str()) {
+                    None => "not-found".into(),
+                    Some(kind) => format!("{kind:?}"),
+                },
+                Request::List { name } => {
+                    let directory = name.as_ref().map_or("", |name| name.as_str());
+                    if self.kind(directory) != Some(None) {
+                        return format!("{:?} is no directory", self.kind(directory));
+                    }
+                    let place = table.at(name.as_ref());
+                    let start = if directory.is_empty() { 0 } else { directory.len() + 1 };
+                    let inside = self.beneath(directory).map(|name| &name[start..]).filter(|name| !name.contains('/'));
+                    format!("{:?}", inside.filter(|name| place.shows(name)).collect::<Vec<_>>())
+                }
+                Request::Put { name, .. } => {
+                    let taken = self.kind(name.as_str());
+                    match decision {
+                        _ if taken == Some(None) => "not-a-file".into(),
+                        _ if !self.has_parent(name) => "not-found".into(),
+                        Publish(rights) if !rights.permit(taken.is_some()) => "denied".into(),
+                        _ => {
+                            self.0.insert(name.as_str().into(), Some(b'p'));
+                            "saved".into()
+                        }
+                    }
+                }
+                Request::Mkdir { name } if self.kind(name.as_str()).is_some() => "exists".into(),
+                Request::Mkdir { name } if !self.has_parent(name) => "not-found".into(),
+                Request::Mkdir { name } => {
+                    self.0.insert(name.as_str().into(), None);
+                    "done".into()
+                }
+                Request::Delete { name } if self.beneath(name.as_str()).next().is_some() => "not-empty".into(),
+                Request::Delete { name } => format!("{}", self.0.remove(name.as_str()).is_some()),
+                Request::Rename { from, to } => {
+                    let inside = to.as_str().starts_with(&format!("{from}/"));
+                    if inside || self.kind(from.as_str()).is_none() || !self.has_parent(to) {
+                        return "not-found".into();
+                    }
+                    if self.kind(to.as_str()).is_some() {
+                        return "exists".into();
+                    }
+                    let entries = std::mem::take(&mut self.0).into_iter();
+                    self.0 = entries.map(|(name, kind)| (renamed(&name, from.as_str(), to.as_str()), kind)).collect();
+                    "done".into()
+                }
+                _ => String::new(),
+            }
+        }
+
+        /// Without what nobody may tell the user of: on which there is no right, and which leads nowhere.
+        fn without_hidden(&self, table: &RightsTable) -> Served {
+            let is_visible = |name: &String| {
+                let place = table.at(Name::new(name).ok().as_ref());
+                !place.rights().is_none() || place.leads()
+            };
+            Served(
+                self.0.iter().filter(|(name, _)| is_visible(name)).map(|(name, kind)| (name.clone(), *kind)).collect(),
+            )
+        }
+    }
+
+    /// So few names that what matters meets often.
+    fn few_names() -> impl Strategy<Value = Name> {
+        prop::sample::select(vec!["a", "b", "a/a", "a/b", "b/a", "a/a/b"]).prop_map(|name| Name::new(name).unwrap())
+    }
+
+    fn narrow_tables() -> impl Strategy<Value = RightsTable> {
+        let words = || prop::sample::select(vec!["none", "none", "rw", "rw", "r", "w", "drop"]);
+        let entries = prop::collection::vec((few_names(), words()), 1..4);
+        (words(), entries).prop_map(|(root, entries)| {
+            let entries = entries.into_iter().map(|(name, word)| (Some(name), word));
+            let all = [(None, root)].into_iter().chain(entries);
+            all.map(|(name, word)| (name, Rights::parse(word).unwrap())).collect()
+        })
+    }
+
+    fn served() -> impl Strategy<Value = Served> {
+        let kinds = prop::collection::vec(prop::option::of(prop::option::of(any::<u8>())), 6);
+        kinds.prop_map(|kinds| {
+            let mut served = Served(BTreeMap::new());
+            // What lies in no directory is left out.
+            for (name, kind) in ["a", "a/a", "a/a/b", "a/b", "b", "b/a"].into_iter().zip(kinds) {
+                let (name, Some(kind)) = (Name::new(name).unwrap(), kind) else { continue };
+                if served.has_parent(&name) {
+                    served.0.insert(name.as_str().into(), kind);
+                }
+            }
+            served
+        })
+    }
+
+    fn requests() -> impl Strategy<Value = Request> {
+        (0..7u8, few_names(), prop::option::of(few_names())).prop_map(|(verb, name, other)| match (verb, other) {
+            (0, _) => Request::Get { name },
+            (1, _) => Request::Stat { name },
+            (2, name) => Request::List { name },
+            (3, _) => Request::Put { size: None, mtime: None, name },
+            (4, _) => Request::Mkdir { name },
+            (5, Some(to)) => Request::Rename { from: name, to },
+            _ => Request::Delete { name },
+        })
     }
 
     proptest! {
@@ -243,6 +377,21 @@ mod tests {
                     prop_assert!(table.of(Name::new(after).ok().as_ref()).has(Rights::ADD), "{} made", after);
                 }
                 tree = after;
+            }
+        }
+
+        /// Whatever is asked, the answers are those of a server that does not have what is hidden from the user.
+        #[test]
+        fn what_is_hidden_might_as_well_not_be_there(
+            served in served(),
+            table in narrow_tables(),
+            requests in prop::collection::vec(requests(), 1..12),
+        ) {
+            let (mut all, mut less) = (served.clone(), served.without_hidden(&table));
+            for request in requests {
+                let (told, expected) = (all.answer(&request, &table), less.answer(&request, &table));
+                prop_assert_eq!(told, expected, "{:?}", request);
+                prop_assert_eq!(&all.without_hidden(&table), &less);
             }
         }
 
