@@ -50,9 +50,8 @@ impl Journal {
     fn take(&mut self, line: &str) -> Option<()> {
         match line.split_once(' ')? {
             ("boot", id) => self.boot = Some(id.to_owned()),
-            ("at", words) => {
-                let (offset, crc) = words.split_once(' ')?;
-                let at = (parse_integer(offset.as_bytes())?, Crc32::parse(crc.as_bytes())?);
+            ("at", _) => {
+                let at = parse_checkpoint(line)?;
                 while self.checkpoints.pop_if(|last| last.0 >= at.0).is_some() {}
                 self.checkpoints.push(at);
             }
@@ -67,6 +66,12 @@ impl Journal {
         let proven = self.checkpoints.iter().rev().map(|at| at.0).find(|offset| *offset <= bytes).unwrap_or(0);
         if boot.is_some() && self.boot.as_deref() == boot { bytes } else { proven }
     }
+}
+
+/// Hashes what a journal is of, for its name, by FNV-1a: it must be the same in every version of this program. Clashes
+/// do no harm, for a journal says whose it is.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// A line without its LF and its CRC, if that is right.
@@ -92,6 +97,12 @@ pub(crate) fn head(name: &Name, meta: &FileMeta) -> Vec<u8> {
 /// nobody knows the start.
 pub(crate) fn boot(id: Option<&str>) -> Vec<u8> {
     line(&format!("boot {}", id.unwrap_or("?")))
+}
+
+/// Reads what [`checkpoint`] wrote, without its CRC: an offset, and the CRC of the bytes before it.
+pub(crate) fn parse_checkpoint(line: &str) -> Option<(u64, Crc32)> {
+    let (offset, crc) = line.strip_prefix("at ")?.split_once(' ')?;
+    Some((parse_integer(offset.as_bytes())?, Crc32::parse(crc.as_bytes())?))
 }
 
 /// The first `offset` bytes have this CRC.

@@ -19,7 +19,7 @@ pub(crate) use clash::{clashes, repeated};
 pub(crate) use directory::LastDirectory;
 pub(crate) use held::LINK;
 pub use held::{HeldDirectory, LocalPath};
-pub(crate) use journal::{checked_line, checkpoint, line};
+pub(crate) use journal::{checked_line, checkpoint, hash, line, parse_checkpoint};
 pub(crate) use partial::{PartialFile, append_lines, is_staged};
 pub(crate) use source::{Source, Stamp, Version};
 pub(crate) use staged::{RESERVE_BYTES, Staged, check_target, reserve, write_at};

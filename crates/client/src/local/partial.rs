@@ -60,12 +60,7 @@ pub(crate) struct Kept {
 
 /// The two names of what is staged for `last`, without their endings.
 fn stem(last: &OsStr) -> String {
-    // FNV-1a: it must be the same in every version of this program, and clashes do no harm, for a journal says whose it is.
-    let hash = last
-        .as_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    format!(".ferry-{hash:016x}")
+    format!(".ferry-{:016x}", journal::hash(last.as_bytes()))
 }
 
 fn part_name(stem: &str) -> String {

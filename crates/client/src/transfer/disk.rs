@@ -28,7 +28,7 @@ pub(super) const BUFFER_BYTES: usize = 512 << 10;
 /// Buffers in all: what a slow disk may be behind.
 const BUFFERS: usize = 8;
 
-/// Small files that are handed over together at most, so that their names take no more memory than their bytes.
+/// SmallDownload files that are handed over together at most, so that their names take no more memory than their bytes.
 pub(super) const BATCH_FILES: usize = 512;
 
 /// Between two looks at the caller's flag while the disk is waited for.
@@ -38,12 +38,12 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(super) struct Batch<'a> {
     pub(super) bytes: Vec<u8>,
-    pub(super) files: Vec<Small<'a>>,
+    pub(super) files: Vec<SmallDownload<'a>>,
 }
 
 /// One small file, whole and verified.
 #[derive(Debug)]
-pub(super) struct Small<'a> {
+pub(super) struct SmallDownload<'a> {
     pub(super) index: usize,
     pub(super) target: &'a LocalPath,
     pub(super) mtime: Option<Time>,
@@ -52,7 +52,7 @@ pub(super) struct Small<'a> {
     pub(super) end: usize,
 }
 
-enum Job<'a> {
+enum Operation<'a> {
     Batch(Batch<'a>),
     Append { file: Arc<File>, path: &'a Path, at: u64, size: u64, bytes: Vec<u8>, filled: usize },
     Checkpoint { journal: Arc<File>, path: &'a Path, line: Vec<u8> },
@@ -60,7 +60,7 @@ enum Job<'a> {
 
 /// What the disk says.
 #[derive(Debug)]
-pub(super) enum Word {
+pub(super) enum Completion {
     /// A small file has its name.
     Published { index: usize, moved: Moved },
     /// A small file could not be written.
@@ -69,21 +69,21 @@ pub(super) enum Word {
     Spoiled(Error),
 }
 
-/// A job is done: one message for all of it, for each one wakes who waits.
-struct Back {
-    words: Vec<Word>,
-    /// Can be filled again; without any room for a job that had none.
+/// An operation is done: one message for all of it, for each one wakes who waits.
+struct Finished {
+    completions: Vec<Completion>,
+    /// Can be filled again; without any room for one that had none.
     buffer: Vec<u8>,
 }
 
 /// The disk as the connection's thread sees it. Everything is done in the order in which it was handed over.
 pub(super) struct Disk<'a> {
-    jobs: SyncSender<Job<'a>>,
-    back: Receiver<Back>,
+    operations: SyncSender<Operation<'a>>,
+    back: Receiver<Finished>,
     free: Vec<Vec<u8>>,
-    /// Jobs that were handed over and are not done.
+    /// Operations that were handed over and are not done.
     busy: usize,
-    words: Vec<Word>,
+    completions: Vec<Completion>,
 }
 
 impl<'a> Disk<'a> {
@@ -92,10 +92,16 @@ impl<'a> Disk<'a> {
     where
         'a: 'scope,
     {
-        let (jobs, orders) = sync_channel(BUFFERS);
+        let (operations, orders) = sync_channel(BUFFERS);
         let (say, back) = channel();
         scope.spawn(move || run(&orders, &say));
-        Disk { jobs, back, free: (0..BUFFERS).map(|_| Vec::with_capacity(1)).collect(), busy: 0, words: Vec::new() }
+        Disk {
+            operations,
+            back,
+            free: (0..BUFFERS).map(|_| Vec::with_capacity(1)).collect(),
+            busy: 0,
+            completions: Vec::new(),
+        }
     }
 
     /// An empty buffer. Waits while all are on their way to the disk; `look` may end that.
@@ -116,7 +122,7 @@ impl<'a> Disk<'a> {
 
     /// Publishes verified small files.
     pub(super) fn publish(&mut self, batch: Batch<'a>) {
-        self.hand_over(Job::Batch(batch));
+        self.hand_over(Operation::Batch(batch));
     }
 
     /// Writes `bytes[..filled]` at `at` of a file that is to have `size` bytes.
@@ -129,18 +135,18 @@ impl<'a> Disk<'a> {
         bytes: Vec<u8>,
         filled: usize,
     ) {
-        self.hand_over(Job::Append { file: Arc::clone(file), path, at, size, bytes, filled });
+        self.hand_over(Operation::Append { file: Arc::clone(file), path, at, size, bytes, filled });
     }
 
     /// Appends `line` to `journal`, after what was handed over before.
     pub(super) fn checkpoint(&mut self, journal: &Arc<File>, path: &'a Path, line: Vec<u8>) {
-        self.hand_over(Job::Checkpoint { journal: Arc::clone(journal), path, line });
+        self.hand_over(Operation::Checkpoint { journal: Arc::clone(journal), path, line });
     }
 
-    fn hand_over(&mut self, job: Job<'a>) {
+    fn hand_over(&mut self, operation: Operation<'a>) {
         self.busy += 1;
-        // Each job with bytes has a buffer of its own, so there is room, but for checkpoints: then this waits for one write.
-        if self.jobs.send(job).is_err() {
+        // Each operation with bytes has a buffer of its own, so there is room, but for checkpoints: then this waits for one write.
+        if self.operations.send(operation).is_err() {
             self.busy -= 1;
         }
     }
@@ -161,14 +167,14 @@ impl<'a> Disk<'a> {
     }
 
     /// What it said since the last call; never waits.
-    pub(super) fn words(&mut self) -> Vec<Word> {
+    pub(super) fn completions(&mut self) -> Vec<Completion> {
         while let Ok(back) = self.back.try_recv() {
             self.take(back);
         }
-        std::mem::take(&mut self.words)
+        std::mem::take(&mut self.completions)
     }
 
-    /// Waits a moment for a word. False where the thread is gone.
+    /// Waits a moment for a completion. False where the thread is gone.
     fn wait(&mut self) -> bool {
         match self.back.recv_timeout(LOOK) {
             Ok(back) => self.take(back),
@@ -181,38 +187,38 @@ impl<'a> Disk<'a> {
         true
     }
 
-    fn take(&mut self, back: Back) {
+    fn take(&mut self, back: Finished) {
         self.busy = self.busy.saturating_sub(1);
-        self.words.extend(back.words);
+        self.completions.extend(back.completions);
         if back.buffer.capacity() > 0 {
             self.free.push(back.buffer);
         }
     }
 }
 
-fn run(orders: &Receiver<Job<'_>>, say: &Sender<Back>) {
+fn run(orders: &Receiver<Operation<'_>>, say: &Sender<Finished>) {
     let mut directory = LastDirectory::default();
-    for job in orders {
-        let mut words = Vec::new();
-        let mut spoiled = |result: Result<(), Error>| words.extend(result.err().map(Word::Spoiled));
-        let buffer = match job {
-            Job::Batch(Batch { bytes, files }) => {
-                words.extend(publish_all(&mut directory, &bytes, files));
+    for operation in orders {
+        let mut completions = Vec::new();
+        let mut spoiled = |result: Result<(), Error>| completions.extend(result.err().map(Completion::Spoiled));
+        let buffer = match operation {
+            Operation::Batch(Batch { bytes, files }) => {
+                completions.extend(publish_all(&mut directory, &bytes, files));
                 kept(bytes)
             }
-            Job::Append { file, path, at, size, bytes, filled } => {
+            Operation::Append { file, path, at, size, bytes, filled } => {
                 if at % RESERVE_BYTES < filled as u64 {
                     reserve(&file, at, size);
                 }
                 spoiled(write_at(&file, path, &bytes[..filled], at));
                 bytes
             }
-            Job::Checkpoint { journal, path, line } => {
+            Operation::Checkpoint { journal, path, line } => {
                 spoiled(append_lines(&journal, path, &line));
                 Vec::new()
             }
         };
-        if say.send(Back { words, buffer }).is_err() {
+        if say.send(Finished { completions, buffer }).is_err() {
             return;
         }
     }
@@ -222,15 +228,15 @@ fn run(orders: &Receiver<Job<'_>>, say: &Sender<Back>) {
 fn publish_all<'b>(
     directory: &'b mut LastDirectory,
     bytes: &'b [u8],
-    files: Vec<Small<'b>>,
-) -> impl Iterator<Item = Word> + 'b {
+    files: Vec<SmallDownload<'b>>,
+) -> impl Iterator<Item = Completion> + 'b {
     let mut start = 0;
-    files.into_iter().map(move |Small { index, target, mtime, moved, end }| {
+    files.into_iter().map(move |SmallDownload { index, target, mtime, moved, end }| {
         let content = &bytes[start..end];
         start = end;
         match publish(directory, target, content, mtime) {
-            Ok(()) => Word::Published { index, moved },
-            Err(error) => Word::Failed { index, error },
+            Ok(()) => Completion::Published { index, moved },
+            Err(error) => Completion::Failed { index, error },
         }
     })
 }

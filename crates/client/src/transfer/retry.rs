@@ -87,20 +87,32 @@ impl<'s> Outage<'s> {
         &mut self,
         connection: &mut Connection,
         watch: &mut dyn FnMut(&Event<'_>),
-        mut error: Error,
+        error: Error,
     ) -> Result<(), Error> {
+        let (options, is_open) = (connection.options().clone(), connection.is_open());
+        self.until(&options, watch, (error, !is_open), || connection.reopen())
+    }
+
+    /// Waits and calls `connect` until that works, or it is enough. With `error` goes whether it is of an attempt to
+    /// connect: a server that turns new connections away may do so for a while.
+    fn until<T>(
+        &mut self,
+        options: &Options,
+        watch: &mut dyn FnMut(&Event<'_>),
+        (mut error, mut was_connecting): (Error, bool),
+        mut connect: impl FnMut() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         loop {
-            // A server that turns new connections away may do so for a while.
-            let again = is_lost(&error) || !connection.is_open() && error.code() == Some(Code::Busy);
-            if !again || !self.wait(connection.options(), &error, watch)? {
+            let is_busy = was_connecting && error.code() == Some(Code::Busy);
+            if !(is_lost(&error) || is_busy) || !self.wait(options, &error, watch)? {
                 return Err(error);
             }
-            match connection.reopen() {
-                Ok(()) => {
+            match connect() {
+                Ok(connected) => {
                     watch(&Event::Reconnected);
-                    return Ok(());
+                    return Ok(connected);
                 }
-                Err(new) => error = new,
+                Err(new) => (error, was_connecting) = (new, true),
             }
         }
     }
@@ -113,22 +125,8 @@ pub(crate) fn connect(
     settings: &Settings,
     watch: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Connection, Error> {
-    let mut outage = Outage::new(settings);
-    loop {
-        let error = match Connection::open(address, options.clone()) {
-            Ok(connection) => {
-                if outage.attempt > 0 {
-                    watch(&Event::Reconnected);
-                }
-                return Ok(connection);
-            }
-            Err(error) => error,
-        };
-        let again = is_lost(&error) || error.code() == Some(Code::Busy);
-        if !again || !outage.wait(options, &error, watch)? {
-            return Err(error);
-        }
-    }
+    let open = || Connection::open(address, options.clone());
+    open().or_else(|error| Outage::new(settings).until(options, watch, (error, true), open))
 }
 
 /// Exponential, and drawn between half and the whole, so that many who lost the same server do not come back at once.

@@ -226,7 +226,7 @@ impl Round<'_, '_, '_> {
     pub(super) fn discard_large(&mut self) {
         self.filling = None;
         self.disk.settle();
-        self.hear();
+        self.take_completions();
         self.spoiled = None;
         if let Some(large) = self.large.take() {
             large.discard();
@@ -299,7 +299,7 @@ impl Round<'_, '_, '_> {
     /// All has come and is verified.
     fn publish_large(&mut self) -> Result<(), Stop> {
         self.disk.settle();
-        self.hear();
+        self.take_completions();
         let Some(large) = self.large.take() else { return Ok(()) };
         let index = large.index;
         let published = match self.spoiled.take() {
@@ -364,7 +364,7 @@ impl Round<'_, '_, '_> {
         }
         self.ship_large();
         self.disk.settle();
-        self.hear();
+        self.take_completions();
         if failure.code == Code::Changed || self.spoiled.take().is_some() {
             self.discard_large();
         } else if let Some(mut large) = self.large.take() {
@@ -391,7 +391,7 @@ impl Round<'_, '_, '_> {
     }
 
     fn after_shipping(&mut self) -> Result<(), Stop> {
-        self.hear();
+        self.take_completions();
         let Some(large) = self.large.as_ref() else { return Ok(()) };
         let (index, bytes) = (large.index, large.bytes());
         if let Some(error) = self.spoiled.take() {

@@ -10,7 +10,7 @@ use ferry_wire::{Code, Failure, Reply, Request};
 
 use super::{
     Event, Fetch, Phase, Report, Settings,
-    disk::{Batch, Disk, Word},
+    disk::{Batch, Completion, Disk},
     drive::{self, Stop},
     retry::is_farewell,
     tally::{Manner, Tally},
@@ -122,7 +122,7 @@ impl<'a> Round<'_, 'a, '_> {
         self.ship_large();
         self.ship();
         self.disk.settle();
-        self.hear();
+        self.take_completions();
         if let Some(large) = self.large.as_mut() {
             // A few bytes now and then are none.
             self.tally.progress |= large.fold() && self.exchange.link().has_kept_pace();
@@ -141,14 +141,14 @@ impl<'a> Round<'_, 'a, '_> {
     fn serve(&mut self) -> Result<(), Stop> {
         loop {
             self.ask_more()?;
-            self.hear();
+            self.take_completions();
             let oldest = self.exchange.in_flight().next().copied();
             if let Some(asked) = oldest {
                 self.take_answer(asked)?;
             } else if self.tally.next().is_none() {
                 self.ship();
                 self.disk.settle();
-                self.hear();
+                self.take_completions();
                 if self.tally.next().is_none() {
                     return Ok(());
                 }
@@ -257,13 +257,13 @@ impl<'a> Round<'_, 'a, '_> {
     }
 
     /// Takes what the disk says.
-    fn hear(&mut self) {
-        for word in self.disk.words() {
-            match word {
-                Word::Published { index, moved } => self.tally.done(index, &moved),
-                Word::Failed { index, error } => self.tally.failed(index, error),
+    fn take_completions(&mut self) {
+        for completion in self.disk.completions() {
+            match completion {
+                Completion::Published { index, moved } => self.tally.done(index, &moved),
+                Completion::Failed { index, error } => self.tally.failed(index, error),
                 // The first tells most.
-                Word::Spoiled(error) => drop(self.spoiled.get_or_insert(error)),
+                Completion::Spoiled(error) => drop(self.spoiled.get_or_insert(error)),
             }
         }
     }

@@ -5,7 +5,7 @@ use ferry_wire::{Digest, FileMeta};
 use super::{
     super::{
         Moved,
-        disk::{BATCH_FILES, BUFFER_BYTES, Small},
+        disk::{BATCH_FILES, BUFFER_BYTES, SmallDownload},
         drive::Stop,
         retry::is_farewell,
     },
@@ -31,7 +31,7 @@ impl Round<'_, '_, '_> {
             Ok(body) => {
                 let (target, end) = (&self.files[index].target, self.batch.bytes.len());
                 let moved = Moved { size: body.bytes(), crc: body.crc(), tag: meta.tag, resumed: 0 };
-                self.batch.files.push(Small { index, target, mtime: meta.mtime, moved, end });
+                self.batch.files.push(SmallDownload { index, target, mtime: meta.mtime, moved, end });
                 self.ship_if_due();
                 Ok(())
             }

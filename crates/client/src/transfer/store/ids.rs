@@ -20,7 +20,7 @@ use super::{super::Store, known::Known};
 use crate::{
     address::Address,
     error::Error,
-    local::{Stamp, Version, checked_line, line},
+    local::{Stamp, Version, checked_line, hash, line},
     random,
 };
 
@@ -198,11 +198,7 @@ impl Ids {
 
     fn path_of(&self, file: &Store) -> Option<PathBuf> {
         let directory = self.directory.as_ref()?;
-        let hash = self
-            .describe(file)
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-        Some(directory.join(format!("{PREFIX}{hash:016x}")))
+        Some(directory.join(format!("{PREFIX}{:016x}", hash(self.describe(file).as_bytes()))))
     }
 }
 

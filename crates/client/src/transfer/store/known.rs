@@ -9,9 +9,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ferry_wire::{Crc32, Digest, parse_integer};
+use ferry_wire::{Crc32, Digest};
 
-use crate::local::{Stamp, checked_line, checkpoint, line};
+use crate::local::{Stamp, checked_line, checkpoint, line, parse_checkpoint};
 
 /// Between two points that are known: what is read again at most.
 const STEP_BYTES: u64 = 32 << 20;
@@ -44,7 +44,7 @@ impl Known {
         let mut points = known.points();
         let mut lines = journal.split_inclusive(|byte| *byte == b'\n').map_while(checked_line);
         if lines.next().is_some_and(|line| points.first_line().as_deref() == Some(line)) {
-            points.points.extend(lines.map_while(point));
+            points.points.extend(lines.map_while(parse_checkpoint));
         }
         drop(points);
         known
@@ -112,11 +112,6 @@ impl Points {
         }
         is_due
     }
-}
-
-fn point(line: &str) -> Option<(u64, Crc32)> {
-    let (bytes, crc) = line.strip_prefix("at ")?.split_once(' ')?;
-    Some((parse_integer(bytes.as_bytes())?, Crc32::parse(crc.as_bytes())?))
 }
 
 /// Without the line, that part is read again.

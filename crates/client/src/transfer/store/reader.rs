@@ -88,9 +88,12 @@ impl Reader {
         let (orders, ordered) = channel();
         let (spent, empty) = channel();
         scope.spawn(move || {
-            let mut work = Work { say, ordered, empty, run: Block::new(), small: Vec::new(), large_from };
+            let mut reading = Reading { say, ordered, empty, run: Block::new(), small: Vec::new(), large_from };
             // Who does not listen any more wants no more.
-            let _ = wanted.into_iter().try_for_each(|index| work.read(index, &files[index])).and_then(|()| work.ship());
+            let _ = wanted
+                .into_iter()
+                .try_for_each(|index| reading.read(index, &files[index]))
+                .and_then(|()| reading.ship());
         });
         Reader { chunks, orders, spent }
     }
@@ -101,7 +104,7 @@ impl Reader {
     }
 }
 
-struct Work {
+struct Reading {
     say: SyncSender<Chunk>,
     ordered: Receiver<Order>,
     empty: Receiver<Block>,
@@ -113,7 +116,7 @@ struct Work {
 /// Nobody listens.
 struct Gone;
 
-impl Work {
+impl Reading {
     fn say(&self, chunk: Chunk) -> Result<(), Gone> {
         self.say.send(chunk).map_err(|_| Gone)
     }
