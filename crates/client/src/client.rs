@@ -43,9 +43,9 @@ impl Client {
         Ok(Client { connection: Connection::open(address, options)? })
     }
 
-    /// As [`Client::connect`], but a server that is not there, is silent, closes before it has greeted or turns everybody
-    /// away is tried again, as [`Settings::retries`] and [`Settings::retry_for`] say. `watch` learns of
-    /// each by [`Event::Lost`], and by [`Event::Reconnected`] of the one that worked behind such.
+    /// Connects as [`Client::connect`] does, but a server that is not there, is silent, closes before it has greeted or turns
+    /// everybody away is tried again, as [`Settings::retries`] and [`Settings::retry_for`] say. `watch` learns of
+    /// each by [`Event::Lost`], and by [`Event::Reconnected`] of the one that worked after such.
     ///
     /// # Errors
     ///
@@ -90,26 +90,26 @@ impl Client {
         self.connection.reopen()
     }
 
-    /// Where the server is.
+    /// Returns the address of the server.
     #[must_use]
     pub fn address(&self) -> &Address {
         self.connection.address()
     }
 
-    /// What the server said of itself.
+    /// Returns what the server said of itself.
     #[must_use]
     pub fn greeting(&self) -> &Greeting {
         self.connection.greeting()
     }
 
-    /// Whether the server said, on any connection so far, that it does not bring changes to the disk before it says that
+    /// Returns whether the server said, on any connection so far, that it does not bring changes to the disk before it says that
     /// they are done: then nothing here promises that they survive a power cut.
     #[must_use]
     pub fn is_volatile(&self) -> bool {
         self.connection.is_volatile()
     }
 
-    /// Whether there is a connection, as far as the last call could tell.
+    /// Returns whether there is a connection, as far as the last call could tell.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.connection.is_open()
@@ -129,7 +129,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong; an interrupted download costs the connection.
+    /// Anything that can go wrong; an interrupted download costs the connection.
     pub fn get(&mut self, name: &Name, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Moved, Error> {
         transfer::get(&mut self.connection, name, target, progress)
     }
@@ -139,7 +139,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong.
+    /// Anything that can go wrong: see [`Error`].
     pub fn read(&mut self, name: &Name, part: &Part, sink: &mut dyn io::Write) -> Result<Download, Error> {
         self.converse(|link| requests::read(link, name, part, sink))
     }
@@ -150,19 +150,20 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong. Where the local file or the caller stops the upload, the connection
+    /// Anything that can go wrong. Where the local file or the caller stops the upload, the connection
     /// goes on if the server takes that in good time.
     pub fn put(&mut self, name: &Name, source: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Moved, Error> {
         transfer::put(&mut self.connection, name, source, progress)
     }
 
-    /// As [`Client::put`], but what arrived before a cut is kept by the server under `id`, and a
-    /// later call with the same `id`, file and name goes on from there. [`new_id`](Client::new_id) draws one. Where an
-    /// earlier call had brought it to its end, it is sent again only if the server does not have it any more.
+    /// Stores a file as [`Client::put`] does, but the server keeps under `id` what arrived before a cut. A later call with the
+    /// same `id`, file and name goes on from there. [`new_id`](Client::new_id) draws one. Where the server had kept some of
+    /// it, it reads the whole again, which is compared. Where an earlier call had brought it to its end, it is sent again
+    /// only if the server does not have it any more.
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong.
+    /// Anything that can go wrong: see [`Error`].
     pub fn resume(
         &mut self,
         id: &Id,
@@ -207,13 +208,13 @@ impl Client {
         transfer::store(&mut self.connection, files, settings, watch)
     }
 
-    /// Everything beneath the directory `root`, or in all of the server; a directory before what is in it.
+    /// Lists everything beneath the directory `root`, or in all of the server; a directory stands before its content.
     /// Directories that the server can't list do not make it fail. It takes about 200 bytes of memory a thing, and what is
     /// made of it for a transfer as much again: see [`Options::tree_memory`].
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong with the listing of `root`; a connection that is lost.
+    /// Anything that can go wrong with the listing of `root`; a connection that is lost.
     pub fn tree(&mut self, root: Option<&Name>) -> Result<RemoteTree, Error> {
         self.tree_watched(root, &mut |_| {})
     }
@@ -228,12 +229,12 @@ impl Client {
         self.converse(|link| tree::remote(link, limit, root, watch))
     }
 
-    /// What in `directory`, or in the root, matches `pattern`; sorted by name. Only the directories that can match are
+    /// Returns the names in `directory`, or in the root, that match `pattern`; sorted. Only the directories that can match are
     /// listed. Nothing at all is no error.
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong with one of the listings, but for a directory that is not there.
+    /// Anything that can go wrong with one of the listings, but for a directory that is not there.
     pub fn glob(&mut self, directory: Option<&Name>, pattern: &Pattern) -> Result<Vec<Found>, Error> {
         let limit = self.options().tree_memory;
         self.converse(|link| pattern::remote(link, limit, directory, pattern))
@@ -243,7 +244,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// The first that can't be made; some behind it may have been made all the same.
+    /// The first that can't be made; some after it may have been made all the same.
     pub fn make_directories(&mut self, names: &[Name]) -> Result<(), Error> {
         let refused = self.converse(|link| requests::make_directories(link, names, false))?;
         refused.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
@@ -267,7 +268,7 @@ impl Client {
     }
 
     /// Deletes files and empty directories, in their order, and tells `watch` what became of each: its place in the
-    /// list, and why it is still there. Where `watch` fails no further one is tried, but some behind it may have been
+    /// list, and why it is still there. Where `watch` fails no further one is tried, but some after it may have been
     /// deleted all the same.
     ///
     /// # Errors
@@ -293,7 +294,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong. Where `source` fails the upload is called off, as in [`Client::put`].
+    /// Anything that can go wrong. Where `source` fails the upload is called off, as in [`Client::put`].
     pub fn put_from(
         &mut self,
         name: &Name,
@@ -304,30 +305,30 @@ impl Client {
         self.converse(|link| transfer::put_from(link, name, mtime, source, progress))
     }
 
-    /// What is in a directory, or in the root; sorted by name, each name once whatever the server says.
+    /// Lists a directory, or the root; sorted by name, each name once whatever the server says.
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong.
+    /// Anything that can go wrong: see [`Error`].
     pub fn list(&mut self, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
         let limit = self.options().tree_memory;
         self.converse(|link| requests::list(link, name, limit))
     }
 
-    /// What `name` is.
+    /// Asks what `name` is.
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong.
+    /// Anything that can go wrong: see [`Error`].
     pub fn stat(&mut self, name: &Name) -> Result<Stat, Error> {
         self.converse(|link| requests::stat(link, name))
     }
 
-    /// The CRC of a whole file, as the server reads it now.
+    /// Asks for the CRC of a whole file, as the server reads it now.
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong.
+    /// Anything that can go wrong: see [`Error`].
     pub fn sum(&mut self, name: &Name) -> Result<Sum, Error> {
         self.converse(|link| requests::sum(link, name))
     }
@@ -336,7 +337,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong.
+    /// Anything that can go wrong: see [`Error`].
     pub fn mkdir(&mut self, name: &Name) -> Result<(), Error> {
         self.converse(|link| requests::change(link, &Request::Mkdir { name: name.clone() }))
     }
@@ -345,7 +346,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong.
+    /// Anything that can go wrong: see [`Error`].
     pub fn delete(&mut self, name: &Name) -> Result<(), Error> {
         self.converse(|link| requests::change(link, &Request::Delete { name: name.clone() }))
     }
@@ -354,12 +355,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Whatever may go wrong.
+    /// Anything that can go wrong: see [`Error`].
     pub fn rename(&mut self, from: &Name, to: &Name) -> Result<(), Error> {
         self.converse(|link| requests::change(link, &Request::Rename { from: from.clone(), to: to.clone() }))
     }
 
-    /// Takes leave of the server and closes. The connection is gone even where this fails.
+    /// Says good-bye to the server and closes. The connection is gone even where this fails.
     ///
     /// # Errors
     ///
@@ -371,13 +372,12 @@ impl Client {
         })
     }
 
-    /// What the caller chose.
+    /// Returns the options of the caller.
     pub(crate) fn options(&self) -> &Options {
         self.connection.options()
     }
 
-    /// Runs one conversation, and drops a connection that it leaves out of step, or whose server
-    /// can't be believed any more.
+    /// Lends the link to `work`; see [`Connection::converse`].
     pub(crate) fn converse<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
         self.connection.converse(work)
     }

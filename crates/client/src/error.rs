@@ -228,7 +228,7 @@ fn said(failure: Option<&Failure>) -> String {
     failure.map(|failure| format!(", saying: {failure}")).unwrap_or_default()
 }
 
-/// What the system says, without the number behind it.
+/// What the system says, without the number after it.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error ") {

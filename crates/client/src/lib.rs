@@ -42,8 +42,8 @@
 //! - **Nothing leads out of a directory.** What a server names, or a walk has found, is reached beneath a [`HeldDirectory`] and
 //!   follows no symbolic link, to read or to write, however late that comes.
 //! - **No call hangs.** A server that moves no byte for [`Options::timeout`], or fewer than [`Options::min_rate`], is given
-//!   up, and a [`Cancel`] that is raised
-//!   elsewhere (a signal, another thread) ends what is under way within 200 ms.
+//!   up. A [`Cancel`] that is raised elsewhere (a signal, another thread) ends what is under way within 200 ms; [`Client::put`],
+//!   [`Client::resume`] and [`Client::put_from`] take up to 3 s more to keep the connection.
 //! - **The server is never trusted.** Local names are chosen by the caller alone, memory is bounded whatever it says,
 //!   its text is shown escaped, and anything that was not asked for ends the connection.
 //!

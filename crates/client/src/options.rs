@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-/// How a [`Client`](crate::Client) behaves.
+/// The timeouts and limits of a [`Client`](crate::Client), and the flag that ends what it does.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) timeout: Duration,
@@ -17,7 +17,7 @@ pub struct Options {
     pub(crate) tree_memory: usize,
 }
 
-/// So many bytes in so much time.
+/// A least rate: so many bytes in so much time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MinRate {
     pub(crate) bytes: u64,
@@ -25,27 +25,26 @@ pub(crate) struct MinRate {
 }
 
 impl Options {
-    /// Gives a server up that moves no byte for so long, takes so long to end a line that it began, or
-    /// takes none of an upload for so long whatever it says meanwhile; 30 s unless told. Where the server has to
-    /// go through a whole file before it can answer (the end of an upload, SUM), it gets ten times that, and while it
-    /// still takes connections as long as a disk of 64 KiB a second needs for the file. A change of a name gets ten times
-    /// as well where it still takes connections.
+    /// Aborts after `timeout` without progress; the default is 30 s. Progress is a byte in either direction. A line that was
+    /// begun has to end in that time, and some of an upload has to be taken, whatever the server says meanwhile.
+    ///
+    /// Where the server has to read a whole file before it can answer (the end of an upload, SUM), it has ten times that.
+    /// While it still takes connections it has as long as a disk of 64 KiB a second needs for the file, and ten times the
+    /// timeout for a change of a name.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Options {
         Options { timeout, ..self }
     }
 
-    /// Gives up a server that moves fewer than `bytes` bytes of a file or a listing while it was waited for
-    /// `window` in all; 1024 in 60 s unless told, and 0 for no such limit. Time that the caller or the local
-    /// disk takes does not count.
+    /// Aborts where fewer than `bytes` bytes of a file or a listing move in `window`; the default is 1024 in 60 s, and 0 means
+    /// no such limit. Only time counts in which the server was waited for, not that of the caller or of the local disk.
     #[must_use]
     pub fn min_rate(self, bytes: u64, window: Duration) -> Options {
         Options { min_rate: MinRate { bytes, window }, ..self }
     }
 
-    /// Fails where what a server tells of in one command, by one listing or by many, would take more than about `bytes` of
-    /// memory, its names and all that is made of them to transfer the files; 512 MiB unless told, which is a million names
-    /// of usual length.
+    /// Fails where the names that a server lists for one command take more than about `bytes` of memory, with all that is
+    /// made of them to transfer the files. The default is 512 MiB: a million names of usual length.
     #[must_use]
     pub fn tree_memory(self, bytes: usize) -> Options {
         Options { tree_memory: bytes, ..self }
@@ -85,13 +84,13 @@ impl Cancel {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the flag is raised.
+    /// Returns whether the flag is raised.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The flag itself: for a signal handler, which may do no more than store `true` in it.
+    /// Returns the flag itself: for a signal handler, which may do no more than store `true` in it.
     #[must_use]
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)

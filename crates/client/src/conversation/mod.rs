@@ -26,10 +26,10 @@ pub(crate) use exchange::{Exchange, Next};
 /// Requests, what each is about, and how far their answers have come.
 ///
 /// Order of calls: [`ask`](Conversation::ask) as often as wanted, and [`next_reply`](Conversation::next_reply) for each.
-/// Behind a FILE or LISTING comes a body: its lines are taken by [`body_line`](Conversation::body_line), and the
+/// After a FILE or LISTING comes a body: its lines are taken by [`body_line`](Conversation::body_line), and the
 /// bytes between by whoever has them, as many as are [due](Conversation::due), which is told to
-/// [`took`](Conversation::took); only behind its end comes the next reply. Behind [`put`](Conversation::put), and
-/// behind the GO of a RESUME, the body of an upload is open until [`end`](Conversation::end) or
+/// [`took`](Conversation::took); only after its end comes the next reply. After [`put`](Conversation::put), and
+/// after the GO of a RESUME, the body of an upload is open until [`end`](Conversation::end) or
 /// [`stop`](Conversation::stop); nothing else is asked meanwhile. An error of any of these calls is final.
 #[derive(Debug)]
 pub(crate) struct Conversation<T> {
@@ -66,7 +66,7 @@ enum Upload {
 pub(crate) enum Line {
     /// Bytes are due.
     Block,
-    /// The body has ended, and what comes behind it can be followed. It is whole and verified, or the server has given
+    /// The body has ended, and what comes after it can be followed. It is whole and verified, or the server has given
     /// up ([`Error::Server`]), or the bytes are others than were sent ([`Error::Verification`]).
     End(Result<Digest, Error>),
 }
@@ -163,7 +163,7 @@ impl<T> Conversation<T> {
     ///
     /// # Errors
     ///
-    /// A line that can't stand there; [`Error::Closed`] for a FAIL that answers nothing, behind which a server closes.
+    /// A line that can't stand there; [`Error::Closed`] for a FAIL that answers nothing, after which a server closes.
     pub(crate) fn next_reply(&mut self, input: &[u8]) -> Result<(usize, Option<(T, Reply)>), Error> {
         assert!(self.body.is_none(), "a reply inside a body");
         let Some((line, used)) = self.line(input)? else { return Ok((0, None)) };
@@ -179,7 +179,7 @@ impl<T> Conversation<T> {
         Ok((used, Some((about, reply))))
     }
 
-    /// Opens what comes behind a reply.
+    /// Opens what comes after a reply.
     fn follow(&mut self, expected: &Expected, reply: &Reply) -> Result<(), Error> {
         match (expected, reply) {
             (Expected::File { offset, length, tag }, Reply::File(meta)) => {

@@ -284,7 +284,7 @@ impl Link {
     fn more(&mut self, begun: Instant, wait: Wait) -> Result<(), Error> {
         loop {
             self.check_cancel()?;
-            // What arrived comes first: behind it may stand why the sending fails.
+            // What arrived comes first: after it may stand why the sending fails.
             if self.fill() {
                 return Ok(());
             }

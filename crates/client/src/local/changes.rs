@@ -65,7 +65,7 @@ impl LocalPath {
         deleted.map_err(|errno| self.failed("delete", errno))
     }
 
-    /// Keeps the file `last` of `directory` under this name, or with a number behind it where that is taken: by a further
+    /// Keeps the file `last` of `directory` under this name, or with a number after it where that is taken: by a further
     /// name of the same file, else by a copy.
     pub(super) fn keep(&self, directory: impl AsFd, last: &OsStr) -> Result<(), Error> {
         for above in self.above() {

@@ -16,7 +16,7 @@ pub(crate) struct Journal {
     pub(crate) meta: FileMeta,
     /// How many bytes from the first on had which CRC, in rising order.
     pub(crate) checkpoints: Vec<(u64, Crc32)>,
-    /// The start of the system in which the bytes behind the last checkpoint were written, if they are worth anything.
+    /// The start of the system in which the bytes after the last checkpoint were written, if they are worth anything.
     boot: Option<String>,
 }
 

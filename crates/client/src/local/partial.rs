@@ -124,7 +124,7 @@ impl PartialFile {
         any.then_some("what was kept of it cannot be proven to be whole")
     }
 
-    /// Reads the first `found.bytes` bytes and cuts the file behind the last that can be right. Gives their digest.
+    /// Reads the first `found.bytes` bytes and cuts the file after the last that can be right. Gives their digest.
     pub(crate) fn check(&self, found: &Kept, mut look: impl FnMut(u64) -> Result<(), Error>) -> Result<Digest, Error> {
         let failed = |error| Error::local("read", &self.path, error);
         let mut checkpoints = found.journal.checkpoints.iter().filter(|at| at.0 <= found.bytes).peekable();
@@ -177,13 +177,13 @@ impl PartialFile {
         self.note(&journal::boot(None))
     }
 
-    /// Bytes come in order again, behind the first `bytes` of them.
+    /// Bytes come in order again, after the first `bytes` of them.
     pub(crate) fn end_scattered(&self, bytes: u64, crc: Crc32) -> Result<(), Error> {
         self.cut(bytes)?;
         self.note(&[journal::checkpoint(bytes, crc), journal::boot(journal::this_boot().as_deref())].concat())
     }
 
-    /// Shortens the file to `bytes`, and gives back what room was reserved behind them.
+    /// Shortens the file to `bytes`, and gives back what room was reserved after them.
     pub(crate) fn cut(&self, bytes: u64) -> Result<(), Error> {
         self.file.set_len(bytes).map_err(|error| Error::local("write", &self.path, error))
     }

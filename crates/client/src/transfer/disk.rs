@@ -34,7 +34,7 @@ pub(super) const BATCH_FILES: usize = 512;
 /// Between two looks at the caller's flag while the disk is waited for.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Verified small files, their bytes one behind the other.
+/// Verified small files, their bytes one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Batch<'a> {
     pub(super) bytes: Vec<u8>,

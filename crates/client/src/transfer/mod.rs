@@ -81,7 +81,7 @@ pub const KEPT_UPLOAD_BYTES: u64 = store::RESUME_BYTES;
 /// How files are moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Goes on with the other files where one fails. Without it, what was already asked for behind the one that failed may
+    /// Goes on with the other files where one fails. Without it, what was already asked for after the one that failed may
     /// still be done; nothing else is tried.
     pub keep_going: bool,
     /// Takes up what an earlier transfer that was cut left behind, and leaves it where this one is cut, however that
@@ -244,7 +244,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether everything was moved.
+    /// Returns whether everything was moved.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.failures.is_empty() && self.untried == 0

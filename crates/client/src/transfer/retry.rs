@@ -41,7 +41,7 @@ pub(crate) fn is_lost(error: &Error) -> bool {
     }
 }
 
-/// Whether the server closes behind a FAIL with this code, and may be there again.
+/// Whether the server closes after a FAIL with this code, and may be there again.
 pub(super) fn is_farewell(code: Code) -> bool {
     matches!(code, Code::Timeout | Code::ShuttingDown)
 }

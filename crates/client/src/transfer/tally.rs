@@ -125,8 +125,8 @@ impl<'a> Tally<'a> {
 
     pub(super) fn failed(&mut self, index: usize, error: Error) {
         if self.stopped {
-            // One failure is told; what fails behind it was not wanted any more.
-            log::info!("a file behind the one that failed: {error}");
+            // One failure is told; what fails after it was not wanted any more.
+            log::info!("a file after the one that failed: {error}");
             return self.untried(index);
         }
         self.ended(index);
@@ -137,7 +137,7 @@ impl<'a> Tally<'a> {
         }
     }
 
-    /// A file came behind the one that failed.
+    /// A file came after the one that failed.
     pub(super) fn untried(&mut self, index: usize) {
         self.ended(index);
         self.report.untried += 1;

@@ -353,6 +353,29 @@ fn a_local_file_that_changes_while_it_is_sent_is_sent_anew() {
     server.finish();
 }
 
+/// It is neither done nor forgotten.
+#[test]
+fn an_upload_that_was_stopped_fails_where_the_connection_is_lost_then() {
+    let server = Scripted::greeting(|peer| {
+        expect_resume(peer);
+        peer.send("GO 0\n");
+        assert_eq!(peer.body().1, BodyLine::Stop);
+        peer.close();
+    });
+    let local = Local::new();
+    large(&local);
+    let mut client = connect(&server.address);
+    let report = client.store(&[to_store(&local, "a")], &once(), &mut |event| {
+        if let ferry_client::Event::Moved { .. } = event {
+            let file = std::fs::OpenOptions::new().write(true).open(local.path("a")).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+    });
+    assert_eq!((report.files, report.failures.len(), report.untried), (0, 1, 0), "{report:?}");
+    drop(client);
+    server.finish();
+}
+
 /// Within one call: the connection is lost and opened again, and what it was to go on with is of no use by then.
 #[test]
 fn what_is_thrown_away_behind_a_new_connection_is_told_once() {

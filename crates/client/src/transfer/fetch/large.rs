@@ -257,13 +257,13 @@ impl Round<'_, '_, '_> {
         self.large.as_ref().is_some_and(|large| large.index == index && large.bytes() == large.meta.size)
     }
 
-    /// The answer to the SUM behind a READ.
+    /// The answer to the SUM after a READ.
     pub(super) fn take_sum(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
         let is_wanted = self.is_verified_by_sum(index);
         match requests::to_sum(reply) {
             Ok(sum) if is_wanted => self.compare(index, &sum)?,
             Ok(_) => {}
-            Err(Error::Server(failure)) if !is_wanted => log::debug!("SUM behind a failed READ: {failure}"),
+            Err(Error::Server(failure)) if !is_wanted => log::debug!("SUM after a failed READ: {failure}"),
             Err(Error::Server(failure)) if failure.code == Code::Changed => {
                 self.discard_large();
                 self.fail(index, failure);

@@ -1,8 +1,8 @@
 //! What became of an upload that did not come in one piece: the server reads it again as a whole.
 //!
 //! SAVED tells the CRC that the server ran over what arrived, and of what it had kept since an earlier connection it
-//! knows that from a note. Whether its disk still has those bytes, SUM tells. It is asked right behind the body's END, for
-//! behind that the next body may begin.
+//! knows that from a note. Whether its disk still has those bytes, SUM tells. It is asked right after the body's END, for
+//! after that the next body may begin.
 
 use ferry_wire::{Code, Crc32, Failure, Reply, Request, Tag};
 
@@ -64,8 +64,8 @@ impl Round<'_, '_, '_> {
             let why = if failure.code == Code::NotFound { GONE } else { REPLACED };
             self.begin_anew(sent.index, true, why, Error::Server(failure));
         } else {
-            // Somebody else replaced or removed it right behind our END: what SAVED said is all there is.
-            log::info!("SUM behind an upload: {failure}");
+            // Somebody else replaced or removed it right after our END: what SAVED said is all there is.
+            log::info!("SUM after an upload: {failure}");
             self.saved(sent, sent.size, sent.crc, saved);
         }
     }

@@ -1,4 +1,4 @@
-//! How the CRC of a local file runs: what was read of it once need not be read again to go on behind it.
+//! How the CRC of a local file runs: what was read of it once need not be read again to go on after it.
 //!
 //! A server that has kept most of a large file waits while the client reads that part here, and may wait less long than
 //! that takes. So what was read outlives the connection, and beside the id of the upload the program.
@@ -76,7 +76,7 @@ impl Known {
         self.points().note(digest, STEP_BYTES);
     }
 
-    /// The file was read so far to go on behind it; noted in steps, or at its `end`, which may be asked for again.
+    /// The file was read so far to go on after it; noted in steps, or at its `end`, which may be asked for again.
     pub(super) fn read(&self, digest: &Digest, end: u64) {
         let step = if digest.bytes() == end { 1 } else { STEP_BYTES };
         let mut points = self.points();
@@ -100,7 +100,7 @@ impl Points {
         self.stamp.as_ref().map(|stamp| format!("read {}", stamp.0))
     }
 
-    /// Adds a point if it is `step` bytes behind the last one; returns whether it is.
+    /// Adds a point if it is `step` bytes after the last one; returns whether it is.
     fn note(&mut self, digest: &Digest, step: u64) -> bool {
         let last = self.points.last().map_or(0, |point| point.0);
         let is_due = digest.bytes() >= last + step;
