@@ -354,7 +354,8 @@ impl Round<'_, '_, '_> {
         while let Some((sent, reply)) = self.exchange.unheard() {
             self.hear(sent, reply)?;
         }
-        Ok(())
+        // The server had its time.
+        if self.exchange.waiting() == 0 { Ok(()) } else { Err(Error::Interrupted.into()) }
     }
 }
 

@@ -53,13 +53,16 @@ pub(super) fn store(
     let mut past = Past::default();
     drive::drive(connection, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
-            let reader = Reader::start(scope, files, tally.take_all(), large_from);
+            let wanted = tally.take_all();
+            let unread = wanted.len();
+            let reader = Reader::start(scope, files, wanted, large_from);
             let round = Round {
                 files,
                 resumable_from,
                 exchange: Exchange::new(link),
                 tally,
                 reader,
+                unread,
                 open: None,
                 ids: &mut ids,
                 past: &mut past,
@@ -107,6 +110,8 @@ struct Round<'r, 'a, 't> {
     exchange: Exchange<'r, Sent>,
     tally: &'r mut Tally<'t>,
     reader: Reader,
+    /// How many files the reader has not come to.
+    unread: usize,
     /// The file whose body is, or was last, on its way by itself.
     open: Option<usize>,
     ids: &'r mut Ids,
@@ -144,13 +149,21 @@ impl Round<'_, '_, '_> {
     }
 
     fn serve(&mut self) -> Result<(), Stop> {
-        while !self.tally.stopped
+        while self.unread > 0
+            && !self.tally.stopped
             && let Some(chunk) = self.next_chunk()?
         {
             match chunk {
-                Chunk::Run { block, files } => self.send_run(block, files)?,
-                Chunk::Failed { index, error } => self.tally.failed(index, error),
+                Chunk::Run { block, files } => {
+                    self.unread -= files.len();
+                    self.send_run(block, files)?;
+                }
+                Chunk::Failed { index, error } => {
+                    self.unread -= 1;
+                    self.tally.failed(index, error);
+                }
                 Chunk::Large { index, size, mtime, version, stamp } => {
+                    self.unread -= 1;
                     self.store_large(index, size, mtime, (&version, stamp))?;
                 }
                 Chunk::Block { block, .. } => self.reader.give_back(block),
