@@ -16,6 +16,7 @@
 pub mod admission;
 mod arrivals;
 mod budget;
+mod completions;
 mod connection;
 mod connections;
 mod housekeeping;
@@ -45,14 +46,14 @@ use crate::{
     net::{Acceptor, Endpoint, Listener, Transport},
     observe::{TransferEntry, TransferLog},
     protocol::ferry::Record,
-    store::{Completion, Disk, ErrorKind, Store, StoreError},
+    store::Store,
 };
 use arrivals::{Arrival, Arrivals};
 use connection::Connection;
 use connections::Connections;
 use housekeeping::Housekeeping;
 use job::{Ended, Job};
-use leases::{Claim, LeaseEffect, LeaseStep, Leases};
+use leases::Leases;
 use lifecycle::LifeCycle;
 use rates::Rates;
 use scheduler::Scheduler;
@@ -346,60 +347,6 @@ impl Server {
         if self.scheduler.has_rates() && connection.can_move() {
             connection.session.pause();
             self.scheduler.wait_for_grant(token, now);
-        }
-    }
-}
-
-/// Completions, and the leases of uploads.
-impl Server {
-    fn take_completions(&mut self) {
-        let now = Instant::now();
-        for Ended { token, completion, lease } in self.workers.completions() {
-            if let Some(id) = lease
-                && let Some(effect) = LeaseEffect::of(&completion)
-            {
-                let steps = self.leases.ended(token, &id, effect);
-                self.follow(steps, now);
-            }
-            self.complete(token, completion, now);
-        }
-    }
-
-    fn complete(&mut self, token: Token, completion: Completion<'static, Disk>, now: Instant) {
-        // The completion for a connection that is gone releases its handles when it is dropped.
-        let Some(connection) = self.connections.get(token) else { return };
-        connection.session.complete(completion, now);
-        self.scheduler.queue(token, &mut connection.queued);
-    }
-
-    /// Hands a RESUME to the helpers once it has the lease of its upload.
-    fn claim(&mut self, job: Job, now: Instant) {
-        let steps = match Claim::of(&job.operation, job.token) {
-            Some(claim) => self.leases.claim(claim, job),
-            None => vec![LeaseStep::Start(job)],
-        };
-        self.follow(steps, now);
-    }
-
-    /// Completes a job that is not done.
-    fn fail(&mut self, job: &Job, error: StoreError, now: Instant) {
-        self.complete(job.token, job.operation.fallback().failed(error), now);
-    }
-
-    fn follow(&mut self, steps: Vec<LeaseStep<Token, Job>>, now: Instant) {
-        for step in steps {
-            match step {
-                LeaseStep::Start(job) => self.workers.resume(job),
-                LeaseStep::Refuse { job, name } => {
-                    self.fail(&job, StoreError::at(name.as_str(), ErrorKind::IdTaken), now);
-                }
-                LeaseStep::Displace(job) => self.fail(&job, StoreError::of(ErrorKind::TakenOver), now),
-                LeaseStep::Evict { holder, id } => {
-                    let Some(connection) = self.connections.get(holder) else { continue };
-                    connection.session.evict(&id, now);
-                    self.scheduler.queue(holder, &mut connection.queued);
-                }
-            }
         }
     }
 }

@@ -18,7 +18,7 @@ impl Timers {
         if set.is_none_or(|set| at < set) {
             self.disarm(set, token);
             *set = Some(at);
-            self.entries.insert((at, token));
+            assert!(self.entries.insert((at, token)), "a timer that was disarmed is still set");
         }
     }
 

@@ -1,0 +1,68 @@
+//! Brings completions to their sessions, and leases of uploads to the connections that claim them.
+
+use std::time::Instant;
+
+use mio::Token;
+
+use super::{
+    Server,
+    job::{Ended, Job},
+    leases::{Claim, LeaseEffect, LeaseStep},
+};
+use crate::store::{Completion, Disk, ErrorKind, StoreError};
+
+impl Server {
+    /// Tells each session what the helpers have done for it.
+    pub(super) fn take_completions(&mut self) {
+        let now = Instant::now();
+        for Ended { token, completion, lease } in self.workers.completions() {
+            if let Some(id) = lease
+                && let Some(effect) = LeaseEffect::of(&completion)
+            {
+                let steps = self.leases.ended(token, &id, effect);
+                self.follow(steps, now);
+            }
+            self.complete(token, completion, now);
+        }
+    }
+
+    /// Tells a session of one completion.
+    pub(super) fn complete(&mut self, token: Token, completion: Completion<'static, Disk>, now: Instant) {
+        // The completion for a connection that is gone releases its handles when it is dropped.
+        let Some(connection) = self.connections.get(token) else { return };
+        connection.session.complete(completion, now);
+        self.scheduler.queue(token, &mut connection.queued);
+    }
+
+    /// Hands a RESUME to the helpers once it has the lease of its upload.
+    pub(super) fn claim(&mut self, job: Job, now: Instant) {
+        let steps = match Claim::of(&job.operation, job.token) {
+            Some(claim) => self.leases.claim(claim, job),
+            None => vec![LeaseStep::Start(job)],
+        };
+        self.follow(steps, now);
+    }
+
+    /// Completes a job that is not done.
+    fn fail(&mut self, job: &Job, error: StoreError, now: Instant) {
+        self.complete(job.token, job.operation.fallback().failed(error), now);
+    }
+
+    /// Takes the steps that a claim or a completion led to.
+    fn follow(&mut self, steps: Vec<LeaseStep<Token, Job>>, now: Instant) {
+        for step in steps {
+            match step {
+                LeaseStep::Start(job) => self.workers.resume(job),
+                LeaseStep::Refuse { job, name } => {
+                    self.fail(&job, StoreError::at(name.as_str(), ErrorKind::IdTaken), now);
+                }
+                LeaseStep::Displace(job) => self.fail(&job, StoreError::of(ErrorKind::TakenOver), now),
+                LeaseStep::Evict { holder, id } => {
+                    let Some(connection) = self.connections.get(holder) else { continue };
+                    connection.session.evict(&id, now);
+                    self.scheduler.queue(holder, &mut connection.queued);
+                }
+            }
+        }
+    }
+}
