@@ -61,6 +61,34 @@ token! {
     Id
 }
 
+impl Tag {
+    /// Returns the tag that four numbers make: 7 to 55 characters, and another one for any other four.
+    #[must_use]
+    pub fn of_numbers(numbers: [u64; 4]) -> Tag {
+        // So many that no division is needed.
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+        // Four numbers of at most 13 digits and three dashes.
+        let mut text = [0; 55];
+        let mut first = text.len();
+        for (index, mut number) in numbers.into_iter().enumerate() {
+            if index > 0 {
+                first -= 1;
+                text[first] = b'-';
+            }
+            loop {
+                first -= 1;
+                text[first] = DIGITS[number as usize % DIGITS.len()];
+                number /= DIGITS.len() as u64;
+                if number == 0 {
+                    break;
+                }
+            }
+        }
+        // All of it is ASCII.
+        Tag(String::from_utf8_lossy(&text[first..]).into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -133,6 +133,13 @@ fn the_store_alone_touches_the_file_system() {
 }
 
 #[test]
+fn the_store_speaks_of_files() {
+    // Names, ids, tags, times and checksums are values that it shares with every protocol; messages are not.
+    let messages = ["Reply", "Failure", "Code", "Request", "Refusal", "FileMeta", "EntryKind", "BodyLine", "Framer"];
+    check("crates/server/src/store", &messages, &[]);
+}
+
+#[test]
 fn the_rooms_of_the_server_import_in_one_direction() {
     rooms::check("crates/server", SERVER);
 }

@@ -2,7 +2,7 @@
 //! as the names they will have.
 //!
 //! `run-<random>` belongs to one process ([`run`](super::run)). `kept` holds resumable uploads, `<id>.data` and `<id>.mark`;
-//! who works on one holds a lock on its mark.
+//! who works on one holds a lock on its journal.
 
 use std::{
     collections::HashSet,
@@ -15,13 +15,13 @@ use ferry_wire::limits::MAX_TOKEN_BYTES;
 use rustix::{fs::OFlags, io::Errno};
 
 use super::{
-    kernel::Kernel,
-    mark::Slots,
+    journal::Journal,
     meta,
     operation::Owner,
     quota::Resting,
     root::Root,
     run::{Others, Run, entries, is_entry, random},
+    syscalls::Syscalls,
 };
 pub(super) const AREA: &str = ".ferry";
 const KEPT: &str = "kept";
@@ -33,7 +33,7 @@ const KNOWN_PUBLISHED: Duration = Duration::from_secs(3600);
 /// The open directories of the corner.
 #[derive(Debug)]
 pub(super) struct Area {
-    kernel: Kernel,
+    syscalls: Syscalls,
     top: OwnedFd,
     kept: OwnedFd,
     /// [`None`] as long as the disk has no room for it.
@@ -60,20 +60,20 @@ impl From<Errno> for NoArea {
 impl Area {
     /// Opens the corner, made where missing, and a directory of this process's own in it.
     /// Where locks do not exclude whoever can write here, that may take a while.
-    pub(super) fn open(kernel: Kernel, root: &Root, locks_exclude: bool) -> Result<Area, NoArea> {
-        let top = make_dir(&kernel, root.dir(), AREA)?;
-        check_owner(&kernel, &top, AREA)?;
-        let kept = make_dir(&kernel, &top, KEPT)?;
-        check_owner(&kernel, &kept, &format!("{AREA}/{KEPT}"))?;
+    pub(super) fn open(syscalls: Syscalls, root: &Root, locks_exclude: bool) -> Result<Area, NoArea> {
+        let top = make_dir(&syscalls, root.dir(), AREA)?;
+        check_owner(&syscalls, &top, AREA)?;
+        let kept = make_dir(&syscalls, &top, KEPT)?;
+        check_owner(&syscalls, &kept, &format!("{AREA}/{KEPT}"))?;
         // A staged file is to be as this process makes files: what its name brings with it is added to that.
         for dir in [&top, &kept] {
-            kernel.hand_on_nothing(dir)?;
+            syscalls.hand_on_nothing(dir)?;
         }
         // What is kept survives a power cut only if the directories that it lies in do.
-        kernel.sync(&top)?;
-        kernel.sync(root.dir())?;
-        let others = Others::new(kernel.clone(), locks_exclude);
-        let area = Area { kernel, top, kept, run: RwLock::default(), others };
+        syscalls.sync(&top)?;
+        syscalls.sync(root.dir())?;
+        let others = Others::new(syscalls.clone(), locks_exclude);
+        let area = Area { syscalls, top, kept, run: RwLock::default(), others };
         area.begin()?;
         Ok(area)
     }
@@ -118,7 +118,7 @@ impl Area {
         if let Some(run) = run.as_ref().filter(|run| lost.is_none_or(|lost| !Arc::ptr_eq(run, lost))) {
             return Ok(run.clone());
         }
-        let made = Arc::new(Run::make(&self.kernel, &self.top)?);
+        let made = Arc::new(Run::make(&self.syscalls, &self.top)?);
         if lost.is_some() {
             log::warn!("the directory that this server staged in was removed: it has made another one");
         }
@@ -134,7 +134,7 @@ impl Area {
     /// watched for long enough.
     pub(super) fn beat(&self, now: Instant) -> Result<(), Errno> {
         let mut run = self.run()?;
-        if !run.is_there(&self.kernel, &self.top)? {
+        if !run.is_there(&self.syscalls, &self.top)? {
             run = self.renew(Some(&run))?;
         }
         self.others.beat(&self.top, &run)?;
@@ -153,18 +153,18 @@ impl Area {
         format!("{id}.data")
     }
 
-    pub(super) fn mark_name(id: &str) -> String {
+    pub(super) fn journal_name(id: &str) -> String {
         format!("{id}.mark")
     }
 
-    /// Removes a kept upload with its locked mark. The bytes go before the mark: a mark without bytes
+    /// Removes a kept upload with its locked journal. The bytes go before the journal: a journal without bytes
     /// is an upload that begins anew. But one that says that the whole is about to have its name would then
-    /// mean that it has it; so what the mark says goes first, from the disk as well.
-    pub(super) fn remove_kept(&self, id: &str, mark: &OwnedFd) -> Result<(), Errno> {
-        self.kernel.truncate(mark, 0)?;
-        self.kernel.sync(mark)?;
-        for name in [Area::data_name(id), Area::mark_name(id)] {
-            match self.kernel.unlink(&self.kept, &name, false) {
+    /// mean that it has it; so what the journal says goes first, from the disk as well.
+    pub(super) fn remove_kept(&self, id: &str, journal: &OwnedFd) -> Result<(), Errno> {
+        self.syscalls.truncate(journal, 0)?;
+        self.syscalls.sync(journal)?;
+        for name in [Area::data_name(id), Area::journal_name(id)] {
+            match self.syscalls.unlink(&self.kept, &name, false) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error),
             }
@@ -174,12 +174,12 @@ impl Area {
 
     /// Forgets an id under which nothing is kept; false where that is no longer so, or somebody works on it.
     pub(super) fn forget(&self, id: &str) -> Result<bool, Errno> {
-        let Some(mark) = self.lock_unused(&Area::mark_name(id))? else { return Ok(false) };
-        match self.kernel.stat_entry(&self.kept, &Area::data_name(id)) {
+        let Some(journal) = self.lock_unused(&Area::journal_name(id))? else { return Ok(false) };
+        match self.syscalls.stat_entry(&self.kept, &Area::data_name(id)) {
             Ok(stat) if meta::size(&stat) > 0 => return Ok(false),
             // Of no bytes, but perhaps about to have its name.
-            Ok(_) => self.remove_kept(id, &mark)?,
-            Err(Errno::NOENT) => match self.kernel.unlink(&self.kept, &Area::mark_name(id), false) {
+            Ok(_) => self.remove_kept(id, &journal)?,
+            Err(Errno::NOENT) => match self.syscalls.unlink(&self.kept, &Area::journal_name(id), false) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error),
             },
@@ -188,21 +188,21 @@ impl Area {
         Ok(true)
     }
 
-    /// Opens and locks a mark that nobody works on: [`None`] where somebody does, or it has gone.
-    fn lock_unused(&self, mark_name: &str) -> Result<Option<OwnedFd>, Errno> {
-        let Ok(mark) = self.kernel.open_entry(&self.kept, mark_name, OFlags::RDWR) else { return Ok(None) };
-        if self.kernel.lock(&mark).is_err() {
+    /// Opens and locks a journal that nobody works on: [`None`] where somebody does, or it has gone.
+    fn lock_unused(&self, journal_name: &str) -> Result<Option<OwnedFd>, Errno> {
+        let Ok(journal) = self.syscalls.open_entry(&self.kept, journal_name, OFlags::RDWR) else { return Ok(None) };
+        if self.syscalls.lock(&journal).is_err() {
             return Ok(None);
         }
         // Before it was locked, another process may have gone on with it and let go of it, or removed it
         // and begun anew: then this lock is on what is gone.
-        Ok(self.is_entry(&self.kept, mark_name, &mark)?.then_some(mark))
+        Ok(self.is_entry(&self.kept, journal_name, &journal)?.then_some(journal))
     }
 
     /// Removes what is kept under an id; false where somebody works on it.
     pub(super) fn evict(&self, id: &str) -> Result<bool, Errno> {
-        let Some(mark) = self.lock_unused(&Area::mark_name(id))? else { return Ok(false) };
-        self.remove_kept(id, &mark)?;
+        let Some(journal) = self.lock_unused(&Area::journal_name(id))? else { return Ok(false) };
+        self.remove_kept(id, &journal)?;
         Ok(true)
     }
 
@@ -211,24 +211,24 @@ impl Area {
     pub(super) fn trim(&self) -> Result<(), Errno> {
         for name in self.entries(&self.kept)? {
             let Some(id) = name.strip_suffix(".data") else { continue };
-            let Ok(stat) = self.kernel.stat_entry(&self.kept, &name) else { continue };
+            let Ok(stat) = self.syscalls.stat_entry(&self.kept, &name) else { continue };
             if !meta::has_ahead(&stat) {
                 continue;
             }
             // A process that works on it needs it.
-            let Some(_lock) = self.lock_unused(&Area::mark_name(id))? else { continue };
-            let data = self.kernel.open_entry(&self.kept, &name, OFlags::RDWR)?;
-            let size = meta::size(&self.kernel.stat(&data)?);
-            self.kernel.truncate(&data, size)?;
+            let Some(_lock) = self.lock_unused(&Area::journal_name(id))? else { continue };
+            let data = self.syscalls.open_entry(&self.kept, &name, OFlags::RDWR)?;
+            let size = meta::size(&self.syscalls.stat(&data)?);
+            self.syscalls.truncate(&data, size)?;
         }
         Ok(())
     }
 
-    /// Returns the owner of the upload of an id, as its mark says: nobody where there is none, or it says nothing.
+    /// Returns the owner of the upload of an id, as its journal says: nobody where there is none, or it says nothing.
     pub(super) fn owner(&self, id: &str) -> Owner {
-        let mark = self.kernel.open_entry(&self.kept, &Area::mark_name(id), OFlags::RDONLY);
-        let mark = mark.and_then(|file| Slots::read(&self.kernel, &file)).ok().and_then(|(_, mark)| mark);
-        mark.map(|mark| mark.owner).unwrap_or_default()
+        let journal = self.syscalls.open_entry(&self.kept, &Area::journal_name(id), OFlags::RDONLY);
+        let journal = journal.and_then(|file| Journal::read(&self.syscalls, &file)).ok().and_then(|(_, entry)| entry);
+        journal.map(|entry| entry.owner).unwrap_or_default()
     }
 
     /// Returns what is known under each id, whether kept or published.
@@ -238,7 +238,7 @@ impl Area {
         for id in names.iter().filter_map(|name| name.strip_suffix(".mark")) {
             let data = names.contains(&Area::data_name(id));
             // An upload that goes away meanwhile holds nothing.
-            if let Ok(Some(resting)) = if data { self.resting(id) } else { self.resting_mark(id) } {
+            if let Ok(Some(resting)) = if data { self.resting(id) } else { self.resting_journal(id) } {
                 found.push(resting);
             }
         }
@@ -247,18 +247,18 @@ impl Area {
 
     /// Returns what is known under `id`; [`None`] where nothing is.
     pub(super) fn resting(&self, id: &str) -> Result<Option<Resting>, Errno> {
-        match self.kernel.stat_entry(&self.kept, &Area::data_name(id)) {
+        match self.syscalls.stat_entry(&self.kept, &Area::data_name(id)) {
             Ok(stat) => {
                 Ok(Some(Resting { id: id.to_owned(), bytes: meta::taken(&stat), touched: meta::touched(&stat) }))
             }
-            Err(Errno::NOENT) => self.resting_mark(id),
+            Err(Errno::NOENT) => self.resting_journal(id),
             Err(error) => Err(error),
         }
     }
 
     /// The same, where no data is kept.
-    fn resting_mark(&self, id: &str) -> Result<Option<Resting>, Errno> {
-        match self.kernel.stat_entry(&self.kept, &Area::mark_name(id)) {
+    fn resting_journal(&self, id: &str) -> Result<Option<Resting>, Errno> {
+        match self.syscalls.stat_entry(&self.kept, &Area::journal_name(id)) {
             Ok(stat) => Ok(Some(Resting { id: id.to_owned(), bytes: 0, touched: meta::touched(&stat) })),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
@@ -268,7 +268,7 @@ impl Area {
     /// Whether `file`, which is open, still has the name `name` in `dir`: another process may have removed
     /// it, and made another one.
     pub(super) fn is_entry(&self, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
-        is_entry(&self.kernel, dir, name, file)
+        is_entry(&self.syscalls, dir, name, file)
     }
 
     /// Removes what processes that are gone left behind, kept uploads that nobody touched for `expiry`,
@@ -289,34 +289,34 @@ impl Area {
         Ok((runs, uploads))
     }
 
-    fn remove_expired(&self, mark_name: &str, id: &str, oldest: i64, oldest_published: i64) -> Result<bool, Errno> {
-        if !self.is_expired(mark_name, id, oldest, oldest_published) {
+    fn remove_expired(&self, journal_name: &str, id: &str, oldest: i64, oldest_published: i64) -> Result<bool, Errno> {
+        if !self.is_expired(journal_name, id, oldest, oldest_published) {
             return Ok(false);
         }
-        let Some(mark) = self.lock_unused(mark_name)? else { return Ok(false) };
-        if !self.is_expired(mark_name, id, oldest, oldest_published) {
+        let Some(journal) = self.lock_unused(journal_name)? else { return Ok(false) };
+        if !self.is_expired(journal_name, id, oldest, oldest_published) {
             return Ok(false);
         }
-        match self.remove_kept(id, &mark) {
-            // The bytes are gone, if not the mark.
-            Err(error) if self.data_bytes(id)? == 0 => log::warn!("an empty mark stays behind: {error}"),
+        match self.remove_kept(id, &journal) {
+            // The bytes are gone, if not the journal.
+            Err(error) if self.data_bytes(id)? == 0 => log::warn!("an empty journal stays behind: {error}"),
             removed => removed?,
         }
         Ok(true)
     }
 
     /// Whether nobody touched it for long enough.
-    fn is_expired(&self, mark_name: &str, id: &str, oldest: i64, oldest_published: i64) -> bool {
+    fn is_expired(&self, journal_name: &str, id: &str, oldest: i64, oldest_published: i64) -> bool {
         // Of the status, which a client can't set.
-        let changed = |name: &str| self.kernel.stat_entry(&self.kept, name).map(|stat| stat.st_ctime);
-        let (data, mark) = (changed(&Area::data_name(id)), changed(mark_name));
+        let changed = |name: &str| self.syscalls.stat_entry(&self.kept, name).map(|stat| stat.st_ctime);
+        let (data, journal) = (changed(&Area::data_name(id)), changed(journal_name));
         let oldest = if data == Err(Errno::NOENT) { oldest_published } else { oldest };
-        [data, mark].into_iter().flatten().max().is_some_and(|newest| newest <= oldest)
+        [data, journal].into_iter().flatten().max().is_some_and(|newest| newest <= oldest)
     }
 
     /// How many bytes are kept under `id`.
     pub(super) fn data_bytes(&self, id: &str) -> Result<u64, Errno> {
-        match self.kernel.stat_entry(&self.kept, &Area::data_name(id)) {
+        match self.syscalls.stat_entry(&self.kept, &Area::data_name(id)) {
             Ok(stat) => Ok(meta::size(&stat)),
             Err(Errno::NOENT) => Ok(0),
             Err(error) => Err(error),
@@ -324,14 +324,14 @@ impl Area {
     }
 
     fn entries(&self, dir: &OwnedFd) -> Result<Vec<String>, Errno> {
-        entries(&self.kernel, dir)
+        entries(&self.syscalls, dir)
     }
 
     /// Removes this process's own directory, empty by now.
     pub(super) fn leave(&self) {
         let run = self.run.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(run) = run
-            && let Err(error) = Run::remove(run, &self.kernel, &self.top)
+            && let Err(error) = Run::remove(run, &self.syscalls, &self.top)
         {
             log::warn!("the directory that this server staged in stays behind: {error}");
         }
@@ -343,19 +343,19 @@ impl Area {
 ///
 /// File systems that keep no owners show one and the same for all that is made. So where it is not this process's user, a
 /// directory made just now tells whether it could be any other; the same goes for modes.
-fn check_owner(kernel: &Kernel, dir: &OwnedFd, shown: &str) -> Result<(), NoArea> {
+fn check_owner(syscalls: &Syscalls, dir: &OwnedFd, shown: &str) -> Result<(), NoArea> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
-    let stat = kernel.stat(dir)?;
+    let stat = syscalls.stat(dir)?;
     if stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & WRITABLE_BY_OTHERS == 0 {
         return Ok(());
     }
     let name = format!("run-{:016x}", random()?);
-    match kernel.mkdir(dir, &name, 0o700) {
+    match syscalls.mkdir(dir, &name, 0o700) {
         Err(Errno::ACCESS | Errno::PERM) => return Err(NoArea::Foreign(shown.to_owned())),
         made => made?,
     }
-    let made = kernel.stat_entry(dir, &name);
-    kernel.unlink(dir, &name, true)?;
+    let made = syscalls.stat_entry(dir, &name);
+    syscalls.unlink(dir, &name, true)?;
     let made = made?;
     if stat.st_uid == made.st_uid && stat.st_mode & WRITABLE_BY_OTHERS & !made.st_mode == 0 {
         return Ok(());
@@ -363,10 +363,10 @@ fn check_owner(kernel: &Kernel, dir: &OwnedFd, shown: &str) -> Result<(), NoArea
     Err(NoArea::Foreign(shown.to_owned()))
 }
 
-fn make_dir(kernel: &Kernel, parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
-    match kernel.mkdir(parent, name, 0o700) {
+fn make_dir(syscalls: &Syscalls, parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+    match syscalls.mkdir(parent, name, 0o700) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
-    kernel.open_entry(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
+    syscalls.open_entry(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
 }

@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::kernel::{Inheritance, Kernel};
+use super::syscalls::{Inheritance, Syscalls};
 
 /// The mode of a new file before an access control list takes from it.
 const NEW_MODE: u32 = 0o666;
@@ -51,16 +51,16 @@ impl Attributes {
 
     /// Those of a file that replaces the entry `name` of `dir`, which has the status `stat`.
     pub(super) fn of_replacing(
-        kernel: &Kernel,
+        syscalls: &Syscalls,
         parent: &Inheritance,
         (dir, name): (&OwnedFd, &str),
         stat: &Stat,
     ) -> Result<Attributes, Errno> {
-        let ours = kernel.identity();
+        let ours = syscalls.identity();
         let mut mode = stat.st_mode & 0o777;
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let acl = match kernel.open_entry(dir, name, flags) {
-            Ok(file) => kernel.acl(&file)?,
+        let acl = match syscalls.open_entry(dir, name, flags) {
+            Ok(file) => syscalls.acl(&file)?,
             // Whether it has a list can't be seen: with one, these bits are those of whoever it names.
             Err(Errno::ACCESS | Errno::PERM) => {
                 mode = without_group(mode);
@@ -83,28 +83,28 @@ impl Attributes {
     }
 
     /// Gives them to an open file of this process, as far as that is permitted.
-    pub(super) fn give(&self, kernel: &Kernel, file: &OwnedFd) -> Result<(), Ungiven> {
+    pub(super) fn give(&self, syscalls: &Syscalls, file: &OwnedFd) -> Result<(), Ungiven> {
         if let Some(project) = self.project {
-            kernel.set_project(file, project).map_err(|error| match error {
+            syscalls.set_project(file, project).map_err(|error| match error {
                 Errno::NOSPC | Errno::DQUOT | Errno::IO => Ungiven::System(error),
                 _ => Ungiven::Project,
             })?;
         }
-        self.give_access(kernel, file).map_err(Ungiven::System)
+        self.give_access(syscalls, file).map_err(Ungiven::System)
     }
 
-    fn give_access(&self, kernel: &Kernel, file: &OwnedFd) -> Result<(), Errno> {
+    fn give_access(&self, syscalls: &Syscalls, file: &OwnedFd) -> Result<(), Errno> {
         let may = |given: Result<(), Errno>| match given {
             Ok(()) => Ok(true),
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(false),
             Err(error) => Err(error),
         };
         // Another machine may have made it somebody else's than this process.
-        let stat = kernel.stat(file)?;
+        let stat = syscalls.stat(file)?;
         let owner = self.owner.filter(|owner| *owner != stat.st_uid);
         let wanted = self.group.filter(|group| *group != stat.st_gid);
-        let whole = owner.is_some() && may(kernel.set_owner(file, owner, wanted))?;
-        let group = whole || wanted.is_none() || may(kernel.set_owner(file, None, wanted))?;
+        let whole = owner.is_some() && may(syscalls.set_owner(file, owner, wanted))?;
+        let group = whole || wanted.is_none() || may(syscalls.set_owner(file, None, wanted))?;
         let mode = match (self.mode, group) {
             (Some(mode), true) => Some(mode),
             // The permissions of that group are not for this process's group.
@@ -113,15 +113,15 @@ impl Attributes {
             (None, false) => Some(without_group(stat.st_mode & 0o777)),
         };
         if let Some(mode) = mode {
-            may(kernel.set_mode(file, Mode::from_raw_mode(mode)))?;
+            may(syscalls.set_mode(file, Mode::from_raw_mode(mode)))?;
         }
         let Some(list) = &self.acl else { return Ok(()) };
         let mut list = Acl(list.clone());
         if !group {
             list.close_group();
         }
-        if !may(kernel.set_acl(file, &list.0))? {
-            may(kernel.set_mode(file, Mode::from_raw_mode(without_group(self.mode.unwrap_or(0)))))?;
+        if !may(syscalls.set_acl(file, &list.0))? {
+            may(syscalls.set_mode(file, Mode::from_raw_mode(without_group(self.mode.unwrap_or(0)))))?;
         }
         Ok(())
     }

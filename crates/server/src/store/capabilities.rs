@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{area::Area, kernel::Kernel, meta, root::Root};
+use super::{area::Area, meta, root::Root, syscalls::Syscalls};
 
 /// The abilities of the file system of a root, as far as they are known. Whatever is false has a fallback.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,8 +104,8 @@ const RENAMED_PROBE: &str = "probe-renamed";
 const OVERLAYFS: FsWord = 0x794c_7630;
 
 /// Whether flock(2) on the file system of `root` is known to exclude whoever else can write there.
-pub(super) fn locks_exclude(kernel: &Kernel, root: &Root) -> bool {
-    let kind = kernel.file_system(root.dir()).ok();
+pub(super) fn locks_exclude(syscalls: &Syscalls, root: &Root) -> bool {
+    let kind = syscalls.file_system(root.dir()).ok();
     let local = |(magic, _, medium, _): &(FsWord, _, Medium, _)| Some(*magic) == kind && *medium != Medium::Elsewhere;
     kind == Some(OVERLAYFS) || KINDS.iter().any(local)
 }
@@ -117,8 +117,8 @@ impl Capabilities {
     /// # Errors
     ///
     /// Where the root itself has no status.
-    pub(super) fn find(kernel: &Kernel, root: &Root, area: Option<&Area>) -> Result<Capabilities, Errno> {
-        let kind = kernel.file_system(root.dir()).ok();
+    pub(super) fn find(syscalls: &Syscalls, root: &Root, area: Option<&Area>) -> Result<Capabilities, Errno> {
+        let kind = syscalls.file_system(root.dir()).ok();
         let known = KINDS.iter().find(|(magic, ..)| Some(*magic) == kind);
         let (medium, syncs) = known.map_or((Medium::Elsewhere, false), |(_, _, medium, syncs)| (*medium, *syncs));
         let local = medium != Medium::Elsewhere;
@@ -130,19 +130,19 @@ impl Capabilities {
             local,
             in_memory: medium == Medium::Memory,
             own_clock: local,
-            one_name: known.is_some_and(|(_, name, ..)| ONE_NAME.contains(name)) && !folds_case(kernel, root),
+            one_name: known.is_some_and(|(_, name, ..)| ONE_NAME.contains(name)) && !folds_case(syscalls, root),
             syncfs: syncs && reports,
             noreplace: false,
             nowait: medium != Medium::Memory,
             cached_walks: root.knows_cached_walks(),
             fallocate: true,
-            counts_links: kernel.stat(root.dir())?.st_nlink > 0,
+            counts_links: syscalls.stat(root.dir())?.st_nlink > 0,
             fine_times: false,
             clock_lag: if local { Duration::ZERO } else { UNKNOWN_LAG },
             locks_exclude: local || kind == Some(OVERLAYFS),
         };
         if let Some(area) = area
-            && let Err(error) = area.run().and_then(|run| found.try_out(kernel, run.dir()))
+            && let Err(error) = area.run().and_then(|run| found.try_out(syscalls, run.dir()))
         {
             log::warn!("what the file system can do could not be tried out: {error}");
         }
@@ -150,20 +150,20 @@ impl Capabilities {
     }
 
     /// Tries what can be tried, with a file in `dir`.
-    fn try_out(&mut self, kernel: &Kernel, dir: &OwnedFd) -> Result<(), Errno> {
-        let file = kernel.open_entry(dir, PROBE, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
-        self.nowait = kernel.read(&file, 0, &mut [0], true).is_ok();
+    fn try_out(&mut self, syscalls: &Syscalls, dir: &OwnedFd) -> Result<(), Errno> {
+        let file = syscalls.open_entry(dir, PROBE, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+        self.nowait = syscalls.read(&file, 0, &mut [0], true).is_ok();
         // A lack of room now says nothing of later.
-        self.fallocate = !matches!(kernel.reserve(&file, 0, 1), Err(Errno::OPNOTSUPP | Errno::NOSYS));
-        let stat = kernel.stat(&file);
+        self.fallocate = !matches!(syscalls.reserve(&file, 0, 1), Err(Errno::OPNOTSUPP | Errno::NOSYS));
+        let stat = syscalls.stat(&file);
         self.fine_times = stat.is_ok_and(|stat| meta::keeps_fractions(&stat));
         if let (Ok(stat), false) = (stat, self.own_clock) {
             self.clock_lag = lag(&stat, SystemTime::now());
         }
         // To a name that is free: that a taken one is `EEXIST` says the kernel by itself.
-        self.noreplace = kernel.rename((dir, PROBE), (dir, RENAMED_PROBE), false).is_ok();
+        self.noreplace = syscalls.rename((dir, PROBE), (dir, RENAMED_PROBE), false).is_ok();
         self.tried = true;
-        kernel.unlink(dir, if self.noreplace { RENAMED_PROBE } else { PROBE }, false)
+        syscalls.unlink(dir, if self.noreplace { RENAMED_PROBE } else { PROBE }, false)
     }
 
     /// Whether a file, whose status was told after `moment`, can't have changed since then without its time moving:
@@ -209,8 +209,8 @@ impl fmt::Display for Capabilities {
     }
 }
 
-fn folds_case(kernel: &Kernel, root: &Root) -> bool {
-    match kernel.folds_case(root.dir()) {
+fn folds_case(syscalls: &Syscalls, root: &Root) -> bool {
+    match syscalls.folds_case(root.dir()) {
         Err(Errno::NOTTY | Errno::OPNOTSUPP) => false,
         folds => folds.unwrap_or(true),
     }

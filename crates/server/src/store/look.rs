@@ -74,8 +74,8 @@ impl Store {
         let most = wanted.length.unwrap_or(wanted.inline).min(wanted.inline);
         // One more byte tells that a file is larger than small.
         let room = usize::try_from(most).ok()?.checked_add(1)?;
-        let read = self.kernel.read(file, wanted.offset, scratch.get_mut(..room)?, true).ok()?;
-        let stat = self.kernel.stat(file).ok()?;
+        let read = self.syscalls.read(file, wanted.offset, scratch.get_mut(..room)?, true).ok()?;
+        let stat = self.syscalls.stat(file).ok()?;
         let range = self.range_of(wanted, &stat, began).ok()?;
         let length = usize::try_from(range.end - range.start).ok()?;
         let whole = range.end - range.start <= wanted.inline && length <= read;
@@ -104,7 +104,7 @@ impl Store {
                 break;
             }
             moment = SystemTime::now();
-            let later = self.kernel.stat(file).map_err(stop)?;
+            let later = self.syscalls.stat(file).map_err(stop)?;
             match look.until(&later) {
                 Between::Same => return Ok((version, length)),
                 Between::Changed => break,
@@ -125,7 +125,7 @@ impl Store {
     /// Whether an open file is as it was when it was opened. One that was renamed or replaced meanwhile still is
     /// the version that was begun; but then its status alone can't tell.
     pub(super) fn check(&self, file: &OpenFile) -> Result<Stability, StoreError> {
-        let stat = file.fd().and_then(|fd| self.kernel.stat(fd)).map_err(|error| file.error(error))?;
+        let stat = file.fd().and_then(|fd| self.syscalls.stat(fd)).map_err(|error| file.error(error))?;
         Ok(match file.look.until(&stat) {
             Between::Same => Stability::Same,
             Between::Changed => Stability::Changed,

@@ -73,27 +73,7 @@ pub(super) fn keeps_fractions(stat: &Stat) -> bool {
 pub(super) fn tag(stat: &Stat, settled: bool) -> Tag {
     let nanos = |seconds: i64, nanos: u64| (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanos);
     let changed = if settled { nanos(stat.st_ctime, stat.st_ctime_nsec) } else { unique_nanos() };
-    let parts = [stat.st_ino, size(stat), nanos(stat.st_mtime, stat.st_mtime_nsec), changed];
-    // Four numbers of at most 13 digits and three dashes.
-    let mut text = [0; 55];
-    let mut first = text.len();
-    for (index, mut part) in parts.into_iter().enumerate() {
-        if index > 0 {
-            first -= 1;
-            text[first] = b'-';
-        }
-        loop {
-            first -= 1;
-            text[first] = DIGITS[part as usize % DIGITS.len()];
-            part /= DIGITS.len() as u64;
-            if part == 0 {
-                break;
-            }
-        }
-    }
-    let text = std::str::from_utf8(&text[first..]).ok();
-    text.and_then(|text| Tag::new(text).ok())
-        .unwrap_or_else(|| unreachable!("a tag of 7 to 55 letters, digits and dashes"))
+    Tag::of_numbers([stat.st_ino, size(stat), nanos(stat.st_mtime, stat.st_mtime_nsec), changed])
 }
 
 /// This moment, never the same one twice, and never at the beginning of a second.
@@ -112,9 +92,6 @@ pub(super) fn is_version(tag: &Tag, stat: &Stat) -> bool {
     let content = |tag: &Tag| tag.as_str().split_once('-').map(|(_, content)| content.to_owned());
     content(tag).is_some_and(|content_of_tag| Some(content_of_tag) == content(&self::tag(stat, true)))
 }
-
-/// Of a tag's numbers: 32, so that no division is needed.
-const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 #[cfg(test)]
 mod tests {

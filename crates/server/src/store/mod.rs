@@ -14,11 +14,12 @@ mod attributes;
 mod bounds_tests;
 mod capabilities;
 mod closer;
+mod dispatch;
 mod error;
-mod kernel;
+mod journal;
+mod list;
 mod look;
 mod machine;
-mod mark;
 mod meta;
 mod mounts;
 mod names;
@@ -27,6 +28,7 @@ mod quota;
 mod read;
 mod root;
 mod run;
+mod syscalls;
 mod upload;
 
 use std::{
@@ -44,23 +46,22 @@ use rustix::{fs::FileType, io::Errno};
 
 use area::{Area, NoArea};
 use closer::Closer;
-use kernel::Kernel;
-use names::Batch;
 use quota::{Quota, Whose};
-use read::{HELPER, LOOP, Stop, Wanted};
 use root::Root;
+use syscalls::Syscalls;
 
 pub use capabilities::Capabilities;
 use capabilities::locks_exclude;
 pub use error::{ErrorKind, StoreError, SystemError};
-pub use kernel::{Call, Watcher};
+pub use list::OpenDir;
 pub use mounts::MountTable;
 pub use operation::{
     Change, ChangeNumber, Chunk, Completion, Content, DirEntry, Fallback, FileVersion, Finish, Handles, Listed, Loaded,
     NameCompletion, NameOperation, Opened, Operation, Owner, Piece, Published, ReadCompletion, ReadOperation, Resume,
     Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
 };
-pub use read::{OpenDir, OpenFile, SCRATCH_BYTES};
+pub use read::{OpenFile, SCRATCH_BYTES};
+pub use syscalls::{Call, Watcher};
 pub use upload::{SmallFinish, Upload};
 
 /// How many ids are forgotten, or tried, at once where the limit on them is reached.
@@ -189,7 +190,7 @@ fn hint(error: Errno) -> &'static str {
 /// See the [module documentation](self). Shared by the loop and its helpers.
 #[derive(Debug)]
 pub struct Store {
-    kernel: Kernel,
+    syscalls: Syscalls,
     root: Root,
     area: Option<Area>,
     durability: Durability,
@@ -219,24 +220,24 @@ impl Store {
     ///
     /// As [`open`](Self::open).
     pub fn open_watched(options: &StoreOptions, watcher: Option<Arc<dyn Watcher>>) -> Result<Store, OpenError> {
-        let kernel = Kernel::new(watcher, Closer::start().map_err(OpenError::Thread)?);
+        let syscalls = Syscalls::new(watcher, Closer::start().map_err(OpenError::Thread)?);
         let path = || options.root.clone();
-        let mut root = Root::open(kernel.clone(), Path::new(&options.root))
+        let mut root = Root::open(syscalls.clone(), Path::new(&options.root))
             .map_err(|error| OpenError::Root { path: path(), error })?;
         root.watch_mounts(&options.mounts).map_err(OpenError::Thread)?;
         let no_area = |error: NoArea| match error {
             NoArea::Foreign(name) => OpenError::Foreign { path: options.root.join(name) },
             NoArea::InUse(name) => OpenError::InUse { path: options.root.join(name) },
             NoArea::System(error) => {
-                let there = kernel.stat_entry(root.dir(), area::AREA).ok();
+                let there = syscalls.stat_entry(root.dir(), area::AREA).ok();
                 OpenError::Area { path: path(), there: there.map(|stat| meta::kind(&stat)), error }
             }
         };
         let area = match options.writable {
-            true => Some(Area::open(kernel.clone(), &root, locks_exclude(&kernel, &root)).map_err(no_area)?),
+            true => Some(Area::open(syscalls.clone(), &root, locks_exclude(&syscalls, &root)).map_err(no_area)?),
             false => None,
         };
-        let capabilities = Capabilities::find(&kernel, &root, area.as_ref())
+        let capabilities = Capabilities::find(&syscalls, &root, area.as_ref())
             .map_err(|error| OpenError::Root { path: path(), error })?;
         let (durability, keep) = (options.durability, options.keep);
         let quota = Quota::new(options.max_staged, options.max_kept);
@@ -255,7 +256,7 @@ impl Store {
         }
         let next_number = AtomicU64::new(0);
         let [is_beat_lost, is_trimmed] = [const { AtomicBool::new(false) }; 2];
-        Ok(Store { kernel, root, area, durability, keep, quota, capabilities, next_number, is_beat_lost, is_trimmed })
+        Ok(Store { syscalls, root, area, durability, keep, quota, capabilities, next_number, is_beat_lost, is_trimmed })
     }
 
     /// Returns what the file system can do, as it was found out at the start.
@@ -266,7 +267,7 @@ impl Store {
 
     /// Whether a directory that is open has been removed.
     fn is_removed(&self, dir: &OwnedFd) -> Result<bool, Errno> {
-        Ok(self.capabilities.counts_links && self.kernel.stat(dir)?.st_nlink == 0)
+        Ok(self.capabilities.counts_links && self.syscalls.stat(dir)?.st_nlink == 0)
     }
 
     /// Returns the error where a file for the upload of `name` could not be made in the server's corner.
@@ -406,127 +407,6 @@ impl Store {
         if let Ok(area) = self.area() {
             area.leave();
         }
-    }
-
-    /// Does what can be done without waiting for a disk; gives back what can't.
-    /// The bytes that it read may stand in `scratch`, [`SCRATCH_BYTES`] long.
-    ///
-    /// # Errors
-    ///
-    /// The operation itself, which is a helper's then.
-    pub fn try_now<'s>(
-        &self,
-        operation: Operation<Disk>,
-        scratch: &'s mut [u8],
-    ) -> Result<Completion<'s, Disk>, Operation<Disk>> {
-        match operation {
-            Operation::Read(operation) => {
-                self.try_read(operation, scratch).map(Completion::Read).map_err(Operation::Read)
-            }
-            Operation::Upload(number, UploadOperation::Stage(stage)) => {
-                Ok(Completion::Upload(number, UploadCompletion::Staged(Ok(self.stage(stage)))))
-            }
-            operation => Err(operation),
-        }
-    }
-
-    /// Reads what can be read without waiting for a disk; gives back what can't. On a file system that is not known to
-    /// be local there is no such thing as a call that never waits.
-    ///
-    /// # Errors
-    ///
-    /// The operation itself, which is a helper's then.
-    pub fn try_read<'s>(
-        &self,
-        operation: ReadOperation<Disk>,
-        scratch: &'s mut [u8],
-    ) -> Result<ReadCompletion<'s, Disk>, ReadOperation<Disk>> {
-        if !self.capabilities.local {
-            return Err(operation);
-        }
-        let completion = match &operation {
-            ReadOperation::Open { name, offset, length, tag, inline } => {
-                let (offset, length, inline) = (*offset, *length, *inline);
-                let wanted = Wanted { name, offset, length, tag: tag.as_ref(), inline };
-                self.fetch(&wanted, LOOP, scratch).map(Ok).or_else(failed).map(ReadCompletion::Opened)
-            }
-            ReadOperation::Load { file, at, bytes, digest, background: false } => {
-                let loaded = self.load(file, *at..*at + *bytes, digest.as_ref(), LOOP, scratch, &|| true);
-                loaded.map(Ok).or_else(failed).map(ReadCompletion::Loaded)
-            }
-            ReadOperation::Check { file } => Ok(ReadCompletion::Checked(self.check(file))),
-            ReadOperation::Stat { name } => self.stat(name, LOOP).map(Ok).or_else(failed).map(ReadCompletion::Found),
-            ReadOperation::Load { .. } | ReadOperation::List { .. } | ReadOperation::ListMore { .. } => Err(()),
-        };
-        completion.map_err(|()| operation)
-    }
-
-    /// Reads, waiting for the disk where it must. A long read asks `gets_on` between its pieces, and stops where that
-    /// says that nobody waits for it any more.
-    pub fn read(
-        &self,
-        operation: ReadOperation<Disk>,
-        scratch: &mut [u8],
-        gets_on: &dyn Fn() -> bool,
-    ) -> ReadCompletion<'static, Disk> {
-        match operation {
-            ReadOperation::Open { name, offset, length, tag, inline } => {
-                let wanted = Wanted { name: &name, offset, length, tag: tag.as_ref(), inline };
-                ReadCompletion::Opened(self.fetch(&wanted, HELPER, scratch).map_err(Stop::error)).into_owned()
-            }
-            ReadOperation::Load { file, at, bytes, digest, background: false } if !self.capabilities.local => {
-                ReadCompletion::Loaded(self.read_range(&file, at, bytes, digest, scratch))
-            }
-            ReadOperation::Load { file, at, bytes, digest, .. } => {
-                let loaded = self.load(&file, at..at + bytes, digest.as_ref(), HELPER, scratch, gets_on);
-                ReadCompletion::Loaded(loaded.map_err(Stop::error))
-            }
-            ReadOperation::Check { file } => ReadCompletion::Checked(self.check(&file)),
-            ReadOperation::Stat { name } => ReadCompletion::Found(self.stat(&name, HELPER).map_err(Stop::error)),
-            ReadOperation::List { name } => ReadCompletion::Listed(self.list(name.as_ref())),
-            ReadOperation::ListMore { dir } => ReadCompletion::Listed(self.list_more(dir)),
-        }
-    }
-
-    /// Brings an upload further, waiting for the disk where it must.
-    pub fn advance(&self, operation: UploadOperation<Disk>) -> UploadCompletion<Disk> {
-        match operation {
-            UploadOperation::Stage(stage) => UploadCompletion::Staged(Ok(self.stage(stage))),
-            UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(&resume)),
-            UploadOperation::Write { upload, at, chunk } => UploadCompletion::Written(self.write(&upload, at, chunk)),
-            UploadOperation::Checkpoint { upload, digest } => {
-                UploadCompletion::Checkpointed(self.checkpoint(&upload, &digest))
-            }
-            UploadOperation::Finish(finish) => UploadCompletion::Finished(self.finish(&finish)),
-            UploadOperation::Discard { upload } => {
-                self.discard(&upload);
-                UploadCompletion::Released
-            }
-            UploadOperation::Keep { upload, tail } => {
-                self.keep(&upload, tail);
-                UploadCompletion::Released
-            }
-        }
-    }
-
-    /// Makes changes in their order and waits for the disk once for all of them. Returns the completions in that order.
-    pub fn change_names(&self, operations: &[NameOperation<Disk>]) -> Vec<NameCompletion> {
-        let mut batch = Batch::new(self);
-        operations.iter().for_each(|operation| batch.make(operation));
-        batch.finish()
-    }
-
-    fn stage(&self, stage: Stage) -> Arc<Upload> {
-        let number = self.next_number.fetch_add(1, Ordering::Relaxed).to_string();
-        Arc::new(Upload::plain(number, stage))
-    }
-}
-
-/// Gives an error back as the result of the loop's operation; one that would have to wait has none.
-fn failed<T>(stop: Stop<()>) -> Result<Result<T, StoreError>, ()> {
-    match stop {
-        Stop::Failed(error) => Ok(Err(error)),
-        Stop::Cold(()) => Err(()),
     }
 }
 

@@ -19,12 +19,12 @@ use super::{
     attributes::Attributes,
     closer::LARGE_BYTES,
     error::{ErrorKind, StoreError},
-    kernel::Inheritance,
-    mark::{Mark, State},
+    journal::{JournalEntry, KeptState},
     meta,
     operation::{Change, NameCompletion, NameOperation, Published},
     quota::Resting,
     read::not_a_file,
+    syscalls::Inheritance,
     upload::{Place, Upload, not_given},
 };
 
@@ -42,8 +42,8 @@ pub(super) struct Batch<'a> {
     /// Directories that were made, and by which of the changes.
     made: (Vec<OwnedFd>, Vec<usize>),
     completions: Vec<(NameCompletion, Vec<usize>)>,
-    /// Kept uploads that were published: their marks say so when the names are durable.
-    published: Vec<(usize, std::sync::Arc<Upload>, Mark)>,
+    /// Kept uploads that were published: their journals say so when the names are durable.
+    published: Vec<(usize, std::sync::Arc<Upload>, JournalEntry)>,
 }
 
 impl<'a> Batch<'a> {
@@ -83,7 +83,7 @@ impl<'a> Batch<'a> {
 
     fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         let parent = self.parent(name)?;
-        if let Err(error) = self.store.kernel.mkdir(&self.dirs[parent], name.last(), 0o777) {
+        if let Err(error) = self.store.syscalls.mkdir(&self.dirs[parent], name.last(), 0o777) {
             self.forget_removed(error);
             return Err(StoreError::system(name.as_str(), error));
         }
@@ -92,7 +92,7 @@ impl<'a> Batch<'a> {
             return Ok(());
         }
         // Without a journal, what is synced of the parent is its name alone.
-        match self.store.kernel.open_entry(&self.dirs[parent], name.last(), OFlags::RDONLY | OFlags::DIRECTORY) {
+        match self.store.syscalls.open_entry(&self.dirs[parent], name.last(), OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => {
                 self.made.0.push(dir);
                 self.made.1.push(self.completions.len());
@@ -113,7 +113,7 @@ impl<'a> Batch<'a> {
             _ => return Err(StoreError::at(name.as_str(), ErrorKind::SpecialEntry)),
         };
         let held = self.hold_large(name, &stat);
-        let unlinked = self.store.kernel.unlink(&self.dirs[parent], name.last(), directory);
+        let unlinked = self.store.syscalls.unlink(&self.dirs[parent], name.last(), directory);
         unlinked.map_err(|error| self.refused(parent, name, error))?;
         self.by_name.clear();
         self.close_later(held);
@@ -150,12 +150,12 @@ impl<'a> Batch<'a> {
     /// keeps both if the power fails in between. A directory, or a file that can have no second name, is moved where
     /// nothing was seen to have the name; a directory can then replace no more than an empty one.
     fn move_entry(&self, old: (&OwnedFd, &str), new: (&OwnedFd, &str), stat: &Stat) -> Result<(), Errno> {
-        let Store { kernel, capabilities, .. } = self.store;
+        let Store { syscalls, capabilities, .. } = self.store;
         if capabilities.noreplace {
-            return kernel.rename(old, new, false);
+            return syscalls.rename(old, new, false);
         }
         if meta::kind(stat) == FileType::RegularFile {
-            match kernel.link(old, new) {
+            match syscalls.link(old, new) {
                 Ok(()) => return self.unlink_old(old, new, stat),
                 // Unknown to the file system, or not allowed for a file of somebody else.
                 Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::MLINK) => {}
@@ -163,7 +163,7 @@ impl<'a> Batch<'a> {
             }
         }
         match self.store.root.stat_entry(new.0, new.1) {
-            Err(Errno::NOENT) => kernel.rename(old, new, true).map_err(|error| match error {
+            Err(Errno::NOENT) => syscalls.rename(old, new, true).map_err(|error| match error {
                 Errno::NOTDIR | Errno::NOTEMPTY => Errno::EXIST,
                 error => error,
             }),
@@ -175,8 +175,8 @@ impl<'a> Batch<'a> {
     /// Takes the old name of a file that has two. Should that fail, it is the new one that goes.
     fn unlink_old(&self, old: (&OwnedFd, &str), new: (&OwnedFd, &str), stat: &Stat) -> Result<(), Errno> {
         // Another server process may have given the name to another file.
-        let unlink = |(dir, name): (&OwnedFd, &str)| match self.store.kernel.stat_entry(dir, name) {
-            Ok(there) if there.st_ino == stat.st_ino => self.store.kernel.unlink(dir, name, false),
+        let unlink = |(dir, name): (&OwnedFd, &str)| match self.store.syscalls.stat_entry(dir, name) {
+            Ok(there) if there.st_ino == stat.st_ino => self.store.syscalls.unlink(dir, name, false),
             Ok(_) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(error),
         };
@@ -210,14 +210,14 @@ impl<'a> Batch<'a> {
         };
         // Held, so that the tag is its own whatever another process does to its name meanwhile.
         let staged =
-            self.store.kernel.open_entry(staged_in, &staged_as, OFlags::PATH).map_err(|error| match error {
+            self.store.syscalls.open_entry(staged_in, &staged_as, OFlags::PATH).map_err(|error| match error {
                 // Somebody cleaned the server's corner.
                 Errno::NOENT => StoreError::at(name.as_str(), ErrorKind::StagedGone),
                 error => failed(error),
             })?;
         self.give(upload, parent, replaced.as_ref(), (staged_in, &staged_as, &staged))?;
         let entry = (&self.dirs[parent], name.last());
-        if let Err(error) = self.store.kernel.rename((staged_in, &staged_as), entry, true) {
+        if let Err(error) = self.store.syscalls.rename((staged_in, &staged_as), entry, true) {
             self.forget_removed(error);
             return Err(self.refused(parent, name, error));
         }
@@ -225,7 +225,7 @@ impl<'a> Batch<'a> {
         touched.push(parent);
         self.store.quota.give_back(upload.whose(), std::mem::take(&mut upload.staged().counted));
         let moment = SystemTime::now();
-        let stat = self.store.kernel.stat(&staged).map_err(failed)?;
+        let stat = self.store.syscalls.stat(&staged).map_err(failed)?;
         if let Some(id) = upload.id() {
             let (id, touched) = (id.as_str().to_owned(), meta::touched(&stat));
             self.store.quota.rest(&Resting { id, bytes: 0, touched });
@@ -233,8 +233,8 @@ impl<'a> Batch<'a> {
         let (size, crc) = upload.staged().whole.ok_or_else(|| failed(Errno::BADF))?;
         let tag = self.store.tag(&stat, moment);
         if upload.id().is_some() {
-            let mark = upload.mark(State::Published { crc, tag: tag.clone() });
-            self.published.push((self.completions.len(), upload.clone(), mark));
+            let entry = upload.entry(KeptState::Published { crc, tag: tag.clone() });
+            self.published.push((self.completions.len(), upload.clone(), entry));
         }
         Ok(Published { size, crc, tag })
     }
@@ -248,26 +248,26 @@ impl<'a> Batch<'a> {
         replaced: Option<&Stat>,
         (dir, staged_as, staged): (&OwnedFd, &str, &OwnedFd),
     ) -> Result<(), StoreError> {
-        let (name, kernel) = (&upload.name, &self.store.kernel);
+        let (name, syscalls) = (&upload.name, &self.store.syscalls);
         let failed = |error| StoreError::system(name.as_str(), error);
         let inheritance = match self.inheritances.entry(parent) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => unknown.insert(kernel.inheritance(&self.dirs[parent]).map_err(failed)?),
+            Entry::Vacant(unknown) => unknown.insert(syscalls.inheritance(&self.dirs[parent]).map_err(failed)?),
         };
         let attributes = match replaced {
-            Some(stat) => Attributes::of_replacing(kernel, inheritance, (&self.dirs[parent], name.last()), stat)
+            Some(stat) => Attributes::of_replacing(syscalls, inheritance, (&self.dirs[parent], name.last()), stat)
                 .map_err(failed)?,
             None => Attributes::of_new(inheritance),
         };
         let mut known = upload.staged();
         if attributes == known.attributes
             || attributes == Attributes::default()
-            || attributes.are_given(&known.attributes, &kernel.stat(staged).map_err(failed)?)
+            || attributes.are_given(&known.attributes, &syscalls.stat(staged).map_err(failed)?)
         {
             return Ok(());
         }
-        let file = kernel.open_entry(dir, staged_as, OFlags::RDONLY).map_err(failed)?;
-        attributes.give(kernel, &file).map_err(|ungiven| not_given(name, ungiven))?;
+        let file = syscalls.open_entry(dir, staged_as, OFlags::RDONLY).map_err(failed)?;
+        attributes.give(syscalls, &file).map_err(|ungiven| not_given(name, ungiven))?;
         known.attributes = attributes;
         self.store.sync(&file).map_err(failed)
     }
@@ -280,7 +280,7 @@ impl<'a> Batch<'a> {
         let mut fsync = |index: usize| {
             let dir = &self.dirs[index];
             let mut sync = || {
-                let stat = self.store.kernel.stat(dir)?;
+                let stat = self.store.syscalls.stat(dir)?;
                 *synced.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| self.store.sync(dir))
             };
             *done[index].get_or_insert_with(&mut sync)
@@ -302,15 +302,15 @@ impl<'a> Batch<'a> {
                 completion.fail(StoreError::not_durable(error));
             }
         }
-        for (index, upload, mark) in &self.published {
+        for (index, upload, entry) in &self.published {
             let mut staged = upload.staged();
-            if let (Some((file, slots)), true) = (&mut staged.mark, self.completions[*index].0.is_ok()) {
-                // Should this be lost, the mark before it says as much, with the tag of the staged file.
-                if let Err(error) = slots.write(&self.store.kernel, file, mark) {
-                    log::warn!("the mark of a published upload could not be written: {error}");
+            if let (Some((file, journal)), true) = (&mut staged.journal, self.completions[*index].0.is_ok()) {
+                // Should this be lost, the journal before it says as much, with the tag of the staged file.
+                if let Err(error) = journal.write(&self.store.syscalls, file, entry) {
+                    log::warn!("the journal of a published upload could not be written: {error}");
                 }
             }
-            staged.mark = None;
+            staged.journal = None;
         }
         self.completions.into_iter().map(|(completion, _)| completion).collect()
     }
@@ -362,7 +362,7 @@ impl<'a> Batch<'a> {
 
     fn close_later(&self, held: Option<OwnedFd>) {
         if let Some(file) = held {
-            self.store.kernel.closer().close(file);
+            self.store.syscalls.closer().close(file);
         }
     }
 }

@@ -65,7 +65,7 @@ struct Counts {
 /// The facts known of an upload under an id, kept or published.
 #[derive(Debug, Default)]
 struct Known {
-    /// [`None`] where its mark was not asked yet.
+    /// [`None`] where its journal was not asked yet.
     owner: Option<Owner>,
     bytes: u64,
     touched: Touched,
@@ -200,7 +200,7 @@ impl Quota {
             };
             counts.known.insert(id.into(), known);
         }
-        // Its mark may be made in this moment.
+        // Its journal may be made in this moment.
         counts.known.extend(before.into_iter().filter(|(_, known)| known.held));
         counts.kept = counts.known.values().fold(0, |sum, known| sum.saturating_add(known.bytes));
     }
@@ -229,7 +229,7 @@ impl Quota {
         counts.known.iter().filter(|(_, known)| known.owner.is_none()).map(|(id, _)| id.to_string()).collect()
     }
 
-    /// The mark of an id says whose it is.
+    /// The journal of an id says whose it is.
     pub(super) fn read(&self, id: &str, owner: Owner) {
         if let Entry::Occupied(mut known) = self.counts().known.entry(id.into()) {
             known.get_mut().owner.get_or_insert(owner);
@@ -307,7 +307,7 @@ mod tests {
     fn what_is_worked_on_counts_as_it_is_known_here() {
         let quota = Quota::new(100, 3);
         quota.hold("a", &owner("x"), 60);
-        assert!(quota.admit("b", &owner("x")), "its mark is not there yet");
+        assert!(quota.admit("b", &owner("x")), "its journal is not there yet");
         // The disk has not got all of it yet.
         quota.looked(vec![resting("a", 10, 1)]);
         assert!(quota.take(Whose::Plain, 40) && !quota.take(Whose::Plain, 1));

@@ -1,10 +1,10 @@
-//! Reading files and directories.
+//! Reading files.
 
 use std::{borrow::Cow, convert::Infallible, fmt, os::fd::OwnedFd, sync::Arc, time::SystemTime};
 
 use ferry_wire::{Digest, Name, Tag};
 use rustix::{
-    fs::{Dir, FileType, Stat},
+    fs::{FileType, Stat},
     io::Errno,
 };
 
@@ -14,18 +14,12 @@ use super::{
     error::{ErrorKind, StoreError, SystemError},
     look::Look,
     meta,
-    operation::{Content, DirEntry, FileVersion, Listed, Loaded, Opened, Piece, Status},
+    operation::{Content, FileVersion, Loaded, Opened, Piece, Status},
     root::Found,
 };
 
 /// What is read at once through a buffer that stays in the processor's cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
-
-/// How much of a directory is listed at once: as many entries as make some 64 KiB of text, each with so many bytes beside
-/// its name, and how many are looked at at most.
-const LISTING_BYTES: usize = 64 << 10;
-const ENTRY_BYTES: usize = 96;
-const LISTING_ENTRIES: usize = 1024;
 
 /// What is asked to come from the disk behind a cold read, while that is being sent.
 const READ_AHEAD_BYTES: u64 = 8 << 20;
@@ -138,42 +132,6 @@ impl Drop for OpenFile {
     }
 }
 
-/// A directory that is being listed.
-pub struct OpenDir {
-    /// [`None`] for the root.
-    name: Option<Name>,
-    /// Taken when it is dropped.
-    open: Option<(Dir, OwnedFd)>,
-    /// Where closing it may wait.
-    closer: Option<Closer>,
-}
-
-impl Drop for OpenDir {
-    fn drop(&mut self) {
-        if let (Some(open), Some(closer)) = (self.open.take(), &self.closer) {
-            closer.close(open);
-        }
-    }
-}
-
-impl OpenDir {
-    /// Its name; empty for the root.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.name.as_ref().map_or("", Name::as_str)
-    }
-
-    fn error(&self, error: Errno) -> StoreError {
-        StoreError::system(self.name(), error)
-    }
-}
-
-impl fmt::Debug for OpenDir {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OpenDir")
-    }
-}
-
 /// The range of a file that a request wants.
 pub(super) struct Wanted<'a> {
     pub(super) name: &'a Name,
@@ -209,11 +167,11 @@ impl Store {
             let content = Content::Inline(Cow::Borrowed(&scratch[..length]));
             return Ok(Opened { version, content });
         }
-        let stat = self.kernel.stat(&file).map_err(stop)?;
+        let stat = self.syscalls.stat(&file).map_err(stop)?;
         let range = self.range_of(wanted, &stat, began)?;
         if range.end - range.start > wanted.inline {
             if self.capabilities.local {
-                self.kernel.no_readahead(&file);
+                self.syscalls.no_readahead(&file);
             }
             let version = self.version(&stat, began);
             let file = OpenFile {
@@ -261,7 +219,7 @@ impl Store {
 
     fn read_at<C>(&self, file: &OwnedFd, at: u64, bytes: &mut [u8], wait: Wait<C>) -> Result<usize, Errno> {
         let nowait = wait.is_never() && !self.capabilities.in_memory;
-        match self.kernel.read(file, at, bytes, nowait) {
+        match self.syscalls.read(file, at, bytes, nowait) {
             Err(Errno::OPNOTSUPP) if nowait => Err(Errno::AGAIN),
             read => read,
         }
@@ -281,7 +239,7 @@ impl Store {
         let (at, bytes) = (range.start, range.end - range.start);
         let fd = file.fd().map_err(|error| file.error(error))?;
         if !wait.is_never() && !self.capabilities.in_memory {
-            self.kernel.will_need(fd, at, bytes + READ_AHEAD_BYTES);
+            self.syscalls.will_need(fd, at, bytes + READ_AHEAD_BYTES);
         }
         let mut digest = digest.cloned();
         let mut loaded = 0;
@@ -313,7 +271,7 @@ impl Store {
         scratch: &mut [u8],
     ) -> Result<Loaded, StoreError> {
         let fd = file.fd().map_err(|error| file.error(error))?;
-        self.kernel.will_need(fd, at, bytes + READ_AHEAD_BYTES);
+        self.syscalls.will_need(fd, at, bytes + READ_AHEAD_BYTES);
         let most = usize::try_from(bytes).unwrap_or(usize::MAX).min(scratch.len());
         let mut filled = 0;
         while filled < most {
@@ -330,8 +288,8 @@ impl Store {
     }
 
     /// Returns the closer for a file of `size` bytes; [`None`] where closing it never waits.
-    fn closer_for(&self, size: u64) -> Option<Closer> {
-        (size > LARGE_BYTES || !self.capabilities.local).then(|| self.kernel.closer().clone())
+    pub(super) fn closer_for(&self, size: u64) -> Option<Closer> {
+        (size > LARGE_BYTES || !self.capabilities.local).then(|| self.syscalls.closer().clone())
     }
 
     pub(super) fn stat<C: Copy>(&self, name: &Name, wait: Wait<C>) -> Result<Status, Stop<C>> {
@@ -346,67 +304,6 @@ impl Store {
             FileType::RegularFile => Ok(Status::File(self.version(&stat, moment))),
             FileType::Directory => Ok(Status::Directory(meta::mtime(&stat))),
             kind => Err(not_a_file(name.as_str(), kind).into()),
-        }
-    }
-
-    /// Begins a listing.
-    pub(super) fn list(&self, name: Option<&Name>) -> Result<Listed<Box<OpenDir>>, StoreError> {
-        let path = name.map_or("", Name::as_str);
-        let opened = self.root.open_dir(name.map(Name::as_str)).and_then(|dir| {
-            let entries = self.kernel.list(&dir)?;
-            Ok(Box::new(OpenDir { name: name.cloned(), open: Some((entries, dir)), closer: self.closer_for(0) }))
-        });
-        opened.map_err(|error| StoreError::system(path, error)).and_then(|dir| self.list_more(dir))
-    }
-
-    /// Goes on with a listing. What has no valid name, or is neither a file nor a directory, is left
-    /// out; so is what went away meanwhile.
-    pub(super) fn list_more(&self, mut open: Box<OpenDir>) -> Result<Listed<Box<OpenDir>>, StoreError> {
-        let (mut listed, mut bytes) = (Vec::new(), 0);
-        for _ in 0..LISTING_ENTRIES {
-            let Some((entries, dir)) = &mut open.open else { return Err(open.error(Errno::BADF)) };
-            let entry = match entries.read() {
-                None => {
-                    self.is_still_there(&open)?;
-                    return Ok(Listed { entries: listed, more: None });
-                }
-                Some(Err(error)) => return Err(open.error(error)),
-                Some(Ok(entry)) => entry,
-            };
-            let skipped = !matches!(entry.file_type(), FileType::RegularFile | FileType::Directory | FileType::Unknown);
-            let Ok(name) = Name::from_bytes(entry.file_name().to_bytes()) else { continue };
-            if skipped {
-                continue;
-            }
-            let moment = SystemTime::now();
-            let status = match self.root.stat_entry(dir, name.as_str()) {
-                Ok(stat) => match meta::kind(&stat) {
-                    FileType::RegularFile => Status::File(self.version(&stat, moment)),
-                    FileType::Directory => Status::Directory(meta::mtime(&stat)),
-                    _ => continue,
-                },
-                // Something else is mounted there: of a file as well, nothing but the name can be told.
-                Err(Errno::XDEV) => Status::Directory(None),
-                Err(Errno::NOENT) => continue,
-                Err(error) => return Err(StoreError::system(name.as_str(), error)),
-            };
-            bytes += name.as_str().len() + ENTRY_BYTES;
-            listed.push(DirEntry { name, status });
-            if bytes >= LISTING_BYTES {
-                break;
-            }
-        }
-        Ok(Listed { entries: listed, more: Some(open) })
-    }
-
-    /// A directory that was removed reads as an empty one: whoever mirrors it would delete all that it has.
-    fn is_still_there(&self, open: &OpenDir) -> Result<(), StoreError> {
-        let removed = open.open.as_ref().map_or(Err(Errno::BADF), |(_, dir)| self.is_removed(dir));
-        match (removed, &open.name) {
-            (Ok(false), _) => Ok(()),
-            (Ok(true), None) => Err(StoreError::of(ErrorKind::RootGone)),
-            (Ok(true), Some(_)) => Err(open.error(Errno::NOENT)),
-            (Err(error), _) => Err(open.error(error)),
         }
     }
 
@@ -535,22 +432,5 @@ mod tests {
         let watched = read_only(place.path());
         let careful = if settles(&watched.0) { 4 } else { 3 };
         both_ways(&watched, "new", (0, None), (b"just written", careful));
-    }
-
-    #[test]
-    fn a_directory_that_is_removed_while_it_is_listed_is_no_empty_one() {
-        let place = tempfile::tempdir().unwrap();
-        let [root, inner] = ["root", "root/inner"].map(|path| place.path().join(path));
-        std::fs::create_dir_all(&inner).unwrap();
-        let (store, _) = read_only(&root);
-        for file in 0..LISTING_ENTRIES {
-            std::fs::write(inner.join(file.to_string()), b"").unwrap();
-        }
-        let begun = store.list(Some(&Name::new("inner").unwrap()));
-        let Ok(Listed { more: Some(rest), .. }) = begun else { panic!("{begun:?}") };
-        assert!(matches!(store.list(None), Ok(Listed { more: None, .. })));
-        std::fs::remove_dir_all(&root).unwrap();
-        let kinds = [store.list_more(rest), store.list(None)].map(|listed| listed.unwrap_err().kind);
-        assert_eq!(kinds, [ErrorKind::System(SystemError::NotFound), ErrorKind::RootGone]);
     }
 }

@@ -16,9 +16,9 @@ use rustix::{
 };
 
 use super::{
-    kernel::Kernel,
     meta,
     mounts::{MountTable, Mounts},
+    syscalls::Syscalls,
 };
 
 /// No name leaves the root, crosses a symbolic link or a mount, or goes through a magic link of
@@ -53,7 +53,7 @@ const WALKS: usize = 16;
 /// The held directory.
 #[derive(Debug)]
 pub(super) struct Root {
-    kernel: Kernel,
+    syscalls: Syscalls,
     dir: OwnedFd,
     mounts: Option<Mounts>,
     /// The entry that no walk goes through or ends at, by whatever name, where one may have several.
@@ -73,14 +73,14 @@ pub(super) enum Found {
 }
 
 impl Root {
-    pub(super) fn open(kernel: Kernel, path: &Path) -> Result<Root, Errno> {
+    pub(super) fn open(syscalls: Syscalls, path: &Path) -> Result<Root, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = rustix::fs::open(path, flags, Mode::empty())?;
         // A kernel without openat2 (before 5.6) must be found out now, not at the first request.
-        kernel.open_beneath(&dir, ".", flags, CONFINED)?;
+        syscalls.open_beneath(&dir, ".", flags, CONFINED)?;
         let capable = capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::FOWNER));
         let (user, may_leave_times) = (geteuid().as_raw(), AtomicBool::new(capable));
-        Ok(Root { kernel, dir, mounts: None, guarded: None, user, may_leave_times })
+        Ok(Root { syscalls, dir, mounts: None, guarded: None, user, may_leave_times })
     }
 
     /// From here on it is known where nothing is mounted; before, everything is looked at as if something were.
@@ -101,7 +101,7 @@ impl Root {
     /// shows another inode there.
     pub(super) fn has_untold_alias(&self, name: &str) -> Result<bool, Errno> {
         let inode = |name: &str| {
-            let stat = self.kernel.stat(self.walk_from(&self.dir, name, LOOK, MAY_WAIT)?)?;
+            let stat = self.syscalls.stat(self.walk_from(&self.dir, name, LOOK, MAY_WAIT)?)?;
             Ok((meta::kind(&stat), stat.st_dev, stat.st_ino))
         };
         let Some(own) = missing_as_none(inode(name))? else { return Ok(false) };
@@ -118,7 +118,7 @@ impl Root {
 
     /// Whether an entry of the root is listed by this name, in whatever case.
     fn lists(&self, name: &str) -> Result<bool, Errno> {
-        for entry in self.kernel.list(&self.dir)? {
+        for entry in self.syscalls.list(&self.dir)? {
             if entry?.file_name().to_bytes().eq_ignore_ascii_case(name.as_bytes()) {
                 return Ok(true);
             }
@@ -133,7 +133,7 @@ impl Root {
     /// Whether the kernel knows walks that ask no disk: one before 5.12 does not.
     pub(super) fn knows_cached_walks(&self) -> bool {
         let (flags, resolve) = (OFlags::PATH | OFlags::DIRECTORY, CONFINED | ResolveFlags::CACHED);
-        matches!(self.kernel.open_beneath(&self.dir, ".", flags, resolve), Ok(_) | Err(Errno::AGAIN))
+        matches!(self.syscalls.open_beneath(&self.dir, ".", flags, resolve), Ok(_) | Err(Errno::AGAIN))
     }
 
     /// Opens the file `name` for reading; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
@@ -163,7 +163,7 @@ impl Root {
     /// The status of `name`; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
     pub(super) fn stat(&self, name: &Name, cached: bool) -> Result<Stat, Errno> {
         let wait = if cached { ResolveFlags::CACHED } else { MAY_WAIT };
-        self.kernel.stat(self.walk(name.as_str(), LOOK, wait)?)
+        self.syscalls.stat(self.walk(name.as_str(), LOOK, wait)?)
     }
 
     /// Holds `name` without opening it, so that its inode outlives an unlink.
@@ -184,8 +184,8 @@ impl Root {
     /// is [`Errno::XDEV`], and nobody is asked what.
     pub(super) fn stat_entry(&self, dir: &OwnedFd, name: &str) -> Result<Stat, Errno> {
         let stat = match self.mounts.as_ref().is_none_or(Mounts::any_below) {
-            true => self.kernel.stat(self.walk_from(dir, name, LOOK, MAY_WAIT)?)?,
-            false => self.kernel.stat_entry(dir, name)?,
+            true => self.syscalls.stat(self.walk_from(dir, name, LOOK, MAY_WAIT)?)?,
+            false => self.syscalls.stat_entry(dir, name)?,
         };
         self.keep_out(&stat, MAY_WAIT)?;
         Ok(stat)
@@ -205,7 +205,7 @@ impl Root {
         let (first, rest) = path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
         let flags_of_first = if rest.is_some() { OFlags::PATH | OFlags::DIRECTORY } else { flags };
         let reached = self.walk_from(&self.dir, first, flags_of_first, wait)?;
-        self.keep_out(&self.kernel.stat(&reached)?, wait)?;
+        self.keep_out(&self.syscalls.stat(&reached)?, wait)?;
         match rest {
             Some(rest) => self.walk_from(&reached, rest, flags, wait),
             None => Ok(reached),
@@ -216,7 +216,7 @@ impl Root {
     fn keep_out(&self, stat: &Stat, wait: ResolveFlags) -> Result<(), Errno> {
         let Some(guarded) = self.guarded.filter(|_| meta::kind(stat) == FileType::Directory) else { return Ok(()) };
         match self.walk_from(&self.dir, guarded, LOOK, wait) {
-            Ok(corner) => match self.kernel.stat(corner)? {
+            Ok(corner) => match self.syscalls.stat(corner)? {
                 corner if (corner.st_dev, corner.st_ino) == (stat.st_dev, stat.st_ino) => Err(Errno::NOENT),
                 _ => Ok(()),
             },
@@ -227,7 +227,7 @@ impl Root {
 
     fn walk_from(&self, dir: &OwnedFd, path: &str, flags: OFlags, wait: ResolveFlags) -> Result<OwnedFd, Errno> {
         for _ in 0..WALKS {
-            match self.kernel.open_beneath(dir, path, flags, CONFINED | wait) {
+            match self.syscalls.open_beneath(dir, path, flags, CONFINED | wait) {
                 Err(Errno::AGAIN) if wait == MAY_WAIT => {}
                 walked => return walked,
             }

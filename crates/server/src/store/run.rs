@@ -23,7 +23,7 @@ use std::{
 
 use rustix::{fs::OFlags, io::Errno};
 
-use super::{kernel::Kernel, machine::Identity, meta};
+use super::{machine::Identity, meta, syscalls::Syscalls};
 
 /// How often a process says that it lives.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
@@ -81,13 +81,13 @@ pub(super) struct Run {
 
 impl Run {
     /// Makes one in the corner `top`.
-    pub(super) fn make(kernel: &Kernel, top: &OwnedFd) -> Result<Run, Errno> {
+    pub(super) fn make(syscalls: &Syscalls, top: &OwnedFd) -> Result<Run, Errno> {
         let mut tries = 0;
         loop {
             tries += 1;
             // Between any two of its steps another process may take it for a dead one's, and remove it.
-            match Run::try_make(kernel, top) {
-                Err(Errno::NOENT) if tries < TRIES && kernel.stat(top)?.st_nlink != 0 => {}
+            match Run::try_make(syscalls, top) {
+                Err(Errno::NOENT) if tries < TRIES && syscalls.stat(top)?.st_nlink != 0 => {}
                 Ok(None) if tries < TRIES => {}
                 Ok(made) => return made.ok_or(Errno::AGAIN),
                 Err(error) => return Err(error),
@@ -96,44 +96,44 @@ impl Run {
     }
 
     /// One try: [`None`] where another process came between.
-    fn try_make(kernel: &Kernel, top: &OwnedFd) -> Result<Option<Run>, Errno> {
+    fn try_make(syscalls: &Syscalls, top: &OwnedFd) -> Result<Option<Run>, Errno> {
         let name = format!("{RUN}{:016x}", random()?);
-        kernel.mkdir(top, &name, 0o700)?;
-        let locked = Run::lock(kernel, top, OwnName::new(name.clone()));
+        syscalls.mkdir(top, &name, 0o700)?;
+        let locked = Run::lock(syscalls, top, OwnName::new(name.clone()));
         // Nothing is left of what could not be used: on a full disk it would be made again and again.
         if locked.is_err()
-            && let Ok(dir) = kernel.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY)
+            && let Ok(dir) = syscalls.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY)
         {
-            let _ = kernel.unlink(&dir, LOCK, false);
-            let _ = kernel.unlink(top, &name, true);
+            let _ = syscalls.unlink(&dir, LOCK, false);
+            let _ = syscalls.unlink(top, &name, true);
         }
         locked
     }
 
-    fn lock(kernel: &Kernel, top: &OwnedFd, name: OwnName) -> Result<Option<Run>, Errno> {
-        let dir = kernel.open_entry(top, &name.0, OFlags::RDONLY | OFlags::DIRECTORY)?;
+    fn lock(syscalls: &Syscalls, top: &OwnedFd, name: OwnName) -> Result<Option<Run>, Errno> {
+        let dir = syscalls.open_entry(top, &name.0, OFlags::RDONLY | OFlags::DIRECTORY)?;
         // Some file systems can't lock a directory. Its file is what counts.
-        if kernel.lock(&dir) == Err(Errno::AGAIN) {
+        if syscalls.lock(&dir) == Err(Errno::AGAIN) {
             return Ok(None);
         }
-        let lock = kernel.open_entry(&dir, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
-        match kernel.write_all(&lock, Identity::this().encode().as_bytes(), 0) {
+        let lock = syscalls.open_entry(&dir, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
+        match syscalls.write_all(&lock, Identity::this().encode().as_bytes(), 0) {
             // There is room for an empty file: whose it is will be written with a beat.
             Err(Errno::NOSPC | Errno::DQUOT) => {}
             written => written?,
         }
-        match kernel.lock(&lock) {
+        match syscalls.lock(&lock) {
             Err(Errno::AGAIN) => return Ok(None),
             // No other file could be locked either.
             locked => locked?,
         }
         let run = Run { name, dir, lock, beats: AtomicU64::new(0) };
-        Ok(run.is_there(kernel, top)?.then_some(run))
+        Ok(run.is_there(syscalls, top)?.then_some(run))
     }
 
     /// Whether it has its name still.
-    pub(super) fn is_there(&self, kernel: &Kernel, top: &OwnedFd) -> Result<bool, Errno> {
-        Ok(is_entry(kernel, top, &self.name.0, &self.dir)? && is_entry(kernel, &self.dir, LOCK, &self.lock)?)
+    pub(super) fn is_there(&self, syscalls: &Syscalls, top: &OwnedFd) -> Result<bool, Errno> {
+        Ok(is_entry(syscalls, top, &self.name.0, &self.dir)? && is_entry(syscalls, &self.dir, LOCK, &self.lock)?)
     }
 
     /// Where this process stages.
@@ -143,22 +143,22 @@ impl Run {
 
     /// Says that this process lives: in two ways, since some file systems keep times to themselves, and on others there
     /// may be no room for a byte.
-    fn beat(&self, kernel: &Kernel) -> Result<(), Errno> {
+    fn beat(&self, syscalls: &Syscalls) -> Result<(), Errno> {
         let beats = self.beats.fetch_add(1, Ordering::Relaxed);
         let content = format!("{}{beats:020}\n", Identity::this().encode());
-        let written = kernel.write_all(&self.lock, content.as_bytes(), 0);
-        let told = written.and_then(|()| kernel.sync_data(&self.lock));
-        kernel.touch(&self.lock).or(told)
+        let written = syscalls.write_all(&self.lock, content.as_bytes(), 0);
+        let told = written.and_then(|()| syscalls.sync_data(&self.lock));
+        syscalls.touch(&self.lock).or(told)
     }
 
     /// Removes it, empty by now. Its lock is closed first: some file systems keep what is removed while it is open, under
     /// another name.
-    pub(super) fn remove(run: Arc<Run>, kernel: &Kernel, top: &OwnedFd) -> Result<(), Errno> {
-        kernel.unlink(&run.dir, LOCK, false)?;
+    pub(super) fn remove(run: Arc<Run>, syscalls: &Syscalls, top: &OwnedFd) -> Result<(), Errno> {
+        syscalls.unlink(&run.dir, LOCK, false)?;
         let name = run.name.0.clone();
         // Kept where an upload still knows it.
         drop(Arc::into_inner(run).map(|Run { name, dir, .. }| (name, dir)));
-        kernel.unlink(top, &name, true)
+        syscalls.unlink(top, &name, true)
     }
 }
 
@@ -199,7 +199,7 @@ struct Free {
 /// Directories of other processes, as they were seen.
 #[derive(Debug)]
 pub(super) struct Others {
-    kernel: Kernel,
+    syscalls: Syscalls,
     /// A directory that can be locked is nobody's, if it is of this machine.
     locks_exclude: bool,
     /// Those that could be locked and may live all the same: their last beat, and since when there was no other.
@@ -207,8 +207,8 @@ pub(super) struct Others {
 }
 
 impl Others {
-    pub(super) fn new(kernel: Kernel, locks_exclude: bool) -> Others {
-        Others { kernel, locks_exclude, watched: Mutex::default() }
+    pub(super) fn new(syscalls: Syscalls, locks_exclude: bool) -> Others {
+        Others { syscalls, locks_exclude, watched: Mutex::default() }
     }
 
     /// Says that the owner of `run` lives, where anybody might doubt it.
@@ -217,15 +217,15 @@ impl Others {
             // An idle server leaves the disk alone.
             return Ok(());
         }
-        run.beat(&self.kernel)
+        run.beat(&self.syscalls)
     }
 
     /// Whether a directory in the corner is of another machine.
     fn any_elsewhere(&self, top: &OwnedFd, run: &Run) -> Result<bool, Errno> {
         for name in self.names(top, Some(run))? {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            let Ok(dir) = self.kernel.open_entry(top, &name, flags) else { continue };
-            let lock = self.kernel.open_entry(&dir, LOCK, OFlags::RDONLY);
+            let Ok(dir) = self.syscalls.open_entry(top, &name, flags) else { continue };
+            let lock = self.syscalls.open_entry(&dir, LOCK, OFlags::RDONLY);
             if lock.is_ok_and(|lock| owner_in(&self.content(&lock)).is_elsewhere()) {
                 return Ok(true);
             }
@@ -235,29 +235,29 @@ impl Others {
 
     /// Names of all directories of processes but `run`.
     fn names(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Vec<String>, Errno> {
-        let names = entries(&self.kernel, top)?.into_iter();
+        let names = entries(&self.syscalls, top)?.into_iter();
         Ok(names.filter(|name| name.starts_with(RUN) && run.is_none_or(|run| run.name.0 != *name)).collect())
     }
 
     /// Looks at the directory `name`; [`None`] where it is gone.
     fn look(&self, top: &OwnedFd, name: &str) -> Result<Option<Other>, Errno> {
         let gone = |error| if error == Errno::NOENT { Ok(None) } else { Err(error) };
-        let dir = match self.kernel.open_entry(top, name, OFlags::RDONLY | OFlags::DIRECTORY) {
+        let dir = match self.syscalls.open_entry(top, name, OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => dir,
             Err(error) => return gone(error),
         };
-        let lock = match self.kernel.open_entry(&dir, LOCK, OFlags::RDWR) {
+        let lock = match self.syscalls.open_entry(&dir, LOCK, OFlags::RDWR) {
             Ok(lock) => Some(lock),
             // Half made, half removed, or of a server that knew no such file.
             Err(Errno::NOENT) => None,
             Err(error) => return Err(error),
         };
-        if self.kernel.lock(lock.as_ref().unwrap_or(&dir)).is_err() {
+        if self.syscalls.lock(lock.as_ref().unwrap_or(&dir)).is_err() {
             return Ok(Some(Other::Held));
         }
         let content = lock.as_ref().map(|lock| self.content(lock));
         let owner = content.as_deref().map(owner_in).unwrap_or_default();
-        let stat = self.kernel.stat(lock.as_ref().unwrap_or(&dir))?;
+        let stat = self.syscalls.stat(lock.as_ref().unwrap_or(&dir))?;
         let modified = (stat.st_mtime, stat.st_mtime_nsec);
         let beat = Beat { touched: meta::touched(&stat), modified, content };
         Ok(Some(Other::Free(Box::new(Free { dir, lock, owner, beat }))))
@@ -266,7 +266,7 @@ impl Others {
     /// Returns the content of a lock, as far as it can be read.
     fn content(&self, lock: &OwnedFd) -> Vec<u8> {
         let mut content = vec![0; LOCK_BYTES];
-        let read = self.kernel.read(lock, 0, &mut content, false).unwrap_or(0);
+        let read = self.syscalls.read(lock, 0, &mut content, false).unwrap_or(0);
         content.truncate(read);
         content
     }
@@ -311,8 +311,8 @@ impl Others {
         if !self.is_left(name, &free.owner) && !self.is_still(name, &free.beat, now) {
             return Ok(false);
         }
-        for entry in entries(&self.kernel, &free.dir)?.iter().filter(|entry| *entry != LOCK) {
-            self.kernel.unlink(&free.dir, entry, false)?;
+        for entry in entries(&self.syscalls, &free.dir)?.iter().filter(|entry| *entry != LOCK) {
+            self.syscalls.unlink(&free.dir, entry, false)?;
         }
         self.unlink(&free.dir, LOCK, false)?;
         // Closed before the directory is removed: see `Run::remove`.
@@ -324,7 +324,7 @@ impl Others {
 
     /// Removes what another process may have removed before.
     fn unlink(&self, dir: &OwnedFd, name: &str, directory: bool) -> Result<(), Errno> {
-        match self.kernel.unlink(dir, name, directory) {
+        match self.syscalls.unlink(dir, name, directory) {
             Err(Errno::NOENT) => Ok(()),
             removed => removed,
         }
@@ -372,7 +372,7 @@ impl Others {
             }
             // The other one may be starting, too, and watch this one.
             if let Some(run) = run.filter(|_| beaten.elapsed() >= BEAT / 4) {
-                run.beat(&self.kernel)?;
+                run.beat(&self.syscalls)?;
                 beaten = Instant::now();
             }
             std::thread::sleep(BETWEEN_LOOKS);
@@ -391,18 +391,18 @@ fn owner_in(content: &[u8]) -> Identity {
 
 /// Whether `file`, which is open, still has the name `name` in `dir`: another process may have removed
 /// it, and made another one.
-pub(super) fn is_entry(kernel: &Kernel, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
-    match kernel.stat_entry(dir, name) {
-        Ok(there) => Ok(there.st_ino == kernel.stat(file)?.st_ino),
+pub(super) fn is_entry(syscalls: &Syscalls, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
+    match syscalls.stat_entry(dir, name) {
+        Ok(there) => Ok(there.st_ino == syscalls.stat(file)?.st_ino),
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
 /// The names in a directory.
-pub(super) fn entries(kernel: &Kernel, dir: &OwnedFd) -> Result<Vec<String>, Errno> {
+pub(super) fn entries(syscalls: &Syscalls, dir: &OwnedFd) -> Result<Vec<String>, Errno> {
     let mut names = Vec::new();
-    for entry in kernel.list(dir)? {
+    for entry in syscalls.list(dir)? {
         if let Ok(name) = std::str::from_utf8(entry?.file_name().to_bytes())
             && name != "."
             && name != ".."

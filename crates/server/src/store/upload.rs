@@ -19,12 +19,12 @@ use super::{
     Disk, Durability, Store,
     attributes::{Attributes, Ungiven},
     error::{ErrorKind, StoreError},
-    kernel::Inheritance,
-    mark::{Mark, Slots, State},
+    journal::{Journal, JournalEntry, KeptState},
     meta,
     operation::{Chunk, Fallback, Finish, Owner, Stage, Tail, UploadNumber},
     quota::Whose,
     run::Run,
+    syscalls::Inheritance,
 };
 
 /// How far ahead of the bytes that arrived the disk is asked to set room aside: a large upload
@@ -78,10 +78,10 @@ pub(super) struct Staged {
     written_back: u64,
     /// The bytes that it counts of all that is staged: those that arrived, and those set aside ahead of them.
     pub(super) counted: u64,
-    /// How far the mark of a kept upload may promise that its bytes are on the disk.
+    /// How far the journal of a kept upload may promise that its bytes are on the disk.
     noted: u64,
-    /// The locked mark of a kept upload.
-    pub(super) mark: Option<(OwnedFd, Slots)>,
+    /// The locked journal of a kept upload.
+    pub(super) journal: Option<(OwnedFd, Journal)>,
     /// Set when it is finished.
     pub(super) whole: Option<(u64, Crc32)>,
     /// Those that the file was given.
@@ -127,9 +127,9 @@ impl Upload {
         (&self.name, self.size)
     }
 
-    /// The mark that says `state` of it.
-    pub(super) fn mark(&self, state: State) -> Mark {
-        Mark { name: self.name.clone(), size: self.size.unwrap_or_default(), state, owner: self.owner.clone() }
+    /// The journal that says `state` of it.
+    pub(super) fn entry(&self, state: KeptState) -> JournalEntry {
+        JournalEntry { name: self.name.clone(), size: self.size.unwrap_or_default(), state, owner: self.owner.clone() }
     }
 }
 
@@ -159,7 +159,7 @@ impl Parents {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
                 let dir = store.root.open_dir(name.parent()).map_err(failed)?;
-                let inheritance = store.kernel.inheritance(&dir).map_err(failed)?;
+                let inheritance = store.syscalls.inheritance(&dir).map_err(failed)?;
                 unknown.insert((dir, inheritance))
             }
         })
@@ -217,10 +217,10 @@ impl Store {
         staged.counted += more;
         self.reserve(upload, staged, end);
         let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
-        self.kernel.write_all(file, bytes, at).map_err(|error| upload.error(error))?;
+        self.syscalls.write_all(file, bytes, at).map_err(|error| upload.error(error))?;
         // Of two writes under way, either may be the first.
         if self.durability == Durability::Full && end.saturating_sub(staged.written_back) >= WRITEBACK_BYTES {
-            self.kernel.start_writeback(file, staged.written_back, end - staged.written_back);
+            self.syscalls.start_writeback(file, staged.written_back, end - staged.written_back);
             staged.written_back = end;
         }
         Ok(())
@@ -242,11 +242,11 @@ impl Store {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let area = self.area()?;
         let mut run = area.run()?;
-        let mut file = self.kernel.open_entry(run.dir(), number, flags);
+        let mut file = self.syscalls.open_entry(run.dir(), number, flags);
         if file.as_ref().is_err_and(|error| *error == Errno::NOENT) {
             // Another server took this one for dead, or somebody tidied up.
             run = area.renew(Some(&run))?;
-            file = self.kernel.open_entry(run.dir(), number, flags);
+            file = self.syscalls.open_entry(run.dir(), number, flags);
         }
         staged.file = Some(file?);
         staged.run = Some(run);
@@ -258,7 +258,7 @@ impl Store {
         if let Some(file) = &staged.file
             && attributes != staged.attributes
         {
-            attributes.give(&self.kernel, file).map_err(|ungiven| not_given(name, ungiven))?;
+            attributes.give(&self.syscalls, file).map_err(|ungiven| not_given(name, ungiven))?;
             staged.attributes = attributes;
         }
         Ok(())
@@ -281,9 +281,9 @@ impl Store {
             return;
         }
         staged.counted += ahead;
-        if self.kernel.reserve(file, staged.reserved, to - staged.reserved).is_err() {
+        if self.syscalls.reserve(file, staged.reserved, to - staged.reserved).is_err() {
             // Of what did not fit as a whole, some may have been set aside.
-            let taken = self.kernel.stat(file).map_or(staged.counted, |stat| meta::taken(&stat));
+            let taken = self.syscalls.stat(file).map_or(staged.counted, |stat| meta::taken(&stat));
             let unused = staged.counted.saturating_sub(taken.max(end)).min(ahead);
             self.quota.give_back(upload.whose(), unused);
             staged.counted -= unused;
@@ -300,7 +300,7 @@ impl Store {
             Ok(stat) => match meta::kind(&stat) {
                 FileType::RegularFile => {
                     let entry = (parent, name.last());
-                    Attributes::of_replacing(&self.kernel, inheritance, entry, &stat).map_err(failed)
+                    Attributes::of_replacing(&self.syscalls, inheritance, entry, &stat).map_err(failed)
                 }
                 kind => Err(super::read::not_a_file(name.as_str(), kind)),
             },
@@ -345,11 +345,11 @@ impl Store {
     pub(super) fn sync_several(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
         match self.durability {
             Durability::None => vec![Ok(()); files.len()],
-            Durability::Full if !self.capabilities.syncfs => self.kernel.sync_each(files),
+            Durability::Full if !self.capabilities.syncfs => self.syscalls.sync_each(files),
             Durability::Full if files.len() < TOGETHER_FROM => {
-                files.iter().map(|file| self.kernel.sync(file)).collect()
+                files.iter().map(|file| self.syscalls.sync(file)).collect()
             }
-            Durability::Full => vec![self.kernel.sync_together(files); files.len()],
+            Durability::Full => vec![self.syscalls.sync_together(files); files.len()],
         }
     }
 
@@ -366,12 +366,12 @@ impl Store {
         self.complete_file(upload, staged, size)?;
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
         self.sync(file)?;
-        if let Some((mark_file, slots)) = &mut staged.mark {
+        if let Some((journal_file, journal)) = &mut staged.journal {
             let moment = SystemTime::now();
-            let tag = self.tag(&self.kernel.stat(file)?, moment);
+            let tag = self.tag(&self.syscalls.stat(file)?, moment);
             staged.noted = size;
-            slots.write(&self.kernel, mark_file, &upload.mark(State::Publishing { crc, tag }))?;
-            self.sync_data(mark_file)?;
+            journal.write(&self.syscalls, journal_file, &upload.entry(KeptState::Publishing { crc, tag }))?;
+            self.sync_data(journal_file)?;
         }
         staged.file = None;
         Ok(())
@@ -381,11 +381,11 @@ impl Store {
     fn complete_file(&self, upload: &Upload, staged: &Staged, size: u64) -> Result<(), Errno> {
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
         // What was kept may have been longer than what was promised; a plain file holds what was written.
-        if upload.id().is_some() && meta::size(&self.kernel.stat(file)?) != size {
-            self.kernel.truncate(file, size)?;
+        if upload.id().is_some() && meta::size(&self.syscalls.stat(file)?) != size {
+            self.syscalls.truncate(file, size)?;
         }
         if let Some(mtime) = upload.mtime {
-            self.kernel.set_mtime(file, mtime)?;
+            self.syscalls.set_mtime(file, mtime)?;
         }
         Ok(())
     }
@@ -406,16 +406,16 @@ impl Store {
             Err(_) => self.sync_data(file),
         };
         synced.map_err(|error| upload.error(error))?;
-        self.write_mark(upload, &mut staged, digest).map_err(|error| upload.error(error))?;
+        self.write_journal(upload, &mut staged, digest).map_err(|error| upload.error(error))?;
         Ok(())
     }
 
-    fn write_mark(&self, upload: &Upload, staged: &mut Staged, digest: &Digest) -> Result<(), Errno> {
-        let (mark_file, slots) = staged.mark.as_mut().ok_or(Errno::BADF)?;
-        let state = State::Kept { offset: digest.bytes(), crc: digest.crc() };
+    fn write_journal(&self, upload: &Upload, staged: &mut Staged, digest: &Digest) -> Result<(), Errno> {
+        let (journal_file, journal) = staged.journal.as_mut().ok_or(Errno::BADF)?;
+        let state = KeptState::Kept { offset: digest.bytes(), crc: digest.crc() };
         staged.noted = digest.bytes();
-        slots.write(&self.kernel, mark_file, &upload.mark(state))?;
-        self.sync_data(mark_file)
+        journal.write(&self.syscalls, journal_file, &upload.entry(state))?;
+        self.sync_data(journal_file)
     }
 
     /// Drops an upload and all that arrived of it.
@@ -424,15 +424,15 @@ impl Store {
         let file = staged.file.take();
         let removed = match &upload.place {
             Place::Plain(number) => match &staged.run {
-                Some(run) => match self.kernel.unlink(run.dir(), number, false) {
+                Some(run) => match self.syscalls.unlink(run.dir(), number, false) {
                     // Another server took this one for dead.
                     Err(Errno::NOENT) => Ok(()),
                     removed => removed,
                 },
                 None => Ok(()),
             },
-            Place::Kept(id) => self.area().and_then(|area| match &staged.mark {
-                Some((mark, _)) => area.remove_kept(id.as_str(), mark),
+            Place::Kept(id) => self.area().and_then(|area| match &staged.journal {
+                Some((journal, _)) => area.remove_kept(id.as_str(), journal),
                 None => Err(Errno::BADF),
             }),
         };
@@ -450,10 +450,10 @@ impl Store {
             Place::Kept(id) if removed.is_err() => self.rest(id),
             Place::Kept(id) => self.quota.forget(id.as_str()),
         }
-        // Closing the mark gives up its lock.
-        staged.mark = None;
+        // Closing the journal gives up its lock.
+        staged.journal = None;
         if let Some(file) = file {
-            self.kernel.closer().close(file);
+            self.syscalls.closer().close(file);
         }
     }
 
@@ -464,7 +464,7 @@ impl Store {
             let kept = self.write_chunk(upload, &mut staged, at, &chunk).and_then(|()| {
                 let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
                 self.sync_data(file).map_err(|error| upload.error(error))?;
-                self.write_mark(upload, &mut staged, &digest).map_err(|error| upload.error(error))
+                self.write_journal(upload, &mut staged, &digest).map_err(|error| upload.error(error))
             });
             if let Err(StoreError { kind, .. }) = kept {
                 let name = ferry_wire::escaped(upload.name.as_str());
@@ -473,7 +473,7 @@ impl Store {
         }
         // Bytes behind the last checkpoint are of no use, and blocks that were set aside hold room that others need.
         if let Some(file) = &staged.file
-            && let Err(error) = self.kernel.truncate(file, staged.noted)
+            && let Err(error) = self.syscalls.truncate(file, staged.noted)
         {
             log::warn!("what was set aside for an upload can't be given back yet: {error}");
         }
@@ -482,10 +482,10 @@ impl Store {
             self.rest(id);
         }
         if let Some(file) = staged.file.take() {
-            self.kernel.closer().close(file);
+            self.syscalls.closer().close(file);
         }
-        // Closing the mark gives up its lock.
-        staged.mark = None;
+        // Closing the journal gives up its lock.
+        staged.journal = None;
     }
 
     /// Notes what the disk holds of an upload that this process has let go, or could not take hold of.
@@ -500,14 +500,14 @@ impl Store {
 
     pub(super) fn sync(&self, file: &OwnedFd) -> Result<(), Errno> {
         match self.durability {
-            Durability::Full => self.kernel.sync(file),
+            Durability::Full => self.syscalls.sync(file),
             Durability::None => Ok(()),
         }
     }
 
     fn sync_data(&self, file: &OwnedFd) -> Result<(), Errno> {
         match self.durability {
-            Durability::Full => self.kernel.sync_data(file),
+            Durability::Full => self.syscalls.sync_data(file),
             Durability::None => Ok(()),
         }
     }

@@ -38,6 +38,7 @@ mod reads;
 mod record;
 mod replies;
 mod requests;
+mod settle;
 mod upload;
 mod uploads;
 
@@ -46,21 +47,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Failure, Framer, Greeting, Id, Reply, Request};
+use ferry_wire::{Code, Failure, Framer, Greeting, Id, Request};
 
 pub use clock::Timeouts;
 pub use outbox::{Outbox, Segment};
 pub use record::Record;
 
 use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
-use body::Body;
 use changes::Preparing;
 use clock::{Clock, Waiting};
 use download::Download;
 use listing::Listing;
 use operations::Operations;
 use queue::Queue;
-use record::Transfer;
+use settle::timeout;
 use uploads::Uploads;
 
 /// What a session allows. Shared by all sessions of a server.
@@ -488,141 +488,4 @@ impl<H: Handles> Session<H> {
         self.uploads.rest();
         self.outbox.rest();
     }
-}
-
-/// What all requests share.
-impl<H: Handles> Session<H> {
-    /// Returns the body that arrives, if one does.
-    fn receiving(&self) -> Option<&Body> {
-        match self.phase {
-            Phase::Receiving(number) => self.uploads.body(number),
-            _ => None,
-        }
-    }
-
-    fn receiving_mut(&mut self) -> Option<&mut Body> {
-        match self.phase {
-            Phase::Receiving(number) => self.uploads.body_mut(number),
-            _ => None,
-        }
-    }
-
-    /// Answers the request that is being read, after those before it.
-    fn reply(&mut self, reply: Reply) {
-        if self.queue.is_empty() {
-            self.outbox.text(|text| reply.encode(text));
-        } else {
-            self.queue.push_reply(reply);
-        }
-    }
-
-    fn record(&mut self, transfer: Transfer, failure: Option<Failure>, now: Instant) {
-        self.records.push(transfer.ended(now, failure));
-    }
-
-    /// The stream can't be followed, or the client not be waited for, any further: says so after
-    /// the replies before it, and closes.
-    fn break_off(&mut self, failure: Failure, now: Instant) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Closing);
-        if let Phase::Receiving(number) = phase {
-            self.give_up(number, &failure, now);
-        }
-        self.reply(Reply::Fail(failure));
-    }
-
-    fn disconnected_for(&mut self, failure: &Failure, now: Instant) {
-        let phase = std::mem::replace(&mut self.phase, Phase::Over);
-        self.outbox.clear();
-        match phase {
-            Phase::Receiving(number) => self.give_up(number, failure, now),
-            Phase::Downloading(download) => self.record(download.into_transfer(), Some(failure.clone()), now),
-            // Completions to come are let go by `complete`.
-            _ => {}
-        }
-    }
-
-    /// Brings the session as far as it gets by itself: called at the end of everything.
-    fn settle(&mut self, now: Instant) {
-        if let Phase::Receiving(number) = self.phase {
-            self.upload_event(number, now, |_| {});
-        }
-        self.settle_queue();
-        while self.settle_phase(now) {}
-        debug_assert!(self.queue.len() <= PENDING_REQUESTS + 1, "more requests wait than may");
-        let waiting = self.waiting();
-        self.clock.set(waiting, self.counter(waiting), now);
-    }
-
-    /// Hands on the changes that are due, and says what is answered.
-    fn settle_queue(&mut self) {
-        let uploads = &mut self.uploads;
-        self.queue.hand_on(&mut self.operations, |number, operations| uploads.publish(number, operations));
-        while let Some(reply) = self.queue.pop_reply() {
-            if !matches!(self.phase, Phase::Over) {
-                self.outbox.text(|text| reply.encode(text));
-            }
-        }
-    }
-
-    /// Takes one step of the phase; false where it must wait.
-    fn settle_phase(&mut self, now: Instant) -> bool {
-        match &mut self.phase {
-            Phase::Waiting(_) if self.queue.is_empty() => {
-                if let Phase::Waiting(request) = std::mem::replace(&mut self.phase, Phase::Ready) {
-                    self.start_read(*request, now);
-                }
-                true
-            }
-            Phase::Ready => match self.last_reply.take() {
-                Some(failure) => {
-                    self.break_off(*failure, now);
-                    true
-                }
-                None => false,
-            },
-            Phase::Closing if self.queue.is_empty() && self.outbox.is_empty() => {
-                self.shutdown_due = true;
-                self.phase = Phase::Lingering { bytes: 0 };
-                true
-            }
-            Phase::Lingering { bytes } if self.input_ended || *bytes >= LINGER_BYTES => {
-                self.phase = Phase::Over;
-                false
-            }
-            Phase::Downloading(_) => self.settle_download(now),
-            Phase::Listing(_) => self.settle_listing(),
-            _ => false,
-        }
-    }
-
-    fn waiting(&self) -> Waiting {
-        match (&self.phase, self.receiving()) {
-            (_, Some(body)) if body.room() == 0 => Waiting::Store,
-            // After GO a client may have much to read before it can go on.
-            (Phase::Receiving(number), _) if self.uploads.is_ahead(*number) => Waiting::Idle,
-            (Phase::Receiving(_) | Phase::Discarding, _) => Waiting::Body,
-            (Phase::Lingering { .. }, _) => Waiting::Linger,
-            (Phase::Over, _) => Waiting::Store,
-            _ if !self.outbox.is_empty() => Waiting::Output,
-            _ if !self.queue.is_empty() => Waiting::Store,
-            // It must get back what it handed on before it takes more.
-            (Phase::Ready, _) if !self.wants_input() => Waiting::Store,
-            (Phase::Ready, _) if self.line_begun || self.with.is_some() => Waiting::Line,
-            (Phase::Ready, _) => Waiting::Idle,
-            _ => Waiting::Store,
-        }
-    }
-
-    fn counter(&self, waiting: Waiting) -> u64 {
-        match waiting {
-            Waiting::Idle | Waiting::Line => self.requests,
-            Waiting::Body => self.body_bytes,
-            Waiting::Output => self.outbox.sent(),
-            Waiting::Store | Waiting::Linger => 0,
-        }
-    }
-}
-
-fn timeout(message: &'static str) -> Failure {
-    Failure::new(Code::Timeout, message)
 }

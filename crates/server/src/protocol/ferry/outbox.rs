@@ -76,16 +76,18 @@ impl<F> Outbox<F> {
 
     /// Appends what `write` adds to the end of the text.
     pub fn text<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        if !matches!(self.segments.back(), Some(Segment::Bytes { .. })) {
-            let data = std::mem::take(&mut self.spare);
-            self.segments.push_back(Segment::Bytes { data, sent: 0 });
-        }
-        let Some(Segment::Bytes { data, .. }) = self.segments.back_mut() else {
-            unreachable!("the last segment was just made text")
+        let (mut data, sent) = match self.segments.pop_back() {
+            Some(Segment::Bytes { data, sent }) => (data, sent),
+            last => {
+                self.segments.extend(last);
+                (std::mem::take(&mut self.spare), 0)
+            }
         };
         let before = data.len();
-        let result = write(data);
+        let result = write(&mut data);
+        assert!(data.len() >= before, "text is appended");
         self.bytes += (data.len() - before) as u64;
+        self.segments.push_back(Segment::Bytes { data, sent });
         result
     }
 
@@ -98,7 +100,7 @@ impl<F> Outbox<F> {
 
     /// Appends `bytes` bytes of `file` from `at` on.
     pub fn file(&mut self, file: F, at: u64, bytes: u64) {
-        debug_assert!(bytes > 0, "an empty range");
+        assert!(bytes > 0, "an empty range");
         self.segments.push_back(Segment::File { file, at, left: bytes });
         self.bytes += bytes;
     }

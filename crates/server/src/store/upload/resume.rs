@@ -15,14 +15,14 @@ use super::{
         area::Area,
         attributes::Attributes,
         error::{ErrorKind, StoreError},
-        mark::{Mark, Slots, State},
+        journal::{Journal, JournalEntry, KeptState},
         meta,
         operation::{Published, Resume, Resumed},
     },
     Parents, Place, Staged, Upload,
 };
 
-/// The thing that a mark turns out to stand for.
+/// The thing that a journal turns out to stand for.
 enum Found {
     Published(Published),
     /// A file, of which `run` has seen the bytes that count.
@@ -39,7 +39,7 @@ impl Store {
         let target = self.check_target(name, &mut Parents::default());
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
         // its name.
-        if self.kernel.stat_entry(area.kept(), &Area::mark_name(id.as_str())).is_err() {
+        if self.syscalls.stat_entry(area.kept(), &Area::journal_name(id.as_str())).is_err() {
             target.clone()?;
             self.admit(id, owner)?;
         }
@@ -50,7 +50,7 @@ impl Store {
         resumed
     }
 
-    /// The same, once it counts. It holds the mark's lock only where the upload goes on.
+    /// The same, once it counts. It holds the journal's lock only where the upload goes on.
     fn take_up(
         &self,
         area: &Area,
@@ -60,24 +60,24 @@ impl Store {
         let Resume { id, name, size, mtime, owner } = wanted;
         let (size, mtime) = (*size, *mtime);
         let failed = |error| StoreError::system(name.as_str(), error);
-        let mark_file = self.lock_mark(area, id).map_err(|error| {
+        let journal_file = self.lock_journal(area, id).map_err(|error| {
             if error == Errno::AGAIN {
                 return StoreError::at(name.as_str(), ErrorKind::HeldElsewhere);
             }
             self.cant_stage(name, error)
         })?;
-        let (slots, mark) = Slots::read(&self.kernel, &mark_file).map_err(failed)?;
-        let mut staged = Staged { mark: Some((mark_file, slots)), ..Staged::default() };
+        let (journal, entry) = Journal::read(&self.syscalls, &journal_file).map_err(failed)?;
+        let mut staged = Staged { journal: Some((journal_file, journal)), ..Staged::default() };
         let data_name = Area::data_name(id.as_str());
         let (mut digest, mut owner) = (Digest::new(), owner.clone());
-        if let Some(mark) = mark {
-            if mark.name != *name || mark.size != size {
+        if let Some(entry) = entry {
+            if entry.name != *name || entry.size != size {
                 return Err(StoreError::at(name.as_str(), ErrorKind::IdTaken));
             }
-            if !mark.owner.is_nobody() {
-                owner = mark.owner.clone();
+            if !entry.owner.is_nobody() {
+                owner = entry.owner.clone();
             }
-            match self.look_for(area, &data_name, &mark).map_err(failed)? {
+            match self.look_for(area, &data_name, &entry).map_err(failed)? {
                 Found::Published(published) => return Ok(Resumed::Published(published)),
                 Found::Kept(file, run) => (staged.file, digest) = (Some(file), run),
                 Found::Nothing => {}
@@ -88,17 +88,17 @@ impl Store {
         let upload = Upload { name: name.clone(), size, mtime, settled: false, place, owner, staged: Mutex::default() };
         if staged.file.is_none() {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
-            let file = self.kernel.open_entry(area.kept(), &data_name, flags);
+            let file = self.syscalls.open_entry(area.kept(), &data_name, flags);
             staged.file = Some(file.map_err(|error| self.cant_stage(name, error))?);
         }
         self.give(name, &mut staged, attributes)?;
         // The state that is told must be on the disk. The process that wrote it may have been killed before it was.
         if digest.bytes() == 0 {
-            self.write_mark(&upload, &mut staged, &digest).map_err(failed)?;
+            self.write_journal(&upload, &mut staged, &digest).map_err(failed)?;
             // The two entries must be there when a checkpoint promises that they are.
             self.sync(area.kept()).map_err(failed)?;
-        } else if let Some((mark_file, _)) = &staged.mark {
-            self.sync_data(mark_file).map_err(failed)?;
+        } else if let Some((journal_file, _)) = &staged.journal {
+            self.sync_data(journal_file).map_err(failed)?;
         }
         staged.counted = match &staged.file {
             Some(file) => self.trimmed(file, digest.bytes()).map_err(failed)?,
@@ -113,36 +113,36 @@ impl Store {
     /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a server that was killed
     /// before it could. Returns how much of the disk the file takes.
     fn trimmed(&self, file: &OwnedFd, bytes: u64) -> Result<u64, Errno> {
-        let stat = self.kernel.stat(file)?;
+        let stat = self.syscalls.stat(file)?;
         if meta::size(&stat) <= bytes && !meta::has_ahead(&stat) {
             return Ok(meta::taken(&stat));
         }
-        self.kernel.truncate(file, bytes)?;
-        Ok(meta::taken(&self.kernel.stat(file)?))
+        self.syscalls.truncate(file, bytes)?;
+        Ok(meta::taken(&self.syscalls.stat(file)?))
     }
 
-    /// Looks for what there is of the upload that `mark` tells of.
-    fn look_for(&self, area: &Area, data_name: &str, mark: &Mark) -> Result<Found, Errno> {
-        let (offset, crc, published) = match &mark.state {
-            State::Published { crc, tag } => {
-                return Ok(Found::Published(Published { size: mark.size, crc: *crc, tag: tag.clone() }));
+    /// Looks for what there is of the upload that `journal` tells of.
+    fn look_for(&self, area: &Area, data_name: &str, entry: &JournalEntry) -> Result<Found, Errno> {
+        let (offset, crc, published) = match &entry.state {
+            KeptState::Published { crc, tag } => {
+                return Ok(Found::Published(Published { size: entry.size, crc: *crc, tag: tag.clone() }));
             }
-            State::Kept { offset, crc } => (*offset, *crc, None),
-            State::Publishing { crc, tag } => (mark.size, *crc, Some(tag)),
+            KeptState::Kept { offset, crc } => (*offset, *crc, None),
+            KeptState::Publishing { crc, tag } => (entry.size, *crc, Some(tag)),
         };
-        match self.kernel.open_entry(area.kept(), data_name, OFlags::RDWR) {
+        match self.syscalls.open_entry(area.kept(), data_name, OFlags::RDWR) {
             Ok(file) => {
-                let length = meta::size(&self.kernel.stat(&file)?);
-                // A mark that promises more than there is can't be: the bytes were synced before it.
+                let length = meta::size(&self.syscalls.stat(&file)?);
+                // A journal that promises more than there is can't be: the bytes were synced before it.
                 // Should a disk lie, the upload begins anew.
                 let run = if offset <= length { Digest::resume(crc, offset) } else { Digest::new() };
                 Ok(Found::Kept(file, run))
             }
             Err(Errno::NOENT) => match published {
                 Some(tag) => {
-                    self.sync_published(area, &mark.name)?;
-                    let tag = self.tag_after_rename(&mark.name, tag);
-                    Ok(Found::Published(Published { size: mark.size, crc, tag }))
+                    self.sync_published(area, &entry.name)?;
+                    let tag = self.tag_after_rename(&entry.name, tag);
+                    Ok(Found::Published(Published { size: entry.size, crc, tag }))
                 }
                 None => Ok(Found::Nothing),
             },
@@ -171,14 +171,14 @@ impl Store {
         }
     }
 
-    /// Opens and locks the mark of `id`, made if missing: [`Errno::AGAIN`] where another process holds
-    /// it. A mark that was cleaned away between the two steps is made anew.
-    fn lock_mark(&self, area: &Area, id: &Id) -> Result<OwnedFd, Errno> {
-        let mark_name = Area::mark_name(id.as_str());
+    /// Opens and locks the journal of `id`, made if missing: [`Errno::AGAIN`] where another process holds
+    /// it. A journal that was cleaned away between the two steps is made anew.
+    fn lock_journal(&self, area: &Area, id: &Id) -> Result<OwnedFd, Errno> {
+        let journal_name = Area::journal_name(id.as_str());
         loop {
-            let file = self.kernel.open_entry(area.kept(), &mark_name, OFlags::RDWR | OFlags::CREATE)?;
-            self.kernel.lock(&file)?;
-            if area.is_entry(area.kept(), &mark_name, &file)? {
+            let file = self.syscalls.open_entry(area.kept(), &journal_name, OFlags::RDWR | OFlags::CREATE)?;
+            self.syscalls.lock(&file)?;
+            if area.is_entry(area.kept(), &journal_name, &file)? {
                 return Ok(file);
             }
         }

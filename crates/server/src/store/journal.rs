@@ -1,6 +1,6 @@
-//! The mark beside a kept upload: what is known of it that must survive a power cut.
+//! The journal beside a kept upload: what is known of it that must survive a power cut.
 //!
-//! A mark is a small file of two slots, written in turn, so that one of them is whole whatever
+//! A journal is a small file of two slots, written in turn, so that one of them is whole whatever
 //! happens: a slot that was torn has a wrong CRC, and the other one is as true as it was. A slot is
 //! one line of text, and one for whose it is, each with a CRC, padded with spaces. A server that knows nothing of owners
 //! reads the first line alone.
@@ -10,26 +10,26 @@ use std::{fmt::Write as _, os::fd::OwnedFd};
 use ferry_wire::{Crc32, Name, Tag, parse_integer};
 use rustix::io::Errno;
 
-use super::{kernel::Kernel, operation::Owner};
+use super::{operation::Owner, syscalls::Syscalls};
 
 /// A slot is written as one page, so that two of them never share one.
 const SLOT_BYTES: u64 = 4096;
 
 /// What is kept under one resume id.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct JournalEntry {
     /// Where it will be published.
     pub(super) name: Name,
     /// Bytes of the whole file.
     pub(super) size: u64,
-    pub(super) state: State,
-    /// The owner that began it; nobody where that is not known, as in marks that older servers wrote.
+    pub(super) state: KeptState,
+    /// The owner that began it; nobody where that is not known, as in journals that older servers wrote.
     pub(super) owner: Owner,
 }
 
 /// How far the upload is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum KeptState {
     /// The first `offset` bytes are on the disk, and have this CRC.
     Kept { offset: u64, crc: Crc32 },
     /// All of it is on the disk and about to have its name. If it is no longer kept aside, it has.
@@ -38,38 +38,38 @@ pub(super) enum State {
     Published { crc: Crc32, tag: Tag },
 }
 
-/// The slots of one mark, and which of them was written last.
+/// The slots of one journal, and which of them was written last.
 #[derive(Debug, Default)]
-pub(super) struct Slots {
+pub(super) struct Journal {
     sequence: u64,
 }
 
-impl Slots {
-    /// Reads the newest mark; [`None`] where there is none that is whole.
-    pub(super) fn read(kernel: &Kernel, file: &OwnedFd) -> Result<(Slots, Option<Mark>), Errno> {
-        let mut newest: (Slots, Option<Mark>) = (Slots::default(), None);
+impl Journal {
+    /// Reads the newest entry; [`None`] where there is none that is whole.
+    pub(super) fn read(syscalls: &Syscalls, file: &OwnedFd) -> Result<(Journal, Option<JournalEntry>), Errno> {
+        let mut newest: (Journal, Option<JournalEntry>) = (Journal::default(), None);
         for slot in 0..2 {
             let mut bytes = [0; SLOT_BYTES as usize];
             let mut filled = 0;
             while filled < bytes.len() {
-                match kernel.read(file, slot * SLOT_BYTES + filled as u64, &mut bytes[filled..], false)? {
+                match syscalls.read(file, slot * SLOT_BYTES + filled as u64, &mut bytes[filled..], false)? {
                     0 => break,
                     read => filled += read,
                 }
             }
-            if let Some((sequence, mark)) = decode(&bytes[..filled])
+            if let Some((sequence, entry)) = decode(&bytes[..filled])
                 && (newest.1.is_none() || sequence > newest.0.sequence)
             {
-                newest = (Slots { sequence }, Some(mark));
+                newest = (Journal { sequence }, Some(entry));
             }
         }
         Ok(newest)
     }
 
     /// Writes the next slot. Durable only once the file is synced.
-    pub(super) fn write(&mut self, kernel: &Kernel, file: &OwnedFd, mark: &Mark) -> Result<(), Errno> {
+    pub(super) fn write(&mut self, syscalls: &Syscalls, file: &OwnedFd, entry: &JournalEntry) -> Result<(), Errno> {
         let sequence = self.sequence + 1;
-        kernel.write_all(file, &encode(sequence, mark), sequence % 2 * SLOT_BYTES)?;
+        syscalls.write_all(file, &encode(sequence, entry), sequence % 2 * SLOT_BYTES)?;
         self.sequence = sequence;
         Ok(())
     }
@@ -77,15 +77,15 @@ impl Slots {
 
 /// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`, and where it is known,
 /// `<crc of the rest> owner <owner>`.
-fn encode(sequence: u64, mark: &Mark) -> Vec<u8> {
-    let (state, offset, crc, tag) = match &mark.state {
-        State::Kept { offset, crc } => ("kept", *offset, crc, "-"),
-        State::Publishing { crc, tag } => ("publishing", mark.size, crc, tag.as_str()),
-        State::Published { crc, tag } => ("published", mark.size, crc, tag.as_str()),
+fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
+    let (state, offset, crc, tag) = match &entry.state {
+        KeptState::Kept { offset, crc } => ("kept", *offset, crc, "-"),
+        KeptState::Publishing { crc, tag } => ("publishing", entry.size, crc, tag.as_str()),
+        KeptState::Published { crc, tag } => ("published", entry.size, crc, tag.as_str()),
     };
     let mut line = String::new();
-    let _ = write!(line, "ferry-mark {sequence} {} {state} {offset} {crc} {tag} {}", mark.size, mark.name);
-    let owner = mark.owner.name().map(|owner| format!("{OWNER}{owner}"));
+    let _ = write!(line, "ferry-mark {sequence} {} {state} {offset} {crc} {tag} {}", entry.size, entry.name);
+    let owner = entry.owner.name().map(|owner| format!("{OWNER}{owner}"));
     let mut bytes = Vec::with_capacity(SLOT_BYTES as usize);
     for line in [Some(line), owner].into_iter().flatten() {
         bytes.extend_from_slice(format!("{} {line}\n", Crc32::of(line.as_bytes())).as_bytes());
@@ -109,7 +109,7 @@ fn line_of<'s>(slot: &mut &'s [u8]) -> Option<&'s str> {
     std::str::from_utf8(line).ok()
 }
 
-fn decode(mut slot: &[u8]) -> Option<(u64, Mark)> {
+fn decode(mut slot: &[u8]) -> Option<(u64, JournalEntry)> {
     let mut words = line_of(&mut slot)?.splitn(8, ' ');
     if words.next()? != "ferry-mark" {
         return None;
@@ -122,13 +122,13 @@ fn decode(mut slot: &[u8]) -> Option<(u64, Mark)> {
     let tag = words.next()?;
     let name = Name::new(words.next()?).ok()?;
     let state = match state {
-        "kept" if offset <= size => State::Kept { offset, crc },
-        "publishing" => State::Publishing { crc, tag: Tag::new(tag).ok()? },
-        "published" => State::Published { crc, tag: Tag::new(tag).ok()? },
+        "kept" if offset <= size => KeptState::Kept { offset, crc },
+        "publishing" => KeptState::Publishing { crc, tag: Tag::new(tag).ok()? },
+        "published" => KeptState::Published { crc, tag: Tag::new(tag).ok()? },
         _ => return None,
     };
     let owner = line_of(&mut slot).and_then(|line| Owner::new(line.strip_prefix(OWNER)?));
-    Some((sequence, Mark { name, size, state, owner: owner.unwrap_or_default() }))
+    Some((sequence, JournalEntry { name, size, state, owner: owner.unwrap_or_default() }))
 }
 
 #[cfg(test)]
@@ -136,69 +136,69 @@ mod tests {
     use super::*;
     use crate::store::closer::Closer;
 
-    fn kernel() -> Kernel {
-        Kernel::new(None, Closer::start().unwrap())
+    fn syscalls() -> Syscalls {
+        Syscalls::new(None, Closer::start().unwrap())
     }
 
-    fn kept(offset: u64) -> Mark {
+    fn kept(offset: u64) -> JournalEntry {
         let owner = Owner::new("address=192.0.2.7").unwrap();
-        Mark {
+        JournalEntry {
             name: Name::new("a dir/a name").unwrap(),
             size: 100,
-            state: State::Kept { offset, crc: Crc32(7) },
+            state: KeptState::Kept { offset, crc: Crc32(7) },
             owner,
         }
     }
 
     #[test]
-    fn marks_come_back() {
+    fn journals_come_back() {
         let tag = Tag::new("1-2-3").unwrap();
         for state in [
-            State::Kept { offset: 7, crc: Crc32(1) },
-            State::Publishing { crc: Crc32(2), tag: tag.clone() },
-            State::Published { crc: Crc32(3), tag },
+            KeptState::Kept { offset: 7, crc: Crc32(1) },
+            KeptState::Publishing { crc: Crc32(2), tag: tag.clone() },
+            KeptState::Published { crc: Crc32(3), tag },
         ] {
-            let mark = Mark { state, ..kept(0) };
-            assert_eq!(decode(&encode(5, &mark)), Some((5, mark)));
+            let entry = JournalEntry { state, ..kept(0) };
+            assert_eq!(decode(&encode(5, &entry)), Some((5, entry)));
         }
     }
 
     #[test]
-    fn marks_of_nobody_and_of_servers_that_knew_no_owners_come_back() {
-        let mark = Mark { owner: Owner::default(), ..kept(4) };
-        assert_eq!(decode(&encode(5, &mark)), Some((5, mark.clone())));
+    fn journals_of_nobody_and_of_servers_that_knew_no_owners_come_back() {
+        let entry = JournalEntry { owner: Owner::default(), ..kept(4) };
+        assert_eq!(decode(&encode(5, &entry)), Some((5, entry.clone())));
         let line = "ferry-mark 5 100 kept 4 00000007 - a dir/a name";
         let old = format!("{} {line}\n{:>200}", Crc32::of(line.as_bytes()), "");
-        assert_eq!(decode(old.as_bytes()), Some((5, mark.clone())));
+        assert_eq!(decode(old.as_bytes()), Some((5, entry.clone())));
         // An owner that was torn is nobody, and the rest holds.
         let mut torn = encode(5, &kept(4));
         let owner = torn.iter().position(|&byte| byte == b'\n').unwrap() + 12;
         torn[owner] ^= 1;
-        assert_eq!(decode(&torn), Some((5, mark)));
+        assert_eq!(decode(&torn), Some((5, entry)));
     }
 
     #[test]
     fn the_newest_whole_slot_counts() {
-        let (kernel, file) = (kernel(), OwnedFd::from(tempfile::tempfile().unwrap()));
-        let (mut slots, none) = Slots::read(&kernel, &file).unwrap();
+        let (syscalls, file) = (syscalls(), OwnedFd::from(tempfile::tempfile().unwrap()));
+        let (mut journal, none) = Journal::read(&syscalls, &file).unwrap();
         assert_eq!(none, None);
         for offset in 1..6 {
-            slots.write(&kernel, &file, &kept(offset)).unwrap();
-            assert_eq!(Slots::read(&kernel, &file).unwrap().1, Some(kept(offset)));
+            journal.write(&syscalls, &file, &kept(offset)).unwrap();
+            assert_eq!(Journal::read(&syscalls, &file).unwrap().1, Some(kept(offset)));
         }
     }
 
     #[test]
     fn a_slot_torn_anywhere_leaves_the_one_before() {
-        let mut slots = Slots::default();
+        let mut journal = Journal::default();
         for torn in 0..encode(2, &kept(9)).iter().position(|&byte| byte == b'\n').unwrap() {
-            let (kernel, file) = (kernel(), OwnedFd::from(tempfile::tempfile().unwrap()));
-            slots.sequence = 0;
-            slots.write(&kernel, &file, &kept(3)).unwrap();
-            slots.write(&kernel, &file, &kept(9)).unwrap();
+            let (syscalls, file) = (syscalls(), OwnedFd::from(tempfile::tempfile().unwrap()));
+            journal.sequence = 0;
+            journal.write(&syscalls, &file, &kept(3)).unwrap();
+            journal.write(&syscalls, &file, &kept(9)).unwrap();
             // The second slot written is at the front of the file.
-            kernel.write_all(&file, b"\0", torn as u64).unwrap();
-            assert_eq!(Slots::read(&kernel, &file).unwrap().1, Some(kept(3)), "torn at {torn}");
+            syscalls.write_all(&file, b"\0", torn as u64).unwrap();
+            assert_eq!(Journal::read(&syscalls, &file).unwrap().1, Some(kept(3)), "torn at {torn}");
         }
     }
 }

@@ -121,14 +121,14 @@ pub trait Watcher: Debug + Send + Sync {
 /// a sync that failed in whatever way has failed. One for which there was no room is made again when what is
 /// being freed is free: who was told that a file is deleted may count on its room.
 #[derive(Debug, Clone)]
-pub(super) struct Kernel {
+pub(super) struct Syscalls {
     watcher: Option<Arc<dyn Watcher>>,
     closer: Closer,
 }
 
-impl Kernel {
-    pub(super) fn new(watcher: Option<Arc<dyn Watcher>>, closer: Closer) -> Kernel {
-        Kernel { watcher, closer }
+impl Syscalls {
+    pub(super) fn new(watcher: Option<Arc<dyn Watcher>>, closer: Closer) -> Syscalls {
+        Syscalls { watcher, closer }
     }
 
     /// What closes files that may take long.
@@ -469,13 +469,13 @@ mod tests {
         let closer = Closer::start().unwrap();
         let deleted = Mutex::new(Some((closer.clone(), file())));
         let full = Arc::new(Full { deleted, refusals: AtomicUsize::new(0) });
-        let kernel = Kernel::new(Some(full.clone()), closer.clone());
-        assert_eq!(kernel.write_all(&file(), b"x", 0), Ok(()));
+        let syscalls = Syscalls::new(Some(full.clone()), closer.clone());
+        assert_eq!(syscalls.write_all(&file(), b"x", 0), Ok(()));
         assert_eq!((full.refusals.load(Ordering::Relaxed), closer.closed()), (1, 1));
 
         let really = Arc::new(Full { deleted: Mutex::default(), refusals: AtomicUsize::new(2) });
-        let kernel = Kernel::new(Some(really.clone()), closer);
-        assert_eq!(kernel.write_all(&file(), b"x", 0), Err(Errno::NOSPC));
+        let syscalls = Syscalls::new(Some(really.clone()), closer);
+        assert_eq!(syscalls.write_all(&file(), b"x", 0), Err(Errno::NOSPC));
         assert_eq!(really.refusals.load(Ordering::Relaxed), 3, "it was tried once");
     }
 }

@@ -1,0 +1,138 @@
+//! Doing operations: on the loop, as far as nothing waits for a disk, and by helpers.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    Disk, Store,
+    error::StoreError,
+    names::Batch,
+    operation::{
+        Completion, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, Stage, UploadCompletion,
+        UploadOperation,
+    },
+    read::{HELPER, LOOP, Stop, Wanted},
+    upload::Upload,
+};
+
+impl Store {
+    /// Does what can be done without waiting for a disk; gives back what can't.
+    /// The bytes that it read may stand in `scratch`, [`SCRATCH_BYTES`] long.
+    ///
+    /// # Errors
+    ///
+    /// The operation itself, which is a helper's then.
+    pub fn try_now<'s>(
+        &self,
+        operation: Operation<Disk>,
+        scratch: &'s mut [u8],
+    ) -> Result<Completion<'s, Disk>, Operation<Disk>> {
+        match operation {
+            Operation::Read(operation) => {
+                self.try_read(operation, scratch).map(Completion::Read).map_err(Operation::Read)
+            }
+            Operation::Upload(number, UploadOperation::Stage(stage)) => {
+                Ok(Completion::Upload(number, UploadCompletion::Staged(Ok(self.stage(stage)))))
+            }
+            operation => Err(operation),
+        }
+    }
+
+    /// Reads what can be read without waiting for a disk; gives back what can't. On a file system that is not known to
+    /// be local there is no such thing as a call that never waits.
+    ///
+    /// # Errors
+    ///
+    /// The operation itself, which is a helper's then.
+    pub fn try_read<'s>(
+        &self,
+        operation: ReadOperation<Disk>,
+        scratch: &'s mut [u8],
+    ) -> Result<ReadCompletion<'s, Disk>, ReadOperation<Disk>> {
+        if !self.capabilities.local {
+            return Err(operation);
+        }
+        let completion = match &operation {
+            ReadOperation::Open { name, offset, length, tag, inline } => {
+                let (offset, length, inline) = (*offset, *length, *inline);
+                let wanted = Wanted { name, offset, length, tag: tag.as_ref(), inline };
+                self.fetch(&wanted, LOOP, scratch).map(Ok).or_else(failed).map(ReadCompletion::Opened)
+            }
+            ReadOperation::Load { file, at, bytes, digest, background: false } => {
+                let loaded = self.load(file, *at..*at + *bytes, digest.as_ref(), LOOP, scratch, &|| true);
+                loaded.map(Ok).or_else(failed).map(ReadCompletion::Loaded)
+            }
+            ReadOperation::Check { file } => Ok(ReadCompletion::Checked(self.check(file))),
+            ReadOperation::Stat { name } => self.stat(name, LOOP).map(Ok).or_else(failed).map(ReadCompletion::Found),
+            ReadOperation::Load { .. } | ReadOperation::List { .. } | ReadOperation::ListMore { .. } => Err(()),
+        };
+        completion.map_err(|()| operation)
+    }
+
+    /// Reads, waiting for the disk where it must. A long read asks `gets_on` between its pieces, and stops where that
+    /// says that nobody waits for it any more.
+    pub fn read(
+        &self,
+        operation: ReadOperation<Disk>,
+        scratch: &mut [u8],
+        gets_on: &dyn Fn() -> bool,
+    ) -> ReadCompletion<'static, Disk> {
+        match operation {
+            ReadOperation::Open { name, offset, length, tag, inline } => {
+                let wanted = Wanted { name: &name, offset, length, tag: tag.as_ref(), inline };
+                ReadCompletion::Opened(self.fetch(&wanted, HELPER, scratch).map_err(Stop::error)).into_owned()
+            }
+            ReadOperation::Load { file, at, bytes, digest, background: false } if !self.capabilities.local => {
+                ReadCompletion::Loaded(self.read_range(&file, at, bytes, digest, scratch))
+            }
+            ReadOperation::Load { file, at, bytes, digest, .. } => {
+                let loaded = self.load(&file, at..at + bytes, digest.as_ref(), HELPER, scratch, gets_on);
+                ReadCompletion::Loaded(loaded.map_err(Stop::error))
+            }
+            ReadOperation::Check { file } => ReadCompletion::Checked(self.check(&file)),
+            ReadOperation::Stat { name } => ReadCompletion::Found(self.stat(&name, HELPER).map_err(Stop::error)),
+            ReadOperation::List { name } => ReadCompletion::Listed(self.list(name.as_ref())),
+            ReadOperation::ListMore { dir } => ReadCompletion::Listed(self.list_more(dir)),
+        }
+    }
+
+    /// Brings an upload further, waiting for the disk where it must.
+    pub fn advance(&self, operation: UploadOperation<Disk>) -> UploadCompletion<Disk> {
+        match operation {
+            UploadOperation::Stage(stage) => UploadCompletion::Staged(Ok(self.stage(stage))),
+            UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(&resume)),
+            UploadOperation::Write { upload, at, chunk } => UploadCompletion::Written(self.write(&upload, at, chunk)),
+            UploadOperation::Checkpoint { upload, digest } => {
+                UploadCompletion::Checkpointed(self.checkpoint(&upload, &digest))
+            }
+            UploadOperation::Finish(finish) => UploadCompletion::Finished(self.finish(&finish)),
+            UploadOperation::Discard { upload } => {
+                self.discard(&upload);
+                UploadCompletion::Released
+            }
+            UploadOperation::Keep { upload, tail } => {
+                self.keep(&upload, tail);
+                UploadCompletion::Released
+            }
+        }
+    }
+
+    /// Makes changes in their order and waits for the disk once for all of them. Returns the completions in that order.
+    pub fn change_names(&self, operations: &[NameOperation<Disk>]) -> Vec<NameCompletion> {
+        let mut batch = Batch::new(self);
+        operations.iter().for_each(|operation| batch.make(operation));
+        batch.finish()
+    }
+
+    pub(super) fn stage(&self, stage: Stage) -> Arc<Upload> {
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed).to_string();
+        Arc::new(Upload::plain(number, stage))
+    }
+}
+
+/// Gives an error back as the result of the loop's operation; one that would have to wait has none.
+fn failed<T>(stop: Stop<()>) -> Result<Result<T, StoreError>, ()> {
+    match stop {
+        Stop::Failed(error) => Ok(Err(error)),
+        Stop::Cold(()) => Err(()),
+    }
+}
