@@ -31,7 +31,7 @@ pub struct Pattern {
     steps: Vec<Step>,
 }
 
-/// What one component is compared with.
+/// One step of a comparison.
 #[derive(Debug, Clone)]
 enum Step {
     /// Exactly this.
@@ -61,36 +61,36 @@ impl Pattern {
         let mut steps = Vec::new();
         let mut rest = text;
         loop {
-            let (component, behind) = split_component(rest);
+            let (component, after) = split_component(rest);
             if component.contains('/') || component == "**" {
                 steps.push(Step::Rest(compile(rest)?, rest.split('/').any(|component| component.starts_with('.'))));
                 break;
             }
             steps.push(step(component)?);
-            match behind {
-                Some(behind) => rest = behind,
+            match after {
+                Some(after) => rest = after,
                 None => break,
             }
         }
         Ok(Pattern { steps })
     }
 
-    /// Parts a text where its first component with a wildcard begins: the directory before it, as it is called, with
+    /// Splits a text where its first component with a wildcard begins: the directory before it, as it is called, with
     /// its `/`; and the rest, which may be a pattern. That directory may be anything: `/`, `../`, or nothing at all.
     #[must_use]
     pub fn split(text: &str) -> (String, &str) {
         let (mut directory, mut rest) = (String::new(), text);
-        while let (component, Some(behind)) = split_component(rest)
+        while let (component, Some(after)) = split_component(rest)
             && let Some(component) = literal(component)
         {
             directory.push_str(&component);
             directory.push('/');
-            rest = behind;
+            rest = after;
         }
         (directory, rest)
     }
 
-    /// The steps that need no looking, taken from `index` on: how far that leads, and along what.
+    /// Takes the steps from `index` on that need no looking; returns how far that leads, and along what.
     fn advance(&self, mut index: usize) -> (usize, Vec<&str>) {
         let mut along = Vec::new();
         while index + 1 < self.steps.len()
@@ -104,7 +104,7 @@ impl Pattern {
 }
 
 impl Step {
-    /// What is not UTF-8 is compared as it is shown, so that `*` finds it too.
+    /// Returns whether `component` matches. One that is not UTF-8 is compared as it is shown, so that `*` finds it too.
     fn takes(&self, component: &Path) -> bool {
         let text = component.to_string_lossy();
         match self {
@@ -119,7 +119,7 @@ fn is_hidden(component: &Path) -> bool {
     component.as_os_str().as_encoded_bytes().starts_with(b".")
 }
 
-/// The first component, and what stands behind its `/`; one within braces parts nothing.
+/// Returns the first component, and the text after its `/`. A `/` within braces separates nothing.
 fn split_component(text: &str) -> (&str, Option<&str>) {
     let mut depth = 0_usize;
     let mut escaped = false;
@@ -147,7 +147,7 @@ fn step(component: &str) -> Result<Step, PatternError> {
     }
 }
 
-/// What a component without wildcards stands for.
+/// Returns what a component stands for; [`None`] where it has wildcards.
 fn literal(component: &str) -> Option<String> {
     let mut text = String::with_capacity(component.len());
     let mut characters = component.chars();
@@ -169,7 +169,7 @@ fn compile(text: &str) -> Result<Regex, PatternError> {
     Regex::new(&translate::translate(text)?).map_err(too_large)
 }
 
-/// Where a directory that is being looked through stands in the pattern.
+/// The place in the pattern of a directory that is being looked through.
 #[derive(Debug, Clone, Copy)]
 struct At {
     step: usize,
@@ -231,7 +231,7 @@ pub(crate) fn remote(
     Ok(found)
 }
 
-/// The next directory to look through, from step `index` on in `directory`; [`None`] where none can have that name.
+/// Returns the next directory to look through, from step `index` on in `directory`; [`None`] where none can have that name.
 fn onwards(directory: Option<Name>, pattern: &Pattern, index: usize) -> Option<(Option<Name>, At)> {
     let (step, along) = pattern.advance(index);
     let mut text = directory.map(|name| name.as_str().to_owned()).unwrap_or_default();
@@ -250,7 +250,7 @@ fn onwards(directory: Option<Name>, pattern: &Pattern, index: usize) -> Option<(
 }
 
 impl Pattern {
-    /// What in the local `directory` matches, relative to it, sorted. Symbolic links are found, and `**` does not go
+    /// Returns what in the local `directory` matches, relative to it, sorted. Symbolic links are found, and `**` does not go
     /// into them.
     ///
     /// # Errors
@@ -287,7 +287,7 @@ impl Pattern {
     }
 }
 
-/// The names in `directory`, and whether each may be a directory; none where there is no such directory.
+/// Returns the names in `directory`, and whether each may be a directory; none where there is no such directory.
 fn components(directory: &Path) -> Result<Vec<(PathBuf, bool)>, Error> {
     let failed = |error: io::Error| Error::local("read the directory", directory, error);
     let entries = match std::fs::read_dir(directory) {

@@ -18,11 +18,11 @@ const TWO_KINDS: &str = "is a file at one end and a directory at the other";
 pub(super) struct Rules {
     /// Files of the same size are compared by their content, and not by their times.
     pub(super) check: bool,
-    /// What is of another kind makes way, and what only the changed side has is deleted.
+    /// Things of another kind make way, and things that only the changed side has are deleted.
     pub(super) delete: bool,
 }
 
-/// What becomes of one thing at the end that is read.
+/// The decision on one thing at the end that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// A directory that is to be made.
@@ -37,14 +37,14 @@ pub(super) enum Verdict {
     Skip,
 }
 
-/// What the comparison of two sides came to.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(super) struct Compared {
     /// One for each node at the end that is read.
     pub(super) verdicts: Vec<Verdict>,
     /// Things of another kind at the other end that make way, and whether each is a directory where it is read.
     pub(super) conflicts: Vec<(Name, bool)>,
-    /// What can't be compared, and why.
+    /// The things that can't be compared, and why.
     pub(super) skipped: Vec<(Option<Name>, Error)>,
 }
 
@@ -55,9 +55,9 @@ pub(super) fn compare(source: &Side, target: &Side, rules: Rules, refused: &Hash
     // Where a file stands in the way of a directory, what is in the directory is not looked at.
     let mut blocked: HashSet<Name> = refused.clone();
     for Node { name, kind } in &source.nodes {
-        let is_passed = [&source.opaque, &target.opaque, &blocked].into_iter().any(|names| is_within(names, name));
+        let is_left = [&source.opaque, &target.opaque, &blocked].into_iter().any(|names| is_within(names, name));
         let verdict = match (kind, target.get(name.as_str())) {
-            _ if is_passed => Verdict::Skip,
+            _ if is_left => Verdict::Skip,
             (NodeKind::Directory, None) => Verdict::Make,
             (NodeKind::File { .. }, None) => Verdict::Move,
             (NodeKind::Directory, Some(NodeKind::Directory)) => Verdict::Same,
@@ -89,8 +89,8 @@ pub(super) fn compare(source: &Side, target: &Side, rules: Rules, refused: &Hash
     compared
 }
 
-/// Whether two times are the same, as far as the coarser of the file systems can tell; [`None`] where one is unknown, or where
-/// they agree by nothing but a whole second although neither end has `whole_seconds` alone.
+/// Returns whether two times are the same, as far as the coarser of the file systems can tell; [`None`] where one is unknown,
+/// or where they agree by nothing but a whole second although neither end has `whole_seconds` alone.
 fn same_time(a: Option<Time>, b: Option<Time>, whole_seconds: bool) -> Option<bool> {
     /// The steps that file systems round times to, in nanoseconds, below a second. No two writes fall into
     /// one of these.
@@ -145,8 +145,8 @@ fn in_deletion_order(obsolete: &mut [Obsolete]) {
     });
 }
 
-/// How many things may be deleted where nobody said: an end that is empty for an hour, or a directory that was not the one
-/// that was meant, should not cost what is at the other end. A few go where as many things are there at the end that is read.
+/// Returns how many things may be deleted where nobody said. An end that is empty for an hour, or a directory that was not
+/// the one that was meant, should not cost what is at the other end. A few may go where as many are at the end that is read.
 pub(super) fn most_deletions(source: &Side, target: &Side) -> usize {
     const MOST: usize = 1000;
     const FEW: usize = 10;

@@ -13,8 +13,8 @@ use crate::{
 /// Sums that are asked for ahead: the server reads the next files while this side reads the same ones.
 const SUMS_AHEAD: usize = 8;
 
-/// Whether each file has the same content at both ends. A file that one side can't read any more, or that has changed its size, is
-/// different; so the transfer that follows tells why.
+/// Returns whether each file has the same content at both ends. One that a side can't read any more, or that has changed its
+/// size, is different; so the transfer that follows tells why.
 pub(super) fn alike(
     client: &mut Client,
     files: &[(LocalPath, Name)],

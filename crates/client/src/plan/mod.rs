@@ -74,13 +74,13 @@ pub enum Looking {
 /// The names of one thing at both ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// The local one.
+    /// The local path.
     pub here: LocalPath,
-    /// What the server calls it; [`None`] for its root.
+    /// The server's name; [`None`] for its root.
     pub there: Option<Name>,
 }
 
-/// What has to be done: directories to make, files to move, things to delete.
+/// A plan: directories to make, files to move, things to delete.
 #[derive(Debug)]
 pub struct Plan {
     /// Directories to make at the end that is changed, each before what is in it.
@@ -89,18 +89,18 @@ pub struct Plan {
     pub transfers: Transfers,
     /// Things of another kind, which are deleted before anything is moved.
     pub replace: Vec<Replacement>,
-    /// What is to be deleted, in this order: files, then directories, the deepest first. Empty unless it was asked for.
+    /// Things to delete, in this order: files, then directories, the deepest first. Empty unless that was asked for.
     pub delete: Vec<Deletion>,
     /// The most things that may be deleted.
     pub max_delete: usize,
     /// Files that are alike already.
     pub unchanged: usize,
-    /// What is left out by rule: local links, what is neither a file nor a directory, and what a server keeps for itself.
+    /// Things left out by rule: local links, neither files nor directories, and names that a server keeps for itself.
     pub left_out: Vec<Error>,
-    /// What could not be looked at or compared, and why: not readable, no valid name, a file at one end and a directory at
-    /// the other. What it is about stands in the error or, for something of the server, before it.
+    /// Things that could not be looked at or compared, and why: not readable, no valid name, a file at one end and a directory
+    /// at the other. The error names a local one; the name of one of the server stands before it.
     pub skipped: Vec<(Option<Name>, Error)>,
-    /// What is left out because it would be one thing with another at the end that is changed.
+    /// Things left out because they would have the name of another one at the end that is changed.
     pub clashes: Vec<Clash>,
 }
 
@@ -125,9 +125,9 @@ pub struct Clash {
 /// One thing to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deletion {
-    /// The local one.
+    /// The local path.
     pub here: LocalPath,
-    /// What the server calls it.
+    /// The server's name.
     pub there: Name,
     /// Whether it is a directory.
     pub directory: bool,
@@ -142,7 +142,7 @@ pub struct Replacement {
     pub delete: Vec<Deletion>,
 }
 
-/// What became of a plan.
+/// The outcome of a plan.
 #[derive(Debug, Default)]
 pub struct PlanReport {
     /// Of the files.
@@ -151,16 +151,16 @@ pub struct PlanReport {
     pub blocked: usize,
     /// Directories that were made, or were there by then.
     pub made: usize,
-    /// What was deleted.
+    /// Things that were deleted.
     pub deleted: usize,
-    /// What was to be deleted and was not even tried, because something failed before.
+    /// Things that were to be deleted and were not even tried, because something failed before.
     pub kept: usize,
-    /// Directories that could not be made, and what could not be deleted.
+    /// Why directories could not be made, and things not deleted.
     pub failures: Vec<Error>,
 }
 
 impl PlanReport {
-    /// Whether all of the plan was carried out.
+    /// Returns whether all of the plan was carried out.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.moved.is_whole() && self.failures.is_empty() && self.kept == 0
@@ -224,7 +224,7 @@ impl Transfers {
         }
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -291,7 +291,7 @@ impl Pair {
     }
 }
 
-/// What is to be told of a plan while it is made.
+/// Things to tell of a plan, gathered while it is made.
 #[derive(Debug, Default)]
 struct Remarks {
     left_out: Vec<Error>,

@@ -28,7 +28,7 @@ pub(super) const NOT_GONE: &str = "stays: the other end does not list it, and do
 
 /// Puts a [`Plan`] together from what was chosen.
 ///
-/// What fails to be added leaves the plan as it was, and may be added again on another connection.
+/// A call that fails leaves the plan as it was, and may be made again on another connection.
 #[derive(Debug)]
 pub struct Planner {
     direction: Direction,

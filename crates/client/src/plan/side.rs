@@ -47,7 +47,7 @@ impl Grain {
         self.directories += usize::from(mtime.is_some());
     }
 
-    /// Whether it can't hold fractions, as far as can be told.
+    /// Returns whether it can't hold fractions, as far as can be told.
     pub(super) fn is_whole_seconds(&self) -> bool {
         !self.fractions && self.directories > 0
     }
@@ -65,7 +65,7 @@ impl Side {
         self.nodes.binary_search_by(order).ok().map(|index| &self.nodes[index].kind)
     }
 
-    /// Whether all that is beneath the directory `name` could be looked at.
+    /// Returns whether all that is beneath the directory `name` could be looked at.
     pub(super) fn knows_all_beneath(&self, name: &Name) -> bool {
         let is_at_or_beneath = |other: &Name| {
             other.as_str().strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -98,7 +98,7 @@ impl Side {
         Ok((root, Side { nodes, ..side }))
     }
 
-    /// The same where there may be no such directory.
+    /// Does the same where there may be no such directory.
     pub(super) fn here_or_missing(
         path: &LocalPath,
         remarks: &mut Remarks,
@@ -144,7 +144,7 @@ impl Side {
         Ok(side)
     }
 
-    /// The same to compare it: there may be no such directory, and its own time tells of its file system.
+    /// Does the same for a comparison: there may be no such directory, and its own time tells of its file system.
     pub(super) fn there_to_compare(
         client: &mut Client,
         root: Option<&Name>,

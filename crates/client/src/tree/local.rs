@@ -24,7 +24,7 @@ pub(crate) struct LocalTree {
     pub(crate) root: HeldDirectory,
     /// Directories and regular files, in the order of a tree: a directory before what is in it.
     pub(crate) nodes: Vec<Node>,
-    /// What can't be sent.
+    /// Things that can't be sent.
     pub(crate) skipped: Vec<Skipped>,
 }
 

@@ -30,13 +30,13 @@ pub(crate) fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').map(|(at, _)| &name[..at])
 }
 
-/// Whether `name`, or a directory that it is in, is one of `names`.
+/// Returns whether `name`, or a directory that it is in, is one of `names`.
 pub(crate) fn is_within(names: &HashSet<Name>, name: &Name) -> bool {
     // Most often there are none.
     !names.is_empty() && (names.contains(name) || ancestors(name.as_str()).any(|above| names.contains(above)))
 }
 
-/// Why a local file can't have the same name on a server, as a predicate.
+/// Returns why a local file can't have the same name on a server, as a predicate.
 pub(crate) fn unnameable(problem: NameError) -> &'static str {
     match problem {
         NameError::Control => "has a name that no server takes: control characters are in it",

@@ -18,7 +18,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether it is a directory.
+    /// Returns whether it is a directory.
     #[must_use]
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, EntryKind::Directory(_))
@@ -28,7 +28,7 @@ impl Found {
 /// What is beneath a directory of the server.
 #[derive(Debug, Default)]
 pub struct RemoteTree {
-    /// Everything, sorted by name; so a directory stands before what is in it.
+    /// Everything, sorted by name; so a directory comes before its entries.
     pub found: Vec<Found>,
     /// Directories whose content is not known, and why: not to be read, or gone meanwhile; and what lies so deep that
     /// its name is too long to be asked for, as the directory that it is in.

@@ -11,6 +11,7 @@ mod downloads;
 mod greetings;
 mod many;
 mod parallel;
+mod planning;
 mod requests;
 mod resumes;
 mod syncing;

@@ -344,4 +344,9 @@ fn it_is_told_how_far_the_looking_is() {
     assert!(ran.complaints.contains(" of 400 files"), "{}", ran.complaints);
     let said = place.run_with(&["--progress", "lines=0.001", "--json"], "SYNC -u -c d", b"").fine();
     assert!(said.contains("{\"event\":\"looking\",\"phase\":\"comparing by content\",\"done\":"), "{said}");
+    for index in 0..200 {
+        fs::create_dir(place.server.path(&format!("d/sub{index}"))).unwrap();
+    }
+    let said = place.run_with(&["--progress", "lines=0.001", "--json"], "GET -r d -> new", b"").fine();
+    assert!(said.contains("{\"event\":\"looking\",\"phase\":\"listing the server's directory\",\"done\":"), "{said}");
 }

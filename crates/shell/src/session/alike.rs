@@ -13,7 +13,7 @@ use crate::{
 };
 
 impl Session {
-    /// What the server has that looks like `name`, as a question.
+    /// Returns what the server has that looks like `name`, as a question.
     pub(super) fn alike(&mut self, name: &Name) -> Option<String> {
         if !self.interactive {
             return None;
@@ -41,7 +41,7 @@ impl Session {
         }
     }
 
-    /// What is in the local directory that looks like `text`, as a question.
+    /// Returns what is in the local directory that looks like `text`, as a question.
     pub(super) fn alike_here(&self, text: &str) -> Option<String> {
         if !self.interactive {
             return None;

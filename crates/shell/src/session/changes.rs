@@ -18,7 +18,7 @@ use crate::{
 
 const VERB: &str = "RM";
 
-/// How much RM has deleted.
+/// The things that RM has deleted.
 #[derive(Debug, Default)]
 struct Deleted {
     files: usize,
@@ -169,7 +169,7 @@ impl Session {
         self.remove_names(&files, 0, failures, deleted)
     }
 
-    /// Whether `name` may be deleted, and how.
+    /// Decides whether `name` may be deleted, and how.
     fn judge(
         &mut self,
         name: Option<&Name>,
@@ -206,7 +206,7 @@ impl Session {
         Ok((name.clone(), how))
     }
 
-    /// Whether the current directory is `name` or beneath it.
+    /// Returns whether the current directory is `name` or beneath it.
     fn is_within(&self, name: &Name) -> bool {
         self.remote.as_ref().is_some_and(|current| {
             current.as_str().strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -265,7 +265,7 @@ impl Session {
             let failed = reasons::failed(VERB, &self.shown(Some(name)), name.as_str(), error);
             return Err(failed.and(format_args!("nothing of {shown} was deleted")));
         }
-        // Backwards, a directory stands behind what is in it.
+        // Backwards, a directory comes after its entries.
         let (directories, files): (Vec<_>, Vec<_>) =
             tree.found.into_iter().rev().partition(|found| found.is_directory());
         let count = directories.len() + 1;
@@ -299,7 +299,7 @@ impl Session {
 }
 
 impl Session {
-    /// Why MV failed: of the code and of what is there it is told which of the two names is to blame.
+    /// Returns why MV failed: the code and what is there tell which of the two names is to blame.
     fn not_renamed(&mut self, old: &Name, new: &Name, error: &Error) -> Failed {
         let missing = error.code() == Some(Code::NotFound);
         if error.code() == Some(Code::Exists) {
@@ -317,7 +317,7 @@ impl Session {
     }
 }
 
-/// Every directory on the way to `name`.
+/// Returns every directory on the way to `name`.
 fn parents_of(name: &Name) -> Vec<Name> {
     let ends = name.as_str().match_indices('/').map(|(at, _)| at);
     ends.filter_map(|end| Name::new(&name.as_str()[..end]).ok()).collect()

@@ -19,37 +19,37 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Where it does not `keep_going`, the first failure is the last.
+    /// Begins without failures. Where it does not `keep_going`, the first one is the last.
     pub(super) fn new(keep_going: bool) -> Failures {
         Failures { keep_going, forgives_missing: false, count: 0, first: None, some_done: false, untried: 0 }
     }
 
-    /// From now on, names that do not exist are skipped without a word.
+    /// Skips names that do not exist without a word, from now on.
     pub(super) fn forgive_missing(&mut self) {
         self.forgives_missing = true;
     }
 
-    /// Whether the others are gone on with.
+    /// Returns whether the others are gone on with.
     pub(super) fn keep_going(&self) -> bool {
         self.keep_going
     }
 
-    /// Whether nothing went wrong so far.
+    /// Returns whether nothing went wrong so far.
     pub(super) fn is_clean(&self) -> bool {
         self.count == 0
     }
 
-    /// One thing is left to do. If it is the first as well, there is nothing to go on with, and it is told as ever.
+    /// Notes that one thing is left to do. If it is the first as well, there is nothing to go on with, and it is told as ever.
     pub(super) fn only_one_left(&mut self) {
         self.keep_going &= !self.is_clean();
     }
 
-    /// So many things were done.
+    /// Notes that so many things were done.
     pub(super) fn note_done(&mut self, count: usize) {
         self.some_done |= count > 0;
     }
 
-    /// So many things were not tried although the others were to be gone on with.
+    /// Notes that so many things were not tried although the others were to be gone on with.
     pub(super) fn note_untried(&mut self, count: usize) {
         self.untried += count;
     }
@@ -85,7 +85,7 @@ impl Failures {
         }
     }
 
-    /// What a command comes to that `failed` put an end to: it may be no more than a consequence of what was told first.
+    /// Returns what a command comes to that `failed` put an end to: it may be no more than a consequence of what was told first.
     pub(super) fn end_by(self, failed: Failed) -> Failed {
         match self.first {
             Some(exit) if !matches!(failed.exit, Exit::Signal(_)) => Failed { exit, ..failed },
@@ -93,12 +93,12 @@ impl Failures {
         }
     }
 
-    /// What a command comes to that only looked.
+    /// Returns what a command comes to that only looked.
     pub(super) fn end_of_looking(self) -> Result<(), Failed> {
         self.first.map_or(Ok(()), |exit| Err(Failed::told(exit)))
     }
 
-    /// What a command comes to that was gone on with.
+    /// Returns what a command comes to that was gone on with.
     pub(super) fn end(self, command: &str) -> Result<(), Failed> {
         let Some(exit) = self.first else { return Ok(()) };
         let text = match (self.count, self.untried, self.some_done) {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::output::{Format, Level};
 
-    /// What is said at the end where so many failed, were not tried and were done.
+    /// Returns the last line where so many failed, were not tried and were done.
     fn closing(failed: usize, untried: usize, done: usize) -> String {
         let mut output = Output::to(Level::Quiet, Format::Text, Box::new(std::io::sink()), Box::new(std::io::sink()));
         let mut failures = Failures::new(true);

@@ -5,7 +5,7 @@ use std::path::Path;
 use ferry_client::{Direction, EntryKind, HeldDirectory, LocalPath, Name};
 use ferry_wire::escaped;
 
-use super::{Session, failures::Failures, moving::Manner, names::Meant, planning::Chosen};
+use super::{Session, failures::Failures, names::Meant, planning::Chosen, watcher::Manner};
 use crate::{
     command::{Target, Transfer},
     exit::{Exit, Failed},
@@ -13,7 +13,7 @@ use crate::{
 
 const VERB: &str = "GET";
 
-/// What is said where it is better to move nothing.
+/// The words for a command that moves nothing, because something can't be moved.
 const NOTHING: &str = "nothing was fetched; -k fetches the rest";
 
 /// Where files are saved: what was typed may lead through links, what the server calls them may not.
@@ -86,7 +86,7 @@ impl Session {
         self.carry_out(&plan, manner, failures).1
     }
 
-    /// Where files go that are to be saved as `text`.
+    /// Returns where files go that are to be saved as `text`.
     fn save_as(&self, text: &str, meant: &[Meant]) -> Result<SaveAs, Failed> {
         let path = self.local_path(text);
         if path.is_dir() {
@@ -139,7 +139,7 @@ impl Session {
     }
 }
 
-/// A path that was typed, whose last part is not there yet: only what is above it is followed.
+/// Returns a path that was typed, whose last part is not there yet: links are followed only above it.
 fn in_its_directory(path: &Path) -> LocalPath {
     match (path.parent(), path.file_name()) {
         (Some(parent), Some(last)) => HeldDirectory::at(parent).place(last),

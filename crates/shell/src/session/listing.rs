@@ -91,7 +91,7 @@ impl Display for Moment {
     }
 }
 
-/// A time as a part of a sentence; [`None`] where nobody knows it.
+/// Returns a time as a part of a sentence; [`None`] where nobody knows it.
 fn told(mtime: Option<Time>) -> Option<String> {
     let mtime = mtime?;
     Some(match Moment(Some(mtime)).to_string() {
@@ -138,7 +138,7 @@ impl Session {
         Ok(())
     }
 
-    /// What may also be a file, which only the server knows. One of `several` is told by its name.
+    /// Lists what may also be a file, which only the server knows. One of `several` is headed by its name.
     fn list_directory(&mut self, directory: Option<&Name>, style: Listing, several: bool) -> Result<(), Failed> {
         let entries = match self.connected()?.list(directory) {
             Ok(entries) => entries,
@@ -158,7 +158,7 @@ impl Session {
         Ok(())
     }
 
-    /// What could not be listed may be a file.
+    /// Shows the file that could not be listed as a directory, if it is one.
     fn list_file(&mut self, name: Option<&Name>, style: Listing, error: &Error) -> Result<(), Failed> {
         if let (Some(name), Some(Code::NotADirectory)) = (name, error.code())
             && let Some(kind) = self.look("LS", Some(name))?

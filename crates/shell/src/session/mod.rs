@@ -16,6 +16,7 @@ mod reasons;
 mod status;
 mod streams;
 mod syncing;
+mod watcher;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 

@@ -20,16 +20,16 @@ use crate::{
 pub(super) struct Meant {
     /// Its name; [`None`] for the root.
     pub(super) name: Option<Name>,
-    /// What it is, where that is known already.
+    /// Its kind, where that is known already.
     pub(super) kind: Option<EntryKind>,
     /// It was found by a pattern and not named.
     pub(super) matched: bool,
-    /// What was typed for it.
+    /// The word that was typed for it.
     pub(super) typed: String,
 }
 
 impl Session {
-    /// What `text` stands for: relative to the current directory, or with a `/` in front to the root, which is
+    /// Returns what `text` stands for: relative to the current directory, or with a `/` in front to the root, which is
     /// [`None`]. `.` and `..` are taken away here, for no server knows them.
     pub(super) fn remote_name(&self, text: &str) -> Result<Option<Name>, NameError> {
         let (text, absolute) = text.strip_prefix('/').map_or((text, false), |rest| (rest, true));
@@ -53,7 +53,7 @@ impl Session {
         if components.is_empty() { Ok(None) } else { Name::new(&components.join("/")).map(Some) }
     }
 
-    /// The same for something that is no directory, of the command `verb`.
+    /// Does the same for something that is no directory, of the command `verb`.
     pub(super) fn file_name(&self, verb: &str, text: &str) -> Result<Name, Failed> {
         match self.remote_name(text) {
             Ok(Some(name)) => Ok(name),
@@ -62,12 +62,12 @@ impl Session {
         }
     }
 
-    /// How a name is shown: as it would be typed here.
+    /// Returns how a name is shown: as it would be typed here.
     pub(super) fn shown(&self, name: Option<&Name>) -> String {
         shown_in(self.remote.as_ref(), name)
     }
 
-    /// What `text` stands for in the local directory; `~` is the home directory, unless something there has that name.
+    /// Returns what `text` stands for in the local directory; `~` is the home directory, unless something there has that name.
     pub(super) fn local_path(&self, text: &str) -> PathBuf {
         if text == "." {
             return self.local.clone();
@@ -83,7 +83,7 @@ impl Session {
         }
     }
 
-    /// What `name` is; [`None`] where there is nothing of that name.
+    /// Asks what `name` is; [`None`] where there is nothing of that name.
     pub(super) fn look(&mut self, verb: &str, name: Option<&Name>) -> Result<Option<EntryKind>, Failed> {
         let Some(name) = name else { return Ok(Some(EntryKind::Directory(None))) };
         match self.connected()?.stat(name) {
@@ -94,17 +94,17 @@ impl Session {
         }
     }
 
-    /// Whether the server has something of that name, as far as it says so.
+    /// Returns whether the server has something of that name, as far as it says so.
     pub(super) fn exists_there(&mut self, text: &str) -> bool {
         self.remote_name(text).is_ok_and(|name| name.is_some_and(|name| self.is_there(&name)))
     }
 
-    /// The same of a whole name.
+    /// Does the same with a whole name.
     pub(super) fn is_there(&mut self, name: &Name) -> bool {
         self.client.as_mut().is_some_and(|client| client.stat(name).is_ok())
     }
 
-    /// Everything that `names` stand for, in their order. Words with wildcards are patterns, unless something has just
+    /// Returns everything that `names` stand for, in their order. Words with wildcards are patterns, unless something has just
     /// that name.
     pub(super) fn find(&mut self, verb: &str, names: &Names, failures: &mut Failures) -> Result<Vec<Meant>, Failed> {
         self.connected()?;
@@ -157,12 +157,12 @@ impl Session {
         Ok(found.into_iter().map(meant).collect())
     }
 
-    /// What a library call that was about `command` said, and what became of the connection.
+    /// Returns the failure of a library call that was about `command`, with what became of the connection.
     pub(super) fn failure(&mut self, command: &str, error: &Error) -> Failed {
         self.with_consequence(Failed::new(command, error), error)
     }
 
-    /// The same of one that was about something of the server; [`None`] for the root. Where that does not exist, it asks
+    /// Does the same for one that was about something of the server; [`None`] for the root. Where that does not exist, it asks
     /// what was meant.
     pub(super) fn failure_of(&mut self, verb: &str, name: Option<&Name>, error: &Error) -> Failed {
         let failed = reasons::failed(verb, &self.shown(name), name.map_or("/", Name::as_str), error);
@@ -180,7 +180,7 @@ impl Session {
         }
     }
 
-    /// The local files and directories that `word` stands for, as they are typed: relative to the local directory.
+    /// Returns the local files and directories that `word` stands for, as they are typed: relative to the local directory.
     pub(super) fn find_local(&self, verb: &str, word: &Word) -> Result<(Vec<PathBuf>, bool), Failed> {
         let named = |text: &str| Ok((vec![PathBuf::from(text)], false));
         let Some(text) = &word.pattern else { return named(&word.text) };
@@ -198,7 +198,7 @@ impl Session {
         Ok((found.into_iter().map(|path| Path::new(&directory).join(path)).collect(), true))
     }
 
-    /// Whether there is something of that name in the local directory.
+    /// Returns whether there is something of that name in the local directory.
     pub(super) fn exists(&self, text: &str) -> bool {
         self.local_path(text).symlink_metadata().is_ok()
     }
@@ -217,7 +217,7 @@ pub(super) fn shown_in(current: Option<&Name>, name: Option<&Name>) -> String {
     escaped(&text).to_string()
 }
 
-/// `text` is no name that `verb` could be about.
+/// Returns the failure of `verb` with a `text` that is no name.
 pub(super) fn bad_name(verb: &str, text: &str, problem: NameError) -> Failed {
     let shown = escaped(text);
     let failed = Failed::usage(match problem {

@@ -9,7 +9,7 @@ use std::{
 use ferry_client::{Direction, EntryKind, Error, HeldDirectory, LocalPath, Name, NameError, Pattern};
 use ferry_wire::{escaped, escaped_bytes};
 
-use super::{Session, failures::Failures, moving::Manner, names::bad_name, planning::Chosen};
+use super::{Session, failures::Failures, names::bad_name, planning::Chosen, watcher::Manner};
 use crate::{
     command::{Target, Transfer},
     exit::{Exit, Failed},
@@ -18,7 +18,7 @@ use crate::{
 
 const VERB: &str = "PUT";
 
-/// What is said where it is better to move nothing.
+/// The words for a command that moves nothing, because something can't be moved.
 const NOTHING: &str = "nothing was sent; -k sends the rest";
 
 /// A local file or directory that was meant.
@@ -31,7 +31,7 @@ struct MeantHere {
     matched: bool,
 }
 
-/// What files are called there.
+/// The names that files get there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Called {
     /// As here, below the current directory.
@@ -88,7 +88,7 @@ impl Session {
         self.carry_out(&plan, manner, failures).1
     }
 
-    /// Everything here that `names` stand for: see [`Session::find`].
+    /// Returns everything local that the words stand for: see [`Session::find`].
     fn find_to_send(&mut self, transfer: &Transfer, failures: &mut Failures) -> Result<Vec<MeantHere>, Failed> {
         let names = &transfer.names;
         // Without a name for it there, what is sent lies below the local directory: `~` is a name like any other.
@@ -185,7 +185,7 @@ impl Session {
         Ok(())
     }
 
-    /// What a local file or directory is called there; [`None`] for the root.
+    /// Returns the server's name for a local file or directory; [`None`] for the root.
     fn name_there(&self, text: &Path, path: &Path, is_tree: bool, called: &Called) -> Result<Option<Name>, Failed> {
         let shown = || escaped_bytes(text.as_os_str().as_bytes()).to_string();
         let bad = |problem| {
@@ -230,7 +230,7 @@ impl Session {
     }
 }
 
-/// Why a pattern that found something did not mean it; [`None`] for files and directories.
+/// Returns why a pattern that found something did not mean it; [`None`] for files and directories.
 fn unmeant(path: &Path) -> Option<&'static str> {
     let kind = path.symlink_metadata().ok()?.file_type();
     match (kind.is_file() || kind.is_dir(), kind.is_symlink()) {

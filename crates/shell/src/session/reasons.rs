@@ -5,12 +5,12 @@ use ferry_wire::escaped;
 
 use crate::{exit::Failed, words};
 
-/// The failure of `verb` with something of the server, whose whole name is `name` and which is shown as `shown`.
+/// Returns the failure of `verb` with something of the server, whose whole name is `name` and which is shown as `shown`.
 pub(super) fn failed(verb: &str, shown: &str, name: &str, error: &Error) -> Failed {
     Failed::new(verb, error).saying(format!("{verb} {shown}: {}", told(name, error))).about(name)
 }
 
-/// Why something of the server is not what it would have to be. The name stands before it already, and the server's
+/// Returns why something of the server is not what it would have to be. The name stands before it already, and the server's
 /// words would say it again.
 fn told(name: &str, error: &Error) -> String {
     let Error::Server(failure) = error else { return error.to_string() };
@@ -30,7 +30,7 @@ fn told(name: &str, error: &Error) -> String {
     known.to_owned()
 }
 
-/// Whether a server refused something because it is a directory.
+/// Returns whether a server refused something because it is a directory.
 pub(super) fn is_directory(error: &Error) -> bool {
     matches!(error, Error::Server(failure) if failure.code == Code::NotAFile && failure.message.contains("is a directory"))
 }
@@ -41,7 +41,7 @@ pub(super) fn no_parent(shown: &str) -> Option<String> {
     Some(format!("the server has no directory {parent}; MKDIR -p {} makes it", words::quote(parent)))
 }
 
-/// The directory that `shown` is to be in, where it is not the current one or the root.
+/// Returns the directory that `shown` is to be in, where it is not the current one or the root.
 pub(super) fn parent(shown: &str) -> Option<&str> {
     shown.rsplit_once('/').map(|(parent, _)| parent).filter(|parent| !parent.is_empty())
 }

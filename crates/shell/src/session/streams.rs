@@ -7,7 +7,7 @@ use std::{
 
 use ferry_client::{Code, Direction, Download, Error, Event as Step, Name, Part};
 
-use super::{Session, failures::Failures, moving::worth, names::Meant, reasons};
+use super::{Session, failures::Failures, names::Meant, reasons, watcher::worth};
 use crate::{
     command::Target,
     exit::{Exit, Failed},
@@ -35,7 +35,7 @@ impl Session {
                 continue;
             };
             self.connected()?;
-            // And for the rest of the command: nothing may be said among the bytes, or behind them.
+            // And for the rest of the command: nothing may be said among the bytes, or after them.
             self.output.divert(true);
             let result = self.copy_to_output(name);
             match result {

@@ -3,7 +3,7 @@
 use ferry_client::{Direction, Error, LocalPath, Plan, PlanReport, Sync};
 use ferry_wire::escaped;
 
-use super::{Session, failures::Failures, moving::Manner, names::bad_name};
+use super::{Session, failures::Failures, names::bad_name, watcher::Manner};
 use crate::{
     command::SyncDirectories,
     exit::Failed,
@@ -69,7 +69,7 @@ impl Session {
         conclusion
     }
 
-    /// What would be done, one line each.
+    /// Tells what would be done, one line each.
     fn tell_plan(&mut self, plan: &Plan) {
         let verb = match plan.direction() {
             Direction::Up => "put",
@@ -114,7 +114,7 @@ impl Session {
     }
 }
 
-/// Why a plan is not carried out that deletes more than it may.
+/// Returns why a plan is not carried out that deletes more than it may.
 fn excess(plan: &Plan) -> Option<Failed> {
     let (planned, most) = (plan.deletions(), plan.max_delete);
     (planned > most).then(|| {
