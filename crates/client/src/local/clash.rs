@@ -10,9 +10,11 @@ use rustix::fs::{AtFlags, CWD};
 use super::LocalPath;
 use crate::{error::Error, random};
 
-/// Finds which of `names`, as relative paths in one directory, are the same; returns the places in the list of each and of
-/// the one before it.
-pub(crate) fn repeated<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(usize, usize)> {
+/// The places in a list of two names that would be one, the first one before the other.
+pub(crate) type Places = (usize, usize);
+
+/// Finds which of `names`, as relative paths in one directory, are the same.
+pub(crate) fn repeated<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Places> {
     compare(names).0
 }
 
@@ -23,10 +25,7 @@ pub(crate) fn repeated<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<(usi
 /// # Errors
 ///
 /// A directory in which nothing can be made.
-pub(crate) fn clashes<'a>(
-    place: &LocalPath,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Result<Vec<(usize, usize)>, Error> {
+pub(crate) fn clashes<'a>(place: &LocalPath, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<Places>, Error> {
     clashes_where(names, || {
         let root = place.root();
         // A directory that is made later is of the same file system as what it is made in.
@@ -38,7 +37,7 @@ pub(crate) fn clashes<'a>(
 fn clashes_where<'a>(
     names: impl IntoIterator<Item = &'a str>,
     ignores_case: impl FnOnce() -> Result<bool, Error>,
-) -> Result<Vec<(usize, usize)>, Error> {
+) -> Result<Vec<Places>, Error> {
     let (mut same, similar) = compare(names);
     if !similar.is_empty() && ignores_case()? {
         same.extend(similar);
@@ -48,8 +47,7 @@ fn clashes_where<'a>(
 }
 
 /// Finds the names that are the same, and those that differ only by the case of letters.
-#[expect(clippy::type_complexity, reason = "two lists of pairs, named by the sentence above")]
-fn compare<'a>(names: impl IntoIterator<Item = &'a str>) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
+fn compare<'a>(names: impl IntoIterator<Item = &'a str>) -> (Vec<Places>, Vec<Places>) {
     let mut exact = HashMap::new();
     let mut folded: HashMap<String, usize> = HashMap::new();
     let (mut same, mut similar) = (Vec::new(), Vec::new());
