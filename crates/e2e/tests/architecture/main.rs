@@ -55,7 +55,7 @@ const SERVER: &[Room] = &[
     Room { name: "system", modules: &["sys"], imports: &[] },
 ];
 
-/// The rooms of the library. Values are what every room may speak of: addresses, errors, options.
+/// The rooms of the library. Values are what every room may speak of: addresses, errors, options, trust.
 const CLIENT: &[Room] = &[
     Room {
         name: "plan",
@@ -77,7 +77,11 @@ const CLIENT: &[Room] = &[
     Room { name: "conversation", modules: &["conversation"], imports: &["link", "values"] },
     Room { name: "link", modules: &["link"], imports: &["values"] },
     Room { name: "local", modules: &["local"], imports: &["values"] },
-    Room { name: "values", modules: &["address", "block", "error", "options", "random", "trace"], imports: &[] },
+    Room {
+        name: "values",
+        modules: &["address", "block", "error", "options", "random", "trace", "trust"],
+        imports: &[],
+    },
 ];
 
 /// The rooms of `ferry`, the program. `main.rs` puts them together.
@@ -85,13 +89,14 @@ const SHELL: &[Room] = &[
     Room {
         name: "arguments",
         modules: &["args", "choices", "completions", "logging", "manual", "one_shot", "signals"],
-        imports: &["session", "completion", "command", "settings", "output", "words"],
+        imports: &["session", "completion", "command", "settings", "output", "trust", "words"],
     },
-    Room { name: "session", modules: &["session", "input"], imports: &["command", "output", "words"] },
+    Room { name: "session", modules: &["session", "input"], imports: &["command", "output", "trust", "words"] },
     Room { name: "completion", modules: &["completion", "terminal"], imports: &["command", "settings", "words"] },
-    Room { name: "command", modules: &["command"], imports: &["output", "words"] },
-    Room { name: "settings", modules: &["config", "options", "paths"], imports: &["command", "output"] },
+    Room { name: "command", modules: &["command"], imports: &["output", "trust", "words"] },
+    Room { name: "settings", modules: &["config", "options", "paths"], imports: &["command", "output", "trust"] },
     Room { name: "output", modules: &["output", "events", "exit", "progress", "figures", "safe"], imports: &[] },
+    Room { name: "trust", modules: &["trust"], imports: &[] },
     Room { name: "words", modules: &["words"], imports: &[] },
 ];
 
