@@ -1,4 +1,4 @@
-//! What slow work does to others: `cargo bench -p ferry-benches --bench loop_stall -- --help`.
+//! The effect of slow work on other clients: `cargo bench -p ferry-benches --bench loop_stall -- --help`.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

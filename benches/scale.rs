@@ -1,4 +1,4 @@
-//! How far one machine goes: `cargo bench -p ferry-benches --bench scale -- --help`.
+//! The reach of one machine: `cargo bench -p ferry-benches --bench scale -- --help`.
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {

@@ -30,17 +30,17 @@ pub(crate) fn room_for(wanted: usize) -> io::Result<usize> {
     Ok(usize::try_from(room).unwrap_or(usize::MAX).min(wanted))
 }
 
-/// How many clients come from one address of the loopback interface.
+/// The clients that come from one address of the loopback interface.
 const CLIENTS_OF_AN_ADDRESS: usize = 1000;
 
-/// What a client says first, and what it then waits for.
+/// The first words of a client, and the answer that it waits for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hello {
     /// Clients that connect before the first of them is waited for: a listener holds only so many that
     /// it has not accepted yet.
     pub(crate) at_once: usize,
     pub(crate) says: &'static [u8],
-    /// Whether this is all of the answer, or too little, or a wrong one.
+    /// Judges an answer: complete, too short, or wrong.
     pub(crate) heard: fn(&[u8]) -> io::Result<bool>,
 }
 
@@ -126,7 +126,7 @@ fn greeting(mut socket: &TcpStream, hello: &Hello) -> io::Result<()> {
     Ok(())
 }
 
-/// How it went with many downloads at once.
+/// The result of many downloads at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Outcome {
     /// Bytes of them all.
@@ -200,7 +200,7 @@ struct Download {
     rest: Vec<u8>,
     began: bool,
     digest: Digest,
-    /// What END said.
+    /// The CRC of END.
     claimed: Option<Option<Crc32>>,
 }
 

@@ -21,7 +21,7 @@ pub enum Goal {
     CpuWithin(f64),
 }
 
-/// How a row stands to a [`Goal`].
+/// The result of holding a row to a [`Goal`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Verdict {
     /// The goal in words.

@@ -54,7 +54,7 @@ pub(crate) fn get_all(address: SocketAddr, connections: usize, files: &[Small], 
     Ok(())
 }
 
-/// What the next line is.
+/// The next line that is expected.
 enum Due {
     Greeting,
     Reply,

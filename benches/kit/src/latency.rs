@@ -1,4 +1,4 @@
-//! How long one small GET takes, again and again.
+//! The time that one small GET takes, again and again.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Whether one client's slow work makes another one wait: a client fetches 4 KiB again and again,
+//! Measures whether one client's slow work makes another one wait: a client fetches 4 KiB again and again,
 //! and the longest that this took is reported, beside the same with nobody else there. Behind it stands
 //! the server's own figure: the longest that its loop was away from its clients meanwhile. On a
 //! machine whose processors are busy with other things, both count the time that the loop waited for one.

@@ -1,8 +1,8 @@
-//! What to run, and how long: the command line and the environment.
+//! The command line and the environment: what to run, and how long.
 
 use std::{env, path::PathBuf, process};
 
-/// How much work a bench does.
+/// The amount of work that a bench does.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// One JSON object a row in place of the table.
@@ -11,11 +11,11 @@ pub struct Options {
     pub tiny: bool,
     /// MiB of a large file.
     pub mib: u64,
-    /// How many small files.
+    /// The number of small files.
     pub files: usize,
-    /// How many clients at once, where as many descriptors may be open.
+    /// The number of clients at once, where as many descriptors may be open.
     pub clients: usize,
-    /// How often each contender has its turn.
+    /// The number of turns of each contender.
     pub rounds: usize,
     /// Only the rows whose work has one of these in it; all where there are none.
     only: Vec<String>,
@@ -57,7 +57,7 @@ impl Options {
         Options { tiny: true, mib: 4, files: 50, clients: 60, rounds: 1, ..Options::new() }
     }
 
-    /// What the command line and the environment ask for. Ends the program where they are wrong,
+    /// Reads the command line and the environment. Ends the program where they are wrong,
     /// and after `--help`.
     #[must_use]
     pub fn from_command_line() -> Options {
@@ -97,7 +97,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether this row was asked for.
+    /// Returns whether this row was asked for.
     #[must_use]
     pub fn wants(&self, work: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| work.contains(text))

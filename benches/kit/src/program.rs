@@ -39,7 +39,7 @@ fn is_program(path: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// What it said where it did not succeed.
+/// Fails with the program's own words where it did not succeed.
 pub(crate) fn run(command: &mut Command) -> Result<(f64, f64), String> {
     let mut output = None;
     let figures =

@@ -56,7 +56,7 @@ impl Report {
         }
     }
 
-    /// What was reported so far.
+    /// Returns the rows that were reported so far.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.rows

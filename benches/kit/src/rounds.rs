@@ -18,7 +18,7 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// Lets `contenders` take turns, A B A B, and gives what each showed, in their order. A round
+/// Lets `contenders` take turns, A B A B, and returns the samples of each, in their order. A round
 /// before the first, to warm up, is not counted.
 pub fn alternate<const N: usize>(rounds: usize, mut contenders: [Contender<'_>; N]) -> [Vec<Sample>; N] {
     let mut samples = [const { Vec::new() }; N];
@@ -36,17 +36,17 @@ pub fn alternate<const N: usize>(rounds: usize, mut contenders: [Contender<'_>; 
 /// One line of a report: ours beside the limit.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// What was done, as a user would say it.
+    /// The work, as a user would say it.
     pub work: String,
     /// Of the values.
     pub unit: Unit,
-    /// What ferry showed, round by round.
+    /// Ferry's samples, round by round.
     pub ours: Vec<Sample>,
-    /// What the limit showed in the same rounds; empty where there is none.
+    /// The limit's samples of the same rounds; empty where there is none.
     pub limit: Vec<Sample>,
-    /// What the limit is.
+    /// The limit, in words.
     pub limit_is: String,
-    /// What this row should show.
+    /// The goals that this row is held to.
     pub goals: Vec<Goal>,
 }
 

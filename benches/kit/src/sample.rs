@@ -1,10 +1,10 @@
-//! What a turn shows, in units that a user would quote.
+//! The result of a turn, in units that a user would quote.
 
 use std::time::Instant;
 
 use crate::tree::own_cpu_seconds;
 
-/// What is counted.
+/// The unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes moved in a second, in GB (10^9).
@@ -50,18 +50,18 @@ impl Unit {
         }
     }
 
-    /// How many of what is counted make one of [`Unit::name`].
+    /// Returns how many of the counted things make one of [`Unit::name`].
     fn scale(self) -> f64 {
         if self == Unit::Bytes { 1e9 } else { 1.0 }
     }
 
-    /// How many of [`Unit::cpu_name`] a CPU second is, for each of [`Unit::name`].
+    /// Returns how many of [`Unit::cpu_name`] a CPU second is, for each of [`Unit::name`].
     fn cpu_scale(self) -> f64 {
         if matches!(self, Unit::Bytes | Unit::Seconds) { 1.0 } else { 1e6 }
     }
 }
 
-/// What one turn showed.
+/// The result of one turn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
     /// In the unit of its row.

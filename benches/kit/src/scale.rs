@@ -1,4 +1,4 @@
-//! How far one machine goes: what a million idle sessions take in memory, and what a second process on
+//! The reach of one machine: the memory of a million idle sessions, and the gain by a second process on
 //! the same address and root adds.
 
 use std::{

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const SMALL_BYTES: usize = 4096;
 const _: () = assert!(SMALL_BYTES as u64 <= MAX_BLOCK_BYTES, "each file is one block");
 
-/// How often each file is fetched in one turn: 5,000 files once take less time than the kernel's
+/// The number of times that each file is fetched in one turn: 5,000 files once take less time than the kernel's
 /// ticks of CPU time can show.
 pub(crate) const GETS_OF_EACH: usize = 10;
 
@@ -224,7 +224,7 @@ fn name(directory: &str, index: usize) -> Name {
     Name::new(&format!("{directory}/{}", file_name(index))).expect("a plain name")
 }
 
-/// What earlier turns left to write back must not weigh on the next one.
+/// Waits until everything is written back, so that earlier turns don't weigh on the next one.
 pub(crate) fn sync(directory: &Path) {
     let synced = fs::File::open(directory).and_then(|held| Ok(rustix::fs::syncfs(held)?));
     synced.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));

@@ -35,7 +35,7 @@ const LARGE: &str = "large.bin";
 /// The name that it is uploaded as.
 const UPLOADED: &str = "uploaded.bin";
 
-/// What a durable PUT reaches of the rate of a local copy that is synced, at the least.
+/// The least share of the rate of a synced local copy that a durable PUT reaches.
 pub(crate) const DURABLE_BESIDE_DD: f64 = 0.9;
 
 /// Every row of the target.

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-/// What `/proc/<pid>/stat` says.
+/// The fields of `/proc/<pid>/stat`.
 struct Stat {
     parent: u32,
     /// Ticks of its own.
@@ -82,7 +82,7 @@ fn stat(pid: u32) -> Option<Stat> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Fields are counted from behind the name in parentheses, which may hold anything.
+/// Fields are counted from after the name in parentheses, which may hold anything.
 fn parse(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
     let field = |index: usize| fields.get(index)?.parse::<u64>().ok();

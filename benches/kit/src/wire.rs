@@ -21,14 +21,14 @@ use crate::content::Content;
 pub(crate) const BUFFER_BYTES: usize = 1 << 20;
 
 /// No server is silent for that long. Without it, a server that hangs would hang the bench.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What was drained.
+/// A body that was drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Drained {
-    /// How many bytes came.
+    /// The bytes that came.
     pub bytes: u64,
-    /// What the server said is their CRC; [`None`] where the server was a bare loop.
+    /// Their CRC, as the server states it; [`None`] where the server was a bare loop.
     pub claimed: Option<Crc32>,
 }
 
@@ -38,7 +38,7 @@ pub struct Wire {
     socket: TcpStream,
     framer: Framer,
     buffer: Box<[u8]>,
-    /// What is in `buffer` and was not looked at yet.
+    /// The part of `buffer` that was not looked at yet.
     start: usize,
     end: usize,
 }
@@ -51,8 +51,8 @@ impl Wire {
     /// Of the socket.
     pub fn connect(address: SocketAddr) -> io::Result<Wire> {
         let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
         socket.set_nodelay(true)?;
         Ok(Wire { socket, framer: Framer::new(), buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0 })
     }
@@ -215,7 +215,7 @@ impl Wire {
         if line == bytes.to_string().as_bytes() { Ok(()) } else { Err(unexpected(&line)) }
     }
 
-    /// What announces bytes travels with them.
+    /// The line that announces bytes travels with them.
     fn send_head(&self, mut head: &[u8]) -> io::Result<()> {
         while !head.is_empty() {
             let sent = rustix::net::send(&self.socket, head, SendFlags::MORE)?;
@@ -242,7 +242,7 @@ impl Wire {
         if self.start == self.end { self.read_more() } else { Ok(()) }
     }
 
-    /// Reads behind what is there: nothing, or the beginning of a line.
+    /// Reads after the bytes that are there: nothing, or the beginning of a line.
     fn read_more(&mut self) -> io::Result<()> {
         self.buffer.copy_within(self.start..self.end, 0);
         self.end -= self.start;

@@ -10,16 +10,16 @@ use ferry_client::{Address, Client, Error, Id, Name, Options, Part};
 
 use crate::is_raw;
 
-/// What stands under the name that a GET replaces, before.
+/// The content of the file that a GET replaces.
 const OLD: &[u8] = b"the old file";
 
-/// What PUT sends.
+/// The content that PUT sends.
 const SOURCE: &[u8] = b"hello";
 
 /// A server that says all it will say can't make a client wait so long.
 const GUARD: Duration = Duration::from_secs(20);
 
-/// One conversation on a real socket. The first byte picks the request; what is said behind it goes out
+/// One conversation on a real socket. The first byte picks the request; the bytes after it go out
 /// when the request came, and then the server says no more.
 ///
 /// # Panics

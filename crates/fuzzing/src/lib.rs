@@ -28,7 +28,7 @@ pub const TARGETS: [(&str, Target); 6] = [
     ("conversation", conversation),
 ];
 
-/// Whether `text` could drive a terminal.
+/// Returns whether `text` could drive a terminal.
 pub(crate) fn is_raw(text: &str) -> bool {
     text.chars().any(|c| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }

@@ -1,4 +1,4 @@
-//! What a server says, read again: every byte must be part of the protocol.
+//! The output of a server, read again: every byte must be part of the protocol.
 
 use ferry_wire::{BodyLine, Digest, Frame, Framer, Greeting, Reply};
 

@@ -1,4 +1,4 @@
-//! What holds for every input: messages come back as they went, a stream means the same however it
+//! Properties of every input: messages come back as they went, a stream means the same however it
 //! is cut, and nothing that a peer can send makes the decoder panic.
 
 use ferry_wire::{
@@ -140,7 +140,7 @@ enum Event {
     Broken(LineTooLong),
 }
 
-/// What `pieces` mean when they arrive one after another, in a buffer that is kept as the contract
+/// Decodes `pieces` as they arrive one after another, in a buffer that is kept as the contract
 /// of [`Framer`] asks.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Event> {
     let mut framer = Framer::new();

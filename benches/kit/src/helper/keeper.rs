@@ -57,7 +57,7 @@ impl Keeper {
         self.0.id()
     }
 
-    /// How it ended, where it has.
+    /// Returns its exit status, where it has ended.
     pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         self.0.try_wait()
     }

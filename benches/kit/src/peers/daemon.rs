@@ -23,7 +23,7 @@ use crate::{
     tree::{anonymous_bytes, cpu_seconds, descriptors},
 };
 
-/// How long a server may take to listen.
+/// The time that a server may take to listen.
 const STARTING: Duration = Duration::from_secs(20);
 
 /// Clients of one server that forks at one time, where it wants to know.
@@ -37,7 +37,7 @@ const BENCH: Login = Login { user: "bench", password: "ferry" };
 const HASH: &str =
     "$6$A15TxWwsf40zLcW0$Z./O9lN5kFcG3K3V1kVf9Jx5FMwJWhBwNu4UCI9r0J9huEgS3JUY7zCFlJwT.ulU0I7loR8bthXRIMYiAD3if/";
 
-/// What root becomes where the server insists on being somebody else: nobody.
+/// The user that root becomes where the server insists on being somebody else.
 const NOBODY: u32 = 65534;
 
 /// A server that somebody else has written.
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// How Debian and its likes get it.
+    /// The package of Debian and its likes.
     pub(super) fn install(self) -> &'static str {
         match self {
             Kind::Vsftpd => "apt-get install vsftpd",
@@ -78,7 +78,7 @@ impl Kind {
         }
     }
 
-    /// Whether each client has a process of its own, or two.
+    /// Returns whether each client has a process of its own, or two.
     pub(super) fn forks(self) -> bool {
         matches!(self, Kind::Vsftpd | Kind::PureFtpd | Kind::Proftpd)
     }
@@ -87,7 +87,7 @@ impl Kind {
     ///
     /// # Errors
     ///
-    /// What it says where it does not start.
+    /// Fails with the server's own words where it does not start.
     pub(super) fn start(self, helper: &Path, root: &Path) -> Option<Result<Daemon, String>> {
         let program = self.program()?;
         Some(Daemon::start(self, helper, &program, root).map_err(|error| error.to_string()))
@@ -191,7 +191,7 @@ fn proftpd(place: &Path, root: &Path, port: u16) -> io::Result<String> {
     ))
 }
 
-/// What `id` says of whoever runs this.
+/// Returns the answer of `id` about the user of this process.
 fn own_name(flag: &str) -> io::Result<String> {
     let said = Command::new("id").arg(flag).stdin(Stdio::null()).output()?.stdout;
     Ok(String::from_utf8_lossy(&said).trim().into())
@@ -288,7 +288,7 @@ impl Daemon {
         self.address
     }
 
-    /// Who may log in to it.
+    /// The user that may log in to it.
     pub(super) fn login(&self) -> Login {
         match self.kind {
             Kind::Vsftpd => Login { user: "anonymous", password: "nobody" },

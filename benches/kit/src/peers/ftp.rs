@@ -11,10 +11,10 @@ use rustix::net::sockopt::set_tcp_quickack;
 
 use crate::{
     Content,
-    wire::{BUFFER_BYTES, PATIENCE, send_range},
+    wire::{BUFFER_BYTES, TIMEOUT, send_range},
 };
 
-/// Who logs in.
+/// The user that logs in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Login {
     pub(super) user: &'static str,
@@ -117,8 +117,8 @@ impl Ftp {
 
 fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.set_write_timeout(Some(TIMEOUT))?;
     socket.set_nodelay(true)?;
     Ok(socket)
 }

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
-use crate::wire::{BUFFER_BYTES, PATIENCE};
+use crate::wire::{BUFFER_BYTES, TIMEOUT};
 
 /// A connection.
 pub(super) struct Http {
@@ -16,7 +16,7 @@ pub(super) struct Http {
 impl Http {
     pub(super) fn connect(address: SocketAddr) -> io::Result<Http> {
         let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(TIMEOUT))?;
         socket.set_nodelay(true)?;
         Ok(Http { socket, buffer: vec![0; BUFFER_BYTES].into() })
     }

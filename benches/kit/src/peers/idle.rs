@@ -20,7 +20,7 @@ use crate::{
 /// A server that forks holds so many: each is one process or two.
 const OF_FORKING: usize = 200;
 
-/// How many fewer connections a turn has where one takes so much longer.
+/// The factor by which a turn has fewer connections where one takes so much longer.
 const FORKING_SLOWER: usize = 40;
 const PYTHON_SLOWER: usize = 4;
 

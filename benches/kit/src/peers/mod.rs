@@ -1,6 +1,6 @@
 //! Other servers and programs at the same work as ferry, in alternating turns: the table of all goals.
 //!
-//! What is found on the machine is run, with a configuration of the bench's own, on free ports of the
+//! Every peer that is found on the machine is run, with a configuration of the bench's own, on free ports of the
 //! loopback interface, and ended at the end. All move the same files, which lie in the same file
 //! system; that is one in memory where there is one, unless the row says `on the disk`.
 //!
@@ -48,7 +48,7 @@ const MANY: &str = "fetched";
 /// Where a file system in memory is mounted, by custom.
 const MEMORY: &str = "/dev/shm";
 
-/// How many times the large file must fit beside itself: what is put, what is got, and some room.
+/// The number of large files that must fit: the one that is put, the one that is got, and some room.
 const COPIES: u64 = 4;
 
 /// Setup that are run, and how Debian gets them.
@@ -91,7 +91,7 @@ pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
 struct Bench<'a> {
     setup: &'a Setup,
     options: &'a Options,
-    /// What all serve.
+    /// The directory that all serve.
     root: PathBuf,
     /// Where downloads go.
     local: PathBuf,
@@ -166,7 +166,7 @@ impl<'a> Bench<'a> {
             report.skip("did not start", failed);
         }
         if !self.missing.is_empty() {
-            report.remark(&format!("{UNPACKED}\n({PLACES_VARIABLE} names directories, parted by `:`)"));
+            report.remark(&format!("{UNPACKED}\n({PLACES_VARIABLE} names directories, separated by `:`)"));
         }
     }
 

@@ -31,14 +31,14 @@ const BESIDE_RSYNC: f64 = 0.4;
 /// Of rsync's time, where rsync does not wait for the disk.
 const DURABLE_BESIDE_RSYNC: f64 = 3.0;
 
-/// What a directory is called that is put.
+/// The name of the directory that is put.
 const UP: &str = "many";
 
 /// Ferry's client.
 struct Ferry {
     /// It knows `get` and `put` on its command line.
     one_shot: bool,
-    /// `--dir` belongs behind those words.
+    /// `--dir` belongs after those words.
     dir_behind: bool,
 }
 

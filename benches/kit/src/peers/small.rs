@@ -83,7 +83,7 @@ fn wrk_turn(wrk: &Path, nginx: &Daemon, connections: usize, script: &Path) -> Re
     Ok(Sample { value: rate, cpu: Some(cpu * 1e6 / requests) })
 }
 
-/// How many requests were answered, and how many in a second; [`None`] where some failed.
+/// Returns how many requests were answered, and how many in a second; [`None`] where some failed.
 fn told_by_wrk(said: &str) -> Option<(f64, f64)> {
     if said.contains("Non-2xx") || said.contains("Socket errors") {
         return None;

@@ -4,7 +4,7 @@ use crate::{Goal, Report, Row, Sample, Unit};
 
 /// Somebody else at the same work.
 pub(super) struct Peer<'a> {
-    /// What is shown of it.
+    /// Its name in the report.
     is: String,
     goals: Vec<Goal>,
     turn: Box<dyn FnMut() -> Result<Sample, String> + 'a>,
