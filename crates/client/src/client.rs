@@ -109,6 +109,12 @@ impl Client {
         self.connection.is_volatile()
     }
 
+    /// Returns whether what goes over the connection is secret, and from the server that was meant: TLS is spoken.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.connection.is_secure()
+    }
+
     /// Returns whether there is a connection, as far as the last call could tell.
     #[must_use]
     pub fn is_connected(&self) -> bool {
@@ -373,7 +379,8 @@ impl Client {
     }
 
     /// Returns the options of the caller.
-    pub(crate) fn options(&self) -> &Options {
+    #[must_use]
+    pub fn options(&self) -> &Options {
         self.connection.options()
     }
 

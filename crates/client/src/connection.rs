@@ -65,6 +65,11 @@ impl Connection {
         self.is_volatile
     }
 
+    /// Whether there is a link over which TLS is spoken.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_secure)
+    }
+
     /// Whether there is a link, as far as the last use could tell.
     pub(crate) fn is_open(&self) -> bool {
         self.link.is_some()
@@ -112,7 +117,7 @@ fn connect_any(address: &Address, options: &Options) -> Result<Link, Error> {
 }
 
 fn connect_one(peer: SocketAddr, address: &Address, options: &Options) -> Result<Link, Error> {
-    Link::connect(peer, options).map_err(|error| match error {
+    Link::connect(peer, address, options).map_err(|error| match error {
         ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Error::Refused { address: address.clone() }
         }

@@ -8,7 +8,7 @@ use std::{
 
 use ferry_wire::{Code, Failure, NameError};
 
-use crate::address::Address;
+use crate::{address::Address, trust::Untrusted};
 
 /// Why a request was not done. Displays as one line for people; text of the server in it is escaped.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,15 @@ pub enum Error {
         /// The version it speaks.
         version: u64,
     },
+    /// TLS could not be spoken with the server.
+    #[error("{problem}")]
+    Tls {
+        /// Why, and what may be done.
+        problem: String,
+    },
+    /// The server could not show that it is the one that was meant; nothing was sent to it.
+    #[error(transparent)]
+    Untrusted(#[from] Box<Untrusted>),
     /// There is no connection (any more).
     #[error("not connected")]
     NotConnected,
@@ -129,6 +138,12 @@ pub enum Error {
     },
 }
 
+impl From<Untrusted> for Error {
+    fn from(untrusted: Untrusted) -> Error {
+        Error::Untrusted(untrusted.into())
+    }
+}
+
 /// Whose fault an [`Error`] is: one kind for each way that a program would go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blame {
@@ -157,11 +172,12 @@ impl Error {
             | Error::Unreachable { .. }
             | Error::NotFerry { .. }
             | Error::Version { .. }
+            | Error::Tls { .. }
             | Error::NotConnected
             | Error::Closed(_) => Blame::Connection,
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
             Error::Server(_) | Error::Name { .. } => Blame::Request,
-            Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
+            Error::Untrusted(_) | Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
             Error::Local { .. } | Error::LocalFile { .. } | Error::Deletions { .. } => Blame::Local,
             Error::Interrupted => Blame::Interrupted,
             Error::Timeout(_) | Error::Slow { .. } => Blame::Timeout,
@@ -184,6 +200,10 @@ impl Error {
 
     pub(crate) fn file(path: impl Into<PathBuf>, problem: &'static str) -> Error {
         Error::LocalFile { path: path.into(), problem }
+    }
+
+    pub(crate) fn tls(problem: impl fmt::Display) -> Error {
+        Error::Tls { problem: problem.to_string() }
     }
 
     pub(crate) fn violation(what: impl fmt::Display) -> Error {
@@ -219,7 +239,7 @@ impl fmt::Display for Stranger {
 }
 
 /// A path for a message, with what could drive a terminal escaped.
-fn shown(path: &Path) -> impl fmt::Display {
+pub(crate) fn shown(path: &Path) -> impl fmt::Display {
     use std::os::unix::ffi::OsStrExt as _;
     ferry_wire::escaped_bytes(path.as_os_str().as_bytes()).to_string()
 }

@@ -80,6 +80,7 @@ mod random;
 mod trace;
 mod transfer;
 mod tree;
+mod trust;
 
 pub use address::{Address, AddressError};
 pub use client::Client;
@@ -92,6 +93,10 @@ pub use plan::{Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Plan
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{Event, Fetch, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store};
 pub use tree::{Found, RemoteTree};
+pub use trust::{Security, Trust, Untrusted};
 
 // What the methods take and give is part of this crate's interface.
-pub use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Greeting, Id, Name, NameError, Tag, Time};
+pub use ferry_wire::{
+    Code, Crc32, Entry, EntryKind, Failure, FileMeta, Fingerprint, FingerprintError, Greeting, Id, Name, NameError,
+    Tag, Time,
+};

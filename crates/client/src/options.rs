@@ -8,13 +8,19 @@ use std::{
     time::Duration,
 };
 
-/// The timeouts and limits of a [`Client`](crate::Client), and the flag that ends what it does.
+use ferry_wire::Fingerprint;
+
+use crate::trust::{Security, Trust};
+
+/// The timeouts, limits and trust of a [`Client`](crate::Client), and the flag that ends what it does.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) timeout: Duration,
     pub(crate) cancel: Cancel,
     pub(crate) min_rate: MinRate,
     pub(crate) tree_memory: usize,
+    pub(crate) security: Security,
+    pub(crate) trust: Trust,
 }
 
 /// A least rate: so many bytes in so much time.
@@ -50,6 +56,30 @@ impl Options {
         Options { tree_memory: bytes, ..self }
     }
 
+    /// Chooses whether TLS is spoken; [by the address](Security::ByAddress) unless told.
+    #[must_use]
+    pub fn security(self, security: Security) -> Options {
+        Options { security, ..self }
+    }
+
+    /// Chooses which servers that speak TLS are trusted; those for which an authority of this system vouches unless told.
+    #[must_use]
+    pub fn trust(self, trust: Trust) -> Options {
+        Options { trust, ..self }
+    }
+
+    /// Trusts the key `fingerprint` and no other, as [`Trust::pinned`] does.
+    #[must_use]
+    pub fn pinned(self, fingerprint: Fingerprint) -> Options {
+        Options { trust: self.trust.pinned(fingerprint), ..self }
+    }
+
+    /// Refuses keys that are not known yet, whatever was to be done about them: for a connection of which nobody knows.
+    #[must_use]
+    pub fn known_only(self) -> Options {
+        Options { trust: self.trust.known_only(), ..self }
+    }
+
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancel.is_cancelled()
     }
@@ -64,7 +94,14 @@ impl Options {
 impl Default for Options {
     fn default() -> Options {
         let min_rate = MinRate { bytes: 1024, window: Duration::from_secs(60) };
-        Options { timeout: Duration::from_secs(30), cancel: Cancel::default(), min_rate, tree_memory: 512 << 20 }
+        Options {
+            timeout: Duration::from_secs(30),
+            cancel: Cancel::default(),
+            min_rate,
+            tree_memory: 512 << 20,
+            security: Security::default(),
+            trust: Trust::default(),
+        }
     }
 }
 

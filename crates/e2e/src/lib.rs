@@ -22,6 +22,7 @@ pub mod mounts;
 pub mod puppet;
 mod random;
 mod raw;
+pub mod secure;
 mod server;
 
 use std::time::{Duration, Instant};

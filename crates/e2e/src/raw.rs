@@ -8,7 +8,10 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use crate::HANG_GUARD;
+use crate::{
+    HANG_GUARD,
+    secure::{self, Secure},
+};
 
 /// The CRC of `bytes` as it stands on the wire.
 #[must_use]
@@ -99,6 +102,8 @@ impl Answer {
 #[derive(Debug)]
 pub struct Raw {
     stream: TcpStream,
+    /// [`None`] where it speaks in the open.
+    secure: Option<Box<Secure>>,
     /// What arrived and was not looked at yet begins at `taken`.
     input: Vec<u8>,
     taken: usize,
@@ -113,11 +118,38 @@ impl Raw {
     #[must_use]
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Raw {
+        let mut raw = Raw::connect_plain(address);
+        raw.secure = secure::is_asked_for().then(Box::default);
+        raw
+    }
+
+    /// Connects by TLS, and reads the greeting.
+    ///
+    /// # Panics
+    ///
+    /// If nobody listens who speaks it.
+    #[must_use]
+    #[track_caller]
+    pub fn greeted_by_tls(address: SocketAddr) -> Raw {
+        let mut raw = Raw::connect_plain(address);
+        raw.secure = Some(Box::default());
+        raw.greet();
+        raw
+    }
+
+    /// Connects without TLS, also where the tests are run by it, and reads nothing.
+    ///
+    /// # Panics
+    ///
+    /// If nobody listens.
+    #[must_use]
+    #[track_caller]
+    pub fn connect_plain(address: SocketAddr) -> Raw {
         let stream = TcpStream::connect_timeout(&address, HANG_GUARD).expect("the server listens");
         stream.set_read_timeout(Some(HANG_GUARD)).expect("a read timeout");
         stream.set_write_timeout(Some(HANG_GUARD)).expect("a write timeout");
         stream.set_nodelay(true).expect("no delay");
-        Raw { stream, input: Vec::new(), taken: 0 }
+        Raw { stream, secure: None, input: Vec::new(), taken: 0 }
     }
 
     /// Connects and reads the greeting.
@@ -129,9 +161,14 @@ impl Raw {
     #[track_caller]
     pub fn greeted(address: SocketAddr) -> Raw {
         let mut raw = Raw::connect(address);
-        let greeting = raw.line();
-        assert!(greeting.starts_with("FERRY 1 ferryd/"), "{greeting:?}");
+        raw.greet();
         raw
+    }
+
+    #[track_caller]
+    fn greet(&mut self) {
+        let greeting = self.line();
+        assert!(greeting.starts_with("FERRY 1 ferryd/"), "{greeting:?}");
     }
 
     /// The socket, for what this type has no word for.
@@ -147,7 +184,7 @@ impl Raw {
     /// If the server has gone or takes nothing.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.stream.write_all(bytes.as_ref()).expect("the server takes bytes");
+        self.write(bytes.as_ref()).expect("the server takes bytes");
     }
 
     /// Sends `bytes`, one by one, each in a packet of its own as far as the system allows.
@@ -164,7 +201,7 @@ impl Raw {
 
     /// Sends `bytes` as far as the server takes them: it may close in the middle.
     pub fn send_what_it_takes(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = self.stream.write_all(bytes.as_ref());
+        let _ = self.write(bytes.as_ref());
     }
 
     /// Says that nothing more will be sent.
@@ -174,7 +211,28 @@ impl Raw {
     /// If the connection is gone.
     #[track_caller]
     pub fn finish(&mut self) {
+        if let Some(secure) = &mut self.secure {
+            secure.close(&mut self.stream);
+        }
+        self.cut();
+    }
+
+    /// Ends what it sends without a word, as somebody in between could: without TLS that is as good as
+    /// [`finish`](Raw::finish).
+    ///
+    /// # Panics
+    ///
+    /// If the connection is gone.
+    #[track_caller]
+    pub fn cut(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("the connection stands");
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match &mut self.secure {
+            None => self.stream.write_all(bytes),
+            Some(secure) => secure.over(&mut self.stream).write_all(bytes),
+        }
     }
 
     /// Reads one line, without its LF.
@@ -301,7 +359,11 @@ impl Raw {
         self.input.resize(filled + PIECE_BYTES, 0);
         // With a timeout the system does not go on by itself after a signal, or where it was frozen for a while.
         let read = loop {
-            match self.stream.read(&mut self.input[filled..]) {
+            let read = match &mut self.secure {
+                None => self.stream.read(&mut self.input[filled..]),
+                Some(secure) => secure.over(&mut self.stream).read(&mut self.input[filled..]),
+            };
+            match read {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => break read,
             }

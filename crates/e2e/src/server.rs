@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 pub use rustix::process::Signal;
 
-use crate::{Figures, HANG_GUARD, PAUSE, ferryd};
+use crate::{Figures, HANG_GUARD, PAUSE, ferryd, secure};
 
 /// How long a server that was killed is waited for.
 const DYING: Duration = Duration::from_secs(5);
@@ -137,9 +137,15 @@ impl Server {
         let root = options.root.clone().unwrap_or_else(|| scratch.path().join("root"));
         fs::create_dir_all(&root).expect("a root");
         let log = fs::File::create(scratch.path().join("stderr")).expect("a file for the log");
+        // What a test says of it itself goes before.
+        let is_told = options.arguments.iter().any(|argument| argument == "--tls" || argument == "--plain");
+        let secured = if secure::is_asked_for() && !is_told { &["--tls"][..] } else { &[] };
         let mut child = options
             .command()
             .args(["--root".as_ref(), root.as_os_str()])
+            .args(secured)
+            // Its key must not outlive it, nor be that of the person who runs the tests.
+            .env("STATE_DIRECTORY", scratch.path().join("state"))
             .args(&options.arguments)
             .arg(&options.address)
             .envs(options.environment)
@@ -178,6 +184,24 @@ impl Server {
     #[must_use]
     pub fn first_line(&self) -> &str {
         &self.first_line
+    }
+
+    /// The fingerprint of its key, as its first line names it.
+    ///
+    /// # Panics
+    ///
+    /// If it speaks no TLS.
+    #[must_use]
+    #[track_caller]
+    pub fn fingerprint(&self) -> &str {
+        let key = self.first_line.rsplit_once(" (TLS, key ").and_then(|(_, key)| key.strip_suffix(')'));
+        key.unwrap_or_else(|| panic!("no TLS: {:?}", self.first_line))
+    }
+
+    /// The directory for its key.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.scratch.path().join("state")
     }
 
     /// The directory that it serves.

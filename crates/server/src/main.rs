@@ -15,7 +15,7 @@ use ferry_server::{
     commands::Command,
     config::{Arguments, Setup},
     fence,
-    net::Listener,
+    net::{Listener, TlsAcceptor, keys::Identity},
     observe::logging,
     store::{self, Store},
 };
@@ -78,6 +78,8 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let log_file = log_file.transpose()?;
     let listener = Listener::bind(&setup.addresses, setup.reuse_port)?;
     let address = listener.local_addr();
+    let identity = setup.security.identity(address)?;
+    let tls = identity.as_ref().map(TlsAcceptor::new).transpose()?;
     store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let fenced = fence::raise(&setup.store.root, setup.store.writable);
@@ -86,15 +88,20 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if setup.server.limits.read_only {
         log::info!("read-only: {}", setup.why_read_only);
     }
-    let server = Server::new(setup.server, listener, store.clone())?;
+    let server = Server::new(setup.server, listener, tls, store.clone())?;
     // A server that can't start says only why.
     log::info!("{fenced}");
     log::info!("{}", store.capabilities());
     if let Some(fewer) = setup.fewer_clients {
         log::warn!("{fewer}");
     }
+    if let Some(warning) = identity.as_ref().and_then(Identity::warning) {
+        log::warn!("{warning}");
+    }
+    let secured = identity.map(|identity| format!(" (TLS, key {})", identity.fingerprint())).unwrap_or_default();
+    let root = setup.store.root.to_string_lossy();
     // A closed pipe is no reason not to serve.
-    let _ = writeln!(io::stdout(), "listening on {address}, serving {}", escaped(&setup.store.root.to_string_lossy()));
+    let _ = writeln!(io::stdout(), "listening on {address}, serving {}{secured}", escaped(&root));
     keep_clean(store.clone())?;
     keep_alive(store)?;
     server.run()?;

@@ -7,7 +7,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 use clap_complete::Shell;
-use ferry_client::Address;
+use ferry_client::{Address, Fingerprint};
 use log::LevelFilter;
 
 use super::{command, exit, one_shot, one_shot::OneShot, options::CommonOptions};
@@ -36,6 +36,22 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) options: CommonOptions,
+
+    /// Speak TLS with any server [default: with those that are not on this machine]
+    #[arg(long, global = true, conflicts_with = "plain")]
+    pub(crate) tls: bool,
+
+    /// Speak without TLS with any server: whoever is in between reads and changes what goes over
+    #[arg(long, global = true)]
+    pub(crate) plain: bool,
+
+    /// Trust the server with this key and no other (SHA256:..., as the server's first line names it)
+    #[arg(long, global = true, value_name = "KEY")]
+    pub(crate) fingerprint: Option<Fingerprint>,
+
+    /// Trust servers that are not known yet, and remember their keys
+    #[arg(long, global = true)]
+    pub(crate) accept_new: bool,
 
     /// Print one JSON object a line for all that happens; the manual lists them
     #[arg(long, global = true)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ferry_client::{Address, Settings};
+use ferry_client::Settings;
 
 use super::{
     args::Args,
@@ -11,6 +11,7 @@ use super::{
     output::{Format, Level},
     paths,
     progress::Mode,
+    trust::Server,
 };
 
 const USUAL_DIRECTORY: &str = "./client";
@@ -38,7 +39,7 @@ pub(crate) struct Choices {
     pub(crate) progress: Mode,
     pub(crate) level: Level,
     pub(crate) format: Format,
-    pub(crate) bookmarks: BTreeMap<String, Address>,
+    pub(crate) bookmarks: BTreeMap<String, Server>,
 }
 
 impl Choices {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Args as _, FromArgMatches as _};
-use ferry_client::Address;
+use ferry_client::Fingerprint;
 use ferry_wire::escaped;
 use toml::de::{DeTable, DeValue};
 
@@ -17,6 +17,7 @@ use super::{
     exit::{Exit, Failed, plain},
     options::CommonOptions,
     paths,
+    trust::Server,
 };
 
 /// A file that is larger is another one.
@@ -57,13 +58,15 @@ pub(crate) const EXAMPLE: &str = "\
 #[bookmarks]
 #home = \"nas.example:12000\"
 #test = \"12000\"
+# With the one key that the server may have, as its first line names it:
+#work = { address = \"example.org:12000\", fingerprint = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\" }
 ";
 
 /// The content of the file.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Config {
     pub(crate) options: CommonOptions,
-    pub(crate) bookmarks: BTreeMap<String, Address>,
+    pub(crate) bookmarks: BTreeMap<String, Server>,
 }
 
 /// Returns where the file is that is `given` or the usual one, and one to begin with.
@@ -171,12 +174,24 @@ fn directory(text: &str) -> Result<PathBuf, String> {
     if path.is_absolute() { Ok(path) } else { Err("the path must begin at the root, or with ~/".to_owned()) }
 }
 
-fn bookmark(name: &str, value: &DeValue<'_>) -> Result<Address, String> {
+fn bookmark(name: &str, value: &DeValue<'_>) -> Result<Server, String> {
     if !is_bookmark_name(name) {
         return Err("this is no name for a bookmark: letters, digits, '.', '_' and '-', not digits alone".to_owned());
     }
-    let address = value.as_str().ok_or_else(|| "a text is needed: a port or host:port".to_owned())?;
-    address.parse().map_err(|error: ferry_client::AddressError| error.to_string())
+    let needed =
+        || "a text is needed: a port or host:port, or { address = \"...\", fingerprint = \"SHA256:...\" }".to_owned();
+    let DeValue::Table(table) = value else { return server(value.as_str().ok_or_else(needed)?) };
+    if let Some(other) = table.keys().find(|key| !matches!(&**key.get_ref(), "address" | "fingerprint")) {
+        return Err(format!("{} is neither address nor fingerprint", other.get_ref()));
+    }
+    let text = |key: &str| table.get(key).map(|value| value.get_ref().as_str().ok_or_else(needed)).transpose();
+    let fingerprint = text("fingerprint")?.map(str::parse::<Fingerprint>).transpose();
+    let fingerprint = fingerprint.map_err(|error| error.to_string())?;
+    Ok(Server { fingerprint, ..server(text("address")?.ok_or_else(needed)?)? })
+}
+
+fn server(address: &str) -> Result<Server, String> {
+    address.parse().map(Server::at).map_err(|error: ferry_client::AddressError| error.to_string())
 }
 
 fn shown(path: &Path) -> String {
@@ -193,6 +208,7 @@ fn is_bookmark_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::progress::Mode;
+    use ferry_client::Address;
     use std::time::Duration;
 
     #[test]
@@ -205,8 +221,8 @@ mod tests {
         assert_eq!((config.options.retry, config.options.parallel), (Some(0), Some(4)));
         assert_eq!(config.options.progress, Some(Mode::Lines(Duration::from_secs(60))));
         assert_eq!(config.options.keep_going.keep_going, Some(true));
-        assert_eq!(config.bookmarks["home"], Address::new("nas.example", 12000));
-        assert_eq!(config.bookmarks["my.test"], Address::new("127.0.0.1", 12000));
+        assert_eq!(config.bookmarks["home"], Server::at(Address::new("nas.example", 12000)));
+        assert_eq!(config.bookmarks["my.test"], Server::at(Address::new("127.0.0.1", 12000)));
         assert_eq!(parse("timeout = 30").unwrap().options.timeout, Some(Duration::from_secs(30)));
     }
 
@@ -219,7 +235,7 @@ mod tests {
             .flat_map(|line| [line, "\n"])
             .collect();
         let config = parse(&unmarked.replace('~', "")).unwrap();
-        assert_eq!((config.options.retry, config.options.parallel, config.bookmarks.len()), (Some(5), Some(1), 2));
+        assert_eq!((config.options.retry, config.options.parallel, config.bookmarks.len()), (Some(5), Some(1), 3));
     }
 
     #[test]

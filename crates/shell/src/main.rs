@@ -24,6 +24,7 @@ mod safe;
 mod session;
 mod signals;
 mod terminal;
+mod trust;
 mod words;
 
 use std::{
@@ -136,6 +137,8 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     }
     let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
     let options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW).tree_memory(choices.tree_memory);
+    let options = options.trust(trust::policy(paths::known_servers(), args.fingerprint, args.accept_new));
+    let options = options.security(trust::security(args.tls, args.plain).unwrap_or_default());
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
     session.one_shot = args.action.is_some();
@@ -182,7 +185,7 @@ impl Shell {
     /// Opens the server that was named for the shell to begin with.
     fn open(&mut self, host: Option<&str>) -> Result<(), Exit> {
         let Some(host) = host else { return Ok(()) };
-        let opened = match self.session.address(host) {
+        let opened = match self.session.server(host) {
             Ok(_) => self.session.execute(Command::Open(Open::of(host))),
             Err(failed) if host.contains(':') || host.starts_with(|c: char| c.is_ascii_digit()) => Err(failed),
             // It may as well have been meant as a subcommand.
@@ -213,8 +216,8 @@ impl Shell {
     }
 
     fn do_one_shot(&mut self, one: &OneShot) -> Result<Flow, Failed> {
-        let address = self.session.address(&one.host)?;
-        self.session.connect(&address, &self.first)?;
+        let server = self.session.server(&one.host)?;
+        self.session.connect(&server, None, &self.first)?;
         self.session.execute(one.command.clone())
     }
 
@@ -313,6 +316,7 @@ impl Shell {
     fn situation(&self) -> Situation {
         Situation {
             address: self.session.client.as_ref().map(|client| client.address().clone()),
+            options: self.session.client.as_ref().map(|client| client.options().clone().known_only()),
             remote: self.session.remote.clone(),
             local: self.session.local.clone(),
             bookmarks: self.session.bookmarks.keys().cloned().collect(),

@@ -12,8 +12,13 @@ use std::{
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// The files, for the manual.
-pub(crate) const DESCRIBED: [(&str, &str); 4] = [
+pub(crate) const DESCRIBED: [(&str, &str); 5] = [
     ("$XDG_CONFIG_HOME/ferry/config.toml", "The configuration (without the variable: ~/.config/ferry/config.toml)."),
+    (
+        "$XDG_CONFIG_HOME/ferry/known_servers",
+        "The keys of servers that were trusted: 'host:port SHA256:...', a line each. Remove the line of a server that has a \
+         new key.",
+    ),
     ("$XDG_STATE_HOME/ferry/history", "What was typed (without the variable: ~/.local/state/ferry/history)."),
     ("$XDG_STATE_HOME/ferry/uploads", "The ids of uploads that were cut and can be resumed."),
     (
@@ -27,6 +32,11 @@ pub(crate) const DESCRIBED: [(&str, &str); 4] = [
 /// Returns `config.toml` in the configuration directory; [`None`] without a home.
 pub(crate) fn config_file() -> Option<PathBuf> {
     Some(base("XDG_CONFIG_HOME", ".config")?.join("config.toml"))
+}
+
+/// Returns the file of the keys of servers that were trusted; [`None`] without a home.
+pub(crate) fn known_servers() -> Option<PathBuf> {
+    Some(base("XDG_CONFIG_HOME", ".config")?.join("known_servers"))
 }
 
 /// Returns the file of lines that were typed; [`None`] without a home.

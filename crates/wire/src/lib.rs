@@ -27,6 +27,7 @@ mod body;
 mod code;
 mod crc;
 mod escape;
+mod fingerprint;
 mod frame;
 pub mod limits;
 mod listing;
@@ -42,6 +43,7 @@ pub use body::{BodyCheck, BodyError, BodyLine, Overrun, Verdict, write_block_hea
 pub use code::Code;
 pub use crc::{Crc32, Digest};
 pub use escape::{Escaped, escaped, escaped_bytes};
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use frame::{Frame, Framer, LineTooLong};
 pub use listing::{Entry, EntryKind};
 pub use name::{Name, NameError};

@@ -32,6 +32,14 @@ pub(crate) fn receive(link: &mut Link, address: &Address, timeout: Duration) -> 
     let stranger = |stranger| Error::NotFerry { address: address.clone(), stranger };
     let probe_after = PROBE_AFTER.min(limit / 4);
     let mut line = first_line(link, probe_after);
+    if matches!(line, Err(Error::Timeout(_)))
+        && link.input().is_empty()
+        && let Some(secure) = link.try_tls(probe_after)?
+    {
+        *link = secure;
+        // A person may have been asked about its key, for as long as that took.
+        line = first_line(link, limit);
+    }
     let probed = matches!(line, Err(Error::Timeout(_)));
     if probed {
         trace::sent(PROBE);

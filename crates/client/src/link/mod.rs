@@ -2,6 +2,7 @@
 
 mod pace;
 mod socket;
+mod tls;
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -9,13 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    block::Block,
-    error::Error,
-    options::{Cancel, MinRate, Options},
-};
+use crate::{address::Address, block::Block, error::Error, options::Options, trust::Security};
 use pace::Pace;
 use socket::Socket;
+use tls::Tls;
 
 /// What is read from the socket at once: the largest run that still fits the processor's cache,
 /// where the bytes are hashed and from where they go to their file.
@@ -46,9 +44,9 @@ pub(crate) struct Link {
     /// What is still to come on it is nobody's.
     abandoned: bool,
     moved: Instant,
-    timeout: Duration,
     pace: Pace,
-    cancel: Cancel,
+    address: Address,
+    options: Options,
     /// Set while what was cut short is brought to its end: the moment when that has to be done,
     /// whatever moves. The caller's flag is no longer looked at.
     grace: Option<Instant>,
@@ -73,8 +71,47 @@ pub(crate) enum ConnectError {
 }
 
 impl Link {
-    /// Connects; the greeting is not read yet.
-    pub(crate) fn connect(peer: SocketAddr, options: &Options) -> Result<Link, ConnectError> {
+    /// Connects to `peer`, an address of the host in `address`. Where TLS is to be spoken the server is trusted then; its
+    /// greeting is not read yet.
+    pub(crate) fn connect(peer: SocketAddr, address: &Address, options: &Options) -> Result<Link, ConnectError> {
+        let mut link = Link::connect_plain(peer, address, options)?;
+        let is_secure = match options.security {
+            Security::ByAddress => {
+                !peer.ip().to_canonical().is_loopback()
+                    || options.trust.knows_key(address).map_err(ConnectError::Gone)?
+            }
+            Security::Tls => true,
+            Security::Plain => false,
+        };
+        if is_secure {
+            link.secure(options.timeout).map_err(ConnectError::Gone)?;
+        }
+        Ok(link)
+    }
+
+    /// Opens another connection to a server that says nothing in the open, where it may be that it waits for TLS: nobody
+    /// asked for one or the other. [`None`] where it speaks none.
+    ///
+    /// # Errors
+    ///
+    /// It speaks TLS, and is not trusted.
+    pub(crate) fn try_tls(&self, limit: Duration) -> Result<Option<Link>, Error> {
+        if self.options.security != Security::ByAddress || self.socket.is_secure() {
+            return Ok(None);
+        }
+        let Ok(mut link) = Link::connect_plain(self.peer(), &self.address, &self.options) else { return Ok(None) };
+        match link.secure(limit) {
+            Ok(()) => Ok(Some(link)),
+            Err(Error::Tls { problem }) => {
+                log::debug!("{problem}");
+                Ok(None)
+            }
+            Err(Error::Timeout(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn connect_plain(peer: SocketAddr, address: &Address, options: &Options) -> Result<Link, ConnectError> {
         let mut link = Link {
             socket: Socket::connect(peer).map_err(ConnectError::Io)?,
             input: vec![0; INPUT_BYTES].into_boxed_slice(),
@@ -84,24 +121,45 @@ impl Link {
             ended: false,
             abandoned: false,
             moved: Instant::now(),
-            timeout: options.timeout,
             pace: Pace::new(options.min_rate),
-            cancel: options.cancel.clone(),
+            address: address.clone(),
+            options: options.clone(),
             grace: None,
         };
         let begun = Instant::now();
         while !link.socket.is_connected().map_err(ConnectError::Io)? {
-            link.nap(begun, Wait::Reply(link.timeout)).map_err(ConnectError::Gone)?;
+            link.nap(begun, Wait::Reply(link.options.timeout)).map_err(ConnectError::Gone)?;
         }
         link.moved = Instant::now();
         Ok(link)
     }
 
+    /// Speaks TLS from here on. The handshake may last `limit`; after it the server is trusted, or this fails, and nothing
+    /// was sent to it.
+    fn secure(&mut self, limit: Duration) -> Result<(), Error> {
+        let begun = Instant::now();
+        self.socket.secure(Tls::new(self.options.trust.config()?, &self.address)?);
+        loop {
+            match self.socket.shake() {
+                Ok(true) => break,
+                Ok(false) => self.nap(begun, Wait::Reply(limit))?,
+                Err(why) => return Err(Error::tls(format_args!("cannot speak TLS with {}: {why}", self.address))),
+            }
+        }
+        self.options.trust.judge(&self.address, self.socket.chain())?;
+        self.moved = Instant::now();
+        Ok(())
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.socket.is_secure()
+    }
+
     /// Another connection to the same server; its greeting is not read yet.
     pub(crate) fn sibling(&self) -> Result<Link, ConnectError> {
-        let MinRate { bytes, window } = self.pace.least();
-        let options = Options::default().timeout(self.timeout).cancel(self.cancel.clone()).min_rate(bytes, window);
-        Link::connect(self.peer(), &options)
+        let security = if self.is_secure() { Security::Tls } else { Security::Plain };
+        Link::connect(self.peer(), &self.address, &self.options.clone().security(security))
     }
 
     /// Where the server is.
@@ -111,7 +169,7 @@ impl Link {
 
     /// How long the server may move no byte.
     pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
+        self.options.timeout
     }
 
     /// Whether somebody else can begin to use it.
@@ -141,7 +199,7 @@ impl Link {
 
     /// Whether the caller wants what is under way to end.
     pub(crate) fn check_cancel(&self) -> Result<(), Error> {
-        if self.grace.is_none() && self.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+        if self.grace.is_none() && self.options.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// The timeout begins anew: the caller was busy with something else than the server.
@@ -166,7 +224,7 @@ impl Link {
 
     /// Whether all that was queued is out.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && !self.socket.is_pending()
     }
 
     /// Bytes that arrived and were not taken.
@@ -204,8 +262,8 @@ impl Link {
                 continue;
             }
             // A line that was begun must end, or a server could hold a client for hours, byte by byte.
-            if self.start < self.end && rest_begun.get_or_insert_with(Instant::now).elapsed() >= self.timeout {
-                return Err(Error::Timeout(self.timeout));
+            if self.start < self.end && rest_begun.get_or_insert_with(Instant::now).elapsed() >= self.options.timeout {
+                return Err(Error::Timeout(self.options.timeout));
             }
             self.more(begun, wait)?;
         }
@@ -328,7 +386,7 @@ impl Link {
     /// Writes what the socket takes: queued lines first, then `block`. Whether anything moved.
     fn flush(&mut self, block: &mut Block) -> bool {
         let mut moved = false;
-        while !(self.ended || self.output.is_empty() && block.unsent().is_empty()) {
+        while !(self.ended || self.is_flushed() && block.unsent().is_empty()) {
             match self.socket.write(&[IoSlice::new(&self.output), IoSlice::new(block.unsent())]) {
                 Ok(Some(sent)) => {
                     let lines = sent.min(self.output.len());
@@ -362,7 +420,7 @@ impl Link {
     fn nap(&mut self, begun: Instant, wait: Wait) -> Result<(), Error> {
         self.check_cancel()?;
         let limit = match wait {
-            Wait::Bytes => self.timeout,
+            Wait::Bytes => self.options.timeout,
             Wait::Reply(limit) => limit,
         };
         let now = Instant::now();

@@ -22,10 +22,6 @@ impl Pace {
         Pace { least, waited: none, moved: 0, waited_in_all: none, moved_in_all: 0 }
     }
 
-    pub(crate) fn least(&self) -> MinRate {
-        self.least
-    }
-
     /// A window begins: something else is waited for.
     pub(crate) fn begin(&mut self) {
         (self.waited, self.moved) = (Duration::ZERO, 0);

@@ -7,6 +7,9 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use rustls::pki_types::CertificateDer;
+
+use super::tls::Tls;
 
 /// A peer whose machine is gone, or that a router has forgotten, is noticed after some two minutes, also where the server
 /// may be silent for longer because it has much to do.
@@ -21,6 +24,8 @@ const KEEPALIVE_PROBES: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Socket {
     stream: TcpStream,
+    /// [`None`] where the bytes go in the open.
+    tls: Option<Box<Tls>>,
     peer: SocketAddr,
     poll: Poll,
     events: Events,
@@ -32,7 +37,7 @@ impl Socket {
         let poll = Poll::new()?;
         let mut stream = TcpStream::connect(peer)?;
         poll.registry().register(&mut stream, Token(0), Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Socket { stream, peer, poll, events: Events::with_capacity(8) })
+        Ok(Socket { stream, tls: None, peer, poll, events: Events::with_capacity(8) })
     }
 
     /// Whether the connection stands; false while it is being made. It is made ready for use when it does.
@@ -67,14 +72,51 @@ impl Socket {
         self.peer
     }
 
+    /// From here on TLS is spoken.
+    pub(super) fn secure(&mut self, tls: Tls) {
+        self.tls = Some(Box::new(tls));
+    }
+
+    /// Whether TLS is spoken.
+    pub(super) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Brings the handshake on, where TLS is to be spoken; true when it is done. Nothing else may be moved before.
+    ///
+    /// # Errors
+    ///
+    /// In words for people: why there will be no TLS.
+    pub(super) fn shake(&mut self) -> Result<bool, String> {
+        self.tls.as_mut().map_or(Ok(true), |tls| tls.shake(&mut self.stream))
+    }
+
+    /// Returns the certificates that the server showed, its own first; none where the bytes go in the open.
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        self.tls.as_ref().map_or(&[], |tls| tls.chain())
+    }
+
+    /// Whether what was written waits here until the socket takes it: an empty [`write`](Self::write) sends it on.
+    pub(super) fn is_pending(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_pending())
+    }
+
     /// Reads into `places`, one after the other, and returns how many bytes came; 0 at the end of the stream.
     pub(super) fn read(&mut self, places: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
-        without_waiting(|| self.stream.read_vectored(places))
+        let stream = &mut self.stream;
+        match &mut self.tls {
+            None => without_waiting(|| stream.read_vectored(places)),
+            Some(tls) => without_waiting(|| tls.read(stream, places)),
+        }
     }
 
     /// Writes of `pieces`, one after the other, what is taken now, and returns how many bytes that were.
     pub(super) fn write(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
-        without_waiting(|| self.stream.write_vectored(pieces))
+        let stream = &mut self.stream;
+        match &mut self.tls {
+            None => without_waiting(|| stream.write_vectored(pieces)),
+            Some(tls) => without_waiting(|| tls.write(stream, pieces)),
+        }
     }
 
     /// Sleeps until bytes may be moved, `limit` at most.
@@ -82,6 +124,14 @@ impl Socket {
         match self.poll.poll(&mut self.events, Some(limit)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(&mut self.stream);
         }
     }
 }

@@ -42,8 +42,8 @@ fn a_read_only_server_changes_nothing() {
     std::fs::write(root.path().join("a"), b"hello").unwrap();
     let read_only = [
         Options::new().arg("--read-only").root(root.path()).start(),
-        Options::new().address("0.0.0.0:0").root(root.path()).start(),
-        Options::new().address("0.0.0.0:0").arg("--read-only").root(root.path()).start(),
+        Options::new().address("0.0.0.0:0").arg("--plain").root(root.path()).start(),
+        Options::new().address("0.0.0.0:0").arg("--plain").arg("--read-only").root(root.path()).start(),
     ];
     for server in &read_only {
         let mut raw = Raw::connect(server.address());
@@ -57,9 +57,10 @@ fn a_read_only_server_changes_nothing() {
         assert_eq!(raw.ask("GET a").verified(), b"hello");
         assert_eq!(server.visible(), ["a"]);
     }
-    for server in
-        [Options::new().address("0.0.0.0:0").arg("--writable").start(), Options::new().address("127.0.0.1:0").start()]
-    {
+    for server in [
+        Options::new().address("0.0.0.0:0").arg("--plain").arg("--writable").start(),
+        Options::new().address("127.0.0.1:0").start(),
+    ] {
         let mut raw = Raw::connect(server.address());
         let greeting = raw.line();
         assert!(!greeting.contains("read-only"), "{greeting:?}");

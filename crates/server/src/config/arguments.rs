@@ -61,6 +61,30 @@ pub struct Arguments {
     #[arg(long)]
     pub(super) reuse_port: bool,
 
+    /// Speak TLS (1.3) on any address [default: where the address is not loopback]
+    ///
+    /// Clients know the server by its key, whose fingerprint stands in the first line of output. The key is made at the first
+    /// start, and kept in the directory of --state, readable by its owner alone.
+    #[arg(long, conflicts_with = "plain")]
+    pub(super) tls: bool,
+
+    /// Speak without TLS on any address: whoever is in between reads and changes what goes over
+    #[arg(long, conflicts_with_all = ["tls_cert", "tls_key"])]
+    pub(super) plain: bool,
+
+    /// The certificate to show in place of one of the server's own making, followed by those that vouch for it (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+
+    /// The key of --tls-cert (PEM); nobody else may be able to read it
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+
+    /// The directory for the server's own key, made if missing [default: $STATE_DIRECTORY, $XDG_STATE_HOME/ferryd,
+    /// ~/.local/state/ferryd]
+    #[arg(long, value_name = "DIR")]
+    pub(super) state: Option<PathBuf>,
+
     /// Accept uploads and changes on addresses other than loopback, too
     #[arg(long, conflicts_with = "read_only")]
     pub(super) writable: bool,

@@ -14,6 +14,9 @@ const RESERVED_DESCRIPTORS: u64 = 512;
 /// Clients that may be told at one time that there is no room for them, where there are descriptors enough.
 const MOST_REFUSALS: u64 = 64;
 
+/// Clients whose TLS handshake may go on at one time, where there are descriptors enough.
+const MOST_HANDSHAKES: u64 = 256;
+
 /// One address has no more than so small a part of these, where clients of one address are limited.
 pub(super) const REFUSALS_PARTS: u64 = 4;
 
@@ -22,6 +25,7 @@ pub(super) const REFUSALS_PARTS: u64 = 4;
 pub(super) struct DescriptorPlan {
     pub(super) clients: u64,
     pub(super) refusals: u64,
+    pub(super) handshakes: u64,
     /// Files that one helper has open at one time.
     pub(super) together: u64,
 }
@@ -40,7 +44,9 @@ pub(super) fn divide(descriptors: u64) -> Result<DescriptorPlan, String> {
     let free = descriptors - OWN_DESCRIPTORS;
     let refusals = (free / 8).min(MOST_REFUSALS);
     let clients = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max((free - refusals) / 2);
-    Ok(DescriptorPlan { clients, refusals, together: descriptors / 16 })
+    // Those for whom there would be none are what the acceptor waits for.
+    let handshakes = (free / 8).min(MOST_HANDSHAKES);
+    Ok(DescriptorPlan { clients, refusals, handshakes, together: descriptors / 16 })
 }
 
 /// Raises the limit of open files as far as the system lets this process, and returns it: each client is an open file.
@@ -57,10 +63,18 @@ mod tests {
 
     #[test]
     fn each_client_can_have_a_file_open_where_descriptors_are_few() {
-        for (descriptors, clients, refusals, together) in
-            [(64, 10, 3, 4), (100, 26, 7, 6), (700, 298, 64, 43), (1024, 512, 64, 64), (20_000, 19_488, 64, 1250)]
-        {
-            assert_eq!(divide(descriptors), Ok(DescriptorPlan { clients, refusals, together }), "{descriptors}");
+        for (descriptors, clients, refusals, handshakes, together) in [
+            (64, 10, 3, 3, 4),
+            (100, 26, 7, 7, 6),
+            (700, 298, 64, 82, 43),
+            (1024, 512, 64, 123, 64),
+            (20_000, 19_488, 64, 256, 1250),
+        ] {
+            assert_eq!(
+                divide(descriptors),
+                Ok(DescriptorPlan { clients, refusals, handshakes, together }),
+                "{descriptors}"
+            );
         }
         for few in [0, 12, LEAST_DESCRIPTORS - 1] {
             let said = divide(few).unwrap_err();

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod descriptors;
+mod security;
 
 use std::{
     fs, io,
@@ -21,6 +22,7 @@ use crate::{
 pub use arguments::Arguments;
 use arguments::DurabilityArgument;
 use descriptors::{REFUSALS_PARTS, divide, raise_descriptor_limit};
+pub use security::Security;
 
 /// Bytes between two checkpoints of a resumable upload: the most that a crash costs, beside what is gathered for one
 /// write.
@@ -36,6 +38,8 @@ pub struct Setup {
     pub addresses: Vec<SocketAddr>,
     /// Whether other processes may share the address.
     pub reuse_port: bool,
+    /// Whether TLS is spoken, and with which key.
+    pub security: Security,
     /// The loop's part.
     pub server: ServerOptions,
     /// The store's part.
@@ -67,12 +71,14 @@ impl Setup {
         Ok(Setup {
             addresses,
             reuse_port: arguments.reuse_port,
+            security: Security::of(arguments),
             server: ServerOptions {
                 admission: admission(arguments, asked.min(plan.clients), plan.refusals),
                 open_together: count(plan.together),
                 client_rate: arguments.rate,
                 total_rate: arguments.total_rate,
                 ends_on_hangup: !is_ignored(SIGHUP),
+                max_handshakes: count(plan.handshakes),
                 limits: limits(arguments, read_only),
             },
             store: store_options(arguments, read_only),

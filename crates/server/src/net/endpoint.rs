@@ -12,14 +12,43 @@ use rustix::{
     net::{SendAncillaryBuffer, SendFlags, send, sendmsg},
 };
 
+use super::tls::{Tls, TlsError};
+
 /// The most that one sendfile is asked for.
 const SENDFILE_BYTES: u64 = 1 << 20;
+
+/// Bytes from a socket that may hold nothing for the session, in one go: more than that are no accident.
+const HOLLOW_BYTES: usize = 256 << 10;
+
+/// With what a client begins that speaks TLS: a record with a hello (RFC 8446, section 5.1).
+const TLS_HELLO: [u8; 2] = [22, 3];
 
 /// The way that bytes take between a session and its client.
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// A bare socket: takes bytes and ranges of files.
     Plain(TcpStream),
+    /// A socket with TLS over it: takes bytes, to which ranges of files are made here.
+    Tls(TcpStream, Box<Tls>),
+}
+
+impl Transport {
+    fn socket(&mut self) -> &mut TcpStream {
+        match self {
+            Transport::Plain(socket) | Transport::Tls(socket, _) => socket,
+        }
+    }
+}
+
+/// What became of a handshake so far.
+#[derive(Debug)]
+pub(crate) enum HandshakeState {
+    /// It waits for the client.
+    GoesOn,
+    /// The session can begin.
+    Done,
+    /// There will be no TLS.
+    Failed(TlsError),
 }
 
 /// Why nothing was sent.
@@ -42,9 +71,19 @@ pub(crate) enum SendFileError {
     File(Errno),
 }
 
-/// The connection is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Lost;
+/// Why nothing more can be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The connection is gone.
+    #[error("the connection was lost")]
+    Lost,
+    /// The client broke TLS, or was cut off.
+    #[error(transparent)]
+    Tls(TlsError),
+    /// The client began TLS where none is spoken. It can be told so.
+    #[error("it speaks TLS, which this address does not")]
+    SpeaksTls,
+}
 
 /// A transport, and its readiness.
 ///
@@ -59,6 +98,11 @@ pub(crate) struct Endpoint {
     short_reads: bool,
     has_ended: bool,
     is_broken: bool,
+    /// Nothing was read yet.
+    is_new: bool,
+    /// It is to be shut down when what waits has gone.
+    is_closing: bool,
+    is_registered: bool,
 }
 
 impl Endpoint {
@@ -71,13 +115,21 @@ impl Endpoint {
             short_reads: false,
             has_ended: false,
             is_broken: false,
+            is_new: true,
+            is_closing: false,
+            is_registered: false,
         }
     }
 
     /// Has `registry` tell of its events under `token`: all kinds, once and for all.
+    /// Once more, it is told of under another one.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        let Transport::Plain(socket) = &mut self.transport;
-        registry.register(socket, token, Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY)
+        let interests = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
+        let socket = self.transport.socket();
+        match std::mem::replace(&mut self.is_registered, true) {
+            false => registry.register(socket, token, interests),
+            true => registry.reregister(socket, token, interests),
+        }
     }
 
     /// Notes an event of the socket.
@@ -87,6 +139,41 @@ impl Endpoint {
         self.is_writable |= event.is_writable() || is_broken;
         self.short_reads |= event.is_read_closed() || event.is_priority() || is_broken;
         self.is_broken |= is_broken;
+        if event.is_writable() {
+            self.push();
+        }
+    }
+
+    /// Brings a handshake on as far as what has come lets it. Without TLS there is none.
+    pub(crate) fn shake(&mut self) -> HandshakeState {
+        let Transport::Tls(socket, tls) = &mut self.transport else { return HandshakeState::Done };
+        while self.is_readable {
+            match tls.shake(socket) {
+                Ok(true) => return HandshakeState::Done,
+                Ok(false) => {}
+                Err(TlsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => self.is_readable = false,
+                Err(error) => return HandshakeState::Failed(error),
+            }
+        }
+        HandshakeState::GoesOn
+    }
+
+    /// Whether the client has begun with TLS, or anything else.
+    pub(crate) fn has_begun(&self) -> bool {
+        matches!(&self.transport, Transport::Tls(_, tls) if tls.has_begun())
+    }
+
+    /// Returns the endpoint without TLS: for a client that does not speak it, and is to be told so.
+    pub(crate) fn in_the_open(self) -> Endpoint {
+        let (Transport::Plain(socket) | Transport::Tls(socket, _)) = self.transport;
+        Endpoint { transport: Transport::Plain(socket), is_new: false, ..self }
+    }
+
+    /// Gives back what an idle client need not hold.
+    pub(crate) fn rest(&mut self) {
+        if let Transport::Tls(_, tls) = &mut self.transport {
+            tls.rest();
+        }
     }
 
     /// Whether [`read`](Self::read) may return something.
@@ -111,46 +198,118 @@ impl Endpoint {
 
     /// Reads into `buffer`, which is not empty, and returns how many bytes; 0 where there are none for now or at the
     /// [end](Self::has_ended).
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Lost> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         debug_assert!(!buffer.is_empty(), "an empty read looks like the end");
-        let Transport::Plain(socket) = &mut self.transport;
+        let count = match &mut self.transport {
+            Transport::Plain(_) => self.read_plain(buffer),
+            Transport::Tls(..) => self.read_tls(buffer),
+        };
+        if matches!(count, Err(ReadError::Lost | ReadError::Tls(_))) {
+            self.is_readable = false;
+        }
+        count
+    }
+
+    fn read_plain(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let count = loop {
-            match socket.read(buffer) {
+            match self.transport.socket().read(buffer) {
                 Ok(count) => break count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.is_readable = false;
-                    return if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(Lost) };
+                    return Ok(0);
                 }
+                Err(_) => return Err(ReadError::Lost),
             }
         };
+        if std::mem::replace(&mut self.is_new, false) && buffer[..count].starts_with(&TLS_HELLO) {
+            return Err(ReadError::SpeaksTls);
+        }
         self.has_ended |= count == 0;
         // A short read has emptied the socket.
         self.is_readable = count == buffer.len() || (count > 0 && self.short_reads);
         Ok(count)
     }
 
+    fn read_tls(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let Transport::Tls(socket, tls) = &mut self.transport else { return Ok(0) };
+        let mut hollow = 0;
+        loop {
+            match tls.read(socket, buffer) {
+                Ok(taken) if taken.plain + taken.wire == 0 => {
+                    (self.has_ended, self.is_readable) = (true, false);
+                    return Ok(0);
+                }
+                Ok(taken) if taken.plain > 0 => {
+                    self.is_readable = !taken.is_short || self.short_reads || tls.has_plain();
+                    return Ok(taken.plain);
+                }
+                Ok(taken) => hollow += taken.wire,
+                Err(TlsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_readable = false;
+                    return Ok(0);
+                }
+                Err(error) => {
+                    // An alert, where there is one to say.
+                    let _ = tls.push(socket);
+                    return Err(ReadError::Tls(error));
+                }
+            }
+            if hollow > HOLLOW_BYTES {
+                return Err(ReadError::Tls(TlsError::Hollow));
+            }
+            // What a client asks of TLS itself, such as new keys, is answered.
+            let _ = tls.push(socket);
+        }
+    }
+
     /// Sends from the front of `slices`, and returns how many bytes. `more` says that others follow at once, for which the
     /// system may wait to fill a packet.
+    ///
+    /// Where nothing of them went, or not all, the same bytes are to be given again, before any others.
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>], more: bool) -> Result<usize, Unsent> {
         let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-        let Transport::Plain(socket) = &self.transport;
-        let sent = retry(|| match slices {
-            [slice] => send(socket, slice, flags),
-            _ => sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags),
-        });
+        let sent = match &mut self.transport {
+            Transport::Plain(socket) => retry(|| match slices {
+                [slice] => send(&*socket, slice, flags),
+                _ => sendmsg(&*socket, slices, &mut SendAncillaryBuffer::default(), flags),
+            }),
+            Transport::Tls(socket, tls) => tls.write(socket, slices).map_err(errno_of),
+        };
         self.note_sent(sent)
     }
 
-    /// Sends at most `bytes` bytes of `file` from `at` on, without copying them, and returns how many. This waits for a
-    /// disk where they are not in memory.
+    /// Sends at most `bytes` bytes of `file` from `at` on, without TLS without copying them, and returns how many. This waits
+    /// for a disk where they are not in memory.
     pub(crate) fn send_file(&mut self, file: BorrowedFd<'_>, at: u64, bytes: u64) -> Result<usize, SendFileError> {
         let bytes = usize::try_from(bytes.min(SENDFILE_BYTES)).unwrap_or(usize::MAX);
-        let Transport::Plain(socket) = &self.transport;
-        match retry(|| rustix::fs::sendfile(socket, file, Some(&mut at.clone()), bytes)) {
-            Ok(0) => Err(SendFileError::Ended),
-            Err(errno) if errno != Errno::AGAIN && !is_of_socket(errno) => Err(SendFileError::File(errno)),
-            sent => self.note_sent(sent).map_err(SendFileError::Socket),
+        let sent = match &mut self.transport {
+            Transport::Plain(socket) => match retry(|| {
+                rustix::fs::sendfile(&*socket, file, Some(&mut at.clone()), bytes)
+            }) {
+                Ok(0) => return Err(SendFileError::Ended),
+                Err(errno) if errno != Errno::AGAIN && !is_of_socket(errno) => return Err(SendFileError::File(errno)),
+                sent => sent,
+            },
+            Transport::Tls(socket, tls) => {
+                match tls.write_file(socket, bytes, |buffer| retry(|| rustix::io::pread(file, &mut *buffer, at))) {
+                    Ok(Ok(Some(count))) => Ok(count),
+                    Ok(Ok(None)) => return Err(SendFileError::Ended),
+                    Ok(Err(errno)) => return Err(SendFileError::File(errno)),
+                    Err(error) => Err(errno_of(error)),
+                }
+            }
+        };
+        self.note_sent(sent).map_err(SendFileError::Socket)
+    }
+
+    /// Sends what waits of TLS, as far as the socket takes it.
+    fn push(&mut self) {
+        let Transport::Tls(socket, tls) = &mut self.transport else { return };
+        let pushed = tls.push(socket);
+        if self.is_closing && pushed.is_ok() {
+            // Fails only where the client is gone, which the next read tells.
+            let _ = socket.shutdown(Shutdown::Write);
         }
     }
 
@@ -163,10 +322,27 @@ impl Endpoint {
 
     /// Tells the client that nothing more will come.
     pub(crate) fn shut_down(&mut self) {
-        let Transport::Plain(socket) = &self.transport;
-        // Fails only where the client is gone, which the next read tells.
-        let _ = socket.shutdown(Shutdown::Write);
+        match &mut self.transport {
+            Transport::Plain(socket) => {
+                // Fails only where the client is gone, which the next read tells.
+                let _ = socket.shutdown(Shutdown::Write);
+            }
+            Transport::Tls(_, tls) => {
+                tls.close();
+                self.is_closing = true;
+                self.push();
+            }
+        }
     }
+}
+
+/// The errno of a socket's error.
+fn errno_of(error: io::Error) -> Errno {
+    Errno::from_io_error(&error).unwrap_or(if error.kind() == io::ErrorKind::WouldBlock {
+        Errno::AGAIN
+    } else {
+        Errno::IO
+    })
 }
 
 fn retry(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {
@@ -250,11 +426,11 @@ mod tests {
         assert!(!endpoint.can_read(), "the first event tells");
         endpoint.is_readable = true;
         let mut buffer = [0; 2];
-        assert_eq!((endpoint.read(&mut buffer), endpoint.can_read()), (Ok(2), true));
-        assert_eq!((endpoint.read(&mut buffer), endpoint.can_read()), (Ok(1), false));
+        assert_eq!((endpoint.read(&mut buffer).unwrap(), endpoint.can_read()), (2, true));
+        assert_eq!((endpoint.read(&mut buffer).unwrap(), endpoint.can_read()), (1, false));
         drop(client);
         (endpoint.is_readable, endpoint.short_reads) = (true, true);
-        assert_eq!((endpoint.read(&mut buffer), endpoint.has_ended()), (Ok(0), true));
+        assert_eq!((endpoint.read(&mut buffer).unwrap(), endpoint.has_ended()), (0, true));
         assert!(!endpoint.can_read());
     }
 }

@@ -1,9 +1,13 @@
-//! Sockets: listening, accepting, and the transport of each client.
+//! Sockets: listening, accepting, and the transport of each client; TLS, and the key that clients know the server by.
 
 mod acceptor;
 mod endpoint;
+pub mod keys;
 mod listen;
+mod tls;
 
 pub(crate) use acceptor::Acceptor;
-pub(crate) use endpoint::{Endpoint, Lost, SendFileError, Transport, Unsent};
+pub(crate) use endpoint::{Endpoint, HandshakeState, ReadError, SendFileError, Transport, Unsent};
 pub use listen::{ListenError, Listener};
+pub use tls::TlsAcceptor;
+pub(crate) use tls::TlsError;

@@ -90,11 +90,16 @@ impl Admission {
             (false, _) => Some(Full::Server),
             (true, false) => Some(Full::Address),
         };
-        let can_tell = self.all.refused < self.limits.refused && here.refused < self.limits.refused_per_address;
-        if full.is_some() && !can_tell {
-            return None;
-        }
-        Some((self.enter(address, full.is_some()), full))
+        let admitted = if full.is_some() { self.refuse(address)? } else { self.enter(address, false) };
+        Some((admitted, full))
+    }
+
+    /// Admits a client from `address` as one that is turned away. [`None`] where it is to be closed at once, since too many
+    /// are being told already.
+    pub fn refuse(&mut self, address: IpAddr) -> Option<Admitted> {
+        let here = self.by_address.get(&address).map_or(0, |here| here.refused);
+        let can_tell = self.all.refused < self.limits.refused && here < self.limits.refused_per_address;
+        can_tell.then(|| self.enter(address, true))
     }
 
     /// Admits a client from `address`, whatever the limits, as one that is turned away.

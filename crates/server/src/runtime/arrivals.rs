@@ -16,13 +16,8 @@ use crate::{
 /// by default.
 const LAST_ACCEPTS: usize = 4096;
 
-/// A client that has come.
-pub(super) struct Arrival {
-    pub(super) socket: TcpStream,
-    pub(super) peer: SocketAddr,
-    pub(super) admitted: Admitted,
-    pub(super) session: Session<Disk>,
-}
+/// A client that has come, as it is counted, and the session that it gets.
+pub(super) type Arrival = (Admitted, Session<Disk>);
 
 /// See the [module documentation](self).
 pub(super) struct Arrivals {
@@ -62,10 +57,14 @@ impl Arrivals {
         self.acceptor.as_ref().and_then(Acceptor::retry_at).filter(|_| self.admission.has_room())
     }
 
-    /// Returns the next client; [`None`] where it has gone or was closed, or where none [can be
-    /// accepted](Self::can_accept) for now.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Arrival> {
-        let (socket, peer) = self.acceptor.as_mut()?.accept(now)?;
+    /// Accepts the next client, which is not counted yet; [`None`] where it has gone, or where
+    /// [nobody else](Self::can_accept) can be accepted for now.
+    pub(super) fn next(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
+        self.acceptor.as_mut()?.accept(now)
+    }
+
+    /// Admits a client; [`None`] where it is to be closed at once.
+    pub(super) fn admit(&mut self, peer: SocketAddr, now: Instant) -> Option<Arrival> {
         let Some((admitted, full)) = self.admission.admit(peer.ip()) else {
             log::debug!("{peer}: closed: too many are being turned away");
             return None;
@@ -74,12 +73,18 @@ impl Arrivals {
             None => Session::new(self.limits.clone(), now),
             Some(full) => Session::refusing(self.limits.clone(), &refusal(full, self.admission.limits()), now),
         };
-        Some(Arrival { socket, peer, admitted, session })
+        Some((admitted, session))
+    }
+
+    /// Admits a client only to be told of `failure`; [`None`] where too many are being told something.
+    pub(super) fn refuse(&mut self, peer: SocketAddr, failure: &Failure, now: Instant) -> Option<Arrival> {
+        let admitted = self.admission.refuse(peer.ip())?;
+        Some((admitted, Session::refusing(self.limits.clone(), failure, now)))
     }
 
     /// Stops listening. Returns the clients that wait to be accepted, to be told of the `end`: closing the listener would
     /// reset them. One that comes between this and the close is reset.
-    pub(super) fn end(&mut self, end: &Failure, now: Instant) -> Vec<Arrival> {
+    pub(super) fn end(&mut self, end: &Failure, now: Instant) -> Vec<(TcpStream, SocketAddr, Arrival)> {
         let mut last = Vec::new();
         let Some(mut acceptor) = self.acceptor.take() else { return last };
         for _ in 0..LAST_ACCEPTS {
@@ -89,7 +94,7 @@ impl Arrivals {
             if let Some((socket, peer)) = acceptor.accept(now) {
                 let admitted = self.admission.admit_to_refuse(peer.ip());
                 let session = Session::refusing(self.limits.clone(), end, now);
-                last.push(Arrival { socket, peer, admitted, session });
+                last.push((socket, peer, (admitted, session)));
             }
         }
         last

@@ -2,11 +2,12 @@
 
 use std::{io::IoSlice, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Instant};
 
+use ferry_wire::{Code, Failure};
 use mio::{Token, event::Event};
 
 use super::{admission::Admitted, scheduler::Queued};
 use crate::{
-    net::{Endpoint, Lost, SendFileError, Unsent},
+    net::{Endpoint, ReadError, SendFileError, TlsError, Unsent},
     protocol::ferry::{Outbox, Segment, Session},
     store::{Disk, OpenFile, StoreError},
 };
@@ -75,6 +76,14 @@ impl Connection {
         is_due
     }
 
+    /// Gives back what an idle client need not hold.
+    pub(super) fn rest(&mut self) {
+        self.session.rest();
+        if let Some(endpoint) = self.endpoint.as_mut().filter(|_| self.session.is_idle()) {
+            endpoint.rest();
+        }
+    }
+
     /// Closes its socket, once.
     pub(super) fn close(&mut self) {
         self.leftover = Vec::new();
@@ -103,10 +112,29 @@ impl Connection {
     /// Reads into `buffer`; 0 where nothing more can be had now.
     pub(super) fn read(&mut self, buffer: &mut [u8], now: Instant) -> usize {
         let Some(endpoint) = &mut self.endpoint else { return 0 };
-        endpoint.read(buffer).unwrap_or_else(|Lost| {
-            self.session.disconnected(now);
+        endpoint.read(buffer).unwrap_or_else(|error| {
+            self.reading_failed(&error, now);
             0
         })
+    }
+
+    fn reading_failed(&mut self, error: &ReadError, now: Instant) {
+        let peer = self.peer;
+        match error {
+            ReadError::Lost | ReadError::Tls(TlsError::Cut | TlsError::Io(_)) => {
+                log::debug!("{peer}: {error}");
+                self.session.disconnected(now);
+            }
+            ReadError::Tls(_) => {
+                log::info!("{peer}: {error}");
+                self.session.disconnected(now);
+            }
+            ReadError::SpeaksTls => {
+                log::info!("{peer}: {error}");
+                let message = "this address speaks without TLS: connect so (ferry does with OPEN --plain)";
+                self.session.dismiss(Failure::new(Code::BadRequest, message), now);
+            }
+        }
     }
 
     /// Reads at most `most` bytes straight to where the session wants the bytes of a body; 0 where it
@@ -121,8 +149,8 @@ impl Connection {
                 self.session.received(count, now);
                 count
             }
-            Err(Lost) => {
-                self.session.disconnected(now);
+            Err(error) => {
+                self.reading_failed(&error, now);
                 0
             }
         }

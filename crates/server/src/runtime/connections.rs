@@ -11,6 +11,19 @@ const KEY_MASK: usize = (1 << KEY_BITS) - 1;
 /// Keys from this one on name no connection: the loop has tokens of its own.
 const FIRST_RESERVED_KEY: usize = KEY_MASK - 15;
 
+/// The key of all handshakes, which are no connections yet; what they differ in stands in place of the generation.
+const HANDSHAKE_KEY: usize = FIRST_RESERVED_KEY;
+
+/// Returns the token of the handshake with this number, of which 32 bits count.
+pub(super) fn handshake_token(number: u64) -> Token {
+    Token((number as u32 as usize) << KEY_BITS | HANDSHAKE_KEY)
+}
+
+/// Returns the number, as far as it counts, of the handshake with this token; [`None`] for any other token.
+pub(super) fn handshake_number(token: Token) -> Option<u32> {
+    (token.0 & KEY_MASK == HANDSHAKE_KEY).then_some((token.0 >> KEY_BITS) as u32)
+}
+
 /// The connections of the loop.
 ///
 /// A token is a slab key and a generation. Slab gives keys out again at once, generations tell who had one before: an

@@ -19,6 +19,7 @@ mod budget;
 mod completions;
 mod connection;
 mod connections;
+mod handshakes;
 mod housekeeping;
 mod job;
 mod lane;
@@ -28,6 +29,7 @@ mod lifecycle;
 mod pool;
 pub mod rates;
 pub mod scheduler;
+mod secure;
 mod setup;
 mod timers;
 mod turn;
@@ -35,6 +37,7 @@ mod workers;
 
 use std::{
     io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -43,7 +46,7 @@ use ferry_wire::{Code, Failure};
 use mio::{Events, Poll, Token, Waker};
 
 use crate::{
-    net::{Acceptor, Endpoint, Listener, Transport},
+    net::{Acceptor, Endpoint, Listener, TlsAcceptor, Transport},
     observe::{TransferEntry, TransferLog},
     protocol::ferry::Record,
     store::Store,
@@ -51,6 +54,7 @@ use crate::{
 use arrivals::{Arrival, Arrivals};
 use connection::Connection;
 use connections::Connections;
+use handshakes::Handshakes;
 use housekeeping::Housekeeping;
 use job::{Ended, Job};
 use leases::Leases;
@@ -79,6 +83,9 @@ const ACCEPTS_PER_ROUND: usize = 64;
 pub struct Server {
     poll: Poll,
     arrivals: Arrivals,
+    /// [`None`] where clients are spoken to in the open.
+    tls: Option<TlsAcceptor>,
+    handshakes: Handshakes<Endpoint>,
     connections: Connections,
     scheduler: Scheduler,
     timers: Timers,
@@ -91,12 +98,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the helpers and makes ready to serve.
+    /// Starts the helpers and makes ready to serve, by `tls` where TLS is to be spoken.
     ///
     /// # Errors
     ///
     /// Where the system refuses what the loop needs.
-    pub fn new(options: ServerOptions, listener: Listener, store: Arc<Store>) -> Result<Server, ServerError> {
+    pub fn new(
+        options: ServerOptions,
+        listener: Listener,
+        tls: Option<TlsAcceptor>,
+        store: Arc<Store>,
+    ) -> Result<Server, ServerError> {
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
         let registry = poll.registry();
         let failed = "can't watch for events";
@@ -105,6 +117,8 @@ impl Server {
         let life = LifeCycle::start(registry, SIGNALS, options.ends_on_hangup)?;
         Ok(Server {
             arrivals: Arrivals::new(acceptor, options.admission, options.limits),
+            tls,
+            handshakes: Handshakes::new(options.max_handshakes),
             connections: Connections::default(),
             scheduler: Scheduler::new(Rates::new(options.client_rate, options.total_rate, Instant::now())),
             timers: Timers::default(),
@@ -135,6 +149,7 @@ impl Server {
             self.take_completions();
             self.expire(began);
             self.accept(began);
+            self.run_handshakes(began);
             self.run_queued();
             self.run_granted();
             self.transfer_log.sum_up(Some(began), say);
@@ -161,12 +176,13 @@ impl Server {
 
     fn longest_wait(&mut self) -> Option<Duration> {
         let now = Instant::now();
-        if self.scheduler.queued() > 0 || self.arrivals.can_accept(now) {
+        if self.scheduler.queued() > 0 || self.handshakes.has_queued() || self.arrivals.can_accept(now) {
             return Some(Duration::ZERO);
         }
         let moments = [
             self.arrivals.retry_at(),
             self.timers.next(),
+            self.handshakes.next_at(),
             self.scheduler.next_at(now),
             self.workers.look_at(),
             self.transfer_log.next_at(),
@@ -188,7 +204,10 @@ impl Server {
                     }
                 }
                 token => {
-                    if let Some(connection) = self.connections.get(token) {
+                    if let Some(handshake) = self.handshakes.get(token) {
+                        handshake.endpoint.note(event);
+                        self.handshakes.queue(token);
+                    } else if let Some(connection) = self.connections.get(token) {
                         connection.note(event);
                         self.scheduler.queue(token, &mut connection.queued);
                     }
@@ -198,6 +217,7 @@ impl Server {
     }
 
     fn expire(&mut self, now: Instant) {
+        self.expire_handshakes(now);
         while let Some(token) = self.timers.expired(now) {
             let Some(connection) = self.connections.get(token) else { continue };
             connection.timer = None;
@@ -226,15 +246,18 @@ impl Server {
             if !self.arrivals.can_accept(now) {
                 return;
             }
-            if let Some(arrival) = self.arrivals.next(now) {
-                self.connect(arrival);
+            let Some((socket, peer)) = self.arrivals.next(now) else { continue };
+            if let Some(tls) = self.tls.clone() {
+                self.begin_handshake(&tls, socket, peer, now);
+            } else if let Some(arrival) = self.arrivals.admit(peer, now) {
+                self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
             }
         }
     }
 
-    fn connect(&mut self, Arrival { socket, peer, admitted, session }: Arrival) {
+    /// Makes a connection of somebody who was admitted.
+    fn connect(&mut self, mut endpoint: Endpoint, peer: SocketAddr, (admitted, session): Arrival) {
         let token = self.connections.next_token();
-        let mut endpoint = Endpoint::new(Transport::Plain(socket));
         if let Err(error) = endpoint.register(self.poll.registry(), token) {
             log::warn!("{peer}: can't be watched: {error}");
             return self.arrivals.leave(peer, admitted);
@@ -247,8 +270,14 @@ impl Server {
     /// Begins the drain: nobody can connect any more, and each client is told as soon as a reply may stand there.
     fn drain(&mut self, now: Instant) {
         let ending = Failure::new(Code::ShuttingDown, "the server is ending");
-        for arrival in self.arrivals.end(&ending, now) {
-            self.connect(arrival);
+        self.handshakes.end_all();
+        for (socket, peer, arrival) in self.arrivals.end(&ending, now) {
+            // Who waits for a handshake understands nothing else, and there is no time for one.
+            if self.tls.is_none() {
+                self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
+            } else {
+                self.arrivals.leave(peer, arrival.0);
+            }
         }
         for token in self.connections.tokens() {
             let Some(connection) = self.connections.get(token) else { continue };
@@ -307,7 +336,7 @@ impl Server {
         } else {
             drop(records);
         }
-        connection.session.rest();
+        connection.rest();
         if connection.shut_down_if_due() || end.is_unfinished {
             self.scheduler.queue(token, &mut connection.queued);
         }

@@ -10,6 +10,8 @@ use crate::{net::ListenError, protocol::ferry::Limits};
 pub struct ServerOptions {
     /// Clients at one time.
     pub admission: AdmissionLimits,
+    /// Clients whose TLS handshake goes on, at one time. Where there are more, the oldest give way.
+    pub max_handshakes: usize,
     /// Small uploads, or changes of the tree, that may wait for the disk together: each has files open meanwhile.
     pub open_together: usize,
     /// Bytes a second that one client may move, both ways together.

@@ -4,10 +4,10 @@
 use std::{iter, path::PathBuf};
 
 use clap::{ArgAction, Args, Subcommand, ValueHint};
-use ferry_client::{Direction, Sync};
+use ferry_client::{Direction, Security, Sync};
 
 use super::argument::{Target, number, place, target, text, word};
-use crate::words::Word;
+use crate::{trust, words::Word};
 
 /// One command, parsed; names are not looked up yet.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
@@ -15,6 +15,9 @@ pub(crate) enum Command {
     /// Connect to a server; a port alone is on 127.0.0.1
     ///
     /// A bookmark of the configuration file stands for its address; 'ferry config' names that file.
+    ///
+    /// TLS is spoken with servers that are not on this machine; --tls and --plain say otherwise. A server is trusted if an
+    /// authority of this system vouches for it, or by its key, which ferry asks about once and then remembers.
     #[command(
         alias = "connect",
         after_help = "OPEN 12000              a server on this machine\n\
@@ -190,6 +193,12 @@ pub(crate) enum Command {
 /// The arguments of OPEN.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Open {
+    /// Speak TLS, whatever the address
+    #[arg(long, conflicts_with = "plain")]
+    tls: bool,
+    /// Speak without TLS, whatever the address
+    #[arg(long)]
+    plain: bool,
     /// A port of this machine, host:port, or a bookmark
     #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname, value_parser = text)]
     host: String,
@@ -423,17 +432,24 @@ pub(crate) struct Topic {
 impl Open {
     /// Returns those that name `host`.
     pub(crate) fn of(host: &str) -> Open {
-        Open { host: host.to_owned(), port: None }
+        Open { tls: false, plain: false, host: host.to_owned(), port: None }
     }
 
     /// Returns a port, host:port or bookmark, which is not looked up yet.
     pub(crate) fn address(&self) -> String {
-        let Open { host, port } = self;
+        let Open { host, port, .. } = self;
         match port {
             None => host.clone(),
             Some(port) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
             Some(port) => format!("{host}:{port}"),
         }
+    }
+}
+
+impl Open {
+    /// Returns whether TLS is to be spoken, where that was said.
+    pub(crate) fn security(&self) -> Option<Security> {
+        trust::security(self.tls, self.plain)
     }
 }
 

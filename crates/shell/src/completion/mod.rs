@@ -7,11 +7,11 @@ mod places;
 use std::{
     borrow::Cow,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use ferry_client::{Address, Name};
+use ferry_client::{Address, Name, Options};
 use rustyline::{
     Context, Helper, Result,
     completion::{Completer, Pair},
@@ -34,10 +34,12 @@ const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
 /// The place where a line is typed: server, directories, bookmarks.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Situation {
     /// The server, where there is a connection.
     pub(crate) address: Option<Address>,
+    /// How it was connected to.
+    pub(crate) options: Option<Options>,
     /// The directory of the server that names are relative to.
     pub(crate) remote: Option<Name>,
     /// The local directory that names are relative to.
@@ -52,6 +54,8 @@ pub(crate) struct Situation {
 pub(crate) struct Assistant {
     situation: Situation,
     servers: Lister<(Address, Option<Name>)>,
+    /// How the server is connected to, for whoever lists it.
+    options: Arc<Mutex<Option<Options>>>,
     disk: Lister<PathBuf>,
     history: HistoryHinter,
 }
@@ -59,9 +63,11 @@ pub(crate) struct Assistant {
 impl Assistant {
     /// Starts the threads that list; there is no server yet.
     pub(crate) fn new() -> Assistant {
+        let options = Arc::default();
         Assistant {
             situation: Situation::default(),
-            servers: Lister::new(Servers::default()),
+            servers: Lister::new(Servers::new(Arc::clone(&options))),
+            options,
             disk: Lister::new(Disk),
             history: HistoryHinter::new(),
         }
@@ -69,6 +75,7 @@ impl Assistant {
 
     /// Sets the place of the next line, and forgets all listings: a command may have changed anything.
     pub(crate) fn stand(&mut self, situation: Situation) {
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner) = situation.options.clone();
         self.situation = situation;
         self.servers.forget();
         self.disk.forget();

@@ -1,8 +1,12 @@
 //! The places whose directories are listed: a server, and the local disk.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use ferry_client::{Address, Client, EntryKind, Name, Options};
+use ferry_client::{Address, Cancel, Client, EntryKind, Name, Options};
 use ferry_wire::escaped;
 
 use super::lister::{ListedItem, Place};
@@ -11,9 +15,9 @@ use super::lister::{ListedItem, Place};
 const SERVER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A server, by a connection of its own: that of the shell may be busy, and must not be waited for.
-#[derive(Default)]
 pub(super) struct Servers {
     client: Option<Client>,
+    options: Arc<Mutex<Option<Options>>>,
 }
 
 impl Place for Servers {
@@ -37,11 +41,19 @@ impl Place for Servers {
 }
 
 impl Servers {
+    /// Returns those that are connected to as `options` say at that time.
+    pub(super) fn new(options: Arc<Mutex<Option<Options>>>) -> Servers {
+        Servers { client: None, options }
+    }
+
     fn entries(&mut self, address: &Address, directory: Option<&Name>) -> Result<Vec<ListedItem>, ferry_client::Error> {
         let usable = |client: &mut Client| client.address() == address && client.check().is_ok();
         let client = match self.client.take_if(|client| usable(client)) {
             Some(client) => client,
-            None => Client::connect(address, Options::default().timeout(SERVER_TIMEOUT))?,
+            None => {
+                let options = self.options.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Client::connect(address, options.unwrap_or_default().cancel(Cancel::default()).timeout(SERVER_TIMEOUT))?
+            }
         };
         let entries = self.client.insert(client).list(directory)?;
         let item = |entry: ferry_client::Entry| ListedItem {

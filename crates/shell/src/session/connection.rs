@@ -2,7 +2,7 @@
 
 use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
 
-use ferry_client::{Address, AddressError, Cancel, Client, Error, Event as Step, Greeting, Settings};
+use ferry_client::{AddressError, Cancel, Client, Error, Event as Step, Greeting, Security, Settings};
 use ferry_wire::escaped;
 
 use super::Session;
@@ -10,6 +10,7 @@ use crate::{
     exit::Failed,
     figures::Left,
     output::{Event, Output},
+    trust::Server,
 };
 
 /// A longer wait is explained.
@@ -20,19 +21,19 @@ const NOTICE_AFTER: Duration = Duration::from_millis(500);
 const RECONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 impl Session {
-    pub(super) fn open(&mut self, text: &str) -> Result<(), Failed> {
-        let address = self.address(text)?;
+    pub(super) fn open(&mut self, text: &str, security: Option<Security>) -> Result<(), Failed> {
+        let server = self.server(text)?;
         if let Some(message) = self.notice_closing() {
             log::info!("{message}");
         }
         if let Some(client) = &self.client {
             return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
         }
-        self.connect(&address, &Settings { retries: 0, ..Settings::default() })?;
+        self.connect(&server, security, &Settings { retries: 0, ..Settings::default() })?;
         let Some(client) = &self.client else { return Ok(()) };
-        let greeting = client.greeting();
+        let (address, is_secure, greeting) = (client.address(), client.is_secure(), client.greeting());
         let (read_only, volatile) = (greeting.has(Greeting::READ_ONLY), greeting.has(Greeting::VOLATILE));
-        let note = [(read_only, ", read-only"), (volatile, ", volatile")];
+        let note = [(is_secure, ", TLS"), (read_only, ", read-only"), (volatile, ", volatile")];
         let note: String = note.iter().filter(|(holds, _)| *holds).map(|(_, note)| *note).collect();
         self.output.say(format_args!("connected to {address} ({}{note})", escaped(&greeting.software)), || {
             Event::new("connected")
@@ -40,14 +41,21 @@ impl Session {
                 .with("software", greeting.software.as_str())
                 .with("read_only", read_only)
                 .with("volatile", volatile)
+                .with("tls", is_secure)
         });
         Ok(())
     }
 
     /// Connects, without a word about it unless it has to be tried again.
-    pub(crate) fn connect(&mut self, address: &Address, retry: &Settings) -> Result<(), Failed> {
+    pub(crate) fn connect(
+        &mut self,
+        server: &Server,
+        security: Option<Security>,
+        retry: &Settings,
+    ) -> Result<(), Failed> {
         let Session { options, output, .. } = self;
-        let connected = Client::connect_patiently(address, options, retry, &mut |step| match step {
+        let options = server.options(options, security);
+        let connected = Client::connect_patiently(&server.address, &options, retry, &mut |step| match step {
             Step::Reconnected => output.remark("connected", || Event::new("reconnected")),
             step => tell_lost(output, "not connected", step, retry.retries),
         });
@@ -56,12 +64,12 @@ impl Session {
         Ok(())
     }
 
-    /// Returns the address that `text` stands for: a bookmark, a port or host:port.
-    pub(crate) fn address(&self, text: &str) -> Result<Address, Failed> {
-        if let Some(address) = self.bookmarks.get(text) {
-            return Ok(address.clone());
+    /// Returns the server that `text` stands for: a bookmark, a port or host:port.
+    pub(crate) fn server(&self, text: &str) -> Result<Server, Failed> {
+        if let Some(server) = self.bookmarks.get(text) {
+            return Ok(server.clone());
         }
-        text.parse().map_err(|error: AddressError| {
+        text.parse().map(Server::at).map_err(|error: AddressError| {
             let nor = if matches!(error, AddressError::Form(_)) { ", nor a bookmark" } else { "" };
             Failed::usage(format!("{error}{nor}")).about(text)
         })

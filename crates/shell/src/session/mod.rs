@@ -20,7 +20,7 @@ mod watcher;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ferry_client::{Address, Cancel, Client, Name, Options, Settings};
+use ferry_client::{Cancel, Client, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     exit::{Exit, Failed},
     output::{Event, Output},
     progress::Mode,
+    trust::Server,
     words,
 };
 use moving::Totals;
@@ -63,7 +64,7 @@ pub(crate) struct Session {
     /// The display of transfers.
     pub(crate) progress: Mode,
     /// Names for addresses.
-    pub(crate) bookmarks: BTreeMap<String, Address>,
+    pub(crate) bookmarks: BTreeMap<String, Server>,
     /// All that is printed.
     pub(crate) output: Output,
     /// Earlier lines, the oldest first; those of earlier runs as well where a terminal keeps them.
@@ -119,7 +120,7 @@ impl Session {
 
     fn perform(&mut self, command: Command) -> Result<Flow, Failed> {
         match command {
-            Command::Open(open) => self.open(&open.address())?,
+            Command::Open(open) => self.open(&open.address(), open.security())?,
             Command::Get(transfer) => self.get(&transfer)?,
             Command::Put(transfer) => self.put(&transfer)?,
             Command::Sync(args) => self.sync(&(*args).into())?,

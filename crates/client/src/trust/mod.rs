@@ -1,0 +1,270 @@
+//! Decides whether a server that speaks TLS is the one that was meant.
+//!
+//! A server proves in the handshake that it holds the key of its certificate. What that key is worth is judged behind the
+//! handshake and before any byte of ours: a person who is asked may take a while, and nothing waits for that but this.
+
+mod known;
+mod proof;
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use ferry_wire::Fingerprint;
+use ring::digest;
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
+};
+
+use crate::{address::Address, error::Error};
+use known::{KnownKey, KnownServers};
+
+/// Whether connections speak TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// By the address that is really connected to: plain on a loopback address, else TLS. A server on a loopback address
+    /// speaks TLS as well if its key is known or pinned; where it is silent for a second, TLS is tried.
+    #[default]
+    ByAddress,
+    /// TLS, whatever the address.
+    Tls,
+    /// None: whoever is in between reads and changes what goes over.
+    Plain,
+}
+
+/// What is done about a server whose key nothing vouches for and nobody has seen yet.
+#[derive(Clone, Default)]
+enum NewKeys {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is taken, and remembered.
+    Accept,
+    /// The caller is asked.
+    Ask(Arc<Ask>),
+}
+
+/// See [`Trust::ask`].
+type Ask = dyn Fn(&Address, &Fingerprint) -> bool + Send + Sync;
+
+/// The policy by which servers are trusted; clones share it, and what was learnt by it.
+///
+/// A server is trusted if its key is the one that the [file of known servers](Trust::known_servers) has for its address, or if
+/// an authority of this system vouches for its certificate and its host. A key that is known for an address, and is another
+/// one now, is refused, unless an authority vouches for it. Any other key is refused unless [`accept_new`](Trust::accept_new) or
+/// [`ask`](Trust::ask) say otherwise. Where a key is [pinned](Trust::pinned), that key alone is taken.
+#[derive(Clone, Default)]
+pub struct Trust {
+    known: Option<PathBuf>,
+    pinned: Option<Fingerprint>,
+    new_keys: NewKeys,
+    shared: Arc<Shared>,
+}
+
+/// What is made once, and only where it is needed.
+#[derive(Default)]
+struct Shared {
+    /// Sessions that can be resumed are in it.
+    config: OnceLock<Arc<ClientConfig>>,
+    roots: OnceLock<Arc<RootCertStore>>,
+}
+
+/// A server that could not show that it is the one that was meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Untrusted {
+    /// Its key is not known, and nothing vouches for it.
+    #[error(
+        "the key of {address} is not known: {fingerprint}. Compare it with the one in the first line of that server; then \
+         name it (--fingerprint {fingerprint}), or take any new one (--accept-new)"
+    )]
+    Unknown {
+        /// Where.
+        address: Address,
+        /// The key.
+        fingerprint: Fingerprint,
+    },
+    /// Its key is not known, and who was asked did not take it.
+    #[error("the key of {address} was not accepted: {fingerprint}")]
+    Declined {
+        /// Where.
+        address: Address,
+        /// The key.
+        fingerprint: Fingerprint,
+    },
+    /// Its key is not the one that it had before.
+    #[error(
+        "the key of {address} HAS CHANGED: it is {fingerprint}, and was {before}. Somebody may be in between and read all \
+         that is sent; or the server has a new key. Ask who runs it; if the new key is right, remove line {line} of {}",
+        crate::error::shown(.file)
+    )]
+    Changed {
+        /// Where.
+        address: Address,
+        /// The key that it has.
+        fingerprint: Fingerprint,
+        /// The key that it had.
+        before: Fingerprint,
+        /// The file of known servers.
+        file: PathBuf,
+        /// The line of the old key there.
+        line: usize,
+    },
+    /// Its key is not the one that was asked for.
+    #[error(
+        "the key of {address} is {fingerprint}, and not {pinned}, which was asked for: it is another server, or somebody is in between"
+    )]
+    NotPinned {
+        /// Where.
+        address: Address,
+        /// The key that it has.
+        fingerprint: Fingerprint,
+        /// The key that was asked for.
+        pinned: Fingerprint,
+    },
+}
+
+impl Trust {
+    /// Trusts servers for which an authority of this system vouches, and no others.
+    #[must_use]
+    pub fn new() -> Trust {
+        Trust::default()
+    }
+
+    /// Trusts the key `fingerprint` and no other, whatever vouches for it.
+    #[must_use]
+    pub fn pinned(self, fingerprint: Fingerprint) -> Trust {
+        Trust { pinned: Some(fingerprint), ..self }
+    }
+
+    /// Remembers keys in `file`, and trusts those that are in it: a line for each, `host:port SHA256:...`; lines that
+    /// begin with `#` are remarks. The file is made, readable by its owner alone, with the first key. Programs may share it.
+    #[must_use]
+    pub fn known_servers(self, file: impl Into<PathBuf>) -> Trust {
+        Trust { known: Some(file.into()), ..self }
+    }
+
+    /// Takes the key of a server that is not known yet, and remembers it where there is a file for it.
+    #[must_use]
+    pub fn accept_new(self) -> Trust {
+        Trust { new_keys: NewKeys::Accept, ..self }
+    }
+
+    /// Refuses the key of a server that is not known yet.
+    #[must_use]
+    pub fn known_only(self) -> Trust {
+        Trust { new_keys: NewKeys::Refuse, ..self }
+    }
+
+    /// Asks `ask` about the key of a server that is not known yet; where it says yes, the key is remembered. It may take its
+    /// time; the server may give up the connection meanwhile, and the next one need not ask. Connections that are opened
+    /// at the same time may ask at the same time.
+    #[must_use]
+    pub fn ask(self, ask: impl Fn(&Address, &Fingerprint) -> bool + Send + Sync + 'static) -> Trust {
+        Trust { new_keys: NewKeys::Ask(Arc::new(ask)), ..self }
+    }
+
+    /// Returns what connections of this policy have in common.
+    pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, Error> {
+        if let Some(config) = self.shared.config.get() {
+            return Ok(config.clone());
+        }
+        let made = proof::config().map_err(|error| Error::tls(format_args!("no TLS on this machine: {error}")))?;
+        Ok(self.shared.config.get_or_init(|| Arc::new(made)).clone())
+    }
+
+    /// Whether the server at `address` has a key by which it is known: it spoke TLS before, and has to go on with it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file of known servers.
+    pub(crate) fn knows_key(&self, address: &Address) -> Result<bool, Error> {
+        let known = self.known.as_deref().map(|file| KnownServers::new(file).of(address));
+        Ok(self.pinned.is_some() || known.transpose()?.is_some_and(|keys| !keys.is_empty()))
+    }
+
+    /// Judges the server at `address`, which has proved to hold the key of the first of `chain`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Untrusted`], or what is wrong with the file of known servers.
+    pub(crate) fn judge(&self, address: &Address, chain: &[CertificateDer<'_>]) -> Result<(), Error> {
+        let unusable = || Error::tls(format_args!("{address} shows no certificate that can be read"));
+        let (certificate, above) = chain.split_first().ok_or_else(unusable)?;
+        let fingerprint = fingerprint(certificate).ok_or_else(unusable)?;
+        let address = || address.clone();
+        if let Some(pinned) = self.pinned {
+            let refused = || Untrusted::NotPinned { address: address(), fingerprint, pinned };
+            return if pinned == fingerprint { Ok(()) } else { Err(refused().into()) };
+        }
+        let known = self.known.as_deref().map(KnownServers::new);
+        let entries = known.as_ref().map(|known| known.of(&address())).transpose()?.unwrap_or_default();
+        if entries.iter().any(|entry| entry.fingerprint == fingerprint)
+            || self.is_vouched_for(&address(), certificate, above)
+        {
+            return Ok(());
+        }
+        if let (Some(KnownKey { line, fingerprint: before }), Some(file)) = (entries.last(), &self.known) {
+            let (before, file, line) = (*before, file.clone(), *line);
+            return Err(Untrusted::Changed { address: address(), fingerprint, before, file, line }.into());
+        }
+        match &self.new_keys {
+            NewKeys::Refuse => return Err(Untrusted::Unknown { address: address(), fingerprint }.into()),
+            NewKeys::Ask(ask) if !ask(&address(), &fingerprint) => {
+                return Err(Untrusted::Declined { address: address(), fingerprint }.into());
+            }
+            NewKeys::Ask(_) | NewKeys::Accept => {}
+        }
+        known.map_or(Ok(()), |known| known.add(&address(), &fingerprint))
+    }
+
+    /// Whether an authority of this system vouches for `certificate` and the host of `address`, today.
+    fn is_vouched_for(
+        &self,
+        address: &Address,
+        certificate: &CertificateDer<'_>,
+        above: &[CertificateDer<'_>],
+    ) -> bool {
+        let roots = self.shared.roots.get_or_init(system_roots).clone();
+        let Ok(name) = ServerName::try_from(address.host()) else { return false };
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::new(proof::provider())).build();
+        // Without any root there is no verifier, and nobody is vouched for.
+        verifier
+            .is_ok_and(|verifier| verifier.verify_server_cert(certificate, above, &name, &[], UnixTime::now()).is_ok())
+    }
+
+    /// The file of known servers, where there is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.known.as_deref()
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Trust { known, pinned, .. } = self;
+        f.debug_struct("Trust").field("known", known).field("pinned", pinned).finish_non_exhaustive()
+    }
+}
+
+/// The authorities that this system trusts; what can't be read of them is left out.
+fn system_roots() -> Arc<RootCertStore> {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        log::debug!("authorities of this system: {error}");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    Arc::new(roots)
+}
+
+/// Returns the fingerprint of the key in a certificate.
+fn fingerprint(certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
+    let spki = ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info();
+    digest::digest(&digest::SHA256, &spki).as_ref().try_into().ok().map(Fingerprint::new)
+}

@@ -1,0 +1,100 @@
+//! Whether the server speaks TLS, and with which key.
+
+use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf, time::SystemTime};
+
+use super::Arguments;
+use crate::net::keys::Identity;
+
+/// The part of the options that is about TLS.
+#[derive(Debug, Clone)]
+pub struct Security {
+    /// [`None`] for what the address says.
+    speaks_tls: Option<bool>,
+    /// Certificate and key.
+    given: Option<(PathBuf, PathBuf)>,
+    state: Option<PathBuf>,
+}
+
+impl Security {
+    pub(super) fn of(arguments: &Arguments) -> Security {
+        let given = arguments.tls_cert.clone().zip(arguments.tls_key.clone());
+        let speaks_tls = match (arguments.plain, arguments.tls || given.is_some()) {
+            (true, _) => Some(false),
+            (false, true) => Some(true),
+            (false, false) => None,
+        };
+        Security { speaks_tls, given, state: arguments.state.clone().or_else(default_state) }
+    }
+
+    /// Returns the server's key, which is made if there is none yet; [`None`] where no TLS is spoken on `address`.
+    ///
+    /// # Errors
+    ///
+    /// In words for whoever started the server.
+    pub fn identity(&self, address: SocketAddr) -> Result<Option<Identity>, String> {
+        if !self.speaks_tls.unwrap_or(!address.ip().to_canonical().is_loopback()) {
+            return Ok(None);
+        }
+        let identity = match (&self.given, &self.state) {
+            (Some((certificate, key)), _) => Identity::given(certificate, key, SystemTime::now()),
+            (None, Some(state)) => Identity::own(state),
+            (None, None) => return Err("no directory for the server's key: name one with --state DIR".into()),
+        };
+        identity.map(Some).map_err(|error| error.to_string())
+    }
+}
+
+/// The directory for state, as the environment names it.
+fn default_state() -> Option<PathBuf> {
+    let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    choose_state(from("STATE_DIRECTORY"), from("XDG_STATE_HOME"), from("HOME"))
+}
+
+fn choose_state(own: Option<OsString>, xdg: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    // systemd may name several.
+    let own = own.and_then(|own| env::split_paths(&own).next());
+    let xdg = xdg.map(PathBuf::from).filter(|path| path.is_absolute()).map(|path| path.join("ferryd"));
+    let home = home.map(|home| PathBuf::from(home).join(".local/state/ferryd"));
+    own.or(xdg).or(home)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_for_the_state_counts() {
+        let chosen = |own: &str, xdg: &str, home: &str| {
+            let word = |text: &str| (!text.is_empty()).then(|| text.into());
+            choose_state(word(own), word(xdg), word(home)).map(|path| path.to_str().unwrap().to_owned())
+        };
+        assert_eq!(chosen("/s:/t", "/x", "/h").as_deref(), Some("/s"));
+        assert_eq!(chosen("", "/x", "/h").as_deref(), Some("/x/ferryd"));
+        assert_eq!(chosen("", "relative", "/h").as_deref(), Some("/h/.local/state/ferryd"));
+        assert_eq!(chosen("", "", ""), None);
+    }
+
+    #[test]
+    fn loopback_is_plain_and_all_else_is_tls_unless_told() {
+        let state = tempfile::tempdir().unwrap();
+        let speaks = |speaks_tls, address: &str| {
+            let security = Security { speaks_tls, given: None, state: Some(state.path().into()) };
+            security.identity(address.parse().unwrap()).unwrap().is_some()
+        };
+        for (address, by_itself) in [
+            ("127.0.0.1:1", false),
+            ("127.9.9.9:1", false),
+            ("[::1]:1", false),
+            ("[::ffff:127.0.0.1]:1", false),
+            ("0.0.0.0:1", true),
+            ("[::]:1", true),
+            ("192.0.2.1:1", true),
+        ] {
+            assert_eq!(speaks(None, address), by_itself, "{address}");
+            assert!(speaks(Some(true), address) && !speaks(Some(false), address), "{address}");
+        }
+        assert!(
+            Security { speaks_tls: Some(true), given: None, state: None }.identity("[::1]:1".parse().unwrap()).is_err()
+        );
+    }
+}
