@@ -194,6 +194,7 @@ impl<'a> Batch<'a> {
     /// are reading it.
     fn publish(&mut self, upload: &std::sync::Arc<Upload>, touched: &mut Vec<usize>) -> Result<Published, StoreError> {
         let name = &upload.name;
+        assert!(upload.staged().whole.is_some(), "published before it is whole and on the disk");
         let failed = |error| StoreError::system(name.as_str(), error);
         let parent = self.parent(name)?;
         let replaced = match self.store.root.stat_entry(&self.dirs[parent], name.last()) {

@@ -129,6 +129,7 @@ impl Quota {
         let fits = counts.bytes().checked_add(bytes).is_some_and(|sum| sum <= self.max_bytes);
         if fits {
             counts.add(whose, bytes);
+            assert!(counts.bytes() <= self.max_bytes, "more is staged than may be");
         }
         fits
     }

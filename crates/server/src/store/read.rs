@@ -257,6 +257,7 @@ impl Store {
                 Err(error) => return Err(wait.stop(&file.name, error)),
             }
         }
+        assert!(loaded <= bytes, "more was read than was asked for");
         Ok(Loaded { piece: Piece::Cached(loaded), digest })
     }
 
@@ -326,6 +327,7 @@ impl Store {
             return Err(StoreError::at(name, ErrorKind::PastEnd { size }));
         }
         let end = wanted.length.map_or(size, |length| size.min(wanted.offset.saturating_add(length)));
+        assert!(wanted.offset <= end && end <= size, "a range outside of its file");
         Ok(wanted.offset..end)
     }
 }

@@ -207,6 +207,7 @@ impl Store {
     }
 
     fn write_chunk(&self, upload: &Upload, staged: &mut Staged, at: u64, chunk: &Chunk) -> Result<(), StoreError> {
+        assert!(staged.whole.is_none(), "a write after the end of an upload");
         if staged.file.is_none() {
             self.begin(upload, staged, &mut Parents::default())?;
         }
@@ -314,6 +315,7 @@ impl Store {
     pub(super) fn finish(&self, finish: &Finish<Disk>) -> Result<(), StoreError> {
         let Finish { upload, at, chunk, size, crc } = finish;
         let (size, crc) = (*size, *crc);
+        assert_eq!(*at + chunk.filled as u64, size, "the last chunk ends the file");
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, *at, chunk)?;
         let finished = self.finish_file(upload, &mut staged, size, crc);
@@ -356,6 +358,7 @@ impl Store {
     fn write_small(&self, small: &SmallFinish, parents: &mut Parents) -> Result<OwnedFd, StoreError> {
         let Finish { upload, chunk, size, .. } = &small.finish;
         let mut staged = upload.staged();
+        assert!(staged.file.is_none(), "a small upload has one chunk");
         self.begin(upload, &mut staged, parents)?;
         self.write_chunk(upload, &mut staged, 0, chunk)?;
         let completed = self.complete_file(upload, &staged, *size);
@@ -411,6 +414,7 @@ impl Store {
     }
 
     fn write_journal(&self, upload: &Upload, staged: &mut Staged, digest: &Digest) -> Result<(), Errno> {
+        assert!(digest.bytes() >= staged.noted, "a journal that promises less than before");
         let (journal_file, journal) = staged.journal.as_mut().ok_or(Errno::BADF)?;
         let state = KeptState::Kept { offset: digest.bytes(), crc: digest.crc() };
         staged.noted = digest.bytes();
