@@ -23,6 +23,16 @@ pub fn is_asked_for() -> bool {
     env::var_os(VARIABLE).is_some_and(|value| !value.is_empty())
 }
 
+/// Whether a test is to be skipped where the tests are run by TLS, and says `why` if so.
+#[must_use]
+pub fn skips(why: &str) -> bool {
+    let is_skipped = is_asked_for();
+    if is_skipped {
+        eprintln!("skipped by TLS: {why}");
+    }
+    is_skipped
+}
+
 /// The client's side of TLS, which takes any server.
 #[derive(Debug)]
 pub(crate) struct Secure(ClientConnection);

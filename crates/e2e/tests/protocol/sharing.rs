@@ -70,6 +70,9 @@ fn an_address_is_shared_only_where_all_say_so() {
 
 #[test]
 fn who_waits_to_be_accepted_when_the_server_ends_is_told_so() {
+    if ferry_e2e::secure::skips("there is no time for a handshake at the end") {
+        return;
+    }
     let mut server = Server::start();
     let mut greeted = Raw::greeted(server.address());
     // The kernel makes connections on behalf of a server that does nothing: more than it accepts at once.
