@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ferry_e2e::Server;
+use ferry_e2e::{Options, Server};
 
 use crate::{
     strangers,
@@ -268,4 +268,34 @@ fn the_shell_works_in_terminals_of_all_sizes() {
         assert_eq!(client.end(), 0, "{size:?}");
         assert_eq!(fs::read(directory.path().join("client/a.txt")).unwrap(), b"hello", "{size:?}");
     }
+}
+
+#[test]
+fn a_person_is_asked_once_about_a_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Options::new().arg("--tls").start();
+    let (address, key) = (server.address(), server.fingerprint());
+    let known = directory.path().join("config/ferry/known_servers");
+    let mut client = Terminal::ferry(directory.path(), &[]);
+    for answer in ["no", "maybe", "", "yes"] {
+        client.type_line(&format!("OPEN --tls {}", address.port()));
+        client.expect(key);
+        client.expect("(yes/no) ");
+        assert!(!known.exists());
+        client.type_line(answer);
+        client.expect(if answer == "yes" { "connected to" } else { "was not accepted" });
+        client.expect("> ");
+    }
+    assert_eq!(fs::read_to_string(&known).unwrap(), format!("{address} {key}\n"));
+    client.type_line("CLOSE");
+    client.expect("closed");
+    // Not a second time; and Tab, with a connection of its own, does not ask either.
+    server.write("ozymandias.txt", b"I met a traveller");
+    client.type_line(&format!("OPEN {}", address.port()));
+    client.expect(", TLS");
+    client.expect(&format!("ferry {address}> "));
+    client.send("GET oz");
+    client.tab("ozymandias.txt");
+    client.type_line("");
+    client.expect("got ozymandias.txt: 17 bytes");
 }
