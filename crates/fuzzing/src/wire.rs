@@ -16,7 +16,7 @@ use crate::is_raw;
 pub fn request(line: &[u8]) {
     let line = &line[..line.len().min(limits::MAX_LINE_BYTES - 1)];
     match Request::parse(line) {
-        Ok(Request::With) => {}
+        Ok(Request::With(_)) => {}
         Ok(request) => {
             let mut out = Vec::new();
             request.encode(&mut out);

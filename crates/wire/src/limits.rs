@@ -23,5 +23,11 @@ pub const MAX_INTEGER: u64 = i64::MAX as u64;
 /// The longest tag or resume id in bytes.
 pub const MAX_TOKEN_BYTES: usize = 64;
 
+/// The longest name of a user in bytes.
+pub const MAX_USER_BYTES: usize = 64;
+
+/// The longest secret in bytes: it fits a line beside the longest name of a user.
+pub const MAX_SECRET_BYTES: usize = 4000;
+
 /// The first letters, in any case, of the components of names that belong to the server.
 pub const RESERVED_PREFIX: &str = ".ferry";

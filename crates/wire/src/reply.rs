@@ -217,6 +217,12 @@ impl Greeting {
     /// The feature of a server whose SAVED and DONE do not mean that a change survives a power cut.
     pub const VOLATILE: &str = "volatile";
 
+    /// The feature of a server where users can log in.
+    pub const LOGIN: &str = "login";
+
+    /// The feature of a server that knows `WITH if=none`.
+    pub const WITH_IF: &str = "with-if";
+
     /// Returns whether the server announces `feature`.
     #[must_use]
     pub fn has(&self, feature: &str) -> bool {

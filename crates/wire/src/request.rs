@@ -5,6 +5,7 @@ use std::io::Write as _;
 use crate::{
     code::Code,
     escape::escaped_bytes,
+    login::{Secret, SecretError, UserName, UserNameError},
     name::{BROWSER_ENDINGS, Name, NameError},
     number::parse_integer,
     reply::Failure,
@@ -84,11 +85,34 @@ pub enum Request {
         /// The new name, which does not exist yet.
         to: Name,
     },
-    /// `WITH <key>=<value> ...`: options for the next request. Version 1 defines no key, so it
-    /// keeps none.
-    With,
+    /// `LOGIN <user> <secret>`
+    Login {
+        /// The user.
+        user: UserName,
+        /// The password or token.
+        secret: Secret,
+    },
+    /// `WITH <key>=<value> ...`: options for the next request.
+    With(Options),
     /// `CLOSE`
     Close,
+}
+
+/// The options of a WITH.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `if=none`: an upload fails with `exists` where its name is taken when it is published.
+    pub if_none: bool,
+    /// An option that this version does not know was among them.
+    pub has_unknown: bool,
+}
+
+impl Options {
+    /// Returns these options and `others`.
+    #[must_use]
+    pub fn and(self, others: Options) -> Options {
+        Options { if_none: self.if_none || others.if_none, has_unknown: self.has_unknown || others.has_unknown }
+    }
 }
 
 /// The error for a line that is no request: what to answer, and how to go on.
@@ -124,6 +148,8 @@ impl Request {
         };
         (syntax.parse)(words).map_err(|error| match (syntax.verb, error) {
             ("WITH", _) => Refusal::With(usage(syntax)),
+            (_, ArgumentError::Secret(error)) => refuse(Failure::new(Code::BadRequest, error.to_string()), false),
+            (_, ArgumentError::User(error)) => refuse(Failure::new(Code::BadRequest, error.to_string()), false),
             (_, ArgumentError::Usage) => refuse(usage(syntax), syntax.verb == "PUT"),
             (_, ArgumentError::Name(error)) => {
                 refuse(Failure::new(Code::BadName, error.to_string()), syntax.verb == "PUT")
@@ -145,12 +171,14 @@ impl Request {
             Request::Mkdir { .. } => "MKDIR",
             Request::Delete { .. } => "DELETE",
             Request::Rename { .. } => "RENAME",
-            Request::With => "WITH",
+            Request::Login { .. } => "LOGIN",
+            Request::With(_) => "WITH",
             Request::Close => "CLOSE",
         }
     }
 
-    /// Appends the line, with its LF. A [`Request::With`] keeps no options and appends none.
+    /// Appends the line, with its LF. Options that this version does not know are not kept, so a [`Request::With`] that
+    /// has nothing else appends the bare verb.
     pub fn encode(&self, out: &mut Vec<u8>) {
         // Writing to a Vec can't fail.
         let _ = match self {
@@ -172,7 +200,9 @@ impl Request {
             Request::List { name: None } => writeln!(out, "LIST"),
             Request::List { name: Some(name) } => writeln!(out, "LIST {name}"),
             Request::Rename { from, to } => writeln!(out, "RENAME {from}//{to}"),
-            Request::With => writeln!(out, "WITH"),
+            Request::Login { user, secret } => writeln!(out, "LOGIN {user} {}", secret.expose()),
+            Request::With(Options { if_none: true, .. }) => writeln!(out, "WITH if=none"),
+            Request::With(_) => writeln!(out, "WITH"),
             Request::Close => writeln!(out, "CLOSE"),
         };
     }
@@ -182,11 +212,25 @@ impl Request {
 enum ArgumentError {
     Usage,
     Name(NameError),
+    User(UserNameError),
+    Secret(SecretError),
 }
 
 impl From<NameError> for ArgumentError {
     fn from(error: NameError) -> ArgumentError {
         ArgumentError::Name(error)
+    }
+}
+
+impl From<UserNameError> for ArgumentError {
+    fn from(error: UserNameError) -> ArgumentError {
+        ArgumentError::User(error)
+    }
+}
+
+impl From<SecretError> for ArgumentError {
+    fn from(error: SecretError) -> ArgumentError {
+        ArgumentError::Secret(error)
     }
 }
 
@@ -208,6 +252,7 @@ const REQUESTS: &[Syntax] = &[
     Syntax { verb: "MKDIR", usage: "MKDIR <name>", parse: |words| Ok(Request::Mkdir { name: name(words)? }) },
     Syntax { verb: "DELETE", usage: "DELETE <name>", parse: |words| Ok(Request::Delete { name: name(words)? }) },
     Syntax { verb: "RENAME", usage: "RENAME <from>//<to>", parse: rename },
+    Syntax { verb: "LOGIN", usage: "LOGIN <user> <secret>", parse: login },
     Syntax { verb: "WITH", usage: "WITH <key>=<value> ...", parse: with },
     Syntax { verb: "CLOSE", usage: "CLOSE", parse: |_| Ok(Request::Close) },
 ];
@@ -261,10 +306,25 @@ fn rename(words: Words<'_>) -> Result<Request, ArgumentError> {
     Ok(Request::Rename { from, to })
 }
 
-fn with(mut words: Words<'_>) -> Result<Request, ArgumentError> {
-    let mut options = std::iter::from_fn(|| words.next()).peekable();
-    let is_option = |word: &[u8]| memchr::memchr(b'=', word).is_some_and(|at| at > 0);
-    if options.peek().is_some() && options.all(is_option) { Ok(Request::With) } else { Err(ArgumentError::Usage) }
+fn login(mut words: Words<'_>) -> Result<Request, ArgumentError> {
+    let user = words.next().ok_or(ArgumentError::Usage)?;
+    let secret = words.rest().ok_or(ArgumentError::Usage)?;
+    Ok(Request::Login { user: UserName::from_word(user)?, secret: Secret::from_bytes(secret)? })
+}
+
+fn with(words: Words<'_>) -> Result<Request, ArgumentError> {
+    let mut words = Words::new(words.rest().ok_or(ArgumentError::Usage)?);
+    let mut options = Options::default();
+    while let Some(word) = words.next() {
+        if memchr::memchr(b'=', word).is_none_or(|at| at == 0) {
+            return Err(ArgumentError::Usage);
+        }
+        match word {
+            b"if=none" => options.if_none = true,
+            _ => options.has_unknown = true,
+        }
+    }
+    Ok(Request::With(options))
 }
 
 fn usage(syntax: &Syntax) -> Failure {
@@ -294,9 +354,18 @@ fn unknown(verb: &[u8]) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::{MAX_LINE_BYTES, MAX_SECRET_BYTES, MAX_USER_BYTES};
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
+    }
+
+    fn user(text: &str) -> UserName {
+        UserName::new(text).unwrap()
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret::from_bytes(text.as_bytes()).unwrap()
     }
 
     #[test]
@@ -316,7 +385,12 @@ mod tests {
             ("LIST", Request::List { name: None }),
             ("LIST a/b", Request::List { name: Some(name("a/b")) }),
             ("RENAME a/b//c d", Request::Rename { from: name("a/b"), to: name("c d") }),
-            ("WITH a=b c=", Request::With),
+            ("LOGIN alice  a b ", Request::Login { user: user("alice"), secret: secret(" a b ") }),
+            ("login A.b-c_9 pässwörd", Request::Login { user: user("A.b-c_9"), secret: secret("pässwörd") }),
+            ("WITH a=b c=", Request::With(Options { if_none: false, has_unknown: true })),
+            ("WITH if=none", Request::With(Options { if_none: true, has_unknown: false })),
+            ("WITH if=none if=all", Request::With(Options { if_none: true, has_unknown: true })),
+            ("WITH IF=none", Request::With(Options { if_none: false, has_unknown: true })),
             ("CLOSE the door", Request::Close),
         ] {
             assert_eq!(Request::parse(line.as_bytes()), Ok(expected), "{line:?}");
@@ -346,6 +420,12 @@ mod tests {
             ("put 01 - x", Code::BadRequest, true),
             ("PUT 1 - ", Code::BadName, true),
             ("PUT 1 -", Code::BadRequest, true),
+            ("LOGIN", Code::BadRequest, false),
+            ("LOGIN alice", Code::BadRequest, false),
+            ("LOGIN alice ", Code::BadRequest, false),
+            ("LOGIN  alice x", Code::BadRequest, false),
+            ("LOGIN al/ice x", Code::BadRequest, false),
+            ("LOGIN alice a\tb", Code::BadRequest, false),
             ("PUTS 1 - x", Code::UnknownCommand, false),
             ("FROB", Code::UnknownCommand, false),
         ] {
@@ -372,6 +452,21 @@ mod tests {
         }
         for line in ["WITH", "WITH ", "WITH a", "WITH =b", "WITH a=b  c=d"] {
             assert!(matches!(Request::parse(line.as_bytes()), Err(Refusal::With(_))), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_user_and_secret_fit_a_line_and_no_secret_is_shown() {
+        let (name, text) = ("u".repeat(MAX_USER_BYTES), "hunter2".repeat(600)[..MAX_SECRET_BYTES].to_owned());
+        let request = Request::Login { user: user(&name), secret: secret(&text) };
+        let mut out = Vec::new();
+        request.encode(&mut out);
+        assert!(out.len() <= MAX_LINE_BYTES);
+        assert_eq!(Request::parse(&out[..out.len() - 1]), Ok(request.clone()));
+        assert!(!format!("{request:?}").contains("hunter2"));
+        for line in [format!("LOGIN a {text}hunter2"), "LOGIN a hunter2\u{1}".into(), "LOGIN /hunter2 hunter2".into()] {
+            let Err(Refusal::Request { failure, .. }) = Request::parse(line.as_bytes()) else { panic!() };
+            assert!(!failure.message.contains("hunter2"), "{failure}");
         }
     }
 

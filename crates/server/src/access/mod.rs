@@ -22,12 +22,14 @@ mod secrets;
 mod table;
 mod users;
 
+pub use ferry_wire::{Secret, UserName};
+
 pub use delays::Delays;
 pub use failures::failed_login;
 pub use gate::{Decision, PublishRights, decide};
 pub use logins::Logins;
 pub use parse::UsersError;
 pub use rights::{Rights, RightsError};
-pub use secrets::{HashError, MAX_SECRET_BYTES, PasswordHash, Secret, SecretError, TokenHash};
+pub use secrets::{HashError, PasswordHash, TokenHash, random_token};
 pub use table::{Place, RightsTable};
-pub use users::{UserLimits, UserName, UserNameError, Users};
+pub use users::{UserLimits, Users};

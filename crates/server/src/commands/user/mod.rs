@@ -12,7 +12,7 @@ use std::{
 
 use ferry_wire::escaped;
 
-use crate::access::{PasswordHash, RightsTable, Secret, TokenHash, UserName, Users, file::usual_path};
+use crate::access::{PasswordHash, RightsTable, Secret, TokenHash, UserName, Users, file::usual_path, random_token};
 pub use arguments::UserArguments;
 use arguments::{Action, Grant};
 
@@ -138,7 +138,7 @@ fn hashed(password: &Secret) -> Result<String, String> {
 
 fn make_token(file: &UsersPath, name: &UserName) -> Result<(), String> {
     file.read_with(name)?;
-    let token = Secret::random_token().map_err(|error| format!("{error}; nothing was changed"))?;
+    let token = random_token().map_err(|error| format!("{error}; nothing was changed"))?;
     let hash = TokenHash::of(&token);
     file.change(name, |text| edit::add_token(text, name, &hash))?;
     // It can be had by nobody but who reads it here.

@@ -22,7 +22,9 @@ use signal_hook::{
 };
 use zeroize::Zeroizing;
 
-use crate::access::{MAX_SECRET_BYTES, Secret};
+use ferry_wire::limits::MAX_SECRET_BYTES;
+
+use crate::access::Secret;
 
 /// The signals by which somebody ends or stops a program at a terminal.
 const SIGNALS: [i32; 5] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP];

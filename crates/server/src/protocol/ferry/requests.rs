@@ -26,16 +26,16 @@ impl<H: Handles> Session<H> {
         let parsed = Request::parse(line);
         // A client that has come as far as another request is not slow. Options are none yet: they may
         // not drip for ever.
-        if !matches!(parsed, Ok(Request::With) | Err(Refusal::With(_))) {
+        if !matches!(parsed, Ok(Request::With(_)) | Err(Refusal::With(_))) {
             self.clock.restart(self.counter(self.clock.waiting()), now);
         }
         let with = match parsed {
-            Ok(Request::With) | Err(Refusal::With(_) | Refusal::Stream(_)) => None,
+            Ok(Request::With(_)) | Err(Refusal::With(_) | Refusal::Stream(_)) => None,
             _ => self.with.take(),
         };
         match (parsed, with) {
             (Err(Refusal::Stream(failure)), _) => self.break_off(failure, now),
-            (Ok(Request::With), _) => {
+            (Ok(Request::With(_)), _) => {
                 let unknown = || Failure::new(Code::Unsupported, "this server knows no options for WITH").into();
                 self.with.get_or_insert_with(unknown);
             }
@@ -68,6 +68,7 @@ impl<H: Handles> Session<H> {
             Request::Mkdir { name } => self.change(Change::Mkdir(name), now),
             Request::Delete { name } => self.change(Change::Delete(name), now),
             Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
+            Request::Login { .. } => self.refuse(no_accounts(), false),
             request if !self.queue.is_empty() => self.phase = Phase::Waiting(Box::new(request)),
             request => self.start_read(request, now),
         }
@@ -97,7 +98,8 @@ impl<H: Handles> Session<H> {
             | Request::Mkdir { .. }
             | Request::Delete { .. }
             | Request::Rename { .. }
-            | Request::With => {}
+            | Request::Login { .. }
+            | Request::With(_) => {}
         }
     }
 
@@ -105,4 +107,8 @@ impl<H: Handles> Session<H> {
         self.reply(Reply::Bye);
         self.phase = Phase::Closing;
     }
+}
+
+fn no_accounts() -> Failure {
+    Failure::new(Code::Unsupported, "this server has no accounts")
 }
