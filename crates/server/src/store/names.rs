@@ -39,8 +39,8 @@ pub(super) struct Batch<'a> {
     dirs: Vec<OwnedFd>,
     /// The attributes that open parents hand on, as far as that was asked.
     inheritances: HashMap<usize, Inheritance>,
-    /// Directories that were made, and by which of the changes.
-    made: (Vec<OwnedFd>, Vec<usize>),
+    /// What has to be synced itself, besides the directory that it lies in, and for which of the changes.
+    unsynced: (Vec<OwnedFd>, Vec<usize>),
     completions: Vec<(NameCompletion, Vec<usize>)>,
     /// Kept uploads that were published: their journals say so when the names are durable.
     published: Vec<(usize, std::sync::Arc<Upload>, JournalEntry)>,
@@ -53,7 +53,7 @@ impl<'a> Batch<'a> {
             by_name: HashMap::new(),
             dirs: Vec::new(),
             inheritances: HashMap::new(),
-            made: Default::default(),
+            unsynced: Default::default(),
             completions: Vec::new(),
             published: Vec::new(),
         }
@@ -94,8 +94,7 @@ impl<'a> Batch<'a> {
         // Without a journal, what is synced of the parent is its name alone.
         match self.store.syscalls.open_entry(&self.dirs[parent], name.last(), OFlags::RDONLY | OFlags::DIRECTORY) {
             Ok(dir) => {
-                self.made.0.push(dir);
-                self.made.1.push(self.completions.len());
+                self.sync_later(dir);
                 Ok(())
             }
             // Another process has removed or moved it.
@@ -296,8 +295,8 @@ impl<'a> Batch<'a> {
                 }
             }
         }
-        let (made, made_by) = &self.made;
-        for (change, synced) in made_by.iter().zip(self.store.sync_several(made)) {
+        let (unsynced, changes) = &self.unsynced;
+        for (change, synced) in changes.iter().zip(self.store.sync_several(unsynced)) {
             let completion = &mut self.completions[*change].0;
             if let (Err(error), true) = (synced, completion.is_ok()) {
                 completion.fail(StoreError::not_durable(error));
@@ -314,6 +313,12 @@ impl<'a> Batch<'a> {
             staged.journal = None;
         }
         self.completions.into_iter().map(|(completion, _)| completion).collect()
+    }
+
+    /// Has `changed` itself synced, before the change that is being made is told.
+    fn sync_later(&mut self, changed: OwnedFd) {
+        self.unsynced.0.push(changed);
+        self.unsynced.1.push(self.completions.len());
     }
 
     /// The open parent of `name`.

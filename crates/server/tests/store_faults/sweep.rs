@@ -156,6 +156,10 @@ fn undisturbed(case: &Case) -> Clean {
     let seen = run.saboteur.disarm();
     assert!(answer.is_ok(), "{}: {answer:?}", case.name);
     assert_eq!(seen.committed, case.commit.is_some(), "{}: the commit", case.name);
+    // The trees that are compared have no times and no modes, so nothing else would tell that such a change is durable.
+    let committed = case.commit.and_then(|commit| seen.calls.iter().rposition(|kind| *kind == commit));
+    let is_synced = committed.is_none_or(|at| seen.calls[at..].iter().any(|kind| kind.is_sync()));
+    assert!(is_synced, "{}: nothing is synced behind the commit", case.name);
     let after = Tree::read(run.root.path());
     let by_link = seen.calls.contains(&Kind::Link);
     Clean { answer, before, after, calls: seen.calls.len(), by_link }
