@@ -10,6 +10,7 @@ use crate::{
     conversation::requests::{self, Download, Part, Stat, Sum},
     error::Error,
     link::Link,
+    login::Credentials,
     options::{Options, Progress},
     pattern::{self, Pattern},
     transfer::{self, Event, Fetch, Moved, Outage, Report, Settings, Store},
@@ -31,14 +32,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `address` and reads the greeting.
+    /// Connects to `address`, reads the greeting, and logs in where [`Options::credentials`] say so. So does every further
+    /// connection that is made for this client.
     ///
     /// The name of a host is looked up by the system, which takes its own time; everything after
     /// that keeps to `options`.
     ///
     /// # Errors
     ///
-    /// Nobody there, something else than a ferry server, or a server that turns the client away.
+    /// Nobody there, something else than a ferry server, a server that turns the client away, or a login that fails
+    /// ([`Error::Login`], which is not tried again).
     pub fn connect(address: &Address, options: Options) -> Result<Client, Error> {
         Ok(Client { connection: Connection::open(address, options)? })
     }
@@ -88,6 +91,28 @@ impl Client {
     /// As [`Client::connect`]; the client is then not connected.
     pub fn reconnect(&mut self) -> Result<(), Error> {
         self.connection.reopen()
+    }
+
+    /// Logs in. Further connections of this client log in so by themselves. Where it fails, who was logged in
+    /// before still is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Login`]; anything that can go wrong with the connection.
+    pub fn login(&mut self, credentials: Credentials) -> Result<(), Error> {
+        self.connection.log_in(credentials)
+    }
+
+    /// Returns the user who is logged in.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.options().user()
+    }
+
+    /// Returns whether the server has accounts, so that one can log in.
+    #[must_use]
+    pub fn has_accounts(&self) -> bool {
+        self.greeting().has(Greeting::LOGIN)
     }
 
     /// Returns the address of the server.

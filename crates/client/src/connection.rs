@@ -5,13 +5,14 @@ use std::{
     net::{SocketAddr, ToSocketAddrs as _},
 };
 
-use ferry_wire::Greeting;
+use ferry_wire::{Code, Greeting};
 
 use crate::{
     address::Address,
-    conversation::{Conversation, greeting},
+    conversation::{Conversation, greeting, login},
     error::Error,
     link::{ConnectError, Link},
+    login::Credentials,
     options::Options,
 };
 
@@ -27,7 +28,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and reads the greeting.
+    /// Connects, reads the greeting and logs in where a user is given.
     pub(crate) fn open(address: &Address, options: Options) -> Result<Connection, Error> {
         let (link, greeting) = open(address, &options)?;
         let is_volatile = greeting.has(Greeting::VOLATILE);
@@ -40,6 +41,18 @@ impl Connection {
         let (link, greeting) = open(&self.address, &self.options)?;
         self.is_volatile |= greeting.has(Greeting::VOLATILE);
         (self.link, self.greeting) = (Some(link), greeting);
+        Ok(())
+    }
+
+    /// Logs in, and from now on does so on every link.
+    pub(crate) fn log_in(&mut self, credentials: Credentials) -> Result<(), Error> {
+        let (address, greeting) = (self.address.clone(), self.greeting.clone());
+        self.converse(|link| {
+            login::log_in(link, &address, &greeting, &credentials)?;
+            link.set_credentials(credentials.clone());
+            Ok(())
+        })?;
+        self.options.credentials = Some(credentials);
         Ok(())
     }
 
@@ -95,6 +108,28 @@ fn at_rest(link: &mut Link) -> Result<(), Error> {
 }
 
 fn open(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {
+    let Some(credentials) = &options.credentials else { return greeted(address, options) };
+    let was_known = credentials.has_secret();
+    match logged_in(address, options, credentials) {
+        // The server has not waited for the person who was asked, whose answer is known now.
+        Err(error) if !was_known && credentials.has_secret() && has_gone(&error) => {
+            logged_in(address, options, credentials)
+        }
+        opened => opened,
+    }
+}
+
+fn has_gone(error: &Error) -> bool {
+    matches!(error, Error::Closed(_)) || error.code() == Some(Code::Timeout)
+}
+
+fn logged_in(address: &Address, options: &Options, credentials: &Credentials) -> Result<(Link, Greeting), Error> {
+    let (mut link, greeting) = greeted(address, options)?;
+    login::log_in(&mut link, address, &greeting, credentials)?;
+    Ok((link, greeting))
+}
+
+fn greeted(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {
     let mut link = connect_any(address, options)?;
     let greeting = greeting::receive(&mut link, address, options.timeout)?;
     log::info!("connected to {address}: {}", ferry_wire::escaped(&greeting.software));

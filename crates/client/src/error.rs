@@ -8,7 +8,7 @@ use std::{
 
 use ferry_wire::{Code, Failure, NameError};
 
-use crate::{address::Address, trust::Untrusted};
+use crate::{address::Address, login::LoginProblem, trust::Untrusted};
 
 /// Why a request was not done. Displays as one line for people; text of the server in it is escaped.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,14 @@ pub enum Error {
     /// The server could not show that it is the one that was meant; nothing was sent to it.
     #[error(transparent)]
     Untrusted(#[from] Box<Untrusted>),
+    /// The user is not logged in. While connecting there is no connection then; else it goes on.
+    #[error("cannot log in as {user}: {problem}")]
+    Login {
+        /// The name of the user.
+        user: String,
+        /// Why.
+        problem: LoginProblem,
+    },
     /// There is no connection (any more).
     #[error("not connected")]
     NotConnected,
@@ -149,7 +157,7 @@ impl From<Untrusted> for Error {
 pub enum Blame {
     /// There is no connection, or no ferry server at its end.
     Connection,
-    /// The server works and said no.
+    /// The server works and said no, or could not be asked for want of a login.
     Request,
     /// The local disk or a local file.
     Local,
@@ -176,7 +184,7 @@ impl Error {
             | Error::NotConnected
             | Error::Closed(_) => Blame::Connection,
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
-            Error::Server(_) | Error::Name { .. } => Blame::Request,
+            Error::Server(_) | Error::Login { .. } | Error::Name { .. } => Blame::Request,
             Error::Untrusted(_) | Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
             Error::Local { .. } | Error::LocalFile { .. } | Error::Deletions { .. } => Blame::Local,
             Error::Interrupted => Blame::Interrupted,
@@ -185,11 +193,11 @@ impl Error {
         }
     }
 
-    /// The code of a [`Error::Server`].
+    /// The code of a [`Error::Server`], or of a login that the server has refused.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
         match self {
-            Error::Server(failure) => Some(failure.code),
+            Error::Server(failure) | Error::Login { problem: LoginProblem::Refused(failure), .. } => Some(failure.code),
             _ => None,
         }
     }

@@ -47,8 +47,10 @@
 //! - **The server is never trusted.** Local names are chosen by the caller alone, memory is bounded whatever it says,
 //!   its text is shown escaped, and anything that was not asked for ends the connection.
 //!
+//! - **No secret of a user is sent where others can read it**, shown, logged or traced: see [`Credentials`].
+//!
 //! Not promised: that a download survives a power cut right after it was published (nothing is synced to the local disk),
-//! secrecy, and anything about who the server is.
+//! and without TLS secrecy, and anything about who the server is.
 //!
 //! # Errors
 //!
@@ -73,6 +75,7 @@ mod conversation;
 mod error;
 mod link;
 mod local;
+mod login;
 mod options;
 mod pattern;
 mod plan;
@@ -87,6 +90,7 @@ pub use client::Client;
 pub use conversation::requests::{Download, Part, Stat, Sum};
 pub use error::{Blame, Error, Stranger};
 pub use local::{HeldDirectory, LocalPath};
+pub use login::{Credentials, LoginProblem};
 pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
 pub use plan::{Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Replacement, Sync, Transfers};
@@ -98,5 +102,5 @@ pub use trust::{Security, Trust, Untrusted};
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{
     Code, Crc32, Entry, EntryKind, Failure, FileMeta, Fingerprint, FingerprintError, Greeting, Id, Name, NameError,
-    Tag, Time,
+    Secret, SecretError, Tag, Time, UserName, UserNameError,
 };

@@ -10,9 +10,12 @@ use std::{
 
 use ferry_wire::Fingerprint;
 
-use crate::trust::{Security, Trust};
+use crate::{
+    login::Credentials,
+    trust::{Security, Trust},
+};
 
-/// The timeouts, limits and trust of a [`Client`](crate::Client), and the flag that ends what it does.
+/// The timeouts, limits, trust and user of a [`Client`](crate::Client), and the flag that ends what it does.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) timeout: Duration,
@@ -21,6 +24,7 @@ pub struct Options {
     pub(crate) tree_memory: usize,
     pub(crate) security: Security,
     pub(crate) trust: Trust,
+    pub(crate) credentials: Option<Credentials>,
 }
 
 /// A least rate: so many bytes in so much time.
@@ -74,10 +78,24 @@ impl Options {
         Options { trust: self.trust.pinned(fingerprint), ..self }
     }
 
-    /// Refuses keys that are not known yet, whatever was to be done about them: for a connection of which nobody knows.
+    /// Logs in on each connection, before anything else is asked; nobody is logged in unless told.
+    #[must_use]
+    pub fn credentials(self, credentials: Credentials) -> Options {
+        Options { credentials: Some(credentials), ..self }
+    }
+
+    /// Returns the user who is to be logged in.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.credentials.as_ref().map(Credentials::user)
+    }
+
+    /// Asks nobody: refuses keys that are not known yet, whatever was to be done about them, and logs in only if the
+    /// secret is known. It is for a connection of which nobody knows.
     #[must_use]
     pub fn known_only(self) -> Options {
-        Options { trust: self.trust.known_only(), ..self }
+        let credentials = self.credentials.map(Credentials::known_only);
+        Options { trust: self.trust.known_only(), credentials, ..self }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -101,6 +119,7 @@ impl Default for Options {
             tree_memory: 512 << 20,
             security: Security::default(),
             trust: Trust::default(),
+            credentials: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ferry_wire::{Name, Reply};
 
 use super::{
-    Exchange, greeting,
+    Exchange, greeting, login,
     requests::{Stat, stat},
 };
 use crate::{
@@ -79,7 +79,12 @@ fn bytes_to_go_through(link: &Link, extent: Extent<'_>) -> Result<u64, Error> {
         Extent::Bytes(bytes) => bytes,
         Extent::Whole(_) | Extent::Change => 0,
     };
-    let asked = greeting::receive(&mut other, &address, link.timeout()).and_then(|_| match extent {
+    let greeted =
+        greeting::receive(&mut other, &address, link.timeout()).and_then(|greeting| match link.credentials() {
+            Some(credentials) => login::log_in(&mut other, &address, &greeting, credentials),
+            None => Ok(()),
+        });
+    let asked = greeted.and_then(|()| match extent {
         Extent::Bytes(_) | Extent::Change => Ok(known),
         Extent::Whole(name) => match stat(&mut other, name)? {
             Stat::File(meta) => Ok(meta.size),
@@ -88,7 +93,7 @@ fn bytes_to_go_through(link: &Link, extent: Extent<'_>) -> Result<u64, Error> {
     });
     match asked {
         // One that turns this connection away lives.
-        Err(Error::Server(_)) => Ok(known),
+        Err(Error::Server(_) | Error::Login { .. }) => Ok(known),
         asked => asked,
     }
 }

@@ -10,13 +10,14 @@ mod alive;
 mod exchange;
 pub(crate) mod greeting;
 pub(crate) mod listing;
+pub(crate) mod login;
 pub(crate) mod requests;
 
 use std::collections::VecDeque;
 
 use ferry_wire::{
     BodyCheck, BodyLine, Crc32, Digest, Failure, Frame, Framer, Name, Overrun, Reply, Request, Tag, Time, Verdict,
-    write_end,
+    limits::MAX_USER_BYTES, write_end,
 };
 
 use crate::{error::Error, trace};
@@ -88,7 +89,16 @@ impl<T> Conversation<T> {
             Request::Resume { size, .. } => Expected::Go { size: *size },
             _ => Expected::Line,
         };
-        push(out, |out| request.encode(out));
+        match request {
+            Request::Login { user, secret } => {
+                // No copy stays behind where it grew.
+                out.reserve_exact(MAX_USER_BYTES + secret.expose().len() + b"LOGIN  \n".len());
+                request.encode(out);
+                // Whoever watches sees no secret.
+                trace::sent(format!("LOGIN {user} ...\n").as_bytes());
+            }
+            request => push(out, |out| request.encode(out)),
+        }
         self.in_flight.push_back((expected, about));
     }
 

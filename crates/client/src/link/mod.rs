@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{address::Address, block::Block, error::Error, options::Options, trust::Security};
+use crate::{address::Address, block::Block, error::Error, login::Credentials, options::Options, trust::Security};
 use pace::Pace;
 use socket::Socket;
 use tls::Tls;
@@ -154,6 +154,21 @@ impl Link {
     /// Whether TLS is spoken.
     pub(crate) fn is_secure(&self) -> bool {
         self.socket.is_secure()
+    }
+
+    /// Whether nobody else can read what goes over: TLS is spoken, or it stays on this machine.
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_secure() || self.peer().ip().to_canonical().is_loopback()
+    }
+
+    /// Who is logged in on it, or is to be.
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.options.credentials.as_ref()
+    }
+
+    /// From now on it is that of somebody else.
+    pub(crate) fn set_credentials(&mut self, credentials: Credentials) {
+        self.options.credentials = Some(credentials);
     }
 
     /// Another connection to the same server; its greeting is not read yet.

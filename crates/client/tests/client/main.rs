@@ -9,6 +9,7 @@ mod support;
 mod confined;
 mod downloads;
 mod greetings;
+mod logins;
 mod many;
 mod parallel;
 mod planning;

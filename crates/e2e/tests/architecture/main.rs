@@ -55,7 +55,7 @@ const SERVER: &[Room] = &[
     Room { name: "system", modules: &["sys"], imports: &[] },
 ];
 
-/// The rooms of the library. Values are what every room may speak of: addresses, errors, options, trust.
+/// The rooms of the library. Values are what every room may speak of: addresses, errors, options, trust, users.
 const CLIENT: &[Room] = &[
     Room {
         name: "plan",
@@ -79,7 +79,7 @@ const CLIENT: &[Room] = &[
     Room { name: "local", modules: &["local"], imports: &["values"] },
     Room {
         name: "values",
-        modules: &["address", "block", "error", "options", "random", "trace", "trust"],
+        modules: &["address", "block", "error", "login", "options", "random", "trace", "trust"],
         imports: &[],
     },
 ];
@@ -96,7 +96,7 @@ const SHELL: &[Room] = &[
     Room { name: "command", modules: &["command"], imports: &["output", "trust", "words"] },
     Room { name: "settings", modules: &["config", "options", "paths"], imports: &["command", "output", "trust"] },
     Room { name: "output", modules: &["output", "events", "exit", "progress", "figures", "safe"], imports: &[] },
-    Room { name: "trust", modules: &["trust"], imports: &[] },
+    Room { name: "trust", modules: &["trust", "secrets"], imports: &["output"] },
     Room { name: "words", modules: &["words"], imports: &[] },
 ];
 

@@ -30,8 +30,17 @@ impl Honest {
         Honest::empty_on(listener, &[])
     }
 
+    /// Serves who has logged in by `LOGIN alice hunter 2`, and denies all else.
+    pub(crate) fn with_accounts() -> Honest {
+        Honest::serving(TcpListener::bind(("127.0.0.1", 0)).unwrap(), &[], true)
+    }
+
     /// The same with these directories.
     pub(crate) fn empty_on(listener: TcpListener, directories: &[&str]) -> Honest {
+        Honest::serving(listener, directories, false)
+    }
+
+    fn serving(listener: TcpListener, directories: &[&str], has_accounts: bool) -> Honest {
         let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
         let tree = Tree::default();
         tree.lock().unwrap().extend(directories.iter().map(|name| ((*name).to_owned(), None)));
@@ -39,7 +48,7 @@ impl Honest {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let tree = Arc::clone(&shared);
-                std::thread::spawn(move || Service { peer: Peer::new(stream.unwrap()), tree }.run());
+                std::thread::spawn(move || Service { peer: Peer::new(stream.unwrap()), tree, has_accounts }.run());
             }
         });
         Honest { address, tree }
@@ -70,6 +79,7 @@ impl Honest {
 struct Service {
     peer: Peer,
     tree: Tree,
+    has_accounts: bool,
 }
 
 fn tag() -> Tag {
@@ -82,8 +92,15 @@ fn fail(code: Code, message: &'static str) -> Reply {
 
 impl Service {
     fn run(mut self) {
-        self.peer.send("FERRY 1 honest/1\n");
+        self.peer.send(if self.has_accounts { "FERRY 1 honest/1 login\n" } else { "FERRY 1 honest/1\n" });
+        let mut is_denied = self.has_accounts;
         while let Some(line) = self.peer.line() {
+            if self.has_accounts && (is_denied || line.starts_with("LOGIN")) && line != "CLOSE" {
+                let is_right = line == "LOGIN alice hunter 2";
+                is_denied &= !is_right;
+                self.reply(&if is_right { Reply::Done } else { fail(Code::Denied, "not for you") });
+                continue;
+            }
             let last = match Request::parse(line.as_bytes()) {
                 Ok(Request::Close) => {
                     self.reply(&Reply::Bye);
