@@ -18,7 +18,7 @@ pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every tr
 pub(crate) const SOURCES: &str = "\
 Without a subcommand, ferry reads commands from -c, from the terminal, or from standard input when that is no \
 terminal; HELP lists them. 'ferry HOST' opens a server first. A subcommand does one command and leaves. HOST is \
-a port of this machine, host:port, or a bookmark of the configuration file.";
+a port of this machine, host:port, or a bookmark of the configuration file; USER@HOST logs in as USER.";
 
 /// The argument that names a server for the shell.
 const SERVER: &str = "server";
@@ -109,10 +109,9 @@ pub(crate) enum Action {
 
 /// Returns the whole command line.
 pub(crate) fn command() -> clap::Command {
-    let host = clap::Arg::new(SERVER)
-        .value_name("HOST")
-        .value_hint(ValueHint::Hostname)
-        .help("Open this server and go on there: a port of this machine, host:port, or a bookmark");
+    let host = clap::Arg::new(SERVER).value_name("HOST").value_hint(ValueHint::Hostname).help(
+        "Open this server and go on there: a port of this machine, host:port, or a bookmark; USER@ in front logs in",
+    );
     command_for_completions().arg(host)
 }
 

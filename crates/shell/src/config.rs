@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Args as _, FromArgMatches as _};
-use ferry_client::Fingerprint;
+use ferry_client::{Fingerprint, UserName};
 use ferry_wire::escaped;
 use toml::de::{DeTable, DeValue};
 
@@ -60,6 +60,8 @@ pub(crate) const EXAMPLE: &str = "\
 #test = \"12000\"
 # With the one key that the server may have, as its first line names it:
 #work = { address = \"example.org:12000\", fingerprint = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\" }
+# With the user to log in as, and a command that prints the secret in its first line:
+#mine = { address = \"example.org:12000\", user = \"alice\", secret_command = \"pass show ferry\" }
 ";
 
 /// The content of the file.
@@ -178,16 +180,23 @@ fn bookmark(name: &str, value: &DeValue<'_>) -> Result<Server, String> {
     if !is_bookmark_name(name) {
         return Err("this is no name for a bookmark: letters, digits, '.', '_' and '-', not digits alone".to_owned());
     }
-    let needed =
-        || "a text is needed: a port or host:port, or { address = \"...\", fingerprint = \"SHA256:...\" }".to_owned();
+    let needed = || {
+        "a text is needed: a port or host:port, or { address = \"...\" } with fingerprint, user or secret_command beside it".to_owned()
+    };
     let DeValue::Table(table) = value else { return server(value.as_str().ok_or_else(needed)?) };
-    if let Some(other) = table.keys().find(|key| !matches!(&**key.get_ref(), "address" | "fingerprint")) {
-        return Err(format!("{} is neither address nor fingerprint", other.get_ref()));
+    const KEYS: [&str; 4] = ["address", "fingerprint", "user", "secret_command"];
+    if let Some(other) = table.keys().find(|key| !KEYS.contains(&&**key.get_ref())) {
+        return Err(format!("{} is none of {}", other.get_ref(), KEYS.join(", ")));
     }
     let text = |key: &str| table.get(key).map(|value| value.get_ref().as_str().ok_or_else(needed)).transpose();
     let fingerprint = text("fingerprint")?.map(str::parse::<Fingerprint>).transpose();
     let fingerprint = fingerprint.map_err(|error| error.to_string())?;
-    Ok(Server { fingerprint, ..server(text("address")?.ok_or_else(needed)?)? })
+    let user = text("user")?.map(UserName::new).transpose().map_err(|error| error.to_string())?;
+    let secret_command = text("secret_command")?.map(str::to_owned);
+    if user.is_none() && secret_command.is_some() {
+        return Err("secret_command needs a user beside it".to_owned());
+    }
+    Ok(Server { fingerprint, user, secret_command, ..server(text("address")?.ok_or_else(needed)?)? })
 }
 
 fn server(address: &str) -> Result<Server, String> {
@@ -235,7 +244,12 @@ mod tests {
             .flat_map(|line| [line, "\n"])
             .collect();
         let config = parse(&unmarked.replace('~', "")).unwrap();
-        assert_eq!((config.options.retry, config.options.parallel, config.bookmarks.len()), (Some(5), Some(1), 3));
+        assert_eq!((config.options.retry, config.options.parallel, config.bookmarks.len()), (Some(5), Some(1), 4));
+        let mine = &config.bookmarks["mine"];
+        assert_eq!(
+            (mine.user.as_ref().map(UserName::as_str), mine.secret_command.as_deref()),
+            (Some("alice"), Some("pass show ferry"))
+        );
     }
 
     #[test]
@@ -254,6 +268,9 @@ mod tests {
             ("parallel = [1]", "1: parallel: a text, a number"),
             ("dir = \"files\"", "1: dir: the path must begin at the root"),
             ("\n[bookmarks]\nhome = \"word\"", "3: home: 'word' is neither a port nor host:port"),
+            ("[bookmarks]\na = { address = '1', secret_command = 'x' }", "2: a: secret_command needs a user"),
+            ("[bookmarks]\na = { address = '1', user = 'a b' }", "2: a: the name of a user is"),
+            ("[bookmarks]\na = { address = '1', password = 'x' }", "2: a: password is none of address, "),
             ("[bookmarks]\n12000 = \"1\"", "2: 12000: this is no name for a bookmark"),
             ("[bookmarks]\n\"\" = \"1\"", "2: this is no name for a bookmark"),
             ("retry = 1\nretry = 2", "2: "),

@@ -37,7 +37,8 @@ print is no event. New events and new fields may come: ignore what you do not kn
 
 /// Each event with its fields.
 pub(crate) const EVENTS: &[(&str, &str)] = &[
-    ("connected", "address, software, read_only, volatile: a server was opened."),
+    ("connected", "address, software, read_only, volatile, tls, user: a server was opened, and user has logged in."),
+    ("logged-in", "user: LOGIN was done."),
     ("closed", "The connection was closed."),
     (
         "progress",

@@ -13,7 +13,7 @@ Exit status (of the first command that failed, where commands do not come from a
   1    this machine failed (out of descriptors, for one)
   2    a command that can't be understood, or a wrong option
   3    no connection: nobody listens, no ferry server, or it went away
-  4    the server said no (read-only, no space, a directory, ...)
+  4    the server said no (read-only, no space, a directory, ...), or nobody could log in
   5    the local disk, a local file or standard output
   6    verification failed, or the server broke the protocol
   7    the server was silent for too long
@@ -116,8 +116,8 @@ impl Failed {
     /// Makes a failure that says what the library said, after the command that it was about.
     pub(crate) fn new(command: &str, error: &Error) -> Failed {
         let code = match error {
-            Error::Server(failure) | Error::Closed(Some(failure)) => Some(failure.code),
-            _ => None,
+            Error::Closed(Some(failure)) => Some(failure.code),
+            error => error.code(),
         };
         let name = match error {
             Error::Local { path, .. } | Error::LocalFile { path, .. } => {

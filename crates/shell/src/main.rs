@@ -21,6 +21,7 @@ mod output;
 mod paths;
 mod progress;
 mod safe;
+mod secrets;
 mod session;
 mod signals;
 mod terminal;
@@ -46,6 +47,7 @@ use events::Event;
 use exit::{Exit, Failed, plain};
 use one_shot::OneShot;
 use output::{Format, Level, Output};
+use secrets::Secrets;
 use session::{Flow, Session};
 use signals::Signals;
 use terminal::{Terminal, Typed};
@@ -139,8 +141,10 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     let options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW).tree_memory(choices.tree_memory);
     let options = options.trust(trust::policy(paths::known_servers(), args.fingerprint, args.accept_new));
     let options = options.security(trust::security(args.tls, args.plain).unwrap_or_default());
+    let secrets = Secrets::new(cancel.clone(), choices.timeout);
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
+    session.secrets = secrets;
     session.one_shot = args.action.is_some();
     session.input_is_free = args.command.is_some() || args.action.is_some();
     session.settings = choices.settings;
@@ -304,12 +308,11 @@ impl Shell {
 
     /// Returns the prompt: the server, and the directory there.
     fn prompt(&self) -> String {
-        match (&self.session.client, &self.session.remote) {
-            (None, _) => "ferry> ".to_owned(),
-            (Some(client), None) => format!("ferry {}> ", client.address()),
-            (Some(client), Some(remote)) => {
-                format!("ferry {}/{}> ", client.address(), ferry_wire::escaped(remote.as_str()))
-            }
+        let Some(client) = &self.session.client else { return "ferry> ".to_owned() };
+        let place = session::place_of(client);
+        match &self.session.remote {
+            None => format!("ferry {place}> "),
+            Some(remote) => format!("ferry {place}/{}> ", ferry_wire::escaped(remote.as_str())),
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) fn subcommands() -> impl Iterator<Item = clap::Command> {
         let host = Arg::new(HOST)
             .value_name("HOST")
             .required(true)
-            .help("The server: a port of this machine, host:port, or a bookmark")
+            .help("The server: a port of this machine, host:port, or a bookmark; USER@ in front logs in")
             .value_hint(ValueHint::Hostname);
         // A new one, since HOST is the first of the arguments.
         clap::Command::new(command.get_name())

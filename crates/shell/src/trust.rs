@@ -6,10 +6,12 @@ use std::{
     path::PathBuf,
 };
 
-use ferry_client::{Address, Fingerprint, Options, Security, Trust};
+use ferry_client::{Address, Fingerprint, Options, Security, Trust, UserName};
+
+use super::secrets::Secrets;
 
 /// The terminal of this process, whatever its standard streams are.
-const TERMINAL: &str = "/dev/tty";
+pub(crate) const TERMINAL: &str = "/dev/tty";
 
 /// A server, as it was named: where it is, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,23 +19,37 @@ pub(crate) struct Server {
     pub(crate) address: Address,
     /// The one key that it may have.
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Who logs in there.
+    pub(crate) user: Option<UserName>,
+    /// Prints that user's secret.
+    pub(crate) secret_command: Option<String>,
 }
 
 impl Server {
     /// Returns a server of which nothing but its address is known.
     pub(crate) fn at(address: Address) -> Server {
-        Server { address, fingerprint: None }
+        Server { address, fingerprint: None, user: None, secret_command: None }
+    }
+
+    /// Returns the same, where `user` logs in. A command that prints another user's secret is of no use then.
+    pub(crate) fn with_user(self, user: UserName) -> Server {
+        let secret_command = self.secret_command.filter(|_| self.user.as_ref() == Some(&user));
+        Server { user: Some(user), secret_command, ..self }
     }
 
     /// Returns `options` as they are for this server.
-    pub(crate) fn options(&self, options: &Options, security: Option<Security>) -> Options {
+    pub(crate) fn options(&self, options: &Options, security: Option<Security>, secrets: &Secrets) -> Options {
         let options = options.clone();
         let options = match security {
             Some(security) => options.security(security),
             None => options,
         };
-        match self.fingerprint {
+        let options = match self.fingerprint {
             Some(fingerprint) => options.pinned(fingerprint),
+            None => options,
+        };
+        match &self.user {
+            Some(user) => options.credentials(secrets.of(user, self.secret_command.as_deref())),
             None => options,
         }
     }

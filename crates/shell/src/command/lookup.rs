@@ -38,7 +38,7 @@ const NEEDLESS: [(&[&str], &str); 4] = [
 
 /// Words of other programs that mean something like a command, which is offered in their place.
 const SYNONYMS: [(&str, &[&str]); 9] = [
-    ("open", &["telnet", "login"]),
+    ("open", &["telnet"]),
     ("get", &["more", "less", "pget"]),
     ("sync", &["rsync", "mirror"]),
     ("stat", &["info", "mdtm", "du"]),
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(of("get"), "GET [-rk] name ... [-> local]");
         assert_eq!(of("put"), "PUT [-rk] name ... [-> remote]");
         assert_eq!(of("sync"), "SYNC [-udcnDk] [--max-delete N] [--backup-dir DIR] from [to]");
-        assert_eq!((of("open"), of("ls")), ("OPEN host:port".to_owned(), "LS [-lhtSr] [name ...]".to_owned()));
+        assert_eq!((of("open"), of("ls")), ("OPEN [user@]host:port".to_owned(), "LS [-lhtSr] [name ...]".to_owned()));
         assert_eq!((of("mv"), of("close")), ("MV from to".to_owned(), "CLOSE".to_owned()));
         assert!(all().all(|command| usage(command).len() <= 80));
     }

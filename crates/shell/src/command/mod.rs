@@ -19,5 +19,5 @@ mod parse;
 mod tree;
 
 pub(crate) use argument::Target;
-pub(crate) use parse::{arrow_as_option, parse, read};
+pub(crate) use parse::{arrow_as_option, parse, read, tells_secret};
 pub(crate) use tree::{Command, KeepGoing, Listing, Names, Open, Order, Removal, SyncDirectories, Transfer};

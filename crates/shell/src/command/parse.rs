@@ -13,6 +13,10 @@ use crate::{
     words::{self, Word},
 };
 
+/// The way out for who has typed a secret.
+const NO_SECRET_HERE: &str =
+    "a secret is typed when it is asked for; FERRY_SECRET or a bookmark's secret_command gives it too";
+
 /// Separates what is moved from what it is to be called.
 const ARROW: &str = "->";
 
@@ -36,6 +40,9 @@ pub(crate) fn parse(line: &str) -> Result<Option<Command>, Failed> {
         return Ok(Some(Command::Needless { word: first.text.clone(), why }));
     }
     let command = find(&first.text).filter(|command| command.get_name() != "!").ok_or_else(|| unknown(&first.text))?;
+    if is_secret_told(command, arguments) {
+        return Err(Failed::usage(format!("{}: {NO_SECRET_HERE}", verb(command))));
+    }
     let has_target = command.get_arguments().any(is_target);
     if has_target {
         check_arrow(command, arguments)?;
@@ -50,6 +57,24 @@ pub(crate) fn parse(line: &str) -> Result<Option<Command>, Failed> {
     match result {
         Ok(command) => Ok(Some(command)),
         Err(error) => complaint::help_or_failure(command, arguments, &error).map(Some),
+    }
+}
+
+/// Returns whether somebody has typed a secret in `line`, where none belongs. It is not to be kept or repeated then.
+pub(crate) fn tells_secret(line: &str) -> bool {
+    words::commands(line).into_iter().any(|command| {
+        let words = words::read(command).0;
+        let verb = words.first().and_then(|verb| Some((find(&verb.text)?, &words[1..])));
+        verb.is_some_and(|(command, arguments)| is_secret_told(command, arguments))
+    })
+}
+
+fn is_secret_told(command: &clap::Command, arguments: &[Word]) -> bool {
+    let is_in_address = |word: &Word| word.text.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    match command.get_name() {
+        "login" => arguments.iter().filter(|word| !word.is("--help")).count() > 1,
+        "open" => arguments.iter().any(is_in_address),
+        _ => false,
     }
 }
 
@@ -219,6 +244,20 @@ mod tests {
     }
 
     #[test]
+    fn a_line_with_a_secret_is_known() {
+        for line in ["login alice hunter", "LS; USER alice 'hunter", "OPEN a:hunter@h:1", "connect --tls a:hunter@h 1"]
+        {
+            assert!(tells_secret(line), "{line}");
+            if let Err(failed) = parse(line) {
+                assert!(!failed.message.contains("hunter"), "{}", failed.message);
+            }
+        }
+        for line in ["LOGIN", "LOGIN alice", "LOGIN --help", "OPEN alice@h:1", "OPEN ::1 5", "GET a:b@c d", "", "'"] {
+            assert!(!tells_secret(line), "{line}");
+        }
+    }
+
+    #[test]
     fn sync_goes_from_the_first_to_the_second() {
         let read = |line: &str| match parsed(line) {
             Command::Sync(args) => {
@@ -253,7 +292,9 @@ mod tests {
             ("HELP GET PUT", "HELP: 'PUT' is one word too many"),
             ("frobnicate", "HELP lists"),
             ("GET", "GET needs an argument: GET [-rk] name ... [-> local]"),
-            ("OPEN", "OPEN needs an argument: OPEN host:port"),
+            ("OPEN", "OPEN needs an argument: OPEN [user@]host:port"),
+            ("LOGIN alice x y", "a secret is typed when it is asked for"),
+            ("OPEN alice:x@h:1", "a secret is typed when it is asked for"),
             ("GET -x a", "GET has no option -x"),
             ("GET --recursve a", "did you mean --recursive?"),
             ("GET -rx a", "GET has no option -x"),

@@ -14,7 +14,8 @@ use crate::{trust, words::Word};
 pub(crate) enum Command {
     /// Connect to a server; a port alone is on 127.0.0.1
     ///
-    /// A bookmark of the configuration file stands for its address; 'ferry config' names that file.
+    /// A bookmark of the configuration file stands for its address; 'ferry config' names that file. With USER@ in front,
+    /// that user logs in, as LOGIN does.
     ///
     /// TLS is spoken with servers that are not on this machine; --tls and --plain say otherwise. A server is trusted if an
     /// authority of this system vouches for it, or by its key, which ferry asks about once and then remembers.
@@ -23,9 +24,19 @@ pub(crate) enum Command {
         after_help = "OPEN 12000              a server on this machine\n\
                       OPEN example.org:12000  one elsewhere\n\
                       OPEN [::1]:12000        one by its IPv6 address\n\
-                      OPEN home               the bookmark home"
+                      OPEN home               the bookmark home\n\
+                      OPEN alice@home         and logs in as alice"
     )]
     Open(Open),
+    /// Log in; the secret is asked for
+    ///
+    /// Further connections to the server log in by themselves. The secret, a password or a token, is typed without being
+    /// shown. FERRY_SECRET, or the bookmark's secret_command, gives it in place of that; it is never a part of the line.
+    /// It is sent only by TLS or on this machine, and only to a server that has accounts.
+    ///
+    /// Without a user it is the one of the bookmark, or of the login before.
+    #[command(alias = "user", after_help = "LOGIN alice")]
+    Login(Login),
     /// Fetch files into the local directory
     ///
     /// The file is saved under the last part of its name: GET poems/a.txt saves a.txt. It gets that name only when it is
@@ -200,11 +211,19 @@ pub(crate) struct Open {
     #[arg(long)]
     plain: bool,
     /// A port of this machine, host:port, or a bookmark
-    #[arg(value_name = "HOST:PORT", value_hint = ValueHint::Hostname, value_parser = text)]
+    #[arg(value_name = "[USER@]HOST:PORT", value_hint = ValueHint::Hostname, value_parser = text)]
     host: String,
     /// The port as a word of its own, as usual FTP clients have it
     #[arg(value_parser = text, hide = true)]
     port: Option<String>,
+}
+
+/// The arguments of LOGIN.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Login {
+    /// Who logs in
+    #[arg(value_hint = ValueHint::Username, value_parser = text)]
+    pub(crate) user: Option<String>,
 }
 
 /// The arguments of GET and PUT.

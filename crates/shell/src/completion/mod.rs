@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_verb_alone_is_told_what_it_takes() {
-        assert_eq!(usage_after("OPEN ").as_deref(), Some("host:port"));
+        assert_eq!(usage_after("OPEN ").as_deref(), Some("[user@]host:port"));
         assert_eq!((usage_after("OPEN"), usage_after("CLOSE "), usage_after("GET a ")), (None, None, None));
     }
 }

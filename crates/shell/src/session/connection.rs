@@ -2,10 +2,10 @@
 
 use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
 
-use ferry_client::{AddressError, Cancel, Client, Error, Event as Step, Greeting, Security, Settings};
+use ferry_client::{AddressError, Cancel, Client, Error, Event as Step, Greeting, Security, Settings, UserName};
 use ferry_wire::escaped;
 
-use super::Session;
+use super::{Session, login::place_of};
 use crate::{
     exit::Failed,
     figures::Left,
@@ -35,6 +35,7 @@ impl Session {
         let (read_only, volatile) = (greeting.has(Greeting::READ_ONLY), greeting.has(Greeting::VOLATILE));
         let note = [(is_secure, ", TLS"), (read_only, ", read-only"), (volatile, ", volatile")];
         let note: String = note.iter().filter(|(holds, _)| *holds).map(|(_, note)| *note).collect();
+        let note = note + &client.user().map(|user| format!(", logged in as {user}")).unwrap_or_default();
         self.output.say(format_args!("connected to {address} ({}{note})", escaped(&greeting.software)), || {
             Event::new("connected")
                 .with("address", address.to_string())
@@ -42,6 +43,7 @@ impl Session {
                 .with("read_only", read_only)
                 .with("volatile", volatile)
                 .with("tls", is_secure)
+                .with("user", client.user())
         });
         Ok(())
     }
@@ -53,19 +55,27 @@ impl Session {
         security: Option<Security>,
         retry: &Settings,
     ) -> Result<(), Failed> {
-        let Session { options, output, .. } = self;
-        let options = server.options(options, security);
+        let Session { options, output, secrets, .. } = self;
+        let options = server.options(options, security, secrets);
         let connected = Client::connect_patiently(&server.address, &options, retry, &mut |step| match step {
             Step::Reconnected => output.remark("connected", || Event::new("reconnected")),
             step => tell_lost(output, "not connected", step, retry.retries),
         });
         self.client = Some(connected.map_err(|error| Failed::new("", &error).saying(error.to_string()))?);
         self.remote = None;
+        self.server = Some(server.clone());
         Ok(())
     }
 
-    /// Returns the server that `text` stands for: a bookmark, a port or host:port.
+    /// Returns the server that `text` stands for: a bookmark, a port or host:port, each with a user in front or without.
     pub(crate) fn server(&self, text: &str) -> Result<Server, Failed> {
+        let Some((user, place)) = text.rsplit_once('@') else { return self.server_at(text) };
+        // What stands there may be more than a user: it is not repeated.
+        let user = UserName::new(user).map_err(|error| Failed::usage(format!("before the @: {error}")))?;
+        Ok(self.server_at(place)?.with_user(user))
+    }
+
+    fn server_at(&self, text: &str) -> Result<Server, Failed> {
         if let Some(server) = self.bookmarks.get(text) {
             return Ok(server.clone());
         }
@@ -86,7 +96,7 @@ impl Session {
     pub(crate) fn notice_closing(&mut self) -> Option<String> {
         let client = self.client.as_mut()?;
         let error = client.check().err()?;
-        let message = format!("{error}; OPEN {} to connect again", client.address());
+        let message = format!("{error}; OPEN {} to connect again", place_of(client));
         self.client = None;
         Some(message)
     }
@@ -105,7 +115,7 @@ impl Session {
         let Session { client, cancel, output, interactive, .. } = self;
         let interactive = *interactive;
         let client = client.as_mut().filter(|client| !client.is_connected())?;
-        let address = client.address().clone();
+        let place = place_of(client);
         let ours = matches!(error, Error::Interrupted | Error::Local { .. } | Error::LocalFile { .. });
         if ours && interactive {
             // The Ctrl-C that ended the transfer must not end this as well.
@@ -123,7 +133,7 @@ impl Session {
         }
         self.client = None;
         // A script ends here, and there is nothing to type.
-        interactive.then(|| format!("not connected any more: OPEN {address} to connect again"))
+        interactive.then(|| format!("not connected any more: OPEN {place} to connect again"))
     }
 }
 

@@ -7,6 +7,7 @@ mod failures;
 mod get;
 mod help;
 mod listing;
+mod login;
 mod moving;
 mod names;
 mod places;
@@ -24,13 +25,15 @@ use ferry_client::{Cancel, Client, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
-    command::{Command, KeepGoing},
+    command::{self, Command, KeepGoing},
     exit::{Exit, Failed},
     output::{Event, Output},
     progress::Mode,
+    secrets::Secrets,
     trust::Server,
     words,
 };
+pub(crate) use login::place_of;
 use moving::Totals;
 
 /// The next step of the shell.
@@ -63,12 +66,16 @@ pub(crate) struct Session {
     pub(crate) tree_retry_for: Duration,
     /// The display of transfers.
     pub(crate) progress: Mode,
+    /// How secrets of users are come by.
+    pub(crate) secrets: Secrets,
     /// Names for addresses.
     pub(crate) bookmarks: BTreeMap<String, Server>,
     /// All that is printed.
     pub(crate) output: Output,
     /// Earlier lines, the oldest first; those of earlier runs as well where a terminal keeps them.
     pub(crate) history: Vec<String>,
+    /// The server that was opened last, as it was named.
+    server: Option<Server>,
     got: Totals,
     put: Totals,
 }
@@ -89,6 +96,8 @@ impl Session {
             settings: Settings::default(),
             tree_retry_for: Duration::ZERO,
             progress: Mode::Auto,
+            secrets: Secrets::default(),
+            server: None,
             bookmarks: BTreeMap::new(),
             output,
             history: Vec::new(),
@@ -100,11 +109,12 @@ impl Session {
     /// Does `command`, and prints what it says.
     pub(crate) fn execute(&mut self, command: Command) -> Result<Flow, Failed> {
         self.output.divert(false);
-        let together = command.together();
+        let (together, is_login) = (command.together(), matches!(command, Command::Login(_)));
         let result = self.perform(command).map_err(|failed| match together {
             Some((text, remote)) => self.with_one_name(failed, &text, remote),
             None => failed,
         });
+        let result = result.map_err(|failed| if is_login { failed } else { self.with_login(failed) });
         self.output.flush();
         result
     }
@@ -121,6 +131,7 @@ impl Session {
     fn perform(&mut self, command: Command) -> Result<Flow, Failed> {
         match command {
             Command::Open(open) => self.open(&open.address(), open.security())?,
+            Command::Login(login) => self.log_in(login.user.as_deref())?,
             Command::Get(transfer) => self.get(&transfer)?,
             Command::Put(transfer) => self.put(&transfer)?,
             Command::Sync(args) => self.sync(&(*args).into())?,
@@ -164,7 +175,7 @@ impl Session {
     pub(crate) fn remember(&mut self, line: &str) {
         /// More than anybody looks at; a script may have any number.
         const MAX_LINES: usize = 10_000;
-        if !line.trim().is_empty() && self.history.len() < MAX_LINES {
+        if !line.trim().is_empty() && !command::tells_secret(line) && self.history.len() < MAX_LINES {
             self.history.push(line.trim().to_owned());
         }
     }

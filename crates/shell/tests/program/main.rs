@@ -9,6 +9,7 @@
 #[path = "../../../client/tests/client/support/mod.rs"]
 mod support;
 
+mod logins;
 mod phases;
 mod shell;
 mod terminal;

@@ -11,10 +11,10 @@ use ferry_client::Crc32;
 use crate::support::{Honest, Local, Scripted, reserved};
 
 /// The outcome of a run of the program.
-struct Run {
-    status: i32,
-    out: String,
-    err: String,
+pub(crate) struct Run {
+    pub(crate) status: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Run {
@@ -30,14 +30,14 @@ impl From<Output> for Run {
 impl Run {
     /// Failed with `status`, and said one line that holds `part`.
     #[track_caller]
-    fn assert_failed(&self, status: i32, part: &str) {
+    pub(crate) fn assert_failed(&self, status: i32, part: &str) {
         assert_eq!(self.status, status, "{}", self.err);
         assert!(self.err.contains(part), "{part:?} is not in {:?}", self.err);
         assert_eq!(self.err.lines().count(), 1, "{}", self.err);
     }
 }
 
-fn ferry(directory: &Path) -> Command {
+pub(crate) fn ferry(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
     command.arg("--dir").arg(directory).args(["--timeout", "20", "--retry", "0"]).stdin(Stdio::null());
     // The configuration of the person who runs the tests has no effect, and nothing is left there.

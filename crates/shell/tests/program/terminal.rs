@@ -7,10 +7,11 @@ use expectrl::{ControlCode, Eof, Expect as _, Session, session::OsSession};
 use crate::support::{Honest, Local};
 
 /// The program at a terminal of its own.
-fn at_terminal(local: &Local) -> OsSession {
+pub(crate) fn at_terminal(local: &Local) -> OsSession {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
     command.args(["--config", "/dev/null"]);
     command.arg("--dir").arg(local.path("files")).env("XDG_STATE_HOME", local.path("state")).env("TERM", "xterm");
+    command.env_remove("FERRY_SECRET");
     let mut session = Session::spawn(command).unwrap();
     session.set_expect_timeout(Some(Duration::from_secs(20)));
     session.expect("ferry> ").unwrap();
