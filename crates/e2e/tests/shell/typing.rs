@@ -224,7 +224,7 @@ fn what_was_typed_before_is_offered_behind_the_cursor() {
     client.send("CLO");
     client.tab("> CLOSE");
     client.send("\x15open ");
-    client.expect("\x1b[2mhost:port");
+    client.expect("\x1b[2m[user@]host:port");
     client.send("\x15QUIT\r");
     assert_eq!(client.end(), 0);
 }
