@@ -7,7 +7,8 @@ use std::{
 };
 
 use ferry_server::{
-    protocol::ferry::{Limits, Segment, Session, Timeouts},
+    access::Users,
+    protocol::ferry::{Limits, Segment, Session, Timeouts, Visitor},
     store::{ErrorKind, Operation, StoreError, SystemError},
 };
 use ferry_wire::{Code, Failure, Id};
@@ -82,7 +83,7 @@ impl<'a> Drive<'a> {
         };
         let now = Instant::now();
         Drive {
-            session: Session::new(Arc::new(limits), now),
+            session: Session::new(Arc::new(limits), Visitor::new(Arc::new(Users::without_file()), true), now),
             store: Store::default(),
             operations: VecDeque::new(),
             listener: Listener::default(),

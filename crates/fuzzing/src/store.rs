@@ -78,7 +78,7 @@ impl Store {
             Operation::Read(operation) => Completion::Read(read(operation)),
             Operation::Upload(number, operation) => Completion::Upload(number, self.advance(operation, fails)),
             Operation::Name(operation) if fails => operation.fallback().failed(failure()),
-            Operation::Name(NameOperation::Publish(number, upload)) => {
+            Operation::Name(NameOperation::Publish(number, upload, _)) => {
                 let Upload { bytes, digest, finished, .. } =
                     self.uploads.remove(&upload).expect("an upload that is held");
                 assert!(finished, "published before it is durable");

@@ -7,7 +7,7 @@
 //!
 //! Each version restricts more than the one before. [`raise`] claims only what the running one does.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd, Ruleset,
@@ -34,13 +34,13 @@ const CLOSES: [(ABI, &str); 6] = [
 ];
 
 /// Confines this thread, and every thread that it starts from here on, to the rights beneath `root` that
-/// serving takes. Returns a line for the log that says what holds.
-pub fn raise(root: &Path, writable: bool) -> String {
-    raise_as_of(NEWEST, root, writable)
+/// serving takes, and to reading files beneath `readable`. Returns a line for the log that says what holds.
+pub fn raise(root: &Path, writable: bool, readable: &[PathBuf]) -> String {
+    raise_as_of(NEWEST, root, writable, readable)
 }
 
 /// The same, asking for nothing that came after the version `newest`.
-fn raise_as_of(newest: ABI, root: &Path, writable: bool) -> String {
+fn raise_as_of(newest: ABI, root: &Path, writable: bool, readable: &[PathBuf]) -> String {
     let knows = |right: AccessFs| {
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
         AccessFs::from_all(newest).contains(right) && ruleset.handle_access(right).is_ok()
@@ -52,13 +52,19 @@ fn raise_as_of(newest: ABI, root: &Path, writable: bool) -> String {
     if writable && !knows(AccessFs::Refer) {
         return "not fenced in: with this kernel's Landlock (before Linux 5.19) uploads would fail".to_owned();
     }
-    match restrict(newest, root, writable) {
-        Ok(LandlockStatus::Available { effective_abi, .. }) => describe(effective_abi.min(newest)),
+    match restrict(newest, root, writable, readable) {
+        Ok(LandlockStatus::Available { effective_abi, .. }) => {
+            let excepted = match readable {
+                [] => "",
+                _ => "; reading the directory of the users file stays open",
+            };
+            describe(effective_abi.min(newest)) + excepted
+        }
         Ok(_) | Err(_) => "not fenced in: this kernel refuses Landlock".to_owned(),
     }
 }
 
-fn restrict(newest: ABI, root: &Path, writable: bool) -> Result<LandlockStatus, RulesetError> {
+fn restrict(newest: ABI, root: &Path, writable: bool, readable: &[PathBuf]) -> Result<LandlockStatus, RulesetError> {
     let mut ruleset =
         Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(newest))?;
     // To ask for no right at all is an error.
@@ -73,6 +79,11 @@ fn restrict(newest: ABI, root: &Path, writable: bool) -> Result<LandlockStatus, 
     if let Ok(root) = PathFd::new(root) {
         let allowed = serving(writable) & AccessFs::from_all(newest);
         ruleset = ruleset.add_rule(PathBeneath::new(root, allowed))?;
+    }
+    for directory in readable {
+        if let Ok(directory) = PathFd::new(directory) {
+            ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::ReadFile))?;
+        }
     }
     Ok(ruleset.restrict_self()?.landlock)
 }
@@ -116,7 +127,7 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Chunk, Durability, Finish, MountTable, NameCompletion, NameOperation, Stage, Store, StoreOptions,
+        Chunk, Durability, Finish, MountTable, NameCompletion, NameOperation, Onto, Stage, Store, StoreOptions,
         UploadCompletion, UploadNumber, UploadOperation,
     };
 
@@ -150,7 +161,7 @@ mod tests {
             UploadCompletion::Finished(Ok(())) => {}
             other => return Err(format!("{other:?}")),
         }
-        match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload)]).pop() {
+        match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]).pop() {
             Some(NameCompletion::Published(_, Ok(_))) => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -162,7 +173,7 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             fs::create_dir(root.path().join("d")).unwrap();
             let (said, uploaded) = apart(|| {
-                let said = raise_as_of(version, root.path(), true);
+                let said = raise_as_of(version, root.path(), true, &[]);
                 (said, upload(root.path(), "d/a"))
             });
             assert_eq!(uploaded, Ok(()), "{version:?}: {said}");
@@ -181,7 +192,7 @@ mod tests {
         let unnamed = SocketAddr::from_abstract_name(outside.path().as_os_str().as_encoded_bytes()).unwrap();
         let _unnamed = UnixListener::bind_addr(&unnamed).unwrap();
         apart(|| {
-            let said = raise_as_of(version, root.path(), writable);
+            let said = raise_as_of(version, root.path(), writable, &[]);
             let files = fs::read(&file).is_ok() || fs::write(&new, b"").is_ok() || fs::remove_file(&file).is_ok();
             let to = tcp.local_addr().unwrap();
             let connections = TcpStream::connect(to).is_ok() || TcpListener::bind(("127.0.0.1", 0)).is_ok();

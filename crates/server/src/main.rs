@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsString,
     io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
     thread,
@@ -12,11 +13,13 @@ use std::{
 
 use ferry_server::{
     Server,
+    access::Users,
     commands::Command,
     config::{Arguments, Setup},
     fence,
     net::{Listener, TlsAcceptor, keys::Identity},
     observe::logging,
+    runtime::{check_users, unenforced},
     store::{self, Store},
 };
 use ferry_wire::escaped;
@@ -76,19 +79,31 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         .as_deref()
         .map(|path| logging::open(path).map_err(|error| format!("can't log to {}: {error}", path.display())));
     let log_file = log_file.transpose()?;
+    let (users, warning) = match &setup.server.users_file {
+        Some(path) => Users::load(path)?,
+        None => (Users::without_file(), None),
+    };
     let listener = Listener::bind(&setup.addresses, setup.reuse_port)?;
     let address = listener.local_addr();
     let identity = setup.security.identity(address)?;
     let tls = identity.as_ref().map(TlsAcceptor::new).transpose()?;
     store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
-    let fenced = fence::raise(&setup.store.root, setup.store.writable);
+    let readable = setup.server.users_file.as_deref().map(directories_of).unwrap_or_default();
+    let fenced = fence::raise(&setup.store.root, setup.store.writable, &readable);
     let _log = logging::start(setup.log_level, log_file)?;
     let store = Arc::new(Store::open(&setup.store)?);
+    if let Err(error) = check_users(&users, store.has_one_name()) {
+        store.leave();
+        return Err(error.into());
+    }
+    for warning in warning.into_iter().chain(unenforced(&users)) {
+        log::warn!("{warning}");
+    }
     if setup.server.limits.read_only {
         log::info!("read-only: {}", setup.why_read_only);
     }
-    let server = Server::new(setup.server, listener, tls, store.clone())?;
+    let server = Server::new(setup.server, Arc::new(users), listener, tls, store.clone())?;
     // A server that can't start says only why.
     log::info!("{fenced}");
     log::info!("{}", store.capabilities());
@@ -106,6 +121,17 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     keep_alive(store)?;
     server.run()?;
     Ok(())
+}
+
+/// Returns the directories through which a file is read again: an edit puts another one in its place. Where it is a
+/// symbolic link, that of what it leads to is one.
+fn directories_of(file: &Path) -> Vec<PathBuf> {
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let led_to = file.canonicalize().ok().map(|file| parent(&file));
+    led_to.into_iter().chain([parent(file)]).collect()
 }
 
 /// Cleans up now, and once an hour, beside the loop.

@@ -21,7 +21,8 @@ use crate::commands::Command;
     version,
     args_conflicts_with_subcommands = true,
     about = "Serves one directory to ferry clients",
-    after_help = "Signals: SIGTERM, SIGINT, SIGQUIT and SIGHUP end the server (under nohup, SIGHUP does not). It then closes the \
+    after_help = "Signals: SIGTERM, SIGINT, SIGQUIT and SIGHUP end the server (under nohup, SIGHUP does not; with a users file it \
+                  has that read again, and what is wrong in it changes nothing). It then closes the \
                   listening socket, publishes uploads that have arrived whole, and waits up to 10 seconds for clients. A \
                   second signal ends it at once.\n\
                   Exit status: 0 ended as asked, 1 could not serve, 2 invalid command line, 3 something (a disk, for \
@@ -84,6 +85,15 @@ pub struct Arguments {
     /// ~/.local/state/ferryd]
     #[arg(long, value_name = "DIR")]
     pub(super) state: Option<PathBuf>,
+
+    /// The users file: who may log in, and what everybody may do [default: users.toml in $CONFIGURATION_DIRECTORY,
+    /// $XDG_CONFIG_HOME/ferryd or ~/.config/ferryd, if it is there]
+    ///
+    /// Without one, whoever connects may read, and write where the server takes that. With one, nobody may do anything
+    /// that it does not say. `ferryd user` edits it; a running server reads it again on SIGHUP. Secrets are taken over
+    /// TLS and on loopback addresses only.
+    #[arg(long, value_name = "FILE")]
+    pub(super) users: Option<PathBuf>,
 
     /// Accept uploads and changes on addresses other than loopback, too
     #[arg(long, conflicts_with = "read_only")]

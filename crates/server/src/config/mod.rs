@@ -15,8 +15,9 @@ use log::LevelFilter;
 use signal_hook::consts::SIGHUP;
 
 use crate::{
+    access::file::usual_path,
     protocol::ferry::{Limits, Timeouts},
-    runtime::{ServerOptions, admission::AdmissionLimits},
+    runtime::{OnHangup, ServerOptions, admission::AdmissionLimits},
     store::{Durability, MountTable, StoreOptions},
 };
 pub use arguments::Arguments;
@@ -67,6 +68,7 @@ impl Setup {
         let descriptors = raise_descriptor_limit();
         let plan = divide(descriptors)?;
         let asked = arguments.max_clients.map_or(plan.clients, u64::from);
+        let users_file = arguments.users.clone().or_else(usual_users_file);
         make_dir(&arguments.root)?;
         Ok(Setup {
             addresses,
@@ -77,7 +79,12 @@ impl Setup {
                 open_together: count(plan.together),
                 client_rate: arguments.rate,
                 total_rate: arguments.total_rate,
-                ends_on_hangup: !is_ignored(SIGHUP),
+                on_hangup: match &users_file {
+                    Some(_) => OnHangup::Reloads,
+                    None if is_ignored(SIGHUP) => OnHangup::Ignored,
+                    None => OnHangup::Ends,
+                },
+                users_file,
                 max_handshakes: count(plan.handshakes),
                 limits: limits(arguments, read_only),
             },
@@ -94,6 +101,11 @@ impl Setup {
             },
         })
     }
+}
+
+/// Returns the users file at its usual place, unless there is surely none.
+fn usual_users_file() -> Option<PathBuf> {
+    usual_path().filter(|path| !matches!(path.try_exists(), Ok(false)))
 }
 
 fn admission(arguments: &Arguments, clients: u64, refusals: u64) -> AdmissionLimits {

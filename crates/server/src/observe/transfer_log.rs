@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::Failure;
+use ferry_wire::{Failure, UserName};
 
 use super::logging::push_number;
 use crate::bucket::Bucket;
@@ -110,10 +110,10 @@ pub(crate) struct TransferLog {
 }
 
 impl TransferLog {
-    /// Logs the entries of `peer`, and calls `say` with each line.
+    /// Logs the entries of a client and the user who has logged in there, and calls `say` with each line.
     pub(crate) fn note(
         &mut self,
-        peer: SocketAddr,
+        (peer, user): (SocketAddr, Option<&UserName>),
         entries: impl Iterator<Item = TransferEntry>,
         now: Instant,
         mut say: impl FnMut(&str),
@@ -127,7 +127,7 @@ impl TransferLog {
             });
             if allowance.lines.ready_at(now).is_none() {
                 allowance.lines.take(1, now);
-                write_line(&mut line, peer, &record);
+                write_line(&mut line, (peer, user), &record);
                 say(&line);
                 continue;
             }
@@ -182,10 +182,14 @@ impl TransferLog {
 }
 
 /// Writes a line without format strings, which would take most of the time.
-fn write_line(line: &mut String, peer: SocketAddr, record: &TransferEntry) {
+fn write_line(line: &mut String, (peer, user): (SocketAddr, Option<&UserName>), record: &TransferEntry) {
     let TransferEntry { verb, name, bytes, duration, failure } = record;
     line.clear();
     line.push_str(&peer.to_string());
+    if let Some(user) = user {
+        line.push(' ');
+        line.push_str(user.as_str());
+    }
     line.push_str(": ");
     line.push_str(verb);
     line.push(' ');
@@ -241,7 +245,7 @@ mod tests {
     fn note(log: &mut TransferLog, address: &str, verb: &'static str, count: usize, now: Instant) -> Vec<String> {
         let mut lines = Vec::new();
         let records = (0..count).map(|_| record(verb, Some(10), None));
-        log.note(peer(address), records, now, |line| lines.push(line.to_owned()));
+        log.note((peer(address), None), records, now, |line| lines.push(line.to_owned()));
         lines
     }
 
@@ -264,7 +268,7 @@ mod tests {
             (record("DELETE", None, failure("ab: c")), "127.0.0.1:7: DELETE a: 0.001250 s, ab: c (exists)"),
         ] {
             let mut line = "what was there".to_owned();
-            write_line(&mut line, peer("127.0.0.1"), &record);
+            write_line(&mut line, (peer("127.0.0.1"), None), &record);
             assert_eq!(line, expected);
         }
     }
@@ -275,7 +279,7 @@ mod tests {
         let failure = Failure::new(Code::NotFound, long.clone());
         let record = TransferEntry { name: long, ..record("GET", Some(u64::MAX), Some(failure)) };
         let mut line = String::new();
-        write_line(&mut line, peer("::1"), &record);
+        write_line(&mut line, (peer("::1"), None), &record);
         assert!(line.len() <= 700 && line.contains("... (4000 bytes)"), "{} bytes", line.len());
         assert!(line.ends_with(" (not-found)"), "{line}");
     }

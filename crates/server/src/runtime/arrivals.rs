@@ -7,8 +7,9 @@ use mio::net::TcpStream;
 
 use super::admission::{Admission, AdmissionLimits, Admitted, Full};
 use crate::{
+    access::Users,
     net::Acceptor,
-    protocol::ferry::{Limits, Session},
+    protocol::ferry::{Limits, Session, Visitor},
     store::Disk,
 };
 
@@ -25,12 +26,31 @@ pub(super) struct Arrivals {
     acceptor: Option<Acceptor>,
     admission: Admission,
     limits: Arc<Limits>,
+    users: Arc<Users>,
+    /// TLS is spoken.
+    is_secure: bool,
 }
 
 impl Arrivals {
     /// Returns the arrivals at `acceptor`. Each session gets `limits`.
-    pub(super) fn new(acceptor: Acceptor, admission: AdmissionLimits, limits: Limits) -> Arrivals {
-        Arrivals { acceptor: Some(acceptor), admission: Admission::new(admission), limits: Arc::new(limits) }
+    pub(super) fn new(
+        acceptor: Acceptor,
+        admission: AdmissionLimits,
+        limits: Limits,
+        users: Arc<Users>,
+        is_secure: bool,
+    ) -> Arrivals {
+        let (acceptor, admission) = (Some(acceptor), Admission::new(admission));
+        Arrivals { acceptor, admission, limits: Arc::new(limits), users, is_secure }
+    }
+
+    /// From here on clients are served by the rights of `users`.
+    pub(super) fn set_users(&mut self, users: &Arc<Users>) {
+        self.users = users.clone();
+    }
+
+    fn visitor(&self, peer: SocketAddr) -> Visitor {
+        Visitor::new(self.users.clone(), self.is_secure || peer.ip().to_canonical().is_loopback())
     }
 
     /// Notes that clients wait.
@@ -69,9 +89,10 @@ impl Arrivals {
             log::debug!("{peer}: closed: too many are being turned away");
             return None;
         };
+        let (limits, visitor) = (self.limits.clone(), self.visitor(peer));
         let session = match full {
-            None => Session::new(self.limits.clone(), now),
-            Some(full) => Session::refusing(self.limits.clone(), &refusal(full, self.admission.limits()), now),
+            None => Session::new(limits, visitor, now),
+            Some(full) => Session::refusing(limits, visitor, &refusal(full, self.admission.limits()), now),
         };
         Some((admitted, session))
     }
@@ -79,7 +100,7 @@ impl Arrivals {
     /// Admits a client only to be told of `failure`; [`None`] where too many are being told something.
     pub(super) fn refuse(&mut self, peer: SocketAddr, failure: &Failure, now: Instant) -> Option<Arrival> {
         let admitted = self.admission.refuse(peer.ip())?;
-        Some((admitted, Session::refusing(self.limits.clone(), failure, now)))
+        Some((admitted, Session::refusing(self.limits.clone(), self.visitor(peer), failure, now)))
     }
 
     /// Stops listening. Returns the clients that wait to be accepted, to be told of the `end`: closing the listener would
@@ -93,7 +114,7 @@ impl Arrivals {
             }
             if let Some((socket, peer)) = acceptor.accept(now) {
                 let admitted = self.admission.admit_to_refuse(peer.ip());
-                let session = Session::refusing(self.limits.clone(), end, now);
+                let session = Session::refusing(self.limits.clone(), self.visitor(peer), end, now);
                 last.push((socket, peer, (admitted, session)));
             }
         }

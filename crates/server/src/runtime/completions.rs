@@ -53,8 +53,9 @@ impl Server {
         for step in steps {
             match step {
                 LeaseStep::Start(job) => self.workers.resume(job),
-                LeaseStep::Refuse { job, name } => {
-                    self.fail(&job, StoreError::at(name.as_str(), ErrorKind::IdTaken), now);
+                LeaseStep::Refuse { job, name, is_foreign } => {
+                    let kind = if is_foreign { ErrorKind::ForeignUpload } else { ErrorKind::IdTaken };
+                    self.fail(&job, StoreError::at(name.as_str(), kind), now);
                 }
                 LeaseStep::Displace(job) => self.fail(&job, StoreError::of(ErrorKind::TakenOver), now),
                 LeaseStep::Evict { holder, id } => {

@@ -12,7 +12,7 @@ pub fn upload_of<H: Handles>(operation: &Operation<H>, id_of: impl Fn(&H::Upload
     match operation {
         Operation::Upload(_, UploadOperation::Resume(resume)) => Some(resume.id.clone()),
         Operation::Upload(_, UploadOperation::Discard { upload } | UploadOperation::Keep { upload, .. })
-        | Operation::Name(NameOperation::Publish(_, upload)) => id_of(upload),
+        | Operation::Name(NameOperation::Publish(_, upload, _)) => id_of(upload),
         Operation::Read(_) | Operation::Upload(..) | Operation::Name(NameOperation::Change(..)) => None,
     }
 }
@@ -35,9 +35,13 @@ impl<K> Claim<K> {
     /// Returns the claim that `operation` makes for `holder`; [`None`] where it is no RESUME.
     pub fn of<H: Handles>(operation: &Operation<H>, holder: K) -> Option<Claim<K>> {
         match operation {
-            Operation::Upload(_, UploadOperation::Resume(resume)) => {
-                Some(Claim { holder, id: resume.id.clone(), name: resume.name.clone(), size: resume.size })
-            }
+            Operation::Upload(_, UploadOperation::Resume(resume)) => Some(Claim {
+                holder,
+                id: resume.id.clone(),
+                name: resume.name.clone(),
+                size: resume.size,
+                owner: resume.owner.clone(),
+            }),
             _ => None,
         }
     }

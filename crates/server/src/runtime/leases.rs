@@ -11,14 +11,16 @@
 //! # Who gets a lease
 //!
 //! - Nobody has it: the claim starts.
-//! - Somebody has it for the same name and size: the holder is asked to let go, and the claim starts when it has. A
+//! - Somebody has it for the same name and size, and is no other user: the holder is asked to let go, and the claim starts when it has. A
 //!   claim that waited for that is displaced.
-//! - Somebody has it for another name or size: the claim is refused once the store has confirmed the holder's. Until
+//! - Somebody has it for another name or size, or is another user: the claim is refused once the store has confirmed the holder's. Until
 //!   then it is not known whose the id is, and the claim waits without disturbing anybody.
 
 use std::collections::{HashMap, hash_map::Entry};
 
 use ferry_wire::{Id, Name};
+
+use crate::store::Owner;
 
 /// A connection's wish to work on an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +33,13 @@ pub struct Claim<K> {
     pub name: Name,
     /// Bytes of the whole file.
     pub size: u64,
+    /// Whose the upload is, if it begins.
+    pub owner: Owner,
 }
 
 impl<K> Claim<K> {
     fn is_of_same_file<L>(&self, other: &Claim<L>) -> bool {
-        (&self.name, self.size) == (&other.name, other.size)
+        (&self.name, self.size) == (&other.name, other.size) && !self.owner.excludes(&other.owner)
     }
 }
 
@@ -59,6 +63,8 @@ pub enum LeaseStep<K, J> {
         job: J,
         /// The name that was asked for.
         name: Name,
+        /// Whether the holder is another user.
+        is_foreign: bool,
     },
     /// Fail this one: a newer connection wants the same.
     Displace(J),
@@ -120,7 +126,8 @@ impl<K: Copy + Eq, J> Leases<K, J> {
         }
         if lease.is_confirmed {
             assert!(lease.undecided.is_empty(), "claims wait for what is known");
-            return vec![LeaseStep::Refuse { job, name: claim.name }];
+            let is_foreign = lease.claim.owner.excludes(&claim.owner);
+            return vec![LeaseStep::Refuse { job, name: claim.name, is_foreign }];
         }
         lease.undecided.push((claim, job));
         Vec::new()
@@ -196,11 +203,11 @@ mod tests {
     /// Connection `holder` claims the upload for a job that has its number.
     fn claim(leases: &mut Leases<usize, usize>, holder: usize, name: &str, size: u64) -> Vec<Step> {
         let name = Name::new(name).unwrap();
-        leases.claim(Claim { holder, id: id(), name, size }, holder)
+        leases.claim(Claim { holder, id: id(), name, size, owner: Owner::default() }, holder)
     }
 
     fn refuse(job: usize, name: &str) -> Step {
-        Step::Refuse { job, name: Name::new(name).unwrap() }
+        Step::Refuse { job, name: Name::new(name).unwrap(), is_foreign: false }
     }
 
     fn evict(holder: usize) -> Step {

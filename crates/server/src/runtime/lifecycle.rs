@@ -42,9 +42,30 @@ const CLOSING: Duration = Duration::from_millis(500);
 /// The exit status of a server that was asked to end, and abandoned something that did not answer in time.
 pub const CUT_SHORT: i32 = 3;
 
+/// The effect of SIGHUP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHangup {
+    /// It ends the server, as the other signals do.
+    Ends,
+    /// The users file is read again.
+    Reloads,
+    /// None.
+    Ignored,
+}
+
+/// What signals ask for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Asked {
+    /// The drain is to begin.
+    pub(super) drain: bool,
+    /// The users file is to be read again.
+    pub(super) reload: bool,
+}
+
 /// Whether the server serves or drains, and until when.
 pub(super) struct LifeCycle {
     signals: Signals,
+    on_hangup: OnHangup,
     /// When the drain is over, where it has begun.
     drains_until: Option<Instant>,
     watchdog: Watchdog,
@@ -52,19 +73,24 @@ pub(super) struct LifeCycle {
 
 impl LifeCycle {
     /// Watches for the signals that end the server. `registry` tells of them under `token`.
-    pub(super) fn start(registry: &Registry, token: Token, ends_on_hangup: bool) -> Result<LifeCycle, ServerError> {
+    pub(super) fn start(registry: &Registry, token: Token, on_hangup: OnHangup) -> Result<LifeCycle, ServerError> {
         let failed = "can't watch for signals";
-        let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain(ends_on_hangup.then_some(SIGHUP));
+        let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain((on_hangup == OnHangup::Ends).then_some(SIGHUP));
         let watchdog = Watchdog::start(ending.clone()).map_err(system(failed))?;
-        let mut signals = Signals::new(ending).map_err(system(failed))?;
+        let reloading = (on_hangup == OnHangup::Reloads).then_some(SIGHUP);
+        let mut signals = Signals::new(ending.chain(reloading)).map_err(system(failed))?;
         registry.register(&mut signals, token, Interest::READABLE).map_err(system(failed))?;
-        Ok(LifeCycle { signals, drains_until: None, watchdog })
+        Ok(LifeCycle { signals, on_hangup, drains_until: None, watchdog })
     }
 
-    /// Takes the signals that came. Returns whether the drain is to begin; any other signal ends it at once.
-    pub(super) fn take_signals(&mut self, now: Instant) -> bool {
-        let mut begins = false;
+    /// Takes the signals that came. Returns what they ask for; in the drain, one that ends the server does so at once.
+    pub(super) fn take_signals(&mut self, now: Instant) -> Asked {
+        let mut asked = Asked::default();
         for signal in self.signals.pending() {
+            if signal == SIGHUP && self.on_hangup == OnHangup::Reloads {
+                asked.reload = true;
+                continue;
+            }
             let signal = signal_name(signal).unwrap_or("a signal");
             if self.drains_until.is_some() {
                 log::warn!("{signal} came again: ending at once");
@@ -72,10 +98,10 @@ impl LifeCycle {
             } else {
                 log::info!("{signal} came: ending");
                 self.drains_until = Some(now + DRAIN);
-                begins = true;
+                asked.drain = true;
             }
         }
-        begins
+        asked
     }
 
     /// Returns when the drain is over, where it has begun.

@@ -26,6 +26,7 @@ mod lane;
 pub mod lease_use;
 pub mod leases;
 mod lifecycle;
+mod login_desk;
 mod pool;
 pub mod rates;
 pub mod scheduler;
@@ -38,6 +39,7 @@ mod workers;
 use std::{
     io,
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -46,6 +48,7 @@ use ferry_wire::{Code, Failure};
 use mio::{Events, Poll, Token, Waker};
 
 use crate::{
+    access::Users,
     net::{Acceptor, Endpoint, Listener, TlsAcceptor, Transport},
     observe::{TransferEntry, TransferLog},
     protocol::ferry::Record,
@@ -59,13 +62,15 @@ use housekeeping::Housekeeping;
 use job::{Ended, Job};
 use leases::Leases;
 use lifecycle::LifeCycle;
+use login_desk::LoginDesk;
 use rates::Rates;
 use scheduler::Scheduler;
 use timers::Timers;
 use turn::{Buffers, Turn, TurnEnd};
 use workers::Workers;
 
-pub use lifecycle::CUT_SHORT;
+pub use lifecycle::{CUT_SHORT, OnHangup};
+pub use login_desk::{check_users, unenforced};
 use setup::system;
 pub use setup::{ServerError, ServerOptions};
 
@@ -92,6 +97,10 @@ pub struct Server {
     workers: Workers,
     leases: Leases<Token, Job>,
     life: LifeCycle,
+    desk: LoginDesk,
+    users_file: Option<PathBuf>,
+    /// Whether the root's file system knows each entry by one name.
+    has_one_name: bool,
     transfer_log: TransferLog,
     housekeeping: Housekeeping,
     buffers: Buffers,
@@ -105,6 +114,7 @@ impl Server {
     /// Where the system refuses what the loop needs.
     pub fn new(
         options: ServerOptions,
+        users: Arc<Users>,
         listener: Listener,
         tls: Option<TlsAcceptor>,
         store: Arc<Store>,
@@ -114,9 +124,11 @@ impl Server {
         let failed = "can't watch for events";
         let acceptor = Acceptor::new(listener.open()?, registry, LISTENER).map_err(system(failed))?;
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
-        let life = LifeCycle::start(registry, SIGNALS, options.ends_on_hangup)?;
+        let life = LifeCycle::start(registry, SIGNALS, options.on_hangup)?;
+        let desk = LoginDesk::new(users.clone(), waker.clone());
+        let has_one_name = store.has_one_name();
         Ok(Server {
-            arrivals: Arrivals::new(acceptor, options.admission, options.limits),
+            arrivals: Arrivals::new(acceptor, options.admission, options.limits, users, tls.is_some()),
             tls,
             handshakes: Handshakes::new(options.max_handshakes),
             connections: Connections::default(),
@@ -125,6 +137,9 @@ impl Server {
             workers: Workers::start(store, waker, options.open_together)?,
             leases: Leases::default(),
             life,
+            desk,
+            users_file: options.users_file,
+            has_one_name,
             transfer_log: TransferLog::default(),
             housekeeping: Housekeeping::default(),
             buffers: Buffers::new(),
@@ -132,7 +147,7 @@ impl Server {
         })
     }
 
-    /// Serves until SIGTERM, SIGINT, SIGQUIT or, with [`ServerOptions::ends_on_hangup`], SIGHUP comes; then drains, and
+    /// Serves until SIGTERM, SIGINT, SIGQUIT or, with [`OnHangup::Ends`], SIGHUP comes; then drains, and
     /// returns. A second signal, or ten seconds, end the drain. Where something does not answer half a second later, the
     /// process ends with the status [`CUT_SHORT`].
     ///
@@ -147,6 +162,7 @@ impl Server {
             self.workers.look(began);
             self.take_events(&events, began);
             self.take_completions();
+            self.run_desk(began);
             self.expire(began);
             self.accept(began);
             self.run_handshakes(began);
@@ -182,6 +198,7 @@ impl Server {
         let moments = [
             self.arrivals.retry_at(),
             self.timers.next(),
+            self.desk.next_at(now),
             self.handshakes.next_at(),
             self.scheduler.next_at(now),
             self.workers.look_at(),
@@ -199,8 +216,12 @@ impl Server {
                 // Completions are taken in any case.
                 WAKER => {}
                 SIGNALS => {
-                    if self.life.take_signals(now) {
+                    let asked = self.life.take_signals(now);
+                    if asked.drain {
                         self.drain(now);
+                    }
+                    if asked.reload {
+                        self.reload();
                     }
                 }
                 token => {
@@ -325,14 +346,16 @@ impl Server {
         for job in self.workers.take_claims() {
             self.claim(job, end.now);
         }
+        self.take_login(token, end.now);
         let Some(connection) = self.connections.get(token) else { return };
         if connection.is_broken() {
             // A session that waits for the store neither reads nor writes, and would not find out by itself.
             connection.session.hung_up(end.now);
         }
+        let user = connection.session.user().cloned();
         let records = connection.session.records().map(entry_of);
         if log::log_enabled!(log::Level::Info) {
-            self.transfer_log.note(connection.peer, records, end.now, say);
+            self.transfer_log.note((connection.peer, user.as_ref()), records, end.now, say);
         } else {
             drop(records);
         }
@@ -351,6 +374,7 @@ impl Server {
         let Some(connection) = self.connections.get(token) else { return };
         connection.close();
         self.arrivals.note_freed();
+        self.desk.gone(token);
         if !connection.session.is_over() {
             for Ended { token, completion, .. } in self.workers.forget_reads(token) {
                 self.complete(token, completion, now);

@@ -1,8 +1,8 @@
 //! How a server is set up, and why that can fail.
 
-use std::io;
+use std::{io, path::PathBuf};
 
-use super::admission::AdmissionLimits;
+use super::{admission::AdmissionLimits, lifecycle::OnHangup};
 use crate::{net::ListenError, protocol::ferry::Limits};
 
 /// How a server is set up.
@@ -18,8 +18,10 @@ pub struct ServerOptions {
     pub client_rate: Option<u64>,
     /// Bytes a second that all clients together may move, both ways.
     pub total_rate: Option<u64>,
-    /// Whether SIGHUP ends it, as the other signals do: not where it was started with SIGHUP ignored.
-    pub ends_on_hangup: bool,
+    /// What SIGHUP does.
+    pub on_hangup: OnHangup,
+    /// The users file, which SIGHUP reads again; [`None`] where none is in use.
+    pub users_file: Option<PathBuf>,
     /// The limits of each session.
     pub limits: Limits,
 }

@@ -25,8 +25,8 @@ use rustix::{
 
 use super::{
     Call, Change, ChangeNumber, Chunk, Disk, Durability, ErrorKind, Finish, Listed, MountTable, NameCompletion,
-    NameOperation, OpenError, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store, StoreOptions, SystemError,
-    UploadNumber, Watcher,
+    NameOperation, Onto, OpenError, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store, StoreOptions,
+    SystemError, UploadNumber, Watcher,
 };
 
 fn options(root: &Path) -> StoreOptions {
@@ -204,7 +204,7 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
     store.finish(&Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") }).unwrap();
     between();
-    let published = store.change_names(&[NameOperation::Publish(UploadNumber(0), upload)]).pop();
+    let published = store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]).pop();
     assert!(matches!(published, Some(NameCompletion::Published(_, Ok(_)))), "{published:?}");
 }
 

@@ -46,6 +46,12 @@ pub enum ErrorKind {
     AreaGone,
     /// The staged bytes of the upload have been removed.
     StagedGone,
+    /// Something has the name, and nothing may be replaced.
+    NameTaken,
+    /// Nothing has the name, and nothing may be added.
+    NameFree,
+    /// The upload belongs to another user.
+    ForeignUpload,
     /// The id is another upload's.
     IdTaken,
     /// Another server process holds the upload.

@@ -57,8 +57,8 @@ pub use list::OpenDir;
 pub use mounts::MountTable;
 pub use operation::{
     Change, ChangeNumber, Chunk, Completion, Content, DirEntry, Fallback, FileVersion, Finish, Handles, Listed, Loaded,
-    NameCompletion, NameOperation, Opened, Operation, Owner, Piece, Published, ReadCompletion, ReadOperation, Resume,
-    Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
+    NameCompletion, NameOperation, Onto, Opened, Operation, Owner, Piece, Published, ReadCompletion, ReadOperation,
+    Resume, Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
 };
 pub use read::{OpenFile, SCRATCH_BYTES};
 pub use syscalls::{Call, Watcher};
@@ -257,6 +257,12 @@ impl Store {
         let next_number = AtomicU64::new(0);
         let [is_beat_lost, is_trimmed] = [const { AtomicBool::new(false) }; 2];
         Ok(Store { syscalls, root, area, durability, keep, quota, capabilities, next_number, is_beat_lost, is_trimmed })
+    }
+
+    /// Returns whether the root's file system knows each entry by one name alone: by no other spelling, and no short name.
+    #[must_use]
+    pub fn has_one_name(&self) -> bool {
+        self.capabilities.one_name
     }
 
     /// Returns what the file system can do, as it was found out at the start.

@@ -21,7 +21,7 @@ use super::{
     error::{ErrorKind, StoreError},
     journal::{JournalEntry, KeptState},
     meta,
-    operation::{Change, NameCompletion, NameOperation, Published},
+    operation::{Change, NameCompletion, NameOperation, Onto, Published},
     quota::Resting,
     read::not_a_file,
     syscalls::Inheritance,
@@ -66,8 +66,8 @@ impl<'a> Batch<'a> {
             NameOperation::Change(number, change) => {
                 NameCompletion::Changed(*number, self.change(change, &mut touched))
             }
-            NameOperation::Publish(number, upload) => {
-                NameCompletion::Published(*number, self.publish(upload, &mut touched))
+            NameOperation::Publish(number, upload, onto) => {
+                NameCompletion::Published(*number, self.publish(upload, *onto, &mut touched))
             }
         };
         self.completions.push((completion, touched));
@@ -191,14 +191,23 @@ impl<'a> Batch<'a> {
 
     /// Gives a finished upload its name. A file that has it is replaced, and lives on for those who
     /// are reading it.
-    fn publish(&mut self, upload: &std::sync::Arc<Upload>, touched: &mut Vec<usize>) -> Result<Published, StoreError> {
+    fn publish(
+        &mut self,
+        upload: &std::sync::Arc<Upload>,
+        onto: Onto,
+        touched: &mut Vec<usize>,
+    ) -> Result<Published, StoreError> {
         let name = &upload.name;
         assert!(upload.staged().whole.is_some(), "published before it is whole and on the disk");
         let failed = |error| StoreError::system(name.as_str(), error);
         let parent = self.parent(name)?;
         let replaced = match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
+            Ok(_) if onto == Onto::Free => return Err(StoreError::at(name.as_str(), ErrorKind::NameTaken)),
             Ok(stat) if meta::kind(&stat) == FileType::RegularFile => Some(stat),
             Ok(stat) => return Err(not_a_file(name.as_str(), meta::kind(&stat))),
+            Err(Errno::NOENT) if onto == Onto::Taken => {
+                return Err(StoreError::at(name.as_str(), ErrorKind::NameFree));
+            }
             Err(Errno::NOENT) => None,
             Err(error) => return Err(StoreError::entry(name, error)),
         };
@@ -217,8 +226,19 @@ impl<'a> Batch<'a> {
             })?;
         self.give(upload, parent, replaced.as_ref(), (staged_in, &staged_as, &staged))?;
         let entry = (&self.dirs[parent], name.last());
-        if let Err(error) = self.store.syscalls.rename((staged_in, &staged_as), entry, true) {
+        let renamed = match onto {
+            Onto::Any | Onto::Taken => self.store.syscalls.rename((staged_in, &staged_as), entry, true),
+            // Somebody else may have taken it since it was looked at.
+            Onto::Free => {
+                let stat = self.store.syscalls.stat(&staged).map_err(failed)?;
+                self.move_entry((staged_in, &staged_as), entry, &stat)
+            }
+        };
+        if let Err(error) = renamed {
             self.forget_removed(error);
+            if onto == Onto::Free && error == Errno::EXIST {
+                return Err(StoreError::at(name.as_str(), ErrorKind::NameTaken));
+            }
             return Err(self.refused(parent, name, error));
         }
         self.close_later(held);

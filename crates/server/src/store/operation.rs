@@ -174,9 +174,21 @@ pub enum UploadCompletion<H: Handles> {
 /// An operation on names.
 pub enum NameOperation<H: Handles> {
     /// Gives a finished upload its name: [`NameCompletion::Published`].
-    Publish(UploadNumber, H::Upload),
+    Publish(UploadNumber, H::Upload, Onto),
     /// Changes the tree: [`NameCompletion::Changed`].
     Change(ChangeNumber, Change),
+}
+
+/// What the name of an upload may stand for when the upload gets it. It is decided in that very step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Onto {
+    /// A file, which is replaced, or nothing.
+    #[default]
+    Any,
+    /// Nothing: otherwise the upload fails with [`ErrorKind::NameTaken`].
+    Free,
+    /// A file: otherwise the upload fails with [`ErrorKind::NameFree`].
+    Taken,
 }
 
 /// The end of a [`NameOperation`].
@@ -405,12 +417,15 @@ pub struct Tail {
     pub digest: Digest,
 }
 
-/// The owner of a resumable upload, as far as quotas go: an opaque word, compared for equality alone. Today it stands
-/// for a client's address.
+/// The owner of a resumable upload, as far as quotas go: an opaque word, compared for equality alone. It stands
+/// for a client's address, or for a user.
 ///
 /// Nobody, the default, is shared by all of whom nothing is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Owner(Option<Arc<str>>);
+
+/// The beginning of the word for a user.
+const USER: &str = "user=";
 
 /// The longest word.
 const MAX_OWNER_BYTES: usize = 128;
@@ -421,6 +436,18 @@ impl Owner {
     pub fn new(name: &str) -> Option<Owner> {
         let fits = (1..=MAX_OWNER_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
         fits.then(|| Owner(Some(name.into())))
+    }
+
+    /// Returns the owner that a user is, whose uploads nobody else takes up. The name is visible ASCII.
+    #[must_use]
+    pub fn of_user(name: &str) -> Owner {
+        Owner::new(&format!("{USER}{name}")).unwrap_or_default()
+    }
+
+    /// Returns whether `other` may not take up the uploads of this owner.
+    #[must_use]
+    pub fn excludes(&self, other: &Owner) -> bool {
+        self.name().is_some_and(|name| name.starts_with(USER)) && self != other
     }
 
     /// Returns whether nothing is known of whose it is.
@@ -517,7 +544,7 @@ impl<H: Handles> NameOperation<H> {
     pub fn fallback(&self) -> Fallback<H> {
         use {Completion::Name, NameCompletion::*};
         match self {
-            NameOperation::Publish(UploadNumber(number), _) => {
+            NameOperation::Publish(UploadNumber(number), ..) => {
                 Fallback { number: *number, make: |number, error| Name(Published(UploadNumber(number), Err(error))) }
             }
             NameOperation::Change(ChangeNumber(number), _) => {
@@ -603,7 +630,7 @@ impl<H: Handles> fmt::Debug for UploadOperation<H> {
 impl<H: Handles> fmt::Debug for NameOperation<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NameOperation::Publish(number, _) => write!(f, "Publish of {number:?}"),
+            NameOperation::Publish(number, ..) => write!(f, "Publish of {number:?}"),
             NameOperation::Change(_, change) => change.fmt(f),
         }
     }

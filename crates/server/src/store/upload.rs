@@ -520,7 +520,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{MountTable, NameOperation, StoreOptions};
+    use crate::store::{MountTable, NameOperation, Onto, StoreOptions};
 
     #[test]
     fn writes_under_way_may_end_in_any_order() {
@@ -544,7 +544,7 @@ mod tests {
         let crc = Crc32::of(&[vec![1; half], vec![2; half]].concat());
         let (at, chunk, size) = (whole, Chunk::default(), whole);
         store.finish(&Finish { upload: upload.clone(), at, chunk, size, crc }).unwrap();
-        store.change_names(&[NameOperation::Publish(UploadNumber(0), upload)]);
+        store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]);
         assert_eq!(Crc32::of(&std::fs::read(root.path().join("a")).unwrap()), crc);
     }
 }

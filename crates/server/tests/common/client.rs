@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use ferry_server::store::{
-    Change, ChangeNumber, Chunk, Content, Disk, ErrorKind, Finish, NameCompletion, NameOperation, OpenDir, OpenFile,
-    Opened, Owner, ReadCompletion, ReadOperation, Resume, SCRATCH_BYTES, SmallFinish, Stability, Stage, Store,
-    StoreError, Tail, Upload, UploadCompletion, UploadNumber, UploadOperation,
+    Change, ChangeNumber, Chunk, Content, Disk, ErrorKind, Finish, NameCompletion, NameOperation, Onto, OpenDir,
+    OpenFile, Opened, Owner, ReadCompletion, ReadOperation, Resume, SCRATCH_BYTES, SmallFinish, Stability, Stage,
+    Store, StoreError, Tail, Upload, UploadCompletion, UploadNumber, UploadOperation,
 };
 use ferry_wire::{Crc32, Digest, Entry, Failure, Id, Name, Reply};
 
@@ -265,8 +265,10 @@ impl<'s> Client<'s> {
         assert_eq!(told.len(), operations.len(), "a result for each change");
         for (operation, told) in operations.into_iter().zip(&told) {
             match operation {
-                NameOperation::Publish(_, upload) if told.is_err() && upload.id().is_some() => self.keep(upload, None),
-                NameOperation::Publish(_, upload) if told.is_err() => self.discard(upload),
+                NameOperation::Publish(_, upload, _) if told.is_err() && upload.id().is_some() => {
+                    self.keep(upload, None)
+                }
+                NameOperation::Publish(_, upload, _) if told.is_err() => self.discard(upload),
                 _ => {}
             }
         }
@@ -363,7 +365,7 @@ const NUMBER: UploadNumber = UploadNumber(0);
 
 /// The change that gives a delivered upload its name.
 pub(crate) fn publish(upload: Arc<Upload>) -> NameOperation<Disk> {
-    NameOperation::Publish(NUMBER, upload)
+    NameOperation::Publish(NUMBER, upload, Onto::Any)
 }
 
 /// A change of the tree.

@@ -8,7 +8,8 @@ use std::{
 };
 
 use ferry_server::{
-    protocol::ferry::{Limits, Segment, Session, Timeouts},
+    access::Users,
+    protocol::ferry::{Limits, Segment, Session, Timeouts, Visitor},
     store::{NameOperation, Operation, ReadOperation, StoreError, UploadOperation},
 };
 
@@ -72,7 +73,8 @@ impl Desk {
             checkpoint_time: Duration::from_secs(15),
         };
         let now = Instant::now();
-        let conn = Conn::new(Session::new(Arc::new(limits), now), 0);
+        let conn =
+            Conn::new(Session::new(Arc::new(limits), Visitor::new(Arc::new(Users::without_file()), true), now), 0);
         static TREE: LazyLock<Tree> = LazyLock::new(small_tree);
         let store = Store::new(TREE.clone(), 0, Dice::new(0));
         let (output, late) = (Vec::new(), VecDeque::new());

@@ -78,7 +78,7 @@ impl Rules {
                     let before = self.started.insert(claim.id.clone(), claim);
                     assert!(before.is_none(), "two work on one upload");
                 }
-                LeaseStep::Refuse { job, name } => {
+                LeaseStep::Refuse { job, name, .. } => {
                     let claim = self.take(job);
                     assert_eq!(&claim.name, name);
                     let started = self.started.get(&claim.id).expect("refused though nobody has it");

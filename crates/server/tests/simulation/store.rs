@@ -166,7 +166,7 @@ impl Store {
     pub(crate) fn asked(&mut self, operation: &Operation<Model>) {
         match operation {
             Operation::Upload(_, operation) => self.asked_of_upload(operation),
-            Operation::Name(NameOperation::Publish(_, upload)) => {
+            Operation::Name(NameOperation::Publish(_, upload, _)) => {
                 let upload = self.open_upload(*upload);
                 assert!(upload.whole, "published before it was whole");
             }
@@ -237,7 +237,7 @@ impl Store {
         match operation {
             Operation::Read(operation) => Completion::Read(self.read(operation, fails)),
             Operation::Upload(number, operation) => Completion::Upload(number, self.advance(operation, fails)),
-            Operation::Name(NameOperation::Publish(number, upload)) => {
+            Operation::Name(NameOperation::Publish(number, upload, _)) => {
                 Completion::Name(NameCompletion::Published(number, self.publish(conn, upload, fails)))
             }
             Operation::Name(NameOperation::Change(number, change)) => {

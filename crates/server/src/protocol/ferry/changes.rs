@@ -9,9 +9,10 @@ use super::{
     Limits, Phase, Session,
     record::Transfer,
     upload::{Event, Prepared, Upload},
+    visitor::Terms,
 };
 use crate::store::{
-    Change, Handles, Owner, Resume, Resumed, Stage, StoreError, UploadCompletion, UploadNumber, UploadOperation,
+    Change, Handles, Resume, Resumed, Stage, StoreError, UploadCompletion, UploadNumber, UploadOperation,
 };
 
 /// An upload whose handle is awaited; no body is read before it is there.
@@ -22,6 +23,7 @@ pub(super) struct Preparing {
     id: Option<Id>,
     /// A newer connection asked for the same upload meanwhile.
     is_evicted: bool,
+    terms: Terms,
     transfer: Transfer,
 }
 
@@ -33,28 +35,44 @@ impl Preparing {
 
 /// Beginning.
 impl<H: Handles> Session<H> {
-    pub(super) fn start_put(&mut self, name: Name, size: Option<u64>, mtime: Option<Time>, now: Instant) {
+    pub(super) fn start_put(&mut self, name: Name, size: Option<u64>, mtime: Option<Time>, terms: Terms, now: Instant) {
         if let Err(failure) = check_upload(&self.limits, size) {
             return self.refuse(failure, true);
         }
         let transfer = Transfer { verb: "PUT", name: name.as_str().into(), bytes: 0, started: now };
         let stage = Stage { name, size, mtime, settled: self.queue.is_empty() };
-        self.prepare(UploadOperation::Stage(stage), size, None, transfer);
+        self.prepare(UploadOperation::Stage(stage), size, None, terms, transfer);
     }
 
-    pub(super) fn start_resume(&mut self, id: Id, name: Name, size: u64, mtime: Option<Time>, now: Instant) {
+    pub(super) fn start_resume(
+        &mut self,
+        id: Id,
+        name: Name,
+        size: u64,
+        mtime: Option<Time>,
+        terms: Terms,
+        now: Instant,
+    ) {
+        debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
         if let Err(failure) = check_upload(&self.limits, Some(size)) {
             return self.refuse(failure, false);
         }
         let transfer = Transfer { verb: "RESUME", name: name.as_str().into(), bytes: 0, started: now };
-        let resume = Resume { id: id.clone(), name, size, mtime, owner: Owner::default() };
-        self.prepare(UploadOperation::Resume(resume), Some(size), Some(id), transfer);
+        let resume = Resume { id: id.clone(), name, size, mtime, owner: self.visitor.owner() };
+        self.prepare(UploadOperation::Resume(resume), Some(size), Some(id), terms, transfer);
     }
 
-    fn prepare(&mut self, operation: UploadOperation<H>, size: Option<u64>, id: Option<Id>, transfer: Transfer) {
+    fn prepare(
+        &mut self,
+        operation: UploadOperation<H>,
+        size: Option<u64>,
+        id: Option<Id>,
+        terms: Terms,
+        transfer: Transfer,
+    ) {
         let number = self.uploads.number();
         self.operations.upload(number, operation);
-        self.phase = Phase::Preparing(Box::new(Preparing { number, size, id, is_evicted: false, transfer }));
+        self.phase = Phase::Preparing(Box::new(Preparing { number, size, id, is_evicted: false, terms, transfer }));
     }
 
     /// Takes the upload that is being prepared; [`None`] where the connection is gone.
@@ -70,18 +88,18 @@ impl<H: Handles> Session<H> {
 
     /// A plain upload has a handle, which needs no letting go, or gets none.
     fn staged(&mut self, staged: Result<H::Upload, StoreError>, now: Instant) {
-        let Some(Preparing { number, size, id, transfer, .. }) = self.prepared() else { return };
+        let Some(Preparing { number, size, id, terms, transfer, .. }) = self.prepared() else { return };
         let handle = match staged {
             Ok(handle) => handle,
-            Err(error) => return self.not_prepared(transfer, error, true, now),
+            Err(error) => return self.not_prepared(transfer, terms.told(error), true, now),
         };
         let check = BodyCheck::new(size);
-        self.receive_body(Prepared { number, handle, id, size, check, transfer }, None, now);
+        self.receive_body(Prepared { number, handle, id, size, check, terms, transfer }, None, now);
     }
 
     /// A resumable upload goes on, was published before, or can't be had.
     fn resumed(&mut self, number: UploadNumber, resumed: Result<Resumed<H::Upload>, StoreError>, now: Instant) {
-        let Some(Preparing { number, size, id, is_evicted, transfer }) = self.prepared() else {
+        let Some(Preparing { number, size, id, is_evicted, terms, transfer }) = self.prepared() else {
             if let Ok(Resumed::Going { upload, .. }) = resumed {
                 self.operations.upload(number, UploadOperation::Keep { upload, tail: None });
             }
@@ -91,19 +109,18 @@ impl<H: Handles> Session<H> {
             Ok(Resumed::Going { upload: handle, digest }) => {
                 let check = BodyCheck::resume(size.unwrap_or_default(), digest);
                 let refusal = is_evicted.then(taken_over);
-                self.receive_body(Prepared { number, handle, id, size, check, transfer }, refusal, now);
+                self.receive_body(Prepared { number, handle, id, size, check, terms, transfer }, refusal, now);
             }
             Ok(Resumed::Published(published)) => {
                 self.reply(published.into());
                 self.record(transfer, None, now);
             }
             // After a refused RESUME the client sends no body.
-            Err(error) => self.not_prepared(transfer, error, false, now),
+            Err(error) => self.not_prepared(transfer, terms.told(error), false, now),
         }
     }
 
-    fn not_prepared(&mut self, transfer: Transfer, error: StoreError, body_follows: bool, now: Instant) {
-        let failure = Failure::from(error);
+    fn not_prepared(&mut self, transfer: Transfer, failure: Failure, body_follows: bool, now: Instant) {
         self.record(transfer, Some(failure.clone()), now);
         match self.last_reply.take() {
             Some(failure) => self.break_off(*failure, now),

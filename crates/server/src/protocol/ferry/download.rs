@@ -305,7 +305,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        protocol::ferry::{Limits, Segment, Session, Timeouts},
+        access::Users,
+        protocol::ferry::{Limits, Segment, Session, Timeouts, Visitor},
         store::{Completion, FileVersion, Operation, ReadCompletion},
     };
 
@@ -328,7 +329,8 @@ mod tests {
             checkpoint_bytes: 0,
             checkpoint_time: long,
         };
-        let mut session = Session::<Numbers>::new(Arc::new(limits), now);
+        let visitor = Visitor::new(Arc::new(Users::without_file()), true);
+        let mut session = Session::<Numbers>::new(Arc::new(limits), visitor, now);
         session.receive(b"GET a\n", now);
         session.next_operation().unwrap();
         let version = FileVersion { size, mtime: None, tag: Tag::new("t").unwrap() };

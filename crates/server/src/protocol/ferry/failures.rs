@@ -45,6 +45,9 @@ fn told(kind: ErrorKind) -> (Code, &'static str) {
             "the directory .ferry, where the server stages, has been removed; the server must be started again",
         ),
         ErrorKind::StagedGone => (Code::Io, "what was staged of it has been removed"),
+        ErrorKind::NameTaken => (Code::Exists, "something has that name already"),
+        ErrorKind::NameFree => (Code::Denied, "nothing has that name, and you may add nothing here"),
+        ErrorKind::ForeignUpload => (Code::Denied, "that id is of somebody else's upload"),
         ErrorKind::IdTaken => (Code::Exists, "that id is taken by another upload"),
         ErrorKind::HeldElsewhere => {
             (Code::Busy, "another server process holds this upload, or has only just let go of it; try again")

@@ -1,13 +1,20 @@
 //! One directory on its way out: LIST.
 
+use std::sync::Arc;
+
 use ferry_wire::{Digest, Entry, Failure, Name, Reply, write_end};
 
 use super::{OUTPUT_HIGH_BYTES, operations::Operations, outbox::Outbox, replies::write_blocks};
-use crate::store::{Handles, Listed, ReadOperation, StoreError};
+use crate::{
+    access::RightsTable,
+    store::{DirEntry, Handles, Listed, ReadOperation, StoreError},
+};
 
 /// See the [module documentation](self).
 pub(super) struct Listing<H: Handles> {
     state: State<H>,
+    /// What may be shown, where that is not all: by the rights of when it began.
+    filter: Option<(Arc<RightsTable>, Option<Name>)>,
     digest: Digest,
 }
 
@@ -33,9 +40,11 @@ pub(super) enum Advance {
 
 impl<H: Handles> Listing<H> {
     /// Begins.
-    pub(super) fn begin(name: Option<Name>, operations: &mut Operations<H>) -> Listing<H> {
+    pub(super) fn begin(name: Option<Name>, rights: &Arc<RightsTable>, operations: &mut Operations<H>) -> Listing<H> {
+        let is_whole = rights.at(name.as_ref()).shows_all();
+        let filter = (!is_whole).then(|| (rights.clone(), name.clone()));
         operations.read(ReadOperation::List { name });
-        Listing { state: State::Opening, digest: Digest::new() }
+        Listing { state: State::Opening, filter, digest: Digest::new() }
     }
 
     /// Entries have come, or will not.
@@ -52,7 +61,9 @@ impl<H: Handles> Listing<H> {
             }
         };
         let mut lines = Vec::new();
-        entries.into_iter().for_each(|entry| Entry::from(entry).encode(&mut lines));
+        let place = self.filter.as_ref().map(|(rights, name)| rights.at(name.as_ref()));
+        let is_shown = |entry: &DirEntry| place.is_none_or(|place| place.shows(entry.name.as_str()));
+        entries.into_iter().filter(is_shown).for_each(|entry| Entry::from(entry).encode(&mut lines));
         self.digest.update(&lines);
         outbox.text(|text| {
             if matches!(self.state, State::Opening) {

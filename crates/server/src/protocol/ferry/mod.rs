@@ -31,6 +31,7 @@ mod clock;
 mod download;
 mod failures;
 mod listing;
+mod logins;
 mod operations;
 mod outbox;
 mod queue;
@@ -41,17 +42,19 @@ mod requests;
 mod settle;
 mod upload;
 mod uploads;
+mod visitor;
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Failure, Framer, Greeting, Id, Request};
+use ferry_wire::{Code, Failure, Framer, Greeting, Id, Options, Request, UserName};
 
 pub use clock::Timeouts;
 pub use outbox::{Outbox, Segment};
 pub use record::Record;
+pub use visitor::{Login, LoginOutcome, Visitor};
 
 use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
 use changes::Preparing;
@@ -122,6 +125,8 @@ impl Limits {
 /// See the [module documentation](self).
 pub struct Session<H: Handles> {
     limits: Arc<Limits>,
+    /// Who the client is.
+    visitor: Visitor,
     framer: Framer,
     phase: Phase<H>,
     /// Requests that change, in order, until they are answered.
@@ -131,8 +136,8 @@ pub struct Session<H: Handles> {
     outbox: Outbox<H::File>,
     operations: Operations<H>,
     records: Vec<Record>,
-    /// What the options of a WITH do to the next request: version 1 knows none, so it fails.
-    with: Option<Box<Failure>>,
+    /// The options of WITH for the next request, or why that fails.
+    with: Option<Result<Options, Box<Failure>>>,
     /// Said as soon as a reply may begin, then the connection closes.
     last_reply: Option<Box<Failure>>,
     /// The client will send nothing more.
@@ -152,7 +157,13 @@ enum Phase<H: Handles> {
     /// A request line is due.
     Ready,
     /// A request is read, and waits until those before it are answered.
-    Waiting(Box<Request>),
+    Waiting(Box<(Request, Options)>),
+    /// The secret of a user is checked.
+    LoggingIn {
+        user: UserName,
+        /// Not taken yet.
+        asked: Option<Box<Login>>,
+    },
     /// A file is read.
     Downloading(Box<Download<H>>),
     /// A directory is listed.
@@ -176,14 +187,20 @@ enum Phase<H: Handles> {
 impl<H: Handles> Session<H> {
     /// Returns a session that greets.
     #[must_use]
-    pub fn new(limits: Arc<Limits>, now: Instant) -> Session<H> {
+    pub fn new(limits: Arc<Limits>, visitor: Visitor, now: Instant) -> Session<H> {
         let mut outbox = Outbox::new();
-        let known = [(limits.read_only, Greeting::READ_ONLY), (limits.volatile, Greeting::VOLATILE)];
+        let known = [
+            (limits.read_only, Greeting::READ_ONLY),
+            (limits.volatile, Greeting::VOLATILE),
+            (visitor.may_log_in(), Greeting::LOGIN),
+            (true, Greeting::WITH_IF),
+        ];
         let features = known.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned()).collect();
         let software = concat!("ferryd/", env!("CARGO_PKG_VERSION")).into();
         outbox.text(|text| Greeting { software, features }.encode(text));
         Session {
             limits,
+            visitor,
             framer: Framer::new(),
             phase: Phase::Ready,
             queue: Queue::default(),
@@ -205,8 +222,8 @@ impl<H: Handles> Session<H> {
 
     /// Returns a session that says no more than why it won't serve.
     #[must_use]
-    pub fn refusing(limits: Arc<Limits>, failure: &Failure, now: Instant) -> Session<H> {
-        let mut session = Session::new(limits, now);
+    pub fn refusing(limits: Arc<Limits>, visitor: Visitor, failure: &Failure, now: Instant) -> Session<H> {
+        let mut session = Session::new(limits, visitor, now);
         session.outbox.clear();
         session.outbox.text(|text| failure.encode(text));
         session.phase = Phase::Closing;
@@ -408,7 +425,7 @@ impl<H: Handles> Session<H> {
     pub fn dismiss(&mut self, failure: Failure, now: Instant) {
         match &mut self.phase {
             Phase::Ready | Phase::Receiving(_) | Phase::Discarding => self.break_off(failure, now),
-            Phase::Waiting(_) => {
+            Phase::Waiting(_) | Phase::LoggingIn { .. } => {
                 self.phase = Phase::Ready;
                 self.break_off(failure, now);
             }
@@ -444,7 +461,7 @@ impl<H: Handles> Session<H> {
     /// Nothing can be sent to the client any more, though there may still be input of it: what is read for it is given up.
     /// What it asked to change goes on.
     pub fn hung_up(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking) {
+        if matches!(self.phase, Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking | Phase::LoggingIn { .. }) {
             self.disconnected(now);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferry_wire::{Code, Failure, Frame, Refusal, Reply, Request};
+use ferry_wire::{Code, Failure, Frame, Options, Refusal, Reply, Request};
 
 use super::{Phase, Session, download::Purpose, listing::Listing, reads::Range};
 use crate::store::{Change, Handles, ReadOperation};
@@ -35,23 +35,35 @@ impl<H: Handles> Session<H> {
         };
         match (parsed, with) {
             (Err(Refusal::Stream(failure)), _) => self.break_off(failure, now),
-            (Ok(Request::With(_)), _) => {
-                let unknown = || Failure::new(Code::Unsupported, "this server knows no options for WITH").into();
-                self.with.get_or_insert_with(unknown);
-            }
-            (Err(Refusal::With(failure)), _) => self.with = Some(failure.into()),
+            (Ok(Request::With(options)), _) => self.keep_options(options),
+            (Err(Refusal::With(failure)), _) => self.with = Some(Err(failure.into())),
             (Err(Refusal::Request { failure, body_follows }), with) => {
                 self.requests += 1;
-                self.refuse(with.map_or(failure, |with| *with), body_follows);
+                let failure = with.and_then(Result::err).map_or(failure, |with| *with);
+                self.refuse(failure, body_follows);
             }
-            (Ok(request), Some(failure)) => {
+            (Ok(request), Some(Err(failure))) => {
                 self.requests += 1;
                 self.refuse(*failure, matches!(request, Request::Put { .. }));
             }
-            (Ok(request), None) => {
+            (Ok(request), with) => {
                 self.requests += 1;
-                self.start(request, now);
+                let options = with.and_then(Result::ok).unwrap_or_default();
+                if options.if_none && !matches!(request, Request::Put { .. } | Request::Resume { .. }) {
+                    return self.refuse(unsupported("if=none is for PUT and RESUME"), false);
+                }
+                self.start(request, options, now);
             }
+        }
+    }
+
+    /// Keeps the options of a WITH, beside those before it, for the next request.
+    fn keep_options(&mut self, options: Options) {
+        match &mut self.with {
+            Some(Err(_)) => {}
+            with if options.has_unknown => *with = Some(Err(unsupported("this server knows no such option").into())),
+            Some(Ok(before)) => *before = before.and(options),
+            with => *with = Some(Ok(options)),
         }
     }
 
@@ -62,23 +74,32 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    fn start(&mut self, request: Request, now: Instant) {
-        match request {
-            Request::Put { size, mtime, name } => self.start_put(name, size, mtime, now),
-            Request::Mkdir { name } => self.change(Change::Mkdir(name), now),
-            Request::Delete { name } => self.change(Change::Delete(name), now),
-            Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
-            Request::Login { .. } => self.refuse(no_accounts(), false),
-            request if !self.queue.is_empty() => self.phase = Phase::Waiting(Box::new(request)),
-            request => self.start_read(request, now),
+    /// Starts a request, or keeps it until those before it are answered, where it must see what they do.
+    fn start(&mut self, request: Request, options: Options, now: Instant) {
+        let is_change = matches!(
+            request,
+            Request::Put { .. } | Request::Mkdir { .. } | Request::Delete { .. } | Request::Rename { .. }
+        );
+        if !is_change && !self.queue.is_empty() {
+            self.phase = Phase::Waiting(Box::new((request, options)));
+        } else {
+            self.take_effect(request, options, now);
         }
     }
 
-    /// Starts a request that must see all before it; all of that is answered.
-    pub(super) fn start_read(&mut self, request: Request, now: Instant) {
-        debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
+    /// Has a request take effect. This is the gate: who may not make it gets no further, and no request gets to the
+    /// store by any other way.
+    pub(super) fn take_effect(&mut self, request: Request, options: Options, now: Instant) {
         let verb = request.verb();
+        let terms = match self.visitor.pass(&request, options) {
+            Ok(terms) => terms,
+            Err(failure) => return self.refuse(failure, matches!(request, Request::Put { .. })),
+        };
         match request {
+            Request::Put { size, mtime, name } => self.start_put(name, size, mtime, terms, now),
+            Request::Mkdir { name } => self.change(Change::Mkdir(name), now),
+            Request::Delete { name } => self.change(Change::Delete(name), now),
+            Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
             Request::Get { name } => self.start_download(Purpose::Send, verb, Range::whole(name), now),
             Request::Sum { name } => self.start_download(Purpose::Sum, verb, Range::whole(name), now),
             Request::Read { offset, length, tag, name } => {
@@ -89,17 +110,14 @@ impl<H: Handles> Session<H> {
                 self.phase = Phase::Looking;
             }
             Request::List { name } => {
-                self.phase = Phase::Listing(Box::new(Listing::begin(name, &mut self.operations)));
+                let listing = Listing::begin(name, self.visitor.rights(), &mut self.operations);
+                self.phase = Phase::Listing(Box::new(listing));
             }
-            Request::Resume { id, size, mtime, name } => self.start_resume(id, name, size, mtime, now),
+            Request::Resume { id, size, mtime, name } => self.start_resume(id, name, size, mtime, terms, now),
+            Request::Login { user, secret } => self.start_login(user, secret),
+            // Its options were kept when it was read.
+            Request::With(_) => {}
             Request::Close => self.close(),
-            // These never wait: `start` sees to them.
-            Request::Put { .. }
-            | Request::Mkdir { .. }
-            | Request::Delete { .. }
-            | Request::Rename { .. }
-            | Request::Login { .. }
-            | Request::With(_) => {}
         }
     }
 
@@ -109,6 +127,6 @@ impl<H: Handles> Session<H> {
     }
 }
 
-fn no_accounts() -> Failure {
-    Failure::new(Code::Unsupported, "this server has no accounts")
+fn unsupported(message: &'static str) -> Failure {
+    Failure::new(Code::Unsupported, message)
 }

@@ -84,8 +84,9 @@ impl<H: Handles> Session<H> {
     fn settle_phase(&mut self, now: Instant) -> bool {
         match &mut self.phase {
             Phase::Waiting(_) if self.queue.is_empty() => {
-                if let Phase::Waiting(request) = std::mem::replace(&mut self.phase, Phase::Ready) {
-                    self.start_read(*request, now);
+                if let Phase::Waiting(waiting) = std::mem::replace(&mut self.phase, Phase::Ready) {
+                    let (request, options) = *waiting;
+                    self.take_effect(request, options, now);
                 }
                 true
             }

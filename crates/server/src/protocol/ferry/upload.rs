@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use ferry_wire::{BodyCheck, Code, Crc32, Digest, Failure, Id};
 
-use super::{Limits, body::Body, operations::Operations, queue::Place, record::Transfer};
+use super::{Limits, body::Body, operations::Operations, queue::Place, record::Transfer, visitor::Terms};
 use crate::store::{Chunk, Finish, Handles, NameOperation, Published, StoreError, Tail, UploadNumber, UploadOperation};
 
 /// How much of a body is gathered for one write: the larger a write, the larger the pieces in which
@@ -30,6 +30,7 @@ pub(super) struct Upload<H: Handles> {
     handle: H::Upload,
     /// Of a resumable one.
     id: Option<Id>,
+    terms: Terms,
     stage: Stage,
     body: Body,
     writes: u8,
@@ -112,6 +113,7 @@ pub(super) struct Prepared<U> {
     pub(super) id: Option<Id>,
     pub(super) size: Option<u64>,
     pub(super) check: BodyCheck,
+    pub(super) terms: Terms,
     pub(super) transfer: Transfer,
 }
 
@@ -119,13 +121,14 @@ pub(super) struct Prepared<U> {
 impl<H: Handles> Upload<H> {
     /// Begins to receive.
     pub(super) fn new(prepared: Prepared<H::Upload>, now: Instant) -> Upload<H> {
-        let Prepared { number, handle, id, size, check, transfer } = prepared;
+        let Prepared { number, handle, id, size, check, terms, transfer } = prepared;
         let at = check.received();
         let is_open = id.is_some();
         Upload {
             number,
             handle,
             id,
+            terms,
             stage: Stage::Receiving,
             body: Body::new(size, check),
             writes: 0,
@@ -237,7 +240,7 @@ impl<H: Handles> Upload<H> {
                 self.outcome = Some(Ok(published));
             }
             Err(error) => {
-                self.end_failed(error.into());
+                self.end_failed(self.terms.told(error));
                 // It is whole, and may try again.
                 self.keeps = if self.id.is_some() { Keeps::Checkpoint } else { Keeps::Nothing };
             }
@@ -339,7 +342,7 @@ impl<H: Handles> Upload<H> {
     pub(super) fn publish(&mut self, operations: &mut Operations<H>) {
         assert_eq!(self.stage, Stage::Finished, "published before it is durable");
         self.stage = Stage::Publishing;
-        operations.name(NameOperation::Publish(self.number, self.handle.clone()));
+        operations.name(NameOperation::Publish(self.number, self.handle.clone(), self.terms.onto));
     }
 
     fn release(&mut self, operations: &mut Operations<H>) {

@@ -71,6 +71,9 @@ impl Store {
         let data_name = Area::data_name(id.as_str());
         let (mut digest, mut owner) = (Digest::new(), owner.clone());
         if let Some(entry) = entry {
+            if entry.owner.excludes(&owner) {
+                return Err(StoreError::at(name.as_str(), ErrorKind::ForeignUpload));
+            }
             if entry.name != *name || entry.size != size {
                 return Err(StoreError::at(name.as_str(), ErrorKind::IdTaken));
             }

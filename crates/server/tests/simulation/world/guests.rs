@@ -1,9 +1,13 @@
 //! Who comes into a world: its clients, as far as there is room, and others.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use ferry_server::{
-    protocol::ferry::Session,
+    access::Users,
+    protocol::ferry::{Session, Visitor},
     runtime::admission::{AdmissionLimits, Admitted},
 };
 
@@ -26,7 +30,7 @@ impl World {
         let conn = self.next_conn;
         self.next_conn += 1;
         self.figures.connections += 1;
-        let session = Session::new(self.limits.clone(), self.now);
+        let session = Session::new(self.limits.clone(), Visitor::new(Arc::new(Users::without_file()), true), self.now);
         self.conns.insert(conn, Conn { admitted: Some(admitted), ..Conn::new(session, peer) });
         let Peer { link, conn: current, last, .. } = &mut self.peers[peer];
         (*link, *current, *last) = (Link::default(), Some(conn), conn);

@@ -1,0 +1,55 @@
+//! LOGIN: a session asks for the check of a secret, and nothing is read until it has ended.
+
+use std::{sync::Arc, time::Instant};
+
+use ferry_wire::{Reply, Secret, UserName};
+
+use super::{Login, LoginOutcome, Phase, Session};
+use crate::{access::Users, store::Handles};
+
+impl<H: Handles> Session<H> {
+    /// Asks for the check; all requests before it are answered.
+    pub(super) fn start_login(&mut self, user: UserName, secret: Secret) {
+        match self.visitor.refusal() {
+            Some(failure) => self.refuse(failure, false),
+            None => {
+                let asked = Login { user: user.clone(), secret };
+                self.phase = Phase::LoggingIn { user, asked: Some(Box::new(asked)) };
+            }
+        }
+    }
+
+    /// Takes the login that is to be checked, once. Its end is said by [`login_ended`](Self::login_ended), unless the
+    /// session is over by then.
+    pub fn take_login(&mut self) -> Option<Login> {
+        match &mut self.phase {
+            Phase::LoggingIn { asked, .. } => asked.take().map(|asked| *asked),
+            _ => None,
+        }
+    }
+
+    /// The login that was taken has ended. Of a session that waits for none, nothing comes of it.
+    pub fn login_ended(&mut self, outcome: LoginOutcome, now: Instant) {
+        if let Phase::LoggingIn { user, .. } = &self.phase {
+            let ended = self.visitor.login_ended(user.clone(), outcome);
+            self.phase = Phase::Ready;
+            match ended {
+                Ok(()) => self.reply(Reply::Done),
+                Err((failure, true)) => self.break_off(failure, now),
+                Err((failure, false)) => self.reply(Reply::Fail(failure)),
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Another users file holds from here on: for every request that takes effect after this.
+    pub fn set_users(&mut self, users: &Arc<Users>) {
+        self.visitor.set_users(users);
+    }
+
+    /// Returns the user who has logged in.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserName> {
+        self.visitor.user()
+    }
+}

@@ -1,0 +1,159 @@
+//! Who a client is, and what it may do.
+
+use std::{fmt, sync::Arc};
+
+use ferry_wire::{Code, Failure, Options, Request, Secret, UserName};
+
+use crate::{
+    access::{Decision, PublishRights, RightsTable, Users, decide},
+    store::{ErrorKind, Onto, Owner, StoreError, SystemError},
+};
+
+/// Logins that may fail on one connection; the last one closes it.
+const FAILED_LOGINS: u8 = 3;
+
+/// The client of a session: who has logged in on it, and the rights that follow.
+#[derive(Debug)]
+pub struct Visitor {
+    users: Arc<Users>,
+    user: Option<UserName>,
+    /// Of the user, as the users file has it now.
+    rights: Arc<RightsTable>,
+    failed_logins: u8,
+    /// Nobody on the way can read a secret: by TLS, or within the machine.
+    is_private: bool,
+}
+
+/// A login to be checked: never on the loop.
+pub struct Login {
+    /// The user.
+    pub user: UserName,
+    /// The password or token.
+    pub secret: Secret,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login of {}", self.user)
+    }
+}
+
+/// The outcome of a login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoginOutcome {
+    /// The secret is the user's.
+    Right,
+    /// It is not, or there is no such user.
+    Wrong,
+    /// It could not be checked.
+    Busy,
+}
+
+/// The terms on which an upload gets its name.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Terms {
+    pub(super) onto: Onto,
+    /// The client itself has asked for a free name.
+    is_asked: bool,
+}
+
+impl Terms {
+    /// Returns the reply to an upload that failed with `error`. Who may only add is not told what has the name.
+    pub(super) fn told(self, error: StoreError) -> Failure {
+        let is_taken = matches!(
+            error.kind,
+            ErrorKind::NameTaken | ErrorKind::System(SystemError::IsDirectory | SystemError::IsSpecial)
+        );
+        match self.onto {
+            Onto::Free if is_taken && !self.is_asked => denied("you may add here, and not replace anything"),
+            Onto::Free if is_taken => StoreError { kind: ErrorKind::NameTaken, ..error }.into(),
+            _ => error.into(),
+        }
+    }
+}
+
+impl Visitor {
+    /// Returns a client that has not logged in; `is_private` where no secret of it can be read on its way.
+    #[must_use]
+    pub fn new(users: Arc<Users>, is_private: bool) -> Visitor {
+        let rights = users.rights(None).clone();
+        Visitor { users, user: None, rights, failed_logins: 0, is_private }
+    }
+
+    /// Returns the user who has logged in.
+    pub(super) fn user(&self) -> Option<&UserName> {
+        self.user.as_ref()
+    }
+
+    /// Returns whether there are users who can log in.
+    pub(super) fn may_log_in(&self) -> bool {
+        self.users.may_log_in()
+    }
+
+    /// From here on `users` holds.
+    pub(super) fn set_users(&mut self, users: &Arc<Users>) {
+        self.rights = users.rights(self.user.as_ref()).clone();
+        self.users = users.clone();
+    }
+
+    /// Lets `request` pass, or returns why not. Nothing has been looked up for it.
+    pub(super) fn pass(&self, request: &Request, options: Options) -> Result<Terms, Failure> {
+        match (decide(request, &self.rights), options.if_none) {
+            (Decision::Allowed, _) => Ok(Terms::default()),
+            (Decision::Publish(PublishRights::Any), false) => Ok(Terms::default()),
+            (Decision::Publish(PublishRights::Any | PublishRights::AddOnly), is_asked) => {
+                Ok(Terms { onto: Onto::Free, is_asked })
+            }
+            (Decision::Publish(PublishRights::ChangeOnly), false) => Ok(Terms { onto: Onto::Taken, is_asked: false }),
+            (Decision::Publish(PublishRights::ChangeOnly), true) | (Decision::Denied, _) => Err(self.denied()),
+        }
+    }
+
+    fn denied(&self) -> Failure {
+        match self.user {
+            None if self.may_log_in() => denied("you may not do that; log in first"),
+            _ => denied("you may not do that"),
+        }
+    }
+
+    /// Returns the rights by which a listing has to be filtered.
+    pub(super) fn rights(&self) -> &Arc<RightsTable> {
+        &self.rights
+    }
+
+    /// Returns the owner of uploads that the client begins; nobody where it has not logged in.
+    pub(super) fn owner(&self) -> Owner {
+        self.user.as_ref().map_or_else(Owner::default, |user| Owner::of_user(user.as_str()))
+    }
+
+    /// Returns why a login is not even checked, where that is so.
+    pub(super) fn refusal(&self) -> Option<Failure> {
+        if !self.may_log_in() {
+            return Some(Failure::new(Code::Unsupported, "this server has no accounts"));
+        }
+        let open = "this connection is open to others on its way: log in by TLS only";
+        (!self.is_private).then(|| denied(open))
+    }
+
+    /// A login has ended. Returns the failure to tell, and whether the connection is to be closed.
+    pub(super) fn login_ended(&mut self, user: UserName, outcome: LoginOutcome) -> Result<(), (Failure, bool)> {
+        match outcome {
+            LoginOutcome::Right => {
+                self.rights = self.users.rights(Some(&user)).clone();
+                self.user = Some(user);
+                Ok(())
+            }
+            LoginOutcome::Wrong => {
+                self.failed_logins += 1;
+                Err((denied("no such user, or another secret"), self.failed_logins >= FAILED_LOGINS))
+            }
+            LoginOutcome::Busy => {
+                Err((Failure::new(Code::Busy, "too many logins are being checked; try again later"), false))
+            }
+        }
+    }
+}
+
+fn denied(message: &'static str) -> Failure {
+    Failure::new(Code::Denied, message)
+}

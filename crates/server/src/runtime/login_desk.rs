@@ -1,0 +1,290 @@
+//! Has secrets checked, by helpers of their own, and the users file read again: never on the loop.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    net::IpAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::Instant,
+};
+
+use mio::{Token, Waker};
+
+use super::Server;
+use crate::{
+    access::{Logins, Users, UsersError, failed_login},
+    protocol::ferry::{Login, LoginOutcome},
+};
+
+/// Threads that check secrets. Each takes a processor and some memory while it does.
+const CHECKERS: usize = 2;
+
+/// A users file that was read, and what to warn of.
+type Reloaded = Result<(Users, Option<String>), UsersError>;
+
+enum Task {
+    Check { token: Token, users: Arc<Users>, login: Login },
+    Reload(PathBuf),
+}
+
+enum Done {
+    /// [`None`] where it could not be found out.
+    Checked {
+        token: Token,
+        users: Arc<Users>,
+        login: Login,
+        is_right: Option<bool>,
+    },
+    Reloaded(Reloaded),
+}
+
+impl Task {
+    fn run(self) -> Done {
+        match self {
+            Task::Check { token, users, login } => {
+                let check = || users.check(&login.user, &login.secret).ok();
+                let is_right = catch_unwind(AssertUnwindSafe(check)).unwrap_or(None);
+                Done::Checked { token, users, login, is_right }
+            }
+            Task::Reload(path) => Done::Reloaded(Users::load(&path)),
+        }
+    }
+}
+
+/// See the [module documentation](self).
+pub(super) struct LoginDesk {
+    users: Arc<Users>,
+    logins: Logins<Token>,
+    /// Those that wait to be checked.
+    asked: HashMap<Token, (IpAddr, Login)>,
+    /// The addresses of those that are being checked.
+    under_way: HashMap<Token, IpAddr>,
+    /// Refusals that are held back for a while.
+    held: BTreeSet<(Instant, Token)>,
+    tasks: Sender<Task>,
+    done: Receiver<Done>,
+    /// What the checkers are started with, until they are.
+    unstarted: Option<(Arc<Mutex<Receiver<Task>>>, Sender<Done>, Arc<Waker>)>,
+}
+
+impl LoginDesk {
+    /// Returns the desk at which `users` log in. Helpers start with the first login, and wake `waker`.
+    pub(super) fn new(users: Arc<Users>, waker: Arc<Waker>) -> LoginDesk {
+        let (tasks, to_do) = channel();
+        let (done_by, done) = channel();
+        LoginDesk {
+            users,
+            logins: Logins::new(),
+            asked: HashMap::new(),
+            under_way: HashMap::new(),
+            held: BTreeSet::new(),
+            tasks,
+            done,
+            unstarted: Some((Arc::new(Mutex::new(to_do)), done_by, waker)),
+        }
+    }
+
+    /// Returns the users of now.
+    pub(super) fn users(&self) -> &Arc<Users> {
+        &self.users
+    }
+
+    /// Has a login checked when it is its turn. False where too many wait.
+    fn ask(&mut self, token: Token, address: IpAddr, login: Login) -> bool {
+        let fits = self.start().is_ok() && self.logins.ask(token, address);
+        if fits {
+            self.asked.insert(token, (address, login));
+        }
+        fits
+    }
+
+    /// Forgets a login that waits, of a connection that is gone.
+    pub(super) fn gone(&mut self, token: Token) {
+        if self.asked.remove(&token).is_some() {
+            self.logins.gone(token);
+        }
+    }
+
+    /// Returns when to look again.
+    pub(super) fn next_at(&self, now: Instant) -> Option<Instant> {
+        let held = self.held.first().map(|(at, _)| *at);
+        held.into_iter().chain(self.logins.next_at(now)).min()
+    }
+
+    /// Hands on the logins whose turn it is.
+    fn hand_on(&mut self, now: Instant) {
+        while let Some(token) = self.logins.next(now) {
+            let Some((address, login)) = self.asked.remove(&token) else {
+                self.logins.ended(token, None, now);
+                continue;
+            };
+            self.under_way.insert(token, address);
+            // The receiver lives as long as the checkers, which end with this sender alone.
+            let _ = self.tasks.send(Task::Check { token, users: self.users.clone(), login });
+        }
+    }
+
+    /// Takes a refusal that was held back long enough.
+    fn expired(&mut self, now: Instant) -> Option<Token> {
+        let (at, token) = *self.held.first()?;
+        (at <= now).then(|| {
+            self.held.pop_first();
+            token
+        })
+    }
+
+    /// Takes the end of a check. Returns what to tell the connection now, if anything.
+    fn checked(&mut self, token: Token, login: Login, is_right: Option<bool>, now: Instant) -> Option<LoginOutcome> {
+        let address = self.under_way.remove(&token)?;
+        let wait = self.logins.ended(token, is_right, now);
+        match is_right {
+            Some(true) => Some(LoginOutcome::Right),
+            None => Some(LoginOutcome::Busy),
+            Some(false) => {
+                log::warn!("{}", failed_login(address, login.user.as_str()));
+                self.held.insert((now + wait, token));
+                None
+            }
+        }
+    }
+
+    /// Has a login checked anew, by the users of now.
+    fn check_anew(&mut self, token: Token, login: Login, now: Instant) -> Option<LoginOutcome> {
+        let address = self.under_way.remove(&token)?;
+        self.logins.ended(token, None, now);
+        (!self.ask(token, address, login)).then_some(LoginOutcome::Busy)
+    }
+
+    /// Has the users file read again.
+    pub(super) fn reload(&mut self, path: PathBuf) {
+        match self.start() {
+            Ok(()) => {
+                let _ = self.tasks.send(Task::Reload(path));
+            }
+            Err(error) => log::error!("the users file is not read again: can't start a thread: {error}"),
+        }
+    }
+
+    fn start(&mut self) -> io::Result<()> {
+        let Some((to_do, done_by, waker)) = &self.unstarted else { return Ok(()) };
+        for _ in 0..CHECKERS {
+            let (to_do, done_by, waker) = (to_do.clone(), done_by.clone(), waker.clone());
+            thread::Builder::new().name("ferry-login".into()).spawn(move || {
+                loop {
+                    let task = to_do.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(task) = task else { return };
+                    if done_by.send(task.run()).is_err() || waker.wake().is_err() {
+                        return;
+                    }
+                }
+            })?;
+        }
+        self.unstarted = None;
+        Ok(())
+    }
+}
+
+impl Server {
+    /// Has the login of a connection checked, where it asks for that.
+    pub(super) fn take_login(&mut self, token: Token, now: Instant) {
+        let Some(connection) = self.connections.get(token) else { return };
+        let Some(login) = connection.session.take_login() else { return };
+        let address = connection.peer.ip();
+        if !self.desk.ask(token, address, login) {
+            self.login_ended(token, LoginOutcome::Busy, now);
+        }
+    }
+
+    /// Tells each session what came of its login, and hands on those whose turn it is.
+    pub(super) fn run_desk(&mut self, now: Instant) {
+        while let Ok(done) = self.desk.done.try_recv() {
+            let outcome = match done {
+                Done::Reloaded(reloaded) => {
+                    self.reloaded(reloaded);
+                    continue;
+                }
+                // What was right may not be by the file that was read meanwhile.
+                Done::Checked { token, users, login, .. } if !Arc::ptr_eq(&users, self.desk.users()) => {
+                    (token, self.desk.check_anew(token, login, now))
+                }
+                Done::Checked { token, login, is_right, .. } => (token, self.desk.checked(token, login, is_right, now)),
+            };
+            if let (token, Some(outcome)) = outcome {
+                self.login_ended(token, outcome, now);
+            }
+        }
+        while let Some(token) = self.desk.expired(now) {
+            self.login_ended(token, LoginOutcome::Wrong, now);
+        }
+        self.desk.hand_on(now);
+    }
+
+    fn login_ended(&mut self, token: Token, outcome: LoginOutcome, now: Instant) {
+        let Some(connection) = self.connections.get(token) else { return };
+        connection.session.login_ended(outcome, now);
+        self.scheduler.queue(token, &mut connection.queued);
+    }
+
+    /// Reads the users file again, where there is one.
+    pub(super) fn reload(&mut self) {
+        if let Some(path) = &self.users_file {
+            log::info!("SIGHUP came: reading {} again", path.display());
+            self.desk.reload(path.clone());
+        }
+    }
+
+    fn reloaded(&mut self, reloaded: Reloaded) {
+        let checked = reloaded.map_err(|error| error.to_string()).and_then(|(users, warning)| {
+            check_users(&users, self.has_one_name)?;
+            Ok((users, warning))
+        });
+        let (users, warning) = match checked {
+            Ok(checked) => checked,
+            Err(error) => return log::error!("nothing changes: {error}"),
+        };
+        for warning in warning.into_iter().chain(unenforced(&users)) {
+            log::warn!("{warning}");
+        }
+        log::info!("the users file holds as it is now");
+        self.desk.users = Arc::new(users);
+        self.arrivals.set_users(&self.desk.users);
+        for token in self.connections.tokens() {
+            if let Some(connection) = self.connections.get(token) {
+                connection.session.set_users(&self.desk.users);
+            }
+        }
+    }
+}
+
+/// Checks that what `users` may do can be held on a file system whose entries have one name each, or more.
+///
+/// # Errors
+///
+/// In words, where another name of an entry would lead past a rule.
+pub fn check_users(users: &Users, has_one_name: bool) -> Result<(), String> {
+    match users.narrows() {
+        Some((user, name)) if !has_one_name => {
+            let whose = user.map_or_else(|| "[anonymous]".to_owned(), |user| format!("[users.{user}]"));
+            Err(format!(
+                "the rights of {whose} take something away at \"{name}\", and the root's file system knows its entries by \
+                 other names, too (letters in another case, short names), which would lead past that: give rights only, \
+                 or serve another file system"
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns a warning where a user has limits, which are not held yet.
+#[must_use]
+pub fn unenforced(users: &Users) -> Option<String> {
+    let has_limits = |user: &&crate::access::UserName| users.limits(user) != crate::access::UserLimits::default();
+    let user = users.names().into_iter().find(has_limits)?;
+    Some(format!("limits of users (as [users.{user}] has) are not held yet: those of the server are everybody's"))
+}
