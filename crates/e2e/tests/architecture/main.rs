@@ -35,7 +35,7 @@ const SERVER: &[Room] = &[
     Room {
         name: "config",
         modules: &["config"],
-        imports: &["commands", "net", "observe", "runtime", "protocol", "store", "operations"],
+        imports: &["commands", "access", "net", "observe", "runtime", "protocol", "store", "operations"],
     },
     Room { name: "commands", modules: &["commands"], imports: &["access"] },
     Room {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use ferry_wire::{Reply, Secret, UserName};
 
-use super::{Login, LoginOutcome, Phase, Session};
+use super::{LoggingIn, Login, LoginOutcome, Phase, Session};
 use crate::{access::Users, store::Handles};
 
 impl<H: Handles> Session<H> {
@@ -13,8 +13,8 @@ impl<H: Handles> Session<H> {
         match self.visitor.refusal() {
             Some(failure) => self.refuse(failure, false),
             None => {
-                let asked = Login { user: user.clone(), secret };
-                self.phase = Phase::LoggingIn { user, asked: Some(Box::new(asked)) };
+                let asked = Some(Login { user: user.clone(), secret });
+                self.phase = Phase::LoggingIn(Box::new(LoggingIn { user, asked }));
             }
         }
     }
@@ -23,15 +23,15 @@ impl<H: Handles> Session<H> {
     /// session is over by then.
     pub fn take_login(&mut self) -> Option<Login> {
         match &mut self.phase {
-            Phase::LoggingIn { asked, .. } => asked.take().map(|asked| *asked),
+            Phase::LoggingIn(login) => login.asked.take(),
             _ => None,
         }
     }
 
     /// The login that was taken has ended. Of a session that waits for none, nothing comes of it.
     pub fn login_ended(&mut self, outcome: LoginOutcome, now: Instant) {
-        if let Phase::LoggingIn { user, .. } = &self.phase {
-            let ended = self.visitor.login_ended(user.clone(), outcome);
+        if let Phase::LoggingIn(login) = &self.phase {
+            let ended = self.visitor.login_ended(login.user.clone(), outcome);
             self.phase = Phase::Ready;
             match ended {
                 Ok(()) => self.reply(Reply::Done),

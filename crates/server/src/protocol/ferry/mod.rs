@@ -137,7 +137,7 @@ pub struct Session<H: Handles> {
     operations: Operations<H>,
     records: Vec<Record>,
     /// The options of WITH for the next request, or why that fails.
-    with: Option<Result<Options, Box<Failure>>>,
+    with: Option<Box<Result<Options, Failure>>>,
     /// Said as soon as a reply may begin, then the connection closes.
     last_reply: Option<Box<Failure>>,
     /// The client will send nothing more.
@@ -159,11 +159,7 @@ enum Phase<H: Handles> {
     /// A request is read, and waits until those before it are answered.
     Waiting(Box<(Request, Options)>),
     /// The secret of a user is checked.
-    LoggingIn {
-        user: UserName,
-        /// Not taken yet.
-        asked: Option<Box<Login>>,
-    },
+    LoggingIn(Box<LoggingIn>),
     /// A file is read.
     Downloading(Box<Download<H>>),
     /// A directory is listed.
@@ -182,6 +178,13 @@ enum Phase<H: Handles> {
     Lingering { bytes: u64 },
     /// The connection is gone or done with.
     Over,
+}
+
+/// A login that is under way.
+struct LoggingIn {
+    user: UserName,
+    /// Not taken yet.
+    asked: Option<Login>,
 }
 
 impl<H: Handles> Session<H> {
@@ -425,7 +428,7 @@ impl<H: Handles> Session<H> {
     pub fn dismiss(&mut self, failure: Failure, now: Instant) {
         match &mut self.phase {
             Phase::Ready | Phase::Receiving(_) | Phase::Discarding => self.break_off(failure, now),
-            Phase::Waiting(_) | Phase::LoggingIn { .. } => {
+            Phase::Waiting(_) | Phase::LoggingIn(_) => {
                 self.phase = Phase::Ready;
                 self.break_off(failure, now);
             }
@@ -461,7 +464,7 @@ impl<H: Handles> Session<H> {
     /// Nothing can be sent to the client any more, though there may still be input of it: what is read for it is given up.
     /// What it asked to change goes on.
     pub fn hung_up(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking | Phase::LoggingIn { .. }) {
+        if matches!(self.phase, Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking | Phase::LoggingIn(_)) {
             self.disconnected(now);
         }
     }

@@ -31,20 +31,20 @@ impl<H: Handles> Session<H> {
         }
         let with = match parsed {
             Ok(Request::With(_)) | Err(Refusal::With(_) | Refusal::Stream(_)) => None,
-            _ => self.with.take(),
+            _ => self.with.take().map(|with| *with),
         };
         match (parsed, with) {
             (Err(Refusal::Stream(failure)), _) => self.break_off(failure, now),
             (Ok(Request::With(options)), _) => self.keep_options(options),
-            (Err(Refusal::With(failure)), _) => self.with = Some(Err(failure.into())),
+            (Err(Refusal::With(failure)), _) => self.with = Some(Err(failure).into()),
             (Err(Refusal::Request { failure, body_follows }), with) => {
                 self.requests += 1;
-                let failure = with.and_then(Result::err).map_or(failure, |with| *with);
+                let failure = with.and_then(Result::err).unwrap_or(failure);
                 self.refuse(failure, body_follows);
             }
             (Ok(request), Some(Err(failure))) => {
                 self.requests += 1;
-                self.refuse(*failure, matches!(request, Request::Put { .. }));
+                self.refuse(failure, matches!(request, Request::Put { .. }));
             }
             (Ok(request), with) => {
                 self.requests += 1;
@@ -59,12 +59,14 @@ impl<H: Handles> Session<H> {
 
     /// Keeps the options of a WITH, beside those before it, for the next request.
     fn keep_options(&mut self, options: Options) {
-        match &mut self.with {
-            Some(Err(_)) => {}
-            with if options.has_unknown => *with = Some(Err(unsupported("this server knows no such option").into())),
-            Some(Ok(before)) => *before = before.and(options),
-            with => *with = Some(Ok(options)),
-        }
+        let before = self.with.take().map(|with| *with);
+        let with = match before {
+            Some(Err(failure)) => Err(failure),
+            _ if options.has_unknown => Err(unsupported("this server knows no such option")),
+            Some(Ok(before)) => Ok(before.and(options)),
+            None => Ok(options),
+        };
+        self.with = Some(with.into());
     }
 
     pub(super) fn refuse(&mut self, failure: Failure, body_follows: bool) {

@@ -203,7 +203,7 @@ impl<H: Handles> Upload<H> {
         match written {
             Ok(chunk) if self.stage == Stage::Receiving => self.body.reuse(chunk),
             Ok(_) => {}
-            Err(error) => self.failed(error.into()),
+            Err(error) => self.failed(self.terms.told(error)),
         }
     }
 
@@ -212,7 +212,7 @@ impl<H: Handles> Upload<H> {
         assert!(self.is_checkpointing, "a checkpoint that was not asked for");
         self.is_checkpointing = false;
         if let Err(error) = checkpointed {
-            self.failed(error.into());
+            self.failed(self.terms.told(error));
         }
     }
 
@@ -221,7 +221,7 @@ impl<H: Handles> Upload<H> {
         assert_eq!(self.stage, Stage::Finishing, "an end that was not asked for");
         match finished {
             Ok(()) => (self.stage, self.last_bytes, self.is_open) = (Stage::Finished, 0, false),
-            Err(error) => self.end_failed(error.into()),
+            Err(error) => self.end_failed(self.terms.told(error)),
         }
     }
 

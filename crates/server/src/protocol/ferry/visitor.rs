@@ -16,12 +16,19 @@ const FAILED_LOGINS: u8 = 3;
 #[derive(Debug)]
 pub struct Visitor {
     users: Arc<Users>,
-    user: Option<UserName>,
-    /// Of the user, as the users file has it now.
-    rights: Arc<RightsTable>,
+    /// [`None`] until somebody has logged in.
+    named: Option<Box<Named>>,
     failed_logins: u8,
     /// Nobody on the way can read a secret: by TLS, or within the machine.
     is_private: bool,
+}
+
+/// A user who has logged in.
+#[derive(Debug)]
+struct Named {
+    user: UserName,
+    /// As the users file has them now.
+    rights: Arc<RightsTable>,
 }
 
 /// A login to be checked: never on the loop.
@@ -76,13 +83,12 @@ impl Visitor {
     /// Returns a client that has not logged in; `is_private` where no secret of it can be read on its way.
     #[must_use]
     pub fn new(users: Arc<Users>, is_private: bool) -> Visitor {
-        let rights = users.rights(None).clone();
-        Visitor { users, user: None, rights, failed_logins: 0, is_private }
+        Visitor { users, named: None, failed_logins: 0, is_private }
     }
 
     /// Returns the user who has logged in.
     pub(super) fn user(&self) -> Option<&UserName> {
-        self.user.as_ref()
+        self.named.as_ref().map(|named| &named.user)
     }
 
     /// Returns whether there are users who can log in.
@@ -92,13 +98,15 @@ impl Visitor {
 
     /// From here on `users` holds.
     pub(super) fn set_users(&mut self, users: &Arc<Users>) {
-        self.rights = users.rights(self.user.as_ref()).clone();
+        if let Some(named) = &mut self.named {
+            named.rights = users.rights(Some(&named.user)).clone();
+        }
         self.users = users.clone();
     }
 
     /// Lets `request` pass, or returns why not. Nothing has been looked up for it.
     pub(super) fn pass(&self, request: &Request, options: Options) -> Result<Terms, Failure> {
-        match (decide(request, &self.rights), options.if_none) {
+        match (decide(request, self.rights()), options.if_none) {
             (Decision::Allowed, _) => Ok(Terms::default()),
             (Decision::Publish(PublishRights::Any), false) => Ok(Terms::default()),
             (Decision::Publish(PublishRights::Any | PublishRights::AddOnly), is_asked) => {
@@ -110,20 +118,20 @@ impl Visitor {
     }
 
     fn denied(&self) -> Failure {
-        match self.user {
+        match self.named {
             None if self.may_log_in() => denied("you may not do that; log in first"),
             _ => denied("you may not do that"),
         }
     }
 
-    /// Returns the rights by which a listing has to be filtered.
+    /// Returns the rights of now.
     pub(super) fn rights(&self) -> &Arc<RightsTable> {
-        &self.rights
+        self.named.as_ref().map_or_else(|| self.users.rights(None), |named| &named.rights)
     }
 
     /// Returns the owner of uploads that the client begins; nobody where it has not logged in.
     pub(super) fn owner(&self) -> Owner {
-        self.user.as_ref().map_or_else(Owner::default, |user| Owner::of_user(user.as_str()))
+        self.user().map_or_else(Owner::default, |user| Owner::of_user(user.as_str()))
     }
 
     /// Returns why a login is not even checked, where that is so.
@@ -139,8 +147,8 @@ impl Visitor {
     pub(super) fn login_ended(&mut self, user: UserName, outcome: LoginOutcome) -> Result<(), (Failure, bool)> {
         match outcome {
             LoginOutcome::Right => {
-                self.rights = self.users.rights(Some(&user)).clone();
-                self.user = Some(user);
+                let rights = self.users.rights(Some(&user)).clone();
+                self.named = Some(Box::new(Named { user, rights }));
                 Ok(())
             }
             LoginOutcome::Wrong => {

@@ -1,0 +1,244 @@
+//! A model of rights against the built server: its answers are those of a server that lacks all that is hidden.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs};
+
+use ferry_e2e::{Raw, Server, body};
+use ferry_server::access::{Decision, PublishRights, Rights, RightsTable, decide};
+use ferry_wire::{Name, Request};
+
+use super::Place;
+
+/// Users, each with rights of its own, and requests of each.
+const USERS: usize = 250;
+const REQUESTS: usize = 12;
+
+/// Of the text "abc".
+const TOKEN: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+const NAMES: [&str; 8] = ["a", "b", "a/a", "a/b", "b/a", "a/a/b", "c", "b/a/c"];
+
+/// Names with what is in the files, or [`None`] for a directory.
+type Tree = BTreeMap<String, Option<Vec<u8>>>;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit
+    }
+
+    fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        words[self.below(words.len())]
+    }
+
+    fn rights(&mut self) -> Vec<(&'static str, &'static str)> {
+        let words = ["none", "none", "rw", "rw", "r", "w", "drop", "change", "list", "read"];
+        let mut entries = BTreeMap::from([("", self.of(&words))]);
+        for _ in 0..1 + self.below(3) {
+            entries.insert(self.of(&NAMES), self.of(&words));
+        }
+        entries.into_iter().collect()
+    }
+
+    fn tree(&mut self) -> Tree {
+        let mut tree = Tree::new();
+        for name in ["a", "b", "c", "a/a", "a/b", "b/a", "a/a/b"] {
+            let has_parent = parent(name).is_none_or(|parent| tree.get(parent) == Some(&None));
+            if has_parent && self.below(4) > 0 {
+                let file = Some(format!("content of {name}").into_bytes());
+                tree.insert(name.into(), if self.below(2) == 0 { None } else { file });
+            }
+        }
+        tree
+    }
+
+    fn request(&mut self) -> String {
+        let name = self.of(&NAMES);
+        match self.below(9) {
+            0 => format!("GET {name}"),
+            1 => format!("STAT {name}"),
+            2 => format!("LIST {name}"),
+            3 => "LIST".into(),
+            4 | 5 => format!("PUT 3 - {name}"),
+            6 => format!("MKDIR {name}"),
+            7 => format!("DELETE {name}"),
+            _ => format!("RENAME {name}//{}", self.of(&NAMES)),
+        }
+    }
+}
+
+fn parent(name: &str) -> Option<&str> {
+    name.rsplit_once('/').map(|(parent, _)| parent)
+}
+
+/// What the name stands for, or the code of the failure.
+fn look<'a>(tree: &'a Tree, name: &str) -> Result<&'a Option<Vec<u8>>, String> {
+    if name.is_empty() {
+        return Ok(&None);
+    }
+    if let Some(parent) = parent(name)
+        && look(tree, parent)?.is_some()
+    {
+        return Err("not-a-directory".into());
+    }
+    tree.get(name).ok_or_else(|| "not-found".into())
+}
+
+fn make(tree: &mut Tree, name: &Name, what: Option<Vec<u8>>) -> Result<(), String> {
+    match look(tree, name.parent().unwrap_or(""))? {
+        Some(_) => Err("not-a-directory".into()),
+        None => {
+            tree.insert(name.as_str().into(), what);
+            Ok(())
+        }
+    }
+}
+
+/// The reply, as far as it says anything.
+fn answer(tree: &mut Tree, request: &Request, table: &RightsTable) -> Result<String, String> {
+    let decision = decide(request, table);
+    if decision == Decision::Denied {
+        return Err("denied".into());
+    }
+    match request {
+        Request::Get { name } => match look(tree, name.as_str())? {
+            Some(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+            None => Err("not-a-file".into()),
+        },
+        Request::Stat { name } => Ok(if look(tree, name.as_str())?.is_some() { "FILE" } else { "DIR" }.into()),
+        Request::List { name } => {
+            let directory = name.as_ref().map_or("", |name| name.as_str());
+            if look(tree, directory)?.is_some() {
+                return Err("not-a-directory".into());
+            }
+            let inside = tree.keys().filter(|name| parent(name).unwrap_or("") == directory);
+            Ok(inside.map(|name| name.rsplit('/').next().unwrap_or(name)).collect::<Vec<_>>().join(","))
+        }
+        Request::Put { name, .. } => {
+            let there = match look(tree, name.as_str()) {
+                Ok(None) if decision != Decision::Publish(PublishRights::AddOnly) => return Err("not-a-file".into()),
+                Err(code) if code == "not-found" && look(tree, name.parent().unwrap_or("")).is_ok() => false,
+                Err(code) => return Err(code),
+                Ok(_) => true,
+            };
+            match decision {
+                Decision::Publish(rights) if !rights.permit(there) => Err("denied".into()),
+                _ => make(tree, name, Some(b"put".to_vec())).map(|()| "SAVED".into()),
+            }
+        }
+        Request::Mkdir { name } => match look(tree, name.as_str()) {
+            Ok(_) => Err("exists".into()),
+            Err(_) => make(tree, name, None).map(|()| "DONE".into()),
+        },
+        Request::Delete { name } => {
+            look(tree, name.as_str())?;
+            if tree.keys().any(|other| parent(other) == Some(name.as_str())) {
+                return Err("not-empty".into());
+            }
+            tree.remove(name.as_str());
+            Ok("DONE".into())
+        }
+        Request::Rename { from, to } => {
+            look(tree, from.as_str())?;
+            if look(tree, to.parent().unwrap_or(""))?.is_some() {
+                return Err("not-a-directory".into());
+            }
+            if tree.contains_key(to.as_str()) {
+                return Err("exists".into());
+            }
+            let inside = format!("{from}/");
+            if to.as_str().starts_with(&inside) {
+                return Err("bad-request".into());
+            }
+            let moved = std::mem::take(tree).into_iter().map(|(name, what)| match name.strip_prefix(from.as_str()) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => (format!("{to}{rest}"), what),
+                _ => (name, what),
+            });
+            *tree = moved.collect();
+            Ok("DONE".into())
+        }
+        _ => panic!("{request:?}"),
+    }
+}
+
+/// The same of the built server.
+fn answered(raw: &mut Raw, request: &str) -> Result<String, String> {
+    let answer = raw.answer(request);
+    match (answer.code().map(str::to_owned), answer.word(0).to_owned().as_str()) {
+        (Some(code), _) => Err(code),
+        (None, "LISTING") => {
+            let text = String::from_utf8(answer.verified()).unwrap();
+            let mut names: Vec<_> = text.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+            names.sort_unstable();
+            Ok(names.join(","))
+        }
+        (None, "FILE") if request.starts_with("GET") => Ok(String::from_utf8(answer.verified()).unwrap()),
+        (None, word) => Ok(word.to_owned()),
+    }
+}
+
+fn lay_out(server: &Server, tree: &Tree) {
+    for name in ["a", "b", "c"] {
+        let path = server.path(name);
+        match fs::symlink_metadata(&path) {
+            Ok(entry) if entry.is_dir() => fs::remove_dir_all(path).unwrap(),
+            Ok(_) => fs::remove_file(path).unwrap(),
+            Err(_) => {}
+        }
+    }
+    for (name, what) in tree {
+        match what {
+            None => fs::create_dir(server.path(name)).unwrap(),
+            Some(bytes) => server.write(name, bytes),
+        }
+    }
+}
+
+#[test]
+fn what_is_hidden_might_as_well_not_be_there() {
+    let mut random = Random(20_251_129);
+    let all: Vec<_> = (0..USERS).map(|_| random.rights()).collect();
+    let mut text = String::new();
+    for (number, entries) in all.iter().enumerate() {
+        let rights: Vec<_> = entries.iter().map(|(name, word)| format!("{name:?} = {word:?}")).collect();
+        let rights = rights.join(", ");
+        let _ = writeln!(text, "[users.u{number}]\ntokens = [\"{TOKEN}\"]\nrights = {{ {rights} }}");
+    }
+    let server = Place::new(&text).server();
+    let mut told = 0;
+    for (number, entries) in all.iter().enumerate() {
+        let entry = |(name, word): &(&str, &str)| {
+            ((!name.is_empty()).then(|| Name::new(name).unwrap()), Rights::parse(word).unwrap())
+        };
+        let table: RightsTable = entries.iter().map(entry).collect();
+        let mut tree = random.tree();
+        lay_out(&server, &tree);
+        tree.retain(|name, _| {
+            let place = table.at(Some(&Name::new(name).unwrap()));
+            !place.rights().is_none() || place.leads()
+        });
+        let requests: Vec<_> = (0..REQUESTS).map(|_| random.request()).collect();
+        let mut sent = format!("LOGIN u{number} abc\n").into_bytes();
+        for request in &requests {
+            sent.extend_from_slice(format!("{request}\n").as_bytes());
+            if request.starts_with("PUT") {
+                sent.extend(body(b"put", 3));
+            }
+        }
+        let mut raw = Raw::greeted(server.address());
+        raw.send(sent);
+        assert_eq!(raw.answer("LOGIN").line, "DONE");
+        for request in &requests {
+            let mut expected = answer(&mut tree, &Request::parse(request.as_bytes()).unwrap(), &table);
+            if let (Ok(names), true) = (&expected, request.starts_with("LIST")) {
+                let place = table.at(request.strip_prefix("LIST ").map(|name| Name::new(name).unwrap()).as_ref());
+                let shown: Vec<_> = names.split(',').filter(|name| !name.is_empty() && place.shows(name)).collect();
+                expected = Ok(shown.join(","));
+            }
+            told += usize::from(expected.is_ok());
+            assert_eq!(answered(&mut raw, request), expected, "u{number} {entries:?}: {request} of {requests:?}");
+        }
+    }
+    assert!(told > USERS, "nearly everything is denied");
+}
