@@ -83,7 +83,7 @@ fn a_password_is_typed_twice_and_never_shown() {
     terminal.expect("the same again: ");
     terminal.type_line("Grüße, two words ");
     terminal.expect("alice is in ");
-    terminal.expect("does not ask for logins yet");
+    terminal.expect("again on SIGHUP");
     terminal.expect("status 0");
     assert!(terminal.echoes());
     assert!(!terminal.shown().contains("words") && !terminal.shown().contains("else"), "{:?}", terminal.shown());

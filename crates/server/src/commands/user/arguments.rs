@@ -12,7 +12,7 @@ use crate::access::{Rights, UserName};
 #[command(after_help = "The file is --users FILE, else users.toml in $CONFIGURATION_DIRECTORY, else in \
                         $XDG_CONFIG_HOME/ferryd, else in ~/.config/ferryd. Comments and order in it are kept, and it is \
                         replaced as a whole or not at all.\n\
-                        This version of ferryd does not ask for logins yet: the file has no effect on who is served.\n\
+                        A running ferryd that uses the file reads it again on SIGHUP; one that was started without it has to be started anew.\n\
                         A password is asked for twice on a terminal, without echo; elsewhere it is the only line of the \
                         standard input.")]
 pub struct UserArguments {

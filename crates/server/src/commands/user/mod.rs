@@ -16,9 +16,6 @@ use crate::access::{PasswordHash, RightsTable, Secret, TokenHash, UserName, User
 pub use arguments::UserArguments;
 use arguments::{Action, Grant};
 
-/// What must be known by who edits the file, as long as it is so.
-const NOT_YET: &str = "this version of ferryd does not ask for logins yet: the file has no effect on who is served";
-
 /// As much of a token's hash as [`Action::List`] shows, `sha256:` included.
 const SHOWN_HASH_BYTES: usize = 15;
 
@@ -33,7 +30,7 @@ pub(super) fn run(arguments: &UserArguments) -> Result<(), String> {
         Action::Remove { name } => remove(&file, name)?,
         Action::List => return list(&file),
     }
-    say(NOT_YET);
+    say("ferryd reads the file at its start, and again on SIGHUP");
     Ok(())
 }
 
