@@ -208,6 +208,36 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
     assert!(matches!(published, Some(NameCompletion::Published(_, Ok(_)))), "{published:?}");
 }
 
+/// Publishes `hello` as `name` where that stands for what `onto` says. Returns the kind of the error, if it fails.
+fn publish_onto(store: &Store, name: &str, onto: Onto) -> Option<ErrorKind> {
+    let upload = store.stage(Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: false });
+    let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") }).unwrap();
+    match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, onto)]).pop() {
+        Some(NameCompletion::Published(_, published)) => published.err().map(|error| error.kind),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_upload_gets_a_free_name_or_a_taken_one_as_it_asks() {
+    for noreplace in [true, false] {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), b"old").unwrap();
+        let mut store = Store::open(&options(root.path())).unwrap();
+        store.capabilities.noreplace &= noreplace;
+        assert_eq!(publish_onto(&store, "file", Onto::Free), Some(ErrorKind::NameTaken));
+        assert_eq!(publish_onto(&store, "new", Onto::Taken), Some(ErrorKind::NameFree));
+        assert_eq!(fs::read(root.path().join("file")).unwrap(), b"old");
+        assert!(!root.path().join("new").exists());
+        assert_eq!(publish_onto(&store, "new", Onto::Free), None);
+        assert_eq!(publish_onto(&store, "file", Onto::Taken), None);
+        for name in ["new", "file"] {
+            assert_eq!(fs::read(root.path().join(name)).unwrap(), b"hello");
+        }
+    }
+}
+
 const ACCESS_ACL: &str = "system.posix_acl_access";
 
 /// Returns who may do what with a file: owner, group, mode, access control list.

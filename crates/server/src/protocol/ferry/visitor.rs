@@ -165,3 +165,80 @@ impl Visitor {
 fn denied(message: &'static str) -> Failure {
     Failure::new(Code::Denied, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use ferry_wire::Name;
+
+    use super::*;
+
+    fn users(rights: &str) -> Arc<Users> {
+        let text = format!("[users.alice]\nrights = {rights}\n");
+        Arc::new(Users::parse(&text, Path::new("users.toml")).unwrap())
+    }
+
+    fn alice() -> UserName {
+        UserName::new("alice").unwrap()
+    }
+
+    fn put() -> Request {
+        Request::Put { size: None, mtime: None, name: Name::new("a").unwrap() }
+    }
+
+    #[test]
+    fn no_secret_is_taken_in_the_open_or_where_there_are_no_users() {
+        let code = |visitor: &Visitor| visitor.refusal().map(|failure| failure.code);
+        assert_eq!(code(&Visitor::new(users("{}"), false)), Some(Code::Denied));
+        assert_eq!(code(&Visitor::new(users("{}"), true)), None);
+        assert_eq!(code(&Visitor::new(Arc::new(Users::without_file()), true)), Some(Code::Unsupported));
+    }
+
+    #[test]
+    fn the_third_failure_closes_and_what_could_not_be_checked_is_none() {
+        let mut visitor = Visitor::new(users("{}"), true);
+        use LoginOutcome::*;
+        let closes = [Wrong, Busy, Right, Wrong, Busy, Wrong].map(|outcome| {
+            let ended = visitor.login_ended(alice(), outcome);
+            ended.err().map(|(failure, closes)| (failure.code, closes))
+        });
+        let (wrong, busy) = (Some((Code::Denied, false)), Some((Code::Busy, false)));
+        assert_eq!(closes, [wrong, busy, None, wrong, busy, Some((Code::Denied, true))]);
+        assert_eq!(visitor.user(), Some(&alice()));
+    }
+
+    #[test]
+    fn an_upload_is_published_on_the_terms_of_its_rights_and_of_its_options() {
+        let if_none = Options { if_none: true, ..Options::default() };
+        for (rights, options, expected) in [
+            ("rw", Options::default(), Some((Onto::Any, Code::NotAFile))),
+            ("rw", if_none, Some((Onto::Free, Code::Exists))),
+            ("add", Options::default(), Some((Onto::Free, Code::Denied))),
+            ("add", if_none, Some((Onto::Free, Code::Exists))),
+            ("change", Options::default(), Some((Onto::Taken, Code::NotAFile))),
+            ("change", if_none, None),
+            ("r", Options::default(), None),
+        ] {
+            let mut visitor = Visitor::new(users(&format!("{{ \"a\" = \"{rights}\" }}")), true);
+            assert!(visitor.pass(&put(), options).is_err(), "nobody has logged in");
+            visitor.login_ended(alice(), LoginOutcome::Right).unwrap();
+            let is_directory = || StoreError::at("a", ErrorKind::System(SystemError::IsDirectory));
+            let terms = visitor.pass(&put(), options).ok();
+            assert_eq!(terms.map(|terms| (terms.onto, terms.told(is_directory()).code)), expected, "{rights}");
+        }
+    }
+
+    #[test]
+    fn a_user_who_is_gone_may_do_nothing_and_one_who_comes_back_what_holds_now() {
+        let mut visitor = Visitor::new(users("{ \"\" = \"rw\" }"), true);
+        visitor.login_ended(alice(), LoginOutcome::Right).unwrap();
+        let may = |visitor: &Visitor| visitor.pass(&put(), Options::default()).is_ok();
+        assert!(may(&visitor));
+        let empty = Arc::new(Users::parse("[anonymous]\nrights = { \"\" = \"rw\" }\n", Path::new("u")).unwrap());
+        visitor.set_users(&empty);
+        assert!(!may(&visitor));
+        visitor.set_users(&users("{ \"a\" = \"add\" }"));
+        assert!(may(&visitor));
+    }
+}
