@@ -57,6 +57,14 @@ impl Task {
     }
 }
 
+/// All that a checker works with.
+#[derive(Clone)]
+struct Start {
+    to_do: Arc<Mutex<Receiver<Task>>>,
+    done_by: Sender<Done>,
+    waker: Arc<Waker>,
+}
+
 /// See the [module documentation](self).
 pub(super) struct LoginDesk {
     users: Arc<Users>,
@@ -70,7 +78,7 @@ pub(super) struct LoginDesk {
     tasks: Sender<Task>,
     done: Receiver<Done>,
     /// What the checkers are started with, until they are.
-    unstarted: Option<(Arc<Mutex<Receiver<Task>>>, Sender<Done>, Arc<Waker>)>,
+    unstarted: Option<Start>,
 }
 
 impl LoginDesk {
@@ -86,7 +94,7 @@ impl LoginDesk {
             held: BTreeSet::new(),
             tasks,
             done,
-            unstarted: Some((Arc::new(Mutex::new(to_do)), done_by, waker)),
+            unstarted: Some(Start { to_do: Arc::new(Mutex::new(to_do)), done_by, waker }),
         }
     }
 
@@ -172,9 +180,9 @@ impl LoginDesk {
     }
 
     fn start(&mut self) -> io::Result<()> {
-        let Some((to_do, done_by, waker)) = &self.unstarted else { return Ok(()) };
+        let Some(start) = &self.unstarted else { return Ok(()) };
         for _ in 0..CHECKERS {
-            let (to_do, done_by, waker) = (to_do.clone(), done_by.clone(), waker.clone());
+            let Start { to_do, done_by, waker } = start.clone();
             thread::Builder::new().name("ferry-login".into()).spawn(move || {
                 loop {
                     let task = to_do.lock().unwrap_or_else(PoisonError::into_inner).recv();
