@@ -8,7 +8,8 @@ use std::{
 
 use ferry_e2e::{Figures, Server};
 use ferry_server::{
-    protocol::ferry::{Limits, Session, Timeouts},
+    access::Users,
+    protocol::ferry::{Limits, Session, Timeouts, Visitor},
     store::Disk,
 };
 use slab::Slab;
@@ -55,12 +56,13 @@ fn sessions(options: &Options, report: &mut Report) {
         checkpoint_bytes: 32 << 20,
         checkpoint_time: Duration::from_secs(15),
     });
+    let users = Arc::new(Users::without_file());
     let turn = |_| {
         let before = Figures::of(std::process::id()).anonymous_bytes;
         let now = Instant::now();
         let mut sessions = Slab::with_capacity(count);
         for _ in 0..count {
-            let mut session = Session::<Disk>::new(Arc::clone(&limits), now);
+            let mut session = Session::<Disk>::new(Arc::clone(&limits), Visitor::new(Arc::clone(&users), true), now);
             let greeting = session.outbox().bytes();
             session.outbox().advance(greeting);
             session.sent(now);
