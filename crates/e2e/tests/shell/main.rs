@@ -4,6 +4,7 @@
 
 mod commands;
 mod completions;
+mod logins;
 mod machine;
 mod place;
 mod progress;

@@ -1,0 +1,52 @@
+//! Logins of the built program at the built server.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use ferry_e2e::{Options, random_bytes};
+
+use crate::place::Place;
+
+/// Of "password"; the hash is cheap.
+const USERS: &str = r#"
+[anonymous]
+rights = { "open" = "r" }
+[users.alice]
+password = "$argon2id$v=19$m=32,t=1,p=1$c29tZXNhbHQ$MBqPu0xZXFIeZ1LJialS1H4ezQY9ie689ohyiGdbVMg"
+rights = { "" = "rw", "private" = "none" }
+"#;
+
+#[test]
+fn who_logs_in_sees_and_does_what_that_user_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users.toml");
+    fs::write(&users, USERS).unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    let place = Place::with(Options::new().arg("--users").arg(&users));
+    for name in ["open", "mine", "private"] {
+        fs::create_dir(place.server.path(name)).unwrap();
+        place.server.write(&format!("{name}/f"), name.as_bytes());
+    }
+    let large = random_bytes(7, 20 << 20);
+    place.server.write("mine/large", &large);
+    place.write("a", b"hello");
+    let said = place.run("LS; GET mine/f").failed(4, "nobody has logged in: LOGIN user");
+    assert_eq!(said, "open/\n");
+
+    let as_alice = |secret: &str, commands: &str| {
+        let address = place.server.address();
+        let mine = format!("{{ address = '{address}', user = 'alice', secret_command = 'echo {secret}' }}");
+        let config = directory.path().join("config.toml");
+        fs::write(&config, format!("[bookmarks]\nmine = {mine}\n")).unwrap();
+        let arguments = ["--parallel", "3", "--config", config.to_str().unwrap()];
+        place.run_with(&arguments, &format!("CLOSE; OPEN mine; {commands}"), b"")
+    };
+    // Over several connections, each of which has to log in.
+    let said = as_alice("password", "LS; GET mine/large; PUT a -> mine/a; STATUS").fine();
+    assert!(said.contains(", logged in as alice)\nmine/\nopen/\n"), "{said}");
+    assert_eq!(fs::read(place.local("large")).unwrap(), large);
+    assert_eq!(place.server.read("mine/a"), b"hello");
+    let said = as_alice("password", "GET private/f").failed(4, "(denied)");
+    assert!(!said.contains("LOGIN"), "{said}");
+    as_alice("wrong", "LS").failed(4, "cannot log in as alice: the server says: ");
+    assert!(!place.server.log().contains("wrong") && !place.server.log().contains("password"));
+}
