@@ -9,7 +9,7 @@ use ferry_wire::{Name, Request};
 use super::Place;
 
 /// Users, each with rights of its own, and requests of each.
-const USERS: usize = 250;
+const USERS: usize = 60;
 const REQUESTS: usize = 12;
 
 /// Of the text "abc".
