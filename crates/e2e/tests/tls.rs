@@ -237,8 +237,8 @@ fn who_speaks_something_else_is_told_so() {
     let line = raw.line();
     assert!(line.starts_with("FAIL bad-request ") && line.contains("--plain"), "{line:?}");
     // One line each in the log.
-    logged(&server, "it does not speak TLS", 3);
-    logged(&plain, "it speaks TLS", 2);
+    logged(&server, "the client does not speak TLS", 3);
+    logged(&plain, "the client speaks TLS", 2);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Who may do what: users, their rights and their secrets.
 //!
-//! The room is pure but for [`file`], which reads the users file. Nothing in it looks at a clock or
+//! The room is pure but for [`mod@file`], which reads the users file. Nothing in it looks at a clock or
 //! a socket, and it knows neither store nor session.
 //!
 //! - [`Rights`] and [`RightsTable`] say what somebody may do with a name.

@@ -81,7 +81,7 @@ pub(crate) enum ReadError {
     #[error(transparent)]
     Tls(TlsError),
     /// The client began TLS where none is spoken. It can be told so.
-    #[error("it speaks TLS, which this address does not")]
+    #[error("the client speaks TLS, and this address does not")]
     SpeaksTls,
 }
 

@@ -133,7 +133,7 @@ pub struct Taken {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// It does not speak TLS.
-    #[error("it does not speak TLS, which this address does")]
+    #[error("the client does not speak TLS, and this address speaks nothing else")]
     Plain,
     /// It closed its side, or was cut off, without saying so: nobody knows whether that is all it sent.
     #[error("it was cut off: its side ended without a close_notify")]
@@ -160,7 +160,7 @@ fn shown(error: &rustls::Error) -> String {
             | PeerIncompatible::SupportedVersionsExtensionRequired,
         ) => "it does not speak TLS 1.3, and this server nothing older".into(),
         rustls::Error::PeerIncompatible(why) => format!("it has nothing in common with this server's TLS 1.3: {why:?}"),
-        rustls::Error::NoApplicationProtocol => "it wants another protocol than ferry (ALPN)".into(),
+        rustls::Error::NoApplicationProtocol => "the client asks for another protocol than ferry/1 (ALPN)".into(),
         rustls::Error::AlertReceived(alert) => format!("it gave up: {}", said(*alert)),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => "what it sends is no TLS".into(),
         error => format!("broken TLS: {error}"),

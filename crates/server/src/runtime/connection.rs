@@ -131,7 +131,7 @@ impl Connection {
             }
             ReadError::SpeaksTls => {
                 log::info!("{peer}: {error}");
-                let message = "this address speaks without TLS: connect so (ferry does with OPEN --plain)";
+                let message = "this address does not speak TLS; connect without it (in ferry: OPEN --plain)";
                 self.session.dismiss(Failure::new(Code::BadRequest, message), now);
             }
         }

@@ -80,7 +80,7 @@ impl Server {
     /// Tells somebody who does not speak TLS that it is spoken here, in plain words, and closes.
     fn tell_in_the_open(&mut self, token: Token, code: Code, now: Instant) {
         let Some(Handshake { endpoint, peer, .. }) = self.handshakes.end(token) else { return };
-        let message = "this address speaks TLS: connect so (ferry does with OPEN --tls)";
+        let message = "this address speaks TLS only; connect with TLS (in ferry: OPEN --tls)";
         match self.arrivals.refuse(peer, &Failure::new(code, message), now) {
             Some(arrival) => self.connect(endpoint.in_the_open(), peer, arrival),
             None => self.arrivals.note_freed(),

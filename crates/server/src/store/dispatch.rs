@@ -16,7 +16,7 @@ use super::{
 
 impl Store {
     /// Does what can be done without waiting for a disk; gives back what can't.
-    /// The bytes that it read may stand in `scratch`, [`SCRATCH_BYTES`] long.
+    /// The bytes that it read may stand in `scratch`, [`SCRATCH_BYTES`](super::SCRATCH_BYTES) long.
     ///
     /// # Errors
     ///
