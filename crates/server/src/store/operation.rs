@@ -185,9 +185,9 @@ pub enum Onto {
     /// A file, which is replaced, or nothing.
     #[default]
     Any,
-    /// Nothing: otherwise the upload fails with [`ErrorKind::NameTaken`].
+    /// Nothing: otherwise the upload fails with [`ErrorKind::NameTaken`](super::ErrorKind::NameTaken).
     Free,
-    /// A file: otherwise the upload fails with [`ErrorKind::NameFree`].
+    /// A file: otherwise the upload fails with [`ErrorKind::NameFree`](super::ErrorKind::NameFree).
     Taken,
 }
 
