@@ -30,7 +30,7 @@ mod tests {
 
     use super::*;
 
-    /// What fail2ban takes for an address, and for the host in the `failregex` of the example filter.
+    /// The `failregex` of the example filter, with the pattern by which fail2ban finds an address.
     fn filter() -> Regex {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/fail2ban/filter.d/ferryd.conf");
         let text = std::fs::read_to_string(path).unwrap();

@@ -46,7 +46,7 @@ fn usual_path_by(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf>
 pub struct UsersFile {
     /// Its text.
     pub text: String,
-    /// Who may read and write it, as in the mode of the file.
+    /// The permissions of the file, as in its mode.
     pub mode: u32,
 }
 

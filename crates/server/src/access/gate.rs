@@ -31,7 +31,7 @@ pub enum Decision {
     Denied,
 }
 
-/// What an upload may do when it gets its name.
+/// The ways in which an upload may get its name.
 ///
 /// Whether the name is taken is known for sure in that very step alone, so that is where it has to be decided. At
 /// least one of the two is permitted.

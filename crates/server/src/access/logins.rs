@@ -1,4 +1,4 @@
-//! Which logins are checked next: few at a time, in turn, and none before its address may try again.
+//! The order in which logins are checked: few at a time, in turn, and none before its address may try again.
 
 use std::{
     collections::VecDeque,

@@ -1,4 +1,4 @@
-//! Who may do what: users, their rights and their secrets.
+//! Users, their rights and their secrets.
 //!
 //! The room is pure but for [`mod@file`], which reads the users file. Nothing in it looks at a clock or
 //! a socket, and it knows neither store nor session.

@@ -74,7 +74,7 @@ impl Users {
     }
 }
 
-/// What is wrong, and from which byte on.
+/// A thing that makes no sense, and its first byte.
 struct Problem {
     at: usize,
     text: String,
@@ -237,7 +237,7 @@ impl<'a> Entry<'a> {
         Problem { at: self.at, text: format!("{}: {why}", self.path) }
     }
 
-    /// What is wrong with a part of the entry, which may stand some lines below its key.
+    /// Returns the problem with a part of the entry, which may stand some lines below its key.
     fn wrong_at(&self, span: Option<Range<usize>>, why: &str) -> Problem {
         Problem { at: span.map_or(self.at, |span| span.start), ..self.wrong(why) }
     }

@@ -1,4 +1,4 @@
-//! What somebody may do with a name.
+//! Rights on a name, and the words for them.
 //!
 //! # The words
 //!
@@ -21,7 +21,7 @@
 
 use std::{fmt, ops::BitOr};
 
-/// What may be done with a name: any of `list`, `read`, `add` and `change`.
+/// Rights on a name: any of `list`, `read`, `add` and `change`.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Rights(u8);
 

@@ -1,4 +1,4 @@
-//! What users are known by: passwords and tokens, and what is kept of them.
+//! The secrets of users, passwords and tokens, and the hashes that are kept of them.
 //!
 //! A password is kept as an argon2id hash (a PHC string), a token as its SHA-256: a token is 128 random bits, which
 //! nobody tries out, so it needs no slow hash. Both are compared in constant time. Secrets are wiped from memory when
@@ -21,7 +21,7 @@ const MAX_PASSES: u32 = 64;
 /// The most lanes. They are worked off one after another here, so they cost nothing; more is a mistake.
 const MAX_LANES: u32 = 64;
 
-/// The most memory that may be passed over in all, in KiB: some seconds of a processor.
+/// The most memory times passes, in KiB: some seconds of a processor.
 const MAX_WORK_KIB: u64 = 2 << 20;
 
 /// The shortest hash that proves anything.
@@ -30,7 +30,7 @@ const MIN_HASH_BYTES: usize = 16;
 /// The longest name of a function that makes hashes.
 const MAX_KIND_BYTES: usize = 16;
 
-/// What a token begins with in the users file.
+/// The beginning of a token's hash in the users file.
 const TOKEN_PREFIX: &str = "sha256:";
 
 /// Random bytes of a token, and of the salt of a password.
@@ -59,7 +59,7 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 /// An argon2id hash of a password.
 ///
 /// Its cost is bounded, so that no users file can keep a helper busy for long: at most 256 MiB of memory, 64 passes,
-/// and 2 GiB passed over in all.
+/// and 2 GiB in memory times passes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
     params: Params,

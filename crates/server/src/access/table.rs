@@ -1,4 +1,4 @@
-//! Which rights there are on which names.
+//! The rights of one user on all names.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use ferry_wire::Name;
 
 use super::Rights;
 
-/// Which rights there are on which names.
+/// The rights of one user on all names.
 ///
 /// A table gives rights to names, by whole components; the longest that covers a name decides, whether it gives more
 /// rights or fewer. A name that none covers has no right. The root, which has no name, covers all.
@@ -18,13 +18,13 @@ pub struct RightsTable {
 /// A name that stands in the table, or on the way to one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Node {
-    /// What the table gives to this very name.
+    /// The rights that the table gives to this very name.
     own: Option<Rights>,
     beneath: Beneath,
     below: BTreeMap<Box<str>, Node>,
 }
 
-/// What is known of the names of the table beneath one.
+/// A summary of the names of the table beneath one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Beneath {
     /// The rights that all of them have: all rights, where there are no such names.
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(RightsTable::default().narrows(), None);
     }
 
-    /// What the table means, said as naively as can be.
+    /// The meaning of a table, computed as naively as can be.
     #[derive(Debug, Clone)]
     struct Model(Vec<(String, Rights)>);
 

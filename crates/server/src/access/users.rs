@@ -49,7 +49,7 @@ pub struct Users {
 }
 
 impl Users {
-    /// What holds where no users file is in use: nobody can log in, and all rights are everybody's, as far as the
+    /// Returns the users where no users file is in use: nobody can log in, and everybody has all rights, as far as the
     /// server takes changes at all.
     #[must_use]
     pub fn without_file() -> Users {

@@ -1,4 +1,4 @@
-//! What `ferryd` does in place of serving: `ferryd user`.
+//! Commands that `ferryd` carries out in place of serving: `ferryd user`.
 
 pub mod user;
 

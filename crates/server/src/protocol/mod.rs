@@ -1,3 +1,3 @@
-//! What is spoken with clients: one room a protocol, each a pure state machine.
+//! The protocols of clients: one room each, and each a pure state machine.
 
 pub mod ferry;

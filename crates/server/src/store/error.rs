@@ -12,7 +12,7 @@ pub struct StoreError {
     pub path: Option<Box<str>>,
 }
 
-/// What kind of error it is.
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The system refused.

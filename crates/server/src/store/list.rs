@@ -16,8 +16,8 @@ use super::{
     operation::{DirEntry, Listed, Status},
 };
 
-/// How much of a directory is listed at once: as many entries as make some 64 KiB of text, each with so many bytes beside
-/// its name, and how many are looked at at most.
+/// Bounds of one part of a listing: it ends after some 64 KiB of text, an entry counting so many bytes beside its name,
+/// or after so many entries were looked at.
 const LISTING_BYTES: usize = 64 << 10;
 const ENTRY_BYTES: usize = 96;
 const LISTING_ENTRIES: usize = 1024;

@@ -39,7 +39,7 @@ pub(super) struct Batch<'a> {
     dirs: Vec<OwnedFd>,
     /// The attributes that open parents hand on, as far as that was asked.
     inheritances: HashMap<usize, Inheritance>,
-    /// What has to be synced itself, besides the directory that it lies in, and for which of the changes.
+    /// New directories that have to be synced themselves, besides those that they lie in, and the changes that made them.
     unsynced: (Vec<OwnedFd>, Vec<usize>),
     completions: Vec<(NameCompletion, Vec<usize>)>,
     /// Kept uploads that were published: their journals say so when the names are durable.

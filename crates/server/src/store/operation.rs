@@ -179,7 +179,7 @@ pub enum NameOperation<H: Handles> {
     Change(ChangeNumber, Change),
 }
 
-/// What the name of an upload may stand for when the upload gets it. It is decided in that very step.
+/// The state in which the name of an upload must be when the upload gets it. It is looked at in that very step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Onto {
     /// A file, which is replaced, or nothing.
@@ -350,7 +350,7 @@ pub struct Loaded {
     pub digest: Option<Digest>,
 }
 
-/// Where a piece of a file lies.
+/// The place of a piece of a file in memory.
 #[derive(Debug)]
 pub enum Piece {
     /// So many bytes are in the page cache.

@@ -1,4 +1,4 @@
-//! What must hold of the leases of uploads, whoever keeps them.
+//! Invariants of the leases of uploads, whoever keeps them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,7 +19,7 @@ pub(crate) struct Job {
     pub(crate) operation: Operation<Model>,
     /// The upload whose lease it needs, or may end.
     pub(crate) lease: Option<Id>,
-    /// Which claim it is: later ones have higher numbers.
+    /// The number of its claim: later ones have higher numbers.
     claim: u64,
 }
 
@@ -34,7 +34,7 @@ impl Job {
 #[derive(Default)]
 pub(crate) struct Rules {
     claims: u64,
-    /// Who works on what.
+    /// The claims that are granted.
     started: HashMap<Id, Claim<usize>>,
     confirmed: HashSet<Id>,
     waiting: Vec<(u64, Claim<usize>)>,

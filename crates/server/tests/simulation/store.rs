@@ -44,7 +44,7 @@ pub(crate) enum Effect {
     Published { name: String, size: u64, crc: Crc32 },
 }
 
-/// How the message of every failure begins that was thrown by dice.
+/// The beginning of the message of every failure that was thrown by dice.
 pub(crate) const INJECTED: &str = "injected";
 
 struct Upload {

@@ -7,7 +7,7 @@ use ferry_wire::Name;
 
 use crate::access::{Rights, UserName};
 
-/// What follows `ferryd user`.
+/// The arguments of `ferryd user`.
 #[derive(Debug, Args)]
 #[command(after_help = "The file is --users FILE, else users.toml in $CONFIGURATION_DIRECTORY, else in \
                         $XDG_CONFIG_HOME/ferryd, else in ~/.config/ferryd. Comments and order in it are kept, and it is \
@@ -32,7 +32,7 @@ pub(super) enum Action {
         #[arg(value_parser = user_name)]
         name: UserName,
 
-        /// What the user may do, everywhere or at NAME and beneath it; may be given several times
+        /// Rights of the user, everywhere or at NAME and beneath it; may be given several times
         ///
         /// RIGHTS is one or more of list, read, add (make what is not there) and change (replace,
         /// rename, delete) with '+' between them; or r (list+read), w (add+change), rw (all four), drop

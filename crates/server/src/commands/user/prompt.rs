@@ -95,7 +95,7 @@ fn cannot_ask(error: io::Error) -> String {
     format!("can't ask for a password: {error}")
 }
 
-/// That nobody reads it is no reason not to go on.
+/// Tells whoever types; nobody need read it.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -24,7 +24,7 @@ const SUM_SLICE_BYTES: u64 = 4 << 20;
 /// `DATA`, a number and a line's end, with room to spare.
 const BLOCK_HEADER_BYTES: usize = 32;
 
-/// What is done with the bytes.
+/// The use that is made of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
     /// They are sent.
@@ -67,7 +67,7 @@ struct Source<H: Handles> {
     verified: Verified,
 }
 
-/// How it is known that the bytes that were read are what the file held at one moment.
+/// The proof that the bytes that were read are those that the file held at one moment.
 enum Verified {
     NotYet,
     /// It did not change.

@@ -13,7 +13,7 @@ use crate::{
 /// See the [module documentation](self).
 pub(super) struct Listing<H: Handles> {
     state: State<H>,
-    /// What may be shown, where that is not all: by the rights of when it began.
+    /// The rights by which entries are shown, as they were when it began; [`None`] where all are.
     filter: Option<(Arc<RightsTable>, Option<Name>)>,
     digest: Digest,
 }

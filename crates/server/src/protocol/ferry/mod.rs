@@ -66,7 +66,7 @@ use queue::Queue;
 use settle::timeout;
 use uploads::Uploads;
 
-/// What a session allows. Shared by all sessions of a server.
+/// The limits of a session, shared by all sessions of a server.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Changes are refused.
@@ -88,8 +88,8 @@ pub struct Limits {
 /// little enough that a client who never reads costs little.
 const OUTPUT_HIGH_BYTES: u64 = 64 << 10;
 
-/// What is read at once where a request is due: some hundred requests, little enough to be put aside
-/// while they wait.
+/// The most that is read at once where a request is due: some hundred requests, little enough to be
+/// put aside while they wait.
 const REQUESTS_HINT_BYTES: usize = 16 << 10;
 
 /// Lines that are taken at once: whoever drives the session looks at the time, and at others, in between.
@@ -125,7 +125,7 @@ impl Limits {
 /// See the [module documentation](self).
 pub struct Session<H: Handles> {
     limits: Arc<Limits>,
-    /// Who the client is.
+    /// The client, with its rights.
     visitor: Visitor,
     framer: Framer,
     phase: Phase<H>,
@@ -364,7 +364,7 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// What to send.
+    /// Returns the queue of bytes to send.
     pub fn outbox(&mut self) -> &mut Outbox<H::File> {
         &mut self.outbox
     }
@@ -462,7 +462,7 @@ impl<H: Handles> Session<H> {
     }
 
     /// Nothing can be sent to the client any more, though there may still be input of it: what is read for it is given up.
-    /// What it asked to change goes on.
+    /// The changes that it asked for go on.
     pub fn hung_up(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking | Phase::LoggingIn(_)) {
             self.disconnected(now);
@@ -492,7 +492,7 @@ impl<H: Handles> Session<H> {
         matches!(self.phase, Phase::Ready) && self.queue.is_empty() && self.outbox.is_empty()
     }
 
-    /// What is to be logged, in order.
+    /// Takes what is to be logged, in order.
     pub fn records(&mut self) -> impl Iterator<Item = Record> {
         self.records.drain(..)
     }

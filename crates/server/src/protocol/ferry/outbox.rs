@@ -1,4 +1,4 @@
-//! What a session wants sent, in order: text, ranges of files, padding.
+//! The output of a session, in order: text, ranges of files, padding.
 
 use std::collections::VecDeque;
 

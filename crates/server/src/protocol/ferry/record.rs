@@ -1,4 +1,4 @@
-//! What a session has to tell the log.
+//! Lines of a session for the log.
 
 use std::time::{Duration, Instant};
 

@@ -43,7 +43,7 @@ pub(super) struct Upload<H: Handles> {
     last_bytes: u64,
     /// A write or a checkpoint failed.
     failure: Option<Failure>,
-    /// What is kept of it, where it is given up.
+    /// The part that is kept, where it is given up.
     keeps: Keeps,
     /// Where it stands in the queue of replies, once its body is whole.
     place: Option<Place>,
@@ -72,7 +72,7 @@ enum Stage {
     Gone,
 }
 
-/// How much of an upload that is given up is kept.
+/// The part of an upload that is kept when it is given up.
 #[derive(Debug)]
 enum Keeps {
     Nothing,
@@ -90,7 +90,7 @@ struct Checkpoint {
     due: Option<Digest>,
 }
 
-/// What a session does about an upload after an event.
+/// The consequence of an event for the session.
 pub(super) enum Event {
     /// Nothing.
     None,
@@ -101,7 +101,7 @@ pub(super) enum Event {
         /// Where it stands in the queue.
         place: Place,
         outcome: Result<Published, Failure>,
-        /// What the log is told of it.
+        /// Its line for the log, unless that was told before.
         transfer: Option<Transfer>,
     },
 }
@@ -271,7 +271,7 @@ impl<H: Handles> Upload<H> {
     }
 }
 
-/// What is due.
+/// The steps that are due.
 impl<H: Handles> Upload<H> {
     /// Asks for what is due, and returns what the session has to do.
     pub(super) fn settle(&mut self, limits: &Limits, now: Instant, operations: &mut Operations<H>) -> Event {

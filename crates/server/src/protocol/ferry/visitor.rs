@@ -1,4 +1,4 @@
-//! Who a client is, and what it may do.
+//! The client of a session, and its rights.
 
 use std::{fmt, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Who comes into a world: its clients, as far as there is room, and others.
+//! The guests of a world: its clients, as far as there is room, and others.
 
 use std::{
     net::{IpAddr, Ipv4Addr},

@@ -127,9 +127,9 @@ pub(crate) struct World {
     peers: Vec<Peer>,
     conns: BTreeMap<usize, Conn>,
     next_conn: usize,
-    /// What moved, where there are rates.
+    /// The bytes that moved, where there are rates.
     rate_book: Option<RateBook>,
-    /// Who has a granted turn.
+    /// The connection that has a granted turn.
     granted: Option<usize>,
     jobs: VecDeque<Job>,
     ended: Vec<Ended>,
