@@ -146,8 +146,9 @@ impl<'a> Batch<'a> {
     /// Moves an entry to a name that nothing has, `stat` being the status of what is moved.
     ///
     /// Where the file system can't do that in one call, a file gets its second name before it loses the first, and
-    /// keeps both if the power fails in between. A directory, or a file that can have no second name, is moved where
-    /// nothing was seen to have the name; a directory can then replace no more than an empty one.
+    /// keeps both if the power fails in between; of a kept upload, the next RESUME takes the first. A directory, or a
+    /// file that can have no second name, is moved where nothing was seen to have the name; a directory can then replace
+    /// no more than an empty one.
     fn move_entry(&self, old: (&OwnedFd, &str), new: (&OwnedFd, &str), stat: &Stat) -> Result<(), Errno> {
         let Store { syscalls, capabilities, .. } = self.store;
         if capabilities.noreplace {

@@ -6,8 +6,11 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_wire::{Digest, Id, Name, Tag};
-use rustix::{fs::OFlags, io::Errno};
+use ferry_wire::{Crc32, Digest, Id, Name, Tag};
+use rustix::{
+    fs::{OFlags, Stat},
+    io::Errno,
+};
 
 use super::{
     super::{
@@ -25,7 +28,7 @@ use super::{
 /// The thing that a journal turns out to stand for.
 enum Found {
     Published(Published),
-    /// A file, of which `run` has seen the bytes that count.
+    /// The file, and the digest of the bytes in it that count.
     Kept(OwnedFd, Digest),
     Nothing,
 }
@@ -82,7 +85,7 @@ impl Store {
             }
             match self.look_for(area, &data_name, &entry).map_err(failed)? {
                 Found::Published(published) => return Ok(Resumed::Published(published)),
-                Found::Kept(file, run) => (staged.file, digest) = (Some(file), run),
+                Found::Kept(file, kept) => (staged.file, digest) = (Some(file), kept),
                 Found::Nothing => {}
             }
         }
@@ -135,22 +138,39 @@ impl Store {
         };
         match self.syscalls.open_entry(area.kept(), data_name, OFlags::RDWR) {
             Ok(file) => {
-                let length = meta::size(&self.syscalls.stat(&file)?);
+                let stat = self.syscalls.stat(&file)?;
+                if let Some(tag) = published.filter(|_| self.has_name(&entry.name, &stat)) {
+                    // That name must be on the disk before the other one goes.
+                    self.sync_published(area, &entry.name)?;
+                    self.syscalls.unlink(area.kept(), data_name, false)?;
+                    return self.found_published(area, entry, tag, crc);
+                }
                 // A journal that promises more than there is can't be: the bytes were synced before it.
                 // Should a disk lie, the upload begins anew.
-                let run = if offset <= length { Digest::resume(crc, offset) } else { Digest::new() };
-                Ok(Found::Kept(file, run))
+                let kept = if offset <= meta::size(&stat) { Digest::resume(crc, offset) } else { Digest::new() };
+                Ok(Found::Kept(file, kept))
             }
             Err(Errno::NOENT) => match published {
-                Some(tag) => {
-                    self.sync_published(area, &entry.name)?;
-                    let tag = self.tag_after_rename(&entry.name, tag);
-                    Ok(Found::Published(Published { size: entry.size, crc, tag }))
-                }
+                Some(tag) => self.found_published(area, entry, tag, crc),
                 None => Ok(Found::Nothing),
             },
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns whether the staged file of `stat` has its name already: it was given that as a second one, and the server
+    /// was killed before the file lost the first (see `Batch::move_entry`).
+    fn has_name(&self, name: &Name, stat: &Stat) -> bool {
+        let there = self.root.stat(name, false);
+        there.is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino))
+    }
+
+    /// Makes durable that an upload has its name, which may have been given by a server that was killed. `tag` is the one
+    /// that its file had before.
+    fn found_published(&self, area: &Area, entry: &JournalEntry, tag: &Tag, crc: Crc32) -> Result<Found, Errno> {
+        self.sync_published(area, &entry.name)?;
+        let tag = self.tag_after_rename(&entry.name, tag);
+        Ok(Found::Published(Published { size: entry.size, crc, tag }))
     }
 
     /// Returns the tag of an upload whose server was killed right after the rename, `before` being the one that its file
@@ -184,6 +204,52 @@ impl Store {
             if area.is_entry(area.kept(), &journal_name, &file)? {
                 return Ok(file);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use super::*;
+    use crate::store::{Chunk, Durability, Finish, MountTable, Owner, StoreOptions};
+
+    #[test]
+    fn an_upload_that_has_its_name_beside_the_staged_one_is_published() {
+        let root = tempfile::tempdir().unwrap();
+        let options = StoreOptions {
+            root: root.path().into(),
+            writable: true,
+            durability: Durability::Full,
+            max_staged: u64::MAX,
+            max_kept: 10,
+            keep: Duration::from_secs(3600),
+            mounts: MountTable::default(),
+        };
+        let store = Store::open(&options).unwrap();
+        let resume = || {
+            let (id, name) = (Id::new("0123456789abcdef").unwrap(), Name::new("name").unwrap());
+            store.resume(&Resume { id, name, size: 5, mtime: None, owner: Owner::default() }).unwrap()
+        };
+        let crc = Crc32::of(b"hello");
+        let Resumed::Going { upload, .. } = resume() else { panic!("published before it began") };
+        let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+        store.finish(&Finish { upload, at: 0, chunk, size: 5, crc }).unwrap();
+
+        let [name, staged] = ["name", ".ferry/kept/0123456789abcdef.data"].map(|path| root.path().join(path));
+        fs::write(&name, b"hello").unwrap();
+        let Resumed::Going { digest, .. } = resume() else { panic!("another file is taken for it") };
+        assert_eq!((digest.bytes(), digest.crc()), (5, crc));
+
+        // As a server leaves it that gives second names, and is killed.
+        fs::remove_file(&name).unwrap();
+        fs::hard_link(&staged, &name).unwrap();
+        for _ in 0..2 {
+            let Resumed::Published(published) = resume() else { panic!("it has its name") };
+            assert_eq!((published.size, published.crc), (5, crc));
+            assert!(!staged.exists());
+            assert_eq!(fs::read(&name).unwrap(), b"hello");
         }
     }
 }
