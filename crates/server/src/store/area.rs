@@ -17,7 +17,7 @@ use rustix::{fs::OFlags, io::Errno};
 use super::{
     journal::Journal,
     meta,
-    operation::Owner,
+    owner::Owner,
     quota::Resting,
     root::Root,
     run::{Others, Run, entries, is_entry, random},

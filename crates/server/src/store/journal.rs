@@ -10,7 +10,7 @@ use std::{fmt::Write as _, os::fd::OwnedFd};
 use ferry_wire::{Crc32, Name, Tag, parse_integer};
 use rustix::io::Errno;
 
-use super::{operation::Owner, syscalls::Syscalls};
+use super::{owner::Owner, syscalls::Syscalls};
 
 /// A slot is written as one page, so that two of them never share one.
 const SLOT_BYTES: u64 = 4096;

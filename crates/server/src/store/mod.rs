@@ -16,6 +16,7 @@ mod capabilities;
 mod closer;
 mod dispatch;
 mod error;
+mod fallback;
 mod journal;
 mod list;
 mod look;
@@ -24,6 +25,7 @@ mod meta;
 mod mounts;
 mod names;
 mod operation;
+mod owner;
 mod quota;
 mod read;
 mod root;
@@ -53,13 +55,15 @@ use syscalls::Syscalls;
 pub use capabilities::Capabilities;
 use capabilities::locks_exclude;
 pub use error::{ErrorKind, StoreError, SystemError};
+pub use fallback::Fallback;
 pub use list::OpenDir;
 pub use mounts::MountTable;
 pub use operation::{
-    Change, ChangeNumber, Chunk, Completion, Content, DirEntry, Fallback, FileVersion, Finish, Handles, Listed, Loaded,
-    NameCompletion, NameOperation, Onto, Opened, Operation, Owner, Piece, Published, ReadCompletion, ReadOperation,
-    Resume, Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
+    Change, ChangeNumber, Chunk, Completion, Content, DirEntry, FileVersion, Finish, Handles, Listed, Loaded,
+    NameCompletion, NameOperation, Onto, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resume,
+    Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
 };
+pub use owner::Owner;
 pub use read::{OpenFile, SCRATCH_BYTES};
 pub use syscalls::{Call, Watcher};
 pub use upload::{SmallFinish, Upload};

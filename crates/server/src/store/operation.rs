@@ -4,11 +4,11 @@
 //! carries the number of what waits for its result, and the completion brings that number back: a completion
 //! finds its owner by type. A session reads one thing at a time, so reading needs no number.
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt};
 
 use ferry_wire::{Crc32, Digest, Id, Name, Tag, Time};
 
-use super::error::StoreError;
+use super::{error::StoreError, owner::Owner};
 
 /// The store's handles, as a protocol sees them: opaque, and cheap to clone. The store fills in open files, a
 /// simulation fills in numbers.
@@ -415,143 +415,6 @@ pub struct Tail {
     pub chunk: Chunk,
     /// The digest of all that arrived, the chunk included.
     pub digest: Digest,
-}
-
-/// The owner of a resumable upload, as far as quotas go: an opaque word, compared for equality alone. It stands
-/// for a client's address, or for a user.
-///
-/// Nobody, the default, is shared by all of whom nothing is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Owner(Option<Arc<str>>);
-
-/// The beginning of the word for a user.
-const USER: &str = "user=";
-
-/// The longest word.
-const MAX_OWNER_BYTES: usize = 128;
-
-impl Owner {
-    /// Returns the owner of this name: 1 to 128 visible ASCII characters. [`None`] for any other.
-    #[must_use]
-    pub fn new(name: &str) -> Option<Owner> {
-        let fits = (1..=MAX_OWNER_BYTES).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
-        fits.then(|| Owner(Some(name.into())))
-    }
-
-    /// Returns the owner that a user is, whose uploads nobody else takes up. The name is visible ASCII.
-    #[must_use]
-    pub fn of_user(name: &str) -> Owner {
-        Owner::new(&format!("{USER}{name}")).unwrap_or_default()
-    }
-
-    /// Returns whether `other` may not take up the uploads of this owner.
-    #[must_use]
-    pub fn excludes(&self, other: &Owner) -> bool {
-        self.name().is_some_and(|name| name.starts_with(USER)) && self != other
-    }
-
-    /// Returns whether nothing is known of whose it is.
-    #[must_use]
-    pub fn is_nobody(&self) -> bool {
-        self.0.is_none()
-    }
-
-    /// Returns its name; [`None`] for nobody.
-    #[must_use]
-    pub fn name(&self) -> Option<&str> {
-        self.0.as_deref()
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name().unwrap_or("nobody"))
-    }
-}
-
-/// Makes the completion of an operation that was lost on its way: a helper panicked, or nobody waits any more.
-pub struct Fallback<H: Handles> {
-    number: u32,
-    make: fn(u32, StoreError) -> Completion<'static, H>,
-}
-
-impl<H: Handles> Fallback<H> {
-    /// Returns what makes a completion of the [`Finish`] of an upload.
-    pub(super) fn of_finish(UploadNumber(number): UploadNumber) -> Fallback<H> {
-        let make = |number, error| Completion::Upload(UploadNumber(number), UploadCompletion::Finished(Err(error)));
-        Fallback { number, make }
-    }
-
-    /// Returns the completion that says `error`.
-    #[must_use]
-    pub fn failed(&self, error: StoreError) -> Completion<'static, H> {
-        (self.make)(self.number, error)
-    }
-}
-
-impl<H: Handles> Operation<H> {
-    /// Returns what makes a completion of this operation, should it be lost.
-    #[must_use]
-    pub fn fallback(&self) -> Fallback<H> {
-        match self {
-            Operation::Read(operation) => operation.fallback(),
-            Operation::Upload(number, operation) => operation.fallback(*number),
-            Operation::Name(operation) => operation.fallback(),
-        }
-    }
-}
-
-impl<H: Handles> ReadOperation<H> {
-    /// Returns what makes a completion of this operation, should it be lost.
-    #[must_use]
-    pub fn fallback(&self) -> Fallback<H> {
-        use {Completion::Read, ReadCompletion::*};
-        let make = match self {
-            ReadOperation::Open { .. } => |_, error| Read(Opened(Err(error))),
-            ReadOperation::Load { .. } => |_, error| Read(Loaded(Err(error))),
-            ReadOperation::Check { .. } => |_, error| Read(Checked(Err(error))),
-            ReadOperation::Stat { .. } => |_, error| Read(Found(Err(error))),
-            ReadOperation::List { .. } | ReadOperation::ListMore { .. } => |_, error| Read(Listed(Err(error))),
-        };
-        Fallback { number: 0, make }
-    }
-}
-
-impl<H: Handles> UploadOperation<H> {
-    /// Returns what makes a completion of this operation, should it be lost.
-    #[must_use]
-    pub fn fallback(&self, number: UploadNumber) -> Fallback<H> {
-        use {Completion::Upload, UploadCompletion::*};
-        let make = match self {
-            UploadOperation::Stage(_) => |number, error| Upload(UploadNumber(number), Staged(Err(error))),
-            UploadOperation::Resume(_) => |number, error| Upload(UploadNumber(number), Resumed(Err(error))),
-            UploadOperation::Write { .. } => |number, error| Upload(UploadNumber(number), Written(Err(error))),
-            UploadOperation::Checkpoint { .. } => {
-                |number, error| Upload(UploadNumber(number), Checkpointed(Err(error)))
-            }
-            UploadOperation::Finish(_) => return Fallback::of_finish(number),
-            UploadOperation::Discard { .. } | UploadOperation::Keep { .. } => {
-                |number, _| Upload(UploadNumber(number), Released)
-            }
-        };
-        Fallback { number: number.0, make }
-    }
-}
-
-impl<H: Handles> NameOperation<H> {
-    /// Returns what makes a completion of this operation, should it be lost.
-    #[must_use]
-    pub fn fallback(&self) -> Fallback<H> {
-        use {Completion::Name, NameCompletion::*};
-        match self {
-            NameOperation::Publish(UploadNumber(number), ..) => {
-                Fallback { number: *number, make: |number, error| Name(Published(UploadNumber(number), Err(error))) }
-            }
-            NameOperation::Change(ChangeNumber(number), _) => {
-                Fallback { number: *number, make: |number, error| Name(Changed(ChangeNumber(number), Err(error))) }
-            }
-        }
-    }
 }
 
 impl<H: Handles> Completion<'_, H> {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::operation::Owner;
+use super::owner::Owner;
 
 /// How often refusals may have the disk looked at: it may have thousands of kept uploads to count.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);

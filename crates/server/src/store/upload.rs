@@ -1,6 +1,7 @@
 //! Staging uploads: bytes under a hidden name until they are whole and on the disk.
 
 mod resume;
+mod small;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -15,13 +16,16 @@ use rustix::{
     io::Errno,
 };
 
+pub use small::SmallFinish;
+
 use super::{
     Disk, Durability, Store,
     attributes::{Attributes, Ungiven},
     error::{ErrorKind, StoreError},
     journal::{Journal, JournalEntry, KeptState},
     meta,
-    operation::{Chunk, Fallback, Finish, Owner, Stage, Tail, UploadNumber},
+    operation::{Chunk, Finish, Stage, Tail},
+    owner::Owner,
     quota::Whose,
     run::Run,
     syscalls::Inheritance,
@@ -40,9 +44,6 @@ const WRITEBACK_BYTES: u64 = 8 << 20;
 /// From this many small uploads on, one sync of the file system is quicker than one of each file. A
 /// few are synced one by one, since that waits for nobody else's bytes.
 const TOGETHER_FROM: usize = 4;
-
-/// An upload up to this size is finished together with others.
-const SMALL_BYTES: usize = 64 << 10;
 
 /// An upload: the state that all operations on it share.
 #[derive(Debug)]
@@ -163,38 +164,6 @@ impl Parents {
                 unknown.insert((dir, inheritance))
             }
         })
-    }
-}
-
-/// The end of a plain upload that is finished with its only chunk, a small one: several of them wait for the disk
-/// [together](Store::finish_small).
-#[derive(Debug)]
-pub struct SmallFinish {
-    number: UploadNumber,
-    finish: Finish<Disk>,
-}
-
-impl SmallFinish {
-    /// Returns the number of the upload.
-    #[must_use]
-    pub fn number(&self) -> UploadNumber {
-        self.number
-    }
-
-    /// Returns what makes a completion of it, should it be lost.
-    #[must_use]
-    pub fn fallback(&self) -> Fallback<Disk> {
-        Fallback::of_finish(self.number)
-    }
-
-    /// Takes `finish` where it is a small upload's, and gives it back where it is not.
-    ///
-    /// # Errors
-    ///
-    /// `finish` itself.
-    pub fn new(number: UploadNumber, finish: Finish<Disk>) -> Result<SmallFinish, Finish<Disk>> {
-        let is_small = finish.at == 0 && finish.chunk.filled <= SMALL_BYTES && finish.upload.id().is_none();
-        if is_small { Ok(SmallFinish { number, finish }) } else { Err(finish) }
     }
 }
 
@@ -324,25 +293,6 @@ impl Store {
         Ok(())
     }
 
-    /// Finishes several small uploads, waiting for the disk once for all of them. Returns the results in their order.
-    pub fn finish_small(&self, uploads: &[SmallFinish]) -> Vec<Result<(), StoreError>> {
-        let mut parents = Parents::default();
-        let written: Vec<_> = uploads.iter().map(|small| self.write_small(small, &mut parents)).collect();
-        let mut files = Vec::new();
-        let errors: Vec<_> = written.into_iter().map(|written| written.map(|file| files.push(file)).err()).collect();
-        let mut synced = self.sync_several(&files).into_iter();
-        let finish = |(small, error): (&SmallFinish, Option<StoreError>)| {
-            if let Some(error) = error {
-                return Err(error);
-            }
-            let Finish { upload, size, crc, .. } = &small.finish;
-            synced.next().unwrap_or(Err(Errno::IO)).map_err(|error| upload.error(error))?;
-            upload.staged().whole = Some((*size, *crc));
-            Ok(())
-        };
-        uploads.iter().zip(errors).map(finish).collect()
-    }
-
     /// Syncs files or directories together, where that means something, and returns the result of each.
     pub(super) fn sync_several(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
         match self.durability {
@@ -353,16 +303,6 @@ impl Store {
             }
             Durability::Full => vec![self.syscalls.sync_together(files); files.len()],
         }
-    }
-
-    fn write_small(&self, small: &SmallFinish, parents: &mut Parents) -> Result<OwnedFd, StoreError> {
-        let Finish { upload, chunk, size, .. } = &small.finish;
-        let mut staged = upload.staged();
-        assert!(staged.file.is_none(), "a small upload has one chunk");
-        self.begin(upload, &mut staged, parents)?;
-        self.write_chunk(upload, &mut staged, 0, chunk)?;
-        let completed = self.complete_file(upload, &staged, *size);
-        completed.and(staged.file.take().ok_or(Errno::BADF)).map_err(|error| upload.error(error))
     }
 
     fn finish_file(&self, upload: &Upload, staged: &mut Staged, size: u64, crc: Crc32) -> Result<(), Errno> {
@@ -520,7 +460,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{MountTable, NameOperation, Onto, StoreOptions};
+    use crate::store::{MountTable, NameOperation, Onto, StoreOptions, UploadNumber};
 
     #[test]
     fn writes_under_way_may_end_in_any_order() {

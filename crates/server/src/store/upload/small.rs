@@ -1,0 +1,81 @@
+//! Finishing small plain uploads together: each is written at once, and all of them wait for the disk once.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use super::{
+    super::{
+        Disk, Store,
+        error::StoreError,
+        fallback::Fallback,
+        operation::{Finish, UploadNumber},
+    },
+    Parents,
+};
+
+/// An upload up to this size is finished together with others.
+const SMALL_BYTES: usize = 64 << 10;
+
+/// The end of a plain upload that is finished with its only chunk, a small one: several of them wait for the disk
+/// [together](Store::finish_small).
+#[derive(Debug)]
+pub struct SmallFinish {
+    number: UploadNumber,
+    finish: Finish<Disk>,
+}
+
+impl SmallFinish {
+    /// Returns the number of the upload.
+    #[must_use]
+    pub fn number(&self) -> UploadNumber {
+        self.number
+    }
+
+    /// Returns what makes a completion of it, should it be lost.
+    #[must_use]
+    pub fn fallback(&self) -> Fallback<Disk> {
+        Fallback::of_finish(self.number)
+    }
+
+    /// Takes `finish` where it is a small upload's, and gives it back where it is not.
+    ///
+    /// # Errors
+    ///
+    /// `finish` itself.
+    pub fn new(number: UploadNumber, finish: Finish<Disk>) -> Result<SmallFinish, Finish<Disk>> {
+        let is_small = finish.at == 0 && finish.chunk.filled <= SMALL_BYTES && finish.upload.id().is_none();
+        if is_small { Ok(SmallFinish { number, finish }) } else { Err(finish) }
+    }
+}
+
+impl Store {
+    /// Finishes several small uploads, waiting for the disk once for all of them. Returns the results in their order.
+    pub fn finish_small(&self, uploads: &[SmallFinish]) -> Vec<Result<(), StoreError>> {
+        let mut parents = Parents::default();
+        let written: Vec<_> = uploads.iter().map(|small| self.write_small(small, &mut parents)).collect();
+        let mut files = Vec::new();
+        let errors: Vec<_> = written.into_iter().map(|written| written.map(|file| files.push(file)).err()).collect();
+        let mut synced = self.sync_several(&files).into_iter();
+        let finish = |(small, error): (&SmallFinish, Option<StoreError>)| {
+            if let Some(error) = error {
+                return Err(error);
+            }
+            let Finish { upload, size, crc, .. } = &small.finish;
+            synced.next().unwrap_or(Err(Errno::IO)).map_err(|error| upload.error(error))?;
+            upload.staged().whole = Some((*size, *crc));
+            Ok(())
+        };
+        uploads.iter().zip(errors).map(finish).collect()
+    }
+
+    fn write_small(&self, small: &SmallFinish, parents: &mut Parents) -> Result<OwnedFd, StoreError> {
+        let Finish { upload, chunk, size, .. } = &small.finish;
+        let mut staged = upload.staged();
+        assert!(staged.file.is_none(), "a small upload has one chunk");
+        self.begin(upload, &mut staged, parents)?;
+        self.write_chunk(upload, &mut staged, 0, chunk)?;
+        let completed = self.complete_file(upload, &staged, *size);
+        completed.and(staged.file.take().ok_or(Errno::BADF)).map_err(|error| upload.error(error))
+    }
+}
