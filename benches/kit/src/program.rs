@@ -1,4 +1,4 @@
-//! Setup that do a piece of work from their start to their end.
+//! Programs that do one piece of work from their start to their end.
 
 use std::{
     env,

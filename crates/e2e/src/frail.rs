@@ -10,8 +10,8 @@ use rustix::net::sockopt::set_socket_linger;
 
 use crate::{Answer, HANG_GUARD};
 
-/// How long a greeting is waited for. The system may leave a connection open for ever, without a reset, that was made in the
-/// moment in which its server was killed.
+/// The longest wait for a greeting. A connection that was made in the very moment in which its server was killed may
+/// stay open for ever, without a reset.
 const GREETING: Duration = Duration::from_secs(10);
 
 /// The longest line that the protocol allows.

@@ -102,9 +102,9 @@ impl Answer {
 #[derive(Debug)]
 pub struct Raw {
     stream: TcpStream,
-    /// [`None`] where it speaks in the open.
+    /// [`None`] where it speaks without TLS.
     secure: Option<Box<Secure>>,
-    /// What arrived and was not looked at yet begins at `taken`.
+    /// Bytes that arrived; those not looked at yet begin at `taken`.
     input: Vec<u8>,
     taken: usize,
 }
@@ -217,8 +217,8 @@ impl Raw {
         self.cut();
     }
 
-    /// Ends what it sends without a word, as somebody in between could: without TLS that is as good as
-    /// [`finish`](Raw::finish).
+    /// Shuts down its sending side without a `close_notify`, as somebody in between could. Without TLS that is
+    /// the same as [`finish`](Raw::finish).
     ///
     /// # Panics
     ///

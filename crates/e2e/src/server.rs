@@ -137,7 +137,7 @@ impl Server {
         let root = options.root.clone().unwrap_or_else(|| scratch.path().join("root"));
         fs::create_dir_all(&root).expect("a root");
         let log = fs::File::create(scratch.path().join("stderr")).expect("a file for the log");
-        // What a test says of it itself goes before.
+        // A test's own --tls or --plain goes before.
         let is_told = options.arguments.iter().any(|argument| argument == "--tls" || argument == "--plain");
         let secured = if secure::is_asked_for() && !is_told { &["--tls"][..] } else { &[] };
         let mut child = options

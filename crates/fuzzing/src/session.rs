@@ -61,9 +61,9 @@ struct Drive<'a> {
     store: Store,
     operations: VecDeque<Operation<Numbers>>,
     listener: Listener,
-    /// What the client has yet to send.
+    /// Bytes that the client has yet to send.
     stream: &'a [u8],
-    /// What arrived and was not consumed.
+    /// Bytes that arrived and were not consumed.
     pending: Vec<u8>,
     now: Instant,
     ended: bool,

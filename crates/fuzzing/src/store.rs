@@ -18,7 +18,7 @@ impl Handles for Numbers {
     type Upload = u32;
 }
 
-/// What a file that comes in pieces has: more than is sent inline.
+/// The size of a file that comes in pieces: more than is sent inline.
 const LARGE_BYTES: u64 = 70_001;
 
 /// A resumed upload has so many bytes already, where it is that long.

@@ -4,14 +4,14 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 
-/// What stands in front of the digits.
+/// The word before the digits: the hash function.
 const KIND: &str = "SHA256:";
 
 /// Names the public key of a server: the SHA-256 of its SubjectPublicKeyInfo
 /// ([RFC 5280](https://www.rfc-editor.org/rfc/rfc5280), section 4.1).
 ///
 /// Displayed and parsed as `SHA256:` and the hash in Base64 without padding, as `ssh-keygen -l` does it for its keys.
-/// Who makes one hashes; nothing here does.
+/// This crate computes no hash: the caller passes it in.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 

@@ -1,4 +1,4 @@
-//! Who logs in, and by what: the arguments of LOGIN.
+//! The arguments of LOGIN: the name of a user and a secret.
 
 use std::{fmt, sync::Arc};
 
@@ -48,7 +48,7 @@ impl fmt::Display for UserName {
     }
 }
 
-/// A password or a token, as somebody gives it: 1 to [`MAX_SECRET_BYTES`] bytes of UTF-8 without control characters.
+/// A password or a token: 1 to [`MAX_SECRET_BYTES`] bytes of UTF-8 without control characters.
 ///
 /// It is wiped when it is dropped, and is not shown.
 #[derive(Clone)]
@@ -100,7 +100,7 @@ impl Secret {
         Secret(text)
     }
 
-    /// Returns the text itself, to be shown to nobody but whose it is.
+    /// Returns the text itself, which nobody but its owner may see.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0

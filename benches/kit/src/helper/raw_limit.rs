@@ -44,7 +44,7 @@ impl RawLimit {
     ///
     /// # Panics
     ///
-    /// Where it doesn't start.
+    /// Panics where it doesn't start.
     #[must_use]
     pub fn send(helper: &Path, file: &Path) -> RawLimit {
         RawLimit::start(helper, &["send".as_ref(), file.as_os_str()])
@@ -55,7 +55,7 @@ impl RawLimit {
     ///
     /// # Panics
     ///
-    /// Where it doesn't start.
+    /// Panics where it doesn't start.
     #[must_use]
     pub fn receive(helper: &Path, file: &Path, sync: bool) -> RawLimit {
         RawLimit::start(helper, &["receive".as_ref(), file.as_os_str(), sync_word(sync)])
@@ -65,7 +65,7 @@ impl RawLimit {
     ///
     /// # Panics
     ///
-    /// Where it doesn't start.
+    /// Panics where it doesn't start.
     #[must_use]
     pub fn send_each(helper: &Path, directory: &Path) -> RawLimit {
         RawLimit::start(helper, &["send-each".as_ref(), directory.as_os_str()])
@@ -76,7 +76,7 @@ impl RawLimit {
     ///
     /// # Panics
     ///
-    /// Where it doesn't start.
+    /// Panics where it doesn't start.
     #[must_use]
     pub fn open_each(helper: &Path, directory: &Path) -> RawLimit {
         RawLimit::start(helper, &["open-each".as_ref(), directory.as_os_str()])
@@ -87,7 +87,7 @@ impl RawLimit {
     ///
     /// # Panics
     ///
-    /// Where it doesn't start.
+    /// Panics where it doesn't start.
     #[must_use]
     pub fn receive_each(helper: &Path, directory: &Path, sync: bool) -> RawLimit {
         RawLimit::start(helper, &["receive-each".as_ref(), directory.as_os_str(), sync_word(sync)])
@@ -97,7 +97,7 @@ impl RawLimit {
     ///
     /// # Panics
     ///
-    /// Where it doesn't start.
+    /// Panics where it doesn't start.
     #[must_use]
     pub fn greet(helper: &Path) -> RawLimit {
         RawLimit::start(helper, &["greet".as_ref()])
@@ -114,13 +114,13 @@ impl RawLimit {
         RawLimit { child, address }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process id.
+    /// Returns its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()

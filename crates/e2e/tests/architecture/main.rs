@@ -16,7 +16,7 @@ use ferry_e2e::workspace_root;
 
 use crate::{rooms::Room, sources::Source};
 
-/// What a room without IO, clock and threads never names.
+/// Paths that a room without IO, clock and threads never names.
 const IMPURE: [&str; 10] = [
     "std::net",
     "std::fs",

@@ -9,7 +9,7 @@ use crate::{
 
 /// A part of a crate that imports only what its table says.
 pub(crate) struct Room {
-    /// What it is called here.
+    /// The name of the room in this test.
     pub(crate) name: &'static str,
     /// The modules that it consists of, by their paths without `crate`; those of other rooms beneath them
     /// excluded.

@@ -162,7 +162,7 @@ fn cuts() -> Vec<Case> {
         resets("a reset inside a large block", cat(&[b"PUT 1048576 - new\nDATA 1048576\n", &[7; 600_000]]), ""),
         resets("a reset behind END", "PUT 1 - new\nDATA 1\nxEND -\n", ""),
         resets("a reset behind many ENDs", times(200, "PUT 1 - new\nDATA 1\nxEND -\n"), "SAVED 1 8cdc1683"),
-        resets("a reset while a body is passed over", "PUT 9 - ../x\nDATA 9\nhel", "bad-name"),
+        resets("a reset while a body is discarded", "PUT 9 - ../x\nDATA 9\nhel", "bad-name"),
     ]
 }
 

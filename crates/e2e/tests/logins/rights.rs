@@ -72,7 +72,7 @@ fn parent(name: &str) -> Option<&str> {
     name.rsplit_once('/').map(|(parent, _)| parent)
 }
 
-/// What the name stands for, or the code of the failure.
+/// Returns the entry of that name, or the code of the failure.
 fn look<'a>(tree: &'a Tree, name: &str) -> Result<&'a Option<Vec<u8>>, String> {
     if name.is_empty() {
         return Ok(&None);
@@ -95,7 +95,7 @@ fn make(tree: &mut Tree, name: &Name, what: Option<Vec<u8>>) -> Result<(), Strin
     }
 }
 
-/// The reply, as far as it says anything.
+/// Returns the first words of the reply that the model gives, or the code of its failure.
 fn answer(tree: &mut Tree, request: &Request, table: &RightsTable) -> Result<String, String> {
     let decision = decide(request, table);
     if decision == Decision::Denied {
@@ -162,7 +162,7 @@ fn answer(tree: &mut Tree, request: &Request, table: &RightsTable) -> Result<Str
     }
 }
 
-/// The same of the built server.
+/// Returns the same of the built server's reply.
 fn answered(raw: &mut Raw, request: &str) -> Result<String, String> {
     let answer = raw.answer(request);
     match (answer.code().map(str::to_owned), answer.word(0).to_owned().as_str()) {

@@ -144,7 +144,7 @@ fn a_refused_put_says_no_more_about_its_body() {
         format!("PUT\n{small_body}"),
         "PUT\nEND -\n".to_owned(),
         "put 3 yesterday x\nSTOP\n".to_owned(),
-        // Nobody counts what is passed over, and nobody checks it.
+        // What is discarded is neither counted nor checked.
         format!("PUT 1 - ../x\n{body}{body}{body}END 00000000\n"),
         format!("PUT 1 - ../x\n{body}STOP\n"),
         format!("PUT 4 - x\n{body}END -\n"),

@@ -132,7 +132,7 @@ fn the_newest_connection_wins() {
     let offset = go(&mut newer, &request);
     assert!(offset <= BLOCK_BYTES / 2, "{offset} bytes are kept of {} that were sent", BLOCK_BYTES / 2);
     older.answer("RESUME").expect_failure("changed");
-    // What the older one still sends is passed over up to its end.
+    // What the older one still sends is discarded up to its end.
     older.send(&sent[BLOCK_BYTES / 2..]);
     assert_eq!(gist(&older.ask("STAT x").line), "FAIL not-found");
 

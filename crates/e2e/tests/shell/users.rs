@@ -55,7 +55,7 @@ fn works(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// What it said where it failed.
+/// Returns the error that it printed; it must have failed.
 #[track_caller]
 fn fails(output: &Output) -> String {
     assert_eq!((output.status.code(), &*output.stdout), (Some(1), &b""[..]), "{output:?}");
