@@ -3,16 +3,17 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    os::fd::OwnedFd,
     time::Duration,
 };
 
 use ferry_wire::{BodyLine, Crc32, Digest, Frame, Framer, Greeting, Name, Reply, Request};
 use rustix::{
-    event::epoll::{self, CreateFlags, EventData, EventFlags},
+    event::epoll::EventFlags,
     net::{self, AddressFamily, SocketFlags, SocketType, sockopt::set_socket_linger},
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
+
+use crate::poll::Poll;
 
 /// Descriptors that are no clients, on either side; a server keeps the more of them, for files.
 const SPARE_DESCRIPTORS: u64 = 600;
@@ -152,30 +153,25 @@ pub(crate) fn download(
     let mut downloads = Vec::new();
     let mut crowd = Crowd::default();
     crowd.join(address, count, &FERRY)?;
-    let poll = epoll::create(CreateFlags::CLOEXEC)?;
+    let poll = Poll::new()?;
     for (index, socket) in crowd.0.drain(..).enumerate() {
-        downloads.push(Download::start(socket, name, &poll, index as u64)?);
+        downloads.push(Download::start(socket, name, &poll, index)?);
     }
 
     let all = bytes * count as u64;
     let mut half = None;
     let (mut came, mut open) = (0, count);
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut events = Vec::with_capacity(256);
+    let mut events = Vec::new();
     while open > 0 {
-        events.clear();
-        match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
-        for event in &events {
-            let download = &mut downloads[usize::try_from(event.data.u64()).unwrap_or(usize::MAX)];
+        for index in poll.wait(&mut events)? {
+            let download = &mut downloads[index];
             came += download.take(&mut buffer)?;
             if let Some(claimed) = download.claimed {
                 if (download.digest.bytes(), download.digest.crc(), claimed) != (bytes, crc, Some(crc)) {
                     return Err(io::Error::other("what came is not the file"));
                 }
-                epoll::delete(&poll, &download.socket)?;
+                poll.remove(&download.socket)?;
                 open -= 1;
             }
         }
@@ -205,12 +201,12 @@ struct Download {
 }
 
 impl Download {
-    fn start(mut socket: TcpStream, name: &Name, poll: &OwnedFd, index: u64) -> io::Result<Download> {
+    fn start(mut socket: TcpStream, name: &Name, poll: &Poll, index: usize) -> io::Result<Download> {
         let mut request = Vec::new();
         Request::Get { name: name.clone() }.encode(&mut request);
         socket.write_all(&request)?;
         socket.set_nonblocking(true)?;
-        epoll::add(poll, &socket, EventData::new_u64(index), EventFlags::IN)?;
+        poll.add(&socket, index, EventFlags::IN)?;
         Ok(Download {
             socket,
             framer: Framer::new(),

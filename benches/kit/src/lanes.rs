@@ -7,7 +7,9 @@ use std::{
 };
 
 use ferry_wire::{BodyLine, Crc32, Frame, Framer, Greeting, Name, Reply, Request};
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::epoll::EventFlags;
+
+use crate::poll::Poll;
 
 /// A file to get, and what it must hold.
 #[derive(Debug)]
@@ -25,26 +27,20 @@ pub(crate) struct Small {
 /// Of a socket, or that anything but the files came.
 pub(crate) fn get_all(address: SocketAddr, connections: usize, files: &[Small], count: usize) -> io::Result<()> {
     const BUFFER_BYTES: usize = 256 << 10;
-    let poll = epoll::create(CreateFlags::CLOEXEC)?;
+    let poll = Poll::new()?;
     let mut lanes = Vec::with_capacity(connections);
     for index in 0..connections {
         let (first, end) = (count * index / connections, count * (index + 1) / connections);
         let lane = Lane::connect(address, files, first, end)?;
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-        epoll::add(&poll, &lane.socket, EventData::new_u64(index as u64), flags)?;
+        poll.add(&lane.socket, index, EventFlags::IN | EventFlags::OUT | EventFlags::ET)?;
         lanes.push(lane);
     }
     let mut open = lanes.iter().filter(|lane| !lane.is_done()).count();
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut events = Vec::with_capacity(connections.max(8));
+    let mut events = Vec::new();
     while open > 0 {
-        events.clear();
-        match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
-        for event in &events {
-            let lane = &mut lanes[usize::try_from(event.data.u64()).unwrap_or(usize::MAX)];
+        for index in poll.wait(&mut events)? {
+            let lane = &mut lanes[index];
             if !lane.is_done() {
                 lane.advance(&mut buffer)?;
                 open -= usize::from(lane.is_done());

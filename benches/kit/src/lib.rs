@@ -27,6 +27,7 @@ mod latency;
 pub mod loop_stall;
 mod options;
 pub mod peers;
+mod poll;
 mod program;
 mod report;
 mod rounds;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ferry_wire::Name;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::epoll::EventFlags;
 
 use super::{
     Bench,
@@ -19,6 +19,7 @@ use super::{
 use crate::{
     Content, Report, Sample, Unit,
     crowd::download,
+    poll::Poll,
     sample::{clocked, rated},
     timed,
 };
@@ -94,25 +95,19 @@ fn together(
 /// Takes what comes on any of `sockets`, until all are closed; gives how many bytes came on each.
 fn drain(mut sockets: Vec<TcpStream>) -> io::Result<Vec<u64>> {
     const BUFFER_BYTES: usize = 256 << 10;
-    let poll = epoll::create(CreateFlags::CLOEXEC)?;
+    let poll = Poll::new()?;
     for (index, socket) in sockets.iter().enumerate() {
-        epoll::add(&poll, socket, EventData::new_u64(index as u64), EventFlags::IN)?;
+        poll.add(socket, index, EventFlags::IN)?;
     }
     let mut came = vec![0; sockets.len()];
     let mut open = sockets.len();
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut events = Vec::with_capacity(256);
+    let mut events = Vec::new();
     while open > 0 {
-        events.clear();
-        match epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other?,
-        };
-        for event in &events {
-            let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+        for index in poll.wait(&mut events)? {
             match sockets[index].read(&mut buffer)? {
                 0 => {
-                    epoll::delete(&poll, &sockets[index])?;
+                    poll.remove(&sockets[index])?;
                     open -= 1;
                 }
                 bytes => came[index] += bytes as u64,
