@@ -15,7 +15,7 @@ Exit status (of the first command that failed, where commands do not come from a
   3    no connection: nobody listens, no ferry server, or it went away
   4    the server said no (read-only, no space, a directory, ...), or nobody could log in
   5    the local disk, a local file or standard output
-  6    verification failed, or the server broke the protocol
+  6    verification failed, the server broke the protocol, or its key is unknown or has changed
   7    the server was silent for too long
   8    the server has nothing of that name
   130  interrupted by Ctrl-C (128 and the number of any other signal)

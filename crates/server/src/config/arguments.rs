@@ -110,7 +110,7 @@ pub struct Arguments {
     /// Maximum number of clients [default: as many as the limit of open files allows]
     ///
     /// Memory per client: idle under 1 KiB, with an unfinished request up to 72 KiB, downloading up to
-    /// 144 KiB, uploading up to 4 MiB and 10 open files.
+    /// 144 KiB, uploading up to 4 MiB and 10 open files. TLS adds some 8 KiB, and up to 64 KiB while bytes wait to be sent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_clients: Option<u32>,
 
