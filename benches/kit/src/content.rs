@@ -25,7 +25,7 @@ impl Content {
     ///
     /// # Panics
     ///
-    /// Where the file can't be written.
+    /// Panics where the file can't be written.
     #[must_use]
     pub fn write(path: &Path, bytes: u64) -> Content {
         const SEED: u64 = 1;
@@ -39,7 +39,7 @@ impl Content {
     ///
     /// # Panics
     ///
-    /// Where it does not.
+    /// Panics where it does not.
     pub fn check_and_remove(&self, path: &Path) {
         let found = crc_of_file(path).unwrap_or_else(|error| panic!("reading {}: {error}", path.display()));
         assert_eq!(found, (self.bytes, self.crc), "{} is not what was sent", path.display());

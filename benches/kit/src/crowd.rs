@@ -23,7 +23,7 @@ const SPARE_DESCRIPTORS: u64 = 600;
 ///
 /// # Errors
 ///
-/// Of the system call.
+/// Fails where the system call does.
 pub(crate) fn room_for(wanted: usize) -> io::Result<usize> {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
@@ -64,7 +64,7 @@ impl Crowd {
     ///
     /// # Errors
     ///
-    /// Of a socket, or that a greeting is none.
+    /// Fails where a socket does, or where a greeting is none.
     pub(crate) fn join(&mut self, address: SocketAddr, count: usize, hello: &Hello) -> io::Result<()> {
         let end = self.0.len() + count;
         while self.0.len() < end {
@@ -85,7 +85,7 @@ impl Crowd {
     ///
     /// # Errors
     ///
-    /// As [`Crowd::join`].
+    /// Fails as [`Crowd::join`] does.
     pub(crate) fn come_and_go(address: SocketAddr, count: usize, hello: &Hello) -> io::Result<()> {
         let mut left = count;
         while left > 0 {
@@ -142,7 +142,7 @@ pub(crate) struct Outcome {
 ///
 /// # Errors
 ///
-/// Of a socket, or that one of them got anything but the file.
+/// Fails where a socket does, or where one of them got anything but the file.
 pub(crate) fn download(
     address: SocketAddr,
     count: usize,

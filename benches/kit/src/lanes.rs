@@ -24,7 +24,7 @@ pub(crate) struct Small {
 ///
 /// # Errors
 ///
-/// Of a socket, or that anything but the files came.
+/// Fails where a socket does, or where anything but the files came.
 pub(crate) fn get_all(address: SocketAddr, connections: usize, files: &[Small], count: usize) -> io::Result<()> {
     const BUFFER_BYTES: usize = 256 << 10;
     let poll = Poll::new()?;

@@ -12,7 +12,7 @@ use crate::{Content, Drained, Wire};
 ///
 /// # Panics
 ///
-/// Where one of them brings anything but the file.
+/// Panics where one of them brings anything but the file.
 pub(crate) fn latencies(
     server: &Server,
     content: &Content,

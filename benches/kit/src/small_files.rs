@@ -205,7 +205,7 @@ pub(crate) fn write(directory: &Path, count: usize) -> Vec<Small> {
 ///
 /// # Panics
 ///
-/// Where it is anything else.
+/// Panics where it is anything else.
 pub(crate) fn check(directory: &Path, files: &[Small]) {
     let entries = fs::read_dir(directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     assert_eq!(entries.count(), files.len(), "files in {}", directory.display());

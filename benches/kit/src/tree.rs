@@ -16,7 +16,7 @@ struct Stat {
 ///
 /// # Panics
 ///
-/// Where there is no `/proc`.
+/// Panics where there is no `/proc`.
 #[must_use]
 pub fn descendants(ancestor: u32) -> Vec<u32> {
     let mut found = vec![ancestor];

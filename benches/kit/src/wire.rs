@@ -198,7 +198,7 @@ impl Wire {
     ///
     /// # Errors
     ///
-    /// As [`Wire::pour`].
+    /// Fails as [`Wire::pour`] does.
     pub fn pour_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.socket.write_all(bytes)?;
         self.poured(bytes.len() as u64)

@@ -22,7 +22,7 @@ impl Workshop {
     ///
     /// # Panics
     ///
-    /// Where none can be made.
+    /// Panics where none can be made.
     #[must_use]
     pub fn new(scratch: &Path) -> Workshop {
         fs::create_dir_all(scratch).unwrap_or_else(|error| panic!("{}: {error}", scratch.display()));
@@ -38,7 +38,7 @@ impl Workshop {
     ///
     /// # Panics
     ///
-    /// Where none can be made.
+    /// Panics where none can be made.
     #[must_use]
     pub fn in_memory(scratch: &Path, helper: &Path) -> Workshop {
         let Workshop { place, .. } = Workshop::new(scratch);
@@ -51,7 +51,7 @@ impl Workshop {
     ///
     /// # Panics
     ///
-    /// Where it can't be made.
+    /// Panics where it can't be made.
     #[must_use]
     pub fn directory(&self, name: &str) -> PathBuf {
         let path = self.place.path().join(name);

@@ -11,7 +11,7 @@ use std::{
 ///
 /// # Panics
 ///
-/// If it does not build.
+/// Panics if it does not build.
 #[must_use]
 pub fn ferryd() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -22,7 +22,7 @@ pub fn ferryd() -> &'static Path {
 ///
 /// # Panics
 ///
-/// If it does not build.
+/// Panics if it does not build.
 #[must_use]
 pub fn ferry() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -33,7 +33,7 @@ pub fn ferry() -> &'static Path {
 ///
 /// # Panics
 ///
-/// If this package has moved elsewhere in it.
+/// Panics if this package has moved elsewhere in it.
 #[must_use]
 pub fn workspace_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("crates/e2e lies two levels down")

@@ -24,7 +24,7 @@ impl Figures {
     ///
     /// # Panics
     ///
-    /// If there is no such process, or `/proc` does not say.
+    /// Panics if there is no such process, or `/proc` does not say.
     #[must_use]
     pub fn of(pid: u32) -> Figures {
         let directory = PathBuf::from(format!("/proc/{pid}"));

@@ -28,7 +28,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If nobody listens.
+    /// Fails if nobody listens.
     pub fn connect(address: SocketAddr) -> io::Result<Frail> {
         let stream = TcpStream::connect_timeout(&address, HANG_GUARD)?;
         stream.set_read_timeout(Some(HANG_GUARD))?;
@@ -41,7 +41,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If nobody listens, or does not greet within [`GREETING`].
+    /// Fails if nobody listens, or does not greet within [`GREETING`].
     pub fn greeted(address: SocketAddr) -> io::Result<Frail> {
         let mut frail = Frail::connect(address)?;
         frail.stream().set_read_timeout(Some(GREETING))?;
@@ -60,7 +60,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If the connection is gone.
+    /// Fails if the connection is gone.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.get_mut().write_all(bytes.as_ref())
     }
@@ -69,7 +69,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If the connection is gone.
+    /// Fails if the connection is gone.
     pub fn finish(&mut self) -> io::Result<()> {
         self.stream.get_ref().shutdown(Shutdown::Write)
     }
@@ -78,7 +78,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If the system can't.
+    /// Fails if the system can't.
     pub fn reset(self) -> io::Result<()> {
         set_socket_linger(self.stream.get_ref(), Some(Duration::ZERO))?;
         Ok(())
@@ -88,7 +88,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If the connection breaks or ends, or this is no line.
+    /// Fails if the connection breaks or ends, or this is no line.
     pub fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
         self.stream.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
@@ -103,7 +103,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If the connection breaks, or the answer breaks the protocol.
+    /// Fails if the connection breaks, or the answer breaks the protocol.
     pub fn answer(&mut self, streams: bool) -> io::Result<Answer> {
         let line = self.line()?;
         if !streams || line.starts_with("FAIL ") {
@@ -126,7 +126,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send) and [`answer`](Self::answer).
+    /// Fails as [`send`](Self::send) and [`answer`](Self::answer).
     pub fn ask(&mut self, request: &str) -> io::Result<Answer> {
         self.send(format!("{request}\n"))?;
         self.answer(["GET ", "READ ", "LIST"].iter().any(|verb| request.starts_with(verb)))
@@ -136,7 +136,7 @@ impl Frail {
     ///
     /// # Errors
     ///
-    /// If the connection breaks or stays.
+    /// Fails if the connection breaks or stays.
     pub fn to_eof(&mut self) -> io::Result<Vec<u8>> {
         let mut said = Vec::new();
         self.stream.read_to_end(&mut said)?;

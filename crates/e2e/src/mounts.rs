@@ -25,7 +25,7 @@ pub const MUST: &str = "FERRY_TEST_FILESYSTEMS";
 ///
 /// # Panics
 ///
-/// Where it can't be had though [`MUST`] says so.
+/// Panics where it can't be had though [`MUST`] says so.
 #[must_use]
 #[track_caller]
 pub fn private(programs: &[&str]) -> bool {
@@ -94,7 +94,7 @@ impl Mount {
     ///
     /// # Panics
     ///
-    /// Where that fails.
+    /// Panics where that fails.
     #[must_use]
     #[track_caller]
     pub fn make(image: &Path, bytes: u64, make: &[&str], options: &str) -> Mount {
@@ -110,7 +110,7 @@ impl Mount {
     ///
     /// # Panics
     ///
-    /// Where that fails.
+    /// Panics where that fails.
     #[must_use]
     #[track_caller]
     pub fn of(image: &Path, options: &str) -> Mount {
@@ -123,7 +123,7 @@ impl Mount {
     ///
     /// # Panics
     ///
-    /// Where that fails.
+    /// Panics where that fails.
     #[must_use]
     #[track_caller]
     pub fn memory(bytes: u64) -> Mount {
@@ -136,7 +136,7 @@ impl Mount {
     ///
     /// # Panics
     ///
-    /// Where that fails.
+    /// Panics where that fails.
     #[must_use]
     #[track_caller]
     pub fn overlay(lower: &Path, upper: &Path) -> Mount {

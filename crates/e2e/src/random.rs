@@ -13,7 +13,7 @@ use std::{
 ///
 /// # Panics
 ///
-/// If `FERRY_TEST_SEED` is no number.
+/// Panics if `FERRY_TEST_SEED` is no number.
 #[must_use]
 pub fn seed() -> u64 {
     let seed = match env::var("FERRY_TEST_SEED") {
@@ -71,7 +71,7 @@ pub fn random_bytes(seed: u64, length: usize) -> Vec<u8> {
 ///
 /// # Panics
 ///
-/// If the file can't be written.
+/// Panics if the file can't be written.
 pub fn random_file(path: &Path, seed: u64, length: u64) -> u32 {
     const PIECE_BYTES: usize = 1 << 20;
     let mut file = File::create(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

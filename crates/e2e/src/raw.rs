@@ -66,7 +66,7 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// If the line is shorter.
+    /// Panics if the line is shorter.
     #[must_use]
     #[track_caller]
     pub fn word(&self, index: usize) -> &str {
@@ -77,7 +77,7 @@ impl Answer {
     ///
     /// # Panics
     ///
-    /// If there is no body, or it did not come whole.
+    /// Panics if there is no body, or it did not come whole.
     #[must_use]
     #[track_caller]
     pub fn verified(self) -> Vec<u8> {
@@ -114,7 +114,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If nobody listens.
+    /// Panics if nobody listens.
     #[must_use]
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Raw {
@@ -127,7 +127,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If nobody listens who speaks it.
+    /// Panics if nobody listens there who speaks TLS.
     #[must_use]
     #[track_caller]
     pub fn greeted_by_tls(address: SocketAddr) -> Raw {
@@ -141,7 +141,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If nobody listens.
+    /// Panics if nobody listens.
     #[must_use]
     #[track_caller]
     pub fn connect_plain(address: SocketAddr) -> Raw {
@@ -156,7 +156,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If that is not version 1 of the protocol.
+    /// Panics if that is not version 1 of the protocol.
     #[must_use]
     #[track_caller]
     pub fn greeted(address: SocketAddr) -> Raw {
@@ -181,7 +181,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the server has gone or takes nothing.
+    /// Panics if the server has gone or takes nothing.
     #[track_caller]
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.write(bytes.as_ref()).expect("the server takes bytes");
@@ -191,7 +191,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// As [`Raw::send`].
+    /// Panics as [`Raw::send`].
     #[track_caller]
     pub fn send_bytewise(&mut self, bytes: impl AsRef<[u8]>) {
         for byte in bytes.as_ref() {
@@ -208,7 +208,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the connection is gone.
+    /// Panics if the connection is gone.
     #[track_caller]
     pub fn finish(&mut self) {
         if let Some(secure) = &mut self.secure {
@@ -222,7 +222,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the connection is gone.
+    /// Panics if the connection is gone.
     #[track_caller]
     pub fn cut(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("the connection stands");
@@ -276,7 +276,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If what arrives breaks the protocol.
+    /// Panics if what arrives breaks the protocol.
     #[track_caller]
     pub fn answer(&mut self, request: &str) -> Answer {
         let verb = request.split([' ', '\n']).next().unwrap_or_default().to_ascii_uppercase();
@@ -306,7 +306,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If what arrives breaks the protocol.
+    /// Panics if what arrives breaks the protocol.
     #[track_caller]
     pub fn ask(&mut self, request: &str) -> Answer {
         self.send(format!("{request}\n"));
@@ -317,7 +317,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If the connection breaks.
+    /// Panics if the connection breaks.
     #[track_caller]
     pub fn put(&mut self, name: &str, bytes: &[u8]) -> Answer {
         let mut request = String::new();
@@ -332,7 +332,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If it does not, or resets the connection: that destroys replies.
+    /// Panics if it does not, or resets the connection: that destroys replies.
     #[track_caller]
     pub fn to_eof(&mut self) -> Vec<u8> {
         self.drop_taken();
@@ -344,7 +344,7 @@ impl Raw {
     ///
     /// # Panics
     ///
-    /// If it says more, or stays.
+    /// Panics if it says more, or stays.
     #[track_caller]
     pub fn expect_eof(&mut self) {
         let rest = self.to_eof();

@@ -100,7 +100,7 @@ impl Options {
     ///
     /// # Panics
     ///
-    /// If it does not say where it listens.
+    /// Panics if it does not name its address.
     #[must_use]
     #[track_caller]
     pub fn start(self) -> Server {
@@ -124,7 +124,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it does not say where it listens.
+    /// Panics if it does not name its address.
     #[must_use]
     #[track_caller]
     pub fn start() -> Server {
@@ -190,7 +190,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it speaks no TLS.
+    /// Panics if it speaks no TLS.
     #[must_use]
     #[track_caller]
     pub fn fingerprint(&self) -> &str {
@@ -220,7 +220,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it can't be written.
+    /// Panics if it can't be written.
     #[track_caller]
     pub fn write(&self, name: &str, bytes: &[u8]) {
         let path = self.path(name);
@@ -232,7 +232,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If there is none.
+    /// Panics if there is none.
     #[must_use]
     #[track_caller]
     pub fn read(&self, name: &str) -> Vec<u8> {
@@ -244,7 +244,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If the root can't be read.
+    /// Panics if the root can't be read.
     #[must_use]
     #[track_caller]
     pub fn visible(&self) -> Vec<String> {
@@ -273,7 +273,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it has ended.
+    /// Panics if it has ended.
     #[must_use]
     #[track_caller]
     pub fn figures(&self) -> Figures {
@@ -284,7 +284,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it has ended.
+    /// Panics if it has ended.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         kill_process(self.as_pid(), signal).expect("the server runs");
@@ -294,7 +294,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it does not.
+    /// Panics if it does not.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         assert!(self.ends_within(HANG_GUARD), "the server has not ended; it says: {}", self.log());
@@ -312,7 +312,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If it does not end.
+    /// Panics if it does not end.
     #[track_caller]
     pub fn terminate(mut self) -> ExitStatus {
         self.signal(Signal::TERM);

@@ -159,7 +159,7 @@ impl Puppet {
     ///
     /// # Panics
     ///
-    /// Where it can't be mounted.
+    /// Panics where it can't be mounted.
     #[must_use]
     #[track_caller]
     pub fn mount(habits: Habits) -> Puppet {
@@ -198,7 +198,7 @@ impl Puppet {
     ///
     /// # Panics
     ///
-    /// If none comes.
+    /// Panics if none comes.
     #[track_caller]
     pub fn until_held(&self, op: Op, name: &str) {
         self.until_holding(op, name, 1);
@@ -208,7 +208,7 @@ impl Puppet {
     ///
     /// # Panics
     ///
-    /// If they do not come.
+    /// Panics if they do not come.
     #[track_caller]
     pub fn until_holding(&self, op: Op, name: &str, count: usize) {
         let deadline = Instant::now() + HANG_GUARD;
@@ -249,7 +249,7 @@ impl Puppet {
     ///
     /// # Panics
     ///
-    /// If the kernel holds on to it.
+    /// Panics if the kernel holds on to it.
     pub fn crash(&mut self) {
         // While it is busy, no more comes of it than the end of the connection.
         let refused = unmount(self.place.path(), UnmountFlags::FORCE);
