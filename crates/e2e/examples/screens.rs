@@ -130,7 +130,7 @@ fn script(server: &Server, directory: &Path) -> String {
     ] {
         let actual = arguments.iter().map(|word| if *word == USUAL_PORT { &*port } else { *word });
         let mut child = command(directory).args(actual).spawn().expect("ferry runs");
-        child.stdin.take().expect("piped").write_all(b"hello\n").or_else(passed_over).expect("a pipe");
+        child.stdin.take().expect("piped").write_all(b"hello\n").or_else(unless_closed).expect("a pipe");
         let output = child.wait_with_output().expect("ferry ends");
         let shown = arguments.join(" ");
         let pipe = if arguments.contains(&"-") { "echo hello | " } else { "" };
@@ -145,7 +145,7 @@ fn script(server: &Server, directory: &Path) -> String {
 }
 
 /// A program that does not read its input has closed it.
-fn passed_over(error: std::io::Error) -> std::io::Result<()> {
+fn unless_closed(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 

@@ -189,7 +189,7 @@ fn a_refused_put_says_no_more_about_its_body() {
 }
 
 #[test]
-fn the_passed_over_body_of_a_refused_put_must_still_be_a_body() {
+fn the_discarded_body_of_a_refused_put_must_still_be_a_body() {
     let server = Options::new().arg("--read-only").start();
     server.write("a", b"hello");
     let lines = dialogue(&server, b"PUT 1 - b\nDATA 1\nbGET a\nSTAT a\n", false);
