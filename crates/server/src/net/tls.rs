@@ -273,6 +273,8 @@ impl Tls {
     /// bytes of `slices` have gone so: what has not is to be given again, in front of anything else. The last byte of what was
     /// sealed at once counts only when all of that has gone.
     ///
+    /// Where fewer bytes are given than were sealed before, no more than these count now, and the rest with later calls.
+    ///
     /// # Errors
     ///
     /// Those of the socket, `WouldBlock` where it takes no more for now and nothing has gone.
@@ -286,17 +288,7 @@ impl Tls {
             }
             self.written = 0;
         }
-        let pushed = self.push(socket);
-        let gone = match self.connection.wants_write() {
-            true => self.written.min(self.sealed.saturating_sub(1)),
-            false => self.sealed,
-        };
-        self.sealed -= gone;
-        self.written -= gone.min(self.written);
-        match pushed {
-            Err(error) if gone == 0 => Err(error),
-            _ => Ok(gone),
-        }
+        self.send_sealed(socket, slices.iter().map(|slice| slice.len()).sum())
     }
 
     /// The same, of a file's bytes from `at` on, which are read here. [`None`] where the file ends there.
@@ -311,7 +303,7 @@ impl Tls {
         read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
     ) -> io::Result<Result<Option<usize>, Errno>> {
         if self.sealed > 0 {
-            return self.write(socket, &[]).map(|gone| Ok(Some(gone)));
+            return self.send_sealed(socket, bytes).map(|gone| Ok(Some(gone)));
         }
         let scratch = self.scratch.clone();
         let mut scratch = scratch.lock();
@@ -320,6 +312,22 @@ impl Tls {
             Ok(0) => Ok(Ok(None)),
             Ok(count) => self.write(socket, &[IoSlice::new(&scratch[..count])]).map(|gone| Ok(Some(gone))),
             Err(errno) => Ok(Err(errno)),
+        }
+    }
+
+    /// Sends what was sealed, and returns how many bytes of it have gone, of which at most `most` are told of now.
+    fn send_sealed(&mut self, socket: &mut impl Write, most: usize) -> io::Result<usize> {
+        let pushed = self.push(socket);
+        let gone = match self.connection.wants_write() {
+            true => self.written.min(self.sealed.saturating_sub(1)),
+            false => self.sealed,
+        };
+        let gone = gone.min(most);
+        self.sealed -= gone;
+        self.written -= gone.min(self.written);
+        match pushed {
+            Err(error) if gone == 0 => Err(error),
+            _ => Ok(gone),
         }
     }
 
@@ -615,6 +623,23 @@ mod tests {
             assert!(gone < sent.len() || !pair.server.is_pending(), "told before it has gone");
         }
         assert!(arrived == sent);
+    }
+
+    #[test]
+    fn no_more_counts_as_sent_than_was_given() {
+        let mut pair = Pair::new(usize::MAX, 4096);
+        pair.run().unwrap();
+        let sent = vec![7; 30_000];
+        // The socket is full, takes the rest by itself, and the next call gives less than was sealed.
+        pair.down.room = 1_000;
+        assert!(pair.server.write(&mut pair.down, &[IoSlice::new(&sent)]).unwrap() < sent.len());
+        pair.down.room = usize::MAX;
+        pair.server.push(&mut pair.down).unwrap();
+        assert_eq!(pair.server.write(&mut pair.down, &[IoSlice::new(&sent[..10])]).unwrap(), 10);
+        let of_file = pair.server.write_file(&mut pair.down, 20, |_| Ok(0)).unwrap();
+        assert_eq!(of_file, Ok(Some(20)));
+        let left = pair.server.sealed;
+        assert_eq!(pair.server.write(&mut pair.down, &[IoSlice::new(&sent)]).unwrap(), left);
     }
 
     #[test]
