@@ -1,0 +1,63 @@
+//! The configuration that all clients share, and the beginning of each.
+
+use std::sync::Arc;
+
+use rustls::{
+    CipherSuite, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    server::NoServerSessionStorage,
+    sign::SingleCertAndKey,
+    version::TLS13,
+};
+
+use super::connection::{Scratch, Tls};
+use crate::net::keys::Identity;
+
+/// The name of our protocol among those that a client may offer (ALPN). A client that offers none is taken to speak it.
+pub(super) const ALPN: &[u8] = b"ferry/1";
+
+/// Tickets that a client gets, each good for one resumption: for itself, and for one more connection at its side.
+const TICKETS: usize = 2;
+
+/// Takes clients that speak TLS.
+#[derive(Debug, Clone)]
+pub struct TlsAcceptor {
+    config: Arc<ServerConfig>,
+    scratch: Scratch,
+}
+
+impl TlsAcceptor {
+    /// Makes ready to be `identity` for clients.
+    ///
+    /// # Errors
+    ///
+    /// A system that gives no random numbers.
+    pub fn new(identity: &Identity) -> Result<TlsAcceptor, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
+            .with_protocol_versions(&[&TLS13])?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key.as_ref().clone())));
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = ring::Ticketer::new()?;
+        config.send_tls13_tickets = TICKETS;
+        Ok(TlsAcceptor { config: Arc::new(config), scratch: Scratch::new() })
+    }
+
+    /// Begins with a client, whose hello is due.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: the configuration is right.
+    pub fn accept(&self) -> Result<Tls, rustls::Error> {
+        Tls::new(self.config.clone(), self.scratch.clone())
+    }
+}
+
+/// The ciphers of rustls, the fastest first: AES with 128 bits is as safe here as with 256. A client without instructions for
+/// AES says so by its own order, which counts.
+pub(super) fn provider() -> CryptoProvider {
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    provider
+}
