@@ -28,8 +28,8 @@ use crate::commands::Command;
                   Exit status: 0 ended as asked, 1 could not serve, 2 invalid command line, 3 something (a disk, for \
                   example) did not answer in time and was abandoned.\n\
                   Log: one line for each transfer (client, name, bytes, seconds, outcome) and each change (MKDIR, DELETE, \
-                  RENAME). An address gets at most 1000 lines at once and 50 a second, reads and changes counted apart; \
-                  the rest is summed up once a second. Long names are cut."
+                  RENAME). An address gets at most 1000 lines at once and 50 a second, reads, changes and failed \
+                  connections counted apart; the rest is summed up once a second. Long names are cut."
 )]
 pub struct Arguments {
     /// What to do in place of serving

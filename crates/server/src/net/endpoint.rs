@@ -85,6 +85,17 @@ pub(crate) enum ReadError {
     SpeaksTls,
 }
 
+impl ReadError {
+    /// Whether the connection has just ended or was lost, as happens every day.
+    pub(crate) fn is_loss(&self) -> bool {
+        match self {
+            ReadError::Lost => true,
+            ReadError::Tls(error) => error.is_loss(),
+            ReadError::SpeaksTls => false,
+        }
+    }
+}
+
 /// A transport, and its readiness.
 ///
 /// Events are edge-triggered: each tells of a change once. So readiness is remembered here until a call would block.

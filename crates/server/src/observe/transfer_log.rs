@@ -1,7 +1,7 @@
-//! The log of transfers and changes: a line for each, up to a budget for each address.
+//! The log of transfers, changes and failed connections: a line for each, up to a budget for each address.
 //!
-//! Beyond the budget they are counted, and summed up in one line a second. Reads and changes have separate budgets, so
-//! that a thousand reads hide no change.
+//! Beyond the budget they are counted, and summed up in one line a second. Each kind has a budget of its own, so that a
+//! thousand reads hide no change.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -61,6 +61,7 @@ impl fmt::Display for Source {
 enum Kind {
     Reads,
     Changes,
+    Failures,
 }
 
 impl Kind {
@@ -120,25 +121,47 @@ impl TransferLog {
     ) {
         let mut line = String::new();
         for record in entries {
-            let key = self.key(Source::of(peer.ip()), Kind::of(&record), now);
-            let allowance = self.allowances.entry(key).or_insert_with(|| Allowance {
-                lines: Bucket::new(LINES_PER_SECOND, SAVES, now),
-                left_out: LeftOut::default(),
-            });
-            if allowance.lines.ready_at(now).is_none() {
-                allowance.lines.take(1, now);
+            let Some(left_out) = self.charge(peer, Kind::of(&record), now) else {
                 write_line(&mut line, (peer, user), &record);
                 say(&line);
                 continue;
-            }
-            let left_out = &mut allowance.left_out;
-            if left_out.lines == 0 {
-                self.due.insert((now + BETWEEN_SUMS, key));
-            }
-            left_out.lines += 1;
+            };
             left_out.failed += u64::from(record.failure.is_some());
             left_out.bytes += record.bytes.unwrap_or(0);
         }
+    }
+
+    /// Logs why a connection came to nothing: a failed handshake, or bytes of another protocol. Calls `say` with the line.
+    pub(crate) fn note_failure(
+        &mut self,
+        peer: SocketAddr,
+        why: &dyn fmt::Display,
+        now: Instant,
+        mut say: impl FnMut(&str),
+    ) {
+        if self.charge(peer, Kind::Failures, now).is_none() {
+            say(&format!("{peer}: {why}"));
+        }
+    }
+
+    /// Charges a line to its address. Returns [`None`] where it fits the budget; else it is counted among those that are
+    /// left out.
+    fn charge(&mut self, peer: SocketAddr, kind: Kind, now: Instant) -> Option<&mut LeftOut> {
+        let key = self.key(Source::of(peer.ip()), kind, now);
+        let allowance = self.allowances.entry(key).or_insert_with(|| Allowance {
+            lines: Bucket::new(LINES_PER_SECOND, SAVES, now),
+            left_out: LeftOut::default(),
+        });
+        if allowance.lines.ready_at(now).is_none() {
+            allowance.lines.take(1, now);
+            return None;
+        }
+        let left_out = &mut allowance.left_out;
+        if left_out.lines == 0 {
+            self.due.insert((now + BETWEEN_SUMS, key));
+        }
+        left_out.lines += 1;
+        Some(left_out)
     }
 
     /// Returns under which key to count. A source whose allowance is as if it had never been used needs no
@@ -175,6 +198,10 @@ impl TransferLog {
             let what = match kind {
                 Kind::Reads => "downloads and sums",
                 Kind::Changes => "uploads and changes",
+                Kind::Failures => {
+                    say(&format!("{source}: {lines} failed connections more"));
+                    continue;
+                }
             };
             say(&format!("{source}: {lines} {what} more, {failed} of them failed, {bytes} bytes together"));
         }
@@ -306,6 +333,18 @@ mod tests {
         assert!((4_900..=5_100).contains(&lines), "{lines} lines in 99 s");
         assert_eq!(sums(&mut log, None).len(), 1);
         assert_eq!(note(&mut log, "10.0.0.1", "GET", 2_000, at(1_000)).len(), 1_000);
+    }
+
+    #[test]
+    fn failed_connections_have_a_budget_of_their_own() {
+        let (mut log, now) = (TransferLog::default(), Instant::now());
+        let mut lines = Vec::new();
+        for _ in 0..5_000 {
+            log.note_failure(peer("10.0.0.1"), &"no TLS", now, |line| lines.push(line.to_owned()));
+        }
+        assert_eq!((lines.len(), lines[0].as_str()), (1_000, "10.0.0.1:7: no TLS"));
+        assert_eq!(note(&mut log, "10.0.0.1", "GET", 5, now).len(), 5);
+        assert_eq!(sums(&mut log, None), ["10.0.0.1: 4000 failed connections more"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use mio::{Token, event::Event};
 
 use super::{admission::Admitted, scheduler::Queued};
 use crate::{
-    net::{Endpoint, ReadError, SendFileError, TlsError, Unsent},
+    net::{Endpoint, ReadError, SendFileError, Unsent},
     protocol::ferry::{Outbox, Segment, Session},
     store::{Disk, OpenFile, StoreError},
 };
@@ -110,27 +110,19 @@ impl Connection {
     }
 
     /// Reads into `buffer`; 0 where nothing more can be had now.
-    pub(super) fn read(&mut self, buffer: &mut [u8], now: Instant) -> usize {
-        let Some(endpoint) = &mut self.endpoint else { return 0 };
-        endpoint.read(buffer).unwrap_or_else(|error| {
-            self.reading_failed(&error, now);
-            0
-        })
+    ///
+    /// # Errors
+    ///
+    /// Where nothing more can be read, which the session knows by then.
+    pub(super) fn read(&mut self, buffer: &mut [u8], now: Instant) -> Result<usize, ReadError> {
+        let Some(endpoint) = &mut self.endpoint else { return Ok(0) };
+        endpoint.read(buffer).inspect_err(|error| self.reading_failed(error, now))
     }
 
     fn reading_failed(&mut self, error: &ReadError, now: Instant) {
-        let peer = self.peer;
         match error {
-            ReadError::Lost | ReadError::Tls(TlsError::Cut | TlsError::Io(_)) => {
-                log::debug!("{peer}: {error}");
-                self.session.disconnected(now);
-            }
-            ReadError::Tls(_) => {
-                log::info!("{peer}: {error}");
-                self.session.disconnected(now);
-            }
+            ReadError::Lost | ReadError::Tls(_) => self.session.disconnected(now),
             ReadError::SpeaksTls => {
-                log::info!("{peer}: {error}");
                 let message = "this address does not speak TLS; connect without it (in ferry: OPEN --plain)";
                 self.session.dismiss(Failure::new(Code::BadRequest, message), now);
             }
@@ -139,21 +131,19 @@ impl Connection {
 
     /// Reads at most `most` bytes straight to where the session wants the bytes of a body; 0 where it
     /// wants none, or nothing more can be had now.
-    pub(super) fn read_direct(&mut self, most: u64, now: Instant) -> usize {
-        let Some(endpoint) = &mut self.endpoint else { return 0 };
-        let Some(buffer) = self.session.direct() else { return 0 };
+    ///
+    /// # Errors
+    ///
+    /// As those of [`read`](Self::read).
+    pub(super) fn read_direct(&mut self, most: u64, now: Instant) -> Result<usize, ReadError> {
+        let Some(endpoint) = &mut self.endpoint else { return Ok(0) };
+        let Some(buffer) = self.session.direct() else { return Ok(0) };
         let wanted = buffer.len().min(usize::try_from(most).unwrap_or(usize::MAX));
-        match endpoint.read(&mut buffer[..wanted]) {
-            Ok(0) => 0,
-            Ok(count) => {
-                self.session.received(count, now);
-                count
-            }
-            Err(error) => {
-                self.reading_failed(&error, now);
-                0
-            }
+        let count = endpoint.read(&mut buffer[..wanted]).inspect_err(|error| self.reading_failed(error, now))?;
+        if count > 0 {
+            self.session.received(count, now);
         }
+        Ok(count)
     }
 
     /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone, and returns how many

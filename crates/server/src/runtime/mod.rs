@@ -37,6 +37,7 @@ mod turn;
 mod workers;
 
 use std::{
+    fmt::Display,
     io,
     net::SocketAddr,
     path::PathBuf,
@@ -359,6 +360,9 @@ impl Server {
         } else {
             drop(records);
         }
+        if let Some(error) = &end.failure {
+            log_failure(&mut self.transfer_log, (connection.peer, error), error.is_loss(), end.now);
+        }
         connection.rest();
         if connection.shut_down_if_due() || end.is_unfinished {
             self.scheduler.queue(token, &mut connection.queued);
@@ -411,4 +415,13 @@ fn entry_of(Record { verb, name, bytes, duration, failure }: Record) -> Transfer
 
 fn say(line: &str) {
     log::info!("{line}");
+}
+
+/// Logs why a connection came to nothing: within the budget of its address, or, where it `is_loss`, for debugging alone.
+fn log_failure(log: &mut TransferLog, (peer, why): (SocketAddr, &dyn Display), is_loss: bool, now: Instant) {
+    if is_loss {
+        log::debug!("{peer}: {why}");
+    } else if log::log_enabled!(log::Level::Info) {
+        log.note_failure(peer, why, now, say);
+    }
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 use ferry_wire::{Code, Failure};
 use mio::{Token, net::TcpStream};
 
-use super::{Server, handshakes::Handshake};
+use super::{Server, handshakes::Handshake, log_failure};
 use crate::net::{Endpoint, HandshakeState, TlsAcceptor, TlsError, Transport};
 
 /// Steps of handshakes before clients have their turn: each may cost a signature, and together they cost a few milliseconds.
@@ -15,7 +15,7 @@ impl Server {
     /// Begins with somebody of whom a hello is due.
     pub(super) fn begin_handshake(&mut self, tls: &TlsAcceptor, socket: TcpStream, peer: SocketAddr, now: Instant) {
         if let Some(oldest) = self.handshakes.gives_way(peer.ip()) {
-            self.drop_handshake(oldest, "gave way to newer handshakes");
+            self.drop_handshake(oldest, "gave way to newer ones");
         }
         let mut endpoint = match tls.accept() {
             Ok(tls) => Endpoint::new(Transport::Tls(socket, Box::new(tls))),
@@ -42,16 +42,12 @@ impl Server {
             HandshakeState::GoesOn if endpoint.is_broken() => self.drop_handshake(token, "was lost"),
             HandshakeState::GoesOn => {}
             HandshakeState::Done => self.begin_session(token, now),
-            HandshakeState::Failed(error @ TlsError::Plain) => {
-                log::info!("{peer}: {error}");
-                self.tell_in_the_open(token, Code::BadRequest, now);
-            }
-            HandshakeState::Failed(error @ (TlsError::Cut | TlsError::Io(_))) => {
-                self.drop_handshake(token, &error.to_string());
-            }
             HandshakeState::Failed(error) => {
-                log::info!("{peer}: {error}");
-                self.drop_handshake(token, "it was told so");
+                log_failure(&mut self.transfer_log, (peer, &error), error.is_loss(), now);
+                match error {
+                    TlsError::Plain => self.tell_in_the_open(token, Code::BadRequest, now),
+                    _ => self.drop_handshake(token, "it failed"),
+                }
             }
         }
     }

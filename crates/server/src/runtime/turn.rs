@@ -5,6 +5,7 @@ use std::{ops::Range, time::Instant};
 use ferry_wire::limits::MAX_LINE_BYTES;
 
 use super::{budget::Budget, connection::Connection, job::Job, workers::Workers};
+use crate::net::ReadError;
 
 /// The most that is read from a socket at once, after the part of a line that may be left over.
 const INPUT_BYTES: usize = 64 << 10;
@@ -35,6 +36,8 @@ pub(super) struct TurnEnd {
     pub(super) cost: u64,
     /// The budget was used up: there may be more to do.
     pub(super) is_unfinished: bool,
+    /// Why nothing more can be read, where that turned out.
+    pub(super) failure: Option<ReadError>,
     /// The time.
     pub(super) now: Instant,
 }
@@ -47,6 +50,7 @@ pub(super) struct Turn<'a> {
     /// Input that the session has not taken yet.
     window: Range<usize>,
     budget: Budget,
+    failure: Option<ReadError>,
     now: Instant,
 }
 
@@ -65,15 +69,15 @@ impl Turn<'_> {
         connection.session.outbox().lend(std::mem::take(text));
         let (window, budget) = (0..leftover.len(), Budget::new(granted, now));
         drop(leftover);
-        let mut turn = Turn { connection, workers, input, window, budget, now };
+        let mut turn = Turn { connection, workers, input, window, budget, failure: None, now };
         let is_unfinished = turn.work();
-        let Turn { connection, input, window, budget, now, .. } = turn;
+        let Turn { connection, input, window, budget, failure, now, .. } = turn;
         connection.leftover = input[window].to_vec();
         let lent = connection.session.outbox().take_back();
         if lent.capacity() <= TEXT_BYTES {
             *text = lent;
         }
-        TurnEnd { moved: budget.moved(), cost: budget.cost(), is_unfinished, now }
+        TurnEnd { moved: budget.moved(), cost: budget.cost(), is_unfinished, failure, now }
     }
 
     /// Works until nothing is left to do for now. Returns whether the budget was used up first.
@@ -136,7 +140,8 @@ impl Turn<'_> {
         if !self.window.is_empty() || !self.connection.can_read() || self.budget.to_read() == 0 {
             return false;
         }
-        let count = self.connection.read_direct(self.budget.to_read(), self.now);
+        let read = self.connection.read_direct(self.budget.to_read(), self.now);
+        let count = self.keep_failure(read);
         self.budget.charge(count as u64);
         self.budget.note_moved(count as u64);
         if count > 0 {
@@ -157,12 +162,23 @@ impl Turn<'_> {
         let room =
             INPUT_BYTES.min(self.connection.session.input_hint()).min(most).min(self.input.len() - self.window.end);
         let count = match self.connection.can_read() {
-            true => self.connection.read(&mut self.input[self.window.end..self.window.end + room], self.now),
+            true => {
+                let read = self.connection.read(&mut self.input[self.window.end..self.window.end + room], self.now);
+                self.keep_failure(read)
+            }
             false => 0,
         };
         self.window.end += count;
         self.budget.note_moved(count as u64);
         count > 0 || self.connection.input_has_ended()
+    }
+
+    /// Returns how many bytes were read; where that failed, none.
+    fn keep_failure(&mut self, read: Result<usize, ReadError>) -> usize {
+        read.unwrap_or_else(|error| {
+            self.failure = Some(error);
+            0
+        })
     }
 
     /// Starts the operations that the session asks for. Returns whether there were any.

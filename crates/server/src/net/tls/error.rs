@@ -24,6 +24,13 @@ pub enum TlsError {
     Io(#[from] io::Error),
 }
 
+impl TlsError {
+    /// Whether the connection has just ended or was lost, as happens every day.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, TlsError::Cut | TlsError::Io(_))
+    }
+}
+
 fn shown(error: &rustls::Error) -> String {
     match error {
         rustls::Error::PeerIncompatible(
