@@ -99,8 +99,9 @@ impl Delays {
     }
 }
 
-/// The address under which another one is counted.
-pub(super) fn source(address: IpAddr) -> IpAddr {
+/// Returns the address under which another one is counted: of IPv6 its network of 64 bits, all of which one host may have;
+/// an IPv4 address that is written as IPv6 is itself.
+pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),

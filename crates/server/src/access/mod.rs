@@ -25,6 +25,7 @@ mod users;
 pub use ferry_wire::{Secret, UserName};
 
 pub use delays::Delays;
+pub(crate) use delays::source;
 pub use failures::failed_login;
 pub use gate::{Decision, PublishRights, decide};
 pub use logins::Logins;

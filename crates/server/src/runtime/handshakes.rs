@@ -1,18 +1,19 @@
 //! Handshakes that go on: how many there may be, and how long each may take.
 //!
-//! Who does not finish one costs a descriptor and some memory, and knows no secret that would tell it from an honest client
-//! on a slow line. So nobody is turned away: where there are too many, the oldest gives way, first of all those of an address
-//! that has a good part of them.
+//! A client that does not finish one costs a descriptor and some memory, and knows no secret that would tell it from an
+//! honest one on a slow line. So nobody is turned away: where there are too many, the oldest gives way, first of all those
+//! of an address that has a good part of them.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque, hash_map::Entry},
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
 use mio::Token;
 
 use super::connections::{handshake_number, handshake_token};
+use crate::access::source;
 
 /// The time that a handshake may take: two round trips by satellite, and a machine that is busy.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -139,14 +140,6 @@ impl<E> Handshakes<E> {
         self.going.clear();
         self.by_source.clear();
         self.queue.clear();
-    }
-}
-
-/// Whose handshakes are counted together: an address, or a network of 64 bits, all of which one host may have.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        address => address,
     }
 }
 

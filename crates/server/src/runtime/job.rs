@@ -1,14 +1,17 @@
 //! Operations that go from the loop to its helpers, and completions that come back.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ferry_wire::{Id, Name};
 use mio::Token;
 
 use super::lease_use::upload_of;
-use crate::store::{
-    Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, SmallFinish, Store, UploadCompletion,
-    UploadNumber, UploadOperation,
+use crate::{
+    access::source,
+    store::{
+        Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, SmallFinish, Store,
+        UploadCompletion, UploadNumber, UploadOperation,
+    },
 };
 
 /// An operation of a connection, on its way to a helper.
@@ -131,12 +134,9 @@ impl Helped for NameOperation<Disk> {
 /// Returns the owner of uploads that a client from `address` begins. Of an IPv6 address the first half counts: a client
 /// chooses the other one itself.
 fn owner_of(address: IpAddr) -> Owner {
-    let name = match address.to_canonical() {
+    let name = match source(address) {
         IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{}/64", Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
+        IpAddr::V6(network) => format!("{network}/64"),
     };
     Owner::new(&format!("address={name}")).unwrap_or_default()
 }
