@@ -40,7 +40,7 @@ impl Transport {
     }
 }
 
-/// What became of a handshake so far.
+/// The state of a handshake so far.
 #[derive(Debug)]
 pub(crate) enum HandshakeState {
     /// It waits for the client.
@@ -111,8 +111,6 @@ pub(crate) struct Endpoint {
     is_broken: bool,
     /// Nothing was read yet.
     is_new: bool,
-    /// It is to be shut down when what waits has gone.
-    is_closing: bool,
     is_registered: bool,
 }
 
@@ -127,7 +125,6 @@ impl Endpoint {
             has_ended: false,
             is_broken: false,
             is_new: true,
-            is_closing: false,
             is_registered: false,
         }
     }
@@ -169,7 +166,7 @@ impl Endpoint {
         HandshakeState::GoesOn
     }
 
-    /// Whether the client has begun with TLS, or anything else.
+    /// Whether a client that is to speak TLS has sent anything.
     pub(crate) fn has_begun(&self) -> bool {
         matches!(&self.transport, Transport::Tls(_, tls) if tls.has_begun())
     }
@@ -314,11 +311,11 @@ impl Endpoint {
         self.note_sent(sent).map_err(SendFileError::Socket)
     }
 
-    /// Sends what waits of TLS, as far as the socket takes it.
+    /// Sends what waits of TLS, as far as the socket takes it; after the last of it the socket is shut down.
     fn push(&mut self) {
         let Transport::Tls(socket, tls) = &mut self.transport else { return };
         let pushed = tls.push(socket);
-        if self.is_closing && pushed.is_ok() {
+        if tls.is_closed() && pushed.is_ok() {
             // Fails only where the client is gone, which the next read tells.
             let _ = socket.shutdown(Shutdown::Write);
         }
@@ -340,7 +337,6 @@ impl Endpoint {
             }
             Transport::Tls(_, tls) => {
                 tls.close();
-                self.is_closing = true;
                 self.push();
             }
         }

@@ -248,6 +248,12 @@ impl Tls {
         self.connection.wants_write()
     }
 
+    /// Whether the client was told that nothing more will come.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// Says that the server will send nothing more; that is to be [pushed](Self::push).
     pub fn close(&mut self) {
         if !std::mem::replace(&mut self.is_closed, true) {
