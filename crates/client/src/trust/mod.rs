@@ -37,7 +37,7 @@ pub enum Security {
     Plain,
 }
 
-/// What is done about a server whose key nothing vouches for and nobody has seen yet.
+/// The policy for a server whose key nothing vouches for and nobody has seen yet.
 #[derive(Clone, Default)]
 enum NewKeys {
     /// It is refused.
@@ -66,7 +66,7 @@ pub struct Trust {
     shared: Arc<Shared>,
 }
 
-/// What is made once, and only where it is needed.
+/// The parts that are made once, and only where they are needed.
 #[derive(Default)]
 struct Shared {
     /// Sessions that can be resumed are in it.
@@ -182,7 +182,7 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// What is wrong with the file of known servers.
+    /// Where the file of known servers can't be read.
     pub(crate) fn knows_key(&self, address: &Address) -> Result<bool, Error> {
         let known = self.known.as_deref().map(|file| KnownServers::new(file).of(address));
         Ok(self.pinned.is_some() || known.transpose()?.is_some_and(|keys| !keys.is_empty()))
@@ -197,30 +197,30 @@ impl Trust {
         let unusable = || Error::tls(format_args!("{address} shows no certificate that can be read"));
         let (certificate, above) = chain.split_first().ok_or_else(unusable)?;
         let fingerprint = fingerprint(certificate).ok_or_else(unusable)?;
-        let address = || address.clone();
         if let Some(pinned) = self.pinned {
-            let refused = || Untrusted::NotPinned { address: address(), fingerprint, pinned };
+            let refused = || Untrusted::NotPinned { address: address.clone(), fingerprint, pinned };
             return if pinned == fingerprint { Ok(()) } else { Err(refused().into()) };
         }
         let known = self.known.as_deref().map(KnownServers::new);
-        let entries = known.as_ref().map(|known| known.of(&address())).transpose()?.unwrap_or_default();
+        let entries = known.as_ref().map(|known| known.of(address)).transpose()?.unwrap_or_default();
         if entries.iter().any(|entry| entry.fingerprint == fingerprint)
-            || self.is_vouched_for(&address(), certificate, above)
+            || self.is_vouched_for(address, certificate, above)
         {
             return Ok(());
         }
+        let address = address.clone();
         if let (Some(KnownKey { line, fingerprint: before }), Some(file)) = (entries.last(), &self.known) {
             let (before, file, line) = (*before, file.clone(), *line);
-            return Err(Untrusted::Changed { address: address(), fingerprint, before, file, line }.into());
+            return Err(Untrusted::Changed { address, fingerprint, before, file, line }.into());
         }
         match &self.new_keys {
-            NewKeys::Refuse => return Err(Untrusted::Unknown { address: address(), fingerprint }.into()),
-            NewKeys::Ask(ask) if !ask(&address(), &fingerprint) => {
-                return Err(Untrusted::Declined { address: address(), fingerprint }.into());
+            NewKeys::Refuse => return Err(Untrusted::Unknown { address, fingerprint }.into()),
+            NewKeys::Ask(ask) if !ask(&address, &fingerprint) => {
+                return Err(Untrusted::Declined { address, fingerprint }.into());
             }
             NewKeys::Ask(_) | NewKeys::Accept => {}
         }
-        known.map_or(Ok(()), |known| known.add(&address(), &fingerprint))
+        known.map_or(Ok(()), |known| known.add(&address, &fingerprint))
     }
 
     /// Whether an authority of this system vouches for `certificate` and the host of `address`, today.
