@@ -22,7 +22,7 @@ fn secure() -> Server {
     Options::new().arg("--tls").start()
 }
 
-/// What `ferry` printed, and its exit status.
+/// A finished run of `ferry`: its output and exit status.
 struct Run {
     status: i32,
     out: String,

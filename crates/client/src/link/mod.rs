@@ -15,7 +15,7 @@ use pace::Pace;
 use socket::Socket;
 use tls::Tls;
 
-/// What is read from the socket at once: the largest run that still fits the processor's cache,
+/// The most that is read from the socket at once: the largest run that still fits the processor's cache,
 /// where the bytes are hashed and from where they go to their file.
 const INPUT_BYTES: usize = 256 << 10;
 
@@ -34,14 +34,14 @@ const SPILL_BYTES: usize = 4 << 10;
 pub(crate) struct Link {
     socket: Socket,
     input: Box<[u8]>,
-    /// What lies in `input[start..end]` has arrived and was not taken yet.
+    /// The bytes in `input[start..end]` have arrived and were not taken yet.
     start: usize,
     end: usize,
     /// Lines to send, before any block.
     output: Vec<u8>,
     /// The server has shut down its side, or the connection broke.
     ended: bool,
-    /// What is still to come on it is nobody's.
+    /// Nobody wants the bytes that are still to come.
     abandoned: bool,
     moved: Instant,
     pace: Pace,
@@ -161,12 +161,12 @@ impl Link {
         self.is_secure() || self.peer().ip().to_canonical().is_loopback()
     }
 
-    /// Who is logged in on it, or is to be.
+    /// Returns the user who is logged in on it, or is to be, and the secret.
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.options.credentials.as_ref()
     }
 
-    /// From now on it is that of somebody else.
+    /// Has other credentials stand for it from now on.
     pub(crate) fn set_credentials(&mut self, credentials: Credentials) {
         self.options.credentials = Some(credentials);
     }
@@ -177,12 +177,12 @@ impl Link {
         Link::connect(self.peer(), &self.address, &self.options.clone().security(security))
     }
 
-    /// Where the server is.
+    /// Returns the address of the server.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.socket.peer()
     }
 
-    /// How long the server may move no byte.
+    /// Returns how long the server may move no byte.
     pub(crate) fn timeout(&self) -> Duration {
         self.options.timeout
     }
@@ -232,7 +232,7 @@ impl Link {
         self.pace.was_kept()
     }
 
-    /// What goes out with the next call that waits or sends, before any block: for appending.
+    /// Returns the lines that go out with the next call that waits or sends, before any block: for appending.
     pub(crate) fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }

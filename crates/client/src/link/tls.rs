@@ -13,7 +13,7 @@ use rustls::{
 
 use crate::{address::Address, error::Error};
 
-/// What is read from the socket at once: as much as the link takes.
+/// The most that is read from the socket at once: as much as the link takes.
 const WIRE_BYTES: usize = 256 << 10;
 
 /// Plaintext that is sealed at once, and waits, sealed, for a socket that is full.
@@ -21,7 +21,7 @@ const SEALED_BYTES: usize = 128 << 10;
 
 /// The client's side of TLS.
 ///
-/// What [`write`](Self::write) took is sealed, and may still [wait for the socket](Self::is_pending).
+/// Bytes that [`write`](Self::write) took are sealed, and may still [wait for the socket](Self::is_pending).
 pub(super) struct Tls {
     connection: ClientConnection,
     wire: Box<[u8]>,

@@ -20,7 +20,7 @@ pub(super) struct KnownServers<'a> {
     path: &'a Path,
 }
 
-/// What the file says of one server.
+/// A line of the file about one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct KnownKey {
     /// Its line, the first being 1.
@@ -99,7 +99,7 @@ impl<'a> KnownServers<'a> {
     }
 }
 
-/// How the file names a server: names of hosts have no case.
+/// Returns the name of a server in the file: names of hosts have no case.
 fn key(address: &Address) -> String {
     address.to_string().to_ascii_lowercase()
 }

@@ -32,7 +32,7 @@ use crate::commands::Command;
                   connections counted apart; the rest is summed up once a second. Long names are cut."
 )]
 pub struct Arguments {
-    /// What to do in place of serving
+    /// A command to run in place of serving
     #[command(subcommand)]
     pub command: Option<Command>,
 
@@ -103,7 +103,7 @@ pub struct Arguments {
     #[arg(long)]
     pub(super) read_only: bool,
 
-    /// What SAVED and DONE promise; below `full` the greeting says `volatile`
+    /// Promise that SAVED and DONE make; below `full` the greeting says `volatile`
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = DurabilityArgument::Full)]
     pub(super) durability: DurabilityArgument,
 
@@ -217,7 +217,7 @@ pub(super) struct Addresses(pub(super) Vec<SocketAddr>);
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum DurabilityArgument {
-    /// What was acknowledged survives a power cut
+    /// All that was acknowledged survives a power cut
     Full,
     /// Faster: survives the end of the server, but a power cut may lose or truncate it
     None,

@@ -51,11 +51,11 @@ pub enum KeyError {
     /// The system refused to read or make something.
     #[error("can't {what} {}: {error}", .path.display())]
     System {
-        /// What was tried, as a verb.
+        /// The attempt, as a verb.
         what: &'static str,
-        /// With this file or directory.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's answer.
         error: io::Error,
     },
     /// Others than its owner can read, or change, the key.
@@ -82,7 +82,7 @@ pub enum KeyError {
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
     /// The certificate is of another key.
@@ -161,13 +161,13 @@ impl Identity {
         Ok(Identity { key: Arc::new(key), fingerprint, warning })
     }
 
-    /// Returns what clients know the key by.
+    /// Returns the fingerprint by which clients know the key.
     #[must_use]
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// Returns what an administrator should know of the certificate: that its time is over, or has not come.
+    /// Returns a warning for the administrator where the certificate's time is over, or has not come.
     #[must_use]
     pub fn warning(&self) -> Option<&str> {
         self.warning.as_deref()
@@ -254,7 +254,7 @@ fn read(file: File, path: &Path) -> Result<Vec<u8>, KeyError> {
 fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, KeyError> {
     PrivateKeyDer::from_pem_slice(text).map_err(|_| KeyError::Content {
         path: path.into(),
-        // What stands there is not shown: it may be most of a key.
+        // The content is not shown: it may be most of a key.
         problem: "no private key in PEM (BEGIN PRIVATE KEY) in it".into(),
     })
 }

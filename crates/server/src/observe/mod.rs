@@ -1,4 +1,4 @@
-//! What operators see of the server's work: the sink of the log, and the log of transfers.
+//! The operators' view of the server's work: the sink of the log, and the log of transfers.
 
 pub mod logging;
 mod transfer_log;

@@ -53,7 +53,7 @@ pub enum OnHangup {
     Ignored,
 }
 
-/// What signals ask for.
+/// The requests that signals make.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Asked {
     /// The drain is to begin.

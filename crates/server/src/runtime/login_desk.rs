@@ -77,7 +77,7 @@ pub(super) struct LoginDesk {
     held: BTreeSet<(Instant, Token)>,
     tasks: Sender<Task>,
     done: Receiver<Done>,
-    /// What the checkers are started with, until they are.
+    /// All that the checkers are started with, until they are.
     unstarted: Option<Start>,
 }
 

@@ -87,7 +87,7 @@ impl Scheduler {
         self.rates.next_at(now)
     }
 
-    /// Forgets a client that is gone. Its place in the run queue is passed over.
+    /// Forgets a client that is gone. Its place in the run queue is skipped.
     pub fn forget(&mut self, client: Token) {
         self.rates.forget(client);
     }

@@ -8,7 +8,7 @@ use mio::{Token, net::TcpStream};
 use super::{Server, handshakes::Handshake, log_failure};
 use crate::net::{Endpoint, HandshakeState, TlsAcceptor, TlsError, Transport};
 
-/// Steps of handshakes before clients have their turn: each may cost a signature, and together they cost a few milliseconds.
+/// Steps of handshakes in a round, before clients have their turn: each may cost a signature, and together they cost a few milliseconds.
 const STEPS_PER_ROUND: usize = 16;
 
 impl Server {

@@ -18,7 +18,7 @@ pub struct ServerOptions {
     pub client_rate: Option<u64>,
     /// Bytes a second that all clients together may move, both ways.
     pub total_rate: Option<u64>,
-    /// What SIGHUP does.
+    /// The effect of SIGHUP.
     pub on_hangup: OnHangup,
     /// The users file, which SIGHUP reads again; [`None`] where none is in use.
     pub users_file: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub enum ServerError {
     /// The system refused something that the loop can't do without.
     #[error("{what}: {error}")]
     System {
-        /// What was tried.
+        /// The attempt that failed.
         what: &'static str,
         /// Why.
         error: io::Error,
