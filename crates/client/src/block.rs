@@ -36,7 +36,7 @@ impl Block {
         Block { bytes: Vec::new(), unsent: HEADER_BYTES..HEADER_BYTES }
     }
 
-    /// What is still to be sent.
+    /// Returns the bytes that are still to be sent.
     pub(crate) fn unsent(&self) -> &[u8] {
         self.bytes.get(self.unsent.clone()).unwrap_or_default()
     }
@@ -88,7 +88,7 @@ impl Block {
         is_unsent
     }
 
-    /// How much is still to be sent.
+    /// Returns how many bytes are still to be sent.
     pub(crate) fn len(&self) -> usize {
         self.unsent.len()
     }

@@ -256,7 +256,7 @@ fn said(failure: Option<&Failure>) -> String {
     failure.map(|failure| format!(", saying: {failure}")).unwrap_or_default()
 }
 
-/// What the system says, without the number after it.
+/// Returns the system's words, without the number after them.
 fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error ") {

@@ -46,11 +46,10 @@
 //!   [`Client::resume`] and [`Client::put_from`] take up to 3 s more to keep the connection.
 //! - **The server is never trusted.** Local names are chosen by the caller alone, memory is bounded whatever it says,
 //!   its text is shown escaped, and anything that was not asked for ends the connection.
-//!
 //! - **No secret of a user is sent where others can read it**, shown, logged or traced: see [`Credentials`].
 //!
-//! Not promised: that a download survives a power cut right after it was published (nothing is synced to the local disk),
-//! and without TLS secrecy, and anything about who the server is.
+//! Not promised: that a download survives a power cut right after it was published (nothing is synced to the local disk);
+//! without TLS, neither secrecy nor anything about who the server is.
 //!
 //! # Errors
 //!
@@ -60,7 +59,7 @@
 //!
 //! # Inside
 //!
-//! Each of these knows those before it, and none behind it: `link` owns the socket and the buffers, and knows no request;
+//! Each of these knows those before it, and none after it: `link` owns the socket and the buffers, and knows no request;
 //! `conversation` knows what is asked and what is in flight, as a pure state machine, and moves it over a link;
 //! `connection` opens links to one server; `transfer` moves files, one or many, by one engine, and `tree` and `pattern`
 //! look through directories; [`Client`] is what callers see of all that; `plan` decides what to move and does it.

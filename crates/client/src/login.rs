@@ -1,4 +1,4 @@
-//! Who logs in, and by which secret.
+//! Credentials: a user, and the secret that proves who that is.
 
 use std::{
     fmt,

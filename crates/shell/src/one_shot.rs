@@ -56,7 +56,7 @@ impl OneShot {
     ///
     /// # Errors
     ///
-    /// What a system shell makes of an arrow that was not quoted.
+    /// The words that a system shell makes of an arrow that was not quoted.
     pub(crate) fn read(matches: &ArgMatches) -> Result<OneShot, String> {
         let command = command::read(matches).map_err(|error| error.to_string())?;
         check_streams(&command)?;

@@ -19,7 +19,7 @@ pub(crate) struct Server {
     pub(crate) address: Address,
     /// The one key that it may have.
     pub(crate) fingerprint: Option<Fingerprint>,
-    /// Who logs in there.
+    /// The user who logs in there.
     pub(crate) user: Option<UserName>,
     /// Prints that user's secret.
     pub(crate) secret_command: Option<String>,

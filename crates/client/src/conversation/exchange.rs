@@ -18,7 +18,7 @@ use crate::{
 /// connection is dropped instead.
 const STOP_LIMIT: Duration = Duration::from_secs(3);
 
-/// What comes next of a body.
+/// The next piece of a body.
 #[derive(Debug)]
 pub(crate) enum Next<B> {
     Bytes(B),
@@ -48,7 +48,7 @@ impl<'l, T> Exchange<'l, T> {
         self.link
     }
 
-    /// Whether the caller wants what is under way to end.
+    /// Fails where the caller wants what is under way to end.
     pub(crate) fn check_cancel(&self) -> Result<(), Error> {
         self.link.check_cancel()
     }
@@ -95,7 +95,8 @@ impl<'l, T> Exchange<'l, T> {
         self.talk.give_up()
     }
 
-    /// What is in flight, the oldest first. A reply that [`Exchange::unheard`] still gives is not.
+    /// Returns the subjects of the requests in flight, the oldest first. One whose reply [`Exchange::unheard`] still gives is
+    /// not among them.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = &T> {
         self.talk.in_flight()
     }
@@ -144,7 +145,7 @@ impl<'l, T> Exchange<'l, T> {
         self.replies.pop_front()
     }
 
-    /// What nobody asked for is left to who looks at the connection next.
+    /// Takes the next reply from what has come. A line that nobody asked for is left to who looks at the connection next.
     fn take_in(&mut self) -> Result<Option<(T, Reply)>, Error> {
         while self.talk.expects_reply() {
             let (used, reply) = self.talk.next_reply(self.link.input())?;
@@ -246,7 +247,7 @@ impl<'l, T> Exchange<'l, T> {
         self.link.wait_for(Wait::Bytes, |input| talk.body_line(input))
     }
 
-    /// What has come of the body.
+    /// Returns the digest of what has come of the body.
     pub(crate) fn received(&self) -> Digest {
         self.talk.received()
     }

@@ -1,5 +1,5 @@
-//! What is asked on a connection and what is answered, as a pure state machine: bytes and local progress go in, bytes to
-//! send and replies come out. No socket, clock or file in this file and in `listing`.
+//! Requests and their answers on a connection, as a pure state machine: bytes and local progress go in, bytes to send and
+//! replies come out. No socket, clock or file in this file and in `listing`.
 //!
 //! [`Conversation`] mirrors the server's session. Its queue knows what each request in flight is about and what
 //! may answer it; it reads the bodies of GET, READ and LIST, and keeps track of the one upload whose body is on its way.
@@ -40,7 +40,7 @@ pub(crate) struct Conversation<T> {
     upload: Upload,
 }
 
-/// What may answer a request.
+/// The answer that a request may have.
 #[derive(Debug)]
 enum Expected {
     /// A line: which, is for who asked.
@@ -148,7 +148,7 @@ impl<T> Conversation<T> {
         }
     }
 
-    /// What the requests in flight are about, the oldest first.
+    /// Returns the subjects of the requests in flight, the oldest first.
     pub(crate) fn in_flight(&self) -> impl ExactSizeIterator<Item = &T> {
         self.in_flight.iter().map(|(_, about)| about)
     }
@@ -240,7 +240,7 @@ impl<T> Conversation<T> {
         }
     }
 
-    /// What has come of the body.
+    /// Returns the digest of what has come of the body.
     pub(crate) fn received(&self) -> Digest {
         self.body.as_ref().map_or_else(Digest::new, |body| Digest::resume(body.crc(), body.received()))
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{error::Error, link::Link};
 
-/// What a name stands for.
+/// The thing that a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stat {
     /// A regular file.
@@ -38,7 +38,7 @@ pub struct Download {
     pub size: u64,
     /// Of the bytes that came.
     pub crc: Crc32,
-    /// What the server says of the whole file.
+    /// The whole file, as the server describes it.
     pub meta: FileMeta,
 }
 

@@ -38,7 +38,7 @@ impl Talk {
         Ok(reply)
     }
 
-    /// What there is of the body, and its end.
+    /// Takes what there is of the body, and its end.
     fn body(&mut self) -> (Vec<u8>, Option<Result<Digest, Error>>) {
         let mut bytes = Vec::new();
         loop {

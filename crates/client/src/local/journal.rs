@@ -7,7 +7,7 @@ use ferry_wire::{Crc32, FileMeta, Name, Tag, Time, parse_integer};
 /// The longest that is read: the checkpoints of several TiB.
 pub(crate) const MAX_JOURNAL_BYTES: u64 = 4 << 20;
 
-/// What a journal says.
+/// The content of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Journal {
     /// What the server calls the file.

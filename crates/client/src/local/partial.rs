@@ -32,7 +32,7 @@ const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Entries of a directory that are looked at for what nobody came back for: it is no reason to wait long.
 const SWEEP_ENTRIES: usize = 100_000;
 
-/// What is read at once to check a partial file.
+/// Bytes that are read at once to check a partial file.
 const READ_BYTES: usize = 256 << 10;
 
 /// A partial file and its journal, both open, and locked for this process alone.

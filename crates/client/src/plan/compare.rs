@@ -1,4 +1,4 @@
-//! What has to be done, of what is at both ends. No input or output here.
+//! The comparison of two directories: from what is at both ends, what has to be done. No input or output here.
 
 use std::collections::{HashMap, HashSet};
 

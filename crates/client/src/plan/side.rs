@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Side {
     /// In the order of a tree.
     pub(super) nodes: Vec<Node>,
-    /// What can't be looked at, whose names are known.
+    /// Names of things that can't be looked at.
     pub(super) opaque: HashSet<Name>,
     /// Directories with something in them that can't be looked at.
     pub(super) holding: HashSet<Name>,

@@ -28,7 +28,7 @@ pub(super) const BUFFER_BYTES: usize = 512 << 10;
 /// Buffers in all: what a slow disk may be behind.
 const BUFFERS: usize = 8;
 
-/// SmallDownload files that are handed over together at most, so that their names take no more memory than their bytes.
+/// Small files that are handed over together at most, so that their names take no more memory than their bytes.
 pub(super) const BATCH_FILES: usize = 512;
 
 /// Between two looks at the caller's flag while the disk is waited for.

@@ -179,7 +179,7 @@ pub enum Event<'a> {
     /// Something of a plan beside its files could not be done: a directory that can't be made, a thing that can't be
     /// deleted.
     Refused {
-        /// What the server calls it, where `error` does not name it.
+        /// Its name on the server, where `error` does not say it.
         name: Option<&'a Name>,
         /// Why.
         error: &'a Error,

@@ -8,7 +8,7 @@ use crate::error::Error;
 /// How often one file is begun anew because it changed, or because what was there of it was of no use.
 const RESTARTS: u32 = 3;
 
-/// What is done for who asked where something goes wrong, and how much is told.
+/// How failures are handled, and how much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manner {
     /// A list of files: what can be mended is tried again, and what is cut is left at once.

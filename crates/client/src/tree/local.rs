@@ -1,4 +1,4 @@
-//! What is beneath a local directory.
+//! The tree beneath a local directory.
 
 use std::{
     ffi::{CStr, OsStr},
@@ -17,7 +17,7 @@ use crate::{
     local::{HeldDirectory, LINK, LocalPath, is_staged},
 };
 
-/// What is beneath a local directory.
+/// The tree beneath a local directory.
 #[derive(Debug)]
 pub(crate) struct LocalTree {
     /// The directory that was asked for, held.

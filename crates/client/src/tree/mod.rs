@@ -21,7 +21,7 @@ pub(crate) struct Node {
     pub(crate) kind: NodeKind,
 }
 
-/// What a [`Node`] is.
+/// The kind of a [`Node`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeKind {
     Directory,

@@ -1,4 +1,4 @@
-//! What is beneath a directory of the server.
+//! The tree beneath a directory of the server.
 
 use ferry_wire::{Entry, EntryKind, Name};
 
@@ -13,7 +13,7 @@ use crate::{error::Error, link::Link};
 pub struct Found {
     /// Its whole name.
     pub name: Name,
-    /// What it is.
+    /// Its kind.
     pub kind: EntryKind,
 }
 
@@ -25,7 +25,7 @@ impl Found {
     }
 }
 
-/// What is beneath a directory of the server.
+/// The tree beneath a directory of the server.
 #[derive(Debug, Default)]
 pub struct RemoteTree {
     /// Everything, sorted by name; so a directory comes before its entries.

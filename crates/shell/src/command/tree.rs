@@ -221,7 +221,7 @@ pub(crate) struct Open {
 /// The arguments of LOGIN.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Login {
-    /// Who logs in
+    /// The user to log in
     #[arg(value_hint = ValueHint::Username, value_parser = text)]
     pub(crate) user: Option<String>,
 }

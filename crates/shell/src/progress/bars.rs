@@ -191,7 +191,7 @@ mod tests {
         Row { name: name.to_owned(), note: None, done, total }
     }
 
-    /// What a terminal of so many columns shows of `rows`.
+    /// Draws `rows` on a terminal of so many columns, and returns what it shows.
     fn screen(all: Option<Row>, current: Row, columns: u16) -> String {
         let terminal = InMemoryTerm::new(10, columns);
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));

@@ -13,7 +13,7 @@ use crate::{
     progress::Progress,
 };
 
-/// What GET or PUT has chosen.
+/// The files that GET or PUT has chosen.
 #[derive(Debug)]
 pub(super) struct Chosen {
     pub(super) planner: Planner,

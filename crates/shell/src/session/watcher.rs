@@ -1,4 +1,4 @@
-//! What is told while files are moved.
+//! Messages and progress while files are moved.
 
 use std::{
     io,

@@ -250,7 +250,7 @@ fn the_directory_is_made_and_wrong_options_are_refused() {
     assert!(help.out.contains("OPEN     Connect") && help.out.contains("PUT [-rk] name ... [-> remote]"));
 }
 
-/// What was told first is what went wrong; that there is no connection after it is no more than its consequence.
+/// The first message tells what went wrong; that there is no connection after it is no more than its consequence.
 #[test]
 fn a_command_that_goes_on_ends_with_the_status_of_its_first_failure() {
     let bad_listing = b"f 1 1 t ../x\n";

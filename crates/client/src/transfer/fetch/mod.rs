@@ -46,14 +46,14 @@ const DAMAGED_ON_THE_WAY: &str = "what came of it was damaged on the way";
 /// Opens one more connection.
 type Opener = dyn Fn() -> Result<Link, Error> + Sync;
 
-/// What a request is about.
+/// The subject of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     /// A whole file.
     Get(usize),
     /// The rest of the large file that is under way.
     Rest(usize),
-    /// What the whole of it must be.
+    /// Size and CRC of the whole of it.
     Sum(usize),
 }
 
@@ -109,7 +109,7 @@ struct Round<'r, 'a, 't> {
     /// Files that are not to be shared by several connections any more.
     unsplit: &'r mut HashSet<usize>,
     opener: &'r Opener,
-    /// Bytes of it that are not on their way to the disk yet, and how many.
+    /// Bytes of the large file that are not on their way to the disk yet: a buffer, and how many of it are filled.
     filling: Option<(Vec<u8>, usize)>,
     /// Why the large file can't be written.
     spoiled: Option<Error>,

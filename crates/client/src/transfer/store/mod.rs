@@ -87,7 +87,7 @@ struct Sent {
     kind: Kind,
 }
 
-/// What a request is, and so what its reply means.
+/// The kind of a request, and so the meaning of its reply.
 #[derive(Debug)]
 enum Kind {
     /// A small upload.
@@ -204,7 +204,7 @@ impl Round<'_, '_, '_> {
         self.exchange.reply_after(Extent::Bytes(bytes))
     }
 
-    /// What the reader says next, and meanwhile takes what the server says. [`None`] at the end.
+    /// Waits for what the reader says next, and meanwhile takes what the server says. [`None`] at the end.
     fn next_chunk(&mut self) -> Result<Option<Chunk>, Stop> {
         loop {
             self.take_replies()?;
