@@ -184,7 +184,7 @@ impl Client {
     /// Anything that can go wrong. Where the local file or the caller stops the upload, the connection
     /// goes on if the server takes that in good time.
     pub fn put(&mut self, name: &Name, source: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Moved, Error> {
-        transfer::put(&mut self.connection, name, source, progress)
+        transfer::put(&mut self.connection, None, name, source, progress)
     }
 
     /// Stores a file as [`Client::put`] does, but the server keeps under `id` what arrived before a cut. A later call with the
@@ -202,7 +202,7 @@ impl Client {
         source: &Path,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Moved, Error> {
-        transfer::resume(&mut self.connection, id, name, source, progress)
+        transfer::put(&mut self.connection, Some(id), name, source, progress)
     }
 
     /// Draws an id for [`Client::resume`].
@@ -343,7 +343,7 @@ impl Client {
     /// Anything that can go wrong: see [`Error`].
     pub fn list(&mut self, name: Option<&Name>) -> Result<Vec<Entry>, Error> {
         let limit = self.options().tree_memory;
-        self.converse(|link| requests::list(link, name, limit))
+        self.converse(|link| tree::list(link, limit, name))
     }
 
     /// Asks what `name` is.

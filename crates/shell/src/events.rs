@@ -88,8 +88,8 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("local-place", "directory: what LPWD shows."),
     (
         "status",
-        "local, got_files, got_bytes, put_files, put_bytes; address, software, features, remote where connected: what \
-         STATUS shows.",
+        "local, got_files, got_bytes, put_files, put_bytes; address, software, user, features, remote where connected: \
+         what STATUS shows.",
     ),
     ("line", "number, text: one line of HISTORY."),
     ("needless", "word, reason: a word of other FTP clients was given that ferry has no need of (binary, prompt)."),

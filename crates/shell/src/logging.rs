@@ -21,7 +21,8 @@ use super::{
 pub(crate) fn start(args: &Args) -> Result<(), Failed> {
     let mut loggers: Vec<Box<dyn SharedLogger>> = Vec::new();
     if args.log_level != LevelFilter::Off {
-        let config = ConfigBuilder::new().set_time_format_rfc3339().build();
+        // The line editor logs each key, and what is typed by mistake may be a secret.
+        let config = ConfigBuilder::new().set_time_format_rfc3339().add_filter_ignore_str("rustyline").build();
         loggers.push(match &args.log_file {
             None => WriteLogger::new(args.log_level, config, io::stderr()),
             Some(path) => {

@@ -65,10 +65,7 @@ fn commands(roff: &mut Roff) {
     section(roff, "COMMANDS", "In the shell, in any case of letters:");
     for command in lookup::all() {
         item(roff, vec![bold(lookup::usage(command))], &lookup::summary(command));
-        let aliases: Vec<String> = command.get_all_aliases().map(str::to_ascii_uppercase).collect();
-        let aliases =
-            if aliases.is_empty() { None } else { Some(format!("Other words for it: {}.", aliases.join(", "))) };
-        for text in lookup::details(command).lines().map(str::to_owned).chain(aliases) {
+        for text in lookup::details(command).lines().map(str::to_owned).chain(lookup::other_words(command)) {
             roff.control("br", []);
             paragraph(roff, &text);
         }

@@ -79,7 +79,8 @@ fn is_stream(word: &Word) -> bool {
     word.is("-")
 }
 
-/// Finds a `-` that means nothing: `ferry put HOST - -> name` without quotes reaches the program as `ferry put HOST - -`, its output going to `name`.
+/// Finds a `-` that means nothing: `ferry put HOST - -> name` without quotes reaches the program as
+/// `ferry put HOST - -`, its output going to `name`.
 fn check_streams(command: &Command) -> Result<(), String> {
     let why = match command {
         Command::Put(transfer) => match &transfer.names.words[..] {

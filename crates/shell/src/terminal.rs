@@ -82,7 +82,8 @@ impl Terminal {
         self.editor.history().iter().cloned().collect()
     }
 
-    /// Keeps a line, unless it begins with a space, or with a mistake that tells a secret. It is written at once: a later crash or a closed window loses nothing.
+    /// Keeps a line, unless it begins with a space, or with a mistake that tells a secret. It is written at once: a later
+    /// crash or a closed window loses nothing.
     fn keep(&mut self, line: &str) {
         if line.trim().is_empty() || line.starts_with(' ') || command::tells_secret(line) {
             return;

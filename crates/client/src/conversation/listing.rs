@@ -38,14 +38,6 @@ impl Memory {
     }
 }
 
-/// How often a listing is asked for whose bytes were damaged on the way.
-const TRIES: u32 = 4;
-
-/// Whether a listing that failed is to be asked for again after so many tries.
-pub(crate) fn is_worth_another(error: &Error, tries: u32) -> bool {
-    tries < TRIES && matches!(error, Error::Verification(_))
-}
-
 /// Takes the listing of `directory`, which begins with `reply`. Its entries count in `memory` where it is whole.
 pub(crate) fn receive<T>(
     exchange: &mut Exchange<'_, T>,

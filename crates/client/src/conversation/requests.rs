@@ -2,13 +2,9 @@
 
 use std::io;
 
-use ferry_wire::{Code, Crc32, Entry, FileMeta, Name, Reply, Request, Tag, Time};
+use ferry_wire::{Code, Crc32, FileMeta, Name, Reply, Request, Tag, Time};
 
-use super::{
-    Exchange, Extent, Next,
-    listing::{self, Memory},
-    unexpected,
-};
+use super::{Exchange, Extent, Next, unexpected};
 use crate::{error::Error, link::Link};
 
 /// The thing that a name stands for.
@@ -198,22 +194,6 @@ pub(crate) fn close(link: &mut Link) -> Result<(), Error> {
     match exchange.reply()?.1 {
         Reply::Bye => Ok(()),
         reply => Err(unexpected(reply)),
-    }
-}
-
-pub(crate) fn list(link: &mut Link, name: Option<&Name>, limit: usize) -> Result<Vec<Entry>, Error> {
-    let mut exchange = Exchange::new(link);
-    let mut tries = 0;
-    loop {
-        exchange.ask(&Request::List { name: name.cloned() }, ());
-        tries += 1;
-        let ((), reply) = exchange.reply()?;
-        match listing::receive(&mut exchange, reply, name, &mut Memory::new(limit)) {
-            Err(error) if listing::is_worth_another(&error, tries) => {
-                log::info!("a listing is asked for again: {error}");
-            }
-            result => return result,
-        }
     }
 }
 

@@ -59,12 +59,12 @@ impl Source {
         Time::new(self.stat.st_mtime, u32::try_from(self.stat.st_mtime_nsec).ok()?)
     }
 
-    /// Passes over the first `bytes` bytes; gives their digest.
+    /// Reads the first `bytes` bytes, which are there already, and returns their digest.
     pub(crate) fn skip(&mut self, bytes: u64, mut look: impl FnMut() -> Result<(), Error>) -> Result<Digest, Error> {
         self.skip_from(Digest::new(), bytes, |_| look())
     }
 
-    /// The same where the digest of what stands before is `known`, so that only the rest is read. `seen` learns how far
+    /// Does the same where the digest of what stands before is `known`, so that only the rest is read. `seen` learns how far
     /// it is and may end it.
     pub(crate) fn skip_from(
         &mut self,

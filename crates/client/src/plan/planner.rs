@@ -31,7 +31,6 @@ pub(super) const NOT_GONE: &str = "stays: the other end does not list it, and do
 /// A call that fails leaves the plan as it was, and may be made again on another connection.
 #[derive(Debug)]
 pub struct Planner {
-    direction: Direction,
     plan: Plan,
     /// So many things were chosen.
     chosen: usize,
@@ -52,7 +51,7 @@ impl Planner {
             skipped: Vec::new(),
             clashes: Vec::new(),
         };
-        Planner { direction, plan, chosen: 0 }
+        Planner { plan, chosen: 0 }
     }
 
     /// Adds a file, whatever is there already. `meta` is what a listing said of the server's, where there was one.
@@ -78,7 +77,7 @@ impl Planner {
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
         let mut remarks = Remarks::default();
-        let (here, source) = match self.direction {
+        let (here, source) = match self.plan.direction() {
             Direction::Up => {
                 let (root, side) = Side::here(here, &mut remarks, watch)?;
                 (root.place(""), side)
@@ -99,7 +98,7 @@ impl Planner {
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
         let mut remarks = Remarks::default();
-        let (up, local) = (self.direction == Direction::Up, LocalPath::from(local));
+        let (up, local) = (self.plan.direction() == Direction::Up, LocalPath::from(local));
         let (root, here) = match up {
             true => Side::here(&local, &mut remarks, watch)?,
             false => Side::here_or_missing(&local, &mut remarks, watch)?,
@@ -151,7 +150,8 @@ impl Planner {
         mut remarks: Remarks,
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
-        let clashing = match self.direction {
+        let direction = self.plan.direction();
+        let clashing = match direction {
             Direction::Up => Vec::new(),
             Direction::Down => clashes(&top.here, source.nodes.iter().map(|node| node.name.as_str()))?,
         };
@@ -162,7 +162,7 @@ impl Planner {
 
         // From here on nothing fails.
         self.chosen += 1;
-        let Planner { plan, direction, .. } = self;
+        let plan = &mut self.plan;
         for (first, second) in clashing {
             if let (Ok(first), Ok(second)) = (beneath(top, node_name(first)), beneath(top, node_name(second))) {
                 plan.clashes.push(Clash { first: first.into(), second: second.into() });
@@ -173,7 +173,7 @@ impl Planner {
             let delete = named(top, delete, &mut remarks);
             plan.replace.push(Replacement { by_directory: *by_directory, delete });
         }
-        if target.missing && top.target(*direction).is_some() {
+        if target.missing && top.target(direction).is_some() {
             plan.make.push(top.clone());
         }
         for (Node { name, kind }, verdict) in source.nodes.into_iter().zip(verdicts) {
@@ -208,9 +208,9 @@ impl Planner {
     /// Leaves out what would have the name of something else that was chosen. A directory that is made twice is no harm:
     /// two files in it would be.
     fn leave_out_clashes(&mut self) -> Result<(), Error> {
-        let Planner { direction, plan, .. } = self;
+        let (direction, plan) = (self.plan.direction(), &mut self.plan);
         let made = plan.make.len();
-        let target = |pair: &Pair| pair.target(*direction).map(Path::to_path_buf).unwrap_or_default();
+        let target = |pair: &Pair| pair.target(direction).map(Path::to_path_buf).unwrap_or_default();
         let targets: Vec<PathBuf> =
             plan.make.iter().map(target).chain(plan.transfers.targets().map(Path::to_path_buf)).collect();
         let texts: Vec<Cow<'_, str>> = targets.iter().map(|path| path.to_string_lossy()).collect();
@@ -219,7 +219,7 @@ impl Planner {
             Some(file) => plan.transfers.pair(file),
             None => plan.make[index].clone(),
         };
-        let found = match (*direction, targets.is_empty()) {
+        let found = match (direction, targets.is_empty()) {
             (_, true) => return Ok(()),
             (Direction::Up, _) => repeated(texts),
             (Direction::Down, _) => clashes(&pair(0).here, texts)?,
@@ -235,7 +235,7 @@ impl Planner {
             return Ok(());
         }
         let is_within = |target: &Path| target.ancestors().any(|above_it| above.contains(above_it));
-        plan.make.retain(|pair| pair.target(*direction).is_none_or(|target| !is_within(target)));
+        plan.make.retain(|pair| pair.target(direction).is_none_or(|target| !is_within(target)));
         let stays: Vec<usize> = (0..targets.len() - made)
             .filter(|file| !files.contains(file) && !is_within(&targets[made + file]))
             .collect();

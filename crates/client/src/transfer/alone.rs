@@ -12,6 +12,7 @@ use crate::{
     options::Progress,
 };
 
+/// Fetches a file.
 pub(crate) fn get(
     connection: &mut Connection,
     name: &Name,
@@ -25,25 +26,16 @@ pub(crate) fn get(
     alone(progress, |watch| fetch::fetch(connection, &files, &once(), Manner::Alone, watch))
 }
 
+/// Stores a file; with an `id` it can be gone on with after a cut.
 pub(crate) fn put(
     connection: &mut Connection,
+    id: Option<&Id>,
     name: &Name,
     source: &Path,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Moved, Error> {
     let files = [Store { source: source.into(), name: name.clone() }];
-    alone(progress, |watch| store::store(connection, &files, &once(), (Manner::Alone, None), watch))
-}
-
-pub(crate) fn resume(
-    connection: &mut Connection,
-    id: &Id,
-    name: &Name,
-    source: &Path,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Moved, Error> {
-    let files = [Store { source: source.into(), name: name.clone() }];
-    alone(progress, |watch| store::store(connection, &files, &once(), (Manner::Alone, Some(id)), watch))
+    alone(progress, |watch| store::store(connection, &files, &once(), (Manner::Alone, id), watch))
 }
 
 fn once() -> Settings {

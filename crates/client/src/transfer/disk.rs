@@ -145,7 +145,8 @@ impl<'a> Disk<'a> {
 
     fn hand_over(&mut self, operation: Operation<'a>) {
         self.busy += 1;
-        // Each operation with bytes has a buffer of its own, so there is room, but for checkpoints: then this waits for one write.
+        // Each operation with bytes has a buffer of its own, so there is room, but for checkpoints: then this waits for one
+        // write.
         if self.operations.send(operation).is_err() {
             self.busy -= 1;
         }

@@ -27,7 +27,7 @@ use std::{path::PathBuf, time::Duration};
 use ferry_wire::{Crc32, FileMeta, Name, Tag};
 
 use crate::{connection::Connection, error::Error, local::LocalPath};
-pub(crate) use alone::{get, put, resume};
+pub(crate) use alone::{get, put};
 pub(crate) use retry::{Outage, connect, is_lost};
 pub(crate) use store::{new_id, put_from};
 use tally::Manner;

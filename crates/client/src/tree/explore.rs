@@ -1,4 +1,4 @@
-//! Listing many directories of a server, asked ahead.
+//! Listing directories of a server: one, or many that are asked for ahead.
 
 use std::collections::VecDeque;
 
@@ -16,6 +16,19 @@ use crate::{
 /// Listings that are asked for ahead: enough that a distant server always has the next one, few enough that what
 /// it has to remember of us stays small.
 const LISTINGS_AHEAD: usize = 32;
+
+/// How often a listing is asked for whose bytes were damaged on the way.
+const TRIES: u32 = 4;
+
+/// Lists `directory`, or the root; that may take `limit` bytes of memory.
+pub(crate) fn list(link: &mut Link, limit: usize, directory: Option<&Name>) -> Result<Vec<Entry>, Error> {
+    let mut entries = Ok(Vec::new());
+    explore(link, limit, vec![(directory.cloned(), ())], |_, (), listed| {
+        entries = listed;
+        Vec::new()
+    })?;
+    entries.map_err(Error::Server)
+}
 
 /// Lists `first` and whatever directories `visit` asks for when it is given a listing, each with what it said of
 /// them, many ahead. `visit` also learns which could not be listed. All together may take `limit` bytes of memory.
@@ -42,7 +55,7 @@ pub(crate) fn explore<T>(
             Ok(entries) => Ok(entries),
             // If the server closes after it, the next listing finds out.
             Err(Error::Server(failure)) => Err(failure),
-            Err(error) if listing::is_worth_another(&error, tries) => {
+            Err(error @ Error::Verification(_)) if tries < TRIES => {
                 log::info!("a listing is asked for again: {error}");
                 waiting.push_front((directory, about, tries));
                 continue;

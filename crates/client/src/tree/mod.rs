@@ -7,7 +7,7 @@ mod remote;
 
 use ferry_wire::{Name, Tag, Time};
 
-pub(crate) use explore::explore;
+pub(crate) use explore::{explore, list};
 pub(crate) use local::LocalTree;
 pub(crate) use names::{ancestors, below, in_tree_order, is_within, joined, unnameable};
 pub(crate) use remote::remote;

@@ -148,6 +148,12 @@ pub(crate) fn details(command: &clap::Command) -> String {
     paragraphs.join("\n")
 }
 
+/// Returns a sentence with the other words for `command`, where there are any.
+pub(crate) fn other_words(command: &clap::Command) -> Option<String> {
+    let words: Vec<String> = command.get_all_aliases().map(str::to_ascii_uppercase).collect();
+    (!words.is_empty()).then(|| format!("Other words for it: {}.", words.join(", ")))
+}
+
 /// Returns examples of `command`, one a line.
 pub(crate) fn examples(command: &clap::Command) -> String {
     command.get_after_help().map(ToString::to_string).unwrap_or_default()

@@ -110,7 +110,8 @@ impl Session {
         }
     }
 
-    /// Replaces a connection that a cut download has cost. Where that was nobody's fault at the other end, another one takes its place; elsewhere the shell is not connected any more.
+    /// Replaces a connection that a cut download has cost. Where that was nobody's fault at the other end, another one takes
+    /// its place; elsewhere the shell is not connected any more.
     pub(super) fn mend_connection(&mut self, error: &Error) -> Option<String> {
         let Session { client, cancel, output, interactive, .. } = self;
         let interactive = *interactive;

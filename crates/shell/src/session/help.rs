@@ -47,10 +47,7 @@ fn explanation(command: &clap::Command, columns: usize) -> String {
     for paragraph in lookup::details(command).lines() {
         lines.extend(fit(paragraph, "  ", "  "));
     }
-    let aliases: Vec<String> = command.get_all_aliases().map(str::to_ascii_uppercase).collect();
-    if !aliases.is_empty() {
-        lines.extend(fit(&format!("Other words for it: {}.", aliases.join(", ")), "  ", "  "));
-    }
+    lines.extend(lookup::other_words(command).into_iter().flat_map(|words| fit(&words, "  ", "  ")));
     lines.extend(lookup::examples(command).lines().map(|example| format!("    {example}")));
     lines.join("\n")
 }

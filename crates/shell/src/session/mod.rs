@@ -163,7 +163,7 @@ impl Session {
     }
 
     fn connected(&mut self) -> Result<&mut Client, Failed> {
-        self.client.as_mut().ok_or_else(|| Failed::of(Exit::Connection, "not connected: OPEN <port> first"))
+        self.client.as_mut().ok_or_else(not_connected)
     }
 
     /// Returns whether what the server says is done survives a power cut there.
@@ -195,6 +195,10 @@ impl Session {
         let retry_for = if whole_directories { self.tree_retry_for } else { self.settings.retry_for };
         Settings { keep_going, retry_for, ..self.settings.clone() }
     }
+}
+
+fn not_connected() -> Failed {
+    Failed::of(Exit::Connection, "not connected: OPEN <port> first")
 }
 
 #[cfg(test)]

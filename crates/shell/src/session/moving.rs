@@ -9,6 +9,7 @@ use ferry_client::{
 use super::{
     Session,
     failures::Failures,
+    not_connected,
     watcher::{Course, Label, Manner, Moving, Watcher, done, explained, worth},
 };
 use crate::{
@@ -44,15 +45,12 @@ impl Session {
         let (retries, arrow) = (self.settings.retries, self.arrow());
         let moving = Moving { manner, direction, labels: &labels, retries, arrow };
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
-        if let Err(failed) = self.connected() {
-            return (PlanReport::default(), Err(failed));
-        }
         let Session { client: Some(client), output, local, remote, progress, .. } = self else {
-            return (PlanReport::default(), Ok(()));
+            return (PlanReport::default(), Err(not_connected()));
         };
         let mut watcher = Watcher::new(&moving, (local, remote.as_ref()), output, failures, *progress);
         let report = plan.carry_out(client, &settings, &mut |step| watcher.note(step));
-        let course = watcher.end();
+        let course = watcher.end(!client.is_volatile());
         failures.note_done(report.made + report.moved.files + report.deleted + plan.unchanged);
         let conclusion = self.conclude(&moving, &report, course, failures);
         (report, conclusion)
@@ -68,7 +66,6 @@ impl Session {
     ) -> Result<(), Failed> {
         let PlanReport { moved, failures: refused, blocked, .. } = report;
         let verb = moving.manner.verb;
-        let course = Course { durable: self.is_durable(), ..course };
         let totals = match moving.direction {
             Direction::Down => &mut self.got,
             Direction::Up => &mut self.put,

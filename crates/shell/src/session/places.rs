@@ -3,6 +3,7 @@
 use std::{
     io,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -40,9 +41,19 @@ impl Session {
         }
     }
 
+    /// Returns the directory of the server that names are relative to, as PWD shows it.
+    pub(super) fn place(&self) -> String {
+        self.remote.as_ref().map_or_else(|| "/".to_owned(), |name| format!("/{name}"))
+    }
+
+    /// Returns the local directory that names are relative to, as LPWD shows it.
+    pub(super) fn local_place(&self) -> PathBuf {
+        std::path::absolute(&self.local).unwrap_or_else(|_| self.local.clone())
+    }
+
     pub(super) fn tell_place(&mut self) -> Result<(), Failed> {
         self.connected()?;
-        let place = self.remote.as_ref().map_or_else(|| "/".to_owned(), |name| format!("/{name}"));
+        let place = self.place();
         self.output.answer(escaped(&place), || Event::new("place").with("directory", place.as_str()));
         Ok(())
     }
@@ -65,7 +76,7 @@ impl Session {
     }
 
     pub(super) fn tell_local_place(&mut self) {
-        let path = std::path::absolute(&self.local).unwrap_or_else(|_| self.local.clone());
+        let path = self.local_place();
         self.output.answer(escaped_bytes(path.as_os_str().as_bytes()), || {
             Event::new("local-place").with("directory", path.to_string_lossy())
         });

@@ -12,8 +12,7 @@ use crate::{
 
 impl Session {
     pub(super) fn status(&mut self) {
-        let local = std::path::absolute(&self.local).unwrap_or_else(|_| self.local.clone());
-        let place = self.remote.as_ref().map_or_else(|| "/".to_owned(), |name| format!("/{name}"));
+        let (local, place) = (self.local_place(), self.place());
         let mut lines = Vec::new();
         let mut event = Event::new("status").with("local", local.to_string_lossy());
         match &self.client {

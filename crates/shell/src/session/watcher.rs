@@ -182,9 +182,9 @@ impl<'a> Watcher<'a> {
         self.output.flush();
     }
 
-    /// Ends the display, and returns how it went.
-    pub(super) fn end(self) -> Course {
-        Course { elapsed: self.progress.elapsed(), reached: self.reached, crc: self.crc, durable: true }
+    /// Ends the display, and returns how it went at a server whose word is `durable`.
+    pub(super) fn end(self, durable: bool) -> Course {
+        Course { elapsed: self.progress.elapsed(), reached: self.reached, crc: self.crc, durable }
     }
 }
 

@@ -7,7 +7,7 @@ use expectrl::{ControlCode, Eof, Expect as _};
 use crate::{
     shell::{Run, ferry},
     support::{Honest, Local},
-    terminal::at_terminal,
+    terminal::{at_terminal, at_terminal_with},
 };
 
 /// The program with one subcommand, and with `secret` in the environment where there is one.
@@ -144,4 +144,18 @@ fn the_secret_is_typed_without_echo_and_kept_nowhere() {
     session.expect(Eof).unwrap();
     let history = std::fs::read_to_string(local.path("state/ferry/history")).unwrap();
     assert!(history.contains("LOGIN bob") && !history.contains("hunter") && !history.contains("wrong"), "{history}");
+}
+
+#[test]
+fn a_log_holds_no_keys_that_were_typed() {
+    let local = Local::new();
+    let log = local.path("log");
+    let mut session = at_terminal_with(&local, &["--log-level", "trace", "--log-file", log.to_str().unwrap()]);
+    session.send_line("LOGIN alice hunter2").unwrap();
+    session.expect("a secret is typed when it is asked for").unwrap();
+    session.expect("ferry> ").unwrap();
+    session.send_line("quit").unwrap();
+    session.expect(Eof).unwrap();
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("no history from") && !log.contains("key"), "{log}");
 }

@@ -1,8 +1,9 @@
 //! A server that goes away in the middle of each phase of a command: one clear line, nothing half done.
 
-use std::process::{Command, Stdio};
-
-use crate::support::{Local, Peer, Scripted};
+use crate::{
+    shell::{Run, ferry},
+    support::{Local, Peer, Scripted},
+};
 
 /// A whole listing.
 fn listing(lines: &str) -> String {
@@ -11,27 +12,23 @@ fn listing(lines: &str) -> String {
     format!("LISTING\n{block}END {crc}\n")
 }
 
+/// Opens `server` and runs `commands`.
+fn run(local: &Local, server: &Scripted, commands: &str) -> Run {
+    let script = format!("OPEN {}; {commands}", server.address);
+    ferry(&local.path("")).args(["-c", &script]).output().unwrap().into()
+}
+
 /// Runs `command` against a server that plays `script` and then closes; gives what it complained of.
 #[track_caller]
 fn cut(local: &Local, command: &str, script: impl FnOnce(&mut Peer) + Send + 'static) -> String {
     let server = Scripted::greeting(script);
-    let output = Command::new(env!("CARGO_BIN_EXE_ferry"))
-        .arg("--dir")
-        .arg(local.path(""))
-        .args(["--config", "/dev/null", "--timeout", "20", "--retry", "0"])
-        .args(["-c", &format!("OPEN {}; {command}; !echo went on", server.address)])
-        .env_remove("HOME")
-        .env_remove("XDG_STATE_HOME")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let Run { status, out, err: complaints } = run(local, &server, &format!("{command}; !echo went on"));
     server.finish();
-    let complaints = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(3), "{command}: {complaints}");
+    assert_eq!(status, 3, "{command}: {complaints}");
     assert!(complaints.contains("the server closed the connection"), "{command}: {complaints}");
     // Nobody is there to type it.
     assert!(!complaints.contains("OPEN"), "{command}: {complaints}");
-    assert!(!String::from_utf8_lossy(&output.stdout).contains("went on"), "{command}");
+    assert!(!out.contains("went on"), "{command}");
     complaints
 }
 
@@ -135,15 +132,9 @@ fn a_hostile_tree_is_refused_before_anything_is_written() {
             peer.send(listing(&format!("{entry}\n")));
             peer.expect_end();
         });
-        let output = Command::new(env!("CARGO_BIN_EXE_ferry"))
-            .arg("--dir")
-            .arg(local.path(""))
-            .args(["--config", "/dev/null", "-c", &format!("OPEN {}; GET -r a", server.address)])
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let ran = run(&local, &server, "GET -r a");
         server.finish();
-        assert_eq!(output.status.code(), Some(6), "{entry}");
+        assert_eq!(ran.status, 6, "{entry}");
     }
     assert_eq!(local.names(), [""; 0]);
 }
@@ -161,14 +152,8 @@ fn what_a_tree_names_twice_is_what_was_said_last() {
         peer.expect("CLOSE");
         peer.send("BYE\n");
     });
-    let output = Command::new(env!("CARGO_BIN_EXE_ferry"))
-        .arg("--dir")
-        .arg(local.path(""))
-        .args(["--config", "/dev/null", "-c", &format!("OPEN {}; GET -r a", server.address)])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let ran = run(&local, &server, "GET -r a");
     server.finish();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(ran.status, 0, "{}", ran.err);
     assert_eq!(std::fs::read(local.path("a/b")).unwrap(), b"hello");
 }

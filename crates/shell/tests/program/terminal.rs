@@ -8,8 +8,13 @@ use crate::support::{Honest, Local};
 
 /// The program at a terminal of its own.
 pub(crate) fn at_terminal(local: &Local) -> OsSession {
+    at_terminal_with(local, &[])
+}
+
+/// The same with options.
+pub(crate) fn at_terminal_with(local: &Local, options: &[&str]) -> OsSession {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ferry"));
-    command.args(["--config", "/dev/null"]);
+    command.args(["--config", "/dev/null"]).args(options);
     command.arg("--dir").arg(local.path("files")).env("XDG_STATE_HOME", local.path("state")).env("TERM", "xterm");
     command.env_remove("FERRY_SECRET");
     let mut session = Session::spawn(command).unwrap();
