@@ -48,7 +48,7 @@ const SERVER: &[Room] = &[
     Room { name: "access", modules: &["access"], imports: &[] },
     Room { name: "store", modules: &["store"], imports: &["operations", "system"] },
     // All that a protocol knows of the store.
-    Room { name: "operations", modules: &["store::operation", "store::error"], imports: &[] },
+    Room { name: "operations", modules: &["store::operation", "store::owner", "store::error"], imports: &[] },
     Room { name: "observe", modules: &["observe"], imports: &["bucket"] },
     Room { name: "bucket", modules: &["bucket"], imports: &[] },
     Room { name: "fence", modules: &["fence"], imports: &[] },
