@@ -10,5 +10,6 @@ pub mod protocol;
 pub mod runtime;
 pub mod store;
 mod sys;
+pub mod units;
 
 pub use runtime::{CUT_SHORT, Server, ServerError, ServerOptions};

@@ -74,6 +74,7 @@ fn survive_limits() -> io::Result<()> {
 fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     survive_limits()?;
     let setup = Setup::resolve(arguments)?;
+    setup.make_root()?;
     let log_file = setup
         .log_file
         .as_deref()
@@ -91,7 +92,7 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let readable = setup.server.users_file.as_deref().map(directories_of).unwrap_or_default();
     let fenced = fence::raise(&setup.store.root, setup.store.writable, &readable);
-    let _log = logging::start(setup.log_level, log_file)?;
+    let _log = logging::start(setup.server.live.log_level, log_file)?;
     let store = Arc::new(Store::open(&setup.store)?);
     if let Err(error) = check_users(&users, store.has_one_name()) {
         store.leave();
@@ -100,7 +101,7 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     for warning in warning.into_iter().chain(unenforced(&users)) {
         log::warn!("{warning}");
     }
-    if setup.server.limits.read_only {
+    if setup.server.live.limits.read_only {
         log::info!("read-only: {}", setup.why_read_only);
     }
     let server = Server::new(setup.server, Arc::new(users), listener, tls, store.clone())?;

@@ -35,7 +35,7 @@ const SERVER: &[Room] = &[
     Room {
         name: "config",
         modules: &["config"],
-        imports: &["commands", "access", "net", "observe", "runtime", "protocol", "store", "operations"],
+        imports: &["commands", "access", "net", "observe", "runtime", "protocol", "store", "operations", "units"],
     },
     Room { name: "commands", modules: &["commands"], imports: &["access"] },
     Room {
@@ -45,12 +45,13 @@ const SERVER: &[Room] = &[
     },
     Room { name: "net", modules: &["net"], imports: &[] },
     Room { name: "protocol", modules: &["protocol"], imports: &["operations", "access"] },
-    Room { name: "access", modules: &["access"], imports: &[] },
+    Room { name: "access", modules: &["access"], imports: &["units"] },
     Room { name: "store", modules: &["store"], imports: &["operations", "system"] },
     // All that a protocol knows of the store.
     Room { name: "operations", modules: &["store::operation", "store::owner", "store::error"], imports: &[] },
     Room { name: "observe", modules: &["observe"], imports: &["bucket"] },
     Room { name: "bucket", modules: &["bucket"], imports: &[] },
+    Room { name: "units", modules: &["units"], imports: &[] },
     Room { name: "fence", modules: &["fence"], imports: &[] },
     Room { name: "system", modules: &["sys"], imports: &[] },
 ];
@@ -127,7 +128,10 @@ fn the_conversation_is_a_pure_state_machine() {
 fn users_and_rights_are_pure_but_for_the_reading_of_their_file() {
     let mut forbidden = IMPURE.to_vec();
     forbidden.extend(["crate::", "std::env"]);
-    check("crates/server/src/access", &forbidden, &["access/file"]);
+    // The reader of users files reads sizes as the configuration does.
+    check("crates/server/src/access", &forbidden, &["access/file", "access/parse"]);
+    check("crates/server/src/access/parse.rs", &IMPURE, &[]);
+    check("crates/server/src/units.rs", &IMPURE, &[]);
 }
 
 #[test]

@@ -32,6 +32,7 @@ use super::{
     PasswordHash, Rights, RightsTable, TokenHash, UserName, Users,
     users::{Account, UserLimits},
 };
+use crate::units;
 
 /// A users file that can't be read or that makes no sense. It names the file, the line, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,13 +217,17 @@ impl<'a> Entry<'a> {
 
     /// A whole number of at least `least`, as a number or with a unit of bytes.
     fn number(&self, least: u64) -> Read<u64> {
+        let wanted = || self.needs(&format!("a whole number from {least} on, or a size as \"64MiB\""));
         let number = match self.item {
             Item::Value(Value::Integer(number)) => u64::try_from(*number.value()).ok(),
-            Item::Value(Value::String(text)) => size(text.value()),
+            Item::Value(Value::String(text)) => {
+                let read = units::size(text.value());
+                Some(read.map_err(|problem| self.wrong_at(self.item.span(), &problem))?)
+            }
             _ => None,
         };
         let fits = number.filter(|number| (least..=i64::MAX as u64).contains(number));
-        fits.ok_or_else(|| self.needs(&format!("a whole number from {least} on, or a size as \"64MiB\" (KiB to TiB)")))
+        fits.ok_or_else(wanted)
     }
 
     fn needs(&self, wanted: &str) -> Problem {
@@ -241,21 +246,6 @@ impl<'a> Entry<'a> {
     fn wrong_at(&self, span: Option<Range<usize>>, why: &str) -> Problem {
         Problem { at: span.map_or(self.at, |span| span.start), ..self.wrong(why) }
     }
-}
-
-/// Reads a number of bytes with its unit.
-fn size(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        "TiB" => 40,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 #[cfg(test)]
@@ -369,8 +359,9 @@ mod tests {
             ("[users.a]\nmax-clients = 0", "users.toml:2: users.a.max-clients: it must be a whole number from 1 on"),
             ("[users.a]\nrate = -1", "users.toml:2: users.a.rate: it must be a whole number from 1 on"),
             ("[users.a]\nrate = 1.5", "users.toml:2: users.a.rate: it must be a whole number"),
-            ("[users.a]\nrate = \"10 MB\"", "users.toml:2: users.a.rate: it must be a whole number"),
-            ("[users.a]\nrate = \"9999999999GiB\"", "users.toml:2: users.a.rate: it must be a whole number"),
+            ("[users.a]\nrate = \"10 Mb\"", "users.toml:2: users.a.rate: there is no unit 'Mb': give one of B, kB, MB"),
+            ("[users.a]\nrate = \"0B\"", "users.toml:2: users.a.rate: it must be a whole number from 1 on"),
+            ("[users.a]\nrate = \"9999999999GiB\"", "users.toml:2: users.a.rate: it is too large"),
             ("[users.a]\n[users.a]", "users.toml:2: duplicate key"),
             ("[users.a]\nrights = { \"x\" = \"r\", x = \"w\" }", "users.toml:2: duplicate key"),
             ("[users.a", "users.toml:1: "),
@@ -393,14 +384,18 @@ mod tests {
 
     #[test]
     fn sizes_have_units() {
+        let rate = |value: &str| {
+            parse(&format!("[users.a]\nrate = {value}\n")).ok().and_then(|users| users.limits(&user("a")).rate)
+        };
         for (text, bytes) in
-            [("0", 0), ("17", 17), ("5B", 5), ("1KiB", 1024), ("64MiB", 64 << 20), ("3GiB", 3 << 30), ("2TiB", 2 << 40)]
+            [("17", 17), ("\"17\"", 17), ("\"1KiB\"", 1024), ("\"1.5GiB\"", 3 << 29), ("\"1MB\"", 1_000_000)]
         {
-            assert_eq!(size(text), Some(bytes), "{text}");
+            assert_eq!(rate(text), Some(bytes), "{text}");
         }
-        for text in ["", "MiB", "-1", "1mib", "1MB", "1 MiB", "1.5MiB", "1MiB ", "18446744073709551616", "99999999TiB"]
+        for text in
+            ["\"\"", "\"MiB\"", "-1", "\"-1\"", "\"1mib\"", "1.5", "\"18446744073709551616\"", "\"99999999TiB\""]
         {
-            assert_eq!(size(text), None, "{text}");
+            assert_eq!(rate(text), None, "{text}");
         }
     }
 }

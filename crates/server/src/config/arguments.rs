@@ -2,17 +2,19 @@
 
 use std::{
     net::{SocketAddr, ToSocketAddrs},
+    ops::RangeFrom,
     path::PathBuf,
+    time::Duration,
 };
 
 use clap::{
     Arg, CommandFactory, FromArgMatches, Parser, ValueEnum,
     builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser},
 };
-use ferry_wire::limits::{DEFAULT_PORT, MAX_INTEGER};
+use ferry_wire::limits::DEFAULT_PORT;
 use log::LevelFilter;
 
-use crate::commands::Command;
+use crate::{commands::Command, units};
 
 /// The options as they were typed.
 #[derive(Debug, Parser)]
@@ -27,6 +29,9 @@ use crate::commands::Command;
                   second signal ends it at once.\n\
                   Exit status: 0 ended as asked, 1 could not serve, 2 invalid command line, 3 something (a disk, for \
                   example) did not answer in time and was abandoned.\n\
+                  Sizes are numbers of bytes, or have a unit: kB, MB, GB, TB (of 1000) or KiB, MiB, GiB, TiB (of 1024), as \
+                  1.5GiB. Times have ms, s, min, h or d, as 5min; without a unit they are seconds where nothing else is \
+                  said.\n\
                   Log: one line for each transfer (client, name, bytes, seconds, outcome) and each change (MKDIR, DELETE, \
                   RENAME). An address gets at most 1000 lines at once and 50 a second, reads, changes and failed \
                   connections counted apart; the rest is summed up once a second. Long names are cut."
@@ -124,7 +129,7 @@ pub struct Arguments {
     /// Maximum bytes per second of each client, both directions together [default: no limit]
     ///
     /// Memory: about 200 bytes per client.
-    #[arg(long, value_name = "BYTES", value_parser = at_least(1))]
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
     pub(super) rate: Option<u64>,
 
     /// Maximum bytes per second of all clients together, both directions [default: no limit]
@@ -132,18 +137,18 @@ pub struct Arguments {
     /// Clients that want more than there is get equal shares; new clients and small requests go before
     /// large transfers. No timeout runs while a client waits for a rate. Memory: about 200 bytes per
     /// client.
-    #[arg(long, value_name = "BYTES", value_parser = at_least(1))]
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
     pub(super) total_rate: Option<u64>,
 
-    /// Maximum size of an upload, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = MAX_INTEGER, value_parser = at_least(0))]
-    pub(super) max_upload: u64,
+    /// Maximum size of an upload [default: no limit]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub(super) max_upload: Option<u64>,
 
-    /// Maximum disk space of all unfinished uploads together, in bytes [default: no limit]
+    /// Maximum disk space of all unfinished uploads together [default: no limit]
     ///
     /// Counts what has arrived and what is set aside ahead of it; of interrupted uploads that wait to be
     /// resumed, the blocks that they take.
-    #[arg(long, value_name = "BYTES", value_parser = at_least(0))]
+    #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(super) max_staged: Option<u64>,
 
     /// Maximum number of resumable uploads that are remembered: interrupted ones, and those published
@@ -155,25 +160,25 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least(0))]
     pub(super) max_kept: u64,
 
-    /// Disconnect a client that has sent no request for SECONDS
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = at_least(1))]
-    pub(super) idle_timeout: u64,
+    /// Disconnect a client that has sent no request for TIME
+    #[arg(long, value_name = "TIME", default_value = "300s", value_parser = seconds)]
+    pub(super) idle_timeout: Duration,
 
-    /// Disconnect a client that has not finished a request line after SECONDS
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = at_least(1))]
-    pub(super) request_timeout: u64,
+    /// Disconnect a client that has not finished a request line after TIME
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
+    pub(super) request_timeout: Duration,
 
-    /// Interval, in seconds, over which the progress of a transfer is measured, in either direction
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = at_least(1))]
-    pub(super) progress_window: u64,
+    /// Interval over which the progress of a transfer is measured, in either direction
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
+    pub(super) progress_window: Duration,
 
     /// Disconnect a client whose transfer moves fewer than BYTES in an interval of --progress-window
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = at_least(0))]
+    #[arg(long, value_name = "BYTES", default_value = "1KiB", value_parser = size)]
     pub(super) progress_bytes: u64,
 
-    /// Keep interrupted uploads for HOURS, to be resumed
-    #[arg(long, value_name = "HOURS", default_value_t = 72, value_parser = at_least(0))]
-    pub(super) keep: u64,
+    /// Keep interrupted uploads for TIME, to be resumed; a number without a unit is of hours
+    #[arg(long, value_name = "TIME", default_value = "72h", value_parser = hours)]
+    pub(super) keep: Duration,
 
     /// Append the log to FILE as well
     #[arg(long, value_name = "FILE")]
@@ -199,6 +204,53 @@ impl Arguments {
         let takes_numbers =
             |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
         Arguments::command().mut_args(takes_numbers)
+    }
+}
+
+/// Parses a number of bytes.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    within(text, 0.., units::size(text))
+}
+
+/// Parses bytes per second: at least one.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    within(text, 1.., units::rate(text))
+}
+
+/// Parses a time of at least a second. A number without a unit is of seconds.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1).., units::time(text, "s"))
+}
+
+/// Parses a time. A number without a unit is of hours.
+fn hours(text: &str) -> Result<Duration, String> {
+    within(text, Duration::ZERO.., units::time(text, "h"))
+}
+
+/// Refuses what lies outside of a range, negative numbers above all.
+fn within<T: PartialOrd + Shown>(text: &str, range: RangeFrom<T>, read: Result<T, String>) -> Result<T, String> {
+    let out = || format!("{text} is not in {}..", range.start.shown());
+    if text.strip_prefix('-').is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit())) {
+        return Err(out());
+    }
+    let value = read?;
+    if range.contains(&value) { Ok(value) } else { Err(out()) }
+}
+
+/// A value that stands in an error as it may be typed.
+trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl Shown for u64 {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Shown for Duration {
+    fn shown(&self) -> String {
+        units::show_time(*self)
     }
 }
 

@@ -11,14 +11,14 @@ use std::{
     time::Duration,
 };
 
-use log::LevelFilter;
+use ferry_wire::limits::MAX_INTEGER;
 use signal_hook::consts::SIGHUP;
 
 use crate::{
     access::file::usual_path,
     protocol::ferry::{Limits, Timeouts},
-    runtime::{OnHangup, ServerOptions, admission::AdmissionLimits},
-    store::{Durability, MountTable, StoreOptions},
+    runtime::{Live, OnHangup, ServerOptions, admission::AdmissionLimits},
+    store::{Durability, MountTable, StoreLimits, StoreOptions},
 };
 pub use arguments::Arguments;
 use arguments::DurabilityArgument;
@@ -45,8 +45,6 @@ pub struct Setup {
     pub server: ServerOptions,
     /// The store's part.
     pub store: StoreOptions,
-    /// The least serious lines that are logged.
-    pub log_level: LevelFilter,
     /// The file to log to, beside the terminal.
     pub log_file: Option<PathBuf>,
     /// Why nothing can be changed, where that is so.
@@ -56,7 +54,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Resolves `arguments` against each other and the machine, and makes the root.
+    /// Resolves `arguments` against each other and the machine. Nothing is made or opened: a reload calls it again.
     ///
     /// # Errors
     ///
@@ -69,27 +67,30 @@ impl Setup {
         let plan = divide(descriptors)?;
         let asked = arguments.max_clients.map_or(plan.clients, u64::from);
         let users_file = arguments.users.clone().or_else(usual_users_file);
-        make_dir(&arguments.root)?;
+        let store = store_options(arguments, read_only);
         Ok(Setup {
             addresses,
             reuse_port: arguments.reuse_port,
             security: Security::of(arguments),
             server: ServerOptions {
-                admission: admission(arguments, asked.min(plan.clients), plan.refusals),
                 open_together: count(plan.together),
-                client_rate: arguments.rate,
-                total_rate: arguments.total_rate,
                 on_hangup: match &users_file {
                     Some(_) => OnHangup::Reloads,
                     None if is_ignored(SIGHUP) => OnHangup::Ignored,
                     None => OnHangup::Ends,
                 },
                 users_file,
-                max_handshakes: count(plan.handshakes),
-                limits: limits(arguments, read_only),
+                live: Live {
+                    admission: admission(arguments, asked.min(plan.clients), plan.refusals),
+                    max_handshakes: count(plan.handshakes),
+                    client_rate: arguments.rate,
+                    total_rate: arguments.total_rate,
+                    limits: limits(arguments, read_only),
+                    store: StoreLimits { max_staged: store.max_staged, max_kept: store.max_kept, keep: store.keep },
+                    log_level: arguments.log_level,
+                },
             },
-            store: store_options(arguments, read_only),
-            log_level: arguments.log_level,
+            store,
             log_file: arguments.log_file.clone(),
             fewer_clients: (plan.clients < asked).then(|| {
                 let clients = plan.clients;
@@ -100,6 +101,15 @@ impl Setup {
                 false => "the address is not loopback and --writable was not given",
             },
         })
+    }
+
+    /// Makes the root, where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// In words for the person who started the server.
+    pub fn make_root(&self) -> Result<(), String> {
+        make_dir(&self.store.root)
     }
 }
 
@@ -126,11 +136,11 @@ fn limits(arguments: &Arguments, read_only: bool) -> Limits {
     Limits {
         read_only,
         volatile: matches!(arguments.durability, DurabilityArgument::None),
-        upload_bytes: arguments.max_upload,
+        upload_bytes: arguments.max_upload.unwrap_or(MAX_INTEGER),
         timeouts: Timeouts {
-            idle: Duration::from_secs(arguments.idle_timeout),
-            request: Duration::from_secs(arguments.request_timeout),
-            window: Duration::from_secs(arguments.progress_window),
+            idle: arguments.idle_timeout,
+            request: arguments.request_timeout,
+            window: arguments.progress_window,
             window_bytes: arguments.progress_bytes,
         },
         checkpoint_bytes: CHECKPOINT_BYTES,
@@ -148,7 +158,7 @@ fn store_options(arguments: &Arguments, read_only: bool) -> StoreOptions {
         },
         max_kept: arguments.max_kept,
         max_staged: arguments.max_staged.unwrap_or(u64::MAX),
-        keep: Duration::from_secs(arguments.keep.saturating_mul(3600)),
+        keep: arguments.keep,
         mounts: MountTable::open(),
     }
 }

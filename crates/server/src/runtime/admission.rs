@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr};
 
 /// The most clients at one time. Of IPv6 addresses each counts by itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Clients that are served.
     pub clients: usize,

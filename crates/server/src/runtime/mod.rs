@@ -73,7 +73,7 @@ use workers::Workers;
 pub use lifecycle::{CUT_SHORT, OnHangup};
 pub use login_desk::{check_users, unenforced};
 use setup::system;
-pub use setup::{ServerError, ServerOptions};
+pub use setup::{Live, ServerError, ServerOptions};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -128,12 +128,13 @@ impl Server {
         let life = LifeCycle::start(registry, SIGNALS, options.on_hangup)?;
         let desk = LoginDesk::new(users.clone(), waker.clone());
         let has_one_name = store.has_one_name();
+        let live = options.live;
         Ok(Server {
-            arrivals: Arrivals::new(acceptor, options.admission, options.limits, users, tls.is_some()),
+            arrivals: Arrivals::new(acceptor, live.admission, live.limits, users, tls.is_some()),
             tls,
-            handshakes: Handshakes::new(options.max_handshakes),
+            handshakes: Handshakes::new(live.max_handshakes),
             connections: Connections::default(),
-            scheduler: Scheduler::new(Rates::new(options.client_rate, options.total_rate, Instant::now())),
+            scheduler: Scheduler::new(Rates::new(live.client_rate, live.total_rate, Instant::now())),
             timers: Timers::default(),
             workers: Workers::start(store, waker, options.open_together)?,
             leases: Leases::default(),

@@ -2,28 +2,43 @@
 
 use std::{io, path::PathBuf};
 
+use log::LevelFilter;
+
 use super::{admission::AdmissionLimits, lifecycle::OnHangup};
-use crate::{net::ListenError, protocol::ferry::Limits};
+use crate::{net::ListenError, protocol::ferry::Limits, store::StoreLimits};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    /// Clients at one time.
-    pub admission: AdmissionLimits,
-    /// Clients whose TLS handshake goes on, at one time. Where there are more, the oldest give way.
-    pub max_handshakes: usize,
     /// Small uploads, or changes of the tree, that may wait for the disk together: each has files open meanwhile.
     pub open_together: usize,
-    /// Bytes a second that one client may move, both ways together.
-    pub client_rate: Option<u64>,
-    /// Bytes a second that all clients together may move, both ways.
-    pub total_rate: Option<u64>,
     /// The effect of SIGHUP.
     pub on_hangup: OnHangup,
     /// The users file, which SIGHUP reads again; [`None`] where none is in use.
     pub users_file: Option<PathBuf>,
+    /// The part that may become another one while the server runs.
+    pub live: Live,
+}
+
+/// The values that a reload may change: plain numbers, which hold from the moment at which the loop takes them.
+///
+/// Everything else that was set is fixed for the life of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// Clients at one time.
+    pub admission: AdmissionLimits,
+    /// Clients whose TLS handshake goes on, at one time. Where there are more, the oldest give way.
+    pub max_handshakes: usize,
+    /// Bytes a second that one client may move, both ways together.
+    pub client_rate: Option<u64>,
+    /// Bytes a second that all clients together may move, both ways.
+    pub total_rate: Option<u64>,
     /// The limits of each session.
     pub limits: Limits,
+    /// What interrupted and unfinished uploads may take.
+    pub store: StoreLimits,
+    /// The least severe lines that are logged.
+    pub log_level: LevelFilter,
 }
 
 /// Why the loop could not be set up, or had to end.

@@ -119,6 +119,17 @@ pub struct StoreOptions {
     pub mounts: MountTable,
 }
 
+/// The limits of a store that may change while it is open. [`StoreOptions`] has those that it begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreLimits {
+    /// See [`StoreOptions::max_staged`].
+    pub max_staged: u64,
+    /// See [`StoreOptions::max_kept`].
+    pub max_kept: u64,
+    /// See [`StoreOptions::keep`].
+    pub keep: Duration,
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long a client may take. Part of [`Limits`](super::Limits).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
     /// Between two requests.
     pub idle: Duration,

@@ -67,7 +67,7 @@ use settle::timeout;
 use uploads::Uploads;
 
 /// The limits of a session, shared by all sessions of a server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Changes are refused.
     pub read_only: bool,
