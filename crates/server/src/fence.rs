@@ -33,14 +33,23 @@ const CLOSES: [(ABI, &str); 6] = [
     (ABI::V10, "UDP"),
 ];
 
+/// The directories outside the root that stay open.
+#[derive(Debug, Clone, Default)]
+pub struct Beyond {
+    /// Files beneath them may be read.
+    pub readable: Vec<PathBuf>,
+    /// Files beneath them may be made and written: a log is opened anew when it was rotated.
+    pub logs: Vec<PathBuf>,
+}
+
 /// Confines this thread, and every thread that it starts from here on, to the rights beneath `root` that
-/// serving takes, and to reading files beneath `readable`. Returns a line for the log that says what holds.
-pub fn raise(root: &Path, writable: bool, readable: &[PathBuf]) -> String {
-    raise_as_of(NEWEST, root, writable, readable)
+/// serving takes, and to what stays open `beyond` it. Returns a line for the log that says what holds.
+pub fn raise(root: &Path, writable: bool, beyond: &Beyond) -> String {
+    raise_as_of(NEWEST, root, writable, beyond)
 }
 
 /// The same, asking for nothing that came after the version `newest`.
-fn raise_as_of(newest: ABI, root: &Path, writable: bool, readable: &[PathBuf]) -> String {
+fn raise_as_of(newest: ABI, root: &Path, writable: bool, beyond: &Beyond) -> String {
     let knows = |right: AccessFs| {
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
         AccessFs::from_all(newest).contains(right) && ruleset.handle_access(right).is_ok()
@@ -52,19 +61,13 @@ fn raise_as_of(newest: ABI, root: &Path, writable: bool, readable: &[PathBuf]) -
     if writable && !knows(AccessFs::Refer) {
         return "not fenced in: with this kernel's Landlock (before Linux 5.19) uploads would fail".to_owned();
     }
-    match restrict(newest, root, writable, readable) {
-        Ok(LandlockStatus::Available { effective_abi, .. }) => {
-            let excepted = match readable {
-                [] => "",
-                _ => "; reading the directory of the users file stays open",
-            };
-            describe(effective_abi.min(newest)) + excepted
-        }
+    match restrict(newest, root, writable, beyond) {
+        Ok(LandlockStatus::Available { effective_abi, .. }) => describe(effective_abi.min(newest)) + &beyond.describe(),
         Ok(_) | Err(_) => "not fenced in: this kernel refuses Landlock".to_owned(),
     }
 }
 
-fn restrict(newest: ABI, root: &Path, writable: bool, readable: &[PathBuf]) -> Result<LandlockStatus, RulesetError> {
+fn restrict(newest: ABI, root: &Path, writable: bool, beyond: &Beyond) -> Result<LandlockStatus, RulesetError> {
     let mut ruleset =
         Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(newest))?;
     // To ask for no right at all is an error.
@@ -80,12 +83,31 @@ fn restrict(newest: ABI, root: &Path, writable: bool, readable: &[PathBuf]) -> R
         let allowed = serving(writable) & AccessFs::from_all(newest);
         ruleset = ruleset.add_rule(PathBeneath::new(root, allowed))?;
     }
-    for directory in readable {
+    for (directory, allowed) in beyond.rules() {
         if let Ok(directory) = PathFd::new(directory) {
-            ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::ReadFile))?;
+            ruleset = ruleset.add_rule(PathBeneath::new(directory, allowed & AccessFs::from_all(newest)))?;
         }
     }
     Ok(ruleset.restrict_self()?.landlock)
+}
+
+impl Beyond {
+    /// Returns each directory with the rights beneath it.
+    fn rules(&self) -> impl Iterator<Item = (&PathBuf, BitFlags<AccessFs>)> {
+        // A part of a line is cut off where a disk is full.
+        let logging = make_bitflags!(AccessFs::{WriteFile | MakeReg | Truncate});
+        let readable = self.readable.iter().map(|directory| (directory, AccessFs::ReadFile.into()));
+        readable.chain(self.logs.iter().map(move |directory| (directory, logging)))
+    }
+
+    /// Returns the end of the line for the log.
+    fn describe(&self) -> String {
+        let open = [
+            (&self.readable, "; reading the directory of the users file stays open"),
+            (&self.logs, "; making and writing files in the directories of the log files stays open"),
+        ];
+        open.iter().filter(|(directories, _)| !directories.is_empty()).map(|(_, words)| *words).collect()
+    }
 }
 
 /// The rights beneath the root that serving takes.
@@ -114,6 +136,7 @@ fn describe(version: ABI) -> String {
 mod tests {
     use std::{
         fs,
+        io::Write,
         net::{TcpListener, TcpStream, UdpSocket},
         os::{
             linux::net::SocketAddrExt,
@@ -173,11 +196,32 @@ mod tests {
             let root = tempfile::tempdir().unwrap();
             fs::create_dir(root.path().join("d")).unwrap();
             let (said, uploaded) = apart(|| {
-                let said = raise_as_of(version, root.path(), true, &[]);
+                let said = raise_as_of(version, root.path(), true, &Beyond::default());
                 (said, upload(root.path(), "d/a"))
             });
             assert_eq!(uploaded, Ok(()), "{version:?}: {said}");
             assert_eq!(fs::read(root.path().join("d/a")).unwrap(), b"hello");
+        }
+    }
+
+    #[test]
+    fn a_rotated_log_is_made_anew_under_every_version_and_nothing_else_is_open_there() {
+        for version in VERSIONS {
+            let [root, logs] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+            let [log, old] = ["log", "log.1"].map(|name| logs.path().join(name));
+            fs::write(&old, b"old").unwrap();
+            let beyond = Beyond { readable: Vec::new(), logs: vec![logs.path().to_owned()] };
+            let (said, cut, read, removed) = apart(|| {
+                let said = raise_as_of(version, root.path(), true, &beyond);
+                let file = fs::OpenOptions::new().append(true).create(true).open(&log);
+                let cut = file.and_then(|mut file| file.write_all(b"line\nli").and_then(|()| file.set_len(5)));
+                (said, cut.map_err(|error| error.kind()), fs::read(&old).is_ok(), fs::remove_file(&old).is_ok())
+            });
+            assert_eq!(cut, Ok(()), "{version:?}: {said}");
+            assert_eq!(fs::read(&log).unwrap(), b"line\n");
+            let is_fenced = !said.starts_with("not fenced in");
+            assert!(!is_fenced || !read && !removed, "{version:?}: {said}");
+            assert!(!is_fenced || said.ends_with("in the directories of the log files stays open"), "{said}");
         }
     }
 
@@ -192,7 +236,7 @@ mod tests {
         let unnamed = SocketAddr::from_abstract_name(outside.path().as_os_str().as_encoded_bytes()).unwrap();
         let _unnamed = UnixListener::bind_addr(&unnamed).unwrap();
         apart(|| {
-            let said = raise_as_of(version, root.path(), writable, &[]);
+            let said = raise_as_of(version, root.path(), writable, &Beyond::default());
             let files = fs::read(&file).is_ok() || fs::write(&new, b"").is_ok() || fs::remove_file(&file).is_ok();
             let to = tcp.local_addr().unwrap();
             let connections = TcpStream::connect(to).is_ok() || TcpListener::bind(("127.0.0.1", 0)).is_ok();

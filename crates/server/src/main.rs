@@ -16,9 +16,8 @@ use ferry_server::{
     access::Users,
     commands::Command,
     config::{Arguments, Setup},
-    fence,
+    fence::{self, Beyond},
     net::{Listener, TlsAcceptor, keys::Identity},
-    observe::logging,
     runtime::{check_users, unenforced},
     store::{self, Store},
 };
@@ -75,11 +74,7 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     survive_limits()?;
     let setup = Setup::resolve(arguments)?;
     setup.make_root()?;
-    let log_file = setup
-        .log_file
-        .as_deref()
-        .map(|path| logging::open(path).map_err(|error| format!("can't log to {}: {error}", path.display())));
-    let log_file = log_file.transpose()?;
+    let logs = setup.logs.open()?;
     let (users, warning) = match &setup.server.users_file {
         Some(path) => Users::load(path)?,
         None => (Users::without_file(), None),
@@ -91,8 +86,9 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let readable = setup.server.users_file.as_deref().map(directories_of).unwrap_or_default();
-    let fenced = fence::raise(&setup.store.root, setup.store.writable, &readable);
-    let _log = logging::start(setup.server.live.log_level, log_file)?;
+    let beyond = Beyond { readable, logs: logs.directories() };
+    let fenced = fence::raise(&setup.store.root, setup.store.writable, &beyond);
+    let (_last_lines, logs) = logs.start(setup.server.live.log_level)?;
     let store = Arc::new(Store::open(&setup.store)?);
     if let Err(error) = check_users(&users, store.has_one_name()) {
         store.leave();
@@ -104,7 +100,7 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if setup.server.live.limits.read_only {
         log::info!("read-only: {}", setup.why_read_only);
     }
-    let server = Server::new(setup.server, Arc::new(users), listener, tls, store.clone())?;
+    let server = Server::new(setup.server, Arc::new(users), listener, tls, store.clone(), logs)?;
     // A server that can't start says only why.
     log::info!("{fenced}");
     log::info!("{}", store.capabilities());

@@ -16,6 +16,7 @@ use signal_hook::consts::SIGHUP;
 
 use crate::{
     access::file::usual_path,
+    observe::logging::LogOptions,
     protocol::ferry::{Limits, Timeouts},
     runtime::{Live, OnHangup, ServerOptions, admission::AdmissionLimits},
     store::{Durability, MountTable, StoreLimits, StoreOptions},
@@ -45,8 +46,8 @@ pub struct Setup {
     pub server: ServerOptions,
     /// The store's part.
     pub store: StoreOptions,
-    /// The file to log to, beside the terminal.
-    pub log_file: Option<PathBuf>,
+    /// The log's part.
+    pub logs: LogOptions,
     /// Why nothing can be changed, where that is so.
     pub why_read_only: &'static str,
     /// A warning for the log, where the machine does not allow as many clients as were asked for.
@@ -91,7 +92,7 @@ impl Setup {
                 },
             },
             store,
-            log_file: arguments.log_file.clone(),
+            logs: LogOptions { file: arguments.log_file.clone() },
             fewer_clients: (plan.clients < asked).then(|| {
                 let clients = plan.clients;
                 format!("--max-clients {asked}: only {clients}, since {descriptors} files may be open (ulimit -n)")

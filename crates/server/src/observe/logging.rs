@@ -1,8 +1,7 @@
-//! Logging: `log` and simplelog in front, one sink behind.
+//! Logging: `log` and simplelog in front, a [sink](super::sink) for each output behind.
 //!
 //! The loop logs, and must never wait for a terminal that is scrolled back or a disk that is busy. So
-//! the sink takes whole lines into memory, and a thread of its own writes them. If that is too slow,
-//! lines are dropped and counted, and the count is logged.
+//! simplelog hands whole lines to the sinks, and threads of their own write them.
 //!
 //! A server that sends a hundred thousand small files in a second logs as many lines. So a line is
 //! made in memory that is used again, its date is worked out once a second, and the thread is not woken
@@ -11,74 +10,153 @@
 use std::{
     cell::RefCell,
     fmt::Write as _,
-    fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    thread,
-    time::{Duration, SystemTime},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
 };
 
-use ferry_wire::escaped;
 use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// Bytes of lines that wait to be written, above which new ones are dropped.
-const WAITING_BYTES: usize = 1 << 20;
+use super::{
+    LogFileError, TransferLog,
+    log_file::LogFile,
+    sink::{CountLost, Event, Output, Sink},
+    text::{Rfc3339, push_cut, push_escaped},
+};
 
-/// The time after each write in which lines are gathered for the next one: too short for a reader to
-/// notice, and long enough that waking the writer costs a busy server nothing.
-const GATHERING: Duration = Duration::from_millis(10);
+/// The longest message of a line in bytes, before it is escaped; more is cut.
+const MESSAGE_BYTES: usize = 4 << 10;
 
-/// With this many bytes waiting the writer does not gather any longer.
-const GATHERED_BYTES: usize = WAITING_BYTES / 4;
-
-/// The longest time that the end waits for a terminal or a disk to take the last lines.
+/// The longest time that the end waits for terminals and disks to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(400);
 
+/// Where is logged to.
+#[derive(Debug, Clone)]
+pub struct LogOptions {
+    /// The file of the server's own log, beside the terminal.
+    pub file: Option<PathBuf>,
+}
+
+/// The log files, open.
+#[derive(Debug)]
+pub struct OpenLogs {
+    file: Option<LogFile>,
+}
+
+/// The logs as the loop has them.
+#[derive(Debug)]
+pub struct Logs {
+    pub(crate) files: LogFiles,
+    pub(crate) transfer_log: TransferLog,
+}
+
+/// All log files, to be opened anew when they were rotated.
+#[derive(Debug, Clone)]
+pub struct LogFiles {
+    sinks: Arc<[Arc<Sink>]>,
+}
+
 /// Keeps the last lines from being lost: dropping it waits until all are written, up to a limit.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LogGuard {
     sinks: Vec<Arc<Sink>>,
 }
 
+impl LogOptions {
+    /// Opens the log files.
+    ///
+    /// # Errors
+    ///
+    /// Where one can't be opened.
+    pub fn open(&self) -> Result<OpenLogs, LogFileError> {
+        let file = self.file.as_deref().map(LogFile::open).transpose()?;
+        Ok(OpenLogs { file })
+    }
+}
+
+impl OpenLogs {
+    /// Returns the directories through which the files are opened anew.
+    #[must_use]
+    pub fn directories(&self) -> Vec<PathBuf> {
+        self.file.iter().flat_map(LogFile::directories).collect()
+    }
+
+    /// Logs lines of `level` and above to the terminal (standard error) and to the files from here on. An error of a file is logged, once until writing
+    /// works again.
+    ///
+    /// # Errors
+    ///
+    /// Where a thread can't be started.
+    pub fn start(self, level: LevelFilter) -> io::Result<(LogGuard, Logs)> {
+        let mut files = Vec::new();
+        // There is nobody to tell that the terminal can't be written to.
+        let terminal = Sink::start(Terminal, count_lost(), |_| {})?;
+        let own = self.file.map(|file| start_file(file, "the log file", count_lost())).transpose()?;
+        // The terminal last: errors of the files are logged there.
+        let sinks: Vec<_> = own.into_iter().chain([terminal]).collect();
+        files.extend_from_slice(&sinks);
+        set_logger(&sinks)?;
+        set_level(level);
+        let transfer_log = TransferLog::default();
+        Ok((LogGuard { sinks }, Logs { files: LogFiles { sinks: files.into() }, transfer_log }))
+    }
+}
+
+impl LogFiles {
+    /// Has all log files opened anew by their paths, and waits for nothing. What comes of it is logged; one that can't be
+    /// opened stays as it was.
+    pub fn reopen(&self) {
+        self.sinks.iter().for_each(|sink| sink.reopen());
+    }
+}
+
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        // The terminal last: errors of the file are logged there.
-        for sink in self.sinks.iter().rev() {
-            sink.write_soon(LAST_LINES);
+        let until = Instant::now() + LAST_LINES;
+        for sink in &self.sinks {
+            sink.write_soon(until.saturating_duration_since(Instant::now()));
         }
     }
 }
 
-/// Opens a log file to append to. A new one is readable for its owner only.
-///
-/// # Errors
-///
-/// Where it can't be opened.
-pub fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path)
+/// Logs lines of `level` and above from here on.
+pub fn set_level(level: LevelFilter) {
+    log::set_max_level(level);
 }
 
-/// Logs lines of `level` and above to the terminal (standard error) and, where given, to a file. An error of the
-/// file is logged on the terminal, once until writing works again.
-///
-/// # Errors
-///
-/// Where a thread can't be started.
-pub fn start(level: LevelFilter, file: Option<File>) -> io::Result<LogGuard> {
-    let mut guard = LogGuard::default();
-    let mut loggers: Vec<Box<dyn SharedLogger>> = Vec::new();
-    // There is nobody to tell that the terminal can't be written to.
-    let mut outputs: Vec<(Box<dyn Write + Send>, Complain)> = vec![(Box::new(io::stderr()), |_| {})];
-    if let Some(file) = file {
-        outputs.push((Box::new(file), |error| {
-            log::error!("the log file can't be written: {error}; until it can be, lines are missing there");
-        }));
-    }
-    // The lines come to simplelog as they are to be written.
+/// Starts the writer of a file. Its events are logged.
+fn start_file(file: LogFile, what: &'static str, count_lost: CountLost) -> io::Result<Arc<Sink>> {
+    let path = file.path().display().to_string();
+    Sink::start(file, count_lost, move |event| match event {
+        Event::Fails(error) => {
+            log::error!(
+                "{what} can't be written: {path}: {error}; lines wait until it can be, and are lost if that takes long"
+            );
+        }
+        Event::WorksAgain => log::warn!("{what} can be written again: {path}"),
+        Event::Reopened => log::info!("{what} was opened again: {path}"),
+        Event::NotReopened(error) => {
+            log::error!("{what} can't be opened again: {path}: {error}; it goes on in the file that was open");
+        }
+    })
+}
+
+/// Returns what makes the line of the log that says how many are missing.
+fn count_lost() -> CountLost {
+    let mut times = Rfc3339::default();
+    Box::new(move |lost| {
+        let mut line = String::new();
+        times.push(&mut line, SystemTime::now());
+        let _ = writeln!(line, " [WARN] {lost} lines are missing here: they came faster than they could be written");
+        line
+    })
+}
+
+/// Has the lines of the whole process go to `sinks`.
+fn set_logger(sinks: &[Arc<Sink>]) -> io::Result<()> {
+    // The lines come to simplelog as they are to be written, and `log` leaves out those of other levels.
     let config = ConfigBuilder::new()
         .set_time_level(LevelFilter::Off)
         .set_max_level(LevelFilter::Off)
@@ -86,20 +164,32 @@ pub fn start(level: LevelFilter, file: Option<File>) -> io::Result<LogGuard> {
         .set_target_level(LevelFilter::Off)
         .set_location_level(LevelFilter::Off)
         .build();
-    for (output, failed) in outputs {
-        let sink = Arc::new(Sink::default());
-        guard.sinks.push(sink.clone());
-        loggers.push(WriteLogger::new(level, config.clone(), Lines { sink: sink.clone(), line: Vec::new() }));
-        thread::Builder::new().name("ferry-log".into()).spawn(move || sink.write_out(output, failed))?;
-    }
-    log::set_max_level(level);
-    let combined = Escaping(CombinedLogger::new(loggers));
-    log::set_boxed_logger(Box::new(combined)).map_err(|_| io::Error::other("logging was set up before"))?;
-    Ok(guard)
+    let logger = |sink: &Arc<Sink>| -> Box<dyn SharedLogger> {
+        WriteLogger::new(LevelFilter::Trace, config.clone(), Lines { sink: sink.clone(), line: Vec::new() })
+    };
+    let combined = Escaping(CombinedLogger::new(sinks.iter().map(logger).collect()));
+    log::set_boxed_logger(Box::new(combined)).map_err(|_| io::Error::other("logging was set up before"))
 }
 
-/// The one place that every line goes through. It adds time and level, and escapes control characters,
-/// since peers choose parts of the text.
+/// Standard error.
+struct Terminal;
+
+impl Output for Terminal {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        io::stderr().write(bytes)
+    }
+
+    fn take_back(&mut self, _: usize) -> bool {
+        false
+    }
+
+    fn reopen(&mut self) -> io::Result<bool> {
+        Ok(false)
+    }
+}
+
+/// The one place that every line goes through. It adds time and level, cuts what is too long, and escapes control
+/// characters, since peers choose parts of the text.
 struct Escaping(Box<CombinedLogger>);
 
 impl Log for Escaping {
@@ -136,145 +226,30 @@ thread_local! {
 struct Draft {
     line: String,
     message: String,
-    /// The last second that was written, since 1970, and how it is written: up to its decimals.
-    second: Option<(u64, String)>,
+    cut: String,
+    times: Rfc3339,
 }
 
 impl Draft {
     fn write(&mut self, now: SystemTime, record: &Record<'_>) -> &str {
-        let Draft { line, message, second } = self;
+        let Draft { line, message, cut, times } = self;
         line.clear();
         message.clear();
-        let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (_, date) = match second.take() {
-            Some((last, date)) if last == since_epoch.as_secs() => second.insert((last, date)),
-            _ => second.insert((since_epoch.as_secs(), date_of(since_epoch.as_secs()))),
-        };
-        line.push_str(date);
-        line.push('.');
-        push_number(line, since_epoch.subsec_nanos().into(), 9);
-        line.push_str("Z [");
+        times.push(line, now);
+        line.push_str(" [");
         line.push_str(record.level().as_str());
         line.push_str("] ");
         // Writing to a String can't fail, but a Display may.
         if write!(message, "{}", record.args()).is_err() {
             message.push_str(" (and more that could not be shown)");
         }
-        // By far most are plain. All bytes are looked at, since that is quicker than to stop early.
-        match message.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~')) {
-            true => line.push_str(message),
-            false => line.push_str(&escaped(message).to_string()),
+        if message.len() > MESSAGE_BYTES {
+            cut.clear();
+            push_cut(cut, message, MESSAGE_BYTES);
+            std::mem::swap(cut, message);
         }
+        push_escaped(line, message);
         line
-    }
-}
-
-/// Appends `number` with at least `digits` digits, 1 to 20: without the machinery of format strings,
-/// which a line of the log would spend most of its time in.
-pub(super) fn push_number(text: &mut String, mut number: u64, digits: usize) {
-    let mut shown = [b'0'; 20];
-    let mut first = shown.len();
-    while number > 0 {
-        first -= 1;
-        shown[first] += (number % 10) as u8;
-        number /= 10;
-    }
-    let first = first.min(shown.len().saturating_sub(digits));
-    text.push_str(std::str::from_utf8(&shown[first..]).unwrap_or_default());
-}
-
-/// The date and time of a second in UTC, as in RFC 3339, without its zone.
-fn date_of(second: u64) -> String {
-    let time = i64::try_from(second).ok().and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
-    let text = time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default();
-    text.trim_end_matches('Z').to_owned()
-}
-
-/// Says that an output can't be written to.
-type Complain = fn(&io::Error);
-
-#[derive(Debug, Default)]
-struct Sink {
-    state: Mutex<State>,
-    filled: Condvar,
-    written: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    waiting: Vec<u8>,
-    dropped: u64,
-    /// Bytes waiting or being written.
-    unwritten: usize,
-    /// The writer sleeps until it is woken.
-    asleep: bool,
-    /// Nothing is gathered any more.
-    hurried: bool,
-}
-
-impl Sink {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits until all is written, but for no longer than `most`.
-    fn write_soon(&self, most: Duration) {
-        let mut state = self.lock();
-        state.hurried = true;
-        self.filled.notify_one();
-        drop(self.written.wait_timeout_while(state, most, |state| state.unwritten > 0));
-    }
-
-    fn take_line(&self, line: &[u8]) {
-        let mut state = self.lock();
-        let before = state.waiting.len();
-        if before + line.len() > WAITING_BYTES {
-            state.dropped += 1;
-            return;
-        }
-        state.waiting.extend_from_slice(line);
-        state.unwritten += line.len();
-        let enough = before < GATHERED_BYTES && state.waiting.len() >= GATHERED_BYTES;
-        let wake = std::mem::take(&mut state.asleep) || enough;
-        drop(state);
-        if wake {
-            self.filled.notify_one();
-        }
-    }
-
-    /// Writes for ever. Calls `failed` for the first error, and then not before writing has worked again.
-    fn write_out(&self, mut output: impl Write, failed: impl Fn(&io::Error)) {
-        let mut lines = Vec::new();
-        let mut failing = false;
-        loop {
-            let mut state = self.lock();
-            while state.waiting.is_empty() {
-                state.asleep = true;
-                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-            state.asleep = false;
-            std::mem::swap(&mut lines, &mut state.waiting);
-            let dropped = std::mem::take(&mut state.dropped);
-            drop(state);
-            if dropped > 0 {
-                let _ = writeln!(lines, "({dropped} lines more were not written: the log could not keep up)");
-            }
-            if failing {
-                // The last write may have ended inside a line.
-                lines.splice(0..0, *b"\n(lines are missing here: they could not be written)\n");
-            }
-            match output.write_all(&lines).and_then(|()| output.flush()) {
-                Ok(()) => failing = false,
-                Err(error) if !std::mem::replace(&mut failing, true) => failed(&error),
-                Err(_) => {}
-            }
-            lines.clear();
-            let mut state = self.lock();
-            state.unwritten = state.waiting.len();
-            self.written.notify_all();
-            let gathers = |state: &mut State| !state.hurried && state.waiting.len() < GATHERED_BYTES;
-            drop(self.filled.wait_timeout_while(state, GATHERING, gathers));
-        }
     }
 }
 
@@ -288,7 +263,7 @@ impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.line.extend_from_slice(bytes);
         if self.line.ends_with(b"\n") {
-            self.sink.take_line(&self.line);
+            self.sink.take(&self.line);
             self.line.clear();
         }
         Ok(bytes.len())
@@ -302,8 +277,6 @@ impl Write for Lines {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
     use log::Level;
 
     use super::*;
@@ -324,91 +297,13 @@ mod tests {
         ] {
             assert_eq!(drafted(&mut draft, seconds, text), line);
         }
+        let long = drafted(&mut draft, 0.0, &"x".repeat(MESSAGE_BYTES + 1));
+        assert!(long.len() < MESSAGE_BYTES + 100 && long.ends_with("x... (4097 bytes)"), "{long}");
     }
 
     #[test]
-    fn numbers_have_as_many_digits_as_are_asked_for() {
-        for (number, digits, expected) in
-            [(0, 1, "0"), (7, 1, "7"), (10, 1, "10"), (42, 6, "000042"), (0, 9, "000000000"), (1234, 3, "1234")]
-        {
-            let mut text = "=".to_owned();
-            push_number(&mut text, number, digits);
-            assert_eq!(text[1..], *expected);
-        }
-        let mut text = String::new();
-        push_number(&mut text, u64::MAX, 1);
-        assert_eq!(text, u64::MAX.to_string());
-    }
-
-    /// Hands on what is written, and waits until it is let go on.
-    struct Slow(Sender<Vec<u8>>, Receiver<()>);
-
-    impl Write for Slow {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
-            self.1.recv().map_err(io::Error::other)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn lines_that_can_not_be_kept_are_counted_and_nobody_waits() {
-        let (written, lines) = channel();
-        let (go_on, allowed) = channel();
-        let sink = Arc::new(Sink::default());
-        let writer = sink.clone();
-        thread::spawn(move || writer.write_out(Slow(written, allowed), |_| {}));
-        sink.take_line(b"first\n");
-        assert_eq!(lines.recv().unwrap(), b"first\n");
-        // The writer is stuck: what fits is kept, the rest counted.
-        let line = [b"x".repeat(WAITING_BYTES / 4 - 1), b"\n".to_vec()].concat();
-        for _ in 0..7 {
-            sink.take_line(&line);
-        }
-        go_on.send(()).unwrap();
-        let kept = lines.recv().unwrap();
-        assert_eq!(&kept[..WAITING_BYTES], line.repeat(4));
-        assert!(kept[WAITING_BYTES..].starts_with(b"(3 lines more were not written"), "3 were dropped");
-        go_on.send(()).unwrap();
-        drop(LogGuard { sinks: vec![sink.clone()] });
-        assert_eq!(sink.lock().unwritten, 0);
-    }
-
-    /// Hands on what is written, and says what comes of it.
-    struct Full(Sender<Vec<u8>>, Receiver<io::Result<()>>);
-
-    impl Write for Full {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
-            self.1.recv().map_err(io::Error::other)?.map(|()| bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn that_the_log_can_not_be_written_is_told_once_until_it_can_be() {
-        let (written, lines) = channel();
-        let (answer, answers) = channel();
-        let (tell, told) = channel();
-        let sink = Arc::new(Sink::default());
-        let writer = sink.clone();
-        thread::spawn(move || writer.write_out(Full(written, answers), |error| tell.send(error.kind()).unwrap()));
-        let mut seen = Vec::new();
-        for works in [false, false, true, true, false] {
-            sink.take_line(b"a line\n");
-            seen.push(String::from_utf8(lines.recv().unwrap()).unwrap());
-            answer.send(if works { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }).unwrap();
-        }
-        drop(LogGuard { sinks: vec![sink] });
-        let behind_a_gap = "\n(lines are missing here: they could not be written)\na line\n";
-        assert_eq!(seen, ["a line\n", behind_a_gap, behind_a_gap, "a line\n", "a line\n"]);
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), [io::ErrorKind::StorageFull; 2]);
+    fn lines_that_are_missing_are_a_line() {
+        let line = count_lost()(7);
+        assert!(line.contains("Z [WARN] 7 lines are missing here: ") && line.ends_with('\n'), "{line}");
     }
 }

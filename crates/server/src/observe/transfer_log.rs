@@ -12,7 +12,7 @@ use std::{
 
 use ferry_wire::{Failure, UserName};
 
-use super::logging::push_number;
+use super::text::{push_cut, push_number};
 use crate::bucket::Bucket;
 
 /// The budget of one address for each kind: lines per second, and the time for which they may be saved up.
@@ -102,7 +102,7 @@ pub(crate) struct TransferEntry {
 
 /// See the [module documentation](self).
 #[derive(Debug, Default)]
-pub(crate) struct TransferLog {
+pub struct TransferLog {
     allowances: HashMap<Key, Allowance>,
     /// Of whom something was left out, and when that is summed up.
     due: BTreeSet<(Instant, Key)>,
@@ -220,7 +220,7 @@ fn write_line(line: &mut String, (peer, user): (SocketAddr, Option<&UserName>), 
     line.push_str(": ");
     line.push_str(verb);
     line.push(' ');
-    push_cut(line, name);
+    push_cut(line, name, TEXT_BYTES);
     line.push_str(": ");
     if let Some(bytes) = bytes {
         push_number(line, *bytes, 1);
@@ -235,23 +235,12 @@ fn write_line(line: &mut String, (peer, user): (SocketAddr, Option<&UserName>), 
         Some(Failure { code, message }) => {
             // The name stands in the line already.
             let words = message.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix(": "));
-            push_cut(line, words.unwrap_or(message));
+            push_cut(line, words.unwrap_or(message), TEXT_BYTES);
             line.push_str(" (");
             line.push_str(code.as_str());
             line.push(')');
         }
     }
-}
-
-fn push_cut(line: &mut String, text: &str) {
-    if text.len() <= TEXT_BYTES {
-        return line.push_str(text);
-    }
-    let end = (0..=TEXT_BYTES).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-    line.push_str(&text[..end]);
-    line.push_str("... (");
-    push_number(line, text.len() as u64, 1);
-    line.push_str(" bytes)");
 }
 
 #[cfg(test)]

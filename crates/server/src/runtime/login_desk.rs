@@ -239,8 +239,9 @@ impl Server {
         self.scheduler.queue(token, &mut connection.queued);
     }
 
-    /// Reads the users file again, where there is one.
+    /// Reads the users file again, where there is one, and opens the log files anew.
     pub(super) fn reload(&mut self) {
+        self.log_files.reopen();
         if let Some(path) = &self.users_file {
             log::info!("SIGHUP came: reading {} again", path.display());
             self.desk.reload(path.clone());

@@ -51,7 +51,10 @@ use mio::{Events, Poll, Token, Waker};
 use crate::{
     access::Users,
     net::{Acceptor, Endpoint, Listener, TlsAcceptor, Transport},
-    observe::{TransferEntry, TransferLog},
+    observe::{
+        TransferEntry, TransferLog,
+        logging::{LogFiles, Logs},
+    },
     protocol::ferry::Record,
     store::Store,
 };
@@ -103,6 +106,8 @@ pub struct Server {
     /// Whether the root's file system knows each entry by one name.
     has_one_name: bool,
     transfer_log: TransferLog,
+    /// Opened anew by a reload.
+    log_files: LogFiles,
     housekeeping: Housekeeping,
     buffers: Buffers,
 }
@@ -119,6 +124,7 @@ impl Server {
         listener: Listener,
         tls: Option<TlsAcceptor>,
         store: Arc<Store>,
+        logs: Logs,
     ) -> Result<Server, ServerError> {
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
         let registry = poll.registry();
@@ -142,7 +148,8 @@ impl Server {
             desk,
             users_file: options.users_file,
             has_one_name,
-            transfer_log: TransferLog::default(),
+            transfer_log: logs.transfer_log,
+            log_files: logs.files,
             housekeeping: Housekeeping::default(),
             buffers: Buffers::new(),
             poll,
