@@ -17,8 +17,8 @@ use ferry_server::{
     commands::Command,
     config::{Arguments, Setup},
     fence::{self, Beyond},
-    net::{Listener, TlsAcceptor, keys::Identity},
-    runtime::{check_users, unenforced},
+    net::{InquiryListener, Listener, TlsAcceptor, keys::Identity},
+    runtime::{Inquiry, check_users, unenforced},
     store::{self, Store},
 };
 use ferry_wire::escaped;
@@ -81,6 +81,12 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     };
     let listener = Listener::bind(&setup.addresses, setup.reuse_port)?;
     let address = listener.local_addr();
+    let mut inquiries = Vec::new();
+    if let Some(addresses) = &setup.metrics {
+        let listener = InquiryListener::bind(addresses).map_err(|error| format!("--metrics: {error}"))?;
+        inquiries.push((Inquiry::Metrics, listener));
+    }
+    let metrics = inquiries.iter().find_map(|(_, listener)| listener.local_addr());
     let identity = setup.security.identity(address)?;
     let tls = identity.as_ref().map(TlsAcceptor::new).transpose()?;
     store::know_this_machine();
@@ -100,10 +106,13 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     if setup.server.live.limits.read_only {
         log::info!("read-only: {}", setup.why_read_only);
     }
-    let server = Server::new(setup.server, Arc::new(users), listener, tls, store.clone(), logs)?;
+    let server = Server::new(setup.server, Arc::new(users), listener, tls, store.clone(), logs, inquiries)?;
     // A server that can't start says only why.
     log::info!("{fenced}");
     log::info!("{}", store.capabilities());
+    if let Some(address) = metrics {
+        log::info!("figures are at http://{address}/metrics");
+    }
     if let Some(fewer) = setup.fewer_clients {
         log::warn!("{fewer}");
     }

@@ -180,6 +180,14 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "72h", value_parser = hours)]
     pub(super) keep: Duration,
 
+    /// Serve figures in Prometheus' text format at http://ADDRESS:PORT/metrics; port 0 takes a free port, which the log
+    /// names
+    ///
+    /// Whoever reaches the address can read them: names of users and figures, no names of files. Costs 16 connections at
+    /// most, and some 0.2 ms of the loop a page.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = resolve_address)]
+    pub(super) metrics: Option<Addresses>,
+
     /// Append the log to FILE as well
     #[arg(long, value_name = "FILE")]
     pub(super) log_file: Option<PathBuf>,

@@ -17,6 +17,9 @@ const MOST_REFUSALS: u64 = 64;
 /// Clients whose TLS handshake may go on at one time, where there are descriptors enough.
 const MOST_HANDSHAKES: u64 = 256;
 
+/// Connections at one time at each listener for inquiries, where there are descriptors enough.
+const MOST_INQUIRIES: u64 = 16;
+
 /// One address has no more than so small a part of these, where clients of one address are limited.
 pub(super) const REFUSALS_PARTS: u64 = 4;
 
@@ -26,16 +29,19 @@ pub(super) struct DescriptorPlan {
     pub(super) clients: u64,
     pub(super) refusals: u64,
     pub(super) handshakes: u64,
+    /// Those at each listener for inquiries.
+    pub(super) inquiries: u64,
     /// Files that one helper has open at one time.
     pub(super) together: u64,
 }
 
-/// Divides `descriptors`. Where they are few, each client can have a file open beside its socket.
+/// Divides `descriptors`, some of which are for so many `listeners` for inquiries. Where they are few, each client can
+/// have a file open beside its socket.
 ///
 /// # Errors
 ///
 /// Where they are too few to serve.
-pub(super) fn divide(descriptors: u64) -> Result<DescriptorPlan, String> {
+pub(super) fn divide(descriptors: u64, listeners: u64) -> Result<DescriptorPlan, String> {
     if descriptors < LEAST_DESCRIPTORS {
         return Err(format!(
             "only {descriptors} files may be open (ulimit -n), and the server needs {LEAST_DESCRIPTORS} to serve a few clients"
@@ -43,10 +49,12 @@ pub(super) fn divide(descriptors: u64) -> Result<DescriptorPlan, String> {
     }
     let free = descriptors - OWN_DESCRIPTORS;
     let refusals = (free / 8).min(MOST_REFUSALS);
-    let clients = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max((free - refusals) / 2);
+    let inquiries = (free / 12).min(MOST_INQUIRIES);
+    let left = free.saturating_sub(refusals + listeners * inquiries);
+    let clients = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(left / 2);
     // Those for whom there would be none are what the acceptor waits for.
     let handshakes = (free / 8).min(MOST_HANDSHAKES);
-    Ok(DescriptorPlan { clients, refusals, handshakes, together: descriptors / 16 })
+    Ok(DescriptorPlan { clients, refusals, handshakes, inquiries, together: descriptors / 16 })
 }
 
 /// Raises the limit of open files as far as the system lets this process, and returns it: each client is an open file.
@@ -63,21 +71,23 @@ mod tests {
 
     #[test]
     fn each_client_can_have_a_file_open_where_descriptors_are_few() {
-        for (descriptors, clients, refusals, handshakes, together) in [
-            (64, 10, 3, 3, 4),
-            (100, 26, 7, 7, 6),
-            (700, 298, 64, 82, 43),
-            (1024, 512, 64, 123, 64),
-            (20_000, 19_488, 64, 256, 1250),
+        for (descriptors, listeners, clients, refusals, handshakes, inquiries, together) in [
+            (64, 0, 10, 3, 3, 2, 4),
+            (64, 2, 8, 3, 3, 2, 4),
+            (100, 0, 26, 7, 7, 5, 6),
+            (700, 0, 298, 64, 82, 16, 43),
+            (700, 2, 282, 64, 82, 16, 43),
+            (1024, 0, 512, 64, 123, 16, 64),
+            (20_000, 2, 19_488, 64, 256, 16, 1250),
         ] {
             assert_eq!(
-                divide(descriptors),
-                Ok(DescriptorPlan { clients, refusals, handshakes, together }),
+                divide(descriptors, listeners),
+                Ok(DescriptorPlan { clients, refusals, handshakes, inquiries, together }),
                 "{descriptors}"
             );
         }
         for few in [0, 12, LEAST_DESCRIPTORS - 1] {
-            let said = divide(few).unwrap_err();
+            let said = divide(few, 0).unwrap_err();
             assert!(said.contains("ulimit -n") && said.contains("64"), "{said}");
         }
     }

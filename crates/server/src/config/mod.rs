@@ -42,6 +42,8 @@ pub struct Setup {
     pub reuse_port: bool,
     /// Whether TLS is spoken, and with which key.
     pub security: Security,
+    /// The addresses to serve figures at: the first that can be had; none where figures are not served.
+    pub metrics: Option<Vec<SocketAddr>>,
     /// The loop's part.
     pub server: ServerOptions,
     /// The store's part.
@@ -65,7 +67,7 @@ impl Setup {
         let public = addresses.iter().any(|address| !address.ip().is_loopback());
         let read_only = arguments.read_only || (public && !arguments.writable);
         let descriptors = raise_descriptor_limit();
-        let plan = divide(descriptors)?;
+        let plan = divide(descriptors, u64::from(arguments.metrics.is_some()))?;
         let asked = arguments.max_clients.map_or(plan.clients, u64::from);
         let users_file = arguments.users.clone().or_else(usual_users_file);
         let store = store_options(arguments, read_only);
@@ -73,6 +75,7 @@ impl Setup {
             addresses,
             reuse_port: arguments.reuse_port,
             security: Security::of(arguments),
+            metrics: arguments.metrics.as_ref().map(|addresses| addresses.0.clone()),
             server: ServerOptions {
                 open_together: count(plan.together),
                 on_hangup: match &users_file {
@@ -81,6 +84,7 @@ impl Setup {
                     None => OnHangup::Ends,
                 },
                 users_file,
+                max_inquiries: count(plan.inquiries),
                 live: Live {
                     admission: admission(arguments, asked.min(plan.clients), plan.refusals),
                     max_handshakes: count(plan.handshakes),

@@ -8,6 +8,7 @@ use std::{
 
 use mio::{
     Interest, Registry, Token,
+    event::Source,
     net::{TcpListener, TcpStream},
 };
 use rustix::io::Errno;
@@ -15,10 +16,38 @@ use rustix::io::Errno;
 /// The time after which a listener that ran out of descriptors tries again.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// A kind of listening sockets.
+pub(crate) trait Accepts {
+    /// The socket of a client, and all else that is known of it.
+    type Client;
+
+    /// Accepts the next client.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where none waits.
+    fn accept(&self) -> io::Result<Self::Client>;
+
+    /// Returns the socket, for its events.
+    fn source(&mut self) -> &mut dyn Source;
+}
+
+impl Accepts for TcpListener {
+    type Client = (TcpStream, SocketAddr);
+
+    fn accept(&self) -> io::Result<Self::Client> {
+        TcpListener::accept(self)
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        self
+    }
+}
+
 /// A listening socket, and whether clients wait there.
 #[derive(Debug)]
-pub(crate) struct Acceptor {
-    listener: TcpListener,
+pub(crate) struct Acceptor<L = TcpListener> {
+    listener: L,
     is_ready: bool,
     /// Set while the system is short of something: no earlier than this.
     retry_at: Option<Instant>,
@@ -26,10 +55,10 @@ pub(crate) struct Acceptor {
     is_failing: bool,
 }
 
-impl Acceptor {
+impl<L: Accepts> Acceptor<L> {
     /// Returns the acceptor of `listener`, whose events `registry` then tells under `token`.
-    pub(crate) fn new(mut listener: TcpListener, registry: &Registry, token: Token) -> io::Result<Acceptor> {
-        registry.register(&mut listener, token, Interest::READABLE)?;
+    pub(crate) fn new(mut listener: L, registry: &Registry, token: Token) -> io::Result<Acceptor<L>> {
+        registry.register(listener.source(), token, Interest::READABLE)?;
         Ok(Acceptor { listener, is_ready: true, retry_at: None, is_failing: false })
     }
 
@@ -55,7 +84,7 @@ impl Acceptor {
 
     /// Accepts the next client. Returns [`None`] where that client has gone, or where none [can be
     /// accepted](Self::can_accept) for now.
-    pub(crate) fn accept(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
+    pub(crate) fn accept(&mut self, now: Instant) -> Option<L::Client> {
         self.retry_at = None;
         let error = match self.listener.accept() {
             Ok(client) => {

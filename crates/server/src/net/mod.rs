@@ -2,12 +2,15 @@
 
 mod acceptor;
 mod endpoint;
+mod inquiry;
 pub mod keys;
 mod listen;
 mod tls;
 
 pub(crate) use acceptor::Acceptor;
 pub(crate) use endpoint::{Endpoint, HandshakeState, ReadError, SendFileError, Transport, Unsent};
+pub use inquiry::InquiryListener;
+pub(crate) use inquiry::InquirySocket;
 pub use listen::{ListenError, Listener};
 pub use tls::TlsAcceptor;
 pub(crate) use tls::TlsError;

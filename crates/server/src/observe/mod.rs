@@ -2,6 +2,7 @@
 
 mod log_file;
 pub mod logging;
+pub(crate) mod scrape;
 mod sink;
 mod text;
 mod transfer_log;

@@ -14,6 +14,19 @@ const FIRST_RESERVED_KEY: usize = KEY_MASK - 15;
 /// The key of all handshakes, which are no connections yet; what they differ in stands in place of the generation.
 const HANDSHAKE_KEY: usize = FIRST_RESERVED_KEY;
 
+/// The key of all inquiries, with a number as handshakes have one.
+const INQUIRY_KEY: usize = FIRST_RESERVED_KEY + 1;
+
+/// Returns the token of the inquiry with this number.
+pub(super) fn inquiry_token(number: u32) -> Token {
+    Token((number as usize) << KEY_BITS | INQUIRY_KEY)
+}
+
+/// Returns the number of the inquiry with this token; [`None`] for any other token.
+pub(super) fn inquiry_number(token: Token) -> Option<u32> {
+    (token.0 & KEY_MASK == INQUIRY_KEY).then_some((token.0 >> KEY_BITS) as u32)
+}
+
 /// Returns the token of the handshake with this number, of which 32 bits count.
 pub(super) fn handshake_token(number: u64) -> Token {
     Token((number as u32 as usize) << KEY_BITS | HANDSHAKE_KEY)

@@ -14,6 +14,7 @@
 //! turn it is, [`leases`] which connection works on which upload.
 
 pub mod admission;
+mod answers;
 mod arrivals;
 mod budget;
 mod completions;
@@ -21,6 +22,7 @@ mod connection;
 mod connections;
 mod handshakes;
 mod housekeeping;
+mod inquiries;
 mod job;
 mod lane;
 pub mod lease_use;
@@ -50,7 +52,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::{
     access::Users,
-    net::{Acceptor, Endpoint, Listener, TlsAcceptor, Transport},
+    net::{Acceptor, Endpoint, InquiryListener, Listener, TlsAcceptor, Transport},
     observe::{
         TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
@@ -63,6 +65,7 @@ use connection::Connection;
 use connections::Connections;
 use handshakes::Handshakes;
 use housekeeping::Housekeeping;
+use inquiries::Inquiries;
 use job::{Ended, Job};
 use leases::Leases;
 use lifecycle::LifeCycle;
@@ -73,6 +76,7 @@ use timers::Timers;
 use turn::{Buffers, Turn, TurnEnd};
 use workers::Workers;
 
+pub use inquiries::Inquiry;
 pub use lifecycle::{CUT_SHORT, OnHangup};
 pub use login_desk::{check_users, unenforced};
 use setup::system;
@@ -102,6 +106,7 @@ pub struct Server {
     leases: Leases<Token, Job>,
     life: LifeCycle,
     desk: LoginDesk,
+    inquiries: Inquiries,
     users_file: Option<PathBuf>,
     /// Whether the root's file system knows each entry by one name.
     has_one_name: bool,
@@ -113,7 +118,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the helpers and makes ready to serve, by `tls` where TLS is to be spoken.
+    /// Starts the helpers and makes ready to serve, by `tls` where TLS is to be spoken, and to answer what is asked at
+    /// `inquiries`.
     ///
     /// # Errors
     ///
@@ -125,6 +131,7 @@ impl Server {
         tls: Option<TlsAcceptor>,
         store: Arc<Store>,
         logs: Logs,
+        inquiries: Vec<(Inquiry, InquiryListener)>,
     ) -> Result<Server, ServerError> {
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
         let registry = poll.registry();
@@ -132,6 +139,7 @@ impl Server {
         let acceptor = Acceptor::new(listener.open()?, registry, LISTENER).map_err(system(failed))?;
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
         let life = LifeCycle::start(registry, SIGNALS, options.on_hangup)?;
+        let inquiries = Inquiries::new(inquiries, options.max_inquiries, registry).map_err(system(failed))?;
         let desk = LoginDesk::new(users.clone(), waker.clone());
         let has_one_name = store.has_one_name();
         let live = options.live;
@@ -146,6 +154,7 @@ impl Server {
             leases: Leases::default(),
             life,
             desk,
+            inquiries,
             users_file: options.users_file,
             has_one_name,
             transfer_log: logs.transfer_log,
@@ -177,6 +186,7 @@ impl Server {
             self.run_handshakes(began);
             self.run_queued();
             self.run_granted();
+            self.run_inquiries(began);
             self.transfer_log.sum_up(Some(began), say);
             self.housekeeping.note_round(began.elapsed());
         }
@@ -201,7 +211,11 @@ impl Server {
 
     fn longest_wait(&mut self) -> Option<Duration> {
         let now = Instant::now();
-        if self.scheduler.queued() > 0 || self.handshakes.has_queued() || self.arrivals.can_accept(now) {
+        let has_work = self.scheduler.queued() > 0
+            || self.handshakes.has_queued()
+            || self.arrivals.can_accept(now)
+            || self.inquiries.has_work(now);
+        if has_work {
             return Some(Duration::ZERO);
         }
         let moments = [
@@ -209,6 +223,7 @@ impl Server {
             self.timers.next(),
             self.desk.next_at(now),
             self.handshakes.next_at(),
+            self.inquiries.next_at(),
             self.scheduler.next_at(now),
             self.workers.look_at(),
             self.transfer_log.next_at(),
@@ -234,6 +249,9 @@ impl Server {
                     }
                 }
                 token => {
+                    if self.inquiries.note(token) {
+                        continue;
+                    }
                     if let Some(handshake) = self.handshakes.get(token) {
                         handshake.endpoint.note(event);
                         self.handshakes.queue(token);

@@ -12,6 +12,8 @@ use crate::{net::ListenError, protocol::ferry::Limits, store::StoreLimits};
 pub struct ServerOptions {
     /// Small uploads, or changes of the tree, that may wait for the disk together: each has files open meanwhile.
     pub open_together: usize,
+    /// Connections at one time of those who ask something, at each listener for that.
+    pub max_inquiries: usize,
     /// The effect of SIGHUP.
     pub on_hangup: OnHangup,
     /// The users file, which SIGHUP reads again; [`None`] where none is in use.

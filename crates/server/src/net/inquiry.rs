@@ -1,0 +1,155 @@
+//! Sockets of those who ask one question: TCP for everybody whom the network lets through, Unix for one user.
+
+use std::{
+    io::{self, IoSlice, Read},
+    mem::MaybeUninit,
+    net::{Shutdown, SocketAddr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use mio::{Interest, Registry, Token, event::Source, net};
+use rustix::{
+    io::Errno,
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg, sockopt::socket_peercred},
+    process::geteuid,
+};
+
+use super::{
+    acceptor::Accepts,
+    listen::{ListenError, Listener},
+};
+
+/// A socket at which questions are asked.
+#[derive(Debug)]
+pub enum InquiryListener {
+    /// For whoever reaches the address.
+    Tcp(net::TcpListener),
+    /// For processes of the server's own user, and of root.
+    Unix(net::UnixListener),
+}
+
+impl InquiryListener {
+    /// Takes the first of `addresses` that can be had, of TCP; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// Where none of them can be had.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<InquiryListener, ListenError> {
+        Listener::bind(addresses, false)?.open().map(InquiryListener::Tcp)
+    }
+
+    /// Returns its address, where it is of TCP.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match self {
+            InquiryListener::Tcp(listener) => listener.local_addr().ok(),
+            InquiryListener::Unix(_) => None,
+        }
+    }
+}
+
+impl Accepts for InquiryListener {
+    type Client = InquirySocket;
+
+    /// A stranger at a Unix socket, whom its mode has let through, is an error.
+    fn accept(&self) -> io::Result<InquirySocket> {
+        match self {
+            InquiryListener::Tcp(listener) => Ok(InquirySocket::Tcp(listener.accept()?.0)),
+            InquiryListener::Unix(listener) => {
+                let (socket, _) = listener.accept()?;
+                let user = socket_peercred(&socket)?.uid;
+                if user.is_root() || user == geteuid() {
+                    Ok(InquirySocket::Unix(socket))
+                } else {
+                    Err(Errno::ACCESS.into())
+                }
+            }
+        }
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
+        match self {
+            InquiryListener::Tcp(listener) => listener,
+            InquiryListener::Unix(listener) => listener,
+        }
+    }
+}
+
+/// The socket of somebody who asks.
+#[derive(Debug)]
+pub(crate) enum InquirySocket {
+    Tcp(net::TcpStream),
+    Unix(net::UnixStream),
+}
+
+impl InquirySocket {
+    /// Has `registry` tell of its events under `token`.
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        match self {
+            InquirySocket::Tcp(socket) => registry.register(socket, token, interests),
+            InquirySocket::Unix(socket) => registry.register(socket, token, interests),
+        }
+    }
+
+    /// Reads what has come; 0 at the end of input.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where nothing has come, any other where nothing will.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        retry(|| match self {
+            InquirySocket::Tcp(socket) => socket.read(buffer),
+            InquirySocket::Unix(socket) => socket.read(buffer),
+        })
+    }
+
+    /// Sends from the front of `bytes`, and returns how many. `descriptors`, which only a Unix socket takes, go along
+    /// with the first of them.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where the socket is full, any other where nothing can be sent.
+    pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
+        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+        let rights = SendAncillaryMessage::ScmRights(&descriptors);
+        let mut space = Vec::new();
+        if !descriptors.is_empty() {
+            space.resize(rights.size(), MaybeUninit::uninit());
+        }
+        retry(|| {
+            let mut ancillary = SendAncillaryBuffer::new(&mut space);
+            if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+                return Err(Errno::MSGSIZE.into());
+            }
+            Ok(sendmsg(&*self, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
+        })
+    }
+
+    /// Tells that nothing more will come.
+    pub(crate) fn shut_down(&self) {
+        // Fails only where the other end is gone, which the next read tells.
+        let _ = match self {
+            InquirySocket::Tcp(socket) => socket.shutdown(Shutdown::Write),
+            InquirySocket::Unix(socket) => socket.shutdown(Shutdown::Write),
+        };
+    }
+}
+
+impl AsFd for InquirySocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            InquirySocket::Tcp(socket) => socket.as_fd(),
+            InquirySocket::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
