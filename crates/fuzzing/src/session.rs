@@ -36,7 +36,7 @@ const DRAIN_STEPS: usize = 20_000;
 /// Drives a session. The first line is the schedule, what follows is the client's stream. Each
 /// letter of the schedule is a step: `C` completes the oldest operation, `D` the newest, `F` fails the
 /// oldest, `S` sends what is queued, `s` a part of it, `T` lets time pass, `E` ends the input, `X` resets the
-/// connection, `Q` ends the server, `V` evicts the upload `id`, `P` fails a range, `R` reads directly;
+/// connection, `Q` ends the server, `G` drains it, `L` says that no input is left, `V` evicts the upload `id`, `P` fails a range, `R` reads directly;
 /// any other byte is how many bytes arrive. A schedule that begins with `r` makes the server read-only.
 ///
 /// # Panics
@@ -105,6 +105,10 @@ impl<'a> Drive<'a> {
             b'E' => self.end_input(),
             b'X' => self.session.disconnected(self.now),
             b'Q' => self.session.dismiss(Failure::new(Code::ShuttingDown, "the model ends"), self.now),
+            b'G' => self.session.drain(Failure::new(Code::ShuttingDown, "the model drains"), self.now),
+            b'L' => {
+                self.session.input_is_out(self.now);
+            }
             b'V' => self.session.evict(&Id::new("id").expect("an id"), self.now),
             b'P' => self.fail_range(),
             b'R' => self.read_directly(),

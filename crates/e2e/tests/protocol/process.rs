@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use ferry_e2e::{Options, Raw, Server, Signal, eventually, ferryd};
+use ferry_e2e::{Options, Raw, Server, eventually, ferryd};
 
 use super::{dialogue, gist};
 
@@ -72,67 +72,6 @@ fn a_read_only_server_changes_nothing() {
         assert!(!greeting.contains("read-only"), "{greeting:?}");
         assert_eq!(raw.put("x", b"hello").word(0), "SAVED");
     }
-}
-
-/// The signals that end a server that is started from here.
-fn ending() -> impl Iterator<Item = (Signal, &'static str)> {
-    let all = [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::QUIT, "SIGQUIT"), (Signal::HUP, "SIGHUP")];
-    // Under nohup, and the server would inherit that.
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
-    let hangups = u64::from_str_radix(ignored.trim(), 16).unwrap() & 1 == 0;
-    if !hangups {
-        eprintln!("SIGHUP is skipped: it is ignored here");
-    }
-    all.into_iter().filter(move |(signal, _)| hangups || *signal != Signal::HUP)
-}
-
-#[test]
-fn a_signal_ends_it_cleanly() {
-    for (signal, name) in ending() {
-        let mut server = Server::start();
-        server.signal(signal);
-        assert_eq!(server.wait().code(), Some(0), "{signal:?} with no client");
-        assert!(server.log().contains(&format!("{name} came")), "{}", server.log());
-    }
-}
-
-/// Whichever signal it is: the one before shows that they come to the same.
-#[test]
-fn a_signal_ends_it_cleanly_with_clients_in_every_state() {
-    let mut server = Server::start();
-    let mut idle = Raw::greeted(server.address());
-    let mut writing = Raw::greeted(server.address());
-    writing.send("PUT 10 - half\nDATA 10\nhalf");
-    let mut resuming = Raw::greeted(server.address());
-    assert_eq!(resuming.ask("RESUME id 10 - half").line, "GO 0");
-    server.signal(Signal::TERM);
-    for raw in [&mut idle, &mut writing, &mut resuming] {
-        let said = String::from_utf8(raw.to_eof()).unwrap();
-        assert_eq!(gist(&said), "FAIL shutting-down");
-    }
-    let status = server.wait();
-    assert_eq!(status.code(), Some(0), "{status:?}");
-    assert!(server.visible().is_empty());
-}
-
-#[test]
-fn a_hangup_that_was_ignored_at_the_start_stays_so() {
-    let server = Options::new().behind("trap '' HUP").start();
-    server.signal(Signal::HUP);
-    assert_eq!(Raw::greeted(server.address()).put("a", b"hello").word(0), "SAVED");
-    assert_eq!(server.terminate().code(), Some(0));
-}
-
-#[test]
-fn a_client_that_does_not_read_cannot_keep_the_server_from_ending() {
-    let mut server = Server::start();
-    std::fs::File::create(server.path("large")).unwrap().set_len(1 << 30).unwrap();
-    let mut stalled = Raw::greeted(server.address());
-    stalled.send("GET large\n");
-    assert_eq!(gist(&stalled.line()), "FILE 1073741824");
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait().code(), Some(0));
 }
 
 /// Runs `ferryd` with arguments that it can't go on from; gives its exit status and all that it said.

@@ -173,7 +173,7 @@ fn a_restarted_server_goes_on() {
         let directory = tempfile::tempdir().unwrap();
         let whole = random_bytes(seed(), 3 * BLOCK_BYTES);
         let request = format!("RESUME id {} 1600000000 x", whole.len());
-        let mut server = Options::new().root(directory.path()).start();
+        let mut server = Options::new().root(directory.path()).arg("--grace").arg("0").start();
         let mut raw = Raw::greeted(server.address());
         assert_eq!(go(&mut raw, &request), 0);
         raw.send(&rest_of(&whole, 0)[..2 * BLOCK_BYTES]);

@@ -23,10 +23,10 @@ use crate::{commands::Command, units};
     version,
     args_conflicts_with_subcommands = true,
     about = "Serves one directory to ferry clients",
-    after_help = "Signals: SIGTERM, SIGINT, SIGQUIT and SIGHUP end the server (under nohup, SIGHUP does not; with a users file it \
-                  has that read again, and what is wrong in it changes nothing). It then closes the \
-                  listening socket, publishes uploads that have arrived whole, and waits up to 10 seconds for clients. A \
-                  second signal ends it at once.\n\
+    after_help = "Signals: SIGTERM, SIGINT and SIGQUIT end the server. It then accepts nobody, tells clients that are idle, and lets \
+                  transfers end for the time of --grace; after that it tells everybody, publishes uploads that have arrived \
+                  whole, and ends. A second signal ends it at once. On SIGHUP it reads the users file again; what is wrong \
+                  in it changes nothing.\n\
                   Exit status: 0 ended as asked, 1 could not serve, 2 invalid command line, 3 something (a disk, for \
                   example) did not answer in time and was abandoned.\n\
                   Sizes are numbers of bytes, or have a unit: kB, MB, GB, TB (of 1000) or KiB, MiB, GiB, TiB (of 1024), as \
@@ -188,6 +188,13 @@ pub struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = resolve_address)]
     pub(super) metrics: Option<Addresses>,
 
+    /// Let transfers under way end for so long when the server is to end
+    ///
+    /// Clients that are idle are told within a second. With 0 nobody is waited for. It is the longest time that a stop
+    /// takes, but for 2 seconds in which all that is whole is published.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
+    pub(super) grace: Duration,
+
     /// Append the log to FILE as well
     #[arg(long, value_name = "FILE")]
     pub(super) log_file: Option<PathBuf>,
@@ -228,6 +235,11 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 /// Parses a time of at least a second. A number without a unit is of seconds.
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_secs(1).., units::time(text, "s"))
+}
+
+/// Parses a time, which may be none. A number without a unit is of seconds.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    within(text, Duration::ZERO.., units::time(text, "s"))
 }
 
 /// Parses a time. A number without a unit is of hours.

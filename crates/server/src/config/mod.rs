@@ -12,13 +12,12 @@ use std::{
 };
 
 use ferry_wire::limits::MAX_INTEGER;
-use signal_hook::consts::SIGHUP;
 
 use crate::{
     access::file::usual_path,
     observe::logging::LogOptions,
     protocol::ferry::{Limits, Timeouts},
-    runtime::{Live, OnHangup, ServerOptions, admission::AdmissionLimits},
+    runtime::{Live, ServerOptions, admission::AdmissionLimits},
     store::{Durability, MountTable, StoreLimits, StoreOptions},
 };
 pub use arguments::Arguments;
@@ -78,11 +77,6 @@ impl Setup {
             metrics: arguments.metrics.as_ref().map(|addresses| addresses.0.clone()),
             server: ServerOptions {
                 open_together: count(plan.together),
-                on_hangup: match &users_file {
-                    Some(_) => OnHangup::Reloads,
-                    None if is_ignored(SIGHUP) => OnHangup::Ignored,
-                    None => OnHangup::Ends,
-                },
                 users_file,
                 max_inquiries: count(plan.inquiries),
                 live: Live {
@@ -93,6 +87,7 @@ impl Setup {
                     limits: limits(arguments, read_only),
                     store: StoreLimits { max_staged: store.max_staged, max_kept: store.max_kept, keep: store.keep },
                     log_level: arguments.log_level,
+                    grace: arguments.grace,
                 },
             },
             store,
@@ -186,12 +181,4 @@ fn make_dir(root: &Path) -> Result<(), String> {
             None => format!("can't make the directory {}: {error}", root.display()),
         }),
     }
-}
-
-/// Returns whether `signal` was ignored when this program was started, as nohup does with SIGHUP.
-fn is_ignored(signal: i32) -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask & 1 << (signal - 1) != 0
 }

@@ -108,6 +108,11 @@ impl<E> Handshakes<E> {
         }
     }
 
+    /// Returns how many go on.
+    pub(super) fn len(&self) -> usize {
+        self.going.len()
+    }
+
     /// Whether some may get on.
     pub(super) fn has_queued(&self) -> bool {
         !self.queue.is_empty()

@@ -1,7 +1,7 @@
 //! Signals, the drain, and the watchdog that holds it to its time.
 //!
-//! A server that is asked to end drains: it tells every client, publishes uploads that have arrived whole, and closes.
-//! It can't promise when that is done: a helper may wait for a disk that never answers, and so may a close. So a thread
+//! A server that is asked to end drains: it accepts nobody, tells the idle, and lets transfers end. When the grace for
+//! that is over, it tells everybody, publishes uploads that have arrived whole, and closes. It can't promise when that is done: a helper may wait for a disk that never answers, and so may a close. So a thread
 //! that touches neither files nor sockets sees the signals as well, and ends the process when the time is over.
 //!
 //! No program can end a thread that waits inside the kernel and takes no signal, as on a frozen file
@@ -33,8 +33,11 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::setup::{ServerError, system};
 
-/// The longest time of the drain: uploads that have arrived whole are published, replies are sent.
-const DRAIN: Duration = Duration::from_secs(10);
+/// The longest time after the grace: clients are told, uploads that have arrived whole are published.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The longest grace: beyond it nobody has clocks.
+const LONGEST_GRACE: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The longest time of the rest: helpers come back, files are closed.
 const CLOSING: Duration = Duration::from_millis(500);
@@ -42,77 +45,98 @@ const CLOSING: Duration = Duration::from_millis(500);
 /// The exit status of a server that was asked to end, and abandoned something that did not answer in time.
 pub const CUT_SHORT: i32 = 3;
 
-/// The effect of SIGHUP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnHangup {
-    /// It ends the server, as the other signals do.
-    Ends,
-    /// The users file is read again.
-    Reloads,
-    /// None.
-    Ignored,
-}
+/// The signals that end the server.
+const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGQUIT];
 
 /// The requests that signals make.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Asked {
     /// The drain is to begin.
     pub(super) drain: bool,
-    /// The users file is to be read again.
+    /// What can change is to be read again.
     pub(super) reload: bool,
 }
 
-/// Whether the server serves or drains, and until when.
+/// How far the server is.
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    Serving,
+    /// Transfers under way go on until then.
+    Draining(Instant),
+    /// Everybody is told, and what is whole is published, until then.
+    Ending(Instant),
+}
+
+/// Whether the server serves, drains or ends, and until when.
 pub(super) struct LifeCycle {
     signals: Signals,
-    on_hangup: OnHangup,
-    /// When the drain is over, where it has begun.
-    drains_until: Option<Instant>,
+    phase: Phase,
+    grace: Duration,
     watchdog: Watchdog,
 }
 
 impl LifeCycle {
-    /// Watches for the signals that end the server. `registry` tells of them under `token`.
-    pub(super) fn start(registry: &Registry, token: Token, on_hangup: OnHangup) -> Result<LifeCycle, ServerError> {
+    /// Watches for the signals that end the server, which then drains for `grace`, and for SIGHUP. `registry` tells of them
+    /// under `token`.
+    pub(super) fn start(registry: &Registry, token: Token, grace: Duration) -> Result<LifeCycle, ServerError> {
         let failed = "can't watch for signals";
-        let ending = [SIGINT, SIGTERM, SIGQUIT].into_iter().chain((on_hangup == OnHangup::Ends).then_some(SIGHUP));
-        let watchdog = Watchdog::start(ending.clone()).map_err(system(failed))?;
-        let reloading = (on_hangup == OnHangup::Reloads).then_some(SIGHUP);
-        let mut signals = Signals::new(ending.chain(reloading)).map_err(system(failed))?;
+        let grace = grace.min(LONGEST_GRACE);
+        let watchdog = Watchdog::start(grace).map_err(system(failed))?;
+        let mut signals = Signals::new(ENDING.iter().chain(&[SIGHUP])).map_err(system(failed))?;
         registry.register(&mut signals, token, Interest::READABLE).map_err(system(failed))?;
-        Ok(LifeCycle { signals, on_hangup, drains_until: None, watchdog })
+        Ok(LifeCycle { signals, phase: Phase::Serving, grace, watchdog })
     }
 
     /// Takes the signals that came. Returns what they ask for; in the drain, one that ends the server does so at once.
     pub(super) fn take_signals(&mut self, now: Instant) -> Asked {
         let mut asked = Asked::default();
         for signal in self.signals.pending() {
-            if signal == SIGHUP && self.on_hangup == OnHangup::Reloads {
+            if signal == SIGHUP {
                 asked.reload = true;
                 continue;
             }
             let signal = signal_name(signal).unwrap_or("a signal");
-            if self.drains_until.is_some() {
+            if self.is_draining() {
                 log::warn!("{signal} came again: ending at once");
-                self.drains_until = Some(now);
+                self.phase = Phase::Ending(now);
             } else {
                 log::info!("{signal} came: ending");
-                self.drains_until = Some(now + DRAIN);
+                self.phase = Phase::Draining(now + self.grace);
                 asked.drain = true;
             }
         }
         asked
     }
 
-    /// Returns when the drain is over, where it has begun.
-    pub(super) fn drains_until(&self) -> Option<Instant> {
-        self.drains_until
+    /// Returns whether the drain has begun, be it over or not.
+    pub(super) fn is_draining(&self) -> bool {
+        !matches!(self.phase, Phase::Serving)
+    }
+
+    /// Returns when the next phase begins by itself.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Serving => None,
+            Phase::Draining(until) | Phase::Ending(until) => Some(until),
+        }
+    }
+
+    /// Returns, once, that the time for transfers is over: whoever is left is to be dismissed.
+    pub(super) fn take_end_of_grace(&mut self, now: Instant) -> bool {
+        let is_over = matches!(self.phase, Phase::Draining(until) if until <= now);
+        if is_over {
+            self.phase = Phase::Ending(now + LAST_WORDS);
+        }
+        is_over
     }
 
     /// Returns whether the loop ends now, with `left` connections: none is left, or the time is over.
     pub(super) fn has_ended(&self, left: usize) -> bool {
-        let Some(until) = self.drains_until else { return false };
-        let is_over = Instant::now() >= until;
+        let is_over = match self.phase {
+            Phase::Serving => return false,
+            Phase::Draining(_) => false,
+            Phase::Ending(until) => Instant::now() >= until,
+        };
         if is_over && left > 0 {
             log::warn!("{left} connections did not end in time");
         }
@@ -133,16 +157,16 @@ struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches for the `signals` that end the server.
-    fn start(signals: impl Iterator<Item = i32>) -> io::Result<Watchdog> {
+    /// Watches for the signals that end the server, which then drains for `grace`.
+    fn start(grace: Duration) -> io::Result<Watchdog> {
         let (reader, writer) = io::pipe()?;
         let mut watchdog = Watchdog { signals: Vec::new(), has_ended: Arc::default() };
-        for signal in signals {
+        for signal in ENDING {
             watchdog.signals.push(pipe::register(signal, writer.try_clone()?)?);
         }
         let has_ended = watchdog.has_ended.clone();
         thread::Builder::new().name("ferry-end".into()).spawn(move || {
-            if is_over(&reader, DRAIN + CLOSING, CLOSING) && !has_ended.load(Ordering::Acquire) {
+            if is_over(&reader, grace + LAST_WORDS + CLOSING, CLOSING) && !has_ended.load(Ordering::Acquire) {
                 log::error!("something does not answer in time: abandoned");
                 log::logger().flush();
                 process::exit(CUT_SHORT);

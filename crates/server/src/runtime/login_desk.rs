@@ -242,9 +242,12 @@ impl Server {
     /// Reads the users file again, where there is one, and opens the log files anew.
     pub(super) fn reload(&mut self) {
         self.log_files.reopen();
-        if let Some(path) = &self.users_file {
-            log::info!("SIGHUP came: reading {} again", path.display());
-            self.desk.reload(path.clone());
+        match &self.users_file {
+            Some(path) => {
+                log::info!("SIGHUP came: reading {} again", path.display());
+                self.desk.reload(path.clone());
+            }
+            None => log::info!("SIGHUP came: there is no users file to read again"),
         }
     }
 

@@ -57,8 +57,8 @@ use crate::{
         TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
     },
-    protocol::ferry::Record,
-    store::Store,
+    protocol::ferry::{Record, Session},
+    store::{Disk, Store},
 };
 use arrivals::{Arrival, Arrivals};
 use connection::Connection;
@@ -77,7 +77,7 @@ use turn::{Buffers, Turn, TurnEnd};
 use workers::Workers;
 
 pub use inquiries::Inquiry;
-pub use lifecycle::{CUT_SHORT, OnHangup};
+pub use lifecycle::CUT_SHORT;
 pub use login_desk::{check_users, unenforced};
 use setup::system;
 pub use setup::{Live, ServerError, ServerOptions};
@@ -138,8 +138,8 @@ impl Server {
         let failed = "can't watch for events";
         let acceptor = Acceptor::new(listener.open()?, registry, LISTENER).map_err(system(failed))?;
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
-        let life = LifeCycle::start(registry, SIGNALS, options.on_hangup)?;
         let inquiries = Inquiries::new(inquiries, options.max_inquiries, registry).map_err(system(failed))?;
+        let life = LifeCycle::start(registry, SIGNALS, options.live.grace)?;
         let desk = LoginDesk::new(users.clone(), waker.clone());
         let has_one_name = store.has_one_name();
         let live = options.live;
@@ -165,16 +165,16 @@ impl Server {
         })
     }
 
-    /// Serves until SIGTERM, SIGINT, SIGQUIT or, with [`OnHangup::Ends`], SIGHUP comes; then drains, and
-    /// returns. A second signal, or ten seconds, end the drain. Where something does not answer half a second later, the
-    /// process ends with the status [`CUT_SHORT`].
+    /// Serves until SIGTERM, SIGINT or SIGQUIT comes; then drains, and returns. A second signal ends the drain, as does the
+    /// end of its grace, after which clients have two seconds. Where something does not answer half a second later,
+    /// the process ends with the status [`CUT_SHORT`].
     ///
     /// # Errors
     ///
     /// Where the system refuses to tell of events.
     pub fn run(mut self) -> Result<(), ServerError> {
         let mut events = Events::with_capacity(EVENTS);
-        while !self.life.has_ended(self.connections.len()) {
+        while !self.life.has_ended(self.connections.len() + self.handshakes.len()) {
             self.wait(&mut events)?;
             let began = Instant::now();
             self.workers.look(began);
@@ -182,6 +182,9 @@ impl Server {
             self.take_completions();
             self.run_desk(began);
             self.expire(began);
+            if self.life.take_end_of_grace(began) {
+                self.dismiss(began);
+            }
             self.accept(began);
             self.run_handshakes(began);
             self.run_queued();
@@ -227,7 +230,7 @@ impl Server {
             self.scheduler.next_at(now),
             self.workers.look_at(),
             self.transfer_log.next_at(),
-            self.life.drains_until(),
+            self.life.next_at(),
         ];
         let next = moments.into_iter().flatten().min().map(|next| next.saturating_duration_since(now));
         next.into_iter().chain(self.housekeeping.due_after()).min()
@@ -312,14 +315,15 @@ impl Server {
         }
         log::debug!("{peer}: connected{}", if admitted.is_refused() { ", and turned away" } else { "" });
         let connection = self.connections.insert(Connection::new(token, endpoint, peer, session, admitted));
+        if self.life.is_draining() {
+            connection.session.drain(ending(), Instant::now());
+        }
         self.scheduler.queue(token, &mut connection.queued);
     }
 
-    /// Begins the drain: nobody can connect any more, and each client is told as soon as a reply may stand there.
+    /// Begins the drain: nobody can connect any more, and each client is told as soon as it is idle.
     fn drain(&mut self, now: Instant) {
-        let ending = Failure::new(Code::ShuttingDown, "the server is ending");
-        self.handshakes.end_all();
-        for (socket, peer, arrival) in self.arrivals.end(&ending, now) {
+        for (socket, peer, arrival) in self.arrivals.end(&ending(), now) {
             // Who waits for a handshake understands nothing else, and there is no time for one.
             if self.tls.is_none() {
                 self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
@@ -327,9 +331,20 @@ impl Server {
                 self.arrivals.leave(peer, arrival.0);
             }
         }
+        self.each_session(|session| session.drain(ending(), now));
+    }
+
+    /// Ends the drain: each client is told as soon as a reply may stand there.
+    fn dismiss(&mut self, now: Instant) {
+        self.handshakes.end_all();
+        self.each_session(|session| session.dismiss(ending(), now));
+    }
+
+    /// Does `change` to every session, and gives each client a turn.
+    fn each_session(&mut self, change: impl Fn(&mut Session<Disk>)) {
         for token in self.connections.tokens() {
             let Some(connection) = self.connections.get(token) else { continue };
-            connection.session.dismiss(ending.clone(), now);
+            change(&mut connection.session);
             self.scheduler.queue(token, &mut connection.queued);
         }
     }
@@ -393,6 +408,9 @@ impl Server {
         if connection.shut_down_if_due() || end.is_unfinished {
             self.scheduler.queue(token, &mut connection.queued);
         }
+        if self.life.is_draining() && !connection.can_move() && connection.session.input_is_out(end.now) {
+            self.scheduler.queue(token, &mut connection.queued);
+        }
         if connection.session.is_cut() {
             self.cut(token, end.now);
         }
@@ -437,6 +455,11 @@ impl Server {
 /// Returns a session's record as the log takes it.
 fn entry_of(Record { verb, name, bytes, duration, failure }: Record) -> TransferEntry {
     TransferEntry { verb, name, bytes, duration, failure }
+}
+
+/// Returns the last reply of a server that ends.
+fn ending() -> Failure {
+    Failure::new(Code::ShuttingDown, "the server is ending")
 }
 
 fn say(line: &str) {

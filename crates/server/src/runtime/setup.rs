@@ -1,10 +1,10 @@
 //! How a server is set up, and why that can fail.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use log::LevelFilter;
 
-use super::{admission::AdmissionLimits, lifecycle::OnHangup};
+use super::admission::AdmissionLimits;
 use crate::{net::ListenError, protocol::ferry::Limits, store::StoreLimits};
 
 /// How a server is set up.
@@ -14,8 +14,6 @@ pub struct ServerOptions {
     pub open_together: usize,
     /// Connections at one time of those who ask something, at each listener for that.
     pub max_inquiries: usize,
-    /// The effect of SIGHUP.
-    pub on_hangup: OnHangup,
     /// The users file, which SIGHUP reads again; [`None`] where none is in use.
     pub users_file: Option<PathBuf>,
     /// The part that may become another one while the server runs.
@@ -41,6 +39,8 @@ pub struct Live {
     pub store: StoreLimits,
     /// The least severe lines that are logged.
     pub log_level: LevelFilter,
+    /// How long transfers may take to end when the server is to.
+    pub grace: Duration,
 }
 
 /// Why the loop could not be set up, or had to end.

@@ -49,6 +49,7 @@ pub(crate) struct Conn {
     /// The wires are up.
     pub(crate) attached: bool,
     pub(crate) shut_down: bool,
+    pub(crate) drains: bool,
     pub(crate) dismissed: bool,
     /// Operations under way, and the bytes of uploads in them.
     pub(crate) outstanding: u32,
@@ -80,6 +81,7 @@ impl Conn {
             admitted,
             attached: true,
             shut_down: false,
+            drains: false,
             dismissed: false,
             outstanding: 0,
             handed: 0,

@@ -293,6 +293,46 @@ fn a_dismissed_session_waits_for_no_body() {
 }
 
 #[test]
+fn a_session_that_drains_serves_who_has_just_come_and_later_parts_when_all_is_answered() {
+    let ending = || Failure::new(Code::ShuttingDown, "the server is ending");
+    let mut desk = Desk::new(Pace::Now);
+    let began = desk.now;
+    desk.conn.session.drain(ending(), began);
+    assert_eq!(desk.conn.session.deadline(), Some(began + Duration::from_secs(1)));
+    desk.give(b"STAT f\n");
+    assert!(!desk.conn.session.input_is_out(desk.now), "it may have more to ask");
+    desk.now += Duration::from_secs(2);
+    desk.give(b"PUT 4 - a\nDATA 4\non");
+    assert!(!desk.conn.session.input_is_out(desk.now), "an upload is under way");
+    desk.give(b"e\nEND f817a89f\nSTAT f\nSTA");
+    assert!(!desk.conn.session.input_is_out(desk.now), "a request is under way");
+    desk.give(b"T f\n");
+    assert!(desk.conn.session.input_is_out(desk.now));
+    desk.give(b"");
+    let output = String::from_utf8(desk.output.clone()).unwrap();
+    let words: Vec<_> = output.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(words, ["FERRY", "FILE", "SAVED", "FILE", "FILE", "FAIL"]);
+    assert!(desk.conn.shut_down);
+}
+
+#[test]
+fn a_session_that_drains_tells_the_idle_and_no_upload_that_is_ahead() {
+    let ending = || Failure::new(Code::ShuttingDown, "the server is ending");
+    let mut desk = Desk::new(Pace::Now);
+    desk.give(b"RESUME i 4 - k\n");
+    desk.conn.session.drain(ending(), desk.now);
+    desk.now += Duration::from_secs(2);
+    desk.conn.session.handle_timeout(desk.now);
+    desk.give(b"DATA 4\none\nEND f817a89f\n");
+    desk.now += Duration::from_secs(2);
+    desk.conn.session.handle_timeout(desk.now);
+    desk.give(b"");
+    let output = String::from_utf8(desk.output.clone()).unwrap();
+    let words: Vec<_> = output.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(words, ["FERRY", "GO", "SAVED", "FAIL"]);
+}
+
+#[test]
 fn a_range_that_fails_fails_no_other_file() {
     let mut desk = Desk::new(Pace::Late);
     desk.reads = false;

@@ -122,8 +122,8 @@ impl<H: Handles> Session<H> {
 
     fn not_prepared(&mut self, transfer: Transfer, failure: Failure, body_follows: bool, now: Instant) {
         self.record(transfer, Some(failure.clone()), now);
-        match self.last_reply.take() {
-            Some(failure) => self.break_off(*failure, now),
+        match self.take_due() {
+            Some(failure) => self.break_off(failure, now),
             None => self.refuse(failure, body_follows),
         }
     }
@@ -133,8 +133,8 @@ impl<H: Handles> Session<H> {
         let (number, resumes_at) = (prepared.number, prepared.id.is_some().then(|| prepared.check.received()));
         self.uploads.insert(prepared, now);
         self.phase = Phase::Receiving(number);
-        if let Some(failure) = self.last_reply.take() {
-            return self.break_off(*failure, now);
+        if let Some(failure) = self.take_due() {
+            return self.break_off(failure, now);
         }
         if let Some(failure) = refusal {
             self.give_up(number, &failure, now);

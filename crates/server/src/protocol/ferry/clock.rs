@@ -75,6 +75,11 @@ impl Clock {
         self.since.checked_add(wait)
     }
 
+    /// Returns since when no request has come, where one is waited for and the clock does not stand still.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        (self.waiting == Waiting::Idle && !self.is_paused).then_some(self.since)
+    }
+
     /// The deadline has passed: whether the wait is over. A body that moved enough in this window
     /// gets another.
     pub(super) fn expired(&mut self, timeouts: &Timeouts, counter: u64, now: Instant) -> Option<Waiting> {

@@ -30,6 +30,7 @@ mod changes;
 mod clock;
 mod download;
 mod failures;
+mod farewell;
 mod listing;
 mod logins;
 mod operations;
@@ -60,6 +61,7 @@ use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
 use changes::Preparing;
 use clock::{Clock, Waiting};
 use download::Download;
+use farewell::LastReply;
 use listing::Listing;
 use operations::Operations;
 use queue::Queue;
@@ -138,8 +140,8 @@ pub struct Session<H: Handles> {
     records: Vec<Record>,
     /// The options of WITH for the next request, or why that fails.
     with: Option<Box<Result<Options, Failure>>>,
-    /// Said as soon as a reply may begin, then the connection closes.
-    last_reply: Option<Box<Failure>>,
+    /// Said when it is due, then the connection closes.
+    last_reply: Option<Box<LastReply>>,
     /// The client will send nothing more.
     input_ended: bool,
     /// A part of a line has arrived.
@@ -329,7 +331,7 @@ impl<H: Handles> Session<H> {
     pub fn wants_input(&self) -> bool {
         match &self.phase {
             Phase::Ready => {
-                self.last_reply.is_none()
+                !self.last_reply.as_ref().is_some_and(|last| last.is_due())
                     && self.outbox.bytes() < OUTPUT_HIGH_BYTES
                     && self.queue.len() < PENDING_REQUESTS
                     && self.uploads.memory() < PENDING_BYTES
@@ -389,7 +391,7 @@ impl<H: Handles> Session<H> {
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Over => None,
-            _ => self.clock.deadline(&self.limits.timeouts, LINGER),
+            _ => [self.clock.deadline(&self.limits.timeouts, LINGER), self.rested_at()].into_iter().flatten().min(),
         }
     }
 
@@ -408,6 +410,9 @@ impl<H: Handles> Session<H> {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
         }
+        if self.rested_at().is_some_and(|at| at <= now) {
+            return self.part(now);
+        }
         if let Some(body) = self.receiving_mut() {
             body.drop_spares();
         }
@@ -419,25 +424,6 @@ impl<H: Handles> Session<H> {
             Some(Waiting::Body) => self.break_off(timeout("the body came too slowly"), now),
             Some(Waiting::Output) => self.disconnected_for(&timeout("the replies were not taken"), now),
             Some(Waiting::Linger) => self.phase = Phase::Over,
-        }
-        self.settle(now);
-    }
-
-    /// The server is ending, or must let this client go: says why as soon as a reply may stand
-    /// there, and closes. Uploads that are whole are still published.
-    pub fn dismiss(&mut self, failure: Failure, now: Instant) {
-        match &mut self.phase {
-            Phase::Ready | Phase::Receiving(_) | Phase::Discarding => self.break_off(failure, now),
-            Phase::Waiting(_) | Phase::LoggingIn(_) => {
-                self.phase = Phase::Ready;
-                self.break_off(failure, now);
-            }
-            Phase::Closing | Phase::Lingering { .. } | Phase::Over => {}
-            Phase::Downloading(download) => {
-                download.fail(failure.clone());
-                self.last_reply = Some(Box::new(failure));
-            }
-            Phase::Listing(_) | Phase::Looking | Phase::Preparing(_) => self.last_reply = Some(Box::new(failure)),
         }
         self.settle(now);
     }

@@ -73,8 +73,8 @@ impl<H: Handles> Session<H> {
             return;
         }
         self.phase = Phase::Ready;
-        match self.last_reply.take() {
-            Some(failure) => self.break_off(*failure, now),
+        match self.take_due() {
+            Some(failure) => self.break_off(failure, now),
             None => self.reply(found.map_or_else(|error| Reply::Fail(error.into()), Reply::from)),
         }
     }
@@ -85,7 +85,7 @@ impl<H: Handles> Session<H> {
         let download::Advance::Ended(failure) = download.settle(&mut self.outbox, &mut self.operations) else {
             return false;
         };
-        let told = failure.is_some() && self.last_reply.take().is_some();
+        let told = failure.is_some() && self.take_due().is_some();
         let next = if told { Phase::Closing } else { Phase::Ready };
         if let Phase::Downloading(download) = std::mem::replace(&mut self.phase, next) {
             self.record(download.into_transfer(), failure, now);
@@ -97,9 +97,9 @@ impl<H: Handles> Session<H> {
     pub(super) fn settle_listing(&mut self) -> bool {
         let Phase::Listing(listing) = &mut self.phase else { return false };
         if !listing.is_awaited()
-            && let Some(failure) = self.last_reply.take()
+            && let Some(last) = self.last_reply.take_if(|last| last.is_due())
         {
-            self.outbox.text(|text| failure.encode(text));
+            self.outbox.text(|text| last.into_failure().encode(text));
             self.phase = Phase::Closing;
             return true;
         }

@@ -90,9 +90,9 @@ impl<H: Handles> Session<H> {
                 }
                 true
             }
-            Phase::Ready => match self.last_reply.take() {
+            Phase::Ready => match self.take_due() {
                 Some(failure) => {
-                    self.break_off(*failure, now);
+                    self.break_off(failure, now);
                     true
                 }
                 None => false,

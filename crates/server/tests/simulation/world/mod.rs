@@ -92,6 +92,7 @@ struct Weather {
     contended: bool,
     read_only: bool,
     large: bool,
+    drains: bool,
     dismisses: bool,
 }
 
@@ -149,6 +150,7 @@ impl World {
             contended: dice.happens(500),
             read_only: dice.happens(50),
             large,
+            drains: dice.happens(200),
             dismisses: dice.happens(200),
         };
         let limits = Limits {
@@ -417,6 +419,9 @@ impl World {
     }
 
     fn weather_changes(&mut self, index: usize) {
+        if self.weather.drains && self.dice.happens(10) {
+            return self.drain();
+        }
         if self.weather.dismisses && self.dice.happens(10) {
             return self.dismiss();
         }
@@ -430,6 +435,18 @@ impl World {
             return self.others_come_and_go(index);
         }
         self.come_back(index);
+    }
+
+    fn drain(&mut self) {
+        self.weather.drains = false;
+        for (&key, conn) in &mut self.conns {
+            conn.session.drain(Failure::new(Code::ShuttingDown, "the server is ending"), self.now);
+            conn.drains = true;
+            if conn.attached {
+                self.peers[conn.peer].client.dismissed = true;
+            }
+            self.scheduler.queue(Token(key), &mut conn.queued);
+        }
     }
 
     fn dismiss(&mut self) {

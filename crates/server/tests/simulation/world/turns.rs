@@ -67,10 +67,12 @@ impl World {
         }
         let used = conn.session.receive(&conn.leftover, now);
         conn.leftover.drain(..used);
+        let is_out = peer.link.to_server.is_empty() && conn.leftover.is_empty();
+        let parts = conn.drains && is_out && conn.session.input_is_out(now);
         let at_end = most > 0 && peer.link.to_server.is_empty() && peer.client.finished;
         self.touch(key);
         self.settle();
-        (taken, taken + used > 0 || at_end && self.feed_end(index))
+        (taken, taken + used > 0 || parts || at_end && self.feed_end(index))
     }
 
     /// Tells a session that nothing more will come, once it has taken what it can.
