@@ -144,8 +144,9 @@ impl Server {
             .command()
             .args(["--root".as_ref(), root.as_os_str()])
             .args(secured)
-            // Its key must not outlive it, nor be that of the person who runs the tests.
+            // Neither its key nor its configuration may be that of the person who runs the tests.
             .env("STATE_DIRECTORY", scratch.path().join("state"))
+            .env("CONFIGURATION_DIRECTORY", scratch.path().join("config"))
             .args(&options.arguments)
             .arg(&options.address)
             .envs(options.environment)

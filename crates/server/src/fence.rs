@@ -103,7 +103,7 @@ impl Beyond {
     /// Returns the end of the line for the log.
     fn describe(&self) -> String {
         let open = [
-            (&self.readable, "; reading the directory of the users file stays open"),
+            (&self.readable, "; reading the directories of the files that a reload reads stays open"),
             (&self.logs, "; making and writing files in the directories of the log files stays open"),
         ];
         open.iter().filter(|(directories, _)| !directories.is_empty()).map(|(_, words)| *words).collect()

@@ -1,6 +1,7 @@
 //! ferryd.
 pub mod access;
 mod bucket;
+pub mod check;
 pub mod commands;
 pub mod config;
 pub mod fence;

@@ -14,8 +14,9 @@ use std::{
 use ferry_server::{
     Server,
     access::Users,
-    commands::Command,
-    config::{Arguments, Setup},
+    check::{self, Finding},
+    commands::{CheckArguments, Command, user},
+    config::{Configuration, Obstacle, Setup, StartError, example, manual},
     fence::{self, Beyond},
     net::{InquiryListener, Listener, TlsAcceptor, keys::Identity},
     runtime::{Inquiry, check_users, unenforced},
@@ -28,20 +29,16 @@ use signal_hook::{consts::SIGXFSZ, flag};
 const BETWEEN_CLEANINGS: Duration = Duration::from_secs(3600);
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::read() {
-        Ok(arguments) => arguments,
+    let configuration = match Configuration::read() {
+        Ok(configuration) => configuration,
         Err(error) => return refuse(&error),
     };
-    let outcome = match &arguments.command {
-        Some(command) => run(command),
-        None => serve(&arguments),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(&configuration) {
+        Ok(status) => status,
         Err(error) => {
             // A name in it may hold control characters.
             eprintln!("ferryd: {}", escaped(&error.to_string()));
-            ExitCode::FAILURE
+            ExitCode::from(error.obstacle.status())
         }
     }
 }
@@ -60,9 +57,27 @@ fn refuse(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
 }
 
-fn run(command: &Command) -> Result<(), Box<dyn std::error::Error>> {
+fn run(configuration: &Configuration) -> Result<ExitCode, StartError> {
     survive_limits()?;
-    Ok(command.run()?)
+    match &configuration.arguments().command {
+        None => serve(configuration)?,
+        Some(Command::User(arguments)) => user::run(arguments)?,
+        Some(Command::Check(CheckArguments { example: true })) => print(example().as_bytes())?,
+        Some(Command::Check(_)) => {
+            let wrong = check::report(configuration).err();
+            return Ok(wrong.map_or(ExitCode::SUCCESS, |error| ExitCode::from(error.obstacle.status())));
+        }
+        Some(Command::Man(arguments)) => print(&manual(arguments.page))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a text as it is. Whoever has read enough closes the pipe.
+fn print(text: &[u8]) -> io::Result<()> {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Makes a limit on file sizes an error of the write, told to whom it concerns, and not the end of all.
@@ -70,43 +85,61 @@ fn survive_limits() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
-fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    survive_limits()?;
-    let setup = Setup::resolve(arguments)?;
-    setup.make_root()?;
-    let logs = setup.logs.open()?;
-    let (users, warning) = match &setup.server.users_file {
-        Some(path) => Users::load(path)?,
-        None => (Users::without_file(), None),
+/// Returns the first problem for which a start fails, before anything is changed.
+fn first_problem(configuration: &Configuration, setup: &Setup) -> Result<(), StartError> {
+    if let Some(problem) = configuration.problems().first() {
+        let more = match configuration.problems().len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more: ferryd check)"),
+        };
+        return Err(StartError::new(problem.obstacle, format!("{problem}{more}")));
+    }
+    let wrong = |finding| match finding {
+        Finding::Wrong(error) => Some(error),
+        _ => None,
     };
-    let listener = Listener::bind(&setup.addresses, setup.reuse_port)?;
-    let address = listener.local_addr();
+    check::examine(setup).into_iter().find_map(wrong).map_or(Ok(()), Err)
+}
+
+fn serve(configuration: &Configuration) -> Result<(), StartError> {
+    let setup = Setup::resolve(configuration.arguments())?;
+    first_problem(configuration, &setup)?;
+    let listener = Listener::bind(&setup.addresses, setup.reuse_port).map_err(StartError::of(Obstacle::Address))?;
     let mut inquiries = Vec::new();
     if let Some(addresses) = &setup.metrics {
-        let listener = InquiryListener::bind(addresses).map_err(|error| format!("--metrics: {error}"))?;
-        inquiries.push((Inquiry::Metrics, listener));
+        let listener = InquiryListener::bind(addresses).map_err(|error| format!("--metrics: {error}"));
+        inquiries.push((Inquiry::Metrics, listener.map_err(StartError::of(Obstacle::Address))?));
     }
+    let logs = setup.logs.open().map_err(StartError::of(Obstacle::Own))?;
+    let (users, warning) = match &setup.server.users_file {
+        Some(path) => Users::load(path).map_err(StartError::of(Obstacle::Configuration))?,
+        None => (Users::without_file(), None),
+    };
+    setup.make_root()?;
+    let address = listener.local_addr();
     let metrics = inquiries.iter().find_map(|(_, listener)| listener.local_addr());
-    let identity = setup.security.identity(address)?;
-    let tls = identity.as_ref().map(TlsAcceptor::new).transpose()?;
+    let identity = setup.security.identity(address).map_err(StartError::of(Obstacle::Configuration))?;
+    let tls = identity.as_ref().map(TlsAcceptor::new).transpose().map_err(StartError::of(Obstacle::Other))?;
     store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
-    let readable = setup.server.users_file.as_deref().map(directories_of).unwrap_or_default();
-    let beyond = Beyond { readable, logs: logs.directories() };
+    let read_again = setup.server.users_file.as_deref().into_iter().chain(configuration.file());
+    let beyond = Beyond { readable: read_again.flat_map(directories_of).collect(), logs: logs.directories() };
     let fenced = fence::raise(&setup.store.root, setup.store.writable, &beyond);
     let (_last_lines, logs) = logs.start(setup.server.live.log_level)?;
-    let store = Arc::new(Store::open(&setup.store)?);
+    let store = Arc::new(Store::open(&setup.store).map_err(StartError::of(Obstacle::Root))?);
     if let Err(error) = check_users(&users, store.has_one_name()) {
         store.leave();
-        return Err(error.into());
+        return Err(StartError::new(Obstacle::Configuration, error));
     }
-    for warning in warning.into_iter().chain(unenforced(&users)) {
+    let warning = warning.into_iter().chain(configuration.warning().map(str::to_owned));
+    for warning in warning.chain(unenforced(&users)) {
         log::warn!("{warning}");
     }
     if setup.server.live.limits.read_only {
         log::info!("read-only: {}", setup.why_read_only);
     }
-    let server = Server::new(setup.server, Arc::new(users), listener, tls, store.clone(), logs, inquiries)?;
+    let server = Server::new(setup.server, Arc::new(users), listener, tls, store.clone(), logs, inquiries)
+        .map_err(StartError::of(Obstacle::Other))?;
     // A server that can't start says only why.
     log::info!("{fenced}");
     log::info!("{}", store.capabilities());
@@ -125,8 +158,7 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let _ = writeln!(io::stdout(), "listening on {address}, serving {}{secured}", escaped(&root));
     keep_clean(store.clone())?;
     keep_alive(store)?;
-    server.run()?;
-    Ok(())
+    server.run().map_err(StartError::of(Obstacle::Other))
 }
 
 /// Returns the directories through which a file is read again: an edit puts another one in its place. Where it is a

@@ -71,7 +71,7 @@ impl Problem {
         match self {
             Problem::NoNumber => format!("give {example}"),
             Problem::TooLarge => "it is too large".into(),
-            Problem::Part(unit) => format!("{unit} is not divided: give a whole number, or another unit"),
+            Problem::Part(unit) => format!("give a whole number of {unit}, or another unit"),
             Problem::Unit(given, units) => {
                 let meant = units.iter().find(|(unit, _)| unit.eq_ignore_ascii_case(&given) || is_short(unit, &given));
                 let hint = meant.map(|(unit, _)| format!("; did you mean {unit}?")).unwrap_or_default();
@@ -167,7 +167,7 @@ mod tests {
             ("x", "give a size as 64MiB"),
             ("-1", "give a size as 64MiB"),
             ("1..5GiB", "give a size as 64MiB"),
-            ("1.5", "B is not divided"),
+            ("1.5", "a whole number of B, or another unit"),
             ("64M", "no unit 'M': give one of B, kB, MB, GB, TB, KiB, MiB, GiB, TiB; did you mean MiB?"),
             ("64mib", "did you mean MiB?"),
             ("64 parsecs", "no unit 'parsecs'"),

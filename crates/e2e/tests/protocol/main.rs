@@ -10,6 +10,7 @@ mod process;
 mod requests;
 mod resume;
 mod sharing;
+mod starts;
 mod uploads;
 
 use ferry_e2e::{Raw, Server, gist};

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use super::{Users, UsersError};
 
 /// The name of the file beside the configuration.
-const FILE_NAME: &str = "users.toml";
+pub const FILE_NAME: &str = "users.toml";
 
 /// A file that is larger is another one.
 const MAX_BYTES: u64 = 16 << 20;

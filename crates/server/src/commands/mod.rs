@@ -1,25 +1,44 @@
-//! Commands that `ferryd` carries out in place of serving: `ferryd user`.
+//! Commands that `ferryd` carries out in place of serving: their words, and `ferryd user`.
 
 pub mod user;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand, ValueEnum};
 
 /// A command that is carried out in place of serving.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Edit the users file: who may log in, and with what
     User(user::UserArguments),
+    /// Validate the configuration and all that a start needs, and show what holds and where it is from
+    ///
+    /// Takes the options of a start. Nothing is changed. Exit status: 0, or that with which a start would fail.
+    Check(CheckArguments),
+    /// Print a manual page, for 'man -l -'
+    Man(ManArguments),
 }
 
-impl Command {
-    /// Carries it out.
-    ///
-    /// # Errors
-    ///
-    /// In words for whoever typed it; nothing was changed then, unless the words say so.
-    pub fn run(&self) -> Result<(), String> {
-        match self {
-            Command::User(arguments) => user::run(arguments),
-        }
-    }
+/// The arguments of `ferryd check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Print a ferryd.toml with all keys and their defaults, each explained and commented out
+    #[arg(long, exclusive = true)]
+    pub example: bool,
+}
+
+/// The arguments of `ferryd man`.
+#[derive(Debug, Args)]
+pub struct ManArguments {
+    /// The page
+    #[arg(value_enum, default_value_t = ManualPage::Ferryd)]
+    pub page: ManualPage,
+}
+
+/// A manual page.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ManualPage {
+    /// The server, ferryd(8)
+    Ferryd,
+    /// Its configuration, ferryd.toml(5)
+    #[value(name = "ferryd.toml")]
+    Configuration,
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{
-    Arg, CommandFactory, FromArgMatches, Parser, ValueEnum,
+    Arg, CommandFactory, Parser, ValueEnum,
     builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser},
 };
 use ferry_wire::limits::DEFAULT_PORT;
@@ -28,7 +28,9 @@ use crate::{commands::Command, units};
                   whole, and ends. A second signal ends it at once. On SIGHUP it reads the users file again; what is wrong \
                   in it changes nothing.\n\
                   Exit status: 0 ended as asked, 1 could not serve, 2 invalid command line, 3 something (a disk, for \
-                  example) did not answer in time and was abandoned.\n\
+                  example) did not answer in time and was abandoned. It could not serve, and nothing was changed: 4 for \
+                  the configuration, the users file or the certificate, 5 the address, 6 the root, 7 a log file or a \
+                  directory of the server's own, 8 a limit of the system.\n\
                   Sizes are numbers of bytes, or have a unit: kB, MB, GB, TB (of 1000) or KiB, MiB, GiB, TiB (of 1024), as \
                   1.5GiB. Times have ms, s, min, h or d, as 5min; without a unit they are seconds where nothing else is \
                   said.\n\
@@ -40,6 +42,15 @@ pub struct Arguments {
     /// A command to run in place of serving
     #[command(subcommand)]
     pub command: Option<Command>,
+
+    /// The configuration file [default: ferryd.toml in $CONFIGURATION_DIRECTORY, $XDG_CONFIG_HOME/ferryd or
+    /// ~/.config/ferryd, if it is there]
+    ///
+    /// Every other option is a key of the same name in it, `listen` the address; flags are true or false. Each is also an
+    /// environment variable, as FERRYD_IDLE_TIMEOUT for --idle-timeout; flags are 1 or 0 there. The command line
+    /// goes before the environment, and that before the file. Paths in the file are relative to its directory.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
 
     /// Address to listen on; port 0 takes a free port, which the first line of output names
     #[arg(value_name = "[ADDRESS:]PORT", default_value = format!("127.0.0.1:{DEFAULT_PORT}"), value_parser = resolve_address)]
@@ -205,20 +216,27 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Reads the command line.
-    ///
-    /// # Errors
-    ///
-    /// An invalid command line, or a request for help or the version.
-    pub fn read() -> Result<Arguments, clap::Error> {
-        Arguments::from_arg_matches(&Arguments::described().try_get_matches()?)
-    }
-
     /// Returns the command line. Negative numbers are taken for values out of range rather than for unknown options.
-    fn described() -> clap::Command {
+    /// Commands that have to do with serving take the options that they need.
+    pub(super) fn described() -> clap::Command {
         let takes_numbers =
             |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
-        Arguments::command().mut_args(takes_numbers)
+        let command = Arguments::command().mut_args(takes_numbers);
+        let options: Vec<Arg> = command.get_arguments().cloned().collect();
+        let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        names.iter().fold(command, |command, name| {
+            let taken = options.iter().filter(|option| takes(name, option.get_id().as_str())).cloned();
+            command.mut_subcommand(name, |command| command.args(taken))
+        })
+    }
+}
+
+/// Returns whether a command takes the option with this id, as serving does.
+pub(super) fn takes(command: &str, id: &str) -> bool {
+    match command {
+        "check" => true,
+        "status" | "reload" => matches!(id, "config" | "control" | "listen"),
+        _ => false,
     }
 }
 

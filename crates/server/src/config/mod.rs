@@ -1,20 +1,29 @@
-//! The command line, resolved into one validated [`Setup`].
+//! Command line, environment and `ferryd.toml`, put together as a [`Configuration`], and resolved into one validated
+//! [`Setup`].
+//!
+//! An option is defined once, as a field of [`Arguments`]: `keys` makes the key, the variable, the example and the manual
+//! pages of clap's definition.
 
 mod arguments;
+mod configuration;
 mod descriptors;
+mod error;
+mod example;
+mod file;
+mod keys;
+mod manual;
+mod reload;
 mod security;
+mod setting;
+#[cfg(test)]
+mod tests;
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use ferry_wire::limits::MAX_INTEGER;
 
 use crate::{
-    access::file::usual_path,
+    access::file::{FILE_NAME as USERS_FILE, usual_path},
     observe::logging::LogOptions,
     protocol::ferry::{Limits, Timeouts},
     runtime::{Live, ServerOptions, admission::AdmissionLimits},
@@ -22,8 +31,14 @@ use crate::{
 };
 pub use arguments::Arguments;
 use arguments::DurabilityArgument;
+pub use configuration::Configuration;
 use descriptors::{REFUSALS_PARTS, divide, raise_descriptor_limit};
+pub use error::{Obstacle, StartError};
+pub use example::example;
+pub use manual::manual;
+pub use reload::Reread;
 pub use security::Security;
+pub use setting::Origin;
 
 /// Bytes between two checkpoints of a resumable upload: the most that a crash costs, beside what is gathered for one
 /// write.
@@ -51,6 +66,8 @@ pub struct Setup {
     pub logs: LogOptions,
     /// Why nothing can be changed, where that is so.
     pub why_read_only: &'static str,
+    /// The number of files that this process may have open.
+    pub descriptors: u64,
     /// A warning for the log, where the machine does not allow as many clients as were asked for.
     pub fewer_clients: Option<String>,
 }
@@ -60,15 +77,16 @@ impl Setup {
     ///
     /// # Errors
     ///
-    /// In words for the person who started the server, where they can't be fulfilled.
-    pub fn resolve(arguments: &Arguments) -> Result<Setup, String> {
+    /// Where they can't be fulfilled.
+    pub fn resolve(arguments: &Arguments) -> Result<Setup, StartError> {
         let addresses = arguments.listen.0.clone();
         let public = addresses.iter().any(|address| !address.ip().is_loopback());
         let read_only = arguments.read_only || (public && !arguments.writable);
         let descriptors = raise_descriptor_limit();
-        let plan = divide(descriptors, u64::from(arguments.metrics.is_some()))?;
+        let plan = divide(descriptors, u64::from(arguments.metrics.is_some()));
+        let plan = plan.map_err(StartError::of(Obstacle::Limits))?;
         let asked = arguments.max_clients.map_or(plan.clients, u64::from);
-        let users_file = arguments.users.clone().or_else(usual_users_file);
+        let users_file = arguments.users.clone().or_else(|| usual_users_file(arguments));
         let store = store_options(arguments, read_only);
         Ok(Setup {
             addresses,
@@ -92,6 +110,7 @@ impl Setup {
             },
             store,
             logs: LogOptions { file: arguments.log_file.clone() },
+            descriptors,
             fewer_clients: (plan.clients < asked).then(|| {
                 let clients = plan.clients;
                 format!("--max-clients {asked}: only {clients}, since {descriptors} files may be open (ulimit -n)")
@@ -103,19 +122,34 @@ impl Setup {
         })
     }
 
+    /// Says for how many clients there is room.
+    #[must_use]
+    pub fn room(&self) -> String {
+        let (clients, descriptors) = (self.server.live.admission.clients, self.descriptors);
+        format!("{descriptors} files may be open (ulimit -n): {clients} clients")
+    }
+
     /// Makes the root, where it is missing.
     ///
     /// # Errors
     ///
-    /// In words for the person who started the server.
-    pub fn make_root(&self) -> Result<(), String> {
-        make_dir(&self.store.root)
+    /// Where that can't be done.
+    pub fn make_root(&self) -> Result<(), StartError> {
+        match fs::create_dir(&self.store.root) {
+            // Whatever else stands there is told when it is opened.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            made => made.map_err(|error| {
+                let problem = format!("can't make the directory {}: {error}", self.store.root.display());
+                StartError::new(Obstacle::Root, problem)
+            }),
+        }
     }
 }
 
-/// Returns the users file at its usual place, unless there is surely none.
-fn usual_users_file() -> Option<PathBuf> {
-    usual_path().filter(|path| !matches!(path.try_exists(), Ok(false)))
+/// Returns the users file beside the configuration, unless there is surely none.
+fn usual_users_file(arguments: &Arguments) -> Option<PathBuf> {
+    let beside = arguments.config.as_ref().map(|path| path.with_file_name(USERS_FILE));
+    beside.or_else(usual_path).filter(|path| !matches!(path.try_exists(), Ok(false)))
 }
 
 fn admission(arguments: &Arguments, clients: u64, refusals: u64) -> AdmissionLimits {
@@ -165,20 +199,4 @@ fn store_options(arguments: &Arguments, read_only: bool) -> StoreOptions {
 
 fn count(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn make_dir(root: &Path) -> Result<(), String> {
-    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
-    match fs::create_dir(root) {
-        // Whatever else stands there is told when it is opened.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(|error| match parent {
-            Some(parent) => format!(
-                "can't make the directory {}: its parent, {}, is missing, and has to be made first",
-                root.display(),
-                parent.display()
-            ),
-            None => format!("can't make the directory {}: {error}", root.display()),
-        }),
-    }
 }

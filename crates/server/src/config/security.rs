@@ -1,9 +1,15 @@
 //! Whether the server speaks TLS, and with which key.
 
-use std::{env, ffi::OsString, net::SocketAddr, path::PathBuf, time::SystemTime};
+use std::{
+    env,
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use super::Arguments;
-use crate::net::keys::Identity;
+use crate::net::keys::{Identity, KeyError};
 
 /// The part of the options that is about TLS.
 #[derive(Debug, Clone)]
@@ -32,7 +38,7 @@ impl Security {
     ///
     /// In words for whoever started the server.
     pub fn identity(&self, address: SocketAddr) -> Result<Option<Identity>, String> {
-        if !self.speaks_tls.unwrap_or(!address.ip().to_canonical().is_loopback()) {
+        if !self.is_spoken_on(address) {
             return Ok(None);
         }
         let identity = match (&self.given, &self.state) {
@@ -41,6 +47,33 @@ impl Security {
             (None, None) => return Err("no directory for the server's key: name one with --state DIR".into()),
         };
         identity.map(Some).map_err(|error| error.to_string())
+    }
+}
+
+impl Security {
+    /// Returns whether TLS is spoken on `address`.
+    #[must_use]
+    pub fn is_spoken_on(&self, address: SocketAddr) -> bool {
+        self.speaks_tls.unwrap_or(!address.ip().to_canonical().is_loopback())
+    }
+
+    /// Returns the key that is given, or the server's own where one is kept. Nothing is made.
+    ///
+    /// # Errors
+    ///
+    /// Where there is one that can't be used.
+    pub fn kept_identity(&self) -> Result<Option<Identity>, KeyError> {
+        match (&self.given, &self.state) {
+            (Some((certificate, key)), _) => Identity::given(certificate, key, SystemTime::now()).map(Some),
+            (None, Some(state)) => Identity::kept(state),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Returns the directory in which the server's own key is kept.
+    #[must_use]
+    pub fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
     }
 }
 

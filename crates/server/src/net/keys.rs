@@ -109,17 +109,31 @@ impl Identity {
     ///
     /// Where the key can't be read, made or kept, or others than its owner may use it.
     pub fn own(state: &Path) -> Result<Identity, KeyError> {
+        if let Some(identity) = Identity::kept(state)? {
+            return Ok(identity);
+        }
         let path = state.join(KEY_FILE);
-        let text = match read_key(&path) {
-            Err(KeyError::System { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                make(state, &path)?;
-                read_key(&path)?
-            }
-            read => read?,
-        };
-        let key = private_key(&path, &text)?;
-        let certificate = certify(&key).map_err(|problem| KeyError::Content { path: path.clone(), problem })?;
-        Identity::of(vec![certificate], key, (&path, &path), None)
+        make(state, &path)?;
+        Identity::of_own(&path, &read_key(&path)?)
+    }
+
+    /// Returns the key that is kept in the directory `state`; [`None`] where there is none yet.
+    ///
+    /// # Errors
+    ///
+    /// Where the key can't be read, or others than its owner may use it.
+    pub fn kept(state: &Path) -> Result<Option<Identity>, KeyError> {
+        let path = state.join(KEY_FILE);
+        match read_key(&path) {
+            Err(KeyError::System { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => Identity::of_own(&path, &read?).map(Some),
+        }
+    }
+
+    fn of_own(path: &Path, text: &[u8]) -> Result<Identity, KeyError> {
+        let key = private_key(path, text)?;
+        let certificate = certify(&key).map_err(|problem| KeyError::Content { path: path.into(), problem })?;
+        Identity::of(vec![certificate], key, (path, path), None)
     }
 
     /// Reads a chain of certificates, the server's own first, and its key, both in PEM. `now` is held against the time

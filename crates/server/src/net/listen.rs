@@ -80,9 +80,31 @@ impl Listener {
     pub fn bind(addresses: &[SocketAddr], shared: bool) -> Result<Listener, ListenError> {
         let mut result = Err(ListenError::NoAddress);
         for &address in addresses {
-            let taken = bound(address, shared).and_then(|socket| Ok((socket.local_addr()?, socket)));
-            match taken {
-                Ok((address, socket)) => return Ok(Listener { socket, address, shared }),
+            match bound(address, shared).and_then(|socket| Listener::of(socket, shared)) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => result = Err(ListenError::Address { address, shared, error }),
+            }
+        }
+        result
+    }
+
+    fn of(socket: TcpListener, shared: bool) -> io::Result<Listener> {
+        if !shared {
+            listen(&socket, WAITING_CLIENTS)?;
+        }
+        Ok(Listener { address: socket.local_addr()?, socket, shared })
+    }
+
+    /// Returns the address that [`bind`](Self::bind) would take. Nobody can connect to it.
+    ///
+    /// # Errors
+    ///
+    /// Where none of them can be had.
+    pub fn probe(addresses: &[SocketAddr], shared: bool) -> Result<SocketAddr, ListenError> {
+        let mut result = Err(ListenError::NoAddress);
+        for &address in addresses {
+            match bound(address, shared) {
+                Ok(_) => return Ok(address),
                 Err(error) => result = Err(ListenError::Address { address, shared, error }),
             }
         }
@@ -109,6 +131,7 @@ impl Listener {
     }
 }
 
+/// Returns a socket that has the address, and does not listen yet.
 fn bound(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
@@ -126,9 +149,6 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     set_tcp_keepintvl(&socket, KEEPALIVE_PAUSE)?;
     set_tcp_keepcnt(&socket, KEEPALIVE_TRIES)?;
     bind(&socket, &address)?;
-    if !shared {
-        listen(&socket, WAITING_CLIENTS)?;
-    }
     Ok(socket.into())
 }
 

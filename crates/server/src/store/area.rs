@@ -23,7 +23,10 @@ use super::{
     run::{Others, Run, entries, is_entry, random},
     syscalls::Syscalls,
 };
-pub(super) const AREA: &str = ".ferry";
+
+/// The entry of the root in which the server keeps its own files.
+pub const AREA: &str = ".ferry";
+
 const KEPT: &str = "kept";
 
 /// How long it stays known that an upload was published: for a client that lost the SAVED, and comes

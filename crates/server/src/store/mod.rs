@@ -52,6 +52,7 @@ use quota::{Quota, Whose};
 use root::Root;
 use syscalls::Syscalls;
 
+pub use area::AREA;
 pub use capabilities::Capabilities;
 use capabilities::locks_exclude;
 pub use error::{ErrorKind, StoreError, SystemError};

@@ -20,7 +20,11 @@ use arguments::{Action, Grant};
 const SHOWN_HASH_BYTES: usize = 15;
 
 /// Carries out what was typed.
-pub(super) fn run(arguments: &UserArguments) -> Result<(), String> {
+///
+/// # Errors
+///
+/// In words for whoever typed it; nothing was changed then, unless the words say so.
+pub fn run(arguments: &UserArguments) -> Result<(), String> {
     let file = UsersPath::find(arguments.users.as_deref())?;
     match &arguments.action {
         Action::Add { name, rights, no_password } => add(&file, name, rights, *no_password)?,

@@ -1,0 +1,197 @@
+//! Looks at all that a start needs, and changes nothing: before a start, and for `ferryd check`.
+
+mod report;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access};
+
+use crate::{
+    access::Users,
+    config::{Obstacle, Setup, StartError},
+    net::Listener,
+    store::AREA,
+};
+pub use report::report;
+
+/// What was found out.
+#[derive(Debug)]
+pub enum Finding {
+    /// It holds, in words.
+    Holds(String),
+    /// It is worth a look, and no obstacle.
+    Warns(String),
+    /// A start would fail.
+    Wrong(StartError),
+}
+
+impl From<Result<String, StartError>> for Finding {
+    fn from(found: Result<String, StartError>) -> Finding {
+        found.map_or_else(Finding::Wrong, Finding::Holds)
+    }
+}
+
+/// Looks at all that a start needs but the address. Every problem is found, the first of them first.
+#[must_use]
+pub fn examine(setup: &Setup) -> Vec<Finding> {
+    let mut findings = vec![Finding::Holds(setup.room())];
+    findings.extend(setup.fewer_clients.iter().map(|few| Finding::Warns(few.clone())));
+    findings.extend(users(setup));
+    findings.extend(key(setup));
+    findings.extend(setup.logs.file.iter().map(|path| log(path).into()));
+    findings.push(root(setup).into());
+    findings
+}
+
+/// Tells whether the addresses can be had.
+fn addresses(setup: &Setup) -> Vec<Finding> {
+    let refused = StartError::of(Obstacle::Address);
+    let clients = Listener::probe(&setup.addresses, setup.reuse_port).map(|address| {
+        let how = if setup.security.is_spoken_on(address) { "TLS" } else { "plain" };
+        format!("{address} can be listened on ({how})")
+    });
+    let figures = setup.metrics.iter().map(|addresses| {
+        let held = Listener::probe(addresses, false).map(|address| format!("figures can be served at {address}"));
+        held.map_err(|error| StartError::new(Obstacle::Address, format!("--metrics: {error}"))).into()
+    });
+    [clients.map_err(refused).into()].into_iter().chain(figures).collect()
+}
+
+fn users(setup: &Setup) -> Vec<Finding> {
+    let Some(path) = &setup.server.users_file else {
+        return vec![Finding::Holds(
+            "no users file: nobody logs in, and whoever connects may do all that is served".into(),
+        )];
+    };
+    match Users::load(path) {
+        Ok((users, warning)) => {
+            let held = format!("{}: {} users", path.display(), users.names().len());
+            [Finding::Holds(held)].into_iter().chain(warning.map(Finding::Warns)).collect()
+        }
+        Err(error) => vec![Finding::Wrong(StartError::new(Obstacle::Configuration, error))],
+    }
+}
+
+/// Tells of the key where TLS is spoken on any of the addresses.
+fn key(setup: &Setup) -> Vec<Finding> {
+    if !setup.addresses.iter().any(|address| setup.security.is_spoken_on(*address)) {
+        return Vec::new();
+    }
+    match setup.security.kept_identity() {
+        Ok(Some(identity)) => {
+            let held = format!("the key is {}", identity.fingerprint());
+            let warning = identity.warning().map(|warning| Finding::Warns(warning.to_owned()));
+            [Finding::Holds(held)].into_iter().chain(warning).collect()
+        }
+        Ok(None) => vec![
+            setup
+                .security
+                .state()
+                .map_or_else(
+                    || {
+                        Err(StartError::new(
+                            Obstacle::Configuration,
+                            "no directory for the server's key: name one with --state DIR",
+                        ))
+                    },
+                    |state| {
+                        can_make(state)
+                            .map_err(|why| own(&format!("can't make a key in {}: {why}", state.display())))?;
+                        Ok(format!("a key will be made in {}", state.display()))
+                    },
+                )
+                .into(),
+        ],
+        Err(error) => vec![Finding::Wrong(StartError::new(Obstacle::Configuration, error))],
+    }
+}
+
+fn own(problem: &str) -> StartError {
+    StartError::new(Obstacle::Own, problem)
+}
+
+/// Looks whether a log can be written.
+fn log(path: &Path) -> Result<String, StartError> {
+    let found = match fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err("it is a directory".into()),
+        Ok(_) => access(path, Access::WRITE_OK).map_err(|error| error.to_string()),
+        Err(_) => can_make_in(&parent(path)),
+    };
+    found.map_err(|why| own(&format!("can't log to {}: {why}", path.display())))?;
+    Ok(format!("{} can be written", path.display()))
+}
+
+/// Looks at the root, and at what stands in it where the server has its corner.
+fn root(setup: &Setup) -> Result<String, StartError> {
+    let path = &setup.store.root;
+    let wrong = |problem: String| StartError::new(Obstacle::Root, problem);
+    let cant_serve = |why: String| wrong(format!("can't serve {}: {why}", path.display()));
+    let there = match fs::metadata(path) {
+        Ok(there) => there,
+        // A link that leads nowhere is something as well.
+        Err(_) if fs::symlink_metadata(path).is_err() => {
+            let above = parent(path);
+            if !above.exists() {
+                return Err(wrong(format!(
+                    "can't make the directory {}: its parent, {}, is missing, and has to be made first",
+                    path.display(),
+                    above.display()
+                )));
+            }
+            let made = can_make_in(&above);
+            made.map_err(|why| wrong(format!("can't make the directory {}: {why}", path.display())))?;
+            return Ok(format!("{} will be made", path.display()));
+        }
+        Err(error) => return Err(cant_serve(error.to_string())),
+    };
+    if !there.is_dir() {
+        return Err(cant_serve("it is no directory".into()));
+    }
+    let readable = access(path, Access::READ_OK | Access::EXEC_OK);
+    readable.map_err(|error| cant_serve(format!("it can't be read: {error}")))?;
+    if !setup.store.writable {
+        return Ok(format!("{} can be read; nothing can be changed: {}", path.display(), setup.why_read_only));
+    }
+    let written = access(path, Access::WRITE_OK);
+    written.map_err(|error| cant_serve(format!("it can't be written: {error} (--read-only serves without)")))?;
+    let corner = path.join(AREA);
+    let what = match fs::symlink_metadata(&corner) {
+        Ok(there) if there.is_symlink() => Some("a symbolic link, which is not followed,"),
+        Ok(there) if !there.is_dir() => Some("a file"),
+        _ => None,
+    };
+    match what {
+        Some(what) => Err(wrong(format!(
+            "can't make {}, where uploads are staged: {what} has that name; move it away (--read-only serves without)",
+            corner.display()
+        ))),
+        None => Ok(format!("{} can be read and written", path.display())),
+    }
+}
+
+/// Looks whether a directory could be made with all that is missing above it, or be written where it is there.
+fn can_make(directory: &Path) -> Result<(), String> {
+    let absolute = std::path::absolute(directory).map_err(|error| error.to_string())?;
+    let there = absolute.ancestors().find(|path| fs::symlink_metadata(path).is_ok());
+    can_make_in(there.unwrap_or(Path::new("/")))
+}
+
+/// Looks whether something could be made in a directory.
+fn can_make_in(directory: &Path) -> Result<(), String> {
+    let there = fs::metadata(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    if !there.is_dir() {
+        return Err(format!("{} is no directory", directory.display()));
+    }
+    let written = access(directory, Access::WRITE_OK | Access::EXEC_OK);
+    written.map_err(|error| format!("{} can't be written: {error}", directory.display()))
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

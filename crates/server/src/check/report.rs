@@ -1,0 +1,67 @@
+//! `ferryd check`: says what holds, and where it is from.
+
+use std::io;
+
+use ferry_wire::escaped;
+
+use super::{Finding, addresses, examine};
+use crate::config::{Configuration, Origin, Setup, StartError};
+
+/// The column at which the origin of a value stands.
+const ORIGIN_COLUMN: usize = 44;
+
+/// Prints what holds and where it is from, and all that is wrong.
+///
+/// # Errors
+///
+/// The first thing for which a start would fail; it has been said.
+pub fn report(configuration: &Configuration) -> Result<(), StartError> {
+    let mut findings: Vec<Finding> = configuration.problems().iter().cloned().map(Finding::Wrong).collect();
+    match Setup::resolve(configuration.arguments()) {
+        Ok(setup) => {
+            findings.extend(examine(&setup));
+            findings.extend(addresses(&setup));
+        }
+        Err(error) => findings.push(Finding::Wrong(error)),
+    }
+    findings.extend(configuration.warning().map(|warning| Finding::Warns(warning.to_owned())));
+    say(&mut io::stdout(), &values(configuration));
+    for finding in &findings {
+        match finding {
+            Finding::Holds(text) => say(&mut io::stdout(), &format!("ok: {text}")),
+            Finding::Warns(text) => say(&mut io::stdout(), &format!("warning: {text}")),
+            Finding::Wrong(error) => say(&mut io::stderr(), &format!("ferryd: {error}")),
+        }
+    }
+    let wrong = |finding| match finding {
+        Finding::Wrong(error) => Some(error),
+        _ => None,
+    };
+    findings.into_iter().find_map(wrong).map_or(Ok(()), Err)
+}
+
+/// Returns a line for each option.
+fn values(configuration: &Configuration) -> String {
+    let mut text = match configuration.file() {
+        Some(path) if path.exists() => format!("# {}\n", path.display()),
+        Some(path) => format!("# there is no {}\n", path.display()),
+        None => "# there is no place for a ferryd.toml\n".to_owned(),
+    };
+    for (name, value, origin) in configuration.explained() {
+        let line = match &value {
+            Ok(value) => format!("{name} = {value}"),
+            Err(unset) => format!("# {name}: {unset}"),
+        };
+        let origin = if value.is_err() && origin == Origin::Default { String::new() } else { format!("# {origin}") };
+        text.push_str(format!("{line:<ORIGIN_COLUMN$} {origin}").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Prints lines; that nobody reads them does not change what they say.
+fn say(to: &mut dyn io::Write, text: &str) {
+    for line in text.lines() {
+        let _ = writeln!(to, "{}", escaped(line));
+    }
+}

@@ -1,0 +1,181 @@
+//! `ferryd.toml`: where it is, and what it sets.
+
+use std::{
+    env,
+    ffi::OsString,
+    fs::OpenOptions,
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::fs::OFlags;
+use toml_edit::{Document, Item, Value as Toml};
+
+use super::{
+    error::{Obstacle, StartError},
+    keys::{CONFIG, Key, Keys},
+    setting::{Origin, Setting, Value},
+};
+
+/// The name of the file in its directory.
+const FILE_NAME: &str = "ferryd.toml";
+
+/// A file that is larger is another one.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The place of the file.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// An absolute path.
+    pub(super) path: PathBuf,
+    /// Somebody named it, so it has to be there.
+    pub(super) is_named: bool,
+}
+
+impl Place {
+    /// Returns the place that was `named`, else the first usual one that has such a file, else the first of all.
+    /// [`None`] where nothing says where any is.
+    pub(super) fn find(named: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
+        if let Some(path) = named {
+            let path = std::path::absolute(&path).unwrap_or(path);
+            return Some(Place { path, is_named: true });
+        }
+        let usual = usual(variable);
+        let there = usual.iter().find(|path| !matches!(path.try_exists(), Ok(false)));
+        there.or(usual.first()).map(|path| Place { path: path.clone(), is_named: false })
+    }
+
+    /// Reads the file, if there is one. Returns what it sets, and all that is wrong with it.
+    pub(super) fn read(&self, keys: &Keys) -> (Vec<Setting>, Vec<StartError>) {
+        match read(&self.path) {
+            Ok(text) => parse(&text, &self.path, keys),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => (Vec::new(), Vec::new()),
+            Err(error) => (Vec::new(), vec![wrong(&format!("{}: can't read it: {error}", self.path.display()))]),
+        }
+    }
+}
+
+/// Returns the paths at which the file usually is, nearest first.
+fn usual(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
+    // A path that depends on where one is would lead somebody else's way.
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // systemd may name several, with colons between.
+    let given = variable("CONFIGURATION_DIRECTORY").unwrap_or_default();
+    let given: Vec<PathBuf> = env::split_paths(&given).filter(|path| path.is_absolute()).collect();
+    if !given.is_empty() {
+        return given.iter().map(|path| path.join(FILE_NAME)).collect();
+    }
+    let by_user = absolute("XDG_CONFIG_HOME").map(|path| path.join("ferryd"));
+    let by_home = || absolute("HOME").map(|path| path.join(".config/ferryd"));
+    by_user.or_else(by_home).map(|path| path.join(FILE_NAME)).into_iter().collect()
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    // A FIFO would be waited for.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    if file.take(MAX_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_BYTES {
+        return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+}
+
+fn wrong(problem: &str) -> StartError {
+    StartError::new(Obstacle::Configuration, problem)
+}
+
+/// Reads the text of the file at `path`. What is wrong is left out of what it sets.
+fn parse(text: &str, path: &Path, keys: &Keys) -> (Vec<Setting>, Vec<StartError>) {
+    let (mut settings, mut problems) = (Vec::new(), Vec::new());
+    let line_of = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let shown: Arc<Path> = path.into();
+    let document = match Document::parse(text) {
+        Ok(document) => document,
+        Err(error) => {
+            let (line, lines) = (line_of(error.span().map_or(0, |span| span.start)), error.message().lines());
+            let problem = lines.collect::<Vec<_>>().join(", ");
+            return (settings, vec![wrong(&format!("{}:{line}: {problem}", path.display()))]);
+        }
+    };
+    for (name, item) in document.iter() {
+        let span = document.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
+        let line = line_of(span.map_or(0, |span| span.start));
+        let value = keys.named(name).ok_or_else(|| unknown(name, item, keys)).and_then(|key| {
+            Ok(Setting {
+                id: key.id().into(),
+                value: value_of(&key, item, path)?,
+                origin: Origin::File(shown.clone(), line),
+            })
+        });
+        match value {
+            Ok(setting) => settings.push(setting),
+            Err(problem) => problems.push(wrong(&format!("{}:{line}: {name}: {problem}", path.display()))),
+        }
+    }
+    (settings, problems)
+}
+
+fn unknown(name: &str, item: &Item, keys: &Keys) -> String {
+    if name == CONFIG {
+        return "the file does not say where it is: give --config, or FERRYD_CONFIG".into();
+    }
+    let what = if item.is_table() { "there are no tables in this file" } else { "there is no such key" };
+    let way_out = match keys.meant(name) {
+        Some(name) => format!("did you mean {name}?"),
+        None => "'ferryd check --example' shows all".into(),
+    };
+    format!("{what}; {way_out}")
+}
+
+/// Returns the value that stands there, as the command line would have it.
+fn value_of(key: &Key<'_>, item: &Item, path: &Path) -> Result<Value, String> {
+    let value = item.as_value().ok_or_else(|| wanted(key))?;
+    if key.is_flag() {
+        return value.as_bool().map(Value::Flag).ok_or_else(|| wanted(key));
+    }
+    let values: Vec<&Toml> = match value {
+        Toml::Array(list) if key.is_list() => list.iter().collect(),
+        value => vec![value],
+    };
+    let beside = |word: OsString| match path.parent() {
+        Some(directory) if key.is_path() => directory.join(word).into_os_string(),
+        _ => word,
+    };
+    let words = values.into_iter().map(|value| {
+        let word = OsString::from(word_of(key, value).ok_or_else(|| wanted(key))?);
+        key.check(&word).map_err(|problem| format!("{}: {problem}", shown(value)))?;
+        Ok(beside(word))
+    });
+    words.collect::<Result<_, String>>().map(Value::Words)
+}
+
+fn word_of(key: &Key<'_>, value: &Toml) -> Option<String> {
+    match value {
+        Toml::String(text) => Some(text.value().clone()),
+        Toml::Integer(number) if !key.is_path() => Some(number.value().to_string()),
+        // As it was written: a size of 1.5 is no size.
+        Toml::Float(number) if !key.is_path() => Some(number.display_repr().into_owned()),
+        _ => None,
+    }
+}
+
+fn wanted(key: &Key<'_>) -> String {
+    let (quoted, choices) = (|word: &str| format!("\"{word}\""), key.choices());
+    match () {
+        () if key.is_flag() => "it must be true or false, without quotes".into(),
+        () if !choices.is_empty() => {
+            format!("it must be one of {}", choices.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", "))
+        }
+        () => format!("it must be {} in quotes, as {}", key.placeholder(), quoted(&key.example())),
+    }
+}
+
+fn shown(value: &Toml) -> String {
+    value.to_string().trim().to_owned()
+}

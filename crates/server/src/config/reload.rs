@@ -1,0 +1,94 @@
+//! What a reload may change, and what it may not.
+
+use super::{
+    configuration::Configuration,
+    error::StartError,
+    setting::{Origin, Setting, Value},
+};
+
+/// The ids of the options that hold from a reload on. All others hold from start to end, whatever the file says later.
+pub(super) const LIVE: &[&str] = &[
+    "max_clients",
+    "max_clients_per_address",
+    "rate",
+    "total_rate",
+    "max_upload",
+    "max_staged",
+    "max_kept",
+    "idle_timeout",
+    "request_timeout",
+    "progress_window",
+    "progress_bytes",
+    "keep",
+    "grace",
+    "log_level",
+];
+
+/// A configuration that was read again.
+#[derive(Debug)]
+pub struct Reread {
+    /// As it was at the start, but for what may change.
+    pub configuration: Configuration,
+    /// What changes, each in words for the log.
+    pub changed: Vec<String>,
+    /// What the file says otherwise now, and holds only when the server is started anew. Each in words for the log.
+    pub fixed: Vec<String>,
+}
+
+impl Configuration {
+    /// Reads the file again. The command line and the environment stay as they were at the start.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong in the file; all stays as it is then.
+    pub fn read_again(&self) -> Result<Reread, StartError> {
+        let new = self.read_file_again()?;
+        let (mut settings, mut changed, mut fixed) = (Vec::new(), Vec::new(), Vec::new());
+        for key in self.keys().all() {
+            let [before, now] = [&self.settings, &new].map(|all| all.iter().find(|setting| setting.id == key.id()));
+            let value = |setting: Option<&Setting>| setting.map(|setting| setting.value.clone());
+            let is_same = is_same(value(before), value(now));
+            let said = |now: Option<&Setting>| match now {
+                Some(setting) => format!("{} = {}", key.name(), setting.value),
+                None => format!("{} is not set any more", key.name()),
+            };
+            let holds = match (is_same, key.is_live()) {
+                (true, _) => now,
+                (false, true) => {
+                    changed.push(said(now));
+                    now
+                }
+                (false, false) => {
+                    fixed.push(format!("{}: that takes a new start", said(now)));
+                    before
+                }
+            };
+            settings.extend(holds.cloned());
+        }
+        Ok(Reread { configuration: self.with(self.given().to_vec(), settings)?, changed, fixed })
+    }
+
+    /// Returns the same with the address of a socket that was inherited, which goes before what is set.
+    ///
+    /// # Errors
+    ///
+    /// Where that does not go together with what is set.
+    pub fn listening_on(&self, address: std::net::SocketAddr) -> Result<Configuration, StartError> {
+        let inherited = Setting {
+            id: "listen".into(),
+            value: Value::Words(vec![address.to_string().into()]),
+            origin: Origin::Inherited,
+        };
+        let with = |all: &[Setting]| {
+            let others = all.iter().filter(|setting| setting.id != inherited.id).cloned();
+            others.chain([inherited.clone()]).collect()
+        };
+        self.with(with(self.given()), with(&self.settings))
+    }
+}
+
+/// A flag that is off is as one that is not set.
+fn is_same(before: Option<Value>, now: Option<Value>) -> bool {
+    let on = |value: Option<Value>| value.filter(Value::is_on);
+    on(before) == on(now)
+}
