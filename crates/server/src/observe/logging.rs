@@ -110,6 +110,11 @@ impl LogFiles {
     pub fn reopen(&self) {
         self.sinks.iter().for_each(|sink| sink.reopen());
     }
+
+    /// Returns how many records all outputs together could not take, since the start.
+    pub(crate) fn lost(&self) -> u64 {
+        self.sinks.iter().map(|sink| sink.lost()).sum()
+    }
 }
 
 impl Drop for LogGuard {

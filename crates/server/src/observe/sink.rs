@@ -80,6 +80,8 @@ struct State {
     waiting: Vec<u8>,
     rate: Bucket,
     dropped: u64,
+    /// All that were dropped since the start.
+    lost: u64,
     /// Bytes waiting or being written.
     unwritten: usize,
     /// The writer sleeps until it is woken.
@@ -97,6 +99,7 @@ impl Sink {
             waiting: Vec::new(),
             rate: Bucket::new(BYTES_PER_SECOND, SAVES, Instant::now()),
             dropped: 0,
+            lost: 0,
             unwritten: 0,
             asleep: false,
             hurried: false,
@@ -122,6 +125,11 @@ impl Sink {
         Ok(sink)
     }
 
+    /// Returns how many records were dropped since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.lock().lost
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -136,6 +144,7 @@ impl Sink {
         let before = state.waiting.len();
         if before + record.len() > WAITING_BYTES || state.rate.ready_at(now).is_some() {
             state.dropped += 1;
+            state.lost += 1;
         } else {
             state.rate.take(record.len() as u64, now);
             state.waiting.extend_from_slice(record);

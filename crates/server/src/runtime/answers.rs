@@ -6,31 +6,64 @@ use super::{
     Server,
     inquiries::{Answer, Inquiry, Question},
 };
-use crate::observe::scrape;
+use crate::{
+    observe::{Figures, StagedFigures, metrics, scrape, status},
+    store::StoreUsage,
+};
 
 impl Server {
     /// Lets inquiries get on, and answers at most one of them: an answer takes a fraction of a millisecond to make.
     pub(super) fn run_inquiries(&mut self, now: Instant) {
         self.inquiries.run(self.poll.registry(), now);
         if let Some(question) = self.inquiries.next_question(now)
-            && let Some(answer) = self.answer(&question)
+            && let Some(answer) = self.answer(&question, now)
         {
             self.inquiries.answer(question.from, answer, now);
         }
     }
 
     /// Returns the answer; [`None`] where it comes later.
-    fn answer(&mut self, question: &Question) -> Option<Answer> {
+    fn answer(&mut self, question: &Question, now: Instant) -> Option<Answer> {
         match question.inquiry {
-            Inquiry::Metrics => Some(scrape::respond(&question.bytes, || self.metrics()).into()),
-            Inquiry::Control => Some("FAIL nothing can be asked here yet\n".to_owned().into()),
+            Inquiry::Metrics => Some(scrape::respond(&question.bytes, || self.metrics(now)).into()),
+            Inquiry::Control => Some(match question.bytes.as_slice() {
+                b"status\n" => format!("DONE\n{}", self.status(false, now)).into(),
+                b"status json\n" => format!("DONE\n{}", self.status(true, now)).into(),
+                _ => "FAIL there are: status, status json\n".to_owned().into(),
+            }),
         }
     }
 
-    fn metrics(&self) -> String {
-        format!(
-            "# HELP ferryd_clients Clients that are connected.\n# TYPE ferryd_clients gauge\nferryd_clients {}\n",
-            self.connections.len()
-        )
+    fn metrics(&mut self, now: Instant) -> String {
+        self.counters.scrapes += 1;
+        metrics::page(&self.figures(now))
+    }
+
+    /// Returns all figures as a screen for people, or in a line of `json`.
+    pub(super) fn status(&mut self, json: bool, now: Instant) -> String {
+        let figures = self.figures(now);
+        if json { status::json(&figures) } else { status::screen(&figures) }
+    }
+
+    /// Returns all figures of this moment. Waits for no helper, and for no disk.
+    pub(super) fn figures(&mut self, now: Instant) -> Figures {
+        self.usage = self.workers.usage().unwrap_or(self.usage);
+        let StoreUsage { plain_bytes, kept_bytes, kept_uploads, max_bytes, max_kept } = self.usage;
+        let max_bytes = Some(max_bytes).filter(|most| *most < u64::MAX);
+        let (started, started_at) = self.started;
+        Figures {
+            version: env!("CARGO_PKG_VERSION"),
+            started: started_at,
+            uptime: now.saturating_duration_since(started),
+            is_draining: self.life.is_draining(),
+            max_clients: self.arrivals.max_clients() as u64,
+            handshakes: self.handshakes.len() as u64,
+            waiting_logins: self.desk.len() as u64,
+            counters: self.counters.clone(),
+            lanes: self.workers.lanes(),
+            staged: StagedFigures { plain_bytes, kept_bytes, kept_uploads, max_bytes, max_kept },
+            round: self.housekeeping.figures(now),
+            lost_log_lines: self.log_files.lost(),
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::admission::{Admission, AdmissionLimits, Admitted, Full};
 use crate::{
     access::Users,
     net::Acceptor,
+    observe::{Counters, RefusedFor},
     protocol::ferry::{Limits, Session, Visitor},
     store::Disk,
 };
@@ -83,12 +84,18 @@ impl Arrivals {
         self.acceptor.as_mut()?.accept(now)
     }
 
-    /// Admits a client; [`None`] where it is to be closed at once.
-    pub(super) fn admit(&mut self, peer: SocketAddr, now: Instant) -> Option<Arrival> {
+    /// Admits a client; `counters` are told where it is not served. [`None`] where it is to be closed at once.
+    pub(super) fn admit(&mut self, peer: SocketAddr, now: Instant, counters: &mut Counters) -> Option<Arrival> {
         let Some((admitted, full)) = self.admission.admit(peer.ip()) else {
+            counters.refused(RefusedFor::TooMany);
             log::debug!("{peer}: closed: too many are being turned away");
             return None;
         };
+        match full {
+            None => {}
+            Some(Full::Server) => counters.refused(RefusedFor::ServerFull),
+            Some(Full::Address) => counters.refused(RefusedFor::AddressFull),
+        }
         let (limits, visitor) = (self.limits.clone(), self.visitor(peer));
         let session = match full {
             None => Session::new(limits, visitor, now),
@@ -119,6 +126,11 @@ impl Arrivals {
             }
         }
         last
+    }
+
+    /// Returns how many clients may be served at one time.
+    pub(super) fn max_clients(&self) -> usize {
+        self.admission.limits().clients
     }
 
     /// Counts a client no more.

@@ -8,7 +8,8 @@ use mio::{Token, event::Event};
 use super::{admission::Admitted, scheduler::Queued};
 use crate::{
     net::{Endpoint, ReadError, SendFileError, Unsent},
-    protocol::ferry::{Outbox, Segment, Session},
+    observe::{ClientState, Occupation},
+    protocol::ferry::{Activity, Outbox, Segment, Session},
     store::{Disk, OpenFile, StoreError},
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pub(super) queued: Queued,
     /// Whether it counts as a client or as one that is turned away.
     pub(super) admitted: Admitted,
+    /// As it is counted. Only whoever counts it may change it.
+    pub(super) occupation: Occupation,
 }
 
 impl Connection {
@@ -52,7 +55,24 @@ impl Connection {
             timer: None,
             queued: Queued::default(),
             admitted,
+            occupation: Occupation { state: ClientState::Request, downloads: false, uploads: 0 },
         }
+    }
+
+    /// Returns what it does now. It `waits` for a rate or it does not.
+    pub(super) fn occupation(&self, waits: bool) -> Occupation {
+        let activity = self.session.activity();
+        let state = match activity {
+            _ if self.admitted.is_refused() => ClientState::Refused,
+            _ if waits => ClientState::Rate,
+            Activity::Idle => ClientState::Idle,
+            Activity::Asking => ClientState::Request,
+            Activity::Downloading => ClientState::Download,
+            Activity::Uploading => ClientState::Upload,
+            Activity::Closing => ClientState::Closing,
+        };
+        let uploads = u16::try_from(self.session.uploads()).unwrap_or(u16::MAX);
+        Occupation { state, downloads: activity == Activity::Downloading, uploads }
     }
 
     /// Notes an event of its socket.

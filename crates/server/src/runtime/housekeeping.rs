@@ -1,6 +1,8 @@
-//! Gives freed memory back after busy times, and keeps the longest time of a round.
+//! Gives freed memory back after busy times, and keeps how long rounds take.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use crate::observe::LoopFigures;
 
 /// A round of the loop longer than this is logged: something on it waited that should not have.
 const LONG_ROUND: Duration = Duration::from_millis(20);
@@ -9,26 +11,71 @@ const LONG_ROUND: Duration = Duration::from_millis(20);
 const GIVE_BACK_AFTER_BYTES: u64 = 16 << 20;
 const QUIET: Duration = Duration::from_secs(1);
 
+/// The last minute, in parts that are forgotten one by one.
+const PARTS: usize = 12;
+const PART: Duration = Duration::from_secs(5);
+
 /// See the [module documentation](self).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Housekeeping {
     /// The cost of all turns since memory was given back, in bytes.
     cost: u64,
+    rounds: u64,
+    busy: Duration,
     /// The longest time between two calls of `poll`.
     longest_round: Duration,
+    /// The longest one in each part of the last minute, the newest first.
+    recent: [Duration; PARTS],
+    /// When the newest part is over.
+    next_part: Instant,
 }
 
 impl Housekeeping {
+    /// Returns the housekeeping of a loop that begins `now`.
+    pub(super) fn new(now: Instant) -> Housekeeping {
+        let (busy, longest_round) = (Duration::ZERO, Duration::ZERO);
+        Housekeeping { cost: 0, rounds: 0, busy, longest_round, recent: [Duration::ZERO; PARTS], next_part: now + PART }
+    }
+
     /// Notes the cost of a turn, in bytes.
     pub(super) fn note_cost(&mut self, bytes: u64) {
         self.cost += bytes;
     }
 
-    /// Notes how long the loop was away from `poll`.
-    pub(super) fn note_round(&mut self, time: Duration) {
+    /// Notes that the loop was away from `poll` from `began` until `now`.
+    pub(super) fn note_round(&mut self, began: Instant, now: Instant) {
+        let time = now.saturating_duration_since(began);
+        self.rounds += 1;
+        self.busy += time;
+        if now >= self.next_part {
+            self.forget(now);
+        }
+        self.recent[0] = self.recent[0].max(time);
         self.longest_round = self.longest_round.max(time);
         if time > LONG_ROUND {
             log::warn!("the loop was away from its clients for {time:?}");
+        }
+    }
+
+    /// Forgets the parts that are older than a minute.
+    fn forget(&mut self, now: Instant) {
+        let parts = now.saturating_duration_since(self.next_part).as_nanos() / PART.as_nanos() + 1;
+        let parts = usize::try_from(parts).unwrap_or(PARTS).min(PARTS);
+        self.recent.rotate_right(parts);
+        self.recent[..parts].fill(Duration::ZERO);
+        self.next_part = if parts < PARTS { self.next_part + PART * parts as u32 } else { now + PART };
+    }
+
+    /// Returns the figures of the loop.
+    pub(super) fn figures(&mut self, now: Instant) -> LoopFigures {
+        if now >= self.next_part {
+            self.forget(now);
+        }
+        LoopFigures {
+            rounds: self.rounds,
+            busy: self.busy,
+            longest_round: self.longest_round,
+            recent_longest_round: self.recent.into_iter().max().unwrap_or_default(),
         }
     }
 
@@ -50,5 +97,29 @@ impl Housekeeping {
             self.cost = 0;
         }
         is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_round_is_forgotten_after_a_minute_and_kept_for_ever() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut housekeeping = Housekeeping::new(start);
+        housekeeping.note_round(at(0), at(15));
+        housekeeping.note_round(at(7_000), at(7_004));
+        let recent = |housekeeping: &mut Housekeeping, milliseconds| {
+            housekeeping.figures(at(milliseconds)).recent_longest_round.as_millis()
+        };
+        assert_eq!(recent(&mut housekeeping, 54_000), 15);
+        assert_eq!(recent(&mut housekeeping, 61_000), 4);
+        assert_eq!(recent(&mut housekeeping, 300_000), 0);
+        housekeeping.note_round(at(301_000), at(301_001));
+        assert_eq!(recent(&mut housekeeping, 302_000), 1);
+        let LoopFigures { rounds, busy, longest_round, .. } = housekeeping.figures(at(303_000));
+        assert_eq!((rounds, busy.as_millis(), longest_round.as_millis()), (3, 20, 15));
     }
 }

@@ -14,6 +14,7 @@ use std::{
 use mio::Token;
 
 use super::job::{Helped, Job};
+use crate::observe::{Histogram, LaneFigures};
 
 /// The time without progress after which a thread is written off. A disk answers sooner, except a very busy one, where
 /// one more thread does no harm.
@@ -39,12 +40,16 @@ struct State<O> {
     threads: usize,
     give_memory_back: bool,
     ended: bool,
+    /// The times of tasks that have ended.
+    tasks: Histogram,
 }
 
 /// A thread that is away with jobs.
 #[derive(Debug)]
 struct AtWork {
     number: u64,
+    began: Instant,
+    /// When it last made progress.
     since: Instant,
     token: Token,
     /// The file that is read.
@@ -119,7 +124,8 @@ impl<O> Fair<O> {
 impl<O> State<O> {
     fn new(threads: usize) -> State<O> {
         let (queue, at_work) = (Fair::default(), Vec::new());
-        State { queue, at_work, next_number: 0, idle: 0, threads, give_memory_back: false, ended: false }
+        let tasks = Histogram::default();
+        State { queue, at_work, next_number: 0, idle: 0, threads, give_memory_back: false, ended: false, tasks }
     }
 
     fn pop(&mut self) -> Option<Job<O>>
@@ -165,6 +171,19 @@ impl<O: Helped> Lane<O> {
         self.threads
     }
 
+    /// Returns its figures, under `name`.
+    pub(super) fn figures(&self, name: &'static str) -> LaneFigures {
+        let state = self.lock();
+        LaneFigures {
+            name,
+            waiting: state.queue.count as u64,
+            helpers: state.threads as u64,
+            busy: state.at_work.len() as u64,
+            written_off: state.written_off() as u64,
+            tasks: state.tasks.clone(),
+        }
+    }
+
     pub(super) fn give_memory_back(&self) {
         self.lock().give_memory_back = true;
         self.filled.notify_one();
@@ -175,7 +194,9 @@ impl<O: Helped> Lane<O> {
     pub(super) fn take(&self, done: Option<u64>, most: usize) -> Option<Task<O>> {
         let mut state = self.lock();
         if let Some(index) = state.at_work.iter().position(|away| Some(away.number) == done) {
-            if state.at_work.swap_remove(index).written_off {
+            let back = state.at_work.swap_remove(index);
+            state.tasks.note(back.began.elapsed());
+            if back.written_off {
                 // Jobs that waited for it can go on.
                 self.filled.notify_all();
             }
@@ -188,8 +209,8 @@ impl<O: Helped> Lane<O> {
                 let number = state.next_number;
                 state.next_number += 1;
                 let (token, subject) = (first.token, first.operation.subject().map(Into::into));
-                let (since, written_off, unwanted) = (Instant::now(), false, false);
-                state.at_work.push(AtWork { number, since, token, subject, written_off, unwanted });
+                let (began, written_off, unwanted) = (Instant::now(), false, false);
+                state.at_work.push(AtWork { number, began, since: began, token, subject, written_off, unwanted });
                 let mut jobs = vec![first];
                 while jobs.len() < most
                     && let Some(job) = state.pop()

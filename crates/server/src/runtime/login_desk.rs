@@ -11,7 +11,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use mio::{Token, Waker};
@@ -110,6 +110,11 @@ impl LoginDesk {
             self.asked.insert(token, (address, login));
         }
         fits
+    }
+
+    /// Returns how many logins wait to be checked, or are.
+    pub(super) fn len(&self) -> usize {
+        self.asked.len() + self.under_way.len()
     }
 
     /// Forgets a login that waits, of a connection that is gone.
@@ -234,6 +239,12 @@ impl Server {
     }
 
     fn login_ended(&mut self, token: Token, outcome: LoginOutcome, now: Instant) {
+        let [right, wrong, busy] = &mut self.counters.logins;
+        *match outcome {
+            LoginOutcome::Right => right,
+            LoginOutcome::Wrong => wrong,
+            LoginOutcome::Busy => busy,
+        } += 1;
         let Some(connection) = self.connections.get(token) else { return };
         connection.session.login_ended(outcome, now);
         self.scheduler.queue(token, &mut connection.queued);
@@ -258,12 +269,17 @@ impl Server {
         });
         let (users, warning) = match checked {
             Ok(checked) => checked,
-            Err(error) => return log::error!("nothing changes: {error}"),
+            Err(error) => {
+                self.counters.failed_reloads += 1;
+                return log::error!("nothing changes: {error}");
+            }
         };
         for warning in warning.into_iter().chain(unenforced(&users)) {
             log::warn!("{warning}");
         }
         log::info!("the users file holds as it is now");
+        self.counters.reloads += 1;
+        self.counters.reloaded = Some(SystemTime::now());
         self.desk.users = Arc::new(users);
         self.arrivals.set_users(&self.desk.users);
         for token in self.connections.tokens() {

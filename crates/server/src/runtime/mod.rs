@@ -44,7 +44,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ferry_wire::{Code, Failure};
@@ -54,11 +54,11 @@ use crate::{
     access::Users,
     net::{Acceptor, Endpoint, InquiryListener, Listener, TlsAcceptor, Transport},
     observe::{
-        TransferEntry, TransferLog,
+        Counters, RefusedFor, TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
     },
     protocol::ferry::{Record, Session},
-    store::{Disk, Store},
+    store::{Disk, Store, StoreUsage},
 };
 use arrivals::{Arrival, Arrivals};
 use connection::Connection;
@@ -114,6 +114,11 @@ pub struct Server {
     /// Opened anew by a reload.
     log_files: LogFiles,
     housekeeping: Housekeeping,
+    /// When it was started, by both clocks.
+    started: (Instant, SystemTime),
+    counters: Counters,
+    /// What uploads took of the disk when that was last known.
+    usage: StoreUsage,
     buffers: Buffers,
 }
 
@@ -142,6 +147,7 @@ impl Server {
         let life = LifeCycle::start(registry, SIGNALS, options.live.grace)?;
         let desk = LoginDesk::new(users.clone(), waker.clone());
         let has_one_name = store.has_one_name();
+        let usage = store.usage().unwrap_or_default();
         let live = options.live;
         Ok(Server {
             arrivals: Arrivals::new(acceptor, live.admission, live.limits, users, tls.is_some()),
@@ -159,7 +165,10 @@ impl Server {
             has_one_name,
             transfer_log: logs.transfer_log,
             log_files: logs.files,
-            housekeeping: Housekeeping::default(),
+            housekeeping: Housekeeping::new(Instant::now()),
+            started: (Instant::now(), SystemTime::now()),
+            counters: Counters::new(),
+            usage,
             buffers: Buffers::new(),
             poll,
         })
@@ -191,7 +200,7 @@ impl Server {
             self.run_granted();
             self.run_inquiries(began);
             self.transfer_log.sum_up(Some(began), say);
-            self.housekeeping.note_round(began.elapsed());
+            self.housekeeping.note_round(began, Instant::now());
         }
         self.finish();
         Ok(())
@@ -300,7 +309,7 @@ impl Server {
             let Some((socket, peer)) = self.arrivals.next(now) else { continue };
             if let Some(tls) = self.tls.clone() {
                 self.begin_handshake(&tls, socket, peer, now);
-            } else if let Some(arrival) = self.arrivals.admit(peer, now) {
+            } else if let Some(arrival) = self.arrivals.admit(peer, now, &mut self.counters) {
                 self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
             }
         }
@@ -314,7 +323,9 @@ impl Server {
             return self.arrivals.leave(peer, admitted);
         }
         log::debug!("{peer}: connected{}", if admitted.is_refused() { ", and turned away" } else { "" });
+        self.counters.connected += u64::from(!admitted.is_refused());
         let connection = self.connections.insert(Connection::new(token, endpoint, peer, session, admitted));
+        self.counters.came(connection.occupation);
         if self.life.is_draining() {
             connection.session.drain(ending(), Instant::now());
         }
@@ -324,6 +335,7 @@ impl Server {
     /// Begins the drain: nobody can connect any more, and each client is told as soon as it is idle.
     fn drain(&mut self, now: Instant) {
         for (socket, peer, arrival) in self.arrivals.end(&ending(), now) {
+            self.counters.refused(RefusedFor::ShuttingDown);
             // Who waits for a handshake understands nothing else, and there is no time for one.
             if self.tls.is_none() {
                 self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
@@ -376,6 +388,8 @@ impl Server {
                 continue;
             };
             connection.session.resume(grant.waited, now);
+            self.counters.rate_waits += 1;
+            self.counters.rate_waited += grant.waited;
             let end = Turn::run(connection, &mut self.workers, &mut self.buffers, grant.bytes);
             self.scheduler.charge(&grant, end.moved, end.now);
             self.end_turn(grant.client, &end);
@@ -385,6 +399,8 @@ impl Server {
     /// Finishes a turn: claims leases, logs, closes, arms the timer, queues the next turn.
     fn end_turn(&mut self, token: Token, end: &TurnEnd) {
         self.housekeeping.note_cost(end.cost);
+        self.counters.sent += end.sent;
+        self.counters.received += end.moved - end.sent;
         for job in self.workers.take_claims() {
             self.claim(job, end.now);
         }
@@ -395,11 +411,15 @@ impl Server {
             connection.session.hung_up(end.now);
         }
         let user = connection.session.user().cloned();
-        let records = connection.session.records().map(entry_of);
+        let records = connection.session.records().map(|record| {
+            let failed = record.failure.as_ref().map(|failure| failure.code);
+            self.counters.transfer_ended(user.as_ref(), record.verb, record.bytes.unwrap_or(0), failed);
+            entry_of(record)
+        });
         if log::log_enabled!(log::Level::Info) {
             self.transfer_log.note((connection.peer, user.as_ref()), records, end.now, say);
         } else {
-            drop(records);
+            records.for_each(drop);
         }
         if let Some(error) = &end.failure {
             log_failure(&mut self.transfer_log, (connection.peer, error), error.is_loss(), end.now);
@@ -438,6 +458,7 @@ impl Server {
             self.timers.disarm(&mut connection.timer, token);
             self.scheduler.forget(token);
             if let Some(connection) = self.connections.remove(token) {
+                self.counters.went(connection.occupation);
                 self.arrivals.leave(connection.peer, connection.admitted);
             }
             return;
@@ -445,9 +466,16 @@ impl Server {
         if let Some(at) = connection.session.deadline() {
             self.timers.arm(&mut connection.timer, at, token);
         }
-        if self.scheduler.has_rates() && connection.can_move() {
+        let waits = self.scheduler.has_rates() && connection.can_move();
+        if waits {
             connection.session.pause();
             self.scheduler.wait_for_grant(token, now);
+        }
+        let occupation = connection.occupation(waits);
+        if occupation != connection.occupation {
+            self.counters.went(connection.occupation);
+            self.counters.came(occupation);
+            connection.occupation = occupation;
         }
     }
 }

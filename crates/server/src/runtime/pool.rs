@@ -18,6 +18,7 @@ use super::{
     lane::{Lane, Task, WRITTEN_OFF_AFTER},
 };
 use crate::{
+    observe::LaneFigures,
     store::{
         Disk, ErrorKind, NameOperation, Operation, ReadOperation, SCRATCH_BYTES, SmallFinish, Store, StoreError,
         UploadOperation,
@@ -71,6 +72,7 @@ trait AnyLane: std::fmt::Debug + Send {
     fn name(&self) -> &'static str;
     fn start_thread(&self, kit: &Kit) -> io::Result<()>;
     fn look(&self, now: Instant) -> (usize, bool);
+    fn figures(&self) -> LaneFigures;
     fn end(&self, is_cut: bool);
     fn join(&self);
 }
@@ -91,6 +93,10 @@ impl<O: Helped + std::fmt::Debug> AnyLane for Staffed<O> {
 
     fn look(&self, now: Instant) -> (usize, bool) {
         self.lane.look(now)
+    }
+
+    fn figures(&self) -> LaneFigures {
+        self.lane.figures(self.name.strip_prefix("ferry-").unwrap_or(self.name))
     }
 
     fn end(&self, is_cut: bool) {
@@ -254,6 +260,11 @@ impl Pool {
     /// Has memory that was freed given back to the system, when there is nothing else to do.
     pub(super) fn give_memory_back(&self) {
         self.read.give_memory_back();
+    }
+
+    /// Returns the figures of each lane.
+    pub(super) fn figures(&self) -> Vec<LaneFigures> {
+        self.lanes.iter().map(|lane| lane.figures()).collect()
     }
 
     /// Takes the completions since the last call.

@@ -6,7 +6,10 @@ use ferry_wire::{Code, Failure};
 use mio::{Token, net::TcpStream};
 
 use super::{Server, handshakes::Handshake, log_failure};
-use crate::net::{Endpoint, HandshakeState, TlsAcceptor, TlsError, Transport};
+use crate::{
+    net::{Endpoint, HandshakeState, TlsAcceptor, TlsError, Transport},
+    observe::{HandshakeEnd, RefusedFor},
+};
 
 /// Steps of handshakes in a round, before clients have their turn: each may cost a signature, and together they cost a few milliseconds.
 const STEPS_PER_ROUND: usize = 16;
@@ -15,6 +18,7 @@ impl Server {
     /// Begins with somebody of whom a hello is due.
     pub(super) fn begin_handshake(&mut self, tls: &TlsAcceptor, socket: TcpStream, peer: SocketAddr, now: Instant) {
         if let Some(oldest) = self.handshakes.gives_way(peer.ip()) {
+            self.counters.handshake_ended(HandshakeEnd::Displaced);
             self.drop_handshake(oldest, "gave way to newer ones");
         }
         let mut endpoint = match tls.accept() {
@@ -39,14 +43,20 @@ impl Server {
         let Some(Handshake { endpoint, peer, .. }) = self.handshakes.get(token) else { return };
         let peer = *peer;
         match endpoint.shake() {
-            HandshakeState::GoesOn if endpoint.is_broken() => self.drop_handshake(token, "was lost"),
+            HandshakeState::GoesOn if endpoint.is_broken() => {
+                self.counters.handshake_ended(HandshakeEnd::Failed);
+                self.drop_handshake(token, "was lost");
+            }
             HandshakeState::GoesOn => {}
             HandshakeState::Done => self.begin_session(token, now),
             HandshakeState::Failed(error) => {
                 log_failure(&mut self.transfer_log, (peer, &error), error.is_loss(), now);
                 match error {
                     TlsError::Plain => self.tell_in_the_open(token, Code::BadRequest, now),
-                    _ => self.drop_handshake(token, "it failed"),
+                    _ => {
+                        self.counters.handshake_ended(HandshakeEnd::Failed);
+                        self.drop_handshake(token, "it failed");
+                    }
                 }
             }
         }
@@ -55,7 +65,8 @@ impl Server {
     /// Begins the session of somebody whose handshake is done.
     fn begin_session(&mut self, token: Token, now: Instant) {
         let Some(Handshake { endpoint, peer, .. }) = self.handshakes.end(token) else { return };
-        match self.arrivals.admit(peer, now) {
+        self.counters.handshake_ended(HandshakeEnd::Done);
+        match self.arrivals.admit(peer, now, &mut self.counters) {
             Some(arrival) => self.connect(endpoint, peer, arrival),
             None => self.arrivals.note_freed(),
         }
@@ -65,6 +76,7 @@ impl Server {
     pub(super) fn expire_handshakes(&mut self, now: Instant) {
         while let Some(token) = self.handshakes.expired(now) {
             if self.handshakes.get(token).is_some_and(|handshake| handshake.endpoint.has_begun()) {
+                self.counters.handshake_ended(HandshakeEnd::TimedOut);
                 self.drop_handshake(token, "took too long for its handshake");
             } else {
                 // It may be that it waits for a greeting.
@@ -76,6 +88,8 @@ impl Server {
     /// Tells somebody who does not speak TLS that it is spoken here, in plain words, and closes.
     fn tell_in_the_open(&mut self, token: Token, code: Code, now: Instant) {
         let Some(Handshake { endpoint, peer, .. }) = self.handshakes.end(token) else { return };
+        self.counters.handshake_ended(if code == Code::Timeout { HandshakeEnd::TimedOut } else { HandshakeEnd::NoTls });
+        self.counters.refused(RefusedFor::NoTls);
         let message = "this address speaks TLS only; connect with TLS (in ferry: OPEN --tls)";
         match self.arrivals.refuse(peer, &Failure::new(code, message), now) {
             Some(arrival) => self.connect(endpoint.in_the_open(), peer, arrival),

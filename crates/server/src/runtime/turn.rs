@@ -32,6 +32,8 @@ impl Buffers {
 pub(super) struct TurnEnd {
     /// Bytes that went through the socket.
     pub(super) moved: u64,
+    /// Of these, the bytes that were sent.
+    pub(super) sent: u64,
     /// Its cost, in bytes.
     pub(super) cost: u64,
     /// The budget was used up: there may be more to do.
@@ -50,6 +52,7 @@ pub(super) struct Turn<'a> {
     /// Input that the session has not taken yet.
     window: Range<usize>,
     budget: Budget,
+    sent: u64,
     failure: Option<ReadError>,
     now: Instant,
 }
@@ -69,15 +72,15 @@ impl Turn<'_> {
         connection.session.outbox().lend(std::mem::take(text));
         let (window, budget) = (0..leftover.len(), Budget::new(granted, now));
         drop(leftover);
-        let mut turn = Turn { connection, workers, input, window, budget, failure: None, now };
+        let mut turn = Turn { connection, workers, input, window, budget, sent: 0, failure: None, now };
         let is_unfinished = turn.work();
-        let Turn { connection, input, window, budget, failure, now, .. } = turn;
+        let Turn { connection, input, window, budget, sent, failure, now, .. } = turn;
         connection.leftover = input[window].to_vec();
         let lent = connection.session.outbox().take_back();
         if lent.capacity() <= TEXT_BYTES {
             *text = lent;
         }
-        TurnEnd { moved: budget.moved(), cost: budget.cost(), is_unfinished, failure, now }
+        TurnEnd { moved: budget.moved(), sent, cost: budget.cost(), is_unfinished, failure, now }
     }
 
     /// Works until nothing is left to do for now. Returns whether the budget was used up first.
@@ -88,6 +91,7 @@ impl Turn<'_> {
             let sent = self.connection.flush(self.budget.to_send(), self.now);
             self.budget.charge(sent);
             self.budget.note_moved(sent);
+            self.sent += sent;
             if !taken && !asked && sent == 0 {
                 return false;
             }

@@ -9,7 +9,10 @@ use super::{
     pool::Pool,
     setup::{ServerError, system},
 };
-use crate::store::{Completion, Disk, Operation, SCRATCH_BYTES, Store, UploadOperation};
+use crate::{
+    observe::LaneFigures,
+    store::{Completion, Disk, Operation, SCRATCH_BYTES, Store, StoreUsage, UploadOperation},
+};
 
 /// The store, and its helpers.
 #[derive(Debug)]
@@ -70,6 +73,16 @@ impl Workers {
     /// Starts helpers in the places of those that do not come back.
     pub(super) fn look(&mut self, now: Instant) {
         self.pool.look(now);
+    }
+
+    /// Returns the figures of each lane of helpers.
+    pub(super) fn lanes(&self) -> Vec<LaneFigures> {
+        self.pool.figures()
+    }
+
+    /// Returns what uploads take of the disk, as far as that can be known without waiting.
+    pub(super) fn usage(&self) -> Option<StoreUsage> {
+        self.store.usage()
     }
 
     /// Has a helper give freed memory back to the system.

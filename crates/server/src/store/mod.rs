@@ -48,6 +48,7 @@ use rustix::{fs::FileType, io::Errno};
 
 use area::{Area, NoArea};
 use closer::Closer;
+pub use quota::StoreUsage;
 use quota::{Quota, Whose};
 use root::Root;
 use syscalls::Syscalls;
@@ -273,6 +274,12 @@ impl Store {
         let next_number = AtomicU64::new(0);
         let [is_beat_lost, is_trimmed] = [const { AtomicBool::new(false) }; 2];
         Ok(Store { syscalls, root, area, durability, keep, quota, capabilities, next_number, is_beat_lost, is_trimmed })
+    }
+
+    /// Returns what uploads take of the disk; [`None`] where it could not be known without waiting.
+    #[must_use]
+    pub fn usage(&self) -> Option<StoreUsage> {
+        self.quota.usage()
     }
 
     /// Returns whether the root's file system knows each entry by one name alone: by no other spelling, and no short name.

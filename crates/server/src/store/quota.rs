@@ -110,7 +110,34 @@ impl Counts {
     }
 }
 
+/// The disk space and the ids that uploads take, and the limits on them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreUsage {
+    /// Bytes of plain uploads that are not finished.
+    pub plain_bytes: u64,
+    /// Bytes of resumable uploads that are not published.
+    pub kept_bytes: u64,
+    /// Resumable uploads that are remembered.
+    pub kept_uploads: u64,
+    /// The limit on the bytes of both; [`u64::MAX`] where there is none.
+    pub max_bytes: u64,
+    /// The limit on those that are remembered.
+    pub max_kept: u64,
+}
+
 impl Quota {
+    /// Returns what is counted; [`None`] where that is being changed right now.
+    pub(super) fn usage(&self) -> Option<StoreUsage> {
+        let counts = self.counts.try_lock().ok()?;
+        Some(StoreUsage {
+            plain_bytes: counts.plain,
+            kept_bytes: counts.kept,
+            kept_uploads: counts.known.len() as u64,
+            max_bytes: self.max_bytes,
+            max_kept: self.max_known,
+        })
+    }
+
     pub(super) fn new(max_bytes: u64, max_known: u64) -> Quota {
         Quota { max_bytes, max_known, counts: Mutex::default(), looked: Mutex::default() }
     }

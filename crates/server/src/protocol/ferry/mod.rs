@@ -155,6 +155,21 @@ pub struct Session<H: Handles> {
     clock: Clock,
 }
 
+/// The work that a session is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// A request is due, and nothing is owed.
+    Idle,
+    /// A request is read, or answered without a transfer.
+    Asking,
+    /// A file is sent.
+    Downloading,
+    /// A file is received, or brought to the disk.
+    Uploading,
+    /// All is said, or is being said for the last time.
+    Closing,
+}
+
 enum Phase<H: Handles> {
     /// A request line is due.
     Ready,
@@ -476,6 +491,27 @@ impl<H: Handles> Session<H> {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Ready) && self.queue.is_empty() && self.outbox.is_empty()
+    }
+
+    /// Returns what it does now.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        match &self.phase {
+            Phase::Ready if self.uploads.len() > 0 => Activity::Uploading,
+            Phase::Ready if self.is_idle() && !self.line_begun => Activity::Idle,
+            Phase::Ready | Phase::Waiting(_) | Phase::LoggingIn(_) | Phase::Listing(_) | Phase::Looking => {
+                Activity::Asking
+            }
+            Phase::Downloading(_) => Activity::Downloading,
+            Phase::Preparing(_) | Phase::Receiving(_) | Phase::Discarding => Activity::Uploading,
+            Phase::Closing | Phase::Lingering { .. } | Phase::Over => Activity::Closing,
+        }
+    }
+
+    /// Returns how many uploads are under way: from the store's handle to their end.
+    #[must_use]
+    pub fn uploads(&self) -> usize {
+        self.uploads.len()
     }
 
     /// Takes what is to be logged, in order.

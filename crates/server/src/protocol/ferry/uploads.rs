@@ -86,6 +86,11 @@ impl<H: Handles> Uploads<H> {
         self.by_number.get(&number).is_some_and(|upload| upload.is_ahead())
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_number.len()
+    }
+
     /// Memory handed to the store and not back yet, in bytes.
     pub(super) fn memory(&self) -> u64 {
         self.memory

@@ -1,0 +1,259 @@
+//! Counters of the loop: plain numbers that it alone has.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
+
+use ferry_wire::{Code, UserName};
+
+/// Users of whom sums are kept: the first ones that moved anything. All others have one sum together, so that nobody can
+/// make the figures grow.
+const USERS: usize = 100;
+
+/// The verbs of which transfers and changes are counted.
+pub(crate) const VERBS: [&str; 8] = ["GET", "READ", "SUM", "PUT", "RESUME", "MKDIR", "DELETE", "RENAME"];
+
+/// The occupation of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ClientState {
+    /// It may ask for something.
+    Idle,
+    /// A request is being read, or answered without a transfer.
+    Request,
+    /// A file goes to it.
+    Download,
+    /// A file comes from it, or waits for the disk.
+    Upload,
+    /// It could move bytes, and a rate does not let it.
+    Rate,
+    /// It is told why it is not served.
+    Refused,
+    /// All is said.
+    Closing,
+}
+
+impl ClientState {
+    pub(crate) const ALL: [(ClientState, &str); 7] = [
+        (ClientState::Idle, "idle"),
+        (ClientState::Request, "request"),
+        (ClientState::Download, "download"),
+        (ClientState::Upload, "upload"),
+        (ClientState::Rate, "rate"),
+        (ClientState::Refused, "refused"),
+        (ClientState::Closing, "closing"),
+    ];
+}
+
+/// The occupation of a client, and its transfers that are under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Occupation {
+    pub(crate) state: ClientState,
+    pub(crate) downloads: bool,
+    pub(crate) uploads: u16,
+}
+
+/// The end of a TLS handshake.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum HandshakeEnd {
+    Done,
+    Failed,
+    /// What came was no TLS.
+    NoTls,
+    TimedOut,
+    /// It gave way to newer ones.
+    Displaced,
+}
+
+impl HandshakeEnd {
+    pub(crate) const NAMES: [&str; 5] = ["done", "failed", "no_tls", "timed_out", "displaced"];
+}
+
+/// Why somebody who connected was not served.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RefusedFor {
+    /// The server has its clients.
+    ServerFull,
+    /// The address has its clients.
+    AddressFull,
+    /// Too many are told something already: closed without a word.
+    TooMany,
+    /// TLS is spoken, and the client did not.
+    NoTls,
+    /// The server ends.
+    ShuttingDown,
+}
+
+impl RefusedFor {
+    pub(crate) const NAMES: [&str; 5] = ["server_full", "address_full", "too_many", "no_tls", "shutting_down"];
+}
+
+/// The sums of one user, or of several together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct UserSums {
+    pub(crate) transfers: u64,
+    pub(crate) failed: u64,
+    pub(crate) downloaded: u64,
+    pub(crate) uploaded: u64,
+}
+
+impl UserSums {
+    fn note(&mut self, verb: usize, bytes: u64, is_failed: bool) {
+        self.transfers += 1;
+        self.failed += u64::from(is_failed);
+        match VERBS.get(verb) {
+            Some(&"PUT" | &"RESUME") => self.uploaded += bytes,
+            _ => self.downloaded += bytes,
+        }
+    }
+}
+
+/// The transfers and changes of one verb that have ended.
+#[derive(Debug, Clone)]
+pub(crate) struct VerbSums {
+    pub(crate) done: u64,
+    /// File bytes that were moved, of those that failed as well.
+    pub(crate) bytes: u64,
+    /// Those that failed, by code.
+    pub(crate) failed: Vec<u64>,
+}
+
+/// See the [module documentation](self).
+#[derive(Debug, Clone)]
+pub(crate) struct Counters {
+    /// Clients, by [state](ClientState).
+    pub(crate) clients: [u64; ClientState::ALL.len()],
+    pub(crate) downloads: u64,
+    pub(crate) uploads: u64,
+    /// Connections that became clients.
+    pub(crate) connected: u64,
+    pub(crate) refused: [u64; RefusedFor::NAMES.len()],
+    pub(crate) handshakes: [u64; HandshakeEnd::NAMES.len()],
+    /// Logins that were right, that were wrong, and that found no place in the queue.
+    pub(crate) logins: [u64; 3],
+    /// Bytes through sockets, without what TLS adds.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// By [verb](VERBS), and a place for any other.
+    pub(crate) verbs: Vec<VerbSums>,
+    pub(crate) rate_waits: u64,
+    pub(crate) rate_waited: Duration,
+    pub(crate) users: HashMap<UserName, UserSums>,
+    pub(crate) anonymous: UserSums,
+    pub(crate) other_users: UserSums,
+    pub(crate) reloads: u64,
+    pub(crate) failed_reloads: u64,
+    /// When a reload last changed what holds.
+    pub(crate) reloaded: Option<SystemTime>,
+    /// Pages of metrics that were made.
+    pub(crate) scrapes: u64,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Counters {
+        let none = VerbSums { done: 0, bytes: 0, failed: vec![0; Code::ALL.len() + 1] };
+        Counters {
+            clients: [0; ClientState::ALL.len()],
+            downloads: 0,
+            uploads: 0,
+            connected: 0,
+            refused: [0; RefusedFor::NAMES.len()],
+            handshakes: [0; HandshakeEnd::NAMES.len()],
+            logins: [0; 3],
+            received: 0,
+            sent: 0,
+            verbs: vec![none; VERBS.len() + 1],
+            rate_waits: 0,
+            rate_waited: Duration::ZERO,
+            users: HashMap::new(),
+            anonymous: UserSums::default(),
+            other_users: UserSums::default(),
+            reloads: 0,
+            failed_reloads: 0,
+            reloaded: None,
+            scrapes: 0,
+        }
+    }
+
+    /// Counts a client that has come with this occupation.
+    pub(crate) fn came(&mut self, occupation: Occupation) {
+        self.clients[occupation.state as usize] += 1;
+        self.downloads += u64::from(occupation.downloads);
+        self.uploads += u64::from(occupation.uploads);
+    }
+
+    /// Counts a client no more that had this occupation.
+    pub(crate) fn went(&mut self, occupation: Occupation) {
+        self.clients[occupation.state as usize] -= 1;
+        self.downloads -= u64::from(occupation.downloads);
+        self.uploads -= u64::from(occupation.uploads);
+    }
+
+    /// Counts somebody who was not served.
+    pub(crate) fn refused(&mut self, reason: RefusedFor) {
+        self.refused[reason as usize] += 1;
+    }
+
+    /// Counts a handshake that has ended.
+    pub(crate) fn handshake_ended(&mut self, end: HandshakeEnd) {
+        self.handshakes[end as usize] += 1;
+    }
+
+    /// Counts a transfer or change that has ended.
+    pub(crate) fn transfer_ended(&mut self, user: Option<&UserName>, verb: &str, bytes: u64, failed: Option<Code>) {
+        let index = VERBS.iter().position(|known| *known == verb).unwrap_or(VERBS.len());
+        let sums = &mut self.verbs[index];
+        sums.bytes += bytes;
+        match failed {
+            None => sums.done += 1,
+            Some(code) => sums.failed[code as usize] += 1,
+        }
+        self.user(user).note(index, bytes, failed.is_some());
+    }
+
+    fn user(&mut self, user: Option<&UserName>) -> &mut UserSums {
+        match user {
+            None => &mut self.anonymous,
+            Some(user) if self.users.contains_key(user) || self.users.len() < USERS => {
+                self.users.entry(user.clone()).or_default()
+            }
+            Some(_) => &mut self.other_users,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_and_name_has_its_place() {
+        for (index, code) in Code::ALL.iter().chain([&Code::Unknown]).enumerate() {
+            assert_eq!(*code as usize, index, "{code:?}");
+        }
+        for (index, (state, _)) in ClientState::ALL.iter().enumerate() {
+            assert_eq!(*state as usize, index, "{state:?}");
+        }
+        assert_eq!(HandshakeEnd::Displaced as usize + 1, HandshakeEnd::NAMES.len());
+        assert_eq!(RefusedFor::ShuttingDown as usize + 1, RefusedFor::NAMES.len());
+    }
+
+    #[test]
+    fn many_users_take_no_more_room_than_some() {
+        let mut counters = Counters::new();
+        for round in 0..2 {
+            for number in 0..3 * USERS {
+                let user = UserName::new(&format!("u{number}")).unwrap();
+                counters.transfer_ended(Some(&user), "GET", 10, (round == 1).then_some(Code::Denied));
+            }
+        }
+        counters.transfer_ended(None, "PUT", 7, None);
+        assert_eq!(counters.users.len(), USERS);
+        let sums = |transfers| UserSums { transfers, failed: transfers / 2, downloaded: transfers * 10, uploaded: 0 };
+        assert!(counters.users.values().all(|user| *user == sums(2)));
+        assert_eq!(counters.other_users, sums(4 * USERS as u64));
+        assert_eq!(counters.anonymous, UserSums { transfers: 1, uploaded: 7, ..UserSums::default() });
+        assert_eq!(counters.verbs[0].failed[Code::Denied as usize], 3 * USERS as u64);
+        assert_eq!((counters.verbs[0].done, counters.verbs[0].bytes), (3 * USERS as u64, 60 * USERS as u64));
+    }
+}

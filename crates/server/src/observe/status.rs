@@ -1,0 +1,356 @@
+//! Figures for `ferryd status`: a screen for people, and JSON for programs.
+
+use std::{
+    borrow::Cow,
+    fmt::{Display, Write},
+    time::Duration,
+};
+
+use ferry_wire::{Code, escaped};
+
+use super::{
+    counters::{ClientState, RefusedFor, VERBS},
+    figures::{Family, Figures, Kind, LaneFigures, Sample, Value},
+    histogram::BOUNDS,
+};
+
+/// Users that the screen shows: those who moved most.
+const SHOWN_USERS: usize = 10;
+
+/// The prefix that all names have, and JSON leaves out.
+const PREFIX: &str = "ferryd_";
+
+/// Returns the figures as one JSON object in a line. Its keys are the names of the metrics without their `ferryd_`, and
+/// a figure with labels is an object whose keys are the values of its labels.
+pub(crate) fn json(figures: &Figures) -> String {
+    let mut json = String::with_capacity(8 << 10);
+    let mut before = '{';
+    for Family { name, kind, samples, .. } in figures.families() {
+        json.push(before);
+        push_json_text(&mut json, name.strip_prefix(PREFIX).unwrap_or(name));
+        json.push(':');
+        match (kind, samples.as_slice()) {
+            (Kind::Info, [(labels, _)]) => {
+                push_info(&mut json, labels);
+            }
+            (_, [(labels, value)]) if labels.is_empty() => push_json_value(&mut json, value),
+            (_, samples) => push_by_label(&mut json, samples, 0),
+        }
+        before = ',';
+    }
+    json.push_str("}\n");
+    json
+}
+
+/// Appends an object of facts.
+fn push_info(json: &mut String, labels: &[(&str, Cow<'_, str>)]) {
+    let mut before = '{';
+    for (label, text) in labels {
+        json.push(before);
+        push_json_text(json, label);
+        json.push(':');
+        push_json_text(json, text);
+        before = ',';
+    }
+    json.push('}');
+}
+
+/// Appends an object whose keys are the values of the label at `depth`, of samples that are alike in those before it.
+fn push_by_label(json: &mut String, mut samples: &[Sample<'_>], depth: usize) {
+    json.push('{');
+    while let [(labels, value), ..] = samples {
+        let key = labels.get(depth).map(|(_, text)| text);
+        let alike = samples.iter().take_while(|(labels, _)| labels.get(depth).map(|(_, text)| text) == key).count();
+        let (these, rest) = samples.split_at(alike);
+        push_json_text(json, key.map_or("", Cow::as_ref));
+        json.push(':');
+        if labels.len() > depth + 1 {
+            push_by_label(json, these, depth + 1);
+        } else {
+            push_json_value(json, value);
+        }
+        samples = rest;
+        if !samples.is_empty() {
+            json.push(',');
+        }
+    }
+    json.push('}');
+}
+
+fn push_json_value(json: &mut String, value: &Value) {
+    // Writing to a String can't fail.
+    let _ = match value {
+        Value::Count(count) => write!(json, "{count}"),
+        Value::Unlimited => write!(json, "null"),
+        Value::Seconds(time) => write!(json, "{}", time.as_secs_f64()),
+        Value::Histogram(histogram) => {
+            let (up_to, all) = histogram.up_to();
+            json.push_str("{\"buckets\":{");
+            for (bound, count) in BOUNDS.iter().zip(up_to) {
+                let _ = write!(json, "\"{}\":{count},", bound.as_secs_f64());
+            }
+            write!(json, "\"+Inf\":{all}}},\"sum\":{},\"count\":{all}}}", histogram.sum().as_secs_f64())
+        }
+    };
+}
+
+fn push_json_text(json: &mut String, text: &str) {
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => json.extend(['\\', character]),
+            control if u32::from(control) < 0x20 => {
+                let _ = write!(json, "\\u{:04x}", u32::from(control));
+            }
+            other => json.push(other),
+        }
+    }
+    json.push('"');
+}
+
+/// Returns the figures as a screen for people.
+pub(crate) fn screen(figures: &Figures) -> String {
+    let mut screen = Screen(String::new());
+    let state = if figures.is_draining { "ending" } else { "serving" };
+    screen.line("ferryd", format_args!("{}, {state} for {}", figures.version, Age(figures.uptime)));
+    add_clients(&mut screen, figures);
+    add_transfers(&mut screen, figures);
+    add_store(&mut screen, figures);
+    add_loop(&mut screen, figures);
+    add_users(&mut screen, figures);
+    screen.0
+}
+
+/// Lines with a heading each, aligned.
+struct Screen(String);
+
+impl Screen {
+    fn line(&mut self, heading: &str, text: impl Display) {
+        let _ = writeln!(self.0, "{heading:<12}{text}");
+    }
+}
+
+fn add_clients(screen: &mut Screen, figures: &Figures) {
+    let counters = &figures.counters;
+    let count = |state: ClientState| counters.clients[state as usize];
+    let [idle, request, download] = [ClientState::Idle, ClientState::Request, ClientState::Download].map(count);
+    let [upload, rate, refused] = [ClientState::Upload, ClientState::Rate, ClientState::Refused].map(count);
+    let clients = counters.clients.iter().sum::<u64>() - refused;
+    let handshakes = figures.handshakes;
+    screen.line(
+        "clients",
+        format_args!(
+            "{clients} of {}; {handshakes} in a TLS handshake, {refused} being turned away",
+            figures.max_clients
+        ),
+    );
+    screen.line(
+        "",
+        format_args!(
+            "{idle} idle, {request} asking, {download} downloading, {upload} uploading, {rate} waiting for a rate"
+        ),
+    );
+    let reasons = named_counts(RefusedFor::NAMES.into_iter().zip(counters.refused));
+    let all: u64 = counters.refused.iter().sum();
+    screen.line("connections", format_args!("{} served, {all} refused{reasons}", counters.connected));
+    let [right, wrong, busy] = counters.logins;
+    screen.line(
+        "logins",
+        format_args!("{right} right, {wrong} wrong, {busy} turned away; {} wait", figures.waiting_logins),
+    );
+}
+
+fn add_transfers(screen: &mut Screen, figures: &Figures) {
+    let counters = &figures.counters;
+    screen.line("traffic", format_args!("{} in, {} out", Size(counters.received), Size(counters.sent)));
+    screen.line("under way", format_args!("{} downloads, {} uploads", counters.downloads, counters.uploads));
+    for (verb, sums) in VERBS.into_iter().chain(["other"]).zip(&counters.verbs) {
+        let failed: u64 = sums.failed.iter().sum();
+        if sums.done + failed == 0 {
+            continue;
+        }
+        let codes = Code::ALL.iter().chain([&Code::Unknown]).map(|code| code.as_str());
+        let codes = named_counts(codes.zip(sums.failed.iter().copied()));
+        let bytes = if sums.bytes > 0 { format!(" ({})", Size(sums.bytes)) } else { String::new() };
+        screen.line(&format!("  {verb}"), format_args!("{} done{bytes}, {failed} failed{codes}", sums.done));
+    }
+    screen.line("rates", format_args!("{} waits, {} in all", counters.rate_waits, Seconds(counters.rate_waited)));
+}
+
+fn add_store(screen: &mut Screen, figures: &Figures) {
+    let staged = &figures.staged;
+    let limit = staged.max_bytes.map(|bytes| format!(" of {}", Size(bytes))).unwrap_or_default();
+    let (plain, kept) = (Size(staged.plain_bytes), Size(staged.kept_bytes));
+    screen.line(
+        "uploads",
+        format_args!("{plain} staged and {kept} kept{limit}; {} of {} ids", staged.kept_uploads, staged.max_kept),
+    );
+    for LaneFigures { name, waiting, helpers, busy, written_off, tasks } in &figures.lanes {
+        let (_, count) = tasks.up_to();
+        let mean = tasks.sum().checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or_default();
+        let lost = if *written_off > 0 { format!(", {written_off} stuck") } else { String::new() };
+        screen.line(
+            &format!("  {name}"),
+            format_args!(
+                "{waiting} waiting, {busy} of {helpers} helpers busy{lost}; {count} tasks of {} each",
+                Seconds(mean)
+            ),
+        );
+    }
+}
+
+fn add_loop(screen: &mut Screen, figures: &Figures) {
+    let round = &figures.round;
+    let (recent, longest) = (Seconds(round.recent_longest_round), Seconds(round.longest_round));
+    screen.line("loop", format_args!("away for {recent} at most in the last minute, {longest} since the start"));
+    let share = 100.0 * round.busy.as_secs_f64() / figures.uptime.as_secs_f64().max(f64::MIN_POSITIVE);
+    screen.line("", format_args!("{} rounds, busy for {share:.1} % of the time", round.rounds));
+    let counters = &figures.counters;
+    screen.line("reloads", format_args!("{} done, {} failed", counters.reloads, counters.failed_reloads));
+    screen.line("log", format_args!("{} lines lost", figures.lost_log_lines));
+}
+
+fn add_users(screen: &mut Screen, figures: &Figures) {
+    let mut users = figures.users();
+    users.retain(|(_, sums)| sums.transfers > 0);
+    users.sort_by_key(|(_, sums)| std::cmp::Reverse(sums.downloaded.saturating_add(sums.uploaded)));
+    for (index, (user, sums)) in users.iter().take(SHOWN_USERS).enumerate() {
+        let heading = if index == 0 { "users" } else { "" };
+        let (down, up) = (Size(sums.downloaded), Size(sums.uploaded));
+        let text =
+            format!("{} {down} down, {up} up, {} transfers, {} failed", escaped(user), sums.transfers, sums.failed);
+        screen.line(heading, text);
+    }
+    if let Some(more) = users.len().checked_sub(SHOWN_USERS).filter(|more| *more > 0) {
+        screen.line("", format_args!("and {more} more"));
+    }
+}
+
+/// Returns those counts that are not 0, in words, behind a colon.
+fn named_counts<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let words =
+        counts.filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {}", name.replace('_', " ")));
+    let words = words.collect::<Vec<_>>().join(", ");
+    if words.is_empty() { words } else { format!(": {words}") }
+}
+
+/// Bytes, as a person reads them.
+struct Size(u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+        if self.0 < 1024 {
+            return write!(f, "{} B", self.0);
+        }
+        let mut value = self.0 as f64 / 1024.0;
+        let mut unit = 0;
+        // What would be shown as 1024.0 is 1.0 of the next.
+        while value >= 1023.95 && unit + 1 < UNITS.len() {
+            (value, unit) = (value / 1024.0, unit + 1);
+        }
+        write!(f, "{value:.1} {}", UNITS[unit])
+    }
+}
+
+/// A duration that is short more often than not.
+struct Seconds(Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_secs_f64() {
+            0.0 => f.write_str("0 s"),
+            seconds if seconds < 0.001 => write!(f, "{:.0} us", seconds * 1e6),
+            seconds if seconds < 1.0 => write!(f, "{:.1} ms", seconds * 1e3),
+            seconds => write!(f, "{seconds:.1} s"),
+        }
+    }
+}
+
+/// A duration of days, or less.
+struct Age(Duration);
+
+impl Display for Age {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs();
+        let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{seconds} s"),
+            (0, 0, _) => write!(f, "{minutes} min {} s", seconds % 60),
+            (0, ..) => write!(f, "{hours} h {minutes} min"),
+            _ => write!(f, "{days} d {hours} h"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_screen_for_people() {
+        let screen = screen(&Figures::of_a_test());
+        let expected = "\
+ferryd      1.2.3, serving for 1 d 2 h
+clients     8 of 100; 2 in a TLS handshake, 1 being turned away
+            8 idle, 0 asking, 0 downloading, 0 uploading, 0 waiting for a rate
+connections 12 served, 1 refused: 1 server full
+logins      0 right, 0 wrong, 0 turned away; 0 wait
+traffic     123 B in, 4.0 GiB out
+under way   0 downloads, 0 uploads
+  GET       1 done (3.0 MiB), 2 failed: 1 not-found, 1 busy
+  PUT       1 done (4.9 KiB), 0 failed
+rates       0 waits, 0 s in all
+uploads     4.0 KiB staged and 0 B kept; 0 of 10000 ids
+  read      3 waiting, 4 of 5 helpers busy, 1 stuck; 4 tasks of 5.0 s each
+loop        away for 250 us at most in the last minute, 12.0 ms since the start
+            7 rounds, busy for 1.0 % of the time
+reloads     0 done, 0 failed
+log         0 lines lost
+users       (anonymous) 3.0 MiB down, 0 B up, 1 transfers, 0 failed
+            alice 100 B down, 4.9 KiB up, 3 transfers, 2 failed
+";
+        assert_eq!(screen, expected);
+    }
+
+    #[test]
+    fn json_for_programs() {
+        let json = json(&Figures::of_a_test());
+        assert!(
+            json.starts_with("{\"build_info\":{\"version\":\"1.2.3\"},\"start_time_seconds\":1700000000,"),
+            "{json}"
+        );
+        for part in [
+            "\"clients\":{\"idle\":8,\"request\":0,",
+            "\"transfers_failed_total\":{\"GET\":{\"not-found\":1,\"busy\":1}},",
+            "\"staged_limit_bytes\":null,",
+            "\"user_transfers_total\":{\"alice\":3,\"(anonymous)\":1,\"(others)\":0},",
+            "\"helper_task_seconds\":{\"read\":{\"buckets\":{\"0.0001\":0,\"0.001\":1,\"0.01\":2,\"0.1\":3,\"1\":3,\"10\":3,\
+             \"+Inf\":4},\"sum\":20.056,\"count\":4}},",
+            "\"loop_recent_longest_round_seconds\":0.00025}\n",
+        ] {
+            assert!(json.contains(part), "{part} is missing in\n{json}");
+        }
+        let count = |character| json.matches(character).count();
+        assert_eq!(count('{'), count('}'));
+    }
+
+    #[test]
+    fn sizes_and_times_have_units() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            ((1 << 20) - 1, "1.0 MiB"),
+            (1 << 30, "1.0 GiB"),
+            (u64::MAX, "16384.0 PiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), text);
+        }
+        for (seconds, text) in
+            [(59, "59 s"), (61, "1 min 1 s"), (7_260, "2 h 1 min"), (90_000, "1 d 1 h"), (8_640_000, "100 d 0 h")]
+        {
+            assert_eq!(Age(Duration::from_secs(seconds)).to_string(), text);
+        }
+    }
+}
