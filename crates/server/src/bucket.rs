@@ -21,6 +21,12 @@ impl Bucket {
         Bucket { rate: rate.max(1), most_nanos, saved_nanos: most_nanos, since: now }
     }
 
+    /// From `now` on it fills by `rate` units a second. What it holds or owes stays what it is in time.
+    pub(crate) fn set_rate(&mut self, rate: u64, now: Instant) {
+        self.fill(now);
+        self.rate = rate.max(1);
+    }
+
     /// Returns when something may be taken; [`None`] for now.
     pub(crate) fn ready_at(&mut self, now: Instant) -> Option<Instant> {
         self.fill(now);
@@ -31,8 +37,26 @@ impl Bucket {
     /// Takes `units`, into debt where it holds less.
     pub(crate) fn take(&mut self, units: u64, now: Instant) {
         self.fill(now);
+        self.subtract(units);
+    }
+
+    fn subtract(&mut self, units: u64) {
         let nanos = (u128::from(units) * 1_000_000_000).div_ceil(u128::from(self.rate));
         self.saved_nanos = self.saved_nanos.saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX));
+    }
+
+    /// Takes `units` from somebody who could take nothing for as long as `waited`: what flowed in during that time counts,
+    /// though it be more than the bucket can hold.
+    pub(crate) fn take_after(&mut self, waited: Duration, units: u64, now: Instant) {
+        self.fill(now);
+        self.saved_nanos = self.saved_nanos.max(i64::try_from(waited.as_nanos()).unwrap_or(i64::MAX));
+        self.subtract(units);
+        self.saved_nanos = self.saved_nanos.min(self.most_nanos);
+    }
+
+    /// Returns how many units flow in in `time`.
+    pub(crate) fn in_time(&self, time: Duration) -> u64 {
+        u64::try_from(time.as_nanos() * u128::from(self.rate) / 1_000_000_000).unwrap_or(u64::MAX)
     }
 
     /// Limits its debt to as much as it can hold.
@@ -79,6 +103,33 @@ mod tests {
             assert!(moved as f64 <= due * 1.001 + 1.0, "{moved} of {due} at {rate}");
             assert!(moved as f64 >= (due - piece as f64) * 0.99, "{moved} of {due} at {rate}");
         }
+    }
+
+    #[test]
+    fn another_rate_holds_from_its_moment_on() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(1000, SAVES, start);
+        bucket.take(200, start);
+        bucket.set_rate(10, start);
+        let ready = start + Duration::from_nanos(100_000_001);
+        assert_eq!(bucket.ready_at(start), Some(ready), "what it owes is owed in time");
+        assert!(bucket.ready_at(ready).is_none());
+        bucket.take(1, ready);
+        assert_eq!(bucket.ready_at(ready), Some(ready + SAVES));
+    }
+
+    #[test]
+    fn what_nobody_could_take_counts_once() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(1000, SAVES, start);
+        bucket.take(100, start);
+        let later = start + 10 * SAVES;
+        assert_eq!(bucket.in_time(10 * SAVES), 1000);
+        bucket.take_after(10 * SAVES, 1100, later);
+        assert_eq!(bucket.ready_at(later), Some(later + SAVES + Duration::from_nanos(1)));
+        let later = later + 20 * SAVES;
+        bucket.take_after(10 * SAVES, 600, later);
+        assert!(bucket.is_full(later), "the rest is not saved up");
     }
 
     #[test]

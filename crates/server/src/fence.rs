@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Chunk, Durability, Finish, MountTable, NameCompletion, NameOperation, Onto, Stage, Store, StoreOptions,
+        Chunk, Durability, Finish, MountTable, NameCompletion, NameOperation, Onto, Owner, Stage, Store, StoreOptions,
         UploadCompletion, UploadNumber, UploadOperation,
     };
 
@@ -174,7 +174,8 @@ mod tests {
             mounts: MountTable::default(),
         };
         let store = Store::open(&options).map_err(|error| error.to_string())?;
-        let stage = Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: true };
+        let stage =
+            Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: true, owner: Owner::NOBODY };
         let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(stage)) else {
             panic!("not staged")
         };

@@ -19,7 +19,7 @@ use ferry_server::{
     config::{Configuration, Obstacle, Setup, StartError, example, manual},
     fence::{self, Beyond},
     net::{InquiryListener, Listener, TlsAcceptor, keys::Identity},
-    runtime::{Inquiry, check_users, unenforced},
+    runtime::{Inquiry, check_users},
     store::{self, Store},
 };
 use ferry_wire::escaped;
@@ -131,8 +131,7 @@ fn serve(configuration: &Configuration) -> Result<(), StartError> {
         store.leave();
         return Err(StartError::new(Obstacle::Configuration, error));
     }
-    let warning = warning.into_iter().chain(configuration.warning().map(str::to_owned));
-    for warning in warning.chain(unenforced(&users)) {
+    for warning in warning.into_iter().chain(configuration.warning().map(str::to_owned)) {
         log::warn!("{warning}");
     }
     if setup.server.live.limits.read_only {

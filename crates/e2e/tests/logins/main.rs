@@ -2,6 +2,7 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod limits;
 mod rights;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
@@ -35,8 +36,12 @@ impl Place {
         fs::rename(&new, &self.path).unwrap();
     }
 
+    pub(crate) fn options(&self) -> Options {
+        Options::new().arg("--users").arg(&self.path)
+    }
+
     pub(crate) fn server(&self) -> Server {
-        Options::new().arg("--users").arg(&self.path).arg("--durability").arg("none").start()
+        self.options().arg("--durability").arg("none").start()
     }
 }
 

@@ -132,21 +132,23 @@ pub struct Arguments {
 
     /// Maximum number of clients per address [default: no limit but --max-clients]
     ///
-    /// Clients above the limit are told so, a few at a time; further connections are closed at once.
-    /// Memory: about 100 bytes per address.
+    /// Clients that have logged in count for their user in place of the address; a user may have as many, unless the users
+    /// file says otherwise (`max-clients`). Clients above the limit are told so, a few at a time; further connections are
+    /// closed at once. Memory: about 100 bytes per address or user.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) max_clients_per_address: Option<u32>,
 
     /// Maximum bytes per second of each client, both directions together [default: no limit]
     ///
-    /// Memory: about 200 bytes per client.
+    /// All clients that are logged in as one user have it together, unless the users file gives the user another one
+    /// (`rate`). Memory: about 300 bytes per client.
     #[arg(long, value_name = "BYTES", value_parser = rate)]
     pub(super) rate: Option<u64>,
 
     /// Maximum bytes per second of all clients together, both directions [default: no limit]
     ///
-    /// Clients that want more than there is get equal shares; new clients and small requests go before
-    /// large transfers. No timeout runs while a client waits for a rate. Memory: about 200 bytes per
+    /// Clients that want more than there is get equal shares, all clients of one user one share; new clients and small
+    /// requests go before large transfers. No timeout runs while a client waits for a rate. Memory: about 300 bytes per
     /// client.
     #[arg(long, value_name = "BYTES", value_parser = rate)]
     pub(super) total_rate: Option<u64>,
@@ -158,7 +160,7 @@ pub struct Arguments {
     /// Maximum disk space of all unfinished uploads together [default: no limit]
     ///
     /// Counts what has arrived and what is set aside ahead of it; of interrupted uploads that wait to be
-    /// resumed, the blocks that they take.
+    /// resumed, the blocks that they take. The users file may limit single users as well (`max-staged`).
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(super) max_staged: Option<u64>,
 
@@ -166,8 +168,8 @@ pub struct Arguments {
     /// within the last hour
     ///
     /// Each costs 8 KiB of disk and up to 300 bytes of memory. Above the limit, uploads of which nothing
-    /// is kept are forgotten first; then, for a client of another address, the smallest and oldest of
-    /// the address that has most.
+    /// is kept are forgotten first; then, for a client of another address or user, the smallest and oldest of
+    /// the address or user that has most. The users file may limit single users as well (`max-kept`).
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least(0))]
     pub(super) max_kept: u64,
 

@@ -2,12 +2,14 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-/// The most clients at one time. Of IPv6 addresses each counts by itself.
+use super::party::Party;
+
+/// The most clients at one time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Clients that are served.
     pub clients: usize,
-    /// Of these, from one address.
+    /// Of these, from one address and not logged in; and of one user who has no other limit.
     pub clients_per_address: usize,
     /// Clients that are being told that there is no room: each holds a descriptor until it has gone. Where the server is
     /// full, others wait to be accepted; else they are closed at once.
@@ -52,19 +54,26 @@ impl Counts {
     }
 }
 
-/// Counts the clients, in all and of each address, and holds them to limits.
+/// Counts the clients, in all and of each [`Party`], and holds them to limits.
+///
+/// A client is [admitted](Self::admit) for its address, and [moves](Self::move_to) to a user by logging in.
 #[derive(Debug)]
 pub struct Admission {
     limits: AdmissionLimits,
     all: Counts,
-    by_address: HashMap<IpAddr, Counts>,
+    by_party: HashMap<Party, Counts>,
 }
 
 impl Admission {
     /// Returns an admission without clients that enforces `limits`.
     #[must_use]
     pub fn new(limits: AdmissionLimits) -> Admission {
-        Admission { limits, all: Counts::default(), by_address: HashMap::new() }
+        Admission { limits, all: Counts::default(), by_party: HashMap::new() }
+    }
+
+    /// Has other limits hold for clients that come, or log in, from now on. Those that are there stay.
+    pub fn set_limits(&mut self, limits: AdmissionLimits) {
+        self.limits = limits;
     }
 
     /// Returns the limits.
@@ -83,9 +92,8 @@ impl Admission {
     /// Admits a client from `address`: to be served, or to be told which limit it would exceed. Returns [`None`] where it
     /// is to be closed at once, since too many are being told already.
     pub fn admit(&mut self, address: IpAddr) -> Option<(Admitted, Option<Full>)> {
-        let none = Counts::default();
-        let here = self.by_address.get(&address).unwrap_or(&none);
-        let full = match (self.all.clients < self.limits.clients, here.clients < self.limits.clients_per_address) {
+        let here = self.clients_of(&Party::Address(address));
+        let full = match (self.all.clients < self.limits.clients, here < self.limits.clients_per_address) {
             (true, true) => None,
             (false, _) => Some(Full::Server),
             (true, false) => Some(Full::Address),
@@ -97,7 +105,7 @@ impl Admission {
     /// Admits a client from `address` as one that is turned away. [`None`] where it is to be closed at once, since too many
     /// are being told already.
     pub fn refuse(&mut self, address: IpAddr) -> Option<Admitted> {
-        let here = self.by_address.get(&address).map_or(0, |here| here.refused);
+        let here = self.by_party.get(&Party::Address(address)).map_or(0, |here| here.refused);
         let can_tell = self.all.refused < self.limits.refused && here < self.limits.refused_per_address;
         can_tell.then(|| self.enter(address, true))
     }
@@ -109,31 +117,56 @@ impl Admission {
 
     fn enter(&mut self, address: IpAddr, is_refused: bool) -> Admitted {
         *self.all.of(is_refused) += 1;
-        *self.by_address.entry(address).or_default().of(is_refused) += 1;
+        *self.by_party.entry(Party::Address(address)).or_default().of(is_refused) += 1;
         assert!(is_refused || self.all.clients <= self.limits.clients, "more clients than may be served");
         Admitted { is_refused }
     }
 
-    /// Counts a client from `address` no more.
+    /// Returns how many clients of `party` are served.
+    #[must_use]
+    pub fn clients_of(&self, party: &Party) -> usize {
+        self.by_party.get(party).map_or(0, |here| here.clients)
+    }
+
+    /// Counts a client that is served for `to` in place of `from`. False, and nothing changed, where `to` has `most`
+    /// clients already, or more.
     ///
     /// # Panics
     ///
-    /// Where none such was admitted from that address.
-    pub fn leave(&mut self, address: IpAddr, Admitted { is_refused }: Admitted) {
-        let here = self.by_address.entry(address).or_default();
-        for count in [self.all.of(is_refused), here.of(is_refused)] {
-            assert!(*count > 0, "a client leaves that was not admitted");
-            *count -= 1;
+    /// Where none was admitted for `from`.
+    pub fn move_to(&mut self, from: &Party, to: &Party, most: usize) -> bool {
+        let fits = from == to || self.clients_of(to) < most;
+        if fits {
+            self.by_party.entry(to.clone()).or_default().clients += 1;
+            self.leave_party(from, false);
         }
-        if here.clients == 0 && here.refused == 0 {
-            self.by_address.remove(&address);
+        fits
+    }
+
+    /// Counts a client of `party` no more.
+    ///
+    /// # Panics
+    ///
+    /// Where none such was admitted.
+    pub fn leave(&mut self, party: &Party, Admitted { is_refused }: Admitted) {
+        self.leave_party(party, is_refused);
+        *self.all.of(is_refused) -= 1;
+    }
+
+    fn leave_party(&mut self, party: &Party, is_refused: bool) {
+        let counts = self.by_party.entry(party.clone()).or_default();
+        let count = counts.of(is_refused);
+        assert!(*count > 0, "a client leaves that was not admitted");
+        *count -= 1;
+        if counts.clients == 0 && counts.refused == 0 {
+            self.by_party.remove(party);
         }
     }
 
     /// Returns whether no client counts, and nothing is kept of any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.all.clients == 0 && self.all.refused == 0 && self.by_address.is_empty()
+        self.all.clients == 0 && self.all.refused == 0 && self.by_party.is_empty()
     }
 }
 
@@ -169,7 +202,7 @@ mod tests {
     fn leaves(admission: &mut Admission, there: &mut Vec<(u8, Admitted)>, is_refused: bool) {
         let index = there.iter().position(|(_, admitted)| admitted.is_refused == is_refused).unwrap();
         let (number, admitted) = there.remove(index);
-        admission.leave(address(number), admitted);
+        admission.leave(&Party::Address(address(number)), admitted);
     }
 
     #[test]
@@ -206,15 +239,45 @@ mod tests {
         for number in [1, 1, 2, 3] {
             count(&mut admission, number, 1, &mut there);
         }
-        assert_eq!((admission.all.clients, admission.all.refused, admission.by_address.len()), (2, 2, 3));
+        assert_eq!((admission.all.clients, admission.all.refused, admission.by_party.len()), (2, 2, 3));
         there.push((9, admission.admit_to_refuse(address(9))));
-        there.into_iter().for_each(|(number, admitted)| admission.leave(address(number), admitted));
+        there.into_iter().for_each(|(number, admitted)| admission.leave(&Party::Address(address(number)), admitted));
         assert!(admission.is_empty());
+    }
+
+    #[test]
+    fn who_logs_in_counts_for_the_user_and_no_more_for_the_address() {
+        let (mut admission, mut there) = (Admission::new(LIMITS), Vec::new());
+        let users = ["alice", "bob"].map(|name| Party::User(ferry_wire::UserName::new(name).unwrap()));
+        let [alice, bob] = &users;
+        let (here, elsewhere) = (Party::Address(address(1)), Party::Address(address(2)));
+        assert_eq!(count(&mut admission, 1, 4, &mut there), [3, 0, 1, 0]);
+        assert!(admission.move_to(&here, alice, 2) && admission.move_to(&here, alice, 2));
+        assert!(!admission.move_to(&here, alice, 2), "a third client of a user who may have two");
+        // The address has room again, and the user has none from anywhere.
+        assert_eq!(count(&mut admission, 1, 3, &mut there), [2, 0, 1, 0]);
+        assert_eq!(count(&mut admission, 2, 1, &mut there), [1, 0, 0, 0]);
+        assert!(!admission.move_to(&elsewhere, alice, 2) && admission.move_to(&elsewhere, bob, 1));
+        // To log in again as the same user takes no more room, also where the limit was lowered.
+        assert!(admission.move_to(alice, alice, 1) && admission.move_to(alice, bob, 2));
+        assert_eq!((admission.clients_of(alice), admission.clients_of(bob), admission.clients_of(&here)), (1, 2, 3));
+        assert_eq!(admission.all.clients, 6);
+    }
+
+    #[test]
+    fn clients_above_a_lowered_limit_stay_and_no_more_come() {
+        let (mut admission, mut there) = (Admission::new(LIMITS), Vec::new());
+        count(&mut admission, 1, 3, &mut there);
+        admission.set_limits(AdmissionLimits { clients: 2, clients_per_address: 1, ..LIMITS });
+        assert_eq!(count(&mut admission, 2, 1, &mut there), [0, 1, 0, 0]);
+        there.drain(..2).for_each(|(number, admitted)| admission.leave(&Party::Address(address(number)), admitted));
+        assert_eq!(count(&mut admission, 1, 1, &mut there), [0, 0, 1, 0]);
+        assert_eq!(count(&mut admission, 2, 1, &mut there), [1, 0, 0, 0]);
     }
 
     #[test]
     #[should_panic(expected = "not admitted")]
     fn nobody_leaves_who_was_not_admitted() {
-        Admission::new(LIMITS).leave(address(1), Admitted { is_refused: false });
+        Admission::new(LIMITS).leave(&Party::Address(address(1)), Admitted { is_refused: false });
     }
 }

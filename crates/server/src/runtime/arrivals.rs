@@ -5,7 +5,10 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use ferry_wire::{Code, Failure};
 use mio::net::TcpStream;
 
-use super::admission::{Admission, AdmissionLimits, Admitted, Full};
+use super::{
+    admission::{Admission, AdmissionLimits, Admitted, Full},
+    party::Party,
+};
 use crate::{
     access::Users,
     net::Acceptor,
@@ -133,9 +136,26 @@ impl Arrivals {
         self.admission.limits().clients
     }
 
-    /// Counts a client no more.
-    pub(super) fn leave(&mut self, peer: SocketAddr, admitted: Admitted) {
-        self.admission.leave(peer.ip(), admitted);
+    /// Counts a client of `party` no more.
+    pub(super) fn leave(&mut self, party: &Party, admitted: Admitted) {
+        self.admission.leave(party, admitted);
+    }
+
+    /// Counts a client for the user `to` in place of `from`. The user may have `most` clients, or as many as an address
+    /// where that is [`None`].
+    ///
+    /// # Errors
+    ///
+    /// How many the user may have, where that many are there; nothing is changed then.
+    pub(super) fn move_to(&mut self, from: &Party, to: &Party, most: Option<u64>) -> Result<(), usize> {
+        let limits = self.admission.limits();
+        let most = most.map_or(limits.clients_per_address, |most| usize::try_from(most).unwrap_or(usize::MAX));
+        if self.admission.move_to(from, to, most) { Ok(()) } else { Err(most) }
+    }
+
+    /// Has other limits hold for those that come from now on.
+    pub(super) fn set_admission(&mut self, limits: AdmissionLimits) {
+        self.admission.set_limits(limits);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{io::IoSlice, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Instant};
 use ferry_wire::{Code, Failure};
 use mio::{Token, event::Event};
 
-use super::{admission::Admitted, scheduler::Queued};
+use super::{admission::Admitted, party::Party, scheduler::Queued};
 use crate::{
     net::{Endpoint, ReadError, SendFileError, Unsent},
     observe::{ClientState, Occupation},
@@ -73,6 +73,11 @@ impl Connection {
         };
         let uploads = u16::try_from(self.session.uploads()).unwrap_or(u16::MAX);
         Occupation { state, downloads: activity == Activity::Downloading, uploads }
+    }
+
+    /// Returns the party that it counts for.
+    pub(super) fn party(&self) -> Party {
+        Party::of(self.peer.ip(), self.session.user())
     }
 
     /// Notes an event of its socket.

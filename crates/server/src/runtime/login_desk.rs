@@ -219,7 +219,7 @@ impl Server {
         while let Ok(done) = self.desk.done.try_recv() {
             let outcome = match done {
                 Done::Reloaded(reloaded) => {
-                    self.reloaded(reloaded);
+                    self.reloaded(reloaded, now);
                     continue;
                 }
                 // What was right may not be by the file that was read meanwhile.
@@ -239,11 +239,15 @@ impl Server {
     }
 
     fn login_ended(&mut self, token: Token, outcome: LoginOutcome, now: Instant) {
+        let outcome = match outcome {
+            LoginOutcome::Right => self.enter(token, now),
+            other => other,
+        };
         let [right, wrong, busy] = &mut self.counters.logins;
         *match outcome {
             LoginOutcome::Right => right,
             LoginOutcome::Wrong => wrong,
-            LoginOutcome::Busy => busy,
+            LoginOutcome::Busy | LoginOutcome::Full { .. } => busy,
         } += 1;
         let Some(connection) = self.connections.get(token) else { return };
         connection.session.login_ended(outcome, now);
@@ -262,7 +266,7 @@ impl Server {
         }
     }
 
-    fn reloaded(&mut self, reloaded: Reloaded) {
+    fn reloaded(&mut self, reloaded: Reloaded, now: Instant) {
         let checked = reloaded.map_err(|error| error.to_string()).and_then(|(users, warning)| {
             check_users(&users, self.has_one_name)?;
             Ok((users, warning))
@@ -274,7 +278,7 @@ impl Server {
                 return log::error!("nothing changes: {error}");
             }
         };
-        for warning in warning.into_iter().chain(unenforced(&users)) {
+        if let Some(warning) = warning {
             log::warn!("{warning}");
         }
         log::info!("the users file holds as it is now");
@@ -287,6 +291,7 @@ impl Server {
                 connection.session.set_users(&self.desk.users);
             }
         }
+        self.apply_user_limits(now);
     }
 }
 
@@ -307,12 +312,4 @@ pub fn check_users(users: &Users, has_one_name: bool) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// Returns a warning where a user has limits, which are not held yet.
-#[must_use]
-pub fn unenforced(users: &Users) -> Option<String> {
-    let has_limits = |user: &&crate::access::UserName| users.limits(user) != crate::access::UserLimits::default();
-    let user = users.names().into_iter().find(has_limits)?;
-    Some(format!("limits of users (as [users.{user}] has) are not held yet: those of the server are everybody's"))
 }

@@ -29,6 +29,7 @@ pub mod lease_use;
 pub mod leases;
 mod lifecycle;
 mod login_desk;
+pub mod party;
 mod pool;
 pub mod rates;
 pub mod scheduler;
@@ -70,6 +71,7 @@ use job::{Ended, Job};
 use leases::Leases;
 use lifecycle::LifeCycle;
 use login_desk::LoginDesk;
+use party::Party;
 use rates::Rates;
 use scheduler::Scheduler;
 use timers::Timers;
@@ -78,7 +80,7 @@ use workers::Workers;
 
 pub use inquiries::Inquiry;
 pub use lifecycle::CUT_SHORT;
-pub use login_desk::{check_users, unenforced};
+pub use login_desk::check_users;
 use setup::system;
 pub use setup::{Live, ServerError, ServerOptions};
 
@@ -149,7 +151,7 @@ impl Server {
         let has_one_name = store.has_one_name();
         let usage = store.usage().unwrap_or_default();
         let live = options.live;
-        Ok(Server {
+        let mut server = Server {
             arrivals: Arrivals::new(acceptor, live.admission, live.limits, users, tls.is_some()),
             tls,
             handshakes: Handshakes::new(live.max_handshakes),
@@ -171,7 +173,9 @@ impl Server {
             usage,
             buffers: Buffers::new(),
             poll,
-        })
+        };
+        server.apply_user_limits(Instant::now());
+        Ok(server)
     }
 
     /// Serves until SIGTERM, SIGINT or SIGQUIT comes; then drains, and returns. A second signal ends the drain, as does the
@@ -320,7 +324,7 @@ impl Server {
         let token = self.connections.next_token();
         if let Err(error) = endpoint.register(self.poll.registry(), token) {
             log::warn!("{peer}: can't be watched: {error}");
-            return self.arrivals.leave(peer, admitted);
+            return self.arrivals.leave(&Party::Address(peer.ip()), admitted);
         }
         log::debug!("{peer}: connected{}", if admitted.is_refused() { ", and turned away" } else { "" });
         self.counters.connected += u64::from(!admitted.is_refused());
@@ -340,7 +344,7 @@ impl Server {
             if self.tls.is_none() {
                 self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
             } else {
-                self.arrivals.leave(peer, arrival.0);
+                self.arrivals.leave(&Party::Address(peer.ip()), arrival.0);
             }
         }
         self.each_session(|session| session.drain(ending(), now));
@@ -369,7 +373,7 @@ impl Server {
         for _ in 0..self.scheduler.queued() {
             let Some(token) = self.scheduler.next_queued() else { break };
             let Some(connection) = self.connections.get(token) else { continue };
-            let granted = self.scheduler.begin(&mut connection.queued);
+            let granted = self.scheduler.begin(token, &mut connection.queued);
             let end = Turn::run(connection, &mut self.workers, &mut self.buffers, granted);
             self.end_turn(token, &end);
         }
@@ -377,14 +381,14 @@ impl Server {
 
     /// Gives a turn to each client that the rates let move bytes.
     fn run_granted(&mut self) {
-        if !self.scheduler.has_rates() {
+        if !self.scheduler.has_waiting() {
             return;
         }
         for _ in 0..self.scheduler.waiting(Instant::now()) {
             let now = Instant::now();
             let Some(grant) = self.scheduler.next_grant(now) else { break };
             let Some(connection) = self.connections.get(grant.client) else {
-                self.scheduler.forget(grant.client);
+                self.scheduler.forget(grant.client, now);
                 continue;
             };
             connection.session.resume(grant.waited, now);
@@ -456,17 +460,17 @@ impl Server {
         let Some(connection) = self.connections.get(token) else { return };
         if connection.session.is_over() {
             self.timers.disarm(&mut connection.timer, token);
-            self.scheduler.forget(token);
+            self.scheduler.forget(token, now);
             if let Some(connection) = self.connections.remove(token) {
                 self.counters.went(connection.occupation);
-                self.arrivals.leave(connection.peer, connection.admitted);
+                self.arrivals.leave(&connection.party(), connection.admitted);
             }
             return;
         }
         if let Some(at) = connection.session.deadline() {
             self.timers.arm(&mut connection.timer, at, token);
         }
-        let waits = self.scheduler.has_rates() && connection.can_move();
+        let waits = self.scheduler.is_limited(token) && connection.can_move();
         if waits {
             connection.session.pause();
             self.scheduler.wait_for_grant(token, now);

@@ -2,10 +2,12 @@
 //!
 //! Readiness is told once, so a connection that stops early stands in the run queue until its next turn. Where there are
 //! rates, a turn from that queue moves no bytes through the socket: a connection that could move some waits for a grant,
-//! and moves what it is granted in a turn of its own.
+//! and moves what it is granted in a turn of its own. That goes by connection: where one user alone has a rate, nobody
+//! else waits.
 
 use std::{collections::VecDeque, time::Instant};
 
+use ferry_wire::UserName;
 use mio::Token;
 
 use super::rates::{Grant, Rates};
@@ -46,20 +48,38 @@ impl Scheduler {
         self.run_queue.pop_front()
     }
 
-    /// Begins a turn from the run queue, and returns how many bytes it may move through its socket.
+    /// Begins a turn of `client` from the run queue, and returns how many bytes it may move through its socket.
     ///
     /// # Panics
     ///
     /// Where the client stood in the queue twice: it would have more turns than others.
-    pub fn begin(&self, queued: &mut Queued) -> u64 {
+    pub fn begin(&self, client: Token, queued: &mut Queued) -> u64 {
         assert!(std::mem::take(&mut queued.0), "a client stood in the run queue twice");
-        if self.rates.are_limited() { 0 } else { u64::MAX }
+        if self.is_limited(client) { 0 } else { u64::MAX }
     }
 
-    /// Whether bytes move by [grants](Self::next_grant) alone.
+    /// Returns whether the bytes of `client` move by [grants](Self::next_grant) alone.
     #[must_use]
-    pub fn has_rates(&self) -> bool {
-        self.rates.are_limited()
+    pub fn is_limited(&self, client: Token) -> bool {
+        self.rates.are_limiting(client)
+    }
+
+    /// From `now` on these rates hold, for clients that are there as well: of each client, and of all. Each client that
+    /// has logged in [joins](Self::join) its user anew after this.
+    pub fn set_rates(&mut self, client_rate: Option<u64>, total_rate: Option<u64>, now: Instant) {
+        self.rates.set(client_rate, total_rate, now);
+    }
+
+    /// Has `client` belong to `user`, all of whose clients together may move `rate` bytes a second; where that is [`None`],
+    /// as many as a client that has not logged in.
+    pub fn join(&mut self, client: Token, user: &UserName, rate: Option<u64>, now: Instant) {
+        self.rates.join(client, user, rate, now);
+    }
+
+    /// Returns whether any client waits for a grant.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        self.rates.has_waiting()
     }
 
     /// Has `client`, which has something to move, wait for a grant.
@@ -67,7 +87,7 @@ impl Scheduler {
         self.rates.wait(client, now);
     }
 
-    /// Returns how many clients wait for nothing but the common rate.
+    /// Returns how many grants may be made in one round.
     pub fn waiting(&mut self, now: Instant) -> usize {
         self.rates.in_line(now)
     }
@@ -88,8 +108,8 @@ impl Scheduler {
     }
 
     /// Forgets a client that is gone. Its place in the run queue is skipped.
-    pub fn forget(&mut self, client: Token) {
-        self.rates.forget(client);
+    pub fn forget(&mut self, client: Token, now: Instant) {
+        self.rates.forget(client, now);
     }
 }
 
@@ -106,7 +126,7 @@ mod tests {
         }
         assert_eq!(scheduler.queued(), 2);
         assert_eq!(scheduler.next_queued(), Some(Token(0)));
-        assert_eq!(scheduler.begin(&mut places[0]), u64::MAX);
+        assert_eq!(scheduler.begin(Token(0), &mut places[0]), u64::MAX);
         scheduler.queue(Token(0), &mut places[0]);
         assert_eq!([(); 2].map(|()| scheduler.next_queued()), [Some(Token(1)), Some(Token(0))]);
     }
@@ -114,6 +134,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "twice")]
     fn nobody_has_a_turn_that_it_was_not_queued_for() {
-        Scheduler::new(Rates::new(None, None, Instant::now())).begin(&mut Queued::default());
+        Scheduler::new(Rates::new(None, None, Instant::now())).begin(Token(0), &mut Queued::default());
     }
 }

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     observe::LaneFigures,
-    store::{Completion, Disk, Operation, SCRATCH_BYTES, Store, StoreUsage, UploadOperation},
+    store::{
+        Completion, Disk, Operation, Owner, OwnerLimits, SCRATCH_BYTES, Store, StoreLimits, StoreUsage, UploadOperation,
+    },
 };
 
 /// The store, and its helpers.
@@ -29,6 +31,16 @@ impl Workers {
     pub(super) fn start(store: Arc<Store>, waker: Arc<Waker>, open_together: usize) -> Result<Workers, ServerError> {
         let pool = Pool::start(&store, waker, open_together).map_err(system("can't start a thread"))?;
         Ok(Workers { store, pool, scratch: vec![0; SCRATCH_BYTES].into(), claims: Vec::new() })
+    }
+
+    /// Has the store hold everybody together to these limits.
+    pub(super) fn set_limits(&self, limits: &StoreLimits) {
+        self.store.set_limits(limits);
+    }
+
+    /// Has the store hold owners to these limits.
+    pub(super) fn set_owner_limits(&self, limits: impl Iterator<Item = (Owner, OwnerLimits)>) {
+        self.store.set_owner_limits(limits.collect());
     }
 
     /// Does `operation` at once, or returns it where it might wait for a disk.

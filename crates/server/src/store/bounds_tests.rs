@@ -25,7 +25,7 @@ use rustix::{
 
 use super::{
     Call, Change, ChangeNumber, Chunk, Disk, Durability, ErrorKind, Finish, Listed, MountTable, NameCompletion,
-    NameOperation, Onto, OpenError, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store, StoreOptions,
+    NameOperation, Onto, OpenError, Owner, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store, StoreOptions,
     SystemError, UploadNumber, Watcher,
 };
 
@@ -200,7 +200,13 @@ fn reading_leaves_no_trace_in_the_times_of_a_file() {
 
 /// Stages `hello` as `name`, lets `between` happen, and publishes it.
 fn put(store: &Store, name: &str, between: impl FnOnce()) {
-    let upload = store.stage(Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: false });
+    let upload = store.stage(Stage {
+        name: Name::new(name).unwrap(),
+        size: Some(5),
+        mtime: None,
+        settled: false,
+        owner: Owner::NOBODY,
+    });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
     store.finish(&Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") }).unwrap();
     between();
@@ -210,7 +216,13 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
 
 /// Publishes `hello` as `name` where that stands for what `onto` says. Returns the kind of the error, if it fails.
 fn publish_onto(store: &Store, name: &str, onto: Onto) -> Option<ErrorKind> {
-    let upload = store.stage(Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: false });
+    let upload = store.stage(Stage {
+        name: Name::new(name).unwrap(),
+        size: Some(5),
+        mtime: None,
+        settled: false,
+        owner: Owner::NOBODY,
+    });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
     store.finish(&Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") }).unwrap();
     match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, onto)]).pop() {

@@ -59,9 +59,15 @@ pub enum ErrorKind {
     /// A newer connection took the upload over.
     TakenOver,
     /// As many unfinished uploads are kept as may be.
-    TooManyKept,
+    TooManyKept {
+        /// Of the owner's; else of all.
+        own: bool,
+    },
     /// The room for unfinished uploads is used up.
-    StagingFull,
+    StagingFull {
+        /// The owner's; else that of all.
+        own: bool,
+    },
     /// Nobody waited for the operation any more.
     Abandoned,
     /// A helper panicked.

@@ -34,10 +34,11 @@ mod syscalls;
 mod upload;
 
 use std::{
+    collections::HashMap,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -48,8 +49,7 @@ use rustix::{fs::FileType, io::Errno};
 
 use area::{Area, NoArea};
 use closer::Closer;
-pub use quota::StoreUsage;
-use quota::{Quota, Whose};
+use quota::{Full, Quota, Whose};
 use root::Root;
 use syscalls::Syscalls;
 
@@ -66,6 +66,7 @@ pub use operation::{
     Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
 };
 pub use owner::Owner;
+pub use quota::{OwnerLimits, StoreUsage};
 pub use read::{OpenFile, SCRATCH_BYTES};
 pub use syscalls::{Call, Watcher};
 pub use upload::{SmallFinish, Upload};
@@ -211,7 +212,7 @@ pub struct Store {
     root: Root,
     area: Option<Area>,
     durability: Durability,
-    keep: Duration,
+    keep: Mutex<Duration>,
     quota: Quota,
     capabilities: Capabilities,
     next_number: AtomicU64,
@@ -256,7 +257,7 @@ impl Store {
         };
         let capabilities = Capabilities::find(&syscalls, &root, area.as_ref())
             .map_err(|error| OpenError::Root { path: path(), error })?;
-        let (durability, keep) = (options.durability, options.keep);
+        let (durability, keep) = (options.durability, Mutex::new(options.keep));
         let quota = Quota::new(options.max_staged, options.max_kept);
         if let Some(area) = &area {
             look(area, &quota).map_err(|error| no_area(error.into()))?;
@@ -341,7 +342,8 @@ impl Store {
     pub fn clean_at(&self, now: SystemTime, steady: Instant) {
         let Ok(area) = self.area() else { return };
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), steady, self.keep) {
+        let keep = *self.keep.lock().unwrap_or_else(PoisonError::into_inner);
+        match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), steady, keep) {
             Ok((0, 0)) => {}
             Ok((runs, uploads)) => {
                 log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");
@@ -360,35 +362,48 @@ impl Store {
     }
 
     /// Counts one more upload that is known under an id. Where there are too many, those go under which nothing is
-    /// kept: for others a place is worth more. Then those of whoever has most, for one who has fewer.
+    /// kept: for others a place is worth more. Then those of whoever has most, for one who has fewer. Where only `owner` has
+    /// too many, it is its own that go, and none under which anything is kept.
     fn admit(&self, id: &Id, owner: &Owner) -> Result<(), StoreError> {
-        let quota = &self.quota;
-        let admitted = quota.admit(id.as_str(), owner)
-            || (quota.is_worth_a_look() && self.look_again() && quota.admit(id.as_str(), owner))
-            || (self.forget_spent() && quota.admit(id.as_str(), owner))
-            || (self.make_way(owner) && quota.admit(id.as_str(), owner));
-        match admitted {
-            true => Ok(()),
-            false => Err(StoreError::of(ErrorKind::TooManyKept)),
+        self.read_owners(&self.quota.unread_for(owner));
+        let (quota, id) = (&self.quota, id.as_str());
+        let mut full = match quota.admit(id, owner) {
+            Err(_) if quota.is_worth_a_look() && self.look_again(owner) => quota.admit(id, owner),
+            admitted => admitted,
+        };
+        if full == Err(Full::Owner) && self.forget_spent(Some(owner)) {
+            full = quota.admit(id, owner);
         }
+        if full == Err(Full::Server) && self.forget_spent(None) {
+            full = quota.admit(id, owner);
+        }
+        if full == Err(Full::Server) && self.make_way(owner) {
+            full = quota.admit(id, owner);
+        }
+        full.map_err(|full| StoreError::of(ErrorKind::TooManyKept { own: full == Full::Owner }))
     }
 
-    /// Forgets ids under which nothing is kept: of uploads that were published, and of those that brought no byte. Says
-    /// whether there were any.
+    /// Forgets ids under which nothing is kept, of `owner` or of all: of uploads that were published, and of those that
+    /// brought no byte. Says whether there were any.
     ///
     /// A power cut may bring some of them back; nothing depends on their being gone.
-    fn forget_spent(&self) -> bool {
-        let spent = self.quota.spent(FORGOTTEN_AT_ONCE);
+    fn forget_spent(&self, owner: Option<&Owner>) -> bool {
+        let spent = self.quota.spent(owner, FORGOTTEN_AT_ONCE);
         self.give_up(&spent, usize::MAX, Area::forget)
+    }
+
+    /// Finds out whose the uploads of these ids are: asked once of each.
+    fn read_owners(&self, unread: &[String]) {
+        let Ok(area) = self.area() else { return };
+        for id in unread {
+            self.quota.read(id, area.owner(id));
+        }
     }
 
     /// Removes one kept upload of whoever has most, for one more of `newcomer`. Says whether there was any.
     fn make_way(&self, newcomer: &Owner) -> bool {
-        let Ok(area) = self.area() else { return false };
-        // Asked once of each, and only where there are too many.
-        for id in self.quota.unread() {
-            self.quota.read(&id, area.owner(&id));
-        }
+        // Only where there are too many.
+        self.read_owners(&self.quota.unread());
         let yielding = self.quota.yielding(newcomer, FORGOTTEN_AT_ONCE);
         let made = self.give_up(&yielding, 1, Area::evict);
         if made {
@@ -417,18 +432,35 @@ impl Store {
         gone > 0
     }
 
-    /// Another server of the same root may have published or discarded since what is known of the disk was true.
-    fn look_again(&self) -> bool {
-        self.area().is_ok_and(|area| look(area, &self.quota).is_ok())
+    /// Another server of the same root may have published or discarded since what is known of the disk was true. Then it
+    /// may be asked anew for `owner`.
+    fn look_again(&self, owner: &Owner) -> bool {
+        let looked = self.area().is_ok_and(|area| look(area, &self.quota).is_ok());
+        self.read_owners(&self.quota.unread_for(owner));
+        looked
     }
 
-    /// Counts `bytes` more as staged.
-    fn stage_bytes(&self, whose: Whose<'_>, bytes: u64) -> Result<(), StoreError> {
+    /// Counts `bytes` more as staged, of an upload of `owner`.
+    fn stage_bytes(&self, whose: Whose<'_>, owner: &Owner, bytes: u64) -> Result<(), StoreError> {
         let quota = &self.quota;
-        if quota.take(whose, bytes) || (quota.is_worth_a_look() && self.look_again() && quota.take(whose, bytes)) {
-            return Ok(());
-        }
-        Err(StoreError::of(ErrorKind::StagingFull))
+        self.read_owners(&quota.unread_for(owner));
+        let full = match quota.take(whose, bytes) {
+            Err(_) if quota.is_worth_a_look() && self.look_again(owner) => quota.take(whose, bytes),
+            taken => taken,
+        };
+        full.map_err(|full| StoreError::of(ErrorKind::StagingFull { own: full == Full::Owner }))
+    }
+
+    /// Has other limits hold from here on. What is staged and kept stays, though it may be more; what is kept for too long
+    /// goes with the next cleaning.
+    pub fn set_limits(&self, limits: &StoreLimits) {
+        self.quota.set_limits(limits.max_staged, limits.max_kept);
+        *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = limits.keep;
+    }
+
+    /// Has other limits of owners hold from here on; those that are not named have none.
+    pub fn set_owner_limits(&self, limits: HashMap<Owner, OwnerLimits>) {
+        self.quota.set_owner_limits(limits);
     }
 
     /// Ends the use of the corner. Every upload has been published or let go.

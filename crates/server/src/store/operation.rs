@@ -222,6 +222,8 @@ pub struct Stage {
     pub mtime: Option<Time>,
     /// All requests before it are answered: what stands in its way now will stand there still.
     pub settled: bool,
+    /// The owner, for limits; nobody where the client has not logged in.
+    pub owner: Owner,
 }
 
 /// A resumable upload that begins or goes on.

@@ -16,6 +16,9 @@ const USER: &str = "user=";
 const MAX_OWNER_BYTES: usize = 128;
 
 impl Owner {
+    /// Everybody of whom nothing is known.
+    pub const NOBODY: Owner = Owner(None);
+
     /// Returns the owner of this name: 1 to 128 visible ASCII characters. [`None`] for any other.
     #[must_use]
     pub fn new(name: &str) -> Option<Owner> {

@@ -5,10 +5,11 @@
 //! process's doing as well: that is known from the last look at the disk, and from what this process did
 //! since. So the limits are this process's own, and a refusal is worth a new look.
 //!
-//! Ids are shared fairly: where there are too many, the owner of the most gives way to one who has fewer.
+//! There are limits of all together, and of single owners. Ids are shared fairly: where there are too many, the owner of
+//! the most gives way to one who has fewer.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -38,32 +39,74 @@ pub(super) struct Resting {
 /// The bytes that are counted, by their upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whose<'a> {
-    /// A plain upload's.
-    Plain,
+    /// A plain upload's, of this owner.
+    Plain(&'a Owner),
     /// Those of the kept upload of this id.
     Kept(&'a str),
+}
+
+/// Limits of one owner, beside those of all together. [`None`] is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnerLimits {
+    /// Uploads that are known under an id.
+    pub max_kept: Option<u64>,
+    /// Bytes that uploads hold before they have their names.
+    pub max_staged: Option<u64>,
+}
+
+/// The limit that would be exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// That of all together.
+    Server,
+    /// The owner's.
+    Owner,
 }
 
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Quota {
-    max_bytes: u64,
-    max_known: u64,
     counts: Mutex<Counts>,
     looked: Mutex<Option<Instant>>,
 }
 
+/// What is counted of somebody.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Sums {
+    /// Bytes of plain uploads, and of those that are known.
+    plain: u64,
+    kept: u64,
+    /// Uploads that are known.
+    known: u64,
+}
+
+impl Sums {
+    fn bytes(&self) -> u64 {
+        self.plain.saturating_add(self.kept)
+    }
+
+    /// What may be set aside ahead of the bytes of one upload, where there may be `most` bytes.
+    fn spare(&self, most: u64) -> u64 {
+        let free = most.saturating_sub(self.bytes());
+        (most / AHEAD_PART).min(free / AHEAD_PART_OF_FREE)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Counts {
-    /// Bytes of plain uploads.
-    plain: u64,
-    /// Bytes of all that are known.
-    kept: u64,
+    max_bytes: u64,
+    max_known: u64,
+    limits: HashMap<Owner, OwnerLimits>,
+    /// Of all, and of each of whom anything is counted.
+    all: Sums,
+    by_owner: HashMap<Owner, Sums>,
     known: HashMap<Box<str>, Known>,
+    /// How many of them have an unknown owner.
+    unread: u64,
 }
 
 /// The facts known of an upload under an id, kept or published.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Known {
     /// [`None`] where its journal was not asked yet.
     owner: Option<Owner>,
@@ -74,17 +117,61 @@ struct Known {
 }
 
 impl Counts {
-    fn bytes(&self) -> u64 {
-        self.plain.saturating_add(self.kept)
+    /// Has the sums of all, and of `owner` where that is known, changed.
+    fn count(&mut self, owner: Option<&Owner>, change: impl Fn(&mut Sums)) {
+        change(&mut self.all);
+        let Some(owner) = owner else { return };
+        let sums = self.by_owner.entry(owner.clone()).or_default();
+        change(sums);
+        if *sums == Sums::default() {
+            self.by_owner.remove(owner);
+        }
+    }
+
+    fn insert(&mut self, id: &str, known: Known) {
+        self.remove(id);
+        self.count(known.owner.as_ref(), |sums| {
+            sums.known += 1;
+            sums.kept = sums.kept.saturating_add(known.bytes);
+        });
+        self.unread += u64::from(known.owner.is_none());
+        self.known.insert(id.into(), known);
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Known> {
+        let known = self.known.remove(id)?;
+        self.unread -= u64::from(known.owner.is_none());
+        self.count(known.owner.as_ref(), |sums| {
+            sums.known -= 1;
+            sums.kept = sums.kept.saturating_sub(known.bytes);
+        });
+        Some(known)
+    }
+
+    /// Has what is known of an id changed, where anything is.
+    fn change(&mut self, id: &str, change: impl FnOnce(&mut Known)) {
+        if let Some(mut known) = self.remove(id) {
+            change(&mut known);
+            self.insert(id, known);
+        }
+    }
+
+    fn set_bytes(&mut self, id: &str, bytes: impl FnOnce(u64) -> u64) {
+        let Some(known) = self.known.get_mut(id) else { return };
+        let before = known.bytes;
+        known.bytes = bytes(before);
+        let (after, owner) = (known.bytes, known.owner.clone());
+        self.count(owner.as_ref(), |sums| sums.kept = sums.kept.saturating_sub(before).saturating_add(after));
     }
 
     fn add(&mut self, whose: Whose<'_>, bytes: u64) {
         match whose {
-            Whose::Plain => self.plain = self.plain.saturating_add(bytes),
+            Whose::Plain(owner) => self.count(Some(owner), |sums| sums.plain = sums.plain.saturating_add(bytes)),
             Whose::Kept(id) => {
-                let known = self.known.entry(id.into()).or_default();
-                known.bytes = known.bytes.saturating_add(bytes);
-                self.kept = self.kept.saturating_add(bytes);
+                if !self.known.contains_key(id) {
+                    self.insert(id, Known::default());
+                }
+                self.set_bytes(id, |before| before.saturating_add(bytes));
             }
         }
     }
@@ -92,21 +179,27 @@ impl Counts {
     /// Never below none: what another process did is known only since the last look.
     fn subtract(&mut self, whose: Whose<'_>, bytes: u64) {
         match whose {
-            Whose::Plain => self.plain = self.plain.saturating_sub(bytes),
-            Whose::Kept(id) => {
-                if let Some(known) = self.known.get_mut(id) {
-                    let bytes = bytes.min(known.bytes);
-                    known.bytes -= bytes;
-                    self.kept = self.kept.saturating_sub(bytes);
-                }
-            }
+            Whose::Plain(owner) => self.count(Some(owner), |sums| sums.plain = sums.plain.saturating_sub(bytes)),
+            Whose::Kept(id) => self.set_bytes(id, |before| before.saturating_sub(bytes)),
         }
     }
 
-    fn remove(&mut self, id: &str) {
-        if let Some(known) = self.known.remove(id) {
-            self.kept = self.kept.saturating_sub(known.bytes);
+    fn owner_of<'a>(&'a self, whose: Whose<'a>) -> Option<&'a Owner> {
+        match whose {
+            Whose::Plain(owner) => Some(owner),
+            Whose::Kept(id) => self.known.get(id)?.owner.as_ref(),
         }
+    }
+
+    fn unread(&self) -> Vec<String> {
+        if self.unread == 0 {
+            return Vec::new();
+        }
+        self.known.iter().filter(|(_, known)| known.owner.is_none()).map(|(id, _)| id.to_string()).collect()
+    }
+
+    fn of(&self, owner: &Owner) -> (Sums, OwnerLimits) {
+        (self.by_owner.get(owner).copied().unwrap_or_default(), self.limits.get(owner).copied().unwrap_or_default())
     }
 }
 
@@ -130,16 +223,17 @@ impl Quota {
     pub(super) fn usage(&self) -> Option<StoreUsage> {
         let counts = self.counts.try_lock().ok()?;
         Some(StoreUsage {
-            plain_bytes: counts.plain,
-            kept_bytes: counts.kept,
-            kept_uploads: counts.known.len() as u64,
-            max_bytes: self.max_bytes,
-            max_kept: self.max_known,
+            plain_bytes: counts.all.plain,
+            kept_bytes: counts.all.kept,
+            kept_uploads: counts.all.known,
+            max_bytes: counts.max_bytes,
+            max_kept: counts.max_known,
         })
     }
 
     pub(super) fn new(max_bytes: u64, max_known: u64) -> Quota {
-        Quota { max_bytes, max_known, counts: Mutex::default(), looked: Mutex::default() }
+        let counts = Counts { max_bytes, max_known, ..Counts::default() };
+        Quota { counts: Mutex::new(counts), looked: Mutex::default() }
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -147,18 +241,40 @@ impl Quota {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts `bytes` more; false, and nothing counted, where they are too many.
-    pub(super) fn take(&self, whose: Whose<'_>, bytes: u64) -> bool {
+    /// Has other limits of all hold from here on. What is there stays, though it may be more.
+    pub(super) fn set_limits(&self, max_bytes: u64, max_known: u64) {
+        let mut counts = self.counts();
+        (counts.max_bytes, counts.max_known) = (max_bytes, max_known);
+    }
+
+    /// The same for the limits of owners; those that are not named have none.
+    pub(super) fn set_owner_limits(&self, limits: HashMap<Owner, OwnerLimits>) {
+        self.counts().limits = limits;
+    }
+
+    /// Counts `bytes` more.
+    ///
+    /// # Errors
+    ///
+    /// Which limit they would exceed; nothing is counted then.
+    pub(super) fn take(&self, whose: Whose<'_>, bytes: u64) -> Result<(), Full> {
         if bytes == 0 {
-            return true;
+            return Ok(());
         }
         let mut counts = self.counts();
-        let fits = counts.bytes().checked_add(bytes).is_some_and(|sum| sum <= self.max_bytes);
-        if fits {
-            counts.add(whose, bytes);
-            assert!(counts.bytes() <= self.max_bytes, "more is staged than may be");
+        let fits = |sums: &Sums, most: u64| sums.bytes().checked_add(bytes).is_some_and(|sum| sum <= most);
+        if !fits(&counts.all, counts.max_bytes) {
+            return Err(Full::Server);
         }
-        fits
+        if let Some(owner) = counts.owner_of(whose) {
+            let (sums, OwnerLimits { max_staged, .. }) = counts.of(owner);
+            if max_staged.is_some_and(|most| !fits(&sums, most)) {
+                return Err(Full::Owner);
+            }
+        }
+        counts.add(whose, bytes);
+        assert!(counts.all.bytes() <= counts.max_bytes, "more is staged than may be");
+        Ok(())
     }
 
     /// Counts `bytes` less: they are gone, or have their name.
@@ -167,48 +283,49 @@ impl Quota {
     }
 
     /// How many bytes may be set aside ahead of those that arrive.
-    pub(super) fn spare(&self) -> u64 {
-        let free = self.max_bytes.saturating_sub(self.counts().bytes());
-        (self.max_bytes / AHEAD_PART).min(free / AHEAD_PART_OF_FREE)
+    pub(super) fn spare(&self, whose: Whose<'_>) -> u64 {
+        let counts = self.counts();
+        let own = counts.owner_of(whose).and_then(|owner| {
+            let (sums, limits) = counts.of(owner);
+            limits.max_staged.map(|most| sums.spare(most))
+        });
+        counts.all.spare(counts.max_bytes).min(own.unwrap_or(u64::MAX))
     }
 
-    /// Counts one more upload that is known under an id; false where there are too many.
-    pub(super) fn admit(&self, id: &str, owner: &Owner) -> bool {
+    /// Counts one more upload that is known under an id.
+    ///
+    /// # Errors
+    ///
+    /// Of which there would be too many then.
+    pub(super) fn admit(&self, id: &str, owner: &Owner) -> Result<(), Full> {
         let mut counts = self.counts();
-        let fits = (counts.known.len() as u64) < self.max_known || counts.known.contains_key(id);
-        if fits {
-            let known = Known { owner: Some(owner.clone()), held: true, ..Known::default() };
-            counts.remove(id);
-            counts.known.insert(id.into(), known);
+        if !counts.known.contains_key(id) {
+            let (sums, OwnerLimits { max_kept, .. }) = counts.of(owner);
+            if max_kept.is_some_and(|most| sums.known >= most) {
+                return Err(Full::Owner);
+            }
+            if counts.all.known >= counts.max_known {
+                return Err(Full::Server);
+            }
         }
-        fits
+        counts.insert(id, Known { owner: Some(owner.clone()), held: true, ..Known::default() });
+        Ok(())
     }
 
     /// This process has taken hold of an upload whose data takes `bytes`.
     pub(super) fn hold(&self, id: &str, owner: &Owner, bytes: u64) {
-        let mut counts = self.counts();
-        counts.remove(id);
-        counts.add(Whose::Kept(id), bytes);
-        if let Some(known) = counts.known.get_mut(id) {
-            (known.owner, known.held) = (Some(owner.clone()), true);
-        }
+        self.counts().insert(id, Known { owner: Some(owner.clone()), bytes, held: true, ..Known::default() });
     }
 
     /// This process has let go of an upload.
     pub(super) fn rest(&self, resting: &Resting) {
-        let mut counts = self.counts();
         let Resting { id, bytes, touched } = resting;
-        let Some(known) = counts.known.get_mut(id.as_str()) else { return };
-        let before = std::mem::replace(&mut known.bytes, *bytes);
-        (known.touched, known.held) = (*touched, false);
-        counts.kept = counts.kept.saturating_sub(before).saturating_add(*bytes);
+        self.counts().change(id, |known| (known.bytes, known.touched, known.held) = (*bytes, *touched, false));
     }
 
     /// This process has let go of an upload, of which nothing else is known.
     pub(super) fn let_go(&self, id: &str) {
-        if let Some(known) = self.counts().known.get_mut(id) {
-            known.held = false;
-        }
+        self.counts().change(id, |known| known.held = false);
     }
 
     /// Nothing is known under an id any more.
@@ -219,18 +336,19 @@ impl Quota {
     /// Takes note of what the disk holds, of all processes.
     pub(super) fn looked(&self, found: Vec<Resting>) {
         let mut counts = self.counts();
-        let mut before = std::mem::take(&mut counts.known);
+        let ids: HashSet<&str> = found.iter().map(|resting| resting.id.as_str()).collect();
+        // The journal of one that is held may be made in this moment.
+        let known = counts.known.iter();
+        let gone = known.filter(|(id, known)| !known.held && !ids.contains(&***id)).map(|(id, _)| id.clone());
+        let gone: Vec<_> = gone.collect();
+        gone.iter().for_each(|id| drop(counts.remove(id)));
         for Resting { id, bytes, touched } in found {
-            let known = match before.remove(id.as_str()) {
-                Some(known) if known.held => Known { bytes: known.bytes.max(bytes), ..known },
-                Some(known) => Known { bytes, touched, ..known },
-                None => Known { bytes, touched, ..Known::default() },
-            };
-            counts.known.insert(id.into(), known);
+            match counts.known.get(&*id) {
+                Some(known) if known.held => counts.set_bytes(&id, |before| before.max(bytes)),
+                Some(_) => counts.change(&id, |known| (known.bytes, known.touched) = (bytes, touched)),
+                None => counts.insert(&id, Known { bytes, touched, ..Known::default() }),
+            }
         }
-        // Its journal may be made in this moment.
-        counts.known.extend(before.into_iter().filter(|(_, known)| known.held));
-        counts.kept = counts.known.values().fold(0, |sum, known| sum.saturating_add(known.bytes));
     }
 
     /// Whether a refusal is to have the disk looked at before it is told.
@@ -244,43 +362,47 @@ impl Quota {
         due
     }
 
-    /// Ids under which nothing is kept, and nobody here works: those that nobody touched for longest first, at most `most`.
-    pub(super) fn spent(&self, most: usize) -> Vec<String> {
+    /// Ids under which nothing is kept, and nobody here works, of `owner` or of all: those that nobody touched for longest
+    /// first, at most `most`.
+    pub(super) fn spent(&self, owner: Option<&Owner>, most: usize) -> Vec<String> {
         let counts = self.counts();
-        let spent = counts.known.iter().filter(|(_, known)| known.bytes == 0 && !known.held);
+        let is_spent = |known: &Known| {
+            known.bytes == 0 && !known.held && owner.is_none_or(|owner| known.owner.as_ref() == Some(owner))
+        };
+        let spent = counts.known.iter().filter(|(_, known)| is_spent(known));
         first(spent.map(|(id, known)| (known.touched, &**id)).collect(), most)
     }
 
-    /// Ids of which it is not known whose they are.
-    pub(super) fn unread(&self) -> Vec<String> {
+    /// Ids of which it is not known whose they are, as far as that counts: where `newcomer` has limits of its own.
+    pub(super) fn unread_for(&self, newcomer: &Owner) -> Vec<String> {
         let counts = self.counts();
-        counts.known.iter().filter(|(_, known)| known.owner.is_none()).map(|(id, _)| id.to_string()).collect()
+        if counts.limits.contains_key(newcomer) { counts.unread() } else { Vec::new() }
+    }
+
+    /// The same, whoever asks.
+    pub(super) fn unread(&self) -> Vec<String> {
+        self.counts().unread()
     }
 
     /// The journal of an id says whose it is.
     pub(super) fn read(&self, id: &str, owner: Owner) {
-        if let Entry::Occupied(mut known) = self.counts().known.entry(id.into()) {
-            known.get_mut().owner.get_or_insert(owner);
-        }
+        self.counts().change(id, |known| {
+            known.owner.get_or_insert(owner);
+        });
     }
 
     /// Ids that may give way to one more of `newcomer`: of whoever has most, and more than the newcomer would then have; the
     /// smallest first, and of those the ones that nobody touched for longest; at most `most`.
     pub(super) fn yielding(&self, newcomer: &Owner, most: usize) -> Vec<String> {
         let counts = self.counts();
-        let mut by_owner: HashMap<&Owner, u64> = HashMap::new();
-        for owner in counts.known.values().filter_map(|known| known.owner.as_ref()) {
-            *by_owner.entry(owner).or_default() += 1;
-        }
-        let theirs = by_owner.get(newcomer).copied().unwrap_or(0);
-        let most_of_all = by_owner.values().copied().max().unwrap_or(0);
+        let theirs = counts.by_owner.get(newcomer).map_or(0, |sums| sums.known);
+        let most_of_all = counts.by_owner.values().map(|sums| sums.known).max().unwrap_or(0);
         // To take one from who has just one more would only make them change places.
         if most_of_all <= theirs + 1 {
             return Vec::new();
         }
-        let gives = |known: &Known| {
-            !known.held && known.owner.as_ref().is_some_and(|owner| by_owner.get(owner) == Some(&most_of_all))
-        };
+        let has_most = |owner: &Owner| counts.by_owner.get(owner).is_some_and(|sums| sums.known == most_of_all);
+        let gives = |known: &Known| !known.held && known.owner.as_ref().is_some_and(has_most);
         let yielding = counts.known.iter().filter(|(_, known)| gives(known));
         first(yielding.map(|(id, known)| ((known.bytes, known.touched), &**id)).collect(), most)
     }
@@ -294,7 +416,12 @@ fn first<K: Ord>(mut ids: Vec<(K, &str)>, most: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const NOBODY: &Owner = &Owner::NOBODY;
+    const PLAIN: Whose<'static> = Whose::Plain(NOBODY);
 
     fn owner(name: &str) -> Owner {
         Owner::new(name).unwrap()
@@ -307,41 +434,53 @@ mod tests {
     #[test]
     fn what_another_process_kept_counts_no_less_than_nothing() {
         let quota = Quota::new(100, 2);
-        assert!(quota.admit("a", &owner("x")) && quota.take(Whose::Kept("a"), 40));
+        assert!(quota.admit("a", &owner("x")).is_ok() && quota.take(Whose::Kept("a"), 40).is_ok());
         // Begun at another process since this one looked, and ended here.
         quota.give_back(Whose::Kept("a"), 100);
         quota.give_back(Whose::Kept("b"), 100);
-        assert!(quota.take(Whose::Plain, 100) && !quota.take(Whose::Plain, 1));
-        quota.give_back(Whose::Plain, 100);
-        assert!(quota.take(Whose::Kept("a"), 100) && !quota.take(Whose::Plain, 1));
+        assert!(quota.take(PLAIN, 100).is_ok() && quota.take(PLAIN, 1).is_err());
+        quota.give_back(PLAIN, 100);
+        assert!(quota.take(Whose::Kept("a"), 100).is_ok() && quota.take(PLAIN, 1).is_err());
         quota.forget("a");
-        assert!(quota.take(Whose::Plain, 100));
-        assert!(quota.admit("a", &owner("x")) && quota.admit("b", &owner("x")) && !quota.admit("c", &owner("x")));
+        assert!(quota.take(PLAIN, 100).is_ok());
+        assert!(
+            quota.admit("a", &owner("x")).is_ok()
+                && quota.admit("b", &owner("x")).is_ok()
+                && quota.admit("c", &owner("x")).is_err()
+        );
     }
 
     #[test]
     fn a_look_at_the_disk_is_the_truth_about_what_rests() {
         let quota = Quota::new(100, 2);
-        assert!(quota.admit("a", &owner("x")) && quota.take(Whose::Kept("a"), 80) && quota.take(Whose::Plain, 20));
+        assert!(
+            quota.admit("a", &owner("x")).is_ok()
+                && quota.take(Whose::Kept("a"), 80).is_ok()
+                && quota.take(PLAIN, 20).is_ok()
+        );
         quota.rest(&resting("a", 80, 1));
         quota.looked(vec![resting("a", 10, 1), resting("b", 0, 2)]);
-        assert!(quota.take(Whose::Kept("b"), 70) && !quota.take(Whose::Kept("b"), 1));
-        assert!(!quota.admit("c", &owner("x")));
+        assert!(quota.take(Whose::Kept("b"), 70).is_ok() && quota.take(Whose::Kept("b"), 1).is_err());
+        assert!(quota.admit("c", &owner("x")).is_err());
         quota.looked(Vec::new());
-        assert!(quota.admit("c", &owner("x")) && quota.admit("d", &owner("x")) && !quota.admit("e", &owner("x")));
+        assert!(
+            quota.admit("c", &owner("x")).is_ok()
+                && quota.admit("d", &owner("x")).is_ok()
+                && quota.admit("e", &owner("x")).is_err()
+        );
     }
 
     #[test]
     fn what_is_worked_on_counts_as_it_is_known_here() {
         let quota = Quota::new(100, 3);
         quota.hold("a", &owner("x"), 60);
-        assert!(quota.admit("b", &owner("x")), "its journal is not there yet");
+        assert!(quota.admit("b", &owner("x")).is_ok(), "its journal is not there yet");
         // The disk has not got all of it yet.
         quota.looked(vec![resting("a", 10, 1)]);
-        assert!(quota.take(Whose::Plain, 40) && !quota.take(Whose::Plain, 1));
+        assert!(quota.take(PLAIN, 40).is_ok() && quota.take(PLAIN, 1).is_err());
         quota.rest(&resting("a", 10, 1));
-        assert!(quota.take(Whose::Plain, 50) && !quota.take(Whose::Plain, 1));
-        assert!(quota.admit("c", &owner("x")) && !quota.admit("d", &owner("x")));
+        assert!(quota.take(PLAIN, 50).is_ok() && quota.take(PLAIN, 1).is_err());
+        assert!(quota.admit("c", &owner("x")).is_ok() && quota.admit("d", &owner("x")).is_err());
     }
 
     #[test]
@@ -350,11 +489,11 @@ mod tests {
         for (id, whose, bytes, touched) in
             [("a", "x", 5, 1), ("b", "x", 1, 3), ("c", "x", 1, 2), ("d", "y", 1, 1), ("e", "x", 0, 9)]
         {
-            assert!(quota.admit(id, &owner(whose)));
+            assert!(quota.admit(id, &owner(whose)).is_ok());
             quota.rest(&resting(id, bytes, touched));
         }
         quota.hold("e", &owner("x"), 0);
-        assert!(!quota.admit("f", &owner("z")));
+        assert!(quota.admit("f", &owner("z")).is_err());
         assert_eq!(
             quota.yielding(&owner("z"), 9),
             ["c", "b", "a"],
@@ -381,12 +520,112 @@ mod tests {
         assert_eq!(quota.unread(), ["c"]);
     }
 
+    fn limits(max_kept: Option<u64>, max_staged: Option<u64>) -> OwnerLimits {
+        OwnerLimits { max_kept, max_staged }
+    }
+
+    #[test]
+    fn an_owner_has_limits_beside_those_of_all() {
+        let (quota, alice, bob) = (Quota::new(100, 5), owner("a"), owner("b"));
+        quota.set_owner_limits([(alice.clone(), limits(Some(2), Some(30)))].into());
+        assert!(quota.admit("one", &alice).is_ok() && quota.take(Whose::Kept("one"), 20).is_ok());
+        assert_eq!(quota.take(Whose::Plain(&alice), 11), Err(Full::Owner), "kept and plain bytes together");
+        assert!(quota.take(Whose::Plain(&alice), 10).is_ok() && quota.take(Whose::Plain(&bob), 70).is_ok());
+        quota.give_back(Whose::Plain(&alice), 5);
+        assert_eq!(quota.take(Whose::Kept("one"), 6), Err(Full::Server), "of both, that of all is told");
+        assert!(quota.take(Whose::Kept("one"), 5).is_ok());
+        assert_eq!(quota.take(Whose::Plain(&bob), 1), Err(Full::Server));
+        assert!(quota.admit("two", &alice).is_ok());
+        assert_eq!(quota.admit("three", &alice), Err(Full::Owner));
+        assert!(quota.admit("two", &alice).is_ok(), "one that is known takes no more room");
+        assert!(["three", "four", "five"].iter().all(|id| quota.admit(id, &bob).is_ok()));
+        assert_eq!(quota.admit("six", &bob), Err(Full::Server));
+    }
+
+    #[test]
+    fn a_lowered_limit_lets_nothing_more_in_and_throws_nothing_out() {
+        let (quota, alice) = (Quota::new(100, 5), owner("a"));
+        assert!(quota.take(Whose::Plain(&alice), 50).is_ok() && quota.admit("one", &alice).is_ok());
+        quota.set_owner_limits([(alice.clone(), limits(Some(1), Some(40)))].into());
+        assert_eq!(
+            (quota.take(Whose::Plain(&alice), 1), quota.admit("two", &alice)),
+            (Err(Full::Owner), Err(Full::Owner))
+        );
+        quota.give_back(Whose::Plain(&alice), 20);
+        assert!(quota.take(Whose::Plain(&alice), 10).is_ok());
+        quota.set_limits(39, 1);
+        assert_eq!(quota.take(Whose::Plain(&owner("b")), 1), Err(Full::Server));
+        quota.set_owner_limits(HashMap::new());
+        assert_eq!((quota.admit("two", &alice), quota.admit("one", &alice)), (Err(Full::Server), Ok(())));
+        assert_eq!(quota.spare(Whose::Plain(&alice)), 0);
+    }
+
+    #[test]
+    fn what_rests_counts_for_its_owner_as_soon_as_that_is_known() {
+        let (quota, alice) = (Quota::new(100, 5), owner("a"));
+        quota.set_owner_limits([(alice.clone(), limits(None, Some(30)))].into());
+        quota.looked(vec![resting("one", 25, 1), resting("two", 25, 1)]);
+        assert!(quota.unread_for(&owner("b")).is_empty(), "for who has no limits it need not be known");
+        assert_eq!(quota.unread_for(&alice).len(), 2);
+        quota.read("one", alice.clone());
+        quota.read("two", owner("b"));
+        assert!(quota.unread_for(&alice).is_empty());
+        assert_eq!(quota.take(Whose::Plain(&alice), 6), Err(Full::Owner));
+        quota.looked(vec![resting("two", 25, 1)]);
+        assert!(quota.take(Whose::Plain(&alice), 6).is_ok(), "another process has published it");
+        assert_eq!(quota.spent(Some(&alice), 9), Vec::<String>::new());
+    }
+
+    /// Counts all of an owner anew.
+    fn recount(counts: &Counts, owner: Option<&Owner>) -> (u64, u64) {
+        let of_owner = |known: &&Known| owner.is_none() || known.owner.as_ref() == owner;
+        counts.known.values().filter(of_owner).fold((0, 0), |(ids, bytes), known| (ids + 1, bytes + known.bytes))
+    }
+
+    proptest! {
+        #[test]
+        fn sums_are_those_of_what_is_counted(
+            steps in proptest::collection::vec((0..9u8, 0..4usize, 0..3usize, 0..60u64), 0..200),
+        ) {
+            let (ids, owners) = (["a", "b", "c", "d"], ["x", "y", "z"].map(owner));
+            let quota = Quota::new(100, 3);
+            quota.set_owner_limits([(owners[0].clone(), limits(Some(1), Some(40)))].into());
+            let mut plain = [0; 3];
+            for (step, id, whose, bytes) in steps {
+                let (id, of) = (ids[id], &owners[whose]);
+                match step {
+                    0 => drop(quota.admit(id, of)),
+                    1 => drop(quota.take(Whose::Kept(id), bytes)),
+                    2 if quota.take(Whose::Plain(of), bytes).is_ok() => plain[whose] += bytes,
+                    3 => {
+                        quota.give_back(Whose::Plain(of), bytes.min(plain[whose]));
+                        plain[whose] -= bytes.min(plain[whose]);
+                    }
+                    4 => quota.give_back(Whose::Kept(id), bytes),
+                    5 => quota.rest(&resting(id, bytes, 1)),
+                    6 => quota.forget(id),
+                    7 => quota.looked(vec![resting(id, bytes, 2)]),
+                    _ => quota.read(id, of.clone()),
+                }
+                let counts = quota.counts();
+                prop_assert_eq!((counts.all.known, counts.all.kept), recount(&counts, None));
+                prop_assert_eq!(counts.all.plain, plain.iter().sum::<u64>());
+                for (owner, plain) in owners.iter().zip(plain) {
+                    let sums = counts.of(owner).0;
+                    prop_assert_eq!((sums.known, sums.kept), recount(&counts, Some(owner)));
+                    prop_assert_eq!(sums.plain, plain);
+                }
+                prop_assert_eq!(counts.unread as usize, counts.known.values().filter(|known| known.owner.is_none()).count());
+            }
+        }
+    }
+
     #[test]
     fn no_upload_sets_aside_what_others_need() {
         let quota = Quota::new(10 * AHEAD_PART, 5);
-        assert_eq!(quota.spare(), 10);
-        assert!(quota.take(Whose::Plain, 10 * AHEAD_PART - 32));
-        assert_eq!(quota.spare(), 2);
+        assert_eq!(quota.spare(PLAIN), 10);
+        assert!(quota.take(PLAIN, 10 * AHEAD_PART - 32).is_ok());
+        assert_eq!(quota.spare(PLAIN), 2);
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Upload {
     /// The parent can be looked at before the whole has arrived.
     settled: bool,
     pub(super) place: Place,
-    /// The owner, of a kept one.
+    /// The owner: its limits are held.
     owner: Owner,
     staged: Mutex<Staged>,
 }
@@ -91,9 +91,8 @@ pub(super) struct Staged {
 
 impl Upload {
     pub(super) fn plain(number: String, stage: Stage) -> Upload {
-        let Stage { name, size, mtime, settled } = stage;
-        let (owner, staged) = (Owner::default(), Mutex::default());
-        Upload { name, size, mtime, settled, place: Place::Plain(number), owner, staged }
+        let Stage { name, size, mtime, settled, owner } = stage;
+        Upload { name, size, mtime, settled, place: Place::Plain(number), owner, staged: Mutex::default() }
     }
 
     /// The resume id, of an upload that has one.
@@ -113,7 +112,7 @@ impl Upload {
     /// How its bytes are counted.
     pub(super) fn whose(&self) -> Whose<'_> {
         match &self.place {
-            Place::Plain(_) => Whose::Plain,
+            Place::Plain(_) => Whose::Plain(&self.owner),
             Place::Kept(id) => Whose::Kept(id.as_str()),
         }
     }
@@ -183,7 +182,7 @@ impl Store {
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
         let more = end.saturating_sub(staged.counted);
-        self.stage_bytes(upload.whose(), more)?;
+        self.stage_bytes(upload.whose(), &upload.owner, more)?;
         staged.counted += more;
         self.reserve(upload, staged, end);
         let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
@@ -244,10 +243,10 @@ impl Store {
         if end <= staged.reserved || self.capabilities.in_memory || !self.capabilities.fallocate {
             return;
         }
-        let to = size.min(end.saturating_add(RESERVE_BYTES.min(self.quota.spare())));
+        let to = size.min(end.saturating_add(RESERVE_BYTES.min(self.quota.spare(upload.whose()))));
         let Some(file) = &staged.file else { return };
         let ahead = to.saturating_sub(staged.counted);
-        if to - end < RESERVE_FROM_BYTES.min(size - end) || !self.quota.take(upload.whose(), ahead) {
+        if to - end < RESERVE_FROM_BYTES.min(size - end) || self.quota.take(upload.whose(), ahead).is_err() {
             return;
         }
         staged.counted += ahead;
@@ -390,7 +389,7 @@ impl Store {
         let counted = std::mem::take(&mut staged.counted);
         match &upload.place {
             Place::Plain(_) if removed.is_err() => {}
-            Place::Plain(_) => self.quota.give_back(Whose::Plain, counted),
+            Place::Plain(_) => self.quota.give_back(upload.whose(), counted),
             Place::Kept(id) if removed.is_err() => self.rest(id),
             Place::Kept(id) => self.quota.forget(id.as_str()),
         }
@@ -476,8 +475,13 @@ mod tests {
         };
         let store = Store::open(&options).unwrap();
         let (half, whole) = (WRITEBACK_BYTES as usize, 2 * WRITEBACK_BYTES);
-        let upload =
-            store.stage(Stage { name: Name::new("a").unwrap(), size: Some(whole), mtime: None, settled: true });
+        let upload = store.stage(Stage {
+            name: Name::new("a").unwrap(),
+            size: Some(whole),
+            mtime: None,
+            settled: true,
+            owner: Owner::NOBODY,
+        });
         let chunk = |byte: u8| Chunk { memory: vec![byte; half], filled: half };
         store.write(&upload, WRITEBACK_BYTES, chunk(2)).unwrap();
         store.write(&upload, 0, chunk(1)).unwrap();

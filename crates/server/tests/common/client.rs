@@ -184,7 +184,7 @@ impl<'s> Client<'s> {
     pub(crate) fn deliver(&mut self, name: &Name, body: Body<'_>) -> Result<Arc<Upload>, Failure> {
         let Body { bytes, chunk, announced, settled } = body;
         let size = announced.then_some(bytes.len() as u64);
-        let upload = self.stage(Stage { name: name.clone(), size, mtime: None, settled });
+        let upload = self.stage(Stage { name: name.clone(), size, mtime: None, settled, owner: Owner::NOBODY });
         let delivered = self.send(&upload, bytes, 0, chunk).and_then(|at| {
             let (chunk, size, crc) = (chunk_of(&bytes[at as usize..]), bytes.len() as u64, Crc32::of(bytes));
             match SmallFinish::new(NUMBER, Finish { upload: upload.clone(), at, chunk, size, crc }) {
@@ -200,7 +200,13 @@ impl<'s> Client<'s> {
         let (mut finishes, mut uploads) = (Vec::new(), Vec::new());
         for (name, bytes) in puts {
             let size = bytes.len() as u64;
-            let upload = self.stage(Stage { name: name.clone(), size: Some(size), mtime: None, settled: false });
+            let upload = self.stage(Stage {
+                name: name.clone(),
+                size: Some(size),
+                mtime: None,
+                settled: false,
+                owner: Owner::NOBODY,
+            });
             let (chunk, crc) = (chunk_of(bytes), Crc32::of(bytes));
             let finish = Finish { upload: upload.clone(), at: 0, chunk, size, crc };
             finishes.push(SmallFinish::new(NUMBER, finish).expect("a small upload"));

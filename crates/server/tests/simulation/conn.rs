@@ -8,6 +8,7 @@ use ferry_server::{
     runtime::{admission::Admitted, scheduler::Queued},
     store::{Finish, Operation, UploadOperation},
 };
+use ferry_wire::UserName;
 
 use crate::store::Model;
 
@@ -46,6 +47,8 @@ pub(crate) struct Conn {
     pub(crate) waits: bool,
     /// [`None`] in a conversation that nobody else could disturb.
     pub(crate) admitted: Option<Admitted>,
+    /// The user for whom it counts.
+    pub(crate) user: Option<UserName>,
     /// The wires are up.
     pub(crate) attached: bool,
     pub(crate) shut_down: bool,
@@ -79,6 +82,7 @@ impl Conn {
             queued,
             waits: false,
             admitted,
+            user: None,
             attached: true,
             shut_down: false,
             drains: false,

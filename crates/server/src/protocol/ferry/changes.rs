@@ -40,7 +40,7 @@ impl<H: Handles> Session<H> {
             return self.refuse(failure, true);
         }
         let transfer = Transfer { verb: "PUT", name: name.as_str().into(), bytes: 0, started: now };
-        let stage = Stage { name, size, mtime, settled: self.queue.is_empty() };
+        let stage = Stage { name, size, mtime, settled: self.queue.is_empty(), owner: self.visitor.owner() };
         self.prepare(UploadOperation::Stage(stage), size, None, terms, transfer);
     }
 

@@ -53,11 +53,17 @@ fn told(kind: ErrorKind) -> (Code, &'static str) {
             (Code::Busy, "another server process holds this upload, or has only just let go of it; try again")
         }
         ErrorKind::TakenOver => (Code::Changed, "a newer connection took this upload over"),
-        ErrorKind::TooManyKept => {
+        ErrorKind::TooManyKept { own: false } => {
             (Code::Busy, "the server keeps as many unfinished uploads as it may; try again later, or PUT")
         }
-        ErrorKind::StagingFull => {
+        ErrorKind::TooManyKept { own: true } => {
+            (Code::Busy, "the server keeps as many unfinished uploads of yours as it may; end one, or PUT")
+        }
+        ErrorKind::StagingFull { own: false } => {
             (Code::NoSpace, "the server's room for unfinished uploads is used up; try again later")
+        }
+        ErrorKind::StagingFull { own: true } => {
+            (Code::NoSpace, "your room for unfinished uploads at this server is used up; end one of them")
         }
         ErrorKind::Abandoned => (Code::Incomplete, "the connection was lost"),
         ErrorKind::Panicked => (Code::Io, "the server made a mistake; its log says which"),

@@ -28,6 +28,15 @@ impl<H: Handles> Session<H> {
         }
     }
 
+    /// Returns the user as whom a login is under way.
+    #[must_use]
+    pub fn logging_in(&self) -> Option<&UserName> {
+        match &self.phase {
+            Phase::LoggingIn(login) => Some(&login.user),
+            _ => None,
+        }
+    }
+
     /// The login that was taken has ended. Of a session that waits for none, nothing comes of it.
     pub fn login_ended(&mut self, outcome: LoginOutcome, now: Instant) {
         if let Phase::LoggingIn(login) = &self.phase {

@@ -27,6 +27,8 @@ pub struct Visitor {
 #[derive(Debug)]
 struct Named {
     user: UserName,
+    /// The owner of what it uploads.
+    owner: Owner,
     /// As the users file has them now.
     rights: Arc<RightsTable>,
 }
@@ -54,6 +56,11 @@ pub enum LoginOutcome {
     Wrong,
     /// It could not be checked.
     Busy,
+    /// It is, and the user has as many clients as may be already.
+    Full {
+        /// How many may be.
+        most: usize,
+    },
 }
 
 /// The terms on which an upload gets its name.
@@ -131,7 +138,7 @@ impl Visitor {
 
     /// Returns the owner of uploads that the client begins; nobody where it has not logged in.
     pub(super) fn owner(&self) -> Owner {
-        self.user().map_or_else(Owner::default, |user| Owner::of_user(user.as_str()))
+        self.named.as_ref().map_or(Owner::NOBODY, |named| named.owner.clone())
     }
 
     /// Returns why a login is not even checked, where that is so.
@@ -147,8 +154,8 @@ impl Visitor {
     pub(super) fn login_ended(&mut self, user: UserName, outcome: LoginOutcome) -> Result<(), (Failure, bool)> {
         match outcome {
             LoginOutcome::Right => {
-                let rights = self.users.rights(Some(&user)).clone();
-                self.named = Some(Box::new(Named { user, rights }));
+                let (rights, owner) = (self.users.rights(Some(&user)).clone(), Owner::of_user(user.as_str()));
+                self.named = Some(Box::new(Named { user, owner, rights }));
                 Ok(())
             }
             LoginOutcome::Wrong => {
@@ -157,6 +164,11 @@ impl Visitor {
             }
             LoginOutcome::Busy => {
                 Err((Failure::new(Code::Busy, "too many logins are being checked; try again later"), false))
+            }
+            LoginOutcome::Full { most } => {
+                let message =
+                    format!("{user} is logged in on {most} connections, as many as may be; close one of them");
+                Err((Failure::new(Code::Busy, message), false))
             }
         }
     }

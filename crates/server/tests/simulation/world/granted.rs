@@ -6,15 +6,25 @@ use mio::Token;
 
 use super::{Peer, World};
 
-/// Counts what moves, against the rate of all together.
+/// Counts what moves, against a rate.
 pub(super) struct RateBook {
-    pub(super) rate: Option<u64>,
-    pub(super) start: Instant,
-    pub(super) moved: u64,
+    rate: Option<u64>,
+    start: Instant,
+    moved: u64,
 }
 
 impl RateBook {
-    fn moved(&mut self, bytes: u64, now: Instant) {
+    /// Returns a book that begins `now`.
+    pub(super) fn new(rate: Option<u64>, start: Instant) -> RateBook {
+        RateBook { rate, start, moved: 0 }
+    }
+
+    /// Whether there is a rate.
+    pub(super) fn is_held(&self) -> bool {
+        self.rate.is_some()
+    }
+
+    pub(super) fn moved(&mut self, bytes: u64, now: Instant) {
         self.moved += bytes;
         let Some(rate) = self.rate else { return };
         // The bytes that are saved up while nothing moves, and a grant that is paid for later.
@@ -40,9 +50,7 @@ impl World {
             self.granted = None;
         }
         self.scheduler.charge(&grant, moved as u64, self.now);
-        if let Some(book) = &mut self.rate_book {
-            book.moved(moved as u64, self.now);
-        }
+        self.note_moved(key, moved as u64);
         self.touch(key);
         self.settle();
         true
@@ -50,7 +58,7 @@ impl World {
 
     /// Has a client wait for a grant that could move something.
     pub(super) fn wait_for_grant(&mut self, key: usize) {
-        if self.rate_book.is_none() || self.granted == Some(key) {
+        if !self.scheduler.is_limited(Token(key)) || self.granted == Some(key) {
             return;
         }
         let Some(conn) = self.conns.get_mut(&key) else { return };

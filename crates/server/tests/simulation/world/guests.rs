@@ -8,7 +8,10 @@ use std::{
 use ferry_server::{
     access::Users,
     protocol::ferry::{Session, Visitor},
-    runtime::admission::{AdmissionLimits, Admitted},
+    runtime::{
+        admission::{AdmissionLimits, Admitted},
+        party::Party,
+    },
 };
 
 use super::{Peer, World};
@@ -67,7 +70,7 @@ impl World {
         if !self.strangers.is_empty() {
             let index = self.dice.below(self.strangers.len());
             let (address, admitted) = self.strangers.swap_remove(index);
-            self.admission.leave(address, admitted);
+            self.admission.leave(&Party::Address(address), admitted);
         }
     }
 }

@@ -4,6 +4,7 @@
 mod granted;
 mod guests;
 mod turns;
+mod users;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,8 +26,8 @@ use ferry_server::{
 use ferry_wire::{Code, Failure, Id};
 use mio::Token;
 
-use granted::RateBook;
 use guests::LIMITS;
+use users::Books;
 
 use crate::{
     client::{Client, Manner},
@@ -128,8 +129,8 @@ pub(crate) struct World {
     peers: Vec<Peer>,
     conns: BTreeMap<usize, Conn>,
     next_conn: usize,
-    /// The bytes that moved, where there are rates.
-    rate_book: Option<RateBook>,
+    /// The rates, where there are any.
+    books: Option<Books>,
     /// The connection that has a granted turn.
     granted: Option<usize>,
     jobs: VecDeque<Job>,
@@ -163,9 +164,6 @@ impl World {
         };
         let store = Store::new(Tree::default(), weather.faults, Dice::new(seed ^ 1));
         let now = Instant::now();
-        let rates = dice.happens(200);
-        let total = *dice.pick(&[None, Some(5_000), Some(100_000), Some(10_000_000)]);
-        let client_rate = (rates && (total.is_none() || dice.happens(500))).then_some(50_000);
         let mut world = World {
             figures: Figures::default(),
             now,
@@ -177,16 +175,21 @@ impl World {
             rules: Rules::default(),
             admission: Admission::new(LIMITS),
             strangers: Vec::new(),
-            scheduler: Scheduler::new(Rates::new(client_rate, total.filter(|_| rates), now)),
+            scheduler: Scheduler::new(Rates::new(None, None, now)),
             peers: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 0,
-            rate_book: rates.then_some(RateBook { rate: total, start: now, moved: 0 }),
+            books: None,
             granted: None,
             jobs: VecDeque::new(),
             ended: Vec::new(),
             intended: Vec::new(),
         };
+        if world.dice.happens(200) {
+            let total = *world.dice.pick(&[None, Some(5_000), Some(100_000), Some(10_000_000)]);
+            let client_rate = world.dice.happens(500).then_some(50_000);
+            world.set_rates(client_rate, total);
+        }
         world.populate();
         world
     }
@@ -263,7 +266,7 @@ impl World {
         match self.dice.below(13) {
             0..3 => drop(self.client_sends(peer)),
             3..5 => drop(self.client_takes(peer)),
-            5..9 if self.rate_book.is_some() => drop(self.run_granted()),
+            5..9 if self.books.is_some() && self.dice.happens(500) => drop(self.run_granted()),
             5..7 => drop(self.feed(peer)),
             7..9 => drop(self.flush(peer)),
             9 => drop(self.run_job()),
@@ -428,7 +431,10 @@ impl World {
         if self.dice.happens(50) {
             return self.jump();
         }
-        if self.rate_book.is_none() && self.dice.happens(20) {
+        if self.books.is_some() && self.dice.happens(100) {
+            return if self.dice.happens(900) { self.logs_in(index) } else { self.rates_change() };
+        }
+        if self.books.is_none() && self.dice.happens(20) {
             return self.wait_for_rates();
         }
         if self.dice.happens(300) {

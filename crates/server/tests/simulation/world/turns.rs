@@ -2,7 +2,10 @@
 
 use ferry_server::{
     protocol::ferry::Segment,
-    runtime::leases::{Claim, LeaseEffect, LeaseStep},
+    runtime::{
+        leases::{Claim, LeaseEffect, LeaseStep},
+        party::Party,
+    },
     store::{Completion, ErrorKind, Operation, ReadOperation, StoreError},
 };
 use mio::Token;
@@ -31,13 +34,15 @@ impl World {
     /// Gives a session some of what arrived for it.
     pub(super) fn feed(&mut self, index: usize) -> bool {
         let most = self.dice.between(1, self.weather.grain);
-        self.feed_bytes(index, if self.rate_book.is_some() { 0 } else { most }).1
+        let most = if self.is_limited(index) { 0 } else { most };
+        self.feed_bytes(index, most).1
     }
 
     /// Sends some of what a session has queued.
     pub(super) fn flush(&mut self, index: usize) -> bool {
         let most = self.dice.between(1, self.weather.grain);
-        self.flush_bytes(index, if self.rate_book.is_some() { 0 } else { most }).1
+        let most = if self.is_limited(index) { 0 } else { most };
+        self.flush_bytes(index, most).1
     }
 
     /// Gives a session at most `most` bytes of what arrived for it. Returns how many, and whether anything changed.
@@ -136,8 +141,8 @@ impl World {
     pub(super) fn settle(&mut self) {
         while let Some(Token(key)) = self.scheduler.next_queued() {
             let Some(conn) = self.conns.get_mut(&key) else { continue };
-            let granted = self.scheduler.begin(&mut conn.queued);
-            assert_eq!(granted == 0, self.rate_book.is_some(), "a turn that moves what no rate allows");
+            let granted = self.scheduler.begin(Token(key), &mut conn.queued);
+            assert_eq!(granted == 0, self.scheduler.is_limited(Token(key)), "a turn that moves what no rate allows");
             while let Some(operation) = self.conns.get_mut(&key).and_then(|conn| conn.session.next_operation()) {
                 self.asked(Job::new(key, operation, &self.store));
             }
@@ -263,9 +268,10 @@ impl World {
                 conn.session.is_over() && conn.session.next_operation().is_none(),
                 "something is asked after the end"
             );
-            let Conn { peer, admitted, .. } = self.conns.remove(&key).expect("it is there");
-            self.admission.leave(address_of(peer), admitted.expect("it was admitted"));
-            self.scheduler.forget(Token(key));
+            let Conn { peer, admitted, user, .. } = self.conns.remove(&key).expect("it is there");
+            let party = Party::of(address_of(peer), user.as_ref());
+            self.admission.leave(&party, admitted.expect("it was admitted"));
+            self.scheduler.forget(Token(key), self.now);
         }
     }
 }

@@ -1,0 +1,77 @@
+//! Who counts for limits: what is counted by address, or by client, is counted by user where one has logged in.
+
+use std::{net::IpAddr, time::Instant};
+
+use ferry_wire::UserName;
+use mio::Token;
+
+use super::{Live, Server};
+use crate::{
+    access::{UserLimits, Users},
+    protocol::ferry::LoginOutcome,
+    store::{Owner, OwnerLimits},
+};
+
+/// The party that a client counts for: the user who has logged in, or, where none has, the address.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// All clients from an address that have not logged in. Of IPv6 addresses each counts by itself.
+    Address(IpAddr),
+    /// All clients that are logged in as a user, from wherever.
+    User(UserName),
+}
+
+impl Party {
+    /// Returns the party of a client from `address` on which `user` has logged in, if any has.
+    #[must_use]
+    pub fn of(address: IpAddr, user: Option<&UserName>) -> Party {
+        user.map_or(Party::Address(address), |user| Party::User(user.clone()))
+    }
+}
+
+impl Server {
+    /// Counts a client, whose secret was right, for the user as whom it logs in. Returns what to tell it.
+    pub(super) fn enter(&mut self, token: Token, now: Instant) -> LoginOutcome {
+        let Some(connection) = self.connections.get(token) else { return LoginOutcome::Right };
+        let Some(user) = connection.session.logging_in().cloned() else { return LoginOutcome::Right };
+        let UserLimits { max_clients, rate, .. } = self.desk.users().limits(&user);
+        let (from, to) = (connection.party(), Party::User(user.clone()));
+        if let Err(most) = self.arrivals.move_to(&from, &to, max_clients) {
+            return LoginOutcome::Full { most };
+        }
+        self.scheduler.join(token, &user, rate, now);
+        LoginOutcome::Right
+    }
+
+    /// Has the limits of `live` on clients, rates and uploads hold from `now` on, also for clients that are there. Those who
+    /// are above a lowered number of clients stay.
+    pub fn apply_limits(&mut self, live: &Live, now: Instant) {
+        self.arrivals.set_admission(live.admission.clone());
+        self.workers.set_limits(&live.store);
+        self.scheduler.set_rates(live.client_rate, live.total_rate, now);
+        self.apply_user_limits(now);
+    }
+
+    /// Has the limits of users hold as they are now, also for clients that have logged in. Those who are above a lowered
+    /// number of clients stay.
+    pub(super) fn apply_user_limits(&mut self, now: Instant) {
+        let users = self.desk.users().clone();
+        self.workers.set_owner_limits(owner_limits(&users));
+        for token in self.connections.tokens() {
+            if let Some(connection) = self.connections.get(token)
+                && let Some(user) = connection.session.user()
+            {
+                self.scheduler.join(token, user, users.limits(user).rate, now);
+            }
+        }
+    }
+}
+
+/// Returns the limits of users that are the store's.
+fn owner_limits(users: &Users) -> impl Iterator<Item = (Owner, OwnerLimits)> {
+    let limits = users.names().into_iter().map(|user| {
+        let UserLimits { max_kept, max_staged, .. } = users.limits(user);
+        (Owner::of_user(user.as_str()), OwnerLimits { max_kept, max_staged })
+    });
+    limits.filter(|(_, limits)| *limits != OwnerLimits::default())
+}
