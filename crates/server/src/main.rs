@@ -61,7 +61,13 @@ fn run(configuration: &Configuration) -> Result<ExitCode, StartError> {
     survive_limits()?;
     match &configuration.arguments().command {
         None => serve(configuration)?,
-        Some(Command::User(arguments)) => user::run(arguments)?,
+        Some(Command::User(arguments)) => {
+            // Somebody who names the file needs no other word for it.
+            if !arguments.names_file() {
+                configuration.holds()?;
+            }
+            user::run(arguments, configuration.users_file())?;
+        }
         Some(Command::Check(CheckArguments { example: true })) => print(example().as_bytes())?,
         Some(Command::Check(_)) => {
             let wrong = check::report(configuration).err();
@@ -87,13 +93,7 @@ fn survive_limits() -> io::Result<()> {
 
 /// Returns the first problem for which a start fails, before anything is changed.
 fn first_problem(configuration: &Configuration, setup: &Setup) -> Result<(), StartError> {
-    if let Some(problem) = configuration.problems().first() {
-        let more = match configuration.problems().len() - 1 {
-            0 => String::new(),
-            more => format!(" (and {more} more: ferryd check)"),
-        };
-        return Err(StartError::new(problem.obstacle, format!("{problem}{more}")));
-    }
+    configuration.holds()?;
     let wrong = |finding| match finding {
         Finding::Wrong(error) => Some(error),
         _ => None,
@@ -123,7 +123,8 @@ fn serve(configuration: &Configuration) -> Result<(), StartError> {
     store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let read_again = setup.server.users_file.as_deref().into_iter().chain(configuration.file());
-    let beyond = Beyond { readable: read_again.flat_map(directories_of).collect(), logs: logs.directories() };
+    let readable = read_again.flat_map(directories_of).filter(|directory| directory.is_dir()).collect();
+    let beyond = Beyond { readable, logs: logs.directories() };
     let fenced = fence::raise(&setup.store.root, setup.store.writable, &beyond);
     let (_last_lines, logs) = logs.start(setup.server.live.log_level)?;
     let store = Arc::new(Store::open(&setup.store).map_err(StartError::of(Obstacle::Root))?);

@@ -236,4 +236,15 @@ fn a_file_of_users_beside_the_configuration_is_used() {
     fs::write(directory.path().join("users.toml"), "[users.alice]\n").unwrap();
     let server = Options::new().arg("--config").arg(directory.path().join("ferryd.toml")).start();
     Raw::greeted(server.address()).ask("LIST").expect_failure("denied");
+    // The command edits the very file, wherever the configuration says that it is.
+    let config = directory.path().join("ferryd.toml");
+    let list = |config: &Path| Command::new(ferryd()).args(["user", "list", "--config"]).arg(config).output().unwrap();
+    assert!(text(&list(&config).stdout).contains("alice: "));
+    fs::write(&config, "users = \"others.toml\"\n").unwrap();
+    fs::write(directory.path().join("others.toml"), "[users.bob]\n").unwrap();
+    assert!(text(&list(&config).stdout).contains("bob: "));
+    fs::write(&config, "usres = \"others.toml\"\n").unwrap();
+    let refused = list(&config);
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(text(&refused.stderr).contains("did you mean users?"), "{}", text(&refused.stderr));
 }

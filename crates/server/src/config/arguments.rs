@@ -14,6 +14,7 @@ use clap::{
 use ferry_wire::limits::DEFAULT_PORT;
 use log::LevelFilter;
 
+use super::keys::CONFIG;
 use crate::{commands::Command, units};
 
 /// The options as they were typed.
@@ -228,7 +229,10 @@ impl Arguments {
         let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
         names.iter().fold(command, |command, name| {
             let taken = options.iter().filter(|option| takes(name, option.get_id().as_str())).cloned();
-            command.mut_subcommand(name, |command| command.args(taken))
+            command.mut_subcommand(name, |command| {
+                let is_above = command.has_subcommands();
+                command.args(taken.map(|option| if is_above { option.global(true) } else { option }))
+            })
         })
     }
 }
@@ -237,6 +241,7 @@ impl Arguments {
 pub(super) fn takes(command: &str, id: &str) -> bool {
     match command {
         "check" => true,
+        "user" => id == CONFIG,
         "status" | "reload" => matches!(id, "config" | "control" | "listen"),
         _ => false,
     }

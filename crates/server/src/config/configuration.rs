@@ -8,6 +8,7 @@ use std::{
 
 use clap::{ArgMatches, Error, FromArgMatches as _, builder::Resettable, error::ErrorKind, parser::ValueSource};
 
+use super::usual_users_file;
 use super::{
     arguments::{Arguments, takes},
     error::{Obstacle, StartError},
@@ -100,6 +101,28 @@ impl Configuration {
     #[must_use]
     pub fn file(&self) -> Option<&Path> {
         self.place.as_ref().map(|place| &*place.path)
+    }
+
+    /// Returns the path of the users file, whether there is one or not, and whether somebody named it; [`None`] where
+    /// nothing says where it would be.
+    #[must_use]
+    pub fn users_file(&self) -> Option<(PathBuf, bool)> {
+        let named = self.arguments.users.clone().map(|path| (path, true));
+        named.or_else(|| usual_users_file(&self.arguments).map(|path| (path, false)))
+    }
+
+    /// Returns the first problem, for whoever does nothing where there is one.
+    ///
+    /// # Errors
+    ///
+    /// That problem, with the number of those behind it.
+    pub fn holds(&self) -> Result<(), StartError> {
+        let Some(problem) = self.problems.first() else { return Ok(()) };
+        let more = match self.problems.len() - 1 {
+            0 => String::new(),
+            more => format!(" (and {more} more: ferryd check)"),
+        };
+        Err(StartError::new(problem.obstacle, format!("{problem}{more}")))
     }
 
     /// Returns each option with its value, as it may stand in the file, and where that is from. A value that is none is

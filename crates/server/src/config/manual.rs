@@ -9,7 +9,7 @@ use clap_mangen::{
 
 use super::{
     example::example,
-    keys::{Key, Keys},
+    keys::{CONFIG, Key, Keys},
     setting::quoted,
 };
 use crate::commands::ManualPage;
@@ -45,10 +45,9 @@ fn server(to: &mut dyn Write) -> io::Result<()> {
     man.render_options_section(to)?;
     let mut rest = Roff::new();
     section(&mut rest, "COMMANDS", "Each stands in the place of everything else; its own --help says more.");
-    for command in keys.command().get_subcommands().filter(|command| !command.is_hide_set()) {
-        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        item(&mut rest, vec![bold(format!("ferryd {}", command.get_name()))], &about);
-    }
+    let mut built = keys.command().clone();
+    built.build();
+    commands(&mut rest, &keys, "", &built);
     section(&mut rest, "NOTES", "");
     let notes = keys.command().get_after_help().map(ToString::to_string).unwrap_or_default();
     for note in notes.lines() {
@@ -61,6 +60,30 @@ fn server(to: &mut dyn Write) -> io::Result<()> {
     }
     section(&mut rest, "SEE ALSO", "ferryd.toml(5), ferry(1)");
     rest.to_writer(to)
+}
+
+/// Describes a command, or those beneath it.
+fn commands(page: &mut Roff, keys: &Keys, above: &str, command: &clap::Command) {
+    let name = format!("{above}{}", command.get_name());
+    if command.has_subcommands() {
+        let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+        return below.for_each(|below| commands(page, keys, &format!("{name} "), below));
+    }
+    let (words, options): (Vec<_>, Vec<_>) =
+        command.get_arguments().filter(|arg| is_own(keys, arg)).partition(|arg| arg.is_positional());
+    let words: Vec<String> = [name].into_iter().chain(words.iter().map(ToString::to_string)).collect();
+    item(page, vec![bold(words.join(" "))], &command.get_about().map(ToString::to_string).unwrap_or_default());
+    for option in options {
+        page.control("RS", []);
+        item(page, vec![bold(option.to_string())], &option.get_help().map(ToString::to_string).unwrap_or_default());
+        page.control("RE", []);
+    }
+}
+
+/// Whether an argument of a command is none of those of serving, and of all commands.
+fn is_own(keys: &Keys, arg: &clap::Arg) -> bool {
+    let id = arg.get_id().as_str();
+    keys.of_id(id).is_none() && !matches!(id, CONFIG | "help" | "version")
 }
 
 fn configuration(to: &mut dyn Write) -> io::Result<()> {

@@ -86,7 +86,10 @@ impl Setup {
         let plan = divide(descriptors, u64::from(arguments.metrics.is_some()));
         let plan = plan.map_err(StartError::of(Obstacle::Limits))?;
         let asked = arguments.max_clients.map_or(plan.clients, u64::from);
-        let users_file = arguments.users.clone().or_else(|| usual_users_file(arguments));
+        let users_file = arguments.users.clone().or_else(|| {
+            // One that may be there is not passed over: it takes rights away.
+            usual_users_file(arguments).filter(|path| !matches!(path.try_exists(), Ok(false)))
+        });
         let store = store_options(arguments, read_only);
         Ok(Setup {
             addresses,
@@ -146,10 +149,10 @@ impl Setup {
     }
 }
 
-/// Returns the users file beside the configuration, unless there is surely none.
+/// Returns the path of the users file beside the configuration.
 fn usual_users_file(arguments: &Arguments) -> Option<PathBuf> {
     let beside = arguments.config.as_ref().map(|path| path.with_file_name(USERS_FILE));
-    beside.or_else(usual_path).filter(|path| !matches!(path.try_exists(), Ok(false)))
+    beside.or_else(usual_path)
 }
 
 fn admission(arguments: &Arguments, clients: u64, refusals: u64) -> AdmissionLimits {

@@ -9,12 +9,14 @@ use crate::access::{Rights, UserName};
 
 /// The arguments of `ferryd user`.
 #[derive(Debug, Args)]
-#[command(after_help = "The file is --users FILE, else users.toml in $CONFIGURATION_DIRECTORY, else in \
-                        $XDG_CONFIG_HOME/ferryd, else in ~/.config/ferryd. Comments and order in it are kept, and it is \
+#[command(
+    after_help = "The file is --users FILE, else the one that the configuration names (FERRYD_USERS, or users in \
+                        ferryd.toml), else users.toml beside the configuration. Comments and order in it are kept, and it is \
                         replaced as a whole or not at all.\n\
                         A running ferryd that uses the file reads it again on SIGHUP; one that was started without it has to be started anew.\n\
                         A password is asked for twice on a terminal, without echo; elsewhere it is the only line of the \
-                        standard input.")]
+                        standard input."
+)]
 pub struct UserArguments {
     /// The users file
     #[arg(long, value_name = "FILE", global = true)]
@@ -22,6 +24,14 @@ pub struct UserArguments {
 
     #[command(subcommand)]
     pub(super) action: Action,
+}
+
+impl UserArguments {
+    /// Returns whether the file was named here.
+    #[must_use]
+    pub fn names_file(&self) -> bool {
+        self.users.is_some()
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,25 +7,26 @@ mod replace;
 
 use std::{
     io::{self, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use ferry_wire::escaped;
 
-use crate::access::{PasswordHash, RightsTable, Secret, TokenHash, UserName, Users, file::usual_path, random_token};
+use crate::access::{PasswordHash, RightsTable, Secret, TokenHash, UserName, Users, random_token};
 pub use arguments::UserArguments;
 use arguments::{Action, Grant};
 
 /// As much of a token's hash as [`Action::List`] shows, `sha256:` included.
 const SHOWN_HASH_BYTES: usize = 15;
 
-/// Carries out what was typed.
+/// Carries out what was typed on a users file: its path, and whether somebody named it.
 ///
 /// # Errors
 ///
 /// In words for whoever typed it; nothing was changed then, unless the words say so.
-pub fn run(arguments: &UserArguments) -> Result<(), String> {
-    let file = UsersPath::find(arguments.users.as_deref())?;
+pub fn run(arguments: &UserArguments, file: Option<(PathBuf, bool)>) -> Result<(), String> {
+    let file = file.map(|(path, is_named)| UsersPath { path, is_usual: !is_named });
+    let file = file.ok_or("there is no home directory to look for the users file in: say --users FILE")?;
     match &arguments.action {
         Action::Add { name, rights, no_password } => add(&file, name, rights, *no_password)?,
         Action::Passwd { name } => passwd(&file, name)?,
@@ -46,14 +47,6 @@ struct UsersPath {
 }
 
 impl UsersPath {
-    fn find(given: Option<&Path>) -> Result<UsersPath, String> {
-        if let Some(path) = given {
-            return Ok(UsersPath { path: path.to_owned(), is_usual: false });
-        }
-        let path = usual_path().ok_or("there is no home directory to look for the users file in: say --users FILE")?;
-        Ok(UsersPath { path, is_usual: true })
-    }
-
     /// The file as it is now, understood; [`None`] where there is none.
     fn read(&self) -> Result<Option<Users>, String> {
         let Some(file) = replace::read(&self.path)? else { return Ok(None) };
