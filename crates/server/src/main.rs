@@ -14,7 +14,7 @@ use std::{
 use ferry_server::{
     Server,
     access::Users,
-    check::{self, Finding},
+    check,
     commands::{CheckArguments, Command, user},
     config::{Configuration, Obstacle, Setup, StartError, example, manual},
     fence::{self, Beyond},
@@ -91,19 +91,9 @@ fn survive_limits() -> io::Result<()> {
     flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
-/// Returns the first problem for which a start fails, before anything is changed.
-fn first_problem(configuration: &Configuration, setup: &Setup) -> Result<(), StartError> {
-    configuration.holds()?;
-    let wrong = |finding| match finding {
-        Finding::Wrong(error) => Some(error),
-        _ => None,
-    };
-    check::examine(setup).into_iter().find_map(wrong).map_or(Ok(()), Err)
-}
-
 fn serve(configuration: &Configuration) -> Result<(), StartError> {
     let setup = Setup::resolve(configuration.arguments())?;
-    first_problem(configuration, &setup)?;
+    check::before_start(configuration, &setup)?;
     let listener = Listener::bind(&setup.addresses, setup.reuse_port).map_err(StartError::of(Obstacle::Address))?;
     let mut inquiries = Vec::new();
     if let Some(addresses) = &setup.metrics {

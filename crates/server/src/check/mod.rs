@@ -11,7 +11,7 @@ use rustix::fs::{Access, access};
 
 use crate::{
     access::Users,
-    config::{Obstacle, Setup, StartError},
+    config::{Configuration, Obstacle, Setup, StartError},
     net::Listener,
     store::AREA,
 };
@@ -19,7 +19,7 @@ pub use report::report;
 
 /// What was found out.
 #[derive(Debug)]
-pub enum Finding {
+enum Finding {
     /// It holds, in words.
     Holds(String),
     /// It is worth a look, and no obstacle.
@@ -28,15 +28,33 @@ pub enum Finding {
     Wrong(StartError),
 }
 
+impl Finding {
+    fn error(self) -> Option<StartError> {
+        match self {
+            Finding::Wrong(error) => Some(error),
+            Finding::Holds(_) | Finding::Warns(_) => None,
+        }
+    }
+}
+
+/// Looks at all that a start needs but the address, which it takes.
+///
+/// # Errors
+///
+/// The first thing for which it would fail.
+pub fn before_start(configuration: &Configuration, setup: &Setup) -> Result<(), StartError> {
+    configuration.holds()?;
+    examine(setup).into_iter().find_map(Finding::error).map_or(Ok(()), Err)
+}
+
 impl From<Result<String, StartError>> for Finding {
     fn from(found: Result<String, StartError>) -> Finding {
         found.map_or_else(Finding::Wrong, Finding::Holds)
     }
 }
 
-/// Looks at all that a start needs but the address. Every problem is found, the first of them first.
-#[must_use]
-pub fn examine(setup: &Setup) -> Vec<Finding> {
+/// Looks at all that a start needs but the addresses. Every problem is found, the first of them first.
+fn examine(setup: &Setup) -> Vec<Finding> {
     let mut findings = vec![Finding::Holds(setup.room())];
     findings.extend(setup.fewer_clients.iter().map(|few| Finding::Warns(few.clone())));
     findings.extend(users(setup));

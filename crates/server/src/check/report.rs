@@ -33,11 +33,7 @@ pub fn report(configuration: &Configuration) -> Result<(), StartError> {
             Finding::Wrong(error) => say(&mut io::stderr(), &format!("ferryd: {error}")),
         }
     }
-    let wrong = |finding| match finding {
-        Finding::Wrong(error) => Some(error),
-        _ => None,
-    };
-    findings.into_iter().find_map(wrong).map_or(Ok(()), Err)
+    findings.into_iter().find_map(Finding::error).map_or(Ok(()), Err)
 }
 
 /// Returns a line for each option.

@@ -179,3 +179,56 @@ fn wanted(key: &Key<'_>) -> String {
 fn shown(value: &Toml) -> String {
     value.to_string().trim().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_file_is_where_somebody_says_or_in_the_first_usual_place_that_has_one() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
+        for name in ["two", "x/ferryd", "home"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("two/ferryd.toml"), "").unwrap();
+        let find = |named: Option<&str>, variables: &[(&str, String)]| {
+            let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+            Place::find(named.map(PathBuf::from), get).map(|place| place.path.to_str().unwrap().to_owned())
+        };
+        let [home, config] = [("HOME", at("home")), ("XDG_CONFIG_HOME", at("x"))];
+        let given = |one: &str, two: &str| ("CONFIGURATION_DIRECTORY", format!("{}:{}", at(one), at(two)));
+        assert_eq!(find(Some("/a/f.toml"), &[given("two", "one")]).as_deref(), Some("/a/f.toml"));
+        assert_eq!(
+            find(None, &[given("one", "two"), config.clone()]),
+            Some(at("two/ferryd.toml")),
+            "the second has one"
+        );
+        assert_eq!(find(None, &[given("one", "none")]), Some(at("one/ferryd.toml")), "none has, so the first");
+        assert_eq!(find(None, &[config, home.clone()]), Some(at("x/ferryd/ferryd.toml")));
+        let relative = ("XDG_CONFIG_HOME", "x".to_owned());
+        assert_eq!(find(None, &[relative, home]), Some(at("home/.config/ferryd/ferryd.toml")));
+        assert_eq!(find(None, &[]), None);
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_read_is_no_file_that_is_absent() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = |name: &str, is_named| {
+            let place = Place { path: directory.path().join(name), is_named };
+            let (settings, problems) = place.read(&Keys::new());
+            assert!(settings.is_empty());
+            problems.iter().map(ToString::to_string).collect::<String>()
+        };
+        assert_eq!(read("none", false), "");
+        assert!(read("none", true).ends_with("can't read it: No such file or directory (os error 2)"));
+        fs::create_dir(directory.path().join("d")).unwrap();
+        assert!(read("d", false).ends_with("it is no regular file"));
+        fs::write(directory.path().join("f"), b"\xff").unwrap();
+        assert!(read("f", false).ends_with("it is not UTF-8"));
+        fs::File::create(directory.path().join("large")).unwrap().set_len(MAX_BYTES + 1).unwrap();
+        assert!(read("large", false).contains("more than 1048576 bytes"));
+    }
+}
