@@ -171,6 +171,11 @@ impl Endpoint {
         matches!(&self.transport, Transport::Tls(_, tls) if tls.has_begun())
     }
 
+    /// Whether it speaks TLS, or is to.
+    pub(crate) fn is_secure(&self) -> bool {
+        matches!(self.transport, Transport::Tls(..))
+    }
+
     /// Returns the endpoint without TLS: for a client that does not speak it, and is to be told so.
     pub(crate) fn in_the_open(self) -> Endpoint {
         let (Transport::Plain(socket) | Transport::Tls(socket, _)) = self.transport;

@@ -444,6 +444,9 @@ impl Server {
     /// Closes the socket of a connection that has no more use of it.
     fn cut(&mut self, token: Token, now: Instant) {
         let Some(connection) = self.connections.get(token) else { return };
+        if connection.endpoint.as_ref().is_some_and(Endpoint::is_secure) {
+            self.housekeeping.note_tls_end();
+        }
         connection.close();
         self.arrivals.note_freed();
         self.desk.gone(token);

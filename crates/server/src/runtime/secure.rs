@@ -100,6 +100,7 @@ impl Server {
     fn drop_handshake(&mut self, token: Token, why: &str) {
         if let Some(Handshake { peer, .. }) = self.handshakes.end(token) {
             log::debug!("{peer}: no handshake: {why}");
+            self.housekeeping.note_tls_end();
             self.arrivals.note_freed();
         }
     }
