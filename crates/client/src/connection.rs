@@ -14,6 +14,7 @@ use crate::{
     link::{ConnectError, Link},
     login::Credentials,
     options::Options,
+    trust::Security,
 };
 
 /// A server that was reached once, and the link to it as long as that can be used.
@@ -29,8 +30,13 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects, reads the greeting and logs in where a user is given.
-    pub(crate) fn open(address: &Address, options: Options) -> Result<Connection, Error> {
+    ///
+    /// Where that spoke TLS, every later link has to: nobody takes it over in the open.
+    pub(crate) fn open(address: &Address, mut options: Options) -> Result<Connection, Error> {
         let (link, greeting) = open(address, &options)?;
+        if link.is_secure() {
+            options = options.security(Security::Tls);
+        }
         let is_volatile = greeting.has(Greeting::VOLATILE);
         Ok(Connection { address: address.clone(), options, greeting, is_volatile, link: Some(link) })
     }
@@ -39,6 +45,9 @@ impl Connection {
     pub(crate) fn reopen(&mut self) -> Result<(), Error> {
         self.link = None;
         let (link, greeting) = open(&self.address, &self.options)?;
+        if link.is_secure() {
+            self.options = self.options.clone().security(Security::Tls);
+        }
         self.is_volatile |= greeting.has(Greeting::VOLATILE);
         (self.link, self.greeting) = (Some(link), greeting);
         Ok(())

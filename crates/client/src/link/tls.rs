@@ -16,6 +16,9 @@ use crate::{address::Address, error::Error};
 /// The most that is read from the socket at once: as much as the link takes.
 const WIRE_BYTES: usize = 256 << 10;
 
+/// The most that is read in one call without a byte of content in it: several records.
+const FRUITLESS_BYTES: usize = 64 << 10;
+
 /// Plaintext that is sealed at once, and waits, sealed, for a socket that is full.
 const SEALED_BYTES: usize = 128 << 10;
 
@@ -79,8 +82,8 @@ impl Tls {
         self.connection.peer_certificates().unwrap_or_default()
     }
 
-    /// Reads at most once from `socket`, and opens what came into `places`, one after the other; 0 at the end of the stream, as
-    /// the server itself said it.
+    /// Reads from `socket`, and opens what came into `places`, one after the other; 0 at the end of the stream, as the server
+    /// itself said it.
     ///
     /// # Errors
     ///
@@ -88,26 +91,29 @@ impl Tls {
     pub(super) fn read(&mut self, socket: &mut impl Read, places: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut filled = Filled { places, count: 0 };
         self.open(&mut filled)?;
-        if filled.count > 0 || self.has_ended {
-            return Ok(filled.count);
-        }
         // What is opened of so much has room in `places`, but for one record, which rustls keeps.
         let most = self.wire.len().min(filled.places.iter().map(|place| place.len()).sum());
-        let count = socket.read(&mut self.wire[..most])?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        // The beginning of a record gives nothing yet, and no event says again that its rest is there. Records without
+        // content are read on for so long only.
+        let mut left = FRUITLESS_BYTES;
+        while filled.count == 0 && !self.has_ended {
+            if left == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let count = socket.read(&mut self.wire[..most])?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left = left.saturating_sub(count);
+            let mut fed = 0;
+            while fed < count && !self.has_ended {
+                fed += self.connection.read_tls(&mut &self.wire[fed..count])?;
+                let processed = self.connection.process_new_packets();
+                processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, shown(&error)))?;
+                self.open(&mut filled)?;
+            }
         }
-        let mut fed = 0;
-        while fed < count && !self.has_ended {
-            fed += self.connection.read_tls(&mut &self.wire[fed..count])?;
-            let processed = self.connection.process_new_packets();
-            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, shown(&error)))?;
-            self.open(&mut filled)?;
-        }
-        match filled.count {
-            0 if !self.has_ended => Err(io::ErrorKind::WouldBlock.into()),
-            count => Ok(count),
-        }
+        Ok(filled.count)
     }
 
     fn open(&mut self, filled: &mut Filled<'_, '_>) -> io::Result<()> {

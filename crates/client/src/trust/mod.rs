@@ -7,9 +7,10 @@ mod known;
 mod proof;
 
 use std::{
+    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use ferry_wire::Fingerprint;
@@ -72,6 +73,8 @@ struct Shared {
     /// Sessions that can be resumed are in it.
     config: OnceLock<Arc<ClientConfig>>,
     roots: OnceLock<Arc<RootCertStore>>,
+    /// The keys that were taken without a file to remember them in.
+    taken: Mutex<HashMap<Address, Fingerprint>>,
 }
 
 /// A server that could not show that it is the one that was meant.
@@ -149,7 +152,8 @@ impl Trust {
         Trust { known: Some(file.into()), ..self }
     }
 
-    /// Takes the key of a server that is not known yet, and remembers it where there is a file for it.
+    /// Takes the key of a server that is not known yet, and remembers it: in the file where there is one, else as long as
+    /// this policy or a clone of it lasts.
     #[must_use]
     pub fn accept_new(self) -> Trust {
         Trust { new_keys: NewKeys::Accept, ..self }
@@ -185,7 +189,9 @@ impl Trust {
     /// Where the file of known servers can't be read.
     pub(crate) fn knows_key(&self, address: &Address) -> Result<bool, Error> {
         let known = self.known.as_deref().map(|file| KnownServers::new(file).of(address));
-        Ok(self.pinned.is_some() || known.transpose()?.is_some_and(|keys| !keys.is_empty()))
+        Ok(self.pinned.is_some()
+            || self.taken().contains_key(address)
+            || known.transpose()?.is_some_and(|keys| !keys.is_empty()))
     }
 
     /// Judges the server at `address`, which has proved to hold the key of the first of `chain`.
@@ -213,6 +219,12 @@ impl Trust {
             let (before, file, line) = (*before, file.clone(), *line);
             return Err(Untrusted::Changed { address, fingerprint, before, file, line }.into());
         }
+        // Without a file it is remembered as long as the policy lasts: another key is not new any more.
+        let taken = self.taken().get(&address).copied();
+        if let Some(pinned) = taken {
+            let refused = || Untrusted::NotPinned { address, fingerprint, pinned };
+            return if pinned == fingerprint { Ok(()) } else { Err(refused().into()) };
+        }
         match &self.new_keys {
             NewKeys::Refuse => return Err(Untrusted::Unknown { address, fingerprint }.into()),
             NewKeys::Ask(ask) if !ask(&address, &fingerprint) => {
@@ -220,7 +232,15 @@ impl Trust {
             }
             NewKeys::Ask(_) | NewKeys::Accept => {}
         }
-        known.map_or(Ok(()), |known| known.add(&address, &fingerprint))
+        match known {
+            Some(known) => known.add(&address, &fingerprint)?,
+            None => drop(self.taken().insert(address, fingerprint)),
+        }
+        Ok(())
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashMap<Address, Fingerprint>> {
+        self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether an authority of this system vouches for `certificate` and the host of `address`, today.
