@@ -7,6 +7,8 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::secure;
+
 /// The server's program, built once per process in the profile of the caller.
 ///
 /// # Panics
@@ -18,13 +20,26 @@ pub fn ferryd() -> &'static Path {
     BUILT.get_or_init(|| build("ferry-server", "ferryd"))
 }
 
-/// The client's program, built once per process in the profile of the caller.
+/// The client's program, built once per process in the profile of the caller. Where the tests are run by TLS, it is a
+/// script that speaks TLS to their servers.
 ///
 /// # Panics
 ///
 /// Panics if it does not build.
 #[must_use]
 pub fn ferry() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    let by_tls = || MADE.get_or_init(|| secure::client(plain_ferry()));
+    if secure::is_asked_for() { by_tls() } else { plain_ferry() }
+}
+
+/// The client's program itself, for tests that say what it is to speak.
+///
+/// # Panics
+///
+/// Panics if it does not build.
+#[must_use]
+pub fn plain_ferry() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| build("ferry-shell", "ferry"))
 }

@@ -2,13 +2,13 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr},
     time::Duration,
 };
 
 use rustix::net::sockopt::set_socket_linger;
 
-use crate::{Answer, HANG_GUARD};
+use crate::{Answer, HANG_GUARD, Socket};
 
 /// The longest wait for a greeting. A connection that was made in the very moment in which its server was killed may
 /// stay open for ever, without a reset.
@@ -20,7 +20,7 @@ const MAX_LINE_BYTES: u64 = 4096;
 /// A connection to a server that may refuse, reset, close or die.
 #[derive(Debug)]
 pub struct Frail {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Socket>,
 }
 
 impl Frail {
@@ -30,11 +30,7 @@ impl Frail {
     ///
     /// Fails if nobody listens.
     pub fn connect(address: SocketAddr) -> io::Result<Frail> {
-        let stream = TcpStream::connect_timeout(&address, HANG_GUARD)?;
-        stream.set_read_timeout(Some(HANG_GUARD))?;
-        stream.set_write_timeout(Some(HANG_GUARD))?;
-        stream.set_nodelay(true)?;
-        Ok(Frail { stream: BufReader::with_capacity(64 << 10, stream) })
+        Ok(Frail { stream: BufReader::with_capacity(64 << 10, Socket::connect(address)?) })
     }
 
     /// Connects and reads the greeting.
@@ -44,15 +40,15 @@ impl Frail {
     /// Fails if nobody listens, or does not greet within [`GREETING`].
     pub fn greeted(address: SocketAddr) -> io::Result<Frail> {
         let mut frail = Frail::connect(address)?;
-        frail.stream().set_read_timeout(Some(GREETING))?;
+        frail.socket().stream().set_read_timeout(Some(GREETING))?;
         let greeting = frail.line()?;
-        frail.stream().set_read_timeout(Some(HANG_GUARD))?;
+        frail.socket().stream().set_read_timeout(Some(HANG_GUARD))?;
         if greeting.starts_with("FERRY 1 ") { Ok(frail) } else { Err(io::Error::other(greeting)) }
     }
 
     /// The socket, for what this type has no word for.
     #[must_use]
-    pub fn stream(&self) -> &TcpStream {
+    pub fn socket(&self) -> &Socket {
         self.stream.get_ref()
     }
 
@@ -80,7 +76,7 @@ impl Frail {
     ///
     /// Fails if the system can't.
     pub fn reset(self) -> io::Result<()> {
-        set_socket_linger(self.stream.get_ref(), Some(Duration::ZERO))?;
+        set_socket_linger(self.socket().stream(), Some(Duration::ZERO))?;
         Ok(())
     }
 

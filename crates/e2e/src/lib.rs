@@ -24,10 +24,11 @@ mod random;
 mod raw;
 pub mod secure;
 mod server;
+mod socket;
 
 use std::time::{Duration, Instant};
 
-pub use binaries::{ferry, ferryd, workspace_root};
+pub use binaries::{ferry, ferryd, plain_ferry, workspace_root};
 pub use figures::Figures;
 pub use frail::Frail;
 pub use mounts::Mount;
@@ -35,6 +36,7 @@ pub use puppet::Puppet;
 pub use random::{Random, random_bytes, random_file, seed};
 pub use raw::{Answer, Raw, body, crc, gist};
 pub use server::{Options, Server, Signal};
+pub use socket::Socket;
 
 /// How long anything may take before a test gives up. It measures nothing: it is many times what a
 /// slow machine needs, so that only a hang runs into it.

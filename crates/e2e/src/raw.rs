@@ -8,10 +8,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpStream},
 };
 
-use crate::{
-    HANG_GUARD,
-    secure::{self, Secure},
-};
+use crate::{HANG_GUARD, Socket};
 
 /// The CRC of `bytes` as it stands on the wire.
 #[must_use]
@@ -101,9 +98,7 @@ impl Answer {
 /// A connection.
 #[derive(Debug)]
 pub struct Raw {
-    stream: TcpStream,
-    /// [`None`] where it speaks without TLS.
-    secure: Option<Box<Secure>>,
+    socket: Socket,
     /// Bytes that arrived; those not looked at yet begin at `taken`.
     input: Vec<u8>,
     taken: usize,
@@ -118,9 +113,7 @@ impl Raw {
     #[must_use]
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Raw {
-        let mut raw = Raw::connect_plain(address);
-        raw.secure = secure::is_asked_for().then(Box::default);
-        raw
+        Raw::over(Socket::connect(address).expect("the server listens"))
     }
 
     /// Connects by TLS, and reads the greeting.
@@ -131,8 +124,7 @@ impl Raw {
     #[must_use]
     #[track_caller]
     pub fn greeted_by_tls(address: SocketAddr) -> Raw {
-        let mut raw = Raw::connect_plain(address);
-        raw.secure = Some(Box::default());
+        let mut raw = Raw::over(Socket::connect_plain(address).expect("the server listens").by_tls());
         raw.greet();
         raw
     }
@@ -145,11 +137,13 @@ impl Raw {
     #[must_use]
     #[track_caller]
     pub fn connect_plain(address: SocketAddr) -> Raw {
-        let stream = TcpStream::connect_timeout(&address, HANG_GUARD).expect("the server listens");
-        stream.set_read_timeout(Some(HANG_GUARD)).expect("a read timeout");
-        stream.set_write_timeout(Some(HANG_GUARD)).expect("a write timeout");
-        stream.set_nodelay(true).expect("no delay");
-        Raw { stream, secure: None, input: Vec::new(), taken: 0 }
+        Raw::over(Socket::connect_plain(address).expect("the server listens"))
+    }
+
+    /// Goes on over `socket`, of which nothing was read.
+    #[must_use]
+    pub fn over(socket: Socket) -> Raw {
+        Raw { socket, input: Vec::new(), taken: 0 }
     }
 
     /// Connects and reads the greeting.
@@ -171,10 +165,16 @@ impl Raw {
         assert!(greeting.starts_with("FERRY 1 ferryd/"), "{greeting:?}");
     }
 
-    /// The socket, for what this type has no word for.
+    /// The connection, for what this type has no word for.
+    #[must_use]
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// What is beneath it.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.socket.stream()
     }
 
     /// Sends `bytes`, all of them.
@@ -211,10 +211,7 @@ impl Raw {
     /// Panics if the connection is gone.
     #[track_caller]
     pub fn finish(&mut self) {
-        if let Some(secure) = &mut self.secure {
-            secure.close(&mut self.stream);
-        }
-        self.cut();
+        self.socket.shutdown(Shutdown::Write).expect("the connection stands");
     }
 
     /// Shuts down its sending side without a `close_notify`, as somebody in between could. Without TLS that is
@@ -225,14 +222,11 @@ impl Raw {
     /// Panics if the connection is gone.
     #[track_caller]
     pub fn cut(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("the connection stands");
+        self.stream().shutdown(Shutdown::Write).expect("the connection stands");
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        match &mut self.secure {
-            None => self.stream.write_all(bytes),
-            Some(secure) => secure.over(&mut self.stream).write_all(bytes),
-        }
+        self.socket.write_all(bytes)
     }
 
     /// Reads one line, without its LF.
@@ -340,6 +334,21 @@ impl Raw {
         std::mem::take(&mut self.input)
     }
 
+    /// Reads until the connection ends, also where the server was cut short and could not say by TLS that it ends.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it stays, or is reset.
+    #[track_caller]
+    pub fn to_cut(&mut self) -> Vec<u8> {
+        self.drop_taken();
+        let mut said = std::mem::take(&mut self.input);
+        match self.socket.read_to_end(&mut said) {
+            Err(error) if error.kind() != ErrorKind::UnexpectedEof => panic!("it does not end: {error}"),
+            _ => said,
+        }
+    }
+
     /// Panics unless the server closes without another byte.
     ///
     /// # Panics
@@ -359,11 +368,7 @@ impl Raw {
         self.input.resize(filled + PIECE_BYTES, 0);
         // With a timeout the system does not go on by itself after a signal, or where it was frozen for a while.
         let read = loop {
-            let read = match &mut self.secure {
-                None => self.stream.read(&mut self.input[filled..]),
-                Some(secure) => secure.over(&mut self.stream).read(&mut self.input[filled..]),
-            };
-            match read {
+            match self.socket.read(&mut self.input[filled..]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => break read,
             }

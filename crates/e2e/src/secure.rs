@@ -1,20 +1,23 @@
 //! TLS for tests: by rustls, which both programs use as well, and nothing of theirs.
 
 use std::{
-    env,
-    net::TcpStream,
+    env, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{Arc, LazyLock},
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme, Stream,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     version::TLS13,
 };
 
-/// With this variable set, servers of tests speak TLS, and so does [`Raw`](crate::Raw).
+/// With this variable set, servers of tests speak TLS, and so do [`Socket`](crate::Socket), all that stands on it, and
+/// [`ferry`](crate::ferry).
 pub const VARIABLE: &str = "FERRY_E2E_TLS";
 
 /// Whether the tests are to be run by TLS.
@@ -33,41 +36,62 @@ pub fn skips(why: &str) -> bool {
     is_skipped
 }
 
-/// The client's side of TLS, which takes any server.
-#[derive(Debug)]
-pub(crate) struct Secure(ClientConnection);
-
-impl Default for Secure {
-    fn default() -> Secure {
-        static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(config()));
-        let name = ServerName::try_from("ferryd").expect("a name");
-        Secure(ClientConnection::new(CONFIG.clone(), name).expect("TLS works here"))
-    }
+/// The client's side of a connection, which takes any server.
+pub(crate) fn connection() -> ClientConnection {
+    static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| Arc::new(config()));
+    let name = ServerName::try_from("ferryd").expect("a name");
+    ClientConnection::new(CONFIG.clone(), name).expect("TLS works here")
 }
 
-impl Secure {
-    /// Reads and writes over `stream`, and shakes hands before.
-    pub(crate) fn over<'a>(&'a mut self, stream: &'a mut TcpStream) -> Stream<'a, ClientConnection, TcpStream> {
-        Stream::new(&mut self.0, stream)
-    }
+/// Has the [`fingerprint`], in a process that a test starts: it is not to start a server only to know it.
+pub const FINGERPRINT: &str = "FERRY_E2E_FINGERPRINT";
 
-    /// Says that nothing more will be sent.
-    pub(crate) fn close(&mut self, stream: &mut TcpStream) {
-        self.0.send_close_notify();
-        while self.0.wants_write() {
-            self.0.write_tls(stream).expect("the connection stands");
+/// The fingerprint of the key that all servers share where the tests are run by TLS.
+#[must_use]
+pub fn fingerprint() -> &'static str {
+    static FOUND: LazyLock<String> = LazyLock::new(|| {
+        if let Ok(told) = env::var(FINGERPRINT) {
+            return told;
         }
+        let server = crate::Options::new().arg("--tls").arg("--state").arg(state()).start();
+        server.fingerprint().to_owned()
+    });
+    &FOUND
+}
+
+/// Where that key is kept: beside the programs, made by whichever server comes first.
+pub(crate) fn state() -> PathBuf {
+    crate::ferryd().with_file_name("e2e-state")
+}
+
+/// A program that is `ferry` by TLS, and takes the key of these servers and no other.
+pub(crate) fn client(ferry: &Path) -> PathBuf {
+    let script = format!("#!/bin/sh\nexec '{}' --fingerprint {} \"$@\"\n", ferry.display(), fingerprint());
+    let path = ferry.with_file_name("ferry-e2e-tls");
+    if fs::read_to_string(&path).is_ok_and(|text| text == script) {
+        return path;
     }
+    // Written by another process: a program can't be run while anybody has it open for writing, and a process that
+    // another thread forks just now would have it open for a moment.
+    let new = path.with_extension(std::process::id().to_string());
+    let mut shell = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\" && mv \"$0\" \"$1\""])
+        .args([&new, &path])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    shell.stdin.take().expect("piped").write_all(script.as_bytes()).expect("the shell reads");
+    assert!(shell.wait().expect("a child").success(), "{} can't be made", path.display());
+    path
 }
 
 fn config() -> ClientConfig {
     let provider = ring::default_provider();
-    let verifier = Anybody(provider.signature_verification_algorithms);
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13])
         .expect("TLS 1.3 is known")
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(Arc::new(Anybody::default()))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"ferry/1".to_vec()];
     config
@@ -75,7 +99,13 @@ fn config() -> ClientConfig {
 
 /// Takes every server that holds the key of its certificate.
 #[derive(Debug)]
-struct Anybody(WebPkiSupportedAlgorithms);
+pub struct Anybody(WebPkiSupportedAlgorithms);
+
+impl Default for Anybody {
+    fn default() -> Anybody {
+        Anybody(ring::default_provider().signature_verification_algorithms)
+    }
+}
 
 impl ServerCertVerifier for Anybody {
     fn verify_server_cert(

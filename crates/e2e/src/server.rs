@@ -139,13 +139,17 @@ impl Server {
         let log = fs::File::create(scratch.path().join("stderr")).expect("a file for the log");
         // A test's own --tls or --plain goes before.
         let is_told = options.arguments.iter().any(|argument| argument == "--tls" || argument == "--plain");
-        let secured = if secure::is_asked_for() && !is_told { &["--tls"][..] } else { &[] };
+        let (secured, state) = if secure::is_asked_for() && !is_told {
+            (&["--tls"][..], secure::state())
+        } else {
+            (&[][..], scratch.path().join("state"))
+        };
         let mut child = options
             .command()
             .args(["--root".as_ref(), root.as_os_str()])
             .args(secured)
             // Neither its key nor its configuration may be that of the person who runs the tests.
-            .env("STATE_DIRECTORY", scratch.path().join("state"))
+            .env("STATE_DIRECTORY", state)
             .env("CONFIGURATION_DIRECTORY", scratch.path().join("config"))
             .args(&options.arguments)
             .arg(&options.address)

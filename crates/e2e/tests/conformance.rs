@@ -8,6 +8,9 @@ use ferry_e2e::Options;
 
 #[test]
 fn a_client_written_from_the_protocol_page_alone_gets_along() {
+    if ferry_e2e::secure::skips("the TLS of Python can't end its input and read on") {
+        return;
+    }
     // Durability is tested elsewhere; here it would only cost time.
     let server = Options::new().arg("--durability").arg("none").start();
     let output = Command::new("python3")

@@ -13,8 +13,8 @@ use std::{
     thread,
 };
 
-use ferry_client::{Address, Client, Name, Options as ClientOptions, Part};
-use ferry_e2e::{Figures, Options, Random, Raw, Server, crc, random_bytes, random_file, seed};
+use ferry_client::{Address, Client, Name, Options as ClientOptions, Part, Trust};
+use ferry_e2e::{Figures, Options, Random, Raw, Server, crc, random_bytes, random_file, secure, seed};
 
 /// The load of one test must not be in the figures of another.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -67,6 +67,7 @@ fn five_hundred_clients_at_once_on_one_thread() {
 /// Connects all clients, lets them work, and waits until descriptors and memory are back.
 fn load(server: &Server, idle: Figures, own_sockets: usize, mix: Mix<'_>) -> Figures {
     const IDLE_CLIENT_BYTES: u64 = 2 << 10;
+    const TLS_BYTES: u64 = 8 << 10;
     /// Crumbs below a page each. A forgotten buffer of each client would be several times as much.
     const RESERVE_BYTES: u64 = (CLIENTS as u64) * (16 << 10);
     let before = server.figures();
@@ -83,7 +84,8 @@ fn load(server: &Server, idle: Figures, own_sockets: usize, mix: Mix<'_>) -> Fig
     assert_eq!(loaded.threads, idle.threads, "clients got threads");
     assert_eq!(held, own_sockets + CLIENTS, "sockets");
     let per_client = loaded.anonymous_bytes.saturating_sub(before.anonymous_bytes) / CLIENTS as u64;
-    assert!(per_client <= IDLE_CLIENT_BYTES, "an idle client takes {per_client} bytes");
+    let most = IDLE_CLIENT_BYTES + if secure::is_asked_for() { TLS_BYTES } else { 0 };
+    assert!(per_client <= most, "an idle client takes {per_client} bytes");
 
     let after = server.settles("descriptors and memory are back at the idle level", |figures| {
         figures.descriptors <= idle.descriptors && figures.anonymous_bytes <= idle.anonymous_bytes + RESERVE_BYTES
@@ -128,7 +130,11 @@ fn run_rounds(mut raw: Raw, client: usize, mix: Mix<'_>) {
 /// A connection of the client library.
 fn client(server: &Server) -> Client {
     let address = Address::new(server.address().ip().to_string(), server.address().port());
-    Client::connect(&address, ClientOptions::default()).expect("the server listens")
+    let mut options = ClientOptions::default();
+    if secure::is_asked_for() {
+        options = options.trust(Trust::new().pinned(secure::fingerprint().parse().unwrap()));
+    }
+    Client::connect(&address, options).expect("the server listens")
 }
 
 fn name(text: &str) -> Name {

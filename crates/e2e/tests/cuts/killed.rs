@@ -7,7 +7,7 @@ use std::{
 };
 
 use ferry_client::{Blame, Client, Fetch, Settings};
-use ferry_e2e::{Server, random_bytes, seed};
+use ferry_e2e::{Server, random_bytes, secure, seed};
 
 use super::{
     connect, fetch, name, names,
@@ -75,12 +75,11 @@ fn a_disk_that_takes_no_more_is_told_and_its_room_is_given_back() {
 
 fn run_child(what: &str, proxy: &Proxy, file: &Path, state: &Path) -> Child {
     let job = format!("{what}|{}|{}|{}", proxy.address().port(), file.display(), state.display());
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "killed::child"])
-        .env(CHILD, job)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    if secure::is_asked_for() {
+        child.env(secure::FINGERPRINT, secure::fingerprint());
+    }
+    child.args(["--exact", "killed::child"]).env(CHILD, job).stdout(Stdio::null()).spawn().unwrap()
 }
 
 fn kill(mut child: Child) {

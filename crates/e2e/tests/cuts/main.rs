@@ -12,12 +12,21 @@ mod sweep;
 
 use std::{net::SocketAddr, path::Path};
 
-use ferry_client::{Address, Client, Event, Fetch, Name, Options, Report, Settings, Store};
+use ferry_client::{Address, Client, Event, Fetch, Name, Options, Report, Settings, Store, Trust};
+use ferry_e2e::secure;
 
 /// A client of whatever listens at `address`.
 fn connect(address: SocketAddr) -> Client {
     let address = Address::new(address.ip().to_string(), address.port());
-    Client::connect(&address, Options::default()).unwrap()
+    Client::connect(&address, options()).unwrap()
+}
+
+/// What a client of a test's server starts from.
+fn options() -> Options {
+    if !secure::is_asked_for() {
+        return Options::default();
+    }
+    Options::default().trust(Trust::new().pinned(secure::fingerprint().parse().unwrap()))
 }
 
 fn name(text: &str) -> Name {

@@ -367,6 +367,9 @@ fn an_upload_that_the_server_has_lost_is_sent_anew() {
 /// Its SAVED was lost: the server says it again, and nothing is sent.
 #[test]
 fn an_upload_that_was_published_unseen_is_not_sent_again() {
+    if ferry_e2e::secure::skips("it cuts behind a certain reply") {
+        return;
+    }
     let (events, up) = publish_unseen(|_| {});
     assert_eq!(events, [format!("begun {BYTES}"), format!("done {BYTES}")]);
     assert!(up < 1000, "{up} bytes went up");
@@ -375,6 +378,9 @@ fn an_upload_that_was_published_unseen_is_not_sent_again() {
 /// The server says SAVED again, of what is not there any more.
 #[test]
 fn an_upload_that_was_published_unseen_and_deleted_is_sent_again() {
+    if ferry_e2e::secure::skips("it cuts behind a certain reply") {
+        return;
+    }
     let (events, _) = publish_unseen(|path| fs::remove_file(path).unwrap());
     let restarted = "restarted: the server does not have it any more";
     assert_eq!(events, [&format!("begun {BYTES}"), restarted, "begun 0", "done 0"]);
@@ -396,7 +402,7 @@ fn publish_unseen(meanwhile: impl FnOnce(&Path)) -> (Vec<String>, u64) {
     proxy.cut(&[Cut { way: Way::Down, after: greeting + "GO 0\n".len() as u64, manner: Manner::Stall }]);
     let cancel = ferry_client::Cancel::default();
     let address = ferry_client::Address::new("127.0.0.1", proxy.address().port());
-    let options = ferry_client::Options::default().cancel(cancel.clone());
+    let options = super::options().cancel(cancel.clone());
     let mut client = ferry_client::Client::connect(&address, options).unwrap();
     let raised = std::thread::spawn({
         let path = server.path("stored");

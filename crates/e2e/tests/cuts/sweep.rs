@@ -23,12 +23,15 @@ fn extent() -> (usize, u64) {
     if std::env::var("FERRY_SWEEP").is_ok_and(|value| value == "full") { (100 << 20, 100) } else { (12 << 20, 8) }
 }
 
+/// More than what goes over before the client knows the server: a connection that is cut before is never made.
+const BEGIN_BYTES: u64 = 4000;
+
 /// Where the connections are cut; ends and resets take turns.
 fn cuts(way: Way) -> impl Iterator<Item = Cut> {
     let (bytes, parts) = extent();
     (0..parts).map(move |part| Cut {
         way,
-        after: part * bytes as u64 / parts + 1000,
+        after: part * bytes as u64 / parts + BEGIN_BYTES,
         manner: if part % 2 == 0 { Manner::End } else { Manner::Reset },
     })
 }

@@ -60,7 +60,7 @@ fn an_fsync_that_never_returns() {
     eventually("it is synced", || puppet.is_holding(Op::Fsync).then_some(()));
     end_at_once(&server);
     until_ended(&server);
-    assert!(client.to_eof().is_empty(), "nothing was saved");
+    assert!(client.to_cut().is_empty(), "nothing was saved");
     drop(puppet);
     assert_eq!(server.wait().code(), CUT_SHORT);
 }
@@ -79,7 +79,7 @@ fn a_read_that_never_returns() {
     puppet.until_held(Op::Getattr, "a");
     end_at_once(&server);
     until_ended(&server);
-    assert!(client.to_eof().is_empty());
+    assert!(client.to_cut().is_empty());
     drop(puppet);
     server.wait();
 }
@@ -113,7 +113,7 @@ fn a_frozen_file_system() {
     let mut client = put_without_waiting(&server, "a");
     end_at_once(&server);
     until_ended(&server);
-    assert!(client.to_eof().is_empty());
+    assert!(client.to_cut().is_empty());
     drop(frozen);
     server.wait();
 }

@@ -3,12 +3,11 @@
 
 use std::{
     io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    net::TcpStream,
     thread,
     time::Duration,
 };
 
-use ferry_e2e::{Frail, Raw};
+use ferry_e2e::{Frail, Raw, Socket};
 
 use crate::{
     alone,
@@ -20,7 +19,7 @@ const GREEDY_BYTES: u64 = 2 << 20;
 
 /// Writes `what` again and again, up to `count` times, until the server takes no more. Gives how many
 /// bytes it took; what was cut in the middle is written on by [`write_on`].
-fn flood(stream: &mut TcpStream, what: &[u8]) -> usize {
+fn flood(stream: &mut Socket, what: &[u8]) -> usize {
     const STUCK: Duration = Duration::from_millis(200);
     stream.set_write_timeout(Some(STUCK)).unwrap();
     let mut taken = 0;
@@ -92,7 +91,7 @@ fn changes_before_the_first_reply_is_read() {
 fn requests_for_more_than_anybody_reads_stop_the_server_from_reading() {
     let _alone = alone();
     let ground = Ground::start("");
-    let mut streams: Vec<TcpStream> = (0..3).map(|_| narrow(&ground.server, None)).collect();
+    let mut streams: Vec<Socket> = (0..3).map(|_| narrow(&ground.server, None)).collect();
     let sent = "GET big\n".repeat(1_000_000);
     let taken: usize = streams.iter_mut().map(|stream| flood(stream, sent.as_bytes())).sum();
     let loaded = ground.server.figures();

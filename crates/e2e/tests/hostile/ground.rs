@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use ferry_e2e::{Figures, Frail, HANG_GUARD, Options, Raw, Server, gist};
+use ferry_e2e::{Figures, Frail, HANG_GUARD, Options, Raw, Server, Socket, gist};
 use rustix::{
     fs::{CWD, FileType, Mode, mknodat},
     net::{AddressFamily, SocketType, bind, connect, socket, sockopt},
@@ -140,7 +140,8 @@ impl Ground {
         self.serves();
         self.is_unharmed();
         let idle = self.idle;
-        let after = self.server.settles("descriptors, threads and memory are back at the idle level", |figures| {
+        let what = format!("descriptors, threads and memory are back at the idle level, {idle:?}");
+        let after = self.server.settles(&what, |figures| {
             figures.descriptors <= idle.descriptors
                 && figures.threads <= idle.threads
                 && figures.anonymous_bytes <= idle.anonymous_bytes + RESERVE_BYTES
@@ -185,7 +186,7 @@ pub(crate) enum Ending {
 /// greeting.
 pub(crate) fn dialogue(server: &Server, sent: &[u8], ending: Ending) -> Vec<String> {
     let mut frail = Frail::greeted(server.address()).expect("the server greets");
-    let mut writing = frail.stream().try_clone().expect("a descriptor");
+    let mut writing = frail.socket().try_clone().expect("a descriptor");
     std::thread::scope(|scope| {
         scope.spawn(move || {
             use std::io::Write as _;
@@ -206,7 +207,7 @@ pub(crate) fn dialogue(server: &Server, sent: &[u8], ending: Ending) -> Vec<Stri
 }
 
 /// Connects a client whose buffers are as small as can be, from `source` where that is given.
-pub(crate) fn narrow(server: &Server, source: Option<SocketAddr>) -> TcpStream {
+pub(crate) fn narrow(server: &Server, source: Option<SocketAddr>) -> Socket {
     const BUFFER_BYTES: usize = 4 << 10;
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
     sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES).expect("a small buffer");
@@ -218,7 +219,7 @@ pub(crate) fn narrow(server: &Server, source: Option<SocketAddr>) -> TcpStream {
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(HANG_GUARD)).unwrap();
     stream.set_write_timeout(Some(HANG_GUARD)).unwrap();
-    stream
+    Socket::over(stream)
 }
 
 /// Lets this process have as many descriptors as the system gives it.

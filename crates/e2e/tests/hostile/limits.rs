@@ -58,7 +58,7 @@ fn one_address_has_its_share_and_another_one_is_still_served() {
     }
     let other = narrow(server, Some(SocketAddr::from(([127, 0, 0, 2], 0))));
     let mut greeting = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(&other), &mut greeting).unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(other.clone()), &mut greeting).unwrap();
     assert!(greeting.starts_with("FERRY 1 "), "{greeting:?}");
     drop((held, other));
     eventually("there is room again", || first_word(server).starts_with("FERRY").then_some(()));
@@ -76,10 +76,12 @@ fn one_address_can_not_take_the_descriptors_by_being_refused() {
     let server = &ground.server;
     // They stay, and read nothing.
     let held: Vec<Frail> = (0..COME).map(|_| Frail::connect(server.address()).unwrap()).collect();
+    // Until then they are no clients, and have a limit of their own.
+    held.iter().for_each(|frail| frail.socket().shake_hands().unwrap());
     // Whoever is greeted now was accepted behind them.
     let other = narrow(server, Some(SocketAddr::from(([127, 0, 0, 2], 0))));
     let mut greeting = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(&other), &mut greeting).unwrap();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(other.clone()), &mut greeting).unwrap();
     assert!(greeting.starts_with("FERRY 1 "), "{greeting:?}");
     let more = server.figures().descriptors - ground.idle.descriptors;
     println!("{COME} clients of one address, {MOST} allowed: {more} descriptors more, with another client's");

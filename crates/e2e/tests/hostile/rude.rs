@@ -2,13 +2,12 @@
 
 use std::{
     io::Write as _,
-    net::TcpStream,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use ferry_e2e::{Frail, Raw, Server, random_bytes};
+use ferry_e2e::{Frail, Raw, Server, Socket, random_bytes};
 
 use crate::{
     alone,
@@ -59,7 +58,7 @@ const MANNERS: [Manner; 8] = [
 ];
 
 /// Lets `drips` fall, one of each list entry at a time, until `done`.
-fn dribble(drips: &mut [(TcpStream, &str)], pause: Duration, done: &AtomicBool) {
+fn dribble(drips: &mut [(Socket, &str)], pause: Duration, done: &AtomicBool) {
     while !done.load(Ordering::Relaxed) {
         for (stream, drip) in &mut *drips {
             // Those who were thrown out notice it here.
@@ -88,7 +87,7 @@ fn every_rude_client_is_told_and_gone_and_honest_ones_notice_nothing() {
     let content = random_bytes(5, 1 << 20);
     server.write("new-honest", &content);
     let done = AtomicBool::new(false);
-    let stalled: Vec<TcpStream> = (0..EACH)
+    let stalled: Vec<Socket> = (0..EACH)
         .map(|_| {
             let mut stream = narrow(server, None);
             stream.write_all(b"GET big\n").unwrap();
@@ -100,7 +99,7 @@ fn every_rude_client_is_told_and_gone_and_honest_ones_notice_nothing() {
         let manner = &MANNERS[index % MANNERS.len()];
         let mut frail = Frail::greeted(server.address()).unwrap();
         frail.send(manner.first.replace("%ID%", &format!("rude-{index}"))).unwrap();
-        drips.push((frail.stream().try_clone().unwrap(), manner.drip));
+        drips.push((frail.socket().try_clone().unwrap(), manner.drip));
         reading.push((manner, frail));
     }
     let (rude, served) = (drips.len() + stalled.len(), AtomicUsize::new(0));
@@ -142,7 +141,7 @@ fn median_get(server: &Server, content: &[u8], count: usize) -> Duration {
 }
 
 /// Connects `dribblers` that have begun a line and `stalled` that read no reply.
-fn rude_crowd(server: &Server, dribblers: u64, stalled: u64) -> (Vec<(TcpStream, &'static str)>, Vec<TcpStream>) {
+fn rude_crowd(server: &Server, dribblers: u64, stalled: u64) -> (Vec<(Socket, &'static str)>, Vec<Socket>) {
     let drips = (0..dribblers).map(|index| {
         let mut stream = narrow(server, None);
         let first = if index % 2 == 0 { "STAT " } else { "PUT 99999 - new\nDATA 99999\n" };

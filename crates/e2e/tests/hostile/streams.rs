@@ -163,7 +163,7 @@ fn is_protocol(said: &[u8]) -> Result<(), String> {
 /// Throws one stream; gives what was wrong with the answer.
 fn throw(server: &Server, sent: &[u8], random: &mut Random) -> Result<(), String> {
     let mut frail = Frail::greeted(server.address()).map_err(|error| format!("no greeting: {error}"))?;
-    let mut writing = frail.stream().try_clone().unwrap();
+    let mut writing = frail.socket().try_clone().unwrap();
     if random.below(8) == 0 {
         let _ = frail.send(&sent[..random.below(sent.len() as u64 + 1) as usize]);
         let _ = frail.reset();

@@ -108,7 +108,7 @@ impl Editor<'_> {
         symlink(to, at).unwrap();
     }
 
-    /// Two files of one size and of one second at the two ends, with other bytes.
+    /// Two files of one size and of one second at the two ends, with other bytes. No system rounds their times to one.
     fn collide(&mut self, at: &Path, other: &Path) {
         let is_file = |path: &Path| path.symlink_metadata().is_ok_and(|meta| meta.is_file());
         if !is_file(at) || !is_file(other) {
@@ -116,7 +116,7 @@ impl Editor<'_> {
         }
         let mut bytes = vec![0; 1 + pick(self.random, 300)];
         let second = self.time().0;
-        for (path, nanos) in [(at, 0), (other, 1 + u32::try_from(self.random.below(999_999_998)).unwrap())] {
+        for (path, nanos) in [(at, 0), (other, 10_000_000 + u32::try_from(self.random.below(989_999_999)).unwrap())] {
             self.random.fill(&mut bytes);
             fs::write(path, &bytes).unwrap();
             set_time(path, (second, nanos));

@@ -236,9 +236,6 @@ fn a_root_that_was_removed() {
 /// Nothing was sent to it or read from it meanwhile, so nothing but the socket itself could tell.
 #[test]
 fn a_sum_ends_when_its_client_is_gone() {
-    if ferry_e2e::secure::skips("it speaks over a bare socket") {
-        return;
-    }
     let server = Options::new().arg("--max-clients").arg("1").start();
     // Holes, but a minute's work and more.
     File::create(server.path("large")).unwrap().set_len(8 << 40).unwrap();

@@ -17,6 +17,9 @@ fn names(directory: &Path) -> Vec<String> {
 
 #[test]
 fn open_get_put_close_open_another_get_quit() {
+    if ferry_e2e::secure::skips("it starts its servers itself, at a terminal") {
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     // The directories that the programs choose themselves are made when missing.
@@ -57,6 +60,9 @@ fn open_get_put_close_open_another_get_quit() {
 
 #[test]
 fn mistakes_get_one_clear_line_and_the_shell_goes_on() {
+    if ferry_e2e::secure::skips("not all of its servers are ferryd") {
+        return;
+    }
     let server = Server::start();
     server.write("a.txt", b"hello");
     server.write("with space.txt", b"spaced");
@@ -151,6 +157,9 @@ fn a_large_file_shows_progress_and_arrives_whole() {
 
 #[test]
 fn control_c_ends_the_transfer_and_not_the_shell() {
+    if ferry_e2e::secure::skips("not all of its servers are ferryd") {
+        return;
+    }
     let slow = strangers::slow();
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();

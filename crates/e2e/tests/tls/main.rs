@@ -2,6 +2,11 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod between;
+mod forge;
+mod records;
+mod truncation;
+
 use std::{
     fs,
     io::{self, Read as _, Write as _},
@@ -16,7 +21,7 @@ use std::{
     thread,
 };
 
-use ferry_e2e::{HANG_GUARD, Options, Raw, Server, body, eventually, ferry, random_bytes};
+use ferry_e2e::{HANG_GUARD, Options, Raw, Server, body, eventually, plain_ferry, random_bytes};
 
 fn secure() -> Server {
     Options::new().arg("--tls").start()
@@ -48,7 +53,13 @@ impl Run {
 
 /// Runs `ferry` in `home`, with nothing of the person who runs the tests, and no terminal.
 fn run(home: &Path, arguments: &[&str]) -> Run {
-    let mut command = Command::new(ferry());
+    run_with(home, arguments, &[])
+}
+
+/// The same, with variables.
+fn run_with(home: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+    let mut command = Command::new(plain_ferry());
+    command.envs(variables.iter().copied());
     command.args(arguments).current_dir(home).stdin(Stdio::null());
     command.env("XDG_CONFIG_HOME", home.join("config")).env("XDG_STATE_HOME", home.join("state"));
     let output = command.output().unwrap();
