@@ -63,8 +63,17 @@ fn build(package: &str, binary: &str) -> PathBuf {
     if !cfg!(debug_assertions) {
         command.arg("--release");
     }
-    // What cargo told us about this package would look like a change to build scripts that depend on it (ring's), and
-    // they would compile anew, for us and then for whoever calls cargo next.
+    forget_this_package(&mut command);
+    let output = command.stderr(Stdio::inherit()).output().expect("cargo runs");
+    assert!(output.status.success(), "{package} does not build");
+    let messages = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
+    executable(&messages).unwrap_or_else(|| panic!("cargo names no executable for {binary}"))
+}
+
+/// Takes out of the environment what cargo told this process about its package. To a cargo that `command` runs it would
+/// look like a change to build scripts that depend on it (ring's), and they would compile anew, for it and then for whoever
+/// calls cargo next.
+pub fn forget_this_package(command: &mut Command) {
     for (key, _) in env::vars_os() {
         let of_this_package =
             key.to_str().is_some_and(|key| key.starts_with("CARGO_PKG_") || key.starts_with("CARGO_MANIFEST_"));
@@ -72,10 +81,6 @@ fn build(package: &str, binary: &str) -> PathBuf {
             command.env_remove(key);
         }
     }
-    let output = command.stderr(Stdio::inherit()).output().expect("cargo runs");
-    assert!(output.status.success(), "{package} does not build");
-    let messages = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
-    executable(&messages).unwrap_or_else(|| panic!("cargo names no executable for {binary}"))
 }
 
 /// The one `"executable":"..."` in cargo's messages: a JSON reader would be a dependency for a

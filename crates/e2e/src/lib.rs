@@ -28,7 +28,7 @@ mod socket;
 
 use std::time::{Duration, Instant};
 
-pub use binaries::{ferry, ferryd, plain_ferry, workspace_root};
+pub use binaries::{ferry, ferryd, forget_this_package, plain_ferry, workspace_root};
 pub use figures::Figures;
 pub use frail::Frail;
 pub use mounts::Mount;

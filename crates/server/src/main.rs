@@ -16,7 +16,7 @@ use ferry_server::{
     access::Users,
     check,
     commands::{CheckArguments, Command, user},
-    config::{Configuration, Obstacle, Setup, StartError, example, manual},
+    config::{Configuration, Obstacle, Setup, StartError, completions, example, manual},
     fence::{self, Beyond},
     net::{InquiryListener, Listener, TlsAcceptor, keys::Identity},
     runtime::{Inquiry, check_users},
@@ -74,6 +74,7 @@ fn run(configuration: &Configuration) -> Result<ExitCode, StartError> {
             return Ok(wrong.map_or(ExitCode::SUCCESS, |error| ExitCode::from(error.obstacle.status())));
         }
         Some(Command::Man(arguments)) => print(&manual(arguments.page))?,
+        Some(Command::Completions(arguments)) => print(&completions(arguments.shell))?,
     }
     Ok(ExitCode::SUCCESS)
 }

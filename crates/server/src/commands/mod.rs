@@ -3,6 +3,7 @@
 pub mod user;
 
 use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// A command that is carried out in place of serving.
 #[derive(Debug, Subcommand)]
@@ -15,6 +16,8 @@ pub enum Command {
     Check(CheckArguments),
     /// Print a manual page, for 'man -l -'
     Man(ManArguments),
+    /// Print completions of this program's words for a shell, as in: source <(ferryd completions bash)
+    Completions(CompletionsArguments),
 }
 
 /// The arguments of `ferryd check`.
@@ -31,6 +34,14 @@ pub struct ManArguments {
     /// The page
     #[arg(value_enum, default_value_t = ManualPage::Ferryd)]
     pub page: ManualPage,
+}
+
+/// The arguments of `ferryd completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: Shell,
 }
 
 /// A manual page.

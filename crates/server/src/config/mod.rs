@@ -5,6 +5,7 @@
 //! pages of clap's definition.
 
 mod arguments;
+mod completions;
 mod configuration;
 mod descriptors;
 mod error;
@@ -31,6 +32,7 @@ use crate::{
 };
 pub use arguments::Arguments;
 use arguments::DurabilityArgument;
+pub use completions::completions;
 pub use configuration::Configuration;
 use descriptors::{REFUSALS_PARTS, divide, raise_descriptor_limit};
 pub use error::{Obstacle, StartError};

@@ -1,0 +1,91 @@
+//! Debian's packages: built, installed, started, upgraded, removed.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use ferry_e2e::{ferry, ferryd, forget_this_package, workspace_root};
+use tempfile::TempDir;
+
+use super::{find, skip};
+
+/// The packages of one version.
+pub(crate) struct Packages {
+    pub(crate) ferryd: PathBuf,
+    pub(crate) ferry: PathBuf,
+}
+
+impl Packages {
+    /// Returns the packages of this version and of the next one, of the programs as they are tested; [`None`], with a
+    /// printed word, where there is no cargo-deb.
+    pub(crate) fn built() -> Option<&'static [Packages; 2]> {
+        static BUILT: OnceLock<(TempDir, [Packages; 2])> = OnceLock::new();
+        if let Some(missing) = ["cargo-deb", "dpkg-deb", "bash"].into_iter().find(|program| find(program).is_none()) {
+            skip(&format!("no {missing} here"));
+            return None;
+        }
+        let (_, packages) = BUILT.get_or_init(|| {
+            let directory = tempfile::tempdir().unwrap();
+            let packages = ["1", "2"].map(|revision| Packages::build(directory.path(), revision));
+            (directory, packages)
+        });
+        Some(packages)
+    }
+
+    fn build(directory: &Path, revision: &str) -> Packages {
+        // Built already, as the tests build them.
+        let _ = (ferry(), ferryd());
+        let directory = directory.join(revision);
+        std::fs::create_dir(&directory).unwrap();
+        let mut command = Command::new(workspace_root().join("packaging/build-deb"));
+        command.args(["--profile", if cfg!(debug_assertions) { "dev" } else { "release" }]);
+        command.args(["--fast", "--strip", "--deb-revision", revision, "--output"]).arg(&directory);
+        forget_this_package(&mut command);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let built = |name: &str| {
+            let files = std::fs::read_dir(&directory).unwrap().map(|file| file.unwrap().path());
+            let mut built = files.filter(|file| file.file_name().unwrap().to_str().unwrap().starts_with(name));
+            built.next().unwrap_or_else(|| panic!("no package of {name}"))
+        };
+        Packages { ferryd: built("ferryd_"), ferry: built("ferry_") }
+    }
+}
+
+#[test]
+fn the_packages_hold_what_a_debian_expects() {
+    let Some([packages, _]) = Packages::built() else { return };
+    let listed = |package: &Path| {
+        let output = Command::new("dpkg-deb").arg("--contents").arg(package).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let server = listed(&packages.ferryd);
+    for path in [
+        "usr/bin/ferryd",
+        "usr/lib/systemd/system/ferryd.service",
+        "usr/lib/systemd/system/ferryd.socket",
+        "usr/lib/sysusers.d/ferryd.conf",
+        "usr/share/man/man8/ferryd.8.gz",
+        "usr/share/man/man5/ferryd.toml.5.gz",
+        "etc/ferryd/ferryd.toml",
+        "etc/fail2ban/filter.d/ferryd.conf",
+        "usr/share/bash-completion/completions/ferryd",
+        "usr/share/zsh/vendor-completions/_ferryd",
+        "usr/share/fish/vendor_completions.d/ferryd.fish",
+        "usr/share/doc/ferryd/examples/ferryd.toml",
+    ] {
+        assert!(server.contains(&format!(" ./{path}\n")), "no {path} in\n{server}");
+    }
+    let client = listed(&packages.ferry);
+    for path in [
+        "usr/bin/ferry",
+        "usr/share/man/man1/ferry.1.gz",
+        "usr/share/bash-completion/completions/ferry",
+        "usr/share/zsh/vendor-completions/_ferry",
+        "usr/share/fish/vendor_completions.d/ferry.fish",
+    ] {
+        assert!(client.contains(&format!(" ./{path}\n")), "no {path} in\n{client}");
+    }
+}
