@@ -122,7 +122,7 @@ impl<'a> Drive<'a> {
             self.store.begin(&operation);
             self.operations.push_back(operation);
         }
-        self.session.records().for_each(drop);
+        self.session.records().1.for_each(drop);
         self.session.rest();
         self.session.take_shutdown();
     }

@@ -42,7 +42,9 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-fn is_unsafe_to_show(character: char) -> bool {
+/// Returns whether a character could drive a terminal, or turn around what stands beside it.
+#[must_use]
+pub fn is_unsafe_to_show(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_control();
     }

@@ -43,7 +43,7 @@ mod words;
 pub use body::{BodyCheck, BodyError, BodyLine, Overrun, Verdict, write_block_header, write_end};
 pub use code::Code;
 pub use crc::{Crc32, Digest};
-pub use escape::{Escaped, escaped, escaped_bytes};
+pub use escape::{Escaped, escaped, escaped_bytes, is_unsafe_to_show};
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use frame::{Frame, Framer, LineTooLong};
 pub use listing::{Entry, EntryKind};

@@ -35,9 +35,10 @@ use crate::{commands::Command, units};
                   Sizes are numbers of bytes, or have a unit: kB, MB, GB, TB (of 1000) or KiB, MiB, GiB, TiB (of 1024), as \
                   1.5GiB. Times have ms, s, min, h or d, as 5min; without a unit they are seconds where nothing else is \
                   said.\n\
-                  Log: one line for each transfer (client, name, bytes, seconds, outcome) and each change (MKDIR, DELETE, \
-                  RENAME). An address gets at most 1000 lines at once and 50 a second, reads, changes and failed \
-                  connections counted apart; the rest is summed up once a second. Long names are cut."
+                  Log: one line for each transfer (client, user, name, bytes, seconds, outcome), each change (MKDIR, DELETE, \
+                  RENAME) and each LOGIN. An address gets at most 1000 lines at once and 50 a second, reads, changes, \
+                  logins and failed connections counted apart; the rest is summed up once a second. Long names are cut. \
+                  Lines that a disk or a terminal does not take in time are lost, and counted."
 )]
 pub struct Arguments {
     /// A command to run in place of serving
@@ -210,8 +211,20 @@ pub struct Arguments {
     pub(super) grace: Duration,
 
     /// Append the log to FILE as well
+    ///
+    /// A reload opens it anew, after a rotation. It costs one open file and a thread.
     #[arg(long, value_name = "FILE")]
     pub(super) log_file: Option<PathBuf>,
+
+    /// Append the lines of transfers, changes and logins to FILE, in place of the log
+    ///
+    /// It is written at every --log-level. A reload opens it anew, after a rotation. It costs one open file and a thread.
+    #[arg(long, value_name = "FILE")]
+    pub(super) transfer_log: Option<PathBuf>,
+
+    /// Format of the lines in the file of --transfer-log
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = TransferLogFormat::Plain)]
+    pub(super) transfer_log_format: TransferLogFormat,
 
     /// Least severe level to log
     #[arg(long, value_name = "LEVEL", default_value = "info", ignore_case = true, value_parser = log_levels())]
@@ -318,6 +331,16 @@ pub(super) enum DurabilityArgument {
     Full,
     /// Faster: survives the end of the server, but a power cut may lose or truncate it
     None,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TransferLogFormat {
+    /// As in the log, for people
+    Plain,
+    /// A JSON object a line
+    Json,
+    /// The format of wu-ftpd, for analysers of FTP logs; MKDIR, RENAME, LOGIN and SUM stay in the log
+    Xferlog,
 }
 
 /// Parses a port on the loopback address, or an address or host name with a port.

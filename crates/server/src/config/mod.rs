@@ -25,13 +25,13 @@ use ferry_wire::limits::MAX_INTEGER;
 
 use crate::{
     access::file::{FILE_NAME as USERS_FILE, usual_path},
-    observe::logging::LogOptions,
+    observe::{TransferLogForm, logging::LogOptions},
     protocol::ferry::{Limits, Timeouts},
     runtime::{Live, ServerOptions, admission::AdmissionLimits},
     store::{Durability, MountTable, StoreLimits, StoreOptions},
 };
 pub use arguments::Arguments;
-use arguments::DurabilityArgument;
+use arguments::{DurabilityArgument, TransferLogFormat};
 pub use completions::completions;
 pub use configuration::Configuration;
 use descriptors::{REFUSALS_PARTS, divide, raise_descriptor_limit};
@@ -114,7 +114,7 @@ impl Setup {
                 },
             },
             store,
-            logs: LogOptions { file: arguments.log_file.clone() },
+            logs: logs(arguments),
             descriptors,
             fewer_clients: (plan.clients < asked).then(|| {
                 let clients = plan.clients;
@@ -149,6 +149,16 @@ impl Setup {
             }),
         }
     }
+}
+
+fn logs(arguments: &Arguments) -> LogOptions {
+    let form = match arguments.transfer_log_format {
+        TransferLogFormat::Plain => TransferLogForm::Plain,
+        TransferLogFormat::Json => TransferLogForm::Json,
+        TransferLogFormat::Xferlog => TransferLogForm::Xferlog,
+    };
+    let transfer_log = arguments.transfer_log.clone().map(|path| (path, form));
+    LogOptions { file: arguments.log_file.clone(), transfer_log }
 }
 
 /// Returns the path of the users file beside the configuration.

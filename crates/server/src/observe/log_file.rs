@@ -67,6 +67,18 @@ impl LogFile {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Returns an error that refuses it.
+    pub(super) fn refused(&self, why: &str) -> LogFileError {
+        LogFileError { path: self.path.clone(), why: why.to_owned() }
+    }
+
+    /// Whether both are one regular file.
+    pub(super) fn is_same_as(&self, other: &LogFile) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |file: &LogFile| file.file.metadata().map(|status| (status.dev(), status.ino())).ok();
+        self.is_regular && identity(self).is_some_and(|this| identity(other) == Some(this))
+    }
 }
 
 impl Output for LogFile {
@@ -236,5 +248,17 @@ mod tests {
         for path in ["/dev/stdout", "/dev/stderr", "/dev/null"] {
             assert!(LogFile::open(path.as_ref()).is_ok(), "{path}");
         }
+    }
+
+    #[test]
+    fn two_paths_of_one_file_are_known() {
+        let place = tempfile::tempdir().unwrap();
+        let [path, link, other] = ["log", "link", "other"].map(|name| place.path().join(name));
+        let file = LogFile::open(&path).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(file.is_same_as(&LogFile::open(&link).unwrap()));
+        assert!(!file.is_same_as(&LogFile::open(&other).unwrap()));
+        let null = || LogFile::open("/dev/null".as_ref()).unwrap();
+        assert!(!null().is_same_as(&null()));
     }
 }

@@ -20,7 +20,7 @@ use log::{LevelFilter, Log, Metadata, Record};
 use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
 
 use super::{
-    LogFileError, TransferLog,
+    LogFileError, TransferLog, TransferLogForm,
     log_file::LogFile,
     sink::{CountLost, Event, Output, Sink},
     text::{Rfc3339, push_cut, push_escaped},
@@ -37,12 +37,15 @@ const LAST_LINES: Duration = Duration::from_millis(400);
 pub struct LogOptions {
     /// The file of the server's own log, beside the terminal.
     pub file: Option<PathBuf>,
+    /// The file of the transfer log, and the form of its lines; [`None`] where they are the server's own log's.
+    pub transfer_log: Option<(PathBuf, TransferLogForm)>,
 }
 
 /// The log files, open.
 #[derive(Debug)]
 pub struct OpenLogs {
     file: Option<LogFile>,
+    transfer_log: Option<(LogFile, TransferLogForm)>,
 }
 
 /// The logs as the loop has them.
@@ -69,10 +72,20 @@ impl LogOptions {
     ///
     /// # Errors
     ///
-    /// Where one can't be opened.
+    /// Where one can't be opened, or both are one.
     pub fn open(&self) -> Result<OpenLogs, LogFileError> {
         let file = self.file.as_deref().map(LogFile::open).transpose()?;
-        Ok(OpenLogs { file })
+        let transfer_log = match &self.transfer_log {
+            Some((path, form)) => Some((LogFile::open(path)?, *form)),
+            None => None,
+        };
+        if let (Some(file), Some((transfer_log, _))) = (&file, &transfer_log)
+            && file.is_same_as(transfer_log)
+        {
+            let why = "it is the file of --log-file; without --transfer-log its lines go there";
+            return Err(transfer_log.refused(why));
+        }
+        Ok(OpenLogs { file, transfer_log })
     }
 }
 
@@ -80,7 +93,8 @@ impl OpenLogs {
     /// Returns the directories through which the files are opened anew.
     #[must_use]
     pub fn directories(&self) -> Vec<PathBuf> {
-        self.file.iter().flat_map(LogFile::directories).collect()
+        let files = self.file.iter().chain(self.transfer_log.iter().map(|(file, _)| file));
+        files.flat_map(LogFile::directories).collect()
     }
 
     /// Logs lines of `level` and above to the terminal (standard error) and to the files from here on. An error of a file is logged, once until writing
@@ -90,17 +104,23 @@ impl OpenLogs {
     ///
     /// Where a thread can't be started.
     pub fn start(self, level: LevelFilter) -> io::Result<(LogGuard, Logs)> {
-        let mut files = Vec::new();
         // There is nobody to tell that the terminal can't be written to.
         let terminal = Sink::start(Terminal, count_lost(), |_| {})?;
         let own = self.file.map(|file| start_file(file, "the log file", count_lost())).transpose()?;
         // The terminal last: errors of the files are logged there.
-        let sinks: Vec<_> = own.into_iter().chain([terminal]).collect();
-        files.extend_from_slice(&sinks);
+        let mut sinks: Vec<_> = own.into_iter().chain([terminal]).collect();
         set_logger(&sinks)?;
         set_level(level);
-        let transfer_log = TransferLog::default();
-        Ok((LogGuard { sinks }, Logs { files: LogFiles { sinks: files.into() }, transfer_log }))
+        let transfer_log = match self.transfer_log {
+            None => TransferLog::in_own_log(),
+            Some((file, form)) => {
+                let sink = start_file(file, "the transfer log", form.count_lost())?;
+                sinks.insert(0, sink.clone());
+                TransferLog::in_file(sink, form)
+            }
+        };
+        let files = LogFiles { sinks: sinks.clone().into() };
+        Ok((LogGuard { sinks }, Logs { files, transfer_log }))
     }
 }
 
@@ -120,6 +140,7 @@ impl LogFiles {
 impl Drop for LogGuard {
     fn drop(&mut self) {
         let until = Instant::now() + LAST_LINES;
+        self.sinks.iter().for_each(|sink| sink.hurry());
         for sink in &self.sinks {
             sink.write_soon(until.saturating_duration_since(Instant::now()));
         }

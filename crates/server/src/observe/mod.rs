@@ -13,9 +13,9 @@ mod text;
 mod transfer_log;
 
 pub use log_file::LogFileError;
-pub use transfer_log::TransferLog;
+pub use transfer_log::{TransferLog, TransferLogForm};
 
 pub(crate) use counters::{ClientState, Counters, HandshakeEnd, Occupation, RefusedFor};
 pub(crate) use figures::{Figures, LaneFigures, LoopFigures, StagedFigures};
 pub(crate) use histogram::Histogram;
-pub(crate) use transfer_log::TransferEntry;
+pub(crate) use transfer_log::{Client, TransferEntry};

@@ -139,6 +139,13 @@ impl Sink {
         self.take_at(record, Instant::now());
     }
 
+    /// Takes all that waits to be written, as lines.
+    #[cfg(test)]
+    pub(super) fn take_waiting(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut self.lock().waiting);
+        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+    }
+
     fn take_at(&self, record: &[u8], now: Instant) {
         let mut state = self.lock();
         let before = state.waiting.len();
@@ -164,11 +171,16 @@ impl Sink {
         self.filled.notify_one();
     }
 
-    /// Waits until all is written, but for no longer than `most`. Nothing is gathered from here on.
-    pub(super) fn write_soon(&self, most: Duration) {
-        let mut state = self.lock();
-        state.hurried = true;
+    /// Has all written at once: nothing is gathered from here on.
+    pub(super) fn hurry(&self) {
+        self.lock().hurried = true;
         self.filled.notify_one();
+    }
+
+    /// Waits until all is written, in a hurry, but for no longer than `most`.
+    pub(super) fn write_soon(&self, most: Duration) {
+        self.hurry();
+        let state = self.lock();
         drop(self.written.wait_timeout_while(state, most, |state| state.unwritten > 0));
     }
 }

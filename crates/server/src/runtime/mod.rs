@@ -55,7 +55,7 @@ use crate::{
     access::Users,
     net::{Acceptor, Endpoint, InquiryListener, Listener, TlsAcceptor, Transport},
     observe::{
-        Counters, RefusedFor, TransferEntry, TransferLog,
+        Client, Counters, RefusedFor, TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
     },
     protocol::ferry::{Record, Session},
@@ -203,7 +203,7 @@ impl Server {
             self.run_queued();
             self.run_granted();
             self.run_inquiries(began);
-            self.transfer_log.sum_up(Some(began), say);
+            self.transfer_log.sum_up(Some(began));
             self.housekeeping.note_round(began, Instant::now());
         }
         self.finish();
@@ -294,7 +294,7 @@ impl Server {
         let is_cut = self.connections.len() > 0;
         // Clients first: what comes after may wait for a disk.
         self.connections.disconnect();
-        self.transfer_log.sum_up(None, say);
+        self.transfer_log.sum_up(None);
         self.workers.end(is_cut);
         drop(self.connections);
         log::info!("ended; the loop was away from its clients for at most {:?}", self.housekeeping.longest_round());
@@ -414,14 +414,17 @@ impl Server {
             // A session that waits for the store neither reads nor writes, and would not find out by itself.
             connection.session.hung_up(end.now);
         }
-        let user = connection.session.user().cloned();
-        let records = connection.session.records().map(|record| {
-            let failed = record.failure.as_ref().map(|failure| failure.code);
-            self.counters.transfer_ended(user.as_ref(), record.verb, record.bytes.unwrap_or(0), failed);
+        let (user, records) = connection.session.records();
+        let records = records.map(|record| {
+            // The desk counts logins.
+            if record.verb != Record::LOGIN {
+                let failed = record.failure.as_ref().map(|failure| failure.code);
+                self.counters.transfer_ended(user, record.verb, record.bytes.unwrap_or(0), failed);
+            }
             entry_of(record)
         });
-        if log::log_enabled!(log::Level::Info) {
-            self.transfer_log.note((connection.peer, user.as_ref()), records, end.now, say);
+        if self.transfer_log.is_on() {
+            self.transfer_log.note(Client { peer: connection.peer, user }, records, end.now);
         } else {
             records.for_each(drop);
         }
@@ -488,8 +491,8 @@ impl Server {
 }
 
 /// Returns a session's record as the log takes it.
-fn entry_of(Record { verb, name, bytes, duration, failure }: Record) -> TransferEntry {
-    TransferEntry { verb, name, bytes, duration, failure }
+fn entry_of(Record { verb, name, bytes, resumed, duration, failure }: Record) -> TransferEntry {
+    TransferEntry { verb, name, bytes, resumed, duration, failure }
 }
 
 /// Returns the last reply of a server that ends.
@@ -497,15 +500,11 @@ fn ending() -> Failure {
     Failure::new(Code::ShuttingDown, "the server is ending")
 }
 
-fn say(line: &str) {
-    log::info!("{line}");
-}
-
 /// Logs why a connection came to nothing: within the budget of its address, or, where it `is_loss`, for debugging alone.
 fn log_failure(log: &mut TransferLog, (peer, why): (SocketAddr, &dyn Display), is_loss: bool, now: Instant) {
     if is_loss {
         log::debug!("{peer}: {why}");
     } else if log::log_enabled!(log::Level::Info) {
-        log.note_failure(peer, why, now, say);
+        log.note_failure(peer, why, now);
     }
 }

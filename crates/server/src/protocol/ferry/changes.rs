@@ -36,10 +36,10 @@ impl Preparing {
 /// Beginning.
 impl<H: Handles> Session<H> {
     pub(super) fn start_put(&mut self, name: Name, size: Option<u64>, mtime: Option<Time>, terms: Terms, now: Instant) {
+        let transfer = Transfer::new("PUT", name.as_str(), now);
         if let Err(failure) = check_upload(&self.limits, size) {
-            return self.refuse(failure, true);
+            return self.refuse_transfer(transfer, failure, true, now);
         }
-        let transfer = Transfer { verb: "PUT", name: name.as_str().into(), bytes: 0, started: now };
         let stage = Stage { name, size, mtime, settled: self.queue.is_empty(), owner: self.visitor.owner() };
         self.prepare(UploadOperation::Stage(stage), size, None, terms, transfer);
     }
@@ -54,10 +54,10 @@ impl<H: Handles> Session<H> {
         now: Instant,
     ) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
+        let transfer = Transfer::new("RESUME", name.as_str(), now);
         if let Err(failure) = check_upload(&self.limits, Some(size)) {
-            return self.refuse(failure, false);
+            return self.refuse_transfer(transfer, failure, false, now);
         }
-        let transfer = Transfer { verb: "RESUME", name: name.as_str().into(), bytes: 0, started: now };
         let resume = Resume { id: id.clone(), name, size, mtime, owner: self.visitor.owner() };
         self.prepare(UploadOperation::Resume(resume), Some(size), Some(id), terms, transfer);
     }
@@ -108,12 +108,13 @@ impl<H: Handles> Session<H> {
         match resumed {
             Ok(Resumed::Going { upload: handle, digest }) => {
                 let check = BodyCheck::resume(size.unwrap_or_default(), digest);
+                let transfer = Transfer { resumed: check.received(), ..transfer };
                 let refusal = is_evicted.then(taken_over);
                 self.receive_body(Prepared { number, handle, id, size, check, terms, transfer }, refusal, now);
             }
             Ok(Resumed::Published(published)) => {
                 self.reply(published.into());
-                self.record(transfer, None, now);
+                self.record(Transfer { resumed: size.unwrap_or_default(), ..transfer }, None, now);
             }
             // After a refused RESUME the client sends no body.
             Err(error) => self.not_prepared(transfer, terms.told(error), false, now),
@@ -121,10 +122,12 @@ impl<H: Handles> Session<H> {
     }
 
     fn not_prepared(&mut self, transfer: Transfer, failure: Failure, body_follows: bool, now: Instant) {
-        self.record(transfer, Some(failure.clone()), now);
         match self.take_due() {
-            Some(failure) => self.break_off(failure, now),
-            None => self.refuse(failure, body_follows),
+            Some(due) => {
+                self.record(transfer, Some(failure), now);
+                self.break_off(due, now);
+            }
+            None => self.refuse_transfer(transfer, failure, body_follows, now),
         }
     }
 
@@ -148,7 +151,7 @@ impl<H: Handles> Session<H> {
 
     pub(super) fn change(&mut self, change: Change, now: Instant) {
         if self.limits.read_only {
-            return self.refuse(read_only(), false);
+            return self.refuse_transfer(Transfer::change(&change, now), read_only(), false, now);
         }
         self.queue.push_change(change, now);
     }

@@ -4,17 +4,18 @@ use std::{sync::Arc, time::Instant};
 
 use ferry_wire::{Reply, Secret, UserName};
 
-use super::{LoggingIn, Login, LoginOutcome, Phase, Session};
+use super::{LoggingIn, Login, LoginOutcome, Phase, Session, record::Transfer};
 use crate::{access::Users, store::Handles};
 
 impl<H: Handles> Session<H> {
     /// Asks for the check; all requests before it are answered.
-    pub(super) fn start_login(&mut self, user: UserName, secret: Secret) {
+    pub(super) fn start_login(&mut self, user: UserName, secret: Secret, now: Instant) {
+        let transfer = Transfer::login(&user, now);
         match self.visitor.refusal() {
-            Some(failure) => self.refuse(failure, false),
+            Some(failure) => self.refuse_transfer(transfer, failure, false, now),
             None => {
                 let asked = Some(Login { user: user.clone(), secret });
-                self.phase = Phase::LoggingIn(Box::new(LoggingIn { user, asked }));
+                self.phase = Phase::LoggingIn(Box::new(LoggingIn { user, asked, transfer }));
             }
         }
     }
@@ -39,9 +40,12 @@ impl<H: Handles> Session<H> {
 
     /// The login that was taken has ended. Of a session that waits for none, nothing comes of it.
     pub fn login_ended(&mut self, outcome: LoginOutcome, now: Instant) {
-        if let Phase::LoggingIn(login) = &self.phase {
-            let ended = self.visitor.login_ended(login.user.clone(), outcome);
-            self.phase = Phase::Ready;
+        if matches!(self.phase, Phase::LoggingIn(_))
+            && let Phase::LoggingIn(login) = std::mem::replace(&mut self.phase, Phase::Ready)
+        {
+            let LoggingIn { user, transfer, .. } = *login;
+            let ended = self.visitor.login_ended(user, outcome);
+            self.record(transfer, ended.as_ref().err().map(|(failure, _)| failure.clone()), now);
             match ended {
                 Ok(()) => self.reply(Reply::Done),
                 Err((failure, true)) => self.break_off(failure, now),

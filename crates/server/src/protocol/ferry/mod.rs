@@ -65,6 +65,7 @@ use farewell::LastReply;
 use listing::Listing;
 use operations::Operations;
 use queue::Queue;
+use record::Transfer;
 use settle::timeout;
 use uploads::Uploads;
 
@@ -202,6 +203,7 @@ struct LoggingIn {
     user: UserName,
     /// Not taken yet.
     asked: Option<Login>,
+    transfer: Transfer,
 }
 
 impl<H: Handles> Session<H> {
@@ -514,9 +516,9 @@ impl<H: Handles> Session<H> {
         self.uploads.len()
     }
 
-    /// Takes what is to be logged, in order.
-    pub fn records(&mut self) -> impl Iterator<Item = Record> {
-        self.records.drain(..)
+    /// Takes what is to be logged, in order, and returns the user who did it.
+    pub fn records(&mut self) -> (Option<&UserName>, impl Iterator<Item = Record>) {
+        (self.visitor.user(), self.records.drain(..))
     }
 
     /// Gives the memory of queues that are empty back: an idle client owns no buffer. Said at the end of

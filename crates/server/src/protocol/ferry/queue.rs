@@ -87,7 +87,7 @@ impl Queue {
         let failure = result.err().map(Failure::from);
         let reply = failure.clone().map_or(Reply::Done, Reply::Fail);
         match std::mem::replace(self.entry(number), Entry::Answered(reply)) {
-            Entry::Changing(transfer) => Some(transfer.change_ended(now, failure)),
+            Entry::Changing(transfer) => Some(transfer.ended(now, failure)),
             _ => None,
         }
     }

@@ -33,7 +33,7 @@ impl<H: Handles> Session<H> {
     pub(super) fn start_download(&mut self, purpose: Purpose, verb: &'static str, range: Range, now: Instant) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
         let Range { name, offset, length, tag } = range;
-        let transfer = Transfer { verb, name: name.as_str().into(), bytes: 0, started: now };
+        let transfer = Transfer { resumed: offset, ..Transfer::new(verb, name.as_str(), now) };
         let open = ReadOperation::Open { name, offset, length, tag, inline: INLINE_BYTES };
         let download = Download::begin(purpose, open, transfer, &mut self.operations);
         self.phase = Phase::Downloading(Box::new(download));

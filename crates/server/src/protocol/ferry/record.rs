@@ -1,52 +1,94 @@
-//! Lines of a session for the log.
+//! What a session tells the transfer log.
 
 use std::time::{Duration, Instant};
 
-use ferry_wire::Failure;
+use ferry_wire::{Failure, Request, UserName};
 
 use crate::store::Change;
 
-/// One transfer or change, ended: what a line in the log says, but for the client's address.
+/// One transfer, change or login that has ended, as the log has it, but for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The verb.
     pub verb: &'static str,
-    /// The name, as the client gave it, or the two of a RENAME with `//` between them.
+    /// The name, as the client gave it: the two of a RENAME with `//` between them, the user's of a LOGIN.
     pub name: String,
-    /// File bytes that were moved on this connection; [`None`] for a change, which moves none.
+    /// File bytes that were moved on this connection; [`None`] for changes and logins, which move none.
     pub bytes: Option<u64>,
+    /// The offset of the first of them: of a RESUME what the server had before, of a READ what was asked for.
+    pub resumed: u64,
     /// From the request to the last byte queued, or to the final reply of an upload.
     pub duration: Duration,
     /// Why it failed, where it did.
     pub failure: Option<Failure>,
 }
 
-/// A transfer or change that is under way.
+impl Record {
+    /// The verb of logins.
+    pub const LOGIN: &'static str = "LOGIN";
+}
+
+/// A transfer, change or login that is under way.
 #[derive(Debug, Clone)]
 pub(super) struct Transfer {
     pub(super) verb: &'static str,
     pub(super) name: Box<str>,
     pub(super) bytes: u64,
+    pub(super) resumed: u64,
+    pub(super) moves: bool,
     pub(super) started: Instant,
 }
 
 impl Transfer {
-    /// A change that begins: [`ended`](Self::change_ended) as one.
-    pub(super) fn change(change: &Change, now: Instant) -> Transfer {
-        let (verb, name) = match change {
-            Change::Mkdir(name) => ("MKDIR", name.as_str().into()),
-            Change::Delete(name) => ("DELETE", name.as_str().into()),
-            Change::Rename(from, to) => ("RENAME", [from.as_str(), to.as_str()].join("//").into()),
-        };
-        Transfer { verb, name, bytes: 0, started: now }
+    /// A transfer that begins.
+    pub(super) fn new(verb: &'static str, name: &str, now: Instant) -> Transfer {
+        Transfer { verb, name: name.into(), bytes: 0, resumed: 0, moves: true, started: now }
     }
 
-    pub(super) fn change_ended(self, now: Instant, failure: Option<Failure>) -> Record {
-        Record { bytes: None, ..self.ended(now, failure) }
+    /// A change that begins.
+    pub(super) fn change(change: &Change, now: Instant) -> Transfer {
+        match change {
+            Change::Mkdir(name) => Transfer::without_bytes("MKDIR", name.as_str(), now),
+            Change::Delete(name) => Transfer::without_bytes("DELETE", name.as_str(), now),
+            Change::Rename(from, to) => Transfer::without_bytes("RENAME", &two(from.as_str(), to.as_str()), now),
+        }
+    }
+
+    /// A login that begins.
+    pub(super) fn login(user: &UserName, now: Instant) -> Transfer {
+        Transfer::without_bytes(Record::LOGIN, user.as_str(), now)
+    }
+
+    /// What a request begins that is refused; [`None`] where that is nothing for the log.
+    pub(super) fn refused(request: &Request, now: Instant) -> Option<Transfer> {
+        let verb = request.verb();
+        match request {
+            Request::Get { name }
+            | Request::Read { name, .. }
+            | Request::Sum { name }
+            | Request::Put { name, .. }
+            | Request::Resume { name, .. } => Some(Transfer::new(verb, name.as_str(), now)),
+            Request::Mkdir { name } | Request::Delete { name } => {
+                Some(Transfer::without_bytes(verb, name.as_str(), now))
+            }
+            Request::Rename { from, to } => Some(Transfer::without_bytes(verb, &two(from.as_str(), to.as_str()), now)),
+            Request::Login { user, .. } => Some(Transfer::login(user, now)),
+            Request::List { .. } | Request::Stat { .. } | Request::With(_) | Request::Close => None,
+        }
+    }
+
+    fn without_bytes(verb: &'static str, name: &str, now: Instant) -> Transfer {
+        Transfer { moves: false, ..Transfer::new(verb, name, now) }
     }
 
     pub(super) fn ended(self, now: Instant, failure: Option<Failure>) -> Record {
         let duration = now.saturating_duration_since(self.started);
-        Record { verb: self.verb, name: self.name.into(), bytes: Some(self.bytes), duration, failure }
+        let bytes = self.moves.then_some(self.bytes);
+        Record { verb: self.verb, name: self.name.into(), bytes, resumed: self.resumed, duration, failure }
     }
+}
+
+/// Joins the names of a RENAME, as its line has them.
+fn two(from: &str, to: &str) -> String {
+    [from, to].join("//")
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ferry_wire::{Code, Failure, Frame, Options, Refusal, Reply, Request};
 
-use super::{Phase, Session, download::Purpose, listing::Listing, reads::Range};
+use super::{Phase, Session, download::Purpose, listing::Listing, reads::Range, record::Transfer};
 use crate::store::{Change, Handles, ReadOperation};
 
 impl<H: Handles> Session<H> {
@@ -76,6 +76,20 @@ impl<H: Handles> Session<H> {
         }
     }
 
+    /// Refuses what was asked for, and has that logged.
+    pub(super) fn refuse_transfer(&mut self, transfer: Transfer, failure: Failure, body_follows: bool, now: Instant) {
+        self.record(transfer, Some(failure.clone()), now);
+        self.refuse(failure, body_follows);
+    }
+
+    fn refuse_request(&mut self, request: &Request, failure: Failure, now: Instant) {
+        let body_follows = matches!(request, Request::Put { .. });
+        match Transfer::refused(request, now) {
+            Some(transfer) => self.refuse_transfer(transfer, failure, body_follows, now),
+            None => self.refuse(failure, body_follows),
+        }
+    }
+
     /// Starts a request, or keeps it until those before it are answered, where it must see what they do.
     fn start(&mut self, request: Request, options: Options, now: Instant) {
         let is_change = matches!(
@@ -95,7 +109,7 @@ impl<H: Handles> Session<H> {
         let verb = request.verb();
         let terms = match self.visitor.pass(&request, options) {
             Ok(terms) => terms,
-            Err(failure) => return self.refuse(failure, matches!(request, Request::Put { .. })),
+            Err(failure) => return self.refuse_request(&request, failure, now),
         };
         match request {
             Request::Put { size, mtime, name } => self.start_put(name, size, mtime, terms, now),
@@ -116,7 +130,7 @@ impl<H: Handles> Session<H> {
                 self.phase = Phase::Listing(Box::new(listing));
             }
             Request::Resume { id, size, mtime, name } => self.start_resume(id, name, size, mtime, terms, now),
-            Request::Login { user, secret } => self.start_login(user, secret),
+            Request::Login { user, secret } => self.start_login(user, secret, now),
             // Its options were kept when it was read.
             Request::With(_) => {}
             Request::Close => self.close(),

@@ -52,6 +52,7 @@ impl<H: Handles> Session<H> {
         match phase {
             Phase::Receiving(number) => self.give_up(number, failure, now),
             Phase::Downloading(download) => self.record(download.into_transfer(), Some(failure.clone()), now),
+            Phase::LoggingIn(login) => self.record(login.transfer, Some(failure.clone()), now),
             // Completions to come are let go by `complete`.
             _ => {}
         }

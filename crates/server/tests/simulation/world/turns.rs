@@ -239,7 +239,7 @@ impl World {
 
     fn end_turn(&mut self, key: usize) {
         let Some(conn) = self.conns.get_mut(&key) else { return };
-        conn.session.records().for_each(drop);
+        conn.session.records().1.for_each(drop);
         conn.session.rest();
         if conn.session.take_shutdown() {
             assert!(!std::mem::replace(&mut conn.shut_down, true), "shut down twice");
