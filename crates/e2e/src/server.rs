@@ -5,9 +5,10 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::SocketAddr,
+    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -33,6 +34,7 @@ pub struct Options {
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     first: Option<String>,
+    stdin: Option<Arc<OwnedFd>>,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             arguments: Vec::new(),
             environment: Vec::new(),
             first: None,
+            stdin: None,
         }
     }
 }
@@ -86,6 +89,13 @@ impl Options {
     #[must_use]
     pub fn behind(mut self, first: &str) -> Options {
         self.first = Some(first.into());
+        self
+    }
+
+    /// Passes `socket` as the standard input.
+    #[must_use]
+    pub fn stdin(mut self, socket: OwnedFd) -> Options {
+        self.stdin = Some(Arc::new(socket));
         self
     }
 
@@ -137,6 +147,10 @@ impl Server {
         let root = options.root.clone().unwrap_or_else(|| scratch.path().join("root"));
         fs::create_dir_all(&root).expect("a root");
         let log = fs::File::create(scratch.path().join("stderr")).expect("a file for the log");
+        let run = scratch.path().join("run");
+        fs::DirBuilder::new().mode(0o700).create(&run).expect("a runtime directory");
+        let stdin = options.stdin.as_ref().map(|socket| socket.try_clone().expect("a descriptor").into());
+        let stdin = stdin.unwrap_or_else(Stdio::null);
         // A test's own --tls or --plain goes before.
         let is_told = options.arguments.iter().any(|argument| argument == "--tls" || argument == "--plain");
         let (secured, state) = if secure::is_asked_for() && !is_told {
@@ -153,8 +167,10 @@ impl Server {
             .env("CONFIGURATION_DIRECTORY", scratch.path().join("config"))
             .args(&options.arguments)
             .arg(&options.address)
+            // Its control socket must not be where that of a server of this machine is.
+            .env("RUNTIME_DIRECTORY", &run)
             .envs(options.environment)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
@@ -207,6 +223,24 @@ impl Server {
     #[must_use]
     pub fn state(&self) -> PathBuf {
         self.scratch.path().join("state")
+    }
+
+    /// Its control socket, where no option says otherwise.
+    #[must_use]
+    pub fn control(&self) -> PathBuf {
+        self.scratch.path().join(format!("run/{}.sock", self.address.port()))
+    }
+
+    /// Runs `ferryd COMMAND --control SOCKET`, with the socket of this server.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `ferryd` does not run.
+    #[track_caller]
+    pub fn command(&self, command: &[&str]) -> Output {
+        let mut asking = Command::new(ferryd());
+        asking.args(command).arg("--control").arg(self.control()).stdin(Stdio::null());
+        asking.output().expect("ferryd runs")
     }
 
     /// The directory that it serves.

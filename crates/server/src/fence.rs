@@ -40,6 +40,8 @@ pub struct Beyond {
     pub readable: Vec<PathBuf>,
     /// Files beneath them may be made and written: a log is opened anew when it was rotated.
     pub logs: Vec<PathBuf>,
+    /// Files in it may be removed: the control socket, in a directory that is this user's alone.
+    pub removable: Option<PathBuf>,
 }
 
 /// Confines this thread, and every thread that it starts from here on, to the rights beneath `root` that
@@ -97,14 +99,16 @@ impl Beyond {
         // A part of a line is cut off where a disk is full.
         let logging = make_bitflags!(AccessFs::{WriteFile | MakeReg | Truncate});
         let readable = self.readable.iter().map(|directory| (directory, AccessFs::ReadFile.into()));
-        readable.chain(self.logs.iter().map(move |directory| (directory, logging)))
+        let removable = self.removable.iter().map(|directory| (directory, AccessFs::RemoveFile.into()));
+        readable.chain(self.logs.iter().map(move |directory| (directory, logging))).chain(removable)
     }
 
     /// Returns the end of the line for the log.
     fn describe(&self) -> String {
         let open = [
-            (&self.readable, "; reading the directories of the files that a reload reads stays open"),
-            (&self.logs, "; making and writing files in the directories of the log files stays open"),
+            (&*self.readable, "; reading the directories of the files that a reload reads stays open"),
+            (&*self.logs, "; making and writing files in the directories of the log files stays open"),
+            (self.removable.as_slice(), "; removing files in the directory of the control socket stays open"),
         ];
         open.iter().filter(|(directories, _)| !directories.is_empty()).map(|(_, words)| *words).collect()
     }
@@ -211,7 +215,7 @@ mod tests {
             let [root, logs] = [(); 2].map(|()| tempfile::tempdir().unwrap());
             let [log, old] = ["log", "log.1"].map(|name| logs.path().join(name));
             fs::write(&old, b"old").unwrap();
-            let beyond = Beyond { readable: Vec::new(), logs: vec![logs.path().to_owned()] };
+            let beyond = Beyond { logs: vec![logs.path().to_owned()], ..Beyond::default() };
             let (said, cut, read, removed) = apart(|| {
                 let said = raise_as_of(version, root.path(), true, &beyond);
                 let file = fs::OpenOptions::new().append(true).create(true).open(&log);

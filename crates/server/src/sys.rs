@@ -1,10 +1,10 @@
 //! The only unsafe code: system and library calls that no safe wrapper offers.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::{
-    io::Errno,
+    io::{Errno, fcntl_getfd},
     ioctl::{Getter, Opcode, Setter, ioctl, opcode},
 };
 
@@ -65,4 +65,15 @@ pub(crate) fn give_memory_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Takes a descriptor that this process was started with, by its number. It is to be asked for once.
+pub(crate) fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
+    if fd < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: it is borrowed for one call, which says whether it is open.
+    fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) })?;
+    // SAFETY: it is open, and nothing in this process has opened it, since whoever started it has; nobody else takes it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -37,14 +37,16 @@ const SERVER: &[Room] = &[
         modules: &["config"],
         imports: &["commands", "access", "net", "observe", "runtime", "protocol", "store", "operations", "units"],
     },
-    Room { name: "commands", modules: &["commands"], imports: &["access"] },
     Room { name: "check", modules: &["check"], imports: &["config", "access", "net", "store"] },
+    Room { name: "commands", modules: &["commands"], imports: &["access", "control"] },
+    Room { name: "start", modules: &["start"], imports: &["control", "net"] },
+    Room { name: "control", modules: &["control"], imports: &["net"] },
     Room {
         name: "runtime",
         modules: &["runtime"],
-        imports: &["net", "protocol", "store", "operations", "access", "observe", "bucket", "system"],
+        imports: &["net", "protocol", "store", "operations", "access", "observe", "bucket", "system", "control"],
     },
-    Room { name: "net", modules: &["net"], imports: &[] },
+    Room { name: "net", modules: &["net"], imports: &["system"] },
     Room { name: "protocol", modules: &["protocol"], imports: &["operations", "access"] },
     Room { name: "access", modules: &["access"], imports: &["units"] },
     Room { name: "store", modules: &["store"], imports: &["operations", "system"] },
@@ -143,7 +145,7 @@ fn the_store_alone_touches_the_file_system() {
     check(
         "crates/server/src",
         &forbidden,
-        &["store", "main.rs", "config", "check", "observe", "access/file", "commands", "net/keys"],
+        &["store", "main.rs", "config", "check", "observe", "access/file", "commands", "control", "net/keys"],
     );
 }
 

@@ -4,10 +4,7 @@ use std::net::TcpStream;
 
 use ferry_e2e::{Options, Raw, Server, Signal, body, crc, gist, random_bytes, seed};
 
-use super::BLOCK_BYTES;
-
-/// A time within which every transfer of these tests ends, however busy the machine is.
-const LONG: &str = "60";
+use super::{BLOCK_BYTES, LONG};
 
 const FAREWELL: &str = "FAIL shutting-down";
 

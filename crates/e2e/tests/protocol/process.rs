@@ -179,7 +179,7 @@ fn that_the_machine_allows_fewer_clients_than_asked_for_is_said_so() {
         .expect("a shell");
     eventually("it is said how many", || {
         let said = std::fs::read_to_string(&log).unwrap_or_default();
-        said.lines().any(|line| ["5000", "298", "700"].iter().all(|word| line.contains(word))).then_some(())
+        said.lines().any(|line| ["5000", "290", "700"].iter().all(|word| line.contains(word))).then_some(())
     });
     child.kill().expect("it runs");
     let _ = child.wait();

@@ -1,5 +1,6 @@
-//! Commands that `ferryd` carries out in place of serving: their words, and `ferryd user`.
+//! Commands that `ferryd` carries out in place of serving: their words, `ferryd user`, and `ferryd status` and `ferryd reload`.
 
+pub mod ask;
 pub mod user;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -14,6 +15,15 @@ pub enum Command {
     ///
     /// Takes the options of a start. Nothing is changed. Exit status: 0, or that with which a start would fail.
     Check(CheckArguments),
+    /// Show how a running server is
+    ///
+    /// It is found by --control, or by its port.
+    Status(ask::StatusArguments),
+    /// Have a running server read its configuration, users, key and certificate again, as SIGHUP does
+    ///
+    /// What has changed is printed, and what takes a new start. Where anything is wrong, nothing changes; that is printed,
+    /// and the exit status is not 0.
+    Reload,
     /// Print a manual page, for 'man -l -'
     Man(ManArguments),
     /// Print completions of this program's words for a shell, as in: source <(ferryd completions bash)

@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, ToSocketAddrs},
     ops::RangeFrom,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -26,8 +28,9 @@ use crate::{commands::Command, units};
     about = "Serves one directory to ferry clients",
     after_help = "Signals: SIGTERM, SIGINT and SIGQUIT end the server. It then accepts nobody, tells clients that are idle, and lets \
                   transfers end for the time of --grace; after that it tells everybody, publishes uploads that have arrived \
-                  whole, and ends. A second signal ends it at once. On SIGHUP it reads the users file again; what is wrong \
-                  in it changes nothing.\n\
+                  whole, and ends. A second signal ends it at once. On SIGHUP it reads configuration, users, key and \
+                  certificate again and opens its log files anew, as by 'ferryd reload'; where anything is wrong, nothing \
+                  else changes.\n\
                   Exit status: 0 ended as asked, 1 could not serve, 2 invalid command line, 3 something (a disk, for \
                   example) did not answer in time and was abandoned. It could not serve, and nothing was changed: 4 for \
                   the configuration, the users file or the certificate, 5 the address, 6 the root, 7 a log file or a \
@@ -210,6 +213,23 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = time)]
     pub(super) grace: Duration,
 
+    /// The socket at which `ferryd status`, `ferryd reload` and --take-over reach this server, its owner's alone [default:
+    /// PORT.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ferryd, for root /run/ferryd, else /tmp/ferryd-UID]
+    ///
+    /// One that a server has left behind is replaced; one of a server that runs is an error. Without this option a server
+    /// does without it where it can't be had, and says so in the log.
+    #[arg(long, value_name = "PATH")]
+    pub(super) control: Option<PathBuf>,
+
+    /// Go on in the place of the server that runs: get its listening sockets over its control socket, accept clients,
+    /// and only then have it drain
+    ///
+    /// No client is refused or reset meanwhile: transfers under way end at the old server, within its --grace, and
+    /// interrupted uploads can be resumed at the new one. Where this server can't start, the old one goes on. Give it the
+    /// same address and root.
+    #[arg(long)]
+    pub take_over: bool,
+
     /// Append the log to FILE as well
     ///
     /// A reload opens it anew, after a rotation. It costs one open file and a thread.
@@ -232,6 +252,18 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// Returns the control socket, if one is named, and the port after which it is named else.
+    #[must_use]
+    pub fn control(&self) -> (Option<&Path>, u16) {
+        (self.control.as_deref(), self.listen.0.first().map_or(0, SocketAddr::port))
+    }
+
+    /// Returns the addresses to listen on: the first that can be had.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.listen.0
+    }
+
     /// Returns the command line. Negative numbers are taken for values out of range rather than for unknown options.
     /// Commands that have to do with serving take the options that they need.
     pub(super) fn described() -> clap::Command {
@@ -343,6 +375,10 @@ pub(super) enum TransferLogFormat {
     Xferlog,
 }
 
+/// The addresses of names that were looked up. A reload reads all options again behind the fence, where no name can be
+/// looked up.
+static LOOKED_UP: Mutex<BTreeMap<String, Vec<SocketAddr>>> = Mutex::new(BTreeMap::new());
+
 /// Parses a port on the loopback address, or an address or host name with a port.
 fn resolve_address(text: &str) -> Result<Addresses, String> {
     let help = "give a port from 0 to 65535, or ADDRESS:PORT";
@@ -350,7 +386,12 @@ fn resolve_address(text: &str) -> Result<Addresses, String> {
         let port = text.parse::<u16>().map_err(|_| help)?;
         return Ok(Addresses(vec![SocketAddr::from(([127, 0, 0, 1], port))]));
     }
+    let mut looked_up = LOOKED_UP.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(addresses) = looked_up.get(text) {
+        return Ok(Addresses(addresses.clone()));
+    }
     let addresses: Vec<_> = text.to_socket_addrs().map_err(|error| format!("{error}; {help}"))?.collect();
+    looked_up.insert(text.to_owned(), addresses.clone());
     if addresses.is_empty() { Err(format!("it has no address; {help}")) } else { Ok(Addresses(addresses)) }
 }
 

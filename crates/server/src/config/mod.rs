@@ -58,6 +58,8 @@ pub struct Setup {
     pub reuse_port: bool,
     /// Whether TLS is spoken, and with which key.
     pub security: Security,
+    /// The path of the control socket, where it is not the usual one.
+    pub control: Option<PathBuf>,
     /// The addresses to serve figures at: the first that can be had; none where figures are not served.
     pub metrics: Option<Vec<SocketAddr>>,
     /// The loop's part.
@@ -85,7 +87,7 @@ impl Setup {
         let public = addresses.iter().any(|address| !address.ip().is_loopback());
         let read_only = arguments.read_only || (public && !arguments.writable);
         let descriptors = raise_descriptor_limit();
-        let plan = divide(descriptors, u64::from(arguments.metrics.is_some()));
+        let plan = divide(descriptors, 1 + u64::from(arguments.metrics.is_some()));
         let plan = plan.map_err(StartError::of(Obstacle::Limits))?;
         let asked = arguments.max_clients.map_or(plan.clients, u64::from);
         let users_file = arguments.users.clone().or_else(|| {
@@ -97,6 +99,7 @@ impl Setup {
             addresses,
             reuse_port: arguments.reuse_port,
             security: Security::of(arguments),
+            control: arguments.control.clone(),
             metrics: arguments.metrics.as_ref().map(|addresses| addresses.0.clone()),
             server: ServerOptions {
                 open_together: count(plan.together),

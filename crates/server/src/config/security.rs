@@ -8,8 +8,8 @@ use std::{
     time::SystemTime,
 };
 
-use super::Arguments;
-use crate::net::keys::{Identity, KeyError};
+use super::{Arguments, Obstacle, StartError};
+use crate::net::keys::{Identity, KEY_FILE, KeyError};
 
 /// The part of the options that is about TLS.
 #[derive(Debug, Clone)]
@@ -30,6 +30,12 @@ impl Security {
             (false, false) => None,
         };
         Security { speaks_tls, given, state: arguments.state.clone().or_else(default_state) }
+    }
+
+    /// Returns the files that a reload reads again.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let own = self.state.as_ref().filter(|_| self.given.is_none()).map(|state| state.join(KEY_FILE));
+        self.given.clone().into_iter().flat_map(|(certificate, key)| [certificate, key]).chain(own)
     }
 
     /// Returns the server's key, which is made if there is none yet; [`None`] where no TLS is spoken on `address`.
@@ -68,6 +74,20 @@ impl Security {
             (None, Some(state)) => Identity::kept(state),
             (None, None) => Ok(None),
         }
+    }
+
+    /// Returns the key of a server that runs at `address`, as it is now: nothing is made. [`None`] where no TLS is spoken.
+    ///
+    /// # Errors
+    ///
+    /// Where it can't be used, or is gone.
+    pub fn identity_again(&self, address: SocketAddr) -> Result<Option<Identity>, StartError> {
+        if !self.is_spoken_on(address) {
+            return Ok(None);
+        }
+        let identity = self.kept_identity().map_err(StartError::of(Obstacle::Configuration))?;
+        let gone = || StartError::new(Obstacle::Configuration, "the server's key is gone");
+        identity.map(Some).ok_or_else(gone)
     }
 
     /// Returns the directory in which the server's own key is kept.

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
 
@@ -60,6 +61,21 @@ impl<L: Accepts> Acceptor<L> {
     pub(crate) fn new(mut listener: L, registry: &Registry, token: Token) -> io::Result<Acceptor<L>> {
         registry.register(listener.source(), token, Interest::READABLE)?;
         Ok(Acceptor { listener, is_ready: true, retry_at: None, is_failing: false })
+    }
+
+    /// Closes the listener, which another process has as well: without this its events would come here, too.
+    pub(crate) fn give_away(mut self, registry: &Registry) {
+        if let Err(error) = registry.deregister(self.listener.source()) {
+            log::debug!("a listener is still watched: {error}");
+        }
+    }
+
+    /// Returns the socket.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_>
+    where
+        L: AsFd,
+    {
+        self.listener.as_fd()
     }
 
     /// Notes an event: clients wait.

@@ -38,12 +38,36 @@ impl InquiryListener {
         Listener::bind(addresses, false)?.open().map(InquiryListener::Tcp)
     }
 
+    /// Returns one of TCP that is listened at already.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses the settings of such a socket.
+    pub fn inherited(socket: std::net::TcpListener) -> Result<InquiryListener, ListenError> {
+        Listener::inherited(socket)?.open().map(InquiryListener::Tcp)
+    }
+
+    /// Returns a Unix socket that is listened at already, and does not wait.
+    #[must_use]
+    pub fn control(socket: std::os::unix::net::UnixListener) -> InquiryListener {
+        InquiryListener::Unix(net::UnixListener::from_std(socket))
+    }
+
     /// Returns its address, where it is of TCP.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
             InquiryListener::Tcp(listener) => listener.local_addr().ok(),
             InquiryListener::Unix(_) => None,
+        }
+    }
+}
+
+impl AsFd for InquiryListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            InquiryListener::Tcp(listener) => listener.as_fd(),
+            InquiryListener::Unix(listener) => listener.as_fd(),
         }
     }
 }

@@ -29,7 +29,7 @@ use rustls::{
 use x509_cert::{Certificate, der::Decode as _, time::Validity};
 
 /// The file in the state directory.
-const KEY_FILE: &str = "key.pem";
+pub const KEY_FILE: &str = "key.pem";
 
 /// Keys and chains of certificates are a few KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -42,6 +42,8 @@ const CERTIFIED_NAME: &str = "ferryd";
 pub struct Identity {
     pub(super) key: Arc<CertifiedKey>,
     fingerprint: Fingerprint,
+    /// The certificate says nothing but the key, and is another one at each start.
+    vouches_for_itself: bool,
     warning: Option<String>,
 }
 
@@ -133,7 +135,8 @@ impl Identity {
     fn of_own(path: &Path, text: &[u8]) -> Result<Identity, KeyError> {
         let key = private_key(path, text)?;
         let certificate = certify(&key).map_err(|problem| KeyError::Content { path: path.into(), problem })?;
-        Identity::of(vec![certificate], key, (path, path), None)
+        let identity = Identity::of(vec![certificate], key, (path, path), None)?;
+        Ok(Identity { vouches_for_itself: true, ..identity })
     }
 
     /// Reads a chain of certificates, the server's own first, and its key, both in PEM. `now` is held against the time
@@ -172,7 +175,14 @@ impl Identity {
         })?;
         let spki = key.key.public_key().ok_or_else(|| content("a key of a kind that is not known".into()))?;
         let fingerprint = fingerprint(&spki);
-        Ok(Identity { key: Arc::new(key), fingerprint, warning })
+        Ok(Identity { key: Arc::new(key), fingerprint, vouches_for_itself: false, warning })
+    }
+
+    /// Returns whether clients see the same: the key, and what the certificates say.
+    #[must_use]
+    pub fn is_same(&self, other: &Identity) -> bool {
+        let says_no_more = self.vouches_for_itself && other.vouches_for_itself;
+        self.fingerprint == other.fingerprint && (says_no_more || self.key.cert == other.key.cert)
     }
 
     /// Returns the fingerprint by which clients know the key.

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     time::Duration,
 };
 
@@ -21,6 +21,9 @@ pub enum ListenError {
     /// There is none to take.
     #[error("can't listen: no address is given")]
     NoAddress,
+    /// A socket that listens already can't be used.
+    #[error("can't use the socket that was passed: {0}")]
+    Inherited(io::Error),
     /// The system refuses it.
     #[error("can't listen on {address}: {error}{}", hint(.error, *.shared))]
     Address {
@@ -111,6 +114,17 @@ impl Listener {
         result
     }
 
+    /// Returns a socket that listens already, made by whoever has started this process or by the server before it.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses the settings of such a socket.
+    pub fn inherited(socket: TcpListener) -> Result<Listener, ListenError> {
+        let address = socket.set_nonblocking(true).and_then(|()| settle(&socket)).and_then(|()| socket.local_addr());
+        let address = address.map_err(ListenError::Inherited)?;
+        Ok(Listener { address, socket, shared: false })
+    }
+
     /// The address that was really taken.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
@@ -141,15 +155,20 @@ fn bound(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     if shared {
         set_socket_reuseport(&socket, true)?;
     }
-    // Accepted sockets inherit these. Replies are gathered before they are sent: waiting for more would only
-    // delay them.
+    settle(&socket)?;
+    bind(&socket, &address)?;
+    Ok(socket.into())
+}
+
+/// Makes the settings that accepted sockets inherit.
+fn settle(socket: impl AsFd) -> io::Result<()> {
+    // Replies are gathered before they are sent: waiting for more would only delay them.
     set_tcp_nodelay(&socket, true)?;
     set_socket_keepalive(&socket, true)?;
     set_tcp_keepidle(&socket, KEEPALIVE_AFTER)?;
     set_tcp_keepintvl(&socket, KEEPALIVE_PAUSE)?;
     set_tcp_keepcnt(&socket, KEEPALIVE_TRIES)?;
-    bind(&socket, &address)?;
-    Ok(socket.into())
+    Ok(())
 }
 
 #[cfg(test)]

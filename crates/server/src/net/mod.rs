@@ -2,15 +2,20 @@
 
 mod acceptor;
 mod endpoint;
+mod inherited;
 mod inquiry;
 pub mod keys;
 mod listen;
+mod manager;
 mod tls;
 
 pub(crate) use acceptor::Acceptor;
 pub(crate) use endpoint::{Endpoint, HandshakeState, ReadError, SendFileError, Transport, Unsent};
+pub use inherited::Inherited;
 pub use inquiry::InquiryListener;
 pub(crate) use inquiry::InquirySocket;
 pub use listen::{ListenError, Listener};
+pub(crate) use manager::News;
+pub use manager::ServiceManager;
 pub use tls::TlsAcceptor;
 pub(crate) use tls::TlsError;

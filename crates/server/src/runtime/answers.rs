@@ -26,11 +26,7 @@ impl Server {
     fn answer(&mut self, question: &Question, now: Instant) -> Option<Answer> {
         match question.inquiry {
             Inquiry::Metrics => Some(scrape::respond(&question.bytes, || self.metrics(now)).into()),
-            Inquiry::Control => Some(match question.bytes.as_slice() {
-                b"status\n" => format!("DONE\n{}", self.status(false, now)).into(),
-                b"status json\n" => format!("DONE\n{}", self.status(true, now)).into(),
-                _ => "FAIL there are: status, status json\n".to_owned().into(),
-            }),
+            Inquiry::Control => self.answer_control(question, now),
         }
     }
 

@@ -1,9 +1,9 @@
 //! Accepts clients, and gives each a session: one that serves it, or one that turns it away.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Instant};
 
 use ferry_wire::{Code, Failure};
-use mio::net::TcpStream;
+use mio::{Registry, net::TcpStream};
 
 use super::{
     admission::{Admission, AdmissionLimits, Admitted, Full},
@@ -51,6 +51,12 @@ impl Arrivals {
     /// From here on clients are served by the rights of `users`.
     pub(super) fn set_users(&mut self, users: &Arc<Users>) {
         self.users = users.clone();
+    }
+
+    /// From here on each session gets `limits`, which are returned as they are shared.
+    pub(super) fn set_limits(&mut self, limits: Limits) -> Arc<Limits> {
+        self.limits = Arc::new(limits);
+        self.limits.clone()
     }
 
     fn visitor(&self, peer: SocketAddr) -> Visitor {
@@ -111,6 +117,18 @@ impl Arrivals {
     pub(super) fn refuse(&mut self, peer: SocketAddr, failure: &Failure, now: Instant) -> Option<Arrival> {
         let admitted = self.admission.refuse(peer.ip())?;
         Some((admitted, Session::refusing(self.limits.clone(), self.visitor(peer), failure, now)))
+    }
+
+    /// Returns the listening socket, unless the server drains.
+    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.acceptor.as_ref().map(Acceptor::as_fd)
+    }
+
+    /// Accepts nobody any more: clients that wait are those of another server, which has the socket as well.
+    pub(super) fn give_away(&mut self, registry: &Registry) {
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.give_away(registry);
+        }
     }
 
     /// Stops listening. Returns the clients that wait to be accepted, to be told of the `end`: closing the listener would

@@ -49,6 +49,11 @@ impl<E> Handshakes<E> {
         Handshakes { most: most.max(1), next: 0, going, by_source, queue }
     }
 
+    /// From here on there may be `most`. Those that go on stay.
+    pub(super) fn set_most(&mut self, most: usize) {
+        self.most = most.max(1);
+    }
+
     /// Returns whose handshake is to end before another one can begin, that of somebody from `address`; [`None`] where there is
     /// room.
     pub(super) fn gives_way(&self, address: IpAddr) -> Option<Token> {

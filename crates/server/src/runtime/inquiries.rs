@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     time::{Duration, Instant},
 };
 
@@ -175,7 +175,8 @@ impl Inquirer {
 #[derive(Debug)]
 struct Place {
     inquiry: Inquiry,
-    acceptor: Acceptor<InquiryListener>,
+    /// [`None`] once another server has the listener.
+    acceptor: Option<Acceptor<InquiryListener>>,
     token: Token,
     inquirers: Vec<Inquirer>,
     most: usize,
@@ -187,12 +188,12 @@ impl Place {
     }
 
     fn can_accept(&self, now: Instant) -> bool {
-        self.acceptor.can_accept(now) && self.has_room()
+        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.can_accept(now)) && self.has_room()
     }
 
     /// Returns when it is to be [run](Inquiries::run) though no event came.
     fn next_at(&self) -> Option<Instant> {
-        let retry_at = self.acceptor.retry_at().filter(|_| self.has_room());
+        let retry_at = self.acceptor.as_ref().and_then(Acceptor::retry_at).filter(|_| self.has_room());
         self.inquirers.iter().map(|inquirer| inquirer.until).chain(retry_at).min()
     }
 
@@ -235,11 +236,23 @@ impl Inquiries {
         let mut inquiries = Inquiries::default();
         for (inquiry, listener) in listeners {
             let token = inquiries.next_token();
-            let acceptor = Acceptor::new(listener, registry, token)?;
+            let acceptor = Some(Acceptor::new(listener, registry, token)?);
             let inquirers = Vec::new();
             inquiries.places.push(Place { inquiry, acceptor, token, inquirers, most: most.max(1) });
         }
         Ok(inquiries)
+    }
+
+    /// Returns the listening sockets.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = (Inquiry, BorrowedFd<'_>)> {
+        self.places.iter().filter_map(|place| Some((place.inquiry, place.acceptor.as_ref()?.as_fd())))
+    }
+
+    /// Accepts nobody any more: another server has the listeners as well. Those who have asked get their answers.
+    pub(super) fn give_away(&mut self, registry: &Registry) {
+        for acceptor in self.places.iter_mut().filter_map(|place| place.acceptor.take()) {
+            acceptor.give_away(registry);
+        }
     }
 
     /// Returns a token that no listener has. No connection lives until it comes again.
@@ -259,7 +272,7 @@ impl Inquiries {
             return false;
         }
         if let Some(place) = self.places.iter_mut().find(|place| place.token == token) {
-            place.acceptor.note_ready();
+            place.acceptor.iter_mut().for_each(Acceptor::note_ready);
         } else if let Some((place, index)) = self.find(token) {
             place.advance(index);
         }
@@ -295,7 +308,9 @@ impl Inquiries {
                 if !place.can_accept(now) {
                     break;
                 }
-                let Some(mut socket) = place.acceptor.accept(now) else { continue };
+                let Some(mut socket) = place.acceptor.as_mut().and_then(|acceptor| acceptor.accept(now)) else {
+                    continue;
+                };
                 if let Err(error) = socket.register(registry, token) {
                     log::warn!("a connection of {:?} can't be watched: {error}", place.inquiry);
                 } else if place.make_room() {

@@ -8,11 +8,11 @@
 //! system: the process is over then, its sockets are closed, and the kernel keeps its entry until that call returns.
 
 use std::{
-    io::{self, PipeReader, Read},
+    io::{self, PipeReader, PipeWriter, Read, Write},
     process,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -41,6 +41,9 @@ const LONGEST_GRACE: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// The longest time of the rest: helpers come back, files are closed.
 const CLOSING: Duration = Duration::from_millis(500);
+
+/// The byte that begins a drain without a signal. A signal is another one.
+const BEGIN: u8 = b'B';
 
 /// The exit status of a server that was asked to end, and abandoned something that did not answer in time.
 pub const CUT_SHORT: i32 = 3;
@@ -72,6 +75,8 @@ pub(super) struct LifeCycle {
     signals: Signals,
     phase: Phase,
     grace: Duration,
+    /// The drain has begun without a signal, and none came since.
+    is_succeeded: bool,
     watchdog: Watchdog,
 }
 
@@ -84,7 +89,7 @@ impl LifeCycle {
         let watchdog = Watchdog::start(grace).map_err(system(failed))?;
         let mut signals = Signals::new(ENDING.iter().chain(&[SIGHUP])).map_err(system(failed))?;
         registry.register(&mut signals, token, Interest::READABLE).map_err(system(failed))?;
-        Ok(LifeCycle { signals, phase: Phase::Serving, grace, watchdog })
+        Ok(LifeCycle { signals, phase: Phase::Serving, grace, is_succeeded: false, watchdog })
     }
 
     /// Takes the signals that came. Returns what they ask for; in the drain, one that ends the server does so at once.
@@ -96,7 +101,9 @@ impl LifeCycle {
                 continue;
             }
             let signal = signal_name(signal).unwrap_or("a signal");
-            if self.is_draining() {
+            if std::mem::take(&mut self.is_succeeded) {
+                log::info!("{signal} came: the server drains already, since another one has its place");
+            } else if self.is_draining() {
                 log::warn!("{signal} came again: ending at once");
                 self.phase = Phase::Ending(now);
             } else {
@@ -106,6 +113,19 @@ impl LifeCycle {
             }
         }
         asked
+    }
+
+    /// Begins the drain, though no signal came: another server goes on with the sockets.
+    pub(super) fn drain(&mut self, now: Instant) {
+        self.phase = Phase::Draining(now + self.grace);
+        self.is_succeeded = true;
+        self.watchdog.begin();
+    }
+
+    /// Has a drain that begins from here on take `grace`.
+    pub(super) fn set_grace(&mut self, grace: Duration) {
+        self.grace = grace.min(LONGEST_GRACE);
+        self.watchdog.set_grace(self.grace);
     }
 
     /// Returns whether the drain has begun, be it over or not.
@@ -153,26 +173,40 @@ impl LifeCycle {
 #[derive(Debug)]
 struct Watchdog {
     signals: Vec<SigId>,
+    /// In milliseconds.
+    grace: Arc<AtomicU64>,
     has_ended: Arc<AtomicBool>,
+    begin: PipeWriter,
 }
 
 impl Watchdog {
     /// Watches for the signals that end the server, which then drains for `grace`.
     fn start(grace: Duration) -> io::Result<Watchdog> {
         let (reader, writer) = io::pipe()?;
-        let mut watchdog = Watchdog { signals: Vec::new(), has_ended: Arc::default() };
-        for signal in ENDING {
-            watchdog.signals.push(pipe::register(signal, writer.try_clone()?)?);
-        }
-        let has_ended = watchdog.has_ended.clone();
+        let signals =
+            ENDING.map(|signal| pipe::register(signal, writer.try_clone()?)).into_iter().collect::<io::Result<_>>()?;
+        let watchdog = Watchdog { signals, grace: Arc::default(), has_ended: Arc::default(), begin: writer };
+        watchdog.set_grace(grace);
+        let (grace, has_ended) = (watchdog.grace.clone(), watchdog.has_ended.clone());
+        let first = move || Duration::from_millis(grace.load(Ordering::Relaxed)) + LAST_WORDS + CLOSING;
         thread::Builder::new().name("ferry-end".into()).spawn(move || {
-            if is_over(&reader, grace + LAST_WORDS + CLOSING, CLOSING) && !has_ended.load(Ordering::Acquire) {
+            if is_over(&reader, first, CLOSING) && !has_ended.load(Ordering::Acquire) {
                 log::error!("something does not answer in time: abandoned");
                 log::logger().flush();
                 process::exit(CUT_SHORT);
             }
         })?;
         Ok(watchdog)
+    }
+
+    /// Watches over a drain that begins now, without a signal.
+    fn begin(&self) {
+        // The pipe is empty but for signals, and the thread reads.
+        let _ = (&self.begin).write(&[BEGIN]);
+    }
+
+    fn set_grace(&self, grace: Duration) {
+        self.grace.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -186,25 +220,27 @@ impl Drop for Watchdog {
     }
 }
 
-/// Waits until the time is over that the first signal gives, or the shorter one that any other gives; each is a byte
-/// from `signals`. False where there are none to come.
-fn is_over(mut signals: &PipeReader, first: Duration, others: Duration) -> bool {
-    let mut until: Option<Instant> = None;
+/// Waits until the time is over that the first signal gives, or [`BEGIN`] without one, or the shorter one that any other
+/// signal gives; each is a byte from `begun`. False where there are none to come.
+fn is_over(mut begun: &PipeReader, first: impl Fn() -> Duration, others: Duration) -> bool {
+    let (mut until, mut signals): (Option<Instant>, u32) = (None, 0);
     loop {
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
             return true;
         }
         let left = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut [PollFd::new(&signals, PollFlags::IN)], left.as_ref()) {
+        match poll(&mut [PollFd::new(&begun, PollFlags::IN)], left.as_ref()) {
             Ok(0) | Err(Errno::INTR) => continue,
             Ok(_) => {}
             Err(_) => return false,
         }
-        match signals.read(&mut [0]) {
+        let mut byte = [0];
+        match begun.read(&mut byte) {
             Ok(1) => {
-                let now = Instant::now();
-                until = Some(until.map_or(now + first, |until| until.min(now + others)));
+                signals += u32::from(byte != [BEGIN]);
+                let at = Instant::now() + if signals > 1 { others } else { first() };
+                until = Some(until.map_or(at, |until| until.min(at)));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             _ => return false,
@@ -214,28 +250,31 @@ fn is_over(mut signals: &PipeReader, first: Duration, others: Duration) -> bool 
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     const NEVER: Duration = Duration::from_secs(3600);
 
     #[test]
     fn one_signal_gives_time_and_another_takes_it() {
-        for (sent, first, others) in [(&b"1"[..], Duration::ZERO, NEVER), (b"12", NEVER, Duration::ZERO)] {
+        for (sent, first, others) in [
+            (&b"1"[..], Duration::ZERO, NEVER),
+            (b"B", Duration::ZERO, NEVER),
+            (b"12", NEVER, Duration::ZERO),
+            (b"B12", NEVER, Duration::ZERO),
+        ] {
             let (reader, mut writer) = io::pipe().unwrap();
             writer.write_all(sent).unwrap();
-            assert!(is_over(&reader, first, others), "after {} signals", sent.len());
+            assert!(is_over(&reader, || first, others), "after {} signals", sent.len());
         }
     }
 
     #[test]
     fn a_server_that_has_ended_is_not_killed() {
-        for sent in [&b""[..], b"1", b"12"] {
+        for sent in [&b""[..], b"1", b"12", b"B1"] {
             let (reader, mut writer) = io::pipe().unwrap();
             writer.write_all(sent).unwrap();
             drop(writer);
-            assert!(!is_over(&reader, NEVER, NEVER));
+            assert!(!is_over(&reader, || NEVER, NEVER));
         }
     }
 }

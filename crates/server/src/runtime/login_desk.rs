@@ -1,67 +1,56 @@
-//! Has secrets checked, by helpers of their own, and the users file read again: never on the loop.
+//! Has secrets checked, by helpers of their own: never on the loop.
 
 use std::{
     collections::{BTreeSet, HashMap},
     io,
     net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, Sender, channel},
     },
     thread,
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use mio::{Token, Waker};
 
 use super::Server;
 use crate::{
-    access::{Logins, Users, UsersError, failed_login},
+    access::{Logins, Users, failed_login},
     protocol::ferry::{Login, LoginOutcome},
 };
 
 /// Threads that check secrets. Each takes a processor and some memory while it does.
 const CHECKERS: usize = 2;
 
-/// A users file that was read, and what to warn of.
-type Reloaded = Result<(Users, Option<String>), UsersError>;
-
-enum Task {
-    Check { token: Token, users: Arc<Users>, login: Login },
-    Reload(PathBuf),
+/// A login to be checked, by the users of then.
+struct Check {
+    token: Token,
+    users: Arc<Users>,
+    login: Login,
 }
 
-enum Done {
+/// A check that has ended.
+struct Checked {
+    check: Check,
     /// [`None`] where it could not be found out.
-    Checked {
-        token: Token,
-        users: Arc<Users>,
-        login: Login,
-        is_right: Option<bool>,
-    },
-    Reloaded(Reloaded),
+    is_right: Option<bool>,
 }
 
-impl Task {
-    fn run(self) -> Done {
-        match self {
-            Task::Check { token, users, login } => {
-                let check = || users.check(&login.user, &login.secret).ok();
-                let is_right = catch_unwind(AssertUnwindSafe(check)).unwrap_or(None);
-                Done::Checked { token, users, login, is_right }
-            }
-            Task::Reload(path) => Done::Reloaded(Users::load(&path)),
-        }
+impl Check {
+    fn run(self) -> Checked {
+        let check = || self.users.check(&self.login.user, &self.login.secret).ok();
+        let is_right = catch_unwind(AssertUnwindSafe(check)).unwrap_or(None);
+        Checked { check: self, is_right }
     }
 }
 
 /// All that a checker works with.
 #[derive(Clone)]
 struct Start {
-    to_do: Arc<Mutex<Receiver<Task>>>,
-    done_by: Sender<Done>,
+    to_do: Arc<Mutex<Receiver<Check>>>,
+    done_by: Sender<Checked>,
     waker: Arc<Waker>,
 }
 
@@ -75,8 +64,8 @@ pub(super) struct LoginDesk {
     under_way: HashMap<Token, IpAddr>,
     /// Refusals that are held back for a while.
     held: BTreeSet<(Instant, Token)>,
-    tasks: Sender<Task>,
-    done: Receiver<Done>,
+    tasks: Sender<Check>,
+    done: Receiver<Checked>,
     /// All that the checkers are started with, until they are.
     unstarted: Option<Start>,
 }
@@ -101,6 +90,11 @@ impl LoginDesk {
     /// Returns the users of now.
     pub(super) fn users(&self) -> &Arc<Users> {
         &self.users
+    }
+
+    /// From here on `users` log in.
+    pub(super) fn set_users(&mut self, users: Arc<Users>) {
+        self.users = users;
     }
 
     /// Has a login checked when it is its turn. False where too many wait.
@@ -139,7 +133,7 @@ impl LoginDesk {
             };
             self.under_way.insert(token, address);
             // The receiver lives as long as the checkers, which end with this sender alone.
-            let _ = self.tasks.send(Task::Check { token, users: self.users.clone(), login });
+            let _ = self.tasks.send(Check { token, users: self.users.clone(), login });
         }
     }
 
@@ -174,16 +168,6 @@ impl LoginDesk {
         (!self.ask(token, address, login)).then_some(LoginOutcome::Busy)
     }
 
-    /// Has the users file read again.
-    pub(super) fn reload(&mut self, path: PathBuf) {
-        match self.start() {
-            Ok(()) => {
-                let _ = self.tasks.send(Task::Reload(path));
-            }
-            Err(error) => log::error!("the users file is not read again: can't start a thread: {error}"),
-        }
-    }
-
     fn start(&mut self) -> io::Result<()> {
         let Some(start) = &self.unstarted else { return Ok(()) };
         for _ in 0..CHECKERS {
@@ -216,19 +200,13 @@ impl Server {
 
     /// Tells each session what came of its login, and hands on those whose turn it is.
     pub(super) fn run_desk(&mut self, now: Instant) {
-        while let Ok(done) = self.desk.done.try_recv() {
-            let outcome = match done {
-                Done::Reloaded(reloaded) => {
-                    self.reloaded(reloaded, now);
-                    continue;
-                }
+        while let Ok(Checked { check: Check { token, users, login }, is_right }) = self.desk.done.try_recv() {
+            let outcome = match Arc::ptr_eq(&users, self.desk.users()) {
+                true => self.desk.checked(token, login, is_right, now),
                 // What was right may not be by the file that was read meanwhile.
-                Done::Checked { token, users, login, .. } if !Arc::ptr_eq(&users, self.desk.users()) => {
-                    (token, self.desk.check_anew(token, login, now))
-                }
-                Done::Checked { token, login, is_right, .. } => (token, self.desk.checked(token, login, is_right, now)),
+                false => self.desk.check_anew(token, login, now),
             };
-            if let (token, Some(outcome)) = outcome {
+            if let Some(outcome) = outcome {
                 self.login_ended(token, outcome, now);
             }
         }
@@ -252,46 +230,6 @@ impl Server {
         let Some(connection) = self.connections.get(token) else { return };
         connection.session.login_ended(outcome, now);
         self.scheduler.queue(token, &mut connection.queued);
-    }
-
-    /// Reads the users file again, where there is one, and opens the log files anew.
-    pub(super) fn reload(&mut self) {
-        self.log_files.reopen();
-        match &self.users_file {
-            Some(path) => {
-                log::info!("SIGHUP came: reading {} again", path.display());
-                self.desk.reload(path.clone());
-            }
-            None => log::info!("SIGHUP came: there is no users file to read again"),
-        }
-    }
-
-    fn reloaded(&mut self, reloaded: Reloaded, now: Instant) {
-        let checked = reloaded.map_err(|error| error.to_string()).and_then(|(users, warning)| {
-            check_users(&users, self.has_one_name)?;
-            Ok((users, warning))
-        });
-        let (users, warning) = match checked {
-            Ok(checked) => checked,
-            Err(error) => {
-                self.counters.failed_reloads += 1;
-                return log::error!("nothing changes: {error}");
-            }
-        };
-        if let Some(warning) = warning {
-            log::warn!("{warning}");
-        }
-        log::info!("the users file holds as it is now");
-        self.counters.reloads += 1;
-        self.counters.reloaded = Some(SystemTime::now());
-        self.desk.users = Arc::new(users);
-        self.arrivals.set_users(&self.desk.users);
-        for token in self.connections.tokens() {
-            if let Some(connection) = self.connections.get(token) {
-                connection.session.set_users(&self.desk.users);
-            }
-        }
-        self.apply_user_limits(now);
     }
 }
 

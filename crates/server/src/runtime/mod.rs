@@ -20,6 +20,7 @@ mod budget;
 mod completions;
 mod connection;
 mod connections;
+mod control;
 mod handshakes;
 mod housekeeping;
 mod inquiries;
@@ -32,6 +33,7 @@ mod login_desk;
 pub mod party;
 mod pool;
 pub mod rates;
+mod reload;
 pub mod scheduler;
 mod secure;
 mod setup;
@@ -41,9 +43,10 @@ mod workers;
 
 use std::{
     fmt::Display,
-    io,
+    io::{self, Write as _},
     net::SocketAddr,
-    path::PathBuf,
+    os::unix::net::UnixStream,
+    process,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -53,7 +56,8 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::{
     access::Users,
-    net::{Acceptor, Endpoint, InquiryListener, Listener, TlsAcceptor, Transport},
+    control::{SocketFile, accepting},
+    net::{Acceptor, Endpoint, InquiryListener, Listener, News, ServiceManager, TlsAcceptor, Transport},
     observe::{
         Client, Counters, RefusedFor, TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
@@ -64,6 +68,7 @@ use crate::{
 use arrivals::{Arrival, Arrivals};
 use connection::Connection;
 use connections::Connections;
+use control::HandOver;
 use handshakes::Handshakes;
 use housekeeping::Housekeeping;
 use inquiries::Inquiries;
@@ -73,6 +78,7 @@ use lifecycle::LifeCycle;
 use login_desk::LoginDesk;
 use party::Party;
 use rates::Rates;
+use reload::Reloads;
 use scheduler::Scheduler;
 use timers::Timers;
 use turn::{Buffers, Turn, TurnEnd};
@@ -81,12 +87,14 @@ use workers::Workers;
 pub use inquiries::Inquiry;
 pub use lifecycle::CUT_SHORT;
 pub use login_desk::check_users;
+pub use reload::{ReloadReading, Reloaded};
 use setup::system;
 pub use setup::{Live, ServerError, ServerOptions};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
+const HAND_OVER: Token = Token(usize::MAX - 3);
 
 /// Events taken from one poll.
 const EVENTS: usize = 1024;
@@ -107,11 +115,15 @@ pub struct Server {
     workers: Workers,
     leases: Leases<Token, Job>,
     life: LifeCycle,
+    manager: ServiceManager,
     desk: LoginDesk,
     inquiries: Inquiries,
-    users_file: Option<PathBuf>,
-    /// Whether the root's file system knows each entry by one name.
-    has_one_name: bool,
+    /// Removed at the end.
+    control_file: Option<SocketFile>,
+    hand_over: Option<HandOver>,
+    /// Where the server before this one waits for word that clients are accepted.
+    waiting: Option<UnixStream>,
+    reloads: Reloads,
     transfer_log: TransferLog,
     /// Opened anew by a reload.
     log_files: LogFiles,
@@ -148,7 +160,7 @@ impl Server {
         let inquiries = Inquiries::new(inquiries, options.max_inquiries, registry).map_err(system(failed))?;
         let life = LifeCycle::start(registry, SIGNALS, options.live.grace)?;
         let desk = LoginDesk::new(users.clone(), waker.clone());
-        let has_one_name = store.has_one_name();
+        let reloads = Reloads::new(waker.clone());
         let usage = store.usage().unwrap_or_default();
         let live = options.live;
         let mut server = Server {
@@ -161,10 +173,13 @@ impl Server {
             workers: Workers::start(store, waker, options.open_together)?,
             leases: Leases::default(),
             life,
+            manager: ServiceManager::default(),
             desk,
             inquiries,
-            users_file: options.users_file,
-            has_one_name,
+            control_file: None,
+            hand_over: None,
+            waiting: None,
+            reloads,
             transfer_log: logs.transfer_log,
             log_files: logs.files,
             housekeeping: Housekeeping::new(Instant::now()),
@@ -178,6 +193,24 @@ impl Server {
         Ok(server)
     }
 
+    /// Has `manager` told of readiness, drain and end, and fed by the loop.
+    #[must_use]
+    pub fn managed_by(self, manager: ServiceManager) -> Server {
+        Server { manager, ..self }
+    }
+
+    /// Has the `file` of the control socket removed at the end.
+    #[must_use]
+    pub fn controlled_at(self, file: Option<SocketFile>) -> Server {
+        Server { control_file: file, ..self }
+    }
+
+    /// Tells the server before this one, through `waiting`, when clients are accepted here.
+    #[must_use]
+    pub fn succeeding(self, waiting: Option<UnixStream>) -> Server {
+        Server { waiting, ..self }
+    }
+
     /// Serves until SIGTERM, SIGINT or SIGQUIT comes; then drains, and returns. A second signal ends the drain, as does the
     /// end of its grace, after which clients have two seconds. Where something does not answer half a second later,
     /// the process ends with the status [`CUT_SHORT`].
@@ -187,12 +220,15 @@ impl Server {
     /// Where the system refuses to tell of events.
     pub fn run(mut self) -> Result<(), ServerError> {
         let mut events = Events::with_capacity(EVENTS);
+        self.begin();
         while !self.life.has_ended(self.connections.len() + self.handshakes.len()) {
             self.wait(&mut events)?;
             let began = Instant::now();
+            self.manager.feed(began);
             self.workers.look(began);
             self.take_events(&events, began);
             self.take_completions();
+            self.take_reload(began);
             self.run_desk(began);
             self.expire(began);
             if self.life.take_end_of_grace(began) {
@@ -208,6 +244,16 @@ impl Server {
         }
         self.finish();
         Ok(())
+    }
+
+    /// Tells everybody who waits for it that clients are accepted from here on.
+    fn begin(&mut self) {
+        if let Some(mut waiting) = self.waiting.take()
+            && let Err(error) = waiting.write_all(accepting(process::id()).as_bytes())
+        {
+            log::warn!("the server before this one has ended: {error}");
+        }
+        self.manager.tell(News::Ready, "serving", Instant::now());
     }
 
     /// Waits for events. Where there are none for a while, freed memory is given back.
@@ -244,6 +290,7 @@ impl Server {
             self.workers.look_at(),
             self.transfer_log.next_at(),
             self.life.next_at(),
+            self.manager.next_at(),
         ];
         let next = moments.into_iter().flatten().min().map(|next| next.saturating_duration_since(now));
         next.into_iter().chain(self.housekeeping.due_after()).min()
@@ -255,13 +302,14 @@ impl Server {
                 LISTENER => self.arrivals.note_ready(),
                 // Completions are taken in any case.
                 WAKER => {}
+                HAND_OVER => self.take_hand_over(now),
                 SIGNALS => {
                     let asked = self.life.take_signals(now);
                     if asked.drain {
                         self.drain(now);
                     }
                     if asked.reload {
-                        self.reload();
+                        self.reload("SIGHUP came", None, now);
                     }
                 }
                 token => {
@@ -294,6 +342,9 @@ impl Server {
         let is_cut = self.connections.len() > 0;
         // Clients first: what comes after may wait for a disk.
         self.connections.disconnect();
+        if let Some(file) = self.control_file.take() {
+            file.remove();
+        }
         self.transfer_log.sum_up(None);
         self.workers.end(is_cut);
         drop(self.connections);
@@ -338,6 +389,11 @@ impl Server {
 
     /// Begins the drain: nobody can connect any more, and each client is told as soon as it is idle.
     fn drain(&mut self, now: Instant) {
+        self.manager.tell(News::Stopping, "draining: transfers end, nobody is accepted", now);
+        if self.hand_over.is_some() {
+            // A new server is about to begin, and has the sockets already.
+            self.give_away();
+        }
         for (socket, peer, arrival) in self.arrivals.end(&ending(), now) {
             self.counters.refused(RefusedFor::ShuttingDown);
             // Who waits for a handshake understands nothing else, and there is no time for one.

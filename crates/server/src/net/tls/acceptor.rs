@@ -23,6 +23,7 @@ const TICKETS: usize = 2;
 #[derive(Debug, Clone)]
 pub struct TlsAcceptor {
     config: Arc<ServerConfig>,
+    identity: Identity,
     scratch: Scratch,
 }
 
@@ -41,7 +42,15 @@ impl TlsAcceptor {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = ring::Ticketer::new()?;
         config.send_tls13_tickets = TICKETS;
-        Ok(TlsAcceptor { config: Arc::new(config), scratch: Scratch::new() })
+        Ok(TlsAcceptor { config: Arc::new(config), identity: identity.clone(), scratch: Scratch::new() })
+    }
+
+    /// Is from here on for new clients what `other` is. Where that has the same key and the same certificates, nothing
+    /// changes, and clients can take up their sessions again.
+    pub(crate) fn become_like(&mut self, other: TlsAcceptor) {
+        if !self.identity.is_same(&other.identity) {
+            (self.config, self.identity) = (other.config, other.identity);
+        }
     }
 
     /// Begins with a client, whose hello is due.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use ferry_wire::{Reply, Secret, UserName};
 
-use super::{LoggingIn, Login, LoginOutcome, Phase, Session, record::Transfer};
+use super::{Limits, LoggingIn, Login, LoginOutcome, Phase, Session, record::Transfer};
 use crate::{access::Users, store::Handles};
 
 impl<H: Handles> Session<H> {
@@ -58,6 +58,11 @@ impl<H: Handles> Session<H> {
     /// Another users file holds from here on: for every request that takes effect after this.
     pub fn set_users(&mut self, users: &Arc<Users>) {
         self.visitor.set_users(users);
+    }
+
+    /// Other limits hold from here on, for what is under way as well.
+    pub fn set_limits(&mut self, limits: &Arc<Limits>) {
+        self.limits = limits.clone();
     }
 
     /// Returns the user who has logged in.
