@@ -13,7 +13,7 @@ use crate::{
     login::Credentials,
     options::{Options, Progress},
     pattern::{self, Pattern},
-    transfer::{self, Event, Fetch, Moved, Outage, Report, Settings, Store},
+    transfer::{self, Event, Fetch, IfTaken, Moved, Outage, Report, Settings, Store},
     tree::{self, Found, RemoteTree},
 };
 
@@ -314,7 +314,8 @@ impl Client {
         self.converse(|link| requests::change_all(link, requests, watch))
     }
 
-    /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now.
+    /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now. Where the
+    /// name is taken, `if_taken` says what becomes of that.
     /// Nothing of it can be resumed, for nobody could give the first bytes again. `progress` gets the bytes so far.
     ///
     /// The end of `source` is taken for the end of the file: whether who writes into a pipe is done or has died, nobody
@@ -330,10 +331,11 @@ impl Client {
         &mut self,
         name: &Name,
         mtime: Option<Time>,
+        if_taken: IfTaken,
         source: &mut dyn io::Read,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Moved, Error> {
-        self.converse(|link| transfer::put_from(link, name, mtime, source, progress))
+        self.converse(|link| transfer::put_from(link, name, (mtime, if_taken), source, progress))
     }
 
     /// Lists a directory, or the root; sorted by name, each name once whatever the server says.

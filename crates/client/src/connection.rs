@@ -141,6 +141,7 @@ fn logged_in(address: &Address, options: &Options, credentials: &Credentials) ->
 fn greeted(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {
     let mut link = connect_any(address, options)?;
     let greeting = greeting::receive(&mut link, address, options.timeout)?;
+    link.note_greeting(&greeting);
     log::info!("connected to {address}: {}", ferry_wire::escaped(&greeting.software));
     Ok((link, greeting))
 }

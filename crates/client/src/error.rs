@@ -102,6 +102,11 @@ pub enum Error {
         /// The rule that it breaks.
         problem: NameError,
     },
+    /// The server can't be told not to replace what has a name; nothing was sent to it.
+    #[error(
+        "the server cannot be told to leave files that are there as they are (it does not say 'with-if'); nothing was sent"
+    )]
+    NeverReplacing,
     /// More would be deleted than is allowed; nothing was.
     #[error("{planned} things would be deleted, and {most} may be; nothing was changed")]
     Deletions {
@@ -184,7 +189,7 @@ impl Error {
             | Error::NotConnected
             | Error::Closed(_) => Blame::Connection,
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
-            Error::Server(_) | Error::Login { .. } | Error::Name { .. } => Blame::Request,
+            Error::Server(_) | Error::Login { .. } | Error::Name { .. } | Error::NeverReplacing => Blame::Request,
             Error::Untrusted(_) | Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
             Error::Local { .. } | Error::LocalFile { .. } | Error::Deletions { .. } => Blame::Local,
             Error::Interrupted => Blame::Interrupted,

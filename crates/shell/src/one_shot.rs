@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, ValueHint};
 use ferry_wire::escaped;
 
 use super::{
-    command::{self, Command, Target, lookup},
+    command::{self, Command, Put, Target, lookup},
     words::Word,
 };
 
@@ -68,7 +68,7 @@ impl OneShot {
     pub(crate) fn is_about_files_here(&self) -> bool {
         match &self.command {
             Command::Get(transfer) => transfer.target != Some(Target::Stream),
-            Command::Put(transfer) => !transfer.names.words.iter().any(is_stream),
+            Command::Put(put) => !put.transfer.names.words.iter().any(is_stream),
             Command::Sync(_) => true,
             _ => false,
         }
@@ -83,7 +83,7 @@ fn is_stream(word: &Word) -> bool {
 /// `ferry put HOST - -`, its output going to `name`.
 fn check_streams(command: &Command) -> Result<(), String> {
     let why = match command {
-        Command::Put(transfer) => match &transfer.names.words[..] {
+        Command::Put(Put { transfer, .. }) => match &transfer.names.words[..] {
             [word] if is_stream(word) && transfer.target.is_some() => return Ok(()),
             [word] if is_stream(word) => "standard input has no name: -o NAME gives it one",
             words if words.iter().any(is_stream) => "standard input goes alone, and -o NAME gives it a name",
@@ -117,7 +117,7 @@ mod tests {
 
     fn names(arguments: &[&str]) -> (Vec<Word>, Option<Target>) {
         match read(arguments).unwrap().command {
-            Command::Get(transfer) | Command::Put(transfer) => (transfer.names.words, transfer.target),
+            Command::Get(transfer) | Command::Put(Put { transfer, .. }) => (transfer.names.words, transfer.target),
             other => panic!("{other:?}"),
         }
     }

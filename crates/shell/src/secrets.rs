@@ -67,8 +67,25 @@ impl Secrets {
                 "there is no terminal to ask for the secret; {VARIABLE} or a bookmark's secret_command gives it"
             )));
         }
-        let line = self.typed(&format!("password of {user} at {address}: "))?;
+        let line = self.typed(&format!("password of {user} at {address}: "), Echo::Off)?;
         Secret::from_bytes(&line).map_err(other)
+    }
+
+    /// Asks the person at the terminal who is to log in at `address`.
+    ///
+    /// # Errors
+    ///
+    /// Why nobody could be asked, or no name was typed: [`None`] where it was called off.
+    pub(crate) fn user(&self, address: &Address) -> Result<UserName, Option<String>> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return Err(Some("LOGIN needs the name of the user: LOGIN user".to_owned()));
+        }
+        let line = self.typed(&format!("user at {address}: "), Echo::On).map_err(|problem| match problem {
+            NoSecret::Interrupted => None,
+            NoSecret::Other(why) => Some(format!("LOGIN: {why}")),
+        })?;
+        let text = std::str::from_utf8(&line).unwrap_or_default();
+        UserName::new(text.trim()).map_err(|error| Some(format!("LOGIN: {error}")))
     }
 
     /// Runs `command`, and takes the first line that it prints.
@@ -114,21 +131,23 @@ impl Secrets {
         }
     }
 
-    /// Asks the person at the terminal for a line, which is not shown.
-    fn typed(&self, question: &str) -> Result<Zeroizing<Vec<u8>>, NoSecret> {
-        let cannot = |error: io::Error| other(format_args!("cannot ask for the secret: {}", plain(&error)));
+    /// Asks the person at the terminal for a line.
+    fn typed(&self, question: &str, echo: Echo) -> Result<Zeroizing<Vec<u8>>, NoSecret> {
+        let cannot = |error: io::Error| other(format_args!("cannot ask at the terminal: {}", plain(&error)));
         let mut terminal = OpenOptions::new().read(true).write(true).open(TERMINAL).map_err(cannot)?;
-        let silenced = Silenced::new(&terminal).map_err(|errno| cannot(errno.into()))?;
+        let silenced = Asking::new(&terminal, echo).map_err(|errno| cannot(errno.into()))?;
         let asked = (&terminal).write_all(question.as_bytes()).map_err(cannot);
         let line = asked.and_then(|()| self.typed_line(&terminal));
         drop(silenced);
-        // Enter was not shown either.
-        let _ = terminal.write_all(b"\n");
+        if echo == Echo::Off {
+            // Enter was not shown either.
+            let _ = terminal.write_all(b"\n");
+        }
         line
     }
 
     fn typed_line(&self, mut terminal: &File) -> Result<Zeroizing<Vec<u8>>, NoSecret> {
-        let cannot = |error: io::Error| other(format_args!("cannot read the secret: {}", plain(&error)));
+        let cannot = |error: io::Error| other(format_args!("cannot read the terminal: {}", plain(&error)));
         let mut line = SecretLine::default();
         loop {
             if self.cancel.is_cancelled() {
@@ -141,7 +160,7 @@ impl Secrets {
             let got = terminal.read(&mut bytes[..]).map_err(cannot)?;
             line.take(&bytes[..got]);
             match (got, line.is_whole) {
-                (0, _) if line.bytes.is_empty() => return Err(other("no secret was typed")),
+                (0, _) if line.bytes.is_empty() => return Err(other("nothing was typed")),
                 (0, _) | (_, true) => return Ok(line.bytes),
                 _ => {}
             }
@@ -216,27 +235,37 @@ impl Drop for Running {
     }
 }
 
-/// A terminal without echo, until this is dropped.
-struct Silenced<'a> {
+/// Whether the terminal shows what is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Echo {
+    On,
+    Off,
+}
+
+/// A terminal that takes a line, without echo where that is wanted, until this is dropped.
+struct Asking<'a> {
     terminal: &'a File,
     before: Termios,
 }
 
-impl<'a> Silenced<'a> {
-    fn new(terminal: &'a File) -> Result<Silenced<'a>, Errno> {
+impl<'a> Asking<'a> {
+    fn new(terminal: &'a File, echo: Echo) -> Result<Asking<'a>, Errno> {
         let before = tcgetattr(terminal)?;
         let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        match echo {
+            Echo::On => silent.local_modes.insert(LocalModes::ECHO),
+            Echo::Off => silent.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL),
+        }
         silent.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
         // Whoever stopped the program now would get a terminal without echo.
         silent.special_codes[SpecialCodeIndex::VSUSP] = 0;
         // What was typed ahead was shown, so it is no secret.
         tcsetattr(terminal, OptionalActions::Flush, &silent)?;
-        Ok(Silenced { terminal, before })
+        Ok(Asking { terminal, before })
     }
 }
 
-impl Drop for Silenced<'_> {
+impl Drop for Asking<'_> {
     fn drop(&mut self) {
         // A terminal that is gone needs no echo.
         let _ = tcsetattr(self.terminal, OptionalActions::Now, &self.before);

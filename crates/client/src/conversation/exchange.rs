@@ -58,6 +58,19 @@ impl<'l, T> Exchange<'l, T> {
         self.talk.ask(request, about, self.link.output());
     }
 
+    /// Has the upload that is queued next fail where its name is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NeverReplacing`] where the server does not know that.
+    pub(crate) fn only_if_free(&mut self) -> Result<(), Error> {
+        if !self.link.knows_if_free() {
+            return Err(Error::NeverReplacing);
+        }
+        self.talk.only_if_free(self.link.output());
+        Ok(())
+    }
+
     /// Queues a PUT; its body is sent in blocks.
     pub(crate) fn put(&mut self, size: Option<u64>, mtime: Option<Time>, name: Name) {
         self.talk.put(size, mtime, name, self.link.output());

@@ -16,8 +16,8 @@ pub(crate) mod requests;
 use std::collections::VecDeque;
 
 use ferry_wire::{
-    BodyCheck, BodyLine, Crc32, Digest, Failure, Frame, Framer, Name, Overrun, Reply, Request, Tag, Time, Verdict,
-    limits::MAX_USER_BYTES, write_end,
+    BodyCheck, BodyLine, Crc32, Digest, Failure, Frame, Framer, Name, Options, Overrun, Reply, Request, Tag, Time,
+    Verdict, limits::MAX_USER_BYTES, write_end,
 };
 
 use crate::{error::Error, trace};
@@ -105,6 +105,12 @@ impl<T> Conversation<T> {
     /// Expects one more reply than was asked for here: the request is on its way already, with its body.
     pub(crate) fn was_sent(&mut self, about: T) {
         self.in_flight.push_back((Expected::Line, about));
+    }
+
+    /// Has the upload that is asked for next fail where its name is taken: only of a server that knows this.
+    pub(crate) fn only_if_free(&self, out: &mut Vec<u8>) {
+        let options = Options { if_none: true, ..Options::default() };
+        push(out, |out| Request::With(options).encode(out));
     }
 
     /// Begins a PUT, whose body is then open.

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ferry_wire::Greeting;
+
 use crate::{address::Address, block::Block, error::Error, login::Credentials, options::Options, trust::Security};
 use pace::Pace;
 use socket::Socket;
@@ -47,6 +49,8 @@ pub(crate) struct Link {
     pace: Pace,
     address: Address,
     options: Options,
+    /// The server has greeted with [`Greeting::WITH_IF`].
+    knows_if_free: bool,
     /// Set while what was cut short is brought to its end: the moment when that has to be done,
     /// whatever moves. The caller's flag is no longer looked at.
     grace: Option<Instant>,
@@ -124,6 +128,7 @@ impl Link {
             pace: Pace::new(options.min_rate),
             address: address.clone(),
             options: options.clone(),
+            knows_if_free: false,
             grace: None,
         };
         let begun = Instant::now();
@@ -169,6 +174,16 @@ impl Link {
     /// Has other credentials stand for it from now on.
     pub(crate) fn set_credentials(&mut self, credentials: Credentials) {
         self.options.credentials = Some(credentials);
+    }
+
+    /// Notes what the server can, as far as requests depend on it.
+    pub(crate) fn note_greeting(&mut self, greeting: &Greeting) {
+        self.knows_if_free = greeting.has(Greeting::WITH_IF);
+    }
+
+    /// Whether uploads may ask for a free name.
+    pub(crate) fn knows_if_free(&self) -> bool {
+        self.knows_if_free
     }
 
     /// Another connection to the same server; its greeting is not read yet.

@@ -1,6 +1,6 @@
 //! One file that was asked for by itself: a list of one, of which nothing is tried again.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use ferry_wire::{Id, Name};
 
@@ -39,7 +39,7 @@ pub(crate) fn put(
 }
 
 fn once() -> Settings {
-    Settings { keep_going: false, resume: false, parallel: 1, retries: 0, retry_for: Duration::ZERO, state: None }
+    Settings { resume: false, retries: 0, ..Settings::default() }
 }
 
 /// Runs a transfer of one file, and tells its progress.

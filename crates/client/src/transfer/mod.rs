@@ -78,6 +78,17 @@ pub const KEPT_DOWNLOAD_BYTES: u64 = fetch::LARGE_BYTES;
 /// Uploads of fewer bytes leave nothing behind where they are cut.
 pub const KEPT_UPLOAD_BYTES: u64 = store::RESUME_BYTES;
 
+/// What becomes of a file whose name on the server is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IfTaken {
+    /// It replaces what has the name, as a whole.
+    #[default]
+    Replace,
+    /// It fails with [`Code::Exists`](crate::Code::Exists), and what has the name stays as it is. The server decides that when
+    /// the upload is published, so of two clients one wins. [`Error::NeverReplacing`] where the server is too old for that.
+    Fail,
+}
+
 /// How files are moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -101,11 +112,23 @@ pub struct Settings {
     /// The directory where the ids of resumable uploads are kept between runs; made where it is missing, for this user
     /// alone. [`None`] keeps them for this call only. Two processes may share it.
     pub state: Option<PathBuf>,
+    /// The end of an upload whose name is taken. With [`IfTaken::Fail`] all uploads are resumable ones, also small ones: an
+    /// upload whose answer was lost must be told from another one of the same name. So each costs a round trip of its own
+    /// and some more writes to the disk, on both sides.
+    pub if_taken: IfTaken,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { keep_going: false, resume: true, parallel: 1, retries: 5, retry_for: Duration::ZERO, state: None }
+        Settings {
+            keep_going: false,
+            resume: true,
+            parallel: 1,
+            retries: 5,
+            retry_for: Duration::ZERO,
+            state: None,
+            if_taken: IfTaken::Replace,
+        }
     }
 }
 

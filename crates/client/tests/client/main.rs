@@ -11,6 +11,7 @@ mod downloads;
 mod greetings;
 mod logins;
 mod many;
+mod never_replacing;
 mod parallel;
 mod planning;
 mod requests;

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Write as _},
 };
 
-use ferry_client::{Blame, Cancel, Client, Code, Crc32, Error};
+use ferry_client::{Blame, Cancel, Client, Code, Crc32, Error, IfTaken};
 use ferry_wire::BodyLine;
 
 use crate::support::{Honest, Local, Peer, Scripted, connect, name, options};
@@ -232,19 +232,19 @@ fn a_stream_of_unknown_size_is_stored_whole_or_called_off() {
     let mut source = Source(vec![Ok(b"he".to_vec()), Ok(b"llo".to_vec()), Ok(long.clone()), Ok(long.clone())]);
     let mtime = ferry_client::Time::new(77, 0);
     let mut seen = Vec::new();
-    let saved = client.put_from(&name("a"), mtime, &mut source, &mut |done| seen.push(done)).unwrap();
+    let saved = client.put_from(&name("a"), mtime, IfTaken::Replace, &mut source, &mut |done| seen.push(done)).unwrap();
     let whole = [&b"hello"[..], &long, &long].concat();
     assert_eq!((saved.size, saved.crc), (400_005, Crc32::of(&whole)));
     assert!(server.content("a").unwrap() == whole);
     assert_eq!(server.mtime("a"), mtime);
     assert_eq!(seen, [0, 262_144, 400_005]);
 
-    client.put_from(&name("empty"), None, &mut std::io::empty(), &mut |_| {}).unwrap();
+    client.put_from(&name("empty"), None, IfTaken::Replace, &mut std::io::empty(), &mut |_| {}).unwrap();
     assert_eq!(server.content("empty").unwrap(), b"");
 
     let broken = std::io::Error::other("the pipe burst");
     let mut source = Source(vec![Ok(vec![1; 200_000]), Ok(vec![1; 200_000]), Err(broken)]);
-    let error = client.put_from(&name("b"), None, &mut source, &mut |_| {}).unwrap_err();
+    let error = client.put_from(&name("b"), None, IfTaken::Replace, &mut source, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("the pipe burst"), "{error}");
     assert_eq!(server.content("b"), None);
     client.stat(&name("a")).unwrap();
@@ -305,7 +305,7 @@ fn a_stream_that_ends_while_the_caller_has_had_enough_is_not_published() {
         cancel.cancel();
         Ok(0)
     });
-    let result = client.put_from(&name("a"), None, &mut source, &mut |_| {});
+    let result = client.put_from(&name("a"), None, IfTaken::Replace, &mut source, &mut |_| {});
     assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
     cancel.reset();
     client.delete(&name("c")).unwrap();
@@ -323,7 +323,9 @@ fn a_silent_stream_hides_neither_the_server_nor_the_caller() {
         peer.close();
     });
     let mut client = connect(&server.address);
-    let error = client.put_from(&name("a"), None, &mut Stream(Some(b"hello"), would_block), &mut |_| {}).unwrap_err();
+    let error = client
+        .put_from(&name("a"), None, IfTaken::Replace, &mut Stream(Some(b"hello"), would_block), &mut |_| {})
+        .unwrap_err();
     assert_eq!(error.code(), Some(Code::Timeout), "{error}");
     drop(client);
     server.finish();
@@ -338,7 +340,8 @@ fn a_silent_stream_hides_neither_the_server_nor_the_caller() {
         peer.expect("STOP");
     });
     let mut client = Client::connect(&server.address, options().cancel(cancel)).unwrap();
-    let result = client.put_from(&name("a"), None, &mut Stream(Some(b"hello"), would_block), &mut |_| {});
+    let result =
+        client.put_from(&name("a"), None, IfTaken::Replace, &mut Stream(Some(b"hello"), would_block), &mut |_| {});
     assert!(matches!(result, Err(Error::Interrupted)), "{result:?}");
     server.finish();
 }

@@ -50,3 +50,23 @@ fn who_logs_in_sees_and_does_what_that_user_may() {
     as_alice("wrong", "LS").failed(4, "cannot log in as alice: the server says: ");
     assert!(!place.server.log().contains("wrong") && !place.server.log().contains("password"));
 }
+
+#[test]
+fn an_upload_that_replaces_nothing_leaves_what_is_there() {
+    let place = Place::new();
+    place.write("a", b"hello");
+    place.server.write("taken", b"theirs");
+    place.run("PUT -n a").fine();
+    place.run("PUT --no-clobber a").failed(4, "something has that name already");
+    place.run("PUT -n a -> taken").failed(4, "(exists)");
+    let shell = ["put", &place.server.address().to_string(), "-n", "-", "-o"].map(str::to_owned);
+    for (name, status) in [("new", 0), ("taken", 4)] {
+        let mut command = std::process::Command::new(ferry_e2e::ferry());
+        command.args(&shell).arg(name).stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
+        let mut child = command.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"piped").unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(status), "{name}");
+    }
+    let read = |name: &str| place.server.read(name);
+    assert_eq!((read("a"), read("taken"), read("new")), (b"hello".to_vec(), b"theirs".to_vec(), b"piped".to_vec()));
+}

@@ -229,7 +229,7 @@ mod tests {
     fn usages_are_made_from_the_tree() {
         let of = |verb: &str| usage(find(verb).unwrap());
         assert_eq!(of("get"), "GET [-rk] name ... [-> local]");
-        assert_eq!(of("put"), "PUT [-rk] name ... [-> remote]");
+        assert_eq!(of("put"), "PUT [-rkn] name ... [-> remote]");
         assert_eq!(of("sync"), "SYNC [-udcnDk] [--max-delete N] [--backup-dir DIR] from [to]");
         assert_eq!((of("open"), of("ls")), ("OPEN [user@]host:port".to_owned(), "LS [-lhtSr] [name ...]".to_owned()));
         assert_eq!((of("mv"), of("close")), ("MV from to".to_owned(), "CLOSE".to_owned()));

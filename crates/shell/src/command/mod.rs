@@ -20,4 +20,4 @@ mod tree;
 
 pub(crate) use argument::Target;
 pub(crate) use parse::{arrow_as_option, parse, read, tells_secret};
-pub(crate) use tree::{Command, KeepGoing, Listing, Names, Open, Order, Removal, SyncDirectories, Transfer};
+pub(crate) use tree::{Command, KeepGoing, Listing, Names, Open, Order, Put, Removal, SyncDirectories, Transfer};

@@ -141,7 +141,8 @@ mod tests {
 
     fn transfer(line: &str) -> Transfer {
         match parsed(line) {
-            Command::Get(transfer) | Command::Put(transfer) => transfer,
+            Command::Get(transfer) => transfer,
+            Command::Put(put) => put.transfer,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -154,6 +155,14 @@ mod tests {
         };
         assert_eq!((address("open 12000"), address("Open\thost:5")), ("12000".to_owned(), "host:5".to_owned()));
         assert_eq!((address("OPEN host 5"), address("open ::1 5")), ("host:5".to_owned(), "[::1]:5".to_owned()));
+        for (line, expected) in [
+            ("OPEN alice@::1 5", "alice@[::1]:5"),
+            ("OPEN alice@[::1] 5", "alice@[::1]:5"),
+            ("OPEN [::1]:5", "[::1]:5"),
+            ("OPEN alice@host 5", "alice@host:5"),
+        ] {
+            assert_eq!(address(line), expected);
+        }
         let directory = |line: &str| match parsed(line) {
             Command::Cd(to) | Command::Lcd(to) => to.directory,
             other => panic!("{line}: {other:?}"),

@@ -75,9 +75,10 @@ pub(crate) enum Command {
         after_help = "PUT README.txt                     sends README.txt of the local directory\n\
                       PUT *.jpg                          sends all that match\n\
                       PUT -r photos                      makes photos there with all that is in it\n\
-                      PUT ../notes.txt -> old/notes.txt  sends it under another name"
+                      PUT ../notes.txt -> old/notes.txt  sends it under another name\n\
+                      PUT -n report.pdf                  fails if the server has a report.pdf"
     )]
-    Put(Transfer),
+    Put(Put),
     /// Make a directory like another; moves what differs
     ///
     /// Up (-u, the default), the server's directory becomes like the local one: SYNC local remote. Down (-d), the other
@@ -239,6 +240,16 @@ pub(crate) struct Transfer {
     /// Another name for it, or a directory to put it in; '-> NAME' is the same
     #[arg(short = 'o', long = "output", id = "output", value_name = "LOCAL", value_hint = ValueHint::AnyPath, value_parser = target, allow_hyphen_values = true)]
     pub(crate) target: Option<Target>,
+}
+
+/// The arguments of PUT.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Put {
+    #[command(flatten)]
+    pub(crate) transfer: Transfer,
+    /// Never replace a file of the server: fail where the name is taken (slower for many small files)
+    #[arg(short = 'n', long)]
+    pub(crate) no_clobber: bool,
 }
 
 /// The names that a command is about. There is at least one, unless the command can do without.
@@ -457,10 +468,11 @@ impl Open {
     /// Returns a port, host:port or bookmark, which is not looked up yet.
     pub(crate) fn address(&self) -> String {
         let Open { host, port, .. } = self;
-        match port {
-            None => host.clone(),
-            Some(port) if host.contains(':') && !host.starts_with('[') => format!("[{host}]:{port}"),
-            Some(port) => format!("{host}:{port}"),
+        let Some(port) = port else { return host.clone() };
+        let user_ends = host.rfind('@').map_or(0, |at| at + 1);
+        match host.split_at(user_ends) {
+            (user, host) if host.contains(':') && !host.starts_with('[') => format!("{user}[{host}]:{port}"),
+            (user, host) => format!("{user}{host}:{port}"),
         }
     }
 }
@@ -531,7 +543,7 @@ impl Command {
     pub(crate) fn together(&self) -> Option<(String, bool)> {
         match self {
             Command::Get(transfer) => Some((transfer.names.together()?, true)),
-            Command::Put(transfer) => Some((transfer.names.together()?, false)),
+            Command::Put(put) => Some((put.transfer.names.together()?, false)),
             Command::Sync(args) => Some((together(iter::once(&args.from).chain(&args.to))?, args.down)),
             Command::Ls(list) => Some((together(list.words.iter())?, true)),
             Command::Lls(list) => Some((together(list.words.iter())?, false)),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ferry_client::{Direction, EntryKind, HeldDirectory, LocalPath, Name};
+use ferry_client::{Direction, EntryKind, HeldDirectory, IfTaken, LocalPath, Name};
 use ferry_wire::escaped;
 
 use super::{Session, failures::Failures, names::Meant, planning::Chosen, watcher::Manner};
@@ -81,6 +81,7 @@ impl Session {
             whole_directories: transfer.recursive,
             single: trees == 0 && meant.len() == 1 && transfer.names.words.len() == 1,
             hint: absolute.then_some("a name that begins with '/' is one beneath the server's root"),
+            if_taken: IfTaken::Replace,
             tells_of_none: true,
         };
         self.carry_out(&plan, manner, failures).1

@@ -133,7 +133,7 @@ impl Session {
             Command::Open(open) => self.open(&open.address(), open.security())?,
             Command::Login(login) => self.log_in(login.user.as_deref())?,
             Command::Get(transfer) => self.get(&transfer)?,
-            Command::Put(transfer) => self.put(&transfer)?,
+            Command::Put(put) => self.put(&put)?,
             Command::Sync(args) => self.sync(&(*args).into())?,
             Command::Ls(list) => self.list(list.style(), list.names().as_ref())?,
             Command::Cd(to) => self.enter(to.directory.as_deref())?,

@@ -3,7 +3,7 @@
 use std::io;
 
 use ferry_client::{
-    Blame, Code, Direction, Error, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Plan, PlanReport, Report,
+    Blame, Code, Direction, Error, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Name, Plan, PlanReport, Report, Settings,
 };
 
 use super::{
@@ -45,6 +45,7 @@ impl Session {
         let (retries, arrow) = (self.settings.retries, self.arrow());
         let moving = Moving { manner, direction, labels: &labels, retries, arrow };
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
+        let settings = Settings { if_taken: manner.if_taken, ..settings };
         let Session { client: Some(client), output, local, remote, progress, .. } = self else {
             return (PlanReport::default(), Err(not_connected()));
         };

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_client::{Direction, EntryKind, Error, HeldDirectory, LocalPath, Name, NameError, Pattern};
+use ferry_client::{Direction, EntryKind, Error, HeldDirectory, IfTaken, LocalPath, Name, NameError, Pattern};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{Session, failures::Failures, names::bad_name, planning::Chosen, watcher::Manner};
 use crate::{
-    command::{Target, Transfer},
+    command::{Put, Target, Transfer},
     exit::{Exit, Failed},
     words,
 };
@@ -43,21 +43,22 @@ enum Called {
 }
 
 impl Session {
-    pub(super) fn put(&mut self, transfer: &Transfer) -> Result<(), Failed> {
+    pub(super) fn put(&mut self, Put { transfer, no_clobber }: &Put) -> Result<(), Failed> {
         self.connected()?;
+        let if_taken = if *no_clobber { IfTaken::Fail } else { IfTaken::Replace };
         if let [word] = &transfer.names.words[..]
             && word.is("-")
         {
-            return self.put_from_input(transfer.target.as_ref());
+            return self.put_from_input(transfer.target.as_ref(), if_taken);
         }
         let mut failures = Failures::new(self.keeps_going(transfer.keep_going));
-        match self.put_all(transfer, &mut failures) {
+        match self.put_all(transfer, if_taken, &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),
         }
     }
 
-    fn put_all(&mut self, transfer: &Transfer, failures: &mut Failures) -> Result<(), Failed> {
+    fn put_all(&mut self, transfer: &Transfer, if_taken: IfTaken, failures: &mut Failures) -> Result<(), Failed> {
         let meant = self.find_to_send(transfer, failures)?;
         let called = self.called(transfer, &meant)?;
         let mut chosen = Chosen::new(Direction::Up);
@@ -83,6 +84,7 @@ impl Session {
             whole_directories: transfer.recursive,
             single: trees == 0 && meant.len() == 1 && transfer.names.words.len() == 1,
             hint: None,
+            if_taken,
             tells_of_none: true,
         };
         self.carry_out(&plan, manner, failures).1

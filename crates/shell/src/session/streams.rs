@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_client::{Code, Direction, Download, Error, Event as Step, Name, Part};
+use ferry_client::{Code, Direction, Download, Error, Event as Step, IfTaken, Name, Part};
 
 use super::{Session, failures::Failures, names::Meant, reasons, watcher::worth};
 use crate::{
@@ -88,7 +88,7 @@ impl Session {
     }
 
     /// Sends all that comes from standard input.
-    pub(super) fn put_from_input(&mut self, target: Option<&Target>) -> Result<(), Failed> {
+    pub(super) fn put_from_input(&mut self, target: Option<&Target>, if_taken: IfTaken) -> Result<(), Failed> {
         let Some(Target::Name(text)) = target else {
             return Err(Failed::usage(format!("{PUT}: standard input needs a name: {PUT} - {} name", self.arrow())));
         };
@@ -103,7 +103,7 @@ impl Session {
         let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)]);
         let mut note = |done| progress.note(&Step::Moved { index: 0, done });
         let mut input = Input::new(io::stdin(), self.cancel.clone());
-        let sent = self.connected()?.put_from(&name, None, &mut input, &mut note);
+        let sent = self.connected()?.put_from(&name, None, if_taken, &mut input, &mut note);
         let elapsed = progress.elapsed();
         drop(progress);
         let sent = sent.map_err(|error| {

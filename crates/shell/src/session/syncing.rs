@@ -1,6 +1,6 @@
 //! SYNC.
 
-use ferry_client::{Direction, Error, LocalPath, Plan, PlanReport, Sync};
+use ferry_client::{Direction, Error, IfTaken, LocalPath, Plan, PlanReport, Sync};
 use ferry_wire::escaped;
 
 use super::{Session, failures::Failures, names::bad_name, watcher::Manner};
@@ -50,7 +50,14 @@ impl Session {
     }
 
     fn carry_out_sync(&mut self, plan: &Plan, failures: &mut Failures) -> Result<(), Failed> {
-        let manner = Manner { verb: VERB, whole_directories: true, single: false, hint: None, tells_of_none: false };
+        let manner = Manner {
+            verb: VERB,
+            whole_directories: true,
+            single: false,
+            hint: None,
+            if_taken: IfTaken::Replace,
+            tells_of_none: false,
+        };
         let (report, conclusion) = self.carry_out(plan, manner, failures);
         let PlanReport { moved, made, deleted, kept, .. } = report;
         let unchanged = plan.unchanged;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_client::{Code, Crc32, Direction, Error, Event as Step, Name};
+use ferry_client::{Code, Crc32, Direction, Error, Event as Step, IfTaken, Name};
 use ferry_wire::escaped_bytes;
 
 use super::{connection::tell_outage, failures::Failures, names::shown_in, reasons};
@@ -45,6 +45,8 @@ pub(super) struct Manner {
     pub(super) single: bool,
     /// Said besides where nothing has a name that was typed.
     pub(super) hint: Option<&'static str>,
+    /// The end of an upload whose name is taken.
+    pub(super) if_taken: IfTaken,
     /// Says how many files were moved also where there were none.
     pub(super) tells_of_none: bool,
 }

@@ -147,6 +147,29 @@ fn the_secret_is_typed_without_echo_and_kept_nowhere() {
 }
 
 #[test]
+fn a_login_without_a_name_asks_for_one_at_a_terminal_alone() {
+    let (server, local) = (Honest::with_accounts(), Local::new());
+    let mut session = at_terminal(&local);
+    session.send_line(format!("OPEN {}", server.address.port())).unwrap();
+    session.expect("> ").unwrap();
+    session.send_line("LOGIN").unwrap();
+    session.expect(format!("user at {}: ", server.address)).unwrap();
+    session.send_line("not a name").unwrap();
+    session.expect("LOGIN: the name of a user is").unwrap();
+    session.expect("> ").unwrap();
+    session.send_line("LOGIN").unwrap();
+    session.expect("user at ").unwrap();
+    session.send_line("alice").unwrap();
+    session.expect("password of alice at ").unwrap();
+    session.send_line("hunter 2").unwrap();
+    session.expect("logged in as alice").unwrap();
+    session.send_line("quit").unwrap();
+    session.expect(Eof).unwrap();
+    let script = format!("OPEN {}; LOGIN", server.address.port());
+    run(one_shot(&local, None, &["-c", &script])).assert_failed(2, "LOGIN needs the name of the user");
+}
+
+#[test]
 fn a_log_holds_no_keys_that_were_typed() {
     let local = Local::new();
     let log = local.path("log");

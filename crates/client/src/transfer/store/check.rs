@@ -57,7 +57,11 @@ impl Round<'_, '_, '_> {
 
     fn not_summed(&mut self, sent: &Sent, is_past: bool, failure: Failure, saved: Tag) {
         let is_somebody_elses = matches!(failure.code, Code::NotFound | Code::NotAFile | Code::Changed);
-        if !is_somebody_elses {
+        if failure.code == Code::Denied {
+            // Who may only add, and not read, has the word of SAVED alone.
+            log::info!("SUM after an upload: {failure}");
+            self.saved(sent, sent.size, sent.crc, saved);
+        } else if !is_somebody_elses {
             // As a disk says that lost what was kept. Sent in one piece it need not be looked at.
             self.begin_anew(sent.index, false, UNREADABLE, Error::Server(failure));
         } else if is_past {

@@ -91,6 +91,8 @@ enum Answer {
     /// It is there already, and was published as this.
     Saved(u64, Crc32, Tag),
     Refused(Failure),
+    /// Something has the name.
+    Taken,
 }
 
 impl Round<'_, '_, '_> {
@@ -102,7 +104,7 @@ impl Round<'_, '_, '_> {
         (version, stamp): (&Version, Option<Stamp>),
     ) -> Result<(), Stop> {
         let is_resumable = self.resumable_from.is_some_and(|from| size >= from);
-        while is_resumable && !self.past.is_plain(index) {
+        while is_resumable && (self.never_replaces || !self.past.is_plain(index)) {
             let Drawn { id, origin, known } = match self.ids.of(index, &self.files[index], version, stamp.as_ref()) {
                 Ok(drawn) => drawn,
                 Err(error) => {
@@ -113,6 +115,14 @@ impl Round<'_, '_, '_> {
             self.note_origin(index, origin);
             self.known = known;
             let name = self.files[index].name.clone();
+            if self.never_replaces {
+                let is_begun = matches!(origin, Origin::Found | Origin::Held);
+                if let Err(error) = self.want_free(index, size, is_begun)? {
+                    self.forget(index);
+                    self.tally.failed(index, error);
+                    return self.skip();
+                }
+            }
             match self.ask(index, size, &Request::Resume { id, size, mtime, name })? {
                 Answer::Go(offset) => {
                     if offset == 0 {
@@ -121,6 +131,7 @@ impl Round<'_, '_, '_> {
                     return self.send_body(index, size, offset);
                 }
                 Answer::Saved(saved, crc, tag) => return self.compare(index, (saved, crc), tag),
+                Answer::Taken => return Err(Error::violation("it answers RESUME as a STAT").into()),
                 Answer::Refused(failure) => {
                     if !self.again(index, &failure)? {
                         self.forget(index);
@@ -135,6 +146,23 @@ impl Round<'_, '_, '_> {
         self.tell_lost(index, "what the server may have of it cannot be taken up");
         self.exchange.put(Some(size), mtime, self.files[index].name.clone());
         self.send_body(index, size, 0)
+    }
+
+    /// Has the next upload fail where its name is taken. One that is taken already, where nothing `is_begun` of this upload,
+    /// fails before anything is sent: that is told in the inner result.
+    fn want_free(&mut self, index: usize, size: u64, is_begun: bool) -> Result<Result<(), Error>, Stop> {
+        if !self.exchange.link().knows_if_free() {
+            return Ok(Err(Error::NeverReplacing));
+        }
+        if !is_begun {
+            let name = self.files[index].name.clone();
+            // Who may not look is told in the end.
+            if let Answer::Taken = self.ask(index, size, &Request::Stat { name })? {
+                let failure = Failure::new(Code::Exists, "something has that name already");
+                return Ok(Err(Error::Server(failure)));
+            }
+        }
+        Ok(self.exchange.only_if_free())
     }
 
     /// What was begun under an earlier id is of no use under a new one.
@@ -182,6 +210,7 @@ impl Round<'_, '_, '_> {
             match (&sent.kind, reply) {
                 (Kind::Asked, Reply::Go(offset)) => return Ok(Answer::Go(offset)),
                 (Kind::Asked, Reply::Saved { size, crc, tag }) => return Ok(Answer::Saved(size, crc, tag)),
+                (Kind::Asked, Reply::File(_) | Reply::Dir(_)) => return Ok(Answer::Taken),
                 (Kind::Asked, Reply::Fail(failure)) if !is_farewell(failure.code) => {
                     return Ok(Answer::Refused(failure));
                 }
@@ -205,13 +234,15 @@ impl Round<'_, '_, '_> {
                     std::thread::sleep(Duration::from_millis(20));
                 }
             }
+            // There is no other way.
+            _ if self.never_replaces && tries > 1 => return Ok(false),
             Code::Busy => {}
             // The id is of something else, or another connection has just taken it.
             Code::Exists | Code::Changed => {
                 self.ids.forget(index);
                 self.tell_lost(index, "the id that it was begun under is in use elsewhere");
             }
-            Code::Unsupported | Code::UnknownCommand => self.past.go_without_ids(),
+            Code::Unsupported | Code::UnknownCommand if !self.never_replaces => self.past.go_without_ids(),
             _ => return Ok(false),
         }
         Ok(true)

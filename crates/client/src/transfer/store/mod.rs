@@ -12,7 +12,7 @@ use std::{sync::mpsc::RecvTimeoutError, thread, time::Duration};
 use ferry_wire::{Code, Crc32, Failure, Id, Reply, Tag};
 
 use super::{
-    Event, Moved, Phase, Report, Settings, Store,
+    Event, IfTaken, Moved, Phase, Report, Settings, Store,
     drive::{self, Stop},
     retry::is_farewell,
     tally::{Manner, Tally},
@@ -47,9 +47,11 @@ pub(super) fn store(
         Some(id) => Ids::given(connection.address(), id),
         None => Ids::new(connection.address(), settings.state.as_deref()),
     };
-    let resumable_from = if id.is_some() { Some(0) } else { settings.resume.then_some(RESUME_BYTES) };
-    // One that can be called off is sent in blocks.
-    let large_from = if tally.is_alone() { 0 } else { LARGE_BYTES };
+    // Whether a name was taken by an upload of ours, whose answer was lost, only its id tells.
+    let never_replaces = settings.if_taken == IfTaken::Fail;
+    let resumable_from = if id.is_some() || never_replaces { Some(0) } else { settings.resume.then_some(RESUME_BYTES) };
+    // One that can be called off, or has an id, is sent in blocks.
+    let large_from = if tally.is_alone() || never_replaces { 0 } else { LARGE_BYTES };
     let mut past = Past::default();
     drive::drive(connection, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
@@ -59,6 +61,7 @@ pub(super) fn store(
             let round = Round {
                 files,
                 resumable_from,
+                never_replaces,
                 exchange: Exchange::new(link),
                 tally,
                 reader,
@@ -107,6 +110,8 @@ struct Round<'r, 'a, 't> {
     files: &'a [Store],
     /// Files from this size on have an id; [`None`] for none.
     resumable_from: Option<u64>,
+    /// A name that is taken is not replaced.
+    never_replaces: bool,
     exchange: Exchange<'r, Sent>,
     tally: &'r mut Tally<'t>,
     reader: Reader,

@@ -4,7 +4,10 @@ use std::io;
 
 use ferry_wire::{Digest, Name, Reply, Time};
 
-use super::{super::Moved, not_as_sent};
+use super::{
+    super::{IfTaken, Moved},
+    not_as_sent,
+};
 use crate::{
     block::{Block, Filled},
     conversation::{Exchange, Extent, unexpected},
@@ -16,11 +19,14 @@ use crate::{
 pub(crate) fn put_from(
     link: &mut Link,
     name: &Name,
-    mtime: Option<Time>,
+    (mtime, if_taken): (Option<Time>, IfTaken),
     source: &mut dyn io::Read,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Moved, Error> {
     let mut exchange = Exchange::new(link);
+    if if_taken == IfTaken::Fail {
+        exchange.only_if_free()?;
+    }
     exchange.put(None, mtime, name.clone());
     let (mut digest, mut block) = (Digest::new(), Block::new());
     let sent = send(&mut exchange, source, &mut digest, &mut block, progress);
