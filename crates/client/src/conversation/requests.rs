@@ -179,7 +179,12 @@ pub(crate) fn make_directories(
     let mut there = there.into_iter();
     stat_all(link, asked, |_, stat| {
         let Some((index, failure)) = there.next() else { return Ok(()) };
-        if !matches!(stat, Ok(Stat::Directory(_))) {
+        // Who may only add can't see what it is; if it is in the way, the files tell.
+        let may_be_one = match stat {
+            Ok(stat) => matches!(stat, Stat::Directory(_)),
+            Err(error) => error.code() == Some(Code::Denied),
+        };
+        if !may_be_one {
             refused.push((index, Error::Server(failure)));
         }
         Ok(())

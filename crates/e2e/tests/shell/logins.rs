@@ -57,8 +57,8 @@ fn an_upload_that_replaces_nothing_leaves_what_is_there() {
     place.write("a", b"hello");
     place.server.write("taken", b"theirs");
     place.run("PUT -n a").fine();
-    place.run("PUT --no-clobber a").failed(4, "something has that name already");
-    place.run("PUT -n a -> taken").failed(4, "(exists)");
+    place.run("PUT --no-clobber a").failed(4, "the server has something of that name already");
+    place.run("PUT -n a -> taken").failed(4, "the server has something of that name already");
     let shell = ["put", &place.server.address().to_string(), "-n", "-", "-o"].map(str::to_owned);
     for (name, status) in [("new", 0), ("taken", 4)] {
         let mut command = std::process::Command::new(ferry_e2e::ferry());
@@ -69,4 +69,28 @@ fn an_upload_that_replaces_nothing_leaves_what_is_there() {
     }
     let read = |name: &str| place.server.read(name);
     assert_eq!((read("a"), read("taken"), read("new")), (b"hello".to_vec(), b"theirs".to_vec(), b"piped".to_vec()));
+}
+
+#[test]
+fn a_drop_box_takes_what_is_put_into_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let users = directory.path().join("users.toml");
+    fs::write(&users, "[anonymous]\nrights = { \"inbox\" = \"drop\", \"open\" = \"r\" }\n").unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    let place = Place::with(Options::new().arg("--users").arg(&users));
+    fs::create_dir(place.server.path("inbox")).unwrap();
+    place.write("a", b"hello");
+    fs::create_dir_all(place.local("d/e")).unwrap();
+    place.write("d/e/b", b"deep");
+    place.run("PUT a -> inbox; PUT a -> inbox/b; PUT -r d -> inbox; CD inbox; PUT a -> c; PUT -n a -> e").fine();
+    for name in ["a", "b", "c", "e"] {
+        assert_eq!(place.server.read(&format!("inbox/{name}")), b"hello", "{name}");
+    }
+    assert_eq!(place.server.read("inbox/d/e/b"), b"deep");
+    // Directories that are there already are as good, and files are not replaced.
+    place.write("d/e/new", b"new");
+    place.run("PUT -k -r d -> inbox").failed(4, "you may add here, and not replace anything");
+    assert_eq!(place.server.read("inbox/d/e/new"), b"new");
+    place.run("CD inbox; LS").failed(4, "(denied)");
+    place.run("CD none").failed(4, "(denied)");
 }

@@ -5,7 +5,7 @@ use ferry_client::{Code, EntryKind, Error, Name};
 use super::{
     Session,
     failures::Failures,
-    names::{Meant, bad_name},
+    names::{Looked, Meant, bad_name},
     reasons,
 };
 use crate::{
@@ -277,15 +277,15 @@ impl Session {
         self.connected()?;
         let old = self.file_name("MV", from)?;
         let target = self.remote_name(to).map_err(|problem| bad_name("MV", to, problem))?;
-        let new = match (self.look("MV", target.as_ref())?, target) {
-            (Some(EntryKind::Directory(_)), directory) => match directory {
+        let new = match (self.look_as_allowed("MV", target.as_ref())?, target) {
+            (Looked::Is(EntryKind::Directory(_)), directory) => match directory {
                 Some(directory) if directory == old => directory,
                 Some(directory) => directory
                     .join(old.last())
                     .map_err(|problem| bad_name("MV", &format!("{directory}/{}", old.last()), problem))?,
                 None => self.file_name("MV", &format!("/{}", old.last()))?,
             },
-            (Some(EntryKind::File(_)) | None, Some(name)) => name,
+            (Looked::Is(EntryKind::File(_)) | Looked::Nothing | Looked::Denied(_), Some(name)) => name,
             (_, None) => return Err(Failed::usage("MV: a name is needed")),
         };
         let (shown_old, shown_new) = (self.shown(Some(&old)), self.shown(Some(&new)));

@@ -28,6 +28,16 @@ pub(super) struct Meant {
     pub(super) typed: String,
 }
 
+/// The answer to what a name of the server is.
+#[derive(Debug)]
+pub(super) enum Looked {
+    Is(EntryKind),
+    /// There is nothing of that name.
+    Nothing,
+    /// The server does not tell who asks: why.
+    Denied(Box<Failed>),
+}
+
 impl Session {
     /// Returns what `text` stands for: relative to the current directory, or with a `/` in front to the root, which is
     /// [`None`]. `.` and `..` are taken away here, for no server knows them.
@@ -85,13 +95,35 @@ impl Session {
 
     /// Asks what `name` is; [`None`] where there is nothing of that name.
     pub(super) fn look(&mut self, verb: &str, name: Option<&Name>) -> Result<Option<EntryKind>, Failed> {
-        let Some(name) = name else { return Ok(Some(EntryKind::Directory(None))) };
-        match self.connected()?.stat(name) {
-            Ok(Stat::File(meta)) => Ok(Some(EntryKind::File(meta))),
-            Ok(Stat::Directory(mtime)) => Ok(Some(EntryKind::Directory(mtime))),
-            Err(error) if error.code() == Some(Code::NotFound) => Ok(None),
-            Err(error) => Err(self.failure_of(verb, Some(name), &error)),
+        match self.look_as_allowed(verb, name)? {
+            Looked::Is(kind) => Ok(Some(kind)),
+            Looked::Nothing => Ok(None),
+            Looked::Denied(failed) => Err(*failed),
         }
+    }
+
+    /// Asks what `name` is, of a server that may not tell.
+    pub(super) fn look_as_allowed(&mut self, verb: &str, name: Option<&Name>) -> Result<Looked, Failed> {
+        let Some(name) = name else { return Ok(Looked::Is(EntryKind::Directory(None))) };
+        match self.connected()?.stat(name) {
+            Ok(Stat::File(meta)) => Ok(Looked::Is(EntryKind::File(meta))),
+            Ok(Stat::Directory(mtime)) => Ok(Looked::Is(EntryKind::Directory(mtime))),
+            Err(error) => match error.code() {
+                Some(Code::NotFound) => Ok(Looked::Nothing),
+                Some(Code::Denied) => {
+                    let failed = self.failure_of(verb, Some(name), &error);
+                    Ok(self.listed(name).map_or_else(|| Looked::Denied(failed.into()), Looked::Is))
+                }
+                _ => Err(self.failure_of(verb, Some(name), &error)),
+            },
+        }
+    }
+
+    /// Returns what the listing of its directory says of `name`: a drop box, say, is shown to who may not look into it.
+    fn listed(&mut self, name: &Name) -> Option<EntryKind> {
+        let directory = name.parent().and_then(|parent| Name::new(parent).ok());
+        let entries = self.client.as_mut()?.list(directory.as_ref()).ok()?;
+        entries.into_iter().find(|entry| entry.name.as_str() == name.last()).map(|entry| entry.kind)
     }
 
     /// Returns whether the server has something of that name, as far as it says so.

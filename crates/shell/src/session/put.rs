@@ -9,7 +9,13 @@ use std::{
 use ferry_client::{Direction, EntryKind, Error, HeldDirectory, IfTaken, LocalPath, Name, NameError, Pattern};
 use ferry_wire::{escaped, escaped_bytes};
 
-use super::{Session, failures::Failures, names::bad_name, planning::Chosen, watcher::Manner};
+use super::{
+    Session,
+    failures::Failures,
+    names::{Looked, bad_name},
+    planning::Chosen,
+    watcher::Manner,
+};
 use crate::{
     command::{Put, Target, Transfer},
     exit::{Exit, Failed},
@@ -138,9 +144,12 @@ impl Session {
             Some(Target::Name(text)) => text,
         };
         let name = self.remote_name(text).map_err(|problem| bad_name(VERB, text, problem))?;
-        match (self.look(VERB, name.as_ref())?, name) {
-            (Some(EntryKind::Directory(_)), name) => Ok(Called::In(name)),
-            (_, Some(name)) if meant.len() <= 1 && !text.ends_with('/') => Ok(Called::Named(name)),
+        let is_one_name = meant.len() <= 1 && !text.ends_with('/');
+        match (self.look_as_allowed(VERB, name.as_ref())?, name) {
+            (Looked::Is(EntryKind::Directory(_)), name) => Ok(Called::In(name)),
+            (_, Some(name)) if is_one_name => Ok(Called::Named(name)),
+            // If it is none, the server says so of each file.
+            (Looked::Denied(_), name) => Ok(Called::In(name)),
             _ => {
                 let message = format!("{VERB}: {} is no directory of the server", escaped(text));
                 Err(Failed::of(Exit::Refused, message).about(text))
