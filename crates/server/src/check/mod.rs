@@ -12,7 +12,7 @@ use rustix::fs::{Access, access};
 use crate::{
     access::Users,
     config::{Configuration, Obstacle, Setup, StartError},
-    net::Listener,
+    net::{ListenError, Listener},
     store::AREA,
 };
 pub use report::report;
@@ -73,7 +73,9 @@ fn addresses(setup: &Setup) -> Vec<Finding> {
     });
     let figures = setup.metrics.iter().map(|addresses| {
         let held = Listener::probe(addresses, false).map(|address| format!("figures can be served at {address}"));
-        held.map_err(|error| StartError::new(Obstacle::Address, format!("--metrics: {error}"))).into()
+        held.map_err(ListenError::of_inquiries)
+            .map_err(|error| StartError::new(Obstacle::Address, format!("--metrics: {error}")))
+            .into()
     });
     [clients.map_err(refused).into()].into_iter().chain(figures).collect()
 }

@@ -35,7 +35,8 @@ impl InquiryListener {
     ///
     /// Where none of them can be had.
     pub fn bind(addresses: &[SocketAddr]) -> Result<InquiryListener, ListenError> {
-        Listener::bind(addresses, false)?.open().map(InquiryListener::Tcp)
+        let bound = Listener::bind(addresses, false).and_then(Listener::open);
+        bound.map(InquiryListener::Tcp).map_err(ListenError::of_inquiries)
     }
 
     /// Returns one of TCP that is listened at already.

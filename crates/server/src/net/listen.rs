@@ -24,6 +24,14 @@ pub enum ListenError {
     /// A socket that listens already can't be used.
     #[error("can't use the socket that was passed: {0}")]
     Inherited(io::Error),
+    /// The system refuses the address of figures.
+    #[error("can't serve figures at {address}: {error}{}", hint_of_inquiries(.error))]
+    Inquiries {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
     /// The system refuses it.
     #[error("can't listen on {address}: {error}{}", hint(.error, *.shared))]
     Address {
@@ -34,6 +42,25 @@ pub enum ListenError {
         /// Why.
         error: io::Error,
     },
+}
+
+impl ListenError {
+    /// Returns the same error, of an address for inquiries.
+    #[must_use]
+    pub fn of_inquiries(self) -> ListenError {
+        match self {
+            ListenError::Address { address, error, .. } => ListenError::Inquiries { address, error },
+            other => other,
+        }
+    }
+}
+
+/// As [`hint`], of an address that no other process can share.
+fn hint_of_inquiries(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => " (another program is there: choose another port, or 0 for any free one)",
+        _ => hint(error, false),
+    }
 }
 
 fn hint(error: &io::Error, shared: bool) -> &'static str {

@@ -109,13 +109,12 @@ impl UserSums {
 }
 
 /// The transfers and changes of one verb that have ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct VerbSums {
     pub(crate) done: u64,
+    pub(crate) failed: u64,
     /// File bytes that were moved, of those that failed as well.
     pub(crate) bytes: u64,
-    /// Those that failed, by code.
-    pub(crate) failed: Vec<u64>,
 }
 
 /// See the [module documentation](self).
@@ -135,7 +134,9 @@ pub(crate) struct Counters {
     pub(crate) received: u64,
     pub(crate) sent: u64,
     /// By [verb](VERBS), and a place for any other.
-    pub(crate) verbs: Vec<VerbSums>,
+    pub(crate) verbs: [VerbSums; VERBS.len() + 1],
+    /// Transfers and changes that failed, by code; the last place is for one that is unknown.
+    pub(crate) codes: [u64; Code::ALL.len() + 1],
     pub(crate) rate_waits: u64,
     pub(crate) rate_waited: Duration,
     pub(crate) users: HashMap<UserName, UserSums>,
@@ -151,7 +152,6 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn new() -> Counters {
-        let none = VerbSums { done: 0, bytes: 0, failed: vec![0; Code::ALL.len() + 1] };
         Counters {
             clients: [0; ClientState::ALL.len()],
             downloads: 0,
@@ -162,7 +162,8 @@ impl Counters {
             logins: [0; 3],
             received: 0,
             sent: 0,
-            verbs: vec![none; VERBS.len() + 1],
+            verbs: [VerbSums::default(); VERBS.len() + 1],
+            codes: [0; Code::ALL.len() + 1],
             rate_waits: 0,
             rate_waited: Duration::ZERO,
             users: HashMap::new(),
@@ -206,7 +207,10 @@ impl Counters {
         sums.bytes += bytes;
         match failed {
             None => sums.done += 1,
-            Some(code) => sums.failed[code as usize] += 1,
+            Some(code) => {
+                sums.failed += 1;
+                self.codes[code as usize] += 1;
+            }
         }
         self.user(user).note(index, bytes, failed.is_some());
     }
@@ -253,7 +257,10 @@ mod tests {
         assert!(counters.users.values().all(|user| *user == sums(2)));
         assert_eq!(counters.other_users, sums(4 * USERS as u64));
         assert_eq!(counters.anonymous, UserSums { transfers: 1, uploaded: 7, ..UserSums::default() });
-        assert_eq!(counters.verbs[0].failed[Code::Denied as usize], 3 * USERS as u64);
+        assert_eq!(
+            (counters.verbs[0].failed, counters.codes[Code::Denied as usize]),
+            (3 * USERS as u64, 3 * USERS as u64)
+        );
         assert_eq!((counters.verbs[0].done, counters.verbs[0].bytes), (3 * USERS as u64, 60 * USERS as u64));
     }
 }

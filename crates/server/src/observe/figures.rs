@@ -260,37 +260,33 @@ impl Figures {
     }
 
     fn add_transfers<'a>(&'a self, table: &mut Table<'a>) {
-        let Counters { downloads, uploads, verbs, rate_waits, rate_waited, .. } = &self.counters;
+        let Counters { downloads, uploads, verbs, codes, rate_waits, rate_waited, .. } = &self.counters;
         table.by(
             Kind::Gauge,
             ("ferryd_transfers_active", "direction"),
             "Transfers that are under way, uploads that wait for the disk included.",
             named(["download", "upload"], [*downloads, *uploads]),
         );
-        let names = || VERBS.into_iter().chain(["other"]);
-        table.by(
-            Kind::Counter,
-            ("ferryd_transfers_done_total", "verb"),
-            "Transfers and changes that ended well.",
-            names().map(Cow::Borrowed).zip(verbs.iter().map(|sums| sums.done)),
-        );
+        let by_verb = || VERBS.into_iter().chain(["other"]).zip(verbs);
+        let ended = by_verb().flat_map(|(verb, sums)| {
+            let outcomes = [("ok", sums.done), ("failed", sums.failed)];
+            outcomes
+                .map(|(outcome, count)| (vec![("verb", verb.into()), ("outcome", outcome.into())], Value::Count(count)))
+        });
+        let help = "Transfers and changes that have ended.";
+        table.add(Kind::Counter, "ferryd_transfers_total", help, ended.collect());
         table.by(
             Kind::Counter,
             ("ferryd_transferred_bytes_total", "verb"),
             "Bytes of files that were moved, those of failed transfers included.",
-            names().map(Cow::Borrowed).zip(verbs.iter().map(|sums| sums.bytes)),
+            by_verb().map(|(verb, sums)| (verb.into(), sums.bytes)),
         );
-        let codes = || Code::ALL.iter().chain([&Code::Unknown]).map(|code| code.as_str());
-        let failed = names().zip(verbs).flat_map(|(verb, sums)| {
-            let that_failed = codes().zip(&sums.failed).filter(|(_, count)| **count > 0);
-            that_failed
-                .map(move |(code, count)| (vec![("verb", verb.into()), ("code", code.into())], Value::Count(*count)))
-        });
-        table.add(
+        let by_code = Code::ALL.iter().chain([&Code::Unknown]).map(|code| code.as_str().into()).zip(*codes);
+        table.by(
             Kind::Counter,
-            "ferryd_transfers_failed_total",
-            "Transfers and changes that failed, by the code that the client got; what never failed is left out.",
-            failed.collect(),
+            ("ferryd_failures_total", "code"),
+            "Transfers and changes that failed, by the code that the client got.",
+            by_code,
         );
         table.counter("ferryd_rate_waits_total", "Times that a client waited for a rate.", *rate_waits);
         table.seconds(

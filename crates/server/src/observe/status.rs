@@ -165,15 +165,15 @@ fn add_transfers(screen: &mut Screen, figures: &Figures) {
     screen.line("traffic", format_args!("{} in, {} out", Size(counters.received), Size(counters.sent)));
     screen.line("under way", format_args!("{} downloads, {} uploads", counters.downloads, counters.uploads));
     for (verb, sums) in VERBS.into_iter().chain(["other"]).zip(&counters.verbs) {
-        let failed: u64 = sums.failed.iter().sum();
-        if sums.done + failed == 0 {
+        if sums.done + sums.failed == 0 {
             continue;
         }
-        let codes = Code::ALL.iter().chain([&Code::Unknown]).map(|code| code.as_str());
-        let codes = named_counts(codes.zip(sums.failed.iter().copied()));
         let bytes = if sums.bytes > 0 { format!(" ({})", Size(sums.bytes)) } else { String::new() };
-        screen.line(&format!("  {verb}"), format_args!("{} done{bytes}, {failed} failed{codes}", sums.done));
+        screen.line(&format!("  {verb}"), format_args!("{} done{bytes}, {} failed", sums.done, sums.failed));
     }
+    let codes = Code::ALL.iter().chain([&Code::Unknown]).map(|code| code.as_str());
+    let codes = named_counts(codes.zip(counters.codes));
+    screen.line("failures", format_args!("{}{codes}", counters.codes.iter().sum::<u64>()));
     screen.line("rates", format_args!("{} waits, {} in all", counters.rate_waits, Seconds(counters.rate_waited)));
 }
 
@@ -298,8 +298,9 @@ connections 12 served, 1 refused: 1 server full
 logins      0 right, 0 wrong, 0 turned away; 0 wait
 traffic     123 B in, 4.0 GiB out
 under way   0 downloads, 0 uploads
-  GET       1 done (3.0 MiB), 2 failed: 1 not-found, 1 busy
+  GET       1 done (3.0 MiB), 2 failed
   PUT       1 done (4.9 KiB), 0 failed
+failures    2: 1 not-found, 1 busy
 rates       0 waits, 0 s in all
 uploads     4.0 KiB staged and 0 B kept; 0 of 10000 ids
   read      3 waiting, 4 of 5 helpers busy, 1 stuck; 4 tasks of 5.0 s each
@@ -322,7 +323,8 @@ users       (anonymous) 3.0 MiB down, 0 B up, 1 transfers, 0 failed
         );
         for part in [
             "\"clients\":{\"idle\":8,\"request\":0,",
-            "\"transfers_failed_total\":{\"GET\":{\"not-found\":1,\"busy\":1}},",
+            "\"transfers_total\":{\"GET\":{\"ok\":1,\"failed\":2},\"READ\":{\"ok\":0,\"failed\":0},",
+            "\"failures_total\":{\"not-found\":1,\"exists\":0,",
             "\"staged_limit_bytes\":null,",
             "\"user_transfers_total\":{\"alice\":3,\"(anonymous)\":1,\"(others)\":0},",
             "\"helper_task_seconds\":{\"read\":{\"buckets\":{\"0.0001\":0,\"0.001\":1,\"0.01\":2,\"0.1\":3,\"1\":3,\"10\":3,\
