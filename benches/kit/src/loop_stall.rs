@@ -5,11 +5,13 @@
 //!
 //! The slow work is what would block a loop that did it itself: syncing a large upload and freeing
 //! the file that it replaces, reading a file that is not in memory, reading all of a file for its
-//! CRC, listing a directory of many entries.
+//! CRC, listing a directory of many entries. A page of figures is made on the loop itself: once a second, as Prometheus
+//! asks for it, and as fast as pages come.
 
 use std::{
     fs::File,
-    io,
+    io::{self, Read as _, Write as _},
+    net::TcpStream,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -47,6 +49,12 @@ pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     let sparse = size_label(options.mib * SPARSE_TIMES);
     bench.row(report, format!("beside SUMs of {sparse}, sparse"), |server| bench.sum(server));
     bench.row(report, format!("beside LISTs of {} files", bench.many), |server| bench.list(server));
+    bench.row(report, "beside a scrape each second".into(), |server| {
+        scrape(server)?;
+        thread::sleep(if options.tiny { Duration::ZERO } else { Duration::from_secs(1) });
+        Ok(())
+    });
+    bench.row(report, "beside scrapes one after another".into(), scrape);
 }
 
 struct Bench<'a> {
@@ -84,7 +92,7 @@ impl<'a> Bench<'a> {
         if !self.options.wants(&work) {
             return;
         }
-        let server = ferry_e2e::Options::new().root(&self.root).start();
+        let server = ferry_e2e::Options::new().root(&self.root).arg("--metrics").arg("127.0.0.1:0").start();
         let [ours, limit] = alternate(
             self.options.rounds,
             [
@@ -150,6 +158,18 @@ impl<'a> Bench<'a> {
         };
         same(lines, self.many)
     }
+}
+
+/// Gets the page of the server's figures.
+fn scrape(server: &Server) -> io::Result<()> {
+    let log = server.log();
+    let address = log.split_once("figures are at http://").and_then(|(_, rest)| rest.split_once("/metrics"));
+    let address = address.expect("the server names the address of its figures").0;
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ferryd\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    same(page.starts_with("HTTP/1.1 200 OK\r\n"), true)
 }
 
 /// Stops the worker also where the measuring panics: the scope would wait for it for ever.
