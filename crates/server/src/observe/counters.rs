@@ -176,6 +176,11 @@ impl Counters {
         }
     }
 
+    /// Returns the bytes that were received, and sent.
+    pub(crate) fn moved(&self) -> [u64; 2] {
+        [self.received, self.sent]
+    }
+
     /// Counts a client that has come with this occupation.
     pub(crate) fn came(&mut self, occupation: Occupation) {
         self.clients[occupation.state as usize] += 1;

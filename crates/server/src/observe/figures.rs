@@ -49,6 +49,9 @@ pub(crate) struct LoopFigures {
     /// The longest round since the start, and in the last minute.
     pub(crate) longest_round: Duration,
     pub(crate) recent_longest_round: Duration,
+    /// Bytes a second, the mean of the last minute.
+    pub(crate) recent_received: u64,
+    pub(crate) recent_sent: u64,
 }
 
 /// All figures, at one moment.
@@ -105,7 +108,14 @@ impl Figures {
             counters,
             lanes: vec![lane],
             staged: StagedFigures { plain_bytes: 4096, max_kept: 10_000, ..StagedFigures::default() },
-            round: LoopFigures { rounds: 7, busy: Duration::from_secs(938), longest_round, recent_longest_round },
+            round: LoopFigures {
+                rounds: 7,
+                busy: Duration::from_secs(938),
+                longest_round,
+                recent_longest_round,
+                recent_received: 512,
+                recent_sent: 3 << 20,
+            },
             lost_log_lines: 0,
         }
     }
@@ -257,6 +267,11 @@ impl Figures {
             ("Bytes from clients, without what TLS adds.", "Bytes to clients, without what TLS adds.");
         table.counter("ferryd_received_bytes_total", in_help, *received);
         table.counter("ferryd_sent_bytes_total", out_help, *sent);
+        let LoopFigures { recent_received, recent_sent, .. } = self.round;
+        let help = "Bytes from clients a second, the mean of the last minute.";
+        table.gauge("ferryd_recent_received_bytes_per_second", help, recent_received);
+        let help = "Bytes to clients a second, the mean of the last minute.";
+        table.gauge("ferryd_recent_sent_bytes_per_second", help, recent_sent);
     }
 
     fn add_transfers<'a>(&'a self, table: &mut Table<'a>) {
@@ -368,7 +383,7 @@ impl Figures {
     }
 
     fn add_loop<'a>(&'a self, table: &mut Table<'a>) {
-        let LoopFigures { rounds, busy, longest_round, recent_longest_round } = self.round;
+        let LoopFigures { rounds, busy, longest_round, recent_longest_round, .. } = self.round;
         table.counter("ferryd_loop_rounds_total", "Rounds of the loop.", rounds);
         table.seconds(Kind::Counter, "ferryd_loop_busy_seconds_total", "Time that the loop worked.", busy);
         table.seconds(

@@ -163,6 +163,8 @@ fn add_clients(screen: &mut Screen, figures: &Figures) {
 fn add_transfers(screen: &mut Screen, figures: &Figures) {
     let counters = &figures.counters;
     screen.line("traffic", format_args!("{} in, {} out", Size(counters.received), Size(counters.sent)));
+    let (received, sent) = (Size(figures.round.recent_received), Size(figures.round.recent_sent));
+    screen.line("", format_args!("{received}/s in, {sent}/s out in the last minute"));
     screen.line("under way", format_args!("{} downloads, {} uploads", counters.downloads, counters.uploads));
     for (verb, sums) in VERBS.into_iter().chain(["other"]).zip(&counters.verbs) {
         if sums.done + sums.failed == 0 {
@@ -297,6 +299,7 @@ clients     8 of 100; 2 in a TLS handshake, 1 being turned away
 connections 12 served, 1 refused: 1 server full
 logins      0 right, 0 wrong, 0 turned away; 0 wait
 traffic     123 B in, 4.0 GiB out
+            512 B/s in, 3.0 MiB/s out in the last minute
 under way   0 downloads, 0 uploads
   GET       1 done (3.0 MiB), 2 failed
   PUT       1 done (4.9 KiB), 0 failed

@@ -58,7 +58,7 @@ impl Server {
             counters: self.counters.clone(),
             lanes: self.workers.lanes(),
             staged: StagedFigures { plain_bytes, kept_bytes, kept_uploads, max_bytes, max_kept },
-            round: self.housekeeping.figures(now),
+            round: self.housekeeping.figures(now, self.counters.moved()),
             lost_log_lines: self.log_files.lost(),
         }
     }

@@ -19,6 +19,15 @@ const PART: Duration = Duration::from_secs(5);
 /// to itself. Of some hundreds it is worth the while to give them back.
 const TLS_COST_BYTES: u64 = 64 << 10;
 
+/// A part of the last minute.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    began: Instant,
+    /// Bytes that had been received, and sent, when it began.
+    moved: [u64; 2],
+    longest_round: Duration,
+}
+
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Housekeeping {
@@ -28,8 +37,8 @@ pub(super) struct Housekeeping {
     busy: Duration,
     /// The longest time between two calls of `poll`.
     longest_round: Duration,
-    /// The longest one in each part of the last minute, the newest first.
-    recent: [Duration; PARTS],
+    /// The parts of the last minute, the newest first.
+    recent: [Part; PARTS],
     /// When the newest part is over.
     next_part: Instant,
 }
@@ -38,7 +47,8 @@ impl Housekeeping {
     /// Returns the housekeeping of a loop that begins `now`.
     pub(super) fn new(now: Instant) -> Housekeeping {
         let (busy, longest_round) = (Duration::ZERO, Duration::ZERO);
-        Housekeeping { cost: 0, rounds: 0, busy, longest_round, recent: [Duration::ZERO; PARTS], next_part: now + PART }
+        let recent = [Part { began: now, moved: [0; 2], longest_round }; PARTS];
+        Housekeeping { cost: 0, rounds: 0, busy, longest_round, recent, next_part: now + PART }
     }
 
     /// Notes the cost of a turn, in bytes.
@@ -51,15 +61,17 @@ impl Housekeeping {
         self.note_cost(TLS_COST_BYTES);
     }
 
-    /// Notes that the loop was away from `poll` from `began` until `now`.
-    pub(super) fn note_round(&mut self, began: Instant, now: Instant) {
+    /// Notes that the loop was away from `poll` from `began` until `now`. So many bytes were received, and sent, since the
+    /// start.
+    pub(super) fn note_round(&mut self, began: Instant, now: Instant, moved: [u64; 2]) {
         let time = now.saturating_duration_since(began);
         self.rounds += 1;
         self.busy += time;
         if now >= self.next_part {
-            self.forget(now);
+            self.forget(now, moved);
         }
-        self.recent[0] = self.recent[0].max(time);
+        let part = &mut self.recent[0];
+        part.longest_round = part.longest_round.max(time);
         self.longest_round = self.longest_round.max(time);
         if time > LONG_ROUND {
             log::warn!("the loop was away from its clients for {time:?}");
@@ -67,24 +79,30 @@ impl Housekeeping {
     }
 
     /// Forgets the parts that are older than a minute.
-    fn forget(&mut self, now: Instant) {
+    fn forget(&mut self, now: Instant, moved: [u64; 2]) {
         let parts = now.saturating_duration_since(self.next_part).as_nanos() / PART.as_nanos() + 1;
         let parts = usize::try_from(parts).unwrap_or(PARTS).min(PARTS);
         self.recent.rotate_right(parts);
-        self.recent[..parts].fill(Duration::ZERO);
+        self.recent[..parts].fill(Part { began: now, moved, longest_round: Duration::ZERO });
         self.next_part = if parts < PARTS { self.next_part + PART * parts as u32 } else { now + PART };
     }
 
-    /// Returns the figures of the loop.
-    pub(super) fn figures(&mut self, now: Instant) -> LoopFigures {
+    /// Returns the figures of the loop, which has received, and sent, so many bytes since the start.
+    pub(super) fn figures(&mut self, now: Instant, moved: [u64; 2]) -> LoopFigures {
         if now >= self.next_part {
-            self.forget(now);
+            self.forget(now, moved);
         }
+        let oldest = self.recent[PARTS - 1];
+        // A server that has just begun has no mean worth the name.
+        let seconds = now.saturating_duration_since(oldest.began).as_secs().max(1);
+        let mean = |way: usize| moved[way].saturating_sub(oldest.moved[way]) / seconds;
         LoopFigures {
             rounds: self.rounds,
             busy: self.busy,
             longest_round: self.longest_round,
-            recent_longest_round: self.recent.into_iter().max().unwrap_or_default(),
+            recent_longest_round: self.recent.iter().map(|part| part.longest_round).max().unwrap_or_default(),
+            recent_received: mean(0),
+            recent_sent: mean(1),
         }
     }
 
@@ -118,17 +136,32 @@ mod tests {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
         let mut housekeeping = Housekeeping::new(start);
-        housekeeping.note_round(at(0), at(15));
-        housekeeping.note_round(at(7_000), at(7_004));
+        housekeeping.note_round(at(0), at(15), [0, 0]);
+        housekeeping.note_round(at(7_000), at(7_004), [0, 0]);
         let recent = |housekeeping: &mut Housekeeping, milliseconds| {
-            housekeeping.figures(at(milliseconds)).recent_longest_round.as_millis()
+            housekeeping.figures(at(milliseconds), [0, 0]).recent_longest_round.as_millis()
         };
         assert_eq!(recent(&mut housekeeping, 54_000), 15);
         assert_eq!(recent(&mut housekeeping, 61_000), 4);
         assert_eq!(recent(&mut housekeeping, 300_000), 0);
-        housekeeping.note_round(at(301_000), at(301_001));
+        housekeeping.note_round(at(301_000), at(301_001), [0, 0]);
         assert_eq!(recent(&mut housekeeping, 302_000), 1);
-        let LoopFigures { rounds, busy, longest_round, .. } = housekeeping.figures(at(303_000));
+        let LoopFigures { rounds, busy, longest_round, .. } = housekeeping.figures(at(303_000), [0, 0]);
         assert_eq!((rounds, busy.as_millis(), longest_round.as_millis()), (3, 20, 15));
+    }
+
+    #[test]
+    fn the_mean_of_what_moves_is_that_of_a_minute() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut housekeeping = Housekeeping::new(start);
+        for second in 0..300 {
+            housekeeping.note_round(at(second), at(second), [second * 10, second * 1000]);
+        }
+        let figures = housekeeping.figures(at(300), [3_000, 300_000]);
+        assert_eq!((figures.recent_received, figures.recent_sent), (10, 1000));
+        // Silence, in which the loop makes no rounds.
+        let figures = housekeeping.figures(at(400), [3_000, 300_000]);
+        assert_eq!((figures.recent_received, figures.recent_sent), (0, 0));
     }
 }

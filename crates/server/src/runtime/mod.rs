@@ -240,7 +240,7 @@ impl Server {
             self.run_granted();
             self.run_inquiries(began);
             self.transfer_log.sum_up(Some(began));
-            self.housekeeping.note_round(began, Instant::now());
+            self.housekeeping.note_round(began, Instant::now(), self.counters.moved());
         }
         self.finish();
         Ok(())
