@@ -6,10 +6,10 @@ use std::{
     sync::OnceLock,
 };
 
-use ferry_e2e::{ferry, ferryd, forget_this_package, workspace_root};
+use ferry_e2e::{ferryd, forget_this_package, plain_ferry, workspace_root};
 use tempfile::TempDir;
 
-use super::{find, skip};
+use super::{find, machine::Machine, skip};
 
 /// The packages of one version.
 pub(crate) struct Packages {
@@ -36,7 +36,7 @@ impl Packages {
 
     fn build(directory: &Path, revision: &str) -> Packages {
         // Built already, as the tests build them.
-        let _ = (ferry(), ferryd());
+        let _ = (plain_ferry(), ferryd());
         let directory = directory.join(revision);
         std::fs::create_dir(&directory).unwrap();
         let mut command = Command::new(workspace_root().join("packaging/build-deb"));
@@ -70,11 +70,13 @@ fn the_packages_hold_what_a_debian_expects() {
         "usr/share/man/man8/ferryd.8.gz",
         "usr/share/man/man5/ferryd.toml.5.gz",
         "etc/ferryd/ferryd.toml",
+        "etc/logrotate.d/ferryd",
         "etc/fail2ban/filter.d/ferryd.conf",
         "usr/share/bash-completion/completions/ferryd",
         "usr/share/zsh/vendor-completions/_ferryd",
         "usr/share/fish/vendor_completions.d/ferryd.fish",
         "usr/share/doc/ferryd/examples/ferryd.toml",
+        "usr/share/doc/ferryd/operating.md",
     ] {
         assert!(server.contains(&format!(" ./{path}\n")), "no {path} in\n{server}");
     }
@@ -88,4 +90,52 @@ fn the_packages_hold_what_a_debian_expects() {
     ] {
         assert!(client.contains(&format!(" ./{path}\n")), "no {path} in\n{client}");
     }
+}
+
+#[test]
+fn a_package_is_installed_started_upgraded_removed_and_purged() {
+    let Some(machine) = Machine::boot(&["dpkg"]) else { return };
+    let Some([packages, next]) = Packages::built() else { return };
+    for (package, place) in
+        [(&packages.ferryd, "/root/ferryd.deb"), (&packages.ferry, "/root/ferry.deb"), (&next.ferryd, "/root/next.deb")]
+    {
+        machine.put(package, place);
+    }
+
+    machine.run("dpkg --install ferryd.deb ferry.deb");
+    machine.run("systemctl is-active ferryd");
+    machine.run("systemctl is-enabled ferryd");
+    // With its manuals, its program and its user.
+    machine.run("systemd-analyze verify ferryd.service ferryd.socket");
+    let process = machine.run("ps -o user= -p $(systemctl show --property MainPID --value ferryd)");
+    assert_eq!(process.trim(), "ferryd");
+
+    // Who has not logged in reads, and no more; who has a user, what that may.
+    machine.run("echo hello >a.txt && ! ferry --dir /root put 12000 a.txt");
+    let token = machine.run(
+        "export CONFIGURATION_DIRECTORY=/etc/ferryd
+         echo 'a long secret' | ferryd user add alice --rights rw >/dev/null
+         ferryd user token alice",
+    );
+    machine.run("systemctl reload ferryd");
+    let token = token.lines().find(|line| !line.contains(' ')).unwrap();
+    machine.run(&format!("FERRY_SECRET={token} ferry --dir /root put alice@127.0.0.1:12000 a.txt"));
+    machine.run("echo '# mine' >>/etc/ferryd/ferryd.toml");
+
+    // An upgrade keeps what is the administrator's and the clients', and starts the new program.
+    let before = machine.run("systemctl show --property MainPID --value ferryd");
+    machine.run("dpkg --install next.deb");
+    machine.run("systemctl is-active ferryd");
+    assert_ne!(machine.run("systemctl show --property MainPID --value ferryd"), before);
+    assert_eq!(machine.run("ferry get 12000 a.txt -o - --retry 5"), "hello\n");
+    machine.run("grep --quiet '# mine' /etc/ferryd/ferryd.toml && grep --quiet alice /etc/ferryd/users.toml");
+    machine.run("systemctl stop ferryd && dpkg --install next.deb && ! systemctl is-active ferryd");
+    machine.run("systemctl start ferryd");
+
+    machine.run("dpkg --remove ferryd && ! systemctl is-active ferryd");
+    machine.run("test -e /etc/ferryd/ferryd.toml && test -e /etc/ferryd/users.toml && ! test -e /usr/bin/ferryd");
+    machine.run("dpkg --purge ferryd");
+    machine.run("! test -e /etc/ferryd && ! test -e /var/log/ferryd && ! dpkg --status ferryd 2>/dev/null");
+    // That is for whoever owns it to delete.
+    assert_eq!(machine.run("cat /var/lib/ferryd/files/a.txt && ls -A /var/lib/ferryd"), "hello\nfiles\n");
 }

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use ferry_e2e::{ferry, random_bytes, workspace_root};
+use ferry_e2e::{plain_ferry, random_bytes, workspace_root};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
@@ -88,7 +88,7 @@ impl Contained {
     }
 
     fn ferry(&self, options: &[&str], command: &[&str]) -> Output {
-        let output = Command::new(ferry())
+        let output = Command::new(plain_ferry())
             .args(options)
             .arg("--dir")
             .arg(&self.client)

@@ -8,6 +8,8 @@
 
 mod debian;
 mod image;
+mod machine;
+mod operating;
 mod units;
 
 use std::{env, path::PathBuf};
