@@ -4,6 +4,7 @@
 //! says how many seeds are tried, `FERRY_SIM_SEED` tries one of them again.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
+mod accounts;
 mod client;
 mod conn;
 mod desk;

@@ -5,8 +5,8 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use ferry_server::store::{
     Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Handles, Listed, Loaded, NameCompletion,
-    NameOperation, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resume, Resumed, Stability,
-    Stage, Status, StoreError, SystemError, Tail, UploadCompletion, UploadOperation,
+    NameOperation, Onto, Opened, Operation, Owner, Piece, Published, ReadCompletion, ReadOperation, Resume, Resumed,
+    Stability, Stage, Status, StoreError, SystemError, Tail, UploadCompletion, UploadOperation,
 };
 use ferry_wire::{Code, Crc32, Digest, Id, Name, Time};
 
@@ -75,6 +75,7 @@ struct KeptUpload {
     size: u64,
     kept: Kept,
     locked: bool,
+    owner: Owner,
 }
 
 /// See the [module documentation](self).
@@ -237,8 +238,8 @@ impl Store {
         match operation {
             Operation::Read(operation) => Completion::Read(self.read(operation, fails)),
             Operation::Upload(number, operation) => Completion::Upload(number, self.advance(operation, fails)),
-            Operation::Name(NameOperation::Publish(number, upload, _)) => {
-                Completion::Name(NameCompletion::Published(number, self.publish(conn, upload, fails)))
+            Operation::Name(NameOperation::Publish(number, upload, onto)) => {
+                Completion::Name(NameCompletion::Published(number, self.publish(conn, upload, onto, fails)))
             }
             Operation::Name(NameOperation::Change(number, change)) => {
                 Completion::Name(NameCompletion::Changed(number, self.change(conn, change, fails)))
@@ -437,11 +438,15 @@ impl Store {
     }
 
     fn resume(&mut self, resume: Resume) -> Result<Resumed<UploadId>, StoreError> {
-        let Resume { id, name, size, mtime, .. } = resume;
+        let Resume { id, name, size, mtime, owner, .. } = resume;
         self.tree.check_target(name.as_str()).map_err(refused)?;
-        let mut begun = Vec::new();
+        let (mut begun, mut owner) = (Vec::new(), owner);
         if let Some(kept) = self.kept.get_mut(&id) {
             assert!(!kept.locked, "a RESUME of {id} while another holds it");
+            if kept.owner.excludes(&owner) {
+                return Err(StoreError::of(ErrorKind::ForeignUpload));
+            }
+            owner = kept.owner.clone();
             if (&kept.name, kept.size) != (&name, size) {
                 return Err(refused(Code::Exists));
             }
@@ -455,7 +460,7 @@ impl Store {
         let mut digest = Digest::new();
         digest.update(&begun);
         let kept = Kept::Aside { data: begun.clone(), offset: digest.bytes() };
-        self.kept.insert(id.clone(), KeptUpload { name: name.clone(), size, kept, locked: true });
+        self.kept.insert(id.clone(), KeptUpload { name: name.clone(), size, kept, locked: true, owner });
         let upload = self.add(name, mtime, false, Some(id), begun);
         Ok(Resumed::Going { upload, digest })
     }
@@ -485,11 +490,18 @@ impl Store {
         kept.kept = Kept::Aside { data, offset: digest.bytes() };
     }
 
-    fn publish(&mut self, conn: usize, handle: UploadId, fails: bool) -> Result<Published, StoreError> {
+    fn publish(&mut self, conn: usize, handle: UploadId, onto: Onto, fails: bool) -> Result<Published, StoreError> {
         if fails {
             return Err(self.injected());
         }
         let upload = &self.uploads[handle.0];
+        match (onto, self.tree.find(upload.name.as_str())) {
+            (Onto::Free, Ok(_)) => return Err(StoreError::of(ErrorKind::NameTaken)),
+            (Onto::Taken, Err(_)) if self.tree.check_target(upload.name.as_str()).is_ok() => {
+                return Err(StoreError::of(ErrorKind::NameFree));
+            }
+            _ => {}
+        }
         assert!(upload.whole, "published before it was whole");
         let data = Arc::new(upload.data.clone());
         let (name, size, crc) = (upload.name.as_str().to_owned(), data.len() as u64, Crc32::of(&data));
