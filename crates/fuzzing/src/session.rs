@@ -2,13 +2,14 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    path::Path,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
 use ferry_server::{
     access::Users,
-    protocol::ferry::{Limits, Segment, Session, Timeouts, Visitor},
+    protocol::ferry::{Limits, LoginOutcome, Segment, Session, Timeouts, Visitor},
     store::{ErrorKind, Operation, StoreError, SystemError},
 };
 use ferry_wire::{Code, Failure, Id};
@@ -37,7 +38,9 @@ const DRAIN_STEPS: usize = 20_000;
 /// letter of the schedule is a step: `C` completes the oldest operation, `D` the newest, `F` fails the
 /// oldest, `S` sends what is queued, `s` a part of it, `T` lets time pass, `E` ends the input, `X` resets the
 /// connection, `Q` ends the server, `G` drains it, `L` says that no input is left, `V` evicts the upload `id`, `P` fails a range, `R` reads directly;
-/// any other byte is how many bytes arrive. A schedule that begins with `r` makes the server read-only.
+/// `A` and `W` end the login that is checked, well or
+/// badly, `B` says that it can't be checked, `U` has another users file hold; any other byte is how many bytes arrive. A
+/// schedule that begins with `r` makes the server read-only, and one with `u` gives it users.
 ///
 /// # Panics
 ///
@@ -45,7 +48,7 @@ const DRAIN_STEPS: usize = 20_000;
 pub fn session(input: &[u8]) {
     let end = input.iter().position(|&byte| byte == b'\n').unwrap_or(input.len().min(64));
     let (schedule, stream) = (&input[..end], input.get(end + 1..).unwrap_or_default());
-    let mut drive = Drive::new(schedule.first() == Some(&b'r'), stream);
+    let mut drive = Drive::new(schedule.first().copied(), stream);
     for &step in schedule.iter().cycle().take(if schedule.is_empty() { 0 } else { STEPS }) {
         drive.step(step);
         drive.check();
@@ -67,10 +70,30 @@ struct Drive<'a> {
     pending: Vec<u8>,
     now: Instant,
     ended: bool,
+    /// Which users file holds.
+    users: usize,
+    /// A login is being checked.
+    checks: bool,
+}
+
+/// Without users; with some; and with others.
+fn users(which: usize) -> Arc<Users> {
+    const FILES: [&str; 2] = [
+        "[anonymous]\nrights = { \"open\" = \"r\" }\n[users.a]\ntokens = [\"sha256:TOKEN\"]\nrights = { \"\" = \"rw\", \"d\" = \"drop\" }\n",
+        "[users.a]\nrights = { \"b\" = \"change\", \"d\" = \"list\" }\n[users.b]\ntokens = [\"sha256:TOKEN\"]\nrights = {}\n",
+    ];
+    static USERS: LazyLock<[Arc<Users>; 3]> = LazyLock::new(|| {
+        let parsed = |text: &str| {
+            Arc::new(Users::parse(&text.replace("TOKEN", &"0".repeat(64)), Path::new("users")).expect("users"))
+        };
+        [Arc::new(Users::without_file()), parsed(FILES[0]), parsed(FILES[1])]
+    });
+    USERS[which].clone()
 }
 
 impl<'a> Drive<'a> {
-    fn new(read_only: bool, stream: &'a [u8]) -> Drive<'a> {
+    fn new(begin: Option<u8>, stream: &'a [u8]) -> Drive<'a> {
+        let (read_only, users_then) = (begin == Some(b'r'), usize::from(begin == Some(b'u')));
         let second = Duration::from_secs(1);
         let timeouts = Timeouts { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 };
         let limits = Limits {
@@ -83,7 +106,7 @@ impl<'a> Drive<'a> {
         };
         let now = Instant::now();
         Drive {
-            session: Session::new(Arc::new(limits), Visitor::new(Arc::new(Users::without_file()), true), now),
+            session: Session::new(Arc::new(limits), Visitor::new(users(users_then), true), now),
             store: Store::default(),
             operations: VecDeque::new(),
             listener: Listener::default(),
@@ -91,6 +114,8 @@ impl<'a> Drive<'a> {
             pending: Vec::new(),
             now,
             ended: false,
+            users: users_then,
+            checks: false,
         }
     }
 
@@ -109,6 +134,13 @@ impl<'a> Drive<'a> {
             b'L' => {
                 self.session.input_is_out(self.now);
             }
+            b'A' => self.end_login(LoginOutcome::Right),
+            b'W' => self.end_login(LoginOutcome::Wrong),
+            b'B' => self.end_login(LoginOutcome::Busy),
+            b'U' if self.users > 0 => {
+                self.users = 3 - self.users;
+                self.session.set_users(&users(self.users));
+            }
             b'V' => self.session.evict(&Id::new("id").expect("an id"), self.now),
             b'P' => self.fail_range(),
             b'R' => self.read_directly(),
@@ -117,7 +149,17 @@ impl<'a> Drive<'a> {
         self.take_operations();
     }
 
+    fn end_login(&mut self, outcome: LoginOutcome) {
+        if std::mem::take(&mut self.checks) {
+            self.session.login_ended(outcome, self.now);
+        }
+    }
+
     fn take_operations(&mut self) {
+        if self.session.take_login().is_some() {
+            assert!(!self.checks, "two logins at one time");
+            self.checks = true;
+        }
         while let Some(operation) = self.session.next_operation() {
             self.store.begin(&operation);
             self.operations.push_back(operation);
@@ -225,6 +267,8 @@ impl<'a> Drive<'a> {
             }
             self.arrive(usize::MAX);
             self.complete(false, false);
+            self.take_operations();
+            self.end_login(LoginOutcome::Right);
             self.take_operations();
             self.send(u64::MAX);
             self.take_operations();

@@ -53,7 +53,7 @@ fn a_root_where_the_corner_shows_another_inode_under_its_short_name_is_not_serve
             .output()
             .unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(output.status.code(), Some(6), "{said}");
         assert!(said.contains("other names for .ferry"), "{said}");
     }
 }
