@@ -3,9 +3,9 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use ferry_server::store::{
-    Chunk, Completion, Content, DirEntry, ErrorKind, FileVersion, Finish, Handles, Listed, Loaded, NameCompletion,
-    NameOperation, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resumed, Stability, Status,
-    StoreError, SystemError, UploadCompletion, UploadOperation,
+    Chunk, Completion, Content, DirEntry, ErrorKind, FileVersion, Finish, Form, Handles, Listed, Loaded,
+    NameCompletion, NameOperation, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resumed,
+    Stability, Status, StoreError, SystemError, UploadCompletion, UploadOperation,
 };
 use ferry_wire::{Crc32, Digest, Name, Tag};
 
@@ -149,17 +149,27 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
             let content = if end - offset < 1000 {
                 Content::Inline(Cow::Owned(vec![0; (end - offset) as usize]))
             } else {
-                Content::Range { file: size, start: offset, end }
+                // Where not all is read, it comes as bytes.
+                Content::Range { file: size, start: offset, end, is_sendable: length.is_none() }
             };
             ReadCompletion::Opened(Ok(Opened { version: version(size), content }))
         }
-        ReadOperation::Load { at, bytes, mut digest, .. } => {
+        ReadOperation::Load { at, bytes, mut digest, form, .. } => {
             // Fewer than were asked for.
             let bytes = bytes.min(1 + at % 40_000);
             if let Some(digest) = &mut digest {
                 digest.update(&vec![0; bytes as usize]);
             }
-            ReadCompletion::Loaded(Ok(Loaded { piece: Piece::Cached(bytes), digest }))
+            let piece = match form {
+                Form::Bytes(mut chunk) => {
+                    let end = chunk.filled + bytes as usize;
+                    chunk.memory[chunk.filled..end].fill(0);
+                    chunk.filled = end;
+                    Piece::Bytes(chunk, bytes)
+                }
+                Form::Cached | Form::Background => Piece::Cached(bytes),
+            };
+            ReadCompletion::Loaded(Ok(Loaded { piece, digest }))
         }
         ReadOperation::Check { file } => {
             ReadCompletion::Checked(Ok(if file == LARGE_BYTES { Stability::Same } else { Stability::Changed }))

@@ -40,7 +40,7 @@ impl Tls {
         let name = ServerName::try_from(address.host().to_owned()).or_else(|_| nameless());
         let made = name.map_err(|error| error.to_string()).and_then(|name| {
             let mut connection = ClientConnection::new(config, name).map_err(|error| error.to_string())?;
-            connection.set_buffer_limit(Some(2 * SEALED_BYTES));
+            connection.set_buffer_limit(Some(SEALED_BYTES));
             Ok(Tls { connection, wire: vec![0; WIRE_BYTES].into(), has_ended: false })
         });
         made.map_err(|error| Error::tls(format_args!("cannot speak TLS with {address}: {error}")))
@@ -142,11 +142,8 @@ impl Tls {
         if self.is_pending() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let (mut sealed, mut writer) = (0, self.connection.writer());
-        for piece in pieces {
-            let most = piece.len().min(SEALED_BYTES - sealed);
-            sealed += writer.write(&piece[..most])?;
-        }
+        // As many as the limit lets wait, and in as few records as hold them.
+        let sealed = self.connection.writer().write_vectored(pieces)?;
         self.push(socket)?;
         Ok(sealed)
     }

@@ -28,7 +28,7 @@ const TLS_HELLO: [u8; 2] = [22, 3];
 pub(crate) enum Transport {
     /// A bare socket: takes bytes and ranges of files.
     Plain(TcpStream),
-    /// A socket with TLS over it: takes bytes, to which ranges of files are made here.
+    /// A socket with TLS over it: takes bytes only.
     Tls(TcpStream, Box<Tls>),
 }
 
@@ -292,8 +292,12 @@ impl Endpoint {
         self.note_sent(sent)
     }
 
-    /// Sends at most `bytes` bytes of `file` from `at` on, without TLS without copying them, and returns how many. This waits
-    /// for a disk where they are not in memory.
+    /// Sends at most `bytes` bytes of `file` from `at` on, without copying them, and returns how many. This waits for a disk
+    /// where they are not in memory.
+    ///
+    /// # Errors
+    ///
+    /// Fails with `OPNOTSUPP` over TLS, which takes bytes only.
     pub(crate) fn send_file(&mut self, file: BorrowedFd<'_>, at: u64, bytes: u64) -> Result<usize, SendFileError> {
         let bytes = usize::try_from(bytes.min(SENDFILE_BYTES)).unwrap_or(usize::MAX);
         let sent = match &mut self.transport {
@@ -304,14 +308,7 @@ impl Endpoint {
                 Err(errno) if errno != Errno::AGAIN && !is_of_socket(errno) => return Err(SendFileError::File(errno)),
                 sent => sent,
             },
-            Transport::Tls(socket, tls) => {
-                match tls.write_file(socket, bytes, |buffer| retry(|| rustix::io::pread(file, &mut *buffer, at))) {
-                    Ok(Ok(Some(count))) => Ok(count),
-                    Ok(Ok(None)) => return Err(SendFileError::Ended),
-                    Ok(Err(errno)) => return Err(SendFileError::File(errno)),
-                    Err(error) => Err(errno_of(error)),
-                }
-            }
+            Transport::Tls(..) => return Err(SendFileError::File(Errno::OPNOTSUPP)),
         };
         self.note_sent(sent).map_err(SendFileError::Socket)
     }

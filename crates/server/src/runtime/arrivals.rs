@@ -107,6 +107,7 @@ impl Arrivals {
         }
         let (limits, visitor) = (self.limits.clone(), self.visitor(peer));
         let session = match full {
+            None if self.is_secure => Session::new(limits, visitor, now).as_bytes(),
             None => Session::new(limits, visitor, now),
             Some(full) => Session::refusing(limits, visitor, &refusal(full, self.admission.limits()), now),
         };

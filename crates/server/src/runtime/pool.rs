@@ -326,12 +326,14 @@ fn help<O: Helped>(lane: &Lane<O>, kit: &Kit, most: usize, reads: bool) {
 mod tests {
     use std::{path::Path, sync::Condvar, time::Duration};
 
-    use ferry_wire::Name;
+    use ferry_wire::{Digest, Name};
     use mio::Poll;
     use rustix::io::Errno;
 
     use super::*;
-    use crate::store::{Call, Completion, Content, Durability, MountTable, ReadCompletion, StoreOptions, Watcher};
+    use crate::store::{
+        Call, Completion, Content, Durability, Form, MountTable, OpenFile, ReadCompletion, StoreOptions, Watcher,
+    };
 
     /// A disk that no read comes back from until it is let go.
     #[derive(Debug, Default)]
@@ -437,8 +439,8 @@ mod tests {
                 else {
                     panic!("not opened")
                 };
-                let Content::Range { file, start, end } = opened.content else { panic!("opened with its bytes") };
-                loads.push(ReadOperation::Load { file, at: start, bytes: end, digest: None, background: true });
+                let Content::Range { file, start, end, .. } = opened.content else { panic!("opened with its bytes") };
+                loads.push(load(file, start, end, None));
             }
             loads
         }
@@ -504,8 +506,11 @@ mod tests {
     }
 
     fn copy(load: &ReadOperation<Disk>) -> ReadOperation<Disk> {
-        let ReadOperation::Load { file, at, bytes, digest, background } = load else { panic!("{load:?}") };
-        let (file, digest) = (file.clone(), digest.clone());
-        ReadOperation::Load { file, at: *at, bytes: *bytes, digest, background: *background }
+        let ReadOperation::Load { file, at, bytes, digest, .. } = load else { panic!("{load:?}") };
+        self::load(file.clone(), *at, *bytes, digest.clone())
+    }
+
+    fn load(file: Arc<OpenFile>, at: u64, bytes: u64, digest: Option<Digest>) -> ReadOperation<Disk> {
+        ReadOperation::Load { file, at, bytes, digest, form: Form::Background }
     }
 }

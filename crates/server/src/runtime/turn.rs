@@ -76,7 +76,7 @@ impl Turn<'_> {
         let is_unfinished = turn.work();
         let Turn { connection, input, window, budget, sent, failure, now, .. } = turn;
         connection.leftover = input[window].to_vec();
-        let lent = connection.session.outbox().take_back();
+        let lent = connection.session.outbox().take_memory();
         if lent.capacity() <= TEXT_BYTES {
             *text = lent;
         }

@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use ferry_wire::Digest;
+
 use super::{
     Disk, Store,
     error::StoreError,
     names::Batch,
     operation::{
-        Completion, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, Stage, UploadCompletion,
-        UploadOperation,
+        Chunk, Completion, Form, Loaded, NameCompletion, NameOperation, Operation, Piece, ReadCompletion,
+        ReadOperation, Stage, UploadCompletion, UploadOperation,
     },
     read::{HELPER, LOOP, Stop, Wanted},
     upload::Upload,
@@ -45,21 +47,25 @@ impl Store {
     /// The operation itself, which is a helper's then.
     pub fn try_read<'s>(
         &self,
-        operation: ReadOperation<Disk>,
+        mut operation: ReadOperation<Disk>,
         scratch: &'s mut [u8],
     ) -> Result<ReadCompletion<'s, Disk>, ReadOperation<Disk>> {
         if !self.capabilities.local {
             return Err(operation);
         }
-        let completion = match &operation {
+        let completion = match &mut operation {
             ReadOperation::Open { name, offset, length, tag, inline } => {
                 let (offset, length, inline) = (*offset, *length, *inline);
                 let wanted = Wanted { name, offset, length, tag: tag.as_ref(), inline };
                 self.fetch(&wanted, LOOP, scratch).map(Ok).or_else(failed).map(ReadCompletion::Opened)
             }
-            ReadOperation::Load { file, at, bytes, digest, background: false } => {
+            ReadOperation::Load { file, at, bytes, digest, form: Form::Cached } => {
                 let loaded = self.load(file, *at..*at + *bytes, digest.as_ref(), LOOP, scratch, &|| true);
                 loaded.map(Ok).or_else(failed).map(ReadCompletion::Loaded)
+            }
+            ReadOperation::Load { file, at, bytes, digest, form: Form::Bytes(chunk) } => {
+                let loaded = self.read_range(file, *at..*at + *bytes, digest.as_ref(), LOOP, chunk);
+                loaded.map(|read| Ok(appended(std::mem::take(chunk), read))).or_else(failed).map(ReadCompletion::Loaded)
             }
             ReadOperation::Check { file } => Ok(ReadCompletion::Checked(self.check(file))),
             ReadOperation::Stat { name } => self.stat(name, LOOP).map(Ok).or_else(failed).map(ReadCompletion::Found),
@@ -81,10 +87,11 @@ impl Store {
                 let wanted = Wanted { name: &name, offset, length, tag: tag.as_ref(), inline };
                 ReadCompletion::Opened(self.fetch(&wanted, HELPER, scratch).map_err(Stop::error)).into_owned()
             }
-            ReadOperation::Load { file, at, bytes, digest, background: false } if !self.capabilities.local => {
-                ReadCompletion::Loaded(self.read_range(&file, at, bytes, digest, scratch))
+            ReadOperation::Load { file, at, bytes, digest, form: Form::Bytes(mut chunk) } => {
+                let read = self.read_range(&file, at..at + bytes, digest.as_ref(), HELPER, &mut chunk);
+                ReadCompletion::Loaded(read.map(|read| appended(chunk, read)).map_err(Stop::error))
             }
-            ReadOperation::Load { file, at, bytes, digest, .. } => {
+            ReadOperation::Load { file, at, bytes, digest, form: Form::Cached | Form::Background } => {
                 let loaded = self.load(&file, at..at + bytes, digest.as_ref(), HELPER, scratch, gets_on);
                 ReadCompletion::Loaded(loaded.map_err(Stop::error))
             }
@@ -127,6 +134,11 @@ impl Store {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed).to_string();
         Arc::new(Upload::plain(number, stage))
     }
+}
+
+/// The result of what was read to the end of `chunk`.
+fn appended(chunk: Chunk, (bytes, digest): (u64, Option<Digest>)) -> Loaded {
+    Loaded { piece: Piece::Bytes(chunk, bytes), digest }
 }
 
 /// Gives an error back as the result of the loop's operation; one that would have to wait has none.

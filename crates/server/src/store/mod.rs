@@ -61,7 +61,7 @@ pub use fallback::Fallback;
 pub use list::OpenDir;
 pub use mounts::MountTable;
 pub use operation::{
-    Change, ChangeNumber, Chunk, Completion, Content, DirEntry, FileVersion, Finish, Handles, Listed, Loaded,
+    Change, ChangeNumber, Chunk, Completion, Content, DirEntry, FileVersion, Finish, Form, Handles, Listed, Loaded,
     NameCompletion, NameOperation, Onto, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resume,
     Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
 };

@@ -74,8 +74,8 @@ pub enum ReadOperation<H: Handles> {
         bytes: u64,
         /// The digest to go on with; [`None`] to compute none.
         digest: Option<Digest>,
-        /// The bytes are not to be sent: they come as [`Piece::Cached`] in any case.
-        background: bool,
+        /// The form in which it is to come.
+        form: Form,
     },
     /// Compares an open file with what it was when it was opened: [`ReadCompletion::Checked`].
     Check {
@@ -97,6 +97,18 @@ pub enum ReadOperation<H: Handles> {
         /// As told by the completion before.
         dir: H::Dir,
     },
+}
+
+/// The form in which a range is loaded.
+#[derive(Debug)]
+pub enum Form {
+    /// It is to be sent from the file, which must be [sendable](Content::Range::is_sendable): [`Piece::Cached`].
+    Cached,
+    /// Its bytes are wanted, in one pass with their digest: [`Piece::Bytes`]. They are appended to this chunk, as many as its
+    /// memory takes.
+    Bytes(Chunk),
+    /// It is only looked at, and not on the loop: [`Piece::Cached`].
+    Background,
 }
 
 /// The end of a [`ReadOperation`].
@@ -340,6 +352,8 @@ pub enum Content<'a, F> {
         start: u64,
         /// After the last byte.
         end: u64,
+        /// Sending from the file never waits for what may not answer.
+        is_sendable: bool,
     },
 }
 
@@ -357,8 +371,8 @@ pub struct Loaded {
 pub enum Piece {
     /// So many bytes are in the page cache.
     Cached(u64),
-    /// The bytes themselves, of a file that must not be sent from.
-    Bytes(Vec<u8>),
+    /// So many bytes are at the end of the chunk that was given for them.
+    Bytes(Chunk, u64),
 }
 
 impl Piece {
@@ -366,8 +380,7 @@ impl Piece {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Piece::Cached(bytes) => *bytes,
-            Piece::Bytes(bytes) => bytes.len() as u64,
+            Piece::Cached(bytes) | Piece::Bytes(_, bytes) => *bytes,
         }
     }
 }
@@ -383,7 +396,7 @@ pub enum Stability {
     Doubtful,
 }
 
-/// Bytes of an upload on their way to the store and, for use again, back.
+/// Bytes on their way between a session and the store, and their memory, for use again.
 #[derive(Debug, Default)]
 pub struct Chunk {
     /// The memory. All of it is initialised, only the first `filled` bytes count.
@@ -449,7 +462,7 @@ impl<F> Opened<'_, F> {
     fn into_owned(self) -> Opened<'static, F> {
         let content = match self.content {
             Content::Inline(bytes) => Content::Inline(Cow::Owned(bytes.into_owned())),
-            Content::Range { file, start, end } => Content::Range { file, start, end },
+            Content::Range { file, start, end, is_sendable } => Content::Range { file, start, end, is_sendable },
         };
         Opened { version: self.version, content }
     }

@@ -14,7 +14,7 @@ use super::{
     error::{ErrorKind, StoreError, SystemError},
     look::Look,
     meta,
-    operation::{Content, FileVersion, Loaded, Opened, Piece, Status},
+    operation::{Chunk, Content, FileVersion, Loaded, Opened, Piece, Status},
     root::Found,
 };
 
@@ -181,7 +181,8 @@ impl Store {
                 look: Look::new(&stat, self.capabilities.is_settled(&stat, began)),
                 closer: self.closer_for(version.size),
             };
-            let content = Content::Range { file: Arc::new(file), start: range.start, end: range.end };
+            let is_sendable = self.capabilities.local;
+            let content = Content::Range { file: Arc::new(file), start: range.start, end: range.end, is_sendable };
             return Ok(Opened { version, content });
         }
         let (version, length) = self.read_between_looks(&file, wanted, (stat, began), wait, scratch)?;
@@ -261,31 +262,40 @@ impl Store {
         Ok(Loaded { piece: Piece::Cached(loaded), digest })
     }
 
-    /// The same for a file that must not be sent from, since sending might wait: returns the bytes themselves, at
-    /// most as many as `scratch` holds.
-    pub(super) fn read_range(
+    /// Appends a range to `chunk`, as much as that takes and, where the call may not wait, as is in memory; and its digest in the
+    /// same pass. Where there is nothing, `chunk` is left as it was.
+    pub(super) fn read_range<C: Copy>(
         &self,
         file: &OpenFile,
-        at: u64,
-        bytes: u64,
-        mut digest: Option<Digest>,
-        scratch: &mut [u8],
-    ) -> Result<Loaded, StoreError> {
+        range: std::ops::Range<u64>,
+        digest: Option<&Digest>,
+        wait: Wait<C>,
+        chunk: &mut Chunk,
+    ) -> Result<(u64, Option<Digest>), Stop<C>> {
+        let (at, bytes) = (range.start, range.end - range.start);
         let fd = file.fd().map_err(|error| file.error(error))?;
-        self.syscalls.will_need(fd, at, bytes + READ_AHEAD_BYTES);
-        let most = usize::try_from(bytes).unwrap_or(usize::MAX).min(scratch.len());
+        if !wait.is_never() && !self.capabilities.in_memory {
+            self.syscalls.will_need(fd, at, bytes + READ_AHEAD_BYTES);
+        }
+        let place = &mut chunk.memory[chunk.filled..];
+        let most = usize::try_from(bytes).unwrap_or(usize::MAX).min(place.len());
+        let mut digest = digest.cloned();
         let mut filled = 0;
         while filled < most {
-            match self.read_at(fd, at + filled as u64, &mut scratch[filled..most], HELPER) {
+            match self.read_at(fd, at + filled as u64, &mut place[filled..most], wait) {
                 Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) => return Err(file.error(error)),
+                Ok(read) => {
+                    if let Some(digest) = &mut digest {
+                        digest.update(&place[filled..filled + read]);
+                    }
+                    filled += read;
+                }
+                Err(Errno::AGAIN) if wait.is_never() && filled > 0 => break,
+                Err(error) => return Err(wait.stop(&file.name, error)),
             }
         }
-        if let Some(digest) = &mut digest {
-            digest.update(&scratch[..filled]);
-        }
-        Ok(Loaded { piece: Piece::Bytes(scratch[..filled].to_vec()), digest })
+        chunk.filled += filled;
+        Ok((filled as u64, digest))
     }
 
     /// Returns the closer for a file of `size` bytes; [`None`] where closing it never waits.
@@ -354,7 +364,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::store::{Call, Disk, Durability, MountTable, ReadCompletion, ReadOperation, StoreOptions, Watcher};
+    use ferry_wire::Crc32;
+
+    use crate::store::{
+        Call, Disk, Durability, Form, MountTable, ReadCompletion, ReadOperation, StoreOptions, Watcher,
+    };
 
     /// Counts looks at files.
     #[derive(Debug, Default)]
@@ -369,8 +383,8 @@ mod tests {
         fn after(&self, _: &Call<'_>) {}
     }
 
-    fn read_only(root: &Path) -> (Store, Arc<Looks>) {
-        let options = StoreOptions {
+    fn options(root: &Path) -> StoreOptions {
+        StoreOptions {
             root: root.into(),
             writable: false,
             durability: Durability::Full,
@@ -378,9 +392,12 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             mounts: MountTable::default(),
-        };
+        }
+    }
+
+    fn read_only(root: &Path) -> (Store, Arc<Looks>) {
         let looks = Arc::new(Looks::default());
-        (Store::open_watched(&options, Some(looks.clone())).unwrap(), looks)
+        (Store::open_watched(&options(root), Some(looks.clone())).unwrap(), looks)
     }
 
     /// Checks the bytes of a small range, read carefully and then quickly, and how often the file was looked at for the
@@ -434,5 +451,62 @@ mod tests {
         let watched = read_only(place.path());
         let careful = if settles(&watched.0) { 4 } else { 3 };
         both_ways(&watched, "new", (0, None), (b"just written", careful));
+    }
+
+    /// Counts the bytes that are read.
+    #[derive(Debug, Default)]
+    struct Reads(AtomicUsize);
+
+    impl Watcher for Reads {
+        fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+            if let Call::Read { bytes, .. } = call {
+                self.0.fetch_add(*bytes, Ordering::Relaxed);
+            }
+            Ok(())
+        }
+
+        fn after(&self, _: &Call<'_>) {}
+    }
+
+    #[test]
+    fn bytes_and_their_digest_come_of_one_reading_behind_what_the_chunk_holds() {
+        const HEAD: &[u8] = b"head";
+        let place = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..100_000_u32).map(|byte| (byte / 7) as u8).collect();
+        std::fs::write(place.path().join("a"), &content).unwrap();
+        let reads = Arc::new(Reads::default());
+        let store = Store::open_watched(&options(place.path()), Some(reads.clone())).unwrap();
+        let mut scratch = vec![0; SCRATCH_BYTES];
+        let name = Name::new("a").unwrap();
+        let open = ReadOperation::Open { name, offset: 0, length: None, tag: None, inline: 0 };
+        let opened = store.read(open, &mut scratch, &|| true);
+        let ReadCompletion::Opened(Ok(Opened { content: Content::Range { file, .. }, .. })) = opened else {
+            panic!("{opened:?}")
+        };
+        let load = |at: u64, bytes| {
+            let memory = [HEAD, &[0; 60_000]].concat();
+            let form = Form::Bytes(Chunk { memory, filled: HEAD.len() });
+            ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(Digest::new()), form }
+        };
+        // As much as the chunk takes, as the file has, and as was asked for.
+        for (at, bytes, end) in [(0, 100_000, 60_000), (60_000, 100_000, 100_000), (1_000, 10, 1_010)] {
+            let expected = &content[at as usize..end];
+            let check = |completion: ReadCompletion<'_, Disk>| {
+                let ReadCompletion::Loaded(Ok(Loaded { piece: Piece::Bytes(chunk, count), digest })) = completion
+                else {
+                    panic!("{completion:?}")
+                };
+                assert_eq!((count as usize, digest.unwrap().crc()), (expected.len(), Crc32::of(expected)));
+                assert!(chunk.bytes() == [HEAD, expected].concat());
+            };
+            reads.0.store(0, Ordering::Relaxed);
+            check(store.read(load(at, bytes), &mut scratch, &|| true));
+            if end < content.len() {
+                assert_eq!(reads.0.load(Ordering::Relaxed), expected.len(), "it is read once");
+            }
+            if let Ok(completion) = store.try_read(load(at, bytes), &mut scratch) {
+                check(completion);
+            }
+        }
     }
 }

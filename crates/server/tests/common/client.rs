@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ferry_server::store::{
-    Change, ChangeNumber, Chunk, Content, Disk, ErrorKind, Finish, NameCompletion, NameOperation, Onto, OpenDir,
+    Change, ChangeNumber, Chunk, Content, Disk, ErrorKind, Finish, Form, NameCompletion, NameOperation, Onto, OpenDir,
     OpenFile, Opened, Owner, ReadCompletion, ReadOperation, Resume, SCRATCH_BYTES, SmallFinish, Stability, Stage,
     Store, StoreError, Tail, Upload, UploadCompletion, UploadNumber, UploadOperation,
 };
@@ -88,7 +88,7 @@ impl<'s> Client<'s> {
     pub(crate) fn get(&mut self, name: &Name) -> Result<Vec<u8>, Failure> {
         let (file, start, end) = match self.open(name)?.content {
             Content::Inline(bytes) => return Ok(bytes.into_owned()),
-            Content::Range { file, start, end } => (file, start, end),
+            Content::Range { file, start, end, .. } => (file, start, end),
         };
         let mut bytes = Vec::new();
         let crc = self.load(&file, start..end, false, |at, count| {
@@ -104,7 +104,7 @@ impl<'s> Client<'s> {
     pub(crate) fn sum(&mut self, name: &Name) -> Result<(u64, Crc32), Failure> {
         match self.open(name)?.content {
             Content::Inline(bytes) => Ok((bytes.len() as u64, Crc32::of(&bytes))),
-            Content::Range { file, start, end } => {
+            Content::Range { file, start, end, .. } => {
                 self.load(&file, start..end, true, |_, _| {}).map(|crc| (end - start, crc))
             }
         }
@@ -139,7 +139,8 @@ impl<'s> Client<'s> {
         let (mut at, mut digest) = (range.start, Digest::new());
         while at < range.end {
             let bytes = (range.end - at).min(PIECE_BYTES);
-            let load = ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(digest), background };
+            let form = if background { Form::Background } else { Form::Cached };
+            let load = ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(digest), form };
             let ReadCompletion::Loaded(loaded) = self.read(load) else { panic!("no Loaded for a Load") };
             let loaded = told(loaded)?;
             let bytes = loaded.piece.bytes();

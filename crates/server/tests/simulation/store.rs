@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use ferry_server::store::{
-    Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Handles, Listed, Loaded, NameCompletion,
+    Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Form, Handles, Listed, Loaded, NameCompletion,
     NameOperation, Onto, Opened, Operation, Owner, Piece, Published, ReadCompletion, ReadOperation, Resume, Resumed,
     Stability, Stage, Status, StoreError, SystemError, Tail, UploadCompletion, UploadOperation,
 };
@@ -22,6 +22,13 @@ pub(crate) struct Model;
 /// An open file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FileId(usize);
+
+impl FileId {
+    /// As if every other file lay where it must not be sent from.
+    fn is_sendable(self) -> bool {
+        self.0.is_multiple_of(2)
+    }
+}
 
 /// A directory that is being listed: the entries that are left.
 #[derive(Debug)]
@@ -253,13 +260,16 @@ impl Store {
             ReadOperation::Open { name, offset, length, tag, inline } => {
                 ReadCompletion::Opened(self.open(&name, offset, length, tag.as_ref(), inline).map_err(refused))
             }
-            ReadOperation::Load { file, at, bytes, digest, background } => {
+            ReadOperation::Load { file, at, bytes, digest, form } => {
+                assert!(
+                    file.is_sendable() || !matches!(form, Form::Cached),
+                    "a file that may never answer is sent from"
+                );
                 let loaded = self.load(file, at, bytes, digest, fails);
-                // As if every other file lay where it must not be sent from.
-                let is_copied = file.0 % 2 == 1 && !background;
-                ReadCompletion::Loaded(
-                    loaded.map(|loaded| if is_copied { self.copied(file, at, loaded) } else { loaded }),
-                )
+                ReadCompletion::Loaded(loaded.map(|loaded| match form {
+                    Form::Bytes(chunk) => self.copied(file, at, loaded, chunk),
+                    Form::Cached | Form::Background => loaded,
+                }))
             }
             ReadOperation::Check { file } if !fails && self.dice.happens(self.doubt_rate) => {
                 if self.meddles {
@@ -313,7 +323,8 @@ impl Store {
         }
         self.files.push(data);
         let file = FileId(self.files.len() - 1);
-        Ok(Opened { version, content: Content::Range { file, start: offset, end } })
+        let is_sendable = file.is_sendable();
+        Ok(Opened { version, content: Content::Range { file, start: offset, end, is_sendable } })
     }
 
     fn load(
@@ -340,9 +351,13 @@ impl Store {
         Ok(Loaded { piece: Piece::Cached(bytes), digest })
     }
 
-    fn copied(&self, file: FileId, at: u64, loaded: Loaded) -> Loaded {
-        let bytes = self.files[file.0][at as usize..(at + loaded.piece.bytes()) as usize].to_vec();
-        Loaded { piece: Piece::Bytes(bytes), digest: loaded.digest }
+    fn copied(&self, file: FileId, at: u64, loaded: Loaded, mut chunk: Chunk) -> Loaded {
+        let bytes = loaded.piece.bytes();
+        let end = chunk.filled + bytes as usize;
+        let content = &self.files[file.0][at as usize..(at + bytes) as usize];
+        chunk.memory[chunk.filled..end].copy_from_slice(content);
+        chunk.filled = end;
+        Loaded { piece: Piece::Bytes(chunk, bytes), digest: loaded.digest }
     }
 
     fn list_on(&mut self, mut entries: Vec<DirEntry>) -> Listed<DirId> {

@@ -6,14 +6,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::io::Errno;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::error::TlsError;
 
-/// Plaintext that is sealed at once, and waits, sealed, for a socket that is full: four records. A write of as many bytes costs
-/// the system little more than their copying.
-const SEALED_BYTES: usize = 64 << 10;
+/// Plaintext that is sealed at once, and waits, sealed, for a socket that is full: the most that a session gives at once. A write
+/// of as many bytes costs the system little more than their copying.
+const SEALED_BYTES: usize = 256 << 10;
 
 /// The most that is read from a socket at once.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -71,8 +70,7 @@ impl Tls {
     /// Begins with a client, whose hello is due. `scratch` is that of all clients of its loop.
     pub(super) fn new(config: Arc<ServerConfig>, scratch: Scratch) -> Result<Tls, rustls::Error> {
         let mut connection = ServerConnection::new(config)?;
-        // One piece is sealed at a time; records have heads, and a handshake is not cut.
-        connection.set_buffer_limit(Some(2 * SEALED_BYTES));
+        connection.set_buffer_limit(Some(SEALED_BYTES));
         Ok(Tls { connection, scratch, has_begun: false, is_closed: false, sealed: 0, written: 0 })
     }
 
@@ -168,8 +166,8 @@ impl Tls {
         matches!(self.connection.reader().into_first_chunk(), Ok(chunk) if !chunk.is_empty())
     }
 
-    /// Seals from the front of `slices`, at most [`SEALED_BYTES`] at once, and sends what `socket` takes. Returns how many
-    /// bytes of `slices` have gone so: what has not is to be given again, in front of anything else. The last byte of what was
+    /// Seals from the front of `slices`, at most [`SEALED_BYTES`] at once and in as few records as hold them, and sends what
+    /// `socket` takes. Returns how many bytes of `slices` have gone so: what has not is to be given again, in front of anything else. The last byte of what was
     /// sealed at once counts only when all of that has gone.
     ///
     /// Where fewer bytes are given than were sealed before, no more than these count now, and the rest with later calls.
@@ -179,39 +177,12 @@ impl Tls {
     /// Those of the socket, `WouldBlock` where it takes no more for now and nothing has gone.
     pub fn write(&mut self, socket: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.sealed == 0 {
-            let mut writer = self.connection.writer();
-            for slice in slices {
-                let most = slice.len().min(SEALED_BYTES - self.sealed);
-                // The limit of what may wait is above what is sealed at once.
-                self.sealed += writer.write(&slice[..most])?;
-            }
+            // What waits of TLS itself counts against the limit, too, and goes first.
+            self.push(socket)?;
+            self.sealed = self.connection.writer().write_vectored(slices)?;
             self.written = 0;
         }
         self.send_sealed(socket, slices.iter().map(|slice| slice.len()).sum())
-    }
-
-    /// The same, of a file's bytes from `at` on, which are read here. [`None`] where the file ends there.
-    ///
-    /// # Errors
-    ///
-    /// Those of the socket, then those of the file.
-    pub fn write_file(
-        &mut self,
-        socket: &mut impl Write,
-        bytes: usize,
-        read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>,
-    ) -> io::Result<Result<Option<usize>, Errno>> {
-        if self.sealed > 0 {
-            return self.send_sealed(socket, bytes).map(|gone| Ok(Some(gone)));
-        }
-        let scratch = self.scratch.clone();
-        let mut scratch = scratch.lock();
-        let most = bytes.min(scratch.len()).min(SEALED_BYTES);
-        match read(&mut scratch[..most]) {
-            Ok(0) => Ok(Ok(None)),
-            Ok(count) => self.write(socket, &[IoSlice::new(&scratch[..count])]).map(|gone| Ok(Some(gone))),
-            Err(errno) => Ok(Err(errno)),
-        }
     }
 
     /// Sends what was sealed, and returns how many bytes of it have gone, of which at most `most` are told of now.

@@ -9,20 +9,21 @@ use ferry_wire::{
 };
 
 use super::{operations::Operations, outbox::Outbox, record::Transfer, replies::write_blocks};
-use crate::store::{Content, Handles, Loaded, Opened, Piece, ReadOperation, Stability, StoreError};
+use crate::store::{Chunk, Content, Form, Handles, Loaded, Opened, Piece, ReadOperation, Stability, StoreError};
 
 /// How much of a file may be queued before more is loaded: the next block is made ready while this
 /// one is on its way.
 const SENDING_AHEAD_BYTES: u64 = MAX_BLOCK_BYTES;
 
-/// The same where the bytes themselves are queued: the piece after the one that is on its way.
-const COPIED_AHEAD_BYTES: u64 = 256 << 10;
+/// The same where the bytes themselves are queued: a piece, and the one after it while the first is on its way. Between the
+/// reading of a piece and its last use it stays in the processor's cache.
+const PIECE_BYTES: u64 = 128 << 10;
 
 /// One slice of a SUM, or of a second reading: what a helper does at once.
 const SUM_SLICE_BYTES: u64 = 4 << 20;
 
-/// `DATA`, a number and a line's end, with room to spare.
-const BLOCK_HEADER_BYTES: usize = 32;
+/// The room in front of a piece for its header: `DATA`, a number and a line's end.
+const HEADER_BYTES: usize = 32;
 
 /// The use that is made of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(super) enum Purpose {
 /// See the [module documentation](self).
 pub(super) struct Download<H: Handles> {
     purpose: Purpose,
+    /// The transport takes no ranges of files.
+    as_bytes: bool,
     /// An operation is under way.
     waits: bool,
     state: State<H>,
@@ -62,8 +65,8 @@ struct Source<H: Handles> {
     at: u64,
     end: u64,
     digest: Digest,
-    /// How much may be queued before more is loaded.
-    ahead: u64,
+    /// It is sent as bytes, and not from the file.
+    as_bytes: bool,
     verified: Verified,
 }
 
@@ -86,15 +89,16 @@ pub(super) enum Advance {
 }
 
 impl<H: Handles> Download<H> {
-    /// Begins with `open`, which is a [`ReadOperation::Open`].
+    /// Begins with `open`, which is a [`ReadOperation::Open`]. Where `as_bytes`, the transport takes no ranges of files.
     pub(super) fn begin(
         purpose: Purpose,
         open: ReadOperation<H>,
+        as_bytes: bool,
         transfer: Transfer,
         operations: &mut Operations<H>,
     ) -> Download<H> {
         operations.read(open);
-        Download { purpose, waits: true, state: State::Opening, failure: None, transfer }
+        Download { purpose, as_bytes, waits: true, state: State::Opening, failure: None, transfer }
     }
 
     /// The file is open, or will not be.
@@ -120,13 +124,14 @@ impl<H: Handles> Download<H> {
                 });
                 self.state = State::Said;
             }
-            Content::Range { file, start, end } => {
+            Content::Range { file, start, end, is_sendable } => {
                 assert!(start < end, "an empty range is inline");
                 if self.purpose == Purpose::Send {
                     outbox.text(|text| Reply::File(meta.clone()).encode(text));
                 }
-                let (digest, ahead, verified) = (Digest::new(), SENDING_AHEAD_BYTES, Verified::NotYet);
-                self.state = State::Reading(Source { file, meta, start, at: start, end, digest, ahead, verified });
+                let as_bytes = self.as_bytes || !is_sendable;
+                let (digest, verified) = (Digest::new(), Verified::NotYet);
+                self.state = State::Reading(Source { file, meta, start, at: start, end, digest, as_bytes, verified });
             }
         }
     }
@@ -156,12 +161,13 @@ impl<H: Handles> Download<H> {
                 outbox.text(|text| write_block_header(text, bytes));
                 outbox.file(source.file.clone(), at, bytes);
             }
-            Piece::Bytes(bytes) => {
-                source.ahead = COPIED_AHEAD_BYTES;
-                let mut run = Vec::with_capacity(bytes.len() + BLOCK_HEADER_BYTES);
-                write_block_header(&mut run, bytes.len() as u64);
-                run.extend_from_slice(&bytes);
-                outbox.run(run);
+            Piece::Bytes(Chunk { mut memory, filled }, bytes) => {
+                let mut header = Vec::with_capacity(HEADER_BYTES);
+                write_block_header(&mut header, bytes);
+                let start = HEADER_BYTES - header.len();
+                memory[start..HEADER_BYTES].copy_from_slice(&header);
+                memory.truncate(filled);
+                outbox.run(memory, start);
             }
         }
     }
@@ -232,10 +238,14 @@ enum Next<H: Handles> {
 }
 
 impl<H: Handles> Source<H> {
-    fn next(&self, purpose: Purpose, outbox: &Outbox<H::File>) -> Next<H> {
+    fn next(&self, purpose: Purpose, outbox: &mut Outbox<H::File>) -> Next<H> {
         let sends = purpose == Purpose::Send;
         if self.at < self.end {
-            return if sends && outbox.bytes() > self.ahead { Next::Wait } else { Next::Ask(self.load(purpose)) };
+            return if sends && outbox.bytes() > self.ahead() {
+                Next::Wait
+            } else {
+                Next::Ask(self.load(purpose, outbox))
+            };
         }
         match &self.verified {
             Verified::BySecondReading(again) => self.load_again(again).map_or(Next::Fail, Next::Ask),
@@ -265,16 +275,23 @@ impl<H: Handles> Source<H> {
         });
     }
 
+    /// How much may be queued before more is loaded.
+    fn ahead(&self) -> u64 {
+        if self.as_bytes { PIECE_BYTES } else { SENDING_AHEAD_BYTES }
+    }
+
     /// Loads what follows.
-    fn load(&self, purpose: Purpose) -> ReadOperation<H> {
-        let most = if purpose == Purpose::Send { MAX_BLOCK_BYTES } else { SUM_SLICE_BYTES };
-        ReadOperation::Load {
-            file: self.file.clone(),
-            at: self.at,
-            bytes: (self.end - self.at).min(most),
-            digest: Some(self.digest.clone()),
-            background: purpose == Purpose::Sum,
-        }
+    fn load(&self, purpose: Purpose, outbox: &mut Outbox<H::File>) -> ReadOperation<H> {
+        let left = self.end - self.at;
+        let (bytes, form) = match purpose {
+            Purpose::Sum => (left.min(SUM_SLICE_BYTES), Form::Background),
+            Purpose::Send if self.as_bytes => {
+                let bytes = left.min(PIECE_BYTES);
+                (bytes, Form::Bytes(place_for(bytes as usize, outbox)))
+            }
+            Purpose::Send => (left.min(MAX_BLOCK_BYTES), Form::Cached),
+        };
+        ReadOperation::Load { file: self.file.clone(), at: self.at, bytes, digest: Some(self.digest.clone()), form }
     }
 
     /// Loads what follows `again` a second time; [`None`] after the last.
@@ -285,9 +302,19 @@ impl<H: Handles> Source<H> {
             at,
             bytes: (self.end - at).min(SUM_SLICE_BYTES),
             digest: Some(again.clone()),
-            background: true,
+            form: Form::Background,
         })
     }
+}
+
+/// Returns memory for `bytes` bytes behind a header.
+fn place_for(bytes: usize, outbox: &mut Outbox<impl Sized>) -> Chunk {
+    let mut memory = outbox.take_memory();
+    if memory.len() < HEADER_BYTES + bytes {
+        memory.reserve_exact(HEADER_BYTES + bytes - memory.len());
+        memory.resize(HEADER_BYTES + bytes, 0);
+    }
+    Chunk { memory, filled: HEADER_BYTES }
 }
 
 fn changed() -> Failure {
@@ -319,7 +346,7 @@ mod tests {
     }
 
     /// A session that sends a file of `size` bytes, and the first piece that it asked for.
-    fn sending(size: u64, now: Instant) -> (Session<Numbers>, Operation<Numbers>) {
+    fn sending(size: u64, is_sendable: bool, now: Instant) -> (Session<Numbers>, Operation<Numbers>) {
         let long = Duration::from_secs(60);
         let limits = Limits {
             read_only: true,
@@ -334,30 +361,79 @@ mod tests {
         session.receive(b"GET a\n", now);
         session.next_operation().unwrap();
         let version = FileVersion { size, mtime: None, tag: Tag::new("t").unwrap() };
-        let content = Content::Range { file: 0, start: 0, end: size };
+        let content = Content::Range { file: 0, start: 0, end: size, is_sendable };
         session.complete(Completion::Read(ReadCompletion::Opened(Ok(Opened { version, content }))), now);
         let load = session.next_operation().unwrap();
         (session, load)
     }
 
+    /// What the store says of a load that is to give bytes, and gives these.
+    fn appended(form: Form, mut digest: Digest, bytes: &[u8]) -> Loaded {
+        let Form::Bytes(mut chunk) = form else { panic!("{form:?}") };
+        digest.update(bytes);
+        let end = chunk.filled + bytes.len();
+        chunk.memory[chunk.filled..end].copy_from_slice(bytes);
+        chunk.filled = end;
+        Loaded { piece: Piece::Bytes(chunk, bytes.len() as u64), digest: Some(digest) }
+    }
+
+    #[test]
+    fn bytes_go_behind_their_header_and_their_memory_comes_back() {
+        let now = Instant::now();
+        let size = 2 * PIECE_BYTES + 3;
+        let (mut session, mut load) = sending(size, false, now);
+        let greeting = session.outbox().bytes();
+        session.outbox().advance(greeting);
+        let (mut said, mut places) = (Vec::new(), Vec::new());
+        for bytes in [PIECE_BYTES, PIECE_BYTES, 3] {
+            let Operation::Read(ReadOperation::Load { digest: Some(digest), form, .. }) = load else {
+                panic!("{load:?}")
+            };
+            let loaded = appended(form, digest, &vec![b'x'; bytes as usize]);
+            session.complete(Completion::Read(ReadCompletion::Loaded(Ok(loaded))), now);
+            while let Some((segment, _)) = session.outbox().front() {
+                let Segment::Bytes { data, sent } = segment else { panic!("{segment:?}") };
+                said.extend_from_slice(&data[*sent..]);
+                let (start, count) = (data.as_ptr(), data.len() - sent);
+                places.extend((data.len() as u64 >= bytes).then_some(start));
+                session.outbox().advance(count as u64);
+            }
+            session.sent(now);
+            load = session.next_operation().unwrap();
+        }
+        assert!(matches!(load, Operation::Read(ReadOperation::Check { .. })), "{load:?}");
+        let block = |bytes: u64| [format!("DATA {bytes}\n").into_bytes(), vec![b'x'; bytes as usize]].concat();
+        let expected = [PIECE_BYTES, PIECE_BYTES, 3].map(block).concat();
+        assert!(said.ends_with(&expected), "{} bytes were said", said.len());
+        assert!(places.windows(2).all(|pair| pair[0] == pair[1]), "memory was asked for again");
+    }
+
+    #[test]
+    fn a_range_is_sent_from_its_file_only_where_both_ends_take_it() {
+        let now = Instant::now();
+        let form_of = |load: Operation<Numbers>| match load {
+            Operation::Read(ReadOperation::Load { form, bytes, .. }) => (matches!(form, Form::Cached), bytes),
+            load => panic!("{load:?}"),
+        };
+        assert_eq!(form_of(sending(1 << 30, true, now).1), (true, MAX_BLOCK_BYTES));
+        assert_eq!(form_of(sending(1 << 30, false, now).1), (false, PIECE_BYTES));
+    }
+
     #[test]
     fn bytes_in_memory_wait_for_the_client() {
         let now = Instant::now();
-        let (piece, size) = (COPIED_AHEAD_BYTES, 1 << 30);
-        let (mut session, mut load) = sending(size, now);
+        let (piece, size) = (PIECE_BYTES, 1 << 30);
+        let (mut session, mut load) = sending(size, false, now);
         let mut sent = 0;
         for _ in 0..10 {
             let mut pieces = 0;
             // The client takes nothing.
             loop {
-                let Operation::Read(ReadOperation::Load { at, digest: Some(mut digest), background: false, .. }) = load
-                else {
+                let Operation::Read(ReadOperation::Load { at, bytes, digest: Some(digest), form, .. }) = load else {
                     panic!("{load:?}")
                 };
-                assert_eq!(at, sent);
-                let bytes = vec![0; piece as usize];
-                digest.update(&bytes);
-                let loaded = Loaded { piece: Piece::Bytes(bytes), digest: Some(digest) };
+                assert_eq!((at, bytes), (sent, piece));
+                let loaded = appended(form, digest, &vec![0; piece as usize]);
                 session.complete(Completion::Read(ReadCompletion::Loaded(Ok(loaded))), now);
                 (pieces, sent) = (pieces + 1, sent + piece);
                 match session.next_operation() {

@@ -137,6 +137,8 @@ pub struct Session<H: Handles> {
     /// Uploads from their handle to their end.
     uploads: Uploads<H>,
     outbox: Outbox<H::File>,
+    /// The transport takes no ranges of files.
+    as_bytes: bool,
     operations: Operations<H>,
     records: Vec<Record>,
     /// The options of WITH for the next request, or why that fails.
@@ -228,6 +230,7 @@ impl<H: Handles> Session<H> {
             queue: Queue::default(),
             uploads: Uploads::new(),
             outbox,
+            as_bytes: false,
             operations: Operations::new(),
             records: Vec::new(),
             with: None,
@@ -240,6 +243,12 @@ impl<H: Handles> Session<H> {
             lines: 0,
             clock: Clock::new(now),
         }
+    }
+
+    /// Returns the session, for a transport that takes bytes and no ranges of files.
+    #[must_use]
+    pub fn as_bytes(self) -> Session<H> {
+        Session { as_bytes: true, ..self }
     }
 
     /// Returns a session that says no more than why it won't serve.

@@ -28,6 +28,9 @@ pub enum Segment<F> {
     },
 }
 
+/// From this length on, a run of bytes is not appended to.
+const LONG_BYTES: usize = 64 << 10;
+
 /// The queue of a session's output. It owns what it holds; the transport sends from the front and
 /// says how far it came.
 #[derive(Debug)]
@@ -46,14 +49,10 @@ impl<F> Outbox<F> {
         Outbox { segments: VecDeque::new(), bytes: 0, sent: 0, spare: Vec::new() }
     }
 
-    /// Lends memory for text, so that a busy session need not ask the system for it again and again.
+    /// Lends memory for text and runs, so that a busy session need not ask the system for it again and again. What is left of it
+    /// is to be [taken](Self::take_memory) back.
     pub fn lend(&mut self, memory: Vec<u8>) {
         self.spare = memory;
-    }
-
-    /// Takes back what was lent, or memory as good, if nothing is queued in it.
-    pub fn take_back(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.spare)
     }
 
     /// Bytes that are still to be sent, those of file ranges included.
@@ -77,10 +76,11 @@ impl<F> Outbox<F> {
     /// Appends what `write` adds to the end of the text.
     pub fn text<R>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         let (mut data, sent) = match self.segments.pop_back() {
-            Some(Segment::Bytes { data, sent }) => (data, sent),
+            // To append to a long run would move it.
+            Some(Segment::Bytes { data, sent }) if data.len() < LONG_BYTES => (data, sent),
             last => {
                 self.segments.extend(last);
-                (std::mem::take(&mut self.spare), 0)
+                (self.empty_memory(), 0)
             }
         };
         let before = data.len();
@@ -91,11 +91,22 @@ impl<F> Outbox<F> {
         result
     }
 
-    /// Appends a run of bytes whose memory is given up as soon as they are sent: for what is appended to again
-    /// and again, and may never be empty.
-    pub fn run(&mut self, data: Vec<u8>) {
-        self.bytes += data.len() as u64;
-        self.segments.push_back(Segment::Bytes { data, sent: 0 });
+    /// Appends the bytes of `data` from `start` on, at least one.
+    pub fn run(&mut self, data: Vec<u8>, start: usize) {
+        assert!(start < data.len(), "an empty run");
+        self.bytes += (data.len() - start) as u64;
+        self.segments.push_back(Segment::Bytes { data, sent: start });
+    }
+
+    /// Takes memory for a [run](Self::run), with whatever stands in it: what was lent, or that of a run that was sent.
+    pub fn take_memory(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    fn empty_memory(&mut self) -> Vec<u8> {
+        let mut memory = self.take_memory();
+        memory.clear();
+        memory
     }
 
     /// Appends `bytes` bytes of `file` from `at` on.
@@ -151,8 +162,9 @@ impl<F> Outbox<F> {
             if !is_done {
                 break;
             }
-            if let Some(Segment::Bytes { mut data, .. }) = self.segments.pop_front() {
-                data.clear();
+            if let Some(Segment::Bytes { data, .. }) = self.segments.pop_front()
+                && data.capacity() > self.spare.capacity()
+            {
                 self.spare = data;
             }
         }
@@ -219,7 +231,7 @@ mod tests {
     fn one_step_passes_several_runs() {
         let mut out = Outbox::new();
         out.text(|text| text.extend_from_slice(b"head"));
-        out.run(b"body".to_vec());
+        out.run(b"a body".to_vec(), 2);
         out.file('f', 10, 5);
         assert_eq!(out.segments().count(), 3);
         out.advance(10);

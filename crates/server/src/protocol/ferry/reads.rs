@@ -35,7 +35,7 @@ impl<H: Handles> Session<H> {
         let Range { name, offset, length, tag } = range;
         let transfer = Transfer { resumed: offset, ..Transfer::new(verb, name.as_str(), now) };
         let open = ReadOperation::Open { name, offset, length, tag, inline: INLINE_BYTES };
-        let download = Download::begin(purpose, open, transfer, &mut self.operations);
+        let download = Download::begin(purpose, open, self.as_bytes, transfer, &mut self.operations);
         self.phase = Phase::Downloading(Box::new(download));
     }
 

@@ -26,6 +26,11 @@ pub(super) fn address_of(peer: usize) -> IpAddr {
     Ipv4Addr::new(127, 0, 0, peer as u8 % 2).into()
 }
 
+/// Some have a transport that takes bytes and no ranges of files.
+pub(super) fn takes_bytes_only(peer: usize) -> bool {
+    peer % 3 == 2
+}
+
 impl World {
     /// Connects a client; false where there is no room for it now.
     pub(super) fn connect(&mut self, peer: usize) -> bool {
@@ -34,6 +39,7 @@ impl World {
         self.next_conn += 1;
         self.figures.connections += 1;
         let session = Session::new(self.limits.clone(), Visitor::new(Arc::new(Users::without_file()), true), self.now);
+        let session = if takes_bytes_only(peer) { session.as_bytes() } else { session };
         self.conns.insert(conn, Conn { admitted: Some(admitted), ..Conn::new(session, peer) });
         let Peer { link, conn: current, last, .. } = &mut self.peers[peer];
         (*link, *current, *last) = (Link::default(), Some(conn), conn);

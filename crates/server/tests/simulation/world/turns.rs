@@ -6,11 +6,14 @@ use ferry_server::{
         leases::{Claim, LeaseEffect, LeaseStep},
         party::Party,
     },
-    store::{Completion, ErrorKind, Operation, ReadOperation, StoreError},
+    store::{Completion, ErrorKind, Form, Operation, ReadOperation, StoreError},
 };
 use mio::Token;
 
-use super::{Ended, Peer, TIMEOUT, World, guests::address_of};
+use super::{
+    Ended, Peer, TIMEOUT, World,
+    guests::{address_of, takes_bytes_only},
+};
 use crate::{
     conn::{Conn, carried},
     desk::is_quick,
@@ -120,6 +123,7 @@ impl World {
                 count
             }
             Some((Segment::File { file, at, left }, _)) => {
+                assert!(!takes_bytes_only(index), "a range of a file for who takes bytes only");
                 let count = room.min(*left as usize);
                 link.to_client.extend(self.store.range(*file, *at, count));
                 count
@@ -156,7 +160,8 @@ impl World {
         let conn = self.conns.get_mut(&job.conn).unwrap();
         conn.outstanding += 1;
         conn.handed += carried(&job.operation);
-        let is_background = matches!(job.operation, Operation::Read(ReadOperation::Load { background: true, .. }));
+        let is_background =
+            matches!(job.operation, Operation::Read(ReadOperation::Load { form: Form::Background, .. }));
         let at_once = is_quick(&job.operation) && !is_background;
         if at_once && self.dice.happens(self.weather.at_once) {
             let completion = self.store.run(job.conn, job.operation);

@@ -214,10 +214,42 @@ fn no_more_counts_as_sent_than_was_given() {
     pair.down.room = usize::MAX;
     pair.server.push(&mut pair.down).unwrap();
     assert_eq!(pair.server.write(&mut pair.down, &[IoSlice::new(&sent[..10])]).unwrap(), 10);
-    let of_file = pair.server.write_file(&mut pair.down, 20, |_| Ok(0)).unwrap();
-    assert_eq!(of_file, Ok(Some(20)));
     let left = pair.server.sealed;
     assert_eq!(pair.server.write(&mut pair.down, &[IoSlice::new(&sent)]).unwrap(), left);
+}
+
+#[test]
+fn runs_of_bytes_share_records_and_one_write() {
+    let mut pair = Pair::new(usize::MAX, 4096);
+    pair.run().unwrap();
+    let (header, piece, end) = ([1; 12], vec![2; 40_000], [3; 20]);
+    let slices = [&header[..], &piece, &end].map(IoSlice::new);
+    let mut socket = Records::default();
+    assert_eq!(pair.server.write(&mut socket, &slices).unwrap(), 40_032);
+    assert_eq!(socket, Records { writes: 1, records: 40_032_usize.div_ceil(16 << 10) });
+}
+
+/// A socket that counts what it takes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Records {
+    writes: usize,
+    records: usize,
+}
+
+impl Write for Records {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.writes += 1;
+        self.records += records.len();
+        Ok(records.iter().map(|record| record.len()).sum())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
