@@ -19,6 +19,8 @@ pub enum Goal {
     RatioAtMost(f64),
     /// Ferry's CPU time for each unit of work is at most that beside it and so much more.
     CpuWithin(f64),
+    /// Ferry's CPU time for each unit of work is at most so many times that beside it.
+    CpuTimes(f64),
 }
 
 /// The result of holding a row to a [`Goal`].
@@ -49,6 +51,11 @@ impl Goal {
             }
             Goal::RatioAtMost(most) => {
                 Some(Verdict { goal: format!("ratio <= {most:.2}"), missed_by: above(ratio()?.median, most) })
+            }
+            Goal::CpuTimes(most) => {
+                let goal = format!("CPU ratio <= {most:.2}");
+                let ratio = Sample::cpu_median(ours)? / Sample::cpu_median(limit)?;
+                Some(Verdict { goal, missed_by: above(ratio, most) })
             }
             Goal::CpuWithin(more) => {
                 let over = Sample::cpu_median(ours)? - Sample::cpu_median(limit)? - more;

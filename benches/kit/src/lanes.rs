@@ -3,13 +3,16 @@
 
 use std::{
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
 };
 
 use ferry_wire::{BodyLine, Crc32, Frame, Framer, Greeting, Name, Reply, Request};
 use rustix::event::epoll::EventFlags;
 
-use crate::poll::Poll;
+use crate::{
+    line::{Line, Tls},
+    poll::Poll,
+};
 
 /// A file to get, and what it must hold.
 #[derive(Debug)]
@@ -26,13 +29,28 @@ pub(crate) struct Small {
 ///
 /// Fails where a socket does, or where anything but the files came.
 pub(crate) fn get_all(address: SocketAddr, connections: usize, files: &[Small], count: usize) -> io::Result<()> {
+    get_all_by(address, None, connections, files, count)
+}
+
+/// The same, by `tls` where there is one.
+///
+/// # Errors
+///
+/// Fails as [`get_all`] does.
+pub(crate) fn get_all_by(
+    address: SocketAddr,
+    tls: Option<&Tls>,
+    connections: usize,
+    files: &[Small],
+    count: usize,
+) -> io::Result<()> {
     const BUFFER_BYTES: usize = 256 << 10;
     let poll = Poll::new()?;
     let mut lanes = Vec::with_capacity(connections);
     for index in 0..connections {
         let (first, end) = (count * index / connections, count * (index + 1) / connections);
-        let lane = Lane::connect(address, files, first, end)?;
-        poll.add(&lane.socket, index, EventFlags::IN | EventFlags::OUT | EventFlags::ET)?;
+        let lane = Lane::connect(Line::to(address, tls)?, files, first, end)?;
+        poll.add(lane.socket.socket(), index, EventFlags::IN | EventFlags::OUT | EventFlags::ET)?;
         lanes.push(lane);
     }
     let mut open = lanes.iter().filter(|lane| !lane.is_done()).count();
@@ -59,7 +77,7 @@ enum Due {
 }
 
 struct Lane<'a> {
-    socket: TcpStream,
+    socket: Line,
     framer: Framer,
     /// The beginning of a line.
     rest: Vec<u8>,
@@ -73,10 +91,8 @@ struct Lane<'a> {
 }
 
 impl<'a> Lane<'a> {
-    fn connect(address: SocketAddr, files: &'a [Small], first: usize, end: usize) -> io::Result<Lane<'a>> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
+    fn connect(socket: Line, files: &'a [Small], first: usize, end: usize) -> io::Result<Lane<'a>> {
+        socket.socket().set_nonblocking(true)?;
         let mut requests = Vec::new();
         for index in first..end {
             Request::Get { name: files[index % files.len()].name.clone() }.encode(&mut requests);

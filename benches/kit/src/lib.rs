@@ -24,6 +24,7 @@ mod goal;
 mod helper;
 mod lanes;
 mod latency;
+mod line;
 pub mod loop_stall;
 mod options;
 pub mod peers;

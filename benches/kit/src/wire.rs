@@ -13,9 +13,8 @@ use ferry_wire::{
     BodyLine, Crc32, Frame, Framer, Greeting, Name, Reply, Request, limits::MAX_BLOCK_BYTES, write_block_header,
     write_end,
 };
-use rustix::net::SendFlags;
 
-use crate::content::Content;
+use crate::{content::Content, line::Line};
 
 /// Of the buffer that a socket is drained into.
 pub(crate) const BUFFER_BYTES: usize = 1 << 20;
@@ -35,7 +34,7 @@ pub struct Drained {
 /// A connection.
 #[derive(Debug)]
 pub struct Wire {
-    socket: TcpStream,
+    socket: Line,
     framer: Framer,
     buffer: Box<[u8]>,
     /// The part of `buffer` that was not looked at yet.
@@ -50,11 +49,12 @@ impl Wire {
     ///
     /// Of the socket.
     pub fn connect(address: SocketAddr) -> io::Result<Wire> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        socket.set_write_timeout(Some(TIMEOUT))?;
-        socket.set_nodelay(true)?;
-        Ok(Wire { socket, framer: Framer::new(), buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0 })
+        Ok(Wire::over(Line::to(address, None)?))
+    }
+
+    /// Talks to whoever is at the other end of `socket`.
+    pub(crate) fn over(socket: Line) -> Wire {
+        Wire { socket, framer: Framer::new(), buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0 }
     }
 
     /// Connects to a ferry server and reads its greeting.
@@ -63,9 +63,19 @@ impl Wire {
     ///
     /// Of the socket, or that it is no ferry server.
     pub fn greeted(address: SocketAddr) -> io::Result<Wire> {
-        let mut wire = Wire::connect(address)?;
+        Wire::greeted_over(Line::to(address, None)?)
+    }
+
+    /// The same over `socket`.
+    pub(crate) fn greeted_over(socket: Line) -> io::Result<Wire> {
+        let mut wire = Wire::over(socket);
         Greeting::parse(&wire.line()?).map_err(io::Error::other)?;
         Ok(wire)
+    }
+
+    /// What it talks over. Nothing that was read and not looked at goes along.
+    pub(crate) fn into_line(self) -> Line {
+        self.socket
     }
 
     /// Sends one request.
@@ -80,19 +90,19 @@ impl Wire {
     }
 
     /// Sends `requests` without waiting, while `read` reads the replies: a thread writes, because
-    /// the server may stop reading until its output is taken.
+    /// the server may stop reading until its output is taken. Without TLS.
     ///
     /// # Errors
     ///
     /// Of the socket, or those of `read`.
     pub fn pipelined(&mut self, requests: &[u8], read: impl FnOnce(&mut Wire) -> io::Result<()>) -> io::Result<()> {
-        let mut writer = self.socket.try_clone()?;
+        let mut writer = self.socket.socket().try_clone()?;
         thread::scope(|scope| {
             let written = scope.spawn(move || writer.write_all(requests));
             let done = read(self);
             if done.is_err() {
                 // Nobody takes the replies any more: the writer must not wait for that.
-                let _ = self.socket.shutdown(Shutdown::Both);
+                let _ = self.socket.socket().shutdown(Shutdown::Both);
             }
             let written = written.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             done.and(written)
@@ -171,9 +181,9 @@ impl Wire {
         while offset < content.bytes {
             let block = (content.bytes - offset).min(MAX_BLOCK_BYTES);
             write_block_header(&mut head, block);
-            self.send_head(&head)?;
+            self.socket.send_head(&head)?;
             head.clear();
-            send_range(&self.socket, &file, &mut offset, block)?;
+            self.socket.send_range(&file, &mut offset, block)?;
         }
         write_end(&mut head, content.crc);
         self.socket.write_all(&head)?;
@@ -190,7 +200,7 @@ impl Wire {
     ///
     /// Of the socket, or that some bytes did not come.
     pub fn pour(&mut self, content: &Content) -> io::Result<()> {
-        send_range(&self.socket, &File::open(&content.path)?, &mut 0, content.bytes)?;
+        self.socket.send_range(&File::open(&content.path)?, &mut 0, content.bytes)?;
         self.poured(content.bytes)
     }
 
@@ -210,18 +220,9 @@ impl Wire {
     ///
     /// Of the socket, or that it moved others.
     pub fn poured(&mut self, bytes: u64) -> io::Result<()> {
-        self.socket.shutdown(Shutdown::Write)?;
+        self.socket.end()?;
         let line = self.line()?;
         if line == bytes.to_string().as_bytes() { Ok(()) } else { Err(unexpected(&line)) }
-    }
-
-    /// The line that announces bytes travels with them.
-    fn send_head(&self, mut head: &[u8]) -> io::Result<()> {
-        while !head.is_empty() {
-            let sent = rustix::net::send(&self.socket, head, SendFlags::MORE)?;
-            head = &head[sent..];
-        }
-        Ok(())
     }
 
     fn line(&mut self) -> io::Result<Vec<u8>> {

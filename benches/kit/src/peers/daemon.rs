@@ -48,6 +48,10 @@ pub(super) enum Kind {
     Proftpd,
     Pyftpdlib,
     Nginx,
+    /// The same by TLS, and it takes uploads.
+    NginxTls,
+    /// The same by TLS.
+    VsftpdTls,
     Rsync,
 }
 
@@ -57,11 +61,11 @@ pub(super) const FTP: [Kind; 4] = [Kind::Vsftpd, Kind::PureFtpd, Kind::Proftpd, 
 impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
-            Kind::Vsftpd => "vsftpd",
+            Kind::Vsftpd | Kind::VsftpdTls => "vsftpd",
             Kind::PureFtpd => "pure-ftpd",
             Kind::Proftpd => "proftpd",
             Kind::Pyftpdlib => "pyftpdlib",
-            Kind::Nginx => "nginx",
+            Kind::Nginx | Kind::NginxTls => "nginx",
             Kind::Rsync => "rsync",
         }
     }
@@ -69,18 +73,18 @@ impl Kind {
     /// The package of Debian and its likes.
     pub(super) fn install(self) -> &'static str {
         match self {
-            Kind::Vsftpd => "apt-get install vsftpd",
+            Kind::Vsftpd | Kind::VsftpdTls => "apt-get install vsftpd",
             Kind::PureFtpd => "needs root; beside vsftpd only unpacked: pure-ftpd and pure-ftpd-common, see below",
             Kind::Proftpd => "beside vsftpd only unpacked: proftpd-core, see below",
             Kind::Pyftpdlib => "pip install pyftpdlib, for a python3 on the path or in FERRY_BENCH_PEERS",
-            Kind::Nginx => "apt-get install nginx-light",
+            Kind::Nginx | Kind::NginxTls => "apt-get install nginx-light",
             Kind::Rsync => "apt-get install rsync",
         }
     }
 
     /// Returns whether each client has a process of its own, or two.
     pub(super) fn forks(self) -> bool {
-        matches!(self, Kind::Vsftpd | Kind::PureFtpd | Kind::Proftpd)
+        matches!(self, Kind::Vsftpd | Kind::VsftpdTls | Kind::PureFtpd | Kind::Proftpd)
     }
 
     /// Starts it to serve `root`; [`None`] where it is not on this machine.
@@ -109,6 +113,7 @@ impl Kind {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let (text, arguments) = match self {
             Kind::Vsftpd => (vsftpd(place, root, port), vec![path]),
+            Kind::VsftpdTls => (vsftpd(place, root, port) + &vsftpd_tls(&certified(place)?), vec![path]),
             Kind::PureFtpd => {
                 let database = pure_ftpd(place, root)?;
                 let most = MOST_CLIENTS.to_string();
@@ -124,10 +129,11 @@ impl Kind {
                 (proftpd(place, root, port)?, arguments)
             }
             Kind::Pyftpdlib => (pyftpdlib(root, port), vec![path]),
-            Kind::Nginx => {
+            Kind::Nginx | Kind::NginxTls => {
                 let mut arguments = words(&["-e", "stderr", "-p"]);
                 arguments.extend([place.as_os_str().to_owned(), "-c".into(), path]);
-                (nginx(root, port), arguments)
+                let tls = if self == Kind::NginxTls { nginx_tls(&certified(place)?, root) } else { String::new() };
+                (nginx(root, port, &tls), arguments)
             }
             Kind::Rsync => {
                 let mut arguments = words(&["--daemon", "--no-detach", "--address=127.0.0.1"]);
@@ -211,15 +217,48 @@ fn pyftpdlib(root: &Path, port: u16) -> String {
 }
 
 /// One worker, since ferry has one thread. Its cache of open files is off, as it is by default.
-fn nginx(root: &Path, port: u16) -> String {
+fn nginx(root: &Path, port: u16, tls: &str) -> String {
     let root = root.display();
     let user = if getuid().is_root() { "user root;" } else { "" };
+    let ssl = if tls.is_empty() { "" } else { "ssl" };
     format!(
         "daemon off; worker_processes 1; pid pid; {user}\nevents {{ worker_connections 24000; multi_accept on; }}\n\
          http {{\n access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;\n \
          keepalive_timeout 3600; client_header_timeout 3600;\n client_body_temp_path body; proxy_temp_path proxy;\n \
          fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n \
-         server {{\n  listen 127.0.0.1:{port} backlog=4096; root {root};\n  location = /empty {{ return 204; }}\n }}\n}}\n"
+         server {{\n  listen 127.0.0.1:{port} {ssl} backlog=4096; root {root};{tls}\n  location = /empty {{ return 204; }}\n }}\n}}\n"
+    )
+}
+
+/// A key of the kind that ferry makes, and its certificate.
+struct Certified {
+    key: PathBuf,
+    certificate: PathBuf,
+}
+
+fn certified(place: &Path) -> io::Result<Certified> {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).map_err(io::Error::other)?;
+    let files = Certified { key: place.join("key.pem"), certificate: place.join("certificate.pem") };
+    fs::write(&files.key, made.signing_key.serialize_pem())?;
+    fs::write(&files.certificate, made.cert.pem())?;
+    Ok(files)
+}
+
+/// One cipher for all, so that the same work is done. Uploads wait beside the root, in the same file system.
+fn nginx_tls(Certified { key, certificate }: &Certified, root: &Path) -> String {
+    let (key, certificate, root) = (key.display(), certificate.display(), root.display());
+    format!(
+        "\n  ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;\n  \
+         ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n  \
+         client_body_temp_path {root}.body; client_max_body_size 0; dav_methods PUT;"
+    )
+}
+
+fn vsftpd_tls(Certified { key, certificate }: &Certified) -> String {
+    let (key, certificate) = (key.display(), certificate.display());
+    format!(
+        "ssl_enable=YES\nallow_anon_ssl=YES\nforce_anon_data_ssl=YES\nforce_anon_logins_ssl=YES\n\
+         require_ssl_reuse=NO\nrsa_cert_file={certificate}\nrsa_private_key_file={key}\nssl_ciphers=HIGH\n"
     )
 }
 
@@ -291,7 +330,7 @@ impl Daemon {
     /// The user that may log in to it.
     pub(super) fn login(&self) -> Login {
         match self.kind {
-            Kind::Vsftpd => Login { user: "anonymous", password: "nobody" },
+            Kind::Vsftpd | Kind::VsftpdTls => Login { user: "anonymous", password: "nobody" },
             _ => BENCH,
         }
     }

@@ -1,24 +1,57 @@
 //! The barest HTTP client: GET on a connection that is kept, into a buffer.
 
 use std::{
+    fs::File,
     io::{self, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
 };
 
-use crate::wire::{BUFFER_BYTES, TIMEOUT};
+use crate::{Content, line::Line, wire::BUFFER_BYTES};
 
 /// A connection.
 pub(super) struct Http {
-    socket: TcpStream,
+    socket: Line,
     buffer: Box<[u8]>,
 }
 
 impl Http {
     pub(super) fn connect(address: SocketAddr) -> io::Result<Http> {
-        let socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(TIMEOUT))?;
-        socket.set_nodelay(true)?;
-        Ok(Http { socket, buffer: vec![0; BUFFER_BYTES].into() })
+        Ok(Http::over(Line::to(address, None)?))
+    }
+
+    pub(super) fn over(socket: Line) -> Http {
+        Http { socket, buffer: vec![0; BUFFER_BYTES].into() }
+    }
+
+    /// Stores `content` as `path`.
+    pub(super) fn put(&mut self, path: &str, content: &Content) -> io::Result<()> {
+        let head = format!("PUT {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", content.bytes);
+        self.socket.send_head(head.as_bytes())?;
+        self.socket.send_range(&File::open(&content.path)?, &mut 0, content.bytes)?;
+        self.answer().and_then(|answer| match answer.starts_with("HTTP/1.1 201 ") {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("the server says {answer:?}"))),
+        })
+    }
+
+    /// Asks for `path`, and takes an answer without a body.
+    pub(super) fn ask(&mut self, path: &str) -> io::Result<String> {
+        self.socket.write_all(request(path).as_bytes())?;
+        self.answer()
+    }
+
+    /// The connection alone.
+    pub(super) fn into_line(self) -> Line {
+        self.socket
+    }
+
+    /// An answer without a body.
+    fn answer(&mut self) -> io::Result<String> {
+        let mut filled = 0;
+        while !self.buffer[..filled].ends_with(b"\r\n\r\n") {
+            filled += self.read(filled)?;
+        }
+        Ok(String::from_utf8_lossy(&self.buffer[..filled]).into())
     }
 
     /// Fetches `path`, which `see` sees piece by piece, and gives how many bytes came.

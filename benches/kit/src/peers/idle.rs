@@ -74,7 +74,7 @@ pub(super) fn memory(bench: &Bench<'_>, report: &mut Report) {
     compete(report, bench.options.rounds, &work, Unit::Memory, &[Goal::AtMost(512.0)], Some(&mut ours), peers);
 }
 
-fn few_of(clients: usize) -> usize {
+pub(super) fn few_of(clients: usize) -> usize {
     clients.div_ceil(19)
 }
 
@@ -93,7 +93,7 @@ fn slope(bench: &Bench<'_>, kind: Kind, clients: usize, hello: &Hello) -> Result
 }
 
 /// Waits until the server has taken so many connections: not all say so.
-fn holds(daemon: &Daemon, clients: usize) -> Result<(), String> {
+pub(super) fn holds(daemon: &Daemon, clients: usize) -> Result<(), String> {
     settles(|| daemon.descriptors() >= clients).map_err(|()| format!("it does not take {clients} clients"))
 }
 

@@ -23,7 +23,7 @@ use crate::{
 /// CPU seconds that checking 1 GB may cost: one pass over the bytes.
 const CRC_PASS: f64 = 0.1;
 
-const UPLOADED: &str = "uploaded.bin";
+pub(super) const UPLOADED: &str = "uploaded.bin";
 
 pub(super) fn gets(bench: &Bench<'_>, report: &mut Report) {
     let work = format!("GET {}, drained", size_label(bench.options.mib));
@@ -142,16 +142,16 @@ fn put_durably(bench: &Bench<'_>, report: &mut Report, work: &str) {
 }
 
 /// Times `work`, which moves so many bytes with `daemon`.
-fn measured(daemon: &Daemon, bytes: u64, work: impl FnOnce() -> io::Result<()>) -> io::Result<Sample> {
+pub(super) fn measured(daemon: &Daemon, bytes: u64, work: impl FnOnce() -> io::Result<()>) -> io::Result<Sample> {
     let done = RefCell::new(Ok(()));
     let figures = clocked(|| daemon.cpu(), || *done.borrow_mut() = work());
     done.into_inner().map(|()| rated(Unit::Bytes, bytes, figures))
 }
 
-fn same(came: u64, due: u64) -> io::Result<()> {
+pub(super) fn same(came: u64, due: u64) -> io::Result<()> {
     if came == due { Ok(()) } else { Err(io::Error::other(format!("{came} bytes came in place of {due}"))) }
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::new(text).expect("a plain name")
 }

@@ -20,6 +20,7 @@ mod large;
 mod many;
 mod programs;
 mod small;
+mod tls;
 mod turns;
 
 use std::{
@@ -86,6 +87,7 @@ pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     let in_place = Setup { scratch: bench.place.clone(), ..setup.clone() };
     clients::beside_itself(&in_place, options, report);
     many::downloads(&bench, report);
+    tls::all(&bench, report);
 }
 
 struct Bench<'a> {

@@ -12,6 +12,7 @@ use ferry_e2e::{Server, ferry};
 use super::{
     Bench, LARGE, MANY, MEMORY,
     daemon::{Daemon, Kind},
+    tls::Secure,
     turns::{Peer, compete},
 };
 use crate::{
@@ -33,6 +34,12 @@ const DURABLE_BESIDE_RSYNC: f64 = 3.0;
 
 /// The name of the directory that is put.
 const UP: &str = "many";
+
+/// The name of the large file that is put.
+const PUT: &str = "put.bin";
+
+/// Of curl: whoever the server is, with the cipher of all.
+const CURL_TLS: [&str; 5] = ["-sSf", "-k", "--ssl-reqd", "--tls13-ciphers", "TLS_AES_128_GCM_SHA256"];
 
 /// Ferry's client.
 struct Ferry {
@@ -157,6 +164,66 @@ pub(super) fn large(bench: &Bench<'_>, report: &mut Report) {
         race.ferry(&bench.ferry, command)
     };
     compete(report, bench.options.rounds, &work, Unit::Seconds, &[], Some(&mut ours), flat(peers));
+}
+
+/// One large file by TLS, to this side.
+pub(super) fn get_by_tls(bench: &Bench<'_>, secure: &Secure, report: &mut Report) {
+    let work = format!("TLS: program: get {} to a file", size_label(bench.options.mib));
+    let got = bench.local.join(LARGE);
+    let to = got.display().to_string();
+    let race = Race { bench, prepare: Box::new(|| {}), verify: Box::new(|| bench.content.check_and_remove(&got)) };
+    let curl = |url: String| words(&[&CURL_TLS[..], &["-o", &to, &url]].concat());
+    by_tls(&race, secure, report, &work, ("get", &bench.local, LARGE), curl);
+}
+
+/// One large file by TLS, to the other side.
+pub(super) fn put_by_tls(bench: &Bench<'_>, secure: &Secure, report: &mut Report) {
+    let work = format!("TLS: program: put {}, no fsync", size_label(bench.options.mib));
+    let from = bench.local.join("source");
+    fs::create_dir_all(&from).expect("room");
+    let source = from.join(PUT);
+    fs::hard_link(&bench.content.path, &source).expect("the same file system");
+    let put = bench.root.join(PUT);
+    let race = Race { bench, prepare: Box::new(|| {}), verify: Box::new(|| bench.content.check_and_remove(&put)) };
+    let curl = |url: String| words(&[&CURL_TLS[..], &["-T", &source.display().to_string(), &url]].concat());
+    by_tls(&race, secure, report, &work, ("put", &from, PUT), curl);
+    fs::remove_file(&source).expect("a file of ours");
+}
+
+/// Ferry does `verb` with `name` in a directory, and curl does the same with what is at a URL.
+fn by_tls(
+    race: &Race<'_, '_>,
+    secure: &Secure,
+    report: &mut Report,
+    work: &str,
+    (verb, directory, name): (&str, &Path, &str),
+    curl: impl Fn(String) -> Vec<String>,
+) {
+    let bench = race.bench;
+    if !bench.options.wants(work) {
+        return;
+    }
+    let faster = [Goal::RatioAtMost(1.0)];
+    let peer = |is: &str, scheme: &str, daemon: &'_ Option<Daemon>| {
+        let url = format!("{scheme}://{}/{name}", daemon.as_ref()?.address());
+        Some((is.to_owned(), curl(url)))
+    };
+    let peers = [
+        (peer("curl and nginx", "https", &secure.nginx), secure.nginx.as_ref()),
+        (peer("curl and vsftpd", "ftp", &secure.vsftpd), secure.vsftpd.as_ref()),
+    ];
+    let peers = peers.into_iter().filter_map(|(peer, daemon)| {
+        let (is, arguments) = peer?;
+        race.peer(&is, &faster, "curl", daemon, arguments)
+    });
+    let client = Ferry::new();
+    let mut ours = || {
+        let words = ["--tls", "--accept-new", name];
+        let mut command = client.command(verb, directory, secure.ferry.address(), &words);
+        command.env("XDG_CONFIG_HOME", &bench.local);
+        race.ferry(&secure.ferry, command)
+    };
+    compete(report, bench.options.rounds, work, Unit::Seconds, &[], Some(&mut ours), peers.collect());
 }
 
 /// A directory of small files, to this side.

@@ -38,7 +38,7 @@ pub(super) fn gets(bench: &Bench<'_>, report: &mut Report) {
         for &connections in if bench.options.tiny { &both[..1] } else { &both } {
             let (wrk, script) = (wrk.clone(), &script);
             let is = format!("nginx, wrk, {connections} connections");
-            peers.push(Peer::new(is, &[], move || wrk_turn(&wrk, nginx, connections, script)));
+            peers.push(Peer::new(is, &[], move || wrk_turn(&wrk, "http", nginx, connections, script)));
         }
     }
     for daemon in bench.ftp_servers() {
@@ -56,7 +56,7 @@ pub(super) fn gets(bench: &Bench<'_>, report: &mut Report) {
 }
 
 /// Makes wrk ask for one file after the other, as the others do.
-fn lua(files: usize) -> String {
+pub(super) fn lua(files: usize) -> String {
     let mut script = String::from("local requests = {}\nfunction init()\n");
     let _ = write!(
         script,
@@ -67,14 +67,20 @@ fn lua(files: usize) -> String {
     script
 }
 
-fn wrk_turn(wrk: &Path, nginx: &Daemon, connections: usize, script: &Path) -> Result<Sample, String> {
+pub(super) fn wrk_turn(
+    wrk: &Path,
+    scheme: &str,
+    nginx: &Daemon,
+    connections: usize,
+    script: &Path,
+) -> Result<Sample, String> {
     let mut output = None;
     let (_, cpu) = clocked(
         || nginx.cpu(),
         || {
             let mut command = Command::new(wrk);
             command.args(["-t1", "-d1s", &format!("-c{connections}"), "-s"]).arg(script);
-            output = Some(command.arg(format!("http://{}/", nginx.address())).output());
+            output = Some(command.arg(format!("{scheme}://{}/", nginx.address())).output());
         },
     );
     let output = output.ok_or("wrk was not run")?.map_err(|error| error.to_string())?;
