@@ -119,6 +119,46 @@ fn figures_count_who_is_refused_who_waits_for_a_rate_and_who_logs_in() {
 }
 
 #[test]
+fn status_says_the_same_to_people_and_to_programs() {
+    let server = server().start();
+    server.write("a", &[7; 2048]);
+    let mut raw = Raw::greeted(server.address());
+    for _ in 0..2 {
+        assert_eq!(raw.ask("GET a").verified().len(), 2048);
+    }
+    raw.ask("GET missing").expect_failure("not-found");
+    assert!(server.command(&["reload"]).status.success());
+    let page = settled(&server, "the client is idle", |page| page.value("ferryd_clients{state=\"idle\"}") == 1.0);
+    let output = server.command(&["status", "--json"]);
+    assert!(output.status.success() && output.stdout.iter().filter(|byte| **byte == b'\n').count() == 1);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figure = |keys: &[&str]| keys.iter().fold(&json, |value, key| &value[key]).as_u64();
+    for (keys, count) in [
+        (&["clients", "idle"][..], 1),
+        (&["connections_total"], 1),
+        (&["transfers_total", "GET", "ok"], 2),
+        (&["transfers_total", "GET", "failed"], 1),
+        (&["failures_total", "not-found"], 1),
+        (&["user_downloaded_bytes_total", "(anonymous)"], 4096),
+        (&["reloads_total", "ok"], 1),
+        (&["log_lines_lost_total"], 0),
+    ] {
+        assert_eq!(figure(keys), Some(count), "{keys:?} in {json}");
+    }
+    assert!(json["staged_limit_bytes"].is_null() && json["build_info"]["version"].is_string());
+    assert!(json["helper_task_seconds"]["look"]["buckets"]["+Inf"].is_u64());
+    let keys: BTreeSet<String> = json.as_object().unwrap().keys().map(|key| format!("ferryd_{key}")).collect();
+    assert_eq!(keys, page.names().map(str::to_owned).collect());
+
+    let output = server.command(&["status"]);
+    let screen = String::from_utf8(output.stdout).unwrap();
+    for line in ["clients     1 of ", "  GET       2 done (4.0 KiB), 1 failed", "failures    1: 1 not-found"] {
+        assert!(screen.lines().any(|found| found.starts_with(line)), "{line} is missing in\n{screen}");
+    }
+    assert!(screen.lines().count() < 40 && screen.lines().all(|line| line.len() <= 80), "{screen}");
+}
+
+#[test]
 fn what_is_no_request_for_the_page_is_refused_in_words_of_http() {
     let server = server().start();
     let address = page::address(&server);
