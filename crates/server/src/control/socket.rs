@@ -57,8 +57,8 @@ pub struct ControlSocket {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    /// Device and inode.
-    identity: (u64, u64),
+    /// Device, inode and time: an inode may be another file's before long.
+    identity: (u64, u64, i64, i64),
 }
 
 impl ControlSocket {
@@ -110,7 +110,8 @@ impl ControlSocket {
 impl SocketFile {
     fn of(path: &Path) -> io::Result<SocketFile> {
         let status = fs::symlink_metadata(path)?;
-        Ok(SocketFile { path: path.into(), identity: (status.dev(), status.ino()) })
+        let identity = (status.dev(), status.ino(), status.mtime(), status.mtime_nsec());
+        Ok(SocketFile { path: path.into(), identity })
     }
 
     /// Removes the file, unless another server has put its own in its place. Where that is not permitted, the next server
@@ -164,9 +165,12 @@ mod tests {
         let (listener, file) = first.into_parts();
         drop(listener);
         assert!(path.exists());
+        // Whatever the clock of the file system.
+        let mut file = file.unwrap();
+        file.identity.2 -= 1;
         let (_second, second_file) = ControlSocket::bind(&path).unwrap().into_parts();
         // That of the first one is gone; the other server's stays.
-        file.unwrap().remove();
+        file.remove();
         assert!(path.exists());
         second_file.unwrap().remove();
         assert!(!path.exists());
