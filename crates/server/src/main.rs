@@ -208,7 +208,7 @@ fn serve(passed: Inherited, configuration: Configuration) -> Result<(), StartErr
     let _ = writeln!(io::stdout(), "listening on {address}, serving {}{secured}", escaped(&root));
     keep_clean(store.clone())?;
     keep_alive(store)?;
-    let server = server.managed_by(sockets.manager).controlled_at(control_file.flatten());
+    let server = server.managed_by(sockets.manager, sockets.is_held).controlled_at(control_file.flatten());
     server.reloading_by(reading).succeeding(sockets.waiting).run().map_err(StartError::of(Obstacle::Other))
 }
 

@@ -49,6 +49,8 @@ pub struct Given {
 pub struct Sockets {
     /// For clients.
     pub clients: Listener,
+    /// Whether the service manager keeps that one open.
+    pub is_held: bool,
     /// For those who gather figures.
     pub metrics: Option<InquiryListener>,
     /// For commands.
@@ -122,7 +124,7 @@ impl Given {
     ///
     /// Where an address, or the control socket at a path that was named, can't be had.
     pub fn complete(self, wanted: &Wanted<'_>) -> Result<Sockets, SocketsError> {
-        let Inherited { clients, metrics, control } = self.sockets;
+        let Inherited { clients, is_held, metrics, control } = self.sockets;
         let clients = match clients {
             Some(socket) => Listener::inherited(socket)?,
             None => Listener::bind(wanted.addresses, wanted.reuse_port)?,
@@ -143,7 +145,7 @@ impl Given {
         let (of_environment, deaf) = ServiceManager::of_environment();
         warnings.extend(deaf);
         let manager = self.manager.unwrap_or(of_environment);
-        Ok(Sockets { clients, metrics, control, manager, waiting: self.waiting, warnings })
+        Ok(Sockets { clients, is_held, metrics, control, manager, waiting: self.waiting, warnings })
     }
 }
 

@@ -88,6 +88,24 @@ fn a_socket_that_is_passed_is_served() {
 }
 
 #[test]
+fn who_waits_at_a_socket_that_is_passed_is_left_to_the_next_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let held = listener.try_clone().unwrap();
+    let mut server = Options::new().address("127.0.0.1:1").stdin(listener.into()).behind(PASS).start();
+    server.signal(Signal::STOP);
+    let mut waiting: Vec<_> = (0..5).map(|_| Raw::connect(server.address())).collect();
+    server.signal(Signal::TERM);
+    server.signal(Signal::CONT);
+    assert_eq!(server.wait().code(), Some(0));
+    let next = Options::new().address("127.0.0.1:1").stdin(held.into()).behind(PASS).start();
+    for raw in &mut waiting {
+        assert!(raw.line().starts_with("FERRY 1 "));
+    }
+    drop(waiting);
+    assert_eq!(next.terminate().code(), Some(0));
+}
+
+#[test]
 fn what_a_server_may_do_follows_from_the_address_that_is_passed() {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let options = Options::new().address("127.0.0.1:1").arg("--plain").stdin(listener.into()).behind(PASS);

@@ -224,7 +224,7 @@ fn a_server_that_may_open_too_few_files_does_not_start() {
             .output()
             .unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{said}");
+        assert_eq!((output.status.code(), output.stdout), (Some(8), Vec::new()), "{said}");
         assert!(said.starts_with("ferryd: only ") && said.contains("ulimit -n") && said.contains("64"), "{said}");
     }
 }

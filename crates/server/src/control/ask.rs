@@ -109,7 +109,10 @@ fn sort(content: &str, descriptors: Vec<OwnedFd>, path: &Path) -> Option<Handed>
                 let watchdog = microseconds.parse().ok().map(Duration::from_micros);
                 manager = Some(ServiceManager::at(UnixDatagram::from(descriptor), watchdog));
             }
-            (purpose, _) => sockets.put(descriptor, purpose).ok()?,
+            (purpose, note) => {
+                sockets.is_held |= (purpose, note) == ("clients", super::HELD);
+                sockets.put(descriptor, purpose).ok()?;
+            }
         }
     }
     Some(Handed { sockets, manager, waiting: waiting?, path: path.into() })
@@ -180,10 +183,10 @@ mod tests {
         let unix = OwnedFd::from(UnixListener::bind(place.path().join("s")).unwrap());
         let (_manager, manager) = UnixDatagram::pair().unwrap();
         let (_old, new) = UnixStream::pair().unwrap();
-        let lines = "clients\nmetrics\ncontrol\nmanager 2000000\nwaiting\n";
+        let lines = "clients held\nmetrics\ncontrol\nmanager 2000000\nwaiting\n";
         let taken = sort(lines, vec![tcp(), tcp(), unix, manager.into(), new.into()], &place.path().join("s")).unwrap();
-        let Inherited { clients, metrics, control } = taken.sockets;
-        assert!(clients.is_some() && metrics.is_some() && control.is_some() && taken.manager.is_some());
+        let Inherited { clients, is_held, metrics, control } = taken.sockets;
+        assert!(clients.is_some() && is_held && metrics.is_some() && control.is_some() && taken.manager.is_some());
         for (lines, descriptors) in [("", vec![]), ("clients\n", vec![]), ("clients\n", vec![tcp()])] {
             assert!(sort(lines, descriptors, place.path()).is_none(), "{lines:?}");
         }

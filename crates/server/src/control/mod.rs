@@ -5,7 +5,7 @@
 //!
 //! A take-over has two steps, so that a new server that can't start does no harm. The answer to `take-over` carries
 //! descriptors (`SCM_RIGHTS`), and a line for each says what it is: `clients`, `metrics` and `control` are listening
-//! sockets, `manager` is the socket of the service manager (with the microseconds of its watchdog, if it has one). Through
+//! sockets (`clients held` is one that the service manager keeps open), `manager` is the socket of the service manager (with the microseconds of its watchdog, if it has one). Through
 //! the last one, `waiting`, the new server says `accepting PID` once clients are accepted. Then the old one drains; where
 //! it is closed without a word, the old one goes on as before.
 
@@ -16,6 +16,9 @@ mod socket;
 pub use ask::{AskError, Handed, ask, take_over};
 pub use place::{default_path, usual_paths};
 pub use socket::{ControlError, ControlSocket, SocketFile};
+
+/// Stands after the purpose of a socket that the service manager keeps open.
+pub(crate) const HELD: &str = "held";
 
 /// A question to a running server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,6 +32,9 @@ const METRICS: &str = "metrics";
 pub struct Inherited {
     /// For clients.
     pub clients: Option<TcpListener>,
+    /// Whether the service manager keeps that one open: clients that wait there when the server ends are those of the next
+    /// one.
+    pub is_held: bool,
     /// For those who gather figures.
     pub metrics: Option<TcpListener>,
     /// For commands to the running server.
@@ -57,6 +60,7 @@ impl Inherited {
             let socket = sys::inherited(fd).map_err(|error| failed(&error))?;
             inherited.put(socket, &name).map_err(|why| failed(&why))?;
         }
+        inherited.is_held = inherited.clients.is_some();
         Ok(inherited)
     }
 

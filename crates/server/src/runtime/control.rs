@@ -90,7 +90,8 @@ impl Server {
         let (mut waiting, theirs) = UnixStream::pair()?;
         let mut given: Vec<(String, OwnedFd)> = Vec::new();
         if let Some(socket) = self.arrivals.socket() {
-            given.push(("clients".into(), socket.try_clone_to_owned()?));
+            let held = if self.is_held { format!(" {}", control::HELD) } else { String::new() };
+            given.push((format!("clients{held}"), socket.try_clone_to_owned()?));
         }
         for (inquiry, socket) in self.inquiries.sockets() {
             let purpose = match inquiry {

@@ -116,6 +116,8 @@ pub struct Server {
     leases: Leases<Token, Job>,
     life: LifeCycle,
     manager: ServiceManager,
+    /// Whether the manager keeps the clients' socket open.
+    is_held: bool,
     desk: LoginDesk,
     inquiries: Inquiries,
     /// Removed at the end.
@@ -174,6 +176,7 @@ impl Server {
             leases: Leases::default(),
             life,
             manager: ServiceManager::default(),
+            is_held: false,
             desk,
             inquiries,
             control_file: None,
@@ -193,10 +196,11 @@ impl Server {
         Ok(server)
     }
 
-    /// Has `manager` told of readiness, drain and end, and fed by the loop.
+    /// Has `manager` told of readiness, drain and end, and fed by the loop. If it holds the clients' socket, those who wait
+    /// there at the end are left to the next server.
     #[must_use]
-    pub fn managed_by(self, manager: ServiceManager) -> Server {
-        Server { manager, ..self }
+    pub fn managed_by(self, manager: ServiceManager, is_held: bool) -> Server {
+        Server { manager, is_held, ..self }
     }
 
     /// Has the `file` of the control socket removed at the end.
@@ -393,6 +397,9 @@ impl Server {
         if self.hand_over.is_some() {
             // A new server is about to begin, and has the sockets already.
             self.give_away();
+        }
+        if self.is_held {
+            self.arrivals.give_away(self.poll.registry());
         }
         for (socket, peer, arrival) in self.arrivals.end(&ending(), now) {
             self.counters.refused(RefusedFor::ShuttingDown);
