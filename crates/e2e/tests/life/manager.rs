@@ -50,7 +50,7 @@ fn it_is_told_of_the_whole_life() {
     let reloading = manager.hears("RELOADING=1");
     let time = reloading.lines().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).unwrap();
     assert!(time.parse::<u64>().unwrap() > 0, "{reloading}");
-    manager.hears("READY=1");
+    assert!(manager.hears("READY=1").contains("STATUS=serving\n"));
     server.signal(Signal::TERM);
     manager.hears("STOPPING=1");
     assert_eq!(server.wait().code(), Some(0));

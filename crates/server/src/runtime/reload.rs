@@ -116,26 +116,27 @@ impl Server {
     /// Takes what was read, if it is all right, and tells who waits for that.
     pub(super) fn take_reload(&mut self, now: Instant) {
         let Some((done, askers)) = self.reloads.take() else { return };
-        let answer = match done {
+        let (answer, status) = match done {
             Ok(reloaded) => {
-                let told: String =
-                    reloaded.notes.iter().chain(&reloaded.warnings).map(|line| format!("{line}\n")).collect();
+                let told = reloaded.notes.iter().chain(&reloaded.warnings).map(|line| format!("{line}\n"));
+                let told: String = told.chain(["reloaded\n".to_owned()]).collect();
                 reloaded.notes.iter().for_each(|note| log::info!("{note}"));
                 reloaded.warnings.iter().for_each(|warning| log::warn!("{warning}"));
                 self.apply(reloaded, now);
                 log::info!("reloaded");
                 self.counters.reloads += 1;
                 self.counters.reloaded = Some(SystemTime::now());
-                control::done(&told)
+                (control::done(&told), "serving".to_owned())
             }
             Err(error) => {
                 log::error!("nothing changes: {error}");
                 self.counters.failed_reloads += 1;
-                control::refused(&format!("nothing changes: {error}"))
+                let why = format!("nothing changes: {error}");
+                (control::refused(&why), format!("serving; the last reload failed, {why}"))
             }
         };
         if !self.life.is_draining() {
-            self.manager.tell(News::Ready, "serving", now);
+            self.manager.tell(News::Ready, &status, now);
         }
         for asker in askers {
             self.inquiries.answer(asker, Answer::from(answer.clone()), now);

@@ -15,7 +15,7 @@ pub struct Fallback<H: Handles> {
 }
 
 impl<H: Handles> Fallback<H> {
-    /// Returns what makes a completion of the [`Finish`] of an upload.
+    /// Returns what makes a completion of the `Finish` of an upload.
     pub(super) fn of_finish(UploadNumber(number): UploadNumber) -> Fallback<H> {
         let make = |number, error| Completion::Upload(UploadNumber(number), UploadCompletion::Finished(Err(error)));
         Fallback { number, make }
