@@ -132,6 +132,12 @@ pub enum Refusal {
 }
 
 impl Request {
+    /// Returns whether `line` is a LOGIN, well-formed or not: it may hold a secret.
+    #[must_use]
+    pub fn may_hold_secret(line: &[u8]) -> bool {
+        line.get(..5).is_some_and(|verb| verb.eq_ignore_ascii_case(b"LOGIN"))
+    }
+
     /// Reads one request line.
     ///
     /// # Errors

@@ -5,7 +5,13 @@
 mod limits;
 mod rights;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
 
 use ferry_e2e::{Options, Raw, Server, body, eventually, ferryd};
 use rustix::process::Signal;
@@ -210,6 +216,46 @@ fn an_upload_belongs_to_who_began_it() {
     bob.ask("RESUME one 2 - x").expect_failure("denied");
     assert_eq!(alice.ask("RESUME one 2 - x").word(0), "SAVED");
     eventually("a line that names her", || server.log().contains(" alice: RESUME x: ").then_some(()));
+}
+
+#[test]
+fn a_secret_is_the_rest_of_the_line() {
+    let (long, place) = ("x".repeat(4_000), Place::new(""));
+    let secrets = ["two words", " spaces  at both ends ", "pa\u{df}w\u{f6}rt \u{1f511}", &long];
+    for (at, secret) in secrets.iter().enumerate() {
+        let mut command = Command::new(ferryd());
+        command.args(["user", "add", &format!("user{at}"), "--users"]).arg(&place.path);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(format!("{secret}\n").as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{secret}");
+    }
+    let server = place.server();
+    for (at, secret) in secrets.iter().enumerate() {
+        let mut raw = Raw::greeted(server.address());
+        assert_eq!(raw.ask(&format!("LOGIN user{at} {secret}")).line, "DONE", "{secret}");
+        // One CR before the end of the line is dropped, as on any line, and the verb has no case.
+        assert_eq!(raw.ask(&format!("login user{at} {secret}\r")).line, "DONE", "{secret}");
+    }
+    let mut raw = Raw::greeted(server.address());
+    for wrong in ["", " ", " a\tb", " a\r\r", " a\u{85}b", " x HTTP/1.0x\u{7f}", &format!(" {long}x")] {
+        // It tells of no user, and is no failed login: it costs no delay, and the third one closes nothing.
+        raw.ask(&format!("LOGIN user0{wrong}")).expect_failure("bad-request");
+    }
+    raw.send(b"LOGIN user0 a\xff\n");
+    raw.answer("LOGIN").expect_failure("bad-request");
+    assert_eq!(raw.ask("LOGIN user0 two words").line, "DONE");
+    assert!(!server.log().contains("login failed"));
+}
+
+#[test]
+fn a_file_by_which_nobody_can_do_anything_is_warned_of() {
+    let place = Place::new("[users.alice]\nrights = { \"\" = \"rw\" }\n");
+    let server = place.server();
+    assert!(server.log().contains("users.toml: nobody may do anything: "), "{}", server.log());
+    place.write(&users(ALICE, "{}"));
+    server.signal(Signal::HUP);
+    eventually("a reload", || server.log().contains("the users file holds as it is now").then_some(()));
+    assert_eq!(server.log().matches("nobody may do anything").count(), 1);
 }
 
 #[test]

@@ -97,7 +97,16 @@ impl Users {
     /// Where it can't be read, or something in it makes no sense.
     pub fn load(path: &Path) -> Result<(Users, Option<String>), UsersError> {
         let file = UsersFile::read(path).map_err(|error| UsersError::unreadable(path, error.to_string()))?;
-        Ok((Users::parse(&file.text, path)?, file.warning(path)))
+        let users = Users::parse(&file.text, path)?;
+        let idle = users.is_idle().then(|| {
+            format!(
+                "{}: nobody may do anything: [anonymous] has no rights, and no user has a password or a token \
+                 (`ferryd user passwd NAME` gives one)",
+                path.display()
+            )
+        });
+        let warnings: Vec<_> = file.warning(path).into_iter().chain(idle).collect();
+        Ok((users, (!warnings.is_empty()).then(|| warnings.join("; "))))
     }
 }
 

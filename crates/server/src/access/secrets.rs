@@ -158,6 +158,8 @@ impl PasswordHash {
     ///
     /// Where the system has no memory for it.
     pub fn fits(&self, secret: &Secret) -> Result<bool, HashError> {
+        #[cfg(test)]
+        tests::note_made(&self.params);
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
         let mut made = Zeroizing::new(vec![0; self.output.len()]);
         argon2
@@ -227,7 +229,25 @@ impl fmt::Debug for TokenHash {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        /// The cost of each hash that this thread has made.
+        static MADE: RefCell<Vec<(u32, u32, u32)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn note_made(params: &Params) {
+        MADE.with_borrow_mut(|made| made.push((params.m_cost(), params.t_cost(), params.p_cost())));
+    }
+
+    impl PasswordHash {
+        /// Takes the costs (memory, passes, lanes) of the hashes that this thread has made since this was last asked.
+        pub(crate) fn made() -> Vec<(u32, u32, u32)> {
+            MADE.take()
+        }
+    }
 
     fn secret(text: &str) -> Secret {
         Secret::from_bytes(text.as_bytes()).unwrap()

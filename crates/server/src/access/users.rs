@@ -132,6 +132,14 @@ impl Users {
         of_anonymous.or_else(named)
     }
 
+    /// Returns whether nobody can do anything: who has not logged in has no right, and nobody can log in.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let has_secret = |account: &Account| account.password.is_some() || !account.tokens.is_empty();
+        let has_rights = self.anonymous.entries().iter().any(|(_, rights)| !rights.is_none());
+        !has_rights && !self.accounts.values().any(has_secret)
+    }
+
     /// Returns the users, in the order of their names.
     #[must_use]
     pub fn names(&self) -> Vec<&UserName> {
@@ -212,6 +220,31 @@ mod tests {
         assert!((1..64).contains(&of_alice), "{of_alice} of 64 cost as alice does");
         let nobody = Users::new(RightsTable::default(), HashMap::new());
         assert_eq!(*nobody.stand_in(&user("a")), PasswordHash::of_nobody());
+    }
+
+    #[test]
+    fn a_wrong_secret_costs_one_hash_of_one_kind_whoever_is_named() {
+        let users = users(&[("alice", Some(QUICK), &["token of alice"]), ("bob", None, &["token of bob"])]);
+        for (name, text) in [("alice", "wrong"), ("bob", "wrong"), ("mallory", "wrong"), ("mallory", "password")] {
+            PasswordHash::made();
+            assert_eq!(users.check(&user(name), &secret(text)), Ok(false));
+            assert_eq!(PasswordHash::made(), [(32, 1, 1)], "{name} {text}");
+        }
+    }
+
+    #[test]
+    fn a_file_by_which_nobody_can_do_anything_is_told_from_others() {
+        for (text, is_idle) in [
+            ("", true),
+            ("[users.alice]\nrights = { \"\" = \"rw\" }\n", true),
+            ("[anonymous]\nrights = { \"\" = \"none\" }\n", true),
+            ("[anonymous]\nrights = { \"\" = \"none\", \"a\" = \"list\" }\n", false),
+            (&*format!("[users.alice]\npassword = \"{QUICK}\"\n"), false),
+        ] {
+            let users = Users::parse(text, std::path::Path::new("users.toml")).unwrap();
+            assert_eq!(users.is_idle(), is_idle, "{text}");
+        }
+        assert!(!Users::without_file().is_idle());
     }
 
     #[test]

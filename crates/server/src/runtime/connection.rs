@@ -4,6 +4,7 @@ use std::{io::IoSlice, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Instant};
 
 use ferry_wire::{Code, Failure};
 use mio::{Token, event::Event};
+use zeroize::Zeroizing;
 
 use super::{admission::Admitted, party::Party, scheduler::Queued};
 use crate::{
@@ -111,7 +112,7 @@ impl Connection {
 
     /// Closes its socket, once.
     pub(super) fn close(&mut self) {
-        self.leftover = Vec::new();
+        drop(Zeroizing::new(std::mem::take(&mut self.leftover)));
         if self.endpoint.take().is_some() {
             log::debug!("{}: disconnected", self.peer);
         }

@@ -3,6 +3,7 @@
 use std::{ops::Range, time::Instant};
 
 use ferry_wire::limits::MAX_LINE_BYTES;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{budget::Budget, connection::Connection, job::Job, workers::Workers};
 use crate::net::ReadError;
@@ -67,7 +68,8 @@ impl Turn<'_> {
     ) -> TurnEnd {
         let now = Instant::now();
         let Buffers { input, text } = buffers;
-        let leftover = std::mem::take(&mut connection.leftover);
+        // It may be the beginning of a line with a secret.
+        let leftover = Zeroizing::new(std::mem::take(&mut connection.leftover));
         input[..leftover.len()].copy_from_slice(&leftover);
         connection.session.outbox().lend(std::mem::take(text));
         let (window, budget) = (0..leftover.len(), Budget::new(granted, now));
@@ -76,6 +78,9 @@ impl Turn<'_> {
         let is_unfinished = turn.work();
         let Turn { connection, input, window, budget, sent, failure, now, .. } = turn;
         connection.leftover = input[window].to_vec();
+        if connection.session.take_secret_read() {
+            input.zeroize();
+        }
         let lent = connection.session.outbox().take_memory();
         if lent.capacity() <= TEXT_BYTES {
             *text = lent;

@@ -29,6 +29,12 @@ impl<H: Handles> Session<H> {
         }
     }
 
+    /// Returns whether input that may have held a secret was taken since this was last asked: the memory that it was read
+    /// into is to be wiped.
+    pub fn take_secret_read(&mut self) -> bool {
+        std::mem::take(&mut self.has_read_secret)
+    }
+
     /// Returns the user as whom a login is under way.
     #[must_use]
     pub fn logging_in(&self) -> Option<&UserName> {

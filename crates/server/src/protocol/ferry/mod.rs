@@ -156,6 +156,8 @@ pub struct Session<H: Handles> {
     /// Lines that were taken and not told of yet.
     lines: u32,
     clock: Clock,
+    /// A line that may hold a secret was taken, and that was not asked about yet.
+    has_read_secret: bool,
 }
 
 /// The work that a session is at.
@@ -242,6 +244,7 @@ impl<H: Handles> Session<H> {
             body_bytes: 0,
             lines: 0,
             clock: Clock::new(now),
+            has_read_secret: false,
         }
     }
 

@@ -24,6 +24,7 @@ impl<H: Handles> Session<H> {
 
     fn request_line(&mut self, line: &[u8], now: Instant) {
         let parsed = Request::parse(line);
+        self.has_read_secret |= Request::may_hold_secret(line);
         // A client that has come as far as another request is not slow. Options are none yet: they may
         // not drip for ever.
         if !matches!(parsed, Ok(Request::With(_)) | Err(Refusal::With(_))) {
