@@ -144,7 +144,7 @@ fn refused(error: SocketsError) -> StartError {
 
 fn serve(passed: Inherited, configuration: Configuration) -> Result<(), StartError> {
     configuration.holds()?;
-    let unknown = configuration.warning().map(str::to_owned);
+    let warned_of = configuration.warnings().to_vec();
     let (given, configuration) = given_sockets(passed, configuration)?;
     let setup = Setup::resolve(configuration.arguments())?;
     check::before_start(&configuration, &setup)?;
@@ -178,7 +178,7 @@ fn serve(passed: Inherited, configuration: Configuration) -> Result<(), StartErr
         store.leave();
         return Err(StartError::new(Obstacle::Configuration, error));
     }
-    for warning in warning.into_iter().chain(unknown).chain(sockets.warnings) {
+    for warning in warning.into_iter().chain(warned_of).chain(sockets.warnings) {
         log::warn!("{warning}");
     }
     if setup.server.live.limits.read_only {

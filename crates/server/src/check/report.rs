@@ -24,7 +24,7 @@ pub fn report(configuration: &Configuration) -> Result<(), StartError> {
         }
         Err(error) => findings.push(Finding::Wrong(error)),
     }
-    findings.extend(configuration.warning().map(|warning| Finding::Warns(warning.to_owned())));
+    findings.extend(configuration.warnings().iter().cloned().map(Finding::Warns));
     say(&mut io::stdout(), &values(configuration));
     for finding in &findings {
         match finding {

@@ -31,7 +31,7 @@ pub struct Configuration {
     /// The one that counts of each option that was set.
     pub(super) settings: Vec<Setting>,
     problems: Vec<StartError>,
-    warning: Option<String>,
+    warnings: Vec<String>,
     arguments: Arguments,
 }
 
@@ -62,8 +62,8 @@ impl Configuration {
         let Some(options) = options else {
             // A command that has nothing to do with serving.
             let arguments = Arguments { command, ..arguments_of(&keys, &[])? };
-            let (given, settings, problems) = Default::default();
-            return Ok(Configuration { keys, place: None, given, settings, problems, warning: None, arguments });
+            let (given, settings, problems, warnings) = Default::default();
+            return Ok(Configuration { keys, place: None, given, settings, problems, warnings, arguments });
         };
         let mut given = typed_settings(&keys, options);
         let (of_environment, mut problems) = environment(&keys, variable);
@@ -71,12 +71,12 @@ impl Configuration {
         let named = options.get_one::<PathBuf>(CONFIG).cloned();
         let named = named.or_else(|| variable(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
         let place = Place::find(named, variable);
-        let (of_file, wrong) = place.as_ref().map(|place| place.read(&keys)).unwrap_or_default();
-        problems.extend(wrong);
-        let settings = merge(&keys, given.iter().cloned().chain(of_file).collect(), &mut problems);
+        let content = place.as_ref().map(|place| place.read(&keys)).unwrap_or_default();
+        problems.extend(content.problems);
+        let settings = merge(&keys, given.iter().cloned().chain(content.settings).collect(), &mut problems);
         let arguments = Arguments { command, ..arguments_at(&keys, &settings, place.as_ref())? };
-        let warning = unknown_variables(&keys, variables);
-        Ok(Configuration { keys, place, given, settings, problems, warning, arguments })
+        let warnings = content.warning.into_iter().chain(unknown_variables(&keys, variables)).collect();
+        Ok(Configuration { keys, place, given, settings, problems, warnings, arguments })
     }
 
     /// Returns the options.
@@ -91,10 +91,10 @@ impl Configuration {
         &self.problems
     }
 
-    /// Returns a warning for the log, where a variable looks like one of these, and is none.
+    /// Returns warnings for the log: of a variable that looks like one of these and is none, of a file that others may write.
     #[must_use]
-    pub fn warning(&self) -> Option<&str> {
-        self.warning.as_deref()
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Returns the path of the file, where there may be one.
@@ -146,8 +146,8 @@ impl Configuration {
     pub(super) fn with(&self, given: Vec<Setting>, settings: Vec<Setting>) -> Result<Configuration, StartError> {
         let arguments = arguments_at(&self.keys, &settings, self.place.as_ref())
             .map_err(|error| StartError::new(Obstacle::Configuration, first_line(&error)))?;
-        let (keys, place, problems) = (Keys::new(), self.place.clone(), Vec::new());
-        Ok(Configuration { keys, place, given, settings, problems, warning: None, arguments })
+        let (keys, place, problems, warnings) = (Keys::new(), self.place.clone(), Vec::new(), self.warnings.clone());
+        Ok(Configuration { keys, place, given, settings, problems, warnings, arguments })
     }
 
     /// Returns what the file sets now, and what comes of it with all that is given elsewhere.
@@ -156,8 +156,10 @@ impl Configuration {
     ///
     /// The first thing that is wrong in it.
     pub(super) fn read_file_again(&self) -> Result<Vec<Setting>, StartError> {
-        let (of_file, mut problems) = self.place.as_ref().map(|place| place.read(&self.keys)).unwrap_or_default();
-        let settings = merge(&self.keys, self.given.iter().cloned().chain(of_file).collect(), &mut problems);
+        let content = self.place.as_ref().map(|place| place.read(&self.keys)).unwrap_or_default();
+        let mut problems = content.problems;
+        let all = self.given.iter().cloned().chain(content.settings).collect();
+        let settings = merge(&self.keys, all, &mut problems);
         problems.into_iter().next().map_or(Ok(settings), Err)
     }
 

@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     fs::OpenOptions,
     io::{self, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -47,14 +47,32 @@ impl Place {
         there.or(usual.first()).map(|path| Place { path: path.clone(), is_named: false })
     }
 
-    /// Reads the file, if there is one. Returns what it sets, and all that is wrong with it.
-    pub(super) fn read(&self, keys: &Keys) -> (Vec<Setting>, Vec<StartError>) {
-        match read(&self.path) {
-            Ok(text) => parse(&text, &self.path, keys),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => (Vec::new(), Vec::new()),
-            Err(error) => (Vec::new(), vec![wrong(&format!("{}: can't read it: {error}", self.path.display()))]),
-        }
+    /// Reads the file, if there is one.
+    pub(super) fn read(&self, keys: &Keys) -> Content {
+        let (text, mode) = match read(&self.path) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => return Content::default(),
+            Err(error) => {
+                let problem = wrong(&format!("{}: can't read it: {error}", self.path.display()));
+                return Content { problems: vec![problem], ..Content::default() };
+            }
+        };
+        let (settings, problems) = parse(&text, &self.path, keys);
+        let warning = (mode & 0o022 != 0)
+            .then(|| format!("{}: others may write it (mode {mode:04o}): chmod go-w", self.path.display()));
+        Content { settings, problems, warning }
     }
+}
+
+/// What was found in the file.
+#[derive(Debug, Default)]
+pub(super) struct Content {
+    /// All that it sets and that is right.
+    pub(super) settings: Vec<Setting>,
+    /// All that is wrong.
+    pub(super) problems: Vec<StartError>,
+    /// A warning, where others than its owner decide what it says.
+    pub(super) warning: Option<String>,
 }
 
 /// Returns the paths at which the file usually is, nearest first.
@@ -72,18 +90,21 @@ fn usual(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     by_user.or_else(by_home).map(|path| path.join(FILE_NAME)).into_iter().collect()
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// Returns the text of the file at `path`, and its permissions.
+fn read(path: &Path) -> io::Result<(String, u32)> {
     // A FIFO would be waited for.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
     let mut bytes = Vec::new();
     if file.take(MAX_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_BYTES {
         return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))
+    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
+    Ok((text, metadata.mode() & 0o7777))
 }
 
 fn wrong(problem: &str) -> StartError {
@@ -144,7 +165,7 @@ fn value_of(key: &Key<'_>, item: &Item, path: &Path) -> Result<Value, String> {
         value => vec![value],
     };
     let beside = |word: OsString| match path.parent() {
-        Some(directory) if key.is_path() => directory.join(word).into_os_string(),
+        Some(directory) if key.is_path() => directory.join(word).components().collect::<PathBuf>().into(),
         _ => word,
     };
     let words = values.into_iter().map(|value| {
@@ -182,7 +203,7 @@ fn shown(value: &Toml) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
@@ -218,9 +239,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let read = |name: &str, is_named| {
             let place = Place { path: directory.path().join(name), is_named };
-            let (settings, problems) = place.read(&Keys::new());
-            assert!(settings.is_empty());
-            problems.iter().map(ToString::to_string).collect::<String>()
+            let content = place.read(&Keys::new());
+            assert!(content.settings.is_empty());
+            content.problems.iter().map(ToString::to_string).collect::<String>()
         };
         assert_eq!(read("none", false), "");
         assert!(read("none", true).ends_with("can't read it: No such file or directory (os error 2)"));
@@ -230,5 +251,17 @@ mod tests {
         assert!(read("f", false).ends_with("it is not UTF-8"));
         fs::File::create(directory.path().join("large")).unwrap().set_len(MAX_BYTES + 1).unwrap();
         assert!(read("large", false).contains("more than 1048576 bytes"));
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_warned_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place { path: directory.path().join("f"), is_named: true };
+        fs::write(&place.path, "").unwrap();
+        for (mode, told) in [(0o644, false), (0o600, false), (0o664, true), (0o602, true)] {
+            fs::set_permissions(&place.path, fs::Permissions::from_mode(mode)).unwrap();
+            let warning = place.read(&Keys::new()).warning;
+            assert_eq!(warning.is_some(), told, "{mode:o}: {warning:?}");
+        }
     }
 }

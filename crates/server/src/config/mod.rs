@@ -134,7 +134,7 @@ impl Setup {
     #[must_use]
     pub fn room(&self) -> String {
         let (clients, descriptors) = (self.server.live.admission.clients, self.descriptors);
-        format!("{descriptors} files may be open (ulimit -n): {clients} clients")
+        format!("{descriptors} files may be open (ulimit -n), enough for {clients} clients")
     }
 
     /// Makes the root, where it is missing.
