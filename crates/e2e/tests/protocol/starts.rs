@@ -114,6 +114,7 @@ fn a_start_that_fails_says_one_line_has_a_status_by_kind_and_changes_nothing() {
         ("export FERRYD_RATE=fast;", "", "0", 4, vec!["FERRYD_RATE=fast: give a size as 64MiB"]),
         ("", "", "0 --config ../none.toml", 4, vec!["none.toml", "No such file"]),
         ("", "", "0 --log-file ../closed/log", 7, vec!["../closed/log", "../closed can't be written"]),
+        ("", "", "0 --transfer-log ../closed/log", 7, vec!["../closed/log", "../closed can't be written"]),
         ("", "", "0 --log-file ..", 7, vec!["can't log to ..: it is a directory"]),
         ("", "", "0 --tls --state ../closed/state", 7, vec!["can't make a key in ../closed/state"]),
         ("", "", "0 --tls-cert ../none --tls-key ../none", 4, vec!["../none", "No such file"]),

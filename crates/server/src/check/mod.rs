@@ -59,7 +59,8 @@ fn examine(setup: &Setup) -> Vec<Finding> {
     findings.extend(setup.fewer_clients.iter().map(|few| Finding::Warns(few.clone())));
     findings.extend(users(setup));
     findings.extend(key(setup));
-    findings.extend(setup.logs.file.iter().map(|path| log(path).into()));
+    let logs = setup.logs.file.iter().chain(setup.logs.transfer_log.iter().map(|(path, _)| path));
+    findings.extend(logs.map(|path| log(path).into()));
     findings.push(root(setup).into());
     findings
 }
