@@ -249,3 +249,36 @@ fn a_file_of_users_beside_the_configuration_is_used() {
     assert_eq!(refused.status.code(), Some(4));
     assert!(text(&refused.stderr).contains("did you mean users?"), "{}", text(&refused.stderr));
 }
+
+#[test]
+fn the_configuration_says_where_the_running_server_is_and_a_check_knows_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("ferryd.toml");
+    fs::write(&config, "control = \"control.sock\"\n").unwrap();
+    let server = Options::new().arg("--config").arg(&config).start();
+    let run = |words: &[&str]| Command::new(ferryd()).args(words).arg("--config").arg(&config).output().unwrap();
+    // Neither address nor socket is said again.
+    fs::write(&config, "control = \"control.sock\"\nrate = \"5MiB\"\nwritable = true\n").unwrap();
+    let reloaded = run(&["reload"]);
+    let said = text(&reloaded.stdout);
+    assert_eq!(reloaded.status.code(), Some(0), "{said}{}", text(&reloaded.stderr));
+    assert!(said.contains("rate = \"5MiB\"") && said.contains("writable = true: that takes a new start"), "{said}");
+    assert!(run(&["status"]).status.success());
+    fs::write(&config, "control = \"control.sock\"\nrate = \"5M\"\n").unwrap();
+    let refused = run(&["reload"]);
+    assert!(!refused.status.success());
+    assert!(text(&refused.stderr).contains("ferryd.toml:2: rate: \"5M\": there is no unit 'M'"), "{refused:?}");
+    // Its own address is no obstacle, that of anybody else is.
+    fs::write(&config, "control = \"control.sock\"\n").unwrap();
+    let [port, root] = [server.address().port().to_string(), server.root().display().to_string()];
+    let check = |words: &[&str]| run(&[&["check", "--root", &root], words].concat());
+    let its_own = check(&[&port]);
+    let said = text(&its_own.stdout);
+    assert_eq!(its_own.status.code(), Some(0), "{said}{}", text(&its_own.stderr));
+    assert!(said.contains("is in use, by the server that runs"), "{said}");
+    let other = directory.path().join("other.sock");
+    assert_eq!(check(&[&port, "--control", other.to_str().unwrap()]).status.code(), Some(5));
+    let taken = check(&["0"]);
+    assert_eq!(taken.status.code(), Some(7));
+    assert!(text(&taken.stderr).contains("it is the control socket of a server that runs"), "{taken:?}");
+}

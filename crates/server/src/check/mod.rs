@@ -4,6 +4,9 @@ mod report;
 
 use std::{
     fs,
+    io::ErrorKind,
+    net::SocketAddr,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +15,7 @@ use rustix::fs::{Access, access};
 use crate::{
     access::Users,
     config::{Configuration, Obstacle, Setup, StartError},
+    control::{self, Question},
     net::{ListenError, Listener},
     store::AREA,
 };
@@ -65,20 +69,41 @@ fn examine(setup: &Setup) -> Vec<Finding> {
     findings
 }
 
-/// Tells whether the addresses can be had.
-fn addresses(setup: &Setup) -> Vec<Finding> {
-    let refused = StartError::of(Obstacle::Address);
-    let clients = Listener::probe(&setup.addresses, setup.reuse_port).map(|address| {
+/// Tells whether the sockets can be had. Where the server of this configuration runs, they are its own.
+fn sockets(setup: &Setup) -> Vec<Finding> {
+    let port = setup.addresses.first().map_or(0, SocketAddr::port);
+    let paths = setup.control.as_ref().map_or_else(|| control::usual_paths(port), |path| vec![path.clone()]);
+    let runs = control::ask(&paths, Question::Status { json: false }).is_ok();
+    let held = |what: &str, probed: Result<SocketAddr, ListenError>, how: &dyn Fn(SocketAddr) -> String| match probed {
+        Err(ListenError::Address { address, error, .. }) if runs && error.kind() == ErrorKind::AddrInUse => {
+            Finding::Warns(format!("{what}{address} is in use, by the server that runs (ferryd status)"))
+        }
+        Err(error) => Finding::Wrong(StartError::new(Obstacle::Address, format!("{what}{error}"))),
+        Ok(address) => Finding::Holds(how(address)),
+    };
+    let clients = Listener::probe(&setup.addresses, setup.reuse_port);
+    let is_free = clients.is_ok() && !setup.reuse_port;
+    let clients = held("", clients, &|address| {
         let how = if setup.security.is_spoken_on(address) { "TLS" } else { "plain" };
         format!("{address} can be listened on ({how})")
     });
-    let figures = setup.metrics.iter().map(|addresses| {
-        let held = Listener::probe(addresses, false).map(|address| format!("figures can be served at {address}"));
-        held.map_err(ListenError::of_inquiries)
-            .map_err(|error| StartError::new(Obstacle::Address, format!("--metrics: {error}")))
-            .into()
+    let metrics = setup.metrics.iter().map(|addresses| {
+        let probed = Listener::probe(addresses, false).map_err(ListenError::of_inquiries);
+        held("--metrics: ", probed, &|address| format!("figures can be served at {address}"))
     });
-    [clients.map_err(refused).into()].into_iter().chain(figures).collect()
+    let control = setup.control.iter().map(|path| control_socket(path, runs && is_free).into());
+    [clients].into_iter().chain(metrics).chain(control).collect()
+}
+
+/// Looks whether a control socket can be made, which may be that `of_another` server.
+fn control_socket(path: &Path, of_another: bool) -> Result<String, StartError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(_) if of_another => Err("it is the control socket of a server that runs".into()),
+        Ok(there) if !there.file_type().is_socket() => Err("that is no socket".into()),
+        Ok(_) | Err(_) => can_make_in(&parent(path)),
+    };
+    found.map_err(|why| own(&format!("can't listen at {}: {why}", path.display())))?;
+    Ok(format!("{} can be listened at (ferryd status, reload)", path.display()))
 }
 
 fn users(setup: &Setup) -> Vec<Finding> {

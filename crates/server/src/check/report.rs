@@ -4,7 +4,7 @@ use std::io;
 
 use ferry_wire::escaped;
 
-use super::{Finding, addresses, examine};
+use super::{Finding, examine, sockets};
 use crate::config::{Configuration, Origin, Setup, StartError};
 
 /// The column at which the origin of a value stands.
@@ -20,7 +20,7 @@ pub fn report(configuration: &Configuration) -> Result<(), StartError> {
     match Setup::resolve(configuration.arguments()) {
         Ok(setup) => {
             findings.extend(examine(&setup));
-            findings.extend(addresses(&setup));
+            findings.extend(sockets(&setup));
         }
         Err(error) => findings.push(Finding::Wrong(error)),
     }
