@@ -56,7 +56,9 @@ mount -t proc proc "$root/proc"
 mount --bind "$files" "$root/files"
 mount --bind "$state" "$root/state"
 mount -o remount,ro "$root"
-exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" setpriv --no-new-privs chroot --userspec=65534:65534 --groups= "$root" /ferryd $OPTIONS"#;
+env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" setpriv --no-new-privs chroot --userspec=65534:65534 --groups= "$root" /ferryd $OPTIONS
+# This shell stays: a process that has become another user is not ended with the one that started it.
+exit"#;
 
 impl Contained {
     fn start(program: &Path, options: &str) -> Contained {
@@ -105,6 +107,7 @@ impl Contained {
 
 impl Drop for Contained {
     fn drop(&mut self) {
+        // The shell, the first process of its name space, ends with this one, and all in it with the shell.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
