@@ -37,7 +37,7 @@ const SERVER: &[Room] = &[
         modules: &["config"],
         imports: &["commands", "access", "net", "observe", "runtime", "protocol", "store", "operations", "units"],
     },
-    Room { name: "check", modules: &["check"], imports: &["config", "control", "access", "net", "store"] },
+    Room { name: "check", modules: &["check"], imports: &["config", "control", "access", "net", "observe", "store"] },
     Room { name: "commands", modules: &["commands"], imports: &["access", "control"] },
     Room { name: "start", modules: &["start"], imports: &["control", "net"] },
     Room { name: "control", modules: &["control"], imports: &["net"] },

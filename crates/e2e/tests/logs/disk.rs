@@ -1,8 +1,16 @@
 //! Logs that are rotated, and disks that are full.
 
-use std::{fs, io::ErrorKind};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, ErrorKind, Write as _},
+    process::{Command, Stdio},
+};
 
-use ferry_e2e::{Mount, Options, Raw, Server, Signal, eventually, mounts};
+use ferry_e2e::{Mount, Options, Raw, Server, Signal, eventually, ferryd, mounts, workspace_root};
+use rustix::{
+    fs::{OFlags, fcntl_setfl},
+    process::{Pid, kill_process},
+};
 use serde_json::Value;
 
 use super::{Place, once_it_holds, read};
@@ -39,6 +47,35 @@ fn rotated_logs_are_made_anew_on_reload_and_no_line_is_lost() {
     eventually("it is said", || server.log().contains("the transfer log can't be opened again: ").then_some(()));
     Raw::greeted(server.address()).ask("GET a").expect_failure("not-found");
     once_it_holds(&moved.join("log"), "GET a");
+}
+
+/// By logrotate itself, where it is to be had.
+#[test]
+fn the_example_for_logrotate_rotates() {
+    if Command::new("logrotate").arg("--version").output().is_err() {
+        return;
+    }
+    let place = Place::new();
+    let [own, transfers, state] = ["ferryd.log", "transfers.log", "state"].map(|name| place.path(name));
+    let server = Options::new().arg("--log-file").arg(&own).arg("--transfer-log").arg(&transfers).start();
+    let example = fs::read_to_string(workspace_root().join("packaging/logrotate/ferryd")).unwrap();
+    let example = example.replace("/var/log/ferryd", place.0.path().to_str().unwrap());
+    let example = example.replace("systemctl reload ferryd.service", &format!("kill -HUP {}", server.pid()));
+    assert!(example.contains("kill -HUP"), "{example}");
+    fs::write(place.path("conf"), example).unwrap();
+    let mut raw = Raw::greeted(server.address());
+    for round in 1..=3 {
+        raw.ask(&format!("GET round{round}")).expect_failure("not-found");
+        once_it_holds(&transfers, &format!("round{round}"));
+        let rotated =
+            Command::new("logrotate").args(["--force", "--state"]).args([&state, &place.path("conf")]).output();
+        let rotated = rotated.unwrap();
+        assert!(rotated.status.success() && rotated.stderr.is_empty(), "{}", String::from_utf8_lossy(&rotated.stderr));
+        let said = || server.log().matches(" was opened again: ").count();
+        eventually("both are opened anew", || (said() == 2 * round).then_some(()));
+        assert!(read(&place.path("transfers.log.1")).contains(&format!("round{round}")));
+    }
+    assert!(place.path("transfers.log.3.gz").exists());
 }
 
 /// Asks so often for what is not there. Each is a line of a thousand bytes.
@@ -88,4 +125,41 @@ fn a_full_disk_loses_lines_and_says_how_many_as_soon_as_it_is_not_full() {
     let count: u64 = lost.iter().map(|line| line["count"].as_u64().unwrap()).sum();
     assert_eq!((objects.len() - lost.len()) as u64 + count, 2 + (REQUESTS.len() * LINES) as u64);
     drop((server, disk));
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_stops_nobody() {
+    // More lines than may wait.
+    const REQUESTS: usize = 950;
+    let (_reader, writer) = std::io::pipe().unwrap();
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    let full = (&writer).write_all(&[0; 1 << 20]).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    fcntl_setfl(&writer, OFlags::empty()).unwrap();
+    let place = Place::new();
+    let mut child = Command::new(ferryd())
+        .args(["--plain", "--log-file", "log", "--root", ".", "0"])
+        .current_dir(place.0.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(writer))
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let address = first.strip_prefix("listening on ").unwrap().split(',').next().unwrap();
+    let mut raw = Raw::connect_plain(address.parse().unwrap());
+    assert!(raw.line().starts_with("FERRY 1 "));
+    let name = ["\u{202e}".repeat(80), "x".repeat(200), "x".repeat(200)].join("/");
+    for verb in ["GET", "DELETE"] {
+        for _ in 0..REQUESTS {
+            raw.ask(&format!("{verb} {name}")).expect_failure("not-found");
+        }
+    }
+    // The file has them all.
+    let lines = || read(&place.path("log")).lines().filter(|line| line.contains("(not-found)")).count();
+    eventually("all is in the file", || (lines() == 2 * REQUESTS).then_some(()));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let status = eventually("it has ended", || child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0));
 }

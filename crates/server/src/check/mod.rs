@@ -17,6 +17,7 @@ use crate::{
     config::{Configuration, Obstacle, Setup, StartError},
     control::{self, Question},
     net::{ListenError, Listener},
+    observe::LogFileError,
     store::AREA,
 };
 pub use report::report;
@@ -63,8 +64,7 @@ fn examine(setup: &Setup) -> Vec<Finding> {
     findings.extend(setup.fewer_clients.iter().map(|few| Finding::Warns(few.clone())));
     findings.extend(users(setup));
     findings.extend(key(setup));
-    let logs = setup.logs.file.iter().chain(setup.logs.transfer_log.iter().map(|(path, _)| path));
-    findings.extend(logs.map(|path| log(path).into()));
+    findings.extend(setup.logs.probe().map(|found| log(found).into()));
     findings.push(root(setup).into());
     findings
 }
@@ -159,14 +159,9 @@ fn own(problem: &str) -> StartError {
     StartError::new(Obstacle::Own, problem)
 }
 
-/// Looks whether a log can be written.
-fn log(path: &Path) -> Result<String, StartError> {
-    let found = match fs::metadata(path) {
-        Ok(there) if there.is_dir() => Err("it is a directory".into()),
-        Ok(_) => access(path, Access::WRITE_OK).map_err(|error| error.to_string()),
-        Err(_) => can_make_in(&parent(path)),
-    };
-    found.map_err(|why| own(&format!("can't log to {}: {why}", path.display())))?;
+/// Tells whether a log can be written.
+fn log(found: Result<&Path, LogFileError>) -> Result<String, StartError> {
+    let path = found.map_err(StartError::of(Obstacle::Own))?;
     Ok(format!("{} can be written", path.display()))
 }
 

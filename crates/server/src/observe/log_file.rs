@@ -4,14 +4,14 @@ use std::{
     fs::{File, FileType, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::{AsFd, OwnedFd},
         unix::fs::{FileTypeExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl},
     io::Errno,
 };
 
@@ -52,6 +52,30 @@ impl LogFile {
         }
         let is_regular = kind.is_file();
         Ok(LogFile { path: path.to_owned(), file, is_regular, is_torn: is_regular && is_torn(path) })
+    }
+
+    /// Looks whether the log file at `path` could be opened, and changes nothing. Whether somebody reads a FIFO is not seen.
+    ///
+    /// # Errors
+    ///
+    /// Where it could not.
+    pub(super) fn probe(path: &Path) -> Result<(), LogFileError> {
+        let refused = |why: String| LogFileError { path: path.to_owned(), why };
+        if stream(path).is_some() {
+            return Ok(());
+        }
+        let found = match path.metadata().map(|status| unfit(status.file_type())) {
+            Ok(Some(why)) => return Err(refused(why.to_owned())),
+            Ok(None) => access(path, Access::WRITE_OK),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && parent(path).is_dir() => {
+                let made = access(parent(path), Access::WRITE_OK | Access::EXEC_OK);
+                return made.map_err(|error| {
+                    refused(format!("it is to be made in {}: {}", parent(path).display(), io::Error::from(error)))
+                });
+            }
+            Err(error) => return Err(refused(why(path, &error))),
+        };
+        found.map_err(|error| refused(io::Error::from(error).to_string()))
     }
 
     /// Returns the directories through which it is opened anew: none for what is never rotated.
@@ -107,12 +131,9 @@ impl Output for LogFile {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    let duplicate = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map(File::from);
-    match path.to_str() {
+    if let Some(stream) = stream(path) {
         // To open a socket is an error, as standard output is one under systemd.
-        Some("/dev/stdout") => return duplicate(io::stdout().as_fd()),
-        Some("/dev/stderr") => return duplicate(io::stderr().as_fd()),
-        _ => {}
+        return stream().map(File::from);
     }
     // A FIFO that nobody reads is an error, and nothing to wait for.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
@@ -121,11 +142,21 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Returns what opens the standard stream that a path names, if it names one.
+fn stream(path: &Path) -> Option<fn() -> io::Result<OwnedFd>> {
+    match path.to_str()? {
+        "/dev/stdout" => Some(|| io::stdout().as_fd().try_clone_to_owned()),
+        "/dev/stderr" => Some(|| io::stderr().as_fd().try_clone_to_owned()),
+        _ => None,
+    }
+}
+
 /// Returns what keeps a file of this kind from being a log.
 fn unfit(kind: FileType) -> Option<&'static str> {
     match kind {
         _ if kind.is_block_device() => Some("it is a block device"),
         _ if kind.is_dir() => Some("it is a directory"),
+        _ if kind.is_socket() => Some("it is a socket"),
         _ => None,
     }
 }
@@ -135,11 +166,10 @@ fn why(path: &Path, error: &io::Error) -> String {
     let kind = path.metadata().map(|status| status.file_type()).ok();
     let parent = parent(path);
     match kind {
+        Some(kind) if unfit(kind).is_some() => unfit(kind).unwrap_or_default().to_owned(),
         None if error.kind() == io::ErrorKind::NotFound && !parent.exists() => {
             format!("its directory, {}, is missing, and has to be made first", parent.display())
         }
-        Some(kind) if kind.is_dir() => "it is a directory".to_owned(),
-        Some(kind) if kind.is_socket() => "it is a socket".to_owned(),
         Some(kind) if kind.is_fifo() && Errno::from_io_error(error) == Some(Errno::NXIO) => {
             "it is a FIFO that nobody reads: start its reader first".to_owned()
         }
@@ -232,12 +262,20 @@ mod tests {
         for (path, why) in [
             (place.path(), "it is a directory"),
             (&socket, "it is a socket"),
-            (&fifo, "it is a FIFO that nobody reads"),
             (&absent, "absent, is missing, and has to be made first"),
+            (&socket.join("log"), "Not a directory"),
         ] {
-            let error = LogFile::open(path).unwrap_err().to_string();
-            assert!(error.starts_with("can't log to ") && error.contains(why), "{error}");
+            let errors =
+                [LogFile::open(path).map(drop), LogFile::probe(path)].map(|looked| looked.unwrap_err().to_string());
+            assert!(errors[0].starts_with("can't log to ") && errors[0].contains(why), "{errors:?}");
+            assert_eq!(errors[0], errors[1]);
         }
+        assert!(LogFile::open(&fifo).unwrap_err().to_string().contains("it is a FIFO that nobody reads"));
+        let new = place.path().join("new");
+        for path in [&fifo, &new, Path::new("/dev/stdout"), Path::new("/dev/null")] {
+            LogFile::probe(path).unwrap();
+        }
+        assert!(!new.exists(), "looking makes nothing");
         let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
         let mut file = LogFile::open(&fifo).unwrap();
         write_all(&mut file, b"line\n");

@@ -11,7 +11,7 @@ use std::{
     cell::RefCell,
     fmt::Write as _,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -86,6 +86,14 @@ impl LogOptions {
             return Err(transfer_log.refused(why));
         }
         Ok(OpenLogs { file, transfer_log })
+    }
+}
+
+impl LogOptions {
+    /// Looks whether the log files could be opened, and changes nothing. Returns each, or why it could not be.
+    pub fn probe(&self) -> impl Iterator<Item = Result<&Path, LogFileError>> {
+        let paths = self.file.iter().chain(self.transfer_log.iter().map(|(path, _)| path));
+        paths.map(|path| LogFile::probe(path).map(|()| path.as_path()))
     }
 }
 
