@@ -13,7 +13,7 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_e2e::{Options, Raw, Server, ferryd};
+use ferry_e2e::{Options, Raw, Server, eventually, ferryd};
 
 /// A directory with a configuration, in which servers that are not to start are started.
 struct Ground {
@@ -255,7 +255,11 @@ fn the_configuration_says_where_the_running_server_is_and_a_check_knows_it() {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("ferryd.toml");
     fs::write(&config, "control = \"control.sock\"\n").unwrap();
-    let server = Options::new().arg("--config").arg(&config).start();
+    let server = Options::new().arg("--config").arg(&config).arg("--metrics").arg("127.0.0.1:0").start();
+    let figures = eventually("the log says where figures are", || {
+        let log = server.log();
+        Some(log.split_once("figures are at http://")?.1.split_once("/metrics")?.0.to_owned())
+    });
     let run = |words: &[&str]| Command::new(ferryd()).args(words).arg("--config").arg(&config).output().unwrap();
     // Neither address nor socket is said again.
     fs::write(&config, "control = \"control.sock\"\nrate = \"5MiB\"\nwritable = true\n").unwrap();
@@ -272,10 +276,10 @@ fn the_configuration_says_where_the_running_server_is_and_a_check_knows_it() {
     fs::write(&config, "control = \"control.sock\"\n").unwrap();
     let [port, root] = [server.address().port().to_string(), server.root().display().to_string()];
     let check = |words: &[&str]| run(&[&["check", "--root", &root], words].concat());
-    let its_own = check(&[&port]);
+    let its_own = check(&[&port, "--metrics", &figures]);
     let said = text(&its_own.stdout);
     assert_eq!(its_own.status.code(), Some(0), "{said}{}", text(&its_own.stderr));
-    assert!(said.contains("is in use, by the server that runs"), "{said}");
+    assert_eq!(said.matches("is in use, by the server that runs").count(), 2, "{said}");
     let other = directory.path().join("other.sock");
     assert_eq!(check(&[&port, "--control", other.to_str().unwrap()]).status.code(), Some(5));
     let taken = check(&["0"]);

@@ -75,7 +75,9 @@ fn sockets(setup: &Setup) -> Vec<Finding> {
     let paths = setup.control.as_ref().map_or_else(|| control::usual_paths(port), |path| vec![path.clone()]);
     let runs = control::ask(&paths, Question::Status { json: false }).is_ok();
     let held = |what: &str, probed: Result<SocketAddr, ListenError>, how: &dyn Fn(SocketAddr) -> String| match probed {
-        Err(ListenError::Address { address, error, .. }) if runs && error.kind() == ErrorKind::AddrInUse => {
+        Err(ListenError::Address { address, error, .. } | ListenError::Inquiries { address, error })
+            if runs && error.kind() == ErrorKind::AddrInUse =>
+        {
             Finding::Warns(format!("{what}{address} is in use, by the server that runs (ferryd status)"))
         }
         Err(error) => Finding::Wrong(StartError::new(Obstacle::Address, format!("{what}{error}"))),
