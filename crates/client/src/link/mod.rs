@@ -98,7 +98,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// It speaks TLS, and is not trusted.
+    /// It speaks TLS, and is not trusted, or shares no version or cipher with this program.
     pub(crate) fn try_tls(&self, limit: Duration) -> Result<Option<Link>, Error> {
         if self.options.security != Security::ByAddress || self.socket.is_secure() {
             return Ok(None);
@@ -106,6 +106,8 @@ impl Link {
         let Ok(mut link) = Link::connect_plain(self.peer(), &self.address, &self.options) else { return Ok(None) };
         match link.secure(limit) {
             Ok(()) => Ok(Some(link)),
+            // It does speak TLS, and why there is none is more than that it says nothing in the open.
+            Err(error @ Error::Tls { .. }) if link.socket.is_answered_by_tls() => Err(error),
             Err(Error::Tls { problem }) => {
                 log::debug!("{problem}");
                 Ok(None)

@@ -82,6 +82,11 @@ impl Socket {
         self.tls.is_some()
     }
 
+    /// Whether the server has answered in records of TLS, whatever they said.
+    pub(super) fn is_answered_by_tls(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_answered())
+    }
+
     /// Brings the handshake on, where TLS is to be spoken; true when it is done. Nothing else may be moved before.
     ///
     /// # Errors

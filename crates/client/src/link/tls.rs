@@ -22,6 +22,9 @@ const FRUITLESS_BYTES: usize = 64 << 10;
 /// Plaintext that is sealed at once, and waits, sealed, for a socket that is full.
 const SEALED_BYTES: usize = 128 << 10;
 
+/// The types of records with which a server answers a hello: an alert, or a handshake (RFC 8446, section 5.1).
+const ANSWERS: [u8; 2] = [21, 22];
+
 /// The client's side of TLS.
 ///
 /// Bytes that [`write`](Self::write) took are sealed, and may still [wait for the socket](Self::is_pending).
@@ -30,6 +33,8 @@ pub(super) struct Tls {
     wire: Box<[u8]>,
     /// The server has said that there will be no more.
     has_ended: bool,
+    /// The first byte that came is one with which TLS begins.
+    is_answered: bool,
 }
 
 impl Tls {
@@ -41,7 +46,7 @@ impl Tls {
         let made = name.map_err(|error| error.to_string()).and_then(|name| {
             let mut connection = ClientConnection::new(config, name).map_err(|error| error.to_string())?;
             connection.set_buffer_limit(Some(SEALED_BYTES));
-            Ok(Tls { connection, wire: vec![0; WIRE_BYTES].into(), has_ended: false })
+            Ok(Tls { connection, wire: vec![0; WIRE_BYTES].into(), has_ended: false, is_answered: false })
         });
         made.map_err(|error| Error::tls(format_args!("cannot speak TLS with {address}: {error}")))
     }
@@ -64,6 +69,7 @@ impl Tls {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.to_string()),
             };
+            self.is_answered |= ANSWERS.contains(&self.wire[0]);
             let mut rest = &self.wire[..count];
             while !rest.is_empty() {
                 let fed = self.connection.read_tls(&mut rest).map_err(|error| error.to_string());
@@ -75,6 +81,11 @@ impl Tls {
                 }
             }
         }
+    }
+
+    /// Whether the server has answered by TLS, if only by an alert.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Returns the certificates that the server showed, its own first.
@@ -209,6 +220,9 @@ fn shown(error: &rustls::Error) -> String {
         }
         rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_) => {
             "it speaks no TLS 1.3, and this program nothing older".into()
+        }
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "it shares no cipher with this program (HandshakeFailure)".into()
         }
         rustls::Error::AlertReceived(alert) => format!("its TLS refuses this program: {alert:?}"),
         error => format!("its TLS is broken: {error}"),

@@ -250,6 +250,36 @@ fn who_speaks_something_else_is_told_so() {
     // One line each in the log.
     logged(&server, "the client does not speak TLS", 3);
     logged(&plain, "the client speaks TLS", 2);
+    // HTTP in the open gets a line, too, and leaves one.
+    let mut raw = Raw::connect_plain(plain.address());
+    raw.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(raw.line().starts_with("FERRY 1 "));
+    let line = raw.line();
+    assert!(line.starts_with("FAIL bad-request ") && line.contains("HTTP"), "{line:?}");
+    raw.expect_eof();
+    logged(&plain, "perhaps HTTP", 1);
+}
+
+#[test]
+fn a_server_that_shares_no_tls_is_told_of_by_what_is_missing() {
+    let home = tempfile::tempdir().unwrap();
+    // Alerts to a hello: protocol_version, handshake_failure, no_application_protocol.
+    for (alert, part) in [(70, "no TLS 1.3"), (40, "no cipher"), (120, "another protocol")] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        thread::spawn(move || {
+            for mut client in listener.incoming().map_while(Result::ok) {
+                // Silent until something is said.
+                thread::spawn(move || match client.read(&mut [0; 4096]) {
+                    Ok(1..) => client.write_all(&[21, 3, 3, 0, 2, 2, alert]),
+                    _ => Ok(()),
+                });
+            }
+        });
+        for arguments in [&["--tls", "ls", &port][..], &["ls", &port]] {
+            run(home.path(), arguments).assert_failed(3, &[part]);
+        }
+    }
 }
 
 #[test]

@@ -494,6 +494,10 @@ impl Server {
         if let Some(error) = &end.failure {
             log_failure(&mut self.transfer_log, (connection.peer, error), error.is_loss(), end.now);
         }
+        if connection.session.take_stranger() {
+            let why = "what the client says is no request: it speaks another protocol, perhaps HTTP";
+            log_failure(&mut self.transfer_log, (connection.peer, &why), false, end.now);
+        }
         connection.rest();
         if connection.shut_down_if_due() || end.is_unfinished {
             self.scheduler.queue(token, &mut connection.queued);

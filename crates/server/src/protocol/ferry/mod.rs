@@ -151,6 +151,8 @@ pub struct Session<H: Handles> {
     line_begun: bool,
     /// Sending is to be shut down, once.
     shutdown_due: bool,
+    /// The client has said what can be no request: it speaks another protocol.
+    is_stranger: bool,
     requests: u64,
     body_bytes: u64,
     /// Lines that were taken and not told of yet.
@@ -240,6 +242,7 @@ impl<H: Handles> Session<H> {
             input_ended: false,
             line_begun: false,
             shutdown_due: false,
+            is_stranger: false,
             requests: 0,
             body_bytes: 0,
             lines: 0,
@@ -482,6 +485,11 @@ impl<H: Handles> Session<H> {
         if matches!(self.phase, Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking | Phase::LoggingIn(_)) {
             self.disconnected(now);
         }
+    }
+
+    /// Whether the client turned out to speak another protocol; says so once.
+    pub fn take_stranger(&mut self) -> bool {
+        std::mem::take(&mut self.is_stranger)
     }
 
     /// Whether sending is to be shut down now; says so once.

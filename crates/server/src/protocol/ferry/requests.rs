@@ -35,7 +35,10 @@ impl<H: Handles> Session<H> {
             _ => self.with.take().map(|with| *with),
         };
         match (parsed, with) {
-            (Err(Refusal::Stream(failure)), _) => self.break_off(failure, now),
+            (Err(Refusal::Stream(failure)), _) => {
+                self.is_stranger = true;
+                self.break_off(failure, now);
+            }
             (Ok(Request::With(options)), _) => self.keep_options(options),
             (Err(Refusal::With(failure)), _) => self.with = Some(Err(failure).into()),
             (Err(Refusal::Request { failure, body_follows }), with) => {
