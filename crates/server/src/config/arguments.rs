@@ -202,7 +202,7 @@ pub struct Arguments {
     /// names
     ///
     /// Whoever reaches the address can read them: names of users and figures, no names of files. Costs 16 connections at
-    /// most, and some 0.2 ms of the loop a page.
+    /// most, and some 0.3 ms of the loop a page.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = resolve_address)]
     pub(super) metrics: Option<Addresses>,
 
