@@ -1,7 +1,7 @@
 //! The programs under test, built when needed.
 
 use std::{
-    env,
+    env, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -67,7 +67,22 @@ fn build(package: &str, binary: &str) -> PathBuf {
     let output = command.stderr(Stdio::inherit()).output().expect("cargo runs");
     assert!(output.status.success(), "{package} does not build");
     let messages = String::from_utf8(output.stdout).expect("cargo speaks UTF-8");
-    executable(&messages).unwrap_or_else(|| panic!("cargo names no executable for {binary}"))
+    let built = executable(&messages).unwrap_or_else(|| panic!("cargo names no executable for {binary}"));
+    crate::eventually("the program is there", || settled(&built).ok())
+}
+
+/// Gives a program a second name, under which it is always there. Its own is taken away for a moment by every cargo that
+/// has built it with other features, and a test that starts it then would fail.
+fn settled(built: &Path) -> io::Result<PathBuf> {
+    let directory = built.with_file_name("e2e");
+    fs::create_dir_all(&directory)?;
+    let own = directory.join(built.file_name().unwrap_or_default());
+    let new = own.with_extension(std::process::id().to_string());
+    fs::hard_link(built, &new)?;
+    fs::rename(&new, &own)?;
+    // Where both were the same file, nothing was renamed.
+    let _ = fs::remove_file(&new);
+    Ok(own)
 }
 
 /// Takes out of the environment what cargo told this process about its package. To a cargo that `command` runs it would
