@@ -89,7 +89,7 @@ fn a_drop_box_takes_what_is_put_into_it() {
     assert_eq!(place.server.read("inbox/d/e/b"), b"deep");
     // Directories that are there already are as good, and files are not replaced.
     place.write("d/e/new", b"new");
-    place.run("PUT -k -r d -> inbox").failed(4, "you may add here, and not replace anything");
+    place.run("PUT -k -r d -> inbox").failed(4, "PUT: 1 failed, the rest is done");
     assert_eq!(place.server.read("inbox/d/e/new"), b"new");
     place.run("CD inbox; LS").failed(4, "(denied)");
     place.run("CD none").failed(4, "(denied)");
