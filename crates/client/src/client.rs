@@ -393,6 +393,17 @@ impl Client {
         self.converse(|link| requests::change(link, &Request::Rename { from: from.clone(), to: to.clone() }))
     }
 
+    /// Asks whether the server's root answers. Needs no right, and no login.
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Io`](crate::Code::Io) where it does not, [`Code::Busy`](crate::Code::Busy) where it did not within a second,
+    /// [`Code::UnknownCommand`](crate::Code::UnknownCommand) of a server that knows no HEALTH; and anything else that can go
+    /// wrong: see [`Error`].
+    pub fn health(&mut self) -> Result<(), Error> {
+        self.converse(requests::health)
+    }
+
     /// Says good-bye to the server and closes. The connection is gone even where this fails.
     ///
     /// # Errors

@@ -97,6 +97,7 @@ impl<'a> Drive<'a> {
         let second = Duration::from_secs(1);
         let timeouts = Timeouts { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 };
         let limits = Limits {
+            node: None,
             read_only,
             volatile: false,
             upload_bytes: 2 << 20,

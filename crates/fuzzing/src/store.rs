@@ -178,6 +178,7 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
             ReadCompletion::Found(Ok(Status::Directory(None)))
         }
         ReadOperation::Stat { .. } => ReadCompletion::Found(Ok(Status::File(version(5)))),
+        ReadOperation::Probe => ReadCompletion::Probed(Ok(())),
         ReadOperation::List { .. } => listed("a", Status::File(version(5)), Some(3)),
         ReadOperation::ListMore { dir } => listed("d", Status::Directory(None), dir.checked_sub(1)),
     }

@@ -188,9 +188,13 @@ fn serve(passed: Inherited, configuration: Configuration) -> Result<(), StartErr
     let inquiries = [(Inquiry::Metrics, sockets.metrics), (Inquiry::Control, control.map(InquiryListener::control))];
     let inquiries = inquiries.into_iter().filter_map(|(inquiry, listener)| Some((inquiry, listener?))).collect();
     let reading = reading(configuration, (setup.server.users_file.clone(), address, store.has_one_name()));
+    let node = setup.server.live.limits.node.clone();
     let server = Server::new(setup.server, Arc::new(users), sockets.clients, tls, store.clone(), logs, inquiries)
         .map_err(StartError::of(Obstacle::Other))?;
     // A server that can't start says only why.
+    if let Some(node) = node {
+        log::info!("this is node {node}");
+    }
     log::info!("{fenced}");
     log::info!("{}", store.capabilities());
     if let Some(address) = metrics {

@@ -88,7 +88,7 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("local-place", "directory: what LPWD shows."),
     (
         "status",
-        "local, got_files, got_bytes, put_files, put_bytes; address, software, user, features, remote where connected: \
+        "local, got_files, got_bytes, put_files, put_bytes; address, software, user, node, features, remote where connected: \
          what STATUS shows.",
     ),
     ("line", "number, text: one line of HISTORY."),

@@ -223,10 +223,19 @@ impl Greeting {
     /// The feature of a server that knows `WITH if=none`.
     pub const WITH_IF: &str = "with-if";
 
+    /// The beginning of the feature with the server's name among several.
+    pub const NODE: &str = "node=";
+
     /// Returns whether the server announces `feature`.
     #[must_use]
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|word| word == feature)
+    }
+
+    /// Returns the name of the server among several, where it has one.
+    #[must_use]
+    pub fn node(&self) -> Option<&str> {
+        self.features.iter().find_map(|word| word.strip_prefix(Greeting::NODE))
     }
 
     /// Reads the first line of a connection.

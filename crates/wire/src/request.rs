@@ -94,6 +94,8 @@ pub enum Request {
     },
     /// `WITH <key>=<value> ...`: options for the next request.
     With(Options),
+    /// `HEALTH`: whether the server's root answers.
+    Health,
     /// `CLOSE`
     Close,
 }
@@ -179,6 +181,7 @@ impl Request {
             Request::Rename { .. } => "RENAME",
             Request::Login { .. } => "LOGIN",
             Request::With(_) => "WITH",
+            Request::Health => "HEALTH",
             Request::Close => "CLOSE",
         }
     }
@@ -209,6 +212,7 @@ impl Request {
             Request::Login { user, secret } => writeln!(out, "LOGIN {user} {}", secret.expose()),
             Request::With(Options { if_none: true, .. }) => writeln!(out, "WITH if=none"),
             Request::With(_) => writeln!(out, "WITH"),
+            Request::Health => writeln!(out, "HEALTH"),
             Request::Close => writeln!(out, "CLOSE"),
         };
     }
@@ -260,6 +264,7 @@ const REQUESTS: &[Syntax] = &[
     Syntax { verb: "RENAME", usage: "RENAME <from>//<to>", parse: rename },
     Syntax { verb: "LOGIN", usage: "LOGIN <user> <secret>", parse: login },
     Syntax { verb: "WITH", usage: "WITH <key>=<value> ...", parse: with },
+    Syntax { verb: "HEALTH", usage: "HEALTH", parse: health },
     Syntax { verb: "CLOSE", usage: "CLOSE", parse: |_| Ok(Request::Close) },
 ];
 
@@ -333,6 +338,10 @@ fn with(words: Words<'_>) -> Result<Request, ArgumentError> {
     Ok(Request::With(options))
 }
 
+fn health(words: Words<'_>) -> Result<Request, ArgumentError> {
+    if words.rest().is_some() { Err(ArgumentError::Usage) } else { Ok(Request::Health) }
+}
+
 fn usage(syntax: &Syntax) -> Failure {
     Failure::new(Code::BadRequest, format!("the request is: {}", syntax.usage))
 }
@@ -397,6 +406,7 @@ mod tests {
             ("WITH if=none", Request::With(Options { if_none: true, has_unknown: false })),
             ("WITH if=none if=all", Request::With(Options { if_none: true, has_unknown: true })),
             ("WITH IF=none", Request::With(Options { if_none: false, has_unknown: true })),
+            ("health", Request::Health),
             ("CLOSE the door", Request::Close),
         ] {
             assert_eq!(Request::parse(line.as_bytes()), Ok(expected), "{line:?}");
@@ -432,6 +442,7 @@ mod tests {
             ("LOGIN  alice x", Code::BadRequest, false),
             ("LOGIN al/ice x", Code::BadRequest, false),
             ("LOGIN alice a\tb", Code::BadRequest, false),
+            ("HEALTH a", Code::BadRequest, false),
             ("PUTS 1 - x", Code::UnknownCommand, false),
             ("FROB", Code::UnknownCommand, false),
         ] {

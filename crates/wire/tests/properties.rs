@@ -74,6 +74,7 @@ fn requests() -> impl Strategy<Value = Request> {
         (names(), names()).prop_map(|(from, to)| Request::Rename { from, to }),
         logins(),
         Just(Request::With(Options { if_none: true, has_unknown: false })),
+        Just(Request::Health),
         Just(Request::Close),
     ]
 }
@@ -264,7 +265,7 @@ proptest! {
     fn no_words_make_a_parser_panic(
         verb in select(vec![
             "GET", "READ", "PUT", "RESUME", "LIST", "STAT", "SUM", "MKDIR", "DELETE", "RENAME", "LOGIN", "WITH", "CLOSE",
-            "DATA", "END", "STOP", "FAIL", "FILE", "DIR", "LISTING", "SAVED", "GO", "DONE", "BYE", "FERRY", "f", "d",
+            "HEALTH", "DATA", "END", "STOP", "FAIL", "FILE", "DIR", "LISTING", "SAVED", "GO", "DONE", "BYE", "FERRY", "f", "d",
         ]),
         words in vec(
             prop_oneof![

@@ -106,6 +106,13 @@ pub(crate) fn change_all(
     ask_all(link, requests, |exchange| exchange.reply_after(Extent::Change), to_done, taken)
 }
 
+/// Asks whether the root answers.
+pub(crate) fn health(link: &mut Link) -> Result<(), Error> {
+    let mut exchange = Exchange::new(link);
+    exchange.ask(&Request::Health, ());
+    to_done(exchange.reply()?.1)
+}
+
 fn to_done(reply: Reply) -> Result<(), Error> {
     match reply {
         Reply::Done => Ok(()),

@@ -81,6 +81,7 @@ fn the_small_requests() {
     client.delete(&name("d/b")).unwrap();
     let error = client.delete(&name("d/b")).unwrap_err();
     assert_eq!((error.code(), error.blame()), (Some(Code::NotFound), Blame::Request));
+    client.health().unwrap();
     client.check().unwrap();
     client.close().unwrap();
 }

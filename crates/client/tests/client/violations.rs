@@ -88,7 +88,8 @@ fn each_request_takes_only_its_own_reply() {
     type Ask = fn(&mut Client) -> Option<Error>;
     let cut_line = format!("LISTING\nDATA 3\nf 5END {}\n", Crc32::of(b"f 5"));
     let bad_name = format!("LISTING\nDATA 13\nf 5 - t ../x\nEND {}\n", Crc32::of(b"f 5 - t ../x\n"));
-    let cases: [(&str, &str, Ask); 12] = [
+    let cases: [(&str, &str, Ask); 13] = [
+        ("HEALTH", "DIR -\n", |client| client.health().err()),
         ("STAT a", "DONE\n", |client| client.stat(&name("a")).err()),
         ("STAT a", "SUM 5 cbf43926 t\n", |client| client.stat(&name("a")).err()),
         ("SUM a", "FILE 5 - t\n", |client| client.sum(&name("a")).err()),

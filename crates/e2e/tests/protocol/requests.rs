@@ -93,6 +93,10 @@ fn what_each_request_gets() {
         ("STAT socket", "FAIL not-a-file"),
         ("STAT link-in", "FAIL denied"),
         ("STAT", "FAIL bad-request"),
+        // HEALTH.
+        ("HEALTH", "DONE"),
+        ("health\r", "DONE"),
+        ("HEALTH a.txt", "FAIL bad-request"),
         // SUM.
         ("SUM a.txt", "SUM 5 3610a686"),
         ("SUM empty", "SUM 0 00000000"),

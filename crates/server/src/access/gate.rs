@@ -9,7 +9,7 @@
 //! | MKDIR | `add` |
 //! | DELETE | `change`; and nothing beneath the name is hidden, for `not-empty` would tell of it |
 //! | RENAME | `change` at the old name and `add` at the new one, and at all that the table names beneath them |
-//! | LOGIN, WITH, CLOSE | nothing |
+//! | LOGIN, WITH, HEALTH, CLOSE | nothing |
 //!
 //! RENAME looks beneath its names since a directory takes along what lies in it. Otherwise who may not read `a/b` could
 //! move `a` to where everything may be read.
@@ -90,7 +90,7 @@ pub fn decide(request: &Request, table: &RightsTable) -> Decision {
         Request::Rename { from, to } => {
             table.at(Some(from)).has_throughout(Rights::CHANGE) && table.at(Some(to)).has_throughout(Rights::ADD)
         }
-        Request::Login { .. } | Request::With(_) | Request::Close => true,
+        Request::Login { .. } | Request::With(_) | Request::Health | Request::Close => true,
     };
     if allowed { Decision::Allowed } else { Decision::Denied }
 }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     /// Each request on `x`, with the single rights that suffice for it.
-    const NEEDS: [(&str, &[&str]); 13] = [
+    const NEEDS: [(&str, &[&str]); 14] = [
         ("GET x", &["read"]),
         ("READ 0 * * x", &["read"]),
         ("SUM x", &["read"]),
@@ -128,6 +128,7 @@ mod tests {
         ("RENAME x//y", &[]),
         ("WITH a=b", &["none", "list", "read", "add", "change"]),
         ("LOGIN a b", &["none", "list", "read", "add", "change"]),
+        ("HEALTH", &["none", "list", "read", "add", "change"]),
         ("CLOSE", &["none", "list", "read", "add", "change"]),
     ];
 

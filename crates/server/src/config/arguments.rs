@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     ops::RangeFrom,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use clap::{
     Arg, CommandFactory, Parser, ValueEnum,
     builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser},
 };
-use ferry_wire::limits::DEFAULT_PORT;
+use ferry_wire::{UserName, limits::DEFAULT_PORT};
 use log::LevelFilter;
 
 use super::keys::CONFIG;
@@ -56,6 +56,13 @@ pub struct Arguments {
     /// goes before the environment, and that before the file. Paths in the file are relative to its directory.
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+
+    /// The name of this server among several that serve one file system: 1 to 64 of 0-9 A-Z a-z . _ -
+    ///
+    /// Clients read it in the greeting (`node=NAME`), and it stands in the log at the start, in figures, in `ferryd status`
+    /// and in each line of a transfer log of the format json. It costs nothing.
+    #[arg(long, value_name = "NAME", value_parser = node)]
+    pub(super) node: Option<Arc<str>>,
 
     /// Address to listen on; port 0 takes a free port, which the first line of output names
     #[arg(value_name = "[ADDRESS:]PORT", default_value = format!("127.0.0.1:{DEFAULT_PORT}"), value_parser = resolve_address)]
@@ -378,6 +385,12 @@ pub(super) enum TransferLogFormat {
 /// The addresses of names that were looked up. A reload reads all options again behind the fence, where no name can be
 /// looked up.
 static LOOKED_UP: Mutex<BTreeMap<String, Vec<SocketAddr>>> = Mutex::new(BTreeMap::new());
+
+/// Reads the name of a node: the rule is that of the names of users.
+fn node(text: &str) -> Result<Arc<str>, String> {
+    let rule = "the name of a node is 1 to 64 of the characters 0-9 A-Z a-z . _ -";
+    UserName::new(text).map(|_| text.into()).map_err(|_| rule.to_owned())
+}
 
 /// Parses a port on the loopback address, or an address or host name with a port.
 fn resolve_address(text: &str) -> Result<Addresses, String> {

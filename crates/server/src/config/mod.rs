@@ -161,7 +161,7 @@ fn logs(arguments: &Arguments) -> LogOptions {
         TransferLogFormat::Xferlog => TransferLogForm::Xferlog,
     };
     let transfer_log = arguments.transfer_log.clone().map(|path| (path, form));
-    LogOptions { file: arguments.log_file.clone(), transfer_log }
+    LogOptions { file: arguments.log_file.clone(), transfer_log, node: arguments.node.clone() }
 }
 
 /// Returns the path of the users file beside the configuration.
@@ -187,6 +187,7 @@ fn admission(arguments: &Arguments, clients: u64, refusals: u64) -> AdmissionLim
 fn limits(arguments: &Arguments, read_only: bool) -> Limits {
     Limits {
         read_only,
+        node: arguments.node.clone(),
         volatile: matches!(arguments.durability, DurabilityArgument::None),
         upload_bytes: arguments.max_upload.unwrap_or(MAX_INTEGER),
         timeouts: Timeouts {

@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -58,6 +59,8 @@ pub(crate) struct LoopFigures {
 #[derive(Debug, Clone)]
 pub(crate) struct Figures {
     pub(crate) version: &'static str,
+    /// The name of this server among several.
+    pub(crate) node: Option<Arc<str>>,
     pub(crate) started: SystemTime,
     pub(crate) uptime: Duration,
     pub(crate) is_draining: bool,
@@ -99,6 +102,7 @@ impl Figures {
         let recent_longest_round = Duration::from_micros(250);
         Figures {
             version: "1.2.3",
+            node: None,
             started,
             uptime,
             is_draining: false,
@@ -211,8 +215,10 @@ impl Figures {
 
     fn add_server<'a>(&'a self, table: &mut Table<'a>) {
         let Counters { reloads, failed_reloads, reloaded, scrapes, .. } = &self.counters;
-        let version = (vec![("version", self.version.into())], Value::Count(1));
-        table.add(Kind::Info, "ferryd_build_info", "The version of this server.", vec![version]);
+        let mut labels = vec![("version", self.version.into())];
+        labels.extend(self.node.as_deref().map(|node| ("node", node.into())));
+        let help = "The version of this server, and its name if it has one.";
+        table.add(Kind::Info, "ferryd_build_info", help, vec![(labels, Value::Count(1))]);
         let started = since_epoch(self.started);
         table.seconds(Kind::Gauge, "ferryd_start_time_seconds", "When the server was started, in Unix time.", started);
         table.seconds(Kind::Gauge, "ferryd_uptime_seconds", "Time since the start.", self.uptime);

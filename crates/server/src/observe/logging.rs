@@ -39,6 +39,8 @@ pub struct LogOptions {
     pub file: Option<PathBuf>,
     /// The file of the transfer log, and the form of its lines; [`None`] where they are the server's own log's.
     pub transfer_log: Option<(PathBuf, TransferLogForm)>,
+    /// The name of this server among several, for forms that have a place for it.
+    pub node: Option<Arc<str>>,
 }
 
 /// The log files, open.
@@ -46,6 +48,7 @@ pub struct LogOptions {
 pub struct OpenLogs {
     file: Option<LogFile>,
     transfer_log: Option<(LogFile, TransferLogForm)>,
+    node: Option<Arc<str>>,
 }
 
 /// The logs as the loop has them.
@@ -85,7 +88,7 @@ impl LogOptions {
             let why = "it is the file of --log-file; without --transfer-log its lines go there";
             return Err(transfer_log.refused(why));
         }
-        Ok(OpenLogs { file, transfer_log })
+        Ok(OpenLogs { file, transfer_log, node: self.node.clone() })
     }
 }
 
@@ -122,9 +125,9 @@ impl OpenLogs {
         let transfer_log = match self.transfer_log {
             None => TransferLog::in_own_log(),
             Some((file, form)) => {
-                let sink = start_file(file, "the transfer log", form.count_lost())?;
+                let sink = start_file(file, "the transfer log", form.count_lost(self.node.clone()))?;
                 sinks.insert(0, sink.clone());
-                TransferLog::in_file(sink, form)
+                TransferLog::in_file(sink, form, self.node)
             }
         };
         let files = LogFiles { sinks: sinks.clone().into() };

@@ -119,6 +119,12 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_has_a_name_has_it_as_a_label() {
+        let figures = Figures { node: Some("a.1".into()), ..Figures::of_a_test() };
+        assert!(page(&figures).contains("\nferryd_build_info{version=\"1.2.3\",node=\"a.1\"} 1\n"));
+    }
+
+    #[test]
     fn labels_are_escaped() {
         let mut page = String::new();
         push_series(&mut page, "a", &[("b", "c\\d\"e\nf".into())], Some("1"));

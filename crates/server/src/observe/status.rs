@@ -112,7 +112,8 @@ fn push_json_text(json: &mut String, text: &str) {
 pub(crate) fn screen(figures: &Figures) -> String {
     let mut screen = Screen(String::new());
     let state = if figures.is_draining { "ending" } else { "serving" };
-    screen.line("ferryd", format_args!("{}, {state} for {}", figures.version, Age(figures.uptime)));
+    let node = figures.node.as_deref().map(|node| format!(", node {node}")).unwrap_or_default();
+    screen.line("ferryd", format_args!("{}{node}, {state} for {}", figures.version, Age(figures.uptime)));
     add_clients(&mut screen, figures);
     add_transfers(&mut screen, figures);
     add_store(&mut screen, figures);

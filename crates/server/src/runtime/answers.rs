@@ -49,6 +49,7 @@ impl Server {
         let (started, started_at) = self.started;
         Figures {
             version: env!("CARGO_PKG_VERSION"),
+            node: self.arrivals.node(),
             started: started_at,
             uptime: now.saturating_duration_since(started),
             is_draining: self.life.is_draining(),

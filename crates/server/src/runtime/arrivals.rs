@@ -150,6 +150,11 @@ impl Arrivals {
         last
     }
 
+    /// Returns the name of this server among several.
+    pub(super) fn node(&self) -> Option<Arc<str>> {
+        self.limits.node.clone()
+    }
+
     /// Returns how many clients may be served at one time.
     pub(super) fn max_clients(&self) -> usize {
         self.admission.limits().clients

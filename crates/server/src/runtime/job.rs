@@ -73,6 +73,7 @@ impl Helped for Single {
     fn subject(&self) -> Option<&str> {
         match self {
             Single::Read(ReadOperation::Open { name, .. } | ReadOperation::Stat { name }) => Some(name.as_str()),
+            Single::Read(ReadOperation::Probe) => Some(""),
             Single::Read(ReadOperation::List { name }) => Some(name.as_ref().map_or("", Name::as_str)),
             Single::Read(ReadOperation::Load { file, .. } | ReadOperation::Check { file }) => Some(file.name()),
             Single::Read(ReadOperation::ListMore { dir }) => Some(dir.name()),

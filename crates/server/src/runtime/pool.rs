@@ -190,6 +190,7 @@ impl Pool {
                     ReadOperation::Open { .. }
                     | ReadOperation::Check { .. }
                     | ReadOperation::Stat { .. }
+                    | ReadOperation::Probe
                     | ReadOperation::List { .. }
                     | ReadOperation::ListMore { .. } => &self.look,
                 };

@@ -87,6 +87,7 @@ fn kind_of(completion: ReadCompletion<'_, Disk>) -> Option<ErrorKind> {
         ReadCompletion::Loaded(loaded) => loaded.err(),
         ReadCompletion::Checked(checked) => checked.err(),
         ReadCompletion::Found(found) => found.err(),
+        ReadCompletion::Probed(probed) => probed.err(),
         ReadCompletion::Listed(listed) => listed.err(),
     };
     error.map(|error| error.kind)

@@ -69,7 +69,10 @@ impl Store {
             }
             ReadOperation::Check { file } => Ok(ReadCompletion::Checked(self.check(file))),
             ReadOperation::Stat { name } => self.stat(name, LOOP).map(Ok).or_else(failed).map(ReadCompletion::Found),
-            ReadOperation::Load { .. } | ReadOperation::List { .. } | ReadOperation::ListMore { .. } => Err(()),
+            ReadOperation::Load { .. }
+            | ReadOperation::Probe
+            | ReadOperation::List { .. }
+            | ReadOperation::ListMore { .. } => Err(()),
         };
         completion.map_err(|()| operation)
     }
@@ -97,6 +100,7 @@ impl Store {
             }
             ReadOperation::Check { file } => ReadCompletion::Checked(self.check(&file)),
             ReadOperation::Stat { name } => ReadCompletion::Found(self.stat(&name, HELPER).map_err(Stop::error)),
+            ReadOperation::Probe => ReadCompletion::Probed(self.probe()),
             ReadOperation::List { name } => ReadCompletion::Listed(self.list(name.as_ref())),
             ReadOperation::ListMore { dir } => ReadCompletion::Listed(self.list_more(dir)),
         }

@@ -50,6 +50,7 @@ impl<H: Handles> ReadOperation<H> {
             ReadOperation::Load { .. } => |_, error| Read(Loaded(Err(error))),
             ReadOperation::Check { .. } => |_, error| Read(Checked(Err(error))),
             ReadOperation::Stat { .. } => |_, error| Read(Found(Err(error))),
+            ReadOperation::Probe => |_, error| Read(Probed(Err(error))),
             ReadOperation::List { .. } | ReadOperation::ListMore { .. } => |_, error| Read(Listed(Err(error))),
         };
         Fallback { number: 0, make }

@@ -300,6 +300,15 @@ impl Store {
         Ok(self.capabilities.counts_links && self.syscalls.stat(dir)?.st_nlink == 0)
     }
 
+    /// Looks at the root. Where its file system is another machine's or a program's, that is asked.
+    fn probe(&self) -> Result<(), StoreError> {
+        let links = self.syscalls.ask(self.root.dir()).map_err(|error| StoreError::system("", error))?;
+        match self.capabilities.counts_links && links == 0 {
+            true => Err(StoreError::of(ErrorKind::RootGone)),
+            false => Ok(()),
+        }
+    }
+
     /// Returns the error where a file for the upload of `name` could not be made in the server's corner.
     fn cant_stage(&self, name: &Name, error: Errno) -> StoreError {
         match error {

@@ -87,6 +87,8 @@ pub enum ReadOperation<H: Handles> {
         /// A file or directory.
         name: Name,
     },
+    /// Looks at the root, asking its file system: [`ReadCompletion::Probed`].
+    Probe,
     /// Begins a listing: [`ReadCompletion::Listed`].
     List {
         /// The directory; [`None`] for the root.
@@ -122,6 +124,8 @@ pub enum ReadCompletion<'a, H: Handles> {
     Checked(Result<Stability, StoreError>),
     /// Of [`ReadOperation::Stat`].
     Found(Result<Status, StoreError>),
+    /// Of [`ReadOperation::Probe`].
+    Probed(Result<(), StoreError>),
     /// Of [`ReadOperation::List`] and [`ReadOperation::ListMore`].
     Listed(Result<Listed<H::Dir>, StoreError>),
 }
@@ -453,6 +457,7 @@ impl<H: Handles> ReadCompletion<'_, H> {
             ReadCompletion::Loaded(loaded) => ReadCompletion::Loaded(loaded),
             ReadCompletion::Checked(checked) => ReadCompletion::Checked(checked),
             ReadCompletion::Found(found) => ReadCompletion::Found(found),
+            ReadCompletion::Probed(probed) => ReadCompletion::Probed(probed),
             ReadCompletion::Listed(listed) => ReadCompletion::Listed(listed),
         }
     }
@@ -485,6 +490,7 @@ impl<H: Handles> fmt::Debug for ReadOperation<H> {
             ReadOperation::Load { .. } => "Load",
             ReadOperation::Check { .. } => "Check",
             ReadOperation::Stat { .. } => "Stat",
+            ReadOperation::Probe => "Probe",
             ReadOperation::List { .. } => "List",
             ReadOperation::ListMore { .. } => "ListMore",
         })
@@ -527,6 +533,7 @@ impl<H: Handles> fmt::Debug for Completion<'_, H> {
             Completion::Read(ReadCompletion::Loaded(_)) => "Loaded",
             Completion::Read(ReadCompletion::Checked(_)) => "Checked",
             Completion::Read(ReadCompletion::Found(_)) => "Found",
+            Completion::Read(ReadCompletion::Probed(_)) => "Probed",
             Completion::Read(ReadCompletion::Listed(_)) => "Listed",
             Completion::Upload(..) => "Upload",
             Completion::Name(_) => "Name",

@@ -20,7 +20,7 @@ use ferry_wire::Time;
 use rustix::{
     fs::{
         self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, FsWord, Mode, OFlags, RenameFlags, ResolveFlags,
-        Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags,
+        Stat, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags,
     },
     io::{self, Errno, ReadWriteFlags},
     process::{Gid, Uid, getegid, geteuid},
@@ -184,6 +184,14 @@ impl Syscalls {
 
     pub(super) fn stat(&self, file: impl AsFd) -> Result<Stat, Errno> {
         self.told(self.call(&Call::Stat { file: file.as_fd() }, || fs::fstat(&file)))
+    }
+
+    /// Returns how many names the directory `dir` has, as its file system says now: what the kernel remembers of one of
+    /// another machine, or of a program, does not count.
+    pub(super) fn ask(&self, dir: &OwnedFd) -> Result<u32, Errno> {
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+        let links = || fs::statx(dir, "", flags, StatxFlags::NLINK).map(|status| status.stx_nlink);
+        self.call(&Call::Stat { file: dir.as_fd() }, links)
     }
 
     fn told(&self, stat: Result<Stat, Errno>) -> Result<Stat, Errno> {

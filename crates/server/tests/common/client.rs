@@ -175,6 +175,14 @@ impl<'s> Client<'s> {
         }
     }
 
+    /// HEALTH.
+    pub(crate) fn health(&mut self) -> Told {
+        match self.read(ReadOperation::Probe) {
+            ReadCompletion::Probed(probed) => told(probed).map(|()| Reply::Done),
+            other => panic!("{other:?} for a Probe"),
+        }
+    }
+
     /// PUT.
     pub(crate) fn put(&mut self, name: &Name, body: Body<'_>) -> Told {
         let upload = self.deliver(name, body)?;

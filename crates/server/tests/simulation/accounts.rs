@@ -247,6 +247,7 @@ impl Accounts {
         let table = Table::draw(&mut dice, count);
         let hour = Duration::from_secs(3600);
         let limits = Arc::new(Limits {
+            node: None,
             read_only: false,
             volatile: false,
             upload_bytes: 1 << 20,

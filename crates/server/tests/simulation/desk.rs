@@ -65,6 +65,7 @@ impl Desk {
     pub(crate) fn new(pace: Pace) -> Desk {
         let hour = Duration::from_secs(3600);
         let limits = Limits {
+            node: None,
             read_only: false,
             volatile: false,
             upload_bytes: UPLOAD_BYTES,

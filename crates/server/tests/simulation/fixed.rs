@@ -281,6 +281,60 @@ fn no_clock_runs_on_who_waits_for_writes_of_uploads_given_up() {
     must_be_gone(&desk);
 }
 
+/// Returns the first words of all that a session said, after the greeting.
+fn said(desk: &Desk) -> Vec<String> {
+    let output = String::from_utf8(desk.output.clone()).unwrap();
+    let words = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    output.lines().skip(1).map(words).collect()
+}
+
+#[test]
+fn a_root_that_does_not_answer_in_a_second_is_busy_and_holds_up_nothing_else() {
+    let mut desk = Desk::new(Pace::AsTheLoop);
+    desk.give(b"HEALTH\nSTAT f\n");
+    assert_eq!(desk.held_back().count(), 1, "what comes behind waits");
+    desk.now += Duration::from_millis(999);
+    desk.conn.session.handle_timeout(desk.now);
+    desk.give(b"");
+    assert_eq!(said(&desk), Vec::<String>::new());
+    desk.now += Duration::from_millis(1);
+    assert_eq!(desk.conn.session.deadline(), Some(desk.now));
+    desk.conn.session.handle_timeout(desk.now);
+    desk.give(b"");
+    assert_eq!(said(&desk), ["FAIL busy", "FILE 14"]);
+    // However often it is asked, one helper looks; and the end of that look answers whoever waits by then.
+    for _ in 0..3 {
+        desk.give(b"HEALTH\n");
+        assert_eq!(desk.held_back().count(), 1);
+        desk.now += Duration::from_secs(1);
+        desk.conn.session.handle_timeout(desk.now);
+    }
+    desk.give(b"HEALTH\n");
+    desk.answer_all();
+    assert_eq!(said(&desk)[2..], ["FAIL busy", "FAIL busy", "FAIL busy", "DONE"]);
+    desk.give(b"HEALTH\n");
+    desk.answer_all();
+    assert_eq!(said(&desk).last().unwrap(), "DONE");
+    // One that comes too late answers nothing.
+    desk.give(b"HEALTH\n");
+    desk.now += Duration::from_secs(1);
+    desk.conn.session.handle_timeout(desk.now);
+    desk.answer_all();
+    desk.give(b"STAT f\n");
+    assert_eq!(said(&desk)[7..], ["FAIL busy", "FILE 14"]);
+}
+
+#[test]
+fn a_look_at_the_root_that_fails_is_io_and_takes_effect_in_its_turn() {
+    let mut desk = Desk::new(Pace::Late);
+    desk.give(b"MKDIR m\nHEALTH\n");
+    assert_eq!(desk.held_back().count(), 1, "the change first");
+    desk.answer_one();
+    desk.store.fault_rate = 1000;
+    desk.answer_all();
+    assert_eq!(said(&desk), ["DONE", "FAIL io"]);
+}
+
 #[test]
 fn a_dismissed_session_waits_for_no_body() {
     let mut desk = Desk::new(Pace::Late);

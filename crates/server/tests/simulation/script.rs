@@ -137,7 +137,11 @@ impl<'a> Writer<'a> {
         match pick {
             0..12 => self.get(),
             12..20 => self.read(),
-            20..26 => self.one_name("STAT", Asked::Stat),
+            20..25 => self.one_name("STAT", Asked::Stat),
+            25 => {
+                let line = self.verb("HEALTH");
+                self.ask(line, Asked::Health);
+            }
             26..31 => self.one_name("SUM", Asked::Sum),
             31..36 => self.list(),
             36..54 => self.change(),

@@ -280,6 +280,8 @@ impl Store {
             ReadOperation::Check { .. } => {
                 ReadCompletion::Checked(Ok(if fails { Stability::Changed } else { Stability::Same }))
             }
+            ReadOperation::Probe if fails => ReadCompletion::Probed(Err(self.injected())),
+            ReadOperation::Probe => ReadCompletion::Probed(Ok(())),
             ReadOperation::Stat { .. } if fails => ReadCompletion::Found(Err(self.injected())),
             ReadOperation::Stat { name } => ReadCompletion::Found(self.status(&name).map_err(refused)),
             ReadOperation::List { .. } | ReadOperation::ListMore { .. } if fails => {

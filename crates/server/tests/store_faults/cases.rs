@@ -201,6 +201,7 @@ pub(crate) fn reads() -> Vec<Case> {
             run.client().sum(&name("d/b")).map(|(size, crc)| format!("{size} {crc}"))
         }),
         case("stat of a file", None, three, |run| run.client().stat(&name("a")).map(|reply| shown(&reply))),
+        case("health", None, three, |run| run.client().health().map(|reply| shown(&reply))),
         case("stat of a directory", None, three, |run| run.client().stat(&name("d")).map(|reply| shown(&reply))),
         case("list", None, three, |run| run.client().list(None).map(|lines| names(&lines))),
         case("list of a directory", None, three, |run| run.client().list(Some(&name("d"))).map(|lines| names(&lines))),

@@ -21,6 +21,7 @@ impl Session {
                 let greeting = client.greeting();
                 let features = greeting.features.join(" ");
                 lines.push(format!("connected to {} ({})", client.address(), escaped(&greeting.software)));
+                lines.extend(greeting.node().map(|node| format!("node: {}", escaped(node))));
                 lines.extend(client.user().map(|user| format!("logged in as {user}")));
                 let features = if features.is_empty() { "none" } else { &*features };
                 lines.push(format!("features: {}", escaped(features)));
@@ -28,7 +29,7 @@ impl Session {
                 event =
                     event.with("address", client.address().to_string()).with("software", greeting.software.as_str());
                 event = event.with("features", greeting.features.clone()).with("remote", place.as_str());
-                event = event.with("user", client.user());
+                event = event.with("user", client.user()).with("node", greeting.node());
             }
         }
         lines.push(format!("local directory: {}", escaped_bytes(local.as_os_str().as_bytes())));

@@ -145,6 +145,7 @@ impl Service {
                 Err(failure) => failure,
                 Ok((content, _)) => Reply::Sum { size: content.len() as u64, crc: Crc32::of(&content), tag: tag() },
             },
+            Request::Health => Reply::Done,
             Request::Mkdir { name } => {
                 let make = |tree: &mut BTreeMap<_, _>| {
                     let is_new = !tree.contains_key(name.as_str());

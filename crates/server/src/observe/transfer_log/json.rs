@@ -4,7 +4,7 @@
 //! `\u` escapes, as JSON has them, so that a reader gets back what was there. Numbers are written without the machinery of
 //! format strings.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use ferry_wire::is_unsafe_to_show;
 
@@ -19,15 +19,24 @@ use crate::observe::text::{Rfc3339, cut, is_plain, push_number};
 #[derive(Debug, Default)]
 pub(super) struct Json {
     times: Rfc3339,
+    /// The name of this server among several.
+    node: Option<Arc<str>>,
 }
 
 impl Json {
+    pub(super) fn new(node: Option<Arc<str>>) -> Json {
+        Json { times: Rfc3339::default(), node }
+    }
+
     fn begin(&mut self, line: &mut String, now: SystemTime, event: &str) {
         line.push_str("{\"time\":\"");
         self.times.push(line, now);
         line.push_str("\",\"event\":\"");
         line.push_str(event);
         line.push('"');
+        if let Some(node) = &self.node {
+            push_text(line, "node", Some(node));
+        }
     }
 }
 
@@ -190,6 +199,16 @@ mod tests {
         let failure = Some(ferry_wire::Failure::new(Code::Io, "x".repeat(2_000)));
         let message = format!("\"outcome\":\"io\",\"message\":\"{}\"}}", "x".repeat(TEXT_BYTES));
         assert!(line(nobody(), &TransferEntry { failure, ..entry("GET", Some(5)) }).ends_with(&message));
+    }
+
+    #[test]
+    fn a_server_that_has_a_name_says_so_in_each_line() {
+        let (mut json, mut line) = (Json::new(Some("a.1".into())), String::new());
+        assert!(json.entry(&mut line, now(), nobody(), &entry("GET", Some(5))));
+        assert!(line.starts_with(&format!("{START}\"GET\",\"node\":\"a.1\",\"address\":")), "{line}");
+        line.clear();
+        json.lost(&mut line, now(), 3);
+        assert_eq!(line, format!("{START}\"LOST\",\"node\":\"a.1\",\"count\":3}}"));
     }
 
     #[test]

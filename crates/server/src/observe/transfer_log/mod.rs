@@ -36,17 +36,17 @@ pub enum TransferLogForm {
 }
 
 impl TransferLogForm {
-    fn begin(self) -> Box<dyn Form> {
+    fn begin(self, node: Option<Arc<str>>) -> Box<dyn Form> {
         match self {
             TransferLogForm::Plain => Box::new(plain::Plain::default()),
-            TransferLogForm::Json => Box::new(json::Json::default()),
+            TransferLogForm::Json => Box::new(json::Json::new(node)),
             TransferLogForm::Xferlog => Box::new(xferlog::Xferlog::default()),
         }
     }
 
-    /// Returns what makes the line that says how many are missing.
-    pub(super) fn count_lost(self) -> CountLost {
-        let mut form = self.begin();
+    /// Returns what makes the line that says how many are missing, at the server `node` of several.
+    pub(super) fn count_lost(self, node: Option<Arc<str>>) -> CountLost {
+        let mut form = self.begin(node);
         Box::new(move |lost| {
             let mut line = String::new();
             form.lost(&mut line, SystemTime::now(), lost);
@@ -117,9 +117,9 @@ impl TransferLog {
         TransferLog { budget: Budget::default(), target: Target::OwnLog, line: String::new() }
     }
 
-    /// Returns one whose lines go to a file of that form.
-    pub(super) fn in_file(sink: Arc<Sink>, form: TransferLogForm) -> TransferLog {
-        let target = Target::File { sink, form: form.begin() };
+    /// Returns one whose lines go to a file of that form, at the server `node` of several.
+    pub(super) fn in_file(sink: Arc<Sink>, form: TransferLogForm, node: Option<Arc<str>>) -> TransferLog {
+        let target = Target::File { sink, form: form.begin(node) };
         TransferLog { budget: Budget::default(), target, line: String::new() }
     }
 
@@ -234,7 +234,7 @@ mod tests {
             ),
         ] {
             let sink = Arc::new(Sink::new());
-            let (mut log, now) = (TransferLog::in_file(sink.clone(), form), Instant::now());
+            let (mut log, now) = (TransferLog::in_file(sink.clone(), form, None), Instant::now());
             assert!(log.is_on());
             log.note(nobody(), (0..1_500).map(|_| entry("GET", Some(10))), now);
             log.note(nobody(), [entry("DELETE", None)].into_iter(), now);
@@ -257,7 +257,7 @@ mod tests {
             (TransferLogForm::Json, "\"event\":\"LOST\",\"count\":4}"),
             (TransferLogForm::Xferlog, " 0 /(4_lines_are_missing_here) b _ o"),
         ] {
-            let line = form.count_lost()(4);
+            let line = form.count_lost(None)(4);
             assert!(line.contains(expected) && line.ends_with('\n'), "{line}");
         }
     }

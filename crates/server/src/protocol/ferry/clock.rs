@@ -1,4 +1,4 @@
-//! The three clocks of a session: idle, unfinished request, and transfers that do not move.
+//! The clocks of a session: idle, unfinished request, transfers that do not move, and a root that does not answer.
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,9 @@ pub struct Timeouts {
     pub window_bytes: u64,
 }
 
+/// The time that the root may take to answer a HEALTH.
+const ROOT_TIME: Duration = Duration::from_secs(1);
+
 /// Whom or what a session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waiting {
@@ -28,6 +31,8 @@ pub(super) enum Waiting {
     Body,
     /// The client, to take what is queued for it.
     Output,
+    /// The root's answer to a HEALTH.
+    Root,
     /// A fixed moment: the end of lingering after the last reply.
     Linger,
 }
@@ -70,6 +75,7 @@ impl Clock {
             Waiting::Idle => timeouts.idle,
             Waiting::Line => timeouts.request,
             Waiting::Body | Waiting::Output => timeouts.window,
+            Waiting::Root => ROOT_TIME,
             Waiting::Linger => linger,
         };
         self.since.checked_add(wait)

@@ -349,6 +349,7 @@ mod tests {
     fn sending(size: u64, is_sendable: bool, now: Instant) -> (Session<Numbers>, Operation<Numbers>) {
         let long = Duration::from_secs(60);
         let limits = Limits {
+            node: None,
             read_only: true,
             volatile: false,
             upload_bytes: 0,

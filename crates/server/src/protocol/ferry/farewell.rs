@@ -56,7 +56,9 @@ impl<H: Handles> Session<H> {
                 download.fail(failure.clone());
                 self.last_reply = LastReply::now(failure);
             }
-            Phase::Listing(_) | Phase::Looking | Phase::Preparing(_) => self.last_reply = LastReply::now(failure),
+            Phase::Listing(_) | Phase::Looking | Phase::Probing | Phase::Preparing(_) => {
+                self.last_reply = LastReply::now(failure);
+            }
         }
         self.settle(now);
     }

@@ -31,6 +31,7 @@ mod clock;
 mod download;
 mod failures;
 mod farewell;
+mod health;
 mod listing;
 mod logins;
 mod operations;
@@ -72,6 +73,8 @@ use uploads::Uploads;
 /// The limits of a session, shared by all sessions of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
+    /// The name of this server among several, for the greeting.
+    pub node: Option<Arc<str>>,
     /// Changes are refused.
     pub read_only: bool,
     /// The store brings nothing to the disk before it says that it is done.
@@ -160,6 +163,8 @@ pub struct Session<H: Handles> {
     clock: Clock,
     /// A line that may hold a secret was taken, and that was not asked about yet.
     has_read_secret: bool,
+    /// A look at the root is under way, whether a HEALTH still waits for it or not.
+    is_probing: bool,
 }
 
 /// The work that a session is at.
@@ -190,6 +195,8 @@ enum Phase<H: Handles> {
     Listing(Box<Listing<H>>),
     /// The status of a name is looked up.
     Looking,
+    /// The root is looked at.
+    Probing,
     /// An upload is being prepared.
     Preparing(Box<Preparing>),
     /// The body of this upload comes in.
@@ -223,7 +230,9 @@ impl<H: Handles> Session<H> {
             (visitor.may_log_in(), Greeting::LOGIN),
             (true, Greeting::WITH_IF),
         ];
-        let features = known.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned()).collect();
+        let node = limits.node.iter().map(|node| format!("{}{node}", Greeting::NODE));
+        let features = known.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned());
+        let features = features.chain(node).collect();
         let software = concat!("ferryd/", env!("CARGO_PKG_VERSION")).into();
         outbox.text(|text| Greeting { software, features }.encode(text));
         Session {
@@ -248,6 +257,7 @@ impl<H: Handles> Session<H> {
             lines: 0,
             clock: Clock::new(now),
             has_read_secret: false,
+            is_probing: false,
         }
     }
 
@@ -455,6 +465,7 @@ impl<H: Handles> Session<H> {
             Some(Waiting::Line) => self.break_off(timeout("the request line took too long"), now),
             Some(Waiting::Body) => self.break_off(timeout("the body came too slowly"), now),
             Some(Waiting::Output) => self.disconnected_for(&timeout("the replies were not taken"), now),
+            Some(Waiting::Root) => self.probe_is_late(now),
             Some(Waiting::Linger) => self.phase = Phase::Over,
         }
         self.settle(now);
@@ -482,7 +493,11 @@ impl<H: Handles> Session<H> {
     /// Nothing can be sent to the client any more, though there may still be input of it: what is read for it is given up.
     /// The changes that it asked for go on.
     pub fn hung_up(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking | Phase::LoggingIn(_)) {
+        let reads = matches!(
+            self.phase,
+            Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking | Phase::Probing | Phase::LoggingIn(_)
+        );
+        if reads {
             self.disconnected(now);
         }
     }
@@ -521,9 +536,12 @@ impl<H: Handles> Session<H> {
         match &self.phase {
             Phase::Ready if self.uploads.len() > 0 => Activity::Uploading,
             Phase::Ready if self.is_idle() && !self.line_begun => Activity::Idle,
-            Phase::Ready | Phase::Waiting(_) | Phase::LoggingIn(_) | Phase::Listing(_) | Phase::Looking => {
-                Activity::Asking
-            }
+            Phase::Ready
+            | Phase::Waiting(_)
+            | Phase::LoggingIn(_)
+            | Phase::Listing(_)
+            | Phase::Looking
+            | Phase::Probing => Activity::Asking,
             Phase::Downloading(_) => Activity::Downloading,
             Phase::Preparing(_) | Phase::Receiving(_) | Phase::Discarding => Activity::Uploading,
             Phase::Closing | Phase::Lingering { .. } | Phase::Over => Activity::Closing,

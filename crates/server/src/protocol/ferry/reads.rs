@@ -43,6 +43,7 @@ impl<H: Handles> Session<H> {
     pub(super) fn read_completed(&mut self, completion: ReadCompletion<'_, H>, now: Instant) {
         match completion {
             ReadCompletion::Found(found) => self.found(found, now),
+            ReadCompletion::Probed(probed) => self.probed(probed, now),
             ReadCompletion::Listed(listed) => {
                 if let Phase::Listing(listing) = &mut self.phase
                     && listing.listed(listed, &mut self.outbox) == listing::Advance::Ended

@@ -135,6 +135,7 @@ impl<H: Handles> Session<H> {
             }
             Request::Resume { id, size, mtime, name } => self.start_resume(id, name, size, mtime, terms, now),
             Request::Login { user, secret } => self.start_login(user, secret, now),
+            Request::Health => self.start_health(),
             // Its options were kept when it was read.
             Request::With(_) => {}
             Request::Close => self.close(),

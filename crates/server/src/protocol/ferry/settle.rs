@@ -121,6 +121,7 @@ impl<H: Handles> Session<H> {
             (Phase::Receiving(_) | Phase::Discarding, _) => Waiting::Body,
             (Phase::Lingering { .. }, _) => Waiting::Linger,
             (Phase::Over, _) => Waiting::Store,
+            (Phase::Probing, _) => Waiting::Root,
             _ if !self.outbox.is_empty() => Waiting::Output,
             _ if !self.queue.is_empty() => Waiting::Store,
             // It must get back what it handed on before it takes more.
@@ -136,7 +137,7 @@ impl<H: Handles> Session<H> {
             Waiting::Idle | Waiting::Line => self.requests,
             Waiting::Body => self.body_bytes,
             Waiting::Output => self.outbox.sent(),
-            Waiting::Store | Waiting::Linger => 0,
+            Waiting::Store | Waiting::Root | Waiting::Linger => 0,
         }
     }
 }

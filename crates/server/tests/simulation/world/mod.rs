@@ -155,6 +155,7 @@ impl World {
             dismisses: dice.happens(200),
         };
         let limits = Limits {
+            node: None,
             read_only: weather.read_only,
             volatile: false,
             upload_bytes: UPLOAD_BYTES,

@@ -1,0 +1,41 @@
+//! HEALTH: a helper looks at the root, and the client is answered within a second even if the helper is not.
+
+use std::time::Instant;
+
+use ferry_wire::{Code, Failure, Reply};
+
+use super::{Phase, Session};
+use crate::store::{Handles, ReadOperation, StoreError};
+
+impl<H: Handles> Session<H> {
+    /// Asks for a look at the root. Where one before has not ended yet, its end answers this request as well: a root that
+    /// hangs holds up one helper for a client, however often the client asks.
+    pub(super) fn start_health(&mut self) {
+        if !std::mem::replace(&mut self.is_probing, true) {
+            self.operations.read(ReadOperation::Probe);
+        }
+        self.phase = Phase::Probing;
+    }
+
+    /// The look has ended. If it took too long, the answer was given before.
+    pub(super) fn probed(&mut self, probed: Result<(), StoreError>, now: Instant) {
+        self.is_probing = false;
+        if matches!(self.phase, Phase::Probing) {
+            let io = |error| Reply::Fail(Failure { code: Code::Io, ..Failure::from(error) });
+            self.answer_health(probed.map_or_else(io, |()| Reply::Done), now);
+        }
+    }
+
+    /// The look takes too long.
+    pub(super) fn probe_is_late(&mut self, now: Instant) {
+        self.answer_health(Reply::Fail(Failure::new(Code::Busy, "the root did not answer within a second")), now);
+    }
+
+    fn answer_health(&mut self, reply: Reply, now: Instant) {
+        self.phase = Phase::Ready;
+        match self.take_due() {
+            Some(failure) => self.break_off(failure, now),
+            None => self.reply(reply),
+        }
+    }
+}
