@@ -44,7 +44,7 @@ fn sessions(options: &Options, report: &mut Report) {
         return;
     }
     let limits = Arc::new(Limits {
-            node: None,
+        node: None,
         read_only: false,
         volatile: false,
         upload_bytes: u64::MAX,

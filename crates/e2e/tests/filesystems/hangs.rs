@@ -9,7 +9,7 @@ use ferry_e2e::{
 };
 use rustix::{
     fs::{Advice, fadvise},
-    io::ioctl_fionread,
+    io::{Errno, ioctl_fionread},
 };
 
 /// Above what is read at once with its opening, below what is closed away from the loop wherever it lies.
@@ -61,6 +61,25 @@ impl Stage {
         assert_eq!(other.ask("STAT fine").word(0), "FILE");
         assert_eq!(other.ask("SUM fine").word(0), "SUM");
     }
+}
+
+#[test]
+fn a_root_that_hangs_is_busy_and_one_that_fails_is_io() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::set(&["fine"], 4);
+    let mut raw = stage.client();
+    assert_eq!(raw.ask("HEALTH").line, "DONE");
+    stage.puppet.order(Op::Getattr, None, Order::Fail(Errno::NOTCONN));
+    raw.ask("HEALTH").expect_failure("io");
+    stage.puppet.release();
+    stage.puppet.order(Op::Getattr, None, Order::Hang);
+    for _ in 0..2 {
+        raw.ask("HEALTH").expect_failure("busy");
+    }
+    stage.puppet.release();
+    assert_eq!(raw.ask("HEALTH").line, "DONE");
 }
 
 #[test]

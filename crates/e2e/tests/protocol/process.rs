@@ -40,6 +40,31 @@ fn a_root_that_is_missing_is_made() {
 }
 
 #[test]
+fn a_node_has_its_name_wherever_somebody_looks() {
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("transfers");
+    let options = Options::new().arg("--node").arg("rack-2.a").arg("--transfer-log").arg(&log);
+    let server = options.arg("--transfer-log-format").arg("json").start();
+    let mut raw = Raw::connect(server.address());
+    let greeting = raw.line();
+    assert!(greeting.split(' ').skip(3).any(|feature| feature == "node=rack-2.a"), "{greeting:?}");
+    assert_eq!(raw.put("a", b"hello").word(0), "SAVED");
+    let status = |arguments: &[&str]| String::from_utf8(server.command(arguments).stdout).unwrap();
+    assert!(status(&["status"]).contains(", node rack-2.a, serving"));
+    assert!(status(&["status", "--json"]).contains("\"node\":\"rack-2.a\""));
+    assert!(server.log().contains("this is node rack-2.a"));
+    assert_eq!(raw.ask("CLOSE").line, "BYE");
+    assert_eq!(server.terminate().code(), Some(0));
+    let line = std::fs::read_to_string(&log).unwrap();
+    assert!(line.contains("\"event\":\"PUT\",\"node\":\"rack-2.a\",\"address\":"), "{line}");
+
+    for name in ["", "a b", "a/b", &"n".repeat(65)] {
+        let refused = std::process::Command::new(ferry_e2e::ferryd()).args(["--node", name, "0"]).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{name:?}");
+    }
+}
+
+#[test]
 fn a_read_only_server_changes_nothing() {
     if ferry_e2e::secure::skips("it says itself what is spoken") {
         return;
@@ -60,6 +85,7 @@ fn a_read_only_server_changes_nothing() {
         }
         raw.put("x", b"hello").expect_failure("read-only");
         raw.put("a", b"HELLO").expect_failure("read-only");
+        assert_eq!(raw.ask("HEALTH").line, "DONE");
         assert_eq!(raw.ask("GET a").verified(), b"hello");
         assert_eq!(server.visible(), ["a"]);
     }

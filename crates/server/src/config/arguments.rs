@@ -57,16 +57,16 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
+    /// Address to listen on; port 0 takes a free port, which the first line of output names
+    #[arg(value_name = "[ADDRESS:]PORT", default_value = format!("127.0.0.1:{DEFAULT_PORT}"), value_parser = resolve_address)]
+    pub(super) listen: Addresses,
+
     /// The name of this server among several that serve one file system: 1 to 64 of 0-9 A-Z a-z . _ -
     ///
     /// Clients read it in the greeting (`node=NAME`), and it stands in the log at the start, in figures, in `ferryd status`
     /// and in each line of a transfer log of the format json. It costs nothing.
     #[arg(long, value_name = "NAME", value_parser = node)]
     pub(super) node: Option<Arc<str>>,
-
-    /// Address to listen on; port 0 takes a free port, which the first line of output names
-    #[arg(value_name = "[ADDRESS:]PORT", default_value = format!("127.0.0.1:{DEFAULT_PORT}"), value_parser = resolve_address)]
-    pub(super) listen: Addresses,
 
     /// Directory to serve; created if missing
     #[arg(long, value_name = "DIR", default_value = "./server")]

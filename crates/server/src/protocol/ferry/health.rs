@@ -5,21 +5,19 @@ use std::time::Instant;
 use ferry_wire::{Code, Failure, Reply};
 
 use super::{Phase, Session};
-use crate::store::{Handles, ReadOperation, StoreError};
+use crate::store::{Handles, StoreError};
 
 impl<H: Handles> Session<H> {
     /// Asks for a look at the root. Where one before has not ended yet, its end answers this request as well: a root that
     /// hangs holds up one helper for a client, however often the client asks.
     pub(super) fn start_health(&mut self) {
-        if !std::mem::replace(&mut self.is_probing, true) {
-            self.operations.read(ReadOperation::Probe);
-        }
+        self.operations.probe();
         self.phase = Phase::Probing;
     }
 
     /// The look has ended. If it took too long, the answer was given before.
     pub(super) fn probed(&mut self, probed: Result<(), StoreError>, now: Instant) {
-        self.is_probing = false;
+        self.operations.probed();
         if matches!(self.phase, Phase::Probing) {
             let io = |error| Reply::Fail(Failure { code: Code::Io, ..Failure::from(error) });
             self.answer_health(probed.map_or_else(io, |()| Reply::Done), now);

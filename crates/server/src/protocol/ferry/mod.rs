@@ -163,8 +163,6 @@ pub struct Session<H: Handles> {
     clock: Clock,
     /// A line that may hold a secret was taken, and that was not asked about yet.
     has_read_secret: bool,
-    /// A look at the root is under way, whether a HEALTH still waits for it or not.
-    is_probing: bool,
 }
 
 /// The work that a session is at.
@@ -257,7 +255,6 @@ impl<H: Handles> Session<H> {
             lines: 0,
             clock: Clock::new(now),
             has_read_secret: false,
-            is_probing: false,
         }
     }
 

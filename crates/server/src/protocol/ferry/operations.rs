@@ -10,15 +10,29 @@ pub(super) struct Operations<H: Handles> {
     queue: VecDeque<Operation<H>>,
     /// Those that have not ended, in the queue or not.
     under_way: u32,
+    /// A look at the root is among them, whether a HEALTH still waits for it or not.
+    is_probing: bool,
 }
 
 impl<H: Handles> Operations<H> {
     pub(super) fn new() -> Operations<H> {
-        Operations { queue: VecDeque::new(), under_way: 0 }
+        Operations { queue: VecDeque::new(), under_way: 0, is_probing: false }
     }
 
     pub(super) fn read(&mut self, operation: ReadOperation<H>) {
         self.push(Operation::Read(operation));
+    }
+
+    /// Asks for a look at the root, unless one is under way.
+    pub(super) fn probe(&mut self) {
+        if !std::mem::replace(&mut self.is_probing, true) {
+            self.read(ReadOperation::Probe);
+        }
+    }
+
+    /// The look at the root has ended.
+    pub(super) fn probed(&mut self) {
+        self.is_probing = false;
     }
 
     pub(super) fn upload(&mut self, number: UploadNumber, operation: UploadOperation<H>) {
