@@ -197,8 +197,7 @@ impl Desk {
         while let Some(operation) = self.conn.session.next_operation() {
             asked = true;
             self.store.asked(&operation);
-            self.conn.outstanding += 1;
-            self.conn.handed += carried(&operation);
+            self.conn.hand_on(&operation);
             if self.pace == Pace::Now || self.pace == Pace::AsTheLoop && is_quick(&operation) {
                 self.run(operation);
             } else {
@@ -246,7 +245,7 @@ impl Desk {
 /// Whether the loop may do it at once.
 pub(crate) fn is_quick(operation: &Operation<Model>) -> bool {
     match operation {
-        Operation::Read(ReadOperation::List { .. } | ReadOperation::ListMore { .. }) => false,
+        Operation::Read(ReadOperation::Probe | ReadOperation::List { .. } | ReadOperation::ListMore { .. }) => false,
         Operation::Read(_) | Operation::Upload(_, UploadOperation::Stage(_)) => true,
         Operation::Upload(..) | Operation::Name(NameOperation::Publish(..) | NameOperation::Change(..)) => false,
     }

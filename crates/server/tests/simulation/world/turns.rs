@@ -158,8 +158,7 @@ impl World {
     fn asked(&mut self, mut job: Job) {
         self.store.asked(&job.operation);
         let conn = self.conns.get_mut(&job.conn).unwrap();
-        conn.outstanding += 1;
-        conn.handed += carried(&job.operation);
+        conn.hand_on(&job.operation);
         let is_background =
             matches!(job.operation, Operation::Read(ReadOperation::Load { form: Form::Background, .. }));
         let at_once = is_quick(&job.operation) && !is_background;
