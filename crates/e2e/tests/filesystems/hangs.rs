@@ -4,12 +4,12 @@ use std::{fs, thread};
 
 use ferry_e2e::{
     Options, Puppet, Raw, Server, eventually, mounts,
-    puppet::{Habits, Op, Order},
+    puppet::{Errno, Habits, Op, Order},
     random_bytes,
 };
 use rustix::{
     fs::{Advice, fadvise},
-    io::{Errno, ioctl_fionread},
+    io::ioctl_fionread,
 };
 
 /// Above what is read at once with its opening, below what is closed away from the loop wherever it lies.
@@ -71,7 +71,7 @@ fn a_root_that_hangs_is_busy_and_one_that_fails_is_io() {
     let stage = Stage::set(&["fine"], 4);
     let mut raw = stage.client();
     assert_eq!(raw.ask("HEALTH").line, "DONE");
-    stage.puppet.order(Op::Getattr, None, Order::Fail(Errno::NOTCONN));
+    stage.puppet.order(Op::Getattr, None, Order::Fail(Errno::EIO));
     raw.ask("HEALTH").expect_failure("io");
     stage.puppet.release();
     stage.puppet.order(Op::Getattr, None, Order::Hang);
