@@ -23,7 +23,7 @@ use rustls::{
 
 use crate::{crowd, wire::TIMEOUT};
 
-/// What is read of a file at once, to be sent over TLS.
+/// The bytes that are read of a file at once, to be sent over TLS.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// Resumptions that are remembered at once.

@@ -176,8 +176,8 @@ impl<'a> Bench<'a> {
         sample
     }
 
-    /// What came is looked at and put aside, not deleted: for seconds ext4 goes around the inodes of
-    /// files that have just been deleted, so that the next turn would measure little else.
+    /// Checks the files that came and puts them aside. It does not delete them: for seconds ext4 goes around the inodes
+    /// of files that have just been deleted, so that the next turn would measure little else.
     fn check_and_empty(&self, directory: &Path) {
         check(directory, &self.files);
         let aside = self.root.with_file_name(format!("aside-{}", self.aside.replace(self.aside.get() + 1)));

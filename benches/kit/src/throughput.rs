@@ -5,10 +5,9 @@
 //! PUT against a bare loop that reads into 1 MiB and writes that to a file; neither checks a byte,
 //! while ferry checks all of them.
 //!
-//! What is verified: on GET, the size and the CRC that the server claims in every round, and the
-//! CRC of what really came where the row says `checked`; on PUT, the size and CRC in SAVED in every
-//! round. Whatever became a file, on either side, is read again after the time and held against what
-//! was sent.
+//! A round of GET verifies the size and the CRC that the server claims, and the CRC of what really
+//! came where the row says `checked`. A round of PUT verifies the size and the CRC in SAVED. Each file
+//! that was made, on either side, is read again after the time and held against what was sent.
 
 use std::{
     fs::File,

@@ -73,7 +73,7 @@ impl Wire {
         Ok(wire)
     }
 
-    /// What it talks over. Nothing that was read and not looked at goes along.
+    /// Returns the line that it talks over. Input that was read and not looked at does not go along.
     pub(crate) fn into_line(self) -> Line {
         self.socket
     }

@@ -49,7 +49,7 @@ fn scale() {
     assert!(matches!(report.rows().len(), 1 | 3), "{} rows", report.rows().len());
 }
 
-/// Whoever is on this machine takes part; ferry does its work in any case.
+/// All peers of this machine take part; ferry does its work in any case.
 #[test]
 fn peers() {
     let mut report = Report::new("peers", false);

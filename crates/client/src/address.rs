@@ -40,7 +40,7 @@ impl Address {
         self.port
     }
 
-    /// What to type on that machine to have a server there.
+    /// Returns the command to type on that machine to have a server there.
     pub(crate) fn server_command(&self) -> String {
         if matches!(self.host.as_str(), "127.0.0.1" | "localhost") {
             format!("ferryd {}", self.port)

@@ -304,7 +304,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// That of `watch`; a connection that is lost.
+    /// Fails with the error of `watch`, or where the connection is lost.
     pub fn delete_all(
         &mut self,
         names: &[Name],

@@ -1,4 +1,4 @@
-//! What can go wrong, and whose fault it is.
+//! Errors: how a call fails, and whose fault it is.
 
 use std::{
     fmt, io,
@@ -25,7 +25,7 @@ pub enum Error {
     Unreachable {
         /// Where.
         address: Address,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// Something else listens there.
@@ -33,7 +33,7 @@ pub enum Error {
     NotFerry {
         /// Where.
         address: Address,
-        /// What it seems to be.
+        /// The program that it seems to be.
         stranger: Stranger,
     },
     /// A ferry server of another version.
@@ -79,11 +79,11 @@ pub enum Error {
     /// The local system refused.
     #[error("cannot {what} {}: {}", shown(.path), plain(.source))]
     Local {
-        /// What was tried, as a verb.
+        /// The attempt, as a verb.
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A local file is not what it would have to be.
@@ -91,7 +91,7 @@ pub enum Error {
     LocalFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it, as a predicate.
+        /// The fault in it, as a predicate.
         problem: &'static str,
     },
     /// A text that would have to be a name and is none, or can't be one here.
@@ -144,9 +144,9 @@ pub enum Error {
     /// This machine could not do its part.
     #[error("cannot {what}: {}", plain(.source))]
     System {
-        /// What was tried, as a verb.
+        /// The attempt, as a verb.
         what: &'static str,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -224,7 +224,7 @@ impl Error {
     }
 }
 
-/// What listens where a ferry server was expected, as far as can be told.
+/// The program that listens where a ferry server was expected, as far as can be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stranger {
     /// A web server.

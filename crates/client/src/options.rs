@@ -1,4 +1,4 @@
-//! What a caller can choose, watch and stop.
+//! The choices of a caller: how to connect, how to watch, how to stop.
 
 use std::{
     sync::{

@@ -28,7 +28,7 @@ use terminal::Terminal;
 
 const MIB: u64 = 1 << 20;
 
-/// What the README calls the port, which is another one at every run.
+/// The port as the README has it; the real one differs at every run.
 const USUAL_PORT: &str = "12000";
 
 /// Wide enough for every line, and as high as a screen of the README may be.

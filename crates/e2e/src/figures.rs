@@ -1,4 +1,4 @@
-//! What a process uses, from `/proc`.
+//! Figures of a process, from `/proc`.
 
 use std::{fs, path::PathBuf, time::Duration};
 

@@ -171,7 +171,7 @@ impl Raw {
         &self.socket
     }
 
-    /// What is beneath it.
+    /// Returns the stream beneath it.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
         self.socket.stream()

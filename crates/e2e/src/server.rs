@@ -294,7 +294,7 @@ impl Server {
         names
     }
 
-    /// What it wrote to its standard error so far.
+    /// Returns all that it has written to its standard error so far.
     #[must_use]
     pub fn log(&self) -> String {
         fs::read(self.scratch.path().join("stderr"))
@@ -308,7 +308,7 @@ impl Server {
         self.child.id()
     }
 
-    /// What it uses now.
+    /// Returns the figures of its process as they are now.
     ///
     /// # Panics
     ///

@@ -13,7 +13,7 @@ use rustls::ClientConnection;
 
 use crate::{HANG_GUARD, secure};
 
-/// What one record holds at most.
+/// The most bytes that one record holds.
 const RECORD_BYTES: usize = 16 << 10;
 
 /// A connection; plain, or by TLS.
@@ -35,7 +35,7 @@ struct Secure {
     unsent: Mutex<Vec<u8>>,
 }
 
-/// What is sealed and opened, without a socket.
+/// The two directions, sealed and opened without a socket.
 #[derive(Debug)]
 struct Records {
     connection: ClientConnection,
@@ -85,7 +85,7 @@ impl Socket {
         Socket { secure: Some(Arc::new(secure)), ..self }
     }
 
-    /// What is beneath it.
+    /// Returns the stream beneath it.
     #[must_use]
     pub fn stream(&self) -> &TcpStream {
         &self.stream

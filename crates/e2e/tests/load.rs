@@ -26,7 +26,7 @@ fn is_large() -> bool {
 /// How many clients there are at once.
 const CLIENTS: usize = 500;
 
-/// What each of them does, and how often.
+/// The work of each client, and how often it is done.
 #[derive(Debug, Clone, Copy)]
 struct Mix<'a> {
     seed: u64,

@@ -70,7 +70,7 @@ struct Drive<'a> {
     pending: Vec<u8>,
     now: Instant,
     ended: bool,
-    /// Which users file holds.
+    /// The index of the users file that holds.
     users: usize,
     /// A login is being checked.
     checks: bool,

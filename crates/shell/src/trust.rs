@@ -1,4 +1,4 @@
-//! Which servers are trusted, and asking a person about a key that is not known.
+//! Decides which servers are trusted, and asks a person about a key that is not known.
 
 use std::{
     fs::OpenOptions,

@@ -16,7 +16,7 @@ use crate::{
 /// because it may be starved.
 const GREETING_LIMIT: Duration = Duration::from_secs(10);
 
-/// Who is silent for so long is asked what it is: web and echo servers speak only when spoken to.
+/// A peer that is silent for so long is asked what it is: web and echo servers speak only when spoken to.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 
 /// To a ferry server an unknown command, which costs it one FAIL; to a web server a bad request.

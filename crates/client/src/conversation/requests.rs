@@ -38,7 +38,7 @@ pub struct Download {
     pub meta: FileMeta,
 }
 
-/// Which part of a file to read.
+/// The part of a file to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Part {
     /// The first byte wanted.

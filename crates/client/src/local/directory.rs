@@ -21,7 +21,7 @@ use crate::{error::Error, random};
 /// else is wrong.
 const NAME_TRIES: usize = 8;
 
-/// What new files may be, before the umask.
+/// The mode of new files, before the umask.
 const MODE: Mode = Mode::from_raw_mode(0o666);
 
 /// How the names end that files have for the moment between being whole and their own name. Apart from parts: their time is

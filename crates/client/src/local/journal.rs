@@ -10,7 +10,7 @@ pub(crate) const MAX_JOURNAL_BYTES: u64 = 4 << 20;
 /// The content of a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Journal {
-    /// What the server calls the file.
+    /// The file's name on the server.
     pub(crate) name: Name,
     /// The version that the partial file is of.
     pub(crate) meta: FileMeta,
@@ -110,7 +110,7 @@ pub(crate) fn checkpoint(offset: u64, crc: Crc32) -> Vec<u8> {
     line(&format!("at {offset} {crc}"))
 }
 
-/// Which start of the system this is.
+/// Returns the id of this start of the system.
 pub(crate) fn this_boot() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let id = id.trim();

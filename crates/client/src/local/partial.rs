@@ -26,7 +26,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// What nobody came back for in this time is removed when another download is staged in its directory.
+/// A part that nobody came back for in this time is removed when another download is staged in its directory.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Entries of a directory that are looked at for what nobody came back for: it is no reason to wait long.
@@ -50,7 +50,7 @@ pub(crate) struct PartialFile {
     bereft: bool,
 }
 
-/// What was found of an earlier download.
+/// The part of an earlier download that was found.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) journal: Journal,
@@ -95,7 +95,8 @@ impl PartialFile {
         Ok(Some(PartialFile { directory, file, journal, stem, last: last.to_owned(), path: path.to_owned(), bereft }))
     }
 
-    /// What is there of an earlier download of `name`. An [`Err`] says why it is of no use; [`None`] where there is nothing.
+    /// Finds the part of an earlier download of `name`. An [`Err`] says why it is of no use; [`None`] where there is
+    /// nothing.
     pub(crate) fn find(&self, name: &Name) -> Option<Result<Kept, &'static str>> {
         let mut text = Vec::new();
         let read = (&*self.journal).take(MAX_JOURNAL_BYTES).read_to_end(&mut text);

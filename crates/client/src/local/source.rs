@@ -88,7 +88,7 @@ impl Source {
         Ok(digest)
     }
 
-    /// What tells this version of the file from others, as far as a local file system can.
+    /// Returns the version of this file, as exactly as a local file system can tell versions apart.
     pub(crate) fn version(&self) -> Version {
         let Stat { st_size, st_mtime, st_mtime_nsec, st_dev, st_ino, .. } = self.stat;
         Version(format!("{st_size} {st_mtime}.{st_mtime_nsec:09} {st_dev} {st_ino}"))

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::error::Error;
 
-/// What room is asked for at once, ahead of the bytes: the file system then finds long runs of it, which
+/// The room that is asked for at once, ahead of the bytes: the file system then finds long runs of it, which
 /// makes writing faster by a third, and no more than this is taken for nothing where a transfer is cut.
 pub(crate) const RESERVE_BYTES: u64 = 64 << 20;
 

@@ -30,7 +30,7 @@ use crate::{
 };
 pub use planner::Planner;
 
-/// Which end is changed.
+/// The end that is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// The server's.
@@ -42,7 +42,7 @@ pub enum Direction {
 /// How two directories are compared, and how far they are made alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sync {
-    /// Which is made like which.
+    /// The end that is made like the other.
     pub direction: Direction,
     /// Compares files of the same size by their CRC, and not by their times. Both ends read all of them.
     pub check: bool,

@@ -58,7 +58,7 @@ enum Operation<'a> {
     Checkpoint { journal: Arc<File>, path: &'a Path, line: Vec<u8> },
 }
 
-/// What the disk says.
+/// A completion of the disk's thread.
 #[derive(Debug)]
 pub(super) enum Completion {
     /// A small file has its name.
@@ -167,7 +167,7 @@ impl<'a> Disk<'a> {
         self.busy == 0
     }
 
-    /// What it said since the last call; never waits.
+    /// Returns the completions since the last call; never waits.
     pub(super) fn completions(&mut self) -> Vec<Completion> {
         while let Ok(back) = self.back.try_recv() {
             self.take(back);

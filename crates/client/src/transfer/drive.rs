@@ -8,7 +8,7 @@ use crate::{connection::Connection, error::Error, link::Link};
 pub(super) enum Stop {
     /// The connection is gone, or of no more use: an error that a new one may mend, or that ends everything.
     Broken(Error),
-    /// What is still to come on it is not wanted; nothing is wrong.
+    /// The rest of the input is not wanted; nothing is wrong.
     Unwanted,
 }
 
@@ -65,7 +65,7 @@ pub(super) fn drive(
     }
 }
 
-/// What is left fails: the first with the reason, the others untried.
+/// Fails all files that are left: the first with the reason, the others untried.
 fn give_up(tally: &mut Tally<'_>, error: Error) {
     if let Some(index) = tally.next() {
         tally.take();

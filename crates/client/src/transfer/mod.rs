@@ -55,11 +55,11 @@ pub(crate) fn store(
 /// A file to fetch: `name` of the server becomes the local file `target`, whose directory must be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetch {
-    /// What the server calls it.
+    /// Its name on the server.
     pub name: Name,
     /// The local file, replaced in one step.
     pub target: LocalPath,
-    /// What a listing said of it, where there was one: helps to plan, and is never believed.
+    /// The version that a listing told, where there was one: helps to plan, and is never believed.
     pub meta: Option<FileMeta>,
 }
 
@@ -68,7 +68,7 @@ pub struct Fetch {
 pub struct Store {
     /// The local file; only a regular one is taken.
     pub source: LocalPath,
-    /// What the server is to call it.
+    /// Its name on the server, to be.
     pub name: Name,
 }
 
@@ -78,7 +78,7 @@ pub const KEPT_DOWNLOAD_BYTES: u64 = fetch::LARGE_BYTES;
 /// Uploads of fewer bytes leave nothing behind where they are cut.
 pub const KEPT_UPLOAD_BYTES: u64 = store::RESUME_BYTES;
 
-/// What becomes of a file whose name on the server is taken.
+/// The treatment of a file whose name on the server is taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum IfTaken {
     /// It replaces what has the name, as a whole.
@@ -132,12 +132,12 @@ impl Default for Settings {
     }
 }
 
-/// What a file of the list is at, where that is not the network.
+/// The work on a file of the list, where that is not the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Bytes cross the network.
     Moving,
-    /// What is there already is read, to go on from it.
+    /// The part that is there is read, to go on from it.
     Reading,
     /// The whole is compared with what the server has.
     Verifying,
@@ -145,7 +145,7 @@ pub enum Phase {
     Syncing,
 }
 
-/// What happens while files are moved. `index` is the place of a file in the list that was given.
+/// An event while files are moved. `index` is the place of a file in the list that was given.
 ///
 /// A file has at most one [`Event::Begun`] (and one more after each [`Event::Restarted`]), none where it fails before its
 /// size is known, and then exactly one of [`Event::Done`] and [`Event::Failed`]; small files may be begun long before
@@ -174,11 +174,11 @@ pub enum Event<'a> {
     Entered {
         /// Which.
         index: usize,
-        /// What it is at now.
+        /// The work that begins.
         phase: Phase,
     },
-    /// What was there of a file, from an earlier transfer or of this one, is of no use: it starts again from its
-    /// first byte. Told once each time that something is thrown away, and not where the file fails for good.
+    /// The part of a file that was there, from an earlier transfer or of this one, is of no use. The file starts again
+    /// from its first byte. Told once each time that something is thrown away, and not where the file fails for good.
     Restarted {
         /// Which.
         index: usize,
@@ -189,7 +189,7 @@ pub enum Event<'a> {
     Done {
         /// Which.
         index: usize,
-        /// What was moved.
+        /// The result.
         moved: &'a Moved,
     },
     /// A file could not be moved.
@@ -211,7 +211,7 @@ pub enum Event<'a> {
     Lost {
         /// Why.
         error: &'a Error,
-        /// Which attempt in a row follows, from 1 on.
+        /// The number of the attempt that follows, of those in a row, from 1 on.
         attempt: u32,
         /// How long is waited before it.
         wait: Duration,
@@ -251,7 +251,7 @@ pub struct Moved {
     pub resumed: u64,
 }
 
-/// What became of a list of files.
+/// The outcome of a list of files.
 #[derive(Debug, Default)]
 pub struct Report {
     /// Files that are whole and verified.
@@ -260,7 +260,7 @@ pub struct Report {
     pub bytes: u64,
     /// Bytes of those that earlier calls had moved already.
     pub resumed: u64,
-    /// What failed: its place in the list, and why. Without [`Settings::keep_going`] at most one.
+    /// The failures: the place in the list, and why. Without [`Settings::keep_going`] at most one.
     pub failures: Vec<(usize, Error)>,
     /// Files that were not tried, because an earlier one failed or the caller had enough.
     pub untried: usize,

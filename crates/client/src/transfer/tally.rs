@@ -1,4 +1,4 @@
-//! What became of each file, told to the caller and counted.
+//! Counts what became of each file, and tells the caller.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -160,7 +160,7 @@ impl<'a> Tally<'a> {
         std::mem::swap(&mut self.taken, &mut self.queue);
     }
 
-    /// What was there of a file is of no use.
+    /// Tells that the part of a file that was there is of no use.
     pub(super) fn restarted(&mut self, index: usize, why: &str) {
         self.begun.remove(&index);
         self.tell(&Event::Restarted { index, why });

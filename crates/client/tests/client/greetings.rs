@@ -1,4 +1,4 @@
-//! What listens at the other end, before anything is asked.
+//! Strangers at the other end, before anything is asked.
 
 use std::{
     io::{Read as _, Write as _},

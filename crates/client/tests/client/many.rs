@@ -15,7 +15,7 @@ pub(crate) fn to_store(local: &Local, text: &str) -> Store {
     Store { source: local.path(text).into(), name: name(text) }
 }
 
-/// What happened, in short words.
+/// Returns an event in short words.
 pub(crate) fn told(event: &Event<'_>) -> String {
     match event {
         Event::Begun { index, size, resumed } => format!("{index} begun {size} {resumed}"),

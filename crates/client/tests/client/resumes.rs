@@ -113,7 +113,7 @@ fn a_rest_that_is_a_lie_is_never_published() {
     }
 }
 
-/// What is there is thrown away, and all of it fetched; a server that goes on so is given up.
+/// The part that is there is thrown away, and all of it fetched; a server that goes on so is given up.
 #[test]
 fn a_sum_that_does_not_fit_begins_anew() {
     let damaged = "what was kept of it is damaged";

@@ -1,4 +1,4 @@
-//! What the client asks, and what may come of it.
+//! The questions of the client, and the outcomes that they may have.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use ferry_client::{Client, Code, Entry, Error, Fetch, Id, Name, Part, Settings, 
 
 use crate::place::Place;
 
-/// What the client does once it is connected.
+/// The request of the client once it is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ask {
     Connect,
@@ -47,7 +47,7 @@ pub(crate) enum Outcome {
     Anything,
 }
 
-/// What a call gave.
+/// The result of a call.
 pub(crate) struct Answer {
     pub(crate) error: Option<Error>,
     /// Entries of a listing.

@@ -34,7 +34,7 @@ pub(crate) struct Case {
     pub(crate) ask: Ask,
     pub(crate) steps: Vec<Step>,
     pub(crate) expected: Outcome,
-    /// What a download brings where it succeeds.
+    /// The content that a download brings where it succeeds.
     pub(crate) content: Vec<u8>,
     pub(crate) timeout: Duration,
     /// The call is back by then.

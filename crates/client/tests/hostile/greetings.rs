@@ -1,4 +1,4 @@
-//! What a server may say before anything is asked.
+//! The words that a server may say before anything is asked.
 
 use ferry_client::Code;
 

@@ -18,7 +18,7 @@ const WORDS: &[&[u8]] = &[
     b"SAVED 5 00000000 t\n", b"\x1b[2J", b"\xe2\x80\xae", b"\xff", b"\0", b"../", b"/",
 ];
 
-/// What is asked, what the server says behind the request, and behind the body.
+/// The question, the server's words behind the request, and those behind the body.
 const CONVERSATIONS: &[(Ask, &str, &str)] = &[
     (Ask::Get, "FILE 5 1.5 tag-1\nDATA 2\nheDATA 3\nlloEND 3610a686\n", ""),
     (Ask::GetThenWait, "FILE 5 - t\nDATA 5\nhelloEND 3610a686\n", ""),

@@ -11,10 +11,10 @@ use ferry_client::Error;
 
 use crate::ask::{Answer, Ask, Outcome};
 
-/// What stands under the name that a GET replaces, before.
+/// The content of the name that a GET replaces, before.
 const OLD: &[u8] = b"the old file";
 
-/// What PUT sends.
+/// The content that PUT sends.
 pub(crate) const SOURCE: &[u8] = b"hello";
 
 /// The longest error that is still a line: a message of 4096 bytes, each escaped.
@@ -57,7 +57,7 @@ impl Place {
         path
     }
 
-    /// What a large download left behind to be gone on with is nobody's fault; it is hidden.
+    /// Removes the hidden parts that a large download left behind to be gone on with: they are nobody's fault.
     pub(crate) fn forget_parts(&self) {
         for entry in fs::read_dir(self.outer.path().join("inside")).unwrap() {
             let entry = entry.unwrap();
@@ -68,7 +68,7 @@ impl Place {
         }
     }
 
-    /// What the answer to `ask` breaks, in words. `content` is the file that an honest server would
+    /// Returns the rules that the answer to `ask` breaks, in words. `content` is the file that an honest server would
     /// have sent.
     pub(crate) fn judge(&self, ask: Ask, answer: &Answer, content: &[u8]) -> Vec<String> {
         let mut broken = Vec::new();

@@ -15,7 +15,7 @@ const GUARD: Duration = Duration::from_secs(60);
 /// Between two bytes of a server that dribbles.
 const DRIBBLE: Duration = Duration::from_millis(25);
 
-/// What a server does next. After the last step it takes what comes until the client leaves.
+/// A server's next step. After the last one it takes what comes until the client leaves.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     /// Sends these bytes.

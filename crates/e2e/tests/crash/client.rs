@@ -24,7 +24,7 @@ const PIPELINED: u64 = 10;
 const SMALL_BYTES: u64 = 4000;
 const LARGE_BYTES: u64 = 700_000;
 
-/// What was done, for the figures.
+/// Counts of the work that was done, for the figures.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) replies: u64,
@@ -73,9 +73,9 @@ struct Resuming {
 pub(crate) struct Client {
     prefix: String,
     random: Random,
-    /// What was acknowledged.
+    /// The state that was acknowledged.
     tree: Tree,
-    /// What was asked and not answered, in order.
+    /// The changes that were asked for and not answered, in order.
     in_flight: Vec<Change>,
     resuming: Option<Resuming>,
     /// There is more than one server: the one that this client is connected to may find its upload held.

@@ -1,4 +1,4 @@
-//! What one client's names should hold.
+//! A model of the names of one client.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -17,7 +17,7 @@ impl Version {
     }
 }
 
-/// What a name holds.
+/// The content of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
     File(Version),

@@ -17,10 +17,10 @@ use super::{
 
 const BYTES: usize = 24 << 20;
 
-/// What a process that is killed has not given to the system yet, and what lines take.
+/// The bytes that a killed process had not given to the system yet, and those of lines.
 const SLACK: u64 = 4 << 20;
 
-/// What the child is to do: `fetch` or `store`, the port, the local file and the directory for ids.
+/// The task of the child: `fetch` or `store`, the port, the local file and the directory for ids.
 const CHILD: &str = "FERRY_CUTS_CHILD";
 
 /// Not a test of its own: what [`run_child`] runs, in a process of its own.
@@ -118,7 +118,7 @@ fn a_download_goes_on_behind_kill_9() {
     assert!(down < BYTES as u64 - had + SLACK, "{down} bytes for what was missing behind {had}");
 }
 
-/// What the server has of the one upload that it keeps.
+/// Returns the bytes that the server has of the one upload that it keeps.
 fn kept_bytes(server: &Server) -> u64 {
     let kept = server.path(".ferry/kept");
     let data = names(&kept).into_iter().find(|name| name.ends_with(".data"));

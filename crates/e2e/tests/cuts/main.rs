@@ -21,7 +21,7 @@ fn connect(address: SocketAddr) -> Client {
     Client::connect(&address, options()).unwrap()
 }
 
-/// What a client of a test's server starts from.
+/// Returns the options from which a client of a test's server starts.
 fn options() -> Options {
     if !secure::is_asked_for() {
         return Options::default();
@@ -33,7 +33,7 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// What happened, in short words, but for the movement of bytes.
+/// Returns an event in short words; [`None`] for the movement of bytes.
 fn told(event: &Event<'_>) -> Option<String> {
     Some(match event {
         Event::Begun { resumed, .. } => format!("begun {resumed}"),

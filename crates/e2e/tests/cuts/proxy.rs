@@ -13,7 +13,7 @@ use std::{
 
 use rustix::net::sockopt::set_socket_linger;
 
-/// What is read at once: no more than that can be lost in the proxy itself.
+/// The bytes that are read at once: no more than that can be lost in the proxy itself.
 const BUFFER_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What a cut transfer left behind is of no use any more: it begins anew, and says so.
+//! Parts of cut transfers that are of no use any more: the transfer begins anew, and says so.
 
 use std::{
     fs::{self, OpenOptions},

@@ -63,7 +63,7 @@ pub(crate) fn cat(parts: &[&[u8]]) -> Vec<u8> {
 const SHOWN_BYTES: usize = 120;
 
 impl Case {
-    /// What went wrong, if something did.
+    /// Runs the case, and returns what went wrong, if something did.
     fn run(&self, ground: &Ground) -> Option<String> {
         let said = dialogue(&ground.server, &self.sent, self.ending);
         if said == self.expected {

@@ -14,7 +14,7 @@ use crate::{
     ground::{Ground, narrow, raise_descriptor_limit},
 };
 
-/// What the server may hold for one client that sends much and reads nothing.
+/// The memory that the server may hold for one client that sends much and reads nothing.
 const GREEDY_BYTES: u64 = 2 << 20;
 
 /// Writes `what` again and again, up to `count` times, until the server takes no more. Gives how many

@@ -15,13 +15,13 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-/// What lies outside the root, and must never be seen by a client.
+/// The content of a file outside the root, which no client may ever see.
 pub(crate) const SECRET: &[u8] = b"nobody may read this";
 
-/// What the root holds before and after.
+/// The entries of the root, before and after.
 const VISIBLE: [&str; 6] = ["a", "big", "d", "dlink", "fifo", "link"];
 
-/// What stays allocated after many clients: crumbs of the allocator, no buffer for each of them.
+/// The memory that stays allocated after many clients: crumbs of the allocator, no buffer for each of them.
 const RESERVE_BYTES: u64 = 4 << 20;
 
 /// A file too large to be sent from memory.
@@ -53,7 +53,7 @@ impl Ground {
         ground
     }
 
-    /// What the server uses when it has worked once: its helpers and their buffers are there.
+    /// Returns the server's figures when it has worked once: its helpers and their buffers are there.
     fn warmed_up(&self) -> Figures {
         let mut raw = Raw::greeted(self.server.address());
         let listening = self.server.figures().descriptors - 1;
@@ -126,7 +126,7 @@ impl Ground {
         mknodat(CWD, server.path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     }
 
-    /// What is staged by the running server now.
+    /// Returns the files that the running server stages now.
     pub(crate) fn staged(&self) -> Vec<PathBuf> {
         let corner = fs::read_dir(self.server.path(".ferry")).unwrap().map(|entry| entry.unwrap());
         let runs = corner.filter(|entry| entry.file_name().to_string_lossy().starts_with("run-"));

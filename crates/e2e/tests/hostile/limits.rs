@@ -1,4 +1,4 @@
-//! What the options limit: told with the right code, and over when the cause is gone.
+//! The limits that options set: told with the right code, and over when the cause is gone.
 
 use std::{net::SocketAddr, thread, time::Instant};
 

@@ -2,7 +2,7 @@
 
 use crate::corpus::{Case, goes_on, times};
 
-/// What no request takes for a name. A line of them for each request.
+/// Names that no request takes. A line of them for each request.
 const BAD: [&[u8]; 34] = [
     b"/",
     b"/a",
@@ -40,7 +40,7 @@ const BAD: [&[u8]; 34] = [
     b"\xe2\x82",
 ];
 
-/// What is a name like any other, though it looks like something else to some program.
+/// Names like any other, though they look like something else to some program.
 const PLAIN: [&str; 26] = [
     "...",
     "..a",

@@ -16,7 +16,7 @@ const THROWERS: u64 = 4;
 /// After so many streams of one thrower the server must serve an honest client.
 const BETWEEN_CHECKS: u64 = 25;
 
-/// What a stream of words is made of.
+/// The words of which a stream is made.
 const WORDS: [&str; 62] = [
     "GET ",
     "READ ",

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{find, skip};
 
-/// What the first process does.
+/// The script of the first process.
 const SETUP: &str = include_str!("machine.sh");
 
 /// A running machine. Dropping it ends all its processes and forgets its files.

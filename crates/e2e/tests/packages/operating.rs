@@ -17,7 +17,7 @@ use super::{debian::Packages, machine::Machine};
 struct Block {
     /// Where its first line stands, counted from 1.
     line: usize,
-    /// What stands behind the three ticks.
+    /// The words behind the three ticks.
     kind: String,
     text: String,
 }

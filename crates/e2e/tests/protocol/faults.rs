@@ -218,7 +218,7 @@ fn bytes_that_come_alone_mean_the_same() {
     assert_eq!(gist, ["SAVED 5 3610a686", "FILE 5", "DATA 5", "helloEND 3610a686", "FILE 5", "BYE"]);
 }
 
-/// What was served is gone: the server says so, and lives on.
+/// The root is removed: the server says so, and lives on.
 #[test]
 fn a_root_that_was_removed() {
     let server = server();

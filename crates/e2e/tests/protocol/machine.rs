@@ -1,4 +1,4 @@
-//! What the machine does to a server: limits, full disks, signals, directories that go away.
+//! Troubles of the machine: limits, full disks, signals, directories that go away.
 
 use std::{fs, process::Command};
 
@@ -6,7 +6,7 @@ use ferry_e2e::{Options, Raw, Server, Signal, eventually, ferryd, random_bytes};
 
 use super::gist;
 
-/// What is staged or kept aside by the server now.
+/// Returns the names of all that the server stages or keeps aside now.
 fn staged(server: &Server) -> Vec<String> {
     let corner = fs::read_dir(server.path(".ferry")).unwrap().map(|entry| entry.unwrap().path());
     let inside = corner.flat_map(|directory| fs::read_dir(directory).unwrap());

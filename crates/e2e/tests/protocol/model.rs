@@ -6,7 +6,7 @@ use ferry_e2e::{Options, Random, Raw, Server, body, crc, seed};
 
 use super::gist;
 
-/// What stands under a name: the bytes of a file, or a directory.
+/// The entries by name: the bytes of a file, or a directory.
 type Tree = BTreeMap<String, Option<Vec<u8>>>;
 
 /// One request with its body, and the gist of all that answers it.
@@ -40,7 +40,7 @@ fn random_pipelines_do_what_the_model_does() {
     check_root(&server, &tree);
 }
 
-/// What the disk holds is what the model holds.
+/// Holds the disk against the model.
 fn check_root(server: &Server, tree: &Tree) {
     for (name, content) in tree {
         match content {

@@ -60,7 +60,7 @@ const REQUESTS: [&str; 26] = [
 /// Uploads in a round of one client.
 const UPLOADS: [&str; 5] = ["d/f", "d/put", "d/hidden", "l", "own"];
 
-/// What clients put.
+/// The bytes that clients put.
 const PUT: &[u8] = b"put by a client";
 
 /// How often each code, or each first word of a reply, was the answer.

@@ -1,4 +1,4 @@
-//! What no client may read or change.
+//! The files that no client may read or change.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,7 @@ pub(crate) struct Secret {
     before: BTreeMap<PathBuf, State>,
 }
 
-/// What is compared: length, time of the last change, inode, bytes.
+/// The state that is compared: length, time of the last change, inode, bytes.
 type State = (u64, i64, i64, u64, Vec<u8>);
 
 impl Secret {

@@ -1,4 +1,4 @@
-//! What scripts and programs rely on: subcommands, `--json`, streams, exit statuses, the configuration file.
+//! The promises to scripts and programs: subcommands, `--json`, streams, exit statuses, the configuration file.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// What was printed with `--json`: every line is an object that says what happened.
+    /// Returns the lines that were printed with `--json`: every one is an object that says what happened.
     #[track_caller]
     fn events(&self) -> Vec<Value> {
         let event = |line: &str| {

@@ -11,7 +11,7 @@ use std::{
 
 use ferry_e2e::{Options, Server, ferry};
 
-/// What commands came to.
+/// The result of commands.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: i32,
@@ -99,7 +99,7 @@ impl Place {
     }
 }
 
-/// What is beneath a directory: content and time of files, [`None`] for directories and all else.
+/// All entries beneath a directory: content and time of files, [`None`] for directories and all else.
 pub(crate) type Tree = BTreeMap<PathBuf, Option<(Vec<u8>, i64, i64)>>;
 
 /// Everything beneath `root`, but for what begins with `.ferry`.

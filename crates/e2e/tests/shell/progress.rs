@@ -1,4 +1,4 @@
-//! What is shown of a transfer while it runs.
+//! The display of a transfer while it runs.
 
 use std::{fs, process::Command};
 

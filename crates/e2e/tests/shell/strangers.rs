@@ -1,4 +1,4 @@
-//! What may listen on a port in place of a ferry server.
+//! Strangers that may listen on a port in place of a ferry server.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},

@@ -13,7 +13,7 @@ pub(crate) struct Terminal {
     session: OsSession,
     /// All that was shown, for the message of a failure.
     shown: String,
-    /// What a person sees of it.
+    /// The screen as a person sees it.
     screen: vt100::Parser,
 }
 
@@ -69,7 +69,7 @@ impl Terminal {
         self.screen.screen_mut().set_size(rows.max(4), columns.max(8));
     }
 
-    /// What a person sees, as far as it was waited for.
+    /// Returns the screen as a person sees it, as far as it was waited for.
     pub(crate) fn screen(&self) -> String {
         self.screen.screen().contents()
     }
@@ -174,7 +174,7 @@ impl Terminal {
         }
     }
 
-    /// What was shown before the needle. Sleeps until the terminal has something new, in place of the busy loop of
+    /// Returns the text before the needle. Sleeps until the terminal has something new, in place of the busy loop of
     /// [`Session::expect`].
     #[track_caller]
     fn wait_for<N: Needle>(&mut self, needle: impl Fn() -> N, what: &str) -> String {

@@ -1,4 +1,4 @@
-//! What helps whoever types: Tab, hints, colours, terminals of all sizes.
+//! Helps for a person who types: Tab, hints, colours, terminals of all sizes.
 
 use std::fs;
 

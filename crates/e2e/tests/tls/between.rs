@@ -19,7 +19,7 @@ use ferry_e2e::{Options, Server, random_bytes};
 
 use crate::{Run, forge::impersonate, run_with};
 
-/// What the one in between does with the next connections.
+/// The treatment of the next connections by the one in between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Role {
@@ -39,7 +39,7 @@ use Role::{Cut, Plain, Relay, Silent, Tls};
 
 const ROLES: [Role; 5] = [Relay, Cut, Tls, Plain, Silent];
 
-/// What comes down before a connection is cut.
+/// The bytes that come down before a connection is cut.
 const CUT_BYTES: usize = 300_000;
 
 const GREETING: &[u8] = b"FERRY 1 ferryd/1.0.0 login with-if\n";

@@ -14,10 +14,10 @@ use crate::forge::{
     connect, head, hello, impersonate, open_record,
 };
 
-/// What the server has to do with a record.
+/// The treatment that a record must have from the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// What comes after it is answered.
+    /// The requests after it are answered.
     Served,
     /// The connection ends, and the log says so.
     Ended,
@@ -151,7 +151,7 @@ fn a_record_that_is_wrong_ends_its_connection_and_nothing_else() {
     assert!(!server.log().contains("panicked"));
 }
 
-/// What a server sends in the middle of a file.
+/// Records that a server sends in the middle of a file.
 const OF_SERVERS: [(&str, Make); 13] = [
     ("nothing more", |_| Vec::new()),
     ("a farewell", |sealer| sealer.seal(ALERT, &[1, 0], 0)),
@@ -203,7 +203,7 @@ fn a_server_that_breaks_tls_in_the_middle_of_a_file_gets_one_line_and_no_file_is
     }
 }
 
-/// What is thrown, by random choice.
+/// Returns a record to throw, by random choice.
 fn thrown(random: &mut Random, sealer: &mut Sealer) -> Vec<u8> {
     let most = [4, 64, 2_000, 17_000][random.below(4) as usize];
     let mut content = vec![0; random.below(most) as usize];

@@ -32,7 +32,7 @@ enum Way {
 struct Cutter {
     address: SocketAddr,
     most: Arc<AtomicUsize>,
-    /// What went that way on the last connection.
+    /// The bytes that went that way on the last connection.
     went: Arc<AtomicUsize>,
 }
 

@@ -319,7 +319,7 @@ pub(crate) struct SyncArgs {
 /// The directories that SYNC compares, and how it makes them alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SyncDirectories {
-    /// Which way, and how far.
+    /// The direction, and how far it goes.
     pub(crate) sync: Sync,
     /// The directory that is read.
     pub(crate) from: String,

@@ -1,4 +1,5 @@
-//! What was probably meant by a name that is none. Only a person is asked: a script gains nothing by it.
+//! Guesses the name that was probably meant where one does not exist. Only a person is asked: a script gains nothing by
+//! it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What goes wrong with one of many.
+//! Reports the failure of one of many.
 
 use crate::{
     exit::{Exit, Failed},

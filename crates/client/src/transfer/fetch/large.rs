@@ -21,7 +21,7 @@ pub(super) const CHECKPOINT_BYTES: u64 = 32 << 20;
 #[derive(Debug)]
 pub(super) enum Sink {
     Partial(PartialFile),
-    /// What nobody can go on with: it was not wanted, or another process has the part.
+    /// A file that nobody can go on with: that was not wanted, or another process has the part.
     Plain(Staged),
 }
 

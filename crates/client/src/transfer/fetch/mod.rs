@@ -35,7 +35,7 @@ const ASKED_FILES: usize = 512;
 /// enough to keep a long line full.
 const ASKED_BYTES: u64 = 16 << 20;
 
-/// What is taken for the size of a file that nobody knows.
+/// The size that is assumed of a file whose size nobody knows.
 const UNKNOWN_BYTES: u64 = 16 << 10;
 
 /// Why a download begins anew.

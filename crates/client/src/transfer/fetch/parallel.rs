@@ -30,7 +30,7 @@ use crate::{
     local::{append_lines, checkpoint, reserve, write_at},
 };
 
-/// What one connection reads at once: what is lost of it where the transfer is cut, and long enough to keep a line full.
+/// The bytes that one connection reads at once: lost where the transfer is cut, and long enough to keep a line full.
 const PIECE_BYTES: u64 = 8 << 20;
 
 /// Less than this is fetched sooner by one connection than further ones are opened.
@@ -39,7 +39,7 @@ const SPLIT_FROM_BYTES: u64 = 4 * PIECE_BYTES;
 /// The most connections for one file: a server has others to serve.
 const MAX_CONNECTIONS: usize = 16;
 
-/// What all connections of one download share.
+/// The state that all connections of one download share.
 struct Shared<'a> {
     name: &'a Name,
     meta: &'a FileMeta,

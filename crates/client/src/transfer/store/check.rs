@@ -1,4 +1,4 @@
-//! What became of an upload that did not come in one piece: the server reads it again as a whole.
+//! Checks an upload that did not come in one piece: the server reads it again as a whole.
 //!
 //! SAVED tells the CRC that the server ran over what arrived, and of what it had kept since an earlier connection it
 //! knows that from a note. Whether its disk still has those bytes, SUM tells. It is asked right after the body's END, for
@@ -74,7 +74,7 @@ impl Round<'_, '_, '_> {
         }
     }
 
-    /// What is published is not known to be what was sent: it is sent again, under a new id.
+    /// Sends a file again, under a new id: the published one is not known to be the one that was sent.
     fn begin_anew(&mut self, index: usize, is_past: bool, why: &str, error: Error) {
         self.forget(index);
         if is_past && self.tally.is_alone() && !self.past.goes_without_ids() {

@@ -27,7 +27,7 @@ use crate::{
 /// An id that nobody came back for in this time is removed when another one is kept: servers forget sooner.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What begins the names of these files.
+/// The beginning of the names of these files.
 const PREFIX: &str = "upload-";
 
 /// The longest that is read: points of several TiB.
@@ -189,7 +189,7 @@ impl Ids {
         }
     }
 
-    /// Which upload it is, apart from the version of its file.
+    /// Returns words that tell this upload from others, whatever the version of its file.
     fn describe(&self, file: &Store) -> String {
         let path = fs::canonicalize(&file.source).unwrap_or_else(|_| file.source.to_path_buf());
         let hex: String = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -85,7 +85,7 @@ impl Past {
     }
 }
 
-/// What the server says before the body.
+/// The server's answer before the body.
 enum Answer {
     Go(u64),
     /// It is there already, and was published as this.
@@ -165,7 +165,7 @@ impl Round<'_, '_, '_> {
         Ok(self.exchange.only_if_free())
     }
 
-    /// What was begun under an earlier id is of no use under a new one.
+    /// Notes where an id is from: a part that was begun under an earlier one is of no use under a new one.
     fn note_origin(&mut self, index: usize, origin: Origin) {
         match origin {
             Origin::Held | Origin::New => {}

@@ -38,7 +38,7 @@ pub(super) struct SmallUpload {
     pub(super) crc: Crc32,
 }
 
-/// What the reader has to say, in the order of the files.
+/// The messages of the reader, in the order of the files.
 #[derive(Debug)]
 pub(super) enum Chunk {
     /// Whole PUTs.
@@ -57,7 +57,7 @@ pub(super) enum Chunk {
     Skipped,
 }
 
-/// What is to become of a large file.
+/// The decision about a large file.
 #[derive(Debug)]
 pub(super) enum Order {
     /// Its bytes from there on, and in the end its digest. The known part of it need not be read again.

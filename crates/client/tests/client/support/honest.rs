@@ -11,7 +11,7 @@ use ferry_wire::{BodyLine, Refusal, Reply, Request, write_block_header, write_en
 
 use super::{Peer, name};
 
-/// What stands under a name: a file's bytes and time, or a directory.
+/// The entries by name: a file's bytes and time, or a directory.
 type Tree = Arc<Mutex<BTreeMap<String, Option<(Vec<u8>, Option<Time>)>>>>;
 
 /// Serves until the test ends.

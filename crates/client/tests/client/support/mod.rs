@@ -1,4 +1,4 @@
-//! What the tests share: a scripted server, an honest one, and a place for local files.
+//! The support that the tests share: a scripted server, an honest one, and a place for local files.
 
 mod honest;
 mod scripted;
