@@ -9,8 +9,8 @@ use super::{
     store,
 };
 
-/// Returns the bytes that may be moved again. Where a reset destroys what was not read yet, that is a checkpoint of either
-/// program; else what the slower side had not read when the newer connection took over.
+/// Returns the bytes that may be moved again. Where a reset destroys what was not read yet, that is a checkpoint of
+/// either program; else what the slower side had not read when the newer connection took over.
 fn again(manner: Manner) -> u64 {
     if manner == Manner::Reset { 32 << 20 } else { 8 << 20 }
 }

@@ -1,5 +1,5 @@
-//! Tests of the packages: units of systemd, Debian's packages, the image for containers, and the page for operators with
-//! all its commands.
+//! Tests of the packages: units of systemd, Debian's packages, the image for containers, and the page for operators
+//! with all its commands.
 //!
 //! Most of it needs root and programs that are not everywhere. Elsewhere a test skips itself with a printed word; where the
 //! environment has [`MUST`], as CI sets it, that is a failure.
