@@ -77,6 +77,8 @@ fn the_packages_hold_what_a_debian_expects() {
         "usr/share/fish/vendor_completions.d/ferryd.fish",
         "usr/share/doc/ferryd/examples/ferryd.toml",
         "usr/share/doc/ferryd/operating.md",
+        "usr/share/doc/ferryd/server.md",
+        "usr/share/doc/ferryd/figures.md",
         "usr/share/doc/ferryd/examples/ferryd.rules.yml",
         "usr/share/doc/ferryd/examples/ferryd.json",
     ] {
