@@ -158,7 +158,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// The time in which 99 of 100 GETs, one after the other on one connection, are done.
+/// Returns the time in which 99 of 100 GETs, one after the other on one connection, are done.
 fn p99(server: &Server, content: &Content, count: usize) -> Sample {
     let times = latencies(server, content, |done, _| done < count);
     Sample::plain(times[count * 99 / 100].as_secs_f64() * 1e6)

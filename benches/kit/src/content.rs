@@ -1,4 +1,4 @@
-//! Files to move, and what is known of them.
+//! Files to move, with their sizes and CRCs.
 
 use std::{
     fs::{self, File},
@@ -47,7 +47,7 @@ impl Content {
     }
 }
 
-/// Size and CRC of what a file holds.
+/// Returns size and CRC of the content of a file.
 fn crc_of_file(path: &Path) -> io::Result<(u64, Crc32)> {
     const PIECE_BYTES: usize = 1 << 20;
     let mut file = File::open(path)?;

@@ -97,9 +97,9 @@ impl Crowd {
     }
 }
 
-/// A connection that leaves no port behind in TIME_WAIT, of which there are too few: closing it
-/// resets it. The `index`th of a crowd comes from one of several addresses: to find a free port among many
-/// thousands that are taken costs the kernel more than all else.
+/// Opens a connection that leaves no port behind in TIME_WAIT, of which there are too few: closing
+/// it resets it. The `index`th of a crowd comes from one of several addresses: to find a free port
+/// among many thousands that are taken costs the kernel more than all else.
 pub(crate) fn connect(server: SocketAddr, index: usize) -> io::Result<TcpStream> {
     let [host, above, ..] = (index / CLIENTS_OF_AN_ADDRESS).to_le_bytes();
     let socket = match server {

@@ -32,7 +32,7 @@ pub(crate) fn get_all(address: SocketAddr, connections: usize, files: &[Small], 
     get_all_by(address, None, connections, files, count)
 }
 
-/// The same, by `tls` where there is one.
+/// Does the same, by `tls` where there is one.
 ///
 /// # Errors
 ///
@@ -211,7 +211,7 @@ mod tests {
         vec![file("a", b"one"), file("b", b"other")]
     }
 
-    /// Gets three files from a server that says `script` to whoever connects.
+    /// Gets three files from a server that says `script` to each client.
     fn get_three(script: &'static str) -> io::Result<()> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();

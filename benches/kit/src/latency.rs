@@ -7,7 +7,7 @@ use ferry_wire::{Name, Request};
 
 use crate::{Content, Drained, Wire};
 
-/// The times of GETs of one file, one after the other on one connection, sorted; as many as
+/// Returns the times of GETs of one file, one after the other on one connection, sorted; as many as
 /// `another` says, which is told how many there were and how long they took together.
 ///
 /// # Panics

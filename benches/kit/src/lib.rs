@@ -1,9 +1,9 @@
 //! The work of the bench targets, as a library, so that the tests run it too.
 //!
 //! A target (`benches/throughput.rs`, for one) is a `main` of one line: it hands a function of this
-//! library to [`run`]. That function makes a [`Workshop`], starts the programs that it compares, lets
-//! them take turns with [`alternate`], and reports each [`Row`] as it is done. `tests/tiny.rs` calls the
-//! same functions with [`Options::tiny`], so that no bench rots unseen.
+//! library to [`run`]. The function makes a [`Workshop`], starts the programs that it compares,
+//! lets them take turns with [`alternate`], and reports each [`Row`] as it is done. `tests/tiny.rs`
+//! calls the same functions with [`Options::tiny`], so that no bench rots unseen.
 //!
 //! Every figure stands beside a limit: the barest program that moves the same bytes, measured in
 //! turns with ours. Machines differ and drift from minute to minute; the ratio stays.

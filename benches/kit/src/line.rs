@@ -29,13 +29,14 @@ const PIECE_BYTES: usize = 256 << 10;
 /// Resumptions that are remembered at once.
 const TICKETS: usize = 64;
 
-/// The client's side of TLS: with the cipher of every row, and for any server. It proves nothing, so that what is measured is the
-/// other side.
+/// The client's side of TLS: with the cipher of every row, and for any server. It proves nothing,
+/// so that what is measured is the other side.
 #[derive(Debug, Clone)]
 pub(crate) struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// For `protocol` (ALPN). Where `resumes`, connections go on with sessions of earlier ones.
+    /// Returns TLS for `protocol` (ALPN). Where `resumes`, connections go on with sessions of
+    /// earlier ones.
     pub(crate) fn new(protocol: &[u8], resumes: bool) -> Tls {
         let mut provider = ring::default_provider();
         provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
@@ -64,7 +65,7 @@ impl Line {
         Line::over(TcpStream::connect(address)?, tls)
     }
 
-    /// The same, for one of a crowd.
+    /// Does the same, for one connection of a crowd.
     pub(crate) fn of_crowd(address: SocketAddr, index: usize, tls: &Tls) -> io::Result<Line> {
         Line::over(crowd::connect(address, index)?, Some(tls))
     }
@@ -84,7 +85,7 @@ impl Line {
         Ok(Line::Tls(Box::new(stream)))
     }
 
-    /// Whether the handshake went on with an earlier session.
+    /// Returns whether the handshake went on with an earlier session.
     pub(crate) fn is_resumed(&self) -> bool {
         matches!(self, Line::Tls(stream) if stream.conn.handshake_kind() == Some(HandshakeKind::Resumed))
     }
@@ -96,7 +97,7 @@ impl Line {
         }
     }
 
-    /// The socket alone: what TLS took of memory is free.
+    /// Returns the socket alone, and frees the memory of TLS.
     pub(crate) fn into_socket(self) -> TcpStream {
         match self {
             Line::Plain(socket) => socket,

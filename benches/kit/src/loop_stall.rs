@@ -5,8 +5,8 @@
 //!
 //! The slow work is what would block a loop that did it itself: syncing a large upload and freeing
 //! the file that it replaces, reading a file that is not in memory, reading all of a file for its
-//! CRC, listing a directory of many entries. A page of figures is made on the loop itself: once a second, as Prometheus
-//! asks for it, and as fast as pages come.
+//! CRC, listing a directory of many entries. A page of figures is made on the loop itself: once a
+//! second, as Prometheus asks for it, and as fast as pages come.
 
 use std::{
     fs::File,

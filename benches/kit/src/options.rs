@@ -51,7 +51,7 @@ impl Options {
         Options { json: false, tiny: false, mib: 1024, files: 5000, clients: 19_000, rounds: 5, only: Vec::new() }
     }
 
-    /// The smallest.
+    /// Returns the smallest.
     #[must_use]
     pub fn tiny() -> Options {
         Options { tiny: true, mib: 4, files: 50, clients: 60, rounds: 1, ..Options::new() }
@@ -103,7 +103,7 @@ impl Options {
         self.only.is_empty() || self.only.iter().any(|text| work.contains(text))
     }
 
-    /// Bytes of a large file.
+    /// Returns the bytes of a large file.
     #[must_use]
     pub fn large_bytes(&self) -> u64 {
         self.mib << 20

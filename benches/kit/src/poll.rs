@@ -43,8 +43,8 @@ impl Poll {
         Ok(epoll::delete(&self.0, socket)?)
     }
 
-    /// Waits until a socket has events, also after a signal, and returns the numbers of those that have. `events` is
-    /// the memory that this works with.
+    /// Waits until a socket has events, also after a signal, and returns the numbers of those that
+    /// have. `events` is the memory that this works with.
     ///
     /// # Errors
     ///

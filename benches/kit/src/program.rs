@@ -16,7 +16,7 @@ pub(crate) const PLACES_VARIABLE: &str = "FERRY_BENCH_PEERS";
 /// Where in such a directory, or in the root of a system.
 const BENEATH: [&str; 6] = ["", "usr/sbin", "usr/bin", "sbin", "bin", "usr/local/sbin"];
 
-/// The program `name`: in the places named by [`PLACES_VARIABLE`], on the path, or where a system
+/// Returns the program `name`: in the places named by [`PLACES_VARIABLE`], on the path, or where a system
 /// keeps servers, which is not on everybody's path.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     find_in(name, env::var_os(PLACES_VARIABLE).as_deref(), env::var_os("PATH").as_deref())

@@ -19,7 +19,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// The report of one bench target.
+    /// Returns the report of one bench target.
     #[must_use]
     pub fn new(target: &'static str, json: bool) -> Report {
         Report { target, json, rows: Vec::new(), skipped: 0 }

@@ -5,14 +5,14 @@ use crate::{
     sample::{Sample, Spread, Unit},
 };
 
-/// One who takes turns with others.
+/// A contender that takes turns with others.
 pub struct Contender<'a> {
     turn: Box<dyn FnMut() -> Sample + 'a>,
 }
 
 impl<'a> Contender<'a> {
-    /// One whose turn is `turn`. What must be made ready or checked around the timed part happens
-    /// in `turn` as well, outside of [`timed`](crate::timed).
+    /// One whose turn is `turn`. Preparation and checks around the timed part happen in `turn` as
+    /// well, outside of [`timed`](crate::timed).
     pub fn new(turn: impl FnMut() -> Sample + 'a) -> Contender<'a> {
         Contender { turn: Box::new(turn) }
     }
@@ -51,7 +51,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row without figures: for those who have some of them.
+    /// Returns a row without figures, to be completed.
     pub fn new(work: impl Into<String>, unit: Unit) -> Row {
         Row { work: work.into(), unit, ours: Vec::new(), limit: Vec::new(), limit_is: String::new(), goals: Vec::new() }
     }

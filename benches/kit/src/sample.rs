@@ -71,18 +71,18 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// A value that is no rate.
+    /// Returns a value that is no rate.
     #[must_use]
     pub fn plain(value: f64) -> Sample {
         Sample { value, cpu: None }
     }
 
-    /// The middle of the values of some turns; [`None`] where there are none.
+    /// Returns the middle of the values of some turns; [`None`] where there are none.
     pub(crate) fn median(samples: &[Sample]) -> Option<f64> {
         Spread::of(samples.iter().map(|sample| sample.value)).map(|spread| spread.median)
     }
 
-    /// The middle of the CPU times of some turns; [`None`] where none was measured.
+    /// Returns the middle of the CPU times of some turns; [`None`] where none was measured.
     pub(crate) fn cpu_median(samples: &[Sample]) -> Option<f64> {
         Spread::of(samples.iter().filter_map(|sample| sample.cpu)).map(|spread| spread.median)
     }
@@ -93,7 +93,7 @@ pub fn timed(server: u32, unit: Unit, count: u64, work: impl FnOnce()) -> Sample
     rated(unit, count, clocked(|| own_cpu_seconds(server), work))
 }
 
-/// Seconds that `work` takes, and how many of them `cpu` (a clock of CPU seconds) went on meanwhile.
+/// Returns seconds that `work` takes, and how many of them `cpu` (a clock of CPU seconds) went on meanwhile.
 pub(crate) fn clocked(cpu: impl Fn() -> f64, work: impl FnOnce()) -> (f64, f64) {
     let cpu_before = cpu();
     let start = Instant::now();
@@ -102,7 +102,7 @@ pub(crate) fn clocked(cpu: impl Fn() -> f64, work: impl FnOnce()) -> (f64, f64) 
     (seconds, cpu() - cpu_before)
 }
 
-/// The rate at which `count` of `unit` were moved in so many seconds and CPU seconds.
+/// Returns the rate at which `count` of `unit` were moved in so many seconds and CPU seconds.
 pub(crate) fn rated(unit: Unit, count: u64, (seconds, cpu): (f64, f64)) -> Sample {
     let amount = count as f64 / unit.scale();
     Sample { value: amount / seconds, cpu: Some(cpu * unit.cpu_scale() / amount) }

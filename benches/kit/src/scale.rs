@@ -34,9 +34,9 @@ pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     processes(setup, options, report);
 }
 
-/// Sessions as an idle server holds them: greeted, and with nothing under way. What a connection has
-/// beside its session (socket, timer, flags) is private to the server; the bench `clients` measures it
-/// all together.
+/// Sessions as an idle server holds them: greeted, and with nothing under way. The rest of a
+/// connection (socket, timer, flags) is private to the server; the bench `clients` measures it all
+/// together.
 fn sessions(options: &Options, report: &mut Report) {
     let count = if options.tiny { SESSIONS / 100 } else { SESSIONS };
     let work = format!("memory of a session, {count} of them idle");

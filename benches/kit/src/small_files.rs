@@ -26,8 +26,8 @@ use crate::{
 pub(crate) const SMALL_BYTES: usize = 4096;
 const _: () = assert!(SMALL_BYTES as u64 <= MAX_BLOCK_BYTES, "each file is one block");
 
-/// The number of times that each file is fetched in one turn: 5,000 files once take less time than the kernel's
-/// ticks of CPU time can show.
+/// The number of times that each file is fetched in one turn: 5,000 files once take less time than
+/// the kernel's ticks of CPU time can show.
 pub(crate) const GETS_OF_EACH: usize = 10;
 
 /// Every row of the target.
@@ -185,8 +185,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Writes `count` files to `directory`, which is called `fetched` by those who get them, and waits until they
-/// are on the disk.
+/// Writes `count` files to `directory`, which clients call `fetched`, and waits until they are on
+/// the disk.
 pub(crate) fn write(directory: &Path, count: usize) -> Vec<Small> {
     let files: Vec<Small> = (0..count)
         .map(|index| {

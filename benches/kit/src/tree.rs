@@ -12,7 +12,7 @@ struct Stat {
     waited_ticks: u64,
 }
 
-/// The processes that descend from `ancestor`, itself not included.
+/// Returns the processes that descend from `ancestor`, itself not included.
 ///
 /// # Panics
 ///
@@ -30,8 +30,8 @@ pub fn descendants(ancestor: u32) -> Vec<u32> {
     found
 }
 
-/// CPU seconds of `ancestor` and all that descend from it, those that have ended and were waited for
-/// included.
+/// Returns the CPU seconds of `ancestor` and all that descend from it, those that have ended and
+/// were waited for included.
 #[must_use]
 pub(crate) fn cpu_seconds(ancestor: u32) -> f64 {
     let mut processes = descendants(ancestor);
@@ -40,8 +40,9 @@ pub(crate) fn cpu_seconds(ancestor: u32) -> f64 {
     processes.into_iter().filter_map(whole).sum()
 }
 
-/// CPU seconds of the threads of the process `pid` alone. A tick is 10 ms, more than many a child of a server
-/// takes in its life: the scheduler knows the time of each living thread better.
+/// Returns the CPU seconds of the threads of the process `pid` alone. A tick is 10 ms, more than
+/// many a child of a server takes in its life: the scheduler knows the time of each living thread
+/// better.
 pub(crate) fn own_cpu_seconds(pid: u32) -> f64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let scheduled = threads.filter_map(|thread| {
@@ -52,20 +53,20 @@ pub(crate) fn own_cpu_seconds(pid: u32) -> f64 {
     seconds(stat(pid).map_or(0, |stat| stat.ticks)).max(nanoseconds as f64 / 1e9)
 }
 
-/// CPU seconds of the programs that this process has run and waited for.
+/// Returns the CPU seconds of the programs that this process has run and waited for.
 #[must_use]
 pub(crate) fn cpu_seconds_waited_for() -> f64 {
     seconds(stat(std::process::id()).map_or(0, |stat| stat.waited_ticks))
 }
 
-/// Bytes of memory of no file that those who descend from `ancestor` hold; what several of them
+/// Returns the bytes of memory of no file that those who descend from `ancestor` hold; what several of them
 /// share counts once.
 #[must_use]
 pub(crate) fn anonymous_bytes(ancestor: u32) -> u64 {
     descendants(ancestor).into_iter().filter_map(proportional_bytes).sum()
 }
 
-/// Open descriptors of all who descend from `ancestor`.
+/// Returns the number of open descriptors of all who descend from `ancestor`.
 #[must_use]
 pub(crate) fn descriptors(ancestor: u32) -> usize {
     let count = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);

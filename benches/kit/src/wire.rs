@@ -52,7 +52,7 @@ impl Wire {
         Ok(Wire::over(Line::to(address, None)?))
     }
 
-    /// Talks to whoever is at the other end of `socket`.
+    /// Talks to the other end of `socket`.
     pub(crate) fn over(socket: Line) -> Wire {
         Wire { socket, framer: Framer::new(), buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0 }
     }
@@ -66,7 +66,7 @@ impl Wire {
         Wire::greeted_over(Line::to(address, None)?)
     }
 
-    /// The same over `socket`.
+    /// Does the same over `socket`.
     pub(crate) fn greeted_over(socket: Line) -> io::Result<Wire> {
         let mut wire = Wire::over(socket);
         Greeting::parse(&wire.line()?).map_err(io::Error::other)?;
@@ -109,7 +109,7 @@ impl Wire {
         })
     }
 
-    /// The next reply. Its body, where it has one, is still to come.
+    /// Reads the next reply. Its body, where it has one, is still to come.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Wire {
         Reply::parse(&self.line()?).map_err(io::Error::other)
     }
 
-    /// The reply to a GET or READ with its body, which `see` sees piece by piece.
+    /// Reads the reply to a GET or READ with its body, which `see` sees piece by piece.
     ///
     /// # Errors
     ///
@@ -130,7 +130,7 @@ impl Wire {
         }
     }
 
-    /// A body up to its END.
+    /// Reads a body up to its END.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl Wire {
         self.poured(content.bytes)
     }
 
-    /// The same with bytes that lie in memory.
+    /// Does the same with bytes that lie in memory.
     ///
     /// # Errors
     ///
@@ -301,7 +301,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that says `script` to one client, and gives what the client said.
+    /// Returns a server that says `script` to one client, and gives what the client said.
     fn server(script: &'static [u8]) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();

@@ -18,7 +18,7 @@ pub struct Workshop {
 }
 
 impl Workshop {
-    /// An empty one beneath `scratch`.
+    /// Returns an empty one beneath `scratch`.
     ///
     /// # Panics
     ///
@@ -33,7 +33,7 @@ impl Workshop {
         Workshop { place, _keeper: None }
     }
 
-    /// An empty one beneath `scratch`, which lies in memory: a keeper, run by `helper`, removes it
+    /// Returns an empty one beneath `scratch`, which lies in memory: a keeper, run by `helper`, removes it
     /// however this process ends.
     ///
     /// # Panics
@@ -47,7 +47,7 @@ impl Workshop {
         Workshop { place, _keeper: Some(keeper) }
     }
 
-    /// The directory `name` in it, made if missing.
+    /// Returns the directory `name` in it, made if missing.
     ///
     /// # Panics
     ///

@@ -52,7 +52,7 @@ impl Keeper {
         command.stdin(Stdio::piped()).process_group(0).spawn().map(Keeper)
     }
 
-    /// Its process id.
+    /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }

@@ -40,7 +40,7 @@ pub struct RawLimit {
 }
 
 impl RawLimit {
-    /// The bare sendfile loop: sends `file` to whoever connects.
+    /// Starts the bare sendfile loop, which sends `file` to everybody who connects.
     ///
     /// # Panics
     ///
@@ -50,8 +50,8 @@ impl RawLimit {
         RawLimit::start(helper, &["send".as_ref(), file.as_os_str()])
     }
 
-    /// The bare read-and-write loop: what a connection brings goes into `file`, which must not be
-    /// there yet, and to the disk if `sync`.
+    /// Starts the bare read-and-write loop: the bytes of a connection go into `file`, which must
+    /// not be there yet, and to the disk if `sync`.
     ///
     /// # Panics
     ///
@@ -61,7 +61,7 @@ impl RawLimit {
         RawLimit::start(helper, &["receive".as_ref(), file.as_os_str(), sync_word(sync)])
     }
 
-    /// Opens, reads and closes every file of `directory` for whoever connects.
+    /// Opens, reads and closes every file of `directory` for each client.
     ///
     /// # Panics
     ///
@@ -71,7 +71,7 @@ impl RawLimit {
         RawLimit::start(helper, &["send-each".as_ref(), directory.as_os_str()])
     }
 
-    /// Opens, reads and closes every file of `directory` for whoever connects, and says how many bytes
+    /// Opens, reads and closes every file of `directory` for each client, and says how many bytes
     /// those were.
     ///
     /// # Panics

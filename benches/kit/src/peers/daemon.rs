@@ -29,8 +29,8 @@ const STARTING: Duration = Duration::from_secs(20);
 /// Clients of one server that forks at one time, where it wants to know.
 const MOST_CLIENTS: u32 = 4000;
 
-/// An account that exists in the server's own configuration alone, and there sees nothing but the directory of
-/// the bench.
+/// An account that exists in the server's own configuration alone, and there sees nothing but the
+/// directory of the bench.
 const BENCH: Login = Login { user: "bench", password: "ferry" };
 
 /// `openssl passwd -6 ferry`
@@ -70,7 +70,7 @@ impl Kind {
         }
     }
 
-    /// The package of Debian and its likes.
+    /// Returns the package of Debian and its likes.
     pub(super) fn install(self) -> &'static str {
         match self {
             Kind::Vsftpd | Kind::VsftpdTls => "apt-get install vsftpd",
@@ -100,7 +100,7 @@ impl Kind {
     fn program(self) -> Option<PathBuf> {
         match self {
             Kind::Pyftpdlib => find("python3").filter(|python| imports_pyftpdlib(python)),
-            // It changes its user whoever it is, and its passwords have a format of their own.
+            // It changes its user in any case, and its passwords have a format of their own.
             Kind::PureFtpd if !getuid().is_root() || find("pure-pw").is_none() => None,
             kind => find(kind.name()),
         }
@@ -176,7 +176,7 @@ fn pure_ftpd(place: &Path, root: &Path) -> io::Result<PathBuf> {
     if made.status.success() { Ok(database) } else { Err(io::Error::other("pure-pw mkdb fails")) }
 }
 
-/// Root becomes nobody and is confined; who is not root stays who they are.
+/// Root becomes nobody and is confined; any other user stays the same.
 fn proftpd(place: &Path, root: &Path, port: u16) -> io::Result<String> {
     let is_root = getuid().is_root();
     let (user, group) = if is_root { (NOBODY, NOBODY) } else { (getuid().as_raw(), getgid().as_raw()) };
@@ -327,7 +327,7 @@ impl Daemon {
         self.address
     }
 
-    /// The user that may log in to it.
+    /// Returns the user that may log in to it.
     pub(super) fn login(&self) -> Login {
         match self.kind {
             Kind::Vsftpd | Kind::VsftpdTls => Login { user: "anonymous", password: "nobody" },
@@ -335,23 +335,23 @@ impl Daemon {
         }
     }
 
-    /// CPU seconds so far, those of its children included.
+    /// Returns the CPU seconds so far, those of its children included.
     pub(super) fn cpu(&self) -> f64 {
         cpu_seconds(self.keeper.id())
     }
 
-    /// Memory of its own, in all its processes; what they share counts once.
+    /// Returns the memory of its own, in all its processes; what they share counts once.
     pub(super) fn memory(&self) -> u64 {
         anonymous_bytes(self.keeper.id())
     }
 
-    /// Open descriptors, in all its processes.
+    /// Returns the number of open descriptors, in all its processes.
     pub(super) fn descriptors(&self) -> usize {
         descriptors(self.keeper.id())
     }
 }
 
-/// One that nobody has at this moment.
+/// Returns a port that nobody has at this moment.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

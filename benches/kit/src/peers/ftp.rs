@@ -76,12 +76,12 @@ impl Ftp {
         self.finish()
     }
 
-    /// The end of a transfer.
+    /// Waits for the end of a transfer.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.expect(&[226, 250]).map(drop)
     }
 
-    /// A data connection: by EPSV, or by PASV where the server knows no EPSV.
+    /// Opens a data connection: by EPSV, or by PASV where the server knows no EPSV.
     fn passive(&mut self) -> io::Result<TcpStream> {
         let (code, text) = self.ask("EPSV", &[229, 500, 501, 502, 522])?;
         let port = match code {
@@ -97,7 +97,7 @@ impl Ftp {
         self.expect(due).map_err(|error| io::Error::other(format!("{command}: {error}")))
     }
 
-    /// The next reply, to its last line, which begins with its code and a space.
+    /// Returns the next reply, to its last line, which begins with its code and a space.
     fn expect(&mut self, due: &[u16]) -> io::Result<(u16, String)> {
         loop {
             let mut line = String::new();
@@ -143,7 +143,8 @@ mod tests {
 
     const LOGIN: Login = Login { user: "me", password: "secret" };
 
-    /// A server that gives one file and takes one, with `passive` to say how it opens data connections.
+    /// Returns a server that gives one file and takes one, with `passive` to say how it opens data
+    /// connections.
     fn server(epsv: bool) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();

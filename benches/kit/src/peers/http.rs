@@ -40,12 +40,12 @@ impl Http {
         self.answer()
     }
 
-    /// The connection alone.
+    /// Returns the connection alone.
     pub(super) fn into_line(self) -> Line {
         self.socket
     }
 
-    /// An answer without a body.
+    /// Reads an answer without a body.
     fn answer(&mut self) -> io::Result<String> {
         let mut filled = 0;
         while !self.buffer[..filled].ends_with(b"\r\n\r\n") {
@@ -82,12 +82,12 @@ impl Http {
     }
 }
 
-/// A request for `path`.
+/// Returns a request for `path`.
 pub(super) fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// Where the body begins in `answer` and how long it is; [`None`] while its header is not all there.
+/// Returns where the body begins in `answer` and how long it is; [`None`] while its header is not all there.
 pub(super) fn header(answer: &[u8]) -> io::Result<Option<(usize, u64)>> {
     let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let text = String::from_utf8_lossy(&answer[..end]);

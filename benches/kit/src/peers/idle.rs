@@ -34,8 +34,9 @@ const FTP: Hello = Hello {
     },
 };
 
-/// Nothing is said, so nothing is heard: in nginx a client costs least before its first request. What it sets
-/// aside at its start, some hundred bytes for each client that it may ever have, does not show here.
+/// Nothing is said, so nothing is heard: in nginx a client costs least before its first request.
+/// The memory that it sets aside at its start, some hundred bytes for each possible client, does
+/// not show here.
 const SILENT: Hello = Hello { at_once: 64, says: b"", heard: |_| Ok(true) };
 
 /// The least that shows that nginx has taken a connection: it has no greeting.

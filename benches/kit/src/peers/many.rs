@@ -75,8 +75,8 @@ fn web(nginx: &Daemon, count: usize, bytes: u64) -> io::Result<Sample> {
     together(nginx, count, bytes, || (0..count).map(ask).collect(), |came| came > bytes)
 }
 
-/// Times what comes on all the connections that `begin` opens, each until its end, which is right where
-/// `right` says so of the bytes that came.
+/// Times the bytes received on all the connections that `begin` opens, each until its end, which is
+/// right where `right` says so of the bytes that came.
 fn together(
     daemon: &Daemon,
     count: usize,
@@ -92,7 +92,7 @@ fn together(
     Ok(rated(Unit::Bytes, bytes * count as u64, figures))
 }
 
-/// Takes what comes on any of `sockets`, until all are closed; gives how many bytes came on each.
+/// Receives on all `sockets` until they are closed; returns how many bytes came on each.
 fn drain(mut sockets: Vec<TcpStream>) -> io::Result<Vec<u64>> {
     const BUFFER_BYTES: usize = 256 << 10;
     let poll = Poll::new()?;

@@ -1,14 +1,14 @@
 //! Other servers and programs at the same work as ferry, in alternating turns: the table of all goals.
 //!
-//! Every peer that is found on the machine is run, with a configuration of the bench's own, on free ports of the
-//! loopback interface, and ended at the end. All move the same files, which lie in the same file
-//! system; that is one in memory where there is one, unless the row says `on the disk`.
+//! Every peer that is found on the machine is run, with a configuration of the bench's own, on free
+//! ports of the loopback interface, and ended at the end. All move the same files, which lie in the
+//! same file system; that is one in memory where there is one, unless the row says `on the disk`.
 //!
 //! # What is measured, and what is in the peers' favour
 //!
 //! - FTP servers are logged in to before the clock starts; ferry connects and greets inside the time.
-//! - Nobody but ferry and rsync checks what it moves. What the peers moved is checked by the bench, outside
-//!   the time; of what is only drained, the length.
+//! - Only ferry and rsync check what they move. The bench checks the files of the others, outside
+//!   the time; where bytes are only drained, it checks their number.
 //! - CPU time is the server's, its children's included; of whole programs, client's and server's together.
 //! - A server has one process or one for each client, as it is made. nginx has one worker.
 
@@ -181,7 +181,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// A file system in memory with enough room, or the disk.
+/// Returns a file system in memory with enough room, or the disk.
 fn place(setup: &Setup, options: &Options) -> PathBuf {
     const TMPFS: i64 = 0x0102_1994;
     let is_memory = rustix::fs::statfs(MEMORY).is_ok_and(|found| {
@@ -199,7 +199,7 @@ fn open_to_all(directory: &Path) {
     fs::set_permissions(directory, Permissions::from_mode(0o777)).expect("a directory of ours");
 }
 
-/// The line in which a program tells its version, or its name.
+/// Returns the line in which a program tells its version, or its name.
 fn version(name: &str) -> String {
     let flag = match name {
         "pure-ftpd" => "--help",

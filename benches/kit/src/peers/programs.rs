@@ -38,7 +38,7 @@ const UP: &str = "many";
 /// The name of the large file that is put.
 const PUT: &str = "put.bin";
 
-/// Of curl: whoever the server is, with the cipher of all.
+/// Arguments of curl: for any server, with the cipher of all.
 const CURL_TLS: [&str; 5] = ["-sSf", "-k", "--ssl-reqd", "--tls13-ciphers", "TLS_AES_128_GCM_SHA256"];
 
 /// Ferry's client.
@@ -83,7 +83,7 @@ struct Race<'r, 'a> {
     bench: &'r Bench<'a>,
     /// Brings the work back to its beginning.
     prepare: Box<dyn Fn() + 'r>,
-    /// Looks at what came of it, and puts it away.
+    /// Checks the files that arrived, and puts them away.
     verify: Box<dyn Fn() + 'r>,
 }
 
@@ -114,7 +114,7 @@ impl<'r> Race<'r, '_> {
         let program = find(program)?;
         Some(Peer::new(is, goals, move || {
             let mut command = Command::new(&program);
-            // Whose home is empty has no settings of their own.
+            // With an empty home there are no settings of a user.
             command.args(&arguments).env("HOME", &self.bench.local);
             self.turn(|| server.map_or(0.0, Daemon::cpu), &mut command)
         }))
