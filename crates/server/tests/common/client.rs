@@ -10,7 +10,7 @@ use ferry_server::store::{
 };
 use ferry_wire::{Crc32, Digest, Entry, Failure, Id, Name, Reply};
 
-/// What the client was told in the end.
+/// The last answer to a client.
 pub(crate) type Told = Result<Reply, Failure>;
 
 /// Ranges up to this size come with the answer to an Open.
@@ -226,7 +226,7 @@ impl<'s> Client<'s> {
         uploads.into_iter().zip(finished).map(|(upload, finished)| self.delivered(upload, told(finished))).collect()
     }
 
-    /// What a session does with the end of a Finish.
+    /// Does as a session does after a Finish.
     fn delivered(&mut self, upload: Arc<Upload>, finished: Result<(), Failure>) -> Result<Arc<Upload>, Failure> {
         match finished {
             Ok(()) => Ok(upload),
@@ -378,17 +378,17 @@ impl Client<'_> {
 /// One that leads to nobody: each operation is awaited here.
 const NUMBER: UploadNumber = UploadNumber(0);
 
-/// The change that gives a delivered upload its name.
+/// Returns the change that gives a delivered upload its name.
 pub(crate) fn publish(upload: Arc<Upload>) -> NameOperation<Disk> {
     NameOperation::Publish(NUMBER, upload, Onto::Any)
 }
 
-/// A change of the tree.
+/// Returns a change of the tree.
 pub(crate) fn changing(change: Change) -> NameOperation<Disk> {
     NameOperation::Change(ChangeNumber(0), change)
 }
 
-/// A result as it is told to a client.
+/// Returns a result as it is told to a client.
 fn told<T>(result: Result<T, StoreError>) -> Result<T, Failure> {
     result.map_err(Failure::from)
 }

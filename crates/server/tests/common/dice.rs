@@ -18,7 +18,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// One of `0..bound`.
+    /// Returns one of `0..bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }
@@ -32,7 +32,7 @@ impl Dice {
     }
 }
 
-/// Bytes that no other seed has, and of which no piece is like another.
+/// Returns the bytes that no other seed has, and of which no piece is like another.
 pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
     thread_local! {
         /// Made once: the sweeps send the same files thousands of times.

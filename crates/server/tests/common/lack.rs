@@ -27,7 +27,7 @@ impl Lack {
     pub(crate) const ALL: [Lack; 7] =
         [Lack::Kind, Lack::NoReplace, Lack::Links, Lack::NoWait, Lack::CachedWalks, Lack::Room, Lack::FineTimes];
 
-    /// Whether a rename takes more than one call.
+    /// Returns whether a rename takes more than one call.
     pub(crate) fn of_rename(self) -> bool {
         matches!(self, Lack::NoReplace | Lack::Links)
     }

@@ -1,5 +1,5 @@
-//! What the sweeps of the store share: a client that asks the store for what a session asks it for,
-//! the tree as clients see it, and dice.
+//! The common parts of the store's sweeps: a client that asks the store as a session does, the tree
+//! as clients see it, and dice.
 
 pub(crate) mod client;
 pub(crate) mod dice;
@@ -26,7 +26,7 @@ pub(crate) fn fresh_root() -> TempDir {
     builder().tempdir_in(&place).or_else(|_| builder().tempdir()).expect("a directory for a store")
 }
 
-/// What all unfinished uploads may hold together.
+/// The quota of all unfinished uploads together.
 pub(crate) const ROOM_BYTES: u64 = 64 << 20;
 
 /// How every store of the sweeps is opened.
@@ -43,7 +43,7 @@ pub(crate) fn options(root: &Path) -> StoreOptions {
     }
 }
 
-/// Whether all was asked for that a sweep can do, rather than what every run of the tests does.
+/// Returns whether all was asked for that a sweep can do, rather than what every run of the tests does.
 pub(crate) fn is_full() -> bool {
     std::env::var("FERRY_SWEEP").is_ok_and(|size| size == "full")
 }

@@ -56,7 +56,7 @@ impl Tree {
         self.0.get(name) == Some(&Node::Dir)
     }
 
-    /// Whether the directory that `name` would lie in is there.
+    /// Returns whether the directory that `name` would lie in is there.
     pub(crate) fn has_parent(&self, name: &str) -> bool {
         name.rsplit_once('/').is_none_or(|(parent, _)| self.is_dir(parent))
     }
@@ -66,7 +66,7 @@ impl Tree {
     }
 }
 
-/// The directories of processes in the server's corner, and what lies in them beside their locks.
+/// Returns the directories of processes in the server's corner, and what lies in them beside their locks.
 pub(crate) fn runs(root: &Path) -> Vec<(String, Vec<String>)> {
     let names = |path: &Path| -> Vec<String> {
         let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
@@ -78,7 +78,7 @@ pub(crate) fn runs(root: &Path) -> Vec<(String, Vec<String>)> {
     runs.map(|run| (run.clone(), staged(&run))).collect()
 }
 
-/// The bytes that are kept aside under an id.
+/// Returns the bytes that are kept aside under an id.
 pub(crate) fn kept(root: &Path, id: &str) -> Vec<u8> {
     fs::read(root.join(format!(".ferry/kept/{id}.data"))).unwrap_or_default()
 }

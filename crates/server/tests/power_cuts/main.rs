@@ -1,10 +1,10 @@
 //! The power-cut sweep of the store: the power fails behind each call that changes the disk, and what was
 //! acknowledged is there afterwards.
 //!
-//! [`recorder`] writes down what a store asks the kernel for; [`model`] says what a disk may hold when the
-//! power fails behind the nth of these calls, and why that is fair; [`script`] has the workloads, and
-//! what their clients were told; [`worlds`] derives from that what clients may see afterwards; and [`check`] opens a
-//! store on each such disk and looks.
+//! [`recorder`] writes down what a store asks the kernel for; [`model`] says what a disk may hold
+//! when the power fails behind the nth of these calls, and why that is fair; [`script`] has the
+//! workloads, and what their clients were told; [`worlds`] derives from that what clients may see
+//! afterwards; and [`check`] opens a store on each such disk and looks.
 //!
 //! `FERRY_SWEEP=full` takes many more random workloads and disks, `FERRY_SWEEP_SEED` others, and
 //! `FERRY_SWEEP_DIR` chooses where the stores are made.

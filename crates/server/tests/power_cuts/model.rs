@@ -1,25 +1,26 @@
-//! What a disk may hold after a power cut.
+//! A model of the states that a disk may have after a power cut.
 //!
 //! # The model
 //!
 //! - **Bytes of a file** are there for certain once it was fsynced or fdatasynced after they were written.
 //!   A write since then is lost, or there, or torn, or has only made the file longer by zeros; each on its
 //!   own, whatever their order. The same goes for truncating.
-//! - **An entry of a directory** (create, mkdir, link, unlink, rename) is there for certain once the directory was
-//!   fsynced after the change. An fsync of the file itself is not enough. Changes of one directory survive in
-//!   their order: if one did, so did those before it. Changes of different directories know no order.
+//! - **An entry of a directory** (create, mkdir, link, unlink, rename) is there for certain once
+//!   the directory was fsynced after the change. An fsync of the file itself is not enough. Changes
+//!   of one directory survive in their order: if one did, so did those before it. Changes of
+//!   different directories know no order.
 //! - **A rename** is there in both directories or in neither, and so is sure once either was fsynced.
-//! - **A directory** whose own entry is lost is lost with all that is in it. What was done in it and never
-//!   synced is only there if the directory itself is.
+//! - **A directory** whose own entry is lost is lost with all that is in it. Changes in it that
+//!   were never synced are only there if the directory itself is.
 //! - Locks end with their process.
 //!
 //! # Why it is fair
 //!
-//! It is what POSIX promises, and what ext4, XFS and btrfs, with a journal or a log of metadata, do at
-//! their worst: all keep the order of changes of one directory, and make a rename one transaction. They keep
-//! more order than that (a journal is one sequence for all directories, and an fsync commits all before it), but
-//! a store must not need it. ext4 with delayed allocation loses bytes that were not synced, out of
-//! order and with zeros in their place, as here.
+//! It is what POSIX promises, and what ext4, XFS and btrfs, with a journal or a log of metadata, do
+//! at their worst: all keep the order of changes of one directory, and make a rename one
+//! transaction. They keep more order than that (a journal is one sequence for all directories, and
+//! an fsync commits all before it), but a store must not need it. ext4 with delayed allocation
+//! loses bytes that were not synced, out of order and with zeros in their place, as here.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -33,7 +34,7 @@ use crate::common::dice::Dice;
 /// A file or directory, numbered as it appears. 0 is the root.
 pub(crate) type Node = usize;
 
-/// What a call did to the disk.
+/// The effect of a call on the disk.
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Create {
@@ -75,7 +76,7 @@ pub(crate) enum Op {
 }
 
 impl Op {
-    /// The directories that it changes.
+    /// Returns the directories that it changes.
     fn dirs(&self) -> Vec<Node> {
         match self {
             Op::Create { dir, .. } | Op::Mkdir { dir, .. } | Op::Unlink { dir, .. } | Op::Link { dir, .. } => {
@@ -116,7 +117,7 @@ pub(crate) enum Fate {
     Random,
 }
 
-/// What becomes of one op.
+/// The fate of one op.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Lost,
@@ -128,7 +129,7 @@ enum End {
 }
 
 impl Log {
-    /// The disk after a power cut behind the first `cut` ops.
+    /// Returns the disk after a power cut behind the first `cut` ops.
     pub(crate) fn after_cut(&self, cut: usize, fate: Fate, dice: &mut Dice) -> Image {
         let ops = &self.ops[..cut];
         let sure = sure(ops);
@@ -190,7 +191,7 @@ impl Log {
     }
 }
 
-/// Which ops survive whatever happens.
+/// Returns which ops survive in any case.
 fn sure(ops: &[Op]) -> Vec<bool> {
     let mut sure = vec![false; ops.len()];
     let mut by_node: HashMap<Node, Vec<usize>> = HashMap::new();

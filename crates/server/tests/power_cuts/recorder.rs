@@ -20,7 +20,7 @@ use rustix::{
 use crate::common::lack::Lack;
 use crate::model::{Content, Image, Log, Node, Op};
 
-/// Which syncs the disk only says that it did.
+/// The syncs that the disk only claims to have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lie {
     None,
@@ -35,7 +35,7 @@ pub(crate) enum Lie {
 struct Tape {
     log: Log,
     lie: Lie,
-    /// Which node an inode is. One that is used again is another node.
+    /// The node of each inode. An inode that is used again is another node.
     by_inode: HashMap<u64, Node>,
     /// Entries as the running system sees them.
     entries: HashMap<Node, BTreeMap<String, Node>>,
@@ -70,7 +70,7 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many ops there were so far.
+    /// Returns how many ops there were so far.
     pub(crate) fn now(&self) -> usize {
         self.tape().log.ops.len()
     }
@@ -84,7 +84,7 @@ impl Recorder {
         self.tape().dies_at = ops;
     }
 
-    /// Whether the server is dead.
+    /// Returns whether the server is dead.
     pub(crate) fn is_dead(&self) -> bool {
         let tape = self.tape();
         tape.log.ops.len() >= tape.dies_at

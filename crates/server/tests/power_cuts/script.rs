@@ -215,7 +215,7 @@ fn part(number: u64, chunks: usize, end: End) -> Step {
     Step::Part { id, name, bytes, chunks, end }
 }
 
-/// The resumable uploads of all scripts.
+/// Returns the resumable uploads of all scripts.
 fn upload(number: u64) -> (String, String, Vec<u8>) {
     let name = ["r", "d/s", "a"][number as usize % 3];
     (format!("id-{number}"), name.into(), bytes(1000 + number, 3 * CHUNK + 100 * number as usize))
@@ -286,13 +286,13 @@ pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
     ]
 }
 
-/// An upload whose id gives way to another one: without bytes, whole, but it could not have its name.
+/// Returns an upload whose id gives way to another one: without bytes, whole, but it could not have its name.
 pub(crate) fn forgotten() -> Vec<Step> {
     let empty = Item::Resume { id: "empty".into(), name: "r".into(), bytes: Vec::new() };
     vec![Step::Batch(vec![Item::Mkdir("r".into()), empty]), Step::Batch(vec![resume(2)])]
 }
 
-/// A script of so many steps, some of which are refused.
+/// Returns a script of so many steps, some of which are refused.
 pub(crate) fn random(dice: &mut Dice, steps: usize) -> Vec<Step> {
     (0..steps).map(|_| step(dice)).collect()
 }
@@ -322,8 +322,8 @@ fn item(dice: &mut Dice) -> Item {
     }
 }
 
-/// What clients do after a server ended under them: each resumes its upload, to its end or not; and
-/// somebody uploads something else.
+/// Returns the steps of clients after their server ended: each resumes its upload, to its end or
+/// not; and somebody uploads something else.
 pub(crate) fn recovery(facts: &Facts, dice: &mut Dice) -> Vec<Step> {
     let mut steps = Vec::new();
     for (id, fact) in facts {

@@ -97,7 +97,7 @@ fn brief(op: Option<&Op>) -> String {
     format!("{op:?}").chars().take(80).collect()
 }
 
-/// The different disks that there may be after one cut.
+/// Returns the different disks that there may be after one cut.
 fn disks(log: &Log, cut: usize, dice: &mut Dice) -> Vec<(Fate, Image)> {
     let mut fates = vec![Fate::AllLost, Fate::AllKept, Fate::EntriesKept, Fate::BytesKept];
     fates.resize(fates.len() + if is_full() { 12 } else { 2 }, Fate::Random);
@@ -135,7 +135,7 @@ pub(crate) fn forgetful_life(name: &str, script: &[Step], dice: &mut Dice, figur
     life.sweep(name, 0, dice, figures);
 }
 
-/// Whether a kept upload gets its name.
+/// Returns whether a kept upload gets its name.
 fn publishes(op: &Op) -> bool {
     matches!(op, Op::Rename { from: (_, name), .. } if name.ends_with(".data"))
 }

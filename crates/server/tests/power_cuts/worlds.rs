@@ -1,4 +1,4 @@
-//! What clients may find after a cut, derived from what they were told.
+//! The worlds that clients may find after a cut, derived from the answers that they got.
 //!
 //! A change that was acknowledged has happened; one that was refused has not; one that was under way when the
 //! power failed, or the server was killed, may have. So there are several worlds, and the tree that is found
@@ -47,7 +47,7 @@ pub(crate) enum Event {
     Discard { at: usize, id: String },
 }
 
-/// What clients may see, and which resumable uploads were published.
+/// The tree that clients may see, and the resumable uploads that were published.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct World {
     pub(crate) tree: Tree,
@@ -79,7 +79,7 @@ impl Default for History {
 }
 
 impl History {
-    /// The worlds that there may be after a cut.
+    /// Returns the worlds that there may be after a cut.
     pub(crate) fn worlds_at(&self, cut: usize) -> BTreeSet<World> {
         let mut worlds = self.worlds.clone();
         for event in &self.events {
@@ -95,7 +95,7 @@ impl History {
         worlds
     }
 
-    /// The uploads that had begun by a cut.
+    /// Returns the uploads that had begun by a cut.
     pub(crate) fn facts_at(&self, cut: usize) -> Facts {
         let mut facts = self.facts.clone();
         for event in &self.events {

@@ -1,7 +1,8 @@
 //! Clients that log in, with rights by path, while the users file changes under their requests.
 //!
-//! A world beside the [other one](crate::world): here all is pipelined and nothing fails, so that each answer can be told
-//! from the rights alone. The rights are looked up by a model that shares nothing with the server.
+//! A world beside the [other one](crate::world): here all is pipelined and nothing fails, so that
+//! each answer can be told from the rights alone. The rights are looked up by a model that shares
+//! nothing with the server.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -31,12 +32,12 @@ const WORDS: [&str; 11] = ["none", "none", "rw", "rw", "rw", "r", "w", "drop", "
 /// A client asks so much in all.
 const REQUESTS: usize = 25;
 
-/// The rights of everybody at one time: for each user, and for who has not logged in, names with words. [`None`] where
-/// there is no such user.
+/// The rights of everybody at one time: for each user, and for clients without a login, names with
+/// words. [`None`] where there is no such user.
 #[derive(Debug, Clone)]
 struct Table([Option<Vec<(String, &'static str)>>; 4]);
 
-/// Who has not logged in.
+/// The user of clients that have not logged in.
 const NOBODY: usize = 3;
 
 fn covers(key: &str, name: &str) -> bool {
@@ -115,7 +116,7 @@ impl Table {
         self.beneath(who, name).any(|word| word != "none")
     }
 
-    /// Whether a listing of `directory` has `entry`.
+    /// Returns whether a listing of `directory` has `entry`.
     fn shows(&self, who: usize, directory: &str, entry: &str) -> bool {
         let name = format!("{directory}/{entry}");
         let own = self.entries(who).iter().find(|(key, _)| *key == name);
@@ -189,7 +190,7 @@ const PUT: &[u8] = b"put";
 struct Guest {
     session: Session<Model>,
     home: String,
-    /// What is to be said; nothing more before the answer to a RESUME.
+    /// Requests to be sent; nothing more before the answer to a RESUME.
     to_say: VecDeque<(Vec<u8>, Asked)>,
     waits: bool,
     to_server: VecDeque<u8>,
@@ -204,7 +205,7 @@ struct Guest {
     /// The login that is being checked, and its outcome.
     checking: Option<LoginOutcome>,
     jobs: VecDeque<Operation<Model>>,
-    /// Who left which upload.
+    /// Uploads that were left, and by which user.
     kept: Vec<(String, usize)>,
     over: bool,
 }
@@ -427,7 +428,7 @@ impl Accounts {
 }
 
 impl Guest {
-    /// The answer that is due to `asked`, by the rights of `table`.
+    /// Returns the answer that is due to `asked`, by the rights of `table`.
     fn due(&self, table: &Table, asked: &Asked) -> Due {
         self.granted(table, asked).unwrap_or_else(Due::Fails)
     }
@@ -531,7 +532,7 @@ impl Guest {
             (Asked::Login { .. }, _) => {
                 self.failed_logins += 1;
                 if self.failed_logins == 3 {
-                    // That was the last word.
+                    // This was the last answer.
                     self.owed.clear();
                     self.to_say.clear();
                     self.to_server.clear();

@@ -38,7 +38,7 @@ pub(crate) struct Client {
     pub(crate) dismissed: bool,
     /// It has sent all that it will.
     pub(crate) finished: bool,
-    /// What it asked to be changed, in order.
+    /// The changes that it asked for, in order.
     pub(crate) intended: Vec<Effect>,
     pub(crate) requests: u64,
     dice: Dice,
@@ -89,22 +89,22 @@ impl Client {
         }
     }
 
-    /// Whether a clock of the server may run out on it.
+    /// Returns whether a clock of the server may run out on it.
     pub(crate) fn is_guilty(&self) -> bool {
         matches!(self.manner, Manner::StopsReadingAt(_) | Manner::StopsWritingAt(_))
     }
 
-    /// Whether it has come to where its connection breaks.
+    /// Returns whether it has come to where its connection breaks.
     pub(crate) fn resets(&self) -> bool {
         matches!(self.manner, Manner::ResetAt(at) if self.sent >= at)
     }
 
-    /// Whether it would say more on another connection.
+    /// Returns whether it would say more on another connection.
     pub(crate) fn has_more(&self) -> bool {
         !self.ended && !self.items.is_empty()
     }
 
-    /// How many bytes it is ready to read.
+    /// Returns how many bytes it is ready to read.
     pub(crate) fn appetite(&self) -> usize {
         match self.manner {
             Manner::StopsReadingAt(at) => at.saturating_sub(self.taken) as usize,
@@ -112,7 +112,7 @@ impl Client {
         }
     }
 
-    /// The next bytes that it sends, at most `room`.
+    /// Returns the next bytes that it sends, at most `room`.
     pub(crate) fn send(&mut self, room: usize) -> Vec<u8> {
         let limit = match self.manner {
             Manner::ResetAt(at) | Manner::HalfCloseAt(at) | Manner::StopsWritingAt(at) => {
@@ -195,7 +195,7 @@ impl Client {
     }
 
     fn half_close_in_line(&mut self) {
-        // What stands behind the end is not looked at.
+        // Bytes behind the end are not looked at.
         if self.outgoing.ends_with(b"/behind\n") || self.outgoing.ends_with(b"/behind\r\n") {
             return;
         }

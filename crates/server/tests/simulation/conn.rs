@@ -102,7 +102,7 @@ impl Conn {
         self.has_probed |= matches!(operation, Operation::Read(ReadOperation::Probe));
     }
 
-    /// What must hold when everything that was asked has been taken.
+    /// Asserts the invariants once all operations asked for have been taken.
     pub(crate) fn check(&mut self) {
         let session = &mut self.session;
         let queued = session.outbox().bytes();
@@ -122,7 +122,8 @@ impl Conn {
             assert!(!wants && queued == 0 && deadline.is_none(), "a connection that is cut wants something");
             return;
         }
-        // Whoever waits for nobody must look at the clock; whoever waits for the store alone must not.
+        // A session that waits for nobody must look at the clock. One that waits for the store alone
+        // must not, unless it has probed the root.
         assert!(self.outstanding > 0 || deadline.is_some() || self.waits, "nothing will ever wake this session");
         assert!(self.outstanding > 0 || wants || queued > 0, "a session that waits for nothing");
         let waits_for_store = deadline.is_none() || self.has_probed;

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) enum Pace {
     /// At once.
     Now,
-    /// What the loop does by itself at once, the rest when it is told to.
+    /// Operations that the loop does itself at once, the rest when it is told to.
     AsTheLoop,
     /// When it is told to.
     Late,
@@ -47,7 +47,7 @@ pub(crate) struct Desk {
     late: VecDeque<Operation<Model>>,
 }
 
-/// What the fixed conversations talk about.
+/// Returns the tree of the fixed conversations.
 fn small_tree() -> Tree {
     let mut tree = Tree::default();
     let mut file = |name: &str, data: Vec<u8>| {
@@ -96,7 +96,7 @@ impl Desk {
         self.settle();
     }
 
-    /// Whether operations are held back.
+    /// Returns whether operations are held back.
     pub(crate) fn is_waiting(&self) -> bool {
         !self.late.is_empty()
     }
@@ -112,7 +112,7 @@ impl Desk {
         self.settle();
     }
 
-    /// The operations that are held back.
+    /// Returns the operations that are held back.
     pub(crate) fn held_back(&self) -> impl Iterator<Item = &Operation<Model>> {
         self.late.iter()
     }
@@ -242,7 +242,7 @@ impl Desk {
     }
 }
 
-/// Whether the loop may do it at once.
+/// Returns whether the loop may do it at once.
 pub(crate) fn is_quick(operation: &Operation<Model>) -> bool {
     match operation {
         Operation::Read(ReadOperation::Probe | ReadOperation::List { .. } | ReadOperation::ListMore { .. }) => false,

@@ -1,4 +1,4 @@
-//! Invariants of the leases of uploads, whoever keeps them.
+//! Invariants of the leases of uploads.
 
 use std::collections::{HashMap, HashSet};
 

@@ -12,10 +12,10 @@ use crate::{
     tree::{Node, Tree, some_time, tag_of},
 };
 
-/// What a client asked, and knows of it.
+/// A request of a client, and the facts that it knows about it.
 #[derive(Debug, Clone)]
 pub(crate) enum Asked {
-    /// It fails with this code, whatever is there.
+    /// It fails with this code in any case.
     Invalid(Code),
     Get {
         name: String,
@@ -45,7 +45,7 @@ pub(crate) enum Asked {
 /// How a body was sent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct BodyFate {
-    /// What it fails with, unless it fails with something else before.
+    /// The code that it fails with, unless it fails with something else before.
     pub(crate) fails: Option<Code>,
     /// The stream ends inside it, with one of these codes.
     pub(crate) broken: Vec<Code>,
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Resume {
     }
 }
 
-/// What follows an answer.
+/// The continuation after an answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next {
     /// The request is answered.
@@ -215,7 +215,7 @@ impl Oracle {
         assert!(body.bytes == data[offset as usize..end], "other bytes than {name} has");
     }
 
-    /// What was sent before a body failed must be of the file, or padding.
+    /// Asserts that the bytes sent before a body failed are of the file, or padding.
     fn check_failure_body(&self, asked: &Asked, answer: &Answer) {
         let (Asked::Get { name, offset, .. }, Some(Body { bytes, .. })) = (asked, &answer.body) else { return };
         if self.blind {
@@ -335,7 +335,7 @@ impl Oracle {
         }
     }
 
-    /// The codes that a request may fail with.
+    /// Returns the codes that a request may fail with.
     fn codes(&self, asked: &Asked) -> Vec<Code> {
         let code: Option<Code> = match asked {
             Asked::Invalid(code) => Some(*code),
@@ -378,12 +378,12 @@ impl Oracle {
 }
 
 impl Asked {
-    /// Whether a body follows where the answer is FILE.
+    /// Returns whether a body follows where the answer is FILE.
     pub(crate) fn brings_body(&self) -> bool {
         matches!(self, Asked::Get { .. })
     }
 
-    /// What it changes, if it goes well.
+    /// Returns its change, if it succeeds.
     pub(crate) fn effect(&self) -> Option<Effect> {
         match self {
             Asked::Change(change) => Some(Effect::Changed(change.clone())),

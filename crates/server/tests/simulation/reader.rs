@@ -1,4 +1,4 @@
-//! Reading what a server says, strictly: whatever breaks the grammar of the protocol is a mistake.
+//! Reads a server's output strictly: any breach of the protocol's grammar is a mistake.
 
 use ferry_wire::{BodyLine, Crc32, Failure, Greeting, Reply, limits::MAX_LINE_BYTES};
 
@@ -17,7 +17,7 @@ pub(crate) struct Body {
 }
 
 impl Answer {
-    /// The failure that it is, or ends in.
+    /// Returns the failure that it is, or ends in.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         match (&self.first, &self.body) {
             (Reply::Fail(failure), _) | (_, Some(Body { end: Err(failure), .. })) => Some(failure),
@@ -26,7 +26,7 @@ impl Answer {
     }
 }
 
-/// What arrived and is not understood yet.
+/// Bytes that arrived and are not parsed yet.
 #[derive(Debug, Default)]
 pub(crate) struct Reader {
     bytes: Vec<u8>,
@@ -42,7 +42,7 @@ impl Reader {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Whether all that arrived was understood, and ended where an answer ends.
+    /// Returns whether all that arrived was understood, and ended where an answer ends.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.at == self.bytes.len() && self.begun.is_none()
     }
@@ -63,7 +63,7 @@ impl Reader {
         Some(line)
     }
 
-    /// The next answer that is whole. `brings_body` tells whether a body follows a FILE.
+    /// Returns the next answer that is whole. `brings_body` tells whether a body follows a FILE.
     pub(crate) fn next(&mut self, brings_body: bool) -> Option<Answer> {
         if !self.greeted {
             let line = self.line()?;

@@ -1,4 +1,5 @@
-//! What a generated client says: every request of the protocol, right and wrong, drawn from dice.
+//! The input of a generated client: every request of the protocol, right and wrong, drawn from
+//! dice.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -37,7 +38,7 @@ pub(crate) struct Ground {
     pub(crate) faulty: bool,
 }
 
-/// A file that no script changes, so that its tag is known.
+/// Returns a file that no script changes, so that its tag is known.
 pub(crate) fn lasting_file(home: &str, index: usize) -> (String, Vec<u8>) {
     const SIZES: [usize; 6] = [0, 14, 65_536, 65_537, 300_000, 1_300_000];
     let size = SIZES[index % SIZES.len()];
@@ -59,7 +60,7 @@ impl<'a> Writer<'a> {
         Writer { ground, dice, items: VecDeque::new(), with: None }
     }
 
-    /// A script of `requests` requests, and an end.
+    /// Returns a script of `requests` requests, and an end.
     pub(crate) fn script(mut self, requests: usize) -> VecDeque<Item> {
         for _ in 0..requests {
             self.request();
@@ -78,7 +79,7 @@ impl<'a> Writer<'a> {
         self.items
     }
 
-    /// What stands behind the end has no effect.
+    /// Appends bytes behind the end, which have no effect.
     fn trail(&mut self) {
         if self.dice.happens(500) {
             let name = format!("{}/behind", self.ground.home);
@@ -200,7 +201,7 @@ impl<'a> Writer<'a> {
         self.ask(line, asked);
     }
 
-    /// How many bytes an upload has: most often few.
+    /// Returns how many bytes an upload has: most often few.
     fn size(&mut self) -> usize {
         match self.dice.below(if self.ground.large { 20 } else { 12 }) {
             0 => 0,
@@ -249,7 +250,7 @@ impl<'a> Writer<'a> {
         self.item(line.into_bytes(), body, Some(Asked::Put(put)));
     }
 
-    /// The bytes of a body of `data`, and how it ends. An overrun is told by two codes.
+    /// Returns the bytes of a body of `data`, and how it ends. An overrun is told by two codes.
     fn body(&mut self, data: &[u8], announced: Option<u64>) -> (BodyFate, Vec<u8>) {
         let mut bytes = Vec::with_capacity(data.len() + 64);
         let fate = |fails, broken: &[Code]| BodyFate { fails, broken: broken.to_vec() };
@@ -371,7 +372,7 @@ fn ends(item: &Item) -> bool {
     }
 }
 
-/// The body that a client sends behind GO, and how far it then got.
+/// Returns the body that a client sends behind GO, and how far it then got.
 pub(crate) fn resumed_body(dice: &mut Dice, resume: &Resume, offset: u64) -> (BodyFate, u64, Vec<u8>) {
     let rest = &resume.data[offset as usize..];
     let cut = dice.below(rest.len() + 1);

@@ -135,7 +135,7 @@ impl Store {
         self.uploads[upload.0].id.clone()
     }
 
-    /// The bytes that a socket gets of an open file.
+    /// Returns the bytes that a socket gets of an open file.
     pub(crate) fn range(&self, file: FileId, at: u64, bytes: usize) -> &[u8] {
         &self.files[file.0][at as usize..at as usize + bytes]
     }
@@ -146,12 +146,12 @@ impl Store {
         self.uploads.iter().filter(|upload| !upload.ended && (upload.id.is_some() || upload.asked > 0)).count()
     }
 
-    /// Kept uploads that are locked though nobody holds them.
+    /// Returns kept uploads that are locked though nobody holds them.
     pub(crate) fn locked(&self) -> usize {
         self.kept.values().filter(|kept| kept.locked).count()
     }
 
-    /// Whether `operation` is no RESUME of an upload that is held.
+    /// Returns whether `operation` is no RESUME of an upload that is held.
     pub(crate) fn is_free(&self, operation: &Operation<Model>) -> bool {
         let Operation::Upload(_, UploadOperation::Resume(resume)) = operation else { return true };
         self.kept.get(&resume.id).is_none_or(|kept| !kept.locked)
@@ -168,7 +168,7 @@ impl Store {
     }
 }
 
-/// What may be asked when.
+/// Rules on which operations may be asked for at which time.
 impl Store {
     /// A session asks for `operation`; it will be done some time later.
     pub(crate) fn asked(&mut self, operation: &Operation<Model>) {
@@ -546,7 +546,7 @@ fn refused(code: Code) -> StoreError {
     StoreError::of(kind_of(code))
 }
 
-/// A kind of error that is told with this code.
+/// Returns a kind of error that is told with this code.
 fn kind_of(code: Code) -> ErrorKind {
     let system = match code {
         Code::NotFound => SystemError::NotFound,

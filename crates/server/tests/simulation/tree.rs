@@ -17,12 +17,12 @@ pub(crate) enum Node {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Tree(BTreeMap<String, Node>);
 
-/// The time of what was given none, and of every directory.
+/// Returns the time of files that were given none, and of every directory.
 pub(crate) fn some_time() -> Time {
     Time::new(1_700_000_000, 0).unwrap()
 }
 
-/// A tag made of what a file is alone, so that a prediction needs no look at the store.
+/// Returns a tag made of the file alone, so that a prediction needs no look at the store.
 pub(crate) fn tag_of(data: &[u8], mtime: Time) -> Tag {
     Tag::new(&format!("{}-{}-{}-{}", data.len(), Crc32::of(data), mtime.seconds(), mtime.nanos())).unwrap()
 }
@@ -32,7 +32,7 @@ impl Tree {
         self.0.insert(name.to_owned(), node);
     }
 
-    /// What has `name`, with the code that a request for it fails with otherwise.
+    /// Returns the node with `name`, or the code that a request for it fails with.
     pub(crate) fn find(&self, name: &str) -> Result<&Node, Code> {
         self.check_parent(name)?;
         self.0.get(name).ok_or(Code::NotFound)
@@ -61,7 +61,7 @@ impl Tree {
         }
     }
 
-    /// The lines of a listing, in the order of names.
+    /// Returns the lines of a listing, in the order of names.
     pub(crate) fn list(&self, name: Option<&Name>) -> Result<Vec<String>, Code> {
         let line = |entry: DirEntry| {
             let mut line = Vec::new();
@@ -71,7 +71,7 @@ impl Tree {
         Ok(self.entries(name)?.into_iter().map(line).collect())
     }
 
-    /// The entries of a directory, in the order of names.
+    /// Returns the entries of a directory, in the order of names.
     pub(crate) fn entries(&self, name: Option<&Name>) -> Result<Vec<DirEntry>, Code> {
         let prefix = match name {
             None => String::new(),
@@ -129,7 +129,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether an upload may get this name.
+    /// Returns whether an upload may get this name.
     pub(crate) fn check_target(&self, name: &str) -> Result<(), Code> {
         match self.find(name) {
             Ok(Node::Dir) => Err(Code::NotAFile),
@@ -147,7 +147,7 @@ impl Tree {
         Ok(tag)
     }
 
-    /// What lies in directory `name`, and the directory.
+    /// Returns the directory `name`, with all that lies in it.
     pub(crate) fn below(&self, name: &str) -> Tree {
         let kept = self.0.iter().filter(|(there, _)| *there == name || is_inside(there, name));
         Tree(kept.map(|(name, node)| (name.clone(), node.clone())).collect())

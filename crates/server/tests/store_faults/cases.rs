@@ -27,7 +27,7 @@ pub(crate) struct Case {
     /// The loop finds nothing in the page cache.
     pub(crate) cold: bool,
     pub(crate) lack: Lack,
-    /// What all unfinished uploads may hold together, where that is little.
+    /// The quota of all unfinished uploads together, where that is small.
     pub(crate) room: u64,
     /// Resumable uploads that the request touches: id, name, and the bytes of the whole.
     pub(crate) uploads: Vec<(&'static str, &'static str, Vec<u8>)>,
@@ -35,7 +35,7 @@ pub(crate) struct Case {
     pub(crate) act: fn(&mut Run) -> Answer,
 }
 
-/// What the client was told, without what differs from run to run.
+/// The answer to a client, without the parts that differ from run to run.
 pub(crate) type Answer = Result<String, Failure>;
 
 /// One run of a request.
@@ -141,7 +141,7 @@ const ROOM_BYTES: u64 = 128 << 10;
 
 const ID: &str = "some-id";
 
-/// What RESUME sends: five chunks and a bit.
+/// Returns the bytes that RESUME sends: five chunks and a bit.
 fn upload() -> Vec<u8> {
     bytes(5, 5 * CHUNK + 77)
 }
@@ -159,7 +159,7 @@ fn huge() -> Vec<u8> {
     bytes(3, (1 << 20) + 4097)
 }
 
-/// A reply without tags and times.
+/// Returns a reply without tags and times.
 pub(crate) fn shown(reply: &Reply) -> String {
     match reply {
         Reply::Saved { size, crc, .. } => format!("SAVED {size} {crc}"),
@@ -208,7 +208,7 @@ pub(crate) fn reads() -> Vec<Case> {
     ]
 }
 
-/// The kinds and names of a listing, in order.
+/// Returns the kinds and names of a listing, in order.
 fn names(lines: &str) -> String {
     let mut names: Vec<_> =
         lines.lines().map(|line| format!("{} {}", &line[..1], line.rsplit(' ').next().unwrap_or_default())).collect();
@@ -309,7 +309,8 @@ pub(crate) fn changes() -> Vec<Case> {
     cases.into_iter().map(spacious).collect()
 }
 
-/// The requests on file systems that lack something: those that do something else there, or all of them in a full sweep.
+/// Returns the requests on file systems that lack something: those that do something else there, or
+/// all of them in a full sweep.
 pub(crate) fn lacking() -> Vec<Case> {
     let (full, mut cases) = (common::is_full(), Vec::new());
     for lack in Lack::ALL {
@@ -399,13 +400,13 @@ fn leave_a_mess(run: &mut Run) {
     run.open().expect("a second store");
 }
 
-/// What a change does to the tree.
+/// The effect of a change on the tree.
 pub(crate) type Effect = fn(&mut Tree);
 
 /// How many changes [`batch`] makes.
 pub(crate) const BATCH: usize = 9;
 
-/// Several changes that share their fsyncs, each with what it does to the tree.
+/// Returns several changes that share their fsyncs, each with what it does to the tree.
 pub(crate) fn batch(run: &mut Run) -> Vec<(Told, Effect)> {
     let mut client = run.client();
     let mut changes = Vec::new();
@@ -445,7 +446,7 @@ pub(crate) fn batch(run: &mut Run) -> Vec<(Told, Effect)> {
     client.change(changes).into_iter().zip(effects).collect()
 }
 
-/// What [`batch`] finds.
+/// Makes the files that [`batch`] finds.
 pub(crate) fn before_batch(run: &mut Run) {
     run.there("a", &large());
     run.dir("d");

@@ -20,7 +20,7 @@ use cases::Case;
 use common::{lack::Lack, none, show};
 use sweep::Figures;
 
-/// Sweeps some requests, and whatever `further` does.
+/// Sweeps some requests, and does `further`.
 fn sweep(what: &str, cases: Vec<Case>, further: fn(&mut Figures)) {
     let mut figures = Figures::default();
     for case in cases {

@@ -7,7 +7,7 @@ use rustix::{fs::Stat, io::Errno};
 
 use crate::common::lack::Lack;
 
-/// What a call does, whatever it does it to.
+/// The kind of a call, without its arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     FileSystem,
@@ -63,10 +63,10 @@ impl Kind {
     }
 }
 
-/// What fails.
+/// A fault: the call that fails, and its error.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
-    /// Which call, counted from 0.
+    /// The number of the call, counted from 0.
     pub(crate) nth: usize,
     pub(crate) error: Errno,
     /// All later ones of its kind fail as well.
@@ -79,7 +79,7 @@ const ENDLESS: usize = 200;
 /// A signal interrupts only so often.
 const INTERRUPTIONS: usize = 8;
 
-/// What was seen and done between arming and disarming.
+/// The calls seen and the faults injected between arming and disarming.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) calls: Vec<Kind>,
@@ -104,7 +104,8 @@ struct Plan {
     seen: Seen,
 }
 
-/// The watcher. Calls pass until it is armed, but for those that the file system refuses, which count for nothing.
+/// The watcher. Calls pass until it is armed, but for those that the file system refuses, which
+/// count for nothing.
 #[derive(Debug)]
 pub(crate) struct Saboteur {
     plan: Mutex<Plan>,

@@ -1,16 +1,17 @@
-//! What must hold whatever fails.
+//! The promises that must hold for any single failure.
 //!
-//! - Under each name lies the old file whole or the new one whole, and no other name is touched. What
-//!   was told as SAVED or DONE is there. What failed before the call that makes it visible is not there;
-//!   what failed behind it, in the fsync of the directory, is there: the client was told FAIL, and may not rely
-//!   on either.
+//! - Under each name lies the old file whole or the new one whole, and no other name is touched. A
+//!   change that was told as SAVED or DONE is there. One that failed before the call that makes it
+//!   visible is not there. One that failed after it, in the fsync of the directory, is there: the
+//!   client was told FAIL, and may not rely on either.
 //! - The code is that of the error. A failed fsync is never followed by SAVED or DONE. An interrupted
 //!   call changes nothing, but for the two fsyncs.
-//! - What is read is what is there, or a failure.
-//! - Nothing stays behind of an upload that failed, where removing it was not what failed; then the next server
-//!   removes it. No descriptor leaks, no byte counts as staged for ever, nothing is tried without end, nothing panics.
-//! - The next RESUME goes on from no less than was promised and from bytes that have the CRC that it thinks they
-//!   have, or says SAVED where the file is there, and only there.
+//! - A read returns the bytes that are there, or a failure.
+//! - Nothing stays behind of an upload that failed, where removing it was not what failed; then the
+//!   next server removes it. No descriptor leaks, no byte counts as staged for ever, nothing is
+//!   tried without end, nothing panics.
+//! - The next RESUME goes on from no less than was promised and from bytes that have the CRC that
+//!   it thinks they have, or says SAVED where the file is there, and only there.
 //! - The same store goes on to serve.
 
 use std::{
@@ -39,8 +40,8 @@ use crate::{
 const ERRORS: [Errno; 7] =
     [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::INTR, Errno::MFILE, Errno::ROFS, Errno::ACCESS];
 
-/// The errors that strike the `nth` call: all of them in a full sweep, else those that differ most in what
-/// they do, and one of the others in turn.
+/// Returns the errors that strike the `nth` call: all of them in a full sweep, else those that
+/// differ most in what they do, and one of the others in turn.
 fn errors(nth: usize, lack: Lack) -> Vec<Errno> {
     if lack != Lack::Nothing && !common::is_full() {
         return vec![Errno::IO];
@@ -52,7 +53,7 @@ fn errors(nth: usize, lack: Lack) -> Vec<Errno> {
     vec![Errno::IO, Errno::INTR, others[nth % others.len()]]
 }
 
-/// What a client is told about an error of the system.
+/// Returns the code that a client is told for an error of the system.
 pub(crate) fn code_of(error: Errno) -> Code {
     match error {
         Errno::NOSPC | Errno::DQUOT => Code::NoSpace,
@@ -103,7 +104,7 @@ struct Clean {
 }
 
 impl Clean {
-    /// Whether a rename by a second name can have stopped with `there`.
+    /// Returns whether a rename by a second name can have stopped with `there`.
     fn is_between(&self, there: &Tree, seen: &Seen) -> bool {
         let both = || Tree(self.before.0.iter().chain(&self.after.0).map(|(a, b)| (a.clone(), b.clone())).collect());
         let cant_go_back = [Kind::Unlink, Kind::StatEntry].iter().any(|kind| seen.failed.contains(kind));
@@ -156,7 +157,8 @@ fn undisturbed(case: &Case) -> Clean {
     let seen = run.saboteur.disarm();
     assert!(answer.is_ok(), "{}: {answer:?}", case.name);
     assert_eq!(seen.committed, case.commit.is_some(), "{}: the commit", case.name);
-    // The trees that are compared have no times and no modes, so nothing else would tell that such a change is durable.
+    // The trees that are compared have no times and no modes, so nothing else would tell that such
+    // a change is durable.
     let committed = case.commit.and_then(|commit| seen.calls.iter().rposition(|kind| *kind == commit));
     let is_synced = committed.is_none_or(|at| seen.calls[at..].iter().any(|kind| kind.is_sync()));
     assert!(is_synced, "{}: nothing is synced behind the commit", case.name);
@@ -189,7 +191,7 @@ fn disturbed(case: &Case, clean: &Clean, fault: Fault, found: &mut Vec<String>) 
     seen.failed
 }
 
-/// What the client was told, and what is there.
+/// Judges the answer to the client, and the tree.
 fn judge(clean: &Clean, fault: Fault, answer: &Answer, seen: &Seen, there: &Tree, found: &mut Vec<String>) {
     let interrupted = fault.error == Errno::INTR && !seen.failed.iter().any(|kind| kind.is_sync());
     match answer {
@@ -270,7 +272,8 @@ fn resume_again(run: &mut Run, lack: Lack, upload: &(&str, &str, Vec<u8>), found
             if !there {
                 return found.push(format!("RESUME afterwards: {}, but it is not there", shown(&reply)));
             }
-            // Whatever it went through since its bytes were written.
+            // The tag must be the current one of the file, after all that happened since its bytes
+            // were written.
             match (&reply, run.client().stat(&to)) {
                 (Reply::Saved { tag, .. }, Ok(Reply::File(meta))) if *tag == meta.tag => {}
                 // It might have changed again, in the same second.
@@ -369,7 +372,7 @@ pub(crate) fn sweep_batch(lack: Lack, figures: &mut Figures) {
     }
 }
 
-/// Whether all that was told as done, and any of what failed, makes `before` into `after`.
+/// Returns whether all that was told as done, and any of what failed, makes `before` into `after`.
 fn explained(before: &Tree, after: &Tree, told: &[(Told, Effect)], failed: &[Kind]) -> bool {
     // An upload whose own sync failed was told so before, and is none of these.
     let all_are_done = told.len() == cases::BATCH && told.iter().all(|(told, _)| told.is_ok());

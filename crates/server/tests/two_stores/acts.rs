@@ -13,16 +13,16 @@ use crate::common::{
 
 pub(crate) const ID: &str = "up";
 
-/// What one write takes.
+/// The bytes of one write.
 pub(crate) const CHUNK: usize = 4 << 10;
 
-/// What all unfinished uploads may hold together: more than any two requests need.
+/// The quota of all unfinished uploads together: more than any two requests need.
 pub(crate) const ROOM_BYTES: u64 = 16 * CHUNK as u64;
 
-/// What the resumable upload holds in the end.
+/// The size of the resumable upload in the end.
 pub(crate) const UPLOAD_BYTES: u64 = 4 * CHUNK as u64;
 
-/// The resumable upload, which is to be `r`.
+/// Returns the resumable upload, which is to be `r`.
 pub(crate) fn upload() -> Vec<u8> {
     bytes(1, 4 * CHUNK)
 }
@@ -32,10 +32,10 @@ pub(crate) struct Side {
     pub(crate) options: StoreOptions,
     watcher: Option<Arc<dyn Watcher>>,
     pub(crate) store: Store,
-    /// What this side puts, unlike what the other one does.
+    /// The seed of the bytes that this side puts, unlike the other side's.
     seed: u64,
     pub(crate) held: Option<Held>,
-    /// What was told of files: name, CRC, tag.
+    /// The files that clients were told of: name, CRC, tag.
     pub(crate) saved: Vec<(String, String, String)>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn options(root: &Path) -> StoreOptions {
     StoreOptions { max_staged: ROOM_BYTES, ..common::options(root) }
 }
 
-/// The reply, without what differs from run to run.
+/// Returns the reply, without what differs from run to run.
 fn shown(reply: &Reply) -> String {
     let mut line = Vec::new();
     reply.encode(&mut line);
@@ -51,7 +51,7 @@ fn shown(reply: &Reply) -> String {
     line.trim_end().split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// What a request came to.
+/// The outcome of a request.
 pub(crate) type Answer = Result<String, Failure>;
 
 impl Side {
@@ -130,7 +130,7 @@ impl Side {
 pub(crate) struct Act {
     pub(crate) name: &'static str,
     pub(crate) act: fn(&mut Side) -> Answer,
-    /// What is done when the other side's request has ended.
+    /// The step after the other side's request has ended.
     pub(crate) after: fn(&mut Side) -> Answer,
     /// It lets go of the upload in its middle: another request may have its way there.
     pub(crate) in_parts: bool,
@@ -151,7 +151,7 @@ fn plain(name: &'static str, act: fn(&mut Side) -> Answer) -> Act {
     Act { name, act, after: nothing, in_parts: false }
 }
 
-/// All that the sweep pairs.
+/// Returns all that the sweep pairs.
 pub(crate) fn acts() -> Vec<Act> {
     vec![
         plain("PUT f", |side| side.put("f", &bytes(side.seed, 3 * CHUNK))),
@@ -213,7 +213,7 @@ pub(crate) fn acts() -> Vec<Act> {
     ]
 }
 
-/// What is there before: a file, a directory, and two chunks of the upload.
+/// Makes the tree of the start: a file, a directory, and two chunks of the upload.
 pub(crate) fn prepare(side: &mut Side) {
     side.put("f", &bytes(7, 50)).expect("a file");
     side.change(Change::Mkdir(name("d"))).expect("a directory");

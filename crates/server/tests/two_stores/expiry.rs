@@ -1,4 +1,4 @@
-//! What one server takes for expired while another one goes on with it.
+//! Uploads that one server takes for expired while another one goes on with them.
 
 use std::{
     os::unix::fs::MetadataExt as _,
@@ -16,7 +16,7 @@ use crate::{
     intruder::Intruder,
 };
 
-/// When the upload was last touched, in whole seconds.
+/// Returns when the upload was last touched, in whole seconds.
 fn touched(root: &Path) -> Duration {
     let of = |what: &str| root.join(format!(".ferry/kept/{ID}.{what}")).metadata().expect("a kept upload").ctime();
     Duration::from_secs(of("data").max(of("mark")).cast_unsigned())
@@ -29,7 +29,7 @@ fn an_upload_that_goes_on_at_another_server_is_not_expired() {
     let mut first = Side::open(&options, 1, Some(intruder.clone()));
     prepare(&mut first);
     let before = touched(root.path());
-    // What happens later must be seen to be later: the next second has to come.
+    // Later changes must have later times: the next second has to come.
     while SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970")
         < before + Duration::from_secs(2)
     {

@@ -19,7 +19,7 @@ use crate::{
     intruder::Intruder,
 };
 
-/// What two requests came to: the answers of each, and what clients see.
+/// The outcome of two requests: the answers of each, and the tree that clients see.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Outcome {
     first: [String; 2],
@@ -27,7 +27,7 @@ struct Outcome {
     tree: Tree,
 }
 
-/// An answer, as it is compared.
+/// Returns an answer, as it is compared.
 fn said(answer: Result<String, ferry_wire::Failure>) -> String {
     answer.unwrap_or_else(|failure| format!("FAIL {}", failure.code))
 }
@@ -74,16 +74,16 @@ fn serial(first: Act, second: Act, order: &[bool]) -> Outcome {
     two.ends(first, second, answers)
 }
 
-/// All that may come of the two.
+/// Returns all that may come of the two.
 fn allowed(first: Act, second: Act) -> BTreeSet<Outcome> {
     let (mut alone, mut other) = (serial(first, second, &[false]), serial(first, second, &[true]));
-    // Who finds the upload held is told so, and the other one notices nothing.
+    // A side that finds the upload leased is told so, and the other one notices nothing.
     alone.second[0] = BUSY.into();
     other.first[0] = BUSY.into();
     [serial(first, second, &[false, true]), serial(first, second, &[true, false]), alone, other].into()
 }
 
-/// What holds of requests in parts, whatever came between them.
+/// Returns whether requests in parts ended as they must, for any requests between them.
 fn ended_as_held(outcome: &Outcome) -> bool {
     [&outcome.first, &outcome.second].iter().all(|[begun, ended]| begun != "held" || ended.contains(", SAVED "))
 }

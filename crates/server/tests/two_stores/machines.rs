@@ -40,15 +40,15 @@ fn unknown() -> Option<Arc<dyn Watcher>> {
     Some(Arc::new(Unknown))
 }
 
-/// The directory of the only process that has one.
+/// Returns the directory of the only process that has one.
 fn run_of(root: &Path) -> PathBuf {
     let runs = tree::runs(root);
     assert_eq!(runs.len(), 1, "{runs:?}");
     root.join(".ferry").join(&runs[0].0)
 }
 
-/// Returns what another machine's process would say of itself; [`None`], and a word, where this one does not know
-/// which it is.
+/// Returns what another machine's process would say of itself; [`None`], and a word, where this one
+/// does not know which it is.
 fn elsewhere(root: &Path) -> Option<String> {
     let own = fs::read_to_string(run_of(root).join("lock")).expect("a lock");
     let words: Vec<_> = own.split_whitespace().collect();
@@ -61,7 +61,7 @@ fn elsewhere(root: &Path) -> Option<String> {
     Some(format!("{} {line}\n", Crc32::of(line.as_bytes())))
 }
 
-/// The directory of a process that stages something, whose lock nobody here holds.
+/// Returns the directory of a process that stages something, whose lock nobody here holds.
 fn another(root: &Path, identity: &str) -> PathBuf {
     let run = root.join(".ferry/run-another");
     fs::create_dir(&run).expect("a directory");

@@ -72,13 +72,13 @@ fn ids_that_another_server_forgot_make_room() {
     begin(&first, "b").expect("the one that is gone counts no more");
 }
 
-/// Bytes that all files under `dir` take of the disk.
+/// Returns the bytes that all files under `dir` take of the disk.
 fn taken(dir: &Path) -> u64 {
     let entries = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").path());
     entries.map(|path| if path.is_dir() { taken(&path) } else { path.metadata().expect("a file").blocks() * 512 }).sum()
 }
 
-/// A root on a disk where room can be set aside; [`None`], and a word, elsewhere.
+/// Returns a root on a disk where room can be set aside; [`None`], and a word, elsewhere.
 fn root_that_sets_aside() -> Option<TempDir> {
     let root = tempfile::tempdir().expect("a directory");
     let file = std::fs::File::create(root.path().join("probe")).expect("a file");

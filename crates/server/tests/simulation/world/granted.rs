@@ -19,7 +19,7 @@ impl RateBook {
         RateBook { rate, start, moved: 0 }
     }
 
-    /// Whether there is a rate.
+    /// Returns whether there is a rate.
     pub(super) fn is_held(&self) -> bool {
         self.rate.is_some()
     }

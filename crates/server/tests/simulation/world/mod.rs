@@ -43,7 +43,7 @@ use crate::{
 /// Far more than a world lasts, so that only those who do nothing run out of it.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// What happened in one world, or in many.
+/// Figures of one world, or of many.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Figures {
     pub(crate) steps: u64,
@@ -54,8 +54,8 @@ pub(crate) struct Figures {
     pub(crate) bytes: u64,
     pub(crate) timeouts: u64,
     pub(crate) turned_away: u64,
-    /// RESUMEs that another connection's upload was the reason to refuse, that a newer one displaced, and holders that
-    /// were asked to let go.
+    /// RESUMEs that another connection's upload was the reason to refuse, that a newer one
+    /// displaced, and holders that were asked to let go.
     pub(crate) refused: u64,
     pub(crate) displaced: u64,
     pub(crate) evicted: u64,
@@ -77,7 +77,7 @@ impl Figures {
     }
 }
 
-/// What kind of world it is.
+/// The conditions in a world.
 #[derive(Debug, Clone)]
 struct Weather {
     /// Bytes that move at once, at most.
@@ -85,7 +85,7 @@ struct Weather {
     /// Of a thousand pieces of work, how many fail, and how many are done at once.
     faults: u32,
     at_once: u32,
-    /// What the wire to a client holds.
+    /// The bytes that the wire to a client holds.
     wire: usize,
     /// All clients write to one directory, with the same ids.
     shared: bool,
@@ -348,7 +348,7 @@ impl World {
         self.figures.resets += 1;
         self.detach(index);
         let Some(conn) = self.conns.get_mut(&key) else { return };
-        // What the server had in hand may still be taken.
+        // Bytes that the server has ready may still be taken.
         if self.dice.happens(300) {
             conn.leftover.clear();
         }
@@ -403,7 +403,7 @@ impl World {
     }
 }
 
-/// What nobody asked for.
+/// Events that no client asked for.
 impl World {
     /// Calls that change nothing.
     fn disturb(&mut self, index: usize) {

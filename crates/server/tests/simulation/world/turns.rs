@@ -48,7 +48,8 @@ impl World {
         self.flush_bytes(index, most).1
     }
 
-    /// Gives a session at most `most` bytes of what arrived for it. Returns how many, and whether anything changed.
+    /// Gives a session at most `most` bytes of what arrived for it. Returns how many, and whether
+    /// anything changed.
     pub(super) fn feed_bytes(&mut self, index: usize, most: usize) -> (usize, bool) {
         let direct = self.dice.happens(500);
         let now = self.now;
@@ -97,7 +98,8 @@ impl World {
         used > 0 || told
     }
 
-    /// Sends at most `most` bytes of what a session has queued. Returns how many, and whether anything changed.
+    /// Sends at most `most` bytes of what a session has queued. Returns how many, and whether
+    /// anything changed.
     pub(super) fn flush_bytes(&mut self, index: usize, most: usize) -> (usize, bool) {
         let wire = self.weather.wire;
         let fails = self.dice.happens(self.weather.faults / 4);

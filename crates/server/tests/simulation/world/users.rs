@@ -1,5 +1,5 @@
-//! Users of a world: connections count for them, and move at their rates. Who logs in is decided here, and no secret is
-//! asked for.
+//! Users of a world: connections count for them, and move at their rates. Logins are decided here,
+//! without secrets.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::{World, granted::RateBook, guests::address_of};
 /// The most clients of one user.
 const MOST_CLIENTS: usize = 2;
 
-/// What a world with rates holds its clients to, and what has moved since that was set.
+/// The rates that a world holds its clients to, and the bytes moved since these were set.
 pub(super) struct Books {
     client_rate: Option<u64>,
     total: RateBook,
