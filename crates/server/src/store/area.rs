@@ -1,8 +1,8 @@
 //! The server's own corner of the root, `.ferry`: where uploads are staged, on the same file system
 //! as the names they will have.
 //!
-//! `run-<random>` belongs to one process ([`run`](super::run)). `kept` holds resumable uploads, `<id>.data` and `<id>.mark`;
-//! who works on one holds a lock on its journal.
+//! `run-<random>` belongs to one process ([`run`](super::run)). `kept` holds resumable uploads,
+//! `<id>.data` and `<id>.mark`; who works on one holds a lock on its journal.
 
 use std::{
     collections::HashSet,
@@ -61,8 +61,8 @@ impl From<Errno> for NoArea {
 }
 
 impl Area {
-    /// Opens the corner, made where missing, and a directory of this process's own in it.
-    /// Where locks do not exclude whoever can write here, that may take a while.
+    /// Opens the corner, made where missing, and a directory of this process's own in it. Where
+    /// locks do not exclude all writers, that may take a while.
     pub(super) fn open(syscalls: Syscalls, root: &Root, locks_exclude: bool) -> Result<Area, NoArea> {
         let top = make_dir(&syscalls, root.dir(), AREA)?;
         check_owner(&syscalls, &top, AREA)?;
@@ -72,7 +72,7 @@ impl Area {
         for dir in [&top, &kept] {
             syscalls.hand_on_nothing(dir)?;
         }
-        // What is kept survives a power cut only if the directories that it lies in do.
+        // A kept upload survives a power cut only if the directories that it lies in do.
         syscalls.sync(&top)?;
         syscalls.sync(root.dir())?;
         let others = Others::new(syscalls.clone(), locks_exclude);
@@ -92,9 +92,7 @@ impl Area {
         }
         let run = match made {
             Err(error) if is_full(error) => {
-                log::warn!(
-                    "nothing can be staged: {error}; what is there is served, and uploads fail until there is room"
-                );
+                log::warn!("no room for uploads: {error}; files are served, and uploads fail until there is room");
                 None
             }
             made => Some(made?),
@@ -110,7 +108,7 @@ impl Area {
         }
     }
 
-    /// Where this process stages. It is made where it is not there yet.
+    /// Returns where this process stages. It is made where it is not there yet.
     pub(super) fn run(&self) -> Result<Arc<Run>, Errno> {
         self.own().map_or_else(|| self.renew(None), Ok)
     }
@@ -123,7 +121,7 @@ impl Area {
         }
         let made = Arc::new(Run::make(&self.syscalls, &self.top)?);
         if lost.is_some() {
-            log::warn!("the directory that this server staged in was removed: it has made another one");
+            log::warn!("somebody removed this server's directory in .ferry; it has made another one");
         }
         *run = Some(made.clone());
         Ok(made)
@@ -133,8 +131,8 @@ impl Area {
         self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Says that this process lives, sees to it that it has a directory, and removes those of others that were
-    /// watched for long enough.
+    /// Says that this process lives, sees to it that it has a directory, and removes those of
+    /// others that were watched for long enough.
     pub(super) fn beat(&self, now: Instant) -> Result<(), Errno> {
         let mut run = self.run()?;
         if !run.is_there(&self.syscalls, &self.top)? {
@@ -147,7 +145,7 @@ impl Area {
         Ok(())
     }
 
-    /// Where resumable uploads are kept.
+    /// Returns the directory in which resumable uploads are kept.
     pub(super) fn kept(&self) -> &OwnedFd {
         &self.kept
     }
@@ -160,9 +158,10 @@ impl Area {
         format!("{id}.mark")
     }
 
-    /// Removes a kept upload with its locked journal. The bytes go before the journal: a journal without bytes
-    /// is an upload that begins anew. But one that says that the whole is about to have its name would then
-    /// mean that it has it; so what the journal says goes first, from the disk as well.
+    /// Removes a kept upload with its locked journal. The bytes go before the journal: a journal
+    /// without bytes is an upload that begins anew. But one that says that the whole is about to
+    /// have its name would then mean that it has it; so what the journal says goes first, from the
+    /// disk as well.
     pub(super) fn remove_kept(&self, id: &str, journal: &OwnedFd) -> Result<(), Errno> {
         self.syscalls.truncate(journal, 0)?;
         self.syscalls.sync(journal)?;
@@ -197,20 +196,20 @@ impl Area {
         if self.syscalls.lock(&journal).is_err() {
             return Ok(None);
         }
-        // Before it was locked, another process may have gone on with it and let go of it, or removed it
-        // and begun anew: then this lock is on what is gone.
+        // Before it was locked, another process may have gone on with it and let go of it, or
+        // removed it and begun anew: then this lock is on a file that is gone.
         Ok(self.is_entry(&self.kept, journal_name, &journal)?.then_some(journal))
     }
 
-    /// Removes what is kept under an id; false where somebody works on it.
+    /// Removes the upload kept under an id; false where somebody works on it.
     pub(super) fn evict(&self, id: &str) -> Result<bool, Errno> {
         let Some(journal) = self.lock_unused(&Area::journal_name(id))? else { return Ok(false) };
         self.remove_kept(id, &journal)?;
         Ok(true)
     }
 
-    /// Gives back what was set aside for kept uploads by servers that were killed before they could. Space that
-    /// is given back once need not be looked for again: each look counts as a touch.
+    /// Frees space that killed servers had set aside for kept uploads. Space that is given back
+    /// once need not be looked for again: each look counts as a touch.
     pub(super) fn trim(&self) -> Result<(), Errno> {
         for name in self.entries(&self.kept)? {
             let Some(id) = name.strip_suffix(".data") else { continue };
@@ -227,7 +226,8 @@ impl Area {
         Ok(())
     }
 
-    /// Returns the owner of the upload of an id, as its journal says: nobody where there is none, or it says nothing.
+    /// Returns the owner of the upload of an id, as its journal says: nobody where there is none,
+    /// or it says nothing.
     pub(super) fn owner(&self, id: &str) -> Owner {
         let journal = self.syscalls.open_entry(&self.kept, &Area::journal_name(id), OFlags::RDONLY);
         let journal = journal.and_then(|file| Journal::read(&self.syscalls, &file)).ok().and_then(|(_, entry)| entry);
@@ -268,15 +268,15 @@ impl Area {
         }
     }
 
-    /// Whether `file`, which is open, still has the name `name` in `dir`: another process may have removed
-    /// it, and made another one.
+    /// Returns whether `file`, which is open, still has the name `name` in `dir`: another process
+    /// may have removed it, and made another one.
     pub(super) fn is_entry(&self, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
         is_entry(&self.syscalls, dir, name, file)
     }
 
-    /// Removes what processes that are gone left behind, kept uploads that nobody touched for `expiry`,
-    /// and what is known of published ones sooner. Returns how many of each.
-    /// `now` is the time in seconds, `steady` the same moment by a clock that nobody moves.
+    /// Removes what processes that are gone left behind, kept uploads that nobody touched for
+    /// `expiry`, and the journals of published ones sooner. Returns how many of each. `now` is the
+    /// time in seconds, `steady` the same moment by a clock that nobody moves.
     pub(super) fn clean(&self, now: i64, steady: Instant, expiry: Duration) -> Result<(usize, usize), Errno> {
         let runs = self.others.clean(&self.top, self.own().as_deref(), steady)?;
         let mut uploads = 0;
@@ -286,7 +286,7 @@ impl Area {
             let Some(id) = name.strip_suffix(".mark").filter(|id| id.len() <= MAX_TOKEN_BYTES) else { continue };
             match self.remove_expired(&name, id, oldest, oldest_published) {
                 Ok(removed) => uploads += usize::from(removed),
-                Err(error) => log::warn!("an upload that nobody resumed stays behind: {error}"),
+                Err(error) => log::warn!("can't delete an expired upload in .ferry/kept: {error}"),
             }
         }
         Ok((runs, uploads))
@@ -302,13 +302,15 @@ impl Area {
         }
         match self.remove_kept(id, &journal) {
             // The bytes are gone, if not the journal.
-            Err(error) if self.data_bytes(id)? == 0 => log::warn!("an empty journal stays behind: {error}"),
+            Err(error) if self.data_bytes(id)? == 0 => {
+                log::warn!("can't delete an empty journal in .ferry/kept: {error}");
+            }
             removed => removed?,
         }
         Ok(true)
     }
 
-    /// Whether nobody touched it for long enough.
+    /// Returns whether nobody touched it for long enough.
     fn is_expired(&self, journal_name: &str, id: &str, oldest: i64, oldest_published: i64) -> bool {
         // Of the status, which a client can't set.
         let changed = |name: &str| self.syscalls.stat_entry(&self.kept, name).map(|stat| stat.st_ctime);
@@ -317,7 +319,7 @@ impl Area {
         [data, journal].into_iter().flatten().max().is_some_and(|newest| newest <= oldest)
     }
 
-    /// How many bytes are kept under `id`.
+    /// Returns how many bytes are kept under `id`.
     pub(super) fn data_bytes(&self, id: &str) -> Result<u64, Errno> {
         match self.syscalls.stat_entry(&self.kept, &Area::data_name(id)) {
             Ok(stat) => Ok(meta::size(&stat)),
@@ -336,16 +338,17 @@ impl Area {
         if let Some(run) = run
             && let Err(error) = Run::remove(run, &self.syscalls, &self.top)
         {
-            log::warn!("the directory that this server staged in stays behind: {error}");
+            log::warn!("can't delete this server's directory in .ferry: {error}; the next server cleans it up");
         }
     }
 }
 
-/// Refuses a directory that belongs to somebody else, or that others may write to: they could read uploads before
-/// they have their names, and swap them for others.
+/// Refuses a directory that belongs to somebody else, or that others may write to: they could read
+/// uploads before they have their names, and swap them for others.
 ///
-/// File systems that keep no owners show one and the same for all that is made. So where it is not this process's user, a
-/// directory made just now tells whether it could be any other; the same goes for modes.
+/// File systems that keep no owners show one and the same for all that is made. So where it is not
+/// this process's user, a directory made just now tells whether it could be any other; the same
+/// goes for modes.
 fn check_owner(syscalls: &Syscalls, dir: &OwnedFd, shown: &str) -> Result<(), NoArea> {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
     let stat = syscalls.stat(dir)?;

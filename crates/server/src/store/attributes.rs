@@ -1,8 +1,9 @@
 //! Access to a published file: the same as if it had been made, or written over, in its place.
 //!
-//! Uploads are staged in the server's corner, where they inherit nothing. So what the kernel would do in the place of
-//! the name is done by hand: group, access control list and project come from the parent, and a file that is replaced
-//! hands on its owner, group, mode and list. Where that is not permitted, the file is never more open than it would be.
+//! Uploads are staged in the server's corner, where they inherit nothing. So what the kernel would
+//! do in the place of the name is done by hand: group, access control list and project come from
+//! the parent, and a file that is replaced hands on its owner, group, mode and list. Where that is
+//! not permitted, the file is never more open than it would be.
 
 use std::os::fd::OwnedFd;
 
@@ -19,7 +20,8 @@ const NEW_MODE: u32 = 0o666;
 /// The permissions of a set group, by their place in a mode.
 const GROUP_BITS: u32 = 0o070;
 
-/// The attributes that a file is to have beyond its bytes and its time. [`None`] leaves it as this process makes files.
+/// The attributes that a file is to have beyond its bytes and its time. [`None`] leaves it as this
+/// process makes files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Attributes {
     owner: Option<u32>,
@@ -40,7 +42,7 @@ pub(super) enum Ungiven {
 }
 
 impl Attributes {
-    /// Those of a new file in a directory.
+    /// Returns those of a new file in a directory.
     pub(super) fn of_new(parent: &Inheritance) -> Attributes {
         let (mode, acl) = parent.acl.as_ref().map_or((None, None), |list| {
             let (mode, acl) = Acl(list.clone()).of_new_file();
@@ -49,7 +51,7 @@ impl Attributes {
         Attributes { owner: None, group: parent.group, mode, acl, project: parent.project }
     }
 
-    /// Those of a file that replaces the entry `name` of `dir`, which has the status `stat`.
+    /// Returns those of a file that replaces the entry `name` of `dir`, which has the status `stat`.
     pub(super) fn of_replacing(
         syscalls: &Syscalls,
         parent: &Inheritance,
@@ -61,7 +63,8 @@ impl Attributes {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let acl = match syscalls.open_entry(dir, name, flags) {
             Ok(file) => syscalls.acl(&file)?,
-            // Whether it has a list can't be seen: with one, these bits are those of whoever it names.
+            // Whether it has a list can't be seen: with one, these bits are those of the users and
+            // groups that it names.
             Err(Errno::ACCESS | Errno::PERM) => {
                 mode = without_group(mode);
                 None
@@ -75,7 +78,7 @@ impl Attributes {
         Ok(Attributes { owner, group, mode: Some(mode), acl, project: parent.project })
     }
 
-    /// Whether a file of this status, which was made with `given`, has them already.
+    /// Returns whether a file of this status, which was made with `given`, has them already.
     pub(super) fn are_given(&self, given: &Attributes, stat: &Stat) -> bool {
         let is = |wanted: Option<u32>, there: u32| wanted.is_none_or(|wanted| wanted == there);
         let visible = is(self.owner, stat.st_uid) && is(self.group, stat.st_gid) && is(self.mode, stat.st_mode & 0o777);
@@ -127,7 +130,7 @@ impl Attributes {
     }
 }
 
-/// A mode in which the group may do no more than everybody.
+/// Returns a mode in which the group may do no more than everybody.
 fn without_group(mode: u32) -> u32 {
     mode & !GROUP_BITS | mode & GROUP_BITS & mode << 3
 }
@@ -150,13 +153,14 @@ impl Acl {
         entries.chunks_exact_mut(Acl::ENTRY_BYTES)
     }
 
-    /// The permissions of the one entry with this tag.
+    /// Returns the permissions of the one entry with this tag.
     fn permissions(&mut self, tag: u16) -> Option<&mut u8> {
         // The second byte of the permissions is always 0.
         self.entries().find(|entry| entry[..2] == tag.to_le_bytes()).map(|entry| &mut entry[2])
     }
 
-    /// The mode of a new file that gets this list, and what is left of the list if that says more than the mode.
+    /// Returns the mode of a new file that gets this list, and what is left of the list if that
+    /// says more than the mode.
     fn of_new_file(mut self) -> (u32, Option<Acl>) {
         let asked = |shift: u32| (NEW_MODE >> shift & 0o7) as u8;
         let group = if self.permissions(Acl::MASK).is_some() { Acl::MASK } else { Acl::GROUP };
@@ -170,7 +174,7 @@ impl Acl {
         (mode, (group == Acl::MASK).then_some(self))
     }
 
-    /// The owning group may do no more than everybody.
+    /// Restricts the owning group to the rights of everybody.
     fn close_group(&mut self) {
         let others = self.permissions(Acl::OTHERS).map_or(0, |permissions| *permissions);
         if let Some(permissions) = self.permissions(Acl::GROUP) {

@@ -1,5 +1,5 @@
-//! The things that a store must not touch: others' directories, the server's own corner, what is mounted below the
-//! root.
+//! The things that a store must not touch: others' directories, the server's own corner, what is
+//! mounted below the root.
 
 use std::{
     fs,
@@ -101,8 +101,8 @@ fn kind_of_change(store: &Store, change: Change) -> Option<ErrorKind> {
     }
 }
 
-/// Returns what comes of opening `name` as the loop does, which leaves it to a helper on file systems that may make
-/// it wait.
+/// Returns what comes of opening `name` as the loop does, which leaves it to a helper on file
+/// systems that may make it wait.
 fn kind_at_once(store: &Store, name: &str) -> Option<ErrorKind> {
     match store.try_read(open(name), &mut vec![0; SCRATCH_BYTES]) {
         Ok(completion) => kind_of(completion),
@@ -159,7 +159,8 @@ fn no_other_name_leads_into_the_corner() {
     assert_eq!(names, ["dir", "file"]);
 }
 
-/// To open a FIFO for reading lets go on who waits to write to it, and its bytes are lost.
+/// To open a FIFO for reading would release a process that waits to write to it, and lose its
+/// bytes.
 #[test]
 fn a_fifo_is_not_opened() {
     let root = tempfile::tempdir().unwrap();
@@ -215,7 +216,8 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
     assert!(matches!(published, Some(NameCompletion::Published(_, Ok(_)))), "{published:?}");
 }
 
-/// Publishes `hello` as `name` where that stands for what `onto` says. Returns the kind of the error, if it fails.
+/// Publishes `hello` as `name` where that stands for what `onto` says. Returns the kind of the
+/// error, if it fails.
 fn publish_onto(store: &Store, name: &str, onto: Onto) -> Option<ErrorKind> {
     let upload = store.stage(Stage {
         name: Name::new(name).unwrap(),
@@ -253,7 +255,7 @@ fn an_upload_gets_a_free_name_or_a_taken_one_as_it_asks() {
 
 const ACCESS_ACL: &str = "system.posix_acl_access";
 
-/// Returns who may do what with a file: owner, group, mode, access control list.
+/// Returns the permissions of a file: owner, group, mode, access control list.
 fn access(path: &Path) -> (u32, u32, u32, Option<Vec<u8>>) {
     let stat = fs::metadata(path).unwrap();
     let mut list = [0; 1000];
@@ -261,7 +263,7 @@ fn access(path: &Path) -> (u32, u32, u32, Option<Vec<u8>>) {
     (stat.uid(), stat.gid(), stat.mode(), length.map(|length| list[..length].to_vec()))
 }
 
-/// A list in which user 12345 may do what `permissions` says.
+/// Returns a list in which user 12345 may do what `permissions` says.
 fn list(permissions: u8) -> Vec<u8> {
     let nobody = u32::MAX;
     let entries = [(1u16, 7u8, nobody), (2, permissions, 12345), (4, 5, nobody), (16, 7, nobody), (32, 0, nobody)];
@@ -314,7 +316,7 @@ fn a_published_file_is_as_open_as_one_made_in_its_place() {
     }
 }
 
-/// Notes the inodes of what is synced.
+/// Notes the inodes of synced files.
 #[derive(Debug, Default)]
 struct Synced(Mutex<Vec<u64>>);
 

@@ -1,8 +1,9 @@
 //! Finds out once, at the start, what the file system of the root can do.
 //!
-//! Abilities that can be tried are tried, in the server's corner. The others (whether syncfs reports errors,
-//! whether a call may wait for another machine) are believed of kinds that are known for them, and of no others: a
-//! kind that nobody thought of gets the careful way. So does a root that nothing may be tried in.
+//! Abilities that can be tried are tried, in the server's corner. The others (whether syncfs
+//! reports errors, whether a call may wait for another machine) are believed of kinds that are
+//! known for them, and of no others: a kind that nobody thought of gets the careful way. So does a
+//! root that nothing may be tried in.
 
 use std::{
     fmt,
@@ -17,14 +18,15 @@ use rustix::{
 
 use super::{area::Area, meta, root::Root, syscalls::Syscalls};
 
-/// The abilities of the file system of a root, as far as they are known. Whatever is false has a fallback.
+/// The abilities of the file system of a root, as far as they are known. Each that is false has a
+/// fallback.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capabilities {
     kind: Option<FsWord>,
     /// The abilities that have to be tried were.
     tried: bool,
-    /// It lies on disks or in memory of this machine: no call waits for another machine, nor for a program that
-    /// plays a file system.
+    /// It lies on disks or in memory of this machine: no call waits for another machine, nor for a
+    /// program that plays a file system.
     pub(super) local: bool,
     /// It lives in memory: no read of it waits for a disk.
     pub(super) in_memory: bool,
@@ -32,7 +34,8 @@ pub struct Capabilities {
     pub(super) own_clock: bool,
     /// syncfs(2) waits for the disk and reports what failed since the file was opened.
     pub(super) syncfs: bool,
-    /// An entry of the root has no other name than its own and, at most, the same in another case of ASCII letters.
+    /// An entry of the root has no other name than its own and, at most, the same in another case
+    /// of ASCII letters.
     pub(super) one_name: bool,
     /// renameat2(2) knows `RENAME_NOREPLACE`.
     pub(super) noreplace: bool,
@@ -42,13 +45,14 @@ pub struct Capabilities {
     pub(super) cached_walks: bool,
     /// fallocate(2) sets room aside. Where that could not be tried, each call says.
     pub(super) fallocate: bool,
-    /// A directory says how many links it has: of those that say none it can't be told whether one has been removed.
+    /// A directory says how many links it has: of those that say none it can't be told whether one
+    /// has been removed.
     pub(super) counts_links: bool,
     /// The times of a file's status are finer than a second.
     pub(super) fine_times: bool,
     /// How far the clock of its times is behind this machine's, at most.
     pub(super) clock_lag: Duration,
-    /// flock(2) excludes whoever else can write here: no other machine does.
+    /// flock(2) excludes all others that can write here: no other machine can.
     pub(super) locks_exclude: bool,
 }
 
@@ -62,8 +66,8 @@ enum Medium {
     Elsewhere,
 }
 
-/// The kinds that are known: their magic numbers, where they keep their files, and whether syncfs is known to wait
-/// for all bytes and to report every error (since Linux 5.8).
+/// The kinds that are known: their magic numbers, where they keep their files, and whether syncfs
+/// is known to wait for all bytes and to report every error (since Linux 5.8).
 const KINDS: [(FsWord, &str, Medium, bool); 18] = [
     (0x0102_1994, "tmpfs", Medium::Memory, true),
     (0x8584_58f6, "ramfs", Medium::Memory, true),
@@ -90,7 +94,8 @@ const KINDS: [(FsWord, &str, Medium, bool); 18] = [
 /// Since when syncfs(2) reports that bytes could not be written.
 const SYNCFS_REPORTS_SINCE: (u32, u32) = (5, 8);
 
-/// Kinds that have other names for an entry only in a directory that is marked as folding case, or for ASCII letters.
+/// Kinds that have other names for an entry only in a directory that is marked as folding case, or
+/// for ASCII letters.
 const ONE_NAME: [&str; 6] = ["tmpfs", "ramfs", "ext4", "xfs", "btrfs", "f2fs"];
 
 /// Taken for the lag of a clock of another machine, where it could not be seen.
@@ -103,7 +108,8 @@ const RENAMED_PROBE: &str = "probe-renamed";
 /// It is of one machine, whatever its layers are: two mounts of one upper layer are none that work.
 const OVERLAYFS: FsWord = 0x794c_7630;
 
-/// Whether flock(2) on the file system of `root` is known to exclude whoever else can write there.
+/// Returns whether flock(2) on the file system of `root` is known to exclude all others that can
+/// write there.
 pub(super) fn locks_exclude(syscalls: &Syscalls, root: &Root) -> bool {
     let kind = syscalls.file_system(root.dir()).ok();
     let local = |(magic, _, medium, _): &(FsWord, _, Medium, _)| Some(*magic) == kind && *medium != Medium::Elsewhere;
@@ -144,7 +150,7 @@ impl Capabilities {
         if let Some(area) = area
             && let Err(error) = area.run().and_then(|run| found.try_out(syscalls, run.dir()))
         {
-            log::warn!("what the file system can do could not be tried out: {error}");
+            log::warn!("can't try out the abilities of the file system: {error}; the slower ways are taken");
         }
         Ok(found)
     }
@@ -166,8 +172,8 @@ impl Capabilities {
         syscalls.unlink(dir, if self.noreplace { RENAMED_PROBE } else { PROBE }, false)
     }
 
-    /// Whether a file, whose status was told after `moment`, can't have changed since then without its time moving:
-    /// where times are whole seconds, a file that changed in this one can.
+    /// Returns whether a file, whose status was told after `moment`, can't have changed since then
+    /// without its time moving: where times are whole seconds, a file that changed in this one can.
     pub(super) fn is_settled(&self, stat: &Stat, moment: SystemTime) -> bool {
         meta::keeps_fractions(stat)
             || moment.checked_sub(self.clock_lag).is_some_and(|moment| meta::unchanged_since(stat, moment))
@@ -216,13 +222,13 @@ fn folds_case(syscalls: &Syscalls, root: &Root) -> bool {
     }
 }
 
-/// How far the time of a status that has just changed is behind `now`.
+/// Returns how far the time of a status that has just changed is behind `now`.
 fn lag(stat: &Stat, now: SystemTime) -> Duration {
     let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_ctime).unwrap_or(0));
     now.duration_since(changed).unwrap_or_default()
 }
 
-/// Whether a kernel's release, as uname(2) tells it, is no older than `since`.
+/// Returns whether a kernel's release, as uname(2) tells it, is no older than `since`.
 fn is_since(release: &str, since: (u32, u32)) -> bool {
     let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse::<u32>);
     match (numbers.next(), numbers.next()) {

@@ -1,5 +1,6 @@
-//! Where what may take long to close is closed: the last close of a large file that has no name any more frees
-//! all of its blocks, and a close on a file system that is not local may wait for another machine.
+//! Where what may take long to close is closed: the last close of a large file that has no name any
+//! more frees all of its blocks, and a close on a file system that is not local may wait for
+//! another machine.
 
 use std::{
     collections::VecDeque,
@@ -15,11 +16,11 @@ use std::{
 /// Above this size a file is closed away from the loop wherever it lies.
 pub(super) const LARGE_BYTES: u64 = 1 << 20;
 
-/// The most threads that close. One is started where all others are busy, until nothing waits: a close that never returns
-/// costs one.
+/// The most threads that close. One is started where all others are busy, until nothing waits: a
+/// close that never returns costs one.
 const THREADS: usize = 8;
 
-/// How long a call for which there is no room waits for what is being closed.
+/// The time that a call for which there is no room waits for files that are being closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Hands what owns descriptors to threads that drop it. They end with the last clone.
@@ -112,7 +113,7 @@ impl Closer {
         thread::Builder::new().name("ferry-close".into()).spawn(move || shared.help()).map(drop)
     }
 
-    /// Has `owner` dropped, and so its descriptors closed.
+    /// Drops `owner`, and so closes its descriptors.
     pub(super) fn close(&self, owner: impl Send + 'static) {
         let mut state = self.shared().lock();
         state.waiting.push_back(Box::new(owner));
@@ -126,7 +127,7 @@ impl Closer {
         self.shared().handed.notify_one();
     }
 
-    /// How many were closed since the beginning.
+    /// Returns how many were closed since the beginning.
     pub(super) fn closed(&self) -> u64 {
         self.shared().closed_so_far.load(Ordering::Acquire)
     }

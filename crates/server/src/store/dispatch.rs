@@ -39,8 +39,8 @@ impl Store {
         }
     }
 
-    /// Reads what can be read without waiting for a disk; gives back what can't. On a file system that is not known to
-    /// be local there is no such thing as a call that never waits.
+    /// Reads what can be read without waiting for a disk; gives back what can't. On a file system
+    /// that is not known to be local there is no such thing as a call that never waits.
     ///
     /// # Errors
     ///
@@ -77,8 +77,8 @@ impl Store {
         completion.map_err(|()| operation)
     }
 
-    /// Reads, waiting for the disk where it must. A long read asks `gets_on` between its pieces, and stops where that
-    /// says that nobody waits for it any more.
+    /// Reads, waiting for the disk where it must. A long read asks `gets_on` between its pieces,
+    /// and stops where that says that nobody waits for it any more.
     pub fn read(
         &self,
         operation: ReadOperation<Disk>,
@@ -127,7 +127,8 @@ impl Store {
         }
     }
 
-    /// Makes changes in their order and waits for the disk once for all of them. Returns the completions in that order.
+    /// Makes changes in their order and waits for the disk once for all of them. Returns the
+    /// completions in that order.
     pub fn change_names(&self, operations: &[NameOperation<Disk>]) -> Vec<NameCompletion> {
         let mut batch = Batch::new(self);
         operations.iter().for_each(|operation| batch.make(operation));
@@ -140,7 +141,7 @@ impl Store {
     }
 }
 
-/// The result of what was read to the end of `chunk`.
+/// Returns the result of a read to the end of `chunk`.
 fn appended(chunk: Chunk, (bytes, digest): (u64, Option<Digest>)) -> Loaded {
     Loaded { piece: Piece::Bytes(chunk, bytes), digest }
 }

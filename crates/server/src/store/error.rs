@@ -115,7 +115,7 @@ pub enum SystemError {
     InUse,
     /// The directory can hold no more directories.
     DirectoryFull,
-    /// The disk failed, or whatever nobody thought of.
+    /// The disk failed, or any other error.
     Disk,
 }
 
@@ -135,7 +135,7 @@ impl From<Errno> for SystemError {
             Errno::XDEV => SystemError::OtherFileSystem,
             Errno::ACCESS | Errno::PERM => SystemError::Permission,
             Errno::ROFS => SystemError::ReadOnly,
-            // That of the file system, or RLIMIT_FSIZE.
+            // The limit of the file system, or RLIMIT_FSIZE.
             Errno::FBIG => SystemError::FileTooLarge,
             Errno::NOSPC => SystemError::DiskFull,
             Errno::DQUOT => SystemError::DiskQuota,

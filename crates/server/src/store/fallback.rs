@@ -8,7 +8,8 @@ use super::{
     },
 };
 
-/// Makes the completion of an operation that was lost on its way: a helper panicked, or nobody waits any more.
+/// Makes the completion of an operation that was lost on its way: a helper panicked, or nobody
+/// waits any more.
 pub struct Fallback<H: Handles> {
     number: u32,
     make: fn(u32, StoreError) -> Completion<'static, H>,

@@ -1,9 +1,9 @@
-//! The journal beside a kept upload: what is known of it that must survive a power cut.
+//! The journal beside a kept upload: the facts about it that must survive a power cut.
 //!
 //! A journal is a small file of two slots, written in turn, so that one of them is whole whatever
 //! happens: a slot that was torn has a wrong CRC, and the other one is as true as it was. A slot is
-//! one line of text, and one for whose it is, each with a CRC, padded with spaces. A server that knows nothing of owners
-//! reads the first line alone.
+//! one line of text, and one for whose it is, each with a CRC, padded with spaces. A server that
+//! knows nothing of owners reads the first line alone.
 
 use std::{fmt::Write as _, os::fd::OwnedFd};
 
@@ -15,7 +15,7 @@ use super::{owner::Owner, syscalls::Syscalls};
 /// A slot is written as one page, so that two of them never share one.
 const SLOT_BYTES: u64 = 4096;
 
-/// What is kept under one resume id.
+/// The entry of a journal: the upload that is kept under one resume id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct JournalEntry {
     /// Where it will be published.
@@ -75,8 +75,8 @@ impl Journal {
     }
 }
 
-/// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`, and where it is known,
-/// `<crc of the rest> owner <owner>`.
+/// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`, and
+/// where it is known, `<crc of the rest> owner <owner>`.
 fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
     let (state, offset, crc, tag) = match &entry.state {
         KeptState::Kept { offset, crc } => ("kept", *offset, crc, "-"),

@@ -16,8 +16,8 @@ use super::{
     operation::{DirEntry, Listed, Status},
 };
 
-/// Bounds of one part of a listing: it ends after some 64 KiB of text, an entry counting so many bytes beside its name,
-/// or after so many entries were looked at.
+/// Bounds of one part of a listing: it ends after some 64 KiB of text, an entry counting so many
+/// bytes beside its name, or after so many entries were looked at.
 const LISTING_BYTES: usize = 64 << 10;
 const ENTRY_BYTES: usize = 96;
 const LISTING_ENTRIES: usize = 1024;
@@ -41,7 +41,7 @@ impl Drop for OpenDir {
 }
 
 impl OpenDir {
-    /// Its name; empty for the root.
+    /// Returns its name; empty for the root.
     #[must_use]
     pub fn name(&self) -> &str {
         self.name.as_ref().map_or("", Name::as_str)
@@ -69,8 +69,8 @@ impl Store {
         opened.map_err(|error| StoreError::system(path, error)).and_then(|dir| self.list_more(dir))
     }
 
-    /// Goes on with a listing. What has no valid name, or is neither a file nor a directory, is left
-    /// out; so is what went away meanwhile.
+    /// Goes on with a listing. Entries that have no valid name, or are neither a file nor a
+    /// directory, are left out; so are those that are gone meanwhile.
     pub(super) fn list_more(&self, mut open: Box<OpenDir>) -> Result<Listed<Box<OpenDir>>, StoreError> {
         let (mut listed, mut bytes) = (Vec::new(), 0);
         for _ in 0..LISTING_ENTRIES {
@@ -109,7 +109,8 @@ impl Store {
         Ok(Listed { entries: listed, more: Some(open) })
     }
 
-    /// A directory that was removed reads as an empty one: whoever mirrors it would delete all that it has.
+    /// A directory that was removed reads as an empty one: a client that mirrors it would delete
+    /// all that it has.
     fn is_still_there(&self, open: &OpenDir) -> Result<(), StoreError> {
         let removed = open.open.as_ref().map_or(Err(Errno::BADF), |(_, dir)| self.is_removed(dir));
         match (removed, &open.name) {

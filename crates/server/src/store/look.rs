@@ -1,9 +1,10 @@
 //! Whether a file stayed the same while it was read.
 //!
-//! Programs of the server's machine may change a file in place, and put its time back. So the time of the status is looked
-//! at as well, which nobody can set; but renames and links move it too, and where it is kept in whole seconds it hides
-//! changes. Where it tells nothing for certain, what was read is read again: if both readings are the same, that is
-//! what the file held at the moment between them.
+//! Programs of the server's machine may change a file in place, and put its time back. So the time
+//! of the status is looked at as well, which nobody can set; but renames and links move it too, and
+//! where it is kept in whole seconds it hides changes. Where it tells nothing for certain, what was
+//! read is read again: if both readings are the same, that is what the file held at the moment
+//! between them.
 
 use std::{os::fd::OwnedFd, time::SystemTime};
 
@@ -58,9 +59,9 @@ impl Look {
 }
 
 impl Store {
-    /// The quick way to read a small range, as most are: one look at the file behind the read proves that
-    /// nothing changed since before it, if the last change is old enough. [`None`] where that is not so,
-    /// or anything else is not as usual, for the careful way to find out.
+    /// Reads a small range the quick way, as most can be: one look at the file behind the read
+    /// proves that nothing changed since before it, if the last change is old enough. [`None`]
+    /// where that is not so, or anything else is not as usual, for the careful way to find out.
     pub(super) fn read_settled(
         &self,
         file: &OwnedFd,
@@ -82,8 +83,8 @@ impl Store {
         (whole && meta::unchanged_since(&stat, began)).then(|| (self.version(&stat, began), length))
     }
 
-    /// The careful way to read a small range: between two looks that agree, the first of which was after a moment. Where
-    /// such looks prove nothing, two reads have to agree.
+    /// Reads a small range the careful way: between two looks that agree, the first of which was
+    /// after a moment. Where such looks prove nothing, two reads have to agree.
     pub(super) fn read_between_looks<C: Copy>(
         &self,
         file: &OwnedFd,
@@ -122,8 +123,9 @@ impl Store {
         Err(changed(name).into())
     }
 
-    /// Whether an open file is as it was when it was opened. One that was renamed or replaced meanwhile still is
-    /// the version that was begun; but then its status alone can't tell.
+    /// Returns whether an open file is as it was when it was opened. One that was renamed or
+    /// replaced meanwhile still is the version that was begun; but then its status alone can't
+    /// tell.
     pub(super) fn check(&self, file: &OpenFile) -> Result<Stability, StoreError> {
         let stat = file.fd().and_then(|fd| self.syscalls.stat(fd)).map_err(|error| file.error(error))?;
         Ok(match file.look.until(&stat) {

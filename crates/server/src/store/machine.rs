@@ -1,4 +1,4 @@
-//! Which machine this is, and which process: as it stands in the lock of a process's directory.
+//! The identity of a machine and a process, as it stands in the lock of a process's directory.
 
 use std::{fs, sync::LazyLock};
 
@@ -35,26 +35,27 @@ static THIS: LazyLock<Identity> = LazyLock::new(|| {
 });
 
 impl Identity {
-    /// Returns the identity of this process. It is read once: to be called before anything is closed to this process.
+    /// Returns the identity of this process. It is read once: to be called before anything is
+    /// closed to this process.
     pub(super) fn this() -> &'static Identity {
         &THIS
     }
 
-    /// Whether it is certainly of another machine.
+    /// Returns whether it is certainly of another machine.
     pub(super) fn is_elsewhere(&self) -> bool {
         let this = Identity::this();
         let differ = |ours: &str, theirs: &str| !ours.is_empty() && !theirs.is_empty() && ours != theirs;
-        // Whoever shares the kernel is here, whatever its container says.
+        // A process of the same kernel is on this machine, whatever its container says.
         let same_kernel = !self.boot.is_empty() && self.boot == this.boot;
         !same_kernel && differ(&this.machine, &self.machine)
     }
 
-    /// Whether the process is this one.
+    /// Returns whether the process is this one.
     pub(super) fn is_this(&self) -> bool {
         self == Identity::this() && self.shares_processes()
     }
 
-    /// Whether the process has certainly ended: it could be seen here if it had not.
+    /// Returns whether the process has certainly ended: it could be seen here if it had not.
     pub(super) fn has_ended(&self) -> bool {
         let process = i32::try_from(self.process).ok().and_then(rustix::process::Pid::from_raw);
         self.shares_processes()
@@ -76,8 +77,8 @@ impl Identity {
         format!("{} {line}\n", Crc32::of(line.as_bytes()))
     }
 
-    /// Reads what [`encode`](Self::encode) has written; nothing is known of who wrote anything else, or of what a power cut
-    /// has torn.
+    /// Reads what [`encode`](Self::encode) has written; any other text, such as one torn by a power
+    /// cut, names no machine.
     pub(super) fn decode(text: &str) -> Identity {
         Identity::whole(text).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What a file's status says on the wire.
+//! Translates a file's status to what the wire says.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -8,43 +8,43 @@ use std::{
 use ferry_wire::{Tag, Time};
 use rustix::fs::{FileType, Stat};
 
-/// What kind of thing a status is of.
+/// Returns the type of file that a status is of.
 pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// The size in bytes.
+/// Returns the size in bytes.
 pub(super) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
-/// Returns how much of the disk the file takes, in bytes: its blocks, set aside ones too. No less than its size,
-/// since a file system may choose blocks only later.
+/// Returns how much of the disk the file takes, in bytes: its blocks, set aside ones too. No less
+/// than its size, since a file system may choose blocks only later.
 pub(super) fn taken(stat: &Stat) -> u64 {
     const BLOCK_BYTES: u64 = 512;
     u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES).max(size(stat))
 }
 
-/// Whether much more of the disk is taken than the file holds: somebody set room aside.
+/// Returns whether much more of the disk is taken than the file holds: somebody set room aside.
 pub(super) fn has_ahead(stat: &Stat) -> bool {
     /// More than file systems need to find the blocks of a file, and less than is worth setting aside.
     const MUCH_BYTES: u64 = 512 << 10;
     taken(stat) >= size(stat).saturating_add(MUCH_BYTES)
 }
 
-/// When its status changed, which nobody can set: seconds and nanoseconds.
+/// Returns when its status changed, which nobody can set: seconds and nanoseconds.
 pub(super) fn touched(stat: &Stat) -> (i64, u64) {
     (stat.st_ctime, stat.st_ctime_nsec)
 }
 
-/// The time of the last change of content.
+/// Returns the time of the last change of content.
 pub(super) fn mtime(stat: &Stat) -> Option<Time> {
     Time::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok()?)
 }
 
-/// Whether a file of a file system that takes its times from this machine's clock, of which `stat` was told
-/// later than `moment`, was the same already at that moment. False where it changed so shortly before
-/// that the grain of the times could hide another change.
+/// Returns whether a file of a file system that takes its times from this machine's clock, of which
+/// `stat` was told later than `moment`, was the same already at that moment. False where it changed
+/// so shortly before that the grain of the times could hide another change.
 pub(super) fn unchanged_since(stat: &Stat, moment: SystemTime) -> bool {
     let grain = if keeps_fractions(stat) { GRAIN } else { COARSE_GRAIN };
     let nanos = u32::try_from(stat.st_ctime_nsec).unwrap_or_default();
@@ -60,13 +60,13 @@ const GRAIN: Duration = Duration::from_secs(1);
 /// Times without have grains of one second, or two on FAT.
 const COARSE_GRAIN: Duration = Duration::from_secs(3);
 
-/// Whether the time of a file's status shows that it may have any fraction of a second. A time that is a whole
-/// second by chance only costs some care.
+/// Returns whether the time of a file's status shows that it may have any fraction of a second. A
+/// time that is a whole second by chance only costs some care.
 pub(super) fn keeps_fractions(stat: &Stat) -> bool {
     stat.st_ctime_nsec != 0
 }
 
-/// The tag of one version of a file: inode, size, time of change of content and of status. No two
+/// Returns the tag of one version of a file: inode, size, time of change of content and of status. No two
 /// versions share it on a file system whose clock ticks between them; and it is the same for
 /// every server of that file system. A file that is not `settled`, since it can change again without its time
 /// moving, has another tag at each look, in which this moment stands for the time of its status.
@@ -76,7 +76,7 @@ pub(super) fn tag(stat: &Stat, settled: bool) -> Tag {
     Tag::of_numbers([stat.st_ino, size(stat), nanos(stat.st_mtime, stat.st_mtime_nsec), changed])
 }
 
-/// This moment, never the same one twice, and never at the beginning of a second.
+/// Returns this moment, never the same one twice, and never at the beginning of a second.
 fn unique_nanos() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -86,8 +86,8 @@ fn unique_nanos() -> u64 {
     LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).map_or(now, |last| now.max(last.wrapping_add(2) | 1))
 }
 
-/// Whether `tag` tells of the file of `stat`, with the same content as far as size and time tell: the time of the
-/// status, which a tag begins with, may have changed since.
+/// Returns whether `tag` tells of the file of `stat`, with the same content as far as size and time
+/// tell: the time of the status, which a tag begins with, may have changed since.
 pub(super) fn is_version(tag: &Tag, stat: &Stat) -> bool {
     let content = |tag: &Tag| tag.as_str().split_once('-').map(|(_, content)| content.to_owned());
     content(tag).is_some_and(|content_of_tag| Some(content_of_tag) == content(&self::tag(stat, true)))

@@ -1,8 +1,9 @@
 //! The store: the only part of the server that touches the file system.
 //!
-//! Every name goes through one held root and can't leave it ([`root`]). An [`Operation`] is done either on the loop, where
-//! the page cache can answer at once ([`Store::try_now`]), or by a helper, where it may wait for a disk. It speaks of
-//! files alone: its errors have kinds, and replies and words are a protocol's.
+//! Every name goes through one held root and can't leave it ([`root`]). An [`Operation`] is done
+//! either on the loop, where the page cache can answer at once ([`Store::try_now`]), or by a
+//! helper, where it may wait for a disk. It speaks of files alone: its errors have kinds, and
+//! replies and words are a protocol's.
 //!
 //! An upload is published in one sequence, in one place: staged in the server's corner of the root
 //! ([`area`]), written, fsynced ([`upload`]), renamed, its directory fsynced ([`names`]), and only
@@ -77,7 +78,8 @@ const FORGOTTEN_AT_ONCE: usize = 256;
 /// How often a server says to others of its root that it lives: see [`Store::beat`].
 pub const BEAT: Duration = run::BEAT;
 
-/// Finds out which machine this is, for [`Store::open`]: to be called before anything is closed to this process.
+/// Finds out which machine this is, for [`Store::open`]: to be called before anything is closed to
+/// this process.
 pub fn know_this_machine() {
     machine::Identity::this();
 }
@@ -92,12 +94,12 @@ impl Handles for Disk {
     type Upload = Arc<Upload>;
 }
 
-/// What an acknowledgement promises.
+/// The promise of an acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// What was acknowledged survives a power cut.
+    /// Acknowledged changes survive a power cut.
     Full,
-    /// What was acknowledged survives the end of the server, but not of the machine.
+    /// Acknowledged changes survive the end of the server, but not of the machine.
     None,
 }
 
@@ -108,7 +110,7 @@ pub struct StoreOptions {
     pub root: PathBuf,
     /// Whether changes are made: a read-only store makes no corner for itself.
     pub writable: bool,
-    /// What an acknowledgement promises.
+    /// The promise of an acknowledgement.
     pub durability: Durability,
     /// Bytes that all uploads together may hold before they have their names. Other processes' count
     /// as far as they are kept aside, and as of the last look at the disk.
@@ -117,8 +119,8 @@ pub struct StoreOptions {
     pub max_kept: u64,
     /// How long a resumable upload is kept after it was last touched.
     pub keep: Duration,
-    /// Where it is looked up what is mounted below the root. A process that is fenced in needs one from before;
-    /// elsewhere the default does.
+    /// Where it is looked up what is mounted below the root. A process that is fenced in needs one
+    /// from before; elsewhere the default does.
     pub mounts: MountTable,
 }
 
@@ -149,7 +151,7 @@ pub enum OpenError {
     Area {
         /// The root, as it was given.
         path: PathBuf,
-        /// What stands there in place of a directory.
+        /// The type of the file that has the name of the directory.
         there: Option<FileType>,
         /// Why.
         error: Errno,
@@ -232,7 +234,7 @@ impl Store {
         Store::open_watched(options, None)
     }
 
-    /// The same, and `watcher` sees every system call that the store makes: for tests.
+    /// Does the same, and `watcher` sees every system call that the store makes: for tests.
     ///
     /// # Errors
     ///
@@ -283,7 +285,8 @@ impl Store {
         self.quota.usage()
     }
 
-    /// Returns whether the root's file system knows each entry by one name alone: by no other spelling, and no short name.
+    /// Returns whether the root's file system knows each entry by one name alone: by no other
+    /// spelling, and no short name.
     #[must_use]
     pub fn has_one_name(&self) -> bool {
         self.capabilities.one_name
@@ -295,7 +298,7 @@ impl Store {
         &self.capabilities
     }
 
-    /// Whether a directory that is open has been removed.
+    /// Returns whether a directory that is open has been removed.
     fn is_removed(&self, dir: &OwnedFd) -> Result<bool, Errno> {
         Ok(self.capabilities.counts_links && self.syscalls.stat(dir)?.st_nlink == 0)
     }
@@ -323,31 +326,34 @@ impl Store {
         self.area.as_ref().ok_or(Errno::ROFS)
     }
 
-    /// Removes what was left behind: by servers that are gone, and by clients that never came back.
+    /// Removes files left behind by servers that are gone, and by clients that never came back.
     pub fn clean(&self) {
         self.clean_at(SystemTime::now(), Instant::now());
     }
 
-    /// Says to other servers of the root that this one lives: to be called every [`BEAT`]. Should another one have
-    /// taken it for dead all the same, it gets a new directory to stage in; and one that there was no room for at
-    /// the start is made when there is.
+    /// Says to other servers of the root that this one lives: to be called every [`BEAT`]. Should
+    /// another one have taken it for dead all the same, it gets a new directory to stage in; and
+    /// one that there was no room for at the start is made when there is.
     pub fn beat(&self) {
         self.beat_at(Instant::now());
     }
 
-    /// The same, as if it were `now`.
+    /// Does the same, as if it were `now`.
     pub fn beat_at(&self, now: Instant) {
         let beaten = self.area().and_then(|area| area.beat(now));
         let failed = beaten.is_err_and(|error| error != Errno::ROFS);
         if failed != self.is_beat_lost.swap(failed, Ordering::Relaxed) {
             match failed {
-                true => log::warn!("the server's corner can't be seen to: another server may take this one for dead"),
-                false => log::info!("the server's corner is seen to again"),
+                true => log::warn!(
+                    "can't write this server's lock in .ferry; another server may take this one for dead and delete its uploads"
+                ),
+                false => log::info!("this server's lock in .ferry can be written again"),
             }
         }
     }
 
-    /// The same as [`clean`](Self::clean), as if it were `now`, and `steady` by a clock that nobody moves.
+    /// Does the same as [`clean`](Self::clean), as if it were `now`, and `steady` by a clock that
+    /// nobody moves.
     pub fn clean_at(&self, now: SystemTime, steady: Instant) {
         let Ok(area) = self.area() else { return };
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -357,22 +363,23 @@ impl Store {
             Ok((runs, uploads)) => {
                 log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");
             }
-            Err(error) => log::warn!("could not clean up what was left behind: {error}"),
+            Err(error) => log::warn!("can't clean up in .ferry: {error}; it is tried again later"),
         }
         if !self.is_trimmed.swap(true, Ordering::Relaxed)
             && let Err(error) = area.trim()
         {
-            log::warn!("what was set aside for kept uploads could not be given back: {error}");
+            log::warn!("disk space reserved for interrupted uploads could not be freed: {error}");
         }
         // Counted anew: other servers of the same root keep uploads as well.
         if let Err(error) = look(area, &self.quota) {
-            log::warn!("could not count what is kept: {error}");
+            log::warn!("can't count the interrupted uploads in .ferry: {error}");
         }
     }
 
-    /// Counts one more upload that is known under an id. Where there are too many, those go under which nothing is
-    /// kept: for others a place is worth more. Then those of whoever has most, for one who has fewer. Where only `owner` has
-    /// too many, it is its own that go, and none under which anything is kept.
+    /// Counts one more upload that is known under an id. Where there are too many, those go under
+    /// which nothing is kept: for others a place is worth more. Then those of the owner with most,
+    /// for one with fewer. Where only `owner` has too many, it is its own that go, and none under
+    /// which anything is kept.
     fn admit(&self, id: &Id, owner: &Owner) -> Result<(), StoreError> {
         self.read_owners(&self.quota.unread_for(owner));
         let (quota, id) = (&self.quota, id.as_str());
@@ -392,8 +399,8 @@ impl Store {
         full.map_err(|full| StoreError::of(ErrorKind::TooManyKept { own: full == Full::Owner }))
     }
 
-    /// Forgets ids under which nothing is kept, of `owner` or of all: of uploads that were published, and of those that
-    /// brought no byte. Says whether there were any.
+    /// Forgets ids under which nothing is kept, of `owner` or of all: of uploads that were
+    /// published, and of those that brought no byte. Says whether there were any.
     ///
     /// A power cut may bring some of them back; nothing depends on their being gone.
     fn forget_spent(&self, owner: Option<&Owner>) -> bool {
@@ -409,19 +416,23 @@ impl Store {
         }
     }
 
-    /// Removes one kept upload of whoever has most, for one more of `newcomer`. Says whether there was any.
+    /// Removes one kept upload of the owner with most, for one more of `newcomer`. Returns whether
+    /// there was any.
     fn make_way(&self, newcomer: &Owner) -> bool {
         // Only where there are too many.
         self.read_owners(&self.quota.unread());
         let yielding = self.quota.yielding(newcomer, FORGOTTEN_AT_ONCE);
         let made = self.give_up(&yielding, 1, Area::evict);
         if made {
-            log::info!("a kept upload gave way: the server keeps as many as it may, and most of one client's");
+            log::info!(
+                "deleted an interrupted upload to keep a new one: a limit on kept uploads (max-kept) is reached"
+            );
         }
         made
     }
 
-    /// Gives up at most `most` of the uploads under these ids, as `remove` does it; returns whether any is gone.
+    /// Gives up at most `most` of the uploads under these ids, as `remove` does it; returns whether
+    /// any is gone.
     fn give_up(&self, ids: &[String], most: usize, remove: fn(&Area, &str) -> Result<bool, Errno>) -> bool {
         let Ok(area) = self.area() else { return false };
         let mut gone = 0;
@@ -435,14 +446,14 @@ impl Store {
                     gone += 1;
                 }
                 Ok(false) => {}
-                Err(error) => log::warn!("what is known of an upload could not be forgotten: {error}"),
+                Err(error) => log::warn!("can't delete an interrupted upload in .ferry/kept: {error}"),
             }
         }
         gone > 0
     }
 
-    /// Another server of the same root may have published or discarded since what is known of the disk was true. Then it
-    /// may be asked anew for `owner`.
+    /// Another server of the same root may have published or discarded since what is known of the
+    /// disk was true. Then it may be asked anew for `owner`.
     fn look_again(&self, owner: &Owner) -> bool {
         let looked = self.area().is_ok_and(|area| look(area, &self.quota).is_ok());
         self.read_owners(&self.quota.unread_for(owner));
@@ -460,14 +471,14 @@ impl Store {
         full.map_err(|full| StoreError::of(ErrorKind::StagingFull { own: full == Full::Owner }))
     }
 
-    /// Has other limits hold from here on. What is staged and kept stays, though it may be more; what is kept for too long
-    /// goes with the next cleaning.
+    /// Sets the limits that hold from here on. Staged and kept uploads stay, though they may be
+    /// more. Uploads kept for too long go with the next cleaning.
     pub fn set_limits(&self, limits: &StoreLimits) {
         self.quota.set_limits(limits.max_staged, limits.max_kept);
         *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = limits.keep;
     }
 
-    /// Has other limits of owners hold from here on; those that are not named have none.
+    /// Sets the limits of owners from here on; owners that are not named have none.
     pub fn set_owner_limits(&self, limits: HashMap<Owner, OwnerLimits>) {
         self.quota.set_owner_limits(limits);
     }
@@ -480,7 +491,7 @@ impl Store {
     }
 }
 
-/// Looks at the disk for what is kept there.
+/// Counts the uploads that are kept on the disk.
 fn look(area: &Area, quota: &Quota) -> Result<(), Errno> {
     quota.looked(area.all_resting()?);
     Ok(())

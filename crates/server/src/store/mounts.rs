@@ -1,9 +1,9 @@
 //! Whether anything is mounted below the root.
 //!
-//! Whoever asks for the status of a mount point asks the file system that is mounted there, which may be
-//! another machine or a program, and may never answer. A walk by openat2 stops in front of it, but costs three
-//! calls for one. So it is known at any time whether there is a mount to stop at: a thread waits for the
-//! kernel's table of mounts to change, and reads it anew.
+//! A call for the status of a mount point goes to the file system mounted there. That may be
+//! another machine or a program, and may never answer. A walk by openat2 stops in front of it, but
+//! costs three calls for one. So it is known at any time whether there is a mount to stop at: a
+//! thread waits for the kernel's table of mounts to change, and reads it anew.
 
 use std::{
     fmt, io,
@@ -23,8 +23,8 @@ use rustix::{
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// The kernel's table of mounts, opened before the fence goes up. For the store that is opened first with it or
-/// with a clone of it; any other one opens its own.
+/// The kernel's table of mounts, opened before the fence goes up. For the store that is opened
+/// first with it or with a clone of it; any other one opens its own.
 #[derive(Debug, Clone, Default)]
 pub struct MountTable(Arc<Mutex<Option<OwnedFd>>>);
 
@@ -77,8 +77,8 @@ impl Mounts {
         Ok(Mounts { below, _end: Some(end) })
     }
 
-    /// Whether something is mounted below the root, or that is not known. A mount made in this very moment
-    /// may not have been noticed yet.
+    /// Returns whether something is mounted below the root, or that is not known. A mount made in
+    /// this very moment may not have been noticed yet.
     pub(super) fn any_below(&self) -> bool {
         self.below.load(Ordering::Relaxed)
     }
@@ -98,7 +98,7 @@ fn wait(table: &OwnedFd, ended: &io::PipeReader) -> bool {
     }
 }
 
-/// Whether `table` has a mount point below `root`, wherever that has been moved to meanwhile.
+/// Returns whether `table` has a mount point below `root`, wherever that has been moved to meanwhile.
 fn any_below(root: &OwnedFd, table: &OwnedFd) -> Result<bool, Errno> {
     let path = readlink(format!("/proc/self/fd/{}", root.as_raw_fd()), Vec::new())?;
     let mut text = Vec::new();
@@ -112,7 +112,7 @@ fn any_below(root: &OwnedFd, table: &OwnedFd) -> Result<bool, Errno> {
     Ok(!path.as_bytes().starts_with(b"/") || has_mount_below(path.as_bytes(), &text))
 }
 
-/// Whether a line of `table`, as proc_pid_mountinfo(5) describes it, has a mount point below `root`.
+/// Returns whether a line of `table`, as proc_pid_mountinfo(5) describes it, has a mount point below `root`.
 fn has_mount_below(root: &[u8], table: &[u8]) -> bool {
     let mut above: Vec<u8> = root.iter().flat_map(|&byte| escape(byte)).collect();
     if !above.ends_with(b"/") {
@@ -122,7 +122,7 @@ fn has_mount_below(root: &[u8], table: &[u8]) -> bool {
     mount_points.into_iter().any(|point| point.len() > above.len() && point.starts_with(&above))
 }
 
-/// A byte of a path, as the table has it.
+/// Returns a byte of a path, as the table has it.
 fn escape(byte: u8) -> Vec<u8> {
     match byte {
         b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),

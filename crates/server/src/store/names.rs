@@ -39,7 +39,8 @@ pub(super) struct Batch<'a> {
     dirs: Vec<OwnedFd>,
     /// The attributes that open parents hand on, as far as that was asked.
     inheritances: HashMap<usize, Inheritance>,
-    /// New directories that have to be synced themselves, besides those that they lie in, and the changes that made them.
+    /// New directories that have to be synced themselves, besides those that they lie in, and the
+    /// changes that made them.
     unsynced: (Vec<OwnedFd>, Vec<usize>),
     completions: Vec<(NameCompletion, Vec<usize>)>,
     /// Kept uploads that were published: their journals say so when the names are durable.
@@ -145,10 +146,10 @@ impl<'a> Batch<'a> {
 
     /// Moves an entry to a name that nothing has, `stat` being the status of what is moved.
     ///
-    /// Where the file system can't do that in one call, a file gets its second name before it loses the first, and
-    /// keeps both if the power fails in between; of a kept upload, the next RESUME takes the first. A directory, or a
-    /// file that can have no second name, is moved where nothing was seen to have the name; a directory can then replace
-    /// no more than an empty one.
+    /// Where the file system can't do that in one call, a file gets its second name before it loses
+    /// the first, and keeps both if the power fails in between; of a kept upload, the next RESUME
+    /// takes the first. A directory, or a file that can have no second name, is moved where nothing
+    /// was seen to have the name; a directory can then replace no more than an empty one.
     fn move_entry(&self, old: (&OwnedFd, &str), new: (&OwnedFd, &str), stat: &Stat) -> Result<(), Errno> {
         let Store { syscalls, capabilities, .. } = self.store;
         if capabilities.noreplace {
@@ -185,13 +186,13 @@ impl<'a> Batch<'a> {
         if moved.is_err()
             && let Err(error) = unlink(new)
         {
-            log::warn!("a file that could not be renamed has both names, {} too: {error}", escaped(new.1));
+            log::warn!("a rename failed halfway; the file has its new name, {}, as well: {error}", escaped(new.1));
         }
         moved
     }
 
-    /// Gives a finished upload its name. A file that has it is replaced, and lives on for those who
-    /// are reading it.
+    /// Gives a finished upload its name. A file that has it is replaced, and lives on for clients
+    /// that are reading it.
     fn publish(
         &mut self,
         upload: &std::sync::Arc<Upload>,
@@ -218,7 +219,8 @@ impl<'a> Batch<'a> {
             Place::Plain(number) => (run.as_ref().ok_or_else(|| failed(Errno::BADF))?.dir(), number.clone()),
             Place::Kept(id) => (self.store.area().map_err(failed)?.kept(), Area::data_name(id.as_str())),
         };
-        // Held, so that the tag is its own whatever another process does to its name meanwhile.
+        // Held open, so that the tag is of this file though another process may rename it
+        // meanwhile.
         let staged =
             self.store.syscalls.open_entry(staged_in, &staged_as, OFlags::PATH).map_err(|error| match error {
                 // Somebody cleaned the server's corner.
@@ -260,8 +262,8 @@ impl<'a> Batch<'a> {
         Ok(Published { size, crc, tag })
     }
 
-    /// Gives a staged file what its place brings with it, where that has changed since it was begun, or could not be
-    /// seen then.
+    /// Gives a staged file what its place brings with it, where that has changed since it was
+    /// begun, or could not be seen then.
     fn give(
         &mut self,
         upload: &Upload,
@@ -328,7 +330,7 @@ impl<'a> Batch<'a> {
             if let (Some((file, journal)), true) = (&mut staged.journal, self.completions[*index].0.is_ok()) {
                 // Should this be lost, the journal before it says as much, with the tag of the staged file.
                 if let Err(error) = journal.write(&self.store.syscalls, file, entry) {
-                    log::warn!("the journal of a published upload could not be written: {error}");
+                    log::warn!("can't write the journal of a published upload in .ferry/kept: {error}");
                 }
             }
             staged.journal = None;
@@ -336,13 +338,13 @@ impl<'a> Batch<'a> {
         self.completions.into_iter().map(|(completion, _)| completion).collect()
     }
 
-    /// Has `changed` itself synced, before the change that is being made is told.
+    /// Marks `changed` itself to be synced, before the change that is being made is told.
     fn sync_later(&mut self, changed: OwnedFd) {
         self.unsynced.0.push(changed);
         self.unsynced.1.push(self.completions.len());
     }
 
-    /// The open parent of `name`.
+    /// Returns the open parent of `name`.
     fn parent(&mut self, name: &Name) -> Result<usize, StoreError> {
         let parent = name.parent();
         if let Some(&index) = self.by_name.get(parent.unwrap_or("")) {
@@ -354,14 +356,14 @@ impl<'a> Batch<'a> {
         Ok(self.dirs.len() - 1)
     }
 
-    /// The status of what has a name in an open parent.
+    /// Returns the status of an entry in an open parent.
     fn stat(&self, parent: usize, name: &Name) -> Result<Stat, StoreError> {
         let stat = self.store.root.stat_entry(&self.dirs[parent], name.last());
         stat.map_err(|error| StoreError::entry(name, error))
     }
 
-    /// What to say where a change to the entry `name` of a parent failed. That it is in use may mean that it will
-    /// never work.
+    /// Returns the error of a failed change to the entry `name` of a parent. An entry that is in
+    /// use may be one that can never be changed.
     fn refused(&self, parent: usize, name: &Name, error: Errno) -> StoreError {
         match error {
             Errno::BUSY if self.store.root.is_mounted_on(&self.dirs[parent], name.last()) => {
@@ -402,7 +404,7 @@ impl NameCompletion {
         }
     }
 
-    /// It failed after all.
+    /// Notes that it failed after all.
     fn fail(&mut self, error: StoreError) {
         match self {
             NameCompletion::Published(_, result) => *result = Err(error),

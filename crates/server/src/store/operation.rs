@@ -1,8 +1,9 @@
 //! Operations on files and their results: all that a protocol knows of the store.
 //!
-//! There are three kinds: reading, uploading and naming. Each has operations and results of its own. An operation
-//! carries the number of what waits for its result, and the completion brings that number back: a completion
-//! finds its owner by type. A session reads one thing at a time, so reading needs no number.
+//! There are three kinds: reading, uploading and naming. Each has operations and results of its
+//! own. An operation carries the number of what waits for its result, and the completion brings
+//! that number back: a completion finds its owner by type. A session reads one thing at a time, so
+//! reading needs no number.
 
 use std::{borrow::Cow, fmt};
 
@@ -104,10 +105,11 @@ pub enum ReadOperation<H: Handles> {
 /// The form in which a range is loaded.
 #[derive(Debug)]
 pub enum Form {
-    /// It is to be sent from the file, which must be [sendable](Content::Range::is_sendable): [`Piece::Cached`].
+    /// It is to be sent from the file, which must be [sendable](Content::Range::is_sendable):
+    /// [`Piece::Cached`].
     Cached,
-    /// Its bytes are wanted, in one pass with their digest: [`Piece::Bytes`]. They are appended to this chunk, as many as its
-    /// memory takes.
+    /// Its bytes are wanted, in one pass with their digest: [`Piece::Bytes`]. They are appended to
+    /// this chunk, as many as its memory takes.
     Bytes(Chunk),
     /// It is only looked at, and not on the loop: [`Piece::Cached`].
     Background,
@@ -160,12 +162,12 @@ pub enum UploadOperation<H: Handles> {
         /// The upload.
         upload: H::Upload,
     },
-    /// Lets go of a resumable upload and keeps what arrived: [`UploadCompletion::Released`]. All writes before have
-    /// ended.
+    /// Lets go of a resumable upload and keeps what arrived: [`UploadCompletion::Released`]. All
+    /// writes before have ended.
     Keep {
         /// The upload.
         upload: H::Upload,
-        /// The end of what arrived; [`None`] to keep no more than the last checkpoint.
+        /// The last bytes that arrived; [`None`] to keep no more than the last checkpoint.
         tail: Option<Tail>,
     },
 }
@@ -195,7 +197,8 @@ pub enum NameOperation<H: Handles> {
     Change(ChangeNumber, Change),
 }
 
-/// The state in which the name of an upload must be when the upload gets it. It is looked at in that very step.
+/// The state in which the name of an upload must be when the upload gets it. It is looked at in
+/// that very step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Onto {
     /// A file, which is replaced, or nothing.
@@ -356,7 +359,7 @@ pub enum Content<'a, F> {
         start: u64,
         /// After the last byte.
         end: u64,
-        /// Sending from the file never waits for what may not answer.
+        /// Sending from the file never waits for a machine that may not answer.
         is_sendable: bool,
     },
 }
@@ -425,7 +428,7 @@ impl Chunk {
     }
 }
 
-/// The end of what arrived of a resumable upload.
+/// The last bytes that arrived of a resumable upload.
 #[derive(Debug)]
 pub struct Tail {
     /// Where the chunk belongs.

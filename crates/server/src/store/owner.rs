@@ -2,10 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-/// The owner of a resumable upload, as far as quotas go: an opaque word, compared for equality alone. It stands
-/// for a client's address, or for a user.
+/// The owner of a resumable upload, as far as quotas go: an opaque word, compared for equality
+/// alone. It stands for a client's address, or for a user.
 ///
-/// Nobody, the default, is shared by all of whom nothing is known.
+/// Nobody, the default, is shared by all unknown owners.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Owner(Option<Arc<str>>);
 
@@ -16,7 +16,7 @@ const USER: &str = "user=";
 const MAX_OWNER_BYTES: usize = 128;
 
 impl Owner {
-    /// Everybody of whom nothing is known.
+    /// All unknown owners.
     pub const NOBODY: Owner = Owner(None);
 
     /// Returns the owner of this name: 1 to 128 visible ASCII characters. [`None`] for any other.

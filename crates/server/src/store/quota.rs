@@ -1,12 +1,12 @@
 //! How much unfinished uploads hold on the disk, whose they are, and the limits on it.
 //!
-//! The space taken of the disk is counted: the bytes that arrived, and what is set aside ahead of them; of an
-//! upload that rests, its blocks. Plain uploads are this process's own. Kept ones may be another
-//! process's doing as well: that is known from the last look at the disk, and from what this process did
-//! since. So the limits are this process's own, and a refusal is worth a new look.
+//! The space taken of the disk is counted: the bytes that arrived, and the space set aside ahead of
+//! them; of an upload that rests, its blocks. Plain uploads are this process's own. Kept ones may
+//! be another process's doing as well: that is known from the last look at the disk, and from what
+//! this process did since. So the limits are this process's own, and a refusal is worth a new look.
 //!
-//! There are limits of all together, and of single owners. Ids are shared fairly: where there are too many, the owner of
-//! the most gives way to one who has fewer.
+//! There are limits of all together, and of single owners. Ids are shared fairly: where there are
+//! too many, the owner with the most gives way to one with fewer.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,8 +19,8 @@ use super::owner::Owner;
 /// How often refusals may have the disk looked at: it may have thousands of kept uploads to count.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
-/// The part of the limit that may be set aside ahead of the bytes of one upload, so that hundreds of them leave most
-/// of it to bytes; and no more than a part of what is free.
+/// The part of the limit that may be set aside ahead of the bytes of one upload, so that hundreds
+/// of them leave most of it to bytes; and no more than a part of the free space.
 const AHEAD_PART: u64 = 1024;
 const AHEAD_PART_OF_FREE: u64 = 16;
 
@@ -57,9 +57,9 @@ pub struct OwnerLimits {
 /// The limit that would be exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
-    /// That of all together.
+    /// The quota of all together.
     Server,
-    /// The owner's.
+    /// The quota of the owner.
     Owner,
 }
 
@@ -70,7 +70,7 @@ pub(super) struct Quota {
     looked: Mutex<Option<Instant>>,
 }
 
-/// What is counted of somebody.
+/// The sums of one owner, or of all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sums {
     /// Bytes of plain uploads, and of those that are known.
@@ -85,7 +85,8 @@ impl Sums {
         self.plain.saturating_add(self.kept)
     }
 
-    /// What may be set aside ahead of the bytes of one upload, where there may be `most` bytes.
+    /// Returns how much may be set aside ahead of the bytes of one upload, where there may be
+    /// `most` bytes.
     fn spare(&self, most: u64) -> u64 {
         let free = most.saturating_sub(self.bytes());
         (most / AHEAD_PART).min(free / AHEAD_PART_OF_FREE)
@@ -97,7 +98,7 @@ struct Counts {
     max_bytes: u64,
     max_known: u64,
     limits: HashMap<Owner, OwnerLimits>,
-    /// Of all, and of each of whom anything is counted.
+    /// The sums of all, and of each owner of whom anything is counted.
     all: Sums,
     by_owner: HashMap<Owner, Sums>,
     known: HashMap<Box<str>, Known>,
@@ -117,7 +118,7 @@ struct Known {
 }
 
 impl Counts {
-    /// Has the sums of all, and of `owner` where that is known, changed.
+    /// Changes the sums of all, and of `owner` where that is known.
     fn count(&mut self, owner: Option<&Owner>, change: impl Fn(&mut Sums)) {
         change(&mut self.all);
         let Some(owner) = owner else { return };
@@ -148,7 +149,7 @@ impl Counts {
         Some(known)
     }
 
-    /// Has what is known of an id changed, where anything is.
+    /// Changes the facts known about an id, if there are any.
     fn change(&mut self, id: &str, change: impl FnOnce(&mut Known)) {
         if let Some(mut known) = self.remove(id) {
             change(&mut known);
@@ -176,7 +177,8 @@ impl Counts {
         }
     }
 
-    /// Never below none: what another process did is known only since the last look.
+    /// Subtracts bytes, but never below none: changes of other processes are known only since the
+    /// last look.
     fn subtract(&mut self, whose: Whose<'_>, bytes: u64) {
         match whose {
             Whose::Plain(owner) => self.count(Some(owner), |sums| sums.plain = sums.plain.saturating_sub(bytes)),
@@ -237,17 +239,18 @@ impl Quota {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        // Whoever panicked left sums that the next look puts right.
+        // A thread that panicked left sums that the next look puts right.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has other limits of all hold from here on. What is there stays, though it may be more.
+    /// Sets the limits of all that hold from here on. Uploads that are there stay, though they may
+    /// be more.
     pub(super) fn set_limits(&self, max_bytes: u64, max_known: u64) {
         let mut counts = self.counts();
         (counts.max_bytes, counts.max_known) = (max_bytes, max_known);
     }
 
-    /// The same for the limits of owners; those that are not named have none.
+    /// Does the same for the limits of owners; owners that are not named have none.
     pub(super) fn set_owner_limits(&self, limits: HashMap<Owner, OwnerLimits>) {
         self.counts().limits = limits;
     }
@@ -256,7 +259,7 @@ impl Quota {
     ///
     /// # Errors
     ///
-    /// Which limit they would exceed; nothing is counted then.
+    /// The limit that they would exceed; nothing is counted then.
     pub(super) fn take(&self, whose: Whose<'_>, bytes: u64) -> Result<(), Full> {
         if bytes == 0 {
             return Ok(());
@@ -282,7 +285,7 @@ impl Quota {
         self.counts().subtract(whose, bytes);
     }
 
-    /// How many bytes may be set aside ahead of those that arrive.
+    /// Returns how many bytes may be set aside ahead of those that arrive.
     pub(super) fn spare(&self, whose: Whose<'_>) -> u64 {
         let counts = self.counts();
         let own = counts.owner_of(whose).and_then(|owner| {
@@ -312,28 +315,28 @@ impl Quota {
         Ok(())
     }
 
-    /// This process has taken hold of an upload whose data takes `bytes`.
+    /// Notes that this process has locked an upload whose data takes `bytes`.
     pub(super) fn hold(&self, id: &str, owner: &Owner, bytes: u64) {
         self.counts().insert(id, Known { owner: Some(owner.clone()), bytes, held: true, ..Known::default() });
     }
 
-    /// This process has let go of an upload.
+    /// Notes that this process has unlocked an upload.
     pub(super) fn rest(&self, resting: &Resting) {
         let Resting { id, bytes, touched } = resting;
         self.counts().change(id, |known| (known.bytes, known.touched, known.held) = (*bytes, *touched, false));
     }
 
-    /// This process has let go of an upload, of which nothing else is known.
+    /// Notes that this process has unlocked an upload, of which nothing else is known.
     pub(super) fn let_go(&self, id: &str) {
         self.counts().change(id, |known| known.held = false);
     }
 
-    /// Nothing is known under an id any more.
+    /// Forgets an id.
     pub(super) fn forget(&self, id: &str) {
         self.counts().remove(id);
     }
 
-    /// Takes note of what the disk holds, of all processes.
+    /// Takes note of the content of the disk, of all processes.
     pub(super) fn looked(&self, found: Vec<Resting>) {
         let mut counts = self.counts();
         let ids: HashSet<&str> = found.iter().map(|resting| resting.id.as_str()).collect();
@@ -351,7 +354,7 @@ impl Quota {
         }
     }
 
-    /// Whether a refusal is to have the disk looked at before it is told.
+    /// Returns whether a refusal is to have the disk looked at before it is told.
     pub(super) fn is_worth_a_look(&self) -> bool {
         let now = Instant::now();
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -362,8 +365,8 @@ impl Quota {
         due
     }
 
-    /// Ids under which nothing is kept, and nobody here works, of `owner` or of all: those that nobody touched for longest
-    /// first, at most `most`.
+    /// Ids under which nothing is kept, and nobody here works, of `owner` or of all: those that
+    /// nobody touched for longest first, at most `most`.
     pub(super) fn spent(&self, owner: Option<&Owner>, most: usize) -> Vec<String> {
         let counts = self.counts();
         let is_spent = |known: &Known| {
@@ -373,31 +376,33 @@ impl Quota {
         first(spent.map(|(id, known)| (known.touched, &**id)).collect(), most)
     }
 
-    /// Ids of which it is not known whose they are, as far as that counts: where `newcomer` has limits of its own.
+    /// Ids of which it is not known whose they are, as far as that counts: where `newcomer` has
+    /// limits of its own.
     pub(super) fn unread_for(&self, newcomer: &Owner) -> Vec<String> {
         let counts = self.counts();
         if counts.limits.contains_key(newcomer) { counts.unread() } else { Vec::new() }
     }
 
-    /// The same, whoever asks.
+    /// Returns the same for all owners.
     pub(super) fn unread(&self) -> Vec<String> {
         self.counts().unread()
     }
 
-    /// The journal of an id says whose it is.
+    /// Notes the owner of an id, as its journal says.
     pub(super) fn read(&self, id: &str, owner: Owner) {
         self.counts().change(id, |known| {
             known.owner.get_or_insert(owner);
         });
     }
 
-    /// Ids that may give way to one more of `newcomer`: of whoever has most, and more than the newcomer would then have; the
-    /// smallest first, and of those the ones that nobody touched for longest; at most `most`.
+    /// Returns the ids that may give way to one more of `newcomer`: of the owner with most, and
+    /// more than the newcomer would then have; the smallest first, and of those the ones that
+    /// nobody touched for longest; at most `most`.
     pub(super) fn yielding(&self, newcomer: &Owner, most: usize) -> Vec<String> {
         let counts = self.counts();
         let theirs = counts.by_owner.get(newcomer).map_or(0, |sums| sums.known);
         let most_of_all = counts.by_owner.values().map(|sums| sums.known).max().unwrap_or(0);
-        // To take one from who has just one more would only make them change places.
+        // To take one from an owner with just one more would only make them change places.
         if most_of_all <= theirs + 1 {
             return Vec::new();
         }
@@ -408,7 +413,7 @@ impl Quota {
     }
 }
 
-/// The ids of the `most` smallest.
+/// Returns the ids of the `most` smallest.
 fn first<K: Ord>(mut ids: Vec<(K, &str)>, most: usize) -> Vec<String> {
     ids.sort_unstable();
     ids.into_iter().take(most).map(|(_, id)| id.to_string()).collect()

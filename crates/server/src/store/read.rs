@@ -18,10 +18,10 @@ use super::{
     root::Found,
 };
 
-/// What is read at once through a buffer that stays in the processor's cache.
+/// The bytes read at once, through a buffer that stays in the processor's cache.
 pub const SCRATCH_BYTES: usize = 256 << 10;
 
-/// What is asked to come from the disk behind a cold read, while that is being sent.
+/// The bytes that are read ahead from the disk behind a cold read, while that is being sent.
 const READ_AHEAD_BYTES: u64 = 8 << 20;
 
 /// Whether a call may wait for a disk. `C` is what the caller has for a call that would have to: nothing
@@ -58,8 +58,8 @@ impl<C> Wait<C> {
         matches!(self, Wait::Never(_))
     }
 
-    /// Returns what `error` means, met with `path`: where the call may not wait, [`Errno::AGAIN`] says that it would
-    /// have to.
+    /// Returns what `error` means, met with `path`: where the call may not wait, [`Errno::AGAIN`]
+    /// says that it would have to.
     pub(super) fn stop(self, path: &str, error: Errno) -> Stop<C> {
         match (self, error) {
             (Wait::Never(cold), Errno::AGAIN) => Stop::Cold(cold),
@@ -96,7 +96,7 @@ impl fmt::Debug for OpenFile {
 }
 
 impl OpenFile {
-    /// The descriptor, for sendfile.
+    /// Returns the descriptor, for sendfile.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl OpenFile {
         self.file.as_ref().ok_or(Errno::BADF)
     }
 
-    /// Its name, as it was opened by.
+    /// Returns its name, as it was opened by.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -195,7 +195,7 @@ impl Store {
         FileVersion { size: meta::size(stat), mtime: meta::mtime(stat), tag: self.tag(stat, moment) }
     }
 
-    /// The tag of a file whose status was told after `moment`.
+    /// Returns the tag of a file whose status was told after `moment`.
     pub(super) fn tag(&self, stat: &Stat, moment: SystemTime) -> Tag {
         meta::tag(stat, self.capabilities.is_settled(stat, moment))
     }
@@ -226,8 +226,8 @@ impl Store {
         }
     }
 
-    /// Brings a range into memory and, where there is one, into `digest`. Stops early where `gets_on`, which is asked
-    /// before each piece, says that nobody waits for it.
+    /// Brings a range into memory and, where there is one, into `digest`. Stops early where
+    /// `gets_on`, which is asked before each piece, says that nobody waits for it.
     pub(super) fn load<C: Copy>(
         &self,
         file: &OpenFile,
@@ -262,8 +262,8 @@ impl Store {
         Ok(Loaded { piece: Piece::Cached(loaded), digest })
     }
 
-    /// Appends a range to `chunk`, as much as that takes and, where the call may not wait, as is in memory; and its digest in the
-    /// same pass. Where there is nothing, `chunk` is left as it was.
+    /// Appends a range to `chunk`, as much as that takes and, where the call may not wait, as is in
+    /// memory; and its digest in the same pass. Where there is nothing, `chunk` is left as it was.
     pub(super) fn read_range<C: Copy>(
         &self,
         file: &OpenFile,
@@ -400,8 +400,9 @@ mod tests {
         (Store::open_watched(&options(root), Some(looks.clone())).unwrap(), looks)
     }
 
-    /// Checks the bytes of a small range, read carefully and then quickly, and how often the file was looked at for the
-    /// latter. On a file system that may make the loop wait there is no quick way.
+    /// Checks the bytes of a small range, read carefully and then quickly, and how often the file
+    /// was looked at for the latter. On a file system that may make the loop wait there is no quick
+    /// way.
     fn both_ways(
         (store, looks): &(Store, Arc<Looks>),
         name: &str,

@@ -34,14 +34,14 @@ const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW);
 /// A walk may ask a disk.
 const MAY_WAIT: ResolveFlags = ResolveFlags::empty();
 
-/// Names that are tried for others of the corner: as FAT shortens it, and with a code point in it that file systems
-/// ignore which fold case.
+/// Names that are tried for others of the corner: as FAT shortens it, and with a code point in it
+/// that file systems ignore which fold case.
 const ALIASES: [&str; 2] = ["FERRY~1", ".fer\u{ad}ry"];
 
 fn missing_as_none<T>(found: Result<T, Errno>) -> Result<Option<T>, Errno> {
     match found {
         Ok(found) => Ok(Some(found)),
-        // A mount is no corner of ours, nor is what can't have such a name.
+        // A mount is not our `.ferry`, nor is an entry that can't have such a name.
         Err(Errno::NOENT | Errno::XDEV | Errno::LOOP | Errno::INVAL | Errno::ILSEQ | Errno::ACCESS) => Ok(None),
         Err(error) => Err(error),
     }
@@ -56,7 +56,7 @@ pub(super) struct Root {
     syscalls: Syscalls,
     dir: OwnedFd,
     mounts: Option<Mounts>,
-    /// The entry that no walk goes through or ends at, by whatever name, where one may have several.
+    /// The entry that no walk goes through or ends at, by any name, where one may have several.
     guarded: Option<&'static str>,
     /// The user whose files may be read without a trace in any case.
     user: u32,
@@ -83,22 +83,23 @@ impl Root {
         Ok(Root { syscalls, dir, mounts: None, guarded: None, user, may_leave_times })
     }
 
-    /// From here on it is known where nothing is mounted; before, everything is looked at as if something were.
+    /// Watches the table of mounts. Before, every directory is looked at as if something were
+    /// mounted in it.
     pub(super) fn watch_mounts(&mut self, table: &MountTable) -> io::Result<()> {
         self.mounts = Some(Mounts::watch(&self.dir, table)?);
         Ok(())
     }
 
-    /// From here on whatever is the same as the entry `name` of the root is not there for a walk.
+    /// Hides the entry `name` of the root from walks, under any name that leads to it.
     ///
-    /// Guarding costs a look at each name: it is for file systems where an entry may have more names than those that
-    /// a [`Name`] can't be.
+    /// Guarding costs a look at each name: it is for file systems where an entry may have more
+    /// names than those that a [`Name`] can't be.
     pub(super) fn guard(&mut self, name: &'static str) {
         self.guarded = Some(name);
     }
 
-    /// Whether the directory `name` of the root has one of [`ALIASES`] under which it can't be told from others, since it
-    /// shows another inode there.
+    /// Returns whether the directory `name` of the root has one of [`ALIASES`] under which it can't
+    /// be told from others, since it shows another inode there.
     pub(super) fn has_untold_alias(&self, name: &str) -> Result<bool, Errno> {
         let inode = |name: &str| {
             let stat = self.syscalls.stat(self.walk_from(&self.dir, name, LOOK, MAY_WAIT)?)?;
@@ -116,7 +117,7 @@ impl Root {
         Ok(false)
     }
 
-    /// Whether an entry of the root is listed by this name, in whatever case.
+    /// Returns whether an entry of the root is listed by this name, ignoring case.
     fn lists(&self, name: &str) -> Result<bool, Errno> {
         for entry in self.syscalls.list(&self.dir)? {
             if entry?.file_name().to_bytes().eq_ignore_ascii_case(name.as_bytes()) {
@@ -130,7 +131,7 @@ impl Root {
         &self.dir
     }
 
-    /// Whether the kernel knows walks that ask no disk: one before 5.12 does not.
+    /// Returns whether the kernel knows walks that ask no disk: one before 5.12 does not.
     pub(super) fn knows_cached_walks(&self) -> bool {
         let (flags, resolve) = (OFlags::PATH | OFlags::DIRECTORY, CONFINED | ResolveFlags::CACHED);
         matches!(self.syscalls.open_beneath(&self.dir, ".", flags, resolve), Ok(_) | Err(Errno::AGAIN))
@@ -138,9 +139,9 @@ impl Root {
 
     /// Opens the file `name` for reading; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
     ///
-    /// The type of the file is found out before: to open a FIFO lets a writer go on that waits for a reader, and to
-    /// open a device may do anything. The time of the last access stays as it is wherever that is allowed: to write
-    /// it may wait for the disk.
+    /// The type of the file is found out before: to open a FIFO lets a writer go on that waits for
+    /// a reader, and to open a device may do anything. The time of the last access stays as it is
+    /// wherever that is allowed: to write it may wait for the disk.
     pub(super) fn open_file(&self, name: &Name, cached: bool) -> Result<Found, Errno> {
         let stat = self.stat(name, cached)?;
         match meta::kind(&stat) {
@@ -160,7 +161,7 @@ impl Root {
         open(OFlags::empty()).map(Found::File)
     }
 
-    /// The status of `name`; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
+    /// Returns the status of `name`; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
     pub(super) fn stat(&self, name: &Name, cached: bool) -> Result<Stat, Errno> {
         let wait = if cached { ResolveFlags::CACHED } else { MAY_WAIT };
         self.syscalls.stat(self.walk(name.as_str(), LOOK, wait)?)
@@ -180,8 +181,8 @@ impl Root {
         }
     }
 
-    /// The status of the entry `name` of `dir`, of a symbolic link itself. Where something is mounted on it that
-    /// is [`Errno::XDEV`], and nobody is asked what.
+    /// Returns the status of the entry `name` of `dir`, of a symbolic link itself. Where something
+    /// is mounted on it that is [`Errno::XDEV`], and nobody is asked what.
     pub(super) fn stat_entry(&self, dir: &OwnedFd, name: &str) -> Result<Stat, Errno> {
         let stat = match self.mounts.as_ref().is_none_or(Mounts::any_below) {
             true => self.syscalls.stat(self.walk_from(dir, name, LOOK, MAY_WAIT)?)?,
@@ -191,7 +192,7 @@ impl Root {
         Ok(stat)
     }
 
-    /// Whether something is mounted on the entry `name` of `dir`.
+    /// Returns whether something is mounted on the entry `name` of `dir`.
     pub(super) fn is_mounted_on(&self, dir: &OwnedFd, name: &str) -> bool {
         matches!(self.walk_from(dir, name, LOOK, MAY_WAIT), Err(Errno::XDEV))
     }
@@ -212,7 +213,7 @@ impl Root {
         }
     }
 
-    /// [`Errno::NOENT`] where `stat` is that of what is guarded.
+    /// Returns [`Errno::NOENT`] where `stat` is that of the guarded entry.
     fn keep_out(&self, stat: &Stat, wait: ResolveFlags) -> Result<(), Errno> {
         let Some(guarded) = self.guarded.filter(|_| meta::kind(stat) == FileType::Directory) else { return Ok(()) };
         match self.walk_from(&self.dir, guarded, LOOK, wait) {

@@ -1,15 +1,16 @@
-//! Directories of processes in the server's corner, and who may remove them.
+//! Directories of processes in `.ferry`, and when others may remove them.
 //!
-//! `run-<random>` belongs to one process, which holds a lock on the file `lock` in it: the kernel gives the lock
-//! up when the process ends, however it ends. A lock of a file rather than of the directory: on file
-//! systems that programs make, locks of directories never leave the machine. The directory is locked as well,
-//! for servers that know no such file.
+//! `run-<random>` belongs to one process, which holds a lock on the file `lock` in it: the kernel
+//! gives the lock up when the process ends, however it ends. A lock of a file rather than of the
+//! directory: on file systems that programs make, locks of directories never leave the machine. The
+//! directory is locked as well, for servers that know no such file.
 //!
-//! Where locks exclude whoever can write here, what can be locked is nobody's any more. Elsewhere that may only mean
-//! that the owner is on another machine. So an owner touches its lock every [`BEAT`], and who wants to remove its
-//! directory must have seen it still for [`LIFETIME`] by a clock of its own: that of the file system may be moved, and
-//! two machines' clocks differ. The lock's content says whose it is: a process that could be seen here and is not has
-//! ended, and needs no watching.
+//! Where locks exclude all writers, a directory that can be locked is nobody's any more. Elsewhere
+//! that may only mean that the owner is on another machine. So an owner touches its lock every
+//! [`BEAT`], and who wants to remove its directory must have seen it still for [`LIFETIME`] by a
+//! clock of its own: that of the file system may be moved, and two machines' clocks differ. The
+//! lock's content says whose it is: a process that could be seen here and is not has ended, and
+//! needs no watching.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +29,8 @@ use super::{machine::Identity, meta, syscalls::Syscalls};
 /// How often a process says that it lives.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 
-/// After so long without a beat what a process staged is anybody's: twelve beats, since a busy disk may hold some up.
+/// After so long without a beat what a process staged is anybody's: twelve beats, since a busy disk
+/// may hold some up.
 pub(super) const LIFETIME: Duration = Duration::from_secs(60);
 
 /// How long a start waits for a beat where one could mean that this root must not be served: three beats.
@@ -46,7 +48,8 @@ const TRIES: usize = 100;
 /// The longest content of a lock that is read.
 const LOCK_BYTES: usize = 512;
 
-/// Directories that this very process has, by name: of another one of its own it needs no watching to know that it is left.
+/// Directories that this very process has, by name: of another one of its own it needs no watching
+/// to know that it is left.
 static OWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 fn own() -> MutexGuard<'static, BTreeSet<String>> {
@@ -100,7 +103,8 @@ impl Run {
         let name = format!("{RUN}{:016x}", random()?);
         syscalls.mkdir(top, &name, 0o700)?;
         let locked = Run::lock(syscalls, top, OwnName::new(name.clone()));
-        // Nothing is left of what could not be used: on a full disk it would be made again and again.
+        // Nothing is left of what could not be used: otherwise a full disk would fill with new
+        // ones.
         if locked.is_err()
             && let Ok(dir) = syscalls.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY)
         {
@@ -131,18 +135,18 @@ impl Run {
         Ok(run.is_there(syscalls, top)?.then_some(run))
     }
 
-    /// Whether it has its name still.
+    /// Returns whether it has its name still.
     pub(super) fn is_there(&self, syscalls: &Syscalls, top: &OwnedFd) -> Result<bool, Errno> {
         Ok(is_entry(syscalls, top, &self.name.0, &self.dir)? && is_entry(syscalls, &self.dir, LOCK, &self.lock)?)
     }
 
-    /// Where this process stages.
+    /// Returns the directory in which this process stages.
     pub(super) fn dir(&self) -> &OwnedFd {
         &self.dir
     }
 
-    /// Says that this process lives: in two ways, since some file systems keep times to themselves, and on others there
-    /// may be no room for a byte.
+    /// Says that this process lives: in two ways, since some file systems keep times to themselves,
+    /// and on others there may be no room for a byte.
     fn beat(&self, syscalls: &Syscalls) -> Result<(), Errno> {
         let beats = self.beats.fetch_add(1, Ordering::Relaxed);
         let content = format!("{}{beats:020}\n", Identity::this().encode());
@@ -151,8 +155,8 @@ impl Run {
         syscalls.touch(&self.lock).or(told)
     }
 
-    /// Removes it, empty by now. Its lock is closed first: some file systems keep what is removed while it is open, under
-    /// another name.
+    /// Removes it, empty by now. Its lock is closed first: some file systems keep what is removed
+    /// while it is open, under another name.
     pub(super) fn remove(run: Arc<Run>, syscalls: &Syscalls, top: &OwnedFd) -> Result<(), Errno> {
         syscalls.unlink(&run.dir, LOCK, false)?;
         let name = run.name.0.clone();
@@ -172,7 +176,8 @@ struct Beat {
 }
 
 impl Beat {
-    /// Whether the owner has shown between the two that it lives. One that removes its directory does not.
+    /// Returns whether the owner has shown between the two that it lives. One that removes its
+    /// directory does not.
     fn is_later_than(&self, before: &Beat) -> bool {
         self.content.is_some() == before.content.is_some() && self != before
     }
@@ -202,7 +207,8 @@ pub(super) struct Others {
     syscalls: Syscalls,
     /// A directory that can be locked is nobody's, if it is of this machine.
     locks_exclude: bool,
-    /// Those that could be locked and may live all the same: their last beat, and since when there was no other.
+    /// Those that could be locked and may live all the same: their last beat, and since when there
+    /// was no other.
     watched: Mutex<BTreeMap<String, (Beat, Instant)>>,
 }
 
@@ -220,7 +226,7 @@ impl Others {
         run.beat(&self.syscalls)
     }
 
-    /// Whether a directory in the corner is of another machine.
+    /// Returns whether a directory in the corner is of another machine.
     fn any_elsewhere(&self, top: &OwnedFd, run: &Run) -> Result<bool, Errno> {
         for name in self.names(top, Some(run))? {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -271,7 +277,7 @@ impl Others {
         content
     }
 
-    /// Whether what could be locked is nobody's for certain.
+    /// Returns whether what could be locked is nobody's for certain.
     fn is_left(&self, name: &str, owner: &Identity) -> bool {
         let is_left_by_this = owner.is_this() && !own().contains(name);
         self.locks_exclude && !owner.is_elsewhere() || owner.has_ended() || is_left_by_this
@@ -281,12 +287,13 @@ impl Others {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether any may have to be removed soon.
+    /// Returns whether any may have to be removed soon.
     pub(super) fn are_watched(&self) -> bool {
         !self.watched().is_empty()
     }
 
-    /// Removes what processes that are gone left behind, as of the moment `now`, and never `run`; says of how many.
+    /// Removes what processes that are gone left behind, as of the moment `now`, and never `run`;
+    /// says of how many.
     pub(super) fn clean(&self, top: &OwnedFd, run: Option<&Run>, now: Instant) -> Result<usize, Errno> {
         let names = self.names(top, run)?;
         self.watched().retain(|name, _| names.contains(name));
@@ -294,7 +301,9 @@ impl Others {
         for name in names {
             match self.remove_left(top, &name, now) {
                 Ok(was_left) => removed += usize::from(was_left),
-                Err(error) => log::warn!("what an ended server left in .ferry/{name} stays behind: {error}"),
+                Err(error) => {
+                    log::warn!("can't delete .ferry/{name}, which belongs to a server that has ended: {error}");
+                }
             }
         }
         Ok(removed)
@@ -330,7 +339,7 @@ impl Others {
         }
     }
 
-    /// Whether a directory had no other beat for its owner's lifetime, as far as this process saw.
+    /// Returns whether a directory had no other beat for its owner's lifetime, as far as this process saw.
     fn is_still(&self, name: &str, beat: &Beat, now: Instant) -> bool {
         let mut watched = self.watched();
         let (last, since) = watched.entry(name.to_owned()).or_insert_with(|| (beat.clone(), now));
@@ -345,8 +354,9 @@ impl Others {
         now.saturating_duration_since(*since) >= LIFETIME
     }
 
-    /// Waits, where it must, until it is known that no other server is at work here whose lock can be had all the
-    /// same: two such servers would take each other's uploads. Returns the name of its directory if there is one.
+    /// Waits, where it must, until it is known that no other server is at work here whose lock can
+    /// be had all the same: two such servers would take each other's uploads. Returns the name of
+    /// its directory if there is one.
     pub(super) fn in_use(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Option<String>, Errno> {
         let mut seen: BTreeMap<String, (Beat, Instant)> = BTreeMap::new();
         let began = Instant::now();
@@ -389,8 +399,8 @@ fn owner_in(content: &[u8]) -> Identity {
     Identity::decode(std::str::from_utf8(line).unwrap_or_default())
 }
 
-/// Whether `file`, which is open, still has the name `name` in `dir`: another process may have removed
-/// it, and made another one.
+/// Returns whether `file`, which is open, still has the name `name` in `dir`: another process may
+/// have removed it, and made another one.
 pub(super) fn is_entry(syscalls: &Syscalls, dir: &OwnedFd, name: &str, file: &OwnedFd) -> Result<bool, Errno> {
     match syscalls.stat_entry(dir, name) {
         Ok(there) => Ok(there.st_ino == syscalls.stat(file)?.st_ino),
@@ -399,7 +409,7 @@ pub(super) fn is_entry(syscalls: &Syscalls, dir: &OwnedFd, name: &str, file: &Ow
     }
 }
 
-/// The names in a directory.
+/// Returns the names in a directory.
 pub(super) fn entries(syscalls: &Syscalls, dir: &OwnedFd) -> Result<Vec<String>, Errno> {
     let mut names = Vec::new();
     for entry in syscalls.list(dir)? {

@@ -29,8 +29,8 @@ use rustix::{
 use super::closer::Closer;
 use crate::sys;
 
-/// How many files are synced at a time where each has to be by itself: a file system with a journal commits them
-/// together, and one of another machine answers several in one round trip.
+/// How many files are synced at a time where each has to be by itself: a file system with a journal
+/// commits them together, and one of another machine answers several in one round trip.
 const SYNCED_AT_ONCE: usize = 8;
 
 /// Extended attributes with access control lists, and the most bytes that one may have.
@@ -41,7 +41,7 @@ const ATTRIBUTE_BYTES: usize = 64 << 10;
 /// Of a directory: what is made in it belongs to its group.
 const SET_GROUP: u32 = 0o2000;
 
-/// What a new file may allow; the umask takes from it.
+/// The mode of a new file, before the umask.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 
 /// A system call, as a [`Watcher`] sees it.
@@ -101,25 +101,25 @@ pub(super) struct Inheritance {
 
 /// Sees what the store asks of the kernel. Called on the loop and on every helper, at the same time.
 pub trait Watcher: Debug + Send + Sync {
-    /// `call` is about to be made.
+    /// Called before `call` is made.
     ///
     /// # Errors
     ///
-    /// What it fails with instead.
+    /// The error that the call fails with instead.
     fn before(&self, call: &Call<'_>) -> Result<(), Errno>;
 
-    /// `call` has succeeded.
+    /// Called after `call` has succeeded.
     fn after(&self, call: &Call<'_>);
 
-    /// `stat` is what a file system told of a file, and may be made what another one tells.
+    /// Called with the status of a file, which may be changed to that of another file system.
     fn told(&self, stat: &mut Stat) {
         let _ = stat;
     }
 }
 
-/// The way to the kernel. A call that a signal interrupted is made again, but for the two syncs:
-/// a sync that failed in whatever way has failed. One for which there was no room is made again when what is
-/// being freed is free: who was told that a file is deleted may count on its room.
+/// The way to the kernel. A call that a signal interrupted is made again, but for the two syncs: a
+/// sync that failed in any way has failed. One for which there was no room is made again when what
+/// is being freed is free: who was told that a file is deleted may count on its room.
 #[derive(Debug, Clone)]
 pub(super) struct Syscalls {
     watcher: Option<Arc<dyn Watcher>>,
@@ -131,7 +131,7 @@ impl Syscalls {
         Syscalls { watcher, closer }
     }
 
-    /// What closes files that may take long.
+    /// Returns the closer of files whose close may take long.
     pub(super) fn closer(&self) -> &Closer {
         &self.closer
     }
@@ -202,14 +202,15 @@ impl Syscalls {
         })
     }
 
-    /// The status of an entry, of a symbolic link itself.
+    /// Returns the status of an entry, of a symbolic link itself.
     pub(super) fn stat_entry(&self, dir: &OwnedFd, name: &str) -> Result<Stat, Errno> {
         let call = Call::StatEntry { dir: dir.as_fd(), name };
         self.told(self.call(&call, || fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)))
     }
 
-    /// Whether names of the entries of a directory are compared without regard to case: [`Errno::NOTTY`] or
-    /// [`Errno::OPNOTSUPP`] where no directory of the file system can be marked so.
+    /// Returns whether names of the entries of a directory are compared without regard to case:
+    /// [`Errno::NOTTY`] or [`Errno::OPNOTSUPP`] where no directory of the file system can be marked
+    /// so.
     pub(super) fn folds_case(&self, dir: &OwnedFd) -> Result<bool, Errno> {
         // FS_CASEFOLD_FL of linux/fs.h.
         const CASEFOLD: u32 = 0x4000_0000;
@@ -287,7 +288,7 @@ impl Syscalls {
         self.call(&Call::SetTime { file: file.as_fd() }, || fs::futimens(file, &times))
     }
 
-    /// User and group that what this process makes belongs to.
+    /// Returns user and group that what this process makes belongs to.
     pub(super) fn identity(&self) -> (u32, u32) {
         (geteuid().as_raw(), getegid().as_raw())
     }
@@ -303,7 +304,7 @@ impl Syscalls {
         })
     }
 
-    /// The access control list of an open file, where it has one beyond its mode.
+    /// Returns the access control list of an open file, where it has one beyond its mode.
     pub(super) fn acl(&self, file: &OwnedFd) -> Result<Option<Vec<u8>>, Errno> {
         self.call(&Call::Stat { file: file.as_fd() }, || attribute(file, ACCESS_ACL))
     }
@@ -326,7 +327,7 @@ impl Syscalls {
         self.call(&Call::SetAttributes { file: file.as_fd() }, || sys::set_project(file.as_fd(), project))
     }
 
-    /// From now on what is made in a directory inherits nothing from it.
+    /// Removes from a directory all that new entries would inherit from it.
     pub(super) fn hand_on_nothing(&self, dir: &OwnedFd) -> Result<(), Errno> {
         let call = Call::SetAttributes { file: dir.as_fd() };
         self.call(&call, || {
@@ -354,14 +355,14 @@ impl Syscalls {
         self.once(&Call::Sync { file: file.as_fd() }, || fs::fsync(file))
     }
 
-    /// Syncs files that lie on one file system by one syncfs(2): it waits for whatever else of that file
-    /// system is not on the disk yet, and costs no more for a hundred files than for one. Only for file systems
-    /// of which it is known that it tells of bytes that could not be written.
+    /// Syncs files that lie on one file system by one syncfs(2): it waits for all else of that file
+    /// system is not on the disk yet, and costs no more for a hundred files than for one. Only for
+    /// file systems of which it is known that it tells of bytes that could not be written.
     ///
     /// # Errors
     ///
-    /// If the disk failed, whichever file it was. The first of them was opened before any was written: the system
-    /// tells what failed since then.
+    /// If the disk failed, whichever file it was. The first of them was opened before any was
+    /// written: the system tells what failed since then.
     pub(super) fn sync_together(&self, files: &[OwnedFd]) -> Result<(), Errno> {
         let Some(first) = files.first() else { return Ok(()) };
         self.once(&Call::SyncTogether { files }, || fs::syncfs(first))
@@ -417,7 +418,7 @@ impl Syscalls {
     }
 }
 
-/// An extended attribute of an open file or directory, if it has that.
+/// Returns an extended attribute of an open file or directory, if it has that.
 fn attribute(file: &OwnedFd, name: &str) -> Result<Option<Vec<u8>>, Errno> {
     // Hardly any is as long as that.
     let mut value = vec![0; 256];

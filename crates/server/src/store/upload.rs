@@ -68,7 +68,7 @@ pub(super) enum Place {
     Kept(Id),
 }
 
-/// What is known of the staged file.
+/// The state of the staged file.
 #[derive(Debug, Default)]
 pub(super) struct Staged {
     /// Open from the first write until it is finished.
@@ -95,7 +95,7 @@ impl Upload {
         Upload { name, size, mtime, settled, place: Place::Plain(number), owner, staged: Mutex::default() }
     }
 
-    /// The resume id, of an upload that has one.
+    /// Returns the resume id, of an upload that has one.
     #[must_use]
     pub fn id(&self) -> Option<&Id> {
         match &self.place {
@@ -121,13 +121,13 @@ impl Upload {
         StoreError::system(self.name.as_str(), error)
     }
 
-    /// The name that it will have, and the size that was announced, if one was.
+    /// Returns the name that it will have, and the size that was announced, if one was.
     #[must_use]
     pub fn becomes(&self) -> (&Name, Option<u64>) {
         (&self.name, self.size)
     }
 
-    /// The journal that says `state` of it.
+    /// Returns the journal that says `state` of it.
     pub(super) fn entry(&self, state: KeptState) -> JournalEntry {
         JournalEntry { name: self.name.clone(), size: self.size.unwrap_or_default(), state, owner: self.owner.clone() }
     }
@@ -141,7 +141,7 @@ pub(super) fn not_given(name: &Name, ungiven: Ungiven) -> StoreError {
     }
 }
 
-/// The parents of uploads that are begun together, looked at once. Whoever publishes looks again.
+/// The parents of uploads that are begun together, looked at once. Publishing looks again.
 #[derive(Default)]
 struct Parents(HashMap<Option<String>, (OwnedFd, Inheritance)>);
 
@@ -222,7 +222,8 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the staged file what its name brings with it. Its bytes then count for the quota of their directory.
+    /// Gives the staged file what its name brings with it. Its bytes then count for the quota of
+    /// their directory.
     fn give(&self, name: &Name, staged: &mut Staged, attributes: Attributes) -> Result<(), StoreError> {
         if let Some(file) = &staged.file
             && attributes != staged.attributes
@@ -233,9 +234,9 @@ impl Store {
         Ok(())
     }
 
-    /// Sets room aside a little ahead of `end`: never more than the client announced, and no more than a part of what
-    /// is free, since it counts. Where that is little, or the file system can't set any aside, the writes themselves
-    /// tell what does not fit.
+    /// Sets room aside a little ahead of `end`: never more than the client announced, and no more
+    /// than a part of the free space, since it counts. Where that is little, or the file system
+    /// can't set any aside, the writes themselves fail where there is no room.
     fn reserve(&self, upload: &Upload, staged: &mut Staged, end: u64) {
         let Some(size) = upload.size.filter(|&size| size >= RESERVE_FROM_BYTES) else { return };
         // In memory nothing has to lie in one piece, and pages made ahead fall out of the processor's cache
@@ -322,7 +323,7 @@ impl Store {
     /// Gives the written file its size and time.
     fn complete_file(&self, upload: &Upload, staged: &Staged, size: u64) -> Result<(), Errno> {
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
-        // What was kept may have been longer than what was promised; a plain file holds what was written.
+        // A kept file may have been longer than promised; a plain file holds the written bytes.
         if upload.id().is_some() && meta::size(&self.syscalls.stat(file)?) != size {
             self.syscalls.truncate(file, size)?;
         }
@@ -344,7 +345,7 @@ impl Store {
                 staged = upload.staged();
                 synced
             }
-            // No descriptor is free. That is no reason for a checkpoint to fail.
+            // No descriptor is free. This is no reason for a checkpoint to fail.
             Err(_) => self.sync_data(file),
         };
         synced.map_err(|error| upload.error(error))?;
@@ -381,11 +382,11 @@ impl Store {
         };
         if let Err(error) = &removed {
             log::error!(
-                "what was staged of {} could not be removed: {error}",
+                "the staged upload of {} could not be removed: {error}",
                 ferry_wire::escaped(upload.name.as_str())
             );
         }
-        // What stays behind goes on to count.
+        // A file that could not be removed goes on to count.
         let counted = std::mem::take(&mut staged.counted);
         match &upload.place {
             Place::Plain(_) if removed.is_err() => {}
@@ -411,14 +412,17 @@ impl Store {
             });
             if let Err(StoreError { kind, .. }) = kept {
                 let name = ferry_wire::escaped(upload.name.as_str());
-                log::warn!("{name}: only the last checkpoint is kept: {kind:?}");
+                log::warn!(
+                    "{name}: the end of an interrupted upload can't be kept, only its last checkpoint: {kind:?}"
+                );
             }
         }
-        // Bytes behind the last checkpoint are of no use, and blocks that were set aside hold room that others need.
+        // Bytes behind the last checkpoint are of no use, and blocks that were set aside hold room
+        // that others need.
         if let Some(file) = &staged.file
             && let Err(error) = self.syscalls.truncate(file, staged.noted)
         {
-            log::warn!("what was set aside for an upload can't be given back yet: {error}");
+            log::warn!("disk space reserved for an interrupted upload can't be freed yet: {error}");
         }
         staged.counted = 0;
         if let Some(id) = upload.id() {

@@ -53,7 +53,7 @@ impl Store {
         resumed
     }
 
-    /// The same, once it counts. It holds the journal's lock only where the upload goes on.
+    /// Does the same, once it counts. It holds the journal's lock only where the upload goes on.
     fn take_up(
         &self,
         area: &Area,
@@ -98,7 +98,8 @@ impl Store {
             staged.file = Some(file.map_err(|error| self.cant_stage(name, error))?);
         }
         self.give(name, &mut staged, attributes)?;
-        // The state that is told must be on the disk. The process that wrote it may have been killed before it was.
+        // The state that is told must be on the disk. The process that wrote it may have been
+        // killed before it was.
         if digest.bytes() == 0 {
             self.write_journal(&upload, &mut staged, &digest).map_err(failed)?;
             // The two entries must be there when a checkpoint promises that they are.
@@ -116,8 +117,8 @@ impl Store {
         Ok(Resumed::Going { upload: Arc::new(upload), digest })
     }
 
-    /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a server that was killed
-    /// before it could. Returns how much of the disk the file takes.
+    /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a
+    /// server that was killed before it could. Returns how much of the disk the file takes.
     fn trimmed(&self, file: &OwnedFd, bytes: u64) -> Result<u64, Errno> {
         let stat = self.syscalls.stat(file)?;
         if meta::size(&stat) <= bytes && !meta::has_ahead(&stat) {
@@ -127,7 +128,7 @@ impl Store {
         Ok(meta::taken(&self.syscalls.stat(file)?))
     }
 
-    /// Looks for what there is of the upload that `journal` tells of.
+    /// Looks for the data of the upload that `journal` tells of.
     fn look_for(&self, area: &Area, data_name: &str, entry: &JournalEntry) -> Result<Found, Errno> {
         let (offset, crc, published) = match &entry.state {
             KeptState::Published { crc, tag } => {
@@ -140,7 +141,7 @@ impl Store {
             Ok(file) => {
                 let stat = self.syscalls.stat(&file)?;
                 if let Some(tag) = published.filter(|_| self.has_name(&entry.name, &stat)) {
-                    // That name must be on the disk before the other one goes.
+                    // This name must be on the disk before the other one goes.
                     self.sync_published(area, &entry.name)?;
                     self.syscalls.unlink(area.kept(), data_name, false)?;
                     return self.found_published(area, entry, tag, crc);
@@ -158,23 +159,24 @@ impl Store {
         }
     }
 
-    /// Returns whether the staged file of `stat` has its name already: it was given that as a second one, and the server
-    /// was killed before the file lost the first (see `Batch::move_entry`).
+    /// Returns whether the staged file of `stat` has its name already: it was given that as a
+    /// second one, and the server was killed before the file lost the first (see
+    /// `Batch::move_entry`).
     fn has_name(&self, name: &Name, stat: &Stat) -> bool {
         let there = self.root.stat(name, false);
         there.is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino))
     }
 
-    /// Makes durable that an upload has its name, which may have been given by a server that was killed. `tag` is the one
-    /// that its file had before.
+    /// Makes durable that an upload has its name, which may have been given by a server that was
+    /// killed. `tag` is the one that its file had before.
     fn found_published(&self, area: &Area, entry: &JournalEntry, tag: &Tag, crc: Crc32) -> Result<Found, Errno> {
         self.sync_published(area, &entry.name)?;
         let tag = self.tag_after_rename(&entry.name, tag);
         Ok(Found::Published(Published { size: entry.size, crc, tag }))
     }
 
-    /// Returns the tag of an upload whose server was killed right after the rename, `before` being the one that its file
-    /// had then: renaming changes the time of the status.
+    /// Returns the tag of an upload whose server was killed right after the rename, `before` being
+    /// the one that its file had then: renaming changes the time of the status.
     fn tag_after_rename(&self, name: &Name, before: &Tag) -> Tag {
         let moment = SystemTime::now();
         match self.root.stat(name, false) {

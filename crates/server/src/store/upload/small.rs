@@ -17,8 +17,8 @@ use super::{
 /// An upload up to this size is finished together with others.
 const SMALL_BYTES: usize = 64 << 10;
 
-/// The end of a plain upload that is finished with its only chunk, a small one: several of them wait for the disk
-/// [together](Store::finish_small).
+/// The end of a plain upload that is finished with its only chunk, a small one: several of them
+/// wait for the disk [together](Store::finish_small).
 #[derive(Debug)]
 pub struct SmallFinish {
     number: UploadNumber,
@@ -50,7 +50,8 @@ impl SmallFinish {
 }
 
 impl Store {
-    /// Finishes several small uploads, waiting for the disk once for all of them. Returns the results in their order.
+    /// Finishes several small uploads, waiting for the disk once for all of them. Returns the
+    /// results in their order.
     pub fn finish_small(&self, uploads: &[SmallFinish]) -> Vec<Result<(), StoreError>> {
         let mut parents = Parents::default();
         let written: Vec<_> = uploads.iter().map(|small| self.write_small(small, &mut parents)).collect();
