@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// A bucket that fills at a rate, up to a limit, and may go into debt by what is taken at once. Its content is counted in
-/// nanoseconds of its rate.
+/// A bucket that fills at a rate, up to a limit, and may go into debt where more is taken at once.
+/// Its content is counted in nanoseconds of its rate.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     /// Units a second: at least one.
@@ -15,13 +15,15 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// Returns a full bucket that fills by `rate` units a second, and holds at most what flows in during `saves`.
+    /// Returns a full bucket that fills by `rate` units a second, and holds at most what flows in
+    /// during `saves`.
     pub(crate) fn new(rate: u64, saves: Duration, now: Instant) -> Bucket {
         let most_nanos = i64::try_from(saves.as_nanos()).unwrap_or(i64::MAX);
         Bucket { rate: rate.max(1), most_nanos, saved_nanos: most_nanos, since: now }
     }
 
-    /// From `now` on it fills by `rate` units a second. What it holds or owes stays what it is in time.
+    /// Sets the rate: from `now` on it fills by `rate` units a second. Its content, or its debt,
+    /// stays the same in time.
     pub(crate) fn set_rate(&mut self, rate: u64, now: Instant) {
         self.fill(now);
         self.rate = rate.max(1);
@@ -45,8 +47,8 @@ impl Bucket {
         self.saved_nanos = self.saved_nanos.saturating_sub(i64::try_from(nanos).unwrap_or(i64::MAX));
     }
 
-    /// Takes `units` from somebody who could take nothing for as long as `waited`: what flowed in during that time counts,
-    /// though it be more than the bucket can hold.
+    /// Takes `units` for a client that could take nothing for as long as `waited`: what flowed in
+    /// during that time counts, though it be more than the bucket can hold.
     pub(crate) fn take_after(&mut self, waited: Duration, units: u64, now: Instant) {
         self.fill(now);
         self.saved_nanos = self.saved_nanos.max(i64::try_from(waited.as_nanos()).unwrap_or(i64::MAX));
@@ -64,7 +66,7 @@ impl Bucket {
         self.saved_nanos = self.saved_nanos.max(-self.most_nanos);
     }
 
-    /// Whether it holds all that it can: as if nothing had ever been taken.
+    /// Returns whether it holds all that it can: as if nothing had ever been taken.
     pub(crate) fn is_full(&mut self, now: Instant) -> bool {
         self.fill(now);
         self.saved_nanos == self.most_nanos

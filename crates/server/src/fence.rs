@@ -23,7 +23,7 @@ const NETWORK: ABI = ABI::V4;
 /// From this version on signals and abstract UNIX sockets can be closed.
 const SCOPES: ABI = ABI::V6;
 
-/// The versions of Landlock, and what each closes beside the ones before.
+/// The versions of Landlock, with the accesses that each adds to those before.
 const CLOSES: [(ABI, &str); 6] = [
     (ABI::V1, "opening, making and removing files"),
     (ABI::V3, "truncating files"),
@@ -44,13 +44,14 @@ pub struct Beyond {
     pub removable: Option<PathBuf>,
 }
 
-/// Confines this thread, and every thread that it starts from here on, to the rights beneath `root` that
-/// serving takes, and to what stays open `beyond` it. Returns a line for the log that says what holds.
+/// Confines this thread, and every thread that it starts from here on, to the rights beneath `root`
+/// that serving takes, and to what stays open `beyond` it. Returns a line for the log about the
+/// fence.
 pub fn raise(root: &Path, writable: bool, beyond: &Beyond) -> String {
     raise_as_of(NEWEST, root, writable, beyond)
 }
 
-/// The same, asking for nothing that came after the version `newest`.
+/// Does the same, asking for nothing that came after the version `newest`.
 fn raise_as_of(newest: ABI, root: &Path, writable: bool, beyond: &Beyond) -> String {
     let knows = |right: AccessFs| {
         let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
@@ -114,7 +115,7 @@ impl Beyond {
     }
 }
 
-/// The rights beneath the root that serving takes.
+/// Returns the rights beneath the root that serving takes.
 fn serving(writable: bool) -> BitFlags<AccessFs> {
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     let changing =
@@ -122,7 +123,8 @@ fn serving(writable: bool) -> BitFlags<AccessFs> {
     if writable { reading | changing } else { reading }
 }
 
-/// Returns the line that says what a fence of this version closes, and what it leaves open.
+/// Returns a line with the accesses that a fence of this version closes, and those that it leaves
+/// open.
 fn describe(version: ABI) -> String {
     let those = |closed: bool| {
         let those = CLOSES.iter().filter(|(from, _)| (version >= *from) == closed);

@@ -52,8 +52,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints why the command line is not served: an error, help or the version. It quotes what was typed, so there are
-/// colours only where nothing has to be escaped.
+/// Prints why the command line is not served: an error, help or the version. It quotes the
+/// arguments, so there are colours only where nothing has to be escaped.
 fn refuse(error: &clap::Error) -> ExitCode {
     let is_plain = |argument: OsString| argument.to_str().is_some_and(|text| escaped(text).to_string() == text);
     // Whether it can be said or not, the exit status tells.
@@ -81,7 +81,7 @@ fn carry_out(configuration: &Configuration) -> Result<ExitCode, StartError> {
     match &configuration.arguments().command {
         None => {}
         Some(Command::User(arguments)) => {
-            // Somebody who names the file needs no other word for it.
+            // Where the file is named, no warning is needed.
             if !arguments.names_file() {
                 configuration.holds()?;
             }
@@ -100,7 +100,7 @@ fn carry_out(configuration: &Configuration) -> Result<ExitCode, StartError> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a text as it is. Whoever has read enough closes the pipe.
+/// Prints a text as it is. A reader that has read enough closes the pipe, which is no error.
 fn print(text: &[u8]) -> io::Result<()> {
     match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),

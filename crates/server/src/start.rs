@@ -1,4 +1,5 @@
-//! The sockets of a server that starts: passed by a service manager, taken over from the server before it, or its own.
+//! The sockets of a server that starts: passed by a service manager, taken over from the server
+//! before it, or its own.
 
 use std::{
     net::SocketAddr,
@@ -12,7 +13,7 @@ use crate::{
     net::{Inherited, InquiryListener, ListenError, Listener, ServiceManager},
 };
 
-/// Why a server has not the sockets that it needs.
+/// Why a server can't get the sockets that it needs.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketsError {
     /// The address of clients.
@@ -27,12 +28,12 @@ pub enum SocketsError {
     /// The server before this one gives nothing.
     #[error("can't take over: {0}")]
     TakeOver(#[from] AskError),
-    /// What was passed is of no use.
+    /// A socket that was passed can't be used.
     #[error("{0}")]
     Passed(String),
 }
 
-/// Sockets from elsewhere.
+/// Sockets that come from a service manager or another server.
 #[derive(Debug, Default)]
 pub struct Given {
     sockets: Inherited,
@@ -40,7 +41,7 @@ pub struct Given {
     manager: Option<ServiceManager>,
     /// Where the server before this one waits for word that clients are accepted.
     waiting: Option<UnixStream>,
-    /// The control socket at which it was asked.
+    /// The path of that server's control socket.
     asked_at: Option<PathBuf>,
 }
 
@@ -51,7 +52,7 @@ pub struct Sockets {
     pub clients: Listener,
     /// Whether the service manager keeps that one open.
     pub is_held: bool,
-    /// For those who gather figures.
+    /// For programs that gather figures.
     pub metrics: Option<InquiryListener>,
     /// For commands.
     pub control: Option<ControlSocket>,
@@ -63,7 +64,7 @@ pub struct Sockets {
     pub warnings: Vec<String>,
 }
 
-/// What is wanted beside the sockets that are given.
+/// The sockets that a configuration wants.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     /// The addresses for clients: the first that can be had.
@@ -83,8 +84,8 @@ impl Given {
         Given { sockets, ..Given::default() }
     }
 
-    /// Gets those of the server with the control socket `control`, or one of the usual ones for `port`. It serves on
-    /// until it hears that this one accepts clients.
+    /// Gets those of the server with the control socket `control`, or one of the usual ones for
+    /// `port`. It serves on until it hears that this one accepts clients.
     ///
     /// # Errors
     ///
@@ -100,7 +101,7 @@ impl Given {
         })
     }
 
-    /// Returns the address at which clients come, if that is given.
+    /// Returns the clients' address, if their socket is given.
     ///
     /// # Errors
     ///
@@ -118,7 +119,7 @@ impl Given {
         Ok(Some(address))
     }
 
-    /// Adds what is missing of those that are `wanted`.
+    /// Adds the sockets that are `wanted` and missing.
     ///
     /// # Errors
     ///
@@ -149,7 +150,7 @@ impl Given {
     }
 }
 
-/// Whether `address` is what somebody wants who says `wanted`.
+/// Returns whether `address` is one that `wanted` means.
 fn is_meant(wanted: SocketAddr, address: SocketAddr) -> bool {
     wanted.ip() == address.ip() && [0, address.port()].contains(&wanted.port())
 }
@@ -159,8 +160,8 @@ fn is_wanted(address: Option<SocketAddr>, wanted: Option<&[SocketAddr]>) -> bool
     wanted.iter().any(|wanted| is_meant(*wanted, address))
 }
 
-/// Listens at the control socket at `path`. Where none is named, it is the usual one, and a server does without it where it
-/// can't be had.
+/// Listens at the control socket `path`. Where none is named, the usual one is taken, and the
+/// server goes without where it can't be had.
 fn bind_control(
     path: Option<&Path>,
     port: u16,
@@ -171,7 +172,7 @@ fn bind_control(
     }
     let bound = control::default_path(port).map_err(|error| format!("no directory for it: {error}")).and_then(|path| {
         match ControlSocket::bind(&path) {
-            // Another address of the same port, or a process that shares this one.
+            // A server at another address of the same port, or a process that shares this one.
             Err(ControlError::Taken(_)) => {
                 let own = path.with_file_name(format!("{port}.{}.sock", process::id()));
                 warnings.push(format!(

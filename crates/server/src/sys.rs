@@ -44,7 +44,8 @@ fn attributes(file: BorrowedFd<'_>) -> Result<FileSystemAttributes, Errno> {
     unsafe { ioctl(file, Getter::<GET_ATTRIBUTES, FileSystemAttributes>::new()) }
 }
 
-/// Returns the project that what is made in `dir` belongs to, where it belongs to the directory's: ioctl_fsxattr(2).
+/// Returns the project that what is made in `dir` belongs to, where it belongs to the directory's:
+/// ioctl_fsxattr(2).
 pub(crate) fn inherited_project(dir: BorrowedFd<'_>) -> Result<Option<u32>, Errno> {
     let attributes = attributes(dir)?;
     Ok((attributes.flags & INHERITS_PROJECT != 0).then_some(attributes.project))
@@ -74,6 +75,7 @@ pub(crate) fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
     }
     // SAFETY: it is borrowed for one call, which says whether it is open.
     fcntl_getfd(unsafe { BorrowedFd::borrow_raw(fd) })?;
-    // SAFETY: it is open, and nothing in this process has opened it, since whoever started it has; nobody else takes it.
+    // SAFETY: it is open, and nothing in this process has opened it, since the process that started
+    // it has; nobody else takes it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

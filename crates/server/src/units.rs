@@ -26,7 +26,7 @@ const MOST_DECIMALS: usize = 18;
 ///
 /// # Errors
 ///
-/// In words for whoever wrote it, which name the units that there are.
+/// In words for the user, which name the units that there are.
 pub fn size(text: &str) -> Result<u64, String> {
     read(text, SIZES, "B").map_err(|problem| problem.of("a size as 64MiB"))
 }
@@ -82,7 +82,7 @@ impl Problem {
     }
 }
 
-/// Whether `given` is how other programs write `unit`.
+/// Returns whether `given` is how other programs write `unit`.
 fn is_short(unit: &str, given: &str) -> bool {
     let long = match given.to_ascii_lowercase().as_str() {
         "k" => "KiB",
@@ -112,7 +112,7 @@ fn read(text: &str, units: &'static [Unit], bare: &'static str) -> Result<u64, P
     }
     let known = units.iter().find(|(name, _)| *name == named);
     let worth = known.map(|(_, worth)| *worth).ok_or_else(|| Problem::Unit(unit.to_owned(), units))?;
-    // Who writes half of a byte means something else.
+    // Half a byte is a mistake, probably of the unit.
     if number.contains('.') && worth == 1 {
         return Err(Problem::Part(known.map_or(bare, |(name, _)| name)));
     }

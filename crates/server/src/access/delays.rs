@@ -25,11 +25,13 @@ const MOST_SOURCES: usize = 4096;
 
 /// How long logins from each address have to wait, by how often they failed.
 ///
-/// A host may have all addresses of an IPv6 network of 64 bits, so those count as one; an IPv4 address that is written
-/// as IPv6 counts as itself. Where more addresses than 4,096 have failed, those give way that have the least to wait.
+/// A host may have all addresses of an IPv6 network of 64 bits, so those count as one; an IPv4
+/// address that is written as IPv6 counts as itself. Where more addresses than 4,096 have failed,
+/// those give way that have the least to wait.
 ///
-/// Ask [`ready_at`](Delays::ready_at) right before a secret is checked, not when it arrives: then many connections of
-/// one address get no more tries than one. Tell [`failed`](Delays::failed) what came of it.
+/// Ask [`ready_at`](Delays::ready_at) right before a secret is checked, not when it arrives: then
+/// many connections of one address get no more tries than one. Tell [`failed`](Delays::failed) of
+/// each failure.
 #[derive(Debug, Default)]
 pub struct Delays {
     sources: HashMap<IpAddr, Debt>,
@@ -73,7 +75,8 @@ impl Delays {
         if before.is_none() && !self.sources.contains_key(&source) {
             self.make_room(now);
         }
-        // Where several were checked at one time, the later one adds to what the earlier one has to wait.
+        // Where several were checked at one time, the later one adds to the delay of the earlier
+        // one.
         let ready = before.map_or(now, |debt| debt.ready.max(now)) + delay;
         self.sources.insert(source, Debt { failures, since: now, ready: ready.min(now + LONGEST) });
         delay
@@ -99,8 +102,8 @@ impl Delays {
     }
 }
 
-/// Returns the address under which another one is counted: of IPv6 its network of 64 bits, all of which one host may have;
-/// an IPv4 address that is written as IPv6 is itself.
+/// Returns the address under which another one is counted: of IPv6 its network of 64 bits, all of
+/// which one host may have; an IPv4 address that is written as IPv6 is itself.
 pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
@@ -217,7 +220,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Against a list of all failures, from which one is struck out for each time that passed without another.
+        /// Against a list of all failures, from which one is struck out for each time that passed
+        /// without another.
         #[test]
         fn delays_are_those_of_a_naive_count(steps in steps()) {
             let (mut delays, mut now) = (Delays::default(), Instant::now());

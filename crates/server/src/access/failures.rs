@@ -9,9 +9,10 @@ const SHOWN_CHARACTERS: usize = 64;
 
 /// Makes the line that is logged, as a warning, for a login that failed.
 ///
-/// `login failed from 192.0.2.1 as "alice"`. The form is stable: programs read it, as fail2ban does with
-/// `packaging/fail2ban/filter.d/ferryd.conf`. The address comes before anything that the client has chosen, and the name
-/// is escaped and in quotes, so no name makes the line say another address.
+/// `login failed from 192.0.2.1 as "alice"`. The form is stable: programs read it, as fail2ban does
+/// with `packaging/fail2ban/filter.d/ferryd.conf`. The address comes before anything that the
+/// client has chosen, and the name is escaped and in quotes, so no name makes the line say another
+/// address.
 #[must_use]
 pub fn failed_login(address: IpAddr, user: &str) -> String {
     let mut shown: String = user.chars().take(SHOWN_CHARACTERS).collect();
@@ -30,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    /// The `failregex` of the example filter, with the pattern by which fail2ban finds an address.
+    /// Returns the `failregex` of the example filter, with the pattern by which fail2ban finds an address.
     fn filter() -> Regex {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../packaging/fail2ban/filter.d/ferryd.conf");
         let text = std::fs::read_to_string(path).unwrap();
@@ -39,7 +40,7 @@ mod tests {
         Regex::new(&pattern.replace("<ADDR>", host)).unwrap()
     }
 
-    /// The address that the filter finds in a line of the log, behind its date.
+    /// Returns the address that the filter finds in a line of the log, behind its date.
     fn found(message: &str) -> Option<String> {
         let line = format!(" [WARN] {message}");
         filter().captures(&line).map(|captures| captures["host"].to_owned())

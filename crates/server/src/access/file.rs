@@ -19,9 +19,9 @@ pub const FILE_NAME: &str = "users.toml";
 /// A file that is larger is another one.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Returns where the users file is, unless `--users` says otherwise: `users.toml` beside the server's configuration, in
-/// `$CONFIGURATION_DIRECTORY`, else in `$XDG_CONFIG_HOME/ferryd`, else in `~/.config/ferryd`. [`None`] where nothing says
-/// where any of these is.
+/// Returns where the users file is, unless `--users` says otherwise: `users.toml` beside the
+/// server's configuration, in `$CONFIGURATION_DIRECTORY`, else in `$XDG_CONFIG_HOME/ferryd`, else
+/// in `~/.config/ferryd`. [`None`] where nothing says where any of these is.
 #[must_use]
 pub fn usual_path() -> Option<PathBuf> {
     usual_path_by(|name| env::var_os(name))
@@ -76,8 +76,8 @@ impl UsersFile {
         Ok(UsersFile { text, mode: metadata.mode() & 0o7777 })
     }
 
-    /// Returns what to warn of, where others than the owner and the group may read the file, or others than the owner
-    /// may write it.
+    /// Returns what to warn of, where others than the owner and the group may read the file, or
+    /// others than the owner may write it.
     #[must_use]
     pub fn warning(&self, path: &Path) -> Option<String> {
         let what = match self.mode {

@@ -11,8 +11,8 @@
 //! | RENAME | `change` at the old name and `add` at the new one, and at all that the table names beneath them |
 //! | LOGIN, WITH, HEALTH, CLOSE | nothing |
 //!
-//! RENAME looks beneath its names since a directory takes along what lies in it. Otherwise who may not read `a/b` could
-//! move `a` to where everything may be read.
+//! RENAME looks beneath its names since a directory takes along what lies in it. Otherwise a user
+//! who may not read `a/b` could move `a` to where everything may be read.
 //!
 //! The root, which only LIST can ask for, is a name like any other here.
 
@@ -25,7 +25,7 @@ use super::{Rights, RightsTable};
 pub enum Decision {
     /// It may. A LIST must still be filtered, by [`Place::shows`](super::Place::shows).
     Allowed,
-    /// It may as far as is known by now: the step that publishes decides, by what is there.
+    /// Allowed as far as is known by now. The step that publishes decides, by what is there then.
     Publish(PublishRights),
     /// It may not: the answer is `denied`, and nothing is looked up.
     Denied,
@@ -33,8 +33,8 @@ pub enum Decision {
 
 /// The ways in which an upload may get its name.
 ///
-/// Whether the name is taken is known for sure in that very step alone, so that is where it has to be decided. At
-/// least one of the two is permitted.
+/// Whether the name is taken is known for sure in that very step alone, so that is where it has to
+/// be decided. At least one of the two is permitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PublishRights {
     /// The name may be taken or free.
@@ -46,7 +46,7 @@ pub enum PublishRights {
 }
 
 impl PublishRights {
-    /// The rights to publish of who has `rights` on the name; [`None`] where there are none.
+    /// Returns the rights to publish that `rights` on the name give; [`None`] where there are none.
     #[must_use]
     pub fn of(rights: Rights) -> Option<PublishRights> {
         match (rights.has(Rights::ADD), rights.has(Rights::CHANGE)) {
@@ -68,7 +68,7 @@ impl PublishRights {
     }
 }
 
-/// Decides about `request` by the rights of who made it.
+/// Decides about `request` by the rights of the client that made it.
 #[must_use]
 pub fn decide(request: &Request, table: &RightsTable) -> Decision {
     let rights = |name: &Name| table.of(Some(name));
@@ -227,7 +227,8 @@ mod tests {
         tree.iter().map(|(name, first)| (renamed(name, from, to), first.clone())).collect()
     }
 
-    /// A server behind the gate, as small as can be: names with the bytes of files, or [`None`] for a directory.
+    /// A server behind the gate, as small as can be: names with the bytes of files, or [`None`] for
+    /// a directory.
     #[derive(Debug, Clone, PartialEq, Eq)]
     struct Served(BTreeMap<String, Option<u8>>);
 
@@ -245,7 +246,7 @@ mod tests {
             self.kind(name.parent().unwrap_or("")) == Some(None)
         }
 
-        /// The whole reply, as a client sees it.
+        /// Returns the whole reply, as a client sees it.
         fn answer(&mut self, request: &Request, table: &RightsTable) -> String {
             let decision = decide(request, table);
             if decision == Denied {
@@ -333,7 +334,7 @@ mod tests {
         let kinds = prop::collection::vec(prop::option::of(prop::option::of(any::<u8>())), 6);
         kinds.prop_map(|kinds| {
             let mut served = Served(BTreeMap::new());
-            // What lies in no directory is left out.
+            // An entry that lies in no directory is left out.
             for (name, kind) in ["a", "a/a", "a/a/b", "a/b", "b", "b/a"].into_iter().zip(kinds) {
                 let (name, Some(kind)) = (Name::new(name).unwrap(), kind) else { continue };
                 if served.has_parent(&name) {
@@ -359,8 +360,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// However a user renames, no file leaves a place where that user may not change, and none comes to one where
-        /// that user may not add.
+        /// However a user renames, no file leaves a place where that user may not change, and none
+        /// comes to one where that user may not add.
         #[test]
         fn renames_move_only_what_may_be_changed_to_where_it_may_be_added(
             table in tables(),
@@ -382,7 +383,8 @@ mod tests {
             }
         }
 
-        /// Whatever is asked, the answers are those of a server that does not have what is hidden from the user.
+        /// All answers are those of a server that does not have the files that are hidden from the
+        /// user.
         #[test]
         fn what_is_hidden_might_as_well_not_be_there(
             served in served(),

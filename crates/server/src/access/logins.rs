@@ -13,18 +13,20 @@ use super::delays::{Delays, source};
 /// Secrets that are checked at one time: each takes a processor and some memory.
 const MOST_UNDER_WAY: usize = 2;
 
-/// Logins that wait at one time; who comes then is told `busy`.
+/// Logins that wait at one time; further ones are told `busy`.
 const MOST_WAITING: usize = 1024;
 
 /// Logins that wait from one source, so that nobody fills the queue alone.
 const MOST_WAITING_OF_SOURCE: usize = 32;
 
-/// The logins of all connections, each known by a key: the connection's token, say. A connection has one at a time.
+/// The logins of all connections, each known by a key: the connection's token, say. A connection
+/// has one at a time.
 ///
-/// [`ask`](Logins::ask) for each LOGIN. Hand what [`next`](Logins::next) gives to the lane, after every call that
-/// changes something and at [`next_at`](Logins::next_at); say [`ended`](Logins::ended) for each of these, whatever has
-/// become of the connection. Those of one source are checked one after another, so that each waits for what came of
-/// the one before. Nobody who waits for a delay stands in the way of another source.
+/// [`ask`](Logins::ask) for each LOGIN. Hand what [`next`](Logins::next) gives to the lane, after
+/// every call that changes something and at [`next_at`](Logins::next_at); say
+/// [`ended`](Logins::ended) for each of these, even if its connection is gone. Those of one source
+/// are checked one after another, so that each waits for the outcome of the one before. A source
+/// that waits for a delay does not hold up another one.
 #[derive(Debug)]
 pub struct Logins<K> {
     delays: Delays,
@@ -40,7 +42,8 @@ impl<K: Copy + Eq> Logins<K> {
         Logins { delays: Delays::default(), waiting: VecDeque::new(), under_way: Vec::new() }
     }
 
-    /// Queues the login of `key`, which has none yet. Returns false where too many wait: the answer is `busy`.
+    /// Queues the login of `key`, which has none yet. Returns false where too many wait: the answer
+    /// is `busy`.
     pub fn ask(&mut self, key: K, address: IpAddr) -> bool {
         debug_assert!(!self.is_under_way(key) && self.waiting.iter().all(|(other, _)| *other != key));
         let source = source(address);
@@ -74,8 +77,8 @@ impl<K: Copy + Eq> Logins<K> {
         free.map(|(_, source)| self.delays.ready_at(*source, now).unwrap_or(now)).min()
     }
 
-    /// The check of `key` has ended: whether the secret was right; [`None`] where that was not found out. Returns how
-    /// long the answer is to be held back.
+    /// Notes that the check of `key` has ended: whether the secret was right; [`None`] where that
+    /// was not found out. Returns how long the answer is to be held back.
     pub fn ended(&mut self, key: K, is_right: Option<bool>, now: Instant) -> Duration {
         let Some(at) = self.under_way.iter().position(|(other, _)| *other == key) else { return Duration::ZERO };
         let (_, source) = self.under_way.swap_remove(at);
@@ -89,8 +92,9 @@ impl<K: Copy + Eq> Logins<K> {
         }
     }
 
-    /// The connection of `key` is gone: what waits is dropped. What is under way must still [end](Logins::ended), so
-    /// that who hangs up before the answer has failed all the same.
+    /// Drops the waiting logins of `key`, whose connection is gone. A check that is under way must
+    /// still [end](Logins::ended): a client that hangs up before the answer has failed all the
+    /// same.
     pub fn gone(&mut self, key: K) {
         self.waiting.retain(|(other, _)| *other != key);
     }
@@ -200,7 +204,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Nobody is checked before its time, no source twice at once, and all who stay are checked in the end.
+        /// Nobody is checked before its time, no source twice at once, and all who stay are checked
+        /// in the end.
         #[test]
         fn everybody_is_checked_in_time(steps in steps()) {
             let (mut logins, mut now, mut keys) = (Logins::new(), Instant::now(), 0u32);

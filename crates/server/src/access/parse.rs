@@ -14,8 +14,8 @@
 //! max-staged = "1GiB"
 //! ```
 //!
-//! Every key may be missing; a user without rights may do nothing. What is not known here is an error: a rule with a
-//! typo in it would be no rule.
+//! Every key may be missing; a user without rights may do nothing. An unknown key is an error: a
+//! rule with a typo in it would be no rule.
 
 use std::{
     collections::HashMap,
@@ -182,7 +182,7 @@ fn read_words(entry: &Entry<'_>) -> Read<Rights> {
     rights.map_err(|error| entry.wrong_at(entry.item.span(), &error.to_string()))
 }
 
-/// A key of a table, and what stands there.
+/// A key of a table, and its value.
 struct Entry<'a> {
     key: &'a str,
     item: &'a Item,
@@ -215,7 +215,7 @@ impl<'a> Entry<'a> {
         self.item.as_str().ok_or_else(|| self.needs(wanted))
     }
 
-    /// A whole number of at least `least`, as a number or with a unit of bytes.
+    /// Returns a whole number of at least `least`, as a number or with a unit of bytes.
     fn number(&self, least: u64) -> Read<u64> {
         let wanted = || self.needs(&format!("a whole number from {least} on, or a size as \"64MiB\""));
         let number = match self.item {

@@ -2,8 +2,8 @@
 //!
 //! # The words
 //!
-//! The rights on a name are one or more words with `+` between them: `"r"`, `"list+add"`. In the users file a list of
-//! words says the same: `["list", "add"]`.
+//! The rights on a name are one or more words with `+` between them: `"r"`, `"list+add"`. In the
+//! users file a list of words says the same: `["list", "add"]`.
 //!
 //! | word | rights |
 //! |---|---|

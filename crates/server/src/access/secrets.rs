@@ -1,8 +1,8 @@
 //! The secrets of users, passwords and tokens, and the hashes that are kept of them.
 //!
-//! A password is kept as an argon2id hash (a PHC string), a token as its SHA-256: a token is 128 random bits, which
-//! nobody tries out, so it needs no slow hash. Both are compared in constant time. Secrets are wiped from memory when
-//! they are dropped, and nothing here shows one.
+//! A password is kept as an argon2id hash (a PHC string), a token as its SHA-256: a token is 128
+//! random bits, which nobody tries out, so it needs no slow hash. Both are compared in constant
+//! time. Secrets are wiped from memory when they are dropped, and nothing here shows one.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
-/// The most memory that checking a password may take, in KiB: twice that is taken where two are checked at one time.
+/// The most memory that checking a password may take, in KiB: twice that is taken where two are
+/// checked at one time.
 const MAX_MEMORY_KIB: u32 = 256 << 10;
 
 /// The most passes over its memory.
@@ -58,8 +59,8 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 
 /// An argon2id hash of a password.
 ///
-/// Its cost is bounded, so that no users file can keep a helper busy for long: at most 256 MiB of memory, 64 passes,
-/// and 2 GiB in memory times passes.
+/// Its cost is bounded, so that no users file can keep a helper busy for long: at most 256 MiB of
+/// memory, 64 passes, and 2 GiB in memory times passes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash {
     params: Params,
@@ -144,15 +145,15 @@ impl PasswordHash {
         hash.map(|hash| hash.to_string()).map_err(|_| HashError::NoResources)
     }
 
-    /// A hash that no secret fits, which takes the usual cost to find out.
+    /// Returns a hash that no secret fits, which takes the usual cost to find out.
     #[must_use]
     pub(super) fn of_nobody() -> PasswordHash {
         let output = [0; Params::DEFAULT_OUTPUT_LEN].into();
         PasswordHash { params: Params::DEFAULT, salt: [0; RANDOM_BYTES].into(), output }
     }
 
-    /// Returns whether `secret` is the one that was hashed. It takes as much memory and time as the hash says: never
-    /// call it on the loop.
+    /// Returns whether `secret` is the one that was hashed. It takes as much memory and time as the
+    /// hash says: never call it on the loop.
     ///
     /// # Errors
     ///
@@ -180,7 +181,7 @@ impl fmt::Debug for PasswordHash {
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {
-    /// The hash of `secret`.
+    /// Returns the hash of `secret`.
     #[must_use]
     pub fn of(secret: &Secret) -> TokenHash {
         TokenHash(Sha256::digest(secret.expose().as_bytes()).into())
@@ -243,7 +244,8 @@ mod tests {
     }
 
     impl PasswordHash {
-        /// Takes the costs (memory, passes, lanes) of the hashes that this thread has made since this was last asked.
+        /// Takes the costs (memory, passes, lanes) of the hashes that this thread has made since
+        /// this was last asked.
         pub(crate) fn made() -> Vec<(u32, u32, u32)> {
             MADE.take()
         }

@@ -8,8 +8,9 @@ use super::Rights;
 
 /// The rights of one user on all names.
 ///
-/// A table gives rights to names, by whole components; the longest that covers a name decides, whether it gives more
-/// rights or fewer. A name that none covers has no right. The root, which has no name, covers all.
+/// A table gives rights to names, by whole components; the longest that covers a name decides,
+/// whether it gives more rights or fewer. A name that none covers has no right. The root, which has
+/// no name, covers all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RightsTable {
     root: Node,
@@ -42,7 +43,7 @@ impl Default for Beneath {
 }
 
 impl RightsTable {
-    /// A table that gives `rights` to everything.
+    /// Returns a table that gives `rights` to everything.
     #[must_use]
     pub fn everywhere(rights: Rights) -> RightsTable {
         RightsTable { root: Node { own: Some(rights), ..Node::default() } }
@@ -54,7 +55,7 @@ impl RightsTable {
         self.at(name).rights
     }
 
-    /// Returns what the table says of `name`, or of the root, and of what lies beneath it.
+    /// Returns the rights that the table gives on `name`, or on the root, and beneath it.
     #[must_use]
     pub fn at(&self, name: Option<&Name>) -> Place<'_> {
         let start = Place { node: Some(&self.root), rights: self.root.own.unwrap_or_default() };
@@ -63,8 +64,9 @@ impl RightsTable {
 
     /// Returns a name of the table that has fewer rights than what it lies in, if there is one.
     ///
-    /// Where the file system knows an entry under several names (letters whose case does not matter, FAT's short
-    /// names), such a rule can be passed by with another spelling: a table without one gives nothing away there.
+    /// Where the file system knows an entry under several names (letters whose case does not
+    /// matter, FAT's short names), such a rule can be passed by with another spelling: a table
+    /// without one gives nothing away there.
     #[must_use]
     pub fn narrows(&self) -> Option<String> {
         let mut path = Vec::new();
@@ -95,7 +97,8 @@ impl FromIterator<(Option<Name>, Rights)> for RightsTable {
 }
 
 impl Node {
-    /// Works out anew what is known of the names beneath. A name cannot have so many components that this goes too deep.
+    /// Works out anew the facts about the names beneath. A name cannot have so many components that
+    /// this goes too deep.
     fn sum_up(&mut self) {
         let mut sum = Beneath::default();
         for node in self.below.values_mut() {
@@ -109,7 +112,7 @@ impl Node {
         self.beneath = sum;
     }
 
-    /// Whether a name here or beneath has fewer rights than `outer`; `path` then leads to it.
+    /// Returns whether a name here or beneath has fewer rights than `outer`; `path` then leads to it.
     fn narrows<'a>(&'a self, outer: Rights, path: &mut Vec<&'a str>) -> bool {
         let rights = self.own.unwrap_or(outer);
         !rights.has(outer)
@@ -154,27 +157,29 @@ impl<'a> Place<'a> {
         self.rights
     }
 
-    /// Returns whether something beneath this name is given rights of its own: then this name, too, may be seen.
+    /// Returns whether something beneath this name is given rights of its own: then this name, too,
+    /// may be seen.
     #[must_use]
     pub fn leads(self) -> bool {
         self.node.is_some_and(|node| node.beneath.leads)
     }
 
-    /// Returns whether something beneath this name is given no right, so that nothing may tell that it is there.
+    /// Returns whether something beneath this name is given no right, so that nothing may tell that
+    /// it is there.
     #[must_use]
     pub fn hides(self) -> bool {
         self.node.is_some_and(|node| node.beneath.hides)
     }
 
-    /// Returns whether the whole tree beneath this name may be moved or made by who needs `rights` for it: they are
-    /// held here and wherever the table says something else beneath.
+    /// Returns whether the whole tree beneath this name may be moved or made where that needs
+    /// `rights`: they are held here and wherever the table says something else beneath.
     #[must_use]
     pub fn has_throughout(self, rights: Rights) -> bool {
         self.rights.has(rights) && self.node.is_none_or(|node| node.beneath.common.has(rights))
     }
 
-    /// Returns whether this directory may be listed: there is `list` on it, or it [leads](Place::leads) to something.
-    /// The listing then holds what it [shows](Place::shows).
+    /// Returns whether this directory may be listed: there is `list` on it, or it
+    /// [leads](Place::leads) to something. The listing then holds what it [shows](Place::shows).
     #[must_use]
     pub fn may_list(self) -> bool {
         self.rights.has(Rights::LIST) || self.leads()
@@ -182,8 +187,8 @@ impl<'a> Place<'a> {
 
     /// Returns whether a listing of this directory holds `component`.
     ///
-    /// It does where the table gives rights to that very name, or to something beneath it. All else in the directory
-    /// is shown by the directory's own `list`.
+    /// It does where the table gives rights to that very name, or to something beneath it. All else
+    /// in the directory is shown by the directory's own `list`.
     #[must_use]
     pub fn shows(self, component: &str) -> bool {
         let inherited = self.rights.has(Rights::LIST);
@@ -245,7 +250,7 @@ mod tests {
         assert!(root.may_list() && root.shows("a") && root.shows("inbox") && !root.shows("b"));
         let a = far.at(Some(&name("a")));
         assert!(a.may_list() && a.shows("b") && !a.shows("x") && !a.shows("y"));
-        // A drop box shows nothing of what was dropped, although who drops has a right there.
+        // A drop box shows no file that was dropped, although its user has a right there.
         let inbox = far.at(Some(&name("inbox")));
         assert!(inbox.may_list() && inbox.shows("open") && !inbox.shows("somebody's"));
         assert!(!far.at(Some(&name("a/x"))).may_list());
@@ -295,7 +300,7 @@ mod tests {
         key.is_empty() || key == name || name.strip_prefix(key).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    /// Names that meet often, some of them as text and not by components.
+    /// Returns names that meet often, some of them as text and not by components.
     fn names() -> impl Strategy<Value = String> {
         prop::collection::vec(prop::sample::select(vec!["a", "ab", "b"]), 0..4).prop_map(|parts| parts.join("/"))
     }

@@ -32,12 +32,12 @@ pub(super) struct Account {
     pub(super) limits: UserLimits,
 }
 
-/// Everybody whom a server knows, and what each may do.
+/// All users that a server knows, and the rights of each.
 ///
-/// It never changes: a reload reads the file into another one, and what holds changes as a whole.
+/// It never changes: a reload reads the file into another one, and replaces this one as a whole.
 #[derive(Debug)]
 pub struct Users {
-    /// The rights of who has not logged in.
+    /// The rights of clients that have not logged in.
     anonymous: Arc<RightsTable>,
     accounts: HashMap<UserName, Account>,
     /// The rights of a user who is not there any more.
@@ -49,8 +49,8 @@ pub struct Users {
 }
 
 impl Users {
-    /// Returns the users where no users file is in use: nobody can log in, and everybody has all rights, as far as the
-    /// server takes changes at all.
+    /// Returns the users where no users file is in use: nobody can log in, and everybody has all
+    /// rights, as far as the server takes changes at all.
     #[must_use]
     pub fn without_file() -> Users {
         let users = Users::new(RightsTable::everywhere(Rights::ALL), HashMap::new());
@@ -78,7 +78,8 @@ impl Users {
         self.from_file
     }
 
-    /// Returns the rights of `user`, or of who has not logged in. A user who is not there has none.
+    /// Returns the rights of `user`, or of clients that have not logged in. A user who is not there
+    /// has none.
     #[must_use]
     pub fn rights(&self, user: Option<&UserName>) -> &Arc<RightsTable> {
         match user {
@@ -95,9 +96,10 @@ impl Users {
 
     /// Returns whether `secret` is the password or a token of `user`.
     ///
-    /// It takes memory and time (see [`PasswordHash`]): never call it on the loop, nor more than twice at one time. A
-    /// refusal takes as long for a user who is not there, or who has no password, as for one who has: it then checks
-    /// the hash of another user, always the same one for one name.
+    /// It takes memory and time (see [`PasswordHash`]): never call it on the loop, nor more than
+    /// twice at one time. A refusal takes as long for a user who is not there, or who has no
+    /// password, as for one who has: it then checks the hash of another user, always the same one
+    /// for one name.
     ///
     /// # Errors
     ///
@@ -113,15 +115,16 @@ impl Users {
         Ok(fits && password.is_some())
     }
 
-    /// A hash that costs as much as a user's could.
+    /// Returns a hash that costs as much as a user's could.
     fn stand_in(&self, user: &UserName) -> &PasswordHash {
         let at = self.choice.hash_one(user) % self.stand_ins.len() as u64;
         // The remainder is smaller than a usize.
         &self.stand_ins[at as usize]
     }
 
-    /// Returns the first user, in the order of names, with a rule that [narrows](RightsTable::narrows) what another
-    /// gives, and the name in that rule; the user is [`None`] for who has not logged in.
+    /// Returns the first user, in the order of names, with a rule that
+    /// [narrows](RightsTable::narrows) what another gives, and the name in that rule; the user is
+    /// [`None`] for clients that have not logged in.
     #[must_use]
     pub fn narrows(&self) -> Option<(Option<&UserName>, String)> {
         let of_anonymous = self.anonymous.narrows().map(|name| (None, name));
@@ -132,7 +135,8 @@ impl Users {
         of_anonymous.or_else(named)
     }
 
-    /// Returns whether nobody can do anything: who has not logged in has no right, and nobody can log in.
+    /// Returns whether nobody can do anything: nobody can log in, and there are no rights without a
+    /// login.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         let has_secret = |account: &Account| account.password.is_some() || !account.tokens.is_empty();
@@ -203,7 +207,7 @@ mod tests {
         ] {
             assert_eq!(users.check(&user(name), &secret(text)), Ok(expected), "{name} {text}");
         }
-        // What stands in the file is no secret by which to log in.
+        // The hash in the file is no secret by which to log in.
         assert_eq!(users.check(&user("alice"), &secret(QUICK)), Ok(false));
         let hash = TokenHash::of(&secret("another")).to_string();
         assert_eq!(users.check(&user("alice"), &secret(&hash)), Ok(false));
@@ -255,7 +259,7 @@ mod tests {
         let closed = users(&[("alice", Some(QUICK), &[])]);
         assert!(closed.may_log_in() && closed.rights(None).of(None).is_none());
         assert!(closed.rights(Some(&user("alice"))).of(None).is_none());
-        // Nobody in particular is not who is not logged in.
+        // A user named so is not a client that has not logged in.
         assert!(open.rights(Some(&user("gone"))).of(None).is_none());
     }
 }

@@ -22,12 +22,12 @@ use crate::{
 };
 pub use report::report;
 
-/// What was found out.
+/// A finding of the check.
 #[derive(Debug)]
 enum Finding {
-    /// It holds, in words.
+    /// All right, in words.
     Holds(String),
-    /// It is worth a look, and no obstacle.
+    /// Worth a warning, and no obstacle to a start.
     Warns(String),
     /// A start would fail.
     Wrong(StartError),
@@ -167,14 +167,14 @@ fn log(found: Result<&Path, LogFileError>) -> Result<String, StartError> {
     Ok(format!("{} can be written", path.display()))
 }
 
-/// Looks at the root, and at what stands in it where the server has its corner.
+/// Looks at the root, and at its entry `.ferry`, where the server stages.
 fn root(setup: &Setup) -> Result<String, StartError> {
     let path = &setup.store.root;
     let wrong = |problem: String| StartError::new(Obstacle::Root, problem);
     let cant_serve = |why: String| wrong(format!("can't serve {}: {why}", path.display()));
     let there = match fs::metadata(path) {
         Ok(there) => there,
-        // A link that leads nowhere is something as well.
+        // A dangling link has the name as well.
         Err(_) if fs::symlink_metadata(path).is_err() => {
             let above = parent(path);
             if !above.exists() {
@@ -215,7 +215,8 @@ fn root(setup: &Setup) -> Result<String, StartError> {
     }
 }
 
-/// Looks whether a directory could be made with all that is missing above it, or be written where it is there.
+/// Looks whether a directory could be made with all that is missing above it, or be written where
+/// it is there.
 fn can_make(directory: &Path) -> Result<(), String> {
     let absolute = std::path::absolute(directory).map_err(|error| error.to_string())?;
     let there = absolute.ancestors().find(|path| fs::symlink_metadata(path).is_ok());

@@ -1,4 +1,4 @@
-//! `ferryd check`: says what holds, and where it is from.
+//! `ferryd check`: prints each value that holds and its origin.
 
 use std::io;
 
@@ -10,11 +10,11 @@ use crate::config::{Configuration, Origin, Setup, StartError};
 /// The column at which the origin of a value stands.
 const ORIGIN_COLUMN: usize = 44;
 
-/// Prints what holds and where it is from, and all that is wrong.
+/// Prints each value that holds and its origin, and all problems.
 ///
 /// # Errors
 ///
-/// The first thing for which a start would fail; it has been said.
+/// The first problem for which a start would fail; it has been printed.
 pub fn report(configuration: &Configuration) -> Result<(), StartError> {
     let mut findings: Vec<Finding> = configuration.problems().iter().cloned().map(Finding::Wrong).collect();
     match Setup::resolve(configuration.arguments()) {
@@ -55,7 +55,7 @@ fn values(configuration: &Configuration) -> String {
     text
 }
 
-/// Prints lines; that nobody reads them does not change what they say.
+/// Prints lines. It is no error where nobody reads them.
 fn say(to: &mut dyn io::Write, text: &str) {
     for line in text.lines() {
         let _ = writeln!(to, "{}", escaped(line));

@@ -18,18 +18,19 @@ pub struct StatusArguments {
     pub json: bool,
 }
 
-/// Asks the server with the control socket `control`, or with one of the usual ones for `port`, and prints its answer.
+/// Asks the server with the control socket `control`, or with one of the usual ones for `port`, and
+/// prints its answer.
 ///
 /// # Errors
 ///
-/// In words, where no server answers, or it does not do what is asked.
+/// In words, where no server answers, or it refuses.
 pub fn run(question: Question, control: Option<&Path>, port: u16) -> Result<(), String> {
     let paths = control.map_or_else(|| control::usual_paths(port), |path| vec![path.into()]);
     let content = control::ask(&paths, question).map_err(|error| error.to_string())?;
     let mut stdout = io::stdout().lock();
     let printed = content.lines().try_for_each(|line| writeln!(stdout, "{}", escaped(line)));
     match printed.and_then(|()| stdout.flush()) {
-        // Whoever reads has seen enough.
+        // The reader has closed the pipe, and has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.map_err(|error| format!("can't print: {error}")),
     }

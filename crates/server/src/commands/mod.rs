@@ -1,4 +1,5 @@
-//! Commands that `ferryd` carries out in place of serving: their words, `ferryd user`, and `ferryd status` and `ferryd reload`.
+//! Commands that `ferryd` carries out in place of serving: their words, `ferryd user`, and
+//! `ferryd status` and `ferryd reload`.
 
 pub mod ask;
 pub mod user;
@@ -13,7 +14,8 @@ pub enum Command {
     User(user::UserArguments),
     /// Validate the configuration and all that a start needs, and show what holds and where it is from
     ///
-    /// Takes the options of a start. Nothing is changed. Exit status: 0, or that with which a start would fail.
+    /// Takes the options of a start. Nothing is changed. Exit status: 0, or that with which a start
+    /// would fail.
     Check(CheckArguments),
     /// Show how a running server is
     ///
@@ -21,8 +23,8 @@ pub enum Command {
     Status(ask::StatusArguments),
     /// Have a running server read its configuration, users, key and certificate again, as SIGHUP does
     ///
-    /// What has changed is printed, and what takes a new start. Where anything is wrong, nothing changes; that is printed,
-    /// and the exit status is not 0.
+    /// Prints what has changed, and what takes a new start. Where anything is wrong, nothing
+    /// changes; the problem is printed, and the exit status is not 0.
     Reload,
     /// Print a manual page, for 'man -l -'
     Man(ManArguments),

@@ -208,8 +208,8 @@ pub struct Arguments {
     /// Serve figures in Prometheus' text format at http://ADDRESS:PORT/metrics; port 0 takes a free port, which the log
     /// names
     ///
-    /// Whoever reaches the address can read them: names of users and figures, no names of files. Costs 16 connections at
-    /// most, and some 0.3 ms of the loop a page.
+    /// Everybody who can reach the address can read them: names of users and figures, no names of
+    /// files. Costs 16 connections at most, and some 0.3 ms of the loop a page.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = resolve_address)]
     pub(super) metrics: Option<Addresses>,
 

@@ -26,9 +26,10 @@ const CONFIG_VARIABLE: &str = "FERRYD_CONFIG";
 pub struct Configuration {
     keys: Keys,
     place: Option<Place>,
-    /// Of the command line, the environment, and a socket that was inherited: what no reload changes.
+    /// Settings of the command line, the environment, and a socket that was inherited. No reload
+    /// changes them.
     given: Vec<Setting>,
-    /// The one that counts of each option that was set.
+    /// The setting that counts of each option that was set.
     pub(super) settings: Vec<Setting>,
     problems: Vec<StartError>,
     warnings: Vec<String>,
@@ -38,7 +39,8 @@ pub struct Configuration {
 impl Configuration {
     /// Reads the command line, the environment and the file.
     ///
-    /// What is wrong in the environment or in the file is told by [`problems`](Self::problems), and left out.
+    /// Settings in the environment or in the file that are wrong are left out, and told by
+    /// [`problems`](Self::problems).
     ///
     /// # Errors
     ///
@@ -91,7 +93,8 @@ impl Configuration {
         &self.problems
     }
 
-    /// Returns warnings for the log: of a variable that looks like one of these and is none, of a file that others may write.
+    /// Returns warnings for the log: of a variable that looks like one of these and is none, of a
+    /// file that others may write.
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -103,19 +106,19 @@ impl Configuration {
         self.place.as_ref().map(|place| &*place.path)
     }
 
-    /// Returns the path of the users file, whether there is one or not, and whether somebody named it; [`None`] where
-    /// nothing says where it would be.
+    /// Returns the path of the users file, whether there is one or not, and whether somebody named
+    /// it; [`None`] where nothing says where it would be.
     #[must_use]
     pub fn users_file(&self) -> Option<(PathBuf, bool)> {
         let named = self.arguments.users.clone().map(|path| (path, true));
         named.or_else(|| usual_users_file(&self.arguments).map(|path| (path, false)))
     }
 
-    /// Returns the first problem, for whoever does nothing where there is one.
+    /// Returns the first problem as an error, if there is one.
     ///
     /// # Errors
     ///
-    /// That problem, with the number of those behind it.
+    /// The first problem, with the number of further ones.
     pub fn holds(&self) -> Result<(), StartError> {
         let Some(problem) = self.problems.first() else { return Ok(()) };
         let more = match self.problems.len() - 1 {
@@ -125,8 +128,8 @@ impl Configuration {
         Err(StartError::new(problem.obstacle, format!("{problem}{more}")))
     }
 
-    /// Returns each option with its value, as it may stand in the file, and where that is from. A value that is none is
-    /// said in words.
+    /// Returns each option with its value, as it may stand in the file, and its origin. The absence
+    /// of a value is described in words.
     pub fn explained(&self) -> impl Iterator<Item = (String, Result<String, String>, Origin)> {
         self.keys.all().map(|key| {
             let setting = self.settings.iter().find(|setting| setting.id == key.id());
@@ -150,11 +153,11 @@ impl Configuration {
         Ok(Configuration { keys, place, given, settings, problems, warnings, arguments })
     }
 
-    /// Returns what the file sets now, and what comes of it with all that is given elsewhere.
+    /// Returns the settings that count with the file as it is now, and those given elsewhere.
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong in it.
+    /// The first problem in it.
     pub(super) fn read_file_again(&self) -> Result<Vec<Setting>, StartError> {
         let content = self.place.as_ref().map(|place| place.read(&self.keys)).unwrap_or_default();
         let mut problems = content.problems;
@@ -187,7 +190,7 @@ fn lenient(command: &clap::Command) -> clap::Command {
     names.fold(command.clone().mut_args(alone), |command, name| command.mut_subcommand(name, |sub| sub.mut_args(alone)))
 }
 
-/// Makes the options of what was set, by the very command line that they could have been typed as.
+/// Makes the options of settings, by parsing the command line that they could have been typed as.
 fn arguments_of(keys: &Keys, settings: &[Setting]) -> Result<Arguments, Error> {
     let name = OsString::from(keys.command().get_name());
     let (mut typed, mut last) = (vec![name], Vec::new());
@@ -214,7 +217,7 @@ fn arguments_at(keys: &Keys, settings: &[Setting], place: Option<&Place>) -> Res
     Ok(Arguments { config, ..arguments_of(keys, settings)? })
 }
 
-/// Returns what was typed.
+/// Returns the settings of the command line.
 fn typed_settings(keys: &Keys, matches: &ArgMatches) -> Vec<Setting> {
     let typed = |key: &Key<'_>| {
         // Some commands take a part of the options.
@@ -231,12 +234,12 @@ fn typed_settings(keys: &Keys, matches: &ArgMatches) -> Vec<Setting> {
     keys.all().filter(|key| matches.try_contains_id(key.id()).unwrap_or(false)).filter_map(|key| typed(&key)).collect()
 }
 
-/// Returns what the variables set, and all that is wrong with them.
+/// Returns the settings of the variables, and all problems with them.
 fn environment(keys: &Keys, variable: &dyn Fn(&str) -> Option<OsString>) -> (Vec<Setting>, Vec<StartError>) {
     let (mut settings, mut problems) = (Vec::new(), Vec::new());
     for key in keys.all() {
         let name = key.variable();
-        // One that is empty is how many programs unset one.
+        // Many programs unset a variable by making it empty.
         let Some(word) = variable(&name).filter(|word| !word.is_empty()) else { continue };
         match value_of(&key, &word) {
             Ok(value) => settings.push(Setting { id: key.id().into(), value, origin: Origin::Environment(name) }),
@@ -265,7 +268,8 @@ fn value_of(key: &Key<'_>, word: &OsStr) -> Result<Value, String> {
     Ok(Value::Words(words))
 }
 
-/// Returns a warning of variables that begin as these do, and are none: orchestrators set some for their own use.
+/// Returns a warning of variables that begin as these do, and are none: orchestrators set some for
+/// their own use.
 fn unknown_variables(keys: &Keys, variables: impl Iterator<Item = (OsString, OsString)>) -> Option<String> {
     let is_known = |name: &str| name == CONFIG_VARIABLE || keys.all().any(|key| key.variable() == name);
     let names = variables.filter_map(|(name, _)| name.into_string().ok());
@@ -279,8 +283,9 @@ fn unknown_variables(keys: &Keys, variables: impl Iterator<Item = (OsString, OsS
         .then(|| format!("variables that set nothing: {}{}", unknown.join(", "), meant.unwrap_or_default()))
 }
 
-/// Chooses what counts: of each option the value of the highest precedence, and of two that exclude each other that of
-/// the higher one. Two of one source are a problem, as is one that lacks what it needs.
+/// Chooses the settings that count: of each option the value of the highest precedence, and of two
+/// that exclude each other that of the higher one. Two of one source are a problem, as is one that
+/// lacks what it needs.
 fn merge(keys: &Keys, mut all: Vec<Setting>, problems: &mut Vec<StartError>) -> Vec<Setting> {
     all.sort_by_key(|setting| std::cmp::Reverse(setting.origin.rank()));
     let mut chosen: Vec<Setting> = Vec::new();

@@ -2,7 +2,8 @@
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// The server's own descriptors: the log, the root and its corner, the queue of events, and a few for each helper.
+/// The server's own descriptors: the log, the root and its corner, the queue of events, and a few
+/// for each helper.
 const OWN_DESCRIPTORS: u64 = 40;
 
 /// Below this the server does not start: it would serve a handful of clients, and badly.
@@ -20,7 +21,8 @@ const MOST_HANDSHAKES: u64 = 256;
 /// Connections at one time at each listener for inquiries, where there are descriptors enough.
 const MOST_INQUIRIES: u64 = 16;
 
-/// One address has no more than so small a part of these, where clients of one address are limited.
+/// The divisor that gives the part of these for one address, where clients of one address are
+/// limited.
 pub(super) const REFUSALS_PARTS: u64 = 4;
 
 /// The number of descriptors for each purpose.
@@ -35,8 +37,8 @@ pub(super) struct DescriptorPlan {
     pub(super) together: u64,
 }
 
-/// Divides `descriptors`, some of which are for so many `listeners` for inquiries. Where they are few, each client can
-/// have a file open beside its socket.
+/// Divides `descriptors`, some of which are for so many `listeners` for inquiries. Where they are
+/// few, each client can have a file open beside its socket.
 ///
 /// # Errors
 ///
@@ -52,12 +54,13 @@ pub(super) fn divide(descriptors: u64, listeners: u64) -> Result<DescriptorPlan,
     let inquiries = (free / 12).min(MOST_INQUIRIES);
     let left = free.saturating_sub(refusals + listeners * inquiries);
     let clients = descriptors.saturating_sub(RESERVED_DESCRIPTORS).max(left / 2);
-    // Those for whom there would be none are what the acceptor waits for.
+    // Connections beyond these are not accepted until one ends.
     let handshakes = (free / 8).min(MOST_HANDSHAKES);
     Ok(DescriptorPlan { clients, refusals, handshakes, inquiries, together: descriptors / 16 })
 }
 
-/// Raises the limit of open files as far as the system lets this process, and returns it: each client is an open file.
+/// Raises the limit of open files as far as the system lets this process, and returns it: each
+/// client is an open file.
 pub(super) fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -34,10 +34,10 @@ impl Obstacle {
     }
 }
 
-/// Why a server does not start: one line for whoever started it.
+/// Why a server does not start: one line for the user who started it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StartError {
-    /// The kind of it.
+    /// Its kind.
     pub obstacle: Obstacle,
     text: String,
 }

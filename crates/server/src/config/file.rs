@@ -1,4 +1,4 @@
-//! `ferryd.toml`: where it is, and what it sets.
+//! `ferryd.toml`: its place, and its settings.
 
 use std::{
     env,
@@ -22,7 +22,7 @@ use super::{
 /// The name of the file in its directory.
 const FILE_NAME: &str = "ferryd.toml";
 
-/// A file that is larger is another one.
+/// The largest file that is read: a larger one is no configuration.
 const MAX_BYTES: u64 = 1 << 20;
 
 /// The place of the file.
@@ -30,13 +30,13 @@ const MAX_BYTES: u64 = 1 << 20;
 pub(super) struct Place {
     /// An absolute path.
     pub(super) path: PathBuf,
-    /// Somebody named it, so it has to be there.
+    /// Whether it was named, so that it has to be there.
     pub(super) is_named: bool,
 }
 
 impl Place {
-    /// Returns the place that was `named`, else the first usual one that has such a file, else the first of all.
-    /// [`None`] where nothing says where any is.
+    /// Returns the place that was `named`, else the first usual one that has such a file, else the
+    /// first of all. [`None`] where nothing says where any is.
     pub(super) fn find(named: Option<PathBuf>, variable: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
         if let Some(path) = named {
             let path = std::path::absolute(&path).unwrap_or(path);
@@ -64,20 +64,20 @@ impl Place {
     }
 }
 
-/// What was found in the file.
+/// The content of the file.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    /// All that it sets and that is right.
+    /// All settings that are right.
     pub(super) settings: Vec<Setting>,
-    /// All that is wrong.
+    /// All problems.
     pub(super) problems: Vec<StartError>,
-    /// A warning, where others than its owner decide what it says.
+    /// A warning, where users other than its owner may write it.
     pub(super) warning: Option<String>,
 }
 
 /// Returns the paths at which the file usually is, nearest first.
 fn usual(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    // A path that depends on where one is would lead somebody else's way.
+    // A relative path would depend on the current directory, which may be somebody else's.
     let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // systemd may name several, with colons between.
     let given = variable("CONFIGURATION_DIRECTORY").unwrap_or_default();
@@ -92,7 +92,7 @@ fn usual(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 
 /// Returns the text of the file at `path`, and its permissions.
 fn read(path: &Path) -> io::Result<(String, u32)> {
-    // A FIFO would be waited for.
+    // Opening a FIFO would wait for a writer.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
@@ -111,7 +111,7 @@ fn wrong(problem: &str) -> StartError {
     StartError::new(Obstacle::Configuration, problem)
 }
 
-/// Reads the text of the file at `path`. What is wrong is left out of what it sets.
+/// Reads the text of the file at `path`. Wrong values are returned as problems, and set nothing.
 fn parse(text: &str, path: &Path, keys: &Keys) -> (Vec<Setting>, Vec<StartError>) {
     let (mut settings, mut problems) = (Vec::new(), Vec::new());
     let line_of = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1;

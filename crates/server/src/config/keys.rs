@@ -24,7 +24,7 @@ impl Keys {
         Keys { command: Arguments::described() }
     }
 
-    /// The command line that they are of.
+    /// Returns the command line that they are of.
     pub(super) fn command(&self) -> &Command {
         &self.command
     }
@@ -45,7 +45,7 @@ impl Keys {
         self.all().find(|key| key.id() == id)
     }
 
-    /// Returns the name that somebody who wrote `name` may have meant.
+    /// Returns the name of a key that `name` may be a misspelling of.
     pub(super) fn meant(&self, name: &str) -> Option<String> {
         let plain = |name: &str| name.to_ascii_lowercase().replace('_', "-");
         let near = |key: &Key<'_>| strsim::jaro_winkler(&plain(&key.name()), &plain(name));
@@ -53,7 +53,7 @@ impl Keys {
         (near(&best) > 0.8).then(|| best.name())
     }
 
-    /// Whether two options exclude each other.
+    /// Returns whether two options exclude each other.
     pub(super) fn conflict(&self, one: &str, other: &str) -> bool {
         let excludes = |one: &str, other: &str| {
             let of = self.of_id(one).map(|key| self.command.get_arg_conflicts_with(key.0)).unwrap_or_default();
@@ -72,17 +72,17 @@ impl Key<'_> {
         self.0.get_id().as_str()
     }
 
-    /// Its name in the file.
+    /// Returns its name in the file.
     pub(super) fn name(&self) -> String {
         self.0.get_long().map_or_else(|| self.id().replace('_', "-"), str::to_owned)
     }
 
-    /// Its name in the environment.
+    /// Returns its name in the environment.
     pub(super) fn variable(&self) -> String {
         format!("FERRYD_{}", self.name().replace('-', "_").to_ascii_uppercase())
     }
 
-    /// Its spelling on the command line, without a value.
+    /// Returns its spelling on the command line, without a value.
     pub(super) fn typed(&self) -> String {
         match self.0.get_long() {
             Some(long) => format!("--{long}"),
@@ -90,12 +90,12 @@ impl Key<'_> {
         }
     }
 
-    /// It is on or off.
+    /// Returns whether it is on or off.
     pub(super) fn is_flag(&self) -> bool {
         !self.0.get_action().takes_values()
     }
 
-    /// It may be given several times.
+    /// Returns whether it may be given several times.
     pub(super) fn is_list(&self) -> bool {
         matches!(self.0.get_action(), ArgAction::Append)
     }
@@ -104,22 +104,22 @@ impl Key<'_> {
         self.0.is_positional()
     }
 
-    /// Its value is the path of a file or directory.
+    /// Returns whether its value is the path of a file or directory.
     pub(super) fn is_path(&self) -> bool {
         !self.is_flag() && self.0.get_value_parser().type_id() == TypeId::of::<PathBuf>()
     }
 
-    /// A reload takes it.
+    /// Returns whether a reload takes it.
     pub(super) fn is_live(&self) -> bool {
         reload::LIVE.contains(&self.id())
     }
 
-    /// The word for its value in the help, as `BYTES`.
+    /// Returns the word for its value in the help, as `BYTES`.
     pub(super) fn placeholder(&self) -> String {
         self.0.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default()
     }
 
-    /// The words that it takes, where it takes no others.
+    /// Returns the words that it takes, where it takes no others.
     pub(super) fn choices(&self) -> Vec<String> {
         if self.is_flag() {
             return Vec::new();
@@ -128,7 +128,7 @@ impl Key<'_> {
         self.0.get_possible_values().iter().filter(|value| shown(value)).map(|value| value.get_name().into()).collect()
     }
 
-    /// Its value where nothing is said, where that is one that could be said.
+    /// Returns its default, where that is a value that could be given.
     pub(super) fn default(&self) -> Option<String> {
         if self.is_flag() {
             return Some("false".into());
@@ -136,14 +136,14 @@ impl Key<'_> {
         self.0.get_default_values().first().map(|value| value.to_string_lossy().into_owned())
     }
 
-    /// The effect of not setting it, in words: the `[default: ...]` of its help.
+    /// Returns the effect of not setting it, in words: the `[default: ...]` of its help.
     pub(super) fn unset(&self) -> Option<String> {
         let (help, _) = self.explained();
         let (_, words) = help.rsplit_once("[default: ")?;
         words.strip_suffix(']').map(str::to_owned)
     }
 
-    /// Its help: the first sentence, and the paragraphs behind it.
+    /// Returns its help: the first sentence, and the paragraphs behind it.
     pub(super) fn explained(&self) -> (String, Vec<String>) {
         let short = self.0.get_help().map(ToString::to_string).unwrap_or_default();
         let long = self.0.get_long_help().map(ToString::to_string).unwrap_or_default();
@@ -151,7 +151,7 @@ impl Key<'_> {
         (short, rest.split("\n\n").map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect())
     }
 
-    /// A value that is taken, to show how one is written.
+    /// Returns a valid value, as an example.
     pub(super) fn example(&self) -> String {
         let by_name = match self.placeholder().as_str() {
             "BYTES" => Some("64MiB"),
@@ -172,7 +172,7 @@ impl Key<'_> {
     ///
     /// # Errors
     ///
-    /// In words for whoever wrote it.
+    /// In words for the user who wrote it.
     pub(super) fn check(&self, value: &OsStr) -> Result<(), String> {
         let alone = Arg::new("value").value_parser(self.0.get_value_parser().clone()).required(true);
         let alone = alone.ignore_case(self.0.is_ignore_case_set());
@@ -182,7 +182,7 @@ impl Key<'_> {
     }
 }
 
-/// Says why a value is not taken, without the frame that clap puts around it.
+/// Returns why a value is not taken, without the text that clap puts around it.
 fn said(error: &Error) -> String {
     if let Some(source) = error.source() {
         return source.to_string();

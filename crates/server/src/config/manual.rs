@@ -14,7 +14,7 @@ use super::{
 };
 use crate::commands::ManualPage;
 
-/// The files that a server reads and makes, and what each is.
+/// The files that a server reads and makes, each with a description.
 const FILES: [(&str, &str); 3] = [
     (
         "ferryd.toml",
@@ -28,7 +28,7 @@ const FILES: [(&str, &str); 3] = [
 #[must_use]
 pub fn manual(page: ManualPage) -> Vec<u8> {
     let mut text = Vec::new();
-    // Memory takes whatever is written.
+    // Writing to memory does not fail.
     let _ = match page {
         ManualPage::Ferryd => server(&mut text),
         ManualPage::Configuration => configuration(&mut text),
@@ -80,7 +80,7 @@ fn commands(page: &mut Roff, keys: &Keys, above: &str, command: &clap::Command) 
     }
 }
 
-/// Whether an argument of a command is none of those of serving, and of all commands.
+/// Returns whether an argument of a command is none of those of serving, and of all commands.
 fn is_own(keys: &Keys, arg: &clap::Arg) -> bool {
     let id = arg.get_id().as_str();
     keys.of_id(id).is_none() && !matches!(id, CONFIG | "help" | "version")

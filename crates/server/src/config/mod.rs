@@ -68,7 +68,7 @@ pub struct Setup {
     pub store: StoreOptions,
     /// The log's part.
     pub logs: LogOptions,
-    /// Why nothing can be changed, where that is so.
+    /// Why the server is read-only, where it is.
     pub why_read_only: &'static str,
     /// The number of files that this process may have open.
     pub descriptors: u64,
@@ -91,7 +91,7 @@ impl Setup {
         let plan = plan.map_err(StartError::of(Obstacle::Limits))?;
         let asked = arguments.max_clients.map_or(plan.clients, u64::from);
         let users_file = arguments.users.clone().or_else(|| {
-            // One that may be there is not passed over: it takes rights away.
+            // A file that may be there is not ignored: it takes rights away.
             usual_users_file(arguments).filter(|path| !matches!(path.try_exists(), Ok(false)))
         });
         let store = store_options(arguments, read_only);
@@ -130,7 +130,7 @@ impl Setup {
         })
     }
 
-    /// Says for how many clients there is room.
+    /// Describes for how many clients there is room.
     #[must_use]
     pub fn room(&self) -> String {
         let (clients, descriptors) = (self.server.live.admission.clients, self.descriptors);
@@ -144,7 +144,7 @@ impl Setup {
     /// Where that can't be done.
     pub fn make_root(&self) -> Result<(), StartError> {
         match fs::create_dir(&self.store.root) {
-            // Whatever else stands there is told when it is opened.
+            // Anything but a directory is an error when it is opened.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made.map_err(|error| {
                 let problem = format!("can't make the directory {}: {error}", self.store.root.display());

@@ -1,4 +1,4 @@
-//! What a reload may change, and what it may not.
+//! Reloads of the configuration: which options one may change, and which it may not.
 
 use super::{
     configuration::Configuration,
@@ -6,7 +6,8 @@ use super::{
     setting::{Origin, Setting, Value},
 };
 
-/// The ids of the options that hold from a reload on. All others hold from start to end, whatever the file says later.
+/// The ids of the options that hold from a reload on. All others hold from start to end, whatever
+/// the file says later.
 pub(super) const LIVE: &[&str] = &[
     "max_clients",
     "max_clients_per_address",
@@ -27,11 +28,11 @@ pub(super) const LIVE: &[&str] = &[
 /// A configuration that was read again.
 #[derive(Debug)]
 pub struct Reread {
-    /// As it was at the start, but for what may change.
+    /// The configuration of the start, with the changes that a reload may make.
     pub configuration: Configuration,
-    /// What changes, each in words for the log.
+    /// The changes, each in words for the log.
     pub changed: Vec<String>,
-    /// What the file says otherwise now, and holds only when the server is started anew. Each in words for the log.
+    /// Changes of the file that take effect only at a new start, each in words for the log.
     pub fixed: Vec<String>,
 }
 
@@ -40,7 +41,7 @@ impl Configuration {
     ///
     /// # Errors
     ///
-    /// The first thing that is wrong in the file; all stays as it is then.
+    /// The first problem in the file; nothing changes then.
     pub fn read_again(&self) -> Result<Reread, StartError> {
         let new = self.read_file_again()?;
         let (mut settings, mut changed, mut fixed) = (Vec::new(), Vec::new(), Vec::new());
@@ -68,11 +69,11 @@ impl Configuration {
         Ok(Reread { configuration: self.with(self.given().to_vec(), settings)?, changed, fixed })
     }
 
-    /// Returns the same with the address of a socket that was inherited, which goes before what is set.
+    /// Returns the same with the address of a socket that was inherited, which takes precedence.
     ///
     /// # Errors
     ///
-    /// Where that does not go together with what is set.
+    /// Where the address contradicts another setting.
     pub fn listening_on(&self, address: std::net::SocketAddr) -> Result<Configuration, StartError> {
         let inherited = Setting {
             id: "listen".into(),
@@ -87,7 +88,7 @@ impl Configuration {
     }
 }
 
-/// A flag that is off is as one that is not set.
+/// Returns whether two values mean the same. A flag that is off is as one that is not set.
 fn is_same(before: Option<Value>, now: Option<Value>) -> bool {
     let on = |value: Option<Value>| value.filter(Value::is_on);
     on(before) == on(now)

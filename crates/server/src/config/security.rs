@@ -14,7 +14,7 @@ use crate::net::keys::{Identity, KEY_FILE, KeyError};
 /// The part of the options that is about TLS.
 #[derive(Debug, Clone)]
 pub struct Security {
-    /// [`None`] for what the address says.
+    /// [`None`] where the address decides.
     speaks_tls: Option<bool>,
     /// Certificate and key.
     given: Option<(PathBuf, PathBuf)>,
@@ -42,7 +42,7 @@ impl Security {
     ///
     /// # Errors
     ///
-    /// In words for whoever started the server.
+    /// In words for the user who started the server.
     pub fn identity(&self, address: SocketAddr) -> Result<Option<Identity>, String> {
         if !self.is_spoken_on(address) {
             return Ok(None);
@@ -97,7 +97,7 @@ impl Security {
     }
 }
 
-/// The directory for state, as the environment names it.
+/// Returns the directory for state, as the environment names it.
 fn default_state() -> Option<PathBuf> {
     let from = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
     choose_state(from("STATE_DIRECTORY"), from("XDG_STATE_HOME"), from("HOME"))

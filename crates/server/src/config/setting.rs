@@ -1,8 +1,8 @@
-//! What was set, and where.
+//! Settings: an option, its value, and its origin.
 
 use std::{ffi::OsString, fmt, path::Path, sync::Arc};
 
-/// Where a value is from, in order of rising precedence.
+/// The origin of a value, in order of rising precedence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// Nobody set it.
@@ -44,14 +44,15 @@ impl fmt::Display for Origin {
 /// The value of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Of one that is on or off.
+    /// The value of an option that is on or off.
     Flag(bool),
-    /// Of any other: as the command line has it, several where it may be given several times.
+    /// The value of any other: as the command line has it, several where it may be given several
+    /// times.
     Words(Vec<OsString>),
 }
 
 impl Value {
-    /// Whether the command line would have anything.
+    /// Returns whether it needs a word on the command line.
     pub(super) fn is_on(&self) -> bool {
         match self {
             Value::Flag(is_on) => *is_on,

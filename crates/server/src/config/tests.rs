@@ -51,7 +51,7 @@ impl Sources {
         self.read().problems().iter().map(ToString::to_string).collect()
     }
 
-    /// The value that counts of an option, and its origin.
+    /// Returns the value that counts of an option, and its origin.
     fn value(&self, name: &str) -> (String, String) {
         let configuration = self.read();
         assert!(configuration.problems().is_empty(), "{:?}", configuration.problems());
@@ -61,7 +61,7 @@ impl Sources {
     }
 }
 
-/// Returns an option as somebody would set it: each may need others.
+/// Returns an option with those that it needs.
 fn set(name: &str) -> Vec<String> {
     match name {
         "tls-cert" | "tls-key" => vec!["tls-cert".into(), "tls-key".into()],
@@ -69,7 +69,7 @@ fn set(name: &str) -> Vec<String> {
     }
 }
 
-/// An example for an option, which means the same in all sources.
+/// Returns an example for an option, which means the same in all sources.
 fn value(key: &Key<'_>) -> String {
     if key.is_path() { format!("/somewhere/{}", key.name()) } else { key.example() }
 }
@@ -146,7 +146,7 @@ fn of_options_that_exclude_each_other_that_of_the_higher_source_holds() {
     let arguments = configuration.arguments();
     assert!(arguments.plain && !arguments.tls && arguments.tls_cert.is_none() && arguments.tls_key.is_none());
     assert!(arguments.writable && !arguments.read_only);
-    // One that is off excludes nothing.
+    // A flag that is off excludes nothing.
     let off = Sources::default().file("tls = true\nwritable = true\n").variable("FERRYD_PLAIN", "0");
     assert!(off.read().arguments().tls);
     let both = Sources::default().file("writable = true\n\nread-only = true\n");
@@ -243,7 +243,7 @@ fn the_example_has_every_key_and_is_valid_when_uncommented() {
     let of_file = configuration.explained().filter(|(.., origin)| origin.to_string() != "default").count();
     assert!(of_file > 10, "{of_file}");
     Setup::resolve(configuration.arguments()).unwrap();
-    // What names files of somebody's own, too.
+    // With the options that name files of the user's own, too.
     let whole: String = uncommented("#")
         .lines()
         .map(|line| match line.strip_prefix("# ") {

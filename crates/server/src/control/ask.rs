@@ -1,4 +1,4 @@
-//! The other end of the control socket: whoever asks a server that runs.
+//! The other end of the control socket: asks a server that runs.
 
 use std::{
     io::{self, IoSliceMut, Read as _, Write as _},
@@ -20,7 +20,7 @@ use rustix::{
 use super::Question;
 use crate::net::{Inherited, ServiceManager};
 
-/// The longest time without a byte of the answer: to read files again may take long.
+/// The longest time without a byte of the answer: a reload may take long.
 const PATIENCE: Duration = Duration::from_secs(65);
 
 /// The longest answer.
@@ -43,18 +43,18 @@ pub enum AskError {
         /// The system's answer.
         error: io::Error,
     },
-    /// The one who answers is another user.
-    #[error("what answers at {} belongs to user {owner}, and is not asked", .path.display())]
+    /// The server belongs to another user.
+    #[error("the server at {} belongs to user {owner}, and is not trusted: run this as that user or as root", .path.display())]
     Stranger {
         /// The path of the socket.
         path: PathBuf,
-        /// Whose it is.
+        /// The owner's user id.
         owner: u32,
     },
-    /// The server won't.
+    /// The server refuses.
     #[error("{0}")]
     Refused(String),
-    /// The answer is none.
+    /// The answer is not understood.
     #[error("the server at {} gives no answer, or is another version", .0.display())]
     NoAnswer(PathBuf),
 }
@@ -70,7 +70,7 @@ pub struct Handed {
     pub sockets: Inherited,
     /// Its service manager.
     pub manager: Option<ServiceManager>,
-    /// Where it waits for word that the new one [accepts clients](super::accepting).
+    /// The connection on which it waits until the new one [accepts clients](super::accepting).
     pub waiting: UnixStream,
     /// The path of its control socket.
     pub path: PathBuf,
@@ -85,18 +85,18 @@ pub fn ask(paths: &[PathBuf], question: Question) -> Result<String, AskError> {
     ask_for_all(paths, question).map(|(content, _, _)| content)
 }
 
-/// Gets the listening sockets of the server at the first of `paths` where one answers. It serves on until it is told
-/// that the new one accepts.
+/// Gets the listening sockets of the server at the first of `paths` where one answers. It serves on
+/// until it is told that the new one accepts.
 ///
 /// # Errors
 ///
-/// As those of [`ask`].
+/// The same as of [`ask`].
 pub fn take_over(paths: &[PathBuf]) -> Result<Handed, AskError> {
     let (content, descriptors, path) = ask_for_all(paths, Question::TakeOver)?;
     sort(&content, descriptors, &path).ok_or(AskError::NoAnswer(path))
 }
 
-/// Sorts descriptors by the lines that tell what each is for.
+/// Sorts descriptors by the lines that tell their purposes.
 fn sort(content: &str, descriptors: Vec<OwnedFd>, path: &Path) -> Option<Handed> {
     let (mut sockets, mut manager, mut waiting) = (Inherited::default(), None, None);
     if content.lines().count() != descriptors.len() {
@@ -139,7 +139,7 @@ fn ask_for_all(paths: &[PathBuf], question: Question) -> Result<(String, Vec<Own
     Err(AskError::NoServer(paths.to_vec()))
 }
 
-/// Refuses a server of another user, who could show anything. Root asks everybody's.
+/// Refuses a server of another user, who could send any answer. Root may ask any server.
 fn trust(stream: &UnixStream, path: &Path) -> Result<(), AskError> {
     let owner =
         socket_peercred(stream).map_err(|error| AskError::System { path: path.into(), error: error.into() })?.uid;

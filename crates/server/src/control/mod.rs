@@ -1,13 +1,16 @@
-//! The control socket: how a running server is asked, and where it is found.
+//! The control socket: questions to a running server, and the path that it is found at.
 //!
-//! Over a Unix socket, which its owner and root alone can connect to, somebody asks one [`Question`]: a line. The server
-//! answers and closes. The first line of the answer is `DONE`, or `FAIL` and why; what follows it is the content.
+//! Over a Unix socket, which its owner and root alone can connect to, somebody asks one
+//! [`Question`]: a line. The server answers and closes. The first line of the answer is `DONE`, or
+//! `FAIL` and why; what follows it is the content.
 //!
-//! A take-over has two steps, so that a new server that can't start does no harm. The answer to `take-over` carries
-//! descriptors (`SCM_RIGHTS`), and a line for each says what it is: `clients`, `metrics` and `control` are listening
-//! sockets (`clients held` is one that the service manager keeps open), `manager` is the socket of the service manager (with the microseconds of its watchdog, if it has one). Through
-//! the last one, `waiting`, the new server says `accepting PID` once clients are accepted. Then the old one drains; where
-//! it is closed without a word, the old one goes on as before.
+//! A take-over has two steps, so that a new server that can't start does no harm. The answer to
+//! `take-over` carries descriptors (`SCM_RIGHTS`), and a line for each tells its purpose:
+//! `clients`, `metrics` and `control` are listening sockets (`clients held` is one that the service
+//! manager keeps open), `manager` is the socket of the service manager (with the microseconds of
+//! its watchdog, if it has one). Through the last one, `waiting`, the new server says
+//! `accepting PID` once clients are accepted. Then the old one drains; where it is closed without a
+//! word, the old one goes on as before.
 
 mod ask;
 mod place;
@@ -23,14 +26,15 @@ pub(crate) const HELD: &str = "held";
 /// A question to a running server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
-    /// How it is, in words, or as JSON.
+    /// Asks for its status, as text or as JSON.
     Status {
         /// As JSON.
         json: bool,
     },
-    /// Have it read again what can change. The content of the answer says what did, and what takes a new start.
+    /// Asks for a reload. The content of the answer lists the changes, and those that take a new
+    /// start.
     Reload,
-    /// Get its listening sockets: a new server is to go on in its place.
+    /// Asks for its listening sockets: a new server is to go on in its place.
     TakeOver,
 }
 
@@ -64,20 +68,21 @@ pub fn accepting(pid: u32) -> String {
     format!("accepting {pid}\n")
 }
 
-/// Reads that line: the process that accepts clients. [`None`] where it is not whole, or another one.
+/// Returns the process that such a line names. [`None`] where the line is not whole, or another
+/// one.
 #[must_use]
 pub fn successor(line: &[u8]) -> Option<i32> {
     let pid = std::str::from_utf8(line).ok()?.strip_suffix('\n')?.strip_prefix("accepting ")?;
     pid.parse().ok().filter(|pid| *pid > 0)
 }
 
-/// Returns an answer that says that it is done, with its content.
+/// Returns an answer of success, with its content.
 #[must_use]
 pub fn done(content: &str) -> String {
     format!("DONE\n{content}")
 }
 
-/// Returns an answer that says why nothing is done.
+/// Returns an answer of failure, with the reason.
 #[must_use]
 pub fn refused(why: &str) -> String {
     format!("FAIL {}\n", why.replace(['\n', '\r'], " "))

@@ -1,4 +1,4 @@
-//! Where the control socket of a server is, where nobody says otherwise: in a runtime directory, named after the port.
+//! The default path of the control socket: in a runtime directory, named after the port.
 
 use std::{
     env,
@@ -14,8 +14,9 @@ use rustix::process::geteuid;
 /// The runtime directory of a machine's own services.
 const OF_SYSTEM: &str = "/run/ferryd";
 
-/// Returns the path for the control socket of a server at `port`, in a directory that is made if it is missing:
-/// `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/ferryd`, else `/run/ferryd` for root and `/tmp/ferryd-UID` for others.
+/// Returns the path for the control socket of a server at `port`, in a directory that is made if it
+/// is missing: `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/ferryd`, else `/run/ferryd` for root
+/// and `/tmp/ferryd-UID` for others.
 ///
 /// # Errors
 ///
@@ -29,8 +30,8 @@ pub fn default_path(port: u16) -> io::Result<PathBuf> {
     Ok(directory.join(name(port)))
 }
 
-/// Returns the paths at which the control socket of a server at `port` may be, the likeliest first: its environment may
-/// have been another one than that of who asks.
+/// Returns the paths at which the control socket of a server at `port` may be, the likeliest first:
+/// its environment may differ from this process's.
 #[must_use]
 pub fn usual_paths(port: u16) -> Vec<PathBuf> {
     let uid = geteuid();
@@ -51,7 +52,8 @@ fn variable(name: &str) -> Option<OsString> {
     env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// Returns the directories that there may be, the one to use first, and whether each is made by the server itself.
+/// Returns the directories that there may be, the one to use first, and whether each is made by the
+/// server itself.
 fn directories(variable: &dyn Fn(&str) -> Option<OsString>, uid: u32) -> Vec<(PathBuf, bool)> {
     let absolute = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
     // systemd may name several.
@@ -66,7 +68,7 @@ fn of_user(uid: u32) -> PathBuf {
     format!("/tmp/ferryd-{uid}").into()
 }
 
-/// Makes a directory that nobody else can put anything into. Refused is one that somebody else has made.
+/// Makes a directory that nobody else can write to. One that another user has made is refused.
 fn make(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

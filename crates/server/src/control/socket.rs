@@ -24,7 +24,7 @@ pub enum ControlError {
     /// A server answers there.
     #[error("can't listen at {}: it is the control socket of a server that runs (ferryd status shows it)", .0.display())]
     Taken(PathBuf),
-    /// Something else has the name.
+    /// The file is no socket.
     #[error("can't listen at {}: that is no socket", .0.display())]
     NoSocket(PathBuf),
     /// The system refuses it.
@@ -45,7 +45,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// A control socket that is listened at.
+/// A listening control socket.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
@@ -66,7 +66,7 @@ impl ControlSocket {
     ///
     /// # Errors
     ///
-    /// A server that runs, something that is no socket, and whatever the system refuses.
+    /// Where a server answers there, where the file is no socket, or where the system refuses.
     pub fn bind(path: &Path) -> Result<ControlSocket, ControlError> {
         let failed = |error| ControlError::System { path: path.into(), error };
         let listener = match bind_private(path) {
@@ -91,7 +91,8 @@ impl ControlSocket {
         Ok(ControlSocket { listener, file: path.and_then(|path| SocketFile::of(path).ok()) })
     }
 
-    /// Returns the directory of its file, if nobody but the owner can reach it: there the file can be removed at the end.
+    /// Returns the directory of its file, if nobody but the owner can reach it: there the file can
+    /// be removed at the end.
     #[must_use]
     pub fn private_directory(&self) -> Option<PathBuf> {
         let directory = self.file.as_ref()?.path.parent()?;
@@ -114,8 +115,8 @@ impl SocketFile {
         Ok(SocketFile { path: path.into(), identity })
     }
 
-    /// Removes the file, unless another server has put its own in its place. Where that is not permitted, the next server
-    /// replaces it.
+    /// Removes the file, unless another server has put its own in its place. Where that is not
+    /// permitted, the next server replaces it.
     pub fn remove(self) {
         if SocketFile::of(&self.path).is_ok_and(|now| now.identity == self.identity) {
             let _ = fs::remove_file(&self.path);
@@ -144,7 +145,7 @@ fn remove_stale(path: &Path) -> Result<(), ControlError> {
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed),
-        // One whose server has just removed it.
+        // Its server has just removed it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(failed(error)),
         _ => Err(ControlError::Taken(path.into())),
@@ -165,11 +166,11 @@ mod tests {
         let (listener, file) = first.into_parts();
         drop(listener);
         assert!(path.exists());
-        // Whatever the clock of the file system.
+        // So it differs with a coarse clock of the file system, too.
         let mut file = file.unwrap();
         file.identity.2 -= 1;
         let (_second, second_file) = ControlSocket::bind(&path).unwrap().into_parts();
-        // That of the first one is gone; the other server's stays.
+        // The file of the first one is gone; the other server's stays.
         file.remove();
         assert!(path.exists());
         second_file.unwrap().remove();

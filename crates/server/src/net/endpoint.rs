@@ -86,7 +86,7 @@ pub(crate) enum ReadError {
 }
 
 impl ReadError {
-    /// Whether the connection has just ended or was lost, as happens every day.
+    /// Returns whether the connection has just ended or was lost, as happens every day.
     pub(crate) fn is_loss(&self) -> bool {
         match self {
             ReadError::Lost => true,
@@ -129,8 +129,8 @@ impl Endpoint {
         }
     }
 
-    /// Has `registry` tell of its events under `token`: all kinds, once and for all.
-    /// Once more, it is told of under another one.
+    /// Registers for events of all kinds under `token`, once and for all. Once more, it is told of
+    /// under another one.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interests = Interest::READABLE | Interest::WRITABLE | Interest::PRIORITY;
         let socket = self.transport.socket();
@@ -166,12 +166,12 @@ impl Endpoint {
         HandshakeState::GoesOn
     }
 
-    /// Whether a client that is to speak TLS has sent anything.
+    /// Returns whether a client that is to speak TLS has sent anything.
     pub(crate) fn has_begun(&self) -> bool {
         matches!(&self.transport, Transport::Tls(_, tls) if tls.has_begun())
     }
 
-    /// Whether it speaks TLS, or is to.
+    /// Returns whether it speaks TLS, or is to.
     pub(crate) fn is_secure(&self) -> bool {
         matches!(self.transport, Transport::Tls(..))
     }
@@ -189,22 +189,22 @@ impl Endpoint {
         }
     }
 
-    /// Whether [`read`](Self::read) may return something.
+    /// Returns whether [`read`](Self::read) may return something.
     pub(crate) fn can_read(&self) -> bool {
         self.is_readable && !self.has_ended
     }
 
-    /// Whether [`write`](Self::write) and [`send_file`](Self::send_file) may send something.
+    /// Returns whether [`write`](Self::write) and [`send_file`](Self::send_file) may send something.
     pub(crate) fn can_write(&self) -> bool {
         self.is_writable
     }
 
-    /// Whether the client has ended its input, and all of it was read.
+    /// Returns whether the client has ended its input, and all of it was read.
     pub(crate) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Whether nothing can be sent any more. There may still be input.
+    /// Returns whether nothing can be sent any more. There may still be input.
     pub(crate) fn is_broken(&self) -> bool {
         self.is_broken
     }
@@ -271,7 +271,7 @@ impl Endpoint {
             if hollow > HOLLOW_BYTES {
                 return Err(ReadError::Tls(TlsError::Hollow));
             }
-            // What a client asks of TLS itself, such as new keys, is answered.
+            // Answers requests of TLS itself, such as those for new keys.
             let _ = tls.push(socket);
         }
     }
@@ -345,7 +345,7 @@ impl Endpoint {
     }
 }
 
-/// The errno of a socket's error.
+/// Returns the errno of a socket's error.
 fn errno_of(error: io::Error) -> Errno {
     Errno::from_io_error(&error).unwrap_or(if error.kind() == io::ErrorKind::WouldBlock {
         Errno::AGAIN
@@ -363,7 +363,7 @@ fn retry(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno>
     }
 }
 
-/// Whether an error of sendfile is the connection's rather than the file's.
+/// Returns whether an error of sendfile is the connection's rather than the file's.
 fn is_of_socket(errno: Errno) -> bool {
     matches!(
         errno,

@@ -24,27 +24,28 @@ use crate::sys;
 /// The descriptor of the first one.
 const FIRST: RawFd = 3;
 
-/// The name by which the unit of a socket says that figures are asked for there (`FileDescriptorName=metrics`).
+/// The name by which the unit of a socket says that figures are asked for there
+/// (`FileDescriptorName=metrics`).
 const METRICS: &str = "metrics";
 
-/// Listening sockets, by what they are for.
+/// Listening sockets, by their purpose.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// For clients.
     pub clients: Option<TcpListener>,
-    /// Whether the service manager keeps that one open: clients that wait there when the server ends are those of the next
-    /// one.
+    /// Whether the service manager keeps that one open: clients that wait there when the server
+    /// ends are those of the next one.
     pub is_held: bool,
-    /// For those who gather figures.
+    /// For programs that gather figures.
     pub metrics: Option<TcpListener>,
     /// For commands to the running server.
     pub control: Option<UnixListener>,
 }
 
 impl Inherited {
-    /// Takes the sockets that a service manager has passed to this process, as `LISTEN_PID`, `LISTEN_FDS` and
-    /// `LISTEN_FDNAMES` say: a Unix socket is the control socket, one over TCP is for figures if it is called `metrics`,
-    /// else for clients.
+    /// Takes the sockets that a service manager has passed to this process, as `LISTEN_PID`,
+    /// `LISTEN_FDS` and `LISTEN_FDNAMES` say: a Unix socket is the control socket, one over TCP is
+    /// for figures if it is called `metrics`, else for clients.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Sockets of those who ask one question: TCP for everybody whom the network lets through, Unix for one user.
+//! Sockets of inquiries: TCP for everybody who can reach the address, Unix for one user.
 
 use std::{
     io::{self, IoSlice, Read},
@@ -19,17 +19,17 @@ use super::{
     listen::{ListenError, Listener},
 };
 
-/// A socket at which questions are asked.
+/// A listening socket for inquiries.
 #[derive(Debug)]
 pub enum InquiryListener {
-    /// For whoever reaches the address.
+    /// Open to everybody who can reach the address.
     Tcp(net::TcpListener),
-    /// For processes of the server's own user, and of root.
+    /// Open to processes of the server's own user, and of root.
     Unix(net::UnixListener),
 }
 
 impl InquiryListener {
-    /// Takes the first of `addresses` that can be had, of TCP; port 0 takes a free one.
+    /// Binds a TCP socket to the first of `addresses` that can be had; port 0 takes a free one.
     ///
     /// # Errors
     ///
@@ -39,7 +39,7 @@ impl InquiryListener {
         bound.map(InquiryListener::Tcp).map_err(ListenError::of_inquiries)
     }
 
-    /// Returns one of TCP that is listened at already.
+    /// Takes over a TCP socket that listens already.
     ///
     /// # Errors
     ///
@@ -48,13 +48,13 @@ impl InquiryListener {
         Listener::inherited(socket)?.open().map(InquiryListener::Tcp)
     }
 
-    /// Returns a Unix socket that is listened at already, and does not wait.
+    /// Takes over a Unix socket that listens already, and does not block.
     #[must_use]
     pub fn control(socket: std::os::unix::net::UnixListener) -> InquiryListener {
         InquiryListener::Unix(net::UnixListener::from_std(socket))
     }
 
-    /// Returns its address, where it is of TCP.
+    /// Returns its address; [`None`] for a Unix socket.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match self {
@@ -76,7 +76,8 @@ impl AsFd for InquiryListener {
 impl Accepts for InquiryListener {
     type Client = InquirySocket;
 
-    /// A stranger at a Unix socket, whom its mode has let through, is an error.
+    /// Accepts a connection. A process of another user at a Unix socket, let through by its mode,
+    /// is an error.
     fn accept(&self) -> io::Result<InquirySocket> {
         match self {
             InquiryListener::Tcp(listener) => Ok(InquirySocket::Tcp(listener.accept()?.0)),
@@ -100,7 +101,7 @@ impl Accepts for InquiryListener {
     }
 }
 
-/// The socket of somebody who asks.
+/// A connection of an inquiry.
 #[derive(Debug)]
 pub(crate) enum InquirySocket {
     Tcp(net::TcpStream),
@@ -108,7 +109,7 @@ pub(crate) enum InquirySocket {
 }
 
 impl InquirySocket {
-    /// Has `registry` tell of its events under `token`.
+    /// Registers for its events under `token`.
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         let interests = Interest::READABLE | Interest::WRITABLE;
         match self {
@@ -117,11 +118,12 @@ impl InquirySocket {
         }
     }
 
-    /// Reads what has come; 0 at the end of input.
+    /// Reads the bytes that have arrived; 0 at the end of input.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where nothing has come, any other where nothing will.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where nothing has arrived, any other where nothing
+    /// will.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         retry(|| match self {
             InquirySocket::Tcp(socket) => socket.read(buffer),
@@ -129,12 +131,13 @@ impl InquirySocket {
         })
     }
 
-    /// Sends from the front of `bytes`, and returns how many. `descriptors`, which only a Unix socket takes, go along
-    /// with the first of them.
+    /// Sends from the front of `bytes`, and returns how many. `descriptors`, which only a Unix
+    /// socket takes, go along with the first of them.
     ///
     /// # Errors
     ///
-    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where the socket is full, any other where nothing can be sent.
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock) where the socket is full, any other where nothing
+    /// can be sent.
     pub(crate) fn send(&mut self, bytes: &[u8], descriptors: &[OwnedFd]) -> io::Result<usize> {
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         let rights = SendAncillaryMessage::ScmRights(&descriptors);
@@ -151,9 +154,9 @@ impl InquirySocket {
         })
     }
 
-    /// Tells that nothing more will come.
+    /// Ends the output: nothing more will be sent.
     pub(crate) fn shut_down(&self) {
-        // Fails only where the other end is gone, which the next read tells.
+        // Fails only where the other end is gone, which the next read shows.
         let _ = match self {
             InquirySocket::Tcp(socket) => socket.shutdown(Shutdown::Write),
             InquirySocket::Unix(socket) => socket.shutdown(Shutdown::Write),

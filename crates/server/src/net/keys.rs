@@ -1,7 +1,8 @@
 //! The server's key and its certificate: made at the first start, or given.
 //!
-//! The key that a server makes for itself is one file in its state directory. Its certificate is made anew from it at each
-//! start: clients know the key, and nothing else of such a certificate says anything.
+//! The key that a server makes for itself is one file in its state directory. Its certificate is
+//! made anew from it at each start: clients know the key, and nothing else of such a certificate
+//! says anything.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -34,10 +35,10 @@ pub const KEY_FILE: &str = "key.pem";
 /// Keys and chains of certificates are a few KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Whoever asks by name is served all the same: nobody takes this certificate for its names.
+/// The name in the certificate. No client checks it: the certificate is trusted for its key.
 const CERTIFIED_NAME: &str = "ferryd";
 
-/// A key, the certificates that vouch for it, and what clients know it by.
+/// A key, the certificates that vouch for it, and its fingerprint for clients.
 #[derive(Debug, Clone)]
 pub struct Identity {
     pub(super) key: Arc<CertifiedKey>,
@@ -104,8 +105,8 @@ pub enum KeyError {
 }
 
 impl Identity {
-    /// Returns the key that is kept in the directory `state`, which is made if it is missing, as is the key. Servers that
-    /// do so at the same time get the same key.
+    /// Returns the key that is kept in the directory `state`, which is made if it is missing, as is
+    /// the key. Servers that do so at the same time get the same key.
     ///
     /// # Errors
     ///
@@ -139,13 +140,14 @@ impl Identity {
         Ok(Identity { vouches_for_itself: true, ..identity })
     }
 
-    /// Reads a chain of certificates, the server's own first, and its key, both in PEM. `now` is held against the time
-    /// for which the certificate is good: outside of it there is a [warning](Self::warning).
+    /// Reads a chain of certificates, the server's own first, and its key, both in PEM. `now` is
+    /// held against the time for which the certificate is good: outside of it there is a
+    /// [warning](Self::warning).
     ///
     /// # Errors
     ///
-    /// Where one of them can't be read or holds something else, they do not fit together, or others than its owner may
-    /// use the key.
+    /// Where one of them can't be read or holds something else, they do not fit together, or others
+    /// than its owner may use the key.
     pub fn given(certificate: &Path, key: &Path, now: SystemTime) -> Result<Identity, KeyError> {
         let content = |problem: String| KeyError::Content { path: certificate.into(), problem };
         let text = open(certificate).and_then(|file| read(file, certificate))?;
@@ -178,7 +180,7 @@ impl Identity {
         Ok(Identity { key: Arc::new(key), fingerprint, vouches_for_itself: false, warning })
     }
 
-    /// Returns whether clients see the same: the key, and what the certificates say.
+    /// Returns whether clients see the same key and the same certificates.
     #[must_use]
     pub fn is_same(&self, other: &Identity) -> bool {
         let says_no_more = self.vouches_for_itself && other.vouches_for_itself;
@@ -205,8 +207,8 @@ fn fingerprint(spki: &[u8]) -> Fingerprint {
     Fingerprint::new(hash)
 }
 
-/// Makes a key and keeps it as `path`, in the directory `state`. Where another process has kept one meanwhile, that one
-/// stays.
+/// Makes a key and keeps it as `path`, in the directory `state`. Where another process has kept one
+/// meanwhile, that one stays.
 fn make(state: &Path, path: &Path) -> Result<(), KeyError> {
     let failed = |what, path: &Path| {
         let path = path.to_owned();
@@ -224,7 +226,8 @@ fn make(state: &Path, path: &Path) -> Result<(), KeyError> {
     kept.and_then(|()| File::open(state)?.sync_all()).map_err(failed("keep a key as", path))
 }
 
-/// Gives `staged` the name `path` too, or that name alone; never in place of a key that is there, which may be in use.
+/// Gives `staged` the name `path` too, or that name alone; never in place of a key that is there,
+/// which may be in use.
 fn name_new(staged: &Path, path: &Path) -> io::Result<()> {
     let named = linkat(CWD, staged, CWD, path, AtFlags::empty());
     let named = match named {
@@ -250,7 +253,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Reads a file with a key, which nobody else may read.
 fn read_key(path: &Path) -> Result<Vec<u8>, KeyError> {
     let file = open(path)?;
-    // Asked of what is open, so that it can't be exchanged in between.
+    // The status of the open file, so that it can't be exchanged in between.
     let status = file.metadata().map_err(|error| KeyError::System { what: "look at", path: path.into(), error })?;
     let (us, owner, mode) = (geteuid(), status.uid(), status.mode() & 0o7777);
     if owner != 0 && owner != us.as_raw() {

@@ -55,7 +55,7 @@ impl ListenError {
     }
 }
 
-/// As [`hint`], of an address that no other process can share.
+/// Returns a [`hint`] for an address that no other process can share.
 fn hint_of_inquiries(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => " (another program is there: choose another port, or 0 for any free one)",
@@ -141,7 +141,8 @@ impl Listener {
         result
     }
 
-    /// Returns a socket that listens already, made by whoever has started this process or by the server before it.
+    /// Returns a socket that listens already, made by the parent of this process or by the server
+    /// before it.
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ impl Listener {
         Ok(Listener { address, socket, shared: false })
     }
 
-    /// The address that was really taken.
+    /// Returns the address that was really taken.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address

@@ -1,4 +1,4 @@
-//! The service manager that has started this process, where one has: sd_notify(3), sd_watchdog_enabled(3).
+//! The service manager that has started this process, if any: sd_notify(3), sd_watchdog_enabled(3).
 
 use std::{
     env,
@@ -31,28 +31,28 @@ pub(crate) enum News {
     Successor(i32),
 }
 
-/// The time after which a manager that could not take any more is told again.
+/// The time after which news that a manager could not take is sent again.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// What waits to be told is no longer than this.
+/// The most bytes of news that wait to be sent.
 const MOST_BYTES: usize = 2 << 10;
 
-/// A service manager, or none: then all that is told is dropped.
+/// A service manager, or none: then all news is dropped.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     socket: Option<UnixDatagram>,
-    /// All that it could not take yet, and when to try again.
+    /// News that it could not take yet, and the time of the next attempt.
     untold: Option<(String, Instant)>,
-    /// The longest time between two signs of life, where it wants some.
+    /// The longest time between two signs of life, if it wants any.
     watchdog: Option<Duration>,
     /// When the next one is due.
     feed_at: Option<Instant>,
 }
 
 impl ServiceManager {
-    /// Connects to the manager that the environment names by `NOTIFY_SOCKET`. It gets a sign of life twice in the time
-    /// that `WATCHDOG_USEC` says, unless `WATCHDOG_PID` names another process. Returns a warning for the log as well, where
-    /// one is named and can't be reached.
+    /// Connects to the manager that the environment names by `NOTIFY_SOCKET`. It gets a sign of
+    /// life twice in the time that `WATCHDOG_USEC` says, unless `WATCHDOG_PID` names another
+    /// process. Also returns a warning for the log where one is named and can't be reached.
     #[must_use]
     pub fn of_environment() -> (ServiceManager, Option<String>) {
         let Some(name) = env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
@@ -68,14 +68,15 @@ impl ServiceManager {
         }
     }
 
-    /// Returns the manager at the other end of `socket`, which wants a sign of life in each span of `watchdog`.
+    /// Returns the manager at the other end of `socket`, which wants a sign of life in each span of
+    /// `watchdog`.
     #[must_use]
     pub fn at(socket: UnixDatagram, watchdog: Option<Duration>) -> ServiceManager {
         ServiceManager { socket: Some(socket), watchdog, ..ServiceManager::default() }
     }
 
-    /// Returns another descriptor of the socket, and the time between two signs of life, for a process that goes on in this
-    /// one's place. [`None`] where there is no manager.
+    /// Returns another descriptor of the socket, and the time between two signs of life, for a
+    /// process that goes on in this one's place. [`None`] where there is no manager.
     ///
     /// # Errors
     ///
@@ -85,7 +86,7 @@ impl ServiceManager {
         Ok(Some((socket.try_clone()?.into(), self.watchdog)))
     }
 
-    /// Tells `news`, with a `status` for people. It never waits.
+    /// Sends `news`, with a `status` for people. It never waits.
     pub(crate) fn tell(&mut self, news: News, status: &str, now: Instant) {
         let state = match news {
             News::Ready => format!("READY=1\nMAINPID={}\n", process::id()),
@@ -103,7 +104,8 @@ impl ServiceManager {
         }
     }
 
-    /// Gives a sign of life if one is due. It is the loop itself that does: one that hangs gives none.
+    /// Sends a sign of life if one is due. The loop itself does this, so that one that hangs sends
+    /// none.
     pub(crate) fn feed(&mut self, now: Instant) {
         if let Some((untold, _)) = self.untold.take_if(|(_, at)| *at <= now) {
             self.send(untold, now);
@@ -117,7 +119,7 @@ impl ServiceManager {
         }
     }
 
-    /// Returns when it is to be [fed](Self::feed).
+    /// Returns when it is to be [fed](Self::feed) next.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         let retry_at = self.untold.as_ref().map(|(_, at)| *at);
         self.feed_at.into_iter().chain(retry_at).min()
@@ -130,7 +132,7 @@ impl ServiceManager {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && state.len() < MOST_BYTES => {
                 self.untold = Some((state, now + RETRY));
             }
-            Err(error) => log::warn!("the service manager does not hear: {error}"),
+            Err(error) => log::warn!("can't notify the service manager: {error}"),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::{
 
 use ferry_wire::{Code, UserName};
 
-/// Users of whom sums are kept: the first ones that moved anything. All others have one sum together, so that nobody can
-/// make the figures grow.
+/// The number of users with sums of their own: the first ones that moved anything. All others have
+/// one sum together, so that nobody can make the figures grow.
 const USERS: usize = 100;
 
 /// The verbs of which transfers and changes are counted.
@@ -29,7 +29,7 @@ pub(crate) enum ClientState {
     Rate,
     /// It is told why it is not served.
     Refused,
-    /// All is said.
+    /// All is sent, and the connection closes.
     Closing,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Occupation {
 pub(crate) enum HandshakeEnd {
     Done,
     Failed,
-    /// What came was no TLS.
+    /// The client did not speak TLS.
     NoTls,
     TimedOut,
     /// It gave way to newer ones.
@@ -69,14 +69,14 @@ impl HandshakeEnd {
     pub(crate) const NAMES: [&str; 5] = ["done", "failed", "no_tls", "timed_out", "displaced"];
 }
 
-/// Why somebody who connected was not served.
+/// Why a connection was not served.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum RefusedFor {
     /// The server has its clients.
     ServerFull,
     /// The address has its clients.
     AddressFull,
-    /// Too many are told something already: closed without a word.
+    /// Too many are being told why already: closed without a word.
     TooMany,
     /// TLS is spoken, and the client did not.
     NoTls,
@@ -144,7 +144,7 @@ pub(crate) struct Counters {
     pub(crate) other_users: UserSums,
     pub(crate) reloads: u64,
     pub(crate) failed_reloads: u64,
-    /// When a reload last changed what holds.
+    /// The time of the last reload that succeeded.
     pub(crate) reloaded: Option<SystemTime>,
     /// Pages of metrics that were made.
     pub(crate) scrapes: u64,
@@ -188,14 +188,14 @@ impl Counters {
         self.uploads += u64::from(occupation.uploads);
     }
 
-    /// Counts a client no more that had this occupation.
+    /// Counts a client as gone that had this occupation.
     pub(crate) fn went(&mut self, occupation: Occupation) {
         self.clients[occupation.state as usize] -= 1;
         self.downloads -= u64::from(occupation.downloads);
         self.uploads -= u64::from(occupation.uploads);
     }
 
-    /// Counts somebody who was not served.
+    /// Counts a connection that was not served.
     pub(crate) fn refused(&mut self, reason: RefusedFor) {
         self.refused[reason as usize] += 1;
     }

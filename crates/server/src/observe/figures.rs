@@ -200,7 +200,7 @@ fn since_epoch(time: SystemTime) -> Duration {
 }
 
 impl Figures {
-    /// Returns all figures with their names: at most some 500 values, whoever the clients are.
+    /// Returns all figures with their names: at most some 500 values, for any number of users.
     pub(crate) fn families(&self) -> Vec<Family<'_>> {
         let mut table = Table(Vec::new());
         self.add_server(&mut table);
@@ -333,8 +333,8 @@ impl Figures {
         }
     }
 
-    /// Returns the sums of users: those who have some of their own in the order of their names, those of all others, and of
-    /// who has not logged in.
+    /// Returns the sums of users: those who have some of their own in the order of their names,
+    /// those of all others, and of clients that have not logged in.
     pub(super) fn users(&self) -> Vec<(&str, UserSums)> {
         let Counters { users, anonymous, other_users, .. } = &self.counters;
         let mut sums: Vec<_> = users.iter().map(|(user, sums)| (user.as_str(), *sums)).collect();

@@ -1,4 +1,5 @@
-//! Log files: opening them, writing records to them whole or not at all, and opening them anew when they were rotated.
+//! Log files: opening them, writing records to them whole or not at all, and opening them anew when
+//! they were rotated.
 
 use std::{
     fs::{File, FileType, OpenOptions},
@@ -17,7 +18,7 @@ use rustix::{
 
 use super::sink::Output;
 
-/// Why a log file can't be used. One line, for who started the server.
+/// Why a log file can't be used. One line, for the user who started the server.
 #[derive(Debug, thiserror::Error)]
 #[error("can't log to {}: {why}", path.display())]
 pub struct LogFileError {
@@ -36,13 +37,13 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Opens the log file at `path`. A new one is readable for its owner only. `/dev/stdout` and `/dev/stderr` are those of
-    /// this process, whatever they lead to.
+    /// Opens the log file at `path`. A new one is readable for its owner only. `/dev/stdout` and
+    /// `/dev/stderr` are those of this process.
     ///
     /// # Errors
     ///
-    /// Where it can't be made or written, or is nothing that a log can be written to: a directory, a block device, a socket, a
-    /// FIFO that nobody reads.
+    /// Where it can't be made or written, or is nothing that a log can be written to: a directory,
+    /// a block device, a socket, a FIFO that nobody reads.
     pub(super) fn open(path: &Path) -> Result<LogFile, LogFileError> {
         let refused = |why: String| LogFileError { path: path.to_owned(), why };
         let file = open(path).map_err(|error| refused(why(path, &error)))?;
@@ -54,7 +55,8 @@ impl LogFile {
         Ok(LogFile { path: path.to_owned(), file, is_regular, is_torn: is_regular && is_torn(path) })
     }
 
-    /// Looks whether the log file at `path` could be opened, and changes nothing. Whether somebody reads a FIFO is not seen.
+    /// Looks whether the log file at `path` could be opened, and changes nothing. Whether somebody
+    /// reads a FIFO is not seen.
     ///
     /// # Errors
     ///
@@ -78,7 +80,8 @@ impl LogFile {
         found.map_err(|error| refused(io::Error::from(error).to_string()))
     }
 
-    /// Returns the directories through which it is opened anew: none for what is never rotated.
+    /// Returns the directories through which it is opened anew: none for a file that is never
+    /// rotated.
     pub(super) fn directories(&self) -> Vec<PathBuf> {
         if !self.is_regular {
             return Vec::new();
@@ -97,7 +100,7 @@ impl LogFile {
         LogFileError { path: self.path.clone(), why: why.to_owned() }
     }
 
-    /// Whether both are one regular file.
+    /// Returns whether both are one regular file.
     pub(super) fn is_same_as(&self, other: &LogFile) -> bool {
         use std::os::unix::fs::MetadataExt;
         let identity = |file: &LogFile| file.file.metadata().map(|status| (status.dev(), status.ino())).ok();
@@ -142,7 +145,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Returns what opens the standard stream that a path names, if it names one.
+/// Returns the function that opens the standard stream that a path names, if it names one.
 fn stream(path: &Path) -> Option<fn() -> io::Result<OwnedFd>> {
     match path.to_str()? {
         "/dev/stdout" => Some(|| io::stdout().as_fd().try_clone_to_owned()),
@@ -151,7 +154,7 @@ fn stream(path: &Path) -> Option<fn() -> io::Result<OwnedFd>> {
     }
 }
 
-/// Returns what keeps a file of this kind from being a log.
+/// Returns why a file of this kind can't be a log.
 fn unfit(kind: FileType) -> Option<&'static str> {
     match kind {
         _ if kind.is_block_device() => Some("it is a block device"),
@@ -177,7 +180,7 @@ fn why(path: &Path, error: &io::Error) -> String {
     }
 }
 
-/// Whether a regular file ends inside a line. One that can't be read is taken not to.
+/// Returns whether a regular file ends inside a line. One that can't be read is taken not to.
 fn is_torn(path: &Path) -> bool {
     let last = || {
         let mut file = File::open(path)?;

@@ -32,12 +32,13 @@ const MESSAGE_BYTES: usize = 4 << 10;
 /// The longest time that the end waits for terminals and disks to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(400);
 
-/// Where is logged to.
+/// The destinations of the logs.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
     /// The file of the server's own log, beside the terminal.
     pub file: Option<PathBuf>,
-    /// The file of the transfer log, and the form of its lines; [`None`] where they are the server's own log's.
+    /// The file of the transfer log, and the form of its lines; [`None`] where they are the
+    /// server's own log's.
     pub transfer_log: Option<(PathBuf, TransferLogForm)>,
     /// The name of this server among several, for forms that have a place for it.
     pub node: Option<Arc<str>>,
@@ -93,7 +94,8 @@ impl LogOptions {
 }
 
 impl LogOptions {
-    /// Looks whether the log files could be opened, and changes nothing. Returns each, or why it could not be.
+    /// Looks whether the log files could be opened, and changes nothing. Returns each, or why it
+    /// could not be.
     pub fn probe(&self) -> impl Iterator<Item = Result<&Path, LogFileError>> {
         let paths = self.file.iter().chain(self.transfer_log.iter().map(|(path, _)| path));
         paths.map(|path| LogFile::probe(path).map(|()| path.as_path()))
@@ -108,8 +110,8 @@ impl OpenLogs {
         files.flat_map(LogFile::directories).collect()
     }
 
-    /// Logs lines of `level` and above to the terminal (standard error) and to the files from here on. An error of a file is logged, once until writing
-    /// works again.
+    /// Logs lines of `level` and above to the terminal (standard error) and to the files from here
+    /// on. An error of a file is logged, once until writing works again.
     ///
     /// # Errors
     ///
@@ -136,8 +138,8 @@ impl OpenLogs {
 }
 
 impl LogFiles {
-    /// Has all log files opened anew by their paths, and waits for nothing. What comes of it is logged; one that can't be
-    /// opened stays as it was.
+    /// Asks the writers to open all log files anew by their paths, and does not wait. The result is
+    /// logged; a file that can't be opened stays as it was.
     pub fn reopen(&self) {
         self.sinks.iter().for_each(|sink| sink.reopen());
     }
@@ -180,7 +182,7 @@ fn start_file(file: LogFile, what: &'static str, count_lost: CountLost) -> io::R
     })
 }
 
-/// Returns what makes the line of the log that says how many are missing.
+/// Returns the function that makes the log's line with the number of lost lines.
 fn count_lost() -> CountLost {
     let mut times = Rfc3339::default();
     Box::new(move |lost| {
@@ -191,7 +193,7 @@ fn count_lost() -> CountLost {
     })
 }
 
-/// Has the lines of the whole process go to `sinks`.
+/// Directs the lines of the whole process to `sinks`.
 fn set_logger(sinks: &[Arc<Sink>]) -> io::Result<()> {
     // The lines come to simplelog as they are to be written, and `log` leaves out those of other levels.
     let config = ConfigBuilder::new()
@@ -225,8 +227,8 @@ impl Output for Terminal {
     }
 }
 
-/// The one place that every line goes through. It adds time and level, cuts what is too long, and escapes control
-/// characters, since peers choose parts of the text.
+/// The one place that every line goes through. It adds time and level, cuts what is too long, and
+/// escapes control characters, since peers choose parts of the text.
 struct Escaping(Box<CombinedLogger>);
 
 impl Log for Escaping {
@@ -258,7 +260,7 @@ thread_local! {
     static DRAFT: RefCell<Option<Draft>> = const { RefCell::new(None) };
 }
 
-/// Where a thread makes its lines.
+/// The memory in which a thread makes its lines.
 #[derive(Debug, Default)]
 struct Draft {
     line: String,

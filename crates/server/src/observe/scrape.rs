@@ -1,11 +1,11 @@
-//! The little of HTTP that those speak who gather figures (RFC 9112): one request, one response, and the connection is
-//! closed.
+//! The little of HTTP (RFC 9112) that programs need to gather figures: one request, one response,
+//! and the connection is closed.
 
 /// The page of the metrics.
 const PATH: &str = "/metrics";
 
-/// Returns the response to a request, of which all of the head is given, or as much as may be sent. `page` makes the
-/// metrics in Prometheus' text format.
+/// Returns the response to a request, of which all of the head is given, or as much as may be sent.
+/// `page` makes the metrics in Prometheus' text format.
 pub(crate) fn respond(request: &[u8], page: impl FnOnce() -> String) -> String {
     let head = String::from_utf8_lossy(request);
     let mut line = head.lines().next().unwrap_or_default().split(' ');

@@ -1,8 +1,10 @@
-//! A bounded queue of records, and the thread that writes them: whoever logs never waits for a disk or a terminal.
+//! A bounded queue of records, and the thread that writes them: logging never waits for a disk or a
+//! terminal.
 //!
-//! Records that find no room are dropped and counted, and so are those beyond a rate; the count is a record of its own, as
-//! soon as one can be written again. A record is written whole: where an output takes a part of one and no more, that part
-//! is taken back, or the rest of it follows as soon as it can.
+//! Records that find no room are dropped and counted, and so are those beyond a rate; the count is
+//! a record of its own, as soon as one can be written again. A record is written whole: where an
+//! output takes a part of one and no more, that part is taken back, or the rest of it follows as
+//! soon as it can.
 
 use std::{
     io,
@@ -16,8 +18,9 @@ use crate::bucket::Bucket;
 /// Bytes of records that wait to be written, above which new ones are dropped.
 const WAITING_BYTES: usize = 1 << 20;
 
-/// The rate of one output in bytes a second, and the time for which it may be saved up. Budgets of addresses keep the log far
-/// below; this holds for all addresses together, and for lines that have no budget.
+/// The rate of one output in bytes a second, and the time for which it may be saved up. Budgets of
+/// addresses keep the log far below; this holds for all addresses together, and for lines that have
+/// no budget.
 const BYTES_PER_SECOND: u64 = 4 << 20;
 const SAVES: Duration = Duration::from_secs(4);
 
@@ -51,7 +54,7 @@ pub(super) trait Output: Send + 'static {
     fn reopen(&mut self) -> io::Result<bool>;
 }
 
-/// What a writer tells of its output.
+/// An event of an output, as its writer tells it.
 #[derive(Debug)]
 pub(super) enum Event<'a> {
     /// It can't be written to.
@@ -64,7 +67,7 @@ pub(super) enum Event<'a> {
     NotReopened(&'a io::Error),
 }
 
-/// Makes the record, with its line's end, that says how many are missing.
+/// Makes the record, with its line's end, of the number of lost ones.
 pub(super) type CountLost = Box<dyn FnMut(u64) -> String + Send>;
 
 /// See the [module documentation](self).
@@ -108,7 +111,8 @@ impl Sink {
         Sink { state: Mutex::new(state), filled: Condvar::new(), written: Condvar::new() }
     }
 
-    /// Starts the thread that writes to `output`. Each event of it is told to `tell`, the first failure of a row alone.
+    /// Starts the thread that writes to `output`. Each event of it is told to `tell`, the first
+    /// failure of a row alone.
     ///
     /// # Errors
     ///
@@ -134,7 +138,7 @@ impl Sink {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a record written, which ends in a line's end. Waits for nothing.
+    /// Queues a record, which ends in a line's end, and does not wait.
     pub(super) fn take(&self, record: &[u8]) {
         self.take_at(record, Instant::now());
     }
@@ -165,13 +169,13 @@ impl Sink {
         }
     }
 
-    /// Has the output opened anew, and waits for nothing.
+    /// Asks the writer to open the output anew, and does not wait.
     pub(super) fn reopen(&self) {
         self.lock().reopens = true;
         self.filled.notify_one();
     }
 
-    /// Has all written at once: nothing is gathered from here on.
+    /// Asks the writer to write at once: nothing is gathered from here on.
     pub(super) fn hurry(&self) {
         self.lock().hurried = true;
         self.filled.notify_one();
@@ -189,7 +193,7 @@ impl Sink {
 #[derive(Debug, Default)]
 struct Batch {
     bytes: Vec<u8>,
-    /// So many of them are written.
+    /// The bytes of them that are written.
     written: usize,
 }
 
@@ -198,7 +202,7 @@ impl Batch {
         self.written == self.bytes.len()
     }
 
-    /// How much of a record is written whose rest is not.
+    /// Returns how many bytes are written of a record whose rest is not.
     fn torn(&self) -> usize {
         let written = &self.bytes[..self.written];
         written.len() - written.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1)
@@ -261,7 +265,7 @@ impl<O: Output, T: Fn(Event<'_>)> Writer<O, T> {
         Ok(())
     }
 
-    /// Nobody is to see a part of a record.
+    /// Takes back the part of a record that is written: nobody is to see it.
     fn note_failure(&mut self, error: &io::Error) {
         let torn = self.batch.torn();
         if torn > 0 && self.output.take_back(torn) {
@@ -294,7 +298,7 @@ mod tests {
 
     use super::*;
 
-    /// Hands on what is to be written, and does as it is told.
+    /// An output that hands on each write, and answers as it is told.
     struct Puppet {
         written: Sender<String>,
         orders: Receiver<io::Result<usize>>,

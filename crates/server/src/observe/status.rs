@@ -14,7 +14,7 @@ use super::{
     histogram::BOUNDS,
 };
 
-/// Users that the screen shows: those who moved most.
+/// The number of users on the screen: those with the most bytes.
 const SHOWN_USERS: usize = 10;
 
 /// The prefix that all names have, and JSON leaves out.
@@ -248,7 +248,7 @@ impl Display for Size {
         }
         let mut value = self.0 as f64 / 1024.0;
         let mut unit = 0;
-        // What would be shown as 1024.0 is 1.0 of the next.
+        // A value that would be shown as 1024.0 is 1.0 of the next unit.
         while value >= 1023.95 && unit + 1 < UNITS.len() {
             (value, unit) = (value / 1024.0, unit + 1);
         }

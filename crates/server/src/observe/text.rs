@@ -1,4 +1,5 @@
-//! Pieces of lines, made without the machinery of format strings: a busy server writes a line for each file that it sends.
+//! Pieces of lines, made without the machinery of format strings: a busy server writes a line for
+//! each file that it sends.
 
 use std::time::SystemTime;
 
@@ -43,13 +44,13 @@ pub(super) fn push_escaped(line: &mut String, text: &str) {
     }
 }
 
-/// Whether `text` has visible ASCII characters and spaces only, as by far most have. All bytes are looked at, since that is
-/// quicker than to stop early.
+/// Returns whether `text` has visible ASCII characters and spaces only, as by far most have. All
+/// bytes are looked at, since that is quicker than to stop early.
 pub(super) fn is_plain(text: &str) -> bool {
     text.bytes().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~'))
 }
 
-/// The dates of lines: worked out once a second, whatever their form.
+/// The dates of lines in some form, worked out once a second.
 #[derive(Debug)]
 pub(super) struct Dates {
     form: fn(OffsetDateTime) -> String,

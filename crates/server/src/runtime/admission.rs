@@ -11,8 +11,8 @@ pub struct AdmissionLimits {
     pub clients: usize,
     /// Of these, from one address and not logged in; and of one user who has no other limit.
     pub clients_per_address: usize,
-    /// Clients that are being told that there is no room: each holds a descriptor until it has gone. Where the server is
-    /// full, others wait to be accepted; else they are closed at once.
+    /// Clients that are being told that there is no room: each holds a descriptor until it has
+    /// gone. Where the server is full, others wait to be accepted; else they are closed at once.
     pub refused: usize,
     /// Of these, from one address. Others of it are closed at once.
     pub refused_per_address: usize,
@@ -35,7 +35,7 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Whether it is being turned away.
+    /// Returns whether it is being turned away.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.is_refused
@@ -71,7 +71,7 @@ impl Admission {
         Admission { limits, all: Counts::default(), by_party: HashMap::new() }
     }
 
-    /// Has other limits hold for clients that come, or log in, from now on. Those that are there stay.
+    /// Sets the limits for clients that come, or log in, from now on. Present clients stay.
     pub fn set_limits(&mut self, limits: AdmissionLimits) {
         self.limits = limits;
     }
@@ -82,15 +82,15 @@ impl Admission {
         &self.limits
     }
 
-    /// Returns whether the next client can be served or told that it can't. Where the server is full, and many are being
-    /// told so, the others can wait: nobody could be served before them.
+    /// Returns whether the next client can be served or told that it can't. Where the server is
+    /// full, and many are being told so, the others can wait: nobody could be served before them.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.all.clients < self.limits.clients || self.all.refused < self.limits.refused
     }
 
-    /// Admits a client from `address`: to be served, or to be told which limit it would exceed. Returns [`None`] where it
-    /// is to be closed at once, since too many are being told already.
+    /// Admits a client from `address`: to be served, or to be told which limit it would exceed.
+    /// Returns [`None`] where it is to be closed at once, since too many are being told already.
     pub fn admit(&mut self, address: IpAddr) -> Option<(Admitted, Option<Full>)> {
         let here = self.clients_of(&Party::Address(address));
         let full = match (self.all.clients < self.limits.clients, here < self.limits.clients_per_address) {
@@ -102,8 +102,8 @@ impl Admission {
         Some((admitted, full))
     }
 
-    /// Admits a client from `address` as one that is turned away. [`None`] where it is to be closed at once, since too many
-    /// are being told already.
+    /// Admits a client from `address` as one that is turned away. [`None`] where it is to be closed
+    /// at once, since too many are being told already.
     pub fn refuse(&mut self, address: IpAddr) -> Option<Admitted> {
         let here = self.by_party.get(&Party::Address(address)).map_or(0, |here| here.refused);
         let can_tell = self.all.refused < self.limits.refused && here < self.limits.refused_per_address;
@@ -128,8 +128,8 @@ impl Admission {
         self.by_party.get(party).map_or(0, |here| here.clients)
     }
 
-    /// Counts a client that is served for `to` in place of `from`. False, and nothing changed, where `to` has `most`
-    /// clients already, or more.
+    /// Counts a client that is served for `to` in place of `from`. False, and nothing changed,
+    /// where `to` has `most` clients already, or more.
     ///
     /// # Panics
     ///

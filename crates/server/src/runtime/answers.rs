@@ -1,4 +1,4 @@
-//! What the loop answers to inquiries.
+//! The loop's answers to inquiries.
 
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Server {
-    /// Lets inquiries get on, and answers at most one of them: an answer takes a fraction of a millisecond to make.
+    /// Advances inquiries, and answers at most one of them: an answer takes a fraction of a
+    /// millisecond to make.
     pub(super) fn run_inquiries(&mut self, now: Instant) {
         self.inquiries.run(self.poll.registry(), now);
         if let Some(question) = self.inquiries.next_question(now)
@@ -22,7 +23,7 @@ impl Server {
         }
     }
 
-    /// Returns the answer; [`None`] where it comes later.
+    /// Returns the answer to a question; [`None`] where it comes later.
     fn answer(&mut self, question: &Question, now: Instant) -> Option<Answer> {
         match question.inquiry {
             Inquiry::Metrics => Some(scrape::respond(&question.bytes, || self.metrics(now)).into()),
@@ -41,7 +42,7 @@ impl Server {
         if json { status::json(&figures) } else { status::screen(&figures) }
     }
 
-    /// Returns all figures of this moment. Waits for no helper, and for no disk.
+    /// Returns all figures of this moment, without waiting for a helper or a disk.
     pub(super) fn figures(&mut self, now: Instant) -> Figures {
         self.usage = self.workers.usage().unwrap_or(self.usage);
         let StoreUsage { plain_bytes, kept_bytes, kept_uploads, max_bytes, max_kept } = self.usage;

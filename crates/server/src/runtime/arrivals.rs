@@ -48,12 +48,12 @@ impl Arrivals {
         Arrivals { acceptor, admission, limits: Arc::new(limits), users, is_secure }
     }
 
-    /// From here on clients are served by the rights of `users`.
+    /// Sets the users whose rights hold for clients from here on.
     pub(super) fn set_users(&mut self, users: &Arc<Users>) {
         self.users = users.clone();
     }
 
-    /// From here on each session gets `limits`, which are returned as they are shared.
+    /// Sets the limits of sessions from here on, and returns them as they are shared.
     pub(super) fn set_limits(&mut self, limits: Limits) -> Arc<Limits> {
         self.limits = Arc::new(limits);
         self.limits.clone()

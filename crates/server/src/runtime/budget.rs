@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The bytes that one connection may move in its turn: a tenth of a millisecond's work. With 1 MiB a thousand downloads
-/// of 4 MiB are served in steps that can be seen.
+/// The bytes that one connection may move in its turn: a tenth of a millisecond's work. With 1 MiB
+/// a thousand downloads of 4 MiB are served in steps that can be seen.
 pub(super) const TURN_BYTES: u64 = 256 << 10;
 
 /// The part of a turn that a line costs: 512 of the emptiest are as much work as [`TURN_BYTES`].
@@ -13,8 +13,8 @@ const LINE_COST_BYTES: u64 = 512;
 /// request.
 const REQUEST_COST_BYTES: u64 = (4 << 10) - LINE_COST_BYTES;
 
-/// The longest time of a turn, whatever its work is charged: several times what [`TURN_BYTES`] should take, so that it
-/// counts only for work that was not foreseen.
+/// The longest time of a turn, whatever its work is charged: several times what [`TURN_BYTES`]
+/// should take, so that it counts only for work that was not foreseen.
 const TURN_TIME: Duration = Duration::from_millis(2);
 
 /// After so many lines the clock is looked at: that costs as much as one of them.
@@ -48,7 +48,8 @@ impl Budget {
         self.left().min(self.granted)
     }
 
-    /// Returns how many bytes may be sent now. The bytes that a reply holds in memory were paid for when it was made.
+    /// Returns how many bytes may be sent now. The bytes that a reply holds in memory were paid for
+    /// when it was made.
     pub(super) fn to_send(&self) -> u64 {
         TURN_BYTES.min(self.granted)
     }

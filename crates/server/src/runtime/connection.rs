@@ -34,7 +34,7 @@ pub(super) struct Connection {
     pub(super) queued: Queued,
     /// Whether it counts as a client or as one that is turned away.
     pub(super) admitted: Admitted,
-    /// As it is counted. Only whoever counts it may change it.
+    /// The occupation that it is counted under. Only the counting code may change it.
     pub(super) occupation: Occupation,
 }
 
@@ -88,7 +88,7 @@ impl Connection {
         }
     }
 
-    /// Whether nothing can be sent any more.
+    /// Returns whether nothing can be sent any more.
     pub(super) fn is_broken(&self) -> bool {
         self.endpoint.as_ref().is_some_and(Endpoint::is_broken)
     }
@@ -125,12 +125,12 @@ impl Connection {
         reads || endpoint.can_write() && !self.session.outbox().is_empty()
     }
 
-    /// Whether its socket may have input.
+    /// Returns whether its socket may have input.
     pub(super) fn can_read(&self) -> bool {
         self.endpoint.as_ref().is_some_and(Endpoint::can_read)
     }
 
-    /// Whether the client has ended its input, and all of it was read.
+    /// Returns whether the client has ended its input, and all of it was read.
     pub(super) fn input_has_ended(&self) -> bool {
         self.endpoint.as_ref().is_some_and(Endpoint::has_ended)
     }
@@ -172,8 +172,8 @@ impl Connection {
         Ok(count)
     }
 
-    /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone, and returns how many
-    /// went.
+    /// Sends from the outbox until it is empty, the socket is full, or `budget` bytes are gone, and
+    /// returns how many went.
     pub(super) fn flush(&mut self, budget: u64, now: Instant) -> u64 {
         let mut sent = 0;
         while sent < budget {

@@ -11,7 +11,8 @@ const KEY_MASK: usize = (1 << KEY_BITS) - 1;
 /// Keys from this one on name no connection: the loop has tokens of its own.
 const FIRST_RESERVED_KEY: usize = KEY_MASK - 15;
 
-/// The key of all handshakes, which are no connections yet; what they differ in stands in place of the generation.
+/// The key of all handshakes, which are no connections yet; what they differ in stands in place of
+/// the generation.
 const HANDSHAKE_KEY: usize = FIRST_RESERVED_KEY;
 
 /// The key of all inquiries, with a number as handshakes have one.
@@ -39,8 +40,8 @@ pub(super) fn handshake_number(token: Token) -> Option<u32> {
 
 /// The connections of the loop.
 ///
-/// A token is a slab key and a generation. Slab gives keys out again at once, generations tell who had one before: an
-/// event or a completion for a connection that is gone finds nobody.
+/// A token is a slab key and a generation. Slab gives keys out again at once, generations tell who
+/// had one before: an event or a completion for a connection that is gone finds nobody.
 #[derive(Default)]
 pub(super) struct Connections {
     slab: Slab<Connection>,

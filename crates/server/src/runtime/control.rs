@@ -17,17 +17,17 @@ use crate::{control, net::News};
 /// A take-over that has begun: a new server has the sockets, and has not said yet that it accepts clients.
 #[derive(Debug)]
 pub(super) struct HandOver {
-    /// Where it says so. Where it ends before that, nothing has happened.
+    /// The connection on which it says so. Where it ends before that, nothing has happened.
     waiting: UnixStream,
     said: Vec<u8>,
 }
 
-/// The longest line that is waited for.
+/// The longest line of the new server, in bytes.
 const MOST_BYTES: usize = 64;
 
 impl HandOver {
-    /// Reads what was said. Returns the new server's process once it accepts clients; [`None`] where there is more to
-    /// wait for.
+    /// Reads what was said. Returns the new server's process once it accepts clients; [`None`]
+    /// where there is more to wait for.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Server {
         }
         let failed = |error: io::Error| format!("the sockets can't be handed over: {error}");
         let (answer, waiting) = self.to_hand_over().map_err(failed)?;
-        log::info!("a new server takes over: it has the sockets, and is waited for");
+        log::info!("a new server takes over: it has the sockets; waiting until it accepts clients");
         self.hand_over = Some(HandOver { waiting, said: Vec::new() });
         Ok(answer)
     }
@@ -111,7 +111,7 @@ impl Server {
         Ok((Answer { bytes: control::done(&content).into_bytes(), descriptors }, waiting))
     }
 
-    /// Takes word of the new server: drains once it accepts clients, and goes on where it has ended.
+    /// Reads the new server's word: drains once it accepts clients, and goes on where it has ended.
     pub(super) fn take_hand_over(&mut self, now: Instant) {
         let Some(hand_over) = &mut self.hand_over else { return };
         match hand_over.heard() {
@@ -123,14 +123,14 @@ impl Server {
         self.hand_over = None;
     }
 
-    /// Leaves the sockets to the new server, with those who wait to be accepted there.
+    /// Leaves the sockets to the new server, with the clients that wait to be accepted there.
     pub(super) fn give_away(&mut self) {
         self.arrivals.give_away(self.poll.registry());
         self.inquiries.give_away(self.poll.registry());
         self.control_file = None;
     }
 
-    /// Drains, while process `pid` goes on with the sockets. Clients that wait to be accepted are that one's.
+    /// Drains, while process `pid` goes on with the sockets. It accepts the clients that wait.
     fn succeeded_by(&mut self, pid: i32, now: Instant) {
         log::info!("process {pid} accepts clients now: draining");
         self.manager.tell(News::Successor(pid), "", now);

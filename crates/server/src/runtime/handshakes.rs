@@ -49,7 +49,7 @@ impl<E> Handshakes<E> {
         Handshakes { most: most.max(1), next: 0, going, by_source, queue }
     }
 
-    /// From here on there may be `most`. Those that go on stay.
+    /// Sets the highest number of handshakes from here on. Those that go on stay.
     pub(super) fn set_most(&mut self, most: usize) {
         self.most = most.max(1);
     }
@@ -98,7 +98,7 @@ impl<E> Handshakes<E> {
         Some(handshake)
     }
 
-    /// The number of a handshake, from what its token holds of it: of those that there may be, one alone fits.
+    /// Returns the number of a handshake, from what its token holds of it: of those that there may be, one alone fits.
     fn number(&self, token: Token) -> Option<u64> {
         let low = handshake_number(token)?;
         self.next.checked_sub(u64::from((self.next as u32).wrapping_sub(low)))
@@ -118,7 +118,7 @@ impl<E> Handshakes<E> {
         self.going.len()
     }
 
-    /// Whether some may get on.
+    /// Returns whether some may get on.
     pub(super) fn has_queued(&self) -> bool {
         !self.queue.is_empty()
     }

@@ -15,8 +15,8 @@ const QUIET: Duration = Duration::from_secs(1);
 const PARTS: usize = 12;
 const PART: Duration = Duration::from_secs(5);
 
-/// The cost of a client over TLS that is gone, in bytes: some 12 KiB in many pieces are free then, which the C library keeps
-/// to itself. Of some hundreds it is worth the while to give them back.
+/// The cost of a client over TLS that is gone, in bytes: some 12 KiB in many pieces are free then,
+/// which the C library keeps to itself. Of some hundreds it is worth the while to give them back.
 const TLS_COST_BYTES: u64 = 64 << 10;
 
 /// A part of the last minute.
@@ -61,8 +61,8 @@ impl Housekeeping {
         self.note_cost(TLS_COST_BYTES);
     }
 
-    /// Notes that the loop was away from `poll` from `began` until `now`. So many bytes were received, and sent, since the
-    /// start.
+    /// Notes that the loop was away from `poll` from `began` until `now`. So many bytes were
+    /// received, and sent, since the start.
     pub(super) fn note_round(&mut self, began: Instant, now: Instant, moved: [u64; 2]) {
         let time = now.saturating_duration_since(began);
         self.rounds += 1;
@@ -74,7 +74,7 @@ impl Housekeeping {
         part.longest_round = part.longest_round.max(time);
         self.longest_round = self.longest_round.max(time);
         if time > LONG_ROUND {
-            log::warn!("the loop was away from its clients for {time:?}");
+            log::warn!("no client was served for {time:?}: the machine is overloaded, or a call took long");
         }
     }
 
@@ -116,8 +116,8 @@ impl Housekeeping {
         (self.cost >= GIVE_BACK_AFTER_BYTES).then_some(QUIET)
     }
 
-    /// Returns whether memory is to be given back, and takes it as done. The C library keeps what was freed, in the
-    /// expectation of more to come.
+    /// Returns whether memory is to be given back, and takes it as done. The C library keeps what
+    /// was freed, in the expectation of more to come.
     pub(super) fn take_due(&mut self) -> bool {
         let is_due = self.cost >= GIVE_BACK_AFTER_BYTES;
         if is_due {

@@ -1,8 +1,9 @@
 //! Small connections on the loop: one question, one answer, and the connection is closed.
 //!
-//! Whoever asks is no client: such a connection costs nothing before it comes, holds 8 KiB of a question at most, and
-//! has 5 seconds to ask and 5 to take the answer. At each [`Inquiry`] there are a few at one time. Where all places are
-//! taken, the one that has been waited for longest gives way, so that those who do nothing keep nobody out.
+//! An inquirer is no client: it takes none of the clients' places. Its connection holds at most 8
+//! KiB of a question, and has 5 seconds to ask and 5 to take the answer. Each kind of [`Inquiry`]
+//! has a few places. Where all are taken, the slow inquirer that came first gives way, so that idle
+//! connections keep nobody out.
 
 use std::{
     io,
@@ -18,19 +19,21 @@ use crate::net::{Acceptor, InquiryListener, InquirySocket};
 /// The longest question, in bytes.
 const QUESTION_BYTES: usize = 8 << 10;
 
-/// Memory that the question begins with: nearly all are shorter.
+/// The initial memory for a question, in bytes: nearly all are shorter.
 const USUAL_BYTES: usize = 512;
 
-/// The time to ask, from the connection on.
+/// The timeout for the question, from the connection on.
 const TIME_TO_ASK: Duration = Duration::from_secs(5);
 
-/// The time after which the loop gives no answer any more: what it waits for may never come.
+/// The time after which the loop gives no answer any more: a reload that it waits for may never
+/// end.
 const TIME_TO_ANSWER: Duration = Duration::from_secs(60);
 
-/// The time to take the answer, and to close.
+/// The timeout for the client to take the answer and to close.
 const TIME_TO_TAKE: Duration = Duration::from_secs(5);
 
-/// Bytes that may come after the question and are discarded: closing before they are read could destroy the answer.
+/// Bytes that may come after the question and are discarded: closing before they are read could
+/// destroy the answer.
 const DISCARDED_BYTES: usize = 64 << 10;
 
 /// Connections that are accepted at each listener in a round.
@@ -39,9 +42,9 @@ const ACCEPTS_PER_ROUND: usize = 4;
 /// The kinds of questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inquiry {
-    /// A line, by a person's or another server's `ferryd`.
+    /// A line, of a command of `ferryd` or of a new server.
     Control,
-    /// The head of an HTTP request, by who gathers figures.
+    /// The head of an HTTP request, of a program that gathers figures.
     Metrics,
 }
 
@@ -62,7 +65,7 @@ impl Inquiry {
 pub(super) struct Question {
     pub(super) from: Token,
     pub(super) inquiry: Inquiry,
-    /// The question. Where it is longer than the longest, its beginning.
+    /// The question, cut at [`QUESTION_BYTES`].
     pub(super) bytes: Vec<u8>,
 }
 
@@ -70,7 +73,7 @@ pub(super) struct Question {
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     pub(super) bytes: Vec<u8>,
-    /// Sent along with the first byte, so there is to be one. TCP takes none.
+    /// Sent along with the first byte, so there has to be one. TCP takes no descriptors.
     pub(super) descriptors: Vec<OwnedFd>,
 }
 
@@ -83,15 +86,15 @@ impl From<String> for Answer {
 /// The state of a connection.
 #[derive(Debug)]
 enum State {
-    /// Its question is on its way.
+    /// Its question is being received.
     Asks(Vec<u8>),
     /// The question is whole, and the loop has not taken it yet.
     HasAsked(Vec<u8>),
     /// The loop has the question.
     Waits,
-    /// The answer is on its way, so many bytes of which were sent.
+    /// The answer is being sent; the number is of its bytes that were sent.
     Takes(Answer, usize),
-    /// The answer was sent. So many bytes were discarded since.
+    /// The answer was sent, and the connection lingers. The number is of bytes discarded since.
     Leaves(usize),
 }
 
@@ -111,7 +114,7 @@ struct Inquirer {
 }
 
 impl Inquirer {
-    /// Gets on as far as the socket lets it.
+    /// Advances as far as the socket allows.
     fn advance(&mut self, inquiry: Inquiry) -> Step {
         let advanced = match &mut self.state {
             State::Asks(_) => self.ask(inquiry),
@@ -165,13 +168,13 @@ impl Inquirer {
         Ok(Step::Ends)
     }
 
-    /// Whether the other end is waited for.
+    /// Returns whether the other end is waited for.
     fn is_slow(&self) -> bool {
         matches!(self.state, State::Asks(_) | State::Takes(..) | State::Leaves(_))
     }
 }
 
-/// A listener, and those who ask there, in the order in which they came.
+/// A listener and its inquirers, in the order in which they came.
 #[derive(Debug)]
 struct Place {
     inquiry: Inquiry,
@@ -197,7 +200,7 @@ impl Place {
         self.inquirers.iter().map(|inquirer| inquirer.until).chain(retry_at).min()
     }
 
-    /// Makes room for one more. False where there is none to be had.
+    /// Makes room for one more. False where none can be made.
     fn make_room(&mut self) -> bool {
         if self.inquirers.len() >= self.most {
             let Some(slow) = self.inquirers.iter().position(Inquirer::is_slow) else { return false };
@@ -206,7 +209,7 @@ impl Place {
         true
     }
 
-    /// Takes a step of the one at `index`, which is forgotten where it was the last.
+    /// Advances the inquirer at `index`, and removes it if it has ended.
     fn advance(&mut self, index: usize) {
         if self.inquirers[index].advance(self.inquiry) == Step::Ends {
             self.inquirers.remove(index);
@@ -248,7 +251,8 @@ impl Inquiries {
         self.places.iter().filter_map(|place| Some((place.inquiry, place.acceptor.as_ref()?.as_fd())))
     }
 
-    /// Accepts nobody any more: another server has the listeners as well. Those who have asked get their answers.
+    /// Stops accepting: another server has the listeners as well. Questions under way are still
+    /// answered.
     pub(super) fn give_away(&mut self, registry: &Registry) {
         for acceptor in self.places.iter_mut().filter_map(|place| place.acceptor.take()) {
             acceptor.give_away(registry);
@@ -266,7 +270,7 @@ impl Inquiries {
         }
     }
 
-    /// Notes an event of `token`. False where it is none of these.
+    /// Notes an event of `token`. False where the token is not of an inquiry.
     pub(super) fn note(&mut self, token: Token) -> bool {
         if inquiry_number(token).is_none() {
             return false;
@@ -293,12 +297,12 @@ impl Inquiries {
         })
     }
 
-    /// Returns when the next time is over.
+    /// Returns when the next timeout runs out.
     pub(super) fn next_at(&self) -> Option<Instant> {
         self.places.iter().filter_map(Place::next_at).min()
     }
 
-    /// Accepts, and closes those whose time is over.
+    /// Accepts connections, and closes those that have timed out.
     pub(super) fn run(&mut self, registry: &Registry, now: Instant) {
         for index in 0..self.places.len() {
             self.places[index].inquirers.retain(|inquirer| now < inquirer.until);
@@ -312,7 +316,7 @@ impl Inquiries {
                     continue;
                 };
                 if let Err(error) = socket.register(registry, token) {
-                    log::warn!("a connection of {:?} can't be watched: {error}", place.inquiry);
+                    log::warn!("can't watch a connection of {:?}: {error}", place.inquiry);
                 } else if place.make_room() {
                     let (state, until) = (State::Asks(Vec::new()), now + TIME_TO_ASK);
                     place.inquirers.push(Inquirer { token, socket, state, until });
@@ -334,7 +338,7 @@ impl Inquiries {
         })
     }
 
-    /// Answers the question that came `from` there. Somebody who has gone meanwhile gets none.
+    /// Answers the question of the connection `from`, unless that is gone.
     pub(super) fn answer(&mut self, from: Token, answer: Answer, now: Instant) {
         let Some((place, index)) = self.find(from) else { return };
         let inquirer = &mut place.inquirers[index];
@@ -416,7 +420,7 @@ mod tests {
         }
     }
 
-    /// All that comes, until the other end closes.
+    /// Returns all bytes until the other end closes.
     fn rest(mut stream: impl io::Read) -> Vec<u8> {
         let mut bytes = Vec::new();
         // A reset is an end, too.

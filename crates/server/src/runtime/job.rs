@@ -24,7 +24,8 @@ pub(super) struct Job<O = Operation<Disk>> {
 }
 
 impl Job {
-    /// Returns the job of a connection from `address`, which becomes the owner of an upload that belongs to nobody.
+    /// Returns the job of a connection from `address`, which becomes the owner of an upload that
+    /// belongs to nobody.
     pub(super) fn new(token: Token, address: IpAddr, mut operation: Operation<Disk>) -> Job {
         if let Operation::Upload(_, UploadOperation::Resume(resume)) = &mut operation
             && resume.owner.is_nobody()
@@ -47,7 +48,8 @@ pub(super) struct Ended {
 
 /// A kind of operations that helpers of one lane do.
 pub(super) trait Helped: Send + Sized + 'static {
-    /// Returns the name of the file or directory that is read; [`None`] for an operation that changes something.
+    /// Returns the name of the file or directory that is read; [`None`] for an operation that
+    /// changes something.
     fn subject(&self) -> Option<&str>;
 
     /// Returns what makes a completion of this operation, should it be lost.
@@ -132,8 +134,8 @@ impl Helped for NameOperation<Disk> {
     }
 }
 
-/// Returns the owner of uploads that a client from `address` begins. Of an IPv6 address the first half counts: a client
-/// chooses the other one itself.
+/// Returns the owner of uploads that a client from `address` begins. Of an IPv6 address the first
+/// half counts: a client chooses the other one itself.
 fn owner_of(address: IpAddr) -> Owner {
     let name = match source(address) {
         IpAddr::V4(address) => address.to_string(),

@@ -1,9 +1,9 @@
 //! A queue of jobs, and the threads that do them.
 //!
-//! The queue is fair: one job of each connection in turn, those of one connection in their order. A thread that
-//! makes no progress for too long is written off: another one takes its place, up to a bound, and it ends when it
-//! comes back. Jobs for the file that it is stuck with wait for it, so that a file costs no more threads than had
-//! begun with it, however many jobs need it.
+//! The queue is fair: one job of each connection in turn, those of one connection in their order. A
+//! thread that makes no progress for too long is written off: another one takes its place, up to a
+//! bound, and it ends when it comes back. Jobs for the file that it is stuck with wait for it, so
+//! that a file costs no more threads than had begun with it, however many jobs need it.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,8 +16,8 @@ use mio::Token;
 use super::job::{Helped, Job};
 use crate::observe::{Histogram, LaneFigures};
 
-/// The time without progress after which a thread is written off. A disk answers sooner, except a very busy one, where
-/// one more thread does no harm.
+/// The time without progress after which a thread is written off. A disk answers sooner, except a
+/// very busy one, where one more thread does no harm.
 pub(super) const WRITTEN_OFF_AFTER: Duration = Duration::from_secs(1);
 
 /// See the [module documentation](self).
@@ -92,7 +92,7 @@ impl<O> Fair<O> {
         self.count += 1;
     }
 
-    /// The next job that `may` be done.
+    /// Returns the next job that `may` be done.
     fn pop(&mut self, may: impl Fn(&Job<O>) -> bool) -> Option<Job<O>> {
         for _ in 0..self.turns.len() {
             let token = self.turns.pop_front()?;
@@ -144,8 +144,8 @@ impl<O> State<O> {
 }
 
 impl<O: Helped> Lane<O> {
-    /// A lane for `threads` threads, each to be started by the caller, and up to `spares` that take the places
-    /// of others.
+    /// Returns a lane for `threads` threads, each to be started by the caller, and up to `spares`
+    /// that take the places of others.
     pub(super) fn new(threads: usize, spares: usize) -> Lane<O> {
         let state = Mutex::new(State::new(threads));
         Lane { state, filled: Condvar::new(), left: Condvar::new(), threads, spares }
@@ -189,8 +189,8 @@ impl<O: Helped> Lane<O> {
         self.filled.notify_one();
     }
 
-    /// Waits for the next task of a thread, of up to `most` jobs, and returns it. `done` is the number of its last task.
-    /// Returns [`None`] where the thread is to end.
+    /// Waits for the next task of a thread, of up to `most` jobs, and returns it. `done` is the
+    /// number of its last task. Returns [`None`] where the thread is to end.
     pub(super) fn take(&self, done: Option<u64>, most: usize) -> Option<Task<O>> {
         let mut state = self.lock();
         if let Some(index) = state.at_work.iter().position(|away| Some(away.number) == done) {
@@ -238,7 +238,7 @@ impl<O: Helped> Lane<O> {
         None
     }
 
-    /// The work with this number gets on; false where nobody waits for it any more.
+    /// Returns the work with this number gets on; false where nobody waits for it any more.
     pub(super) fn gets_on(&self, number: u64) -> bool {
         let mut state = self.lock();
         let away = state.at_work.iter_mut().find(|away| away.number == number);
@@ -273,7 +273,7 @@ impl<O: Helped> Lane<O> {
         (more, true)
     }
 
-    /// A thread could not be started after all.
+    /// Notes that a thread could not be started after all.
     pub(super) fn is_short_of_one(&self) {
         self.lock().threads -= 1;
     }

@@ -7,7 +7,8 @@ use crate::store::{
     Completion, Handles, NameCompletion, NameOperation, Operation, Resumed, UploadCompletion, UploadOperation,
 };
 
-/// Returns the upload whose lease `operation` needs, or may end, given the ids of resumable uploads; [`None`] for most.
+/// Returns the upload whose lease `operation` needs, or may end, given the ids of resumable
+/// uploads; [`None`] for most.
 pub fn upload_of<H: Handles>(operation: &Operation<H>, id_of: impl Fn(&H::Upload) -> Option<Id>) -> Option<Id> {
     match operation {
         Operation::Upload(_, UploadOperation::Resume(resume)) => Some(resume.id.clone()),

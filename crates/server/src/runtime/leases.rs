@@ -1,20 +1,23 @@
 //! Decides which connection works on which resumable upload: the newest one.
 //!
-//! A connection has the *lease* of an upload from the moment its RESUME is handed to the store until the store has let
-//! the upload go. Leases hold within this process; between processes the store's locks decide.
+//! A connection has the *lease* of an upload from the moment its RESUME is handed to the store
+//! until the store has let the upload go. Leases hold within this process; between processes the
+//! store's locks decide.
 //!
 //! # Order of calls
 //!
-//! [`claim`](Leases::claim) a RESUME before it is handed to the store. When an operation of the holder on the upload
-//! has ended, tell its effect by [`ended`](Leases::ended). Each call returns the steps to take, in order.
+//! [`claim`](Leases::claim) a RESUME before it is handed to the store. When an operation of the
+//! holder on the upload has ended, tell its effect by [`ended`](Leases::ended). Each call returns
+//! the steps to take, in order.
 //!
 //! # Who gets a lease
 //!
 //! - Nobody has it: the claim starts.
-//! - Somebody has it for the same name and size, and is no other user: the holder is asked to let go, and the claim starts when it has. A
-//!   claim that waited for that is displaced.
-//! - Somebody has it for another name or size, or is another user: the claim is refused once the store has confirmed the holder's. Until
-//!   then it is not known whose the id is, and the claim waits without disturbing anybody.
+//! - Somebody has it for the same name and size, and is no other user: the holder is asked to let
+//!   go, and the claim starts when it has. A claim that waited for that is displaced.
+//! - Somebody has it for another name or size, or is another user: the claim is refused once the
+//!   store has confirmed the holder's. Until then it is not known whose the id is, and the claim
+//!   waits without disturbing anybody.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -33,7 +36,7 @@ pub struct Claim<K> {
     pub name: Name,
     /// Bytes of the whole file.
     pub size: u64,
-    /// Whose the upload is, if it begins.
+    /// The owner of the upload, if it begins.
     pub owner: Owner,
 }
 
@@ -166,8 +169,8 @@ impl<K: Copy + Eq, J> Leases<K, J> {
         steps
     }
 
-    /// Makes the claims that waited to know whose an upload is, in their order. Of several for the same file the newest
-    /// counts.
+    /// Makes the claims that waited to know whose an upload is, in their order. Of several for the
+    /// same file the newest counts.
     fn claim_newest(&mut self, claims: Vec<(Claim<K>, J)>) -> Vec<LeaseStep<K, J>> {
         let file = |claim: &Claim<K>| (claim.name.clone(), claim.size);
         let newest: HashMap<_, _> = claims.iter().enumerate().map(|(index, (claim, _))| (file(claim), index)).collect();

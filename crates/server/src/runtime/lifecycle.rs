@@ -1,11 +1,14 @@
-//! Signals, the drain, and the watchdog that holds it to its time.
+//! Signals, the drain, and the watchdog that enforces its time limit.
 //!
-//! A server that is asked to end drains: it accepts nobody, tells the idle, and lets transfers end. When the grace for
-//! that is over, it tells everybody, publishes uploads that have arrived whole, and closes. It can't promise when that is done: a helper may wait for a disk that never answers, and so may a close. So a thread
-//! that touches neither files nor sockets sees the signals as well, and ends the process when the time is over.
+//! A server that is asked to end drains: it stops accepting, tells idle clients, and lets transfers
+//! end. After the grace it tells all clients, publishes uploads that have arrived whole, and
+//! closes. It can't promise when that is done: a helper may wait for a disk that never answers, and
+//! so may a close. So a thread that touches neither files nor sockets sees the signals as well, and
+//! ends the process when the time is over.
 //!
-//! No program can end a thread that waits inside the kernel and takes no signal, as on a frozen file
-//! system: the process is over then, its sockets are closed, and the kernel keeps its entry until that call returns.
+//! No program can end a thread that waits inside the kernel and takes no signal, as on a frozen
+//! file system: the process is over then, its sockets are closed, and the kernel keeps its entry
+//! until that call returns.
 
 use std::{
     io::{self, PipeReader, PipeWriter, Read, Write},
@@ -33,16 +36,17 @@ use signal_hook_mio::v1_0::Signals;
 
 use super::setup::{ServerError, system};
 
-/// The longest time after the grace: clients are told, uploads that have arrived whole are published.
+/// The longest time after the grace, to tell clients and to publish uploads that have arrived
+/// whole.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The longest grace: beyond it nobody has clocks.
+/// The longest grace: longer ones are cut to it, so that no clock overflows.
 const LONGEST_GRACE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The longest time of the rest: helpers come back, files are closed.
+/// The longest time after that, for helpers to come back and files to be closed.
 const CLOSING: Duration = Duration::from_millis(500);
 
-/// The byte that begins a drain without a signal. A signal is another one.
+/// The byte that begins a drain without a signal. Signals write other bytes.
 const BEGIN: u8 = b'B';
 
 /// The exit status of a server that was asked to end, and abandoned something that did not answer in time.
@@ -54,35 +58,35 @@ const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGQUIT];
 /// The requests that signals make.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Asked {
-    /// The drain is to begin.
+    /// The server is to drain.
     pub(super) drain: bool,
-    /// What can change is to be read again.
+    /// The configuration is to be read again.
     pub(super) reload: bool,
 }
 
-/// How far the server is.
+/// The phase of the server's life.
 #[derive(Debug, Clone, Copy)]
 enum Phase {
     Serving,
-    /// Transfers under way go on until then.
+    /// Transfers under way go on, until this time.
     Draining(Instant),
-    /// Everybody is told, and what is whole is published, until then.
+    /// Clients are told, and whole uploads are published, until this time.
     Ending(Instant),
 }
 
-/// Whether the server serves, drains or ends, and until when.
+/// The server's phase, and its signals.
 pub(super) struct LifeCycle {
     signals: Signals,
     phase: Phase,
     grace: Duration,
-    /// The drain has begun without a signal, and none came since.
+    /// Whether the drain has begun without a signal, and none came since.
     is_succeeded: bool,
     watchdog: Watchdog,
 }
 
 impl LifeCycle {
-    /// Watches for the signals that end the server, which then drains for `grace`, and for SIGHUP. `registry` tells of them
-    /// under `token`.
+    /// Watches for the signals that end the server, which then drains for `grace`, and for SIGHUP.
+    /// `registry` tells of them under `token`.
     pub(super) fn start(registry: &Registry, token: Token, grace: Duration) -> Result<LifeCycle, ServerError> {
         let failed = "can't watch for signals";
         let grace = grace.min(LONGEST_GRACE);
@@ -92,7 +96,8 @@ impl LifeCycle {
         Ok(LifeCycle { signals, phase: Phase::Serving, grace, is_succeeded: false, watchdog })
     }
 
-    /// Takes the signals that came. Returns what they ask for; in the drain, one that ends the server does so at once.
+    /// Takes the signals that came, and returns their requests. During the drain, a signal that
+    /// ends the server does so at once.
     pub(super) fn take_signals(&mut self, now: Instant) -> Asked {
         let mut asked = Asked::default();
         for signal in self.signals.pending() {
@@ -115,20 +120,20 @@ impl LifeCycle {
         asked
     }
 
-    /// Begins the drain, though no signal came: another server goes on with the sockets.
+    /// Begins the drain without a signal: another server goes on with the sockets.
     pub(super) fn drain(&mut self, now: Instant) {
         self.phase = Phase::Draining(now + self.grace);
         self.is_succeeded = true;
         self.watchdog.begin();
     }
 
-    /// Has a drain that begins from here on take `grace`.
+    /// Sets the grace of a drain that begins from here on.
     pub(super) fn set_grace(&mut self, grace: Duration) {
         self.grace = grace.min(LONGEST_GRACE);
         self.watchdog.set_grace(self.grace);
     }
 
-    /// Returns whether the drain has begun, be it over or not.
+    /// Returns whether the drain has begun; also true after its end.
     pub(super) fn is_draining(&self) -> bool {
         !matches!(self.phase, Phase::Serving)
     }
@@ -141,7 +146,8 @@ impl LifeCycle {
         }
     }
 
-    /// Returns, once, that the time for transfers is over: whoever is left is to be dismissed.
+    /// Returns true once the grace is over, and only once: clients that are left are to be
+    /// dismissed.
     pub(super) fn take_end_of_grace(&mut self, now: Instant) -> bool {
         let is_over = matches!(self.phase, Phase::Draining(until) if until <= now);
         if is_over {
@@ -150,7 +156,8 @@ impl LifeCycle {
         is_over
     }
 
-    /// Returns whether the loop ends now, with `left` connections: none is left, or the time is over.
+    /// Returns whether the loop ends now, with `left` connections: either none is left, or the time
+    /// is over.
     pub(super) fn has_ended(&self, left: usize) -> bool {
         let is_over = match self.phase {
             Phase::Serving => return false,
@@ -163,7 +170,7 @@ impl LifeCycle {
         left == 0 || is_over
     }
 
-    /// Ends the watch: from here on nothing waits.
+    /// Stops the watchdog: from here on nothing waits.
     pub(super) fn end(self) {
         drop(self.watchdog);
     }
@@ -191,7 +198,7 @@ impl Watchdog {
         let first = move || Duration::from_millis(grace.load(Ordering::Relaxed)) + LAST_WORDS + CLOSING;
         thread::Builder::new().name("ferry-end".into()).spawn(move || {
             if is_over(&reader, first, CLOSING) && !has_ended.load(Ordering::Acquire) {
-                log::error!("something does not answer in time: abandoned");
+                log::error!("a file system did not answer in time: ending without waiting for it");
                 log::logger().flush();
                 process::exit(CUT_SHORT);
             }
@@ -199,9 +206,9 @@ impl Watchdog {
         Ok(watchdog)
     }
 
-    /// Watches over a drain that begins now, without a signal.
+    /// Starts the time limit of a drain that begins now, without a signal.
     fn begin(&self) {
-        // The pipe is empty but for signals, and the thread reads.
+        // There is room: the pipe holds few bytes, and the thread reads them.
         let _ = (&self.begin).write(&[BEGIN]);
     }
 
@@ -213,15 +220,15 @@ impl Watchdog {
 impl Drop for Watchdog {
     fn drop(&mut self) {
         self.has_ended.store(true, Ordering::Release);
-        // With them the other ends of the pipe are closed, and the thread ends.
+        // This closes the other ends of the pipe, and the thread ends.
         for signal in self.signals.drain(..) {
             unregister(signal);
         }
     }
 }
 
-/// Waits until the time is over that the first signal gives, or [`BEGIN`] without one, or the shorter one that any other
-/// signal gives; each is a byte from `begun`. False where there are none to come.
+/// Waits until the time limit is over. The first byte from `begun`, a signal or [`BEGIN`], sets it
+/// to `first`; any further signal sets it to `others`. False where no byte can come any more.
 fn is_over(mut begun: &PipeReader, first: impl Fn() -> Duration, others: Duration) -> bool {
     let (mut until, mut signals): (Option<Instant>, u32) = (None, 0);
     loop {

@@ -92,12 +92,12 @@ impl LoginDesk {
         &self.users
     }
 
-    /// From here on `users` log in.
+    /// Sets the users that may log in from here on.
     pub(super) fn set_users(&mut self, users: Arc<Users>) {
         self.users = users;
     }
 
-    /// Has a login checked when it is its turn. False where too many wait.
+    /// Queues a login to be checked. False where too many wait.
     fn ask(&mut self, token: Token, address: IpAddr, login: Login) -> bool {
         let fits = self.start().is_ok() && self.logins.ask(token, address);
         if fits {
@@ -161,7 +161,7 @@ impl LoginDesk {
         }
     }
 
-    /// Has a login checked anew, by the users of now.
+    /// Queues a login to be checked anew, by the present users.
     fn check_anew(&mut self, token: Token, login: Login, now: Instant) -> Option<LoginOutcome> {
         let address = self.under_way.remove(&token)?;
         self.logins.ended(token, None, now);
@@ -188,7 +188,7 @@ impl LoginDesk {
 }
 
 impl Server {
-    /// Has the login of a connection checked, where it asks for that.
+    /// Queues the login of a connection, where it asks for one.
     pub(super) fn take_login(&mut self, token: Token, now: Instant) {
         let Some(connection) = self.connections.get(token) else { return };
         let Some(login) = connection.session.take_login() else { return };
@@ -198,12 +198,12 @@ impl Server {
         }
     }
 
-    /// Tells each session what came of its login, and hands on those whose turn it is.
+    /// Tells each session the outcome of its login, and hands on those whose turn it is.
     pub(super) fn run_desk(&mut self, now: Instant) {
         while let Ok(Checked { check: Check { token, users, login }, is_right }) = self.desk.done.try_recv() {
             let outcome = match Arc::ptr_eq(&users, self.desk.users()) {
                 true => self.desk.checked(token, login, is_right, now),
-                // What was right may not be by the file that was read meanwhile.
+                // A login that was right may be wrong by the file that was read meanwhile.
                 false => self.desk.check_anew(token, login, now),
             };
             if let Some(outcome) = outcome {

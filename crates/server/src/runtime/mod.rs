@@ -133,7 +133,7 @@ pub struct Server {
     /// When it was started, by both clocks.
     started: (Instant, SystemTime),
     counters: Counters,
-    /// What uploads took of the disk when that was last known.
+    /// The disk space that uploads took when it was last known.
     usage: StoreUsage,
     buffers: Buffers,
 }
@@ -196,14 +196,15 @@ impl Server {
         Ok(server)
     }
 
-    /// Has `manager` told of readiness, drain and end, and fed by the loop. If it holds the clients' socket, those who wait
-    /// there at the end are left to the next server.
+    /// Sets the service manager, which is told of readiness, drain and end, and gets signs of life
+    /// from the loop. If it holds the clients' socket, those who wait there at the end are left to
+    /// the next server.
     #[must_use]
     pub fn managed_by(self, manager: ServiceManager, is_held: bool) -> Server {
         Server { manager, is_held, ..self }
     }
 
-    /// Has the `file` of the control socket removed at the end.
+    /// Sets the `file` of the control socket, which is removed at the end.
     #[must_use]
     pub fn controlled_at(self, file: Option<SocketFile>) -> Server {
         Server { control_file: file, ..self }
@@ -250,7 +251,8 @@ impl Server {
         Ok(())
     }
 
-    /// Tells everybody who waits for it that clients are accepted from here on.
+    /// Tells the service manager and the server before this one that clients are accepted from here
+    /// on.
     fn begin(&mut self) {
         if let Some(mut waiting) = self.waiting.take()
             && let Err(error) = waiting.write_all(accepting(process::id()).as_bytes())
@@ -344,7 +346,7 @@ impl Server {
 
     fn finish(mut self) {
         let is_cut = self.connections.len() > 0;
-        // Clients first: what comes after may wait for a disk.
+        // Clients first: the steps after may wait for a disk.
         self.connections.disconnect();
         if let Some(file) = self.control_file.take() {
             file.remove();
@@ -374,11 +376,11 @@ impl Server {
         }
     }
 
-    /// Makes a connection of somebody who was admitted.
+    /// Makes a connection for a client that was admitted.
     fn connect(&mut self, mut endpoint: Endpoint, peer: SocketAddr, (admitted, session): Arrival) {
         let token = self.connections.next_token();
         if let Err(error) = endpoint.register(self.poll.registry(), token) {
-            log::warn!("{peer}: can't be watched: {error}");
+            log::warn!("{peer}: can't watch the socket, closing: {error}");
             return self.arrivals.leave(&Party::Address(peer.ip()), admitted);
         }
         log::debug!("{peer}: connected{}", if admitted.is_refused() { ", and turned away" } else { "" });
@@ -403,7 +405,8 @@ impl Server {
         }
         for (socket, peer, arrival) in self.arrivals.end(&ending(), now) {
             self.counters.refused(RefusedFor::ShuttingDown);
-            // Who waits for a handshake understands nothing else, and there is no time for one.
+            // With TLS they wait for a handshake and understand nothing else, and there is no time
+            // for one.
             if self.tls.is_none() {
                 self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
             } else {

@@ -1,4 +1,4 @@
-//! Who counts for limits: what is counted by address, or by client, is counted by user where one has logged in.
+//! The party that a client counts for in limits: its user where it has logged in, else its address.
 
 use std::{net::IpAddr, time::Instant};
 
@@ -12,17 +12,17 @@ use crate::{
     store::{Owner, OwnerLimits},
 };
 
-/// The party that a client counts for: the user who has logged in, or, where none has, the address.
+/// The party that a client counts for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Party {
-    /// All clients from an address that have not logged in. Of IPv6 addresses each counts by itself.
+    /// All clients from an address that have not logged in. Each IPv6 address counts by itself.
     Address(IpAddr),
-    /// All clients that are logged in as a user, from wherever.
+    /// All clients that are logged in as a user, from any address.
     User(UserName),
 }
 
 impl Party {
-    /// Returns the party of a client from `address` on which `user` has logged in, if any has.
+    /// Returns the party of a client from `address` that has logged in as `user`, if it has.
     #[must_use]
     pub fn of(address: IpAddr, user: Option<&UserName>) -> Party {
         user.map_or(Party::Address(address), |user| Party::User(user.clone()))
@@ -30,7 +30,8 @@ impl Party {
 }
 
 impl Server {
-    /// Counts a client, whose secret was right, for the user as whom it logs in. Returns what to tell it.
+    /// Counts a client whose secret was right for the user that it logs in as. Returns the outcome
+    /// for it.
     pub(super) fn enter(&mut self, token: Token, now: Instant) -> LoginOutcome {
         let Some(connection) = self.connections.get(token) else { return LoginOutcome::Right };
         let Some(user) = connection.session.logging_in().cloned() else { return LoginOutcome::Right };
@@ -43,8 +44,8 @@ impl Server {
         LoginOutcome::Right
     }
 
-    /// Has the limits of `live` on clients, rates and uploads hold from `now` on, also for clients that are there. Those who
-    /// are above a lowered number of clients stay.
+    /// Applies the limits of `live` on clients, rates and uploads from `now` on, also to present
+    /// clients. Clients above a lowered number stay connected.
     pub fn apply_limits(&mut self, live: &Live, now: Instant) {
         self.arrivals.set_admission(live.admission.clone());
         self.workers.set_limits(&live.store);
@@ -52,8 +53,8 @@ impl Server {
         self.apply_user_limits(now);
     }
 
-    /// Has the limits of users hold as they are now, also for clients that have logged in. Those who are above a lowered
-    /// number of clients stay.
+    /// Applies the limits of users as they are now, also to clients that have logged in. Clients
+    /// above a lowered number stay connected.
     pub(super) fn apply_user_limits(&mut self, now: Instant) {
         let users = self.desk.users().clone();
         self.workers.set_owner_limits(owner_limits(&users));
@@ -67,7 +68,7 @@ impl Server {
     }
 }
 
-/// Returns the limits of users that are the store's.
+/// Returns the limits of users that the store applies.
 fn owner_limits(users: &Users) -> impl Iterator<Item = (Owner, OwnerLimits)> {
     let limits = users.names().into_iter().map(|user| {
         let UserLimits { max_kept, max_staged, .. } = users.limits(user);

@@ -1,7 +1,8 @@
 //! The helpers: a few threads that wait for the disk so that the loop does not.
 //!
-//! Each kind of operations has its lane ([`super::lane`]), so that quick ones never queue after slow ones: lookups
-//! have a lane that no bulk read can fill. Reads that wait for a connection that is gone are dropped.
+//! Each kind of operations has its lane ([`super::lane`]), so that quick ones never queue after
+//! slow ones: lookups have a lane that no bulk read can fill. Reads that wait for a connection that
+//! is gone are dropped.
 
 use std::{
     io,
@@ -138,8 +139,9 @@ impl Pool {
     /// Starts the helpers; `waker` is woken when [`completions`](Self::completions) has something. At most
     /// `together` uploads or changes share their waits for the disk.
     ///
-    /// Of each lane there are as many threads as give a disk something to choose from, few enough to cost nothing while
-    /// they sleep, and a number of those that may take the places of others that never come back.
+    /// Of each lane there are as many threads as give a disk something to choose from, few enough
+    /// to cost nothing while they sleep, and a number of those that may take the places of others
+    /// that never come back.
     pub(super) fn start(store: &Arc<Store>, waker: Arc<Waker>, together: usize) -> io::Result<Pool> {
         let completions = Arc::new(Completions { ended: Mutex::default(), waker });
         let mut pool = Pool {
@@ -221,8 +223,8 @@ impl Pool {
         }
     }
 
-    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are completed by this. Those
-    /// under way end soon.
+    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are
+    /// completed by this. Those under way end soon.
     pub(super) fn forget(&self, token: Token) -> Vec<Ended> {
         let waiting = [&self.look, &self.read].into_iter().flat_map(|lane| lane.forget(token));
         let abandoned = |job: Job<Single>| {
@@ -232,7 +234,7 @@ impl Pool {
         waiting.map(abandoned).collect()
     }
 
-    /// When [`look`](Self::look) is due.
+    /// Returns when [`look`](Self::look) is due.
     pub(super) fn look_at(&self) -> Option<Instant> {
         self.look_at
     }
@@ -247,7 +249,7 @@ impl Pool {
             let (missing, again) = lane.look(now);
             for _ in 0..missing {
                 let name = lane.name();
-                log::warn!("{name}: a helper does not come back from the file system; another takes its place");
+                log::warn!("{name}: the file system does not answer a helper; another helper takes its place");
                 if let Err(error) = lane.start_thread(&self.kit) {
                     log::error!("can't start a thread: {error}");
                 }
@@ -258,7 +260,7 @@ impl Pool {
         }
     }
 
-    /// Has memory that was freed given back to the system, when there is nothing else to do.
+    /// Asks a helper to give freed memory back to the system, when there is nothing else to do.
     pub(super) fn give_memory_back(&self) {
         self.read.give_memory_back();
     }
@@ -274,8 +276,8 @@ impl Pool {
         std::mem::take(&mut *completions.ended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Ends the helpers once their queues are empty, and waits for them, but for those that are written off. Where
-    /// it `is_cut`, what waits in the queues is dropped.
+    /// Ends the helpers once their queues are empty, and waits for them, but for those that are
+    /// written off. Where it `is_cut`, what waits in the queues is dropped.
     pub(super) fn end(&self, is_cut: bool) {
         for lane in &self.lanes {
             lane.end(is_cut);
@@ -430,7 +432,7 @@ mod tests {
             }
         }
 
-        /// The files, open: no read is needed for that.
+        /// Returns the files, open: no read is needed for that.
         fn opened(&mut self, files: usize) -> Vec<ReadOperation<Disk>> {
             let mut loads = Vec::new();
             for file in 0..files {
@@ -495,7 +497,7 @@ mod tests {
         let now = Instant::now() + 2 * WRITTEN_OFF_AFTER;
         stage.pool.look_at = Some(now);
         stage.pool.look(now);
-        // Whoever takes their places finds something else to do.
+        // Helpers that take their places find something else to do.
         stage.submit(12, other);
         stage.gate.until_waiting(5);
         assert_eq!(stage.gate.reads(), 5, "what is asked of the first file waits for it");

@@ -1,21 +1,22 @@
 //! Holds transfers to rates: each account to its own, and all of them together to a common one.
 //!
-//! An *account* is a user, with all clients that are logged in as that user, or a client by itself that has not logged
-//! in. So a user moves no more by more connections.
+//! An *account* is a user, with all clients that are logged in as that user, or a client by itself
+//! that has not logged in. So a user moves no more by more connections.
 //!
 //! # Order of calls
 //!
-//! A client that has something to move [waits](Rates::wait). [`next`](Rates::next) grants one of them some bytes, which
-//! are [charged](Rates::charge) once they have moved, before the next grant. So no rate is exceeded by more than one
-//! grant, however many clients there are. A client that logs in [joins](Rates::join) the account of its user; one that is
-//! gone is [forgotten](Rates::forget).
+//! A client that has something to move [waits](Rates::wait). [`next`](Rates::next) grants one of
+//! them some bytes, which are [charged](Rates::charge) once they have moved, before the next grant.
+//! So no rate is exceeded by more than one grant, however many clients there are. A client that
+//! logs in [joins](Rates::join) the account of its user; one that is gone is
+//! [forgotten](Rates::forget).
 //!
 //! # Who is next
 //!
-//! Round robin among the accounts, in order of arrival, and among the clients of an account. But clients that move
-//! little, that is new ones and those with small requests, go before the rest, as long as that takes no more than half
-//! of the common rate. So a greeting does not wait for a round of downloads, and a client that reconnects again and again
-//! does not stop them.
+//! Round robin among the accounts, in order of arrival, and among the clients of an account. But
+//! clients that move little, that is new ones and those with small requests, go before the rest, as
+//! long as that takes no more than half of the common rate. So a greeting does not wait for a round
+//! of downloads, and a client that reconnects again and again does not stop them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -29,16 +30,16 @@ use slab::Slab;
 use super::budget::TURN_BYTES;
 use crate::bucket::Bucket;
 
-/// The time for which a rate may be saved up while nothing moves: enough to be smooth, too little to be felt as a
-/// burst.
+/// The time for which a rate may be saved up while nothing moves: enough to be smooth, too little
+/// to be felt as a burst.
 const SAVES: Duration = Duration::from_millis(100);
 
 /// Grants of a rate in a second, so that a debt is short. Fast rates have more: a grant fits a turn.
 const GRANTS_PER_SECOND: u64 = 20;
 
-/// A client is light while it moves no more than this in a second, and no more than so small a part of the common rate,
-/// once it has used up what it may save up of it: a greeting and a small file. Far below the share that each has of a
-/// rate, so that nobody has more by moving less.
+/// A client is light while it moves no more than this in a second, and no more than so small a part
+/// of the common rate, once it has used up what it may save up of it: a greeting and a small file.
+/// Far below the share that each has of a rate, so that nobody has more by moving less.
 const LIGHT_BYTES_PER_SECOND: u64 = 1 << 10;
 const LIGHT_PARTS: u64 = 1_000;
 const LIGHT_SAVES: Duration = Duration::from_secs(4);
@@ -46,7 +47,8 @@ const LIGHT_SAVES: Duration = Duration::from_secs(4);
 /// The bytes that a light client is granted at once: each waits for all that are there before it.
 const LIGHT_GRANT_BYTES: u64 = 1 << 10;
 
-/// The two lines in which accounts stand for the common rate, one for their light clients and one for the others.
+/// The two lines in which accounts stand for the common rate, one for their light clients and one
+/// for the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Line {
     Light,
@@ -119,7 +121,7 @@ pub struct Rates {
     lines: [BTreeSet<(u64, AccountKey)>; 2],
     resting: BTreeSet<(Instant, AccountKey)>,
     arrivals: u64,
-    /// Whose grant was not charged yet.
+    /// The connection whose grant was not charged yet.
     granted: Option<Token>,
 }
 
@@ -145,7 +147,7 @@ fn set_rate(bucket: &mut Option<Bucket>, rate: Option<u64>, now: Instant) {
     }
 }
 
-/// Rates, and who belongs to which account.
+/// Rates, and the account of each client.
 impl Rates {
     /// Returns rates in bytes a second, both ways together, of each account and of all.
     #[must_use]
@@ -164,8 +166,8 @@ impl Rates {
         }
     }
 
-    /// From `now` on these rates hold, as those of [`new`](Self::new). Users have theirs when their clients have
-    /// [joined](Self::join) anew.
+    /// From `now` on these rates hold, as those of [`new`](Self::new). Users have theirs when their
+    /// clients have [joined](Self::join) anew.
     pub(super) fn set(&mut self, client_rate: Option<u64>, total_rate: Option<u64>, now: Instant) {
         self.client_rate = client_rate;
         match (&mut self.common, total_rate) {
@@ -194,7 +196,8 @@ impl Rates {
         }
     }
 
-    /// Has `client` belong to `user`, all of whose clients together have `rate`; where that is [`None`], that of a client.
+    /// Has `client` belong to `user`, all of whose clients together have `rate`; where that is
+    /// [`None`], that of a client.
     pub(super) fn join(&mut self, client: Token, user: &UserName, rate: Option<u64>, now: Instant) {
         let rate = rate.or(self.client_rate);
         let known = self.users.get(user).copied();
@@ -233,8 +236,8 @@ impl Rates {
         self.place(key, now);
     }
 
-    /// One client less belongs to an account. That of a user stays while it has a rate, so that nobody has more of it who
-    /// comes again and again.
+    /// Removes a client from an account. The account of a user stays while it has a rate, so that
+    /// nobody gets more of it by coming again and again.
     fn leave(&mut self, key: AccountKey, now: Instant) {
         self.place(key, now);
         let Some(account) = self.accounts.get_mut(key) else { return };
@@ -292,14 +295,14 @@ impl Rates {
         self.place(key, now);
     }
 
-    /// The client of an account that is next in `line`.
+    /// Returns the client of an account that is next in `line`.
     fn first_of(&self, key: AccountKey, line: Line) -> Option<(AccountKey, u64, Token)> {
         let from = (key, 0, Token(0));
         self.waiting[line as usize].range(from..).next().copied().filter(|(of, ..)| *of == key)
     }
 
-    /// Has an account stand where it should: in the lines for which clients of it wait, unless its own rate has it rest.
-    /// It keeps its arrival where it stands already.
+    /// Has an account stand where it should: in the lines for which clients of it wait, unless its
+    /// own rate has it rest. It keeps its arrival where it stands already.
     fn place(&mut self, key: AccountKey, now: Instant) {
         let waits = Line::BOTH.map(|line| self.first_of(key, line).is_some());
         let Some(account) = self.accounts.get_mut(key) else { return };
@@ -371,7 +374,8 @@ impl Rates {
         let most = if line == Line::Light { LIGHT_GRANT_BYTES } else { TURN_BYTES };
         let part = |bucket: &Bucket| bucket.in_part_of_second(GRANTS_PER_SECOND);
         let of_common = self.common.as_ref().map_or(most, |common| part(&common.total));
-        // Who has a rate of its own would else have smaller grants than others, and less than its share.
+        // Otherwise a client with a rate of its own would have smaller grants than others, and less
+        // than its share.
         let of_own = account.own.as_ref().map_or(most, |own| own.in_time(stood).max(part(own)));
         let bytes = most.min(of_common).min(of_own).max(1);
         let waited = now.saturating_duration_since(flow.since);
@@ -411,8 +415,8 @@ impl Rates {
         in_line.into_iter().chain(resting).min()
     }
 
-    /// Returns how many grants may be made in one round: each account that waits for nothing but the common rate has one
-    /// in each line in which it stands.
+    /// Returns how many grants may be made in one round: each account that waits for nothing but
+    /// the common rate has one in each line in which it stands.
     pub(super) fn in_line(&mut self, now: Instant) -> usize {
         self.call_rested(now);
         self.lines.iter().map(BTreeSet::len).sum()

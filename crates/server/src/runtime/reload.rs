@@ -1,4 +1,5 @@
-//! Reloads: all that can change while the server runs is read again by a thread, checked as a whole, and taken at once.
+//! Reloads: a thread reads again all that can change while the server runs. It is checked as a
+//! whole, and applied at once.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,26 +21,26 @@ use crate::{
     observe::logging,
 };
 
-/// All that was read again, and is right.
+/// The valid result of a reload.
 #[derive(Debug)]
 pub struct Reloaded {
     /// The plain values.
     pub live: Live,
     /// Users and their rights.
     pub users: Users,
-    /// Key and certificate, with what clients know the key by; [`None`] where no TLS is spoken.
+    /// Key and certificate; [`None`] where no TLS is spoken.
     pub tls: Option<TlsAcceptor>,
-    /// What holds now, in lines for the log and for who has asked.
+    /// The changes, in lines for the log and for the answer to `ferryd reload`.
     pub notes: Vec<String>,
-    /// What takes a new start, and all else that is worth a warning.
+    /// Warnings, among them of changes that take a new start.
     pub warnings: Vec<String>,
 }
 
-/// Reads all of it, by a thread of its own.
+/// Reads all of it again. A thread of its own calls it.
 ///
 /// # Errors
 ///
-/// In words, where any of it is wrong: then nothing changes.
+/// In words, where any of it is wrong. Nothing changes then.
 pub type ReloadReading = dyn Fn() -> Result<Reloaded, String> + Send + Sync;
 
 /// See the [module documentation](self).
@@ -49,20 +50,21 @@ pub(super) struct Reloads {
     waker: Arc<Waker>,
     done_by: Sender<Result<Reloaded, String>>,
     done: Receiver<Result<Reloaded, String>>,
-    /// Those who wait for the reload that is under way, if one is.
+    /// The inquiries that wait for the reload under way; [`None`] where there is none.
     under_way: Option<Vec<Token>>,
-    /// Those who asked after it had begun: what they want to be read may have changed since.
+    /// The inquiries that came after it had begun. They get another reload, since files may have
+    /// changed meanwhile.
     next: Option<Vec<Token>>,
 }
 
 impl Reloads {
-    /// Returns a room whose thread wakes `waker`.
+    /// Returns reloads whose threads wake `waker`.
     pub(super) fn new(waker: Arc<Waker>) -> Reloads {
         let (done_by, done) = channel();
         Reloads { reading: None, waker, done_by, done, under_way: None, next: None }
     }
 
-    /// Has all of it be read again, and told to `asker`, if somebody waits for that.
+    /// Starts the reading, or another one after the one under way. `asker` is told how it ends.
     fn ask(&mut self, asker: Option<Token>) {
         if self.under_way.is_some() {
             self.next.get_or_insert_default().extend(asker);
@@ -80,13 +82,13 @@ impl Reloads {
             let _ = waker.wake();
         };
         if let Err(error) = thread::Builder::new().name("ferry-reload".into()).spawn(read) {
-            // It is taken in the next round, which follows: it was asked for in this one.
+            // This is taken in the next round, which follows at once.
             let _ = self.done_by.send(Err(format!("can't start a thread: {error}")));
             let _ = self.waker.wake();
         }
     }
 
-    /// Takes the end of a reload, and who waits for it.
+    /// Takes the result of a reload, and the inquiries that wait for it.
     fn take(&mut self) -> Option<(Result<Reloaded, String>, Vec<Token>)> {
         self.under_way.as_ref()?;
         let done = self.done.try_recv().ok()?;
@@ -95,14 +97,14 @@ impl Reloads {
 }
 
 impl Server {
-    /// Has `reading` read again, at each reload, what may change. Without it nothing can.
+    /// Sets the function that each reload calls. Without it a reload fails.
     #[must_use]
     pub fn reloading_by(mut self, reading: Arc<ReloadReading>) -> Server {
         self.reloads.reading = Some(reading);
         self
     }
 
-    /// Begins a reload. The log files are opened anew in any case: whoever rotates them has no other way. `asker` is told
+    /// Begins a reload. The log files are opened anew in any case, for rotations. `asker` is told
     /// how it ends.
     pub(super) fn reload(&mut self, why: &str, asker: Option<Token>, now: Instant) {
         log::info!("{why}: reading the configuration again");
@@ -113,7 +115,7 @@ impl Server {
         self.reloads.ask(asker);
     }
 
-    /// Takes what was read, if it is all right, and tells who waits for that.
+    /// Applies the result of a reload, if there is one, and answers the inquiries that wait for it.
     pub(super) fn take_reload(&mut self, now: Instant) {
         let Some((done, askers)) = self.reloads.take() else { return };
         let (answer, status) = match done {
@@ -147,7 +149,7 @@ impl Server {
         }
     }
 
-    /// Has all of it hold from here on, for clients that are there as well.
+    /// Applies all of it from here on, also to present clients.
     fn apply(&mut self, reloaded: Reloaded, now: Instant) {
         let Reloaded { live, users, tls, .. } = reloaded;
         logging::set_level(live.log_level);

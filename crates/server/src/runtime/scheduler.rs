@@ -1,9 +1,9 @@
 //! Decides which connection has its turn: fairly, and within the rates.
 //!
-//! Readiness is told once, so a connection that stops early stands in the run queue until its next turn. Where there are
-//! rates, a turn from that queue moves no bytes through the socket: a connection that could move some waits for a grant,
-//! and moves what it is granted in a turn of its own. That goes by connection: where one user alone has a rate, nobody
-//! else waits.
+//! Readiness is told once, so a connection that stops early stands in the run queue until its next
+//! turn. Where there are rates, a turn from that queue moves no bytes through the socket: a
+//! connection that could move some waits for a grant, and moves what it is granted in a turn of its
+//! own. Grants go by connection: where one user alone has a rate, nobody else waits.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -43,12 +43,14 @@ impl Scheduler {
         self.run_queue.len()
     }
 
-    /// Takes the next client out of the run queue. Its turn [`begins`](Self::begin) then, if it is still there.
+    /// Takes the next client out of the run queue. Its turn [`begins`](Self::begin) then, if it is
+    /// still there.
     pub fn next_queued(&mut self) -> Option<Token> {
         self.run_queue.pop_front()
     }
 
-    /// Begins a turn of `client` from the run queue, and returns how many bytes it may move through its socket.
+    /// Begins a turn of `client` from the run queue, and returns how many bytes it may move through
+    /// its socket.
     ///
     /// # Panics
     ///
@@ -64,14 +66,14 @@ impl Scheduler {
         self.rates.are_limiting(client)
     }
 
-    /// From `now` on these rates hold, for clients that are there as well: of each client, and of all. Each client that
-    /// has logged in [joins](Self::join) its user anew after this.
+    /// From `now` on these rates hold, for clients that are there as well: of each client, and of
+    /// all. Each client that has logged in [joins](Self::join) its user anew after this.
     pub fn set_rates(&mut self, client_rate: Option<u64>, total_rate: Option<u64>, now: Instant) {
         self.rates.set(client_rate, total_rate, now);
     }
 
-    /// Has `client` belong to `user`, all of whose clients together may move `rate` bytes a second; where that is [`None`],
-    /// as many as a client that has not logged in.
+    /// Has `client` belong to `user`, all of whose clients together may move `rate` bytes a second;
+    /// where that is [`None`], as many as a client that has not logged in.
     pub fn join(&mut self, client: Token, user: &UserName, rate: Option<u64>, now: Instant) {
         self.rates.join(client, user, rate, now);
     }
@@ -92,7 +94,8 @@ impl Scheduler {
         self.rates.in_line(now)
     }
 
-    /// Returns the next grant, if any client may move bytes now. It is to be [charged](Self::charge) before the next.
+    /// Returns the next grant, if any client may move bytes now. It is to be
+    /// [charged](Self::charge) before the next.
     pub fn next_grant(&mut self, now: Instant) -> Option<Grant> {
         self.rates.next(now)
     }

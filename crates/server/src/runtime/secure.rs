@@ -15,7 +15,7 @@ use crate::{
 const STEPS_PER_ROUND: usize = 16;
 
 impl Server {
-    /// Begins with somebody of whom a hello is due.
+    /// Begins the handshake of a connection that was admitted.
     pub(super) fn begin_handshake(&mut self, tls: &TlsAcceptor, socket: TcpStream, peer: SocketAddr, now: Instant) {
         if let Some(oldest) = self.handshakes.gives_way(peer.ip()) {
             self.counters.handshake_ended(HandshakeEnd::Displaced);
@@ -23,11 +23,11 @@ impl Server {
         }
         let mut endpoint = match tls.accept() {
             Ok(tls) => Endpoint::new(Transport::Tls(socket, Box::new(tls))),
-            Err(error) => return log::error!("{peer}: no TLS: {error}"),
+            Err(error) => return log::error!("{peer}: can't start TLS: {error}"),
         };
         match endpoint.register(self.poll.registry(), self.handshakes.next_token()) {
             Ok(()) => self.handshakes.begin(endpoint, peer, now),
-            Err(error) => log::warn!("{peer}: can't be watched: {error}"),
+            Err(error) => log::warn!("{peer}: can't watch the socket, closing: {error}"),
         }
     }
 
@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// Tells somebody who does not speak TLS that it is spoken here, in plain words, and closes.
+    /// Tells a client that does not speak TLS, in plain text, that this address does, and closes.
     fn tell_in_the_open(&mut self, token: Token, code: Code, now: Instant) {
         let Some(Handshake { endpoint, peer, .. }) = self.handshakes.end(token) else { return };
         self.counters.handshake_ended(if code == Code::Timeout { HandshakeEnd::TimedOut } else { HandshakeEnd::NoTls });

@@ -12,7 +12,7 @@ use crate::{net::ListenError, protocol::ferry::Limits, store::StoreLimits};
 pub struct ServerOptions {
     /// Small uploads, or changes of the tree, that may wait for the disk together: each has files open meanwhile.
     pub open_together: usize,
-    /// Connections at one time of those who ask something, at each listener for that.
+    /// Connections at one time at each listener for inquiries.
     pub max_inquiries: usize,
     /// The users file, which SIGHUP reads again; [`None`] where none is in use.
     pub users_file: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub struct Live {
     pub total_rate: Option<u64>,
     /// The limits of each session.
     pub limits: Limits,
-    /// What interrupted and unfinished uploads may take.
+    /// The limits on interrupted and unfinished uploads.
     pub store: StoreLimits,
     /// The least severe lines that are logged.
     pub log_level: LevelFilter,

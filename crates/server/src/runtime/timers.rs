@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, time::Instant};
 
 use mio::Token;
 
-/// The deadlines of connections: at most one entry for each. A deadline that moves back leaves its entry
-/// where it is: a connection that is looked at too early is armed again. So the traffic of a busy client costs
-/// nothing here.
+/// The deadlines of connections: at most one entry for each. A deadline that moves back leaves its
+/// entry where it is: a connection that is looked at too early is armed again. So the traffic of a
+/// busy client costs nothing here.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     entries: BTreeSet<(Instant, Token)>,

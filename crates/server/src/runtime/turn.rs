@@ -144,7 +144,8 @@ impl Turn<'_> {
         used > 0 || asked
     }
 
-    /// Reads the bytes of a body straight to their place, unless some were read already. Returns whether any came.
+    /// Reads the bytes of a body straight to their place, unless some were read already. Returns
+    /// whether any came.
     fn read_direct(&mut self) -> bool {
         if !self.window.is_empty() || !self.connection.can_read() || self.budget.to_read() == 0 {
             return false;

@@ -33,12 +33,12 @@ impl Workers {
         Ok(Workers { store, pool, scratch: vec![0; SCRATCH_BYTES].into(), claims: Vec::new() })
     }
 
-    /// Has the store hold everybody together to these limits.
+    /// Sets the store's limits of all together.
     pub(super) fn set_limits(&self, limits: &StoreLimits) {
         self.store.set_limits(limits);
     }
 
-    /// Has the store hold owners to these limits.
+    /// Sets the store's limits of owners.
     pub(super) fn set_owner_limits(&self, limits: impl Iterator<Item = (Owner, OwnerLimits)>) {
         self.store.set_owner_limits(limits.collect());
     }
@@ -67,7 +67,8 @@ impl Workers {
         self.pool.submit(job);
     }
 
-    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are completed by this.
+    /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are
+    /// completed by this.
     pub(super) fn forget_reads(&self, token: Token) -> Vec<Ended> {
         self.pool.forget(token)
     }
@@ -97,13 +98,13 @@ impl Workers {
         self.store.usage()
     }
 
-    /// Has a helper give freed memory back to the system.
+    /// Asks a helper to give freed memory back to the system.
     pub(super) fn give_memory_back(&self) {
         self.pool.give_memory_back();
     }
 
-    /// Ends the helpers once their queues are empty, or, where it `is_cut`, once each has ended its operation; then
-    /// leaves the store.
+    /// Ends the helpers once their queues are empty, or, where it `is_cut`, once each has ended its
+    /// operation; then leaves the store.
     pub(super) fn end(&self, is_cut: bool) {
         self.pool.end(is_cut);
         self.store.leave();

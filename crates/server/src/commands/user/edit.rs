@@ -7,7 +7,7 @@ use toml_edit::{Array, Decor, DocumentMut, InlineTable, Item, Key, RawString, Ta
 use super::arguments::Grant;
 use crate::access::{TokenHash, UserName};
 
-/// The text with another user in it, who is not there yet: at its end.
+/// Returns the text with another user in it, who is not there yet: at its end.
 pub(super) fn add(text: &str, name: &UserName, grants: &[Grant], password: Option<&str>) -> Result<String, TomlError> {
     let mut document: DocumentMut = text.parse()?;
     let mut user = Table::new();
@@ -19,7 +19,7 @@ pub(super) fn add(text: &str, name: &UserName, grants: &[Grant], password: Optio
         (Key::new(name), Value::from(grant.rights.to_string()))
     });
     user.insert("rights", InlineTable::from_iter(rights).into());
-    // Comments at the end of the file come before it, and what else there is, too.
+    // Comments at the end of the file, and all else there, come before it.
     let before = document.trailing().as_str().unwrap_or_default().to_owned();
     let break_off = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
     let blank = if document.is_empty() && before.is_empty() { "" } else { "\n" };
@@ -40,7 +40,7 @@ pub(super) fn add(text: &str, name: &UserName, grants: &[Grant], password: Optio
     Ok(document.to_string())
 }
 
-/// The text with another hash of the password of `name`, who is there.
+/// Returns the text with another hash of the password of `name`, who is there.
 pub(super) fn set_password(text: &str, name: &UserName, hash: &str) -> Result<String, TomlError> {
     change(text, name, |user| match user.get_mut("password").and_then(Item::as_value_mut) {
         None => drop(user.insert("password", hash.into())),
@@ -52,7 +52,7 @@ pub(super) fn set_password(text: &str, name: &UserName, hash: &str) -> Result<St
     })
 }
 
-/// The text with one more token of `name`, who is there.
+/// Returns the text with one more token of `name`, who is there.
 pub(super) fn add_token(text: &str, name: &UserName, hash: &TokenHash) -> Result<String, TomlError> {
     change(text, name, |user| {
         let tokens = user.entry("tokens").or_insert(Item::Value(Value::Array(Array::new())));
@@ -62,7 +62,8 @@ pub(super) fn add_token(text: &str, name: &UserName, hash: &TokenHash) -> Result
     })
 }
 
-/// Appends to a list. One that has a line for each entry goes on so, and a comment behind the last entry stays there.
+/// Appends to a list. One that has a line for each entry goes on so, and a comment behind the last
+/// entry stays there.
 fn push(list: &mut Array, text: String) {
     let trailing = list.trailing().as_str().unwrap_or_default().to_owned();
     let indent =
@@ -83,7 +84,7 @@ fn push(list: &mut Array, text: String) {
     }
 }
 
-/// The text without the tokens of `name` for which `revoked` is true.
+/// Returns the text without the tokens of `name` for which `revoked` is true.
 pub(super) fn remove_tokens(text: &str, name: &UserName, revoked: impl Fn(&str) -> bool) -> Result<String, TomlError> {
     change(text, name, |user| {
         let Some(tokens) = user.get_mut("tokens").and_then(Item::as_array_mut) else { return };
@@ -94,8 +95,8 @@ pub(super) fn remove_tokens(text: &str, name: &UserName, revoked: impl Fn(&str) 
     })
 }
 
-/// Removes an entry of a list, and the comment behind it on its line: that one is in front of what follows. What is in
-/// front of the entry on the line before stays.
+/// Removes an entry of a list, and the comment behind it on its line, which TOML counts to the next
+/// entry. A comment on the line before stays.
 fn take(list: &mut Array, at: usize) {
     let removed = list.remove(at);
     let before = prefix(removed.decor());
@@ -114,12 +115,12 @@ fn take(list: &mut Array, at: usize) {
     }
 }
 
-/// The text without `name`, who is there, and without the comment right above.
+/// Returns the text without `name`, who is there, and without the comment right above.
 pub(super) fn remove(text: &str, name: &UserName) -> Result<String, TomlError> {
     let mut document: DocumentMut = text.parse()?;
     let removed =
         document.get_mut("users").and_then(Item::as_table_like_mut).and_then(|users| users.remove(name.as_str()));
-    // Of what stands above a header of its own, the last paragraph is about it; what is further up is not.
+    // The last paragraph above its header is about it; paragraphs further up are not.
     if let Some(Item::Table(user)) = removed
         && let Some(position) = first_position(&user)
     {
@@ -166,7 +167,7 @@ fn header_prefix(table: &Table, position: isize) -> String {
     header.map_or("", |table| prefix(table.decor())).to_owned()
 }
 
-/// The first table behind `position` that has a header.
+/// Returns the first table behind `position` that has a header.
 fn next_header(table: &mut Table, position: isize) -> Option<&mut Table> {
     let mut found = Vec::new();
     headers(table, &mut found);

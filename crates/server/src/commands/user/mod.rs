@@ -19,11 +19,11 @@ use arguments::{Action, Grant};
 /// As much of a token's hash as [`Action::List`] shows, `sha256:` included.
 const SHOWN_HASH_BYTES: usize = 15;
 
-/// Carries out what was typed on a users file: its path, and whether somebody named it.
+/// Carries out a command on a users file: its path, and whether it was named.
 ///
 /// # Errors
 ///
-/// In words for whoever typed it; nothing was changed then, unless the words say so.
+/// In words for the user; nothing was changed then, unless the words say so.
 pub fn run(arguments: &UserArguments, file: Option<(PathBuf, bool)>) -> Result<(), String> {
     let file = file.map(|(path, is_named)| UsersPath { path, is_usual: !is_named });
     let file = file.ok_or("there is no home directory to look for the users file in: say --users FILE")?;
@@ -42,12 +42,12 @@ pub fn run(arguments: &UserArguments, file: Option<(PathBuf, bool)>) -> Result<(
 /// The file that is edited.
 struct UsersPath {
     path: PathBuf,
-    /// It is where it usually is, so its directory is ours to make.
+    /// Whether it is at the usual place, so that its directory is ours to make.
     is_usual: bool,
 }
 
 impl UsersPath {
-    /// The file as it is now, understood; [`None`] where there is none.
+    /// Reads and parses the file; [`None`] where there is none.
     fn read(&self) -> Result<Option<Users>, String> {
         let Some(file) = replace::read(&self.path)? else { return Ok(None) };
         if let Some(warning) = file.warning(&self.path) {
@@ -60,7 +60,7 @@ impl UsersPath {
         Users::parse(text, &self.path).map_err(|error| error.to_string())
     }
 
-    /// Whether `name` is among `users`, or else why nothing can be done.
+    /// Returns whether `name` is among `users`, or else why nothing can be done.
     fn expect(&self, users: &Users, name: &UserName) -> Result<(), String> {
         if users.names().contains(&name) { Ok(()) } else { Err(format!("there is no user {name} in {}", self.shown())) }
     }
@@ -135,7 +135,7 @@ fn make_token(file: &UsersPath, name: &UserName) -> Result<(), String> {
     let token = random_token().map_err(|error| format!("{error}; nothing was changed"))?;
     let hash = TokenHash::of(&token);
     file.change(name, |text| edit::add_token(text, name, &hash))?;
-    // It can be had by nobody but who reads it here.
+    // It is shown here, and nowhere else.
     let shown = writeln!(io::stdout(), "{}", token.expose()).and_then(|()| io::stdout().flush());
     shown.map_err(|error| {
         let hash = short(&hash);
@@ -170,7 +170,8 @@ fn revoke_token(file: &UsersPath, name: &UserName, start: &str) -> Result<(), St
     Ok(())
 }
 
-/// Whether `hash`, with `sha256:` or without, begins with `start`, which may end as a shortened one does.
+/// Returns whether `hash`, with `sha256:` or without, begins with `start`, which may end as a
+/// shortened one does.
 fn is_start(hash: &str, start: &str) -> bool {
     let start = start.trim_end_matches("...").to_ascii_lowercase();
     let digits = hash.trim_start_matches("sha256:");
@@ -198,7 +199,7 @@ fn list(file: &UsersPath) -> Result<(), String> {
         text.push_str(&format!("{name}: {secrets}; {}\n", shown_rights(users.rights(Some(name)))));
     }
     match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
-        // Who has read enough closes the pipe.
+        // A reader that has read enough closes the pipe.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("can't show the users: {error}")),
         _ => Ok(()),
     }
@@ -217,7 +218,7 @@ fn short(hash: &TokenHash) -> String {
     hash.to_string().chars().take(SHOWN_HASH_BYTES).collect()
 }
 
-/// Tells whoever typed the command; that nobody reads it is no reason to fail.
+/// Tells the user of the command. It is no error where nobody reads it.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{}", escaped(line));
 }

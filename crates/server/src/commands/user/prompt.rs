@@ -1,4 +1,4 @@
-//! Secrets from who types them, without echo, or from the standard input.
+//! Secrets from a terminal, without echo, or from the standard input.
 
 use std::{
     io::{self, IsTerminal as _, Stdin, Write as _},
@@ -32,7 +32,7 @@ const SIGNALS: [i32; 5] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP];
 /// Room for the longest secret and the end of its line; a longer one is told from it.
 const LINE_BYTES: usize = MAX_SECRET_BYTES + 3;
 
-/// How often somebody may mistype the second time.
+/// The number of attempts to type the same password twice.
 const TRIES: u32 = 3;
 
 /// Asks for a new password: twice on a terminal; elsewhere it is the only line of the standard input.
@@ -74,7 +74,7 @@ fn secret(bytes: &[u8]) -> Result<Secret, String> {
     Secret::from_bytes(bytes).map_err(|error| format!("{error}; nothing was changed"))
 }
 
-/// Asks for a line, which is not shown. Whatever signal comes, the terminal is first as it was.
+/// Asks for a line, which is not shown. Where a signal comes, the terminal is restored first.
 fn from_terminal(input: &Stdin, signals: &Caught, question: &str) -> Result<Secret, String> {
     loop {
         let silenced = Silenced::terminal(input).map_err(cannot_ask)?;
@@ -95,7 +95,7 @@ fn cannot_ask(error: io::Error) -> String {
     format!("can't ask for a password: {error}")
 }
 
-/// Tells whoever types; nobody need read it.
+/// Writes a line to the terminal. It is no error where nobody reads it.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -118,7 +118,7 @@ impl<'a> Silenced<'a> {
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
         silent.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
-        // What was typed ahead was shown, so it is no secret.
+        // Characters typed ahead were shown, so they are no secret.
         tcsetattr(terminal, OptionalActions::Flush, &silent)?;
         Ok(Silenced { terminal, before })
     }
@@ -131,8 +131,8 @@ impl Drop for Silenced<'_> {
     }
 }
 
-/// Signals that are noted, until this is dropped; then they do again what they do by themselves, for as long as the
-/// program runs: there is one of these in its life.
+/// Signals that are noted, until this is dropped; then they do again what they do by themselves,
+/// for as long as the program runs: there is one of these in its life.
 struct Caught {
     /// The last one that came; 0 for none.
     last: Arc<AtomicUsize>,
@@ -147,7 +147,7 @@ impl Caught {
         woken.set_nonblocking(true)?;
         let mut caught = Caught { last: Arc::default(), woken, registered: Vec::new() };
         for signal in SIGNALS {
-            // The one is done before the other: who is woken finds the signal.
+            // In this order: a thread that is woken finds the signal.
             let number = usize::try_from(signal).unwrap_or(0);
             caught.registered.push(flag::register_usize(signal, caught.last.clone(), number)?);
             caught.registered.push(pipe::register(signal, wake.try_clone()?)?);

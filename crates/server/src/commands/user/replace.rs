@@ -14,11 +14,12 @@ use rustix::{
 
 use crate::access::{Users, file::UsersFile};
 
-/// Changes the text of the file at `path`, which is made where it is missing. A symbolic link stays one: its target is
-/// replaced. Mode and owner stay as they were; a file that is made is readable and writable by its owner alone.
+/// Changes the text of the file at `path`, which is made where it is missing. A symbolic link stays
+/// one: its target is replaced. Mode and owner stay as they were; a file that is made is readable
+/// and writable by its owner alone.
 ///
-/// Others that change it by this function wait for each other. Where somebody else changes it meanwhile, nothing is
-/// done.
+/// Others that change it by this function wait for each other. Where somebody else changes it
+/// meanwhile, nothing is done.
 pub(super) fn replace(path: &Path, change: impl FnOnce(&str) -> Result<String, String>) -> Result<(), String> {
     let target = target(path)?;
     let directory = parent(&target);
@@ -27,7 +28,7 @@ pub(super) fn replace(path: &Path, change: impl FnOnce(&str) -> Result<String, S
     lock(&open).map_err(|error| format!("can't lock the directory {}: {error}", directory.display()))?;
     let before = read(&target)?;
     let text = change(before.as_ref().map_or("", |file| &file.text))?;
-    // Whatever the edit made of a file in an unforeseen form, what is no users file replaces none.
+    // The edit may have broken a file in an unforeseen form. Only a valid users file replaces one.
     Users::parse(&text, path)
         .map_err(|error| format!("nothing was changed: the edit would make no sense of it: {error}"))?;
     let cannot_write =
@@ -65,7 +66,7 @@ pub(super) fn make_directory(path: &Path) -> Result<(), String> {
     made.map_err(|error| format!("can't make the directory {}: {error}", directory.display()))
 }
 
-/// The file itself, behind all symbolic links; or where it is to be.
+/// Returns the file itself, behind all symbolic links; or where it is to be.
 fn target(path: &Path) -> Result<PathBuf, String> {
     match fs::canonicalize(path) {
         Ok(target) => Ok(target),
@@ -81,13 +82,13 @@ fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Waits until nobody else who does this works in the directory. A file system without such locks does without: what
-/// others did is looked for all the same, before the file is replaced.
+/// Waits until no other process edits in the directory. A file system without such locks does
+/// without: changes by others are looked for all the same, before the file is replaced.
 fn lock(directory: &File) -> Result<(), Errno> {
     loop {
         match flock(directory, FlockOperation::LockExclusive) {
             Err(Errno::INTR) => {}
-            // NFS locks only what is open for writing.
+            // NFS locks only files that are open for writing.
             Err(Errno::BADF | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NOLCK) => return Ok(()),
             locked => return locked,
         }

@@ -13,10 +13,12 @@ use rustls::{
 use super::connection::{Scratch, Tls};
 use crate::net::keys::Identity;
 
-/// The name of our protocol among those that a client may offer (ALPN). A client that offers none is taken to speak it.
+/// The name of our protocol among those that a client may offer (ALPN). A client that offers none
+/// is taken to speak it.
 pub(super) const ALPN: &[u8] = b"ferry/1";
 
-/// Tickets that a client gets, each good for one resumption: for itself, and for one more connection at its side.
+/// Tickets that a client gets, each good for one resumption: for itself, and for one more
+/// connection at its side.
 const TICKETS: usize = 2;
 
 /// Takes clients that speak TLS.
@@ -45,8 +47,9 @@ impl TlsAcceptor {
         Ok(TlsAcceptor { config: Arc::new(config), identity: identity.clone(), scratch: Scratch::new() })
     }
 
-    /// Is from here on for new clients what `other` is. Where that has the same key and the same certificates, nothing
-    /// changes, and clients can take up their sessions again.
+    /// Replaces key and certificates by those of `other`, for new clients. Where that has the same
+    /// key and the same certificates, nothing changes, and clients can take up their sessions
+    /// again.
     pub(crate) fn become_like(&mut self, other: TlsAcceptor) {
         if !self.identity.is_same(&other.identity) {
             (self.config, self.identity) = (other.config, other.identity);
@@ -63,8 +66,8 @@ impl TlsAcceptor {
     }
 }
 
-/// The ciphers of rustls, the fastest first: AES with 128 bits is as safe here as with 256. A client without instructions for
-/// AES says so by its own order, which counts.
+/// Returns the ciphers of rustls, the fastest first: AES with 128 bits is as safe here as with 256.
+/// A client without instructions for AES says so by its own order, which counts.
 pub(super) fn provider() -> CryptoProvider {
     let mut provider = ring::default_provider();
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);

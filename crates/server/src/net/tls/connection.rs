@@ -10,8 +10,8 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::error::TlsError;
 
-/// Plaintext that is sealed at once, and waits, sealed, for a socket that is full: the most that a session gives at once. A write
-/// of as many bytes costs the system little more than their copying.
+/// Plaintext that is sealed at once, and waits, sealed, for a socket that is full: the most that a
+/// session gives at once. A write of as many bytes costs the system little more than their copying.
 const SEALED_BYTES: usize = 256 << 10;
 
 /// The most that is read from a socket at once.
@@ -23,7 +23,8 @@ const HELLO_BYTES: usize = 8 << 10;
 /// With what every record of a handshake begins (RFC 8446, section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 
-/// The buffer that all clients of one loop use in turn, between socket and session. One thread does, and never waits for it.
+/// The buffer that all clients of one loop use in turn, between socket and session. One thread
+/// does, and never waits for it.
 #[derive(Debug, Clone)]
 pub(super) struct Scratch(Arc<Mutex<Box<[u8]>>>);
 
@@ -40,8 +41,9 @@ impl Scratch {
 
 /// A client that speaks TLS, or is about to.
 ///
-/// First [`shake`](Self::shake) until that is done; then bytes come by [`read`](Self::read), and go by [`write`](Self::write).
-/// After each of them there may be something to [`push`](Self::push) when the socket has room again.
+/// First [`shake`](Self::shake) until that is done; then bytes come by [`read`](Self::read), and go
+/// by [`write`](Self::write). After each of them there may be something to [`push`](Self::push)
+/// when the socket has room again.
 pub struct Tls {
     connection: ServerConnection,
     scratch: Scratch,
@@ -74,8 +76,8 @@ impl Tls {
         Ok(Tls { connection, scratch, has_begun: false, is_closed: false, sealed: 0, written: 0 })
     }
 
-    /// Brings the handshake on as far as what has come lets it, by one read at most; true when it is done. What the
-    /// client said behind it is kept for [`read`](Self::read).
+    /// Advances the handshake as far as the received bytes allow, by one read at most; true when it
+    /// is done. Bytes of the client behind it are kept for [`read`](Self::read).
     ///
     /// # Errors
     ///
@@ -99,14 +101,15 @@ impl Tls {
         }
     }
 
-    /// Whether the client has said anything.
+    /// Returns whether the client has said anything.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.has_begun
     }
 
-    /// Reads at most once from `socket`, and opens what came into `buffer`. Bytes that were opened before come first, and
-    /// without a look at the socket. No bytes at all, of either kind, are the end of the client's input, as it said itself.
+    /// Reads at most once from `socket`, and opens what came into `buffer`. Bytes that were opened
+    /// before come first, and without a look at the socket. No bytes at all, of either kind, are
+    /// the end of the client's input, as it said itself.
     ///
     /// At most one record does not fit `buffer`, and is kept.
     ///
@@ -128,14 +131,14 @@ impl Tls {
             self.connection.read_tls(&mut rest)?;
             self.connection.process_new_packets().map_err(TlsError::Protocol)?;
             if self.open(buffer, &mut plain)? {
-                // What stands behind its farewell is not looked at.
+                // Bytes behind its close_notify are not looked at.
                 break;
             }
         }
         Ok(Taken { plain, wire: count, is_short: count < most })
     }
 
-    /// Reads from `socket`. That it has ended is for TLS to say, and not for TCP.
+    /// Reads from `socket`. Its end is an error: TLS has an end of its own, the close_notify.
     fn take(&mut self, socket: &mut impl Read, wire: &mut [u8]) -> Result<usize, TlsError> {
         let count = retried(|| socket.read(wire))?;
         if count == 0 {
@@ -147,7 +150,8 @@ impl Tls {
         Ok(count)
     }
 
-    /// Moves opened bytes into `buffer` behind the `filled` first; true where the client has said that there will be no more.
+    /// Moves opened bytes into `buffer` behind the `filled` first; true where the client has said
+    /// that there will be no more.
     fn open(&mut self, buffer: &mut [u8], filled: &mut usize) -> Result<bool, TlsError> {
         while *filled < buffer.len() {
             match self.connection.reader().read(&mut buffer[*filled..]) {
@@ -160,24 +164,27 @@ impl Tls {
         Ok(false)
     }
 
-    /// Whether there are bytes of the client that [`read`](Self::read) gives without a look at the socket.
+    /// Returns whether there are bytes of the client that [`read`](Self::read) gives without a look
+    /// at the socket.
     #[must_use]
     pub fn has_plain(&mut self) -> bool {
         matches!(self.connection.reader().into_first_chunk(), Ok(chunk) if !chunk.is_empty())
     }
 
-    /// Seals from the front of `slices`, at most [`SEALED_BYTES`] at once and in as few records as hold them, and sends what
-    /// `socket` takes. Returns how many bytes of `slices` have gone so: what has not is to be given again, in front of anything else. The last byte of what was
-    /// sealed at once counts only when all of that has gone.
+    /// Seals from the front of `slices`, at most [`SEALED_BYTES`] at once and in as few records as
+    /// hold them, and sends what `socket` takes. Returns how many bytes of `slices` have gone so:
+    /// the rest is to be given again, in front of anything else. The last byte of what was sealed
+    /// at once counts only when all of that has gone.
     ///
-    /// Where fewer bytes are given than were sealed before, no more than these count now, and the rest with later calls.
+    /// Where fewer bytes are given than were sealed before, no more than these count now, and the
+    /// rest with later calls.
     ///
     /// # Errors
     ///
     /// Those of the socket, `WouldBlock` where it takes no more for now and nothing has gone.
     pub fn write(&mut self, socket: &mut impl Write, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         if self.sealed == 0 {
-            // What waits of TLS itself counts against the limit, too, and goes first.
+            // Waiting records of TLS itself count against the limit, too, and go first.
             self.push(socket)?;
             self.sealed = self.connection.writer().write_vectored(slices)?;
             self.written = 0;
@@ -185,7 +192,8 @@ impl Tls {
         self.send_sealed(socket, slices.iter().map(|slice| slice.len()).sum())
     }
 
-    /// Sends what was sealed, and returns how many bytes of it have gone, of which at most `most` are told of now.
+    /// Sends what was sealed, and returns how many bytes of it have gone, of which at most `most`
+    /// are told of now.
     fn send_sealed(&mut self, socket: &mut impl Write, most: usize) -> io::Result<usize> {
         let pushed = self.push(socket);
         let gone = match self.connection.wants_write() {
@@ -213,13 +221,13 @@ impl Tls {
         Ok(())
     }
 
-    /// Whether something waits for the socket.
+    /// Returns whether something waits for the socket.
     #[must_use]
     pub fn is_pending(&self) -> bool {
         self.connection.wants_write()
     }
 
-    /// Whether the client was told that nothing more will come.
+    /// Returns whether the client was told that nothing more will come.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.is_closed

@@ -25,7 +25,7 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// Whether the connection has just ended or was lost, as happens every day.
+    /// Returns whether the connection has just ended or was lost, as happens every day.
     pub(crate) fn is_loss(&self) -> bool {
         matches!(self, TlsError::Cut | TlsError::Io(_))
     }

@@ -1,7 +1,8 @@
 //! TLS between a session and its socket: a thin type over rustls, which does no IO of its own.
 //!
-//! TLS 1.3 only. Sessions are resumed by tickets that the server seals and does not keep, so that nothing is held for who may
-//! come back. Nothing is asked of the client but a hello, and nothing of it is read beside its bytes.
+//! TLS 1.3 only. Sessions are resumed by tickets that the server seals and does not keep, so that
+//! nothing is held for clients that may come back. Nothing is asked of the client but a hello, and
+//! nothing of it is read beside its bytes.
 
 mod acceptor;
 mod connection;

@@ -1,4 +1,4 @@
-//! How many lines of the transfer log an address may cause, and the sums of those beyond.
+//! The number of lines of the transfer log that an address may cause, and the sums of those beyond.
 //!
 //! Each kind has a budget of its own, so that a thousand reads hide no change.
 
@@ -28,7 +28,7 @@ pub(super) enum Source {
     V4(Ipv4Addr),
     /// A network of 64 bits: one host may have all addresses of it.
     V6(Ipv6Addr),
-    /// Those for whom there was no room.
+    /// All addresses for which there was no room.
     Others,
 }
 
@@ -51,7 +51,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is counted together.
+/// The kinds of entries. Each is counted by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     /// GET, READ and SUM.
@@ -102,15 +102,15 @@ pub(super) struct Sum {
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     allowances: HashMap<Key, Allowance>,
-    /// Of whom something was left out, and when that is summed up.
+    /// The keys with entries left out, and when these are summed up.
     due: BTreeSet<(Instant, Key)>,
-    /// When those were last looked for that need no place.
+    /// When allowances that need no place were last looked for.
     cleared: Option<Instant>,
 }
 
 impl Budget {
-    /// Charges a line to its address. Returns [`None`] where it fits the budget; else it is counted among those that are
-    /// left out.
+    /// Charges a line to its address. Returns [`None`] where it fits the budget; else it is counted
+    /// among those that are left out.
     pub(super) fn charge(&mut self, address: IpAddr, kind: Kind, now: Instant) -> Option<&mut LeftOut> {
         let key = self.key(Source::of(address), kind, now);
         let allowance = self.allowances.entry(key).or_insert_with(|| Allowance {
@@ -158,7 +158,7 @@ impl Budget {
             return None;
         }
         self.due.pop_first();
-        // Nothing is cleared of whom something was left out.
+        // An allowance with entries left out is never cleared.
         let left_out = self.allowances.get_mut(&key).map(|allowance| std::mem::take(&mut allowance.left_out));
         let (source, kind) = key;
         Some(Sum { source, kind, left_out: left_out.unwrap_or_default() })

@@ -1,8 +1,9 @@
 //! The log of transfers, changes and logins: a line for each, up to a [budget] for each address.
 //!
-//! Beyond the budget they are counted, and summed up in one line a second. The lines are the server's own log's, or go to a
-//! file of their own in a [form](TransferLogForm) that programs read. Why connections come to nothing is always a line of
-//! the server's own log, within the same budget.
+//! Beyond the budget they are counted, and summed up in one line a second. The lines are the
+//! server's own log's, or go to a file of their own in a [form](TransferLogForm) that programs
+//! read. Why connections come to nothing is always a line of the server's own log, within the same
+//! budget.
 
 mod budget;
 mod json;
@@ -61,7 +62,7 @@ trait Form: fmt::Debug + Send {
     /// Appends the line of an entry. False where the form has no words for it.
     fn entry(&mut self, line: &mut String, now: SystemTime, client: Client<'_>, entry: &TransferEntry) -> bool;
 
-    /// Appends the line of what was left out. False where the form has no words for it.
+    /// Appends the line of entries that were left out. False where the form has no words for it.
     fn sum(&mut self, line: &mut String, now: SystemTime, sum: &Sum) -> bool;
 
     /// Appends the line that says how many lines are missing.
@@ -85,7 +86,7 @@ pub(crate) struct TransferEntry {
     pub(crate) name: String,
     /// File bytes that were moved; [`None`] for what moves none.
     pub(crate) bytes: Option<u64>,
-    /// The offset of the first of them: what was there before.
+    /// The offset of the first of them: the number of bytes that were there before.
     pub(crate) resumed: u64,
     pub(crate) duration: Duration,
     /// Why it failed, where it did.
@@ -123,7 +124,7 @@ impl TransferLog {
         TransferLog { budget: Budget::default(), target, line: String::new() }
     }
 
-    /// Whether anything comes of an entry.
+    /// Returns whether entries are logged at all.
     pub(crate) fn is_on(&self) -> bool {
         matches!(self.target, Target::File { .. }) || log::log_enabled!(log::Level::Info)
     }
@@ -155,7 +156,8 @@ impl TransferLog {
         self.budget.next_at()
     }
 
-    /// Sums up the entries that were left out, as far as they are due at `now`; all of them where that is [`None`].
+    /// Sums up the entries that were left out, as far as they are due at `now`; all of them where
+    /// that is [`None`].
     pub(crate) fn sum_up(&mut self, now: Option<Instant>) {
         while let Some(sum) = self.budget.take_sum(now) {
             let in_file = sum.kind != Kind::Failures;
@@ -163,7 +165,8 @@ impl TransferLog {
         }
     }
 
-    /// Writes a line to the file, or to the server's own log where there is no file or its form has no words for it.
+    /// Writes a line to the file, or to the server's own log where there is no file or its form has
+    /// no words for it.
     fn write(
         &mut self,
         to_file: impl FnOnce(&mut dyn Form, &mut String, SystemTime) -> bool,

@@ -83,13 +83,13 @@ pub(super) fn push_entry(line: &mut String, client: Client<'_>, entry: &Transfer
     }
 }
 
-/// Returns why it failed, without the name, which stands in the line already.
+/// Returns why a request failed, without the name, which stands in the line already.
 pub(super) fn words<'a>(name: &str, failure: &'a Failure) -> &'a str {
     let rest = failure.message.strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
     rest.unwrap_or(&failure.message)
 }
 
-/// Appends what was left out.
+/// Appends the sum of the entries that were left out.
 pub(super) fn push_sum(line: &mut String, sum: &Sum) {
     let Sum { source, kind, left_out } = sum;
     let (lines, failed, bytes) = (left_out.lines, left_out.failed, left_out.bytes);

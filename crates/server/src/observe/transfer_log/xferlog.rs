@@ -7,10 +7,11 @@
 //! authenticated-user-id, completion-status
 //! ```
 //!
-//! Times are in UTC, and a transfer takes a second at least, since analysers divide by it. The size is that of what was
-//! moved. In a name each space, and each character that can't be shown, is an underscore. A deletion has the direction `d`.
-//! Of MKDIR, RENAME, LOGIN and SUM the form knows nothing: these are lines of the server's own log. What was left out is one
-//! transfer of all its bytes, so that totals are right, under a name that says so.
+//! Times are in UTC, and a transfer takes a second at least, since analysers divide by it. The size
+//! is the number of bytes moved. In a name each space, and each character that can't be shown, is
+//! an underscore. A deletion has the direction `d`. The form knows no MKDIR, RENAME, LOGIN and SUM:
+//! these are lines of the server's own log. The transfers that were left out are one transfer of
+//! all their bytes, under a name that says so, so that totals are right.
 
 use std::time::SystemTime;
 
@@ -123,7 +124,7 @@ impl Form for Xferlog {
     }
 }
 
-/// The time as ctime(3) has it.
+/// Returns the time as ctime(3) has it.
 fn date(time: OffsetDateTime) -> String {
     let day = DAYS[usize::from(time.weekday().number_days_from_monday()) % DAYS.len()];
     let month = MONTHS[usize::from(u8::from(time.month()) - 1) % MONTHS.len()];

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::store::{Chunk, Tail};
 
-/// The memory that a body begins with, so that a client who dribbles costs little.
+/// The memory that a body begins with, so that a slow client costs little.
 const FIRST_CHUNK_BYTES: usize = 16 << 10;
 
 /// Below this, bytes are copied from the common input buffer rather than read to their place.
@@ -42,7 +42,7 @@ impl Body {
         CHUNK_BYTES - self.chunk.filled
     }
 
-    /// Bytes that arrived on this connection.
+    /// Returns the bytes that arrived on this connection.
     pub(super) fn arrived(&self) -> u64 {
         self.arrived
     }
@@ -90,7 +90,7 @@ impl Body {
         Some(&mut memory[*filled..end])
     }
 
-    /// `bytes` bytes were read to [`direct`](Self::direct).
+    /// Notes that `bytes` bytes were read to [`direct`](Self::direct).
     pub(super) fn filled(&mut self, bytes: usize) {
         let start = self.chunk.filled;
         self.chunk.filled += bytes;
@@ -114,7 +114,7 @@ impl Body {
         }
     }
 
-    /// Returns size and CRC of all that was received, what was kept from before included.
+    /// Returns size and CRC of all that was received, with the bytes kept from before.
     pub(super) fn sum(&self) -> (u64, Crc32) {
         (self.check.received(), self.check.crc())
     }
@@ -124,7 +124,7 @@ impl Body {
         Digest::resume(self.check.crc(), self.check.received())
     }
 
-    /// Where the next chunk belongs: all before was handed on.
+    /// Returns the offset of the next chunk: all bytes before were handed on.
     pub(super) fn at(&self) -> u64 {
         self.at
     }
@@ -138,7 +138,7 @@ impl Body {
         (at, chunk)
     }
 
-    /// Takes the end of what arrived, to be kept.
+    /// Takes the last bytes that arrived, to be kept.
     pub(super) fn take_tail(&mut self) -> Tail {
         let digest = self.digest();
         let (at, mut chunk) = self.take_chunk();
@@ -168,7 +168,7 @@ impl Body {
         self.chunk.memory.capacity() as u64
     }
 
-    /// A window has passed in which little came: memory is for those who are quick.
+    /// Gives memory back after a window in which little came: it is for quick clients.
     pub(super) fn drop_spares(&mut self) {
         self.spares = Vec::new();
     }

@@ -1,5 +1,6 @@
-//! Requests that change: PUT, RESUME, MKDIR, DELETE, RENAME. Here a session starts them and takes completions to them;
-//! [`upload`](super::upload) is how one upload goes on, [`queue`](super::queue) in which order they are answered.
+//! Requests that change: PUT, RESUME, MKDIR, DELETE, RENAME. Here a session starts them and takes
+//! completions to them; [`upload`](super::upload) is how one upload goes on,
+//! [`queue`](super::queue) in which order they are answered.
 
 use std::time::Instant;
 
@@ -86,7 +87,7 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// A plain upload has a handle, which needs no letting go, or gets none.
+    /// Takes the store's result for a plain upload: a handle, which needs no release, or a failure.
     fn staged(&mut self, staged: Result<H::Upload, StoreError>, now: Instant) {
         let Some(Preparing { number, size, id, terms, transfer, .. }) = self.prepared() else { return };
         let handle = match staged {
@@ -97,7 +98,8 @@ impl<H: Handles> Session<H> {
         self.receive_body(Prepared { number, handle, id, size, check, terms, transfer }, None, now);
     }
 
-    /// A resumable upload goes on, was published before, or can't be had.
+    /// Takes the store's result for a resumable upload: it goes on, was published before, or can't
+    /// be had.
     fn resumed(&mut self, number: UploadNumber, resumed: Result<Resumed<H::Upload>, StoreError>, now: Instant) {
         let Some(Preparing { number, size, id, is_evicted, terms, transfer }) = self.prepared() else {
             if let Ok(Resumed::Going { upload, .. }) = resumed {
@@ -131,7 +133,7 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// The body of an upload may come, unless there is a `refusal`.
+    /// Lets the body of an upload come, unless there is a `refusal`.
     fn receive_body(&mut self, prepared: Prepared<H::Upload>, refusal: Option<Failure>, now: Instant) {
         let (number, resumes_at) = (prepared.number, prepared.id.is_some().then(|| prepared.check.received()));
         self.uploads.insert(prepared, now);
@@ -198,8 +200,8 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// The upload that is being received fails; the rest of its body is discarded. Nothing is
-    /// said where a refusal was said before.
+    /// Fails the upload that is being received; the rest of its body is discarded. Nothing is said
+    /// where a refusal was said before.
     pub(super) fn refuse_body(&mut self, failure: Failure, now: Instant) {
         if let Phase::Receiving(number) = std::mem::replace(&mut self.phase, Phase::Discarding) {
             self.give_up(number, &failure, now);
@@ -235,8 +237,8 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// Has something happen to an upload, and sees to what follows. Where a connection went away before it had one,
-    /// there is no upload of that number.
+    /// Applies an event to an upload, and takes the steps that follow. Where a connection went away
+    /// before it had one, there is no upload of that number.
     pub(super) fn upload_event(&mut self, number: UploadNumber, now: Instant, event: impl FnOnce(&mut Upload<H>)) {
         let (limits, operations) = (&self.limits, &mut self.operations);
         let settled = self.uploads.update(number, |upload| {

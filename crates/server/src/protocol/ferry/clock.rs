@@ -18,7 +18,7 @@ pub struct Timeouts {
 /// The time that the root may take to answer a HEALTH.
 const ROOT_TIME: Duration = Duration::from_secs(1);
 
-/// Whom or what a session waits for.
+/// The thing or person that a session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waiting {
     /// The server's own work: the client can't help it.
@@ -53,8 +53,8 @@ impl Clock {
         Clock { waiting: Waiting::Idle, since: now, counted: 0, is_paused: false }
     }
 
-    /// The session now waits for `waiting`. `counter` counts what shows progress: requests for
-    /// [`Waiting::Idle`] and [`Waiting::Line`], bytes for bodies and output.
+    /// Notes that the session now waits for `waiting`. `counter` counts what shows progress:
+    /// requests for [`Waiting::Idle`] and [`Waiting::Line`], bytes for bodies and output.
     pub(super) fn set(&mut self, waiting: Waiting, counter: u64, now: Instant) {
         let anew = match waiting {
             Waiting::Idle | Waiting::Line => waiting != self.waiting || counter != self.counted,
@@ -65,7 +65,7 @@ impl Clock {
         }
     }
 
-    /// When to look again; [`None`] while it stands still.
+    /// Returns when to look again; [`None`] while it stands still.
     pub(super) fn deadline(&self, timeouts: &Timeouts, linger: Duration) -> Option<Instant> {
         if self.is_paused {
             return None;
@@ -102,7 +102,8 @@ impl Clock {
         self.is_paused = true;
     }
 
-    /// Goes on where it stood, `paused` ago: the wait is as long as it was. One that began meanwhile begins now.
+    /// Goes on where it stood, `paused` ago: the wait is as long as it was. One that began
+    /// meanwhile begins now.
     pub(super) fn resume(&mut self, paused: Duration, now: Instant) {
         if std::mem::take(&mut self.is_paused) {
             self.since = now.min(self.since + paused);

@@ -1,8 +1,9 @@
 //! One file that is read: GET and READ, which send it, and SUM, which says its digest.
 //!
-//! A download opens its file. A small range comes with that, and all is said at once. A large one is loaded piece by
-//! piece, checked once all of it is sent, and read a second time where the check tells nothing for certain. Its state
-//! says what is known; [`settle`](Download::settle) takes the next step.
+//! A download opens its file. A small range comes with that, and all is said at once. A large one
+//! is loaded piece by piece, checked once all of it is sent, and read a second time where the check
+//! tells nothing for certain. Its state holds the facts known; [`settle`](Download::settle) takes
+//! the next step.
 
 use ferry_wire::{
     Code, Crc32, Digest, Failure, FileMeta, Reply, limits::MAX_BLOCK_BYTES, write_block_header, write_end,
@@ -15,8 +16,8 @@ use crate::store::{Chunk, Content, Form, Handles, Loaded, Opened, Piece, ReadOpe
 /// one is on its way.
 const SENDING_AHEAD_BYTES: u64 = MAX_BLOCK_BYTES;
 
-/// The same where the bytes themselves are queued: a piece, and the one after it while the first is on its way. Between the
-/// reading of a piece and its last use it stays in the processor's cache.
+/// The same where the bytes themselves are queued: a piece, and the one after it while the first is
+/// on its way. Between the reading of a piece and its last use it stays in the processor's cache.
 const PIECE_BYTES: u64 = 128 << 10;
 
 /// One slice of a SUM, or of a second reading: what a helper does at once.
@@ -75,8 +76,8 @@ enum Verified {
     NotYet,
     /// It did not change.
     Yes,
-    /// Its status does not tell: it is read a second time. Where both readings give the same bytes, these are what the
-    /// file held at the moment between them.
+    /// Its status does not tell: it is read a second time. Where both readings give the same bytes,
+    /// these are what the file held at the moment between them.
     BySecondReading(Digest),
 }
 
@@ -89,7 +90,8 @@ pub(super) enum Advance {
 }
 
 impl<H: Handles> Download<H> {
-    /// Begins with `open`, which is a [`ReadOperation::Open`]. Where `as_bytes`, the transport takes no ranges of files.
+    /// Begins with `open`, which is a [`ReadOperation::Open`]. Where `as_bytes`, the transport
+    /// takes no ranges of files.
     pub(super) fn begin(
         purpose: Purpose,
         open: ReadOperation<H>,
@@ -101,7 +103,7 @@ impl<H: Handles> Download<H> {
         Download { purpose, as_bytes, waits: true, state: State::Opening, failure: None, transfer }
     }
 
-    /// The file is open, or will not be.
+    /// Takes the store's result of opening the file.
     pub(super) fn opened(&mut self, opened: Result<Opened<'_, H::File>, StoreError>, outbox: &mut Outbox<H::File>) {
         self.waits = false;
         let Opened { version, content } = match opened {
@@ -136,7 +138,7 @@ impl<H: Handles> Download<H> {
         }
     }
 
-    /// A piece is in memory, or will not be.
+    /// Takes the store's result of loading a piece.
     pub(super) fn loaded(&mut self, loaded: Result<Loaded, StoreError>, outbox: &mut Outbox<H::File>) {
         self.waits = false;
         let (loaded, source) = match (loaded, &mut self.state) {
@@ -172,7 +174,7 @@ impl<H: Handles> Download<H> {
         }
     }
 
-    /// The file was compared with what it was.
+    /// Takes the store's result of comparing the file with its status at the beginning.
     pub(super) fn checked(&mut self, checked: Result<Stability, StoreError>) {
         self.waits = false;
         match (checked, &mut self.state) {
@@ -185,7 +187,7 @@ impl<H: Handles> Download<H> {
         }
     }
 
-    /// It ends with `failure` as soon as that can be said, unless it failed before.
+    /// Ends it with `failure` as soon as that can be said, unless it failed before.
     pub(super) fn fail(&mut self, failure: Failure) {
         self.failure.get_or_insert(failure);
     }
@@ -254,7 +256,7 @@ impl<H: Handles> Source<H> {
         }
     }
 
-    /// Whether the bytes that were read are what the file held at one moment.
+    /// Returns whether the bytes that were read are what the file held at one moment.
     fn is_verified(&self) -> bool {
         match &self.verified {
             Verified::NotYet => false,
@@ -275,7 +277,7 @@ impl<H: Handles> Source<H> {
         });
     }
 
-    /// How much may be queued before more is loaded.
+    /// Returns how much may be queued before more is loaded.
     fn ahead(&self) -> u64 {
         if self.as_bytes { PIECE_BYTES } else { SENDING_AHEAD_BYTES }
     }
@@ -345,7 +347,7 @@ mod tests {
         type Upload = u32;
     }
 
-    /// A session that sends a file of `size` bytes, and the first piece that it asked for.
+    /// Returns a session that sends a file of `size` bytes, and the first piece that it asked for.
     fn sending(size: u64, is_sendable: bool, now: Instant) -> (Session<Numbers>, Operation<Numbers>) {
         let long = Duration::from_secs(60);
         let limits = Limits {
@@ -368,7 +370,7 @@ mod tests {
         (session, load)
     }
 
-    /// What the store says of a load that is to give bytes, and gives these.
+    /// Returns the store's result of a load in the form of bytes, with these.
     fn appended(form: Form, mut digest: Digest, bytes: &[u8]) -> Loaded {
         let Form::Bytes(mut chunk) = form else { panic!("{form:?}") };
         digest.update(bytes);

@@ -7,8 +7,8 @@ use ferry_wire::Failure;
 use super::{Phase, Session};
 use crate::store::Handles;
 
-/// In the drain a client that was silent for so long is idle. For so long from its beginning, too, each client is served as
-/// ever: one that comes for a single request has its answer by then.
+/// In the drain a client that was silent for so long is idle. For so long from its beginning, too,
+/// each client is served as ever: one that comes for a single request has its answer by then.
 pub(super) const MOMENT: Duration = Duration::from_secs(1);
 
 /// The reply after which a connection closes.
@@ -63,9 +63,10 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// The server drains: says why and closes once the client is idle. Transfers under way go on, and what it
-    /// has asked for is answered. In the first second a client is idle when it was silent for a second, so that one
-    /// that has just connected is served; later, when [all that it sent is answered](Self::input_is_out).
+    /// The server drains: says why and closes once the client is idle. Transfers under way go on,
+    /// and what it has asked for is answered. In the first second a client is idle when it was
+    /// silent for a second, so that one that has just connected is served; later, when [all that it
+    /// sent is answered](Self::input_is_out).
     pub fn drain(&mut self, failure: Failure, now: Instant) {
         if self.last_reply.is_none() {
             self.last_reply = Some(Box::new(LastReply { failure, due: Due::AtRest(now + MOMENT) }));
@@ -73,8 +74,8 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// All that has come from the client was [received](Self::receive). Returns whether the session parts from it by
-    /// this, as it does in a [drain](Self::drain).
+    /// All that has come from the client was [received](Self::receive). Returns whether the session
+    /// parts from it by this, as it does in a [drain](Self::drain).
     pub fn input_is_out(&mut self, now: Instant) -> bool {
         let parts = self.is_idle()
             && !self.line_begun

@@ -88,7 +88,7 @@ impl<H: Handles> Listing<H> {
         Advance::Waits
     }
 
-    /// Whether the store owes an answer: until then nothing else can be said.
+    /// Returns whether the store owes an answer: until then nothing else can be said.
     pub(super) fn is_awaited(&self) -> bool {
         matches!(self.state, State::Opening | State::Loading)
     }

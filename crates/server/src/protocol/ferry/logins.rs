@@ -20,8 +20,8 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// Takes the login that is to be checked, once. Its end is said by [`login_ended`](Self::login_ended), unless the
-    /// session is over by then.
+    /// Takes the login that is to be checked, once. Its end is said by
+    /// [`login_ended`](Self::login_ended), unless the session is over by then.
     pub fn take_login(&mut self) -> Option<Login> {
         match &mut self.phase {
             Phase::LoggingIn(login) => login.asked.take(),
@@ -29,8 +29,8 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// Returns whether input that may have held a secret was taken since this was last asked: the memory that it was read
-    /// into is to be wiped.
+    /// Returns whether input that may have held a secret was taken since this was last asked: the
+    /// memory that it was read into is to be wiped.
     pub fn take_secret_read(&mut self) -> bool {
         std::mem::take(&mut self.has_read_secret)
     }
@@ -44,7 +44,7 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// The login that was taken has ended. Of a session that waits for none, nothing comes of it.
+    /// Takes the outcome of the login that was taken. A session that waits for none ignores it.
     pub fn login_ended(&mut self, outcome: LoginOutcome, now: Instant) {
         if matches!(self.phase, Phase::LoggingIn(_))
             && let Phase::LoggingIn(login) = std::mem::replace(&mut self.phase, Phase::Ready)
@@ -61,12 +61,12 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// Another users file holds from here on: for every request that takes effect after this.
+    /// Sets the users file for every request that takes effect from here on.
     pub fn set_users(&mut self, users: &Arc<Users>) {
         self.visitor.set_users(users);
     }
 
-    /// Other limits hold from here on, for what is under way as well.
+    /// Sets the limits from here on, also for requests under way.
     pub fn set_limits(&mut self, limits: &Arc<Limits>) {
         self.limits = limits.clone();
     }

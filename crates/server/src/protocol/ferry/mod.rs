@@ -315,14 +315,14 @@ impl<H: Handles> Session<H> {
         std::mem::take(&mut self.lines)
     }
 
-    /// Where the next raw bytes of a body may be read to directly, past [`receive`](Self::receive):
+    /// Returns where the next raw bytes of a body may be read to directly, past [`receive`](Self::receive):
     /// only while no unconsumed input is waiting. Say with [`received`](Self::received) how many came.
     pub fn direct(&mut self) -> Option<&mut [u8]> {
         let due = self.framer.raw_left();
         self.receiving_mut()?.direct(due)
     }
 
-    /// `bytes` bytes were read to the front of [`direct`](Self::direct).
+    /// Notes that `bytes` bytes were read to the front of [`direct`](Self::direct).
     pub fn received(&mut self, bytes: usize, now: Instant) {
         if let Some(body) = self.receiving_mut() {
             body.filled(bytes);
@@ -332,7 +332,7 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// The most that is worth reading at once: little where a block's header is due inside a large
+    /// Returns the most that is worth reading at once: little where a block's header is due inside a large
     /// body, so that what follows can be read [directly](Self::direct).
     #[must_use]
     pub fn input_hint(&self) -> usize {
@@ -364,7 +364,7 @@ impl<H: Handles> Session<H> {
         true
     }
 
-    /// Whether [`receive`](Self::receive) would get on with more input, or
+    /// Returns whether [`receive`](Self::receive) would get on with more input, or
     /// [`end_of_input`](Self::end_of_input) with none.
     #[must_use]
     pub fn wants_input(&self) -> bool {
@@ -389,7 +389,7 @@ impl<H: Handles> Session<H> {
         self.operations.next()
     }
 
-    /// An operation has ended.
+    /// Takes the completion of an operation.
     pub fn complete(&mut self, completion: Completion<'_, H>, now: Instant) {
         self.operations.ended();
         match completion {
@@ -410,7 +410,7 @@ impl<H: Handles> Session<H> {
         &mut self.outbox
     }
 
-    /// Some of the outbox was sent.
+    /// Notes that some of the outbox was sent.
     pub fn sent(&mut self, now: Instant) {
         self.settle(now);
     }
@@ -425,7 +425,7 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is due, if nothing happens before.
+    /// Returns when [`handle_timeout`](Self::handle_timeout) is due, if nothing happens before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
@@ -434,12 +434,13 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// The client is kept waiting on purpose: its clocks stand still until [`resume`](Self::resume).
+    /// Stops the clocks of a client that is kept waiting on purpose, until
+    /// [`resume`](Self::resume).
     pub fn pause(&mut self) {
         self.clock.pause();
     }
 
-    /// The client is kept waiting no more, after `paused`: its clocks go on where they stood.
+    /// Starts the clocks again after `paused`: they go on where they stood.
     pub fn resume(&mut self, paused: Duration, now: Instant) {
         self.clock.resume(paused, now);
     }
@@ -481,7 +482,8 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// The connection is gone. What was begun is dropped, what is under way is awaited.
+    /// Notes that the connection is gone. Requests that have begun are dropped, operations under
+    /// way are awaited.
     pub fn disconnected(&mut self, now: Instant) {
         self.disconnected_for(&Failure::new(Code::Incomplete, "the connection was lost"), now);
         self.settle(now);
@@ -499,29 +501,29 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// Whether the client turned out to speak another protocol; says so once.
+    /// Returns whether the client turned out to speak another protocol; says so once.
     pub fn take_stranger(&mut self) -> bool {
         std::mem::take(&mut self.is_stranger)
     }
 
-    /// Whether sending is to be shut down now; says so once.
+    /// Returns whether sending is to be shut down now; says so once.
     pub fn take_shutdown(&mut self) -> bool {
         std::mem::take(&mut self.shutdown_due)
     }
 
-    /// Whether there is nothing left to do: the connection can be closed and the session forgotten.
+    /// Returns whether there is nothing left to do: the connection can be closed and the session forgotten.
     #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over) && self.operations.under_way() == 0
     }
 
-    /// Whether the socket has no more use, though operations are still under way.
+    /// Returns whether the socket has no more use, though operations are still under way.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         matches!(self.phase, Phase::Over)
     }
 
-    /// Whether it waits for a request and owes nothing.
+    /// Returns whether it waits for a request and owes nothing.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Ready) && self.queue.is_empty() && self.outbox.is_empty()

@@ -43,31 +43,31 @@ pub struct Outbox<F> {
 }
 
 impl<F> Outbox<F> {
-    /// An empty queue, which owns no memory.
+    /// Returns an empty queue, which owns no memory.
     #[must_use]
     pub fn new() -> Outbox<F> {
         Outbox { segments: VecDeque::new(), bytes: 0, sent: 0, spare: Vec::new() }
     }
 
-    /// Lends memory for text and runs, so that a busy session need not ask the system for it again and again. What is left of it
-    /// is to be [taken](Self::take_memory) back.
+    /// Lends memory for text and runs, so that a busy session need not ask the system for it again
+    /// and again. The rest of it is to be [taken](Self::take_memory) back.
     pub fn lend(&mut self, memory: Vec<u8>) {
         self.spare = memory;
     }
 
-    /// Bytes that are still to be sent, those of file ranges included.
+    /// Returns the bytes that are still to be sent, those of file ranges included.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whether all was sent.
+    /// Returns whether all was sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
 
-    /// Bytes that were sent since the beginning.
+    /// Returns the bytes that were sent since the beginning.
     #[must_use]
     pub fn sent(&self) -> u64 {
         self.sent
@@ -98,7 +98,8 @@ impl<F> Outbox<F> {
         self.segments.push_back(Segment::Bytes { data, sent: start });
     }
 
-    /// Takes memory for a [run](Self::run), with whatever stands in it: what was lent, or that of a run that was sent.
+    /// Takes memory for a [run](Self::run), with arbitrary content: the memory that was lent, or
+    /// that of a run that was sent.
     pub fn take_memory(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.spare)
     }
@@ -116,13 +117,13 @@ impl<F> Outbox<F> {
         self.bytes += bytes;
     }
 
-    /// Whether a file range or its padding is still queued.
+    /// Returns whether a file range or its padding is still queued.
     #[must_use]
     pub fn holds_ranges(&self) -> bool {
         self.segments.iter().any(|segment| !matches!(segment, Segment::Bytes { .. }))
     }
 
-    /// The run to send next, and whether more follows behind it.
+    /// Returns the run to send next, and whether more follows behind it.
     #[must_use]
     pub fn front(&self) -> Option<(&Segment<F>, bool)> {
         self.segments.front().map(|segment| (segment, self.segments.len() > 1))
@@ -142,7 +143,7 @@ impl<F> Outbox<F> {
         while let Some(front) = self.segments.front_mut() {
             let (part, is_done) = match front {
                 Segment::Bytes { data, sent } => {
-                    // What was queued in memory fits a usize.
+                    // Data queued in memory fits a usize.
                     let part = rest.min((data.len() - *sent) as u64);
                     *sent += part as usize;
                     (part, *sent == data.len())
@@ -178,7 +179,7 @@ impl<F> Outbox<F> {
         }
     }
 
-    /// Every file range that is still queued becomes zeros: its file can't be read any more.
+    /// Replaces every file range that is still queued by zeros: its file can't be read any more.
     pub fn pad_ranges(&mut self) {
         for segment in &mut self.segments {
             if let Segment::File { left, .. } = *segment {

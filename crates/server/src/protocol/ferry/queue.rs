@@ -1,7 +1,8 @@
 //! Requests that change, in the order in which they came, until they are answered.
 //!
-//! They are handed on in that order, without waiting for each other, and answered in it. The entries are numbered: the
-//! store's completions come back with a number that leads to the entry at once.
+//! They are handed on in that order, without waiting for each other, and answered in it. The
+//! entries are numbered: the store's completions come back with a number that leads to the entry at
+//! once.
 
 use std::{collections::VecDeque, time::Instant};
 
@@ -70,14 +71,14 @@ impl Queue {
         &mut self.entries[index]
     }
 
-    /// An upload is answered.
+    /// Answers an upload.
     pub(super) fn answer(&mut self, Place(place): Place, reply: Reply) {
         let entry = self.entry(place);
         assert!(matches!(entry, Entry::Upload(_)), "an upload is answered once");
         *entry = Entry::Answered(reply);
     }
 
-    /// A change has ended.
+    /// Takes the completion of a change.
     pub(super) fn changed(
         &mut self,
         ChangeNumber(number): ChangeNumber,
@@ -92,7 +93,8 @@ impl Queue {
         }
     }
 
-    /// Hands on what is due, in order: `publish` asks for the name of an upload that is durable, and says whether it is.
+    /// Hands on the changes that are due, in order: `publish` asks for the name of an upload that
+    /// is durable, and says whether it is.
     pub(super) fn hand_on<H: Handles>(
         &mut self,
         operations: &mut Operations<H>,

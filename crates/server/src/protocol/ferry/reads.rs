@@ -39,7 +39,7 @@ impl<H: Handles> Session<H> {
         self.phase = Phase::Downloading(Box::new(download));
     }
 
-    /// Takes a completion to what reads. Of a connection that is gone nothing does.
+    /// Takes a completion to the request that reads. On a connection that is gone there is none.
     pub(super) fn read_completed(&mut self, completion: ReadCompletion<'_, H>, now: Instant) {
         match completion {
             ReadCompletion::Found(found) => self.found(found, now),

@@ -1,4 +1,4 @@
-//! What a session tells the transfer log.
+//! The entries of a session for the transfer log.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ pub struct Record {
     pub name: String,
     /// File bytes that were moved on this connection; [`None`] for changes and logins, which move none.
     pub bytes: Option<u64>,
-    /// The offset of the first of them: of a RESUME what the server had before, of a READ what was asked for.
+    /// The offset of the first of them: of a RESUME the bytes that the server had before, of a READ
+    /// the offset asked for.
     pub resumed: u64,
     /// From the request to the last byte queued, or to the final reply of an upload.
     pub duration: Duration,
@@ -40,12 +41,12 @@ pub(super) struct Transfer {
 }
 
 impl Transfer {
-    /// A transfer that begins.
+    /// Returns a transfer that begins.
     pub(super) fn new(verb: &'static str, name: &str, now: Instant) -> Transfer {
         Transfer { verb, name: name.into(), bytes: 0, resumed: 0, moves: true, started: now }
     }
 
-    /// A change that begins.
+    /// Returns a change that begins.
     pub(super) fn change(change: &Change, now: Instant) -> Transfer {
         match change {
             Change::Mkdir(name) => Transfer::without_bytes("MKDIR", name.as_str(), now),
@@ -54,12 +55,13 @@ impl Transfer {
         }
     }
 
-    /// A login that begins.
+    /// Returns a login that begins.
     pub(super) fn login(user: &UserName, now: Instant) -> Transfer {
         Transfer::without_bytes(Record::LOGIN, user.as_str(), now)
     }
 
-    /// What a request begins that is refused; [`None`] where that is nothing for the log.
+    /// Returns the entry that a refused request would have begun; [`None`] where that is nothing
+    /// for the log.
     pub(super) fn refused(request: &Request, now: Instant) -> Option<Transfer> {
         let verb = request.verb();
         match request {

@@ -80,7 +80,7 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// Refuses what was asked for, and has that logged.
+    /// Refuses a request, and has that logged.
     pub(super) fn refuse_transfer(&mut self, transfer: Transfer, failure: Failure, body_follows: bool, now: Instant) {
         self.record(transfer, Some(failure.clone()), now);
         self.refuse(failure, body_follows);
@@ -107,8 +107,8 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// Has a request take effect. This is the gate: who may not make it gets no further, and no request gets to the
-    /// store by any other way.
+    /// Lets a request take effect. This is the gate: a client that may not make it gets no further,
+    /// and no request gets to the store by any other way.
     pub(super) fn take_effect(&mut self, request: Request, options: Options, now: Instant) {
         let verb = request.verb();
         let terms = match self.visitor.pass(&request, options) {

@@ -70,7 +70,7 @@ impl<H: Handles> Session<H> {
         self.clock.set(waiting, self.counter(waiting), now);
     }
 
-    /// Hands on the changes that are due, and says what is answered.
+    /// Hands on the changes that are due, and returns the answers.
     fn settle_queue(&mut self) {
         let uploads = &mut self.uploads;
         self.queue.hand_on(&mut self.operations, |number, operations| uploads.publish(number, operations));

@@ -6,9 +6,10 @@
 //!     +------------+-----------+------------------------+---> GivenUp -> Releasing -> Gone
 //! ```
 //!
-//! The client moves it from Receiving, by [ending its body](Upload::end_body) or [giving it up](Upload::give_up); the
-//! store moves it on from there. The queue of changes says when it may [publish](Upload::publish). Every event is
-//! followed by [`settle`](Upload::settle), which asks for what is due.
+//! The client moves it from Receiving, by [ending its body](Upload::end_body) or [giving it
+//! up](Upload::give_up); the store moves it on from there. The queue of changes says when it may
+//! [publish](Upload::publish). Every event is followed by [`settle`](Upload::settle), which asks
+//! for the operations that are due.
 
 use std::time::Instant;
 
@@ -36,8 +37,8 @@ pub(super) struct Upload<H: Handles> {
     writes: u8,
     is_checkpointing: bool,
     checkpoint: Checkpoint,
-    /// The store has its file open: from the first write until it is finished or let go. A resumable one is opened where
-    /// it is taken up.
+    /// The store has its file open: from the first write until it is finished or let go. A
+    /// resumable one is opened where it is taken up.
     is_open: bool,
     /// Memory of the last bytes, while the store has them or is to get them.
     last_bytes: u64,
@@ -144,7 +145,7 @@ impl<H: Handles> Upload<H> {
         }
     }
 
-    /// The body that arrives.
+    /// Returns the body that arrives.
     pub(super) fn body(&self) -> &Body {
         &self.body
     }
@@ -154,17 +155,17 @@ impl<H: Handles> Upload<H> {
         &mut self.body
     }
 
-    /// Whether it has this resume id.
+    /// Returns whether it has this resume id.
     pub(super) fn has_id(&self, id: &Id) -> bool {
         self.id.as_ref() == Some(id)
     }
 
-    /// Whether it was resumed, and none of its bytes have come on this connection yet.
+    /// Returns whether it was resumed, and none of its bytes have come on this connection yet.
     pub(super) fn is_ahead(&self) -> bool {
         self.id.is_some() && self.body.arrived() == 0
     }
 
-    /// Its body is whole, and its reply has a place.
+    /// Notes that its body is whole, and the place of its reply.
     pub(super) fn end_body(&mut self, place: Place) {
         assert_eq!(self.stage, Stage::Receiving, "a body ends once");
         let (size, crc) = self.body.sum();
@@ -175,7 +176,8 @@ impl<H: Handles> Upload<H> {
         self.stage = Stage::Draining { size, crc };
     }
 
-    /// It will not become whole: what arrived of a resumable one is kept, but for a body that arrived as another one.
+    /// Gives it up, since it will not become whole. The bytes of a resumable one are kept, unless
+    /// its CRC was wrong.
     pub(super) fn give_up(&mut self, failure: &Failure) {
         assert_eq!(self.stage, Stage::Receiving, "only a body that arrives is given up");
         self.keeps = match (&self.id, self.failure.take()) {
@@ -196,7 +198,7 @@ impl<H: Handles> Upload<H> {
 
 /// Events of the store.
 impl<H: Handles> Upload<H> {
-    /// A write has ended.
+    /// Takes the store's result of a write.
     pub(super) fn written(&mut self, written: Result<Chunk, StoreError>) {
         assert!(self.writes > 0, "a write that was not asked for");
         self.writes -= 1;
@@ -207,7 +209,7 @@ impl<H: Handles> Upload<H> {
         }
     }
 
-    /// A checkpoint has ended.
+    /// Takes the store's result of a checkpoint.
     pub(super) fn checkpointed(&mut self, checkpointed: Result<(), StoreError>) {
         assert!(self.is_checkpointing, "a checkpoint that was not asked for");
         self.is_checkpointing = false;
@@ -216,7 +218,7 @@ impl<H: Handles> Upload<H> {
         }
     }
 
-    /// The whole is durable, or will not be.
+    /// Takes the store's result of making the whole durable.
     pub(super) fn finished(&mut self, finished: Result<(), StoreError>) {
         assert_eq!(self.stage, Stage::Finishing, "an end that was not asked for");
         match finished {
@@ -225,13 +227,13 @@ impl<H: Handles> Upload<H> {
         }
     }
 
-    /// The store has let it go.
+    /// Notes that the store has released it.
     pub(super) fn released(&mut self) {
         assert_eq!(self.stage, Stage::Releasing, "let go without being asked");
         (self.stage, self.last_bytes, self.is_open) = (Stage::Gone, 0, false);
     }
 
-    /// Its name was given, or could not be.
+    /// Takes the store's result of giving it its name.
     pub(super) fn published(&mut self, published: Result<Published, StoreError>) {
         assert_eq!(self.stage, Stage::Publishing, "published without being asked");
         match published {
@@ -247,7 +249,7 @@ impl<H: Handles> Upload<H> {
         }
     }
 
-    /// A write or a checkpoint failed.
+    /// Notes that a write or a checkpoint failed.
     fn failed(&mut self, failure: Failure) {
         match self.keeps {
             Keeps::Nothing if self.stage == Stage::GivenUp => {}
@@ -256,7 +258,7 @@ impl<H: Handles> Upload<H> {
         }
     }
 
-    /// The whole body did not become a file.
+    /// Ends it with a failure: the whole body did not become a file.
     fn end_failed(&mut self, failure: Failure) {
         assert!(self.is_quiet(), "an upload fails before its writes have ended");
         self.keeps = if self.id.is_some() { kept_after(&failure) } else { Keeps::Nothing };
@@ -265,7 +267,7 @@ impl<H: Handles> Upload<H> {
         self.outcome = Some(Err(failure));
     }
 
-    /// Whether no write and no checkpoint is under way.
+    /// Returns whether no write and no checkpoint is under way.
     fn is_quiet(&self) -> bool {
         self.writes == 0 && !self.is_checkpointing
     }
@@ -273,7 +275,7 @@ impl<H: Handles> Upload<H> {
 
 /// The steps that are due.
 impl<H: Handles> Upload<H> {
-    /// Asks for what is due, and returns what the session has to do.
+    /// Asks for the operations that are due, and returns the session's next steps.
     pub(super) fn settle(&mut self, limits: &Limits, now: Instant, operations: &mut Operations<H>) -> Event {
         match self.stage {
             Stage::Receiving => {
@@ -299,7 +301,7 @@ impl<H: Handles> Upload<H> {
         }
     }
 
-    /// Hands on what the body brought.
+    /// Hands on the bytes of the body.
     fn hand_on(&mut self, limits: &Limits, now: Instant, operations: &mut Operations<H>) {
         if self.is_quiet()
             && let Some(digest) = self.checkpoint.due.take()
@@ -333,7 +335,7 @@ impl<H: Handles> Upload<H> {
         operations.upload(self.number, UploadOperation::Finish(finish));
     }
 
-    /// Whether it waits for its name.
+    /// Returns whether it waits for its name.
     pub(super) fn is_finished(&self) -> bool {
         self.stage == Stage::Finished
     }
@@ -360,25 +362,26 @@ impl<H: Handles> Upload<H> {
         operations.upload(self.number, operation);
     }
 
-    /// Memory that was handed to the store and is not back, in bytes: every write but the last is of a whole chunk.
+    /// Returns the memory that was handed to the store and is not back, in bytes: every write but
+    /// the last is of a whole chunk.
     pub(super) fn memory(&self) -> u64 {
         u64::from(self.writes) * CHUNK_BYTES as u64 + self.last_bytes
     }
 
-    /// Whether the store has its file open.
+    /// Returns whether the store has its file open.
     pub(super) fn is_open(&self) -> bool {
         self.is_open
     }
 
-    /// Whether nothing is left of it.
+    /// Returns whether nothing is left of it.
     pub(super) fn is_gone(&self) -> bool {
         self.stage == Stage::Gone
     }
 }
 
-/// Returns what is kept of a resumable upload after an operation on it failed: no more than its last
-/// checkpoint. It is nothing where the disk failed, since nobody knows then which of the bytes are there, and
-/// where the file grew larger than it may be, since nothing can come of it.
+/// Returns how much is kept of a resumable upload after an operation on it failed: no more than its
+/// last checkpoint. It is nothing where the disk failed, since nobody knows then which of the bytes
+/// are there, and where the file grew larger than it may be, since nothing can come of it.
 fn kept_after(failure: &Failure) -> Keeps {
     match failure.code {
         Code::Io | Code::TooLarge => Keeps::Nothing,

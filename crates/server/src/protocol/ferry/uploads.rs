@@ -1,4 +1,5 @@
-//! All uploads of a session that the store has a handle for, by number, and what they hold together.
+//! All uploads of a session that the store has a handle for, by number, and the memory that they
+//! hold together.
 
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ impl<H: Handles> Uploads<H> {
         assert!(before.is_none(), "a number leads to one upload");
     }
 
-    /// Has `event` happen to an upload, and counts anew what it holds. [`None`] where it is no more.
+    /// Applies `event` to an upload, and counts its memory anew. [`None`] where it is no more.
     pub(super) fn update<R>(&mut self, number: UploadNumber, event: impl FnOnce(&mut Upload<H>) -> R) -> Option<R> {
         let upload = self.by_number.get_mut(&number)?;
         let (memory, open) = (upload.memory(), upload.is_open());
@@ -76,22 +77,22 @@ impl<H: Handles> Uploads<H> {
         self.by_number.get_mut(&number).map(|upload| upload.body_mut())
     }
 
-    /// Whether an upload has this resume id.
+    /// Returns whether an upload has this resume id.
     pub(super) fn has_id(&self, number: UploadNumber, id: &Id) -> bool {
         self.by_number.get(&number).is_some_and(|upload| upload.has_id(id))
     }
 
-    /// Whether an upload was resumed, and none of its bytes have come on this connection yet.
+    /// Returns whether an upload was resumed, and none of its bytes have come on this connection yet.
     pub(super) fn is_ahead(&self, number: UploadNumber) -> bool {
         self.by_number.get(&number).is_some_and(|upload| upload.is_ahead())
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub(super) fn len(&self) -> usize {
         self.by_number.len()
     }
 
-    /// Memory handed to the store and not back yet, in bytes.
+    /// Returns the memory handed to the store and not back yet, in bytes.
     pub(super) fn memory(&self) -> u64 {
         self.memory
     }

@@ -12,7 +12,7 @@ use crate::{
 /// Logins that may fail on one connection; the last one closes it.
 const FAILED_LOGINS: u8 = 3;
 
-/// The client of a session: who has logged in on it, and the rights that follow.
+/// The client of a session: the user who has logged in on it, and the rights that follow.
 #[derive(Debug)]
 pub struct Visitor {
     users: Arc<Users>,
@@ -27,7 +27,7 @@ pub struct Visitor {
 #[derive(Debug)]
 struct Named {
     user: UserName,
-    /// The owner of what it uploads.
+    /// The owner of its uploads.
     owner: Owner,
     /// As the users file has them now.
     rights: Arc<RightsTable>,
@@ -72,7 +72,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    /// Returns the reply to an upload that failed with `error`. Who may only add is not told what has the name.
+    /// Returns the reply to an upload that failed with `error`. A user who may only add is not told
+    /// what has the name.
     pub(super) fn told(self, error: StoreError) -> Failure {
         let is_taken = matches!(
             error.kind,
@@ -103,7 +104,7 @@ impl Visitor {
         self.users.may_log_in()
     }
 
-    /// From here on `users` holds.
+    /// Sets the users that hold from here on.
     pub(super) fn set_users(&mut self, users: &Arc<Users>) {
         if let Some(named) = &mut self.named {
             named.rights = users.rights(Some(&named.user)).clone();
@@ -150,7 +151,8 @@ impl Visitor {
         (!self.is_private).then(|| denied(open))
     }
 
-    /// A login has ended. Returns the failure to tell, and whether the connection is to be closed.
+    /// Takes the outcome of a login. Returns the failure to tell, and whether the connection is to
+    /// be closed.
     pub(super) fn login_ended(&mut self, user: UserName, outcome: LoginOutcome) -> Result<(), (Failure, bool)> {
         match outcome {
             LoginOutcome::Right => {

@@ -35,7 +35,7 @@ impl Crowd {
         self.moved.iter().sum()
     }
 
-    /// Everybody who may moves, until `seconds` have passed or nobody has anything left.
+    /// Lets all clients move that may, until `seconds` have passed or nobody has anything left.
     fn goes_on_for(&mut self, seconds: f64) {
         let end = self.now + Duration::from_secs_f64(seconds);
         loop {
@@ -313,7 +313,7 @@ fn another_rate_holds_at_once_for_who_waits() {
     crowd.rates.set(None, Some(20_000), crowd.now);
     crowd.joins(0..2, "alice", None);
     assert!(crowd.share(0..2, 10.0).abs_diff(200_000) <= 6_000);
-    // Where there is none any more, who waits goes on.
+    // Once there is no rate any more, waiting clients go on.
     crowd.rates.set(None, None, crowd.now);
     crowd.joins(0..2, "alice", None);
     assert!(!crowd.rates.are_limiting(Token(0)));

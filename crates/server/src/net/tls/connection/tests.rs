@@ -39,7 +39,8 @@ fn client(protocols: &[&[u8]]) -> ClientConnection {
     ClientConnection::new(client_config(protocols), "ferryd".try_into().unwrap()).unwrap()
 }
 
-/// One direction of a connection: gives at most `piece` bytes at a time, and takes no more than `room` in all.
+/// One direction of a connection: gives at most `piece` bytes at a time, and takes no more than
+/// `room` in all.
 struct Pipe {
     bytes: VecDeque<u8>,
     piece: usize,
@@ -301,7 +302,7 @@ fn answer(bytes: &[u8]) -> (TlsError, Vec<u8>) {
     (error, said.bytes.into())
 }
 
-/// A hello, as a client of TLS 1.3 sends it.
+/// Returns a hello, as a client of TLS 1.3 sends it.
 fn hello(protocols: &[&[u8]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     client(protocols).write_tls(&mut bytes).unwrap();
@@ -332,7 +333,8 @@ fn other_protocols_are_told_apart() {
 
 #[test]
 fn an_older_tls_gets_an_alert() {
-    // The extension supported_versions, with 1.3 alone: where 1.2 stands in it, that is all that the client speaks.
+    // The extension supported_versions, with 1.3 alone: where 1.2 stands in it, that is all that
+    // the client speaks.
     let hello = hello(&[]);
     let at = hello.windows(7).position(|bytes| bytes == [0, 43, 0, 3, 2, 3, 4]).unwrap();
     let mut older = hello.clone();
@@ -365,7 +367,8 @@ fn half_a_handshake_is_a_cut_and_garbage_an_error() {
 
 #[test]
 fn garbage_inside_a_connection_ends_it_with_an_alert() {
-    // A record that opens to nothing, one that is no record, a hello again as TLS 1.2 did it, and the change of a cipher.
+    // A record that opens to nothing, one that is no record, a hello again as TLS 1.2 did it, and
+    // the change of a cipher.
     let hello = hello(&[ALPN]);
     for garbage in [&[23, 3, 3, 0, 30][..], &[99, 1, 2, 3, 4], &hello, &[21, 3, 3, 0, 2, 1, 0], &[20, 3, 3, 0, 1, 9]] {
         let mut pair = Pair::new(usize::MAX, 4096);
