@@ -1,12 +1,13 @@
-//! Measures whether one client's slow work makes another one wait: a client fetches 4 KiB again and again,
-//! and the longest that this took is reported, beside the same with nobody else there. Behind it stands
-//! the server's own figure: the longest that its loop was away from its clients meanwhile. On a
-//! machine whose processors are busy with other things, both count the time that the loop waited for one.
+//! Measures whether one client's slow work makes another one wait. A client fetches 4 KiB again and
+//! again. The longest time that this took is reported, beside the same with nobody else there.
+//! Behind it stands the server's own figure: the longest that its loop was away from its clients
+//! meanwhile. On a machine whose processors are busy with other things, both count the time that
+//! the loop waited for one.
 //!
-//! The slow work is what would block a loop that did it itself: syncing a large upload and freeing
-//! the file that it replaces, reading a file that is not in memory, reading all of a file for its
-//! CRC, listing a directory of many entries. A page of figures is made on the loop itself: once a
-//! second, as Prometheus asks for it, and as fast as pages come.
+//! The slow work would block a loop that did it itself. It is syncing a large upload and freeing
+//! the file that it replaces; reading a file that is not in memory; reading all of a file for its
+//! CRC; and listing a directory of many entries. A page of figures is made on the loop itself: once
+//! a second, as Prometheus asks for it, and as fast as pages come.
 
 use std::{
     fs::File,

@@ -2,10 +2,10 @@
 //! one connection and over several at once.
 //!
 //! Each file has its own content. On GET, every size and CRC that comes is held against it, inside
-//! the time; on PUT, every SAVED inside the time, and the bytes of every file afterwards. The limits
-//! name nothing and check nothing: one opens, reads and closes each file and sends what it read, the
-//! other makes a file of every 4 KiB that come, all to be on the disk at the end in one go where
-//! durability is full.
+//! the time; on PUT, every SAVED inside the time, and the bytes of every file afterwards. The
+//! limits name nothing and check nothing. One opens, reads and closes each file and sends its
+//! bytes. The other makes a file of every 4 KiB that come; where durability is full, all are synced
+//! in one go at the end.
 
 use std::{
     cell::Cell,

@@ -1,9 +1,9 @@
 //! Landlock (landlock(7)), where the kernel has it: a second wall after the store's own confinement.
 //!
-//! Once it is raised, this process and its helpers can open, make and remove nothing outside the root, and
-//! make no new connections, as far as the kernel's version of Landlock goes. A peer that found a mistake in
-//! this program could reach no more than that. Files and sockets that were opened before, such as the
-//! listening socket and the log, stay open.
+//! Once it is raised, this process and its helpers can open, make and remove nothing outside the
+//! root. They make no new connections either, as far as the kernel's version of Landlock goes. A
+//! peer that found a mistake in this program could reach no more than that. Files and sockets that
+//! were opened before, such as the listening socket and the log, stay open.
 //!
 //! Each version restricts more than the one before. [`raise`] claims only what the running one does.
 

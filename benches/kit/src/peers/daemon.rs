@@ -1,5 +1,6 @@
-//! Servers of others, started for the bench alone: on a free port of the loopback interface, with a
-//! configuration of the bench's own in a temporary directory, in the foreground, logging nothing.
+//! Servers of others, started for the bench alone: on a free port of the loopback interface, in the
+//! foreground, logging nothing. Each has a configuration of the bench's own in a temporary
+//! directory.
 
 use std::{
     ffi::OsString,

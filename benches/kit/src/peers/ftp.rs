@@ -1,5 +1,6 @@
-//! The barest FTP client (RFC 959, RFC 2428): it logs in, and moves files over passive data connections
-//! as [`Wire`](crate::Wire) does over ferry's: into a buffer, and out of a file by sendfile.
+//! The barest FTP client (RFC 959, RFC 2428). It logs in, and moves files over passive data
+//! connections as [`Wire`](crate::Wire) does over ferry's: into a buffer, and out of a file by
+//! sendfile.
 
 use std::{
     fs::File,

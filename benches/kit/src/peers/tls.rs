@@ -1,9 +1,9 @@
 //! The same work by TLS 1.3, with one cipher and one kind of key for all.
 //!
-//! The client of every row that drains, fills or shakes hands is the same one, and proves nothing
-//! of the server's certificate, so that it costs as little as can be beside what is measured. nginx
-//! takes uploads by PUT of its WebDAV module. Of a whole program the server's certificate is looked
-//! at as it comes: curl is told to take any, ferry to take a key that it does not know.
+//! The client of every row that drains, fills or shakes hands is the same one. It proves nothing of
+//! the server's certificate, so that it costs as little as can be. Nginx takes uploads by PUT of
+//! its WebDAV module. Of a whole program the server's certificate is looked at as it comes: curl is
+//! told to take any, ferry to take a key that it does not know.
 
 use std::{
     fs, io,

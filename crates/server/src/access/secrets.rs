@@ -1,6 +1,6 @@
 //! The secrets of users, passwords and tokens, and the hashes that are kept of them.
 //!
-//! A password is kept as an argon2id hash (a PHC string), a token as its SHA-256: a token is 128
+//! A password is kept as an argon2id hash (a PHC string), a token as its SHA-256. A token is 128
 //! random bits, which nobody tries out, so it needs no slow hash. Both are compared in constant
 //! time. Secrets are wiped from memory when they are dropped, and nothing here shows one.
 

@@ -65,8 +65,8 @@ impl RightsTable {
     /// Returns a name of the table that has fewer rights than what it lies in, if there is one.
     ///
     /// Where the file system knows an entry under several names (letters whose case does not
-    /// matter, FAT's short names), such a rule can be passed by with another spelling: a table
-    /// without one gives nothing away there.
+    /// matter, FAT's short names), another spelling can evade such a rule. A table without one
+    /// gives nothing away there.
     #[must_use]
     pub fn narrows(&self) -> Option<String> {
         let mut path = Vec::new();

@@ -98,7 +98,7 @@ impl Users {
     ///
     /// It takes memory and time (see [`PasswordHash`]): never call it on the loop, nor more than
     /// twice at one time. A refusal takes as long for a user who is not there, or who has no
-    /// password, as for one who has: it then checks the hash of another user, always the same one
+    /// password, as for one who has. It then checks the hash of another user, always the same one
     /// for one name.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub struct Inherited {
 
 impl Inherited {
     /// Takes the sockets that a service manager has passed to this process, as `LISTEN_PID`,
-    /// `LISTEN_FDS` and `LISTEN_FDNAMES` say: a Unix socket is the control socket, one over TCP is
+    /// `LISTEN_FDS` and `LISTEN_FDNAMES` say. A Unix socket is the control socket. A TCP socket is
     /// for figures if it is called `metrics`, else for clients.
     ///
     /// # Errors

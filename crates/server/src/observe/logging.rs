@@ -4,8 +4,8 @@
 //! simplelog hands whole lines to the sinks, and threads of their own write them.
 //!
 //! A server that sends a hundred thousand small files in a second logs as many lines. So a line is
-//! made in memory that is used again, its date is worked out once a second, and the thread is not woken
-//! for each: lines that come while it writes, or soon after, are written together.
+//! made in memory that is used again, and its date is worked out once a second. The thread is not
+//! woken for each: lines that come while it writes, or soon after, are written together.
 
 use std::{
     cell::RefCell,

@@ -2,9 +2,8 @@
 //! terminal.
 //!
 //! Records that find no room are dropped and counted, and so are those beyond a rate; the count is
-//! a record of its own, as soon as one can be written again. A record is written whole: where an
-//! output takes a part of one and no more, that part is taken back, or the rest of it follows as
-//! soon as it can.
+//! a record of its own, as soon as one can be written again. A record is written whole. Where an
+//! output takes only a part of one, that part is taken back, or the rest follows as soon as it can.
 
 use std::{
     io,
@@ -24,8 +23,8 @@ const WAITING_BYTES: usize = 1 << 20;
 const BYTES_PER_SECOND: u64 = 4 << 20;
 const SAVES: Duration = Duration::from_secs(4);
 
-/// The time after each write in which records are gathered for the next one: too short for a reader to
-/// notice, and long enough that waking the writer costs a busy server nothing.
+/// The time after each write in which records are gathered for the next one: too short to be
+/// noticed, and long enough that waking the writer costs a busy server nothing.
 const GATHERING: Duration = Duration::from_millis(10);
 
 /// With this many bytes waiting the writer does not gather any longer.

@@ -7,7 +7,7 @@
 //! ends the process when the time is over.
 //!
 //! No program can end a thread that waits inside the kernel and takes no signal, as on a frozen
-//! file system: the process is over then, its sockets are closed, and the kernel keeps its entry
+//! file system. The process is over then and its sockets are closed, but the kernel keeps its entry
 //! until that call returns.
 
 use std::{

@@ -139,9 +139,8 @@ impl Pool {
     /// Starts the helpers; `waker` is woken when [`completions`](Self::completions) has something. At most
     /// `together` uploads or changes share their waits for the disk.
     ///
-    /// Of each lane there are as many threads as give a disk something to choose from, few enough
-    /// to cost nothing while they sleep, and a number of those that may take the places of others
-    /// that never come back.
+    /// Each lane has threads enough to give a disk something to choose from, and few enough to cost
+    /// nothing while they sleep. Spare ones may take the places of others that never come back.
     pub(super) fn start(store: &Arc<Store>, waker: Arc<Waker>, together: usize) -> io::Result<Pool> {
         let completions = Arc::new(Completions { ended: Mutex::default(), waker });
         let mut pool = Pool {

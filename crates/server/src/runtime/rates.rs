@@ -14,9 +14,9 @@
 //! # Who is next
 //!
 //! Round robin among the accounts, in order of arrival, and among the clients of an account. But
-//! clients that move little, that is new ones and those with small requests, go before the rest, as
-//! long as that takes no more than half of the common rate. So a greeting does not wait for a round
-//! of downloads, and a client that reconnects again and again does not stop them.
+//! clients that move little go before the rest: new ones, and those with small requests. That takes
+//! no more than half of the common rate. So a greeting does not wait for a round of downloads, and
+//! a client that reconnects again and again does not stop them.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -38,8 +38,8 @@ const SAVES: Duration = Duration::from_millis(100);
 const GRANTS_PER_SECOND: u64 = 20;
 
 /// A client is light while it moves no more than this in a second, and no more than so small a part
-/// of the common rate, once it has used up what it may save up of it: a greeting and a small file.
-/// Far below the share that each has of a rate, so that nobody has more by moving less.
+/// of the common rate. It may save up enough for a greeting and a small file. Both limits are far
+/// below the share that each has of a rate, so that nobody has more by moving less.
 const LIGHT_BYTES_PER_SECOND: u64 = 1 << 10;
 const LIGHT_PARTS: u64 = 1_000;
 const LIGHT_SAVES: Duration = Duration::from_secs(4);

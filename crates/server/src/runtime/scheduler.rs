@@ -1,8 +1,8 @@
 //! Decides which connection has its turn: fairly, and within the rates.
 //!
 //! Readiness is told once, so a connection that stops early stands in the run queue until its next
-//! turn. Where there are rates, a turn from that queue moves no bytes through the socket: a
-//! connection that could move some waits for a grant, and moves what it is granted in a turn of its
+//! turn. Where there are rates, a turn from that queue moves no bytes through the socket. A
+//! connection that could move some waits for a grant, and moves the granted bytes in a turn of its
 //! own. Grants go by connection: where one user alone has a rate, nobody else waits.
 
 use std::{collections::VecDeque, time::Instant};

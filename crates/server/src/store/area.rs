@@ -196,8 +196,8 @@ impl Area {
         if self.syscalls.lock(&journal).is_err() {
             return Ok(None);
         }
-        // Before it was locked, another process may have gone on with it and let go of it, or
-        // removed it and begun anew: then this lock is on a file that is gone.
+        // Before it was locked, another process may have gone on with it to its end, or removed it
+        // and begun anew. Then this lock is on a file that is gone.
         Ok(self.is_entry(&self.kept, journal_name, &journal)?.then_some(journal))
     }
 

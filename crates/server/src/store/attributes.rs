@@ -1,9 +1,9 @@
 //! Access to a published file: the same as if it had been made, or written over, in its place.
 //!
-//! Uploads are staged in the server's corner, where they inherit nothing. So what the kernel would
-//! do in the place of the name is done by hand: group, access control list and project come from
-//! the parent, and a file that is replaced hands on its owner, group, mode and list. Where that is
-//! not permitted, the file is never more open than it would be.
+//! Uploads are staged in the server's corner, where they inherit nothing. So the store does by hand
+//! the kernel's part in the place of the name. Group, access control list and project come from the
+//! parent. A file that is replaced hands on its owner, group, mode and list. Where that is not
+//! permitted, the file is never more open than it would be.
 
 use std::os::fd::OwnedFd;
 

@@ -1,9 +1,8 @@
 //! Finds out once, at the start, what the file system of the root can do.
 //!
 //! Abilities that can be tried are tried, in the server's corner. The others (whether syncfs
-//! reports errors, whether a call may wait for another machine) are believed of kinds that are
-//! known for them, and of no others: a kind that nobody thought of gets the careful way. So does a
-//! root that nothing may be tried in.
+//! reports errors, whether a call may wait for another machine) are believed of known kinds alone.
+//! An unknown kind gets the careful way. So does a root that nothing may be tried in.
 
 use std::{
     fmt,

@@ -1,6 +1,6 @@
-//! Where what may take long to close is closed: the last close of a large file that has no name any
-//! more frees all of its blocks, and a close on a file system that is not local may wait for
-//! another machine.
+//! Closes files whose close may take long. The last close of a large file that has no name any more
+//! frees all of its blocks. A close on a file system that is not local may wait for another
+//! machine.
 
 use std::{
     collections::VecDeque,

@@ -1,9 +1,9 @@
 //! The journal beside a kept upload: the facts about it that must survive a power cut.
 //!
-//! A journal is a small file of two slots, written in turn, so that one of them is whole whatever
-//! happens: a slot that was torn has a wrong CRC, and the other one is as true as it was. A slot is
-//! one line of text, and one for whose it is, each with a CRC, padded with spaces. A server that
-//! knows nothing of owners reads the first line alone.
+//! A journal is a small file of two slots, written in turn, so that one of them is always whole. A
+//! slot that was torn has a wrong CRC, and the other one is as true as it was. A slot is one line
+//! of text, and one for whose it is, each with a CRC, padded with spaces. A server that knows
+//! nothing of owners reads the first line alone.
 
 use std::{fmt::Write as _, os::fd::OwnedFd};
 

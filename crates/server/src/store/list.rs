@@ -16,8 +16,8 @@ use super::{
     operation::{DirEntry, Listed, Status},
 };
 
-/// Bounds of one part of a listing: it ends after some 64 KiB of text, an entry counting so many
-/// bytes beside its name, or after so many entries were looked at.
+/// Bounds of one part of a listing. It ends after some 64 KiB of text, where an entry counts so
+/// many bytes beside its name, or after so many entries.
 const LISTING_BYTES: usize = 64 << 10;
 const ENTRY_BYTES: usize = 96;
 const LISTING_ENTRIES: usize = 1024;

@@ -2,8 +2,8 @@
 //!
 //! Programs of the server's machine may change a file in place, and put its time back. So the time
 //! of the status is looked at as well, which nobody can set; but renames and links move it too, and
-//! where it is kept in whole seconds it hides changes. Where it tells nothing for certain, what was
-//! read is read again: if both readings are the same, that is what the file held at the moment
+//! where it is kept in whole seconds it hides changes. Where it tells nothing for certain, the
+//! range is read again. If both readings are the same, the file held these bytes at the moment
 //! between them.
 
 use std::{os::fd::OwnedFd, time::SystemTime};
@@ -59,9 +59,9 @@ impl Look {
 }
 
 impl Store {
-    /// Reads a small range the quick way, as most can be: one look at the file behind the read
-    /// proves that nothing changed since before it, if the last change is old enough. [`None`]
-    /// where that is not so, or anything else is not as usual, for the careful way to find out.
+    /// Reads a small range the quick way, as most can be. One look at the file after the read
+    /// proves that nothing changed meanwhile, if the last change is old enough. [`None`] where that
+    /// is not so, or anything else is not as usual, for the careful way to find out.
     pub(super) fn read_settled(
         &self,
         file: &OwnedFd,

@@ -87,7 +87,7 @@ fn unique_nanos() -> u64 {
 }
 
 /// Returns whether `tag` tells of the file of `stat`, with the same content as far as size and time
-/// tell: the time of the status, which a tag begins with, may have changed since.
+/// tell. The time of the status, which a tag begins with, may have changed since.
 pub(super) fn is_version(tag: &Tag, stat: &Stat) -> bool {
     let content = |tag: &Tag| tag.as_str().split_once('-').map(|(_, content)| content.to_owned());
     content(tag).is_some_and(|content_of_tag| Some(content_of_tag) == content(&self::tag(stat, true)))

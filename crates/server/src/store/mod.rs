@@ -5,9 +5,8 @@
 //! helper, where it may wait for a disk. It speaks of files alone: its errors have kinds, and
 //! replies and words are a protocol's.
 //!
-//! An upload is published in one sequence, in one place: staged in the server's corner of the root
-//! ([`area`]), written, fsynced ([`upload`]), renamed, its directory fsynced ([`names`]), and only
-//! then acknowledged.
+//! An upload is published in one sequence, in one place: staged in `.ferry` ([`area`]), written,
+//! fsynced ([`upload`]), renamed, its directory fsynced ([`names`]), and only then acknowledged.
 
 mod area;
 mod attributes;

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// No name leaves the root, crosses a symbolic link or a mount, or goes through a magic link of
-/// /proc: openat2(2) sees to it in the kernel, where nothing can change underneath.
+/// /proc: openat2(2) ensures that in the kernel, where nothing can change underneath.
 const CONFINED: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)

@@ -7,10 +7,10 @@
 //!
 //! Where locks exclude all writers, a directory that can be locked is nobody's any more. Elsewhere
 //! that may only mean that the owner is on another machine. So an owner touches its lock every
-//! [`BEAT`], and who wants to remove its directory must have seen it still for [`LIFETIME`] by a
-//! clock of its own: that of the file system may be moved, and two machines' clocks differ. The
-//! lock's content says whose it is: a process that could be seen here and is not has ended, and
-//! needs no watching.
+//! [`BEAT`]. A process that wants to remove its directory must have seen the lock untouched for
+//! [`LIFETIME`] by a clock of its own: that of the file system may be moved, and two machines'
+//! clocks differ. The lock's content says whose it is: a process that could be seen here and is not
+//! has ended, and needs no watching.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -98,12 +98,12 @@ impl Run {
         }
     }
 
-    /// One try: [`None`] where another process came between.
+    /// Tries once to make one: [`None`] where another process came between.
     fn try_make(syscalls: &Syscalls, top: &OwnedFd) -> Result<Option<Run>, Errno> {
         let name = format!("{RUN}{:016x}", random()?);
         syscalls.mkdir(top, &name, 0o700)?;
         let locked = Run::lock(syscalls, top, OwnName::new(name.clone()));
-        // Nothing is left of what could not be used: otherwise a full disk would fill with new
+        // A directory that could not be used is removed: otherwise a full disk would fill with new
         // ones.
         if locked.is_err()
             && let Ok(dir) = syscalls.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY)
@@ -354,8 +354,8 @@ impl Others {
         now.saturating_duration_since(*since) >= LIFETIME
     }
 
-    /// Waits, where it must, until it is known that no other server is at work here whose lock can
-    /// be had all the same: two such servers would take each other's uploads. Returns the name of
+    /// Waits, where it must, until it is known that no other server works here whose lock can be
+    /// taken all the same. Two such servers would take each other's uploads. Returns the name of
     /// its directory if there is one.
     pub(super) fn in_use(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Option<String>, Errno> {
         let mut seen: BTreeMap<String, (Beat, Instant)> = BTreeMap::new();

@@ -29,8 +29,8 @@ use rustix::{
 use super::closer::Closer;
 use crate::sys;
 
-/// How many files are synced at a time where each has to be by itself: a file system with a journal
-/// commits them together, and one of another machine answers several in one round trip.
+/// The number of files that are synced at a time where each has to be by itself. A file system with
+/// a journal commits them together; one of another machine answers several in one round trip.
 const SYNCED_AT_ONCE: usize = 8;
 
 /// Extended attributes with access control lists, and the most bytes that one may have.
@@ -118,8 +118,9 @@ pub trait Watcher: Debug + Send + Sync {
 }
 
 /// The way to the kernel. A call that a signal interrupted is made again, but for the two syncs: a
-/// sync that failed in any way has failed. One for which there was no room is made again when what
-/// is being freed is free: who was told that a file is deleted may count on its room.
+/// sync that failed in any way has failed. A call for which there was no room is made again when
+/// files that are being closed have freed theirs: a client that was told of a deletion may count on
+/// the room.
 #[derive(Debug, Clone)]
 pub(super) struct Syscalls {
     watcher: Option<Arc<dyn Watcher>>,
@@ -355,9 +356,10 @@ impl Syscalls {
         self.once(&Call::Sync { file: file.as_fd() }, || fs::fsync(file))
     }
 
-    /// Syncs files that lie on one file system by one syncfs(2): it waits for all else of that file
-    /// system is not on the disk yet, and costs no more for a hundred files than for one. Only for
-    /// file systems of which it is known that it tells of bytes that could not be written.
+    /// Syncs files that lie on one file system by one syncfs(2). It waits for all other data of
+    /// that file system that is not on the disk yet, and costs no more for a hundred files than for
+    /// one. Only for file systems of which it is known that it tells of bytes that could not be
+    /// written.
     ///
     /// # Errors
     ///

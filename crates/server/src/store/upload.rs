@@ -31,8 +31,8 @@ use super::{
     syscalls::Inheritance,
 };
 
-/// How far ahead of the bytes that arrived the disk is asked to set room aside: a large upload
-/// finds out early that it will not fit, and lies in one piece.
+/// The bytes of room that the disk is asked to set aside ahead of those that arrived. So a large
+/// upload finds out early that it will not fit, and lies in one piece.
 const RESERVE_BYTES: u64 = 64 << 20;
 
 /// Uploads below this size are not worth setting room aside for.

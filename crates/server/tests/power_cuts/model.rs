@@ -17,10 +17,10 @@
 //! # Why it is fair
 //!
 //! It is what POSIX promises, and what ext4, XFS and btrfs, with a journal or a log of metadata, do
-//! at their worst: all keep the order of changes of one directory, and make a rename one
-//! transaction. They keep more order than that (a journal is one sequence for all directories, and
-//! an fsync commits all before it), but a store must not need it. ext4 with delayed allocation
-//! loses bytes that were not synced, out of order and with zeros in their place, as here.
+//! at their worst. All keep the order of changes of one directory, and make a rename one
+//! transaction. They keep more order than that: a journal is one sequence for all directories, and
+//! an fsync commits all before it. A store must not need that. Ext4 with delayed allocation loses
+//! bytes that were not synced, out of order and with zeros in their place, as here.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -1,5 +1,5 @@
-//! The fault sweep of the store: each system call of each request fails once, and fails for good, with each
-//! error that a disk, a quota or a table of descriptors can give.
+//! The fault sweep of the store. Each system call of each request fails once, and fails for good,
+//! with each error that a disk, a quota or a table of descriptors can give.
 //!
 //! For every request the calls of an undisturbed run are counted. Then, for every call and
 //! every error, the request is made anew on a fresh store in which that call fails: once, or

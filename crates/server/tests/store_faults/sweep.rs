@@ -10,8 +10,8 @@
 //! - Nothing stays behind of an upload that failed, where removing it was not what failed; then the
 //!   next server removes it. No descriptor leaks, no byte counts as staged for ever, nothing is
 //!   tried without end, nothing panics.
-//! - The next RESUME goes on from no less than was promised and from bytes that have the CRC that
-//!   it thinks they have, or says SAVED where the file is there, and only there.
+//! - The next RESUME goes on from no less than was promised, and from bytes that have the CRC that
+//!   it assumes. It says SAVED where the file is there, and only there.
 //! - The same store goes on to serve.
 
 use std::{

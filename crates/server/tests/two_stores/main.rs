@@ -1,10 +1,10 @@
 //! Two servers of one root.
 //!
 //! [`interleaved`] makes one request at one store and, between any two of its system calls, another
-//! request at the other store, for every pair of requests and every place: what came of it must be
-//! what would have come of one after the other. [`room`] and [`expiry`] look at what the two can't
-//! know of each other, [`machines`] at what servers on several machines must not do to each other,
-//! and [`full`] at a start on a full disk.
+//! request at the other store. It does so for every pair of requests and every place. The outcome
+//! must be that of one request after the other. [`room`] and [`expiry`] look at facts that the two
+//! can't know of each other. [`machines`] looks at servers on several machines, and [`full`] at a
+//! start on a full disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod acts;

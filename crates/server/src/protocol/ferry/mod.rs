@@ -7,12 +7,12 @@
 //!
 //! # Order of calls
 //!
-//! After every call that takes `now`, take all of [`next_operation`](Session::next_operation), see to the
-//! outbox, and read [`deadline`](Session::deadline) anew. Bytes that `receive` did not consume
-//! are given again, in front of newer ones, once [`wants_input`](Session::wants_input). When nothing
-//! is left to do for now, let it [`rest`](Session::rest). A session
-//! may be forgotten when it [`is_over`](Session::is_over), which it never is while an operation of it
-//! is under way: so what the store holds for it is always let go by the session itself.
+//! After every call that takes `now`, take all of [`next_operation`](Session::next_operation), see
+//! to the outbox, and read [`deadline`](Session::deadline) anew. Bytes that `receive` did not
+//! consume are given again, in front of newer ones, once [`wants_input`](Session::wants_input).
+//! When nothing is left to do for now, let it [`rest`](Session::rest). A session may be forgotten
+//! when it [`is_over`](Session::is_over). It never is while an operation of it is under way, so the
+//! session itself always releases its handles of the store.
 //!
 //! # Order of effects
 //!
@@ -276,8 +276,8 @@ impl<H: Handles> Session<H> {
     }
 
     /// Takes bytes from the front of `input` and says how many: less than all where a line is not
-    /// finished, where the session must wait for the store or for the client to read, or after 64
-    /// lines. None are taken only where it can't go on.
+    /// finished, where the session must wait for the store or the client, or after 64 lines. None
+    /// are taken only where it can't go on.
     pub fn receive(&mut self, input: &[u8], now: Instant) -> usize {
         let mut used = 0;
         let before = self.lines;

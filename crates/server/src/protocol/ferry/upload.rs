@@ -380,8 +380,8 @@ impl<H: Handles> Upload<H> {
 }
 
 /// Returns how much is kept of a resumable upload after an operation on it failed: no more than its
-/// last checkpoint. It is nothing where the disk failed, since nobody knows then which of the bytes
-/// are there, and where the file grew larger than it may be, since nothing can come of it.
+/// last checkpoint. It is nothing where the disk failed, since nobody knows then which bytes are
+/// there. It is nothing either where the file grew larger than it may be.
 fn kept_after(failure: &Failure) -> Keeps {
     match failure.code {
         Code::Io | Code::TooLarge => Keeps::Nothing,

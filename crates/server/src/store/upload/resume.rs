@@ -159,9 +159,8 @@ impl Store {
         }
     }
 
-    /// Returns whether the staged file of `stat` has its name already: it was given that as a
-    /// second one, and the server was killed before the file lost the first (see
-    /// `Batch::move_entry`).
+    /// Returns whether the staged file of `stat` has its name already: it got that as a second one,
+    /// and the server was killed before the first was removed (see `Batch::move_entry`).
     fn has_name(&self, name: &Name, stat: &Stat) -> bool {
         let there = self.root.stat(name, false);
         there.is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino))
