@@ -14,7 +14,7 @@ use crate::{
     size_label, timed,
 };
 
-/// Every row of the target.
+/// Reports every row of the target.
 pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     let bench = Bench::new(setup, options);
     bench.memory(report);

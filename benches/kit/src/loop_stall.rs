@@ -41,7 +41,7 @@ const MANY_TIMES: usize = 20;
 /// The sparse file that is summed is so many times as large as the one that is moved.
 const SPARSE_TIMES: u64 = 10;
 
-/// Every row of the target.
+/// Reports every row of the target.
 pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     let bench = Bench::new(setup, options);
     let size = size_label(options.mib);

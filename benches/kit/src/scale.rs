@@ -28,7 +28,7 @@ const SESSIONS: usize = 1_000_000;
 /// Enough that both processes get some of them.
 const CONNECTIONS: usize = 64;
 
-/// Every row of the target.
+/// Reports every row of the target.
 pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     sessions(options, report);
     processes(setup, options, report);

@@ -30,7 +30,7 @@ const _: () = assert!(SMALL_BYTES as u64 <= MAX_BLOCK_BYTES, "each file is one b
 /// the kernel's ticks of CPU time can show.
 pub(crate) const GETS_OF_EACH: usize = 10;
 
-/// Every row of the target.
+/// Reports every row of the target.
 pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     let bench = Bench::new(setup, options);
     bench.gets(report);
@@ -176,8 +176,9 @@ impl<'a> Bench<'a> {
         sample
     }
 
-    /// Checks the files that came and puts them aside. It does not delete them: for seconds ext4 goes around the inodes
-    /// of files that have just been deleted, so that the next turn would measure little else.
+    /// Checks the files that came and puts them aside. It does not delete them: for seconds ext4
+    /// goes around the inodes of files that have just been deleted, so that the next turn would
+    /// measure little else.
     fn check_and_empty(&self, directory: &Path) {
         check(directory, &self.files);
         let aside = self.root.with_file_name(format!("aside-{}", self.aside.replace(self.aside.get() + 1)));

@@ -37,7 +37,7 @@ const UPLOADED: &str = "uploaded.bin";
 /// The least share of the rate of a synced local copy that a durable PUT reaches.
 pub(crate) const DURABLE_BESIDE_DD: f64 = 0.9;
 
-/// Every row of the target.
+/// Reports every row of the target.
 pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     let bench = Bench::new(setup, options);
     bench.gets(report);

@@ -71,7 +71,7 @@ pure-ftpd, proftpd and vsftpd are not installed beside each other; unpacked they
   python3 -m venv . && bin/pip install pyftpdlib
   FERRY_BENCH_PEERS=$PWD cargo bench -p ferry-benches --bench peers";
 
-/// Every row of the target.
+/// Reports every row of the target.
 pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     let bench = Bench::new(setup, options);
     bench.introduce(report);

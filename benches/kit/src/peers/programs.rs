@@ -120,7 +120,7 @@ impl<'r> Race<'r, '_> {
         }))
     }
 
-    /// The same with a server of the bench; the arguments are made of where it listens.
+    /// Does the same with a server of the bench; the arguments are made of its address.
     fn peer_of(
         &'r self,
         is: &str,
@@ -312,7 +312,7 @@ pub(super) fn put_many(bench: &Bench<'_>, report: &mut Report) {
     compete(report, bench.options.rounds, &work, Unit::Seconds, &[], ours, flat(peers));
 }
 
-/// The same onto the disk; ferry's are durable at the end.
+/// Does the same onto the disk; ferry's are durable at the end.
 pub(super) fn put_many_durably(bench: &Bench<'_>, report: &mut Report) {
     let work = format!("program: put {} files, durable, on the disk", bench.files.len());
     if !bench.options.wants(&work) {

@@ -62,7 +62,7 @@ pub(super) struct Secure {
     pub(super) vsftpd: Option<Daemon>,
 }
 
-/// Every row by TLS.
+/// Reports every row by TLS.
 pub(super) fn all(bench: &Bench<'_>, report: &mut Report) {
     let mut start = |kind: Kind| match kind.start(&bench.setup.helper, &bench.root)? {
         Ok(daemon) => Some(daemon),

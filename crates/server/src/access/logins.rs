@@ -36,7 +36,7 @@ pub struct Logins<K> {
 }
 
 impl<K: Copy + Eq> Logins<K> {
-    /// Nobody logs in, and nobody has failed.
+    /// Returns an empty queue, without failures.
     #[must_use]
     pub fn new() -> Logins<K> {
         Logins { delays: Delays::default(), waiting: VecDeque::new(), under_way: Vec::new() }

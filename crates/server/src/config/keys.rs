@@ -1,5 +1,5 @@
-//! The options of the command line as keys: one definition, clap's own, for all three sources and for all that explains
-//! them.
+//! The options of the command line as keys: one definition, clap's own, for all three sources and
+//! for all that explains them.
 
 use std::{any::TypeId, error::Error as _, ffi::OsStr, fmt::Write as _, path::PathBuf};
 

@@ -38,7 +38,8 @@ impl Security {
         self.given.clone().into_iter().flat_map(|(certificate, key)| [certificate, key]).chain(own)
     }
 
-    /// Returns the server's key, which is made if there is none yet; [`None`] where no TLS is spoken on `address`.
+    /// Returns the server's key, which is made if there is none yet; [`None`] where no TLS is
+    /// spoken on `address`.
     ///
     /// # Errors
     ///
@@ -76,7 +77,8 @@ impl Security {
         }
     }
 
-    /// Returns the key of a server that runs at `address`, as it is now: nothing is made. [`None`] where no TLS is spoken.
+    /// Returns the key of a server that runs at `address`, as it is now: nothing is made. [`None`]
+    /// where no TLS is spoken.
     ///
     /// # Errors
     ///

@@ -20,8 +20,8 @@ const SHOWN_USERS: usize = 10;
 /// The prefix that all names have, and JSON leaves out.
 const PREFIX: &str = "ferryd_";
 
-/// Returns the figures as one JSON object in a line. Its keys are the names of the metrics without their `ferryd_`, and
-/// a figure with labels is an object whose keys are the values of its labels.
+/// Returns the figures as one JSON object in a line. Its keys are the names of the metrics without
+/// their `ferryd_`, and a figure with labels is an object whose keys are the values of its labels.
 pub(crate) fn json(figures: &Figures) -> String {
     let mut json = String::with_capacity(8 << 10);
     let mut before = '{';
@@ -55,7 +55,8 @@ fn push_info(json: &mut String, labels: &[(&str, Cow<'_, str>)]) {
     json.push('}');
 }
 
-/// Appends an object whose keys are the values of the label at `depth`, of samples that are alike in those before it.
+/// Appends an object whose keys are the values of the label at `depth`, of samples that are alike
+/// in those before it.
 fn push_by_label(json: &mut String, mut samples: &[Sample<'_>], depth: usize) {
     json.push('{');
     while let [(labels, value), ..] = samples {

@@ -177,7 +177,7 @@ impl Arrivals {
         if self.admission.move_to(from, to, most) { Ok(()) } else { Err(most) }
     }
 
-    /// Has other limits hold for those that come from now on.
+    /// Sets the limits for clients that come from now on.
     pub(super) fn set_admission(&mut self, limits: AdmissionLimits) {
         self.admission.set_limits(limits);
     }

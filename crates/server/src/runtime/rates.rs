@@ -166,8 +166,8 @@ impl Rates {
         }
     }
 
-    /// From `now` on these rates hold, as those of [`new`](Self::new). Users have theirs when their
-    /// clients have [joined](Self::join) anew.
+    /// Sets the rates that hold from `now` on, as those of [`new`](Self::new). Users have theirs
+    /// when their clients have [joined](Self::join) anew.
     pub(super) fn set(&mut self, client_rate: Option<u64>, total_rate: Option<u64>, now: Instant) {
         self.client_rate = client_rate;
         match (&mut self.common, total_rate) {
@@ -196,7 +196,7 @@ impl Rates {
         }
     }
 
-    /// Has `client` belong to `user`, all of whose clients together have `rate`; where that is
+    /// Makes `client` belong to `user`, all of whose clients together have `rate`; where that is
     /// [`None`], that of a client.
     pub(super) fn join(&mut self, client: Token, user: &UserName, rate: Option<u64>, now: Instant) {
         let rate = rate.or(self.client_rate);
@@ -277,7 +277,8 @@ impl Rates {
 
 /// Waiting, and grants.
 impl Rates {
-    /// Has `client`, which has something to move, wait for a grant. One that waits already keeps its place.
+    /// Queues `client`, which has something to move, for a grant. One that waits already keeps its
+    /// place.
     pub(super) fn wait(&mut self, client: Token, now: Instant) {
         if !self.flows.contains_key(&client) {
             let mut account = Account::default();
@@ -301,7 +302,7 @@ impl Rates {
         self.waiting[line as usize].range(from..).next().copied().filter(|(of, ..)| *of == key)
     }
 
-    /// Has an account stand where it should: in the lines for which clients of it wait, unless its
+    /// Puts an account where it should stand: in the lines for which clients of it wait, unless its
     /// own rate has it rest. It keeps its arrival where it stands already.
     fn place(&mut self, key: AccountKey, now: Instant) {
         let waits = Line::BOTH.map(|line| self.first_of(key, line).is_some());

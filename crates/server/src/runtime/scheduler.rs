@@ -66,14 +66,14 @@ impl Scheduler {
         self.rates.are_limiting(client)
     }
 
-    /// From `now` on these rates hold, for clients that are there as well: of each client, and of
+    /// Sets the rates that hold from `now` on, also for present clients: of each client, and of
     /// all. Each client that has logged in [joins](Self::join) its user anew after this.
     pub fn set_rates(&mut self, client_rate: Option<u64>, total_rate: Option<u64>, now: Instant) {
         self.rates.set(client_rate, total_rate, now);
     }
 
-    /// Has `client` belong to `user`, all of whose clients together may move `rate` bytes a second;
-    /// where that is [`None`], as many as a client that has not logged in.
+    /// Makes `client` belong to `user`, all of whose clients together may move `rate` bytes a
+    /// second; where that is [`None`], as many as a client that has not logged in.
     pub fn join(&mut self, client: Token, user: &UserName, rate: Option<u64>, now: Instant) {
         self.rates.join(client, user, rate, now);
     }
@@ -84,7 +84,7 @@ impl Scheduler {
         self.rates.has_waiting()
     }
 
-    /// Has `client`, which has something to move, wait for a grant.
+    /// Queues `client`, which has something to move, for a grant.
     pub fn wait_for_grant(&mut self, client: Token, now: Instant) {
         self.rates.wait(client, now);
     }

@@ -259,7 +259,7 @@ impl Area {
         }
     }
 
-    /// The same, where no data is kept.
+    /// Returns the same, where no data is kept.
     fn resting_journal(&self, id: &str) -> Result<Option<Resting>, Errno> {
         match self.syscalls.stat_entry(&self.kept, &Area::journal_name(id)) {
             Ok(stat) => Ok(Some(Resting { id: id.to_owned(), bytes: 0, touched: meta::touched(&stat) })),

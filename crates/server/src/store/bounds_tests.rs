@@ -1,5 +1,4 @@
-//! The things that a store must not touch: others' directories, the server's own corner, what is
-//! mounted below the root.
+//! The things that a store must not touch: others' directories, `.ferry`, mounts below the root.
 
 use std::{
     fs,

@@ -187,8 +187,8 @@ impl Syscalls {
         self.told(self.call(&Call::Stat { file: file.as_fd() }, || fs::fstat(&file)))
     }
 
-    /// Returns how many names the directory `dir` has, as its file system says now: what the kernel remembers of one of
-    /// another machine, or of a program, does not count.
+    /// Returns how many names the directory `dir` has, as its file system says now: what the kernel
+    /// remembers of one of another machine, or of a program, does not count.
     pub(super) fn ask(&self, dir: &OwnedFd) -> Result<u32, Errno> {
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
         let links = || fs::statx(dir, "", flags, StatxFlags::NLINK).map(|status| status.stx_nlink);

@@ -121,14 +121,14 @@ pub(crate) fn one_life(name: &str, script: &[Step], lie: Lie, dice: &mut Dice, f
     life.sweep(name, 0, dice, figures);
 }
 
-/// The same on a file system that lacks something.
+/// Does the same on a file system that lacks something.
 pub(crate) fn lacking_life(name: &str, script: &[Step], lack: Lack, dice: &mut Dice, figures: &mut Figures) {
     let mut life = Life::lacking(lack, fresh_root(), Lie::None, History::default());
     life.serve(script);
     life.sweep(name, 0, dice, figures);
 }
 
-/// The same, on a server that may know of one id only, and forgets it for the next one.
+/// Does the same on a server that may know of one id only, and forgets it for the next one.
 pub(crate) fn forgetful_life(name: &str, script: &[Step], dice: &mut Dice, figures: &mut Figures) {
     let mut life = Life { max_kept: 1, ..Life::new(fresh_root(), Lie::None, History::default()) };
     life.serve(script);

@@ -307,7 +307,7 @@ impl Accounts {
         }
     }
 
-    /// Another users file holds.
+    /// Replaces the users file.
     fn reload(&mut self) {
         let table = Table::draw(&mut self.dice, self.guests.len());
         self.users = table.users();

@@ -121,7 +121,7 @@ impl Saboteur {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on calls are counted, and `fault` strikes.
+    /// Starts to count calls, and lets `fault` strike.
     pub(crate) fn arm(&self, fault: Option<Fault>, commit: Option<Kind>) {
         let mut plan = self.plan();
         let spoils = plan.spoils;
@@ -134,7 +134,7 @@ impl Saboteur {
         plan.seen.clone()
     }
 
-    /// Half of what is published will be lost.
+    /// Loses half of each published file from here on.
     pub(crate) fn spoil(&self) {
         self.plan().spoils = true;
     }

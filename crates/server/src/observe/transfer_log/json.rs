@@ -1,8 +1,8 @@
 //! JSON Lines: one object a line, whose keys are stable.
 //!
-//! docs/server.md has the keys. Strings hold no control characters, and nothing else that could drive a terminal: those
-//! are `\u` escapes, as JSON has them, so that a reader gets back what was there. Numbers are written without the
-//! machinery of format strings.
+//! docs/server.md has the keys. Strings hold no control characters, and nothing else that could
+//! drive a terminal: those are `\u` escapes, as JSON has them, so that a reader gets back what was
+//! there. Numbers are written without the machinery of format strings.
 
 use std::{sync::Arc, time::SystemTime};
 

@@ -1,4 +1,5 @@
-//! The clocks of a session: idle, unfinished request, transfers that do not move, and a root that does not answer.
+//! The clocks of a session: idle, unfinished request, transfers that do not move, and a root that
+//! does not answer.
 
 use std::time::{Duration, Instant};
 

@@ -8,8 +8,9 @@ use super::{Phase, Session};
 use crate::store::{Handles, StoreError};
 
 impl<H: Handles> Session<H> {
-    /// Asks for a look at the root. Where one before has not ended yet, its end answers this request as well: a root that
-    /// hangs holds up one helper for a client, however often the client asks.
+    /// Asks for a look at the root. Where one before has not ended yet, its end answers this
+    /// request as well: a root that hangs holds up one helper for a client, however often the
+    /// client asks.
     pub(super) fn start_health(&mut self) {
         self.operations.probe();
         self.phase = Phase::Probing;

@@ -22,8 +22,9 @@
 //!
 //! # Who waits for a completion
 //!
-//! A session reads one thing at a time: what its phase says. An upload is found by its number among the `uploads`, a
-//! change by its number in the `queue`. A completion that nobody waits for is one of a connection that is gone.
+//! A session reads one thing at a time: what its phase says. An upload is found by its number among
+//! the `uploads`, a change by its number in the `queue`. A completion that nobody waits for is one
+//! of a connection that is gone.
 
 mod body;
 mod changes;
@@ -83,8 +84,8 @@ pub struct Limits {
     pub upload_bytes: u64,
     /// How long a client may take.
     pub timeouts: Timeouts,
-    /// Between two checkpoints of a resumable upload, in bytes: what a crash can cost at most, beside what is gathered
-    /// for one write.
+    /// Between two checkpoints of a resumable upload, in bytes: what a crash can cost at most,
+    /// beside what is gathered for one write.
     pub checkpoint_bytes: u64,
     /// After this time a checkpoint is made of fewer bytes, too: what a crash can cost those who are slow.
     pub checkpoint_time: Duration,
@@ -108,12 +109,12 @@ const PENDING_REQUESTS: usize = 64;
 /// stops as fast as it can must wait for the store like any other.
 const OPERATIONS_UNDER_WAY: u32 = 128;
 
-/// Memory of uploads that one session may have handed to the store and not got back, in bytes, before it takes another
-/// request. One upload more adds at most three chunks.
+/// Memory of uploads that one session may have handed to the store and not got back, in bytes,
+/// before it takes another request. One upload more adds at most three chunks.
 const PENDING_BYTES: u64 = 2 << 20;
 
-/// Uploads of one session whose files are open, before it takes another request: two for each helper that waits for the
-/// disk.
+/// Uploads of one session whose files are open, before it takes another request: two for each
+/// helper that waits for the disk.
 const OPEN_UPLOADS: u32 = 8;
 
 /// After the last reply: how long, and over how many bytes, input is discarded so that closing
@@ -489,8 +490,8 @@ impl<H: Handles> Session<H> {
         self.settle(now);
     }
 
-    /// Nothing can be sent to the client any more, though there may still be input of it: what is read for it is given up.
-    /// The changes that it asked for go on.
+    /// Nothing can be sent to the client any more, though there may still be input of it: what is
+    /// read for it is given up. The changes that it asked for go on.
     pub fn hung_up(&mut self, now: Instant) {
         let reads = matches!(
             self.phase,

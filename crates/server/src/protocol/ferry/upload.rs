@@ -150,7 +150,7 @@ impl<H: Handles> Upload<H> {
         &self.body
     }
 
-    /// The same, to be filled.
+    /// Returns the same, to be filled.
     pub(super) fn body_mut(&mut self) -> &mut Body {
         &mut self.body
     }

@@ -56,7 +56,7 @@ impl World {
         true
     }
 
-    /// Has a client wait for a grant that could move something.
+    /// Queues a client that could move something for a grant.
     pub(super) fn wait_for_grant(&mut self, key: usize) {
         if !self.scheduler.is_limited(Token(key)) || self.granted == Some(key) {
             return;

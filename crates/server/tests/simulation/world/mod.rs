@@ -124,7 +124,7 @@ pub(crate) struct World {
     rules: Rules,
     admission: Admission,
     strangers: Vec<(IpAddr, Admitted)>,
-    /// Has those in its run queue whom something was told since they had their turn.
+    /// Holds the connections in its run queue with news since their last turn.
     scheduler: Scheduler,
     peers: Vec<Peer>,
     conns: BTreeMap<usize, Conn>,
@@ -278,7 +278,7 @@ impl World {
         self.settle();
     }
 
-    /// Everybody moves once. False where nobody could.
+    /// Moves everybody once. False where nobody could move.
     fn round(&mut self) -> bool {
         self.now += Duration::from_millis(1);
         self.another_goes();
@@ -305,7 +305,7 @@ impl World {
         moved
     }
 
-    /// Nobody can do anything: the clock must.
+    /// Moves the clock, since nobody can do anything.
     fn wait(&mut self) {
         let deadlines = self.conns.values().filter_map(|conn| conn.session.deadline());
         let next = deadlines.chain(self.scheduler.next_at(self.now)).min();

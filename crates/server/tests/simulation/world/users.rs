@@ -33,13 +33,13 @@ impl World {
         keys.into_iter().for_each(|key| self.join(key));
     }
 
-    /// Other rates hold from now on, for everybody.
+    /// Changes the rates of all clients.
     pub(super) fn rates_change(&mut self) {
         let [client_rate, total] = [50_000, 100_000].map(|rate| self.dice.happens(500).then_some(rate));
         self.set_rates(client_rate, total);
     }
 
-    /// Has a connection be in the account of its user.
+    /// Puts a connection into the account of its user.
     fn join(&mut self, key: usize) {
         let Some(books) = &self.books else { return };
         if let Some(user) = self.conns.get(&key).and_then(|conn| conn.user.as_ref()) {
@@ -47,7 +47,7 @@ impl World {
         }
     }
 
-    /// Somebody logs in, unless the user has as many clients as may be.
+    /// Logs a client in, unless its user has as many as may be.
     pub(super) fn logs_in(&mut self, peer: usize) {
         let Some(key) = self.peers[peer].conn else { return };
         let Some(books) = &self.books else { return };
