@@ -38,7 +38,7 @@ fn clients() {
 fn loop_stall() {
     let mut report = Report::new("loop_stall", false);
     ferry_bench_kit::loop_stall::all(&setup(), &Options::tiny(), &mut report);
-    assert_eq!(report.rows().len(), 8);
+    assert_eq!(report.rows().len(), 12);
 }
 
 #[test]
