@@ -10,6 +10,7 @@ pub mod net;
 pub mod observe;
 pub mod protocol;
 pub mod runtime;
+pub mod serve;
 pub mod start;
 pub mod store;
 mod sys;

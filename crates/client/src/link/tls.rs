@@ -22,9 +22,6 @@ const FRUITLESS_BYTES: usize = 64 << 10;
 /// Plaintext that is sealed at once, and waits, sealed, for a socket that is full.
 const SEALED_BYTES: usize = 128 << 10;
 
-/// The types of records with which a server answers a hello: an alert, or a handshake (RFC 8446, section 5.1).
-const ANSWERS: [u8; 2] = [21, 22];
-
 /// The client's side of TLS.
 ///
 /// Bytes that [`write`](Self::write) took are sealed, and may still [wait for the socket](Self::is_pending).
@@ -33,8 +30,8 @@ pub(super) struct Tls {
     wire: Box<[u8]>,
     /// The server has said that there will be no more.
     has_ended: bool,
-    /// The first byte that came is one with which TLS begins.
-    is_answered: bool,
+    /// Whether the first bytes that came are a server's answer by TLS, once any have come.
+    is_answered: Option<bool>,
 }
 
 impl Tls {
@@ -46,7 +43,7 @@ impl Tls {
         let made = name.map_err(|error| error.to_string()).and_then(|name| {
             let mut connection = ClientConnection::new(config, name).map_err(|error| error.to_string())?;
             connection.set_buffer_limit(Some(SEALED_BYTES));
-            Ok(Tls { connection, wire: vec![0; WIRE_BYTES].into(), has_ended: false, is_answered: false })
+            Ok(Tls { connection, wire: vec![0; WIRE_BYTES].into(), has_ended: false, is_answered: None })
         });
         made.map_err(|error| Error::tls(format_args!("cannot speak TLS with {address}: {error}")))
     }
@@ -69,7 +66,7 @@ impl Tls {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.to_string()),
             };
-            self.is_answered |= ANSWERS.contains(&self.wire[0]);
+            self.is_answered.get_or_insert_with(|| begins_answer(&self.wire[..count]));
             let mut rest = &self.wire[..count];
             while !rest.is_empty() {
                 let fed = self.connection.read_tls(&mut rest).map_err(|error| error.to_string());
@@ -85,7 +82,7 @@ impl Tls {
 
     /// Whether the server has answered by TLS, if only by an alert.
     pub(super) fn is_answered(&self) -> bool {
-        self.is_answered
+        self.is_answered == Some(true)
     }
 
     /// Returns the certificates that the server showed, its own first.
@@ -208,6 +205,15 @@ impl Filled<'_, '_> {
         }
         None
     }
+}
+
+/// Returns whether a server's answer to a hello begins so: with an alert, or with its own hello (RFC 8446, sections 4 and
+/// 5.1). An echo service sends back a client's hello.
+fn begins_answer(bytes: &[u8]) -> bool {
+    const ALERT: u8 = 21;
+    const HANDSHAKE: u8 = 22;
+    const SERVER_HELLO: u8 = 2;
+    matches!(bytes, [ALERT, ..] | [HANDSHAKE, _, _, _, _, SERVER_HELLO, ..])
 }
 
 fn shown(error: &rustls::Error) -> String {
