@@ -1,6 +1,11 @@
 //! The limits that options set: told with the right code, and over when the cause is gone.
 
-use std::{net::SocketAddr, thread, time::Instant};
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    thread,
+    time::Instant,
+};
 
 use ferry_e2e::{Answer, Frail, Options, Raw, Server, body, eventually, gist, random_bytes};
 
@@ -13,6 +18,13 @@ use crate::{
 fn first_word(server: &Server) -> String {
     let mut raw = Raw::connect(server.address());
     gist(&raw.line())
+}
+
+/// Connects; returns whether the server greets.
+fn is_greeted(server: &Server) -> bool {
+    let mut line = String::new();
+    let _ = BufReader::new(narrow(server, None)).read_line(&mut line);
+    line.starts_with("FERRY 1 ")
 }
 
 #[test]
@@ -58,7 +70,7 @@ fn one_address_has_its_share_and_another_one_is_still_served() {
     }
     let other = narrow(server, Some(SocketAddr::from(([127, 0, 0, 2], 0))));
     let mut greeting = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(other.clone()), &mut greeting).unwrap();
+    BufReader::new(other.clone()).read_line(&mut greeting).unwrap();
     assert!(greeting.starts_with("FERRY 1 "), "{greeting:?}");
     drop((held, other));
     eventually("there is room again", || first_word(server).starts_with("FERRY").then_some(()));
@@ -81,12 +93,14 @@ fn one_address_can_not_take_the_descriptors_by_being_refused() {
     // Whoever is greeted now was accepted behind them.
     let other = narrow(server, Some(SocketAddr::from(([127, 0, 0, 2], 0))));
     let mut greeting = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(other.clone()), &mut greeting).unwrap();
+    BufReader::new(other.clone()).read_line(&mut greeting).unwrap();
     assert!(greeting.starts_with("FERRY 1 "), "{greeting:?}");
     let more = server.figures().descriptors - ground.idle.descriptors;
     println!("{COME} clients of one address, {MOST} allowed: {more} descriptors more, with another client's");
     assert!(more <= MOST + REFUSED + 1, "{more} descriptors for one address");
     drop((held, other));
+    // Until the server has seen all of them go, the next one is closed without a word.
+    eventually("there is room again", || is_greeted(server).then_some(()));
     ground.ends_as_it_began();
 }
 
