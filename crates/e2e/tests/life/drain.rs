@@ -53,9 +53,9 @@ fn transfers_of_every_kind_that_are_under_way_end() {
     let request = format!("RESUME id {} - resumed", whole.len());
     let mut resuming = half_sent(&server, &request, Some("GO 0"), &whole);
     let mut pipelined = Raw::greeted(server.address());
-    for number in 0..SMALL {
-        pipelined.send(format!("PUT 5 - small{number}\nDATA 5\nhelloEND {}\nGET small{number}\n", crc(b"hello")));
-    }
+    let pair = |number| format!("PUT 5 - small{number}\nDATA 5\nhelloEND {}\nGET small{number}\n", crc(b"hello"));
+    // At once: hundreds of small segments can fill the server's window, and then nothing may come for a second.
+    pipelined.send((0..SMALL).map(pair).collect::<String>());
     drain(&server);
 
     let rest = body(&whole, BLOCK_BYTES);
