@@ -4,8 +4,8 @@
 //! cargo run --release -p ferry-client --example upload -- 12000 poems client/*.txt
 //! ```
 //!
-//! The directory is made where it is missing; a `.` stands for the server's own. What is needed to go on with a cut upload
-//! is kept beneath the directory that `XDG_STATE_HOME` names, or `.local/state` in the home directory.
+//! The directory is made where it is missing; a `.` stands for the server's own. The notes by which a cut upload goes on
+//! are kept beneath the directory that `XDG_STATE_HOME` names, or `.local/state` in the home directory.
 
 use std::{
     error::Error,

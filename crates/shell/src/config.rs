@@ -104,7 +104,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Parses the text of a file. What is wrong is told as `LINE: KEY: WHY`.
+/// Parses the text of a file. Errors are told as `LINE: KEY: WHY`.
 pub(crate) fn parse(text: &str) -> Result<Config, String> {
     let table =
         DeTable::parse(text).map_err(|error| complaint(text, error.span().unwrap_or_default(), "", error.message()))?;

@@ -32,8 +32,8 @@ impl Display for Event {
 pub(crate) const INTRODUCTION: &str = "\
 With --json, each line of standard output is one JSON object, and its field \"event\" says what happened. Names and \
 texts are as they are, not escaped for a terminal. Sizes are bytes, times are Unix seconds, spans are seconds. Where a \
-file itself goes to standard output, the events go to standard error. What 'config', 'completions' and 'man' \
-print is no event. New events and new fields may come: ignore what you do not know.";
+file itself goes to standard output, the events go to standard error. The output of 'config', 'completions' and \
+'man' is no event. New events and new fields may come: ignore what you do not know.";
 
 /// Each event with its fields.
 pub(crate) const EVENTS: &[(&str, &str)] = &[

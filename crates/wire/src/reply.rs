@@ -18,7 +18,7 @@ use crate::{
 pub struct Failure {
     /// The reason, for programs.
     pub code: Code,
-    /// The reason, for people: one line. Whoever puts text of a peer into it escapes that text.
+    /// The reason, for people: one line. Text of a peer is escaped before it is put into it.
     pub message: Cow<'static, str>,
 }
 

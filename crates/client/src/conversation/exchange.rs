@@ -266,7 +266,7 @@ impl<'l, T> Exchange<'l, T> {
     }
 
     /// Ends the upload about `about` from this side, although the caller wants everything to end: `block` is the rest
-    /// of what was begun. What the server says to it [`Exchange::unheard`] gives. Gives `about` back where nothing more
+    /// of what was begun. [`Exchange::unheard`] gives the server's answer. Gives `about` back where nothing more
     /// comes of it, and why the server had refused it, if it had.
     pub(crate) fn call_off(&mut self, block: &mut Block, about: T) -> Result<(), (T, Option<Failure>)> {
         self.link.begin_grace(STOP_LIMIT);

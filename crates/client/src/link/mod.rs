@@ -25,7 +25,7 @@ const INPUT_BYTES: usize = 256 << 10;
 const CANCEL_CHECK: Duration = Duration::from_millis(100);
 
 /// How much behind the end of a block is read together with it: the line of the next block, and the
-/// small replies that may follow. What is more would be copied twice.
+/// small replies that may follow. All bytes beyond that would be copied twice.
 const SPILL_BYTES: usize = 4 << 10;
 
 /// A connection on a non-blocking socket.

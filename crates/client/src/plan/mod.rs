@@ -2,8 +2,8 @@
 //!
 //! A [`Planner`] is given what was chosen and makes a [`Plan`], which changes nothing; then [`Plan::carry_out`] does it.
 //! Everything that was chosen is moved, unless it is compared first: [`Plan::sync`] makes one directory like another and
-//! moves only what differs. What could not be looked at, at either end, is neither moved nor deleted, and neither is what
-//! is beneath it.
+//! moves only what differs. Entries that could not be looked at, at either end, are neither moved nor deleted, and
+//! neither is anything beneath them.
 //!
 //! # Inside
 //!

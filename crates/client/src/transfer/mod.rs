@@ -98,7 +98,7 @@ pub struct Settings {
     /// Takes up what an earlier transfer that was cut left behind, and leaves it where this one is cut, however that
     /// happens: downloads of 1 MiB and more (as `.ferry-*.part` and `.ferry-*.mark` beside their target, until they are
     /// finished, or a week has passed and another large file is fetched to that directory), uploads of 8 MiB and more (by
-    /// [`Settings::state`], for as long as the server keeps them). What is smaller is moved again.
+    /// [`Settings::state`], for as long as the server keeps them). Smaller files are moved again.
     pub resume: bool,
     /// Connections that share one download of 32 MiB and more, at most 16; 1 for the client's own alone. A download that is
     /// cut goes on from what has no gap. Files whose [`Fetch::meta`] is missing cost one more round trip each.

@@ -1,6 +1,6 @@
 //! Decides whether a server that speaks TLS is the one that was meant.
 //!
-//! A server proves in the handshake that it holds the key of its certificate. What that key is worth is judged behind the
+//! A server proves in the handshake that it holds the key of its certificate. The worth of that key is judged after the
 //! handshake and before any byte of ours: a person who is asked may take a while, and nothing waits for that but this.
 
 mod known;

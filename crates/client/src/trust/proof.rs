@@ -34,8 +34,8 @@ pub(super) fn provider() -> CryptoProvider {
     provider
 }
 
-/// Makes sure that a server holds the key of its certificate. What that certificate is worth, [`Trust::judge`] decides
-/// before anything is sent.
+/// Makes sure that a server holds the key of its certificate. [`Trust::judge`] decides what that certificate is
+/// worth, before anything is sent.
 ///
 /// [`Trust::judge`]: super::Trust::judge
 #[derive(Debug)]

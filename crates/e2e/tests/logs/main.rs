@@ -16,7 +16,7 @@ use std::{
 use ferry_e2e::{Options, eventually};
 use tempfile::TempDir;
 
-/// Alice's password is "password", and its hash cheap. Who has not logged in may read.
+/// Alice's password is "password", and its hash cheap. Clients that have not logged in may read.
 const USERS: &str = "[anonymous]\nrights = { \"\" = \"r\" }\n[users.alice]\nrights = { \"\" = \"rw\" }\n\
      password = \"$argon2id$v=19$m=32,t=1,p=1$c29tZXNhbHQ$MBqPu0xZXFIeZ1LJialS1H4ezQY9ie689ohyiGdbVMg\"\n";
 

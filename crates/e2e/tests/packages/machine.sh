@@ -1,7 +1,7 @@
 # The first process of a throwaway machine: `sh machine.sh BASE`, in name spaces of its own.
 #
 # Lays files of its own, in memory, over those of this machine, and starts systemd there. Nothing that happens in it
-# touches the disk of this machine. What systemd would do to the kernel, which is not its own, is taken out.
+# touches the disk of this machine. Everything that systemd would do to the kernel, which is not its own, is taken out.
 set -eu
 base=$1
 # In the process numbers of whoever mounted this /proc: the name of this process outside.

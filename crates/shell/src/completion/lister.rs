@@ -71,7 +71,8 @@ impl<K: Clone + Eq + Hash + Send + 'static> Lister<K> {
         Lister { shared }
     }
 
-    /// Returns the content of `key`, if that is known within `timeout`. What comes later is there for the next time.
+    /// Returns the content of `key`, if that is known within `timeout`. A listing that comes later is there for the next
+    /// time.
     pub(super) fn items(&self, key: &K, timeout: Duration) -> Option<Arc<[ListedItem]>> {
         let mut state = self.shared.lock();
         if fresh(&state, key).is_none() {

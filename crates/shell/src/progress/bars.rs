@@ -113,7 +113,7 @@ fn draw(bar: &ProgressBar, row: &Row, pace: Option<&Pace>, columns: usize) {
 }
 
 /// Returns the template, the name and the text that fit into fewer than `columns` columns. The last one stays free, for
-/// some terminals begin another line there. What matters least goes first.
+/// some terminals begin another line there. The parts that matter least go first.
 fn fitted(row: &Row, pace: Option<&Pace>, columns: usize) -> (&'static str, String, String) {
     let room = columns.saturating_sub(1);
     if let Some(note) = &row.note {
