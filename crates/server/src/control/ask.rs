@@ -33,7 +33,7 @@ const MOST_DESCRIPTORS: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// No server is there.
-    #[error("no server answers at {}", shown(.0))]
+    #[error("no server answers at {}: name the port that it serves, or its socket by --control", shown(.0))]
     NoServer(Vec<PathBuf>),
     /// The system refuses the connection, or it broke.
     #[error("can't ask the server at {}: {error}", .path.display())]
