@@ -71,8 +71,11 @@ pub(crate) fn tells_secret(line: &str) -> bool {
 
 fn is_secret_told(command: &clap::Command, arguments: &[Word]) -> bool {
     let is_in_address = |word: &Word| word.text.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    let is_behind_user = |word: &Word| word.text.contains(':');
     match command.get_name() {
-        "login" => arguments.iter().filter(|word| !word.is("--help")).count() > 1,
+        "login" => {
+            arguments.iter().filter(|word| !word.is("--help")).count() > 1 || arguments.iter().any(is_behind_user)
+        }
         "open" => arguments.iter().any(is_in_address),
         _ => false,
     }
@@ -254,8 +257,13 @@ mod tests {
 
     #[test]
     fn a_line_with_a_secret_is_known() {
-        for line in ["login alice hunter", "LS; USER alice 'hunter", "OPEN a:hunter@h:1", "connect --tls a:hunter@h 1"]
-        {
+        for line in [
+            "login alice hunter",
+            "LOGIN alice:hunter",
+            "LS; USER alice 'hunter",
+            "OPEN a:hunter@h:1",
+            "connect --tls a:hunter@h 1",
+        ] {
             assert!(tells_secret(line), "{line}");
             if let Err(failed) = parse(line) {
                 assert!(!failed.message.contains("hunter"), "{}", failed.message);
