@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsString,
     fs::OpenOptions,
-    io::{self, Read as _},
+    io::{self, ErrorKind, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -96,7 +96,10 @@ impl Users {
     ///
     /// Where it can't be read, or something in it makes no sense.
     pub fn load(path: &Path) -> Result<(Users, Option<String>), UsersError> {
-        let file = UsersFile::read(path).map_err(|error| UsersError::unreadable(path, error.to_string()))?;
+        let file = UsersFile::read(path).map_err(|error| {
+            let way_out = if error.kind() == ErrorKind::NotFound { "; 'ferryd user add NAME' makes it" } else { "" };
+            UsersError::unreadable(path, format!("{error}{way_out}"))
+        })?;
         let users = Users::parse(&file.text, path)?;
         let idle = users.is_idle().then(|| {
             format!(
@@ -146,6 +149,7 @@ mod tests {
         let path = directory.path().join("users.toml");
         let error = Users::load(&path).unwrap_err().to_string();
         assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
+        assert!(error.ends_with("'ferryd user add NAME' makes it"), "{error}");
         fs::write(&path, "[anonymous]\nrights = { \"\" = \"r\" }\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let (users, warning) = Users::load(&path).unwrap();

@@ -27,13 +27,16 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     sign::CertifiedKey,
 };
-use x509_cert::{Certificate, der::Decode as _, time::Validity};
+use x509_cert::{Certificate, Version, der::Decode as _, time::Validity};
 
 /// The file in the state directory.
 pub const KEY_FILE: &str = "key.pem";
 
 /// Keys and chains of certificates are a few KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Stands in the PEM of a key that a passphrase encrypts, of the older form as well.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
 
 /// The name in the certificate. No client checks it: the certificate is trusted for its key.
 const CERTIFIED_NAME: &str = "ferryd";
@@ -155,6 +158,9 @@ impl Identity {
         let chain = chain.map_err(|error| content(format!("no PEM: {error}")))?;
         let first = chain.first().ok_or_else(|| content("no certificate (BEGIN CERTIFICATE) in it".into()))?;
         let parsed = Certificate::from_der(first).map_err(|error| content(format!("no certificate: {error}")))?;
+        if parsed.tbs_certificate.version != Version::V3 {
+            return Err(content("the certificate is of an old version of X.509: have one of version 3 made".into()));
+        }
         let warning = out_of_time(&parsed.tbs_certificate.validity, now).map(|problem| {
             format!("{}: {problem}; clients that know this key by its fingerprint go on", certificate.display())
         });
@@ -172,6 +178,10 @@ impl Identity {
         let key = CertifiedKey::from_der(chain, key, &default_provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 KeyError::Mismatch { key: key_file.into(), certificate: certificate.into() }
+            }
+            error @ rustls::Error::InvalidCertificate(_) => {
+                let problem = format!("no certificate that can be used: {error}");
+                KeyError::Content { path: certificate.into(), problem }
             }
             error => content(format!("no key that can be used: {error}")),
         })?;
@@ -279,11 +289,17 @@ fn read(file: File, path: &Path) -> Result<Vec<u8>, KeyError> {
 }
 
 fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, KeyError> {
-    PrivateKeyDer::from_pem_slice(text).map_err(|_| KeyError::Content {
-        path: path.into(),
-        // The content is not shown: it may be most of a key.
-        problem: "no private key in PEM (BEGIN PRIVATE KEY) in it".into(),
-    })
+    // The content is not shown: it may be most of a key.
+    let problem = || {
+        let is_encrypted = text.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
+        let problem = if is_encrypted {
+            "the key is encrypted, and a server asks for no passphrase: write it without one, as by 'openssl pkey'"
+        } else {
+            "no private key in PEM (BEGIN PRIVATE KEY) in it"
+        };
+        KeyError::Content { path: path.into(), problem: problem.into() }
+    };
+    PrivateKeyDer::from_pem_slice(text).map_err(|_| problem())
 }
 
 /// Makes a certificate of `key` that vouches for itself.
@@ -386,6 +402,38 @@ mod tests {
         let _ = fs::remove_file(&key);
         write_new(&key, made.serialize_pem().as_bytes()).unwrap();
         (certificate, key)
+    }
+
+    #[test]
+    fn an_encrypted_key_is_told() {
+        let path = Path::new("k.pem");
+        for text in [
+            "-----BEGIN ENCRYPTED PRIVATE KEY-----\naHVudGVyMg==\n-----END ENCRYPTED PRIVATE KEY-----\n",
+            "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\naHVudGVyMg==\n\
+             -----END RSA PRIVATE KEY-----\n",
+        ] {
+            let said = private_key(path, text.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains("k.pem") && said.contains("openssl pkey"), "{said}");
+        }
+    }
+
+    /// A certificate as `openssl x509 -req` makes it from a request without extensions.
+    const OLD_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\n\
+MIIBGDCBvwIUMAgVKHn8MuJtQsfYty8kjcJNZtcwCgYIKoZIzj0EAwIwDjEMMAoG\n\
+A1UEAwwDb2xkMCAXDTI2MTEzMDAzMjU0NVoYDzIxMjYxMTA2MDMyNTQ1WjAOMQww\n\
+CgYDVQQDDANvbGQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATrxs2BEm0A3uni\n\
+YvT64N6GV/8p6XxIVBd0xQBlSN0cTlu0paQRnSINeUpjdKgTrnadkc6sOr0TjLov\n\
+V+DSEQi/MAoGCCqGSM49BAMCA0gAMEUCIFY0c11nQvI6geM2GZGJ3DNDUkFA6F4y\n\
+dys7hnL+Vb1rAiEAnOEw0dp4Vry8WeynbkssMLD1IPS35NeNn2mSB59QZWY=\n\
+-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn a_certificate_of_an_old_version_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) = pair(directory.path(), 2000, 2100);
+        fs::write(&certificate, OLD_CERTIFICATE).unwrap();
+        let said = Identity::given(&certificate, &key, SystemTime::now()).unwrap_err().to_string();
+        assert!(said.contains("c.pem") && said.contains("version 3"), "{said}");
     }
 
     #[test]
