@@ -43,17 +43,19 @@ impl Security {
     ///
     /// # Errors
     ///
-    /// In words for the user who started the server.
-    pub fn identity(&self, address: SocketAddr) -> Result<Option<Identity>, String> {
+    /// Where the one that is there can't be used ([`Obstacle::Configuration`]), or none can be made
+    /// ([`Obstacle::Own`]), as on a full disk: that may pass by itself.
+    pub fn identity(&self, address: SocketAddr) -> Result<Option<Identity>, StartError> {
         if !self.is_spoken_on(address) {
             return Ok(None);
         }
-        let identity = match (&self.given, &self.state) {
-            (Some((certificate, key)), _) => Identity::given(certificate, key, SystemTime::now()),
-            (None, Some(state)) => Identity::own(state),
-            (None, None) => return Err("no directory for the server's key: name one with --state DIR".into()),
-        };
-        identity.map(Some).map_err(|error| error.to_string())
+        if let Some(kept) = self.kept_identity().map_err(StartError::of(Obstacle::Configuration))? {
+            return Ok(Some(kept));
+        }
+        let nowhere =
+            || StartError::new(Obstacle::Configuration, "no directory for the server's key: name one with --state DIR");
+        let state = self.state.as_ref().ok_or_else(nowhere)?;
+        Identity::own(state).map(Some).map_err(StartError::of(Obstacle::Own))
     }
 }
 
@@ -151,5 +153,20 @@ mod tests {
         assert!(
             Security { speaks_tls: Some(true), given: None, state: None }.identity("[::1]:1".parse().unwrap()).is_err()
         );
+    }
+
+    #[test]
+    fn a_key_that_cant_be_made_is_another_obstacle_than_a_bad_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let obstacle = |state: &Path| {
+            let security = Security { speaks_tls: Some(true), given: None, state: Some(state.into()) };
+            security.identity("[::1]:1".parse().unwrap()).unwrap_err().obstacle
+        };
+        let dangling = directory.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &dangling).unwrap();
+        assert_eq!(obstacle(&dangling), Obstacle::Own);
+
+        std::fs::write(directory.path().join(KEY_FILE), "no key").unwrap();
+        assert_eq!(obstacle(directory.path()), Obstacle::Configuration);
     }
 }

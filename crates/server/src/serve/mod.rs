@@ -47,9 +47,9 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<(), Star
     let sockets = given.complete(&wanted(&setup)).map_err(refused)?;
     let logs = setup.logs.open().map_err(StartError::of(Obstacle::Own))?;
     let (users, warning) = load_users(setup.server.users_file.as_deref())?;
-    setup.make_root()?;
     let address = sockets.clients.local_addr();
-    let identity = setup.security.identity(address).map_err(StartError::of(Obstacle::Configuration))?;
+    let identity = setup.security.identity(address)?;
+    setup.make_root()?;
     let tls = identity.as_ref().map(TlsAcceptor::new).transpose().map_err(StartError::of(Obstacle::Other))?;
     store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
