@@ -59,8 +59,8 @@ impl<'a> KnownServers<'a> {
             let line = index + 1;
             let fingerprint = words.next().and_then(|word| word.parse().ok());
             let Some(fingerprint) = fingerprint else {
-                let file = crate::error::shown(self.path);
-                return Err(Error::tls(format_args!("line {line} of {file} names no key: {key} SHA256:...")));
+                let problem = format!("line {line} names no key: {key} SHA256:...");
+                return Err(Error::local("read", self.path, io::Error::other(problem)));
             };
             entries.push(KnownKey { line, fingerprint });
         }
@@ -109,7 +109,7 @@ mod tests {
     use std::{fs, os::unix::fs::MetadataExt as _, thread};
 
     use super::*;
-    use crate::trust::Untrusted;
+    use crate::{error::Blame, trust::Untrusted};
 
     fn address(text: &str) -> Address {
         text.parse().unwrap()
@@ -157,8 +157,10 @@ mod tests {
         let path = directory.path().join("known_servers");
         for line in ["b:1", "b:1 SHA256:", "B:1 MD5:00"] {
             fs::write(&path, format!("{line}\n")).unwrap();
-            let said = KnownServers::new(&path).of(&address("b:1")).unwrap_err().to_string();
-            assert!(said.contains("line 1"), "{said}");
+            let failed = KnownServers::new(&path).of(&address("b:1")).unwrap_err();
+            assert!(failed.to_string().contains("line 1"), "{failed}");
+            // The server has no part in it, and to try again is of no use.
+            assert_eq!(failed.blame(), Blame::Local);
         }
     }
 
