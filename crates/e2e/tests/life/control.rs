@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpListener,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
@@ -15,7 +15,7 @@ use std::{
 
 use ferry_e2e::{Options, Raw, Server, Signal, eventually, ferryd};
 use rustix::{
-    process::{Uid, geteuid},
+    process::{Pid, Uid, geteuid, kill_process},
     thread::set_thread_res_uid,
 };
 
@@ -49,6 +49,26 @@ fn a_running_server_is_found_by_its_port_and_by_its_socket() {
     let socket = server.control();
     assert_eq!(server.terminate().code(), Some(0));
     assert!(!socket.exists(), "the socket is removed");
+}
+
+#[test]
+fn a_socket_of_a_bare_name_is_removed_as_well() {
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    let mut server = Command::new(ferryd())
+        .args(["--root", "root", "--control", "bare.sock", "0"])
+        .current_dir(place.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let socket = place.path().join("bare.sock");
+    assert!(socket.exists(), "{first}");
+    kill_process(Pid::from_child(&server), Signal::TERM).unwrap();
+    assert!(server.wait().unwrap().success());
+    assert!(!socket.exists());
 }
 
 #[test]

@@ -224,7 +224,8 @@ pub struct Arguments {
     /// PORT.sock in $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/ferryd, for root /run/ferryd, else /tmp/ferryd-UID]
     ///
     /// One that a server has left behind is replaced; one of a server that runs is an error. Without this option a server
-    /// does without it where it can't be had, and says so in the log.
+    /// does without it where it can't be had, and says so in the log. At the end the socket is removed if its directory is
+    /// this user's alone (mode 0700).
     #[arg(long, value_name = "PATH")]
     pub(super) control: Option<PathBuf>,
 

@@ -112,7 +112,8 @@ impl SocketFile {
     fn of(path: &Path) -> io::Result<SocketFile> {
         let status = fs::symlink_metadata(path)?;
         let identity = (status.dev(), status.ino(), status.mtime(), status.mtime_nsec());
-        Ok(SocketFile { path: path.into(), identity })
+        // A bare name has a directory, too.
+        Ok(SocketFile { path: std::path::absolute(path)?, identity })
     }
 
     /// Removes the file, unless another server has put its own in its place. Where that is not
