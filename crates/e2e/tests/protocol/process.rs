@@ -52,7 +52,7 @@ fn a_node_has_its_name_wherever_somebody_looks() {
     let status = |arguments: &[&str]| String::from_utf8(server.command(arguments).stdout).unwrap();
     assert!(status(&["status"]).contains(", node rack-2.a, serving"));
     assert!(status(&["status", "--json"]).contains("\"node\":\"rack-2.a\""));
-    assert!(server.log().contains("this is node rack-2.a"));
+    eventually("the log names it", || server.log().contains("this is node rack-2.a").then_some(()));
     assert_eq!(raw.ask("CLOSE").line, "BYE");
     assert_eq!(server.terminate().code(), Some(0));
     let line = std::fs::read_to_string(&log).unwrap();
