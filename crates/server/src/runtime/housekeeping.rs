@@ -8,7 +8,7 @@ use crate::observe::LoopFigures;
 const LONG_ROUND: Duration = Duration::from_millis(20);
 
 /// After this much was moved, and a time in which nothing was, freed memory is given back.
-const GIVE_BACK_AFTER_BYTES: u64 = 16 << 20;
+const GIVE_BACK_AFTER_BYTES: u64 = 4 << 20;
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The last minute, in parts that are forgotten one by one.
@@ -16,7 +16,7 @@ const PARTS: usize = 12;
 const PART: Duration = Duration::from_secs(5);
 
 /// The cost of a client over TLS that is gone, in bytes: some 12 KiB in many pieces are free then,
-/// which the C library keeps to itself. Of some hundreds it is worth the while to give them back.
+/// which the C library keeps to itself. Those of 64 clients are worth giving back.
 const TLS_COST_BYTES: u64 = 64 << 10;
 
 /// A part of the last minute.
