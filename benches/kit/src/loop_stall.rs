@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_e2e::Server;
+use ferry_e2e::{Server, eventually};
 use ferry_wire::{Crc32, Digest, Name, Reply, Request};
 use rustix::{
     fs::{Advice, fadvise},
@@ -163,9 +163,10 @@ impl<'a> Bench<'a> {
 
 /// Gets the page of the server's figures.
 fn scrape(server: &Server) -> io::Result<()> {
-    let log = server.log();
-    let address = log.split_once("figures are at http://").and_then(|(_, rest)| rest.split_once("/metrics"));
-    let address = address.expect("the server names the address of its figures").0;
+    let address = eventually("the log names the address of the figures", || {
+        let log = server.log();
+        Some(log.split_once("figures are at http://")?.1.split_once("/metrics")?.0.to_owned())
+    });
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: ferryd\r\n\r\n")?;
     let mut page = String::new();
