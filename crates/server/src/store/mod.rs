@@ -492,6 +492,7 @@ impl Store {
 
 /// Counts the uploads that are kept on the disk.
 fn look(area: &Area, quota: &Quota) -> Result<(), Errno> {
-    quota.looked(area.all_resting()?);
+    let look = quota.begin_look();
+    quota.looked(look, area.all_resting()?);
     Ok(())
 }

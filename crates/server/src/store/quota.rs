@@ -104,6 +104,8 @@ struct Counts {
     known: HashMap<Box<str>, Known>,
     /// How many of them have an unknown owner.
     unread: u64,
+    /// How many looks at the disk have begun.
+    looks: u64,
 }
 
 /// The facts known of an upload under an id, kept or published.
@@ -115,7 +117,20 @@ struct Known {
     touched: Touched,
     /// This process works on it: what the disk says of it may be old.
     held: bool,
+    /// The looks at the disk that had begun when this process unlocked it: they may have seen it before that.
+    seen_by: u64,
 }
+
+impl Known {
+    /// Returns whether this process knows more of it than a look at the disk has seen.
+    fn is_newer_than(&self, Look(look): Look) -> bool {
+        self.held || self.seen_by >= look
+    }
+}
+
+/// A look at the disk that has begun.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look(u64);
 
 impl Counts {
     /// Changes the sums of all, and of `owner` where that is known.
@@ -323,12 +338,18 @@ impl Quota {
     /// Notes that this process has unlocked an upload.
     pub(super) fn rest(&self, resting: &Resting) {
         let Resting { id, bytes, touched } = resting;
-        self.counts().change(id, |known| (known.bytes, known.touched, known.held) = (*bytes, *touched, false));
+        let mut counts = self.counts();
+        let seen_by = counts.looks;
+        counts.change(id, |known| {
+            *known = Known { bytes: *bytes, touched: *touched, held: false, seen_by, ..known.clone() };
+        });
     }
 
     /// Notes that this process has unlocked an upload, of which nothing else is known.
     pub(super) fn let_go(&self, id: &str) {
-        self.counts().change(id, |known| known.held = false);
+        let mut counts = self.counts();
+        let seen_by = counts.looks;
+        counts.change(id, |known| (known.held, known.seen_by) = (false, seen_by));
     }
 
     /// Forgets an id.
@@ -336,18 +357,26 @@ impl Quota {
         self.counts().remove(id);
     }
 
-    /// Takes note of the content of the disk, of all processes.
-    pub(super) fn looked(&self, found: Vec<Resting>) {
+    /// Begins a look at the disk.
+    pub(super) fn begin_look(&self) -> Look {
+        let mut counts = self.counts();
+        counts.looks += 1;
+        Look(counts.looks)
+    }
+
+    /// Takes note of the content of the disk, of all processes, as this look has found it.
+    pub(super) fn looked(&self, look: Look, found: Vec<Resting>) {
         let mut counts = self.counts();
         let ids: HashSet<&str> = found.iter().map(|resting| resting.id.as_str()).collect();
         // The journal of one that is held may be made in this moment.
         let known = counts.known.iter();
-        let gone = known.filter(|(id, known)| !known.held && !ids.contains(&***id)).map(|(id, _)| id.clone());
+        let gone =
+            known.filter(|(id, known)| !known.is_newer_than(look) && !ids.contains(&***id)).map(|(id, _)| id.clone());
         let gone: Vec<_> = gone.collect();
         gone.iter().for_each(|id| drop(counts.remove(id)));
         for Resting { id, bytes, touched } in found {
             match counts.known.get(&*id) {
-                Some(known) if known.held => counts.set_bytes(&id, |before| before.max(bytes)),
+                Some(known) if known.is_newer_than(look) => counts.set_bytes(&id, |before| before.max(bytes)),
                 Some(_) => counts.change(&id, |known| (known.bytes, known.touched) = (bytes, touched)),
                 None => counts.insert(&id, Known { bytes, touched, ..Known::default() }),
             }
@@ -464,10 +493,10 @@ mod tests {
                 && quota.take(PLAIN, 20).is_ok()
         );
         quota.rest(&resting("a", 80, 1));
-        quota.looked(vec![resting("a", 10, 1), resting("b", 0, 2)]);
+        quota.looked(quota.begin_look(), vec![resting("a", 10, 1), resting("b", 0, 2)]);
         assert!(quota.take(Whose::Kept("b"), 70).is_ok() && quota.take(Whose::Kept("b"), 1).is_err());
         assert!(quota.admit("c", &owner("x")).is_err());
-        quota.looked(Vec::new());
+        quota.looked(quota.begin_look(), Vec::new());
         assert!(
             quota.admit("c", &owner("x")).is_ok()
                 && quota.admit("d", &owner("x")).is_ok()
@@ -481,7 +510,7 @@ mod tests {
         quota.hold("a", &owner("x"), 60);
         assert!(quota.admit("b", &owner("x")).is_ok(), "its journal is not there yet");
         // The disk has not got all of it yet.
-        quota.looked(vec![resting("a", 10, 1)]);
+        quota.looked(quota.begin_look(), vec![resting("a", 10, 1)]);
         assert!(quota.take(PLAIN, 40).is_ok() && quota.take(PLAIN, 1).is_err());
         quota.rest(&resting("a", 10, 1));
         assert!(quota.take(PLAIN, 50).is_ok() && quota.take(PLAIN, 1).is_err());
@@ -517,11 +546,11 @@ mod tests {
     #[test]
     fn whose_an_upload_is_is_asked_once() {
         let quota = Quota::new(100, 5);
-        quota.looked(vec![resting("a", 1, 1), resting("b", 1, 1)]);
+        quota.looked(quota.begin_look(), vec![resting("a", 1, 1), resting("b", 1, 1)]);
         assert_eq!(quota.unread().len(), 2);
         quota.read("a", owner("x"));
         quota.read("b", Owner::default());
-        quota.looked(vec![resting("a", 1, 1), resting("b", 1, 1), resting("c", 1, 1)]);
+        quota.looked(quota.begin_look(), vec![resting("a", 1, 1), resting("b", 1, 1), resting("c", 1, 1)]);
         assert_eq!(quota.unread(), ["c"]);
     }
 
@@ -569,14 +598,14 @@ mod tests {
     fn what_rests_counts_for_its_owner_as_soon_as_that_is_known() {
         let (quota, alice) = (Quota::new(100, 5), owner("a"));
         quota.set_owner_limits([(alice.clone(), limits(None, Some(30)))].into());
-        quota.looked(vec![resting("one", 25, 1), resting("two", 25, 1)]);
+        quota.looked(quota.begin_look(), vec![resting("one", 25, 1), resting("two", 25, 1)]);
         assert!(quota.unread_for(&owner("b")).is_empty(), "for who has no limits it need not be known");
         assert_eq!(quota.unread_for(&alice).len(), 2);
         quota.read("one", alice.clone());
         quota.read("two", owner("b"));
         assert!(quota.unread_for(&alice).is_empty());
         assert_eq!(quota.take(Whose::Plain(&alice), 6), Err(Full::Owner));
-        quota.looked(vec![resting("two", 25, 1)]);
+        quota.looked(quota.begin_look(), vec![resting("two", 25, 1)]);
         assert!(quota.take(Whose::Plain(&alice), 6).is_ok(), "another process has published it");
         assert_eq!(quota.spent(Some(&alice), 9), Vec::<String>::new());
     }
@@ -609,7 +638,7 @@ mod tests {
                     4 => quota.give_back(Whose::Kept(id), bytes),
                     5 => quota.rest(&resting(id, bytes, 1)),
                     6 => quota.forget(id),
-                    7 => quota.looked(vec![resting(id, bytes, 2)]),
+                    7 => quota.looked(quota.begin_look(), vec![resting(id, bytes, 2)]),
                     _ => quota.read(id, of.clone()),
                 }
                 let counts = quota.counts();
@@ -637,5 +666,17 @@ mod tests {
     fn refusals_have_the_disk_looked_at_now_and_then() {
         let quota = Quota::new(100, 2);
         assert!(quota.is_worth_a_look() && !quota.is_worth_a_look());
+    }
+
+    #[test]
+    fn a_look_that_began_before_an_upload_was_unlocked_takes_nothing_of_it_away() {
+        let quota = Quota::new(100, 10);
+        let look = quota.begin_look();
+        quota.hold("a", &Owner::default(), 0);
+        quota.rest(&resting("a", 60, 1));
+        quota.looked(look, Vec::new());
+        assert_eq!(quota.usage().map(|usage| usage.kept_bytes), Some(60));
+        quota.looked(quota.begin_look(), Vec::new());
+        assert_eq!(quota.usage().map(|usage| usage.kept_bytes), Some(0), "another process has removed it");
     }
 }
