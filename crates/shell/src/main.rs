@@ -20,6 +20,7 @@ mod options;
 mod output;
 mod paths;
 mod progress;
+mod question;
 mod safe;
 mod secrets;
 mod session;
@@ -139,7 +140,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     }
     let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
     let options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW).tree_memory(choices.tree_memory);
-    let options = options.trust(trust::policy(paths::known_servers(), args.fingerprint, args.accept_new));
+    let options = options.trust(trust::policy(paths::known_servers(), args.fingerprint, args.accept_new, &cancel));
     let options = options.security(trust::security(args.tls, args.plain).unwrap_or_default());
     let secrets = Secrets::new(cancel.clone(), choices.timeout);
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));

@@ -1,17 +1,13 @@
 //! Decides which servers are trusted, and asks a person about a key that is not known.
 
-use std::{
-    fs::OpenOptions,
-    io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _},
-    path::PathBuf,
+use std::path::PathBuf;
+
+use ferry_client::{Address, Cancel, Fingerprint, Options, Security, Trust, UserName};
+
+use super::{
+    question::{self, Echo, NoAnswer},
+    secrets::Secrets,
 };
-
-use ferry_client::{Address, Fingerprint, Options, Security, Trust, UserName};
-
-use super::secrets::Secrets;
-
-/// The terminal of this process, whatever its standard streams are.
-pub(crate) const TERMINAL: &str = "/dev/tty";
 
 /// A server, as it was named: where it is, and what is known of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,8 +61,8 @@ pub(crate) fn security(tls: bool, plain: bool) -> Option<Security> {
 }
 
 /// Returns the policy by which servers are trusted: only the one with the key `pinned`, where there is one; else those that
-/// are in the file `known`, and others as `accept_new` or a person at the terminal says.
-pub(crate) fn policy(known: Option<PathBuf>, pinned: Option<Fingerprint>, accept_new: bool) -> Trust {
+/// are in the file `known`, and others as `accept_new` or a person at the terminal says, until `cancel` is raised.
+pub(crate) fn policy(known: Option<PathBuf>, pinned: Option<Fingerprint>, accept_new: bool, cancel: &Cancel) -> Trust {
     let trust = match known {
         Some(file) => Trust::new().known_servers(file),
         None => Trust::new(),
@@ -74,26 +70,46 @@ pub(crate) fn policy(known: Option<PathBuf>, pinned: Option<Fingerprint>, accept
     match pinned {
         Some(fingerprint) => trust.pinned(fingerprint),
         None if accept_new => trust.accept_new(),
-        None if io::stdin().is_terminal() && io::stderr().is_terminal() => trust.ask(ask),
+        None if question::is_anybody_there() => {
+            let cancel = cancel.clone();
+            trust.ask(move |address, fingerprint| is_accepted(address, fingerprint, &cancel))
+        }
         None => trust,
     }
 }
 
-/// Asks the person at the terminal whether the key is the right one; whatever is no yes is a no.
-fn ask(address: &Address, fingerprint: &Fingerprint) -> bool {
-    let asked = || {
-        let mut terminal = OpenOptions::new().read(true).write(true).open(TERMINAL)?;
-        write!(
-            terminal,
-            "{address} is not known yet. Its key is\n  {fingerprint}\nThe first line that its server printed names the \
-             right one. Trust this key from now on? (yes/no) "
-        )?;
-        let mut answer = String::new();
-        BufReader::new(terminal).read_line(&mut answer)?;
-        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "yes" | "y"))
-    };
-    asked().unwrap_or_else(|error: io::Error| {
-        log::info!("nobody could be asked about a key: {error}");
-        false
-    })
+/// Asks the person at the terminal whether the key is the right one, until that is decided.
+fn is_accepted(address: &Address, fingerprint: &Fingerprint, cancel: &Cancel) -> bool {
+    let mut question = format!(
+        "{address} is not known yet. Its key is\n  {fingerprint}\nThe first line that its server printed names the \
+         right one. Trust this key from now on? (yes/no/fingerprint) "
+    );
+    loop {
+        let answer = match question::ask(cancel, &question, Echo::On) {
+            Ok(line) => line,
+            Err(NoAnswer::Interrupted) => return false,
+            Err(NoAnswer::Other(why)) => {
+                log::info!("nobody could be asked about a key: {why}");
+                return false;
+            }
+        };
+        match decision(&String::from_utf8_lossy(&answer), fingerprint) {
+            Ok(is_right) => return is_right,
+            Err(again) => again.clone_into(&mut question),
+        }
+    }
+}
+
+/// Returns whether `answer` accepts the key; and the next question where it says neither yes nor no.
+fn decision(answer: &str, fingerprint: &Fingerprint) -> Result<bool, &'static str> {
+    let answer = answer.trim();
+    match answer.to_ascii_lowercase().as_str() {
+        "yes" | "y" => Ok(true),
+        "no" | "n" | "" => Ok(false),
+        _ => match answer.parse::<Fingerprint>() {
+            Ok(typed) if typed == *fingerprint => Ok(true),
+            Ok(_) => Err("That is the fingerprint of another key. Please type 'yes', 'no' or the fingerprint: "),
+            Err(_) => Err("Please type 'yes', 'no' or the fingerprint: "),
+        },
+    }
 }

@@ -153,7 +153,10 @@ impl Link {
                 Err(why) => return Err(Error::tls(format_args!("cannot speak TLS with {}: {why}", self.address))),
             }
         }
-        self.options.trust.judge(&self.address, self.socket.chain())?;
+        let judged = self.options.trust.judge(&self.address, self.socket.chain());
+        // Who was asked about the key may have called everything off in place of an answer.
+        self.check_cancel()?;
+        judged?;
         self.moved = Instant::now();
         Ok(())
     }

@@ -117,7 +117,7 @@ const SHELL: &[Room] = &[
     Room { name: "command", modules: &["command"], imports: &["output", "trust", "words"] },
     Room { name: "settings", modules: &["config", "options", "paths"], imports: &["command", "output", "trust"] },
     Room { name: "output", modules: &["output", "events", "exit", "progress", "figures", "safe"], imports: &[] },
-    Room { name: "trust", modules: &["trust", "secrets"], imports: &["output"] },
+    Room { name: "trust", modules: &["trust", "secrets", "question"], imports: &["output"] },
     Room { name: "words", modules: &["words"], imports: &[] },
 ];
 

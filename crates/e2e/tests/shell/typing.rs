@@ -283,16 +283,39 @@ fn a_person_is_asked_once_about_a_key() {
     let (address, key) = (server.address(), server.fingerprint());
     let known = directory.path().join("config/ferry/known_servers");
     let mut client = Terminal::ferry(directory.path(), &[]);
-    for answer in ["no", "maybe", "", "yes"] {
+    let ask = |client: &mut Terminal| {
         client.type_line(&format!("OPEN --tls {}", address.port()));
         client.expect(key);
-        client.expect("(yes/no) ");
+        client.expect("(yes/no/fingerprint) ");
         assert!(!known.exists());
-        client.type_line(answer);
-        client.expect(if answer == "yes" { "connected to" } else { "was not accepted" });
+    };
+    for answer in ["no", "", "\x03"] {
+        ask(&mut client);
+        match answer {
+            // Ctrl-C is an answer of its own.
+            "\x03" => client.send(answer),
+            answer => client.type_line(answer),
+        }
+        client.expect(if answer == "\x03" { "interrupted" } else { "was not accepted" });
         client.expect("> ");
     }
-    assert_eq!(fs::read_to_string(&known).unwrap(), format!("{address} {key}\n"));
+    // What is neither is asked about again. The fingerprint is a yes.
+    for answer in ["yes", key] {
+        ask(&mut client);
+        client.type_line("maybe");
+        client.expect("Please type 'yes', 'no' or the fingerprint: ");
+        client.type_line(&format!("SHA256:{}", "A".repeat(43)));
+        client.expect("the fingerprint of another key. Please type");
+        client.type_line(answer);
+        client.expect("connected to");
+        client.expect("> ");
+        assert_eq!(fs::read_to_string(&known).unwrap(), format!("{address} {key}\n"));
+        if answer == "yes" {
+            client.type_line("CLOSE");
+            client.expect("closed");
+            fs::remove_file(&known).unwrap();
+        }
+    }
     client.type_line("CLOSE");
     client.expect("closed");
     // Not a second time; and Tab, with a connection of its own, does not ask either.
