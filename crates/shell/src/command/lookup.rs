@@ -37,8 +37,9 @@ const NEEDLESS: [(&[&str], &str); 4] = [
 ];
 
 /// Words of other programs that mean something like a command, which is offered in their place.
-const SYNONYMS: [(&str, &[&str]); 9] = [
+const SYNONYMS: [(&str, &[&str]); 10] = [
     ("open", &["telnet"]),
+    ("login", &["acct", "auth", "pass", "passwd", "password"]),
     ("get", &["more", "less", "pget"]),
     ("sync", &["rsync", "mirror"]),
     ("stat", &["info", "mdtm", "du"]),

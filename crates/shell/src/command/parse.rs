@@ -40,7 +40,7 @@ pub(crate) fn parse(line: &str) -> Result<Option<Command>, Failed> {
         return Ok(Some(Command::Needless { word: first.text.clone(), why }));
     }
     let command = find(&first.text).filter(|command| command.get_name() != "!").ok_or_else(|| unknown(&first.text))?;
-    if is_secret_told(command, arguments) {
+    if is_secret_told(command.get_name(), arguments) {
         return Err(Failed::usage(format!("{}: {NO_SECRET_HERE}", verb(command))));
     }
     let has_target = command.get_arguments().any(is_target);
@@ -64,15 +64,20 @@ pub(crate) fn parse(line: &str) -> Result<Option<Command>, Failed> {
 pub(crate) fn tells_secret(line: &str) -> bool {
     words::commands(line).into_iter().any(|command| {
         let words = words::read(command).0;
-        let verb = words.first().and_then(|verb| Some((find(&verb.text)?, &words[1..])));
-        verb.is_some_and(|(command, arguments)| is_secret_told(command, arguments))
+        let Some((verb, arguments)) = words.split_first() else { return false };
+        match find(&verb.text) {
+            Some(command) => is_secret_told(command.get_name(), arguments),
+            // Mistyped, or the word of another program, which takes a secret (PASS).
+            None => lookup::probable(&verb.text)
+                .is_some_and(|name| name == "login" && !arguments.is_empty() || is_secret_told(name, arguments)),
+        }
     })
 }
 
-fn is_secret_told(command: &clap::Command, arguments: &[Word]) -> bool {
+fn is_secret_told(command: &str, arguments: &[Word]) -> bool {
     let is_in_address = |word: &Word| word.text.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
     let is_behind_user = |word: &Word| word.text.contains(':');
-    match command.get_name() {
+    match command {
         "login" => {
             arguments.iter().filter(|word| !word.is("--help")).count() > 1 || arguments.iter().any(is_behind_user)
         }
@@ -263,13 +268,18 @@ mod tests {
             "LS; USER alice 'hunter",
             "OPEN a:hunter@h:1",
             "connect --tls a:hunter@h 1",
+            "LOGN alice hunter",
+            "pass hunter",
+            "OPNE a:hunter@h:1",
         ] {
             assert!(tells_secret(line), "{line}");
             if let Err(failed) = parse(line) {
                 assert!(!failed.message.contains("hunter"), "{}", failed.message);
             }
         }
-        for line in ["LOGIN", "LOGIN alice", "LOGIN --help", "OPEN alice@h:1", "OPEN ::1 5", "GET a:b@c d", "", "'"] {
+        for line in
+            ["LOGIN", "LOGIN alice", "LOGIN --help", "OPEN alice@h:1", "OPEN ::1 5", "GET a:b@c d", "GTE a b", "", "'"]
+        {
             assert!(!tells_secret(line), "{line}");
         }
     }
