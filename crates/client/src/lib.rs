@@ -98,7 +98,7 @@ pub use transfer::{
     Event, Fetch, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store,
 };
 pub use tree::{Found, RemoteTree};
-pub use trust::{Security, Trust, Untrusted};
+pub use trust::{CertificateProblem, Security, Trust, UnknownKey, Untrusted};
 
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{

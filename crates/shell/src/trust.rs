@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ferry_client::{Address, Cancel, Fingerprint, Options, Security, Trust, UserName};
+use ferry_client::{Address, Cancel, Fingerprint, Options, Security, Trust, UnknownKey, UserName};
 
 use super::{
     question::{self, Echo, NoAnswer},
@@ -72,16 +72,18 @@ pub(crate) fn policy(known: Option<PathBuf>, pinned: Option<Fingerprint>, accept
         None if accept_new => trust.accept_new(),
         None if question::is_anybody_there() => {
             let cancel = cancel.clone();
-            trust.ask(move |address, fingerprint| is_accepted(address, fingerprint, &cancel))
+            trust.ask(move |key| is_accepted(key, &cancel))
         }
         None => trust,
     }
 }
 
 /// Asks the person at the terminal whether the key is the right one, until that is decided.
-fn is_accepted(address: &Address, fingerprint: &Fingerprint, cancel: &Cancel) -> bool {
+fn is_accepted(key: &UnknownKey, cancel: &Cancel) -> bool {
+    let UnknownKey { address, fingerprint, certificate } = key;
+    let note = certificate.as_ref().map(|problem| format!("Note that {problem}.\n")).unwrap_or_default();
     let mut question = format!(
-        "{address} is not known yet. Its key is\n  {fingerprint}\nThe first line that its server printed names the \
+        "{address} is not known yet. Its key is\n  {fingerprint}\n{note}The first line that its server printed names the \
          right one. Trust this key from now on? (yes/no/fingerprint) "
     );
     loop {

@@ -10,6 +10,7 @@ use std::{
 use ferry_wire::Fingerprint;
 use rustix::fs::{FlockOperation, flock};
 
+use super::{UnknownKey, Untrusted};
 use crate::{address::Address, error::Error};
 
 /// Some hundred thousand servers: a file that is larger is another one.
@@ -46,20 +47,20 @@ impl<'a> KnownServers<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             read => read.map_err(|error| Error::local("read", self.path, error))?,
         };
-        self.find(&String::from_utf8_lossy(&text), &key(address))
+        self.find(&String::from_utf8_lossy(&text), &name(address))
     }
 
-    fn find(&self, text: &str, key: &str) -> Result<Vec<KnownKey>, Error> {
+    fn find(&self, text: &str, name: &str) -> Result<Vec<KnownKey>, Error> {
         let mut entries = Vec::new();
         for (index, line) in text.lines().enumerate() {
             let mut words = line.split_whitespace();
-            if words.next().is_none_or(|host| host.to_ascii_lowercase() != key) {
+            if words.next().is_none_or(|host| host.to_ascii_lowercase() != name) {
                 continue;
             }
             let line = index + 1;
             let fingerprint = words.next().and_then(|word| word.parse().ok());
             let Some(fingerprint) = fingerprint else {
-                let problem = format!("line {line} names no key: {key} SHA256:...");
+                let problem = format!("line {line} names no key: {name} SHA256:...");
                 return Err(Error::local("read", self.path, io::Error::other(problem)));
             };
             entries.push(KnownKey { line, fingerprint });
@@ -72,7 +73,9 @@ impl<'a> KnownServers<'a> {
     /// # Errors
     ///
     /// Where the file can't be written; where another program has added another key meanwhile.
-    pub(super) fn add(&self, address: &Address, fingerprint: &Fingerprint) -> Result<(), Error> {
+    pub(super) fn add(&self, key: UnknownKey) -> Result<(), Error> {
+        let UnknownKey { address, fingerprint, certificate } = key;
+        let name = name(&address);
         let failed = |error: io::Error| Error::local("remember a key in", self.path, error);
         if let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
@@ -83,24 +86,23 @@ impl<'a> KnownServers<'a> {
         let _ = flock(&file, FlockOperation::LockExclusive);
         let mut text = Vec::new();
         (&file).take(MAX_FILE_BYTES).read_to_end(&mut text).map_err(failed)?;
-        let entries = self.find(&String::from_utf8_lossy(&text), &key(address))?;
+        let entries = self.find(&String::from_utf8_lossy(&text), &name)?;
         match entries.last() {
-            Some(entry) if entry.fingerprint == *fingerprint => return Ok(()),
+            Some(entry) if entry.fingerprint == fingerprint => return Ok(()),
             Some(KnownKey { line, fingerprint: before }) => {
-                let (address, fingerprint) = (address.clone(), *fingerprint);
                 let (before, file, line) = (*before, self.path.to_owned(), *line);
-                return Err(super::Untrusted::Changed { address, fingerprint, before, file, line }.into());
+                return Err(Untrusted::Changed { address, fingerprint, before, file, line, certificate }.into());
             }
             None => {}
         }
         // A last line without an end, as an editor may leave it, stays a line of its own.
         let gap = if text.last().is_some_and(|byte| *byte != b'\n') { "\n" } else { "" };
-        file.write_all(format!("{gap}{} {fingerprint}\n", key(address)).as_bytes()).map_err(failed)
+        file.write_all(format!("{gap}{name} {fingerprint}\n").as_bytes()).map_err(failed)
     }
 }
 
 /// Returns the name of a server in the file: names of hosts have no case.
-fn key(address: &Address) -> String {
+fn name(address: &Address) -> String {
     address.to_string().to_ascii_lowercase()
 }
 
@@ -109,7 +111,7 @@ mod tests {
     use std::{fs, os::unix::fs::MetadataExt as _, thread};
 
     use super::*;
-    use crate::{error::Blame, trust::Untrusted};
+    use crate::error::Blame;
 
     fn address(text: &str) -> Address {
         text.parse().unwrap()
@@ -119,15 +121,19 @@ mod tests {
         Fingerprint::new([byte; 32])
     }
 
+    fn key(text: &str, byte: u8) -> UnknownKey {
+        UnknownKey { address: address(text), fingerprint: print(byte), certificate: None }
+    }
+
     #[test]
     fn what_is_added_is_known_and_others_are_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config/known_servers");
         let known = KnownServers::new(&path);
         assert_eq!(known.of(&address("a.example:1")).unwrap(), []);
-        known.add(&address("A.Example:1"), &print(1)).unwrap();
-        known.add(&address("[::1]:2"), &print(2)).unwrap();
-        known.add(&address("a.example:1"), &print(1)).unwrap();
+        known.add(key("A.Example:1", 1)).unwrap();
+        known.add(key("[::1]:2", 2)).unwrap();
+        known.add(key("a.example:1", 1)).unwrap();
         assert_eq!(known.of(&address("a.example:1")).unwrap(), [KnownKey { line: 1, fingerprint: print(1) }]);
         assert_eq!(known.of(&address("[::1]:2")).unwrap(), [KnownKey { line: 2, fingerprint: print(2) }]);
         assert_eq!(known.of(&address("a.example:2")).unwrap(), []);
@@ -146,7 +152,7 @@ mod tests {
         fs::write(&path, bytes).unwrap();
         let known = KnownServers::new(&path);
         assert_eq!(known.of(&address("b:1")).unwrap(), [KnownKey { line: 3, fingerprint: print(1) }]);
-        known.add(&address("d:1"), &print(3)).unwrap();
+        known.add(key("d:1", 3)).unwrap();
         assert_eq!(known.of(&address("c:1")).unwrap(), [KnownKey { line: 5, fingerprint: print(2) }]);
         assert_eq!(known.of(&address("d:1")).unwrap(), [KnownKey { line: 6, fingerprint: print(3) }]);
     }
@@ -170,11 +176,11 @@ mod tests {
         let path = directory.path().join("known_servers");
         thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| KnownServers::new(&path).add(&address("b:1"), &print(1)).unwrap());
+                scope.spawn(|| KnownServers::new(&path).add(key("b:1", 1)).unwrap());
             }
         });
         assert_eq!(KnownServers::new(&path).of(&address("b:1")).unwrap().len(), 1);
-        let other = KnownServers::new(&path).add(&address("b:1"), &print(2)).unwrap_err();
+        let other = KnownServers::new(&path).add(key("b:1", 2)).unwrap_err();
         assert!(
             matches!(&other, Error::Untrusted(untrusted) if matches!(**untrusted, Untrusted::Changed { line: 1, .. }))
         );

@@ -3,6 +3,7 @@
 //! A server proves in the handshake that it holds the key of its certificate. The worth of that key is judged after the
 //! handshake and before any byte of ours: a person who is asked may take a while, and nothing waits for that but this.
 
+mod authority;
 mod known;
 mod proof;
 
@@ -15,14 +16,11 @@ use std::{
 
 use ferry_wire::Fingerprint;
 use ring::digest;
-use rustls::{
-    ClientConfig, RootCertStore,
-    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-    server::ParsedCertificate,
-};
+use rustls::{ClientConfig, pki_types::CertificateDer, server::ParsedCertificate};
 
 use crate::{address::Address, error::Error};
+use authority::Authorities;
+pub use authority::CertificateProblem;
 use known::{KnownKey, KnownServers};
 
 /// Whether connections speak TLS.
@@ -51,7 +49,7 @@ enum NewKeys {
 }
 
 /// See [`Trust::ask`].
-type Ask = dyn Fn(&Address, &Fingerprint) -> bool + Send + Sync;
+type Ask = dyn Fn(&UnknownKey) -> bool + Send + Sync;
 
 /// The policy by which servers are trusted; clones share it, and what was learnt by it.
 ///
@@ -72,9 +70,20 @@ pub struct Trust {
 struct Shared {
     /// Sessions that can be resumed are in it.
     config: OnceLock<Arc<ClientConfig>>,
-    roots: OnceLock<Arc<RootCertStore>>,
+    authorities: Authorities,
     /// The keys that were taken without a file to remember them in.
     taken: Mutex<HashMap<Address, Fingerprint>>,
+}
+
+/// The key of a server that nobody has seen before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// Where the server is.
+    pub address: Address,
+    /// The key.
+    pub fingerprint: Fingerprint,
+    /// Why its certificate does not vouch for it, where an authority of this system has signed that.
+    pub certificate: Option<CertificateProblem>,
 }
 
 /// A server that could not show that it is the one that was meant.
@@ -83,28 +92,19 @@ struct Shared {
 pub enum Untrusted {
     /// Its key is not known, and nothing vouches for it.
     #[error(
-        "the key of {address} is not known: {fingerprint}. Compare it with the one in the first line of that server; then \
-         name it (--fingerprint {fingerprint}), or take any new one (--accept-new)"
+        "the key of {} is not known: {fingerprint}{}. Compare it with the one in the first line of that server; then name \
+         it (--fingerprint {fingerprint}), or take any new one (--accept-new)",
+        .0.address, and(.0.certificate.as_ref()), fingerprint = .0.fingerprint
     )]
-    Unknown {
-        /// Where.
-        address: Address,
-        /// The key.
-        fingerprint: Fingerprint,
-    },
+    Unknown(UnknownKey),
     /// Its key is not known, and who was asked did not take it.
-    #[error("the key of {address} was not accepted: {fingerprint}")]
-    Declined {
-        /// Where.
-        address: Address,
-        /// The key.
-        fingerprint: Fingerprint,
-    },
+    #[error("the key of {} was not accepted: {}", .0.address, .0.fingerprint)]
+    Declined(UnknownKey),
     /// Its key is not the one that it had before.
     #[error(
-        "the key of {address} HAS CHANGED: it is {fingerprint}, and was {before}. Somebody may be in between and read all \
-         that is sent; or the server has a new key. Ask who runs it; if the new key is right, remove line {line} of {}",
-        crate::error::shown(.file)
+        "the key of {address} HAS CHANGED: it is {fingerprint}, and was {before}{}. Somebody may be in between and read \
+         all that is sent; or the server has a new key. Ask who runs it; if the new key is right, remove line {line} of {}",
+        and(.certificate.as_ref()), crate::error::shown(.file)
     )]
     Changed {
         /// Where.
@@ -117,6 +117,8 @@ pub enum Untrusted {
         file: PathBuf,
         /// The line of the old key there.
         line: usize,
+        /// Why its certificate does not vouch for the new key, where an authority of this system has signed that.
+        certificate: Option<CertificateProblem>,
     },
     /// Its key is not the one that was asked for.
     #[error(
@@ -169,7 +171,7 @@ impl Trust {
     /// time; the server may give up the connection meanwhile, and the next one need not ask. Connections that are opened
     /// at the same time may ask at the same time.
     #[must_use]
-    pub fn ask(self, ask: impl Fn(&Address, &Fingerprint) -> bool + Send + Sync + 'static) -> Trust {
+    pub fn ask(self, ask: impl Fn(&UnknownKey) -> bool + Send + Sync + 'static) -> Trust {
         Trust { new_keys: NewKeys::Ask(Arc::new(ask)), ..self }
     }
 
@@ -209,15 +211,16 @@ impl Trust {
         }
         let known = self.known.as_deref().map(KnownServers::new);
         let entries = known.as_ref().map(|known| known.of(address)).transpose()?.unwrap_or_default();
-        if entries.iter().any(|entry| entry.fingerprint == fingerprint)
-            || self.is_vouched_for(address, certificate, above)
-        {
+        if entries.iter().any(|entry| entry.fingerprint == fingerprint) {
             return Ok(());
         }
+        let Err(certificate) = self.shared.authorities.verify(address.host(), certificate, above) else {
+            return Ok(());
+        };
         let address = address.clone();
         if let (Some(KnownKey { line, fingerprint: before }), Some(file)) = (entries.last(), &self.known) {
             let (before, file, line) = (*before, file.clone(), *line);
-            return Err(Untrusted::Changed { address, fingerprint, before, file, line }.into());
+            return Err(Untrusted::Changed { address, fingerprint, before, file, line, certificate }.into());
         }
         // Without a file it is remembered as long as the policy lasts: another key is not new any more.
         let taken = self.taken().get(&address).copied();
@@ -225,37 +228,21 @@ impl Trust {
             let refused = || Untrusted::NotPinned { address, fingerprint, pinned };
             return if pinned == fingerprint { Ok(()) } else { Err(refused().into()) };
         }
+        let key = UnknownKey { address, fingerprint, certificate };
         match &self.new_keys {
-            NewKeys::Refuse => return Err(Untrusted::Unknown { address, fingerprint }.into()),
-            NewKeys::Ask(ask) if !ask(&address, &fingerprint) => {
-                return Err(Untrusted::Declined { address, fingerprint }.into());
-            }
+            NewKeys::Refuse => return Err(Untrusted::Unknown(key).into()),
+            NewKeys::Ask(ask) if !ask(&key) => return Err(Untrusted::Declined(key).into()),
             NewKeys::Ask(_) | NewKeys::Accept => {}
         }
         match known {
-            Some(known) => known.add(&address, &fingerprint)?,
-            None => drop(self.taken().insert(address, fingerprint)),
+            Some(known) => known.add(key)?,
+            None => drop(self.taken().insert(key.address, key.fingerprint)),
         }
         Ok(())
     }
 
     fn taken(&self) -> MutexGuard<'_, HashMap<Address, Fingerprint>> {
         self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether an authority of this system vouches for `certificate` and the host of `address`, today.
-    fn is_vouched_for(
-        &self,
-        address: &Address,
-        certificate: &CertificateDer<'_>,
-        above: &[CertificateDer<'_>],
-    ) -> bool {
-        let roots = self.shared.roots.get_or_init(system_roots).clone();
-        let Ok(name) = ServerName::try_from(address.host()) else { return false };
-        let verifier = WebPkiServerVerifier::builder_with_provider(roots, Arc::new(proof::provider())).build();
-        // Without any root there is no verifier, and nobody is vouched for.
-        verifier
-            .is_ok_and(|verifier| verifier.verify_server_cert(certificate, above, &name, &[], UnixTime::now()).is_ok())
     }
 
     /// The file of known servers, where there is one.
@@ -272,15 +259,9 @@ impl fmt::Debug for Trust {
     }
 }
 
-/// The authorities that this system trusts; what can't be read of them is left out.
-fn system_roots() -> Arc<RootCertStore> {
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        log::debug!("authorities of this system: {error}");
-    }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    Arc::new(roots)
+/// Returns the words behind those about a key.
+fn and(certificate: Option<&CertificateProblem>) -> String {
+    certificate.map(|problem| format!(", and {problem}")).unwrap_or_default()
 }
 
 /// Returns the fingerprint of the key in a certificate.

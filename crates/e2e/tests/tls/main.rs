@@ -2,6 +2,7 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod authorities;
 mod between;
 mod forge;
 mod records;
