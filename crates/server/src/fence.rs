@@ -156,8 +156,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Chunk, Durability, Finish, MountTable, NameCompletion, NameOperation, Onto, Owner, Stage, Store, StoreOptions,
-        UploadCompletion, UploadNumber, UploadOperation,
+        Chunk, Durability, Finish, LeaseOptions, MountTable, NameCompletion, NameOperation, Onto, Owner, Stage, Store,
+        StoreOptions, UploadCompletion, UploadNumber, UploadOperation,
     };
 
     /// Does `run` in a thread of its own, which may fence itself in.
@@ -178,6 +178,7 @@ mod tests {
             max_kept: 0,
             keep: std::time::Duration::ZERO,
             mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
         };
         let store = Store::open(&options).map_err(|error| error.to_string())?;
         let stage =

@@ -28,7 +28,7 @@ use crate::{
     observe::{TransferLogForm, logging::LogOptions},
     protocol::ferry::{Limits, Timeouts},
     runtime::{Live, ServerOptions, admission::AdmissionLimits},
-    store::{Durability, MountTable, StoreLimits, StoreOptions},
+    store::{Durability, LeaseOptions, MountTable, StoreLimits, StoreOptions},
 };
 pub use arguments::Arguments;
 use arguments::{DurabilityArgument, TransferLogFormat};
@@ -213,6 +213,7 @@ fn store_options(arguments: &Arguments, read_only: bool) -> StoreOptions {
         max_staged: arguments.max_staged.unwrap_or(u64::MAX),
         keep: arguments.keep,
         mounts: MountTable::open(),
+        leasing: LeaseOptions::of_node(arguments.node.clone()),
     }
 }
 

@@ -334,7 +334,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Call, Completion, Content, Durability, Form, MountTable, OpenFile, ReadCompletion, StoreOptions, Watcher,
+        Call, Completion, Content, Durability, Form, LeaseOptions, MountTable, OpenFile, ReadCompletion, StoreOptions,
+        Watcher,
     };
 
     /// A disk that no read comes back from until it is let go.
@@ -398,6 +399,7 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
         };
         Arc::new(Store::open_watched(&options, Some(gate)).unwrap())
     }

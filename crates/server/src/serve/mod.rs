@@ -223,7 +223,7 @@ fn keep_clean(store: Arc<Store>) -> io::Result<()> {
 /// Tells other servers of the root that this one lives, beside the loop and beside cleaning, which may take long.
 fn keep_alive(store: Arc<Store>) -> io::Result<()> {
     let live = move || loop {
-        thread::sleep(store::BEAT);
+        thread::sleep(store.beat_interval());
         store.beat();
     };
     thread::Builder::new().name("ferry-beat".into()).spawn(live).map(drop)

@@ -16,6 +16,7 @@ use rustix::{fs::OFlags, io::Errno};
 
 use super::{
     journal::Journal,
+    leasing::LeaseOptions,
     meta,
     owner::Owner,
     quota::Resting,
@@ -63,7 +64,12 @@ impl From<Errno> for NoArea {
 impl Area {
     /// Opens the corner, made where missing, and a directory of this process's own in it. Where
     /// locks do not exclude all writers, that may take a while.
-    pub(super) fn open(syscalls: Syscalls, root: &Root, locks_exclude: bool) -> Result<Area, NoArea> {
+    pub(super) fn open(
+        syscalls: Syscalls,
+        root: &Root,
+        locks_exclude: bool,
+        leasing: &LeaseOptions,
+    ) -> Result<Area, NoArea> {
         let top = make_dir(&syscalls, root.dir(), AREA)?;
         check_owner(&syscalls, &top, AREA)?;
         let kept = make_dir(&syscalls, &top, KEPT)?;
@@ -75,7 +81,7 @@ impl Area {
         // A kept upload survives a power cut only if the directories that it lies in do.
         syscalls.sync(&top)?;
         syscalls.sync(root.dir())?;
-        let others = Others::new(syscalls.clone(), locks_exclude);
+        let others = Others::new(syscalls.clone(), locks_exclude, leasing);
         let area = Area { syscalls, top, kept, run: RwLock::default(), others };
         area.begin()?;
         Ok(area)
@@ -119,9 +125,11 @@ impl Area {
         if let Some(run) = run.as_ref().filter(|run| lost.is_none_or(|lost| !Arc::ptr_eq(run, lost))) {
             return Ok(run.clone());
         }
-        let made = Arc::new(Run::make(&self.syscalls, &self.top)?);
+        let made = Arc::new(Run::make(&self.syscalls, &self.top, self.others.this())?);
         if lost.is_some() {
-            log::warn!("somebody removed this server's directory in .ferry; it has made another one");
+            log::warn!(
+                "this server's directory in .ferry was removed, or others may have taken it; it has made another one"
+            );
         }
         *run = Some(made.clone());
         Ok(made)
@@ -138,8 +146,10 @@ impl Area {
         if !run.is_there(&self.syscalls, &self.top)? {
             run = self.renew(Some(&run))?;
         }
-        self.others.beat(&self.top, &run)?;
-        if self.others.are_watched() {
+        if self.others.beat(&self.top, &run, now)? {
+            run = self.renew(Some(&run))?;
+        }
+        if self.others.is_shared() || self.others.are_watched() {
             self.others.clean(&self.top, Some(&run), now)?;
         }
         Ok(())
@@ -276,9 +286,12 @@ impl Area {
 
     /// Removes what processes that are gone left behind, kept uploads that nobody touched for
     /// `expiry`, and the journals of published ones sooner. Returns how many of each. `now` is the
-    /// time in seconds, `steady` the same moment by a clock that nobody moves.
+    /// time in seconds, `steady` the same moment by a clock that nobody moves. Where other machines serve
+    /// the same root, the file system is asked for the time.
     pub(super) fn clean(&self, now: i64, steady: Instant, expiry: Duration) -> Result<(usize, usize), Errno> {
         let runs = self.others.clean(&self.top, self.own().as_deref(), steady)?;
+        // Which clock is right among several machines only the file system can say.
+        let now = if self.others.is_shared() { self.others.time(&self.top, &*self.run()?)? } else { now };
         let mut uploads = 0;
         let before = |time: Duration| now.saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
         let (oldest, oldest_published) = (before(expiry), before(expiry.min(KNOWN_PUBLISHED)));

@@ -23,9 +23,9 @@ use rustix::{
 };
 
 use super::{
-    Call, Change, ChangeNumber, Chunk, Disk, Durability, ErrorKind, Finish, Listed, MountTable, NameCompletion,
-    NameOperation, Onto, OpenError, Owner, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store, StoreOptions,
-    SystemError, UploadNumber, Watcher,
+    Call, Change, ChangeNumber, Chunk, Disk, Durability, ErrorKind, Finish, LeaseOptions, Listed, MountTable,
+    NameCompletion, NameOperation, Onto, OpenError, Owner, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store,
+    StoreOptions, SystemError, UploadNumber, Watcher,
 };
 
 fn options(root: &Path) -> StoreOptions {
@@ -37,6 +37,7 @@ fn options(root: &Path) -> StoreOptions {
         max_kept: 10,
         keep: Duration::from_secs(3600),
         mounts: MountTable::default(),
+        leasing: LeaseOptions::default(),
     }
 }
 

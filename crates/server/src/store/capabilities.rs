@@ -241,7 +241,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::store::{Call, Durability, MountTable, Store, StoreOptions, Watcher};
+    use crate::store::{Call, Durability, LeaseOptions, MountTable, Store, StoreOptions, Watcher};
 
     /// A disk on which no file can be made.
     #[derive(Debug)]
@@ -269,6 +269,7 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
         };
         let store = Store::open_watched(&options, Some(Arc::new(Full))).unwrap();
         let can = store.capabilities();

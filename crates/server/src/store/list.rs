@@ -127,7 +127,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::store::{Durability, MountTable, StoreOptions, SystemError};
+    use crate::store::{Durability, LeaseOptions, MountTable, StoreOptions, SystemError};
 
     #[test]
     fn a_directory_that_is_removed_while_it_is_listed_is_no_empty_one() {
@@ -142,6 +142,7 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
         };
         let store = Store::open(&options).unwrap();
         for file in 0..LISTING_ENTRIES {

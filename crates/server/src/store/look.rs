@@ -153,8 +153,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Call, Content, Durability, ErrorKind, MountTable, Opened, ReadCompletion, ReadOperation, Status, StoreOptions,
-        Watcher, read::SCRATCH_BYTES,
+        Call, Content, Durability, ErrorKind, LeaseOptions, MountTable, Opened, ReadCompletion, ReadOperation, Status,
+        StoreOptions, Watcher, read::SCRATCH_BYTES,
     };
 
     /// A program that changes a file in place before its nth read, and puts its time back.
@@ -220,6 +220,7 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
         }
     }
 

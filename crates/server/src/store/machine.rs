@@ -41,30 +41,34 @@ impl Identity {
         &THIS
     }
 
-    /// Returns whether it is certainly of another machine.
-    pub(super) fn is_elsewhere(&self) -> bool {
-        let this = Identity::this();
+    /// Returns the same process, if it were one of the machine `machine`.
+    pub(super) fn on_machine(&self, machine: &str) -> Identity {
+        Identity { machine: machine.into(), boot: machine.into(), ..self.clone() }
+    }
+
+    /// Returns whether it is certainly of another machine than `this`.
+    pub(super) fn is_elsewhere(&self, this: &Identity) -> bool {
         let differ = |ours: &str, theirs: &str| !ours.is_empty() && !theirs.is_empty() && ours != theirs;
         // A process of the same kernel is on this machine, whatever its container says.
         let same_kernel = !self.boot.is_empty() && self.boot == this.boot;
         !same_kernel && differ(&this.machine, &self.machine)
     }
 
-    /// Returns whether the process is this one.
-    pub(super) fn is_this(&self) -> bool {
-        self == Identity::this() && self.shares_processes()
+    /// Returns whether the process is `this` one.
+    pub(super) fn is(&self, this: &Identity) -> bool {
+        self == this && self.shares_processes(this)
     }
 
-    /// Returns whether the process has certainly ended: it could be seen here if it had not.
-    pub(super) fn has_ended(&self) -> bool {
+    /// Returns whether the process has certainly ended: it could be seen by `this` one if it
+    /// had not.
+    pub(super) fn has_ended(&self, this: &Identity) -> bool {
         let process = i32::try_from(self.process).ok().and_then(rustix::process::Pid::from_raw);
-        self.shares_processes()
+        self.shares_processes(this)
             && process
                 .is_some_and(|process| rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH))
     }
 
-    fn shares_processes(&self) -> bool {
-        let this = Identity::this();
+    fn shares_processes(&self, this: &Identity) -> bool {
         !self.boot.is_empty()
             && !self.processes.is_empty()
             && (&self.boot, &self.processes) == (&this.boot, &this.processes)
@@ -103,11 +107,11 @@ mod tests {
     fn an_identity_comes_back() {
         let this = Identity::this();
         assert_eq!(Identity::decode(&this.encode()), *this);
-        assert!(this.is_this() && !this.is_elsewhere() && !this.has_ended());
+        assert!(this.is(this) && !this.is_elsewhere(this) && !this.has_ended(this));
         let unknown = Identity::decode("");
         assert_eq!(unknown, Identity::default());
         assert_eq!(Identity::decode(&unknown.encode()), unknown);
-        assert!(!unknown.is_this() && !unknown.is_elsewhere() && !unknown.has_ended());
+        assert!(!unknown.is(this) && !unknown.is_elsewhere(this) && !unknown.has_ended(this));
         let whole = this.encode();
         for torn in 0..whole.len() {
             assert_eq!(Identity::decode(&whole[..torn]), unknown);
@@ -117,13 +121,15 @@ mod tests {
 
     #[test]
     fn who_shares_the_kernel_is_no_other_machine() {
-        let this = Identity { machine: "m".into(), ..Identity::this().clone() };
-        let container = Identity { processes: "pid:[1]".into(), process: 1, ..this.clone() };
-        assert!(!container.is_elsewhere() && !container.has_ended() && !container.is_this());
-        let rebooted = Identity { boot: "another".into(), machine: Identity::this().machine.clone(), ..this.clone() };
-        assert!(!rebooted.is_elsewhere());
-        let other = Identity { boot: "another".into(), ..this };
-        assert_eq!(other.is_elsewhere(), !Identity::this().machine.is_empty());
+        let this = Identity { machine: "m".into(), boot: "b".into(), ..Identity::this().clone() };
+        let container = Identity { machine: "c".into(), processes: "pid:[1]".into(), process: 1, ..this.clone() };
+        assert!(!container.is_elsewhere(&this) && !container.has_ended(&this) && !container.is(&this));
+        let rebooted = Identity { boot: "another".into(), ..this.clone() };
+        assert!(!rebooted.is_elsewhere(&this));
+        let other = this.on_machine("another");
+        assert!(other.is_elsewhere(&this) && !other.has_ended(&this) && !other.is(&this));
+        let unknown = Identity { machine: String::new(), boot: "another".into(), ..this.clone() };
+        assert!(!unknown.is_elsewhere(&this));
     }
 
     #[test]
@@ -131,6 +137,6 @@ mod tests {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let process = child.id();
         child.wait().unwrap();
-        assert!(Identity { process, ..Identity::this().clone() }.has_ended());
+        assert!(Identity { process, ..Identity::this().clone() }.has_ended(Identity::this()));
     }
 }

@@ -18,6 +18,7 @@ mod dispatch;
 mod error;
 mod fallback;
 mod journal;
+mod leasing;
 mod list;
 mod look;
 mod machine;
@@ -58,6 +59,8 @@ pub use capabilities::Capabilities;
 use capabilities::locks_exclude;
 pub use error::{ErrorKind, StoreError, SystemError};
 pub use fallback::Fallback;
+pub use leasing::LeaseOptions;
+use leasing::wall_clock;
 pub use list::OpenDir;
 pub use mounts::MountTable;
 pub use operation::{
@@ -73,9 +76,6 @@ pub use upload::{SmallFinish, Upload};
 
 /// How many ids are forgotten, or tried, at once where the limit on them is reached.
 const FORGOTTEN_AT_ONCE: usize = 256;
-
-/// How often a server says to others of its root that it lives: see [`Store::beat`].
-pub const BEAT: Duration = run::BEAT;
 
 /// Finds out which machine this is, for [`Store::open`]: to be called before anything is closed to
 /// this process.
@@ -121,6 +121,8 @@ pub struct StoreOptions {
     /// Where it is looked up what is mounted below the root. A process that is fenced in needs one
     /// from before; elsewhere the default does.
     pub mounts: MountTable,
+    /// How leases are held.
+    pub leasing: LeaseOptions,
 }
 
 /// The limits of a store that may change while it is open. [`StoreOptions`] has those that it begins with.
@@ -216,6 +218,7 @@ pub struct Store {
     keep: Mutex<Duration>,
     quota: Quota,
     capabilities: Capabilities,
+    leasing: LeaseOptions,
     next_number: AtomicU64,
     /// The last beat failed, and it was said.
     is_beat_lost: AtomicBool,
@@ -253,7 +256,10 @@ impl Store {
             }
         };
         let area = match options.writable {
-            true => Some(Area::open(syscalls.clone(), &root, locks_exclude(&syscalls, &root)).map_err(no_area)?),
+            true => Some(
+                Area::open(syscalls.clone(), &root, locks_exclude(&syscalls, &root), &options.leasing)
+                    .map_err(no_area)?,
+            ),
             false => None,
         };
         let capabilities = Capabilities::find(&syscalls, &root, area.as_ref())
@@ -275,7 +281,20 @@ impl Store {
         }
         let next_number = AtomicU64::new(0);
         let [is_beat_lost, is_trimmed] = [const { AtomicBool::new(false) }; 2];
-        Ok(Store { syscalls, root, area, durability, keep, quota, capabilities, next_number, is_beat_lost, is_trimmed })
+        let leasing = options.leasing.clone();
+        Ok(Store {
+            syscalls,
+            root,
+            area,
+            durability,
+            keep,
+            quota,
+            capabilities,
+            leasing,
+            next_number,
+            is_beat_lost,
+            is_trimmed,
+        })
     }
 
     /// Returns what uploads take of the disk; [`None`] where it could not be known without waiting.
@@ -327,14 +346,21 @@ impl Store {
 
     /// Removes files left behind by servers that are gone, and by clients that never came back.
     pub fn clean(&self) {
-        self.clean_at(SystemTime::now(), Instant::now());
+        self.clean_at(wall_clock(), Instant::now());
     }
 
-    /// Says to other servers of the root that this one lives: to be called every [`BEAT`]. Should
+    /// Says to other servers of the root that this one lives: to be called
+    /// [so often](Self::beat_interval). Should
     /// another one have taken it for dead all the same, it gets a new directory to stage in; and
     /// one that there was no room for at the start is made when there is.
     pub fn beat(&self) {
         self.beat_at(Instant::now());
+    }
+
+    /// Returns how often a server says to others of its root that it lives.
+    #[must_use]
+    pub fn beat_interval(&self) -> Duration {
+        self.leasing.beat()
     }
 
     /// Does the same, as if it were `now`.

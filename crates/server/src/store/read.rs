@@ -367,7 +367,7 @@ mod tests {
     use ferry_wire::Crc32;
 
     use crate::store::{
-        Call, Disk, Durability, Form, MountTable, ReadCompletion, ReadOperation, StoreOptions, Watcher,
+        Call, Disk, Durability, Form, LeaseOptions, MountTable, ReadCompletion, ReadOperation, StoreOptions, Watcher,
     };
 
     /// Counts looks at files.
@@ -392,6 +392,7 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
         }
     }
 

@@ -6,38 +6,35 @@
 //! directory is locked as well, for servers that know no such file.
 //!
 //! Where locks exclude all writers, a directory that can be locked is nobody's any more. Elsewhere
-//! that may only mean that the owner is on another machine. So an owner touches its lock every
-//! [`BEAT`]. A process that wants to remove its directory must have seen the lock untouched for
-//! [`LIFETIME`] by a clock of its own: that of the file system may be moved, and two machines'
-//! clocks differ. The lock's content says whose it is: a process that could be seen here and is not
-//! has ended, and needs no watching.
+//! that may only mean that the owner is on another machine; and one that can't be may have been its
+//! owner's until the program that plays the file system there died. So an owner touches its lock
+//! twelve times in a [lifetime](LeaseOptions::lifetime). A process that wants to remove its
+//! directory, or to take an upload from it, must have seen the lock untouched for a lifetime by a
+//! clock of its own: that of the file system may be moved, and two machines' clocks differ. The
+//! lock's content says whose it is: a process that could be seen here and is not has ended, and
+//! needs no watching.
+//!
+//! An owner that could not touch its lock for so long has lost its directory, and makes another
+//! one. It sees that by the time of the file system: its own clock may have stood still with it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use rustix::{fs::OFlags, io::Errno};
 
-use super::{machine::Identity, meta, syscalls::Syscalls};
+use super::{leasing::LeaseOptions, machine::Identity, meta, syscalls::Syscalls};
 
-/// How often a process says that it lives.
-pub(super) const BEAT: Duration = Duration::from_secs(5);
-
-/// After so long without a beat what a process staged is anybody's: twelve beats, since a busy disk
-/// may hold some up.
-pub(super) const LIFETIME: Duration = Duration::from_secs(60);
-
-/// How long a start waits for a beat where one could mean that this root must not be served: three beats.
-const WATCH: Duration = Duration::from_secs(15);
-
-/// Between two looks of a start that waits.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(250);
+/// A start waits for the quarter of a lifetime, three beats, for a beat where one could mean that
+/// this root must not be served. It looks 60 times meanwhile.
+const WATCH_PARTS: u32 = 4;
+const LOOK_PARTS: u32 = 240;
 
 const RUN: &str = "run-";
 const LOCK: &str = "lock";
@@ -80,16 +77,18 @@ pub(super) struct Run {
     dir: OwnedFd,
     lock: OwnedFd,
     beats: AtomicU64,
+    /// When its last beat was: by the file system, in seconds, and by this process.
+    last: Mutex<Option<(i64, Instant)>>,
 }
 
 impl Run {
     /// Makes one in the corner `top`.
-    pub(super) fn make(syscalls: &Syscalls, top: &OwnedFd) -> Result<Run, Errno> {
+    pub(super) fn make(syscalls: &Syscalls, top: &OwnedFd, this: &Identity) -> Result<Run, Errno> {
         let mut tries = 0;
         loop {
             tries += 1;
             // Between any two of its steps another process may take it for a dead one's, and remove it.
-            match Run::try_make(syscalls, top) {
+            match Run::try_make(syscalls, top, this) {
                 Err(Errno::NOENT) if tries < TRIES && syscalls.stat(top)?.st_nlink != 0 => {}
                 Ok(None) if tries < TRIES => {}
                 Ok(made) => return made.ok_or(Errno::AGAIN),
@@ -99,10 +98,10 @@ impl Run {
     }
 
     /// Tries once to make one: [`None`] where another process came between.
-    fn try_make(syscalls: &Syscalls, top: &OwnedFd) -> Result<Option<Run>, Errno> {
+    fn try_make(syscalls: &Syscalls, top: &OwnedFd, this: &Identity) -> Result<Option<Run>, Errno> {
         let name = format!("{RUN}{:016x}", random()?);
         syscalls.mkdir(top, &name, 0o700)?;
-        let locked = Run::lock(syscalls, top, OwnName::new(name.clone()));
+        let locked = Run::lock(syscalls, top, OwnName::new(name.clone()), this);
         // A directory that could not be used is removed: otherwise a full disk would fill with new
         // ones.
         if locked.is_err()
@@ -114,14 +113,14 @@ impl Run {
         locked
     }
 
-    fn lock(syscalls: &Syscalls, top: &OwnedFd, name: OwnName) -> Result<Option<Run>, Errno> {
+    fn lock(syscalls: &Syscalls, top: &OwnedFd, name: OwnName, this: &Identity) -> Result<Option<Run>, Errno> {
         let dir = syscalls.open_entry(top, &name.0, OFlags::RDONLY | OFlags::DIRECTORY)?;
         // Some file systems can't lock a directory. Its file is what counts.
         if syscalls.lock(&dir) == Err(Errno::AGAIN) {
             return Ok(None);
         }
         let lock = syscalls.open_entry(&dir, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)?;
-        match syscalls.write_all(&lock, Identity::this().encode().as_bytes(), 0) {
+        match syscalls.write_all(&lock, this.encode().as_bytes(), 0) {
             // There is room for an empty file: whose it is will be written with a beat.
             Err(Errno::NOSPC | Errno::DQUOT) => {}
             written => written?,
@@ -131,7 +130,7 @@ impl Run {
             // No other file could be locked either.
             locked => locked?,
         }
-        let run = Run { name, dir, lock, beats: AtomicU64::new(0) };
+        let run = Run { name, dir, lock, beats: AtomicU64::new(0), last: Mutex::default() };
         Ok(run.is_there(syscalls, top)?.then_some(run))
     }
 
@@ -147,12 +146,26 @@ impl Run {
 
     /// Says that this process lives: in two ways, since some file systems keep times to themselves,
     /// and on others there may be no room for a byte.
-    fn beat(&self, syscalls: &Syscalls) -> Result<(), Errno> {
+    fn beat(&self, syscalls: &Syscalls, this: &Identity) -> Result<(), Errno> {
         let beats = self.beats.fetch_add(1, Ordering::Relaxed);
-        let content = format!("{}{beats:020}\n", Identity::this().encode());
+        let content = format!("{}{beats:020}\n", this.encode());
         let written = syscalls.write_all(&self.lock, content.as_bytes(), 0);
         let told = written.and_then(|()| syscalls.sync_data(&self.lock));
         syscalls.touch(&self.lock).or(told)
+    }
+
+    /// Notes a beat, and returns whether the one before is a lifetime ago.
+    fn is_late(&self, time: i64, now: Instant, lifetime: Duration) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((before, then)) = last.replace((time, now)) else { return false };
+        let by_time = Duration::from_secs(u64::try_from(time.saturating_sub(before)).unwrap_or(0));
+        by_time.max(now.saturating_duration_since(then)) >= lifetime
+    }
+
+    /// Returns the name of its directory in the corner.
+    #[allow(dead_code, reason = "of leases of uploads, which come next")]
+    pub(super) fn name(&self) -> &str {
+        &self.name.0
     }
 
     /// Removes it, empty by now. Its lock is closed first: some file systems keep what is removed
@@ -183,22 +196,26 @@ impl Beat {
     }
 }
 
-/// The state that the directory of another process turns out to be in.
+/// The directory of another process, as it was found.
 #[derive(Debug)]
-enum Other {
-    /// It is locked, or can't be looked at now.
-    Held,
-    /// It could be locked: its owner has ended, or its lock does not reach this machine.
-    Free(Box<Free>),
-}
-
-#[derive(Debug)]
-struct Free {
+struct Other {
     dir: OwnedFd,
-    /// The file that was locked, held as long as this; [`None`] where that is the directory.
+    /// The file that a lock is on; [`None`] where that is the directory.
     lock: Option<OwnedFd>,
+    /// It could be locked, and is as long as this: its owner has ended, or its lock does not reach
+    /// this machine, or was lost.
+    is_free: bool,
     owner: Identity,
     beat: Beat,
+}
+
+/// What may be done with something that the process of a directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The process lives, or may live for as long as this.
+    Alive(Duration),
+    /// It has ended, or has lost all that it held.
+    Gone,
 }
 
 /// Directories of other processes, as they were seen.
@@ -207,23 +224,47 @@ pub(super) struct Others {
     syscalls: Syscalls,
     /// A directory that can be locked is nobody's, if it is of this machine.
     locks_exclude: bool,
-    /// Those that could be locked and may live all the same: their last beat, and since when there
-    /// was no other.
+    lifetime: Duration,
+    this: Identity,
+    /// Servers of other machines may work here: locks tell no longer who does.
+    is_shared: AtomicBool,
+    /// Those that may live: their last beat, and since when there was no other.
     watched: Mutex<BTreeMap<String, (Beat, Instant)>>,
 }
 
 impl Others {
-    pub(super) fn new(syscalls: Syscalls, locks_exclude: bool) -> Others {
-        Others { syscalls, locks_exclude, watched: Mutex::default() }
+    pub(super) fn new(syscalls: Syscalls, locks_exclude: bool, leasing: &LeaseOptions) -> Others {
+        let (lifetime, this) = (leasing.lifetime, leasing.identity());
+        let is_shared = AtomicBool::new(!locks_exclude);
+        Others { syscalls, locks_exclude, lifetime, this, is_shared, watched: Mutex::default() }
     }
 
-    /// Says that the owner of `run` lives, where anybody might doubt it.
-    pub(super) fn beat(&self, top: &OwnedFd, run: &Run) -> Result<(), Errno> {
-        if self.locks_exclude && !self.any_elsewhere(top, run)? {
+    /// Returns who this process is.
+    pub(super) fn this(&self) -> &Identity {
+        &self.this
+    }
+
+    /// Returns whether servers of other machines may work here.
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// Notes that they may.
+    pub(super) fn note_shared(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that the owner of `run` lives, where anybody might doubt it. Returns whether `run` is to
+    /// be given up: nobody could see that its owner lives for so long that others may have taken it.
+    pub(super) fn beat(&self, top: &OwnedFd, run: &Run, now: Instant) -> Result<bool, Errno> {
+        if !self.is_shared() && !self.any_elsewhere(top, run)? {
             // An idle server leaves the disk alone.
-            return Ok(());
+            return Ok(false);
         }
-        run.beat(&self.syscalls)
+        // One that was lost is had again, unless somebody looks whether it is.
+        let _ = self.syscalls.lock(&run.lock);
+        run.beat(&self.syscalls, &self.this)?;
+        Ok(run.is_late(self.syscalls.stat(&run.lock)?.st_ctime, now, self.lifetime))
     }
 
     /// Returns whether a directory in the corner is of another machine.
@@ -232,7 +273,8 @@ impl Others {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let Ok(dir) = self.syscalls.open_entry(top, &name, flags) else { continue };
             let lock = self.syscalls.open_entry(&dir, LOCK, OFlags::RDONLY);
-            if lock.is_ok_and(|lock| owner_in(&self.content(&lock)).is_elsewhere()) {
+            if lock.is_ok_and(|lock| owner_in(&self.content(&lock)).is_elsewhere(&self.this)) {
+                self.note_shared();
                 return Ok(true);
             }
         }
@@ -245,7 +287,7 @@ impl Others {
         Ok(names.filter(|name| name.starts_with(RUN) && run.is_none_or(|run| run.name.0 != *name)).collect())
     }
 
-    /// Looks at the directory `name`; [`None`] where it is gone.
+    /// Looks at the directory `name`; [`None`] where it is gone, or a lock says all there is to know.
     fn look(&self, top: &OwnedFd, name: &str) -> Result<Option<Other>, Errno> {
         let gone = |error| if error == Errno::NOENT { Ok(None) } else { Err(error) };
         let dir = match self.syscalls.open_entry(top, name, OFlags::RDONLY | OFlags::DIRECTORY) {
@@ -258,15 +300,19 @@ impl Others {
             Err(Errno::NOENT) => None,
             Err(error) => return Err(error),
         };
-        if self.syscalls.lock(lock.as_ref().unwrap_or(&dir)).is_err() {
-            return Ok(Some(Other::Held));
+        let is_free = self.syscalls.lock(lock.as_ref().unwrap_or(&dir)).is_ok();
+        if !is_free && !self.is_shared() {
+            return Ok(None);
         }
         let content = lock.as_ref().map(|lock| self.content(lock));
         let owner = content.as_deref().map(owner_in).unwrap_or_default();
+        if owner.is_elsewhere(&self.this) {
+            self.note_shared();
+        }
         let stat = self.syscalls.stat(lock.as_ref().unwrap_or(&dir))?;
         let modified = (stat.st_mtime, stat.st_mtime_nsec);
         let beat = Beat { touched: meta::touched(&stat), modified, content };
-        Ok(Some(Other::Free(Box::new(Free { dir, lock, owner, beat }))))
+        Ok(Some(Other { dir, lock, is_free, owner, beat }))
     }
 
     /// Returns the content of a lock, as far as it can be read.
@@ -277,10 +323,12 @@ impl Others {
         content
     }
 
-    /// Returns whether what could be locked is nobody's for certain.
-    fn is_left(&self, name: &str, owner: &Identity) -> bool {
-        let is_left_by_this = owner.is_this() && !own().contains(name);
-        self.locks_exclude && !owner.is_elsewhere() || owner.has_ended() || is_left_by_this
+    /// Returns whether `other` is nobody's for certain.
+    fn is_left(&self, name: &str, other: &Other) -> bool {
+        let Other { is_free, owner, .. } = other;
+        let is_left_by_this = owner.is(&self.this) && !own().contains(name);
+        *is_free && (self.locks_exclude && !owner.is_elsewhere(&self.this) || is_left_by_this)
+            || owner.has_ended(&self.this)
     }
 
     fn watched(&self) -> MutexGuard<'_, BTreeMap<String, (Beat, Instant)>> {
@@ -310,22 +358,19 @@ impl Others {
     }
 
     fn remove_left(&self, top: &OwnedFd, name: &str, now: Instant) -> Result<bool, Errno> {
-        let free = match self.look(top, name)? {
-            Some(Other::Free(free)) => free,
-            _ => {
-                self.watched().remove(name);
-                return Ok(false);
-            }
+        let Some(other) = self.look(top, name)? else {
+            self.watched().remove(name);
+            return Ok(false);
         };
-        if !self.is_left(name, &free.owner) && !self.is_still(name, &free.beat, now) {
+        if self.standing_of(name, &other, now) != Standing::Gone {
             return Ok(false);
         }
-        for entry in entries(&self.syscalls, &free.dir)?.iter().filter(|entry| *entry != LOCK) {
-            self.syscalls.unlink(&free.dir, entry, false)?;
+        for entry in entries(&self.syscalls, &other.dir)?.iter().filter(|entry| *entry != LOCK) {
+            self.unlink(&other.dir, entry, false)?;
         }
-        self.unlink(&free.dir, LOCK, false)?;
+        self.unlink(&other.dir, LOCK, false)?;
         // Closed before the directory is removed: see `Run::remove`.
-        drop(free.lock);
+        drop(other.lock);
         self.unlink(top, name, true)?;
         self.watched().remove(name);
         Ok(true)
@@ -339,19 +384,39 @@ impl Others {
         }
     }
 
-    /// Returns whether a directory had no other beat for its owner's lifetime, as far as this process saw.
-    fn is_still(&self, name: &str, beat: &Beat, now: Instant) -> bool {
+    #[allow(dead_code, reason = "of leases of uploads, which come next")]
+    /// Returns whether the process whose directory is called `name` still holds what it held: this one does, whose
+    /// directory is `run`.
+    pub(super) fn standing(&self, top: &OwnedFd, run: &Run, name: &str, now: Instant) -> Result<Standing, Errno> {
+        if run.name() == name {
+            return Ok(Standing::Alive(self.lifetime));
+        }
+        Ok(match self.look(top, name)? {
+            Some(other) => self.standing_of(name, &other, now),
+            None => Standing::Gone,
+        })
+    }
+
+    /// Judges by what this process saw, and by its own steady clock: that of the file system may be
+    /// moved, and those of two machines differ.
+    fn standing_of(&self, name: &str, other: &Other, now: Instant) -> Standing {
+        if self.is_left(name, other) {
+            return Standing::Gone;
+        }
         let mut watched = self.watched();
-        let (last, since) = watched.entry(name.to_owned()).or_insert_with(|| (beat.clone(), now));
-        if beat.is_later_than(last) {
+        let (last, since) = watched.entry(name.to_owned()).or_insert_with(|| (other.beat.clone(), now));
+        if other.is_free && other.beat.is_later_than(last) {
             log::warn!(
                 "another server stages in .ferry/{name}, and its lock does not reach this machine: one of the two must be stopped"
             );
         }
-        if last != beat {
-            (*last, *since) = (beat.clone(), now);
+        if *last != other.beat {
+            (*last, *since) = (other.beat.clone(), now);
         }
-        now.saturating_duration_since(*since) >= LIFETIME
+        match self.lifetime.saturating_sub(now.saturating_duration_since(*since)) {
+            Duration::ZERO => Standing::Gone,
+            left => Standing::Alive(left),
+        }
     }
 
     /// Waits, where it must, until it is known that no other server works here whose lock can be
@@ -360,36 +425,53 @@ impl Others {
     pub(super) fn in_use(&self, top: &OwnedFd, run: Option<&Run>) -> Result<Option<String>, Errno> {
         let mut seen: BTreeMap<String, (Beat, Instant)> = BTreeMap::new();
         let began = Instant::now();
+        let (watch, between) = (self.lifetime / WATCH_PARTS, self.lifetime / LOOK_PARTS);
         let mut beaten = began;
         loop {
             let mut doubtful = false;
             for name in self.names(top, run)? {
-                let Some(Other::Free(free)) = self.look(top, &name)? else { continue };
-                if self.is_left(&name, &free.owner) {
+                let Some(other) = self.look(top, &name)? else { continue };
+                if self.is_left(&name, &other) {
                     continue;
                 }
-                doubtful = true;
-                let (last, since) = seen.entry(name.clone()).or_insert_with(|| (free.beat.clone(), Instant::now()));
-                if free.beat.is_later_than(last) {
+                doubtful |= other.is_free;
+                let (last, since) = seen.entry(name.clone()).or_insert_with(|| (other.beat.clone(), Instant::now()));
+                if other.is_free && other.beat.is_later_than(last) {
                     return Ok(Some(name));
                 }
-                if free.beat != *last {
-                    (*last, *since) = (free.beat, Instant::now());
+                if other.beat != *last {
+                    (*last, *since) = (other.beat, Instant::now());
                 }
             }
-            if !doubtful || began.elapsed() >= WATCH {
+            if !doubtful || began.elapsed() >= watch {
                 break;
             }
             // The other one may be starting, too, and watch this one.
-            if let Some(run) = run.filter(|_| beaten.elapsed() >= BEAT / 4) {
-                run.beat(&self.syscalls)?;
+            if let Some(run) = run.filter(|_| beaten.elapsed() >= watch / 12) {
+                run.beat(&self.syscalls, &self.this)?;
                 beaten = Instant::now();
             }
-            std::thread::sleep(BETWEEN_LOOKS);
+            std::thread::sleep(between);
         }
         // A directory that was seen still so long need not be watched from the beginning.
         self.watched().extend(seen);
         Ok(None)
+    }
+
+    /// Returns what time it is on the file system, in seconds, and in doubt less: `run` was just
+    /// touched. Where a file system takes its times from its clients' clocks, the one that is
+    /// furthest behind counts.
+    pub(super) fn time(&self, top: &OwnedFd, run: &Run) -> Result<i64, Errno> {
+        self.syscalls.touch(&run.lock)?;
+        let mut time = self.syscalls.stat(&run.lock)?.st_ctime;
+        for name in self.names(top, Some(run))? {
+            let Ok(dir) = self.syscalls.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY) else { continue };
+            let lock = self.syscalls.open_entry(&dir, LOCK, OFlags::RDONLY);
+            if let Ok(stat) = self.syscalls.stat(lock.as_ref().unwrap_or(&dir)) {
+                time = time.min(stat.st_ctime);
+            }
+        }
+        Ok(time)
     }
 }
 

@@ -7,7 +7,6 @@ use std::{
     collections::{HashMap, hash_map::Entry},
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
 };
 
 use ferry_wire::{Crc32, Digest, Id, Name, Time};
@@ -23,6 +22,7 @@ use super::{
     attributes::{Attributes, Ungiven},
     error::{ErrorKind, StoreError},
     journal::{Journal, JournalEntry, KeptState},
+    leasing::wall_clock,
     meta,
     operation::{Chunk, Finish, Stage, Tail},
     owner::Owner,
@@ -310,7 +310,7 @@ impl Store {
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
         self.sync(file)?;
         if let Some((journal_file, journal)) = &mut staged.journal {
-            let moment = SystemTime::now();
+            let moment = wall_clock();
             let tag = self.tag(&self.syscalls.stat(file)?, moment);
             staged.noted = size;
             journal.write(&self.syscalls, journal_file, &upload.entry(KeptState::Publishing { crc, tag }))?;
@@ -463,7 +463,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{MountTable, NameOperation, Onto, StoreOptions, UploadNumber};
+    use crate::store::{LeaseOptions, MountTable, NameOperation, Onto, StoreOptions, UploadNumber};
 
     #[test]
     fn writes_under_way_may_end_in_any_order() {
@@ -476,6 +476,7 @@ mod tests {
             max_kept: 0,
             keep: std::time::Duration::ZERO,
             mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
         };
         let store = Store::open(&options).unwrap();
         let (half, whole) = (WRITEBACK_BYTES as usize, 2 * WRITEBACK_BYTES);

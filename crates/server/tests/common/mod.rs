@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_server::store::{Durability, MountTable, StoreOptions};
+use ferry_server::store::{Durability, LeaseOptions, MountTable, StoreOptions};
 use tempfile::TempDir;
 
 /// A fresh, empty root. In memory where that is possible: the sweeps open thousands of stores, and
@@ -40,6 +40,7 @@ pub(crate) fn options(root: &Path) -> StoreOptions {
         max_kept: 1000,
         keep,
         mounts: MountTable::default(),
+        leasing: LeaseOptions::default(),
     }
 }
 

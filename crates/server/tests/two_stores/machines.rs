@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use ferry_server::store::{BEAT, Call, OpenError, Store, Watcher};
+use ferry_server::store::{Call, OpenError, Store, Watcher};
 use ferry_wire::Crc32;
 use rustix::io::Errno;
 
@@ -154,7 +154,7 @@ fn what_a_server_of_this_machine_left_is_cleaned_at_once() {
         let side = Side::open(&options(root.path()), 2, watcher);
         side.store.clean();
         assert!(!run.exists(), "what it staged stays");
-        assert!(began.elapsed() < 3 * BEAT, "it watched the dead");
+        assert!(began.elapsed() < side.store.beat_interval() * 3, "it watched the dead");
         run_of(root.path());
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
-    time::SystemTime,
 };
 
 use ferry_wire::{Crc32, Digest, Id, Name, Tag};
@@ -19,6 +18,7 @@ use super::{
         attributes::Attributes,
         error::{ErrorKind, StoreError},
         journal::{Journal, JournalEntry, KeptState},
+        leasing::wall_clock,
         meta,
         operation::{Published, Resume, Resumed},
     },
@@ -177,7 +177,7 @@ impl Store {
     /// Returns the tag of an upload whose server was killed right after the rename, `before` being
     /// the one that its file had then: renaming changes the time of the status.
     fn tag_after_rename(&self, name: &Name, before: &Tag) -> Tag {
-        let moment = SystemTime::now();
+        let moment = wall_clock();
         match self.root.stat(name, false) {
             Ok(stat) if meta::is_version(before, &stat) => self.tag(&stat, moment),
             _ => before.clone(),
@@ -214,7 +214,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use super::*;
-    use crate::store::{Chunk, Durability, Finish, MountTable, Owner, StoreOptions};
+    use crate::store::{Chunk, Durability, Finish, LeaseOptions, MountTable, Owner, StoreOptions};
 
     #[test]
     fn an_upload_that_has_its_name_beside_the_staged_one_is_published() {
@@ -227,6 +227,7 @@ mod tests {
             max_kept: 10,
             keep: Duration::from_secs(3600),
             mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
         };
         let store = Store::open(&options).unwrap();
         let resume = || {
