@@ -102,7 +102,7 @@ impl Connection {
     pub(crate) fn converse<T>(&mut self, work: impl FnOnce(&mut Link) -> Result<T, Error>) -> Result<T, Error> {
         let mut link = self.link.take().ok_or(Error::NotConnected)?;
         let result = at_rest(&mut link).and_then(|()| work(&mut link));
-        if link.is_usable() && !matches!(result, Err(Error::Violation(_) | Error::Closed(_))) {
+        if link.is_usable() && !matches!(result, Err(Error::Violation(_) | Error::Closed(_) | Error::Broken(_))) {
             self.link = Some(link);
         }
         result
@@ -113,7 +113,7 @@ impl Connection {
 fn at_rest(link: &mut Link) -> Result<(), Error> {
     link.exchange_all();
     Conversation::<()>::new().next_reply(link.input())?;
-    if link.is_ended() { Err(Error::Closed(None)) } else { Ok(()) }
+    link.check_open()
 }
 
 fn open(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {

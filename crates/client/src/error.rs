@@ -70,6 +70,9 @@ pub enum Error {
     /// The connection ended where more was due, or while nothing was asked.
     #[error("the server closed the connection{}", said(.0.as_ref()))]
     Closed(Option<Failure>),
+    /// TLS broke where it was spoken already: what came is not what the server sealed, or the server gave it up. Displays why.
+    #[error("the connection broke: {0}")]
+    Broken(String),
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Violation(String),
@@ -187,7 +190,8 @@ impl Error {
             | Error::Version { .. }
             | Error::Tls { .. }
             | Error::NotConnected
-            | Error::Closed(_) => Blame::Connection,
+            | Error::Closed(_)
+            | Error::Broken(_) => Blame::Connection,
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
             Error::Server(_) | Error::Login { .. } | Error::Name { .. } | Error::NeverReplacing => Blame::Request,
             Error::Untrusted(_) | Error::Violation(_) | Error::Verification(_) => Blame::Protocol,

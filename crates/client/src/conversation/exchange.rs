@@ -175,11 +175,10 @@ impl<'l, T> Exchange<'l, T> {
 
     /// Fails where the server has closed, with what it said last.
     pub(crate) fn check_open(&mut self) -> Result<(), Error> {
-        if !self.link.is_ended() {
-            return Ok(());
+        if self.link.is_ended() {
+            self.talk.next_reply(self.link.input())?;
         }
-        self.talk.next_reply(self.link.input())?;
-        Err(Error::Closed(None))
+        self.link.check_open()
     }
 
     /// Moves what can be moved without waiting, and keeps the replies that have come. Returns whether any bytes moved.

@@ -41,8 +41,8 @@ pub(crate) struct Link {
     end: usize,
     /// Lines to send, before any block.
     output: Vec<u8>,
-    /// The server has shut down its side, or the connection broke.
-    ended: bool,
+    /// Set when the server has shut down its side, or the connection broke.
+    ended: Option<End>,
     /// Nobody wants the bytes that are still to come.
     abandoned: bool,
     moved: Instant,
@@ -63,6 +63,15 @@ pub(crate) enum Wait {
     Bytes,
     /// A reply, for which the server may have to work: for so long.
     Reply(Duration),
+}
+
+/// How a connection ended.
+#[derive(Debug)]
+enum End {
+    /// The server closed it.
+    Closed,
+    /// TLS broke; and why.
+    Broken(String),
 }
 
 /// Why a connection was not made.
@@ -124,7 +133,7 @@ impl Link {
             start: 0,
             end: 0,
             output: Vec::new(),
-            ended: false,
+            ended: None,
             abandoned: false,
             moved: Instant::now(),
             pace: Pace::new(options.min_rate),
@@ -209,7 +218,7 @@ impl Link {
 
     /// Whether somebody else can begin to use it.
     pub(crate) fn is_usable(&self) -> bool {
-        !self.ended && !self.abandoned
+        !self.is_ended() && !self.abandoned
     }
 
     /// Gives up what is still to come, and with it the connection.
@@ -219,7 +228,16 @@ impl Link {
 
     /// Whether the server has shut down its side, or the connection broke.
     pub(crate) fn is_ended(&self) -> bool {
-        self.ended
+        self.ended.is_some()
+    }
+
+    /// Fails where it has ended, with why.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match &self.ended {
+            None => Ok(()),
+            Some(End::Closed) => Err(Error::Closed(None)),
+            Some(End::Broken(why)) => Err(Error::Broken(why.clone())),
+        }
     }
 
     /// From now on the caller's flag is not looked at, and everything must be done within `limit`.
@@ -319,10 +337,8 @@ impl Link {
             if let Some(got) = self.read_past(room) {
                 return Ok(got);
             }
-            if self.ended {
-                return Err(Error::Closed(None));
-            }
-            if !self.flush(&mut Block::new()) && !self.ended {
+            self.check_open()?;
+            if !self.flush(&mut Block::new()) && !self.is_ended() {
                 self.nap(begun, Wait::Bytes)?;
             }
         }
@@ -331,12 +347,12 @@ impl Link {
     /// One read into `room`, and what comes behind it into the input, which is empty.
     fn read_past(&mut self, room: &mut [u8]) -> Option<usize> {
         (self.start, self.end) = (0, 0);
-        if self.ended {
+        if self.is_ended() {
             return None;
         }
         let mut places = [IoSliceMut::new(room), IoSliceMut::new(&mut self.input[..SPILL_BYTES])];
         match self.socket.read(&mut places) {
-            Ok(Some(0)) => self.ended = true,
+            Ok(Some(0)) => self.ended = Some(End::Closed),
             Ok(Some(got)) => {
                 self.end = got.saturating_sub(room.len());
                 self.note_moved(got);
@@ -381,10 +397,8 @@ impl Link {
             if self.fill() {
                 return Ok(());
             }
-            if self.ended {
-                return Err(Error::Closed(None));
-            }
-            if !self.flush(&mut Block::new()) && !self.ended {
+            self.check_open()?;
+            if !self.flush(&mut Block::new()) && !self.is_ended() {
                 self.nap(begun, wait)?;
             }
         }
@@ -393,11 +407,11 @@ impl Link {
     /// One read. False where nothing is there, or no room for it.
     fn fill(&mut self) -> bool {
         self.make_room();
-        if self.ended || self.end == self.input.len() {
+        if self.is_ended() || self.end == self.input.len() {
             return false;
         }
         match self.socket.read(&mut [IoSliceMut::new(&mut self.input[self.end..])]) {
-            Ok(Some(0)) => self.ended = true,
+            Ok(Some(0)) => self.ended = Some(End::Closed),
             Ok(Some(got)) => {
                 self.end += got;
                 self.note_moved(got);
@@ -421,7 +435,7 @@ impl Link {
     /// Writes what the socket takes: queued lines first, then `block`. Whether anything moved.
     fn flush(&mut self, block: &mut Block) -> bool {
         let mut moved = false;
-        while !(self.ended || self.is_flushed() && block.unsent().is_empty()) {
+        while !(self.is_ended() || self.is_flushed() && block.unsent().is_empty()) {
             match self.socket.write(&[IoSlice::new(&self.output), IoSlice::new(block.unsent())]) {
                 Ok(Some(sent)) => {
                     let lines = sent.min(self.output.len());
@@ -434,7 +448,9 @@ impl Link {
                 Err(error) => {
                     // Why the server closed may have arrived just before.
                     while self.fill() {}
-                    self.broken(&error);
+                    if !self.is_ended() {
+                        self.broken(&error);
+                    }
                 }
             }
         }
@@ -443,7 +459,11 @@ impl Link {
 
     fn broken(&mut self, error: &io::Error) {
         log::debug!("the connection broke: {error}");
-        self.ended = true;
+        // A reset is one of the ways in which servers close; only TLS tells that more is wrong.
+        self.ended = Some(match error.kind() {
+            io::ErrorKind::InvalidData => End::Broken(error.to_string()),
+            _ => End::Closed,
+        });
     }
 
     fn note_moved(&mut self, bytes: usize) {

@@ -95,7 +95,8 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` where nothing is there now; `UnexpectedEof` where the stream was cut.
+    /// `WouldBlock` where nothing is there now; `UnexpectedEof` where the stream was cut; `InvalidData` where TLS broke, with
+    /// why in words for people.
     pub(super) fn read(&mut self, socket: &mut impl Read, places: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut filled = Filled { places, count: 0 };
         self.open(&mut filled)?;
@@ -117,7 +118,7 @@ impl Tls {
             while fed < count && !self.has_ended {
                 fed += self.connection.read_tls(&mut &self.wire[fed..count])?;
                 let processed = self.connection.process_new_packets();
-                processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, shown(&error)))?;
+                processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, broken(&error)))?;
                 self.open(&mut filled)?;
             }
         }
@@ -216,6 +217,7 @@ fn begins_answer(bytes: &[u8]) -> bool {
     matches!(bytes, [ALERT, ..] | [HANDSHAKE, _, _, _, _, SERVER_HELLO, ..])
 }
 
+/// Returns why there will be no TLS.
 fn shown(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
@@ -232,5 +234,13 @@ fn shown(error: &rustls::Error) -> String {
         }
         rustls::Error::AlertReceived(alert) => format!("its TLS refuses this program: {alert:?}"),
         error => format!("its TLS is broken: {error}"),
+    }
+}
+
+/// Returns why there is no TLS any more.
+fn broken(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::AlertReceived(alert) => format!("the server gave up TLS: {alert:?}"),
+        error => format!("what came is not what the server sealed, or its TLS is wrong: {error}"),
     }
 }

@@ -29,6 +29,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) fn is_lost(error: &Error) -> bool {
     match error {
         Error::Closed(_)
+        | Error::Broken(_)
         | Error::NotConnected
         | Error::Refused { .. }
         | Error::Unreachable { .. }

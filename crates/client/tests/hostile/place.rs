@@ -104,7 +104,12 @@ fn judge_error(error: &Error, connected: bool) -> Vec<String> {
     }
     let gone = matches!(
         error,
-        Error::Violation(_) | Error::Closed(_) | Error::Timeout(_) | Error::NotFerry { .. } | Error::Version { .. }
+        Error::Violation(_)
+            | Error::Closed(_)
+            | Error::Broken(_)
+            | Error::Timeout(_)
+            | Error::NotFerry { .. }
+            | Error::Version { .. }
     );
     if gone && connected {
         broken.push(format!("still connected after: {line}"));

@@ -151,25 +151,31 @@ fn a_record_that_is_wrong_ends_its_connection_and_nothing_else() {
     assert!(!server.log().contains("panicked"));
 }
 
-/// Records that a server sends in the middle of a file.
-const OF_SERVERS: [(&str, Make); 13] = [
-    ("nothing more", |_| Vec::new()),
-    ("a farewell", |sealer| sealer.seal(ALERT, &[1, 0], 0)),
-    ("a fatal alert", |sealer| sealer.seal(ALERT, &[2, 80], 0)),
-    ("a thousand empty records", |sealer| repeated(1000, || sealer.seal(DATA, b"", 0))),
-    ("more than a record may hold", |sealer| sealer.seal(DATA, &[b'x'; CONTENT_BYTES + 1], 0)),
-    ("a length beyond all", |_| [&head(DATA, u16::MAX.into()), &[0; 5000][..]].concat()),
-    ("an unknown type", |sealer| sealer.seal(99, b"loEND 3610a686\n", 0)),
-    ("the rest in the open", |_| open_record(DATA, b"loEND 3610a686\n")),
-    ("the rest without TLS", |_| b"loEND 3610a686\n".to_vec()),
-    ("a wrong seal", |sealer| {
+/// The end of a connection at which nothing is wrong with TLS.
+const CLOSED: &str = "the server closed the connection";
+
+/// Any other.
+const BROKEN: &str = "broke: what came is not what the server sealed";
+
+/// Records that a server sends in the middle of a file, and the words for it.
+const OF_SERVERS: [(&str, &str, Make); 13] = [
+    ("nothing more", CLOSED, |_| Vec::new()),
+    ("a farewell", CLOSED, |sealer| sealer.seal(ALERT, &[1, 0], 0)),
+    ("a fatal alert", "broke: the server gave up TLS: InternalError", |sealer| sealer.seal(ALERT, &[2, 80], 0)),
+    ("a thousand empty records", BROKEN, |sealer| repeated(1000, || sealer.seal(DATA, b"", 0))),
+    ("more than a record may hold", BROKEN, |sealer| sealer.seal(DATA, &[b'x'; CONTENT_BYTES + 1], 0)),
+    ("a length beyond all", BROKEN, |_| [&head(DATA, u16::MAX.into()), &[0; 5000][..]].concat()),
+    ("an unknown type", BROKEN, |sealer| sealer.seal(99, b"loEND 3610a686\n", 0)),
+    ("the rest in the open", BROKEN, |_| open_record(DATA, b"loEND 3610a686\n")),
+    ("the rest without TLS", BROKEN, |_| b"loEND 3610a686\n".to_vec()),
+    ("a wrong seal", BROKEN, |sealer| {
         let mut sealed = sealer.seal(DATA, b"loEND 3610a686\n", 0);
         *sealed.last_mut().unwrap() ^= 1;
         sealed
     }),
-    ("new keys without end", |sealer| repeated(10_000, || updated(sealer, UPDATE_BOTH))),
-    ("another hello", |sealer| sealer.seal(HANDSHAKE, &hello()[5..], 0)),
-    ("a message of 16 MiB", |sealer| {
+    ("new keys without end", BROKEN, |sealer| repeated(10_000, || updated(sealer, UPDATE_BOTH))),
+    ("another hello", BROKEN, |sealer| sealer.seal(HANDSHAKE, &hello()[5..], 0)),
+    ("a message of 16 MiB", BROKEN, |sealer| {
         let start = sealer.seal(HANDSHAKE, &[4, 255, 255, 255], 0);
         [start, repeated(600, || sealer.seal(HANDSHAKE, &[0; CONTENT_BYTES], 0))].concat()
     }),
@@ -177,7 +183,7 @@ const OF_SERVERS: [(&str, Make); 13] = [
 
 #[test]
 fn a_server_that_breaks_tls_in_the_middle_of_a_file_gets_one_line_and_no_file_is_made() {
-    for (what, make) in OF_SERVERS {
+    for (what, words, make) in OF_SERVERS {
         let (home, listener) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let port = listener.local_addr().unwrap().port().to_string();
         thread::spawn(move || {
@@ -196,6 +202,7 @@ fn a_server_that_breaks_tls_in_the_middle_of_a_file_gets_one_line_and_no_file_is
         let run = crate::run(home.path(), &["--tls", "--accept-new", "--retry", "0", "get", &port, "a"]);
         println!("{what}: {} {}", run.status, run.err.trim_end());
         assert!(matches!(run.status, 3 | 4), "{what}: {} {} {}", run.status, run.out, run.err);
+        assert!(run.err.contains(words), "{what}: {}", run.err);
         assert_eq!((run.err.lines().count(), run.out.as_str()), (1, ""), "{what}: {}", run.err);
         let names = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
         let names: Vec<_> = names.filter(|name| name != "config" && name != "state").collect();
