@@ -8,17 +8,11 @@ use std::{
     sync::Arc,
 };
 
+use ferry_e2e::secure::{Anybody, config};
 use rustix::net::SendFlags;
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, Error, HandshakeKind, SignatureScheme,
-    StreamOwned,
-    client::{
-        Resumption,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::ring,
-    pki_types::{CertificateDer, ServerName, UnixTime},
-    version::TLS13,
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, StreamOwned, client::Resumption, crypto::ring,
+    pki_types::ServerName,
 };
 
 use crate::{crowd, wire::TIMEOUT};
@@ -40,13 +34,7 @@ impl Tls {
     pub(crate) fn new(protocol: &[u8], resumes: bool) -> Tls {
         let mut provider = ring::default_provider();
         provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
-        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&TLS13])
-            .expect("TLS 1.3 is known")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody))
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.to_vec()];
+        let mut config = config(provider, Anybody::unchecked(), &[protocol]);
         config.resumption = if resumes { Resumption::in_memory_sessions(TICKETS) } else { Resumption::disabled() };
         Tls(Arc::new(config))
     }
@@ -172,44 +160,5 @@ impl Write for Line {
             Line::Plain(socket) => socket.flush(),
             Line::Tls(stream) => stream.flush(),
         }
-    }
-}
-
-/// Takes every server, and looks at nothing.
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Err(Error::General("TLS 1.2 is not spoken".into()))
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
     }
 }

@@ -6,11 +6,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use ferry_e2e::HANG_GUARD;
+use ferry_e2e::{
+    HANG_GUARD,
+    secure::{self, Anybody},
+};
 use ring::{aead, hkdf};
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, KeyLog, ServerConfig, ServerConnection,
-    client::{Resumption, danger::ServerCertVerifier},
+    CipherSuite, ClientConnection, KeyLog, ServerConfig, ServerConnection,
+    client::Resumption,
     crypto::{CryptoProvider, ring as provider},
     pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName},
     version::TLS13,
@@ -185,16 +188,14 @@ pub(crate) fn hello() -> Vec<u8> {
     hello
 }
 
-fn one_cipher() -> Arc<CryptoProvider> {
+fn one_cipher() -> CryptoProvider {
     let mut provider = provider::default_provider();
     provider.cipher_suites.retain(|suite| suite.suite() == CipherSuite::TLS13_AES_128_GCM_SHA256);
-    Arc::new(provider)
+    provider
 }
 
 fn connection(secret: Arc<Secret>) -> ClientConnection {
-    let builder = ClientConfig::builder_with_provider(one_cipher()).with_protocol_versions(&[&TLS13]).unwrap();
-    let verifier: Arc<dyn ServerCertVerifier> = Arc::new(ferry_e2e::secure::Anybody::default());
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let mut config = secure::config(one_cipher(), Anybody::default(), &[]);
     config.resumption = Resumption::disabled();
     config.key_log = secret;
     ClientConnection::new(Arc::new(config), ServerName::try_from("ferryd").unwrap()).unwrap()
@@ -213,7 +214,7 @@ pub(crate) fn impersonate(mut stream: TcpStream) -> Option<Impostor> {
     let key = rcgen::generate_simple_self_signed(["ferryd".to_owned()]).unwrap();
     let certificate = CertificateDer::from(key.cert.der().to_vec());
     let private = PrivatePkcs8KeyDer::from(key.signing_key.serialize_der());
-    let builder = ServerConfig::builder_with_provider(one_cipher()).with_protocol_versions(&[&TLS13]).unwrap();
+    let builder = ServerConfig::builder_with_provider(one_cipher().into()).with_protocol_versions(&[&TLS13]).unwrap();
     let mut config = builder.with_no_client_auth().with_single_cert(vec![certificate], private.into()).unwrap();
     let secret = Secret::of("SERVER_TRAFFIC_SECRET_0");
     config.key_log = secret.clone();
