@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use ferry_client::{Address, Blame, Cancel, Client, Code, Crc32, Settings};
+use ferry_client::{Address, Blame, Cancel, Client, Code, Crc32, Report, Settings};
 use ferry_wire::BodyLine;
 
 use crate::{
@@ -209,6 +209,17 @@ fn large(local: &Local) {
     std::fs::File::create(local.path("a")).unwrap().set_len(9 << 20).unwrap();
 }
 
+/// Stores a large file as `a` on `server`, and hears it to its end.
+fn store_large(server: Scripted) -> (Report, Vec<String>) {
+    let local = Local::new();
+    large(&local);
+    let mut client = connect(&server.address);
+    let stored = store(&mut client, &[to_store(&local, "a")], &once());
+    drop(client);
+    server.finish();
+    stored
+}
+
 fn expect_resume(peer: &mut Peer) -> String {
     let line = peer.line().unwrap();
     assert!(line.starts_with("RESUME ") && line.ends_with(" a"), "{line}");
@@ -236,13 +247,8 @@ fn a_resume_that_is_refused_falls_back() {
             peer.send(saved);
             peer.expect_end();
         });
-        let local = Local::new();
-        large(&local);
-        let mut client = connect(&server.address);
-        let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+        let (report, events) = store_large(server);
         assert!(report.is_whole(), "{refusal}: {events:?}");
-        drop(client);
-        server.finish();
     }
 }
 
@@ -258,13 +264,8 @@ fn a_server_that_is_always_busy_gets_it_without_an_id() {
         peer.send(format!("SAVED {} {} t\n", body.len(), Crc32::of(&body)));
         peer.expect_end();
     });
-    let local = Local::new();
-    large(&local);
-    let mut client = connect(&server.address);
-    let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+    let (report, events) = store_large(server);
     assert!(report.is_whole(), "{events:?}");
-    drop(client);
-    server.finish();
 }
 
 #[test]
@@ -460,13 +461,8 @@ fn who_may_not_look_at_an_upload_has_the_word_of_saved() {
         take_resumed(peer, "FAIL denied you may not do that");
         peer.expect_end();
     });
-    let local = Local::new();
-    large(&local);
-    let mut client = connect(&server.address);
-    let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+    let (report, events) = store_large(server);
     assert!(report.is_whole(), "{events:?}");
-    drop(client);
-    server.finish();
 }
 
 #[test]
@@ -480,15 +476,10 @@ fn an_upload_that_cannot_be_looked_at_is_made_again() {
             peer.send(format!("SAVED {} {} u\n", body.len(), Crc32::of(&body)));
             peer.expect_end();
         });
-        let local = Local::new();
-        large(&local);
-        let mut client = connect(&server.address);
-        let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+        let (report, events) = store_large(server);
         assert!(report.is_whole() && report.resumed == 0, "{code}: {events:?}");
         let told: Vec<_> = events.iter().filter(|event| event.contains("restarted")).collect();
         assert_eq!(told, ["0 restarted: the server cannot read again what it had kept of it"], "{code}: {events:?}");
-        drop(client);
-        server.finish();
     }
 }
 
@@ -500,13 +491,8 @@ fn an_upload_that_can_never_be_looked_at_is_given_up() {
         }
         peer.expect_end();
     });
-    let local = Local::new();
-    large(&local);
-    let mut client = connect(&server.address);
-    let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+    let (report, events) = store_large(server);
     assert_eq!(report.failures[0].1.code(), Some(Code::Io), "{events:?}");
-    drop(client);
-    server.finish();
 }
 
 #[test]
@@ -516,14 +502,9 @@ fn an_upload_that_was_replaced_before_the_look_at_it_is_done() {
             take_resumed(peer, &format!("FAIL {code} somebody else was here"));
             peer.expect_end();
         });
-        let local = Local::new();
-        large(&local);
-        let mut client = connect(&server.address);
-        let (report, events) = store(&mut client, &[to_store(&local, "a")], &once());
+        let (report, events) = store_large(server);
         assert!(report.is_whole(), "{code}: {events:?}");
         assert!(!events.iter().any(|event| event.contains("restarted")), "{code}: {events:?}");
-        drop(client);
-        server.finish();
     }
 }
 
