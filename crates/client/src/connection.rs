@@ -14,7 +14,6 @@ use crate::{
     link::{ConnectError, Link},
     login::Credentials,
     options::Options,
-    trust::Security,
 };
 
 /// A server that was reached once, and the link to it as long as that can be used.
@@ -30,13 +29,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects, reads the greeting and logs in where a user is given.
-    ///
-    /// Where that spoke TLS, every later link has to: nobody takes it over in the open.
     pub(crate) fn open(address: &Address, mut options: Options) -> Result<Connection, Error> {
-        let (link, greeting) = open(address, &options)?;
-        if link.is_secure() {
-            options = options.security(Security::Tls);
-        }
+        let (link, greeting) = open(address, &mut options)?;
         let is_volatile = greeting.has(Greeting::VOLATILE);
         Ok(Connection { address: address.clone(), options, greeting, is_volatile, link: Some(link) })
     }
@@ -44,10 +38,7 @@ impl Connection {
     /// Connects again, whatever became of the old link.
     pub(crate) fn reopen(&mut self) -> Result<(), Error> {
         self.link = None;
-        let (link, greeting) = open(&self.address, &self.options)?;
-        if link.is_secure() {
-            self.options = self.options.clone().security(Security::Tls);
-        }
+        let (link, greeting) = open(&self.address, &mut self.options)?;
         self.is_volatile |= greeting.has(Greeting::VOLATILE);
         (self.link, self.greeting) = (Some(link), greeting);
         Ok(())
@@ -68,7 +59,7 @@ impl Connection {
     /// Returns how further links to the same server are opened, by other threads as well.
     pub(crate) fn opener(&self) -> impl Fn() -> Result<Link, Error> + Sync + use<> {
         let (address, options) = (self.address.clone(), self.options.clone());
-        move || open(&address, &options).map(|(link, _)| link)
+        move || open(&address, &mut options.clone()).map(|(link, _)| link)
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -116,7 +107,14 @@ fn at_rest(link: &mut Link) -> Result<(), Error> {
     link.check_open()
 }
 
-fn open(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {
+/// Opens a link, and has `options` say what the next one has to keep to.
+fn open(address: &Address, options: &mut Options) -> Result<(Link, Greeting), Error> {
+    let (link, greeting) = ready(address, options)?;
+    options.security = options.security.after(link.is_secure());
+    Ok((link, greeting))
+}
+
+fn ready(address: &Address, options: &Options) -> Result<(Link, Greeting), Error> {
     let Some(credentials) = &options.credentials else { return greeted(address, options) };
     let was_known = credentials.has_secret();
     match logged_in(address, options, credentials) {

@@ -12,7 +12,14 @@ use std::{
 
 use ferry_wire::Greeting;
 
-use crate::{address::Address, block::Block, error::Error, login::Credentials, options::Options, trust::Security};
+use crate::{
+    address::Address,
+    block::Block,
+    error::Error,
+    login::Credentials,
+    options::Options,
+    trust::{self, Security},
+};
 use pace::Pace;
 use socket::Socket;
 use tls::Tls;
@@ -88,15 +95,8 @@ impl Link {
     /// greeting is not read yet.
     pub(crate) fn connect(peer: SocketAddr, address: &Address, options: &Options) -> Result<Link, ConnectError> {
         let mut link = Link::connect_plain(peer, address, options)?;
-        let is_secure = match options.security {
-            Security::ByAddress => {
-                !peer.ip().to_canonical().is_loopback()
-                    || options.trust.knows_key(address).map_err(ConnectError::Gone)?
-            }
-            Security::Tls => true,
-            Security::Plain => false,
-        };
-        if is_secure {
+        let is_secure = options.security.begins_with_tls(peer.ip(), address, &options.trust);
+        if is_secure.map_err(ConnectError::Gone)? {
             link.secure(options.timeout).map_err(ConnectError::Gone)?;
         }
         Ok(link)
@@ -109,7 +109,7 @@ impl Link {
     ///
     /// It speaks TLS, and is not trusted, or shares no version or cipher with this program.
     pub(crate) fn try_tls(&self, limit: Duration) -> Result<Option<Link>, Error> {
-        if self.options.security != Security::ByAddress || self.socket.is_secure() {
+        if !self.options.security.may_try_tls() || self.is_secure() {
             return Ok(None);
         }
         let Ok(mut link) = Link::connect_plain(self.peer(), &self.address, &self.options) else { return Ok(None) };
@@ -177,7 +177,7 @@ impl Link {
 
     /// Whether nobody else can read what goes over: TLS is spoken, or it stays on this machine.
     pub(crate) fn is_private(&self) -> bool {
-        self.is_secure() || self.peer().ip().to_canonical().is_loopback()
+        self.is_secure() || trust::is_this_machine(self.peer().ip())
     }
 
     /// Returns the user who is logged in on it, or is to be, and the secret.
@@ -202,8 +202,8 @@ impl Link {
 
     /// Another connection to the same server; its greeting is not read yet.
     pub(crate) fn sibling(&self) -> Result<Link, ConnectError> {
-        let security = if self.is_secure() { Security::Tls } else { Security::Plain };
-        Link::connect(self.peer(), &self.address, &self.options.clone().security(security))
+        let options = self.options.clone().security(Security::like(self.is_secure()));
+        Link::connect(self.peer(), &self.address, &options)
     }
 
     /// Returns the address of the server.

@@ -6,6 +6,7 @@
 mod authority;
 mod known;
 mod proof;
+mod security;
 
 use std::{
     collections::HashMap,
@@ -22,19 +23,8 @@ use crate::{address::Address, error::Error};
 use authority::Authorities;
 pub use authority::CertificateProblem;
 use known::{KnownKey, KnownServers};
-
-/// Whether connections speak TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Security {
-    /// By the address that is really connected to: plain on a loopback address, else TLS. A server on a loopback address
-    /// speaks TLS as well if its key is known or pinned; where it is silent for a second, TLS is tried.
-    #[default]
-    ByAddress,
-    /// TLS, whatever the address.
-    Tls,
-    /// None: whoever is in between reads and changes what goes over.
-    Plain,
-}
+pub use security::Security;
+pub(crate) use security::is_this_machine;
 
 /// The policy for a server whose key nothing vouches for and nobody has seen yet.
 #[derive(Clone, Default)]
@@ -189,7 +179,7 @@ impl Trust {
     /// # Errors
     ///
     /// Where the file of known servers can't be read.
-    pub(crate) fn knows_key(&self, address: &Address) -> Result<bool, Error> {
+    fn knows_key(&self, address: &Address) -> Result<bool, Error> {
         let known = self.known.as_deref().map(|file| KnownServers::new(file).of(address));
         Ok(self.pinned.is_some()
             || self.taken().contains_key(address)
