@@ -1,13 +1,17 @@
 //! The server's own corner of the root, `.ferry`: where uploads are staged, on the same file system
 //! as the names they will have.
 //!
-//! `run-<random>` belongs to one process ([`run`](super::run)). `kept` holds resumable uploads,
-//! `<id>.data` and `<id>.mark`; who works on one holds a lock on its journal.
+//! `run-<random>` belongs to one process ([`run`](super::run)). `kept` holds resumable uploads and
+//! their journals, under names that [`kept`] tells of. Who works on one holds a lock on its journal;
+//! where several machines may write, that is the quick way to know, and [`shared`] the certain one.
+
+mod kept;
+mod shared;
 
 use std::{
     collections::HashSet,
     os::fd::OwnedFd,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -24,6 +28,9 @@ use super::{
     run::{Others, Run, entries, is_entry, random},
     syscalls::Syscalls,
 };
+
+pub(super) use kept::{Kept, Tenure};
+pub(super) use shared::{ClaimOutcome, TRIES, Taken, Traces};
 
 /// The entry of the root in which the server keeps its own files.
 pub const AREA: &str = ".ferry";
@@ -43,6 +50,10 @@ pub(super) struct Area {
     /// [`None`] as long as the disk has no room for it.
     run: RwLock<Option<Arc<Run>>>,
     others: Others,
+    /// A lock excludes all others that can write.
+    locks_exclude: bool,
+    next_tenure: AtomicU64,
+    node: Option<Arc<str>>,
 }
 
 /// Why the corner can't be used.
@@ -82,7 +93,8 @@ impl Area {
         syscalls.sync(&top)?;
         syscalls.sync(root.dir())?;
         let others = Others::new(syscalls.clone(), locks_exclude, leasing);
-        let area = Area { syscalls, top, kept, run: RwLock::default(), others };
+        let (run, next_tenure, node) = (RwLock::default(), AtomicU64::new(0), leasing.node.clone());
+        let area = Area { syscalls, top, kept, run, others, locks_exclude, next_tenure, node };
         area.begin()?;
         Ok(area)
     }
@@ -135,6 +147,19 @@ impl Area {
         Ok(made)
     }
 
+    /// Makes a file in the directory of this process.
+    pub(super) fn stage(&self, name: &str, access: OFlags) -> Result<(Arc<Run>, OwnedFd), Errno> {
+        let flags = access | OFlags::CREATE | OFlags::EXCL;
+        let mut run = self.run()?;
+        let mut file = self.syscalls.open_entry(run.dir(), name, flags);
+        if file.as_ref().is_err_and(|error| *error == Errno::NOENT) {
+            // Another server took this one for dead, or somebody tidied up.
+            run = self.renew(Some(&run))?;
+            file = self.syscalls.open_entry(run.dir(), name, flags);
+        }
+        Ok((run, file?))
+    }
+
     fn own(&self) -> Option<Arc<Run>> {
         self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -168,11 +193,27 @@ impl Area {
         format!("{id}.mark")
     }
 
+    /// Returns whether anything is known under an id.
+    pub(super) fn knows(&self, id: &str) -> Result<bool, Errno> {
+        match self.is_shared() {
+            true => self.traces(id).map(|traces| !traces.are_none()),
+            false => Ok(self.syscalls.stat_entry(&self.kept, &Area::journal_name(id)).is_ok()),
+        }
+    }
+
+    /// Removes what the holder of a kept upload has of it. Its journal is open and locked.
+    pub(super) fn remove_held(&self, kept: &Kept, journal: &OwnedFd) -> Result<(), Errno> {
+        match kept.tenure {
+            Tenure::Common => self.remove_kept(kept.id.as_str(), journal),
+            Tenure::Own { .. } => self.remove_own(kept, journal),
+        }
+    }
+
     /// Removes a kept upload with its locked journal. The bytes go before the journal: a journal
     /// without bytes is an upload that begins anew. But one that says that the whole is about to
     /// have its name would then mean that it has it; so what the journal says goes first, from the
     /// disk as well.
-    pub(super) fn remove_kept(&self, id: &str, journal: &OwnedFd) -> Result<(), Errno> {
+    fn remove_kept(&self, id: &str, journal: &OwnedFd) -> Result<(), Errno> {
         self.syscalls.truncate(journal, 0)?;
         self.syscalls.sync(journal)?;
         for name in [Area::data_name(id), Area::journal_name(id)] {
@@ -186,6 +227,9 @@ impl Area {
 
     /// Forgets an id under which nothing is kept; false where that is no longer so, or somebody works on it.
     pub(super) fn forget(&self, id: &str) -> Result<bool, Errno> {
+        if self.is_shared() {
+            return self.remove_unheld(id, |traces| Ok(self.bytes_in(id, traces)? == 0));
+        }
         let Some(journal) = self.lock_unused(&Area::journal_name(id))? else { return Ok(false) };
         match self.syscalls.stat_entry(&self.kept, &Area::data_name(id)) {
             Ok(stat) if meta::size(&stat) > 0 => return Ok(false),
@@ -213,6 +257,9 @@ impl Area {
 
     /// Removes the upload kept under an id; false where somebody works on it.
     pub(super) fn evict(&self, id: &str) -> Result<bool, Errno> {
+        if self.is_shared() {
+            return self.remove_unheld(id, |_| Ok(true));
+        }
         let Some(journal) = self.lock_unused(&Area::journal_name(id))? else { return Ok(false) };
         self.remove_kept(id, &journal)?;
         Ok(true)
@@ -239,6 +286,10 @@ impl Area {
     /// Returns the owner of the upload of an id, as its journal says: nobody where there is none,
     /// or it says nothing.
     pub(super) fn owner(&self, id: &str) -> Owner {
+        if self.is_shared() {
+            let entry = self.traces(id).and_then(|traces| self.newest_entry(id, &traces));
+            return entry.ok().flatten().map(|(_, entry)| entry.owner).unwrap_or_default();
+        }
         let journal = self.syscalls.open_entry(&self.kept, &Area::journal_name(id), OFlags::RDONLY);
         let journal = journal.and_then(|file| Journal::read(&self.syscalls, &file)).ok().and_then(|(_, entry)| entry);
         journal.map(|entry| entry.owner).unwrap_or_default()
@@ -248,6 +299,17 @@ impl Area {
     pub(super) fn all_resting(&self) -> Result<Vec<Resting>, Errno> {
         let mut found = Vec::new();
         let names: HashSet<_> = self.entries(&self.kept)?.into_iter().collect();
+        let own = names.iter().filter_map(|name| name.strip_suffix(kept::DIR)).collect::<Vec<_>>();
+        if !own.is_empty() {
+            // Of a server that thought of other machines. Whoever finds one of its uploads does so as well.
+            self.others.note_shared();
+        }
+        if self.is_shared() {
+            let common = names.iter().filter_map(|name| name.strip_suffix(kept::MARK));
+            let ids: HashSet<_> = own.into_iter().chain(common).collect();
+            found.extend(ids.into_iter().filter_map(|id| self.resting(id).ok().flatten()));
+            return Ok(found);
+        }
         for id in names.iter().filter_map(|name| name.strip_suffix(".mark")) {
             let data = names.contains(&Area::data_name(id));
             // An upload that goes away meanwhile holds nothing.
@@ -260,6 +322,9 @@ impl Area {
 
     /// Returns what is known under `id`; [`None`] where nothing is.
     pub(super) fn resting(&self, id: &str) -> Result<Option<Resting>, Errno> {
+        if self.is_shared() {
+            return self.resting_in(id, &self.traces(id)?);
+        }
         match self.syscalls.stat_entry(&self.kept, &Area::data_name(id)) {
             Ok(stat) => {
                 Ok(Some(Resting { id: id.to_owned(), bytes: meta::taken(&stat), touched: meta::touched(&stat) }))
@@ -295,9 +360,18 @@ impl Area {
         let mut uploads = 0;
         let before = |time: Duration| now.saturating_sub(i64::try_from(time.as_secs()).unwrap_or(i64::MAX));
         let (oldest, oldest_published) = (before(expiry), before(expiry.min(KNOWN_PUBLISHED)));
+        let is_shared = self.is_shared();
+        let endings: &[_] = if is_shared { &[kept::DIR, kept::MARK] } else { &[kept::MARK] };
         for name in self.entries(&self.kept)? {
-            let Some(id) = name.strip_suffix(".mark").filter(|id| id.len() <= MAX_TOKEN_BYTES) else { continue };
-            match self.remove_expired(&name, id, oldest, oldest_published) {
+            let Some(id) = endings.iter().find_map(|ending| name.strip_suffix(ending)) else { continue };
+            if id.len() > MAX_TOKEN_BYTES {
+                continue;
+            }
+            let removed = match is_shared {
+                true => self.remove_unheld(id, |traces| self.is_unheard_of(id, traces, oldest, oldest_published)),
+                false => self.remove_expired(&name, id, oldest, oldest_published),
+            };
+            match removed {
                 Ok(removed) => uploads += usize::from(removed),
                 Err(error) => log::warn!("can't delete an expired upload in .ferry/kept: {error}"),
             }

@@ -55,7 +55,10 @@ pub enum ErrorKind {
     /// The id is another upload's.
     IdTaken,
     /// Another server process holds the upload.
-    HeldElsewhere,
+    HeldElsewhere {
+        /// For so long at most if that one has failed, in seconds; [`None`] where its end is seen at once.
+        seconds: Option<u64>,
+    },
     /// A newer connection took the upload over.
     TakenOver,
     /// As many unfinished uploads are kept as may be.

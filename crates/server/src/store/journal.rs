@@ -5,7 +5,7 @@
 //! of text, and one for whose it is, each with a CRC, padded with spaces. A server that knows
 //! nothing of owners reads the first line alone.
 
-use std::{fmt::Write as _, os::fd::OwnedFd};
+use std::{fmt::Write as _, os::fd::OwnedFd, sync::Arc};
 
 use ferry_wire::{Crc32, Name, Tag, parse_integer};
 use rustix::io::Errno;
@@ -25,6 +25,24 @@ pub(super) struct JournalEntry {
     pub(super) state: KeptState,
     /// The owner that began it; nobody where that is not known, as in journals that older servers wrote.
     pub(super) owner: Owner,
+    /// Its holder, where locks don't tell whether there is one.
+    pub(super) lease: Option<LeaseState>,
+}
+
+impl JournalEntry {
+    /// Returns whether its holder said that it let go.
+    pub(super) fn was_let_go(&self) -> bool {
+        self.lease.as_ref().is_some_and(|lease| !lease.is_held)
+    }
+}
+
+/// The last word of a holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct LeaseState {
+    /// It may still write.
+    pub(super) is_held: bool,
+    /// The name of its server, where that has one.
+    pub(super) node: Option<Arc<str>>,
 }
 
 /// How far the upload is.
@@ -42,9 +60,26 @@ pub(super) enum KeptState {
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     sequence: u64,
+    /// What was written last, where there is a holder to be named.
+    last: Option<Box<JournalEntry>>,
 }
 
 impl Journal {
+    /// Does as [`read`](Self::read), and reads what other machines have written.
+    pub(super) fn read_anew(syscalls: &Syscalls, file: &OwnedFd) -> Result<(Journal, Option<JournalEntry>), Errno> {
+        syscalls.forget_cached(file)?;
+        Journal::read(syscalls, file)
+    }
+
+    /// Writes again what was written last, as of a holder that has let go.
+    pub(super) fn let_go(&mut self, syscalls: &Syscalls, file: &OwnedFd) -> Result<(), Errno> {
+        let mut entry = *self.last.take().ok_or(Errno::BADF)?;
+        if let Some(lease) = &mut entry.lease {
+            lease.is_held = false;
+        }
+        self.write(syscalls, file, &entry)
+    }
+
     /// Reads the newest entry; [`None`] where there is none that is whole.
     pub(super) fn read(syscalls: &Syscalls, file: &OwnedFd) -> Result<(Journal, Option<JournalEntry>), Errno> {
         let mut newest: (Journal, Option<JournalEntry>) = (Journal::default(), None);
@@ -60,7 +95,7 @@ impl Journal {
             if let Some((sequence, entry)) = decode(&bytes[..filled])
                 && (newest.1.is_none() || sequence > newest.0.sequence)
             {
-                newest = (Journal { sequence }, Some(entry));
+                newest = (Journal { sequence, last: None }, Some(entry));
             }
         }
         Ok(newest)
@@ -71,12 +106,13 @@ impl Journal {
         let sequence = self.sequence + 1;
         syscalls.write_all(file, &encode(sequence, entry), sequence % 2 * SLOT_BYTES)?;
         self.sequence = sequence;
+        self.last = entry.lease.is_some().then(|| Box::new(entry.clone()));
         Ok(())
     }
 }
 
 /// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`, and
-/// where it is known, `<crc of the rest> owner <owner>`.
+/// where they are known, `<crc of the rest> owner <owner>` and `<crc of the rest> lease <held or free> <node or ->`.
 fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
     let (state, offset, crc, tag) = match &entry.state {
         KeptState::Kept { offset, crc } => ("kept", *offset, crc, "-"),
@@ -87,7 +123,11 @@ fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
     let _ = write!(line, "ferry-mark {sequence} {} {state} {offset} {crc} {tag} {}", entry.size, entry.name);
     let owner = entry.owner.name().map(|owner| format!("{OWNER}{owner}"));
     let mut bytes = Vec::with_capacity(SLOT_BYTES as usize);
-    for line in [Some(line), owner].into_iter().flatten() {
+    let lease = entry.lease.as_ref().map(|lease| {
+        let word = if lease.is_held { HELD } else { FREE };
+        format!("{LEASE}{word} {}", lease.node.as_deref().unwrap_or(NO_NODE))
+    });
+    for line in [Some(line), owner, lease].into_iter().flatten() {
         bytes.extend_from_slice(format!("{} {line}\n", Crc32::of(line.as_bytes())).as_bytes());
     }
     bytes.resize(SLOT_BYTES as usize, b' ');
@@ -96,6 +136,23 @@ fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
 
 /// The beginning of the line of an owner.
 const OWNER: &str = "owner ";
+
+/// The line of a lease.
+const LEASE: &str = "lease ";
+const HELD: &str = "held";
+const FREE: &str = "free";
+const NO_NODE: &str = "-";
+
+/// Reads the line of a lease, without its CRC.
+fn lease_of(line: &str) -> Option<LeaseState> {
+    let (word, node) = line.strip_prefix(LEASE)?.split_once(' ')?;
+    let node = Some(node).filter(|node| *node != NO_NODE).map(Arc::from);
+    match word {
+        HELD => Some(LeaseState { is_held: true, node }),
+        FREE => Some(LeaseState { is_held: false, node }),
+        _ => None,
+    }
+}
 
 /// Takes a line from the front of `slot`, without its CRC; [`None`] where that is wrong.
 fn line_of<'s>(slot: &mut &'s [u8]) -> Option<&'s str> {
@@ -127,8 +184,13 @@ fn decode(mut slot: &[u8]) -> Option<(u64, JournalEntry)> {
         "published" => KeptState::Published { crc, tag: Tag::new(tag).ok()? },
         _ => return None,
     };
-    let owner = line_of(&mut slot).and_then(|line| Owner::new(line.strip_prefix(OWNER)?));
-    Some((sequence, JournalEntry { name, size, state, owner: owner.unwrap_or_default() }))
+    let mut owner = None;
+    let mut lease = None;
+    while let Some(line) = line_of(&mut slot) {
+        owner = owner.or_else(|| Owner::new(line.strip_prefix(OWNER)?));
+        lease = lease.or_else(|| lease_of(line));
+    }
+    Some((sequence, JournalEntry { name, size, state, owner: owner.unwrap_or_default(), lease }))
 }
 
 #[cfg(test)]
@@ -147,6 +209,7 @@ mod tests {
             size: 100,
             state: KeptState::Kept { offset, crc: Crc32(7) },
             owner,
+            lease: None,
         }
     }
 
@@ -158,8 +221,13 @@ mod tests {
             KeptState::Publishing { crc: Crc32(2), tag: tag.clone() },
             KeptState::Published { crc: Crc32(3), tag },
         ] {
-            let entry = JournalEntry { state, ..kept(0) };
-            assert_eq!(decode(&encode(5, &entry)), Some((5, entry)));
+            for lease in [None, Some((true, None)), Some((false, Some("a.1")))] {
+                let lease = lease.map(|(is_held, node)| LeaseState { is_held, node: node.map(Arc::from) });
+                for owner in [Owner::default(), kept(0).owner] {
+                    let entry = JournalEntry { state: state.clone(), lease: lease.clone(), owner, ..kept(0) };
+                    assert_eq!(decode(&encode(5, &entry)), Some((5, entry)));
+                }
+            }
         }
     }
 

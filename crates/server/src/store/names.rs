@@ -15,7 +15,6 @@ use rustix::{
 
 use super::{
     Disk, Durability, Store,
-    area::Area,
     attributes::Attributes,
     closer::LARGE_BYTES,
     error::{ErrorKind, StoreError},
@@ -215,18 +214,23 @@ impl<'a> Batch<'a> {
         };
         let held = replaced.as_ref().and_then(|stat| self.hold_large(name, stat));
         let run = upload.staged().run.clone();
+        let gone = |error| match error {
+            Errno::NOENT if upload.own_names().is_some() => upload.taken_over(),
+            // Somebody cleaned the server's corner.
+            Errno::NOENT => StoreError::at(name.as_str(), ErrorKind::StagedGone),
+            error => failed(error),
+        };
+        let kept_in;
         let (staged_in, staged_as) = match &upload.place {
             Place::Plain(number) => (run.as_ref().ok_or_else(|| failed(Errno::BADF))?.dir(), number.clone()),
-            Place::Kept(id) => (self.store.area().map_err(failed)?.kept(), Area::data_name(id.as_str())),
+            Place::Kept(kept) => {
+                kept_in = self.store.area().and_then(|area| area.dir_of(kept)).map_err(gone)?;
+                (&*kept_in, kept.data_name())
+            }
         };
         // Held open, so that the tag is of this file though another process may rename it
         // meanwhile.
-        let staged =
-            self.store.syscalls.open_entry(staged_in, &staged_as, OFlags::PATH).map_err(|error| match error {
-                // Somebody cleaned the server's corner.
-                Errno::NOENT => StoreError::at(name.as_str(), ErrorKind::StagedGone),
-                error => failed(error),
-            })?;
+        let staged = self.store.syscalls.open_entry(staged_in, &staged_as, OFlags::PATH).map_err(gone)?;
         self.give(upload, parent, replaced.as_ref(), (staged_in, &staged_as, &staged))?;
         let entry = (&self.dirs[parent], name.last());
         let renamed = match onto {
@@ -241,6 +245,13 @@ impl<'a> Batch<'a> {
             self.forget_removed(error);
             if onto == Onto::Free && error == Errno::EXIST {
                 return Err(StoreError::at(name.as_str(), ErrorKind::NameTaken));
+            }
+            // Another machine's server was quicker.
+            if error == Errno::NOENT
+                && upload.own_names().is_some()
+                && self.store.syscalls.stat_entry(staged_in, &staged_as).err() == Some(Errno::NOENT)
+            {
+                return Err(upload.taken_over());
             }
             return Err(self.refused(parent, name, error));
         }

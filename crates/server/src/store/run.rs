@@ -163,7 +163,6 @@ impl Run {
     }
 
     /// Returns the name of its directory in the corner.
-    #[allow(dead_code, reason = "of leases of uploads, which come next")]
     pub(super) fn name(&self) -> &str {
         &self.name.0
     }
@@ -384,7 +383,6 @@ impl Others {
         }
     }
 
-    #[allow(dead_code, reason = "of leases of uploads, which come next")]
     /// Returns whether the process whose directory is called `name` still holds what it held: this one does, whose
     /// directory is `run`.
     pub(super) fn standing(&self, top: &OwnedFd, run: &Run, name: &str, now: Instant) -> Result<Standing, Errno> {
@@ -395,6 +393,16 @@ impl Others {
             Some(other) => self.standing_of(name, &other, now),
             None => Standing::Gone,
         })
+    }
+
+    /// Returns whether the process of any other directory may live.
+    pub(super) fn is_any_alive(&self, top: &OwnedFd, run: &Run, now: Instant) -> Result<bool, Errno> {
+        for name in self.names(top, Some(run))? {
+            if self.standing(top, run, &name, now)? != Standing::Gone {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Judges by what this process saw, and by its own steady clock: that of the file system may be

@@ -62,6 +62,8 @@ pub enum Call<'a> {
     List { dir: BorrowedFd<'a> },
     /// flock(2).
     Lock { file: BorrowedFd<'a> },
+    /// flock(2), giving a lock up.
+    Unlock { file: BorrowedFd<'a> },
     /// pwrite(2).
     Write { file: BorrowedFd<'a>, at: u64, bytes: &'a [u8] },
     /// fallocate(2), keeping the size.
@@ -187,7 +189,7 @@ impl Syscalls {
         self.told(self.call(&Call::Stat { file: file.as_fd() }, || fs::fstat(&file)))
     }
 
-    /// Returns how many names the directory `dir` has, as its file system says now: what the kernel
+    /// Returns how many names the file or directory `dir` has, as its file system says now: what the kernel
     /// remembers of one of another machine, or of a program, does not count.
     pub(super) fn ask(&self, dir: &OwnedFd) -> Result<u32, Errno> {
         let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
@@ -246,6 +248,21 @@ impl Syscalls {
     pub(super) fn lock(&self, file: &OwnedFd) -> Result<(), Errno> {
         let call = Call::Lock { file: file.as_fd() };
         self.call(&call, || fs::flock(file, FlockOperation::NonBlockingLockExclusive))
+    }
+
+    /// Gives up a lock at once. A close does so as well, but on the file systems of programs not before
+    /// they get to it.
+    pub(super) fn unlock(&self, file: &OwnedFd) -> Result<(), Errno> {
+        let call = Call::Unlock { file: file.as_fd() };
+        self.call(&call, || fs::flock(file, FlockOperation::NonBlockingUnlock))
+    }
+
+    /// Lets the next read ask the file system, for bytes and size that another machine may have changed.
+    pub(super) fn forget_cached(&self, file: &OwnedFd) -> Result<(), Errno> {
+        self.ask(file)?;
+        // Only a hint: where the kernel keeps nothing, there is nothing to forget.
+        let _ = fs::fadvise(file, 0, None, Advice::DontNeed);
+        Ok(())
     }
 
     /// Writes all of `bytes`.

@@ -19,9 +19,10 @@ pub use small::SmallFinish;
 
 use super::{
     Disk, Durability, Store,
+    area::Kept,
     attributes::{Attributes, Ungiven},
     error::{ErrorKind, StoreError},
-    journal::{Journal, JournalEntry, KeptState},
+    journal::{Journal, JournalEntry, KeptState, LeaseState},
     leasing::wall_clock,
     meta,
     operation::{Chunk, Finish, Stage, Tail},
@@ -65,7 +66,7 @@ pub(super) enum Place {
     /// In this process's own directory, under a number.
     Plain(String),
     /// Kept aside under the client's id.
-    Kept(Id),
+    Kept(Kept),
 }
 
 /// The state of the staged file.
@@ -100,7 +101,7 @@ impl Upload {
     pub fn id(&self) -> Option<&Id> {
         match &self.place {
             Place::Plain(_) => None,
-            Place::Kept(id) => Some(id),
+            Place::Kept(kept) => Some(&kept.id),
         }
     }
 
@@ -113,12 +114,17 @@ impl Upload {
     pub(super) fn whose(&self) -> Whose<'_> {
         match &self.place {
             Place::Plain(_) => Whose::Plain(&self.owner),
-            Place::Kept(id) => Whose::Kept(id.as_str()),
+            Place::Kept(kept) => Whose::Kept(kept.id.as_str()),
         }
     }
 
     fn error(&self, error: Errno) -> StoreError {
         StoreError::system(self.name.as_str(), error)
+    }
+
+    /// Returns the error where another server has taken it.
+    pub(super) fn taken_over(&self) -> StoreError {
+        StoreError::at(self.name.as_str(), ErrorKind::TakenOver)
     }
 
     /// Returns the name that it will have, and the size that was announced, if one was.
@@ -129,7 +135,17 @@ impl Upload {
 
     /// Returns the journal that says `state` of it.
     pub(super) fn entry(&self, state: KeptState) -> JournalEntry {
-        JournalEntry { name: self.name.clone(), size: self.size.unwrap_or_default(), state, owner: self.owner.clone() }
+        let (name, size, owner) = (self.name.clone(), self.size.unwrap_or_default(), self.owner.clone());
+        let lease = self.own_names().map(|kept| LeaseState { is_held: true, node: kept.node.clone() });
+        JournalEntry { name, size, state, owner, lease }
+    }
+
+    /// Returns how it is kept, where its names are its holder's alone.
+    pub(super) fn own_names(&self) -> Option<&Kept> {
+        match &self.place {
+            Place::Kept(kept) => Some(kept).filter(|kept| kept.has_own_names()),
+            Place::Plain(_) => None,
+        }
     }
 }
 
@@ -208,17 +224,8 @@ impl Store {
 
     fn create(&self, upload: &Upload, staged: &mut Staged) -> Result<(), Errno> {
         let Place::Plain(number) = &upload.place else { return Err(Errno::BADF) };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let area = self.area()?;
-        let mut run = area.run()?;
-        let mut file = self.syscalls.open_entry(run.dir(), number, flags);
-        if file.as_ref().is_err_and(|error| *error == Errno::NOENT) {
-            // Another server took this one for dead, or somebody tidied up.
-            run = area.renew(Some(&run))?;
-            file = self.syscalls.open_entry(run.dir(), number, flags);
-        }
-        staged.file = Some(file?);
-        staged.run = Some(run);
+        let (run, file) = self.area()?.stage(number, OFlags::WRONLY)?;
+        (staged.run, staged.file) = (Some(run), Some(file));
         Ok(())
     }
 
@@ -350,6 +357,12 @@ impl Store {
         };
         synced.map_err(|error| upload.error(error))?;
         self.write_journal(upload, &mut staged, digest).map_err(|error| upload.error(error))?;
+        if let (Some(kept), Some((journal, _))) = (upload.own_names(), &staged.journal)
+            && !self.area().and_then(|area| area.is_held(kept, journal)).map_err(|error| upload.error(error))?
+        {
+            // What was made durable is nobody's any more.
+            return Err(upload.taken_over());
+        }
         Ok(())
     }
 
@@ -375,8 +388,8 @@ impl Store {
                 },
                 None => Ok(()),
             },
-            Place::Kept(id) => self.area().and_then(|area| match &staged.journal {
-                Some((journal, _)) => area.remove_kept(id.as_str(), journal),
+            Place::Kept(kept) => self.area().and_then(|area| match &staged.journal {
+                Some((journal, _)) => area.remove_held(kept, journal),
                 None => Err(Errno::BADF),
             }),
         };
@@ -391,8 +404,8 @@ impl Store {
         match &upload.place {
             Place::Plain(_) if removed.is_err() => {}
             Place::Plain(_) => self.quota.give_back(upload.whose(), counted),
-            Place::Kept(id) if removed.is_err() => self.rest(id),
-            Place::Kept(id) => self.quota.forget(id.as_str()),
+            Place::Kept(kept) if removed.is_err() => self.rest(&kept.id),
+            Place::Kept(kept) => self.quota.forget(kept.id.as_str()),
         }
         // Closing the journal gives up its lock.
         staged.journal = None;
@@ -425,6 +438,11 @@ impl Store {
             log::warn!("disk space reserved for an interrupted upload can't be freed yet: {error}");
         }
         staged.counted = 0;
+        if upload.own_names().is_some()
+            && let Err(error) = self.let_go(&mut staged)
+        {
+            log::info!("an interrupted upload will be copied when it goes on: {error}");
+        }
         if let Some(id) = upload.id() {
             self.rest(id);
         }
@@ -433,6 +451,18 @@ impl Store {
         }
         // Closing the journal gives up its lock.
         staged.journal = None;
+    }
+
+    /// Says to servers of other machines that an upload is anybody's: all that was written is with the
+    /// file system, and nothing more will be.
+    fn let_go(&self, staged: &mut Staged) -> Result<(), Errno> {
+        if let Some(file) = &staged.file {
+            self.syscalls.sync_data(file)?;
+        }
+        match &mut staged.journal {
+            Some((file, journal)) => self.area()?.let_go(file, journal),
+            None => Ok(()),
+        }
     }
 
     /// Notes what the disk holds of an upload that this process has let go, or could not take hold of.

@@ -78,7 +78,14 @@ pub(crate) fn runs(root: &Path) -> Vec<(String, Vec<String>)> {
     runs.map(|run| (run.clone(), staged(&run))).collect()
 }
 
-/// Returns the bytes that are kept aside under an id.
+/// Returns the bytes that are kept aside under an id: those of the latest holder.
 pub(crate) fn kept(root: &Path, id: &str) -> Vec<u8> {
-    fs::read(root.join(format!(".ferry/kept/{id}.data"))).unwrap_or_default()
+    let kept = root.join(".ferry/kept");
+    let own = fs::read_dir(kept.join(format!("{id}.d"))).into_iter().flatten().flatten().map(|entry| entry.path());
+    let epoch = |path: &std::path::PathBuf| {
+        let stem = path.file_name()?.to_str()?.strip_suffix(".data")?;
+        stem.split('-').next()?.parse::<u64>().ok()
+    };
+    let latest = own.filter(|path| epoch(path).is_some()).max_by_key(epoch);
+    fs::read(latest.unwrap_or_else(|| kept.join(format!("{id}.data")))).unwrap_or_default()
 }

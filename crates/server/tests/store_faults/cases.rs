@@ -329,7 +329,8 @@ impl Lack {
     fn concerns(self, request: &str) -> bool {
         match self {
             Lack::Nothing => false,
-            Lack::Kind => request == "put, new" || request == "resume, interrupted before",
+            // Servers of other machines may write there: what is resumed has other names.
+            Lack::Kind => request == "put, new" || request.starts_with("resume"),
             Lack::NoReplace | Lack::Links => request.starts_with("rename"),
             Lack::NoWait | Lack::CachedWalks => request.starts_with("get"),
             Lack::Room => request == "put, room set aside",

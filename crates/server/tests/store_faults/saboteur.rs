@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     Unlink,
     Link,
     Rename,
+    Take,
 }
 
 impl Kind {
@@ -41,7 +42,7 @@ impl Kind {
             Call::StatEntry { .. } => Kind::StatEntry,
             Call::Read { .. } => Kind::Read,
             Call::List { .. } => Kind::List,
-            Call::Lock { .. } => Kind::Lock,
+            Call::Lock { .. } | Call::Unlock { .. } => Kind::Lock,
             Call::Write { .. } => Kind::Write,
             Call::Reserve { .. } => Kind::Reserve,
             Call::Truncate { .. } => Kind::Truncate,
@@ -54,6 +55,8 @@ impl Kind {
             Call::Mkdir { .. } => Kind::Mkdir,
             Call::Unlink { .. } => Kind::Unlink,
             Call::Link { .. } => Kind::Link,
+            // From one holder to the next, and no change of the tree.
+            Call::Rename { to: (_, name), .. } if name.ends_with(".data") => Kind::Take,
             Call::Rename { .. } => Kind::Rename,
         }
     }

@@ -8,6 +8,10 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
         let (code, words) = told(error.kind);
         let words: std::borrow::Cow<'static, str> = match error.kind {
+            ErrorKind::HeldElsewhere { seconds: Some(seconds) } => {
+                format!("another server holds this upload; if that one has failed, for {seconds} s at most; try again")
+                    .into()
+            }
             ErrorKind::PastEnd { size } => format!("the file has only {size} bytes").into(),
             ErrorKind::NotDurable(_) => format!("the change was made, but may not survive a power cut: {words}").into(),
             _ => words.into(),
@@ -49,7 +53,7 @@ fn told(kind: ErrorKind) -> (Code, &'static str) {
         ErrorKind::NameFree => (Code::Denied, "nothing has that name, and you may add nothing here"),
         ErrorKind::ForeignUpload => (Code::Denied, "that id is of somebody else's upload"),
         ErrorKind::IdTaken => (Code::Exists, "that id is taken by another upload"),
-        ErrorKind::HeldElsewhere => {
+        ErrorKind::HeldElsewhere { .. } => {
             (Code::Busy, "another server process holds this upload, or has only just let go of it; try again")
         }
         ErrorKind::TakenOver => (Code::Changed, "a newer connection took this upload over"),

@@ -14,13 +14,14 @@ use rustix::{
 use super::{
     super::{
         Store,
-        area::Area,
+        area::{Area, ClaimOutcome, Kept, TRIES, Taken, Tenure, Traces},
         attributes::Attributes,
         error::{ErrorKind, StoreError},
         journal::{Journal, JournalEntry, KeptState},
         leasing::wall_clock,
         meta,
         operation::{Published, Resume, Resumed},
+        owner::Owner,
     },
     Parents, Place, Staged, Upload,
 };
@@ -33,6 +34,24 @@ enum Found {
     Nothing,
 }
 
+/// What there is of an upload that somebody wants.
+enum Begun {
+    Published(Published),
+    /// It is the caller's: how it is kept, its locked journal, its data, and the digest of the bytes in them that
+    /// count.
+    Going(Going),
+}
+
+struct Going {
+    kept: Kept,
+    journal: (OwnedFd, Journal),
+    file: OwnedFd,
+    digest: Digest,
+    owner: Owner,
+    /// What it was taken from, where its names are its holder's alone.
+    taken: Option<Box<Taken>>,
+}
+
 impl Store {
     /// Takes up an upload, or begins it.
     pub(in crate::store) fn resume(&self, wanted: &Resume) -> Result<Resumed<Arc<Upload>>, StoreError> {
@@ -42,7 +61,7 @@ impl Store {
         let target = self.check_target(name, &mut Parents::default());
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
         // its name.
-        if self.syscalls.stat_entry(area.kept(), &Area::journal_name(id.as_str())).is_err() {
+        if !area.knows(id.as_str()).map_err(failed)? {
             target.clone()?;
             self.admit(id, owner)?;
         }
@@ -60,47 +79,29 @@ impl Store {
         wanted: &Resume,
         target: Result<Attributes, StoreError>,
     ) -> Result<Resumed<Arc<Upload>>, StoreError> {
-        let Resume { id, name, size, mtime, owner } = wanted;
-        let (size, mtime) = (*size, *mtime);
+        let Resume { id, name, size, mtime, .. } = wanted;
         let failed = |error| StoreError::system(name.as_str(), error);
-        let journal_file = self.lock_journal(area, id).map_err(|error| {
-            if error == Errno::AGAIN {
-                return StoreError::at(name.as_str(), ErrorKind::HeldElsewhere);
-            }
-            self.cant_stage(name, error)
-        })?;
-        let (journal, entry) = Journal::read(&self.syscalls, &journal_file).map_err(failed)?;
-        let mut staged = Staged { journal: Some((journal_file, journal)), ..Staged::default() };
-        let data_name = Area::data_name(id.as_str());
-        let (mut digest, mut owner) = (Digest::new(), owner.clone());
-        if let Some(entry) = entry {
-            if entry.owner.excludes(&owner) {
-                return Err(StoreError::at(name.as_str(), ErrorKind::ForeignUpload));
-            }
-            if entry.name != *name || entry.size != size {
-                return Err(StoreError::at(name.as_str(), ErrorKind::IdTaken));
-            }
-            if !entry.owner.is_nobody() {
-                owner = entry.owner.clone();
-            }
-            match self.look_for(area, &data_name, &entry).map_err(failed)? {
-                Found::Published(published) => return Ok(Resumed::Published(published)),
-                Found::Kept(file, kept) => (staged.file, digest) = (Some(file), kept),
-                Found::Nothing => {}
-            }
-        }
+        let begun = if area.is_shared() {
+            self.begin_shared(area, wanted, target.as_ref())?
+        } else {
+            self.begin_common(area, wanted, target.as_ref())?
+        };
+        let Going { kept, journal, file, digest, owner, taken } = match begun {
+            Begun::Published(published) => return Ok(Resumed::Published(published)),
+            Begun::Going(going) => going,
+        };
+        let mut staged = Staged { journal: Some(journal), file: Some(file), ..Staged::default() };
         let attributes = target?;
-        let (place, size) = (Place::Kept(id.clone()), Some(size));
+        let (place, size, mtime) = (Place::Kept(kept), Some(*size), *mtime);
         let upload = Upload { name: name.clone(), size, mtime, settled: false, place, owner, staged: Mutex::default() };
-        if staged.file.is_none() {
-            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
-            let file = self.syscalls.open_entry(area.kept(), &data_name, flags);
-            staged.file = Some(file.map_err(|error| self.cant_stage(name, error))?);
-        }
         self.give(name, &mut staged, attributes)?;
         // The state that is told must be on the disk. The process that wrote it may have been
         // killed before it was.
-        if digest.bytes() == 0 {
+        if let Some(taken) = &taken {
+            area.anchor(taken, |dir| self.sync(dir)).map_err(failed)?;
+            self.write_journal(&upload, &mut staged, &digest).map_err(failed)?;
+            area.settle(taken, |dir| self.sync(dir)).map_err(|error| self.cant_take(name, error))?;
+        } else if digest.bytes() == 0 {
             self.write_journal(&upload, &mut staged, &digest).map_err(failed)?;
             // The two entries must be there when a checkpoint promises that they are.
             self.sync(area.kept()).map_err(failed)?;
@@ -115,6 +116,161 @@ impl Store {
         (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.bytes());
         *upload.staged() = staged;
         Ok(Resumed::Going { upload: Arc::new(upload), digest })
+    }
+
+    /// Returns the error where an upload that was taken could not be had: another server took it right away.
+    fn cant_take(&self, name: &Name, error: Errno) -> StoreError {
+        match error {
+            Errno::NOENT => StoreError::at(name.as_str(), ErrorKind::TakenOver),
+            error => self.cant_stage(name, error),
+        }
+    }
+
+    /// Returns the owner that the upload of `entry` goes on with.
+    fn owner_of(wanted: &Resume, entry: &JournalEntry) -> Result<Owner, StoreError> {
+        let Resume { name, size, owner, .. } = wanted;
+        if entry.owner.excludes(owner) {
+            return Err(StoreError::at(name.as_str(), ErrorKind::ForeignUpload));
+        }
+        if entry.name != *name || entry.size != *size {
+            return Err(StoreError::at(name.as_str(), ErrorKind::IdTaken));
+        }
+        Ok(if entry.owner.is_nobody() { owner.clone() } else { entry.owner.clone() })
+    }
+
+    /// Takes hold of an upload by its lock alone.
+    fn begin_common(
+        &self,
+        area: &Area,
+        wanted: &Resume,
+        target: Result<&Attributes, &StoreError>,
+    ) -> Result<Begun, StoreError> {
+        let Resume { id, name, owner, .. } = wanted;
+        let failed = |error| StoreError::system(name.as_str(), error);
+        let journal_file = self.lock_journal(area, id).map_err(|error| {
+            if error == Errno::AGAIN {
+                return StoreError::at(name.as_str(), ErrorKind::HeldElsewhere { seconds: None });
+            }
+            self.cant_stage(name, error)
+        })?;
+        let (journal, entry) = Journal::read(&self.syscalls, &journal_file).map_err(failed)?;
+        let data_name = Area::data_name(id.as_str());
+        let (mut file, mut digest, mut owner) = (None, Digest::new(), owner.clone());
+        if let Some(entry) = entry {
+            owner = Store::owner_of(wanted, &entry)?;
+            match self.look_for(area, &data_name, &entry).map_err(failed)? {
+                Found::Published(published) => return Ok(Begun::Published(published)),
+                Found::Kept(found, kept) => (file, digest) = (Some(found), kept),
+                Found::Nothing => {}
+            }
+        }
+        target.map_err(Clone::clone)?;
+        let file = match file {
+            Some(file) => file,
+            None => {
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC;
+                let file = self.syscalls.open_entry(area.kept(), &data_name, flags);
+                file.map_err(|error| self.cant_stage(name, error))?
+            }
+        };
+        let kept = Kept { id: id.clone(), tenure: Tenure::Common, node: None };
+        Ok(Begun::Going(Going { kept, journal: (journal_file, journal), file, digest, owner, taken: None }))
+    }
+
+    /// Takes hold of an upload where servers of other machines may hold it.
+    fn begin_shared(
+        &self,
+        area: &Area,
+        wanted: &Resume,
+        target: Result<&Attributes, &StoreError>,
+    ) -> Result<Begun, StoreError> {
+        let Resume { id, name, .. } = wanted;
+        let failed = |error| StoreError::system(name.as_str(), error);
+        let mut seconds = None;
+        for _ in 0..TRIES {
+            let traces = area.traces(id.as_str()).map_err(failed)?;
+            let entry = match area.newest_entry(id.as_str(), &traces) {
+                Err(Errno::NOENT) => continue,
+                entry => entry.map_err(failed)?,
+            };
+            if let Some((of, entry)) = &entry {
+                Store::owner_of(wanted, entry)?;
+                match self.published(area, id, &traces, of, entry).map_err(failed)? {
+                    Some(Found::Published(published)) => return Ok(Begun::Published(published)),
+                    Some(_) => {}
+                    None => continue,
+                }
+            }
+            target.map_err(Clone::clone)?;
+            match area.claim(id, traces, entry.as_ref()).map_err(|error| self.cant_stage(name, error))? {
+                ClaimOutcome::Changed => seconds = None,
+                ClaimOutcome::Held(left) => {
+                    seconds = left.map(|left| left.as_secs() + 1);
+                    break;
+                }
+                ClaimOutcome::Taken(taken, mark) => {
+                    return self.begin_taken(area, wanted, taken, mark).map(Begun::Going);
+                }
+            }
+        }
+        Err(StoreError::at(name.as_str(), ErrorKind::HeldElsewhere { seconds }))
+    }
+
+    fn begin_taken(&self, area: &Area, wanted: &Resume, taken: Box<Taken>, mark: OwnedFd) -> Result<Going, StoreError> {
+        let Resume { name, owner, .. } = wanted;
+        let owner = taken.entry.as_ref().map_or_else(|| Ok(owner.clone()), |entry| Store::owner_of(wanted, entry))?;
+        let promised = match taken.entry.as_ref().map(|entry| (entry.size, &entry.state)) {
+            Some((_, KeptState::Kept { offset, crc })) => Digest::resume(*crc, *offset),
+            Some((size, KeptState::Publishing { crc, .. })) => Digest::resume(*crc, size),
+            Some((_, KeptState::Published { .. })) | None => Digest::new(),
+        };
+        let data = area.own_data(&taken, promised);
+        let (file, digest) = data.map_err(|error| self.cant_take(name, error))?;
+        Ok(Going {
+            kept: taken.kept.clone(),
+            journal: (mark, Journal::default()),
+            file,
+            digest,
+            owner,
+            taken: Some(taken),
+        })
+    }
+
+    /// Returns what became of an upload as `entry` says, of the holder `of`: nothing that is known, where it was not
+    /// published; [`None`] where others change it just now.
+    fn published(
+        &self,
+        area: &Area,
+        id: &Id,
+        traces: &Traces,
+        of: &Tenure,
+        entry: &JournalEntry,
+    ) -> Result<Option<Found>, Errno> {
+        let (crc, tag) = match &entry.state {
+            KeptState::Published { crc, tag } => {
+                let published = Published { size: entry.size, crc: *crc, tag: tag.clone() };
+                return Ok(Some(Found::Published(published)));
+            }
+            KeptState::Kept { .. } => return Ok(Some(Found::Nothing)),
+            KeptState::Publishing { crc, tag } => (*crc, tag),
+        };
+        match traces.data_since(Some(of)) {
+            Some(data) => match area.stat_data(id.as_str(), traces, data) {
+                Ok(stat) if self.has_name(&entry.name, &stat) => {
+                    // This name must be on the disk before the other one goes.
+                    self.sync_published(area, &entry.name)?;
+                    area.remove_data(id.as_str(), traces, data)?;
+                    self.found_published(area, entry, tag, crc).map(Some)
+                }
+                Ok(_) => Ok(Some(Found::Nothing)),
+                Err(Errno::NOENT) => Ok(None),
+                Err(error) => Err(error),
+            },
+            None if area.is_without_data(id.as_str(), traces, of)? => {
+                self.found_published(area, entry, tag, crc).map(Some)
+            }
+            None => Ok(None),
+        }
     }
 
     /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a
