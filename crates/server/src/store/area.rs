@@ -25,7 +25,7 @@ use super::{
     owner::Owner,
     quota::Resting,
     root::Root,
-    run::{Others, Run, entries, is_entry, random},
+    run::{Others, Run, TakeOver, entries, is_entry, random},
     syscalls::Syscalls,
 };
 
@@ -105,7 +105,8 @@ impl Area {
         let mut made = self.run();
         if made.as_ref().is_err_and(|error| is_full(*error)) {
             // A server that met its end on a full disk may have left what fills it.
-            self.others.clean(&self.top, None, Instant::now())?;
+            // Moves are taken over later, when there is room for that.
+            self.others.clean(&self.top, None, Instant::now(), &|_, _| Err(Errno::NOSPC))?;
             made = self.run();
         }
         let run = match made {
@@ -166,7 +167,7 @@ impl Area {
 
     /// Says that this process lives, sees to it that it has a directory, and removes those of
     /// others that were watched for long enough.
-    pub(super) fn beat(&self, now: Instant) -> Result<(), Errno> {
+    pub(super) fn beat(&self, now: Instant, take_over: TakeOver<'_>) -> Result<(), Errno> {
         let mut run = self.run()?;
         if !run.is_there(&self.syscalls, &self.top)? {
             run = self.renew(Some(&run))?;
@@ -175,9 +176,14 @@ impl Area {
             run = self.renew(Some(&run))?;
         }
         if self.others.is_shared() || self.others.are_watched() {
-            self.others.clean(&self.top, Some(&run), now)?;
+            self.others.clean(&self.top, Some(&run), now, take_over)?;
         }
         Ok(())
+    }
+
+    /// Returns the corner itself.
+    pub(super) fn top(&self) -> &OwnedFd {
+        &self.top
     }
 
     /// Returns the directory in which resumable uploads are kept.
@@ -349,12 +355,23 @@ impl Area {
         is_entry(&self.syscalls, dir, name, file)
     }
 
+    /// Removes what processes that are gone left behind, but for kept uploads. Returns of how many.
+    pub(super) fn clean_runs(&self, now: Instant, take_over: TakeOver<'_>) -> Result<usize, Errno> {
+        self.others.clean(&self.top, self.own().as_deref(), now, take_over)
+    }
+
     /// Removes what processes that are gone left behind, kept uploads that nobody touched for
     /// `expiry`, and the journals of published ones sooner. Returns how many of each. `now` is the
     /// time in seconds, `steady` the same moment by a clock that nobody moves. Where other machines serve
     /// the same root, the file system is asked for the time.
-    pub(super) fn clean(&self, now: i64, steady: Instant, expiry: Duration) -> Result<(usize, usize), Errno> {
-        let runs = self.others.clean(&self.top, self.own().as_deref(), steady)?;
+    pub(super) fn clean(
+        &self,
+        now: i64,
+        steady: Instant,
+        expiry: Duration,
+        take_over: TakeOver<'_>,
+    ) -> Result<(usize, usize), Errno> {
+        let runs = self.clean_runs(steady, take_over)?;
         // Which clock is right among several machines only the file system can say.
         let now = if self.others.is_shared() { self.others.time(&self.top, &*self.run()?)? } else { now };
         let mut uploads = 0;

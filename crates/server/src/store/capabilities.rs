@@ -38,6 +38,8 @@ pub struct Capabilities {
     pub(super) one_name: bool,
     /// renameat2(2) knows `RENAME_NOREPLACE`.
     pub(super) noreplace: bool,
+    /// link(2) gives files second names. It is not asked where `noreplace` is true.
+    pub(super) links: bool,
     /// preadv2(2) knows `RWF_NOWAIT`. Where that could not be tried, each read says.
     pub(super) nowait: bool,
     /// openat2(2) knows `RESOLVE_CACHED`.
@@ -138,6 +140,7 @@ impl Capabilities {
             one_name: known.is_some_and(|(_, name, ..)| ONE_NAME.contains(name)) && !folds_case(syscalls, root),
             syncfs: syncs && reports,
             noreplace: false,
+            links: true,
             nowait: medium != Medium::Memory,
             cached_walks: root.knows_cached_walks(),
             fallocate: true,
@@ -167,6 +170,12 @@ impl Capabilities {
         }
         // To a name that is free: that a taken one is `EEXIST` says the kernel by itself.
         self.noreplace = syscalls.rename((dir, PROBE), (dir, RENAMED_PROBE), false).is_ok();
+        if !self.noreplace {
+            self.links = syscalls.link((dir, PROBE), (dir, RENAMED_PROBE)).is_ok();
+            if self.links {
+                syscalls.unlink(dir, RENAMED_PROBE, false)?;
+            }
+        }
         self.tried = true;
         syscalls.unlink(dir, if self.noreplace { RENAMED_PROBE } else { PROBE }, false)
     }
@@ -184,6 +193,7 @@ impl Capabilities {
             (self.syncfs, "syncfs that reports errors"),
             (self.one_name, "one name for each entry"),
             (self.noreplace || !self.tried, "renaming without replacing"),
+            (self.links, "second names of files"),
             (self.nowait || self.in_memory, "reads that don't wait"),
             (self.cached_walks, "cached walks"),
             (self.fallocate, "setting room aside"),

@@ -24,6 +24,7 @@ mod look;
 mod machine;
 mod meta;
 mod mounts;
+mod moves;
 mod names;
 mod operation;
 mod owner;
@@ -50,6 +51,7 @@ use rustix::{fs::FileType, io::Errno};
 
 use area::{Area, NoArea};
 use closer::Closer;
+use moves::Unsettled;
 use quota::{Full, Quota, Whose};
 use root::Root;
 use syscalls::Syscalls;
@@ -220,6 +222,7 @@ pub struct Store {
     capabilities: Capabilities,
     leasing: LeaseOptions,
     next_number: AtomicU64,
+    unsettled: Unsettled,
     /// The last beat failed, and it was said.
     is_beat_lost: AtomicBool,
     /// The space that killed servers had set aside was given back.
@@ -283,6 +286,7 @@ impl Store {
         let [is_beat_lost, is_trimmed] = [const { AtomicBool::new(false) }; 2];
         let leasing = options.leasing.clone();
         Ok(Store {
+            unsettled: Unsettled::default(),
             syscalls,
             root,
             area,
@@ -365,7 +369,7 @@ impl Store {
 
     /// Does the same, as if it were `now`.
     pub fn beat_at(&self, now: Instant) {
-        let beaten = self.area().and_then(|area| area.beat(now));
+        let beaten = self.area().and_then(|area| area.beat(now, &|dir, name| self.take_over_move(dir, name)));
         let failed = beaten.is_err_and(|error| error != Errno::ROFS);
         if failed != self.is_beat_lost.swap(failed, Ordering::Relaxed) {
             match failed {
@@ -381,9 +385,12 @@ impl Store {
     /// nobody moves.
     pub fn clean_at(&self, now: SystemTime, steady: Instant) {
         let Ok(area) = self.area() else { return };
+        self.settle_unsettled();
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let keep = *self.keep.lock().unwrap_or_else(PoisonError::into_inner);
-        match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), steady, keep) {
+        match area.clean(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), steady, keep, &|dir, name| {
+            self.take_over_move(dir, name)
+        }) {
             Ok((0, 0)) => {}
             Ok((runs, uploads)) => {
                 log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");

@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_wire::{Name, escaped};
+use ferry_wire::Name;
 use rustix::{
     fs::{FileType, OFlags, Stat},
     io::Errno,
@@ -20,6 +20,7 @@ use super::{
     error::{ErrorKind, StoreError},
     journal::{JournalEntry, KeptState},
     meta,
+    moves::Ends,
     operation::{Change, NameCompletion, NameOperation, Onto, Published},
     quota::Resting,
     read::not_a_file,
@@ -85,6 +86,10 @@ impl<'a> Batch<'a> {
         let parent = self.parent(name)?;
         if let Err(error) = self.store.syscalls.mkdir(&self.dirs[parent], name.last(), 0o777) {
             self.forget_removed(error);
+            if error == Errno::EXIST && !self.store.capabilities.noreplace {
+                // It may be kept for what is about to be renamed to it.
+                self.stat(parent, name)?;
+            }
             return Err(StoreError::system(name.as_str(), error));
         }
         touched.push(parent);
@@ -111,6 +116,10 @@ impl<'a> Batch<'a> {
             FileType::Directory => true,
             _ => return Err(StoreError::at(name.as_str(), ErrorKind::SpecialEntry)),
         };
+        let failed = |error| StoreError::system(name.as_str(), error);
+        if self.store.is_moving(&stat).map_err(failed)? {
+            return Err(failed(Errno::BUSY));
+        }
         let held = self.hold_large(name, &stat);
         let unlinked = self.store.syscalls.unlink(&self.dirs[parent], name.last(), directory);
         unlinked.map_err(|error| self.refused(parent, name, error))?;
@@ -128,8 +137,8 @@ impl<'a> Batch<'a> {
             _ => return Err(StoreError::at(from.as_str(), ErrorKind::SpecialEntry)),
         }
         let new = self.parent(to)?;
-        let (old_entry, new_entry) = ((&self.dirs[old], from.last()), (&self.dirs[new], to.last()));
-        self.move_entry(old_entry, new_entry, &stat).map_err(|error| match error {
+        let ends = Ends { from: (&self.dirs[old], from), to: (&self.dirs[new], to) };
+        self.store.move_entry(&ends, &stat).map_err(|error| match error {
             Errno::INVAL if to.as_str().starts_with(from.as_str()) => {
                 StoreError::at(from.as_str(), ErrorKind::IntoItself)
             }
@@ -141,53 +150,6 @@ impl<'a> Batch<'a> {
         self.by_name.clear();
         touched.extend([old, new]);
         Ok(())
-    }
-
-    /// Moves an entry to a name that nothing has, `stat` being the status of what is moved.
-    ///
-    /// Where the file system can't do that in one call, a file gets its second name before it loses
-    /// the first, and keeps both if the power fails in between; of a kept upload, the next RESUME
-    /// takes the first. A directory, or a file that can have no second name, is moved where nothing
-    /// was seen to have the name; a directory can then replace no more than an empty one.
-    fn move_entry(&self, old: (&OwnedFd, &str), new: (&OwnedFd, &str), stat: &Stat) -> Result<(), Errno> {
-        let Store { syscalls, capabilities, .. } = self.store;
-        if capabilities.noreplace {
-            return syscalls.rename(old, new, false);
-        }
-        if meta::kind(stat) == FileType::RegularFile {
-            match syscalls.link(old, new) {
-                Ok(()) => return self.unlink_old(old, new, stat),
-                // Unknown to the file system, or not allowed for a file of somebody else.
-                Err(Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::MLINK) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        match self.store.root.stat_entry(new.0, new.1) {
-            Err(Errno::NOENT) => syscalls.rename(old, new, true).map_err(|error| match error {
-                Errno::NOTDIR | Errno::NOTEMPTY => Errno::EXIST,
-                error => error,
-            }),
-            Ok(_) | Err(Errno::XDEV) => Err(Errno::EXIST),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Takes the old name of a file that has two. Should that fail, it is the new one that goes.
-    fn unlink_old(&self, old: (&OwnedFd, &str), new: (&OwnedFd, &str), stat: &Stat) -> Result<(), Errno> {
-        // Another server process may have given the name to another file.
-        let unlink = |(dir, name): (&OwnedFd, &str)| match self.store.syscalls.stat_entry(dir, name) {
-            Ok(there) if there.st_ino == stat.st_ino => self.store.syscalls.unlink(dir, name, false),
-            Ok(_) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error),
-        };
-        // The new name must be on the disk before the old one goes.
-        let moved = self.store.sync(new.0).and_then(|()| unlink(old));
-        if moved.is_err()
-            && let Err(error) = unlink(new)
-        {
-            log::warn!("a rename failed halfway; the file has its new name, {}, as well: {error}", escaped(new.1));
-        }
-        moved
     }
 
     /// Gives a finished upload its name. A file that has it is replaced, and lives on for clients
@@ -236,10 +198,7 @@ impl<'a> Batch<'a> {
         let renamed = match onto {
             Onto::Any | Onto::Taken => self.store.syscalls.rename((staged_in, &staged_as), entry, true),
             // Somebody else may have taken it since it was looked at.
-            Onto::Free => {
-                let stat = self.store.syscalls.stat(&staged).map_err(failed)?;
-                self.move_entry((staged_in, &staged_as), entry, &stat)
-            }
+            Onto::Free => self.store.publish_free((staged_in, &staged_as), entry),
         };
         if let Err(error) = renamed {
             self.forget_removed(error);
@@ -361,16 +320,25 @@ impl<'a> Batch<'a> {
         if let Some(&index) = self.by_name.get(parent.unwrap_or("")) {
             return Ok(index);
         }
-        let dir = self.store.root.open_dir(parent).map_err(|error| StoreError::system(name.as_str(), error))?;
+        let failed = |error| StoreError::system(name.as_str(), error);
+        let dir = self.store.root.open_dir(parent).map_err(failed)?;
+        if !self.store.capabilities.noreplace
+            && self.store.is_placeholder(&self.store.syscalls.stat(&dir).map_err(failed)?)
+        {
+            return Err(failed(Errno::BUSY));
+        }
         self.dirs.push(dir);
         self.by_name.insert(parent.unwrap_or("").to_owned(), self.dirs.len() - 1);
         Ok(self.dirs.len() - 1)
     }
 
-    /// Returns the status of an entry in an open parent.
+    /// Returns the status of an entry in an open parent, which is to be changed: one that is about to
+    /// be replaced is in use.
     fn stat(&self, parent: usize, name: &Name) -> Result<Stat, StoreError> {
-        let stat = self.store.root.stat_entry(&self.dirs[parent], name.last());
-        stat.map_err(|error| StoreError::entry(name, error))
+        match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
+            Ok(stat) if self.store.is_placeholder(&stat) => Err(StoreError::system(name.as_str(), Errno::BUSY)),
+            stat => stat.map_err(|error| StoreError::entry(name, error)),
+        }
     }
 
     /// Returns the error of a failed change to the entry `name` of a parent. An entry that is in

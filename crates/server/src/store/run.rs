@@ -29,12 +29,15 @@ use std::{
 
 use rustix::{fs::OFlags, io::Errno};
 
-use super::{leasing::LeaseOptions, machine::Identity, meta, syscalls::Syscalls};
+use super::{leasing::LeaseOptions, machine::Identity, meta, moves::is_move, syscalls::Syscalls};
 
 /// A start waits for the quarter of a lifetime, three beats, for a beat where one could mean that
 /// this root must not be served. It looks 60 times meanwhile.
 const WATCH_PARTS: u32 = 4;
 const LOOK_PARTS: u32 = 240;
+
+/// Takes over a move that a process has left, from its directory and by its name there.
+pub(super) type TakeOver<'a> = &'a dyn Fn(&OwnedFd, &str) -> Result<(), Errno>;
 
 const RUN: &str = "run-";
 const LOCK: &str = "lock";
@@ -341,12 +344,18 @@ impl Others {
 
     /// Removes what processes that are gone left behind, as of the moment `now`, and never `run`;
     /// says of how many.
-    pub(super) fn clean(&self, top: &OwnedFd, run: Option<&Run>, now: Instant) -> Result<usize, Errno> {
+    pub(super) fn clean(
+        &self,
+        top: &OwnedFd,
+        run: Option<&Run>,
+        now: Instant,
+        take_over: TakeOver<'_>,
+    ) -> Result<usize, Errno> {
         let names = self.names(top, run)?;
         self.watched().retain(|name, _| names.contains(name));
         let mut removed = 0;
         for name in names {
-            match self.remove_left(top, &name, now) {
+            match self.remove_left(top, &name, now, take_over) {
                 Ok(was_left) => removed += usize::from(was_left),
                 Err(error) => {
                     log::warn!("can't delete .ferry/{name}, which belongs to a server that has ended: {error}");
@@ -356,7 +365,7 @@ impl Others {
         Ok(removed)
     }
 
-    fn remove_left(&self, top: &OwnedFd, name: &str, now: Instant) -> Result<bool, Errno> {
+    fn remove_left(&self, top: &OwnedFd, name: &str, now: Instant, take_over: TakeOver<'_>) -> Result<bool, Errno> {
         let Some(other) = self.look(top, name)? else {
             self.watched().remove(name);
             return Ok(false);
@@ -365,7 +374,14 @@ impl Others {
             return Ok(false);
         }
         for entry in entries(&self.syscalls, &other.dir)?.iter().filter(|entry| *entry != LOCK) {
-            self.unlink(&other.dir, entry, false)?;
+            match is_move(entry) {
+                // Another process may have taken it over before.
+                true => match take_over(&other.dir, entry) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(error),
+                },
+                false => self.unlink(&other.dir, entry, false)?,
+            }
         }
         self.unlink(&other.dir, LOCK, false)?;
         // Closed before the directory is removed: see `Run::remove`.

@@ -1,6 +1,6 @@
 //! File systems that can't do all that ext4 can: the calls that they refuse.
 
-use ferry_server::store::Call;
+use ferry_server::store::{Call, Watcher};
 use rustix::{fs::Stat, io::Errno};
 
 /// The ability that a file system, or its kernel, lacks.
@@ -51,4 +51,16 @@ impl Lack {
             (stat.st_atime_nsec, stat.st_mtime_nsec, stat.st_ctime_nsec) = (0, 0, 0);
         }
     }
+}
+
+impl Watcher for Lack {
+    fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+        self.refuses(call).map_or(Ok(()), Err)
+    }
+
+    fn told(&self, stat: &mut Stat) {
+        self.coarsens(stat);
+    }
+
+    fn after(&self, _: &Call<'_>) {}
 }

@@ -25,7 +25,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -289,10 +289,18 @@ impl Image {
         }
     }
 
-    /// Makes a real directory of it.
+    /// Makes a real directory of it. A file with several names has them there as well.
     pub(crate) fn write_to(&self, root: &Path) {
+        let mut written: HashMap<*const u8, PathBuf> = HashMap::new();
         for (name, content) in self.reachable() {
             let path = root.join(name);
+            if let Some(bytes) = content.filter(|bytes| !bytes.is_empty()) {
+                if let Some(first) = written.get(&bytes.as_ptr()) {
+                    fs::hard_link(first, path).expect("a second name");
+                    continue;
+                }
+                written.insert(bytes.as_ptr(), path.clone());
+            }
             match content {
                 None => fs::create_dir(path).expect("a new directory"),
                 Some(bytes) => fs::write(path, bytes).expect("a new file"),

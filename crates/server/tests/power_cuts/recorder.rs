@@ -116,9 +116,15 @@ impl Tape {
         self.by_inode[&fstat(file).expect("an open file").st_ino]
     }
 
-    fn dir(&mut self, dir: BorrowedFd<'_>) -> (Node, &mut BTreeMap<String, Node>) {
-        let node = self.node(dir);
-        (node, self.entries.get_mut(&node).expect("a directory"))
+    /// Returns the directory that `path` leads to from `dir`, and the last name of it.
+    fn place<'p>(&self, dir: BorrowedFd<'_>, path: &'p str) -> (Node, &'p str) {
+        let (parents, last) = path.rsplit_once('/').map_or((None, path), |(parents, last)| (Some(parents), last));
+        let steps = parents.into_iter().flat_map(|parents| parents.split('/'));
+        (steps.fold(self.node(dir), |node, step| self.entries[&node][step]), last)
+    }
+
+    fn entries(&mut self, dir: Node) -> &mut BTreeMap<String, Node> {
+        self.entries.get_mut(&dir).expect("a directory")
     }
 
     fn born(&mut self, dir: BorrowedFd<'_>, name: &str) -> (Node, Node) {
@@ -126,37 +132,37 @@ impl Tape {
         let node = self.nodes;
         self.nodes += 1;
         self.by_inode.insert(inode, node);
-        let (dir, entries) = self.dir(dir);
-        entries.insert(name.into(), node);
+        let (dir, last) = self.place(dir, name);
+        self.entries(dir).insert(last.into(), node);
         (dir, node)
     }
 
     fn opened(&mut self, dir: BorrowedFd<'_>, name: &str, truncate: bool) {
-        let there = self.dir(dir).1.get(name).copied();
+        let (parent, last) = self.place(dir, name);
+        let there = self.entries(parent).get(last).copied();
         let op = match there {
             Some(node) if truncate => Op::Truncate { node, size: 0 },
             Some(_) => return,
             None => {
                 let (dir, node) = self.born(dir, name);
-                Op::Create { dir, name: name.into(), node }
+                Op::Create { dir, name: last.into(), node }
             }
         };
         self.log.ops.push(op);
     }
 
     fn renamed(&mut self, from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &str)) {
-        let (old, entries) = self.dir(from.0);
-        let node = entries.remove(from.1).expect("what was renamed");
-        let (new, entries) = self.dir(to.0);
-        entries.insert(to.1.into(), node);
-        self.log.ops.push(Op::Rename { from: (old, from.1.into()), to: (new, to.1.into()) });
+        let (from, to) = (self.place(from.0, from.1), self.place(to.0, to.1));
+        let node = self.entries(from.0).remove(from.1).expect("what was renamed");
+        self.entries(to.0).insert(to.1.into(), node);
+        self.log.ops.push(Op::Rename { from: (from.0, from.1.into()), to: (to.0, to.1.into()) });
     }
 
     fn linked(&mut self, from: (BorrowedFd<'_>, &str), to: (BorrowedFd<'_>, &str)) {
-        let node = self.dir(from.0).1[from.1];
-        let (dir, entries) = self.dir(to.0);
-        entries.insert(to.1.into(), node);
-        self.log.ops.push(Op::Link { dir, name: to.1.into(), node });
+        let (from, to) = (self.place(from.0, from.1), self.place(to.0, to.1));
+        let node = self.entries(from.0)[from.1];
+        self.entries(to.0).insert(to.1.into(), node);
+        self.log.ops.push(Op::Link { dir: to.0, name: to.1.into(), node });
     }
 
     fn synced(&mut self, file: BorrowedFd<'_>, data: bool) {
@@ -206,14 +212,15 @@ impl Watcher for Recorder {
             Call::SyncTogether { files } => files.iter().for_each(|file| tape.synced(file.as_fd(), false)),
             Call::Link { from, to } => tape.linked(from, to),
             Call::Mkdir { dir, name } => {
+                let last = tape.place(dir, name).1;
                 let (dir, node) = tape.born(dir, name);
                 tape.entries.insert(node, BTreeMap::new());
-                tape.log.ops.push(Op::Mkdir { dir, name: name.into(), node });
+                tape.log.ops.push(Op::Mkdir { dir, name: last.into(), node });
             }
             Call::Unlink { dir, name, .. } => {
-                let (dir, entries) = tape.dir(dir);
-                entries.remove(name);
-                tape.log.ops.push(Op::Unlink { dir, name: name.into() });
+                let (dir, last) = tape.place(dir, name);
+                tape.entries(dir).remove(last);
+                tape.log.ops.push(Op::Unlink { dir, name: last.into() });
             }
             Call::Rename { from, to, .. } => tape.renamed(from, to),
             // They change nothing that clients see, or only hint; a reservation keeps the size.

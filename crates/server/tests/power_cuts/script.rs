@@ -126,8 +126,8 @@ impl<'a> Player<'a> {
                 Item::Rename(from, to) => {
                     changes.push(changing(Change::Rename(name(from), name(to))));
                     let (from, to) = (from.clone(), to.clone());
-                    let by_link = self.lack == Lack::NoReplace;
-                    effects.push(if by_link { Effect::Link(from, to) } else { Effect::Rename(from, to) });
+                    let in_steps = self.lack.of_rename();
+                    effects.push(if in_steps { Effect::InSteps(from, to) } else { Effect::Rename(from, to) });
                 }
             }
         }

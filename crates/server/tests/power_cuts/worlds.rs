@@ -20,8 +20,9 @@ pub(crate) enum Effect {
     Mkdir(String),
     Delete(String),
     Rename(String, String),
-    /// The same where a file has both names in between.
-    Link(String, String),
+    /// The same in steps: a file has both names in between, and of a directory the new one is kept. The next server
+    /// settles that, which these disks are not enough for: they have neither inode numbers nor modes.
+    InSteps(String, String),
     /// RESUME said that it was published before.
     Confirm(String),
 }
@@ -130,11 +131,11 @@ impl World {
 
     /// Where an effect that takes two calls has happened by half.
     fn between(&self, effect: &Effect) -> Option<World> {
-        let Effect::Link(from, to) = effect else { return None };
-        let mut world = self.with(effect)?;
-        let file = self.tree.file(from)?;
-        world.tree.put(from, file);
-        world.tree.put(to, file);
+        let Effect::InSteps(from, to) = effect else { return None };
+        self.with(effect)?;
+        let mut world = self.clone();
+        let node = self.tree.0.get(from)?;
+        world.tree.0.insert(to.clone(), node.clone());
         Some(world)
     }
 
@@ -162,7 +163,7 @@ impl World {
                 }
                 tree.0.remove(name)?;
             }
-            Effect::Rename(from, to) | Effect::Link(from, to) => rename(tree, from, to)?,
+            Effect::Rename(from, to) | Effect::InSteps(from, to) => rename(tree, from, to)?,
             Effect::Confirm(id) => {
                 if !world.published.contains(id) {
                     return None;

@@ -316,11 +316,7 @@ pub(crate) fn lacking() -> Vec<Case> {
     for lack in Lack::ALL {
         let all = reads().into_iter().chain(puts()).chain(resumes()).chain(changes()).chain(housekeeping());
         let concerned = all.filter(|case| full || lack.concerns(case.name));
-        cases.extend(concerned.map(|case| {
-            let is_of_file = !case.name.contains("directory");
-            let by_link = lack == Lack::NoReplace && case.name.starts_with("rename") && is_of_file;
-            Case { lack, commit: if by_link { Some(Kind::Unlink) } else { case.commit }, ..case }
-        }));
+        cases.extend(concerned.map(|case| Case { lack, ..case }));
     }
     cases
 }

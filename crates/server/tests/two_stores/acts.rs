@@ -77,7 +77,7 @@ impl Side {
         Ok(shown(&reply))
     }
 
-    fn change(&mut self, change: Change) -> Answer {
+    pub(crate) fn change(&mut self, change: Change) -> Answer {
         Ok(shown(&self.client().change_tree(change)?))
     }
 

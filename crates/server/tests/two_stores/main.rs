@@ -3,8 +3,9 @@
 //! [`interleaved`] makes one request at one store and, between any two of its system calls, another
 //! request at the other store. It does so for every pair of requests and every place. The outcome
 //! must be that of one request after the other. [`room`] and [`expiry`] look at facts that the two
-//! can't know of each other. [`machines`] looks at servers on several machines, [`stopped`] at
-//! one of them that is stopped for long and goes on, and [`full`] at a
+//! can't know of each other. [`moves`] does the same with renames where the file system can't
+//! refuse to replace, and kills one server. [`machines`] looks at servers on several machines,
+//! [`stopped`] at one of them that is stopped for long and goes on, and [`full`] at a
 //! start on a full disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -17,5 +18,6 @@ mod full;
 mod interleaved;
 mod intruder;
 mod machines;
+mod moves;
 mod room;
 mod stopped;
