@@ -72,11 +72,11 @@ pub(super) struct Ends<'a> {
 }
 
 impl<'a> Ends<'a> {
-    fn old(&self) -> (&'a OwnedFd, &'a str) {
+    fn source(&self) -> (&'a OwnedFd, &'a str) {
         (self.from.0, self.from.1.last())
     }
 
-    fn new(&self) -> (&'a OwnedFd, &'a str) {
+    fn target(&self) -> (&'a OwnedFd, &'a str) {
         (self.to.0, self.to.1.last())
     }
 }
@@ -174,7 +174,7 @@ impl Store {
     /// something does, [`Errno::BUSY`] where another server is renaming it.
     pub(super) fn move_entry(&self, ends: &Ends<'_>, stat: &Stat) -> Result<(), Errno> {
         if self.capabilities.noreplace {
-            return self.syscalls.rename(ends.old(), ends.new(), false);
+            return self.syscalls.rename(ends.source(), ends.target(), false);
         }
         self.settle_unsettled();
         self.move_in_steps(ends, stat).map_err(|error| if error == Errno::EXIST { self.why_taken(ends) } else { error })
@@ -183,7 +183,7 @@ impl Store {
     /// Returns why a move found its new name taken: who asked for the same one may have been quicker,
     /// or still be on its way.
     fn why_taken(&self, ends: &Ends<'_>) -> Errno {
-        let (old, new) = (ends.old(), ends.new());
+        let (old, new) = (ends.source(), ends.target());
         match (self.root.stat_entry(old.0, old.1), self.root.stat_entry(new.0, new.1)) {
             (Err(Errno::NOENT), _) => Errno::NOENT,
             (_, Ok(there)) if self.is_placeholder(&there) => Errno::BUSY,
@@ -201,7 +201,7 @@ impl Store {
             match self.in_move(run, |step| step.move_file(ends)) {
                 Ok(Tried::Moved) => return Ok(()),
                 Ok(Tried::OtherFile) => {}
-                Err(error) if has_no_second_name(error) => return self.look_and_rename(ends.old(), ends.new()),
+                Err(error) if has_no_second_name(error) => return self.look_and_rename(ends.source(), ends.target()),
                 Err(error) => return Err(error),
             }
         }
@@ -361,37 +361,37 @@ impl Move<'_> {
         let record = Record { kind: FileType::Directory, inode, from: ends.from.1.clone(), to: ends.to.1.clone() };
         self.write_record(RECORD, &record)?;
         self.arm()?;
-        if let Err(error) = syscalls.mkdir(ends.new().0, ends.new().1, PLACEHOLDER) {
+        if let Err(error) = syscalls.mkdir(ends.target().0, ends.target().1, PLACEHOLDER) {
             // It may be a placeholder of another server's.
             self.disarm()?;
             return Err(error);
         }
-        syscalls.rename(ends.old(), ends.new(), true).map(|()| Tried::Moved).map_err(taken)
+        syscalls.rename(ends.source(), ends.target(), true).map(|()| Tried::Moved).map_err(taken)
     }
 
     fn move_file(&self, ends: &Ends<'_>) -> Result<Tried, Errno> {
         let syscalls = &self.store.syscalls;
         let file = self.name(FILE);
-        syscalls.link(ends.old(), (self.run, &file))?;
+        syscalls.link(ends.source(), (self.run, &file))?;
         let stat = syscalls.stat_entry(self.run, &file)?;
         let (inode, counts_links) = (stat.st_ino, stat.st_nlink > 1);
         let record = Record { kind: FileType::RegularFile, inode, from: ends.from.1.clone(), to: ends.to.1.clone() };
         self.write_record(RECORD, &record)?;
         self.claim(inode, counts_links)?;
         // A name that the file has already is not one that this move gives it.
-        match self.store.root.stat_entry(ends.new().0, ends.new().1) {
+        match self.store.root.stat_entry(ends.target().0, ends.target().1) {
             Err(Errno::NOENT) => {}
             Ok(_) | Err(Errno::XDEV) => return Err(Errno::EXIST),
             Err(error) => return Err(error),
         }
         self.arm()?;
-        if let Err(error) = syscalls.link((self.run, &file), ends.new()) {
+        if let Err(error) = syscalls.link((self.run, &file), ends.target()) {
             self.disarm()?;
             return Err(error);
         }
         // The new name must be on the disk before the old one goes.
-        self.store.sync(ends.new().0)?;
-        self.rename_in(ends.old(), TAKEN)?;
+        self.store.sync(ends.target().0)?;
+        self.rename_in(ends.source(), TAKEN)?;
         Ok(if self.inode(TAKEN)? == Some(inode) { Tried::Moved } else { Tried::OtherFile })
     }
 
