@@ -63,8 +63,8 @@ pub struct Arguments {
 
     /// The name of this server among several that serve one file system: 1 to 64 of 0-9 A-Z a-z . _ -
     ///
-    /// Clients read it in the greeting (`node=NAME`), and it stands in the log at the start, in figures, in `ferryd status`
-    /// and in each line of a transfer log of the format json. It costs nothing.
+    /// Clients read it in the greeting (`node=NAME`), and it stands in the log at the start, in figures, in `ferryd status`,
+    /// in the journals of resumable uploads, and in each line of a transfer log of the format json. It costs nothing.
     #[arg(long, value_name = "NAME", value_parser = node)]
     pub(super) node: Option<Arc<str>>,
 

@@ -1,6 +1,10 @@
 //! The root as clients see it: all but the server's own corner.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// Directories and files beneath the root, by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,12 +84,17 @@ pub(crate) fn runs(root: &Path) -> Vec<(String, Vec<String>)> {
 
 /// Returns the bytes that are kept aside under an id: those of the latest holder.
 pub(crate) fn kept(root: &Path, id: &str) -> Vec<u8> {
+    kept_path(root, id).and_then(|path| fs::read(path).ok()).unwrap_or_default()
+}
+
+/// Returns where they lie.
+pub(crate) fn kept_path(root: &Path, id: &str) -> Option<PathBuf> {
     let kept = root.join(".ferry/kept");
     let own = fs::read_dir(kept.join(format!("{id}.d"))).into_iter().flatten().flatten().map(|entry| entry.path());
-    let epoch = |path: &std::path::PathBuf| {
+    let epoch = |path: &PathBuf| {
         let stem = path.file_name()?.to_str()?.strip_suffix(".data")?;
         stem.split('-').next()?.parse::<u64>().ok()
     };
     let latest = own.filter(|path| epoch(path).is_some()).max_by_key(epoch);
-    fs::read(latest.unwrap_or_else(|| kept.join(format!("{id}.data")))).unwrap_or_default()
+    latest.or_else(|| Some(kept.join(format!("{id}.data"))).filter(|path| path.exists()))
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use ferry_server::store::{LeaseOptions, StoreOptions, Watcher};
 use ferry_wire::Code;
 use tempfile::TempDir;
 
@@ -32,6 +33,14 @@ fn said(answer: Result<String, ferry_wire::Failure>) -> String {
     answer.unwrap_or_else(|failure| format!("FAIL {}", failure.code))
 }
 
+/// Where the two servers run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Machine,
+    /// On two, and nothing is known of the locks of their file system.
+    Machines,
+}
+
 const BUSY: &str = "FAIL busy";
 
 struct Two {
@@ -42,13 +51,20 @@ struct Two {
 }
 
 impl Two {
-    fn new() -> Two {
+    fn new(place: Place) -> Two {
         let root = fresh_root();
-        let intruder = Arc::new(Intruder::default());
-        let options = options(root.path());
-        let mut first = Side::open(&options, 10, Some(intruder.clone()));
+        let intruder = Arc::new(Intruder::of(place == Place::Machines));
+        let of = |machine: &str| {
+            let machine = (place == Place::Machines).then(|| machine.to_owned());
+            StoreOptions { leasing: LeaseOptions { machine, ..LeaseOptions::default() }, ..options(root.path()) }
+        };
+        let mut first = Side::open(&of("first"), 10, Some(intruder.clone()));
         prepare(&mut first);
-        let second = Arc::new(Mutex::new(Side::open(&options, 20, None)));
+        let none: Option<Arc<dyn Watcher>> = match place {
+            Place::Machine => None,
+            Place::Machines => Some(Arc::new(Intruder::of(true))),
+        };
+        let second = Arc::new(Mutex::new(Side::open(&of("second"), 20, none)));
         Two { root, intruder, first, second }
     }
 
@@ -61,8 +77,8 @@ impl Two {
 }
 
 /// One after the other, or one alone.
-fn serial(first: Act, second: Act, order: &[bool]) -> Outcome {
-    let mut two = Two::new();
+fn serial(place: Place, first: Act, second: Act, order: &[bool]) -> Outcome {
+    let mut two = Two::new(place);
     let mut answers = [None, None];
     for &is_second in order {
         let answer = match is_second {
@@ -75,12 +91,12 @@ fn serial(first: Act, second: Act, order: &[bool]) -> Outcome {
 }
 
 /// Returns all that may come of the two.
-fn allowed(first: Act, second: Act) -> BTreeSet<Outcome> {
-    let (mut alone, mut other) = (serial(first, second, &[false]), serial(first, second, &[true]));
+fn allowed(place: Place, first: Act, second: Act) -> BTreeSet<Outcome> {
+    let (mut alone, mut other) = (serial(place, first, second, &[false]), serial(place, first, second, &[true]));
     // A side that finds the upload leased is told so, and the other one notices nothing.
     alone.second[0] = BUSY.into();
     other.first[0] = BUSY.into();
-    [serial(first, second, &[false, true]), serial(first, second, &[true, false]), alone, other].into()
+    [serial(place, first, second, &[false, true]), serial(place, first, second, &[true, false]), alone, other].into()
 }
 
 /// Returns whether requests in parts ended as they must, for any requests between them.
@@ -89,8 +105,15 @@ fn ended_as_held(outcome: &Outcome) -> bool {
 }
 
 /// One run; false where the request has no such call.
-fn run(first: Act, second: Act, nth: usize, allowed: &BTreeSet<Outcome>, found: &mut Vec<String>) -> bool {
-    let mut two = Two::new();
+fn run(
+    place: Place,
+    first: Act,
+    second: Act,
+    nth: usize,
+    allowed: &BTreeSet<Outcome>,
+    found: &mut Vec<String>,
+) -> bool {
+    let mut two = Two::new(place);
     let between = Arc::new(Mutex::new(None));
     let (side, answer) = (two.second.clone(), between.clone());
     two.intruder.arm_nth(nth, move || {
@@ -112,7 +135,7 @@ fn run(first: Act, second: Act, nth: usize, allowed: &BTreeSet<Outcome>, found: 
     tags_are_true(&two, found);
     upload_ends_well(&mut two, found);
     room_is_left(&mut two, found);
-    third_server(two, found);
+    third_server(place, two, found);
     true
 }
 
@@ -165,11 +188,15 @@ fn room_is_left(two: &mut Two, found: &mut Vec<String>) {
 }
 
 /// A server that ends cleanly leaves nothing, and the next one cleans up after those that do not.
-fn third_server(two: Two, found: &mut Vec<String>) {
+fn third_server(place: Place, two: Two, found: &mut Vec<String>) {
     let Two { root, first, second, .. } = two;
     let options = first.options.clone();
     first.store.leave();
     drop(first);
+    if place == Place::Machines {
+        // One of another machine that was killed would have to be watched for long.
+        second.lock().expect("the other side").store.leave();
+    }
     drop(second);
     let third = Side::open(&options, 30, None);
     third.store.clean();
@@ -181,23 +208,32 @@ fn third_server(two: Two, found: &mut Vec<String>) {
 
 #[test]
 fn requests_at_two_servers_are_as_one_after_the_other() {
+    sweep(Place::Machine, |_| true);
+}
+
+#[test]
+fn resumed_uploads_at_two_machines_are_as_one_after_the_other() {
+    sweep(Place::Machines, |act| act.name.starts_with("RESUME") || act.name.starts_with("PUT r"));
+}
+
+fn sweep(place: Place, concerns: fn(&Act) -> bool) {
     let (mut runs, mut pairs, mut found) = (0, 0, Vec::new());
-    for first in acts() {
-        for second in acts() {
-            let allowed = allowed(first, second);
+    for first in acts().into_iter().filter(concerns) {
+        for second in acts().into_iter().filter(concerns) {
+            let allowed = allowed(place, first, second);
             pairs += 1;
             for nth in 0.. {
                 let mut here = Vec::new();
-                if !run(first, second, nth, &allowed, &mut here) {
+                if !run(place, first, second, nth, &allowed, &mut here) {
                     break;
                 }
                 runs += 1;
-                let place = format!("{} with {}", first.name, second.name);
+                let place = format!("{place:?}: {} with {}", first.name, second.name);
                 found.extend(here.into_iter().map(|what| format!("{place}: {what} [call {nth}]")));
             }
         }
     }
-    show(format_args!("two stores: pairs {pairs}, runs {runs}, violations {}", found.len()));
+    show(format_args!("two stores, {place:?}: pairs {pairs}, runs {runs}, violations {}", found.len()));
     assert!(runs > 1000, "the sweep shrank: {runs}");
     none(&found);
 }

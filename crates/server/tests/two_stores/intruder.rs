@@ -12,7 +12,11 @@ type At = Box<dyn FnMut(&Call<'_>) -> bool + Send>;
 
 /// The watcher. It strikes once.
 #[derive(Default)]
-pub(crate) struct Intruder(Mutex<Option<(At, Action)>>);
+pub(crate) struct Intruder {
+    plan: Mutex<Option<(At, Action)>>,
+    /// The file system is of a kind that nobody knows.
+    hides_kind: bool,
+}
 
 impl std::fmt::Debug for Intruder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -22,7 +26,11 @@ impl std::fmt::Debug for Intruder {
 
 impl Intruder {
     fn plan(&self) -> MutexGuard<'_, Option<(At, Action)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn of(hides_kind: bool) -> Intruder {
+        Intruder { plan: Mutex::default(), hides_kind }
     }
 
     /// Before the first call that `at` picks, `action` is done.
@@ -54,7 +62,10 @@ impl Watcher for Intruder {
             drop(plan);
             action();
         }
-        Ok(())
+        match call {
+            Call::FileSystem { .. } if self.hides_kind => Err(Errno::NOSYS),
+            _ => Ok(()),
+        }
     }
 
     fn after(&self, _: &Call<'_>) {}

@@ -1,19 +1,20 @@
 //! Servers of several machines, where a lock may not reach from one to the other.
 
 use std::{
+    collections::{BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use ferry_server::store::{Call, OpenError, Store, Watcher};
-use ferry_wire::Crc32;
+use ferry_server::store::{Call, LeaseOptions, OpenError, Store, StoreOptions, Watcher};
+use ferry_wire::{Code, Crc32};
 use rustix::io::Errno;
 
 use crate::{
-    acts::{CHUNK, Side, options},
+    acts::{CHUNK, ID, Side, options, prepare},
     common::{
         client::{Body, Client, name},
         dice::bytes,
@@ -201,4 +202,108 @@ fn a_server_beats_where_somebody_may_doubt_that_it_lives() {
         assert_eq!(beaten, watcher.is_some() || foreign, "an idle server leaves its disk alone");
         drop(Client::new(&side.store, false));
     }
+}
+
+/// A file system of a kind that nobody knows, which takes times from the clocks of its machines. Files
+/// that this one touched have times as long ahead.
+#[derive(Debug, Default)]
+struct Ahead(Mutex<HashSet<u64>>);
+
+const AHEAD_SECONDS: i64 = 80 * 60 * 60;
+
+impl Watcher for Ahead {
+    fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+        if let Call::SetTime { file } | Call::Write { file, .. } = call {
+            let inode = rustix::fs::fstat(file).expect("an open file").st_ino;
+            self.0.lock().expect("inodes").insert(inode);
+        }
+        Unknown.before(call)
+    }
+
+    fn after(&self, _: &Call<'_>) {}
+
+    fn told(&self, stat: &mut rustix::fs::Stat) {
+        if self.0.lock().expect("inodes").contains(&stat.st_ino) {
+            stat.st_ctime += AHEAD_SECONDS;
+        }
+    }
+}
+
+/// Returns the options of a server of the machine `machine`.
+fn of_machine(root: &Path, machine: &str) -> StoreOptions {
+    let leasing = LeaseOptions { machine: Some(machine.into()), ..LeaseOptions::default() };
+    StoreOptions { leasing, ..options(root) }
+}
+
+#[test]
+fn a_clock_that_is_days_ahead_expires_nothing_of_others() {
+    for watcher in [unknown(), Some(Arc::new(Ahead::default()) as Arc<dyn Watcher>)] {
+        let root = fresh_root();
+        let mut other = Side::open(&of_machine(root.path(), "other"), 1, unknown());
+        prepare(&mut other);
+        let keep = Duration::from_secs(72 * 60 * 60);
+        let ahead = Side::open(&StoreOptions { keep, ..of_machine(root.path(), "ahead") }, 2, watcher);
+        let now = SystemTime::now() + Duration::from_secs(AHEAD_SECONDS.cast_unsigned());
+        ahead.store.clean_at(now, Instant::now());
+        assert_eq!(tree::kept(root.path(), ID).len(), 2 * CHUNK, "a kept upload of another server was deleted");
+        ahead.store.beat();
+        assert_eq!(tree::runs(root.path()).len(), 2);
+        assert!(other.resume().expect("GO").is_none());
+        other.finish().expect("SAVED");
+    }
+}
+
+#[test]
+fn a_server_that_gives_no_sign_of_life_has_lost_its_directory_whatever_its_lock_says() {
+    let root = fresh_root();
+    let mut still = Side::open(&of_machine(root.path(), "still"), 1, unknown());
+    let run = run_of(root.path());
+    let upload = still.client().deliver(&name("staged"), whole(&bytes(1, 3 * CHUNK))).expect("staged");
+    let other = Side::open(&of_machine(root.path(), "other"), 2, unknown());
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    // Its lock is held all the time, as after the end of a program that plays a file system.
+    for seconds in [0, 30, 59] {
+        other.store.beat_at(at(seconds));
+        assert!(run.join("lock").exists(), "removed after {seconds} s");
+    }
+    still.store.beat_at(at(60));
+    other.store.beat_at(at(61));
+    other.store.beat_at(at(120));
+    assert!(run.join("lock").exists(), "it had shown that it lives");
+    other.store.beat_at(at(122));
+    assert!(!run.exists(), "a minute without a sign of life");
+    let failure = still.client().publish(upload).expect_err("its bytes are gone");
+    assert!(failure.message.contains("has been removed"), "{failure}");
+    still.put("next", &bytes(2, 3 * CHUNK)).expect("a new directory");
+    let again = tree::runs(root.path());
+    assert_eq!(again.len(), 2, "{again:?}");
+    // One that comes to itself gives its directory up before anybody takes it.
+    still.store.beat_at(at(123));
+    still.store.beat_at(at(184));
+    let names = |runs: &[(String, Vec<String>)]| runs.iter().map(|(run, _)| run.clone()).collect::<BTreeSet<_>>();
+    still.put("last", &bytes(2, 3 * CHUNK)).expect("a new directory");
+    assert_ne!(names(&again), names(&tree::runs(root.path())));
+}
+
+#[test]
+fn an_upload_goes_on_at_another_machine_when_it_was_let_go() {
+    let root = fresh_root();
+    let mut one = Side::open(&of_machine(root.path(), "one"), 1, unknown());
+    let mut two = Side::open(&of_machine(root.path(), "two"), 2, unknown());
+    prepare(&mut one);
+    assert!(one.resume().expect("GO").is_none());
+    let failure = two.resume().expect_err("held at the other one");
+    assert_eq!(failure.code, Code::Busy);
+    assert!(failure.message.contains("for 60 s at most"), "{failure}");
+    assert_eq!(one.cut().expect("kept"), "8192 bytes kept");
+    let inode = |root: &Path| {
+        let data = tree::kept_path(root, ID).expect("data");
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(data).expect("data"))
+    };
+    let before = inode(root.path());
+    assert!(two.resume().expect("GO").is_none());
+    assert_eq!(inode(root.path()), before, "what was let go is not copied");
+    assert!(two.finish().expect("SAVED").starts_with("GO 8192, SAVED"));
+    assert!(one.resume().expect("SAVED").is_some());
 }

@@ -205,7 +205,7 @@ impl Store {
             match area.claim(id, traces, entry.as_ref()).map_err(|error| self.cant_stage(name, error))? {
                 ClaimOutcome::Changed => seconds = None,
                 ClaimOutcome::Held(left) => {
-                    seconds = left.map(|left| left.as_secs() + 1);
+                    seconds = left.map(|left| u64::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u64::MAX));
                     break;
                 }
                 ClaimOutcome::Taken(taken, mark) => {
