@@ -1,6 +1,6 @@
 //! The command line and the environment: what to run, and how long.
 
-use std::{env, path::PathBuf, process};
+use std::{env, ffi::OsString, path::PathBuf, process};
 
 /// The amount of work that a bench does.
 #[derive(Debug, Clone)]
@@ -95,6 +95,22 @@ impl Options {
             }
         }
         Ok(options)
+    }
+
+    /// Gives all but the form of the report to another process, as its environment and last arguments.
+    pub(crate) fn hand_on(&self, command: &mut process::Command) {
+        let numbers = [
+            ("FERRY_BENCH_MIB", self.mib),
+            ("FERRY_BENCH_FILES", self.files as u64),
+            ("FERRY_BENCH_CLIENTS", self.clients as u64),
+            ("FERRY_BENCH_ROUNDS", self.rounds as u64),
+        ];
+        command.envs(numbers.map(|(name, number)| (name, number.to_string()))).args(&self.only);
+    }
+
+    /// Reads what [`hand_on`](Options::hand_on) gave.
+    pub(crate) fn handed_on(words: impl Iterator<Item = OsString>) -> Result<Options, String> {
+        Options::parse(words.map(|word| word.to_string_lossy().into_owned()), |variable| env::var(variable).ok())
     }
 
     /// Returns whether this row was asked for.

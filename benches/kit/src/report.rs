@@ -14,6 +14,7 @@ use crate::{
 pub struct Report {
     target: &'static str,
     json: bool,
+    silent: bool,
     rows: Vec<Row>,
     skipped: usize,
 }
@@ -22,12 +23,18 @@ impl Report {
     /// Returns the report of one bench target.
     #[must_use]
     pub fn new(target: &'static str, json: bool) -> Report {
-        Report { target, json, rows: Vec::new(), skipped: 0 }
+        Report { target, json, silent: false, rows: Vec::new(), skipped: 0 }
+    }
+
+    /// Returns one that prints nothing, for rows that another process reports.
+    pub(crate) fn silent(target: &'static str) -> Report {
+        Report { silent: true, ..Report::new(target, false) }
     }
 
     /// Prints `row`, and keeps it.
     pub fn row(&mut self, row: Row) {
-        if self.json {
+        if self.silent {
+        } else if self.json {
             println!("{}", json(self.target, &row));
         } else {
             if self.rows.is_empty() {

@@ -77,6 +77,11 @@ impl Sample {
         Sample { value, cpu: None }
     }
 
+    /// Returns the same without a CPU time, where all programs of the work share it.
+    pub(crate) fn without_cpu(self) -> Sample {
+        Sample { cpu: None, ..self }
+    }
+
     /// Returns the middle of the values of some turns; [`None`] where there are none.
     pub(crate) fn median(samples: &[Sample]) -> Option<f64> {
         Spread::of(samples.iter().map(|sample| sample.value)).map(|spread| spread.median)

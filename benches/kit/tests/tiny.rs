@@ -58,6 +58,14 @@ fn peers() {
     assert!(alone >= 8, "{alone} rows of ferry's own");
 }
 
+/// It skips with a word where a cluster can't be had.
+#[test]
+fn cluster() {
+    let mut report = Report::new("cluster", false);
+    ferry_bench_kit::peers::cluster::all(&setup(), &Options::tiny(), &mut report);
+    assert!(matches!(report.rows().len(), 0 | 8), "{} rows", report.rows().len());
+}
+
 #[test]
 fn a_keeper_ends_with_all_that_it_keeps() {
     let script = "sleep 1000 & (setsid sleep 1000 &) ; exec sleep 1000";

@@ -6,6 +6,8 @@ mod raw_limit;
 
 use std::{env, process::ExitCode};
 
+use crate::peers::cluster;
+
 pub(crate) use self::keeper::Keeper;
 pub use self::raw_limit::RawLimit;
 
@@ -16,6 +18,7 @@ pub fn helper() -> Option<ExitCode> {
     let ended = match words.next()?.to_str()? {
         keeper::ARGUMENT => keeper::main(words),
         raw_limit::ARGUMENT => raw_limit::main(words),
+        cluster::ARGUMENT => cluster::main(words),
         _ => return None,
     };
     Some(match ended {

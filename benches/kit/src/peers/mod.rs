@@ -12,6 +12,7 @@
 //! - CPU time is the server's, its children's included; of whole programs, client's and server's together.
 //! - A server has one process or one for each client, as it is made. nginx has one worker.
 
+pub mod cluster;
 mod daemon;
 mod ftp;
 mod http;
