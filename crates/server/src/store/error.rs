@@ -118,6 +118,10 @@ pub enum SystemError {
     InUse,
     /// The directory can hold no more directories.
     DirectoryFull,
+    /// The file system gave the entry up that was held: it has to be looked up again.
+    Stale,
+    /// The file system can't be reached, or parts of it can't.
+    Unreachable,
     /// The disk failed, or any other error.
     Disk,
 }
@@ -128,8 +132,8 @@ impl From<Errno> for SystemError {
             Errno::NOENT => SystemError::NotFound,
             Errno::EXIST => SystemError::Exists,
             Errno::ISDIR => SystemError::IsDirectory,
-            // Opening a socket says so, or a device without a driver.
-            Errno::NXIO | Errno::NODEV => SystemError::IsSpecial,
+            // Opening a device without a driver says so.
+            Errno::NODEV => SystemError::IsSpecial,
             Errno::NOTDIR => SystemError::NotDirectory,
             Errno::NOTEMPTY => SystemError::NotEmpty,
             Errno::NAMETOOLONG => SystemError::NameTooLong,
@@ -146,6 +150,16 @@ impl From<Errno> for SystemError {
             Errno::NOMEM => SystemError::Memory,
             Errno::AGAIN | Errno::BUSY | Errno::TXTBSY => SystemError::InUse,
             Errno::MLINK => SystemError::DirectoryFull,
+            Errno::STALE => SystemError::Stale,
+            // The program that plays the file system has ended, or the machine that has the bytes can't
+            // be reached. Opening a socket says NXIO as well, but nothing opens what it has not looked at.
+            Errno::NOTCONN
+            | Errno::SHUTDOWN
+            | Errno::NXIO
+            | Errno::CONNABORTED
+            | Errno::TIMEDOUT
+            | Errno::HOSTDOWN
+            | Errno::HOSTUNREACH => SystemError::Unreachable,
             _ => SystemError::Disk,
         }
     }
@@ -188,9 +202,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_system_that_is_out_of_reach_may_be_back() {
+        for error in [Errno::NOTCONN, Errno::SHUTDOWN, Errno::NXIO] {
+            assert_eq!(SystemError::from(error), SystemError::Unreachable);
+        }
+        assert_eq!(SystemError::from(Errno::STALE), SystemError::Stale);
+    }
+
+    #[test]
     fn what_nobody_thought_of_is_the_disks_fault() {
         assert_eq!(SystemError::from(Errno::IO), SystemError::Disk);
-        assert_eq!(SystemError::from(Errno::STALE), SystemError::Disk);
         assert_eq!(SystemError::from(Errno::DQUOT), SystemError::DiskQuota);
     }
 }

@@ -94,6 +94,8 @@ fn of_the_system(error: SystemError) -> (Code, &'static str) {
         SystemError::OpenFiles => (Code::Busy, "the server has too many files open; try again"),
         SystemError::Memory => (Code::Busy, "the server is short of memory; try again"),
         SystemError::InUse => (Code::Busy, "it is in use; try again"),
+        SystemError::Stale => (Code::Busy, "the file system has just given it up; try again"),
+        SystemError::Unreachable => (Code::Busy, "the server's file system can't be reached now; try again later"),
         SystemError::DirectoryFull => (Code::NoSpace, "the directory can hold no more directories"),
         SystemError::Disk => (Code::Io, "the server's disk failed"),
     }
