@@ -6,12 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a finding is a panic")]
 
 mod conversation;
+mod proxy;
 mod session;
 mod store;
 mod stream;
 mod wire;
 
 pub use conversation::conversation;
+pub use proxy::proxy;
 pub use session::session;
 pub use wire::{body, name, reply, request};
 
@@ -19,11 +21,12 @@ pub use wire::{body, name, reply, request};
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("request", request),
     ("name", name),
     ("body", body),
     ("reply", reply),
+    ("proxy", proxy),
     ("session", session),
     ("conversation", conversation),
 ];

@@ -8,6 +8,7 @@ mod machine;
 mod model;
 mod pipelining;
 mod process;
+mod proxies;
 mod requests;
 mod resume;
 mod sharing;

@@ -17,7 +17,7 @@ use ferry_wire::{UserName, limits::DEFAULT_PORT};
 use log::LevelFilter;
 
 use super::keys::CONFIG;
-use crate::{commands::Command, units};
+use crate::{commands::Command, net::proxy::Network, units};
 
 /// The options as they were typed.
 #[derive(Debug, Parser)]
@@ -67,6 +67,17 @@ pub struct Arguments {
     /// in the journals of resumable uploads, and in each line of a transfer log of the format json. It costs nothing.
     #[arg(long, value_name = "NAME", value_parser = node)]
     pub(super) node: Option<Arc<str>>,
+
+    /// Read a PROXY protocol header (v1 or v2) from the peers at ADDRESS, or whose first BITS are those of ADDRESS; may be
+    /// given several times
+    ///
+    /// These are proxies, such as HAProxy with send-proxy-v2. Each of their connections has to begin with a header, before
+    /// TLS and greeting, whole within --request-timeout; else it is closed, with a line in the log. The address that the
+    /// header tells counts for limits, rates, logins and the log. Whoever reaches the server from these addresses can claim
+    /// any: name no more than the proxies. Headers from all others are requests like any other, and wrong. A variable has
+    /// commas between several. It costs nothing without a proxy, and one system call more for each connection of one.
+    #[arg(long, value_name = "ADDRESS[/BITS]", value_delimiter = ',', value_parser = str::parse::<Network>)]
+    pub(super) proxy_from: Vec<Network>,
 
     /// Directory to serve; created if missing
     #[arg(long, value_name = "DIR", default_value = "./server")]

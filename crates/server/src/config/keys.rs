@@ -160,8 +160,11 @@ impl Key<'_> {
             _ => None,
         };
         let named = self.name();
-        let tried =
-            by_name.into_iter().chain(self.is_path().then_some(named.as_str())).chain(["127.0.0.1:12001", "name"]);
+        let tried = by_name.into_iter().chain(self.is_path().then_some(named.as_str())).chain([
+            "127.0.0.1:12001",
+            "name",
+            "10.0.0.1",
+        ]);
         let taken = self.default().or_else(|| self.choices().first().cloned());
         taken.unwrap_or_else(|| {
             tried.into_iter().find(|value| self.check(OsStr::new(value)).is_ok()).unwrap_or_default().into()

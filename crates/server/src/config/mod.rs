@@ -108,6 +108,7 @@ impl Setup {
                 live: Live {
                     admission: admission(arguments, asked.min(plan.clients), plan.refusals),
                     max_handshakes: count(plan.handshakes),
+                    proxies: arguments.proxy_from.clone(),
                     client_rate: arguments.rate,
                     total_rate: arguments.total_rate,
                     limits: limits(arguments, read_only),

@@ -9,6 +9,7 @@ use super::{
 /// The ids of the options that hold from a reload on. All others hold from start to end, whatever
 /// the file says later.
 pub(super) const LIVE: &[&str] = &[
+    "proxy_from",
     "max_clients",
     "max_clients_per_address",
     "rate",

@@ -12,7 +12,10 @@ use rustix::{
     net::{SendAncillaryBuffer, SendFlags, send, sendmsg},
 };
 
-use super::tls::{Tls, TlsError};
+use super::{
+    proxy::{MAX_HEADER_BYTES, ProxiedClient, ProxyError, parse},
+    tls::{Tls, TlsError},
+};
 
 /// The most that one sendfile is asked for.
 const SENDFILE_BYTES: u64 = 1 << 20;
@@ -49,6 +52,17 @@ pub(crate) enum HandshakeState {
     Done,
     /// There will be no TLS.
     Failed(TlsError),
+}
+
+/// The state of a proxy's header so far.
+#[derive(Debug)]
+pub(crate) enum HeaderState {
+    /// It waits for the proxy.
+    GoesOn,
+    /// It has come, and tells of this client.
+    Done(ProxiedClient),
+    /// There will be none.
+    Failed(ProxyError),
 }
 
 /// Why nothing was sent.
@@ -152,6 +166,37 @@ impl Endpoint {
         }
     }
 
+    /// Takes the header of a proxy off the input, before anything else is read. Until it is whole it stays in the socket, so
+    /// that nothing of it is kept here, and nothing after it is read.
+    pub(crate) fn take_header(&mut self) -> HeaderState {
+        if !self.is_readable {
+            return HeaderState::GoesOn;
+        }
+        let mut buffer = [0; MAX_HEADER_BYTES];
+        let socket = self.transport.socket();
+        let count = match retried(|| socket.peek(&mut buffer)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_readable = false;
+                return HeaderState::GoesOn;
+            }
+            Ok(0) | Err(_) => return HeaderState::Failed(ProxyError::Lost),
+            Ok(count) => count,
+        };
+        match parse(&buffer[..count]) {
+            Ok(Some((client, length))) => match retried(|| socket.read(&mut buffer[..length])) {
+                Ok(taken) if taken == length => HeaderState::Done(client),
+                _ => HeaderState::Failed(ProxyError::Lost),
+            },
+            Ok(None) if self.short_reads => HeaderState::Failed(ProxyError::Cut),
+            Ok(None) => {
+                // Bytes that come tell of themselves, those that are there or not.
+                self.is_readable = false;
+                HeaderState::GoesOn
+            }
+            Err(error) => HeaderState::Failed(error),
+        }
+    }
+
     /// Brings a handshake on as far as what has come lets it. Without TLS there is none.
     pub(crate) fn shake(&mut self) -> HandshakeState {
         let Transport::Tls(socket, tls) = &mut self.transport else { return HandshakeState::Done };
@@ -224,16 +269,14 @@ impl Endpoint {
     }
 
     fn read_plain(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let count = loop {
-            match self.transport.socket().read(buffer) {
-                Ok(count) => break count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_readable = false;
-                    return Ok(0);
-                }
-                Err(_) => return Err(ReadError::Lost),
+        let socket = self.transport.socket();
+        let count = match retried(|| socket.read(buffer)) {
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.is_readable = false;
+                return Ok(0);
             }
+            Err(_) => return Err(ReadError::Lost),
         };
         if std::mem::replace(&mut self.is_new, false) && buffer[..count].starts_with(&TLS_HELLO) {
             return Err(ReadError::SpeaksTls);
@@ -352,6 +395,15 @@ fn errno_of(error: io::Error) -> Errno {
     } else {
         Errno::IO
     })
+}
+
+fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 fn retry(mut call: impl FnMut() -> Result<usize, Errno>) -> Result<usize, Errno> {

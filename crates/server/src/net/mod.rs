@@ -7,10 +7,11 @@ mod inquiry;
 pub mod keys;
 mod listen;
 mod manager;
+pub mod proxy;
 mod tls;
 
 pub(crate) use acceptor::Acceptor;
-pub(crate) use endpoint::{Endpoint, HandshakeState, ReadError, SendFileError, Transport, Unsent};
+pub(crate) use endpoint::{Endpoint, HandshakeState, HeaderState, ReadError, SendFileError, Transport, Unsent};
 pub use inherited::Inherited;
 pub use inquiry::InquiryListener;
 pub(crate) use inquiry::InquirySocket;

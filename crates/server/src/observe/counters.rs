@@ -80,12 +80,15 @@ pub(crate) enum RefusedFor {
     TooMany,
     /// TLS is spoken, and the client did not.
     NoTls,
+    /// A proxy did not say whom it connects.
+    NoProxyHeader,
     /// The server ends.
     ShuttingDown,
 }
 
 impl RefusedFor {
-    pub(crate) const NAMES: [&str; 5] = ["server_full", "address_full", "too_many", "no_tls", "shutting_down"];
+    pub(crate) const NAMES: [&str; 6] =
+        ["server_full", "address_full", "too_many", "no_tls", "no_proxy_header", "shutting_down"];
 }
 
 /// The sums of one user, or of several together.

@@ -141,10 +141,7 @@ fn add_clients(screen: &mut Screen, figures: &Figures) {
     let handshakes = figures.handshakes;
     screen.line(
         "clients",
-        format_args!(
-            "{clients} of {}; {handshakes} in a TLS handshake, {refused} being turned away",
-            figures.max_clients
-        ),
+        format_args!("{clients} of {}; {handshakes} in a handshake, {refused} being turned away", figures.max_clients),
     );
     screen.line(
         "",
@@ -296,7 +293,7 @@ mod tests {
         let screen = screen(&Figures::of_a_test());
         let expected = "\
 ferryd      1.2.3, serving for 1 d 2 h
-clients     8 of 100; 2 in a TLS handshake, 1 being turned away
+clients     8 of 100; 2 in a handshake, 1 being turned away
             8 idle, 0 asking, 0 downloading, 0 uploading, 0 waiting for a rate
 connections 12 served, 1 refused: 1 server full
 logins      0 right, 0 wrong, 0 turned away; 0 wait

@@ -1,6 +1,11 @@
 //! Accepts clients, and gives each a session: one that serves it, or one that turns it away.
 
-use std::{net::SocketAddr, os::fd::BorrowedFd, sync::Arc, time::Instant};
+use std::{
+    net::SocketAddr,
+    os::fd::BorrowedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ferry_wire::{Code, Failure};
 use mio::{Registry, net::TcpStream};
@@ -11,7 +16,10 @@ use super::{
 };
 use crate::{
     access::Users,
-    net::Acceptor,
+    net::{
+        Acceptor,
+        proxy::{Network, ProxiedClient},
+    },
     observe::{Counters, RefusedFor},
     protocol::ferry::{Limits, Session, Visitor},
     store::Disk,
@@ -20,6 +28,32 @@ use crate::{
 /// The most clients that are still accepted when the server ends, only to be told so: what a backlog holds
 /// by default.
 const LAST_ACCEPTS: usize = 4096;
+
+/// Who has come, before it is a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Caller {
+    /// The address that counts for it.
+    pub(super) peer: SocketAddr,
+    /// Nothing that it says leaves this machine.
+    is_local: bool,
+}
+
+impl Caller {
+    /// Returns the caller at the other end of a connection.
+    pub(super) fn direct(peer: SocketAddr) -> Caller {
+        Caller { peer, is_local: peer.ip().to_canonical().is_loopback() }
+    }
+
+    /// Returns the caller for whom this one, a proxy, has made its connection. It is local where both are: what comes from
+    /// elsewhere does not become so by a proxy on this machine, nor by what a proxy elsewhere says.
+    pub(super) fn on_behalf_of(self, client: ProxiedClient) -> Caller {
+        match client {
+            ProxiedClient::Address(peer) => Caller { peer, is_local: self.is_local && Caller::direct(peer).is_local },
+            ProxiedClient::Unknown => Caller { is_local: false, ..self },
+            ProxiedClient::Proxy => self,
+        }
+    }
+}
 
 /// A client that has come, as it is counted, and the session that it gets.
 pub(super) type Arrival = (Admitted, Session<Disk>);
@@ -33,6 +67,8 @@ pub(super) struct Arrivals {
     users: Arc<Users>,
     /// TLS is spoken.
     is_secure: bool,
+    /// Those who tell by a header whom they connect.
+    proxies: Vec<Network>,
 }
 
 impl Arrivals {
@@ -43,9 +79,10 @@ impl Arrivals {
         limits: Limits,
         users: Arc<Users>,
         is_secure: bool,
+        proxies: Vec<Network>,
     ) -> Arrivals {
         let (acceptor, admission) = (Some(acceptor), Admission::new(admission));
-        Arrivals { acceptor, admission, limits: Arc::new(limits), users, is_secure }
+        Arrivals { acceptor, admission, limits: Arc::new(limits), users, is_secure, proxies }
     }
 
     /// Sets the users whose rights hold for clients from here on.
@@ -59,8 +96,19 @@ impl Arrivals {
         self.limits.clone()
     }
 
-    fn visitor(&self, peer: SocketAddr) -> Visitor {
-        Visitor::new(self.users.clone(), self.is_secure || peer.ip().to_canonical().is_loopback())
+    /// Sets the proxies whose headers are read from here on.
+    pub(super) fn set_proxies(&mut self, proxies: Vec<Network>) {
+        self.proxies = proxies;
+    }
+
+    /// Returns how long the header of `caller` may take, where it is a proxy.
+    pub(super) fn header_time(&self, caller: &Caller) -> Option<Duration> {
+        let is_proxy = self.proxies.iter().any(|network| network.contains(caller.peer.ip()));
+        is_proxy.then_some(self.limits.timeouts.request)
+    }
+
+    fn visitor(&self, caller: &Caller) -> Visitor {
+        Visitor::new(self.users.clone(), self.is_secure || caller.is_local)
     }
 
     /// Notes that clients wait.
@@ -89,15 +137,16 @@ impl Arrivals {
 
     /// Accepts the next client, which is not counted yet; [`None`] where it has gone, or where
     /// [nobody else](Self::can_accept) can be accepted for now.
-    pub(super) fn next(&mut self, now: Instant) -> Option<(TcpStream, SocketAddr)> {
-        self.acceptor.as_mut()?.accept(now)
+    pub(super) fn next(&mut self, now: Instant) -> Option<(TcpStream, Caller)> {
+        let (socket, peer) = self.acceptor.as_mut()?.accept(now)?;
+        Some((socket, Caller::direct(peer)))
     }
 
     /// Admits a client; `counters` are told where it is not served. [`None`] where it is to be closed at once.
-    pub(super) fn admit(&mut self, peer: SocketAddr, now: Instant, counters: &mut Counters) -> Option<Arrival> {
-        let Some((admitted, full)) = self.admission.admit(peer.ip()) else {
+    pub(super) fn admit(&mut self, caller: Caller, now: Instant, counters: &mut Counters) -> Option<Arrival> {
+        let Some((admitted, full)) = self.admission.admit(caller.peer.ip()) else {
             counters.refused(RefusedFor::TooMany);
-            log::debug!("{peer}: closed: too many are being turned away");
+            log::debug!("{}: closed: too many are being turned away", caller.peer);
             return None;
         };
         match full {
@@ -105,7 +154,7 @@ impl Arrivals {
             Some(Full::Server) => counters.refused(RefusedFor::ServerFull),
             Some(Full::Address) => counters.refused(RefusedFor::AddressFull),
         }
-        let (limits, visitor) = (self.limits.clone(), self.visitor(peer));
+        let (limits, visitor) = (self.limits.clone(), self.visitor(&caller));
         let session = match full {
             None if self.is_secure => Session::new(limits, visitor, now).as_bytes(),
             None => Session::new(limits, visitor, now),
@@ -115,9 +164,9 @@ impl Arrivals {
     }
 
     /// Admits a client only to be told of `failure`; [`None`] where too many are being told something.
-    pub(super) fn refuse(&mut self, peer: SocketAddr, failure: &Failure, now: Instant) -> Option<Arrival> {
-        let admitted = self.admission.refuse(peer.ip())?;
-        Some((admitted, Session::refusing(self.limits.clone(), self.visitor(peer), failure, now)))
+    pub(super) fn refuse(&mut self, caller: Caller, failure: &Failure, now: Instant) -> Option<Arrival> {
+        let admitted = self.admission.refuse(caller.peer.ip())?;
+        Some((admitted, Session::refusing(self.limits.clone(), self.visitor(&caller), failure, now)))
     }
 
     /// Returns the listening socket, unless the server drains.
@@ -143,7 +192,7 @@ impl Arrivals {
             }
             if let Some((socket, peer)) = acceptor.accept(now) {
                 let admitted = self.admission.admit_to_refuse(peer.ip());
-                let session = Session::refusing(self.limits.clone(), self.visitor(peer), end, now);
+                let session = Session::refusing(self.limits.clone(), self.visitor(&Caller::direct(peer)), end, now);
                 last.push((socket, peer, (admitted, session)));
             }
         }
@@ -190,4 +239,27 @@ fn refusal(full: Full, limits: &AdmissionLimits) -> Failure {
         Full::Address => format!("your address has its {} clients; close one", limits.clients_per_address),
     };
     Failure::new(Code::Busy, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_is_who_and_whose_proxy_is_on_this_machine() {
+        let caller = |text: &str| Caller::direct(text.parse().unwrap());
+        let behind = |proxy: &str, client: &str| {
+            caller(proxy).on_behalf_of(ProxiedClient::Address(client.parse().unwrap())).is_local
+        };
+        assert!(
+            caller("127.0.0.1:1").is_local && caller("[::ffff:127.0.0.1]:1").is_local && caller("[::1]:1").is_local
+        );
+        assert!(!caller("10.0.0.1:1").is_local);
+        assert!(behind("127.0.0.1:1", "127.0.0.9:1") && behind("127.0.0.1:1", "[::1]:1"));
+        assert!(!behind("127.0.0.1:1", "10.0.0.1:1") && !behind("10.0.0.1:1", "127.0.0.1:1"));
+        let (here, there) = (caller("127.0.0.1:1"), caller("10.0.0.1:1"));
+        assert_eq!(here.on_behalf_of(ProxiedClient::Proxy), here);
+        assert_eq!(there.on_behalf_of(ProxiedClient::Proxy), there);
+        assert_eq!(here.on_behalf_of(ProxiedClient::Unknown), Caller { is_local: false, ..here });
+    }
 }

@@ -166,7 +166,7 @@ impl Server {
         let usage = store.usage().unwrap_or_default();
         let live = options.live;
         let mut server = Server {
-            arrivals: Arrivals::new(acceptor, live.admission, live.limits, users, tls.is_some()),
+            arrivals: Arrivals::new(acceptor, live.admission, live.limits, users, tls.is_some(), live.proxies),
             tls,
             handshakes: Handshakes::new(live.max_handshakes),
             connections: Connections::default(),
@@ -367,11 +367,12 @@ impl Server {
             if !self.arrivals.can_accept(now) {
                 return;
             }
-            let Some((socket, peer)) = self.arrivals.next(now) else { continue };
-            if let Some(tls) = self.tls.clone() {
-                self.begin_handshake(&tls, socket, peer, now);
-            } else if let Some(arrival) = self.arrivals.admit(peer, now, &mut self.counters) {
-                self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
+            let Some((socket, caller)) = self.arrivals.next(now) else { continue };
+            let header = self.arrivals.header_time(&caller);
+            if header.is_some() || self.tls.is_some() {
+                self.begin_handshake(socket, caller, header, now);
+            } else if let Some(arrival) = self.arrivals.admit(caller, now, &mut self.counters) {
+                self.connect(Endpoint::new(Transport::Plain(socket)), caller.peer, arrival);
             }
         }
     }

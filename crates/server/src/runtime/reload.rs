@@ -155,6 +155,7 @@ impl Server {
         logging::set_level(live.log_level);
         self.life.set_grace(live.grace);
         self.handshakes.set_most(live.max_handshakes);
+        self.arrivals.set_proxies(live.proxies.clone());
         if let (Some(ours), Some(new)) = (&mut self.tls, tls) {
             ours.become_like(new);
         }

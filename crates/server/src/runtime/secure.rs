@@ -1,13 +1,13 @@
-//! Clients that begin with TLS: until their handshake is done they are no clients yet.
+//! Clients that begin with the header of a proxy, or with TLS: until their handshake is done they are no clients yet.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::{Duration, Instant};
 
 use ferry_wire::{Code, Failure};
 use mio::{Token, net::TcpStream};
 
-use super::{Server, handshakes::Handshake, log_failure};
+use super::{Server, arrivals::Caller, handshakes::Handshake, log_failure};
 use crate::{
-    net::{Endpoint, HandshakeState, TlsAcceptor, TlsError, Transport},
+    net::{Endpoint, HandshakeState, HeaderState, TlsAcceptor, TlsError, Transport, proxy::ProxyError},
     observe::{HandshakeEnd, RefusedFor},
 };
 
@@ -15,19 +15,37 @@ use crate::{
 const STEPS_PER_ROUND: usize = 16;
 
 impl Server {
-    /// Begins the handshake of a connection that was admitted.
-    pub(super) fn begin_handshake(&mut self, tls: &TlsAcceptor, socket: TcpStream, peer: SocketAddr, now: Instant) {
+    /// Begins the handshake of a connection that was accepted: with the header of a proxy, which may take the time `header`,
+    /// or else with TLS.
+    pub(super) fn begin_handshake(
+        &mut self,
+        socket: TcpStream,
+        caller: Caller,
+        header: Option<Duration>,
+        now: Instant,
+    ) {
+        let peer = caller.peer;
         if let Some(oldest) = self.handshakes.gives_way(peer.ip()) {
-            self.counters.handshake_ended(HandshakeEnd::Displaced);
+            self.count_end(oldest, HandshakeEnd::Displaced);
             self.drop_handshake(oldest, "gave way to newer ones");
         }
-        let mut endpoint = match tls.accept() {
-            Ok(tls) => Endpoint::new(Transport::Tls(socket, Box::new(tls))),
-            Err(error) => return log::error!("{peer}: can't start TLS: {error}"),
+        let transport = match self.tls.as_ref().map(TlsAcceptor::accept) {
+            Some(Ok(tls)) => Transport::Tls(socket, Box::new(tls)),
+            Some(Err(error)) => return log::error!("{peer}: can't start TLS: {error}"),
+            None => Transport::Plain(socket),
         };
+        let mut endpoint = Endpoint::new(transport);
         match endpoint.register(self.poll.registry(), self.handshakes.next_token()) {
-            Ok(()) => self.handshakes.begin(endpoint, peer, now),
+            Ok(()) => self.handshakes.begin(endpoint, caller, header, now),
             Err(error) => log::warn!("{peer}: can't watch the socket, closing: {error}"),
+        }
+    }
+
+    /// Counts how a handshake ends: with the header of a proxy it is a connection that is not served.
+    fn count_end(&mut self, token: Token, end: HandshakeEnd) {
+        match self.handshakes.get(token) {
+            Some(handshake) if handshake.awaits_header => self.counters.refused(RefusedFor::NoProxyHeader),
+            _ => self.counters.handshake_ended(end),
         }
     }
 
@@ -35,13 +53,42 @@ impl Server {
     pub(super) fn run_handshakes(&mut self, now: Instant) {
         for _ in 0..STEPS_PER_ROUND {
             let Some(token) = self.handshakes.next_queued() else { return };
-            self.shake(token, now);
+            if self.has_header(token, now) {
+                self.shake(token, now);
+            }
         }
     }
 
+    /// Takes the header of a proxy, where it is due. Returns whether none is to come any more.
+    fn has_header(&mut self, token: Token, now: Instant) -> bool {
+        let Some(Handshake { endpoint, caller, awaits_header: true, .. }) = self.handshakes.get(token) else {
+            return true;
+        };
+        let proxy = *caller;
+        match endpoint.take_header() {
+            HeaderState::Done(client) => {
+                let caller = proxy.on_behalf_of(client);
+                log::debug!("{}: connects by the proxy {}", caller.peer, proxy.peer);
+                self.handshakes.introduce(token, caller, now);
+                return true;
+            }
+            HeaderState::GoesOn if endpoint.is_broken() => self.drop_without_header(token, ProxyError::Lost, now),
+            HeaderState::GoesOn => {}
+            HeaderState::Failed(error) => self.drop_without_header(token, error, now),
+        }
+        false
+    }
+
+    fn drop_without_header(&mut self, token: Token, error: ProxyError, now: Instant) {
+        let Some(Handshake { caller, .. }) = self.handshakes.get(token) else { return };
+        log_failure(&mut self.transfer_log, (caller.peer, &error), error == ProxyError::Lost, now);
+        self.counters.refused(RefusedFor::NoProxyHeader);
+        self.drop_handshake(token, "there is no PROXY header");
+    }
+
     fn shake(&mut self, token: Token, now: Instant) {
-        let Some(Handshake { endpoint, peer, .. }) = self.handshakes.get(token) else { return };
-        let peer = *peer;
+        let Some(Handshake { endpoint, caller, .. }) = self.handshakes.get(token) else { return };
+        let peer = caller.peer;
         match endpoint.shake() {
             HandshakeState::GoesOn if endpoint.is_broken() => {
                 self.counters.handshake_ended(HandshakeEnd::Failed);
@@ -64,10 +111,12 @@ impl Server {
 
     /// Begins the session of somebody whose handshake is done.
     fn begin_session(&mut self, token: Token, now: Instant) {
-        let Some(Handshake { endpoint, peer, .. }) = self.handshakes.end(token) else { return };
-        self.counters.handshake_ended(HandshakeEnd::Done);
-        match self.arrivals.admit(peer, now, &mut self.counters) {
-            Some(arrival) => self.connect(endpoint, peer, arrival),
+        let Some(Handshake { endpoint, caller, .. }) = self.handshakes.end(token) else { return };
+        if endpoint.is_secure() {
+            self.counters.handshake_ended(HandshakeEnd::Done);
+        }
+        match self.arrivals.admit(caller, now, &mut self.counters) {
+            Some(arrival) => self.connect(endpoint, caller.peer, arrival),
             None => self.arrivals.note_freed(),
         }
     }
@@ -75,7 +124,10 @@ impl Server {
     /// Ends the handshakes that have taken too long.
     pub(super) fn expire_handshakes(&mut self, now: Instant) {
         while let Some(token) = self.handshakes.expired(now) {
-            if self.handshakes.get(token).is_some_and(|handshake| handshake.endpoint.has_begun()) {
+            let Some(handshake) = self.handshakes.get(token) else { return };
+            if handshake.awaits_header {
+                self.drop_without_header(token, ProxyError::Late, now);
+            } else if handshake.endpoint.has_begun() {
                 self.counters.handshake_ended(HandshakeEnd::TimedOut);
                 self.drop_handshake(token, "took too long for its handshake");
             } else {
@@ -87,19 +139,19 @@ impl Server {
 
     /// Tells a client that does not speak TLS, in plain text, that this address does, and closes.
     fn tell_in_the_open(&mut self, token: Token, code: Code, now: Instant) {
-        let Some(Handshake { endpoint, peer, .. }) = self.handshakes.end(token) else { return };
+        let Some(Handshake { endpoint, caller, .. }) = self.handshakes.end(token) else { return };
         self.counters.handshake_ended(if code == Code::Timeout { HandshakeEnd::TimedOut } else { HandshakeEnd::NoTls });
         self.counters.refused(RefusedFor::NoTls);
         let message = "this address speaks TLS only; connect with TLS (in ferry: OPEN --tls)";
-        match self.arrivals.refuse(peer, &Failure::new(code, message), now) {
-            Some(arrival) => self.connect(endpoint.in_the_open(), peer, arrival),
+        match self.arrivals.refuse(caller, &Failure::new(code, message), now) {
+            Some(arrival) => self.connect(endpoint.in_the_open(), caller.peer, arrival),
             None => self.arrivals.note_freed(),
         }
     }
 
     fn drop_handshake(&mut self, token: Token, why: &str) {
-        if let Some(Handshake { peer, .. }) = self.handshakes.end(token) {
-            log::debug!("{peer}: no handshake: {why}");
+        if let Some(Handshake { caller, .. }) = self.handshakes.end(token) {
+            log::debug!("{}: no handshake: {why}", caller.peer);
             self.housekeeping.note_tls_end();
             self.arrivals.note_freed();
         }

@@ -5,7 +5,11 @@ use std::{io, path::PathBuf, time::Duration};
 use log::LevelFilter;
 
 use super::admission::AdmissionLimits;
-use crate::{net::ListenError, protocol::ferry::Limits, store::StoreLimits};
+use crate::{
+    net::{ListenError, proxy::Network},
+    protocol::ferry::Limits,
+    store::StoreLimits,
+};
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
@@ -29,6 +33,8 @@ pub struct Live {
     pub admission: AdmissionLimits,
     /// Clients whose TLS handshake goes on, at one time. Where there are more, the oldest give way.
     pub max_handshakes: usize,
+    /// The proxies that tell by a header whom they connect.
+    pub proxies: Vec<Network>,
     /// Bytes a second that one client may move, both ways together.
     pub client_rate: Option<u64>,
     /// Bytes a second that all clients together may move, both ways.
