@@ -30,12 +30,18 @@ struct Stage {
 impl Stage {
     /// Files of `names`, each `bytes` long, which every client has seen; the kernel knows their names.
     fn set(names: &[&str], bytes: usize) -> Stage {
+        Stage::with(names, bytes, &[])
+    }
+
+    /// The same, of a server with more arguments.
+    fn with(names: &[&str], bytes: usize, arguments: &[&str]) -> Stage {
         let puppet = Puppet::mount(Habits::default());
         fs::write(puppet.join("fine"), b"fine").unwrap();
         for name in names {
             fs::write(puppet.join(name), random_bytes(1, bytes)).unwrap();
         }
-        let server = Options::new().root(puppet.path()).start();
+        let options = Options::new().root(puppet.path());
+        let server = arguments.iter().fold(options, |options, argument| options.arg(*argument)).start();
         let stage = Stage { puppet, server };
         for name in names {
             assert_eq!(stage.client().ask(&format!("GET {name}")).verified(), random_bytes(1, bytes));
@@ -198,4 +204,67 @@ fn changes_that_never_end_hold_up_no_reader() {
     for (raw, reply) in waiting.iter_mut().zip(["SAVED", "DONE", "DONE"]) {
         assert_eq!(raw.answer("PUT").word(0), reply);
     }
+}
+
+/// More than the helpers of a lane, and those that may take their places.
+const FLOOD: usize = 40;
+
+#[test]
+fn a_read_that_is_not_answered_in_time_is_busy_and_the_connection_goes_on() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::with(&["stuck"], MIDDLE_BYTES, &["--job-timeout", "1s"]);
+    stage.puppet.order(Op::Open, Some("stuck"), Order::Hang);
+    let mut waiting = stage.client();
+    waiting.send("GET stuck\nSUM stuck\nGET fine\nSTAT stuck\n");
+    waiting.answer("GET").expect_failure("busy");
+    waiting.answer("SUM").expect_failure("busy");
+    assert_eq!(waiting.answer("GET").verified(), b"fine");
+    waiting.answer("STAT").expect_failure("busy");
+    stage.others_go_on();
+    stage.client().ask("GET stuck").expect_failure("busy");
+    // The late answer is nobody's, and all goes on.
+    stage.puppet.release();
+    eventually("it is served again", || waiting.ask("STAT stuck").code().is_none().then_some(()));
+    assert_eq!(waiting.ask("GET stuck").verified().len(), MIDDLE_BYTES);
+}
+
+#[test]
+fn a_directory_and_a_body_that_are_not_answered_in_time_end_in_busy() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::with(&["stuck"], MIDDLE_BYTES, &["--job-timeout", "1s"]);
+    fs::create_dir(stage.puppet.join("d")).unwrap();
+    stage.puppet.order(Op::Opendir, Some("d"), Order::Hang);
+    stage.puppet.order(Op::Read, Some("stuck"), Order::Hang);
+    let file = fs::File::open(stage.puppet.join("stuck")).unwrap();
+    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    let mut client = stage.client();
+    client.ask("LIST d").expect_failure("busy");
+    client.ask("GET stuck").expect_failure("busy");
+    assert_eq!(client.ask("GET fine").verified(), b"fine");
+}
+
+#[test]
+fn where_no_helper_is_left_reads_are_busy_at_once_until_the_file_system_answers() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let names: Vec<_> = (0..FLOOD).map(|index| format!("stuck-{index}")).collect();
+    let stage = Stage::with(&names.iter().map(String::as_str).collect::<Vec<_>>(), 1, &["--job-timeout", "1s"]);
+    stage.puppet.order(Op::Open, None, Order::Hang);
+    let mut waiting: Vec<_> = names.iter().map(|name| stage.stuck(&format!("GET {name}"))).collect();
+    for raw in &mut waiting {
+        raw.answer("GET").expect_failure("busy");
+    }
+    waiting[0].ask("GET fine").expect_failure("busy");
+    waiting[0].ask("HEALTH").expect_failure("busy");
+    stage.puppet.release();
+    eventually("it is served again", || waiting[0].ask("STAT fine").code().is_none().then_some(()));
+    for (raw, name) in waiting.iter_mut().zip(&names) {
+        assert_eq!(raw.ask(&format!("GET {name}")).verified().len(), 1);
+    }
+    stage.others_go_on();
 }

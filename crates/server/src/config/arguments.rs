@@ -204,6 +204,15 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
     pub(super) request_timeout: Duration,
 
+    /// Answer `busy` where the file system leaves a read unanswered for TIME
+    ///
+    /// A disk that retries, or a file system of other machines that moves to another of them, may take half a minute.
+    /// The connection can be used on. Until the file system answers, the file is `busy` at once; others are served, by
+    /// up to 32 more threads for looking up and 32 for reading. Uploads and changes of names wait on, since they may
+    /// take effect.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = seconds)]
+    pub(super) job_timeout: Duration,
+
     /// Interval over which the progress of a transfer is measured, in either direction
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
     pub(super) progress_window: Duration,

@@ -113,6 +113,7 @@ impl Setup {
                     total_rate: arguments.total_rate,
                     limits: limits(arguments, read_only),
                     store: StoreLimits { max_staged: store.max_staged, max_kept: store.max_kept, keep: store.keep },
+                    job_timeout: arguments.job_timeout,
                     log_level: arguments.log_level,
                     grace: arguments.grace,
                 },

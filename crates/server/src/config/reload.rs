@@ -19,6 +19,7 @@ pub(super) const LIVE: &[&str] = &[
     "max_kept",
     "idle_timeout",
     "request_timeout",
+    "job_timeout",
     "progress_window",
     "progress_bytes",
     "keep",

@@ -27,6 +27,8 @@ pub(crate) struct LaneFigures {
     pub(crate) helpers: u64,
     pub(crate) busy: u64,
     pub(crate) written_off: u64,
+    /// Operations that the file system did not answer in time.
+    pub(crate) expired: u64,
     /// The time of each task: an operation, or several that are done together.
     pub(crate) tasks: Histogram,
 }
@@ -97,7 +99,7 @@ impl Figures {
         }
         let (started, uptime) =
             (SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000), Duration::from_secs(93_784));
-        let lane = LaneFigures { name: "read", waiting: 3, helpers: 5, busy: 4, written_off: 1, tasks };
+        let lane = LaneFigures { name: "read", waiting: 3, helpers: 5, busy: 4, written_off: 1, expired: 2, tasks };
         let longest_round = Duration::from_millis(12);
         let recent_longest_round = Duration::from_micros(250);
         Figures {
@@ -376,6 +378,12 @@ impl Figures {
             let counts = self.lanes.iter().map(|lane| (Cow::Borrowed(lane.name), of(lane)));
             table.by(Kind::Gauge, (name, "lane"), help, counts);
         }
+        table.by(
+            Kind::Counter,
+            ("ferryd_operations_expired_total", "lane"),
+            "Reads that the file system did not answer in time, or that would have waited for it: their clients were told `busy`.",
+            self.lanes.iter().map(|lane| (Cow::Borrowed(lane.name), lane.expired)),
+        );
         let tasks = self.lanes.iter().map(|lane| {
             let labels = vec![("lane", Cow::Borrowed(lane.name))];
             (labels, Value::Histogram(Box::new(lane.tasks.clone())))

@@ -186,14 +186,15 @@ fn add_store(screen: &mut Screen, figures: &Figures) {
         "uploads",
         format_args!("{plain} staged and {kept} kept{limit}; {} of {} ids", staged.kept_uploads, staged.max_kept),
     );
-    for LaneFigures { name, waiting, helpers, busy, written_off, tasks } in &figures.lanes {
+    for LaneFigures { name, waiting, helpers, busy, written_off, expired, tasks } in &figures.lanes {
         let (_, count) = tasks.up_to();
         let mean = tasks.sum().checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or_default();
-        let lost = if *written_off > 0 { format!(", {written_off} stuck") } else { String::new() };
+        let some = |count: u64, what| if count > 0 { format!(", {count} {what}") } else { String::new() };
+        let (lost, unanswered) = (some(*written_off, "stuck"), some(*expired, "operations not answered"));
         screen.line(
             &format!("  {name}"),
             format_args!(
-                "{waiting} waiting, {busy} of {helpers} helpers busy{lost}; {count} tasks of {} each",
+                "{waiting} waiting, {busy} of {helpers} helpers busy{lost}{unanswered}; {count} tasks of {} each",
                 Seconds(mean)
             ),
         );

@@ -9,7 +9,7 @@ use super::lease_use::upload_of;
 use crate::{
     access::source,
     store::{
-        Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, SmallFinish, Store,
+        Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, SmallFinish, Store, StoreError,
         UploadCompletion, UploadNumber, UploadOperation,
     },
 };
@@ -44,6 +44,43 @@ pub(super) struct Ended {
     pub(super) completion: Completion<'static, Disk>,
     /// As the job had it.
     pub(super) lease: Option<Id>,
+}
+
+/// Whoever waits for the completion of a job.
+pub(super) struct Waiting {
+    token: Token,
+    fallback: Fallback<Disk>,
+    lease: Option<Id>,
+}
+
+impl Waiting {
+    /// Returns what waits for `job`.
+    pub(super) fn of<O: Helped>(job: &Job<O>) -> Waiting {
+        Waiting { token: job.token, fallback: job.operation.fallback(), lease: job.lease.clone() }
+    }
+
+    /// Returns whose connection it is.
+    #[cfg(test)]
+    pub(super) fn token(&self) -> Token {
+        self.token
+    }
+
+    /// Returns the end of the job with `completion`.
+    pub(super) fn ended(self, completion: Completion<'static, Disk>) -> Ended {
+        Ended { token: self.token, completion, lease: self.lease }
+    }
+
+    /// Returns the end of the job with `error`.
+    pub(super) fn failed(self, error: StoreError) -> Ended {
+        let completion = self.fallback.failed(error);
+        self.ended(completion)
+    }
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").field("token", &self.token).finish_non_exhaustive()
+    }
 }
 
 /// A kind of operations that helpers of one lane do.

@@ -4,6 +4,11 @@
 //! thread that makes no progress for too long is written off: another one takes its place, up to a
 //! bound, and it ends when it comes back. Jobs for the file that it is stuck with wait for it, so
 //! that a file costs no more threads than had begun with it, however many jobs need it.
+//!
+//! A job that reads expires where its thread makes no progress for the job timeout: whoever waits
+//! for it is answered, and nobody takes the result that comes late. Until the thread is back, what
+//! would wait for it is refused at once: jobs for the same file, and all jobs that read where no
+//! thread is left.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,7 +18,7 @@ use std::{
 
 use mio::Token;
 
-use super::job::{Helped, Job};
+use super::job::{Helped, Job, Waiting};
 use crate::observe::{Histogram, LaneFigures};
 
 /// The time without progress after which a thread is written off. A disk answers sooner, except a
@@ -42,6 +47,8 @@ struct State<O> {
     ended: bool,
     /// The times of tasks that have ended.
     tasks: Histogram,
+    /// How many jobs have expired, or were refused since they would have.
+    expired: u64,
 }
 
 /// A thread that is away with jobs.
@@ -57,12 +64,33 @@ struct AtWork {
     written_off: bool,
     /// Nobody waits for it any more.
     unwanted: bool,
+    /// Whoever waits for its jobs, in their order; nobody once they have expired.
+    waiting: Vec<Waiting>,
+    expired: bool,
+}
+
+impl AtWork {
+    /// Changes that began can't be taken back, so only reads expire.
+    fn may_expire(&self) -> bool {
+        self.subject.is_some() && !self.expired
+    }
+}
+
+/// The outcome of a look at the threads of a lane.
+#[derive(Debug, Default)]
+pub(super) struct Look {
+    /// So many threads are to be started.
+    pub(super) missing: usize,
+    /// There may be something to see later.
+    pub(super) again: bool,
+    /// Whoever waits for jobs that have expired.
+    pub(super) expired: Vec<Waiting>,
 }
 
 /// The next task of a thread.
 pub(super) enum Task<O> {
     /// These, and then to say the number when it comes for more.
-    Jobs(u64, Vec<Job<O>>),
+    Jobs(u64, Vec<O>),
     GiveMemoryBack,
 }
 
@@ -111,6 +139,20 @@ impl<O> Fair<O> {
         None
     }
 
+    /// Removes and returns the jobs that are `wanted`.
+    fn extract(&mut self, wanted: impl Fn(&Job<O>) -> bool) -> Vec<Job<O>> {
+        let mut extracted = Vec::new();
+        for jobs in self.jobs.values_mut() {
+            let (some, others) = std::mem::take(jobs).into_iter().partition(&wanted);
+            *jobs = others;
+            extracted.extend::<VecDeque<_>>(some);
+        }
+        self.jobs.retain(|_, jobs| !jobs.is_empty());
+        self.turns.retain(|turn| self.jobs.contains_key(turn));
+        self.count -= extracted.len();
+        extracted
+    }
+
     fn remove(&mut self, token: Token) -> VecDeque<Job<O>> {
         let jobs = self.jobs.remove(&token).unwrap_or_default();
         if !jobs.is_empty() {
@@ -125,7 +167,17 @@ impl<O> State<O> {
     fn new(threads: usize) -> State<O> {
         let (queue, at_work) = (Fair::default(), Vec::new());
         let tasks = Histogram::default();
-        State { queue, at_work, next_number: 0, idle: 0, threads, give_memory_back: false, ended: false, tasks }
+        State {
+            queue,
+            at_work,
+            next_number: 0,
+            idle: 0,
+            threads,
+            give_memory_back: false,
+            ended: false,
+            tasks,
+            expired: 0,
+        }
     }
 
     fn pop(&mut self) -> Option<Job<O>>
@@ -136,6 +188,17 @@ impl<O> State<O> {
         let is_stuck =
             |subject: &str| at_work.iter().any(|away| away.written_off && away.subject.as_deref() == Some(subject));
         self.queue.pop(|job| job.operation.subject().is_none_or(|subject| !is_stuck(subject)))
+    }
+
+    /// Returns whether a job would wait for a thread that nobody expects any more, where up to `most` may be there.
+    fn is_hopeless(&self, job: &Job<O>, most: usize) -> bool
+    where
+        O: Helped,
+    {
+        let Some(subject) = job.operation.subject() else { return false };
+        let mut expired = self.at_work.iter().filter(|away| away.expired);
+        let is_jammed = self.threads >= most && expired.clone().count() >= self.threads;
+        is_jammed || expired.any(|away| away.subject.as_deref() == Some(subject))
     }
 
     fn written_off(&self) -> usize {
@@ -155,15 +218,17 @@ impl<O: Helped> Lane<O> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a job; false where no thread is free for it now.
-    pub(super) fn push(&self, job: Job<O>) -> bool {
+    /// Adds a job. Returns whoever waits for it, where it would wait for what does not answer.
+    pub(super) fn push(&self, job: Job<O>) -> Option<Waiting> {
         let mut state = self.lock();
+        if state.is_hopeless(&job, self.threads + self.spares) {
+            state.expired += 1;
+            return Some(Waiting::of(&job));
+        }
         state.queue.push(job);
-        // A thread that sleeps may have been woken for those before it.
-        let is_free = state.idle >= state.queue.count;
         drop(state);
         self.filled.notify_one();
-        is_free
+        None
     }
 
     /// Returns how many threads belong to it.
@@ -180,6 +245,7 @@ impl<O: Helped> Lane<O> {
             helpers: state.threads as u64,
             busy: state.at_work.len() as u64,
             written_off: state.written_off() as u64,
+            expired: state.expired,
             tasks: state.tasks.clone(),
         }
     }
@@ -209,15 +275,26 @@ impl<O: Helped> Lane<O> {
                 let number = state.next_number;
                 state.next_number += 1;
                 let (token, subject) = (first.token, first.operation.subject().map(Into::into));
-                let (began, written_off, unwanted) = (Instant::now(), false, false);
-                state.at_work.push(AtWork { number, began, since: began, token, subject, written_off, unwanted });
-                let mut jobs = vec![first];
-                while jobs.len() < most
+                let began = Instant::now();
+                let (mut waiting, mut operations) = (vec![Waiting::of(&first)], vec![first.operation]);
+                while operations.len() < most
                     && let Some(job) = state.pop()
                 {
-                    jobs.push(job);
+                    waiting.push(Waiting::of(&job));
+                    operations.push(job.operation);
                 }
-                return Some(Task::Jobs(number, jobs));
+                state.at_work.push(AtWork {
+                    number,
+                    began,
+                    since: began,
+                    token,
+                    subject,
+                    written_off: false,
+                    unwanted: false,
+                    waiting,
+                    expired: false,
+                });
+                return Some(Task::Jobs(number, operations));
             }
             if std::mem::take(&mut state.give_memory_back) {
                 return Some(Task::GiveMemoryBack);
@@ -248,6 +325,13 @@ impl<O: Helped> Lane<O> {
         })
     }
 
+    /// Returns whoever waits for the jobs with this number: nobody where they have expired.
+    pub(super) fn waiting(&self, number: u64) -> Vec<Waiting> {
+        let mut state = self.lock();
+        let away = state.at_work.iter_mut().find(|away| away.number == number);
+        away.map(|away| std::mem::take(&mut away.waiting)).unwrap_or_default()
+    }
+
     /// Removes and returns the jobs of `token` that wait, and has those under way stopped where they can be.
     pub(super) fn forget(&self, token: Token) -> VecDeque<Job<O>> {
         let mut state = self.lock();
@@ -257,20 +341,32 @@ impl<O: Helped> Lane<O> {
         state.queue.remove(token)
     }
 
-    /// Writes off threads without progress, if jobs wait. Returns how many threads are to be started in their
-    /// places, and whether to look again.
-    pub(super) fn look(&self, now: Instant) -> (usize, bool) {
+    /// Writes off threads without progress: after a while where jobs wait, else once what they do has expired, `timeout`
+    /// after their last progress.
+    pub(super) fn look(&self, now: Instant, timeout: Duration) -> Look {
         let mut state = self.lock();
-        if state.queue.count == 0 {
-            return (0, false);
-        }
+        let (mut look, jobs_wait) = (Look::default(), state.queue.count > 0);
         for away in &mut state.at_work {
-            away.written_off |= now.saturating_duration_since(away.since) >= WRITTEN_OFF_AFTER;
+            let still = now.saturating_duration_since(away.since);
+            away.written_off |= jobs_wait && still >= WRITTEN_OFF_AFTER.min(timeout);
+            if away.may_expire() && still >= timeout {
+                (away.written_off, away.unwanted, away.expired) = (true, true, true);
+                look.expired.append(&mut away.waiting);
+            }
         }
+        let most = self.threads + self.spares;
+        if state.at_work.iter().any(|away| away.expired) {
+            let mut queue = std::mem::take(&mut state.queue);
+            let hopeless = queue.extract(|job| state.is_hopeless(job, most));
+            state.queue = queue;
+            look.expired.extend(hopeless.iter().map(Waiting::of));
+        }
+        state.expired += look.expired.len() as u64;
         let missing = self.threads.saturating_sub(state.threads - state.written_off());
-        let more = missing.min((self.threads + self.spares).saturating_sub(state.threads));
-        state.threads += more;
-        (more, true)
+        look.missing = missing.min(most.saturating_sub(state.threads));
+        state.threads += look.missing;
+        look.again = state.queue.count > 0 || state.at_work.iter().any(AtWork::may_expire);
+        look
     }
 
     /// Notes that a thread could not be started after all.
@@ -309,18 +405,24 @@ mod tests {
         Job { token: Token(token), operation, lease: None }
     }
 
+    const TIMEOUT: Duration = Duration::from_secs(30);
+
     /// Returns what a thread gets that comes for more.
     fn taken(lane: &Lane<Single>, done: Option<u64>, most: usize) -> (u64, Vec<(usize, String)>) {
-        let Some(Task::Jobs(number, jobs)) = lane.take(done, most) else { panic!("no jobs") };
-        let whose = |job: &Job<Single>| (job.token.0, job.operation.subject().unwrap().to_owned());
-        (number, jobs.iter().map(whose).collect())
+        let Some(Task::Jobs(number, operations)) = lane.take(done, most) else { panic!("no jobs") };
+        let subjects = operations.iter().map(|operation| operation.subject().unwrap().to_owned());
+        let mut tokens = Vec::new();
+        for waiting in &lane.lock().at_work.iter().find(|away| away.number == number).unwrap().waiting {
+            tokens.push(waiting.token().0);
+        }
+        (number, tokens.into_iter().zip(subjects).collect())
     }
 
     #[test]
     fn connections_are_served_in_turn() {
         let lane = Lane::new(1, 0);
         for (token, name) in [(1, "a"), (1, "b"), (1, "c"), (2, "d"), (3, "e"), (2, "f")] {
-            assert!(!lane.push(job(token, name)), "no thread waits");
+            assert!(lane.push(job(token, name)).is_none());
         }
         let (number, first) = taken(&lane, None, 1);
         assert_eq!(first, [(1, "a".to_owned())]);
@@ -332,7 +434,7 @@ mod tests {
     fn what_is_forgotten_is_not_done() {
         let lane = Lane::new(1, 0);
         for (token, name) in [(1, "a"), (2, "b"), (1, "c")] {
-            lane.push(job(token, name));
+            assert!(lane.push(job(token, name)).is_none());
         }
         let (number, _) = taken(&lane, None, 1);
         assert!(lane.gets_on(number));
@@ -346,17 +448,53 @@ mod tests {
     fn a_thread_that_comes_back_late_is_one_too_many() {
         let lane = Lane::new(1, 1);
         for (token, name) in [(1, "stuck"), (2, "stuck"), (3, "b")] {
-            lane.push(job(token, name));
+            assert!(lane.push(job(token, name)).is_none());
         }
         let (late, _) = taken(&lane, None, 1);
-        assert_eq!(lane.look(Instant::now()), (0, true), "it may come back yet");
+        let missing = |now| lane.look(now, TIMEOUT).missing;
+        assert_eq!(missing(Instant::now()), 0, "it may come back yet");
         let now = Instant::now() + WRITTEN_OFF_AFTER;
-        assert_eq!(lane.look(now), (1, true));
-        assert_eq!(lane.look(now), (0, true), "there is one that can work");
+        assert_eq!(missing(now), 1);
+        assert_eq!(missing(now), 0, "there is one that can work");
         let (number, jobs) = taken(&lane, None, 9);
         assert_eq!(jobs, [(3, "b".to_owned())], "what is asked of a stuck file waits");
         assert!(lane.take(Some(late), 1).is_none(), "it ends");
         assert_eq!(taken(&lane, Some(number), 1).1, [(2, "stuck".to_owned())]);
-        assert_eq!(lane.look(now), (0, false), "nobody waits");
+        assert_eq!(missing(now), 0);
+        lane.waiting(number);
+    }
+
+    #[test]
+    fn jobs_that_are_not_answered_expire_and_what_would_wait_for_them_is_refused() {
+        let lane = Lane::new(1, 1);
+        for (token, name) in [(1, "stuck"), (2, "stuck"), (3, "too")] {
+            assert!(lane.push(job(token, name)).is_none());
+        }
+        let tokens = |look: &Look| look.expired.iter().map(|waiting| waiting.token().0).collect::<Vec<_>>();
+        let (late, _) = taken(&lane, None, 1);
+        let look = lane.look(Instant::now(), TIMEOUT);
+        assert!(look.expired.is_empty() && look.again);
+        let look = lane.look(Instant::now() + TIMEOUT, TIMEOUT);
+        assert_eq!((tokens(&look), look.missing), (vec![1, 2], 1), "whoever waits for the same file as well");
+        assert!(lane.push(job(4, "stuck")).is_some(), "at once");
+        // The other one gets stuck too: none is left.
+        let (number, jobs) = taken(&lane, None, 1);
+        assert_eq!(jobs, [(3, "too".to_owned())]);
+        assert!(lane.push(job(5, "fine")).is_none(), "it may come back yet");
+        let look = lane.look(Instant::now() + TIMEOUT, TIMEOUT);
+        assert_eq!((tokens(&look), look.missing, look.again), (vec![3, 5], 0, false));
+        assert!(lane.push(job(6, "fine")).is_some());
+        assert_eq!(lane.figures("look").expired, 6);
+        // Late: nobody waits, and all goes on.
+        assert!(!lane.gets_on(late) && lane.waiting(late).is_empty() && lane.waiting(number).is_empty());
+        assert!(lane.push(job(6, "fine")).is_some());
+        let left = std::thread::scope(|scope| {
+            let back = scope.spawn(|| lane.take(Some(late), 1).is_some());
+            while lane.push(job(7, "stuck")).is_some() {
+                std::thread::yield_now();
+            }
+            back.join().unwrap()
+        });
+        assert!(left, "there are no more than there are to be, so it stays");
     }
 }

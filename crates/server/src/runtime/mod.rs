@@ -172,7 +172,7 @@ impl Server {
             connections: Connections::default(),
             scheduler: Scheduler::new(Rates::new(live.client_rate, live.total_rate, Instant::now())),
             timers: Timers::default(),
-            workers: Workers::start(store, waker, options.open_together)?,
+            workers: Workers::start(store, waker, options.open_together, live.job_timeout)?,
             leases: Leases::default(),
             life,
             manager: ServiceManager::default(),

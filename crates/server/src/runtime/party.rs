@@ -49,6 +49,7 @@ impl Server {
     pub fn apply_limits(&mut self, live: &Live, now: Instant) {
         self.arrivals.set_admission(live.admission.clone());
         self.workers.set_limits(&live.store);
+        self.workers.set_job_timeout(live.job_timeout);
         self.scheduler.set_rates(live.client_rate, live.total_rate, now);
         self.apply_user_limits(now);
     }

@@ -2,21 +2,21 @@
 //!
 //! Each kind of operations has its lane ([`super::lane`]), so that quick ones never queue after
 //! slow ones: lookups have a lane that no bulk read can fill. Reads that wait for a connection that
-//! is gone are dropped.
+//! is gone are dropped, and those that the file system does not answer expire: their clients are told.
 
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use mio::{Token, Waker};
 
 use super::{
-    job::{Ended, Helped, Job, Single},
-    lane::{Lane, Task, WRITTEN_OFF_AFTER},
+    job::{Ended, Helped, Job, Single, Waiting},
+    lane::{Lane, Look, Task, WRITTEN_OFF_AFTER},
 };
 use crate::{
     observe::LaneFigures,
@@ -72,7 +72,7 @@ struct Staffed<O> {
 trait AnyLane: std::fmt::Debug + Send {
     fn name(&self) -> &'static str;
     fn start_thread(&self, kit: &Kit) -> io::Result<()>;
-    fn look(&self, now: Instant) -> (usize, bool);
+    fn look(&self, now: Instant, timeout: Duration) -> Look;
     fn figures(&self) -> LaneFigures;
     fn end(&self, is_cut: bool);
     fn join(&self);
@@ -92,8 +92,8 @@ impl<O: Helped + std::fmt::Debug> AnyLane for Staffed<O> {
         started.map(drop)
     }
 
-    fn look(&self, now: Instant) -> (usize, bool) {
-        self.lane.look(now)
+    fn look(&self, now: Instant, timeout: Duration) -> Look {
+        self.lane.look(now, timeout)
     }
 
     fn figures(&self) -> LaneFigures {
@@ -126,6 +126,8 @@ pub(super) struct Pool {
     kit: Kit,
     /// When to look for helpers that do not come back.
     look_at: Option<Instant>,
+    /// How long a read may go without progress.
+    job_timeout: Duration,
 }
 
 #[derive(Debug, Clone)]
@@ -137,11 +139,17 @@ struct Kit {
 
 impl Pool {
     /// Starts the helpers; `waker` is woken when [`completions`](Self::completions) has something. At most
-    /// `together` uploads or changes share their waits for the disk.
+    /// `together` uploads or changes share their waits for the disk. A read that makes no progress for `job_timeout`
+    /// fails.
     ///
     /// Each lane has threads enough to give a disk something to choose from, and few enough to cost
     /// nothing while they sleep. Spare ones may take the places of others that never come back.
-    pub(super) fn start(store: &Arc<Store>, waker: Arc<Waker>, together: usize) -> io::Result<Pool> {
+    pub(super) fn start(
+        store: &Arc<Store>,
+        waker: Arc<Waker>,
+        together: usize,
+        job_timeout: Duration,
+    ) -> io::Result<Pool> {
         let completions = Arc::new(Completions { ended: Mutex::default(), waker });
         let mut pool = Pool {
             look: Arc::new(Lane::new(4, SPARES)),
@@ -155,6 +163,7 @@ impl Pool {
             lanes: Vec::new(),
             kit: Kit { store: store.clone(), completions, together },
             look_at: None,
+            job_timeout,
         };
         pool.staff("ferry-look", 1, true, &pool.look.clone())?;
         pool.staff("ferry-read", 1, true, &pool.read.clone())?;
@@ -184,7 +193,7 @@ impl Pool {
     /// Hands an operation to its lane.
     pub(super) fn submit(&mut self, job: Job) {
         let Job { token, operation, lease } = job;
-        let is_free = match operation {
+        let refused = match operation {
             Operation::Read(operation) => {
                 let lane = match operation {
                     ReadOperation::Load { .. } => &self.read,
@@ -217,9 +226,16 @@ impl Pool {
             }
             Operation::Name(operation) => self.names.push(Job { token, operation, lease }),
         };
-        if !is_free && self.look_at.is_none() {
-            self.look_at = Some(Instant::now() + WRITTEN_OFF_AFTER);
+        match refused {
+            Some(waiting) => self.kit.completions.push([no_answer(waiting)]),
+            None if self.look_at.is_none() => self.look_at = Some(Instant::now() + WRITTEN_OFF_AFTER),
+            None => {}
         }
+    }
+
+    /// Sets how long a read may go without progress.
+    pub(super) fn set_job_timeout(&mut self, timeout: Duration) {
+        self.job_timeout = timeout;
     }
 
     /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are
@@ -238,16 +254,20 @@ impl Pool {
         self.look_at
     }
 
-    /// Starts helpers in the places of those that do not come back.
+    /// Starts helpers in the places of those that do not come back, and fails what they do not answer.
     pub(super) fn look(&mut self, now: Instant) {
         if self.look_at.is_none_or(|at| now < at) {
             return;
         }
         self.look_at = None;
         for lane in &self.lanes {
-            let (missing, again) = lane.look(now);
+            let (name, Look { missing, again, expired }) = (lane.name(), lane.look(now, self.job_timeout));
+            if !expired.is_empty() {
+                let (jobs, seconds) = (expired.len(), self.job_timeout.as_secs());
+                log::error!("{name}: the file system did not answer for {seconds} s; {jobs} requests are told so");
+            }
+            self.kit.completions.push(expired.into_iter().map(no_answer));
             for _ in 0..missing {
-                let name = lane.name();
                 log::warn!("{name}: the file system does not answer a helper; another helper takes its place");
                 if let Err(error) = lane.start_thread(&self.kit) {
                     log::error!("can't start a thread: {error}");
@@ -298,8 +318,8 @@ fn help<O: Helped>(lane: &Lane<O>, kit: &Kit, most: usize, reads: bool) {
     let mut scratch = Vec::new();
     let mut done = None;
     while let Some(task) = lane.take(done, most) {
-        let (number, jobs) = match task {
-            Task::Jobs(number, jobs) => (number, jobs),
+        let (number, operations) = match task {
+            Task::Jobs(number, operations) => (number, operations),
             Task::GiveMemoryBack => {
                 sys::give_memory_back();
                 continue;
@@ -309,19 +329,21 @@ fn help<O: Helped>(lane: &Lane<O>, kit: &Kit, most: usize, reads: bool) {
         if reads {
             scratch.resize(SCRATCH_BYTES, 0);
         }
-        let (whose, operations): (Vec<_>, Vec<_>) = jobs
-            .into_iter()
-            .map(|Job { token, operation, lease }| ((token, operation.fallback(), lease), operation))
-            .unzip();
         let gets_on = || lane.gets_on(number);
         // A mistake of ours in one operation must not leave its client waiting for ever.
         let ended = catch_unwind(AssertUnwindSafe(|| O::run(operations, store, &mut scratch, &gets_on)));
         let mut ended = ended.unwrap_or_default().into_iter();
-        completions.push(whose.into_iter().map(|(token, fallback, lease)| {
-            let panicked = || fallback.failed(StoreError::of(ErrorKind::Panicked));
-            Ended { token, completion: ended.next().unwrap_or_else(panicked), lease }
+        // Where they have expired nobody waits, and what was opened is closed right here.
+        completions.push(lane.waiting(number).into_iter().map(|waiting| match ended.next() {
+            Some(completion) => waiting.ended(completion),
+            None => waiting.failed(StoreError::of(ErrorKind::Panicked)),
         }));
     }
+}
+
+/// Returns the end of a job that the file system does not answer.
+fn no_answer(waiting: Waiting) -> Ended {
+    waiting.failed(StoreError::of(ErrorKind::NoAnswer))
 }
 
 #[cfg(test)]
@@ -413,7 +435,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).unwrap());
         let gate = Arc::new(Gate::default());
-        let pool = Pool::start(&store(place.path(), gate.clone()), waker, 1).unwrap();
+        let pool = Pool::start(&store(place.path(), gate.clone()), waker, 1, 20 * WRITTEN_OFF_AFTER).unwrap();
         Stage { _place: place, gate, pool, poll }
     }
 

@@ -43,6 +43,8 @@ pub struct Live {
     pub limits: Limits,
     /// The limits on interrupted and unfinished uploads.
     pub store: StoreLimits,
+    /// How long the file system may leave a read unanswered.
+    pub job_timeout: Duration,
     /// The least severe lines that are logged.
     pub log_level: LevelFilter,
     /// How long transfers may take to end when the server is to.

@@ -1,6 +1,9 @@
 //! Carries out operations of the store: on the loop where they end at once, else in a helper.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use mio::{Token, Waker};
 
@@ -28,14 +31,24 @@ pub(super) struct Workers {
 
 impl Workers {
     /// Starts the helpers. They wake `waker` when there are [`completions`](Self::completions).
-    pub(super) fn start(store: Arc<Store>, waker: Arc<Waker>, open_together: usize) -> Result<Workers, ServerError> {
-        let pool = Pool::start(&store, waker, open_together).map_err(system("can't start a thread"))?;
+    pub(super) fn start(
+        store: Arc<Store>,
+        waker: Arc<Waker>,
+        open_together: usize,
+        job_timeout: Duration,
+    ) -> Result<Workers, ServerError> {
+        let pool = Pool::start(&store, waker, open_together, job_timeout).map_err(system("can't start a thread"))?;
         Ok(Workers { store, pool, scratch: vec![0; SCRATCH_BYTES].into(), claims: Vec::new() })
     }
 
     /// Sets the store's limits of all together.
     pub(super) fn set_limits(&self, limits: &StoreLimits) {
         self.store.set_limits(limits);
+    }
+
+    /// Sets how long a read may go without progress.
+    pub(super) fn set_job_timeout(&mut self, timeout: Duration) {
+        self.pool.set_job_timeout(timeout);
     }
 
     /// Sets the store's limits of owners.
@@ -83,7 +96,7 @@ impl Workers {
         self.pool.look_at()
     }
 
-    /// Starts helpers in the places of those that do not come back.
+    /// Starts helpers in the places of those that do not come back, and fails what they do not answer.
     pub(super) fn look(&mut self, now: Instant) {
         self.pool.look(now);
     }

@@ -73,6 +73,8 @@ pub enum ErrorKind {
     },
     /// Nobody waited for the operation any more.
     Abandoned,
+    /// The file system did not answer in time.
+    NoAnswer,
     /// A helper panicked.
     Panicked,
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use ferry_wire::{Code, Failure, Reply};
 
 use super::{Phase, Session};
-use crate::store::{Handles, StoreError};
+use crate::store::{ErrorKind, Handles, StoreError};
 
 impl<H: Handles> Session<H> {
     /// Asks for a look at the root. Where one before has not ended yet, its end answers this
@@ -20,8 +20,11 @@ impl<H: Handles> Session<H> {
     pub(super) fn probed(&mut self, probed: Result<(), StoreError>, now: Instant) {
         self.operations.probed();
         if matches!(self.phase, Phase::Probing) {
-            let io = |error| Reply::Fail(Failure { code: Code::Io, ..Failure::from(error) });
-            self.answer_health(probed.map_or_else(io, |()| Reply::Done), now);
+            let failed = |error: StoreError| {
+                let code = if error.kind == ErrorKind::NoAnswer { Code::Busy } else { Code::Io };
+                Reply::Fail(Failure { code, ..Failure::from(error) })
+            };
+            self.answer_health(probed.map_or_else(failed, |()| Reply::Done), now);
         }
     }
 
