@@ -526,6 +526,6 @@ impl Store {
 /// Counts the uploads that are kept on the disk.
 fn look(area: &Area, quota: &Quota) -> Result<(), Errno> {
     let look = quota.begin_look();
-    quota.looked(look, area.all_resting()?);
+    look.end(area.all_resting()?);
     Ok(())
 }

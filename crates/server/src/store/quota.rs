@@ -104,8 +104,7 @@ struct Counts {
     known: HashMap<Box<str>, Known>,
     /// How many of them have an unknown owner.
     unread: u64,
-    /// How many looks at the disk have begun.
-    looks: u64,
+    looks: Looks,
 }
 
 /// The facts known of an upload under an id, kept or published.
@@ -117,20 +116,47 @@ struct Known {
     touched: Touched,
     /// This process works on it: what the disk says of it may be old.
     held: bool,
-    /// The looks at the disk that had begun when this process unlocked it: they may have seen it before that.
-    seen_by: u64,
 }
 
-impl Known {
-    /// Returns whether this process knows more of it than a look at the disk has seen.
-    fn is_newer_than(&self, Look(look): Look) -> bool {
-        self.held || self.seen_by >= look
+/// Looks at the disk. One takes a while, and it may have missed the changes that were made meanwhile.
+#[derive(Debug, Default)]
+struct Looks {
+    begun: u64,
+    /// Those that go on.
+    open: u64,
+    /// Ids that this process locked, unlocked or forgot while any went on, and how many had begun by then.
+    changed: HashMap<Box<str>, u64>,
+}
+
+impl Looks {
+    fn note_change(&mut self, id: &str) {
+        if self.open > 0 {
+            self.changed.insert(id.into(), self.begun);
+        }
+    }
+
+    /// Returns whether this process has changed an id since a look began.
+    fn changed_since(&self, look: u64, id: &str) -> bool {
+        self.changed.get(id).is_some_and(|begun| *begun >= look)
     }
 }
 
-/// A look at the disk that has begun.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Look(u64);
+/// A look at the disk that goes on, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Look<'a> {
+    quota: &'a Quota,
+    number: u64,
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        let looks = &mut self.quota.counts().looks;
+        looks.open -= 1;
+        if looks.open == 0 {
+            looks.changed = HashMap::new();
+        }
+    }
+}
 
 impl Counts {
     /// Changes the sums of all, and of `owner` where that is known.
@@ -152,6 +178,11 @@ impl Counts {
         });
         self.unread += u64::from(known.owner.is_none());
         self.known.insert(id.into(), known);
+    }
+
+    fn hold(&mut self, id: &str, owner: &Owner, bytes: u64) {
+        self.looks.note_change(id);
+        self.insert(id, Known { owner: Some(owner.clone()), bytes, held: true, ..Known::default() });
     }
 
     fn remove(&mut self, id: &str) -> Option<Known> {
@@ -326,61 +357,47 @@ impl Quota {
                 return Err(Full::Server);
             }
         }
-        counts.insert(id, Known { owner: Some(owner.clone()), held: true, ..Known::default() });
+        counts.hold(id, owner, 0);
         Ok(())
     }
 
     /// Notes that this process has locked an upload whose data takes `bytes`.
     pub(super) fn hold(&self, id: &str, owner: &Owner, bytes: u64) {
-        self.counts().insert(id, Known { owner: Some(owner.clone()), bytes, held: true, ..Known::default() });
+        self.counts().hold(id, owner, bytes);
     }
 
     /// Notes that this process has unlocked an upload.
     pub(super) fn rest(&self, resting: &Resting) {
         let Resting { id, bytes, touched } = resting;
-        let mut counts = self.counts();
-        let seen_by = counts.looks;
-        counts.change(id, |known| {
-            *known = Known { bytes: *bytes, touched: *touched, held: false, seen_by, ..known.clone() };
-        });
+        self.unlock(id, |known| (known.bytes, known.touched) = (*bytes, *touched));
     }
 
     /// Notes that this process has unlocked an upload, of which nothing else is known.
     pub(super) fn let_go(&self, id: &str) {
+        self.unlock(id, |_| {});
+    }
+
+    fn unlock(&self, id: &str, change: impl FnOnce(&mut Known)) {
         let mut counts = self.counts();
-        let seen_by = counts.looks;
-        counts.change(id, |known| (known.held, known.seen_by) = (false, seen_by));
+        counts.looks.note_change(id);
+        counts.change(id, |known| {
+            known.held = false;
+            change(known);
+        });
     }
 
     /// Forgets an id.
     pub(super) fn forget(&self, id: &str) {
-        self.counts().remove(id);
+        let mut counts = self.counts();
+        counts.looks.note_change(id);
+        counts.remove(id);
     }
 
     /// Begins a look at the disk.
-    pub(super) fn begin_look(&self) -> Look {
-        let mut counts = self.counts();
-        counts.looks += 1;
-        Look(counts.looks)
-    }
-
-    /// Takes note of the content of the disk, of all processes, as this look has found it.
-    pub(super) fn looked(&self, look: Look, found: Vec<Resting>) {
-        let mut counts = self.counts();
-        let ids: HashSet<&str> = found.iter().map(|resting| resting.id.as_str()).collect();
-        // The journal of one that is held may be made in this moment.
-        let known = counts.known.iter();
-        let gone =
-            known.filter(|(id, known)| !known.is_newer_than(look) && !ids.contains(&***id)).map(|(id, _)| id.clone());
-        let gone: Vec<_> = gone.collect();
-        gone.iter().for_each(|id| drop(counts.remove(id)));
-        for Resting { id, bytes, touched } in found {
-            match counts.known.get(&*id) {
-                Some(known) if known.is_newer_than(look) => counts.set_bytes(&id, |before| before.max(bytes)),
-                Some(_) => counts.change(&id, |known| (known.bytes, known.touched) = (bytes, touched)),
-                None => counts.insert(&id, Known { bytes, touched, ..Known::default() }),
-            }
-        }
+    pub(super) fn begin_look(&self) -> Look<'_> {
+        let looks = &mut self.counts().looks;
+        (looks.begun, looks.open) = (looks.begun + 1, looks.open + 1);
+        Look { quota: self, number: looks.begun }
     }
 
     /// Returns whether a refusal is to have the disk looked at before it is told.
@@ -442,6 +459,31 @@ impl Quota {
     }
 }
 
+impl Look<'_> {
+    /// Takes note of the content of the disk, of all processes, as this look has found it. What this
+    /// process has changed since it began is known better.
+    pub(super) fn end(self, found: Vec<Resting>) {
+        let mut counts = self.quota.counts();
+        let ids: HashSet<&str> = found.iter().map(|resting| resting.id.as_str()).collect();
+        // The journal of one that is held may be made in this moment.
+        let is_gone =
+            |id: &str, known: &Known| !known.held && !ids.contains(id) && !counts.looks.changed_since(self.number, id);
+        let gone = counts.known.iter().filter(|(id, known)| is_gone(id, known)).map(|(id, _)| id.clone());
+        let gone: Vec<_> = gone.collect();
+        gone.iter().for_each(|id| drop(counts.remove(id)));
+        for Resting { id, bytes, touched } in found {
+            if counts.looks.changed_since(self.number, &id) {
+                continue;
+            }
+            match counts.known.get(&*id) {
+                Some(known) if known.held => counts.set_bytes(&id, |before| before.max(bytes)),
+                Some(_) => counts.change(&id, |known| (known.bytes, known.touched) = (bytes, touched)),
+                None => counts.insert(&id, Known { bytes, touched, ..Known::default() }),
+            }
+        }
+    }
+}
+
 /// Returns the ids of the `most` smallest.
 fn first<K: Ord>(mut ids: Vec<(K, &str)>, most: usize) -> Vec<String> {
     ids.sort_unstable();
@@ -493,10 +535,10 @@ mod tests {
                 && quota.take(PLAIN, 20).is_ok()
         );
         quota.rest(&resting("a", 80, 1));
-        quota.looked(quota.begin_look(), vec![resting("a", 10, 1), resting("b", 0, 2)]);
+        quota.begin_look().end(vec![resting("a", 10, 1), resting("b", 0, 2)]);
         assert!(quota.take(Whose::Kept("b"), 70).is_ok() && quota.take(Whose::Kept("b"), 1).is_err());
         assert!(quota.admit("c", &owner("x")).is_err());
-        quota.looked(quota.begin_look(), Vec::new());
+        quota.begin_look().end(Vec::new());
         assert!(
             quota.admit("c", &owner("x")).is_ok()
                 && quota.admit("d", &owner("x")).is_ok()
@@ -510,7 +552,7 @@ mod tests {
         quota.hold("a", &owner("x"), 60);
         assert!(quota.admit("b", &owner("x")).is_ok(), "its journal is not there yet");
         // The disk has not got all of it yet.
-        quota.looked(quota.begin_look(), vec![resting("a", 10, 1)]);
+        quota.begin_look().end(vec![resting("a", 10, 1)]);
         assert!(quota.take(PLAIN, 40).is_ok() && quota.take(PLAIN, 1).is_err());
         quota.rest(&resting("a", 10, 1));
         assert!(quota.take(PLAIN, 50).is_ok() && quota.take(PLAIN, 1).is_err());
@@ -546,11 +588,11 @@ mod tests {
     #[test]
     fn whose_an_upload_is_is_asked_once() {
         let quota = Quota::new(100, 5);
-        quota.looked(quota.begin_look(), vec![resting("a", 1, 1), resting("b", 1, 1)]);
+        quota.begin_look().end(vec![resting("a", 1, 1), resting("b", 1, 1)]);
         assert_eq!(quota.unread().len(), 2);
         quota.read("a", owner("x"));
         quota.read("b", Owner::default());
-        quota.looked(quota.begin_look(), vec![resting("a", 1, 1), resting("b", 1, 1), resting("c", 1, 1)]);
+        quota.begin_look().end(vec![resting("a", 1, 1), resting("b", 1, 1), resting("c", 1, 1)]);
         assert_eq!(quota.unread(), ["c"]);
     }
 
@@ -598,14 +640,14 @@ mod tests {
     fn what_rests_counts_for_its_owner_as_soon_as_that_is_known() {
         let (quota, alice) = (Quota::new(100, 5), owner("a"));
         quota.set_owner_limits([(alice.clone(), limits(None, Some(30)))].into());
-        quota.looked(quota.begin_look(), vec![resting("one", 25, 1), resting("two", 25, 1)]);
+        quota.begin_look().end(vec![resting("one", 25, 1), resting("two", 25, 1)]);
         assert!(quota.unread_for(&owner("b")).is_empty(), "for who has no limits it need not be known");
         assert_eq!(quota.unread_for(&alice).len(), 2);
         quota.read("one", alice.clone());
         quota.read("two", owner("b"));
         assert!(quota.unread_for(&alice).is_empty());
         assert_eq!(quota.take(Whose::Plain(&alice), 6), Err(Full::Owner));
-        quota.looked(quota.begin_look(), vec![resting("two", 25, 1)]);
+        quota.begin_look().end(vec![resting("two", 25, 1)]);
         assert!(quota.take(Whose::Plain(&alice), 6).is_ok(), "another process has published it");
         assert_eq!(quota.spent(Some(&alice), 9), Vec::<String>::new());
     }
@@ -638,7 +680,7 @@ mod tests {
                     4 => quota.give_back(Whose::Kept(id), bytes),
                     5 => quota.rest(&resting(id, bytes, 1)),
                     6 => quota.forget(id),
-                    7 => quota.looked(quota.begin_look(), vec![resting(id, bytes, 2)]),
+                    7 => quota.begin_look().end(vec![resting(id, bytes, 2)]),
                     _ => quota.read(id, of.clone()),
                 }
                 let counts = quota.counts();
@@ -669,14 +711,28 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_began_before_an_upload_was_unlocked_takes_nothing_of_it_away() {
-        let quota = Quota::new(100, 10);
-        let look = quota.begin_look();
-        quota.hold("a", &Owner::default(), 0);
-        quota.rest(&resting("a", 60, 1));
-        quota.looked(look, Vec::new());
-        assert_eq!(quota.usage().map(|usage| usage.kept_bytes), Some(60));
-        quota.looked(quota.begin_look(), Vec::new());
-        assert_eq!(quota.usage().map(|usage| usage.kept_bytes), Some(0), "another process has removed it");
+    fn what_happens_while_the_disk_is_looked_at_is_known_better() {
+        let (quota, alice) = (Quota::new(100, 10), owner("a"));
+        let counted = || quota.usage().map(|usage| (usage.kept_uploads, usage.kept_bytes));
+        for id in ["kept", "published", "discarded"] {
+            quota.hold(id, &alice, 10);
+        }
+        let (first, second) = (quota.begin_look(), quota.begin_look());
+        let before = || ["published", "discarded", "evicted"].map(|id| resting(id, 60, 1)).to_vec();
+        quota.rest(&resting("kept", 20, 2));
+        quota.rest(&resting("published", 0, 2));
+        quota.forget("discarded");
+        quota.forget("evicted");
+        for look in [first, second] {
+            look.end(before());
+            assert_eq!(counted(), Some((2, 20)));
+        }
+        let failed = quota.begin_look();
+        quota.let_go("kept");
+        drop(failed);
+        assert!(quota.counts().looks.changed.is_empty(), "nothing is remembered longer than a look takes");
+        // Another process has removed one, and made others.
+        quota.begin_look().end(before());
+        assert_eq!(counted(), Some((3, 180)));
     }
 }
