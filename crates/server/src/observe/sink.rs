@@ -58,7 +58,7 @@ pub(super) trait Output: Send + 'static {
 pub(super) enum Event<'a> {
     /// It can't be written to.
     Fails(&'a io::Error),
-    /// It can be written to again.
+    /// It has taken a whole record again.
     WorksAgain,
     /// It was opened anew.
     Reopened,
@@ -253,12 +253,17 @@ impl<O: Output, T: Fn(Event<'_>)> Writer<O, T> {
         while !self.batch.is_written() {
             match self.output.write(&self.batch.bytes[self.batch.written..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(bytes) => self.batch.written += bytes,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(bytes) => {
+                    self.batch.written += bytes;
+                    // A full disk may take a part of a record again and again, which is then taken back.
+                    let is_whole = || self.batch.bytes[self.batch.written - bytes..self.batch.written].contains(&b'\n');
+                    if self.is_failing && is_whole() {
+                        self.is_failing = false;
+                        (self.tell)(Event::WorksAgain);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
-            }
-            if std::mem::take(&mut self.is_failing) {
-                (self.tell)(Event::WorksAgain);
             }
         }
         Ok(())
@@ -406,6 +411,19 @@ mod tests {
             assert_eq!(stage.answer(ALL), if takes_back { "second\n" } else { "ond\n" });
             stage.end();
         }
+    }
+
+    #[test]
+    fn an_output_that_takes_no_whole_record_does_not_work_again() {
+        let stage = Stage::new(true);
+        stage.take("first\n");
+        for _ in 0..3 {
+            assert_eq!(stage.answer(Ok(3)), "first\n");
+            assert_eq!(stage.answer(full()), "st\n");
+            assert_eq!(stage.written.recv().unwrap(), "take back 3");
+        }
+        assert_eq!(stage.answer(ALL), "first\n");
+        assert_eq!(stage.end(), ["Fails", "WorksAgain"]);
     }
 
     #[test]
