@@ -80,6 +80,24 @@ fn transfers_of_every_kind_that_are_under_way_end() {
 }
 
 #[test]
+fn all_that_a_client_has_sent_is_answered_however_many_turns_that_takes() {
+    // They come with one read, and are answered at once, in some thirty turns.
+    const REQUESTS: usize = 2_000;
+    let mut server = Options::new().arg("--grace").arg(LONG).start();
+    server.write("a", b"hello");
+    let mut raw = half_sent(&server, "PUT 4 - b", None, b"half");
+    drain(&server);
+    let rest = &body(b"half", BLOCK_BYTES)[2..];
+    raw.send([rest, "GET a\n".repeat(REQUESTS).as_bytes()].concat());
+    assert_eq!(raw.answer("PUT").word(0), "SAVED");
+    for number in 0..REQUESTS {
+        assert_eq!(raw.answer("GET").verified(), b"hello", "{number}");
+    }
+    expect_farewell(&mut raw);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
 fn when_the_grace_is_over_what_is_whole_is_published_and_the_rest_is_told() {
     let mut server = Options::new().arg("--grace").arg("0").start();
     let mut whole = Raw::greeted(server.address());

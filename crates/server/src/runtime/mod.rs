@@ -503,10 +503,10 @@ impl Server {
             log_failure(&mut self.transfer_log, (connection.peer, &why), false, end.now);
         }
         connection.rest();
-        if connection.shut_down_if_due() || end.is_unfinished {
-            self.scheduler.queue(token, &mut connection.queued);
-        }
-        if self.life.is_draining() && !connection.can_move() && connection.session.input_is_out(end.now) {
+        // After a turn that is not finished there may be input that was read, and not taken by the session.
+        let is_out = self.life.is_draining() && !end.is_unfinished && !connection.can_move();
+        let parts = is_out && connection.session.input_is_out(end.now);
+        if connection.shut_down_if_due() || end.is_unfinished || parts {
             self.scheduler.queue(token, &mut connection.queued);
         }
         if connection.session.is_cut() {
