@@ -329,6 +329,20 @@ impl Server {
         kill_process(self.as_pid(), signal).expect("the server runs");
     }
 
+    /// Stops it, and waits until it stands still: it does nothing more until SIGCONT.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not stop.
+    #[track_caller]
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        crate::eventually("the server stands still", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+            status.contains("State:\tT").then_some(())
+        });
+    }
+
     /// Waits until it ends.
     ///
     /// # Panics

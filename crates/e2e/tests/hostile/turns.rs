@@ -1,20 +1,8 @@
 //! A client whose input is all lines and next to no bytes, and one that asks for little beside it.
 
-use std::fs;
-
-use ferry_e2e::{Raw, Server, Signal, eventually};
+use ferry_e2e::{Raw, Signal, eventually};
 
 use crate::{alone, ground::Ground};
-
-/// Stops the server and waits until it stands still: what is sent then is there at once when it goes on, in the order
-/// in which it was sent.
-fn stop(server: &Server) {
-    server.signal(Signal::STOP);
-    eventually("the server stands still", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-        status.contains("State:\tT").then_some(())
-    });
-}
 
 #[test]
 fn who_asks_for_little_has_its_turn_before_the_lines_of_others_are_all_read() {
@@ -33,7 +21,7 @@ fn who_asks_for_little_has_its_turn_before_the_lines_of_others_are_all_read() {
         // Behind this nothing is left to be told of both sockets but what they send.
         assert_eq!(little.ask("STAT d/in").word(1), "6");
         let already = server.log().len();
-        stop(server);
+        server.stop();
         many.send([first, &line.repeat(lines), last, "GET a\n"].concat());
         little.send("GET d/in\n");
         server.signal(Signal::CONT);

@@ -92,7 +92,7 @@ fn who_waits_at_a_socket_that_is_passed_is_left_to_the_next_server() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let held = listener.try_clone().unwrap();
     let mut server = Options::new().address("127.0.0.1:1").stdin(listener.into()).behind(PASS).start();
-    server.signal(Signal::STOP);
+    server.stop();
     let mut waiting: Vec<_> = (0..5).map(|_| Raw::connect(server.address())).collect();
     server.signal(Signal::TERM);
     server.signal(Signal::CONT);

@@ -113,7 +113,7 @@ fn another_key_is_taken_live() {
     assert!(works, "{told}");
     assert!(!get(server.fingerprint()).0, "the old key is still shown");
     assert_eq!(before.put("a", b"hello").word(0), "SAVED", "who was connected stays so");
-    // What others could read is no key.
+    // A file with something else in it changes nothing.
     fs::write(server.state().join("key.pem"), b"nonsense").unwrap();
     assert!(!server.command(&["reload"]).status.success());
     assert!(get(other.fingerprint()).0);

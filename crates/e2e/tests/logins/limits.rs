@@ -7,6 +7,7 @@ use std::{
 
 use ferry_e2e::{Raw, Server, body, eventually};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::{PASSWORD, Place};
 
@@ -33,6 +34,14 @@ fn logged_in(server: &Server, user: &str) -> Raw {
     let mut raw = Raw::greeted(server.address());
     assert_eq!(raw.ask(&format!("LOGIN {user} password")).line, "DONE");
     raw
+}
+
+/// Waits until a figure of the server is as `fits` says.
+fn figure(server: &Server, key: &str, fits: impl Fn(u64) -> bool) {
+    eventually(key, || {
+        let status: Value = serde_json::from_slice(&server.command(&["status", "--json"]).stdout).ok()?;
+        status[key].as_u64().filter(|value| fits(*value)).map(drop)
+    });
 }
 
 /// Begins an upload of 100,000 bytes, and leaves after `bytes` of them.
@@ -154,6 +163,8 @@ fn a_user_stages_as_many_bytes_as_the_file_says() {
     let (mut alice, mut bob) = (logged_in(&server, "alice"), logged_in(&server, "bob"));
     alice.put("a", &[7; 100_000]).expect_failure("no-space");
     assert_eq!(bob.put("a", &[7; 100_000]).word(0), "SAVED");
+    // What failed is let go after its answer.
+    figure(&server, "staged_bytes", |bytes| bytes == 0);
     // What is kept counts as well, also after a restart.
     keep(&mut alice, "kept", 40_000);
     alice.put("b", &[7; 40_000]).expect_failure("no-space");
@@ -161,6 +172,8 @@ fn a_user_stages_as_many_bytes_as_the_file_says() {
     drop((alice, bob));
     assert!(server.terminate().success());
     let server = options().start();
+    // The first look at the disk goes on beside the loop.
+    figure(&server, "kept_bytes", |bytes| bytes > 0);
     let mut alice = logged_in(&server, "alice");
     alice.put("c", &[7; 40_000]).expect_failure("no-space");
     reload(&server, &place, &users("max-staged = \"1MiB\""));

@@ -76,7 +76,7 @@ fn who_waits_to_be_accepted_when_the_server_ends_is_told_so() {
     let mut server = Server::start();
     let mut greeted = Raw::greeted(server.address());
     // The kernel makes connections on behalf of a server that does nothing: more than it accepts at once.
-    server.signal(Signal::STOP);
+    server.stop();
     let mut waiting: Vec<_> = (0..400).map(|_| Raw::connect(server.address())).collect();
     server.signal(Signal::TERM);
     server.signal(Signal::CONT);
