@@ -83,11 +83,17 @@ impl LogFile {
     /// Returns the directories through which it is opened anew: none for a file that is never
     /// rotated.
     pub(super) fn directories(&self) -> Vec<PathBuf> {
-        if !self.is_regular {
+        if !self.is_rotated() {
             return Vec::new();
         }
         let led_to = self.path.canonicalize().ok().map(|file| parent(&file));
         led_to.into_iter().chain([parent(&self.path)]).collect()
+    }
+
+    /// Returns whether its path may come to mean another file: not where that is a stream's, even if
+    /// the stream leads to a file.
+    fn is_rotated(&self) -> bool {
+        self.is_regular && stream(&self.path).is_none()
     }
 
     /// Returns its path.
@@ -122,14 +128,16 @@ impl Output for LogFile {
         let end =
             self.file.stream_position().ok().filter(|&end| self.file.metadata().is_ok_and(|now| now.len() == end));
         let kept = end.filter(|_| self.is_regular).and_then(|end| end.checked_sub(bytes as u64));
-        kept.is_some_and(|kept| self.file.set_len(kept).is_ok())
+        // A stream need not append: it goes on where it stands.
+        kept.is_some_and(|kept| self.file.set_len(kept).is_ok() && self.file.seek(SeekFrom::Start(kept)).is_ok())
     }
 
     fn reopen(&mut self) -> io::Result<bool> {
-        if self.is_regular {
+        let is_rotated = self.is_rotated();
+        if is_rotated {
             *self = LogFile::open(&self.path).map_err(|error| io::Error::other(error.why))?;
         }
-        Ok(self.is_regular)
+        Ok(is_rotated)
     }
 }
 
@@ -235,6 +243,20 @@ mod tests {
         assert!(!file.take_back(4));
         assert_eq!(fs::read(&path).unwrap(), b"whole\npartother\n");
         assert!(!LogFile::open("/dev/null".as_ref()).unwrap().take_back(0));
+    }
+
+    #[test]
+    fn a_stream_that_leads_to_a_file_is_never_rotated_and_has_no_gaps() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("log");
+        // As a shell opens it: it does not append.
+        let (stream, file) = (PathBuf::from("/dev/stdout"), File::create(&path).unwrap());
+        let mut file = LogFile { path: stream, file, is_regular: true, is_torn: false };
+        write_all(&mut file, b"whole\npar");
+        assert!(file.take_back(3));
+        write_all(&mut file, b"part\n");
+        assert_eq!(fs::read(&path).unwrap(), b"whole\npart\n");
+        assert!(!file.reopen().unwrap() && file.directories().is_empty());
     }
 
     #[test]
