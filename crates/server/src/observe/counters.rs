@@ -106,7 +106,9 @@ impl UserSums {
         self.failed += u64::from(is_failed);
         match VERBS.get(verb) {
             Some(&"PUT" | &"RESUME") => self.uploaded += bytes,
-            _ => self.downloaded += bytes,
+            Some(&"GET" | &"READ") => self.downloaded += bytes,
+            // Those of a SUM were read, and went to nobody.
+            _ => {}
         }
     }
 }
@@ -116,7 +118,7 @@ impl UserSums {
 pub(crate) struct VerbSums {
     pub(crate) done: u64,
     pub(crate) failed: u64,
-    /// File bytes that were moved, of those that failed as well.
+    /// File bytes that were moved, or read for a SUM, of those that failed as well.
     pub(crate) bytes: u64,
 }
 
@@ -260,11 +262,12 @@ mod tests {
             }
         }
         counters.transfer_ended(None, "PUT", 7, None);
+        counters.transfer_ended(None, "SUM", 100, None);
         assert_eq!(counters.users.len(), USERS);
         let sums = |transfers| UserSums { transfers, failed: transfers / 2, downloaded: transfers * 10, uploaded: 0 };
         assert!(counters.users.values().all(|user| *user == sums(2)));
         assert_eq!(counters.other_users, sums(4 * USERS as u64));
-        assert_eq!(counters.anonymous, UserSums { transfers: 1, uploaded: 7, ..UserSums::default() });
+        assert_eq!(counters.anonymous, UserSums { transfers: 2, uploaded: 7, ..UserSums::default() });
         assert_eq!(
             (counters.verbs[0].failed, counters.codes[Code::Denied as usize]),
             (3 * USERS as u64, 3 * USERS as u64)

@@ -202,7 +202,7 @@ fn since_epoch(time: SystemTime) -> Duration {
 }
 
 impl Figures {
-    /// Returns all figures with their names: at most some 500 values, for any number of users.
+    /// Returns all figures with their names: at most some 600 values, for any number of users.
     pub(crate) fn families(&self) -> Vec<Family<'_>> {
         let mut table = Table(Vec::new());
         self.add_server(&mut table);
@@ -301,7 +301,7 @@ impl Figures {
         table.by(
             Kind::Counter,
             ("ferryd_transferred_bytes_total", "verb"),
-            "Bytes of files that were moved, those of failed transfers included.",
+            "Bytes of files that were moved, or read for a SUM, those of failed transfers included.",
             by_verb().map(|(verb, sums)| (verb.into(), sums.bytes)),
         );
         let by_code = Code::ALL.iter().chain([&Code::Unknown]).map(|code| code.as_str().into()).zip(*codes);
