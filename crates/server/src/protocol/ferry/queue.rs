@@ -21,7 +21,7 @@ pub(super) struct Queue {
     /// The number of the first entry.
     first: u32,
     /// So many from the front were handed on to the store, or are answered.
-    handed_on: usize,
+    handed_on: u32,
 }
 
 /// The place of an upload in the queue.
@@ -100,11 +100,11 @@ impl Queue {
         operations: &mut Operations<H>,
         mut publish: impl FnMut(UploadNumber, &mut Operations<H>) -> bool,
     ) {
-        while let Some(entry) = self.entries.get_mut(self.handed_on) {
+        while let Some(entry) = self.entries.get_mut(self.handed_on as usize) {
             match entry {
                 Entry::Answered(_) | Entry::Changing(_) => {}
                 Entry::Due(change, transfer) => {
-                    let number = ChangeNumber(self.first.wrapping_add(self.handed_on as u32));
+                    let number = ChangeNumber(self.first.wrapping_add(self.handed_on));
                     let (change, transfer) = (change.clone(), transfer.clone());
                     *entry = Entry::Changing(transfer);
                     operations.name(NameOperation::Change(number, change));
