@@ -90,6 +90,32 @@ fn a_reload_takes_what_can_change_and_names_what_can_not() {
 }
 
 #[test]
+fn a_log_file_that_can_not_be_opened_anew_fails_a_reload_though_all_else_holds() {
+    let place = tempfile::tempdir().unwrap();
+    let [users, logs, moved] = ["users.toml", "logs", "moved"].map(|name| place.path().join(name));
+    fs::write(&users, USERS).unwrap();
+    fs::create_dir(&logs).unwrap();
+    let server = Options::new().arg("--users").arg(&users).arg("--transfer-log").arg(logs.join("log")).start();
+    let mut raw = Raw::greeted(server.address());
+    fs::rename(&logs, &moved).unwrap();
+    fs::write(&users, "[anonymous]\nrights = { \"\" = \"r\" }\n").unwrap();
+    let output = server.command(&["reload"]);
+    let told = said(&output);
+    assert!(!output.status.success() && output.stdout.is_empty(), "{told}");
+    for part in ["reloaded, but the transfer log can't be opened again: ", "logs/log: ", "is missing"] {
+        assert!(told.contains(part) && told.lines().count() == 1, "{part}: {told}");
+    }
+    raw.put("a", b"hello").expect_failure("denied");
+    fs::write(&users, "[anonymous\n").unwrap();
+    let told = said(&server.command(&["reload"]));
+    assert!(told.contains("nothing changes: ") && told.contains("; the transfer log can't be opened again"), "{told}");
+    fs::write(&users, USERS).unwrap();
+    fs::rename(&moved, &logs).unwrap();
+    let output = server.command(&["reload"]);
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
 fn another_key_is_taken_live() {
     let [server, other] = [(); 2].map(|()| Options::new().arg("--tls").start());
     let mut before = Raw::greeted_by_tls(server.address());

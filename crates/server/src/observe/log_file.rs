@@ -92,7 +92,7 @@ impl LogFile {
 
     /// Returns whether its path may come to mean another file: not where that is a stream's, even if
     /// the stream leads to a file.
-    fn is_rotated(&self) -> bool {
+    pub(super) fn is_rotated(&self) -> bool {
         self.is_regular && stream(&self.path).is_none()
     }
 

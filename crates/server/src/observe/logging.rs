@@ -9,10 +9,13 @@
 
 use std::{
     cell::RefCell,
-    fmt::Write as _,
+    fmt::{Display, Write as _},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -22,12 +25,15 @@ use simplelog::{CombinedLogger, ConfigBuilder, SharedLogger, WriteLogger};
 use super::{
     LogFileError, TransferLog, TransferLogForm,
     log_file::LogFile,
-    sink::{CountLost, Event, Output, Sink},
+    sink::{CountLost, Event, Output, Reopened, Sink},
     text::{Rfc3339, push_cut, push_escaped},
 };
 
 /// The longest message of a line in bytes, before it is escaped; more is cut.
 const MESSAGE_BYTES: usize = 4 << 10;
+
+/// The longest time that a reload waits for log files to be opened anew.
+const REOPENING: Duration = Duration::from_secs(5);
 
 /// The longest time that the end waits for terminals and disks to take the last lines.
 const LAST_LINES: Duration = Duration::from_millis(400);
@@ -59,11 +65,31 @@ pub struct Logs {
     pub(crate) transfer_log: TransferLog,
 }
 
-/// All log files, to be opened anew when they were rotated.
-#[derive(Debug, Clone)]
+/// All outputs of the logs, whose files are opened anew when they were rotated.
+#[derive(Debug)]
 pub struct LogFiles {
-    sinks: Arc<[Arc<Sink>]>,
+    sinks: Vec<Arc<Sink>>,
+    rotated: Vec<RotatedFile>,
 }
+
+/// A log file that can be rotated.
+#[derive(Debug)]
+struct RotatedFile {
+    name: FileName,
+    sink: Arc<Sink>,
+}
+
+/// The name of a log file for people.
+#[derive(Debug, Clone)]
+struct FileName {
+    /// Such as "the transfer log".
+    what: &'static str,
+    path: String,
+}
+
+/// Log files that are being opened anew.
+#[derive(Debug)]
+pub(crate) struct Reopening(Vec<(FileName, Receiver<Reopened>)>);
 
 /// Keeps the last lines from being lost: dropping it waits until all are written, up to a limit.
 #[derive(Debug)]
@@ -119,7 +145,8 @@ impl OpenLogs {
     pub fn start(self, level: LevelFilter) -> io::Result<(LogGuard, Logs)> {
         // There is nobody to tell that the terminal can't be written to.
         let terminal = Sink::start(Terminal, count_lost(), |_| {})?;
-        let own = self.file.map(|file| start_file(file, "the log file", count_lost())).transpose()?;
+        let mut rotated = Vec::new();
+        let own = self.file.map(|file| start_file(file, "the log file", count_lost(), &mut rotated)).transpose()?;
         // The terminal last: errors of the files are logged there.
         let mut sinks: Vec<_> = own.into_iter().chain([terminal]).collect();
         set_logger(&sinks)?;
@@ -127,12 +154,13 @@ impl OpenLogs {
         let transfer_log = match self.transfer_log {
             None => TransferLog::in_own_log(),
             Some((file, form)) => {
-                let sink = start_file(file, "the transfer log", form.count_lost(self.node.clone()))?;
+                let count_lost = form.count_lost(self.node.clone());
+                let sink = start_file(file, "the transfer log", count_lost, &mut rotated)?;
                 sinks.insert(0, sink.clone());
                 TransferLog::in_file(sink, form, self.node)
             }
         };
-        let files = LogFiles { sinks: sinks.clone().into() };
+        let files = LogFiles { sinks: sinks.clone(), rotated };
         Ok((LogGuard { sinks }, Logs { files, transfer_log }))
     }
 }
@@ -140,13 +168,37 @@ impl OpenLogs {
 impl LogFiles {
     /// Asks the writers to open all log files anew by their paths, and does not wait. The result is
     /// logged; a file that can't be opened stays as it was.
-    pub fn reopen(&self) {
-        self.sinks.iter().for_each(|sink| sink.reopen());
+    pub(crate) fn reopen(&self) -> Reopening {
+        Reopening(self.rotated.iter().map(|file| (file.name.clone(), file.sink.reopen())).collect())
     }
 
     /// Returns how many records all outputs together could not take, since the start.
     pub(crate) fn lost(&self) -> u64 {
         self.sinks.iter().map(|sink| sink.lost()).sum()
+    }
+}
+
+impl Reopening {
+    /// Waits until all are open anew, for 5 seconds at most. Returns a line for each that is not.
+    pub(crate) fn wait(self) -> Vec<String> {
+        self.wait_until(Instant::now() + REOPENING)
+    }
+
+    fn wait_until(self, until: Instant) -> Vec<String> {
+        let failures = self.0.into_iter().map(|(name, reopened)| {
+            match reopened.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(reopened) => reopened.err().map(|error| name.not_reopened(&error)),
+                Err(RecvTimeoutError::Timeout) => Some(name.not_reopened(&"its file system does not answer yet")),
+                Err(RecvTimeoutError::Disconnected) => Some(name.not_reopened(&"its writer has ended")),
+            }
+        });
+        failures.flatten().collect()
+    }
+}
+
+impl FileName {
+    fn not_reopened(&self, why: &dyn Display) -> String {
+        format!("{} can't be opened again: {}: {why}; it goes on in the file that was open", self.what, self.path)
     }
 }
 
@@ -165,21 +217,32 @@ pub fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// Starts the writer of a file. Its events are logged.
-fn start_file(file: LogFile, what: &'static str, count_lost: CountLost) -> io::Result<Arc<Sink>> {
-    let path = file.path().display().to_string();
-    Sink::start(file, count_lost, move |event| match event {
-        Event::Fails(error) => {
-            log::error!(
-                "{what} can't be written: {path}: {error}; lines wait until it can be, and are lost if that takes long"
-            );
+/// Starts the writer of a file, and adds it to those that are `rotated` if it is one. Its events are
+/// logged.
+fn start_file(
+    file: LogFile,
+    what: &'static str,
+    count_lost: CountLost,
+    rotated: &mut Vec<RotatedFile>,
+) -> io::Result<Arc<Sink>> {
+    let (is_rotated, name) = (file.is_rotated(), FileName { what, path: file.path().display().to_string() });
+    let named = name.clone();
+    let sink = Sink::start(file, count_lost, move |event| {
+        let FileName { what, path } = &named;
+        match event {
+            Event::Fails(error) => {
+                log::error!(
+                    "{what} can't be written: {path}: {error}; lines wait until it can be, and are lost if that takes \
+                     long"
+                );
+            }
+            Event::WorksAgain => log::warn!("{what} can be written again: {path}"),
+            Event::Reopened => log::info!("{what} was opened again: {path}"),
+            Event::NotReopened(error) => log::error!("{}", named.not_reopened(error)),
         }
-        Event::WorksAgain => log::warn!("{what} can be written again: {path}"),
-        Event::Reopened => log::info!("{what} was opened again: {path}"),
-        Event::NotReopened(error) => {
-            log::error!("{what} can't be opened again: {path}: {error}; it goes on in the file that was open");
-        }
-    })
+    })?;
+    rotated.extend(is_rotated.then(|| RotatedFile { name, sink: sink.clone() }));
+    Ok(sink)
 }
 
 /// Returns the function that makes the log's line with the number of lost lines.

@@ -7,7 +7,10 @@
 
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -69,6 +72,9 @@ pub(super) enum Event<'a> {
 /// Makes the record, with its line's end, of the number of lost ones.
 pub(super) type CountLost = Box<dyn FnMut(u64) -> String + Send>;
 
+/// Whether an output was opened anew, or why not.
+pub(super) type Reopened = Result<(), String>;
+
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Sink {
@@ -90,8 +96,8 @@ struct State {
     asleep: bool,
     /// Nothing is gathered any more.
     hurried: bool,
-    /// The output is to be opened anew.
-    reopens: bool,
+    /// Where anybody waits for the output to be opened anew.
+    reopens: Vec<Sender<Reopened>>,
 }
 
 impl Sink {
@@ -105,7 +111,7 @@ impl Sink {
             unwritten: 0,
             asleep: false,
             hurried: false,
-            reopens: false,
+            reopens: Vec::new(),
         };
         Sink { state: Mutex::new(state), filled: Condvar::new(), written: Condvar::new() }
     }
@@ -168,10 +174,12 @@ impl Sink {
         }
     }
 
-    /// Asks the writer to open the output anew, and does not wait.
-    pub(super) fn reopen(&self) {
-        self.lock().reopens = true;
+    /// Asks the writer to open the output anew, and does not wait. The result can be received.
+    pub(super) fn reopen(&self) -> Receiver<Reopened> {
+        let (done_by, done) = channel();
+        self.lock().reopens.push(done_by);
         self.filled.notify_one();
+        done
     }
 
     /// Asks the writer to write at once: nothing is gathered from here on.
@@ -221,7 +229,7 @@ impl<O: Output, T: Fn(Event<'_>)> Writer<O, T> {
     fn run(&mut self, sink: &Sink) {
         loop {
             let mut state = sink.lock();
-            while state.waiting.is_empty() && state.dropped == 0 && !state.reopens {
+            while state.waiting.is_empty() && state.dropped == 0 && state.reopens.is_empty() {
                 state.asleep = true;
                 state = sink.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
@@ -236,7 +244,7 @@ impl<O: Output, T: Fn(Event<'_>)> Writer<O, T> {
             while let Err(error) = self.write_batch() {
                 self.note_failure(&error);
                 let state = sink.lock();
-                drop(sink.filled.wait_timeout_while(state, RETRY, |state| !state.reopens));
+                drop(sink.filled.wait_timeout_while(state, RETRY, |state| state.reopens.is_empty()));
                 self.reopen_if_due(sink);
             }
             (self.batch.written, self.is_failing) = (0, false);
@@ -244,7 +252,8 @@ impl<O: Output, T: Fn(Event<'_>)> Writer<O, T> {
             let mut state = sink.lock();
             state.unwritten = state.waiting.len();
             sink.written.notify_all();
-            let gathers = |state: &mut State| !state.hurried && !state.reopens && state.waiting.len() < GATHERED_BYTES;
+            let gathers =
+                |state: &mut State| !state.hurried && state.reopens.is_empty() && state.waiting.len() < GATHERED_BYTES;
             drop(sink.filled.wait_timeout_while(state, GATHERING, gathers));
         }
     }
@@ -281,25 +290,29 @@ impl<O: Output, T: Fn(Event<'_>)> Writer<O, T> {
     }
 
     fn reopen_if_due(&mut self, sink: &Sink) {
-        if !std::mem::take(&mut sink.lock().reopens) {
+        let waiting = std::mem::take(&mut sink.lock().reopens);
+        if waiting.is_empty() {
             return;
         }
-        match self.output.reopen() {
+        let reopened = self.output.reopen();
+        match &reopened {
             Ok(false) => {}
             Ok(true) => {
                 // A record whose beginning is in the old file is in the new one as a whole.
                 self.batch.written -= self.batch.torn();
                 (self.tell)(Event::Reopened);
             }
-            Err(error) => (self.tell)(Event::NotReopened(&error)),
+            Err(error) => (self.tell)(Event::NotReopened(error)),
+        }
+        for done_by in waiting {
+            // Nobody need wait for it.
+            let _ = done_by.send(reopened.as_ref().map(|_| ()).map_err(io::Error::to_string));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
     use super::*;
 
     /// An output that hands on each write, and answers as it is told.
@@ -429,19 +442,23 @@ mod tests {
     #[test]
     fn a_rotated_output_is_opened_anew_and_gets_the_whole_of_a_torn_record() {
         let stage = Stage::new(false);
-        stage.sink.reopen();
+        let reopened = stage.sink.reopen();
         assert_eq!(stage.answer(Ok(1)), "reopen");
+        assert_eq!(reopened.recv(), Ok(Ok(())));
         stage.take("first\nsecond\n");
         assert_eq!(stage.answer(Ok(9)), "first\nsecond\n");
         // Meanwhile, so that it is seen at once.
-        stage.sink.reopen();
+        let reopened = stage.sink.reopen();
         assert_eq!(stage.answer(full()), "ond\n");
         assert_eq!(stage.written.recv().unwrap(), "take back 3");
         assert_eq!(stage.answer(Ok(1)), "reopen");
+        assert_eq!(reopened.recv(), Ok(Ok(())));
         assert_eq!(stage.answer(ALL), "second\n");
-        stage.sink.reopen();
+        let reopened = stage.sink.reopen();
         assert_eq!(stage.answer(full()), "reopen");
-        stage.sink.reopen();
+        assert_eq!(reopened.recv(), Ok(Err(full().unwrap_err().to_string())));
+        // Nobody waits for this one.
+        drop(stage.sink.reopen());
         assert_eq!(stage.answer(Ok(0)), "reopen");
         stage.take("third\n");
         assert_eq!(stage.answer(ALL), "third\n");

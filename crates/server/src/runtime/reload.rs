@@ -18,7 +18,7 @@ use crate::{
     access::Users,
     control,
     net::{News, TlsAcceptor},
-    observe::logging,
+    observe::logging::{self, Reopening},
 };
 
 /// The valid result of a reload.
@@ -43,13 +43,20 @@ pub struct Reloaded {
 /// In words, where any of it is wrong. Nothing changes then.
 pub type ReloadReading = dyn Fn() -> Result<Reloaded, String> + Send + Sync;
 
+/// The end of a reload.
+struct Done {
+    read: Result<Reloaded, String>,
+    /// A line for each log file that could not be opened anew.
+    lacking_logs: Vec<String>,
+}
+
 /// See the [module documentation](self).
 pub(super) struct Reloads {
     /// [`None`] where nothing can be read again.
     reading: Option<Arc<ReloadReading>>,
     waker: Arc<Waker>,
-    done_by: Sender<Result<Reloaded, String>>,
-    done: Receiver<Result<Reloaded, String>>,
+    done_by: Sender<Done>,
+    done: Receiver<Done>,
     /// The inquiries that wait for the reload under way; [`None`] where there is none.
     under_way: Option<Vec<Token>>,
     /// The inquiries that came after it had begun. They get another reload, since files may have
@@ -64,8 +71,9 @@ impl Reloads {
         Reloads { reading: None, waker, done_by, done, under_way: None, next: None }
     }
 
-    /// Starts the reading, or another one after the one under way. `asker` is told how it ends.
-    fn ask(&mut self, asker: Option<Token>) {
+    /// Starts the reading, or another one after the one under way. `asker` is told how it ends, and
+    /// how the `reopening` of the log files does.
+    fn ask(&mut self, asker: Option<Token>, reopening: Reopening) {
         if self.under_way.is_some() {
             self.next.get_or_insert_default().extend(asker);
             return;
@@ -77,19 +85,21 @@ impl Reloads {
                 Some(reading) => reading(),
                 None => Err("this server can't read anything again".to_owned()),
             }));
+            let read = read.unwrap_or_else(|_| Err("reading it again failed".to_owned()));
             // The loop may have ended.
-            let _ = done_by.send(read.unwrap_or_else(|_| Err("reading it again failed".to_owned())));
+            let _ = done_by.send(Done { read, lacking_logs: reopening.wait() });
             let _ = waker.wake();
         };
         if let Err(error) = thread::Builder::new().name("ferry-reload".into()).spawn(read) {
             // This is taken in the next round, which follows at once.
-            let _ = self.done_by.send(Err(format!("can't start a thread: {error}")));
+            let read = Err(format!("can't start a thread: {error}"));
+            let _ = self.done_by.send(Done { read, lacking_logs: Vec::new() });
             let _ = self.waker.wake();
         }
     }
 
     /// Takes the result of a reload, and the inquiries that wait for it.
-    fn take(&mut self) -> Option<(Result<Reloaded, String>, Vec<Token>)> {
+    fn take(&mut self) -> Option<(Done, Vec<Token>)> {
         self.under_way.as_ref()?;
         let done = self.done.try_recv().ok()?;
         Some((done, self.under_way.take().unwrap_or_default()))
@@ -105,20 +115,21 @@ impl Server {
     }
 
     /// Begins a reload. The log files are opened anew in any case, for rotations. `asker` is told
-    /// how it ends.
+    /// how it ends: a log file that can't be opened is a failure as well, though all else holds.
     pub(super) fn reload(&mut self, why: &str, asker: Option<Token>, now: Instant) {
         log::info!("{why}: reading the configuration again");
-        self.log_files.reopen();
+        let reopening = self.log_files.reopen();
         if !self.life.is_draining() {
             self.manager.tell(News::Reloading, "reading the configuration again", now);
         }
-        self.reloads.ask(asker);
+        self.reloads.ask(asker, reopening);
     }
 
     /// Applies the result of a reload, if there is one, and answers the inquiries that wait for it.
     pub(super) fn take_reload(&mut self, now: Instant) {
-        let Some((done, askers)) = self.reloads.take() else { return };
-        let (answer, status) = match done {
+        let Some((Done { read, lacking_logs }, askers)) = self.reloads.take() else { return };
+        let lacking_logs = lacking_logs.join("; ");
+        let result = match read {
             Ok(reloaded) => {
                 let told = reloaded.notes.iter().chain(&reloaded.warnings).map(|line| format!("{line}\n"));
                 let told: String = told.chain(["reloaded\n".to_owned()]).collect();
@@ -128,18 +139,21 @@ impl Server {
                 log::info!("reloaded");
                 self.counters.reloads += 1;
                 self.counters.reloaded = Some(SystemTime::now());
-                (control::done(&told), "serving".to_owned())
+                if lacking_logs.is_empty() { Ok(told) } else { Err(format!("reloaded, but {lacking_logs}")) }
             }
             Err(error) => {
                 log::error!("nothing changes: {error}");
                 self.counters.failed_reloads += 1;
                 let why = format!("nothing changes: {error}");
-                (control::refused(&why), format!("serving; the last reload failed, {why}"))
+                Err(if lacking_logs.is_empty() { why } else { format!("{why}; {lacking_logs}") })
             }
         };
         if !self.life.is_draining() {
+            let status =
+                result.as_ref().map_or_else(|why| format!("serving; the last reload: {why}"), |_| "serving".into());
             self.manager.tell(News::Ready, &status, now);
         }
+        let answer = result.map_or_else(|why| control::refused(&why), |told| control::done(&told));
         for asker in askers {
             self.inquiries.answer(asker, Answer::from(answer.clone()), now);
         }
