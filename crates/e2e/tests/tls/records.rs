@@ -115,7 +115,7 @@ fn serves(server: &Server) {
 #[track_caller]
 fn told(server: &Server) -> Vec<String> {
     const SERVED: &str = ": GET a: ";
-    let other = [SERVED, ": SUM a: ", "the loop was away"];
+    let other = [SERVED, ": SUM a: ", "no client was served for"];
     let before = server.log().matches(SERVED).count();
     serves(server);
     let log = eventually("it is logged", || Some(server.log()).filter(|log| log.matches(SERVED).count() > before));
