@@ -1,0 +1,111 @@
+//! Uploads that go on at another node, whatever became of the first.
+
+use ferry_e2e::{Raw, crc, eventually, random_bytes};
+use rustix::process::Signal;
+
+use super::{Cluster, in_cluster};
+
+/// Of an upload; the first half is sent to the first node.
+const BYTES: usize = 4 << 20;
+
+fn request(id: &str) -> String {
+    format!("RESUME {id} {BYTES} - upload-{id}")
+}
+
+/// Begins an upload at the first node, and sends its first half.
+fn begin(cluster: &Cluster, id: &str, bytes: &[u8]) -> Raw {
+    let mut first = cluster.node(0);
+    assert_eq!(first.ask(&request(id)).line, "GO 0");
+    first.send(format!("DATA {}\n", BYTES / 2));
+    first.send(&bytes[..BYTES / 2]);
+    first
+}
+
+/// Goes on at the second node, as soon as that takes it; returns from which byte on.
+fn go_on(cluster: &Cluster, id: &str, bytes: &[u8]) -> usize {
+    let mut second = cluster.node(1);
+    let offset: usize = eventually("the second node takes the upload", || {
+        let answer = second.ask(&request(id)).line;
+        assert!(answer.starts_with("GO ") || answer.starts_with("FAIL busy "), "{answer}");
+        answer.strip_prefix("GO ").map(|offset| offset.parse().unwrap())
+    });
+    let rest = &bytes[offset..];
+    if !rest.is_empty() {
+        second.send(format!("DATA {}\n", rest.len()));
+        second.send(rest);
+    }
+    second.send(format!("END {}\n", crc(bytes)));
+    let saved = second.line();
+    assert!(saved.starts_with(&format!("SAVED {BYTES} {} ", crc(bytes))), "{saved}");
+    offset
+}
+
+fn is_there(cluster: &Cluster, node: usize, id: &str, bytes: &[u8]) {
+    assert_eq!(cluster.node(node).ask(&format!("GET upload-{id}")).verified(), bytes);
+}
+
+#[test]
+fn an_upload_of_a_killed_node_goes_on_at_the_other() {
+    in_cluster("faults::an_upload_of_a_killed_node_goes_on_at_the_other", |cluster| {
+        let bytes = random_bytes(1, BYTES);
+        let mut first = begin(cluster, "killed", &bytes);
+        // Cut, so that the half is kept; then begun again, so that the killed node holds it.
+        first.cut();
+        let mut first = cluster.node(0);
+        let go = eventually("the first node takes it again", || {
+            let line = first.ask(&request("killed")).line;
+            line.strip_prefix("GO ").map(|offset| offset.parse::<usize>().unwrap())
+        });
+        let pid = cluster.pid("node1");
+        cluster.signal("node1", Signal::KILL);
+        Cluster::has_ended(pid);
+        assert_eq!(go_on(cluster, "killed", &bytes), go, "what was kept is gone on with");
+        is_there(cluster, 1, "killed", &bytes);
+    });
+}
+
+#[test]
+fn a_node_that_comes_back_from_the_dead_touches_nothing() {
+    in_cluster("faults::a_node_that_comes_back_from_the_dead_touches_nothing", |cluster| {
+        let bytes = random_bytes(2, BYTES);
+        let mut first = begin(cluster, "stopped", &bytes);
+        cluster.signal("node1", Signal::STOP);
+        go_on(cluster, "stopped", &bytes);
+        cluster.signal("node1", Signal::CONT);
+        // It has bytes in its socket, and now the rest of another content.
+        let other = random_bytes(3, BYTES / 2);
+        first.send_what_it_takes([format!("DATA {}\n", BYTES / 2).as_bytes(), &other].concat());
+        first.send_what_it_takes(format!("END {}\n", crc(&[&bytes[..BYTES / 2], &other].concat())));
+        let answer = first.to_cut();
+        assert!(!answer.starts_with(b"SAVED"), "{}", String::from_utf8_lossy(&answer));
+        for node in [0, 1] {
+            is_there(cluster, node, "stopped", &bytes);
+        }
+    });
+}
+
+#[test]
+fn an_upload_of_a_node_whose_mount_stopped_goes_on_at_the_other() {
+    in_cluster("faults::an_upload_of_a_node_whose_mount_stopped_goes_on_at_the_other", |cluster| {
+        let bytes = random_bytes(4, BYTES);
+        let _first = begin(cluster, "mount", &bytes);
+        cluster.signal("mount1", Signal::STOP);
+        go_on(cluster, "mount", &bytes);
+        is_there(cluster, 1, "mount", &bytes);
+        cluster.signal("mount1", Signal::CONT);
+        eventually("the first node is back", || (cluster.node(0).ask("HEALTH").line == "DONE").then_some(()));
+        is_there(cluster, 0, "mount", &bytes);
+    });
+}
+
+#[test]
+fn one_chunk_server_may_be_killed() {
+    in_cluster("faults::one_chunk_server_may_be_killed", |cluster| {
+        let bytes = random_bytes(5, BYTES);
+        assert!(cluster.node(0).put("before", &bytes).line.starts_with("SAVED"));
+        cluster.signal("chunks1", Signal::KILL);
+        assert_eq!(cluster.node(1).ask("GET before").verified(), bytes);
+        assert!(cluster.node(0).put("after", &bytes).line.starts_with("SAVED"));
+        assert_eq!(cluster.node(1).ask("GET after").verified(), bytes);
+    });
+}
