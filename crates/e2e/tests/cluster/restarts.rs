@@ -60,9 +60,7 @@ fn while_files_move(cluster: &Cluster, rounds: usize, disturb: impl Fn(&str)) {
             disturb(&format!("node{}", 1 + round % 2));
             // The next one goes only when this one is back for the balancer.
             let address = cluster.nodes[round % 2];
-            eventually("it answers", || {
-                (ferry_e2e::Raw::greeted(address).ask("HEALTH").line == "DONE").then_some(())
-            });
+            eventually("it answers", || (ferry_e2e::Raw::greeted(address).ask("HEALTH").line == "DONE").then_some(()));
         }
         stop.store(true, Ordering::Relaxed);
         assert!(worker.join().unwrap() > 0, "no file was moved");
