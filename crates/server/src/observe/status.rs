@@ -306,7 +306,7 @@ under way   0 downloads, 0 uploads
 failures    2: 1 not-found, 1 busy
 rates       0 waits, 0 s in all
 uploads     4.0 KiB staged and 0 B kept; 0 of 10000 ids
-  read      3 waiting, 4 of 5 helpers busy, 1 stuck; 4 tasks of 5.0 s each
+  read      3 waiting, 4 of 5 helpers busy, 1 stuck, 2 operations not answered; 4 tasks of 5.0 s each
 loop        away for 250 us at most in the last minute, 12.0 ms since the start
             7 rounds, busy for 1.0 % of the time
 reloads     0 done, 0 failed
