@@ -6,6 +6,7 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod fence;
+mod files;
 pub mod net;
 pub mod observe;
 pub mod protocol;

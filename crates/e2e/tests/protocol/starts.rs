@@ -260,6 +260,22 @@ fn a_file_of_users_beside_the_configuration_is_used() {
     let refused = list(&config);
     assert_eq!(refused.status.code(), Some(4));
     assert!(text(&refused.stderr).contains("did you mean users?"), "{}", text(&refused.stderr));
+    assert!(server.terminate().success());
+    // A link that leads nowhere may lead to a disk that is not mounted yet: without it everybody might do everything.
+    fs::write(&config, "").unwrap();
+    fs::remove_file(directory.path().join("users.toml")).unwrap();
+    symlink("nowhere", directory.path().join("users.toml")).unwrap();
+    let start = || {
+        let mut command = Command::new(ferryd());
+        command.args(["0", "--config"]).arg(&config).arg("--root").arg(directory.path().join("root"));
+        command.output().unwrap()
+    };
+    let refused = start();
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(text(&refused.stderr).contains("users.toml: No such file"), "{}", text(&refused.stderr));
+    fs::remove_file(&config).unwrap();
+    symlink("nowhere", &config).unwrap();
+    assert_eq!(start().status.code(), Some(4), "the configuration neither");
 }
 
 #[test]

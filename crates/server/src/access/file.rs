@@ -1,45 +1,15 @@
-//! The users file itself: where it is, and reading it.
+//! The users file itself: its name, and reading it.
 
-use std::{
-    env,
-    ffi::OsString,
-    fs::OpenOptions,
-    io::{self, ErrorKind, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
-
-use rustix::fs::OFlags;
+use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
 use super::{Users, UsersError};
+use crate::files::{WholeFile, may_be_there};
 
 /// The name of the file beside the configuration.
 pub const FILE_NAME: &str = "users.toml";
 
 /// A file that is larger is another one.
 const MAX_BYTES: u64 = 16 << 20;
-
-/// Returns where the users file is, unless `--users` says otherwise: `users.toml` beside the
-/// server's configuration, in `$CONFIGURATION_DIRECTORY`, else in `$XDG_CONFIG_HOME/ferryd`, else
-/// in `~/.config/ferryd`. [`None`] where nothing says where any of these is.
-#[must_use]
-pub fn usual_path() -> Option<PathBuf> {
-    usual_path_by(|name| env::var_os(name))
-}
-
-fn usual_path_by(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    // A path that depends on where one is would lead somebody else's way.
-    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let given = variable("CONFIGURATION_DIRECTORY").and_then(|all| {
-        // systemd may name several, with colons between.
-        let first = env::split_paths(&all).next()?;
-        first.is_absolute().then_some(first)
-    });
-    let directory = given
-        .or_else(|| absolute("XDG_CONFIG_HOME").map(|path| path.join("ferryd")))
-        .or_else(|| absolute("HOME").map(|path| path.join(".config/ferryd")))?;
-    Some(directory.join(FILE_NAME))
-}
 
 /// A users file as it was read.
 #[derive(Debug)]
@@ -57,23 +27,9 @@ impl UsersFile {
     ///
     /// Where that can't be done, or it is no regular file, larger than 16 MiB, or no UTF-8.
     pub fn read(path: &Path) -> io::Result<UsersFile> {
-        // A FIFO would be waited for.
-        let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        let mut bytes = Vec::new();
-        if file.take(MAX_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_BYTES {
-            return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
-        }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
-            io::Error::other(format!("line {line} is not UTF-8"))
-        })?;
-        Ok(UsersFile { text, mode: metadata.mode() & 0o7777 })
+        let file = WholeFile::read(path, MAX_BYTES)?;
+        let mode = file.status.mode() & 0o7777;
+        Ok(UsersFile { text: file.into_text()?, mode })
     }
 
     /// Returns what to warn of, where others than the owner and the group may read the file, or
@@ -97,7 +53,7 @@ impl Users {
     /// Where it can't be read, or something in it makes no sense.
     pub fn load(path: &Path) -> Result<(Users, Option<String>), UsersError> {
         let file = UsersFile::read(path).map_err(|error| {
-            let way_out = if error.kind() == ErrorKind::NotFound { "; 'ferryd user add NAME' makes it" } else { "" };
+            let way_out = if may_be_there(path) { "" } else { "; 'ferryd user add NAME' makes it" };
             UsersError::unreadable(path, format!("{error}{way_out}"))
         })?;
         let users = Users::parse(&file.text, path)?;
@@ -118,30 +74,6 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
-
-    #[test]
-    fn the_usual_place_is_beside_the_configuration() {
-        let place = |variables: &[(&str, &str)]| {
-            let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
-            usual_path_by(get).map(|path| path.to_str().unwrap().to_owned())
-        };
-        let home = ("HOME", "/home/f");
-        assert_eq!(place(&[home]).as_deref(), Some("/home/f/.config/ferryd/users.toml"));
-        let config = ("XDG_CONFIG_HOME", "/x");
-        assert_eq!(place(&[home, config]).as_deref(), Some("/x/ferryd/users.toml"));
-        let given = ("CONFIGURATION_DIRECTORY", "/etc/ferryd");
-        assert_eq!(place(&[home, config, given]).as_deref(), Some("/etc/ferryd/users.toml"));
-        let several = ("CONFIGURATION_DIRECTORY", "/etc/one:/etc/two");
-        assert_eq!(place(&[several]).as_deref(), Some("/etc/one/users.toml"));
-        for unusable in ["", "relative"] {
-            assert_eq!(
-                place(&[("XDG_CONFIG_HOME", unusable), home]).as_deref(),
-                Some("/home/f/.config/ferryd/users.toml")
-            );
-            assert_eq!(place(&[("HOME", unusable)]), None);
-        }
-        assert_eq!(place(&[]), None);
-    }
 
     #[test]
     fn a_file_is_read_whole_or_not_at_all() {

@@ -2,20 +2,15 @@
 
 mod report;
 
-use std::{
-    fs,
-    io::ErrorKind,
-    net::SocketAddr,
-    os::unix::fs::FileTypeExt as _,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::ErrorKind, net::SocketAddr, os::unix::fs::FileTypeExt as _, path::Path};
 
-use rustix::fs::{Access, access};
+use rustix::fs::Access;
 
 use crate::{
     access::Users,
     config::{Configuration, Obstacle, Setup, StartError},
     control::{self, Question},
+    files::{can_make_in, may_use, parent},
     net::{ListenError, Listener},
     observe::LogFileError,
     store::AREA,
@@ -102,7 +97,7 @@ fn control_socket(path: &Path, of_another: bool) -> Result<String, StartError> {
     let found = match fs::symlink_metadata(path) {
         Ok(_) if of_another => Err("it is the control socket of a server that runs".into()),
         Ok(there) if !there.file_type().is_socket() => Err("that is no socket".into()),
-        Ok(_) | Err(_) => can_make_in(&parent(path)),
+        Ok(_) | Err(_) => made_in(parent(path)),
     };
     found.map_err(|why| own(&format!("can't listen at {}: {why}", path.display())))?;
     Ok(format!("{} can be listened at (ferryd status, reload)", path.display()))
@@ -184,7 +179,7 @@ fn root(setup: &Setup) -> Result<String, StartError> {
                     above.display()
                 )));
             }
-            let made = can_make_in(&above);
+            let made = made_in(above);
             made.map_err(|why| wrong(format!("can't make the directory {}: {why}", path.display())))?;
             return Ok(format!("{} will be made", path.display()));
         }
@@ -193,12 +188,12 @@ fn root(setup: &Setup) -> Result<String, StartError> {
     if !there.is_dir() {
         return Err(cant_serve("it is no directory".into()));
     }
-    let readable = access(path, Access::READ_OK | Access::EXEC_OK);
+    let readable = may_use(path, Access::READ_OK | Access::EXEC_OK);
     readable.map_err(|error| cant_serve(format!("it can't be read: {error}")))?;
     if !setup.store.writable {
         return Ok(format!("{} can be read; nothing can be changed: {}", path.display(), setup.why_read_only));
     }
-    let written = access(path, Access::WRITE_OK);
+    let written = can_make_in(path);
     written.map_err(|error| cant_serve(format!("it can't be written: {error} (--read-only serves without)")))?;
     let corner = path.join(AREA);
     let what = match fs::symlink_metadata(&corner) {
@@ -220,22 +215,10 @@ fn root(setup: &Setup) -> Result<String, StartError> {
 fn can_make(directory: &Path) -> Result<(), String> {
     let absolute = std::path::absolute(directory).map_err(|error| error.to_string())?;
     let there = absolute.ancestors().find(|path| fs::symlink_metadata(path).is_ok());
-    can_make_in(there.unwrap_or(Path::new("/")))
+    made_in(there.unwrap_or(Path::new("/")))
 }
 
-/// Looks whether something could be made in a directory.
-fn can_make_in(directory: &Path) -> Result<(), String> {
-    let there = fs::metadata(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
-    if !there.is_dir() {
-        return Err(format!("{} is no directory", directory.display()));
-    }
-    let written = access(directory, Access::WRITE_OK | Access::EXEC_OK);
-    written.map_err(|error| format!("{} can't be written: {error}", directory.display()))
-}
-
-fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
+/// Looks whether something could be made in a directory. The error names it.
+fn made_in(directory: &Path) -> Result<(), String> {
+    can_make_in(directory).map_err(|error| format!("{} can't be written: {error}", directory.display()))
 }

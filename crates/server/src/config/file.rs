@@ -3,14 +3,12 @@
 use std::{
     env,
     ffi::OsString,
-    fs::OpenOptions,
-    io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustix::fs::OFlags;
 use toml_edit::{Document, Item, Value as Toml};
 
 use super::{
@@ -18,6 +16,7 @@ use super::{
     keys::{CONFIG, Key, Keys},
     setting::{Origin, Setting, Value},
 };
+use crate::files::{WholeFile, may_be_there};
 
 /// The name of the file in its directory.
 const FILE_NAME: &str = "ferryd.toml";
@@ -43,7 +42,7 @@ impl Place {
             return Some(Place { path, is_named: true });
         }
         let usual = usual(variable);
-        let there = usual.iter().find(|path| !matches!(path.try_exists(), Ok(false)));
+        let there = usual.iter().find(|path| may_be_there(path));
         there.or(usual.first()).map(|path| Place { path: path.clone(), is_named: false })
     }
 
@@ -51,7 +50,7 @@ impl Place {
     pub(super) fn read(&self, keys: &Keys) -> Content {
         let (text, mode) = match read(&self.path) {
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.is_named => return Content::default(),
+            Err(_) if !self.is_named && !may_be_there(&self.path) => return Content::default(),
             Err(error) => {
                 let problem = wrong(&format!("{}: can't read it: {error}", self.path.display()));
                 return Content { problems: vec![problem], ..Content::default() };
@@ -92,19 +91,9 @@ fn usual(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 
 /// Returns the text of the file at `path`, and its permissions.
 fn read(path: &Path) -> io::Result<(String, u32)> {
-    // Opening a FIFO would wait for a writer.
-    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut bytes = Vec::new();
-    if file.take(MAX_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_BYTES {
-        return Err(io::Error::other(format!("it has more than {MAX_BYTES} bytes")));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8"))?;
-    Ok((text, metadata.mode() & 0o7777))
+    let file = WholeFile::read(path, MAX_BYTES)?;
+    let mode = file.status.mode() & 0o7777;
+    Ok((file.into_text()?, mode))
 }
 
 fn wrong(problem: &str) -> StartError {
@@ -203,7 +192,10 @@ fn shown(value: &Toml) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _};
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt as _, symlink},
+    };
 
     use super::*;
 
@@ -245,10 +237,13 @@ mod tests {
         };
         assert_eq!(read("none", false), "");
         assert!(read("none", true).ends_with("can't read it: No such file or directory (os error 2)"));
+        // It may lead to a disk that is not mounted yet.
+        symlink("none", directory.path().join("link")).unwrap();
+        assert!(read("link", false).ends_with("can't read it: No such file or directory (os error 2)"));
         fs::create_dir(directory.path().join("d")).unwrap();
         assert!(read("d", false).ends_with("it is no regular file"));
-        fs::write(directory.path().join("f"), b"\xff").unwrap();
-        assert!(read("f", false).ends_with("it is not UTF-8"));
+        fs::write(directory.path().join("f"), b"\n\xff").unwrap();
+        assert!(read("f", false).ends_with("line 2 is not UTF-8"));
         fs::File::create(directory.path().join("large")).unwrap().set_len(MAX_BYTES + 1).unwrap();
         assert!(read("large", false).contains("more than 1048576 bytes"));
     }

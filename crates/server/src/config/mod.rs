@@ -24,7 +24,8 @@ use std::{fs, io, net::SocketAddr, path::PathBuf, time::Duration};
 use ferry_wire::limits::MAX_INTEGER;
 
 use crate::{
-    access::file::{FILE_NAME as USERS_FILE, usual_path},
+    access::file::FILE_NAME as USERS_FILE,
+    files::may_be_there,
     observe::{TransferLogForm, logging::LogOptions},
     protocol::ferry::{Limits, Timeouts},
     runtime::{Live, ServerOptions, admission::AdmissionLimits},
@@ -92,7 +93,7 @@ impl Setup {
         let asked = arguments.max_clients.map_or(plan.clients, u64::from);
         let users_file = arguments.users.clone().or_else(|| {
             // A file that may be there is not ignored: it takes rights away.
-            usual_users_file(arguments).filter(|path| !matches!(path.try_exists(), Ok(false)))
+            usual_users_file(arguments).filter(|path| may_be_there(path))
         });
         let store = store_options(arguments, read_only);
         Ok(Setup {
@@ -166,10 +167,9 @@ fn logs(arguments: &Arguments) -> LogOptions {
     LogOptions { file: arguments.log_file.clone(), transfer_log, node: arguments.node.clone() }
 }
 
-/// Returns the path of the users file beside the configuration.
+/// Returns the path of the users file beside the configuration, whether they are there or not.
 fn usual_users_file(arguments: &Arguments) -> Option<PathBuf> {
-    let beside = arguments.config.as_ref().map(|path| path.with_file_name(USERS_FILE));
-    beside.or_else(usual_path)
+    arguments.config.as_ref().map(|path| path.with_file_name(USERS_FILE))
 }
 
 fn admission(arguments: &Arguments, clients: u64, refusals: u64) -> AdmissionLimits {

@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -28,6 +28,8 @@ use rustls::{
     sign::CertifiedKey,
 };
 use x509_cert::{Certificate, Version, der::Decode as _, time::Validity};
+
+use crate::files::WholeFile;
 
 /// The file in the state directory.
 pub const KEY_FILE: &str = "key.pem";
@@ -153,7 +155,7 @@ impl Identity {
     /// than its owner may use the key.
     pub fn given(certificate: &Path, key: &Path, now: SystemTime) -> Result<Identity, KeyError> {
         let content = |problem: String| KeyError::Content { path: certificate.into(), problem };
-        let text = open(certificate).and_then(|file| read(file, certificate))?;
+        let text = read(certificate)?.bytes;
         let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|error| content(format!("no PEM: {error}")))?;
         let first = chain.first().ok_or_else(|| content("no certificate (BEGIN CERTIFICATE) in it".into()))?;
@@ -262,9 +264,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Reads a file with a key, which nobody else may read.
 fn read_key(path: &Path) -> Result<Vec<u8>, KeyError> {
-    let file = open(path)?;
-    // The status of the open file, so that it can't be exchanged in between.
-    let status = file.metadata().map_err(|error| KeyError::System { what: "look at", path: path.into(), error })?;
+    let WholeFile { bytes, status } = read(path)?;
     let (us, owner, mode) = (geteuid(), status.uid(), status.mode() & 0o7777);
     if owner != 0 && owner != us.as_raw() {
         return Err(KeyError::Foreign { path: path.into(), owner });
@@ -274,18 +274,11 @@ fn read_key(path: &Path) -> Result<Vec<u8>, KeyError> {
     if mode & of_others != 0 {
         return Err(KeyError::Open { path: path.into(), mode });
     }
-    read(file, path)
+    Ok(bytes)
 }
 
-fn open(path: &Path) -> Result<File, KeyError> {
-    File::open(path).map_err(|error| KeyError::System { what: "read", path: path.into(), error })
-}
-
-fn read(file: File, path: &Path) -> Result<Vec<u8>, KeyError> {
-    let mut text = Vec::new();
-    let read = file.take(MAX_FILE_BYTES).read_to_end(&mut text);
-    read.map_err(|error| KeyError::System { what: "read", path: path.into(), error })?;
-    Ok(text)
+fn read(path: &Path) -> Result<WholeFile, KeyError> {
+    WholeFile::read(path, MAX_FILE_BYTES).map_err(|error| KeyError::System { what: "read", path: path.into(), error })
 }
 
 fn private_key(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, KeyError> {
@@ -329,6 +322,7 @@ mod tests {
     use std::{os::unix::fs::PermissionsExt as _, sync::Barrier, thread, time::Duration};
 
     use rcgen::date_time_ymd;
+    use rustix::fs::{FileType, Mode, mknodat};
 
     use super::*;
 
@@ -389,6 +383,25 @@ mod tests {
             write_new(&path, text.as_bytes()).unwrap();
             let said = Identity::own(state.path()).unwrap_err().to_string();
             assert!(said.contains("key.pem") && !said.contains("hunter2") && !said.contains("aHVu"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_key_or_certificate_that_is_no_file_is_refused_and_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let (certificate, key) = pair(directory.path(), 2000, 2100);
+        let fifo = directory.path().join(KEY_FILE);
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let large = directory.path().join("large");
+        File::create(&large).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+        for (read, told) in [
+            (Identity::own(directory.path()), "can't read"),
+            (Identity::given(&fifo, &key, SystemTime::now()), "it is no regular file"),
+            (Identity::given(&certificate, &fifo, SystemTime::now()), "it is no regular file"),
+            (Identity::given(&large, &key, SystemTime::now()), "it has more than 1048576 bytes"),
+        ] {
+            let said = read.unwrap_err().to_string();
+            assert!(said.contains(told), "{said}");
         }
     }
 

@@ -12,11 +12,12 @@ use std::{
 };
 
 use rustix::{
-    fs::{Access, OFlags, access, fcntl_getfl, fcntl_setfl},
+    fs::{Access, OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
 };
 
 use super::sink::Output;
+use crate::files::{can_make_in, directories_of, may_use, parent};
 
 /// Why a log file can't be used. One line, for the user who started the server.
 #[derive(Debug, thiserror::Error)]
@@ -68,16 +69,12 @@ impl LogFile {
         }
         let found = match path.metadata().map(|status| unfit(status.file_type())) {
             Ok(Some(why)) => return Err(refused(why.to_owned())),
-            Ok(None) => access(path, Access::WRITE_OK),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && parent(path).is_dir() => {
-                let made = access(parent(path), Access::WRITE_OK | Access::EXEC_OK);
-                return made.map_err(|error| {
-                    refused(format!("it is to be made in {}: {}", parent(path).display(), io::Error::from(error)))
-                });
-            }
-            Err(error) => return Err(refused(why(path, &error))),
+            Ok(None) => may_use(path, Access::WRITE_OK).map_err(|error| error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && parent(path).is_dir() => can_make_in(parent(path))
+                .map_err(|error| format!("it is to be made in {}: {error}", parent(path).display())),
+            Err(error) => Err(why(path, &error)),
         };
-        found.map_err(|error| refused(io::Error::from(error).to_string()))
+        found.map_err(refused)
     }
 
     /// Returns the directories through which it is opened anew: none for a file that is never
@@ -86,8 +83,7 @@ impl LogFile {
         if !self.is_rotated() {
             return Vec::new();
         }
-        let led_to = self.path.canonicalize().ok().map(|file| parent(&file));
-        led_to.into_iter().chain([parent(&self.path)]).collect()
+        directories_of(&self.path)
     }
 
     /// Returns whether its path may come to mean another file: not where that is a stream's, even if
@@ -198,13 +194,6 @@ fn is_torn(path: &Path) -> bool {
         io::Result::Ok(last)
     };
     last().is_ok_and(|last| last != *b"\n")
-}
-
-fn parent(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    }
 }
 
 #[cfg(test)]

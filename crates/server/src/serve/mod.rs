@@ -22,6 +22,7 @@ use crate::{
     config::{Configuration, Obstacle, Setup, StartError},
     control::ControlSocket,
     fence::{self, Beyond},
+    files::directories_of,
     net::{Inherited, InquiryListener, TlsAcceptor, keys::Identity},
     observe::logging::OpenLogs,
     runtime::{Inquiry, Server, check_users},
@@ -149,17 +150,6 @@ fn beyond(
         logs: logs.directories(),
         removable: sockets.control.as_ref().and_then(ControlSocket::private_directory),
     }
-}
-
-/// Returns the directories through which a file is read again: an edit puts another one in its place. Where it is a
-/// symbolic link, that of what it leads to is one.
-fn directories_of(file: &Path) -> Vec<PathBuf> {
-    let parent = |path: &Path| match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let led_to = file.canonicalize().ok().map(|file| parent(&file));
-    led_to.into_iter().chain([parent(file)]).collect()
 }
 
 /// Opens the store. It is left again where its file system can't hold the rights of `users`.

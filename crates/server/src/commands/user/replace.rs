@@ -12,7 +12,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::access::{Users, file::UsersFile};
+use crate::{
+    access::{Users, file::UsersFile},
+    files::parent,
+};
 
 /// Changes the text of the file at `path`, which is made where it is missing. A symbolic link stays
 /// one: its target is replaced. Mode and owner stay as they were; a file that is made is readable
@@ -76,10 +79,6 @@ fn target(path: &Path) -> Result<PathBuf, String> {
         },
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Waits until no other process edits in the directory. A file system without such locks does
