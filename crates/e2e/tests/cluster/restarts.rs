@@ -48,10 +48,21 @@ fn work(cluster: &Cluster, stop: &AtomicBool) -> usize {
     done
 }
 
+/// Tells the worker to stop when it goes.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Has `disturb` done to one node after the other while files are moved.
 fn while_files_move(cluster: &Cluster, rounds: usize, disturb: impl Fn(&str)) {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also where a disturbance fails: the scope waits for the worker.
+        let _stop = Stop(&stop);
         let worker = scope.spawn(|| work(cluster, &stop));
         for round in 0..rounds {
             if worker.is_finished() {
