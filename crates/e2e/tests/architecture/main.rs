@@ -179,7 +179,7 @@ fn the_store_alone_touches_the_file_system() {
     check(
         "crates/server/src",
         &forbidden,
-        &["store", "config", "check", "observe", "access/file", "commands", "control", "net/keys"],
+        &["store", "files", "config", "check", "observe", "access/file", "commands", "control", "net/keys"],
     );
 }
 
