@@ -107,13 +107,17 @@ impl Cluster {
         words.map(|word| String::from_utf8(word.to_vec()).unwrap()).collect()
     }
 
-    /// Waits until a process has ended, whoever its parent is.
+    /// Waits until a process has ended, whoever its parent is: its first thread, and with it all others, which
+    /// hold its sockets as long.
     fn has_ended(pid: Pid) {
-        let stat = PathBuf::from(format!("/proc/{}/stat", pid.as_raw_pid()));
-        let ended = |path: &Path| match fs::read_to_string(path) {
-            Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")),
+        let place = PathBuf::from(format!("/proc/{}", pid.as_raw_pid()));
+        let ended = |place: &Path| match fs::read_to_string(place.join("stat")) {
+            Ok(stat) => {
+                let is_zombie = stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z"));
+                is_zombie && fs::read_dir(place.join("task")).map_or(0, Iterator::count) <= 1
+            }
             Err(_) => true,
         };
-        eventually("a process ends", || ended(&stat).then_some(()));
+        eventually("a process ends", || ended(&place).then_some(()));
     }
 }
