@@ -1,4 +1,4 @@
-//! What it does is in `crates/fuzzing`.
+//! Its work is in `crates/fuzzing`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| ferry_fuzzing::body(input));

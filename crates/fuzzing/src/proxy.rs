@@ -2,7 +2,7 @@
 
 use ferry_server::net::proxy::{MAX_HEADER_BYTES, parse};
 
-/// What has come on a connection of a proxy: the header is the same however its bytes come, and it is bounded.
+/// Reads a header of a proxy in pieces: it is the same however its bytes come, and it is bounded.
 ///
 /// # Panics
 ///

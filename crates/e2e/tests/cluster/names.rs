@@ -1,4 +1,4 @@
-//! What one node has told, the others know; what two nodes want, one gets.
+//! Names on two nodes: the others know of a change once it is told, and of two that want a name one gets it.
 
 use std::thread;
 

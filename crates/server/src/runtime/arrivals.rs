@@ -29,7 +29,7 @@ use crate::{
 /// by default.
 const LAST_ACCEPTS: usize = 4096;
 
-/// Who has come, before it is a client.
+/// A peer that has connected and is no client yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Caller {
     /// The address that counts for it.

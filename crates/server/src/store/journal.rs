@@ -60,7 +60,7 @@ pub(super) enum KeptState {
 #[derive(Debug, Default)]
 pub(super) struct Journal {
     sequence: u64,
-    /// What was written last, where there is a holder to be named.
+    /// The entry that was written last, where there is a holder to be named.
     last: Option<Box<JournalEntry>>,
 }
 

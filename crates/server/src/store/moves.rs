@@ -96,7 +96,7 @@ pub(super) fn is_move(entry: &str) -> bool {
     entry.starts_with(MOVE)
 }
 
-/// What a record says.
+/// The content of a record: the move that is to be made.
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
     kind: FileType,
@@ -131,7 +131,7 @@ impl Record {
     }
 }
 
-/// What is done with a move that was begun and not made.
+/// The way in which a move that was begun and not made is settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum OnWay {
     /// Its client was told that it failed.
@@ -140,7 +140,7 @@ enum OnWay {
     CarryOn,
 }
 
-/// What became of one try to move a file.
+/// The outcome of one try to move a file.
 enum Tried {
     Moved,
     /// Another file had its name by then.

@@ -211,7 +211,7 @@ struct Other {
     beat: Beat,
 }
 
-/// What may be done with something that the process of a directory holds.
+/// The standing of a process, as others see it: whether what it holds may be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     /// The process lives, or may live for as long as this.

@@ -110,7 +110,7 @@ impl Sender {
     }
 }
 
-/// What the one that is stopped does, and the other one after that.
+/// The work of the one that is stopped, and of the other one after that.
 type Act = fn(&mut Sender) -> Result<(), Failure>;
 
 fn to_the_end(sender: &mut Sender) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! Who holds a kept upload where several machines may write.
+//! Decides who holds a kept upload where several machines may write.
 //!
 //! There a lock tells only that somebody *may* hold an upload: it may be held on for somebody who
 //! has ended, and it may be lost by somebody who does not know. What decides is names ([`Tenure`]).

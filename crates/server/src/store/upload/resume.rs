@@ -34,7 +34,7 @@ enum Found {
     Nothing,
 }
 
-/// What there is of an upload that somebody wants.
+/// The state in which an upload that somebody wants is found.
 enum Begun {
     Published(Published),
     /// It is the caller's: how it is kept, its locked journal, its data, and the digest of the bytes in them that
@@ -48,7 +48,7 @@ struct Going {
     file: OwnedFd,
     digest: Digest,
     owner: Owner,
-    /// What it was taken from, where its names are its holder's alone.
+    /// The files that it was taken from, where its names are its holder's alone.
     taken: Option<Box<Taken>>,
 }
 
