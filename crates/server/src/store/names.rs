@@ -164,16 +164,7 @@ impl<'a> Batch<'a> {
         assert!(upload.staged().whole.is_some(), "published before it is whole and on the disk");
         let failed = |error| StoreError::system(name.as_str(), error);
         let parent = self.parent(name)?;
-        let replaced = match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
-            Ok(_) if onto == Onto::Free => return Err(StoreError::at(name.as_str(), ErrorKind::NameTaken)),
-            Ok(stat) if meta::kind(&stat) == FileType::RegularFile => Some(stat),
-            Ok(stat) => return Err(not_a_file(name.as_str(), meta::kind(&stat))),
-            Err(Errno::NOENT) if onto == Onto::Taken => {
-                return Err(StoreError::at(name.as_str(), ErrorKind::NameFree));
-            }
-            Err(Errno::NOENT) => None,
-            Err(error) => return Err(StoreError::entry(name, error)),
-        };
+        let replaced = self.replaced_by(name, parent, onto)?;
         let held = replaced.as_ref().and_then(|stat| self.hold_large(name, stat));
         let run = upload.staged().run.clone();
         let gone = |error| match error {
@@ -230,6 +221,18 @@ impl<'a> Batch<'a> {
             self.published.push((self.completions.len(), upload.clone(), entry));
         }
         Ok(Published { size, crc, tag })
+    }
+
+    /// Returns the status of the file that an upload would replace; [`None`] where nothing has its name.
+    fn replaced_by(&self, name: &Name, parent: usize, onto: Onto) -> Result<Option<Stat>, StoreError> {
+        match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
+            Ok(_) if onto == Onto::Free => Err(StoreError::at(name.as_str(), ErrorKind::NameTaken)),
+            Ok(stat) if meta::kind(&stat) == FileType::RegularFile => Ok(Some(stat)),
+            Ok(stat) => Err(not_a_file(name.as_str(), meta::kind(&stat))),
+            Err(Errno::NOENT) if onto == Onto::Taken => Err(StoreError::at(name.as_str(), ErrorKind::NameFree)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(StoreError::entry(name, error)),
+        }
     }
 
     /// Gives a staged file what its place brings with it, where that has changed since it was
