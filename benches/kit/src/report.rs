@@ -33,17 +33,22 @@ impl Report {
 
     /// Prints `row`, and keeps it.
     pub fn row(&mut self, row: Row) {
-        if self.silent {
-        } else if self.json {
-            println!("{}", json(self.target, &row));
+        if !self.silent {
+            self.print(&row);
+        }
+        self.rows.push(row);
+    }
+
+    fn print(&self, row: &Row) {
+        if self.json {
+            println!("{}", json(self.target, row));
         } else {
             if self.rows.is_empty() {
                 println!("{}", heading());
             }
             let goes_on = self.rows.last().is_some_and(|last| last.work == row.work);
-            println!("{}", line(if goes_on { "" } else { &row.work }, &row));
+            println!("{}", line(if goes_on { "" } else { &row.work }, row));
         }
-        self.rows.push(row);
     }
 
     /// Says why there is no row for `work`, or for one of those beside whom it is done.

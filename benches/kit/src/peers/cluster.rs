@@ -161,19 +161,8 @@ impl Cluster {
 
     /// Times `one` for each large file, all at once.
     fn at_once(&self, one: impl Fn(usize, &Content) -> Result<(), String> + Sync) -> Result<Sample, String> {
-        let mut done = Ok(());
-        let figures = clocked(
-            || 0.0,
-            || {
-                let one = &one;
-                done = thread::scope(|scope| {
-                    let start = |(index, content)| scope.spawn(move || one(index, content));
-                    let threads: Vec<_> = self.large.iter().enumerate().map(start).collect();
-                    threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
-                });
-            },
-        );
-        done.map(|()| rated(Unit::Bytes, self.options.large_bytes(), figures).without_cpu())
+        let files = self.large.iter().enumerate();
+        together((Unit::Bytes, self.options.large_bytes()), files, |(index, content)| one(index, content))
     }
 
     fn gets(&self, report: &mut Report) {
@@ -258,18 +247,8 @@ impl Cluster {
         }
         let count = self.small.len();
         let by_threads = |one: &(dyn Fn(&[Small]) -> io::Result<()> + Sync)| {
-            let mut done = Ok(());
-            let figures = clocked(
-                || 0.0,
-                || {
-                    done = thread::scope(|scope| {
-                        let share = self.small.chunks(count.div_ceil(AT_ONCE));
-                        let threads: Vec<_> = share.map(|files| scope.spawn(move || one(files))).collect();
-                        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
-                    });
-                },
-            );
-            done.map(|()| rated(Unit::Files, count as u64, figures).without_cpu())
+            let shares = self.small.chunks(count.div_ceil(AT_ONCE));
+            together((Unit::Files, count as u64), shares, |files| one(files).map_err(|error| error.to_string()))
         };
         let root = self.root(0);
         let mut peers = vec![Peer::new(format!("reading from the plain mount, {AT_ONCE} threads"), &[], || {
@@ -324,6 +303,26 @@ impl Cluster {
         };
         compete(report, self.options.rounds, &work, Unit::Seconds, &[], Some(&mut ours), peers);
     }
+}
+
+/// Times `one` for each share of the work, each in a thread of its own.
+fn together<T: Send>(
+    (unit, count): (Unit, u64),
+    shares: impl Iterator<Item = T>,
+    one: impl Fn(T) -> Result<(), String> + Sync,
+) -> Result<Sample, String> {
+    let mut done = Ok(());
+    let figures = clocked(
+        || 0.0,
+        || {
+            done = thread::scope(|scope| {
+                let one = &one;
+                let threads: Vec<_> = shares.map(|share| scope.spawn(move || one(share))).collect();
+                threads.into_iter().try_for_each(|thread| thread.join().expect("no panic"))
+            });
+        },
+    );
+    done.map(|()| rated(unit, count, figures).without_cpu())
 }
 
 fn root_of(mount: &Path) -> PathBuf {
