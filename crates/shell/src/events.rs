@@ -91,6 +91,7 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
         "local, got_files, got_bytes, put_files, put_bytes; address, software, user, node, features, remote where connected: \
          what STATUS shows.",
     ),
+    ("healthy", "address, node, seconds: HEALTH was answered, after so long: the root answers."),
     ("line", "number, text: one line of HISTORY."),
     ("needless", "word, reason: a word of other FTP clients was given that ferry has no need of (binary, prompt)."),
     ("command", "usage, summary: a command of the shell, told by HELP."),

@@ -189,6 +189,28 @@ fn every_line_of_json_is_an_event() {
 }
 
 #[test]
+fn health_tells_whether_the_root_answers() {
+    let root = tempfile::tempdir().unwrap();
+    let served = root.path().join("served");
+    let server = Options::new().root(&served).arg("--node").arg("a").start();
+    let (port, directory) = (server.address().port().to_string(), tempfile::tempdir().unwrap());
+    let fine = run(directory.path(), &["health", &port]);
+    assert_eq!((fine.status, fine.err.as_str()), (0, ""));
+    assert_eq!(fine.out, format!("the root of 127.0.0.1:{port} (node a) answers\n"));
+    let script = run(directory.path(), &["--dir", ".", "-c", &format!("OPEN {port}; health")]);
+    assert!(script.status == 0 && script.out.ends_with(&fine.out), "{}{}", script.out, script.err);
+    let event = &run(directory.path(), &["--json", "health", &port]).events()[0];
+    assert_eq!((&event["event"], &event["node"]), (&"healthy".into(), &"a".into()));
+    assert!(event["seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{event}");
+    fs::remove_dir_all(&served).unwrap();
+    run(directory.path(), &["health", &port])
+        .assert_failed(4, "HEALTH: the server says: the server's root has been removed");
+    let event = &run(directory.path(), &["--json", "health", &port]).events()[0];
+    assert_eq!((&event["event"], &event["kind"], &event["code"]), (&"error".into(), &"refused".into(), &"io".into()));
+    run(directory.path(), &["health", &strangers::port_of_nobody().to_string()]).assert_failed(3, "nobody listens");
+}
+
+#[test]
 fn every_failure_is_an_event_with_its_kind_its_code_and_what_it_is_about() {
     let (_server, port, directory) = fixture();
     let nobody = strangers::port_of_nobody().to_string();

@@ -248,6 +248,7 @@ fn the_shell_stays_usable_whatever_fails_when_the_server_has_gone() {
         "PWD",
         "STAT a",
         "SUM a",
+        "HEALTH",
         "MKDIR a",
         "RM a",
         "MV a b",

@@ -9,7 +9,7 @@ use super::{likeness, tree::Command};
 use crate::exit::Failed;
 
 /// The commands that make sense alone, at a server that is named.
-const ONE_SHOT: [&str; 9] = ["get", "put", "ls", "sync", "stat", "sum", "mkdir", "rm", "mv"];
+const ONE_SHOT: [&str; 10] = ["get", "put", "ls", "sync", "stat", "sum", "mkdir", "rm", "mv", "health"];
 
 /// A word for a command whose argument then has another default.
 pub(super) struct Phrase {
@@ -37,7 +37,7 @@ const NEEDLESS: [(&[&str], &str); 4] = [
 ];
 
 /// Words of other programs that mean something like a command, which is offered in their place.
-const SYNONYMS: [(&str, &[&str]); 10] = [
+const SYNONYMS: [(&str, &[&str]); 11] = [
     ("open", &["telnet"]),
     ("login", &["acct", "auth", "pass", "passwd", "password"]),
     ("get", &["more", "less", "pget"]),
@@ -45,6 +45,7 @@ const SYNONYMS: [(&str, &[&str]); 10] = [
     ("stat", &["info", "mdtm", "du"]),
     ("sum", &["cksum", "md5sum", "sha1sum", "sha256sum"]),
     ("rm", &["erase", "unlink", "remove"]),
+    ("health", &["ping", "alive", "check"]),
     ("!", &["shell", "sh"]),
     ("close", &["logout"]),
     ("quit", &["x"]),

@@ -176,6 +176,12 @@ pub(crate) enum Command {
     /// Show connection, directories, and what was moved
     #[command(after_help = "STATUS")]
     Status,
+    /// Ask the server whether its root answers
+    ///
+    /// It needs no right and no login. The server says within a second or so whether the directory that it serves can be
+    /// reached; where it can't, the exit status of a script is 4.
+    #[command(after_help = "HEALTH")]
+    Health,
     /// Show earlier lines, with their numbers
     #[command(alias = "hist", after_help = "HISTORY 10  the last ten")]
     History(HistoryArgs),

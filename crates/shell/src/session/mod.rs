@@ -147,6 +147,7 @@ impl Session {
             Command::Rm(removal) => self.remove(&removal)?,
             Command::Mv(renaming) => self.rename(&renaming.from, renaming.to())?,
             Command::Status => self.status(),
+            Command::Health => self.health()?,
             Command::History(history) => self.tell_history(history.count),
             Command::Shell(line) => self.run_shell(line.command.as_deref())?,
             Command::Close => self.close()?,

@@ -1,11 +1,12 @@
-//! STATUS and HISTORY.
+//! STATUS, HEALTH and HISTORY.
 
-use std::os::unix::ffi::OsStrExt as _;
+use std::{os::unix::ffi::OsStrExt as _, time::Instant};
 
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::Session;
 use crate::{
+    exit::Failed,
     figures::{Count, Size},
     output::Event,
 };
@@ -39,6 +40,19 @@ impl Session {
         event = event.with("got_files", self.got.files).with("got_bytes", self.got.bytes);
         event = event.with("put_files", self.put.files).with("put_bytes", self.put.bytes);
         self.output.answer(lines.join("\n"), || event);
+    }
+
+    pub(super) fn health(&mut self) -> Result<(), Failed> {
+        let began = Instant::now();
+        let client = self.connected()?;
+        client.health().map_err(|error| Failed::new("HEALTH", &error))?;
+        let (seconds, place) = (began.elapsed().as_secs_f64(), client.address().to_string());
+        let node = client.greeting().node().map(str::to_owned);
+        let of_node = node.as_deref().map(|node| format!(" (node {})", escaped(node))).unwrap_or_default();
+        self.output.answer(format_args!("the root of {place}{of_node} answers"), || {
+            Event::new("healthy").with("address", place.as_str()).with("node", node).with("seconds", seconds)
+        });
+        Ok(())
     }
 
     pub(super) fn tell_history(&mut self, count: Option<usize>) {
