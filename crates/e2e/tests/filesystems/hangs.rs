@@ -4,7 +4,7 @@ use std::{fs, thread};
 
 use ferry_e2e::{
     Options, Puppet, Raw, Server, eventually, mounts,
-    puppet::{Errno, Habits, Op, Order},
+    puppet::{Habits, Op, Order},
     random_bytes,
 };
 use rustix::{
@@ -67,25 +67,6 @@ impl Stage {
         assert_eq!(other.ask("STAT fine").word(0), "FILE");
         assert_eq!(other.ask("SUM fine").word(0), "SUM");
     }
-}
-
-#[test]
-fn a_root_that_hangs_is_busy_and_one_that_fails_is_io() {
-    if !mounts::private(&[]) {
-        return;
-    }
-    let stage = Stage::set(&["fine"], 4);
-    let mut raw = stage.client();
-    assert_eq!(raw.ask("HEALTH").line, "DONE");
-    stage.puppet.order(Op::Getattr, None, Order::Fail(Errno::EIO));
-    raw.ask("HEALTH").expect_failure("io");
-    stage.puppet.release();
-    stage.puppet.order(Op::Getattr, None, Order::Hang);
-    for _ in 0..2 {
-        raw.ask("HEALTH").expect_failure("busy");
-    }
-    stage.puppet.release();
-    assert_eq!(raw.ask("HEALTH").line, "DONE");
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod aliases;
 mod capabilities;
 mod ending;
 mod hangs;
+mod health;
 mod kinds;
 mod mounts;
 mod projects;

@@ -1,6 +1,7 @@
 //! The service manager: what it is told, and the sockets that it passes.
 
 use std::{
+    fs,
     net::TcpListener,
     os::{
         linux::net::SocketAddrExt as _,
@@ -54,6 +55,29 @@ fn it_is_told_of_the_whole_life() {
     server.signal(Signal::TERM);
     manager.hears("STOPPING=1");
     assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn it_is_told_of_a_root_that_is_gone() {
+    let place = tempfile::tempdir().unwrap();
+    let (path, root) = (place.path().join("notify"), place.path().join("root"));
+    let manager = Manager::new(UnixDatagram::bind(&path).unwrap());
+    let mut server = Options::new().root(&root).env("NOTIFY_SOCKET", &path).start();
+    assert!(manager.hears("READY=1").contains("STATUS=serving\n"));
+    let status = || String::from_utf8(server.command(&["status"]).stdout).unwrap();
+    assert!(status().contains("\nroot        up\n"), "{}", status());
+    // Nobody asks: the server finds out by itself.
+    fs::remove_dir_all(&root).unwrap();
+    let told = manager.hears("STATUS=");
+    assert!(told.starts_with("STATUS=the root is down: the server's root has been removed"), "{told}");
+    assert!(status().contains("\nroot        down for "), "{}", status());
+    // It is down after a reload as well.
+    assert!(server.command(&["reload"]).status.success());
+    assert!(manager.hears("READY=1").contains("STATUS=the root is down"));
+    server.signal(Signal::TERM);
+    assert!(manager.hears("STOPPING=1").contains("STATUS=draining"));
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(server.log().matches("the root is down").count(), 1, "{}", server.log());
 }
 
 #[test]

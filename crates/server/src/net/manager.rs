@@ -29,6 +29,8 @@ pub(crate) enum News {
     Stopping,
     /// Another process goes on in its place.
     Successor(i32),
+    /// Its state has changed in another way, which the status tells.
+    State,
 }
 
 /// The time after which news that a manager could not take is sent again.
@@ -93,6 +95,7 @@ impl ServiceManager {
             News::Reloading => format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_microseconds()),
             News::Stopping => "STOPPING=1\n".to_owned(),
             News::Successor(pid) => format!("MAINPID={pid}\n"),
+            News::State => String::new(),
         };
         let status = status.replace(|character: char| character.is_control(), " ");
         let before = self.untold.take().map(|(untold, _)| untold).unwrap_or_default();
@@ -201,6 +204,8 @@ mod tests {
         let said = heard();
         let time = said.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").and_then(|said| said.strip_suffix("\nSTATUS=\n"));
         assert!(time.is_some_and(|time| time.parse::<u64>().is_ok_and(|time| time > 0)), "{said}");
+        manager.tell(News::State, "the root is down", now);
+        assert_eq!(heard(), "STATUS=the root is down\n");
         manager.tell(News::Stopping, "draining", now);
         assert_eq!(heard(), "STOPPING=1\nSTATUS=draining\n");
         manager.tell(News::Successor(5), "", now);

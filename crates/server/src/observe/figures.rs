@@ -57,6 +57,14 @@ pub(crate) struct LoopFigures {
     pub(crate) recent_sent: u64,
 }
 
+/// The root does not answer.
+#[derive(Debug, Clone)]
+pub(crate) struct RootDown {
+    /// For so long.
+    pub(crate) time: Duration,
+    pub(crate) why: String,
+}
+
 /// All figures, at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Figures {
@@ -66,6 +74,8 @@ pub(crate) struct Figures {
     pub(crate) started: SystemTime,
     pub(crate) uptime: Duration,
     pub(crate) is_draining: bool,
+    /// [`None`] while the root answers.
+    pub(crate) root_down: Option<RootDown>,
     pub(crate) max_clients: u64,
     /// Handshakes that go on.
     pub(crate) handshakes: u64,
@@ -108,6 +118,7 @@ impl Figures {
             started,
             uptime,
             is_draining: false,
+            root_down: None,
             max_clients: 100,
             handshakes: 2,
             waiting_logins: 0,
@@ -225,6 +236,8 @@ impl Figures {
         table.seconds(Kind::Gauge, "ferryd_start_time_seconds", "When the server was started, in Unix time.", started);
         table.seconds(Kind::Gauge, "ferryd_uptime_seconds", "Time since the start.", self.uptime);
         table.gauge("ferryd_draining", "1 while the server ends, else 0.", self.is_draining.into());
+        let help = "1 while the root answers a look at it within a second, else 0.";
+        table.gauge("ferryd_root_up", help, self.root_down.is_none().into());
         table.by(
             Kind::Counter,
             ("ferryd_reloads_total", "outcome"),

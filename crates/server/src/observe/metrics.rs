@@ -87,7 +87,10 @@ fn push_series(page: &mut String, name: &str, labels: &Labels<'_>, bound: Option
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::observe::RootDown;
 
     #[test]
     fn each_figure_has_a_line() {
@@ -116,6 +119,13 @@ mod tests {
             assert!(page.lines().any(|found| found == line), "{line} is missing in\n{page}");
         }
         assert!(page.ends_with('\n'));
+    }
+
+    #[test]
+    fn a_root_that_is_down_is_a_zero() {
+        assert!(page(&Figures::of_a_test()).contains("\nferryd_root_up 1\n"));
+        let root_down = Some(RootDown { time: Duration::from_secs(1), why: "gone".into() });
+        assert!(page(&Figures { root_down, ..Figures::of_a_test() }).contains("\nferryd_root_up 0\n"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use ferry_wire::{Code, escaped};
 
 use super::{
     counters::{ClientState, RefusedFor, VERBS},
-    figures::{Family, Figures, Kind, LaneFigures, Sample, Value},
+    figures::{Family, Figures, Kind, LaneFigures, RootDown, Sample, Value},
     histogram::BOUNDS,
 };
 
@@ -115,6 +115,10 @@ pub(crate) fn screen(figures: &Figures) -> String {
     let state = if figures.is_draining { "ending" } else { "serving" };
     let node = figures.node.as_deref().map(|node| format!(", node {node}")).unwrap_or_default();
     screen.line("ferryd", format_args!("{}{node}, {state} for {}", figures.version, Age(figures.uptime)));
+    match &figures.root_down {
+        None => screen.line("root", "up"),
+        Some(RootDown { time, why }) => screen.line("root", format_args!("down for {}: {why}", Age(*time))),
+    }
     add_clients(&mut screen, figures);
     add_transfers(&mut screen, figures);
     add_store(&mut screen, figures);
@@ -294,6 +298,7 @@ mod tests {
         let screen = screen(&Figures::of_a_test());
         let expected = "\
 ferryd      1.2.3, serving for 1 d 2 h
+root        up
 clients     8 of 100; 2 in a handshake, 1 being turned away
             8 idle, 0 asking, 0 downloading, 0 uploading, 0 waiting for a rate
 connections 12 served, 1 refused: 1 server full
@@ -315,6 +320,9 @@ users       (anonymous) 3.0 MiB down, 0 B up, 1 transfers, 0 failed
             alice 100 B down, 4.9 KiB up, 3 transfers, 2 failed
 ";
         assert_eq!(screen, expected);
+        let root_down = Some(RootDown { time: Duration::from_secs(61), why: "the server's disk failed".into() });
+        let screen = super::screen(&Figures { root_down, ..Figures::of_a_test() });
+        assert_eq!(screen.lines().nth(1), Some("root        down for 1 min 1 s: the server's disk failed"));
     }
 
     #[test]

@@ -54,6 +54,7 @@ impl Server {
             started: started_at,
             uptime: now.saturating_duration_since(started),
             is_draining: self.life.is_draining(),
+            root_down: self.workers.root_down(now),
             max_clients: self.arrivals.max_clients() as u64,
             handshakes: self.handshakes.len() as u64,
             waiting_logins: self.desk.len() as u64,

@@ -15,7 +15,7 @@ impl Server {
     /// Tells each session what the helpers have done for it.
     pub(super) fn take_completions(&mut self) {
         let now = Instant::now();
-        for Ended { token, completion, lease } in self.workers.completions() {
+        for Ended { token, completion, lease } in self.workers.completions(now) {
             if let Some(id) = lease
                 && let Some(effect) = LeaseEffect::of(&completion)
             {

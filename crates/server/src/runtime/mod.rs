@@ -34,6 +34,7 @@ pub mod party;
 mod pool;
 pub mod rates;
 mod reload;
+mod root_health;
 pub mod scheduler;
 mod secure;
 mod setup;
@@ -79,6 +80,7 @@ use login_desk::LoginDesk;
 use party::Party;
 use rates::Rates;
 use reload::Reloads;
+use root_health::RootChange;
 use scheduler::Scheduler;
 use timers::Timers;
 use turn::{Buffers, Turn, TurnEnd};
@@ -233,6 +235,7 @@ impl Server {
             self.workers.look(began);
             self.take_events(&events, began);
             self.take_completions();
+            self.look_at_root(began);
             self.take_reload(began);
             self.run_desk(began);
             self.expire(began);
@@ -259,7 +262,29 @@ impl Server {
         {
             log::warn!("the server before this one has ended: {error}");
         }
-        self.manager.tell(News::Ready, "serving", Instant::now());
+        let now = Instant::now();
+        self.manager.tell(News::Ready, &self.state(now), now);
+    }
+
+    /// Returns what the server does, in words, while it does not drain.
+    fn state(&self, now: Instant) -> String {
+        match (self.workers.root_down(now), self.reloads.failure()) {
+            (Some(down), _) => format!("the root is down: {}", down.why),
+            (None, Some(why)) => format!("serving; the last reload: {why}"),
+            (None, None) => "serving".into(),
+        }
+    }
+
+    /// Looks at the root where that is due, and says that it has failed, or answers again.
+    fn look_at_root(&mut self, now: Instant) {
+        let Some(change) = self.workers.look_at_root(now) else { return };
+        match change {
+            RootChange::Down(why) => log::error!("the root is down: {why}"),
+            RootChange::Up(after) => log::info!("the root is up again, after {:.1} s", after.as_secs_f32()),
+        }
+        if !self.life.is_draining() {
+            self.manager.tell(News::State, &self.state(now), now);
+        }
     }
 
     /// Waits for events. Where there are none for a while, freed memory is given back.

@@ -62,13 +62,15 @@ pub(super) struct Reloads {
     /// The inquiries that came after it had begun. They get another reload, since files may have
     /// changed meanwhile.
     next: Option<Vec<Token>>,
+    /// Why the last one failed, if it did.
+    failure: Option<String>,
 }
 
 impl Reloads {
     /// Returns reloads whose threads wake `waker`.
     pub(super) fn new(waker: Arc<Waker>) -> Reloads {
         let (done_by, done) = channel();
-        Reloads { reading: None, waker, done_by, done, under_way: None, next: None }
+        Reloads { reading: None, waker, done_by, done, under_way: None, next: None, failure: None }
     }
 
     /// Starts the reading, or another one after the one under way. `asker` is told how it ends, and
@@ -96,6 +98,11 @@ impl Reloads {
             let _ = self.done_by.send(Done { read, lacking_logs: Vec::new() });
             let _ = self.waker.wake();
         }
+    }
+
+    /// Returns why the last reload failed, if it did.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// Takes the result of a reload, and the inquiries that wait for it.
@@ -148,10 +155,9 @@ impl Server {
                 Err(if lacking_logs.is_empty() { why } else { format!("{why}; {lacking_logs}") })
             }
         };
+        self.reloads.failure = result.as_ref().err().cloned();
         if !self.life.is_draining() {
-            let status =
-                result.as_ref().map_or_else(|why| format!("serving; the last reload: {why}"), |_| "serving".into());
-            self.manager.tell(News::Ready, &status, now);
+            self.manager.tell(News::Ready, &self.state(now), now);
         }
         let answer = result.map_or_else(|why| control::refused(&why), |told| control::done(&told));
         for asker in askers {

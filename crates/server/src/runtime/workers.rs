@@ -10,14 +10,19 @@ use mio::{Token, Waker};
 use super::{
     job::{Ended, Job},
     pool::Pool,
+    root_health::{RootChange, RootHealth},
     setup::{ServerError, system},
 };
 use crate::{
-    observe::LaneFigures,
+    observe::{LaneFigures, RootDown},
     store::{
-        Completion, Disk, Operation, Owner, OwnerLimits, SCRATCH_BYTES, Store, StoreLimits, StoreUsage, UploadOperation,
+        Completion, Disk, Operation, Owner, OwnerLimits, ReadCompletion, ReadOperation, SCRATCH_BYTES, Store,
+        StoreLimits, StoreUsage, UploadOperation,
     },
 };
+
+/// The server itself, as whoever asks for a look at the root. No connection has this token.
+const ROOT: Token = Token(usize::MAX);
 
 /// The store, and its helpers.
 #[derive(Debug)]
@@ -27,6 +32,7 @@ pub(super) struct Workers {
     scratch: Box<[u8]>,
     /// RESUMEs, which need a lease first.
     claims: Vec<Job>,
+    root: RootHealth,
 }
 
 impl Workers {
@@ -38,7 +44,8 @@ impl Workers {
         job_timeout: Duration,
     ) -> Result<Workers, ServerError> {
         let pool = Pool::start(&store, waker, open_together, job_timeout).map_err(system("can't start a thread"))?;
-        Ok(Workers { store, pool, scratch: vec![0; SCRATCH_BYTES].into(), claims: Vec::new() })
+        let root = RootHealth::new(Instant::now());
+        Ok(Workers { store, pool, scratch: vec![0; SCRATCH_BYTES].into(), claims: Vec::new(), root })
     }
 
     /// Sets the store's limits of all together.
@@ -63,11 +70,20 @@ impl Workers {
 
     /// Hands a job to the helpers; a RESUME is put aside until its lease is [claimed](Self::take_claims).
     pub(super) fn hand_on(&mut self, job: Job) {
-        if matches!(job.operation, Operation::Upload(_, UploadOperation::Resume(_))) {
-            self.claims.push(job);
-        } else {
-            self.pool.submit(job);
+        match job.operation {
+            Operation::Upload(_, UploadOperation::Resume(_)) => self.claims.push(job),
+            Operation::Read(ReadOperation::Probe) => {
+                if self.root.ask(job.token, Instant::now()) {
+                    self.probe();
+                }
+            }
+            _ => self.pool.submit(job),
         }
+    }
+
+    /// Begins the one look at the root that is under way.
+    fn probe(&mut self) {
+        self.pool.submit(Job { token: ROOT, operation: Operation::Read(ReadOperation::Probe), lease: None });
     }
 
     /// Takes the RESUMEs that were put aside.
@@ -82,23 +98,45 @@ impl Workers {
 
     /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are
     /// completed by this.
-    pub(super) fn forget_reads(&self, token: Token) -> Vec<Ended> {
-        self.pool.forget(token)
+    pub(super) fn forget_reads(&mut self, token: Token) -> Vec<Ended> {
+        let mut ended = self.pool.forget(token);
+        ended.extend(self.root.forget(token));
+        ended
     }
 
     /// Takes the completions of the helpers.
-    pub(super) fn completions(&self) -> Vec<Ended> {
-        self.pool.completions()
+    pub(super) fn completions(&mut self, now: Instant) -> Vec<Ended> {
+        let mut ended = self.pool.completions();
+        if let Some(index) = ended.iter().position(|ended| ended.token == ROOT)
+            && let Completion::Read(ReadCompletion::Probed(probed)) = ended.remove(index).completion
+        {
+            ended.extend(self.root.ended(&probed, now));
+        }
+        ended
     }
 
-    /// Returns when to [look](Self::look) for helpers that do not come back.
+    /// Returns when to [look](Self::look) for helpers that do not come back, or at the root.
     pub(super) fn look_at(&self) -> Option<Instant> {
-        self.pool.look_at()
+        self.pool.look_at().into_iter().chain(self.root.next_at()).min()
     }
 
     /// Starts helpers in the places of those that do not come back, and fails what they do not answer.
     pub(super) fn look(&mut self, now: Instant) {
         self.pool.look(now);
+    }
+
+    /// Looks at the root where that is due, and returns the change of its state since the last call.
+    /// To be called when the completions of the round have been taken.
+    pub(super) fn look_at_root(&mut self, now: Instant) -> Option<RootChange> {
+        if self.root.is_due(now) {
+            self.probe();
+        }
+        self.root.take_change()
+    }
+
+    /// Returns since when the root is down, and why; [`None`] while it answers.
+    pub(super) fn root_down(&self, now: Instant) -> Option<RootDown> {
+        self.root.down(now)
     }
 
     /// Returns the figures of each lane of helpers.

@@ -17,7 +17,7 @@ pub struct Timeouts {
 }
 
 /// The time that the root may take to answer a HEALTH.
-const ROOT_TIME: Duration = Duration::from_secs(1);
+pub const ROOT_TIME: Duration = Duration::from_secs(1);
 
 /// The thing or person that a session waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,7 +54,7 @@ use std::{
 
 use ferry_wire::{Code, Failure, Framer, Greeting, Id, Options, Request, UserName};
 
-pub use clock::Timeouts;
+pub use clock::{ROOT_TIME, Timeouts};
 pub use outbox::{Outbox, Segment};
 pub use record::Record;
 pub use visitor::{Login, LoginOutcome, Visitor};
