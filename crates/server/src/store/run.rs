@@ -106,8 +106,8 @@ impl Run {
         syscalls.mkdir(top, &name, 0o700)?;
         let locked = Run::lock(syscalls, top, OwnName::new(name.clone()), this);
         // A directory that could not be used is removed: otherwise a full disk would fill with new
-        // ones.
-        if locked.is_err()
+        // ones, and servers that start would be in doubt about its owner.
+        if !matches!(locked, Ok(Some(_)))
             && let Ok(dir) = syscalls.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY)
         {
             let _ = syscalls.unlink(&dir, LOCK, false);
@@ -191,10 +191,11 @@ struct Beat {
 }
 
 impl Beat {
-    /// Returns whether the owner has shown between the two that it lives. One that removes its
-    /// directory does not.
+    /// Returns whether the owner has shown between the two that it lives. One that makes its
+    /// directory, or removes it, does not.
     fn is_later_than(&self, before: &Beat) -> bool {
-        self.content.is_some() == before.content.is_some() && self != before
+        let is_begun = |beat: &Beat| beat.content.as_ref().map(|content| !content.is_empty());
+        is_begun(self) == is_begun(before) && self != before
     }
 }
 
@@ -289,7 +290,7 @@ impl Others {
         Ok(names.filter(|name| name.starts_with(RUN) && run.is_none_or(|run| run.name.0 != *name)).collect())
     }
 
-    /// Looks at the directory `name`; [`None`] where it is gone, or a lock says all there is to know.
+    /// Looks at the directory `name`; [`None`] where it is gone or goes, or a lock says all there is to know.
     fn look(&self, top: &OwnedFd, name: &str) -> Result<Option<Other>, Errno> {
         let gone = |error| if error == Errno::NOENT { Ok(None) } else { Err(error) };
         let dir = match self.syscalls.open_entry(top, name, OFlags::RDONLY | OFlags::DIRECTORY) {
@@ -314,6 +315,14 @@ impl Others {
         let stat = self.syscalls.stat(lock.as_ref().unwrap_or(&dir))?;
         let modified = (stat.st_mtime, stat.st_mtime_nsec);
         let beat = Beat { touched: meta::touched(&stat), modified, content };
+        // Being removed is no sign of life, though it touches what is removed.
+        let is_there = match &lock {
+            Some(lock) => is_entry(&self.syscalls, &dir, LOCK, lock)?,
+            None => is_entry(&self.syscalls, top, name, &dir)?,
+        };
+        if !is_there {
+            return Ok(None);
+        }
         Ok(Some(Other { dir, lock, is_free, owner, beat }))
     }
 

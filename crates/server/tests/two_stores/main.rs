@@ -21,3 +21,4 @@ mod machines;
 mod moves;
 mod room;
 mod stopped;
+mod together;
