@@ -334,10 +334,13 @@ impl Store {
         if upload.id().is_some() && meta::size(&self.syscalls.stat(file)?) != size {
             self.syscalls.truncate(file, size)?;
         }
-        if let Some(mtime) = upload.mtime {
-            self.syscalls.set_mtime(file, mtime)?;
+        match upload.mtime {
+            Some(mtime) => self.syscalls.set_mtime(file, mtime),
+            // A machine may tell the others late when it wrote (MooseFS: a second later). To them that would be
+            // another version, and a download that is under way by then would end as changed.
+            None if !self.capabilities.local => self.syscalls.touch(file),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes durable what was written so far of a kept upload, and remembers how far that is.

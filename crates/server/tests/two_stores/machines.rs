@@ -4,7 +4,11 @@ use std::{
     collections::{BTreeSet, HashSet},
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -201,6 +205,39 @@ fn a_server_beats_where_somebody_may_doubt_that_it_lives() {
         let beaten = modified > SystemTime::UNIX_EPOCH + Duration::from_secs(1);
         assert_eq!(beaten, watcher.is_some() || foreign, "an idle server leaves its disk alone");
         drop(Client::new(&side.store, false));
+    }
+}
+
+/// Counts how often times are set; perhaps on a file system of a kind that nobody knows.
+#[derive(Debug, Default)]
+struct Times {
+    set: AtomicUsize,
+    is_unknown: bool,
+}
+
+impl Watcher for Times {
+    fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+        if let Call::SetTime { .. } = call {
+            self.set.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.is_unknown { Unknown.before(call) } else { Ok(()) }
+    }
+
+    fn after(&self, _: &Call<'_>) {}
+}
+
+#[test]
+fn a_file_has_its_time_before_it_is_published_where_others_may_hear_late_of_writes() {
+    for is_unknown in [false, true] {
+        let root = fresh_root();
+        let times = Arc::new(Times { is_unknown, ..Times::default() });
+        let mut side = Side::open(&options(root.path()), 1, Some(times.clone()));
+        for length in [1, CHUNK, 3 * CHUNK] {
+            let before = times.set.load(Ordering::Relaxed);
+            side.put("a", &bytes(1, length)).expect("SAVED");
+            let set = times.set.load(Ordering::Relaxed) - before;
+            assert_eq!(set, usize::from(is_unknown), "{length} bytes");
+        }
     }
 }
 
