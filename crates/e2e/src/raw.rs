@@ -250,6 +250,19 @@ impl Raw {
         }
     }
 
+    /// Reads the first line of a server; [`None`] where it, or a balancer before it, closes without one.
+    pub fn first_line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            let mut byte = [0];
+            match self.socket.read(&mut byte) {
+                Ok(1..) => line.push(byte[0]),
+                _ => return None,
+            }
+        }
+        String::from_utf8(line).ok()
+    }
+
     /// Reads exactly `length` bytes.
     ///
     /// # Panics

@@ -5,19 +5,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod clocks;
 mod faults;
+mod hangs;
 mod names;
+mod requests;
 mod restarts;
+mod starts;
+mod transport;
 
 use std::{
     env, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
+    process::{Command, Output, Stdio},
 };
 
-use ferry_e2e::{Raw, eventually, ferryd, secure, workspace_root};
+use ferry_e2e::{Raw, eventually, ferryd, plain_ferry, secure, workspace_root};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The lifetime of a lease in these tests: builds for tests alone take it from this variable.
@@ -26,27 +30,72 @@ const LEASE: (&str, &str) = ("FERRY_TEST_LEASE_SECONDS", "3");
 /// Without this variable these tests skip themselves: they take a minute or two. With it they fail where they can't run.
 const MUST: &str = "FERRY_TEST_CLUSTER";
 
-/// One cluster at a time: each is eight processes.
-static ONE: Mutex<()> = Mutex::new(());
+const NODES: [&str; 2] = ["node1", "node2"];
 
-/// Does `work` inside a cluster of two nodes; `test` is the name of the test that calls.
+/// Does `work` inside a cluster of two nodes; `test` is the name of the test that calls. Its nodes speak TLS where
+/// the tests are run by it.
 fn in_cluster(test: &str, work: impl FnOnce(&Cluster)) {
+    in_cluster_that_speaks(secure::is_asked_for(), test, work);
+}
+
+/// Does the same inside a cluster whose nodes speak `tls`, or plainly.
+fn in_cluster_that_speaks(tls: bool, test: &str, work: impl FnOnce(&Cluster)) {
     if let Some(cluster) = Cluster::from_environment() {
+        let _logs = LogsOfFailure(&cluster);
         return work(&cluster);
-    }
-    if secure::skips("its servers speak plainly") {
-        return;
     }
     if env::var_os(MUST).is_none() {
         eprintln!("skipped: {MUST}=1 runs it, as root, where MooseFS and HAProxy are installed");
         return;
     }
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut script = Command::new(workspace_root().join("packaging/cluster/one-machine"));
-    script.arg("--ferryd").arg(ferryd()).arg(env::current_exe().unwrap()).args([test, "--exact", "--nocapture"]);
+    script.arg(if tls { "--tls" } else { "--plain" }).arg("--ferryd").arg(ferryd());
+    script.arg(env::current_exe().unwrap()).args([test, "--exact", "--nocapture"]);
+    if tls {
+        script.env(secure::VARIABLE, "1");
+    }
     let output = script.env(LEASE.0, LEASE.1).stdin(Stdio::null()).output().unwrap();
     let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success() && said.contains("1 passed"), "inside the cluster:\n{said}");
+    // Figures of what was done.
+    said.lines().filter(|line| line.starts_with("cluster: ")).for_each(|line| println!("{line}"));
+}
+
+/// Shows the nodes' logs when a test has failed: they go with the cluster.
+struct LogsOfFailure<'a>(&'a Cluster);
+
+impl Drop for LogsOfFailure<'_> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        for entry in fs::read_dir(&self.0.dir).into_iter().flatten().flatten() {
+            let name = entry.file_name().into_string().unwrap_or_default();
+            if name.starts_with("node") && name.ends_with(".log") {
+                eprintln!("{name}:\n{}", fs::read_to_string(entry.path()).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// The way in which a part of the cluster was started.
+struct Recipe {
+    words: Vec<String>,
+    environment: Vec<String>,
+}
+
+impl Recipe {
+    /// Adds words before the last one, which is a node's address.
+    fn with(mut self, words: &[&str]) -> Recipe {
+        let address = self.words.pop();
+        self.words.extend(words.iter().map(|word| (*word).to_owned()).chain(address));
+        self
+    }
+
+    fn with_variable(mut self, name: &str, value: &str) -> Recipe {
+        self.environment.push(format!("{name}={value}"));
+        self
+    }
 }
 
 /// The cluster, seen from inside.
@@ -56,16 +105,22 @@ struct Cluster {
     mounts: Vec<PathBuf>,
     dir: PathBuf,
     pids: PathBuf,
+    /// Of the key that all nodes have; [`None`] where they speak plainly.
+    fingerprint: Option<String>,
 }
 
 impl Cluster {
     fn from_environment() -> Option<Cluster> {
         let variable = |name| env::var(name).ok();
+        let dir = PathBuf::from(variable("CLUSTER_DIR")?);
+        let log = fs::read_to_string(dir.join("node1.log")).unwrap();
+        let fingerprint = log.lines().find_map(|line| line.rsplit_once(" (TLS, key ")?.1.strip_suffix(')'));
         Some(Cluster {
+            fingerprint: fingerprint.map(str::to_owned),
+            dir,
             balancer: variable("CLUSTER")?.parse().ok()?,
             nodes: variable("NODES")?.split(' ').map(|node| node.parse().unwrap()).collect(),
             mounts: variable("MOUNTS")?.split(' ').map(PathBuf::from).collect(),
-            dir: variable("CLUSTER_DIR")?.into(),
             pids: variable("CLUSTER_PIDS")?.into(),
         })
     }
@@ -74,6 +129,25 @@ impl Cluster {
     #[track_caller]
     fn node(&self, index: usize) -> Raw {
         Raw::greeted(self.nodes[index])
+    }
+
+    /// Runs `ferry` with these words, whose first is a command, on the balancer.
+    fn ferry(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(plain_ferry());
+        match &self.fingerprint {
+            Some(key) => command.args(["--tls", "--fingerprint", key]),
+            None => command.arg("--plain"),
+        };
+        command.arg("--dir").arg(self.local()).env("HOME", &self.dir);
+        command.arg(words[0]).arg(self.balancer.to_string()).args(&words[1..]).stdin(Stdio::null());
+        command.output().unwrap()
+    }
+
+    /// Returns the directory that [`ferry`](Self::ferry) puts from, and gets to.
+    fn local(&self) -> PathBuf {
+        let local = self.dir.join("local");
+        fs::create_dir_all(&local).unwrap();
+        local
     }
 
     /// Returns the root as a node's mount has it.
@@ -91,20 +165,56 @@ impl Cluster {
         kill_process(self.pid(part), signal).unwrap();
     }
 
-    /// Starts a node that has ended, as it was started before, once `command_line` was read of it.
-    fn start_again(&self, part: &str, command_line: &[String]) {
-        let log = fs::File::create(self.dir.join(format!("{part}.again.log"))).unwrap();
-        let mut node = Command::new(&command_line[0]);
-        let child = node.args(&command_line[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
+    /// Returns how a part that runs was started.
+    fn recipe(&self, part: &str) -> Recipe {
+        let read = |file: &str| {
+            let bytes = fs::read(format!("/proc/{}/{file}", self.pid(part).as_raw_pid())).unwrap();
+            let words = bytes.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+            words.map(|word| String::from_utf8(word.to_vec()).unwrap()).collect()
+        };
+        Recipe { words: read("cmdline"), environment: read("environ") }
+    }
+
+    /// Ends a part by a signal; returns how it was started.
+    fn end(&self, part: &str, signal: Signal) -> Recipe {
+        let (pid, recipe) = (self.pid(part), self.recipe(part));
+        self.signal(part, signal);
+        Cluster::has_ended(pid);
+        recipe
+    }
+
+    /// Starts a part that has ended. Its log begins anew.
+    fn start(&self, part: &str, recipe: &Recipe) {
+        let log = fs::File::create(self.log(part)).unwrap();
+        let mut command = Command::new(&recipe.words[0]);
+        command.args(&recipe.words[1..]).env_clear();
+        command.envs(recipe.environment.iter().filter_map(|pair| pair.split_once('=')));
+        let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
         fs::write(self.pids.join(part), child.unwrap().id().to_string()).unwrap();
+    }
+
+    /// Starts a node that has ended, and waits until it listens.
+    fn start_node(&self, part: &str, recipe: &Recipe) {
+        self.start(part, recipe);
+        self.listens(part);
+    }
+
+    fn listens(&self, part: &str) {
         let index: usize = part.strip_prefix("node").unwrap().parse().unwrap();
         eventually("the node listens again", || std::net::TcpStream::connect(self.nodes[index - 1]).ok());
     }
 
-    fn command_line(&self, part: &str) -> Vec<String> {
-        let bytes = fs::read(format!("/proc/{}/cmdline", self.pid(part).as_raw_pid())).unwrap();
-        let words = bytes.split(|&byte| byte == 0).filter(|word| !word.is_empty());
-        words.map(|word| String::from_utf8(word.to_vec()).unwrap()).collect()
+    /// Has both nodes started again with these words more.
+    fn start_nodes_with(&self, words: &[&str]) {
+        for part in NODES {
+            let recipe = self.end(part, Signal::TERM).with(words);
+            self.start_node(part, &recipe);
+        }
+    }
+
+    /// Returns the file of what a part has logged since it was started.
+    fn log(&self, part: &str) -> PathBuf {
+        self.dir.join(format!("{part}.log"))
     }
 
     /// Waits until a process has ended, whoever its parent is: its first thread, and with it all others, which

@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    process::{Command, Output, Stdio},
+    process::Output,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
 
-use ferry_e2e::{Random, eventually, ferry, random_bytes};
+use ferry_e2e::{Random, eventually, random_bytes};
 use rustix::process::Signal;
 
 use super::{Cluster, in_cluster};
@@ -19,17 +19,9 @@ fn rounds() -> usize {
 
 const NO_GREETING: &str = "it closes without a greeting";
 
-fn run(cluster: &Cluster, words: &[&str]) -> Output {
-    let mut command = Command::new(ferry());
-    command.arg("--plain").arg("--dir").arg(cluster.dir.join("local")).env("HOME", &cluster.dir);
-    command.arg(words[0]).arg(cluster.balancer.to_string()).args(&words[1..]).stdin(Stdio::null());
-    command.output().unwrap()
-}
-
 /// Puts and gets files until it is told to stop; returns how many. Each transfer must succeed.
 fn work(cluster: &Cluster, stop: &AtomicBool) -> usize {
-    let local = cluster.dir.join("local");
-    fs::create_dir_all(&local).unwrap();
+    let local = cluster.local();
     let mut done = 0;
     while !stop.load(Ordering::Relaxed) {
         let bytes = random_bytes(done as u64, 100_000 + Random::new(done as u64).below(3_000_000) as usize);
@@ -38,7 +30,7 @@ fn work(cluster: &Cluster, stop: &AtomicBool) -> usize {
         for verb in ["put", "get"] {
             // Whose node is killed before its greeting knows of no ferry server there yet, and does not try again.
             let greeted = |output: &Output| !String::from_utf8_lossy(&output.stderr).contains(NO_GREETING);
-            let output = eventually("a greeting", || Some(run(cluster, &[verb, &name])).filter(greeted));
+            let output = eventually("a greeting", || Some(cluster.ferry(&[verb, &name])).filter(greeted));
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{verb} {name}, after {done}: {said}");
             assert_eq!(fs::read(local.join(&name)).unwrap(), bytes, "{verb} {name}");
@@ -78,7 +70,9 @@ fn while_files_move(cluster: &Cluster, rounds: usize, disturb: impl Fn(&str)) {
             eventually("it answers", || (ferry_e2e::Raw::greeted(address).ask("HEALTH").line == "DONE").then_some(()));
         }
         stop.store(true, Ordering::Relaxed);
-        assert!(worker.join().unwrap() > 0, "no file was moved");
+        let moved = worker.join().unwrap();
+        assert!(moved > 0, "no file was moved");
+        println!("cluster: {rounds} rounds, {moved} files put, got and compared");
     });
 }
 
@@ -86,10 +80,8 @@ fn while_files_move(cluster: &Cluster, rounds: usize, disturb: impl Fn(&str)) {
 fn no_transfer_fails_while_nodes_are_restarted() {
     in_cluster("restarts::no_transfer_fails_while_nodes_are_restarted", |cluster| {
         while_files_move(cluster, 6, |part| {
-            let (pid, command_line) = (cluster.pid(part), cluster.command_line(part));
-            cluster.signal(part, Signal::TERM);
-            Cluster::has_ended(pid);
-            cluster.start_again(part, &command_line);
+            let recipe = cluster.end(part, Signal::TERM);
+            cluster.start_node(part, &recipe);
         });
     });
 }
@@ -98,10 +90,8 @@ fn no_transfer_fails_while_nodes_are_restarted() {
 fn no_transfer_fails_while_nodes_are_killed() {
     in_cluster("restarts::no_transfer_fails_while_nodes_are_killed", |cluster| {
         while_files_move(cluster, rounds(), |part| {
-            let (pid, command_line) = (cluster.pid(part), cluster.command_line(part));
-            cluster.signal(part, Signal::KILL);
-            Cluster::has_ended(pid);
-            cluster.start_again(part, &command_line);
+            let recipe = cluster.end(part, Signal::KILL);
+            cluster.start_node(part, &recipe);
         });
         let leftovers = || {
             let names = fs::read_dir(cluster.root(0).join(".ferry")).unwrap();
