@@ -36,6 +36,7 @@ mod sample;
 pub mod scale;
 pub mod small_files;
 pub mod throughput;
+mod told;
 mod tree;
 mod wire;
 mod workshop;

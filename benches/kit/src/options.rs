@@ -42,7 +42,17 @@ cargo bench -p ferry-benches [--bench TARGET] -- [OPTIONS] [TEXT ...]
   FERRY_BENCH_FILES=5000     small files
   FERRY_BENCH_CLIENTS=19000  clients at once, if as many descriptors may be open
   FERRY_BENCH_ROUNDS=5       turns of each contender
-  FERRY_BENCH_PEERS=DIR      where the bench `peers` looks for unpacked programs first; several are separated by `:`";
+  FERRY_BENCH_PEERS=DIR      where the bench `peers` looks for unpacked programs first; several are separated by `:`
+
+  of the bench `line`; lists are separated by commas:
+  FERRY_BENCH_RTT=100        milliseconds there and back
+  FERRY_BENCH_LOSS=0,1       percent of the packets that are lost, each way
+  FERRY_BENCH_CC=cubic       congestion controls of the kernel
+  FERRY_BENCH_RATE=400       Mbit/s, each way
+  FERRY_BENCH_LIMIT=60       seconds until a program is cut off
+  FERRY_BENCH_BESIDE=TEXT    only programs whose name has one of these in it stand beside ferry
+  FERRY_BENCH_SEED=1         seed of the losses
+  there FERRY_BENCH_MIB is 200 (50 and 20 with loss), and FERRY_BENCH_ROUNDS 2";
 
 impl Options {
     /// Full size.

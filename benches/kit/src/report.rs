@@ -7,14 +7,25 @@ use crate::{
     goal::Verdict,
     rounds::Row,
     sample::{Sample, Spread, digits},
+    told::Told,
 };
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A table for people.
+    Table,
+    /// An object a row.
+    Json,
+    /// For a report of another process, which passes it on.
+    Told,
+}
 
 /// Takes rows, and prints each as it comes.
 #[derive(Debug)]
 pub struct Report {
     target: &'static str,
-    json: bool,
-    silent: bool,
+    form: Form,
     rows: Vec<Row>,
     skipped: usize,
 }
@@ -23,48 +34,63 @@ impl Report {
     /// Returns the report of one bench target.
     #[must_use]
     pub fn new(target: &'static str, json: bool) -> Report {
-        Report { target, json, silent: false, rows: Vec::new(), skipped: 0 }
+        Report { target, form: if json { Form::Json } else { Form::Table }, rows: Vec::new(), skipped: 0 }
     }
 
-    /// Returns one that prints nothing, for rows that another process reports.
-    pub(crate) fn silent(target: &'static str) -> Report {
-        Report { silent: true, ..Report::new(target, false) }
+    /// Returns one whose lines another process [passes on](Report::pass_on).
+    pub(crate) fn told(target: &'static str) -> Report {
+        Report { form: Form::Told, ..Report::new(target, false) }
+    }
+
+    /// Reports what a line of a [told](Report::told) report says, and returns whether that report has ended with it.
+    /// Other lines say nothing.
+    pub(crate) fn pass_on(&mut self, line: &str) -> bool {
+        match Told::parse(line) {
+            Some(Told::Row(row)) => self.row(row),
+            Some(Told::Skipped { work, why }) => self.skip(&work, &why),
+            Some(Told::Remark(text)) => self.remark(&text),
+            Some(Told::End) => return true,
+            None => {}
+        }
+        false
     }
 
     /// Prints `row`, and keeps it.
     pub fn row(&mut self, row: Row) {
-        if !self.silent {
-            self.print(&row);
-        }
+        self.print(&row);
         self.rows.push(row);
     }
 
     fn print(&self, row: &Row) {
-        if self.json {
-            println!("{}", json(self.target, row));
-        } else {
-            if self.rows.is_empty() {
-                println!("{}", heading());
+        match self.form {
+            Form::Json => println!("{}", json(self.target, row)),
+            Form::Told => println!("{}", Told::Row(row.clone())),
+            Form::Table => {
+                if self.rows.is_empty() {
+                    println!("{}", heading());
+                }
+                let goes_on = self.rows.last().is_some_and(|last| last.work == row.work);
+                println!("{}", line(if goes_on { "" } else { &row.work }, row));
             }
-            let goes_on = self.rows.last().is_some_and(|last| last.work == row.work);
-            println!("{}", line(if goes_on { "" } else { &row.work }, row));
         }
     }
 
     /// Says why there is no row for `work`, or for one of those beside whom it is done.
     pub fn skip(&mut self, work: &str, why: &str) {
-        if self.json {
-            println!("{{{}}}", texts(&[("target", self.target), ("work", work), ("skipped", why)]));
-        } else {
-            println!("{work}: {why}");
+        match self.form {
+            Form::Json => println!("{{{}}}", texts(&[("target", self.target), ("work", work), ("skipped", why)])),
+            Form::Told => println!("{}", Told::Skipped { work: work.into(), why: why.into() }),
+            Form::Table => println!("{work}: {why}"),
         }
         self.skipped += 1;
     }
 
     /// Says what a reader of the table should know; machines are not told.
     pub fn remark(&self, text: &str) {
-        if !self.json {
-            println!("{text}");
+        match self.form {
+            Form::Json => {}
+            Form::Told => println!("{}", Told::Remark(text.into())),
+            Form::Table => println!("{text}"),
         }
     }
 
@@ -76,7 +102,9 @@ impl Report {
 
     /// Says so where nothing was reported.
     pub fn end(&self) {
-        if self.rows.is_empty() && self.skipped == 0 {
+        if self.form == Form::Told {
+            println!("{}", Told::End);
+        } else if self.rows.is_empty() && self.skipped == 0 {
             eprintln!("{}: no row has that in its work", self.target);
         }
     }

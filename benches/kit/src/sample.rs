@@ -9,6 +9,8 @@ use crate::tree::own_cpu_seconds;
 pub enum Unit {
     /// Bytes moved in a second, in GB (10^9).
     Bytes,
+    /// Bits moved in a second, in Mbit (10^6).
+    Megabits,
     /// Files moved in a second.
     Files,
     /// Connections opened in a second.
@@ -29,6 +31,7 @@ impl Unit {
     pub fn name(self) -> &'static str {
         match self {
             Unit::Bytes => "GB/s",
+            Unit::Megabits => "Mbit/s",
             Unit::Files => "files/s",
             Unit::Connections => "conn/s",
             Unit::Micros => "us",
@@ -46,7 +49,7 @@ impl Unit {
             Unit::Files => Some("us/file"),
             Unit::Connections => Some("us/conn"),
             Unit::Seconds => Some("s"),
-            Unit::Micros | Unit::Memory | Unit::Share => None,
+            Unit::Megabits | Unit::Micros | Unit::Memory | Unit::Share => None,
         }
     }
 

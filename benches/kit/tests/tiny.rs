@@ -66,6 +66,15 @@ fn cluster() {
     assert!(matches!(report.rows().len(), 0 | 8), "{} rows", report.rows().len());
 }
 
+/// It skips with a word where there are no name spaces and TUN devices; others take part where they are here.
+#[test]
+fn line() {
+    let mut report = Report::new("line", false);
+    ferry_bench_kit::peers::long_line::all(&setup(), &Options::tiny(), &mut report);
+    let alone = report.rows().iter().filter(|row| row.limit.is_empty() && !row.ours.is_empty()).count();
+    assert!(matches!(alone, 0 | 4), "{alone} rows of ferry's own");
+}
+
 #[test]
 fn a_keeper_ends_with_all_that_it_keeps() {
     let script = "sleep 1000 & (setsid sleep 1000 &) ; exec sleep 1000";

@@ -14,7 +14,7 @@ use std::{
     fs, io,
     os::unix::process::CommandExt as _,
     path::Path,
-    process::{self, Child, Command, ExitStatus, Stdio},
+    process::{self, Child, ChildStdout, Command, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
@@ -55,6 +55,11 @@ impl Keeper {
     /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Takes the pipe from what it runs, where standard output was piped.
+    pub(crate) fn output(&mut self) -> Option<ChildStdout> {
+        self.0.stdout.take()
     }
 
     /// Returns its exit status, where it has ended.

@@ -6,7 +6,7 @@ mod raw_limit;
 
 use std::{env, process::ExitCode};
 
-use crate::peers::cluster;
+use crate::peers::{cluster, long_line};
 
 pub(crate) use self::keeper::Keeper;
 pub use self::raw_limit::RawLimit;
@@ -19,6 +19,7 @@ pub fn helper() -> Option<ExitCode> {
         keeper::ARGUMENT => keeper::main(words),
         raw_limit::ARGUMENT => raw_limit::main(words),
         cluster::ARGUMENT => cluster::main(words),
+        long_line::ARGUMENT => long_line::main(words),
         _ => return None,
     };
     Some(match ended {

@@ -32,7 +32,7 @@ use super::{
     turns::{Peer, compete},
 };
 use crate::{
-    Content, Drained, Options, Report, Row, Sample, Setup, Unit, Wire, Workshop, drain_ferry,
+    Content, Drained, Options, Report, Sample, Setup, Unit, Wire, Workshop, drain_ferry,
     helper::Keeper,
     lanes::{Small, get_all},
     program::{find, run},
@@ -69,7 +69,7 @@ pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     for nodes in if options.tiny { &NODES[1..2] } else { &NODES[..] } {
         let (said, complaints) = inside(setup, options, *nodes);
         match said.lines().rev().find_map(|line| line.strip_prefix("status ")) {
-            Some("0") => said.lines().filter_map(decode).for_each(|row| report.row(row)),
+            Some("0") => said.lines().for_each(|line| _ = report.pass_on(line)),
             Some(NOT_INSTALLED) => return report.skip("a cluster on one machine", complaints.trim()),
             status => panic!("the cluster ended with {status:?}: {complaints}"),
         }
@@ -97,19 +97,17 @@ fn inside(setup: &Setup, options: &Options, nodes: usize) -> (String, String) {
     (read(&out), read(&error))
 }
 
-/// The process inside: does all the work, and writes a line for each row.
+/// The process inside: does all the work, and tells its rows on standard output.
 pub(crate) fn main(mut words: impl Iterator<Item = OsString>) -> io::Result<()> {
     let helper = PathBuf::from(words.next().ok_or_else(|| io::Error::other("the helper is not named"))?);
     let options = Options::handed_on(words).map_err(io::Error::other)?;
     let cluster = Cluster::from_environment(&helper, options)?;
-    let mut report = Report::silent("cluster");
+    let mut report = Report::told("cluster");
     cluster.gets(&mut report);
     cluster.puts(&mut report);
     cluster.get_small(&mut report);
     cluster.put_small(&mut report);
-    for row in report.rows() {
-        println!("{}", encode(row));
-    }
+    report.end();
     Ok(())
 }
 
@@ -341,36 +339,4 @@ fn dd(from: &Path, to: &Path, words: &[&str]) -> Result<(), String> {
         word
     });
     run(Command::new(dd).args([from, to]).arg("bs=1M").args(words)).map(|_| ())
-}
-
-/// A row as a line: its work, unit, what is beside it, and both lists of values.
-fn encode(row: &Row) -> String {
-    let values =
-        |samples: &[Sample]| samples.iter().map(|sample| sample.value.to_string()).collect::<Vec<_>>().join(" ");
-    [row.work.as_str(), row.unit.name(), &row.limit_is, &values(&row.ours), &values(&row.limit)].join("\t")
-}
-
-fn decode(line: &str) -> Option<Row> {
-    let [work, unit, limit_is, ours, limit] = line.split('\t').collect::<Vec<_>>().try_into().ok()?;
-    let unit = [Unit::Bytes, Unit::Files, Unit::Seconds].into_iter().find(|known| known.name() == unit)?;
-    let samples = |text: &str| {
-        let values = text.split(' ').filter(|word| !word.is_empty()).map(|word| word.parse().map(Sample::plain));
-        values.collect::<Result<Vec<_>, _>>().ok()
-    };
-    Some(Row { ours: samples(ours)?, limit: samples(limit)?, limit_is: limit_is.into(), ..Row::new(work, unit) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_comes_out_as_it_went_in() {
-        let [ours, limit] = [vec![1.5, 2.0], vec![]].map(|list| list.into_iter().map(Sample::plain).collect());
-        let row = Row { ours, limit, limit_is: "dd".into(), ..Row::new("2 servers: PUT", Unit::Bytes) };
-        let again = decode(&encode(&row)).unwrap();
-        assert_eq!((again.work, again.unit, again.limit_is), (row.work, row.unit, row.limit_is));
-        assert_eq!((again.ours, again.limit), (row.ours, row.limit));
-        assert!(decode("status 0").is_none());
-    }
 }

@@ -1,12 +1,11 @@
-//! Servers of others, started for the bench alone: on a free port of the loopback interface, in the
-//! foreground, logging nothing. Each has a configuration of the bench's own in a temporary
-//! directory.
+//! Servers of others, started for the bench alone: on a free port, in the foreground, logging
+//! nothing. Each has a configuration of the bench's own in a temporary directory.
 
 use std::{
     ffi::OsString,
     fs::{self, File, Permissions},
     io::{self, Read as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -49,11 +48,17 @@ pub(super) enum Kind {
     Proftpd,
     Pyftpdlib,
     Nginx,
-    /// The same by TLS, and it takes uploads.
+    /// The same, and it takes uploads.
+    NginxPut,
+    /// The same by TLS.
     NginxTls,
     /// The same by TLS.
     VsftpdTls,
     Rsync,
+    /// It throws away what comes, and makes up what goes.
+    Iperf3,
+    /// A WebDAV server.
+    Rclone,
 }
 
 /// Those that speak FTP.
@@ -66,8 +71,10 @@ impl Kind {
             Kind::PureFtpd => "pure-ftpd",
             Kind::Proftpd => "proftpd",
             Kind::Pyftpdlib => "pyftpdlib",
-            Kind::Nginx | Kind::NginxTls => "nginx",
+            Kind::Nginx | Kind::NginxPut | Kind::NginxTls => "nginx",
             Kind::Rsync => "rsync",
+            Kind::Iperf3 => "iperf3",
+            Kind::Rclone => "rclone",
         }
     }
 
@@ -78,8 +85,10 @@ impl Kind {
             Kind::PureFtpd => "needs root; beside vsftpd only unpacked: pure-ftpd and pure-ftpd-common, see below",
             Kind::Proftpd => "beside vsftpd only unpacked: proftpd-core, see below",
             Kind::Pyftpdlib => "pip install pyftpdlib, for a python3 on the path or in FERRY_BENCH_PEERS",
-            Kind::Nginx | Kind::NginxTls => "apt-get install nginx-light",
+            Kind::Nginx | Kind::NginxPut | Kind::NginxTls => "apt-get install nginx-light",
             Kind::Rsync => "apt-get install rsync",
+            Kind::Iperf3 => "apt-get install iperf3",
+            Kind::Rclone => "apt-get install rclone",
         }
     }
 
@@ -88,14 +97,23 @@ impl Kind {
         matches!(self, Kind::Vsftpd | Kind::VsftpdTls | Kind::PureFtpd | Kind::Proftpd)
     }
 
-    /// Starts it to serve `root`; [`None`] where it is not on this machine.
+    /// Starts it to serve `root` on the loopback interface; [`None`] where it is not on this machine.
     ///
     /// # Errors
     ///
     /// Fails with the server's own words where it does not start.
     pub(super) fn start(self, helper: &Path, root: &Path) -> Option<Result<Daemon, String>> {
+        self.start_at(Ipv4Addr::LOCALHOST, helper, root)
+    }
+
+    /// Does the same at an address of this machine.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`start`](Kind::start) does.
+    pub(super) fn start_at(self, ip: Ipv4Addr, helper: &Path, root: &Path) -> Option<Result<Daemon, String>> {
         let program = self.program()?;
-        Some(Daemon::start(self, helper, &program, root).map_err(|error| error.to_string()))
+        Some(Daemon::start(self, ip, helper, &program, root).map_err(|error| error.to_string()))
     }
 
     fn program(self) -> Option<PathBuf> {
@@ -108,17 +126,18 @@ impl Kind {
     }
 
     /// Writes its configuration to `place`; gives the arguments that make it use that.
-    fn configure(self, place: &Path, root: &Path, port: u16) -> io::Result<Vec<OsString>> {
+    fn configure(self, place: &Path, root: &Path, address: SocketAddr) -> io::Result<Vec<OsString>> {
         let config = place.join("config");
         let path = config.clone().into_os_string();
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        let (ip, port) = (address.ip().to_string(), address.port().to_string());
         let (text, arguments) = match self {
-            Kind::Vsftpd => (vsftpd(place, root, port), vec![path]),
-            Kind::VsftpdTls => (vsftpd(place, root, port) + &vsftpd_tls(&certified(place)?), vec![path]),
+            Kind::Vsftpd => (vsftpd(place, root, address), vec![path]),
+            Kind::VsftpdTls => (vsftpd(place, root, address) + &vsftpd_tls(&certified(place)?), vec![path]),
             Kind::PureFtpd => {
                 let database = pure_ftpd(place, root)?;
                 let most = MOST_CLIENTS.to_string();
-                let bind = format!("127.0.0.1,{port}");
+                let bind = format!("{ip},{port}");
                 let mut arguments = words(&["-S", &bind, "-c", &most, "-C", &most, "-I", "60", "-H", "-A", "-E"]);
                 arguments.extend(words(&["-f", "none", "-u", "1", "-l", &format!("puredb:{}", database.display())]));
                 arguments.extend(words(&["-g", &place.join("pid").to_string_lossy()]));
@@ -127,22 +146,32 @@ impl Kind {
             Kind::Proftpd => {
                 let mut arguments = words(&["-n", "-q", "-c"]);
                 arguments.push(path);
-                (proftpd(place, root, port)?, arguments)
+                (proftpd(place, root, address)?, arguments)
             }
-            Kind::Pyftpdlib => (pyftpdlib(root, port), vec![path]),
-            Kind::Nginx | Kind::NginxTls => {
+            Kind::Pyftpdlib => (pyftpdlib(root, address), vec![path]),
+            Kind::Nginx | Kind::NginxPut | Kind::NginxTls => {
                 let mut arguments = words(&["-e", "stderr", "-p"]);
                 arguments.extend([place.as_os_str().to_owned(), "-c".into(), path]);
-                let tls = if self == Kind::NginxTls { nginx_tls(&certified(place)?, root) } else { String::new() };
-                (nginx(root, port, &tls), arguments)
+                let more = match self {
+                    Kind::NginxTls => nginx_tls(&certified(place)?) + &nginx_put(root),
+                    Kind::NginxPut => nginx_put(root),
+                    _ => String::new(),
+                };
+                (nginx(root, address, self == Kind::NginxTls, &more), arguments)
             }
             Kind::Rsync => {
-                let mut arguments = words(&["--daemon", "--no-detach", "--address=127.0.0.1"]);
-                arguments.push(format!("--port={port}").into());
+                let mut arguments = words(&["--daemon", "--no-detach", "--address", &ip, "--port", &port]);
                 let mut option = OsString::from("--config=");
                 option.push(path);
                 arguments.push(option);
                 (rsync(place, root), arguments)
+            }
+            Kind::Iperf3 => (String::new(), words(&["-s", "-B", &ip, "-p", &port])),
+            Kind::Rclone => {
+                // Others write there as well.
+                let uncached = ["--dir-cache-time", "1ms", "--config", "/dev/null"];
+                let serve = ["serve", "webdav", &root.to_string_lossy(), "--addr", &address.to_string()];
+                (String::new(), words(&[&serve[..], &uncached].concat()))
             }
         };
         fs::write(config, text)?;
@@ -156,10 +185,11 @@ fn imports_pyftpdlib(python: &Path) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn vsftpd(place: &Path, root: &Path, port: u16) -> String {
+fn vsftpd(place: &Path, root: &Path, address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
     let (root, empty) = (root.display(), place.display());
     format!(
-        "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\nrun_as_launching_user=YES\n\
+        "listen=YES\nlisten_address={ip}\nlisten_port={port}\nbackground=NO\nrun_as_launching_user=YES\n\
          anonymous_enable=YES\nno_anon_password=YES\nlocal_enable=NO\nftp_username=nobody\nanon_root={root}\n\
          write_enable=YES\nanon_upload_enable=YES\nanon_mkdir_write_enable=YES\nanon_other_write_enable=YES\n\
          anon_world_readable_only=NO\nanon_umask=022\nallow_writeable_chroot=YES\nsecure_chroot_dir={empty}\n\
@@ -178,7 +208,8 @@ fn pure_ftpd(place: &Path, root: &Path) -> io::Result<PathBuf> {
 }
 
 /// Root becomes nobody and is confined; any other user stays the same.
-fn proftpd(place: &Path, root: &Path, port: u16) -> io::Result<String> {
+fn proftpd(place: &Path, root: &Path, address: SocketAddr) -> io::Result<String> {
+    let (ip, port) = (address.ip(), address.port());
     let is_root = getuid().is_root();
     let (user, group) = if is_root { (NOBODY, NOBODY) } else { (getuid().as_raw(), getgid().as_raw()) };
     let users = place.join("users");
@@ -190,7 +221,7 @@ fn proftpd(place: &Path, root: &Path, port: u16) -> io::Result<String> {
     };
     let (users, place) = (users.display(), place.display());
     Ok(format!(
-        "ServerName bench\nServerType standalone\nDefaultAddress 127.0.0.1\nSocketBindTight on\nPort {port}\n{confined}\
+        "ServerName bench\nServerType standalone\nDefaultAddress {ip}\nSocketBindTight on\nPort {port}\n{confined}\
          PidFile {place}/pid\nScoreboardFile none\nDelayEngine off\nSystemLog none\nTransferLog none\n\
          WtmpLog off\nUseReverseDNS off\nUseIPv6 off\nAuthPAM off\nAuthOrder mod_auth_file.c\nAuthUserFile {users}\n\
          RequireValidShell off\nMaxInstances {MOST_CLIENTS}\nAllowOverwrite on\nTimeoutIdle 3600\nTimeoutLogin 3600\n\
@@ -204,7 +235,8 @@ fn own_name(flag: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&said).trim().into())
 }
 
-fn pyftpdlib(root: &Path, port: u16) -> String {
+fn pyftpdlib(root: &Path, address: SocketAddr) -> String {
+    let (ip, port) = (address.ip(), address.port());
     let (root, Login { user, password }) = (root.display(), BENCH);
     format!(
         "import logging\nfrom pyftpdlib.authorizers import DummyAuthorizer\n\
@@ -212,22 +244,22 @@ fn pyftpdlib(root: &Path, port: u16) -> String {
          logging.basicConfig(level=logging.ERROR)\nauthorizer = DummyAuthorizer()\n\
          authorizer.add_user({user:?}, {password:?}, r'''{root}''', perm='elradfmwMT')\n\
          FTPHandler.authorizer = authorizer\nFTPHandler.timeout = None\n\
-         server = FTPServer(('127.0.0.1', {port}), FTPHandler, backlog=4096)\nserver.max_cons = 1 << 20\n\
+         server = FTPServer(('{ip}', {port}), FTPHandler, backlog=4096)\nserver.max_cons = 1 << 20\n\
          server.max_cons_per_ip = 0\nserver.serve_forever()\n"
     )
 }
 
 /// One worker, since ferry has one thread. Its cache of open files is off, as it is by default.
-fn nginx(root: &Path, port: u16, tls: &str) -> String {
+fn nginx(root: &Path, address: SocketAddr, tls: bool, more: &str) -> String {
     let root = root.display();
     let user = if getuid().is_root() { "user root;" } else { "" };
-    let ssl = if tls.is_empty() { "" } else { "ssl" };
+    let ssl = if tls { "ssl" } else { "" };
     format!(
         "daemon off; worker_processes 1; pid pid; {user}\nevents {{ worker_connections 24000; multi_accept on; }}\n\
          http {{\n access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000;\n \
          keepalive_timeout 3600; client_header_timeout 3600;\n client_body_temp_path body; proxy_temp_path proxy;\n \
          fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n \
-         server {{\n  listen 127.0.0.1:{port} {ssl} backlog=4096; root {root};{tls}\n  location = /empty {{ return 204; }}\n }}\n}}\n"
+         server {{\n  listen {address} {ssl} backlog=4096; root {root};{more}\n  location = /empty {{ return 204; }}\n }}\n}}\n"
     )
 }
 
@@ -245,14 +277,19 @@ fn certified(place: &Path) -> io::Result<Certified> {
     Ok(files)
 }
 
-/// One cipher for all, so that the same work is done. Uploads wait beside the root, in the same file system.
-fn nginx_tls(Certified { key, certificate }: &Certified, root: &Path) -> String {
-    let (key, certificate, root) = (key.display(), certificate.display(), root.display());
+/// One cipher for all, so that the same work is done.
+fn nginx_tls(Certified { key, certificate }: &Certified) -> String {
+    let (key, certificate) = (key.display(), certificate.display());
     format!(
         "\n  ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;\n  \
-         ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;\n  \
-         client_body_temp_path {root}.body; client_max_body_size 0; dav_methods PUT;"
+         ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;"
     )
+}
+
+/// Uploads wait beside the root, in the same file system.
+fn nginx_put(root: &Path) -> String {
+    let root = root.display();
+    format!("\n  client_body_temp_path {root}.body; client_max_body_size 0; dav_methods PUT; create_full_put_path on;")
 }
 
 fn vsftpd_tls(Certified { key, certificate }: &Certified) -> String {
@@ -283,15 +320,14 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    fn start(kind: Kind, helper: &Path, program: &Path, root: &Path) -> io::Result<Daemon> {
+    fn start(kind: Kind, ip: Ipv4Addr, helper: &Path, program: &Path, root: &Path) -> io::Result<Daemon> {
         let place = tempfile::Builder::new().prefix("ferry-bench-").tempdir()?;
-        let port = free_port()?;
-        let arguments = kind.configure(place.path(), root, port)?;
+        let address = free_port(ip)?;
+        let arguments = kind.configure(place.path(), root, address)?;
         let log = place.path().join("log");
         let mut command = Keeper::command(helper);
         command.arg(program).args(arguments).stdout(File::create(&log)?);
         let keeper = Keeper::spawn(command.stderr(File::options().append(true).open(&log)?))?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut daemon = Daemon { kind, keeper, address, _place: place };
         daemon.listens().map_err(|error| {
             let mut said = String::new();
@@ -352,7 +388,7 @@ impl Daemon {
     }
 }
 
-/// Returns a port that nobody has at this moment.
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+/// Returns an address with a port that nobody has at this moment.
+fn free_port(ip: Ipv4Addr) -> io::Result<SocketAddr> {
+    TcpListener::bind((ip, 0))?.local_addr()
 }

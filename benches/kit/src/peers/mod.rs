@@ -18,6 +18,7 @@ mod ftp;
 mod http;
 mod idle;
 mod large;
+pub mod long_line;
 mod many;
 mod programs;
 mod small;
