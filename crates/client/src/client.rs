@@ -13,7 +13,7 @@ use crate::{
     login::Credentials,
     options::{Options, Progress},
     pattern::{self, Pattern},
-    transfer::{self, Event, Fetch, IfTaken, Moved, Outage, Report, Settings, Store},
+    transfer::{self, Event, Fetch, IfAbsent, IfTaken, Moved, Outage, Report, Settings, Store},
     tree::{self, Found, RemoteTree},
 };
 
@@ -46,9 +46,10 @@ impl Client {
         Ok(Client { connection: Connection::open(address, options)? })
     }
 
-    /// Connects as [`Client::connect`] does, but a server that is not there, is silent, closes before it has greeted or turns
-    /// everybody away is tried again, as [`Settings::retries`] and [`Settings::retry_for`] say. `watch` learns of
-    /// each by [`Event::Lost`], and by [`Event::Reconnected`] of the one that worked after such.
+    /// Connects as [`Client::connect`] does, but a server that closes before it has greeted, as one does that is killed
+    /// then, or turns everybody away is tried again, as [`Settings::retries`] and [`Settings::retry_for`] say. So is one
+    /// that can't be found, if `if_absent` says so, or if it was there before. `watch` learns of each loss by
+    /// [`Event::Lost`], and by [`Event::Reconnected`] of the attempt that worked.
     ///
     /// # Errors
     ///
@@ -57,9 +58,10 @@ impl Client {
         address: &Address,
         options: &Options,
         settings: &Settings,
+        if_absent: IfAbsent,
         watch: &mut dyn FnMut(&Event<'_>),
     ) -> Result<Client, Error> {
-        Ok(Client { connection: transfer::connect(address, options, settings, watch)? })
+        Ok(Client { connection: transfer::connect(address, options, (settings, if_absent), watch)? })
     }
 
     /// Does `work`, and where the connection is lost in it opens another one and does `work` again, as [`Settings::retries`]

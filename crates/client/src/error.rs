@@ -49,6 +49,8 @@ pub enum Error {
     Tls {
         /// Why, and what may be done.
         problem: String,
+        /// Whether the connection ended in the handshake, without a reason: so does that of a server which ends then.
+        is_cut: bool,
     },
     /// The server could not show that it is the one that was meant; nothing was sent to it.
     #[error(transparent)]
@@ -220,7 +222,7 @@ impl Error {
     }
 
     pub(crate) fn tls(problem: impl fmt::Display) -> Error {
-        Error::Tls { problem: problem.to_string() }
+        Error::Tls { problem: problem.to_string(), is_cut: false }
     }
 
     pub(crate) fn violation(what: impl fmt::Display) -> Error {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use ferry_client::Settings;
+use ferry_client::{IfAbsent, Settings};
 
 use super::{
     args::Args,
@@ -31,9 +31,9 @@ pub(crate) struct Choices {
     pub(crate) settings: Settings,
     /// For how long an outage is waited for while whole directories are moved.
     pub(crate) tree_retry_for: Duration,
-    /// How long the first connection of a subcommand is tried again: not at all unless somebody asked for it, for
-    /// most servers that are not there will not be there soon either.
-    pub(crate) first: Settings,
+    /// Whether a subcommand waits for a server that can't be found: not unless somebody asked for it, for most
+    /// servers that are not there will not be there soon either.
+    pub(crate) if_absent: IfAbsent,
     pub(crate) min_rate: u64,
     pub(crate) tree_memory: usize,
     pub(crate) progress: Mode,
@@ -56,8 +56,7 @@ impl Choices {
             given => given,
         };
         let usual_retries = if retry_for.is_some() { 0 } else { usual.retries };
-        let first =
-            Settings { retries: retries.unwrap_or(0), retry_for: retry_for.unwrap_or_default(), ..usual.clone() };
+        let if_absent = if (retries, retry_for) == (None, None) { IfAbsent::Fail } else { IfAbsent::Wait };
         let usual_tree = if retries.is_some() { Duration::ZERO } else { USUAL_TREE_RETRY_FOR };
         let settings = Settings {
             keep_going: args
@@ -85,7 +84,7 @@ impl Choices {
             timeout: args.options.timeout.or(config.options.timeout).unwrap_or(USUAL_TIMEOUT),
             settings,
             tree_retry_for: retry_for.unwrap_or(usual_tree),
-            first,
+            if_absent,
             tree_memory: args.options.tree_memory.or(config.options.tree_memory).unwrap_or(USUAL_TREE_MEMORY),
             min_rate: args.options.min_rate.or(config.options.min_rate).unwrap_or(USUAL_MIN_RATE),
             // Bars among the lines of the protocol could not be read, and programs and the quiet want none.
@@ -113,11 +112,11 @@ mod tests {
         let none = Choices::of(&Args::of(&[]), Config::default());
         assert_eq!((none.directory, none.timeout, none.progress), ("./client".into(), USUAL_TIMEOUT, Mode::Auto));
         assert_eq!(Settings { state: None, ..none.settings }, Settings::default());
-        assert_eq!((none.first.retries, none.first.retry_for, none.tree_retry_for.as_secs()), (0, Duration::ZERO, 300));
+        assert_eq!((none.if_absent, none.tree_retry_for.as_secs()), (IfAbsent::Fail, 300));
 
         let file = Choices::of(&Args::of(&[]), config());
         assert_eq!((file.directory, file.timeout.as_secs()), ("/from/file".into(), 7));
-        assert_eq!((file.settings.retries, file.first.retries, file.progress), (7, 7, Mode::Never));
+        assert_eq!((file.settings.retries, file.if_absent, file.progress), (7, IfAbsent::Wait, Mode::Never));
         assert!(file.settings.keep_going);
 
         let one_shot = Choices::of(&Args::of(&["get", "1", "a"]), config());
@@ -128,7 +127,7 @@ mod tests {
         let line = ["--dir", "x", "--timeout", "8", "--retry", "8", "--keep-going=false", "--progress", "auto"];
         let line = Choices::of(&Args::of(&line), config());
         assert_eq!((line.directory, line.timeout.as_secs()), ("x".into(), 8));
-        assert_eq!((line.settings.retries, line.first.retries, line.progress), (8, 8, Mode::Auto));
+        assert_eq!((line.settings.retries, line.if_absent, line.progress), (8, IfAbsent::Wait, Mode::Auto));
         assert!(!line.settings.keep_going);
     }
 
@@ -137,15 +136,15 @@ mod tests {
         let of = |arguments: &[&str], config: Config| {
             let choices = Choices::of(&Args::of(arguments), config);
             let Settings { retries, retry_for, .. } = choices.settings;
-            (retries, retry_for.as_secs(), choices.tree_retry_for.as_secs(), choices.first.retry_for.as_secs())
+            (retries, retry_for.as_secs(), choices.tree_retry_for.as_secs(), choices.if_absent)
         };
-        assert_eq!(of(&[], Config::default()), (5, 0, 300, 0));
-        assert_eq!(of(&["--retry", "7"], Config::default()), (7, 0, 0, 0));
-        assert_eq!(of(&["--retry-for", "1h"], Config::default()), (0, 3600, 3600, 3600));
-        assert_eq!(of(&["--retry-for", "1h", "--retry", "2"], Config::default()), (2, 3600, 3600, 3600));
+        assert_eq!(of(&[], Config::default()), (5, 0, 300, IfAbsent::Fail));
+        assert_eq!(of(&["--retry", "7"], Config::default()), (7, 0, 0, IfAbsent::Wait));
+        assert_eq!(of(&["--retry-for", "1h"], Config::default()), (0, 3600, 3600, IfAbsent::Wait));
+        assert_eq!(of(&["--retry-for", "1h", "--retry", "2"], Config::default()), (2, 3600, 3600, IfAbsent::Wait));
         let file = || config::parse("retry_for = '1h'").unwrap();
-        assert_eq!(of(&[], file()), (0, 3600, 3600, 3600));
-        assert_eq!(of(&["--retry", "7"], file()), (7, 0, 0, 0));
+        assert_eq!(of(&[], file()), (0, 3600, 3600, IfAbsent::Wait));
+        assert_eq!(of(&["--retry", "7"], file()), (7, 0, 0, IfAbsent::Wait));
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(crate) const EXAMPLE: &str = "\
 # Abort after so many seconds without progress.
 #timeout = 30
 
-# Reconnect up to so many times in a row. If set, a subcommand (ferry get ...) also retries
-# its first connection.
+# Reconnect up to so many times in a row. If set, a subcommand (ferry get ...) also waits for
+# a server that is not there.
 #retry = 5
 
 # Reconnect for so long (90s, 5m, 1h, 2d). With neither set, 5m for GET -r, PUT -r and SYNC.

@@ -38,7 +38,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_client::{Cancel, Options, Settings};
+use ferry_client::{Cancel, IfAbsent, Options, Settings};
 
 use args::{Action, Args};
 use choices::Choices;
@@ -152,7 +152,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     session.tree_retry_for = choices.tree_retry_for;
     session.progress = choices.progress;
     session.bookmarks = choices.bookmarks;
-    Ok(Shell { session, signals, first: choices.first })
+    Ok(Shell { session, signals, if_absent: choices.if_absent })
 }
 
 fn make_client_directory(path: &Path) -> Result<(), Failed> {
@@ -167,8 +167,8 @@ fn make_client_directory(path: &Path) -> Result<(), Failed> {
 struct Shell {
     session: Session,
     signals: Signals,
-    /// How the first connection of a subcommand is tried again.
-    first: Settings,
+    /// Whether a subcommand waits for a server that can't be found.
+    if_absent: IfAbsent,
 }
 
 impl Shell {
@@ -222,7 +222,10 @@ impl Shell {
 
     fn do_one_shot(&mut self, one: &OneShot) -> Result<Flow, Failed> {
         let server = self.session.server(&one.host)?;
-        self.session.connect(&server, None, &self.first)?;
+        // A transfer is to survive a server that is killed just then; whoever asks something wants to know.
+        let is_patient = one.command.moves_files() || self.if_absent == IfAbsent::Wait;
+        let settings = if is_patient { self.session.settings.clone() } else { Settings::impatient() };
+        self.session.connect(&server, None, (&settings, self.if_absent))?;
         self.session.execute(one.command.clone())
     }
 

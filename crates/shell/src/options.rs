@@ -33,7 +33,7 @@ pub(crate) struct CommonOptions {
     #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Reconnect up to N times in a row [default: 5]; if given, also retry a subcommand's first connection
+    /// Reconnect up to N times in a row [default: 5]; if given, a subcommand also waits for a server that is not there
     #[arg(long, global = true, value_name = "N", value_parser = retry)]
     pub(crate) retry: Option<u32>,
 

@@ -22,7 +22,7 @@ use crate::{
 };
 use pace::Pace;
 use socket::Socket;
-use tls::Tls;
+use tls::{NoTls, Tls};
 
 /// The most that is read from the socket at once: the largest run that still fits the processor's cache,
 /// where the bytes are hashed and from where they go to their file.
@@ -117,7 +117,7 @@ impl Link {
             Ok(()) => Ok(Some(link)),
             // It does speak TLS, and why there is none is more than that it says nothing in the open.
             Err(error @ Error::Tls { .. }) if link.socket.is_answered_by_tls() => Err(error),
-            Err(Error::Tls { problem }) => {
+            Err(Error::Tls { problem, .. }) => {
                 log::debug!("{problem}");
                 Ok(None)
             }
@@ -159,7 +159,10 @@ impl Link {
             match self.socket.shake() {
                 Ok(true) => break,
                 Ok(false) => self.nap(begun, Wait::Reply(limit))?,
-                Err(why) => return Err(Error::tls(format_args!("cannot speak TLS with {}: {why}", self.address))),
+                Err(NoTls { why, is_cut }) => {
+                    let problem = format!("cannot speak TLS with {}: {why}", self.address);
+                    return Err(Error::Tls { problem, is_cut });
+                }
             }
         }
         let judged = self.options.trust.judge(&self.address, self.socket.chain());

@@ -9,7 +9,7 @@ use std::{
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use rustls::pki_types::CertificateDer;
 
-use super::tls::Tls;
+use super::tls::{NoTls, Tls};
 
 /// A peer whose machine is gone, or that a router has forgotten, is noticed after some two minutes, also where the server
 /// may be silent for longer because it has much to do.
@@ -91,8 +91,8 @@ impl Socket {
     ///
     /// # Errors
     ///
-    /// In words for people: why there will be no TLS.
-    pub(super) fn shake(&mut self) -> Result<bool, String> {
+    /// Why there will be no TLS.
+    pub(super) fn shake(&mut self) -> Result<bool, NoTls> {
         self.tls.as_mut().map_or(Ok(true), |tls| tls.shake(&mut self.stream))
     }
 

@@ -22,6 +22,20 @@ const FRUITLESS_BYTES: usize = 64 << 10;
 /// Plaintext that is sealed at once, and waits, sealed, for a socket that is full.
 const SEALED_BYTES: usize = 128 << 10;
 
+/// Why there will be no TLS.
+pub(super) struct NoTls {
+    /// In words for people.
+    pub(super) why: String,
+    /// Whether the connection ended, and nothing was said about it.
+    pub(super) is_cut: bool,
+}
+
+impl NoTls {
+    fn cut(why: impl fmt::Display) -> NoTls {
+        NoTls { why: why.to_string(), is_cut: true }
+    }
+}
+
 /// The client's side of TLS.
 ///
 /// Bytes that [`write`](Self::write) took are sealed, and may still [wait for the socket](Self::is_pending).
@@ -52,19 +66,20 @@ impl Tls {
     ///
     /// # Errors
     ///
-    /// In words for people: why there will be no TLS.
-    pub(super) fn shake(&mut self, socket: &mut (impl Read + Write)) -> Result<bool, String> {
+    /// Why there will be no TLS.
+    pub(super) fn shake(&mut self, socket: &mut (impl Read + Write)) -> Result<bool, NoTls> {
         loop {
-            self.push(socket).map_err(|error| error.to_string())?;
+            self.push(socket).map_err(NoTls::cut)?;
             if !self.connection.is_handshaking() {
                 return Ok(true);
             }
             let count = match socket.read(&mut self.wire) {
-                Ok(0) => return Err("it closes without a word of TLS".into()),
+                Ok(0) if self.is_answered() => return Err(NoTls::cut("it closes in the middle of the handshake")),
+                Ok(0) => return Err(NoTls::cut("it closes without a word of TLS")),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.to_string()),
+                Err(error) => return Err(NoTls::cut(error)),
             };
             self.is_answered.get_or_insert_with(|| begins_answer(&self.wire[..count]));
             let mut rest = &self.wire[..count];
@@ -74,7 +89,7 @@ impl Tls {
                 {
                     // The alert that tells the server why.
                     let _ = self.push(socket);
-                    return Err(why);
+                    return Err(NoTls { why, is_cut: false });
                 }
             }
         }

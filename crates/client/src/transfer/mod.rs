@@ -89,6 +89,17 @@ pub enum IfTaken {
     Fail,
 }
 
+/// The treatment of a server that can't be found when the first connection to it is made: nobody listens, no way leads
+/// there, or nobody says a word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IfAbsent {
+    /// It is an error at once: the address may be wrong.
+    #[default]
+    Fail,
+    /// It is waited for, as one that is only being started.
+    Wait,
+}
+
 /// How files are moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -129,6 +140,14 @@ impl Default for Settings {
             state: None,
             if_taken: IfTaken::Replace,
         }
+    }
+}
+
+impl Settings {
+    /// Returns those that open no lost connection again.
+    #[must_use]
+    pub fn impatient() -> Settings {
+        Settings { retries: 0, retry_for: Duration::ZERO, ..Settings::default() }
     }
 }
 

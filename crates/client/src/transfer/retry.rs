@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ferry_wire::Code;
 
-use super::{Event, Settings};
+use super::{Event, IfAbsent, Settings};
 use crate::{
     address::Address,
     connection::Connection,
@@ -36,10 +36,27 @@ pub(crate) fn is_lost(error: &Error) -> bool {
         | Error::Timeout(_)
         | Error::Slow { .. }
         // So does one that is just being started or ended, or what stands before it.
+        | Error::Tls { is_cut: true, .. }
         | Error::NotFerry { stranger: Stranger::Closing | Stranger::Silent(_), .. } => true,
         Error::Server(failure) => is_farewell(failure.code),
         _ => false,
     }
+}
+
+/// Whether another attempt to connect may succeed: a server that turns new connections away may do so for a while.
+fn may_pass(error: &Error) -> bool {
+    is_lost(error) || error.code() == Some(Code::Busy)
+}
+
+/// Whether somebody was there to be connected to.
+fn was_there(error: &Error) -> bool {
+    !matches!(
+        error,
+        Error::Refused { .. }
+            | Error::Unreachable { .. }
+            | Error::Timeout(_)
+            | Error::NotFerry { stranger: Stranger::Silent(_), .. }
+    )
 }
 
 /// Whether the server closes after a FAIL with this code, and may be there again.
@@ -90,44 +107,50 @@ impl<'s> Outage<'s> {
         watch: &mut dyn FnMut(&Event<'_>),
         error: Error,
     ) -> Result<(), Error> {
-        let (options, is_open) = (connection.options().clone(), connection.is_open());
-        self.until(&options, watch, (error, !is_open), || connection.reopen())
+        let options = connection.options().clone();
+        // A request that is `busy` says nothing of the connection.
+        let may_pass = if connection.is_open() { is_lost(&error) } else { may_pass(&error) };
+        if !may_pass {
+            return Err(error);
+        }
+        self.until(&options, watch, error, || connection.reopen())
     }
 
-    /// Waits and calls `connect` until that works, or it is enough. With `error` goes whether it is of an attempt to
-    /// connect: a server that turns new connections away may do so for a while.
+    /// Waits and calls `connect` until that works, fails for good, or it is enough. `error` is of the attempt before.
     fn until<T>(
         &mut self,
         options: &Options,
         watch: &mut dyn FnMut(&Event<'_>),
-        (mut error, mut was_connecting): (Error, bool),
+        mut error: Error,
         mut connect: impl FnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        loop {
-            let is_busy = was_connecting && error.code() == Some(Code::Busy);
-            if !(is_lost(&error) || is_busy) || !self.wait(options, &error, watch)? {
-                return Err(error);
-            }
+        while self.wait(options, &error, watch)? {
             match connect() {
                 Ok(connected) => {
                     watch(&Event::Reconnected);
                     return Ok(connected);
                 }
-                Err(new) => (error, was_connecting) = (new, true),
+                Err(new) if may_pass(&new) => error = new,
+                Err(new) => return Err(new),
             }
         }
+        Err(error)
     }
 }
 
-/// Connects, and tries again as `settings` say.
+/// Connects, and tries again as `settings` and `if_absent` say.
 pub(crate) fn connect(
     address: &Address,
     options: &Options,
-    settings: &Settings,
+    (settings, if_absent): (&Settings, IfAbsent),
     watch: &mut dyn FnMut(&Event<'_>),
 ) -> Result<Connection, Error> {
     let open = || Connection::open(address, options.clone());
-    open().or_else(|error| Outage::new(settings).until(options, watch, (error, true), open))
+    let is_awaited = |error: &Error| may_pass(error) && (if_absent == IfAbsent::Wait || was_there(error));
+    match open() {
+        Err(error) if is_awaited(&error) => Outage::new(settings).until(options, watch, error, open),
+        opened => opened,
+    }
 }
 
 /// Exponential, and drawn between half and the whole, so that many who lost the same server do not come back at once.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_client::{Address, Blame, Cancel, Client, Error, Options, Stranger};
+use ferry_client::{Address, Blame, Cancel, Client, Error, Event, IfAbsent, Options, Security, Settings, Stranger};
 
 use crate::support::{GREETING, Peer, Scripted, connect, options, reserved};
 
@@ -95,6 +95,84 @@ fn a_server_that_greets_late_is_a_ferry_server_all_the_same() {
     });
     connect(&server.address).close().unwrap();
     server.finish();
+}
+
+/// Closes so many connections after `words`; then greets one, and has it end.
+fn reluctant(times: usize, words: &'static str) -> (Address, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
+    let thread = std::thread::spawn(move || {
+        for _ in 0..times {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(words.as_bytes()).unwrap();
+        }
+        let (stream, _) = listener.accept().unwrap();
+        let mut peer = Peer::new(stream);
+        peer.send(GREETING);
+        peer.expect_end();
+    });
+    (address, thread)
+}
+
+/// Connects patiently, but for a server that can't be found; returns how often it was tried again.
+fn tried(address: &Address, settings: &Settings) -> (Result<Client, Error>, u32) {
+    let mut tries = 0;
+    let connected = Client::connect_patiently(address, &options(), settings, IfAbsent::Fail, &mut |event| {
+        tries += u32::from(matches!(event, Event::Lost { .. }));
+    });
+    (connected, tries)
+}
+
+#[test]
+fn a_server_that_is_lost_before_its_greeting_or_is_busy_is_tried_again() {
+    for words in ["", "FAIL busy come back\n", "FAIL shutting-down the server is ending\n"] {
+        let (address, server) = reluctant(3, words);
+        let (connected, tries) = tried(&address, &Settings { retries: 3, ..Settings::default() });
+        assert!(connected.is_ok() && tries == 3, "{words:?}: {connected:?} {tries}");
+        drop(connected);
+        server.join().unwrap();
+        // As often as was asked for.
+        let (address, server) = reluctant(2, words);
+        let (refused, tries) = tried(&address, &Settings { retries: 1, ..Settings::default() });
+        assert!(refused.is_err() && tries == 1, "{words:?}: {tries}");
+        assert!(tried(&address, &Settings::impatient()).0.is_ok());
+        server.join().unwrap();
+    }
+    // Where nobody was, nobody is waited for; nor where somebody else is.
+    let (_taken, free) = reserved();
+    let (refused, tries) = tried(&Address::new("127.0.0.1", free), &Settings::default());
+    assert!(matches!(refused, Err(Error::Refused { .. })) && tries == 0);
+    let stranger = Scripted::raw(|peer| peer.send("SSH-2.0-x\r\n"));
+    let (refused, tries) = tried(&stranger.address, &Settings::default());
+    assert!(matches!(refused, Err(Error::NotFerry { .. })) && tries == 0);
+    stranger.finish();
+}
+
+#[test]
+fn a_handshake_that_is_cut_is_tried_again_and_one_that_is_refused_is_not() {
+    let settings = Settings { retries: 1, ..Settings::default() };
+    for (answer, expected) in [(&b""[..], 1), (b"\x15\x03\x03\0\x02\x02\x28", 0), (b"FERRY 1 plain/1\n", 0)] {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = Address::new("127.0.0.1", listener.local_addr().unwrap().port());
+        let server = std::thread::spawn(move || {
+            for _ in 0..=expected {
+                let (mut stream, _) = listener.accept().unwrap();
+                // The hello, whole: a reset would not be an end.
+                let mut header = [0; 5];
+                stream.read_exact(&mut header).unwrap();
+                let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+                stream.read_exact(&mut vec![0; length]).unwrap();
+                stream.write_all(answer).unwrap();
+            }
+        });
+        let (mut tries, options) = (0, options().security(Security::Tls));
+        let refused = Client::connect_patiently(&address, &options, &settings, IfAbsent::Fail, &mut |event| {
+            tries += u32::from(matches!(event, Event::Lost { .. }));
+        });
+        let cut = matches!(&refused, Err(Error::Tls { is_cut, .. }) if *is_cut == (expected == 1));
+        assert!(cut && tries == expected, "{answer:?}: {refused:?} {tries}");
+        server.join().unwrap();
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::{
 };
 
 use ferry_client::{
-    Address, Blame, Client, Code, Credentials, Error, Fetch, LoginProblem, Secret, Security, Settings, UserName,
+    Address, Blame, Client, Code, Credentials, Error, Fetch, IfAbsent, LoginProblem, Secret, Security, Settings,
+    UserName,
 };
 
 use crate::support::{Honest, Local, Peer, Scripted, connect, name, options};
@@ -100,7 +101,8 @@ fn a_refused_login_is_not_tried_again() {
         peer.expect_end();
     }]);
     let settings = Settings { retries: 5, retry_for: Duration::from_secs(60), ..Settings::default() };
-    let connected = Client::connect_patiently(&address, &options().credentials(alice()), &settings, &mut |event| {
+    let options = options().credentials(alice());
+    let connected = Client::connect_patiently(&address, &options, &settings, IfAbsent::Wait, &mut |event| {
         panic!("{event:?}");
     });
     let error = connected.unwrap_err();

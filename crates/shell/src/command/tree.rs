@@ -545,6 +545,11 @@ impl From<SyncArgs> for SyncDirectories {
 }
 
 impl Command {
+    /// Returns whether it moves files, and so goes on after a lost connection.
+    pub(crate) fn moves_files(&self) -> bool {
+        matches!(self, Command::Get(_) | Command::Put(_) | Command::Sync(_))
+    }
+
     /// Returns several words that may be meant as one name, and whether it would be one of the server.
     pub(crate) fn together(&self) -> Option<(String, bool)> {
         match self {

@@ -2,7 +2,9 @@
 
 use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
 
-use ferry_client::{AddressError, Cancel, Client, Error, Event as Step, Greeting, Security, Settings, UserName};
+use ferry_client::{
+    AddressError, Cancel, Client, Error, Event as Step, Greeting, IfAbsent, Security, Settings, UserName,
+};
 use ferry_wire::escaped;
 
 use super::{Session, login::place_of};
@@ -29,7 +31,9 @@ impl Session {
         if let Some(client) = &self.client {
             return Err(Failed::usage(format!("already connected to {}: CLOSE first", client.address())));
         }
-        self.connect(&server, security, &Settings { retries: 0, ..Settings::default() })?;
+        // A person sees at once what is wrong, and can try again.
+        let settings = if self.interactive { Settings::impatient() } else { self.settings.clone() };
+        self.connect(&server, security, (&settings, IfAbsent::Fail))?;
         let Some(client) = &self.client else { return Ok(()) };
         let (address, is_secure, greeting) = (client.address(), client.is_secure(), client.greeting());
         let (read_only, volatile) = (greeting.has(Greeting::READ_ONLY), greeting.has(Greeting::VOLATILE));
@@ -53,14 +57,15 @@ impl Session {
         &mut self,
         server: &Server,
         security: Option<Security>,
-        retry: &Settings,
+        (settings, if_absent): (&Settings, IfAbsent),
     ) -> Result<(), Failed> {
         let Session { options, output, secrets, .. } = self;
         let options = server.options(options, security, secrets);
-        let connected = Client::connect_patiently(&server.address, &options, retry, &mut |step| match step {
+        let mut watch = |step: &Step<'_>| match step {
             Step::Reconnected => output.remark("connected", || Event::new("reconnected")),
-            step => tell_lost(output, "not connected", step, retry.retries),
-        });
+            step => tell_lost(output, "not connected", step, settings.retries),
+        };
+        let connected = Client::connect_patiently(&server.address, &options, settings, if_absent, &mut watch);
         self.client = Some(connected.map_err(|error| Failed::new("", &error).saying(error.to_string()))?);
         self.remote = None;
         self.server = Some(server.clone());

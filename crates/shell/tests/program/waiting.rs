@@ -1,7 +1,7 @@
 //! The first connection of a subcommand, to a server that is only being started.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::{Ipv4Addr, TcpListener},
     process::{Child, Command, Stdio},
 };
@@ -54,20 +54,49 @@ fn a_port_where_nobody_listens_yet_is_tried_again_where_that_was_asked_for() {
 }
 
 #[test]
-fn a_server_that_closes_before_it_greets_is_tried_again() {
+fn a_server_that_closes_before_it_greets_is_tried_again_for_a_transfer() {
     let local = Local::new();
     local.file("a", b"hello");
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let port = listener.local_addr().unwrap().port().to_string();
-    let child = start(&local, &["--json", "put", &port, "a", "--retry", "3"]);
-    drop(listener.accept().unwrap());
-    let server = Honest::on(listener);
-    let output = child.wait_with_output().unwrap();
-    let events = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{events}");
-    let kinds: Vec<_> = events.lines().filter_map(|line| line.split('"').nth(3)).collect();
-    assert_eq!(kinds, ["lost", "reconnected", "put"], "{events}");
-    assert_eq!(server.content("a").unwrap(), b"hello");
+    let scripts: [&[&str]; 4] = [
+        &["--json", "put", "PORT", "a", "--retry", "3"],
+        &["--json", "put", "PORT", "a"],
+        &["--json", "sync", "PORT", "."],
+        &["--json", "-c", "OPEN PORT; PUT a"],
+    ];
+    for script in scripts {
+        for lost in [&[""][..], &["FAIL busy later\n", ""]] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port().to_string();
+            let arguments: Vec<_> = script.iter().map(|word| word.replace("PORT", &port)).collect();
+            let child = start(&local, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+            for words in lost {
+                listener.accept().unwrap().0.write_all(words.as_bytes()).unwrap();
+            }
+            let server = Honest::on(listener);
+            let output = child.wait_with_output().unwrap();
+            let events = String::from_utf8(output.stdout).unwrap();
+            assert!(output.status.success(), "{script:?}: {events}");
+            let kinds: Vec<_> = events.lines().filter_map(|line| line.split('"').nth(3)).collect();
+            assert_eq!(kinds.iter().filter(|kind| **kind == "lost").count(), lost.len(), "{script:?}: {events}");
+            assert!(kinds[lost.len()] == "reconnected" && kinds.contains(&"put"), "{script:?}: {events}");
+            assert_eq!(server.content("a").unwrap(), b"hello");
+        }
+    }
+}
+
+#[test]
+fn whoever_asks_something_is_told_at_once_that_the_server_closes() {
+    let local = Local::new();
+    for arguments in [&["ls", "PORT"][..], &["health", "PORT"], &["get", "PORT", "a", "--retry", "0"]] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        let arguments: Vec<_> = arguments.iter().map(|word| word.replace("PORT", &port)).collect();
+        let mut child = start(&local, &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+        drop(listener.accept().unwrap());
+        let complaints = child.stderr.take().unwrap();
+        let (status, told) = end(child, complaints);
+        assert!(status == 3 && told.lines().count() == 1 && told.contains("closes without a greeting"), "{told}");
+    }
 }
 
 #[test]
