@@ -42,6 +42,11 @@ pub struct Beyond {
     pub logs: Vec<PathBuf>,
     /// Files in it may be removed: the control socket, in a directory that is this user's alone.
     pub removable: Option<PathBuf>,
+    /// All that serving takes may be done beneath it, as beneath the root: there the mount of the root comes back after
+    /// it died.
+    pub remounted: Option<PathBuf>,
+    /// The same would be needed of this one, but others lie in it.
+    pub closed: Option<PathBuf>,
 }
 
 /// Confines this thread, and every thread that it starts from here on, to the rights beneath `root`
@@ -86,7 +91,7 @@ fn restrict(newest: ABI, root: &Path, writable: bool, beyond: &Beyond) -> Result
         let allowed = serving(writable) & AccessFs::from_all(newest);
         ruleset = ruleset.add_rule(PathBeneath::new(root, allowed))?;
     }
-    for (directory, allowed) in beyond.rules() {
+    for (directory, allowed) in beyond.rules(writable) {
         if let Ok(directory) = PathFd::new(directory) {
             ruleset = ruleset.add_rule(PathBeneath::new(directory, allowed & AccessFs::from_all(newest)))?;
         }
@@ -96,12 +101,13 @@ fn restrict(newest: ABI, root: &Path, writable: bool, beyond: &Beyond) -> Result
 
 impl Beyond {
     /// Returns each directory with the rights beneath it.
-    fn rules(&self) -> impl Iterator<Item = (&PathBuf, BitFlags<AccessFs>)> {
+    fn rules(&self, writable: bool) -> impl Iterator<Item = (&PathBuf, BitFlags<AccessFs>)> {
         // A part of a line is cut off where a disk is full.
         let logging = make_bitflags!(AccessFs::{WriteFile | MakeReg | Truncate});
         let readable = self.readable.iter().map(|directory| (directory, AccessFs::ReadFile.into()));
         let removable = self.removable.iter().map(|directory| (directory, AccessFs::RemoveFile.into()));
-        readable.chain(self.logs.iter().map(move |directory| (directory, logging))).chain(removable)
+        let remounted = self.remounted.iter().map(move |directory| (directory, serving(writable)));
+        readable.chain(self.logs.iter().map(move |directory| (directory, logging))).chain(removable).chain(remounted)
     }
 
     /// Returns the end of the line for the log.
@@ -111,7 +117,18 @@ impl Beyond {
             (&*self.logs, "; making and writing files in the directories of the log files stays open"),
             (self.removable.as_slice(), "; removing files in the directory of the control socket stays open"),
         ];
-        open.iter().filter(|(directories, _)| !directories.is_empty()).map(|(_, words)| *words).collect()
+        let open = open.iter().filter(|(directories, _)| !directories.is_empty()).map(|(_, words)| (*words).to_owned());
+        let remounted = self.remounted.iter().map(|directory| {
+            format!(
+                "; all beneath {} stays open, where the mount of the root comes back if it dies",
+                directory.display()
+            )
+        });
+        let closed = self.closed.iter().map(|directory| {
+            let directory = directory.display();
+            format!("; if the mount of the root dies, restart this server: more than that lies in {directory}, so that stays closed")
+        });
+        open.chain(remounted).chain(closed).collect()
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Order {
     Hang,
     /// It fails with this.
     Fail(Errno),
+    /// It fails with this, so many times.
+    FailTimes(Errno, usize),
 }
 
 /// How a file system is made, once and for all.
@@ -105,6 +107,21 @@ struct State {
     held: Vec<Held>,
 }
 
+impl State {
+    /// Returns an order that a request obeys, which counts.
+    fn take_order(&mut self, index: usize) -> Option<Order> {
+        let (_, _, order) = self.orders.get_mut(index)?;
+        let taken = *order;
+        if let Order::FailTimes(_, left) = order {
+            *left -= 1;
+            if *left == 0 {
+                self.orders.remove(index);
+            }
+        }
+        Some(taken)
+    }
+}
+
 #[derive(Clone)]
 struct Shared(Arc<(Mutex<State>, Condvar)>);
 
@@ -126,13 +143,14 @@ impl Shared {
         let concerns = |(of, wanted, _): &&(Op, Option<OsString>, Order)| {
             *of == op && wanted.as_ref().is_none_or(|wanted| *wanted == name)
         };
-        match state.orders.iter().rev().find(concerns).map(|(_, _, order)| *order) {
+        let newest = state.orders.iter().rposition(|order| concerns(&order));
+        match newest.and_then(|newest| state.take_order(newest)) {
             None => {
                 let result = act(&mut state.tree);
                 drop(state);
                 answer(result);
             }
-            Some(Order::Fail(error)) => {
+            Some(Order::Fail(error) | Order::FailTimes(error, _)) => {
                 drop(state);
                 answer(Err(error));
             }
@@ -147,10 +165,13 @@ impl Shared {
 /// See the [module documentation](self). Dropping it unmounts it, whoever uses it.
 pub struct Puppet {
     shared: Shared,
+    habits: Habits,
     session: Option<BackgroundSession>,
     /// As long as it is open a forced unmount ends the connection alone, and leaves the mount.
     busy: Option<OwnedFd>,
-    place: TempDir,
+    /// Where it is mounted: in a directory of its own.
+    point: PathBuf,
+    _place: TempDir,
 }
 
 impl Puppet {
@@ -167,25 +188,51 @@ impl Puppet {
         let state = State { tree: Tree::new(habits), orders: Vec::new(), held: Vec::new() };
         let shared = Shared(Arc::new((Mutex::new(state), Condvar::new())));
         let place = tempfile::Builder::new().prefix("ferry-puppet-").tempdir().expect("a temporary directory");
+        let point = place.path().join("mount");
+        std::fs::create_dir(&point).expect("a place to mount it");
+        let mut puppet = Puppet { shared, habits, session: None, busy: None, point, _place: place };
+        puppet.set_up();
+        puppet
+    }
+
+    fn set_up(&mut self) {
         let mut config = Config::default();
         config.mount_options = vec![MountOption::FSName("puppet".into())];
-        let strings = requests::Strings::new(shared.clone(), habits);
-        let session = spawn_mount(strings, place.path(), &config).expect("FUSE mounts");
+        let strings = requests::Strings::new(self.shared.clone(), self.habits);
+        self.session = Some(spawn_mount(strings, &self.point, &config).expect("FUSE mounts"));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let busy = rustix::fs::open(place.path(), flags, Mode::empty()).expect("the mount is there");
-        Puppet { shared, session: Some(session), busy: Some(busy), place }
+        self.busy = Some(rustix::fs::open(&self.point, flags, Mode::empty()).expect("the mount is there"));
+    }
+
+    /// Takes a crashed one off its place, where nothing is mounted then.
+    ///
+    /// # Panics
+    ///
+    /// Panics where that can't be done.
+    pub fn take_off(&mut self) {
+        self.busy = None;
+        unmount(&self.point, UnmountFlags::DETACH).expect("it is mounted");
+    }
+
+    /// Mounts what was [taken off](Self::take_off) at the same place again, with all that was in it.
+    ///
+    /// # Panics
+    ///
+    /// Panics where that can't be done.
+    pub fn mount_again(&mut self) {
+        self.set_up();
     }
 
     /// Where it is mounted.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.place.path()
+        &self.point
     }
 
     /// The path of `name` in it.
     #[must_use]
     pub fn join(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        self.point.join(name)
     }
 
     /// From now on requests of the kind `op` for what is called `name`, its last component, obey; with no name
@@ -252,7 +299,7 @@ impl Puppet {
     /// Panics if the kernel holds on to it.
     pub fn crash(&mut self) {
         // While it is busy, no more comes of it than the end of the connection.
-        let refused = unmount(self.place.path(), UnmountFlags::FORCE);
+        let refused = unmount(&self.point, UnmountFlags::FORCE);
         assert_eq!(refused, Err(rustix::io::Errno::BUSY), "the mount stays");
         self.end_session();
     }
@@ -270,11 +317,14 @@ impl Puppet {
 
 impl Drop for Puppet {
     fn drop(&mut self) {
-        let gone = unmount(self.place.path(), UnmountFlags::FORCE | UnmountFlags::DETACH);
+        // One that was taken off is mounted nowhere.
+        let mounted = self.busy.is_some();
+        let gone = unmount(&self.point, UnmountFlags::FORCE | UnmountFlags::DETACH);
+        let gone = if mounted { gone } else { Ok(()) };
         self.busy = None;
         if let Err(error) = gone {
             // Whoever waits for it would wait for ever.
-            eprintln!("{} stays mounted: {error}", self.place.path().display());
+            eprintln!("{} stays mounted: {error}", self.point.display());
             std::process::abort();
         }
         self.end_session();

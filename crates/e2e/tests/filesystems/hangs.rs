@@ -4,7 +4,7 @@ use std::{fs, thread};
 
 use ferry_e2e::{
     Options, Puppet, Raw, Server, eventually, mounts,
-    puppet::{Habits, Op, Order},
+    puppet::{Errno, Habits, Op, Order},
     random_bytes,
 };
 use rustix::{
@@ -67,6 +67,30 @@ impl Stage {
         assert_eq!(other.ask("STAT fine").word(0), "FILE");
         assert_eq!(other.ask("SUM fine").word(0), "SUM");
     }
+}
+
+#[test]
+fn what_the_file_system_has_given_up_is_looked_up_again_once() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let stage = Stage::set(&["stale"], 4);
+    let mut raw = stage.client();
+    // Where a path is given, the kernel looks twice before it says so.
+    for (op, times, request) in [
+        (Op::Getattr, 1, "STAT stale"),
+        (Op::Getattr, 1, "LIST"),
+        (Op::Open, 2, "GET stale"),
+        (Op::Mkdir, 2, "MKDIR new"),
+        (Op::Unlink, 2, "DELETE stale"),
+    ] {
+        stage.puppet.order(op, None, Order::Fail(Errno::ESTALE));
+        raw.ask(request).expect_failure("busy");
+        stage.puppet.release();
+        stage.puppet.order(op, None, Order::FailTimes(Errno::ESTALE, times));
+        assert_eq!(raw.ask(request).code(), None, "{request}");
+    }
+    assert_eq!(stage.client().ask("HEALTH").line, "DONE");
 }
 
 #[test]

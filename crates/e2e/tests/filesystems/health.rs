@@ -18,7 +18,7 @@ fn figure(server: &Server, keys: &[&str]) -> u64 {
 }
 
 #[test]
-fn a_root_that_hangs_is_busy_and_one_that_fails_is_io() {
+fn a_root_that_hangs_or_is_out_of_reach_is_busy_and_one_that_fails_is_io() {
     if !mounts::private(&[]) {
         return;
     }
@@ -28,7 +28,12 @@ fn a_root_that_hangs_is_busy_and_one_that_fails_is_io() {
     assert_eq!(raw.ask("HEALTH").line, "DONE");
     puppet.order(Op::Getattr, None, Order::Fail(Errno::EIO));
     raw.ask("HEALTH").expect_failure("io");
+    for error in [Errno::ENOTCONN, Errno::ESHUTDOWN, Errno::ENXIO, Errno::ESTALE] {
+        puppet.order(Op::Getattr, None, Order::Fail(error));
+        raw.ask("HEALTH").expect_failure("busy");
+    }
     puppet.release();
+    eventually("it can be reached again", || (raw.ask("HEALTH").line == "DONE").then_some(()));
     puppet.order(Op::Getattr, None, Order::Hang);
     for _ in 0..2 {
         raw.ask("HEALTH").expect_failure("busy");

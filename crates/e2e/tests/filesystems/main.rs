@@ -14,4 +14,5 @@ mod kinds;
 mod mounts;
 mod projects;
 mod puppet;
+mod remounts;
 mod restarts;

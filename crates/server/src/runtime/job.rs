@@ -9,8 +9,8 @@ use super::lease_use::upload_of;
 use crate::{
     access::source,
     store::{
-        Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, SmallFinish, Store, StoreError,
-        UploadCompletion, UploadNumber, UploadOperation,
+        Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, ServedStore, SmallFinish,
+        StoreError, UploadCompletion, UploadNumber, UploadOperation,
     },
 };
 
@@ -95,7 +95,7 @@ pub(super) trait Helped: Send + Sized + 'static {
     /// Does a batch, and returns the completions in its order.
     fn run(
         batch: Vec<Self>,
-        store: &Store,
+        store: &ServedStore,
         scratch: &mut [u8],
         gets_on: &dyn Fn() -> bool,
     ) -> Vec<Completion<'static, Disk>>;
@@ -129,7 +129,7 @@ impl Helped for Single {
 
     fn run(
         batch: Vec<Self>,
-        store: &Store,
+        store: &ServedStore,
         scratch: &mut [u8],
         gets_on: &dyn Fn() -> bool,
     ) -> Vec<Completion<'static, Disk>> {
@@ -150,7 +150,12 @@ impl Helped for SmallFinish {
         SmallFinish::fallback(self)
     }
 
-    fn run(batch: Vec<Self>, store: &Store, _: &mut [u8], _: &dyn Fn() -> bool) -> Vec<Completion<'static, Disk>> {
+    fn run(
+        batch: Vec<Self>,
+        store: &ServedStore,
+        _: &mut [u8],
+        _: &dyn Fn() -> bool,
+    ) -> Vec<Completion<'static, Disk>> {
         let finished =
             |(small, result): (&SmallFinish, _)| Completion::Upload(small.number(), UploadCompletion::Finished(result));
         batch.iter().zip(store.finish_small(&batch)).map(finished).collect()
@@ -166,7 +171,12 @@ impl Helped for NameOperation<Disk> {
         NameOperation::fallback(self)
     }
 
-    fn run(batch: Vec<Self>, store: &Store, _: &mut [u8], _: &dyn Fn() -> bool) -> Vec<Completion<'static, Disk>> {
+    fn run(
+        batch: Vec<Self>,
+        store: &ServedStore,
+        _: &mut [u8],
+        _: &dyn Fn() -> bool,
+    ) -> Vec<Completion<'static, Disk>> {
         store.change_names(&batch).into_iter().map(Completion::Name).collect()
     }
 }

@@ -64,7 +64,7 @@ use crate::{
         logging::{LogFiles, Logs},
     },
     protocol::ferry::{Record, Session},
-    store::{Disk, Store, StoreUsage},
+    store::{Disk, ServedStore, StoreUsage},
 };
 use arrivals::{Arrival, Arrivals};
 use connection::Connection;
@@ -152,7 +152,7 @@ impl Server {
         users: Arc<Users>,
         listener: Listener,
         tls: Option<TlsAcceptor>,
-        store: Arc<Store>,
+        store: Arc<ServedStore>,
         logs: Logs,
         inquiries: Vec<(Inquiry, InquiryListener)>,
     ) -> Result<Server, ServerError> {

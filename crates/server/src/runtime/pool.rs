@@ -21,7 +21,7 @@ use super::{
 use crate::{
     observe::LaneFigures,
     store::{
-        Disk, ErrorKind, NameOperation, Operation, ReadOperation, SCRATCH_BYTES, SmallFinish, Store, StoreError,
+        Disk, ErrorKind, NameOperation, Operation, ReadOperation, SCRATCH_BYTES, ServedStore, SmallFinish, StoreError,
         UploadOperation,
     },
     sys,
@@ -132,7 +132,7 @@ pub(super) struct Pool {
 
 #[derive(Debug, Clone)]
 struct Kit {
-    store: Arc<Store>,
+    store: Arc<ServedStore>,
     completions: Arc<Completions>,
     together: usize,
 }
@@ -145,7 +145,7 @@ impl Pool {
     /// Each lane has threads enough to give a disk something to choose from, and few enough to cost
     /// nothing while they sleep. Spare ones may take the places of others that never come back.
     pub(super) fn start(
-        store: &Arc<Store>,
+        store: &Arc<ServedStore>,
         waker: Arc<Waker>,
         together: usize,
         job_timeout: Duration,
@@ -356,8 +356,8 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Call, Completion, Content, Durability, Form, LeaseOptions, MountTable, OpenFile, ReadCompletion, StoreOptions,
-        Watcher,
+        Call, Completion, Content, Durability, Form, LeaseOptions, MountTable, OpenFile, ReadCompletion, Store,
+        StoreOptions, Watcher,
     };
 
     /// A disk that no read comes back from until it is let go.
@@ -412,7 +412,7 @@ mod tests {
     const WAKER: Token = Token(usize::MAX);
     const SLICE_BYTES: u64 = 4 << 20;
 
-    fn store(root: &Path, gate: Arc<Gate>) -> Arc<Store> {
+    fn store(root: &Path, gate: Arc<Gate>) -> Arc<ServedStore> {
         let options = StoreOptions {
             root: root.into(),
             writable: false,
@@ -423,7 +423,7 @@ mod tests {
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };
-        Arc::new(Store::open_watched(&options, Some(gate)).unwrap())
+        Arc::new(ServedStore::new(Store::open_watched(&options, Some(gate)).unwrap()))
     }
 
     fn stage(files: usize) -> Stage {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     observe::{LaneFigures, RootDown},
     store::{
-        Completion, Disk, Operation, Owner, OwnerLimits, ReadCompletion, ReadOperation, SCRATCH_BYTES, Store,
+        Completion, Disk, Operation, Owner, OwnerLimits, ReadCompletion, ReadOperation, SCRATCH_BYTES, ServedStore,
         StoreLimits, StoreUsage, UploadOperation,
     },
 };
@@ -27,7 +27,7 @@ const ROOT: Token = Token(usize::MAX);
 /// The store, and its helpers.
 #[derive(Debug)]
 pub(super) struct Workers {
-    store: Arc<Store>,
+    store: Arc<ServedStore>,
     pool: Pool,
     scratch: Box<[u8]>,
     /// RESUMEs, which need a lease first.
@@ -38,7 +38,7 @@ pub(super) struct Workers {
 impl Workers {
     /// Starts the helpers. They wake `waker` when there are [`completions`](Self::completions).
     pub(super) fn start(
-        store: Arc<Store>,
+        store: Arc<ServedStore>,
         waker: Arc<Waker>,
         open_together: usize,
         job_timeout: Duration,

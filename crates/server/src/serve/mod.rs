@@ -27,7 +27,7 @@ use crate::{
     observe::logging::OpenLogs,
     runtime::{Inquiry, Server, check_users},
     start::{Given, Sockets, SocketsError, Wanted},
-    store::{self, Store},
+    store::{self, Reach, ServedStore, Store},
 };
 
 /// The time between two cleanings. Interrupted uploads are kept for days: an hour more does no harm.
@@ -59,12 +59,16 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<(), Star
     let fenced = fence::raise(&setup.store.root, setup.store.writable, &beyond);
     let (_last_lines, logs) = logs.start(setup.server.live.log_level)?;
     let store = open_store(&setup, &users)?;
+    let has_one_name = store.has_one_name();
+    let capabilities = store.capabilities().to_string();
+    let store = Arc::new(ServedStore::new(store));
     warnings.extend(warning.into_iter().chain(sockets.warnings));
     warnings.extend(setup.fewer_clients.clone());
     warnings.extend(identity.as_ref().and_then(Identity::warning).map(str::to_owned));
     let announcement = Announcement {
         node: setup.server.live.limits.node.clone(),
         fenced: fenced.to_string(),
+        capabilities,
         metrics: sockets.metrics.as_ref().and_then(InquiryListener::local_addr),
         read_only: setup.server.live.limits.read_only.then(|| setup.why_read_only.to_string()),
         warnings,
@@ -75,13 +79,14 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<(), Star
     let (control, control_file) = sockets.control.map(ControlSocket::into_parts).unzip();
     let inquiries = [(Inquiry::Metrics, sockets.metrics), (Inquiry::Control, control.map(InquiryListener::control))];
     let inquiries = inquiries.into_iter().filter_map(|(inquiry, listener)| Some((inquiry, listener?))).collect();
-    let reading = reading::of(configuration, (setup.server.users_file.clone(), address, store.has_one_name()));
+    let reading = reading::of(configuration, (setup.server.users_file.clone(), address, has_one_name));
     let server = Server::new(setup.server, Arc::new(users), sockets.clients, tls, store.clone(), logs, inquiries)
         .map_err(StartError::of(Obstacle::Other))?;
     // A server that can't start says only why.
-    announcement.make(&store);
+    announcement.make();
     keep_clean(store.clone())?;
-    keep_alive(store)?;
+    keep_alive(store.clone())?;
+    keep_reachable(store)?;
     let server = server.managed_by(sockets.manager, sockets.is_held).controlled_at(control_file.flatten());
     server.reloading_by(reading).succeeding(sockets.waiting).run().map_err(StartError::of(Obstacle::Other))
 }
@@ -141,7 +146,14 @@ fn beyond(
     sockets: &Sockets,
 ) -> Beyond {
     let read_again = setup.server.users_file.as_deref().into_iter().chain(configuration.file()).map(Path::to_owned);
+    let (remounted, closed) = match Reach::of(&setup.store.root) {
+        Reach::Nothing => (None, None),
+        Reach::Beneath(directory) => (Some(directory), None),
+        Reach::TooMuch(directory) => (None, Some(directory)),
+    };
     Beyond {
+        remounted,
+        closed,
         readable: read_again
             .chain(key_files)
             .flat_map(|file| directories_of(&file))
@@ -153,8 +165,8 @@ fn beyond(
 }
 
 /// Opens the store. It is left again where its file system can't hold the rights of `users`.
-fn open_store(setup: &Setup, users: &Users) -> Result<Arc<Store>, StartError> {
-    let store = Arc::new(Store::open(&setup.store).map_err(StartError::of(Obstacle::Root))?);
+fn open_store(setup: &Setup, users: &Users) -> Result<Store, StartError> {
+    let store = Store::open(&setup.store).map_err(StartError::of(Obstacle::Root))?;
     if let Err(error) = check_users(users, store.has_one_name()) {
         store.leave();
         return Err(StartError::new(Obstacle::Configuration, error));
@@ -167,6 +179,7 @@ fn open_store(setup: &Setup, users: &Users) -> Result<Arc<Store>, StartError> {
 struct Announcement {
     node: Option<Arc<str>>,
     fenced: String,
+    capabilities: String,
     metrics: Option<SocketAddr>,
     /// The reason for which nothing can be changed, where that is so.
     read_only: Option<String>,
@@ -179,7 +192,7 @@ struct Announcement {
 
 impl Announcement {
     /// Logs them, and prints where the server listens.
-    fn make(&self, store: &Store) {
+    fn make(&self) {
         for warning in &self.warnings {
             log::warn!("{warning}");
         }
@@ -190,7 +203,7 @@ impl Announcement {
             log::info!("this is node {node}");
         }
         log::info!("{}", self.fenced);
-        log::info!("{}", store.capabilities());
+        log::info!("{}", self.capabilities);
         if let Some(address) = self.metrics {
             log::info!("figures are at http://{address}/metrics");
         }
@@ -202,7 +215,7 @@ impl Announcement {
 }
 
 /// Cleans up now, and once an hour, beside the loop.
-fn keep_clean(store: Arc<Store>) -> io::Result<()> {
+fn keep_clean(store: Arc<ServedStore>) -> io::Result<()> {
     let clean = move || loop {
         store.clean();
         thread::sleep(BETWEEN_CLEANINGS);
@@ -211,10 +224,15 @@ fn keep_clean(store: Arc<Store>) -> io::Result<()> {
 }
 
 /// Tells other servers of the root that this one lives, beside the loop and beside cleaning, which may take long.
-fn keep_alive(store: Arc<Store>) -> io::Result<()> {
+fn keep_alive(store: Arc<ServedStore>) -> io::Result<()> {
     let live = move || loop {
         thread::sleep(store.beat_interval());
         store.beat();
     };
     thread::Builder::new().name("ferry-beat".into()).spawn(live).map(drop)
+}
+
+/// Opens the root again where its mount died, beside the loop and all else: opening may never end.
+fn keep_reachable(store: Arc<ServedStore>) -> io::Result<()> {
+    thread::Builder::new().name("ferry-root".into()).spawn(move || store.keep_reachable()).map(drop)
 }

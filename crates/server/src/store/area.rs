@@ -436,6 +436,13 @@ impl Area {
         entries(&self.syscalls, dir)
     }
 
+    /// Gives this process's directory up, where it can't be reached any more.
+    pub(super) fn disown(&self) {
+        if let Some(run) = self.own() {
+            run.disown();
+        }
+    }
+
     /// Removes this process's own directory, empty by now.
     pub(super) fn leave(&self) {
         let run = self.run.write().unwrap_or_else(PoisonError::into_inner).take();

@@ -82,15 +82,7 @@ fn kind(store: &Store, operation: ReadOperation<Disk>) -> Option<ErrorKind> {
 }
 
 fn kind_of(completion: ReadCompletion<'_, Disk>) -> Option<ErrorKind> {
-    let error = match completion {
-        ReadCompletion::Opened(opened) => opened.err(),
-        ReadCompletion::Loaded(loaded) => loaded.err(),
-        ReadCompletion::Checked(checked) => checked.err(),
-        ReadCompletion::Found(found) => found.err(),
-        ReadCompletion::Probed(probed) => probed.err(),
-        ReadCompletion::Listed(listed) => listed.err(),
-    };
-    error.map(|error| error.kind)
+    completion.error().map(|error| error.kind)
 }
 
 /// Makes a change. Returns the kind of the error, if it fails.

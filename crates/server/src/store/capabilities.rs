@@ -7,6 +7,7 @@
 use std::{
     fmt,
     os::fd::OwnedFd,
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -112,7 +113,15 @@ const OVERLAYFS: FsWord = 0x794c_7630;
 /// Returns whether flock(2) on the file system of `root` is known to exclude all others that can
 /// write there.
 pub(super) fn locks_exclude(syscalls: &Syscalls, root: &Root) -> bool {
-    let kind = syscalls.file_system(root.dir()).ok();
+    is_one_machines(syscalls.file_system(root.dir()).ok())
+}
+
+/// Returns whether the mount on which `root` lies may die and come back: it is another machine's, or a program's.
+pub(super) fn comes_back(root: &Path) -> bool {
+    !is_one_machines(rustix::fs::statfs(root).ok().map(|status| status.f_type))
+}
+
+fn is_one_machines(kind: Option<FsWord>) -> bool {
     let local = |(magic, _, medium, _): &(FsWord, _, Medium, _)| Some(*magic) == kind && *medium != Medium::Elsewhere;
     kind == Some(OVERLAYFS) || KINDS.iter().any(local)
 }
@@ -155,6 +164,16 @@ impl Capabilities {
             log::warn!("can't try out the abilities of the file system: {error}; the slower ways are taken");
         }
         Ok(found)
+    }
+
+    /// Returns the number of the kind.
+    pub(super) fn kind(&self) -> Option<FsWord> {
+        self.kind
+    }
+
+    /// Returns whether the root may die with its mount, and come back with another one.
+    pub(super) fn comes_back(&self) -> bool {
+        !self.locks_exclude
     }
 
     /// Tries what can be tried, with a file in `dir`.

@@ -9,10 +9,11 @@ use super::{
     error::StoreError,
     names::Batch,
     operation::{
-        Chunk, Completion, Form, Loaded, NameCompletion, NameOperation, Operation, Piece, ReadCompletion,
+        Chunk, Completion, Form, Loaded, NameCompletion, NameOperation, Opened, Operation, Piece, ReadCompletion,
         ReadOperation, Stage, UploadCompletion, UploadOperation,
     },
     read::{HELPER, LOOP, Stop, Wanted},
+    root::looked_up,
     upload::Upload,
 };
 
@@ -88,7 +89,8 @@ impl Store {
         match operation {
             ReadOperation::Open { name, offset, length, tag, inline } => {
                 let wanted = Wanted { name: &name, offset, length, tag: tag.as_ref(), inline };
-                ReadCompletion::Opened(self.fetch(&wanted, HELPER, scratch).map_err(Stop::error)).into_owned()
+                let fetch = |_| self.fetch(&wanted, HELPER, scratch).map(Opened::into_owned).map_err(Stop::error);
+                ReadCompletion::Opened(looked_up(fetch))
             }
             ReadOperation::Load { file, at, bytes, digest, form: Form::Bytes(mut chunk) } => {
                 let read = self.read_range(&file, at..at + bytes, digest.as_ref(), HELPER, &mut chunk);
@@ -99,9 +101,11 @@ impl Store {
                 ReadCompletion::Loaded(loaded.map_err(Stop::error))
             }
             ReadOperation::Check { file } => ReadCompletion::Checked(self.check(&file)),
-            ReadOperation::Stat { name } => ReadCompletion::Found(self.stat(&name, HELPER).map_err(Stop::error)),
+            ReadOperation::Stat { name } => {
+                ReadCompletion::Found(looked_up(|_| self.stat(&name, HELPER).map_err(Stop::error)))
+            }
             ReadOperation::Probe => ReadCompletion::Probed(self.probe()),
-            ReadOperation::List { name } => ReadCompletion::Listed(self.list(name.as_ref())),
+            ReadOperation::List { name } => ReadCompletion::Listed(looked_up(|_| self.list(name.as_ref()))),
             ReadOperation::ListMore { dir } => ReadCompletion::Listed(self.list_more(dir)),
         }
     }
@@ -137,7 +141,7 @@ impl Store {
 
     pub(super) fn stage(&self, stage: Stage) -> Arc<Upload> {
         let number = self.next_number.fetch_add(1, Ordering::Relaxed).to_string();
-        Arc::new(Upload::plain(number, stage))
+        Arc::new(Upload::plain(self.stamp.clone(), number, stage))
     }
 }
 

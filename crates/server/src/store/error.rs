@@ -73,6 +73,8 @@ pub enum ErrorKind {
     },
     /// Nobody waited for the operation any more.
     Abandoned,
+    /// The file system was mounted anew since the upload was begun.
+    Remounted,
     /// The file system did not answer in time.
     NoAnswer,
     /// A helper panicked.
@@ -177,6 +179,11 @@ impl StoreError {
     /// Returns an error of the system, met with `path`; empty for the root.
     pub(super) fn system(path: &str, error: Errno) -> StoreError {
         StoreError::at(path, ErrorKind::System(error.into()))
+    }
+
+    /// Returns whether an entry was met that the file system has given up: looked up again it may be there.
+    pub(super) fn is_stale(&self) -> bool {
+        self.kind == ErrorKind::System(SystemError::Stale)
     }
 
     /// Returns an error that is no name's.

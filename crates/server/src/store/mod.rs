@@ -23,15 +23,18 @@ mod list;
 mod look;
 mod machine;
 mod meta;
+mod mountinfo;
 mod mounts;
 mod moves;
 mod names;
 mod operation;
 mod owner;
 mod quota;
+mod reach;
 mod read;
 mod root;
 mod run;
+mod served;
 mod syscalls;
 mod upload;
 
@@ -72,8 +75,11 @@ pub use operation::{
 };
 pub use owner::Owner;
 pub use quota::{OwnerLimits, StoreUsage};
+pub use reach::Reach;
 pub use read::{OpenFile, SCRATCH_BYTES};
+pub use served::ServedStore;
 pub use syscalls::{Call, Watcher};
+use upload::Stamp;
 pub use upload::{SmallFinish, Upload};
 
 /// How many ids are forgotten, or tried, at once where the limit on them is reached.
@@ -220,7 +226,11 @@ pub struct Store {
     keep: Mutex<Duration>,
     quota: Quota,
     capabilities: Capabilities,
-    leasing: LeaseOptions,
+    /// As they were given, but for the path of the root: it leads through no link.
+    options: StoreOptions,
+    /// The kind of what is mounted at that path, where that is known.
+    mounted_as: Option<String>,
+    stamp: Arc<Stamp>,
     next_number: AtomicU64,
     unsettled: Unsettled,
     /// The last beat failed, and it was said.
@@ -246,9 +256,14 @@ impl Store {
     /// As [`open`](Self::open).
     pub fn open_watched(options: &StoreOptions, watcher: Option<Arc<dyn Watcher>>) -> Result<Store, OpenError> {
         let syscalls = Syscalls::new(watcher, Closer::start().map_err(OpenError::Thread)?);
+        let root = Root::open(syscalls.clone(), Path::new(&options.root));
+        let root = root.map_err(|error| OpenError::Root { path: options.root.clone(), error })?;
+        Store::open_at(root, options, syscalls)
+    }
+
+    /// Opens the rest of a store whose root is open.
+    fn open_at(mut root: Root, options: &StoreOptions, syscalls: Syscalls) -> Result<Store, OpenError> {
         let path = || options.root.clone();
-        let mut root = Root::open(syscalls.clone(), Path::new(&options.root))
-            .map_err(|error| OpenError::Root { path: path(), error })?;
         root.watch_mounts(&options.mounts).map_err(OpenError::Thread)?;
         let no_area = |error: NoArea| match error {
             NoArea::Foreign(name) => OpenError::Foreign { path: options.root.join(name) },
@@ -284,7 +299,11 @@ impl Store {
         }
         let next_number = AtomicU64::new(0);
         let [is_beat_lost, is_trimmed] = [const { AtomicBool::new(false) }; 2];
-        let leasing = options.leasing.clone();
+        let mut options = options.clone();
+        if let Some(path) = root.path() {
+            options.root = path;
+        }
+        let mounted_as = options.mounts.kind_at(&options.root);
         Ok(Store {
             unsettled: Unsettled::default(),
             syscalls,
@@ -294,7 +313,9 @@ impl Store {
             keep,
             quota,
             capabilities,
-            leasing,
+            options,
+            mounted_as,
+            stamp: Arc::new(Stamp),
             next_number,
             is_beat_lost,
             is_trimmed,
@@ -364,7 +385,7 @@ impl Store {
     /// Returns how often a server says to others of its root that it lives.
     #[must_use]
     pub fn beat_interval(&self) -> Duration {
-        self.leasing.beat()
+        self.options.leasing.beat()
     }
 
     /// Does the same, as if it were `now`.

@@ -6,8 +6,10 @@
 //! thread waits for the kernel's table of mounts to change, and reads it anew.
 
 use std::{
+    ffi::CString,
     fmt, io,
     os::fd::{AsRawFd, OwnedFd},
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -21,23 +23,30 @@ use rustix::{
     io::{Errno, pread},
 };
 
-const TABLE: &str = "/proc/self/mountinfo";
+use super::mountinfo::Mount;
 
-/// The kernel's table of mounts, opened before the fence goes up. For the store that is opened
-/// first with it or with a clone of it; any other one opens its own.
+pub(super) const TABLE: &str = "/proc/self/mountinfo";
+
+/// The kernel's table of mounts, opened before the fence goes up: one store at a time can watch it. By
+/// default each store opens its own.
 #[derive(Debug, Clone, Default)]
-pub struct MountTable(Arc<Mutex<Option<OwnedFd>>>);
+pub struct MountTable(Option<Arc<OwnedFd>>);
 
 impl MountTable {
     /// Opens the table. Where that fails, a store takes it that anything may be mounted.
     #[must_use]
     pub fn open() -> MountTable {
-        MountTable(Arc::new(Mutex::new(open_table().ok())))
+        MountTable(open_table().ok().map(Arc::new))
     }
 
-    fn take(&self) -> Result<OwnedFd, Errno> {
-        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        held.map_or_else(open_table, Ok)
+    fn get(&self) -> Result<Arc<OwnedFd>, Errno> {
+        self.0.clone().map_or_else(|| open_table().map(Arc::new), Ok)
+    }
+
+    /// Returns the kind of the file system that is mounted where the absolute `path` lies, where that can be known.
+    pub(super) fn kind_at(&self, path: &Path) -> Option<String> {
+        let table = self.get().and_then(|table| read_whole(&table)).ok()?;
+        Mount::of(path, &table).map(|mount| mount.kind)
     }
 }
 
@@ -48,8 +57,8 @@ fn open_table() -> Result<OwnedFd, Errno> {
 /// Knows whether anything is mounted below a root.
 pub(super) struct Mounts {
     below: Arc<AtomicBool>,
-    /// The thread ends when this is closed.
-    _end: Option<io::PipeWriter>,
+    /// The thread, which ends when the pipe is closed.
+    watch: Mutex<Option<(io::PipeWriter, thread::JoinHandle<()>)>>,
 }
 
 impl fmt::Debug for Mounts {
@@ -62,8 +71,10 @@ impl Mounts {
     /// Begins to watch. Where the table can't be read, something may always be mounted.
     pub(super) fn watch(root: &OwnedFd, table: &MountTable) -> io::Result<Mounts> {
         let below = Arc::new(AtomicBool::new(true));
-        let look = |root: &OwnedFd| table.take().and_then(|table| Ok((any_below(root, &table)?, table)));
-        let Ok((any, table)) = look(root) else { return Ok(Mounts { below, _end: None }) };
+        let look = |root: &OwnedFd| table.get().and_then(|table| Ok((any_below(root, &table)?, table)));
+        let Ok((any, table)) = look(root) else {
+            return Ok(Mounts { below, watch: Mutex::default() });
+        };
         below.store(any, Ordering::Relaxed);
         let (ended, end) = io::pipe()?;
         let (root, told) = (root.try_clone()?, below.clone());
@@ -73,8 +84,16 @@ impl Mounts {
             }
             told.store(true, Ordering::Relaxed);
         };
-        thread::Builder::new().name("ferry-mounts".into()).spawn(watch)?;
-        Ok(Mounts { below, _end: Some(end) })
+        let thread = thread::Builder::new().name("ferry-mounts".into()).spawn(watch)?;
+        Ok(Mounts { below, watch: Mutex::new(Some((end, thread))) })
+    }
+
+    /// Ends to watch, so that the table can be watched by others. From here on something may always be mounted.
+    pub(super) fn end(&self) {
+        if let Some((end, thread)) = self.watch.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            drop(end);
+            let _ = thread.join();
+        }
     }
 
     /// Returns whether something is mounted below the root, or that is not known. A mount made in
@@ -100,16 +119,25 @@ fn wait(table: &OwnedFd, ended: &io::PipeReader) -> bool {
 
 /// Returns whether `table` has a mount point below `root`, wherever that has been moved to meanwhile.
 fn any_below(root: &OwnedFd, table: &OwnedFd) -> Result<bool, Errno> {
-    let path = readlink(format!("/proc/self/fd/{}", root.as_raw_fd()), Vec::new())?;
+    let path = path_of(root)?;
+    let text = read_whole(table)?;
+    Ok(!path.as_bytes().starts_with(b"/") || has_mount_below(path.as_bytes(), &text))
+}
+
+/// Returns the path that leads to an open directory now.
+pub(super) fn path_of(dir: &OwnedFd) -> Result<CString, Errno> {
+    readlink(format!("/proc/self/fd/{}", dir.as_raw_fd()), Vec::new())
+}
+
+fn read_whole(table: &OwnedFd) -> Result<Vec<u8>, Errno> {
     let mut text = Vec::new();
     loop {
         let mut piece = [0; 16 << 10];
         match pread(table, &mut piece, text.len() as u64)? {
-            0 => break,
+            0 => return Ok(text),
             read => text.extend_from_slice(&piece[..read]),
         }
     }
-    Ok(!path.as_bytes().starts_with(b"/") || has_mount_below(path.as_bytes(), &text))
 }
 
 /// Returns whether a line of `table`, as proc_pid_mountinfo(5) describes it, has a mount point below `root`.

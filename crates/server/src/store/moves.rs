@@ -177,7 +177,10 @@ impl Store {
             return self.syscalls.rename(ends.source(), ends.target(), false);
         }
         self.settle_unsettled();
-        self.move_in_steps(ends, stat).map_err(|error| if error == Errno::EXIST { self.why_taken(ends) } else { error })
+        self.move_in_steps(ends, stat).map_err(|error| match error {
+            Errno::EXIST => self.why_taken(ends),
+            error => begun(error),
+        })
     }
 
     /// Returns why a move found its new name taken: who asked for the same one may have been quicker,
@@ -232,7 +235,7 @@ impl Store {
         {
             let _ = syscalls.unlink(to.0, to.1, false);
         }
-        published
+        published.map_err(begun)
     }
 
     /// Renames a file that can have no second name where nothing was seen to have the new one.
@@ -302,6 +305,12 @@ impl Store {
 /// knows none, or the file is somebody else's, or has too many, or its quota does not allow it.
 fn has_no_second_name(error: Errno) -> bool {
     matches!(error, Errno::PERM | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::MLINK | Errno::XDEV)
+}
+
+/// Returns the error of a change in several steps that failed after the first one. It is not looked up again: that
+/// would find what is left of it.
+fn begun(error: Errno) -> Errno {
+    if error == Errno::STALE { Errno::AGAIN } else { error }
 }
 
 /// Returns the error of a rename over what can't be replaced by that.

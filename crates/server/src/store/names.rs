@@ -24,6 +24,7 @@ use super::{
     operation::{Change, NameCompletion, NameOperation, Onto, Published},
     quota::Resting,
     read::not_a_file,
+    root::looked_up,
     syscalls::Inheritance,
     upload::{Place, Upload, not_given},
 };
@@ -65,13 +66,23 @@ impl<'a> Batch<'a> {
         let mut touched = Vec::new();
         let completion = match operation {
             NameOperation::Change(number, change) => {
-                NameCompletion::Changed(*number, self.change(change, &mut touched))
+                let changed = looked_up(|again| self.anew(again).change(change, &mut touched));
+                NameCompletion::Changed(*number, changed)
             }
             NameOperation::Publish(number, upload, onto) => {
-                NameCompletion::Published(*number, self.publish(upload, *onto, &mut touched))
+                let published = looked_up(|again| self.anew(again).publish(upload, *onto, &mut touched));
+                NameCompletion::Published(*number, published)
             }
         };
         self.completions.push((completion, touched));
+    }
+
+    /// Forgets the parents that are open, where names are to be looked up `again`.
+    fn anew(&mut self, again: bool) -> &mut Self {
+        if again {
+            self.by_name.clear();
+        }
+        self
     }
 
     fn change(&mut self, change: &Change, touched: &mut Vec<usize>) -> Result<(), StoreError> {
@@ -162,6 +173,7 @@ impl<'a> Batch<'a> {
     ) -> Result<Published, StoreError> {
         let name = &upload.name;
         assert!(upload.staged().whole.is_some(), "published before it is whole and on the disk");
+        self.store.check_begun(upload)?;
         let failed = |error| StoreError::system(name.as_str(), error);
         let parent = self.parent(name)?;
         let replaced = self.replaced_by(name, parent, onto)?;
@@ -209,7 +221,7 @@ impl<'a> Batch<'a> {
         touched.push(parent);
         self.store.quota.give_back(upload.whose(), std::mem::take(&mut upload.staged().counted));
         let moment = SystemTime::now();
-        let stat = self.store.syscalls.stat(&staged).map_err(failed)?;
+        let stat = self.store.syscalls.stat(&staged).map_err(StoreError::not_durable)?;
         if let Some(id) = upload.id() {
             let (id, touched) = (id.as_str().to_owned(), meta::touched(&stat));
             self.store.quota.rest(&Resting { id, bytes: 0, touched });

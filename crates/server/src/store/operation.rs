@@ -452,6 +452,18 @@ impl<H: Handles> Completion<'_, H> {
 }
 
 impl<H: Handles> ReadCompletion<'_, H> {
+    /// Returns the error of an operation that failed.
+    pub(super) fn error(&self) -> Option<&StoreError> {
+        match self {
+            ReadCompletion::Opened(opened) => opened.as_ref().err(),
+            ReadCompletion::Loaded(loaded) => loaded.as_ref().err(),
+            ReadCompletion::Checked(checked) => checked.as_ref().err(),
+            ReadCompletion::Found(found) => found.as_ref().err(),
+            ReadCompletion::Probed(probed) => probed.as_ref().err(),
+            ReadCompletion::Listed(listed) => listed.as_ref().err(),
+        }
+    }
+
     /// Returns the same, with bytes of its own where they were borrowed.
     #[must_use]
     pub fn into_owned(self) -> ReadCompletion<'static, H> {
@@ -466,8 +478,31 @@ impl<H: Handles> ReadCompletion<'_, H> {
     }
 }
 
+impl<H: Handles> UploadCompletion<H> {
+    /// Returns the error of an operation that failed.
+    pub(super) fn error(&self) -> Option<&StoreError> {
+        match self {
+            UploadCompletion::Staged(staged) => staged.as_ref().err(),
+            UploadCompletion::Resumed(resumed) => resumed.as_ref().err(),
+            UploadCompletion::Written(written) => written.as_ref().err(),
+            UploadCompletion::Checkpointed(done) | UploadCompletion::Finished(done) => done.as_ref().err(),
+            UploadCompletion::Released => None,
+        }
+    }
+}
+
+impl NameCompletion {
+    /// Returns the error of an operation that failed.
+    pub(super) fn error(&self) -> Option<&StoreError> {
+        match self {
+            NameCompletion::Published(_, result) => result.as_ref().err(),
+            NameCompletion::Changed(_, result) => result.as_ref().err(),
+        }
+    }
+}
+
 impl<F> Opened<'_, F> {
-    fn into_owned(self) -> Opened<'static, F> {
+    pub(super) fn into_owned(self) -> Opened<'static, F> {
         let content = match self.content {
             Content::Inline(bytes) => Content::Inline(Cow::Owned(bytes.into_owned())),
             Content::Range { file, start, end, is_sendable } => Content::Range { file, start, end, is_sendable },

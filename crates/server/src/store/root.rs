@@ -1,9 +1,10 @@
 //! The one held directory through which every path goes.
 
 use std::{
+    ffi::OsString,
     io,
-    os::fd::OwnedFd,
-    path::Path,
+    os::{fd::OwnedFd, unix::ffi::OsStringExt as _},
+    path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -16,8 +17,9 @@ use rustix::{
 };
 
 use super::{
+    error::StoreError,
     meta,
-    mounts::{MountTable, Mounts},
+    mounts::{MountTable, Mounts, path_of},
     syscalls::Syscalls,
 };
 
@@ -49,6 +51,17 @@ fn missing_as_none<T>(found: Result<T, Errno>) -> Result<Option<T>, Errno> {
 
 /// How often a path is walked anew when a rename elsewhere disturbed the walk.
 const WALKS: usize = 16;
+
+/// Does `look`, which looks names up from the root and changes nothing before that succeeded; and once more where it
+/// met an entry that the file system has given up ([`Errno::STALE`]). `look` is told whether it is the second time:
+/// then it must go by nothing that is still open. The kernel has looked twice by itself at each step, so a third time
+/// is the client's.
+pub(super) fn looked_up<T>(mut look: impl FnMut(bool) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    match look(false) {
+        Err(error) if error.is_stale() => look(true),
+        done => done,
+    }
+}
 
 /// The held directory.
 #[derive(Debug)]
@@ -90,6 +103,13 @@ impl Root {
         Ok(())
     }
 
+    /// Ends that, so that another root can watch the same table.
+    pub(super) fn unwatch_mounts(&self) {
+        if let Some(mounts) = &self.mounts {
+            mounts.end();
+        }
+    }
+
     /// Hides the entry `name` of the root from walks, under any name that leads to it.
     ///
     /// Guarding costs a look at each name: it is for file systems where an entry may have more
@@ -125,6 +145,12 @@ impl Root {
             }
         }
         Ok(false)
+    }
+
+    /// Returns the absolute path that leads to it now, through no link; [`None`] where that is not known.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        let path = path_of(&self.dir).ok()?.into_bytes();
+        path.starts_with(b"/").then(|| PathBuf::from(OsString::from_vec(path)))
     }
 
     pub(super) fn dir(&self) -> &OwnedFd {
@@ -234,5 +260,109 @@ impl Root {
             }
         }
         Err(Errno::AGAIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::store::{
+        Call, Change, ChangeNumber, Durability, ErrorKind, LeaseOptions, NameCompletion, NameOperation, ReadCompletion,
+        ReadOperation, SCRATCH_BYTES, Store, StoreOptions, SystemError, Watcher,
+    };
+
+    /// A file system that has given up what is held open, so many times.
+    #[derive(Debug, Default)]
+    struct Forgetful {
+        times: AtomicUsize,
+        calls: AtomicUsize,
+    }
+
+    impl Watcher for Forgetful {
+        fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
+            match call {
+                // As a kind that nobody knows, it is asked by helpers alone.
+                Call::FileSystem { .. } => Err(Errno::NOSYS),
+                Call::Stat { .. } | Call::Mkdir { .. } | Call::Unlink { .. } | Call::Rename { .. } => {
+                    self.calls.fetch_add(1, Ordering::Relaxed);
+                    let left = |left: usize| left.checked_sub(1);
+                    match self.times.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left) {
+                        Ok(_) => Err(Errno::STALE),
+                        Err(_) => Ok(()),
+                    }
+                }
+                _ => Ok(()),
+            }
+        }
+
+        fn after(&self, _: &Call<'_>) {}
+    }
+
+    /// Does `ask` where the file system has given up what it meets for so many times. Returns the kind of its error
+    /// and the calls that met that.
+    fn forgotten(times: usize, ask: impl Fn(&Store) -> Option<ErrorKind>) -> (Option<ErrorKind>, usize) {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), b"content").unwrap();
+        let options = StoreOptions {
+            root: root.path().into(),
+            writable: true,
+            durability: Durability::None,
+            max_staged: 0,
+            max_kept: 0,
+            keep: Duration::ZERO,
+            mounts: MountTable::default(),
+            leasing: LeaseOptions::default(),
+        };
+        let watcher = Arc::new(Forgetful::default());
+        let store = Store::open_watched(&options, Some(watcher.clone())).unwrap();
+        watcher.times.store(times, Ordering::Relaxed);
+        let before = watcher.calls.load(Ordering::Relaxed);
+        let kind = ask(&store);
+        let met = times - watcher.times.load(Ordering::Relaxed);
+        assert!(watcher.calls.load(Ordering::Relaxed) > before);
+        (kind, met)
+    }
+
+    #[test]
+    fn an_entry_that_was_given_up_is_looked_up_again_once_and_then_busy() {
+        let name = |name: &str| Name::new(name).unwrap();
+        let read = |store: &Store, operation| {
+            let error = match store.read(operation, &mut vec![0; SCRATCH_BYTES], &|| true) {
+                ReadCompletion::Opened(opened) => opened.err(),
+                ReadCompletion::Found(found) => found.err(),
+                ReadCompletion::Listed(listed) => listed.err(),
+                other => panic!("{other:?}"),
+            };
+            error.map(|error| error.kind)
+        };
+        let change =
+            |store: &Store, change| match &*store.change_names(&[NameOperation::Change(ChangeNumber(0), change)]) {
+                [NameCompletion::Changed(_, changed)] => changed.as_ref().err().map(|error| error.kind),
+                other => panic!("{other:?}"),
+            };
+        type Ask<'a> = Box<dyn Fn(&Store) -> Option<ErrorKind> + 'a>;
+        let open = || ReadOperation::Open { name: name("file"), offset: 0, length: None, tag: None, inline: 1 << 16 };
+        let requests: [Ask<'_>; 6] = [
+            Box::new(|store| read(store, open())),
+            Box::new(|store| read(store, ReadOperation::Stat { name: name("file") })),
+            Box::new(|store| read(store, ReadOperation::List { name: None })),
+            Box::new(|store| change(store, Change::Mkdir(name("new")))),
+            Box::new(|store| change(store, Change::Delete(name("file")))),
+            Box::new(|store| change(store, Change::Rename(name("file"), name("new")))),
+        ];
+        for (number, ask) in requests.iter().enumerate() {
+            assert_eq!(forgotten(1, ask), (None, 1), "request {number}");
+            let busy = ErrorKind::System(SystemError::Stale);
+            assert_eq!(forgotten(9, ask), (Some(busy), 2), "request {number}: it is looked up twice, and no more");
+        }
     }
 }

@@ -165,6 +165,11 @@ impl Run {
         by_time.max(now.saturating_duration_since(then)) >= lifetime
     }
 
+    /// Gives it up, though uploads may hold it: this process, too, may clean up after it from here on.
+    pub(super) fn disown(&self) {
+        own().remove(&self.name.0);
+    }
+
     /// Returns the name of its directory in the corner.
     pub(super) fn name(&self) -> &str {
         &self.name.0
@@ -337,8 +342,10 @@ impl Others {
     /// Returns whether `other` is nobody's for certain.
     fn is_left(&self, name: &str, other: &Other) -> bool {
         let Other { is_free, owner, .. } = other;
+        // Its lock may be held as long as the mount that it was made through is not quite gone.
         let is_left_by_this = owner.is(&self.this) && !own().contains(name);
-        *is_free && (self.locks_exclude && !owner.is_elsewhere(&self.this) || is_left_by_this)
+        *is_free && self.locks_exclude && !owner.is_elsewhere(&self.this)
+            || is_left_by_this
             || owner.has_ended(&self.this)
     }
 

@@ -28,6 +28,7 @@ use super::{
     operation::{Chunk, Finish, Stage, Tail},
     owner::Owner,
     quota::Whose,
+    root::looked_up,
     run::Run,
     syscalls::Inheritance,
 };
@@ -49,6 +50,8 @@ const TOGETHER_FROM: usize = 4;
 /// An upload: the state that all operations on it share.
 #[derive(Debug)]
 pub struct Upload {
+    /// Of the store that it was begun at.
+    store: Arc<Stamp>,
     pub(super) name: Name,
     size: Option<u64>,
     mtime: Option<Time>,
@@ -91,9 +94,9 @@ pub(super) struct Staged {
 }
 
 impl Upload {
-    pub(super) fn plain(number: String, stage: Stage) -> Upload {
+    pub(super) fn plain(store: Arc<Stamp>, number: String, stage: Stage) -> Upload {
         let Stage { name, size, mtime, settled, owner } = stage;
-        Upload { name, size, mtime, settled, place: Place::Plain(number), owner, staged: Mutex::default() }
+        Upload { store, name, size, mtime, settled, place: Place::Plain(number), owner, staged: Mutex::default() }
     }
 
     /// Returns the resume id, of an upload that has one.
@@ -182,7 +185,29 @@ impl Parents {
     }
 }
 
+/// Tells the uploads of one store from those of others, and whether there are any.
+#[derive(Debug)]
+pub(super) struct Stamp;
+
 impl Store {
+    /// Returns whether `upload` was begun at this store.
+    pub(super) fn has_begun(&self, upload: &Upload) -> bool {
+        Arc::ptr_eq(&self.stamp, &upload.store)
+    }
+
+    /// Returns whether any upload that was begun at this store is still there.
+    pub(super) fn has_uploads(&self) -> bool {
+        Arc::strong_count(&self.stamp) > 1
+    }
+
+    /// Fails for an upload that was begun at another store: its files are not to be found beneath this root.
+    pub(super) fn check_begun(&self, upload: &Upload) -> Result<(), StoreError> {
+        match self.has_begun(upload) {
+            true => Ok(()),
+            false => Err(StoreError::at(upload.name.as_str(), ErrorKind::Remounted)),
+        }
+    }
+
     pub(super) fn write(&self, upload: &Upload, at: u64, mut chunk: Chunk) -> Result<Chunk, StoreError> {
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, at, &chunk)?;
@@ -191,6 +216,7 @@ impl Store {
     }
 
     fn write_chunk(&self, upload: &Upload, staged: &mut Staged, at: u64, chunk: &Chunk) -> Result<(), StoreError> {
+        self.check_begun(upload)?;
         assert!(staged.whole.is_none(), "a write after the end of an upload");
         if staged.file.is_none() {
             self.begin(upload, staged, &mut Parents::default())?;
@@ -271,6 +297,15 @@ impl Store {
     /// Refuses early what would fail at the end: a parent that is not there, a target that is no
     /// file. Returns what a file in that place is to have.
     fn check_target(&self, name: &Name, parents: &mut Parents) -> Result<Attributes, StoreError> {
+        looked_up(|again| {
+            if again {
+                parents.0.clear();
+            }
+            self.look_at_target(name, parents)
+        })
+    }
+
+    fn look_at_target(&self, name: &Name, parents: &mut Parents) -> Result<Attributes, StoreError> {
         let failed = |error| StoreError::entry(name, error);
         let (parent, inheritance) = parents.of(self, name)?;
         match self.root.stat_entry(parent, name.last()) {
@@ -345,6 +380,7 @@ impl Store {
 
     /// Makes durable what was written so far of a kept upload, and remembers how far that is.
     pub(super) fn checkpoint(&self, upload: &Upload, digest: &Digest) -> Result<(), StoreError> {
+        self.check_begun(upload)?;
         let mut staged = upload.staged();
         let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
         let synced = match file.try_clone() {

@@ -37,19 +37,20 @@ use crate::{
     saboteur::{Fault, Kind, Saboteur, Seen},
 };
 
-const ERRORS: [Errno; 7] =
-    [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::INTR, Errno::MFILE, Errno::ROFS, Errno::ACCESS];
+const ERRORS: [Errno; 8] =
+    [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::INTR, Errno::MFILE, Errno::ROFS, Errno::ACCESS, Errno::STALE];
 
 /// Returns the errors that strike the `nth` call: all of them in a full sweep, else those that
 /// differ most in what they do, and one of the others in turn.
 fn errors(nth: usize, lack: Lack) -> Vec<Errno> {
     if lack != Lack::Nothing && !common::is_full() {
-        return vec![Errno::IO];
+        // A change in several steps that is made in part can't simply be made again.
+        return if lack == Lack::NoReplace { vec![Errno::IO, Errno::STALE] } else { vec![Errno::IO] };
     }
     if common::is_full() {
         return ERRORS.to_vec();
     }
-    let others = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::ROFS, Errno::ACCESS];
+    let others = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::ROFS, Errno::ACCESS, Errno::STALE];
     vec![Errno::IO, Errno::INTR, others[nth % others.len()]]
 }
 
@@ -57,7 +58,7 @@ fn errors(nth: usize, lack: Lack) -> Vec<Errno> {
 pub(crate) fn code_of(error: Errno) -> Code {
     match error {
         Errno::NOSPC | Errno::DQUOT => Code::NoSpace,
-        Errno::MFILE => Code::Busy,
+        Errno::MFILE | Errno::STALE => Code::Busy,
         Errno::ROFS => Code::ReadOnly,
         Errno::ACCESS => Code::Denied,
         // An interrupted call is made again, but for a sync, of which nobody knows what it did.

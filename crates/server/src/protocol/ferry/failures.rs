@@ -70,6 +70,9 @@ fn told(kind: ErrorKind) -> (Code, &'static str) {
             (Code::NoSpace, "your room for unfinished uploads at this server is used up; end one of them")
         }
         ErrorKind::Abandoned => (Code::Incomplete, "the connection was lost"),
+        ErrorKind::Remounted => {
+            (Code::Busy, "the server's file system was mounted anew since this upload began; send it again")
+        }
         ErrorKind::NoAnswer => (Code::Busy, "the server's file system does not answer; try again later"),
         ErrorKind::Panicked => (Code::Io, "the server made a mistake; its log says which"),
     }

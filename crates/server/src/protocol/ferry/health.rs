@@ -5,7 +5,7 @@ use std::time::Instant;
 use ferry_wire::{Code, Failure, Reply};
 
 use super::{Phase, Session};
-use crate::store::{ErrorKind, Handles, StoreError};
+use crate::store::{ErrorKind, Handles, StoreError, SystemError};
 
 impl<H: Handles> Session<H> {
     /// Asks for a look at the root. Where one before has not ended yet, its end answers this
@@ -21,7 +21,7 @@ impl<H: Handles> Session<H> {
         self.operations.probed();
         if matches!(self.phase, Phase::Probing) {
             let failed = |error: StoreError| {
-                let code = if error.kind == ErrorKind::NoAnswer { Code::Busy } else { Code::Io };
+                let code = code_of(error.kind);
                 Reply::Fail(Failure { code, ..Failure::from(error) })
             };
             self.answer_health(probed.map_or_else(failed, |()| Reply::Done), now);
@@ -39,5 +39,13 @@ impl<H: Handles> Session<H> {
             Some(failure) => self.break_off(failure, now),
             None => self.reply(reply),
         }
+    }
+}
+
+/// Returns the code for a root that could not be looked at: `busy` where it may be there again later.
+fn code_of(kind: ErrorKind) -> Code {
+    match kind {
+        ErrorKind::NoAnswer | ErrorKind::System(SystemError::Unreachable | SystemError::Stale) => Code::Busy,
+        _ => Code::Io,
     }
 }

@@ -93,7 +93,8 @@ impl Store {
         let mut staged = Staged { journal: Some(journal), file: Some(file), ..Staged::default() };
         let attributes = target?;
         let (place, size, mtime) = (Place::Kept(kept), Some(*size), *mtime);
-        let upload = Upload { name: name.clone(), size, mtime, settled: false, place, owner, staged: Mutex::default() };
+        let (store, name_of, staged_of) = (self.stamp.clone(), name.clone(), Mutex::default());
+        let upload = Upload { store, name: name_of, size, mtime, settled: false, place, owner, staged: staged_of };
         self.give(name, &mut staged, attributes)?;
         // The state that is told must be on the disk. The process that wrote it may have been
         // killed before it was.

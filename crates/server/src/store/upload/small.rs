@@ -74,6 +74,7 @@ impl Store {
         let Finish { upload, chunk, size, .. } = &small.finish;
         let mut staged = upload.staged();
         assert!(staged.file.is_none(), "a small upload has one chunk");
+        self.check_begun(upload)?;
         self.begin(upload, &mut staged, parents)?;
         self.write_chunk(upload, &mut staged, 0, chunk)?;
         let completed = self.complete_file(upload, &staged, *size);
