@@ -13,7 +13,7 @@ use crate::{
     files::{can_make_in, may_use, parent},
     net::{ListenError, Listener},
     observe::LogFileError,
-    store::AREA,
+    store::{AREA, cautions},
 };
 pub use report::report;
 
@@ -61,6 +61,7 @@ fn examine(setup: &Setup) -> Vec<Finding> {
     findings.extend(key(setup));
     findings.extend(setup.logs.probe().map(|found| log(found).into()));
     findings.push(root(setup).into());
+    findings.extend(cautions(&setup.store.root).into_iter().map(Finding::Warns));
     findings
 }
 

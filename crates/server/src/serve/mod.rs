@@ -55,6 +55,7 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<(), Star
     store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let key_files = identity.is_some().then(|| setup.security.files());
+    warnings.extend(store::cautions(&setup.store.root));
     let beyond = beyond(&setup, &configuration, key_files.into_iter().flatten(), &logs, &sockets);
     let fenced = fence::raise(&setup.store.root, setup.store.writable, &beyond);
     let (_last_lines, logs) = logs.start(setup.server.live.log_level)?;

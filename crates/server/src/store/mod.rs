@@ -13,6 +13,7 @@ mod attributes;
 #[cfg(test)]
 mod bounds_tests;
 mod capabilities;
+mod cautions;
 mod closer;
 mod dispatch;
 mod error;
@@ -62,6 +63,7 @@ use syscalls::Syscalls;
 pub use area::AREA;
 pub use capabilities::Capabilities;
 use capabilities::locks_exclude;
+pub use cautions::cautions;
 pub use error::{ErrorKind, StoreError, SystemError};
 pub use fallback::Fallback;
 pub use leasing::LeaseOptions;
