@@ -12,7 +12,7 @@ use std::{
     collections::HashSet,
     os::fd::OwnedFd,
     sync::{Arc, PoisonError, RwLock, atomic::AtomicU64},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ferry_wire::limits::MAX_TOKEN_BYTES;
@@ -116,6 +116,9 @@ impl Area {
             }
             made => Some(made?),
         };
+        if let (Some(run), true) = (&run, self.is_shared()) {
+            self.others.see_time(run)?;
+        }
         let other = self.others.in_use(&self.top, run.as_deref())?;
         drop(run);
         match other {
@@ -179,6 +182,12 @@ impl Area {
             self.others.clean(&self.top, Some(&run), now, take_over)?;
         }
         Ok(())
+    }
+
+    /// Returns a time that the clock of the file system has reached by the moment `now`, where other machines may write
+    /// there, too.
+    pub(super) fn file_time(&self, now: Instant) -> Option<SystemTime> {
+        self.others.file_time(now)
     }
 
     /// Returns the corner itself.

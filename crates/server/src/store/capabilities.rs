@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{area::Area, meta, root::Root, syscalls::Syscalls};
+use super::{area::Area, leasing::wall_clock, meta, root::Root, syscalls::Syscalls};
 
 /// The abilities of the file system of a root, as far as they are known. Each that is false has a
 /// fallback.
@@ -52,8 +52,8 @@ pub struct Capabilities {
     pub(super) counts_links: bool,
     /// The times of a file's status are finer than a second.
     pub(super) fine_times: bool,
-    /// How far the clock of its times is behind this machine's, at most.
-    pub(super) clock_lag: Duration,
+    /// How far the clock of its times was behind this machine's at the start, at most.
+    clock_lag: Duration,
     /// flock(2) excludes all others that can write here: no other machine can.
     pub(super) locks_exclude: bool,
 }
@@ -185,7 +185,7 @@ impl Capabilities {
         let stat = syscalls.stat(&file);
         self.fine_times = stat.is_ok_and(|stat| meta::keeps_fractions(&stat));
         if let (Ok(stat), false) = (stat, self.own_clock) {
-            self.clock_lag = lag(&stat, SystemTime::now());
+            self.clock_lag = lag(&stat, wall_clock());
         }
         // To a name that is free: that a taken one is `EEXIST` says the kernel by itself.
         self.noreplace = syscalls.rename((dir, PROBE), (dir, RENAMED_PROBE), false).is_ok();
@@ -202,8 +202,15 @@ impl Capabilities {
     /// Returns whether a file, whose status was told after `moment`, can't have changed since then
     /// without its time moving: where times are whole seconds, a file that changed in this one can.
     pub(super) fn is_settled(&self, stat: &Stat, moment: SystemTime) -> bool {
-        meta::keeps_fractions(stat)
-            || moment.checked_sub(self.clock_lag).is_some_and(|moment| meta::unchanged_since(stat, moment))
+        meta::keeps_fractions(stat) || meta::unchanged_since(stat, moment)
+    }
+
+    /// Returns a time that the clock of its times has reached, as far as that can be told by this machine's.
+    pub(super) fn file_time(&self) -> SystemTime {
+        match self.own_clock {
+            true => SystemTime::now(),
+            false => wall_clock().checked_sub(self.clock_lag).unwrap_or(SystemTime::UNIX_EPOCH),
+        }
     }
 
     /// Returns the abilities that are missing, and so made up for in another way.

@@ -1,6 +1,6 @@
 //! Listing directories.
 
-use std::{fmt, os::fd::OwnedFd, time::SystemTime};
+use std::{fmt, os::fd::OwnedFd};
 
 use ferry_wire::Name;
 use rustix::{
@@ -88,7 +88,7 @@ impl Store {
             if skipped {
                 continue;
             }
-            let moment = SystemTime::now();
+            let moment = self.file_time();
             let status = match self.root.stat_entry(dir, name.as_str()) {
                 Ok(stat) => match meta::kind(&stat) {
                     FileType::RegularFile => Status::File(self.version(&stat, moment)),

@@ -104,7 +104,7 @@ impl Store {
             if !self.read_exact(file, range.start, bytes, wait).map_err(stop)? {
                 break;
             }
-            moment = SystemTime::now();
+            moment = self.file_time();
             let later = self.syscalls.stat(file).map_err(stop)?;
             match look.until(&later) {
                 Between::Same => return Ok((version, length)),

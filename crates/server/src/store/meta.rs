@@ -1,12 +1,17 @@
 //! Translates a file's status to what the wire says.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use ferry_wire::{Tag, Time};
 use rustix::fs::{FileType, Stat};
+
+use super::run::random;
 
 /// Returns the type of file that a status is of.
 pub(super) fn kind(stat: &Stat) -> FileType {
@@ -69,21 +74,21 @@ pub(super) fn keeps_fractions(stat: &Stat) -> bool {
 /// Returns the tag of one version of a file: inode, size, time of change of content and of status. No two
 /// versions share it on a file system whose clock ticks between them; and it is the same for
 /// every server of that file system. A file that is not `settled`, since it can change again without its time
-/// moving, has another tag at each look, in which this moment stands for the time of its status.
+/// moving, has another tag at each look, in which a number that is told once stands for the time of its status.
 pub(super) fn tag(stat: &Stat, settled: bool) -> Tag {
     let nanos = |seconds: i64, nanos: u64| (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanos);
-    let changed = if settled { nanos(stat.st_ctime, stat.st_ctime_nsec) } else { unique_nanos() };
+    let changed = if settled { nanos(stat.st_ctime, stat.st_ctime_nsec) } else { unique() };
     Tag::of_numbers([stat.st_ino, size(stat), nanos(stat.st_mtime, stat.st_mtime_nsec), changed])
 }
 
-/// Returns this moment, never the same one twice, and never at the beginning of a second.
-fn unique_nanos() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    // Odd, as no whole second is.
-    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX - 1) | 1;
-    let later = |last: u64| Some(now.max(last.wrapping_add(2) | 1));
-    LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).map_or(now, |last| now.max(last.wrapping_add(2) | 1))
+/// Returns a number that no other call returns, of this process or of any other, and that is the beginning of no second.
+fn unique() -> u64 {
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
+        let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().subsec_nanos();
+        // Odd, as no whole second is.
+        AtomicU64::new(random().unwrap_or_else(|_| u64::from(now())) | 1)
+    });
+    NEXT.fetch_add(2, Ordering::Relaxed)
 }
 
 /// Returns whether `tag` tells of the file of `stat`, with the same content as far as size and time

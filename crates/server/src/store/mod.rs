@@ -18,6 +18,7 @@ mod closer;
 mod dispatch;
 mod error;
 mod fallback;
+mod file_clock;
 mod journal;
 mod leasing;
 mod list;
@@ -364,6 +365,15 @@ impl Store {
             Errno::NOENT if self.is_removed(self.root.dir()) == Ok(true) => StoreError::of(ErrorKind::RootGone),
             Errno::NOENT => StoreError::at(name.as_str(), ErrorKind::AreaGone),
             error => StoreError::system(name.as_str(), error),
+        }
+    }
+
+    /// Returns a time that the clock which gives files their times has reached: what changes from here on gets no earlier
+    /// one.
+    fn file_time(&self) -> SystemTime {
+        match self.area.as_ref().and_then(|area| area.file_time(Instant::now())) {
+            Some(time) => time,
+            None => self.capabilities.file_time(),
         }
     }
 

@@ -4,7 +4,6 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     os::fd::OwnedFd,
-    time::SystemTime,
 };
 
 use ferry_wire::Name;
@@ -220,7 +219,7 @@ impl<'a> Batch<'a> {
         self.close_later(held);
         touched.push(parent);
         self.store.quota.give_back(upload.whose(), std::mem::take(&mut upload.staged().counted));
-        let moment = SystemTime::now();
+        let moment = self.store.file_time();
         let stat = self.store.syscalls.stat(&staged).map_err(StoreError::not_durable)?;
         if let Some(id) = upload.id() {
             let (id, touched) = (id.as_str().to_owned(), meta::touched(&stat));

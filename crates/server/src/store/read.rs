@@ -156,7 +156,7 @@ impl Store {
             return Err(Stop::Cold(cold));
         }
         let stop = |error| wait.stop(name.as_str(), error);
-        let began = SystemTime::now();
+        let began = self.file_time();
         let file = match self.root.open_file(name, wait.is_never()).map_err(stop)? {
             Found::Other(kind) => return Err(not_a_file(name.as_str(), kind).into()),
             Found::File(file) => file,
@@ -309,7 +309,7 @@ impl Store {
         {
             return Err(Stop::Cold(cold));
         }
-        let moment = SystemTime::now();
+        let moment = self.file_time();
         let stat = self.root.stat(name, wait.is_never()).map_err(|error| wait.stop(name.as_str(), error))?;
         match meta::kind(&stat) {
             FileType::RegularFile => Ok(Status::File(self.version(&stat, moment))),

@@ -24,12 +24,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::{fs::OFlags, io::Errno};
 
-use super::{leasing::LeaseOptions, machine::Identity, meta, moves::is_move, syscalls::Syscalls};
+use super::{
+    file_clock::FileClock, leasing::LeaseOptions, machine::Identity, meta, moves::is_move, syscalls::Syscalls,
+};
 
 /// A start waits for the quarter of a lifetime, three beats, for a beat where one could mean that
 /// this root must not be served. It looks 60 times meanwhile.
@@ -236,6 +238,7 @@ pub(super) struct Others {
     this: Identity,
     /// Servers of other machines may work here: locks tell no longer who does.
     is_shared: AtomicBool,
+    clock: FileClock,
     /// Those that may live: their last beat, and since when there was no other.
     watched: Mutex<BTreeMap<String, (Beat, Instant)>>,
 }
@@ -244,7 +247,15 @@ impl Others {
     pub(super) fn new(syscalls: Syscalls, locks_exclude: bool, leasing: &LeaseOptions) -> Others {
         let (lifetime, this) = (leasing.lifetime, leasing.identity());
         let is_shared = AtomicBool::new(!locks_exclude);
-        Others { syscalls, locks_exclude, lifetime, this, is_shared, watched: Mutex::default() }
+        Others {
+            syscalls,
+            locks_exclude,
+            lifetime,
+            this,
+            is_shared,
+            clock: FileClock::default(),
+            watched: Mutex::default(),
+        }
     }
 
     /// Returns who this process is.
@@ -272,7 +283,21 @@ impl Others {
         // One that was lost is had again, unless somebody looks whether it is.
         let _ = self.syscalls.lock(&run.lock);
         run.beat(&self.syscalls, &self.this)?;
-        Ok(run.is_late(self.syscalls.stat(&run.lock)?.st_ctime, now, self.lifetime))
+        Ok(run.is_late(self.see_time(run)?, now, self.lifetime))
+    }
+
+    /// Returns the time that the lock of `run` got when it was last touched, in seconds.
+    pub(super) fn see_time(&self, run: &Run) -> Result<i64, Errno> {
+        let time = self.syscalls.stat(&run.lock)?.st_ctime;
+        self.clock.saw(time, Instant::now());
+        Ok(time)
+    }
+
+    /// Returns a time that the clock of the file system has reached by the moment `now`; [`None`] where it is not looked
+    /// at.
+    pub(super) fn file_time(&self, now: Instant) -> Option<SystemTime> {
+        // Without beats, it would be left behind when this machine sleeps.
+        if self.is_shared() { self.clock.reached(now) } else { None }
     }
 
     /// Returns whether a directory in the corner is of another machine.
@@ -503,7 +528,7 @@ impl Others {
     /// furthest behind counts.
     pub(super) fn time(&self, top: &OwnedFd, run: &Run) -> Result<i64, Errno> {
         self.syscalls.touch(&run.lock)?;
-        let mut time = self.syscalls.stat(&run.lock)?.st_ctime;
+        let mut time = self.see_time(run)?;
         for name in self.names(top, Some(run))? {
             let Ok(dir) = self.syscalls.open_entry(top, &name, OFlags::RDONLY | OFlags::DIRECTORY) else { continue };
             let lock = self.syscalls.open_entry(&dir, LOCK, OFlags::RDONLY);

@@ -23,7 +23,6 @@ use super::{
     attributes::{Attributes, Ungiven},
     error::{ErrorKind, StoreError},
     journal::{Journal, JournalEntry, KeptState, LeaseState},
-    leasing::wall_clock,
     meta,
     operation::{Chunk, Finish, Stage, Tail},
     owner::Owner,
@@ -352,7 +351,7 @@ impl Store {
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
         self.sync(file)?;
         if let Some((journal_file, journal)) = &mut staged.journal {
-            let moment = wall_clock();
+            let moment = self.file_time();
             let tag = self.tag(&self.syscalls.stat(file)?, moment);
             staged.noted = size;
             journal.write(&self.syscalls, journal_file, &upload.entry(KeptState::Publishing { crc, tag }))?;

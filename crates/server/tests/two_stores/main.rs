@@ -21,4 +21,5 @@ mod machines;
 mod moves;
 mod room;
 mod stopped;
+mod tags;
 mod together;

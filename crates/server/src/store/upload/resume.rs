@@ -18,7 +18,6 @@ use super::{
         attributes::Attributes,
         error::{ErrorKind, StoreError},
         journal::{Journal, JournalEntry, KeptState},
-        leasing::wall_clock,
         meta,
         operation::{Published, Resume, Resumed},
         owner::Owner,
@@ -334,7 +333,7 @@ impl Store {
     /// Returns the tag of an upload whose server was killed right after the rename, `before` being
     /// the one that its file had then: renaming changes the time of the status.
     fn tag_after_rename(&self, name: &Name, before: &Tag) -> Tag {
-        let moment = wall_clock();
+        let moment = self.file_time();
         match self.root.stat(name, false) {
             Ok(stat) if meta::is_version(before, &stat) => self.tag(&stat, moment),
             _ => before.clone(),
