@@ -101,6 +101,38 @@ fn an_upload_of_a_node_whose_mount_died_goes_on_at_the_other() {
 }
 
 #[test]
+fn a_node_whose_mount_died_goes_on_when_it_is_mounted_again() {
+    in_cluster("faults::a_node_whose_mount_died_goes_on_when_it_is_mounted_again", |cluster| {
+        let bytes = random_bytes(6, BYTES);
+        assert!(cluster.node(0).put("before", &bytes).line.starts_with("SAVED"));
+        // Cut, so that the half is kept; then begun again, so that the node holds it.
+        begin(cluster, "remounted", &bytes).cut();
+        let mut held = cluster.node(0);
+        eventually("the node takes it again", || held.ask(&request("remounted")).line.starts_with("GO ").then_some(()));
+        cluster.end("mount1", Signal::KILL);
+        cluster.node(0).ask("HEALTH").expect_failure("busy");
+        cluster.node(0).ask("GET before").expect_failure("busy");
+        cluster.mount_again(0);
+        eventually("the node goes on", || (cluster.node(0).ask("HEALTH").line == "DONE").then_some(()));
+        assert_eq!(cluster.node(0).ask("GET before").verified(), bytes);
+        assert!(cluster.node(0).put("after", &bytes).line.starts_with("SAVED"));
+        assert_eq!(cluster.node(1).ask("GET after").verified(), bytes);
+        // The upload that it still holds is of the dead mount.
+        held.cut();
+        let mut again = cluster.node(0);
+        let offset: usize = eventually("the node takes up what it had kept", || {
+            let answer = again.ask(&request("remounted")).line;
+            assert!(answer.starts_with("GO ") || answer.starts_with("FAIL busy "), "{answer}");
+            answer.strip_prefix("GO ").map(|offset| offset.parse().unwrap())
+        });
+        again.send(blocks(&bytes[offset..]));
+        again.send(format!("END {}\n", crc(&bytes)));
+        assert!(again.line().starts_with("SAVED "));
+        is_there(cluster, 1, "remounted", &bytes);
+    });
+}
+
+#[test]
 fn one_chunk_server_may_be_killed() {
     in_cluster("faults::one_chunk_server_may_be_killed", |cluster| {
         let bytes = random_bytes(5, BYTES);

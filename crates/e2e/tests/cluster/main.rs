@@ -15,7 +15,9 @@ mod starts;
 mod transport;
 
 use std::{
-    env, fs,
+    env,
+    ffi::OsStr,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -197,6 +199,19 @@ impl Cluster {
     fn start_node(&self, part: &str, recipe: &Recipe) {
         self.start(part, recipe);
         self.listens(part);
+    }
+
+    /// Mounts the file system again for the node of this index, whose mount has died.
+    fn mount_again(&self, index: usize) {
+        let point = &self.mounts[index];
+        let done =
+            |program: &str, arguments: &[&OsStr]| Command::new(program).args(arguments).status().unwrap().success();
+        assert!(done("umount", &["--lazy".as_ref(), point.as_os_str()]));
+        let master = self.balancer.ip().to_string();
+        let options = ["-H".as_ref(), master.as_ref(), "-o".as_ref(), "mfsdirentrycacheto=0".as_ref()];
+        assert!(done("mfsmount", &[&options[..], &[point.as_os_str()]].concat()));
+        let newest = Command::new("pgrep").args(["-n", "-x", "mfsmount"]).output().unwrap();
+        fs::write(self.pids.join(format!("mount{}", index + 1)), newest.stdout).unwrap();
     }
 
     fn listens(&self, part: &str) {

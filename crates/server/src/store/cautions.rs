@@ -117,7 +117,7 @@ fn moosefs(options: &str) -> Vec<String> {
     for (name, most, what) in [
         ("mfsattrcacheto", LATE_SECONDS, "sizes and times that other machines changed are shown"),
         ("mfsentrycacheto", 0.0, "files that other machines replaced are served"),
-        ("mfsdirentrycacheto", LATE_SECONDS, "directories that other machines changed are shown"),
+        ("mfsdirentrycacheto", 0.0, "directories that other machines renamed are found under their old names"),
         ("mfsnegentrycacheto", 0.0, "files that other machines added are found"),
     ] {
         if let Some(late) = seconds(&set, name).filter(|late| *late > most) {
@@ -216,7 +216,8 @@ mod tests {
         let defaults = "mfsnoposixlocks: (not defined)\nmfsnobsdlocks: (not defined)\nmfscachemode: (not defined)\n\
             mfsattrcacheto: 1.000\nmfsentrycacheto: 0.000\nmfsdirentrycacheto: 1.000\nmfsnegentrycacheto: 0.000\n\
             working_keep_cache_mode: AUTO\n";
-        check(&moosefs(defaults), &[]);
+        check(&moosefs(defaults), &["mfsdirentrycacheto=1"]);
+        check(&moosefs(&defaults.replace("direntrycacheto: 1", "direntrycacheto: 0")), &[]);
         check(&moosefs(""), &[]);
         let others = defaults.replace("AUTO", "YES").replace("0.000", "2.000").replace("1.000", "5.000");
         let others = others.replacen("(not defined)", "1", 2);
