@@ -126,7 +126,7 @@ impl Beyond {
         });
         let closed = self.closed.iter().map(|directory| {
             let directory = directory.display();
-            format!("; if the mount of the root dies, restart this server: more than that lies in {directory}, so that stays closed")
+            format!("; if the mount of the root dies, restart this server: more than that lies in {directory}, or may, so that stays closed")
         });
         open.chain(remounted).chain(closed).collect()
     }
