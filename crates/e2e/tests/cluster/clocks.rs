@@ -62,3 +62,28 @@ fn a_clock_that_is_ahead_expires_nothing() {
         assert!(cluster.node(1).ask("GET held").verified() == bytes);
     });
 }
+
+#[test]
+fn soon_all_nodes_tell_one_tag_whatever_their_clocks_say() {
+    in_cluster("clocks::soon_all_nodes_tell_one_tag_whatever_their_clocks_say", |cluster| {
+        let recipe = cluster.end("node2", Signal::TERM).with_variable("FERRY_TEST_CLOCK_AHEAD_SECONDS", AHEAD);
+        cluster.start_node("node2", &recipe);
+        let mut nodes = [cluster.node(0), cluster.node(1)];
+        let tag = |raw: &mut ferry_e2e::Raw, file: &str| raw.ask(&format!("STAT {file}")).word(3).to_owned();
+        for (number, size) in [(0, 100), (1, BYTES)] {
+            let file = format!("file-{number}");
+            let bytes = random_bytes(number, size);
+            nodes[1].send(format!("PUT {size} {} {file}\n", if number == 0 { "1700000000" } else { "-" }));
+            nodes[1].send(ferry_e2e::body(&bytes, BYTES));
+            assert_eq!(nodes[1].answer("PUT").word(0), "SAVED");
+            let lasting = eventually("its tag lasts", || {
+                let tags = [0, 1].map(|node| tag(&mut nodes[node], &file));
+                (tags[0] == tags[1]).then(|| tags[0].clone())
+            });
+            for raw in &mut nodes {
+                assert!(raw.ask(&format!("READ 0 * {lasting} {file}")).verified() == bytes);
+                assert_eq!(raw.ask(&format!("SUM {file}")).word(3), lasting);
+            }
+        }
+    });
+}
