@@ -47,11 +47,11 @@ impl Store {
     pub(crate) fn begin(&mut self, operation: &Operation<Numbers>) {
         let Operation::Upload(_, operation) = operation else { return };
         match operation {
-            UploadOperation::Write { upload, at, chunk } => {
+            UploadOperation::Write { upload, at, chunk, .. } => {
                 let upload = self.take_chunk(*upload, *at, chunk);
                 upload.writes += 1;
             }
-            UploadOperation::Finish(Finish { upload, at, chunk, size, crc }) => {
+            UploadOperation::Finish(Finish { upload, at, chunk, size, crc, .. }) => {
                 let upload = self.take_chunk(*upload, *at, chunk);
                 assert_eq!((upload.bytes, upload.digest.crc(), upload.writes), (*size, *crc, 0), "what is finished");
             }

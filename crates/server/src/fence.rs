@@ -194,6 +194,7 @@ mod tests {
             max_staged: u64::MAX,
             max_kept: 0,
             keep: std::time::Duration::ZERO,
+            crc_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };
@@ -204,7 +205,8 @@ mod tests {
             panic!("not staged")
         };
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-        let finish = Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") };
+        let crc = Crc32::of(b"hello");
+        let finish = Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc };
         match store.advance(UploadOperation::Finish(finish)) {
             UploadCompletion::Finished(Ok(())) => {}
             other => return Err(format!("{other:?}")),

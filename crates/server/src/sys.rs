@@ -18,7 +18,7 @@ pub(crate) fn start_writeback(file: BorrowedFd<'_>, at: u64, bytes: u64) -> Resu
     // integers; it reads and writes no memory of this process.
     match unsafe { libc::sync_file_range(file.as_raw_fd(), at, bytes, libc::SYNC_FILE_RANGE_WRITE) } {
         0 => Ok(()),
-        _ => Err(std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)),
+        _ => Err(last_error()),
     }
 }
 
@@ -78,4 +78,80 @@ pub(crate) fn inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: it is open, and nothing in this process has opened it, since the process that started
     // it has; nobody else takes it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The bytes of a file that [`in_page_cache`] looks at, at most.
+pub(crate) const LOOKED_AT_BYTES: usize = 1 << 20;
+
+/// Returns whether the page cache holds a range of a file, ready to be read: mincore(2) on a mapping that nobody reads. The
+/// range begins where a page does, and has at most [`LOOKED_AT_BYTES`].
+///
+/// cachestat(2) is cheaper, but counts pages that are still being read from the disk, too. Only for files of this process's
+/// user: of others the system says that all is there.
+pub(crate) fn in_page_cache(file: BorrowedFd<'_>, at: u64, bytes: usize) -> Result<bool, Errno> {
+    // Of the smallest page that there is.
+    let mut pages = [0; LOOKED_AT_BYTES / 4096];
+    let at = libc::off_t::try_from(at).map_err(|_| Errno::INVAL)?;
+    if bytes == 0 || bytes > LOOKED_AT_BYTES {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: the system chooses a place where nothing else is mapped.
+    let place =
+        unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), at) };
+    if place == libc::MAP_FAILED {
+        return Err(last_error());
+    }
+    // SAFETY: the call reads no byte of the mapping, and writes one for each of its pages, of which `pages` has room for as
+    // many as there may be.
+    let looked = match unsafe { libc::mincore(place, bytes, pages.as_mut_ptr()) } {
+        0 => Ok(()),
+        _ => Err(last_error()),
+    };
+    // SAFETY: this very mapping, which no reference points to, is removed.
+    unsafe { libc::munmap(place, bytes) };
+    looked?;
+    // SAFETY: the call takes an integer and touches nothing.
+    let page_bytes = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).map_err(|_| Errno::INVAL)?;
+    let looked_at = pages.get(..bytes.div_ceil(page_bytes.max(1))).ok_or(Errno::INVAL)?;
+    Ok(looked_at.iter().all(|page| page & 1 != 0))
+}
+
+/// `F_SETSIG` of fcntl(2), which libc does not have.
+const SET_SIGNAL: i32 = 10;
+
+/// Has whoever opens a file for writing, or cuts it, wait until [`release`] is called; it is to be called soon: a read lease, as
+/// fcntl(2) describes it. [`Errno::AGAIN`] where somebody has it open for writing, or mapped so. `file` is open for reading
+/// alone, and of this process's user.
+pub(crate) fn lease(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    // Who waits is told by a signal, which would end this process; this one does nothing.
+    // SAFETY: the calls take a descriptor that is open for as long as it is borrowed, and integers.
+    unsafe { control(file, SET_SIGNAL, libc::SIGURG)? };
+    // SAFETY: as above.
+    unsafe { control(file, libc::F_SETLEASE, libc::F_RDLCK) }.map(drop)
+}
+
+/// Gives a lease up. Returns whether it was held until now, and nobody has waited for it.
+pub(crate) fn release(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    // SAFETY: the calls take a descriptor that is open for as long as it is borrowed, and an integer.
+    let held = unsafe { control(file, libc::F_GETLEASE, 0) };
+    // SAFETY: as above.
+    unsafe { control(file, libc::F_SETLEASE, libc::F_UNLCK)? };
+    held.map(|held| held == libc::F_RDLCK)
+}
+
+/// Calls fcntl(2).
+///
+/// # Safety
+///
+/// `command` takes an integer.
+unsafe fn control(file: BorrowedFd<'_>, command: i32, argument: i32) -> Result<i32, Errno> {
+    // SAFETY: the descriptor is open for as long as it is borrowed, and the caller has promised the rest.
+    match unsafe { libc::fcntl(file.as_raw_fd(), command, argument) } {
+        -1 => Err(last_error()),
+        result => Ok(result),
+    }
+}
+
+fn last_error() -> Errno {
+    std::io::Error::last_os_error().raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error)
 }

@@ -86,6 +86,20 @@ impl Digest {
         self.bytes += bytes;
     }
 
+    /// Returns the CRC of the bytes that this run has seen after `before`, which is an earlier state of it.
+    ///
+    /// # Panics
+    ///
+    /// Panics where `before` has seen more.
+    #[must_use]
+    pub fn since(&self, before: &Digest) -> Crc32 {
+        assert!(before.bytes <= self.bytes, "a later state of the run");
+        // The CRC of two parts is that of the first, moved on by the length of the second, and that of the second.
+        let mut moved = before.clone();
+        moved.append(Crc32::EMPTY, self.bytes - before.bytes);
+        Crc32(self.crc().0 ^ moved.crc().0)
+    }
+
     /// Returns how many bytes it has seen.
     #[must_use]
     pub fn bytes(&self) -> u64 {
@@ -122,7 +136,9 @@ mod tests {
             second.update(&bytes[cut..]);
             assert_eq!((second.crc(), second.bytes()), (Crc32::of(bytes), bytes.len() as u64));
 
+            let before = first.clone();
             first.append(Crc32::of(&bytes[cut..]), (bytes.len() - cut) as u64);
+            assert_eq!(first.since(&before), Crc32::of(&bytes[cut..]));
             assert_eq!((first.crc(), first.bytes()), (Crc32::of(bytes), bytes.len() as u64));
         }
     }

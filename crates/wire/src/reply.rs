@@ -223,6 +223,9 @@ impl Greeting {
     /// The feature of a server that knows `WITH if=none`.
     pub const WITH_IF: &str = "with-if";
 
+    /// The feature of a server that knows `WITH crc=read`.
+    pub const WITH_CRC: &str = "with-crc";
+
     /// The beginning of the feature with the server's name among several.
     pub const NODE: &str = "node=";
 

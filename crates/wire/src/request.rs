@@ -105,6 +105,8 @@ pub enum Request {
 pub struct Options {
     /// `if=none`: an upload fails with `exists` where its name is taken when it is published.
     pub if_none: bool,
+    /// `crc=read`: the CRC that is answered is computed of bytes that are read for this request, and not remembered.
+    pub crc_read: bool,
     /// An option that this version does not know was among them.
     pub has_unknown: bool,
 }
@@ -113,7 +115,11 @@ impl Options {
     /// Returns these options and `others`.
     #[must_use]
     pub fn and(self, others: Options) -> Options {
-        Options { if_none: self.if_none || others.if_none, has_unknown: self.has_unknown || others.has_unknown }
+        Options {
+            if_none: self.if_none || others.if_none,
+            crc_read: self.crc_read || others.crc_read,
+            has_unknown: self.has_unknown || others.has_unknown,
+        }
     }
 }
 
@@ -210,8 +216,10 @@ impl Request {
             Request::List { name: Some(name) } => writeln!(out, "LIST {name}"),
             Request::Rename { from, to } => writeln!(out, "RENAME {from}//{to}"),
             Request::Login { user, secret } => writeln!(out, "LOGIN {user} {}", secret.expose()),
-            Request::With(Options { if_none: true, .. }) => writeln!(out, "WITH if=none"),
-            Request::With(_) => writeln!(out, "WITH"),
+            Request::With(Options { if_none, crc_read, .. }) => {
+                let if_none = if *if_none { " if=none" } else { "" };
+                writeln!(out, "WITH{if_none}{}", if *crc_read { " crc=read" } else { "" })
+            }
             Request::Health => writeln!(out, "HEALTH"),
             Request::Close => writeln!(out, "CLOSE"),
         };
@@ -332,6 +340,7 @@ fn with(words: Words<'_>) -> Result<Request, ArgumentError> {
         }
         match word {
             b"if=none" => options.if_none = true,
+            b"crc=read" => options.crc_read = true,
             _ => options.has_unknown = true,
         }
     }
@@ -375,6 +384,10 @@ mod tests {
         Name::new(text).unwrap()
     }
 
+    fn with(if_none: bool, crc_read: bool, has_unknown: bool) -> Request {
+        Request::With(Options { if_none, crc_read, has_unknown })
+    }
+
     fn user(text: &str) -> UserName {
         UserName::new(text).unwrap()
     }
@@ -402,10 +415,13 @@ mod tests {
             ("RENAME a/b//c d", Request::Rename { from: name("a/b"), to: name("c d") }),
             ("LOGIN alice  a b ", Request::Login { user: user("alice"), secret: secret(" a b ") }),
             ("login A.b-c_9 pässwörd", Request::Login { user: user("A.b-c_9"), secret: secret("pässwörd") }),
-            ("WITH a=b c=", Request::With(Options { if_none: false, has_unknown: true })),
-            ("WITH if=none", Request::With(Options { if_none: true, has_unknown: false })),
-            ("WITH if=none if=all", Request::With(Options { if_none: true, has_unknown: true })),
-            ("WITH IF=none", Request::With(Options { if_none: false, has_unknown: true })),
+            ("WITH a=b c=", with(false, false, true)),
+            ("WITH if=none", with(true, false, false)),
+            ("WITH if=none if=all", with(true, false, true)),
+            ("WITH IF=none", with(false, false, true)),
+            ("WITH crc=read", with(false, true, false)),
+            ("WITH crc=read if=none", with(true, true, false)),
+            ("WITH crc=", with(false, false, true)),
             ("health", Request::Health),
             ("CLOSE the door", Request::Close),
         ] {

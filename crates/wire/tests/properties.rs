@@ -73,7 +73,10 @@ fn requests() -> impl Strategy<Value = Request> {
         names().prop_map(|name| Request::Delete { name }),
         (names(), names()).prop_map(|(from, to)| Request::Rename { from, to }),
         logins(),
-        Just(Request::With(Options { if_none: true, has_unknown: false })),
+        (any::<bool>(), any::<bool>()).prop_filter_map("an option", |(if_none, crc_read)| {
+            let options = Options { if_none, crc_read, has_unknown: false };
+            (if_none || crc_read).then_some(Request::With(options))
+        }),
         Just(Request::Health),
         Just(Request::Close),
     ]

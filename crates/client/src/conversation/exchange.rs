@@ -71,6 +71,14 @@ impl<'l, T> Exchange<'l, T> {
         Ok(())
     }
 
+    /// Has the server read the file that is asked for next, whatever it remembers of it; one that remembers nothing does so
+    /// anyway.
+    pub(crate) fn read_anew(&mut self) {
+        if self.link.knows_crc_read() {
+            self.talk.read_anew(self.link.output());
+        }
+    }
+
     /// Queues a PUT; its body is sent in blocks.
     pub(crate) fn put(&mut self, size: Option<u64>, mtime: Option<Time>, name: Name) {
         self.talk.put(size, mtime, name, self.link.output());

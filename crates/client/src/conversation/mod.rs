@@ -113,6 +113,12 @@ impl<T> Conversation<T> {
         push(out, |out| Request::With(options).encode(out));
     }
 
+    /// Has the server read the file that is asked for next, whatever it remembers of it: only one that knows this.
+    pub(crate) fn read_anew(&self, out: &mut Vec<u8>) {
+        let options = Options { crc_read: true, ..Options::default() };
+        push(out, |out| Request::With(options).encode(out));
+    }
+
     /// Begins a PUT, whose body is then open.
     pub(crate) fn put(&mut self, size: Option<u64>, mtime: Option<Time>, name: Name, out: &mut Vec<u8>) {
         assert!(self.upload == Upload::None, "an upload inside an upload");

@@ -58,6 +58,8 @@ pub(crate) struct Link {
     options: Options,
     /// The server has greeted with [`Greeting::WITH_IF`].
     knows_if_free: bool,
+    /// The server has greeted with [`Greeting::WITH_CRC`].
+    knows_crc_read: bool,
     /// Set while what was cut short is brought to its end: the moment when that has to be done,
     /// whatever moves. The caller's flag is no longer looked at.
     grace: Option<Instant>,
@@ -140,6 +142,7 @@ impl Link {
             address: address.clone(),
             options: options.clone(),
             knows_if_free: false,
+            knows_crc_read: false,
             grace: None,
         };
         let begun = Instant::now();
@@ -196,6 +199,12 @@ impl Link {
     /// Notes what the server can, as far as requests depend on it.
     pub(crate) fn note_greeting(&mut self, greeting: &Greeting) {
         self.knows_if_free = greeting.has(Greeting::WITH_IF);
+        self.knows_crc_read = greeting.has(Greeting::WITH_CRC);
+    }
+
+    /// Whether a CRC can be asked for that is of bytes just read.
+    pub(crate) fn knows_crc_read(&self) -> bool {
+        self.knows_crc_read
     }
 
     /// Whether uploads may ask for a free name.

@@ -248,11 +248,16 @@ fn flipped(content: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_download_that_was_damaged_on_the_way_is_asked_for_again() {
-    for size in [5, 1 << 20] {
+    for (size, remembers) in [(5, false), (1 << 20, false), (5, true), (1 << 20, true)] {
         let content = vec![7; size];
         let sent = content.clone();
-        let server = Scripted::greeting(move |peer| {
-            for damaged in [true, true, false] {
+        let server = Scripted::raw(move |peer| {
+            peer.send(if remembers { "FERRY 1 scripted/1 with-crc\n" } else { "FERRY 1 scripted/1\n" });
+            for (attempt, damaged) in [true, true, false].into_iter().enumerate() {
+                // It may be what the server remembers that is wrong.
+                if remembers && attempt > 0 {
+                    peer.expect("WITH crc=read");
+                }
                 peer.expect("GET a");
                 let mut whole = Vec::new();
                 push_body(&mut whole, &sent);

@@ -9,6 +9,7 @@ mod model;
 mod pipelining;
 mod process;
 mod proxies;
+mod remembered;
 mod requests;
 mod resume;
 mod sharing;

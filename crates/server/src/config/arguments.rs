@@ -196,6 +196,14 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least(0))]
     pub(super) max_kept: u64,
 
+    /// Maximum memory for CRCs of files that were read or uploaded, by blocks of 1 MiB; with 0 none are remembered
+    ///
+    /// A file that lies in memory is then sent without being read for its CRC, and its SUM is answered at once. Of large files
+    /// 16 MiB remember some 1.6 TiB, of files up to 1 MiB some 50,000. Only files of the server's own user are remembered, and no
+    /// changed one is ever taken for what it was.
+    #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = size)]
+    pub(super) crc_cache: u64,
+
     /// Disconnect a client that has sent no request for TIME
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = seconds)]
     pub(super) idle_timeout: Duration,

@@ -113,7 +113,12 @@ impl Setup {
                     client_rate: arguments.rate,
                     total_rate: arguments.total_rate,
                     limits: limits(arguments, read_only),
-                    store: StoreLimits { max_staged: store.max_staged, max_kept: store.max_kept, keep: store.keep },
+                    store: StoreLimits {
+                        max_staged: store.max_staged,
+                        max_kept: store.max_kept,
+                        keep: store.keep,
+                        crc_cache: store.crc_cache,
+                    },
                     job_timeout: arguments.job_timeout,
                     log_level: arguments.log_level,
                     grace: arguments.grace,
@@ -214,6 +219,7 @@ fn store_options(arguments: &Arguments, read_only: bool) -> StoreOptions {
         max_kept: arguments.max_kept,
         max_staged: arguments.max_staged.unwrap_or(u64::MAX),
         keep: arguments.keep,
+        crc_cache: arguments.crc_cache,
         mounts: MountTable::open(),
         leasing: LeaseOptions::of_node(arguments.node.clone()),
     }

@@ -23,6 +23,7 @@ pub(super) const LIVE: &[&str] = &[
     "progress_window",
     "progress_bytes",
     "keep",
+    "crc_cache",
     "grace",
     "log_level",
 ];

@@ -44,6 +44,18 @@ pub(crate) struct StagedFigures {
     pub(crate) max_kept: u64,
 }
 
+/// The CRCs that the store remembers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CrcFigures {
+    /// The memory that they take.
+    pub(crate) bytes: u64,
+    /// Bytes of files whose CRC was known, and those that were read for it.
+    pub(crate) hit_bytes: u64,
+    pub(crate) missed_bytes: u64,
+    /// Blocks that were found to be others, though their file seemed to be the same.
+    pub(crate) mismatches: u64,
+}
+
 /// The loop itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LoopFigures {
@@ -84,6 +96,7 @@ pub(crate) struct Figures {
     pub(crate) counters: Counters,
     pub(crate) lanes: Vec<LaneFigures>,
     pub(crate) staged: StagedFigures,
+    pub(crate) crcs: CrcFigures,
     pub(crate) round: LoopFigures,
     pub(crate) lost_log_lines: u64,
 }
@@ -125,6 +138,7 @@ impl Figures {
             counters,
             lanes: vec![lane],
             staged: StagedFigures { plain_bytes: 4096, max_kept: 10_000, ..StagedFigures::default() },
+            crcs: CrcFigures { bytes: 600, hit_bytes: 3 << 20, missed_bytes: 1 << 20, mismatches: 0 },
             round: LoopFigures {
                 rounds: 7,
                 busy: Duration::from_secs(938),
@@ -375,6 +389,19 @@ impl Figures {
         let limit_help = "The limit on staged and kept bytes together; infinite where there is none.";
         table.add(Kind::Gauge, "ferryd_staged_limit_bytes", limit_help, vec![(Vec::new(), limit)]);
         table.gauge("ferryd_kept_uploads_limit", "The limit on kept uploads.", max_kept);
+        let CrcFigures { bytes, hit_bytes, missed_bytes, mismatches } = self.crcs;
+        table.gauge("ferryd_crc_cache_bytes", "Memory that remembered CRCs take.", bytes);
+        table.by(
+            Kind::Counter,
+            ("ferryd_crc_bytes_total", "source"),
+            "Bytes of files of 64 KiB and more whose CRC was known (remembered), and those that were read for it (read).",
+            named(["remembered", "read"], [hit_bytes, missed_bytes]),
+        );
+        table.counter(
+            "ferryd_crc_mismatches_total",
+            "Blocks of files that were found to be others than before, though their times were the same.",
+            mismatches,
+        );
     }
 
     fn add_lanes<'a>(&'a self, table: &mut Table<'a>) {

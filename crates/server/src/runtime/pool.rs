@@ -420,6 +420,7 @@ mod tests {
             max_staged: 0,
             max_kept: 0,
             keep: Duration::ZERO,
+            crc_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };
@@ -537,6 +538,6 @@ mod tests {
     }
 
     fn load(file: Arc<OpenFile>, at: u64, bytes: u64, digest: Option<Digest>) -> ReadOperation<Disk> {
-        ReadOperation::Load { file, at, bytes, digest, form: Form::Background }
+        ReadOperation::Load { file, at, bytes, digest, remembered: false, form: Form::Background }
     }
 }

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     observe::{LaneFigures, RootDown},
     store::{
-        Completion, Disk, Operation, Owner, OwnerLimits, ReadCompletion, ReadOperation, SCRATCH_BYTES, ServedStore,
-        StoreLimits, StoreUsage, UploadOperation,
+        Completion, CrcUsage, Disk, Operation, Owner, OwnerLimits, ReadCompletion, ReadOperation, SCRATCH_BYTES,
+        ServedStore, StoreLimits, StoreUsage, UploadOperation,
     },
 };
 
@@ -147,6 +147,11 @@ impl Workers {
     /// Returns what uploads take of the disk, as far as that can be known without waiting.
     pub(super) fn usage(&self) -> Option<StoreUsage> {
         self.store.usage()
+    }
+
+    /// Returns what the CRCs that the store remembers spare.
+    pub(super) fn crc_usage(&self) -> CrcUsage {
+        self.store.crc_usage()
     }
 
     /// Asks a helper to give freed memory back to the system.

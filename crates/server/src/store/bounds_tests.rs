@@ -36,6 +36,7 @@ fn options(root: &Path) -> StoreOptions {
         max_staged: u64::MAX,
         max_kept: 10,
         keep: Duration::from_secs(3600),
+        crc_cache: 16 << 20,
         mounts: MountTable::default(),
         leasing: LeaseOptions::default(),
     }
@@ -202,7 +203,8 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
         owner: Owner::NOBODY,
     });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") }).unwrap();
+    let crc = Crc32::of(b"hello");
+    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc }).unwrap();
     between();
     let published = store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]).pop();
     assert!(matches!(published, Some(NameCompletion::Published(_, Ok(_)))), "{published:?}");
@@ -219,7 +221,8 @@ fn publish_onto(store: &Store, name: &str, onto: Onto) -> Option<ErrorKind> {
         owner: Owner::NOBODY,
     });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") }).unwrap();
+    let crc = Crc32::of(b"hello");
+    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc }).unwrap();
     match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, onto)]).pop() {
         Some(NameCompletion::Published(_, published)) => published.err().map(|error| error.kind),
         other => panic!("{other:?}"),

@@ -52,6 +52,9 @@ pub struct Capabilities {
     pub(super) counts_links: bool,
     /// The times of a file's status are finer than a second.
     pub(super) fine_times: bool,
+    /// Two changes of a file never leave it with the same time of its status, if that was looked at in between: so it is where
+    /// times are of many grains (Linux 6.13). Elsewhere some milliseconds hide changes.
+    pub(super) distinct_times: bool,
     /// How far the clock of its times was behind this machine's at the start, at most.
     clock_lag: Duration,
     /// flock(2) excludes all others that can write here: no other machine can.
@@ -155,6 +158,7 @@ impl Capabilities {
             fallocate: true,
             counts_links: syscalls.stat(root.dir())?.st_nlink > 0,
             fine_times: false,
+            distinct_times: false,
             clock_lag: if local { Duration::ZERO } else { UNKNOWN_LAG },
             locks_exclude: local || kind == Some(OVERLAYFS),
         };
@@ -187,6 +191,7 @@ impl Capabilities {
         if let (Ok(stat), false) = (stat, self.own_clock) {
             self.clock_lag = lag(&stat, wall_clock());
         }
+        self.distinct_times = self.own_clock && has_distinct_times(syscalls, &file) == Ok(true);
         // To a name that is free: that a taken one is `EEXIST` says the kernel by itself.
         self.noreplace = syscalls.rename((dir, PROBE), (dir, RENAMED_PROBE), false).is_ok();
         if !self.noreplace {
@@ -250,6 +255,22 @@ impl fmt::Display for Capabilities {
     }
 }
 
+/// Tries whether each of several changes that follow at once moves the time of the status.
+fn has_distinct_times(syscalls: &Syscalls, file: &OwnedFd) -> Result<bool, Errno> {
+    /// They take microseconds: a clock that stands still for milliseconds tells no two of them apart, and hardly all.
+    const CHANGES: usize = 5;
+    let mut last = meta::touched(&syscalls.stat(file)?);
+    for _ in 0..CHANGES {
+        syscalls.touch(file)?;
+        let now = meta::touched(&syscalls.stat(file)?);
+        if now <= last {
+            return Ok(false);
+        }
+        last = now;
+    }
+    Ok(true)
+}
+
 fn folds_case(syscalls: &Syscalls, root: &Root) -> bool {
     match syscalls.folds_case(root.dir()) {
         Err(Errno::NOTTY | Errno::OPNOTSUPP) => false,
@@ -304,6 +325,7 @@ mod tests {
             max_staged: 0,
             max_kept: 0,
             keep: Duration::ZERO,
+            crc_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };

@@ -12,7 +12,7 @@ use super::{
         Chunk, Completion, Form, Loaded, NameCompletion, NameOperation, Opened, Operation, Piece, ReadCompletion,
         ReadOperation, Stage, UploadCompletion, UploadOperation,
     },
-    read::{HELPER, LOOP, Stop, Wanted},
+    read::{HELPER, LOOP, Load, Stop, Wanted},
     root::looked_up,
     upload::Upload,
 };
@@ -60,13 +60,21 @@ impl Store {
                 let wanted = Wanted { name, offset, length, tag: tag.as_ref(), inline };
                 self.fetch(&wanted, LOOP, scratch).map(Ok).or_else(failed).map(ReadCompletion::Opened)
             }
-            ReadOperation::Load { file, at, bytes, digest, form: Form::Cached } => {
-                let loaded = self.load(file, *at..*at + *bytes, digest.as_ref(), LOOP, scratch, &|| true);
+            ReadOperation::Load { file, at, bytes, digest, remembered, form: Form::Cached } => {
+                let (range, digest) = (*at..*at + *bytes, digest.as_ref());
+                let load = Load { file, range, digest, remembered: *remembered, is_sent: true };
+                let loaded = self.load(load, LOOP, scratch, &|| true);
                 loaded.map(Ok).or_else(failed).map(ReadCompletion::Loaded)
             }
-            ReadOperation::Load { file, at, bytes, digest, form: Form::Bytes(chunk) } => {
+            ReadOperation::Load { file, at, bytes, digest, form: Form::Bytes(chunk), .. } => {
                 let loaded = self.read_range(file, *at..*at + *bytes, digest.as_ref(), LOOP, chunk);
                 loaded.map(|read| Ok(appended(std::mem::take(chunk), read))).or_else(failed).map(ReadCompletion::Loaded)
+            }
+            ReadOperation::Load { file, at, bytes, digest: Some(digest), remembered: true, form: Form::Background } => {
+                let known = self.known_range(file, *at..*at + *bytes, digest).ok_or(());
+                known.map(|digest| {
+                    ReadCompletion::Loaded(Ok(Loaded { piece: Piece::Cached(*bytes), digest: Some(digest) }))
+                })
             }
             ReadOperation::Check { file } => Ok(ReadCompletion::Checked(self.check(file))),
             ReadOperation::Stat { name } => self.stat(name, LOOP).map(Ok).or_else(failed).map(ReadCompletion::Found),
@@ -92,13 +100,14 @@ impl Store {
                 let fetch = |_| self.fetch(&wanted, HELPER, scratch).map(Opened::into_owned).map_err(Stop::error);
                 ReadCompletion::Opened(looked_up(fetch))
             }
-            ReadOperation::Load { file, at, bytes, digest, form: Form::Bytes(mut chunk) } => {
+            ReadOperation::Load { file, at, bytes, digest, form: Form::Bytes(mut chunk), .. } => {
                 let read = self.read_range(&file, at..at + bytes, digest.as_ref(), HELPER, &mut chunk);
                 ReadCompletion::Loaded(read.map(|read| appended(chunk, read)).map_err(Stop::error))
             }
-            ReadOperation::Load { file, at, bytes, digest, form: Form::Cached | Form::Background } => {
-                let loaded = self.load(&file, at..at + bytes, digest.as_ref(), HELPER, scratch, gets_on);
-                ReadCompletion::Loaded(loaded.map_err(Stop::error))
+            ReadOperation::Load { file, at, bytes, digest, remembered, form } => {
+                let (range, digest, is_sent) = (at..at + bytes, digest.as_ref(), matches!(form, Form::Cached));
+                let load = Load { file: &file, range, digest, remembered, is_sent };
+                ReadCompletion::Loaded(self.load(load, HELPER, scratch, gets_on).map_err(Stop::error))
             }
             ReadOperation::Check { file } => ReadCompletion::Checked(self.check(&file)),
             ReadOperation::Stat { name } => {
@@ -115,7 +124,9 @@ impl Store {
         match operation {
             UploadOperation::Stage(stage) => UploadCompletion::Staged(Ok(self.stage(stage))),
             UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(&resume)),
-            UploadOperation::Write { upload, at, chunk } => UploadCompletion::Written(self.write(&upload, at, chunk)),
+            UploadOperation::Write { upload, at, chunk, crc } => {
+                UploadCompletion::Written(self.write(&upload, at, chunk, crc))
+            }
             UploadOperation::Checkpoint { upload, digest } => {
                 UploadCompletion::Checkpointed(self.checkpoint(&upload, &digest))
             }

@@ -128,7 +128,9 @@ impl Store {
     /// tell.
     pub(super) fn check(&self, file: &OpenFile) -> Result<Stability, StoreError> {
         let stat = file.fd().and_then(|fd| self.syscalls.stat(fd)).map_err(|error| file.error(error))?;
-        Ok(match file.look.until(&stat) {
+        let until_now = file.look.until(&stat);
+        self.remember(file, until_now);
+        Ok(match until_now {
             Between::Same => Stability::Same,
             Between::Changed => Stability::Changed,
             Between::Moved | Between::Unsettled => Stability::Doubtful,
@@ -219,6 +221,7 @@ mod tests {
             max_staged: 0,
             max_kept: 0,
             keep: Duration::ZERO,
+            crc_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         }

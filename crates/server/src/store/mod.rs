@@ -15,6 +15,7 @@ mod bounds_tests;
 mod capabilities;
 mod cautions;
 mod closer;
+mod crcs;
 mod dispatch;
 mod error;
 mod fallback;
@@ -34,6 +35,7 @@ mod owner;
 mod quota;
 mod reach;
 mod read;
+mod remember;
 mod root;
 mod run;
 mod served;
@@ -80,6 +82,8 @@ pub use owner::Owner;
 pub use quota::{OwnerLimits, StoreUsage};
 pub use reach::Reach;
 pub use read::{OpenFile, SCRATCH_BYTES};
+pub use remember::CrcUsage;
+use remember::Remembered;
 pub use served::ServedStore;
 pub use syscalls::{Call, Watcher};
 use upload::Stamp;
@@ -129,6 +133,8 @@ pub struct StoreOptions {
     pub max_kept: u64,
     /// How long a resumable upload is kept after it was last touched.
     pub keep: Duration,
+    /// Bytes of memory for CRCs of what was read and uploaded; with 0 none are remembered.
+    pub crc_cache: u64,
     /// Where it is looked up what is mounted below the root. A process that is fenced in needs one
     /// from before; elsewhere the default does.
     pub mounts: MountTable,
@@ -145,6 +151,8 @@ pub struct StoreLimits {
     pub max_kept: u64,
     /// See [`StoreOptions::keep`].
     pub keep: Duration,
+    /// See [`StoreOptions::crc_cache`].
+    pub crc_cache: u64,
 }
 
 /// Why a store could not be opened.
@@ -228,6 +236,7 @@ pub struct Store {
     durability: Durability,
     keep: Mutex<Duration>,
     quota: Quota,
+    remembered: Arc<Remembered>,
     capabilities: Capabilities,
     /// As they were given, but for the path of the root: it leads through no link.
     options: StoreOptions,
@@ -315,6 +324,7 @@ impl Store {
             durability,
             keep,
             quota,
+            remembered: Arc::new(Remembered::new(options.crc_cache)),
             capabilities,
             options,
             mounted_as,
@@ -541,6 +551,7 @@ impl Store {
     pub fn set_limits(&self, limits: &StoreLimits) {
         self.quota.set_limits(limits.max_staged, limits.max_kept);
         *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = limits.keep;
+        self.remembered.set_limit(limits.crc_cache);
     }
 
     /// Sets the limits of owners from here on; owners that are not named have none.

@@ -196,6 +196,8 @@ impl<'a> Batch<'a> {
         // meanwhile.
         let staged = self.store.syscalls.open_entry(staged_in, &staged_as, OFlags::PATH).map_err(gone)?;
         self.give(upload, parent, replaced.as_ref(), (staged_in, &staged_as, &staged))?;
+        let blocks = upload.crcs().filter(|_| self.store.remembers_uploads());
+        let guarded = blocks.and_then(|blocks| Some((self.store.guard_staged(staged_in, &staged_as)?, blocks)));
         let entry = (&self.dirs[parent], name.last());
         let renamed = match onto {
             Onto::Any | Onto::Taken => self.store.syscalls.rename((staged_in, &staged_as), entry, true),
@@ -221,6 +223,9 @@ impl<'a> Batch<'a> {
         self.store.quota.give_back(upload.whose(), std::mem::take(&mut upload.staged().counted));
         let moment = self.store.file_time();
         let stat = self.store.syscalls.stat(&staged).map_err(StoreError::not_durable)?;
+        if let Some((guarded, blocks)) = guarded {
+            guarded.remember(&stat, &blocks);
+        }
         if let Some(id) = upload.id() {
             let (id, touched) = (id.as_str().to_owned(), meta::touched(&stat));
             self.store.quota.rest(&Resting { id, bytes: 0, touched });

@@ -75,6 +75,8 @@ pub enum ReadOperation<H: Handles> {
         bytes: u64,
         /// The digest to go on with; [`None`] to compute none.
         digest: Option<Digest>,
+        /// Whether the digest may go on by CRCs that are remembered of the file as it was opened, in place of the bytes.
+        remembered: bool,
         /// The form in which it is to come.
         form: Form,
     },
@@ -146,6 +148,8 @@ pub enum UploadOperation<H: Handles> {
         at: u64,
         /// The bytes.
         chunk: Chunk,
+        /// Their CRC.
+        crc: Crc32,
     },
     /// Makes durable what was written so far of a resumable upload, and remembers it:
     /// [`UploadCompletion::Checkpointed`].
@@ -268,6 +272,8 @@ pub struct Finish<H: Handles> {
     pub at: u64,
     /// The last bytes.
     pub chunk: Chunk,
+    /// Their CRC.
+    pub chunk_crc: Crc32,
     /// Bytes of the whole file.
     pub size: u64,
     /// The CRC of the whole file.

@@ -1,6 +1,14 @@
 //! Reading files.
 
-use std::{borrow::Cow, convert::Infallible, fmt, os::fd::OwnedFd, sync::Arc, time::SystemTime};
+use std::{
+    borrow::Cow,
+    convert::Infallible,
+    fmt,
+    ops::Range,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
 
 use ferry_wire::{Digest, Name, Tag};
 use rustix::{
@@ -11,10 +19,12 @@ use rustix::{
 use super::{
     Store,
     closer::{Closer, LARGE_BYTES},
+    crcs::{CRC_BLOCK_BYTES, Version},
     error::{ErrorKind, StoreError, SystemError},
     look::Look,
     meta,
     operation::{Chunk, Content, FileVersion, Loaded, Opened, Piece, Status},
+    remember::Learning,
     root::Found,
 };
 
@@ -85,6 +95,8 @@ pub struct OpenFile {
     name: Box<str>,
     size: u64,
     pub(super) look: Look,
+    pub(super) version: Version,
+    learning: Mutex<Learning>,
     /// Where closing it may wait.
     closer: Option<Closer>,
 }
@@ -109,6 +121,12 @@ impl OpenFile {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns what is learnt of it.
+    pub(super) fn learning(&self) -> MutexGuard<'_, Learning> {
+        // A helper that panicked has learnt nothing wrong.
+        self.learning.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the error of a file that can't be read any more.
@@ -139,6 +157,18 @@ pub(super) struct Wanted<'a> {
     pub(super) length: Option<u64>,
     pub(super) tag: Option<&'a Tag>,
     pub(super) inline: u64,
+}
+
+/// A range of a file that is brought into memory.
+pub(super) struct Load<'a> {
+    pub(super) file: &'a OpenFile,
+    pub(super) range: Range<u64>,
+    /// The digest to go on with.
+    pub(super) digest: Option<&'a Digest>,
+    /// CRCs that are remembered are taken in place of reading.
+    pub(super) remembered: bool,
+    /// It is to be sent from memory: what is not there is read, whatever is known of it.
+    pub(super) is_sent: bool,
 }
 
 impl Store {
@@ -179,6 +209,8 @@ impl Store {
                 name: name.as_str().into(),
                 size: version.size,
                 look: Look::new(&stat, self.capabilities.is_settled(&stat, began)),
+                version: Version::of(&stat),
+                learning: Mutex::new(self.learning(&stat, began)),
                 closer: self.closer_for(version.size),
             };
             let is_sendable = self.capabilities.local;
@@ -226,40 +258,80 @@ impl Store {
         }
     }
 
-    /// Brings a range into memory and, where there is one, into `digest`. Stops early where
-    /// `gets_on`, which is asked before each piece, says that nobody waits for it.
+    /// Brings a range into memory and, where there is one, into `digest`. Stops early where `gets_on`, which is asked before each
+    /// piece, says that nobody waits for it.
     pub(super) fn load<C: Copy>(
         &self,
-        file: &OpenFile,
-        range: std::ops::Range<u64>,
-        digest: Option<&Digest>,
+        Load { file, range, digest, remembered, is_sent }: Load<'_>,
         wait: Wait<C>,
         scratch: &mut [u8],
         gets_on: &dyn Fn() -> bool,
     ) -> Result<Loaded, Stop<C>> {
-        let (at, bytes) = (range.start, range.end - range.start);
         let fd = file.fd().map_err(|error| file.error(error))?;
         if !wait.is_never() && !self.capabilities.in_memory {
-            self.syscalls.will_need(fd, at, bytes + READ_AHEAD_BYTES);
+            self.syscalls.will_need(fd, range.start, range.end - range.start + READ_AHEAD_BYTES);
         }
         let mut digest = digest.cloned();
-        let mut loaded = 0;
-        while loaded < bytes && gets_on() {
-            let piece = usize::try_from(bytes - loaded).unwrap_or(usize::MAX).min(scratch.len());
-            match self.read_at(fd, at + loaded, &mut scratch[..piece], wait) {
-                Ok(0) => break,
-                Ok(read) => {
-                    if let Some(digest) = &mut digest {
-                        digest.update(&scratch[..read]);
-                    }
-                    loaded += read as u64;
+        let learns = digest.is_some() && self.learns(file);
+        let mut at = range.start;
+        while at < range.end {
+            let known = if remembered && digest.is_some() { self.known_block(file, at..range.end) } else { None };
+            let end = range.end.min((at / CRC_BLOCK_BYTES + 1) * CRC_BLOCK_BYTES);
+            let (read, stopped) = match (known, &mut digest) {
+                (Some((_, bytes)), _) if !is_sent || self.is_in_memory(file, at, bytes) => (bytes, None),
+                (Some(_), _) | (None, None) => self.bring(fd, at..end, wait, scratch, gets_on, &mut |_| {}),
+                (None, Some(digest)) => {
+                    let before = learns.then(|| digest.clone());
+                    let brought = self.bring(fd, at..end, wait, scratch, gets_on, &mut |piece| digest.update(piece));
+                    self.learn(file, at..at + brought.0, before, digest);
+                    brought
                 }
-                Err(Errno::AGAIN) if wait.is_never() && loaded > 0 => break,
-                Err(error) => return Err(wait.stop(&file.name, error)),
+            };
+            match (known, &mut digest) {
+                (Some((crc, bytes)), Some(digest)) if read == bytes => {
+                    digest.append(crc, bytes);
+                    self.remembered.hit(bytes);
+                    at = end;
+                }
+                // A part of it has no CRC.
+                (Some(_), _) => {}
+                (None, _) => at += read,
+            }
+            match stopped {
+                Some(Errno::AGAIN) if wait.is_never() && at > range.start => break,
+                Some(error) => return Err(wait.stop(&file.name, error)),
+                None if at < end => break,
+                None => {}
             }
         }
-        assert!(loaded <= bytes, "more was read than was asked for");
-        Ok(Loaded { piece: Piece::Cached(loaded), digest })
+        assert!(at <= range.end, "more was read than was asked for");
+        Ok(Loaded { piece: Piece::Cached(at - range.start), digest })
+    }
+
+    /// Reads a range and lets `see` see its pieces. Returns how many bytes that were, and the error that stopped it. Without one,
+    /// fewer than the range has are all of the file, or `gets_on` says that nobody waits for them.
+    fn bring<C: Copy>(
+        &self,
+        fd: &OwnedFd,
+        range: Range<u64>,
+        wait: Wait<C>,
+        scratch: &mut [u8],
+        gets_on: &dyn Fn() -> bool,
+        see: &mut dyn FnMut(&[u8]),
+    ) -> (u64, Option<Errno>) {
+        let (mut read, bytes) = (0, range.end - range.start);
+        while read < bytes && gets_on() {
+            let piece = usize::try_from(bytes - read).unwrap_or(usize::MAX).min(scratch.len());
+            match self.read_at(fd, range.start + read, &mut scratch[..piece], wait) {
+                Ok(0) => break,
+                Ok(count) => {
+                    see(&scratch[..count]);
+                    read += count as u64;
+                }
+                Err(error) => return (read, Some(error)),
+            }
+        }
+        (read, None)
     }
 
     /// Appends a range to `chunk`, as much as that takes and, where the call may not wait, as is in
@@ -267,7 +339,7 @@ impl Store {
     pub(super) fn read_range<C: Copy>(
         &self,
         file: &OpenFile,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
         digest: Option<&Digest>,
         wait: Wait<C>,
         chunk: &mut Chunk,
@@ -279,6 +351,7 @@ impl Store {
         }
         let place = &mut chunk.memory[chunk.filled..];
         let most = usize::try_from(bytes).unwrap_or(usize::MAX).min(place.len());
+        let before = digest.cloned().filter(|_| self.learns(file));
         let mut digest = digest.cloned();
         let mut filled = 0;
         while filled < most {
@@ -295,6 +368,9 @@ impl Store {
             }
         }
         chunk.filled += filled;
+        if let (Some(digest), true) = (&digest, filled > 0) {
+            self.learn(file, at..at + filled as u64, before, digest);
+        }
         Ok((filled as u64, digest))
     }
 
@@ -323,7 +399,7 @@ impl Store {
         wanted: &Wanted<'_>,
         stat: &Stat,
         moment: SystemTime,
-    ) -> Result<std::ops::Range<u64>, StoreError> {
+    ) -> Result<Range<u64>, StoreError> {
         let name = wanted.name.as_str();
         match meta::kind(stat) {
             FileType::RegularFile => {}
@@ -391,6 +467,7 @@ mod tests {
             max_staged: 0,
             max_kept: 0,
             keep: Duration::ZERO,
+            crc_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         }
@@ -488,7 +565,7 @@ mod tests {
         let load = |at: u64, bytes| {
             let memory = [HEAD, &[0; 60_000]].concat();
             let form = Form::Bytes(Chunk { memory, filled: HEAD.len() });
-            ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(Digest::new()), form }
+            ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(Digest::new()), remembered: true, form }
         };
         // As much as the chunk takes, as the file has, and as was asked for.
         for (at, bytes, end) in [(0, 100_000, 60_000), (60_000, 100_000, 100_000), (1_000, 10, 1_010)] {

@@ -319,6 +319,7 @@ mod tests {
             max_staged: 0,
             max_kept: 0,
             keep: Duration::ZERO,
+            crc_cache: 0,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };

@@ -20,7 +20,7 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    AREA, Disk, Owner, OwnerLimits, SmallFinish, Store, StoreLimits, StoreUsage, Upload,
+    AREA, CrcUsage, Disk, Owner, OwnerLimits, SmallFinish, Store, StoreLimits, StoreUsage, Upload,
     error::{ErrorKind, StoreError, SystemError},
     operation::{
         Completion, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, UploadCompletion,
@@ -155,6 +155,12 @@ impl ServedStore {
     #[must_use]
     pub fn usage(&self) -> Option<StoreUsage> {
         self.current().usage()
+    }
+
+    /// Returns what remembered CRCs spare.
+    #[must_use]
+    pub fn crc_usage(&self) -> CrcUsage {
+        self.current().crc_usage()
     }
 
     /// Sets the limits that hold from here on: see [`Store::set_limits`].
@@ -308,7 +314,9 @@ impl Store {
         }
         self.root.unwatch_mounts();
         let store = Store::open_at(root, &self.options, self.syscalls.clone());
-        let store = store.map_err(|error| Obstacle::Refused(error.to_string()))?;
+        let mut store = store.map_err(|error| Obstacle::Refused(error.to_string()))?;
+        // They tell of which device they are.
+        store.remembered = Arc::clone(&self.remembered);
         // Rights by name were checked against this.
         if self.has_one_name() && !store.has_one_name() {
             store.leave();
@@ -386,7 +394,9 @@ mod tests {
     /// Writes and publishes `hello`.
     fn finish(store: &ServedStore, upload: &Arc<Upload>, at: usize) -> Result<(), ErrorKind> {
         let chunk = Chunk { memory: b"hello"[at..].to_vec(), filled: 5 - at };
-        let finish = Finish { upload: upload.clone(), at: at as u64, chunk, size: 5, crc: Crc32::of(b"hello") };
+        let chunk_crc = Crc32::of(chunk.bytes());
+        let finish =
+            Finish { upload: upload.clone(), at: at as u64, chunk, chunk_crc, size: 5, crc: Crc32::of(b"hello") };
         match store.advance(UploadOperation::Finish(finish)) {
             UploadCompletion::Finished(finished) => finished.map_err(|error| error.kind)?,
             other => panic!("{other:?}"),
@@ -423,18 +433,20 @@ mod tests {
             max_staged: u64::MAX,
             max_kept: 10,
             keep: Duration::from_secs(3600),
+            crc_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };
         let dead = Arc::new(Dead::default());
         let store = ServedStore::new(Store::open_watched(&options, Some(dead.clone())).unwrap());
-        let limits = StoreLimits { max_staged: 5, max_kept: 1, keep: Duration::from_secs(60) };
+        let limits = StoreLimits { max_staged: 5, max_kept: 1, keep: Duration::from_secs(60), crc_cache: 0 };
         store.set_limits(&limits);
         assert_eq!(store.look(), Ok(false), "nothing is wrong with it");
         let [plain, whole] = ["plain", "whole"].map(|name| stage(&store, name));
         let (kept, _) = resume(&store);
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-        let all = Finish { upload: whole.clone(), at: 0, chunk, size: 5, crc: Crc32::of(b"hello") };
+        let crc = Crc32::of(b"hello");
+        let all = Finish { upload: whole.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc };
         let finished = store.advance(UploadOperation::Finish(all));
         assert!(matches!(finished, UploadCompletion::Finished(Ok(()))), "{finished:?}");
 
@@ -468,7 +480,8 @@ mod tests {
             panic!("staged")
         };
         let chunk = Chunk { memory: b"larger".to_vec(), filled: 6 };
-        let written = store.advance(UploadOperation::Write { upload: upload.clone(), at: 0, chunk });
+        let crc = Crc32::of(chunk.bytes());
+        let written = store.advance(UploadOperation::Write { upload: upload.clone(), at: 0, chunk, crc });
         assert!(written.error().is_some(), "limits that were set hold on: {written:?}");
         store.advance(UploadOperation::Discard { upload });
         store.beat();

@@ -62,6 +62,12 @@ pub enum Call<'a> {
     List { dir: BorrowedFd<'a> },
     /// flock(2).
     Lock { file: BorrowedFd<'a> },
+    /// mincore(2) of a range.
+    Resident { file: BorrowedFd<'a>, at: u64, bytes: u64 },
+    /// fcntl(2), for a read lease.
+    Lease { file: BorrowedFd<'a> },
+    /// fcntl(2), giving a lease up.
+    Release { file: BorrowedFd<'a> },
     /// flock(2), giving a lock up.
     Unlock { file: BorrowedFd<'a> },
     /// pwrite(2).
@@ -238,6 +244,23 @@ impl Syscalls {
     /// Asks for a range to come from the disk soon. Only a hint: it can't fail.
     pub(super) fn will_need(&self, file: &OwnedFd, at: u64, bytes: u64) {
         let _ = fs::fadvise(file, at, NonZero::new(bytes), Advice::WillNeed);
+    }
+
+    /// Returns whether the page cache has a range, ready to be sent: of a file of this process's user.
+    pub(super) fn is_in_memory(&self, file: &OwnedFd, at: u64, bytes: u64) -> Result<bool, Errno> {
+        let call = Call::Resident { file: file.as_fd(), at, bytes };
+        let length = usize::try_from(bytes).map_err(|_| Errno::INVAL)?;
+        self.call(&call, || sys::in_page_cache(file.as_fd(), at, length))
+    }
+
+    /// Has whoever opens the file for writing wait until [`release`](Self::release): [`Errno::AGAIN`] where somebody has.
+    pub(super) fn lease(&self, file: &OwnedFd) -> Result<(), Errno> {
+        self.call(&Call::Lease { file: file.as_fd() }, || sys::lease(file.as_fd()))
+    }
+
+    /// Gives a lease up, and returns whether it was held until now and nobody waited.
+    pub(super) fn release(&self, file: &OwnedFd) -> Result<bool, Errno> {
+        self.call(&Call::Release { file: file.as_fd() }, || sys::release(file.as_fd()))
     }
 
     pub(super) fn list(&self, dir: &OwnedFd) -> Result<Dir, Errno> {

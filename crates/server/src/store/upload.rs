@@ -21,6 +21,7 @@ use super::{
     Disk, Durability, Store,
     area::Kept,
     attributes::{Attributes, Ungiven},
+    crcs::{REMEMBERED_FROM_BYTES, UploadRun},
     error::{ErrorKind, StoreError},
     journal::{Journal, JournalEntry, KeptState, LeaseState},
     meta,
@@ -90,6 +91,8 @@ pub(super) struct Staged {
     pub(super) whole: Option<(u64, Crc32)>,
     /// Those that the file was given.
     pub(super) attributes: Attributes,
+    /// The CRCs of its blocks, as far as they are known.
+    pub(super) crcs: UploadRun,
 }
 
 impl Upload {
@@ -122,6 +125,13 @@ impl Upload {
 
     fn error(&self, error: Errno) -> StoreError {
         StoreError::system(self.name.as_str(), error)
+    }
+
+    /// Takes the CRCs of all its blocks, where they are known and it is worth remembering them.
+    pub(super) fn crcs(&self) -> Option<Vec<Crc32>> {
+        let mut staged = self.staged();
+        let (size, crc) = staged.whole.filter(|(size, _)| *size >= REMEMBERED_FROM_BYTES)?;
+        staged.crcs.take(size, crc)
     }
 
     /// Returns the error where another server has taken it.
@@ -207,9 +217,10 @@ impl Store {
         }
     }
 
-    pub(super) fn write(&self, upload: &Upload, at: u64, mut chunk: Chunk) -> Result<Chunk, StoreError> {
+    pub(super) fn write(&self, upload: &Upload, at: u64, mut chunk: Chunk, crc: Crc32) -> Result<Chunk, StoreError> {
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, at, &chunk)?;
+        staged.crcs.wrote(at, chunk.filled as u64, crc);
         chunk.filled = chunk.filled.min(chunk.memory.len());
         Ok(chunk)
     }
@@ -323,11 +334,12 @@ impl Store {
     /// Writes the last bytes and makes the whole durable. The descriptor is closed: an upload that
     /// waits for its name holds none.
     pub(super) fn finish(&self, finish: &Finish<Disk>) -> Result<(), StoreError> {
-        let Finish { upload, at, chunk, size, crc } = finish;
+        let Finish { upload, at, chunk, chunk_crc, size, crc } = finish;
         let (size, crc) = (*size, *crc);
         assert_eq!(*at + chunk.filled as u64, size, "the last chunk ends the file");
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, *at, chunk)?;
+        staged.crcs.wrote(*at, chunk.filled as u64, *chunk_crc);
         let finished = self.finish_file(upload, &mut staged, size, crc);
         finished.map_err(|error| upload.error(error))?;
         staged.whole = Some((size, crc));
@@ -543,6 +555,7 @@ mod tests {
             max_staged: u64::MAX,
             max_kept: 0,
             keep: std::time::Duration::ZERO,
+            crc_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };
@@ -556,11 +569,16 @@ mod tests {
             owner: Owner::NOBODY,
         });
         let chunk = |byte: u8| Chunk { memory: vec![byte; half], filled: half };
-        store.write(&upload, WRITEBACK_BYTES, chunk(2)).unwrap();
-        store.write(&upload, 0, chunk(1)).unwrap();
+        let write = |at, chunk: Chunk| {
+            let crc = Crc32::of(chunk.bytes());
+            store.write(&upload, at, chunk, crc).unwrap();
+        };
+        write(WRITEBACK_BYTES, chunk(2));
+        write(0, chunk(1));
         let crc = Crc32::of(&[vec![1; half], vec![2; half]].concat());
         let (at, chunk, size) = (whole, Chunk::default(), whole);
-        store.finish(&Finish { upload: upload.clone(), at, chunk, size, crc }).unwrap();
+        let chunk_crc = Crc32::EMPTY;
+        store.finish(&Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc }).unwrap();
         store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]);
         assert_eq!(Crc32::of(&std::fs::read(root.path().join("a")).unwrap()), crc);
     }

@@ -117,13 +117,13 @@ impl<'s> Client<'s> {
         background: bool,
         mut send: impl FnMut(u64, u64),
     ) -> Result<Crc32, Failure> {
-        let crc = self.pass(file, range.clone(), background, &mut send)?;
+        let crc = self.pass(file, range.clone(), (background, true), &mut send)?;
         let ReadCompletion::Checked(checked) = self.read(ReadOperation::Check { file: file.clone() }) else {
             panic!("no Checked for a Check")
         };
         match told(checked)? {
             Stability::Same => Ok(crc),
-            Stability::Doubtful if self.pass(file, range, true, &mut |_, _| {})? == crc => Ok(crc),
+            Stability::Doubtful if self.pass(file, range, (true, false), &mut |_, _| {})? == crc => Ok(crc),
             Stability::Changed | Stability::Doubtful => Err(changed()),
         }
     }
@@ -133,14 +133,14 @@ impl<'s> Client<'s> {
         &mut self,
         file: &Arc<OpenFile>,
         range: std::ops::Range<u64>,
-        background: bool,
+        (background, remembered): (bool, bool),
         send: &mut dyn FnMut(u64, u64),
     ) -> Result<Crc32, Failure> {
         let (mut at, mut digest) = (range.start, Digest::new());
         while at < range.end {
             let bytes = (range.end - at).min(PIECE_BYTES);
             let form = if background { Form::Background } else { Form::Cached };
-            let load = ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(digest), form };
+            let load = ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(digest), remembered, form };
             let ReadCompletion::Loaded(loaded) = self.read(load) else { panic!("no Loaded for a Load") };
             let loaded = told(loaded)?;
             let bytes = loaded.piece.bytes();
@@ -195,8 +195,8 @@ impl<'s> Client<'s> {
         let size = announced.then_some(bytes.len() as u64);
         let upload = self.stage(Stage { name: name.clone(), size, mtime: None, settled, owner: Owner::NOBODY });
         let delivered = self.send(&upload, bytes, 0, chunk).and_then(|at| {
-            let (chunk, size, crc) = (chunk_of(&bytes[at as usize..]), bytes.len() as u64, Crc32::of(bytes));
-            match SmallFinish::new(NUMBER, Finish { upload: upload.clone(), at, chunk, size, crc }) {
+            let finish = finish_of(upload.clone(), at, bytes);
+            match SmallFinish::new(NUMBER, finish) {
                 Ok(small) => told(self.store.finish_small(&[small]).pop().expect("one result for one upload")),
                 Err(finish) => self.finish_one(finish),
             }
@@ -208,16 +208,14 @@ impl<'s> Client<'s> {
     pub(crate) fn deliver_together(&mut self, puts: &[(Name, &[u8])]) -> Vec<Result<Arc<Upload>, Failure>> {
         let (mut finishes, mut uploads) = (Vec::new(), Vec::new());
         for (name, bytes) in puts {
-            let size = bytes.len() as u64;
             let upload = self.stage(Stage {
                 name: name.clone(),
-                size: Some(size),
+                size: Some(bytes.len() as u64),
                 mtime: None,
                 settled: false,
                 owner: Owner::NOBODY,
             });
-            let (chunk, crc) = (chunk_of(bytes), Crc32::of(bytes));
-            let finish = Finish { upload: upload.clone(), at: 0, chunk, size, crc };
+            let finish = finish_of(upload.clone(), 0, bytes);
             finishes.push(SmallFinish::new(NUMBER, finish).expect("a small upload"));
             uploads.push(upload);
         }
@@ -245,7 +243,8 @@ impl<'s> Client<'s> {
     }
 
     fn write(&self, upload: Arc<Upload>, at: u64, piece: &[u8]) -> Result<(), Failure> {
-        match self.store.advance(UploadOperation::Write { upload, at, chunk: chunk_of(piece) }) {
+        let (chunk, crc) = (chunk_of(piece), Crc32::of(piece));
+        match self.store.advance(UploadOperation::Write { upload, at, chunk, crc }) {
             UploadCompletion::Written(written) => told(written).map(drop),
             other => panic!("{other:?} for a Write"),
         }
@@ -369,10 +368,16 @@ impl Client<'_> {
     pub(crate) fn finish(&mut self, held: Held, bytes: &[u8]) -> Result<Arc<Upload>, Failure> {
         let Held { upload, digest } = held;
         let at = digest.bytes();
-        let (chunk, size, crc) = (chunk_of(&bytes[at as usize..]), bytes.len() as u64, Crc32::of(bytes));
-        let finished = self.finish_one(Finish { upload: upload.clone(), at, chunk, size, crc });
+        let finished = self.finish_one(finish_of(upload.clone(), at, bytes));
         self.delivered(upload, finished)
     }
+}
+
+/// The end of an upload whose bytes before `at` were written.
+fn finish_of(upload: Arc<Upload>, at: u64, bytes: &[u8]) -> Finish<Disk> {
+    let last = &bytes[at as usize..];
+    let (chunk, chunk_crc) = (chunk_of(last), Crc32::of(last));
+    Finish { upload, at, chunk, chunk_crc, size: bytes.len() as u64, crc: Crc32::of(bytes) }
 }
 
 /// One that leads to nobody: each operation is awaited here.

@@ -39,6 +39,7 @@ pub(crate) fn options(root: &Path) -> StoreOptions {
         max_staged: ROOM_BYTES,
         max_kept: 1000,
         keep,
+        crc_cache: 16 << 20,
         mounts: MountTable::default(),
         leasing: LeaseOptions::default(),
     }

@@ -1,7 +1,11 @@
 //! A store in memory that answers what sessions ask, fails at random, and watches that it is asked
 //! for nothing that its contract forbids.
 
-use std::{borrow::Cow, collections::HashMap, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use ferry_server::store::{
     Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Form, Handles, Listed, Loaded, NameCompletion,
@@ -105,6 +109,8 @@ pub(crate) struct Store {
     pub(crate) checkpoints: u32,
     pub(crate) effects: Vec<(usize, Effect)>,
     files: Vec<Arc<Vec<u8>>>,
+    /// Those of which a look said nothing for certain.
+    doubted: HashSet<usize>,
     uploads: Vec<Upload>,
     kept: HashMap<Id, KeptUpload>,
     dice: Dice,
@@ -125,6 +131,7 @@ impl Store {
             checkpoints: 0,
             effects,
             files,
+            doubted: HashSet::new(),
             uploads,
             kept: HashMap::new(),
             dice,
@@ -185,7 +192,8 @@ impl Store {
     fn asked_of_upload(&mut self, operation: &UploadOperation<Model>) {
         match operation {
             UploadOperation::Stage(_) | UploadOperation::Resume(_) => {}
-            UploadOperation::Write { upload, at, chunk } => {
+            UploadOperation::Write { upload, at, chunk, crc } => {
+                assert_eq!(*crc, Crc32::of(chunk.bytes()), "the CRC of other bytes");
                 let upload = self.open_upload(*upload);
                 assert!(!upload.finishing, "a write behind the end");
                 assert_eq!(*at, upload.asked, "a chunk that is not the next");
@@ -205,7 +213,8 @@ impl Store {
                 assert_eq!(digest.bytes(), upload.asked, "a checkpoint of other bytes");
                 upload.checkpoints += 1;
             }
-            UploadOperation::Finish(Finish { upload, at, chunk, size, .. }) => {
+            UploadOperation::Finish(Finish { upload, at, chunk, chunk_crc, size, .. }) => {
+                assert_eq!(*chunk_crc, Crc32::of(chunk.bytes()), "the CRC of other bytes");
                 let upload = self.open_upload(*upload);
                 assert_eq!((upload.writes, upload.checkpoints), (0, 0), "finished while something is under way");
                 assert_eq!(*at, upload.asked, "a last chunk that is not the next");
@@ -260,7 +269,8 @@ impl Store {
             ReadOperation::Open { name, offset, length, tag, inline } => {
                 ReadCompletion::Opened(self.open(&name, offset, length, tag.as_ref(), inline).map_err(refused))
             }
-            ReadOperation::Load { file, at, bytes, digest, form } => {
+            ReadOperation::Load { file, at, bytes, digest, remembered, form } => {
+                assert!(!(remembered && self.doubted.contains(&file.0)), "a second reading that reads nothing");
                 assert!(
                     file.is_sendable() || !matches!(form, Form::Cached),
                     "a file that may never answer is sent from"
@@ -272,6 +282,7 @@ impl Store {
                 }))
             }
             ReadOperation::Check { file } if !fails && self.dice.happens(self.doubt_rate) => {
+                self.doubted.insert(file.0);
                 if self.meddles {
                     Arc::make_mut(&mut self.files[file.0])[0] ^= 1;
                 }
@@ -392,7 +403,7 @@ impl Store {
             }
             UploadOperation::Resume(_) if fails_early => UploadCompletion::Resumed(Err(self.injected())),
             UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(resume)),
-            UploadOperation::Write { upload, at, chunk } => {
+            UploadOperation::Write { upload, at, chunk, .. } => {
                 self.uploads[upload.0].writes -= 1;
                 UploadCompletion::Written(self.write(upload, at, &chunk, fails).map(|()| chunk))
             }
@@ -426,7 +437,7 @@ impl Store {
     }
 
     fn finish(&mut self, finish: &Finish<Model>, fails: bool) -> Result<(), StoreError> {
-        let Finish { upload, at, chunk, size, crc } = finish;
+        let Finish { upload, at, chunk, size, crc, .. } = finish;
         self.write(*upload, *at, chunk, fails)?;
         let upload = &mut self.uploads[upload.0];
         assert_eq!((upload.data.len() as u64, Crc32::of(&upload.data)), (*size, *crc), "a file that is not whole");

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Link,
     Rename,
     Take,
+    Resident,
+    Lease,
 }
 
 impl Kind {
@@ -42,6 +44,8 @@ impl Kind {
             Call::StatEntry { .. } => Kind::StatEntry,
             Call::Read { .. } => Kind::Read,
             Call::List { .. } => Kind::List,
+            Call::Resident { .. } => Kind::Resident,
+            Call::Lease { .. } | Call::Release { .. } => Kind::Lease,
             Call::Lock { .. } | Call::Unlock { .. } => Kind::Lock,
             Call::Write { .. } => Kind::Write,
             Call::Reserve { .. } => Kind::Reserve,

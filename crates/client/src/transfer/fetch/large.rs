@@ -119,8 +119,8 @@ impl Round<'_, '_, '_> {
                 let name = self.files[index].name.clone();
                 let (offset, tag) = (before.bytes(), Some(meta.tag.clone()));
                 let rest = Request::Read { offset, length: None, tag, name: name.clone() };
-                self.exchange.ask(&rest, Asked::Rest(index));
-                self.exchange.ask(&Request::Sum { name }, Asked::Sum(index));
+                self.ask(&rest, Asked::Rest(index));
+                self.ask(&Request::Sum { name }, Asked::Sum(index));
             }
             None => self.ask_whole(index),
         }
@@ -292,7 +292,10 @@ impl Round<'_, '_, '_> {
             sum.crc
         ));
         self.discard_large();
-        self.tally.restart(index, why, error);
+        match why {
+            DAMAGED => self.restart_damaged(index, why, error),
+            why => self.tally.restart(index, why, error),
+        }
         Ok(())
     }
 
@@ -348,7 +351,7 @@ impl Round<'_, '_, '_> {
                 Err(error @ Error::Verification(_)) => {
                     let index = large.index;
                     self.discard_large();
-                    self.tally.restart(index, DAMAGED_ON_THE_WAY, error);
+                    self.restart_damaged(index, DAMAGED_ON_THE_WAY, error);
                     return Ok(false);
                 }
                 Err(error) => return Err(error.into()),

@@ -66,6 +66,7 @@ pub(super) fn fetch(
 ) -> Report {
     let mut tally = Tally::new(files.len(), manner, settings.keep_going, watch);
     let (mut large, mut unsplit, mut directory) = (None, HashSet::new(), LastDirectory::default());
+    let mut damaged = HashSet::new();
     let opener = connection.opener();
     drive::drive(connection, settings, &mut tally, |link, tally| {
         thread::scope(|scope| {
@@ -80,6 +81,7 @@ pub(super) fn fetch(
                 batch: Batch::default(),
                 large: &mut large,
                 unsplit: &mut unsplit,
+                damaged: &mut damaged,
                 opener: &opener,
                 filling: None,
                 spoiled: None,
@@ -108,6 +110,8 @@ struct Round<'r, 'a, 't> {
     large: &'r mut Option<Large>,
     /// Files that are not to be shared by several connections any more.
     unsplit: &'r mut HashSet<usize>,
+    /// Files whose bytes were once others than the server said: it is to read them, and not to remember what they were.
+    damaged: &'r mut HashSet<usize>,
     opener: &'r Opener,
     /// Bytes of the large file that are not on their way to the disk yet: a buffer, and how many of it are filled.
     filling: Option<(Vec<u8>, usize)>,
@@ -186,8 +190,23 @@ impl<'a> Round<'_, 'a, '_> {
     }
 
     fn ask_whole(&mut self, index: usize) {
-        self.exchange.ask(&Request::Get { name: self.files[index].name.clone() }, Asked::Get(index));
+        self.ask(&Request::Get { name: self.files[index].name.clone() }, Asked::Get(index));
         self.ahead += self.presumed(index);
+    }
+
+    /// Asks for a file, or for its SUM.
+    fn ask(&mut self, request: &Request, asked: Asked) {
+        let (Asked::Get(index) | Asked::Rest(index) | Asked::Sum(index)) = asked;
+        if self.damaged.contains(&index) {
+            self.exchange.read_anew();
+        }
+        self.exchange.ask(request, asked);
+    }
+
+    /// What came of a file is not what the server said: it is asked for anew, if that was not done too often.
+    fn restart_damaged(&mut self, index: usize, why: &str, error: Error) {
+        self.damaged.insert(index);
+        self.tally.restart(index, why, error);
     }
 
     fn presumed(&self, index: usize) -> u64 {

@@ -65,6 +65,7 @@ impl Round<'_, '_, '_> {
     pub(super) fn may_split(&self, index: usize) -> bool {
         self.settings.parallel > 1
             && !self.unsplit.contains(&index)
+            && !self.damaged.contains(&index)
             && self.files[index].meta.as_ref().is_none_or(|meta| meta.size >= SPLIT_FROM_BYTES)
     }
 
@@ -157,7 +158,7 @@ impl Round<'_, '_, '_> {
         *self.large = Some(large);
         match error.or(ended.err()) {
             None => {
-                self.exchange.ask(&Request::Sum { name: self.files[index].name.clone() }, Asked::Sum(index));
+                self.ask(&Request::Sum { name: self.files[index].name.clone() }, Asked::Sum(index));
                 Ok(())
             }
             Some(error) => self.share_failed(index, error),
@@ -177,6 +178,7 @@ impl Round<'_, '_, '_> {
             // One piece: those before it are checked, and stay.
             Error::Verification(text) if self.tally.may_restart(index) => {
                 log::info!("a piece is asked for again: {text}");
+                self.damaged.insert(index);
                 Err(Stop::Unwanted)
             }
             error @ (Error::Local { .. } | Error::LocalFile { .. } | Error::Verification(_)) => {

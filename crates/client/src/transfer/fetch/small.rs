@@ -59,7 +59,7 @@ impl Round<'_, '_, '_> {
         match error {
             Error::Server(failure) if !is_farewell(failure.code) => self.fail(index, failure),
             Error::Verification(_) => {
-                self.tally.restart(index, DAMAGED_ON_THE_WAY, error);
+                self.restart_damaged(index, DAMAGED_ON_THE_WAY, error);
             }
             error => return Err(error.into()),
         }

@@ -25,6 +25,8 @@ pub(super) struct Body {
     chunk: Chunk,
     /// Where the chunk belongs.
     at: u64,
+    /// The digest of all that was handed on.
+    handed_on: Digest,
     /// Memory that came back: of at most [`WRITES`] chunks.
     spares: Vec<Chunk>,
     /// Bytes that arrived on this connection.
@@ -34,7 +36,8 @@ pub(super) struct Body {
 impl Body {
     pub(super) fn new(size: Option<u64>, check: BodyCheck) -> Body {
         let at = check.received();
-        Body { size, check, chunk: Chunk::default(), at, spares: Vec::new(), arrived: 0 }
+        let handed_on = Digest::resume(check.crc(), at);
+        Body { size, check, chunk: Chunk::default(), at, handed_on, spares: Vec::new(), arrived: 0 }
     }
 
     /// Returns how many bytes it can take now.
@@ -129,19 +132,22 @@ impl Body {
         self.at
     }
 
-    /// Takes the chunk to hand it on, and says where it belongs.
-    pub(super) fn take_chunk(&mut self) -> (u64, Chunk) {
+    /// Takes the chunk to hand it on, and says where it belongs, and its CRC.
+    pub(super) fn take_chunk(&mut self) -> (u64, Chunk, Crc32) {
         let chunk = std::mem::replace(&mut self.chunk, self.spares.pop().unwrap_or_default());
         let at = self.at;
         self.at += chunk.filled as u64;
-        assert!(self.at <= self.check.received(), "more is handed on than arrived");
-        (at, chunk)
+        assert_eq!(self.at, self.check.received(), "all that arrived is handed on");
+        let now = self.digest();
+        let crc = now.since(&self.handed_on);
+        self.handed_on = now;
+        (at, chunk, crc)
     }
 
     /// Takes the last bytes that arrived, to be kept.
     pub(super) fn take_tail(&mut self) -> Tail {
         let digest = self.digest();
-        let (at, mut chunk) = self.take_chunk();
+        let (at, mut chunk, _) = self.take_chunk();
         chunk.shrink();
         Tail { at, chunk, digest }
     }

@@ -40,6 +40,8 @@ pub(super) struct Download<H: Handles> {
     purpose: Purpose,
     /// The transport takes no ranges of files.
     as_bytes: bool,
+    /// Its CRC is to be that of bytes that are read for it.
+    reads: bool,
     /// An operation is under way.
     waits: bool,
     state: State<H>,
@@ -68,6 +70,8 @@ struct Source<H: Handles> {
     digest: Digest,
     /// It is sent as bytes, and not from the file.
     as_bytes: bool,
+    /// No CRC that is remembered counts.
+    reads: bool,
     verified: Verified,
 }
 
@@ -91,16 +95,16 @@ pub(super) enum Advance {
 
 impl<H: Handles> Download<H> {
     /// Begins with `open`, which is a [`ReadOperation::Open`]. Where `as_bytes`, the transport
-    /// takes no ranges of files.
+    /// takes no ranges of files; where `reads`, no CRC that is remembered counts.
     pub(super) fn begin(
         purpose: Purpose,
         open: ReadOperation<H>,
-        as_bytes: bool,
+        (as_bytes, reads): (bool, bool),
         transfer: Transfer,
         operations: &mut Operations<H>,
     ) -> Download<H> {
         operations.read(open);
-        Download { purpose, as_bytes, waits: true, state: State::Opening, failure: None, transfer }
+        Download { purpose, as_bytes, reads, waits: true, state: State::Opening, failure: None, transfer }
     }
 
     /// Takes the store's result of opening the file.
@@ -133,7 +137,8 @@ impl<H: Handles> Download<H> {
                 }
                 let as_bytes = self.as_bytes || !is_sendable;
                 let (digest, verified) = (Digest::new(), Verified::NotYet);
-                self.state = State::Reading(Source { file, meta, start, at: start, end, digest, as_bytes, verified });
+                let (at, reads) = (start, self.reads);
+                self.state = State::Reading(Source { file, meta, start, at, end, digest, as_bytes, reads, verified });
             }
         }
     }
@@ -284,7 +289,8 @@ impl<H: Handles> Source<H> {
 
     /// Loads what follows.
     fn load(&self, purpose: Purpose, outbox: &mut Outbox<H::File>) -> ReadOperation<H> {
-        let left = self.end - self.at;
+        // A CRC is remembered of whole blocks: they are loaded as such wherever the range begins.
+        let left = (self.end - self.at).min(self.to_block_end(purpose));
         let (bytes, form) = match purpose {
             Purpose::Sum => (left.min(SUM_SLICE_BYTES), Form::Background),
             Purpose::Send if self.as_bytes => {
@@ -293,7 +299,14 @@ impl<H: Handles> Source<H> {
             }
             Purpose::Send => (left.min(MAX_BLOCK_BYTES), Form::Cached),
         };
-        ReadOperation::Load { file: self.file.clone(), at: self.at, bytes, digest: Some(self.digest.clone()), form }
+        let (file, digest) = (self.file.clone(), Some(self.digest.clone()));
+        ReadOperation::Load { file, at: self.at, bytes, digest, remembered: !self.reads, form }
+    }
+
+    /// Returns how many bytes may be loaded at once.
+    fn to_block_end(&self, purpose: Purpose) -> u64 {
+        let most = if purpose == Purpose::Sum { SUM_SLICE_BYTES } else { MAX_BLOCK_BYTES };
+        most - self.at % most
     }
 
     /// Loads what follows `again` a second time; [`None`] after the last.
@@ -304,6 +317,7 @@ impl<H: Handles> Source<H> {
             at,
             bytes: (self.end - at).min(SUM_SLICE_BYTES),
             digest: Some(again.clone()),
+            remembered: false,
             form: Form::Background,
         })
     }

@@ -228,6 +228,7 @@ impl<H: Handles> Session<H> {
             (limits.volatile, Greeting::VOLATILE),
             (visitor.may_log_in(), Greeting::LOGIN),
             (true, Greeting::WITH_IF),
+            (true, Greeting::WITH_CRC),
         ];
         let node = limits.node.iter().map(|node| format!("{}{node}", Greeting::NODE));
         let features = known.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned());

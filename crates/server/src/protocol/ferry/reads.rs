@@ -21,21 +21,23 @@ pub(super) struct Range {
     pub(super) offset: u64,
     pub(super) length: Option<u64>,
     pub(super) tag: Option<Tag>,
+    /// Its CRC is to be that of bytes that are read for it.
+    pub(super) reads: bool,
 }
 
 impl Range {
-    pub(super) fn whole(name: Name) -> Range {
-        Range { name, offset: 0, length: None, tag: None }
+    pub(super) fn whole(name: Name, reads: bool) -> Range {
+        Range { name, offset: 0, length: None, tag: None, reads }
     }
 }
 
 impl<H: Handles> Session<H> {
     pub(super) fn start_download(&mut self, purpose: Purpose, verb: &'static str, range: Range, now: Instant) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
-        let Range { name, offset, length, tag } = range;
+        let Range { name, offset, length, tag, reads } = range;
         let transfer = Transfer { resumed: offset, ..Transfer::new(verb, name.as_str(), now) };
         let open = ReadOperation::Open { name, offset, length, tag, inline: INLINE_BYTES };
-        let download = Download::begin(purpose, open, self.as_bytes, transfer, &mut self.operations);
+        let download = Download::begin(purpose, open, (self.as_bytes, reads), transfer, &mut self.operations);
         self.phase = Phase::Downloading(Box::new(download));
     }
 

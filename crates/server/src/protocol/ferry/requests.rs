@@ -56,6 +56,12 @@ impl<H: Handles> Session<H> {
                 if options.if_none && !matches!(request, Request::Put { .. } | Request::Resume { .. }) {
                     return self.refuse(unsupported("if=none is for PUT and RESUME"), false);
                 }
+                if options.crc_read
+                    && !matches!(request, Request::Get { .. } | Request::Read { .. } | Request::Sum { .. })
+                {
+                    let body_follows = matches!(request, Request::Put { .. });
+                    return self.refuse(unsupported("crc=read is for GET, READ and SUM"), body_follows);
+                }
                 self.start(request, options, now);
             }
         }
@@ -110,7 +116,7 @@ impl<H: Handles> Session<H> {
     /// Lets a request take effect. This is the gate: a client that may not make it gets no further,
     /// and no request gets to the store by any other way.
     pub(super) fn take_effect(&mut self, request: Request, options: Options, now: Instant) {
-        let verb = request.verb();
+        let (verb, reads) = (request.verb(), options.crc_read);
         let terms = match self.visitor.pass(&request, options) {
             Ok(terms) => terms,
             Err(failure) => return self.refuse_request(&request, failure, now),
@@ -120,10 +126,10 @@ impl<H: Handles> Session<H> {
             Request::Mkdir { name } => self.change(Change::Mkdir(name), now),
             Request::Delete { name } => self.change(Change::Delete(name), now),
             Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
-            Request::Get { name } => self.start_download(Purpose::Send, verb, Range::whole(name), now),
-            Request::Sum { name } => self.start_download(Purpose::Sum, verb, Range::whole(name), now),
+            Request::Get { name } => self.start_download(Purpose::Send, verb, Range::whole(name, reads), now),
+            Request::Sum { name } => self.start_download(Purpose::Sum, verb, Range::whole(name, reads), now),
             Request::Read { offset, length, tag, name } => {
-                self.start_download(Purpose::Send, verb, Range { name, offset, length, tag }, now);
+                self.start_download(Purpose::Send, verb, Range { name, offset, length, tag, reads }, now);
             }
             Request::Stat { name } => {
                 self.operations.read(ReadOperation::Stat { name });

@@ -313,7 +313,7 @@ impl<H: Handles> Upload<H> {
         if self.body.room() > 0 || self.writes == WRITES || self.checkpoint.due.is_some() {
             return;
         }
-        let (at, chunk) = self.body.take_chunk();
+        let (at, chunk, crc) = self.body.take_chunk();
         self.writes += 1;
         self.is_open = true;
         let end = self.body.at();
@@ -323,15 +323,15 @@ impl<H: Handles> Upload<H> {
             self.checkpoint = Checkpoint { at: end, on: now, due: Some(self.body.digest()) };
         }
         let upload = self.handle.clone();
-        operations.upload(self.number, UploadOperation::Write { upload, at, chunk });
+        operations.upload(self.number, UploadOperation::Write { upload, at, chunk, crc });
     }
 
     fn finish(&mut self, size: u64, crc: Crc32, operations: &mut Operations<H>) {
         self.stage = Stage::Finishing;
-        let (at, chunk) = self.body.take_chunk();
+        let (at, chunk, chunk_crc) = self.body.take_chunk();
         assert_eq!(at + chunk.filled as u64, size, "the last chunk ends the file");
         let upload = self.handle.clone();
-        let finish = Finish { upload, at, chunk, size, crc };
+        let finish = Finish { upload, at, chunk, chunk_crc, size, crc };
         operations.upload(self.number, UploadOperation::Finish(finish));
     }
 

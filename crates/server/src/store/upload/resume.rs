@@ -382,6 +382,7 @@ mod tests {
             max_staged: u64::MAX,
             max_kept: 10,
             keep: Duration::from_secs(3600),
+            crc_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };
@@ -393,7 +394,7 @@ mod tests {
         let crc = Crc32::of(b"hello");
         let Resumed::Going { upload, .. } = resume() else { panic!("published before it began") };
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-        store.finish(&Finish { upload, at: 0, chunk, size: 5, crc }).unwrap();
+        store.finish(&Finish { upload, at: 0, chunk, chunk_crc: crc, size: 5, crc }).unwrap();
 
         let [name, staged] = ["name", ".ferry/kept/0123456789abcdef.data"].map(|path| root.path().join(path));
         fs::write(&name, b"hello").unwrap();
