@@ -113,7 +113,7 @@ pub enum Error {
     )]
     NeverReplacing,
     /// More would be deleted than is allowed; nothing was.
-    #[error("{planned} things would be deleted, and {most} may be; nothing was changed")]
+    #[error("{planned} thing{} would be deleted, and {most} may be; nothing was changed", if *.planned == 1 { "" } else { "s" })]
     Deletions {
         /// How many.
         planned: usize,

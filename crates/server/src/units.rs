@@ -2,6 +2,12 @@
 
 use std::time::Duration;
 
+/// Returns a number of things in words: `1 client`, `2 clients`.
+#[must_use]
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A unit, and its worth in the smallest one: bytes, or milliseconds.
 type Unit = (&'static str, u64);
 
@@ -126,6 +132,11 @@ fn read(text: &str, units: &'static [Unit], bare: &'static str) -> Result<u64, P
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!([0, 1, 2].map(|count| counted(count, "user")), ["0 users", "1 user", "2 users"]);
+    }
 
     #[test]
     fn sizes_have_units_of_1000_and_of_1024() {

@@ -222,6 +222,15 @@ mod tests {
             refused(&["--retry", wrong]);
             refused(&["--parallel", wrong]);
         }
+        for (option, wrong) in [("--retry", "-3"), ("--timeout", "-1"), ("--retry-for", "-5s"), ("--min-rate", "-1")] {
+            let said = refused(&[option, wrong, "ls", "1"]);
+            assert!(
+                said.contains(&format!("invalid value '{wrong}' for '{option}")) && said.contains("needed"),
+                "{said}"
+            );
+        }
+        let said = refused(&["sync", "1", "a", "-M", "-3"]);
+        assert!(said.contains("'--max-delete <N>': a whole number is needed, 0 or more"), "{said}");
         refused(&["--parallel", "0"]);
         refused(&["--keep-going=x"]);
         refused(&["--progress", "bar"]);

@@ -30,28 +30,28 @@ pub(crate) struct CommonOptions {
     pub(crate) dir: Option<PathBuf>,
 
     /// Abort after SECONDS without progress (10 times that for SUM and the end of PUT) [default: 30]
-    #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout)]
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = timeout, allow_hyphen_values = true)]
     pub(crate) timeout: Option<Duration>,
 
     /// Reconnect up to N times in a row [default: 5]; if given, a subcommand also waits for a server that is not there
-    #[arg(long, global = true, value_name = "N", value_parser = retry)]
+    #[arg(long, global = true, value_name = "N", value_parser = retry, allow_hyphen_values = true)]
     pub(crate) retry: Option<u32>,
 
     /// Reconnect for TIME (90s, 5m, 1h, 2d); with --retry, whichever lasts longer [default: 5m for GET -r, PUT -r and
     /// SYNC]
-    #[arg(long, global = true, value_name = "TIME", value_parser = span)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = span, allow_hyphen_values = true)]
     pub(crate) retry_for: Option<Duration>,
 
     /// Abort below BYTES a minute of a file or a listing; 0 for no limit [default: 1024]
-    #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate)]
+    #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate, allow_hyphen_values = true)]
     pub(crate) min_rate: Option<u64>,
 
     /// Memory for the names of one whole directory, about 500 bytes each [default: 512]
-    #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory)]
+    #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory, allow_hyphen_values = true)]
     pub(crate) tree_memory: Option<usize>,
 
     /// Fetch one large file over N connections [default: 1]
-    #[arg(long, global = true, value_name = "N", value_parser = parallel)]
+    #[arg(long, global = true, value_name = "N", value_parser = parallel, allow_hyphen_values = true)]
     pub(crate) parallel: Option<usize>,
 
     #[command(flatten)]
@@ -86,7 +86,7 @@ fn timeout(text: &str) -> Result<Duration, String> {
 
 fn retry(text: &str) -> Result<u32, String> {
     let times = text.parse().ok().filter(|times| *times <= MAX_RETRIES);
-    times.ok_or_else(|| format!("a number of tries is needed, at most {MAX_RETRIES}"))
+    times.ok_or_else(|| format!("a number of tries is needed, 0 to {MAX_RETRIES}"))
 }
 
 /// A longer wait belongs into a service that starts the program again.
@@ -120,7 +120,9 @@ fn min_rate(text: &str) -> Result<u64, String> {
 /// Parses MiB, and converts them to bytes.
 fn tree_memory(text: &str) -> Result<usize, String> {
     let bytes = text.parse().ok().filter(|mebibytes: &usize| *mebibytes > 0);
-    bytes.and_then(|mebibytes| mebibytes.checked_mul(1 << 20)).ok_or_else(|| "a number of MiB is needed".to_owned())
+    bytes
+        .and_then(|mebibytes| mebibytes.checked_mul(1 << 20))
+        .ok_or_else(|| "a number of MiB is needed, 1 or more".to_owned())
 }
 
 fn parallel(text: &str) -> Result<usize, String> {

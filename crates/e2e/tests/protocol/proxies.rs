@@ -186,7 +186,7 @@ fn clients_count_for_their_own_address_and_stalled_headers_for_nobody() {
     drop(here.pop());
     eventually("there is room for another", || {
         let mut again = by_plain(&server, &line("192.0.2.1"));
-        again.line().starts_with("FAIL busy your address has its 1 clients").then_some(())
+        again.line().starts_with("FAIL busy your address has its 1 client;").then_some(())
     });
     eventually("for that of another address", || {
         by_plain(&server, &line("192.0.2.5")).line().starts_with("FERRY 1 ").then_some(())

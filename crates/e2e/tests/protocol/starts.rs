@@ -198,6 +198,33 @@ fn a_check_names_the_key_that_the_server_has() {
 }
 
 #[test]
+fn a_check_names_the_paths_that_hold_where_none_is_set() {
+    let ground = Ground::new();
+    let check = || {
+        let output = Command::new(ferryd())
+            .args(["check", "7"])
+            .current_dir(ground.at("work"))
+            .env("CONFIGURATION_DIRECTORY", ground.at("config"))
+            .env("STATE_DIRECTORY", ground.at("state"))
+            .env("RUNTIME_DIRECTORY", ground.at("work"))
+            .output()
+            .unwrap();
+        text(&output.stdout)
+    };
+    let [state, users, control] = ["state", "config/users.toml", "work/7.sock"].map(|name| ground.at(name));
+    let said = check();
+    for line in [
+        format!("# state: {}", state.display()),
+        format!("# users: {}, which is not there", users.display()),
+        format!("# control: {}", control.display()),
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line} is not in {said}");
+    }
+    fs::write(&users, "").unwrap();
+    assert!(check().lines().any(|line| line == format!("# users: {}", users.display())));
+}
+
+#[test]
 fn the_example_is_a_configuration_that_holds() {
     let ground = Ground::new();
     let example = text(&ground.run("", "check --example").stdout);

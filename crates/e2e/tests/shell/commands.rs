@@ -52,7 +52,8 @@ fn every_command_takes_unusual_names() {
         place.run(&format!("GET {word}")).fine();
         assert_eq!(fs::read(place.local(name)).unwrap(), name.as_bytes(), "{name}");
         assert_eq!(place.run(&format!("LS {word}")).fine(), format!("{name}\n"));
-        assert!(place.run(&format!("STAT {word}")).fine().starts_with(&format!("{name}: {} bytes, ", name.len())));
+        let bytes = if name.len() == 1 { "1 byte".to_owned() } else { format!("{} bytes", name.len()) };
+        assert!(place.run(&format!("STAT {word}")).fine().starts_with(&format!("{name}: {bytes}, ")));
         assert!(place.run(&format!("SUM {word}")).fine().ends_with(&format!("  {name}\n")));
         place.run(&format!("MKDIR d; CD d; MKDIR {word}; CD {word}")).fine();
         assert_eq!(place.run(&format!("CD d; LS; CD {word}; PWD")).fine(), format!("{name}/\n/d/{name}\n"));

@@ -188,8 +188,8 @@ fn an_end_that_is_suddenly_empty_costs_nothing() {
     place.server.write("f/old", b"there");
     fs::create_dir(place.local("f")).unwrap();
     assert!(place.run("SYNC -u --delete e").fine().contains("1 moved, 0 alike already, 1 deleted"));
-    place.run("SYNC -u --delete f").failed(5, "1 things would be deleted, and 0 may be");
-    place.run("SYNC -u --delete --max-delete x f").failed(2, "a number is needed, not 'x'");
+    place.run("SYNC -u --delete f").failed(5, "1 thing would be deleted, and 0 may be");
+    place.run("SYNC -u --delete --max-delete x f").failed(2, "a whole number is needed, 0 or more, not 'x'");
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::{
     net::{ListenError, Listener},
     observe::LogFileError,
     store::{AREA, cautions},
+    units::counted,
 };
 pub use report::report;
 
@@ -112,7 +113,7 @@ fn users(setup: &Setup) -> Vec<Finding> {
     };
     match Users::load(path) {
         Ok((users, warning)) => {
-            let held = format!("{}: {} users", path.display(), users.names().len());
+            let held = format!("{}: {}", path.display(), counted(users.names().len() as u64, "user"));
             [Finding::Holds(held)].into_iter().chain(warning.map(Finding::Warns)).collect()
         }
         Err(error) => vec![Finding::Wrong(StartError::new(Obstacle::Configuration, error))],

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, ToSocketAddrs},
-    ops::RangeFrom,
+    ops::{RangeFrom, RangeInclusive},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 
 use clap::{
     Arg, CommandFactory, Parser, ValueEnum,
-    builder::{PossibleValuesParser, RangedI64ValueParser, TypedValueParser},
+    builder::{PossibleValuesParser, TypedValueParser},
 };
 use ferry_wire::{UserName, limits::DEFAULT_PORT};
 use log::LevelFilter;
@@ -150,7 +150,7 @@ pub struct Arguments {
     ///
     /// Memory per client: idle under 1 KiB, with an unfinished request up to 72 KiB, downloading up to
     /// 144 KiB, uploading up to 4 MiB and 10 open files. TLS adds some 8 KiB, and up to 64 KiB while bytes wait to be sent.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) max_clients: Option<u32>,
 
     /// Maximum number of clients per address [default: no limit but --max-clients]
@@ -158,7 +158,7 @@ pub struct Arguments {
     /// Clients that have logged in count for their user in place of the address; a user may have as many, unless the users
     /// file says otherwise (`max-clients`). Clients above the limit are told so, a few at a time; further connections are
     /// closed at once. Memory: about 100 bytes per address or user.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub(super) max_clients_per_address: Option<u32>,
 
     /// Maximum bytes per second of each client, both directions together [default: no limit]
@@ -193,7 +193,7 @@ pub struct Arguments {
     /// Each costs 8 KiB of disk and up to 300 bytes of memory. Above the limit, uploads of which nothing
     /// is kept are forgotten first; then, for a client of another address or user, the smallest and oldest of
     /// the address or user that has most. The users file may limit single users as well (`max-kept`).
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = at_least(0))]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = number)]
     pub(super) max_kept: u64,
 
     /// Maximum memory for CRCs of files that were read or uploaded, by blocks of 1 MiB; with 0 none are remembered
@@ -300,11 +300,14 @@ impl Arguments {
         &self.listen.0
     }
 
-    /// Returns the command line. Negative numbers are taken for values out of range rather than for unknown options.
+    /// Returns the command line. A value that begins with `-` is one that is out of range, rather than an unknown option.
     /// Commands that have to do with serving take the options that they need.
     pub(super) fn described() -> clap::Command {
-        let takes_numbers =
-            |arg: Arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg };
+        let takes_numbers = |arg: Arg| match arg.get_value_names() {
+            Some([name]) if ["N", "BYTES", "TIME"].contains(&name.as_str()) => arg.allow_hyphen_values(true),
+            Some(_) if arg.get_action().takes_values() => arg.allow_negative_numbers(true),
+            _ => arg,
+        };
         let command = Arguments::command().mut_args(takes_numbers);
         let options: Vec<Arg> = command.get_arguments().cloned().collect();
         let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
@@ -355,7 +358,7 @@ fn hours(text: &str) -> Result<Duration, String> {
 
 /// Refuses what lies outside of a range, negative numbers above all.
 fn within<T: PartialOrd + Shown>(text: &str, range: RangeFrom<T>, read: Result<T, String>) -> Result<T, String> {
-    let out = || format!("{text} is not in {}..", range.start.shown());
+    let out = || format!("it must be at least {}", range.start.shown());
     if text.strip_prefix('-').is_some_and(|number| number.starts_with(|first: char| first.is_ascii_digit())) {
         return Err(out());
     }
@@ -380,8 +383,20 @@ impl Shown for Duration {
     }
 }
 
-fn at_least(least: i64) -> RangedI64ValueParser<u64> {
-    RangedI64ValueParser::new().range(least..=i64::MAX)
+/// Parses a number, which may be 0.
+fn number(text: &str) -> Result<u64, String> {
+    whole(text, 0..=i64::MAX as u64)
+}
+
+/// Parses a number that is not 0.
+fn at_least_one(text: &str) -> Result<u32, String> {
+    let number = whole(text, 1..=u32::MAX.into())?;
+    u32::try_from(number).map_err(|error| error.to_string())
+}
+
+fn whole(text: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("give a whole number from {} to {}", range.start(), range.end()))
 }
 
 fn log_levels() -> impl TypedValueParser<Value = LevelFilter> {

@@ -55,7 +55,7 @@ impl Configuration {
         variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Configuration, Error> {
         let keys = Keys::new();
-        let matches = lenient(keys.command()).try_get_matches_from(typed)?;
+        let matches = lenient(keys.command()).try_get_matches_from(command_first(keys.command(), typed))?;
         let command = matches.subcommand().map(|_| Command::from_arg_matches(&matches)).transpose()?;
         let options = match matches.subcommand() {
             None => Some(&matches),
@@ -181,6 +181,22 @@ fn unset(key: &Key<'_>) -> Result<String, String> {
         Some(value) => Ok(super::setting::quoted(&value)),
         None => Err(key.unset().unwrap_or_else(|| "not set".into())),
     }
+}
+
+/// Moves options that stand before a command behind it, where they mean the same: `ferryd --config F check`.
+fn command_first(command: &clap::Command, mut typed: Vec<OsString>) -> Vec<OsString> {
+    let mut at = 1;
+    while let Some(word) = typed.get(at).and_then(|word| word.to_str()) {
+        if command.find_subcommand(word).is_some() {
+            typed[1..=at].rotate_right(1);
+            break;
+        }
+        let Some(name) = word.strip_prefix("--") else { break };
+        let long = name.split_once('=').map_or(name, |(long, _)| long);
+        let Some(option) = command.get_arguments().find(|arg| arg.get_long() == Some(long)) else { break };
+        at += if option.get_action().takes_values() && long == name { 2 } else { 1 };
+    }
+    typed
 }
 
 /// Takes from the command line what another source may make good: options that exclude or need each other.

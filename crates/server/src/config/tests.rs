@@ -7,7 +7,7 @@ use super::{
     keys::{Key, Keys},
     manual,
 };
-use crate::commands::ManualPage;
+use crate::commands::{Command, ManualPage};
 
 /// A command line, variables, and the text of a file.
 #[derive(Debug, Default, Clone)]
@@ -181,7 +181,7 @@ fn what_is_wrong_is_told_with_file_line_and_what_was_meant() {
         ),
         ("keep = \"5m\"", "keep: \"5m\": there is no unit 'm': give one of ms, s, min, h, d; did you mean min?"),
         ("keep = \"64MiB\"", "keep: \"64MiB\": there is no unit 'MiB': give one of ms, s, min, h, d"),
-        ("rate = 0", "rate: 0: 0 is not in 1.."),
+        ("rate = 0", "rate: 0: it must be at least 1"),
         ("rate = true", "rate: it must be BYTES in quotes, as \"64MiB\""),
         ("rate = [1]", "rate: it must be BYTES in quotes, as \"64MiB\""),
         ("root = 5", "root: it must be DIR in quotes, as \"./server\""),
@@ -189,7 +189,7 @@ fn what_is_wrong_is_told_with_file_line_and_what_was_meant() {
         ("log-level = \"loud\"", "log-level: \"loud\": give one of off, error, warn, info, debug, trace"),
         ("durability = \"ful\"", "durability: \"ful\": give one of full, none; did you mean full?"),
         ("durability = true", "durability: it must be one of \"full\", \"none\""),
-        ("max-clients = -1", "max-clients: -1: -1 is not in 1.."),
+        ("max-clients = -1", "max-clients: -1: give a whole number from 1 to 4294967295"),
         ("listen = 99999", "listen: 99999: give a port from 0 to 65535, or ADDRESS:PORT"),
         ("rate = 1\nrate = 2", "ferryd.toml:2: duplicate key"),
         ("rate = ", "ferryd.toml:1: "),
@@ -202,6 +202,23 @@ fn what_is_wrong_is_told_with_file_line_and_what_was_meant() {
     assert_eq!(all.problems().len(), 4, "all of them");
     let variable = Sources::default().variable("FERRYD_KEEP", "5m").problems();
     assert!(variable[0].starts_with("FERRYD_KEEP=5m: there is no unit 'm'"), "{variable:?}");
+}
+
+#[test]
+fn options_stand_before_and_behind_a_command() {
+    for words in [
+        "check --max-kept 7 --tls 1",
+        "--max-kept 7 --tls check 1",
+        "--max-kept=7 check --tls 1",
+        "--tls check 1 --max-kept 7",
+    ] {
+        let configuration = Sources::typed(words).read();
+        assert!(matches!(configuration.arguments().command, Some(Command::Check(_))), "{words}");
+        assert_eq!((configuration.arguments().max_kept, configuration.arguments().tls), (7, true), "{words}");
+    }
+    // The value of an option is no command, and an address is no option.
+    assert!(Sources::typed("--root check 1").read().arguments().command.is_none());
+    assert!(Sources::typed("--users u user list").read().arguments().command.is_some());
 }
 
 #[test]

@@ -28,6 +28,7 @@ use super::{
     sink::{CountLost, Event, Output, Reopened, Sink},
     text::{Rfc3339, push_cut, push_escaped},
 };
+use crate::units::counted;
 
 /// The longest message of a line in bytes, before it is escaped; more is cut.
 const MESSAGE_BYTES: usize = 4 << 10;
@@ -245,13 +246,19 @@ fn start_file(
     Ok(sink)
 }
 
+/// Returns what a log says of lines that are not in it.
+pub(super) fn missing(lost: u64) -> String {
+    let (are, they) = if lost == 1 { ("is", "it") } else { ("are", "they") };
+    format!("{} {are} missing here: {they} came faster than could be written", counted(lost, "line"))
+}
+
 /// Returns the function that makes the log's line with the number of lost lines.
 fn count_lost() -> CountLost {
     let mut times = Rfc3339::default();
     Box::new(move |lost| {
         let mut line = String::new();
         times.push(&mut line, SystemTime::now());
-        let _ = writeln!(line, " [WARN] {lost} lines are missing here: they came faster than they could be written");
+        let _ = writeln!(line, " [WARN] {}", missing(lost));
         line
     })
 }

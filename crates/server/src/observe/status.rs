@@ -13,6 +13,7 @@ use super::{
     figures::{Family, Figures, Kind, LaneFigures, RootDown, Sample, Value},
     histogram::BOUNDS,
 };
+use crate::units::counted;
 
 /// The number of users on the screen: those with the most bytes.
 const SHOWN_USERS: usize = 10;
@@ -168,7 +169,10 @@ fn add_transfers(screen: &mut Screen, figures: &Figures) {
     screen.line("traffic", format_args!("{} in, {} out", Size(counters.received), Size(counters.sent)));
     let (received, sent) = (Size(figures.round.recent_received), Size(figures.round.recent_sent));
     screen.line("", format_args!("{received}/s in, {sent}/s out in the last minute"));
-    screen.line("under way", format_args!("{} downloads, {} uploads", counters.downloads, counters.uploads));
+    screen.line(
+        "under way",
+        format_args!("{}, {}", counted(counters.downloads, "download"), counted(counters.uploads, "upload")),
+    );
     for (verb, sums) in VERBS.into_iter().chain(["other"]).zip(&counters.verbs) {
         if sums.done + sums.failed == 0 {
             continue;
@@ -179,7 +183,10 @@ fn add_transfers(screen: &mut Screen, figures: &Figures) {
     let codes = Code::ALL.iter().chain([&Code::Unknown]).map(|code| code.as_str());
     let codes = named_counts(codes.zip(counters.codes));
     screen.line("failures", format_args!("{}{codes}", counters.codes.iter().sum::<u64>()));
-    screen.line("rates", format_args!("{} waits, {} in all", counters.rate_waits, Seconds(counters.rate_waited)));
+    screen.line(
+        "rates",
+        format_args!("{}, {} in all", counted(counters.rate_waits, "wait"), Seconds(counters.rate_waited)),
+    );
 }
 
 fn add_store(screen: &mut Screen, figures: &Figures) {
@@ -204,12 +211,16 @@ fn add_store(screen: &mut Screen, figures: &Figures) {
     for LaneFigures { name, waiting, helpers, busy, written_off, expired, tasks } in &figures.lanes {
         let (_, count) = tasks.up_to();
         let mean = tasks.sum().checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or_default();
-        let some = |count: u64, what| if count > 0 { format!(", {count} {what}") } else { String::new() };
-        let (lost, unanswered) = (some(*written_off, "stuck"), some(*expired, "operations not answered"));
+        let lost = if *written_off > 0 { format!(", {written_off} stuck") } else { String::new() };
+        let unanswered = match *expired {
+            0 => String::new(),
+            expired => format!(", {} not answered", counted(expired, "operation")),
+        };
         screen.line(
             &format!("  {name}"),
             format_args!(
-                "{waiting} waiting, {busy} of {helpers} helpers busy{lost}{unanswered}; {count} tasks of {} each",
+                "{waiting} waiting, {busy} of {helpers} helpers busy{lost}{unanswered}; {} of {} each",
+                counted(count, "task"),
                 Seconds(mean)
             ),
         );
@@ -221,10 +232,10 @@ fn add_loop(screen: &mut Screen, figures: &Figures) {
     let (recent, longest) = (Seconds(round.recent_longest_round), Seconds(round.longest_round));
     screen.line("loop", format_args!("away for {recent} at most in the last minute, {longest} since the start"));
     let share = 100.0 * round.busy.as_secs_f64() / figures.uptime.as_secs_f64().max(f64::MIN_POSITIVE);
-    screen.line("", format_args!("{} rounds, busy for {share:.1} % of the time", round.rounds));
+    screen.line("", format_args!("{}, busy for {share:.1} % of the time", counted(round.rounds, "round")));
     let counters = &figures.counters;
     screen.line("reloads", format_args!("{} done, {} failed", counters.reloads, counters.failed_reloads));
-    screen.line("log", format_args!("{} lines lost", figures.lost_log_lines));
+    screen.line("log", format_args!("{} lost", counted(figures.lost_log_lines, "line")));
 }
 
 fn add_users(screen: &mut Screen, figures: &Figures) {
@@ -234,8 +245,8 @@ fn add_users(screen: &mut Screen, figures: &Figures) {
     for (index, (user, sums)) in users.iter().take(SHOWN_USERS).enumerate() {
         let heading = if index == 0 { "users" } else { "" };
         let (down, up) = (Size(sums.downloaded), Size(sums.uploaded));
-        let text =
-            format!("{} {down} down, {up} up, {} transfers, {} failed", escaped(user), sums.transfers, sums.failed);
+        let transfers = counted(sums.transfers, "transfer");
+        let text = format!("{} {down} down, {up} up, {transfers}, {} failed", escaped(user), sums.failed);
         screen.line(heading, text);
     }
     if let Some(more) = users.len().checked_sub(SHOWN_USERS).filter(|more| *more > 0) {
@@ -328,7 +339,7 @@ loop        away for 250 us at most in the last minute, 12.0 ms since the start
             7 rounds, busy for 1.0 % of the time
 reloads     0 done, 0 failed
 log         0 lines lost
-users       (anonymous) 3.0 MiB down, 0 B up, 1 transfers, 0 failed
+users       (anonymous) 3.0 MiB down, 0 B up, 1 transfer, 0 failed
             alice 100 B down, 4.9 KiB up, 3 transfers, 2 failed
 ";
         assert_eq!(screen, expected);

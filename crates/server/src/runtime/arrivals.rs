@@ -23,6 +23,7 @@ use crate::{
     observe::{Counters, RefusedFor},
     protocol::ferry::{Limits, Session, Visitor},
     store::Disk,
+    units::counted,
 };
 
 /// The most clients that are still accepted when the server ends, only to be told so: what a backlog holds
@@ -235,8 +236,10 @@ impl Arrivals {
 /// Returns the reply to a client that is turned away.
 fn refusal(full: Full, limits: &AdmissionLimits) -> Failure {
     let message = match full {
-        Full::Server => format!("the server has its {} clients; try again later", limits.clients),
-        Full::Address => format!("your address has its {} clients; close one", limits.clients_per_address),
+        Full::Server => format!("the server has its {}; try again later", counted(limits.clients as u64, "client")),
+        Full::Address => {
+            format!("your address has its {}; close one", counted(limits.clients_per_address as u64, "client"))
+        }
     };
     Failure::new(Code::Busy, message)
 }

@@ -35,6 +35,7 @@ use signal_hook::{
 use signal_hook_mio::v1_0::Signals;
 
 use super::setup::{ServerError, system};
+use crate::units::counted;
 
 /// The longest time after the grace, to tell clients and to publish uploads that have arrived
 /// whole.
@@ -165,7 +166,7 @@ impl LifeCycle {
             Phase::Ending(until) => Instant::now() >= until,
         };
         if is_over && left > 0 {
-            log::warn!("{left} connections did not end in time");
+            log::warn!("{} did not end in time", counted(left as u64, "connection"));
         }
         left == 0 || is_over
     }

@@ -104,6 +104,23 @@ const EVENTS: usize = 1024;
 /// Clients accepted before those that are there have their turn.
 const ACCEPTS_PER_ROUND: usize = 64;
 
+/// The things that a server works with, made before it.
+#[derive(Debug)]
+pub struct ServerParts {
+    /// Who may log in, and what everybody may do.
+    pub users: Arc<Users>,
+    /// Where clients come.
+    pub listener: Listener,
+    /// [`None`] where clients are spoken to in the open.
+    pub tls: Option<TlsAcceptor>,
+    /// The files.
+    pub store: Arc<ServedStore>,
+    /// The open logs.
+    pub logs: Logs,
+    /// Where figures and commands are asked for.
+    pub inquiries: Vec<(Inquiry, InquiryListener)>,
+}
+
 /// See the [module documentation](self).
 pub struct Server {
     poll: Poll,
@@ -141,21 +158,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the helpers and makes ready to serve, by `tls` where TLS is to be spoken, and to answer what is asked at
-    /// `inquiries`.
+    /// Starts the helpers and makes ready to serve.
     ///
     /// # Errors
     ///
     /// Where the system refuses what the loop needs.
-    pub fn new(
-        options: ServerOptions,
-        users: Arc<Users>,
-        listener: Listener,
-        tls: Option<TlsAcceptor>,
-        store: Arc<ServedStore>,
-        logs: Logs,
-        inquiries: Vec<(Inquiry, InquiryListener)>,
-    ) -> Result<Server, ServerError> {
+    pub fn new(options: ServerOptions, parts: ServerParts) -> Result<Server, ServerError> {
+        let ServerParts { users, listener, tls, store, logs, inquiries } = parts;
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
         let registry = poll.registry();
         let failed = "can't watch for events";

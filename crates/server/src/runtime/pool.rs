@@ -25,6 +25,7 @@ use crate::{
         UploadOperation,
     },
     sys,
+    units::counted,
 };
 
 /// The spare threads of a lane: so many files may be stuck, each with a thread, before others wait for them.
@@ -263,8 +264,8 @@ impl Pool {
         for lane in &self.lanes {
             let (name, Look { missing, again, expired }) = (lane.name(), lane.look(now, self.job_timeout));
             if !expired.is_empty() {
-                let (jobs, seconds) = (expired.len(), self.job_timeout.as_secs());
-                log::error!("{name}: the file system did not answer for {seconds} s; {jobs} requests are told so");
+                let (jobs, seconds) = (counted(expired.len() as u64, "request"), self.job_timeout.as_secs());
+                log::error!("{name}: the file system did not answer for {seconds} s; told so: {jobs}");
             }
             self.kit.completions.push(expired.into_iter().map(no_answer));
             for _ in 0..missing {

@@ -25,7 +25,7 @@ use crate::{
     files::directories_of,
     net::{Inherited, InquiryListener, TlsAcceptor, keys::Identity},
     observe::logging::OpenLogs,
-    runtime::{Inquiry, Server, check_users},
+    runtime::{Inquiry, Server, ServerParts, check_users},
     start::{Given, Sockets, SocketsError, Wanted},
     store::{self, Reach, ServedStore, Store},
 };
@@ -81,8 +81,9 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<(), Star
     let inquiries = [(Inquiry::Metrics, sockets.metrics), (Inquiry::Control, control.map(InquiryListener::control))];
     let inquiries = inquiries.into_iter().filter_map(|(inquiry, listener)| Some((inquiry, listener?))).collect();
     let reading = reading::of(configuration, (setup.server.users_file.clone(), address, has_one_name));
-    let server = Server::new(setup.server, Arc::new(users), sockets.clients, tls, store.clone(), logs, inquiries)
-        .map_err(StartError::of(Obstacle::Other))?;
+    let parts =
+        ServerParts { users: Arc::new(users), listener: sockets.clients, tls, store: store.clone(), logs, inquiries };
+    let server = Server::new(setup.server, parts).map_err(StartError::of(Obstacle::Other))?;
     // A server that can't start says only why.
     announcement.make();
     keep_clean(store.clone())?;

@@ -56,6 +56,8 @@ use std::{
 use ferry_wire::{Id, Name};
 use rustix::{fs::FileType, io::Errno};
 
+use crate::units::counted;
+
 use area::{Area, NoArea};
 use closer::Closer;
 use moves::Unsettled;
@@ -436,7 +438,8 @@ impl Store {
         }) {
             Ok((0, 0)) => {}
             Ok((runs, uploads)) => {
-                log::info!("cleaned up after {runs} ended servers, and {uploads} uploads that nobody resumed");
+                let (runs, uploads) = (counted(runs as u64, "ended server"), counted(uploads as u64, "upload"));
+                log::info!("cleaned up after {runs}, and {uploads} that nobody resumed");
             }
             Err(error) => log::warn!("can't clean up in .ferry: {error}; it is tried again later"),
         }

@@ -46,5 +46,5 @@ pub(super) fn target(argument: &str) -> Result<Target, String> {
 
 /// Parses a number.
 pub(super) fn number(argument: &str) -> Result<usize, String> {
-    text(argument)?.parse().map_err(|_| "a number is needed".to_owned())
+    text(argument)?.parse().map_err(|_| "a whole number is needed, 0 or more".to_owned())
 }

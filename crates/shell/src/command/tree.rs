@@ -304,7 +304,7 @@ pub(crate) struct SyncArgs {
     #[arg(short = 'D', long)]
     delete: bool,
     /// Do nothing if more than N things would be deleted [default: 1000, or half of what is there]
-    #[arg(short = 'M', long, value_name = "N", value_parser = number)]
+    #[arg(short = 'M', long, value_name = "N", value_parser = number, allow_hyphen_values = true)]
     max_delete: Option<usize>,
     /// With -d: keep replaced and deleted local files in DIR
     #[arg(short = 'B', long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place, requires = "down", conflicts_with = "up")]
@@ -445,7 +445,7 @@ pub(crate) struct Renaming {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct HistoryArgs {
     /// How many lines [default: all]
-    #[arg(value_parser = number)]
+    #[arg(value_parser = number, allow_negative_numbers = true)]
     pub(crate) count: Option<usize>,
 }
 

@@ -102,7 +102,10 @@ fn told(mtime: Option<Time>) -> Option<String> {
 
 fn described(shown: &str, stat: &Stat) -> String {
     let (kind, mtime, tag) = match stat {
-        Stat::File(FileMeta { size, mtime, tag }) => (format!("{size} bytes"), *mtime, Some(format!("tag {tag}"))),
+        Stat::File(FileMeta { size, mtime, tag }) => {
+            let bytes = if *size == 1 { "byte" } else { "bytes" };
+            (format!("{size} {bytes}"), *mtime, Some(format!("tag {tag}")))
+        }
         Stat::Directory(mtime) => ("directory".to_owned(), *mtime, None),
     };
     let parts: Vec<String> = [Some(kind), told(mtime), tag].into_iter().flatten().collect();

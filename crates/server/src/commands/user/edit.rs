@@ -139,7 +139,9 @@ pub(super) fn remove(text: &str, name: &UserName) -> Result<String, TomlError> {
             }
         }
     }
-    Ok(document.to_string())
+    let without = document.to_string();
+    // The blank line between the first user, who was removed, and the next one.
+    Ok(if text.starts_with('\n') { without } else { without.trim_start_matches('\n').to_owned() })
 }
 
 /// The tables in `table` that have a header of their own, itself included.
@@ -366,6 +368,9 @@ password = \"$argon2id$v=19$m=32,t=1,p=1$c29tZXNhbHQ$MBqPu0xZXFIeZ1LJialS1H4ezQY
         assert_eq!(remove(text, &name("alice")).unwrap(), "# The head.\n\n[users.bob]\n");
         let text = "# The head.\n\n[users.alice]\n";
         assert_eq!(remove(text, &name("alice")).unwrap(), "# The head.\n");
+        let text = "[users.alice]\nrights = {}\n\n[users.bob]\nrights = {}\n";
+        assert_eq!(remove(text, &name("alice")).unwrap(), "[users.bob]\nrights = {}\n");
+        assert_eq!(remove(&remove(text, &name("alice")).unwrap(), &name("bob")).unwrap(), "");
         for text in ["users = { bob = {}, a = {} }", "users.bob.rights.a = 'r'\nusers.a = {}", "[users]\nbob={}\na={}"]
         {
             let removed = remove(text, &name("bob")).unwrap();

@@ -70,13 +70,14 @@ impl Form for Json {
 
     fn sum(&mut self, line: &mut String, now: SystemTime, sum: &Sum) -> bool {
         let Sum { source, kind, left_out } = sum;
-        self.begin(line, now, "SUMMED");
         let kind = match kind {
             Kind::Reads => "reads",
             Kind::Changes => "changes",
             Kind::Logins => "logins",
-            Kind::Failures => "failures",
+            // Lines of the server's own log.
+            Kind::Failures => return false,
         };
+        self.begin(line, now, "SUMMED");
         push_text(line, "address", Some(&source.to_string()));
         push_text(line, "kind", Some(kind));
         push_count(line, "count", Some(left_out.lines));

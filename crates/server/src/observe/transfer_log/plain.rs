@@ -8,7 +8,13 @@ use super::{
     Client, Form, TEXT_BYTES, TransferEntry,
     budget::{Kind, Sum},
 };
-use crate::observe::text::{Rfc3339, push_cut, push_escaped, push_number};
+use crate::{
+    observe::{
+        logging::missing,
+        text::{Rfc3339, push_cut, push_escaped, push_number},
+    },
+    units::counted,
+};
 
 /// Lines that begin with the time.
 #[derive(Debug, Default)]
@@ -40,7 +46,7 @@ impl Form for Plain {
 
     fn lost(&mut self, line: &mut String, now: SystemTime, lost: u64) {
         self.line(line, now, |line| {
-            let _ = write!(line, "{lost} lines are missing here: they came faster than they could be written");
+            line.push_str(&missing(lost));
         });
     }
 }
@@ -94,15 +100,23 @@ pub(super) fn push_sum(line: &mut String, sum: &Sum) {
     let Sum { source, kind, left_out } = sum;
     let (lines, failed, bytes) = (left_out.lines, left_out.failed, left_out.bytes);
     // Writing to a String can't fail.
+    let what = match (kind, lines) {
+        (Kind::Reads, 1) => "download or sum",
+        (Kind::Reads, _) => "downloads and sums",
+        (Kind::Changes, 1) => "upload or change",
+        (Kind::Changes, _) => "uploads and changes",
+        (Kind::Logins, 1) => "login",
+        (Kind::Logins, _) => "logins",
+        (Kind::Failures, 1) => "failed connection",
+        (Kind::Failures, _) => "failed connections",
+    };
     let _ = match kind {
-        Kind::Reads => {
-            write!(line, "{source}: {lines} downloads and sums more, {failed} of them failed, {bytes} bytes together")
+        Kind::Reads | Kind::Changes => {
+            let bytes = counted(bytes, "byte");
+            write!(line, "{source}: {lines} {what} more, {failed} of them failed, {bytes} together")
         }
-        Kind::Changes => {
-            write!(line, "{source}: {lines} uploads and changes more, {failed} of them failed, {bytes} bytes together")
-        }
-        Kind::Logins => write!(line, "{source}: {lines} logins more, {failed} of them failed"),
-        Kind::Failures => write!(line, "{source}: {lines} failed connections more"),
+        Kind::Logins => write!(line, "{source}: {lines} {what} more, {failed} of them failed"),
+        Kind::Failures => write!(line, "{source}: {lines} {what} more"),
     };
 }
 

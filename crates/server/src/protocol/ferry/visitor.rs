@@ -7,6 +7,7 @@ use ferry_wire::{Code, Failure, Options, Request, Secret, UserName};
 use crate::{
     access::{Decision, PublishRights, RightsTable, Users, decide},
     store::{ErrorKind, Onto, Owner, StoreError, SystemError},
+    units::counted,
 };
 
 /// Logins that may fail on one connection; the last one closes it.
@@ -168,8 +169,8 @@ impl Visitor {
                 Err((Failure::new(Code::Busy, "too many logins are being checked; try again later"), false))
             }
             LoginOutcome::Full { most } => {
-                let message =
-                    format!("{user} is logged in on {most} connections, as many as may be; close one of them");
+                let all = counted(most as u64, "connection");
+                let message = format!("{user} is logged in on {all}, as many as may be; close one of them");
                 Err((Failure::new(Code::Busy, message), false))
             }
         }
