@@ -38,7 +38,7 @@ fn both_chunk_servers_may_be_killed() {
         for name in ["before-0", "before-1"] {
             put(cluster, 0, name);
         }
-        let recipes = ["chunks1", "chunks2"].map(|part| (part, cluster.end(part, Signal::KILL)));
+        let recipes = ["data1", "data2"].map(|part| (part, cluster.end(part, Signal::KILL)));
 
         // No node has these bytes in memory but the first, perhaps: the second one must ask.
         let mut asked = cluster.node(1);

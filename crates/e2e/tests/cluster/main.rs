@@ -1,4 +1,4 @@
-//! Several servers of one MooseFS behind HAProxy, as `packaging/cluster/one-machine` starts them.
+//! Several servers of one distributed file system behind HAProxy, as `packaging/cluster/one-machine` starts them.
 //!
 //! Each test starts itself again as the command that runs inside the cluster's name spaces. They need root,
 //! /dev/fuse and the packages, and run where [`MUST`] is set.
@@ -32,6 +32,9 @@ const LEASE: (&str, &str) = ("FERRY_TEST_LEASE_SECONDS", "3");
 /// Without this variable these tests skip themselves: they take a minute or two. With it they fail where they can't run.
 const MUST: &str = "FERRY_TEST_CLUSTER";
 
+/// The file system: `moosefs` where nothing is said, `glusterfs` or `cephfs`.
+const ENGINE: &str = "FERRY_TEST_CLUSTER_ENGINE";
+
 const NODES: [&str; 2] = ["node1", "node2"];
 
 /// Does `work` inside a cluster of two nodes; `test` is the name of the test that calls. Its nodes speak TLS where
@@ -47,11 +50,14 @@ fn in_cluster_that_speaks(tls: bool, test: &str, work: impl FnOnce(&Cluster)) {
         return work(&cluster);
     }
     if env::var_os(MUST).is_none() {
-        eprintln!("skipped: {MUST}=1 runs it, as root, where MooseFS and HAProxy are installed");
+        eprintln!("skipped: {MUST}=1 runs it, as root, where the file system and HAProxy are installed");
         return;
     }
     let mut script = Command::new(workspace_root().join("packaging/cluster/one-machine"));
     script.arg(if tls { "--tls" } else { "--plain" }).arg("--ferryd").arg(ferryd());
+    if let Some(engine) = env::var_os(ENGINE) {
+        script.arg("--engine").arg(engine);
+    }
     script.arg(env::current_exe().unwrap()).args([test, "--exact", "--nocapture"]);
     if tls {
         script.env(secure::VARIABLE, "1");
@@ -157,7 +163,7 @@ impl Cluster {
         self.mounts[index].join("files")
     }
 
-    /// Returns the process of a part: `node1`, `mount2`, `chunks1`.
+    /// Returns the process of a part: `node1`, `mount2`, `data1`.
     fn pid(&self, part: &str) -> Pid {
         let text = fs::read_to_string(self.pids.join(part)).unwrap();
         Pid::from_raw(text.trim().parse().unwrap()).unwrap()
