@@ -224,6 +224,73 @@ fn a_login_in_the_open_is_taken_where_proxy_and_client_are_on_this_machine() {
 }
 
 #[test]
+fn delays_of_logins_are_of_the_address_in_the_header() {
+    let place = tempfile::tempdir().unwrap();
+    let users = place.path().join("users.toml");
+    fs::write(&users, USERS).unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    // By TLS, since these clients are on other machines.
+    let server = behind_proxies(&["--tls", "--users", users.to_str().unwrap()]).start();
+    let by_tls = |client: &str| {
+        let mut raw = Raw::over(introduced(&server, &line(client)).by_tls());
+        expect_greeting(&mut raw);
+        raw
+    };
+    let mut failing = by_tls("192.0.2.7");
+    for _ in 0..2 {
+        failing.ask("LOGIN alice wrong").expect_failure("denied");
+    }
+    // The answer to the third failure is held back for two seconds, and until then nobody of that address is heard.
+    failing.send("LOGIN alice wrong\n");
+    let failures = || server.log().matches("login failed from 192.0.2.7 as ").count();
+    eventually("the third failure is in the log", || (failures() == 3).then_some(()));
+    let mut same = by_tls("192.0.2.7");
+    same.send("LOGIN alice password\n");
+    assert_eq!(by_tls("192.0.2.8").ask("LOGIN alice password").word(0), "DONE");
+    for waiting in [&failing, &same] {
+        assert!(is_silent(waiting), "it has an answer before one of another address");
+    }
+    failing.answer("LOGIN").expect_failure("denied");
+    assert_eq!(same.answer("LOGIN").word(0), "DONE");
+}
+
+/// Returns whether nothing has come for a client that has not been read.
+fn is_silent(raw: &Raw) -> bool {
+    raw.stream().set_nonblocking(true).unwrap();
+    let peeked = raw.stream().peek(&mut [0]);
+    raw.stream().set_nonblocking(false).unwrap();
+    peeked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+#[test]
+fn lines_of_the_transfer_log_are_of_the_address_in_the_header_and_its_budget() {
+    /// More than an address may cause at once, and in a while after.
+    const NOISE: usize = 5_000;
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("transfers");
+    let options = ["--plain", "--log-level", "off", "--transfer-log-format", "json", "--transfer-log"];
+    let server = behind_proxies(&options).arg(&log).start();
+    let mut noisy = by_plain(&server, &line("192.0.2.7"));
+    expect_greeting(&mut noisy);
+    for _ in 0..NOISE / 100 {
+        noisy.send("GET nothing\n".repeat(100));
+        (0..100).for_each(|_| noisy.answer("GET").expect_failure("not-found"));
+    }
+    // By the proxy's own address there would be no line left.
+    let mut quiet = by_plain(&server, &binary_v4([192, 0, 2, 8]));
+    expect_greeting(&mut quiet);
+    quiet.ask("GET quiet").expect_failure("not-found");
+    assert_eq!(server.terminate().code(), Some(0));
+    let lines = fs::read_to_string(log).unwrap();
+    let of = |what: &str, address: &str| {
+        lines.lines().filter(|line| line.contains(what) && line.contains(&format!("\"{address}"))).count()
+    };
+    assert_eq!(of("\"quiet\"", "192.0.2.8"), 1, "{}", &lines[lines.len().saturating_sub(2000)..]);
+    assert!(of("\"SUMMED\"", "192.0.2.7") > 0 && of("\"nothing\"", "192.0.2.7") < NOISE);
+    assert_eq!(lines.matches("127.0.0.1").count(), 0);
+}
+
+#[test]
 fn a_reload_takes_other_proxies() {
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("ferryd.toml");
