@@ -188,8 +188,14 @@ fn clients_count_for_their_own_address_and_stalled_headers_for_nobody() {
         let mut again = by_plain(&server, &line("192.0.2.1"));
         again.line().starts_with("FAIL busy your address has its 1 client;").then_some(())
     });
-    eventually("for that of another address", || {
-        by_plain(&server, &line("192.0.2.5")).line().starts_with("FERRY 1 ").then_some(())
+    let _fifth = eventually("for that of another address", || {
+        let mut fifth = by_plain(&server, &line("192.0.2.5"));
+        fifth.line().starts_with("FERRY 1 ").then_some(fifth)
+    });
+    eventually("the status names those addresses", || {
+        let status = String::from_utf8(server.command(&["status"]).stdout).unwrap();
+        let from = status.lines().find(|line| line.starts_with("from "))?.to_owned();
+        ["192.0.2.1 (1)", "192.0.2.2 (1)", "192.0.2.5 (1)"].iter().all(|one| from.contains(one)).then_some(())
     });
     drop(stalled);
 }

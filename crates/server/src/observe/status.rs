@@ -18,6 +18,9 @@ use crate::units::counted;
 /// The number of users on the screen: those with the most bytes.
 const SHOWN_USERS: usize = 10;
 
+/// The number of parties on the screen, addresses and users: those with the most clients.
+pub(crate) const SHOWN_PARTIES: usize = 5;
+
 /// The prefix that all names have, and JSON leaves out.
 const PREFIX: &str = "ferryd_";
 
@@ -110,8 +113,8 @@ fn push_json_text(json: &mut String, text: &str) {
     json.push('"');
 }
 
-/// Returns the figures as a screen for people.
-pub(crate) fn screen(figures: &Figures) -> String {
+/// Returns the figures as a screen for people. `busiest` are the parties with most clients, of `parties` in all.
+pub(crate) fn screen(figures: &Figures, busiest: &[(String, usize)], parties: usize) -> String {
     let mut screen = Screen(String::new());
     let state = if figures.is_draining { "ending" } else { "serving" };
     let node = figures.node.as_deref().map(|node| format!(", node {node}")).unwrap_or_default();
@@ -121,6 +124,7 @@ pub(crate) fn screen(figures: &Figures) -> String {
         Some(RootDown { time, why }) => screen.line("root", format_args!("down for {}: {why}", Age(*time))),
     }
     add_clients(&mut screen, figures);
+    add_parties(&mut screen, busiest, parties);
     add_transfers(&mut screen, figures);
     add_store(&mut screen, figures);
     add_loop(&mut screen, figures);
@@ -162,6 +166,16 @@ fn add_clients(screen: &mut Screen, figures: &Figures) {
         "logins",
         format_args!("{right} right, {wrong} wrong, {busy} turned away; {} wait", figures.waiting_logins),
     );
+}
+
+fn add_parties(screen: &mut Screen, busiest: &[(String, usize)], parties: usize) {
+    if busiest.is_empty() {
+        return;
+    }
+    let shown: Vec<_> = busiest.iter().map(|(party, clients)| format!("{party} ({clients})")).collect();
+    let rest = parties.saturating_sub(shown.len());
+    let more = if rest > 0 { format!(", and {rest} more") } else { String::new() };
+    screen.line("from", format_args!("{}{more}", shown.join(", ")));
 }
 
 fn add_transfers(screen: &mut Screen, figures: &Figures) {
@@ -317,7 +331,8 @@ mod tests {
 
     #[test]
     fn a_screen_for_people() {
-        let screen = screen(&Figures::of_a_test());
+        let busiest = [("192.0.2.7".to_owned(), 5), ("user alice".to_owned(), 2)];
+        let screen = screen(&Figures::of_a_test(), &busiest, 3);
         let expected = "\
 ferryd      1.2.3, serving for 1 d 2 h
 root        up
@@ -325,6 +340,7 @@ clients     8 of 100; 2 in a handshake, 1 being turned away
             8 idle, 0 asking, 0 downloading, 0 uploading, 0 waiting for a rate
 connections 12 served, 1 refused: 1 server full
 logins      0 right, 0 wrong, 0 turned away; 0 wait
+from        192.0.2.7 (5), user alice (2), and 1 more
 traffic     123 B in, 4.0 GiB out
             512 B/s in, 3.0 MiB/s out in the last minute
 under way   0 downloads, 0 uploads
@@ -344,7 +360,7 @@ users       (anonymous) 3.0 MiB down, 0 B up, 1 transfer, 0 failed
 ";
         assert_eq!(screen, expected);
         let root_down = Some(RootDown { time: Duration::from_secs(61), why: "the server's disk failed".into() });
-        let screen = super::screen(&Figures { root_down, ..Figures::of_a_test() });
+        let screen = super::screen(&Figures { root_down, ..Figures::of_a_test() }, &[], 0);
         assert_eq!(screen.lines().nth(1), Some("root        down for 1 min 1 s: the server's disk failed"));
     }
 

@@ -163,6 +163,22 @@ impl Admission {
         }
     }
 
+    /// Returns the `most` parties that have most clients of those that are served, and how many these are; and how many
+    /// parties there are in all. It looks at all of them.
+    #[must_use]
+    pub fn busiest(&self, most: usize) -> (Vec<(&Party, usize)>, usize) {
+        let served = self.by_party.iter().map(|(party, here)| (party, here.clients)).filter(|(_, clients)| *clients > 0);
+        let mut parties: Vec<_> = served.collect();
+        let all = parties.len();
+        let fewest = |&(_, clients): &(&Party, usize)| std::cmp::Reverse(clients);
+        if all > most && most > 0 {
+            parties.select_nth_unstable_by_key(most - 1, fewest);
+        }
+        parties.truncate(most);
+        parties.sort_by_key(fewest);
+        (parties, all)
+    }
+
     /// Returns whether no client counts, and nothing is kept of any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -181,6 +197,26 @@ mod tests {
 
     fn address(number: u8) -> IpAddr {
         Ipv4Addr::new(127, 0, 0, number).into()
+    }
+
+    #[test]
+    fn the_parties_with_most_clients_are_known() {
+        let limits = AdmissionLimits { clients: 10, clients_per_address: 9, ..LIMITS };
+        let mut admission = Admission::new(limits);
+        assert_eq!(admission.busiest(2), (vec![], 0));
+        for number in [1, 2, 2, 3, 3, 3, 4] {
+            let _ = admission.admit(address(number));
+        }
+        let _ = admission.admit_to_refuse(address(5));
+        let user = Party::User(ferry_wire::UserName::new("alice").unwrap());
+        assert!(admission.move_to(&Party::Address(address(4)), &user, 1));
+        let three = Party::Address(address(3));
+        let two = Party::Address(address(2));
+        assert_eq!(admission.busiest(2), (vec![(&three, 3), (&two, 2)], 4));
+        let (parties, all) = admission.busiest(9);
+        assert_eq!((parties.len(), all), (4, 4));
+        assert!(parties.contains(&(&user, 1)));
+        assert_eq!(admission.busiest(0), (vec![], 4));
     }
 
     /// Counts how many of `come` are served, told that the server is full, that their address is, and closed.

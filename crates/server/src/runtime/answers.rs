@@ -39,7 +39,12 @@ impl Server {
     /// Returns all figures as a screen for people, or in a line of `json`.
     pub(super) fn status(&mut self, json: bool, now: Instant) -> String {
         let figures = self.figures(now);
-        if json { status::json(&figures) } else { status::screen(&figures) }
+        if json {
+            return status::json(&figures);
+        }
+        let (busiest, all) = self.arrivals.busiest(status::SHOWN_PARTIES);
+        let busiest = busiest.into_iter().map(|(party, clients)| (party.to_string(), clients));
+        status::screen(&figures, &busiest.collect::<Vec<_>>(), all)
     }
 
     /// Returns all figures of this moment, without waiting for a helper or a disk.

@@ -210,6 +210,11 @@ impl Arrivals {
         self.admission.limits().clients
     }
 
+    /// Returns the `most` parties that have most clients, as [`Admission::busiest`].
+    pub(super) fn busiest(&self, most: usize) -> (Vec<(&Party, usize)>, usize) {
+        self.admission.busiest(most)
+    }
+
     /// Counts a client of `party` no more.
     pub(super) fn leave(&mut self, party: &Party, admitted: Admitted) {
         self.admission.leave(party, admitted);

@@ -1,6 +1,6 @@
 //! The party that a client counts for in limits: its user where it has logged in, else its address.
 
-use std::{net::IpAddr, time::Instant};
+use std::{fmt, net::IpAddr, time::Instant};
 
 use ferry_wire::UserName;
 use mio::Token;
@@ -19,6 +19,15 @@ pub enum Party {
     Address(IpAddr),
     /// All clients that are logged in as a user, from any address.
     User(UserName),
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Party::Address(address) => address.to_canonical().fmt(f),
+            Party::User(user) => write!(f, "user {}", user.as_str()),
+        }
+    }
 }
 
 impl Party {
