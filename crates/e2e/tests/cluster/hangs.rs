@@ -8,7 +8,7 @@ use std::{
 use ferry_e2e::{Raw, body, crc, eventually, random_bytes};
 use rustix::process::Signal;
 
-use super::{Cluster, in_cluster};
+use super::{Cluster, in_cluster, is_glusterfs};
 
 const BYTES: usize = 1 << 20;
 
@@ -19,6 +19,15 @@ const JOB_TIMEOUT: [&str; 2] = ["--job-timeout", "2s"];
 #[track_caller]
 fn expect_retryable(answer: &ferry_e2e::Answer) {
     assert!(matches!(answer.code(), Some("busy" | "io")), "{:?} {:?}", answer.line, answer.closing);
+}
+
+/// Looks that a node answers at all, and well where names can be had without bytes.
+#[track_caller]
+fn expect_health(answer: &ferry_e2e::Answer) {
+    match is_glusterfs() {
+        true => expect_retryable(answer),
+        false => assert_eq!(answer.line, "DONE"),
+    }
 }
 
 /// Returns the content of the file `name` in these tests.
@@ -44,8 +53,8 @@ fn both_chunk_servers_may_be_killed() {
         let mut asked = cluster.node(1);
         expect_retryable(&asked.ask("GET before-0"));
         expect_retryable(&asked.ask("SUM before-1"));
-        // The master still answers all that writes no byte.
-        for node in [0, 1] {
+        // Whoever has the names still answers all that writes no byte.
+        for node in [0, 1].into_iter().filter(|_| !is_glusterfs()) {
             let mut raw = cluster.node(node);
             for request in ["HEALTH".to_owned(), format!("MKDIR made-{node}"), format!("DELETE made-{node}")] {
                 assert_eq!(raw.ask(&request).line, "DONE", "{request}");
@@ -59,7 +68,7 @@ fn both_chunk_servers_may_be_killed() {
             raw.send_what_it_takes(body(&content(&name), 64 << 10));
             raw
         });
-        assert_eq!(cluster.node(0).ask("HEALTH").line, "DONE");
+        expect_health(&cluster.node(0).ask("HEALTH"));
 
         for (part, recipe) in &recipes {
             cluster.start(part, recipe);
@@ -147,7 +156,9 @@ fn a_mount_that_stops_disturbs_nobody_at_the_other_node() {
             // Longer than a lease, so that the other node takes this one for dead.
             let corner = cluster.root(1).join(".ferry");
             let runs = || std::fs::read_dir(&corner).unwrap().flatten().filter(is_run).count();
-            eventually("its directory is cleaned away", || (runs() == 1).then_some(()));
+            if !is_glusterfs() {
+                eventually("its directory is cleaned away", || (runs() == 1).then_some(()));
+            }
             moved(5);
             cluster.signal("mount1", Signal::CONT);
 

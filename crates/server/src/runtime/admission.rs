@@ -167,7 +167,8 @@ impl Admission {
     /// parties there are in all. It looks at all of them.
     #[must_use]
     pub fn busiest(&self, most: usize) -> (Vec<(&Party, usize)>, usize) {
-        let served = self.by_party.iter().map(|(party, here)| (party, here.clients)).filter(|(_, clients)| *clients > 0);
+        let served =
+            self.by_party.iter().map(|(party, here)| (party, here.clients)).filter(|(_, clients)| *clients > 0);
         let mut parties: Vec<_> = served.collect();
         let all = parties.len();
         let fewest = |&(_, clients): &(&Party, usize)| std::cmp::Reverse(clients);

@@ -88,6 +88,7 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<(), Star
     announcement.make();
     keep_clean(store.clone())?;
     keep_alive(store.clone())?;
+    keep_watch(store.clone())?;
     keep_reachable(store)?;
     let server = server.managed_by(sockets.manager, sockets.is_held).controlled_at(control_file.flatten());
     server.reloading_by(reading).succeeding(sockets.waiting).run().map_err(StartError::of(Obstacle::Other))
@@ -232,6 +233,16 @@ fn keep_alive(store: Arc<ServedStore>) -> io::Result<()> {
         store.beat();
     };
     thread::Builder::new().name("ferry-beat".into()).spawn(live).map(drop)
+}
+
+/// Watches whether other servers of the root live, beside saying that this one does: another one that was stopped may
+/// let nobody look at what it has.
+fn keep_watch(store: Arc<ServedStore>) -> io::Result<()> {
+    let watch = move || loop {
+        thread::sleep(store.beat_interval());
+        store.watch();
+    };
+    thread::Builder::new().name("ferry-watch".into()).spawn(watch).map(drop)
 }
 
 /// Opens the root again where its mount died, beside the loop and all else: opening may never end.

@@ -168,18 +168,22 @@ impl Area {
         self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Says that this process lives, sees to it that it has a directory, and removes those of
-    /// others that were watched for long enough.
-    pub(super) fn beat(&self, now: Instant, take_over: TakeOver<'_>) -> Result<(), Errno> {
+    /// Says that this process lives, and sees to it that it has a directory.
+    pub(super) fn beat(&self, now: Instant) -> Result<(), Errno> {
         let mut run = self.run()?;
         if !run.is_there(&self.syscalls, &self.top)? {
             run = self.renew(Some(&run))?;
         }
         if self.others.beat(&self.top, &run, now)? {
-            run = self.renew(Some(&run))?;
+            self.renew(Some(&run))?;
         }
+        Ok(())
+    }
+
+    /// Looks at the directories of others, and removes those that were still for long enough.
+    pub(super) fn watch(&self, now: Instant, take_over: TakeOver<'_>) -> Result<(), Errno> {
         if self.others.is_shared() || self.others.are_watched() {
-            self.others.clean(&self.top, Some(&run), now, take_over)?;
+            self.others.clean(&self.top, self.own().as_deref(), now, take_over)?;
         }
         Ok(())
     }

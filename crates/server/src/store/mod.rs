@@ -399,9 +399,9 @@ impl Store {
     }
 
     /// Says to other servers of the root that this one lives: to be called
-    /// [so often](Self::beat_interval). Should
-    /// another one have taken it for dead all the same, it gets a new directory to stage in; and
-    /// one that there was no room for at the start is made when there is.
+    /// [so often](Self::beat_interval). Should another one have taken it for dead all the same, it gets
+    /// a new directory to stage in; and one that there was no room for at the start is made when there
+    /// is.
     pub fn beat(&self) {
         self.beat_at(Instant::now());
     }
@@ -414,7 +414,7 @@ impl Store {
 
     /// Does the same, as if it were `now`.
     pub fn beat_at(&self, now: Instant) {
-        let beaten = self.area().and_then(|area| area.beat(now, &|dir, name| self.take_over_move(dir, name)));
+        let beaten = self.area().and_then(|area| area.beat(now));
         let failed = beaten.is_err_and(|error| error != Errno::ROFS);
         if failed != self.is_beat_lost.swap(failed, Ordering::Relaxed) {
             match failed {
@@ -423,6 +423,21 @@ impl Store {
                 ),
                 false => log::info!("this server's lock in .ferry can be written again"),
             }
+        }
+    }
+
+    /// Looks which other servers of the root live, and removes what those have left that don't: to be called as often as
+    /// [`beat`](Self::beat), by another thread: some file systems let nobody look at what a machine has that was stopped
+    /// in the middle of a call.
+    pub fn watch(&self) {
+        self.watch_at(Instant::now());
+    }
+
+    /// Does the same, as if it were `now`.
+    pub fn watch_at(&self, now: Instant) {
+        let watched = self.area().and_then(|area| area.watch(now, &|dir, name| self.take_over_move(dir, name)));
+        if let Err(error) = watched {
+            log::debug!("can't look after other servers in .ferry: {error}");
         }
     }
 

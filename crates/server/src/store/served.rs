@@ -188,7 +188,12 @@ impl ServedStore {
         self.forget_earlier();
     }
 
-    /// Returns how often to [`beat`](Self::beat).
+    /// Looks which other servers of the root live: see [`Store::watch`].
+    pub fn watch(&self) {
+        self.current().watch();
+    }
+
+    /// Returns how often to [`beat`](Self::beat), and to [`watch`](Self::watch).
     #[must_use]
     pub fn beat_interval(&self) -> Duration {
         self.current().beat_interval()

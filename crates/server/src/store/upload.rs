@@ -279,12 +279,14 @@ impl Store {
 
     /// Sets room aside a little ahead of `end`: never more than the client announced, and no more
     /// than a part of the free space, since it counts. Where that is little, or the file system
-    /// can't set any aside, the writes themselves fail where there is no room.
+    /// can't set any aside, the writes themselves fail where there is no room. Nor is any where the upload's names are
+    /// its holder's alone: only somebody who takes it over, and copies it, could give back what a killed server leaves.
     fn reserve(&self, upload: &Upload, staged: &mut Staged, end: u64) {
         let Some(size) = upload.size.filter(|&size| size >= RESERVE_FROM_BYTES) else { return };
         // In memory nothing has to lie in one piece, and pages made ahead fall out of the processor's cache
         // before they are written: a third of the time that an upload took.
-        if end <= staged.reserved || self.capabilities.in_memory || !self.capabilities.fallocate {
+        let is_asked = !self.capabilities.in_memory && self.capabilities.fallocate && upload.own_names().is_none();
+        if end <= staged.reserved || !is_asked {
             return;
         }
         let to = size.min(end.saturating_add(RESERVE_BYTES.min(self.quota.spare(upload.whose()))));

@@ -24,6 +24,7 @@ use crate::{
         dice::bytes,
         fresh_root, show, tree,
     },
+    intruder::Intruder,
 };
 
 /// A file system of a kind that nobody knows: its locks may be of one machine alone.
@@ -100,7 +101,7 @@ fn what_may_be_another_machines_is_removed_when_nothing_stirred_for_long() {
         clean(160);
         clean(219);
         assert!(run.join("0").exists(), "59 s without a beat");
-        side.store.beat_at(start + Duration::from_secs(220));
+        side.store.watch_at(start + Duration::from_secs(220));
         assert!(!run.exists(), "a minute without a beat");
         assert!(side.client().put(&name("a"), whole(&bytes(1, 100))).is_ok());
     }
@@ -284,6 +285,7 @@ fn a_clock_that_is_days_ahead_expires_nothing_of_others() {
         ahead.store.clean_at(now, Instant::now());
         assert_eq!(tree::kept(root.path(), ID).len(), 2 * CHUNK, "a kept upload of another server was deleted");
         ahead.store.beat();
+        ahead.store.watch();
         assert_eq!(tree::runs(root.path()).len(), 2);
         assert!(other.resume().expect("GO").is_none());
         other.finish().expect("SAVED");
@@ -301,14 +303,14 @@ fn a_server_that_gives_no_sign_of_life_has_lost_its_directory_whatever_its_lock_
     let at = |seconds| start + Duration::from_secs(seconds);
     // Its lock is held all the time, as after the end of a program that plays a file system.
     for seconds in [0, 30, 59] {
-        other.store.beat_at(at(seconds));
+        other.store.watch_at(at(seconds));
         assert!(run.join("lock").exists(), "removed after {seconds} s");
     }
     still.store.beat_at(at(60));
-    other.store.beat_at(at(61));
-    other.store.beat_at(at(120));
+    other.store.watch_at(at(61));
+    other.store.watch_at(at(120));
     assert!(run.join("lock").exists(), "it had shown that it lives");
-    other.store.beat_at(at(122));
+    other.store.watch_at(at(122));
     assert!(!run.exists(), "a minute without a sign of life");
     let failure = still.client().publish(upload).expect_err("its bytes are gone");
     assert!(failure.message.contains("has been removed"), "{failure}");
@@ -321,6 +323,33 @@ fn a_server_that_gives_no_sign_of_life_has_lost_its_directory_whatever_its_lock_
     let names = |runs: &[(String, Vec<String>)]| runs.iter().map(|(run, _)| run.clone()).collect::<BTreeSet<_>>();
     still.put("last", &bytes(2, 3 * CHUNK)).expect("a new directory");
     assert_ne!(names(&again), names(&tree::runs(root.path())));
+}
+
+#[test]
+fn a_server_says_that_it_lives_while_it_waits_to_look_at_another_one() {
+    let root = fresh_root();
+    let intruder = Arc::new(Intruder::of(true));
+    let side = Side::open(&of_machine(root.path(), "one"), 1, Some(intruder.clone()));
+    let lock = run_of(root.path()).join("lock");
+    let Some(identity) = elsewhere(root.path()) else { return };
+    another(root.path(), &identity);
+    let (waits, has_begun) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    intruder.arm(
+        |call| matches!(call, Call::Lock { .. }),
+        move || {
+            waits.send(()).expect("somebody listens");
+            let _ = may_go_on.recv();
+        },
+    );
+    thread::scope(|scope| {
+        scope.spawn(|| side.store.watch());
+        has_begun.recv().expect("it looks at the other one");
+        let before = fs::read(&lock).expect("a lock");
+        side.store.beat();
+        assert_ne!(fs::read(&lock).expect("a lock"), before);
+        drop(go_on);
+    });
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{
         dice::bytes,
         fresh_root, show,
     },
+    intruder::Intruder,
 };
 
 #[test]
@@ -154,6 +155,20 @@ fn what_a_killed_server_had_set_aside_is_given_back() {
     assert_eq!(of("cleaned") / MIB as u64, 2, "what it holds, and no more");
     side.client().cut(held, None);
     side.put("x", &bytes(1, 10)).expect("there is room again");
+}
+
+#[test]
+fn a_server_that_is_killed_among_several_machines_leaves_nothing_set_aside() {
+    let Some(root) = root_that_sets_aside() else { return };
+    let options = StoreOptions { max_staged: u64::MAX, ..options(root.path()) };
+    let side = Side::open(&options, 1, Some(Arc::new(Intruder::of(true))));
+    let Ok(Resumed::Going(held)) = side.client().resume(&id("up"), &name("up"), 1 << 30) else { panic!("no GO") };
+    let held = side.client().write_on(held, &bytes(1, MIB)).expect("a MiB");
+    drop(side.client().checkpoint(held).expect("a checkpoint"));
+    drop(side);
+    let kept = taken(&root.path().join(".ferry/kept"));
+    // Nobody but who takes the upload over could give it back.
+    assert!(kept < 2 * MIB as u64, "{kept} bytes are taken of 1 MiB that is kept");
 }
 
 fn body(bytes: &[u8]) -> Body<'_> {
