@@ -110,10 +110,10 @@ fn a_node_whose_mount_died_goes_on_when_it_is_mounted_again() {
         begin(cluster, "remounted", &bytes).cut();
         let mut held = cluster.node(0);
         eventually("the node takes it again", || held.ask(&request("remounted")).line.starts_with("GO ").then_some(()));
-        cluster.end("mount1", Signal::KILL);
+        let recipe = cluster.end("mount1", Signal::KILL);
         cluster.node(0).ask("HEALTH").expect_failure("busy");
         cluster.node(0).ask("GET before").expect_failure("busy");
-        cluster.mount_again(0);
+        cluster.mount_again(0, &recipe);
         eventually("the node goes on", || (cluster.node(0).ask("HEALTH").line == "DONE").then_some(()));
         assert_eq!(cluster.node(0).ask("GET before").verified(), bytes);
         assert!(cluster.node(0).put("after", &bytes).line.starts_with("SAVED"));

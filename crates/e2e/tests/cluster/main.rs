@@ -213,16 +213,22 @@ impl Cluster {
         self.listens(part);
     }
 
-    /// Mounts the file system again for the node of this index, whose mount has died.
-    fn mount_again(&self, index: usize) {
+    /// Mounts the file system again for the node of this index, whose mount has died that was started by `recipe`.
+    fn mount_again(&self, index: usize, recipe: &Recipe) {
         let point = &self.mounts[index];
         let done =
             |program: &str, arguments: &[&OsStr]| Command::new(program).args(arguments).status().unwrap().success();
         assert!(done("umount", &["--lazy".as_ref(), point.as_os_str()]));
         let master = self.balancer.ip().to_string();
-        let options = ["-H".as_ref(), master.as_ref(), "-o".as_ref(), "mfsdirentrycacheto=0".as_ref()];
-        assert!(done("mfsmount", &[&options[..], &[point.as_os_str()]].concat()));
-        let newest = Command::new("pgrep").args(["-n", "-x", "mfsmount"]).output().unwrap();
+        // MooseFS' program shows something else in place of its arguments.
+        let words = match recipe.words[0].strip_prefix("mfsmount ") {
+            Some(_) => ["mfsmount", "-H", &master, "-o", "mfsdirentrycacheto=0", point.to_str().unwrap()].to_vec(),
+            None => recipe.words.iter().map(String::as_str).collect(),
+        };
+        let arguments: Vec<_> = words[1..].iter().map(OsStr::new).collect();
+        assert!(done(words[0], &arguments));
+        let program = Path::new(words[0]).file_name().unwrap();
+        let newest = Command::new("pgrep").args(["-n", "-x"]).arg(program).output().unwrap();
         fs::write(self.pids.join(format!("mount{}", index + 1)), newest.stdout).unwrap();
     }
 
