@@ -84,9 +84,11 @@ fn a_root_whose_mount_died_is_served_again_when_it_is_mounted_again() {
         upload.answer("PUT").expect_failure("busy");
         assert_eq!(upload.ask("GET a").verified(), b"before", "the connection goes on");
     }
-    for (id, kept) in [("kept", 1 << 20), ("going", 0)] {
+    for id in ["kept", "going"] {
         let go = raw.ask(&format!("RESUME {id} {LARGE_BYTES} - {id}"));
-        assert_eq!(go.line, format!("GO {kept}"));
+        let kept: usize = go.line.strip_prefix("GO ").unwrap_or_else(|| panic!("{}", go.line)).parse().unwrap();
+        // Of what was under way as much as the last checkpoint promised, if there was time for one.
+        assert!(kept <= 1 << 20 && (id == "going" || kept == 1 << 20), "{id}: {kept}");
         raw.send(rest(&bytes, kept));
         assert_eq!(raw.answer("PUT").word(2), crc(&bytes));
         assert!(fs::read(puppet.join(id)).unwrap() == bytes, "{id}");
@@ -127,11 +129,10 @@ fn another_root_is_not_taken_for_the_one_that_was_served() {
     let mut puppet = Puppet::mount(Habits::default());
     let server = Options::new().root(puppet.path()).start();
     let corner = puppet.join(".ferry");
-    assert!(corner.exists());
+    fs::rename(&corner, puppet.join("corner")).unwrap();
     puppet.crash();
     puppet.take_off();
     puppet.mount_again();
-    fs::rename(&corner, puppet.join("corner")).unwrap();
     let mut raw = client(&server);
     eventually("it is looked at", || {
         raw.ask("LIST").expect_failure("busy");
