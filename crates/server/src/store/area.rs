@@ -449,6 +449,13 @@ impl Area {
         entries(&self.syscalls, dir)
     }
 
+    /// Asks the file system for each directory that is held open.
+    pub(super) fn ask_held(&self) -> Result<(), Errno> {
+        self.syscalls.ask(&self.top)?;
+        self.syscalls.ask(&self.kept)?;
+        self.own().map_or(Ok(()), |run| self.syscalls.ask(run.dir()).map(drop))
+    }
+
     /// Gives this process's directory up, where it can't be reached any more.
     pub(super) fn disown(&self) {
         if let Some(run) = self.own() {

@@ -20,7 +20,7 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    AREA, CrcUsage, Disk, Owner, OwnerLimits, SmallFinish, Store, StoreLimits, StoreUsage, Upload,
+    AREA, Area, CrcUsage, Disk, Owner, OwnerLimits, SmallFinish, Store, StoreLimits, StoreUsage, Upload,
     error::{ErrorKind, StoreError, SystemError},
     operation::{
         Completion, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, UploadCompletion,
@@ -278,10 +278,11 @@ impl ServedStore {
         }
     }
 
-    /// Looks at the root, and opens it again where it can't be reached. Returns whether it was.
+    /// Looks at the root and the corner in it, and opens both again where one can't be reached. Returns whether they
+    /// were.
     fn look(&self) -> Result<bool, Obstacle> {
         let store = self.current();
-        match store.probe() {
+        match store.probe_held() {
             Err(error) if is_out_of_reach(&error) && store.capabilities.comes_back() => {}
             _ => return Ok(false),
         }
@@ -300,6 +301,13 @@ impl ServedStore {
 }
 
 impl Store {
+    /// Looks at all directories that are held open.
+    fn probe_held(&self) -> Result<(), StoreError> {
+        self.probe()?;
+        let asked = self.area.as_ref().map_or(Ok(()), Area::ask_held);
+        asked.map_err(|error| StoreError::system(AREA, error))
+    }
+
     /// Opens the root by its path, which leads to another mount by now, and all that lies in it.
     fn opened_again(&self) -> Result<Store, Obstacle> {
         let root = Root::open(self.syscalls.clone(), &self.options.root)?;
@@ -480,6 +488,15 @@ mod tests {
         for published in ["kept", "new"] {
             assert_eq!(fs::read(root.join(published)).unwrap(), b"hello");
         }
+        drop(again);
+        // A corner that was given up is found again by its name, too.
+        assert_eq!(store.look(), Ok(false));
+        let corner = root.join(AREA).join("kept");
+        dead.0.store(fs::metadata(&corner).unwrap().ino(), Ordering::Relaxed);
+        replace(&corner, &root.join(AREA).join("aside"));
+        fs::remove_dir(root.join(AREA).join("aside")).unwrap();
+        assert_eq!(store.look(), Ok(true));
+        assert_eq!(store.look(), Ok(false));
         let large = Stage { name: name("large"), size: Some(6), mtime: None, settled: true, owner: Owner::default() };
         let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(large)) else {
             panic!("staged")
@@ -490,6 +507,7 @@ mod tests {
         assert!(written.error().is_some(), "limits that were set hold on: {written:?}");
         store.advance(UploadOperation::Discard { upload });
         store.beat();
+        store.watch();
         assert!(locked(&store.earlier).is_empty(), "nothing of the dead one is held");
         store.leave();
         let left =
