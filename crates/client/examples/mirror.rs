@@ -56,7 +56,7 @@ fn mirror(address: &str, remote: &str, local: &Path) -> Result<bool, Box<dyn Err
         _ => {}
     });
     let report = &outcome.moved;
-    println!("{} files, {} bytes, {} failures", report.files, report.bytes, report.failures.len());
+    println!("files: {}, bytes: {}, failures: {}", report.files, report.bytes, report.failures.len());
     client.close()?;
     Ok(outcome.is_whole() && plan.skipped.is_empty() && plan.clashes.is_empty())
 }

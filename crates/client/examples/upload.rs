@@ -54,7 +54,7 @@ fn upload(address: &str, directory: &str, sources: &[String]) -> Result<bool, Bo
         Event::Lost { error, wait, .. } => eprintln!("{error}; again in {:.1} s", wait.as_secs_f32()),
         _ => {}
     });
-    println!("{} files, {} bytes, {} failures", report.files, report.bytes, report.failures.len());
+    println!("files: {}, bytes: {}, failures: {}", report.files, report.bytes, report.failures.len());
     client.close()?;
     Ok(report.is_whole())
 }

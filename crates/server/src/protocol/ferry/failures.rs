@@ -2,7 +2,10 @@
 
 use ferry_wire::{Code, Failure, escaped};
 
-use crate::store::{ErrorKind, StoreError, SystemError};
+use crate::{
+    store::{ErrorKind, StoreError, SystemError},
+    units::counted,
+};
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Failure {
@@ -12,7 +15,7 @@ impl From<StoreError> for Failure {
                 format!("another server holds this upload; if that one has failed, for {seconds} s at most; try again")
                     .into()
             }
-            ErrorKind::PastEnd { size } => format!("the file has only {size} bytes").into(),
+            ErrorKind::PastEnd { size } => format!("the file has only {}", counted(size, "byte")).into(),
             ErrorKind::NotDurable(_) => format!("the change was made, but may not survive a power cut: {words}").into(),
             _ => words.into(),
         };

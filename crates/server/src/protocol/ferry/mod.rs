@@ -59,7 +59,10 @@ pub use outbox::{Outbox, Segment};
 pub use record::Record;
 pub use visitor::{Login, LoginOutcome, Visitor};
 
-use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
+use crate::{
+    store::{Completion, Handles, NameCompletion, Operation, StoreError},
+    units::counted,
+};
 use changes::Preparing;
 use clock::{Clock, Waiting};
 use download::Download;
@@ -125,7 +128,8 @@ const LINGER_BYTES: u64 = 1 << 20;
 impl Limits {
     /// Returns the refusal of an upload that is too large.
     fn too_large(&self) -> Failure {
-        Failure::new(Code::TooLarge, format!("this server takes uploads up to {} bytes", self.upload_bytes))
+        let most = counted(self.upload_bytes, "byte");
+        Failure::new(Code::TooLarge, format!("this server takes uploads up to {most}"))
     }
 }
 
