@@ -48,7 +48,7 @@ fn a_clock_that_is_ahead_expires_nothing() {
             let log = fs::read_to_string(cluster.log("node2")).unwrap();
             log.lines().find_map(|line| Some(line.split_once("cleaned up after ")?.1.to_owned()))
         });
-        assert_eq!(cleaned, "1 ended servers, and 0 uploads that nobody resumed");
+        assert_eq!(cleaned, "1 ended server, and 0 uploads that nobody resumed");
 
         for (node, id) in [(1, "of-first"), (0, "of-second")] {
             let go = cluster.node(node).ask(&format!("RESUME {id} {BYTES} - {id}")).line;
