@@ -201,17 +201,20 @@ mod tests {
         let store = Store::open(&options).map_err(|error| error.to_string())?;
         let stage =
             Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: true, owner: Owner::NOBODY };
-        let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(stage)) else {
+        let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(stage), &|| true) else {
             panic!("not staged")
         };
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
         let crc = Crc32::of(b"hello");
         let finish = Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc };
-        match store.advance(UploadOperation::Finish(finish)) {
+        match store.advance(UploadOperation::Finish(finish), &|| true) {
             UploadCompletion::Finished(Ok(())) => {}
             other => return Err(format!("{other:?}")),
         }
-        match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]).pop() {
+        match store
+            .change_names(&mut vec![NameOperation::Publish(UploadNumber(0), upload, Onto::Any)].into_iter())
+            .pop()
+        {
             Some(NameCompletion::Published(_, Ok(_))) => Ok(()),
             other => Err(format!("{other:?}")),
         }

@@ -60,7 +60,7 @@ fn run(passed: Result<Inherited, String>, configuration: Configuration) -> Resul
         return carry_out(&configuration);
     }
     let passed = passed.map_err(StartError::of(Obstacle::Address))?;
-    serve(passed, configuration).map(|()| ExitCode::SUCCESS)
+    serve(passed, configuration).map(|ending| ExitCode::from(ending.status()))
 }
 
 /// Carries out the command that stands in place of serving.

@@ -12,11 +12,22 @@ use rustix::{
 /// with `SYNC_FILE_RANGE_WRITE`. It makes nothing durable; it only makes the fsync that follows
 /// short.
 pub(crate) fn start_writeback(file: BorrowedFd<'_>, at: u64, bytes: u64) -> Result<(), Errno> {
+    sync_file_range(file, at, bytes, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Writes a range of a file back, and waits for it: it makes nothing durable by itself. An error
+/// that is told here is not told again by a sync.
+pub(crate) fn finish_writeback(file: BorrowedFd<'_>, at: u64, bytes: u64) -> Result<(), Errno> {
+    let wait = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_file_range(file, at, bytes, wait | libc::SYNC_FILE_RANGE_WRITE)
+}
+
+fn sync_file_range(file: BorrowedFd<'_>, at: u64, bytes: u64, flags: libc::c_uint) -> Result<(), Errno> {
     let at = i64::try_from(at).map_err(|_| Errno::INVAL)?;
     let bytes = i64::try_from(bytes).map_err(|_| Errno::INVAL)?;
     // SAFETY: the call takes a descriptor that is open for as long as it is borrowed, and three
     // integers; it reads and writes no memory of this process.
-    match unsafe { libc::sync_file_range(file.as_raw_fd(), at, bytes, libc::SYNC_FILE_RANGE_WRITE) } {
+    match unsafe { libc::sync_file_range(file.as_raw_fd(), at, bytes, flags) } {
         0 => Ok(()),
         _ => Err(last_error()),
     }

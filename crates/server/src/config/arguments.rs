@@ -212,12 +212,13 @@ pub struct Arguments {
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = seconds)]
     pub(super) request_timeout: Duration,
 
-    /// Answer `busy` where the file system leaves a read unanswered for TIME
+    /// Answer `busy` where the file system leaves a request unanswered for TIME
     ///
     /// A disk that retries, or a file system of other machines that moves to another of them, may take half a minute.
-    /// The connection can be used on. Until the file system answers, the file is `busy` at once; others are served, by
-    /// up to 32 more threads for looking up and 32 for reading. Uploads and changes of names wait on, since they may
-    /// take effect.
+    /// A disk of this machine has four times as long to store what is written; a slower one needs more. The connection
+    /// can be used on. An upload is dropped then, or kept for RESUME; a change of names may be made all the same, when
+    /// the file system answers. Until then the file or directory is `busy` at once. Others are served, by up to 32 more
+    /// threads for looking up, 32 for reading, and 8 each for four kinds of work on uploads and names.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = seconds)]
     pub(super) job_timeout: Duration,
 

@@ -421,7 +421,7 @@ impl Figures {
         table.by(
             Kind::Counter,
             ("ferryd_operations_expired_total", "lane"),
-            "Reads that the file system did not answer in time, or that would have waited for it: their clients were told `busy`.",
+            "Operations that the file system did not answer in time, or that would have waited for it: their clients were told `busy`.",
             self.lanes.iter().map(|lane| (Cow::Borrowed(lane.name), lane.expired)),
         );
         let tasks = self.lanes.iter().map(|lane| {

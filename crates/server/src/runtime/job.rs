@@ -1,15 +1,18 @@
 //! Operations that go from the loop to its helpers, and completions that come back.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use ferry_wire::{Id, Name};
 use mio::Token;
 
-use super::lease_use::upload_of;
+use super::{
+    lease_use::upload_of,
+    roster::{Duty, Scope},
+};
 use crate::{
     access::source,
     store::{
-        Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, ServedStore, SmallFinish,
+        Completion, Disk, Fallback, NameOperation, Operation, Owner, ReadOperation, ServedStore, Shift, SmallFinish,
         StoreError, UploadCompletion, UploadNumber, UploadOperation,
     },
 };
@@ -54,20 +57,15 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Returns what waits for `job`.
-    pub(super) fn of<O: Helped>(job: &Job<O>) -> Waiting {
-        Waiting { token: job.token, fallback: job.operation.fallback(), lease: job.lease.clone() }
-    }
-
-    /// Returns whose connection it is.
-    #[cfg(test)]
-    pub(super) fn token(&self) -> Token {
-        self.token
-    }
-
     /// Returns the end of the job with `completion`.
     pub(super) fn ended(self, completion: Completion<'static, Disk>) -> Ended {
         Ended { token: self.token, completion, lease: self.lease }
+    }
+
+    /// Returns the end of a job that was begun, and that the file system does not answer.
+    pub(super) fn unanswered(self) -> Ended {
+        let completion = self.fallback.unanswered();
+        self.ended(completion)
     }
 
     /// Returns the end of the job with `error`.
@@ -83,22 +81,67 @@ impl std::fmt::Debug for Waiting {
     }
 }
 
+/// A job in a lane.
+#[derive(Debug)]
+pub(super) struct Assigned<O> {
+    token: Token,
+    operation: O,
+    /// Nobody, where it only remains to be done.
+    waiting: Option<Waiting>,
+}
+
+impl<O: Helped> Assigned<O> {
+    pub(super) fn new(job: Job<O>) -> Assigned<O> {
+        let Job { token, operation, lease } = job;
+        let waiting = Some(Waiting { token, fallback: operation.fallback(), lease });
+        Assigned { token, operation, waiting }
+    }
+
+    pub(super) fn into_operation(self) -> O {
+        self.operation
+    }
+
+    pub(super) fn into_waiting(self) -> Option<Waiting> {
+        self.waiting
+    }
+}
+
+impl<O: Helped> Duty for Assigned<O> {
+    type Waiter = Waiting;
+
+    fn token(&self) -> Token {
+        self.token
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        self.operation.scope()
+    }
+
+    fn take_waiter(&mut self) -> Option<Waiting> {
+        self.waiting.take()
+    }
+
+    fn remainder(self) -> Option<Assigned<O>> {
+        let (token, waiting) = (self.token, self.waiting);
+        self.operation.remainder().map(|operation| Assigned { token, operation, waiting })
+    }
+}
+
 /// A kind of operations that helpers of one lane do.
-pub(super) trait Helped: Send + Sized + 'static {
-    /// Returns the name of the file or directory that is read; [`None`] for an operation that
-    /// changes something.
-    fn subject(&self) -> Option<&str>;
+pub(super) trait Helped: std::fmt::Debug + Send + Sized + 'static {
+    /// Returns what the operation needs for itself.
+    fn scope(&self) -> Scope<'_>;
 
     /// Returns what makes a completion of this operation, should it be lost.
     fn fallback(&self) -> Fallback<Disk>;
 
-    /// Does a batch, and returns the completions in its order.
-    fn run(
-        batch: Vec<Self>,
-        store: &ServedStore,
-        scratch: &mut [u8],
-        gets_on: &dyn Fn() -> bool,
-    ) -> Vec<Completion<'static, Disk>>;
+    /// Returns the part of it that must be done though nobody waits for it.
+    fn remainder(self) -> Option<Self> {
+        None
+    }
+
+    /// Does what the shift has, and returns the completions in its order.
+    fn run(shift: &mut dyn Shift<Self>, store: &ServedStore, scratch: &mut [u8]) -> Vec<Completion<'static, Disk>>;
 }
 
 /// An operation that is done by itself.
@@ -109,14 +152,16 @@ pub(super) enum Single {
 }
 
 impl Helped for Single {
-    fn subject(&self) -> Option<&str> {
+    fn scope(&self) -> Scope<'_> {
         match self {
-            Single::Read(ReadOperation::Open { name, .. } | ReadOperation::Stat { name }) => Some(name.as_str()),
-            Single::Read(ReadOperation::Probe) => Some(""),
-            Single::Read(ReadOperation::List { name }) => Some(name.as_ref().map_or("", Name::as_str)),
-            Single::Read(ReadOperation::Load { file, .. } | ReadOperation::Check { file }) => Some(file.name()),
-            Single::Read(ReadOperation::ListMore { dir }) => Some(dir.name()),
-            Single::Upload(..) => None,
+            Single::Read(ReadOperation::Open { name, .. } | ReadOperation::Stat { name }) => Scope::Read(name.as_str()),
+            Single::Read(ReadOperation::Probe) => Scope::Read(""),
+            Single::Read(ReadOperation::List { name }) => Scope::Read(name.as_ref().map_or("", Name::as_str)),
+            Single::Read(ReadOperation::Load { file, .. } | ReadOperation::Check { file }) => Scope::Read(file.name()),
+            Single::Read(ReadOperation::ListMore { dir }) => Scope::Read(dir.name()),
+            // Another one would only wait for its lock.
+            Single::Upload(_, UploadOperation::Write { upload, .. }) => Scope::Upload(Arc::as_ptr(upload).addr()),
+            Single::Upload(..) => Scope::Nothing,
         }
     }
 
@@ -127,57 +172,59 @@ impl Helped for Single {
         }
     }
 
-    fn run(
-        batch: Vec<Self>,
-        store: &ServedStore,
-        scratch: &mut [u8],
-        gets_on: &dyn Fn() -> bool,
-    ) -> Vec<Completion<'static, Disk>> {
-        let run = |one| match one {
-            Single::Read(operation) => Completion::Read(store.read(operation, scratch, gets_on)),
-            Single::Upload(number, operation) => Completion::Upload(number, store.advance(operation)),
-        };
-        batch.into_iter().map(run).collect()
+    fn remainder(self) -> Option<Single> {
+        match self {
+            Single::Upload(number, UploadOperation::Discard { upload }) => {
+                Some(Single::Upload(number, UploadOperation::Discard { upload }))
+            }
+            // Memory that waits for what does not answer is given up.
+            Single::Upload(number, UploadOperation::Keep { upload, .. }) => {
+                Some(Single::Upload(number, UploadOperation::Keep { upload, tail: None }))
+            }
+            Single::Read(_) | Single::Upload(..) => None,
+        }
+    }
+
+    fn run(shift: &mut dyn Shift<Single>, store: &ServedStore, scratch: &mut [u8]) -> Vec<Completion<'static, Disk>> {
+        let mut completions = Vec::new();
+        while let Some(one) = shift.take_one() {
+            completions.push(match one {
+                Single::Read(operation) => Completion::Read(store.read(operation, scratch, &|| shift.gets_on())),
+                Single::Upload(number, operation) => {
+                    Completion::Upload(number, store.advance(operation, &|| shift.gets_on()))
+                }
+            });
+        }
+        completions
     }
 }
 
 impl Helped for SmallFinish {
-    fn subject(&self) -> Option<&str> {
-        None
+    fn scope(&self) -> Scope<'_> {
+        Scope::Nothing
     }
 
     fn fallback(&self) -> Fallback<Disk> {
         SmallFinish::fallback(self)
     }
 
-    fn run(
-        batch: Vec<Self>,
-        store: &ServedStore,
-        _: &mut [u8],
-        _: &dyn Fn() -> bool,
-    ) -> Vec<Completion<'static, Disk>> {
-        let finished =
-            |(small, result): (&SmallFinish, _)| Completion::Upload(small.number(), UploadCompletion::Finished(result));
-        batch.iter().zip(store.finish_small(&batch)).map(finished).collect()
+    fn run(shift: &mut dyn Shift<SmallFinish>, store: &ServedStore, _: &mut [u8]) -> Vec<Completion<'static, Disk>> {
+        let finished = |(number, result)| Completion::Upload(number, UploadCompletion::Finished(result));
+        store.finish_small(shift).into_iter().map(finished).collect()
     }
 }
 
 impl Helped for NameOperation<Disk> {
-    fn subject(&self) -> Option<&str> {
-        None
+    fn scope(&self) -> Scope<'_> {
+        Scope::of_names(self, |upload| upload.becomes().0)
     }
 
     fn fallback(&self) -> Fallback<Disk> {
         NameOperation::fallback(self)
     }
 
-    fn run(
-        batch: Vec<Self>,
-        store: &ServedStore,
-        _: &mut [u8],
-        _: &dyn Fn() -> bool,
-    ) -> Vec<Completion<'static, Disk>> {
-        store.change_names(&batch).into_iter().map(Completion::Name).collect()
+    fn run(shift: &mut dyn Shift<Self>, store: &ServedStore, _: &mut [u8]) -> Vec<Completion<'static, Disk>> {
+        store.change_names(shift).into_iter().map(Completion::Name).collect()
     }
 }
 

@@ -51,7 +51,27 @@ const CLOSING: Duration = Duration::from_millis(500);
 const BEGIN: u8 = b'B';
 
 /// The exit status of a server that was asked to end, and abandoned something that did not answer in time.
-pub const CUT_SHORT: i32 = 3;
+pub const CUT_SHORT: u8 = 3;
+
+/// How a server has ended that was asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All that was begun came to an end.
+    Whole,
+    /// Helpers were abandoned that the file system did not answer: the status is [`CUT_SHORT`].
+    CutShort,
+}
+
+impl Ending {
+    /// Returns the exit status that says so.
+    #[must_use]
+    pub fn status(self) -> u8 {
+        match self {
+            Ending::Whole => 0,
+            Ending::CutShort => CUT_SHORT,
+        }
+    }
+}
 
 /// The signals that end the server.
 const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGQUIT];
@@ -201,7 +221,7 @@ impl Watchdog {
             if is_over(&reader, first, CLOSING) && !has_ended.load(Ordering::Acquire) {
                 log::error!("a file system did not answer in time: ending without waiting for it");
                 log::logger().flush();
-                process::exit(CUT_SHORT);
+                process::exit(CUT_SHORT.into());
             }
         })?;
         Ok(watchdog)

@@ -30,11 +30,13 @@ pub mod lease_use;
 pub mod leases;
 mod lifecycle;
 mod login_desk;
+mod losses;
 pub mod party;
 mod pool;
 pub mod rates;
 mod reload;
 mod root_health;
+pub mod roster;
 pub mod scheduler;
 mod secure;
 mod setup;
@@ -65,6 +67,7 @@ use crate::{
     },
     protocol::ferry::{Record, Session},
     store::{Disk, ServedStore, StoreUsage},
+    units::counted,
 };
 use arrivals::{Arrival, Arrivals};
 use connection::Connection;
@@ -87,7 +90,7 @@ use turn::{Buffers, Turn, TurnEnd};
 use workers::Workers;
 
 pub use inquiries::Inquiry;
-pub use lifecycle::CUT_SHORT;
+pub use lifecycle::{CUT_SHORT, Ending};
 pub use login_desk::check_users;
 pub use reload::{ReloadReading, Reloaded};
 use setup::system;
@@ -229,12 +232,13 @@ impl Server {
 
     /// Serves until SIGTERM, SIGINT or SIGQUIT comes; then drains, and returns. A second signal ends the drain, as does the
     /// end of its grace, after which clients have two seconds. Where something does not answer half a second later,
-    /// the process ends with the status [`CUT_SHORT`].
+    /// the process ends with the status [`CUT_SHORT`]; so it is to end where that is how it
+    /// [ended](Ending).
     ///
     /// # Errors
     ///
     /// Where the system refuses to tell of events.
-    pub fn run(mut self) -> Result<(), ServerError> {
+    pub fn run(mut self) -> Result<Ending, ServerError> {
         let mut events = Events::with_capacity(EVENTS);
         self.begin();
         while !self.life.has_ended(self.connections.len() + self.handshakes.len()) {
@@ -259,8 +263,7 @@ impl Server {
             self.transfer_log.sum_up(Some(began));
             self.housekeeping.note_round(began, Instant::now(), self.counters.moved());
         }
-        self.finish();
-        Ok(())
+        Ok(self.finish())
     }
 
     /// Tells the service manager and the server before this one that clients are accepted from here
@@ -378,7 +381,7 @@ impl Server {
         }
     }
 
-    fn finish(mut self) {
+    fn finish(mut self) -> Ending {
         let is_cut = self.connections.len() > 0;
         // Clients first: the steps after may wait for a disk.
         self.connections.disconnect();
@@ -386,10 +389,15 @@ impl Server {
             file.remove();
         }
         self.transfer_log.sum_up(None);
-        self.workers.end(is_cut);
+        let stuck = self.workers.end(is_cut);
         drop(self.connections);
         log::info!("ended; the loop was away from its clients for at most {:?}", self.housekeeping.longest_round());
         self.life.end();
+        if stuck == 0 {
+            return Ending::Whole;
+        }
+        log::error!("a file system does not answer {}: ending without waiting for it", counted(stuck as u64, "helper"));
+        Ending::CutShort
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each kind of operations has its lane ([`super::lane`]), so that quick ones never queue after
 //! slow ones: lookups have a lane that no bulk read can fill. Reads that wait for a connection that
-//! is gone are dropped, and those that the file system does not answer expire: their clients are told.
+//! is gone are dropped. What the file system does not answer expires: clients are told, and results
+//! that come late are let go right where they come.
 
 use std::{
     io,
@@ -16,7 +17,9 @@ use mio::{Token, Waker};
 
 use super::{
     job::{Ended, Helped, Job, Single, Waiting},
-    lane::{Lane, Look, Task, WRITTEN_OFF_AFTER},
+    lane::{Lane, Task, Together},
+    losses::Losses,
+    roster::Look,
 };
 use crate::{
     observe::LaneFigures,
@@ -25,12 +28,23 @@ use crate::{
         UploadOperation,
     },
     sys,
-    units::counted,
 };
 
 /// The spare threads of a lane: so many files may be stuck, each with a thread, before others wait for them.
 const SPARES: usize = 32;
 const FEW_SPARES: usize = 8;
+
+/// The time without progress after which a helper is written off for whom jobs wait. A disk answers
+/// sooner, except a very busy one, where one more thread does no harm.
+const WRITTEN_OFF_AFTER: Duration = Duration::from_secs(1);
+
+/// So many times the job timeout a disk of this machine may take to store what is written: it may
+/// have much to store for others. With the default that is the time after which Linux takes a
+/// thread for hung.
+const TO_STORE: u32 = 4;
+
+/// Small uploads that wait for the disk at once, each by itself, where they can't wait together.
+const SMALL_APART: usize = 4;
 
 /// How many changes of the tree may share their fsyncs. Each may hold two directories meanwhile.
 const BATCH_CHANGES: usize = 1024;
@@ -60,12 +74,12 @@ impl Completions {
 
 /// A lane of any kind of operations, and how its threads go about them.
 #[derive(Debug)]
-struct Staffed<O> {
+struct Staffed<O: Helped> {
     name: &'static str,
-    /// The most that are done together.
-    most: usize,
     /// Its threads need memory to read to.
     reads: bool,
+    /// So many times the job timeout a job may take.
+    timeouts: u32,
     lane: Arc<Lane<O>>,
 }
 
@@ -73,28 +87,28 @@ struct Staffed<O> {
 trait AnyLane: std::fmt::Debug + Send {
     fn name(&self) -> &'static str;
     fn start_thread(&self, kit: &Kit) -> io::Result<()>;
-    fn look(&self, now: Instant, timeout: Duration) -> Look;
+    fn look(&self, now: Instant, timeout: Duration) -> Look<Waiting>;
     fn figures(&self) -> LaneFigures;
     fn end(&self, is_cut: bool);
-    fn join(&self);
+    fn join(&self) -> usize;
 }
 
-impl<O: Helped + std::fmt::Debug> AnyLane for Staffed<O> {
+impl<O: Helped> AnyLane for Staffed<O> {
     fn name(&self) -> &'static str {
         self.name
     }
 
     fn start_thread(&self, kit: &Kit) -> io::Result<()> {
-        let (lane, kit, most, reads) = (self.lane.clone(), kit.clone(), self.most.min(kit.together), self.reads);
-        let started = thread::Builder::new().name(self.name.into()).spawn(move || help(&lane, &kit, most, reads));
+        let (lane, kit, reads) = (self.lane.clone(), kit.clone(), self.reads);
+        let started = thread::Builder::new().name(self.name.into()).spawn(move || help(&lane, &kit, reads));
         if started.is_err() {
             self.lane.is_short_of_one();
         }
         started.map(drop)
     }
 
-    fn look(&self, now: Instant, timeout: Duration) -> Look {
-        self.lane.look(now, timeout)
+    fn look(&self, now: Instant, timeout: Duration) -> Look<Waiting> {
+        self.lane.look(now, timeout.saturating_mul(self.timeouts))
     }
 
     fn figures(&self) -> LaneFigures {
@@ -105,8 +119,8 @@ impl<O: Helped + std::fmt::Debug> AnyLane for Staffed<O> {
         self.lane.end(is_cut);
     }
 
-    fn join(&self) {
-        self.lane.join();
+    fn join(&self) -> usize {
+        self.lane.join()
     }
 }
 
@@ -122,12 +136,12 @@ pub(super) struct Pool {
     small: Arc<Lane<SmallFinish>>,
     names: Arc<Lane<NameOperation<Disk>>>,
     /// All of them.
-    lanes: Vec<Box<dyn AnyLane>>,
+    lanes: Vec<(Box<dyn AnyLane>, Losses)>,
     /// The things that a helper works with.
     kit: Kit,
     /// When to look for helpers that do not come back.
     look_at: Option<Instant>,
-    /// How long a read may go without progress.
+    /// How long a job may go without progress.
     job_timeout: Duration,
 }
 
@@ -135,12 +149,11 @@ pub(super) struct Pool {
 struct Kit {
     store: Arc<ServedStore>,
     completions: Arc<Completions>,
-    together: usize,
 }
 
 impl Pool {
     /// Starts the helpers; `waker` is woken when [`completions`](Self::completions) has something. At most
-    /// `together` uploads or changes share their waits for the disk. A read that makes no progress for `job_timeout`
+    /// `together` uploads or changes share their waits for the disk. A job that makes no progress for `job_timeout`
     /// fails.
     ///
     /// Each lane has threads enough to give a disk something to choose from, and few enough to cost
@@ -152,42 +165,48 @@ impl Pool {
         job_timeout: Duration,
     ) -> io::Result<Pool> {
         let completions = Arc::new(Completions { ended: Mutex::default(), waker });
+        let soon = Some(WRITTEN_OFF_AFTER);
+        // A disk of this machine that is slow is slow for all. What never answers elsewhere may be one file alone.
+        let patience = if store.is_local() { None } else { soon };
+        // One, so that those which come while it waits for the disk wait together the next time.
+        let (smalls, small_batch) =
+            if store.syncs_together() { (1, BATCH_UPLOADS.min(together)) } else { (SMALL_APART, 1) };
         let mut pool = Pool {
-            look: Arc::new(Lane::new(4, SPARES)),
-            read: Arc::new(Lane::new(4, SPARES)),
-            write: Arc::new(Lane::new(2, FEW_SPARES)),
-            sync: Arc::new(Lane::new(4, FEW_SPARES)),
-            // One, so that those which come while it waits for the disk wait together the next time.
-            small: Arc::new(Lane::new(1, 0)),
+            look: Arc::new(Lane::new(4, SPARES, 1, soon)),
+            read: Arc::new(Lane::new(4, SPARES, 1, soon)),
+            write: Arc::new(Lane::new(2, FEW_SPARES, 1, soon)),
+            sync: Arc::new(Lane::new(4, FEW_SPARES, 1, soon)),
+            small: Arc::new(Lane::new(smalls, FEW_SPARES, small_batch, patience)),
             // One, so that changes of the tree are made in the order in which they were asked for.
-            names: Arc::new(Lane::new(1, 0)),
+            names: Arc::new(Lane::new(1, FEW_SPARES, BATCH_CHANGES.min(together), patience)),
             lanes: Vec::new(),
-            kit: Kit { store: store.clone(), completions, together },
+            kit: Kit { store: store.clone(), completions },
             look_at: None,
             job_timeout,
         };
-        pool.staff("ferry-look", 1, true, &pool.look.clone())?;
-        pool.staff("ferry-read", 1, true, &pool.read.clone())?;
-        pool.staff("ferry-write", 1, false, &pool.write.clone())?;
-        pool.staff("ferry-sync", 1, false, &pool.sync.clone())?;
-        pool.staff("ferry-small", BATCH_UPLOADS, false, &pool.small.clone())?;
-        pool.staff("ferry-names", BATCH_CHANGES, false, &pool.names.clone())?;
+        let to_store = if store.is_local() { TO_STORE } else { 1 };
+        pool.staff("ferry-look", true, 1, &pool.look.clone())?;
+        pool.staff("ferry-read", true, 1, &pool.read.clone())?;
+        pool.staff("ferry-write", false, to_store, &pool.write.clone())?;
+        pool.staff("ferry-sync", false, to_store, &pool.sync.clone())?;
+        pool.staff("ferry-small", false, to_store, &pool.small.clone())?;
+        pool.staff("ferry-names", false, to_store, &pool.names.clone())?;
         Ok(pool)
     }
 
     /// Starts the threads of a lane.
-    fn staff<O: Helped + std::fmt::Debug>(
+    fn staff<O: Helped>(
         &mut self,
         name: &'static str,
-        most: usize,
         reads: bool,
+        timeouts: u32,
         lane: &Arc<Lane<O>>,
     ) -> io::Result<()> {
-        let staffed = Staffed { name, most, reads, lane: lane.clone() };
+        let staffed = Staffed { name, reads, timeouts, lane: lane.clone() };
         for _ in 0..lane.threads() {
             staffed.start_thread(&self.kit)?;
         }
-        self.lanes.push(Box::new(staffed));
+        self.lanes.push((Box::new(staffed), Losses::default()));
         Ok(())
     }
 
@@ -227,14 +246,12 @@ impl Pool {
             }
             Operation::Name(operation) => self.names.push(Job { token, operation, lease }),
         };
-        match refused {
-            Some(waiting) => self.kit.completions.push([no_answer(waiting)]),
-            None if self.look_at.is_none() => self.look_at = Some(Instant::now() + WRITTEN_OFF_AFTER),
-            None => {}
-        }
+        self.kit.completions.push(refused.map(no_answer));
+        // There may be something to look for, or to tell of.
+        self.look_at.get_or_insert_with(|| Instant::now() + WRITTEN_OFF_AFTER);
     }
 
-    /// Sets how long a read may go without progress.
+    /// Sets how long a job may go without progress.
     pub(super) fn set_job_timeout(&mut self, timeout: Duration) {
         self.job_timeout = timeout;
     }
@@ -243,11 +260,7 @@ impl Pool {
     /// completed by this. Those under way end soon.
     pub(super) fn forget(&self, token: Token) -> Vec<Ended> {
         let waiting = [&self.look, &self.read].into_iter().flat_map(|lane| lane.forget(token));
-        let abandoned = |job: Job<Single>| {
-            let completion = job.operation.fallback().failed(StoreError::of(ErrorKind::Abandoned));
-            Ended { token: job.token, completion, lease: job.lease }
-        };
-        waiting.map(abandoned).collect()
+        waiting.map(|waiting| waiting.failed(StoreError::of(ErrorKind::Abandoned))).collect()
     }
 
     /// Returns when [`look`](Self::look) is due.
@@ -261,20 +274,21 @@ impl Pool {
             return;
         }
         self.look_at = None;
-        for lane in &self.lanes {
-            let (name, Look { missing, again, expired }) = (lane.name(), lane.look(now, self.job_timeout));
-            if !expired.is_empty() {
-                let (jobs, seconds) = (counted(expired.len() as u64, "request"), self.job_timeout.as_secs());
-                log::error!("{name}: the file system did not answer for {seconds} s; told so: {jobs}");
-            }
-            self.kit.completions.push(expired.into_iter().map(no_answer));
+        let timeout = self.job_timeout;
+        for (lane, losses) in &mut self.lanes {
+            let Look { missing, again, expired, refused } = lane.look(now, timeout);
+            let completions = &self.kit.completions;
+            completions.push(expired.into_iter().map(Waiting::unanswered).chain(refused.into_iter().map(no_answer)));
             for _ in 0..missing {
-                log::warn!("{name}: the file system does not answer a helper; another helper takes its place");
                 if let Err(error) = lane.start_thread(&self.kit) {
                     log::error!("can't start a thread: {error}");
                 }
             }
-            if again {
+            losses.note(missing as u64, lane.figures().expired);
+            if let Some(line) = losses.take_line(now) {
+                log::log!(line.level(), "{}: the file system does not answer: {line}", lane.name());
+            }
+            if again || losses.are_untold() {
                 self.look_at = Some(now + WRITTEN_OFF_AFTER);
             }
         }
@@ -287,7 +301,7 @@ impl Pool {
 
     /// Returns the figures of each lane.
     pub(super) fn figures(&self) -> Vec<LaneFigures> {
-        self.lanes.iter().map(|lane| lane.figures()).collect()
+        self.lanes.iter().map(|(lane, _)| lane.figures()).collect()
     }
 
     /// Takes the completions since the last call.
@@ -297,14 +311,12 @@ impl Pool {
     }
 
     /// Ends the helpers once their queues are empty, and waits for them, but for those that are
-    /// written off. Where it `is_cut`, what waits in the queues is dropped.
-    pub(super) fn end(&self, is_cut: bool) {
-        for lane in &self.lanes {
+    /// written off: returns how many these are. Where it `is_cut`, what waits in the queues is dropped.
+    pub(super) fn end(&self, is_cut: bool) -> usize {
+        for (lane, _) in &self.lanes {
             lane.end(is_cut);
         }
-        for lane in &self.lanes {
-            lane.join();
-        }
+        self.lanes.iter().map(|(lane, _)| lane.join()).sum()
     }
 }
 
@@ -314,13 +326,13 @@ impl Drop for Pool {
     }
 }
 
-fn help<O: Helped>(lane: &Lane<O>, kit: &Kit, most: usize, reads: bool) {
-    let Kit { store, completions, .. } = kit;
+fn help<O: Helped>(lane: &Lane<O>, kit: &Kit, reads: bool) {
+    let Kit { store, completions } = kit;
     let mut scratch = Vec::new();
     let mut done = None;
-    while let Some(task) = lane.take(done, most) {
-        let (number, operations) = match task {
-            Task::Jobs(number, operations) => (number, operations),
+    while let Some(task) = lane.take(done) {
+        let (number, first) = match task {
+            Task::Job(number, first) => (number, first),
             Task::GiveMemoryBack => {
                 sys::give_memory_back();
                 continue;
@@ -330,215 +342,23 @@ fn help<O: Helped>(lane: &Lane<O>, kit: &Kit, most: usize, reads: bool) {
         if reads {
             scratch.resize(SCRATCH_BYTES, 0);
         }
-        let gets_on = || lane.gets_on(number);
+        let mut shift = Together::new(lane, number, first);
         // A mistake of ours in one operation must not leave its client waiting for ever.
-        let ended = catch_unwind(AssertUnwindSafe(|| O::run(operations, store, &mut scratch, &gets_on)));
+        let ended = catch_unwind(AssertUnwindSafe(|| O::run(&mut shift, store, &mut scratch)));
         let mut ended = ended.unwrap_or_default().into_iter();
-        // Where they have expired nobody waits, and what was opened is closed right here.
-        completions.push(lane.waiting(number).into_iter().map(|waiting| match ended.next() {
+        completions.push(lane.done(number).into_iter().map(|waiting| match ended.next() {
             Some(completion) => waiting.ended(completion),
             None => waiting.failed(StoreError::of(ErrorKind::Panicked)),
         }));
+        // They have expired, and nobody waits for them.
+        ended.for_each(|completion| store.forget(completion));
     }
 }
 
-/// Returns the end of a job that the file system does not answer.
+/// Returns the end of a job that was not begun, since the file system does not answer others.
 fn no_answer(waiting: Waiting) -> Ended {
     waiting.failed(StoreError::of(ErrorKind::NoAnswer))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{path::Path, sync::Condvar, time::Duration};
-
-    use ferry_wire::{Digest, Name};
-    use mio::Poll;
-    use rustix::io::Errno;
-
-    use super::*;
-    use crate::store::{
-        Call, Completion, Content, Durability, Form, LeaseOptions, MountTable, OpenFile, ReadCompletion, Store,
-        StoreOptions, Watcher,
-    };
-
-    /// A disk that no read comes back from until it is let go.
-    #[derive(Debug, Default)]
-    struct Gate {
-        /// Whether it is open, how many wait, and how many came.
-        state: Mutex<(bool, usize, usize)>,
-        changed: Condvar,
-    }
-
-    impl Watcher for Gate {
-        fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
-            if !matches!(call, Call::Read { .. }) {
-                return Ok(());
-            }
-            let mut state = self.state.lock().unwrap();
-            (state.1, state.2) = (state.1 + 1, state.2 + 1);
-            self.changed.notify_all();
-            while !state.0 {
-                state = self.changed.wait(state).unwrap();
-            }
-            state.1 -= 1;
-            Ok(())
-        }
-
-        fn after(&self, _: &Call<'_>) {}
-    }
-
-    impl Gate {
-        fn open(&self, open: bool) {
-            self.state.lock().unwrap().0 = open;
-            self.changed.notify_all();
-        }
-
-        fn until_waiting(&self, count: usize) {
-            let state = self.state.lock().unwrap();
-            drop(self.changed.wait_while(state, |(_, waiting, _)| *waiting < count).unwrap());
-        }
-
-        fn reads(&self) -> usize {
-            self.state.lock().unwrap().2
-        }
-    }
-
-    struct Stage {
-        _place: tempfile::TempDir,
-        gate: Arc<Gate>,
-        pool: Pool,
-        poll: Poll,
-    }
-
-    const WAKER: Token = Token(usize::MAX);
-    const SLICE_BYTES: u64 = 4 << 20;
-
-    fn store(root: &Path, gate: Arc<Gate>) -> Arc<ServedStore> {
-        let options = StoreOptions {
-            root: root.into(),
-            writable: false,
-            durability: Durability::None,
-            max_staged: 0,
-            max_kept: 0,
-            keep: Duration::ZERO,
-            crc_cache: 16 << 20,
-            mounts: MountTable::default(),
-            leasing: LeaseOptions::default(),
-        };
-        Arc::new(ServedStore::new(Store::open_watched(&options, Some(gate)).unwrap()))
-    }
-
-    fn stage(files: usize) -> Stage {
-        let place = tempfile::tempdir().unwrap();
-        for file in 0..files {
-            let file = std::fs::File::create(place.path().join(file.to_string())).unwrap();
-            file.set_len(SLICE_BYTES).unwrap();
-        }
-        let poll = Poll::new().unwrap();
-        let waker = Arc::new(Waker::new(poll.registry(), WAKER).unwrap());
-        let gate = Arc::new(Gate::default());
-        let pool = Pool::start(&store(place.path(), gate.clone()), waker, 1, 20 * WRITTEN_OFF_AFTER).unwrap();
-        Stage { _place: place, gate, pool, poll }
-    }
-
-    impl Stage {
-        fn submit(&mut self, token: usize, operation: ReadOperation<Disk>) {
-            self.pool.submit(Job { token: Token(token), operation: Operation::Read(operation), lease: None });
-        }
-
-        fn completion(&mut self) -> Vec<Ended> {
-            let mut events = mio::Events::with_capacity(1);
-            loop {
-                let completions = self.pool.completions();
-                if !completions.is_empty() {
-                    return completions;
-                }
-                self.poll.poll(&mut events, None).unwrap();
-            }
-        }
-
-        /// Returns the files, open: no read is needed for that.
-        fn opened(&mut self, files: usize) -> Vec<ReadOperation<Disk>> {
-            let mut loads = Vec::new();
-            for file in 0..files {
-                let name = Name::new(&file.to_string()).unwrap();
-                self.submit(file, ReadOperation::Open { name, offset: 0, length: None, tag: None, inline: 0 });
-                let Completion::Read(ReadCompletion::Opened(Ok(opened))) = self.completion().pop().unwrap().completion
-                else {
-                    panic!("not opened")
-                };
-                let Content::Range { file, start, end, .. } = opened.content else { panic!("opened with its bytes") };
-                loads.push(load(file, start, end, None));
-            }
-            loads
-        }
-    }
-
-    #[test]
-    fn names_are_looked_up_whatever_is_read() {
-        let mut stage = stage(5);
-        for (token, load) in stage.opened(5).into_iter().enumerate() {
-            stage.submit(token, load);
-        }
-        stage.gate.until_waiting(4);
-        stage.submit(9, ReadOperation::List { name: None });
-        let listed = stage.completion().pop().unwrap();
-        let is_listed = matches!(listed.completion, Completion::Read(ReadCompletion::Listed(Ok(_))));
-        assert!(is_listed && listed.token == Token(9), "{listed:?}");
-        stage.gate.open(true);
-    }
-
-    #[test]
-    fn nothing_is_read_for_the_dead() {
-        let mut stage = stage(5);
-        for (token, load) in stage.opened(5).into_iter().enumerate() {
-            stage.submit(token, load);
-        }
-        stage.gate.until_waiting(4);
-        let dropped: usize = (0..5).map(|token| stage.pool.forget(Token(token)).len()).sum();
-        assert_eq!(dropped, 1, "it waited");
-        stage.gate.open(true);
-        let mut ended = 0;
-        while ended < 4 {
-            for Ended { completion, .. } in stage.completion() {
-                let Completion::Read(ReadCompletion::Loaded(Ok(loaded))) = completion else { panic!("{completion:?}") };
-                assert_eq!(loaded.piece.bytes(), SCRATCH_BYTES as u64, "one piece of a slice");
-                ended += 1;
-            }
-        }
-        assert_eq!(stage.gate.reads(), 4);
-    }
-
-    #[test]
-    fn a_file_that_never_comes_costs_no_more_than_the_helpers_that_began_with_it() {
-        let mut stage = stage(2);
-        let mut loads = stage.opened(2);
-        let (other, load) = (loads.pop().unwrap(), loads.pop().unwrap());
-        for token in 0..12 {
-            stage.submit(token, copy(&load));
-        }
-        stage.gate.until_waiting(4);
-        // Nobody waited for as long: it is as if the time had passed.
-        let now = Instant::now() + 2 * WRITTEN_OFF_AFTER;
-        stage.pool.look_at = Some(now);
-        stage.pool.look(now);
-        // Helpers that take their places find something else to do.
-        stage.submit(12, other);
-        stage.gate.until_waiting(5);
-        assert_eq!(stage.gate.reads(), 5, "what is asked of the first file waits for it");
-        stage.gate.open(true);
-        let mut ended = 0;
-        while ended < 13 {
-            ended += stage.completion().len();
-        }
-    }
-
-    fn copy(load: &ReadOperation<Disk>) -> ReadOperation<Disk> {
-        let ReadOperation::Load { file, at, bytes, digest, .. } = load else { panic!("{load:?}") };
-        self::load(file.clone(), *at, *bytes, digest.clone())
-    }
-
-    fn load(file: Arc<OpenFile>, at: u64, bytes: u64, digest: Option<Digest>) -> ReadOperation<Disk> {
-        ReadOperation::Load { file, at, bytes, digest, remembered: false, form: Form::Background }
-    }
-}
+mod tests;

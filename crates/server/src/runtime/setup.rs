@@ -43,7 +43,7 @@ pub struct Live {
     pub limits: Limits,
     /// The limits on interrupted and unfinished uploads.
     pub store: StoreLimits,
-    /// How long the file system may leave a read unanswered.
+    /// How long the file system may leave an operation unanswered.
     pub job_timeout: Duration,
     /// The least severe lines that are logged.
     pub log_level: LevelFilter,

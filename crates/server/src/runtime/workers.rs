@@ -53,7 +53,7 @@ impl Workers {
         self.store.set_limits(limits);
     }
 
-    /// Sets how long a read may go without progress.
+    /// Sets how long a job may go without progress.
     pub(super) fn set_job_timeout(&mut self, timeout: Duration) {
         self.pool.set_job_timeout(timeout);
     }
@@ -160,9 +160,13 @@ impl Workers {
     }
 
     /// Ends the helpers once their queues are empty, or, where it `is_cut`, once each has ended its
-    /// operation; then leaves the store.
-    pub(super) fn end(&self, is_cut: bool) {
-        self.pool.end(is_cut);
-        self.store.leave();
+    /// operation; then leaves the store. Returns how many helpers the file system has not answered:
+    /// where there are any, the next server cleans up.
+    pub(super) fn end(&self, is_cut: bool) -> usize {
+        let stuck = self.pool.end(is_cut);
+        if stuck == 0 {
+            self.store.leave();
+        }
+        stuck
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     files::directories_of,
     net::{Inherited, InquiryListener, TlsAcceptor, keys::Identity},
     observe::logging::OpenLogs,
-    runtime::{Inquiry, Server, ServerParts, check_users},
+    runtime::{Ending, Inquiry, Server, ServerParts, check_users},
     start::{Given, Sockets, SocketsError, Wanted},
     store::{self, Reach, ServedStore, Store},
 };
@@ -33,13 +33,13 @@ use crate::{
 /// The time between two cleanings. Interrupted uploads are kept for days: an hour more does no harm.
 const BETWEEN_CLEANINGS: Duration = Duration::from_secs(3600);
 
-/// Serves until the server is asked to end. `passed` holds the sockets of the environment.
+/// Serves until the server is asked to end, and returns how it did. `passed` holds the sockets of the environment.
 ///
 /// # Errors
 ///
 /// Where the server can't start, with the kind of the obstacle; nothing was changed where [`check::before_start`] finds
 /// it. Later, where the system refuses to tell of events.
-pub fn serve(passed: Inherited, configuration: Configuration) -> Result<(), StartError> {
+pub fn serve(passed: Inherited, configuration: Configuration) -> Result<Ending, StartError> {
     configuration.holds()?;
     let mut warnings = configuration.warnings().to_vec();
     let (given, configuration) = given_sockets(passed, configuration)?;

@@ -137,17 +137,29 @@ impl Area {
 
     /// Makes a directory for this process in place of `lost`, unless that was done already.
     pub(super) fn renew(&self, lost: Option<&Arc<Run>>) -> Result<Arc<Run>, Errno> {
-        let mut run = self.run.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(run) = run.as_ref().filter(|run| lost.is_none_or(|lost| !Arc::ptr_eq(run, lost))) {
-            return Ok(run.clone());
+        let is_other = |run: &Arc<Run>| lost.is_none_or(|lost| !Arc::ptr_eq(run, lost));
+        if let Some(run) = self.own().filter(is_other) {
+            return Ok(run);
         }
+        // Not under the lock: the file system may not answer, and others need no new one.
         let made = Arc::new(Run::make(&self.syscalls, &self.top, self.others.this())?);
+        let mut run = self.run.write().unwrap_or_else(PoisonError::into_inner);
+        let quicker = run.clone().filter(is_other);
+        if quicker.is_none() {
+            *run = Some(made.clone());
+        }
+        drop(run);
+        if let Some(quicker) = quicker {
+            if let Err(error) = Run::remove(made, &self.syscalls, &self.top) {
+                log::warn!("can't delete a directory in .ferry that is not needed: {error}");
+            }
+            return Ok(quicker);
+        }
         if lost.is_some() {
             log::warn!(
                 "this server's directory in .ferry was removed, or others may have taken it; it has made another one"
             );
         }
-        *run = Some(made.clone());
         Ok(made)
     }
 

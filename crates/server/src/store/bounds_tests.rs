@@ -88,7 +88,7 @@ fn kind_of(completion: ReadCompletion<'_, Disk>) -> Option<ErrorKind> {
 
 /// Makes a change. Returns the kind of the error, if it fails.
 fn kind_of_change(store: &Store, change: Change) -> Option<ErrorKind> {
-    match store.change_names(&[NameOperation::Change(ChangeNumber(0), change)]).pop() {
+    match store.change_names(&mut vec![NameOperation::Change(ChangeNumber(0), change)].into_iter()).pop() {
         Some(NameCompletion::Changed(_, changed)) => changed.err().map(|error| error.kind),
         other => panic!("{other:?}"),
     }
@@ -204,9 +204,10 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
     });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
     let crc = Crc32::of(b"hello");
-    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc }).unwrap();
+    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc }, &|| true).unwrap();
     between();
-    let published = store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]).pop();
+    let published =
+        store.change_names(&mut vec![NameOperation::Publish(UploadNumber(0), upload, Onto::Any)].into_iter()).pop();
     assert!(matches!(published, Some(NameCompletion::Published(_, Ok(_)))), "{published:?}");
 }
 
@@ -222,8 +223,8 @@ fn publish_onto(store: &Store, name: &str, onto: Onto) -> Option<ErrorKind> {
     });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
     let crc = Crc32::of(b"hello");
-    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc }).unwrap();
-    match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, onto)]).pop() {
+    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc }, &|| true).unwrap();
+    match store.change_names(&mut vec![NameOperation::Publish(UploadNumber(0), upload, onto)].into_iter()).pop() {
         Some(NameCompletion::Published(_, published)) => published.err().map(|error| error.kind),
         other => panic!("{other:?}"),
     }
@@ -338,7 +339,7 @@ fn a_directory_is_synced_when_it_is_made_and_not_its_name_alone() {
     for count in [1, 10] {
         let names: Vec<_> = (0..count).map(|index| format!("{count}-{index}")).collect();
         let make = |name: &String| NameOperation::Change(ChangeNumber(0), Change::Mkdir(Name::new(name).unwrap()));
-        let told = store.change_names(&names.iter().map(make).collect::<Vec<_>>());
+        let told = store.change_names(&mut names.iter().map(make).collect::<Vec<_>>().into_iter());
         assert!(told.iter().all(|told| matches!(told, NameCompletion::Changed(_, Ok(())))));
         let synced = std::mem::take(&mut *synced.0.lock().unwrap());
         for path in names.iter().map(|name| root.path().join(name)).chain([root.path().to_owned()]) {

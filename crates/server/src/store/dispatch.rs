@@ -1,6 +1,9 @@
 //! Doing operations: on the loop, as far as nothing waits for a disk, and by helpers.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    cell::RefCell,
+    sync::{Arc, atomic::Ordering},
+};
 
 use ferry_wire::Digest;
 
@@ -10,10 +13,11 @@ use super::{
     names::Batch,
     operation::{
         Chunk, Completion, Form, Loaded, NameCompletion, NameOperation, Opened, Operation, Piece, ReadCompletion,
-        ReadOperation, Stage, UploadCompletion, UploadOperation,
+        ReadOperation, Resumed, Stage, UploadCompletion, UploadOperation,
     },
     read::{HELPER, LOOP, Load, Stop, Wanted},
     root::looked_up,
+    shift::Shift,
     upload::Upload,
 };
 
@@ -35,6 +39,10 @@ impl Store {
             }
             Operation::Upload(number, UploadOperation::Stage(stage)) => {
                 Ok(Completion::Upload(number, UploadCompletion::Staged(Ok(self.stage(stage)))))
+            }
+            Operation::Upload(number, UploadOperation::Discard { upload }) if upload.is_untouched() => {
+                self.discard(&upload);
+                Ok(Completion::Upload(number, UploadCompletion::Released))
             }
             operation => Err(operation),
         }
@@ -119,18 +127,19 @@ impl Store {
         }
     }
 
-    /// Brings an upload further, waiting for the disk where it must.
-    pub fn advance(&self, operation: UploadOperation<Disk>) -> UploadCompletion<Disk> {
+    /// Brings an upload further, waiting for the disk where it must. What takes long says by
+    /// `gets_on` that it does.
+    pub fn advance(&self, operation: UploadOperation<Disk>, gets_on: &dyn Fn() -> bool) -> UploadCompletion<Disk> {
         match operation {
             UploadOperation::Stage(stage) => UploadCompletion::Staged(Ok(self.stage(stage))),
-            UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(&resume)),
+            UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(&resume, gets_on)),
             UploadOperation::Write { upload, at, chunk, crc } => {
                 UploadCompletion::Written(self.write(&upload, at, chunk, crc))
             }
             UploadOperation::Checkpoint { upload, digest } => {
                 UploadCompletion::Checkpointed(self.checkpoint(&upload, &digest))
             }
-            UploadOperation::Finish(finish) => UploadCompletion::Finished(self.finish(&finish)),
+            UploadOperation::Finish(finish) => UploadCompletion::Finished(self.finish(&finish, gets_on)),
             UploadOperation::Discard { upload } => {
                 self.discard(&upload);
                 UploadCompletion::Released
@@ -144,10 +153,23 @@ impl Store {
 
     /// Makes changes in their order and waits for the disk once for all of them. Returns the
     /// completions in that order.
-    pub fn change_names(&self, operations: &[NameOperation<Disk>]) -> Vec<NameCompletion> {
-        let mut batch = Batch::new(self);
-        operations.iter().for_each(|operation| batch.make(operation));
+    pub fn change_names(&self, shift: &mut dyn Shift<NameOperation<Disk>>) -> Vec<NameCompletion> {
+        let shift = RefCell::new(shift);
+        let gets_on = || shift.borrow().gets_on();
+        let mut batch = Batch::new(self, &gets_on);
+        loop {
+            let Some(operation) = shift.borrow_mut().take_one() else { break };
+            batch.make(&operation);
+        }
         batch.finish()
+    }
+
+    /// Takes the completion of an operation for which nobody waits any more. What it took hold of
+    /// is let go; files that it opened are closed by this.
+    pub fn forget(&self, completion: Completion<'_, Disk>) {
+        if let Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) = completion {
+            self.keep(&upload, None);
+        }
     }
 
     pub(super) fn stage(&self, stage: Stage) -> Arc<Upload> {

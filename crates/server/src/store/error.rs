@@ -77,6 +77,8 @@ pub enum ErrorKind {
     Remounted,
     /// The file system did not answer in time.
     NoAnswer,
+    /// The file system did not answer a change in time: it may have been made, or be made yet.
+    MayBeMade,
     /// A helper panicked.
     Panicked,
 }

@@ -1,7 +1,9 @@
 //! Completions of operations that were lost on their way.
 
+use std::fmt;
+
 use super::{
-    error::StoreError,
+    error::{ErrorKind, StoreError},
     operation::{
         ChangeNumber, Completion, Handles, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation,
         UploadCompletion, UploadNumber, UploadOperation,
@@ -12,14 +14,29 @@ use super::{
 /// waits any more.
 pub struct Fallback<H: Handles> {
     number: u32,
+    /// It takes effect all the same where it is only late.
+    is_change: bool,
     make: fn(u32, StoreError) -> Completion<'static, H>,
+}
+
+impl<H: Handles> fmt::Debug for Fallback<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fallback").field("number", &self.number).finish_non_exhaustive()
+    }
 }
 
 impl<H: Handles> Fallback<H> {
     /// Returns what makes a completion of the `Finish` of an upload.
     pub(super) fn of_finish(UploadNumber(number): UploadNumber) -> Fallback<H> {
         let make = |number, error| Completion::Upload(UploadNumber(number), UploadCompletion::Finished(Err(error)));
-        Fallback { number, make }
+        Fallback { number, is_change: false, make }
+    }
+
+    /// Returns the completion of an operation that was begun, and that the file system does not
+    /// answer.
+    #[must_use]
+    pub fn unanswered(&self) -> Completion<'static, H> {
+        self.failed(StoreError::of(if self.is_change { ErrorKind::MayBeMade } else { ErrorKind::NoAnswer }))
     }
 
     /// Returns the completion that says `error`.
@@ -54,7 +71,7 @@ impl<H: Handles> ReadOperation<H> {
             ReadOperation::Probe => |_, error| Read(Probed(Err(error))),
             ReadOperation::List { .. } | ReadOperation::ListMore { .. } => |_, error| Read(Listed(Err(error))),
         };
-        Fallback { number: 0, make }
+        Fallback { number: 0, is_change: false, make }
     }
 }
 
@@ -75,7 +92,7 @@ impl<H: Handles> UploadOperation<H> {
                 |number, _| Upload(UploadNumber(number), Released)
             }
         };
-        Fallback { number: number.0, make }
+        Fallback { number: number.0, is_change: false, make }
     }
 }
 
@@ -84,12 +101,15 @@ impl<H: Handles> NameOperation<H> {
     #[must_use]
     pub fn fallback(&self) -> Fallback<H> {
         use {Completion::Name, NameCompletion::*};
+        let is_change = true;
         match self {
             NameOperation::Publish(UploadNumber(number), ..) => {
-                Fallback { number: *number, make: |number, error| Name(Published(UploadNumber(number), Err(error))) }
+                let make = |number, error| Name(Published(UploadNumber(number), Err(error)));
+                Fallback { number: *number, is_change, make }
             }
             NameOperation::Change(ChangeNumber(number), _) => {
-                Fallback { number: *number, make: |number, error| Name(Changed(ChangeNumber(number), Err(error))) }
+                let make = |number, error| Name(Changed(ChangeNumber(number), Err(error)));
+                Fallback { number: *number, is_change, make }
             }
         }
     }

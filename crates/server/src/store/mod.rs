@@ -39,6 +39,7 @@ mod remember;
 mod root;
 mod run;
 mod served;
+mod shift;
 mod syscalls;
 mod upload;
 
@@ -87,9 +88,10 @@ pub use read::{OpenFile, SCRATCH_BYTES};
 pub use remember::CrcUsage;
 use remember::Remembered;
 pub use served::ServedStore;
+pub use shift::Shift;
 pub use syscalls::{Call, Watcher};
 use upload::Stamp;
-pub use upload::{SmallFinish, Upload};
+pub use upload::{Hands, IdsInHand, InHand, LetGo, SmallFinish, Upload};
 
 /// How many ids are forgotten, or tried, at once where the limit on them is reached.
 const FORGOTTEN_AT_ONCE: usize = 256;
@@ -247,6 +249,7 @@ pub struct Store {
     stamp: Arc<Stamp>,
     next_number: AtomicU64,
     unsettled: Unsettled,
+    in_hand: IdsInHand,
     /// The last beat failed, and it was said.
     is_beat_lost: AtomicBool,
     /// The space that killed servers had set aside was given back.
@@ -320,6 +323,7 @@ impl Store {
         let mounted_as = options.mounts.kind_at(&options.root);
         Ok(Store {
             unsettled: Unsettled::default(),
+            in_hand: IdsInHand::default(),
             syscalls,
             root,
             area,

@@ -274,7 +274,10 @@ impl Store {
             let step = Move { store: self, run: run.dir(), path: path.clone() };
             step.settle(OnWay::Undo).is_err()
         };
-        self.unsettled.lock().retain(settle);
+        // Not held over a call: one that never returns is left to whoever cleans up after this process.
+        let mut left = std::mem::take(&mut *self.unsettled.lock());
+        left.retain(settle);
+        self.unsettled.lock().append(&mut left);
     }
 
     /// Takes over the move `name` of a process that has ended, from its directory `dir`, and

@@ -25,15 +25,17 @@ use super::{
     read::not_a_file,
     root::looked_up,
     syscalls::Inheritance,
-    upload::{Place, Upload, not_given},
+    upload::{Place, Upload, Work, not_given},
 };
 
 /// A batch of changes that share their fsyncs.
 ///
 /// Order of calls: any number of changes, then [`finish`](Batch::finish), before which no
-/// result may be told to anyone.
+/// result may be told to anyone. Where nobody waits for the results any more, no change is begun
+/// that could still be left undone.
 pub(super) struct Batch<'a> {
     store: &'a Store,
+    gets_on: &'a dyn Fn() -> bool,
     /// Open parents by name. Forgotten where a name may have come to mean another directory.
     by_name: HashMap<String, usize>,
     dirs: Vec<OwnedFd>,
@@ -45,18 +47,22 @@ pub(super) struct Batch<'a> {
     completions: Vec<(NameCompletion, Vec<usize>)>,
     /// Kept uploads that were published: their journals say so when the names are durable.
     published: Vec<(usize, std::sync::Arc<Upload>, JournalEntry)>,
+    /// The uploads that it works on, until all is done.
+    works: Vec<Work<'a>>,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(store: &'a Store) -> Batch<'a> {
+    pub(super) fn new(store: &'a Store, gets_on: &'a dyn Fn() -> bool) -> Batch<'a> {
         Batch {
             store,
+            gets_on,
             by_name: HashMap::new(),
             dirs: Vec::new(),
             inheritances: HashMap::new(),
             unsynced: Default::default(),
             completions: Vec::new(),
             published: Vec::new(),
+            works: Vec::new(),
         }
     }
 
@@ -84,6 +90,14 @@ impl<'a> Batch<'a> {
         self
     }
 
+    /// Fails where nobody waits any more: to be asked right before the call that makes a change of `name`.
+    fn is_wanted(&self, name: &Name) -> Result<(), StoreError> {
+        match (self.gets_on)() {
+            true => Ok(()),
+            false => Err(StoreError::at(name.as_str(), ErrorKind::NoAnswer)),
+        }
+    }
+
     fn change(&mut self, change: &Change, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         match change {
             Change::Mkdir(name) => self.mkdir(name, touched),
@@ -94,6 +108,7 @@ impl<'a> Batch<'a> {
 
     fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         let parent = self.parent(name)?;
+        self.is_wanted(name)?;
         if let Err(error) = self.store.syscalls.mkdir(&self.dirs[parent], name.last(), 0o777) {
             self.forget_removed(error);
             if error == Errno::EXIST && !self.store.capabilities.noreplace {
@@ -131,6 +146,7 @@ impl<'a> Batch<'a> {
             return Err(failed(Errno::BUSY));
         }
         let held = self.hold_large(name, &stat);
+        self.is_wanted(name)?;
         let unlinked = self.store.syscalls.unlink(&self.dirs[parent], name.last(), directory);
         unlinked.map_err(|error| self.refused(parent, name, error))?;
         self.by_name.clear();
@@ -147,6 +163,7 @@ impl<'a> Batch<'a> {
             _ => return Err(StoreError::at(from.as_str(), ErrorKind::SpecialEntry)),
         }
         let new = self.parent(to)?;
+        self.is_wanted(to)?;
         let ends = Ends { from: (&self.dirs[old], from), to: (&self.dirs[new], to) };
         self.store.move_entry(&ends, &stat).map_err(|error| match error {
             Errno::INVAL if to.as_str().starts_with(from.as_str()) => {
@@ -171,8 +188,8 @@ impl<'a> Batch<'a> {
         touched: &mut Vec<usize>,
     ) -> Result<Published, StoreError> {
         let name = &upload.name;
+        self.works.push(self.store.work_on(upload)?);
         assert!(upload.staged().whole.is_some(), "published before it is whole and on the disk");
-        self.store.check_begun(upload)?;
         let failed = |error| StoreError::system(name.as_str(), error);
         let parent = self.parent(name)?;
         let replaced = self.replaced_by(name, parent, onto)?;
@@ -198,6 +215,7 @@ impl<'a> Batch<'a> {
         self.give(upload, parent, replaced.as_ref(), (staged_in, &staged_as, &staged))?;
         let blocks = upload.crcs().filter(|_| self.store.remembers_uploads());
         let guarded = blocks.and_then(|blocks| Some((self.store.guard_staged(staged_in, &staged_as)?, blocks)));
+        self.is_wanted(name)?;
         let entry = (&self.dirs[parent], name.last());
         let renamed = match onto {
             Onto::Any | Onto::Taken => self.store.syscalls.rename((staged_in, &staged_as), entry, true),
@@ -292,6 +310,7 @@ impl<'a> Batch<'a> {
         let mut fsync = |index: usize| {
             let dir = &self.dirs[index];
             let mut sync = || {
+                (self.gets_on)();
                 let stat = self.store.syscalls.stat(dir)?;
                 *synced.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| self.store.sync(dir))
             };
@@ -308,7 +327,7 @@ impl<'a> Batch<'a> {
             }
         }
         let (unsynced, changes) = &self.unsynced;
-        for (change, synced) in changes.iter().zip(self.store.sync_several(unsynced)) {
+        for (change, synced) in changes.iter().zip(self.store.sync_several(unsynced, self.gets_on)) {
             let completion = &mut self.completions[*change].0;
             if let (Err(error), true) = (synced, completion.is_ok()) {
                 completion.fail(StoreError::not_durable(error));
@@ -322,7 +341,7 @@ impl<'a> Batch<'a> {
                     log::warn!("can't write the journal of a published upload in .ferry/kept: {error}");
                 }
             }
-            staged.journal = None;
+            staged.unlock();
         }
         self.completions.into_iter().map(|(completion, _)| completion).collect()
     }

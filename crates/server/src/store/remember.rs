@@ -499,12 +499,13 @@ mod tests {
             let (most, last) = bytes.split_at(bytes.len() / step * step);
             for (number, piece) in most.chunks(step).enumerate() {
                 let ((chunk, crc), at) = (chunk(piece), (number * step) as u64);
-                place.store.advance(UploadOperation::Write { upload: upload.clone(), at, chunk, crc });
+                place.store.advance(UploadOperation::Write { upload: upload.clone(), at, chunk, crc }, &|| true);
             }
             let ((chunk, chunk_crc), at, crc) = (chunk(last), most.len() as u64, Crc32::of(&bytes));
             let finish = Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc };
-            place.store.finish(&finish).unwrap();
-            place.store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]);
+            place.store.finish(&finish, &|| true).unwrap();
+            let publish = NameOperation::Publish(UploadNumber(0), upload, Onto::Any);
+            place.store.change_names(&mut vec![publish].into_iter());
             if meddles {
                 place.meddle(9);
             }

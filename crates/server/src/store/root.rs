@@ -345,11 +345,12 @@ mod tests {
             };
             error.map(|error| error.kind)
         };
-        let change =
-            |store: &Store, change| match &*store.change_names(&[NameOperation::Change(ChangeNumber(0), change)]) {
-                [NameCompletion::Changed(_, changed)] => changed.as_ref().err().map(|error| error.kind),
-                other => panic!("{other:?}"),
-            };
+        let change = |store: &Store, change| match &*store
+            .change_names(&mut vec![NameOperation::Change(ChangeNumber(0), change)].into_iter())
+        {
+            [NameCompletion::Changed(_, changed)] => changed.as_ref().err().map(|error| error.kind),
+            other => panic!("{other:?}"),
+        };
         type Ask<'a> = Box<dyn Fn(&Store) -> Option<ErrorKind> + 'a>;
         let open = || ReadOperation::Open { name: name("file"), offset: 0, length: None, tag: None, inline: 1 << 16 };
         let requests: [Ask<'_>; 6] = [

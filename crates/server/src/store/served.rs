@@ -23,10 +23,11 @@ use super::{
     AREA, Area, CrcUsage, Disk, Owner, OwnerLimits, SmallFinish, Store, StoreLimits, StoreUsage, Upload,
     error::{ErrorKind, StoreError, SystemError},
     operation::{
-        Completion, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, UploadCompletion,
-        UploadOperation,
+        Completion, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, Resumed, UploadCompletion,
+        UploadNumber, UploadOperation,
     },
     root::Root,
+    shift::Shift,
 };
 
 /// The time between two looks at a root that can't be reached, and the least between any two.
@@ -125,30 +126,53 @@ impl ServedStore {
     }
 
     /// Brings an upload further: see [`Store::advance`].
-    pub fn advance(&self, operation: UploadOperation<Disk>) -> UploadCompletion<Disk> {
+    pub fn advance(&self, operation: UploadOperation<Disk>, gets_on: &dyn Fn() -> bool) -> UploadCompletion<Disk> {
         let store = match &operation {
             // Its files are to be let go of, wherever they are.
             UploadOperation::Discard { upload } | UploadOperation::Keep { upload, .. } => self.store_of(upload),
             _ => Some(self.current()),
         };
         let Some(store) = store else { return UploadCompletion::Released };
-        let completion = store.advance(operation);
+        let completion = store.advance(operation, gets_on);
         self.note(completion.error());
         completion
     }
 
     /// Finishes several small uploads: see [`Store::finish_small`].
-    pub fn finish_small(&self, uploads: &[SmallFinish]) -> Vec<Result<(), StoreError>> {
-        let finished = self.current().finish_small(uploads);
-        finished.iter().for_each(|finished| self.note(finished.as_ref().err()));
+    pub fn finish_small(&self, shift: &mut dyn Shift<SmallFinish>) -> Vec<(UploadNumber, Result<(), StoreError>)> {
+        let finished = self.current().finish_small(shift);
+        finished.iter().for_each(|(_, finished)| self.note(finished.as_ref().err()));
         finished
     }
 
     /// Makes changes in their order: see [`Store::change_names`].
-    pub fn change_names(&self, operations: &[NameOperation<Disk>]) -> Vec<NameCompletion> {
-        let completions = self.current().change_names(operations);
+    pub fn change_names(&self, shift: &mut dyn Shift<NameOperation<Disk>>) -> Vec<NameCompletion> {
+        let completions = self.current().change_names(shift);
         completions.iter().for_each(|completion| self.note(completion.error()));
         completions
+    }
+
+    /// Takes the completion of an operation for which nobody waits any more: see [`Store::forget`].
+    pub fn forget(&self, completion: Completion<'_, Disk>) {
+        let upload = match &completion {
+            Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) => upload,
+            _ => return,
+        };
+        if let Some(store) = self.store_of(upload) {
+            store.forget(completion);
+        }
+    }
+
+    /// Returns whether no call waits for another machine, nor for a program that plays a file system.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.current().capabilities.local
+    }
+
+    /// Returns whether one wait for the disk serves many files.
+    #[must_use]
+    pub fn syncs_together(&self) -> bool {
+        self.current().capabilities.syncfs
     }
 
     /// Returns what uploads take of the disk; [`None`] where it could not be known without waiting.
@@ -389,7 +413,7 @@ mod tests {
 
     fn stage(store: &ServedStore, of: &str) -> Arc<Upload> {
         let stage = Stage { name: name(of), size: Some(5), mtime: None, settled: true, owner: Owner::default() };
-        match store.advance(UploadOperation::Stage(stage)) {
+        match store.advance(UploadOperation::Stage(stage), &|| true) {
             UploadCompletion::Staged(Ok(upload)) => upload,
             other => panic!("{other:?}"),
         }
@@ -398,7 +422,7 @@ mod tests {
     fn resume(store: &ServedStore) -> (Arc<Upload>, u64) {
         let (id, owner) = (Id::new("0123456789abcdef").unwrap(), Owner::default());
         let resume = Resume { id, name: name("kept"), size: 5, mtime: None, owner };
-        match store.advance(UploadOperation::Resume(resume)) {
+        match store.advance(UploadOperation::Resume(resume), &|| true) {
             UploadCompletion::Resumed(Ok(Resumed::Going { upload, digest })) => (upload, digest.bytes()),
             other => panic!("{other:?}"),
         }
@@ -410,7 +434,7 @@ mod tests {
         let chunk_crc = Crc32::of(chunk.bytes());
         let finish =
             Finish { upload: upload.clone(), at: at as u64, chunk, chunk_crc, size: 5, crc: Crc32::of(b"hello") };
-        match store.advance(UploadOperation::Finish(finish)) {
+        match store.advance(UploadOperation::Finish(finish), &|| true) {
             UploadCompletion::Finished(finished) => finished.map_err(|error| error.kind)?,
             other => panic!("{other:?}"),
         }
@@ -418,7 +442,10 @@ mod tests {
     }
 
     fn publish(store: &ServedStore, upload: &Arc<Upload>) -> Result<(), ErrorKind> {
-        match store.change_names(&[NameOperation::Publish(UploadNumber(0), upload.clone(), Onto::Any)]).pop() {
+        match store
+            .change_names(&mut vec![NameOperation::Publish(UploadNumber(0), upload.clone(), Onto::Any)].into_iter())
+            .pop()
+        {
             Some(NameCompletion::Published(_, published)) => published.map(drop).map_err(|error| error.kind),
             other => panic!("{other:?}"),
         }
@@ -460,7 +487,7 @@ mod tests {
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
         let crc = Crc32::of(b"hello");
         let all = Finish { upload: whole.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc };
-        let finished = store.advance(UploadOperation::Finish(all));
+        let finished = store.advance(UploadOperation::Finish(all), &|| true);
         assert!(matches!(finished, UploadCompletion::Finished(Ok(()))), "{finished:?}");
 
         dead.0.store(fs::metadata(&root).unwrap().ino(), Ordering::Relaxed);
@@ -481,9 +508,9 @@ mod tests {
         let (again, offset) = resume(&store);
         assert_eq!(finish(&store, &again, usize::try_from(offset).unwrap()), Ok(()));
         for upload in [plain, whole] {
-            store.advance(UploadOperation::Discard { upload });
+            store.advance(UploadOperation::Discard { upload }, &|| true);
         }
-        store.advance(UploadOperation::Keep { upload: kept, tail: None });
+        store.advance(UploadOperation::Keep { upload: kept, tail: None }, &|| true);
         assert_eq!(finish(&store, &stage(&store, "new"), 0), Ok(()));
         for published in ["kept", "new"] {
             assert_eq!(fs::read(root.join(published)).unwrap(), b"hello");
@@ -498,14 +525,14 @@ mod tests {
         assert_eq!(store.look(), Ok(true));
         assert_eq!(store.look(), Ok(false));
         let large = Stage { name: name("large"), size: Some(6), mtime: None, settled: true, owner: Owner::default() };
-        let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(large)) else {
+        let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(large), &|| true) else {
             panic!("staged")
         };
         let chunk = Chunk { memory: b"larger".to_vec(), filled: 6 };
         let crc = Crc32::of(chunk.bytes());
-        let written = store.advance(UploadOperation::Write { upload: upload.clone(), at: 0, chunk, crc });
+        let written = store.advance(UploadOperation::Write { upload: upload.clone(), at: 0, chunk, crc }, &|| true);
         assert!(written.error().is_some(), "limits that were set hold on: {written:?}");
-        store.advance(UploadOperation::Discard { upload });
+        store.advance(UploadOperation::Discard { upload }, &|| true);
         store.beat();
         store.watch();
         assert!(locked(&store.earlier).is_empty(), "nothing of the dead one is held");

@@ -388,6 +388,17 @@ impl Syscalls {
         let _ = self.call(&Call::Writeback { file: file.as_fd() }, || sys::start_writeback(file.as_fd(), at, bytes));
     }
 
+    /// Writes a range back and waits for that, without making it durable. False where the file
+    /// system can't.
+    pub(super) fn finish_writeback(&self, file: &OwnedFd, at: u64, bytes: u64) -> Result<bool, Errno> {
+        let call = Call::Writeback { file: file.as_fd() };
+        match self.once(&call, || sys::finish_writeback(file.as_fd(), at, bytes)) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn sync_data(&self, file: &OwnedFd) -> Result<(), Errno> {
         self.once(&Call::SyncData { file: file.as_fd() }, || fs::fdatasync(file))
     }

@@ -1,5 +1,6 @@
 //! Staging uploads: bytes under a hidden name until they are whole and on the disk.
 
+mod hands;
 mod resume;
 mod small;
 
@@ -15,6 +16,8 @@ use rustix::{
     io::Errno,
 };
 
+pub(super) use hands::Work;
+pub use hands::{Hands, IdsInHand, InHand, LetGo};
 pub use small::SmallFinish;
 
 use super::{
@@ -60,6 +63,7 @@ pub struct Upload {
     pub(super) place: Place,
     /// The owner: its limits are held.
     owner: Owner,
+    hands: Hands,
     staged: Mutex<Staged>,
 }
 
@@ -87,6 +91,8 @@ pub(super) struct Staged {
     noted: u64,
     /// The locked journal of a kept upload.
     pub(super) journal: Option<(OwnedFd, Journal)>,
+    /// The id of a kept upload, as long as it is locked.
+    in_hand: Option<InHand>,
     /// Set when it is finished.
     pub(super) whole: Option<(u64, Crc32)>,
     /// Those that the file was given.
@@ -95,10 +101,19 @@ pub(super) struct Staged {
     pub(super) crcs: UploadRun,
 }
 
+impl Staged {
+    /// Closes the journal, which gives up its lock, and then the id.
+    pub(super) fn unlock(&mut self) {
+        self.journal = None;
+        self.in_hand = None;
+    }
+}
+
 impl Upload {
     pub(super) fn plain(store: Arc<Stamp>, number: String, stage: Stage) -> Upload {
         let Stage { name, size, mtime, settled, owner } = stage;
-        Upload { store, name, size, mtime, settled, place: Place::Plain(number), owner, staged: Mutex::default() }
+        let (place, hands, staged) = (Place::Plain(number), Hands::default(), Mutex::default());
+        Upload { store, name, size, mtime, settled, place, owner, hands, staged }
     }
 
     /// Returns the resume id, of an upload that has one.
@@ -209,15 +224,14 @@ impl Store {
         Arc::strong_count(&self.stamp) > 1
     }
 
-    /// Fails for an upload that was begun at another store: its files are not to be found beneath this root.
-    pub(super) fn check_begun(&self, upload: &Upload) -> Result<(), StoreError> {
-        match self.has_begun(upload) {
-            true => Ok(()),
-            false => Err(StoreError::at(upload.name.as_str(), ErrorKind::Remounted)),
-        }
-    }
-
-    pub(super) fn write(&self, upload: &Upload, at: u64, mut chunk: Chunk, crc: Crc32) -> Result<Chunk, StoreError> {
+    pub(super) fn write(
+        &self,
+        upload: &Arc<Upload>,
+        at: u64,
+        mut chunk: Chunk,
+        crc: Crc32,
+    ) -> Result<Chunk, StoreError> {
+        let _work = self.work_on(upload)?;
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, at, &chunk)?;
         staged.crcs.wrote(at, chunk.filled as u64, crc);
@@ -226,7 +240,6 @@ impl Store {
     }
 
     fn write_chunk(&self, upload: &Upload, staged: &mut Staged, at: u64, chunk: &Chunk) -> Result<(), StoreError> {
-        self.check_begun(upload)?;
         assert!(staged.whole.is_none(), "a write after the end of an upload");
         if staged.file.is_none() {
             self.begin(upload, staged, &mut Parents::default())?;
@@ -335,34 +348,49 @@ impl Store {
 
     /// Writes the last bytes and makes the whole durable. The descriptor is closed: an upload that
     /// waits for its name holds none.
-    pub(super) fn finish(&self, finish: &Finish<Disk>) -> Result<(), StoreError> {
+    pub(super) fn finish(&self, finish: &Finish<Disk>, gets_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
         let Finish { upload, at, chunk, chunk_crc, size, crc } = finish;
         let (size, crc) = (*size, *crc);
         assert_eq!(*at + chunk.filled as u64, size, "the last chunk ends the file");
+        let _work = self.work_on(upload)?;
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, *at, chunk)?;
         staged.crcs.wrote(*at, chunk.filled as u64, *chunk_crc);
-        let finished = self.finish_file(upload, &mut staged, size, crc);
+        gets_on();
+        let finished = self.finish_file(upload, &mut staged, (size, crc), gets_on);
         finished.map_err(|error| upload.error(error))?;
         staged.whole = Some((size, crc));
         Ok(())
     }
 
-    /// Syncs files or directories together, where that means something, and returns the result of each.
-    pub(super) fn sync_several(&self, files: &[OwnedFd]) -> Vec<Result<(), Errno>> {
+    /// Syncs files or directories together, where that means something, and returns the result of
+    /// each. Says by `gets_on` when one of several is done.
+    pub(super) fn sync_several(&self, files: &[OwnedFd], gets_on: &dyn Fn() -> bool) -> Vec<Result<(), Errno>> {
         match self.durability {
             Durability::None => vec![Ok(()); files.len()],
             Durability::Full if !self.capabilities.syncfs => self.syscalls.sync_each(files),
             Durability::Full if files.len() < TOGETHER_FROM => {
-                files.iter().map(|file| self.syscalls.sync(file)).collect()
+                let sync = |file| {
+                    let synced = self.syscalls.sync(file);
+                    gets_on();
+                    synced
+                };
+                files.iter().map(sync).collect()
             }
             Durability::Full => vec![self.syscalls.sync_together(files); files.len()],
         }
     }
 
-    fn finish_file(&self, upload: &Upload, staged: &mut Staged, size: u64, crc: Crc32) -> Result<(), Errno> {
+    fn finish_file(
+        &self,
+        upload: &Upload,
+        staged: &mut Staged,
+        (size, crc): (u64, Crc32),
+        gets_on: &dyn Fn() -> bool,
+    ) -> Result<(), Errno> {
         self.complete_file(upload, staged, size)?;
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
+        self.write_back(file, size, gets_on)?;
         self.sync(file)?;
         if let Some((journal_file, journal)) = &mut staged.journal {
             let moment = self.file_time();
@@ -372,6 +400,20 @@ impl Store {
             self.sync_data(journal_file)?;
         }
         staged.file = None;
+        Ok(())
+    }
+
+    /// Sends a large file to the disk piece by piece, so that a slow disk is seen to get on: a sync
+    /// says nothing before all is there.
+    fn write_back(&self, file: &OwnedFd, size: u64, gets_on: &dyn Fn() -> bool) -> Result<(), Errno> {
+        if self.durability == Durability::None || self.capabilities.in_memory || size <= WRITEBACK_BYTES {
+            return Ok(());
+        }
+        let mut at = 0;
+        while at < size && self.syscalls.finish_writeback(file, at, WRITEBACK_BYTES.min(size - at))? {
+            at += WRITEBACK_BYTES;
+            gets_on();
+        }
         Ok(())
     }
 
@@ -392,8 +434,8 @@ impl Store {
     }
 
     /// Makes durable what was written so far of a kept upload, and remembers how far that is.
-    pub(super) fn checkpoint(&self, upload: &Upload, digest: &Digest) -> Result<(), StoreError> {
-        self.check_begun(upload)?;
+    pub(super) fn checkpoint(&self, upload: &Arc<Upload>, digest: &Digest) -> Result<(), StoreError> {
+        let _work = self.work_on(upload)?;
         let mut staged = upload.staged();
         let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
         let synced = match file.try_clone() {
@@ -427,8 +469,8 @@ impl Store {
         self.sync_data(journal_file)
     }
 
-    /// Drops an upload and all that arrived of it.
-    pub(super) fn discard(&self, upload: &Upload) {
+    /// Drops an upload with which no helper is at work, and all that arrived of it.
+    fn discard_now(&self, upload: &Upload) {
         let mut staged = upload.staged();
         let file = staged.file.take();
         let removed = match &upload.place {
@@ -459,15 +501,14 @@ impl Store {
             Place::Kept(kept) if removed.is_err() => self.rest(&kept.id),
             Place::Kept(kept) => self.quota.forget(kept.id.as_str()),
         }
-        // Closing the journal gives up its lock.
-        staged.journal = None;
+        staged.unlock();
         if let Some(file) = file {
             self.syscalls.closer().close(file);
         }
     }
 
-    /// Lets go of a kept upload. Where the tail can't be made durable, what was kept before still is.
-    pub(super) fn keep(&self, upload: &Upload, tail: Option<Tail>) {
+    /// Lets go of a kept upload with which no helper is at work.
+    fn keep_now(&self, upload: &Upload, tail: Option<Tail>) {
         let mut staged = upload.staged();
         if let Some(Tail { at, chunk, digest }) = tail {
             let kept = self.write_chunk(upload, &mut staged, at, &chunk).and_then(|()| {
@@ -501,8 +542,7 @@ impl Store {
         if let Some(file) = staged.file.take() {
             self.syscalls.closer().close(file);
         }
-        // Closing the journal gives up its lock.
-        staged.journal = None;
+        staged.unlock();
     }
 
     /// Says to servers of other machines that an upload is anybody's: all that was written is with the
@@ -580,8 +620,15 @@ mod tests {
         let crc = Crc32::of(&[vec![1; half], vec![2; half]].concat());
         let (at, chunk, size) = (whole, Chunk::default(), whole);
         let chunk_crc = Crc32::EMPTY;
-        store.finish(&Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc }).unwrap();
-        store.change_names(&[NameOperation::Publish(UploadNumber(0), upload, Onto::Any)]);
+        let pieces = std::cell::Cell::new(0);
+        let gets_on = || {
+            pieces.set(pieces.get() + 1);
+            true
+        };
+        store.finish(&Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc }, &gets_on).unwrap();
+        // Where it lies in memory there is no disk to be slow.
+        assert!(store.capabilities.in_memory || pieces.get() >= 2, "a large file is seen to get on");
+        store.change_names(&mut vec![NameOperation::Publish(UploadNumber(0), upload, Onto::Any)].into_iter());
         assert_eq!(Crc32::of(&std::fs::read(root.path().join("a")).unwrap()), crc);
     }
 }

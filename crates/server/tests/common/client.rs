@@ -197,7 +197,9 @@ impl<'s> Client<'s> {
         let delivered = self.send(&upload, bytes, 0, chunk).and_then(|at| {
             let finish = finish_of(upload.clone(), at, bytes);
             match SmallFinish::new(NUMBER, finish) {
-                Ok(small) => told(self.store.finish_small(&[small]).pop().expect("one result for one upload")),
+                Ok(small) => told(
+                    self.store.finish_small(&mut vec![small].into_iter()).pop().expect("one result for one upload").1,
+                ),
                 Err(finish) => self.finish_one(finish),
             }
         });
@@ -219,9 +221,13 @@ impl<'s> Client<'s> {
             finishes.push(SmallFinish::new(NUMBER, finish).expect("a small upload"));
             uploads.push(upload);
         }
-        let finished = self.store.finish_small(&finishes);
+        let finished = self.store.finish_small(&mut finishes.into_iter());
         assert_eq!(finished.len(), uploads.len(), "a result for each upload");
-        uploads.into_iter().zip(finished).map(|(upload, finished)| self.delivered(upload, told(finished))).collect()
+        uploads
+            .into_iter()
+            .zip(finished)
+            .map(|(upload, (_, finished))| self.delivered(upload, told(finished)))
+            .collect()
     }
 
     /// Does as a session does after a Finish.
@@ -236,7 +242,7 @@ impl<'s> Client<'s> {
     }
 
     fn stage(&self, stage: Stage) -> Arc<Upload> {
-        match self.store.advance(UploadOperation::Stage(stage)) {
+        match self.store.advance(UploadOperation::Stage(stage), &|| true) {
             UploadCompletion::Staged(Ok(upload)) => upload,
             other => panic!("{other:?} for a Stage"),
         }
@@ -244,14 +250,14 @@ impl<'s> Client<'s> {
 
     fn write(&self, upload: Arc<Upload>, at: u64, piece: &[u8]) -> Result<(), Failure> {
         let (chunk, crc) = (chunk_of(piece), Crc32::of(piece));
-        match self.store.advance(UploadOperation::Write { upload, at, chunk, crc }) {
+        match self.store.advance(UploadOperation::Write { upload, at, chunk, crc }, &|| true) {
             UploadCompletion::Written(written) => told(written).map(drop),
             other => panic!("{other:?} for a Write"),
         }
     }
 
     fn finish_one(&self, finish: Finish<Disk>) -> Result<(), Failure> {
-        match self.store.advance(UploadOperation::Finish(finish)) {
+        match self.store.advance(UploadOperation::Finish(finish), &|| true) {
             UploadCompletion::Finished(finished) => told(finished),
             other => panic!("{other:?} for a Finish"),
         }
@@ -275,14 +281,18 @@ impl<'s> Client<'s> {
 
     /// Makes changes in one batch, and lets go of the uploads that could not have their names.
     pub(crate) fn change(&mut self, operations: Vec<NameOperation<Disk>>) -> Vec<Told> {
-        let told: Vec<Told> = self.store.change_names(&operations).into_iter().map(told_of_change).collect();
-        assert_eq!(told.len(), operations.len(), "a result for each change");
-        for (operation, told) in operations.into_iter().zip(&told) {
-            match operation {
-                NameOperation::Publish(_, upload, _) if told.is_err() && upload.id().is_some() => {
-                    self.keep(upload, None)
-                }
-                NameOperation::Publish(_, upload, _) if told.is_err() => self.discard(upload),
+        let upload_of = |operation: &NameOperation<Disk>| match operation {
+            NameOperation::Publish(_, upload, _) => Some(upload.clone()),
+            NameOperation::Change(..) => None,
+        };
+        let uploads: Vec<_> = operations.iter().map(upload_of).collect();
+        let told = self.store.change_names(&mut operations.into_iter());
+        let told: Vec<Told> = told.into_iter().map(told_of_change).collect();
+        assert_eq!(told.len(), uploads.len(), "a result for each change");
+        for (upload, told) in uploads.into_iter().zip(&told) {
+            match upload {
+                Some(upload) if told.is_err() && upload.id().is_some() => self.keep(upload, None),
+                Some(upload) if told.is_err() => self.discard(upload),
                 _ => {}
             }
         }
@@ -295,12 +305,12 @@ impl<'s> Client<'s> {
     }
 
     fn discard(&mut self, upload: Arc<Upload>) {
-        let released = self.store.advance(UploadOperation::Discard { upload });
+        let released = self.store.advance(UploadOperation::Discard { upload }, &|| true);
         assert!(matches!(released, UploadCompletion::Released), "{released:?} for a Discard");
     }
 
     fn keep(&mut self, upload: Arc<Upload>, tail: Option<Tail>) {
-        let released = self.store.advance(UploadOperation::Keep { upload, tail });
+        let released = self.store.advance(UploadOperation::Keep { upload, tail }, &|| true);
         assert!(matches!(released, UploadCompletion::Released), "{released:?} for a Keep");
     }
 }
@@ -313,7 +323,7 @@ impl Client<'_> {
 
     pub(crate) fn resume_as(&mut self, owner: Owner, id: &Id, name: &Name, size: u64) -> Result<Resumed, Failure> {
         let resume = Resume { id: id.clone(), name: name.clone(), size, mtime: None, owner };
-        let UploadCompletion::Resumed(resumed) = self.store.advance(UploadOperation::Resume(resume)) else {
+        let UploadCompletion::Resumed(resumed) = self.store.advance(UploadOperation::Resume(resume), &|| true) else {
             panic!("no Resumed for a Resume")
         };
         Ok(match told(resumed)? {
@@ -336,7 +346,7 @@ impl Client<'_> {
     /// Makes durable what was sent so far.
     pub(crate) fn checkpoint(&mut self, held: Held) -> Result<Held, Failure> {
         let checkpoint = UploadOperation::Checkpoint { upload: held.upload.clone(), digest: held.digest.clone() };
-        let UploadCompletion::Checkpointed(checkpointed) = self.store.advance(checkpoint) else {
+        let UploadCompletion::Checkpointed(checkpointed) = self.store.advance(checkpoint, &|| true) else {
             panic!("no Checkpointed for a Checkpoint")
         };
         match told(checkpointed) {

@@ -77,6 +77,10 @@ fn told(kind: ErrorKind) -> (Code, &'static str) {
             (Code::Busy, "the server's file system was mounted anew since this upload began; send it again")
         }
         ErrorKind::NoAnswer => (Code::Busy, "the server's file system does not answer; try again later"),
+        ErrorKind::MayBeMade => (
+            Code::Busy,
+            "the server's file system does not answer; the change may be made all the same: look before you try again",
+        ),
         ErrorKind::Panicked => (Code::Io, "the server made a mistake; its log says which"),
     }
 }

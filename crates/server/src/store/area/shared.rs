@@ -328,7 +328,12 @@ impl Area {
     /// Opens the data of an upload that was taken, with the bytes that `promised` stands for. Another
     /// holder may have them open still, and then they are copied. Returns the digest of the bytes in
     /// them that count.
-    pub(in crate::store) fn own_data(&self, taken: &Taken, promised: Digest) -> Result<(OwnedFd, Digest), Errno> {
+    pub(in crate::store) fn own_data(
+        &self,
+        taken: &Taken,
+        promised: Digest,
+        gets_on: &dyn Fn() -> bool,
+    ) -> Result<(OwnedFd, Digest), Errno> {
         let (dir, name) = (&taken.dir, taken.kept.data_name());
         if !taken.has_data {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
@@ -343,7 +348,7 @@ impl Area {
         let Tenure::Own { number, .. } = &taken.kept.tenure else { return Err(Errno::INVAL) };
         let copy_name = format!("taken-{number}");
         let (run, copy) = self.stage(&copy_name, OFlags::RDWR)?;
-        let copied = self.copy(&theirs, &copy, promised).and_then(|digest| {
+        let copied = self.copy(&theirs, &copy, promised, gets_on).and_then(|digest| {
             self.syscalls.rename((run.dir(), &copy_name), (dir, &name), true)?;
             Ok(digest)
         });
@@ -355,7 +360,13 @@ impl Area {
     }
 
     /// Copies what was promised; nothing where it is not what was promised.
-    fn copy(&self, theirs: &OwnedFd, copy: &OwnedFd, promised: Digest) -> Result<Digest, Errno> {
+    fn copy(
+        &self,
+        theirs: &OwnedFd,
+        copy: &OwnedFd,
+        promised: Digest,
+        gets_on: &dyn Fn() -> bool,
+    ) -> Result<Digest, Errno> {
         self.syscalls.forget_cached(theirs)?;
         let mut digest = Digest::new();
         let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(promised.bytes()).unwrap_or(COPY_BYTES))];
@@ -368,6 +379,7 @@ impl Area {
             }
             self.syscalls.write_all(copy, &part[..read], digest.bytes())?;
             digest.update(&part[..read]);
+            gets_on();
         }
         if (digest.bytes(), digest.crc()) != (promised.bytes(), promised.crc()) {
             log::warn!("an interrupted upload in .ferry/kept is not what its journal says; it begins anew");

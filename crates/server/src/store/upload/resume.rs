@@ -22,7 +22,7 @@ use super::{
         operation::{Published, Resume, Resumed},
         owner::Owner,
     },
-    Parents, Place, Staged, Upload,
+    Hands, Parents, Place, Staged, Upload,
 };
 
 /// The thing that a journal turns out to stand for.
@@ -53,10 +53,18 @@ struct Going {
 
 impl Store {
     /// Takes up an upload, or begins it.
-    pub(in crate::store) fn resume(&self, wanted: &Resume) -> Result<Resumed<Arc<Upload>>, StoreError> {
+    pub(in crate::store) fn resume(
+        &self,
+        wanted: &Resume,
+        gets_on: &dyn Fn() -> bool,
+    ) -> Result<Resumed<Arc<Upload>>, StoreError> {
         let Resume { id, name, owner, .. } = wanted;
         let failed = |error| StoreError::system(name.as_str(), error);
         let area = self.area().map_err(failed)?;
+        // A helper may be stuck with it whom nobody expects any more.
+        let Some(in_hand) = self.in_hand.take(id) else {
+            return Err(StoreError::at(name.as_str(), ErrorKind::NoAnswer));
+        };
         let target = self.check_target(name, &mut Parents::default());
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
         // its name.
@@ -64,9 +72,10 @@ impl Store {
             target.clone()?;
             self.admit(id, owner)?;
         }
-        let resumed = self.take_up(area, wanted, target);
-        if !matches!(resumed, Ok(Resumed::Going { .. })) {
-            self.rest(id);
+        let resumed = self.take_up(area, wanted, target, gets_on);
+        match &resumed {
+            Ok(Resumed::Going { upload, .. }) => upload.staged().in_hand = Some(in_hand),
+            _ => self.rest(id),
         }
         resumed
     }
@@ -77,11 +86,12 @@ impl Store {
         area: &Area,
         wanted: &Resume,
         target: Result<Attributes, StoreError>,
+        gets_on: &dyn Fn() -> bool,
     ) -> Result<Resumed<Arc<Upload>>, StoreError> {
         let Resume { id, name, size, mtime, .. } = wanted;
         let failed = |error| StoreError::system(name.as_str(), error);
         let begun = if area.is_shared() {
-            self.begin_shared(area, wanted, target.as_ref())?
+            self.begin_shared(area, wanted, target.as_ref(), gets_on)?
         } else {
             self.begin_common(area, wanted, target.as_ref())?
         };
@@ -92,8 +102,10 @@ impl Store {
         let mut staged = Staged { journal: Some(journal), file: Some(file), ..Staged::default() };
         let attributes = target?;
         let (place, size, mtime) = (Place::Kept(kept), Some(*size), *mtime);
-        let (store, name_of, staged_of) = (self.stamp.clone(), name.clone(), Mutex::default());
-        let upload = Upload { store, name: name_of, size, mtime, settled: false, place, owner, staged: staged_of };
+        let (store, name_of, hands) = (self.stamp.clone(), name.clone(), Hands::default());
+        let staged_of = Mutex::default();
+        let upload =
+            Upload { store, name: name_of, size, mtime, settled: false, place, owner, hands, staged: staged_of };
         self.give(name, &mut staged, attributes)?;
         // The state that is told must be on the disk. The process that wrote it may have been
         // killed before it was.
@@ -183,6 +195,7 @@ impl Store {
         area: &Area,
         wanted: &Resume,
         target: Result<&Attributes, &StoreError>,
+        gets_on: &dyn Fn() -> bool,
     ) -> Result<Begun, StoreError> {
         let Resume { id, name, .. } = wanted;
         let failed = |error| StoreError::system(name.as_str(), error);
@@ -209,14 +222,20 @@ impl Store {
                     break;
                 }
                 ClaimOutcome::Taken(taken, mark) => {
-                    return self.begin_taken(area, wanted, taken, mark).map(Begun::Going);
+                    return self.begin_taken(area, wanted, (taken, mark), gets_on).map(Begun::Going);
                 }
             }
         }
         Err(StoreError::at(name.as_str(), ErrorKind::HeldElsewhere { seconds }))
     }
 
-    fn begin_taken(&self, area: &Area, wanted: &Resume, taken: Box<Taken>, mark: OwnedFd) -> Result<Going, StoreError> {
+    fn begin_taken(
+        &self,
+        area: &Area,
+        wanted: &Resume,
+        (taken, mark): (Box<Taken>, OwnedFd),
+        gets_on: &dyn Fn() -> bool,
+    ) -> Result<Going, StoreError> {
         let Resume { name, owner, .. } = wanted;
         let owner = taken.entry.as_ref().map_or_else(|| Ok(owner.clone()), |entry| Store::owner_of(wanted, entry))?;
         let promised = match taken.entry.as_ref().map(|entry| (entry.size, &entry.state)) {
@@ -224,7 +243,7 @@ impl Store {
             Some((size, KeptState::Publishing { crc, .. })) => Digest::resume(*crc, size),
             Some((_, KeptState::Published { .. })) | None => Digest::new(),
         };
-        let data = area.own_data(&taken, promised);
+        let data = area.own_data(&taken, promised, gets_on);
         let (file, digest) = data.map_err(|error| self.cant_take(name, error))?;
         Ok(Going {
             kept: taken.kept.clone(),
@@ -389,12 +408,12 @@ mod tests {
         let store = Store::open(&options).unwrap();
         let resume = || {
             let (id, name) = (Id::new("0123456789abcdef").unwrap(), Name::new("name").unwrap());
-            store.resume(&Resume { id, name, size: 5, mtime: None, owner: Owner::default() }).unwrap()
+            store.resume(&Resume { id, name, size: 5, mtime: None, owner: Owner::default() }, &|| true).unwrap()
         };
         let crc = Crc32::of(b"hello");
         let Resumed::Going { upload, .. } = resume() else { panic!("published before it began") };
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-        store.finish(&Finish { upload, at: 0, chunk, chunk_crc: crc, size: 5, crc }).unwrap();
+        store.finish(&Finish { upload, at: 0, chunk, chunk_crc: crc, size: 5, crc }, &|| true).unwrap();
 
         let [name, staged] = ["name", ".ferry/kept/0123456789abcdef.data"].map(|path| root.path().join(path));
         fs::write(&name, b"hello").unwrap();

@@ -10,6 +10,7 @@ use super::{
         error::StoreError,
         fallback::Fallback,
         operation::{Finish, UploadNumber},
+        shift::Shift,
     },
     Parents,
 };
@@ -52,12 +53,18 @@ impl SmallFinish {
 impl Store {
     /// Finishes several small uploads, waiting for the disk once for all of them. Returns the
     /// results in their order.
-    pub fn finish_small(&self, uploads: &[SmallFinish]) -> Vec<Result<(), StoreError>> {
+    pub fn finish_small(&self, shift: &mut dyn Shift<SmallFinish>) -> Vec<(UploadNumber, Result<(), StoreError>)> {
         let mut parents = Parents::default();
-        let written: Vec<_> = uploads.iter().map(|small| self.write_small(small, &mut parents)).collect();
-        let mut files = Vec::new();
-        let errors: Vec<_> = written.into_iter().map(|written| written.map(|file| files.push(file)).err()).collect();
-        let mut synced = self.sync_several(&files).into_iter();
+        let (mut uploads, mut files, mut errors, mut works) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        while let Some(small) = shift.take_one() {
+            let written = self.work_on(&small.finish.upload).and_then(|work| {
+                works.push(work);
+                self.write_small(&small, &mut parents)
+            });
+            errors.push(written.map(|file| files.push(file)).err());
+            uploads.push(small);
+        }
+        let mut synced = self.sync_several(&files, &|| shift.gets_on()).into_iter();
         let finish = |(small, error): (&SmallFinish, Option<StoreError>)| {
             if let Some(error) = error {
                 return Err(error);
@@ -67,14 +74,14 @@ impl Store {
             upload.staged().whole = Some((*size, *crc));
             Ok(())
         };
-        uploads.iter().zip(errors).map(finish).collect()
+        let results: Vec<_> = uploads.iter().zip(errors).map(finish).collect();
+        uploads.iter().map(SmallFinish::number).zip(results).collect()
     }
 
     fn write_small(&self, small: &SmallFinish, parents: &mut Parents) -> Result<OwnedFd, StoreError> {
         let Finish { upload, chunk, size, .. } = &small.finish;
         let mut staged = upload.staged();
         assert!(staged.file.is_none(), "a small upload has one chunk");
-        self.check_begun(upload)?;
         self.begin(upload, &mut staged, parents)?;
         self.write_chunk(upload, &mut staged, 0, chunk)?;
         let completed = self.complete_file(upload, &staged, *size);
