@@ -6,27 +6,97 @@ use ferry_server::{
     runtime::{
         lease_use::upload_of,
         leases::{Claim, LeaseEffect, LeaseStep},
+        roster::{Duty, Scope},
     },
-    store::Operation,
+    store::{Fallback, NameOperation, Operation, ReadOperation, UploadOperation},
 };
-use ferry_wire::Id;
+use ferry_wire::{Id, Name};
+use mio::Token;
 
-use crate::store::{Model, Store};
+use crate::{
+    conn::carried,
+    store::{Awaited, Model, Store},
+};
 
 /// An operation on its way, and whose it is.
+#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) conn: usize,
     pub(crate) operation: Operation<Model>,
-    /// The upload whose lease it needs, or may end.
-    pub(crate) lease: Option<Id>,
+    /// The name that an upload is to get.
+    becomes: Option<Name>,
+    /// The session, as long as it waits for it.
+    pub(crate) waiter: Option<Waiter>,
     /// The number of its claim: later ones have higher numbers.
     claim: u64,
 }
 
+/// A session that waits for an operation.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) conn: usize,
+    pub(crate) fallback: Fallback<Model>,
+    /// The upload whose lease it needs, or may end.
+    pub(crate) lease: Option<Id>,
+    /// The memory that was handed on with it.
+    pub(crate) carried: u64,
+    pub(crate) awaited: Awaited,
+    pub(crate) is_change: bool,
+}
+
 impl Job {
     pub(crate) fn new(conn: usize, operation: Operation<Model>, store: &Store) -> Job {
-        let lease = upload_of(&operation, |upload| store.id_of(*upload));
-        Job { conn, operation, lease, claim: 0 }
+        let waiter = Waiter {
+            conn,
+            fallback: operation.fallback(),
+            lease: upload_of(&operation, |upload| store.id_of(*upload)),
+            carried: carried(&operation),
+            awaited: Awaited::of(&operation),
+            is_change: matches!(operation, Operation::Name(_)),
+        };
+        let becomes = match &operation {
+            Operation::Name(NameOperation::Publish(_, upload, _)) => Some(store.becomes(*upload).clone()),
+            _ => None,
+        };
+        Job { conn, operation, becomes, waiter: Some(waiter), claim: 0 }
+    }
+}
+
+/// As the loop's helpers see it.
+impl Duty for Job {
+    type Waiter = Waiter;
+
+    fn token(&self) -> Token {
+        Token(self.conn)
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        match &self.operation {
+            Operation::Read(ReadOperation::Open { name, .. } | ReadOperation::Stat { name }) => {
+                Scope::Read(name.as_str())
+            }
+            Operation::Read(ReadOperation::List { name }) => Scope::Read(name.as_ref().map_or("", Name::as_str)),
+            Operation::Upload(_, UploadOperation::Write { upload, .. }) => Scope::Upload(upload.0),
+            Operation::Name(operation) => {
+                Scope::of_names(operation, |_| self.becomes.as_ref().expect("it was looked up"))
+            }
+            Operation::Read(_) | Operation::Upload(..) => Scope::Nothing,
+        }
+    }
+
+    fn take_waiter(&mut self) -> Option<Waiter> {
+        self.waiter.take()
+    }
+
+    fn remainder(self) -> Option<Job> {
+        let operation = match self.operation {
+            Operation::Upload(number, UploadOperation::Keep { upload, .. }) => {
+                Operation::Upload(number, UploadOperation::Keep { upload, tail: None })
+            }
+            operation @ Operation::Upload(_, UploadOperation::Discard { .. }) => operation,
+            _ => return None,
+        };
+        Some(Job { operation, ..self })
     }
 }
 

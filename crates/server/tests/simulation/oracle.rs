@@ -116,12 +116,14 @@ pub(crate) struct Oracle {
     pub(crate) blind: bool,
     /// The store fails at random.
     faulty: bool,
+    /// It may leave anything unanswered.
+    pub(crate) hangs: bool,
     aside: HashMap<Id, (String, u64, Aside)>,
 }
 
 impl Oracle {
     pub(crate) fn new(tree: Tree, blind: bool, faulty: bool) -> Oracle {
-        Oracle { tree, blind, faulty, aside: HashMap::new() }
+        Oracle { tree, blind, faulty, hangs: false, aside: HashMap::new() }
     }
 
     /// The connection was cut: what was under way may have come to anything.
@@ -299,7 +301,12 @@ impl Oracle {
     /// A request failed: whether it should have.
     fn failed(&mut self, asked: &Asked, failure: &Failure) -> Next {
         let code = failure.code;
+        let unanswered = failure.code == Code::Busy && failure.message.contains("file system does not answer");
+        if let (true, Asked::Resume(resume)) = (unanswered, asked) {
+            self.doubt(resume);
+        }
         let thrown = failure.message.starts_with(INJECTED)
+            || unanswered && self.hangs
             || self.faulty && code == Code::Changed && failure.message.starts_with("the file changed");
         match asked {
             Asked::Closing(codes) => {

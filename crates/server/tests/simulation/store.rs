@@ -8,9 +8,10 @@ use std::{
 };
 
 use ferry_server::store::{
-    Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Form, Handles, Listed, Loaded, NameCompletion,
-    NameOperation, Onto, Opened, Operation, Owner, Piece, Published, ReadCompletion, ReadOperation, Resume, Resumed,
-    Stability, Stage, Status, StoreError, SystemError, Tail, UploadCompletion, UploadOperation,
+    Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Form, Handles, Hands, IdsInHand, InHand, LetGo,
+    Listed, Loaded, NameCompletion, NameOperation, Onto, Opened, Operation, Owner, Piece, Published, ReadCompletion,
+    ReadOperation, Resume, Resumed, Stability, Stage, Status, StoreError, SystemError, Tail, UploadCompletion,
+    UploadOperation,
 };
 use ferry_wire::{Code, Crc32, Digest, Id, Name, Time};
 
@@ -40,7 +41,7 @@ pub(crate) struct DirId(Vec<DirEntry>);
 
 /// An upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct UploadId(usize);
+pub(crate) struct UploadId(pub(crate) usize);
 
 impl Handles for Model {
     type File = FileId;
@@ -74,6 +75,33 @@ struct Upload {
     /// Published, discarded or kept: asked for, and done.
     ending: bool,
     ended: bool,
+    hands: Hands,
+    in_hand: Option<InHand>,
+}
+
+/// The part of a helper in an operation that is under way.
+pub(crate) enum Work {
+    None,
+    Upload(UploadId),
+    Resume(InHand),
+}
+
+/// An operation on an upload that its session waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Awaited {
+    Nothing,
+    Write(UploadId),
+    Checkpoint(UploadId),
+}
+
+impl Awaited {
+    pub(crate) fn of(operation: &Operation<Model>) -> Awaited {
+        match operation {
+            Operation::Upload(_, UploadOperation::Write { upload, .. }) => Awaited::Write(*upload),
+            Operation::Upload(_, UploadOperation::Checkpoint { upload, .. }) => Awaited::Checkpoint(*upload),
+            _ => Awaited::Nothing,
+        }
+    }
 }
 
 enum Kept {
@@ -108,6 +136,11 @@ pub(crate) struct Store {
     /// How many were made.
     pub(crate) checkpoints: u32,
     pub(crate) effects: Vec<(usize, Effect)>,
+    /// Those that came when their client had been told that nothing answers.
+    pub(crate) late_effects: Vec<(usize, Effect)>,
+    /// Whoever waited for what is being done was told so.
+    pub(crate) is_late: bool,
+    in_hand: IdsInHand,
     files: Vec<Arc<Vec<u8>>>,
     /// Those of which a look said nothing for certain.
     doubted: HashSet<usize>,
@@ -130,6 +163,9 @@ impl Store {
             load_bytes: u64::MAX,
             checkpoints: 0,
             effects,
+            late_effects: Vec::new(),
+            is_late: false,
+            in_hand: IdsInHand::default(),
             files,
             doubted: HashSet::new(),
             uploads,
@@ -225,7 +261,9 @@ impl Store {
                 upload.asked = upload.asked.max(*size).max(1);
             }
             UploadOperation::Discard { upload } | UploadOperation::Keep { upload, tail: None } => {
-                let upload = self.open_upload(*upload);
+                let upload = &mut self.uploads[upload.0];
+                // It may have been published, late.
+                assert!(!upload.ending && (!upload.ended || upload.whole), "let go twice");
                 assert_eq!((upload.writes, upload.checkpoints), (0, 0), "let go while something is under way");
                 upload.ending = true;
             }
@@ -250,6 +288,101 @@ impl Store {
 impl Store {
     /// Does one operation, or fails it.
     pub(crate) fn run(&mut self, conn: usize, operation: Operation<Model>) -> Completion<'static, Model> {
+        self.answered(Awaited::of(&operation));
+        let Some(work) = self.enter(&operation) else {
+            return operation.fallback().failed(StoreError::of(ErrorKind::NoAnswer));
+        };
+        let completion = self.act(conn, operation);
+        self.leave(work, &completion);
+        completion
+    }
+
+    /// Returns the name that an upload is to have.
+    pub(crate) fn becomes(&self, upload: UploadId) -> &Name {
+        &self.uploads[upload.0].name
+    }
+
+    /// The session waits no more for an operation: it has ended, or was given up.
+    pub(crate) fn answered(&mut self, awaited: Awaited) {
+        match awaited {
+            Awaited::Nothing => {}
+            Awaited::Write(upload) => self.uploads[upload.0].writes -= 1,
+            Awaited::Checkpoint(upload) => self.uploads[upload.0].checkpoints -= 1,
+        }
+    }
+
+    /// A helper begins an operation; [`None`] where it comes too late.
+    pub(crate) fn enter(&mut self, operation: &Operation<Model>) -> Option<Work> {
+        let upload = match operation {
+            Operation::Upload(_, UploadOperation::Resume(resume)) => {
+                return self.in_hand.take(&resume.id).map(Work::Resume);
+            }
+            Operation::Upload(
+                _,
+                UploadOperation::Write { upload, .. }
+                | UploadOperation::Checkpoint { upload, .. }
+                | UploadOperation::Finish(Finish { upload, .. }),
+            )
+            | Operation::Name(NameOperation::Publish(_, upload, _)) => *upload,
+            _ => return Some(Work::None),
+        };
+        self.uploads[upload.0].hands.enter().then_some(Work::Upload(upload))
+    }
+
+    /// A helper has ended an operation.
+    pub(crate) fn leave(&mut self, work: Work, completion: &Completion<'_, Model>) {
+        match (work, completion) {
+            (Work::Upload(upload), _) => {
+                if let Some(how) = self.uploads[upload.0].hands.leave() {
+                    self.let_go_now(upload, how, false);
+                }
+            }
+            (
+                Work::Resume(in_hand),
+                Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))),
+            ) => {
+                self.uploads[upload.0].in_hand = Some(in_hand);
+            }
+            (Work::Resume(_) | Work::None, _) => {}
+        }
+    }
+
+    /// Nobody takes a completion.
+    pub(crate) fn forget(&mut self, completion: Completion<'_, Model>) {
+        if let Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) = completion {
+            self.let_go(upload, LetGo::Keep(None), false);
+        }
+    }
+
+    fn let_go(&mut self, upload: UploadId, how: LetGo, fails: bool) {
+        if let Some(how) = self.uploads[upload.0].hands.let_go(how) {
+            self.let_go_now(upload, how, fails);
+        }
+    }
+
+    fn let_go_now(&mut self, upload: UploadId, how: LetGo, fails: bool) {
+        if self.uploads[upload.0].ended {
+            // It was published, late.
+            return;
+        }
+        if let LetGo::Keep(Some(Tail { at, chunk, digest })) = &how
+            && self.write(upload, *at, chunk, fails).is_ok()
+        {
+            self.remember(upload, digest);
+        }
+        self.end(upload);
+        if let (LetGo::Discard, Some(id)) = (how, self.id_of(upload)) {
+            self.kept.remove(&id);
+        }
+    }
+
+    fn note(&mut self, conn: usize, effect: Effect) {
+        let effects = if self.is_late { &mut self.late_effects } else { &mut self.effects };
+        effects.push((conn, effect));
+    }
+
+    /// Does what a helper has begun.
+    pub(crate) fn act(&mut self, conn: usize, operation: Operation<Model>) -> Completion<'static, Model> {
         let fails = self.faulty();
         match operation {
             Operation::Read(operation) => Completion::Read(self.read(operation, fails)),
@@ -390,7 +523,7 @@ impl Store {
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
         }
         .map_err(refused)?;
-        self.effects.push((conn, Effect::Changed(change)));
+        self.note(conn, Effect::Changed(change));
         Ok(())
     }
 
@@ -404,11 +537,9 @@ impl Store {
             UploadOperation::Resume(_) if fails_early => UploadCompletion::Resumed(Err(self.injected())),
             UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(resume)),
             UploadOperation::Write { upload, at, chunk, .. } => {
-                self.uploads[upload.0].writes -= 1;
                 UploadCompletion::Written(self.write(upload, at, &chunk, fails).map(|()| chunk))
             }
             UploadOperation::Checkpoint { upload, digest } => {
-                self.uploads[upload.0].checkpoints -= 1;
                 if fails {
                     return UploadCompletion::Checkpointed(Err(self.injected()));
                 }
@@ -418,19 +549,11 @@ impl Store {
             }
             UploadOperation::Finish(finish) => UploadCompletion::Finished(self.finish(&finish, fails)),
             UploadOperation::Discard { upload } => {
-                self.end(upload);
-                if let Some(id) = self.id_of(upload) {
-                    self.kept.remove(&id);
-                }
+                self.let_go(upload, LetGo::Discard, fails);
                 UploadCompletion::Released
             }
             UploadOperation::Keep { upload, tail } => {
-                if let Some(Tail { at, chunk, digest }) = tail
-                    && self.write(upload, at, &chunk, fails).is_ok()
-                {
-                    self.remember(upload, &digest);
-                }
-                self.end(upload);
+                self.let_go(upload, LetGo::Keep(tail), fails);
                 UploadCompletion::Released
             }
         }
@@ -461,6 +584,8 @@ impl Store {
             whole,
             ending,
             ended,
+            hands: Hands::default(),
+            in_hand: None,
         });
         UploadId(self.uploads.len() - 1)
     }
@@ -538,7 +663,7 @@ impl Store {
         if let Some(kept) = self.id_of(handle).and_then(|id| self.kept.get_mut(&id)) {
             kept.kept = Kept::Published { crc, tag: tag.clone() };
         }
-        self.effects.push((conn, Effect::Published { name, size, crc }));
+        self.note(conn, Effect::Published { name, size, crc });
         Ok(Published { size, crc, tag })
     }
 
@@ -550,6 +675,7 @@ impl Store {
         if let Some(kept) = upload.id.as_ref().and_then(|id| self.kept.get_mut(id)) {
             kept.locked = false;
         }
+        upload.in_hand = None;
     }
 }
 

@@ -3,11 +3,12 @@
 
 mod granted;
 mod guests;
+mod helpers;
 mod turns;
 mod users;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -27,6 +28,7 @@ use ferry_wire::{Code, Failure, Id};
 use mio::Token;
 
 use guests::LIMITS;
+use helpers::Helpers;
 use users::Books;
 
 use crate::{
@@ -59,6 +61,10 @@ pub(crate) struct Figures {
     pub(crate) refused: u64,
     pub(crate) displaced: u64,
     pub(crate) evicted: u64,
+    /// Helpers that hung, sessions that were told that nothing answers, and completions that nobody took.
+    pub(crate) hung: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) late: u64,
 }
 
 impl Figures {
@@ -74,6 +80,9 @@ impl Figures {
         self.refused += other.refused;
         self.displaced += other.displaced;
         self.evicted += other.evicted;
+        self.hung += other.hung;
+        self.unanswered += other.unanswered;
+        self.late += other.late;
     }
 }
 
@@ -85,6 +94,8 @@ struct Weather {
     /// Of a thousand pieces of work, how many fail, and how many are done at once.
     faults: u32,
     at_once: u32,
+    /// Of a thousand helpers that begin, how many hang.
+    hangs: u32,
     /// The bytes that the wire to a client holds.
     wire: usize,
     /// All clients write to one directory, with the same ids.
@@ -133,7 +144,7 @@ pub(crate) struct World {
     books: Option<Books>,
     /// The connection that has a granted turn.
     granted: Option<usize>,
-    jobs: VecDeque<Job>,
+    helpers: Helpers,
     ended: Vec<Ended>,
     intended: Vec<(usize, Vec<Effect>)>,
 }
@@ -146,6 +157,7 @@ impl World {
             grain: *dice.pick(if large { &[4_096, 65_536, 300_000] } else { &[1, 7, 300, 65_536] }),
             faults: *dice.pick(&[0, 0, 0, 30, 200]),
             at_once: *dice.pick(&[0, 500, 900, 1000]),
+            hangs: 0,
             wire: *dice.pick(&[100, 10_000, 1 << 20]),
             shared: dice.happens(300),
             contended: dice.happens(500),
@@ -154,6 +166,9 @@ impl World {
             drains: dice.happens(200),
             dismisses: dice.happens(200),
         };
+        // From dice of their own, so that the other worlds stay as they were.
+        let hangs = *Dice::new(seed ^ 2).pick(&[0, 0, 0, 20, 200]);
+        let weather = Weather { hangs, ..weather };
         let limits = Limits {
             node: None,
             read_only: weather.read_only,
@@ -182,7 +197,7 @@ impl World {
             next_conn: 0,
             books: None,
             granted: None,
-            jobs: VecDeque::new(),
+            helpers: Helpers::new(hangs > 0),
             ended: Vec::new(),
             intended: Vec::new(),
         };
@@ -224,7 +239,8 @@ impl World {
                 _ => Manner::Honest,
             };
             let tree = self.store.tree.below(&ground.home);
-            let oracle = Oracle::new(tree, shared, faults > 0);
+            let mut oracle = Oracle::new(tree, shared, faults > 0);
+            oracle.hangs = self.weather.hangs > 0;
             let dice = Dice::new(self.dice.next());
             let client = Client::new(ground, manner, items, oracle, dice);
             self.peers.push(Peer { client, link: Link::default(), conn: None, last: 0 });
@@ -275,6 +291,7 @@ impl World {
             11 => self.disturb(peer),
             _ => self.weather_changes(peer),
         }
+        self.look_for_helpers();
         self.settle();
     }
 
@@ -295,9 +312,13 @@ impl World {
         for _ in 0..self.scheduler.waiting(self.now) {
             moved |= self.run_granted();
         }
-        for _ in 0..self.jobs.len().min(4) {
+        for _ in 0..4 {
             moved |= self.run_job();
         }
+        if self.dice.happens(100) {
+            self.let_helpers_go(false);
+        }
+        self.look_for_helpers();
         for _ in 0..self.ended.len().min(4) {
             moved |= self.deliver();
             self.settle();
@@ -308,10 +329,11 @@ impl World {
     /// Moves the clock, since nobody can do anything.
     fn wait(&mut self) {
         let deadlines = self.conns.values().filter_map(|conn| conn.session.deadline());
-        let next = deadlines.chain(self.scheduler.next_at(self.now)).min();
+        let next = deadlines.chain(self.scheduler.next_at(self.now)).chain(self.helpers.expires_at(self.now)).min();
         let next = next.unwrap_or_else(|| panic!("{} sessions are stuck for ever", self.conns.len()));
         self.now = self.now.max(next);
         self.figures.timeouts += 1;
+        self.look_for_helpers();
         self.all_clocks();
     }
 
@@ -432,6 +454,9 @@ impl World {
         if self.dice.happens(50) {
             return self.jump();
         }
+        if self.weather.hangs > 0 && self.dice.happens(200) {
+            return self.let_helpers_go(false);
+        }
         if self.books.is_some() && self.dice.happens(100) {
             return if self.dice.happens(900) { self.logs_in(index) } else { self.rates_change() };
         }
@@ -495,14 +520,26 @@ impl World {
 
     /// Everything has come to its end: nothing is left of it.
     fn last_look(&mut self) {
-        while self.run_job() {}
-        while self.deliver() {}
+        while !self.helpers.are_idle() || !self.ended.is_empty() {
+            // What never answered does at last.
+            self.let_helpers_go(true);
+            while self.run_job() {}
+            while self.deliver() {}
+        }
         assert!(self.leases.is_empty(), "nobody gave a lease up");
         while !self.strangers.is_empty() {
             self.another_goes();
         }
         assert!(self.admission.is_empty(), "somebody who is gone counts");
         assert_eq!((self.store.staged(), self.store.locked()), (0, 0), "uploads that nobody has let go");
+        for (conn, effect) in self.store.late_effects.iter().chain(&self.store.effects) {
+            let asked = self.intended.iter().filter(|(owner, _)| owner == conn).flat_map(|(_, intended)| intended);
+            let times =
+                |effects: &[(usize, Effect)]| effects.iter().filter(|(of, made)| of == conn && made == effect).count();
+            let made = times(&self.store.effects) + times(&self.store.late_effects);
+            let asked = asked.filter(|intended| *intended == effect).count();
+            assert!(made <= asked, "{effect:?} was made {made} times, and asked for {asked} times");
+        }
         for (conn, intended) in &self.intended {
             let mut intended = intended.iter();
             for (_, effect) in self.store.effects.iter().filter(|(owner, _)| owner == conn) {

@@ -14,12 +14,7 @@ use super::{
     Ended, Peer, TIMEOUT, World,
     guests::{address_of, takes_bytes_only},
 };
-use crate::{
-    conn::{Conn, carried},
-    desk::is_quick,
-    leases::Job,
-    store::Model,
-};
+use crate::{conn::Conn, desk::is_quick, leases::Job, store::Model};
 
 impl World {
     pub(super) fn touch(&mut self, key: usize) {
@@ -168,7 +163,7 @@ impl World {
             let completion = self.store.run(job.conn, job.operation);
             return self.complete(job.conn, completion);
         }
-        let Some(claim) = Claim::of(&job.operation, job.conn) else { return self.jobs.push_back(job) };
+        let Some(claim) = Claim::of(&job.operation, job.conn) else { return self.submit(job) };
         self.rules.claims(&claim, &mut job);
         let steps = self.leases.claim(claim, job);
         self.rules.claimed(&steps);
@@ -178,9 +173,9 @@ impl World {
     fn follow(&mut self, steps: Vec<LeaseStep<usize, Job>>) {
         for step in steps {
             match step {
-                LeaseStep::Start(job) => self.jobs.push_back(job),
-                LeaseStep::Refuse { job, .. } => self.fail(&job, ErrorKind::IdTaken),
-                LeaseStep::Displace(job) => self.fail(&job, ErrorKind::TakenOver),
+                LeaseStep::Start(job) => self.submit(job),
+                LeaseStep::Refuse { job, .. } => self.fail(job, ErrorKind::IdTaken),
+                LeaseStep::Displace(job) => self.fail(job, ErrorKind::TakenOver),
                 LeaseStep::Evict { holder, id } => {
                     if let Some(conn) = self.conns.get_mut(&holder) {
                         conn.session.evict(&id, self.now);
@@ -191,30 +186,12 @@ impl World {
         }
     }
 
-    fn fail(&mut self, job: &Job, kind: ErrorKind) {
+    fn fail(&mut self, job: Job, kind: ErrorKind) {
+        let Some(waiter) = job.waiter else { return };
         if let Some(conn) = self.conns.get_mut(&job.conn) {
-            conn.handed -= carried(&job.operation);
+            conn.handed -= waiter.carried;
         }
-        self.complete(job.conn, job.operation.fallback().failed(StoreError::of(kind)));
-    }
-
-    /// Does one operation, any but for changes of the tree, which are done in their order.
-    pub(super) fn run_job(&mut self) -> bool {
-        if self.jobs.is_empty() {
-            return false;
-        }
-        let is_change = |job: &Job| matches!(job.operation, Operation::Name(_));
-        let mut index = self.dice.below(self.jobs.len());
-        if is_change(&self.jobs[index]) {
-            index = self.jobs.iter().position(is_change).unwrap();
-        }
-        let Job { conn, operation, lease, .. } = self.jobs.remove(index).unwrap();
-        if let Some(conn) = self.conns.get_mut(&conn) {
-            conn.handed -= carried(&operation);
-        }
-        let completion = self.store.run(conn, operation);
-        self.ended.push(Ended { conn, completion, lease });
-        true
+        self.complete(job.conn, waiter.fallback.failed(StoreError::of(kind)));
     }
 
     /// Tells a session of one operation that has ended, in any order.
