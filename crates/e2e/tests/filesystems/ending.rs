@@ -66,6 +66,25 @@ fn an_fsync_that_never_returns() {
 }
 
 #[test]
+fn helpers_whose_clients_were_told_already() {
+    if !mounts::private(&[]) {
+        return;
+    }
+    let puppet = Puppet::mount(Habits::default());
+    let mut server = Options::new().root(puppet.path()).arg("--job-timeout").arg("1s").start();
+    puppet.order(Op::Fsync, None, Order::Hang);
+    let mut client = put_without_waiting(&server, "a");
+    client.answer("PUT").expect_failure("busy");
+    // Nobody is there any more, so the end need not wait for anything.
+    drop(client);
+    server.signal(Signal::TERM);
+    until_ended(&server);
+    assert!(server.log().contains("ending without waiting for it"));
+    drop(puppet);
+    assert_eq!(server.wait().code(), CUT_SHORT);
+}
+
+#[test]
 fn a_read_that_never_returns() {
     if !mounts::private(&[]) {
         return;
