@@ -163,7 +163,12 @@ impl Client {
     /// # Errors
     ///
     /// Anything that can go wrong; an interrupted download costs the connection.
-    pub fn get(&mut self, name: &Name, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Moved, Error> {
+    pub fn get(
+        &mut self,
+        name: &Name,
+        target: &Path,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Moved, Error> {
         transfer::get(&mut self.connection, name, target, progress)
     }
 
@@ -185,7 +190,12 @@ impl Client {
     ///
     /// Anything that can go wrong. Where the local file or the caller stops the upload, the connection
     /// goes on if the server takes that in good time.
-    pub fn put(&mut self, name: &Name, source: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Moved, Error> {
+    pub fn put(
+        &mut self,
+        name: &Name,
+        source: &Path,
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<Moved, Error> {
         transfer::put(&mut self.connection, None, name, source, progress)
     }
 
@@ -202,7 +212,7 @@ impl Client {
         id: &Id,
         name: &Name,
         source: &Path,
-        progress: &mut dyn FnMut(Progress),
+        progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Moved, Error> {
         transfer::put(&mut self.connection, Some(id), name, source, progress)
     }
@@ -223,9 +233,15 @@ impl Client {
     /// [`Error::Interrupted`], the client is not connected. The directories of the targets must be there. Where one
     /// target stands twice in the list, the later one wins.
     ///
-    /// It takes about 10 MiB of memory, two descriptors besides those of the connection, and one thread; with
-    /// [`Settings::parallel`] one thread and one connection more for each.
-    pub fn fetch(&mut self, files: &[Fetch], settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
+    /// It takes about 10 MiB of memory, two descriptors besides those of the connection, and one thread; as much again, one
+    /// thread and two descriptors more for each further connection of [`Settings::parallel`]. `watch` is called by the
+    /// thread of whichever connection has something to say, by one at a time.
+    pub fn fetch(
+        &mut self,
+        files: &[Fetch],
+        settings: &Settings,
+        watch: &mut (dyn FnMut(&Event<'_>) + Send),
+    ) -> Report {
         transfer::fetch(&mut self.connection, files, settings, watch)
     }
 
@@ -236,8 +252,14 @@ impl Client {
     /// again, and [`Client::fetch`] for the connection. A file that changes while it is sent begins anew, at most three
     /// times. The directories must be there on the server ([`Client::make_directories`]).
     ///
-    /// It takes about 5 MiB of memory, one descriptor besides those of the connection, and one thread.
-    pub fn store(&mut self, files: &[Store], settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
+    /// It takes about 5 MiB of memory, one descriptor besides those of the connection, and one thread; see [`Client::fetch`]
+    /// for further connections, and for `watch`.
+    pub fn store(
+        &mut self,
+        files: &[Store],
+        settings: &Settings,
+        watch: &mut (dyn FnMut(&Event<'_>) + Send),
+    ) -> Report {
         transfer::store(&mut self.connection, files, settings, watch)
     }
 

@@ -11,7 +11,7 @@ use crate::{
     address::Address,
     conversation::{Conversation, greeting, login},
     error::Error,
-    link::{ConnectError, Link},
+    link::{Link, Siblings},
     login::Credentials,
     options::Options,
 };
@@ -56,10 +56,16 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns how further links to the same server are opened, by other threads as well.
-    pub(crate) fn opener(&self) -> impl Fn() -> Result<Link, Error> + Sync + use<> {
-        let (address, options) = (self.address.clone(), self.options.clone());
-        move || open(&address, &mut options.clone()).map(|(link, _)| link)
+    /// Takes over a link to the same server, where the own one is of no further use.
+    pub(crate) fn take_over(&mut self, link: Link) {
+        if self.link.is_none() && link.is_usable() {
+            self.link = Some(link);
+        }
+    }
+
+    /// A further link to the same server has said in its greeting that the server is volatile.
+    pub(crate) fn note_volatile(&mut self) {
+        self.is_volatile = true;
     }
 
     pub(crate) fn address(&self) -> &Address {
@@ -126,6 +132,19 @@ fn ready(address: &Address, options: &Options) -> Result<(Link, Greeting), Error
     }
 }
 
+/// Opens one more link like one that stands, and logs in as that did. Also returns whether the server said that it is volatile.
+pub(crate) fn open_twin(twins: &Siblings) -> Result<(Link, bool), Error> {
+    let address = twins.address();
+    let mut link = twins.open().map_err(|error| error.of(address))?;
+    let timeout = link.timeout();
+    let greeting = greeting::receive(&mut link, address, timeout)?;
+    link.note_greeting(&greeting);
+    if let Some(credentials) = link.credentials().cloned() {
+        login::log_in(&mut link, address, &greeting, &credentials)?;
+    }
+    Ok((link, greeting.has(Greeting::VOLATILE)))
+}
+
 fn has_gone(error: &Error) -> bool {
     matches!(error, Error::Closed(_)) || error.code() == Some(Code::Timeout)
 }
@@ -160,11 +179,5 @@ fn connect_any(address: &Address, options: &Options) -> Result<Link, Error> {
 }
 
 fn connect_one(peer: SocketAddr, address: &Address, options: &Options) -> Result<Link, Error> {
-    Link::connect(peer, address, options).map_err(|error| match error {
-        ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Error::Refused { address: address.clone() }
-        }
-        ConnectError::Io(source) => Error::Unreachable { address: address.clone(), source },
-        ConnectError::Gone(error) => error,
-    })
+    Link::connect(peer, address, options).map_err(|error| error.of(address))
 }

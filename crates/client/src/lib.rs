@@ -95,7 +95,8 @@ pub use pattern::{Pattern, PatternError};
 pub use plan::{Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Replacement, Sync, Transfers};
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{
-    Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Phase, Report, Settings, Store,
+    Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Parallel, Phase, Report, Settings,
+    Store,
 };
 pub use tree::{Found, RemoteTree};
 pub use trust::{CertificateProblem, Security, Trust, UnknownKey, Untrusted};

@@ -25,6 +25,8 @@ pub struct Options {
     pub(crate) security: Security,
     pub(crate) trust: Trust,
     pub(crate) credentials: Option<Credentials>,
+    /// Ends one connection alone, by those who opened it.
+    pub(crate) leave: Cancel,
 }
 
 /// A least rate: so many bytes in so much time.
@@ -99,7 +101,7 @@ impl Options {
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.cancel.is_cancelled()
+        self.cancel.is_cancelled() || self.leave.is_cancelled()
     }
 
     /// Ends what is under way when `cancel` is raised.
@@ -120,6 +122,7 @@ impl Default for Options {
             security: Security::default(),
             trust: Trust::default(),
             credentials: None,
+            leave: Cancel::default(),
         }
     }
 }

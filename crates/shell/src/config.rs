@@ -45,8 +45,8 @@ pub(crate) const EXAMPLE: &str = "\
 # Memory in MiB for the names of one whole directory, about 500 bytes each.
 #tree_memory = 512
 
-# Fetch one large file over so many connections.
-#parallel = 1
+# Move files over so many connections, or as many as help on a long line.
+#parallel = \"auto\"
 
 # Show progress: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS.
 #progress = \"auto\"
@@ -217,7 +217,7 @@ fn is_bookmark_name(name: &str) -> bool {
 mod tests {
     use super::*;
     use crate::progress::Mode;
-    use ferry_client::Address;
+    use ferry_client::{Address, Parallel};
     use std::time::Duration;
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
         let config = parse(text).unwrap();
         assert_eq!(config.options.dir.as_deref(), Some(Path::new("/srv/files")));
         assert_eq!(config.options.timeout, Some(Duration::from_millis(2500)));
-        assert_eq!((config.options.retry, config.options.parallel), (Some(0), Some(4)));
+        assert_eq!((config.options.retry, config.options.parallel), (Some(0), Some(Parallel::Fixed(4))));
         assert_eq!(config.options.progress, Some(Mode::Lines(Duration::from_secs(60))));
         assert_eq!(config.options.keep_going.keep_going, Some(true));
         assert_eq!(config.bookmarks["home"], Server::at(Address::new("nas.example", 12000)));
@@ -244,7 +244,10 @@ mod tests {
             .flat_map(|line| [line, "\n"])
             .collect();
         let config = parse(&unmarked.replace('~', "")).unwrap();
-        assert_eq!((config.options.retry, config.options.parallel, config.bookmarks.len()), (Some(5), Some(1), 4));
+        assert_eq!(
+            (config.options.retry, config.options.parallel, config.bookmarks.len()),
+            (Some(5), Some(Parallel::Auto), 4)
+        );
         let mine = &config.bookmarks["mine"];
         assert_eq!(
             (mine.user.as_ref().map(UserName::as_str), mine.secret_command.as_deref()),

@@ -10,6 +10,8 @@ use clap::{
     builder::{PossibleValue, StringValueParser, TypedValueParser},
 };
 
+use ferry_client::Parallel;
+
 use super::{command::KeepGoing, progress::Mode};
 
 /// A day: a longer one is no limit.
@@ -50,9 +52,9 @@ pub(crate) struct CommonOptions {
     #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory, allow_hyphen_values = true)]
     pub(crate) tree_memory: Option<usize>,
 
-    /// Fetch one large file over N connections [default: 1]
-    #[arg(long, global = true, value_name = "N", value_parser = parallel, allow_hyphen_values = true)]
-    pub(crate) parallel: Option<usize>,
+    /// Move files over N connections, or as many as help on a long line, at most 8 [default: auto]
+    #[arg(long, global = true, value_name = "N|auto", value_parser = parallel, allow_hyphen_values = true)]
+    pub(crate) parallel: Option<Parallel>,
 
     #[command(flatten)]
     pub(crate) keep_going: KeepGoing,
@@ -125,9 +127,13 @@ fn tree_memory(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "a number of MiB is needed, 1 or more".to_owned())
 }
 
-fn parallel(text: &str) -> Result<usize, String> {
+fn parallel(text: &str) -> Result<Parallel, String> {
+    if text == "auto" {
+        return Ok(Parallel::Auto);
+    }
     let connections = text.parse().ok().filter(|connections| (1..=MAX_PARALLEL).contains(connections));
-    connections.ok_or_else(|| format!("a number of connections is needed, 1 to {MAX_PARALLEL}"))
+    let why = || format!("a number of connections is needed, 1 to {MAX_PARALLEL}, or auto");
+    connections.map(Parallel::Fixed).ok_or_else(why)
 }
 
 #[cfg(test)]

@@ -8,11 +8,7 @@ use super::{
     Exchange, greeting, login,
     requests::{Stat, stat},
 };
-use crate::{
-    address::Address,
-    error::Error,
-    link::{ConnectError, Link},
-};
+use crate::{address::Address, error::Error, link::Link};
 
 /// How much longer than for a byte a client waits for such a server that gives no sign of life.
 const WORK_FACTOR: u32 = 10;
@@ -71,10 +67,7 @@ fn longest(bytes: u64, timeout: Duration) -> Duration {
 fn bytes_to_go_through(link: &Link, extent: Extent<'_>) -> Result<u64, Error> {
     let peer = link.peer();
     let address = Address::new(peer.ip().to_string(), peer.port());
-    let mut other = link.sibling().map_err(|error| match error {
-        ConnectError::Io(source) => Error::Unreachable { address: address.clone(), source },
-        ConnectError::Gone(error) => error,
-    })?;
+    let mut other = link.siblings().open().map_err(|error| error.of(&address))?;
     let known = match extent {
         Extent::Bytes(bytes) => bytes,
         Extent::Whole(_) | Extent::Change => 0,

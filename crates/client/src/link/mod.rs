@@ -1,5 +1,6 @@
 //! One connection: socket, buffers and time. Bytes go in and out; what they mean is for others.
 
+mod line;
 mod pace;
 mod socket;
 mod tls;
@@ -17,9 +18,11 @@ use crate::{
     block::Block,
     error::Error,
     login::Credentials,
-    options::Options,
+    options::{Cancel, Options},
     trust::{self, Security},
 };
+pub(crate) use line::LineFigures;
+use line::LineProbe;
 use pace::Pace;
 use socket::Socket;
 use tls::{NoTls, Tls};
@@ -54,6 +57,10 @@ pub(crate) struct Link {
     abandoned: bool,
     moved: Instant,
     pace: Pace,
+    /// How long this side has slept because nothing could be moved.
+    slept: Duration,
+    /// [`None`] until it is asked, or where the system says nothing.
+    probe: Option<LineProbe>,
     address: Address,
     options: Options,
     /// The server has greeted with [`Greeting::WITH_IF`].
@@ -90,6 +97,45 @@ pub(crate) enum ConnectError {
     Io(io::Error),
     /// Time ran out, or the caller has had enough.
     Gone(Error),
+}
+
+impl ConnectError {
+    /// Returns the error of who wanted to connect to `address`.
+    pub(crate) fn of(self, address: &Address) -> Error {
+        match self {
+            ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                Error::Refused { address: address.clone() }
+            }
+            ConnectError::Io(source) => Error::Unreachable { address: address.clone(), source },
+            ConnectError::Gone(error) => error,
+        }
+    }
+}
+
+/// The means to open connections like one that stands: to the same address, over the same kind of transport.
+#[derive(Debug)]
+pub(crate) struct Siblings {
+    peer: SocketAddr,
+    address: Address,
+    options: Options,
+}
+
+impl Siblings {
+    /// Returns the address of the server, by its name where it was given one.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Gives up also when `leave` is raised.
+    pub(crate) fn leave_when(mut self, leave: Cancel) -> Siblings {
+        self.options.leave = leave;
+        self
+    }
+
+    /// Opens one; its greeting is not read yet.
+    pub(crate) fn open(&self) -> Result<Link, ConnectError> {
+        Link::connect(self.peer, &self.address, &self.options)
+    }
 }
 
 impl Link {
@@ -139,6 +185,8 @@ impl Link {
             abandoned: false,
             moved: Instant::now(),
             pace: Pace::new(options.min_rate),
+            slept: Duration::ZERO,
+            probe: None,
             address: address.clone(),
             options: options.clone(),
             knows_if_free: false,
@@ -212,10 +260,22 @@ impl Link {
         self.knows_if_free
     }
 
-    /// Another connection to the same server; its greeting is not read yet.
-    pub(crate) fn sibling(&self) -> Result<Link, ConnectError> {
+    /// Returns how others like it are opened, also by other threads.
+    pub(crate) fn siblings(&self) -> Siblings {
         let options = self.options.clone().security(Security::like(self.is_secure()));
-        Link::connect(self.peer(), &self.address, &options)
+        Siblings { peer: self.peer(), address: self.address.clone(), options }
+    }
+
+    /// Returns how others like it are opened of which nobody knows: nobody is asked, and the server has to have the very
+    /// key that it has here.
+    pub(crate) fn twins(&self) -> Siblings {
+        let siblings = self.siblings();
+        let options = siblings.options.known_only();
+        let options = match trust::key_of(self.socket.chain()) {
+            Some(key) => options.pinned(key),
+            None => options,
+        };
+        Siblings { options, ..siblings }
     }
 
     /// Returns the address of the server.
@@ -264,7 +324,30 @@ impl Link {
 
     /// Whether the caller wants what is under way to end.
     pub(crate) fn check_cancel(&self) -> Result<(), Error> {
-        if self.grace.is_none() && self.options.cancel.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+        if self.grace.is_none() && self.options.is_cancelled() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Ends what is under way also when `leave` is raised, until this is called again.
+    pub(crate) fn leave_when(&mut self, leave: Cancel) {
+        self.options.leave = leave;
+    }
+
+    /// Returns the system's figures of this connection. Asking costs two system calls.
+    pub(crate) fn line(&mut self) -> Option<LineFigures> {
+        if self.probe.is_none() {
+            self.probe = LineProbe::new(self.socket.local()?, self.socket.peer());
+        }
+        self.probe.as_ref()?.ask()
+    }
+
+    /// Returns how many bytes moved either way since the connection was made.
+    pub(crate) fn bytes_moved(&self) -> u64 {
+        self.pace.moved_in_all()
+    }
+
+    /// Returns how long this side has slept because nothing could be moved.
+    pub(crate) fn slept(&self) -> Duration {
+        self.slept
     }
 
     /// The timeout begins anew: the caller was busy with something else than the server.
@@ -501,8 +584,10 @@ impl Link {
         self.socket
             .wait(left.min(CANCEL_CHECK))
             .map_err(|source| Error::System { what: "wait for the socket", source })?;
+        let slept = now.elapsed();
+        self.slept += slept;
         match wait {
-            Wait::Bytes if self.grace.is_none() => self.pace.waited(now.elapsed()),
+            Wait::Bytes if self.grace.is_none() => self.pace.waited(slept),
             _ => Ok(()),
         }
     }

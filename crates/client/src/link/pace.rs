@@ -49,6 +49,11 @@ impl Pace {
         if bytes < self.least.bytes { Err(Error::Slow { bytes, window }) } else { Ok(()) }
     }
 
+    /// Returns how many bytes went either way since the connection was made.
+    pub(crate) fn moved_in_all(&self) -> u64 {
+        self.moved_in_all
+    }
+
     /// Whether the peer was fast enough in all, however short that was.
     pub(crate) fn was_kept(&self) -> bool {
         let least = self.least.bytes as f64 * self.waited_in_all.as_secs_f64();

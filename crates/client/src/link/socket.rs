@@ -72,6 +72,11 @@ impl Socket {
         self.peer
     }
 
+    /// Returns the address of this end.
+    pub(super) fn local(&self) -> Option<SocketAddr> {
+        self.stream.local_addr().ok()
+    }
+
     /// From here on TLS is spoken.
     pub(super) fn secure(&mut self, tls: Tls) {
         self.tls = Some(Box::new(tls));

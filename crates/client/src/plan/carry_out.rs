@@ -26,7 +26,12 @@ impl Plan {
     /// could not be made are not tried.
     ///
     /// Nothing at all is done where more would be deleted than [`Plan::max_delete`].
-    pub fn carry_out(&self, client: &mut Client, settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> PlanReport {
+    pub fn carry_out(
+        &self,
+        client: &mut Client,
+        settings: &Settings,
+        watch: &mut (dyn FnMut(&Event<'_>) + Send),
+    ) -> PlanReport {
         let mut course = Course { plan: self, client, settings, watch, report: PlanReport::default() };
         if course.run().is_none() {
             course.give_up();
@@ -40,7 +45,7 @@ struct Course<'a> {
     plan: &'a Plan,
     client: &'a mut Client,
     settings: &'a Settings,
-    watch: &'a mut dyn FnMut(&Event<'_>),
+    watch: &'a mut (dyn FnMut(&Event<'_>) + Send),
     report: PlanReport,
 }
 
@@ -211,7 +216,7 @@ impl<'a> Course<'a> {
 }
 
 impl Transfers {
-    fn carry(&self, client: &mut Client, settings: &Settings, watch: &mut dyn FnMut(&Event<'_>)) -> Report {
+    fn carry(&self, client: &mut Client, settings: &Settings, watch: &mut (dyn FnMut(&Event<'_>) + Send)) -> Report {
         match self {
             Transfers::Up(files) => client.store(files, settings, watch),
             Transfers::Down(files) => client.fetch(files, settings, watch),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ferry_wire::{Id, Name};
 
-use super::{Event, Fetch, Moved, Report, Settings, Store, fetch, store, tally::Manner};
+use super::{Event, Fetch, Moved, Report, Settings, Store, Watch, fetch, store, tally::Manner};
 use crate::{
     connection::Connection,
     error::Error,
@@ -17,7 +17,7 @@ pub(crate) fn get(
     connection: &mut Connection,
     name: &Name,
     target: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Moved, Error> {
     let target = LocalPath::from(target);
     // First of all, so that what is wrong here costs no transfer.
@@ -32,7 +32,7 @@ pub(crate) fn put(
     id: Option<&Id>,
     name: &Name,
     source: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Moved, Error> {
     let files = [Store { source: source.into(), name: name.clone() }];
     alone(progress, |watch| store::store(connection, &files, &once(), (Manner::Alone, id), watch))
@@ -44,8 +44,8 @@ fn once() -> Settings {
 
 /// Runs a transfer of one file, and tells its progress.
 fn alone(
-    progress: &mut dyn FnMut(Progress),
-    transfer: impl FnOnce(&mut dyn FnMut(&Event<'_>)) -> Report,
+    progress: &mut (dyn FnMut(Progress) + Send),
+    transfer: impl FnOnce(&mut Watch<'_>) -> Report,
 ) -> Result<Moved, Error> {
     let (mut total, mut told, mut moved) = (0, None, None);
     let mut report = transfer(&mut |event| {

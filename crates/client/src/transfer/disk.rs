@@ -12,9 +12,9 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::Time;
+use ferry_wire::{Crc32, Time};
 
-use super::Moved;
+use super::{Moved, fetch::Split, pieces::Piece};
 use crate::{
     error::Error,
     local::{LastDirectory, LocalPath, RESERVE_BYTES, Staged, append_lines, reserve, write_at},
@@ -56,22 +56,25 @@ enum Operation<'a> {
     Batch(Batch<'a>),
     Append { file: Arc<File>, path: &'a Path, at: u64, size: u64, bytes: Vec<u8>, filled: usize },
     Checkpoint { journal: Arc<File>, path: &'a Path, line: Vec<u8> },
+    Piece { split: Arc<Split<'a>>, hand: usize, piece: Piece, crc: Crc32, bytes: Vec<u8> },
 }
 
 /// A completion of the disk's thread.
 #[derive(Debug)]
-pub(super) enum Completion {
+pub(super) enum Completion<'a> {
     /// A small file has its name.
     Published { index: usize, moved: Moved },
     /// A small file could not be written.
     Failed { index: usize, error: Error },
     /// The large file could not be written.
     Spoiled(Error),
+    /// A verified piece of a file is there, or could not be written.
+    Piece { split: Arc<Split<'a>>, result: Result<(), Error> },
 }
 
 /// An operation is done: one message for all of it, for each one wakes who waits.
-struct Finished {
-    completions: Vec<Completion>,
+struct Finished<'a> {
+    completions: Vec<Completion<'a>>,
     /// Can be filled again; without any room for one that had none.
     buffer: Vec<u8>,
 }
@@ -79,11 +82,11 @@ struct Finished {
 /// The disk as the connection's thread sees it. Everything is done in the order in which it was handed over.
 pub(super) struct Disk<'a> {
     operations: SyncSender<Operation<'a>>,
-    back: Receiver<Finished>,
+    back: Receiver<Finished<'a>>,
     free: Vec<Vec<u8>>,
     /// Operations that were handed over and are not done.
     busy: usize,
-    completions: Vec<Completion>,
+    completions: Vec<Completion<'a>>,
 }
 
 impl<'a> Disk<'a> {
@@ -143,6 +146,17 @@ impl<'a> Disk<'a> {
         self.hand_over(Operation::Checkpoint { journal: Arc::clone(journal), path, line });
     }
 
+    /// Writes the verified bytes of a piece that `hand` has taken.
+    pub(super) fn write_piece(
+        &mut self,
+        split: Arc<Split<'a>>,
+        (hand, piece): (usize, Piece),
+        crc: Crc32,
+        bytes: Vec<u8>,
+    ) {
+        self.hand_over(Operation::Piece { split, hand, piece, crc, bytes });
+    }
+
     fn hand_over(&mut self, operation: Operation<'a>) {
         self.busy += 1;
         // Each operation with bytes has a buffer of its own, so there is room, but for checkpoints: then this waits for one
@@ -168,7 +182,7 @@ impl<'a> Disk<'a> {
     }
 
     /// Returns the completions since the last call; never waits.
-    pub(super) fn completions(&mut self) -> Vec<Completion> {
+    pub(super) fn completions(&mut self) -> Vec<Completion<'a>> {
         while let Ok(back) = self.back.try_recv() {
             self.take(back);
         }
@@ -188,7 +202,7 @@ impl<'a> Disk<'a> {
         true
     }
 
-    fn take(&mut self, back: Finished) {
+    fn take(&mut self, back: Finished<'a>) {
         self.busy = self.busy.saturating_sub(1);
         self.completions.extend(back.completions);
         if back.buffer.capacity() > 0 {
@@ -197,11 +211,10 @@ impl<'a> Disk<'a> {
     }
 }
 
-fn run(orders: &Receiver<Operation<'_>>, say: &Sender<Finished>) {
+fn run<'a>(orders: &Receiver<Operation<'a>>, say: &Sender<Finished<'a>>) {
     let mut directory = LastDirectory::default();
     for operation in orders {
         let mut completions = Vec::new();
-        let mut spoiled = |result: Result<(), Error>| completions.extend(result.err().map(Completion::Spoiled));
         let buffer = match operation {
             Operation::Batch(Batch { bytes, files }) => {
                 completions.extend(publish_all(&mut directory, &bytes, files));
@@ -211,12 +224,17 @@ fn run(orders: &Receiver<Operation<'_>>, say: &Sender<Finished>) {
                 if at % RESERVE_BYTES < filled as u64 {
                     reserve(&file, at, size);
                 }
-                spoiled(write_at(&file, path, &bytes[..filled], at));
+                completions.extend(write_at(&file, path, &bytes[..filled], at).err().map(Completion::Spoiled));
                 bytes
             }
             Operation::Checkpoint { journal, path, line } => {
-                spoiled(append_lines(&journal, path, &line));
+                completions.extend(append_lines(&journal, path, &line).err().map(Completion::Spoiled));
                 Vec::new()
+            }
+            Operation::Piece { split, hand, piece, crc, bytes } => {
+                let result = split.write(hand, piece, crc, &bytes);
+                completions.push(Completion::Piece { split, result });
+                kept(bytes)
             }
         };
         if say.send(Finished { completions, buffer }).is_err() {
@@ -226,11 +244,11 @@ fn run(orders: &Receiver<Operation<'_>>, say: &Sender<Finished>) {
 }
 
 /// Gives each file of a batch its name.
-fn publish_all<'b>(
+fn publish_all<'b, 'a: 'b>(
     directory: &'b mut LastDirectory,
     bytes: &'b [u8],
-    files: Vec<SmallDownload<'b>>,
-) -> impl Iterator<Item = Completion> + 'b {
+    files: Vec<SmallDownload<'a>>,
+) -> impl Iterator<Item = Completion<'a>> + 'b {
     let mut start = 0;
     files.into_iter().map(move |SmallDownload { index, target, mtime, moved, end }| {
         let content = &bytes[start..end];

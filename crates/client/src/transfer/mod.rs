@@ -10,14 +10,21 @@
 //! # Inside
 //!
 //! `drive` runs rounds: one has one connection, and what it leaves undone is the next one's; `retry` opens a lost one again.
-//! `tally` counts and tells what becomes of each file. `fetch` asks ahead and takes answers in order; `disk` is the
+//! `crew` has the connections that share a list, each with a thread of its own and its `hand` in it, and opens further ones
+//! where `adviser` says so.
+//! `tally` knows who has which file, counts, and tells what becomes of each; `pieces` who has which piece of a large one.
+//! `fetch` asks ahead and takes answers in order; `disk` is the
 //! thread that brings them to the local disk. `store` sends and takes replies meanwhile; its `reader` is the thread
 //! that reads ahead, and its `stream` sends what nobody can read again. `alone` is for one file.
 
+mod adviser;
 mod alone;
+mod crew;
 mod disk;
 mod drive;
 mod fetch;
+mod hand;
+mod pieces;
 mod retry;
 mod store;
 mod tally;
@@ -32,12 +39,15 @@ pub(crate) use retry::{Outage, connect, is_lost};
 pub(crate) use store::{new_id, put_from};
 use tally::Manner;
 
+/// Learns what happens, from whichever thread it happens in, one at a time.
+pub(crate) type Watch<'w> = dyn FnMut(&Event<'_>) + Send + 'w;
+
 /// Fetches all of `files`.
 pub(crate) fn fetch(
     connection: &mut Connection,
     files: &[Fetch],
     settings: &Settings,
-    watch: &mut dyn FnMut(&Event<'_>),
+    watch: &mut Watch<'_>,
 ) -> Report {
     fetch::fetch(connection, files, settings, Manner::Many, watch)
 }
@@ -47,7 +57,7 @@ pub(crate) fn store(
     connection: &mut Connection,
     files: &[Store],
     settings: &Settings,
-    watch: &mut dyn FnMut(&Event<'_>),
+    watch: &mut Watch<'_>,
 ) -> Report {
     store::store(connection, files, settings, (Manner::Many, None), watch)
 }
@@ -100,6 +110,19 @@ pub enum IfAbsent {
     Wait,
 }
 
+/// The number of connections that share a transfer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Parallel {
+    /// One, and further ones, up to 8 in all, while these help: on a long line, as long as one connection is limited by its
+    /// window or by loss. A server near by is served by one, and so is any where the system tells nothing of its
+    /// connections.
+    #[default]
+    Auto,
+    /// So many, at most 16, where there is a mebibyte to move for each; 1 for the client's own alone. Fewer where the
+    /// server refuses some.
+    Fixed(usize),
+}
+
 /// How files are moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -111,9 +134,11 @@ pub struct Settings {
     /// finished, or a week has passed and another large file is fetched to that directory), uploads of 8 MiB and more (by
     /// [`Settings::state`], for as long as the server keeps them). Smaller files are moved again.
     pub resume: bool,
-    /// Connections that share one download of 32 MiB and more, at most 16; 1 for the client's own alone. A download that is
-    /// cut goes on from what has no gap. Files whose [`Fetch::meta`] is missing cost one more round trip each.
-    pub parallel: usize,
+    /// The connections that share the files, and the pieces of large downloads. Further ones are opened to the address of the
+    /// client's own, over the same kind of transport, to the same key and as the same user; whether they are, and stay, is
+    /// told to nobody. A download that is cut goes on from what has no gap. Files with one target, or one name on the
+    /// server, are moved by one connection.
+    pub parallel: Parallel,
     /// How often in a row a lost connection is opened again without anything having moved in between. Before the first
     /// attempt at most 0.1 s pass, before each further one three times as much, at most 30 s.
     pub retries: u32,
@@ -134,7 +159,7 @@ impl Default for Settings {
         Settings {
             keep_going: false,
             resume: true,
-            parallel: 1,
+            parallel: Parallel::Auto,
             retries: 5,
             retry_for: Duration::ZERO,
             state: None,

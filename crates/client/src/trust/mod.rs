@@ -254,6 +254,11 @@ fn and(certificate: Option<&CertificateProblem>) -> String {
     certificate.map(|problem| format!(", and {problem}")).unwrap_or_default()
 }
 
+/// Returns the fingerprint of the server's own key, the first of `chain`.
+pub(crate) fn key_of(chain: &[CertificateDer<'_>]) -> Option<Fingerprint> {
+    chain.first().and_then(fingerprint)
+}
+
 /// Returns the fingerprint of the key in a certificate.
 fn fingerprint(certificate: &CertificateDer<'_>) -> Option<Fingerprint> {
     let spki = ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info();

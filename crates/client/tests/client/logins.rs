@@ -10,8 +10,8 @@ use std::{
 };
 
 use ferry_client::{
-    Address, Blame, Client, Code, Credentials, Error, Fetch, IfAbsent, LoginProblem, Secret, Security, Settings,
-    UserName,
+    Address, Blame, Client, Code, Credentials, Error, Fetch, IfAbsent, LoginProblem, Parallel, Secret, Security,
+    Settings, UserName,
 };
 
 use crate::support::{Honest, Local, Peer, Scripted, connect, name, options};
@@ -87,7 +87,7 @@ fn further_connections_of_one_transfer_log_in_as_well() {
     server.add("large", vec![7; 40 << 20]);
     let mut client = Client::connect(&server.address, options().credentials(alice())).unwrap();
     let files = [Fetch { name: name("large"), target: local.path("large").into(), meta: None }];
-    let settings = Settings { parallel: 3, ..Settings::default() };
+    let settings = Settings { parallel: Parallel::Fixed(3), ..Settings::default() };
     let report = client.fetch(&files, &settings, &mut |_| {});
     assert!(report.is_whole(), "{report:?}");
     assert!(client.list(None).is_ok());

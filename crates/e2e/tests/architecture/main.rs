@@ -173,6 +173,13 @@ fn the_conversation_is_a_pure_state_machine() {
 }
 
 #[test]
+fn who_moves_what_over_which_connection_is_decided_without_io_or_clock() {
+    for file in ["adviser", "pieces", "tally"] {
+        check(&format!("crates/client/src/transfer/{file}.rs"), &IMPURE, &[]);
+    }
+}
+
+#[test]
 fn users_and_rights_are_pure_but_for_the_reading_of_their_file() {
     let mut forbidden = IMPURE.to_vec();
     forbidden.extend(["crate::", "std::env"]);

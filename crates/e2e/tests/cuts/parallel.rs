@@ -1,6 +1,6 @@
 //! One large download over several connections.
 
-use ferry_client::{Fetch, Settings};
+use ferry_client::{Fetch, Parallel, Settings};
 use ferry_e2e::{Server, random_bytes, seed};
 
 use super::{
@@ -10,9 +10,10 @@ use super::{
 };
 
 const BYTES: usize = (48 << 20) + 12345;
+const LESS_BYTES: usize = (8 << 20) + 12345;
 
 fn four() -> Settings {
-    Settings { parallel: 4, ..Settings::default() }
+    Settings { parallel: Parallel::Fixed(4), ..Settings::default() }
 }
 
 #[test]
@@ -43,7 +44,7 @@ fn several_connections_share_a_download_and_small_files_stay_on_one() {
     }
     assert_eq!(names(local.path()).len(), 4);
     let (_, _, connections) = proxy.counts();
-    assert_eq!(connections, 1 + 2 * 3);
+    assert_eq!(connections, 4);
     client.stat(&name("small")).unwrap();
 }
 
@@ -55,9 +56,10 @@ fn a_shared_download_that_is_cut_goes_on_from_what_has_no_gap() {
     let proxy = Proxy::start(server.address());
     let local = tempfile::tempdir().unwrap();
     let target = local.path().join("got");
-    // The second of its connections, and another one after that.
-    let whole = Cut { way: Way::Down, after: u64::MAX, manner: Manner::End };
-    proxy.cut(&[whole, Cut { after: 9 << 20, ..whole }, whole, Cut { after: 3 << 20, manner: Manner::Reset, ..whole }]);
+    // All four, one after the other.
+    let cut = |after| Cut { way: Way::Down, after, manner: Manner::End };
+    let reset = Cut { manner: Manner::Reset, ..cut(3 << 20) };
+    proxy.cut(&[cut(5 << 20), cut(2 << 20), reset, cut(8 << 20)]);
     let (report, events) = fetch(&mut connect(proxy.address()), "large", &target, &Settings { retries: 0, ..four() });
     assert_eq!(report.failures.len(), 1, "{events:?}");
     let (first, _, _) = proxy.counts();
@@ -66,20 +68,74 @@ fn a_shared_download_that_is_cut_goes_on_from_what_has_no_gap() {
     let had = part.map_or(0, |part| std::fs::metadata(local.path().join(part)).unwrap().len());
 
     // A later call may go on with fewer connections.
-    let settings = Settings { parallel: 1, ..four() };
+    let settings = Settings { parallel: Parallel::Fixed(1), ..four() };
     let (report, events) = fetch(&mut connect(proxy.address()), "large", &target, &settings);
     assert!(report.is_whole() && report.resumed == had, "{events:?}");
     assert!(std::fs::read(&target).unwrap() == content);
     assert_eq!(names(local.path()), ["got"]);
     let (second, _, _) = proxy.counts();
-    // Each connection had at most two pieces of 8 MiB that were not whole or had a gap before them.
-    assert!(first + second <= BYTES as u64 + 8 * (8 << 20) + (1 << 20), "{first} and {second} bytes went down");
+    // What was not whole, or had a gap before it.
+    assert!(first + second <= BYTES as u64 + 4 * (16 << 20) + (1 << 20), "{first} and {second} bytes went down");
+}
+
+/// What one has not brought to an end the others do, the first connection's own as well.
+#[test]
+fn whichever_connections_are_lost_the_others_go_on() {
+    let server = Server::start();
+    let content = random_bytes(seed(), LESS_BYTES);
+    server.write("large", &content);
+    for lost in [&[0][..], &[1], &[1, 2, 3], &[0, 2], &[0, 1, 2]] {
+        for manner in [Manner::End, Manner::Reset] {
+            let proxy = Proxy::start(server.address());
+            let local = tempfile::tempdir().unwrap();
+            let target = local.path().join("got");
+            let after = |number| if lost.contains(&number) { 300_000 } else { u64::MAX };
+            let cuts: Vec<_> = (0..4).map(|number| Cut { way: Way::Down, after: after(number), manner }).collect();
+            proxy.cut(&cuts);
+            let mut client = connect(proxy.address());
+            let settings = Settings { retries: 0, ..four() };
+            // Its size is known, so that the others are opened before anything can be lost.
+            let ferry_client::Stat::File(meta) = client.stat(&name("large")).unwrap() else { panic!() };
+            let file = Fetch { name: name("large"), target: target.as_path().into(), meta: Some(meta) };
+            let mut events = Vec::new();
+            let report = client.fetch(&[file], &settings, &mut |event| events.extend(told(event)));
+            assert!(report.is_whole() && report.resumed == 0, "{lost:?} {manner:?}: {events:?}");
+            assert!(std::fs::read(&target).unwrap() == content, "{lost:?} {manner:?}");
+            assert_eq!(names(local.path()), ["got"]);
+            // One of those that are left stands for the first.
+            client.stat(&name("large")).unwrap();
+        }
+    }
+}
+
+/// A connection that says nothing more is not waited for by those that have done all else.
+#[test]
+fn a_connection_that_stalls_is_not_waited_for() {
+    let server = Server::start();
+    let content = random_bytes(seed(), LESS_BYTES);
+    server.write("large", &content);
+    for stalled in [0, 2] {
+        let proxy = Proxy::start(server.address());
+        let local = tempfile::tempdir().unwrap();
+        let target = local.path().join("got");
+        let after = |number| if number == stalled { 300_000 } else { u64::MAX };
+        let manner = Manner::Stall;
+        proxy.cut(&[0, 1, 2, 3].map(|number| Cut { way: Way::Down, after: after(number), manner }));
+        // Longer than any test may take.
+        let options = ferry_client::Options::default().timeout(std::time::Duration::from_secs(3600));
+        let address = ferry_client::Address::new("127.0.0.1", proxy.address().port());
+        let mut client = ferry_client::Client::connect(&address, options).unwrap();
+        let (report, events) = fetch(&mut client, "large", &target, &four());
+        assert!(report.is_whole(), "{events:?}");
+        assert!(std::fs::read(&target).unwrap() == content);
+        client.stat(&name("large")).unwrap();
+    }
 }
 
 #[test]
 fn a_listing_that_is_old_does_not_mislead() {
     let server = Server::start();
-    server.write("large", &random_bytes(seed(), BYTES));
+    server.write("large", &random_bytes(seed(), LESS_BYTES));
     let mut client = connect(server.address());
     let ferry_client::Stat::File(meta) = client.stat(&name("large")).unwrap() else { panic!() };
     let content = random_bytes(seed() ^ 1, BYTES);

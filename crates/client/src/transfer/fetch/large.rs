@@ -96,7 +96,7 @@ impl Large {
         }
     }
 
-    fn publish(self) -> Result<Moved, Error> {
+    pub(super) fn publish(self) -> Result<Moved, Error> {
         let (size, crc, tag) = (self.bytes(), self.whole().crc(), self.meta.tag);
         let moved = Moved { size, crc, tag, resumed: self.resumed };
         match self.sink {
@@ -107,13 +107,13 @@ impl Large {
     }
 }
 
-impl Round<'_, '_, '_> {
+impl Round<'_, '_, '_, '_> {
     /// The first that is to be asked for is a file of which something is there.
     pub(super) fn go_on(&mut self, index: usize) -> Result<(), Stop> {
         if !self.open_part(index)? {
             return Ok(());
         }
-        match self.large.as_ref() {
+        match self.own.large.as_ref() {
             Some(large) => {
                 let Large { meta, before, .. } = large;
                 let name = self.files[index].name.clone();
@@ -133,14 +133,14 @@ impl Round<'_, '_, '_> {
         if self.is_under_way(index) {
             return Ok(true);
         }
-        if let Some(large) = self.large.take() {
+        if let Some(large) = self.own.large.take() {
             large.leave();
         }
         match self.take_up(index) {
-            Ok(large) => *self.large = large,
+            Ok(large) => self.own.large = large,
             Err(error @ Error::Interrupted) => return Err(error.into()),
             Err(error) => {
-                self.tally.failed(index, error);
+                self.hand.failed(index, error);
                 return Ok(false);
             }
         }
@@ -150,7 +150,7 @@ impl Round<'_, '_, '_> {
     /// Looks at what an earlier download left; [`None`] where that is of no use, and gone.
     fn take_up(&mut self, index: usize) -> Result<Option<Large>, Error> {
         let Fetch { name, target, .. } = &self.files[index];
-        let (directory, last) = self.directory.of(target)?;
+        let (directory, last) = self.own.directory.of(target)?;
         directory.check_replaceable(&last, target)?;
         let Some(part) = PartialFile::open(directory, &last, target)? else { return Ok(None) };
         let found = match part.find(name) {
@@ -159,43 +159,43 @@ impl Round<'_, '_, '_> {
                 let why = useless.and_then(|found| found.map_or_else(Some, |found| part.lost(&found)));
                 part.discard();
                 if let Some(why) = why {
-                    self.tally.restarted(index, why);
+                    self.hand.restarted(index, why);
                 }
                 return Ok(None);
             }
         };
-        self.tally.begun(index, found.journal.meta.size, found.bytes);
-        self.tally.entered(index, Phase::Reading);
+        self.hand.begun(index, found.journal.meta.size, found.bytes);
+        self.hand.entered(index, Phase::Reading);
         let exchange = &self.exchange;
         let digest = part.check(&found, |_| exchange.check_cancel())?;
         if digest.bytes() == 0 {
             part.discard();
-            self.tally.restarted(index, DAMAGED);
+            self.hand.restarted(index, DAMAGED);
             return Ok(None);
         }
-        self.tally.moved(index, digest.bytes());
-        self.tally.entered(index, Phase::Moving);
+        self.hand.moved(index, digest.bytes());
+        self.hand.entered(index, Phase::Moving);
         self.exchange.link().restart_timeout();
         Ok(Some(Large::new(index, Sink::Partial(part), found.journal.meta, digest)))
     }
 
     /// A whole large file comes.
     pub(super) fn take_large(&mut self, index: usize, meta: FileMeta) -> Result<(), Stop> {
-        if self.tally.stopped {
+        if self.hand.is_stopped() {
             return Err(Stop::Unwanted);
         }
         self.ship();
         match self.stage(index, &meta) {
-            Ok(sink) => *self.large = Some(Large::new(index, sink, meta.clone(), Digest::new())),
+            Ok(sink) => self.own.large = Some(Large::new(index, sink, meta.clone(), Digest::new())),
             Err(error) => return self.give_up_large(index, error),
         }
-        self.tally.begun(index, meta.size, 0);
+        self.hand.begun(index, meta.size, 0);
         if self.receive()? { self.publish_large() } else { Ok(()) }
     }
 
     pub(super) fn stage(&mut self, index: usize, meta: &FileMeta) -> Result<Sink, Error> {
         let Fetch { name, target, .. } = &self.files[index];
-        let (directory, last) = self.directory.of(target)?;
+        let (directory, last) = self.own.directory.of(target)?;
         directory.check_replaceable(&last, target)?;
         if self.settings.resume
             && let Some(part) = PartialFile::open(Arc::clone(&directory), &last, target)?
@@ -203,7 +203,7 @@ impl Round<'_, '_, '_> {
             // One without its journal, or one that a listing hid.
             let left = part.find(name).map(|left| left.map_or_else(|why| why, |_| CHANGED));
             if let Some(why) = left {
-                self.tally.restarted(index, why);
+                self.hand.restarted(index, why);
             }
             return match part.begin(name, meta) {
                 Ok(()) => Ok(Sink::Partial(part)),
@@ -219,7 +219,7 @@ impl Round<'_, '_, '_> {
     /// It can't be kept here; what is still coming of it is not wanted.
     pub(super) fn give_up_large(&mut self, index: usize, error: Error) -> Result<(), Stop> {
         self.discard_large();
-        self.tally.failed(index, error);
+        self.hand.failed(index, error);
         Err(Stop::Unwanted)
     }
 
@@ -228,24 +228,24 @@ impl Round<'_, '_, '_> {
         self.disk.settle();
         self.take_completions();
         self.spoiled = None;
-        if let Some(large) = self.large.take() {
+        if let Some(large) = self.own.large.take() {
             large.discard();
         }
     }
 
     /// The answer to READ.
     pub(super) fn take_rest(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
-        let Some(large) = self.large.as_ref() else { return Err(Stop::Unwanted) };
+        let Some(large) = self.own.large.as_ref() else { return Err(Stop::Unwanted) };
         match reply {
             Reply::File(meta) if meta.size == large.meta.size => {
                 let there = large.before.bytes();
-                self.tally.begun(index, meta.size, there);
+                self.hand.begun(index, meta.size, there);
                 self.receive()?;
             }
             Reply::File(_) => return Err(Error::violation("another version than was asked for").into()),
             Reply::Fail(failure) if failure.code == Code::Changed || failure.code == Code::BadRange => {
                 self.discard_large();
-                self.tally.restart(index, CHANGED, Error::Server(failure));
+                self.hand.restart(index, CHANGED, Error::Server(failure));
             }
             reply => self.refused(index, reply)?,
         }
@@ -254,7 +254,7 @@ impl Round<'_, '_, '_> {
 
     /// Whether this file is there whole, so that SUM verifies it.
     pub(super) fn is_verified_by_sum(&self, index: usize) -> bool {
-        self.large.as_ref().is_some_and(|large| large.index == index && large.bytes() == large.meta.size)
+        self.own.large.as_ref().is_some_and(|large| large.index == index && large.bytes() == large.meta.size)
     }
 
     /// The answer to the SUM after a READ.
@@ -275,7 +275,7 @@ impl Round<'_, '_, '_> {
     }
 
     fn compare(&mut self, index: usize, sum: &Sum) -> Result<(), Stop> {
-        let Some(large) = self.large.as_ref() else { return Ok(()) };
+        let Some(large) = self.own.large.as_ref() else { return Ok(()) };
         let whole = large.whole();
         let why = if sum.tag != large.meta.tag {
             CHANGED
@@ -294,7 +294,7 @@ impl Round<'_, '_, '_> {
         self.discard_large();
         match why {
             DAMAGED => self.restart_damaged(index, why, error),
-            why => self.tally.restart(index, why, error),
+            why => self.hand.restart(index, why, error),
         }
         Ok(())
     }
@@ -303,7 +303,7 @@ impl Round<'_, '_, '_> {
     fn publish_large(&mut self) -> Result<(), Stop> {
         self.disk.settle();
         self.take_completions();
-        let Some(large) = self.large.take() else { return Ok(()) };
+        let Some(large) = self.own.large.take() else { return Ok(()) };
         let index = large.index;
         let published = match self.spoiled.take() {
             None => large.publish(),
@@ -313,8 +313,8 @@ impl Round<'_, '_, '_> {
             }
         };
         match published {
-            Ok(moved) => self.tally.done(index, &moved),
-            Err(error) => self.tally.failed(index, error),
+            Ok(moved) => self.hand.done(index, &moved),
+            Err(error) => self.hand.failed(index, error),
         }
         Ok(())
     }
@@ -329,7 +329,7 @@ impl Round<'_, '_, '_> {
                 buffer.resize(BUFFER_BYTES, 0);
                 self.filling = Some((buffer, 0));
             }
-            let (Some((buffer, filled)), Some(large)) = (self.filling.as_mut(), self.large.as_mut()) else {
+            let (Some((buffer, filled)), Some(large)) = (self.filling.as_mut(), self.own.large.as_mut()) else {
                 return Err(Stop::Unwanted);
             };
             match self.exchange.read(&mut buffer[*filled..]) {
@@ -337,7 +337,8 @@ impl Round<'_, '_, '_> {
                     large.range = self.exchange.received();
                     *filled += got;
                     let (index, bytes, is_full) = (large.index, large.bytes(), *filled == buffer.len());
-                    self.tally.came(index, bytes);
+                    self.hand.came(index, bytes);
+                    self.tick();
                     if is_full {
                         self.ship_large();
                         self.after_shipping()?;
@@ -361,7 +362,7 @@ impl Round<'_, '_, '_> {
 
     /// The server gives up in the middle.
     fn broke_off(&mut self, failure: Failure) -> Result<(), Stop> {
-        let Some(index) = self.large.as_ref().map(|large| large.index) else { return Ok(()) };
+        let Some(index) = self.own.large.as_ref().map(|large| large.index) else { return Ok(()) };
         if is_farewell(failure.code) {
             return Err(Error::Server(failure).into());
         }
@@ -370,7 +371,7 @@ impl Round<'_, '_, '_> {
         self.take_completions();
         if failure.code == Code::Changed || self.spoiled.take().is_some() {
             self.discard_large();
-        } else if let Some(mut large) = self.large.take() {
+        } else if let Some(mut large) = self.own.large.take() {
             large.fold();
             large.leave();
         }
@@ -381,7 +382,7 @@ impl Round<'_, '_, '_> {
     /// Hands what has come to the disk.
     pub(super) fn ship_large(&mut self) {
         let Some((buffer, filled)) = self.filling.take() else { return };
-        let Some(large) = self.large.as_mut() else { return self.disk.give_back(buffer) };
+        let Some(large) = self.own.large.as_mut() else { return self.disk.give_back(buffer) };
         let path: &Path = &self.files[large.index].target;
         let bytes = large.bytes();
         self.disk.append(large.file(), path, bytes - filled as u64, large.meta.size, buffer, filled);
@@ -395,13 +396,13 @@ impl Round<'_, '_, '_> {
 
     fn after_shipping(&mut self) -> Result<(), Stop> {
         self.take_completions();
-        let Some(large) = self.large.as_ref() else { return Ok(()) };
+        let Some(large) = self.own.large.as_ref() else { return Ok(()) };
         let (index, bytes) = (large.index, large.bytes());
         if let Some(error) = self.spoiled.take() {
             return self.give_up_large(index, error);
         }
-        self.tally.progress = true;
-        self.tally.moved(index, bytes);
+        self.hand.progress = true;
+        self.hand.moved(index, bytes);
         Ok(())
     }
 }

@@ -1,19 +1,25 @@
-//! Downloads of many files on one connection: asked for ahead, answered in order.
+//! Downloads of many files: asked for ahead on each connection, answered in order.
 
 mod large;
-mod parallel;
 mod small;
+mod split;
 
-use std::{collections::HashSet, thread};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    thread,
+};
 
 use ferry_wire::{Code, Failure, Reply, Request};
 
 use super::{
-    Event, Fetch, Phase, Report, Settings,
+    Fetch, Phase, Report, Settings, Watch,
     disk::{Batch, Completion, Disk},
-    drive::{self, Stop},
+    drive::{self, Ended, Job, Stop},
+    hand::Hand,
+    pieces::Piece,
     retry::is_farewell,
-    tally::{Manner, Tally},
+    tally::{Manner, Tally, UNKNOWN_BYTES},
 };
 use crate::{
     connection::Connection,
@@ -23,6 +29,7 @@ use crate::{
     local::{LastDirectory, PartialFile},
 };
 use large::Large;
+pub(super) use split::Split;
 
 /// Files from here on are staged so that they can be gone on with; smaller ones are whole in memory before the disk is
 /// touched. Below, asking again costs less than keeping a part would.
@@ -31,30 +38,26 @@ pub(super) const LARGE_BYTES: u64 = 1 << 20;
 /// Files that are asked for ahead at most: at 100 ms to the server, 5,000 a second.
 const ASKED_FILES: usize = 512;
 
-/// Bytes that are asked for ahead, as far as sizes are known: what may be asked for in vain where a transfer ends early, and
-/// enough to keep a long line full.
-const ASKED_BYTES: u64 = 16 << 20;
-
-/// The size that is assumed of a file whose size nobody knows.
-const UNKNOWN_BYTES: u64 = 16 << 10;
-
 /// Why a download begins anew.
 const CHANGED: &str = "it changed on the server";
 const DAMAGED: &str = "what was kept of it is damaged";
 const DAMAGED_ON_THE_WAY: &str = "what came of it was damaged on the way";
 
-/// Opens one more connection.
-type Opener = dyn Fn() -> Result<Link, Error> + Sync;
-
 /// The subject of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+#[derive(Debug, Clone)]
+enum Asked<'a> {
     /// A whole file.
     Get(usize),
+    /// The version of a file, which decides how it is fetched.
+    Stat(usize),
     /// The rest of the large file that is under way.
     Rest(usize),
     /// Size and CRC of the whole of it.
     Sum(usize),
+    /// A piece of a file that is shared.
+    Piece(Arc<Split<'a>>, Piece),
+    /// Size and CRC of the whole of such a file.
+    Whole(Arc<Split<'a>>),
 }
 
 pub(super) fn fetch(
@@ -62,102 +65,194 @@ pub(super) fn fetch(
     files: &[Fetch],
     settings: &Settings,
     manner: Manner,
-    watch: &mut dyn FnMut(&Event<'_>),
+    watch: &mut Watch<'_>,
 ) -> Report {
-    let mut tally = Tally::new(files.len(), manner, settings.keep_going, watch);
-    let (mut large, mut unsplit, mut directory) = (None, HashSet::new(), LastDirectory::default());
-    let mut damaged = HashSet::new();
-    let opener = connection.opener();
-    drive::drive(connection, settings, &mut tally, |link, tally| {
+    let sizes = |index: usize| files[index].meta.as_ref().map(|meta| meta.size);
+    let tally = Tally::new((files.len(), &sizes), manner, settings.keep_going, watch);
+    let common = Common {
+        files,
+        settings,
+        splits: Mutex::default(),
+        unsplit: Mutex::default(),
+        damaged: Mutex::default(),
+        has_distinct_targets: OnceLock::new(),
+    };
+    let report = drive::drive(connection, settings, tally, &common);
+    for split in common.splits().drain(..) {
+        if let Some(large) = split.close_as_part() {
+            large.leave();
+        }
+    }
+    report
+}
+
+/// What all connections of one call know.
+struct Common<'a> {
+    files: &'a [Fetch],
+    settings: &'a Settings,
+    /// Files that are shared, in the order in which they were begun.
+    splits: Mutex<Vec<Arc<Split<'a>>>>,
+    /// Files that are not to be shared any more.
+    unsplit: Mutex<HashSet<usize>>,
+    /// Files whose bytes were once others than the server said: it is to read them, and not to remember what they were.
+    damaged: Mutex<HashSet<usize>>,
+    has_distinct_targets: OnceLock<bool>,
+}
+
+impl<'a> Common<'a> {
+    fn splits(&self) -> MutexGuard<'_, Vec<Arc<Split<'a>>>> {
+        self.splits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsplit(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.unsplit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn damaged(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_unsplit(&self, index: usize) -> bool {
+        self.unsplit().contains(&index)
+    }
+
+    fn forget(&self, split: &Arc<Split<'a>>) {
+        self.splits().retain(|one| !Arc::ptr_eq(one, split));
+    }
+
+    /// Whether a file is known to be small: to ask for it twice costs little.
+    fn is_small(&self, index: usize) -> bool {
+        self.files[index].meta.as_ref().is_some_and(|meta| meta.size < LARGE_BYTES)
+    }
+
+    /// Returns the bytes of shared files that nobody has taken.
+    fn left(&self) -> u64 {
+        self.splits().iter().map(|split| split.left()).sum()
+    }
+
+    fn has_work(&self) -> bool {
+        self.splits().iter().any(|split| split.has_work())
+    }
+}
+
+impl Job for Common<'_> {
+    type Own = Own;
+
+    fn round(&self, link: &mut Link, hand: Hand<'_, '_>, own: &mut Own) -> Ended {
         thread::scope(|scope| {
             let round = Round {
-                files,
-                settings,
+                files: self.files,
+                settings: self.settings,
+                common: self,
                 exchange: Exchange::new(link),
-                tally,
+                hand,
                 disk: Disk::start(scope),
-                directory: &mut directory,
+                own,
                 ahead: 0,
                 batch: Batch::default(),
-                large: &mut large,
-                unsplit: &mut unsplit,
-                damaged: &mut damaged,
-                opener: &opener,
                 filling: None,
                 spoiled: None,
             };
             round.run()
         })
-    });
-    if let Some(large) = large {
-        large.leave();
     }
-    tally.report
+
+    fn may_be_shared(&self) -> bool {
+        // Of two files with one target the later one is to win.
+        *self.has_distinct_targets.get_or_init(|| {
+            let mut targets = HashSet::with_capacity(self.files.len());
+            self.files.iter().all(|file| targets.insert(&*file.target))
+        })
+    }
+
+    fn leave(&self, hand: usize) {
+        self.splits().iter().for_each(|split| split.leave(hand));
+    }
+
+    fn close(&self, own: Own) {
+        if let Some(large) = own.large {
+            large.leave();
+        }
+    }
+}
+
+/// What a hand has beside its connection.
+#[derive(Default)]
+struct Own {
+    /// The large file that is under way by itself; it outlives its connection.
+    large: Option<Large>,
+    directory: LastDirectory,
 }
 
 /// Downloads over one connection, until all are done or it is lost.
-struct Round<'r, 'a, 't> {
+struct Round<'r, 'c, 'a, 't> {
     files: &'a [Fetch],
-    settings: &'r Settings,
-    exchange: Exchange<'r, Asked>,
-    tally: &'r mut Tally<'t>,
+    settings: &'a Settings,
+    common: &'r Common<'a>,
+    exchange: Exchange<'r, Asked<'a>>,
+    hand: Hand<'c, 't>,
     disk: Disk<'a>,
-    directory: &'r mut LastDirectory,
-    /// Bytes of the files that were asked for, as far as that is known.
+    own: &'r mut Own,
+    /// Bytes of what was asked for, as far as that is known.
     ahead: u64,
     batch: Batch<'a>,
-    /// The large file that is under way; it outlives its connection.
-    large: &'r mut Option<Large>,
-    /// Files that are not to be shared by several connections any more.
-    unsplit: &'r mut HashSet<usize>,
-    /// Files whose bytes were once others than the server said: it is to read them, and not to remember what they were.
-    damaged: &'r mut HashSet<usize>,
-    opener: &'r Opener,
     /// Bytes of the large file that are not on their way to the disk yet: a buffer, and how many of it are filled.
     filling: Option<(Vec<u8>, usize)>,
     /// Why the large file can't be written.
     spoiled: Option<Error>,
 }
 
-impl<'a> Round<'_, 'a, '_> {
-    fn run(mut self) -> Result<(), Stop> {
+impl<'a> Round<'_, '_, 'a, '_> {
+    fn run(mut self) -> Ended {
         let result = self.serve();
         // However it ended: what has come is kept, and what is still due is for the next connection.
         self.ship_large();
         self.ship();
         self.disk.settle();
         self.take_completions();
-        if let Some(large) = self.large.as_mut() {
+        if let Some(large) = self.own.large.as_mut() {
             // A few bytes now and then are none.
-            self.tally.progress |= large.fold() && self.exchange.link().has_kept_pace();
+            self.hand.progress |= large.fold() && self.exchange.link().has_kept_pace();
         }
         // Taken only together: a large file that is not spoiled stays for the next connection.
         if let Some(error) = self.spoiled.take()
-            && let Some(large) = self.large.take()
+            && let Some(large) = self.own.large.take()
         {
             let index = large.index;
             large.discard();
-            self.tally.failed(index, error);
+            self.hand.failed(index, error);
         }
-        result
+        Ended { result, progress: self.hand.progress }
     }
 
     fn serve(&mut self) -> Result<(), Stop> {
         loop {
+            self.tick();
             self.ask_more()?;
             self.take_completions();
-            let oldest = self.exchange.in_flight().next().copied();
-            if let Some(asked) = oldest {
-                self.take_answer(asked)?;
-            } else if self.tally.next().is_none() {
-                self.ship();
-                self.disk.settle();
-                self.take_completions();
-                if self.tally.next().is_none() {
-                    return Ok(());
-                }
+            let oldest = self.exchange.in_flight().next().cloned();
+            if let Some(oldest) = oldest {
+                self.take_answer(&oldest)?;
+                continue;
+            }
+            self.ship();
+            self.disk.settle();
+            self.take_completions();
+            let (common, crew) = (self.common, self.hand.crew());
+            let rob = |hand| {
+                common.splits().iter().for_each(|split| split.rob(hand));
+                crew.tally().rob(hand, |index| common.is_small(index));
+            };
+            if !self.hand.wait(self.exchange.link(), || common.has_work(), rob)? {
+                return Ok(());
             }
         }
+    }
+
+    /// Says how the line is.
+    fn tick(&mut self) {
+        let common = self.common;
+        self.hand.tick(self.exchange.link(), || common.left());
     }
 
     /// Asks for what comes next, as far as that is allowed ahead.
@@ -166,27 +261,64 @@ impl<'a> Round<'_, 'a, '_> {
         if self.exchange.waiting() > ASKED_FILES / 2 {
             return Ok(());
         }
-        while let Some(index) = self.tally.next()
+        let most = self.hand.ahead();
+        while !self.hand.is_stopped()
             && let in_flight = self.exchange.waiting()
             && in_flight < ASKED_FILES
-            && (self.ahead < ASKED_BYTES || in_flight == 0)
+            && (self.ahead < most || in_flight == 0)
         {
-            let splits = self.may_split(index);
-            let goes_on = self.large.is_some() || self.has_part(index);
-            if (splits || goes_on) && in_flight > 0 {
-                break;
+            if self.ask_step() {
+                continue;
             }
-            self.tally.take();
-            if splits {
-                self.split(index)?;
-            } else if goes_on {
-                self.go_on(index)?;
-            } else {
-                self.ask_whole(index);
+            let Some(index) = self.hand.take() else { break };
+            if !self.begin(index)? {
+                break;
             }
         }
         self.exchange.push();
         Ok(())
+    }
+
+    /// Begins a file. False where that has to wait until nothing is in flight.
+    fn begin(&mut self, index: usize) -> Result<bool, Stop> {
+        let goes_on = self.own.large.is_some() || self.has_part(index);
+        if goes_on && self.exchange.waiting() > 0 {
+            self.hand.put_back(index);
+            return Ok(false);
+        }
+        let files = self.files;
+        match &files[index].meta {
+            Some(meta) if self.is_to_be_split(index, meta.size) => self.split(index, meta)?,
+            None if self.is_to_be_split(index, u64::MAX) => {
+                self.ask(&Request::Stat { name: files[index].name.clone() }, Asked::Stat(index));
+            }
+            _ if goes_on => self.go_on(index)?,
+            _ => self.ask_whole(index),
+        }
+        Ok(true)
+    }
+
+    /// The version of a file of which nothing was known.
+    fn take_stat(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
+        match reply {
+            Reply::File(meta) if self.is_to_be_split(index, meta.size) => {
+                if self.has_part(index) && self.exchange.waiting() > 0 {
+                    self.hand.put_back(index);
+                    return Ok(());
+                }
+                self.split(index, &meta)
+            }
+            Reply::File(_) | Reply::Dir(_) => {
+                self.ask_whole(index);
+                Ok(())
+            }
+            // GET says it in words of its own.
+            Reply::Fail(failure) if !is_farewell(failure.code) => {
+                self.ask_whole(index);
+                Ok(())
+            }
+            reply => Err(unexpected(reply).into()),
+        }
     }
 
     fn ask_whole(&mut self, index: usize) {
@@ -194,10 +326,14 @@ impl<'a> Round<'_, 'a, '_> {
         self.ahead += self.presumed(index);
     }
 
-    /// Asks for a file, or for its SUM.
-    fn ask(&mut self, request: &Request, asked: Asked) {
-        let (Asked::Get(index) | Asked::Rest(index) | Asked::Sum(index)) = asked;
-        if self.damaged.contains(&index) {
+    /// Asks for a file or a part of it, or for its SUM.
+    fn ask(&mut self, request: &Request, asked: Asked<'a>) {
+        let index = match &asked {
+            Asked::Stat(_) => None,
+            Asked::Get(index) | Asked::Rest(index) | Asked::Sum(index) => Some(*index),
+            Asked::Piece(split, _) | Asked::Whole(split) => Some(split.index),
+        };
+        if index.is_some_and(|index| self.common.damaged().contains(&index)) {
             self.exchange.read_anew();
         }
         self.exchange.ask(request, asked);
@@ -205,8 +341,8 @@ impl<'a> Round<'_, 'a, '_> {
 
     /// What came of a file is not what the server said: it is asked for anew, if that was not done too often.
     fn restart_damaged(&mut self, index: usize, why: &str, error: Error) {
-        self.damaged.insert(index);
-        self.tally.restart(index, why, error);
+        self.common.damaged().insert(index);
+        self.hand.restart(index, why, error);
     }
 
     fn presumed(&self, index: usize) -> u64 {
@@ -219,19 +355,23 @@ impl<'a> Round<'_, 'a, '_> {
         if !self.settings.resume || meta.as_ref().is_some_and(|meta| meta.size < LARGE_BYTES) {
             return false;
         }
-        self.directory.of(target).is_ok_and(|(directory, last)| PartialFile::is_there(&directory, &last))
+        self.own.directory.of(target).is_ok_and(|(directory, last)| PartialFile::is_there(&directory, &last))
     }
 
     /// Whether this large file is under way.
     fn is_under_way(&self, index: usize) -> bool {
-        self.large.as_ref().is_some_and(|large| large.index == index)
+        self.own.large.as_ref().is_some_and(|large| large.index == index)
     }
 
     /// Waits for the answer to the oldest request, and takes it.
-    fn take_answer(&mut self, oldest: Asked) -> Result<(), Stop> {
+    fn take_answer(&mut self, oldest: &Asked<'a>) -> Result<(), Stop> {
         let (asked, reply) = match oldest {
-            Asked::Get(_) | Asked::Rest(_) => self.exchange.reply()?,
-            Asked::Sum(index) => self.wait_for_sum(index)?,
+            Asked::Get(_) | Asked::Stat(_) | Asked::Rest(_) | Asked::Piece(..) => self.exchange.reply()?,
+            Asked::Sum(index) => self.wait_for_sum(*index)?,
+            Asked::Whole(split) => {
+                let size = self.enter_verifying(split);
+                self.exchange.reply_after(Extent::Bytes(size))?
+            }
         };
         match asked {
             Asked::Get(index) => {
@@ -242,17 +382,20 @@ impl<'a> Round<'_, 'a, '_> {
                     reply => self.refused(index, reply),
                 }
             }
+            Asked::Stat(index) => self.take_stat(index, reply),
             Asked::Rest(index) => self.take_rest(index, reply),
             Asked::Sum(index) => self.take_sum(index, reply),
+            Asked::Piece(split, piece) => self.take_piece(&split, piece, reply),
+            Asked::Whole(split) => self.take_whole(&split, reply),
         }
     }
 
     /// Waits for the SUM of a file.
-    fn wait_for_sum(&mut self, index: usize) -> Result<(Asked, Reply), Error> {
+    fn wait_for_sum(&mut self, index: usize) -> Result<(Asked<'a>, Reply), Error> {
         if self.is_verified_by_sum(index) {
-            self.tally.entered(index, Phase::Verifying);
+            self.hand.entered(index, Phase::Verifying);
         }
-        let size = self.large.as_ref().map_or(0, |large| large.meta.size);
+        let size = self.own.large.as_ref().map_or(0, |large| large.meta.size);
         self.exchange.reply_after(Extent::Bytes(size))
     }
 
@@ -269,9 +412,9 @@ impl<'a> Round<'_, 'a, '_> {
 
     fn fail(&mut self, index: usize, failure: Failure) {
         if failure.code == Code::Changed {
-            self.tally.restart(index, CHANGED, Error::Server(failure));
+            self.hand.restart(index, CHANGED, Error::Server(failure));
         } else {
-            self.tally.failed(index, Error::Server(failure));
+            self.hand.failed(index, Error::Server(failure));
         }
     }
 
@@ -279,10 +422,11 @@ impl<'a> Round<'_, 'a, '_> {
     fn take_completions(&mut self) {
         for completion in self.disk.completions() {
             match completion {
-                Completion::Published { index, moved } => self.tally.done(index, &moved),
-                Completion::Failed { index, error } => self.tally.failed(index, error),
+                Completion::Published { index, moved } => self.hand.done(index, &moved),
+                Completion::Failed { index, error } => self.hand.failed(index, error),
                 // The first tells most.
                 Completion::Spoiled(error) => drop(self.spoiled.get_or_insert(error)),
+                Completion::Piece { split, result } => self.piece_written(&split, result),
             }
         }
     }

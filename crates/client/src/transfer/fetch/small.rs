@@ -13,14 +13,19 @@ use super::{
 };
 use crate::{conversation::Next, error::Error};
 
-impl Round<'_, '_, '_> {
+impl Round<'_, '_, '_, '_> {
     pub(super) fn take_small(&mut self, index: usize, meta: FileMeta) -> Result<(), Stop> {
-        if self.tally.stopped {
+        if self.hand.is_stopped() {
             while let Next::Bytes(_) = self.exchange.piece()? {}
-            self.tally.untried(index);
+            self.hand.untried(index);
             return Ok(());
         }
-        self.tally.begun(index, meta.size, 0);
+        if !self.hand.has(index) {
+            // Another connection has it by now: this one did not move.
+            while let Next::Bytes(_) = self.exchange.piece()? {}
+            return Ok(());
+        }
+        self.hand.begun(index, meta.size, 0);
         if self.batch.bytes.capacity() == 0 {
             let exchange = &self.exchange;
             self.batch.bytes = self.disk.buffer(&|| exchange.check_cancel())?;
@@ -48,7 +53,8 @@ impl Round<'_, '_, '_> {
             match self.exchange.piece()? {
                 Next::Bytes(piece) => {
                     self.batch.bytes.extend_from_slice(piece);
-                    self.tally.came(index, self.exchange.received().bytes());
+                    self.hand.came(index, self.exchange.received().bytes());
+                    self.tick();
                 }
                 Next::End(body) => return Ok(body),
             }

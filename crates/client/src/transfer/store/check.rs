@@ -18,7 +18,7 @@ const UNREADABLE: &str = "the server cannot read again what it had kept of it";
 const REPLACED: &str = "the server has something else under its name by now";
 const GONE: &str = "the server does not have it any more";
 
-impl Round<'_, '_, '_> {
+impl Round<'_, '_, '_, '_> {
     /// Asks for the CRC of a whole file that was sent, or where it `is_past` published some time before this
     /// connection: what became of it since, only SUM tells.
     pub(super) fn ask_sum(&mut self, index: usize, (size, crc): (u64, Crc32), resumed: u64, is_past: bool) {
@@ -77,12 +77,12 @@ impl Round<'_, '_, '_> {
     /// Sends a file again, under a new id: the published one is not known to be the one that was sent.
     fn begin_anew(&mut self, index: usize, is_past: bool, why: &str, error: Error) {
         self.forget(index);
-        if is_past && self.tally.is_alone() && !self.past.goes_without_ids() {
+        if is_past && self.hand.is_alone() && !self.common.past().goes_without_ids() {
             // The caller's id stands for what was published once: what is sent now has nothing to do with it.
-            self.past.go_without_ids();
-            self.tally.again(index, why);
+            self.common.past().go_without_ids();
+            self.hand.again(index, why);
         } else {
-            self.tally.restart(index, why, error);
+            self.hand.restart(index, why, error);
         }
     }
 }

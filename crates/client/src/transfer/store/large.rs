@@ -95,7 +95,7 @@ enum Answer {
     Taken,
 }
 
-impl Round<'_, '_, '_> {
+impl Round<'_, '_, '_, '_> {
     pub(super) fn store_large(
         &mut self,
         index: usize,
@@ -103,23 +103,24 @@ impl Round<'_, '_, '_> {
         mtime: Option<Time>,
         (version, stamp): (&Version, Option<Stamp>),
     ) -> Result<(), Stop> {
-        let is_resumable = self.resumable_from.is_some_and(|from| size >= from);
-        while is_resumable && (self.never_replaces || !self.past.is_plain(index)) {
-            let Drawn { id, origin, known } = match self.ids.of(index, &self.files[index], version, stamp.as_ref()) {
-                Ok(drawn) => drawn,
-                Err(error) => {
-                    self.tally.failed(index, error);
-                    return self.skip();
-                }
-            };
+        let is_resumable = self.common.resumable_from.is_some_and(|from| size >= from);
+        while is_resumable && (self.common.never_replaces || !self.common.past().is_plain(index)) {
+            let Drawn { id, origin, known } =
+                match self.common.ids().of(index, &self.files[index], version, stamp.as_ref()) {
+                    Ok(drawn) => drawn,
+                    Err(error) => {
+                        self.hand.failed(index, error);
+                        return self.skip();
+                    }
+                };
             self.note_origin(index, origin);
             self.known = known;
             let name = self.files[index].name.clone();
-            if self.never_replaces {
+            if self.common.never_replaces {
                 let is_begun = matches!(origin, Origin::Found | Origin::Held);
                 if let Err(error) = self.want_free(index, size, is_begun)? {
                     self.forget(index);
-                    self.tally.failed(index, error);
+                    self.hand.failed(index, error);
                     return self.skip();
                 }
             }
@@ -135,7 +136,7 @@ impl Round<'_, '_, '_> {
                 Answer::Refused(failure) => {
                     if !self.again(index, &failure)? {
                         self.forget(index);
-                        self.tally.failed(index, Error::Server(failure));
+                        self.hand.failed(index, Error::Server(failure));
                         return self.skip();
                     }
                 }
@@ -170,34 +171,34 @@ impl Round<'_, '_, '_> {
         match origin {
             Origin::Held | Origin::New => {}
             Origin::Instead(why) => {
-                self.past.begun.remove(&index);
-                self.tally.restarted(index, why);
+                self.common.past().begun.remove(&index);
+                self.hand.restarted(index, why);
             }
             Origin::Found => {
-                self.past.begun.insert(index);
+                self.common.past().begun.insert(index);
             }
         }
     }
 
     /// The id of a file is of no more use, for a reason that is told.
     pub(super) fn forget(&mut self, index: usize) {
-        self.ids.forget(index);
-        self.past.begun.remove(&index);
+        self.common.ids().forget(index);
+        self.common.past().begun.remove(&index);
     }
 
     /// A file that has no id at its size, and of which something was begun at another.
     pub(super) fn abandon_if_small(&mut self, index: usize, size: u64) {
-        let is_small = self.resumable_from.is_some_and(|from| size < from);
-        if is_small && self.ids.abandon(index, &self.files[index]) {
-            self.past.begun.remove(&index);
-            self.tally.restarted(index, CHANGED);
+        let is_small = self.common.resumable_from.is_some_and(|from| size < from);
+        if is_small && self.common.ids().abandon(index, &self.files[index]) {
+            self.common.past().begun.remove(&index);
+            self.hand.restarted(index, CHANGED);
         }
     }
 
     /// Tells that what the server may have had of a file is of no use, if it may have had any.
     fn tell_lost(&mut self, index: usize, why: &'static str) {
-        if self.past.begun.remove(&index) {
-            self.tally.restarted(index, why);
+        if self.common.past().begun.remove(&index) {
+            self.hand.restarted(index, why);
         }
     }
 
@@ -221,10 +222,10 @@ impl Round<'_, '_, '_> {
 
     /// Whether a refused RESUME is worth another try, with or without an id.
     fn again(&mut self, index: usize, failure: &Failure) -> Result<bool, Stop> {
-        if self.tally.is_alone() {
+        if self.hand.is_alone() {
             return Ok(false);
         }
-        let tries = self.past.count(index);
+        let tries = self.common.past().count(index);
         match failure.code {
             Code::Busy if tries <= BUSY_TRIES => {
                 let end = Instant::now() + BUSY_WAIT * tries;
@@ -235,14 +236,16 @@ impl Round<'_, '_, '_> {
                 }
             }
             // There is no other way.
-            _ if self.never_replaces && tries > 1 => return Ok(false),
+            _ if self.common.never_replaces && tries > 1 => return Ok(false),
             Code::Busy => {}
             // The id is of something else, or another connection has just taken it.
             Code::Exists | Code::Changed => {
-                self.ids.forget(index);
+                self.common.ids().forget(index);
                 self.tell_lost(index, "the id that it was begun under is in use elsewhere");
             }
-            Code::Unsupported | Code::UnknownCommand if !self.never_replaces => self.past.go_without_ids(),
+            Code::Unsupported | Code::UnknownCommand if !self.common.never_replaces => {
+                self.common.past().go_without_ids()
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -262,14 +265,14 @@ impl Round<'_, '_, '_> {
 
     /// An earlier connection had brought it to its end; only its SAVED was never seen.
     fn compare(&mut self, index: usize, saved: (u64, Crc32), tag: Tag) -> Result<(), Stop> {
-        self.tally.begun(index, saved.0, saved.0);
-        self.tally.entered(index, Phase::Verifying);
+        self.hand.begun(index, saved.0, saved.0);
+        self.hand.entered(index, Phase::Verifying);
         let _ = self.reader.orders.send(Order::Digest(self.known.clone()));
         let chunk = self.next_chunk()?;
         self.skip()?;
         match chunk {
             Some(Chunk::End(digest)) if (digest.bytes(), digest.crc()) == saved => {
-                let resumed = self.past.resumed(index, saved.0);
+                let resumed = self.common.past().resumed(index, saved.0);
                 self.published = Some((index, tag));
                 self.ask_sum(index, saved, resumed, true);
             }
@@ -277,7 +280,7 @@ impl Round<'_, '_, '_> {
             _ => {
                 let error = Error::Verification(format!("the server saved {} bytes with the CRC {}", saved.0, saved.1));
                 self.forget(index);
-                self.tally.restart(index, "what the server has of it is damaged", error);
+                self.hand.restart(index, "what the server has of it is damaged", error);
             }
         }
         Ok(())
@@ -286,11 +289,11 @@ impl Round<'_, '_, '_> {
     /// Sends the open body from `offset` on.
     fn send_body(&mut self, index: usize, size: u64, offset: u64) -> Result<(), Stop> {
         self.open = Some(index);
-        let resumed = self.past.resumed(index, offset);
-        self.tally.progress |= self.past.has_grown(index, offset);
-        self.tally.begun(index, size, offset);
+        let resumed = self.common.past().resumed(index, offset);
+        self.hand.progress |= self.common.past().has_grown(index, offset);
+        self.hand.begun(index, size, offset);
         if offset > 0 {
-            self.tally.entered(index, Phase::Reading);
+            self.hand.entered(index, Phase::Reading);
         }
         let _ = self.reader.orders.send(Order::From(offset, self.known.clone()));
         let sent = Sent { index, size, crc: Crc32::EMPTY, resumed, kind: Kind::Large { is_looked_at: offset > 0 } };
@@ -299,7 +302,7 @@ impl Round<'_, '_, '_> {
             Ok(Sending::Whole(digest)) => self.end(sent, &digest),
             Ok(Sending::Broken(error)) => self.stop(sent, error),
             Ok(Sending::Refused) => self.stop_refused(sent),
-            Err(Stop::Broken(Error::Interrupted)) if self.tally.is_alone() => self.call_off(sent, &mut block),
+            Err(Stop::Broken(Error::Interrupted)) if self.hand.is_alone() => self.call_off(sent, &mut block),
             Err(error) => Err(error),
         }
     }
@@ -315,14 +318,14 @@ impl Round<'_, '_, '_> {
             match chunk {
                 Some(Chunk::Block { block: next, bytes }) => {
                     if done == offset && offset > 0 {
-                        self.tally.entered(sent.index, Phase::Moving);
+                        self.hand.entered(sent.index, Phase::Moving);
                     }
                     *block = next;
                     self.exchange.send(block)?;
                     self.reader.give_back(std::mem::replace(block, Block::new()));
                     done += bytes;
-                    self.past.begun.insert(sent.index);
-                    self.tally.moved(sent.index, done);
+                    self.common.past().begun.insert(sent.index);
+                    self.hand.moved(sent.index, done);
                 }
                 Some(Chunk::End(digest)) => return Ok(Sending::Whole(digest)),
                 Some(Chunk::Broken(error)) => return Ok(Sending::Broken(error)),
@@ -350,7 +353,7 @@ impl Round<'_, '_, '_> {
             self.large_refused(sent.index, failure);
             return Ok(());
         }
-        self.tally.entered(index, Phase::Syncing);
+        self.hand.entered(index, Phase::Syncing);
         if is_looked_at {
             self.ask_sum(index, (size, digest.crc()), resumed, false);
         }

@@ -7,13 +7,19 @@ mod large;
 mod reader;
 mod stream;
 
-use std::{sync::mpsc::RecvTimeoutError, thread, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc::RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use ferry_wire::{Code, Crc32, Failure, Id, Reply, Tag};
 
 use super::{
-    Event, IfTaken, Moved, Phase, Report, Settings, Store,
-    drive::{self, Stop},
+    IfTaken, Moved, Phase, Report, Settings, Store, Watch,
+    drive::{self, Ended, Job, Stop},
+    hand::Hand,
     retry::is_farewell,
     tally::{Manner, Tally},
 };
@@ -22,13 +28,14 @@ use crate::{
     connection::Connection,
     conversation::{Exchange, Extent, unexpected},
     error::Error,
+    link::Link,
 };
 use ids::Ids;
 pub(crate) use ids::new_id;
 use known::Known;
 use large::Past;
 pub(super) use large::RESUME_BYTES;
-use reader::{Chunk, LARGE_BYTES, Reader, SmallUpload};
+use reader::{Chunk, LARGE_BYTES, Order, Reader, SmallUpload};
 pub(crate) use stream::put_from;
 
 /// How long the reader is waited for before the connection is looked at again.
@@ -40,42 +47,82 @@ pub(super) fn store(
     files: &[Store],
     settings: &Settings,
     (manner, id): (Manner, Option<&Id>),
-    watch: &mut dyn FnMut(&Event<'_>),
+    watch: &mut Watch<'_>,
 ) -> Report {
-    let mut tally = Tally::new(files.len(), manner, settings.keep_going, watch);
-    let mut ids = match id {
+    let tally = Tally::new((files.len(), &|_| None), manner, settings.keep_going, watch);
+    let ids = match id {
         Some(id) => Ids::given(connection.address(), id),
         None => Ids::new(connection.address(), settings.state.as_deref()),
     };
     // Whether a name was taken by an upload of ours, whose answer was lost, only its id tells.
     let never_replaces = settings.if_taken == IfTaken::Fail;
-    let resumable_from = if id.is_some() || never_replaces { Some(0) } else { settings.resume.then_some(RESUME_BYTES) };
-    // One that can be called off, or has an id, is sent in blocks.
-    let large_from = if tally.is_alone() || never_replaces { 0 } else { LARGE_BYTES };
-    let mut past = Past::default();
-    drive::drive(connection, settings, &mut tally, |link, tally| {
+    let common = Common {
+        files,
+        resumable_from: if id.is_some() || never_replaces { Some(0) } else { settings.resume.then_some(RESUME_BYTES) },
+        // One that can be called off, or has an id, is sent in blocks.
+        large_from: if tally.is_alone() || never_replaces { 0 } else { LARGE_BYTES },
+        never_replaces,
+        ids: Mutex::new(ids),
+        past: Mutex::default(),
+        has_distinct_names: OnceLock::new(),
+    };
+    drive::drive(connection, settings, tally, &common)
+}
+
+/// What all connections of one call know.
+struct Common<'a> {
+    files: &'a [Store],
+    /// Files from this size on have an id; [`None`] for none.
+    resumable_from: Option<u64>,
+    /// Files from this size on are sent by themselves.
+    large_from: u64,
+    /// A name that is taken is not replaced.
+    never_replaces: bool,
+    ids: Mutex<Ids>,
+    past: Mutex<Past>,
+    has_distinct_names: OnceLock<bool>,
+}
+
+impl Common<'_> {
+    fn ids(&self) -> MutexGuard<'_, Ids> {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job for Common<'_> {
+    type Own = ();
+
+    fn round(&self, link: &mut Link, hand: Hand<'_, '_>, (): &mut ()) -> Ended {
         thread::scope(|scope| {
-            let wanted = tally.take_all();
-            let unread = wanted.len();
-            let reader = Reader::start(scope, files, wanted, large_from);
             let round = Round {
-                files,
-                resumable_from,
-                never_replaces,
+                files: self.files,
+                common: self,
                 exchange: Exchange::new(link),
-                tally,
-                reader,
-                unread,
+                reader: Reader::start(scope, self.files, hand.taker(), self.large_from),
+                hand,
                 open: None,
-                ids: &mut ids,
-                past: &mut past,
                 published: None,
                 known: Known::nothing(None),
             };
             round.run()
         })
-    });
-    tally.report
+    }
+
+    fn may_be_shared(&self) -> bool {
+        // Of two files for one name the later one is to win.
+        *self.has_distinct_names.get_or_init(|| {
+            let mut names = HashSet::with_capacity(self.files.len());
+            self.files.iter().all(|file| names.insert(&file.name))
+        })
+    }
+
+    fn leave(&self, _hand: usize) {}
+
+    fn close(&self, (): ()) {}
 }
 
 /// A request whose final reply is still to come.
@@ -106,29 +153,22 @@ enum Kind {
 }
 
 /// Uploads over one connection, until all are done or it is lost.
-struct Round<'r, 'a, 't> {
+struct Round<'r, 'c, 'a, 't> {
     files: &'a [Store],
-    /// Files from this size on have an id; [`None`] for none.
-    resumable_from: Option<u64>,
-    /// A name that is taken is not replaced.
-    never_replaces: bool,
+    common: &'r Common<'a>,
     exchange: Exchange<'r, Sent>,
-    tally: &'r mut Tally<'t>,
+    hand: Hand<'c, 't>,
     reader: Reader,
-    /// How many files the reader has not come to.
-    unread: usize,
     /// The file whose body is, or was last, on its way by itself.
     open: Option<usize>,
-    ids: &'r mut Ids,
-    past: &'r mut Past,
     /// The upload that is published and not looked at yet, and as which version.
     published: Option<(usize, Tag)>,
     /// How far the last large file was read here.
     known: Known,
 }
 
-impl Round<'_, '_, '_> {
-    fn run(mut self) -> Result<(), Stop> {
+impl Round<'_, '_, '_, '_> {
+    fn run(mut self) -> Ended {
         let mut result = self.serve();
         // What came before the connection was lost counts, and tells why.
         while let Some((sent, reply)) = self.exchange.unheard() {
@@ -149,42 +189,48 @@ impl Round<'_, '_, '_> {
             }
         }
         // Bytes read here while the server waited are not read again.
-        self.tally.progress |= self.known.has_grown();
-        result
+        self.hand.progress |= self.known.has_grown();
+        Ended { result, progress: self.hand.progress }
     }
 
     fn serve(&mut self) -> Result<(), Stop> {
-        while self.unread > 0
-            && !self.tally.stopped
-            && let Some(chunk) = self.next_chunk()?
-        {
-            match chunk {
-                Chunk::Run { block, files } => {
-                    self.unread -= files.len();
-                    self.send_run(block, files)?;
-                }
-                Chunk::Failed { index, error } => {
-                    self.unread -= 1;
-                    self.tally.failed(index, error);
-                }
-                Chunk::Large { index, size, mtime, version, stamp } => {
-                    self.unread -= 1;
+        loop {
+            let is_read = self.send_all()?;
+            if let Some(Sent { index, kind: Kind::Large { .. } | Kind::Look { .. }, .. }) =
+                self.exchange.in_flight().last()
+            {
+                self.hand.entered(*index, Phase::Syncing);
+            }
+            self.hear_all()?;
+            // What is sent twice may take effect twice: nobody is robbed.
+            if !is_read || !self.hand.wait(self.exchange.link(), || false, |_| {})? {
+                return Ok(());
+            }
+            let _ = self.reader.orders.send(Order::More);
+        }
+    }
+
+    /// Sends what the reader gives, until it has read all, or nothing more is wanted; false where it is gone.
+    fn send_all(&mut self) -> Result<bool, Stop> {
+        while !self.hand.is_stopped() {
+            match self.next_chunk()? {
+                Some(Chunk::Run { block, files }) => self.send_run(block, files)?,
+                Some(Chunk::Failed { index, error }) => self.hand.failed(index, error),
+                Some(Chunk::Large { index, size, mtime, version, stamp }) => {
                     self.store_large(index, size, mtime, (&version, stamp))?;
                 }
-                Chunk::Block { block, .. } => self.reader.give_back(block),
-                Chunk::End(_) | Chunk::Broken(_) | Chunk::Skipped => {}
+                Some(Chunk::Block { block, .. }) => self.reader.give_back(block),
+                Some(Chunk::End(_) | Chunk::Broken(_) | Chunk::Skipped) => {}
+                Some(Chunk::AllRead) => return Ok(true),
+                None => return Ok(false),
             }
         }
-        if let Some(Sent { index, kind: Kind::Large { .. } | Kind::Look { .. }, .. }) = self.exchange.in_flight().last()
-        {
-            self.tally.entered(*index, Phase::Syncing);
-        }
-        self.hear_all()
+        Ok(true)
     }
 
     /// Waits for the replies to all that was asked.
     fn hear_all(&mut self) -> Result<(), Stop> {
-        let mut may_linger = self.tally.is_alone();
+        let mut may_linger = self.hand.is_alone();
         loop {
             while let Some((sent, reply)) = self.exchange.unheard() {
                 self.hear(sent, reply)?;
@@ -213,6 +259,7 @@ impl Round<'_, '_, '_> {
     fn next_chunk(&mut self) -> Result<Option<Chunk>, Stop> {
         loop {
             self.take_replies()?;
+            self.hand.tick(self.exchange.link(), || 0);
             match self.reader.chunks.recv_timeout(LOOK) {
                 Ok(chunk) => return Ok(Some(chunk)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
@@ -251,17 +298,17 @@ impl Round<'_, '_, '_> {
                 self.looked(&Sent { kind: Kind::Look { is_past }, ..sent }, is_past, reply)
             }
             (Kind::Stopped(error), Reply::Fail(_)) => {
-                self.tally.progress = true;
+                self.hand.progress = true;
                 self.finish_off(index, error);
                 Ok(())
             }
             (Kind::Small, Reply::Fail(failure)) => {
-                self.tally.progress = true;
-                self.tally.failed(index, Error::Server(failure));
+                self.hand.progress = true;
+                self.hand.failed(index, Error::Server(failure));
                 Ok(())
             }
             (Kind::Asked | Kind::Large { .. }, Reply::Fail(failure)) => {
-                self.tally.progress = true;
+                self.hand.progress = true;
                 self.large_refused(index, failure);
                 Ok(())
             }
@@ -270,7 +317,7 @@ impl Round<'_, '_, '_> {
                 let sent = Sent { kind, ..sent };
                 if is_looked_at && (size, crc) == (sent.size, sent.crc) {
                     self.published = Some((index, tag));
-                    self.tally.entered(index, Phase::Verifying);
+                    self.hand.entered(index, Phase::Verifying);
                 } else {
                     self.saved(&sent, size, crc, tag);
                 }
@@ -284,14 +331,14 @@ impl Round<'_, '_, '_> {
     fn saved(&mut self, sent: &Sent, size: u64, crc: Crc32, tag: Tag) {
         let index = sent.index;
         if matches!(sent.kind, Kind::Small) {
-            self.tally.begun(index, sent.size, 0);
+            self.hand.begun(index, sent.size, 0);
         } else {
             self.forget(index);
         }
         if (sent.size, sent.crc) == (size, crc) {
-            self.tally.done(index, &Moved { size, crc, tag, resumed: sent.resumed });
+            self.hand.done(index, &Moved { size, crc, tag, resumed: sent.resumed });
         } else {
-            self.tally.failed(index, not_as_sent((size, crc), (sent.size, sent.crc)));
+            self.hand.failed(index, not_as_sent((size, crc), (sent.size, sent.crc)));
         }
     }
 
@@ -311,8 +358,8 @@ impl Round<'_, '_, '_> {
             }
         };
         match why {
-            Some(why) => self.tally.restart(index, why, Error::Server(failure)),
-            None => self.tally.failed(index, Error::Server(failure)),
+            Some(why) => self.hand.restart(index, why, Error::Server(failure)),
+            None => self.hand.failed(index, Error::Server(failure)),
         }
     }
 
@@ -320,8 +367,8 @@ impl Round<'_, '_, '_> {
     fn finish_off(&mut self, index: usize, error: Error) {
         self.forget(index);
         match error {
-            Error::LocalFile { .. } => self.tally.restart(index, "it changed while it was sent", error),
-            error => self.tally.failed(index, error),
+            Error::LocalFile { .. } => self.hand.restart(index, "it changed while it was sent", error),
+            error => self.hand.failed(index, error),
         }
     }
 }

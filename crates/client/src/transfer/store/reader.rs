@@ -7,7 +7,10 @@ use std::{
 
 use ferry_wire::{Crc32, Digest, Time};
 
-use super::{super::Store, known::Known};
+use super::{
+    super::{Store, hand::Taker},
+    known::Known,
+};
 use crate::{
     block::Block,
     error::Error,
@@ -17,6 +20,12 @@ use crate::{
 /// Small files go out together in runs of so many bytes: one call of the system for many. The largest small file may
 /// come on top.
 const RUN_BYTES: usize = 128 << 10;
+
+/// The same where several connections share the files, and this one is slow: others wait for it at the end.
+const LEAST_RUN_BYTES: usize = 16 << 10;
+
+/// The part of what a connection takes ahead that a run may be: as many wait here and in the socket.
+const RUNS_AHEAD: u64 = 8;
 
 /// Small files in a run at most.
 const RUN_FILES: usize = 256;
@@ -55,6 +64,8 @@ pub(super) enum Chunk {
     Broken(Error),
     /// As was ordered.
     Skipped,
+    /// No file is left that anybody has to take. The reader waits for [`Order::More`].
+    AllRead,
 }
 
 /// The decision about a large file.
@@ -66,6 +77,8 @@ pub(super) enum Order {
     Digest(Known),
     /// Nothing more.
     Skip,
+    /// The next files: some were given back.
+    More,
 }
 
 /// The connection's end of the reader. Dropped, the reader ends.
@@ -77,23 +90,21 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads those of `files` that `wanted` names. Those of `large_from` bytes and more are large.
-    pub(super) fn start<'scope, 'a: 'scope>(
+    /// Reads those of `files` that `taker` takes. Those of `large_from` bytes and more are large.
+    pub(super) fn start<'scope, 'a: 'scope, 'c: 'scope, 't: 'scope>(
         scope: &'scope Scope<'scope, '_>,
         files: &'a [Store],
-        wanted: Vec<usize>,
+        taker: Taker<'c, 't>,
         large_from: u64,
     ) -> Reader {
         let (say, chunks) = sync_channel(AHEAD);
         let (orders, ordered) = channel();
         let (spent, empty) = channel();
         scope.spawn(move || {
-            let mut reading = Reading { say, ordered, empty, run: Block::new(), small: Vec::new(), large_from };
+            let mut reading =
+                Reading { say, ordered, empty, run: Block::new(), small: Vec::new(), run_bytes: RUN_BYTES, large_from };
             // Who does not listen any more wants no more.
-            let _ = wanted
-                .into_iter()
-                .try_for_each(|index| reading.read(index, &files[index]))
-                .and_then(|()| reading.ship());
+            let _ = reading.read_all(files, &taker);
         });
         Reader { chunks, orders, spent }
     }
@@ -110,6 +121,7 @@ struct Reading {
     empty: Receiver<Block>,
     run: Block,
     small: Vec<SmallUpload>,
+    run_bytes: usize,
     large_from: u64,
 }
 
@@ -121,6 +133,19 @@ impl Reading {
         self.say.send(chunk).map_err(|_| Gone)
     }
 
+    fn read_all(&mut self, files: &[Store], taker: &Taker<'_, '_>) -> Result<(), Gone> {
+        loop {
+            while let Some(index) = taker.take() {
+                let share = usize::try_from(taker.ahead() / RUNS_AHEAD).unwrap_or(RUN_BYTES);
+                self.run_bytes = share.clamp(LEAST_RUN_BYTES, RUN_BYTES);
+                self.read(index, &files[index])?;
+            }
+            self.ship()?;
+            self.say(Chunk::AllRead)?;
+            while !matches!(self.ordered.recv().map_err(|_| Gone)?, Order::More) {}
+        }
+    }
+
     fn read(&mut self, index: usize, file: &Store) -> Result<(), Gone> {
         let mut left = TRIES;
         loop {
@@ -130,7 +155,7 @@ impl Reading {
                 Ok(mut source) => match source.append_whole(&mut self.run, &file.name) {
                     Ok(crc) => {
                         self.small.push(SmallUpload { index, size: source.size(), crc });
-                        return if self.run.len() >= RUN_BYTES || self.small.len() >= RUN_FILES {
+                        return if self.run.len() >= self.run_bytes || self.small.len() >= RUN_FILES {
                             self.ship()
                         } else {
                             Ok(())
@@ -170,6 +195,7 @@ impl Reading {
         loop {
             match self.ordered.recv().map_err(|_| Gone)? {
                 Order::Skip => return self.say(Chunk::Skipped),
+                Order::More => {}
                 Order::Digest(known) => {
                     let read = self.skip(&mut source, size, &known).and_then(|digest| {
                         source.check_unchanged()?;
