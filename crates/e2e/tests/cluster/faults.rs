@@ -72,7 +72,7 @@ fn a_node_that_comes_back_from_the_dead_touches_nothing() {
     in_cluster("faults::a_node_that_comes_back_from_the_dead_touches_nothing", |cluster| {
         let bytes = random_bytes(2, BYTES);
         let mut first = begin(cluster, "stopped", &bytes);
-        cluster.signal("node1", Signal::STOP);
+        cluster.stop("node1");
         go_on(cluster, "stopped", &bytes);
         cluster.signal("node1", Signal::CONT);
         // It has bytes in its socket, and now the rest of another content.

@@ -35,10 +35,9 @@ const MUST: &str = "FERRY_TEST_CLUSTER";
 /// The file system: `moosefs` where nothing is said, `glusterfs` or `cephfs`.
 const ENGINE: &str = "FERRY_TEST_CLUSTER_ENGINE";
 
-/// Whether the file system is GlusterFS, which differs where a part of it has died: its names lie with the bytes, and
-/// what a client holds that was stopped in the middle of a call is closed to all others.
-fn is_glusterfs() -> bool {
-    env::var(ENGINE).is_ok_and(|engine| engine == "glusterfs")
+/// Whether `engine` is the file system.
+fn is_engine(engine: &str) -> bool {
+    env::var(ENGINE).map_or("moosefs" == engine, |asked| asked == engine)
 }
 
 const NODES: [&str; 2] = ["node1", "node2"];
@@ -177,6 +176,17 @@ impl Cluster {
 
     fn signal(&self, part: &str, signal: Signal) {
         kill_process(self.pid(part), signal).unwrap();
+    }
+
+    /// Stops a part, and waits until all of its threads stand still.
+    fn stop(&self, part: &str) {
+        self.signal(part, Signal::STOP);
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid(part).as_raw_pid()));
+        let stands = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T"))
+        };
+        eventually("it stands still", || fs::read_dir(&tasks).unwrap().flatten().all(stands).then_some(()));
     }
 
     /// Returns how a part that runs was started.

@@ -5,8 +5,9 @@
 //! must be that of one request after the other. [`room`] and [`expiry`] look at facts that the two
 //! can't know of each other. [`moves`] does the same with renames where the file system can't
 //! refuse to replace, and kills one server. [`machines`] looks at servers on several machines,
-//! [`stopped`] at one of them that is stopped for long and goes on, and [`full`] at a
-//! start on a full disk.
+//! [`stopped`] at one of them that is stopped for long and goes on, [`killed`] at one
+//! that is killed while it takes over, [`together`] at two that start at once, and [`full`]
+//! at a start on a full disk.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod acts;
@@ -17,6 +18,7 @@ mod expiry;
 mod full;
 mod interleaved;
 mod intruder;
+mod killed;
 mod machines;
 mod moves;
 mod room;

@@ -25,10 +25,10 @@ use crate::{
     intruder::Intruder,
 };
 
-const ID: &str = "up";
-const NAME: &str = "r";
+pub(crate) const ID: &str = "up";
+pub(crate) const NAME: &str = "r";
 /// Longer than a test takes.
-const LIFETIME: Duration = Duration::from_secs(600);
+pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
 const BYTES: usize = 4 * CHUNK;
 
 /// A file system whose locks may be of one machine alone, and perhaps an intruder between its calls.
@@ -50,24 +50,29 @@ impl Watcher for Foreign {
 }
 
 /// Returns a server of the machine `machine`.
-fn server(root: &Path, machine: &str, lifetime: Duration, intruder: Option<Arc<Intruder>>) -> Store {
+pub(crate) fn server(root: &Path, machine: &str, lifetime: Duration, intruder: Option<Arc<Intruder>>) -> Store {
+    watched(root, machine, lifetime, Arc::new(Foreign(intruder)))
+}
+
+/// Does the same, and `watcher` sees its calls.
+pub(crate) fn watched(root: &Path, machine: &str, lifetime: Duration, watcher: Arc<dyn Watcher>) -> Store {
     let leasing = LeaseOptions { node: Some(machine.into()), lifetime, machine: Some(machine.into()) };
     let options = StoreOptions { leasing, ..common::options(root) };
-    Store::open_watched(&options, Some(Arc::new(Foreign(intruder)))).expect("a store")
+    Store::open_watched(&options, Some(watcher)).expect("a store")
 }
 
 /// One client of one server. All clients send the same first half.
-struct Sender {
+pub(crate) struct Sender {
     root: PathBuf,
-    store: Store,
-    bytes: Vec<u8>,
+    pub(crate) store: Store,
+    pub(crate) bytes: Vec<u8>,
     /// It was told GO.
-    went: bool,
-    saved: Option<Reply>,
+    pub(crate) went: bool,
+    pub(crate) saved: Option<Reply>,
 }
 
 impl Sender {
-    fn new(root: &Path, store: Store, seed: u64) -> Sender {
+    pub(crate) fn new(root: &Path, store: Store, seed: u64) -> Sender {
         let bytes = [bytes(1, BYTES / 2), bytes(seed, BYTES / 2)].concat();
         Sender { root: root.into(), store, bytes, went: false, saved: None }
     }
@@ -111,16 +116,16 @@ impl Sender {
 }
 
 /// The work of the one that is stopped, and of the other one after that.
-type Act = fn(&mut Sender) -> Result<(), Failure>;
+pub(crate) type Act = fn(&mut Sender) -> Result<(), Failure>;
 
-fn to_the_end(sender: &mut Sender) -> Result<(), Failure> {
+pub(crate) fn to_the_end(sender: &mut Sender) -> Result<(), Failure> {
     match sender.resume()? {
         Some(held) => sender.finish(held),
         None => Ok(()),
     }
 }
 
-fn acts() -> [(&'static str, Act); 4] {
+pub(crate) fn acts() -> [(&'static str, Act); 4] {
     [
         ("to the end", to_the_end),
         ("a chunk, cut", |sender| {
@@ -150,10 +155,10 @@ fn acts() -> [(&'static str, Act); 4] {
 }
 
 /// Makes what there is of an upload at the start.
-type Begin = fn(&Path);
+pub(crate) type Begin = fn(&Path);
 
 /// How the upload was begun, and by whom it is held at the start.
-fn beginnings() -> [(&'static str, Begin); 4] {
+pub(crate) fn beginnings() -> [(&'static str, Begin); 4] {
     [
         ("nothing", |_| ()),
         ("let go", |root| {
