@@ -8,7 +8,7 @@ use std::{
 };
 
 use ferry_e2e::Server;
-use rustix::process::setpriority_process;
+use rustix::process::{setpriority_process, setsid};
 
 use super::{
     super::{
@@ -45,8 +45,10 @@ const BESIDE_RSYNC: f64 = 2.0;
 
 /// Does all the work on the one line that the environment names, and tells its rows on standard output.
 pub(super) fn main(mut words: impl Iterator<Item = OsString>) -> io::Result<()> {
-    // Where it is not permitted, a busy machine tells on the figures.
+    // Where that is not permitted, a busy machine tells on the figures. Many kernels divide the time among sessions
+    // first, so that a priority counts in one's own alone.
     let _ = setpriority_process(None, PRIORITY);
+    let _ = setsid().map(|_| fs::write("/proc/self/autogroup", PRIORITY.to_string()));
     let mut path = || words.next().map(PathBuf::from).ok_or_else(|| io::Error::other("a path is missing"));
     let (helper, place) = (path()?, path()?);
     let options = Options::handed_on(words).map_err(io::Error::other)?;
