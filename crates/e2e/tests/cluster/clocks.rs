@@ -75,7 +75,12 @@ fn soon_all_nodes_tell_one_tag_whatever_their_clocks_say() {
             let bytes = random_bytes(number, size);
             nodes[1].send(format!("PUT {size} {} {file}\n", if number == 0 { "1700000000" } else { "-" }));
             nodes[1].send(ferry_e2e::body(&bytes, BYTES));
-            assert_eq!(nodes[1].answer("PUT").word(0), "SAVED");
+            let saved = nodes[1].answer("PUT");
+            assert_eq!(saved.word(0), "SAVED");
+            if number == 0 {
+                let tags = [0, 1].map(|node| tag(&mut nodes[node], &file));
+                assert_eq!(tags, [saved.word(3), saved.word(3)], "the client gave the file its time");
+            }
             let lasting = eventually("its tag lasts", || {
                 let tags = [0, 1].map(|node| tag(&mut nodes[node], &file));
                 (tags[0] == tags[1]).then(|| tags[0].clone())

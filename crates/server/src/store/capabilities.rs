@@ -16,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{area::Area, leasing::wall_clock, meta, root::Root, syscalls::Syscalls};
+use super::{area::Area, leasing::wall_clock, meta, mountinfo::Mount, root::Root, syscalls::Syscalls};
 
 /// The abilities of the file system of a root, as far as they are known. Each that is false has a
 /// fallback.
@@ -55,6 +55,8 @@ pub struct Capabilities {
     /// Two changes of a file never leave it with the same time of its status, if that was looked at in between: so it is where
     /// times are of many grains (Linux 6.13). Elsewhere some milliseconds hide changes.
     pub(super) distinct_times: bool,
+    /// The number of a file that is gone is given to no other one for a while: MooseFS keeps it back for a day.
+    lasting_numbers: bool,
     /// How far the clock of its times was behind this machine's at the start, at most.
     clock_lag: Duration,
     /// flock(2) excludes all others that can write here: no other machine can.
@@ -130,13 +132,18 @@ fn is_one_machines(kind: Option<FsWord>) -> bool {
 }
 
 impl Capabilities {
-    /// Finds out what can be done in `root`, trying in the corner where there is one. An ability that
-    /// can't be tried is taken for missing.
+    /// Finds out what can be done in `root`, trying in the corner where there is one. `mount` is what `root` lies on,
+    /// where that is known. An ability that can't be tried is taken for missing.
     ///
     /// # Errors
     ///
     /// Where the root itself has no status.
-    pub(super) fn find(syscalls: &Syscalls, root: &Root, area: Option<&Area>) -> Result<Capabilities, Errno> {
+    pub(super) fn find(
+        syscalls: &Syscalls,
+        root: &Root,
+        area: Option<&Area>,
+        mount: Option<&Mount>,
+    ) -> Result<Capabilities, Errno> {
         let kind = syscalls.file_system(root.dir()).ok();
         let known = KINDS.iter().find(|(magic, ..)| Some(*magic) == kind);
         let (medium, syncs) = known.map_or((Medium::Elsewhere, false), |(_, _, medium, syncs)| (*medium, *syncs));
@@ -159,6 +166,7 @@ impl Capabilities {
             counts_links: syscalls.stat(root.dir())?.st_nlink > 0,
             fine_times: false,
             distinct_times: false,
+            lasting_numbers: mount.is_some_and(Mount::is_moosefs),
             clock_lag: if local { Duration::ZERO } else { UNKNOWN_LAG },
             locks_exclude: local || kind == Some(OVERLAYFS),
         };
@@ -208,6 +216,13 @@ impl Capabilities {
     /// without its time moving: where times are whole seconds, a file that changed in this one can.
     pub(super) fn is_settled(&self, stat: &Stat, moment: SystemTime) -> bool {
         meta::keeps_fractions(stat) || meta::unchanged_since(stat, moment)
+    }
+
+    /// Returns whether the tag of a file, whose status was told after `moment`, is made of its status alone.
+    /// Beside [settled](Self::is_settled) files it is that of one whose time was given: whatever replaces it has
+    /// another number, and what writes to it another time, unless it sets that back within the same second.
+    pub(super) fn has_lasting_tag(&self, stat: &Stat, moment: SystemTime) -> bool {
+        self.is_settled(stat, moment) || self.lasting_numbers && meta::has_given_time(stat)
     }
 
     /// Returns a time that the clock of its times has reached, as far as that can be told by this machine's.

@@ -36,9 +36,7 @@ pub fn cautions(root: &Path) -> Vec<String> {
         "fuse.glusterfs" => {
             arguments_of_glusterfs(&mount.point).map_or_else(Vec::new, |arguments| glusterfs(&arguments))
         }
-        "fuse" | "fuse.mfs" if mount.kind == "fuse.mfs" || mount.source.starts_with("mfs#") => {
-            moosefs(&read_some(&mount.point.join(".params")).unwrap_or_default())
-        }
+        _ if mount.is_moosefs() => moosefs(&read_some(&mount.point.join(".params")).unwrap_or_default()),
         _ => Vec::new(),
     };
     let at = format!("the mount of the root ({} at {})", mount.kind, mount.point.display());

@@ -59,6 +59,12 @@ pub(super) fn unchanged_since(stat: &Stat, moment: SystemTime) -> bool {
     changed.checked_add(grain).is_some_and(|settled| settled <= moment)
 }
 
+/// Returns whether somebody gave the file its time: the content did not change since, or the time would be later.
+pub(super) fn has_given_time(stat: &Stat) -> bool {
+    let grain = i64::try_from(COARSE_GRAIN.as_secs()).unwrap_or(i64::MAX);
+    stat.st_mtime.saturating_add(grain) <= stat.st_ctime
+}
+
 /// Times with fractions have grains of some milliseconds at most, and lag no more behind the clock.
 const GRAIN: Duration = Duration::from_secs(1);
 
@@ -73,11 +79,11 @@ pub(super) fn keeps_fractions(stat: &Stat) -> bool {
 
 /// Returns the tag of one version of a file: inode, size, time of change of content and of status. No two
 /// versions share it on a file system whose clock ticks between them; and it is the same for
-/// every server of that file system. A file that is not `settled`, since it can change again without its time
-/// moving, has another tag at each look, in which a number that is told once stands for the time of its status.
-pub(super) fn tag(stat: &Stat, settled: bool) -> Tag {
+/// every server of that file system. A tag that is not `lasting`, since the file can change again without its time
+/// moving, is another one at each look: in it a number that is told once stands for the time of its status.
+pub(super) fn tag(stat: &Stat, lasting: bool) -> Tag {
     let nanos = |seconds: i64, nanos: u64| (seconds as u64).wrapping_mul(1_000_000_000).wrapping_add(nanos);
-    let changed = if settled { nanos(stat.st_ctime, stat.st_ctime_nsec) } else { unique() };
+    let changed = if lasting { nanos(stat.st_ctime, stat.st_ctime_nsec) } else { unique() };
     Tag::of_numbers([stat.st_ino, size(stat), nanos(stat.st_mtime, stat.st_mtime_nsec), changed])
 }
 
@@ -101,6 +107,16 @@ pub(super) fn is_version(tag: &Tag, stat: &Stat) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_is_earlier_than_the_last_change_was_given() {
+        let mut stat = rustix::fs::fstat(std::fs::File::open("/").unwrap()).unwrap();
+        stat.st_ctime = 1_700_000_000;
+        for (mtime, expected) in [(0, true), (1_699_999_997, true), (1_699_999_998, false), (i64::MAX, false)] {
+            stat.st_mtime = mtime;
+            assert_eq!(has_given_time(&stat), expected, "{mtime}");
+        }
+    }
 
     #[test]
     fn what_changed_within_a_second_may_have_changed_again() {

@@ -297,7 +297,8 @@ impl Store {
             ),
             false => None,
         };
-        let capabilities = Capabilities::find(&syscalls, &root, area.as_ref())
+        let mount = options.mounts.mount_at(&options.root);
+        let capabilities = Capabilities::find(&syscalls, &root, area.as_ref(), mount.as_ref())
             .map_err(|error| OpenError::Root { path: path(), error })?;
         let (durability, keep) = (options.durability, Mutex::new(options.keep));
         let quota = Quota::new(options.max_staged, options.max_kept);
@@ -320,7 +321,7 @@ impl Store {
         if let Some(path) = root.path() {
             options.root = path;
         }
-        let mounted_as = options.mounts.kind_at(&options.root);
+        let mounted_as = mount.map(|mount| mount.kind);
         Ok(Store {
             unsettled: Unsettled::default(),
             in_hand: IdsInHand::default(),

@@ -29,6 +29,11 @@ impl Mount {
         above.max_by_key(|mount| mount.point.as_os_str().len())
     }
 
+    /// Returns whether MooseFS is mounted there.
+    pub(super) fn is_moosefs(&self) -> bool {
+        self.kind == "fuse.mfs" || self.kind == "fuse" && self.source.starts_with("mfs#")
+    }
+
     fn parse(line: &[u8]) -> Option<Mount> {
         let mut words = line.split(|&byte| byte == b' ');
         let text = |word: &[u8]| String::from_utf8_lossy(&unescaped(word)).into_owned();
@@ -81,6 +86,7 @@ mod tests {
         let moosefs = b"66 44 0:40 / /mnt rw,nosuid - fuse mfs\\04310.88.0.1:9421 rw,user_id=0,allow_other";
         let moosefs = Mount::of(Path::new("/mnt"), moosefs).unwrap();
         assert_eq!(moosefs.source, "mfs#10.88.0.1:9421");
+        assert!(moosefs.is_moosefs());
         assert_eq!(moosefs.options, ["rw", "nosuid", "rw", "user_id=0", "allow_other"]);
     }
 }

@@ -43,10 +43,10 @@ impl MountTable {
         self.0.clone().map_or_else(|| open_table().map(Arc::new), Ok)
     }
 
-    /// Returns the kind of the file system that is mounted where the absolute `path` lies, where that can be known.
-    pub(super) fn kind_at(&self, path: &Path) -> Option<String> {
+    /// Returns what is mounted where the absolute `path` lies, where that can be known.
+    pub(super) fn mount_at(&self, path: &Path) -> Option<Mount> {
         let table = self.get().and_then(|table| read_whole(&table)).ok()?;
-        Mount::of(path, &table).map(|mount| mount.kind)
+        Mount::of(path, &table)
     }
 }
 

@@ -229,7 +229,7 @@ impl Store {
 
     /// Returns the tag of a file whose status was told after `moment`.
     pub(super) fn tag(&self, stat: &Stat, moment: SystemTime) -> Tag {
-        meta::tag(stat, self.capabilities.is_settled(stat, moment))
+        meta::tag(stat, self.capabilities.has_lasting_tag(stat, moment))
     }
 
     /// Fills `bytes` from `at` on; false where the file ends before.

@@ -337,7 +337,7 @@ impl Store {
         let root = Root::open(self.syscalls.clone(), &self.options.root)?;
         self.syscalls.ask(root.dir())?;
         if self.syscalls.file_system(root.dir()).ok() != self.capabilities.kind()
-            || self.options.mounts.kind_at(&self.options.root) != self.mounted_as
+            || self.options.mounts.mount_at(&self.options.root).map(|mount| mount.kind) != self.mounted_as
         {
             return Err(Obstacle::OtherFileSystem);
         }
