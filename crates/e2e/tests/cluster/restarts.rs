@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
 };
 
@@ -16,11 +16,11 @@ fn rounds() -> usize {
     std::env::var("FERRY_CLUSTER_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6)
 }
 
-/// Puts and gets files until it is told to stop; returns how many. Each transfer must succeed.
-fn work(cluster: &Cluster, stop: &AtomicBool) -> usize {
+/// Puts and gets files until it is told to stop, and counts them. Each transfer must succeed.
+fn work(cluster: &Cluster, stop: &AtomicBool, moved: &AtomicUsize) {
     let local = cluster.local();
-    let mut done = 0;
     while !stop.load(Ordering::Relaxed) {
+        let done = moved.load(Ordering::Relaxed);
         let bytes = random_bytes(done as u64, 100_000 + Random::new(done as u64).below(3_000_000) as usize);
         let name = format!("file-{}", done % 7);
         fs::write(local.join(&name), &bytes).unwrap();
@@ -34,9 +34,8 @@ fn work(cluster: &Cluster, stop: &AtomicBool) -> usize {
                 fs::write(local.join(&name), b"").unwrap();
             }
         }
-        done += 1;
+        moved.store(done + 1, Ordering::Relaxed);
     }
-    done
 }
 
 /// Tells the worker to stop when it goes.
@@ -50,22 +49,29 @@ impl Drop for Stop<'_> {
 
 /// Has `disturb` done to one node after the other while files are moved.
 fn while_files_move(cluster: &Cluster, rounds: usize, disturb: impl Fn(&str)) {
-    let stop = AtomicBool::new(false);
+    let (stop, moved) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
         // Also where a disturbance fails: the scope waits for the worker.
         let _stop = Stop(&stop);
-        let worker = scope.spawn(|| work(cluster, &stop));
+        let worker = scope.spawn(|| work(cluster, &stop, &moved));
         for round in 0..rounds {
             if worker.is_finished() {
                 break;
             }
+            let before = moved.load(Ordering::Relaxed);
             disturb(&format!("node{}", 1 + round % 2));
             // The next one goes only when this one is back for the balancer.
             let address = cluster.nodes[round % 2];
             eventually("it answers", || (ferry_e2e::Raw::greeted(address).ask("HEALTH").line == "DONE").then_some(()));
+            // However slow the machine is, and however long the client waits by now: after both, a file is moved.
+            if round % 2 == 1 {
+                let is_moved = || worker.is_finished() || moved.load(Ordering::Relaxed) > before;
+                eventually("a file is moved", || is_moved().then_some(()));
+            }
         }
         stop.store(true, Ordering::Relaxed);
-        let moved = worker.join().unwrap();
+        worker.join().unwrap();
+        let moved = moved.load(Ordering::Relaxed);
         assert!(moved > 0, "no file was moved");
         println!("cluster: {rounds} rounds, {moved} files put, got and compared");
     });
