@@ -31,7 +31,7 @@ use tls::{NoTls, Tls};
 /// where the bytes are hashed and from where they go to their file.
 const INPUT_BYTES: usize = 256 << 10;
 
-/// The longest nap between two looks at the caller's [`Cancel`](crate::Cancel): half of what is promised.
+/// The longest nap between two looks at the caller's [`Cancel`]: half of what is promised.
 const CANCEL_CHECK: Duration = Duration::from_millis(100);
 
 /// How much behind the end of a block is read together with it: the line of the next block, and the
