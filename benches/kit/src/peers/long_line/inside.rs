@@ -118,8 +118,8 @@ impl Inside {
         let dir = self.got.display().to_string();
         let far = FAR;
         let mut runners = vec![self.ferry("ferry", words(&["get", &self.own(), LARGE, "--dir", &dir]), Inside::came)];
-        let parallel = words(&["get", &self.own(), LARGE, "--parallel", &FLOWS.to_string(), "--dir", &dir]);
-        runners.extend(self.wanted(self.ferry("ferry --parallel 8", parallel, Inside::came)));
+        let alone = words(&["get", &self.own(), LARGE, "--parallel", "1", "--dir", &dir]);
+        runners.extend(self.wanted(self.ferry("ferry --parallel 1", alone, Inside::came)));
         runners.extend(self.iperf3(1, &["-R"]));
         runners.extend(self.iperf3(FLOWS, &["-R"]));
         runners.extend(self.beside("curl from nginx", &[], "curl", Kind::NginxPut, Inside::came, |port| {
