@@ -195,6 +195,7 @@ mod tests {
             max_kept: 0,
             keep: std::time::Duration::ZERO,
             crc_cache: 16 << 20,
+            small_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };

@@ -12,8 +12,17 @@ const BYTES: usize = (16 << 20) + 12_345;
 
 /// How many bytes of files had a CRC that the server remembered, in all.
 fn remembered(server: &Server) -> u64 {
+    figure(server, "remembered")
+}
+
+/// How many small files were answered for without reading them.
+fn cached(server: &Server) -> u64 {
+    figure(server, "cached")
+}
+
+fn figure(server: &Server, key: &str) -> u64 {
     let status = String::from_utf8(server.command(&["status", "--json"]).stdout).unwrap();
-    let (_, rest) = status.split_once("\"remembered\":").unwrap_or_else(|| panic!("{status}"));
+    let (_, rest) = status.split_once(&format!("\"{key}\":")).unwrap_or_else(|| panic!("{status}"));
     rest.split(|byte: char| !byte.is_ascii_digit()).next().unwrap().parse().unwrap()
 }
 
@@ -101,4 +110,33 @@ fn what_is_remembered_is_not_taken_for_what_is_read() {
     raw.send("WITH crc=read\n");
     assert_eq!(raw.ask("SUM large").word(2), crc(&content));
     assert_eq!(remembered(&server), before);
+}
+
+#[test]
+fn a_small_file_that_is_cached_is_served_as_it_is_now() {
+    let server = Server::start();
+    server.write("large", b"small");
+    let mut raw = Raw::greeted(server.address());
+    let mut get = |with: &str| {
+        raw.send(with);
+        raw.ask("GET large").verified()
+    };
+    let mut warm = |content: &[u8]| {
+        eventually("the file is cached", || {
+            let before = cached(&server);
+            assert_eq!(get(""), content);
+            (cached(&server) > before).then_some(())
+        });
+    };
+    warm(b"small");
+    change_in_place(&server, 0);
+    warm(b"something new");
+    server.write("other", b"another one");
+    fs::rename(server.path("other"), server.path("large")).unwrap();
+    warm(b"another one");
+    let before = cached(&server);
+    assert_eq!(get("WITH crc=read\n"), b"another one");
+    assert_eq!(cached(&server), before, "it is read where that is asked for");
+    fs::remove_file(server.path("large")).unwrap();
+    raw.ask("GET large").expect_failure("not-found");
 }

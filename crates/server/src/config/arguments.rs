@@ -204,6 +204,12 @@ pub struct Arguments {
     #[arg(long, value_name = "BYTES", default_value = "16MiB", value_parser = size)]
     pub(super) crc_cache: u64,
 
+    /// Maximum memory for contents of files of up to 64 KiB that are asked for often; with 0 none are cached
+    ///
+    /// Such a file is looked at, and neither opened nor read while it is what it was. Files of the server's own user alone.
+    #[arg(long, value_name = "BYTES", default_value = "32MiB", value_parser = size)]
+    pub(super) small_cache: u64,
+
     /// Disconnect a client that has sent no request for TIME
     #[arg(long, value_name = "TIME", default_value = "300s", value_parser = seconds)]
     pub(super) idle_timeout: Duration,

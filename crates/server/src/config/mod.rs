@@ -118,6 +118,7 @@ impl Setup {
                         max_kept: store.max_kept,
                         keep: store.keep,
                         crc_cache: store.crc_cache,
+                        small_cache: store.small_cache,
                     },
                     job_timeout: arguments.job_timeout,
                     log_level: arguments.log_level,
@@ -220,6 +221,7 @@ fn store_options(arguments: &Arguments, read_only: bool) -> StoreOptions {
         max_staged: arguments.max_staged.unwrap_or(u64::MAX),
         keep: arguments.keep,
         crc_cache: arguments.crc_cache,
+        small_cache: arguments.small_cache,
         mounts: MountTable::open(),
         leasing: LeaseOptions::of_node(arguments.node.clone()),
     }

@@ -24,6 +24,7 @@ pub(super) const LIVE: &[&str] = &[
     "progress_bytes",
     "keep",
     "crc_cache",
+    "small_cache",
     "grace",
     "log_level",
 ];

@@ -56,6 +56,16 @@ pub(crate) struct CrcFigures {
     pub(crate) mismatches: u64,
 }
 
+/// The contents of small files that the store has cached.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ContentFigures {
+    /// The memory that they take.
+    pub(crate) bytes: u64,
+    /// Small files that were cached, and those that were read.
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+}
+
 /// The loop itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct LoopFigures {
@@ -97,6 +107,7 @@ pub(crate) struct Figures {
     pub(crate) lanes: Vec<LaneFigures>,
     pub(crate) staged: StagedFigures,
     pub(crate) crcs: CrcFigures,
+    pub(crate) contents: ContentFigures,
     pub(crate) round: LoopFigures,
     pub(crate) lost_log_lines: u64,
 }
@@ -138,6 +149,7 @@ impl Figures {
             counters,
             lanes: vec![lane],
             staged: StagedFigures { plain_bytes: 4096, max_kept: 10_000, ..StagedFigures::default() },
+            contents: ContentFigures { bytes: 5 << 20, hits: 7, misses: 2 },
             crcs: CrcFigures { bytes: 600, hit_bytes: 3 << 20, missed_bytes: 1 << 20, mismatches: 0 },
             round: LoopFigures {
                 rounds: 7,
@@ -389,6 +401,14 @@ impl Figures {
         let limit_help = "The limit on staged and kept bytes together; infinite where there is none.";
         table.add(Kind::Gauge, "ferryd_staged_limit_bytes", limit_help, vec![(Vec::new(), limit)]);
         table.gauge("ferryd_kept_uploads_limit", "The limit on kept uploads.", max_kept);
+        let ContentFigures { bytes, hits, misses } = self.contents;
+        table.gauge("ferryd_small_cache_bytes", "Memory that cached contents of small files take.", bytes);
+        table.by(
+            Kind::Counter,
+            ("ferryd_small_files_total", "source"),
+            "Files of up to 64 KiB that were asked for and cached, and those that were read.",
+            named(["cached", "read"], [hits, misses]),
+        );
         let CrcFigures { bytes, hit_bytes, missed_bytes, mismatches } = self.crcs;
         table.gauge("ferryd_crc_cache_bytes", "Memory that remembered CRCs take.", bytes);
         table.by(

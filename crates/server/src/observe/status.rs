@@ -211,6 +211,11 @@ fn add_store(screen: &mut Screen, figures: &Figures) {
         "uploads",
         format_args!("{plain} staged and {kept} kept{limit}; {} of {} ids", staged.kept_uploads, staged.max_kept),
     );
+    let contents = &figures.contents;
+    screen.line(
+        "small files",
+        format_args!("{} cached, {} read; {} of memory", contents.hits, contents.misses, Size(contents.bytes)),
+    );
     let crcs = &figures.crcs;
     let wrong = if crcs.mismatches > 0 { format!(", {} found wrong", crcs.mismatches) } else { String::new() };
     screen.line(
@@ -349,6 +354,7 @@ under way   0 downloads, 0 uploads
 failures    2: 1 not-found, 1 busy
 rates       0 waits, 0 s in all
 uploads     4.0 KiB staged and 0 B kept; 0 of 10000 ids
+small files 7 cached, 2 read; 5.0 MiB of memory
 CRCs        of 3.0 MiB remembered, of 1.0 MiB read; 600 B of memory
   read      3 waiting, 4 of 5 helpers busy, 1 stuck, 2 operations not answered; 4 tasks of 5.0 s each
 loop        away for 250 us at most in the last minute, 12.0 ms since the start

@@ -7,8 +7,8 @@ use super::{
     inquiries::{Answer, Inquiry, Question},
 };
 use crate::{
-    observe::{CrcFigures, Figures, StagedFigures, metrics, scrape, status},
-    store::{CrcUsage, StoreUsage},
+    observe::{ContentFigures, CrcFigures, Figures, StagedFigures, metrics, scrape, status},
+    store::{ContentUsage, CrcUsage, StoreUsage},
 };
 
 impl Server {
@@ -52,6 +52,8 @@ impl Server {
         self.usage = self.workers.usage().unwrap_or(self.usage);
         let StoreUsage { plain_bytes, kept_bytes, kept_uploads, max_bytes, max_kept } = self.usage;
         let max_bytes = Some(max_bytes).filter(|most| *most < u64::MAX);
+        let ContentUsage { bytes, hits, misses } = self.workers.content_usage();
+        let contents = ContentFigures { bytes, hits, misses };
         let CrcUsage { bytes, hit_bytes, missed_bytes, mismatches } = self.workers.crc_usage();
         let (started, started_at) = self.started;
         Figures {
@@ -67,6 +69,7 @@ impl Server {
             counters: self.counters.clone(),
             lanes: self.workers.lanes(),
             staged: StagedFigures { plain_bytes, kept_bytes, kept_uploads, max_bytes, max_kept },
+            contents,
             crcs: CrcFigures { bytes, hit_bytes, missed_bytes, mismatches },
             round: self.housekeeping.figures(now, self.counters.moved()),
             lost_log_lines: self.log_files.lost(),

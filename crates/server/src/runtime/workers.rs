@@ -16,8 +16,8 @@ use super::{
 use crate::{
     observe::{LaneFigures, RootDown},
     store::{
-        Completion, CrcUsage, Disk, Operation, Owner, OwnerLimits, ReadCompletion, ReadOperation, SCRATCH_BYTES,
-        ServedStore, StoreLimits, StoreUsage, UploadOperation,
+        Completion, ContentUsage, CrcUsage, Disk, Operation, Owner, OwnerLimits, ReadCompletion, ReadOperation,
+        SCRATCH_BYTES, ServedStore, StoreLimits, StoreUsage, UploadOperation,
     },
 };
 
@@ -152,6 +152,11 @@ impl Workers {
     /// Returns what the CRCs that the store remembers spare.
     pub(super) fn crc_usage(&self) -> CrcUsage {
         self.store.crc_usage()
+    }
+
+    /// Returns what the contents that the store has cached spare.
+    pub(super) fn content_usage(&self) -> ContentUsage {
+        self.store.content_usage()
     }
 
     /// Asks a helper to give freed memory back to the system.

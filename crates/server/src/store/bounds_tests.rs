@@ -37,6 +37,7 @@ fn options(root: &Path) -> StoreOptions {
         max_kept: 10,
         keep: Duration::from_secs(3600),
         crc_cache: 16 << 20,
+        small_cache: 16 << 20,
         mounts: MountTable::default(),
         leasing: LeaseOptions::default(),
     }

@@ -5,14 +5,14 @@
 //! for them.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hasher as _},
     ops::Range,
 };
 
 use ferry_wire::{Crc32, Digest, limits::MAX_BLOCK_BYTES};
 use rustix::fs::Stat;
 
-use super::meta;
+use super::{bounded::Bounded, meta};
 
 /// The bytes that one remembered CRC is of: what is sent as one block of a body, so that a block is known as a whole or not.
 pub(super) const CRC_BLOCK_BYTES: u64 = MAX_BLOCK_BYTES;
@@ -22,10 +22,6 @@ pub(super) const REMEMBERED_FROM_BYTES: u64 = 64 << 10;
 
 /// Blocks that are remembered, and forgotten, together.
 const GROUP_BLOCKS: u64 = 64;
-
-/// Taken for the memory of a group beside its CRCs: its place in the map and in the queue, twice the key, and what allocation
-/// adds.
-const GROUP_BYTES: usize = 320;
 
 /// The blocks that may be learnt of one upload, before it has its name: of 16 GiB, in 64 KiB. What follows is learnt by
 /// reading it.
@@ -51,6 +47,18 @@ impl Version {
             modified: (stat.st_mtime, stat.st_mtime_nsec),
             changed: meta::touched(stat),
         }
+    }
+
+    /// Returns a number that hardly any two versions share.
+    pub(super) fn hash(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        std::hash::Hash::hash(self, &mut hasher);
+        hasher.finish()
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_a_test(inode: u64, size: u64) -> Version {
+        Version { device: 1, inode, size, modified: (1, 2), changed: (3, 4) }
     }
 
     /// Returns the bytes of the file.
@@ -90,50 +98,37 @@ struct Group {
     /// A bit for each block that is known.
     known: u64,
     crcs: Box<[u32]>,
-    /// It was asked for since it last came to the front of the queue.
-    is_used: bool,
 }
 
-/// A bounded memory of CRCs. Where it is full, groups that were not asked for since give way, the oldest first.
+/// A bounded memory of CRCs: what nobody asks for gives way.
 #[derive(Debug)]
-pub(super) struct CrcCache {
-    limit: usize,
-    bytes: usize,
-    groups: HashMap<GroupKey, Group>,
-    /// All groups, each once: who is next to give way.
-    queue: VecDeque<GroupKey>,
-}
+pub(super) struct CrcCache(Bounded<GroupKey, Group>);
 
 impl CrcCache {
     /// Returns an empty one that takes at most `limit` bytes of memory; with 0 nothing is remembered.
     pub(super) fn new(limit: u64) -> CrcCache {
-        CrcCache { limit: to_usize(limit), bytes: 0, groups: HashMap::new(), queue: VecDeque::new() }
+        CrcCache(Bounded::new(limit))
     }
 
     /// Returns whether anything is remembered at all.
     pub(super) fn is_on(&self) -> bool {
-        self.limit > 0
+        self.0.is_on()
     }
 
     /// Returns the memory that it takes, in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes as u64
+        self.0.bytes()
     }
 
     /// Changes how much memory it may take. What is too much is forgotten.
     pub(super) fn set_limit(&mut self, limit: u64) {
-        self.limit = to_usize(limit);
-        self.make_room(0);
-        if self.groups.is_empty() {
-            (self.groups, self.queue) = Default::default();
-        }
+        self.0.set_limit(limit);
     }
 
     /// Returns the CRC of a block, if it is known.
     pub(super) fn get(&mut self, version: Version, block: u64) -> Option<Crc32> {
         let (key, place) = GroupKey::of(version, block);
-        let group = self.groups.get_mut(&key)?;
-        group.is_used = true;
+        let group = self.0.get(&key)?;
         (group.known & 1 << place != 0).then(|| Crc32(group.crcs[place]))
     }
 
@@ -142,50 +137,14 @@ impl CrcCache {
     pub(super) fn put(&mut self, version: Version, block: u64, crc: Crc32) -> Option<Crc32> {
         assert!(version.block_bytes(block) > 0, "a block behind the end of its file");
         let (key, place) = GroupKey::of(version, block);
-        if !self.groups.contains_key(&key) {
-            let bytes = group_bytes(key.blocks());
-            if bytes > self.limit {
-                return None;
-            }
-            self.make_room(bytes);
-            self.bytes += bytes;
-            self.queue.push_back(key);
-            let crcs = vec![0; key.blocks()].into();
-            self.groups.insert(key, Group { known: 0, crcs, is_used: false });
-        }
-        let group = self.groups.get_mut(&key)?;
+        let blocks = key.blocks();
+        self.0.insert(key, blocks * size_of::<u32>(), || Group { known: 0, crcs: vec![0; blocks].into() });
+        let group = self.0.get(&key)?;
         let before = (group.known & 1 << place != 0).then(|| Crc32(group.crcs[place]));
         group.known |= 1 << place;
         group.crcs[place] = crc.0;
         before.filter(|before| *before != crc)
     }
-
-    /// Forgets until there is room for so many bytes more.
-    fn make_room(&mut self, bytes: usize) {
-        while self.bytes + bytes > self.limit {
-            // Each is passed over once at most since it was last asked for.
-            let Some(key) = self.queue.pop_front() else { break };
-            match self.groups.get_mut(&key) {
-                Some(group) if group.is_used => {
-                    group.is_used = false;
-                    self.queue.push_back(key);
-                }
-                _ => {
-                    self.groups.remove(&key);
-                    self.bytes -= group_bytes(key.blocks());
-                }
-            }
-        }
-        assert!(self.bytes + bytes <= self.limit || self.groups.is_empty(), "more is remembered than may be");
-    }
-}
-
-fn group_bytes(blocks: usize) -> usize {
-    GROUP_BYTES + blocks * size_of::<u32>()
-}
-
-fn to_usize(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX / 2).min(usize::MAX / 2)
 }
 
 /// Learns the CRCs of whole blocks from the run of a digest over a file, wherever that begins.
@@ -280,14 +239,10 @@ impl UploadRun {
 mod tests {
     use super::*;
 
-    fn version(inode: u64, size: u64) -> Version {
-        Version { device: 1, inode, size, modified: (1, 2), changed: (3, 4) }
-    }
-
     #[test]
     fn a_version_is_known_by_all_that_tells_it_from_others() {
         let mut cache = CrcCache::new(1 << 20);
-        let one = version(1, 3 * CRC_BLOCK_BYTES + 5);
+        let one = Version::of_a_test(1, 3 * CRC_BLOCK_BYTES + 5);
         assert_eq!(cache.put(one, 3, Crc32(7)), None);
         assert_eq!((cache.get(one, 3), cache.get(one, 2), cache.get(one, 99)), (Some(Crc32(7)), None, None));
         for other in [
@@ -305,36 +260,18 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_what_is_asked_for_stays() {
-        let limit = 10 * group_bytes(1);
-        let mut cache = CrcCache::new(limit as u64);
-        let kept = version(0, 5);
-        cache.put(kept, 0, Crc32(1));
-        for inode in 1..100 {
-            assert_eq!(cache.get(kept, 0), Some(Crc32(1)), "forgotten after {inode}");
-            cache.put(version(inode, 5), 0, Crc32(2));
-            assert!(cache.bytes() <= limit as u64);
-            assert_eq!(cache.queue.len(), cache.groups.len());
-        }
-        assert_eq!((cache.groups.len(), cache.get(version(99, 5), 0)), (10, Some(Crc32(2))));
-        cache.set_limit(2 * group_bytes(1) as u64);
-        assert_eq!(cache.groups.len(), 2);
-        cache.set_limit(0);
-        cache.put(kept, 0, Crc32(1));
-        assert_eq!((cache.bytes(), cache.is_on(), cache.get(kept, 0)), (0, false, None));
-    }
-
-    #[test]
     fn a_file_larger_than_the_memory_is_remembered_in_part() {
         let size = 1000 * GROUP_BLOCKS * CRC_BLOCK_BYTES;
-        let mut cache = CrcCache::new(3 * group_bytes(GROUP_BLOCKS as usize) as u64);
+        // Some 540 bytes a group.
+        let mut cache = CrcCache::new(1700);
         for block in 0..10 * GROUP_BLOCKS {
-            cache.put(version(1, size), block, Crc32(block as u32));
+            cache.put(Version::of_a_test(1, size), block, Crc32(block as u32));
         }
-        let known = (0..10 * GROUP_BLOCKS).filter(|block| cache.get(version(1, size), *block).is_some());
+        let known = (0..10 * GROUP_BLOCKS).filter(|block| cache.get(Version::of_a_test(1, size), *block).is_some());
         assert_eq!(known.count() as u64, 3 * GROUP_BLOCKS);
+        assert!(cache.bytes() <= 1700, "{} bytes", cache.bytes());
         // The last group of a file has as many blocks as the file has there.
-        let key = GroupKey { version: version(1, size - CRC_BLOCK_BYTES), group: 999 };
+        let key = GroupKey { version: Version::of_a_test(1, size - CRC_BLOCK_BYTES), group: 999 };
         assert_eq!(key.blocks() as u64, GROUP_BLOCKS - 1);
     }
 

@@ -142,6 +142,7 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             crc_cache: 16 << 20,
+            small_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };

@@ -10,17 +10,20 @@
 
 mod area;
 mod attributes;
+mod bounded;
 #[cfg(test)]
 mod bounds_tests;
 mod capabilities;
 mod cautions;
 mod closer;
+mod contents;
 mod crcs;
 mod dispatch;
 mod error;
 mod fallback;
 mod file_clock;
 mod journal;
+
 mod leasing;
 mod list;
 mod look;
@@ -40,6 +43,7 @@ mod root;
 mod run;
 mod served;
 mod shift;
+mod small_files;
 mod syscalls;
 mod upload;
 
@@ -89,6 +93,8 @@ pub use remember::CrcUsage;
 use remember::Remembered;
 pub use served::ServedStore;
 pub use shift::Shift;
+pub use small_files::ContentUsage;
+use small_files::SmallFiles;
 pub use syscalls::{Call, Watcher};
 use upload::Stamp;
 pub use upload::{Hands, IdsInHand, InHand, LetGo, SmallFinish, Upload};
@@ -139,6 +145,8 @@ pub struct StoreOptions {
     pub keep: Duration,
     /// Bytes of memory for CRCs of what was read and uploaded; with 0 none are remembered.
     pub crc_cache: u64,
+    /// Bytes of memory for contents of small files; with 0 none are cached.
+    pub small_cache: u64,
     /// Where it is looked up what is mounted below the root. A process that is fenced in needs one
     /// from before; elsewhere the default does.
     pub mounts: MountTable,
@@ -157,6 +165,8 @@ pub struct StoreLimits {
     pub keep: Duration,
     /// See [`StoreOptions::crc_cache`].
     pub crc_cache: u64,
+    /// See [`StoreOptions::small_cache`].
+    pub small_cache: u64,
 }
 
 /// Why a store could not be opened.
@@ -241,6 +251,7 @@ pub struct Store {
     keep: Mutex<Duration>,
     quota: Quota,
     remembered: Arc<Remembered>,
+    small_files: Arc<SmallFiles>,
     capabilities: Capabilities,
     /// As they were given, but for the path of the root: it leads through no link.
     options: StoreOptions,
@@ -331,6 +342,7 @@ impl Store {
             durability,
             keep,
             quota,
+            small_files: Arc::new(SmallFiles::new(options.small_cache)),
             remembered: Arc::new(Remembered::new(options.crc_cache)),
             capabilities,
             options,
@@ -575,6 +587,7 @@ impl Store {
         self.quota.set_limits(limits.max_staged, limits.max_kept);
         *self.keep.lock().unwrap_or_else(PoisonError::into_inner) = limits.keep;
         self.remembered.set_limit(limits.crc_cache);
+        self.small_files.set_limit(limits.small_cache);
     }
 
     /// Sets the limits of owners from here on; owners that are not named have none.

@@ -25,7 +25,6 @@ use super::{
     meta,
     operation::{Chunk, Content, FileVersion, Loaded, Opened, Piece, Status},
     remember::Learning,
-    root::Found,
 };
 
 /// The bytes read at once, through a buffer that stays in the processor's cache.
@@ -187,13 +186,25 @@ impl Store {
         }
         let stop = |error| wait.stop(name.as_str(), error);
         let began = self.file_time();
-        let file = match self.root.open_file(name, wait.is_never()).map_err(stop)? {
-            Found::Other(kind) => return Err(not_a_file(name.as_str(), kind).into()),
-            Found::File(file) => file,
+        let looked_at = self.root.stat(name, wait.is_never()).map_err(stop)?;
+        match meta::kind(&looked_at) {
+            FileType::RegularFile => {}
+            kind => return Err(not_a_file(name.as_str(), kind).into()),
+        }
+        if let Some((version, length)) = self.cached_content(&looked_at, began, wanted, scratch)? {
+            return Ok(Opened { version, content: Content::Inline(Cow::Borrowed(&scratch[..length])) });
+        }
+        let file = self.root.open_file(name, &looked_at, wait.is_never()).map_err(stop)?;
+        let worth = self.worth_caching(&looked_at, began, wanted, &file);
+        let cache = |content: &[u8], version: &FileVersion| {
+            if let Some(cached) = worth.filter(|_| version.tag == self.tag(&looked_at, began)) {
+                self.cache_content(cached, content);
+            }
         };
         if wait.is_never()
             && let Some((version, length)) = self.read_settled(&file, wanted, began, scratch)
         {
+            cache(&scratch[..length], &version);
             let content = Content::Inline(Cow::Borrowed(&scratch[..length]));
             return Ok(Opened { version, content });
         }
@@ -218,6 +229,7 @@ impl Store {
             return Ok(Opened { version, content });
         }
         let (version, length) = self.read_between_looks(&file, wanted, (stat, began), wait, scratch)?;
+        cache(&scratch[..length], &version);
         let content = Content::Inline(Cow::Borrowed(&scratch[..length]));
         Ok(Opened { version, content })
     }
@@ -468,6 +480,7 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             crc_cache: 16 << 20,
+            small_cache: 0,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         }

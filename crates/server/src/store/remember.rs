@@ -109,9 +109,20 @@ impl Store {
 
     /// Returns what may be learnt of a file whose status was told after `moment`.
     pub(super) fn learning(&self, stat: &Stat, moment: SystemTime) -> Learning {
-        let can = &self.capabilities;
-        let may_be = self.is_remembered(stat) && can.own_clock && meta::unchanged_since(stat, moment);
+        let may_be = self.is_remembered(stat) && self.is_known_by_version(stat, moment);
         if may_be { Learning::Asking } else { Learning::Nothing }
+    }
+
+    /// Returns whether a file whose status was told after `moment` is one of this user's that changes its version with whatever
+    /// changes it from then on, as long as it [has no writer](Self::has_no_writer).
+    pub(super) fn is_known_by_version(&self, stat: &Stat, moment: SystemTime) -> bool {
+        self.capabilities.own_clock && stat.st_uid == self.syscalls.identity().0 && meta::unchanged_since(stat, moment)
+    }
+
+    /// Returns whether nobody has a file open for writing, or mapped so. All that was written through mappings until now will
+    /// be read, and who opens it from now on moves its times.
+    pub(super) fn has_no_writer(&self, file: &OwnedFd) -> bool {
+        self.syscalls.lease(file).is_ok() && self.syscalls.release(file).is_ok()
     }
 
     fn is_remembered(&self, stat: &Stat) -> bool {
@@ -150,10 +161,8 @@ impl Store {
     pub(super) fn learns(&self, file: &OpenFile) -> bool {
         let mut learning = file.learning();
         if let Learning::Asking = *learning {
-            // All that was written through mappings until now will be read; who opens the file from now on moves its times.
-            let has_writer =
-                file.fd().map_or(true, |fd| self.syscalls.lease(fd).is_err() || self.syscalls.release(fd).is_err());
-            *learning = if has_writer { Learning::Nothing } else { Learning::Blocks(BlockRun::default()) };
+            let is_free = file.fd().is_ok_and(|fd| self.has_no_writer(fd));
+            *learning = if is_free { Learning::Blocks(BlockRun::default()) } else { Learning::Nothing };
         }
         matches!(*learning, Learning::Blocks(_))
     }
@@ -308,6 +317,7 @@ mod tests {
                 max_kept: 10,
                 keep: Duration::ZERO,
                 crc_cache,
+                small_cache: 0,
                 mounts: MountTable::default(),
                 leasing: LeaseOptions::default(),
             };

@@ -77,14 +77,6 @@ pub(super) struct Root {
     may_leave_times: AtomicBool,
 }
 
-/// The result of [`Root::open_file`].
-#[derive(Debug)]
-pub(super) enum Found {
-    File(OwnedFd),
-    /// No regular file. It was not opened.
-    Other(FileType),
-}
-
 impl Root {
     pub(super) fn open(syscalls: Syscalls, path: &Path) -> Result<Root, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -165,15 +157,11 @@ impl Root {
 
     /// Opens the file `name` for reading; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
     ///
-    /// The type of the file is found out before: to open a FIFO lets a writer go on that waits for
+    /// It was [looked at](Self::stat) before, and is a file, as `stat` tells: to open a FIFO lets a writer go on that waits for
     /// a reader, and to open a device may do anything. The time of the last access stays as it is
     /// wherever that is allowed: to write it may wait for the disk.
-    pub(super) fn open_file(&self, name: &Name, cached: bool) -> Result<Found, Errno> {
-        let stat = self.stat(name, cached)?;
-        match meta::kind(&stat) {
-            FileType::RegularFile => {}
-            kind => return Ok(Found::Other(kind)),
-        }
+    pub(super) fn open_file(&self, name: &Name, stat: &Stat, cached: bool) -> Result<OwnedFd, Errno> {
+        debug_assert_eq!(meta::kind(stat), FileType::RegularFile, "what is no file is not opened");
         let wait = if cached { ResolveFlags::CACHED } else { MAY_WAIT };
         let open = |flags| self.walk(name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | flags, wait);
         let owned = stat.st_uid == self.user;
@@ -181,10 +169,10 @@ impl Root {
             match open(OFlags::NOATIME) {
                 // The owner has changed, or another machine knows other owners.
                 Err(Errno::PERM) => self.may_leave_times.store(false, Ordering::Relaxed),
-                opened => return opened.map(Found::File),
+                opened => return opened,
             }
         }
-        open(OFlags::empty()).map(Found::File)
+        open(OFlags::empty())
     }
 
     /// Returns the status of `name`; if `cached`, [`Errno::AGAIN`] where a disk would have to be asked.
@@ -320,6 +308,7 @@ mod tests {
             max_kept: 0,
             keep: Duration::ZERO,
             crc_cache: 0,
+            small_cache: 0,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };

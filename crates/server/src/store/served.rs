@@ -20,7 +20,7 @@ use std::{
 use rustix::io::Errno;
 
 use super::{
-    AREA, Area, CrcUsage, Disk, Owner, OwnerLimits, SmallFinish, Store, StoreLimits, StoreUsage, Upload,
+    AREA, Area, ContentUsage, CrcUsage, Disk, Owner, OwnerLimits, SmallFinish, Store, StoreLimits, StoreUsage, Upload,
     error::{ErrorKind, StoreError, SystemError},
     operation::{
         Completion, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, Resumed, UploadCompletion,
@@ -185,6 +185,12 @@ impl ServedStore {
     #[must_use]
     pub fn crc_usage(&self) -> CrcUsage {
         self.current().crc_usage()
+    }
+
+    /// Returns what cached contents spare.
+    #[must_use]
+    pub fn content_usage(&self) -> ContentUsage {
+        self.current().content_usage()
     }
 
     /// Sets the limits that hold from here on: see [`Store::set_limits`].
@@ -353,7 +359,7 @@ impl Store {
         let store = Store::open_at(root, &self.options, self.syscalls.clone());
         let mut store = store.map_err(|error| Obstacle::Refused(error.to_string()))?;
         // They tell of which device they are.
-        store.remembered = Arc::clone(&self.remembered);
+        (store.remembered, store.small_files) = (Arc::clone(&self.remembered), Arc::clone(&self.small_files));
         // Rights by name were checked against this.
         if self.has_one_name() && !store.has_one_name() {
             store.leave();
@@ -474,12 +480,14 @@ mod tests {
             max_kept: 10,
             keep: Duration::from_secs(3600),
             crc_cache: 16 << 20,
+            small_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };
         let dead = Arc::new(Dead::default());
         let store = ServedStore::new(Store::open_watched(&options, Some(dead.clone())).unwrap());
-        let limits = StoreLimits { max_staged: 5, max_kept: 1, keep: Duration::from_secs(60), crc_cache: 0 };
+        let limits =
+            StoreLimits { max_staged: 5, max_kept: 1, keep: Duration::from_secs(60), crc_cache: 0, small_cache: 0 };
         store.set_limits(&limits);
         assert_eq!(store.look(), Ok(false), "nothing is wrong with it");
         let [plain, whole] = ["plain", "whole"].map(|name| stage(&store, name));

@@ -40,6 +40,7 @@ pub(crate) fn options(root: &Path) -> StoreOptions {
         max_kept: 1000,
         keep,
         crc_cache: 16 << 20,
+        small_cache: 16 << 20,
         mounts: MountTable::default(),
         leasing: LeaseOptions::default(),
     }

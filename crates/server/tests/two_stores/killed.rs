@@ -76,7 +76,13 @@ fn run(begin: Begin, act: Act, expires: bool, calls: usize, found: &mut Vec<Stri
 
     let next = stopped::server(root.path(), "next", Duration::ZERO, None);
     let keep = Duration::ZERO;
-    next.set_limits(&StoreLimits { max_staged: common::ROOM_BYTES, max_kept: 1000, keep, crc_cache: 0 });
+    next.set_limits(&StoreLimits {
+        max_staged: common::ROOM_BYTES,
+        max_kept: 1000,
+        keep,
+        crc_cache: 0,
+        small_cache: 0,
+    });
     next.clean();
     let names = |dir: &str| {
         let entries = fs::read_dir(root.path().join(".ferry").join(dir)).expect("a directory");

@@ -147,6 +147,7 @@ pub(crate) fn acts() -> [(&'static str, Act); 4] {
                 max_kept: 1000,
                 keep,
                 crc_cache: 0,
+                small_cache: 0,
             });
             sender.store.clean();
             Ok(())
@@ -260,7 +261,13 @@ fn run(begin: Begin, (act, expires): (Act, bool), nth: usize, when: Taker, found
     run.check(&format!("somebody was told GO afterwards: {told:?}"), told == Ok(false) || expires && told.is_ok());
     // Nothing stays for ever.
     let keep = Duration::ZERO;
-    next.store.set_limits(&StoreLimits { max_staged: common::ROOM_BYTES, max_kept: 1000, keep, crc_cache: 0 });
+    next.store.set_limits(&StoreLimits {
+        max_staged: common::ROOM_BYTES,
+        max_kept: 1000,
+        keep,
+        crc_cache: 0,
+        small_cache: 0,
+    });
     let kept = || fs::read_dir(run.root.path().join(".ferry/kept")).map(|entries| entries.count()).unwrap_or_default();
     next.store.clean();
     let left = kept();

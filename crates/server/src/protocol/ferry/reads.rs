@@ -36,7 +36,9 @@ impl<H: Handles> Session<H> {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
         let Range { name, offset, length, tag, reads } = range;
         let transfer = Transfer { resumed: offset, ..Transfer::new(verb, name.as_str(), now) };
-        let open = ReadOperation::Open { name, offset, length, tag, inline: INLINE_BYTES };
+        // What comes with the answer may be of a cache.
+        let inline = if reads { 0 } else { INLINE_BYTES };
+        let open = ReadOperation::Open { name, offset, length, tag, inline };
         let download = Download::begin(purpose, open, (self.as_bytes, reads), transfer, &mut self.operations);
         self.phase = Phase::Downloading(Box::new(download));
     }

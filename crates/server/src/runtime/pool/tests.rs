@@ -77,6 +77,7 @@ fn store(root: &Path, gate: Arc<Gate>, writable: bool) -> Arc<ServedStore> {
         max_kept: 10,
         keep: Duration::ZERO,
         crc_cache: 16 << 20,
+        small_cache: 16 << 20,
         mounts: MountTable::default(),
         leasing: LeaseOptions::default(),
     };

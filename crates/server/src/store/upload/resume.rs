@@ -402,6 +402,7 @@ mod tests {
             max_kept: 10,
             keep: Duration::from_secs(3600),
             crc_cache: 16 << 20,
+            small_cache: 16 << 20,
             mounts: MountTable::default(),
             leasing: LeaseOptions::default(),
         };
