@@ -32,6 +32,8 @@ struct Upload {
     finished: bool,
     /// It holds something from the beginning: a plain one touches no disk until it is written.
     resumable: bool,
+    /// It is to be let go, whether it has anything or not.
+    is_part: bool,
 }
 
 #[derive(Default)]
@@ -51,14 +53,19 @@ impl Store {
                 let upload = self.take_chunk(*upload, *at, chunk);
                 upload.writes += 1;
             }
-            UploadOperation::Finish(Finish { upload, at, chunk, size, crc, .. }) => {
+            UploadOperation::Finish(Finish { upload, at, chunk, size, crc, before, .. }) => {
                 let upload = self.take_chunk(*upload, *at, chunk);
-                assert_eq!((upload.bytes, upload.digest.crc(), upload.writes), (*size, *crc, 0), "what is finished");
+                let (bytes, sum) = before.as_ref().map_or((*size, *crc), |before| (before.bytes(), before.crc()));
+                assert!(bytes <= *size && (before.is_none() || upload.resumable), "parts of what has none");
+                assert_eq!((upload.bytes, upload.digest.crc(), upload.writes), (bytes, sum, 0), "what is finished");
             }
             UploadOperation::Discard { upload } | UploadOperation::Keep { upload, .. } => {
                 assert_eq!(self.uploads[upload].writes, 0, "let go while it is written");
             }
-            UploadOperation::Stage(_) | UploadOperation::Resume(_) | UploadOperation::Checkpoint { .. } => {}
+            UploadOperation::Stage(_)
+            | UploadOperation::Resume(_)
+            | UploadOperation::Part(_)
+            | UploadOperation::Checkpoint { .. } => {}
         }
     }
 
@@ -103,7 +110,11 @@ impl Store {
             }
             UploadOperation::Finish(Finish { upload, chunk, .. }) => {
                 self.held_bytes -= chunk.filled as u64;
-                self.uploads.get_mut(&upload).expect("an upload that is held").finished = !fails;
+                let held = self.uploads.get_mut(&upload).expect("an upload that is held");
+                held.finished = !fails;
+                if held.is_part && !fails {
+                    self.uploads.remove(&upload);
+                }
                 UploadCompletion::Finished(or_failure(fails, ()))
             }
             UploadOperation::Discard { upload } | UploadOperation::Keep { upload, .. } => {
@@ -111,6 +122,12 @@ impl Store {
                 UploadCompletion::Released
             }
             UploadOperation::Checkpoint { .. } => UploadCompletion::Checkpointed(or_failure(fails, ())),
+            UploadOperation::Part(_) if fails => UploadCompletion::Staged(Err(failure())),
+            UploadOperation::Part(_) => {
+                let part = self.stage(0, false);
+                self.uploads.get_mut(&part).expect("it was just made").is_part = true;
+                UploadCompletion::Staged(Ok(part))
+            }
             UploadOperation::Stage(_) if fails => UploadCompletion::Staged(Err(failure())),
             UploadOperation::Stage(_) => UploadCompletion::Staged(Ok(self.stage(0, false))),
             UploadOperation::Resume(_) if fails => UploadCompletion::Resumed(Err(failure())),
@@ -118,7 +135,8 @@ impl Store {
                 "done" => Resumed::Published(Published { size: resume.size, crc: Crc32::EMPTY, tag: tag() }),
                 _ => {
                     let upload = self.stage(resume.size.min(KEPT_BYTES), true);
-                    Resumed::Going { upload, digest: self.uploads[&upload].digest.clone() }
+                    let parts = if resume.size > 100 { vec![50..60, 70..100] } else { Vec::new() };
+                    Resumed::Going { upload, digest: self.uploads[&upload].digest.clone(), parts }
                 }
             })),
         }
@@ -134,7 +152,7 @@ impl Store {
 
     /// Uploads that hold something and that nobody let go.
     pub(crate) fn uploads(&self) -> usize {
-        self.uploads.values().filter(|upload| upload.resumable || upload.bytes > 0).count()
+        self.uploads.values().filter(|upload| upload.resumable || upload.is_part || upload.bytes > 0).count()
     }
 }
 

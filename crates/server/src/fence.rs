@@ -207,7 +207,7 @@ mod tests {
         };
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
         let crc = Crc32::of(b"hello");
-        let finish = Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc };
+        let finish = Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None };
         match store.advance(UploadOperation::Finish(finish), &|| true) {
             UploadCompletion::Finished(Ok(())) => {}
             other => return Err(format!("{other:?}")),

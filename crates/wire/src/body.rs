@@ -15,6 +15,8 @@ pub enum BodyLine {
     Data(u64),
     /// `END <crc>`, or `END -`: the body is whole; [`None`] leaves it unchecked.
     End(Option<Crc32>),
+    /// `JOIN <crc>`: the parts of the upload have the rest of the file, whose CRC this is.
+    Join(Crc32),
     /// `STOP`: the client gives up.
     Stop,
     /// `FAIL <code> <message>`: the server gives up.
@@ -30,13 +32,16 @@ pub enum BodyError {
     /// END carries neither 8 lowercase hex digits nor `-`.
     #[error("END carries 8 lowercase hex digits or -")]
     End,
+    /// JOIN carries no 8 lowercase hex digits.
+    #[error("JOIN carries 8 lowercase hex digits")]
+    Join,
     /// The line is neither DATA nor a closing line.
     #[error("a body goes on with DATA, END or STOP")]
     Line,
 }
 
 impl BodyLine {
-    /// Reads one line of a body. Ignores extra words after DATA, END and STOP.
+    /// Reads one line of a body. Ignores extra words after DATA, END, JOIN and STOP.
     ///
     /// # Errors
     ///
@@ -56,6 +61,8 @@ impl BodyLine {
                 Some(word) => Crc32::parse(word).map(|crc| BodyLine::End(Some(crc))).ok_or(BodyError::End),
                 None => Err(BodyError::End),
             }
+        } else if is_verb(verb, "JOIN") {
+            words.next().and_then(Crc32::parse).map(BodyLine::Join).ok_or(BodyError::Join)
         } else if is_verb(verb, "STOP") {
             Ok(BodyLine::Stop)
         } else if is_verb(verb, "FAIL") {
@@ -71,6 +78,7 @@ impl BodyLine {
             BodyLine::Data(size) => write_block_header(out, *size),
             BodyLine::End(Some(crc)) => write_end(out, *crc),
             BodyLine::End(None) => out.extend_from_slice(b"END -\n"),
+            BodyLine::Join(crc) => write_join(out, *crc),
             BodyLine::Stop => out.extend_from_slice(b"STOP\n"),
             BodyLine::Fail(failure) => failure.encode(out),
         }
@@ -88,6 +96,13 @@ pub fn write_block_header(out: &mut Vec<u8>, bytes: u64) {
 /// Appends the `END` line of a whole body.
 pub fn write_end(out: &mut Vec<u8>, crc: Crc32) {
     out.extend_from_slice(b"END ");
+    out.extend_from_slice(&crc.digits());
+    out.push(b'\n');
+}
+
+/// Appends the `JOIN` line of a body whose rest has come in parts.
+pub fn write_join(out: &mut Vec<u8>, crc: Crc32) {
+    out.extend_from_slice(b"JOIN ");
     out.extend_from_slice(&crc.digits());
     out.push(b'\n');
 }
@@ -188,6 +203,7 @@ mod tests {
             ("END cbf43926", BodyLine::End(Some(Crc32(0xcbf4_3926)))),
             ("End -", BodyLine::End(None)),
             ("END - extra words", BodyLine::End(None)),
+            ("join cbf43926 now", BodyLine::Join(Crc32(0xcbf4_3926))),
             ("STOP", BodyLine::Stop),
             ("STOP it", BodyLine::Stop),
             ("FAIL io disk on fire", BodyLine::Fail(Failure::new(Code::Io, "disk on fire"))),
@@ -205,6 +221,9 @@ mod tests {
         }
         for line in ["END", "END ", "END CBF43926", "END cbf4392", "END  -"] {
             assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::End), "{line:?}");
+        }
+        for line in ["JOIN", "JOIN -", "JOIN CBF43926"] {
+            assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::Join), "{line:?}");
         }
         for line in ["", "GET a", " DATA 1", "DATA\t1", "\u{feff}END -"] {
             assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::Line), "{line:?}");

@@ -1,6 +1,6 @@
 //! The greeting and the replies of a server.
 
-use std::{borrow::Cow, fmt, io::Write as _};
+use std::{borrow::Cow, fmt, io::Write as _, ops::Range};
 
 use crate::{
     code::Code,
@@ -91,8 +91,13 @@ pub enum Reply {
         /// The version that was published.
         tag: Tag,
     },
-    /// `GO <offset>`
-    Go(u64),
+    /// `GO <offset> [<start>-<end> ...]`
+    Go {
+        /// Where the body begins.
+        offset: u64,
+        /// The parts of the file beyond that which are there, in order: only a server that knows parts tells of them.
+        parts: Vec<Range<u64>>,
+    },
     /// `SUM <size> <crc> <tag>`
     Sum {
         /// The size of the whole file in bytes.
@@ -142,7 +147,9 @@ impl Reply {
         } else if is_verb(verb, "DIR") {
             Reply::Dir(Time::parse_known_or_dash(words.next()?)?)
         } else if is_verb(verb, "GO") {
-            Reply::Go(parse_integer(words.next()?)?)
+            let offset = parse_integer(words.next()?)?;
+            let parts = std::iter::from_fn(|| words.next()).map_while(parse_range).collect();
+            Reply::Go { offset, parts }
         } else if is_verb(verb, "LISTING") {
             Reply::Listing
         } else if is_verb(verb, "DONE") {
@@ -175,7 +182,14 @@ impl Reply {
             Reply::Dir(mtime) => writeln!(out, "DIR {}", OrDash(*mtime)),
             Reply::Listing => writeln!(out, "LISTING"),
             Reply::Saved { size, crc, tag } => writeln!(out, "SAVED {size} {crc} {tag}"),
-            Reply::Go(offset) => writeln!(out, "GO {offset}"),
+            Reply::Go { offset, parts } => {
+                let _ = write!(out, "GO {offset}");
+                for Range { start, end } in parts {
+                    let _ = write!(out, " {start}-{end}");
+                }
+                out.push(b'\n');
+                Ok(())
+            }
             Reply::Sum { size, crc, tag } => writeln!(out, "SUM {size} {crc} {tag}"),
             Reply::Done => writeln!(out, "DONE"),
             Reply::Bye => writeln!(out, "BYE"),
@@ -185,6 +199,13 @@ impl Reply {
             }
         };
     }
+}
+
+/// Reads `<start>-<end>`, of at least one byte.
+fn parse_range(word: &[u8]) -> Option<Range<u64>> {
+    let middle = memchr::memchr(b'-', word)?;
+    let (start, end) = (parse_integer(&word[..middle])?, parse_integer(&word[middle + 1..])?);
+    (start < end).then_some(start..end)
 }
 
 /// The first line of every connection: `FERRY 1 <software>/<version> [feature ...]`.
@@ -225,6 +246,9 @@ impl Greeting {
 
     /// The feature of a server that knows `WITH crc=read`.
     pub const WITH_CRC: &str = "with-crc";
+
+    /// The feature of a server that takes parts of a resumable upload on several connections.
+    pub const PARTS: &str = "parts";
 
     /// The beginning of the feature with the server's name among several.
     pub const NODE: &str = "node=";
@@ -309,7 +333,9 @@ mod tests {
     #[test]
     fn extra_words_are_ignored_and_missing_ones_are_not() {
         assert_eq!(Reply::parse(b"DONE and dusted"), Ok(Reply::Done));
-        assert_eq!(Reply::parse(b"GO 5 now"), Ok(Reply::Go(5)));
+        assert_eq!(Reply::parse(b"GO 5 now"), Ok(Reply::Go { offset: 5, parts: Vec::new() }));
+        let parts = vec![7..9, 12..13];
+        assert_eq!(Reply::parse(b"GO 5 7-9 12-13 14-14 20-30"), Ok(Reply::Go { offset: 5, parts }));
         for line in
             ["", "FILE", "FILE 1 -", "FILE 1 - bad.tag", "FILE -1 - t", "SAVED 1 - t", "SUM 1 cbf4392 t", "GO", "WAT"]
         {

@@ -53,6 +53,17 @@ pub enum Request {
         /// The file.
         name: Name,
     },
+    /// `PART <id> <offset> <length> <name>`, then a body: a part of the upload that another connection holds.
+    Part {
+        /// The upload.
+        id: Id,
+        /// The first byte of the part in the file.
+        offset: u64,
+        /// Bytes of the part.
+        length: u64,
+        /// The file.
+        name: Name,
+    },
     /// `LIST` or `LIST <name>`
     List {
         /// The directory; [`None`] for the root.
@@ -130,7 +141,7 @@ pub enum Refusal {
     Request {
         /// The answer.
         failure: Failure,
-        /// Whether a body follows, to be discarded: the verb was PUT.
+        /// Whether a body follows, to be discarded: the verb was PUT or PART.
         body_follows: bool,
     },
     /// The line was a WITH that sets no option: the request after it fails with this.
@@ -139,7 +150,16 @@ pub enum Refusal {
     Stream(Failure),
 }
 
+/// The verbs of requests that a body follows at once, whatever else their line says.
+const WITH_BODY: [&str; 2] = ["PUT", "PART"];
+
 impl Request {
+    /// Returns whether a body follows, without waiting for an answer.
+    #[must_use]
+    pub fn brings_body(&self) -> bool {
+        WITH_BODY.contains(&self.verb())
+    }
+
     /// Returns whether `line` is a LOGIN, well-formed or not: it may hold a secret.
     #[must_use]
     pub fn may_hold_secret(line: &[u8]) -> bool {
@@ -164,9 +184,9 @@ impl Request {
             ("WITH", _) => Refusal::With(usage(syntax)),
             (_, ArgumentError::Secret(error)) => refuse(Failure::new(Code::BadRequest, error.to_string()), false),
             (_, ArgumentError::User(error)) => refuse(Failure::new(Code::BadRequest, error.to_string()), false),
-            (_, ArgumentError::Usage) => refuse(usage(syntax), syntax.verb == "PUT"),
-            (_, ArgumentError::Name(error)) => {
-                refuse(Failure::new(Code::BadName, error.to_string()), syntax.verb == "PUT")
+            (verb, ArgumentError::Usage) => refuse(usage(syntax), WITH_BODY.contains(&verb)),
+            (verb, ArgumentError::Name(error)) => {
+                refuse(Failure::new(Code::BadName, error.to_string()), WITH_BODY.contains(&verb))
             }
         })
     }
@@ -179,6 +199,7 @@ impl Request {
             Request::Read { .. } => "READ",
             Request::Put { .. } => "PUT",
             Request::Resume { .. } => "RESUME",
+            Request::Part { .. } => "PART",
             Request::List { .. } => "LIST",
             Request::Stat { .. } => "STAT",
             Request::Sum { .. } => "SUM",
@@ -212,6 +233,7 @@ impl Request {
             Request::Resume { id, size, mtime, name } => {
                 writeln!(out, "RESUME {id} {size} {} {name}", OrDash(*mtime))
             }
+            Request::Part { id, offset, length, name } => writeln!(out, "PART {id} {offset} {length} {name}"),
             Request::List { name: None } => writeln!(out, "LIST"),
             Request::List { name: Some(name) } => writeln!(out, "LIST {name}"),
             Request::Rename { from, to } => writeln!(out, "RENAME {from}//{to}"),
@@ -264,6 +286,7 @@ const REQUESTS: &[Syntax] = &[
     Syntax { verb: "READ", usage: "READ <offset> <length or *> <tag or *> <name>", parse: read },
     Syntax { verb: "PUT", usage: "PUT <size or -> <mtime or -> <name>", parse: put },
     Syntax { verb: "RESUME", usage: "RESUME <id> <size> <mtime or -> <name>", parse: resume },
+    Syntax { verb: "PART", usage: "PART <id> <offset> <length> <name>", parse: part },
     Syntax { verb: "LIST", usage: "LIST [<name>]", parse: list },
     Syntax { verb: "STAT", usage: "STAT <name>", parse: |words| Ok(Request::Stat { name: name(words)? }) },
     Syntax { verb: "SUM", usage: "SUM <name>", parse: |words| Ok(Request::Sum { name: name(words)? }) },
@@ -307,6 +330,13 @@ fn resume(mut words: Words<'_>) -> Result<Request, ArgumentError> {
     let size = words.next().and_then(parse_integer).ok_or(ArgumentError::Usage)?;
     let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(ArgumentError::Usage)?;
     Ok(Request::Resume { id, size, mtime, name: name(words)? })
+}
+
+fn part(mut words: Words<'_>) -> Result<Request, ArgumentError> {
+    let id = words.next().and_then(|word| Id::from_word(word).ok()).ok_or(ArgumentError::Usage)?;
+    let offset = words.next().and_then(parse_integer).ok_or(ArgumentError::Usage)?;
+    let length = words.next().and_then(parse_integer).ok_or(ArgumentError::Usage)?;
+    Ok(Request::Part { id, offset, length, name: name(words)? })
 }
 
 fn list(words: Words<'_>) -> Result<Request, ArgumentError> {
@@ -364,7 +394,7 @@ fn stream(message: &'static str) -> Refusal {
 }
 
 fn unknown(verb: &[u8]) -> Refusal {
-    if ["DATA", "END", "STOP"].iter().any(|word| is_verb(verb, word)) {
+    if ["DATA", "END", "JOIN", "STOP"].iter().any(|word| is_verb(verb, word)) {
         return stream("a block or closing line where a request is due");
     }
     if verb.is_empty() {
@@ -410,6 +440,7 @@ mod tests {
             ("PUT - - x", Request::Put { size: None, mtime: None, name: name("x") }),
             ("PUT 5 7.5 x", Request::Put { size: Some(5), mtime: Time::new(7, 500_000_000), name: name("x") }),
             ("RESUME id 9 - x", Request::Resume { id: Id::new("id").unwrap(), size: 9, mtime: None, name: name("x") }),
+            ("part id 7 5 x y", Request::Part { id: Id::new("id").unwrap(), offset: 7, length: 5, name: name("x y") }),
             ("LIST", Request::List { name: None }),
             ("LIST a/b", Request::List { name: Some(name("a/b")) }),
             ("RENAME a/b//c d", Request::Rename { from: name("a/b"), to: name("c d") }),
@@ -452,6 +483,11 @@ mod tests {
             ("put 01 - x", Code::BadRequest, true),
             ("PUT 1 - ", Code::BadName, true),
             ("PUT 1 -", Code::BadRequest, true),
+            ("PART", Code::BadRequest, true),
+            ("part id 1 - x", Code::BadRequest, true),
+            ("PART a.b 1 1 x", Code::BadRequest, true),
+            ("PART id 1 1 ../x", Code::BadName, true),
+            ("PARTS id 1 1 x", Code::UnknownCommand, false),
             ("LOGIN", Code::BadRequest, false),
             ("LOGIN alice", Code::BadRequest, false),
             ("LOGIN alice ", Code::BadRequest, false),
@@ -480,7 +516,7 @@ mod tests {
 
     #[test]
     fn some_lines_end_the_stream() {
-        for line in ["DATA 5", "END -", "stop", "GET / HTTP/1.1", "PUT /x HTTP/1.0", "x HTTP/1.1"] {
+        for line in ["DATA 5", "END -", "join 00000000", "stop", "GET / HTTP/1.1", "PUT /x HTTP/1.0", "x HTTP/1.1"] {
             assert!(matches!(Request::parse(line.as_bytes()), Err(Refusal::Stream(_))), "{line:?}");
         }
         for line in ["WITH", "WITH ", "WITH a", "WITH =b", "WITH a=b  c=d"] {

@@ -61,11 +61,13 @@ fn requests() -> impl Strategy<Value = Request> {
     let read = (integers(), option::of(integers()), option::of(tags()), names());
     let put = (option::of(integers()), option::of(times()), names());
     let resume = (ids(), integers(), option::of(times()), names());
+    let part = (ids(), integers(), integers(), names());
     prop_oneof![
         names().prop_map(|name| Request::Get { name }),
         read.prop_map(|(offset, length, tag, name)| Request::Read { offset, length, tag, name }),
         put.prop_map(|(size, mtime, name)| Request::Put { size, mtime, name }),
         resume.prop_map(|(id, size, mtime, name)| Request::Resume { id, size, mtime, name }),
+        part.prop_map(|(id, offset, length, name)| Request::Part { id, offset, length, name }),
         option::of(names()).prop_map(|name| Request::List { name }),
         names().prop_map(|name| Request::Stat { name }),
         names().prop_map(|name| Request::Sum { name }),
@@ -90,7 +92,7 @@ fn replies() -> impl Strategy<Value = Reply> {
         option::of(times()).prop_map(Reply::Dir),
         Just(Reply::Listing),
         saved.prop_map(|(size, crc, tag)| Reply::Saved { size, crc, tag }),
-        integers().prop_map(Reply::Go),
+        (integers(), vec(parts(), 0..5)).prop_map(|(offset, parts)| Reply::Go { offset, parts }),
         sum.prop_map(|(size, crc, tag)| Reply::Sum { size, crc, tag }),
         Just(Reply::Done),
         Just(Reply::Bye),
@@ -98,10 +100,15 @@ fn replies() -> impl Strategy<Value = Reply> {
     ]
 }
 
+fn parts() -> impl Strategy<Value = std::ops::Range<u64>> {
+    (integers(), integers()).prop_filter_map("a part", |(start, end)| (start < end).then_some(start..end))
+}
+
 fn body_lines() -> impl Strategy<Value = BodyLine> {
     prop_oneof![
         (1..=limits::MAX_BLOCK_BYTES).prop_map(BodyLine::Data),
         option::of(crcs()).prop_map(BodyLine::End),
+        crcs().prop_map(BodyLine::Join),
         Just(BodyLine::Stop),
         failures().prop_map(BodyLine::Fail),
     ]
@@ -131,8 +138,8 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
         out.extend_from_slice(&bytes);
         out
     });
-    let closing =
-        select(vec![&b"END -\r\n"[..], b"STOP\n", b"END cbf43926\n", b"\n", b"\r\r\n"]).prop_map(<[u8]>::to_vec);
+    let closing = select(vec![&b"END -\r\n"[..], b"STOP\n", b"END cbf43926\n", b"JOIN cbf43926\n", b"\n", b"\r\r\n"])
+        .prop_map(<[u8]>::to_vec);
     let garbage = vec(any::<u8>(), 0..40);
     // Around the longest line, so that a cut falls on both sides of the limit.
     let long = (limits::MAX_LINE_BYTES - 2..=limits::MAX_LINE_BYTES).prop_map(|length| {
@@ -267,7 +274,7 @@ proptest! {
     #[test]
     fn no_words_make_a_parser_panic(
         verb in select(vec![
-            "GET", "READ", "PUT", "RESUME", "LIST", "STAT", "SUM", "MKDIR", "DELETE", "RENAME", "LOGIN", "WITH", "CLOSE",
+            "GET", "READ", "PUT", "RESUME", "PART", "LIST", "STAT", "SUM", "MKDIR", "DELETE", "RENAME", "LOGIN", "WITH", "CLOSE",
             "HEALTH", "DATA", "END", "STOP", "FAIL", "FILE", "DIR", "LISTING", "SAVED", "GO", "DONE", "BYE", "FERRY", "f", "d",
         ]),
         words in vec(

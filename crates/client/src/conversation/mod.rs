@@ -214,8 +214,8 @@ impl<T> Conversation<T> {
                 self.body = Some(BodyCheck::new(Some(length.map_or(rest, |length| length.min(rest)))));
             }
             (Expected::Listing, Reply::Listing) => self.body = Some(BodyCheck::new(None)),
-            (Expected::Go { size }, Reply::Go(offset)) if offset <= size => self.upload = Upload::Open,
-            (Expected::Go { size }, Reply::Go(offset)) => {
+            (Expected::Go { size }, Reply::Go { offset, .. }) if offset <= size => self.upload = Upload::Open,
+            (Expected::Go { size }, Reply::Go { offset, .. }) => {
                 return Err(Error::violation(format_args!("GO {offset} in a file of {size} bytes")));
             }
             (Expected::File { .. } | Expected::Listing | Expected::Go { .. }, Reply::Fail(_) | Reply::Saved { .. })
@@ -275,7 +275,7 @@ impl<T> Conversation<T> {
                 return Ok((used, Some(Line::Block)));
             }
             BodyLine::Fail(failure) => Err(Error::Server(failure)),
-            BodyLine::Stop => return Err(Error::violation("STOP from a server")),
+            BodyLine::Stop | BodyLine::Join(_) => return Err(Error::violation("a word of clients in a server's body")),
             BodyLine::End(None) => return Err(Error::violation("a body that ends without a CRC")),
             BodyLine::End(Some(crc)) => match body.end(Some(crc)) {
                 Verdict::Whole => Ok(Digest::resume(crc, body.received())),

@@ -5,6 +5,7 @@ use crate::corpus::{Case, cat, closes, ends, goes_on, resets, times};
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = ids();
     cases.extend(bodies());
+    cases.extend(parts());
     cases.extend(loops());
     cases
 }
@@ -126,6 +127,53 @@ fn bodies() -> Vec<Case> {
         resets("a reset in the body", begun("reset-3"), "GO 0"),
         resets("a reset behind END", "RESUME reset-4 1 - new\nDATA 1\nxEND -\n", "GO 0"),
     ]
+}
+
+/// PART and JOIN, alone on a connection: what takes two is in `protocol/parts.rs`.
+fn parts() -> Vec<Case> {
+    let one = "DATA 1\nxEND 8cdc1683\n";
+    let part = |line: &str| format!("{line}\n{one}STAT a\n");
+    let mut cases: Vec<Case> = ["", ".", "..", "a.b", "a/b", "é", "*"]
+        .iter()
+        .map(|id| {
+            goes_on(format!("a part of the id {id:?}"), part(&format!("PART {id} 0 1 new")), "bad-request|FILE 5")
+        })
+        .collect();
+    cases.extend(
+        ["PART", "PART id", "PART id 0", "PART id 0 1", "PART id - 1 new", "PART id 0 - new", "PART id -1 1 new"]
+            .iter()
+            .chain(&["PART id 00 1 new", "PART id 0 9223372036854775808 new", "PART  0 1 new"])
+            .map(|line| goes_on(format!("{line:?}"), part(line), "bad-request|FILE 5")),
+    );
+    cases.extend([
+        goes_on("a part into the server's corner", part("PART id 0 1 .ferry/kept/id.data"), "bad-name|FILE 5"),
+        goes_on("a part outside", part("PART id 0 1 ../new"), "bad-name|FILE 5"),
+        goes_on("a part of what nobody holds", part("PART id 0 1 new"), "busy|FILE 5"),
+        goes_on("a part of a published one", part("PART kept 0 1 a"), "busy|FILE 5"),
+        goes_on("the largest part", "PART id 9223372036854775807 9223372036854775807 new\nSTOP\n", "busy"),
+        goes_on("a part after WITH", part("WITH if=none\nPART id 0 1 new"), "unsupported|FILE 5"),
+        goes_on("a part after WITH of nothing", part("WITH\nPART id 0 1 new"), "bad-request|FILE 5"),
+        goes_on("a thousand parts", times(1000, &format!("PART id 5 1 new\n{one}")), &vec!["busy"; 1000].join("|")),
+        goes_on("a joined nothing", "RESUME join-0 5 - new\nJOIN 00000000\n", "GO 0|incomplete"),
+        goes_on(
+            "all joined, and a wrong CRC",
+            "RESUME join-1 1 - new\nDATA 1\nxJOIN 00000000\nRESUME join-1 1 - new\nSTOP\n",
+            "GO 0|checksum|GO 0|stopped",
+        ),
+        goes_on(
+            "all joined that came by itself",
+            "RESUME join-2 1 - new\nDATA 1\nxJOIN 8cdc1683\n",
+            "GO 0|SAVED 1 8cdc1683",
+        ),
+        closes("JOIN where a request is due", "JOIN 00000000\nDELETE a\n", "bad-request"),
+        closes("JOIN without a CRC", "RESUME join-4 5 - new\nJOIN -\nDELETE a\n", "GO 0|bad-request"),
+        closes("JOIN in a PUT", "PUT 5 - new\nDATA 1\nxJOIN 8cdc1683\nDELETE a\n", "bad-request"),
+        goes_on("JOIN in a refused part", "PART id 0 1 new\nJOIN 8cdc1683\nSTAT a\n", "busy|FILE 5"),
+        closes("a malformed body of a part", "PART id 0 1 new\nDATA 0\nDELETE a\n", "busy|bad-request"),
+        ends("an end of input in a part", "PART id 0 5 new\nDATA 5\nhe", "busy|incomplete"),
+        resets("a reset in a part", "PART id 0 5 new\nDATA 5\nhe", "busy"),
+    ]);
+    cases
 }
 
 fn loops() -> Vec<Case> {

@@ -6,6 +6,7 @@ mod balancer;
 mod faults;
 mod machine;
 mod model;
+mod parts;
 mod pipelining;
 mod process;
 mod proxies;

@@ -5,7 +5,7 @@
 //! | GET, READ, SUM | `read` |
 //! | LIST | `list`, or that the directory leads to something one has a right on; it is filtered either way |
 //! | STAT | `list` or `read`, or that the name leads to something one has a right on |
-//! | PUT, RESUME | `add` where the name is not there, `change` where it is: known when the upload is published |
+//! | PUT, RESUME, PART | `add` where the name is not there, `change` where it is: known when the upload is published |
 //! | MKDIR | `add` |
 //! | DELETE | `change`; and nothing beneath the name is hidden, for `not-empty` would tell of it |
 //! | RENAME | `change` at the old name and `add` at the new one, and at all that the table names beneath them |
@@ -79,7 +79,7 @@ pub fn decide(request: &Request, table: &RightsTable) -> Decision {
             let place = table.at(Some(name));
             place.rights().has_any(Rights::LIST | Rights::READ) || place.leads()
         }
-        Request::Put { name, .. } | Request::Resume { name, .. } => {
+        Request::Put { name, .. } | Request::Resume { name, .. } | Request::Part { name, .. } => {
             return PublishRights::of(rights(name)).map_or(Decision::Denied, Decision::Publish);
         }
         Request::Mkdir { name } => rights(name).has(Rights::ADD),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     /// Each request on `x`, with the single rights that suffice for it.
-    const NEEDS: [(&str, &[&str]); 14] = [
+    const NEEDS: [(&str, &[&str]); 15] = [
         ("GET x", &["read"]),
         ("READ 0 * * x", &["read"]),
         ("SUM x", &["read"]),
@@ -123,6 +123,7 @@ mod tests {
         ("STAT x", &["list", "read"]),
         ("PUT 1 - x", &["add", "change"]),
         ("RESUME id 1 - x", &["add", "change"]),
+        ("PART id 0 1 x", &["add", "change"]),
         ("MKDIR x", &["add"]),
         ("DELETE x", &["change"]),
         ("RENAME x//y", &[]),
@@ -164,7 +165,7 @@ mod tests {
             ("change", PublishRights::ChangeOnly),
             ("r+change", PublishRights::ChangeOnly),
         ] {
-            for line in ["PUT 1 - x", "RESUME id 1 - x"] {
+            for line in ["PUT 1 - x", "RESUME id 1 - x", "PART id 0 1 x"] {
                 assert_eq!(decide(&request(line), &table(&[("", word)])), Publish(rights));
             }
         }

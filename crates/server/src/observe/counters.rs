@@ -12,7 +12,7 @@ use ferry_wire::{Code, UserName};
 const USERS: usize = 100;
 
 /// The verbs of which transfers and changes are counted.
-pub(crate) const VERBS: [&str; 8] = ["GET", "READ", "SUM", "PUT", "RESUME", "MKDIR", "DELETE", "RENAME"];
+pub(crate) const VERBS: [&str; 9] = ["GET", "READ", "SUM", "PUT", "RESUME", "PART", "MKDIR", "DELETE", "RENAME"];
 
 /// The occupation of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl UserSums {
         self.transfers += 1;
         self.failed += u64::from(is_failed);
         match VERBS.get(verb) {
-            Some(&"PUT" | &"RESUME") => self.uploaded += bytes,
+            Some(&"PUT" | &"RESUME" | &"PART") => self.uploaded += bytes,
             Some(&"GET" | &"READ") => self.downloaded += bytes,
             // Those of a SUM were read, and went to nobody.
             _ => {}

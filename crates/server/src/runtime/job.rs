@@ -1,6 +1,6 @@
 //! Operations that go from the loop to its helpers, and completions that come back.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use ferry_wire::{Id, Name};
 use mio::Token;
@@ -160,7 +160,7 @@ impl Helped for Single {
             Single::Read(ReadOperation::Load { file, .. } | ReadOperation::Check { file }) => Scope::Read(file.name()),
             Single::Read(ReadOperation::ListMore { dir }) => Scope::Read(dir.name()),
             // Another one would only wait for its lock.
-            Single::Upload(_, UploadOperation::Write { upload, .. }) => Scope::Upload(Arc::as_ptr(upload).addr()),
+            Single::Upload(_, UploadOperation::Write { upload, .. }) => Scope::Upload(upload.lock_address()),
             Single::Upload(..) => Scope::Nothing,
         }
     }

@@ -226,6 +226,10 @@ impl Pool {
                 };
                 lane.push(Job { token, operation: Single::Read(operation), lease })
             }
+            Operation::Upload(number, UploadOperation::Finish(finish)) if finish.upload.is_part() => {
+                let operation = Single::Upload(number, UploadOperation::Finish(finish));
+                self.write.push(Job { token, operation, lease })
+            }
             Operation::Upload(number, UploadOperation::Finish(finish)) => match SmallFinish::new(number, finish) {
                 Ok(small) => self.small.push(Job { token, operation: small, lease }),
                 Err(finish) => {
@@ -236,7 +240,9 @@ impl Pool {
             Operation::Upload(number, operation) => {
                 let lane = match operation {
                     UploadOperation::Stage(_) => &self.look,
-                    UploadOperation::Write { .. } | UploadOperation::Discard { .. } => &self.write,
+                    UploadOperation::Part(_) | UploadOperation::Write { .. } | UploadOperation::Discard { .. } => {
+                        &self.write
+                    }
                     UploadOperation::Finish(_)
                     | UploadOperation::Checkpoint { .. }
                     | UploadOperation::Keep { .. }

@@ -205,7 +205,9 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
     });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
     let crc = Crc32::of(b"hello");
-    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc }, &|| true).unwrap();
+    store
+        .finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None }, &|| true)
+        .unwrap();
     between();
     let published =
         store.change_names(&mut vec![NameOperation::Publish(UploadNumber(0), upload, Onto::Any)].into_iter()).pop();
@@ -224,7 +226,9 @@ fn publish_onto(store: &Store, name: &str, onto: Onto) -> Option<ErrorKind> {
     });
     let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
     let crc = Crc32::of(b"hello");
-    store.finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc }, &|| true).unwrap();
+    store
+        .finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None }, &|| true)
+        .unwrap();
     match store.change_names(&mut vec![NameOperation::Publish(UploadNumber(0), upload, onto)].into_iter()).pop() {
         Some(NameCompletion::Published(_, published)) => published.err().map(|error| error.kind),
         other => panic!("{other:?}"),

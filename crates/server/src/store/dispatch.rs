@@ -133,6 +133,7 @@ impl Store {
         match operation {
             UploadOperation::Stage(stage) => UploadCompletion::Staged(Ok(self.stage(stage))),
             UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(&resume, gets_on)),
+            UploadOperation::Part(part) => UploadCompletion::Staged(self.part(&part)),
             UploadOperation::Write { upload, at, chunk, crc } => {
                 UploadCompletion::Written(self.write(&upload, at, chunk, crc))
             }
@@ -167,8 +168,12 @@ impl Store {
     /// Takes the completion of an operation for which nobody waits any more. What it took hold of
     /// is let go; files that it opened are closed by this.
     pub fn forget(&self, completion: Completion<'_, Disk>) {
-        if let Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) = completion {
-            self.keep(&upload, None);
+        match completion {
+            Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) => {
+                self.keep(&upload, None);
+            }
+            Completion::Upload(_, UploadCompletion::Staged(Ok(part))) if part.is_part() => self.discard(&part),
+            _ => {}
         }
     }
 

@@ -61,6 +61,16 @@ pub enum ErrorKind {
     },
     /// A newer connection took the upload over.
     TakenOver,
+    /// No connection of this process holds the upload, so that it takes no parts here.
+    NotHeld,
+    /// The part is of no bytes, ends beyond the file, or overlaps what is there.
+    BadPart,
+    /// The upload has as many parts as may be.
+    TooManyParts,
+    /// Parts do not have all of the rest of the file.
+    PartsMissing,
+    /// The bytes have another CRC than the client says.
+    OtherCrc,
     /// As many unfinished uploads are kept as may be.
     TooManyKept {
         /// Of the owner's; else of all.

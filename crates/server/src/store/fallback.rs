@@ -81,7 +81,9 @@ impl<H: Handles> UploadOperation<H> {
     pub fn fallback(&self, number: UploadNumber) -> Fallback<H> {
         use {Completion::Upload, UploadCompletion::*};
         let make = match self {
-            UploadOperation::Stage(_) => |number, error| Upload(UploadNumber(number), Staged(Err(error))),
+            UploadOperation::Stage(_) | UploadOperation::Part(_) => {
+                |number, error| Upload(UploadNumber(number), Staged(Err(error)))
+            }
             UploadOperation::Resume(_) => |number, error| Upload(UploadNumber(number), Resumed(Err(error))),
             UploadOperation::Write { .. } => |number, error| Upload(UploadNumber(number), Written(Err(error))),
             UploadOperation::Checkpoint { .. } => {

@@ -2,15 +2,19 @@
 //!
 //! A journal is a small file of two slots, written in turn, so that one of them is always whole. A
 //! slot that was torn has a wrong CRC, and the other one is as true as it was. A slot is one line
-//! of text, and one for whose it is, each with a CRC, padded with spaces. A server that knows
-//! nothing of owners reads the first line alone.
+//! of text, and others for whose it is, its holder and its parts, each with a CRC, padded with
+//! spaces. A server that knows nothing of one of these passes over its line.
 
 use std::{fmt::Write as _, os::fd::OwnedFd, sync::Arc};
 
 use ferry_wire::{Crc32, Name, Tag, parse_integer};
 use rustix::io::Errno;
 
-use super::{owner::Owner, syscalls::Syscalls};
+use super::{
+    owner::Owner,
+    parts::{MAX_PARTS, Part},
+    syscalls::Syscalls,
+};
 
 /// A slot is written as one page, so that two of them never share one.
 const SLOT_BYTES: u64 = 4096;
@@ -48,8 +52,8 @@ pub(super) struct LeaseState {
 /// How far the upload is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KeptState {
-    /// The first `offset` bytes are on the disk, and have this CRC.
-    Kept { offset: u64, crc: Crc32 },
+    /// The first `offset` bytes are on the disk, and have this CRC; and so are these parts beyond them.
+    Kept { offset: u64, crc: Crc32, parts: Vec<Part> },
     /// All of it is on the disk and about to have its name. If it is no longer kept aside, it has.
     Publishing { crc: Crc32, tag: Tag },
     /// It has its name.
@@ -112,10 +116,11 @@ impl Journal {
 }
 
 /// `<crc of the rest> ferry-mark <sequence> <size> <state> <offset> <crc> <tag or -> <name>`, and
-/// where they are known, `<crc of the rest> owner <owner>` and `<crc of the rest> lease <held or free> <node or ->`.
+/// where they are known, `<crc of the rest> owner <owner>`, `<crc of the rest> lease <held or free> <node or ->` and
+/// `<crc of the rest> parts <offset>+<length>:<crc> ...`.
 fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
     let (state, offset, crc, tag) = match &entry.state {
-        KeptState::Kept { offset, crc } => ("kept", *offset, crc, "-"),
+        KeptState::Kept { offset, crc, .. } => ("kept", *offset, crc, "-"),
         KeptState::Publishing { crc, tag } => ("publishing", entry.size, crc, tag.as_str()),
         KeptState::Published { crc, tag } => ("published", entry.size, crc, tag.as_str()),
     };
@@ -127,9 +132,14 @@ fn encode(sequence: u64, entry: &JournalEntry) -> Vec<u8> {
         let word = if lease.is_held { HELD } else { FREE };
         format!("{LEASE}{word} {}", lease.node.as_deref().unwrap_or(NO_NODE))
     });
-    for line in [Some(line), owner, lease].into_iter().flatten() {
+    let parts = match &entry.state {
+        KeptState::Kept { parts, .. } if !parts.is_empty() => Some(parts_line(parts)),
+        _ => None,
+    };
+    for line in [Some(line), owner, lease, parts].into_iter().flatten() {
         bytes.extend_from_slice(format!("{} {line}\n", Crc32::of(line.as_bytes())).as_bytes());
     }
+    assert!(bytes.len() <= SLOT_BYTES as usize, "an entry that does not fit its slot");
     bytes.resize(SLOT_BYTES as usize, b' ');
     bytes
 }
@@ -142,6 +152,28 @@ const LEASE: &str = "lease ";
 const HELD: &str = "held";
 const FREE: &str = "free";
 const NO_NODE: &str = "-";
+
+/// The line of parts.
+const PARTS: &str = "parts";
+
+fn parts_line(parts: &[Part]) -> String {
+    let mut line = PARTS.to_owned();
+    for Part { offset, length, crc } in parts {
+        let _ = write!(line, " {offset}+{length}:{crc}");
+    }
+    line
+}
+
+/// Reads the line of parts, without its CRC.
+fn parts_of(line: &str) -> Option<Vec<Part>> {
+    let part = |word: &str| {
+        let (offset, rest) = word.split_once('+')?;
+        let (length, crc) = rest.split_once(':')?;
+        let (offset, length) = (parse_integer(offset.as_bytes())?, parse_integer(length.as_bytes())?);
+        Some(Part { offset, length, crc: Crc32::parse(crc.as_bytes())? })
+    };
+    line.strip_prefix(PARTS)?.strip_prefix(' ')?.split(' ').take(MAX_PARTS + 1).map(part).collect()
+}
 
 /// Reads the line of a lease, without its CRC.
 fn lease_of(line: &str) -> Option<LeaseState> {
@@ -178,8 +210,8 @@ fn decode(mut slot: &[u8]) -> Option<(u64, JournalEntry)> {
     let crc = Crc32::parse(words.next()?.as_bytes())?;
     let tag = words.next()?;
     let name = Name::new(words.next()?).ok()?;
-    let state = match state {
-        "kept" if offset <= size => KeptState::Kept { offset, crc },
+    let mut state = match state {
+        "kept" if offset <= size => KeptState::Kept { offset, crc, parts: Vec::new() },
         "publishing" => KeptState::Publishing { crc, tag: Tag::new(tag).ok()? },
         "published" => KeptState::Published { crc, tag: Tag::new(tag).ok()? },
         _ => return None,
@@ -189,6 +221,12 @@ fn decode(mut slot: &[u8]) -> Option<(u64, JournalEntry)> {
     while let Some(line) = line_of(&mut slot) {
         owner = owner.or_else(|| Owner::new(line.strip_prefix(OWNER)?));
         lease = lease.or_else(|| lease_of(line));
+        if let KeptState::Kept { offset, parts, .. } = &mut state
+            && let Some(found) = parts_of(line)
+            && Part::are_valid(&found, *offset, size)
+        {
+            *parts = found;
+        }
     }
     Some((sequence, JournalEntry { name, size, state, owner: owner.unwrap_or_default(), lease }))
 }
@@ -207,7 +245,7 @@ mod tests {
         JournalEntry {
             name: Name::new("a dir/a name").unwrap(),
             size: 100,
-            state: KeptState::Kept { offset, crc: Crc32(7) },
+            state: KeptState::Kept { offset, crc: Crc32(7), parts: Vec::new() },
             owner,
             lease: None,
         }
@@ -217,7 +255,8 @@ mod tests {
     fn journals_come_back() {
         let tag = Tag::new("1-2-3").unwrap();
         for state in [
-            KeptState::Kept { offset: 7, crc: Crc32(1) },
+            KeptState::Kept { offset: 7, crc: Crc32(1), parts: Vec::new() },
+            KeptState::Kept { offset: 7, crc: Crc32(1), parts: vec![part(7, 1), part(9, 91)] },
             KeptState::Publishing { crc: Crc32(2), tag: tag.clone() },
             KeptState::Published { crc: Crc32(3), tag },
         ] {
@@ -229,6 +268,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    fn part(offset: u64, length: u64) -> Part {
+        Part { offset, length, crc: Crc32(u32::MAX) }
+    }
+
+    #[test]
+    fn as_many_parts_as_may_be_fit_beside_the_longest_of_everything() {
+        const MOST: u64 = ferry_wire::limits::MAX_INTEGER;
+        let parts: Vec<_> = (0..MAX_PARTS as u64).map(|index| part(MOST - 2 * (MAX_PARTS as u64 - index), 1)).collect();
+        let entry = JournalEntry {
+            name: Name::new(&"n".repeat(ferry_wire::limits::MAX_NAME_BYTES)).unwrap(),
+            size: MOST,
+            state: KeptState::Kept { offset: MOST - 1000, crc: Crc32(u32::MAX), parts },
+            owner: Owner::new(&"o".repeat(128)).unwrap(),
+            lease: Some(LeaseState { is_held: true, node: Some("n".repeat(64).into()) }),
+        };
+        assert_eq!(decode(&encode(u64::MAX >> 1, &entry)), Some((u64::MAX >> 1, entry)));
+    }
+
+    #[test]
+    fn parts_that_can_not_be_are_none() {
+        let kept = |parts: Vec<Part>| KeptState::Kept { offset: 7, crc: Crc32(1), parts };
+        for parts in [vec![part(6, 1)], vec![part(99, 2)], vec![part(9, 1), part(8, 1)], vec![part(8, 0)]] {
+            let entry = JournalEntry { state: kept(parts), ..kept_entry() };
+            assert_eq!(decode(&encode(5, &entry)), Some((5, JournalEntry { state: kept(Vec::new()), ..entry })));
+        }
+    }
+
+    fn kept_entry() -> JournalEntry {
+        kept(7)
     }
 
     #[test]

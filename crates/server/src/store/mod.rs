@@ -35,6 +35,7 @@ mod moves;
 mod names;
 mod operation;
 mod owner;
+mod parts;
 mod quota;
 mod reach;
 mod read;
@@ -69,6 +70,7 @@ use moves::Unsettled;
 use quota::{Full, Quota, Whose};
 use root::Root;
 use syscalls::Syscalls;
+use upload::Held;
 
 pub use area::AREA;
 pub use capabilities::Capabilities;
@@ -82,8 +84,8 @@ pub use list::OpenDir;
 pub use mounts::MountTable;
 pub use operation::{
     Change, ChangeNumber, Chunk, Completion, Content, DirEntry, FileVersion, Finish, Form, Handles, Listed, Loaded,
-    NameCompletion, NameOperation, Onto, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resume,
-    Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
+    NameCompletion, NameOperation, Onto, Opened, Operation, PartStart, Piece, Published, ReadCompletion, ReadOperation,
+    Resume, Resumed, Stability, Stage, Status, Tail, UploadCompletion, UploadNumber, UploadOperation,
 };
 pub use owner::Owner;
 pub use quota::{OwnerLimits, StoreUsage};
@@ -252,6 +254,7 @@ pub struct Store {
     quota: Quota,
     remembered: Arc<Remembered>,
     small_files: Arc<SmallFiles>,
+    held: Held,
     capabilities: Capabilities,
     /// As they were given, but for the path of the root: it leads through no link.
     options: StoreOptions,
@@ -344,6 +347,7 @@ impl Store {
             quota,
             small_files: Arc::new(SmallFiles::new(options.small_cache)),
             remembered: Arc::new(Remembered::new(options.crc_cache)),
+            held: Held::default(),
             capabilities,
             options,
             mounted_as,

@@ -203,6 +203,8 @@ impl<'a> Batch<'a> {
         };
         let kept_in;
         let (staged_in, staged_as) = match &upload.place {
+            // It has no name of its own.
+            Place::Part(_) => return Err(failed(Errno::INVAL)),
             Place::Plain(number) => (run.as_ref().ok_or_else(|| failed(Errno::BADF))?.dir(), number.clone()),
             Place::Kept(kept) => {
                 kept_in = self.store.area().and_then(|area| area.dir_of(kept)).map_err(gone)?;

@@ -5,7 +5,7 @@
 //! that number back: a completion finds its owner by type. A session reads one thing at a time, so
 //! reading needs no number.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use ferry_wire::{Crc32, Digest, Id, Name, Tag, Time};
 
@@ -140,6 +140,9 @@ pub enum UploadOperation<H: Handles> {
     Stage(Stage),
     /// Takes up an upload that may have been begun: [`UploadCompletion::Resumed`].
     Resume(Resume),
+    /// Begins a part of a resumable upload that another connection holds: [`UploadCompletion::Staged`]. It is written,
+    /// finished and discarded as an upload of its own, from offset 0 on, and gets no name.
+    Part(PartStart),
     /// Writes a chunk: [`UploadCompletion::Written`].
     Write {
         /// The upload.
@@ -179,7 +182,7 @@ pub enum UploadOperation<H: Handles> {
 /// The end of an [`UploadOperation`].
 #[derive(Debug)]
 pub enum UploadCompletion<H: Handles> {
-    /// Of [`UploadOperation::Stage`].
+    /// Of [`UploadOperation::Stage`] and [`UploadOperation::Part`].
     Staged(Result<H::Upload, StoreError>),
     /// Of [`UploadOperation::Resume`].
     Resumed(Result<Resumed<H::Upload>, StoreError>),
@@ -264,6 +267,21 @@ pub struct Resume {
     pub owner: Owner,
 }
 
+/// A part of a resumable upload that begins.
+#[derive(Debug)]
+pub struct PartStart {
+    /// The upload.
+    pub id: Id,
+    /// The name that it will have.
+    pub name: Name,
+    /// The first byte of the part in the file.
+    pub offset: u64,
+    /// Bytes of the part.
+    pub length: u64,
+    /// The owner of the connection that sends it.
+    pub owner: Owner,
+}
+
 /// The end of an upload's bytes. All writes before have ended.
 pub struct Finish<H: Handles> {
     /// The upload.
@@ -278,6 +296,9 @@ pub struct Finish<H: Handles> {
     pub size: u64,
     /// The CRC of the whole file.
     pub crc: Crc32,
+    /// The digest of all up to this chunk's end, where [parts](UploadOperation::Part) have the rest: whether they do, and
+    /// the CRC is right, is looked at. [`None`] where the chunk ends the file.
+    pub before: Option<Digest>,
 }
 
 /// An upload as [`UploadOperation::Resume`] found it.
@@ -289,6 +310,8 @@ pub enum Resumed<U> {
         upload: U,
         /// The digest of the bytes that are kept.
         digest: Digest,
+        /// The parts beyond those that are kept, in order.
+        parts: Vec<Range<u64>>,
     },
     /// It was published before.
     Published(Published),
@@ -546,6 +569,7 @@ impl<H: Handles> fmt::Debug for UploadOperation<H> {
         f.write_str(match self {
             UploadOperation::Stage(_) => "Stage",
             UploadOperation::Resume(_) => "Resume",
+            UploadOperation::Part(_) => "Part",
             UploadOperation::Write { .. } => "Write",
             UploadOperation::Checkpoint { .. } => "Checkpoint",
             UploadOperation::Finish(_) => "Finish",

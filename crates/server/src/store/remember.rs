@@ -512,7 +512,7 @@ mod tests {
                 place.store.advance(UploadOperation::Write { upload: upload.clone(), at, chunk, crc }, &|| true);
             }
             let ((chunk, chunk_crc), at, crc) = (chunk(last), most.len() as u64, Crc32::of(&bytes));
-            let finish = Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc };
+            let finish = Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc, before: None };
             place.store.finish(&finish, &|| true).unwrap();
             let publish = NameOperation::Publish(UploadNumber(0), upload, Onto::Any);
             place.store.change_names(&mut vec![publish].into_iter());

@@ -156,6 +156,7 @@ impl ServedStore {
     pub fn forget(&self, completion: Completion<'_, Disk>) {
         let upload = match &completion {
             Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) => upload,
+            Completion::Upload(_, UploadCompletion::Staged(Ok(part))) if part.is_part() => part,
             _ => return,
         };
         if let Some(store) = self.store_of(upload) {
@@ -429,7 +430,7 @@ mod tests {
         let (id, owner) = (Id::new("0123456789abcdef").unwrap(), Owner::default());
         let resume = Resume { id, name: name("kept"), size: 5, mtime: None, owner };
         match store.advance(UploadOperation::Resume(resume), &|| true) {
-            UploadCompletion::Resumed(Ok(Resumed::Going { upload, digest })) => (upload, digest.bytes()),
+            UploadCompletion::Resumed(Ok(Resumed::Going { upload, digest, .. })) => (upload, digest.bytes()),
             other => panic!("{other:?}"),
         }
     }
@@ -438,8 +439,15 @@ mod tests {
     fn finish(store: &ServedStore, upload: &Arc<Upload>, at: usize) -> Result<(), ErrorKind> {
         let chunk = Chunk { memory: b"hello"[at..].to_vec(), filled: 5 - at };
         let chunk_crc = Crc32::of(chunk.bytes());
-        let finish =
-            Finish { upload: upload.clone(), at: at as u64, chunk, chunk_crc, size: 5, crc: Crc32::of(b"hello") };
+        let finish = Finish {
+            upload: upload.clone(),
+            at: at as u64,
+            chunk,
+            chunk_crc,
+            size: 5,
+            crc: Crc32::of(b"hello"),
+            before: None,
+        };
         match store.advance(UploadOperation::Finish(finish), &|| true) {
             UploadCompletion::Finished(finished) => finished.map_err(|error| error.kind)?,
             other => panic!("{other:?}"),
@@ -494,7 +502,7 @@ mod tests {
         let (kept, _) = resume(&store);
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
         let crc = Crc32::of(b"hello");
-        let all = Finish { upload: whole.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc };
+        let all = Finish { upload: whole.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None };
         let finished = store.advance(UploadOperation::Finish(all), &|| true);
         assert!(matches!(finished, UploadCompletion::Finished(Ok(()))), "{finished:?}");
 

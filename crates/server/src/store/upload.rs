@@ -1,6 +1,7 @@
 //! Staging uploads: bytes under a hidden name until they are whole and on the disk.
 
 mod hands;
+mod part;
 mod resume;
 mod small;
 
@@ -18,6 +19,7 @@ use rustix::{
 
 pub(super) use hands::Work;
 pub use hands::{Hands, IdsInHand, InHand, LetGo};
+pub(super) use part::{Held, PartOf};
 pub use small::SmallFinish;
 
 use super::{
@@ -30,6 +32,7 @@ use super::{
     meta,
     operation::{Chunk, Finish, Stage, Tail},
     owner::Owner,
+    parts::{Part, Parts},
     quota::Whose,
     root::looked_up,
     run::Run,
@@ -74,6 +77,8 @@ pub(super) enum Place {
     Plain(String),
     /// Kept aside under the client's id.
     Kept(Kept),
+    /// In the file of another one, whose holder keeps it.
+    Part(PartOf),
 }
 
 /// The state of the staged file.
@@ -88,7 +93,9 @@ pub(super) struct Staged {
     /// The bytes that it counts of all that is staged: those that arrived, and those set aside ahead of them.
     pub(super) counted: u64,
     /// How far the journal of a kept upload may promise that its bytes are on the disk.
-    noted: u64,
+    noted: Digest,
+    /// The parts beyond, of a kept upload.
+    parts: Parts,
     /// The locked journal of a kept upload.
     pub(super) journal: Option<(OwnedFd, Journal)>,
     /// The id of a kept upload, as long as it is locked.
@@ -120,7 +127,7 @@ impl Upload {
     #[must_use]
     pub fn id(&self) -> Option<&Id> {
         match &self.place {
-            Place::Plain(_) => None,
+            Place::Plain(_) | Place::Part(_) => None,
             Place::Kept(kept) => Some(&kept.id),
         }
     }
@@ -130,11 +137,27 @@ impl Upload {
         self.staged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns what tells the lock apart that is held while it is written.
+    #[must_use]
+    pub fn lock_address(self: &Arc<Upload>) -> usize {
+        match &self.place {
+            Place::Part(part) => Arc::as_ptr(&part.of).addr(),
+            Place::Plain(_) | Place::Kept(_) => Arc::as_ptr(self).addr(),
+        }
+    }
+
+    /// Returns whether it is a part of a resumable upload: its end waits for no disk.
+    #[must_use]
+    pub fn is_part(&self) -> bool {
+        matches!(self.place, Place::Part(_))
+    }
+
     /// How its bytes are counted.
     pub(super) fn whose(&self) -> Whose<'_> {
         match &self.place {
             Place::Plain(_) => Whose::Plain(&self.owner),
             Place::Kept(kept) => Whose::Kept(kept.id.as_str()),
+            Place::Part(part) => part.of.whose(),
         }
     }
 
@@ -171,7 +194,7 @@ impl Upload {
     pub(super) fn own_names(&self) -> Option<&Kept> {
         match &self.place {
             Place::Kept(kept) => Some(kept).filter(|kept| kept.has_own_names()),
-            Place::Plain(_) => None,
+            Place::Plain(_) | Place::Part(_) => None,
         }
     }
 }
@@ -232,9 +255,13 @@ impl Store {
         crc: Crc32,
     ) -> Result<Chunk, StoreError> {
         let _work = self.work_on(upload)?;
-        let mut staged = upload.staged();
-        self.write_chunk(upload, &mut staged, at, &chunk)?;
-        staged.crcs.wrote(at, chunk.filled as u64, crc);
+        if let Place::Part(part) = &upload.place {
+            self.write_part(part, at, &chunk)?;
+        } else {
+            let mut staged = upload.staged();
+            self.write_chunk(upload, &mut staged, at, &chunk)?;
+            staged.crcs.wrote(at, chunk.filled as u64, crc);
+        }
         chunk.filled = chunk.filled.min(chunk.memory.len());
         Ok(chunk)
     }
@@ -246,6 +273,9 @@ impl Store {
         }
         let bytes = chunk.bytes();
         let end = at + bytes.len() as u64;
+        if let Some(left) = staged.parts.advance(end) {
+            self.promise(upload, staged, left).map_err(|error| upload.error(error))?;
+        }
         let more = end.saturating_sub(staged.counted);
         self.stage_bytes(upload.whose(), &upload.owner, more)?;
         staged.counted += more;
@@ -349,14 +379,29 @@ impl Store {
     /// Writes the last bytes and makes the whole durable. The descriptor is closed: an upload that
     /// waits for its name holds none.
     pub(super) fn finish(&self, finish: &Finish<Disk>, gets_on: &dyn Fn() -> bool) -> Result<(), StoreError> {
-        let Finish { upload, at, chunk, chunk_crc, size, crc } = finish;
+        let Finish { upload, at, chunk, chunk_crc, size, crc, before } = finish;
         let (size, crc) = (*size, *crc);
-        assert_eq!(*at + chunk.filled as u64, size, "the last chunk ends the file");
         let _work = self.work_on(upload)?;
+        if let Place::Part(part) = &upload.place {
+            return self.finish_part(part, *at, chunk, crc);
+        }
+        let end = *at + chunk.filled as u64;
+        assert_eq!(before.as_ref().map_or(size, Digest::bytes), end, "the last chunk ends the file, or parts do");
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, *at, chunk)?;
         staged.crcs.wrote(*at, chunk.filled as u64, *chunk_crc);
         gets_on();
+        // From here on nobody else writes.
+        staged.parts.close_all();
+        if let Some(before) = before {
+            let kind = match staged.parts.join(before.clone(), size) {
+                None => Some(ErrorKind::PartsMissing),
+                Some(whole) => (whole != crc).then_some(ErrorKind::OtherCrc),
+            };
+            if let Some(kind) = kind {
+                return Err(StoreError::at(upload.name.as_str(), kind));
+            }
+        }
         let finished = self.finish_file(upload, &mut staged, (size, crc), gets_on);
         finished.map_err(|error| upload.error(error))?;
         staged.whole = Some((size, crc));
@@ -395,7 +440,7 @@ impl Store {
         if let Some((journal_file, journal)) = &mut staged.journal {
             let moment = self.file_time();
             let tag = self.tag(&self.syscalls.stat(file)?, moment);
-            staged.noted = size;
+            (staged.noted, staged.parts) = (Digest::resume(crc, size), Parts::default());
             journal.write(&self.syscalls, journal_file, &upload.entry(KeptState::Publishing { crc, tag }))?;
             self.sync_data(journal_file)?;
         }
@@ -438,6 +483,8 @@ impl Store {
         let _work = self.work_on(upload)?;
         let mut staged = upload.staged();
         let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
+        // Others become whole while the disk is waited for.
+        let parts = staged.parts.whole().to_vec();
         let synced = match file.try_clone() {
             // The lock is not held while the disk is waited for: more is written meanwhile.
             Ok(file) => {
@@ -450,7 +497,8 @@ impl Store {
             Err(_) => self.sync_data(file),
         };
         synced.map_err(|error| upload.error(error))?;
-        self.write_journal(upload, &mut staged, digest).map_err(|error| upload.error(error))?;
+        let parts = staged.parts.still_there(parts);
+        self.write_journal(upload, &mut staged, digest, parts).map_err(|error| upload.error(error))?;
         if let (Some(kept), Some((journal, _))) = (upload.own_names(), &staged.journal)
             && !self.area().and_then(|area| area.is_held(kept, journal)).map_err(|error| upload.error(error))?
         {
@@ -460,20 +508,40 @@ impl Store {
         Ok(())
     }
 
-    fn write_journal(&self, upload: &Upload, staged: &mut Staged, digest: &Digest) -> Result<(), Errno> {
-        assert!(digest.bytes() >= staged.noted, "a journal that promises less than before");
+    /// Has the journal promise `digest`, and `parts` beyond it, all of which are on the disk.
+    fn write_journal(
+        &self,
+        upload: &Upload,
+        staged: &mut Staged,
+        digest: &Digest,
+        parts: Vec<Part>,
+    ) -> Result<(), Errno> {
+        assert!(digest.bytes() >= staged.noted.bytes(), "a journal that promises less than before");
+        staged.noted = digest.clone();
+        self.promise(upload, staged, parts)
+    }
+
+    /// Has the journal promise these parts, beside the first bytes.
+    fn promise(&self, upload: &Upload, staged: &mut Staged, parts: Vec<Part>) -> Result<(), Errno> {
         let (journal_file, journal) = staged.journal.as_mut().ok_or(Errno::BADF)?;
-        let state = KeptState::Kept { offset: digest.bytes(), crc: digest.crc() };
-        staged.noted = digest.bytes();
-        journal.write(&self.syscalls, journal_file, &upload.entry(state))?;
-        self.sync_data(journal_file)
+        let (offset, crc) = (staged.noted.bytes(), staged.noted.crc());
+        let entry = upload.entry(KeptState::Kept { offset, crc, parts: parts.clone() });
+        journal.write(&self.syscalls, journal_file, &entry)?;
+        self.sync_data(journal_file)?;
+        staged.parts.noted(parts);
+        Ok(())
     }
 
     /// Drops an upload with which no helper is at work, and all that arrived of it.
     fn discard_now(&self, upload: &Upload) {
+        if let Place::Part(part) = &upload.place {
+            return part.close();
+        }
         let mut staged = upload.staged();
+        staged.parts = Parts::default();
         let file = staged.file.take();
         let removed = match &upload.place {
+            Place::Part(_) => Ok(()),
             Place::Plain(number) => match &staged.run {
                 Some(run) => match self.syscalls.unlink(run.dir(), number, false) {
                     // Another server took this one for dead.
@@ -497,6 +565,7 @@ impl Store {
         let counted = std::mem::take(&mut staged.counted);
         match &upload.place {
             Place::Plain(_) if removed.is_err() => {}
+            Place::Part(_) => {}
             Place::Plain(_) => self.quota.give_back(upload.whose(), counted),
             Place::Kept(kept) if removed.is_err() => self.rest(&kept.id),
             Place::Kept(kept) => self.quota.forget(kept.id.as_str()),
@@ -510,11 +579,13 @@ impl Store {
     /// Lets go of a kept upload with which no helper is at work.
     fn keep_now(&self, upload: &Upload, tail: Option<Tail>) {
         let mut staged = upload.staged();
+        staged.parts.close_all();
         if let Some(Tail { at, chunk, digest }) = tail {
             let kept = self.write_chunk(upload, &mut staged, at, &chunk).and_then(|()| {
                 let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
                 self.sync_data(file).map_err(|error| upload.error(error))?;
-                self.write_journal(upload, &mut staged, &digest).map_err(|error| upload.error(error))
+                let parts = staged.parts.whole().to_vec();
+                self.write_journal(upload, &mut staged, &digest, parts).map_err(|error| upload.error(error))
             });
             if let Err(StoreError { kind, .. }) = kept {
                 let name = ferry_wire::escaped(upload.name.as_str());
@@ -526,7 +597,7 @@ impl Store {
         // Bytes behind the last checkpoint are of no use, and blocks that were set aside hold room
         // that others need.
         if let Some(file) = &staged.file
-            && let Err(error) = self.syscalls.truncate(file, staged.noted)
+            && let Err(error) = self.syscalls.truncate(file, staged.parts.noted_end(staged.noted.bytes()))
         {
             log::warn!("disk space reserved for an interrupted upload can't be freed yet: {error}");
         }
@@ -626,7 +697,9 @@ mod tests {
             pieces.set(pieces.get() + 1);
             true
         };
-        store.finish(&Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc }, &gets_on).unwrap();
+        store
+            .finish(&Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc, before: None }, &gets_on)
+            .unwrap();
         // Where it lies in memory there is no disk to be slow.
         assert!(store.capabilities.in_memory || pieces.get() >= 2, "a large file is seen to get on");
         store.change_names(&mut vec![NameOperation::Publish(UploadNumber(0), upload, Onto::Any)].into_iter());

@@ -1,14 +1,14 @@
 //! Requests as a session turns them into operations: the same ones in the same order, and the same
 //! decision what to let go of where one fails.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use ferry_server::store::{
     Change, ChangeNumber, Chunk, Content, Disk, ErrorKind, Finish, Form, NameCompletion, NameOperation, Onto, OpenDir,
-    OpenFile, Opened, Owner, ReadCompletion, ReadOperation, Resume, SCRATCH_BYTES, SmallFinish, Stability, Stage,
-    Store, StoreError, Tail, Upload, UploadCompletion, UploadNumber, UploadOperation,
+    OpenFile, Opened, Owner, PartStart, ReadCompletion, ReadOperation, Resume, SCRATCH_BYTES, SmallFinish, Stability,
+    Stage, Store, StoreError, Tail, Upload, UploadCompletion, UploadNumber, UploadOperation,
 };
-use ferry_wire::{Crc32, Digest, Entry, Failure, Id, Name, Reply};
+use ferry_wire::{Code, Crc32, Digest, Entry, Failure, Id, Name, Reply};
 
 /// The last answer to a client.
 pub(crate) type Told = Result<Reply, Failure>;
@@ -52,6 +52,8 @@ pub(crate) struct Held {
     upload: Arc<Upload>,
     /// The run over all that was sent.
     pub(crate) digest: Digest,
+    /// The parts beyond that GO told of.
+    pub(crate) parts: Vec<Range<u64>>,
 }
 
 pub(crate) enum Resumed {
@@ -328,7 +330,9 @@ impl Client<'_> {
         };
         Ok(match told(resumed)? {
             ferry_server::store::Resumed::Published(published) => Resumed::Saved(published.into()),
-            ferry_server::store::Resumed::Going { upload, digest } => Resumed::Going(Held { upload, digest }),
+            ferry_server::store::Resumed::Going { upload, digest, parts } => {
+                Resumed::Going(Held { upload, digest, parts })
+            }
         })
     }
 
@@ -341,6 +345,53 @@ impl Client<'_> {
         }
         held.digest.update(piece);
         Ok(held)
+    }
+
+    /// PART: another connection sends bytes of an upload that is held.
+    pub(crate) fn part(&mut self, id: &Id, name: &Name, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
+        let part = self.begin_part(id, name, offset, bytes.len() as u64)?;
+        self.end_part(part, bytes)
+    }
+
+    pub(crate) fn begin_part(
+        &mut self,
+        id: &Id,
+        name: &Name,
+        offset: u64,
+        length: u64,
+    ) -> Result<Arc<Upload>, Failure> {
+        let (id, name, owner) = (id.clone(), name.clone(), Owner::NOBODY);
+        match self.store.advance(UploadOperation::Part(PartStart { id, name, offset, length, owner }), &|| true) {
+            UploadCompletion::Staged(staged) => told(staged),
+            other => panic!("{other:?} for a Part"),
+        }
+    }
+
+    /// Writes a part in two pieces.
+    pub(crate) fn end_part(&mut self, part: Arc<Upload>, bytes: &[u8]) -> Result<(), Failure> {
+        let middle = bytes.len() / 2;
+        let sent = self
+            .write(part.clone(), 0, &bytes[..middle])
+            .and_then(|()| self.finish_one(finish_of(part.clone(), middle as u64, bytes)));
+        sent.inspect_err(|_| self.discard(part))
+    }
+
+    /// JOIN: parts have the rest. Up to where the upload waits for its name.
+    pub(crate) fn join(&mut self, held: Held, bytes: &[u8]) -> Result<Arc<Upload>, Failure> {
+        let Held { upload, digest, .. } = held;
+        let (at, chunk, size, crc) = (digest.bytes(), Chunk::default(), bytes.len() as u64, Crc32::of(bytes));
+        let chunk_crc = Crc32::EMPTY;
+        let finish = Finish { upload: upload.clone(), at, chunk, chunk_crc, size, crc, before: Some(digest) };
+        match self.finish_one(finish) {
+            Ok(()) => Ok(upload),
+            Err(failure) => {
+                match failure.code {
+                    Code::Io | Code::TooLarge | Code::Checksum => self.discard(upload),
+                    _ => self.keep(upload, None),
+                }
+                Err(failure)
+            }
+        }
     }
 
     /// Makes durable what was sent so far.
@@ -360,7 +411,7 @@ impl Client<'_> {
 
     /// The connection is cut behind `tail`, or earlier, with no write to spare.
     pub(crate) fn cut(&mut self, held: Held, tail: Option<&[u8]>) {
-        let Held { upload, digest } = held;
+        let Held { upload, digest, .. } = held;
         let tail = tail.map(|piece| {
             let mut run = digest.clone();
             run.update(piece);
@@ -376,7 +427,7 @@ impl Client<'_> {
 
     /// Sends the rest, up to where the upload waits for its name.
     pub(crate) fn finish(&mut self, held: Held, bytes: &[u8]) -> Result<Arc<Upload>, Failure> {
-        let Held { upload, digest } = held;
+        let Held { upload, digest, .. } = held;
         let at = digest.bytes();
         let finished = self.finish_one(finish_of(upload.clone(), at, bytes));
         self.delivered(upload, finished)
@@ -387,7 +438,7 @@ impl Client<'_> {
 fn finish_of(upload: Arc<Upload>, at: u64, bytes: &[u8]) -> Finish<Disk> {
     let last = &bytes[at as usize..];
     let (chunk, chunk_crc) = (chunk_of(last), Crc32::of(last));
-    Finish { upload, at, chunk, chunk_crc, size: bytes.len() as u64, crc: Crc32::of(bytes) }
+    Finish { upload, at, chunk, chunk_crc, size: bytes.len() as u64, crc: Crc32::of(bytes), before: None }
 }
 
 /// One that leads to nobody: each operation is awaited here.

@@ -1,14 +1,14 @@
 //! Opens a store on a disk after a power cut, and looks at what is there.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
-use ferry_server::store::Store;
-use ferry_wire::{Crc32, Reply};
+use ferry_server::store::{Store, Upload};
+use ferry_wire::{Crc32, Failure, Reply};
 
 use crate::{
     common::{
         self,
-        client::{Client, Resumed, id, name},
+        client::{Client, Held, Resumed, id, name},
         fresh_root,
         tree::{self, Tree},
     },
@@ -59,7 +59,7 @@ fn resume(
     fact: &Fact,
     (may, must): (bool, bool),
 ) -> Result<(), String> {
-    let Fact { name: to, bytes, promised } = fact;
+    let Fact { name: to, bytes, promised, parts } = fact;
     let before = Tree::read(root);
     let held = match client.resume(&id(as_id), &name(to), bytes.len() as u64) {
         // A directory that it needs was taken away, or has its name.
@@ -80,7 +80,15 @@ fn resume(
     if crcs != (Some(held.digest.crc()), Some(held.digest.crc())) {
         return Err(format!("GO {offset}, with CRC {}, but kept and sent have {crcs:?}", held.digest.crc()));
     }
-    let finished = client.finish(held, bytes).and_then(|upload| client.publish(upload));
+    let of = |whole: &[u8], part: &Range<u64>| whole.get(part.start as usize..part.end as usize).map(<[u8]>::to_vec);
+    if let Some(part) = held.parts.iter().find(|part| of(&kept, part) != of(bytes, part)) {
+        return Err(format!("GO tells of {part:?}, which are other bytes"));
+    }
+    let is_told = |part: &Range<u64>| held.parts.iter().any(|told| told.start <= part.start && part.end <= told.end);
+    if let Some(part) = parts.iter().find(|part| part.end > offset && !is_told(part)) {
+        return Err(format!("GO {offset}, {:?}, though {part:?} was promised", held.parts));
+    }
+    let finished = end(client, as_id, held, fact).and_then(|upload| client.publish(upload));
     if Tree::read(root).file(to) != Some(bytes) {
         return Err(format!("sent to its end: {finished:?}, but it is not there"));
     }
@@ -88,6 +96,22 @@ fn resume(
         Ok(Resumed::Saved(reply)) => saved(&reply, bytes, true),
         _ => Err("no SAVED for what was published".into()),
     }
+}
+
+/// Sends what is missing: between parts in parts, where there are any.
+fn end(client: &mut Client<'_>, as_id: &str, held: Held, fact: &Fact) -> Result<Arc<Upload>, Failure> {
+    let Fact { name: to, bytes, .. } = fact;
+    if held.parts.is_empty() {
+        return client.finish(held, bytes);
+    }
+    let (mut from, whole) = (held.digest.bytes(), bytes.len() as u64);
+    for part in held.parts.iter().cloned().chain(std::iter::once(whole..whole)) {
+        if from < part.start {
+            client.part(&id(as_id), &name(to), from, &bytes[from as usize..part.start as usize])?;
+        }
+        from = part.end;
+    }
+    client.join(held, bytes)
 }
 
 fn saved(reply: &Reply, bytes: &[u8], may: bool) -> Result<(), String> {

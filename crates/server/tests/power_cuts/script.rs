@@ -1,5 +1,7 @@
 //! Workloads, and playing them.
 
+use std::ops::Range;
+
 use ferry_server::store::{Change, Store};
 
 use crate::{
@@ -23,6 +25,12 @@ pub(crate) enum Item {
     Rename(String, String),
     /// RESUME to its end, with a checkpoint behind each chunk.
     Resume {
+        id: String,
+        name: String,
+        bytes: Vec<u8>,
+    },
+    /// RESUME to its end, the last chunks of which come as parts on other connections.
+    Join {
         id: String,
         name: String,
         bytes: Vec<u8>,
@@ -51,6 +59,13 @@ pub(crate) enum Step {
         chunks: usize,
         end: End,
     },
+    /// RESUME of an upload, of which one chunk comes, and the others as parts.
+    Split {
+        id: String,
+        name: String,
+        bytes: Vec<u8>,
+        end: End,
+    },
     Clean,
 }
 
@@ -76,6 +91,7 @@ impl<'a> Player<'a> {
             match step {
                 Step::Batch(items) => self.batch(items),
                 Step::Part { id, name, bytes, chunks, end } => self.part((id, name, bytes), *chunks, *end),
+                Step::Split { id, name, bytes, end } => self.split((id, name, bytes), *end),
                 Step::Clean => self.store.clean(),
             }
         }
@@ -111,6 +127,12 @@ impl<'a> Player<'a> {
                 }
                 Item::Resume { id, name, bytes } => {
                     if let Some(upload) = self.whole((id, name, bytes)) {
+                        changes.push(publish(upload));
+                        effects.push(Effect::Put { name: name.clone(), bytes: bytes.clone(), id: Some(id.clone()) });
+                    }
+                }
+                Item::Join { id, name, bytes } => {
+                    if let Some(upload) = self.joined((id, name, bytes)) {
                         changes.push(publish(upload));
                         effects.push(Effect::Put { name: name.clone(), bytes: bytes.clone(), id: Some(id.clone()) });
                     }
@@ -152,6 +174,7 @@ impl<'a> Player<'a> {
             }
             Ok(Resumed::Going(held)) => {
                 self.promise(as_id, held.digest.bytes());
+                self.promise_parts(as_id, held.parts.clone());
                 Some(held)
             }
         }
@@ -163,12 +186,76 @@ impl<'a> Player<'a> {
         }
     }
 
+    fn promise_parts(&mut self, id: &str, parts: Vec<Range<u64>>) {
+        if !self.recorder.is_dead() && !parts.is_empty() {
+            self.history.events.push(Event::PromiseParts { at: self.recorder.now(), id: id.into(), parts });
+        }
+    }
+
+    /// The holder is about to write over parts, if there are any there.
+    fn write_over(&mut self, id: &str, end: usize) {
+        self.history.events.push(Event::WriteOver { at: self.recorder.now(), id: id.into(), end: end as u64 });
+    }
+
+    /// One chunk, and parts behind it: the first one is there before a checkpoint, the other one not.
+    fn parts(&mut self, (as_id, to, bytes): (&str, &str, &[u8]), held: Held) -> Option<(Held, Vec<Range<u64>>)> {
+        let (reach, whole) = (held.digest.bytes(), bytes.len() as u64);
+        let (first, middle, last) = (CHUNK as u64, 2 * CHUNK as u64..whole, CHUNK as u64..2 * CHUNK as u64);
+        let mut there = held.parts.clone();
+        let is_free = |there: &[Range<u64>], part: &Range<u64>| {
+            part.start >= reach.max(first)
+                && !there.iter().any(|other| other.start < part.end && part.start < other.end)
+        };
+        let mut held = held;
+        for (part, goes_on) in [(middle, true), (last, false)] {
+            if is_free(&there, &part) {
+                let piece = &bytes[part.start as usize..part.end as usize];
+                self.client.part(&id(as_id), &name(to), part.start, piece).ok()?;
+                there.push(part);
+            }
+            if goes_on && reach == 0 {
+                held = self.client.write_on(held, &bytes[..CHUNK]).ok()?;
+                held = self.client.checkpoint(held).ok()?;
+                self.promise(as_id, held.digest.bytes());
+                self.promise_parts(as_id, there.clone());
+            }
+        }
+        Some((held, there))
+    }
+
+    fn joined(&mut self, upload: (&str, &str, &[u8])) -> Option<std::sync::Arc<ferry_server::store::Upload>> {
+        let held = self.go(upload)?;
+        if held.digest.bytes() > CHUNK as u64 {
+            self.write_over(upload.0, upload.2.len());
+            return self.client.finish(held, upload.2).ok();
+        }
+        let held = self.parts(upload, held)?.0;
+        self.client.join(held, upload.2).ok()
+    }
+
+    fn split(&mut self, upload: (&str, &str, &[u8]), end: End) {
+        let Some(held) = self.go(upload) else { return };
+        let Some((held, there)) = self.parts(upload, held) else { return };
+        match end {
+            End::Checkpoint => self.client.cut(held, None),
+            End::Refused => {
+                self.history.events.push(Event::Discard { at: self.recorder.now(), id: upload.0.into() });
+                self.client.refuse(held);
+            }
+            End::Cut(_) => {
+                self.client.cut(held, Some(&[]));
+                self.promise_parts(upload.0, there);
+            }
+        }
+    }
+
     fn chunks(&mut self, id: &str, mut held: Held, bytes: &[u8], chunks: usize) -> Option<Held> {
         for _ in 0..chunks {
             let at = held.digest.bytes() as usize;
             if at + CHUNK > bytes.len() {
                 break;
             }
+            self.write_over(id, at + CHUNK);
             held = self.client.write_on(held, &bytes[at..at + CHUNK]).ok()?;
             held = self.client.checkpoint(held).ok()?;
             self.promise(id, held.digest.bytes());
@@ -179,6 +266,7 @@ impl<'a> Player<'a> {
     fn whole(&mut self, upload: (&str, &str, &[u8])) -> Option<std::sync::Arc<ferry_server::store::Upload>> {
         let held = self.go(upload)?;
         let held = self.chunks(upload.0, held, upload.2, usize::MAX)?;
+        self.write_over(upload.0, upload.2.len());
         self.client.finish(held, upload.2).ok()
     }
 
@@ -194,6 +282,7 @@ impl<'a> Player<'a> {
             }
             End::Cut(more) => {
                 let tail = &upload.2[at..upload.2.len().min(at + more)];
+                self.write_over(upload.0, at + tail.len());
                 self.client.cut(held, Some(tail));
                 self.promise(upload.0, (at + tail.len()) as u64);
             }
@@ -213,6 +302,16 @@ fn resume(number: u64) -> Item {
 fn part(number: u64, chunks: usize, end: End) -> Step {
     let (id, name, bytes) = upload(number);
     Step::Part { id, name, bytes, chunks, end }
+}
+
+fn join(number: u64) -> Item {
+    let (id, name, bytes) = upload(number);
+    Item::Join { id, name, bytes }
+}
+
+fn split(number: u64, end: End) -> Step {
+    let (id, name, bytes) = upload(number);
+    Step::Split { id, name, bytes, end }
 }
 
 /// Returns the resumable uploads of all scripts.
@@ -271,6 +370,11 @@ pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
                 Step::Clean,
             ],
         ),
+        ("in parts", vec![one(join(0)), one(join(0))]),
+        ("parts, cut, the rest in parts", vec![split(0, End::Cut(0)), split(0, End::Checkpoint), one(join(0))]),
+        ("parts, cut at a checkpoint, parts again", vec![split(3, End::Checkpoint), one(join(3))]),
+        ("parts, cut, written over", vec![split(0, End::Cut(0)), part(0, 2, End::Cut(70)), one(resume(0))]),
+        ("parts, refused, parts", vec![split(3, End::Cut(0)), split(3, End::Refused), one(join(3)), Step::Clean]),
         ("resume, refused, resume", vec![part(0, 3, End::Cut(9)), part(0, 0, End::Refused), one(resume(0))]),
         (
             "resume, whole, refused",
@@ -298,7 +402,9 @@ pub(crate) fn random(dice: &mut Dice, steps: usize) -> Vec<Step> {
 }
 
 fn step(dice: &mut Dice) -> Step {
-    match dice.below(7) {
+    match dice.below(9) {
+        7 => split(dice.next() % 5, End::Cut(0)),
+        8 => split(dice.next() % 5, *dice.pick(&[End::Checkpoint, End::Refused])),
         0 => part(dice.next() % 5, dice.below(4), End::Cut(dice.below(200))),
         1 => part(dice.next() % 5, dice.below(4), *dice.pick(&[End::Checkpoint, End::Refused])),
         2 if dice.one_in(2) => Step::Clean,
@@ -318,6 +424,7 @@ fn item(dice: &mut Dice) -> Item {
         6 => Item::Delete((*dice.pick(&NAMES)).into()),
         7 if dice.one_in(2) => Item::Rename((*dice.pick(&DIRS)).into(), (*dice.pick(&DIRS)).into()),
         7 => Item::Rename((*dice.pick(&NAMES)).into(), (*dice.pick(&NAMES)).into()),
+        8 if dice.one_in(2) => join(dice.next() % 5),
         _ => resume(dice.next() % 5),
     }
 }
@@ -329,7 +436,9 @@ pub(crate) fn recovery(facts: &Facts, dice: &mut Dice) -> Vec<Step> {
     for (id, fact) in facts {
         let (id, name, bytes) = (id.clone(), fact.name.clone(), fact.bytes.clone());
         let (chunks, end) = (dice.below(2), if dice.one_in(2) { End::Checkpoint } else { End::Cut(50) });
-        steps.push(match dice.below(3) {
+        steps.push(match dice.below(5) {
+            3 => Step::Split { id, name, bytes, end },
+            4 => Step::Batch(vec![Item::Join { id, name, bytes }]),
             0 => Step::Batch(vec![Item::Resume { id, name, bytes }]),
             _ => Step::Part { id, name, bytes, chunks, end },
         });

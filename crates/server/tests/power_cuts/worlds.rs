@@ -4,7 +4,10 @@
 //! power failed, or the server was killed, may have. So there are several worlds, and the tree that is found
 //! must be that of one of them. In each of them every file is one whole version.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use crate::common::tree::{Node, Tree};
 
@@ -44,6 +47,10 @@ pub(crate) enum Event {
     Begun { at: usize, id: String, name: String, bytes: Vec<u8> },
     /// So much of it was acknowledged as kept.
     Promise { at: usize, id: String, offset: u64 },
+    /// These parts beyond that were.
+    PromiseParts { at: usize, id: String, parts: Vec<Range<u64>> },
+    /// Its holder writes up to there from here on, over parts as well.
+    WriteOver { at: usize, id: String, end: u64 },
     /// It may be discarded from here on.
     Discard { at: usize, id: String },
 }
@@ -61,6 +68,7 @@ pub(crate) struct Fact {
     pub(crate) name: String,
     pub(crate) bytes: Vec<u8>,
     pub(crate) promised: u64,
+    pub(crate) parts: Vec<Range<u64>>,
 }
 
 pub(crate) type Facts = BTreeMap<String, Fact>;
@@ -102,15 +110,22 @@ impl History {
         for event in &self.events {
             match event {
                 Event::Begun { at, id, name, bytes } if *at <= cut => {
-                    let new = || Fact { name: name.clone(), bytes: bytes.clone(), promised: 0 };
+                    let new = || Fact { name: name.clone(), bytes: bytes.clone(), promised: 0, parts: Vec::new() };
                     facts.entry(id.clone()).or_insert_with(new);
                 }
                 Event::Promise { at, id, offset } if *at <= cut => {
                     let fact = facts.get_mut(id).expect("an upload that began");
                     fact.promised = fact.promised.max(*offset);
                 }
+                Event::PromiseParts { at, id, parts } if *at <= cut => {
+                    facts.get_mut(id).expect("an upload that began").parts.clone_from(parts);
+                }
+                Event::WriteOver { at, id, end } if *at <= cut => {
+                    facts.get_mut(id).expect("an upload that began").parts.retain(|part| part.start >= *end);
+                }
                 Event::Discard { at, id } if *at <= cut => {
-                    facts.get_mut(id).expect("an upload that began").promised = 0;
+                    let fact = facts.get_mut(id).expect("an upload that began");
+                    (fact.promised, fact.parts) = (0, Vec::new());
                 }
                 _ => {}
             }

@@ -173,7 +173,7 @@ fn due_of(answer: &Answer) -> Due {
         (Reply::Dir(_), _) => Due::Dir,
         (Reply::Sum { crc, .. }, _) => Due::Summed(*crc),
         (Reply::Saved { .. }, _) => Due::Saved,
-        (Reply::Go(_), _) => Due::Go,
+        (Reply::Go { .. }, _) => Due::Go,
         (Reply::Listing, Some(body)) => {
             let text = String::from_utf8(body.bytes.clone()).unwrap();
             let mut names: Vec<_> = text.lines().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect();

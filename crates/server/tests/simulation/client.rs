@@ -7,7 +7,7 @@ use ferry_wire::{Code, Reply};
 
 use crate::{
     dice::Dice,
-    oracle::{Asked, BodyFate, Next, Oracle},
+    oracle::{Asked, BodyFate, Next, Oracle, Part, Put},
     reader::Reader,
     script::{Ground, Item, resumed_body},
     store::{Effect, INJECTED},
@@ -162,7 +162,7 @@ impl Client {
             self.waiting = matches!(asked, Asked::Resume(_));
             self.ended |= match &asked {
                 Asked::Bye | Asked::Closing(_) => true,
-                Asked::Put(put) => !put.body.broken.is_empty(),
+                Asked::Put(Put { body, .. }) | Asked::Part(Part { body, .. }) => !body.broken.is_empty(),
                 _ => false,
             };
             self.expects.push_back(asked);
@@ -185,8 +185,9 @@ impl Client {
             self.half_close_in_line();
         } else {
             match self.expects.back_mut() {
-                Some(Asked::Put(put)) => put.body.broken = cut,
-                Some(Asked::Resumed { body, .. }) => body.broken = cut,
+                Some(Asked::Put(Put { body, .. }) | Asked::Part(Part { body, .. }) | Asked::Resumed { body, .. }) => {
+                    body.broken = cut
+                }
                 Some(Asked::Closing(codes)) => *codes = cut,
                 // A body that was refused already.
                 _ => self.expects.push_back(Asked::Closing(cut)),
@@ -264,7 +265,7 @@ impl Client {
         let Asked::Resume(resume) = asked else { unreachable!("only RESUME is answered GO") };
         self.waiting = false;
         if self.finished {
-            let body = BodyFate { fails: None, broken: vec![Code::Incomplete] };
+            let body = BodyFate { broken: vec![Code::Incomplete], ..BodyFate::default() };
             self.expects.push_front(Asked::Resumed { resume, body, received: offset });
             return;
         }

@@ -12,6 +12,7 @@ mod dice;
 mod fixed;
 mod leases;
 mod oracle;
+mod parts;
 mod reader;
 mod script;
 mod store;

@@ -30,6 +30,8 @@ pub(crate) enum Asked {
     Change(Change),
     Put(Put),
     Resume(Resume),
+    /// A part of what somebody else may hold.
+    Part(Part),
     /// The body behind GO.
     Resumed {
         resume: Resume,
@@ -49,6 +51,15 @@ pub(crate) struct BodyFate {
     pub(crate) fails: Option<Code>,
     /// The stream ends inside it, with one of these codes.
     pub(crate) broken: Vec<Code>,
+    /// It ends with JOIN: whether others have sent the rest, this client can't know.
+    pub(crate) joins: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    /// The line fails with this code.
+    pub(crate) refused: Option<Code>,
+    pub(crate) body: BodyFate,
 }
 
 #[derive(Clone)]
@@ -186,6 +197,10 @@ impl Oracle {
                 self.saved(&put.name, put.mtime, &put.data, first);
             }
             Asked::Resume(resume) => return self.check_resume(resume, first),
+            Asked::Part(Part { refused, body }) => {
+                assert_eq!(*first, Reply::Done);
+                assert!(refused.is_none() && body.fails.is_none() && body.broken.is_empty(), "{asked:?} should fail");
+            }
             Asked::Resumed { resume, body, .. } => {
                 assert!(body.fails.is_none() && body.broken.is_empty(), "{} should fail: {body:?}", resume.name);
                 self.saved(&resume.name, resume.mtime, &resume.data, first);
@@ -282,8 +297,13 @@ impl Oracle {
             assert_eq!(self.tree.check_target(&resume.name), Ok(()), "RESUME {}", resume.name);
         }
         match first {
-            Reply::Go(offset) => {
+            Reply::Go { offset, parts } => {
                 assert!(*offset <= resume.size, "GO behind the end");
+                let mut end = *offset;
+                for part in parts {
+                    assert!(part.start >= end && part.end <= resume.size, "parts {parts:?} after {offset}");
+                    end = part.end;
+                }
                 assert!(unsure || aside == Aside::Exactly(*offset), "GO {offset} of {aside:?}");
                 self.set_aside(resume, Aside::Unsure);
                 Next::Go(*offset)
@@ -313,6 +333,7 @@ impl Oracle {
                 assert!(codes.contains(&code), "closed with {code} in place of {codes:?}");
                 return Next::Over;
             }
+            Asked::Part(Part { body, .. }) if body.broken.contains(&code) => return Next::Over,
             Asked::Put(Put { refused: None, body, .. }) if body.broken.contains(&code) => return Next::Over,
             Asked::Resumed { resume, body, .. } if body.broken.contains(&code) => {
                 self.doubt(resume);
@@ -327,7 +348,7 @@ impl Oracle {
         match asked {
             Asked::Resumed { resume, body, received } => {
                 let aside = match code {
-                    Code::Stopped | Code::Incomplete if !thrown => Aside::Exactly(*received),
+                    Code::Stopped | Code::Incomplete if !thrown && !body.joins => Aside::Exactly(*received),
                     Code::Checksum if !thrown => Aside::Exactly(0),
                     _ => Aside::Unsure,
                 };
@@ -337,7 +358,9 @@ impl Oracle {
                 }
                 if body.broken.is_empty() { Next::Answered } else { Next::Closing(body.broken.clone()) }
             }
-            Asked::Put(put) if !put.body.broken.is_empty() => Next::Closing(put.body.broken.clone()),
+            Asked::Put(Put { body, .. }) | Asked::Part(Part { body, .. }) if !body.broken.is_empty() => {
+                Next::Closing(body.broken.clone())
+            }
             _ => Next::Answered,
         }
     }
@@ -377,6 +400,13 @@ impl Oracle {
                     .chain(self.tree.check_target(&resume.name).err())
                     .collect();
             }
+            Asked::Part(Part { refused: Some(code), .. }) => Some(*code),
+            // Whether somebody holds the upload, this client can't know.
+            Asked::Part(Part { body, .. }) => {
+                let held = [Code::Busy, Code::BadRange, Code::Changed, Code::Exists];
+                return body.fails.into_iter().chain(held).collect();
+            }
+            Asked::Resumed { body, .. } if body.joins => Some(Code::Incomplete),
             Asked::Resumed { body, .. } => body.fails,
             Asked::Bye | Asked::Closing(_) => None,
         };

@@ -8,7 +8,7 @@ use ferry_wire::{Code, Crc32, Id, Name, Tag, Time};
 
 use crate::{
     dice::Dice,
-    oracle::{Asked, BodyFate, Put, Resume},
+    oracle::{Asked, BodyFate, Part, Put, Resume},
     tree::tag_of,
 };
 
@@ -132,7 +132,7 @@ impl<'a> Writer<'a> {
 
     fn request(&mut self) {
         if self.ground.contended && self.dice.happens(600) {
-            return self.resume();
+            return if self.dice.happens(300) { self.part() } else { self.resume() };
         }
         let pick = self.dice.below(100);
         match pick {
@@ -146,7 +146,8 @@ impl<'a> Writer<'a> {
             26..31 => self.one_name("SUM", Asked::Sum),
             31..36 => self.list(),
             36..54 => self.change(),
-            54..80 => self.put(),
+            54..77 => self.put(),
+            77..80 => self.part(),
             80..90 => self.resume(),
             90..97 => self.malformed(),
             97..99 => self.with(),
@@ -238,7 +239,7 @@ impl<'a> Writer<'a> {
         refused = self.with.take().or(refused).or(self.ground.read_only.then_some(Code::ReadOnly));
         refused = refused.or(too_large.filter(|_| known));
         if !known && too_large.is_some() {
-            fate = BodyFate { fails: too_large, broken: Vec::new() };
+            fate = BodyFate { fails: too_large, ..BodyFate::default() };
             body.clear();
             blocks(self.dice, &data, &mut body);
             body.extend_from_slice(b"END -\n");
@@ -253,7 +254,7 @@ impl<'a> Writer<'a> {
     /// Returns the bytes of a body of `data`, and how it ends. An overrun is told by two codes.
     fn body(&mut self, data: &[u8], announced: Option<u64>) -> (BodyFate, Vec<u8>) {
         let mut bytes = Vec::with_capacity(data.len() + 64);
-        let fate = |fails, broken: &[Code]| BodyFate { fails, broken: broken.to_vec() };
+        let fate = |fails, broken: &[Code]| BodyFate { fails, broken: broken.to_vec(), joins: false };
         let cut = self.dice.below(data.len() + 1);
         let crc = Crc32::of(data);
         let fate = match self.dice.below(40) {
@@ -300,11 +301,34 @@ impl<'a> Writer<'a> {
         (fate, bytes)
     }
 
-    fn resume(&mut self) {
+    /// Draws one of the resumable uploads: its number, its size, and the name that it is to have.
+    fn resumable(&mut self) -> (usize, u64, String) {
         let which = if self.ground.contended { 1 + self.dice.below(2) } else { self.dice.below(4) };
-        let mut size =
-            if self.ground.large { [10, 3_000, 700_000, 1_100_000][which] } else { [10, 300, 3_000, 0][which] };
-        let mut name = format!("{}/{}", self.ground.home, ["kept", "a", "d/x", "kept"][which]);
+        let size = if self.ground.large { [10, 3_000, 700_000, 1_100_000][which] } else { [10, 300, 3_000, 0][which] };
+        (which, size, format!("{}/{}", self.ground.home, ["kept", "a", "d/x", "kept"][which]))
+    }
+
+    fn part(&mut self) {
+        let (which, size, mut name) = self.resumable();
+        let data = resumed_data(which, size);
+        let offset = self.dice.below(size as usize + 1) as u64;
+        let mut length = self.dice.between(0, (size - offset) as usize) as u64;
+        let (fate, body) = self.body(&data[offset as usize..(offset + length) as usize], None);
+        let mut refused = self.with.take().or(self.ground.read_only.then_some(Code::ReadOnly));
+        match self.dice.below(20) {
+            0 => name.push('2'),
+            1 if fate.broken.is_empty() && fate.fails.is_none() => {
+                length = UPLOAD_BYTES + 1;
+                refused = refused.or(Some(Code::TooLarge));
+            }
+            _ => {}
+        }
+        let line = format!("{} {}-{which} {offset} {length} {name}", self.verb("PART"), self.ground.home);
+        self.item(line.into_bytes(), body, Some(Asked::Part(Part { refused, body: fate })));
+    }
+
+    fn resume(&mut self) {
+        let (which, mut size, mut name) = self.resumable();
         match self.dice.below(if self.ground.contended { 8 } else { 40 }) {
             0 => size += 1,
             1 => name.push('2'),
@@ -317,8 +341,7 @@ impl<'a> Writer<'a> {
         let line = format!("RESUME {id} {size} {shown_time} {name}");
         let too_large = Some(Code::TooLarge).filter(|_| size > UPLOAD_BYTES);
         let refused = self.with.take().or(self.ground.read_only.then_some(Code::ReadOnly)).or(too_large);
-        // The same on every connection that has this id.
-        let data = Dice::new(size ^ (which as u64) << 32).bytes(if refused.is_some() { 0 } else { size as usize });
+        let data = if refused.is_some() { Vec::new() } else { resumed_data(which, size) };
         let resume = Resume { id, name, size, mtime, data: Arc::new(data), refused };
         self.item(line.into_bytes(), Vec::new(), Some(Asked::Resume(resume)));
     }
@@ -363,10 +386,15 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// Returns the bytes of a resumable upload: the same on every connection that has its id.
+fn resumed_data(which: usize, size: u64) -> Vec<u8> {
+    Dice::new(size ^ (which as u64) << 32).bytes(size as usize)
+}
+
 /// Nothing behind it is looked at.
 fn ends(item: &Item) -> bool {
     match &item.asked {
-        Some(Asked::Put(put)) => !put.body.broken.is_empty(),
+        Some(Asked::Put(Put { body, .. }) | Asked::Part(Part { body, .. })) => !body.broken.is_empty(),
         Some(Asked::Closing(_) | Asked::Bye) => true,
         _ => false,
     }
@@ -384,6 +412,8 @@ pub(crate) fn resumed_body(dice: &mut Dice, resume: &Resume, offset: u64) -> (Bo
         2 if cut < rest.len() => (BodyFate { fails: Some(Code::Incomplete), ..sound }, cut, format!("END {crc}\n")),
         3 => (BodyFate { fails: Some(Code::Checksum), ..sound }, rest.len(), format!("END {}\n", Crc32(crc.0 ^ 1))),
         4 => (BodyFate { broken: vec![Code::BadRequest], ..sound }, cut, "DATA 0\n".to_owned()),
+        5 if cut < rest.len() => (BodyFate { joins: true, ..sound }, cut, format!("JOIN {crc}\n")),
+        6 => (sound, rest.len(), format!("JOIN {crc}\n")),
         _ => (sound, rest.len(), format!("END {crc}\n")),
     };
     blocks(dice, &rest[..sent], &mut bytes);

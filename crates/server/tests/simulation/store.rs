@@ -3,15 +3,16 @@
 
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Range,
     sync::Arc,
 };
 
 use ferry_server::store::{
     Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Form, Handles, Hands, IdsInHand, InHand, LetGo,
-    Listed, Loaded, NameCompletion, NameOperation, Onto, Opened, Operation, Owner, Piece, Published, ReadCompletion,
-    ReadOperation, Resume, Resumed, Stability, Stage, Status, StoreError, SystemError, Tail, UploadCompletion,
-    UploadOperation,
+    Listed, Loaded, NameCompletion, NameOperation, Onto, Opened, Operation, Owner, PartStart, Piece, Published,
+    ReadCompletion, ReadOperation, Resume, Resumed, Stability, Stage, Status, StoreError, SystemError, Tail,
+    UploadCompletion, UploadOperation,
 };
 use ferry_wire::{Code, Crc32, Digest, Id, Name, Time};
 
@@ -69,6 +70,13 @@ struct Upload {
     asked: u64,
     writes: u32,
     checkpoints: u32,
+    /// Of a part: the upload that it is of, and where it lies.
+    part_of: Option<(UploadId, Range<u64>)>,
+    /// Bytes that the holder has written, from the first one on.
+    reach: u64,
+    /// Parts beyond that are whole, and those under way.
+    parts: BTreeMap<u64, Vec<u8>>,
+    open_parts: Vec<UploadId>,
     /// It has come to its end: nothing may be asked of it but what ends it.
     finishing: bool,
     whole: bool,
@@ -105,11 +113,13 @@ impl Awaited {
 }
 
 enum Kept {
-    Aside { data: Vec<u8>, offset: u64 },
+    Aside { data: Vec<u8>, offset: u64, parts: BTreeMap<u64, Vec<u8>> },
     Published { crc: Crc32, tag: ferry_wire::Tag },
 }
 
 struct KeptUpload {
+    /// Whoever works on it.
+    held_by: Option<UploadId>,
     name: Name,
     size: u64,
     kept: Kept,
@@ -135,6 +145,8 @@ pub(crate) struct Store {
     pub(crate) load_bytes: u64,
     /// How many were made.
     pub(crate) checkpoints: u32,
+    /// Uploads that came whole in parts.
+    pub(crate) joined: u32,
     pub(crate) effects: Vec<(usize, Effect)>,
     /// Those that came when their client had been told that nothing answers.
     pub(crate) late_effects: Vec<(usize, Effect)>,
@@ -162,6 +174,7 @@ impl Store {
             meddles: false,
             load_bytes: u64::MAX,
             checkpoints: 0,
+            joined: 0,
             effects,
             late_effects: Vec::new(),
             is_late: false,
@@ -186,7 +199,10 @@ impl Store {
     /// Uploads that nobody has let go. One that was prepared for a client who left at once, and
     /// never touched the disk, needs no letting go.
     pub(crate) fn staged(&self) -> usize {
-        self.uploads.iter().filter(|upload| !upload.ended && (upload.id.is_some() || upload.asked > 0)).count()
+        self.uploads
+            .iter()
+            .filter(|upload| !upload.ended && (upload.id.is_some() || upload.part_of.is_some() || upload.asked > 0))
+            .count()
     }
 
     /// Returns kept uploads that are locked though nobody holds them.
@@ -227,7 +243,7 @@ impl Store {
 
     fn asked_of_upload(&mut self, operation: &UploadOperation<Model>) {
         match operation {
-            UploadOperation::Stage(_) | UploadOperation::Resume(_) => {}
+            UploadOperation::Stage(_) | UploadOperation::Resume(_) | UploadOperation::Part(_) => {}
             UploadOperation::Write { upload, at, chunk, crc } => {
                 assert_eq!(*crc, Crc32::of(chunk.bytes()), "the CRC of other bytes");
                 let upload = self.open_upload(*upload);
@@ -249,12 +265,14 @@ impl Store {
                 assert_eq!(digest.bytes(), upload.asked, "a checkpoint of other bytes");
                 upload.checkpoints += 1;
             }
-            UploadOperation::Finish(Finish { upload, at, chunk, chunk_crc, size, .. }) => {
+            UploadOperation::Finish(Finish { upload, at, chunk, chunk_crc, size, before, .. }) => {
                 assert_eq!(*chunk_crc, Crc32::of(chunk.bytes()), "the CRC of other bytes");
                 let upload = self.open_upload(*upload);
                 assert_eq!((upload.writes, upload.checkpoints), (0, 0), "finished while something is under way");
                 assert_eq!(*at, upload.asked, "a last chunk that is not the next");
-                assert_eq!(*size, at + chunk.filled as u64, "another size than bytes");
+                let end = before.as_ref().map_or(*size, Digest::bytes);
+                assert_eq!(end, at + chunk.filled as u64, "another size than bytes");
+                assert!(before.is_none() || upload.id.is_some(), "parts of an upload that is not kept");
                 assert!(!upload.finishing, "finished twice");
                 upload.finishing = true;
                 // It has touched the disk, even if it is empty.
@@ -351,6 +369,10 @@ impl Store {
     pub(crate) fn forget(&mut self, completion: Completion<'_, Model>) {
         if let Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) = completion {
             self.let_go(upload, LetGo::Keep(None), false);
+        } else if let Completion::Upload(_, UploadCompletion::Staged(Ok(upload))) = completion
+            && self.uploads[upload.0].part_of.is_some()
+        {
+            self.let_go(upload, LetGo::Discard, false);
         }
     }
 
@@ -370,6 +392,7 @@ impl Store {
         {
             self.remember(upload, digest);
         }
+        self.close_part(upload);
         self.end(upload);
         if let (LetGo::Discard, Some(id)) = (how, self.id_of(upload)) {
             self.kept.remove(&id);
@@ -534,6 +557,8 @@ impl Store {
             UploadOperation::Stage(Stage { name, mtime, settled, .. }) => {
                 UploadCompletion::Staged(Ok(self.add(name, mtime, settled, None, Vec::new())))
             }
+            UploadOperation::Part(_) if fails_early => UploadCompletion::Staged(Err(self.injected())),
+            UploadOperation::Part(start) => UploadCompletion::Staged(self.part(start)),
             UploadOperation::Resume(_) if fails_early => UploadCompletion::Resumed(Err(self.injected())),
             UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(resume)),
             UploadOperation::Write { upload, at, chunk, .. } => {
@@ -560,9 +585,39 @@ impl Store {
     }
 
     fn finish(&mut self, finish: &Finish<Model>, fails: bool) -> Result<(), StoreError> {
-        let Finish { upload, at, chunk, size, crc, .. } = finish;
+        let Finish { upload, at, chunk, size, crc, before, .. } = finish;
         self.write(*upload, *at, chunk, fails)?;
+        if let Some((of, range)) = self.uploads[upload.0].part_of.clone() {
+            let data = self.uploads[upload.0].data.clone();
+            assert_eq!(
+                (data.len() as u64, Crc32::of(&data)),
+                (range.end - range.start, *crc),
+                "a part that is not whole"
+            );
+            self.close_part(*upload);
+            self.end(*upload);
+            self.uploads[of.0].parts.insert(range.start, data);
+            return Ok(());
+        }
         let upload = &mut self.uploads[upload.0];
+        upload.open_parts.clear();
+        if let Some(before) = before {
+            assert_eq!(before.crc(), Crc32::of(&upload.data), "a digest of other bytes");
+            let mut whole = upload.data.clone();
+            for (offset, data) in &upload.parts {
+                if *offset == whole.len() as u64 {
+                    whole.extend_from_slice(data);
+                }
+            }
+            if whole.len() as u64 != *size {
+                return Err(StoreError::of(ErrorKind::PartsMissing));
+            }
+            if Crc32::of(&whole) != *crc {
+                return Err(StoreError::of(ErrorKind::OtherCrc));
+            }
+            self.joined += 1;
+            upload.data = whole;
+        }
         assert_eq!((upload.data.len() as u64, Crc32::of(&upload.data)), (*size, *crc), "a file that is not whole");
         upload.whole = true;
         Ok(())
@@ -571,6 +626,7 @@ impl Store {
     fn add(&mut self, name: Name, mtime: Option<Time>, settled: bool, id: Option<Id>, data: Vec<u8>) -> UploadId {
         let asked = data.len() as u64;
         let (writes, checkpoints, finishing, whole, ending, ended) = (0, 0, false, false, false, false);
+        let (part_of, reach, parts, open_parts) = (None, asked, BTreeMap::new(), Vec::new());
         self.uploads.push(Upload {
             name,
             mtime,
@@ -580,6 +636,10 @@ impl Store {
             asked,
             writes,
             checkpoints,
+            part_of,
+            reach,
+            parts,
+            open_parts,
             finishing,
             whole,
             ending,
@@ -593,7 +653,7 @@ impl Store {
     fn resume(&mut self, resume: Resume) -> Result<Resumed<UploadId>, StoreError> {
         let Resume { id, name, size, mtime, owner, .. } = resume;
         self.tree.check_target(name.as_str()).map_err(refused)?;
-        let (mut begun, mut owner) = (Vec::new(), owner);
+        let (mut begun, mut parts, mut owner) = (Vec::new(), BTreeMap::new(), owner);
         if let Some(kept) = self.kept.get_mut(&id) {
             assert!(!kept.locked, "a RESUME of {id} while another holds it");
             if kept.owner.excludes(&owner) {
@@ -607,20 +667,87 @@ impl Store {
                 Kept::Published { crc, tag } => {
                     return Ok(Resumed::Published(Published { size, crc: *crc, tag: tag.clone() }));
                 }
-                Kept::Aside { data, offset } => begun = data[..*offset as usize].to_vec(),
+                Kept::Aside { data, offset, parts: beyond } => {
+                    (begun, parts) = (data[..*offset as usize].to_vec(), beyond.clone());
+                }
             }
         }
         let mut digest = Digest::new();
         digest.update(&begun);
-        let kept = Kept::Aside { data: begun.clone(), offset: digest.bytes() };
-        self.kept.insert(id.clone(), KeptUpload { name: name.clone(), size, kept, locked: true, owner });
+        let kept = Kept::Aside { data: begun.clone(), offset: digest.bytes(), parts: parts.clone() };
+        let held_by = Some(UploadId(self.uploads.len()));
+        self.kept.insert(id.clone(), KeptUpload { held_by, name: name.clone(), size, kept, locked: true, owner });
         let upload = self.add(name, mtime, false, Some(id), begun);
-        Ok(Resumed::Going { upload, digest })
+        let told = parts.iter().map(|(&offset, data)| offset..offset + data.len() as u64).collect();
+        self.uploads[upload.0].parts = parts;
+        Ok(Resumed::Going { upload, digest, parts: told })
+    }
+
+    fn part(&mut self, start: PartStart) -> Result<UploadId, StoreError> {
+        let PartStart { id, name, offset, length, owner } = start;
+        let refused = |kind| Err(StoreError::of(kind));
+        let Some(kept) = self.kept.get(&id) else { return refused(ErrorKind::NotHeld) };
+        let Some(of) = kept.held_by.filter(|of| !self.uploads[of.0].whole && !self.uploads[of.0].ended) else {
+            return refused(ErrorKind::NotHeld);
+        };
+        if kept.owner.excludes(&owner) {
+            return refused(ErrorKind::ForeignUpload);
+        }
+        if kept.name != name {
+            return refused(ErrorKind::IdTaken);
+        }
+        let range = offset..offset.saturating_add(length);
+        let overlaps = |other: &Range<u64>| other.start < range.end && range.start < other.end;
+        let holder = &self.uploads[of.0];
+        let mut whole = holder.parts.iter().map(|(&offset, data)| offset..offset + data.len() as u64);
+        if range.is_empty() || range.end > kept.size || offset < holder.reach || whole.any(|whole| overlaps(&whole)) {
+            return refused(ErrorKind::BadPart);
+        }
+        let open = holder.open_parts.clone();
+        let stays = |part: &UploadId| !overlaps(&self.uploads[part.0].part_of.as_ref().unwrap().1);
+        let open: Vec<_> = open.into_iter().filter(stays).collect();
+        self.uploads[of.0].open_parts = open;
+        let part = self.add(name, None, false, None, Vec::new());
+        self.uploads[part.0].part_of = Some((of, range));
+        self.uploads[of.0].open_parts.push(part);
+        Ok(part)
+    }
+
+    /// Returns whether a part may still be written.
+    fn is_open_part(&self, part: UploadId) -> bool {
+        let (of, _) = self.uploads[part.0].part_of.as_ref().unwrap();
+        self.uploads[of.0].open_parts.contains(&part)
+    }
+
+    fn close_part(&mut self, part: UploadId) {
+        if let Some((of, _)) = self.uploads[part.0].part_of {
+            self.uploads[of.0].open_parts.retain(|open| *open != part);
+        }
+    }
+
+    /// The holder writes up to `end`: over parts that are there, or on their way.
+    fn overtake(&mut self, holder: UploadId, end: u64) {
+        let reach = self.uploads[holder.0].reach.max(end);
+        let open = self.uploads[holder.0].open_parts.clone();
+        let stays = |part: &UploadId| self.uploads[part.0].part_of.as_ref().unwrap().1.start >= reach;
+        let open = open.into_iter().filter(stays).collect();
+        let upload = &mut self.uploads[holder.0];
+        (upload.reach, upload.open_parts) = (reach, open);
+        upload.parts.retain(|&offset, _| offset >= reach);
+        let kept = upload.id.as_ref().and_then(|id| self.kept.get_mut(id));
+        if let Some(KeptUpload { kept: Kept::Aside { parts, .. }, .. }) = kept {
+            parts.retain(|&offset, _| offset >= reach);
+        }
     }
 
     fn write(&mut self, upload: UploadId, at: u64, chunk: &Chunk, fails: bool) -> Result<(), StoreError> {
         if fails {
             return Err(self.injected());
+        }
+        if self.uploads[upload.0].part_of.is_none() {
+            self.overtake(upload, at + chunk.filled as u64);
+        } else if !self.is_open_part(upload) {
+            return Err(StoreError::of(ErrorKind::TakenOver));
         }
         let upload = &mut self.uploads[upload.0];
         assert!(!upload.ended, "a write to an upload that was let go");
@@ -640,7 +767,7 @@ impl Store {
         let data = upload.data[..digest.bytes() as usize].to_vec();
         assert_eq!(digest.crc(), Crc32::of(&data), "a checkpoint that lies");
         let kept = upload.id.as_ref().and_then(|id| self.kept.get_mut(id)).unwrap();
-        kept.kept = Kept::Aside { data, offset: digest.bytes() };
+        kept.kept = Kept::Aside { data, offset: digest.bytes(), parts: upload.parts.clone() };
     }
 
     fn publish(&mut self, conn: usize, handle: UploadId, onto: Onto, fails: bool) -> Result<Published, StoreError> {
@@ -671,9 +798,10 @@ impl Store {
     fn end(&mut self, upload: UploadId) {
         let upload = &mut self.uploads[upload.0];
         assert!(!std::mem::replace(&mut upload.ended, true), "let go twice");
+        upload.open_parts.clear();
         upload.data = if upload.id.is_none() { Vec::new() } else { std::mem::take(&mut upload.data) };
         if let Some(kept) = upload.id.as_ref().and_then(|id| self.kept.get_mut(id)) {
-            kept.locked = false;
+            (kept.locked, kept.held_by) = (false, None);
         }
         upload.in_hand = None;
     }

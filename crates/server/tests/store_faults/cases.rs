@@ -1,9 +1,9 @@
 //! The requests that are swept.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use ferry_server::store::{Change, OpenError, Store, StoreOptions};
-use ferry_wire::{Failure, Name, Reply};
+use ferry_wire::{Code, Failure, Name, Reply};
 use tempfile::TempDir;
 
 use crate::{
@@ -47,6 +47,8 @@ pub(crate) struct Run {
     pub(crate) cold: bool,
     /// How much of the resumable upload was promised to be kept.
     pub(crate) promised: u64,
+    /// The parts beyond that were.
+    pub(crate) promised_parts: Vec<Range<u64>>,
 }
 
 impl Run {
@@ -112,6 +114,52 @@ impl Run {
         let finished = self.client().finish(held, &upload())?;
         self.promised = promised;
         self.client().publish(finished).map(|reply| shown(&reply))
+    }
+
+    /// Another connection sends these chunks. Where that fails, the one that holds the upload is cut.
+    fn part(&mut self, held: Held, chunks: Range<usize>) -> Result<Held, Failure> {
+        let (from, to) = (chunks.start * CHUNK, upload().len().min(chunks.end * CHUNK));
+        let sent = self.client().part(&id(ID), &name("r"), from as u64, &upload()[from..to]);
+        match sent {
+            Ok(()) => Ok(held),
+            Err(failure) => {
+                self.client().cut(held, None);
+                Err(failure)
+            }
+        }
+    }
+
+    /// A whole RESUME whose rest comes in parts, whatever was kept before.
+    fn in_parts(&mut self) -> Answer {
+        let held = match self.resumed()? {
+            Err(reply) => return Ok(shown(&reply)),
+            Ok(held) => held,
+        };
+        let parts = held.parts.clone();
+        let held = self.send(held, 2 * CHUNK)?;
+        let reach = held.digest.bytes();
+        let mut held = held;
+        for chunks in [4..6, 3..4, 2..3] {
+            let first = (chunks.start * CHUNK) as u64;
+            if first >= reach && !parts.iter().any(|part| part.contains(&first)) {
+                held = self.part(held, chunks)?;
+            }
+        }
+        let (promised, parts) = (std::mem::take(&mut self.promised), std::mem::take(&mut self.promised_parts));
+        let finished = self.client().join(held, &upload())?;
+        (self.promised, self.promised_parts) = (promised, parts);
+        self.client().publish(finished).map(|reply| shown(&reply))
+    }
+
+    /// Two chunks, and two that came as parts, one of them noted in a checkpoint, the other one when it was cut.
+    fn interrupted_in_parts(&mut self) {
+        let held = self.resumed().expect("an undisturbed RESUME").expect("GO");
+        let held = self.part(held, 4..6).expect("an undisturbed PART");
+        let held = self.send(held, 2 * CHUNK).expect("undisturbed writes");
+        let held = self.part(held, 3..4).expect("an undisturbed PART");
+        self.client().cut(held, Some(&[]));
+        self.promised = 2 * CHUNK as u64;
+        self.promised_parts.push(3 * CHUNK as u64..upload().len() as u64);
     }
 
     fn interrupted(&mut self) {
@@ -274,6 +322,30 @@ pub(crate) fn resumes() -> Vec<Case> {
             Ok("kept".into())
         }),
     ];
+    cases.extend([
+        resuming("resume, in parts", rename, no_preparation, Run::in_parts),
+        resuming("resume, in parts, some before", rename, Run::interrupted_in_parts, Run::in_parts),
+        resuming("resume, over parts", rename, Run::interrupted_in_parts, |run| {
+            // Nobody relies on what is written over.
+            run.promised_parts = Vec::new();
+            run.resume()
+        }),
+        resuming("resume, parts kept", None, no_preparation, |run| {
+            let held = match run.resumed()? {
+                Err(reply) => return Ok(shown(&reply)),
+                Ok(held) => held,
+            };
+            let held = run.part(held, 2..4)?;
+            let held = run.send(held, CHUNK)?;
+            run.client().cut(held, Some(&upload()[CHUNK..CHUNK + 9]));
+            Ok("kept".into())
+        }),
+        resuming("resume, in parts, with a gap", None, Run::interrupted_in_parts, |run| {
+            let Ok(held) = run.resumed()? else { panic!("SAVED for what was kept") };
+            let failure = run.client().join(held, &upload()).expect_err("a chunk is missing");
+            if failure.code == Code::Incomplete { Ok("kept".into()) } else { Err(failure) }
+        }),
+    ]);
     for (name, prepare) in [
         ("resume, with a wrong crc", Run::interrupted as fn(&mut Run)),
         ("resume, whole, a wrong crc", Run::unpublished),

@@ -16,19 +16,21 @@
 
 use std::{
     fmt,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Crc32, Reply};
+use ferry_server::store::Upload;
+use ferry_wire::{Code, Crc32, Failure, Reply};
 use rustix::io::Errno;
 
 use crate::{
     cases::{self, Answer, Case, Effect, Run, shown},
     common::{
         self,
-        client::{Body, Resumed, Told, id, name},
+        client::{Body, Held, Resumed, Told, id, name},
         dice::bytes,
         fresh_root,
         lack::Lack,
@@ -146,7 +148,8 @@ fn prepared(case: &Case) -> Run {
     let root = fresh_root();
     let options = ferry_server::store::StoreOptions { max_staged: case.room, ..common::options(root.path()) };
     let saboteur = Arc::new(Saboteur::new(case.lack));
-    let mut run = Run { root, options, saboteur, store: None, cold: case.cold, promised: 0 };
+    let mut run =
+        Run { root, options, saboteur, store: None, cold: case.cold, promised: 0, promised_parts: Vec::new() };
     run.open().expect("an undisturbed store");
     (case.prepare)(&mut run);
     run
@@ -306,11 +309,41 @@ fn resume_again(run: &mut Run, lack: Lack, upload: &(&str, &str, Vec<u8>), found
     if offset < run.promised {
         found.push(format!("RESUME afterwards: GO {offset}, but {} was promised", run.promised));
     }
-    let finished = run.client().finish(held, whole).and_then(|finished| run.client().publish(finished));
+    let kept = tree::kept(run.root.path(), upload.0);
+    if let Some(part) = held.parts.iter().find(|part| of(&kept, part) != of(whole, part)) {
+        found.push(format!("RESUME afterwards: GO tells of {part:?}, but these bytes are not there"));
+    }
+    let is_told = |part: &Range<u64>| {
+        part.end <= offset || held.parts.iter().any(|told| told.start <= part.start && part.end <= told.end)
+    };
+    if let Some(part) = run.promised_parts.iter().find(|part| !is_told(part)) {
+        found.push(format!("RESUME afterwards: GO {offset} and {:?}, but {part:?} was promised", held.parts));
+    }
+    let finished = end_in_parts(run, held, upload).and_then(|finished| run.client().publish(finished));
     let there = Tree::read(run.root.path()).file(upload.1).is_some_and(|bytes| bytes == whole);
     if finished.is_err() || !there {
         found.push(format!("RESUME afterwards ended with {finished:?}, there: {there}"));
     }
+}
+
+fn of<'b>(bytes: &'b [u8], range: &Range<u64>) -> Option<&'b [u8]> {
+    bytes.get(range.start as usize..range.end as usize)
+}
+
+/// Sends the rest of an upload: what lies between its parts in parts, where it has any.
+fn end_in_parts(run: &Run, held: Held, upload: &(&str, &str, Vec<u8>)) -> Result<Arc<Upload>, Failure> {
+    let (as_id, to, whole) = (id(upload.0), name(upload.1), &upload.2);
+    if held.parts.is_empty() {
+        return run.client().finish(held, whole);
+    }
+    let mut from = held.digest.bytes();
+    for part in held.parts.iter().cloned().chain(std::iter::once(whole.len() as u64..whole.len() as u64)) {
+        if from < part.start {
+            run.client().part(&as_id, &to, from, &whole[from as usize..part.start as usize])?;
+        }
+        from = part.end;
+    }
+    run.client().join(held, whole)
 }
 
 /// A PUT and a GET on the same store. The PUT needs all the room for unfinished uploads where that is

@@ -209,7 +209,7 @@ impl Round<'_, '_, '_, '_> {
             // Those of earlier files come first.
             let (sent, reply) = self.reply()?;
             match (&sent.kind, reply) {
-                (Kind::Asked, Reply::Go(offset)) => return Ok(Answer::Go(offset)),
+                (Kind::Asked, Reply::Go { offset, .. }) => return Ok(Answer::Go(offset)),
                 (Kind::Asked, Reply::Saved { size, crc, tag }) => return Ok(Answer::Saved(size, crc, tag)),
                 (Kind::Asked, Reply::File(_) | Reply::Dir(_)) => return Ok(Answer::Taken),
                 (Kind::Asked, Reply::Fail(failure)) if !is_farewell(failure.code) => {

@@ -117,6 +117,11 @@ impl Body {
         }
     }
 
+    /// Returns the size that was announced.
+    pub(super) fn size(&self) -> Option<u64> {
+        self.size
+    }
+
     /// Returns size and CRC of all that was received, with the bytes kept from before.
     pub(super) fn sum(&self) -> (u64, Crc32) {
         (self.check.received(), self.check.crc())

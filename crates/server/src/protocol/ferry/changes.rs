@@ -1,4 +1,4 @@
-//! Requests that change: PUT, RESUME, MKDIR, DELETE, RENAME. Here a session starts them and takes
+//! Requests that change: PUT, RESUME, PART, MKDIR, DELETE, RENAME. Here a session starts them and takes
 //! completions to them; [`upload`](super::upload) is how one upload goes on,
 //! [`queue`](super::queue) in which order they are answered.
 
@@ -13,24 +13,30 @@ use super::{
     visitor::Terms,
 };
 use crate::store::{
-    Change, Handles, Resume, Resumed, Stage, StoreError, UploadCompletion, UploadNumber, UploadOperation,
+    Change, Handles, PartStart, Resume, Resumed, Stage, StoreError, UploadCompletion, UploadNumber, UploadOperation,
 };
 
 /// An upload whose handle is awaited; no body is read before it is there.
 pub(super) struct Preparing {
     number: UploadNumber,
+    /// A newer connection asked for the same upload meanwhile.
+    is_evicted: bool,
+    wanted: Wanted,
+}
+
+/// An upload as its request has it.
+struct Wanted {
     size: Option<u64>,
     /// Of a resumable one.
     id: Option<Id>,
-    /// A newer connection asked for the same upload meanwhile.
-    is_evicted: bool,
+    is_part: bool,
     terms: Terms,
     transfer: Transfer,
 }
 
 impl Preparing {
     pub(super) fn evict(&mut self, id: &Id) {
-        self.is_evicted |= self.id.as_ref() == Some(id);
+        self.is_evicted |= self.wanted.id.as_ref() == Some(id);
     }
 }
 
@@ -42,7 +48,17 @@ impl<H: Handles> Session<H> {
             return self.refuse_transfer(transfer, failure, true, now);
         }
         let stage = Stage { name, size, mtime, settled: self.queue.is_empty(), owner: self.visitor.owner() };
-        self.prepare(UploadOperation::Stage(stage), size, None, terms, transfer);
+        self.prepare(UploadOperation::Stage(stage), Wanted { size, id: None, is_part: false, terms, transfer });
+    }
+
+    pub(super) fn start_part(&mut self, id: Id, name: Name, (offset, length): (u64, u64), terms: Terms, now: Instant) {
+        let transfer = Transfer { resumed: offset, ..Transfer::new("PART", name.as_str(), now) };
+        if let Err(failure) = check_upload(&self.limits, Some(length)) {
+            return self.refuse_transfer(transfer, failure, true, now);
+        }
+        let part = PartStart { id, name, offset, length, owner: self.visitor.owner() };
+        let wanted = Wanted { size: Some(length), id: None, is_part: true, terms, transfer };
+        self.prepare(UploadOperation::Part(part), wanted);
     }
 
     pub(super) fn start_resume(
@@ -60,20 +76,14 @@ impl<H: Handles> Session<H> {
             return self.refuse_transfer(transfer, failure, false, now);
         }
         let resume = Resume { id: id.clone(), name, size, mtime, owner: self.visitor.owner() };
-        self.prepare(UploadOperation::Resume(resume), Some(size), Some(id), terms, transfer);
+        let wanted = Wanted { size: Some(size), id: Some(id), is_part: false, terms, transfer };
+        self.prepare(UploadOperation::Resume(resume), wanted);
     }
 
-    fn prepare(
-        &mut self,
-        operation: UploadOperation<H>,
-        size: Option<u64>,
-        id: Option<Id>,
-        terms: Terms,
-        transfer: Transfer,
-    ) {
+    fn prepare(&mut self, operation: UploadOperation<H>, wanted: Wanted) {
         let number = self.uploads.number();
         self.operations.upload(number, operation);
-        self.phase = Phase::Preparing(Box::new(Preparing { number, size, id, is_evicted: false, terms, transfer }));
+        self.phase = Phase::Preparing(Box::new(Preparing { number, is_evicted: false, wanted }));
     }
 
     /// Takes the upload that is being prepared; [`None`] where the connection is gone.
@@ -87,32 +97,42 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// Takes the store's result for a plain upload: a handle, which needs no release, or a failure.
-    fn staged(&mut self, staged: Result<H::Upload, StoreError>, now: Instant) {
-        let Some(Preparing { number, size, id, terms, transfer, .. }) = self.prepared() else { return };
+    /// Takes the store's result for a plain upload, a handle that needs no release, for a part of
+    /// another one, or a failure.
+    fn staged(&mut self, number: UploadNumber, staged: Result<H::Upload, StoreError>, now: Instant) {
+        let Some(Preparing { number, wanted, .. }) = self.prepared() else {
+            // A part that was begun is in the way of others. A plain upload has nothing yet.
+            if let Ok(upload) = staged {
+                self.operations.upload(number, UploadOperation::Discard { upload });
+            }
+            return;
+        };
+        let Wanted { size, id, is_part, terms, transfer } = wanted;
         let handle = match staged {
             Ok(handle) => handle,
             Err(error) => return self.not_prepared(transfer, terms.told(error), true, now),
         };
         let check = BodyCheck::new(size);
-        self.receive_body(Prepared { number, handle, id, size, check, terms, transfer }, None, now);
+        self.receive_body(Prepared { number, handle, id, is_part, size, check, terms, transfer }, None, now);
     }
 
     /// Takes the store's result for a resumable upload: it goes on, was published before, or can't
     /// be had.
     fn resumed(&mut self, number: UploadNumber, resumed: Result<Resumed<H::Upload>, StoreError>, now: Instant) {
-        let Some(Preparing { number, size, id, is_evicted, terms, transfer }) = self.prepared() else {
+        let Some(Preparing { number, is_evicted, wanted }) = self.prepared() else {
             if let Ok(Resumed::Going { upload, .. }) = resumed {
                 self.operations.upload(number, UploadOperation::Keep { upload, tail: None });
             }
             return;
         };
+        let Wanted { size, id, is_part, terms, transfer } = wanted;
         match resumed {
-            Ok(Resumed::Going { upload: handle, digest }) => {
+            Ok(Resumed::Going { upload: handle, digest, parts }) => {
                 let check = BodyCheck::resume(size.unwrap_or_default(), digest);
                 let transfer = Transfer { resumed: check.received(), ..transfer };
-                let refusal = is_evicted.then(taken_over);
-                self.receive_body(Prepared { number, handle, id, size, check, terms, transfer }, refusal, now);
+                let go = if is_evicted { Err(taken_over()) } else { Ok(Reply::Go { offset: check.received(), parts }) };
+                let prepared = Prepared { number, handle, id, is_part, size, check, terms, transfer };
+                self.receive_body(prepared, Some(go), now);
             }
             Ok(Resumed::Published(published)) => {
                 self.reply(published.into());
@@ -133,21 +153,22 @@ impl<H: Handles> Session<H> {
         }
     }
 
-    /// Lets the body of an upload come, unless there is a `refusal`.
-    fn receive_body(&mut self, prepared: Prepared<H::Upload>, refusal: Option<Failure>, now: Instant) {
-        let (number, resumes_at) = (prepared.number, prepared.id.is_some().then(|| prepared.check.received()));
+    /// Lets the body of an upload come, after the answer that `go` is; unless that is a refusal.
+    fn receive_body(&mut self, prepared: Prepared<H::Upload>, go: Option<Result<Reply, Failure>>, now: Instant) {
+        let number = prepared.number;
         self.uploads.insert(prepared, now);
         self.phase = Phase::Receiving(number);
         if let Some(failure) = self.take_due() {
             return self.break_off(failure, now);
         }
-        if let Some(failure) = refusal {
-            self.give_up(number, &failure, now);
-            self.phase = Phase::Ready;
-            return self.refuse(failure, false);
-        }
-        if let Some(offset) = resumes_at {
-            self.reply(Reply::Go(offset));
+        match go {
+            Some(Err(failure)) => {
+                self.give_up(number, &failure, now);
+                self.phase = Phase::Ready;
+                self.refuse(failure, false);
+            }
+            Some(Ok(go)) => self.reply(go),
+            None => {}
         }
     }
 
@@ -165,6 +186,8 @@ impl<H: Handles> Session<H> {
     pub(super) fn body_line(&mut self, line: &[u8], now: Instant) {
         let parsed = match BodyLine::parse(line) {
             Ok(BodyLine::Fail(_)) => Err(BodyError::Line),
+            // No parts have the rest of a plain upload, or of a part.
+            Ok(BodyLine::Join(_)) if !self.may_be_joined() => Err(BodyError::Line),
             parsed => parsed,
         };
         match parsed {
@@ -178,6 +201,7 @@ impl<H: Handles> Session<H> {
                 Some(Err(failure)) => self.break_off(failure, now),
             },
             Ok(BodyLine::End(crc)) => self.end_body(crc, now),
+            Ok(BodyLine::Join(crc)) => self.join_body(crc, now),
             Ok(BodyLine::Stop | BodyLine::Fail(_)) => {
                 self.refuse_body(Failure::new(Code::Stopped, "stopped, as you asked"), now);
                 self.phase = Phase::Ready;
@@ -195,9 +219,25 @@ impl<H: Handles> Session<H> {
             }
             _ => {
                 let place = self.queue.push_upload(number);
-                self.upload_event(number, now, |upload| upload.end_body(place));
+                self.upload_event(number, now, |upload| upload.end_body(place, None));
             }
         }
+    }
+
+    /// Returns whether the body that comes in, or is discarded, may end with JOIN.
+    fn may_be_joined(&self) -> bool {
+        match self.phase {
+            Phase::Receiving(number) => self.uploads.may_be_joined(number),
+            _ => true,
+        }
+    }
+
+    /// The holder of an upload has sent its part of it: the store sees whether others have sent the rest.
+    fn join_body(&mut self, crc: Crc32, now: Instant) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ready);
+        let Phase::Receiving(number) = phase else { return };
+        let place = self.queue.push_upload(number);
+        self.upload_event(number, now, |upload| upload.end_body(place, Some(crc)));
     }
 
     /// Fails the upload that is being received; the rest of its body is discarded. Nothing is said
@@ -226,7 +266,7 @@ impl<H: Handles> Session<H> {
 impl<H: Handles> Session<H> {
     pub(super) fn upload_completed(&mut self, number: UploadNumber, completion: UploadCompletion<H>, now: Instant) {
         match completion {
-            UploadCompletion::Staged(staged) => self.staged(staged, now),
+            UploadCompletion::Staged(staged) => self.staged(number, staged, now),
             UploadCompletion::Resumed(resumed) => self.resumed(number, resumed, now),
             UploadCompletion::Written(written) => self.upload_event(number, now, |upload| upload.written(written)),
             UploadCompletion::Checkpointed(checkpointed) => {
@@ -250,7 +290,7 @@ impl<H: Handles> Session<H> {
             Some(Event::Refused(failure)) => self.refuse_body(failure, now),
             Some(Event::Ended { place, outcome, transfer }) => {
                 let failure = outcome.as_ref().err().cloned();
-                self.queue.answer(place, outcome.map_or_else(Reply::Fail, Reply::from));
+                self.queue.answer(place, outcome.unwrap_or_else(Reply::Fail));
                 if let Some(transfer) = transfer {
                     self.record(transfer, failure, now);
                 }

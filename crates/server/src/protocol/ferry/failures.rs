@@ -60,6 +60,13 @@ fn told(kind: ErrorKind) -> (Code, &'static str) {
             (Code::Busy, "another server process holds this upload, or has only just let go of it; try again")
         }
         ErrorKind::TakenOver => (Code::Changed, "a newer connection took this upload over"),
+        ErrorKind::NotHeld => (Code::Busy, "no connection to this server process holds that upload; RESUME it first"),
+        ErrorKind::BadPart => (Code::BadRange, "a part of no bytes, beyond the end, or over what is there already"),
+        ErrorKind::TooManyParts => {
+            (Code::Busy, "that upload has as many parts as may be; send those between them first")
+        }
+        ErrorKind::PartsMissing => (Code::Incomplete, "the parts do not have all of the rest"),
+        ErrorKind::OtherCrc => (Code::Checksum, "the bytes that arrived have another CRC"),
         ErrorKind::TooManyKept { own: false } => {
             (Code::Busy, "the server keeps as many unfinished uploads as it may; try again later, or PUT")
         }

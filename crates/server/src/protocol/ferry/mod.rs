@@ -233,6 +233,7 @@ impl<H: Handles> Session<H> {
             (visitor.may_log_in(), Greeting::LOGIN),
             (true, Greeting::WITH_IF),
             (true, Greeting::WITH_CRC),
+            (!limits.read_only, Greeting::PARTS),
         ];
         let node = limits.node.iter().map(|node| format!("{}{node}", Greeting::NODE));
         let features = known.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned());

@@ -69,7 +69,8 @@ impl Transfer {
             | Request::Read { name, .. }
             | Request::Sum { name }
             | Request::Put { name, .. }
-            | Request::Resume { name, .. } => Some(Transfer::new(verb, name.as_str(), now)),
+            | Request::Resume { name, .. }
+            | Request::Part { name, .. } => Some(Transfer::new(verb, name.as_str(), now)),
             Request::Mkdir { name } | Request::Delete { name } => {
                 Some(Transfer::without_bytes(verb, name.as_str(), now))
             }

@@ -48,13 +48,13 @@ impl<H: Handles> Session<H> {
             }
             (Ok(request), Some(Err(failure))) => {
                 self.requests += 1;
-                self.refuse(failure, matches!(request, Request::Put { .. }));
+                self.refuse(failure, request.brings_body());
             }
             (Ok(request), with) => {
                 self.requests += 1;
                 let options = with.and_then(Result::ok).unwrap_or_default();
                 if options.if_none && !matches!(request, Request::Put { .. } | Request::Resume { .. }) {
-                    return self.refuse(unsupported("if=none is for PUT and RESUME"), false);
+                    return self.refuse(unsupported("if=none is for PUT and RESUME"), request.brings_body());
                 }
                 if options.crc_read
                     && !matches!(request, Request::Get { .. } | Request::Read { .. } | Request::Sum { .. })
@@ -93,7 +93,7 @@ impl<H: Handles> Session<H> {
     }
 
     fn refuse_request(&mut self, request: &Request, failure: Failure, now: Instant) {
-        let body_follows = matches!(request, Request::Put { .. });
+        let body_follows = request.brings_body();
         match Transfer::refused(request, now) {
             Some(transfer) => self.refuse_transfer(transfer, failure, body_follows, now),
             None => self.refuse(failure, body_follows),
@@ -104,7 +104,11 @@ impl<H: Handles> Session<H> {
     fn start(&mut self, request: Request, options: Options, now: Instant) {
         let is_change = matches!(
             request,
-            Request::Put { .. } | Request::Mkdir { .. } | Request::Delete { .. } | Request::Rename { .. }
+            Request::Put { .. }
+                | Request::Part { .. }
+                | Request::Mkdir { .. }
+                | Request::Delete { .. }
+                | Request::Rename { .. }
         );
         if !is_change && !self.queue.is_empty() {
             self.phase = Phase::Waiting(Box::new((request, options)));
@@ -140,6 +144,7 @@ impl<H: Handles> Session<H> {
                 self.phase = Phase::Listing(Box::new(listing));
             }
             Request::Resume { id, size, mtime, name } => self.start_resume(id, name, size, mtime, terms, now),
+            Request::Part { id, offset, length, name } => self.start_part(id, name, (offset, length), terms, now),
             Request::Login { user, secret } => self.start_login(user, secret, now),
             Request::Health => self.start_health(),
             // Its options were kept when it was read.

@@ -1,4 +1,4 @@
-//! One upload: PUT and RESUME, from its handle to its end.
+//! One upload: PUT, RESUME and PART, from its handle to its end.
 //!
 //! ```text
 //! Receiving -> Draining -> Finishing -> Finished -> Publishing -> Gone
@@ -9,11 +9,12 @@
 //! The client moves it from Receiving, by [ending its body](Upload::end_body) or [giving it
 //! up](Upload::give_up); the store moves it on from there. The queue of changes says when it may
 //! [publish](Upload::publish). Every event is followed by [`settle`](Upload::settle), which asks
-//! for the operations that are due.
+//! for the operations that are due. A part of a resumable upload gets no name: it is gone once it is
+//! finished.
 
 use std::time::Instant;
 
-use ferry_wire::{BodyCheck, Code, Crc32, Digest, Failure, Id};
+use ferry_wire::{BodyCheck, Code, Crc32, Digest, Failure, Id, Reply};
 
 use super::{Limits, body::Body, operations::Operations, queue::Place, record::Transfer, visitor::Terms};
 use crate::store::{Chunk, Finish, Handles, NameOperation, Published, StoreError, Tail, UploadNumber, UploadOperation};
@@ -31,6 +32,7 @@ pub(super) struct Upload<H: Handles> {
     handle: H::Upload,
     /// Of a resumable one.
     id: Option<Id>,
+    is_part: bool,
     terms: Terms,
     stage: Stage,
     body: Body,
@@ -49,7 +51,7 @@ pub(super) struct Upload<H: Handles> {
     /// Where it stands in the queue of replies, once its body is whole.
     place: Option<Place>,
     /// Its reply, once that is known.
-    outcome: Option<Result<Published, Failure>>,
+    outcome: Option<Result<Reply, Failure>>,
     transfer: Option<Transfer>,
 }
 
@@ -58,7 +60,12 @@ enum Stage {
     /// Its body arrives.
     Receiving,
     /// Its body is whole, and earlier writes are under way.
-    Draining { size: u64, crc: Crc32 },
+    Draining {
+        size: u64,
+        crc: Crc32,
+        /// Parts have what has not come in it.
+        is_joined: bool,
+    },
     /// The last write and the wait for the disk.
     Finishing,
     /// It may have its name as soon as those before it have theirs.
@@ -101,7 +108,7 @@ pub(super) enum Event {
     Ended {
         /// Where it stands in the queue.
         place: Place,
-        outcome: Result<Published, Failure>,
+        outcome: Result<Reply, Failure>,
         /// Its line for the log, unless that was told before.
         transfer: Option<Transfer>,
     },
@@ -112,6 +119,8 @@ pub(super) struct Prepared<U> {
     pub(super) number: UploadNumber,
     pub(super) handle: U,
     pub(super) id: Option<Id>,
+    /// It is a part of a resumable upload, which has no name of its own.
+    pub(super) is_part: bool,
     pub(super) size: Option<u64>,
     pub(super) check: BodyCheck,
     pub(super) terms: Terms,
@@ -122,13 +131,14 @@ pub(super) struct Prepared<U> {
 impl<H: Handles> Upload<H> {
     /// Begins to receive.
     pub(super) fn new(prepared: Prepared<H::Upload>, now: Instant) -> Upload<H> {
-        let Prepared { number, handle, id, size, check, terms, transfer } = prepared;
+        let Prepared { number, handle, id, is_part, size, check, terms, transfer } = prepared;
         let at = check.received();
         let is_open = id.is_some();
         Upload {
             number,
             handle,
             id,
+            is_part,
             terms,
             stage: Stage::Receiving,
             body: Body::new(size, check),
@@ -165,15 +175,25 @@ impl<H: Handles> Upload<H> {
         self.id.is_some() && self.body.arrived() == 0
     }
 
-    /// Notes that its body is whole, and the place of its reply.
-    pub(super) fn end_body(&mut self, place: Place) {
+    /// Returns whether parts may have the rest of it: its size is known then.
+    pub(super) fn may_be_joined(&self) -> bool {
+        self.id.is_some()
+    }
+
+    /// Notes that its body is whole, and the place of its reply. Where it was `joined`, parts have what has not come in it,
+    /// and the whole has this CRC.
+    pub(super) fn end_body(&mut self, place: Place, joined: Option<Crc32>) {
         assert_eq!(self.stage, Stage::Receiving, "a body ends once");
-        let (size, crc) = self.body.sum();
+        let (received, crc) = self.body.sum();
+        let (size, crc) = match joined {
+            Some(crc) => (self.body.size().unwrap_or(received), crc),
+            None => (received, crc),
+        };
         self.place = Some(place);
         self.body.shrink();
         self.last_bytes = self.body.memory();
         self.checkpoint.due = None;
-        self.stage = Stage::Draining { size, crc };
+        self.stage = Stage::Draining { size, crc, is_joined: joined.is_some() };
     }
 
     /// Gives it up, since it will not become whole. The bytes of a resumable one are kept, unless
@@ -222,6 +242,10 @@ impl<H: Handles> Upload<H> {
     pub(super) fn finished(&mut self, finished: Result<(), StoreError>) {
         assert_eq!(self.stage, Stage::Finishing, "an end that was not asked for");
         match finished {
+            Ok(()) if self.is_part => {
+                (self.stage, self.last_bytes, self.is_open) = (Stage::Gone, 0, false);
+                self.outcome = Some(Ok(Reply::Done));
+            }
             Ok(()) => (self.stage, self.last_bytes, self.is_open) = (Stage::Finished, 0, false),
             Err(error) => self.end_failed(self.terms.told(error)),
         }
@@ -239,7 +263,7 @@ impl<H: Handles> Upload<H> {
         match published {
             Ok(published) => {
                 self.stage = Stage::Gone;
-                self.outcome = Some(Ok(published));
+                self.outcome = Some(Ok(published.into()));
             }
             Err(error) => {
                 self.end_failed(self.terms.told(error));
@@ -285,9 +309,9 @@ impl<H: Handles> Upload<H> {
                 self.hand_on(limits, now, operations);
             }
             Stage::Draining { .. } if !self.is_quiet() => {}
-            Stage::Draining { size, crc } => match self.failure.take() {
+            Stage::Draining { size, crc, is_joined } => match self.failure.take() {
                 Some(failure) => self.end_failed(failure),
-                None => self.finish(size, crc, operations),
+                None => self.finish(size, crc, is_joined, operations),
             },
             Stage::Finishing | Stage::Finished | Stage::Publishing => {}
             Stage::GivenUp | Stage::Releasing | Stage::Gone => {}
@@ -326,12 +350,14 @@ impl<H: Handles> Upload<H> {
         operations.upload(self.number, UploadOperation::Write { upload, at, chunk, crc });
     }
 
-    fn finish(&mut self, size: u64, crc: Crc32, operations: &mut Operations<H>) {
+    fn finish(&mut self, size: u64, crc: Crc32, is_joined: bool, operations: &mut Operations<H>) {
         self.stage = Stage::Finishing;
+        let before = is_joined.then(|| self.body.digest());
         let (at, chunk, chunk_crc) = self.body.take_chunk();
-        assert_eq!(at + chunk.filled as u64, size, "the last chunk ends the file");
+        let end = before.as_ref().map_or(size, Digest::bytes);
+        assert_eq!(at + chunk.filled as u64, end, "the last chunk ends the file, or parts do");
         let upload = self.handle.clone();
-        let finish = Finish { upload, at, chunk, chunk_crc, size, crc };
+        let finish = Finish { upload, at, chunk, chunk_crc, size, crc, before };
         operations.upload(self.number, UploadOperation::Finish(finish));
     }
 
@@ -381,10 +407,10 @@ impl<H: Handles> Upload<H> {
 
 /// Returns how much is kept of a resumable upload after an operation on it failed: no more than its
 /// last checkpoint. It is nothing where the disk failed, since nobody knows then which bytes are
-/// there. It is nothing either where the file grew larger than it may be.
+/// there. It is nothing either where the file grew larger than it may be, or its bytes are not those of the client.
 fn kept_after(failure: &Failure) -> Keeps {
     match failure.code {
-        Code::Io | Code::TooLarge => Keeps::Nothing,
+        Code::Io | Code::TooLarge | Code::Checksum => Keeps::Nothing,
         _ => Keeps::Checkpoint,
     }
 }

@@ -82,6 +82,11 @@ impl<H: Handles> Uploads<H> {
         self.by_number.get(&number).is_some_and(|upload| upload.has_id(id))
     }
 
+    /// Returns whether parts may have the rest of an upload.
+    pub(super) fn may_be_joined(&self, number: UploadNumber) -> bool {
+        self.by_number.get(&number).is_some_and(|upload| upload.may_be_joined())
+    }
+
     /// Returns whether an upload was resumed, and none of its bytes have come on this connection yet.
     pub(super) fn is_ahead(&self, number: UploadNumber) -> bool {
         self.by_number.get(&number).is_some_and(|upload| upload.is_ahead())

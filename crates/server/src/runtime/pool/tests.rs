@@ -299,7 +299,7 @@ fn a_resume_that_comes_late_is_let_go() {
     assert!(no_answer_is(resumed(stage.ask_in_vain(resume())).as_ref().err()));
     assert!(no_answer_is(resumed(stage.ask(resume())).as_ref().err()), "at once: a helper has it in hand");
     stage.let_go();
-    let Ok(Resumed::Going { upload, digest }) = resumed(stage.ask(resume())) else { panic!("it is held still") };
+    let Ok(Resumed::Going { upload, digest, .. }) = resumed(stage.ask(resume())) else { panic!("it is held still") };
     assert_eq!(digest.bytes(), 0);
     stage.ask(Operation::Upload(NUMBER, UploadOperation::Discard { upload }));
     assert_eq!(stage.pool.kit.store.usage().unwrap().kept_uploads, 0);
@@ -338,7 +338,7 @@ fn what_is_published_late_is_found_out_by_resume() {
     };
     let (bytes, size) = (chunk(), BYTES as u64);
     let crc = Crc32::of(bytes.bytes());
-    let finish = Finish { upload: upload.clone(), at: 0, chunk: bytes, chunk_crc: crc, size, crc };
+    let finish = Finish { upload: upload.clone(), at: 0, chunk: bytes, chunk_crc: crc, size, crc, before: None };
     let finished = stage.ask(Operation::Upload(NUMBER, UploadOperation::Finish(finish)));
     assert!(matches!(finished, Completion::Upload(_, UploadCompletion::Finished(Ok(())))), "{finished:?}");
     let publish = NameOperation::Publish(NUMBER, upload.clone(), Onto::Any);

@@ -25,6 +25,7 @@ use super::{
     super::{
         journal::{Journal, JournalEntry},
         meta,
+        parts::Part,
         quota::Resting,
         run::{Run, Standing, entries, is_entry},
     },
@@ -326,37 +327,41 @@ impl Area {
     }
 
     /// Opens the data of an upload that was taken, with the bytes that `promised` stands for. Another
-    /// holder may have them open still, and then they are copied. Returns the digest of the bytes in
-    /// them that count.
+    /// holder may have them open still, and then they are copied, and the parts beyond them. Returns the
+    /// digest of the bytes in them that count, and the parts that do.
     pub(in crate::store) fn own_data(
         &self,
         taken: &Taken,
         promised: Digest,
+        parts: &[Part],
         gets_on: &dyn Fn() -> bool,
-    ) -> Result<(OwnedFd, Digest), Errno> {
+    ) -> Result<(OwnedFd, Digest, Vec<Part>), Errno> {
         let (dir, name) = (&taken.dir, taken.kept.data_name());
         if !taken.has_data {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-            return Ok((self.syscalls.open_entry(dir, &name, flags)?, Digest::new()));
+            return Ok((self.syscalls.open_entry(dir, &name, flags)?, Digest::new(), Vec::new()));
         }
         let theirs = self.syscalls.open_entry(dir, &name, OFlags::RDWR)?;
-        let is_there = promised.bytes() <= meta::size(&self.syscalls.stat(&theirs)?);
+        let size = meta::size(&self.syscalls.stat(&theirs)?);
+        let is_there = promised.bytes() <= size;
         let promised = if is_there { promised } else { Digest::new() };
+        let are_there = is_there && parts.last().is_none_or(|last| last.end() <= size);
+        let parts = if are_there { parts } else { &[] };
         if taken.is_clean {
-            return Ok((theirs, promised));
+            return Ok((theirs, promised, parts.to_vec()));
         }
         let Tenure::Own { number, .. } = &taken.kept.tenure else { return Err(Errno::INVAL) };
         let copy_name = format!("taken-{number}");
         let (run, copy) = self.stage(&copy_name, OFlags::RDWR)?;
-        let copied = self.copy(&theirs, &copy, promised, gets_on).and_then(|digest| {
+        let copied = self.copy(&theirs, &copy, promised, parts, gets_on).and_then(|copied| {
             self.syscalls.rename((run.dir(), &copy_name), (dir, &name), true)?;
-            Ok(digest)
+            Ok(copied)
         });
         if copied.is_err() {
             let _ = self.syscalls.unlink(run.dir(), &copy_name, false);
         }
         self.syscalls.closer().close(theirs);
-        copied.map(|digest| (copy, digest))
+        copied.map(|(digest, parts)| (copy, digest, parts))
     }
 
     /// Copies what was promised; nothing where it is not what was promised.
@@ -365,29 +370,52 @@ impl Area {
         theirs: &OwnedFd,
         copy: &OwnedFd,
         promised: Digest,
+        parts: &[Part],
         gets_on: &dyn Fn() -> bool,
-    ) -> Result<Digest, Errno> {
+    ) -> Result<(Digest, Vec<Part>), Errno> {
         self.syscalls.forget_cached(theirs)?;
-        let mut digest = Digest::new();
-        let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(promised.bytes()).unwrap_or(COPY_BYTES))];
-        while digest.bytes() < promised.bytes() {
-            let left = usize::try_from(promised.bytes() - digest.bytes()).unwrap_or(usize::MAX);
-            let part = &mut buffer[..left.min(COPY_BYTES)];
-            let read = self.syscalls.read(theirs, digest.bytes(), part, false)?;
-            if read == 0 {
-                break;
+        let mut digest = self.copy_range((theirs, copy), 0, promised.bytes(), gets_on)?;
+        let is_right = (digest.bytes(), digest.crc()) == (promised.bytes(), promised.crc());
+        let mut copied = Vec::new();
+        if is_right {
+            for part in parts {
+                let found = self.copy_range((theirs, copy), part.offset, part.length, gets_on)?;
+                if (found.bytes(), found.crc()) == (part.length, part.crc) {
+                    copied.push(part.clone());
+                }
             }
-            self.syscalls.write_all(copy, &part[..read], digest.bytes())?;
-            digest.update(&part[..read]);
-            gets_on();
-        }
-        if (digest.bytes(), digest.crc()) != (promised.bytes(), promised.crc()) {
+        } else {
             log::warn!("an interrupted upload in .ferry/kept is not what its journal says; it begins anew");
             self.syscalls.truncate(copy, 0)?;
             digest = Digest::new();
         }
         // Whatever is promised on: what was promised before is on the disk.
         self.syscalls.sync_data(copy)?;
+        Ok((digest, copied))
+    }
+
+    /// Copies a range of a file to the same place of another one, as far as there is any, and returns its digest.
+    fn copy_range(
+        &self,
+        (from, to): (&OwnedFd, &OwnedFd),
+        offset: u64,
+        length: u64,
+        gets_on: &dyn Fn() -> bool,
+    ) -> Result<Digest, Errno> {
+        let mut digest = Digest::new();
+        let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(length).unwrap_or(COPY_BYTES))];
+        while digest.bytes() < length {
+            let left = usize::try_from(length - digest.bytes()).unwrap_or(usize::MAX);
+            let piece = &mut buffer[..left.min(COPY_BYTES)];
+            let at = offset + digest.bytes();
+            let read = self.syscalls.read(from, at, piece, false)?;
+            if read == 0 {
+                break;
+            }
+            self.syscalls.write_all(to, &piece[..read], at)?;
+            digest.update(&piece[..read]);
+            gets_on();
+        }
         Ok(digest)
     }
 

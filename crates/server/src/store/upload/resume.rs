@@ -21,6 +21,7 @@ use super::{
         meta,
         operation::{Published, Resume, Resumed},
         owner::Owner,
+        parts::{Part, Parts},
     },
     Hands, Parents, Place, Staged, Upload,
 };
@@ -28,9 +29,17 @@ use super::{
 /// The thing that a journal turns out to stand for.
 enum Found {
     Published(Published),
-    /// The file, and the digest of the bytes in it that count.
-    Kept(OwnedFd, Digest),
+    /// The file, the digest of the bytes in it that count, and the parts beyond that do.
+    Kept(OwnedFd, Digest, Beyond),
     Nothing,
+}
+
+/// The parts of an upload that are found.
+#[derive(Default)]
+struct Beyond {
+    parts: Vec<Part>,
+    /// The journal promises others, which are not there.
+    is_less: bool,
 }
 
 /// The state in which an upload that somebody wants is found.
@@ -46,6 +55,7 @@ struct Going {
     journal: (OwnedFd, Journal),
     file: OwnedFd,
     digest: Digest,
+    beyond: Beyond,
     owner: Owner,
     /// The files that it was taken from, where its names are its holder's alone.
     taken: Option<Box<Taken>>,
@@ -95,11 +105,14 @@ impl Store {
         } else {
             self.begin_common(area, wanted, target.as_ref())?
         };
-        let Going { kept, journal, file, digest, owner, taken } = match begun {
+        let Going { kept, journal, file, digest, beyond: Beyond { parts, is_less }, owner, taken } = match begun {
             Begun::Published(published) => return Ok(Resumed::Published(published)),
             Begun::Going(going) => going,
         };
+        let told = parts.iter().map(|part| part.offset..part.end()).collect();
+        let end = parts.last().map_or(digest.bytes(), Part::end);
         let mut staged = Staged { journal: Some(journal), file: Some(file), ..Staged::default() };
+        staged.parts = Parts::resumed(digest.bytes(), parts.clone());
         let attributes = target?;
         let (place, size, mtime) = (Place::Kept(kept), Some(*size), *mtime);
         let (store, name_of, hands) = (self.stamp.clone(), name.clone(), Hands::default());
@@ -111,23 +124,25 @@ impl Store {
         // killed before it was.
         if let Some(taken) = &taken {
             area.anchor(taken, |dir| self.sync(dir)).map_err(failed)?;
-            self.write_journal(&upload, &mut staged, &digest).map_err(failed)?;
+            self.write_journal(&upload, &mut staged, &digest, parts).map_err(failed)?;
             area.settle(taken, |dir| self.sync(dir)).map_err(|error| self.cant_take(name, error))?;
-        } else if digest.bytes() == 0 {
-            self.write_journal(&upload, &mut staged, &digest).map_err(failed)?;
+        } else if digest.bytes() == 0 || is_less {
+            self.write_journal(&upload, &mut staged, &digest, parts).map_err(failed)?;
             // The two entries must be there when a checkpoint promises that they are.
             self.sync(area.kept()).map_err(failed)?;
         } else if let Some((journal_file, _)) = &staged.journal {
             self.sync_data(journal_file).map_err(failed)?;
         }
         staged.counted = match &staged.file {
-            Some(file) => self.trimmed(file, digest.bytes()).map_err(failed)?,
+            Some(file) => self.trimmed(file, end).map_err(failed)?,
             None => 0,
         };
         self.quota.hold(id.as_str(), &upload.owner, staged.counted);
-        (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.bytes());
+        (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.clone());
         *upload.staged() = staged;
-        Ok(Resumed::Going { upload: Arc::new(upload), digest })
+        let upload = Arc::new(upload);
+        self.held.insert(id, &upload);
+        Ok(Resumed::Going { upload, digest, parts: told })
     }
 
     /// Returns the error where an upload that was taken could not be had: another server took it right away.
@@ -167,12 +182,12 @@ impl Store {
         })?;
         let (journal, entry) = Journal::read(&self.syscalls, &journal_file).map_err(failed)?;
         let data_name = Area::data_name(id.as_str());
-        let (mut file, mut digest, mut owner) = (None, Digest::new(), owner.clone());
+        let (mut file, mut digest, mut beyond, mut owner) = (None, Digest::new(), Beyond::default(), owner.clone());
         if let Some(entry) = entry {
             owner = Store::owner_of(wanted, &entry)?;
             match self.look_for(area, &data_name, &entry).map_err(failed)? {
                 Found::Published(published) => return Ok(Begun::Published(published)),
-                Found::Kept(found, kept) => (file, digest) = (Some(found), kept),
+                Found::Kept(found, kept, parts) => (file, digest, beyond) = (Some(found), kept, parts),
                 Found::Nothing => {}
             }
         }
@@ -186,7 +201,7 @@ impl Store {
             }
         };
         let kept = Kept { id: id.clone(), tenure: Tenure::Common, node: None };
-        Ok(Begun::Going(Going { kept, journal: (journal_file, journal), file, digest, owner, taken: None }))
+        Ok(Begun::Going(Going { kept, journal: (journal_file, journal), file, digest, beyond, owner, taken: None }))
     }
 
     /// Takes hold of an upload where servers of other machines may hold it.
@@ -239,17 +254,24 @@ impl Store {
         let Resume { name, owner, .. } = wanted;
         let owner = taken.entry.as_ref().map_or_else(|| Ok(owner.clone()), |entry| Store::owner_of(wanted, entry))?;
         let promised = match taken.entry.as_ref().map(|entry| (entry.size, &entry.state)) {
-            Some((_, KeptState::Kept { offset, crc })) => Digest::resume(*crc, *offset),
+            Some((_, KeptState::Kept { offset, crc, .. })) => Digest::resume(*crc, *offset),
             Some((size, KeptState::Publishing { crc, .. })) => Digest::resume(*crc, size),
             Some((_, KeptState::Published { .. })) | None => Digest::new(),
         };
-        let data = area.own_data(&taken, promised, gets_on);
-        let (file, digest) = data.map_err(|error| self.cant_take(name, error))?;
+        let parts = match taken.entry.as_ref().map(|entry| &entry.state) {
+            Some(KeptState::Kept { parts, .. }) => parts.as_slice(),
+            _ => &[],
+        };
+        let data = area.own_data(&taken, promised, parts, gets_on);
+        let (file, digest, parts) = data.map_err(|error| self.cant_take(name, error))?;
+        // Its own journal has no entry yet.
+        let beyond = Beyond { parts, is_less: false };
         Ok(Going {
             kept: taken.kept.clone(),
             journal: (mark, Journal::default()),
             file,
             digest,
+            beyond,
             owner,
             taken: Some(taken),
         })
@@ -292,6 +314,14 @@ impl Store {
         }
     }
 
+    /// Returns the parts that count of a file whose journal says `entry`, of which `kept` is there.
+    fn beyond(&self, file: &OwnedFd, kept: &Digest, entry: &JournalEntry) -> Result<Beyond, Errno> {
+        let KeptState::Kept { offset, parts, .. } = &entry.state else { return Ok(Beyond::default()) };
+        let size = meta::size(&self.syscalls.stat(file)?);
+        let are_there = *offset == kept.bytes() && parts.last().is_none_or(|last| last.end() <= size);
+        Ok(Beyond { parts: if are_there { parts.clone() } else { Vec::new() }, is_less: !are_there })
+    }
+
     /// Gives back what lies behind the first `bytes` bytes of a file, or was set aside there by a
     /// server that was killed before it could. Returns how much of the disk the file takes.
     fn trimmed(&self, file: &OwnedFd, bytes: u64) -> Result<u64, Errno> {
@@ -309,7 +339,7 @@ impl Store {
             KeptState::Published { crc, tag } => {
                 return Ok(Found::Published(Published { size: entry.size, crc: *crc, tag: tag.clone() }));
             }
-            KeptState::Kept { offset, crc } => (*offset, *crc, None),
+            KeptState::Kept { offset, crc, .. } => (*offset, *crc, None),
             KeptState::Publishing { crc, tag } => (entry.size, *crc, Some(tag)),
         };
         match self.syscalls.open_entry(area.kept(), data_name, OFlags::RDWR) {
@@ -324,7 +354,8 @@ impl Store {
                 // A journal that promises more than there is can't be: the bytes were synced before it.
                 // Should a disk lie, the upload begins anew.
                 let kept = if offset <= meta::size(&stat) { Digest::resume(crc, offset) } else { Digest::new() };
-                Ok(Found::Kept(file, kept))
+                let beyond = self.beyond(&file, &kept, entry)?;
+                Ok(Found::Kept(file, kept, beyond))
             }
             Err(Errno::NOENT) => match published {
                 Some(tag) => self.found_published(area, entry, tag, crc),
@@ -414,7 +445,7 @@ mod tests {
         let crc = Crc32::of(b"hello");
         let Resumed::Going { upload, .. } = resume() else { panic!("published before it began") };
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
-        store.finish(&Finish { upload, at: 0, chunk, chunk_crc: crc, size: 5, crc }, &|| true).unwrap();
+        store.finish(&Finish { upload, at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None }, &|| true).unwrap();
 
         let [name, staged] = ["name", ".ferry/kept/0123456789abcdef.data"].map(|path| root.path().join(path));
         fs::write(&name, b"hello").unwrap();

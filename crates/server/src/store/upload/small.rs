@@ -45,7 +45,10 @@ impl SmallFinish {
     ///
     /// `finish` itself.
     pub fn new(number: UploadNumber, finish: Finish<Disk>) -> Result<SmallFinish, Finish<Disk>> {
-        let is_small = finish.at == 0 && finish.chunk.filled <= SMALL_BYTES && finish.upload.id().is_none();
+        let is_small = finish.at == 0
+            && finish.chunk.filled <= SMALL_BYTES
+            && finish.upload.id().is_none()
+            && !finish.upload.is_part();
         if is_small { Ok(SmallFinish { number, finish }) } else { Err(finish) }
     }
 }
