@@ -56,12 +56,14 @@ fn a_shared_download_that_is_cut_goes_on_from_what_has_no_gap() {
     let proxy = Proxy::start(server.address());
     let local = tempfile::tempdir().unwrap();
     let target = local.path().join("got");
-    // All four, one after the other.
+    // All four, one after the other, and whichever are opened in their places.
     let cut = |after| Cut { way: Way::Down, after, manner: Manner::End };
     let reset = Cut { manner: Manner::Reset, ..cut(3 << 20) };
     proxy.cut(&[cut(5 << 20), cut(2 << 20), reset, cut(8 << 20)]);
+    proxy.cut(&[cut(2 << 20); 12]);
     let (report, events) = fetch(&mut connect(proxy.address()), "large", &target, &Settings { retries: 0, ..four() });
     assert_eq!(report.failures.len(), 1, "{events:?}");
+    proxy.cut_no_more();
     let (first, _, _) = proxy.counts();
     // Where the first piece of all was not whole yet, nothing is there without a gap.
     let part = names(local.path()).into_iter().find(|name| name.ends_with(".part"));
@@ -125,7 +127,11 @@ fn a_connection_that_stalls_is_not_waited_for() {
         let options = ferry_client::Options::default().timeout(std::time::Duration::from_secs(3600));
         let address = ferry_client::Address::new("127.0.0.1", proxy.address().port());
         let mut client = ferry_client::Client::connect(&address, options).unwrap();
-        let (report, events) = fetch(&mut client, "large", &target, &four());
+        // Its size is known, so that the others are opened before anything stalls.
+        let ferry_client::Stat::File(meta) = client.stat(&name("large")).unwrap() else { panic!() };
+        let file = Fetch { name: name("large"), target: target.as_path().into(), meta: Some(meta) };
+        let mut events = Vec::new();
+        let report = client.fetch(&[file], &four(), &mut |event| events.extend(told(event)));
         assert!(report.is_whole(), "{events:?}");
         assert!(std::fs::read(&target).unwrap() == content);
         client.stat(&name("large")).unwrap();

@@ -86,6 +86,11 @@ impl Proxy {
         self.shared.cuts.lock().unwrap().extend_from_slice(cuts);
     }
 
+    /// Cuts none of the connections that are still to come.
+    pub(crate) fn cut_no_more(&self) {
+        self.shared.cuts.lock().unwrap().clear();
+    }
+
     /// Bytes that went down and up, and connections, since the last call.
     pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let take = |count: &AtomicU64| count.swap(0, Ordering::SeqCst);
