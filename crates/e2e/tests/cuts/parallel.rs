@@ -4,7 +4,7 @@ use ferry_client::{Fetch, Parallel, Settings};
 use ferry_e2e::{Server, random_bytes, seed};
 
 use super::{
-    connect, fetch, name, names,
+    connect, fetch, name, names, options,
     proxy::{Cut, Manner, Proxy, Way},
     told,
 };
@@ -124,7 +124,7 @@ fn a_connection_that_stalls_is_not_waited_for() {
         let manner = Manner::Stall;
         proxy.cut(&[0, 1, 2, 3].map(|number| Cut { way: Way::Down, after: after(number), manner }));
         // Longer than any test may take.
-        let options = ferry_client::Options::default().timeout(std::time::Duration::from_secs(3600));
+        let options = options().timeout(std::time::Duration::from_secs(3600));
         let address = ferry_client::Address::new("127.0.0.1", proxy.address().port());
         let mut client = ferry_client::Client::connect(&address, options).unwrap();
         // Its size is known, so that the others are opened before anything stalls.
