@@ -90,9 +90,12 @@ fn a_known_file_that_changes_while_it_is_sent_never_ends_as_what_it_was() {
             let Some(bytes) = line.strip_prefix("DATA ") else { break line };
             came.extend(raw.bytes(bytes.parse().unwrap()));
         };
-        // What came is a mixture.
-        assert_eq!(gist(&end), "FAIL changed");
         assert_eq!(came.len(), BYTES);
+        // What came is a mixture, unless it changed before the first byte that differs was read.
+        if came == server.read("large") && end == format!("END {}", crc(&came)) {
+            continue;
+        }
+        assert_eq!(gist(&end), "FAIL changed");
         become_known(&server);
         assert!(raw.ask("GET large").verified() == server.read("large"));
     }
