@@ -167,6 +167,8 @@ fn a_user_stages_as_many_bytes_as_the_file_says() {
     figure(&server, "staged_bytes", |bytes| bytes == 0);
     // What is kept counts as well, also after a restart.
     keep(&mut alice, "kept", 40_000);
+    // Its last bytes are written after the answer.
+    figure(&server, "kept_bytes", |bytes| bytes >= 40_000);
     alice.put("b", &[7; 40_000]).expect_failure("no-space");
     assert_eq!(alice.put("b", &[7; 20_000]).word(0), "SAVED");
     drop((alice, bob));
