@@ -5,9 +5,10 @@
 use super::{bounded::Bounded, crcs::Version};
 
 /// Sets of places for versions that were asked for once, and how many places each has: where there is one alone, two versions
-/// that share it are never seen twice. 256 KiB in all.
+/// that share it are never seen twice. 256 KiB in all, and no more than a quarter of the memory.
 const SEEN_SETS: usize = 16 << 10;
 const SEEN_PLACES: usize = 4;
+const SET_BYTES: usize = SEEN_PLACES * size_of::<u32>();
 
 /// Of what is to come in while there is no room, one in so many does: a set of files that is larger than the memory would
 /// push itself out, each file before it is asked for again.
@@ -19,6 +20,7 @@ pub(super) struct Contents {
     cached: Bounded<Version, Box<[u8]>>,
     /// A part of the hashes of the versions that were seen in each set, the last one first. Empty until the first.
     seen: Box<[[u32; SEEN_PLACES]]>,
+    sets: usize,
     /// How many were turned away.
     turned_away: u32,
 }
@@ -26,12 +28,16 @@ pub(super) struct Contents {
 impl Contents {
     /// Returns an empty one that takes at most `limit` bytes of memory; with 0 nothing is.
     pub(super) fn new(limit: u64) -> Contents {
-        Contents { cached: Bounded::new(limit), seen: Box::default(), turned_away: 0 }
+        let mut contents = Contents { cached: Bounded::new(0), seen: Box::default(), sets: 0, turned_away: 0 };
+        contents.set_limit(limit);
+        contents
     }
 
     pub(super) fn set_limit(&mut self, limit: u64) {
-        self.cached.set_limit(limit);
+        let most = usize::try_from(limit).unwrap_or(usize::MAX) / SET_BYTES / 4;
+        self.sets = SEEN_SETS.min(most);
         self.seen = Box::default();
+        self.cached.set_limit(limit - (self.sets * SET_BYTES) as u64);
     }
 
     /// Returns the memory that it takes, in bytes.
@@ -47,15 +53,15 @@ impl Contents {
     /// Returns whether it is worth caching a version of so many bytes that was just read: one that was read before, not
     /// long ago.
     pub(super) fn wants(&mut self, version: &Version) -> bool {
-        if !self.cached.is_on() {
+        if self.sets == 0 {
             return false;
         }
         if self.seen.is_empty() {
-            self.seen = vec![[0; SEEN_PLACES]; SEEN_SETS].into();
+            self.seen = vec![[0; SEEN_PLACES]; self.sets].into();
         }
         let hash = version.hash();
         // The lower half chooses the set, the upper one tells who was there.
-        let (set, mark) = (&mut self.seen[hash as usize % SEEN_SETS], (hash >> 32) as u32 | 1);
+        let (set, mark) = (&mut self.seen[hash as usize % self.sets], (hash >> 32) as u32 | 1);
         if !set.contains(&mark) {
             set.rotate_right(1);
             set[0] = mark;
@@ -121,7 +127,7 @@ mod tests {
                 } else if contents.wants(&version(inode)) {
                     contents.put(version(inode), b"hello");
                 }
-                assert!(contents.cached.bytes() <= 100 << 10);
+                assert!(contents.bytes() <= 100 << 10);
             }
         }
         let cached = contents.cached.len() as u32;

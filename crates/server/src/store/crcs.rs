@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_file_larger_than_the_memory_is_remembered_in_part() {
         let size = 1000 * GROUP_BLOCKS * CRC_BLOCK_BYTES;
-        // Some 540 bytes a group.
+        // Some 470 bytes a group.
         let mut cache = CrcCache::new(1700);
         for block in 0..10 * GROUP_BLOCKS {
             cache.put(Version::of_a_test(1, size), block, Crc32(block as u32));
