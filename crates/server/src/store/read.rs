@@ -284,7 +284,6 @@ impl Store {
             self.syscalls.will_need(fd, range.start, range.end - range.start + READ_AHEAD_BYTES);
         }
         let mut digest = digest.cloned();
-        let learns = digest.is_some() && self.learns(file);
         let mut at = range.start;
         while at < range.end {
             let known = if remembered && digest.is_some() { self.known_block(file, at..range.end) } else { None };
@@ -293,7 +292,8 @@ impl Store {
                 (Some((_, bytes)), _) if !is_sent || self.is_in_memory(file, at, bytes) => (bytes, None),
                 (Some(_), _) | (None, None) => self.bring(fd, at..end, wait, scratch, gets_on, &mut |_| {}),
                 (None, Some(digest)) => {
-                    let before = learns.then(|| digest.clone());
+                    // Asked only here: of a file all of which is known nothing is to be learnt.
+                    let before = self.learns(file).then(|| digest.clone());
                     let brought = self.bring(fd, at..end, wait, scratch, gets_on, &mut |piece| digest.update(piece));
                     self.learn(file, at..at + brought.0, before, digest);
                     brought

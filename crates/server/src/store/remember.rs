@@ -272,6 +272,7 @@ mod tests {
     #[derive(Debug, Default)]
     struct Watched {
         reads: AtomicUsize,
+        leases: AtomicUsize,
         /// Times stand still, as where a disk loses bits.
         is_frozen: AtomicBool,
         /// Pages may not be looked at.
@@ -281,6 +282,7 @@ mod tests {
     impl Watcher for Watched {
         fn before(&self, call: &Call<'_>) -> Result<(), Errno> {
             self.reads.fetch_add(usize::from(matches!(call, Call::Read { .. })), Ordering::Relaxed);
+            self.leases.fetch_add(usize::from(matches!(call, Call::Lease { .. })), Ordering::Relaxed);
             let is_refused = matches!(call, Call::Resident { .. }) && self.is_closed.load(Ordering::Relaxed);
             if is_refused { Err(Errno::PERM) } else { Ok(()) }
         }
@@ -404,8 +406,10 @@ mod tests {
         let (crc, stability, reads) = place.get();
         assert_eq!((crc, stability), (place.crc(), Stability::Same));
         assert!(reads > 3, "{reads} reads");
+        let leases = place.watched.leases.load(Ordering::Relaxed);
         assert_eq!(place.get(), (crc, Stability::Same, 0));
         assert_eq!(place.get_range(0, true, true), (crc, Stability::Same, 0), "SUM");
+        assert_eq!(place.watched.leases.load(Ordering::Relaxed), leases, "there was nothing to learn");
         let usage = place.store.crc_usage();
         assert_eq!((usage.hit_bytes, usage.missed_bytes, usage.mismatches), (2 * SIZE as u64, SIZE as u64, 0));
         // Of a range, the blocks that it holds whole are known.

@@ -133,11 +133,14 @@ pub trait Watcher: Debug + Send + Sync {
 pub(super) struct Syscalls {
     watcher: Option<Arc<dyn Watcher>>,
     closer: Closer,
+    identity: (u32, u32),
 }
 
 impl Syscalls {
     pub(super) fn new(watcher: Option<Arc<dyn Watcher>>, closer: Closer) -> Syscalls {
-        Syscalls { watcher, closer }
+        // They stay as they are as long as this process lives, and are needed for each file that is read.
+        let identity = (geteuid().as_raw(), getegid().as_raw());
+        Syscalls { watcher, closer, identity }
     }
 
     /// Returns the closer of files whose close may take long.
@@ -331,7 +334,7 @@ impl Syscalls {
 
     /// Returns user and group that what this process makes belongs to.
     pub(super) fn identity(&self) -> (u32, u32) {
-        (geteuid().as_raw(), getegid().as_raw())
+        self.identity
     }
 
     /// Returns the attributes that a directory hands on to a new file in it.
