@@ -59,8 +59,7 @@ impl<H: Handles> Session<H> {
                 if options.crc_read
                     && !matches!(request, Request::Get { .. } | Request::Read { .. } | Request::Sum { .. })
                 {
-                    let body_follows = matches!(request, Request::Put { .. });
-                    return self.refuse(unsupported("crc=read is for GET, READ and SUM"), body_follows);
+                    return self.refuse(unsupported("crc=read is for GET, READ and SUM"), request.brings_body());
                 }
                 self.start(request, options, now);
             }
