@@ -9,7 +9,7 @@ use std::{
 use ferry_e2e::{Figures, Server};
 use ferry_server::{
     access::Users,
-    protocol::ferry::{Limits, Session, Timeouts, Visitor},
+    protocol::{Limits, Timeouts, Visitor, ferry::FerrySession},
     store::Disk,
 };
 use slab::Slab;
@@ -63,7 +63,8 @@ fn sessions(options: &Options, report: &mut Report) {
         let now = Instant::now();
         let mut sessions = Slab::with_capacity(count);
         for _ in 0..count {
-            let mut session = Session::<Disk>::new(Arc::clone(&limits), Visitor::new(Arc::clone(&users), true), now);
+            let mut session =
+                FerrySession::<Disk>::new(Arc::clone(&limits), Visitor::new(Arc::clone(&users), true), now);
             let greeting = session.outbox().bytes();
             session.outbox().advance(greeting);
             session.sent(now);

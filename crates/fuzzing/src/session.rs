@@ -9,7 +9,7 @@ use std::{
 
 use ferry_server::{
     access::Users,
-    protocol::ferry::{Limits, LoginOutcome, Segment, Session, Timeouts, Visitor},
+    protocol::{Limits, LoginOutcome, Segment, Timeouts, Visitor, ferry::FerrySession},
     store::{ErrorKind, Operation, StoreError, SystemError},
 };
 use ferry_wire::{Code, Failure, Id};
@@ -60,7 +60,7 @@ pub fn session(input: &[u8]) {
 }
 
 struct Drive<'a> {
-    session: Session<Numbers>,
+    session: FerrySession<Numbers>,
     store: Store,
     operations: VecDeque<Operation<Numbers>>,
     listener: Listener,
@@ -107,7 +107,7 @@ impl<'a> Drive<'a> {
         };
         let now = Instant::now();
         Drive {
-            session: Session::new(Arc::new(limits), Visitor::new(users(users_then), true), now),
+            session: FerrySession::new(Arc::new(limits), Visitor::new(users(users_then), true), now),
             store: Store::default(),
             operations: VecDeque::new(),
             listener: Listener::default(),

@@ -158,8 +158,8 @@ fn the_wire_does_no_io_and_reads_no_clock() {
 }
 
 #[test]
-fn the_session_is_a_pure_state_machine() {
-    check("crates/server/src/protocol/ferry", &IMPURE, &[]);
+fn the_sessions_are_pure_state_machines() {
+    check("crates/server/src/protocol", &IMPURE, &[]);
 }
 
 #[test]

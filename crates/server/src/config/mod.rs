@@ -27,7 +27,7 @@ use crate::{
     access::file::FILE_NAME as USERS_FILE,
     files::may_be_there,
     observe::{TransferLogForm, logging::LogOptions},
-    protocol::ferry::{Limits, Timeouts},
+    protocol::{Limits, Timeouts},
     runtime::{Live, ServerOptions, admission::AdmissionLimits},
     store::{Durability, LeaseOptions, MountTable, StoreLimits, StoreOptions},
 };

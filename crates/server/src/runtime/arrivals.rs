@@ -21,7 +21,7 @@ use crate::{
         proxy::{Network, ProxiedClient},
     },
     observe::{Counters, RefusedFor},
-    protocol::ferry::{Limits, Session, Visitor},
+    protocol::{Limits, Session, Visitor, ferry},
     store::Disk,
     units::counted,
 };
@@ -157,17 +157,18 @@ impl Arrivals {
         }
         let (limits, visitor) = (self.limits.clone(), self.visitor(&caller));
         let session = match full {
-            None if self.is_secure => Session::new(limits, visitor, now).as_bytes(),
-            None => Session::new(limits, visitor, now),
-            Some(full) => Session::refusing(limits, visitor, &refusal(full, self.admission.limits()), now),
+            None if self.is_secure => ferry::FerrySession::new(limits, visitor, now).as_bytes(),
+            None => ferry::FerrySession::new(limits, visitor, now),
+            Some(full) => ferry::FerrySession::refusing(limits, visitor, &refusal(full, self.admission.limits()), now),
         };
-        Some((admitted, session))
+        Some((admitted, Session::Ferry(session)))
     }
 
     /// Admits a client only to be told of `failure`; [`None`] where too many are being told something.
     pub(super) fn refuse(&mut self, caller: Caller, failure: &Failure, now: Instant) -> Option<Arrival> {
         let admitted = self.admission.refuse(caller.peer.ip())?;
-        Some((admitted, Session::refusing(self.limits.clone(), self.visitor(&caller), failure, now)))
+        let session = ferry::FerrySession::refusing(self.limits.clone(), self.visitor(&caller), failure, now);
+        Some((admitted, Session::Ferry(session)))
     }
 
     /// Returns the listening socket, unless the server drains.
@@ -193,8 +194,9 @@ impl Arrivals {
             }
             if let Some((socket, peer)) = acceptor.accept(now) {
                 let admitted = self.admission.admit_to_refuse(peer.ip());
-                let session = Session::refusing(self.limits.clone(), self.visitor(&Caller::direct(peer)), end, now);
-                last.push((socket, peer, (admitted, session)));
+                let visitor = self.visitor(&Caller::direct(peer));
+                let session = ferry::FerrySession::refusing(self.limits.clone(), visitor, end, now);
+                last.push((socket, peer, (admitted, Session::Ferry(session))));
             }
         }
         last

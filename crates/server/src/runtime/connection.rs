@@ -10,7 +10,7 @@ use super::{admission::Admitted, party::Party, scheduler::Queued};
 use crate::{
     net::{Endpoint, ReadError, SendFileError, Unsent},
     observe::{ClientState, Occupation},
-    protocol::ferry::{Activity, Outbox, Segment, Session},
+    protocol::{Activity, Outbox, Segment, Session},
     store::{Disk, OpenFile, StoreError},
 };
 

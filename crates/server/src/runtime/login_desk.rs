@@ -18,7 +18,7 @@ use mio::{Token, Waker};
 use super::Server;
 use crate::{
     access::{Logins, Users, failed_login},
-    protocol::ferry::{Login, LoginOutcome},
+    protocol::{Login, LoginOutcome},
 };
 
 /// Threads that check secrets. Each takes a processor and some memory while it does.

@@ -65,7 +65,7 @@ use crate::{
         Client, Counters, RefusedFor, TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
     },
-    protocol::ferry::{Record, Session},
+    protocol::{Record, Session},
     store::{Disk, ServedStore, StoreUsage},
     units::counted,
 };

@@ -8,7 +8,7 @@ use mio::Token;
 use super::{Live, Server};
 use crate::{
     access::{UserLimits, Users},
-    protocol::ferry::LoginOutcome,
+    protocol::LoginOutcome,
     store::{Owner, OwnerLimits},
 };
 

@@ -14,7 +14,7 @@ use mio::Token;
 use super::job::Ended;
 use crate::{
     observe::RootDown,
-    protocol::ferry::ROOT_TIME,
+    protocol::ROOT_TIME,
     store::{Completion, ErrorKind, ReadCompletion, StoreError},
 };
 

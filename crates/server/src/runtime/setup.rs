@@ -7,7 +7,7 @@ use log::LevelFilter;
 use super::admission::AdmissionLimits;
 use crate::{
     net::{ListenError, proxy::Network},
-    protocol::ferry::Limits,
+    protocol::Limits,
     store::StoreLimits,
 };
 

@@ -13,7 +13,7 @@ use std::{
 
 use ferry_server::{
     access::Users,
-    protocol::ferry::{Limits, LoginOutcome, Segment, Session, Timeouts, Visitor},
+    protocol::{Limits, LoginOutcome, Segment, Timeouts, Visitor, ferry::FerrySession},
     store::{Change, Operation},
 };
 use ferry_wire::{Code, Crc32, Name, Reply};
@@ -188,7 +188,7 @@ const PUT: &[u8] = b"put";
 
 /// A client with a directory that nobody else writes to.
 struct Guest {
-    session: Session<Model>,
+    session: FerrySession<Model>,
     home: String,
     /// Requests to be sent; nothing more before the answer to a RESUME.
     to_say: VecDeque<(Vec<u8>, Asked)>,
@@ -262,7 +262,7 @@ impl Accounts {
             let home = format!("h{home}");
             let to_say = script(&mut dice, &home);
             guests.push(Guest {
-                session: Session::new(limits.clone(), Visitor::new(users.clone(), true), now),
+                session: FerrySession::new(limits.clone(), Visitor::new(users.clone(), true), now),
                 tree: tree.below(&home),
                 home,
                 to_say,

@@ -9,7 +9,7 @@ use std::{
 
 use ferry_server::{
     access::Users,
-    protocol::ferry::{Limits, Segment, Session, Timeouts, Visitor},
+    protocol::{Limits, Segment, Timeouts, Visitor, ferry::FerrySession},
     store::{NameOperation, Operation, ReadOperation, StoreError, UploadOperation},
 };
 
@@ -75,7 +75,7 @@ impl Desk {
         };
         let now = Instant::now();
         let conn =
-            Conn::new(Session::new(Arc::new(limits), Visitor::new(Arc::new(Users::without_file()), true), now), 0);
+            Conn::new(FerrySession::new(Arc::new(limits), Visitor::new(Arc::new(Users::without_file()), true), now), 0);
         static TREE: LazyLock<Tree> = LazyLock::new(small_tree);
         let store = Store::new(TREE.clone(), 0, Dice::new(0));
         let (output, late) = (Vec::new(), VecDeque::new());

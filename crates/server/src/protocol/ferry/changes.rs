@@ -1,5 +1,5 @@
 //! Requests that change: PUT, RESUME, PART, MKDIR, DELETE, RENAME. Here a session starts them and takes
-//! completions to them; [`upload`](super::upload) is how one upload goes on,
+//! completions to them; [`upload`](crate::protocol::upload) is how one upload goes on,
 //! [`queue`](super::queue) in which order they are answered.
 
 use std::time::Instant;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use ferry_wire::{BodyCheck, BodyError, BodyLine, Code, Crc32, Failure, Id, Name, Reply, Time};
 
 use super::{
-    Limits, Phase, Session,
+    FerrySession, Limits, Phase,
     record::Transfer,
     upload::{Event, Prepared, Upload},
     visitor::Terms,
@@ -41,7 +41,7 @@ impl Preparing {
 }
 
 /// Beginning.
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     pub(super) fn start_put(&mut self, name: Name, size: Option<u64>, mtime: Option<Time>, terms: Terms, now: Instant) {
         let transfer = Transfer::new("PUT", name.as_str(), now);
         if let Err(failure) = check_upload(&self.limits, size) {
@@ -181,7 +181,7 @@ impl<H: Handles> Session<H> {
 }
 
 /// The body.
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     /// Takes a line inside a body.
     pub(super) fn body_line(&mut self, line: &[u8], now: Instant) {
         let parsed = match BodyLine::parse(line) {
@@ -263,7 +263,7 @@ impl<H: Handles> Session<H> {
 }
 
 /// Completions.
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     pub(super) fn upload_completed(&mut self, number: UploadNumber, completion: UploadCompletion<H>, now: Instant) {
         match completion {
             UploadCompletion::Staged(staged) => self.staged(number, staged, now),
@@ -290,7 +290,7 @@ impl<H: Handles> Session<H> {
             Some(Event::Refused(failure)) => self.refuse_body(failure, now),
             Some(Event::Ended { place, outcome, transfer }) => {
                 let failure = outcome.as_ref().err().cloned();
-                self.queue.answer(place, outcome.unwrap_or_else(Reply::Fail));
+                self.queue.answer(place, outcome.map_or_else(Reply::Fail, Reply::from));
                 if let Some(transfer) = transfer {
                     self.record(transfer, failure, now);
                 }

@@ -349,7 +349,7 @@ mod tests {
     use super::*;
     use crate::{
         access::Users,
-        protocol::ferry::{Limits, Segment, Session, Timeouts, Visitor},
+        protocol::{Limits, Segment, Timeouts, Visitor, ferry::FerrySession},
         store::{Completion, FileVersion, Operation, ReadCompletion},
     };
 
@@ -362,7 +362,7 @@ mod tests {
     }
 
     /// Returns a session that sends a file of `size` bytes, and the first piece that it asked for.
-    fn sending(size: u64, is_sendable: bool, now: Instant) -> (Session<Numbers>, Operation<Numbers>) {
+    fn sending(size: u64, is_sendable: bool, now: Instant) -> (FerrySession<Numbers>, Operation<Numbers>) {
         let long = Duration::from_secs(60);
         let limits = Limits {
             node: None,
@@ -374,7 +374,7 @@ mod tests {
             checkpoint_time: long,
         };
         let visitor = Visitor::new(Arc::new(Users::without_file()), true);
-        let mut session = Session::<Numbers>::new(Arc::new(limits), visitor, now);
+        let mut session = FerrySession::<Numbers>::new(Arc::new(limits), visitor, now);
         session.receive(b"GET a\n", now);
         session.next_operation().unwrap();
         let version = FileVersion { size, mtime: None, tag: Tag::new("t").unwrap() };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ferry_wire::Failure;
 
-use super::{Phase, Session};
+use super::{FerrySession, Phase};
 use crate::store::Handles;
 
 /// In the drain a client that was silent for so long is idle. For so long from its beginning, too,
@@ -41,7 +41,7 @@ impl LastReply {
     }
 }
 
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     /// The server is ending, or must let this client go: says why as soon as a reply may stand
     /// there, and closes. Uploads that are whole are still published.
     pub fn dismiss(&mut self, failure: Failure, now: Instant) {

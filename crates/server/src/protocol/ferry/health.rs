@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use ferry_wire::{Code, Failure, Reply};
 
-use super::{Phase, Session};
+use super::{FerrySession, Phase};
 use crate::store::{ErrorKind, Handles, StoreError, SystemError};
 
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     /// Asks for a look at the root. Where one before has not ended yet, its end answers this
     /// request as well: a root that hangs holds up one helper for a client, however often the
     /// client asks.

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use ferry_wire::{Reply, Secret, UserName};
 
-use super::{Limits, LoggingIn, Login, LoginOutcome, Phase, Session, record::Transfer};
+use super::{FerrySession, Limits, LoggingIn, Login, LoginOutcome, Phase, record::Transfer};
 use crate::{access::Users, store::Handles};
 
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     /// Asks for the check; all requests before it are answered.
     pub(super) fn start_login(&mut self, user: UserName, secret: Secret, now: Instant) {
         let transfer = Transfer::login(&user, now);

@@ -1,18 +1,6 @@
-//! One client's conversation, as a pure state machine.
+//! One client's conversation in ferry's own protocol, as PROTOCOL.md has it.
 //!
-//! A session gets bytes ([`Session::receive`]), completions of operations ([`Session::complete`]) and the
-//! time; it gives operations to the store ([`Session::next_operation`]) and things to send
-//! ([`Session::outbox`]). It touches no socket, no file, no clock and no thread, so that a
-//! simulation can drive it byte by byte.
-//!
-//! # Order of calls
-//!
-//! After every call that takes `now`, take all of [`next_operation`](Session::next_operation), see
-//! to the outbox, and read [`deadline`](Session::deadline) anew. Bytes that `receive` did not
-//! consume are given again, in front of newer ones, once [`wants_input`](Session::wants_input).
-//! When nothing is left to do for now, let it [`rest`](Session::rest). A session may be forgotten
-//! when it [`is_over`](Session::is_over). It never is while an operation of it is under way, so the
-//! session itself always releases its handles of the store.
+//! The contract is that of every [session](super::Session).
 //!
 //! # Order of effects
 //!
@@ -26,26 +14,17 @@
 //! the `uploads`, a change by its number in the `queue`. A completion that nobody waits for is one
 //! of a connection that is gone.
 
-mod body;
 mod changes;
-mod clock;
 mod download;
-mod failures;
 mod farewell;
 mod health;
 mod listing;
 mod logins;
-mod operations;
-mod outbox;
 mod queue;
 mod reads;
-mod record;
 mod replies;
 mod requests;
 mod settle;
-mod upload;
-mod uploads;
-mod visitor;
 
 use std::{
     sync::Arc,
@@ -54,15 +33,11 @@ use std::{
 
 use ferry_wire::{Code, Failure, Framer, Greeting, Id, Options, Request, UserName};
 
-pub use clock::{ROOT_TIME, Timeouts};
-pub use outbox::{Outbox, Segment};
-pub use record::Record;
-pub use visitor::{Login, LoginOutcome, Visitor};
-
-use crate::{
-    store::{Completion, Handles, NameCompletion, Operation, StoreError},
-    units::counted,
+use super::{
+    Activity, LINGER, LINGER_BYTES, Limits, Login, LoginOutcome, Outbox, Record, Visitor, body, clock, operations,
+    outbox, record, upload, uploads, visitor,
 };
+use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
 use changes::Preparing;
 use clock::{Clock, Waiting};
 use download::Download;
@@ -73,26 +48,6 @@ use queue::Queue;
 use record::Transfer;
 use settle::timeout;
 use uploads::Uploads;
-
-/// The limits of a session, shared by all sessions of a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// The name of this server among several, for the greeting.
-    pub node: Option<Arc<str>>,
-    /// Changes are refused.
-    pub read_only: bool,
-    /// The store brings nothing to the disk before it says that it is done.
-    pub volatile: bool,
-    /// The largest upload in bytes.
-    pub upload_bytes: u64,
-    /// How long a client may take.
-    pub timeouts: Timeouts,
-    /// Between two checkpoints of a resumable upload, in bytes: what a crash can cost at most,
-    /// beside what is gathered for one write.
-    pub checkpoint_bytes: u64,
-    /// After this time a checkpoint is made of fewer bytes, too: what a crash can cost those who are slow.
-    pub checkpoint_time: Duration,
-}
 
 /// Below this many bytes of queued replies the next request is taken up: enough to fill a write,
 /// little enough that a client who never reads costs little.
@@ -120,21 +75,8 @@ const PENDING_BYTES: u64 = 2 << 20;
 /// helper that waits for the disk.
 const OPEN_UPLOADS: u32 = 8;
 
-/// After the last reply: how long, and over how many bytes, input is discarded so that closing
-/// does not destroy replies on their way.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: u64 = 1 << 20;
-
-impl Limits {
-    /// Returns the refusal of an upload that is too large.
-    fn too_large(&self) -> Failure {
-        let most = counted(self.upload_bytes, "byte");
-        Failure::new(Code::TooLarge, format!("this server takes uploads up to {most}"))
-    }
-}
-
 /// See the [module documentation](self).
-pub struct Session<H: Handles> {
+pub struct FerrySession<H: Handles> {
     limits: Arc<Limits>,
     /// The client, with its rights.
     visitor: Visitor,
@@ -168,21 +110,6 @@ pub struct Session<H: Handles> {
     clock: Clock,
     /// A line that may hold a secret was taken, and that was not asked about yet.
     has_read_secret: bool,
-}
-
-/// The work that a session is at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activity {
-    /// A request is due, and nothing is owed.
-    Idle,
-    /// A request is read, or answered without a transfer.
-    Asking,
-    /// A file is sent.
-    Downloading,
-    /// A file is received, or brought to the disk.
-    Uploading,
-    /// All is said, or is being said for the last time.
-    Closing,
 }
 
 enum Phase<H: Handles> {
@@ -222,10 +149,10 @@ struct LoggingIn {
     transfer: Transfer,
 }
 
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     /// Returns a session that greets.
     #[must_use]
-    pub fn new(limits: Arc<Limits>, visitor: Visitor, now: Instant) -> Session<H> {
+    pub fn new(limits: Arc<Limits>, visitor: Visitor, now: Instant) -> FerrySession<H> {
         let mut outbox = Outbox::new();
         let known = [
             (limits.read_only, Greeting::READ_ONLY),
@@ -240,7 +167,7 @@ impl<H: Handles> Session<H> {
         let features = features.chain(node).collect();
         let software = concat!("ferryd/", env!("CARGO_PKG_VERSION")).into();
         outbox.text(|text| Greeting { software, features }.encode(text));
-        Session {
+        FerrySession {
             limits,
             visitor,
             framer: Framer::new(),
@@ -267,14 +194,14 @@ impl<H: Handles> Session<H> {
 
     /// Returns the session, for a transport that takes bytes and no ranges of files.
     #[must_use]
-    pub fn as_bytes(self) -> Session<H> {
-        Session { as_bytes: true, ..self }
+    pub fn as_bytes(self) -> FerrySession<H> {
+        FerrySession { as_bytes: true, ..self }
     }
 
     /// Returns a session that says no more than why it won't serve.
     #[must_use]
-    pub fn refusing(limits: Arc<Limits>, visitor: Visitor, failure: &Failure, now: Instant) -> Session<H> {
-        let mut session = Session::new(limits, visitor, now);
+    pub fn refusing(limits: Arc<Limits>, visitor: Visitor, failure: &Failure, now: Instant) -> FerrySession<H> {
+        let mut session = FerrySession::new(limits, visitor, now);
         session.outbox.clear();
         session.outbox.text(|text| failure.encode(text));
         session.phase = Phase::Closing;
@@ -561,7 +488,7 @@ impl<H: Handles> Session<H> {
     }
 
     /// Takes what is to be logged, in order, and returns the user who did it.
-    pub fn records(&mut self) -> (Option<&UserName>, impl Iterator<Item = Record>) {
+    pub fn records(&mut self) -> (Option<&UserName>, std::vec::Drain<'_, Record>) {
         (self.visitor.user(), self.records.drain(..))
     }
 

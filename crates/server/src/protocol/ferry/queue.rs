@@ -8,9 +8,10 @@ use std::{collections::VecDeque, time::Instant};
 
 use ferry_wire::{Failure, Reply};
 
-use super::{
+use crate::protocol::{
     operations::Operations,
     record::{Record, Transfer},
+    upload::Place,
 };
 use crate::store::{Change, ChangeNumber, Handles, NameOperation, StoreError, UploadNumber};
 
@@ -23,10 +24,6 @@ pub(super) struct Queue {
     /// So many from the front were handed on to the store, or are answered.
     handed_on: u32,
 }
-
-/// The place of an upload in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place(u32);
 
 enum Entry {
     /// The reply, waiting for those before it.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use ferry_wire::{Name, Reply, Tag};
 
 use super::{
-    Phase, Session,
+    FerrySession, Phase,
     download::{self, Download, Purpose},
     listing,
     record::Transfer,
@@ -31,7 +31,7 @@ impl Range {
     }
 }
 
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     pub(super) fn start_download(&mut self, purpose: Purpose, verb: &'static str, range: Range, now: Instant) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
         let Range { name, offset, length, tag, reads } = range;

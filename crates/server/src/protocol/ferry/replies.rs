@@ -2,7 +2,10 @@
 
 use ferry_wire::{Entry, EntryKind, FileMeta, Reply, limits::MAX_BLOCK_BYTES, write_block_header};
 
-use crate::store::{DirEntry, FileVersion, Published, Status};
+use crate::{
+    protocol::upload::Stored,
+    store::{DirEntry, FileVersion, Published, Status},
+};
 
 impl From<FileVersion> for FileMeta {
     fn from(FileVersion { size, mtime, tag }: FileVersion) -> FileMeta {
@@ -22,6 +25,15 @@ impl From<Status> for Reply {
 impl From<Published> for Reply {
     fn from(Published { size, crc, tag }: Published) -> Reply {
         Reply::Saved { size, crc, tag }
+    }
+}
+
+impl From<Stored> for Reply {
+    fn from(stored: Stored) -> Reply {
+        match stored {
+            Stored::Published(published) => published.into(),
+            Stored::Part => Reply::Done,
+        }
     }
 }
 

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use ferry_wire::{Code, Failure, Frame, Options, Refusal, Reply, Request};
 
-use super::{Phase, Session, download::Purpose, listing::Listing, reads::Range, record::Transfer};
+use super::{FerrySession, Phase, download::Purpose, listing::Listing, reads::Range, record::Transfer};
 use crate::store::{Change, Handles, ReadOperation};
 
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     pub(super) fn frame(&mut self, frame: Frame<'_>, now: Instant) {
         self.lines = self.lines.wrapping_add(u32::from(matches!(frame, Frame::Line(_))));
         match (frame, &self.phase) {

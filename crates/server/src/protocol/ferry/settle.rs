@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use ferry_wire::{Code, Failure, Reply};
 
-use super::{LINGER_BYTES, PENDING_REQUESTS, Phase, Session, body::Body, clock::Waiting, record::Transfer};
+use super::{FerrySession, LINGER_BYTES, PENDING_REQUESTS, Phase, body::Body, clock::Waiting, record::Transfer};
 use crate::store::Handles;
 
-impl<H: Handles> Session<H> {
+impl<H: Handles> FerrySession<H> {
     /// Returns the body that arrives, if one does.
     pub(super) fn receiving(&self) -> Option<&Body> {
         match self.phase {

@@ -7,7 +7,7 @@ use std::{
 
 use ferry_server::{
     access::Users,
-    protocol::ferry::{Session, Visitor},
+    protocol::{Visitor, ferry::FerrySession},
     runtime::{
         admission::{AdmissionLimits, Admitted},
         party::Party,
@@ -38,7 +38,8 @@ impl World {
         let conn = self.next_conn;
         self.next_conn += 1;
         self.figures.connections += 1;
-        let session = Session::new(self.limits.clone(), Visitor::new(Arc::new(Users::without_file()), true), self.now);
+        let session =
+            FerrySession::new(self.limits.clone(), Visitor::new(Arc::new(Users::without_file()), true), self.now);
         let session = if takes_bytes_only(peer) { session.as_bytes() } else { session };
         self.conns.insert(conn, Conn { admitted: Some(admitted), ..Conn::new(session, peer) });
         let Peer { link, conn: current, last, .. } = &mut self.peers[peer];

@@ -15,7 +15,7 @@ use std::{
 };
 
 use ferry_server::{
-    protocol::ferry::{Limits, Timeouts},
+    protocol::{Limits, Timeouts},
     runtime::{
         admission::{Admission, Admitted},
         leases::Leases,

@@ -1,7 +1,7 @@
 //! The server's side of a world: what the loop does.
 
 use ferry_server::{
-    protocol::ferry::Segment,
+    protocol::Segment,
     runtime::{
         leases::{Claim, LeaseEffect, LeaseStep},
         party::Party,

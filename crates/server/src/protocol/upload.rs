@@ -1,4 +1,4 @@
-//! One upload: PUT, RESUME and PART, from its handle to its end.
+//! One upload, from its handle to its end: plain, resumable, or a part of a resumable one.
 //!
 //! ```text
 //! Receiving -> Draining -> Finishing -> Finished -> Publishing -> Gone
@@ -7,16 +7,16 @@
 //! ```
 //!
 //! The client moves it from Receiving, by [ending its body](Upload::end_body) or [giving it
-//! up](Upload::give_up); the store moves it on from there. The queue of changes says when it may
+//! up](Upload::give_up); the store moves it on from there. The session says when it may
 //! [publish](Upload::publish). Every event is followed by [`settle`](Upload::settle), which asks
 //! for the operations that are due. A part of a resumable upload gets no name: it is gone once it is
 //! finished.
 
 use std::time::Instant;
 
-use ferry_wire::{BodyCheck, Code, Crc32, Digest, Failure, Id, Reply};
+use ferry_wire::{BodyCheck, Code, Crc32, Digest, Failure, Id};
 
-use super::{Limits, body::Body, operations::Operations, queue::Place, record::Transfer, visitor::Terms};
+use super::{Limits, body::Body, operations::Operations, record::Transfer, visitor::Terms};
 use crate::store::{Chunk, Finish, Handles, NameOperation, Published, StoreError, Tail, UploadNumber, UploadOperation};
 
 /// How much of a body is gathered for one write: the larger a write, the larger the pieces in which
@@ -48,10 +48,10 @@ pub(super) struct Upload<H: Handles> {
     failure: Option<Failure>,
     /// The part that is kept, where it is given up.
     keeps: Keeps,
-    /// Where it stands in the queue of replies, once its body is whole.
+    /// Where its answer stands among those of the session, once its body is whole.
     place: Option<Place>,
-    /// Its reply, once that is known.
-    outcome: Option<Result<Reply, Failure>>,
+    /// How it ended, once that is known.
+    outcome: Option<Result<Stored, Failure>>,
     transfer: Option<Transfer>,
 }
 
@@ -98,17 +98,30 @@ struct Checkpoint {
     due: Option<Digest>,
 }
 
+/// The place of an upload's answer among those of its session, which alone knows what it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(pub(super) u32);
+
+/// A whole upload that the store has.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// It has its name.
+    Published(Published),
+    /// It is a part of another one, and waits for the rest.
+    Part,
+}
+
 /// The consequence of an event for the session.
 pub(super) enum Event {
     /// Nothing.
     None,
     /// Its body is refused.
     Refused(Failure),
-    /// Its reply is known.
+    /// How it ended is known.
     Ended {
-        /// Where it stands in the queue.
+        /// Where its answer stands.
         place: Place,
-        outcome: Result<Reply, Failure>,
+        outcome: Result<Stored, Failure>,
         /// Its line for the log, unless that was told before.
         transfer: Option<Transfer>,
     },
@@ -180,7 +193,7 @@ impl<H: Handles> Upload<H> {
         self.id.is_some()
     }
 
-    /// Notes that its body is whole, and the place of its reply. Where it was `joined`, parts have what has not come in it,
+    /// Notes that its body is whole, and the place of its answer. Where it was `joined`, parts have what has not come in it,
     /// and the whole has this CRC.
     pub(super) fn end_body(&mut self, place: Place, joined: Option<Crc32>) {
         assert_eq!(self.stage, Stage::Receiving, "a body ends once");
@@ -244,7 +257,7 @@ impl<H: Handles> Upload<H> {
         match finished {
             Ok(()) if self.is_part => {
                 (self.stage, self.last_bytes, self.is_open) = (Stage::Gone, 0, false);
-                self.outcome = Some(Ok(Reply::Done));
+                self.outcome = Some(Ok(Stored::Part));
             }
             Ok(()) => (self.stage, self.last_bytes, self.is_open) = (Stage::Finished, 0, false),
             Err(error) => self.end_failed(self.terms.told(error)),
@@ -263,7 +276,7 @@ impl<H: Handles> Upload<H> {
         match published {
             Ok(published) => {
                 self.stage = Stage::Gone;
-                self.outcome = Some(Ok(published.into()));
+                self.outcome = Some(Ok(Stored::Published(published)));
             }
             Err(error) => {
                 self.end_failed(self.terms.told(error));
