@@ -8,6 +8,7 @@ mod body;
 mod clock;
 mod failures;
 pub mod ferry;
+pub mod http;
 mod operations;
 mod outbox;
 mod record;

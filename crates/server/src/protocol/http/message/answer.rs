@@ -1,0 +1,157 @@
+//! Heads of answers.
+
+use std::{fmt, io::Write as _};
+
+use ferry_wire::{Crc32, Tag, Time};
+
+use super::{
+    date::HttpDate,
+    digest::CrcField,
+    media::{MediaType, SANDBOX},
+    status::StatusCode,
+};
+
+/// The end of a body in chunks.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// Appends what stands before a chunk of `bytes` bytes, of which there must be one; after them comes `\r\n`.
+pub fn write_chunk_head(out: &mut Vec<u8>, bytes: usize) {
+    assert!(bytes > 0, "an empty chunk ends the body");
+    append(out, format_args!("{bytes:x}\r\n"));
+}
+
+/// Writes the head of one answer: its status, its fields, and the empty line by [`end`](Self::end).
+///
+/// Nothing that stands in a value can end its line: control characters are written as `?`.
+#[must_use = "a head ends with an empty line"]
+pub struct AnswerHead<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> AnswerHead<'o> {
+    /// Appends the status line to `out`.
+    pub fn new(out: &'o mut Vec<u8>, status: StatusCode) -> AnswerHead<'o> {
+        append(out, format_args!("HTTP/1.1 {} {}\r\n", status.number(), status.phrase()));
+        AnswerHead { out }
+    }
+
+    /// Appends a field.
+    pub fn field(self, name: &'static str, value: impl fmt::Display) -> AnswerHead<'o> {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        let start = self.out.len();
+        append(self.out, format_args!("{value}"));
+        for byte in &mut self.out[start..] {
+            if byte.is_ascii_control() {
+                *byte = b'?';
+            }
+        }
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Says how many bytes of a body follow.
+    pub fn length(self, bytes: u64) -> AnswerHead<'o> {
+        self.field("Content-Length", bytes)
+    }
+
+    /// Says that the body comes in chunks.
+    pub fn chunked(self) -> AnswerHead<'o> {
+        self.field("Transfer-Encoding", "chunked")
+    }
+
+    /// Says that the connection closes.
+    pub fn close(self) -> AnswerHead<'o> {
+        self.field("Connection", "close")
+    }
+
+    /// Says what time it is.
+    pub fn date(self, now: Time) -> AnswerHead<'o> {
+        self.field("Date", HttpDate(now))
+    }
+
+    /// Names the version of a file by its tag, and by the time of its last change, where a date can show it.
+    pub fn version(self, tag: &Tag, mtime: Option<Time>) -> AnswerHead<'o> {
+        let head = self.field("ETag", format_args!("\"{tag}\""));
+        match mtime.and_then(HttpDate::of) {
+            Some(date) => head.field("Last-Modified", date),
+            None => head,
+        }
+    }
+
+    /// Says what a file of `media` is, such that no browser takes it for anything else, or runs it.
+    pub fn content(self, media: MediaType) -> AnswerHead<'o> {
+        let head = self.field("Content-Type", media).field("X-Content-Type-Options", "nosniff");
+        if media.is_active() { head.field("Content-Security-Policy", SANDBOX) } else { head }
+    }
+
+    /// Says the CRC of the whole file.
+    pub fn digest(self, crc: Crc32) -> AnswerHead<'o> {
+        self.field("Repr-Digest", CrcField(crc))
+    }
+
+    /// Appends the empty line.
+    pub fn end(self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {
+    // A vector takes everything; an error could only be one of a value's Display.
+    let _ = out.write_fmt(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::http::message::media_type;
+
+    #[test]
+    fn a_head_and_its_fields() {
+        let mut out = Vec::new();
+        AnswerHead::new(&mut out, StatusCode::OK)
+            .date(Time::new(784_111_777, 5).unwrap())
+            .length(5)
+            .version(&Tag::new("a1").unwrap(), Time::new(0, 0))
+            .content(media_type("a.svg"))
+            .digest(Crc32::of(b"123456789"))
+            .field("X", "a\r\nSet-Cookie: b\u{7f}\0")
+            .close()
+            .end();
+        let text = String::from_utf8(out).unwrap();
+        let lines: Vec<_> = text.split("\r\n").collect();
+        assert_eq!(
+            lines,
+            [
+                "HTTP/1.1 200 OK",
+                "Date: Sun, 06 Nov 1994 08:49:37 GMT",
+                "Content-Length: 5",
+                "ETag: \"a1\"",
+                "Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT",
+                "Content-Type: image/svg+xml",
+                "X-Content-Type-Options: nosniff",
+                &format!("Content-Security-Policy: {SANDBOX}"),
+                "Repr-Digest: crc32=:y/Q5Jg==:",
+                "X: a??Set-Cookie: b??",
+                "Connection: close",
+                "",
+                "",
+            ]
+        );
+    }
+
+    #[test]
+    fn chunks() {
+        let mut out = Vec::new();
+        write_chunk_head(&mut out, 255);
+        assert_eq!(out, b"ff\r\n");
+    }
+
+    #[test]
+    fn a_file_that_is_older_or_newer_than_dates_has_none() {
+        let mut out = Vec::new();
+        let tag = Tag::new("a").unwrap();
+        AnswerHead::new(&mut out, StatusCode::OK).version(&tag, Time::new(i64::MAX, 0)).end();
+        assert_eq!(out, b"HTTP/1.1 200 OK\r\nETag: \"a\"\r\n\r\n");
+    }
+}

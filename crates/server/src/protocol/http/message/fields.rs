@@ -1,0 +1,90 @@
+//! The fields of a request: lines that were checked before.
+
+use super::status::{Refusal, StatusCode};
+
+/// The fields of one request, in order.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'a> {
+    /// Lines, each with its CR LF, and no empty one.
+    lines: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Takes `lines`, whose grammar a parser has checked: each has a name, a colon and a value.
+    pub(super) fn of_checked(lines: &'a [u8]) -> Fields<'a> {
+        Fields { lines }
+    }
+
+    /// Returns the names and values, the latter without spaces around them.
+    pub(super) fn iter(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let mut rest = self.lines;
+        std::iter::from_fn(move || {
+            let colon = rest.iter().position(|&byte| byte == b':')?;
+            let name = &rest[..colon];
+            let value = &rest[colon + 1..];
+            let end = value.iter().position(|&byte| byte == b'\r').unwrap_or(value.len());
+            rest = value.get(end + 2..).unwrap_or_default();
+            Some((name, trim(&value[..end])))
+        })
+    }
+
+    /// Returns the values of the field `name`, which is given in lower case.
+    pub(super) fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// Returns the first value of the field `name`.
+    pub(super) fn first(self, name: &str) -> Option<&'a [u8]> {
+        self.all(name).next()
+    }
+
+    /// Returns the value of the field `name`, which stands once at most.
+    ///
+    /// # Errors
+    ///
+    /// Fails with `reason`, and closes nothing, where it stands more often.
+    pub(super) fn one(self, name: &str, reason: &'static str) -> Result<Option<&'a [u8]>, Refusal> {
+        let mut values = self.all(name);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(Refusal::new(StatusCode::BAD_REQUEST, reason)),
+        }
+    }
+
+    /// Returns the elements of the lists that the fields `name` hold. No element holds a comma.
+    pub(super) fn elements(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).map(trim)
+    }
+}
+
+/// Returns `bytes` without spaces and tabs around them.
+pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t');
+    match (bytes.iter().position(is_text), bytes.iter().rposition(is_text)) {
+        (Some(first), Some(last)) => &bytes[first..=last],
+        _ => &[],
+    }
+}
+
+/// Returns whether `byte` may stand in a token: RFC 9110, section 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_their_names_in_any_case() {
+        let fields = Fields::of_checked(b"Host: a\r\nX-List:1, 2 ,\t3\r\nEmpty:\r\nx-list: ,4:5 \r\n");
+        assert_eq!(fields.iter().count(), 4);
+        assert_eq!(fields.first("host"), Some(&b"a"[..]));
+        assert_eq!(fields.first("empty"), Some(&b""[..]));
+        assert_eq!(fields.first("hos"), None);
+        let elements: Vec<_> = fields.elements("x-list").collect();
+        assert_eq!(elements, [&b"1"[..], b"2", b"3", b"", b"4:5"]);
+        assert!(fields.one("x-list", "twice").is_err());
+        assert_eq!(fields.one("host", "twice"), Ok(Some(&b"a"[..])));
+    }
+}

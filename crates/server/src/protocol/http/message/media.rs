@@ -1,0 +1,87 @@
+//! Media types by the ends of names.
+
+use std::{fmt, path::Path};
+
+/// The media type of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MediaType(&'static str);
+
+/// The policy for files that a browser could run as a page of this server: nothing of it runs, and it is of no
+/// origin. Without it whoever may upload could act for all who look.
+pub const SANDBOX: &str = "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self' data:; \
+                           font-src 'self' data:; style-src 'self' 'unsafe-inline'";
+
+/// Returns the media type of a file called `name`, by what stands behind its last point.
+#[must_use]
+pub fn media_type(name: &str) -> MediaType {
+    MediaType(mime_guess::from_path(Path::new(name)).first_raw().unwrap_or("application/octet-stream"))
+}
+
+impl MediaType {
+    /// Bytes of which nothing is known.
+    pub const BYTES: MediaType = MediaType("application/octet-stream");
+    /// A page.
+    pub const HTML: MediaType = MediaType("text/html");
+    /// Plain text.
+    pub const TEXT: MediaType = MediaType("text/plain");
+    /// JSON.
+    pub const JSON: MediaType = MediaType("application/json");
+    /// A tar archive.
+    pub const TAR: MediaType = MediaType("application/x-tar");
+    /// A style sheet.
+    pub const CSS: MediaType = MediaType("text/css");
+    /// A script.
+    pub const SCRIPT: MediaType = MediaType("text/javascript");
+    /// A picture in SVG.
+    pub const SVG: MediaType = MediaType("image/svg+xml");
+
+    /// Returns whether a browser may run code in it: a file of it is sent with [`SANDBOX`].
+    #[must_use]
+    pub fn is_active(self) -> bool {
+        let essence = self.0;
+        ["html", "xml", "svg", "xsl", "multipart/", "message/"].iter().any(|part| essence.contains(part))
+    }
+
+    /// Returns whether it is text, which this server takes for UTF-8.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        self.0.starts_with("text/")
+    }
+}
+
+impl fmt::Display for MediaType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)?;
+        if self.is_text() { f.write_str("; charset=utf-8") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_by_the_ends_of_names() {
+        for (name, shown, is_active) in [
+            ("a.txt", "text/plain; charset=utf-8", false),
+            ("A.PNG", "image/png", false),
+            ("a/b.html", "text/html; charset=utf-8", true),
+            ("a.htm", "text/html; charset=utf-8", true),
+            ("a.xhtml", "application/xhtml+xml", true),
+            ("a.svg", "image/svg+xml", true),
+            ("a.xml", "text/xml; charset=utf-8", true),
+            ("a.js", "text/javascript; charset=utf-8", false),
+            ("a.json", "application/json", false),
+            ("a.pdf", "application/pdf", false),
+            ("a.tar", "application/x-tar", false),
+            ("a", "application/octet-stream", false),
+            ("html", "application/octet-stream", false),
+            (".html", "application/octet-stream", false),
+            ("a.", "application/octet-stream", false),
+        ] {
+            let media = media_type(name);
+            assert_eq!((media.to_string().as_str(), media.is_active()), (shown, is_active), "{name}");
+        }
+        assert_eq!(MediaType::BYTES, media_type("x"));
+    }
+}
