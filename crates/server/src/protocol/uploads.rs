@@ -53,7 +53,7 @@ impl<H: Handles> Uploads<H> {
         if upload.is_gone() {
             self.by_number.remove(&number);
         }
-        debug_assert_eq!(self.memory, self.by_number.values().map(|upload| upload.memory()).sum());
+        debug_assert_eq!(self.memory, self.by_number.values().map(|upload| upload.memory()).sum::<u64>());
         Some(result)
     }
 
