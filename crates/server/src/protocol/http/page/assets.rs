@@ -29,8 +29,16 @@ struct Known {
 static STYLE: LazyLock<Known> =
     LazyLock::new(|| Known::new("style.css", "text/css; charset=utf-8", include_str!("style.css")));
 
-static SCRIPT: LazyLock<Known> =
-    LazyLock::new(|| Known::new("script.js", "text/javascript; charset=utf-8", include_str!("script/times.js")));
+static SCRIPT: LazyLock<Known> = LazyLock::new(|| {
+    let script = concat!(
+        include_str!("script/crc.js"),
+        include_str!("script/tools.js"),
+        include_str!("script/sending.js"),
+        include_str!("script/uploads.js"),
+        include_str!("script/listing.js"),
+    );
+    Known::new("script.js", "text/javascript; charset=utf-8", script)
+});
 
 static ICON: LazyLock<Known> = LazyLock::new(|| Known::new("icon.svg", "image/svg+xml", include_str!("icon.svg")));
 
@@ -82,5 +90,47 @@ mod tests {
         for query in ["", "json", "style", "style.css=1", "&style.css", "STYLE.CSS"] {
             assert_eq!(asset(query), None, "{query}");
         }
+    }
+
+    /// Returns the contrast of two colours as WCAG 2.2 computes it, from 1 to 21.
+    fn contrast(one: u32, other: u32) -> f64 {
+        let luminance = |colour: u32| {
+            let channel = |shift: u32, weight: f64| {
+                let value = f64::from(colour >> shift & 255) / 255.0;
+                let linear = if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) };
+                weight * linear
+            };
+            channel(16, 0.2126) + channel(8, 0.7152) + channel(0, 0.0722) + 0.05
+        };
+        let (one, other) = (luminance(one), luminance(other));
+        one.max(other) / one.min(other)
+    }
+
+    #[test]
+    fn all_text_has_enough_contrast_in_light_and_dark() {
+        assert!((contrast(0x77_7777, 0xff_ffff) - 4.478).abs() < 0.001);
+        let style = include_str!("style.css");
+        let (light, dark) = style.split_once("@media (prefers-color-scheme: dark)").unwrap();
+        let dark = dark.split_once("*, ::before").unwrap().0;
+        for (scheme, text) in [("light", light), ("dark", dark)] {
+            let colour = |name: &str| {
+                let (_, rest) = text.split_once(&format!("--{name}: #")).unwrap();
+                u32::from_str_radix(&rest[..6], 16).unwrap()
+            };
+            let grounds = ["ground", "raised"]
+                .map(|ground| ["text", "muted", "link", "danger", "good"].map(|text| (text, ground)));
+            let pairs = grounds.concat().into_iter().chain([("on-link", "link"), ("odd", "odd-ground")]);
+            for (text, ground) in pairs {
+                let found = contrast(colour(text), colour(ground));
+                assert!(found >= 4.5, "{scheme}: {text} on {ground} has {found:.2}");
+            }
+            for ground in ["ground", "raised"] {
+                let found = contrast(colour("edge"), colour(ground));
+                assert!(found >= 3.0, "{scheme}: an edge on {ground} has {found:.2}");
+            }
+        }
+        // Nothing else has a colour of its own.
+        let after = style.split_once("*, ::before").unwrap().1;
+        assert!([": #", "solid #"].iter().all(|colour| !after.contains(colour)));
     }
 }

@@ -65,7 +65,6 @@ impl Page {
                 },
                 // As the gate has it.
                 may_delete: may_change && !own.hides(),
-                may_replace: may_change,
             });
         }
     }
@@ -196,12 +195,13 @@ fn written_row(row: &Row) -> Markup {
         RowKind::Directory => ("directory", "/", None),
         RowKind::File { size } => ("file", "", Some(size)),
     };
+    let url = format!("./{}{slash}", Encoded(&row.name));
     let icon = html! { svg.icon aria-hidden="true" { use href={ "#i-" (class) } {} } };
     html! {
-        tr class=(class) data-delete[row.may_delete] data-replace[row.may_replace] {
+        tr class=(class) data-delete=[row.may_delete.then_some(&url)] {
             th scope="row" class="name" {
                 @if row.may_open {
-                    a href={ "./" (Encoded(&row.name)) (slash) } { (icon) (markup::shown(&row.name)) }
+                    a href=(url) { (icon) (markup::shown(&row.name)) }
                 } @else {
                     span.closed { (icon) (markup::shown(&row.name)) }
                 }
@@ -325,7 +325,7 @@ mod tests {
         }
         assert!(page.contains("href=\"./x\"") && page.contains("href=\"./inbox/\"") && page.contains("href=\"?tar\""));
         assert!(page.contains("<tr class=\"file\"><th"), "{page}");
-        assert!(page.contains("<tr class=\"directory\" data-delete data-replace><th"), "{page}");
+        assert!(page.contains("<tr class=\"directory\" data-delete=\"./d/\"><th"), "{page}");
 
         let page = rendered(None, viewer(&[("", Rights::LIST)]), "", entries());
         assert!(page.contains("<span class=\"closed\">") && !page.contains("./x") && !page.contains("?tar"), "{page}");

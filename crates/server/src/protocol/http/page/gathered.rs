@@ -20,8 +20,6 @@ pub(super) struct Row {
     pub(super) may_open: bool,
     /// The viewer may delete it.
     pub(super) may_delete: bool,
-    /// The viewer may replace it.
-    pub(super) may_replace: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
