@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a finding is a panic")]
 
 mod conversation;
+mod http;
 mod proxy;
 mod session;
 mod store;
@@ -13,6 +14,7 @@ mod stream;
 mod wire;
 
 pub use conversation::conversation;
+pub use http::http;
 pub use proxy::proxy;
 pub use session::session;
 pub use wire::{body, name, reply, request};
@@ -21,12 +23,13 @@ pub use wire::{body, name, reply, request};
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("request", request),
     ("name", name),
     ("body", body),
     ("reply", reply),
     ("proxy", proxy),
+    ("http", http),
     ("session", session),
     ("conversation", conversation),
 ];

@@ -34,7 +34,8 @@ impl HeadReader {
     /// Fails for what is no request, or one that could be read in two ways. The connection must
     /// close: nobody knows where the next request begins.
     pub fn read<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Head<'a>, usize)>, Refusal> {
-        let Some((start, end)) = self.scan.end(input)? else { return Ok(None) };
+        let check = |line: &[u8]| RequestLine::parse(line).map(|_| ());
+        let Some((start, end)) = self.scan.end(input, check)? else { return Ok(None) };
         self.scan = Scan::default();
         Ok(Some((Head::parse(&input[start..end])?, end)))
     }

@@ -44,5 +44,8 @@ pub use scan::{MAX_HEAD_BYTES, MAX_REQUEST_LINE_BYTES};
 pub use status::{Refusal, StatusCode};
 pub use target::{Encoded, Resource, Target};
 
+#[cfg(test)]
+mod tests;
+
 /// The most fields of one request. Browsers send some twenty.
 pub const MAX_FIELDS: usize = 100;

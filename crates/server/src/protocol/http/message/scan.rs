@@ -24,14 +24,27 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Returns the place of the request line and the head's end, once all of the head is there.
-    pub(super) fn end(&mut self, input: &[u8]) -> Result<Option<(usize, usize)>, Refusal> {
+    /// Returns the place of the request line and the head's end, once all of the head is there. The request line is given
+    /// to `check` as soon as it is whole: a client that speaks another protocol sends no more.
+    pub(super) fn end(
+        &mut self,
+        input: &[u8],
+        check: impl Fn(&[u8]) -> Result<(), Refusal>,
+    ) -> Result<Option<(usize, usize)>, Refusal> {
         while let Some(&byte) = input.get(self.looked) {
             let before = self.looked.checked_sub(1).map(|index| input[index]);
             self.byte(byte, before)?;
             self.looked += 1;
-            if byte == b'\n' && self.line_ended() {
-                return Ok(Some((self.start(input), self.looked)));
+            if byte != b'\n' {
+                continue;
+            }
+            let line = &input[self.line..self.looked - 2];
+            let is_end = self.line_ended();
+            if self.lines == 1 {
+                check(line)?;
+            }
+            if is_end {
+                return Ok(Some((start(input), self.looked)));
             }
         }
         Ok(None)
@@ -73,9 +86,9 @@ impl Scan {
         self.lines += usize::from(!is_before);
         is_empty && !is_before
     }
+}
 
-    /// Returns the place of the request line.
-    fn start(&self, input: &[u8]) -> usize {
-        if input.starts_with(b"\r\n") { 2 } else { 0 }
-    }
+/// Returns the place of the request line.
+fn start(input: &[u8]) -> usize {
+    if input.starts_with(b"\r\n") { 2 } else { 0 }
 }
