@@ -14,7 +14,7 @@ use crate::{
     options::{Options, Progress},
     pattern::{self, Pattern},
     transfer::{self, Event, Fetch, IfAbsent, IfTaken, Moved, Outage, Report, Settings, Store},
-    tree::{self, Found, RemoteTree},
+    tree::{self, Found, RemoteTree, Sift},
 };
 
 /// How long a server may take to say good-bye; nothing depends on it.
@@ -271,17 +271,18 @@ impl Client {
     ///
     /// Anything that can go wrong with the listing of `root`; a connection that is lost.
     pub fn tree(&mut self, root: Option<&Name>) -> Result<RemoteTree, Error> {
-        self.tree_watched(root, &mut |_| {})
+        self.tree_sifted(root, &mut |_, _| true, &mut |_| {})
     }
 
-    /// The same; `watch` learns how many things were found so far.
-    pub(crate) fn tree_watched(
+    /// The same, but for what `sift` leaves out; `watch` learns how many things were found so far.
+    pub(crate) fn tree_sifted(
         &mut self,
         root: Option<&Name>,
+        sift: &mut Sift<'_>,
         watch: &mut dyn FnMut(usize),
     ) -> Result<RemoteTree, Error> {
         let limit = self.options().tree_memory;
-        self.converse(|link| tree::remote(link, limit, root, watch))
+        self.converse(|link| tree::remote(link, limit, root, sift, watch))
     }
 
     /// Returns the names in `directory`, or in the root, that match `pattern`; sorted. Only the directories that can match are

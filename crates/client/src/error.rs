@@ -107,6 +107,16 @@ pub enum Error {
         /// The rule that it breaks.
         problem: NameError,
     },
+    /// A line of a file of rules, or of a list of names, is none.
+    #[error("{}:{line}: {why}", shown(.file))]
+    Rules {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1 on; in a list of names that zero bytes end, the number of the name.
+        line: usize,
+        /// The fault in it, as a clause.
+        why: String,
+    },
     /// The server can't be told not to replace what has a name; nothing was sent to it.
     #[error(
         "the server cannot be told to leave files that are there as they are (it does not say 'with-if'); nothing was sent"
@@ -197,7 +207,9 @@ impl Error {
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
             Error::Server(_) | Error::Login { .. } | Error::Name { .. } | Error::NeverReplacing => Blame::Request,
             Error::Untrusted(_) | Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
-            Error::Local { .. } | Error::LocalFile { .. } | Error::Deletions { .. } => Blame::Local,
+            Error::Local { .. } | Error::LocalFile { .. } | Error::Rules { .. } | Error::Deletions { .. } => {
+                Blame::Local
+            }
             Error::Interrupted => Blame::Interrupted,
             Error::Timeout(_) | Error::Slow { .. } => Blame::Timeout,
             Error::System { .. } | Error::TooMuch { .. } => Blame::System,

@@ -68,6 +68,7 @@
 
 mod address;
 mod block;
+mod choose;
 mod client;
 mod connection;
 mod conversation;
@@ -85,6 +86,7 @@ mod tree;
 mod trust;
 
 pub use address::{Address, AddressError};
+pub use choose::{Choice, Filter, Links, NameList, RuleError};
 pub use client::Client;
 pub use conversation::requests::{Download, Part, Stat, Sum};
 pub use error::{Blame, Error, Stranger};
@@ -92,7 +94,10 @@ pub use local::{HeldDirectory, LocalPath};
 pub use login::{Credentials, LoginProblem};
 pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
-pub use plan::{Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Replacement, Sync, Transfers};
+pub use plan::{
+    Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Portion, Removal, Replacement, Sync,
+    Transfers,
+};
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{
     Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Parallel, Phase, Report, Settings,

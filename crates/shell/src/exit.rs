@@ -123,6 +123,7 @@ impl Failed {
             Error::Local { path, .. } | Error::LocalFile { path, .. } => {
                 Some(path.strip_prefix(".").unwrap_or(path).to_string_lossy().into_owned())
             }
+            Error::Rules { file, .. } => Some(file.to_string_lossy().into_owned()),
             Error::Name { text, .. } => Some(text.clone()),
             _ => None,
         };
@@ -164,6 +165,8 @@ pub(crate) fn plain(error: &io::Error) -> String {
 
 fn exit_of(error: &Error) -> Exit {
     match error.blame() {
+        // Options in a file are options.
+        _ if matches!(error, Error::Rules { .. }) => Exit::Usage,
         Blame::Connection => Exit::Connection,
         Blame::Request if error.code() == Some(Code::NotFound) => Exit::NotFound,
         Blame::Request => Exit::Refused,

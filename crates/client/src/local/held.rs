@@ -185,6 +185,13 @@ impl LocalPath {
         u64::try_from(stat.st_size).ok()
     }
 
+    /// Returns the size and the time of the file; [`None`] where there is none.
+    pub(crate) fn facts(&self) -> Option<(u64, Option<Time>)> {
+        let stat = self.stat().ok().filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)?;
+        let mtime = u32::try_from(stat.st_mtime_nsec).ok().and_then(|nanos| Time::new(stat.st_mtime, nanos));
+        Some((u64::try_from(stat.st_size).ok()?, mtime))
+    }
+
     /// Whether there is a regular file, or a directory, and no symbolic link that is not followed.
     #[must_use]
     pub fn is_file_or_directory(&self) -> bool {

@@ -12,7 +12,14 @@ mod resolve;
 mod source;
 mod staged;
 
-use rustix::fs::{FileType, Stat};
+use std::{fs::File, io::Read as _};
+
+use rustix::{
+    fs::{FileType, OFlags, Stat},
+    io::Errno,
+};
+
+use crate::error::Error;
 
 pub(crate) use changes::make_directories;
 pub(crate) use clash::{clashes, repeated};
@@ -23,6 +30,22 @@ pub(crate) use journal::{checked_line, checkpoint, hash, line, parse_checkpoint}
 pub(crate) use partial::{PartialFile, append_lines, is_staged};
 pub(crate) use source::{Source, Stamp, Version};
 pub(crate) use staged::{RESERVE_BYTES, Staged, check_target, reserve, write_at};
+
+/// Returns what is in a small file, up to `most` bytes; [`None`] where there is none.
+pub(crate) fn contents(path: &LocalPath, most: u64) -> Result<Option<Vec<u8>>, Error> {
+    // It never waits: a FIFO without a writer would hang.
+    let file = match path.open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+        opened => File::from(opened.map_err(|errno| path.failed("read", errno))?),
+    };
+    let stat = rustix::fs::fstat(&file).map_err(|errno| path.failed("look at", errno))?;
+    if let Some(problem) = not_a_file(&stat) {
+        return Err(Error::file(&**path, problem));
+    }
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes).map_err(|error| Error::local("read", &**path, error))?;
+    Ok(Some(bytes))
+}
 
 /// Why something is no regular file, as the end of a sentence; [`None`] for one that is.
 fn not_a_file(stat: &Stat) -> Option<&'static str> {

@@ -6,6 +6,7 @@ use ferry_wire::{Name, Time};
 
 use super::side::Side;
 use crate::{
+    choose::Choice,
     error::Error,
     tree::{Node, NodeKind, ancestors, in_tree_order, is_within},
 };
@@ -15,11 +16,15 @@ const TWO_KINDS: &str = "is a file at one end and a directory at the other";
 
 /// How two directories are compared.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rules {
+pub(super) struct Rules<'a> {
     /// Files of the same size are compared by their content, and not by their times.
     pub(super) check: bool,
     /// Things of another kind make way, and things that only the changed side has are deleted.
     pub(super) delete: bool,
+    /// Files that are newer at the changed side stay as they are.
+    pub(super) update: bool,
+    /// The files that are moved at all: by size and time.
+    pub(super) limits: Option<&'a Choice>,
 }
 
 /// The decision on one thing at the end that is read.
@@ -44,25 +49,41 @@ pub(super) struct Compared {
     pub(super) verdicts: Vec<Verdict>,
     /// Things of another kind at the other end that make way, and whether each is a directory where it is read.
     pub(super) conflicts: Vec<(Name, bool)>,
+    /// Files that are newer at the changed side, and stay as they are.
+    pub(super) newer: usize,
     /// The things that can't be compared, and why.
     pub(super) skipped: Vec<(Option<Name>, Error)>,
 }
 
 /// Compares `source` with `target`, but for what is in `refused`.
-pub(super) fn compare(source: &Side, target: &Side, rules: Rules, refused: &HashSet<Name>) -> Compared {
+pub(super) fn compare(source: &Side, target: &Side, rules: Rules<'_>, refused: &HashSet<Name>) -> Compared {
     let mut compared = Compared::default();
     let whole_seconds = source.grain.is_whole_seconds() || target.grain.is_whole_seconds();
     // Where a file stands in the way of a directory, what is in the directory is not looked at.
     let mut blocked: HashSet<Name> = refused.clone();
+    let takes = |size, mtime| rules.limits.is_none_or(|limits| limits.takes_file(size, mtime));
     for Node { name, kind } in &source.nodes {
         let is_left = [&source.opaque, &target.opaque, &blocked].into_iter().any(|names| is_within(names, name));
-        let verdict = match (kind, target.get(name.as_str())) {
+        let there = target.get(name.as_str());
+        let verdict = match (kind, there) {
             _ if is_left => Verdict::Skip,
+            (NodeKind::File { size, mtime, .. }, _) if !takes(*size, *mtime) => Verdict::Skip,
+            // The rules take it from here, and leave what has its name there: that is of another kind.
+            (_, None) if target.left.names.contains(name) => {
+                blocked.insert(name.clone());
+                compared.skipped.push((None, Error::file(name.as_str(), TWO_KINDS)));
+                Verdict::Skip
+            }
             (NodeKind::Directory, None) => Verdict::Make,
             (NodeKind::File { .. }, None) => Verdict::Move,
             (NodeKind::Directory, Some(NodeKind::Directory)) => Verdict::Same,
             (NodeKind::File { size, mtime, .. }, Some(NodeKind::File { size: other_size, mtime: other, .. })) => {
-                match (size == other_size, same_time(*mtime, *other, whole_seconds)) {
+                let same_time = same_time(*mtime, *other, whole_seconds);
+                match (size == other_size, same_time) {
+                    _ if rules.update && same_time != Some(true) && is_newer(*other, *mtime) => {
+                        compared.newer += 1;
+                        Verdict::Skip
+                    }
                     (false, _) => Verdict::Move,
                     (true, None) => Verdict::Unsure,
                     (true, Some(_)) if rules.check => Verdict::Unsure,
@@ -110,8 +131,21 @@ fn same_time(a: Option<Time>, b: Option<Time>, whole_seconds: bool) -> Option<bo
     }
 }
 
-/// A name beneath the compared directory, and whether it is that of a directory.
-pub(super) type Obsolete = (Name, bool);
+/// Returns whether `a` is later than `b`, as far as both tell: where one has whole seconds alone, by these.
+fn is_newer(a: Option<Time>, b: Option<Time>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else { return false };
+    let fractions = a.nanos() > 0 && b.nanos() > 0;
+    a.seconds() > b.seconds() || a.seconds() == b.seconds() && fractions && a.nanos() > b.nanos()
+}
+
+/// Something that is to be deleted, by its name beneath the compared directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Obsolete {
+    pub(super) name: Name,
+    pub(super) directory: bool,
+    /// The other end may have it: a rule hides it there.
+    pub(super) hidden: bool,
+}
 
 /// Returns all that is deleted so that something of another kind can take its name, for each of `conflicts` in order.
 pub(super) fn replacements(conflicts: &[(Name, bool)], target: &Side) -> Vec<Vec<Obsolete>> {
@@ -132,15 +166,15 @@ pub(super) fn replacements(conflicts: &[(Name, bool)], target: &Side) -> Vec<Vec
 }
 
 fn obsolete_node(Node { name, kind }: &Node) -> Obsolete {
-    (name.clone(), *kind == NodeKind::Directory)
+    Obsolete { name: name.clone(), directory: *kind == NodeKind::Directory, hidden: false }
 }
 
 /// Files first, then directories, the deepest first.
 fn in_deletion_order(obsolete: &mut [Obsolete]) {
-    obsolete.sort_by(|(a, a_directory), (b, b_directory)| {
-        a_directory.cmp(b_directory).then_with(|| {
-            let order = in_tree_order(a.as_str(), b.as_str());
-            if *a_directory { order.reverse() } else { order }
+    obsolete.sort_by(|a, b| {
+        a.directory.cmp(&b.directory).then_with(|| {
+            let order = in_tree_order(a.name.as_str(), b.name.as_str());
+            if a.directory { order.reverse() } else { order }
         })
     });
 }
@@ -158,22 +192,24 @@ pub(super) fn most_deletions(source: &Side, target: &Side) -> usize {
 /// Returns what only `target` has, but for what can't be told, in the order in which it is to be deleted.
 pub(super) fn deletions(source: &Side, target: &Side) -> Vec<Obsolete> {
     // A directory with something in it that stays has to stay as well.
+    let (left, protected) = (&target.left.names, &target.left.protected);
+    let stays = [&source.opaque, &target.opaque, left, protected];
     let mut staying: HashSet<&str> =
-        source.opaque.iter().chain(&target.opaque).flat_map(|name| ancestors(name.as_str())).collect();
-    for directory in &target.holding {
+        stays.iter().flat_map(|names| names.iter()).flat_map(|name| ancestors(name.as_str())).collect();
+    for directory in target.holding.iter().chain(&target.left.holding) {
         staying.extend(ancestors(directory.as_str()).chain([directory.as_str()]));
     }
     let mut obsolete: Vec<Obsolete> = target
         .nodes
         .iter()
         .filter(|Node { name, .. }| source.get(name.as_str()).is_none())
-        .filter(|Node { name, .. }| !is_within(&source.opaque, name) && !is_within(&target.opaque, name))
+        .filter(|Node { name, .. }| !stays.iter().any(|names| is_within(names, name)))
         .filter(|Node { name, .. }| !staying.contains(name.as_str()))
         // A file in the way of a directory blocks it: what the directory holds is nobody's business then.
         .filter(|Node { name, .. }| {
             ancestors(name.as_str()).all(|above| !matches!(source.get(above), Some(NodeKind::File { .. })))
         })
-        .map(obsolete_node)
+        .map(|node| Obsolete { hidden: is_within(&source.left.names, &node.name), ..obsolete_node(node) })
         .collect();
     in_deletion_order(&mut obsolete);
     obsolete
@@ -272,12 +308,60 @@ mod tests {
         assert_eq!(having(&source, &compared, Verdict::Unsure), ["unknown"]);
         assert_eq!(having(&source, &compared, Verdict::Same), ["same"]);
         assert_eq!(compared.skipped.len(), 1);
-        let by_content = compare(&source, &target, Rules { check: true, delete: false }, &HashSet::from([name("dir")]));
+        let by_content =
+            compare(&source, &target, Rules { check: true, ..Rules::default() }, &HashSet::from([name("dir")]));
         assert_eq!(having(&source, &by_content, Verdict::Unsure), ["same", "time", "unknown"]);
         assert!(having(&source, &by_content, Verdict::Skip).starts_with(&["dir", "dir/in"]));
 
         let obsolete = deletions(&source, &target);
-        let obsolete: Vec<&str> = obsolete.iter().map(|(name, _)| name.as_str()).collect();
+        let obsolete: Vec<&str> = obsolete.iter().map(|obsolete| obsolete.name.as_str()).collect();
         assert_eq!(obsolete, ["kept/in", "old/a", "old/sub", "old"]);
+    }
+
+    #[test]
+    fn what_is_left_out_by_choice_stays_with_all_that_it_is_in() {
+        let source = side(&[("a/", 0, 0), ("a/x", 1, 1), ("kind", 1, 1)], &[]);
+        let mut target = side(
+            &[
+                ("a/", 0, 0),
+                ("a/y", 1, 1),
+                ("b/", 0, 0),
+                ("b/c/", 0, 0),
+                ("b/d/", 0, 0),
+                ("p/", 0, 0),
+                ("p/in", 1, 1),
+                ("h/", 0, 0),
+            ],
+            &[],
+        );
+        target.left.names = HashSet::from([name("b/c/kept"), name("kind")]);
+        target.left.protected = HashSet::from([name("p")]);
+        target.left.holding = HashSet::from([name("h")]);
+        let compared = compare(&source, &target, Rules::default(), &HashSet::new());
+        assert_eq!(having(&source, &compared, Verdict::Move), ["a/x"]);
+        assert_eq!(having(&source, &compared, Verdict::Skip), ["kind"]);
+        assert_eq!(compared.skipped.len(), 1);
+        let mut source = source;
+        source.left.names = HashSet::from([name("a/y")]);
+        let obsolete = deletions(&source, &target);
+        let obsolete: Vec<(&str, bool)> = obsolete.iter().map(|gone| (gone.name.as_str(), gone.hidden)).collect();
+        assert_eq!(obsolete, [("a/y", true), ("b/d", false)]);
+    }
+
+    #[test]
+    fn newer_files_stay_and_those_beyond_the_limits_are_not_moved() {
+        let source = side(&[("large", 9, 9), ("new", 1, 9), ("old", 1, 1), ("older", 2, 1), ("same", 2, 5)], &[]);
+        let target = side(&[("new", 1, 5), ("older", 1, 5), ("same", 1, 5)], &[]);
+        let limits = Choice { max_size: Some(8), newer_than: time(1, 0), ..Choice::default() };
+        let rules = Rules { update: true, ..Rules::default() };
+        let compared = compare(&source, &target, rules, &HashSet::new());
+        assert_eq!(having(&source, &compared, Verdict::Move), ["large", "new", "old", "same"]);
+        assert_eq!((having(&source, &compared, Verdict::Skip), compared.newer), (vec!["older"], 1));
+        let rules = Rules { limits: Some(&limits), ..Rules::default() };
+        let compared = compare(&source, &target, rules, &HashSet::new());
+        assert_eq!(having(&source, &compared, Verdict::Move), ["new", "same"]);
+        // Where one end has whole seconds alone, these decide.
+        assert!(is_newer(time(5, 2), time(5, 1)) && is_newer(time(6, 0), time(5, 9)));
+        assert!(!is_newer(time(5, 2), time(5, 0)) && !is_newer(None, time(1, 0)) && !is_newer(time(1, 0), None));
     }
 }

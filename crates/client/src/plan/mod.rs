@@ -8,13 +8,14 @@
 //! # Inside
 //!
 //! `side` gathers what is at one end, `compare` decides without input or output, `content` compares files by their bytes,
-//! `seen` asks again before something is deleted for the other end's sake, `planner` puts a plan together and `carry_out`
+//! `removal` says what is deleted of one directory alone, `seen` asks again before something is deleted for the other end's sake, `planner` puts a plan together and `carry_out`
 //! does it.
 
 mod carry_out;
 mod compare;
 mod content;
 mod planner;
+mod removal;
 mod seen;
 mod side;
 
@@ -23,12 +24,14 @@ use std::path::{Path, PathBuf};
 use ferry_wire::Name;
 
 use crate::{
+    choose::Choice,
     client::Client,
     error::Error,
     local::LocalPath,
     transfer::{Fetch, Report, Store},
 };
 pub use planner::Planner;
+pub use removal::{Portion, Removal};
 
 /// The end that is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +43,7 @@ pub enum Direction {
 }
 
 /// How two directories are compared, and how far they are made alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sync {
     /// The end that is made like the other.
     pub direction: Direction,
@@ -55,6 +58,27 @@ pub struct Sync {
     /// The directory where local files are kept that are replaced or deleted, under their paths; made where it is missing.
     /// It must be outside of the one that is changed. [`None`] keeps nothing. Upwards nothing local is changed.
     pub backup: Option<PathBuf>,
+    /// Leaves files as they are that are newer at the end that is changed.
+    pub update: bool,
+    /// Which things are compared at all. What is not chosen is neither moved nor deleted, but for what a rule hides at the
+    /// end that is read alone: that is deleted where it is to be.
+    pub choice: Choice,
+}
+
+impl Sync {
+    /// Moves what differs by size or time, and deletes nothing.
+    #[must_use]
+    pub fn new(direction: Direction) -> Sync {
+        Sync {
+            direction,
+            check: false,
+            delete: false,
+            max_delete: None,
+            backup: None,
+            update: false,
+            choice: Choice::default(),
+        }
+    }
 }
 
 /// The step that a plan is at while it is made.
@@ -95,6 +119,10 @@ pub struct Plan {
     pub max_delete: usize,
     /// Files that are alike already.
     pub unchanged: usize,
+    /// Files that are newer at the end that is changed, and stay as they are because of [`Sync::update`].
+    pub newer: usize,
+    /// Names of the list ([`Choice::only`]) that the end that is read does not have: neither moved nor deleted.
+    pub missing: Vec<Name>,
     /// Things left out by rule: local links, neither files nor directories, and names that a server keeps for itself.
     pub left_out: Vec<Error>,
     /// Things that could not be looked at or compared, and why: not readable, no valid name, a file at one end and a directory
@@ -131,6 +159,8 @@ pub struct Deletion {
     pub there: Name,
     /// Whether it is a directory.
     pub directory: bool,
+    /// Whether the other end may have it: a rule hides it there.
+    pub hidden: bool,
 }
 
 /// Something that makes way for something of another kind.
@@ -181,7 +211,7 @@ impl Plan {
         sync: &Sync,
         watch: &mut dyn FnMut(Looking),
     ) -> Result<Plan, Error> {
-        let mut planner = Planner::new(sync.direction);
+        let mut planner = Planner::new(sync.direction).choosing(sync.choice.clone());
         planner.add_difference(client, local, remote, sync, watch)?;
         planner.finish()
     }

@@ -13,14 +13,15 @@ use super::{
     Clash, Deletion, Direction, Looking, Pair, Plan, Remarks, Replacement, Sync, Transfers,
     compare::{Compared, Obsolete, Rules, Verdict, compare, deletions, most_deletions, replacements},
     content, seen,
-    side::Side,
+    side::{Look, Side, chooser},
 };
 use crate::{
+    choose::{Choice, Chooser, Links},
     client::Client,
     error::Error,
     local::{HeldDirectory, LocalPath, clashes, repeated},
     transfer::{Fetch, Store},
-    tree::{Node, NodeKind, unnameable},
+    tree::{End, Node, NodeKind, TreePlaces, is_within, unnameable},
 };
 
 /// The words for a thing that the other end does not list, and does not say to be gone either.
@@ -32,8 +33,16 @@ pub(super) const NOT_GONE: &str = "stays: the other end does not list it, and do
 #[derive(Debug)]
 pub struct Planner {
     plan: Plan,
+    choice: Choice,
     /// So many things were chosen.
     chosen: usize,
+}
+
+/// The places of a tree at both ends.
+struct Tops {
+    names: Pair,
+    /// Where things are here.
+    places: TreePlaces,
 }
 
 impl Planner {
@@ -47,15 +56,33 @@ impl Planner {
             delete: Vec::new(),
             max_delete: 0,
             unchanged: 0,
+            newer: 0,
+            missing: Vec::new(),
             left_out: Vec::new(),
             skipped: Vec::new(),
             clashes: Vec::new(),
         };
-        Planner { plan, chosen: 0 }
+        Planner { plan, choice: Choice::default(), chosen: 0 }
     }
 
-    /// Adds a file, whatever is there already. `meta` is what a listing said of the server's, where there was one.
+    /// Adds only things of `choice` from now on.
+    #[must_use]
+    pub fn choosing(self, choice: Choice) -> Planner {
+        Planner { choice, ..self }
+    }
+
+    /// Adds a file, whatever is there already, if it is chosen: by the last part of its name, and by size and time as far as
+    /// they are known. `meta` is what a listing said of the server's, where there was one.
     pub fn add_file(&mut self, here: LocalPath, there: Name, meta: Option<FileMeta>) {
+        let (name, facts) = match self.plan.direction() {
+            Direction::Up => (last(&here), self.choice.has_limits().then(|| here.facts()).flatten()),
+            Direction::Down => (there.last().to_owned(), meta.as_ref().map(|meta| (meta.size, meta.mtime))),
+        };
+        let is_chosen = self.choice.takes_name(&name, false)
+            && facts.is_none_or(|(size, mtime)| self.choice.takes_file(size, mtime));
+        if !is_chosen {
+            return;
+        }
         self.chosen += 1;
         match &mut self.plan.transfers {
             Transfers::Up(files) => files.push(Store { source: here, name: there }),
@@ -63,12 +90,13 @@ impl Planner {
         }
     }
 
-    /// Adds a directory with all that is beneath it, whatever is there already; [`None`] stands for the root of the server.
-    /// It is made where it is missing, but not what it is in. `watch` learns what is looked at.
+    /// Adds a directory with all that is beneath it and chosen, whatever is there already; [`None`] stands for the root of the
+    /// server. It is made where it is missing, but not what it is in. For the rules, names begin with that of the
+    /// directory. `watch` learns what is looked at.
     ///
     /// # Errors
     ///
-    /// A directory that is not there or can't be read, a connection that is lost.
+    /// A directory that is not there or can't be read, a connection that is lost; rules of a directory that can't be read.
     pub fn add_directory(
         &mut self,
         client: &mut Client,
@@ -76,16 +104,56 @@ impl Planner {
         there: Option<&Name>,
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
-        let mut remarks = Remarks::default();
-        let (here, source) = match self.plan.direction() {
-            Direction::Up => {
-                let (root, side) = Side::here(here, &mut remarks, watch)?;
-                (root.place(""), side)
-            }
-            Direction::Down => (here.confined(), Side::there(client, there, &mut remarks, watch)?),
+        let top = match self.plan.direction() {
+            Direction::Up => last(here),
+            Direction::Down => there.map(|name| name.last().to_owned()).unwrap_or_default(),
         };
-        let top = Pair { here, there: there.cloned() };
-        self.draft(client, &top, (source, &Side::missing()), Rules::default(), remarks, watch)
+        match top.is_empty() || self.choice.takes_name(&top, true) {
+            true => self.add_tree(client, &top, here, there, watch),
+            false => Ok(()),
+        }
+    }
+
+    /// Does the same with all that is beneath a directory: for the rules, names begin below it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Planner::add_directory`].
+    pub fn add_content(
+        &mut self,
+        client: &mut Client,
+        here: &LocalPath,
+        there: Option<&Name>,
+        watch: &mut dyn FnMut(Looking),
+    ) -> Result<(), Error> {
+        self.add_tree(client, "", here, there, watch)
+    }
+
+    fn add_tree(
+        &mut self,
+        client: &mut Client,
+        top: &str,
+        here: &LocalPath,
+        there: Option<&Name>,
+        watch: &mut dyn FnMut(Looking),
+    ) -> Result<(), Error> {
+        let (mut remarks, choice) = (Remarks::default(), self.choice.clone());
+        let up = self.plan.direction() == Direction::Up;
+        let here = if up { here.hold()?.place("") } else { here.confined() };
+        let places = TreePlaces::of(here.clone());
+        let mut chooser = chooser(&choice, top, &places);
+        let mut look = look(&mut chooser, (End::Read, choice.links), &mut remarks, watch);
+        let mut source = match up {
+            true => Side::here(&places, &mut look)?,
+            false => Side::there(client, there, &mut look)?,
+        };
+        chooser.end()?;
+        let missing = missing(&choice, &mut source);
+        let rules = Rules { limits: Some(&choice), ..Rules::default() };
+        let tops = Tops { names: Pair { here, there: there.cloned() }, places };
+        self.draft(client, &tops, (source, &Side::missing()), rules, remarks, watch)?;
+        self.plan.missing.extend(missing);
+        Ok(())
     }
 
     /// Adds what makes one of two directories like the other: see [`Plan::sync`].
@@ -97,22 +165,38 @@ impl Planner {
         sync: &Sync,
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
-        let mut remarks = Remarks::default();
+        let (mut remarks, choice) = (Remarks::default(), self.choice.clone());
         let (up, local) = (self.plan.direction() == Direction::Up, LocalPath::from(local));
-        let (root, here) = match up {
-            true => Side::here(&local, &mut remarks, watch)?,
-            false => Side::here_or_missing(&local, &mut remarks, watch)?,
+        let (root, is_missing) = match local.hold() {
+            Ok(root) => (root, false),
+            Err(Error::Local { source, .. }) if !up && source.kind() == io::ErrorKind::NotFound => {
+                (HeldDirectory::at(&*local), true)
+            }
+            Err(error) => return Err(error),
         };
-        let there = Side::there_to_compare(client, remote, up, &mut remarks, watch)?;
+        let places = TreePlaces::of(root.place(""));
+        let mut chooser = chooser(&choice, "", &places);
+        let (end_here, end_there) = if up { (End::Read, End::Changed) } else { (End::Changed, End::Read) };
+        let here = match is_missing {
+            true => Side::missing(),
+            false => {
+                let mut look = look(&mut chooser, (end_here, choice.links), &mut remarks, watch);
+                Side::here_to_compare(&root, &places, &mut look)?
+            }
+        };
+        let mut look = look(&mut chooser, (end_there, Links::Skip), &mut remarks, watch);
+        let there = Side::there_to_compare(client, remote, up, &mut look)?;
+        chooser.end()?;
         let root = match &sync.backup {
             Some(backup) => with_backup(root, backup)?,
             None => root,
         };
-        let top = Pair { here: root.place(""), there: remote.cloned() };
-        let (source, target) = if up { (here, there) } else { (there, here) };
+        let (mut source, target) = if up { (here, there) } else { (there, here) };
+        let missing = missing(&choice, &mut source);
+        let tops = Tops { names: Pair { here: root.place(""), there: remote.cloned() }, places };
         let mut delete = Vec::new();
         if sync.delete {
-            delete = named(&top, deletions(&source, &target), &mut remarks);
+            delete = named(&tops.names, deletions(&source, &target), &mut remarks);
         }
         if !up && !delete.is_empty() {
             watch(Looking::Asking(delete.len()));
@@ -121,8 +205,10 @@ impl Planner {
             remarks.skipped.extend(staying.iter().map(|stays| (None, Error::file(&*stays.here, NOT_GONE))));
         }
         let most = sync.max_delete.unwrap_or_else(|| most_deletions(&source, &target));
-        let rules = Rules { check: sync.check, delete: sync.delete };
-        self.draft(client, &top, (source, &target), rules, remarks, watch)?;
+        let Sync { check, delete: deletes, update, .. } = *sync;
+        let rules = Rules { check, delete: deletes, update, limits: Some(&choice) };
+        self.draft(client, &tops, (source, &target), rules, remarks, watch)?;
+        self.plan.missing.extend(missing);
         self.plan.delete.extend(delete);
         self.plan.max_delete += most;
         Ok(())
@@ -140,25 +226,25 @@ impl Planner {
         Ok(self.plan)
     }
 
-    /// Adds what is to be done beneath `top` so that `target` is like `source`.
+    /// Adds what is to be done beneath `tops` so that `target` is like `source`.
     fn draft(
         &mut self,
         client: &mut Client,
-        top: &Pair,
+        tops: &Tops,
         (source, target): (Side, &Side),
-        rules: Rules,
+        rules: Rules<'_>,
         mut remarks: Remarks,
         watch: &mut dyn FnMut(Looking),
     ) -> Result<(), Error> {
-        let direction = self.plan.direction();
+        let (direction, top) = (self.plan.direction(), &tops.names);
         let clashing = match direction {
             Direction::Up => Vec::new(),
             Direction::Down => clashes(&top.here, source.nodes.iter().map(|node| node.name.as_str()))?,
         };
         let node_name = |index: usize| &source.nodes[index].name;
         let refused: HashSet<Name> = clashing.iter().map(|&(_, second)| node_name(second).clone()).collect();
-        let Compared { mut verdicts, conflicts, skipped } = compare(&source, target, rules, &refused);
-        settle_unsure(client, top, &source, &mut verdicts, watch)?;
+        let Compared { mut verdicts, conflicts, newer, skipped } = compare(&source, target, rules, &refused);
+        settle_unsure(client, tops, &source, &mut verdicts, watch)?;
 
         // From here on nothing fails.
         self.chosen += 1;
@@ -169,6 +255,7 @@ impl Planner {
             }
         }
         remarks.skipped.extend(skipped);
+        plan.newer += newer;
         for ((_, by_directory), delete) in conflicts.iter().zip(replacements(&conflicts, target)) {
             let delete = named(top, delete, &mut remarks);
             plan.replace.push(Replacement { by_directory: *by_directory, delete });
@@ -177,7 +264,7 @@ impl Planner {
             plan.make.push(top.clone());
         }
         for (Node { name, kind }, verdict) in source.nodes.into_iter().zip(verdicts) {
-            let (here, there) = match (verdict, beneath(top, &name)) {
+            let (here, there) = match (verdict, tops.beneath(&name)) {
                 (Verdict::Make | Verdict::Move, Ok(names)) => names,
                 (Verdict::Make | Verdict::Move, Err(error)) => {
                     remarks.skipped.push((None, error));
@@ -245,6 +332,40 @@ impl Planner {
     }
 }
 
+impl Tops {
+    /// Returns the names at both ends of what is `name` beneath them.
+    fn beneath(&self, name: &Name) -> Result<(LocalPath, Name), Error> {
+        let (here, there) = beneath(&self.names, name)?;
+        Ok((self.places.elsewhere(name).unwrap_or(here), there))
+    }
+}
+
+/// Returns the last part of a path; nothing where there is none that is a name.
+fn last(path: &LocalPath) -> String {
+    path.file_name().map(|last| last.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn look<'a, 'c>(
+    chooser: &'a mut Chooser<'c>,
+    (end, links): (End, Links),
+    remarks: &'a mut Remarks,
+    watch: &'a mut dyn FnMut(Looking),
+) -> Look<'a, 'c> {
+    Look { chooser, end, links, remarks, watch }
+}
+
+/// Returns the names of the list that `source` does not have and that no rule hides. They are not known from now on: nothing
+/// is deleted because somebody has mistyped its name.
+fn missing(choice: &Choice, source: &mut Side) -> Vec<Name> {
+    let is_known = |name: &Name| {
+        source.get(name.as_str()).is_some() || is_within(&source.left.names, name) || is_within(&source.opaque, name)
+    };
+    let missing: Vec<Name> =
+        choice.only.iter().flat_map(|only| only.names()).filter(|name| !is_known(name)).cloned().collect();
+    source.opaque.extend(missing.iter().cloned());
+    missing
+}
+
 impl From<(LocalPath, Name)> for Pair {
     fn from((here, there): (LocalPath, Name)) -> Pair {
         Pair { here, there: Some(there) }
@@ -265,8 +386,8 @@ fn beneath(top: &Pair, name: &Name) -> Result<(LocalPath, Name), Error> {
 
 /// Returns what is to be deleted beneath `top`, with its names at both ends.
 fn named(top: &Pair, obsolete: Vec<Obsolete>, remarks: &mut Remarks) -> Vec<Deletion> {
-    let named = |(name, directory): Obsolete| match beneath(top, &name) {
-        Ok((here, there)) => Some(Deletion { here, there, directory }),
+    let named = |Obsolete { name, directory, hidden }: Obsolete| match beneath(top, &name) {
+        Ok((here, there)) => Some(Deletion { here, there, directory, hidden }),
         Err(error) => {
             remarks.skipped.push((None, error));
             None
@@ -278,14 +399,14 @@ fn named(top: &Pair, obsolete: Vec<Obsolete>, remarks: &mut Remarks) -> Vec<Dele
 /// Compares by their content the files whose sizes and times leave open whether they are alike.
 fn settle_unsure(
     client: &mut Client,
-    top: &Pair,
+    tops: &Tops,
     source: &Side,
     verdicts: &mut [Verdict],
     watch: &mut dyn FnMut(Looking),
 ) -> Result<(), Error> {
     let unsure = |(index, verdict): (usize, &Verdict)| (*verdict == Verdict::Unsure).then_some(index);
     let unsure: Vec<usize> = verdicts.iter().enumerate().filter_map(unsure).collect();
-    let files = unsure.iter().map(|&index| beneath(top, &source.nodes[index].name)).collect::<Result<Vec<_>, _>>()?;
+    let files = unsure.iter().map(|&index| tops.beneath(&source.nodes[index].name)).collect::<Result<Vec<_>, _>>()?;
     for (index, alike) in unsure.into_iter().zip(content::alike(client, &files, watch)?) {
         verdicts[index] = if alike { Verdict::Same } else { Verdict::Move };
     }

@@ -53,10 +53,10 @@ pub(super) fn here(path: &LocalPath) -> Seen {
     }
 }
 
-/// Leaves of `deletions` what is `seen` to be nothing at the other end; returns the uppermost ones of the
+/// Leaves of `deletions` what is `seen` to be nothing at the other end, or is hidden there by a rule; returns the uppermost ones of the
 /// rest. A directory stays with what stays in it.
 pub(super) fn only_gone(deletions: &mut Vec<Deletion>, seen: &[Seen]) -> Vec<Deletion> {
-    let is_there = |(_, seen): &(&Deletion, &Seen)| **seen != Seen::Nothing;
+    let is_there = |(deletion, seen): &(&Deletion, &Seen)| !deletion.hidden && **seen != Seen::Nothing;
     let mut uppermost: Vec<Deletion> =
         deletions.iter().zip(seen).filter(is_there).map(|(deletion, _)| deletion.clone()).collect();
     if uppermost.is_empty() {
@@ -76,8 +76,12 @@ mod tests {
 
     #[test]
     fn what_is_not_seen_to_be_gone_stays_with_all_that_it_is_in() {
-        let deletion =
-            |text: &str, directory| Deletion { here: text.into(), there: Name::new(text).unwrap(), directory };
+        let deletion = |text: &str, directory| Deletion {
+            here: text.into(),
+            there: Name::new(text).unwrap(),
+            directory,
+            hidden: false,
+        };
         let mut deletions = vec![
             deletion("a/b/c", false),
             deletion("a/x", false),

@@ -1,16 +1,17 @@
 //! All that is at one end.
 
-use std::{cmp::Ordering, collections::HashSet, io};
+use std::{cmp::Ordering, collections::HashSet};
 
 use ferry_wire::{Code, EntryKind, FileMeta, Name, Time};
 
 use super::{Looking, Remarks};
 use crate::{
+    choose::{self, Choice, Chooser, Links, MAX_RULES_BYTES},
     client::Client,
     conversation::requests::Stat,
     error::Error,
-    local::{HeldDirectory, LocalPath},
-    tree::{Found, LocalTree, Node, NodeKind, RemoteTree, below, in_tree_order},
+    local::{HeldDirectory, contents},
+    tree::{End, Found, Left, LocalTree, Node, NodeKind, RemoteTree, TreePlaces, Walk, below, in_tree_order},
 };
 
 /// All that is beneath a directory at one end. Names are below that directory.
@@ -22,6 +23,8 @@ pub(super) struct Side {
     pub(super) opaque: HashSet<Name>,
     /// Directories with something in them that can't be looked at.
     pub(super) holding: HashSet<Name>,
+    /// Things that are left out by choice.
+    pub(super) left: Left,
     pub(super) grain: Grain,
     /// The directory itself does not exist.
     pub(super) missing: bool,
@@ -65,23 +68,22 @@ impl Side {
         self.nodes.binary_search_by(order).ok().map(|index| &self.nodes[index].kind)
     }
 
-    /// Returns whether all that is beneath the directory `name` could be looked at.
+    /// Returns whether all that is beneath the directory `name` could be looked at, and none of it has to stay.
     pub(super) fn knows_all_beneath(&self, name: &Name) -> bool {
         let is_at_or_beneath = |other: &Name| {
             other.as_str().strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        !self.opaque.iter().chain(&self.holding).any(is_at_or_beneath)
+        let Left { names, protected, holding } = &self.left;
+        let unknown = self.opaque.iter().chain(&self.holding).chain(names).chain(protected).chain(holding);
+        !unknown.into_iter().any(is_at_or_beneath)
     }
 
-    /// Looks through the local directory `path`, and holds it.
-    pub(super) fn here(
-        path: &LocalPath,
-        remarks: &mut Remarks,
-        watch: &mut dyn FnMut(Looking),
-    ) -> Result<(HeldDirectory, Side), Error> {
-        let LocalTree { root, nodes, skipped } = LocalTree::walk(path, &mut |found| watch(Looking::Here(found)))?;
-        let mut side = Side::default();
-        side.grain.note_directory(root.mtime());
+    /// Looks through the local tree of `places`.
+    pub(super) fn here(places: &TreePlaces, look: &mut Look<'_, '_>) -> Result<Side, Error> {
+        let Look { chooser, end, links, remarks, watch } = look;
+        let walk = Walk { chooser, end: *end, links: *links, watch: &mut |found| watch(Looking::Here(found)) };
+        let LocalTree { nodes, skipped, left, .. } = LocalTree::walk(places.clone(), walk)?;
+        let mut side = Side { left, ..Side::default() };
         for node in &nodes {
             if let NodeKind::File { mtime, .. } = node.kind {
                 side.grain.note(mtime);
@@ -95,34 +97,31 @@ impl Side {
             side.opaque.extend(skip.name);
             side.holding.extend(skip.directory);
         }
-        Ok((root, Side { nodes, ..side }))
+        Ok(Side { nodes, ..side })
     }
 
-    /// Does the same where there may be no such directory.
-    pub(super) fn here_or_missing(
-        path: &LocalPath,
-        remarks: &mut Remarks,
-        watch: &mut dyn FnMut(Looking),
-    ) -> Result<(HeldDirectory, Side), Error> {
-        match Side::here(path, remarks, watch) {
-            Err(Error::Local { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok((HeldDirectory::at(&**path), Side::missing()))
-            }
-            looked => looked,
-        }
+    /// Does the same for a comparison of what is in `root`, whose own time tells of its file system.
+    pub(super) fn here_to_compare(
+        root: &HeldDirectory,
+        places: &TreePlaces,
+        look: &mut Look<'_, '_>,
+    ) -> Result<Side, Error> {
+        let mut side = Side::here(places, look)?;
+        side.grain.note_directory(root.mtime());
+        Ok(side)
     }
 
     /// Looks through the server's directory `root`.
-    pub(super) fn there(
-        client: &mut Client,
-        root: Option<&Name>,
-        remarks: &mut Remarks,
-        watch: &mut dyn FnMut(Looking),
-    ) -> Result<Side, Error> {
+    pub(super) fn there(client: &mut Client, root: Option<&Name>, look: &mut Look<'_, '_>) -> Result<Side, Error> {
+        let Look { chooser, end, remarks, watch, .. } = look;
         watch(Looking::There(0));
-        let tree = client.tree_watched(root, &mut |found| watch(Looking::There(found)))?;
-        let RemoteTree { found, skipped } = tree;
         let mut side = Side::default();
+        let mut sift = |name: &Name, is_directory: bool| match below(root, name.clone()) {
+            Some(name) => side.left.sift(chooser, *end, &name, is_directory),
+            None => false,
+        };
+        let tree = client.tree_sifted(root, &mut sift, &mut |found| watch(Looking::There(found)))?;
+        let RemoteTree { found, skipped } = tree;
         for (name, error) in skipped {
             remarks.skipped.push((Some(name.clone()), error));
             side.opaque.extend(below(root, name));
@@ -149,10 +148,9 @@ impl Side {
         client: &mut Client,
         root: Option<&Name>,
         may_be_missing: bool,
-        remarks: &mut Remarks,
-        watch: &mut dyn FnMut(Looking),
+        look: &mut Look<'_, '_>,
     ) -> Result<Side, Error> {
-        let mut side = match Side::there(client, root, remarks, watch) {
+        let mut side = match Side::there(client, root, look) {
             Err(error) if may_be_missing && root.is_some() && error.code() == Some(Code::NotFound) => {
                 return Ok(Side::missing());
             }
@@ -167,4 +165,26 @@ impl Side {
         }
         Ok(side)
     }
+}
+
+/// What a look at one end is told.
+pub(super) struct Look<'a, 'c> {
+    pub(super) chooser: &'a mut Chooser<'c>,
+    pub(super) end: End,
+    pub(super) links: Links,
+    pub(super) remarks: &'a mut Remarks,
+    pub(super) watch: &'a mut dyn FnMut(Looking),
+}
+
+/// Returns who decides by `choice` on what is beneath a tree that is called `top`, with the rules of the local directories
+/// of `places`.
+pub(super) fn chooser<'a>(choice: &'a Choice, top: &'a str, places: &TreePlaces) -> Chooser<'a> {
+    let places = places.clone();
+    let open = move |directory: &str, file: &str| {
+        let path = places.directory(Name::new(directory).ok().as_ref()).beneath(file);
+        let bytes = contents(&path, MAX_RULES_BYTES + 1)?;
+        let text = bytes.map(|bytes| choose::rules_text(&path, bytes)).transpose()?;
+        Ok(text.map(|text| (path.to_path_buf(), text)))
+    };
+    Chooser::new(choice, top, Box::new(open))
 }

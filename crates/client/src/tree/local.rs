@@ -6,26 +6,32 @@ use std::{
 };
 
 use ferry_wire::{Name, NameError, Time};
-use rustix::fs::{AtFlags, Dir, FileType, OFlags};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, OFlags, Stat},
+    io::Errno,
+};
 
 use super::{
-    Node, NodeKind,
+    End, Left, Node, NodeKind, TreePlaces,
+    links::Linked,
     names::{in_tree_order, unnameable},
 };
 use crate::{
+    choose::{Chooser, Links},
     error::Error,
-    local::{HeldDirectory, LINK, LocalPath, is_staged},
+    local::{LocalPath, is_staged},
 };
 
 /// The tree beneath a local directory.
 #[derive(Debug)]
 pub(crate) struct LocalTree {
-    /// The directory that was asked for, held.
-    pub(crate) root: HeldDirectory,
     /// Directories and regular files, in the order of a tree: a directory before what is in it.
     pub(crate) nodes: Vec<Node>,
     /// Things that can't be sent.
     pub(crate) skipped: Vec<Skipped>,
+    /// Things that are left out by choice.
+    pub(crate) left: Left,
+    linked: Linked,
 }
 
 /// Something beneath a local directory that can't be sent.
@@ -42,17 +48,60 @@ pub(crate) struct Skipped {
     pub(crate) by_rule: bool,
 }
 
+/// What a walk is told of the things that it finds.
+pub(crate) struct Walk<'a, 'c> {
+    pub(crate) chooser: &'a mut Chooser<'c>,
+    pub(crate) end: End,
+    pub(crate) links: Links,
+    /// Learns how many things were found so far.
+    pub(crate) watch: &'a mut dyn FnMut(usize),
+}
+
+/// The words for what is never sent.
+const NEITHER: &str = "is neither a file nor a directory";
+
+/// One entry of an open directory.
+struct Entry<'a> {
+    at: &'a OwnedFd,
+    /// The directory's name; [`None`] for the one that was asked for.
+    directory: Option<&'a Name>,
+    last: &'a CStr,
+    path: LocalPath,
+    kind: FileType,
+}
+
+/// What an entry is.
+enum Looked {
+    File(Stat),
+    Directory,
+    /// It can't be sent, and whether that is so of all that are of its kind.
+    Refused(Error, bool),
+}
+
+impl Looked {
+    fn of(stat: Result<Stat, Errno>, path: &LocalPath) -> Looked {
+        match stat.map(|stat| (FileType::from_raw_mode(stat.st_mode), stat)) {
+            Err(errno) => Looked::Refused(path.failed("read", errno), false),
+            Ok((FileType::RegularFile, stat)) => Looked::File(stat),
+            Ok((FileType::Directory, _)) => Looked::Directory,
+            Ok(_) => Looked::Refused(Error::file(&**path, NEITHER), true),
+        }
+    }
+}
+
 impl LocalTree {
-    /// Looks through `root`; `watch` learns how many things were found so far. Symbolic links beneath it are not followed
-    /// but skipped, and so are names that begin with `.ferry`; only downloads that are not whole yet are left out without
-    /// a word.
+    /// Looks through the tree of `places`. Symbolic links beneath it are not followed but skipped, unless the walk says otherwise, and so
+    /// are names that begin with `.ferry`; only downloads that are not whole yet are left out without a word, as is
+    /// what is not chosen.
     ///
     /// # Errors
     ///
-    /// Where `root` itself can't be read, or is no directory.
-    pub(crate) fn walk(root: &LocalPath, watch: &mut dyn FnMut(usize)) -> Result<LocalTree, Error> {
-        let mut tree = LocalTree { root: root.hold()?, nodes: Vec::new(), skipped: Vec::new() };
-        tree.read(None)?;
+    /// Where its root itself can't be read, or is no directory; or where links stand for too much.
+    pub(crate) fn walk(places: TreePlaces, mut walk: Walk<'_, '_>) -> Result<LocalTree, Error> {
+        let linked = Linked::new(walk.links, places);
+        let (nodes, skipped, left) = (Vec::new(), Vec::new(), Left::default());
+        let mut tree = LocalTree { nodes, skipped, left, linked };
+        tree.read(None, &mut walk)?;
         let mut next = 0;
         while let Some(node) = tree.nodes.get(next) {
             next += 1;
@@ -60,65 +109,88 @@ impl LocalTree {
                 continue;
             }
             let directory = node.name.clone();
-            if let Err(error) = tree.read(Some(&directory)) {
+            if let Err(error) = tree.read(Some(&directory), &mut walk) {
                 tree.skip(Some(&directory), None, error, false);
             }
-            watch(tree.nodes.len());
+            tree.linked.count(None)?;
+            (walk.watch)(tree.nodes.len());
         }
         tree.nodes.sort_by(|a, b| in_tree_order(a.name.as_str(), b.name.as_str()));
         Ok(tree)
     }
 
     /// Notes what is in `directory`.
-    fn read(&mut self, directory: Option<&Name>) -> Result<(), Error> {
-        let place = self.root.place(directory.map_or("", Name::as_str));
+    fn read(&mut self, directory: Option<&Name>, walk: &mut Walk<'_, '_>) -> Result<(), Error> {
+        let place = self.linked.places.directory(directory);
         let failed = |errno| place.failed("read the directory", errno);
         let fd = place.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
         for entry in Dir::read_from(&fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let last = entry.file_name();
             if !matches!(last.to_bytes(), b"." | b"..") {
-                self.take(&fd, directory, last, entry.file_type());
+                self.linked.count(directory)?;
+                let path = place.beneath(OsStr::from_bytes(last.to_bytes()));
+                self.take(&Entry { at: &fd, directory, last, path, kind: entry.file_type() }, walk);
             }
         }
         Ok(())
     }
 
-    /// Notes one thing in the open `directory`.
-    fn take(&mut self, at: &OwnedFd, directory: Option<&Name>, last: &CStr, kind: FileType) {
-        let stat = match kind {
-            // Not every file system tells in its listings.
-            FileType::RegularFile | FileType::Unknown => {
-                rustix::fs::statat(at, last, AtFlags::SYMLINK_NOFOLLOW).map(Some)
+    /// Notes one thing in a directory.
+    fn take(&mut self, entry: &Entry<'_>, walk: &mut Walk<'_, '_>) {
+        let Entry { directory, last, path, .. } = entry;
+        let (looked, place) = self.look(entry);
+        let is_directory = matches!(looked, Looked::Directory);
+        let name = match name_in(*directory, last.to_bytes()) {
+            Ok(name) if self.left.sift(walk.chooser, walk.end, &name, is_directory) => name,
+            Ok(_) => return,
+            Err(NameError::Reserved) if matches!(looked, Looked::File(_)) && last.to_str().is_ok_and(is_staged) => {
+                return;
             }
-            _ => Ok(None),
-        };
-        let kind = match &stat {
-            Ok(Some(stat)) => FileType::from_raw_mode(stat.st_mode),
-            _ => kind,
-        };
-        let path = self.root.place(directory.map_or("", Name::as_str)).beneath(OsStr::from_bytes(last.to_bytes()));
-        let name = match name_in(directory, last.to_bytes()) {
-            Ok(name) => name,
-            Err(NameError::Reserved) if kind == FileType::RegularFile && last.to_str().is_ok_and(is_staged) => return,
             Err(problem) => {
-                let error = Error::file(&*path, unnameable(problem));
-                return self.skip(None, directory, error, problem == NameError::Reserved);
+                let text =
+                    directory.map_or_else(String::new, |directory| format!("{directory}/")) + &last.to_string_lossy();
+                if self.left.sift_unnamed(walk.chooser, *directory, &text, is_directory) {
+                    let error = Error::file(&**path, unnameable(problem));
+                    self.skip(None, *directory, error, problem == NameError::Reserved);
+                }
+                return;
             }
         };
-        match (kind, stat) {
-            (_, Err(errno)) => self.skip(Some(&name), directory, path.failed("read", errno), false),
-            (FileType::Directory, _) => self.nodes.push(Node { name, kind: NodeKind::Directory }),
-            (FileType::RegularFile, Ok(Some(stat))) => {
+        let kind = match looked {
+            Looked::Refused(error, by_rule) => return self.skip(Some(&name), *directory, error, by_rule),
+            Looked::Directory => NodeKind::Directory,
+            Looked::File(stat) => {
                 let mtime = u32::try_from(stat.st_mtime_nsec).ok().and_then(|nanos| Time::new(stat.st_mtime, nanos));
-                let size = u64::try_from(stat.st_size).unwrap_or(0);
-                self.nodes.push(Node { name, kind: NodeKind::File { size, mtime, tag: None } });
+                NodeKind::File { size: u64::try_from(stat.st_size).unwrap_or(0), mtime, tag: None }
             }
-            (FileType::Symlink, _) => self.skip(Some(&name), directory, Error::file(&*path, LINK), true),
-            _ => {
-                let error = Error::file(&*path, "is neither a file nor a directory");
-                self.skip(Some(&name), directory, error, true);
+        };
+        if let Some(place) = place {
+            self.linked.note(*directory, &name, place, is_directory);
+        }
+        self.nodes.push(Node { name, kind });
+    }
+
+    /// Looks at one thing in a directory; returns its place as well, where it is what a link stands for.
+    fn look(&mut self, entry: &Entry<'_>) -> (Looked, Option<LocalPath>) {
+        let Entry { at, directory, last, path, kind } = entry;
+        let stat = match *kind {
+            // Not every file system tells in its listings.
+            FileType::RegularFile | FileType::Unknown => rustix::fs::statat(at, *last, AtFlags::SYMLINK_NOFOLLOW),
+            FileType::Directory => return (Looked::Directory, None),
+            FileType::Symlink => {
+                return match self.linked.follow(*directory, path) {
+                    Ok(place) => (Looked::of(place.stat(), path), Some(place)),
+                    Err(error) => (Looked::Refused(error, true), None),
+                };
             }
+            _ => return (Looked::Refused(Error::file(&**path, NEITHER), true), None),
+        };
+        match stat {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink => {
+                self.look(&Entry { kind: FileType::Symlink, path: path.clone(), ..*entry })
+            }
+            stat => (Looked::of(stat, path), None),
         }
     }
 
@@ -141,13 +213,95 @@ fn name_in(directory: Option<&Name>, last: &[u8]) -> Result<Name, NameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::choose::Choice;
     use std::{
         ffi::OsStr,
         os::unix::fs::{PermissionsExt as _, symlink},
     };
 
     fn walk(root: impl Into<LocalPath>) -> Result<LocalTree, Error> {
-        LocalTree::walk(&root.into(), &mut |_| {})
+        walk_by(root, &Choice::default(), Links::Skip)
+    }
+
+    fn walk_by(root: impl Into<LocalPath>, choice: &Choice, links: Links) -> Result<LocalTree, Error> {
+        let mut chooser = Chooser::without_files(choice);
+        let walk = Walk { chooser: &mut chooser, end: End::Read, links, watch: &mut |_| {} };
+        LocalTree::walk(TreePlaces::of(root.into().hold()?.place("")), walk)
+    }
+
+    fn names(tree: &LocalTree) -> Vec<&str> {
+        tree.nodes.iter().map(|node| node.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_is_left_out_by_choice_is_neither_looked_at_nor_told() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir_all(at("a/out/in")).unwrap();
+        for file in ["a/x.o", "a/x.c", "a/out/in/y", "b\nb.o", ".ferryrc"] {
+            std::fs::write(at(file), "").unwrap();
+        }
+        symlink("a", at("l.o")).unwrap();
+        let mut choice = Choice::default();
+        for pattern in ["*.o", "out/", ".ferry*"] {
+            choice.filter.exclude(pattern).unwrap();
+        }
+        let tree = walk_by(root.path(), &choice, Links::Skip).unwrap();
+        assert_eq!(names(&tree), ["a", "a/x.c"]);
+        assert!(tree.skipped.is_empty(), "{:?}", tree.skipped);
+        let mut left: Vec<&str> = tree.left.names.iter().map(Name::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["a/out", "a/x.o", "l.o"]);
+    }
+
+    #[test]
+    fn links_stand_for_what_is_in_the_same_tree_or_for_anything() {
+        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir_all(at("d/e")).unwrap();
+        std::fs::write(at("d/e/f"), "inside").unwrap();
+        std::fs::write(outside.path().join("o"), "outside").unwrap();
+        for (to, link) in [("d", "to"), ("d/e/f", "file"), ("..", "d/up"), ("nowhere", "dead"), ("../e", "d/e/itself")]
+        {
+            symlink(to, at(link)).unwrap();
+        }
+        symlink(at("d/e"), at("absolute")).unwrap();
+        symlink(outside.path(), at("out")).unwrap();
+        let skipped = |tree: &LocalTree| {
+            let mut names: Vec<String> =
+                tree.skipped.iter().flat_map(|skipped| &skipped.name).map(|name| name.to_string()).collect();
+            names.sort();
+            names
+        };
+        let inside = walk_by(root.path(), &Choice::default(), Links::Inside).unwrap();
+        let expected = ["absolute", "absolute/f", "d", "d/e", "d/e/f", "file", "to", "to/e", "to/e/f"];
+        assert_eq!(names(&inside), expected);
+        assert_eq!(skipped(&inside), ["absolute/itself", "d/e/itself", "d/up", "dead", "out", "to/e/itself", "to/up"]);
+        assert!(inside.skipped.iter().all(|skipped| skipped.by_rule));
+        let place = |tree: &LocalTree, text: &str| tree.linked.places.elsewhere(&Name::new(text).unwrap());
+        assert_eq!(place(&inside, "to/e/f").unwrap().below(), std::path::Path::new("d/e/f"));
+        assert_eq!(place(&inside, "d/e/f"), None);
+        let anywhere = walk_by(root.path(), &Choice::default(), Links::Anywhere).unwrap();
+        assert!(names(&anywhere).contains(&"out/o"));
+        let outside = std::fs::canonicalize(outside.path().join("o")).unwrap();
+        assert_eq!(&*place(&anywhere, "out/o").unwrap(), outside);
+        // The place is reached by no link, whatever becomes of it.
+        std::fs::rename(at("d/e"), at("gone")).unwrap();
+        symlink(at("gone"), at("d/e")).unwrap();
+        assert!(place(&inside, "to/e/f").unwrap().open(OFlags::RDONLY).is_err());
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["a", "b"] {
+            std::fs::create_dir(root.path().join(directory)).unwrap();
+        }
+        symlink("../b", root.path().join("a/l")).unwrap();
+        symlink("../a", root.path().join("b/m")).unwrap();
+        let tree = walk_by(root.path(), &Choice::default(), Links::Inside).unwrap();
+        assert_eq!(names(&tree), ["a", "a/l", "b", "b/m"]);
+        assert_eq!(tree.skipped.len(), 2);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Directories with all that is beneath them, at either end.
 
 mod explore;
+mod left;
+mod links;
 mod local;
 mod names;
 mod remote;
@@ -8,10 +10,12 @@ mod remote;
 use ferry_wire::{Name, Tag, Time};
 
 pub(crate) use explore::{explore, list};
-pub(crate) use local::LocalTree;
+pub(crate) use left::{End, Left};
+pub(crate) use links::TreePlaces;
+pub(crate) use local::{LocalTree, Walk};
 pub(crate) use names::{ancestors, below, in_tree_order, is_within, joined, unnameable};
-pub(crate) use remote::remote;
 pub use remote::{Found, RemoteTree};
+pub(crate) use remote::{Sift, remote};
 
 /// One thing beneath a directory, at either end.
 #[derive(Debug, Clone, PartialEq, Eq)]

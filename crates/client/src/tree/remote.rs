@@ -35,12 +35,16 @@ pub struct RemoteTree {
     pub skipped: Vec<(Name, Error)>,
 }
 
-/// Lists everything beneath `root`, or in all of the server, in at most `limit` bytes of memory. `watch` learns how many
-/// things were found so far.
+/// Decides whether something is looked at: by its whole name, and whether it is a directory.
+pub(crate) type Sift<'a> = dyn FnMut(&Name, bool) -> bool + 'a;
+
+/// Lists everything beneath `root`, or in all of the server, that `sift` does not leave out, in at most `limit` bytes of
+/// memory. `watch` learns how many things were found so far.
 pub(crate) fn remote(
     link: &mut Link,
     limit: usize,
     root: Option<&Name>,
+    sift: &mut Sift<'_>,
     watch: &mut dyn FnMut(usize),
 ) -> Result<RemoteTree, Error> {
     let RemoteTree { mut found, mut skipped } = RemoteTree::default();
@@ -52,7 +56,11 @@ pub(crate) fn remote(
                 for Entry { name, kind } in entries {
                     match joined(directory, name) {
                         Ok(name) => {
-                            if matches!(kind, EntryKind::Directory(_)) {
+                            let is_directory = matches!(kind, EntryKind::Directory(_));
+                            if !sift(&name, is_directory) {
+                                continue;
+                            }
+                            if is_directory {
                                 beneath.push((Some(name.clone()), ()));
                             }
                             found.push(Found { name, kind });

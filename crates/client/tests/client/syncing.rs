@@ -7,7 +7,7 @@ use ferry_client::{Client, Direction, Plan, Settings, Sync};
 use crate::support::{Honest, Local, connect, name};
 
 fn plan(client: &mut Client, local: &Local, direction: Direction) -> Plan {
-    let sync = Sync { direction, check: false, delete: true, max_delete: Some(10), backup: None };
+    let sync = Sync { delete: true, max_delete: Some(10), ..Sync::new(direction) };
     Plan::sync(client, &local.path("d"), Some(&name("d")), &sync, &mut |_| {}).unwrap()
 }
 
@@ -68,7 +68,7 @@ fn a_plan_that_deletes_more_than_it_may_is_not_carried_out_at_all() {
         local.file(text, b"here");
     }
     let mut client = connect(&server.address);
-    let sync = Sync { direction: Direction::Down, check: false, delete: true, max_delete: Some(1), backup: None };
+    let sync = Sync { delete: true, max_delete: Some(1), ..Sync::new(Direction::Down) };
     let plan = Plan::sync(&mut client, &local.path("d"), Some(&name("d")), &sync, &mut |_| {}).unwrap();
     let report = plan.carry_out(&mut client, &Settings::default(), &mut |_| {});
     assert!(report.failures[0].to_string().contains("2 things would be deleted, and 1 may be"));

@@ -109,19 +109,25 @@ const CLIENT: &[Room] = &[
     Room {
         name: "plan",
         modules: &["plan"],
-        imports: &["client", "transfer", "trees", "conversation", "local", "values"],
+        imports: &["client", "transfer", "trees", "choose", "conversation", "local", "values"],
     },
     Room {
         name: "client",
         modules: &["client"],
         imports: &["transfer", "trees", "connection", "conversation", "link", "values"],
     },
+    // No byte is moved by it: it decides on names.
+    Room { name: "choose", modules: &["choose"], imports: &["values"] },
     Room {
         name: "transfer",
         modules: &["transfer"],
         imports: &["connection", "conversation", "link", "local", "values"],
     },
-    Room { name: "trees", modules: &["tree", "pattern"], imports: &["conversation", "link", "local", "values"] },
+    Room {
+        name: "trees",
+        modules: &["tree", "pattern"],
+        imports: &["choose", "conversation", "link", "local", "values"],
+    },
     Room { name: "connection", modules: &["connection"], imports: &["conversation", "link", "values"] },
     Room { name: "conversation", modules: &["conversation"], imports: &["link", "values"] },
     Room { name: "link", modules: &["link"], imports: &["values"] },

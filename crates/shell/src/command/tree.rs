@@ -323,7 +323,7 @@ pub(crate) struct SyncArgs {
 }
 
 /// The directories that SYNC compares, and how it makes them alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SyncDirectories {
     /// The direction, and how far it goes.
     pub(crate) sync: Sync,
@@ -530,11 +530,11 @@ impl From<SyncArgs> for SyncDirectories {
         let direction = if args.down { Direction::Down } else { Direction::Up };
         SyncDirectories {
             sync: Sync {
-                direction,
                 check: args.check,
                 delete: args.delete,
                 max_delete: args.max_delete,
                 backup: args.backup_dir.map(|word| PathBuf::from(word.text)),
+                ..Sync::new(direction)
             },
             from: args.from.text,
             to: args.to.or(args.output).map(|word| word.text),

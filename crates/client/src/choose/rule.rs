@@ -1,0 +1,275 @@
+//! One rule, as rsync writes it.
+
+use super::glob::Glob;
+
+/// One rule of a list, of which the first that means a name decides.
+#[derive(Debug, Clone)]
+pub(super) struct Rule {
+    /// It lets in what it means, and does not keep it out.
+    pub(super) include: bool,
+    /// It is about all that the pattern does not mean.
+    negated: bool,
+    pub(super) sides: Sides,
+    glob: Glob,
+    /// The directory of the file that it was read from: a pattern that begins with a `/` is about what is beneath it.
+    /// Empty for the top.
+    directory: Box<str>,
+}
+
+/// The ends that a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sides {
+    /// It says whether a name is taken from the end that is read.
+    pub(super) read: bool,
+    /// It says whether a name may be deleted at the end that is changed.
+    pub(super) changed: bool,
+}
+
+const BOTH: Sides = Sides { read: true, changed: true };
+const READ: Sides = Sides { read: true, changed: false };
+const CHANGED: Sides = Sides { read: false, changed: true };
+
+/// The meaning of a line.
+#[derive(Debug)]
+pub(super) enum Line {
+    Rule(Rule),
+    /// The rules of this file stand here.
+    Merge(String, Form),
+    /// The rules of the files of this name stand here, each for the directory that it is in.
+    Directories(DirectoryRules),
+    /// All rules before it are forgotten.
+    Clear,
+}
+
+/// Rules that each directory may have in a file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DirectoryRules {
+    /// The name of the file.
+    pub(super) file: String,
+    pub(super) form: Form,
+    /// They hold for directories beneath as well.
+    pub(super) inherited: bool,
+}
+
+/// The form of the lines of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Rules with their prefixes.
+    Rules,
+    /// Patterns that are kept out or let in, unless `- ` or `+ ` stands before them.
+    Patterns { include: bool },
+    /// Patterns that are kept out or let in, whatever they begin with.
+    Bare { include: bool },
+}
+
+/// The kinds of rules: the short and the long form.
+const KINDS: [(char, &str); 9] = [
+    ('-', "exclude"),
+    ('+', "include"),
+    ('.', "merge"),
+    (':', "dir-merge"),
+    ('H', "hide"),
+    ('S', "show"),
+    ('P', "protect"),
+    ('R', "risk"),
+    ('!', "clear"),
+];
+
+impl Rule {
+    /// Returns whether it means `name`.
+    pub(super) fn means(&self, name: &str, is_directory: bool) -> bool {
+        let below = match self.glob.is_anchored() && !self.directory.is_empty() {
+            true => name.strip_prefix(&*self.directory).and_then(|rest| rest.strip_prefix('/')),
+            false => Some(name),
+        };
+        below.is_some_and(|name| self.glob.matches(name, is_directory)) != self.negated
+    }
+
+    /// Keeps out what is called `name`, as it stands there.
+    pub(super) fn excluding(name: &str) -> Result<Rule, String> {
+        pattern(name, false, "")
+    }
+}
+
+impl PartialEq for Rule {
+    fn eq(&self, other: &Rule) -> bool {
+        let key = |rule: &Rule| (rule.include, rule.negated, rule.sides);
+        key(self) == key(other) && self.glob.text() == other.glob.text() && self.directory == other.directory
+    }
+}
+
+/// Reads one line of the form `form`, of a file in `directory`, or of none where that is empty.
+pub(super) fn line(text: &str, form: Form, directory: &str) -> Result<Line, String> {
+    let prefixed = |include: bool| text.strip_prefix(if include { "+ " } else { "- " });
+    match form {
+        Form::Patterns { .. } if text == "!" => Ok(Line::Clear),
+        Form::Patterns { include } => match (prefixed(false), prefixed(true)) {
+            (Some(text), _) => pattern(text, false, directory),
+            (_, Some(text)) => pattern(text, true, directory),
+            _ => pattern(text, include, directory),
+        }
+        .map(Line::Rule),
+        Form::Bare { include } => pattern(text, include, directory).map(Line::Rule),
+        Form::Rules => rule(text, directory),
+    }
+}
+
+fn pattern(text: &str, include: bool, directory: &str) -> Result<Rule, String> {
+    Ok(Rule { include, negated: false, sides: BOTH, glob: Glob::new(text)?, directory: directory.into() })
+}
+
+fn rule(text: &str, directory: &str) -> Result<Line, String> {
+    let (kind, rest) = kind(text)?;
+    let (modifiers, argument) = match rest.find([' ', '_']) {
+        Some(at) => (&rest[..at], &rest[at + 1..]),
+        None => (rest, ""),
+    };
+    if kind == '!' {
+        return if rest.is_empty() { Ok(Line::Clear) } else { Err("nothing stands after '!'".to_owned()) };
+    }
+    if matches!(kind, '.' | ':') {
+        return file(kind == ':', modifiers, argument);
+    }
+    if argument.is_empty() {
+        return Err("a pattern is missing: '- PATTERN' keeps out, '+ PATTERN' lets in".to_owned());
+    }
+    let mut rule = pattern(argument, matches!(kind, '+' | 'S' | 'R'), directory)?;
+    rule.sides = match kind {
+        'H' | 'S' => READ,
+        'P' | 'R' => CHANGED,
+        _ => sides(modifiers),
+    };
+    let known = if matches!(kind, '+' | '-') { "!sr" } else { "!" };
+    if let Some(unknown) = modifiers.chars().find(|modifier| !known.contains(*modifier)) {
+        return Err(unsupported(unknown));
+    }
+    rule.negated = modifiers.contains('!');
+    Ok(Line::Rule(rule))
+}
+
+/// Returns the short form of a rule's kind, and what stands after it.
+fn kind(text: &str) -> Result<(char, &str), String> {
+    let comma = |rest: &'_ str| rest.strip_prefix(',').map_or(rest.len(), str::len);
+    for (short, long) in KINDS {
+        let rest = text.strip_prefix(long).filter(|rest| rest.is_empty() || rest.starts_with([' ', '_', ',']));
+        if let Some(rest) = rest.or_else(|| text.strip_prefix(short)) {
+            return Ok((short, &rest[rest.len() - comma(rest)..]));
+        }
+    }
+    Err("it begins with none of '- ', '+ ', '. ', ': ', 'H ', 'S ', 'P ', 'R ' and '!'".to_owned())
+}
+
+fn sides(modifiers: &str) -> Sides {
+    match (modifiers.contains('s'), modifiers.contains('r')) {
+        (true, false) => READ,
+        (false, true) => CHANGED,
+        _ => BOTH,
+    }
+}
+
+fn file(per_directory: bool, modifiers: &str, name: &str) -> Result<Line, String> {
+    if name.is_empty() {
+        return Err("the name of a file is missing".to_owned());
+    }
+    let known = if per_directory { "-+n" } else { "-+" };
+    if let Some(unknown) = modifiers.chars().find(|modifier| !known.contains(*modifier)) {
+        return Err(unsupported(unknown));
+    }
+    let form = match (modifiers.contains('-'), modifiers.contains('+')) {
+        (true, _) => Form::Bare { include: false },
+        (_, true) => Form::Bare { include: true },
+        _ => Form::Rules,
+    };
+    match per_directory {
+        true if name.contains('/') => Err("the name of a file of each directory has no '/'".to_owned()),
+        true => {
+            let file = name.to_owned();
+            Ok(Line::Directories(DirectoryRules { file, form, inherited: !modifiers.contains('n') }))
+        }
+        false => Ok(Line::Merge(name.to_owned(), form)),
+    }
+}
+
+fn unsupported(modifier: char) -> String {
+    format!("the modifier '{}' is not known here", modifier.escape_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<(bool, bool, Sides, String)> {
+        match line(text, Form::Rules, "") {
+            Ok(Line::Rule(Rule { include, negated, sides, glob, .. })) => {
+                Some((include, negated, sides, glob.text().to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn rules_are_read_in_their_short_and_long_forms() {
+        for (text, include, negated, sides, pattern) in [
+            ("- *.o", false, false, BOTH, "*.o"),
+            ("-_*.o", false, false, BOTH, "*.o"),
+            ("+  a", true, false, BOTH, " a"),
+            ("exclude a b", false, false, BOTH, "a b"),
+            ("include,! x", true, true, BOTH, "x"),
+            ("-! x", false, true, BOTH, "x"),
+            ("-s x", false, false, READ, "x"),
+            ("-,r x", false, false, CHANGED, "x"),
+            ("-sr x", false, false, BOTH, "x"),
+            ("H x", false, false, READ, "x"),
+            ("show x", true, false, READ, "x"),
+            ("P x", false, false, CHANGED, "x"),
+            ("risk_x", true, false, CHANGED, "x"),
+        ] {
+            assert_eq!(read(text), Some((include, negated, sides, pattern.to_owned())), "{text}");
+        }
+    }
+
+    #[test]
+    fn files_are_named_by_rules() {
+        assert!(matches!(line(". a b", Form::Rules, ""), Ok(Line::Merge(name, Form::Rules)) if name == "a b"));
+        assert!(matches!(line("merge,- x", Form::Rules, ""), Ok(Line::Merge(_, Form::Bare { include: false }))));
+        let Ok(Line::Directories(rules)) = line(":n+ .rules", Form::Rules, "") else { panic!("no such rule") };
+        assert_eq!(
+            rules,
+            DirectoryRules { file: ".rules".into(), form: Form::Bare { include: true }, inherited: false }
+        );
+        assert!(matches!(line("!", Form::Rules, ""), Ok(Line::Clear)));
+        assert!(matches!(line("clear", Form::Rules, ""), Ok(Line::Clear)));
+    }
+
+    #[test]
+    fn what_is_no_rule_is_refused() {
+        for text in [
+            "x", "*.o", "-", "- ", "+", "-z x", "-p x", "-/ x", "!x", "P,s x", ":", ": a/b", ".w x", "excluded", "- [a",
+        ] {
+            assert!(line(text, Form::Rules, "").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_of_patterns_have_prefixes_where_they_may() {
+        let include = |text: &str, form| match line(text, form, "") {
+            Ok(Line::Rule(rule)) => (rule.include, rule.glob.text().to_owned()),
+            other => panic!("{other:?}"),
+        };
+        let patterns = Form::Patterns { include: false };
+        assert_eq!(include("a", patterns), (false, "a".to_owned()));
+        assert_eq!(include("+ a", patterns), (true, "a".to_owned()));
+        assert_eq!(include("- a", Form::Patterns { include: true }), (false, "a".to_owned()));
+        assert_eq!(include("- a", Form::Bare { include: true }), (true, "- a".to_owned()));
+        assert!(matches!(line("!", patterns, ""), Ok(Line::Clear)));
+    }
+
+    #[test]
+    fn a_pattern_with_a_slash_in_front_is_about_its_own_directory() {
+        let Ok(Line::Rule(rule)) = line("- /x", Form::Rules, "a*/b") else { panic!("no rule") };
+        assert!(rule.means("a*/b/x", false));
+        assert!(!rule.means("x", false) && !rule.means("a*/b/c/x", false) && !rule.means("ab/b/x", false));
+        let Ok(Line::Rule(rule)) = line("- x", Form::Rules, "a") else { panic!("no rule") };
+        assert!(rule.means("a/b/x", false) && rule.means("x", false));
+    }
+}
