@@ -311,6 +311,15 @@ mod tests {
             assert!(!page.contains(forbidden), "{forbidden}: {page}");
         }
         assert_eq!(page.matches("<script").count(), 1);
+        // Each element that is opened is closed in its place.
+        for element in ["html", "body", "main", "section", "table", "thead", "tbody", "header", "nav", "form"] {
+            assert_eq!(
+                page.matches(&format!("</{element}>")).count(),
+                page.matches(&format!("<{element}")).count(),
+                "{element}"
+            );
+        }
+        assert!(page.ends_with("</tbody></table></section></main></body></html>\n"), "{page}");
         assert!(page.contains("defer></script>"));
     }
 

@@ -4,7 +4,7 @@
 //! or look like another one: see [`shown`].
 
 use ferry_wire::{Name, escaped, is_unsafe_to_show};
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Viewer, assets};
 use crate::protocol::http::message::Encoded;
@@ -41,24 +41,24 @@ pub(super) fn plain(name: &str) -> String {
 pub(super) fn start(title: &str, name: Option<&Name>, viewer: Option<&Viewer>) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) }
-                link rel="icon" href=(assets::icon_url());
-                link rel="stylesheet" href=(assets::style_url());
-                script src=(assets::script_url()) defer {}
-            }
-            (maud::PreEscaped("<body>"))
-            header {
-                a.skip href="#main" { "Skip to the content" }
-                (breadcrumbs(name))
-                @if let Some(viewer) = viewer { (login(name, viewer)) }
-            }
-            (maud::PreEscaped("<main id=\"main\" tabindex=\"-1\">"))
+        // The rest of a page comes in pieces.
+        (PreEscaped("<html lang=\"en\">"))
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) }
+            link rel="icon" href=(assets::icon_url());
+            link rel="stylesheet" href=(assets::style_url());
+            script src=(assets::script_url()) defer {}
         }
+        (PreEscaped("<body>"))
+        header {
+            a.skip href="#main" { "Skip to the content" }
+            (breadcrumbs(name))
+            @if let Some(viewer) = viewer { (login(name, viewer)) }
+        }
+        (PreEscaped("<main id=\"main\" tabindex=\"-1\">"))
     }
 }
 
@@ -93,7 +93,7 @@ fn login(name: Option<&Name>, viewer: &Viewer) -> Markup {
 
 /// The end of a page.
 pub(super) fn end() -> Markup {
-    maud::PreEscaped("</main></body></html>\n".to_owned())
+    PreEscaped("</main></body></html>\n".to_owned())
 }
 
 #[cfg(test)]
