@@ -148,7 +148,8 @@ pub(super) trait Helped: std::fmt::Debug + Send + Sized + 'static {
 #[derive(Debug)]
 pub(super) enum Single {
     Read(ReadOperation<Disk>),
-    Upload(UploadNumber, UploadOperation<Disk>),
+    /// With the lock that it takes, by [`ServedStore::lock_of`].
+    Upload(UploadNumber, UploadOperation<Disk>, Option<usize>),
 }
 
 impl Helped for Single {
@@ -159,27 +160,26 @@ impl Helped for Single {
             Single::Read(ReadOperation::List { name }) => Scope::Read(name.as_ref().map_or("", Name::as_str)),
             Single::Read(ReadOperation::Load { file, .. } | ReadOperation::Check { file }) => Scope::Read(file.name()),
             Single::Read(ReadOperation::ListMore { dir }) => Scope::Read(dir.name()),
-            // Another one would only wait for its lock.
-            Single::Upload(_, UploadOperation::Write { upload, .. }) => Scope::Upload(upload.lock_address()),
-            Single::Upload(..) => Scope::Nothing,
+            // Another one would only wait for the same lock.
+            Single::Upload(.., lock) => lock.map_or(Scope::Nothing, Scope::Upload),
         }
     }
 
     fn fallback(&self) -> Fallback<Disk> {
         match self {
             Single::Read(operation) => operation.fallback(),
-            Single::Upload(number, operation) => operation.fallback(*number),
+            Single::Upload(number, operation, _) => operation.fallback(*number),
         }
     }
 
     fn remainder(self) -> Option<Single> {
         match self {
-            Single::Upload(number, UploadOperation::Discard { upload }) => {
-                Some(Single::Upload(number, UploadOperation::Discard { upload }))
+            Single::Upload(number, UploadOperation::Discard { upload }, lock) => {
+                Some(Single::Upload(number, UploadOperation::Discard { upload }, lock))
             }
             // Memory that waits for what does not answer is given up.
-            Single::Upload(number, UploadOperation::Keep { upload, .. }) => {
-                Some(Single::Upload(number, UploadOperation::Keep { upload, tail: None }))
+            Single::Upload(number, UploadOperation::Keep { upload, .. }, lock) => {
+                Some(Single::Upload(number, UploadOperation::Keep { upload, tail: None }, lock))
             }
             Single::Read(_) | Single::Upload(..) => None,
         }
@@ -190,7 +190,7 @@ impl Helped for Single {
         while let Some(one) = shift.take_one() {
             completions.push(match one {
                 Single::Read(operation) => Completion::Read(store.read(operation, scratch, &|| shift.gets_on())),
-                Single::Upload(number, operation) => {
+                Single::Upload(number, operation, _) => {
                     Completion::Upload(number, store.advance(operation, &|| shift.gets_on()))
                 }
             });

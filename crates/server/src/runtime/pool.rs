@@ -25,7 +25,7 @@ use crate::{
     observe::LaneFigures,
     store::{
         Disk, ErrorKind, NameOperation, Operation, ReadOperation, SCRATCH_BYTES, ServedStore, SmallFinish, StoreError,
-        UploadOperation,
+        UploadNumber, UploadOperation,
     },
     sys,
 };
@@ -227,13 +227,13 @@ impl Pool {
                 lane.push(Job { token, operation: Single::Read(operation), lease })
             }
             Operation::Upload(number, UploadOperation::Finish(finish)) if finish.upload.is_part() => {
-                let operation = Single::Upload(number, UploadOperation::Finish(finish));
+                let operation = self.upload(number, UploadOperation::Finish(finish));
                 self.write.push(Job { token, operation, lease })
             }
             Operation::Upload(number, UploadOperation::Finish(finish)) => match SmallFinish::new(number, finish) {
                 Ok(small) => self.small.push(Job { token, operation: small, lease }),
                 Err(finish) => {
-                    let operation = Single::Upload(number, UploadOperation::Finish(finish));
+                    let operation = self.upload(number, UploadOperation::Finish(finish));
                     self.sync.push(Job { token, operation, lease })
                 }
             },
@@ -248,13 +248,18 @@ impl Pool {
                     | UploadOperation::Keep { .. }
                     | UploadOperation::Resume(_) => &self.sync,
                 };
-                lane.push(Job { token, operation: Single::Upload(number, operation), lease })
+                lane.push(Job { token, operation: self.upload(number, operation), lease })
             }
             Operation::Name(operation) => self.names.push(Job { token, operation, lease }),
         };
         self.kit.completions.push(refused.map(no_answer));
         // There may be something to look for, or to tell of.
         self.look_at.get_or_insert_with(|| Instant::now() + WRITTEN_OFF_AFTER);
+    }
+
+    fn upload(&self, number: UploadNumber, operation: UploadOperation<Disk>) -> Single {
+        let lock = self.kit.store.lock_of(&operation);
+        Single::Upload(number, operation, lock)
     }
 
     /// Sets how long a job may go without progress.

@@ -251,7 +251,7 @@ impl<J: Duty> Roster<J> {
         let waiter = job.take_waiter();
         self.expired += u64::from(waiter.is_some());
         if let Some(rest) = job.remainder() {
-            self.queue.push(rest);
+            self.queue.push_apart(rest);
         }
         waiter
     }
@@ -415,24 +415,43 @@ impl<J: Duty> Roster<J> {
 /// Jobs by connection.
 #[derive(Debug)]
 struct Fair<J> {
-    turns: VecDeque<Token>,
-    jobs: HashMap<Token, VecDeque<J>>,
+    turns: VecDeque<Turn>,
+    jobs: HashMap<Turn, VecDeque<J>>,
     /// How many there are.
     count: usize,
+    next_apart: u64,
+}
+
+/// Jobs that are done in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Turn {
+    /// Those of a connection.
+    Of(Token),
+    /// One that nobody waits for, by a number of its own.
+    Apart(u64),
 }
 
 impl<J> Default for Fair<J> {
     fn default() -> Self {
-        Fair { turns: VecDeque::new(), jobs: HashMap::new(), count: 0 }
+        Fair { turns: VecDeque::new(), jobs: HashMap::new(), count: 0, next_apart: 0 }
     }
 }
 
 impl<J: Duty> Fair<J> {
     fn push(&mut self, job: J) {
-        let token = job.token();
-        let jobs = self.jobs.entry(token).or_default();
+        self.push_to(Turn::Of(job.token()), job);
+    }
+
+    /// Adds a job that waits for no other one, and that no other one waits for.
+    fn push_apart(&mut self, job: J) {
+        self.push_to(Turn::Apart(self.next_apart), job);
+        self.next_apart += 1;
+    }
+
+    fn push_to(&mut self, turn: Turn, job: J) {
+        let jobs = self.jobs.entry(turn).or_default();
         if jobs.is_empty() {
-            self.turns.push_back(token);
+            self.turns.push_back(turn);
         }
         jobs.push_back(job);
         self.count += 1;
@@ -441,13 +460,13 @@ impl<J: Duty> Fair<J> {
     /// Returns the next job that `may` be done.
     fn pop(&mut self, may: impl Fn(&J) -> bool) -> Option<J> {
         for _ in 0..self.turns.len() {
-            let token = self.turns.pop_front()?;
-            let jobs = self.jobs.get_mut(&token)?;
+            let turn = self.turns.pop_front()?;
+            let jobs = self.jobs.get_mut(&turn)?;
             let job = if jobs.front().is_some_and(&may) { jobs.pop_front() } else { None };
             if jobs.is_empty() {
-                self.jobs.remove(&token);
+                self.jobs.remove(&turn);
             } else {
-                self.turns.push_back(token);
+                self.turns.push_back(turn);
             }
             if job.is_some() {
                 self.count -= 1;
@@ -472,9 +491,9 @@ impl<J: Duty> Fair<J> {
     }
 
     fn remove(&mut self, token: Token) -> VecDeque<J> {
-        let jobs = self.jobs.remove(&token).unwrap_or_default();
+        let jobs = self.jobs.remove(&Turn::Of(token)).unwrap_or_default();
         if !jobs.is_empty() {
-            self.turns.retain(|turn| *turn != token);
+            self.turns.retain(|turn| *turn != Turn::Of(token));
             self.count -= jobs.len();
         }
         jobs

@@ -23,8 +23,8 @@ use super::{
     AREA, Area, ContentUsage, CrcUsage, Disk, Owner, OwnerLimits, SmallFinish, Store, StoreLimits, StoreUsage, Upload,
     error::{ErrorKind, StoreError, SystemError},
     operation::{
-        Completion, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, Resumed, UploadCompletion,
-        UploadNumber, UploadOperation,
+        Completion, Finish, NameCompletion, NameOperation, Operation, ReadCompletion, ReadOperation, Resumed,
+        UploadCompletion, UploadNumber, UploadOperation,
     },
     root::Root,
     shift::Shift,
@@ -136,6 +136,23 @@ impl ServedStore {
         let completion = store.advance(operation, gets_on);
         self.note(completion.error());
         completion
+    }
+
+    /// Returns what tells the lock apart that an operation takes, of the file of an upload that is written
+    /// meanwhile; [`None`] where it takes none. Parts share that of the upload that they are of.
+    #[must_use]
+    pub fn lock_of(&self, operation: &UploadOperation<Disk>) -> Option<usize> {
+        match operation {
+            UploadOperation::Part(start) => self.current().held.get(&start.id).map(|upload| upload.lock_address()),
+            UploadOperation::Write { upload, .. } => Some(upload.lock_address()),
+            UploadOperation::Finish(Finish { upload, .. }) | UploadOperation::Discard { upload } => {
+                upload.is_part().then(|| upload.lock_address())
+            }
+            UploadOperation::Stage(_)
+            | UploadOperation::Resume(_)
+            | UploadOperation::Checkpoint { .. }
+            | UploadOperation::Keep { .. } => None,
+        }
     }
 
     /// Finishes several small uploads: see [`Store::finish_small`].

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::*;
 use crate::store::{
     Call, Change, ChangeNumber, Chunk, Completion, Content, Durability, Finish, Form, LeaseOptions, MountTable,
-    NameCompletion, Onto, OpenFile, Owner, ReadCompletion, Resume, Resumed, Store, StoreOptions, Upload,
+    NameCompletion, Onto, OpenFile, Owner, PartStart, ReadCompletion, Resume, Resumed, Store, StoreOptions, Upload,
     UploadCompletion, UploadNumber, Watcher,
 };
 
@@ -354,4 +354,56 @@ fn what_is_published_late_is_found_out_by_resume() {
     assert_eq!((published.size, published.crc), (size, crc));
     assert_eq!(std::fs::read(stage.place.path().join("new")).unwrap(), chunk().bytes());
     assert_eq!(stage.taken(), 0);
+}
+
+#[test]
+fn parts_of_an_upload_whose_write_hangs_cost_no_helper() {
+    let mut stage = stage_with(0, Some(|call| matches!(call, Call::Write { bytes: [7, 7, ..], .. })));
+    let resumed = stage.ask(resume());
+    let Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) = resumed else {
+        panic!("{resumed:?}")
+    };
+    let part = |offset| {
+        let (id, name) = (Id::new("up").unwrap(), Name::new("new").unwrap());
+        let part = PartStart { id, name, offset, length: 1, owner: Owner::default() };
+        Operation::Upload(NUMBER, UploadOperation::Part(part))
+    };
+    let mut begin = |offset| match stage.ask(part(offset)) {
+        Completion::Upload(_, UploadCompletion::Staged(Ok(part))) => part,
+        other => panic!("{other:?}"),
+    };
+    let (first, second) = (begin(BYTES as u64 - 1), begin(BYTES as u64 - 3));
+    let write = |upload, bytes: usize| {
+        let chunk = Chunk { memory: vec![7; bytes], filled: bytes };
+        let crc = Crc32::of(chunk.bytes());
+        Operation::Upload(NUMBER, UploadOperation::Write { upload, at: 0, chunk, crc })
+    };
+    let (chunk, crc) = (Chunk { memory: vec![7], filled: 1 }, Crc32::of(&[7]));
+    let finish = Finish { upload: first, at: 0, chunk, chunk_crc: crc, size: 1, crc, before: None };
+    let others = [
+        Operation::Upload(NUMBER, UploadOperation::Finish(finish)),
+        Operation::Upload(NUMBER, UploadOperation::Discard { upload: second }),
+        part(BYTES as u64 - 5),
+    ];
+    let mut submit = |token, operation| stage.pool.submit(Job { token: Token(token), operation, lease: None });
+    submit(1, write(upload, 10));
+    stage.gate.until_waiting(1);
+    others.into_iter().zip(2..).for_each(|(operation, token)| submit(token, operation));
+    let other = stage.staged();
+    stage.pool.submit(Job { token: Token(9), operation: write(other, 10), lease: None });
+    stage.gate.until_waiting(2);
+    let lane = stage.pool.figures().into_iter().find(|lane| lane.name == "write").unwrap();
+    assert_eq!((lane.busy, lane.waiting), (2, 3), "two writes, and what waits for the first one");
+    // It expires, and so does what waits for it. A connection can be used on, though a part is let go of later.
+    let now = Instant::now() + TO_STORE * JOB_TIMEOUT;
+    stage.pool.look_at = Some(now);
+    stage.pool.look(now);
+    let mut told = 0;
+    while told < 5 {
+        told += stage.completion().len();
+    }
+    let another = stage.staged();
+    stage.pool.submit(Job { token: Token(3), operation: write(another, 10), lease: None });
+    stage.gate.until_waiting(3);
+    stage.let_go();
 }

@@ -8,7 +8,7 @@ struct Job {
     is_awaited: bool,
 }
 
-/// `read NAME`, `write NUMBER`, `move NAME [NAME]`, `make NAME`, or `release`.
+/// `read NAME`, `write NUMBER`, `move NAME [NAME]`, `make NAME`, or `release [NUMBER]`.
 fn job(token: usize, needs: &'static str) -> Job {
     Job { token, needs, is_awaited: true }
 }
@@ -31,12 +31,13 @@ impl Duty for Job {
     fn scope(&self) -> Scope<'_> {
         let mut words = self.needs.split(' ');
         let verb = words.next().unwrap();
-        let mut names = || [words.next().map(name), words.next().map(name)];
         match verb {
             "read" => Scope::Read(&self.needs[5..]),
-            "write" => Scope::Upload(self.needs[6..].parse().unwrap()),
-            "make" => Scope::Names { names: names(), moves: false },
-            "move" => Scope::Names { names: names(), moves: true },
+            "write" | "release" => words.next().map_or(Scope::Nothing, |upload| Scope::Upload(upload.parse().unwrap())),
+            "make" | "move" => {
+                let names = [words.next().map(name), words.next().map(name)];
+                Scope::Names { names, moves: verb == "move" }
+            }
             _ => Scope::Nothing,
         }
     }
@@ -46,7 +47,7 @@ impl Duty for Job {
     }
 
     fn remainder(self) -> Option<Job> {
-        (self.needs == "release").then_some(self)
+        self.needs.starts_with("release").then_some(self)
     }
 }
 
@@ -202,6 +203,26 @@ fn what_lets_go_is_done_though_nobody_waits() {
         assert_eq!(stage.back(number), (vec![], false));
     }
     assert_eq!(stage.take(), None);
+}
+
+#[test]
+fn what_lets_go_later_holds_up_neither_its_connection_nor_others_that_let_go() {
+    let mut stage = Stage::new(2, 1);
+    for upload in ["write 1", "write 2"] {
+        stage.push(9, upload);
+    }
+    let (first, second) = (stage.takes("write 1"), stage.takes("write 2"));
+    for (token, needs) in [(1, "release 1"), (1, "release 2")] {
+        stage.push(token, needs);
+    }
+    assert_eq!(stage.after(TIMEOUT), (1, vec![9, 9, 1, 1]));
+    stage.push(1, "write 3");
+    stage.takes("write 3");
+    assert_eq!(stage.back(second), (vec![], false));
+    stage.takes("release 2");
+    assert_eq!(stage.take(), None);
+    assert_eq!(stage.back(first), (vec![], true));
+    stage.takes("release 1");
 }
 
 #[test]

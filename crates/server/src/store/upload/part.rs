@@ -33,7 +33,7 @@ impl Held {
         held.insert(id.clone(), Arc::downgrade(upload));
     }
 
-    fn get(&self, id: &Id) -> Option<Arc<Upload>> {
+    pub(in crate::store) fn get(&self, id: &Id) -> Option<Arc<Upload>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id)?.upgrade()
     }
 }
