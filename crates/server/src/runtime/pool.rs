@@ -238,8 +238,10 @@ impl Pool {
                 }
             },
             Operation::Upload(number, operation) => {
-                let lane = match operation {
+                let lane = match &operation {
                     UploadOperation::Stage(_) => &self.look,
+                    // After the parts that are written just now: whoever takes it up next finds nobody at work on it.
+                    UploadOperation::Keep { upload, .. } if upload.has_parts() => &self.write,
                     UploadOperation::Part(_) | UploadOperation::Write { .. } | UploadOperation::Discard { .. } => {
                         &self.write
                     }

@@ -99,7 +99,7 @@ pub use small_files::ContentUsage;
 use small_files::SmallFiles;
 pub use syscalls::{Call, Watcher};
 use upload::Stamp;
-pub use upload::{Hands, IdsInHand, InHand, LetGo, SmallFinish, Upload};
+pub use upload::{Hands, IdsInHand, InHand, LetGo, SmallFinish, Upload, WorkOn};
 
 /// How many ids are forgotten, or tried, at once where the limit on them is reached.
 const FORGOTTEN_AT_ONCE: usize = 256;

@@ -145,13 +145,12 @@ impl ServedStore {
         match operation {
             UploadOperation::Part(start) => self.current().held.get(&start.id).map(|upload| upload.lock_address()),
             UploadOperation::Write { upload, .. } => Some(upload.lock_address()),
-            UploadOperation::Finish(Finish { upload, .. }) | UploadOperation::Discard { upload } => {
-                upload.is_part().then(|| upload.lock_address())
+            UploadOperation::Finish(Finish { upload, .. })
+            | UploadOperation::Discard { upload }
+            | UploadOperation::Keep { upload, .. } => {
+                (upload.is_part() || upload.has_parts()).then(|| upload.lock_address())
             }
-            UploadOperation::Stage(_)
-            | UploadOperation::Resume(_)
-            | UploadOperation::Checkpoint { .. }
-            | UploadOperation::Keep { .. } => None,
+            UploadOperation::Stage(_) | UploadOperation::Resume(_) | UploadOperation::Checkpoint { .. } => None,
         }
     }
 

@@ -18,7 +18,7 @@ use rustix::{
 };
 
 pub(super) use hands::Work;
-pub use hands::{Hands, IdsInHand, InHand, LetGo};
+pub use hands::{Hands, IdsInHand, InHand, LetGo, WorkOn};
 pub(super) use part::{Held, PartOf};
 pub use small::SmallFinish;
 

@@ -12,7 +12,7 @@ use ferry_server::store::{
     Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Form, Handles, Hands, IdsInHand, InHand, LetGo,
     Listed, Loaded, NameCompletion, NameOperation, Onto, Opened, Operation, Owner, PartStart, Piece, Published,
     ReadCompletion, ReadOperation, Resume, Resumed, Stability, Stage, Status, StoreError, SystemError, Tail,
-    UploadCompletion, UploadOperation,
+    UploadCompletion, UploadOperation, WorkOn,
 };
 use ferry_wire::{Code, Crc32, Digest, Id, Name, Time};
 
@@ -344,14 +344,14 @@ impl Store {
             | Operation::Name(NameOperation::Publish(_, upload, _)) => *upload,
             _ => return Some(Work::None),
         };
-        self.uploads[upload.0].hands.enter().then_some(Work::Upload(upload))
+        self.uploads[upload.0].hands.enter(WorkOn::Own).then_some(Work::Upload(upload))
     }
 
     /// A helper has ended an operation.
     pub(crate) fn leave(&mut self, work: Work, completion: &Completion<'_, Model>) {
         match (work, completion) {
             (Work::Upload(upload), _) => {
-                if let Some(how) = self.uploads[upload.0].hands.leave() {
+                if let Some(how) = self.uploads[upload.0].hands.leave(WorkOn::Own) {
                     self.let_go_now(upload, how, false);
                 }
             }

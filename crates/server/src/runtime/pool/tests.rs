@@ -356,54 +356,114 @@ fn what_is_published_late_is_found_out_by_resume() {
     assert_eq!(stage.taken(), 0);
 }
 
+/// Of calls that write, holds those of bytes that begin with two sevens.
+fn holds_sevens(call: &Call<'_>) -> bool {
+    matches!(call, Call::Write { bytes: [7, 7, ..], .. })
+}
+
+fn part(offset: usize, length: u64) -> Operation<Disk> {
+    let (id, name) = (Id::new("up").unwrap(), Name::new("new").unwrap());
+    let part = PartStart { id, name, offset: offset as u64, length, owner: Owner::default() };
+    Operation::Upload(NUMBER, UploadOperation::Part(part))
+}
+
+fn sevens(count: usize) -> (Chunk, Crc32) {
+    let chunk = Chunk { memory: vec![7; count], filled: count };
+    let crc = Crc32::of(chunk.bytes());
+    (chunk, crc)
+}
+
+fn write_sevens(upload: Arc<Upload>) -> Operation<Disk> {
+    let (chunk, crc) = sevens(10);
+    Operation::Upload(NUMBER, UploadOperation::Write { upload, at: 0, chunk, crc })
+}
+
+/// The end of a part of one byte.
+fn finish_one(upload: Arc<Upload>) -> Operation<Disk> {
+    let (chunk, crc) = sevens(1);
+    let finish = Finish { upload, at: 0, chunk, chunk_crc: crc, size: 1, crc, before: None };
+    Operation::Upload(NUMBER, UploadOperation::Finish(finish))
+}
+
+impl Stage {
+    fn submit_for(&mut self, token: usize, operation: Operation<Disk>) {
+        self.pool.submit(Job { token: Token(token), operation, lease: None });
+    }
+
+    /// Takes up the upload that parts are of, and returns the part of it that is there.
+    fn resumed(&mut self) -> (Arc<Upload>, u64, Vec<std::ops::Range<u64>>) {
+        match self.ask(resume()) {
+            Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, digest, parts }))) => {
+                (upload, digest.bytes(), parts)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn begun(&mut self, offset: usize, length: u64) -> Arc<Upload> {
+        match self.ask(part(offset, length)) {
+            Completion::Upload(_, UploadCompletion::Staged(Ok(part))) => part,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn completions(&mut self, count: usize) {
+        let mut told = 0;
+        while told < count {
+            told += self.completion().len();
+        }
+    }
+
+    /// Returns how many helpers of the lane of writes are at work, and how many operations wait for one.
+    fn writing(&self) -> (u64, u64) {
+        let figures = self.pool.figures();
+        let lane = figures.iter().find(|lane| lane.name == "write").unwrap();
+        (lane.busy, lane.waiting)
+    }
+}
+
 #[test]
 fn parts_of_an_upload_whose_write_hangs_cost_no_helper() {
-    let mut stage = stage_with(0, Some(|call| matches!(call, Call::Write { bytes: [7, 7, ..], .. })));
-    let resumed = stage.ask(resume());
-    let Completion::Upload(_, UploadCompletion::Resumed(Ok(Resumed::Going { upload, .. }))) = resumed else {
-        panic!("{resumed:?}")
-    };
-    let part = |offset| {
-        let (id, name) = (Id::new("up").unwrap(), Name::new("new").unwrap());
-        let part = PartStart { id, name, offset, length: 1, owner: Owner::default() };
-        Operation::Upload(NUMBER, UploadOperation::Part(part))
-    };
-    let mut begin = |offset| match stage.ask(part(offset)) {
-        Completion::Upload(_, UploadCompletion::Staged(Ok(part))) => part,
-        other => panic!("{other:?}"),
-    };
-    let (first, second) = (begin(BYTES as u64 - 1), begin(BYTES as u64 - 3));
-    let write = |upload, bytes: usize| {
-        let chunk = Chunk { memory: vec![7; bytes], filled: bytes };
-        let crc = Crc32::of(chunk.bytes());
-        Operation::Upload(NUMBER, UploadOperation::Write { upload, at: 0, chunk, crc })
-    };
-    let (chunk, crc) = (Chunk { memory: vec![7], filled: 1 }, Crc32::of(&[7]));
-    let finish = Finish { upload: first, at: 0, chunk, chunk_crc: crc, size: 1, crc, before: None };
-    let others = [
-        Operation::Upload(NUMBER, UploadOperation::Finish(finish)),
-        Operation::Upload(NUMBER, UploadOperation::Discard { upload: second }),
-        part(BYTES as u64 - 5),
-    ];
-    let mut submit = |token, operation| stage.pool.submit(Job { token: Token(token), operation, lease: None });
-    submit(1, write(upload, 10));
+    let mut stage = stage_with(0, Some(holds_sevens));
+    let (upload, ..) = stage.resumed();
+    let (first, second) = (stage.begun(BYTES - 1, 1), stage.begun(BYTES - 3, 1));
+    stage.submit_for(1, write_sevens(upload));
     stage.gate.until_waiting(1);
-    others.into_iter().zip(2..).for_each(|(operation, token)| submit(token, operation));
+    stage.submit_for(2, finish_one(first));
+    stage.submit_for(3, Operation::Upload(NUMBER, UploadOperation::Discard { upload: second }));
+    stage.submit_for(4, part(BYTES - 5, 1));
     let other = stage.staged();
-    stage.pool.submit(Job { token: Token(9), operation: write(other, 10), lease: None });
+    stage.submit_for(9, write_sevens(other));
     stage.gate.until_waiting(2);
-    let lane = stage.pool.figures().into_iter().find(|lane| lane.name == "write").unwrap();
-    assert_eq!((lane.busy, lane.waiting), (2, 3), "two writes, and what waits for the first one");
+    assert_eq!(stage.writing(), (2, 3), "two writes, and what waits for the first one");
     // It expires, and so does what waits for it. A connection can be used on, though a part is let go of later.
     let now = Instant::now() + TO_STORE * JOB_TIMEOUT;
     stage.pool.look_at = Some(now);
     stage.pool.look(now);
-    let mut told = 0;
-    while told < 5 {
-        told += stage.completion().len();
-    }
+    stage.completions(5);
     let another = stage.staged();
-    stage.pool.submit(Job { token: Token(3), operation: write(another, 10), lease: None });
+    stage.submit_for(3, write_sevens(another));
     stage.gate.until_waiting(3);
     stage.let_go();
+}
+
+#[test]
+fn an_upload_is_let_go_after_the_parts_that_are_written_and_can_be_taken_up_at_once_with_all_of_it() {
+    let mut stage = stage_with(0, Some(holds_sevens));
+    let (upload, ..) = stage.resumed();
+    let first = stage.begun(BYTES - 1, 1);
+    assert!(matches!(stage.ask(finish_one(first)), Completion::Upload(_, UploadCompletion::Finished(Ok(())))));
+    let second = stage.begun(BYTES - 50, 20);
+    stage.submit_for(2, write_sevens(second));
+    stage.gate.until_waiting(1);
+    let (chunk, mut digest) = (Chunk { memory: vec![1; 30], filled: 30 }, Digest::new());
+    digest.update(chunk.bytes());
+    let tail = Some(crate::store::Tail { at: 0, chunk, digest });
+    stage.submit_for(3, Operation::Upload(NUMBER, UploadOperation::Keep { upload, tail }));
+    assert_eq!(stage.writing(), (1, 1));
+    stage.gate.open(true);
+    stage.completions(2);
+    let (_, bytes, parts) = stage.resumed();
+    assert_eq!((bytes, parts.len()), (30, 1));
+    assert_eq!(parts[0], BYTES as u64 - 1..BYTES as u64);
 }

@@ -29,13 +29,25 @@ pub enum LetGo {
     Keep(Option<Tail>),
 }
 
+/// The bytes of an upload that a helper is at work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkOn {
+    /// Its own.
+    Own,
+    /// Those of a part of it, which lie elsewhere in its file.
+    Part,
+}
+
 /// See the [module documentation](self). Its lock is never held over a system call.
 #[derive(Debug, Default)]
 pub struct Hands(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    helpers: u32,
+    own_helpers: u32,
+    part_helpers: u32,
+    /// Parts of it were begun.
+    has_parts: bool,
     /// Any helper has worked on it.
     is_begun: bool,
     /// It is to be let go so, by the last helper.
@@ -51,11 +63,12 @@ impl Hands {
 
     /// Notes a helper that begins; false where the upload was let go meanwhile.
     #[must_use]
-    pub fn enter(&self) -> bool {
+    pub fn enter(&self, on: WorkOn) -> bool {
         let mut state = self.lock();
         if !state.is_let_go {
-            state.helpers += 1;
+            *state.helpers(on) += 1;
             state.is_begun = true;
+            state.has_parts |= on == WorkOn::Part;
         }
         !state.is_let_go
     }
@@ -66,11 +79,12 @@ impl Hands {
     ///
     /// Where it did not [enter](Self::enter).
     #[must_use]
-    pub fn leave(&self) -> Option<LetGo> {
+    pub fn leave(&self, on: WorkOn) -> Option<LetGo> {
         let mut state = self.lock();
-        assert!(state.helpers > 0, "a helper leaves that was not there");
-        state.helpers -= 1;
-        if state.helpers == 0 { state.due.take() } else { None }
+        let helpers = state.helpers(on);
+        assert!(*helpers > 0, "a helper leaves that was not there");
+        *helpers -= 1;
+        state.take_due()
     }
 
     /// Lets go. Returns how, where that is the caller's own to do: no helper is there.
@@ -82,16 +96,33 @@ impl Hands {
     pub fn let_go(&self, how: LetGo) -> Option<LetGo> {
         let mut state = self.lock();
         assert!(!std::mem::replace(&mut state.is_let_go, true), "an upload is let go once");
-        if state.helpers == 0 {
-            return Some(how);
-        }
-        // The last bytes are given up: a helper that is late may write where they belong.
-        state.due = Some(if let LetGo::Keep(_) = how { LetGo::Keep(None) } else { how });
-        None
+        // The last bytes are given up where a helper that is late may write before them. Where it is at work on a part
+        // they wait for it in memory: no more of them than there are helpers.
+        let is_certain = state.own_helpers == 0;
+        state.due = Some(if is_certain || matches!(how, LetGo::Discard) { how } else { LetGo::Keep(None) });
+        state.take_due()
     }
 
     fn is_begun(&self) -> bool {
         self.lock().is_begun
+    }
+
+    fn has_parts(&self) -> bool {
+        self.lock().has_parts
+    }
+}
+
+impl State {
+    fn helpers(&mut self, on: WorkOn) -> &mut u32 {
+        match on {
+            WorkOn::Own => &mut self.own_helpers,
+            WorkOn::Part => &mut self.part_helpers,
+        }
+    }
+
+    /// Takes how to let go, where that is due and no helper is there.
+    fn take_due(&mut self) -> Option<LetGo> {
+        if self.own_helpers + self.part_helpers == 0 { self.due.take() } else { None }
     }
 }
 
@@ -101,12 +132,13 @@ impl Hands {
 pub(in crate::store) struct Work<'a> {
     store: &'a Store,
     upload: Arc<Upload>,
+    on: WorkOn,
 }
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
         // After a panic, what is due is left to the next server.
-        if let Some(how) = self.upload.hands.leave()
+        if let Some(how) = self.upload.hands.leave(self.on)
             && !std::thread::panicking()
         {
             self.store.do_let_go(&self.upload, how);
@@ -119,6 +151,12 @@ impl Upload {
     pub(in crate::store) fn is_untouched(&self) -> bool {
         self.id().is_none() && !self.hands.is_begun()
     }
+
+    /// Returns whether helpers may be at work on parts of it.
+    #[must_use]
+    pub fn has_parts(&self) -> bool {
+        self.hands.has_parts()
+    }
 }
 
 impl Store {
@@ -129,11 +167,20 @@ impl Store {
     /// Where it was let go: whoever asked for this was told that nothing answers. Where it was begun at another store:
     /// its files are not to be found beneath this root.
     pub(in crate::store) fn work_on(&self, upload: &Arc<Upload>) -> Result<Work<'_>, StoreError> {
+        self.begin_work(upload, WorkOn::Own)
+    }
+
+    /// Does the same for work on a part of it.
+    pub(in crate::store) fn work_on_part_of(&self, upload: &Arc<Upload>) -> Result<Work<'_>, StoreError> {
+        self.begin_work(upload, WorkOn::Part)
+    }
+
+    fn begin_work(&self, upload: &Arc<Upload>, on: WorkOn) -> Result<Work<'_>, StoreError> {
         if !self.has_begun(upload) {
             return Err(StoreError::at(upload.name.as_str(), ErrorKind::Remounted));
         }
-        match upload.hands.enter() {
-            true => Ok(Work { store: self, upload: upload.clone() }),
+        match upload.hands.enter(on) {
+            true => Ok(Work { store: self, upload: upload.clone(), on }),
             false => Err(StoreError::at(upload.name.as_str(), ErrorKind::NoAnswer)),
         }
     }
@@ -194,21 +241,38 @@ impl Drop for InHand {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ferry_wire::Digest;
+
+    use super::{WorkOn::*, *};
+    use crate::store::Chunk;
 
     #[test]
     fn an_upload_is_let_go_by_exactly_one_side() {
         let hands = Hands::default();
-        assert!(hands.enter() && hands.leave().is_none(), "nobody wants that");
+        assert!(hands.enter(Own) && hands.leave(Own).is_none(), "nobody wants that");
         assert!(matches!(hands.let_go(LetGo::Discard), Some(LetGo::Discard)), "no helper is there");
-        assert!(!hands.enter(), "too late");
+        assert!(!hands.enter(Own), "too late");
 
         let hands = Hands::default();
-        assert!(hands.enter() && hands.enter());
+        assert!(hands.enter(Own) && hands.enter(Own));
         assert!(hands.let_go(LetGo::Keep(None)).is_none(), "helpers are there");
-        assert!(!hands.enter());
-        assert!(hands.leave().is_none(), "one is there still");
-        assert!(matches!(hands.leave(), Some(LetGo::Keep(None))), "the last one");
+        assert!(!hands.enter(Own));
+        assert!(hands.leave(Own).is_none(), "one is there still");
+        assert!(matches!(hands.leave(Own), Some(LetGo::Keep(None))), "the last one");
+    }
+
+    #[test]
+    fn the_last_bytes_are_kept_though_a_part_is_written_but_not_where_its_own_are() {
+        let tail = || LetGo::Keep(Some(Tail { at: 0, chunk: Chunk::default(), digest: Digest::new() }));
+        let hands = Hands::default();
+        assert!(hands.enter(Part) && hands.has_parts());
+        assert!(hands.let_go(tail()).is_none(), "a helper is there");
+        assert!(matches!(hands.leave(Part), Some(LetGo::Keep(Some(_)))));
+
+        let hands = Hands::default();
+        assert!(hands.enter(Own) && hands.enter(Part));
+        assert!(hands.let_go(tail()).is_none() && hands.leave(Own).is_none());
+        assert!(matches!(hands.leave(Part), Some(LetGo::Keep(None))));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Store {
         if of.name != *name {
             return Err(failed(ErrorKind::IdTaken));
         }
-        let work = self.work_on(&of).map_err(|_| failed(ErrorKind::NotHeld))?;
+        let work = self.work_on_part_of(&of).map_err(|_| failed(ErrorKind::NotHeld))?;
         let mut staged = of.staged();
         if staged.file.is_none() {
             return Err(failed(ErrorKind::NotHeld));
@@ -96,7 +96,7 @@ impl Store {
 
     /// Begins to work on the upload that a part is of: it is let go no sooner than this has ended.
     fn work_for(&self, part: &PartOf) -> Result<Work<'_>, StoreError> {
-        self.work_on(&part.of).map_err(|error| match error.kind {
+        self.work_on_part_of(&part.of).map_err(|error| match error.kind {
             // It was let go before.
             ErrorKind::NoAnswer => part.of.taken_over(),
             _ => error,
