@@ -61,8 +61,7 @@ fn while_files_move(cluster: &Cluster, rounds: usize, disturb: impl Fn(&str)) {
             let before = moved.load(Ordering::Relaxed);
             disturb(&format!("node{}", 1 + round % 2));
             // The next one goes only when this one is back for the balancer.
-            let address = cluster.nodes[round % 2];
-            eventually("it answers", || (ferry_e2e::Raw::greeted(address).ask("HEALTH").line == "DONE").then_some(()));
+            cluster.is_healthy(round % 2);
             // However slow the machine is, and however long the client waits by now: after both, a file is moved.
             if round % 2 == 1 {
                 let is_moved = || worker.is_finished() || moved.load(Ordering::Relaxed) > before;
