@@ -11,7 +11,7 @@ use crate::{
 /// Units of which rows are told.
 const UNITS: [Unit; 4] = [Unit::Bytes, Unit::Megabits, Unit::Files, Unit::Seconds];
 
-/// What a line says. CPU times are not told: such a process shares them with others.
+/// The content of a line. CPU times are not told: such a process shares them with others.
 #[derive(Debug)]
 pub(crate) enum Told {
     Row(Row),

@@ -48,11 +48,11 @@ pub(super) enum Kind {
     Proftpd,
     Pyftpdlib,
     Nginx,
-    /// The same, and it takes uploads.
+    /// nginx that takes uploads.
     NginxPut,
-    /// The same by TLS.
+    /// nginx that takes uploads, by TLS.
     NginxTls,
-    /// The same by TLS.
+    /// vsftpd by TLS.
     VsftpdTls,
     Rsync,
     /// It throws away what comes, and makes up what goes.

@@ -30,7 +30,7 @@ pub(super) const DEVICE_PACKETS: u32 = 20_000;
 /// The most time between two looks while packets come; in it they are carried together.
 const LONGEST_LOOK: Duration = Duration::from_micros(500);
 
-/// What the looks add to the delay of a packet: at most this part of it.
+/// Looks within the delay of a packet, at least: each adds no more than this part of it.
 const LOOKS: u32 = 20;
 
 /// Before all others: a line does not wait for a busy machine.
@@ -47,7 +47,7 @@ pub(super) fn device(name: &str) -> io::Result<Tun> {
     Ok(device)
 }
 
-/// What a thread tells of its direction.
+/// Counts that a thread keeps of its direction.
 #[derive(Debug, Default)]
 struct Told {
     carried: AtomicU64,

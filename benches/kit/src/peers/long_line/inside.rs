@@ -111,7 +111,7 @@ impl Inside {
         Ok(Inside { options, plan, line, ends, root, got, source, home, content, files, ferry, daemons })
     }
 
-    /// One large file, to the near end.
+    /// Measures one large file to the near end.
     fn get(&self, report: &mut Report) {
         let work = self.large("GET");
         let to = self.got.join(LARGE).display().to_string();
@@ -141,7 +141,7 @@ impl Inside {
         self.race(report, &work, Some(self.content.bytes), runners);
     }
 
-    /// One large file, from the near end.
+    /// Measures one large file from the near end.
     fn put(&self, report: &mut Report) {
         let work = self.large("PUT");
         let from = self.source.join(PUT).display().to_string();
@@ -163,7 +163,7 @@ impl Inside {
         self.race(report, &work, Some(self.content.bytes), runners);
     }
 
-    /// Many small files, to the near end.
+    /// Measures many small files to the near end.
     fn get_many(&self, report: &mut Report) {
         let work = self.many("get");
         let dir = self.got.display().to_string();
@@ -185,7 +185,7 @@ impl Inside {
         self.race(report, &work, None, runners);
     }
 
-    /// Many small files, from the near end.
+    /// Measures many small files from the near end.
     fn put_many(&self, report: &mut Report) {
         let work = self.many("put");
         let dir = self.source.display().to_string();
@@ -215,7 +215,7 @@ impl Inside {
         format!("{}: {what} {} files of 4 KiB", self.line.name(), self.files.len())
     }
 
-    /// Values are Mbit/s where there are `bytes`, else seconds.
+    /// Lets `runners` take turns where the work is wanted. Values are Mbit/s where there are `bytes`, else seconds.
     fn race(&self, report: &mut Report, work: &str, bytes: Option<u64>, runners: Vec<Runner<'_>>) {
         if !self.options.wants(work) {
             return;
@@ -244,7 +244,8 @@ impl Inside {
         self.plan.wants(runner.is()).then_some(runner)
     }
 
-    /// `program`, where it and its server are here and it is to take part. Its arguments are made of the server's port.
+    /// Returns a runner of `program`, where it and its server are here and it is to take part. Its arguments are made
+    /// of the server's port.
     fn beside<'a>(
         &'a self,
         is: &str,
@@ -261,7 +262,8 @@ impl Inside {
         self.wanted(Runner::new(is, goals, turn))
     }
 
-    /// So many flows of bytes that nobody reads, timed by iperf3 itself: its own conversation does not count.
+    /// Returns a runner of so many flows of bytes that nobody reads. iperf3 times them itself: its own conversation
+    /// does not count.
     fn iperf3(&self, flows: usize, more: &[&str]) -> Option<Runner<'_>> {
         let daemon = self.daemons.iter().find(|daemon| daemon.kind() == Kind::Iperf3)?;
         let program = find("iperf3")?;
@@ -279,7 +281,7 @@ impl Inside {
         }))
     }
 
-    /// One turn of a program, from an empty start, and with its result verified.
+    /// Runs a program once, from an empty start, and verifies its result.
     fn turn(&self, program: &Path, arguments: &[String], verify: fn(&Inside)) -> Result<Option<Ended>, String> {
         self.clear().map_err(|error| error.to_string())?;
         let ended = self.ends.run(program, arguments, &self.home, self.plan.limit)?;
@@ -334,7 +336,7 @@ impl Inside {
         self.rclone(port, &[&["copy", "--transfers", &count, "--checkers", &count], more].concat())
     }
 
-    /// `goals`, where the line loses packets.
+    /// Returns `goals` where the line loses packets, else none.
     fn with_loss(&self, goals: &[Goal]) -> Vec<Goal> {
         if self.line.loss > 0.0 { goals.to_vec() } else { Vec::new() }
     }

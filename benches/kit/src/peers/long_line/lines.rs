@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn values_without_sense_are_refused() {
         for (name, value) in [("FERRY_BENCH_RTT", "far"), ("FERRY_BENCH_LOSS", "101"), ("FERRY_BENCH_RATE", "0")] {
             assert!(plan(&[(name, value)]).unwrap_err().contains(name));
         }

@@ -73,7 +73,11 @@ pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     }
 }
 
-/// Says why this machine has no line to offer, where that is so.
+/// Looks whether this machine can offer a line.
+///
+/// # Errors
+///
+/// Fails with the reason where it can't.
 fn can_be_had() -> Result<(), String> {
     if !getuid().is_root() {
         return Err("name spaces and devices need root".into());

@@ -13,7 +13,7 @@ pub(super) struct Runner<'a> {
     out: Option<Out>,
 }
 
-/// Why a runner takes no more turns.
+/// A reason to take no more turns.
 enum Out {
     CutOff,
     Failed(String),
@@ -46,8 +46,8 @@ pub(super) struct Course<'a> {
     pub(super) rounds: usize,
 }
 
-/// Lets `runners` take turns, and reports the first of them alone and beside each other one. Who fails or is cut
-/// off takes no more turns.
+/// Lets `runners` take turns, and reports the first of them alone and beside each other one. One that fails or is
+/// cut off takes no more turns.
 pub(super) fn race(report: &mut Report, course: &Course<'_>, mut runners: Vec<Runner<'_>>) {
     for _ in 0..course.rounds {
         for runner in runners.iter_mut().filter(|runner| runner.out.is_none()) {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_cut_off_or_fails_takes_no_more_turns() {
+    fn one_that_is_cut_off_or_fails_takes_no_more_turns() {
         let log = RefCell::new(String::new());
         let runner = |name: char, result: Result<Option<f64>, String>| {
             let log = &log;
