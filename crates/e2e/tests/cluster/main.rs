@@ -249,9 +249,12 @@ impl Cluster {
         fs::write(self.pids.join(format!("mount{}", index + 1)), newest.stdout).unwrap();
     }
 
+    /// Waits until a node serves. Its socket takes connections before, while its start asks the file system, which must
+    /// not be disturbed then.
     fn listens(&self, part: &str) {
-        let index: usize = part.strip_prefix("node").unwrap().parse().unwrap();
-        eventually("the node listens again", || std::net::TcpStream::connect(self.nodes[index - 1]).ok());
+        let log = self.log(part);
+        let serves = || fs::read_to_string(&log).unwrap().lines().any(|line| line.starts_with("listening on "));
+        eventually("the node listens again", || serves().then_some(()));
     }
 
     /// Has both nodes started again with these words more.
