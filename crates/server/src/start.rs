@@ -19,6 +19,9 @@ pub enum SocketsError {
     /// The address of clients.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The address of HTTP.
+    #[error("--http: {0}")]
+    Http(ListenError),
     /// The address of figures.
     #[error("--metrics: {0}")]
     Metrics(ListenError),
@@ -52,6 +55,8 @@ pub struct Sockets {
     pub clients: Listener,
     /// Whether the service manager keeps that one open.
     pub is_held: bool,
+    /// For clients that speak HTTP, and whether the service manager keeps it open.
+    pub http: Option<(Listener, bool)>,
     /// For programs that gather figures.
     pub metrics: Option<InquiryListener>,
     /// For commands.
@@ -71,6 +76,8 @@ pub struct Wanted<'a> {
     pub addresses: &'a [SocketAddr],
     /// Whether other processes may share it.
     pub reuse_port: bool,
+    /// The addresses for HTTP, if it is served.
+    pub http: Option<&'a [SocketAddr]>,
     /// The addresses for figures, if they are served.
     pub metrics: Option<&'a [SocketAddr]>,
     /// The path of the control socket, where it is not the usual one.
@@ -119,18 +126,34 @@ impl Given {
         Ok(Some(address))
     }
 
+    /// Returns the address of HTTP, if its socket is given; one that was taken over counts only where it is one of those
+    /// `wanted`.
+    #[must_use]
+    pub fn http_address(&self, wanted: Option<&[SocketAddr]>) -> Option<SocketAddr> {
+        let address = self.sockets.http.as_ref()?.local_addr().ok()?;
+        (self.waiting.is_none() || is_wanted(Some(address), wanted)).then_some(address)
+    }
+
     /// Adds the sockets that are `wanted` and missing.
     ///
     /// # Errors
     ///
     /// Where an address, or the control socket at a path that was named, can't be had.
     pub fn complete(self, wanted: &Wanted<'_>) -> Result<Sockets, SocketsError> {
-        let Inherited { clients, is_held, metrics, control } = self.sockets;
+        let has_http = self.http_address(wanted.http).is_some();
+        let Inherited { clients, http, is_held, is_http_held, metrics, control } = self.sockets;
         let clients = match clients {
             Some(socket) => Listener::inherited(socket)?,
             None => Listener::bind(wanted.addresses, wanted.reuse_port)?,
         };
         let port = clients.local_addr().port();
+        let http = match (http.filter(|_| has_http), wanted.http) {
+            (Some(socket), _) => Some((Listener::inherited(socket).map_err(SocketsError::Http)?, is_http_held)),
+            (None, Some(addresses)) => {
+                Some((Listener::bind(addresses, wanted.reuse_port).map_err(SocketsError::Http)?, false))
+            }
+            (None, None) => None,
+        };
         let metrics =
             metrics.filter(|socket| self.waiting.is_none() || is_wanted(socket.local_addr().ok(), wanted.metrics));
         let metrics = match (metrics, wanted.metrics) {
@@ -146,7 +169,7 @@ impl Given {
         let (of_environment, deaf) = ServiceManager::of_environment();
         warnings.extend(deaf);
         let manager = self.manager.unwrap_or(of_environment);
-        Ok(Sockets { clients, is_held, metrics, control, manager, waiting: self.waiting, warnings })
+        Ok(Sockets { clients, is_held, http, metrics, control, manager, waiting: self.waiting, warnings })
     }
 }
 

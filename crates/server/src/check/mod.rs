@@ -86,12 +86,19 @@ fn sockets(setup: &Setup) -> Vec<Finding> {
         let how = if setup.security.is_spoken_on(address) { "TLS" } else { "plain" };
         format!("{address} can be listened on ({how})")
     });
+    let http = setup.http.iter().map(|addresses| {
+        let probed = Listener::probe(addresses, setup.reuse_port);
+        held("--http: ", probed, &|address| {
+            let scheme = if setup.security.is_spoken_on(address) { "https" } else { "http" };
+            format!("HTTP can be served at {scheme}://{address}/")
+        })
+    });
     let metrics = setup.metrics.iter().map(|addresses| {
         let probed = Listener::probe(addresses, false).map_err(ListenError::of_inquiries);
         held("--metrics: ", probed, &|address| format!("figures can be served at {address}"))
     });
     let control = setup.control.iter().map(|path| control_socket(path, runs && is_free).into());
-    [clients].into_iter().chain(metrics).chain(control).collect()
+    [clients].into_iter().chain(http).chain(metrics).chain(control).collect()
 }
 
 /// Looks whether a control socket can be made, which may be that `of_another` server.
@@ -122,7 +129,9 @@ fn users(setup: &Setup) -> Vec<Finding> {
 
 /// Tells of the key where TLS is spoken on any of the addresses.
 fn key(setup: &Setup) -> Vec<Finding> {
-    if !setup.addresses.iter().any(|address| setup.security.is_spoken_on(*address)) {
+    if !setup.security.is_spoken_on_any(&setup.addresses)
+        && !setup.http.as_ref().is_some_and(|addresses| setup.security.is_spoken_on_any(addresses))
+    {
         return Vec::new();
     }
     match setup.security.kept_identity() {

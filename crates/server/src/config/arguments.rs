@@ -61,6 +61,15 @@ pub struct Arguments {
     #[arg(value_name = "[ADDRESS:]PORT", default_value = format!("127.0.0.1:{DEFAULT_PORT}"), value_parser = resolve_address)]
     pub(super) listen: Addresses,
 
+    /// Serve HTTP at an address of its own, too: to browsers, curl and the like; port 0 takes a free port, which the second
+    /// line of output names
+    ///
+    /// The same root, users, rights and limits hold as for ferry's clients, and the same rule for TLS: on a loopback address
+    /// HTTP is plain, on any other it is HTTPS. Where ferry's own address speaks TLS, HTTP is served there as well, to those
+    /// who ask for it (ALPN http/1.1). Users log in by Basic authentication, over TLS or within this machine only.
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = resolve_address)]
+    pub(super) http: Option<Addresses>,
+
     /// The name of this server among several that serve one file system: 1 to 64 of 0-9 A-Z a-z . _ -
     ///
     /// Clients read it in the greeting (`node=NAME`), and it stands in the log at the start, in figures, in `ferryd status`,
@@ -305,6 +314,12 @@ impl Arguments {
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.listen.0
+    }
+
+    /// Returns the addresses to serve HTTP at: the first that can be had; [`None`] where it is not served.
+    #[must_use]
+    pub fn http(&self) -> Option<&[SocketAddr]> {
+        self.http.as_ref().map(|addresses| &*addresses.0)
     }
 
     /// Returns the command line. A value that begins with `-` is one that is out of range, rather than an unknown option.

@@ -59,6 +59,8 @@ pub struct Setup {
     pub reuse_port: bool,
     /// Whether TLS is spoken, and with which key.
     pub security: Security,
+    /// The addresses to serve HTTP at: the first that can be had; none where it is not served.
+    pub http: Option<Vec<SocketAddr>>,
     /// The path of the control socket, where it is not the usual one.
     pub control: Option<PathBuf>,
     /// The addresses to serve figures at: the first that can be had; none where figures are not served.
@@ -85,7 +87,8 @@ impl Setup {
     /// Where they can't be fulfilled.
     pub fn resolve(arguments: &Arguments) -> Result<Setup, StartError> {
         let addresses = arguments.listen.0.clone();
-        let public = addresses.iter().any(|address| !address.ip().is_loopback());
+        let http = arguments.http().map(<[SocketAddr]>::to_vec);
+        let public = addresses.iter().chain(http.iter().flatten()).any(|address| !address.ip().is_loopback());
         let read_only = arguments.read_only || (public && !arguments.writable);
         let descriptors = raise_descriptor_limit();
         let plan = divide(descriptors, 1 + u64::from(arguments.metrics.is_some()));
@@ -99,6 +102,7 @@ impl Setup {
         Ok(Setup {
             addresses,
             reuse_port: arguments.reuse_port,
+            http,
             security: Security::of(arguments),
             control: arguments.control.clone(),
             metrics: arguments.metrics.as_ref().map(|addresses| addresses.0.clone()),
@@ -134,7 +138,7 @@ impl Setup {
             }),
             why_read_only: match arguments.read_only {
                 true => "--read-only was given",
-                false => "the address is not loopback and --writable was not given",
+                false => "an address is not loopback and --writable was not given",
             },
         })
     }

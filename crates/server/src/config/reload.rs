@@ -1,5 +1,7 @@
 //! Reloads of the configuration: which options one may change, and which it may not.
 
+use std::net::SocketAddr;
+
 use super::{
     configuration::Configuration,
     error::StartError,
@@ -73,20 +75,27 @@ impl Configuration {
         Ok(Reread { configuration: self.with(self.given().to_vec(), settings)?, changed, fixed })
     }
 
-    /// Returns the same with the address of a socket that was inherited, which takes precedence.
+    /// Returns the same with the addresses of sockets that were inherited, which take precedence: that of clients, and that of
+    /// HTTP.
     ///
     /// # Errors
     ///
     /// Where the address contradicts another setting.
-    pub fn listening_on(&self, address: std::net::SocketAddr) -> Result<Configuration, StartError> {
-        let inherited = Setting {
-            id: "listen".into(),
-            value: Value::Words(vec![address.to_string().into()]),
-            origin: Origin::Inherited,
-        };
+    pub fn listening_on(
+        &self,
+        clients: Option<SocketAddr>,
+        http: Option<SocketAddr>,
+    ) -> Result<Configuration, StartError> {
+        let inherited: Vec<Setting> = [("listen", clients), ("http", http)]
+            .into_iter()
+            .filter_map(|(id, address)| {
+                let value = Value::Words(vec![address?.to_string().into()]);
+                Some(Setting { id: id.into(), value, origin: Origin::Inherited })
+            })
+            .collect();
         let with = |all: &[Setting]| {
-            let others = all.iter().filter(|setting| setting.id != inherited.id).cloned();
-            others.chain([inherited.clone()]).collect()
+            let is_other = |setting: &&Setting| inherited.iter().all(|inherited| inherited.id != setting.id);
+            all.iter().filter(is_other).chain(&inherited).cloned().collect()
         };
         self.with(with(self.given()), with(&self.settings))
     }

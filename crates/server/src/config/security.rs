@@ -39,14 +39,14 @@ impl Security {
     }
 
     /// Returns the server's key, which is made if there is none yet; [`None`] where no TLS is
-    /// spoken on `address`.
+    /// spoken on any of `addresses`.
     ///
     /// # Errors
     ///
     /// Where the one that is there can't be used ([`Obstacle::Configuration`]), or none can be made
     /// ([`Obstacle::Own`]), as on a full disk: that may pass by itself.
-    pub fn identity(&self, address: SocketAddr) -> Result<Option<Identity>, StartError> {
-        if !self.is_spoken_on(address) {
+    pub fn identity(&self, addresses: &[SocketAddr]) -> Result<Option<Identity>, StartError> {
+        if !self.is_spoken_on_any(addresses) {
             return Ok(None);
         }
         if let Some(kept) = self.kept_identity().map_err(StartError::of(Obstacle::Configuration))? {
@@ -66,6 +66,12 @@ impl Security {
         self.speaks_tls.unwrap_or(!address.ip().to_canonical().is_loopback())
     }
 
+    /// Returns whether TLS is spoken on any of `addresses`.
+    #[must_use]
+    pub fn is_spoken_on_any(&self, addresses: &[SocketAddr]) -> bool {
+        addresses.iter().any(|address| self.is_spoken_on(*address))
+    }
+
     /// Returns the key that is given, or the server's own where one is kept. Nothing is made.
     ///
     /// # Errors
@@ -79,14 +85,14 @@ impl Security {
         }
     }
 
-    /// Returns the key of a server that runs at `address`, as it is now: nothing is made. [`None`]
+    /// Returns the key of a server that runs at `addresses`, as it is now: nothing is made. [`None`]
     /// where no TLS is spoken.
     ///
     /// # Errors
     ///
     /// Where it can't be used, or is gone.
-    pub fn identity_again(&self, address: SocketAddr) -> Result<Option<Identity>, StartError> {
-        if !self.is_spoken_on(address) {
+    pub fn identity_again(&self, addresses: &[SocketAddr]) -> Result<Option<Identity>, StartError> {
+        if !self.is_spoken_on_any(addresses) {
             return Ok(None);
         }
         let identity = self.kept_identity().map_err(StartError::of(Obstacle::Configuration))?;
@@ -136,7 +142,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let speaks = |speaks_tls, address: &str| {
             let security = Security { speaks_tls, given: None, state: Some(state.path().into()) };
-            security.identity(address.parse().unwrap()).unwrap().is_some()
+            security.identity(&[address.parse().unwrap()]).unwrap().is_some()
         };
         for (address, by_itself) in [
             ("127.0.0.1:1", false),
@@ -151,7 +157,9 @@ mod tests {
             assert!(speaks(Some(true), address) && !speaks(Some(false), address), "{address}");
         }
         assert!(
-            Security { speaks_tls: Some(true), given: None, state: None }.identity("[::1]:1".parse().unwrap()).is_err()
+            Security { speaks_tls: Some(true), given: None, state: None }
+                .identity(&["[::1]:1".parse().unwrap()])
+                .is_err()
         );
     }
 
@@ -160,7 +168,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let obstacle = |state: &Path| {
             let security = Security { speaks_tls: Some(true), given: None, state: Some(state.into()) };
-            security.identity("[::1]:1".parse().unwrap()).unwrap_err().obstacle
+            security.identity(&["[::1]:1".parse().unwrap()]).unwrap_err().obstacle
         };
         let dangling = directory.path().join("link");
         std::os::unix::fs::symlink("nowhere", &dangling).unwrap();

@@ -325,7 +325,7 @@ fn what_a_reload_takes_are_options() {
 fn an_inherited_socket_says_the_address() {
     let directory = tempfile::tempdir().unwrap();
     let configuration = Sources::typed("127.0.0.1:1").read_in(directory.path());
-    let configuration = configuration.listening_on("192.0.2.1:9".parse().unwrap()).unwrap();
+    let configuration = configuration.listening_on(Some("192.0.2.1:9".parse().unwrap()), None).unwrap();
     let setup = Setup::resolve(configuration.arguments()).unwrap();
     assert_eq!(setup.addresses, ["192.0.2.1:9".parse().unwrap()]);
     let (_, value, origin) = configuration.explained().next().unwrap();

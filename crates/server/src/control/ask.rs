@@ -111,6 +111,7 @@ fn sort(content: &str, descriptors: Vec<OwnedFd>, path: &Path) -> Option<Handed>
             }
             (purpose, note) => {
                 sockets.is_held |= (purpose, note) == ("clients", super::HELD);
+                sockets.is_http_held |= (purpose, note) == ("http", super::HELD);
                 sockets.put(descriptor, purpose).ok()?;
             }
         }
@@ -183,9 +184,11 @@ mod tests {
         let unix = OwnedFd::from(UnixListener::bind(place.path().join("s")).unwrap());
         let (_manager, manager) = UnixDatagram::pair().unwrap();
         let (_old, new) = UnixStream::pair().unwrap();
-        let lines = "clients held\nmetrics\ncontrol\nmanager 2000000\nwaiting\n";
-        let taken = sort(lines, vec![tcp(), tcp(), unix, manager.into(), new.into()], &place.path().join("s")).unwrap();
-        let Inherited { clients, is_held, metrics, control } = taken.sockets;
+        let lines = "clients held\nhttp\nmetrics\ncontrol\nmanager 2000000\nwaiting\n";
+        let descriptors = vec![tcp(), tcp(), tcp(), unix, manager.into(), new.into()];
+        let taken = sort(lines, descriptors, &place.path().join("s")).unwrap();
+        let Inherited { clients, http, is_held, is_http_held, metrics, control } = taken.sockets;
+        assert!(http.is_some() && !is_http_held);
         assert!(clients.is_some() && is_held && metrics.is_some() && control.is_some() && taken.manager.is_some());
         for (lines, descriptors) in [("", vec![]), ("clients\n", vec![]), ("clients\n", vec![tcp()])] {
             assert!(sort(lines, descriptors, place.path()).is_none(), "{lines:?}");

@@ -6,8 +6,8 @@
 //!
 //! A take-over has two steps, so that a new server that can't start does no harm. The answer to
 //! `take-over` carries descriptors (`SCM_RIGHTS`), and a line for each tells its purpose:
-//! `clients`, `metrics` and `control` are listening sockets (`clients held` is one that the service
-//! manager keeps open). `manager` is the socket of the service manager, with the microseconds of
+//! `clients`, `http`, `metrics` and `control` are listening sockets (`clients held` is one that the
+//! service manager keeps open). `manager` is the socket of the service manager, with the microseconds of
 //! its watchdog, if it has one. Through the last one, `waiting`, the new server says
 //! `accepting PID` once clients are accepted. Then the old one drains; where it is closed without a
 //! word, the old one goes on as before.

@@ -221,6 +221,11 @@ impl Endpoint {
         matches!(self.transport, Transport::Tls(..))
     }
 
+    /// Returns whether the client has chosen HTTP in its handshake.
+    pub(crate) fn speaks_http(&self) -> bool {
+        matches!(&self.transport, Transport::Tls(_, tls) if tls.speaks_http())
+    }
+
     /// Returns the endpoint without TLS: for a client that does not speak it, and is to be told so.
     pub(crate) fn in_the_open(self) -> Endpoint {
         let (Transport::Plain(socket) | Transport::Tls(socket, _)) = self.transport;

@@ -28,14 +28,21 @@ const FIRST: RawFd = 3;
 /// (`FileDescriptorName=metrics`).
 const METRICS: &str = "metrics";
 
+/// The name of one where HTTP is spoken.
+const HTTP: &str = "http";
+
 /// Listening sockets, by their purpose.
 #[derive(Debug, Default)]
 pub struct Inherited {
     /// For clients.
     pub clients: Option<TcpListener>,
-    /// Whether the service manager keeps that one open: clients that wait there when the server
+    /// For clients that speak HTTP.
+    pub http: Option<TcpListener>,
+    /// Whether the service manager keeps the first one open: clients that wait there when the server
     /// ends are those of the next one.
     pub is_held: bool,
+    /// Whether it keeps the second one open.
+    pub is_http_held: bool,
     /// For programs that gather figures.
     pub metrics: Option<TcpListener>,
     /// For commands to the running server.
@@ -45,7 +52,7 @@ pub struct Inherited {
 impl Inherited {
     /// Takes the sockets that a service manager has passed to this process, as `LISTEN_PID`,
     /// `LISTEN_FDS` and `LISTEN_FDNAMES` say. A Unix socket is the control socket. A TCP socket is
-    /// for figures if it is called `metrics`, else for clients.
+    /// for figures if it is called `metrics`, for HTTP if it is called `http`, else for clients.
     ///
     /// # Errors
     ///
@@ -62,6 +69,7 @@ impl Inherited {
             inherited.put(socket, &name).map_err(|why| failed(&why))?;
         }
         inherited.is_held = inherited.clients.is_some();
+        inherited.is_http_held = inherited.http.is_some();
         Ok(inherited)
     }
 
@@ -75,6 +83,7 @@ impl Inherited {
         let is_second = match kind(&socket).map_err(|error| format!("no listening socket: {error}"))? {
             Kind::Unix => self.control.replace(socket.into()).is_some(),
             Kind::Tcp if name == METRICS => self.metrics.replace(socket.into()).is_some(),
+            Kind::Tcp if name == HTTP => self.http.replace(socket.into()).is_some(),
             Kind::Tcp => self.clients.replace(socket.into()).is_some(),
             Kind::Other => return Err("no listening socket of TCP or Unix".to_owned()),
         };
@@ -134,8 +143,10 @@ mod tests {
         let mut inherited = Inherited::default();
         inherited.put(UnixListener::bind(place.path().join("s")).unwrap().into(), "any").unwrap();
         inherited.put(tcp(), "metrics").unwrap();
+        inherited.put(tcp(), "http").unwrap();
         inherited.put(tcp(), "any").unwrap();
-        assert!(inherited.clients.is_some() && inherited.metrics.is_some() && inherited.control.is_some());
+        assert!(inherited.clients.is_some() && inherited.http.is_some());
+        assert!(inherited.metrics.is_some() && inherited.control.is_some());
         let said = inherited.put(tcp(), "other").unwrap_err();
         assert!(said.contains("second"), "{said}");
         let file = OwnedFd::from(tempfile::tempfile().unwrap());

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod endpoint;
+mod entrance;
 mod inherited;
 mod inquiry;
 pub mod keys;
@@ -12,6 +13,8 @@ mod tls;
 
 pub(crate) use acceptor::Acceptor;
 pub(crate) use endpoint::{Endpoint, HandshakeState, HeaderState, ReadError, SendFileError, Transport, Unsent};
+pub(crate) use entrance::Acceptors;
+pub use entrance::{Entrance, Service, ServiceListener};
 pub use inherited::Inherited;
 pub use inquiry::InquiryListener;
 pub(crate) use inquiry::InquirySocket;

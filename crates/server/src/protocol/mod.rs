@@ -54,6 +54,10 @@ pub struct Limits {
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 1 << 20;
 
+/// In the drain a client that was silent for so long is idle. For so long from its beginning, too,
+/// each client is served as ever: one that comes for a single request has its answer by then.
+const MOMENT: Duration = Duration::from_secs(1);
+
 impl Limits {
     /// Returns the refusal of an upload that is too large.
     fn too_large(&self) -> Failure {

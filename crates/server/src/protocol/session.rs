@@ -7,7 +7,7 @@ use std::{
 
 use ferry_wire::{Failure, Id, UserName};
 
-use super::{Activity, Limits, Login, LoginOutcome, Outbox, Record, ferry};
+use super::{Activity, Limits, Login, LoginOutcome, Outbox, Record, ferry, http};
 use crate::{
     access::Users,
     store::{Completion, Handles, Operation, StoreError},
@@ -31,6 +31,8 @@ use crate::{
 pub enum Session<H: Handles> {
     /// It speaks ferry's own protocol.
     Ferry(ferry::FerrySession<H>),
+    /// It speaks HTTP.
+    Http(http::HttpSession<H>),
 }
 
 /// Evaluates a call of whichever session it is.
@@ -38,6 +40,7 @@ macro_rules! each {
     ($self:expr, $session:ident => $call:expr) => {
         match $self {
             Session::Ferry($session) => $call,
+            Session::Http($session) => $call,
         }
     };
 }
@@ -48,6 +51,7 @@ impl<H: Handles> Session<H> {
     pub fn as_bytes(self) -> Session<H> {
         match self {
             Session::Ferry(session) => Session::Ferry(session.as_bytes()),
+            Session::Http(session) => Session::Http(session.as_bytes()),
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Visitor {
     users: Arc<Users>,
     /// [`None`] until somebody has logged in.
     named: Option<Box<Named>>,
+    /// The request that is carried out is nobody's, though somebody has logged in.
+    is_nobody: bool,
     failed_logins: u8,
     /// Nobody on the way can read a secret: by TLS, or within the machine.
     is_private: bool,
@@ -68,11 +70,19 @@ pub enum LoginOutcome {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Terms {
     pub(super) onto: Onto,
-    /// The client itself has asked for a free name.
+    /// The client itself has asked for a free name, or for a taken one.
     is_asked: bool,
 }
 
 impl Terms {
+    /// Returns the same, for a client that asks for a name that is taken.
+    pub(super) fn only_taken(self) -> Result<Terms, Failure> {
+        match self.onto {
+            Onto::Free => Err(denied("you may add here, and not replace anything")),
+            Onto::Any | Onto::Taken => Ok(Terms { onto: Onto::Taken, is_asked: true }),
+        }
+    }
+
     /// Returns the reply to an upload that failed with `error`. A user who may only add is not told
     /// what has the name.
     pub(super) fn told(self, error: StoreError) -> Failure {
@@ -83,6 +93,9 @@ impl Terms {
         match self.onto {
             Onto::Free if is_taken && !self.is_asked => denied("you may add here, and not replace anything"),
             Onto::Free if is_taken => StoreError { kind: ErrorKind::NameTaken, ..error }.into(),
+            Onto::Taken if self.is_asked && error.kind == ErrorKind::NameFree => {
+                StoreError { kind: ErrorKind::System(SystemError::NotFound), ..error }.into()
+            }
             _ => error.into(),
         }
     }
@@ -92,12 +105,31 @@ impl Visitor {
     /// Returns a client that has not logged in; `is_private` where no secret of it can be read on its way.
     #[must_use]
     pub fn new(users: Arc<Users>, is_private: bool) -> Visitor {
-        Visitor { users, named: None, failed_logins: 0, is_private }
+        Visitor { users, named: None, is_nobody: false, failed_logins: 0, is_private }
     }
 
     /// Returns the user who has logged in.
     pub(super) fn user(&self) -> Option<&UserName> {
         self.named.as_ref().map(|named| &named.user)
+    }
+
+    /// Has requests from here on be nobody's, or those of the user who has logged in.
+    pub(super) fn act_as_nobody(&mut self, is_nobody: bool) {
+        self.is_nobody = is_nobody;
+    }
+
+    fn acts_as(&self) -> Option<&Named> {
+        self.named.as_deref().filter(|_| !self.is_nobody)
+    }
+
+    /// Returns the user whose request is carried out.
+    pub(super) fn acting(&self) -> Option<&UserName> {
+        self.acts_as().map(|named| &named.user)
+    }
+
+    /// Returns whether nobody acts, and could do so as a user here.
+    pub(super) fn is_to_log_in(&self) -> bool {
+        self.acts_as().is_none() && self.refusal().is_none()
     }
 
     /// Returns whether there are users who can log in.
@@ -127,7 +159,7 @@ impl Visitor {
     }
 
     fn denied(&self) -> Failure {
-        match self.named {
+        match self.acts_as() {
             None if self.may_log_in() => denied("you may not do that; log in first"),
             _ => denied("you may not do that"),
         }
@@ -135,12 +167,12 @@ impl Visitor {
 
     /// Returns the rights of now.
     pub(super) fn rights(&self) -> &Arc<RightsTable> {
-        self.named.as_ref().map_or_else(|| self.users.rights(None), |named| &named.rights)
+        self.acts_as().map_or_else(|| self.users.rights(None), |named| &named.rights)
     }
 
     /// Returns the owner of uploads that the client begins; nobody where it has not logged in.
     pub(super) fn owner(&self) -> Owner {
-        self.named.as_ref().map_or(Owner::NOBODY, |named| named.owner.clone())
+        self.acts_as().map_or(Owner::NOBODY, |named| named.owner.clone())
     }
 
     /// Returns why a login is not even checked, where that is so.

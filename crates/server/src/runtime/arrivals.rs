@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     os::fd::BorrowedFd,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ferry_wire::{Code, Failure};
@@ -17,11 +17,11 @@ use super::{
 use crate::{
     access::Users,
     net::{
-        Acceptor,
+        Acceptors, Entrance, Service,
         proxy::{Network, ProxiedClient},
     },
     observe::{Counters, RefusedFor},
-    protocol::{Limits, Session, Visitor, ferry},
+    protocol::{Limits, Session, Visitor, ferry, http},
     store::Disk,
     units::counted,
 };
@@ -37,23 +37,35 @@ pub(super) struct Caller {
     pub(super) peer: SocketAddr,
     /// Nothing that it says leaves this machine.
     is_local: bool,
+    /// What it speaks.
+    pub(super) entrance: Entrance,
 }
 
 impl Caller {
     /// Returns the caller at the other end of a connection.
-    pub(super) fn direct(peer: SocketAddr) -> Caller {
-        Caller { peer, is_local: peer.ip().to_canonical().is_loopback() }
+    pub(super) fn direct(peer: SocketAddr, entrance: Entrance) -> Caller {
+        Caller { peer, is_local: is_local(peer), entrance }
+    }
+
+    /// Returns the same where the handshake has told that it speaks HTTP.
+    pub(super) fn speaking(self, http: bool) -> Caller {
+        let service = if http { Service::Http } else { self.entrance.service };
+        Caller { entrance: Entrance { service, ..self.entrance }, ..self }
     }
 
     /// Returns the caller for whom this one, a proxy, has made its connection. It is local where both are: what comes from
     /// elsewhere does not become so by a proxy on this machine, nor by what a proxy elsewhere says.
     pub(super) fn on_behalf_of(self, client: ProxiedClient) -> Caller {
         match client {
-            ProxiedClient::Address(peer) => Caller { peer, is_local: self.is_local && Caller::direct(peer).is_local },
+            ProxiedClient::Address(peer) => Caller { peer, is_local: self.is_local && is_local(peer), ..self },
             ProxiedClient::Unknown => Caller { is_local: false, ..self },
             ProxiedClient::Proxy => self,
         }
     }
+}
+
+fn is_local(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback()
 }
 
 /// A client that has come, as it is counted, and the session that it gets.
@@ -61,29 +73,25 @@ pub(super) type Arrival = (Admitted, Session<Disk>);
 
 /// See the [module documentation](self).
 pub(super) struct Arrivals {
-    /// [`None`] once the server drains.
-    acceptor: Option<Acceptor>,
+    /// None once the server drains.
+    acceptors: Acceptors,
     admission: Admission,
     limits: Arc<Limits>,
     users: Arc<Users>,
-    /// TLS is spoken.
-    is_secure: bool,
     /// Those who tell by a header whom they connect.
     proxies: Vec<Network>,
 }
 
 impl Arrivals {
-    /// Returns the arrivals at `acceptor`. Each session gets `limits`.
+    /// Returns the arrivals at `acceptors`. Each session gets `limits`.
     pub(super) fn new(
-        acceptor: Acceptor,
+        acceptors: Acceptors,
         admission: AdmissionLimits,
         limits: Limits,
         users: Arc<Users>,
-        is_secure: bool,
         proxies: Vec<Network>,
     ) -> Arrivals {
-        let (acceptor, admission) = (Some(acceptor), Admission::new(admission));
-        Arrivals { acceptor, admission, limits: Arc::new(limits), users, is_secure, proxies }
+        Arrivals { acceptors, admission: Admission::new(admission), limits: Arc::new(limits), users, proxies }
     }
 
     /// Sets the users whose rights hold for clients from here on.
@@ -109,38 +117,55 @@ impl Arrivals {
     }
 
     fn visitor(&self, caller: &Caller) -> Visitor {
-        Visitor::new(self.users.clone(), self.is_secure || caller.is_local)
+        Visitor::new(self.users.clone(), caller.entrance.is_secure || caller.is_local)
+    }
+
+    /// Returns the session of a client that is served.
+    fn serving(&self, caller: &Caller, now: Instant) -> Session<Disk> {
+        let (limits, visitor) = (self.limits.clone(), self.visitor(caller));
+        let session = match caller.entrance.service {
+            Service::Ferry => Session::Ferry(ferry::FerrySession::new(limits, visitor, now)),
+            Service::Http => Session::Http(http::HttpSession::new(limits, visitor, now, SystemTime::now())),
+        };
+        if caller.entrance.is_secure { session.as_bytes() } else { session }
+    }
+
+    /// Returns the session of a client that is told of `failure` alone.
+    fn refusing(&self, caller: &Caller, failure: &Failure, now: Instant) -> Session<Disk> {
+        let (limits, visitor) = (self.limits.clone(), self.visitor(caller));
+        match caller.entrance.service {
+            Service::Ferry => Session::Ferry(ferry::FerrySession::refusing(limits, visitor, failure, now)),
+            Service::Http => {
+                Session::Http(http::HttpSession::refusing(limits, visitor, failure, now, SystemTime::now()))
+            }
+        }
     }
 
     /// Notes that clients wait.
     pub(super) fn note_ready(&mut self) {
-        if let Some(acceptor) = &mut self.acceptor {
-            acceptor.note_ready();
-        }
+        self.acceptors.note_ready();
     }
 
     /// Notes that a descriptor was freed.
     pub(super) fn note_freed(&mut self) {
-        if let Some(acceptor) = &mut self.acceptor {
-            acceptor.note_freed();
-        }
+        self.acceptors.note_freed();
     }
 
     /// Returns whether a client may wait that there is room for.
     pub(super) fn can_accept(&self, now: Instant) -> bool {
-        self.acceptor.as_ref().is_some_and(|acceptor| acceptor.can_accept(now)) && self.admission.has_room()
+        self.acceptors.can_accept(now) && self.admission.has_room()
     }
 
     /// Returns when to try again though no event came.
     pub(super) fn retry_at(&self) -> Option<Instant> {
-        self.acceptor.as_ref().and_then(Acceptor::retry_at).filter(|_| self.admission.has_room())
+        self.acceptors.retry_at().filter(|_| self.admission.has_room())
     }
 
     /// Accepts the next client, which is not counted yet; [`None`] where it has gone, or where
     /// [nobody else](Self::can_accept) can be accepted for now.
     pub(super) fn next(&mut self, now: Instant) -> Option<(TcpStream, Caller)> {
-        let (socket, peer) = self.acceptor.as_mut()?.accept(now)?;
-        Some((socket, Caller::direct(peer)))
+        let (socket, peer, entrance) = self.acceptors.accept(now)?;
+        Some((socket, Caller::direct(peer, entrance)))
     }
 
     /// Admits a client; `counters` are told where it is not served. [`None`] where it is to be closed at once.
@@ -155,48 +180,47 @@ impl Arrivals {
             Some(Full::Server) => counters.refused(RefusedFor::ServerFull),
             Some(Full::Address) => counters.refused(RefusedFor::AddressFull),
         }
-        let (limits, visitor) = (self.limits.clone(), self.visitor(&caller));
         let session = match full {
-            None if self.is_secure => ferry::FerrySession::new(limits, visitor, now).as_bytes(),
-            None => ferry::FerrySession::new(limits, visitor, now),
-            Some(full) => ferry::FerrySession::refusing(limits, visitor, &refusal(full, self.admission.limits()), now),
+            None => self.serving(&caller, now),
+            Some(full) => self.refusing(&caller, &refusal(full, self.admission.limits()), now),
         };
-        Some((admitted, Session::Ferry(session)))
+        Some((admitted, session))
     }
 
     /// Admits a client only to be told of `failure`; [`None`] where too many are being told something.
     pub(super) fn refuse(&mut self, caller: Caller, failure: &Failure, now: Instant) -> Option<Arrival> {
         let admitted = self.admission.refuse(caller.peer.ip())?;
-        let session = ferry::FerrySession::refusing(self.limits.clone(), self.visitor(&caller), failure, now);
-        Some((admitted, Session::Ferry(session)))
+        Some((admitted, self.refusing(&caller, failure, now)))
     }
 
-    /// Returns the listening socket, unless the server drains.
-    pub(super) fn socket(&self) -> Option<BorrowedFd<'_>> {
-        self.acceptor.as_ref().map(Acceptor::as_fd)
+    /// Returns the listening sockets, none where the server drains: with what is spoken at each, and whether the service
+    /// manager keeps it open.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = (Service, bool, BorrowedFd<'_>)> {
+        self.acceptors.sockets()
     }
 
-    /// Accepts nobody any more: clients that wait are those of another server, which has the socket as well.
+    /// Accepts nobody any more: clients that wait are those of another server, which has the sockets as well.
     pub(super) fn give_away(&mut self, registry: &Registry) {
-        if let Some(acceptor) = self.acceptor.take() {
-            acceptor.give_away(registry);
-        }
+        self.acceptors.give_away(registry);
     }
 
-    /// Stops listening. Returns the clients that wait to be accepted, to be told of the `end`: closing the listener would
+    /// Does the same with the sockets that the service manager keeps open.
+    pub(super) fn give_away_held(&mut self, registry: &Registry) {
+        self.acceptors.give_away_held(registry);
+    }
+
+    /// Stops listening. Returns the clients that wait to be accepted, to be told of the `end`: closing the listeners would
     /// reset them. One that comes between this and the close is reset.
-    pub(super) fn end(&mut self, end: &Failure, now: Instant) -> Vec<(TcpStream, SocketAddr, Arrival)> {
-        let mut last = Vec::new();
-        let Some(mut acceptor) = self.acceptor.take() else { return last };
+    pub(super) fn end(&mut self, end: &Failure, now: Instant) -> Vec<(TcpStream, Caller, Arrival)> {
+        let (mut last, mut acceptors) = (Vec::new(), self.acceptors.take());
         for _ in 0..LAST_ACCEPTS {
-            if !acceptor.can_accept(now) {
+            if !acceptors.can_accept(now) {
                 break;
             }
-            if let Some((socket, peer)) = acceptor.accept(now) {
+            if let Some((socket, peer, entrance)) = acceptors.accept(now) {
+                let caller = Caller::direct(peer, entrance);
                 let admitted = self.admission.admit_to_refuse(peer.ip());
-                let visitor = self.visitor(&Caller::direct(peer));
-                let session = ferry::FerrySession::refusing(self.limits.clone(), visitor, end, now);
-                last.push((socket, peer, (admitted, Session::Ferry(session))));
+                last.push((socket, caller, (admitted, self.refusing(&caller, end, now))));
             }
         }
         last
@@ -255,9 +279,11 @@ fn refusal(full: Full, limits: &AdmissionLimits) -> Failure {
 mod tests {
     use super::*;
 
+    const PLAIN: Entrance = Entrance { service: Service::Ferry, is_secure: false };
+
     #[test]
     fn local_is_who_and_whose_proxy_is_on_this_machine() {
-        let caller = |text: &str| Caller::direct(text.parse().unwrap());
+        let caller = |text: &str| Caller::direct(text.parse().unwrap(), PLAIN);
         let behind = |proxy: &str, client: &str| {
             caller(proxy).on_behalf_of(ProxiedClient::Address(client.parse().unwrap())).is_local
         };

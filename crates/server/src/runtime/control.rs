@@ -12,7 +12,10 @@ use super::{
     HAND_OVER, Server, ending,
     inquiries::{Answer, Inquiry, Question},
 };
-use crate::{control, net::News};
+use crate::{
+    control,
+    net::{News, Service},
+};
 
 /// A take-over that has begun: a new server has the sockets, and has not said yet that it accepts clients.
 #[derive(Debug)]
@@ -89,9 +92,13 @@ impl Server {
     fn to_hand_over(&self) -> io::Result<(Answer, UnixStream)> {
         let (mut waiting, theirs) = UnixStream::pair()?;
         let mut given: Vec<(String, OwnedFd)> = Vec::new();
-        if let Some(socket) = self.arrivals.socket() {
-            let held = if self.is_held { format!(" {}", control::HELD) } else { String::new() };
-            given.push((format!("clients{held}"), socket.try_clone_to_owned()?));
+        for (service, is_held, socket) in self.arrivals.sockets() {
+            let purpose = match service {
+                Service::Ferry => "clients",
+                Service::Http => "http",
+            };
+            let held = if is_held { format!(" {}", control::HELD) } else { String::new() };
+            given.push((format!("{purpose}{held}"), socket.try_clone_to_owned()?));
         }
         for (inquiry, socket) in self.inquiries.sockets() {
             let purpose = match inquiry {

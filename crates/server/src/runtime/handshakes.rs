@@ -197,6 +197,9 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
+    use crate::net::{Entrance, Service};
+
+    const SECURE: Entrance = Entrance { service: Service::Ferry, is_secure: true };
 
     fn from(number: u8) -> SocketAddr {
         ([10, 0, 0, number], 1).into()
@@ -204,7 +207,7 @@ mod tests {
 
     fn begin(handshakes: &mut Handshakes<()>, number: u8, now: Instant) -> Token {
         let token = handshakes.next_token();
-        handshakes.begin((), Caller::direct(from(number)), None, now);
+        handshakes.begin((), Caller::direct(from(number), SECURE), None, now);
         token
     }
 
@@ -247,7 +250,7 @@ mod tests {
     #[test]
     fn whom_a_proxy_connects_counts_for_the_client_once_the_header_has_come() {
         let (mut handshakes, now) = (Handshakes::new(8), Instant::now());
-        let (proxy, time) = (Caller::direct(from(1)), Duration::from_secs(60));
+        let (proxy, time) = (Caller::direct(from(1), SECURE), Duration::from_secs(60));
         let begin = |handshakes: &mut Handshakes<()>, client: Option<u8>| {
             if let Some(token) = handshakes.gives_way(proxy.peer.ip()) {
                 handshakes.end(token).unwrap();
@@ -256,7 +259,7 @@ mod tests {
             handshakes.begin((), proxy, Some(time), now);
             assert!(handshakes.get(token).unwrap().awaits_header);
             if let Some(client) = client {
-                handshakes.introduce(token, Caller::direct(from(client)), now);
+                handshakes.introduce(token, Caller::direct(from(client), SECURE), now);
                 assert!(!handshakes.get(token).unwrap().awaits_header);
             }
             token

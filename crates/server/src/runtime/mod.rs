@@ -60,7 +60,7 @@ use mio::{Events, Poll, Token, Waker};
 use crate::{
     access::Users,
     control::{SocketFile, accepting},
-    net::{Acceptor, Endpoint, InquiryListener, Listener, News, ServiceManager, TlsAcceptor, Transport},
+    net::{Acceptors, Endpoint, InquiryListener, News, ServiceListener, ServiceManager, TlsAcceptor, Transport},
     observe::{
         Client, Counters, RefusedFor, TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
@@ -96,7 +96,7 @@ pub use reload::{ReloadReading, Reloaded};
 use setup::system;
 pub use setup::{Live, ServerError, ServerOptions};
 
-const LISTENER: Token = Token(usize::MAX);
+const LISTENERS: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
 const SIGNALS: Token = Token(usize::MAX - 2);
 const HAND_OVER: Token = Token(usize::MAX - 3);
@@ -113,8 +113,8 @@ pub struct ServerParts {
     /// Who may log in, and what everybody may do.
     pub users: Arc<Users>,
     /// Where clients come.
-    pub listener: Listener,
-    /// [`None`] where clients are spoken to in the open.
+    pub listeners: Vec<ServiceListener>,
+    /// [`None`] where clients are spoken to in the open at all of them.
     pub tls: Option<TlsAcceptor>,
     /// The files.
     pub store: Arc<ServedStore>,
@@ -128,7 +128,7 @@ pub struct ServerParts {
 pub struct Server {
     poll: Poll,
     arrivals: Arrivals,
-    /// [`None`] where clients are spoken to in the open.
+    /// [`None`] where all clients are spoken to in the open.
     tls: Option<TlsAcceptor>,
     handshakes: Handshakes<Endpoint>,
     connections: Connections,
@@ -138,8 +138,6 @@ pub struct Server {
     leases: Leases<Token, Job>,
     life: LifeCycle,
     manager: ServiceManager,
-    /// Whether the manager keeps the clients' socket open.
-    is_held: bool,
     desk: LoginDesk,
     inquiries: Inquiries,
     /// Removed at the end.
@@ -167,11 +165,11 @@ impl Server {
     ///
     /// Where the system refuses what the loop needs.
     pub fn new(options: ServerOptions, parts: ServerParts) -> Result<Server, ServerError> {
-        let ServerParts { users, listener, tls, store, logs, inquiries } = parts;
+        let ServerParts { users, listeners, tls, store, logs, inquiries } = parts;
         let poll = Poll::new().map_err(system("can't make an event queue"))?;
         let registry = poll.registry();
         let failed = "can't watch for events";
-        let acceptor = Acceptor::new(listener.open()?, registry, LISTENER).map_err(system(failed))?;
+        let acceptors = Acceptors::open(listeners, registry, LISTENERS)?.map_err(system(failed))?;
         let waker = Arc::new(Waker::new(registry, WAKER).map_err(system(failed))?);
         let inquiries = Inquiries::new(inquiries, options.max_inquiries, registry).map_err(system(failed))?;
         let life = LifeCycle::start(registry, SIGNALS, options.live.grace)?;
@@ -180,7 +178,7 @@ impl Server {
         let usage = store.usage().unwrap_or_default();
         let live = options.live;
         let mut server = Server {
-            arrivals: Arrivals::new(acceptor, live.admission, live.limits, users, tls.is_some(), live.proxies),
+            arrivals: Arrivals::new(acceptors, live.admission, live.limits, users, live.proxies),
             tls,
             handshakes: Handshakes::new(live.max_handshakes),
             connections: Connections::default(),
@@ -190,7 +188,6 @@ impl Server {
             leases: Leases::default(),
             life,
             manager: ServiceManager::default(),
-            is_held: false,
             desk,
             inquiries,
             control_file: None,
@@ -211,11 +208,10 @@ impl Server {
     }
 
     /// Sets the service manager, which is told of readiness, drain and end, and gets signs of life
-    /// from the loop. If it holds the clients' socket, those who wait there at the end are left to
-    /// the next server.
+    /// from the loop.
     #[must_use]
-    pub fn managed_by(self, manager: ServiceManager, is_held: bool) -> Server {
-        Server { manager, is_held, ..self }
+    pub fn managed_by(self, manager: ServiceManager) -> Server {
+        Server { manager, ..self }
     }
 
     /// Sets the `file` of the control socket, which is removed at the end.
@@ -342,7 +338,7 @@ impl Server {
     fn take_events(&mut self, events: &Events, now: Instant) {
         for event in events {
             match event.token() {
-                LISTENER => self.arrivals.note_ready(),
+                LISTENERS => self.arrivals.note_ready(),
                 // Completions are taken in any case.
                 WAKER => {}
                 HAND_OVER => self.take_hand_over(now),
@@ -411,7 +407,7 @@ impl Server {
             }
             let Some((socket, caller)) = self.arrivals.next(now) else { continue };
             let header = self.arrivals.header_time(&caller);
-            if header.is_some() || self.tls.is_some() {
+            if header.is_some() || caller.entrance.is_secure {
                 self.begin_handshake(socket, caller, header, now);
             } else if let Some(arrival) = self.arrivals.admit(caller, now, &mut self.counters) {
                 self.connect(Endpoint::new(Transport::Plain(socket)), caller.peer, arrival);
@@ -443,17 +439,16 @@ impl Server {
             // A new server is about to begin, and has the sockets already.
             self.give_away();
         }
-        if self.is_held {
-            self.arrivals.give_away(self.poll.registry());
-        }
-        for (socket, peer, arrival) in self.arrivals.end(&ending(), now) {
+        // Those who wait at a socket that the manager keeps are the next server's.
+        self.arrivals.give_away_held(self.poll.registry());
+        for (socket, caller, arrival) in self.arrivals.end(&ending(), now) {
             self.counters.refused(RefusedFor::ShuttingDown);
             // With TLS they wait for a handshake and understand nothing else, and there is no time
             // for one.
-            if self.tls.is_none() {
-                self.connect(Endpoint::new(Transport::Plain(socket)), peer, arrival);
+            if caller.entrance.is_secure {
+                self.arrivals.leave(&Party::Address(caller.peer.ip()), arrival.0);
             } else {
-                self.arrivals.leave(&Party::Address(peer.ip()), arrival.0);
+                self.connect(Endpoint::new(Transport::Plain(socket)), caller.peer, arrival);
             }
         }
         self.each_session(|session| session.drain(ending(), now));

@@ -7,7 +7,7 @@ use mio::{Token, net::TcpStream};
 
 use super::{Server, arrivals::Caller, handshakes::Handshake, log_failure};
 use crate::{
-    net::{Endpoint, HandshakeState, HeaderState, TlsAcceptor, TlsError, Transport, proxy::ProxyError},
+    net::{Endpoint, HandshakeState, HeaderState, Service, TlsError, Transport, proxy::ProxyError},
     observe::{HandshakeEnd, RefusedFor},
 };
 
@@ -29,7 +29,9 @@ impl Server {
             self.count_end(oldest, HandshakeEnd::Displaced);
             self.drop_handshake(oldest, "gave way to newer ones");
         }
-        let transport = match self.tls.as_ref().map(TlsAcceptor::accept) {
+        let service = caller.entrance.service;
+        let tls = self.tls.as_ref().filter(|_| caller.entrance.is_secure);
+        let transport = match tls.map(|tls| tls.accept(service)) {
             Some(Ok(tls)) => Transport::Tls(socket, Box::new(tls)),
             Some(Err(error)) => return log::error!("{peer}: can't start TLS: {error}"),
             None => Transport::Plain(socket),
@@ -115,6 +117,7 @@ impl Server {
         if endpoint.is_secure() {
             self.counters.handshake_ended(HandshakeEnd::Done);
         }
+        let caller = caller.speaking(endpoint.speaks_http());
         match self.arrivals.admit(caller, now, &mut self.counters) {
             Some(arrival) => self.connect(endpoint, caller.peer, arrival),
             None => self.arrivals.note_freed(),
@@ -142,7 +145,10 @@ impl Server {
         let Some(Handshake { endpoint, caller, .. }) = self.handshakes.end(token) else { return };
         self.counters.handshake_ended(if code == Code::Timeout { HandshakeEnd::TimedOut } else { HandshakeEnd::NoTls });
         self.counters.refused(RefusedFor::NoTls);
-        let message = "this address speaks TLS only; connect with TLS (in ferry: OPEN --tls)";
+        let message = match caller.entrance.service {
+            Service::Ferry => "this address speaks TLS only; connect with TLS (in ferry: OPEN --tls)",
+            Service::Http => "this address speaks TLS only: its URL begins with https://",
+        };
         match self.arrivals.refuse(caller, &Failure::new(code, message), now) {
             Some(arrival) => self.connect(endpoint.in_the_open(), caller.peer, arrival),
             None => self.arrivals.note_freed(),

@@ -23,7 +23,7 @@ use crate::{
     control::ControlSocket,
     fence::{self, Beyond},
     files::directories_of,
-    net::{Inherited, InquiryListener, TlsAcceptor, keys::Identity},
+    net::{Entrance, Inherited, InquiryListener, Service, ServiceListener, TlsAcceptor, keys::Identity},
     observe::logging::OpenLogs,
     runtime::{Ending, Inquiry, Server, ServerParts, check_users},
     start::{Given, Sockets, SocketsError, Wanted},
@@ -49,9 +49,12 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<Ending, 
     let logs = setup.logs.open().map_err(StartError::of(Obstacle::Own))?;
     let (users, warning) = load_users(setup.server.users_file.as_deref())?;
     let address = sockets.clients.local_addr();
-    let identity = setup.security.identity(address)?;
+    let http = sockets.http.as_ref().map(|(listener, _)| listener.local_addr());
+    let addresses: Vec<_> = [address].into_iter().chain(http).collect();
+    let identity = setup.security.identity(&addresses)?;
     setup.make_root()?;
-    let tls = identity.as_ref().map(TlsAcceptor::new).transpose().map_err(StartError::of(Obstacle::Other))?;
+    let tls = identity.as_ref().map(|identity| TlsAcceptor::new(identity, http.is_some())).transpose();
+    let tls = tls.map_err(StartError::of(Obstacle::Other))?;
     store::know_this_machine();
     // All that needs to reach outside the root is open by now, and no thread runs yet.
     let key_files = identity.is_some().then(|| setup.security.files());
@@ -66,6 +69,7 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<Ending, 
     warnings.extend(warning.into_iter().chain(sockets.warnings));
     warnings.extend(setup.fewer_clients.clone());
     warnings.extend(identity.as_ref().and_then(Identity::warning).map(str::to_owned));
+    let is_secure = |address| setup.security.is_spoken_on(address);
     let announcement = Announcement {
         node: setup.server.live.limits.node.clone(),
         fenced: fenced.to_string(),
@@ -73,16 +77,24 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<Ending, 
         metrics: sockets.metrics.as_ref().and_then(InquiryListener::local_addr),
         read_only: setup.server.live.limits.read_only.then(|| setup.why_read_only.to_string()),
         warnings,
-        address,
+        address: (address, is_secure(address)),
+        http: http.map(|address| (address, is_secure(address))),
         root: setup.store.root.clone(),
-        fingerprint: identity.map(|identity| identity.fingerprint().to_string()),
+        fingerprint: identity.map(|identity| identity.fingerprint().to_string()).unwrap_or_default(),
     };
+    let clients = (sockets.clients, sockets.is_held, Service::Ferry);
+    let listeners = [clients].into_iter().chain(sockets.http.map(|(listener, held)| (listener, held, Service::Http)));
+    let listeners = listeners.map(|(listener, is_held, service)| {
+        let entrance = Entrance { service, is_secure: is_secure(listener.local_addr()) };
+        ServiceListener { listener, entrance, is_held }
+    });
+    let listeners = listeners.collect();
     let (control, control_file) = sockets.control.map(ControlSocket::into_parts).unzip();
     let inquiries = [(Inquiry::Metrics, sockets.metrics), (Inquiry::Control, control.map(InquiryListener::control))];
     let inquiries = inquiries.into_iter().filter_map(|(inquiry, listener)| Some((inquiry, listener?))).collect();
-    let reading = reading::of(configuration, (setup.server.users_file.clone(), address, has_one_name));
-    let parts =
-        ServerParts { users: Arc::new(users), listener: sockets.clients, tls, store: store.clone(), logs, inquiries };
+    let reading =
+        reading::of(configuration, (setup.server.users_file.clone(), addresses, http.is_some(), has_one_name));
+    let parts = ServerParts { users: Arc::new(users), listeners, tls, store: store.clone(), logs, inquiries };
     let server = Server::new(setup.server, parts).map_err(StartError::of(Obstacle::Other))?;
     // A server that can't start says only why.
     announcement.make();
@@ -90,7 +102,7 @@ pub fn serve(passed: Inherited, configuration: Configuration) -> Result<Ending, 
     keep_alive(store.clone())?;
     keep_watch(store.clone())?;
     keep_reachable(store)?;
-    let server = server.managed_by(sockets.manager, sockets.is_held).controlled_at(control_file.flatten());
+    let server = server.managed_by(sockets.manager).controlled_at(control_file.flatten());
     server.reloading_by(reading).succeeding(sockets.waiting).run().map_err(StartError::of(Obstacle::Other))
 }
 
@@ -106,9 +118,10 @@ fn given_sockets(passed: Inherited, configuration: Configuration) -> Result<(Giv
         false => Given::passed(passed),
     };
     let address = given.address(arguments.addresses()).map_err(refused)?;
-    let configuration = match address {
-        Some(address) => configuration.listening_on(address)?,
-        None => configuration,
+    let http = given.http_address(arguments.http());
+    let configuration = match (address, http) {
+        (None, None) => configuration,
+        (address, http) => configuration.listening_on(address, http)?,
     };
     Ok((given, configuration))
 }
@@ -116,7 +129,9 @@ fn given_sockets(passed: Inherited, configuration: Configuration) -> Result<(Giv
 /// Returns why there are not the sockets that are needed, with its kind.
 fn refused(error: SocketsError) -> StartError {
     let obstacle = match &error {
-        SocketsError::Listen(_) | SocketsError::Metrics(_) | SocketsError::Passed(_) => Obstacle::Address,
+        SocketsError::Listen(_) | SocketsError::Http(_) | SocketsError::Metrics(_) | SocketsError::Passed(_) => {
+            Obstacle::Address
+        }
         SocketsError::Control(_) => Obstacle::Own,
         SocketsError::TakeOver(_) => Obstacle::Other,
     };
@@ -128,6 +143,7 @@ fn wanted(setup: &Setup) -> Wanted<'_> {
     Wanted {
         addresses: &setup.addresses,
         reuse_port: setup.reuse_port,
+        http: setup.http.as_deref(),
         metrics: setup.metrics.as_deref(),
         control: setup.control.as_deref(),
     }
@@ -187,10 +203,13 @@ struct Announcement {
     /// The reason for which nothing can be changed, where that is so.
     read_only: Option<String>,
     warnings: Vec<String>,
-    address: SocketAddr,
+    /// Where the server listens, and whether TLS is spoken there.
+    address: (SocketAddr, bool),
+    /// The same of HTTP.
+    http: Option<(SocketAddr, bool)>,
     root: PathBuf,
     /// The fingerprint of the key, where TLS is spoken.
-    fingerprint: Option<String>,
+    fingerprint: String,
 }
 
 impl Announcement {
@@ -210,10 +229,16 @@ impl Announcement {
         if let Some(address) = self.metrics {
             log::info!("figures are at http://{address}/metrics");
         }
-        let secured = self.fingerprint.as_ref().map(|key| format!(" (TLS, key {key})")).unwrap_or_default();
-        let (address, root) = (self.address, self.root.to_string_lossy());
+        let secured = |is_secure| if is_secure { format!(" (TLS, key {})", self.fingerprint) } else { String::new() };
+        let ((address, is_secure), root) = (self.address, self.root.to_string_lossy());
+        let mut lines = format!("listening on {address}, serving {}{}\n", escaped(&root), secured(is_secure));
+        if let Some((address, is_secure)) = self.http {
+            let scheme = if is_secure { "https" } else { "http" };
+            log::info!("HTTP is served at {scheme}://{address}/");
+            lines += &format!("serving HTTP on {scheme}://{address}/{}\n", secured(is_secure));
+        }
         // A closed pipe is no reason not to serve.
-        let _ = writeln!(io::stdout(), "listening on {address}, serving {}{secured}", escaped(&root));
+        let _ = io::stdout().write_all(lines.as_bytes());
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
 /// Returns the reading of all that a reload may change. A users file that was in use is never done without.
 pub(super) fn of(
     configuration: Configuration,
-    (users_file, address, has_one_name): (Option<PathBuf>, SocketAddr, bool),
+    (users_file, addresses, offers_http, has_one_name): (Option<PathBuf>, Vec<SocketAddr>, bool, bool),
 ) -> Arc<ReloadReading> {
     let held = Mutex::new(configuration);
     let read = move || {
@@ -26,8 +26,12 @@ pub(super) fn of(
         let users_file = users_file.clone().or(setup.server.users_file);
         let (users, warning) = load_users(users_file.as_deref())?;
         check_users(&users, has_one_name)?;
-        let identity = setup.security.identity_again(address)?;
-        let tls = identity.as_ref().map(TlsAcceptor::new).transpose().map_err(StartError::of(Obstacle::Other))?;
+        let identity = setup.security.identity_again(&addresses)?;
+        let tls = identity
+            .as_ref()
+            .map(|identity| TlsAcceptor::new(identity, offers_http))
+            .transpose()
+            .map_err(StartError::of(Obstacle::Other))?;
         *held = configuration;
         let warnings = warning.into_iter().chain(setup.fewer_clients);
         let warnings = warnings.chain(identity.as_ref().and_then(Identity::warning).map(str::to_owned));

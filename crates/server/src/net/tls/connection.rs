@@ -8,7 +8,7 @@ use std::{
 
 use rustls::{ServerConfig, ServerConnection};
 
-use super::error::TlsError;
+use super::{acceptor::ALPN_HTTP, error::TlsError};
 
 /// Plaintext that is sealed at once, and waits, sealed, for a socket that is full: the most that a
 /// session gives at once. A write of as many bytes costs the system little more than their copying.
@@ -99,6 +99,12 @@ impl Tls {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error.into()),
             _ => Ok(!self.connection.is_handshaking()),
         }
+    }
+
+    /// Returns whether the client has chosen HTTP (ALPN), once the handshake is done.
+    #[must_use]
+    pub fn speaks_http(&self) -> bool {
+        self.connection.alpn_protocol() == Some(ALPN_HTTP)
     }
 
     /// Returns whether the client has said anything.

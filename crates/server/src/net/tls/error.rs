@@ -42,7 +42,7 @@ fn shown(error: &rustls::Error) -> String {
             | PeerIncompatible::SupportedVersionsExtensionRequired,
         ) => "it does not speak TLS 1.3, and this server nothing older".into(),
         rustls::Error::PeerIncompatible(why) => format!("it has nothing in common with this server's TLS 1.3: {why:?}"),
-        rustls::Error::NoApplicationProtocol => "the client asks for another protocol than ferry/1 (ALPN)".into(),
+        rustls::Error::NoApplicationProtocol => "the client asks for a protocol that is not spoken here (ALPN)".into(),
         rustls::Error::AlertReceived(alert) => format!("it gave up: {}", said(*alert)),
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => "what it sends is no TLS".into(),
         error => format!("broken TLS: {error}"),

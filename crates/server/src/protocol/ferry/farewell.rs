@@ -1,15 +1,11 @@
 //! Letting a client go: at once, or when it has nothing under way any more.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ferry_wire::Failure;
 
 use super::{FerrySession, Phase};
-use crate::store::Handles;
-
-/// In the drain a client that was silent for so long is idle. For so long from its beginning, too,
-/// each client is served as ever: one that comes for a single request has its answer by then.
-pub(super) const MOMENT: Duration = Duration::from_secs(1);
+use crate::{protocol::MOMENT, store::Handles};
 
 /// The reply after which a connection closes.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use rustls::{AlertDescription, ClientConfig, ClientConnection, RootCertStore, ve
 
 use super::*;
 use crate::net::{
+    Service,
     keys::Identity,
     tls::{
         TlsAcceptor,
@@ -20,7 +21,7 @@ static IDENTITY: LazyLock<Identity> = LazyLock::new(|| {
 });
 
 fn acceptor() -> TlsAcceptor {
-    TlsAcceptor::new(&IDENTITY).unwrap()
+    TlsAcceptor::new(&IDENTITY, false).unwrap()
 }
 
 fn client_config(protocols: &[&[u8]]) -> Arc<ClientConfig> {
@@ -97,7 +98,7 @@ struct Pair {
 
 impl Pair {
     fn new(piece: usize, buffer: usize) -> Pair {
-        let (client, server) = (client(&[ALPN]), acceptor().accept().unwrap());
+        let (client, server) = (client(&[ALPN]), acceptor().accept(Service::Ferry).unwrap());
         Pair { client, server, up: Pipe::new(piece), down: Pipe::new(piece), got: Vec::new(), buffer }
     }
 
@@ -280,7 +281,14 @@ fn sessions_are_resumed() {
         .map(|_| {
             let client = ClientConnection::new(config.clone(), "ferryd".try_into().unwrap()).unwrap();
             let (up, down) = (Pipe::new(usize::MAX), Pipe::new(usize::MAX));
-            let mut pair = Pair { client, server: acceptor.accept().unwrap(), up, down, got: Vec::new(), buffer: 4096 };
+            let mut pair = Pair {
+                client,
+                server: acceptor.accept(Service::Ferry).unwrap(),
+                up,
+                down,
+                got: Vec::new(),
+                buffer: 4096,
+            };
             pair.run().unwrap();
             pair.client.handshake_kind().unwrap()
         })
@@ -291,7 +299,7 @@ fn sessions_are_resumed() {
 
 /// Returns how a server fails on these bytes and their end, and the bytes that it answers.
 fn answer(bytes: &[u8]) -> (TlsError, Vec<u8>) {
-    let mut server = acceptor().accept().unwrap();
+    let mut server = acceptor().accept(Service::Ferry).unwrap();
     let (mut pipe, mut said) = (Pipe::holding(bytes), Pipe::new(usize::MAX));
     let error = loop {
         match server.shake(&mut Both { up: &mut pipe, down: &mut said }) {
@@ -319,7 +327,7 @@ fn other_protocols_are_told_apart() {
     let mut pair = Pair::new(usize::MAX, 4096);
     pair.client = client(&[b"http/1.1"]);
     let error = pair.run().unwrap_err();
-    assert!(error.to_string().contains("another protocol"), "{error}");
+    assert!(error.to_string().contains("not spoken here"), "{error}");
     pair.server.push(&mut pair.down).unwrap();
     pair.client.read_tls(&mut pair.down).unwrap();
     let told = pair.client.process_new_packets().unwrap_err();
@@ -329,6 +337,24 @@ fn other_protocols_are_told_apart() {
     pair.client = client(&[]);
     pair.run().unwrap();
     assert!(!pair.server.connection.is_handshaking(), "who names no protocol is served");
+}
+
+#[test]
+fn http_is_chosen_where_it_is_offered() {
+    let offering = TlsAcceptor::new(&IDENTITY, true).unwrap();
+    for (service, protocols, expected) in [
+        (Service::Ferry, &[&b"h2"[..], b"http/1.1"][..], Some(true)),
+        (Service::Ferry, &[b"http/1.1", b"ferry/1"], Some(false)),
+        (Service::Ferry, &[], Some(false)),
+        (Service::Http, &[b"http/1.1"], Some(true)),
+        (Service::Http, &[], Some(false)),
+        (Service::Http, &[b"ferry/1"], None),
+    ] {
+        let mut pair = Pair::new(usize::MAX, 4096);
+        (pair.client, pair.server) = (client(protocols), offering.accept(service).unwrap());
+        let speaks = pair.run().is_ok().then(|| pair.server.speaks_http());
+        assert_eq!(speaks, expected, "{service:?} {protocols:?}");
+    }
 }
 
 #[test]

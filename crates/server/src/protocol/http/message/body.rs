@@ -120,6 +120,24 @@ impl BodyReader {
         }
     }
 
+    /// Returns how many bytes come next as they are: the rest of the length or of a chunk. None does while something else is
+    /// due.
+    #[must_use]
+    pub fn raw_left(&self) -> u64 {
+        match self.state {
+            State::Counted(left) | State::Chunk(left) => left,
+            _ => 0,
+        }
+    }
+
+    /// Notes that so many bytes were taken past [`read`](Self::read), at most [`raw_left`](Self::raw_left).
+    pub fn took_raw(&mut self, bytes: u64) {
+        assert!(bytes <= self.raw_left(), "more was taken than was due");
+        if bytes > 0 {
+            self.took(self.raw_left() - bytes);
+        }
+    }
+
     /// Returns whether it is whole.
     #[must_use]
     pub fn is_over(&self) -> bool {
@@ -254,6 +272,19 @@ mod tests {
         assert!(reader.is_over());
         assert_eq!(reader.read(b"GET"), Ok((0, BodyPiece::End)));
         assert_eq!(BodyReader::new(Framing::Chunked).left(), None);
+    }
+
+    #[test]
+    fn bytes_may_be_taken_past_the_reader() {
+        let mut counted = BodyReader::new(Framing::Length(5));
+        assert_eq!(counted.raw_left(), 5);
+        counted.took_raw(5);
+        assert!(counted.is_over() && counted.raw_left() == 0);
+        let mut chunked = BodyReader::new(Framing::Chunked);
+        assert_eq!((chunked.raw_left(), chunked.read(b"4\r\na").unwrap()), (0, (4, BodyPiece::Bytes(b"a"))));
+        assert_eq!(chunked.raw_left(), 3);
+        chunked.took_raw(3);
+        assert_eq!((chunked.raw_left(), chunked.read(b"\r\n0\r\n\r\nG").unwrap()), (0, (7, BodyPiece::End)));
     }
 
     proptest! {

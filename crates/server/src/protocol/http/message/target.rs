@@ -32,7 +32,7 @@ impl Target {
     /// Parses a target that begins with a slash, or is `*`.
     pub(super) fn parse(text: &[u8]) -> Result<Target, Refusal> {
         if text == b"*" {
-            return Ok(Target { resource: Resource::Server, ends_in_slash: false, query: None });
+            return Ok(Target::server());
         }
         let (path, query) = match text.iter().position(|&byte| byte == b'?') {
             Some(mark) => (&text[..mark], Some(&text[mark + 1..])),
@@ -53,6 +53,12 @@ impl Target {
         }
         let resource = if path.is_empty() { Resource::Root } else { Resource::Name(name_of(path)?) };
         Ok(Target { resource, ends_in_slash, query })
+    }
+
+    /// Returns the target `*`, which is the server itself.
+    #[must_use]
+    pub fn server() -> Target {
+        Target { resource: Resource::Server, ends_in_slash: false, query: None }
     }
 
     /// Returns what the request is about.
