@@ -418,6 +418,22 @@ impl Client {
         self.converse(|link| requests::change(link, &Request::Rename { from: from.clone(), to: to.clone() }))
     }
 
+    /// Gives each first name of `pairs` the second, in their order, never replaces anything, and tells `watch` what became
+    /// of each: its place in the list, and why it still has its old name. Where `watch` fails no further one is tried, but
+    /// some after it may have been renamed all the same.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the error of `watch`, or where the connection is lost.
+    pub fn rename_all(
+        &mut self,
+        pairs: &[(Name, Name)],
+        watch: &mut dyn FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let requests = pairs.iter().map(|(from, to)| Request::Rename { from: from.clone(), to: to.clone() });
+        self.converse(|link| requests::change_all(link, requests, watch))
+    }
+
     /// Asks whether the server's root answers. Needs no right, and no login.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ pub use transfer::{
     Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Parallel, Phase, Report, Settings,
     Store,
 };
-pub use tree::{Found, RemoteTree};
+pub use tree::{Found, RemoteTree, Usage};
 pub use trust::{CertificateProblem, Security, Trust, UnknownKey, Untrusted};
 
 // What the methods take and give is part of this crate's interface.

@@ -75,7 +75,9 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("plan", "action, name, size: what SYNC would do (make, get, put, delete)."),
     ("planned", "files, bytes, delete, unchanged: all that SYNC would do."),
     ("synced", "unchanged, moved, made, deleted, kept, skipped: what SYNC did; kept was to be deleted and was not."),
-    ("entry", "name, kind, size, mtime, tag: one line of LS or LLS."),
+    ("entry", "name, kind, size, mtime, tag: one line of LS, LLS, FIND or TREE."),
+    ("tree", "files, directories: all that TREE has shown."),
+    ("usage", "name, bytes, files, directories: all that is beneath a directory, or of a file; one line of DU."),
     ("directory", "name: the entries that follow are in it."),
     ("stat", "name, kind, size, mtime, tag: what STAT was told."),
     ("sum", "name, crc, size, tag: what SUM was told."),
@@ -84,6 +86,7 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("deleted", "name: one of the things that RM deleted."),
     ("removed", "files, directories: all that RM deleted."),
     ("renamed", "from, to: MV has given another name."),
+    ("moved", "count: so many things got other names by one MV."),
     ("place", "directory: what PWD shows."),
     ("local-place", "directory: what LPWD shows."),
     (

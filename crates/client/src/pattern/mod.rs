@@ -1,6 +1,7 @@
 //! Names with wildcards. The server knows none: the client looks through the directories that can match.
 
 mod find;
+mod names;
 mod translate;
 
 use std::path::Path;

@@ -6,6 +6,7 @@ mod links;
 mod local;
 mod names;
 mod remote;
+mod usage;
 
 use ferry_wire::{Name, Tag, Time};
 
@@ -16,6 +17,7 @@ pub(crate) use local::{LocalTree, Walk};
 pub(crate) use names::{ancestors, below, in_tree_order, is_within, joined, unnameable};
 pub use remote::{Found, RemoteTree};
 pub(crate) use remote::{Sift, remote};
+pub use usage::Usage;
 
 /// One thing beneath a directory, at either end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -149,7 +149,7 @@ fn several_words_that_fail_and_are_one_name_are_asked_about() {
     place.run("PUT p q").failed(5, "PUT q: there is no such file in");
     place.run("PUT q -> r").failed(5, "PUT q: there is no such file in");
     place.run("PUT /nowhere/q -> r").failed(5, "PUT /nowhere/q: there is no such file");
-    place.run("MV two words.txt x").failed(2, "a name with spaces stands in quotes");
+    place.run("MV two words.txt x").failed(4, "did you mean 'two words.txt'?");
 }
 
 #[test]

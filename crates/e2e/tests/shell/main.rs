@@ -5,6 +5,7 @@
 mod commands;
 mod completions;
 mod logins;
+mod looking;
 mod machine;
 mod place;
 mod progress;

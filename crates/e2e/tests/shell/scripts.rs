@@ -125,7 +125,10 @@ fn nothing_that_a_server_says_drives_the_terminal() {
     }
     let directory = tempfile::tempdir().unwrap();
     let port = strangers::loud();
-    for command in ["STATUS", "GET a", "LS", "CD a", "STAT a", "RM a", "MKDIR a", "MV a b", "SUM a", "HEALTH"] {
+    for command in [
+        "STATUS", "GET a", "LS", "CD a", "STAT a", "RM a", "MKDIR a", "MV a b", "SUM a", "HEALTH", "LESS a", "FIND",
+        "TREE", "DU",
+    ] {
         let (_, said, complaints) = run(directory.path(), &["-v", "-c", &format!("OPEN {port}; {command}")], "");
         let drives = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
         assert!(!said.contains(drives) && !complaints.contains(drives), "{command}: {said:?} {complaints:?}");

@@ -9,7 +9,8 @@ use super::{likeness, tree::Command};
 use crate::exit::Failed;
 
 /// The commands that make sense alone, at a server that is named.
-const ONE_SHOT: [&str; 10] = ["get", "put", "ls", "sync", "stat", "sum", "mkdir", "rm", "mv", "health"];
+const ONE_SHOT: [&str; 14] =
+    ["get", "put", "ls", "sync", "less", "find", "tree", "du", "stat", "sum", "mkdir", "rm", "mv", "health"];
 
 /// A word for a command whose argument then has another default.
 pub(super) struct Phrase {
@@ -40,9 +41,9 @@ const NEEDLESS: [(&[&str], &str); 4] = [
 const SYNONYMS: [(&str, &[&str]); 11] = [
     ("open", &["telnet"]),
     ("login", &["acct", "auth", "pass", "passwd", "password"]),
-    ("get", &["more", "less", "pget"]),
+    ("get", &["pget"]),
     ("sync", &["rsync", "mirror"]),
-    ("stat", &["info", "mdtm", "du"]),
+    ("stat", &["info", "mdtm"]),
     ("sum", &["cksum", "md5sum", "sha1sum", "sha256sum"]),
     ("rm", &["erase", "unlink", "remove"]),
     ("health", &["ping", "alive", "check"]),
@@ -234,7 +235,7 @@ mod tests {
         assert_eq!(of("put"), "PUT [-rkn] name ... [-> remote]");
         assert_eq!(of("sync"), "SYNC [-udcnDk] [--max-delete N] [--backup-dir DIR] from [to]");
         assert_eq!((of("open"), of("ls")), ("OPEN [user@]host:port".to_owned(), "LS [-lhtSr] [name ...]".to_owned()));
-        assert_eq!((of("mv"), of("close")), ("MV from to".to_owned(), "CLOSE".to_owned()));
+        assert_eq!((of("mv"), of("close")), ("MV [-k] name ...".to_owned(), "CLOSE".to_owned()));
         assert!(all().all(|command| usage(command).len() <= 80));
     }
 }

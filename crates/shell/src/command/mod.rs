@@ -14,10 +14,14 @@
 mod argument;
 mod complaint;
 pub(crate) mod likeness;
+mod looking;
 pub(crate) mod lookup;
 mod parse;
 mod tree;
 
 pub(crate) use argument::Target;
+pub(crate) use looking::{Depth, Kind, Places, Search, Sizes};
 pub(crate) use parse::{arrow_as_option, parse, read, tells_secret};
-pub(crate) use tree::{Command, KeepGoing, Listing, Names, Open, Order, Put, Removal, SyncDirectories, Transfer};
+pub(crate) use tree::{
+    Command, KeepGoing, Listing, Names, Open, Order, Put, Removal, Renaming, SyncDirectories, Transfer,
+};

@@ -1,6 +1,6 @@
 //! From a line of the prompt, or the arguments of a subcommand, to a [`Command`].
 
-use clap::{ArgMatches, FromArgMatches};
+use clap::{ArgMatches, FromArgMatches, error::ErrorKind};
 use ferry_wire::escaped;
 
 use super::{
@@ -99,7 +99,12 @@ pub(crate) fn read(matches: &ArgMatches) -> Result<Command, clap::Error> {
         "cd" => FromArgMatches::from_arg_matches(arguments).map(Command::Cd),
         "ls" => FromArgMatches::from_arg_matches(arguments).map(Command::Ls),
         "rm" => FromArgMatches::from_arg_matches(arguments).map(Command::Rm),
-        _ => Command::from_arg_matches(matches),
+        _ => match Command::from_arg_matches(matches)? {
+            Command::Mv(renaming) if renaming.taken_apart().is_none() => {
+                Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, "a new name is needed as well\n"))
+            }
+            command => Ok(command),
+        },
     }
 }
 
@@ -183,7 +188,8 @@ mod tests {
         }
         for line in ["MV 'a b' 'c d'", "MV 'a b' -> 'c d'", "mv -o 'c d' -- 'a b'"] {
             let Command::Mv(renaming) = parsed(line) else { panic!("{line}") };
-            assert_eq!((&*renaming.from, renaming.to()), ("a b", "c d"), "{line}");
+            let from: Vec<String> = renaming.from().words.into_iter().map(|word| word.text).collect();
+            assert_eq!((from, renaming.to()), (vec!["a b".to_owned()], "c d"), "{line}");
         }
         let shell = |command: Option<&str>| Command::Shell(ShellLine { command: command.map(str::to_owned) });
         assert_eq!((parsed("!"), parsed(" ! ls  -l 'a")), (shell(None), shell(Some("ls  -l 'a"))));
@@ -340,8 +346,7 @@ mod tests {
             ("SYNC '' a", "a name is needed"),
             ("SYNC --backup-dir b a", "SYNC: --down is needed as well: SYNC"),
             ("SYNC --max-delete many a", "SYNC --max-delete <N>: a whole number is needed, 0 or more, not 'many'"),
-            ("MV a", "MV needs an argument: MV from to"),
-            ("MV a b c", "MV: 'c' is one word too many"),
+            ("MV a", "MV needs an argument: MV [-k] name ..."),
             ("SYNC a b c", "a name with spaces stands in quotes"),
             ("SYNC -u --backup-dir b a", "SYNC: --up and --backup-dir <DIR> do not go together"),
             ("HISTORY x", "HISTORY [COUNT]: a whole number is needed, 0 or more, not 'x'"),

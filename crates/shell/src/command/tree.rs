@@ -6,7 +6,10 @@ use std::{iter, path::PathBuf};
 use clap::{ArgAction, Args, Subcommand, ValueHint};
 use ferry_client::{Direction, Security, Sync};
 
-use super::argument::{Target, number, place, target, text, word};
+use super::{
+    argument::{Target, number, place, target, text, word},
+    looking::{Depth, Search, Sizes},
+};
 use crate::{trust, words::Word};
 
 /// One command, parsed; names are not looked up yet.
@@ -107,6 +110,37 @@ pub(crate) enum Command {
                       LS -l poems/*.txt  with sizes and times"
     )]
     Ls(List),
+    /// Show files by a pager
+    ///
+    /// PAGER names it; less is used without. Each piece is verified before it is shown. CAT shows a file at once, and so
+    /// does LESS where standard output is no terminal.
+    #[command(alias = "more", after_help = "LESS poems/ozymandias.txt")]
+    Less(Names),
+    /// Find files and directories of the server
+    ///
+    /// It goes through the directories named, or the current one, with all that is beneath. --name and --type choose.
+    /// Directories that can't be listed are told.
+    #[command(
+        disable_help_flag = true,
+        after_help = "FIND --name '*.txt'     all texts beneath the current directory\n\
+                            FIND -l poems --type f  files beneath poems, with sizes and times"
+    )]
+    Find(Search),
+    /// Show directories of the server as a tree
+    ///
+    /// Directories that can't be listed are told.
+    #[command(after_help = "TREE poems\nTREE -L 2   no more than two levels")]
+    Tree(Depth),
+    /// Sum up the sizes of what is in directories of the server
+    ///
+    /// A line says how many bytes the files of a directory have, with all that is beneath it. Directories that can't be
+    /// listed are told, and count nothing.
+    #[command(
+        disable_help_flag = true,
+        after_help = "DU -h      each directory beneath the current one\n\
+                            DU -s *    what is here, one line each"
+    )]
+    Du(Sizes),
     /// Change the directory of the server
     ///
     /// Names are relative to it, unless they begin with '/'. CD alone goes to the root, CDUP one up.
@@ -146,12 +180,14 @@ pub(crate) enum Command {
     /// The server reads the whole file.
     #[command(aliases = ["crc", "crc32"], after_help = "SUM *.iso  of all that match")]
     Sum(Names),
-    /// Make a directory on the server
+    /// Make directories on the server
+    ///
+    /// Braces make several names: MKDIR a{1,2} makes a1 and a2. No other wildcard has a meaning here.
     #[command(
         aliases = ["mkd", "md"],
         mut_arg("names", |arg| arg.value_name("DIR")),
         after_help = "MKDIR -p a/b/c     makes a and a/b as well\n\
-                      MKDIR 'two words'"
+                      MKDIR 'two words' 20{25,26}"
     )]
     Mkdir(MakeDirectories),
     /// Delete files of the server
@@ -164,13 +200,14 @@ pub(crate) enum Command {
                       RM -r drafts      the directory and all that is in it"
     )]
     Rm(Removal),
-    /// Rename or move a file or directory of the server
+    /// Rename or move files and directories of the server
     ///
-    /// If the new name is a directory, the file goes into it. Nothing is ever replaced.
+    /// If the last name is a directory, all before it go into it; several need one. Nothing is ever replaced. Quotes and
+    /// wildcards are as for GET. If one of the names does not exist, or two would get one name, nothing is moved.
     #[command(
         aliases = ["rename", "ren", "move"],
         after_help = "MV a.txt b.txt\n\
-                      MV 'two words.txt' poems  goes into poems"
+                      MV 'two words.txt' *.md poems  go into poems"
     )]
     Mv(Renaming),
     /// Show connection, directories, and what was moved
@@ -427,17 +464,16 @@ pub(crate) struct Removal {
     pub(crate) names: Names,
 }
 
-/// The arguments of MV.
+/// The arguments of MV: names, of which the last is the new one where it stands nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Renaming {
-    /// The file or directory
-    #[arg(value_hint = ValueHint::Other, value_parser = text)]
-    pub(crate) from: String,
-    /// Its new name, or a directory to move it to
-    #[arg(value_hint = ValueHint::Other, value_parser = text, required = true)]
-    to: Option<String>,
+    #[command(flatten)]
+    keep_going: KeepGoing,
+    /// The files and directories, and at the end the new name or a directory to move them to
+    #[arg(id = "names", value_name = "NAME", value_hint = ValueHint::Other, required = true, value_parser = word)]
+    words: Vec<Word>,
     /// Another way to give the new name
-    #[arg(short, long, value_name = "TO", value_hint = ValueHint::Other, value_parser = text, conflicts_with = "to", hide = true)]
+    #[arg(short, long, value_name = "TO", value_hint = ValueHint::Other, value_parser = text, hide = true)]
     output: Option<String>,
 }
 
@@ -519,9 +555,28 @@ impl List {
 }
 
 impl Renaming {
+    /// Returns what is to be moved, and where to; [`None`] where one of the two is missing.
+    pub(super) fn taken_apart(&self) -> Option<(&[Word], &str)> {
+        match (&self.output, self.words.split_last()) {
+            (Some(to), _) => Some((&self.words, to)),
+            (None, Some((to, from))) if !from.is_empty() => Some((from, &to.text)),
+            (None, _) => None,
+        }
+    }
+
+    /// Returns what is to be moved.
+    pub(crate) fn from(&self) -> Names {
+        Names { words: self.taken_apart().map(|(from, _)| from.to_vec()).unwrap_or_default() }
+    }
+
     /// Returns the new name. The parser has seen to it that there is one.
     pub(crate) fn to(&self) -> &str {
-        self.to.as_deref().or(self.output.as_deref()).unwrap_or_default()
+        self.taken_apart().map_or("", |(_, to)| to)
+    }
+
+    /// Returns whether it goes on after a failure.
+    pub(crate) fn keep_going(&self) -> KeepGoing {
+        self.keep_going
     }
 }
 
@@ -558,8 +613,9 @@ impl Command {
             Command::Sync(args) => Some((together(iter::once(&args.from).chain(&args.to))?, args.down)),
             Command::Ls(list) => Some((together(list.words.iter())?, true)),
             Command::Lls(list) => Some((together(list.words.iter())?, false)),
-            Command::Stat(names) | Command::Sum(names) => Some((names.together()?, true)),
+            Command::Stat(names) | Command::Sum(names) | Command::Less(names) => Some((names.together()?, true)),
             Command::Rm(removal) => Some((removal.names.together()?, true)),
+            Command::Mv(renaming) => Some((renaming.from().together()?, true)),
             _ => None,
         }
     }

@@ -1,13 +1,9 @@
-//! MKDIR, RM and MV.
+//! MKDIR and RM.
 
-use ferry_client::{Code, EntryKind, Error, Name};
+use ferry_client::{Code, EntryKind, Error, Name, Pattern};
+use ferry_wire::escaped;
 
-use super::{
-    Session,
-    failures::Failures,
-    names::{Looked, Meant, bad_name},
-    reasons,
-};
+use super::{Session, failures::Failures, names::Meant, reasons};
 use crate::{
     command::Removal,
     exit::{Exit, Failed},
@@ -47,8 +43,12 @@ enum How {
 impl Session {
     pub(super) fn make_directories(&mut self, parents: bool, words: &[Word]) -> Result<(), Failed> {
         self.connected()?;
-        for word in words {
-            let name = self.file_name("MKDIR", &word.text)?;
+        // All of them are names before any is made.
+        let mut names = Vec::new();
+        for text in words.iter().map(made_by).collect::<Result<Vec<_>, _>>()?.concat() {
+            names.push(self.file_name("MKDIR", &text)?);
+        }
+        for name in names {
             let shown = self.shown(Some(&name));
             let client = self.connected()?;
             let above = if parents { parents_of(&name) } else { Vec::new() };
@@ -272,49 +272,15 @@ impl Session {
         let names = files.into_iter().chain(directories).map(|found| found.name).chain([top.clone()]);
         self.remove_names(&names.collect::<Vec<_>>(), count, failures, deleted)
     }
-
-    pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), Failed> {
-        self.connected()?;
-        let old = self.file_name("MV", from)?;
-        let target = self.remote_name(to).map_err(|problem| bad_name("MV", to, problem))?;
-        let new = match (self.look_as_allowed("MV", target.as_ref())?, target) {
-            (Looked::Is(EntryKind::Directory(_)), directory) => match directory {
-                Some(directory) if directory == old => directory,
-                Some(directory) => directory
-                    .join(old.last())
-                    .map_err(|problem| bad_name("MV", &format!("{directory}/{}", old.last()), problem))?,
-                None => self.file_name("MV", &format!("/{}", old.last()))?,
-            },
-            (Looked::Is(EntryKind::File(_)) | Looked::Nothing | Looked::Denied(_), Some(name)) => name,
-            (_, None) => return Err(Failed::usage("MV: a name is needed")),
-        };
-        let (shown_old, shown_new) = (self.shown(Some(&old)), self.shown(Some(&new)));
-        let renamed = self.connected()?.rename(&old, &new);
-        renamed.map_err(|error| self.not_renamed(&old, &new, &error))?;
-        self.output.say(format_args!("{shown_old} is now {shown_new}"), || {
-            Event::new("renamed").with("from", old.as_str()).with("to", new.as_str())
-        });
-        Ok(())
-    }
 }
 
-impl Session {
-    /// Returns why MV failed: the code and what is there tell which of the two names is to blame.
-    fn not_renamed(&mut self, old: &Name, new: &Name, error: &Error) -> Failed {
-        let missing = error.code() == Some(Code::NotFound);
-        if error.code() == Some(Code::Exists) {
-            return self.failure_of("MV", Some(new), error).and("MV replaces nothing");
-        }
-        if missing && self.is_there(old) {
-            let shown = self.shown(Some(new));
-            let failed = self.failure_of("MV", Some(new), error);
-            return match reasons::no_parent(&shown) {
-                Some(why) => failed.saying(format!("MV {shown}: {why}")),
-                None => failed,
-            };
-        }
-        self.failure_of("MV", Some(old), error)
-    }
+/// Returns the names that the braces of `word` make, where they are not quoted.
+fn made_by(word: &Word) -> Result<Vec<String>, Failed> {
+    let Some(pattern) = word.pattern.as_ref().filter(|pattern| pattern.contains('{')) else {
+        return Ok(vec![word.text.clone()]);
+    };
+    let wrong = |error| Failed::usage(format!("MKDIR {}: {error}", escaped(&word.text)));
+    Pattern::alternatives(pattern).map_err(wrong)
 }
 
 /// Returns every directory on the way to `name`.

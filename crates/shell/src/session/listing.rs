@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// One line of a listing.
-struct Line {
+pub(super) struct Line {
     /// Escaped.
     shown: String,
     name: String,
@@ -31,7 +31,7 @@ struct Line {
 }
 
 impl Line {
-    fn of(shown: String, name: &str, kind: &EntryKind) -> Line {
+    pub(super) fn of(shown: String, name: &str, kind: &EntryKind) -> Line {
         let name = name.to_owned();
         match kind {
             EntryKind::Directory(mtime) => {
@@ -43,7 +43,7 @@ impl Line {
         }
     }
 
-    fn print(&self, style: Listing, output: &mut Output) {
+    pub(super) fn print(&self, style: Listing, output: &mut Output) {
         let event = || {
             let event = Event::new("entry").with("name", self.name.as_str()).with("kind", self.kind);
             let event = event.with("size", self.size).with("mtime", self.mtime.map(seconds));

@@ -10,13 +10,17 @@ mod listing;
 mod login;
 mod moving;
 mod names;
+mod paging;
 mod places;
 mod planning;
+mod programs;
 mod put;
 mod reasons;
+mod renaming;
 mod status;
 mod streams;
 mod syncing;
+mod walking;
 mod watcher;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -136,6 +140,10 @@ impl Session {
             Command::Put(put) => self.put(&put)?,
             Command::Sync(args) => self.sync(&(*args).into())?,
             Command::Ls(list) => self.list(list.style(), list.names().as_ref())?,
+            Command::Less(names) => self.page(&names)?,
+            Command::Find(search) => self.search(&search)?,
+            Command::Tree(depth) => self.draw(&depth)?,
+            Command::Du(sizes) => self.sum_up(&sizes)?,
             Command::Cd(to) => self.enter(to.directory.as_deref())?,
             Command::Pwd => self.tell_place()?,
             Command::Lcd(to) => self.enter_local(to.directory.as_deref())?,
@@ -145,7 +153,7 @@ impl Session {
             Command::Sum(names) => self.sum(&names)?,
             Command::Mkdir(made) => self.make_directories(made.parents, &made.names.words)?,
             Command::Rm(removal) => self.remove(&removal)?,
-            Command::Mv(renaming) => self.rename(&renaming.from, renaming.to())?,
+            Command::Mv(renaming) => self.rename(&renaming)?,
             Command::Status => self.status(),
             Command::Health => self.health()?,
             Command::History(history) => self.tell_history(history.count),
