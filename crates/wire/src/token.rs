@@ -61,6 +61,16 @@ token! {
     Id
 }
 
+impl Id {
+    /// Returns the id that 128 random bits make: 32 hex digits.
+    #[must_use]
+    pub fn of_random(bits: &[u8; 16]) -> Id {
+        let digits = bits.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        let text: String = digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect();
+        Id(text.into())
+    }
+}
+
 impl Tag {
     /// Returns the tag that four numbers make: 7 to 55 characters, and another one for any other four.
     #[must_use]
@@ -100,5 +110,7 @@ mod tests {
         for text in ["", &"x".repeat(65), "a b", "a.b", "a/b", "é", "a\n", "*"] {
             assert_eq!(Id::new(text), Err(TokenError), "{text:?}");
         }
+        let id = Id::of_random(&[0, 1, 0x0f, 0xf0, 0xab, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
+        assert_eq!(Id::new("00010ff0ab05060708090a0b0c0d0eff"), Ok(id));
     }
 }

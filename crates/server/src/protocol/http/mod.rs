@@ -25,6 +25,7 @@ mod reads;
 mod request;
 mod sending;
 mod settle;
+pub mod tus;
 
 use std::{
     sync::Arc,
