@@ -1,22 +1,21 @@
 //! Staging uploads: bytes under a hidden name until they are whole and on the disk.
 
+mod begin;
 mod hands;
+mod let_go;
 mod part;
 mod resume;
 mod small;
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ferry_wire::{Crc32, Digest, Id, Name, Time};
-use rustix::{
-    fs::{FileType, OFlags},
-    io::Errno,
-};
+use rustix::io::Errno;
 
+use begin::Parents;
 pub(super) use hands::Work;
 pub use hands::{Hands, IdsInHand, InHand, LetGo, WorkOn};
 pub(super) use part::{Held, PartOf};
@@ -30,13 +29,11 @@ use super::{
     error::{ErrorKind, StoreError},
     journal::{Journal, JournalEntry, KeptState, LeaseState},
     meta,
-    operation::{Chunk, Finish, Stage, Tail},
+    operation::{Chunk, Finish, Stage},
     owner::Owner,
     parts::{Part, Parts},
     quota::Whose,
-    root::looked_up,
     run::Run,
-    syscalls::Inheritance,
 };
 
 /// The bytes of room that the disk is asked to set aside ahead of those that arrived. So a large
@@ -152,7 +149,7 @@ impl Upload {
         matches!(self.place, Place::Part(_))
     }
 
-    /// How its bytes are counted.
+    /// Returns as whose its bytes are counted.
     pub(super) fn whose(&self) -> Whose<'_> {
         match &self.place {
             Place::Plain(_) => Whose::Plain(&self.owner),
@@ -204,31 +201,6 @@ pub(super) fn not_given(name: &Name, ungiven: Ungiven) -> StoreError {
     match ungiven {
         Ungiven::System(error) => StoreError::system(name.as_str(), error),
         Ungiven::Project => StoreError::at(name.as_str(), ErrorKind::ForeignProject),
-    }
-}
-
-/// The parents of uploads that are begun together, looked at once. Publishing looks again.
-#[derive(Default)]
-struct Parents(HashMap<Option<String>, (OwnedFd, Inheritance)>);
-
-impl Parents {
-    /// How many are held open.
-    const MOST: usize = 16;
-
-    fn of(&mut self, store: &Store, name: &Name) -> Result<&(OwnedFd, Inheritance), StoreError> {
-        let failed = |error| StoreError::system(name.as_str(), error);
-        let parent = name.parent().map(str::to_owned);
-        if self.0.len() >= Parents::MOST && !self.0.contains_key(&parent) {
-            self.0.clear();
-        }
-        Ok(match self.0.entry(parent) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(unknown) => {
-                let dir = store.root.open_dir(name.parent()).map_err(failed)?;
-                let inheritance = store.syscalls.inheritance(&dir).map_err(failed)?;
-                unknown.insert((dir, inheritance))
-            }
-        })
     }
 }
 
@@ -290,36 +262,6 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the file to be written, like one in the place of its name.
-    fn begin(&self, upload: &Upload, staged: &mut Staged, parents: &mut Parents) -> Result<(), StoreError> {
-        let attributes = match self.check_target(&upload.name, parents) {
-            Err(error) if upload.settled => return Err(error),
-            // A directory that is to be made first may be on its way.
-            target => target.unwrap_or_default(),
-        };
-        self.create(upload, staged).map_err(|error| self.cant_stage(&upload.name, error))?;
-        self.give(&upload.name, staged, attributes)
-    }
-
-    fn create(&self, upload: &Upload, staged: &mut Staged) -> Result<(), Errno> {
-        let Place::Plain(number) = &upload.place else { return Err(Errno::BADF) };
-        let (run, file) = self.area()?.stage(number, OFlags::WRONLY)?;
-        (staged.run, staged.file) = (Some(run), Some(file));
-        Ok(())
-    }
-
-    /// Gives the staged file what its name brings with it. Its bytes then count for the quota of
-    /// their directory.
-    fn give(&self, name: &Name, staged: &mut Staged, attributes: Attributes) -> Result<(), StoreError> {
-        if let Some(file) = &staged.file
-            && attributes != staged.attributes
-        {
-            attributes.give(&self.syscalls, file).map_err(|ungiven| not_given(name, ungiven))?;
-            staged.attributes = attributes;
-        }
-        Ok(())
-    }
-
     /// Sets room aside a little ahead of `end`: never more than the client announced, and no more
     /// than a part of the free space, since it counts. Where that is little, or the file system
     /// can't set any aside, the writes themselves fail where there is no room. Nor is any where the upload's names are
@@ -347,33 +289,6 @@ impl Store {
             staged.counted -= unused;
         }
         staged.reserved = to;
-    }
-
-    /// Refuses early what would fail at the end: a parent that is not there, a target that is no
-    /// file. Returns what a file in that place is to have.
-    fn check_target(&self, name: &Name, parents: &mut Parents) -> Result<Attributes, StoreError> {
-        looked_up(|again| {
-            if again {
-                parents.0.clear();
-            }
-            self.look_at_target(name, parents)
-        })
-    }
-
-    fn look_at_target(&self, name: &Name, parents: &mut Parents) -> Result<Attributes, StoreError> {
-        let failed = |error| StoreError::entry(name, error);
-        let (parent, inheritance) = parents.of(self, name)?;
-        match self.root.stat_entry(parent, name.last()) {
-            Ok(stat) => match meta::kind(&stat) {
-                FileType::RegularFile => {
-                    let entry = (parent, name.last());
-                    Attributes::of_replacing(&self.syscalls, inheritance, entry, &stat).map_err(failed)
-                }
-                kind => Err(super::read::not_a_file(name.as_str(), kind)),
-            },
-            Err(Errno::NOENT) => Ok(Attributes::of_new(inheritance)),
-            Err(error) => Err(failed(error)),
-        }
     }
 
     /// Writes the last bytes and makes the whole durable. The descriptor is closed: an upload that
@@ -530,112 +445,6 @@ impl Store {
         self.sync_data(journal_file)?;
         staged.parts.noted(parts);
         Ok(())
-    }
-
-    /// Drops an upload with which no helper is at work, and all that arrived of it.
-    fn discard_now(&self, upload: &Upload) {
-        if let Place::Part(part) = &upload.place {
-            return part.close();
-        }
-        let mut staged = upload.staged();
-        staged.parts = Parts::default();
-        let file = staged.file.take();
-        let removed = match &upload.place {
-            Place::Part(_) => Ok(()),
-            Place::Plain(number) => match &staged.run {
-                Some(run) => match self.syscalls.unlink(run.dir(), number, false) {
-                    // Another server took this one for dead.
-                    Err(Errno::NOENT) => Ok(()),
-                    removed => removed,
-                },
-                None => Ok(()),
-            },
-            Place::Kept(kept) => self.area().and_then(|area| match &staged.journal {
-                Some((journal, _)) => area.remove_held(kept, journal),
-                None => Err(Errno::BADF),
-            }),
-        };
-        if let Err(error) = &removed {
-            log::error!(
-                "the staged upload of {} could not be removed: {error}",
-                ferry_wire::escaped(upload.name.as_str())
-            );
-        }
-        // A file that could not be removed goes on to count.
-        let counted = std::mem::take(&mut staged.counted);
-        match &upload.place {
-            Place::Plain(_) if removed.is_err() => {}
-            Place::Part(_) => {}
-            Place::Plain(_) => self.quota.give_back(upload.whose(), counted),
-            Place::Kept(kept) if removed.is_err() => self.rest(&kept.id),
-            Place::Kept(kept) => self.quota.forget(kept.id.as_str()),
-        }
-        staged.unlock();
-        if let Some(file) = file {
-            self.syscalls.closer().close(file);
-        }
-    }
-
-    /// Lets go of a kept upload with which no helper is at work.
-    fn keep_now(&self, upload: &Upload, tail: Option<Tail>) {
-        let mut staged = upload.staged();
-        staged.parts.close_all();
-        if let Some(Tail { at, chunk, digest }) = tail {
-            let kept = self.write_chunk(upload, &mut staged, at, &chunk).and_then(|()| {
-                let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
-                self.sync_data(file).map_err(|error| upload.error(error))?;
-                let parts = staged.parts.whole().to_vec();
-                self.write_journal(upload, &mut staged, &digest, parts).map_err(|error| upload.error(error))
-            });
-            if let Err(StoreError { kind, .. }) = kept {
-                let name = ferry_wire::escaped(upload.name.as_str());
-                log::warn!(
-                    "{name}: the end of an interrupted upload can't be kept, only its last checkpoint: {kind:?}"
-                );
-            }
-        }
-        // Bytes behind the last checkpoint are of no use, and blocks that were set aside hold room
-        // that others need.
-        if let Some(file) = &staged.file
-            && let Err(error) = self.syscalls.truncate(file, staged.parts.noted_end(staged.noted.bytes()))
-        {
-            log::warn!("disk space reserved for an interrupted upload can't be freed yet: {error}");
-        }
-        staged.counted = 0;
-        if upload.own_names().is_some()
-            && let Err(error) = self.let_go(&mut staged)
-        {
-            log::info!("an interrupted upload will be copied when it goes on: {error}");
-        }
-        if let Some(id) = upload.id() {
-            self.rest(id);
-        }
-        if let Some(file) = staged.file.take() {
-            self.syscalls.closer().close(file);
-        }
-        staged.unlock();
-    }
-
-    /// Says to servers of other machines that an upload is anybody's: all that was written is with the
-    /// file system, and nothing more will be.
-    fn let_go(&self, staged: &mut Staged) -> Result<(), Errno> {
-        if let Some(file) = &staged.file {
-            self.syscalls.sync_data(file)?;
-        }
-        match &mut staged.journal {
-            Some((file, journal)) => self.area()?.let_go(file, journal),
-            None => Ok(()),
-        }
-    }
-
-    /// Notes what the disk holds of an upload that this process has let go, or could not take hold of.
-    fn rest(&self, id: &Id) {
-        let id = id.as_str();
-        match self.area().and_then(|area| area.resting(id)) {
-            Ok(Some(resting)) => self.quota.rest(&resting),
-            Ok(None) => self.quota.forget(id),
-            Err(_) => self.quota.let_go(id),
-        }
     }
 
     pub(super) fn sync(&self, file: &OwnedFd) -> Result<(), Errno> {
