@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use ferry_wire::Name;
+use ferry_wire::{Crc32, Name};
 use rustix::{
     fs::{FileType, OFlags, Stat},
     io::Errno,
@@ -23,6 +23,7 @@ use super::{
     operation::{Change, NameCompletion, NameOperation, Onto, Published},
     quota::Resting,
     read::not_a_file,
+    remember::Guarded,
     root::looked_up,
     syscalls::Inheritance,
     upload::{Place, Upload, Work, not_given},
@@ -217,32 +218,53 @@ impl<'a> Batch<'a> {
         self.give(upload, parent, replaced.as_ref(), (staged_in, &staged_as, &staged))?;
         let blocks = upload.crcs().filter(|_| self.store.remembers_uploads());
         let guarded = blocks.and_then(|blocks| Some((self.store.guard_staged(staged_in, &staged_as)?, blocks)));
+        self.rename_staged(upload, onto, parent, (staged_in, &staged_as))?;
+        self.close_later(held);
+        touched.push(parent);
+        self.told(upload, &staged, guarded)
+    }
+
+    /// Gives a staged file its name in an open parent.
+    fn rename_staged(
+        &mut self,
+        upload: &Upload,
+        onto: Onto,
+        parent: usize,
+        staged: (&OwnedFd, &str),
+    ) -> Result<(), StoreError> {
+        let name = &upload.name;
         self.is_wanted(name)?;
         let entry = (&self.dirs[parent], name.last());
         let renamed = match onto {
-            Onto::Any | Onto::Taken => self.store.syscalls.rename((staged_in, &staged_as), entry, true),
+            Onto::Any | Onto::Taken => self.store.syscalls.rename(staged, entry, true),
             // Somebody else may have taken it since it was looked at.
-            Onto::Free => self.store.publish_free((staged_in, &staged_as), entry),
+            Onto::Free => self.store.publish_free(staged, entry),
         };
-        if let Err(error) = renamed {
-            self.forget_removed(error);
-            if onto == Onto::Free && error == Errno::EXIST {
-                return Err(StoreError::at(name.as_str(), ErrorKind::NameTaken));
-            }
-            // Another machine's server was quicker.
-            if error == Errno::NOENT
-                && upload.own_names().is_some()
-                && self.store.syscalls.stat_entry(staged_in, &staged_as).err() == Some(Errno::NOENT)
-            {
-                return Err(upload.taken_over());
-            }
-            return Err(self.refused(parent, name, error));
+        let Err(error) = renamed else { return Ok(()) };
+        self.forget_removed(error);
+        if onto == Onto::Free && error == Errno::EXIST {
+            return Err(StoreError::at(name.as_str(), ErrorKind::NameTaken));
         }
-        self.close_later(held);
-        touched.push(parent);
+        // Another machine's server was quicker.
+        if error == Errno::NOENT
+            && upload.own_names().is_some()
+            && self.store.syscalls.stat_entry(staged.0, staged.1).err() == Some(Errno::NOENT)
+        {
+            return Err(upload.taken_over());
+        }
+        Err(self.refused(parent, name, error))
+    }
+
+    /// Returns the version of a file that has just got its name, and counts its upload no longer.
+    fn told(
+        &mut self,
+        upload: &std::sync::Arc<Upload>,
+        staged: &OwnedFd,
+        guarded: Option<(Guarded<'_>, Vec<Crc32>)>,
+    ) -> Result<Published, StoreError> {
         self.store.quota.give_back(upload.whose(), std::mem::take(&mut upload.staged().counted));
         let moment = self.store.file_time();
-        let stat = self.store.syscalls.stat(&staged).map_err(StoreError::not_durable)?;
+        let stat = self.store.syscalls.stat(staged).map_err(StoreError::not_durable)?;
         if let Some((guarded, blocks)) = guarded {
             guarded.remember(&stat, &blocks);
         }
@@ -250,7 +272,8 @@ impl<'a> Batch<'a> {
             let (id, touched) = (id.as_str().to_owned(), meta::touched(&stat));
             self.store.quota.rest(&Resting { id, bytes: 0, touched });
         }
-        let (size, crc) = upload.staged().whole.ok_or_else(|| failed(Errno::BADF))?;
+        let whole = upload.staged().whole;
+        let (size, crc) = whole.ok_or_else(|| StoreError::system(upload.name.as_str(), Errno::BADF))?;
         let tag = self.store.tag(&stat, moment);
         if upload.id().is_some() {
             let entry = upload.entry(KeptState::Published { crc, tag: tag.clone() });
