@@ -23,25 +23,10 @@ use rustix::{
 };
 
 use super::{
-    Call, Change, ChangeNumber, Chunk, Disk, Durability, ErrorKind, Finish, LeaseOptions, Listed, MountTable,
-    NameCompletion, NameOperation, Onto, OpenError, Owner, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store,
-    StoreOptions, SystemError, UploadNumber, Watcher,
+    Call, Change, ChangeNumber, Chunk, Disk, ErrorKind, Finish, Listed, NameCompletion, NameOperation, Onto, OpenError,
+    Owner, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store, SystemError, UploadNumber, Watcher,
+    testing::options,
 };
-
-fn options(root: &Path) -> StoreOptions {
-    StoreOptions {
-        root: root.into(),
-        writable: true,
-        durability: Durability::Full,
-        max_staged: u64::MAX,
-        max_kept: 10,
-        keep: Duration::from_secs(3600),
-        crc_cache: 16 << 20,
-        small_cache: 16 << 20,
-        mounts: MountTable::default(),
-        leasing: LeaseOptions::default(),
-    }
-}
 
 #[test]
 fn a_corner_that_others_may_change_is_refused() {

@@ -46,6 +46,8 @@ mod served;
 mod shift;
 mod small_files;
 mod syscalls;
+#[cfg(test)]
+mod testing;
 mod upload;
 
 use std::{

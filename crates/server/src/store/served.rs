@@ -7,7 +7,7 @@
 //! with the server's corner in it.
 //!
 //! A [`Store`] never changes its root: there is another one then. Uploads belong to the store that they were begun at.
-//! What was written of them on the dead mount, nobody can read; they fail as busy, and RESUME goes on from
+//! Their bytes on the dead mount can be read by nobody; they fail as busy, and RESUME goes on from
 //! the journals that are found on the new one.
 
 use std::{
@@ -406,8 +406,7 @@ mod tests {
 
     use super::*;
     use crate::store::{
-        Call, Chunk, Durability, Finish, LeaseOptions, MountTable, Onto, Resume, Resumed, SCRATCH_BYTES, Stage,
-        StoreOptions, UploadNumber, Watcher,
+        Call, Chunk, Finish, Onto, Resume, Resumed, SCRATCH_BYTES, Stage, UploadNumber, Watcher, testing::options,
     };
 
     /// A file system of a kind that nobody knows, where one directory is dead.
@@ -491,29 +490,33 @@ mod tests {
         }
     }
 
+    /// Opens a store that holds uploads of 5 bytes at most in all.
+    fn opened(root: &Path) -> (ServedStore, Arc<Dead>) {
+        let dead = Arc::new(Dead::default());
+        let store = ServedStore::new(Store::open_watched(&options(root), Some(dead.clone())).unwrap());
+        let (max_staged, max_kept, keep) = (5, 1, Duration::from_secs(60));
+        store.set_limits(&StoreLimits { max_staged, max_kept, keep, crc_cache: 0, small_cache: 0 });
+        assert_eq!(store.look(), Ok(false), "nothing is wrong with it");
+        (store, dead)
+    }
+
+    /// Checks that the store holds nothing of one before it, and leaves nothing behind.
+    fn leave(store: &ServedStore, root: &Path) {
+        store.beat();
+        store.watch();
+        assert!(locked(&store.earlier).is_empty(), "nothing of the dead one is held");
+        store.leave();
+        let left =
+            fs::read_dir(root.join(AREA)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        assert_eq!(left.collect::<Vec<_>>(), ["kept"]);
+    }
+
     #[test]
     fn a_dead_root_is_opened_again_and_uploads_of_before_are_begun_anew() {
         let place = tempfile::tempdir().unwrap();
         let [root, aside] = ["root", "aside"].map(|name| place.path().join(name));
         fs::create_dir(&root).unwrap();
-        let options = StoreOptions {
-            root: root.clone(),
-            writable: true,
-            durability: Durability::Full,
-            max_staged: u64::MAX,
-            max_kept: 10,
-            keep: Duration::from_secs(3600),
-            crc_cache: 16 << 20,
-            small_cache: 16 << 20,
-            mounts: MountTable::default(),
-            leasing: LeaseOptions::default(),
-        };
-        let dead = Arc::new(Dead::default());
-        let store = ServedStore::new(Store::open_watched(&options, Some(dead.clone())).unwrap());
-        let limits =
-            StoreLimits { max_staged: 5, max_kept: 1, keep: Duration::from_secs(60), crc_cache: 0, small_cache: 0 };
-        store.set_limits(&limits);
-        assert_eq!(store.look(), Ok(false), "nothing is wrong with it");
+        let (store, dead) = opened(&root);
         let [plain, whole] = ["plain", "whole"].map(|name| stage(&store, name));
         let (kept, _) = resume(&store);
         let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
@@ -548,8 +551,15 @@ mod tests {
             assert_eq!(fs::read(root.join(published)).unwrap(), b"hello");
         }
         drop(again);
-        // A corner that was given up is found again by its name, too.
-        assert_eq!(store.look(), Ok(false));
+        leave(&store, &root);
+    }
+
+    #[test]
+    fn a_corner_that_was_given_up_is_opened_again_and_limits_hold_on() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let (store, dead) = opened(&root);
         let corner = root.join(AREA).join("kept");
         dead.0.store(fs::metadata(&corner).unwrap().ino(), Ordering::Relaxed);
         replace(&corner, &root.join(AREA).join("aside"));
@@ -565,12 +575,6 @@ mod tests {
         let written = store.advance(UploadOperation::Write { upload: upload.clone(), at: 0, chunk, crc }, &|| true);
         assert!(written.error().is_some(), "limits that were set hold on: {written:?}");
         store.advance(UploadOperation::Discard { upload }, &|| true);
-        store.beat();
-        store.watch();
-        assert!(locked(&store.earlier).is_empty(), "nothing of the dead one is held");
-        store.leave();
-        let left =
-            fs::read_dir(root.join(AREA)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        assert_eq!(left.collect::<Vec<_>>(), ["kept"]);
+        leave(&store, &root);
     }
 }

@@ -417,27 +417,15 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Duration};
+    use std::fs;
 
     use super::*;
-    use crate::store::{Chunk, Durability, Finish, LeaseOptions, MountTable, Owner, StoreOptions};
+    use crate::store::{Chunk, Finish, Owner, testing::options};
 
     #[test]
     fn an_upload_that_has_its_name_beside_the_staged_one_is_published() {
         let root = tempfile::tempdir().unwrap();
-        let options = StoreOptions {
-            root: root.path().into(),
-            writable: true,
-            durability: Durability::Full,
-            max_staged: u64::MAX,
-            max_kept: 10,
-            keep: Duration::from_secs(3600),
-            crc_cache: 16 << 20,
-            small_cache: 16 << 20,
-            mounts: MountTable::default(),
-            leasing: LeaseOptions::default(),
-        };
-        let store = Store::open(&options).unwrap();
+        let store = Store::open(&options(root.path())).unwrap();
         let resume = || {
             let (id, name) = (Id::new("0123456789abcdef").unwrap(), Name::new("name").unwrap());
             store.resume(&Resume { id, name, size: 5, mtime: None, owner: Owner::default() }, &|| true).unwrap()
