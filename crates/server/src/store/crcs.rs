@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(run.learnt(), 0, "a piece of two blocks");
     }
 
-    /// What is known of an upload of these chunks, written in this order.
+    /// Returns how many blocks are known of an upload of these chunks, written in this order.
     fn uploaded(chunks: &[(u64, u64)]) -> Option<usize> {
         let mut run = UploadRun::default();
         let size = chunks.iter().map(|(at, bytes)| at + bytes).max().unwrap_or_default();

@@ -9,11 +9,11 @@ use std::{
 /// A mount, as a line of the table tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// Where it is mounted.
+    /// The directory that it is mounted on.
     pub(super) point: PathBuf,
     /// Its kind, with that of the program that plays it: `fuse.glusterfs`.
     pub(super) kind: String,
-    /// What is mounted, in the words of its kind.
+    /// The device, server or volume that is mounted, in the words of its kind.
     pub(super) source: String,
     /// Of the mount, and of the file system.
     pub(super) options: Vec<String>,

@@ -41,7 +41,7 @@ pub(super) struct Remembered {
     mismatches: AtomicU64,
 }
 
-/// What remembered CRCs spare.
+/// The use of remembered CRCs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CrcUsage {
     /// The memory that they take.
@@ -54,7 +54,7 @@ pub struct CrcUsage {
     pub mismatches: u64,
 }
 
-/// What is learnt of a file while it is read.
+/// The knowledge of a file that is gained while it is read.
 #[derive(Debug)]
 pub(super) enum Learning {
     /// Nothing: it could change unnoticed.
@@ -101,7 +101,7 @@ impl Remembered {
 }
 
 impl Store {
-    /// Returns what remembered CRCs spare.
+    /// Returns of what use remembered CRCs were.
     #[must_use]
     pub fn crc_usage(&self) -> CrcUsage {
         self.remembered.usage()

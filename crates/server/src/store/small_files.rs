@@ -35,7 +35,7 @@ pub(super) struct SmallFiles {
     misses: AtomicU64,
 }
 
-/// What cached contents spare.
+/// The use of cached contents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ContentUsage {
     /// The memory that they take.
@@ -63,7 +63,7 @@ impl SmallFiles {
 }
 
 impl Store {
-    /// Returns what cached contents spare.
+    /// Returns of what use cached contents were.
     #[must_use]
     pub fn content_usage(&self) -> ContentUsage {
         let (bytes, count) =

@@ -25,7 +25,7 @@ use super::{
 pub enum LetGo {
     /// All that arrived is dropped.
     Discard,
-    /// What was noted is kept, and these bytes where they can be.
+    /// The bytes that the journal promises are kept, and these where they can be.
     Keep(Option<Tail>),
 }
 

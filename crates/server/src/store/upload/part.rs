@@ -195,7 +195,7 @@ mod tests {
         end(store, part, byte, range.end - range.start).unwrap();
     }
 
-    /// What the journal on the disk promises: another server takes the upload up, as after a kill.
+    /// Returns the promise of the journal on the disk: another server takes the upload up, as after a kill.
     fn told_after_a_kill(root: &Path) -> (u64, Vec<Range<u64>>) {
         let (_, digest, parts) = held(&store(root, u64::MAX));
         (digest.bytes(), parts)
