@@ -530,6 +530,26 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_tells_of_a_program_that_wanted_to_write_and_that_ends_nothing() {
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        let syscalls = Syscalls::new(None, Closer::start().unwrap());
+        let open = |flags| fs::open(&*path, flags | OFlags::CLOEXEC, Mode::empty());
+        let file = open(OFlags::RDONLY).unwrap();
+        match syscalls.lease(&file) {
+            Err(Errno::INVAL) => return println!("skipped: this file system knows no leases"),
+            leased => assert_eq!(leased, Ok(())),
+        }
+        assert_eq!(syscalls.release(&file), Ok(true));
+        assert_eq!(syscalls.lease(&file), Ok(()));
+        // The signal that tells of this is SIGIO, which would end the process, unless another one is asked for.
+        assert_eq!(open(OFlags::WRONLY | OFlags::NONBLOCK).map(drop), Err(Errno::AGAIN));
+        assert_eq!(syscalls.release(&file), Ok(false), "somebody was sent away");
+        let writer = open(OFlags::WRONLY | OFlags::NONBLOCK).unwrap();
+        assert_eq!(syscalls.lease(&file), Err(Errno::AGAIN));
+        drop(writer);
+    }
+
+    #[test]
     fn a_disk_is_full_only_when_all_that_was_deleted_is_free() {
         let closer = Closer::start().unwrap();
         let deleted = Mutex::new(Some((closer.clone(), file())));
