@@ -2,10 +2,11 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Crc32, Digest, Failure, Name, Reply, Request, Time};
+use ferry_wire::{Crc32, Digest, Failure, Id, Name, Reply, Request, Time};
 
 use super::{Conversation, Line};
 use crate::{
@@ -84,6 +85,11 @@ impl<'l, T> Exchange<'l, T> {
         self.talk.put(size, mtime, name, self.link.output());
     }
 
+    /// Queues a PART of the upload under `id`; its body is sent in blocks.
+    pub(crate) fn part(&mut self, id: Id, part: Range<u64>, name: Name) {
+        self.talk.part(id, part, name, self.link.output());
+    }
+
     /// A block that is about to be sent holds a whole PUT.
     pub(crate) fn was_sent(&mut self, about: T) {
         self.talk.was_sent(about);
@@ -92,6 +98,13 @@ impl<'l, T> Exchange<'l, T> {
     /// Closes the open body with END; with STOP where the server has refused it, and then returns why.
     pub(crate) fn end(&mut self, crc: Crc32, about: T) -> Option<(T, Failure)> {
         let refused = self.talk.end(crc, about, self.link.output());
+        self.push();
+        refused
+    }
+
+    /// Closes the open body with JOIN, as [`Exchange::end`] does with END.
+    pub(crate) fn join(&mut self, crc: Crc32, about: T) -> Option<(T, Failure)> {
+        let refused = self.talk.join(crc, about, self.link.output());
         self.push();
         refused
     }

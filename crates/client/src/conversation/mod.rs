@@ -13,10 +13,10 @@ pub(crate) mod listing;
 pub(crate) mod login;
 pub(crate) mod requests;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use ferry_wire::{
-    BodyCheck, BodyLine, Crc32, Digest, Failure, Frame, Framer, Name, Options, Overrun, Reply, Request, Tag, Time,
+    BodyCheck, BodyLine, Crc32, Digest, Failure, Frame, Framer, Id, Name, Options, Overrun, Reply, Request, Tag, Time,
     Verdict, limits::MAX_USER_BYTES, write_end,
 };
 
@@ -29,9 +29,9 @@ pub(crate) use exchange::{Exchange, Next};
 /// Order of calls: [`ask`](Conversation::ask) as often as wanted, and [`next_reply`](Conversation::next_reply) for each.
 /// After a FILE or LISTING comes a body: its lines are taken by [`body_line`](Conversation::body_line), and the
 /// bytes between by whoever has them, as many as are [due](Conversation::due), which is told to
-/// [`took`](Conversation::took); only after its end comes the next reply. After [`put`](Conversation::put), and
-/// after the GO of a RESUME, the body of an upload is open until [`end`](Conversation::end) or
-/// [`stop`](Conversation::stop); nothing else is asked meanwhile. An error of any of these calls is final.
+/// [`took`](Conversation::took); only after its end comes the next reply. After [`put`](Conversation::put),
+/// [`part`](Conversation::part), and the GO of a RESUME, the body of an upload is open until [`end`](Conversation::end),
+/// [`join`](Conversation::join) or [`stop`](Conversation::stop); nothing else is asked meanwhile. An error of any of these calls is final.
 #[derive(Debug)]
 pub(crate) struct Conversation<T> {
     framer: Framer,
@@ -126,10 +126,24 @@ impl<T> Conversation<T> {
         self.upload = Upload::Open;
     }
 
+    /// Begins a PART of the upload under `id`, whose body of as many bytes is then open.
+    pub(crate) fn part(&mut self, id: Id, part: Range<u64>, name: Name, out: &mut Vec<u8>) {
+        assert!(self.upload == Upload::None, "an upload inside an upload");
+        let Range { start: offset, end } = part;
+        let request = Request::Part { id, offset, length: end - offset, name };
+        push(out, |out| request.encode(out));
+        self.upload = Upload::Open;
+    }
+
     /// Closes the open body with END, and expects a reply about `about`. Where the server has refused the upload
     /// meanwhile, closes it with STOP and returns why.
     pub(crate) fn end(&mut self, crc: Crc32, about: T, out: &mut Vec<u8>) -> Option<(T, Failure)> {
         self.close(about, out, |out| write_end(out, crc))
+    }
+
+    /// Closes the open body with JOIN: parts have the rest of the file, whose CRC this is. Else as [`Conversation::end`].
+    pub(crate) fn join(&mut self, crc: Crc32, about: T, out: &mut Vec<u8>) -> Option<(T, Failure)> {
+        self.close(about, out, |out| BodyLine::Join(crc).encode(out))
     }
 
     /// Closes the open body with STOP, and expects a reply about `about`, unless the server has refused the upload:
@@ -214,9 +228,11 @@ impl<T> Conversation<T> {
                 self.body = Some(BodyCheck::new(Some(length.map_or(rest, |length| length.min(rest)))));
             }
             (Expected::Listing, Reply::Listing) => self.body = Some(BodyCheck::new(None)),
-            (Expected::Go { size }, Reply::Go { offset, .. }) if offset <= size => self.upload = Upload::Open,
-            (Expected::Go { size }, Reply::Go { offset, .. }) => {
-                return Err(Error::violation(format_args!("GO {offset} in a file of {size} bytes")));
+            (Expected::Go { size }, Reply::Go { offset, parts }) => {
+                if offset > size || !are_behind(parts, *offset, *size) {
+                    return Err(Error::violation(format_args!("GO {offset} {parts:?} in a file of {size} bytes")));
+                }
+                self.upload = Upload::Open;
             }
             (Expected::File { .. } | Expected::Listing | Expected::Go { .. }, Reply::Fail(_) | Reply::Saved { .. })
             | (Expected::Line, _) => {}
@@ -297,6 +313,14 @@ impl<T> Conversation<T> {
             (line, used)
         }))
     }
+}
+
+/// Whether these are parts of a file of `size` bytes, in order and apart, behind the first `offset` bytes.
+fn are_behind(parts: &[Range<u64>], offset: u64, size: u64) -> bool {
+    let mut end = offset;
+    parts
+        .iter()
+        .all(|part| part.start >= std::mem::replace(&mut end, part.end) && part.start < part.end && part.end <= size)
 }
 
 /// Appends what `write` writes, and shows it to whoever watches.

@@ -193,10 +193,39 @@ fn the_body_of_a_resume_is_open_only_behind_go() {
         }
         assert!(talk.talk.is_at_rest());
     }
+    for reply in ["GO 6\n", "GO 2 1-3\n", "GO 2 3-6\n", "GO 0 3-4 2-3\n", "GO 0 2-4 3-5\n"] {
+        let mut talk = Talk::new();
+        talk.ask(&resume, "asked");
+        talk.hear(reply);
+        assert!(matches!(talk.reply(), Err(Error::Violation(_))), "{reply}");
+    }
+}
+
+#[test]
+fn parts_are_pipelined_and_join_closes_what_they_complete() {
+    let (id, crc) = (Id::new("id").unwrap(), Crc32::of(b"hello"));
     let mut talk = Talk::new();
-    talk.ask(&resume, "asked");
-    talk.hear("GO 6\n");
-    assert!(matches!(talk.reply(), Err(Error::Violation(_))));
+    talk.talk.part(id.clone(), 2..4, name("a"), &mut talk.out);
+    assert!(talk.talk.end(crc, "first", &mut talk.out).is_none());
+    talk.talk.part(id.clone(), 0..2, name("a"), &mut talk.out);
+    // The first one is answered while the second is on its way, and that one is refused then.
+    talk.hear("DONE\nFAIL busy no\n");
+    assert_eq!(talk.reply().unwrap(), Some(("first", Reply::Done)));
+    assert_eq!(talk.reply().unwrap(), None);
+    let (about, failure) = talk.talk.end(crc, "second", &mut talk.out).unwrap();
+    assert_eq!((about, failure.code), ("second", Code::Busy));
+    assert_eq!(talk.said(), format!("PART id 2 2 a\nEND {crc}\nPART id 0 2 a\nSTOP\n"));
+    assert!(talk.talk.is_at_rest());
+
+    let mut talk = Talk::new();
+    talk.ask(&Request::Resume { id, size: 5, mtime: None, name: name("a") }, "asked");
+    talk.hear("GO 1 2-3 3-5\n");
+    let parts = vec![2..3, 3..5];
+    assert_eq!(talk.reply().unwrap(), Some(("asked", Reply::Go { offset: 1, parts })));
+    assert!(talk.talk.join(crc, "joined", &mut talk.out).is_none());
+    assert!(talk.said().ends_with(&format!("\nJOIN {crc}\n")));
+    talk.hear("SAVED 5 00000000 t\n");
+    assert_eq!(talk.reply().unwrap().unwrap().0, "joined");
 }
 
 #[test]

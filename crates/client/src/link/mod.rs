@@ -67,6 +67,8 @@ pub(crate) struct Link {
     knows_if_free: bool,
     /// The server has greeted with [`Greeting::WITH_CRC`].
     knows_crc_read: bool,
+    /// The server has greeted with [`Greeting::PARTS`].
+    knows_parts: bool,
     /// Set while what was cut short is brought to its end: the moment when that has to be done,
     /// whatever moves. The caller's flag is no longer looked at.
     grace: Option<Instant>,
@@ -191,6 +193,7 @@ impl Link {
             options: options.clone(),
             knows_if_free: false,
             knows_crc_read: false,
+            knows_parts: false,
             grace: None,
         };
         let begun = Instant::now();
@@ -248,11 +251,17 @@ impl Link {
     pub(crate) fn note_greeting(&mut self, greeting: &Greeting) {
         self.knows_if_free = greeting.has(Greeting::WITH_IF);
         self.knows_crc_read = greeting.has(Greeting::WITH_CRC);
+        self.knows_parts = greeting.has(Greeting::PARTS);
     }
 
     /// Whether a CRC can be asked for that is of bytes just read.
     pub(crate) fn knows_crc_read(&self) -> bool {
         self.knows_crc_read
+    }
+
+    /// Whether an upload may come over several connections.
+    pub(crate) fn knows_parts(&self) -> bool {
+        self.knows_parts
     }
 
     /// Whether uploads may ask for a free name.

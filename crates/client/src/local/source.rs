@@ -3,7 +3,9 @@
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
+    os::unix::fs::FileExt as _,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -29,10 +31,11 @@ pub(crate) struct Stamp(pub(crate) String);
 const TICK: Duration = Duration::from_millis(20);
 const WHOLE_SECONDS: Duration = Duration::from_secs(2);
 
-/// A regular file that is open for reading, as it was when it was opened.
-#[derive(Debug)]
+/// A regular file that is open for reading, as it was when it was opened. Clones share it, and where it is read next;
+/// [`Source::fill_at`] alone minds no other.
+#[derive(Debug, Clone)]
 pub(crate) struct Source {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
     stat: Stat,
 }
@@ -46,7 +49,7 @@ impl Source {
         if let Some(problem) = not_a_file(&stat) {
             return Err(Error::file(&**path, problem));
         }
-        Ok(Source { file: File::from(file), path: path.to_path_buf(), stat })
+        Ok(Source { file: Arc::new(File::from(file)), path: path.to_path_buf(), stat })
     }
 
     /// Bytes, when it was opened.
@@ -75,7 +78,7 @@ impl Source {
         debug_assert!(known.bytes() <= bytes);
         let mut digest = known;
         let mut buffer = vec![0; BLOCK_BYTES];
-        self.file.seek(SeekFrom::Start(digest.bytes())).map_err(|error| self.failed(error))?;
+        (&*self.file).seek(SeekFrom::Start(digest.bytes())).map_err(|error| self.failed(error))?;
         while digest.bytes() < bytes {
             seen(&digest)?;
             let due = usize::try_from(bytes - digest.bytes()).map_or(BLOCK_BYTES, |due| due.min(BLOCK_BYTES));
@@ -158,6 +161,29 @@ impl Source {
         Ok(due)
     }
 
+    /// Fills `block` with `bytes` bytes from `offset` on, at most what one block holds, and adds them to `digest`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Source::fill`].
+    pub(crate) fn fill_at(&self, block: &mut Block, offset: u64, bytes: u64, digest: &mut Digest) -> Result<(), Error> {
+        block.clear();
+        let due = usize::try_from(bytes).map_or(BLOCK_BYTES, |bytes| bytes.min(BLOCK_BYTES));
+        let payload = block.payload(due);
+        let mut filled = 0;
+        while filled < due {
+            match self.file.read_at(&mut payload[filled..], offset + filled as u64) {
+                Ok(0) => return Err(self.changed()),
+                Ok(got) => filled += got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(error)),
+            }
+        }
+        digest.update(payload);
+        block.announce(due);
+        Ok(())
+    }
+
     /// Whether the file is still the one that was opened, as far as its size and time can tell.
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
         let now = rustix::fs::fstat(&self.file).map_err(|errno| Error::local("look at", &self.path, errno))?;
@@ -167,7 +193,7 @@ impl Source {
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         loop {
-            match self.file.read(buffer) {
+            match (&*self.file).read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result.map_err(|error| self.failed(error)),
             }

@@ -251,10 +251,10 @@ impl<'t> Crew<'t> {
         self.growth().hands.iter().all(|(id, figures)| *id == hand || figures.is_idle)
     }
 
-    /// Whether any further hand is at work, or may soon be.
-    pub(super) fn has_others(&self) -> bool {
+    /// Whether a hand that `counts` is at work, or any may soon be.
+    pub(super) fn has_others(&self, counts: impl Fn(usize) -> bool) -> bool {
         let growth = self.growth();
-        growth.opening > 0 || growth.hands.keys().any(|id| *id != FIRST)
+        growth.opening > 0 || growth.hands.keys().any(|id| counts(*id))
     }
 
     pub(super) fn is_over(&self) -> bool {

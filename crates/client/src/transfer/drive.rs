@@ -108,7 +108,7 @@ fn first<'c, 't, J: Job>(
             }
         });
         job.leave(FIRST);
-        if crew.has_others() {
+        if crew.has_others(|hand| hand != FIRST) {
             // Who takes what this one had begun must be able to.
             job.close(std::mem::take(own));
         }

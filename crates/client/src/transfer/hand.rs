@@ -121,6 +121,11 @@ impl<'c, 't> Hand<'c, 't> {
         Taker { crew: self.crew, id: self.id, ahead: Arc::clone(&self.ahead) }
     }
 
+    /// Whether another connection is being opened, or at work and one that `may` help.
+    pub(super) fn has_helpers(&self, may: impl Fn(usize) -> bool) -> bool {
+        self.crew.has_others(|hand| hand != self.id && may(hand))
+    }
+
     /// Returns how many connections are at work.
     pub(super) fn hands(&self) -> usize {
         self.crew.hands()
@@ -150,6 +155,11 @@ impl<'c, 't> Hand<'c, 't> {
         for _ in 0..self.crew.report(self.id, (moved, waited), line, left) {
             (self.grow)();
         }
+    }
+
+    /// Has the next [`Hand::tick`] report, whenever the last one was.
+    pub(super) fn tick_next(&mut self) {
+        self.next_tick = Instant::now();
     }
 
     /// Waits for work, when there is none for this hand. False where there will be none. `has_work` says whether there is

@@ -12,7 +12,8 @@
 //! `drive` runs rounds: one has one connection, and what it leaves undone is the next one's; `retry` opens a lost one again.
 //! `crew` has the connections that share a list, each with a thread of its own and its `hand` in it, and opens further ones
 //! where `adviser` says so.
-//! `tally` knows who has which file, counts, and tells what becomes of each; `pieces` who has which piece of a large one.
+//! `tally` knows who has which file, counts, and tells what becomes of each; `pieces` who has which piece of a large
+//! download, `store::parts` who sends which part of a large upload.
 //! `fetch` asks ahead and takes answers in order; `disk` is the
 //! thread that brings them to the local disk. `store` sends and takes replies meanwhile; its `reader` is the thread
 //! that reads ahead, and its `stream` sends what nobody can read again. `alone` is for one file.
@@ -134,10 +135,11 @@ pub struct Settings {
     /// finished, or a week has passed and another large file is fetched to that directory), uploads of 8 MiB and more (by
     /// [`Settings::state`], for as long as the server keeps them). Smaller files are moved again.
     pub resume: bool,
-    /// The connections that share the files, and the pieces of large downloads. Further ones are opened to the address of the
-    /// client's own, over the same kind of transport, to the same key and as the same user; whether they are, and stay, is
-    /// told to nobody. A download that is cut goes on from what has no gap. Files with one target, or one name on the
-    /// server, are moved by one connection.
+    /// The connections that share the files, the pieces of large downloads, and the parts of large uploads that can be resumed,
+    /// where the server takes parts. Further ones are opened to the address of the client's own, over the same kind of
+    /// transport, to the same key and as the same user; whether they are, and stay, is told to nobody. A download that is cut
+    /// goes on from what has no gap, an upload from all that the server has as well, as far as connections are there to fill
+    /// its gaps. Files with one target, or one name on the server, are moved by one connection.
     pub parallel: Parallel,
     /// How often in a row a lost connection is opened again without anything having moved in between. Before the first
     /// attempt at most 0.1 s pass, before each further one three times as much, at most 30 s.

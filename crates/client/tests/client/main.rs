@@ -13,6 +13,7 @@ mod logins;
 mod many;
 mod never_replacing;
 mod parallel;
+mod parts;
 mod planning;
 mod requests;
 mod resumes;

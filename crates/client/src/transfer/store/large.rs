@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::Range,
     time::{Duration, Instant},
 };
 
@@ -16,8 +17,9 @@ use super::{
 };
 use crate::{
     block::Block,
+    conversation::Exchange,
     error::Error,
-    local::{Stamp, Version},
+    local::{Source, Stamp, Version},
 };
 
 /// Uploads from here on have an id, so that what arrived before a cut need not be sent again. Below, sending again costs less
@@ -31,6 +33,9 @@ const LEAST_PROGRESS_BYTES: u64 = 64 << 10;
 const BUSY_TRIES: u32 = 5;
 const BUSY_WAIT: Duration = Duration::from_millis(200);
 
+/// How often a server is asked anew what it has of a shared file, before one connection sends all of it.
+const ANEW_TRIES: u32 = 5;
+
 /// How uploads with an id have gone so far: what outlives a connection.
 #[derive(Debug, Default)]
 pub(super) struct Past {
@@ -42,6 +47,8 @@ pub(super) struct Past {
     unsent: HashMap<usize, u64>,
     /// Files of which something was sent that was not told to be of no use.
     begun: HashSet<usize>,
+    /// How often it was asked anew what the server has of a shared file.
+    anew: HashMap<usize, u32>,
     /// No ids are used: the server knows none, or the caller's is used up.
     plain: bool,
 }
@@ -68,14 +75,14 @@ impl Past {
     }
 
     /// The server has a file as far as `offset`; gives how much of that none of these connections has sent.
-    fn resumed(&mut self, index: usize, offset: u64) -> u64 {
+    pub(super) fn resumed(&mut self, index: usize, offset: u64) -> u64 {
         let unsent = self.unsent.entry(index).or_insert(offset);
         *unsent = offset.min(*unsent);
         *unsent
     }
 
     /// Whether the server has enough more of a file than when this was so last.
-    fn has_grown(&mut self, index: usize, offset: u64) -> bool {
+    pub(super) fn has_grown(&mut self, index: usize, offset: u64) -> bool {
         let before = self.offsets.entry(index).or_insert(0);
         let has_grown = offset >= *before + LEAST_PROGRESS_BYTES;
         if has_grown {
@@ -83,11 +90,40 @@ impl Past {
         }
         has_grown
     }
+
+    /// So many bytes that the server had of a file before this call are sent again.
+    pub(super) fn lost(&mut self, index: usize, bytes: u64) {
+        if let Some(unsent) = self.unsent.get_mut(&index) {
+            *unsent = unsent.saturating_sub(bytes);
+        }
+    }
+
+    /// Something of a file is on its way.
+    pub(super) fn is_begun(&mut self, index: usize) {
+        self.begun.insert(index);
+    }
+
+    /// Whether several connections may share a file.
+    pub(super) fn may_be_split(&self, index: usize) -> bool {
+        self.anew.get(&index).is_none_or(|tries| *tries <= ANEW_TRIES)
+    }
+
+    /// No other connection is to send parts of a file any more.
+    pub(super) fn never_split(&mut self, index: usize) {
+        self.anew.insert(index, u32::MAX);
+    }
+
+    /// The server is asked anew what it has of a shared file.
+    fn ask_anew(&mut self, index: usize) {
+        let tries = self.anew.entry(index).or_default();
+        *tries = tries.saturating_add(1);
+    }
 }
 
 /// The server's answer before the body.
 enum Answer {
-    Go(u64),
+    /// The body may come from there on; and the parts behind that are there.
+    Go(u64, Vec<Range<u64>>),
     /// It is there already, and was published as this.
     Saved(u64, Crc32, Tag),
     Refused(Failure),
@@ -99,10 +135,11 @@ impl Round<'_, '_, '_, '_> {
     pub(super) fn store_large(
         &mut self,
         index: usize,
-        size: u64,
         mtime: Option<Time>,
         (version, stamp): (&Version, Option<Stamp>),
+        source: Source,
     ) -> Result<(), Stop> {
+        let size = source.size();
         let is_resumable = self.common.resumable_from.is_some_and(|from| size >= from);
         while is_resumable && (self.common.never_replaces || !self.common.past().is_plain(index)) {
             let Drawn { id, origin, known } =
@@ -124,14 +161,20 @@ impl Round<'_, '_, '_, '_> {
                     return self.skip();
                 }
             }
-            match self.ask(index, size, &Request::Resume { id, size, mtime, name })? {
-                Answer::Go(offset) => {
-                    if offset == 0 {
+            match self.ask(index, size, &Request::Resume { id: id.clone(), size, mtime, name })? {
+                Answer::Go(offset, parts) => {
+                    if offset == 0 && parts.is_empty() {
                         self.tell_lost(index, "the server has nothing kept of it");
                     }
-                    return self.send_body(index, size, offset);
+                    if !self.is_to_be_split(index, size - offset, !parts.is_empty()) {
+                        return self.send_body(index, size, offset);
+                    }
+                    if !self.send_shared(index, (id, offset, parts), source.clone())? {
+                        return Ok(());
+                    }
+                    self.common.past().ask_anew(index);
                 }
-                Answer::Saved(saved, crc, tag) => return self.compare(index, (saved, crc), tag),
+                Answer::Saved(saved, crc, tag) => return self.compare((index, size), (saved, crc), tag),
                 Answer::Taken => return Err(Error::violation("it answers RESUME as a STAT").into()),
                 Answer::Refused(failure) => {
                     if !self.again(index, &failure)? {
@@ -209,7 +252,7 @@ impl Round<'_, '_, '_, '_> {
             // Those of earlier files come first.
             let (sent, reply) = self.reply()?;
             match (&sent.kind, reply) {
-                (Kind::Asked, Reply::Go { offset, .. }) => return Ok(Answer::Go(offset)),
+                (Kind::Asked, Reply::Go { offset, parts }) => return Ok(Answer::Go(offset, parts)),
                 (Kind::Asked, Reply::Saved { size, crc, tag }) => return Ok(Answer::Saved(size, crc, tag)),
                 (Kind::Asked, Reply::File(_) | Reply::Dir(_)) => return Ok(Answer::Taken),
                 (Kind::Asked, Reply::Fail(failure)) if !is_farewell(failure.code) => {
@@ -257,6 +300,7 @@ impl Round<'_, '_, '_, '_> {
         while let Some(chunk) = self.next_chunk()? {
             match chunk {
                 Chunk::Block { block, .. } => self.reader.give_back(block),
+                Chunk::Range(..) => {}
                 _ => break,
             }
         }
@@ -264,11 +308,17 @@ impl Round<'_, '_, '_, '_> {
     }
 
     /// An earlier connection had brought it to its end; only its SAVED was never seen.
-    fn compare(&mut self, index: usize, saved: (u64, Crc32), tag: Tag) -> Result<(), Stop> {
+    fn compare(&mut self, (index, size): (usize, u64), saved: (u64, Crc32), tag: Tag) -> Result<(), Stop> {
         self.hand.begun(index, saved.0, saved.0);
         self.hand.entered(index, Phase::Verifying);
-        let _ = self.reader.orders.send(Order::Digest(self.known.clone()));
-        let chunk = self.next_chunk()?;
+        let _ = self.reader.orders.send(Order::Digest(size, self.known.clone()));
+        let chunk = loop {
+            match self.next_chunk()? {
+                // Of an order before this one.
+                Some(Chunk::Range(..)) => {}
+                chunk => break chunk,
+            }
+        };
         self.skip()?;
         match chunk {
             Some(Chunk::End(digest)) if (digest.bytes(), digest.crc()) == saved => {
@@ -296,12 +346,21 @@ impl Round<'_, '_, '_, '_> {
             self.hand.entered(index, Phase::Reading);
         }
         let _ = self.reader.orders.send(Order::From(offset, self.known.clone()));
-        let sent = Sent { index, size, crc: Crc32::EMPTY, resumed, kind: Kind::Large { is_looked_at: offset > 0 } };
+        let sent = Sent {
+            index,
+            size,
+            crc: Crc32::EMPTY,
+            resumed,
+            kind: Kind::Large { is_looked_at: offset > 0, is_joined: false },
+        };
         let mut block = Block::new();
         match self.send_blocks(&sent, offset, &mut block) {
             Ok(Sending::Whole(digest)) => self.end(sent, &digest),
             Ok(Sending::Broken(error)) => self.stop(sent, error),
-            Ok(Sending::Refused) => self.stop_refused(sent),
+            Ok(Sending::Refused) => {
+                self.stop_refused(sent);
+                self.skip()
+            }
             Err(Stop::Broken(Error::Interrupted)) if self.hand.is_alone() => self.call_off(sent, &mut block),
             Err(error) => Err(error),
         }
@@ -324,7 +383,7 @@ impl Round<'_, '_, '_, '_> {
                     self.exchange.send(block)?;
                     self.reader.give_back(std::mem::replace(block, Block::new()));
                     done += bytes;
-                    self.common.past().begun.insert(sent.index);
+                    self.common.past().is_begun(sent.index);
                     self.hand.moved(sent.index, done);
                 }
                 Some(Chunk::End(digest)) => return Ok(Sending::Whole(digest)),
@@ -338,18 +397,20 @@ impl Round<'_, '_, '_, '_> {
     }
 
     /// Whether the server has refused the open upload, and stays.
-    fn is_refused(&self) -> Result<bool, Error> {
+    pub(super) fn is_refused(&self) -> Result<bool, Error> {
         match self.exchange.refusal() {
             Some(failure) if is_farewell(failure.code) => Err(Error::Server(failure.clone())),
             refusal => Ok(refusal.is_some()),
         }
     }
 
-    fn end(&mut self, sent: Sent, digest: &Digest) -> Result<(), Stop> {
+    pub(super) fn end(&mut self, sent: Sent, digest: &Digest) -> Result<(), Stop> {
         let Sent { index, size, resumed, kind, .. } = sent;
-        let is_looked_at = matches!(kind, Kind::Large { is_looked_at: true });
+        let is_looked_at = matches!(kind, Kind::Large { is_looked_at: true, .. });
+        let is_joined = matches!(kind, Kind::Large { is_joined: true, .. });
         let sent = Sent { crc: digest.crc(), kind, ..sent };
-        if let Some((sent, failure)) = self.exchange.end(digest.crc(), sent) {
+        let close = if is_joined { Exchange::join } else { Exchange::end };
+        if let Some((sent, failure)) = close(&mut self.exchange, digest.crc(), sent) {
             self.large_refused(sent.index, failure);
             return Ok(());
         }
@@ -361,7 +422,7 @@ impl Round<'_, '_, '_, '_> {
     }
 
     /// The local file can't be read on.
-    fn stop(&mut self, sent: Sent, error: Error) -> Result<(), Stop> {
+    pub(super) fn stop(&mut self, sent: Sent, error: Error) -> Result<(), Stop> {
         if let Some((sent, failure)) = self.exchange.stop(Sent { kind: Kind::Stopped(error), ..sent }) {
             self.large_refused(sent.index, failure);
         }
@@ -369,15 +430,14 @@ impl Round<'_, '_, '_, '_> {
     }
 
     /// The server spoke while the body was on its way: only to refuse it.
-    fn stop_refused(&mut self, sent: Sent) -> Result<(), Stop> {
+    pub(super) fn stop_refused(&mut self, sent: Sent) {
         if let Some((sent, failure)) = self.exchange.stop(sent) {
             self.large_refused(sent.index, failure);
         }
-        self.skip()
     }
 
     /// The caller wants it to end: it is stopped, if that is soon done.
-    fn call_off(&mut self, sent: Sent, block: &mut Block) -> Result<(), Stop> {
+    pub(super) fn call_off(&mut self, sent: Sent, block: &mut Block) -> Result<(), Stop> {
         let _ = self.reader.orders.send(Order::Skip);
         let sent = Sent { kind: Kind::Stopped(Error::Interrupted), ..sent };
         match self.exchange.call_off(block, sent) {

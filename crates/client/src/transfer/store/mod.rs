@@ -1,15 +1,18 @@
-//! Uploads of many files on one connection: small ones in runs, large ones block by block, replies taken meanwhile.
+//! Uploads of many files: small ones in runs, large ones block by block, replies taken meanwhile; very large ones over
+//! several connections.
 
 mod check;
 mod ids;
 mod known;
 mod large;
+mod parts;
 mod reader;
+mod split;
 mod stream;
 
 use std::{
     collections::HashSet,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError, mpsc::RecvTimeoutError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc::RecvTimeoutError},
     thread,
     time::Duration,
 };
@@ -20,6 +23,7 @@ use super::{
     IfTaken, Moved, Phase, Report, Settings, Store, Watch,
     drive::{self, Ended, Job, Stop},
     hand::Hand,
+    pieces::Piece,
     retry::is_farewell,
     tally::{Manner, Tally},
 };
@@ -36,6 +40,7 @@ use known::Known;
 use large::Past;
 pub(super) use large::RESUME_BYTES;
 use reader::{Chunk, LARGE_BYTES, Order, Reader, SmallUpload};
+use split::Split;
 pub(crate) use stream::put_from;
 
 /// How long the reader is waited for before the connection is looked at again.
@@ -64,6 +69,7 @@ pub(super) fn store(
         never_replaces,
         ids: Mutex::new(ids),
         past: Mutex::default(),
+        splits: Mutex::default(),
         has_distinct_names: OnceLock::new(),
     };
     drive::drive(connection, settings, tally, &common)
@@ -80,6 +86,8 @@ struct Common<'a> {
     never_replaces: bool,
     ids: Mutex<Ids>,
     past: Mutex<Past>,
+    /// Files that are shared.
+    splits: Mutex<Vec<Arc<Split>>>,
     has_distinct_names: OnceLock<bool>,
 }
 
@@ -90,6 +98,41 @@ impl Common<'_> {
 
     fn past(&self) -> MutexGuard<'_, Past> {
         self.past.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn splits(&self) -> MutexGuard<'_, Vec<Arc<Split>>> {
+        self.splits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is a part for `hand` of what others hold.
+    fn has_part(&self, hand: usize) -> bool {
+        self.splits().iter().any(|split| split.has_work(hand))
+    }
+
+    /// Takes a part for `hand`: of the file of which most is left.
+    fn take_part(&self, hand: usize, longest: u64) -> Option<(Arc<Split>, Piece)> {
+        let mut splits = self.splits().clone();
+        splits.sort_by_key(|split| std::cmp::Reverse(split.left()));
+        splits.into_iter().find_map(|split| split.take(hand, longest).map(|piece| (split, piece)))
+    }
+
+    /// Takes from `hand`, which does not move, what others can send as well. Whole files that are sent twice may take effect
+    /// twice: of these it is taken what has an id. Returns the files that another one is to hold.
+    fn rob(&self, hand: usize) -> Vec<usize> {
+        let splits = self.splits().clone();
+        let robbed = splits.iter().filter_map(|split| split.rob(hand).map(|index| (split, index)));
+        robbed.inspect(|(split, _)| self.close(split)).map(|(_, index)| index).collect()
+    }
+
+    /// A file is not shared any more.
+    fn close(&self, split: &Arc<Split>) {
+        split.close();
+        self.splits().retain(|other| !Arc::ptr_eq(other, split));
+    }
+
+    /// Returns the bytes of shared files that nobody has taken.
+    fn left(&self) -> u64 {
+        self.splits().iter().map(|split| split.left()).sum()
     }
 }
 
@@ -107,6 +150,7 @@ impl Job for Common<'_> {
                 open: None,
                 published: None,
                 known: Known::nothing(None),
+                part_bytes: 0,
             };
             round.run()
         })
@@ -120,7 +164,9 @@ impl Job for Common<'_> {
         })
     }
 
-    fn leave(&self, _hand: usize) {}
+    fn leave(&self, hand: usize) {
+        self.splits().iter().for_each(|split| split.leave(hand));
+    }
 
     fn close(&self, (): ()) {}
 }
@@ -144,8 +190,12 @@ enum Kind {
     Small,
     /// A RESUME whose body is not begun.
     Asked,
-    /// A large upload, its body closed with END. A look at it may follow.
-    Large { is_looked_at: bool },
+    /// A large upload, its body closed with END, or with JOIN. A look at it may follow.
+    Large { is_looked_at: bool, is_joined: bool },
+    /// A large upload, its body closed with STOP to ask for it again.
+    Paused,
+    /// A part of what another connection holds.
+    Part(Arc<Split>, Piece),
     /// A large upload, its body closed with STOP for this reason.
     Stopped(Error),
     /// A look at what was published: on this connection, or at some time before it.
@@ -165,6 +215,8 @@ struct Round<'r, 'c, 'a, 't> {
     published: Option<(usize, Tag)>,
     /// How far the last large file was read here.
     known: Known,
+    /// Bytes of parts that are on their way and not answered.
+    part_bytes: u64,
 }
 
 impl Round<'_, '_, '_, '_> {
@@ -201,9 +253,18 @@ impl Round<'_, '_, '_, '_> {
             {
                 self.hand.entered(*index, Phase::Syncing);
             }
+            if is_read {
+                self.send_parts()?;
+            }
             self.hear_all()?;
-            // What is sent twice may take effect twice: nobody is robbed.
-            if !is_read || !self.hand.wait(self.exchange.link(), || false, |_| {})? {
+            let (common, id) = (self.common, self.hand.id);
+            let crew = self.hand.crew();
+            let rob = |hand| {
+                for index in common.rob(hand) {
+                    crew.tally().rob(hand, |taken| taken == index);
+                }
+            };
+            if !is_read || !self.hand.wait(self.exchange.link(), || common.has_part(id), rob)? {
                 return Ok(());
             }
             let _ = self.reader.orders.send(Order::More);
@@ -216,11 +277,11 @@ impl Round<'_, '_, '_, '_> {
             match self.next_chunk()? {
                 Some(Chunk::Run { block, files }) => self.send_run(block, files)?,
                 Some(Chunk::Failed { index, error }) => self.hand.failed(index, error),
-                Some(Chunk::Large { index, size, mtime, version, stamp }) => {
-                    self.store_large(index, size, mtime, (&version, stamp))?;
+                Some(Chunk::Large { index, mtime, version, stamp, source }) => {
+                    self.store_large(index, mtime, (&version, stamp), source)?;
                 }
                 Some(Chunk::Block { block, .. }) => self.reader.give_back(block),
-                Some(Chunk::End(_) | Chunk::Broken(_) | Chunk::Skipped) => {}
+                Some(Chunk::End(_) | Chunk::Range(..) | Chunk::Broken(_) | Chunk::Skipped) => {}
                 Some(Chunk::AllRead) => return Ok(true),
                 None => return Ok(false),
             }
@@ -259,7 +320,7 @@ impl Round<'_, '_, '_, '_> {
     fn next_chunk(&mut self) -> Result<Option<Chunk>, Stop> {
         loop {
             self.take_replies()?;
-            self.hand.tick(self.exchange.link(), || 0);
+            self.tick();
             match self.reader.chunks.recv_timeout(LOOK) {
                 Ok(chunk) => return Ok(Some(chunk)),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
@@ -268,6 +329,12 @@ impl Round<'_, '_, '_, '_> {
                 }
             }
         }
+    }
+
+    /// Says how the line is.
+    fn tick(&mut self) {
+        let common = self.common;
+        self.hand.tick(self.exchange.link(), || common.left());
     }
 
     fn send_run(&mut self, mut block: Block, files: Vec<SmallUpload>) -> Result<(), Stop> {
@@ -302,9 +369,24 @@ impl Round<'_, '_, '_, '_> {
                 self.finish_off(index, error);
                 Ok(())
             }
+            (Kind::Part(split, piece), Reply::Done) => {
+                self.part_done(&split, piece, sent.crc);
+                Ok(())
+            }
+            (Kind::Part(split, piece), Reply::Fail(failure)) => {
+                self.part_refused(&split, piece, &failure);
+                Ok(())
+            }
+            (Kind::Paused, Reply::Fail(_)) => Ok(()),
             (Kind::Small, Reply::Fail(failure)) => {
                 self.hand.progress = true;
                 self.hand.failed(index, Error::Server(failure));
+                Ok(())
+            }
+            (Kind::Large { is_joined: true, .. }, Reply::Fail(failure)) if failure.code == Code::Incomplete => {
+                // What the server has stays, and is gone on with by this connection alone.
+                self.common.past().never_split(index);
+                self.hand.restart(index, "the server has not all parts of it", Error::Server(failure));
                 Ok(())
             }
             (Kind::Asked | Kind::Large { .. }, Reply::Fail(failure)) => {
@@ -313,7 +395,7 @@ impl Round<'_, '_, '_, '_> {
                 Ok(())
             }
             (kind @ (Kind::Small | Kind::Asked | Kind::Large { .. }), Reply::Saved { size, crc, tag }) => {
-                let is_looked_at = matches!(kind, Kind::Large { is_looked_at: true });
+                let is_looked_at = matches!(kind, Kind::Large { is_looked_at: true, .. });
                 let sent = Sent { kind, ..sent };
                 if is_looked_at && (size, crc) == (sent.size, sent.crc) {
                     self.published = Some((index, tag));
@@ -344,6 +426,10 @@ impl Round<'_, '_, '_, '_> {
 
     /// The final reply to a large upload is FAIL.
     fn large_refused(&mut self, index: usize, failure: Failure) {
+        if !self.hand.has(index) {
+            // It is another connection's by now.
+            return;
+        }
         let why = match failure.code {
             // The server has its last checkpoint still: worth to go on from when there is room again.
             Code::NoSpace | Code::Busy => None,
@@ -365,6 +451,9 @@ impl Round<'_, '_, '_, '_> {
 
     /// A file that could not be sent to its end.
     fn finish_off(&mut self, index: usize, error: Error) {
+        if !self.hand.has(index) {
+            return;
+        }
         self.forget(index);
         match error {
             Error::LocalFile { .. } => self.hand.restart(index, "it changed while it was sent", error),

@@ -8,7 +8,7 @@ use std::{
 use ferry_wire::{Crc32, Digest, Time};
 
 use super::{
-    super::{Store, hand::Taker},
+    super::{Store, hand::Taker, pieces::Piece},
     known::Known,
 };
 use crate::{
@@ -55,11 +55,13 @@ pub(super) enum Chunk {
     /// A file that can't be read.
     Failed { index: usize, error: Error },
     /// A large file is open. The reader waits for an [`Order`].
-    Large { index: usize, size: u64, mtime: Option<Time>, version: Version, stamp: Option<Stamp> },
+    Large { index: usize, mtime: Option<Time>, version: Version, stamp: Option<Stamp>, source: Source },
     /// Some bytes of it.
     Block { block: Block, bytes: u64 },
     /// All of it was read, and it did not change meanwhile.
     End(Digest),
+    /// A range of it was read.
+    Range(Piece, Crc32),
     /// It can't be read to its end.
     Broken(Error),
     /// As was ordered.
@@ -73,8 +75,10 @@ pub(super) enum Chunk {
 pub(super) enum Order {
     /// Its bytes from there on, and in the end its digest. The known part of it need not be read again.
     From(u64, Known),
-    /// Its digest alone.
-    Digest(Known),
+    /// The digest of its first bytes alone.
+    Digest(u64, Known),
+    /// The CRC of this range, until another order comes.
+    Range(Piece),
     /// Nothing more.
     Skip,
     /// The next files: some were given back.
@@ -101,8 +105,16 @@ impl Reader {
         let (orders, ordered) = channel();
         let (spent, empty) = channel();
         scope.spawn(move || {
-            let mut reading =
-                Reading { say, ordered, empty, run: Block::new(), small: Vec::new(), run_bytes: RUN_BYTES, large_from };
+            let mut reading = Reading {
+                say,
+                ordered,
+                next: None,
+                empty,
+                run: Block::new(),
+                small: Vec::new(),
+                run_bytes: RUN_BYTES,
+                large_from,
+            };
             // Who does not listen any more wants no more.
             let _ = reading.read_all(files, &taker);
         });
@@ -118,6 +130,8 @@ impl Reader {
 struct Reading {
     say: SyncSender<Chunk>,
     ordered: Receiver<Order>,
+    /// An order that came while an earlier one was carried out.
+    next: Option<Order>,
     empty: Receiver<Block>,
     run: Block,
     small: Vec<SmallUpload>,
@@ -190,18 +204,27 @@ impl Reading {
 
     fn read_large(&mut self, index: usize, mut source: Source) -> Result<(), Gone> {
         self.ship()?;
-        let (size, mtime, version, stamp) = (source.size(), source.mtime(), source.version(), source.stamp());
-        self.say(Chunk::Large { index, size, mtime, version, stamp })?;
+        let (mtime, version, stamp) = (source.mtime(), source.version(), source.stamp());
+        self.say(Chunk::Large { index, mtime, version, stamp, source: source.clone() })?;
+        self.next = None;
         loop {
-            match self.ordered.recv().map_err(|_| Gone)? {
+            let order = match self.next.take() {
+                Some(order) => order,
+                None => self.ordered.recv().map_err(|_| Gone)?,
+            };
+            match order {
                 Order::Skip => return self.say(Chunk::Skipped),
                 Order::More => {}
-                Order::Digest(known) => {
-                    let read = self.skip(&mut source, size, &known).and_then(|digest| {
+                Order::Digest(bytes, known) => {
+                    let read = self.skip(&mut source, bytes, &known).and_then(|digest| {
                         source.check_unchanged()?;
                         Ok(digest)
                     });
-                    self.say(read.map_or_else(Chunk::Broken, Chunk::End))?;
+                    self.say_unless_called(read.map(Chunk::End))?;
+                }
+                Order::Range(piece) => {
+                    let read = self.read_range(&source, piece);
+                    self.say_unless_called(read.map(|crc| Chunk::Range(piece, crc)))?;
                 }
                 Order::From(offset, known) => return self.send(&mut source, offset, &known),
             }
@@ -209,15 +232,36 @@ impl Reading {
     }
 
     /// While much is read that nobody waits for: ends that where nobody listens any more.
-    fn look(&self) -> Result<(), Error> {
+    fn look(&mut self) -> Result<(), Error> {
         match self.ordered.try_recv() {
-            Ok(_) | Err(TryRecvError::Disconnected) => Err(Error::Interrupted),
+            Ok(order) => {
+                self.next = Some(order);
+                Err(Error::Interrupted)
+            }
+            Err(TryRecvError::Disconnected) => Err(Error::Interrupted),
             Err(TryRecvError::Empty) => Ok(()),
         }
     }
 
+    /// Says what was read, unless another order has come instead.
+    fn say_unless_called(&self, read: Result<Chunk, Error>) -> Result<(), Gone> {
+        match read {
+            Err(Error::Interrupted) => Ok(()),
+            read => self.say(read.unwrap_or_else(Chunk::Broken)),
+        }
+    }
+
+    fn read_range(&mut self, source: &Source, Piece { offset, length }: Piece) -> Result<Crc32, Error> {
+        let (mut digest, mut block) = (Digest::new(), self.room());
+        while digest.bytes() < length {
+            self.look()?;
+            source.fill_at(&mut block, offset + digest.bytes(), length - digest.bytes(), &mut digest)?;
+        }
+        Ok(digest.crc())
+    }
+
     /// Passes over the first `bytes` bytes, and reads what is not known of them.
-    fn skip(&self, source: &mut Source, bytes: u64, known: &Known) -> Result<Digest, Error> {
+    fn skip(&mut self, source: &mut Source, bytes: u64, known: &Known) -> Result<Digest, Error> {
         let read = source.skip_from(known.before(bytes), bytes, |digest| {
             known.read(digest, bytes);
             self.look()

@@ -113,6 +113,11 @@ impl Peer {
         assert_eq!(String::from_utf8_lossy(&rest), "");
     }
 
+    /// Fills `room`; false where the client leaves before.
+    pub(crate) fn read(&mut self, room: &mut [u8]) -> bool {
+        self.input.read_exact(room).is_ok()
+    }
+
     /// Reads so many bytes, whatever they are.
     pub(crate) fn pass_over(&mut self, bytes: usize) {
         self.input.read_exact(&mut vec![0; bytes]).unwrap();
