@@ -6,6 +6,7 @@
 
 mod killed;
 mod parallel;
+mod parts;
 mod proxy;
 mod replaced;
 mod sweep;
