@@ -36,7 +36,7 @@ impl<H: Handles> HttpSession<H> {
                     self.fail(login.into_request(), failure, now);
                 }
             }
-            Phase::At(_, Step::Sending(_)) => {
+            Phase::At(_, Step::Sending(_) | Step::Archiving(_)) => {
                 if let Some((request, _)) = self.take_step(Ok) {
                     self.abort(request, failure, now);
                 }
@@ -91,6 +91,9 @@ impl<H: Handles> HttpSession<H> {
                 let mut transfer = request.transfer;
                 match step {
                     Step::Sending(sending) => transfer.bytes = sending.loaded_bytes(),
+                    Step::Archiving(mut archive) => {
+                        transfer.bytes += archive.sending().map_or(0, |sending| sending.loaded_bytes());
+                    }
                     Step::Receiving(_) | Step::Listing(_) => {}
                     // Those that are brought to the disk tell of themselves when they have ended.
                     _ => return,

@@ -152,7 +152,7 @@ impl<H: Handles> HttpSession<H> {
             if request.is_http_1_0 {
                 return text.extend_from_slice(bytes);
             }
-            write_chunk_head(text, bytes.len());
+            write_chunk_head(text, bytes.len() as u64);
             text.extend_from_slice(bytes);
             text.extend_from_slice(b"\r\n");
         });

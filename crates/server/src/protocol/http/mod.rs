@@ -10,11 +10,12 @@
 //! # A request, from its head to its answer
 //!
 //! [`message`] reads the head. [`HttpRequest`] holds what is left of it; `logins` finds out who makes it, and
-//! [`take_effect`](HttpSession::take_effect) is the gate to the rest: `reads` (files), `listings` (directories) and
-//! `changes` (PUT, DELETE, MKCOL). While it waits for something, [`Step`] says for what. `answers` says how it ended,
+//! [`take_effect`](HttpSession::take_effect) is the gate to the rest: `reads` (files), `listings` and `archive` (directories)
+//! and `changes` (PUT, DELETE, MKCOL). While it waits for something, [`Step`] says for what. `answers` says how it ended,
 //! and [`finish`](HttpSession::finish) takes up the next one.
 
 mod answers;
+mod archive;
 mod changes;
 mod farewell;
 mod listings;
@@ -40,6 +41,7 @@ use super::{
 };
 use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
 use answers::ALLOWED;
+use archive::Archive;
 use changes::Becoming;
 use farewell::Leaving;
 use listings::Directory;
@@ -122,6 +124,8 @@ enum Step<H: Handles> {
     Sending(Box<Sending<H>>),
     /// A directory is listed.
     Listing(Box<Directory<H>>),
+    /// A directory is sent as an archive.
+    Archiving(Box<Archive<H>>),
     /// An upload is prepared.
     Preparing(Becoming),
     /// The body of an upload comes in.
@@ -130,6 +134,17 @@ enum Step<H: Handles> {
     Storing(Becoming),
     /// A change is made.
     Changing,
+}
+
+impl<H: Handles> Phase<H> {
+    /// Returns the file that is sent, alone or in an archive.
+    fn sending(&mut self) -> Option<&mut Sending<H>> {
+        match self {
+            Phase::At(_, Step::Sending(sending)) => Some(sending),
+            Phase::At(_, Step::Archiving(archive)) => archive.sending(),
+            _ => None,
+        }
+    }
 }
 
 impl<H: Handles> HttpSession<H> {
@@ -380,7 +395,7 @@ impl<H: Handles> HttpSession<H> {
     /// The file at the front of the outbox can't be read any more: the connection ends within its answer.
     pub fn range_failed(&mut self, error: StoreError, now: Instant) {
         match &mut self.phase {
-            Phase::At(_, Step::Sending(_)) => {
+            Phase::At(_, Step::Sending(_) | Step::Archiving(_)) => {
                 if let Some((request, _)) = self.take_step(Ok) {
                     self.abort(request, error.into(), now);
                 }
@@ -438,7 +453,7 @@ impl<H: Handles> HttpSession<H> {
     pub fn activity(&self) -> Activity {
         match &self.phase {
             Phase::Ready if self.is_idle() && !self.heads.has_begun() => Activity::Idle,
-            Phase::At(_, Step::Sending(_)) => Activity::Downloading,
+            Phase::At(_, Step::Sending(_) | Step::Archiving(_)) => Activity::Downloading,
             Phase::At(_, Step::Preparing(_) | Step::Receiving(_) | Step::Storing(_)) => Activity::Uploading,
             Phase::Ready | Phase::LoggingIn(_) | Phase::At(..) | Phase::Discarding(_) => Activity::Asking,
             Phase::Closing | Phase::Lingering { .. } | Phase::Over => Activity::Closing,

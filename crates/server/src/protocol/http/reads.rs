@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Ranges up to this size are copied into the answer; above it, sendfile saves more than it costs.
-const INLINE_BYTES: u64 = 64 << 10;
+pub(super) const INLINE_BYTES: u64 = 64 << 10;
 
 /// A file that changes again and again between two looks is sent whole, as it is at the last of so many.
 const TRIES: u8 = 3;
@@ -69,7 +69,7 @@ impl<H: Handles> HttpSession<H> {
                 self.refuse(request, refusal, now);
             }
             Resource::Root => self.start_root(request, now),
-            Resource::Name(_) if request.target.ends_in_slash() => self.start_listing(request, now),
+            Resource::Name(_) if request.target.ends_in_slash() => self.start_directory(request, now),
             Resource::Name(name) => {
                 let name = name.clone();
                 self.start_file(request, name, now);
@@ -84,7 +84,14 @@ impl<H: Handles> HttpSession<H> {
         if request.target.key() == Some("login") {
             return self.say_logged_in(request, now);
         }
-        self.start_listing(request, now);
+        self.start_directory(request, now);
+    }
+
+    fn start_directory(&mut self, request: Box<HttpRequest>, now: Instant) {
+        match request.target.key() {
+            Some("tar") => self.start_archive(request, now),
+            _ => self.start_listing(request, now),
+        }
     }
 
     /// Answers with the style sheet or a script of pages, which everybody may have.
@@ -148,16 +155,18 @@ impl<H: Handles> HttpSession<H> {
     /// Takes a completion to the request that reads. On a connection that is gone there is none.
     pub(super) fn read_completed(&mut self, completion: ReadCompletion<'_, H>, now: Instant) {
         match completion {
+            ReadCompletion::Opened(opened) if self.is_archiving() => self.archive_opened(opened, now),
             ReadCompletion::Opened(opened) => self.opened(opened, now),
             ReadCompletion::Found(found) => self.found(found, now),
+            ReadCompletion::Listed(listed) if self.is_archiving() => self.archive_listed(listed, now),
             ReadCompletion::Listed(listed) => self.listed(listed, now),
             ReadCompletion::Loaded(loaded) => {
-                if let Phase::At(_, Step::Sending(sending)) = &mut self.phase {
+                if let Some(sending) = self.phase.sending() {
                     sending.loaded(loaded, &mut self.outbox);
                 }
             }
             ReadCompletion::Checked(checked) => {
-                if let Phase::At(_, Step::Sending(sending)) = &mut self.phase {
+                if let Some(sending) = self.phase.sending() {
                     sending.checked(checked, &mut self.outbox);
                 }
             }

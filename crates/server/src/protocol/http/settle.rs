@@ -42,6 +42,7 @@ impl<H: Handles> HttpSession<H> {
             }
             Phase::At(_, Step::Sending(_)) => self.settle_sending(now),
             Phase::At(_, Step::Listing(_)) => self.settle_listing(now),
+            Phase::At(_, Step::Archiving(_)) => self.settle_archive(now),
             Phase::Discarding(body) if body.is_over() => {
                 self.phase = Phase::Ready;
                 true

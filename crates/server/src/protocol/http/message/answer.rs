@@ -15,7 +15,7 @@ use super::{
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Appends what stands before a chunk of `bytes` bytes, of which there must be one; after them comes `\r\n`.
-pub fn write_chunk_head(out: &mut Vec<u8>, bytes: usize) {
+pub fn write_chunk_head(out: &mut Vec<u8>, bytes: u64) {
     assert!(bytes > 0, "an empty chunk ends the body");
     append(out, format_args!("{bytes:x}\r\n"));
 }

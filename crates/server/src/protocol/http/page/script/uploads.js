@@ -131,7 +131,7 @@ class Queue {
         row.remove();
         this.ended = this.ended.filter((other) => other.row !== row);
         this.add(upload.file, upload.name);
-      }, { ariaLabel: `Try ${shownName(upload.name)} again` }));
+      }, { ariaLabel: `Try again: ${shownName(upload.name)}` }));
     }
     this.ended.push({ failed, row });
     const good = this.ended.filter((other) => !other.failed);
