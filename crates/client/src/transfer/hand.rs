@@ -187,7 +187,9 @@ impl<'c, 't> Hand<'c, 't> {
         let begun = Instant::now();
         let mut finished_at = None;
         loop {
-            if has_work() {
+            // Where nothing more is tried, the rest of shared files is no work.
+            let may_work = !self.crew.tally().stopped;
+            if may_work && has_work() {
                 return Ok(true);
             }
             let tally = self.crew.tally();

@@ -138,6 +138,22 @@ fn a_connection_that_stalls_is_not_waited_for() {
     }
 }
 
+/// What is left of a shared file is no work where nothing more is tried.
+#[test]
+fn the_first_failure_ends_a_shared_download() {
+    let server = Server::start();
+    server.write("large", &random_bytes(seed(), BYTES));
+    let local = tempfile::tempdir().unwrap();
+    let mut client = connect(server.address());
+    let ferry_client::Stat::File(meta) = client.stat(&name("large")).unwrap() else { panic!() };
+    let file = |text, meta| Fetch { name: name(text), target: local.path().join(text).into(), meta };
+    let files = [file("large", Some(meta)), file("missing", None)];
+    let mut events = Vec::new();
+    let report = client.fetch(&files, &four(), &mut |event| events.extend(told(event)));
+    assert_eq!((report.failures.len(), report.failures[0].0, report.untried), (1, 1, 1), "{events:?}");
+    client.stat(&name("large")).unwrap();
+}
+
 #[test]
 fn a_listing_that_is_old_does_not_mislead() {
     let server = Server::start();
