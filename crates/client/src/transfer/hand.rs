@@ -150,7 +150,7 @@ impl<'c, 't> Hand<'c, 't> {
         }
         self.know_line(line);
         self.next_tick = now + if self.shares { TICK } else { SLOW_TICK };
-        let left = left() + self.crew.tally().waiting_bytes();
+        let left = left().saturating_add(self.crew.tally().waiting_bytes());
         let (moved, waited) = (moved - self.moved_before, link.slept() - self.slept_before);
         for _ in 0..self.crew.report(self.id, (moved, waited), line, left) {
             (self.grow)();

@@ -35,8 +35,9 @@ pub(super) struct Tally<'a> {
     sizes: &'a Sizes<'a>,
     /// Files that are still to be asked for, in their order.
     queue: VecDeque<usize>,
-    /// Bytes of those whose sizes are known, and how many the others are.
-    waiting: (u64, usize),
+    /// Bytes of those whose sizes are known, and how many the others are. The sizes are a server's words, and their sum may
+    /// be larger than any file.
+    waiting: (u128, usize),
     /// Files that a connection took from it and that have come to no end, in the order in which they were taken.
     taken: BTreeMap<usize, VecDeque<usize>>,
     /// Files of which each connection may take a piece.
@@ -91,7 +92,7 @@ impl<'a> Tally<'a> {
     fn pop_front(&mut self) -> Option<usize> {
         let index = self.queue.pop_front()?;
         match (self.sizes)(index) {
-            Some(size) => self.waiting.0 -= size,
+            Some(size) => self.waiting.0 -= u128::from(size),
             None => self.waiting.1 -= 1,
         }
         Some(index)
@@ -99,7 +100,7 @@ impl<'a> Tally<'a> {
 
     fn note_waiting(&mut self, index: usize) {
         match (self.sizes)(index) {
-            Some(size) => self.waiting.0 = self.waiting.0.saturating_add(size),
+            Some(size) => self.waiting.0 += u128::from(size),
             None => self.waiting.1 += 1,
         }
     }
@@ -122,7 +123,7 @@ impl<'a> Tally<'a> {
     pub(super) fn waiting_bytes(&self) -> u64 {
         let (known, unknown) = self.waiting;
         let usual = self.report.bytes.checked_div(self.report.files as u64).unwrap_or(UNKNOWN_BYTES);
-        known.saturating_add(usual.saturating_mul(unknown as u64))
+        u64::try_from(known).unwrap_or(u64::MAX).saturating_add(usual.saturating_mul(unknown as u64))
     }
 
     /// Gives the next file to `hand`.
@@ -311,5 +312,22 @@ impl<'a> Tally<'a> {
         let count = &mut self.restarts[position].1;
         *count += 1;
         *count <= RESTARTS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_that_no_files_have_together_are_counted() {
+        let (mut watch, sizes) = (|_: &Event<'_>| {}, |_| Some(ferry_wire::limits::MAX_INTEGER));
+        let mut tally = Tally::new((5, &sizes), Manner::Many, false, &mut watch);
+        for left in (0..5).rev() {
+            tally.take(1).unwrap();
+            assert_eq!(tally.waiting_bytes(), ferry_wire::limits::MAX_INTEGER.saturating_mul(left));
+        }
+        tally.take_back(1);
+        assert_eq!(tally.waiting_bytes(), u64::MAX);
     }
 }
