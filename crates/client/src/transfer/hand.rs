@@ -236,7 +236,10 @@ impl<'c, 't> Hand<'c, 't> {
         self.crew.wake();
     }
 
+    /// A file is shared from now on. Its size may be news, and this connection may not move again: the next
+    /// [`tick`](Self::tick) reports it.
     pub(super) fn share(&mut self, index: usize) {
+        self.next_tick = Instant::now();
         self.crew.tally().share(self.id, index);
         self.crew.wake();
     }

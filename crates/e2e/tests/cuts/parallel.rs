@@ -96,11 +96,8 @@ fn whichever_connections_are_lost_the_others_go_on() {
             proxy.cut(&cuts);
             let mut client = connect(proxy.address());
             let settings = Settings { retries: 0, ..four() };
-            // Its size is known, so that the others are opened before anything can be lost.
-            let ferry_client::Stat::File(meta) = client.stat(&name("large")).unwrap() else { panic!() };
-            let file = Fetch { name: name("large"), target: target.as_path().into(), meta: Some(meta) };
-            let mut events = Vec::new();
-            let report = client.fetch(&[file], &settings, &mut |event| events.extend(told(event)));
+            // The others are opened as soon as its size is known.
+            let (report, events) = fetch(&mut client, "large", &target, &settings);
             assert!(report.is_whole() && report.resumed == 0, "{lost:?} {manner:?}: {events:?}");
             assert!(std::fs::read(&target).unwrap() == content, "{lost:?} {manner:?}");
             assert_eq!(names(local.path()), ["got"]);
@@ -127,18 +124,30 @@ fn a_connection_that_stalls_is_not_waited_for() {
         let options = options().timeout(std::time::Duration::from_secs(3600));
         let address = ferry_client::Address::new("127.0.0.1", proxy.address().port());
         let mut client = ferry_client::Client::connect(&address, options).unwrap();
-        // Its size is known, so that the others are opened before anything stalls.
-        let ferry_client::Stat::File(meta) = client.stat(&name("large")).unwrap() else { panic!() };
-        let file = Fetch { name: name("large"), target: target.as_path().into(), meta: Some(meta) };
-        let mut events = Vec::new();
-        let report = client.fetch(&[file], &four(), &mut |event| events.extend(told(event)));
+        // The others are opened as soon as its size is known.
+        let (report, events) = fetch(&mut client, "large", &target, &four());
         assert!(report.is_whole(), "{events:?}");
         assert!(std::fs::read(&target).unwrap() == content);
         client.stat(&name("large")).unwrap();
     }
 }
 
-/// What is left of a shared file is no work where nothing more is tried.
+#[test]
+fn a_server_near_by_is_served_by_one_connection_unless_more_are_asked_for() {
+    let server = Server::start();
+    let content = random_bytes(seed(), BYTES);
+    server.write("large", &content);
+    let proxy = Proxy::start(server.address());
+    let local = tempfile::tempdir().unwrap();
+    let target = local.path().join("got");
+    let (report, events) = fetch(&mut connect(proxy.address()), "large", &target, &Settings::default());
+    assert!(report.is_whole(), "{events:?}");
+    assert!(std::fs::read(&target).unwrap() == content);
+    let (_, _, connections) = proxy.counts();
+    assert_eq!(connections, 1);
+}
+
+/// The rest of a shared file is no work where nothing more is tried.
 #[test]
 fn the_first_failure_ends_a_shared_download() {
     let server = Server::start();
