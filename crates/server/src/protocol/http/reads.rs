@@ -268,7 +268,7 @@ impl<H: Handles> HttpSession<H> {
         }
         let Some(name) = request.target.name().cloned() else { return };
         if request.target.key() == Some("json") {
-            let json = page::json_of_file(&name, version, None);
+            let json = page::json_of_file(&name, version);
             let said = Said::Own(page::JSON, &json);
             return self.say(request, StatusCode::OK, now, said, |head| head.field("Cache-Control", "no-cache"));
         }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use ferry_wire::{Crc32, Name, Time};
+use ferry_wire::{Name, Time};
 use serde_json::{Map, Value};
 
 use super::{Viewer, text};
@@ -48,11 +48,8 @@ impl JsonListing {
 
 /// Returns what `?json` answers for a file.
 #[must_use]
-pub fn json_of_file(name: &Name, version: &FileVersion, crc: Option<Crc32>) -> Vec<u8> {
-    let mut object = object(name.as_str(), &Status::File(version.clone()));
-    if let Some(crc) = crc {
-        object.insert("crc32".to_owned(), Value::from(crc.to_string()));
-    }
+pub fn json_of_file(name: &Name, version: &FileVersion) -> Vec<u8> {
+    let object = object(name.as_str(), &Status::File(version.clone()));
     let mut out = Vec::new();
     append(&mut out, &Value::Object(object));
     out.push(b'\n');
@@ -139,11 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_alone_has_its_whole_name_and_its_crc() {
+    fn a_file_alone_has_its_whole_name() {
         let name = Name::new("a/b").unwrap();
-        let json: Value = serde_json::from_slice(&json_of_file(&name, &version(None), Some(Crc32(0xab)))).unwrap();
+        let json: Value = serde_json::from_slice(&json_of_file(&name, &version(None))).unwrap();
         let expected = serde_json::json!({"name": "a/b", "type": "file", "size": 1u64 << 60, "modified": null,
-            "seconds": null, "tag": "t-1", "crc32": "000000ab"});
+            "seconds": null, "tag": "t-1"});
         assert_eq!(json, expected);
     }
 }

@@ -31,7 +31,6 @@
 //! | `modified` | the time of the last change in RFC 3339, in UTC; `null` where it is not known |
 //! | `seconds` | the same in whole seconds since 1970, or `null` |
 //! | `tag` | of a file: another one for each version |
-//! | `crc32` | of a file, alone, where it is known: eight hexadecimal digits |
 
 mod assets;
 mod directory;

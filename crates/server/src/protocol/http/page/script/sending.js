@@ -64,10 +64,6 @@ const remembered = {
   },
 };
 
-function base64OfText(text) {
-  return btoa(Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join(''));
-}
-
 class Upload {
   // `name` is the file's name below this directory.
   constructor(file, name) {
@@ -198,9 +194,8 @@ class Upload {
 
   // Begins an upload in pieces, and returns its URL.
   async begin(control) {
-    const metadata = `filename ${base64OfText(directoryName + this.name)},mtime ${base64OfText(this.seconds)}`;
-    const answer = await request('POST', '/?tus', {
-      fields: { ...TUS, ...this.condition(), 'Upload-Length': String(this.file.size), 'Upload-Metadata': metadata },
+    const answer = await request('POST', `${urlBelow(this.name)}?tus`, {
+      fields: { ...TUS, ...this.condition(), 'Upload-Length': String(this.file.size), 'Upload-Metadata': `mtime ${btoa(this.seconds)}` },
       signal: control.signal,
     });
     if (answer.status === 412 && !this.replaces) {
