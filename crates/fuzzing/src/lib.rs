@@ -16,14 +16,14 @@ mod wire;
 pub use conversation::conversation;
 pub use http::http;
 pub use proxy::proxy;
-pub use session::session;
+pub use session::{http_session, session};
 pub use wire::{body, name, reply, request};
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("request", request),
     ("name", name),
     ("body", body),
@@ -31,6 +31,7 @@ pub const TARGETS: [(&str, Target); 8] = [
     ("proxy", proxy),
     ("http", http),
     ("session", session),
+    ("http_session", http_session),
     ("conversation", conversation),
 ];
 

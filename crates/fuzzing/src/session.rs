@@ -1,15 +1,15 @@
-//! The server's session, driven by a schedule in the input.
+//! The server's sessions, driven by a schedule in the input.
 
 use std::{
     collections::VecDeque,
     path::Path,
     sync::{Arc, LazyLock},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ferry_server::{
     access::Users,
-    protocol::{Limits, LoginOutcome, Segment, Timeouts, Visitor, ferry::FerrySession},
+    protocol::{Limits, LoginOutcome, Segment, Session, Timeouts, Visitor, ferry::FerrySession, http::HttpSession},
     store::{ErrorKind, Operation, StoreError, SystemError},
 };
 use ferry_wire::{Code, Failure, Id};
@@ -46,9 +46,22 @@ const DRAIN_STEPS: usize = 20_000;
 ///
 /// If the session panics, says what is no protocol, keeps too much, or does not come to its end.
 pub fn session(input: &[u8]) {
+    drive(input, false);
+}
+
+/// Drives a session that speaks HTTP, as [`session`] does one of ferry's own protocol.
+///
+/// # Panics
+///
+/// The same.
+pub fn http_session(input: &[u8]) {
+    drive(input, true);
+}
+
+fn drive(input: &[u8], speaks_http: bool) {
     let end = input.iter().position(|&byte| byte == b'\n').unwrap_or(input.len().min(64));
     let (schedule, stream) = (&input[..end], input.get(end + 1..).unwrap_or_default());
-    let mut drive = Drive::new(schedule.first().copied(), stream);
+    let mut drive = Drive::new(schedule.first().copied(), stream, speaks_http);
     for &step in schedule.iter().cycle().take(if schedule.is_empty() { 0 } else { STEPS }) {
         drive.step(step);
         drive.check();
@@ -60,10 +73,13 @@ pub fn session(input: &[u8]) {
 }
 
 struct Drive<'a> {
-    session: FerrySession<Numbers>,
+    session: Session<Numbers>,
     store: Store,
     operations: VecDeque<Operation<Numbers>>,
-    listener: Listener,
+    /// Hears what is no HTTP.
+    listener: Option<Listener>,
+    /// The first bytes of what is said.
+    said: Vec<u8>,
     /// Bytes that the client has yet to send.
     stream: &'a [u8],
     /// Bytes that arrived and were not consumed.
@@ -92,7 +108,7 @@ fn users(which: usize) -> Arc<Users> {
 }
 
 impl<'a> Drive<'a> {
-    fn new(begin: Option<u8>, stream: &'a [u8]) -> Drive<'a> {
+    fn new(begin: Option<u8>, stream: &'a [u8], speaks_http: bool) -> Drive<'a> {
         let (read_only, users_then) = (begin == Some(b'r'), usize::from(begin == Some(b'u')));
         let second = Duration::from_secs(1);
         let timeouts = Timeouts { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 };
@@ -106,11 +122,17 @@ impl<'a> Drive<'a> {
             checkpoint_time: Duration::from_secs(15),
         };
         let now = Instant::now();
+        let (limits, visitor) = (Arc::new(limits), Visitor::new(users(users_then), true));
+        let session = match speaks_http {
+            true => Session::Http(HttpSession::new(limits, visitor, now, SystemTime::UNIX_EPOCH)),
+            false => Session::Ferry(FerrySession::new(limits, visitor, now)),
+        };
         Drive {
-            session: FerrySession::new(Arc::new(limits), Visitor::new(users(users_then), true), now),
+            session,
             store: Store::default(),
             operations: VecDeque::new(),
-            listener: Listener::default(),
+            listener: (!speaks_http).then(Listener::default),
+            said: Vec::new(),
             stream,
             pending: Vec::new(),
             now,
@@ -228,11 +250,23 @@ impl<'a> Drive<'a> {
                 Some((Segment::File { left, .. } | Segment::Padding { left }, _)) => vec![0; *left as usize],
             };
             let sent = (bytes.len() as u64).min(room);
-            self.listener.hear(&bytes[..sent as usize]);
+            self.hear(&bytes[..sent as usize]);
             self.session.outbox().advance(sent);
             room -= sent;
         }
         self.session.sent(self.now);
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        const BEGINNING: &[u8] = b"HTTP/1.1 ";
+        match &mut self.listener {
+            Some(listener) => listener.hear(bytes),
+            None => {
+                let missing = BEGINNING.len() - self.said.len();
+                self.said.extend_from_slice(&bytes[..missing.min(bytes.len())]);
+                assert!(BEGINNING.starts_with(&self.said), "an answer without a head");
+            }
+        }
     }
 
     fn pass_time(&mut self) {

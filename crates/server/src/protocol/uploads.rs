@@ -69,6 +69,15 @@ impl<H: Handles> Uploads<H> {
         self.update(number, publish).unwrap_or(false)
     }
 
+    /// Asks for the names of all uploads that are durable: for a session whose answers have no order of their own.
+    pub(super) fn publish_finished(&mut self, operations: &mut Operations<H>) {
+        let numbers: Vec<_> =
+            self.by_number.iter().filter(|(_, upload)| upload.is_finished()).map(|(number, _)| *number).collect();
+        for number in numbers {
+            self.publish(number, operations);
+        }
+    }
+
     pub(super) fn body(&self, number: UploadNumber) -> Option<&Body> {
         self.by_number.get(&number).map(|upload| upload.body())
     }

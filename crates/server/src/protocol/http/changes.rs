@@ -17,8 +17,8 @@ use crate::{
         visitor::Terms,
     },
     store::{
-        Change, ChangeNumber, ErrorKind, Handles, NameOperation, Published, Stage, Status, StoreError, SystemError,
-        UploadCompletion, UploadNumber, UploadOperation,
+        Change, ChangeNumber, ErrorKind, Handles, NameOperation, Onto, Published, Stage, Status, StoreError,
+        SystemError, UploadCompletion, UploadNumber, UploadOperation,
     },
 };
 
@@ -138,7 +138,7 @@ impl<H: Handles> HttpSession<H> {
             return self.say_failed_condition(request, now);
         }
         match request.method {
-            Method::Put => self.stage(request, name, version.is_some(), now),
+            Method::Put => self.stage(request, name, found.ok(), now),
             _ => self.change(request, Change::Delete(name), now),
         }
     }
@@ -157,7 +157,13 @@ impl<H: Handles> HttpSession<H> {
             Step::Changing => Ok(()),
             step => Err(step),
         });
-        let Some((request, ())) = taken else { return };
+        let Some((request, ())) = taken else {
+            // The client is gone. What became of its change is for the log all the same.
+            if let Phase::Over(Some(transfer)) = std::mem::replace(&mut self.phase, Phase::Over(None)) {
+                self.log(*transfer, None, changed.err().map(Failure::from), now);
+            }
+            return;
+        };
         match changed {
             Err(error) => self.fail(request, error.into(), now),
             Ok(()) if request.method == Method::Mkcol => {
@@ -170,11 +176,24 @@ impl<H: Handles> HttpSession<H> {
 
 /// PUT.
 impl<H: Handles> HttpSession<H> {
-    fn stage(&mut self, request: Box<HttpRequest>, name: Name, replaces: bool, now: Instant) {
-        // Rights may have changed since it was asked for.
-        if let Err(failure) = self.terms(&request, &name) {
-            return self.deny(request, failure, now);
+    /// Begins an upload onto what was `found` there. The step that publishes decides by what is there then, but who could
+    /// only be refused need not send all of it before.
+    fn stage(&mut self, request: Box<HttpRequest>, name: Name, found: Option<Status>, now: Instant) {
+        let terms = match self.terms(&request, &name) {
+            Ok(terms) => terms,
+            // Rights may have changed since it was asked for.
+            Err(failure) => return self.deny(request, failure, now),
+        };
+        let in_the_way = match (&found, terms.onto) {
+            (Some(Status::Directory(_)), _) => Some(ErrorKind::System(SystemError::IsDirectory)),
+            (Some(Status::File(_)), Onto::Free) => Some(ErrorKind::NameTaken),
+            _ => None,
+        };
+        if let Some(kind) = in_the_way {
+            let failure = terms.told(StoreError::at(name.as_str(), kind));
+            return self.fail(request, failure, now);
         }
+        let replaces = found.is_some();
         let (size, mtime, owner) = (request.length, request.mtime, self.visitor.owner());
         let number = self.uploads.number();
         self.operations.upload(number, UploadOperation::Stage(Stage { name, size, mtime, settled: true, owner }));
@@ -341,13 +360,6 @@ impl<H: Handles> HttpSession<H> {
                     Err(failure) => self.fail(request, failure, now),
                 }
             }
-        }
-    }
-
-    /// Asks for the name of an upload that is durable.
-    pub(super) fn publish(&mut self) {
-        if let Phase::At(_, Step::Storing(becoming)) = self.phase {
-            self.uploads.publish(becoming.number, &mut self.operations);
         }
     }
 

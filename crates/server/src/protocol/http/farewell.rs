@@ -43,7 +43,7 @@ impl<H: Handles> HttpSession<H> {
             }
             // These end soon, and are answered.
             Phase::At(..) => {}
-            Phase::Closing | Phase::Lingering { .. } | Phase::Over => {}
+            Phase::Closing | Phase::Lingering { .. } | Phase::Over(_) => {}
         }
         self.settle(now);
     }
@@ -86,10 +86,12 @@ impl<H: Handles> HttpSession<H> {
     pub(super) fn disconnected_for(&mut self, failure: &Failure, now: Instant) {
         self.give_up_upload(failure, now);
         self.outbox.clear();
-        match std::mem::replace(&mut self.phase, Phase::Over) {
+        match std::mem::replace(&mut self.phase, Phase::Over(None)) {
+            Phase::Over(owed) => self.phase = Phase::Over(owed),
             Phase::At(request, step) => {
                 let mut transfer = request.transfer;
                 match step {
+                    Step::Changing => return self.phase = Phase::Over(Some(transfer.into())),
                     Step::Sending(sending) => transfer.bytes = sending.loaded_bytes(),
                     Step::Archiving(mut archive) => {
                         transfer.bytes += archive.sending().map_or(0, |sending| sending.loaded_bytes());

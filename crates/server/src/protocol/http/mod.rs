@@ -108,8 +108,8 @@ enum Phase<H: Handles> {
     Closing,
     /// All is said: input is discarded for a while.
     Lingering { bytes: u64 },
-    /// The connection is gone or done with.
-    Over,
+    /// The connection is gone or done with. A change that is under way is still for the log.
+    Over(Option<Box<Transfer>>),
 }
 
 /// What a request waits for.
@@ -433,13 +433,15 @@ impl<H: Handles> HttpSession<H> {
     /// Returns whether there is nothing left to do: the connection can be closed and the session forgotten.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        matches!(self.phase, Phase::Over) && self.operations.under_way() == 0
+        let is_over = self.is_cut() && self.operations.under_way() == 0;
+        debug_assert!(!is_over || self.uploads.len() == 0, "an upload is forgotten");
+        is_over
     }
 
     /// Returns whether the socket has no more use, though operations are still under way.
     #[must_use]
     pub fn is_cut(&self) -> bool {
-        matches!(self.phase, Phase::Over)
+        matches!(self.phase, Phase::Over(_))
     }
 
     /// Returns whether it waits for a request and owes nothing.
@@ -456,7 +458,7 @@ impl<H: Handles> HttpSession<H> {
             Phase::At(_, Step::Sending(_) | Step::Archiving(_)) => Activity::Downloading,
             Phase::At(_, Step::Preparing(_) | Step::Receiving(_) | Step::Storing(_)) => Activity::Uploading,
             Phase::Ready | Phase::LoggingIn(_) | Phase::At(..) | Phase::Discarding(_) => Activity::Asking,
-            Phase::Closing | Phase::Lingering { .. } | Phase::Over => Activity::Closing,
+            Phase::Closing | Phase::Lingering { .. } | Phase::Over(_) => Activity::Closing,
         }
     }
 

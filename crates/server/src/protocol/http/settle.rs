@@ -28,7 +28,7 @@ impl<H: Handles> HttpSession<H> {
         if let Phase::At(_, Step::Receiving(becoming)) = self.phase {
             self.upload_event(becoming.number, now, |_| {});
         }
-        self.publish();
+        self.uploads.publish_finished(&mut self.operations);
         while self.settle_phase(now) {}
     }
 
@@ -57,7 +57,7 @@ impl<H: Handles> HttpSession<H> {
                 true
             }
             Phase::Lingering { bytes } if self.input_ended || *bytes >= LINGER_BYTES => {
-                self.phase = Phase::Over;
+                self.phase = Phase::Over(None);
                 false
             }
             _ => false,
@@ -72,7 +72,7 @@ impl<H: Handles> HttpSession<H> {
             }
             Phase::Discarding(_) => Waiting::Body,
             Phase::Lingering { .. } => Waiting::Linger,
-            Phase::Over => Waiting::Store,
+            Phase::Over(_) => Waiting::Store,
             _ if !self.outbox.is_empty() => Waiting::Output,
             Phase::Ready if !self.wants_input() => Waiting::Store,
             Phase::Ready if self.heads.has_begun() => Waiting::Line,
@@ -94,7 +94,7 @@ impl<H: Handles> HttpSession<H> {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Over => None,
+            Phase::Over(_) => None,
             _ => [self.clock.deadline(&self.limits.timeouts, LINGER), self.rested_at()].into_iter().flatten().min(),
         }
     }
@@ -124,7 +124,7 @@ impl<H: Handles> HttpSession<H> {
             }
             Some(Waiting::Body) => self.break_off(timeout("the body came too slowly"), now),
             Some(Waiting::Output) => self.disconnected_for(&timeout("the answer was not taken"), now),
-            Some(Waiting::Linger) => self.phase = Phase::Over,
+            Some(Waiting::Linger) => self.phase = Phase::Over(None),
         }
         self.settle(now);
     }
@@ -199,7 +199,7 @@ impl<H: Handles> HttpSession<H> {
     /// Ends the connection at once.
     pub(super) fn cut(&mut self) {
         self.outbox.clear();
-        self.phase = Phase::Over;
+        self.phase = Phase::Over(None);
     }
 }
 
