@@ -21,7 +21,7 @@ use tempfile::TempDir;
 
 pub use rustix::process::Signal;
 
-use crate::{Figures, HANG_GUARD, PAUSE, ferryd, secure};
+use crate::{Figures, HANG_GUARD, PAUSE, eventually, ferryd, secure};
 
 /// How long a server that was killed is waited for.
 const DYING: Duration = Duration::from_secs(5);
@@ -199,6 +199,22 @@ impl Server {
             address.set_ip([127, 0, 0, 1].into());
         }
         address
+    }
+
+    /// The URL at which it serves HTTP, without a slash at its end, and the address there.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it serves none.
+    #[must_use]
+    #[track_caller]
+    pub fn http(&self) -> (String, SocketAddr) {
+        eventually("HTTP is served", || {
+            let log = self.log();
+            let url = log.lines().find_map(|line| line.split_once("HTTP is served at ")?.1.strip_suffix('/'))?;
+            let address = url.rsplit_once('/')?.1.parse().ok()?;
+            Some((url.to_owned(), address))
+        })
     }
 
     /// The first line that it printed.

@@ -36,11 +36,7 @@ impl<H: Handles> HttpSession<H> {
                     self.fail(login.into_request(), failure, now);
                 }
             }
-            Phase::At(_, Step::Sending(_) | Step::Archiving(_)) => {
-                if let Some((request, _)) = self.take_step(Ok) {
-                    self.abort(request, failure, now);
-                }
-            }
+            Phase::At(_, Step::Sending(_) | Step::Archiving(_)) => self.disconnected_for(&failure, now),
             // These end soon, and are answered.
             Phase::At(..) => {}
             Phase::Closing | Phase::Lingering { .. } | Phase::Over(_) => {}

@@ -394,12 +394,8 @@ impl<H: Handles> HttpSession<H> {
 
     /// The file at the front of the outbox can't be read any more: the connection ends within its answer.
     pub fn range_failed(&mut self, error: StoreError, now: Instant) {
-        match &mut self.phase {
-            Phase::At(_, Step::Sending(_) | Step::Archiving(_)) => {
-                if let Some((request, _)) = self.take_step(Ok) {
-                    self.abort(request, error.into(), now);
-                }
-            }
+        match &self.phase {
+            Phase::At(_, Step::Sending(_) | Step::Archiving(_)) => self.disconnected_for(&error.into(), now),
             // All of it was loaded, and logged as sent.
             _ => self.cut(),
         }
