@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
 };
 
 use ferry_e2e::Socket;
@@ -142,9 +142,16 @@ impl Http {
         }
     }
 
-    /// Waits until the server has closed, and returns what it has said until then.
+    /// Says that nothing more comes, so that the server need not linger, and returns what it has said until it closes.
     pub(crate) fn hear_end(&mut self) -> Vec<u8> {
-        let mut buffer = [0; 4096];
+        // It may have closed already.
+        let _ = self.socket.stream().shutdown(Shutdown::Write);
+        self.hear_all()
+    }
+
+    /// Waits until the server has closed by itself, and returns what it has said until then.
+    pub(crate) fn hear_all(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 64 << 10];
         while let Ok(count) = self.socket.read(&mut buffer) {
             if count == 0 {
                 break;

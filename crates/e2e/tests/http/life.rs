@@ -68,7 +68,7 @@ fn a_drain_answers_what_was_asked_and_closes() {
         String::from_utf8_lossy(&server.command(&["status"]).stdout).contains("upload").then_some(())
     });
     server.signal(Signal::TERM);
-    assert_eq!(idle.hear_end(), b"", "who is idle is told nothing");
+    assert_eq!(idle.hear_all(), b"", "who is idle is told nothing");
     busy.say("lo");
     assert_eq!(busy.hear("PUT").status, 201);
     assert_eq!(busy.hear_end(), b"");

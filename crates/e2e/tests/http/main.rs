@@ -1,4 +1,6 @@
 //! HTTP beside ferry's own protocol: over real sockets, with clients of our own and with programs that everybody has.
+// A helper of tests fails by panicking, at the line of the test that called it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod client;
 mod life;

@@ -62,7 +62,7 @@ fn slow_and_silent_clients_are_let_go() {
     let server = server.arg("--progress-window").arg("1s").start();
     let address = server.http().1;
     // Who says nothing is told nothing: an answer would be taken for that of the next request.
-    assert_eq!(Http::plain(address).hear_end(), b"");
+    assert_eq!(Http::plain(address).hear_all(), b"");
     let mut http = Http::plain(address);
     http.say("GET / HT");
     assert_eq!(http.hear("GET").status, 408);
