@@ -56,6 +56,7 @@ fn sessions(options: &Options, report: &mut Report) {
         },
         checkpoint_bytes: 32 << 20,
         checkpoint_time: Duration::from_secs(15),
+        keep: Duration::from_secs(72 * 3600),
     });
     let users = Arc::new(Users::without_file());
     let turn = |_| {

@@ -9,7 +9,11 @@ use std::{
 
 use ferry_server::{
     access::Users,
-    protocol::{Limits, LoginOutcome, Segment, Session, Timeouts, Visitor, ferry::FerrySession, http::HttpSession},
+    protocol::{
+        Limits, LoginOutcome, Segment, Session, Timeouts, Visitor,
+        ferry::FerrySession,
+        http::{HttpSession, tus::UploadIds},
+    },
     store::{ErrorKind, Operation, StoreError, SystemError},
 };
 use ferry_wire::{Code, Failure, Id};
@@ -120,11 +124,13 @@ impl<'a> Drive<'a> {
             timeouts,
             checkpoint_bytes: 300_000,
             checkpoint_time: Duration::from_secs(15),
+            keep: Duration::from_secs(72 * 3600),
         };
         let now = Instant::now();
         let (limits, visitor) = (Arc::new(limits), Visitor::new(users(users_then), true));
+        let ids = Arc::new(UploadIds::new([7; 32]));
         let session = match speaks_http {
-            true => Session::Http(HttpSession::new(limits, visitor, now, SystemTime::UNIX_EPOCH)),
+            true => Session::Http(HttpSession::new(limits, ids, visitor, now, SystemTime::UNIX_EPOCH)),
             false => Session::Ferry(FerrySession::new(limits, visitor, now)),
         };
         Drive {

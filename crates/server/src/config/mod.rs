@@ -210,6 +210,7 @@ fn limits(arguments: &Arguments, read_only: bool) -> Limits {
         },
         checkpoint_bytes: CHECKPOINT_BYTES,
         checkpoint_time: CHECKPOINT_TIME,
+        keep: arguments.keep,
     }
 }
 

@@ -137,6 +137,11 @@ impl Body {
         self.at
     }
 
+    /// Returns whether bytes have arrived that were not handed on.
+    pub(super) fn has_chunk(&self) -> bool {
+        self.chunk.filled > 0
+    }
+
     /// Takes the chunk to hand it on, and says where it belongs, and its CRC.
     pub(super) fn take_chunk(&mut self) -> (u64, Chunk, Crc32) {
         let chunk = std::mem::replace(&mut self.chunk, self.spares.pop().unwrap_or_default());

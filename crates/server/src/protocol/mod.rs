@@ -47,6 +47,8 @@ pub struct Limits {
     pub checkpoint_bytes: u64,
     /// After this time a checkpoint is made of fewer bytes, too: what a crash can cost those who are slow.
     pub checkpoint_time: Duration,
+    /// How long what has come of a resumable upload is kept at least.
+    pub keep: Duration,
 }
 
 /// After the last reply: how long, and over how many bytes, input is discarded so that closing

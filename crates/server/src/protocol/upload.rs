@@ -6,8 +6,9 @@
 //!     +------------+-----------+------------------------+---> GivenUp -> Releasing -> Gone
 //! ```
 //!
-//! The client moves it from Receiving, by [ending its body](Upload::end_body) or [giving it
-//! up](Upload::give_up); the store moves it on from there. The session says when it may
+//! The client moves it from Receiving, by [ending its body](Upload::end_body), [pausing](Upload::pause) or [giving it
+//! up](Upload::give_up); the store moves it on from there. One that pauses is given up, too, once what has come of it is
+//! durable. The session says when it may
 //! [publish](Upload::publish). Every event is followed by [`settle`](Upload::settle), which asks
 //! for the operations that are due. A part of a resumable upload gets no name: it is gone once it is
 //! finished.
@@ -46,8 +47,12 @@ pub(super) struct Upload<H: Handles> {
     last_bytes: u64,
     /// A write or a checkpoint failed.
     failure: Option<Failure>,
+    /// No checkpoint is made: what arrives counts only once all of it was checked.
+    withholds: bool,
     /// The part that is kept, where it is given up.
     keeps: Keeps,
+    /// Bytes that are kept of it, where that is its end and is told.
+    kept: Option<u64>,
     /// Where its answer stands among those of the session, once its body is whole.
     place: Option<Place>,
     /// How it ended, once that is known.
@@ -66,6 +71,8 @@ enum Stage {
         /// Parts have what has not come in it.
         is_joined: bool,
     },
+    /// What has come of its body is brought to the disk, to be kept. The last step of that is the checkpoint.
+    Pausing { is_checkpointed: bool },
     /// The last write and the wait for the disk.
     Finishing,
     /// It may have its name as soon as those before it have theirs.
@@ -109,6 +116,8 @@ pub(super) enum Stored {
     Published(Published),
     /// It is a part of another one, and waits for the rest.
     Part,
+    /// So many bytes of it are kept: it may go on some other time.
+    Kept(u64),
 }
 
 /// The consequence of an event for the session.
@@ -161,7 +170,9 @@ impl<H: Handles> Upload<H> {
             is_open,
             last_bytes: 0,
             failure: None,
+            withholds: false,
             keeps: Keeps::Nothing,
+            kept: None,
             place: None,
             outcome: None,
             transfer: Some(transfer),
@@ -217,7 +228,46 @@ impl<H: Handles> Upload<H> {
             _ if failure.code == Code::Checksum => Keeps::Nothing,
             (None, _) => Keeps::Nothing,
             (Some(_), Some(of_disk)) => kept_after(&of_disk),
+            (Some(_), None) if self.withholds => Keeps::Checkpoint,
             (Some(_), None) => Keeps::All(self.body.take_tail()),
+        };
+        self.stage = Stage::GivenUp;
+    }
+
+    /// Lets what arrives from here on count only once the session says so, by ending or [pausing](Self::pause) the body:
+    /// else no more is kept than there was before.
+    pub(super) fn withhold(&mut self) {
+        assert!(self.id.is_some() && self.body.arrived() == 0, "what is withheld has not come yet");
+        self.withholds = true;
+    }
+
+    /// Ends its body before the whole is there. The answer at `place` is told when what has come is durable, and kept.
+    pub(super) fn pause(&mut self, place: Place) {
+        assert_eq!(self.stage, Stage::Receiving, "only a body that arrives pauses");
+        assert!(self.id.is_some(), "only a resumable upload goes on some other time");
+        self.place = Some(place);
+        self.checkpoint.due = None;
+        self.stage = Stage::Pausing { is_checkpointed: false };
+    }
+
+    /// Lets go of it as it was taken up: nothing has come since, or it was [withheld](Self::withhold). The answer at `place`
+    /// is told after that.
+    pub(super) fn leave(&mut self, place: Place) {
+        assert!(self.withholds || self.body.arrived() == 0, "what has come of it is kept by a pause");
+        self.let_go(place, self.checkpoint.at, Keeps::Checkpoint);
+    }
+
+    /// Lets go of it, and of all that was kept. The answer at `place` is told after that.
+    pub(super) fn abandon(&mut self, place: Place) {
+        self.let_go(place, 0, Keeps::Nothing);
+    }
+
+    fn let_go(&mut self, place: Place, kept: u64, keeps: Keeps) {
+        assert_eq!(self.stage, Stage::Receiving, "only a body that arrives is let go of");
+        (self.place, self.kept) = (Some(place), Some(kept));
+        self.keeps = match self.failure.take() {
+            Some(of_disk) => kept_after(&of_disk),
+            None => keeps,
         };
         self.stage = Stage::GivenUp;
     }
@@ -268,6 +318,9 @@ impl<H: Handles> Upload<H> {
     pub(super) fn released(&mut self) {
         assert_eq!(self.stage, Stage::Releasing, "let go without being asked");
         (self.stage, self.last_bytes, self.is_open) = (Stage::Gone, 0, false);
+        if let Some(bytes) = self.kept {
+            self.outcome = Some(Ok(Stored::Kept(bytes)));
+        }
     }
 
     /// Takes the store's result of giving it its name.
@@ -326,6 +379,11 @@ impl<H: Handles> Upload<H> {
                 Some(failure) => self.end_failed(failure),
                 None => self.finish(size, crc, is_joined, operations),
             },
+            Stage::Pausing { .. } if !self.is_quiet() => {}
+            Stage::Pausing { is_checkpointed } => match self.failure.take() {
+                Some(failure) => self.end_failed(failure),
+                None => self.pause_further(is_checkpointed, operations),
+            },
             Stage::Finishing | Stage::Finished | Stage::Publishing => {}
             Stage::GivenUp | Stage::Releasing | Stage::Gone => {}
         }
@@ -356,11 +414,28 @@ impl<H: Handles> Upload<H> {
         let end = self.body.at();
         let (bytes, time) = (end - self.checkpoint.at, now.duration_since(self.checkpoint.on));
         let is_due = bytes >= limits.checkpoint_bytes || time >= limits.checkpoint_time;
-        if is_due && self.id.is_some() && !self.is_checkpointing {
+        if is_due && self.id.is_some() && !self.withholds && !self.is_checkpointing {
             self.checkpoint = Checkpoint { at: end, on: now, due: Some(self.body.digest()) };
         }
         let upload = self.handle.clone();
         operations.upload(self.number, UploadOperation::Write { upload, at, chunk, crc });
+    }
+
+    /// Takes the next step of a pause: the last write, the checkpoint, the release.
+    fn pause_further(&mut self, is_checkpointed: bool, operations: &mut Operations<H>) {
+        let (number, upload) = (self.number, self.handle.clone());
+        if is_checkpointed {
+            (self.keeps, self.kept, self.stage) = (Keeps::Checkpoint, Some(self.body.at()), Stage::GivenUp);
+        } else if self.body.has_chunk() {
+            let (at, chunk, crc) = self.body.take_chunk();
+            self.writes += 1;
+            self.is_open = true;
+            operations.upload(number, UploadOperation::Write { upload, at, chunk, crc });
+        } else {
+            self.stage = Stage::Pausing { is_checkpointed: true };
+            self.is_checkpointing = true;
+            operations.upload(number, UploadOperation::Checkpoint { upload, digest: self.body.digest() });
+        }
     }
 
     fn finish(&mut self, size: u64, crc: Crc32, is_joined: bool, operations: &mut Operations<H>) {

@@ -21,7 +21,10 @@ use crate::{
         proxy::{Network, ProxiedClient},
     },
     observe::{Counters, RefusedFor},
-    protocol::{Limits, Session, Visitor, ferry, http},
+    protocol::{
+        Limits, Session, Visitor, ferry,
+        http::{self, tus::UploadIds},
+    },
     store::Disk,
     units::counted,
 };
@@ -77,6 +80,8 @@ pub(super) struct Arrivals {
     acceptors: Acceptors,
     admission: Admission,
     limits: Arc<Limits>,
+    /// The ids of uploads that are made by tus.
+    ids: Arc<UploadIds>,
     users: Arc<Users>,
     /// Those who tell by a header whom they connect.
     proxies: Vec<Network>,
@@ -88,10 +93,12 @@ impl Arrivals {
         acceptors: Acceptors,
         admission: AdmissionLimits,
         limits: Limits,
+        ids: UploadIds,
         users: Arc<Users>,
         proxies: Vec<Network>,
     ) -> Arrivals {
-        Arrivals { acceptors, admission: Admission::new(admission), limits: Arc::new(limits), users, proxies }
+        let (admission, limits, ids) = (Admission::new(admission), Arc::new(limits), Arc::new(ids));
+        Arrivals { acceptors, admission, limits, ids, users, proxies }
     }
 
     /// Sets the users whose rights hold for clients from here on.
@@ -125,7 +132,9 @@ impl Arrivals {
         let (limits, visitor) = (self.limits.clone(), self.visitor(caller));
         let session = match caller.entrance.service {
             Service::Ferry => Session::Ferry(ferry::FerrySession::new(limits, visitor, now)),
-            Service::Http => Session::Http(http::HttpSession::new(limits, visitor, now, SystemTime::now())),
+            Service::Http => {
+                Session::Http(http::HttpSession::new(limits, self.ids.clone(), visitor, now, SystemTime::now()))
+            }
         };
         if caller.entrance.is_secure { session.as_bytes() } else { session }
     }
@@ -135,9 +144,14 @@ impl Arrivals {
         let (limits, visitor) = (self.limits.clone(), self.visitor(caller));
         match caller.entrance.service {
             Service::Ferry => Session::Ferry(ferry::FerrySession::refusing(limits, visitor, failure, now)),
-            Service::Http => {
-                Session::Http(http::HttpSession::refusing(limits, visitor, failure, now, SystemTime::now()))
-            }
+            Service::Http => Session::Http(http::HttpSession::refusing(
+                limits,
+                self.ids.clone(),
+                visitor,
+                failure,
+                now,
+                SystemTime::now(),
+            )),
         }
     }
 

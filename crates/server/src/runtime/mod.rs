@@ -65,7 +65,7 @@ use crate::{
         Client, Counters, RefusedFor, TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
     },
-    protocol::{Record, Session},
+    protocol::{Record, Session, http::tus::UploadIds},
     store::{Disk, ServedStore, StoreUsage},
     units::counted,
 };
@@ -177,8 +177,11 @@ impl Server {
         let reloads = Reloads::new(waker.clone());
         let usage = store.usage().unwrap_or_default();
         let live = options.live;
+        let mut key = [0; 32];
+        let drawn = getrandom::fill(&mut key).map_err(io::Error::other);
+        let ids = drawn.map(|()| UploadIds::new(key)).map_err(system("can't draw random numbers"))?;
         let mut server = Server {
-            arrivals: Arrivals::new(acceptors, live.admission, live.limits, users, live.proxies),
+            arrivals: Arrivals::new(acceptors, live.admission, live.limits, ids, users, live.proxies),
             tls,
             handshakes: Handshakes::new(live.max_handshakes),
             connections: Connections::default(),

@@ -255,6 +255,7 @@ impl Accounts {
             timeouts: Timeouts { idle: hour, request: hour, window: hour, window_bytes: 1 },
             checkpoint_bytes: 1 << 20,
             checkpoint_time: Duration::from_secs(15),
+            keep: Duration::from_secs(72 * 3600),
         });
         let (now, users) = (Instant::now(), table.users());
         let mut guests = Vec::new();

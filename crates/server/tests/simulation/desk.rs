@@ -72,6 +72,7 @@ impl Desk {
             timeouts: Timeouts { idle: hour, request: hour, window: hour, window_bytes: 1 },
             checkpoint_bytes: 1 << 20,
             checkpoint_time: Duration::from_secs(15),
+            keep: Duration::from_secs(72 * 3600),
         };
         let now = Instant::now();
         let conn =

@@ -179,6 +179,7 @@ impl Split {
             timeouts: Timeouts { idle: hour, request: hour, window: hour, window_bytes: 1 },
             checkpoint_bytes: 100_000,
             checkpoint_time: Duration::from_secs(15),
+            keep: Duration::from_secs(72 * 3600),
         };
         let visitor = Visitor::new(Arc::new(Users::without_file()), true);
         let key = self.next_conn;

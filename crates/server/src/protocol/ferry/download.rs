@@ -372,6 +372,7 @@ mod tests {
             timeouts: Timeouts { idle: long, request: long, window: long, window_bytes: 0 },
             checkpoint_bytes: 0,
             checkpoint_time: long,
+            keep: Duration::from_secs(72 * 3600),
         };
         let visitor = Visitor::new(Arc::new(Users::without_file()), true);
         let mut session = FerrySession::<Numbers>::new(Arc::new(limits), visitor, now);

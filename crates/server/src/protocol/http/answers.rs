@@ -9,6 +9,7 @@ use super::{
     message::{AnswerHead, Method, Refusal, StatusCode},
     page,
     request::HttpRequest,
+    tus,
 };
 use crate::store::Handles;
 
@@ -50,11 +51,15 @@ impl<H: Handles> HttpSession<H> {
     ) {
         request.persists &= !self.is_leaving() && may_go_on(request);
         request.status = status;
-        let (date, persists) = (self.date(now), request.persists);
+        let (date, keep, persists) = (self.date(now), self.limits.keep, request.persists);
         self.outbox.text(|text| {
             let head = AnswerHead::new(text, status);
-            let head = fields(match date {
+            let head = match date {
                 Some(date) => head.date(date),
+                None => head,
+            };
+            let head = fields(match &request.tus {
+                Some(tus) => tus.answer(head, status, date, keep),
                 None => head,
             });
             if persists { head } else { head.close() }.end();
@@ -116,6 +121,7 @@ impl<H: Handles> HttpSession<H> {
         now: Instant,
     ) {
         let is_head = request.is_head();
+        let allowed = if request.tus.is_some() { tus::ALLOWED } else { ALLOWED };
         let page = request.takes_pages.then(|| {
             let viewer = self.viewer();
             page::error_page(status.number(), status.phrase(), &failure.message, Some(&viewer))
@@ -130,7 +136,7 @@ impl<H: Handles> HttpSession<H> {
             let head = own_fields(head, media);
             match status {
                 StatusCode::UNAUTHORIZED => head.field("WWW-Authenticate", CHALLENGE),
-                StatusCode::METHOD_NOT_ALLOWED => head.field("Allow", ALLOWED),
+                StatusCode::METHOD_NOT_ALLOWED => head.field("Allow", allowed),
                 StatusCode::SERVICE_UNAVAILABLE => head.field("Retry-After", RETRY_AFTER_SECONDS),
                 _ => head,
             }
@@ -154,9 +160,10 @@ impl<H: Handles> HttpSession<H> {
     /// Brings a request to its end: all of its answer is queued. The rest of its body is discarded, or the connection
     /// closes.
     pub(super) fn finish(&mut self, request: Box<HttpRequest>, failure: Option<Failure>, now: Instant) {
-        let HttpRequest { method, transfer, status, body, persists, .. } = *request;
+        let HttpRequest { method, transfer, status, body, persists, tus, .. } = *request;
         // What only looks is nothing for the log, unless it failed.
-        if failure.is_some() || matches!(method, Method::Put | Method::Delete | Method::Mkcol) || transfer.bytes > 0 {
+        let changes = tus.is_none() && matches!(method, Method::Put | Method::Delete | Method::Mkcol);
+        if failure.is_some() || changes || transfer.bytes > 0 {
             self.log(transfer, Some(status), failure, now);
         }
         self.phase = match persists {
@@ -190,6 +197,9 @@ pub(super) fn own_fields<'o>(head: AnswerHead<'o>, media: &'static str) -> Answe
 /// Returns the status that tells a failure of `request`.
 fn status_of(code: Code, request: &HttpRequest) -> StatusCode {
     let (conditions, method) = (&request.conditions, request.method);
+    if request.tus.is_some() {
+        return tus::status_of(code);
+    }
     let adds = matches!(method, Method::Put | Method::Mkcol | Method::Post | Method::Patch);
     match code {
         Code::NotFound if method == Method::Put && conditions.only_if_taken() => StatusCode::PRECONDITION_FAILED,

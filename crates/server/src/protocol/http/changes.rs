@@ -26,7 +26,7 @@ use crate::{
 const THE_CHANGE: ChangeNumber = ChangeNumber(0);
 
 /// A session answers one upload at a time.
-const THE_PLACE: Place = Place(0);
+pub(super) const THE_PLACE: Place = Place(0);
 
 /// What an upload is to become.
 #[derive(Debug, Clone, Copy)]
@@ -225,11 +225,16 @@ impl<H: Handles> HttpSession<H> {
         let (size, transfer) = (request.length, request.transfer.clone());
         let check = BodyCheck::new(size);
         self.uploads.insert(Prepared { number, handle, id: None, is_part: false, size, check, terms, transfer }, now);
+        self.say_continue(&mut request);
+        self.phase = Phase::At(request, Step::Receiving(becoming));
+    }
+
+    /// Says that the body may come, where the client waits for that.
+    pub(super) fn say_continue(&mut self, request: &mut HttpRequest) {
         // A client that has sent some of the body waits for nothing.
         if std::mem::take(&mut request.awaits_word) {
             self.outbox.text(|text| text.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
         }
-        self.phase = Phase::At(request, Step::Receiving(becoming));
     }
 
     /// Takes bytes of the body that arrives, and says how many.
@@ -255,6 +260,9 @@ impl<H: Handles> HttpSession<H> {
                     return used;
                 }
                 body.take(bytes);
+                if let Some(tus) = &mut request.tus {
+                    tus.arrived(bytes);
+                }
                 self.body_bytes += bytes.len() as u64;
                 used
             }
@@ -272,6 +280,9 @@ impl<H: Handles> HttpSession<H> {
             step => Err(step),
         });
         let Some((request, becoming)) = taken else { return };
+        if request.tus.is_some() {
+            return self.end_piece(request, becoming, now);
+        }
         let ended = self.uploads.body(becoming.number).map(|body| body.end(request.crc));
         self.phase = Phase::At(request, Step::Storing(becoming));
         match ended {
@@ -323,8 +334,7 @@ impl<H: Handles> HttpSession<H> {
             }
             UploadCompletion::Finished(finished) => self.upload_event(number, now, |upload| upload.finished(finished)),
             UploadCompletion::Released => self.upload_event(number, now, Upload::released),
-            // Nothing here asks for that.
-            UploadCompletion::Resumed(_) => {}
+            UploadCompletion::Resumed(resumed) => self.resumed(number, resumed, now),
         }
     }
 
@@ -355,6 +365,10 @@ impl<H: Handles> HttpSession<H> {
                     request.transfer = transfer;
                 }
                 match outcome {
+                    Ok(Stored::Published(published)) if request.tus.is_some() => {
+                        self.say_whole(request, &published, now)
+                    }
+                    Ok(Stored::Kept(bytes)) => self.say_kept(request, bytes, now),
                     Ok(Stored::Published(published)) => self.say_published(request, becoming, &published, now),
                     Ok(Stored::Part) => self.say_done(request, now),
                     Err(failure) => self.fail(request, failure, now),
@@ -376,6 +390,6 @@ fn is_missing(error: &StoreError) -> bool {
     error.kind == ErrorKind::System(SystemError::NotFound)
 }
 
-fn read_only() -> Failure {
+pub(super) fn read_only() -> Failure {
     Failure::new(Code::ReadOnly, "this server takes no changes")
 }

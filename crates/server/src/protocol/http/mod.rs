@@ -10,8 +10,9 @@
 //! # A request, from its head to its answer
 //!
 //! [`message`] reads the head. [`HttpRequest`] holds what is left of it; `logins` finds out who makes it, and
-//! [`take_effect`](HttpSession::take_effect) is the gate to the rest: `reads` (files), `listings` and `archive` (directories)
-//! and `changes` (PUT, DELETE, MKCOL). While it waits for something, [`Step`] says for what. `answers` says how it ended,
+//! [`take_effect`](HttpSession::take_effect) is the gate to the rest: `reads` (files), `listings` and `archive`
+//! (directories), `changes` (PUT, DELETE, MKCOL) and [`tus`] (resumable uploads). While it waits for something, [`Step`]
+//! says for what. `answers` says how it ended,
 //! and [`finish`](HttpSession::finish) takes up the next one.
 
 mod answers;
@@ -33,7 +34,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use ferry_wire::{Failure, Id, Options, Request, UserName};
+use ferry_wire::{Failure, Options, Request, UserName};
 
 use super::{
     Activity, LINGER, LINGER_BYTES, Limits, Outbox, Record, Visitor, clock::Clock, operations::Operations,
@@ -49,6 +50,7 @@ use logins::{Known, LoggingIn};
 use message::{BodyPiece, BodyReader, Head, HeadReader, Method, Refusal, StatusCode};
 use request::HttpRequest;
 use sending::Sending;
+use tus::UploadIds;
 
 /// Below this many bytes of queued answers the next request is taken up: enough to fill a write,
 /// little enough that a client who never reads costs little.
@@ -65,6 +67,8 @@ pub struct HttpSession<H: Handles> {
     limits: Arc<Limits>,
     /// The client, with its rights.
     visitor: Visitor,
+    /// The ids of uploads that are made by tus.
+    ids: Arc<UploadIds>,
     /// The user whose secret was right.
     known: Option<Box<Known>>,
     heads: HeadReader,
@@ -148,11 +152,18 @@ impl<H: Handles> Phase<H> {
 }
 
 impl<H: Handles> HttpSession<H> {
-    /// Returns a session whose client has come `now`, at the time of day `today`.
+    /// Returns a session whose client has come `now`, at the time of day `today`. All sessions of a server share the `ids`.
     #[must_use]
-    pub fn new(limits: Arc<Limits>, visitor: Visitor, now: Instant, today: SystemTime) -> HttpSession<H> {
+    pub fn new(
+        limits: Arc<Limits>,
+        ids: Arc<UploadIds>,
+        visitor: Visitor,
+        now: Instant,
+        today: SystemTime,
+    ) -> HttpSession<H> {
         HttpSession {
             limits,
+            ids,
             visitor,
             known: None,
             heads: HeadReader::default(),
@@ -185,12 +196,13 @@ impl<H: Handles> HttpSession<H> {
     #[must_use]
     pub fn refusing(
         limits: Arc<Limits>,
+        ids: Arc<UploadIds>,
         visitor: Visitor,
         failure: &Failure,
         now: Instant,
         today: SystemTime,
     ) -> HttpSession<H> {
-        let mut session = HttpSession::new(limits, visitor, now, today);
+        let mut session = HttpSession::new(limits, ids, visitor, now, today);
         session.say_unasked(failure, now);
         session.settle(now);
         session
@@ -272,6 +284,7 @@ impl<H: Handles> HttpSession<H> {
     /// before [`pass`](Self::pass) was asked.
     fn take_effect(&mut self, request: Box<HttpRequest>, now: Instant) {
         match request.method {
+            _ if request.tus.is_some() => self.start_tus(request, now),
             Method::Get | Method::Head => self.start_read(request, now),
             Method::Put | Method::Delete | Method::Mkcol => self.start_change(request, now),
             Method::Options => {
@@ -324,6 +337,9 @@ impl<H: Handles> HttpSession<H> {
     /// only while no unconsumed input is waiting. Say with [`received`](Self::received) how many came.
     pub fn direct(&mut self) -> Option<&mut [u8]> {
         let Phase::At(request, Step::Receiving(becoming)) = &mut self.phase else { return None };
+        if request.tus.as_ref().is_some_and(|tus| tus.looks_at_bytes()) {
+            return None;
+        }
         self.uploads.body_mut(becoming.number)?.direct(request.body.raw_left())
     }
 
@@ -412,9 +428,6 @@ impl<H: Handles> HttpSession<H> {
     pub fn resume(&mut self, paused: Duration, now: Instant) {
         self.clock.resume(paused, now);
     }
-
-    /// A newer connection wants a resumable upload that this one has: none has any.
-    pub fn evict(&mut self, _: &Id, _: Instant) {}
 
     /// Returns whether the client turned out to speak another protocol. What can be no request is logged as a request that failed.
     pub fn take_stranger(&mut self) -> bool {

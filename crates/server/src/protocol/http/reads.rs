@@ -234,6 +234,9 @@ impl<H: Handles> HttpSession<H> {
             step => Err(step),
         });
         let Some((request, denied)) = taken else { return };
+        if request.tus.is_some() {
+            return self.upload_target_found(request, found, now);
+        }
         if matches!(request.method, Method::Put | Method::Delete) {
             return self.target_found(request, found, now);
         }

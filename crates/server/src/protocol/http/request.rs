@@ -7,7 +7,10 @@ use ferry_wire::{Crc32, Time};
 use super::message::{
     Authorization, BodyReader, ByteRange, Conditions, Framing, Head, Method, Refusal, Resource, StatusCode, Target,
 };
-use super::reads::Opening;
+use super::{
+    reads::Opening,
+    tus::{self, TusFields, TusRequest},
+};
 use crate::protocol::record::Transfer;
 
 /// See the [module documentation](self).
@@ -36,6 +39,8 @@ pub(super) struct HttpRequest {
     pub(super) persists: bool,
     /// A page is as good an answer as plain text.
     pub(super) takes_pages: bool,
+    /// What tus makes of it, where its query begins with that.
+    pub(super) tus: Option<Box<TusRequest>>,
     /// The status of its answer, once that is known.
     pub(super) status: StatusCode,
     /// What the log is told of it.
@@ -54,7 +59,11 @@ impl HttpRequest {
             Ok(target) => name_of(target).to_owned(),
             Err(_) => String::from_utf8_lossy(head.target_text()).into_owned(),
         };
-        let method = head.method();
+        let is_tus = target.as_ref().is_ok_and(|target| target.key() == Some("tus")) && head.method() != Method::Get;
+        let (method, tus) = match is_tus {
+            true => of_tus(head),
+            false => (head.method(), Ok(None)),
+        };
         let request = HttpRequest {
             method,
             range: head.range(),
@@ -72,15 +81,18 @@ impl HttpRequest {
             takes_pages: head.field("accept").is_some_and(|types| holds(types, b"text/html")),
             status: StatusCode::OK,
             transfer: Transfer {
-                moves: matches!(method, Method::Get | Method::Put),
+                moves: matches!(method, Method::Get | Method::Put | Method::Post | Method::Patch),
                 ..Transfer::new(verb(method), &name, now)
             },
             target: target.as_ref().cloned().unwrap_or_else(|_| Target::server()),
             conditions: conditions.as_ref().cloned().unwrap_or_default(),
             crc: crc.as_ref().ok().copied().flatten(),
             mtime: mtime.as_ref().ok().copied().flatten(),
+            // Its answers have the fields of tus, also where it is refused.
+            tus: is_tus.then(|| Box::new(TusRequest::new(tus.as_ref().ok().cloned().flatten().unwrap_or_default()))),
         };
-        let checked = target.map(drop).and(conditions.map(drop)).and(crc.map(drop)).and(mtime.map(drop));
+        let checked =
+            target.map(drop).and(conditions.map(drop)).and(crc.map(drop)).and(mtime.map(drop)).and(tus.map(drop));
         (request, head.authorization(), checked.and_then(|()| coding(head)).and_then(|()| partial(head)))
     }
 
@@ -92,6 +104,14 @@ impl HttpRequest {
     /// Returns whether it has a body of which bytes are to come.
     pub(super) fn has_body(&self) -> bool {
         !self.body.is_over()
+    }
+}
+
+/// Returns the method and the fields of a request of tus.
+fn of_tus(head: &Head<'_>) -> (Method, Result<Option<TusFields>, Refusal>) {
+    match tus::meant(head) {
+        Ok(method) => (method, TusFields::of(head, method).map(Some)),
+        Err(refusal) => (head.method(), Err(refusal)),
     }
 }
 

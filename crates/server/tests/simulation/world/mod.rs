@@ -177,6 +177,7 @@ impl World {
             timeouts: Timeouts { idle: TIMEOUT, request: TIMEOUT, window: TIMEOUT, window_bytes: 1 },
             checkpoint_bytes: 512 << 10,
             checkpoint_time: Duration::from_secs(15),
+            keep: Duration::from_secs(72 * 3600),
         };
         let store = Store::new(Tree::default(), weather.faults, Dice::new(seed ^ 1));
         let now = Instant::now();

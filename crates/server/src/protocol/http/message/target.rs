@@ -49,7 +49,7 @@ impl Target {
             None => (path, path.is_empty()),
         };
         if path.is_empty() && text.starts_with(b"//") {
-            return Err(of_name(NameError::EmptyComponent));
+            return Err(NameError::EmptyComponent.into());
         }
         let resource = if path.is_empty() { Resource::Root } else { Resource::Name(name_of(path)?) };
         Ok(Target { resource, ends_in_slash, query })
@@ -158,21 +158,24 @@ fn name_of(path: &[u8]) -> Result<Name, Refusal> {
         }
     }
     let name = decoded(path).map_err(|()| bad("a percent sign stands before two hex digits"))?;
-    Name::from_bytes(&name).map_err(of_name)
+    Ok(Name::from_bytes(&name)?)
 }
 
-fn of_name(error: NameError) -> Refusal {
-    let status = match error {
-        NameError::TooLong => StatusCode::URI_TOO_LONG,
-        NameError::Reserved => StatusCode::FORBIDDEN,
-        NameError::Empty
-        | NameError::EmptyComponent
-        | NameError::Dots
-        | NameError::Control
-        | NameError::Browser
-        | NameError::NotUtf8 => StatusCode::BAD_REQUEST,
-    };
-    Refusal::new(status, error.to_string())
+/// A name that can't be is refused for the rule that it breaks; the connection goes on.
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Refusal {
+        let status = match error {
+            NameError::TooLong => StatusCode::URI_TOO_LONG,
+            NameError::Reserved => StatusCode::FORBIDDEN,
+            NameError::Empty
+            | NameError::EmptyComponent
+            | NameError::Dots
+            | NameError::Control
+            | NameError::Browser
+            | NameError::NotUtf8 => StatusCode::BAD_REQUEST,
+        };
+        Refusal::new(status, error.to_string())
+    }
 }
 
 fn bad(reason: &'static str) -> Refusal {
