@@ -391,6 +391,24 @@ impl Client {
         self.converse(|link| requests::sum(link, name))
     }
 
+    /// Asks for the sums of all of `names`, some ahead, and tells `taken` each: its place in the list, and the sum or why
+    /// there is none. With `with_sha256` each has the SHA-256, too, for which the server reads every byte. Where `taken`
+    /// fails no further one is asked for; those that were are waited for.
+    ///
+    /// A server that is silent over a large file is asked for a sign of life on a second connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lacking`] of a server that computes no SHA-256; the error of `taken`; a connection that is lost.
+    pub fn sums(
+        &mut self,
+        names: &[Name],
+        with_sha256: bool,
+        taken: &mut dyn FnMut(usize, Result<Sum, Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.converse(|link| requests::sum_all(link, names, with_sha256, taken))
+    }
+
     /// Makes a directory; its parent must be there.
     ///
     /// # Errors

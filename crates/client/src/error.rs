@@ -122,6 +122,14 @@ pub enum Error {
         "the server cannot be told to leave files that are there as they are (it does not say 'with-if'); nothing was sent"
     )]
     NeverReplacing,
+    /// The server does not know what was asked for; nothing was sent to it.
+    #[error("the server cannot {what} (it does not say '{feature}'); nothing was sent")]
+    Lacking {
+        /// The thing that it can't do, as a verb.
+        what: &'static str,
+        /// The feature that its greeting would have.
+        feature: &'static str,
+    },
     /// More would be deleted than is allowed; nothing was.
     #[error("{planned} thing{} would be deleted, and {most} may be; nothing was changed", if *.planned == 1 { "" } else { "s" })]
     Deletions {
@@ -205,7 +213,11 @@ impl Error {
             | Error::Closed(_)
             | Error::Broken(_) => Blame::Connection,
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
-            Error::Server(_) | Error::Login { .. } | Error::Name { .. } | Error::NeverReplacing => Blame::Request,
+            Error::Server(_)
+            | Error::Login { .. }
+            | Error::Name { .. }
+            | Error::NeverReplacing
+            | Error::Lacking { .. } => Blame::Request,
             Error::Untrusted(_) | Error::Violation(_) | Error::Verification(_) => Blame::Protocol,
             Error::Local { .. } | Error::LocalFile { .. } | Error::Rules { .. } | Error::Deletions { .. } => {
                 Blame::Local

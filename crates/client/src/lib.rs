@@ -27,7 +27,8 @@
 //! ```
 //!
 //! For one file there are [`Client::get`] and [`Client::put`]; for streams [`Client::read`] and [`Client::put_from`]; for
-//! what the server has [`Client::list`], [`Client::tree`], [`Client::stat`] and [`Client::sum`]; to change it
+//! what the server has [`Client::list`], [`Client::tree`], [`Client::stat`], [`Client::sum`] and [`Client::sums`], which also
+//! fill and check files of checksums ([`ChecksumLine`]); to change it
 //! [`Client::make_directories`], [`Client::mkdir`], [`Client::delete`] and [`Client::rename`]. Whole directories are moved by
 //! a [`Planner`] and made alike by [`Plan::sync`]: both give a [`Plan`] to look at first. Two programs that use them
 //! are in `examples`: `mirror` fetches a directory, `upload` stores files.
@@ -68,6 +69,7 @@
 
 mod address;
 mod block;
+mod checksum;
 mod choose;
 mod client;
 mod connection;
@@ -86,11 +88,12 @@ mod tree;
 mod trust;
 
 pub use address::{Address, AddressError};
+pub use checksum::{ChecksumError, ChecksumForm, ChecksumLine};
 pub use choose::{Choice, Filter, Links, NameList, RuleError};
 pub use client::Client;
 pub use conversation::requests::{Download, Part, Stat, Sum};
 pub use error::{Blame, Error, Stranger};
-pub use local::{HeldDirectory, LocalPath};
+pub use local::{HeldDirectory, LocalPath, sha256_of};
 pub use login::{Credentials, LoginProblem};
 pub use options::{Cancel, Options, Progress};
 pub use pattern::{Pattern, PatternError};
@@ -109,5 +112,5 @@ pub use trust::{CertificateProblem, Security, Trust, UnknownKey, Untrusted};
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{
     Code, Crc32, Entry, EntryKind, Failure, FileMeta, Fingerprint, FingerprintError, Greeting, Id, Name, NameError,
-    Secret, SecretError, Tag, Time, UserName, UserNameError,
+    Secret, SecretError, Sha256, Tag, Time, UserName, UserNameError,
 };

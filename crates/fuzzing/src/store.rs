@@ -185,6 +185,10 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
                     chunk.filled = end;
                     Piece::Bytes(chunk, bytes)
                 }
+                Form::Hashed(mut sha256) => {
+                    sha256.update(&vec![0; bytes as usize]);
+                    Piece::Hashed(sha256, bytes)
+                }
                 Form::Cached | Form::Background => Piece::Cached(bytes),
             };
             ReadCompletion::Loaded(Ok(Loaded { piece, digest }))

@@ -8,6 +8,7 @@ use crate::{
     escape::{escaped, escaped_bytes},
     limits::{MAX_LINE_BYTES, PROTOCOL_VERSION},
     number::{parse_integer, push_integer},
+    sha256::Sha256,
     time::{OrDash, Time},
     token::Tag,
     words::{Words, is_verb},
@@ -98,7 +99,7 @@ pub enum Reply {
         /// The parts of the file beyond that which are there, in order: only a server that knows parts tells of them.
         parts: Vec<Range<u64>>,
     },
-    /// `SUM <size> <crc> <tag>`
+    /// `SUM <size> <crc> <tag> [sha256=<digits>]`
     Sum {
         /// The size of the whole file in bytes.
         size: u64,
@@ -106,6 +107,8 @@ pub enum Reply {
         crc: Crc32,
         /// The version that was read.
         tag: Tag,
+        /// The SHA-256 of the whole file, where it was asked for.
+        sha256: Option<Sha256>,
     },
     /// `DONE`
     Done,
@@ -114,6 +117,9 @@ pub enum Reply {
     /// `FAIL <code> <message>`
     Fail(Failure),
 }
+
+/// The beginning of the word of a SUM that carries the SHA-256.
+const SHA256: &[u8] = b"sha256=";
 
 /// The error for a line that is no reply of version 1. Displays escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +149,13 @@ impl Reply {
             let size = parse_integer(words.next()?)?;
             let crc = Crc32::parse(words.next()?)?;
             let tag = Tag::from_word(words.next()?).ok()?;
-            if is_verb(verb, "SUM") { Reply::Sum { size, crc, tag } } else { Reply::Saved { size, crc, tag } }
+            if is_verb(verb, "SAVED") {
+                Reply::Saved { size, crc, tag }
+            } else {
+                let word = std::iter::from_fn(|| words.next()).find_map(|word| word.strip_prefix(SHA256));
+                let sha256 = word.map(|digits| Sha256::parse(digits).ok_or(())).transpose().ok()?;
+                Reply::Sum { size, crc, tag, sha256 }
+            }
         } else if is_verb(verb, "DIR") {
             Reply::Dir(Time::parse_known_or_dash(words.next()?)?)
         } else if is_verb(verb, "GO") {
@@ -190,7 +202,10 @@ impl Reply {
                 out.push(b'\n');
                 Ok(())
             }
-            Reply::Sum { size, crc, tag } => writeln!(out, "SUM {size} {crc} {tag}"),
+            Reply::Sum { size, crc, tag, sha256: None } => writeln!(out, "SUM {size} {crc} {tag}"),
+            Reply::Sum { size, crc, tag, sha256: Some(sha256) } => {
+                writeln!(out, "SUM {size} {crc} {tag} sha256={sha256}")
+            }
             Reply::Done => writeln!(out, "DONE"),
             Reply::Bye => writeln!(out, "BYE"),
             Reply::Fail(failure) => {
@@ -246,6 +261,9 @@ impl Greeting {
 
     /// The feature of a server that knows `WITH crc=read`.
     pub const WITH_CRC: &str = "with-crc";
+
+    /// The feature of a server that knows `WITH sum=sha256`.
+    pub const WITH_SHA256: &str = "with-sha256";
 
     /// The feature of a server that takes parts of a resumable upload on several connections.
     pub const PARTS: &str = "parts";
@@ -334,6 +352,11 @@ mod tests {
     fn extra_words_are_ignored_and_missing_ones_are_not() {
         assert_eq!(Reply::parse(b"DONE and dusted"), Ok(Reply::Done));
         assert_eq!(Reply::parse(b"GO 5 now"), Ok(Reply::Go { offset: 5, parts: Vec::new() }));
+        let sum = |sha256| Reply::Sum { size: 0, crc: Crc32::EMPTY, tag: Tag::new("t").unwrap(), sha256 };
+        let empty = Sha256::of(b"");
+        assert_eq!(Reply::parse(b"SUM 0 00000000 t of late"), Ok(sum(None)));
+        assert_eq!(Reply::parse(format!("SUM 0 00000000 t of sha256={empty} late").as_bytes()), Ok(sum(Some(empty))));
+        assert!(Reply::parse(b"SUM 0 00000000 t sha256=e3b0").is_err());
         let parts = vec![7..9, 12..13];
         assert_eq!(Reply::parse(b"GO 5 7-9 12-13 14-14 20-30"), Ok(Reply::Go { offset: 5, parts }));
         for line in

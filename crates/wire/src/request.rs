@@ -118,6 +118,8 @@ pub struct Options {
     pub if_none: bool,
     /// `crc=read`: the CRC that is answered is computed of bytes that are read for this request, and not remembered.
     pub crc_read: bool,
+    /// `sum=sha256`: a SUM is answered with the SHA-256, too.
+    pub sha256: bool,
     /// An option that this version does not know was among them.
     pub has_unknown: bool,
 }
@@ -129,6 +131,7 @@ impl Options {
         Options {
             if_none: self.if_none || others.if_none,
             crc_read: self.crc_read || others.crc_read,
+            sha256: self.sha256 || others.sha256,
             has_unknown: self.has_unknown || others.has_unknown,
         }
     }
@@ -238,9 +241,15 @@ impl Request {
             Request::List { name: Some(name) } => writeln!(out, "LIST {name}"),
             Request::Rename { from, to } => writeln!(out, "RENAME {from}//{to}"),
             Request::Login { user, secret } => writeln!(out, "LOGIN {user} {}", secret.expose()),
-            Request::With(Options { if_none, crc_read, .. }) => {
-                let if_none = if *if_none { " if=none" } else { "" };
-                writeln!(out, "WITH{if_none}{}", if *crc_read { " crc=read" } else { "" })
+            Request::With(Options { if_none, crc_read, sha256, has_unknown: _ }) => {
+                let options = [(if_none, " if=none"), (crc_read, " crc=read"), (sha256, " sum=sha256")];
+                out.extend_from_slice(b"WITH");
+                options
+                    .iter()
+                    .filter(|(is_set, _)| **is_set)
+                    .for_each(|(_, word)| out.extend_from_slice(word.as_bytes()));
+                out.push(b'\n');
+                Ok(())
             }
             Request::Health => writeln!(out, "HEALTH"),
             Request::Close => writeln!(out, "CLOSE"),
@@ -371,6 +380,7 @@ fn with(words: Words<'_>) -> Result<Request, ArgumentError> {
         match word {
             b"if=none" => options.if_none = true,
             b"crc=read" => options.crc_read = true,
+            b"sum=sha256" => options.sha256 = true,
             _ => options.has_unknown = true,
         }
     }
@@ -415,7 +425,7 @@ mod tests {
     }
 
     fn with(if_none: bool, crc_read: bool, has_unknown: bool) -> Request {
-        Request::With(Options { if_none, crc_read, has_unknown })
+        Request::With(Options { if_none, crc_read, has_unknown, ..Options::default() })
     }
 
     fn user(text: &str) -> UserName {
@@ -453,6 +463,9 @@ mod tests {
             ("WITH crc=read", with(false, true, false)),
             ("WITH crc=read if=none", with(true, true, false)),
             ("WITH crc=", with(false, false, true)),
+            ("WITH sum=sha256", Request::With(Options { sha256: true, ..Options::default() })),
+            ("WITH sum=SHA256", with(false, false, true)),
+            ("WITH sum=md5", with(false, false, true)),
             ("health", Request::Health),
             ("CLOSE the door", Request::Close),
         ] {

@@ -3,7 +3,7 @@
 
 use ferry_wire::{
     BodyLine, Code, Crc32, Entry, EntryKind, Failure, FileMeta, Frame, Framer, Greeting, Id, LineTooLong, Name,
-    Options, Reply, Request, Secret, Tag, Time, UserName, limits, write_block_header,
+    Options, Reply, Request, Secret, Sha256, Tag, Time, UserName, limits, write_block_header,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -75,9 +75,9 @@ fn requests() -> impl Strategy<Value = Request> {
         names().prop_map(|name| Request::Delete { name }),
         (names(), names()).prop_map(|(from, to)| Request::Rename { from, to }),
         logins(),
-        (any::<bool>(), any::<bool>()).prop_filter_map("an option", |(if_none, crc_read)| {
-            let options = Options { if_none, crc_read, has_unknown: false };
-            (if_none || crc_read).then_some(Request::With(options))
+        (any::<bool>(), any::<bool>(), any::<bool>()).prop_filter_map("an option", |(if_none, crc_read, sha256)| {
+            let options = Options { if_none, crc_read, sha256, has_unknown: false };
+            (if_none || crc_read || sha256).then_some(Request::With(options))
         }),
         Just(Request::Health),
         Just(Request::Close),
@@ -86,14 +86,14 @@ fn requests() -> impl Strategy<Value = Request> {
 
 fn replies() -> impl Strategy<Value = Reply> {
     let saved = (integers(), crcs(), tags());
-    let sum = (integers(), crcs(), tags());
+    let sum = (integers(), crcs(), tags(), option::of(any::<[u8; 32]>().prop_map(Sha256)));
     prop_oneof![
         metas().prop_map(Reply::File),
         option::of(times()).prop_map(Reply::Dir),
         Just(Reply::Listing),
         saved.prop_map(|(size, crc, tag)| Reply::Saved { size, crc, tag }),
         (integers(), vec(parts(), 0..5)).prop_map(|(offset, parts)| Reply::Go { offset, parts }),
-        sum.prop_map(|(size, crc, tag)| Reply::Sum { size, crc, tag }),
+        sum.prop_map(|(size, crc, tag, sha256)| Reply::Sum { size, crc, tag, sha256 }),
         Just(Reply::Done),
         Just(Reply::Bye),
         failures().prop_map(Reply::Fail),

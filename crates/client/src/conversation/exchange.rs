@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Crc32, Digest, Failure, Id, Name, Reply, Request, Time};
+use ferry_wire::{Crc32, Digest, Failure, Greeting, Id, Name, Reply, Request, Time};
 
 use super::{Conversation, Line};
 use crate::{
@@ -78,6 +78,19 @@ impl<'l, T> Exchange<'l, T> {
         if self.link.knows_crc_read() {
             self.talk.read_anew(self.link.output());
         }
+    }
+
+    /// Has the SUM that is queued next tell the SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lacking`] where the server does not know that.
+    pub(crate) fn with_sha256(&mut self) -> Result<(), Error> {
+        if !self.link.knows_sha256() {
+            return Err(Error::Lacking { what: "compute SHA-256", feature: Greeting::WITH_SHA256 });
+        }
+        self.talk.with_sha256(self.link.output());
+        Ok(())
     }
 
     /// Queues a PUT; its body is sent in blocks.

@@ -119,6 +119,12 @@ impl<T> Conversation<T> {
         push(out, |out| Request::With(options).encode(out));
     }
 
+    /// Has the SUM that is asked for next tell the SHA-256: only of a server that knows this.
+    pub(crate) fn with_sha256(&self, out: &mut Vec<u8>) {
+        let options = Options { sha256: true, ..Options::default() };
+        push(out, |out| Request::With(options).encode(out));
+    }
+
     /// Begins a PUT, whose body is then open.
     pub(crate) fn put(&mut self, size: Option<u64>, mtime: Option<Time>, name: Name, out: &mut Vec<u8>) {
         assert!(self.upload == Upload::None, "an upload inside an upload");

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ferry_wire::{Code, Crc32, FileMeta, Name, Reply, Request, Tag, Time};
+use ferry_wire::{Code, Crc32, FileMeta, Name, Reply, Request, Sha256, Tag, Time};
 
 use super::{Exchange, Extent, Next, unexpected};
 use crate::{error::Error, link::Link};
@@ -25,6 +25,8 @@ pub struct Sum {
     pub crc: Crc32,
     /// The version that was read.
     pub tag: Tag,
+    /// The SHA-256 of the same bytes, where it was asked for.
+    pub sha256: Option<Sha256>,
 }
 
 /// A part of a file that was read, and is verified.
@@ -76,15 +78,53 @@ fn to_stat(reply: Reply) -> Result<Stat, Error> {
     }
 }
 
+/// Sums that are asked for ahead: the server goes on while replies are on their way.
+const SUMS_AHEAD: usize = 8;
+
 pub(crate) fn sum(link: &mut Link, name: &Name) -> Result<Sum, Error> {
     let mut exchange = Exchange::new(link);
     exchange.ask(&Request::Sum { name: name.clone() }, ());
     to_sum(exchange.reply_after(Extent::Whole(name))?.1)
 }
 
+/// Asks for the sums of all of `names`, some ahead. `taken` learns each, in order, and may end it.
+pub(crate) fn sum_all(
+    link: &mut Link,
+    names: &[Name],
+    with_sha256: bool,
+    taken: &mut dyn FnMut(usize, Result<Sum, Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut exchange = Exchange::new(link);
+    let (mut waiting, mut answered, mut stopped) = (names.iter(), 0, Ok(()));
+    loop {
+        while stopped.is_ok()
+            && exchange.waiting() < SUMS_AHEAD
+            && let Some(name) = waiting.next()
+        {
+            if with_sha256 {
+                exchange.with_sha256()?;
+            }
+            exchange.ask(&Request::Sum { name: name.clone() }, name);
+        }
+        let Some(&name) = exchange.in_flight().next() else { return stopped };
+        let sum = match to_sum(exchange.reply_after(Extent::Whole(name))?.1) {
+            Ok(Sum { sha256: None, .. }) if with_sha256 => {
+                Err(Error::violation("a SUM without the SHA-256 that was asked for"))?
+            }
+            Err(error @ Error::Server(_)) => Err(error),
+            sum => Ok(sum?),
+        };
+        match taken(answered, sum) {
+            Err(error) if stopped.is_ok() => stopped = Err(error),
+            _ => {}
+        }
+        answered += 1;
+    }
+}
+
 pub(crate) fn to_sum(reply: Reply) -> Result<Sum, Error> {
     match reply {
-        Reply::Sum { size, crc, tag } => Ok(Sum { size, crc, tag }),
+        Reply::Sum { size, crc, tag, sha256 } => Ok(Sum { size, crc, tag, sha256 }),
         reply => Err(unexpected(reply)),
     }
 }

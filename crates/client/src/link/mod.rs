@@ -69,6 +69,8 @@ pub(crate) struct Link {
     knows_crc_read: bool,
     /// The server has greeted with [`Greeting::PARTS`].
     knows_parts: bool,
+    /// The server has greeted with [`Greeting::WITH_SHA256`].
+    knows_sha256: bool,
     /// Set while what was cut short is brought to its end: the moment when that has to be done,
     /// whatever moves. The caller's flag is no longer looked at.
     grace: Option<Instant>,
@@ -194,6 +196,7 @@ impl Link {
             knows_if_free: false,
             knows_crc_read: false,
             knows_parts: false,
+            knows_sha256: false,
             grace: None,
         };
         let begun = Instant::now();
@@ -252,6 +255,7 @@ impl Link {
         self.knows_if_free = greeting.has(Greeting::WITH_IF);
         self.knows_crc_read = greeting.has(Greeting::WITH_CRC);
         self.knows_parts = greeting.has(Greeting::PARTS);
+        self.knows_sha256 = greeting.has(Greeting::WITH_SHA256);
     }
 
     /// Whether a CRC can be asked for that is of bytes just read.
@@ -262,6 +266,11 @@ impl Link {
     /// Whether an upload may come over several connections.
     pub(crate) fn knows_parts(&self) -> bool {
         self.knows_parts
+    }
+
+    /// Whether a SUM may ask for the SHA-256.
+    pub(crate) fn knows_sha256(&self) -> bool {
+        self.knows_sha256
     }
 
     /// Whether uploads may ask for a free name.

@@ -28,6 +28,7 @@ pub(crate) use held::LINK;
 pub use held::{HeldDirectory, LocalPath};
 pub(crate) use journal::{checked_line, checkpoint, hash, line, parse_checkpoint};
 pub(crate) use partial::{PartialFile, append_lines, is_staged};
+pub use source::sha256_of;
 pub(crate) use source::{Source, Stamp, Version};
 pub(crate) use staged::{RESERVE_BYTES, Staged, check_target, reserve, write_at};
 

@@ -9,14 +9,35 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ferry_wire::{Crc32, Digest, Name, Request, Time, write_block_header, write_end};
+use ferry_wire::{Crc32, Digest, Name, Request, Sha256, Sha256Digest, Time, write_block_header, write_end};
 use rustix::fs::{OFlags, Stat};
 
 use super::{held::LocalPath, not_a_file};
 use crate::{
     block::{BLOCK_BYTES, Block},
     error::Error,
+    options::Cancel,
 };
+
+/// Computes the SHA-256 of a local file.
+///
+/// # Errors
+///
+/// A file that can't be read, or that is none; `cancel`, when it is raised.
+pub fn sha256_of(path: &LocalPath, cancel: &Cancel) -> Result<Sha256, Error> {
+    let mut source = Source::open(path)?;
+    let mut digest = Sha256Digest::new();
+    let mut buffer = vec![0; BLOCK_BYTES];
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Error::Interrupted);
+        }
+        match source.read(&mut buffer)? {
+            0 => return Ok(digest.finish()),
+            read => digest.update(&buffer[..read]),
+        }
+    }
+}
 
 /// A version of a local file: its size, its time, and which file it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -134,7 +134,7 @@ const CLIENT: &[Room] = &[
     Room { name: "local", modules: &["local"], imports: &["values"] },
     Room {
         name: "values",
-        modules: &["address", "block", "error", "login", "options", "random", "trace", "trust"],
+        modules: &["address", "block", "checksum", "error", "login", "options", "random", "trace", "trust"],
         imports: &[],
     },
 ];

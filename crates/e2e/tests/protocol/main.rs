@@ -4,6 +4,7 @@
 
 mod balancer;
 mod faults;
+mod hashes;
 mod machine;
 mod model;
 mod parts;

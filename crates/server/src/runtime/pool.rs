@@ -14,6 +14,7 @@ use std::{
 };
 
 use mio::{Token, Waker};
+use rustix::process::nice;
 
 use super::{
     job::{Ended, Helped, Job, Single, Waiting},
@@ -24,8 +25,8 @@ use super::{
 use crate::{
     observe::LaneFigures,
     store::{
-        Disk, ErrorKind, NameOperation, Operation, ReadOperation, SCRATCH_BYTES, ServedStore, SmallFinish, StoreError,
-        UploadNumber, UploadOperation,
+        Disk, ErrorKind, Form, NameOperation, Operation, ReadOperation, SCRATCH_BYTES, ServedStore, SmallFinish,
+        StoreError, UploadNumber, UploadOperation,
     },
     sys,
 };
@@ -45,6 +46,12 @@ const TO_STORE: u32 = 4;
 
 /// Small uploads that wait for the disk at once, each by itself, where they can't wait together.
 const SMALL_APART: usize = 4;
+
+/// Helpers that hash. Two, so that a disk that is asked by one does not keep the processor from the other.
+const HASHERS: usize = 2;
+
+/// The niceness of those: on Linux, of the thread alone. A third of the share of others, so that they get on as well.
+const GIVING_WAY: i32 = 5;
 
 /// How many changes of the tree may share their fsyncs. Each may hold two directories meanwhile.
 const BATCH_CHANGES: usize = 1024;
@@ -80,6 +87,8 @@ struct Staffed<O: Helped> {
     reads: bool,
     /// So many times the job timeout a job may take.
     timeouts: u32,
+    /// Its threads get the processor after all others that want it, the loop's above all.
+    gives_way: bool,
     lane: Arc<Lane<O>>,
 }
 
@@ -99,8 +108,13 @@ impl<O: Helped> AnyLane for Staffed<O> {
     }
 
     fn start_thread(&self, kit: &Kit) -> io::Result<()> {
-        let (lane, kit, reads) = (self.lane.clone(), kit.clone(), self.reads);
-        let started = thread::Builder::new().name(self.name.into()).spawn(move || help(&lane, &kit, reads));
+        let (lane, kit, reads, gives_way) = (self.lane.clone(), kit.clone(), self.reads, self.gives_way);
+        let started = thread::Builder::new().name(self.name.into()).spawn(move || {
+            if gives_way && let Err(error) = nice(GIVING_WAY) {
+                log::debug!("a thread keeps its priority: {error}");
+            }
+            help(&lane, &kit, reads);
+        });
         if started.is_err() {
             self.lane.is_short_of_one();
         }
@@ -131,6 +145,8 @@ pub(super) struct Pool {
     look: Arc<Lane<Single>>,
     /// Bulk reads.
     read: Arc<Lane<Single>>,
+    /// Bulk reads that are hashed: of work for the processor, and the last to get it.
+    hash: Arc<Lane<Single>>,
     write: Arc<Lane<Single>>,
     sync: Arc<Lane<Single>>,
     small: Arc<Lane<SmallFinish>>,
@@ -174,6 +190,7 @@ impl Pool {
         let mut pool = Pool {
             look: Arc::new(Lane::new(4, SPARES, 1, soon)),
             read: Arc::new(Lane::new(4, SPARES, 1, soon)),
+            hash: Arc::new(Lane::new(HASHERS, FEW_SPARES, 1, soon)),
             write: Arc::new(Lane::new(2, FEW_SPARES, 1, soon)),
             sync: Arc::new(Lane::new(4, FEW_SPARES, 1, soon)),
             small: Arc::new(Lane::new(smalls, FEW_SPARES, small_batch, patience)),
@@ -187,6 +204,7 @@ impl Pool {
         let to_store = if store.is_local() { TO_STORE } else { 1 };
         pool.staff("ferry-look", true, 1, &pool.look.clone())?;
         pool.staff("ferry-read", true, 1, &pool.read.clone())?;
+        pool.staff_to_give_way("ferry-hash", &pool.hash.clone())?;
         pool.staff("ferry-write", false, to_store, &pool.write.clone())?;
         pool.staff("ferry-sync", false, to_store, &pool.sync.clone())?;
         pool.staff("ferry-small", false, to_store, &pool.small.clone())?;
@@ -202,8 +220,16 @@ impl Pool {
         timeouts: u32,
         lane: &Arc<Lane<O>>,
     ) -> io::Result<()> {
-        let staffed = Staffed { name, reads, timeouts, lane: lane.clone() };
-        for _ in 0..lane.threads() {
+        self.start_all(Staffed { name, reads, timeouts, gives_way: false, lane: lane.clone() })
+    }
+
+    /// Starts the threads of a lane of work for the processor.
+    fn staff_to_give_way<O: Helped>(&mut self, name: &'static str, lane: &Arc<Lane<O>>) -> io::Result<()> {
+        self.start_all(Staffed { name, reads: true, timeouts: 1, gives_way: true, lane: lane.clone() })
+    }
+
+    fn start_all<O: Helped>(&mut self, staffed: Staffed<O>) -> io::Result<()> {
+        for _ in 0..staffed.lane.threads() {
             staffed.start_thread(&self.kit)?;
         }
         self.lanes.push((Box::new(staffed), Losses::default()));
@@ -216,6 +242,7 @@ impl Pool {
         let refused = match operation {
             Operation::Read(operation) => {
                 let lane = match operation {
+                    ReadOperation::Load { form: Form::Hashed(_), .. } => &self.hash,
                     ReadOperation::Load { .. } => &self.read,
                     ReadOperation::Open { .. }
                     | ReadOperation::Check { .. }
@@ -272,7 +299,7 @@ impl Pool {
     /// Takes back the reads that wait for `token`, which is gone: they won't be done, and are
     /// completed by this. Those under way end soon.
     pub(super) fn forget(&self, token: Token) -> Vec<Ended> {
-        let waiting = [&self.look, &self.read].into_iter().flat_map(|lane| lane.forget(token));
+        let waiting = [&self.look, &self.read, &self.hash].into_iter().flat_map(|lane| lane.forget(token));
         waiting.map(|waiting| waiting.failed(StoreError::of(ErrorKind::Abandoned))).collect()
     }
 

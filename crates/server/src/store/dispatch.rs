@@ -112,6 +112,11 @@ impl Store {
                 let read = self.read_range(&file, at..at + bytes, digest.as_ref(), HELPER, &mut chunk);
                 ReadCompletion::Loaded(read.map(|read| appended(chunk, read)).map_err(Stop::error))
             }
+            ReadOperation::Load { file, at, bytes, digest, form: Form::Hashed(sha256), .. } => {
+                let digest = digest.unwrap_or_default();
+                let hashed = self.hash(&file, at..at + bytes, (digest, sha256), scratch, gets_on);
+                ReadCompletion::Loaded(hashed.map_err(Stop::error))
+            }
             ReadOperation::Load { file, at, bytes, digest, remembered, form } => {
                 let (range, digest, is_sent) = (at..at + bytes, digest.as_ref(), matches!(form, Form::Cached));
                 let load = Load { file: &file, range, digest, remembered, is_sent };

@@ -7,7 +7,7 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
-use ferry_wire::{Crc32, Digest, Id, Name, Tag, Time};
+use ferry_wire::{Crc32, Digest, Id, Name, Sha256Digest, Tag, Time};
 
 use super::{error::StoreError, owner::Owner};
 
@@ -115,6 +115,9 @@ pub enum Form {
     Bytes(Chunk),
     /// It is only looked at, and not on the loop: [`Piece::Cached`].
     Background,
+    /// It is only looked at, by this SHA-256 as well, and by a helper that does nothing else: [`Piece::Hashed`]. CRCs that
+    /// are remembered can't stand for the bytes.
+    Hashed(Box<Sha256Digest>),
 }
 
 /// The end of a [`ReadOperation`].
@@ -409,6 +412,8 @@ pub enum Piece {
     Cached(u64),
     /// So many bytes are at the end of the chunk that was given for them.
     Bytes(Chunk, u64),
+    /// So many bytes are added to the SHA-256 that was given for them.
+    Hashed(Box<Sha256Digest>, u64),
 }
 
 impl Piece {
@@ -416,7 +421,7 @@ impl Piece {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match self {
-            Piece::Cached(bytes) | Piece::Bytes(_, bytes) => *bytes,
+            Piece::Cached(bytes) | Piece::Bytes(_, bytes) | Piece::Hashed(_, bytes) => *bytes,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_wire::{Digest, Name, Tag};
+use ferry_wire::{Digest, Name, Sha256Digest, Tag};
 use rustix::{
     fs::{FileType, Stat},
     io::Errno,
@@ -318,6 +318,29 @@ impl Store {
         }
         assert!(at <= range.end, "more was read than was asked for");
         Ok(Loaded { piece: Piece::Cached(at - range.start), digest })
+    }
+
+    /// Reads a range for its digest and its SHA-256. Stops early as [`load`](Self::load) does.
+    pub(super) fn hash(
+        &self,
+        file: &OpenFile,
+        range: Range<u64>,
+        (mut digest, mut sha256): (Digest, Box<Sha256Digest>),
+        scratch: &mut [u8],
+        gets_on: &dyn Fn() -> bool,
+    ) -> Result<Loaded, Stop<Infallible>> {
+        let fd = file.fd().map_err(|error| file.error(error))?;
+        if !self.capabilities.in_memory {
+            self.syscalls.will_need(fd, range.start, range.end - range.start + READ_AHEAD_BYTES);
+        }
+        let (bytes, stopped) = self.bring(fd, range, HELPER, scratch, gets_on, &mut |piece| {
+            digest.update(piece);
+            sha256.update(piece);
+        });
+        match stopped {
+            Some(error) => Err(HELPER.stop(&file.name, error)),
+            None => Ok(Loaded { piece: Piece::Hashed(sha256, bytes), digest: Some(digest) }),
+        }
     }
 
     /// Reads a range and lets `see` see its pieces. Returns how many bytes that were, and the error that stopped it. Without one,

@@ -416,10 +416,10 @@ fn what_is_doubtful_is_read_again_and_compared() {
     for meddles in [false, true] {
         let mut desk = Desk::new(Pace::Now);
         (desk.store.doubt_rate, desk.store.meddles) = (1000, meddles);
-        desk.give(b"GET large\nSUM large\nREAD 0 300000 * large\n");
+        desk.give(b"GET large\nSUM large\nREAD 0 300000 * large\nWITH sum=sha256\nSUM large\n");
         let mut reader = Reader::default();
         reader.feed(&desk.output);
-        for (request, brings_body) in [("GET", true), ("SUM", false), ("READ", true)] {
+        for (request, brings_body) in [("GET", true), ("SUM", false), ("READ", true), ("SUM", false)] {
             let answer = reader.next(brings_body).expect("an answer");
             let code = answer.failure().map(|failure| failure.code);
             assert_eq!(code, meddles.then_some(Code::Changed), "{request}, changed: {meddles}");

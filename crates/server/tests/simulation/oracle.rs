@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ferry_server::store::Change;
-use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, Id, Name, Reply, Tag, Time};
+use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, Id, Name, Reply, Sha256, Tag, Time};
 
 use crate::{
     reader::{Answer, Body},
@@ -24,6 +24,8 @@ pub(crate) enum Asked {
         tag: Option<Tag>,
     },
     Sum(String),
+    /// A SUM with the SHA-256.
+    Hash(String),
     Stat(String),
     Health,
     List(Option<String>),
@@ -173,6 +175,13 @@ impl Oracle {
                 size: data.len() as u64,
                 crc: Crc32::of(data),
                 tag: tag_of(data, mtime),
+                sha256: None,
+            }),
+            Asked::Hash(name) => self.check_known(name, first, |data, mtime| Reply::Sum {
+                size: data.len() as u64,
+                crc: Crc32::of(data),
+                tag: tag_of(data, mtime),
+                sha256: Some(Sha256::of(data)),
             }),
             Asked::Stat(name) => {
                 assert!(matches!(first, Reply::File(_) | Reply::Dir(_)), "{asked:?}: {first:?}");
@@ -374,7 +383,7 @@ impl Oracle {
                 Ok((_, meta)) if tag.as_ref().is_some_and(|tag| *tag != meta.tag) => Some(Code::Changed),
                 Ok((_, meta)) => (*offset > meta.size).then_some(Code::BadRange),
             },
-            Asked::Sum(name) => self.tree.file(name).err(),
+            Asked::Sum(name) | Asked::Hash(name) => self.tree.file(name).err(),
             Asked::Stat(name) => self.tree.find(name).err(),
             // The model's disk may take its time.
             Asked::Health => Some(Code::Busy),

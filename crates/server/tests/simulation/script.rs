@@ -143,7 +143,8 @@ impl<'a> Writer<'a> {
                 let line = self.verb("HEALTH");
                 self.ask(line, Asked::Health);
             }
-            26..31 => self.one_name("SUM", Asked::Sum),
+            26..29 => self.one_name("SUM", Asked::Sum),
+            29..31 => self.one_name("WITH sum=sha256\nSUM", Asked::Hash),
             31..36 => self.list(),
             36..54 => self.change(),
             54..77 => self.put(),

@@ -143,7 +143,9 @@ impl Service {
             },
             Request::Sum { name } => match self.file(name.as_str()) {
                 Err(failure) => failure,
-                Ok((content, _)) => Reply::Sum { size: content.len() as u64, crc: Crc32::of(&content), tag: tag() },
+                Ok((content, _)) => {
+                    Reply::Sum { size: content.len() as u64, crc: Crc32::of(&content), tag: tag(), sha256: None }
+                }
             },
             Request::Health => Reply::Done,
             Request::Mkdir { name } => {

@@ -1,4 +1,4 @@
-//! One file that is read: GET and READ, which send it, and SUM, which says its digest.
+//! One file that is read: GET and READ, which send it, and SUM, which says its digest and, where asked, its SHA-256.
 //!
 //! A download opens its file. A small range comes with that, and all is said at once. A large one
 //! is loaded piece by piece, checked once all of it is sent, and read a second time where the check
@@ -6,7 +6,8 @@
 //! the next step.
 
 use ferry_wire::{
-    Code, Crc32, Digest, Failure, FileMeta, Reply, limits::MAX_BLOCK_BYTES, write_block_header, write_end,
+    Code, Crc32, Digest, Failure, FileMeta, Reply, Sha256, Sha256Digest, limits::MAX_BLOCK_BYTES, write_block_header,
+    write_end,
 };
 
 use super::{operations::Operations, outbox::Outbox, record::Transfer, replies::write_blocks};
@@ -33,6 +34,35 @@ pub(super) enum Purpose {
     Send,
     /// Their digest is said.
     Sum,
+    /// Their digest and their SHA-256 are said.
+    Hash,
+}
+
+/// One reading of a range.
+#[derive(Debug, Clone)]
+struct Reading {
+    digest: Digest,
+    /// Where it is wanted.
+    sha256: Option<Box<Sha256Digest>>,
+}
+
+impl Reading {
+    fn new(purpose: Purpose) -> Reading {
+        let sha256 = (purpose == Purpose::Hash).then(Box::default);
+        Reading { digest: Digest::new(), sha256 }
+    }
+
+    fn sha256(&self) -> Option<Sha256> {
+        self.sha256.as_ref().map(|sha256| Sha256Digest::clone(sha256).finish())
+    }
+
+    /// Takes what a piece has added to it.
+    fn take(&mut self, digest: Option<Digest>, piece: &mut Piece) {
+        self.digest = digest.unwrap_or_default();
+        if let (Some(before), Piece::Hashed(sha256, _)) = (&mut self.sha256, piece) {
+            std::mem::swap(before, sha256);
+        }
+    }
 }
 
 /// See the [module documentation](self).
@@ -67,7 +97,7 @@ struct Source<H: Handles> {
     /// The next byte.
     at: u64,
     end: u64,
-    digest: Digest,
+    reading: Reading,
     /// It is sent as bytes, and not from the file.
     as_bytes: bool,
     /// No CRC that is remembered counts.
@@ -82,7 +112,7 @@ enum Verified {
     Yes,
     /// Its status does not tell: it is read a second time. Where both readings give the same bytes,
     /// these are what the file held at the moment between them.
-    BySecondReading(Digest),
+    BySecondReading(Reading),
 }
 
 /// How far a download came.
@@ -126,7 +156,11 @@ impl<H: Handles> Download<H> {
                         write_blocks(text, &bytes);
                         write_end(text, crc);
                     }
-                    Purpose::Sum => Reply::Sum { size: meta.size, crc, tag: meta.tag }.encode(text),
+                    Purpose::Sum => Reply::Sum { size: meta.size, crc, tag: meta.tag, sha256: None }.encode(text),
+                    Purpose::Hash => {
+                        let sha256 = Some(Sha256::of(&bytes));
+                        Reply::Sum { size: meta.size, crc, tag: meta.tag, sha256 }.encode(text);
+                    }
                 });
                 self.state = State::Said;
             }
@@ -136,9 +170,9 @@ impl<H: Handles> Download<H> {
                     outbox.text(|text| Reply::File(meta.clone()).encode(text));
                 }
                 let as_bytes = self.as_bytes || !is_sendable;
-                let (digest, verified) = (Digest::new(), Verified::NotYet);
+                let (reading, verified) = (Reading::new(self.purpose), Verified::NotYet);
                 let (at, reads) = (start, self.reads);
-                self.state = State::Reading(Source { file, meta, start, at, end, digest, as_bytes, reads, verified });
+                self.state = State::Reading(Source { file, meta, start, at, end, reading, as_bytes, reads, verified });
             }
         }
     }
@@ -146,24 +180,25 @@ impl<H: Handles> Download<H> {
     /// Takes the store's result of loading a piece.
     pub(super) fn loaded(&mut self, loaded: Result<Loaded, StoreError>, outbox: &mut Outbox<H::File>) {
         self.waits = false;
-        let (loaded, source) = match (loaded, &mut self.state) {
+        let (mut loaded, source) = match (loaded, &mut self.state) {
             (Ok(loaded), State::Reading(source)) if loaded.piece.bytes() > 0 => (loaded, source),
             (Err(error), _) => return self.fail(error.into()),
             (Ok(_), _) => return self.fail(changed()),
         };
         if let Verified::BySecondReading(again) = &mut source.verified {
-            *again = loaded.digest.unwrap_or_default();
+            again.take(loaded.digest, &mut loaded.piece);
             return;
         }
         let bytes = loaded.piece.bytes();
-        source.digest = loaded.digest.unwrap_or_default();
+        source.reading.take(loaded.digest, &mut loaded.piece);
         let at = source.at;
         source.at += bytes;
         self.transfer.bytes += bytes;
         assert!(source.at <= source.end, "more was loaded than was asked for");
-        assert_eq!(source.digest.bytes(), source.at - source.start, "another digest than of what was loaded");
+        assert_eq!(source.reading.digest.bytes(), source.at - source.start, "another digest than of what was loaded");
         match loaded.piece {
-            _ if self.purpose == Purpose::Sum => {}
+            _ if self.purpose != Purpose::Send => {}
+            Piece::Hashed(..) => {}
             Piece::Cached(bytes) => {
                 outbox.text(|text| write_block_header(text, bytes));
                 outbox.file(source.file.clone(), at, bytes);
@@ -185,7 +220,7 @@ impl<H: Handles> Download<H> {
         match (checked, &mut self.state) {
             (Ok(Stability::Same), State::Reading(source)) => source.verified = Verified::Yes,
             (Ok(Stability::Doubtful), State::Reading(source)) => {
-                source.verified = Verified::BySecondReading(Digest::new())
+                source.verified = Verified::BySecondReading(Reading::new(self.purpose))
             }
             (Err(error), _) => self.fail(error.into()),
             (Ok(_), _) => self.fail(changed()),
@@ -267,7 +302,8 @@ impl<H: Handles> Source<H> {
             Verified::NotYet => false,
             Verified::Yes => true,
             Verified::BySecondReading(again) => {
-                (again.bytes(), again.crc()) == (self.digest.bytes(), self.digest.crc())
+                let known = |reading: &Reading| (reading.digest.bytes(), reading.digest.crc(), reading.sha256());
+                again.digest.bytes() == self.reading.digest.bytes() && known(again) == known(&self.reading)
             }
         }
     }
@@ -275,10 +311,12 @@ impl<H: Handles> Source<H> {
     /// Says that all was read.
     fn say_end(&self, purpose: Purpose, outbox: &mut Outbox<H::File>) {
         assert!(self.at == self.end && !outbox.holds_ranges(), "the end of a body before all of it");
-        let crc = self.digest.crc();
+        let (crc, sha256) = (self.reading.digest.crc(), self.reading.sha256());
         outbox.text(|text| match purpose {
             Purpose::Send => write_end(text, crc),
-            Purpose::Sum => Reply::Sum { size: self.meta.size, crc, tag: self.meta.tag.clone() }.encode(text),
+            Purpose::Sum | Purpose::Hash => {
+                Reply::Sum { size: self.meta.size, crc, tag: self.meta.tag.clone(), sha256 }.encode(text);
+            }
         });
     }
 
@@ -292,35 +330,40 @@ impl<H: Handles> Source<H> {
         // A CRC is remembered of whole blocks: they are loaded as such wherever the range begins.
         let left = (self.end - self.at).min(self.to_block_end(purpose));
         let (bytes, form) = match purpose {
-            Purpose::Sum => (left.min(SUM_SLICE_BYTES), Form::Background),
+            Purpose::Sum | Purpose::Hash => (left.min(SUM_SLICE_BYTES), background(&self.reading)),
             Purpose::Send if self.as_bytes => {
                 let bytes = left.min(PIECE_BYTES);
                 (bytes, Form::Bytes(place_for(bytes as usize, outbox)))
             }
             Purpose::Send => (left.min(MAX_BLOCK_BYTES), Form::Cached),
         };
-        let (file, digest) = (self.file.clone(), Some(self.digest.clone()));
+        let (file, digest) = (self.file.clone(), Some(self.reading.digest.clone()));
         ReadOperation::Load { file, at: self.at, bytes, digest, remembered: !self.reads, form }
     }
 
     /// Returns how many bytes may be loaded at once.
     fn to_block_end(&self, purpose: Purpose) -> u64 {
-        let most = if purpose == Purpose::Sum { SUM_SLICE_BYTES } else { MAX_BLOCK_BYTES };
+        let most = if purpose == Purpose::Send { MAX_BLOCK_BYTES } else { SUM_SLICE_BYTES };
         most - self.at % most
     }
 
     /// Loads what follows `again` a second time; [`None`] after the last.
-    fn load_again(&self, again: &Digest) -> Option<ReadOperation<H>> {
-        let at = self.start + again.bytes();
+    fn load_again(&self, again: &Reading) -> Option<ReadOperation<H>> {
+        let at = self.start + again.digest.bytes();
         (at < self.end).then(|| ReadOperation::Load {
             file: self.file.clone(),
             at,
             bytes: (self.end - at).min(SUM_SLICE_BYTES),
-            digest: Some(again.clone()),
+            digest: Some(again.digest.clone()),
             remembered: false,
-            form: Form::Background,
+            form: background(again),
         })
     }
+}
+
+/// Returns the form of a piece that is only looked at.
+fn background(reading: &Reading) -> Form {
+    reading.sha256.clone().map_or(Form::Background, Form::Hashed)
 }
 
 /// Returns memory for `bytes` bytes behind a header.

@@ -160,6 +160,7 @@ impl<H: Handles> FerrySession<H> {
             (visitor.may_log_in(), Greeting::LOGIN),
             (true, Greeting::WITH_IF),
             (true, Greeting::WITH_CRC),
+            (true, Greeting::WITH_SHA256),
             (!limits.read_only, Greeting::PARTS),
         ];
         let node = limits.node.iter().map(|node| format!("{}{node}", Greeting::NODE));

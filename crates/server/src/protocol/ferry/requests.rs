@@ -61,6 +61,9 @@ impl<H: Handles> FerrySession<H> {
                 {
                     return self.refuse(unsupported("crc=read is for GET, READ and SUM"), request.brings_body());
                 }
+                if options.sha256 && !matches!(request, Request::Sum { .. }) {
+                    return self.refuse(unsupported("sum=sha256 is for SUM"), request.brings_body());
+                }
                 self.start(request, options, now);
             }
         }
@@ -130,6 +133,10 @@ impl<H: Handles> FerrySession<H> {
             Request::Delete { name } => self.change(Change::Delete(name), now),
             Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
             Request::Get { name } => self.start_download(Purpose::Send, verb, Range::whole(name, reads), now),
+            // The CRCs that are remembered tell nothing of it, and even a small file is hashed by its own helpers.
+            Request::Sum { name } if options.sha256 => {
+                self.start_download(Purpose::Hash, verb, Range::whole(name, true), now);
+            }
             Request::Sum { name } => self.start_download(Purpose::Sum, verb, Range::whole(name, reads), now),
             Request::Read { offset, length, tag, name } => {
                 self.start_download(Purpose::Send, verb, Range { name, offset, length, tag, reads }, now);

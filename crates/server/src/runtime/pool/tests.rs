@@ -1,14 +1,14 @@
 use std::{path::Path, sync::Condvar, time::Duration};
 
-use ferry_wire::{Crc32, Digest, Id, Name};
+use ferry_wire::{Crc32, Digest, Id, Name, Sha256};
 use mio::Poll;
 use rustix::io::Errno;
 
 use super::*;
 use crate::store::{
     Call, Change, ChangeNumber, Chunk, Completion, Content, Durability, Finish, Form, LeaseOptions, MountTable,
-    NameCompletion, Onto, OpenFile, Owner, PartStart, ReadCompletion, Resume, Resumed, Store, StoreOptions, Upload,
-    UploadCompletion, UploadNumber, Watcher,
+    NameCompletion, Onto, OpenFile, Owner, PartStart, Piece, ReadCompletion, Resume, Resumed, Store, StoreOptions,
+    Upload, UploadCompletion, UploadNumber, Watcher,
 };
 
 /// A disk that calls of one kind do not come back from until they are let go.
@@ -172,6 +172,36 @@ fn nothing_is_read_for_the_dead() {
         }
     }
     assert_eq!(stage.gate.reads(), 4);
+}
+
+#[test]
+fn what_is_hashed_waits_for_no_other_reading_and_keeps_none_waiting() {
+    let mut stage = stage(6);
+    for (token, load) in stage.opened(6).into_iter().enumerate() {
+        let ReadOperation::Load { file, at, bytes, .. } = load else { panic!("{load:?}") };
+        let (form, digest) = (Form::Hashed(Box::default()), Some(Digest::new()));
+        stage.submit(token, ReadOperation::Load { file, at, bytes, digest, remembered: false, form });
+    }
+    stage.gate.until_waiting(HASHERS);
+    for (token, load) in (6..).zip(stage.opened(2)) {
+        stage.submit(token, load);
+    }
+    stage.gate.until_waiting(HASHERS + 2);
+    assert_eq!(stage.gate.reads(), HASHERS + 2, "more helpers hash than there are to be");
+    stage.gate.open(true);
+    let (mut ended, mut hashed) = (0, 0);
+    while ended < 8 {
+        for Ended { completion, .. } in stage.completion() {
+            let Completion::Read(ReadCompletion::Loaded(Ok(loaded))) = completion else { panic!("{completion:?}") };
+            ended += 1;
+            if let Piece::Hashed(sha256, bytes) = loaded.piece {
+                let expected = Sha256::of(&vec![0; SLICE_BYTES as usize]);
+                assert_eq!((sha256.finish(), bytes), (expected, SLICE_BYTES));
+                hashed += 1;
+            }
+        }
+    }
+    assert_eq!(hashed, 6);
 }
 
 #[test]

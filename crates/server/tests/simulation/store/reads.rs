@@ -12,12 +12,17 @@ impl Store {
             ReadOperation::Load { file, at, bytes, digest, remembered, form } => {
                 assert!(!(remembered && self.doubted.contains(&file.0)), "a second reading that reads nothing");
                 assert!(
+                    !matches!(form, Form::Hashed(_)) || !remembered && digest.is_some(),
+                    "a CRC that is remembered has no SHA-256"
+                );
+                assert!(
                     file.is_sendable() || !matches!(form, Form::Cached),
                     "a file that may never answer is sent from"
                 );
                 let loaded = self.load(file, at, bytes, digest, fails);
                 ReadCompletion::Loaded(loaded.map(|loaded| match form {
                     Form::Bytes(chunk) => self.copied(file, at, loaded, chunk),
+                    Form::Hashed(sha256) => self.hashed(file, at, loaded, sha256),
                     Form::Cached | Form::Background => loaded,
                 }))
             }
@@ -102,6 +107,12 @@ impl Store {
             digest.update(&self.files[file.0][at as usize..(at + bytes) as usize]);
         }
         Ok(Loaded { piece: Piece::Cached(bytes), digest })
+    }
+
+    fn hashed(&self, file: FileId, at: u64, loaded: Loaded, mut sha256: Box<ferry_wire::Sha256Digest>) -> Loaded {
+        let bytes = loaded.piece.bytes();
+        sha256.update(&self.files[file.0][at as usize..(at + bytes) as usize]);
+        Loaded { piece: Piece::Hashed(sha256, bytes), digest: loaded.digest }
     }
 
     pub(super) fn copied(&self, file: FileId, at: u64, loaded: Loaded, mut chunk: Chunk) -> Loaded {

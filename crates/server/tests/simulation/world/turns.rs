@@ -156,8 +156,10 @@ impl World {
         self.store.asked(&job.operation);
         let conn = self.conns.get_mut(&job.conn).unwrap();
         conn.hand_on(&job.operation);
-        let is_background =
-            matches!(job.operation, Operation::Read(ReadOperation::Load { form: Form::Background, .. }));
+        let is_background = matches!(
+            job.operation,
+            Operation::Read(ReadOperation::Load { form: Form::Background | Form::Hashed(_), .. })
+        );
         let at_once = is_quick(&job.operation) && !is_background;
         if at_once && self.dice.happens(self.weather.at_once) {
             let completion = self.store.run(job.conn, job.operation);
