@@ -31,8 +31,9 @@ pub(crate) enum Act {
     Change(Box<dyn FnOnce() + Send>),
 }
 
-/// One thing that happens on the next connection, behind so many bytes of one way.
+/// One thing that happens on the next connection, or on one after it, behind so many bytes of one way.
 pub(crate) struct Disturbance {
+    pub(crate) skipped: u64,
     pub(crate) down: bool,
     pub(crate) after: u64,
     pub(crate) act: Act,
@@ -45,6 +46,20 @@ struct Shared {
     happened: AtomicBool,
     /// The run that is under way: what was meant for another one happens no more.
     run: Mutex<u64>,
+}
+
+impl Shared {
+    /// Takes what is to happen on the connection that has just come.
+    fn disturbance(&self) -> Option<(u64, Disturbance)> {
+        let mut next = self.next.lock().unwrap();
+        match next.as_mut() {
+            Some((_, Disturbance { skipped, .. })) if *skipped > 0 => {
+                *skipped -= 1;
+                None
+            }
+            _ => next.take(),
+        }
+    }
 }
 
 pub(crate) struct Relay {
@@ -61,7 +76,7 @@ impl Relay {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(server) else { continue };
-                pass_on(&client, &server, of_thread.next.lock().unwrap().take(), &of_thread);
+                pass_on(&client, &server, of_thread.disturbance(), &of_thread);
             }
         });
         Relay { address, shared }

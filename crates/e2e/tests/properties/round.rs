@@ -189,12 +189,14 @@ impl<'a> Round<'a> {
             Verb::SyncUp => format!("t {name}/t"),
         };
         self.runs += 1;
+        // Then large files are shared, if there are any.
+        let parallel = if self.random.below(2) == 0 { "1" } else { "4" };
         let script = format!("OPEN {}; {op}{kept} {names}", self.relay.port());
         let at = |name: &str| self.place.path().join(name);
         let mut child = Command::new(ferry())
             .arg("--dir")
             .arg(at("client"))
-            .args(["-c", &script])
+            .args(["--parallel", parallel, "-c", &script])
             .env("XDG_CONFIG_HOME", at("config"))
             .env("XDG_STATE_HOME", at("state"))
             .stdout(File::create(at("stdout")).unwrap())
@@ -204,7 +206,7 @@ impl<'a> Round<'a> {
         self.relay.is_of(child.id());
         let status = eventually("ferry ends", || child.try_wait().unwrap());
         let said = |name: &str| String::from_utf8_lossy(&fs::read(at(name)).unwrap()).into_owned();
-        (status.code(), format!("{script}\n{}{}", said("stdout"), said("stderr")))
+        (status.code(), format!("--parallel {parallel}: {script}\n{}{}", said("stdout"), said("stderr")))
     }
 
     /// Draws what happens in the middle of a run of `op`, if anything; returns how it is undone.
@@ -248,7 +250,8 @@ impl<'a> Round<'a> {
         };
         // An answer is looked for on the way to the client.
         let down = down || matches!(act, Act::LoseAnswer);
-        self.relay.prepare(Some(Disturbance { down, after, act }));
+        let skipped = if self.random.below(4) == 0 { self.random.below(4) } else { 0 };
+        self.relay.prepare(Some(Disturbance { skipped, down, after, act }));
         undo
     }
 }
