@@ -20,6 +20,9 @@ use crate::{
 /// How long a server may take to say good-bye; nothing depends on it.
 const BYE_LIMIT: Duration = Duration::from_secs(2);
 
+/// The time in which a server near by says so. One that is further away need not be waited for by who has had all answers.
+const LEAVE_LIMIT: Duration = Duration::from_millis(20);
+
 /// One connection to a server.
 ///
 /// Each method asks one thing and waits for the whole answer. After an [`Error::Server`] the
@@ -473,6 +476,18 @@ impl Client {
             link.begin_grace(BYE_LIMIT);
             requests::close(link)
         })
+    }
+
+    /// Says good-bye to the server, and hardly waits for an answer: 20 ms at most, where [`Client::close`] waits for what may be
+    /// a long round trip.
+    pub fn leave(mut self) {
+        let left = self.converse(|link| {
+            link.begin_grace(LEAVE_LIMIT);
+            requests::close(link)
+        });
+        if let Err(error) = left {
+            log::debug!("no good-bye: {error}");
+        }
     }
 
     /// Returns the options of the caller.

@@ -108,10 +108,8 @@ impl Session {
 
     /// Takes leave; what the server makes of it no longer matters.
     pub(crate) fn leave(&mut self) {
-        if let Some(client) = self.client.take()
-            && let Err(error) = client.close()
-        {
-            log::info!("no good-bye: {error}");
+        if let Some(client) = self.client.take() {
+            client.leave();
         }
     }
 
