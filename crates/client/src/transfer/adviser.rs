@@ -3,7 +3,8 @@
 //! A sender fills a long line with one connection only if its window is large and nothing is lost. Where neither is so, each
 //! further connection brings a window of its own; where the line, a disk or a limit of the server is what holds, none brings
 //! anything. No figure tells the two apart for sure, least of all on the receiving side. So a few are tried, and more only if the
-//! tried ones have paid.
+//! tried ones have paid. Where there is much to move over a long line all are opened at once: one connection would take many
+//! round trips until its window is open, and by then the others stand.
 
 use std::time::Duration;
 
@@ -39,8 +40,11 @@ const LOSSY_LOOKS: u32 = 6;
 const SHORTEST_LOOK: Duration = Duration::from_millis(50);
 
 /// Round trips before the first step, and in each look after it.
-const FIRST_LOOK_ROUND_TRIPS: u32 = 2;
-const LOOK_ROUND_TRIPS: u32 = 3;
+const LOOK_ROUND_TRIPS: u32 = 2;
+
+/// With so much for each, connections are opened at once: the window of one takes some seven round trips to let so much
+/// through.
+const AT_ONCE_BYTES: u64 = 2 << 20;
 
 /// Round trips that the rest has to take at the present rate: connecting takes three or four of them.
 const WORTHWHILE_ROUND_TRIPS: u32 = 8;
@@ -75,6 +79,8 @@ pub(super) struct Look {
 #[derive(Debug)]
 pub(super) struct Adviser {
     parallel: Parallel,
+    /// Whether the first step may still be taken without a look.
+    is_new: bool,
     /// The look that the next one is compared with.
     before: Option<Look>,
     /// The rate before the last step, and how often it was looked at since.
@@ -85,7 +91,7 @@ pub(super) struct Adviser {
 
 impl Adviser {
     pub(super) fn new(parallel: Parallel) -> Adviser {
-        Adviser { parallel, before: None, trial: None, hold_until: Duration::ZERO, hold: HOLD }
+        Adviser { parallel, is_new: true, before: None, trial: None, hold_until: Duration::ZERO, hold: HOLD }
     }
 
     /// Whether it may ever advise more than one.
@@ -118,14 +124,18 @@ impl Adviser {
 
     fn try_more(&mut self, look: Look) -> usize {
         let Some(line) = look.line.filter(is_long) else { return 0 };
+        let at_once = usize::try_from(look.left / AT_ONCE_BYTES).unwrap_or(usize::MAX);
+        if self.is_new && look.hands == 1 && at_once > 1 {
+            self.is_new = false;
+            return at_once.min(MOST) - 1;
+        }
         // Those that are opened change what is looked at.
         let Some(before) = self.before.filter(|before| look.opening == 0 && before.hands == look.hands) else {
             self.before = Some(look);
             return 0;
         };
-        let trips = if look.hands == 1 { FIRST_LOOK_ROUND_TRIPS } else { LOOK_ROUND_TRIPS };
         let span = look.at.saturating_sub(before.at);
-        if span < (line.round_trip * trips).max(SHORTEST_LOOK) {
+        if span < (line.round_trip * LOOK_ROUND_TRIPS).max(SHORTEST_LOOK) {
             return 0;
         }
         self.before = Some(look);
@@ -153,13 +163,13 @@ impl Adviser {
 
     /// One could not be opened.
     pub(super) fn refused(&mut self, at: Duration) {
-        self.trial = None;
+        (self.is_new, self.trial) = (false, None);
         self.hold_until = at + REFUSED_HOLD;
     }
 
     /// One was lost.
     pub(super) fn lost(&mut self, at: Duration) {
-        self.trial = None;
+        (self.is_new, self.trial) = (false, None);
         self.hold_until = self.hold_until.max(at + HOLD);
     }
 }
@@ -278,10 +288,24 @@ mod tests {
         let one = |simulation: Simulation| assert_eq!(simulation.run(Parallel::Auto, 1).0, 1);
         one(Simulation { round_trip: Duration::from_millis(1), ..Simulation::default() });
         one(Simulation { left: 0.2e6, ..Simulation::default() });
-        one(Simulation { busy: 0.6, ..Simulation::default() });
+        one(Simulation { busy: 0.6, left: 3e6, ..Simulation::default() });
         let mut adviser = Adviser::new(Parallel::Auto);
         let blind = |seconds| Look { at: Duration::from_secs(seconds), hands: 1, left: 1 << 30, ..Look::default() };
         assert!((0..100).all(|seconds| adviser.advise(blind(seconds)) == 0), "nothing is known of the line");
+    }
+
+    #[test]
+    fn where_there_is_much_to_move_over_a_long_line_nothing_is_waited_for() {
+        let line = |millis| Some(LineFigures { round_trip: Duration::from_millis(millis), lost: 0 });
+        let first = |millis, left| {
+            let look = Look { hands: 1, left, line: line(millis), ..Look::default() };
+            let mut adviser = Adviser::new(Parallel::Auto);
+            (adviser.advise(look), adviser.advise(look))
+        };
+        assert_eq!(first(50, 64 << 20), (MOST - 1, 0));
+        assert_eq!(first(50, 6 << 20), (2, 0));
+        assert_eq!(first(50, 1 << 20), (0, 0));
+        assert_eq!(first(1, 64 << 20), (0, 0));
     }
 
     #[test]

@@ -28,8 +28,13 @@ const AHEAD_ROUND_TRIPS: u32 = 5;
 const LEAST_AHEAD_BYTES: u64 = 256 << 10;
 pub(super) const MOST_AHEAD_BYTES: u64 = 16 << 20;
 
-/// The part of a rate that stays with each report: windows that are cut in half open again.
-const RATE_KEPT: f64 = 0.9;
+/// For so long, or a round trip, those are waited for whose work others have done: their connections may be of use later.
+const IN_VAIN: Duration = Duration::from_millis(100);
+
+/// The part of a rate that stays with each report where it rises, and where it falls: windows that are cut in half open again,
+/// but at the end nobody should have taken more than it can move.
+const RATE_KEPT_RISING: f64 = 0.5;
+const RATE_KEPT_FALLING: f64 = 0.8;
 
 /// Takes files for a hand.
 pub(super) struct Taker<'c, 't> {
@@ -145,7 +150,8 @@ impl<'c, 't> Hand<'c, 't> {
         let (span, moved) = (now.saturating_duration_since(self.reported.0), link.bytes_moved());
         if span >= TICK {
             let rate = (moved - self.reported.1) as f64 / span.as_secs_f64();
-            self.rate = rate.max(self.rate * RATE_KEPT);
+            let kept = if rate > self.rate { RATE_KEPT_RISING } else { RATE_KEPT_FALLING };
+            self.rate = self.rate * kept + rate * (1.0 - kept);
             self.reported = (now, moved);
         }
         self.know_line(line);
@@ -185,6 +191,7 @@ impl<'c, 't> Hand<'c, 't> {
 
     fn wait_idle(&self, link: &mut Link, has_work: impl Fn() -> bool, rob: impl Fn(usize)) -> Result<bool, Error> {
         let begun = Instant::now();
+        let in_vain = link.line().map_or(IN_VAIN, |line| IN_VAIN.max(line.round_trip));
         let mut finished_at = None;
         loop {
             // Where nothing more is tried, the rest of shared files is no work.
@@ -199,7 +206,7 @@ impl<'c, 't> Hand<'c, 't> {
             if tally.is_finished() {
                 drop(tally);
                 // Nobody is waited for long whose work others have done.
-                if finished_at.get_or_insert_with(Instant::now).elapsed() >= super::crew::STALLED {
+                if finished_at.get_or_insert_with(Instant::now).elapsed() >= in_vain {
                     self.crew.end();
                 }
                 if self.crew.is_over() || self.crew.others_are_idle(self.id) {

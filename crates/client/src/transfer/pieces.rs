@@ -1,8 +1,8 @@
 //! Who moves which piece of one file: pure, for every direction.
 //!
 //! A file that several connections share is cut into pieces as they are taken, so that each takes what it moves in a
-//! moment. A piece comes to an end with its CRC, or is given back, and taken by another. When all are there, one connection
-//! takes the last step: the check of the whole, or its publication.
+//! moment. A piece comes to an end with its CRC, or is given back, and taken by another. When all are taken, one connection
+//! takes the last step, which need not wait for the others' pieces: the server's word for the whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub(super) struct Piece {
 pub(super) enum Step {
     /// To move these bytes.
     Move(Piece),
-    /// All bytes are there: to bring the whole to its end.
+    /// All bytes are there, or on their way: to ask for what the whole has to be.
     Close,
 }
 
@@ -80,8 +80,7 @@ impl Pieces {
                 piece
             }
             None => {
-                let is_due = self.is_whole() && self.closer.is_none();
-                return is_due.then(|| {
+                return self.closer.is_none().then(|| {
                     self.closer = Some(hand);
                     Step::Close
                 });
@@ -143,7 +142,7 @@ impl Pieces {
 
     /// Returns whether there is anything to take.
     pub(super) fn has_work(&self) -> bool {
-        self.left() > 0 || (self.is_whole() && self.closer.is_none())
+        self.left() > 0 || self.closer.is_none()
     }
 
     /// Returns the bytes that nobody has taken.
@@ -206,12 +205,14 @@ mod tests {
             front.update(&content[..dice.below(size + 1) as usize]);
             let (mut pieces, mut held) = (Pieces::new(size, front), Vec::new());
             let mut closed = 0;
-            while closed == 0 {
+            while closed == 0 || !pieces.is_whole() {
                 let hand = dice.below(5) as usize;
                 match dice.below(10) {
                     0 => {
-                        let had = held.iter().any(|(holder, _)| *holder == hand);
+                        let is_closer = pieces.closer == Some(hand);
+                        let had = held.iter().any(|(holder, _)| *holder == hand) || is_closer;
                         assert_eq!(pieces.leave(hand), had, "seed {seed}");
+                        closed -= u32::from(is_closer);
                         held.retain(|(holder, _)| *holder != hand);
                     }
                     1..5 if !held.is_empty() => {
@@ -247,6 +248,7 @@ mod tests {
         pieces.rob(1);
         assert_eq!(pieces.take(2, 10), Some(Step::Move(piece)));
         pieces.rob(2);
+        assert_eq!(pieces.take(1, 10), Some(Step::Close), "what is on its way is not waited for");
         assert!(!pieces.has_work() && pieces.has(2, piece) && !pieces.has(1, piece));
         assert!(
             !pieces.done(1, piece, Crc32(1)) && pieces.done(2, piece, Crc32(2)) && !pieces.done(1, piece, Crc32(1))

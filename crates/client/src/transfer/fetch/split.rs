@@ -59,6 +59,8 @@ struct State {
     pieces: Pieces,
     /// The file itself; [`None`] when it has come to its end.
     large: Option<Large>,
+    /// What the server has, once it has said so.
+    sum: Option<Sum>,
 }
 
 impl<'a> Split<'a> {
@@ -70,7 +72,7 @@ impl<'a> Split<'a> {
             path,
             meta: large.meta.clone(),
             file: Arc::clone(large.file()),
-            state: Mutex::new(State { pieces, large: Some(large) }),
+            state: Mutex::new(State { pieces, large: Some(large), sum: None }),
             is_open: RwLock::new(true),
         }
     }
@@ -108,6 +110,17 @@ impl<'a> Split<'a> {
         self.state().pieces.rob(hand);
     }
 
+    /// The server has said what it has.
+    fn know(&self, sum: Sum) {
+        self.state().sum = Some(sum);
+    }
+
+    /// Returns what the server has, to whoever is the first to ask when all is there and the server has said so.
+    fn take_sum(&self) -> Option<Sum> {
+        let mut state = self.state();
+        if state.pieces.is_whole() { state.sum.take() } else { None }
+    }
+
     /// Writes a verified piece, unless it is not wanted any more.
     ///
     /// # Errors
@@ -122,7 +135,7 @@ impl<'a> Split<'a> {
         write_at(&self.file, self.path, bytes, piece.offset)?;
         let mut state = self.state();
         state.pieces.done(hand, piece, crc);
-        let State { pieces, large: Some(large) } = &mut *state else { return Ok(()) };
+        let State { pieces, large: Some(large), .. } = &mut *state else { return Ok(()) };
         large.before = pieces.front().clone();
         if let Sink::Partial(part) = &large.sink
             && large.before.bytes() - large.noted >= CHECKPOINT_BYTES
@@ -306,14 +319,17 @@ impl<'a> Round<'_, '_, 'a, '_> {
                 if state.large.is_some() {
                     self.hand.moved(split.index, state.pieces.there());
                 }
+                drop(state);
+                self.compare_split(split);
             }
             Err(error) => self.split_failed(split, error),
         }
     }
 
-    /// Whether all of it is there, so that SUM verifies it.
+    /// SUM is waited for. Returns the size of the file.
     pub(super) fn enter_verifying(&mut self, split: &Split<'a>) -> u64 {
-        if split.state().large.is_some() {
+        let state = split.state();
+        if state.large.is_some() && state.pieces.is_whole() {
             self.hand.entered(split.index, Phase::Verifying);
         }
         split.meta.size
@@ -322,14 +338,19 @@ impl<'a> Round<'_, '_, 'a, '_> {
     /// The answer to the SUM of a whole file.
     pub(super) fn take_whole(&mut self, split: &Arc<Split<'a>>, reply: Reply) -> Result<(), Stop> {
         match requests::to_sum(reply) {
-            Ok(sum) => self.compare_split(split, &sum),
+            Ok(sum) => {
+                split.know(sum);
+                self.compare_split(split);
+            }
             Err(Error::Server(failure)) if !is_farewell(failure.code) => self.split_refused(split, failure),
             Err(error) => return Err(error.into()),
         }
         Ok(())
     }
 
-    fn compare_split(&mut self, split: &Arc<Split<'a>>, sum: &Sum) {
+    /// Brings the file to its end, if all is there and the server has said what it has.
+    fn compare_split(&mut self, split: &Arc<Split<'a>>) {
+        let Some(sum) = split.take_sum() else { return };
         let Some(mut large) = self.close_split(split) else { return };
         let there = large.before.clone();
         if sum.tag != large.meta.tag {

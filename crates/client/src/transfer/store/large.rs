@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -161,7 +162,10 @@ impl Round<'_, '_, '_, '_> {
                     return self.skip();
                 }
             }
-            match self.ask(index, size, &Request::Resume { id: id.clone(), size, mtime, name })? {
+            self.announce(index, size);
+            let answer = self.ask(index, size, &Request::Resume { id: id.clone(), size, mtime, name });
+            self.common.coming.store(0, Ordering::Relaxed);
+            match answer? {
                 Answer::Go(offset, parts) => {
                     if offset == 0 && parts.is_empty() {
                         self.tell_lost(index, "the server has nothing kept of it");

@@ -12,7 +12,11 @@ mod stream;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc::RecvTimeoutError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::RecvTimeoutError,
+    },
     thread,
     time::Duration,
 };
@@ -70,6 +74,7 @@ pub(super) fn store(
         ids: Mutex::new(ids),
         past: Mutex::default(),
         splits: Mutex::default(),
+        coming: AtomicU64::new(0),
         has_distinct_names: OnceLock::new(),
     };
     drive::drive(connection, settings, tally, &common)
@@ -88,6 +93,8 @@ struct Common<'a> {
     past: Mutex<Past>,
     /// Files that are shared.
     splits: Mutex<Vec<Arc<Split>>>,
+    /// Bytes of a file that will be shared when the server says so: others may be opened meanwhile.
+    coming: AtomicU64,
     has_distinct_names: OnceLock<bool>,
 }
 
@@ -132,7 +139,7 @@ impl Common<'_> {
 
     /// Returns the bytes of shared files that nobody has taken.
     fn left(&self) -> u64 {
-        self.splits().iter().map(|split| split.left()).sum()
+        self.coming.load(Ordering::Relaxed) + self.splits().iter().map(|split| split.left()).sum::<u64>()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -156,6 +156,15 @@ impl Round<'_, '_, '_, '_> {
         self.exchange.link().knows_parts()
             && (has_parts || (self.hand.shares() && left >= LEAST_SHARED_BYTES))
             && self.common.past().may_be_split(index)
+    }
+
+    /// Has others opened while a file is asked for that will be shared.
+    pub(super) fn announce(&mut self, index: usize, size: u64) {
+        if self.is_to_be_split(index, size, false) {
+            self.common.coming.store(size, Ordering::Relaxed);
+            self.hand.tick_next();
+            self.tick();
+        }
     }
 
     /// Sends the open body from where GO says, while others send parts of it. True where the upload is to be asked for again.
