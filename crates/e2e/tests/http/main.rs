@@ -8,6 +8,7 @@ mod logins;
 mod reading;
 mod rude;
 mod stock;
+mod tus;
 mod writing;
 
 use std::net::SocketAddr;
