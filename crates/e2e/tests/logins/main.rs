@@ -219,6 +219,26 @@ fn an_upload_belongs_to_who_began_it() {
 }
 
 #[test]
+fn parts_of_an_upload_are_taken_from_whoever_holds_it_and_from_nobody_else() {
+    let server = served(&Place::new(&users("{ \"\" = \"rw\" }", "{ \"\" = \"rw\" }")));
+    let [mut holder, mut alice, mut bob] = ["alice", "alice", "bob"].map(|user| {
+        let mut raw = Raw::greeted(server.address());
+        assert_eq!(raw.ask(&format!("LOGIN {user} password")).line, "DONE");
+        raw
+    });
+    assert_eq!(holder.ask("RESUME one 2 - x").line, "GO 0");
+    let part = |raw: &mut Raw, byte: &str| {
+        raw.ask(&format!("PART one 1 1 x\nDATA 1\n{byte}END {}", ferry_e2e::crc(byte.as_bytes())))
+    };
+    part(&mut bob, "!").expect_failure("denied");
+    assert_eq!(part(&mut alice, "b").line, "DONE");
+    part(&mut bob, "!").expect_failure("denied");
+    holder.send(format!("DATA 1\naJOIN {}\n", ferry_e2e::crc(b"ab")));
+    assert_eq!(holder.answer("RESUME").word(0), "SAVED");
+    assert_eq!(server.read("x"), b"ab");
+}
+
+#[test]
 fn a_secret_is_the_rest_of_the_line() {
     let (long, place) = ("x".repeat(4_000), Place::new(""));
     let secrets = ["two words", " spaces  at both ends ", "pa\u{df}w\u{f6}rt \u{1f511}", &long];
