@@ -122,3 +122,32 @@ fn the_check_tells_where_http_would_be() {
     assert!(said.contains("HTTP can be served at http://127.0.0.1:"), "{said}");
     drop(plain());
 }
+
+#[test]
+fn figures_and_the_log_tell_the_protocol_and_the_status() {
+    let place = tempfile::tempdir().unwrap();
+    let log = place.path().join("transfers");
+    let options = plain().arg("--transfer-log").arg(&log).arg("--transfer-log-format").arg("json");
+    let server = options.start();
+    server.write("a", b"hello");
+    let mut http = Http::plain(server.http().1);
+    assert_eq!(http.ask("GET", "/a", "Range: bytes=1-2\r\n").status, 206);
+    assert_eq!(http.get("/none").status, 404);
+    assert_eq!(ferry(server.address()).ask("GET a").verified(), b"hello");
+    let lines = eventually("three lines", || {
+        let lines = fs::read_to_string(&log).unwrap_or_default();
+        (lines.lines().count() == 3).then_some(lines)
+    });
+    assert!(
+        lines.contains("\"event\":\"GET\"") && lines.contains("\"status\":206}") && lines.contains("\"status\":404}"),
+        "{lines}"
+    );
+    assert_eq!(lines.matches("\"status\"").count(), 2, "{lines}");
+    let status = server.command(&["status", "--json"]);
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    let transfers = "\"protocol_transfers_total\":{\"ferry\":{\"ok\":1,\"failed\":0},\"http\":{\"ok\":1,\"failed\":1}}";
+    assert!(
+        status.contains(transfers) && status.contains("\"protocol_transferred_bytes_total\":{\"ferry\":5,\"http\":2}"),
+        "{status}"
+    );
+}

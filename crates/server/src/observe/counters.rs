@@ -11,8 +11,34 @@ use ferry_wire::{Code, UserName};
 /// one sum together, so that nobody can make the figures grow.
 const USERS: usize = 100;
 
-/// The verbs of which transfers and changes are counted.
-pub(crate) const VERBS: [&str; 9] = ["GET", "READ", "SUM", "PUT", "RESUME", "PART", "MKDIR", "DELETE", "RENAME"];
+/// The verbs of which transfers and changes are counted; PATCH and MKCOL are HTTP's alone.
+pub(crate) const VERBS: [&str; 11] =
+    ["GET", "READ", "SUM", "PUT", "RESUME", "PART", "MKDIR", "DELETE", "RENAME", "PATCH", "MKCOL"];
+
+/// A protocol of clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Ferry,
+    Http,
+}
+
+impl Protocol {
+    pub(crate) const NAMES: [&str; 2] = ["ferry", "http"];
+}
+
+/// The sums of one protocol.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ProtocolSums {
+    /// Clients that are connected.
+    pub(crate) clients: u64,
+    /// Connections that became clients.
+    pub(crate) connected: u64,
+    /// Transfers and changes that have ended.
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    /// File bytes that were moved.
+    pub(crate) bytes: u64,
+}
 
 /// The occupation of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +131,7 @@ impl UserSums {
         self.transfers += 1;
         self.failed += u64::from(is_failed);
         match VERBS.get(verb) {
-            Some(&"PUT" | &"RESUME" | &"PART") => self.uploaded += bytes,
+            Some(&"PUT" | &"RESUME" | &"PART" | &"PATCH") => self.uploaded += bytes,
             Some(&"GET" | &"READ") => self.downloaded += bytes,
             // Those of a SUM were read, and went to nobody.
             _ => {}
@@ -131,6 +157,8 @@ pub(crate) struct Counters {
     pub(crate) uploads: u64,
     /// Connections that became clients.
     pub(crate) connected: u64,
+    /// By [protocol](Protocol).
+    pub(crate) protocols: [ProtocolSums; Protocol::NAMES.len()],
     pub(crate) refused: [u64; RefusedFor::NAMES.len()],
     pub(crate) handshakes: [u64; HandshakeEnd::NAMES.len()],
     /// Logins that were right, that were wrong, and that found no place in the queue.
@@ -162,6 +190,7 @@ impl Counters {
             downloads: 0,
             uploads: 0,
             connected: 0,
+            protocols: [ProtocolSums::default(); Protocol::NAMES.len()],
             refused: [0; RefusedFor::NAMES.len()],
             handshakes: [0; HandshakeEnd::NAMES.len()],
             logins: [0; 3],
@@ -198,6 +227,29 @@ impl Counters {
         self.clients[occupation.state as usize] -= 1;
         self.downloads -= u64::from(occupation.downloads);
         self.uploads -= u64::from(occupation.uploads);
+    }
+
+    /// Counts a client that has connected, and speaks `protocol`; one that is only turned away `is_refused`.
+    pub(crate) fn connected(&mut self, protocol: Protocol, is_refused: bool) {
+        let sums = &mut self.protocols[protocol as usize];
+        sums.clients += 1;
+        if !is_refused {
+            sums.connected += 1;
+            self.connected += 1;
+        }
+    }
+
+    /// Counts a client as gone that spoke `protocol`.
+    pub(crate) fn gone(&mut self, protocol: Protocol) {
+        self.protocols[protocol as usize].clients -= 1;
+    }
+
+    /// Counts a transfer or change for its protocol.
+    pub(crate) fn ended_by(&mut self, protocol: Protocol, bytes: u64, is_failed: bool) {
+        let sums = &mut self.protocols[protocol as usize];
+        sums.bytes += bytes;
+        sums.done += u64::from(!is_failed);
+        sums.failed += u64::from(is_failed);
     }
 
     /// Counts a connection that was not served.
@@ -248,6 +300,7 @@ mod tests {
         for (index, (state, _)) in ClientState::ALL.iter().enumerate() {
             assert_eq!(*state as usize, index, "{state:?}");
         }
+        assert_eq!(Protocol::Http as usize + 1, Protocol::NAMES.len());
         assert_eq!(HandshakeEnd::Displaced as usize + 1, HandshakeEnd::NAMES.len());
         assert_eq!(RefusedFor::ShuttingDown as usize + 1, RefusedFor::NAMES.len());
     }

@@ -9,7 +9,7 @@ use std::{
 use ferry_wire::Code;
 
 use super::{
-    counters::{ClientState, Counters, HandshakeEnd, RefusedFor, UserSums, VERBS},
+    counters::{ClientState, Counters, HandshakeEnd, Protocol, RefusedFor, UserSums, VERBS},
     histogram::Histogram,
 };
 
@@ -291,6 +291,13 @@ impl Figures {
         table.by(Kind::Gauge, ("ferryd_clients", "state"), "Clients that are connected, by what they do.", by_state);
         table.gauge("ferryd_clients_limit", "Clients that may be served at one time.", self.max_clients);
         table.counter("ferryd_connections_total", "Connections that became clients.", *connected);
+        let protocols = || Protocol::NAMES.into_iter().map(Cow::Borrowed).zip(&self.counters.protocols);
+        let clients = protocols().map(|(name, sums)| (name, sums.clients));
+        let help = "Clients that are connected, by what they speak.";
+        table.by(Kind::Gauge, ("ferryd_protocol_clients", "protocol"), help, clients);
+        let connected = protocols().map(|(name, sums)| (name, sums.connected));
+        let help = "Connections that became clients, by what they speak.";
+        table.by(Kind::Counter, ("ferryd_protocol_connections_total", "protocol"), help, connected);
         table.by(
             Kind::Counter,
             ("ferryd_refused_connections_total", "reason"),
@@ -342,6 +349,20 @@ impl Figures {
             ("ferryd_transferred_bytes_total", "verb"),
             "Bytes of files that were moved, or read for a SUM, those of failed transfers included.",
             by_verb().map(|(verb, sums)| (verb.into(), sums.bytes)),
+        );
+        let protocols = || Protocol::NAMES.into_iter().zip(&self.counters.protocols);
+        let ended = protocols().flat_map(|(protocol, sums)| {
+            [("ok", sums.done), ("failed", sums.failed)].map(|(outcome, count)| {
+                (vec![("protocol", protocol.into()), ("outcome", outcome.into())], Value::Count(count))
+            })
+        });
+        let help = "Transfers and changes that have ended, by protocol.";
+        table.add(Kind::Counter, "ferryd_protocol_transfers_total", help, ended.collect());
+        table.by(
+            Kind::Counter,
+            ("ferryd_protocol_transferred_bytes_total", "protocol"),
+            "Bytes of files that were moved, by protocol.",
+            protocols().map(|(protocol, sums)| (protocol.into(), sums.bytes)),
         );
         let by_code = Code::ALL.iter().chain([&Code::Unknown]).map(|code| code.as_str().into()).zip(*codes);
         table.by(

@@ -15,7 +15,7 @@ mod transfer_log;
 pub use log_file::LogFileError;
 pub use transfer_log::{TransferLog, TransferLogForm};
 
-pub(crate) use counters::{ClientState, Counters, HandshakeEnd, Occupation, RefusedFor};
+pub(crate) use counters::{ClientState, Counters, HandshakeEnd, Occupation, Protocol, RefusedFor};
 pub(crate) use figures::{ContentFigures, CrcFigures, Figures, LaneFigures, LoopFigures, RootDown, StagedFigures};
 pub(crate) use histogram::Histogram;
 pub(crate) use transfer_log::{Client, TransferEntry};

@@ -22,6 +22,8 @@ pub struct Record {
     pub duration: Duration,
     /// Why it failed, where it did.
     pub failure: Option<Failure>,
+    /// The status of the answer, where it was one of HTTP.
+    pub status: Option<u16>,
 }
 
 impl Record {
@@ -87,7 +89,15 @@ impl Transfer {
     pub(super) fn ended(self, now: Instant, failure: Option<Failure>) -> Record {
         let duration = now.saturating_duration_since(self.started);
         let bytes = self.moves.then_some(self.bytes);
-        Record { verb: self.verb, name: self.name.into(), bytes, resumed: self.resumed, duration, failure }
+        Record {
+            verb: self.verb,
+            name: self.name.into(),
+            bytes,
+            resumed: self.resumed,
+            duration,
+            failure,
+            status: None,
+        }
     }
 }
 

@@ -62,7 +62,7 @@ use crate::{
     control::{SocketFile, accepting},
     net::{Acceptors, Endpoint, InquiryListener, News, ServiceListener, ServiceManager, TlsAcceptor, Transport},
     observe::{
-        Client, Counters, RefusedFor, TransferEntry, TransferLog,
+        Client, Counters, Protocol, RefusedFor, TransferEntry, TransferLog,
         logging::{LogFiles, Logs},
     },
     protocol::{Record, Session, http::tus::UploadIds},
@@ -426,7 +426,7 @@ impl Server {
             return self.arrivals.leave(&Party::Address(peer.ip()), admitted);
         }
         log::debug!("{peer}: connected{}", if admitted.is_refused() { ", and turned away" } else { "" });
-        self.counters.connected += u64::from(!admitted.is_refused());
+        self.counters.connected(protocol_of(&session), admitted.is_refused());
         let connection = self.connections.insert(Connection::new(token, endpoint, peer, session, admitted));
         self.counters.came(connection.occupation);
         if self.life.is_draining() {
@@ -521,12 +521,15 @@ impl Server {
             // A session that waits for the store neither reads nor writes, and would not find out by itself.
             connection.session.hung_up(end.now);
         }
+        let protocol = protocol_of(&connection.session);
         let (user, records) = connection.session.records();
         let records = records.map(|record| {
             // The desk counts logins.
             if record.verb != Record::LOGIN {
                 let failed = record.failure.as_ref().map(|failure| failure.code);
-                self.counters.transfer_ended(user, record.verb, record.bytes.unwrap_or(0), failed);
+                let bytes = record.bytes.unwrap_or(0);
+                self.counters.transfer_ended(user, record.verb, bytes, failed);
+                self.counters.ended_by(protocol, bytes, failed.is_some());
             }
             entry_of(record)
         });
@@ -580,6 +583,7 @@ impl Server {
             self.scheduler.forget(token, now);
             if let Some(connection) = self.connections.remove(token) {
                 self.counters.went(connection.occupation);
+                self.counters.gone(protocol_of(&connection.session));
                 self.arrivals.leave(&connection.party(), connection.admitted);
             }
             return;
@@ -602,8 +606,16 @@ impl Server {
 }
 
 /// Returns a session's record as the log takes it.
-fn entry_of(Record { verb, name, bytes, resumed, duration, failure }: Record) -> TransferEntry {
-    TransferEntry { verb, name, bytes, resumed, duration, failure }
+fn entry_of(Record { verb, name, bytes, resumed, duration, failure, status }: Record) -> TransferEntry {
+    TransferEntry { verb, name, bytes, resumed, duration, failure, status }
+}
+
+/// Returns the protocol that a session speaks, as figures name it.
+fn protocol_of(session: &Session<Disk>) -> Protocol {
+    match session {
+        Session::Ferry(_) => Protocol::Ferry,
+        Session::Http(_) => Protocol::Http,
+    }
 }
 
 /// Returns the last reply of a server that ends.

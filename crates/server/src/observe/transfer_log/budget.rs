@@ -54,20 +54,21 @@ impl fmt::Display for Source {
 /// The kinds of entries. Each is counted by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
-    /// GET, READ and SUM.
+    /// GET, READ and SUM; HEAD of HTTP.
     Reads,
-    /// PUT, RESUME, MKDIR, DELETE and RENAME.
+    /// PUT, RESUME, MKDIR, DELETE and RENAME; all other methods of HTTP.
     Changes,
     Logins,
-    /// Connections that came to nothing.
+    /// Connections that came to nothing, those whose stream was no HTTP included.
     Failures,
 }
 
 impl Kind {
     pub(super) fn of(entry: &TransferEntry) -> Kind {
         match entry.verb {
-            "GET" | "READ" | "SUM" => Kind::Reads,
+            "GET" | "READ" | "SUM" | "HEAD" => Kind::Reads,
             "LOGIN" => Kind::Logins,
+            "HTTP" => Kind::Failures,
             _ => Kind::Changes,
         }
     }

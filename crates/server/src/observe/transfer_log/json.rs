@@ -42,7 +42,7 @@ impl Json {
 
 impl Form for Json {
     fn entry(&mut self, line: &mut String, now: SystemTime, client: Client<'_>, entry: &TransferEntry) -> bool {
-        let TransferEntry { verb, name, bytes, resumed, duration, failure } = entry;
+        let TransferEntry { verb, name, bytes, resumed, duration, failure, status } = entry;
         self.begin(line, now, verb);
         push_text(line, "address", Some(&client.peer.ip().to_canonical().to_string()));
         push_count(line, "port", Some(client.peer.port().into()));
@@ -63,6 +63,9 @@ impl Form for Json {
         push_text(line, "outcome", Some(failure.as_ref().map_or("ok", |failure| failure.code.as_str())));
         if let Some(failure) = failure {
             push_text(line, "message", Some(cut(words(name, failure), TEXT_BYTES)));
+        }
+        if let Some(status) = status {
+            push_count(line, "status", Some((*status).into()));
         }
         line.push('}');
         true

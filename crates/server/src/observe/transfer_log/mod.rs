@@ -91,6 +91,8 @@ pub(crate) struct TransferEntry {
     pub(crate) duration: Duration,
     /// Why it failed, where it did.
     pub(crate) failure: Option<Failure>,
+    /// The status of the answer, where it was one of HTTP.
+    pub(crate) status: Option<u16>,
 }
 
 /// Where the lines go.
@@ -197,7 +199,7 @@ mod tests {
 
     pub(super) fn entry(verb: &'static str, bytes: Option<u64>) -> TransferEntry {
         let duration = Duration::from_micros(1_250);
-        TransferEntry { verb, name: "a".into(), bytes, resumed: 0, duration, failure: None }
+        TransferEntry { verb, name: "a".into(), bytes, resumed: 0, duration, failure: None, status: None }
     }
 
     pub(super) fn failed(entry: TransferEntry, message: &'static str) -> TransferEntry {

@@ -53,7 +53,7 @@ impl Form for Plain {
 
 /// Appends a line without format strings, which would take most of the time.
 pub(super) fn push_entry(line: &mut String, client: Client<'_>, entry: &TransferEntry) {
-    let TransferEntry { verb, name, bytes, resumed, duration, failure } = entry;
+    let TransferEntry { verb, name, bytes, resumed, duration, failure, status } = entry;
     line.push_str(&client.peer.to_string());
     if let Some(user) = client.user {
         line.push(' ');
@@ -86,6 +86,10 @@ pub(super) fn push_entry(line: &mut String, client: Client<'_>, entry: &Transfer
             line.push_str(failure.code.as_str());
             line.push(')');
         }
+    }
+    if let Some(status) = status {
+        line.push_str(", HTTP ");
+        push_number(line, (*status).into(), 3);
     }
 }
 
@@ -138,6 +142,10 @@ mod tests {
                 "127.0.0.1:7: RESUME a: 5 bytes from offset 9 in 0.001250 s, ok",
             ),
             (entry("MKDIR", None), "127.0.0.1:7: MKDIR a: 0.001250 s, ok"),
+            (
+                TransferEntry { status: Some(206), ..entry("GET", Some(5)) },
+                "127.0.0.1:7: GET a: 5 bytes in 0.001250 s, ok, HTTP 206",
+            ),
             (
                 failed(entry("PUT", Some(0)), "a: is there"),
                 "127.0.0.1:7: PUT a: 0 bytes in 0.001250 s, is there (exists)",

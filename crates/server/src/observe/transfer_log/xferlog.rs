@@ -80,7 +80,7 @@ impl Form for Xferlog {
     fn entry(&mut self, line: &mut String, now: SystemTime, client: Client<'_>, entry: &TransferEntry) -> bool {
         let direction = match entry.verb {
             "GET" | "READ" => 'o',
-            "PUT" | "RESUME" | "PART" => 'i',
+            "PUT" | "RESUME" | "PART" | "PATCH" => 'i',
             "DELETE" => 'd',
             _ => return false,
         };

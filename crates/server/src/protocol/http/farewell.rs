@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ferry_wire::{Code, Failure};
 
-use super::{HttpSession, Phase, Step};
+use super::{HttpSession, Phase, Step, request::HttpRequest};
 use crate::{protocol::MOMENT, store::Handles};
 
 /// How a connection is to end.
@@ -85,18 +85,23 @@ impl<H: Handles> HttpSession<H> {
         match std::mem::replace(&mut self.phase, Phase::Over(None)) {
             Phase::Over(owed) => self.phase = Phase::Over(owed),
             Phase::At(request, step) => {
-                let mut transfer = request.transfer;
+                let HttpRequest { mut transfer, status, .. } = *request;
+                let mut said = None;
                 match step {
                     Step::Changing => return self.phase = Phase::Over(Some(transfer.into())),
-                    Step::Sending(sending) => transfer.bytes = sending.loaded_bytes(),
+                    Step::Sending(sending) => {
+                        said = Some(status);
+                        transfer.bytes = sending.loaded_bytes();
+                    }
                     Step::Archiving(mut archive) => {
+                        said = Some(status);
                         transfer.bytes += archive.sending().map_or(0, |sending| sending.loaded_bytes());
                     }
                     Step::Receiving(_) | Step::Listing(_) => {}
                     // Those that are brought to the disk tell of themselves when they have ended.
                     _ => return,
                 }
-                self.log(transfer, None, Some(failure.clone()), now);
+                self.log(transfer, said, Some(failure.clone()), now);
             }
             Phase::LoggingIn(login) => self.log(login.into_request().transfer, None, Some(failure.clone()), now),
             _ => {}

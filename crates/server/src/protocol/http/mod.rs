@@ -484,8 +484,8 @@ impl<H: Handles> HttpSession<H> {
 
     /// Notes for the log how a transfer, change or login has ended.
     fn log(&mut self, transfer: Transfer, status: Option<StatusCode>, failure: Option<Failure>, now: Instant) {
-        let _ = status;
-        self.records.push(transfer.ended(now, failure));
+        let status = status.map(StatusCode::number);
+        self.records.push(Record { status, ..transfer.ended(now, failure) });
     }
 
     /// Gives the memory of queues that are empty back: an idle client owns no buffer.
