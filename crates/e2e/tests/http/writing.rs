@@ -51,6 +51,27 @@ fn conditions_of_changes() {
 }
 
 #[test]
+fn a_condition_is_decided_when_the_upload_gets_its_name() {
+    let (server, mut http) = serving();
+    let tag = http.put("/a", b"1", "").field("ETag").to_owned();
+    for (name, fields, between) in [
+        ("a", format!("If-Match: {tag}\r\n"), "/a"),
+        ("b", "If-None-Match: *\r\n".to_owned(), "/b"),
+        ("c", "If-None-Match: \"other\"\r\n".to_owned(), "/c"),
+    ] {
+        let mut slow = Http::plain(server.http().1);
+        let put =
+            format!("PUT /{name} HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n{fields}\r\n");
+        slow.say(put);
+        assert_eq!(slow.hear("PUT").status, 100, "it holds now");
+        assert!([201, 204].contains(&http.put(between, b"between", "").status));
+        slow.say("slow");
+        assert_eq!(slow.hear("PUT").status, 412, "{name}: and does not when it would be published");
+        assert_eq!(server.read(name), b"between");
+    }
+}
+
+#[test]
 fn what_can_not_be_is_told_by_its_status() {
     let (server, mut http) = serving();
     server.write("d/f", b"x");

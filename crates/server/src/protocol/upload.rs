@@ -458,7 +458,7 @@ impl<H: Handles> Upload<H> {
     pub(super) fn publish(&mut self, operations: &mut Operations<H>) {
         assert_eq!(self.stage, Stage::Finished, "published before it is durable");
         self.stage = Stage::Publishing;
-        operations.name(NameOperation::Publish(self.number, self.handle.clone(), self.terms.onto));
+        operations.name(NameOperation::Publish(self.number, self.handle.clone(), self.terms.onto.clone()));
     }
 
     fn release(&mut self, operations: &mut Operations<H>) {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use ferry_wire::{Code, Failure, Options, Request, Secret, UserName};
+use ferry_wire::{Code, Failure, Options, Request, Secret, Tag, UserName};
 
 use crate::{
     access::{Decision, PublishRights, RightsTable, Users, decide},
@@ -67,7 +67,7 @@ pub enum LoginOutcome {
 }
 
 /// The terms on which an upload gets its name.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Terms {
     pub(super) onto: Onto,
     /// The client itself has asked for a free name, or for a taken one.
@@ -77,20 +77,34 @@ pub(super) struct Terms {
 impl Terms {
     /// Returns the same, for a client that asks for a name that is taken.
     pub(super) fn only_taken(self) -> Result<Terms, Failure> {
+        self.replacing(Onto::Taken)
+    }
+
+    /// Returns the same, for a client that has looked at what is there: nothing but this version, which is [`None`] where
+    /// nothing has the name, may be there when the upload gets it.
+    pub(super) fn only_seen(self, version: Option<Tag>) -> Result<Terms, Failure> {
+        match (version, &self.onto) {
+            (Some(tag), _) => self.replacing(Onto::Version(tag)),
+            (None, Onto::Any | Onto::Free) => Ok(Terms { onto: Onto::Free, is_asked: true }),
+            (None, _) => Ok(self),
+        }
+    }
+
+    fn replacing(self, onto: Onto) -> Result<Terms, Failure> {
         match self.onto {
             Onto::Free => Err(denied("you may add here, and not replace anything")),
-            Onto::Any | Onto::Taken => Ok(Terms { onto: Onto::Taken, is_asked: true }),
+            _ => Ok(Terms { onto, is_asked: true }),
         }
     }
 
     /// Returns the reply to an upload that failed with `error`. A user who may only add is not told
     /// what has the name.
-    pub(super) fn told(self, error: StoreError) -> Failure {
+    pub(super) fn told(&self, error: StoreError) -> Failure {
         let is_taken = matches!(
             error.kind,
             ErrorKind::NameTaken | ErrorKind::System(SystemError::IsDirectory | SystemError::IsSpecial)
         );
-        match self.onto {
+        match &self.onto {
             Onto::Free if is_taken && !self.is_asked => denied("you may add here, and not replace anything"),
             Onto::Free if is_taken => StoreError { kind: ErrorKind::NameTaken, ..error }.into(),
             Onto::Taken if self.is_asked && error.kind == ErrorKind::NameFree => {
@@ -272,7 +286,7 @@ mod tests {
             visitor.login_ended(alice(), LoginOutcome::Right).unwrap();
             let is_directory = || StoreError::at("a", ErrorKind::System(SystemError::IsDirectory));
             let terms = visitor.pass(&put(), options).ok();
-            assert_eq!(terms.map(|terms| (terms.onto, terms.told(is_directory()).code)), expected, "{rights}");
+            assert_eq!(terms.map(|terms| (terms.onto.clone(), terms.told(is_directory()).code)), expected, "{rights}");
         }
     }
 

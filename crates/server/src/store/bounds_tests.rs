@@ -24,8 +24,8 @@ use rustix::{
 
 use super::{
     Call, Change, ChangeNumber, Chunk, Disk, ErrorKind, Finish, Listed, NameCompletion, NameOperation, Onto, OpenError,
-    Owner, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Store, SystemError, UploadNumber, Watcher,
-    testing::options,
+    Owner, ReadCompletion, ReadOperation, SCRATCH_BYTES, Stage, Status, Store, SystemError, UploadNumber, Watcher,
+    read::HELPER, testing::options,
 };
 
 #[test]
@@ -236,6 +236,14 @@ fn an_upload_gets_a_free_name_or_a_taken_one_as_it_asks() {
         for name in ["new", "file"] {
             assert_eq!(fs::read(root.path().join(name)).unwrap(), b"hello");
         }
+        let version = || match store.stat(&Name::new("file").unwrap(), HELPER) {
+            Ok(Status::File(version)) => Onto::Version(version.tag),
+            _ => panic!("no file"),
+        };
+        let before = version();
+        assert_eq!(publish_onto(&store, "file", before.clone()), None);
+        assert_eq!(publish_onto(&store, "file", before.clone()), Some(ErrorKind::OtherVersion));
+        assert_eq!(publish_onto(&store, "free", before), Some(ErrorKind::OtherVersion));
     }
 }
 

@@ -76,7 +76,7 @@ impl<'a> Batch<'a> {
                 NameCompletion::Changed(*number, changed)
             }
             NameOperation::Publish(number, upload, onto) => {
-                let published = looked_up(|again| self.anew(again).publish(upload, *onto, &mut touched));
+                let published = looked_up(|again| self.anew(again).publish(upload, onto, &mut touched));
                 NameCompletion::Published(*number, published)
             }
         };
@@ -185,7 +185,7 @@ impl<'a> Batch<'a> {
     fn publish(
         &mut self,
         upload: &std::sync::Arc<Upload>,
-        onto: Onto,
+        onto: &Onto,
         touched: &mut Vec<usize>,
     ) -> Result<Published, StoreError> {
         let name = &upload.name;
@@ -228,7 +228,7 @@ impl<'a> Batch<'a> {
     fn rename_staged(
         &mut self,
         upload: &Upload,
-        onto: Onto,
+        onto: &Onto,
         parent: usize,
         staged: (&OwnedFd, &str),
     ) -> Result<(), StoreError> {
@@ -236,13 +236,13 @@ impl<'a> Batch<'a> {
         self.is_wanted(name)?;
         let entry = (&self.dirs[parent], name.last());
         let renamed = match onto {
-            Onto::Any | Onto::Taken => self.store.syscalls.rename(staged, entry, true),
+            Onto::Any | Onto::Taken | Onto::Version(_) => self.store.syscalls.rename(staged, entry, true),
             // Somebody else may have taken it since it was looked at.
             Onto::Free => self.store.publish_free(staged, entry),
         };
         let Err(error) = renamed else { return Ok(()) };
         self.forget_removed(error);
-        if onto == Onto::Free && error == Errno::EXIST {
+        if *onto == Onto::Free && error == Errno::EXIST {
             return Err(StoreError::at(name.as_str(), ErrorKind::NameTaken));
         }
         // Another machine's server was quicker.
@@ -283,12 +283,22 @@ impl<'a> Batch<'a> {
     }
 
     /// Returns the status of the file that an upload would replace; [`None`] where nothing has its name.
-    fn replaced_by(&self, name: &Name, parent: usize, onto: Onto) -> Result<Option<Stat>, StoreError> {
+    fn replaced_by(&self, name: &Name, parent: usize, onto: &Onto) -> Result<Option<Stat>, StoreError> {
+        let other_version = || StoreError::at(name.as_str(), ErrorKind::OtherVersion);
+        // Of other uploads no version is looked at.
+        let version = match onto {
+            Onto::Version(tag) => Some((tag, self.store.file_time())),
+            Onto::Any | Onto::Free | Onto::Taken => None,
+        };
         match self.store.root.stat_entry(&self.dirs[parent], name.last()) {
-            Ok(_) if onto == Onto::Free => Err(StoreError::at(name.as_str(), ErrorKind::NameTaken)),
-            Ok(stat) if meta::kind(&stat) == FileType::RegularFile => Ok(Some(stat)),
-            Ok(stat) => Err(not_a_file(name.as_str(), meta::kind(&stat))),
-            Err(Errno::NOENT) if onto == Onto::Taken => Err(StoreError::at(name.as_str(), ErrorKind::NameFree)),
+            Ok(_) if *onto == Onto::Free => Err(StoreError::at(name.as_str(), ErrorKind::NameTaken)),
+            Ok(stat) if meta::kind(&stat) != FileType::RegularFile => Err(not_a_file(name.as_str(), meta::kind(&stat))),
+            Ok(stat) => match version {
+                Some((tag, moment)) if *tag != self.store.tag(&stat, moment) => Err(other_version()),
+                _ => Ok(Some(stat)),
+            },
+            Err(Errno::NOENT) if version.is_some() => Err(other_version()),
+            Err(Errno::NOENT) if *onto == Onto::Taken => Err(StoreError::at(name.as_str(), ErrorKind::NameFree)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(StoreError::entry(name, error)),
         }

@@ -209,7 +209,7 @@ pub enum NameOperation<H: Handles> {
 
 /// The state in which the name of an upload must be when the upload gets it. It is looked at in
 /// that very step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Onto {
     /// A file, which is replaced, or nothing.
     #[default]
@@ -218,6 +218,9 @@ pub enum Onto {
     Free,
     /// A file: otherwise the upload fails with [`ErrorKind::NameFree`](super::ErrorKind::NameFree).
     Taken,
+    /// A file of this version: otherwise the upload fails with
+    /// [`ErrorKind::OtherVersion`](super::ErrorKind::OtherVersion).
+    Version(Tag),
 }
 
 /// The end of a [`NameOperation`].

@@ -105,7 +105,11 @@ impl<H: Handles> HttpSession<H> {
         let put = Request::Put { size: request.length, mtime: request.mtime, name: name.clone() };
         let options = Options { if_none: request.conditions.only_if_free(), ..Options::default() };
         let terms = self.visitor.pass(&put, options)?;
-        if request.conditions.only_if_taken() { terms.only_taken() } else { Ok(terms) }
+        match &request.seen {
+            Some(version) => terms.only_seen(version.clone()),
+            None if request.conditions.only_if_taken() => terms.only_taken(),
+            None => Ok(terms),
+        }
     }
 
     /// Looks at what is there before anything is changed.
@@ -115,7 +119,12 @@ impl<H: Handles> HttpSession<H> {
     }
 
     /// Takes the status of a name that is to be changed.
-    pub(super) fn target_found(&mut self, request: Box<HttpRequest>, found: Result<Status, StoreError>, now: Instant) {
+    pub(super) fn target_found(
+        &mut self,
+        mut request: Box<HttpRequest>,
+        found: Result<Status, StoreError>,
+        now: Instant,
+    ) {
         let Some(name) = request.target.name().cloned() else { return };
         let version = match &found {
             Ok(Status::File(version)) => Some(version),
@@ -136,6 +145,9 @@ impl<H: Handles> HttpSession<H> {
         };
         if !holds {
             return self.say_failed_condition(request, now);
+        }
+        if request.conditions.depends_on_version() {
+            request.seen = Some(version.map(|version| version.tag.clone()));
         }
         match request.method {
             Method::Put => self.stage(request, name, found.ok(), now),
@@ -184,7 +196,7 @@ impl<H: Handles> HttpSession<H> {
             // Rights may have changed since it was asked for.
             Err(failure) => return self.deny(request, failure, now),
         };
-        let in_the_way = match (&found, terms.onto) {
+        let in_the_way = match (&found, &terms.onto) {
             (Some(Status::Directory(_)), _) => Some(ErrorKind::System(SystemError::IsDirectory)),
             (Some(Status::File(_)), Onto::Free) => Some(ErrorKind::NameTaken),
             _ => None,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferry_wire::{Crc32, Time};
+use ferry_wire::{Crc32, Tag, Time};
 
 use super::message::{
     Authorization, BodyReader, ByteRange, Conditions, Framing, Head, Method, Refusal, Resource, StatusCode, Target,
@@ -21,6 +21,8 @@ pub(super) struct HttpRequest {
     pub(super) range: Option<ByteRange>,
     /// The part of a file that is being read for it.
     pub(super) opening: Opening,
+    /// The version that a condition was found to hold of, [`None`] where nothing was there, where one depends on it.
+    pub(super) seen: Option<Option<Tag>>,
     /// The CRC that the body is to have.
     pub(super) crc: Option<Crc32>,
     /// The time to give to the file.
@@ -67,6 +69,7 @@ impl HttpRequest {
         let request = HttpRequest {
             method,
             range: head.range(),
+            seen: None,
             opening: Opening::WHOLE,
             length: match head.framing() {
                 Framing::None => None,

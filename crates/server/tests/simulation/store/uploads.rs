@@ -243,6 +243,7 @@ impl Store {
         let upload = &self.uploads[handle.0];
         match (onto, self.tree.find(upload.name.as_str())) {
             (Onto::Free, Ok(_)) => return Err(StoreError::of(ErrorKind::NameTaken)),
+            (Onto::Version(_), _) => panic!("ferry's own protocol asks for no version"),
             (Onto::Taken, Err(_)) if self.tree.check_target(upload.name.as_str()).is_ok() => {
                 return Err(StoreError::of(ErrorKind::NameFree));
             }
