@@ -203,7 +203,7 @@ fn status_of(code: Code, request: &HttpRequest) -> StatusCode {
     let adds = matches!(method, Method::Put | Method::Mkcol | Method::Post | Method::Patch);
     match code {
         Code::NotFound if method == Method::Put && conditions.only_if_taken() => StatusCode::PRECONDITION_FAILED,
-        Code::Exists if conditions.only_if_free() => StatusCode::PRECONDITION_FAILED,
+        Code::Exists if conditions.only_if_free() || request.seen.is_some() => StatusCode::PRECONDITION_FAILED,
         // What it would lie in is missing.
         Code::NotFound | Code::NotADirectory if adds => StatusCode::CONFLICT,
         Code::NotFound | Code::NotADirectory => StatusCode::NOT_FOUND,
