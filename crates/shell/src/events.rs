@@ -80,7 +80,11 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("usage", "name, bytes, files, directories: all that is beneath a directory, or of a file; one line of DU."),
     ("directory", "name: the entries that follow are in it."),
     ("stat", "name, kind, size, mtime, tag: what STAT was told."),
-    ("sum", "name, crc, size, tag: what SUM was told."),
+    ("sum", "name, crc, size, tag, sha256: what SUM was told; sha256 is null where it was not asked for."),
+    (
+        "checked",
+        "name, same, sha256: a file that SUM --check has looked at, whether it is as it should be, and what it is.",
+    ),
     ("made", "name: a directory was made."),
     ("exists", "name: a directory that MKDIR -p was to make is there already."),
     ("deleted", "name: one of the things that RM deleted."),

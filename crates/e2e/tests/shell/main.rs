@@ -13,6 +13,7 @@ mod resuming;
 mod scripts;
 mod strangers;
 mod streams;
+mod sums;
 mod syncing;
 mod terminal;
 mod trees;

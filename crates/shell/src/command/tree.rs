@@ -4,7 +4,7 @@
 use std::{iter, path::PathBuf};
 
 use clap::{ArgAction, Args, Subcommand, ValueHint};
-use ferry_client::{Direction, Security, Sync};
+use ferry_client::{ChecksumForm, Direction, Security, Sync};
 
 use super::{
     argument::{Target, number, place, target, text, word},
@@ -175,11 +175,21 @@ pub(crate) enum Command {
     /// Its size, its time (UTC), and the tag of this version of it.
     #[command(aliases = ["size", "modtime"], after_help = "STAT poems/ozymandias.txt")]
     Stat(Names),
-    /// Let the server compute the CRC-32 of a file
+    /// Let the server compute the CRC-32 or SHA-256 of files
     ///
-    /// The server reads the whole file.
-    #[command(aliases = ["crc", "crc32"], after_help = "SUM *.iso  of all that match")]
-    Sum(Names),
+    /// The server reads the whole file. --sha256 prints lines that 'sha256sum -c' checks, --tag those of 'cksum -a
+    /// sha256'; names are as they would be typed here.
+    ///
+    /// --check reads a local file of such lines and holds them against the files of the server, or with --local against
+    /// those of the local directory. Each is OK or FAILED; if one is not OK, the exit status is not 0.
+    #[command(
+        aliases = ["crc", "crc32"],
+        after_help = "SUM *.iso                        of all that match\n\
+                      SUM --sha256 -r photos           of all files in photos\n\
+                      SUM --check SHA256SUMS           whether the server's files are those\n\
+                      SUM --check SHA256SUMS --local   whether the local ones are"
+    )]
+    Sum(SumArgs),
     /// Make directories on the server
     ///
     /// Braces make several names: MKDIR a{1,2} makes a1 and a2. No other wildcard has a meaning here.
@@ -428,6 +438,40 @@ pub(crate) enum Order {
     Size,
 }
 
+/// The arguments of SUM.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct SumArgs {
+    /// SHA-256, in the lines of sha256sum
+    #[arg(short, long)]
+    sha256: bool,
+    /// SHA-256, in the lines of cksum -a sha256
+    #[arg(short, long)]
+    tag: bool,
+    /// Whole directories, with everything in them
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    /// Check the files that the local file FILE names
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::AnyPath, value_parser = word, conflicts_with_all = ["names", "sha256", "tag", "recursive", "keep_going"])]
+    pub(crate) check: Vec<Word>,
+    /// With --check: local files, not the server's
+    #[arg(short, long, requires = "check", conflicts_with = "names")]
+    pub(crate) local: bool,
+    #[command(flatten)]
+    pub(crate) keep_going: KeepGoing,
+    /// Names, or patterns with wildcards
+    #[arg(id = "names", value_name = "NAME", value_hint = ValueHint::Other, required_unless_present = "check", value_parser = word)]
+    words: Vec<Word>,
+}
+
+/// The form in which SUM tells sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// CRC, size and name.
+    Crc,
+    /// A line of a file of checksums.
+    Sha256(ChecksumForm),
+}
+
 /// The arguments of CD and LCD.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Directory {
@@ -554,6 +598,21 @@ impl List {
     }
 }
 
+impl SumArgs {
+    pub(crate) fn style(&self) -> Style {
+        match (self.sha256, self.tag) {
+            (_, true) => Style::Sha256(ChecksumForm::Tagged),
+            (true, false) => Style::Sha256(ChecksumForm::Plain),
+            (false, false) => Style::Crc,
+        }
+    }
+
+    /// Returns the files that are meant; none where files of checksums name them.
+    pub(crate) fn names(&self) -> Names {
+        Names { words: self.words.clone() }
+    }
+}
+
 impl Renaming {
     /// Returns what is to be moved, and where to; [`None`] where one of the two is missing.
     pub(super) fn taken_apart(&self) -> Option<(&[Word], &str)> {
@@ -613,7 +672,8 @@ impl Command {
             Command::Sync(args) => Some((together(iter::once(&args.from).chain(&args.to))?, args.down)),
             Command::Ls(list) => Some((together(list.words.iter())?, true)),
             Command::Lls(list) => Some((together(list.words.iter())?, false)),
-            Command::Stat(names) | Command::Sum(names) | Command::Less(names) => Some((names.together()?, true)),
+            Command::Stat(names) | Command::Less(names) => Some((names.together()?, true)),
+            Command::Sum(args) => Some((together(args.words.iter())?, true)),
             Command::Rm(removal) => Some((removal.names.together()?, true)),
             Command::Mv(renaming) => Some((renaming.from().together()?, true)),
             _ => None,

@@ -1,4 +1,4 @@
-//! LS, LLS, STAT and SUM.
+//! LS, LLS and STAT.
 
 use std::{
     cmp::Reverse,
@@ -192,27 +192,6 @@ impl Session {
                     Stat::Directory(mtime) => event.with("kind", "directory").with("mtime", mtime.map(seconds)),
                 }
             });
-        }
-        Ok(())
-    }
-
-    pub(super) fn sum(&mut self, names: &Names) -> Result<(), Failed> {
-        for Meant { name, kind, matched, typed } in self.find("SUM", names, &mut Failures::new(false))? {
-            if matched && matches!(kind, Some(EntryKind::Directory(_))) {
-                continue;
-            }
-            let shown = self.shown(name.as_ref());
-            let Some(name) = name else {
-                return Err(Failed::usage(format!("SUM {}: that is a directory", escaped(&typed))).about(typed));
-            };
-            let sum = self.connected()?.sum(&name);
-            let sum = sum.map_err(|error| self.failure_of("SUM", Some(&name), &error))?;
-            self.output.answer(format_args!("{}  {:>12}  {shown}", sum.crc, sum.size), || {
-                let event = Event::new("sum").with("name", name.as_str()).with("crc", sum.crc.to_string());
-                event.with("size", sum.size).with("tag", sum.tag.as_str())
-            });
-            // A sum takes long: who waits for many sees each.
-            self.output.flush();
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ mod reasons;
 mod renaming;
 mod status;
 mod streams;
+mod sums;
 mod syncing;
 mod walking;
 mod watcher;
@@ -150,7 +151,7 @@ impl Session {
             Command::Lpwd => self.tell_local_place(),
             Command::Lls(list) => self.list_local(list.style(), list.names().as_ref())?,
             Command::Stat(names) => self.stat(&names)?,
-            Command::Sum(names) => self.sum(&names)?,
+            Command::Sum(args) => self.sum(&args)?,
             Command::Mkdir(made) => self.make_directories(made.parents, &made.names.words)?,
             Command::Rm(removal) => self.remove(&removal)?,
             Command::Mv(renaming) => self.rename(&renaming)?,

@@ -238,15 +238,18 @@ impl Session {
 
 /// Returns how a name is shown where `current` is the current directory.
 pub(super) fn shown_in(current: Option<&Name>, name: Option<&Name>) -> String {
-    let Some(name) = name else { return "/".to_owned() };
-    let text = match current {
+    name.map_or_else(|| "/".to_owned(), |name| escaped(&typed_in(current, name)).to_string())
+}
+
+/// Returns a name as it would be typed where `current` is the current directory.
+pub(super) fn typed_in(current: Option<&Name>, name: &Name) -> String {
+    match current {
         None => name.as_str().to_owned(),
         Some(current) => match name.as_str().strip_prefix(current.as_str()).and_then(|rest| rest.strip_prefix('/')) {
             Some(below) => below.to_owned(),
             None => format!("/{name}"),
         },
-    };
-    escaped(&text).to_string()
+    }
 }
 
 /// Returns the failure of `verb` with a `text` that is no name.
