@@ -1,4 +1,4 @@
-//! What is deleted of a directory of the server.
+//! The plan of what to delete of a directory of the server.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::{
     tree::{Found, RemoteTree, ancestors, below, is_within},
 };
 
-/// What is to be deleted of a directory of the server, by whole names: all that is chosen, but for directories with
+/// The names to be deleted of a directory of the server, in whole: all that is chosen, but for directories with
 /// something in them that stays.
 #[derive(Debug, Default)]
 pub struct Removal {

@@ -167,7 +167,7 @@ impl Side {
     }
 }
 
-/// What a look at one end is told.
+/// The terms of a look at one end.
 pub(super) struct Look<'a, 'c> {
     pub(super) chooser: &'a mut Chooser<'c>,
     pub(super) end: End,

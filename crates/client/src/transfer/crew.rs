@@ -27,7 +27,8 @@ use crate::{
 /// Between two looks of who waits for others.
 const IDLE_LOOK: Duration = Duration::from_millis(20);
 
-/// Who has moved nothing for so long is not waited for by those who have nothing else to do; nor less than some round trips.
+/// The time after which a connection that moves nothing is not waited for by those that have nothing else to do: this,
+/// and some round trips at least.
 pub(super) const STALLED: Duration = Duration::from_secs(1);
 const STALLED_ROUND_TRIPS: u32 = 10;
 
@@ -48,7 +49,7 @@ pub(super) struct Crew<'t> {
     growth: Mutex<Growth>,
 }
 
-/// Who is at work, and who may be added.
+/// The connections at work, and those that may be added.
 struct Growth {
     adviser: Adviser,
     hands: BTreeMap<usize, Figures>,

@@ -1,4 +1,4 @@
-//! Who moves which piece of one file: pure, for every direction.
+//! Decides which connection moves which piece of one file: pure, for every direction.
 //!
 //! A file that several connections share is cut into pieces as they are taken, so that each takes what it moves in a
 //! moment. A piece comes to an end with its CRC, or is given back, and taken by another. When all are taken, one connection
@@ -42,7 +42,7 @@ pub(super) struct Pieces {
     rest: u64,
     /// Where pieces began that were taken from who did not move.
     robbed: BTreeSet<u64>,
-    /// Who takes the last step.
+    /// The connection that takes the last step.
     closer: Option<usize>,
 }
 

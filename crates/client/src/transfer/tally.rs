@@ -1,4 +1,4 @@
-//! Who has which file, what became of each, and the caller who is told.
+//! The connection that has each file, what became of each, and the caller who is told.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 

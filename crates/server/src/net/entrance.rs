@@ -29,7 +29,7 @@ pub struct Entrance {
 pub struct ServiceListener {
     /// The socket.
     pub listener: Listener,
-    /// What is spoken.
+    /// The protocols that are spoken.
     pub entrance: Entrance,
     /// Whether the service manager keeps it open: clients that wait there at the end are the next server's.
     pub is_held: bool,

@@ -40,7 +40,7 @@ pub(super) struct Caller {
     pub(super) peer: SocketAddr,
     /// Nothing that it says leaves this machine.
     is_local: bool,
-    /// What it speaks.
+    /// The protocols that it speaks.
     pub(super) entrance: Entrance,
 }
 

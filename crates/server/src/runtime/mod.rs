@@ -110,7 +110,7 @@ const ACCEPTS_PER_ROUND: usize = 64;
 /// The things that a server works with, made before it.
 #[derive(Debug)]
 pub struct ServerParts {
-    /// Who may log in, and what everybody may do.
+    /// The users that may log in, and the rights of everybody.
     pub users: Arc<Users>,
     /// Where clients come.
     pub listeners: Vec<ServiceListener>,

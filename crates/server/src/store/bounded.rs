@@ -16,7 +16,7 @@ const ALLOCATION_BYTES: usize = 32;
 struct Slot<K, V> {
     key: K,
     value: V,
-    /// What it takes outside of the map.
+    /// The memory that it takes outside of the map.
     bytes: usize,
     /// It was asked for since the hand last came by.
     is_used: bool,
@@ -26,7 +26,7 @@ struct Slot<K, V> {
 #[derive(Debug)]
 pub(super) struct Bounded<K, V> {
     limit: usize,
-    /// What all entries take outside of the map.
+    /// The memory that all entries take outside of the map.
     held: usize,
     slots: Vec<Slot<K, V>>,
     /// The slots, by the hashes of their keys.

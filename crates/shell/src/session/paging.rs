@@ -97,7 +97,7 @@ impl Session {
 #[derive(Debug, Default)]
 struct Piece {
     bytes: Vec<u8>,
-    /// What follows it.
+    /// The part of the file that follows it.
     next: Part,
     is_last: bool,
 }

@@ -11,7 +11,7 @@ use ferry_wire::escaped_bytes;
 
 use crate::exit::{Exit, Failed};
 
-/// What the system's shell says by its exit status where it finds no such program, or can't run it.
+/// The exit statuses of the system's shell where it finds no such program, or can't run it.
 const NOT_RUN: [i32; 2] = [126, 127];
 
 /// A program as a variable of the environment names it, which may have arguments of its own.

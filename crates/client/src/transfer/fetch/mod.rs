@@ -86,7 +86,7 @@ pub(super) fn fetch(
     report
 }
 
-/// What all connections of one call know.
+/// The things that all connections of one call know.
 struct Common<'a> {
     files: &'a [Fetch],
     settings: &'a Settings,
@@ -176,7 +176,7 @@ impl Job for Common<'_> {
     }
 }
 
-/// What a hand has beside its connection.
+/// The things that a hand has beside its connection.
 #[derive(Default)]
 struct Own {
     /// The large file that is under way by itself; it outlives its connection.
@@ -339,7 +339,7 @@ impl<'a> Round<'_, '_, 'a, '_> {
         self.exchange.ask(request, asked);
     }
 
-    /// What came of a file is not what the server said: it is asked for anew, if that was not done too often.
+    /// Asks anew for a file of which other bytes came than the server said, if that was not done too often.
     fn restart_damaged(&mut self, index: usize, why: &str, error: Error) {
         self.common.damaged().insert(index);
         self.hand.restart(index, why, error);

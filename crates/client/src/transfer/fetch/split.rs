@@ -59,7 +59,7 @@ struct State {
     pieces: Pieces,
     /// The file itself; [`None`] when it has come to its end.
     large: Option<Large>,
-    /// What the server has, once it has said so.
+    /// The version that the server has, once it has said so.
     sum: Option<Sum>,
 }
 

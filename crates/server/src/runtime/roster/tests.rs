@@ -74,7 +74,7 @@ impl Stage {
         assert_eq!(self.roster.push(job(99, needs)), Some(99), "{needs} would wait for ever");
     }
 
-    /// What a helper that comes gets, and its number.
+    /// Returns the job that a helper gets that comes, and its number.
     fn take(&mut self) -> Option<(u64, &'static str)> {
         self.roster.take(9, self.now).map(|(number, job)| (number, job.needs))
     }

@@ -45,9 +45,9 @@ struct Away {
 
 struct Begun {
     conn: usize,
-    /// What is to be done still.
+    /// The operation, until it is done.
     operation: Option<Operation<Model>>,
-    /// What is to be left when all is done.
+    /// The work to be left when all is done.
     work: Option<Work>,
     completion: Option<Completion<'static, Model>>,
 }
