@@ -12,6 +12,8 @@ mod fields;
 mod ids;
 mod piece;
 mod serving;
+#[cfg(test)]
+mod tests;
 
 pub use address::Address;
 pub use fields::{CHECKSUMS, Checksum, EXTENSIONS, Metadata, TusFields, VERSION, meant};
