@@ -114,9 +114,9 @@ pub enum IfAbsent {
 /// The number of connections that share a transfer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Parallel {
-    /// One, and further ones, up to 8 in all, while these help: on a long line, as long as one connection is limited by its
-    /// window or by loss. A server near by is served by one, and so is any where the system tells nothing of its
-    /// connections.
+    /// One, and further ones, up to 8 in all, while these help: on a long line at once for each 2 MiB that there are to move,
+    /// and later as long as those that stand are limited by their windows or by loss. A server near by is served by one, and
+    /// so is any where the system tells nothing of its connections.
     #[default]
     Auto,
     /// So many, at most 16, where there is a mebibyte to move for each; 1 for the client's own alone. Fewer where the
