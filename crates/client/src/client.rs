@@ -1,8 +1,10 @@
 //! The connection as callers see it.
 
+mod replacing;
+
 use std::{collections::HashSet, io, path::Path, time::Duration};
 
-use ferry_wire::{Entry, Greeting, Id, Name, Request, Time};
+use ferry_wire::{Entry, Greeting, Id, Name, Request, Tag, Time};
 
 use crate::{
     address::Address,
@@ -13,7 +15,7 @@ use crate::{
     login::Credentials,
     options::{Options, Progress},
     pattern::{self, Pattern},
-    transfer::{self, Event, Fetch, IfAbsent, IfTaken, Moved, Outage, Report, Settings, Store},
+    transfer::{self, Event, Fetch, IfAbsent, IfTaken, Moved, Onto, Outage, Report, Settings, Store},
     tree::{self, Found, RemoteTree, Sift},
 };
 
@@ -363,7 +365,26 @@ impl Client {
         source: &mut dyn io::Read,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Moved, Error> {
-        self.converse(|link| transfer::put_from(link, name, (mtime, if_taken), source, progress))
+        self.converse(|link| transfer::put_from(link, name, (mtime, Onto::Settled(if_taken)), source, progress))
+    }
+
+    /// Stores all that `source` gives as `name` in the place of the version `tag`, and of no other: whoever has read that
+    /// version and changed it loses nobody's change. It is decided when the upload is published. All else is as for
+    /// [`Client::put_from`].
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Changed`](crate::Code::Changed) where `name` is that of another version by then, or of nothing;
+    /// [`Error::Lacking`] where the server is too old for that; and what can go wrong with
+    /// [`Client::put_from`].
+    pub fn put_over(
+        &mut self,
+        name: &Name,
+        tag: &Tag,
+        source: &mut dyn io::Read,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Moved, Error> {
+        self.converse(|link| transfer::put_from(link, name, (None, Onto::Version(tag)), source, progress))
     }
 
     /// Lists a directory, or the root; sorted by name, each name once whatever the server says.

@@ -85,6 +85,8 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
         "checked",
         "name, same, sha256: a file that SUM --check has looked at, whether it is as it should be, and what it is.",
     ),
+    ("edited", "name, bytes, crc, durable: what EDIT has stored in the place of the version that it fetched."),
+    ("unchanged", "name: the editor of EDIT has changed nothing."),
     ("made", "name: a directory was made."),
     ("exists", "name: a directory that MKDIR -p was to make is there already."),
     ("deleted", "name: one of the things that RM deleted."),

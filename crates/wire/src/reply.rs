@@ -259,6 +259,9 @@ impl Greeting {
     /// The feature of a server that knows `WITH if=none`.
     pub const WITH_IF: &str = "with-if";
 
+    /// The feature of a server that knows `WITH if=<tag>`.
+    pub const WITH_IF_TAG: &str = "with-if-tag";
+
     /// The feature of a server that knows `WITH crc=read`.
     pub const WITH_CRC: &str = "with-crc";
 

@@ -112,15 +112,17 @@ pub enum Request {
 }
 
 /// The options of a WITH.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
     /// `if=none`: an upload fails with `exists` where its name is taken when it is published.
     pub if_none: bool,
+    /// `if=<tag>`: an upload fails with `changed` where its name is not that of this version when it is published.
+    pub if_tag: Option<Tag>,
     /// `crc=read`: the CRC that is answered is computed of bytes that are read for this request, and not remembered.
     pub crc_read: bool,
     /// `sum=sha256`: a SUM is answered with the SHA-256, too.
     pub sha256: bool,
-    /// An option that this version does not know was among them.
+    /// An option that this version does not know was among them, or two that can't hold together.
     pub has_unknown: bool,
 }
 
@@ -128,11 +130,15 @@ impl Options {
     /// Returns these options and `others`.
     #[must_use]
     pub fn and(self, others: Options) -> Options {
+        let if_none = self.if_none || others.if_none;
+        let are_two = matches!((&self.if_tag, &others.if_tag), (Some(one), Some(other)) if one != other);
+        let if_tag = self.if_tag.or(others.if_tag);
         Options {
-            if_none: self.if_none || others.if_none,
+            if_none,
             crc_read: self.crc_read || others.crc_read,
             sha256: self.sha256 || others.sha256,
-            has_unknown: self.has_unknown || others.has_unknown,
+            has_unknown: self.has_unknown || others.has_unknown || are_two || if_none && if_tag.is_some(),
+            if_tag,
         }
     }
 }
@@ -241,15 +247,15 @@ impl Request {
             Request::List { name: Some(name) } => writeln!(out, "LIST {name}"),
             Request::Rename { from, to } => writeln!(out, "RENAME {from}//{to}"),
             Request::Login { user, secret } => writeln!(out, "LOGIN {user} {}", secret.expose()),
-            Request::With(Options { if_none, crc_read, sha256, has_unknown: _ }) => {
+            Request::With(Options { if_none, if_tag, crc_read, sha256, has_unknown: _ }) => {
                 let options = [(if_none, " if=none"), (crc_read, " crc=read"), (sha256, " sum=sha256")];
                 out.extend_from_slice(b"WITH");
                 options
                     .iter()
                     .filter(|(is_set, _)| **is_set)
                     .for_each(|(_, word)| out.extend_from_slice(word.as_bytes()));
-                out.push(b'\n');
-                Ok(())
+                let tag = if_tag.iter().try_for_each(|tag| write!(out, " if={tag}"));
+                tag.and_then(|()| writeln!(out))
             }
             Request::Health => writeln!(out, "HEALTH"),
             Request::Close => writeln!(out, "CLOSE"),
@@ -377,14 +383,23 @@ fn with(words: Words<'_>) -> Result<Request, ArgumentError> {
         if memchr::memchr(b'=', word).is_none_or(|at| at == 0) {
             return Err(ArgumentError::Usage);
         }
-        match word {
-            b"if=none" => options.if_none = true,
-            b"crc=read" => options.crc_read = true,
-            b"sum=sha256" => options.sha256 = true,
-            _ => options.has_unknown = true,
-        }
+        options = options.and(option(word));
     }
     Ok(Request::With(options))
+}
+
+/// Returns the option that one word asks for.
+fn option(word: &[u8]) -> Options {
+    let tag = || word.strip_prefix(b"if=").and_then(|tag| Tag::from_word(tag).ok());
+    match word {
+        b"if=none" => Options { if_none: true, ..Options::default() },
+        b"crc=read" => Options { crc_read: true, ..Options::default() },
+        b"sum=sha256" => Options { sha256: true, ..Options::default() },
+        _ => match tag() {
+            Some(tag) => Options { if_tag: Some(tag), ..Options::default() },
+            None => Options { has_unknown: true, ..Options::default() },
+        },
+    }
 }
 
 fn health(words: Words<'_>) -> Result<Request, ArgumentError> {
@@ -428,6 +443,11 @@ mod tests {
         Request::With(Options { if_none, crc_read, has_unknown, ..Options::default() })
     }
 
+    fn if_tag(tag: &str, if_none: bool, has_unknown: bool) -> Request {
+        let if_tag = Some(Tag::new(tag).unwrap());
+        Request::With(Options { if_tag, if_none, has_unknown, ..Options::default() })
+    }
+
     fn user(text: &str) -> UserName {
         UserName::new(text).unwrap()
     }
@@ -458,7 +478,12 @@ mod tests {
             ("login A.b-c_9 pässwörd", Request::Login { user: user("A.b-c_9"), secret: secret("pässwörd") }),
             ("WITH a=b c=", with(false, false, true)),
             ("WITH if=none", with(true, false, false)),
-            ("WITH if=none if=all", with(true, false, true)),
+            ("WITH if=t-1", if_tag("t-1", false, false)),
+            ("WITH if=t-1 if=t-1", if_tag("t-1", false, false)),
+            ("WITH if=t-1 if=t-2", if_tag("t-1", false, true)),
+            ("WITH if=none if=t-1", if_tag("t-1", true, true)),
+            ("WITH if=t.1", with(false, false, true)),
+            ("WITH if=", with(false, false, true)),
             ("WITH IF=none", with(false, false, true)),
             ("WITH crc=read", with(false, true, false)),
             ("WITH crc=read if=none", with(true, true, false)),

@@ -75,10 +75,15 @@ fn requests() -> impl Strategy<Value = Request> {
         names().prop_map(|name| Request::Delete { name }),
         (names(), names()).prop_map(|(from, to)| Request::Rename { from, to }),
         logins(),
-        (any::<bool>(), any::<bool>(), any::<bool>()).prop_filter_map("an option", |(if_none, crc_read, sha256)| {
-            let options = Options { if_none, crc_read, sha256, has_unknown: false };
-            (if_none || crc_read || sha256).then_some(Request::With(options))
-        }),
+        (any::<bool>(), option::of(tags()), any::<bool>(), any::<bool>()).prop_filter_map(
+            "an option",
+            |(if_none, if_tag, crc_read, sha256)| {
+                // No file has the tag `none`, which stands for no file.
+                let if_tag = if_tag.filter(|tag| !if_none && tag.as_str() != "none");
+                let is_any = if_none || if_tag.is_some() || crc_read || sha256;
+                is_any.then_some(Request::With(Options { if_none, if_tag, crc_read, sha256, has_unknown: false }))
+            }
+        ),
         Just(Request::Health),
         Just(Request::Close),
     ]

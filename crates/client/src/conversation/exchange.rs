@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Crc32, Digest, Failure, Greeting, Id, Name, Reply, Request, Time};
+use ferry_wire::{Crc32, Digest, Failure, Greeting, Id, Name, Reply, Request, Tag, Time};
 
 use super::{Conversation, Line};
 use crate::{
@@ -69,6 +69,19 @@ impl<'l, T> Exchange<'l, T> {
             return Err(Error::NeverReplacing);
         }
         self.talk.only_if_free(self.link.output());
+        Ok(())
+    }
+
+    /// Has the upload that is asked for next fail unless it replaces the version `tag`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lacking`] where the server does not know that.
+    pub(crate) fn only_if_version(&mut self, tag: &Tag) -> Result<(), Error> {
+        if !self.link.knows_if_tag() {
+            return Err(Error::Lacking { what: "be told which version to replace", feature: Greeting::WITH_IF_TAG });
+        }
+        self.talk.only_if_version(tag, self.link.output());
         Ok(())
     }
 

@@ -113,6 +113,12 @@ impl<T> Conversation<T> {
         push(out, |out| Request::With(options).encode(out));
     }
 
+    /// Has the upload that is asked for next fail unless it replaces the version `tag`: only of a server that knows this.
+    pub(crate) fn only_if_version(&self, tag: &Tag, out: &mut Vec<u8>) {
+        let options = Options { if_tag: Some(tag.clone()), ..Options::default() };
+        push(out, |out| Request::With(options).encode(out));
+    }
+
     /// Has the server read the file that is asked for next, whatever it remembers of it: only one that knows this.
     pub(crate) fn read_anew(&self, out: &mut Vec<u8>) {
         let options = Options { crc_read: true, ..Options::default() };

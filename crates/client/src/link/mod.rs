@@ -65,6 +65,8 @@ pub(crate) struct Link {
     options: Options,
     /// The server has greeted with [`Greeting::WITH_IF`].
     knows_if_free: bool,
+    /// The server has greeted with [`Greeting::WITH_IF_TAG`].
+    knows_if_tag: bool,
     /// The server has greeted with [`Greeting::WITH_CRC`].
     knows_crc_read: bool,
     /// The server has greeted with [`Greeting::PARTS`].
@@ -194,6 +196,7 @@ impl Link {
             address: address.clone(),
             options: options.clone(),
             knows_if_free: false,
+            knows_if_tag: false,
             knows_crc_read: false,
             knows_parts: false,
             knows_sha256: false,
@@ -253,6 +256,7 @@ impl Link {
     /// Notes what the server can, as far as requests depend on it.
     pub(crate) fn note_greeting(&mut self, greeting: &Greeting) {
         self.knows_if_free = greeting.has(Greeting::WITH_IF);
+        self.knows_if_tag = greeting.has(Greeting::WITH_IF_TAG);
         self.knows_crc_read = greeting.has(Greeting::WITH_CRC);
         self.knows_parts = greeting.has(Greeting::PARTS);
         self.knows_sha256 = greeting.has(Greeting::WITH_SHA256);
@@ -271,6 +275,11 @@ impl Link {
     /// Whether a SUM may ask for the SHA-256.
     pub(crate) fn knows_sha256(&self) -> bool {
         self.knows_sha256
+    }
+
+    /// Whether uploads may name the version that they replace.
+    pub(crate) fn knows_if_tag(&self) -> bool {
+        self.knows_if_tag
     }
 
     /// Whether uploads may ask for a free name.

@@ -37,7 +37,7 @@ use ferry_wire::{Crc32, FileMeta, Name, Tag};
 use crate::{connection::Connection, error::Error, local::LocalPath};
 pub(crate) use alone::{get, put};
 pub(crate) use retry::{Outage, connect, is_lost};
-pub(crate) use store::{new_id, put_from};
+pub(crate) use store::{Onto, new_id, put_from};
 use tally::Manner;
 
 /// Learns what happens, from whichever thread it happens in, one at a time.

@@ -15,6 +15,7 @@ mod never_replacing;
 mod parallel;
 mod parts;
 mod planning;
+mod replacing;
 mod requests;
 mod resumes;
 mod syncing;

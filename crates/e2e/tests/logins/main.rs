@@ -123,6 +123,34 @@ fn what_one_may_not_do_is_denied_and_not_shown() {
 }
 
 #[test]
+fn an_upload_can_ask_for_a_version_to_replace() {
+    let server = Server::start();
+    server.write("a", b"first");
+    let mut raw = Raw::connect(server.address());
+    assert!(raw.line().split(' ').any(|word| word == "with-if-tag"));
+    let first = raw.ask("STAT a").word(3).to_owned();
+    raw.send(format!("WITH if={first}\n"));
+    let second = raw.put("a", b"second").word(3).to_owned();
+    raw.send(format!("WITH if={first}\n"));
+    raw.put("a", b"third").expect_failure("changed");
+    raw.send(format!("WITH if={second}\n"));
+    raw.put("b", b"third").expect_failure("changed");
+    // Decided at the end: of two that begin at once, one wins.
+    let mut other = Raw::connect(server.address());
+    other.line();
+    raw.send(format!("WITH if={second}\nRESUME up2 1 - a\n"));
+    assert_eq!(raw.answer("GO").line, "GO 0");
+    other.send(format!("WITH if={second}\n"));
+    assert_eq!(other.put("a", b"o").word(0), "SAVED");
+    raw.send(body(b"z", 1));
+    raw.answer("RESUME").expect_failure("changed");
+    assert_eq!(server.read("a"), b"o");
+    assert!(!server.path("b").exists());
+    raw.send(format!("WITH if={second}\n"));
+    raw.ask("DELETE a").expect_failure("unsupported");
+}
+
+#[test]
 fn an_upload_can_ask_for_a_free_name() {
     let server = Server::start();
     let mut raw = Raw::connect(server.address());

@@ -4,6 +4,7 @@
 
 mod commands;
 mod completions;
+mod editing;
 mod logins;
 mod looking;
 mod machine;

@@ -249,6 +249,7 @@ fn the_shell_stays_usable_whatever_fails_when_the_server_has_gone() {
         "STAT a",
         "SUM a",
         "LESS a",
+        "EDIT a",
         "FIND",
         "TREE a",
         "DU",

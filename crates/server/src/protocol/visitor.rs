@@ -161,7 +161,14 @@ impl Visitor {
 
     /// Lets `request` pass, or returns why not. Nothing has been looked up for it.
     pub(super) fn pass(&self, request: &Request, options: Options) -> Result<Terms, Failure> {
-        match (decide(request, self.rights()), options.if_none) {
+        let decision = decide(request, self.rights());
+        if let (Decision::Publish(rights), Some(tag)) = (decision, options.if_tag) {
+            return match rights.permit(true) {
+                true => Ok(Terms { onto: Onto::Version(tag), is_asked: true }),
+                false => Err(self.denied()),
+            };
+        }
+        match (decision, options.if_none) {
             (Decision::Allowed, _) => Ok(Terms::default()),
             (Decision::Publish(PublishRights::Any), false) => Ok(Terms::default()),
             (Decision::Publish(PublishRights::Any | PublishRights::AddOnly), is_asked) => {
@@ -231,7 +238,7 @@ fn denied(message: &'static str) -> Failure {
 mod tests {
     use std::path::Path;
 
-    use ferry_wire::Name;
+    use ferry_wire::{Name, Tag};
 
     use super::*;
 
@@ -272,17 +279,22 @@ mod tests {
     #[test]
     fn an_upload_is_published_on_the_terms_of_its_rights_and_of_its_options() {
         let if_none = Options { if_none: true, ..Options::default() };
+        let tag = Tag::new("t").unwrap();
+        let if_tag = Options { if_tag: Some(tag.clone()), ..Options::default() };
         for (rights, options, expected) in [
             ("rw", Options::default(), Some((Onto::Any, Code::NotAFile))),
-            ("rw", if_none, Some((Onto::Free, Code::Exists))),
+            ("rw", if_none.clone(), Some((Onto::Free, Code::Exists))),
             ("add", Options::default(), Some((Onto::Free, Code::Denied))),
-            ("add", if_none, Some((Onto::Free, Code::Exists))),
+            ("add", if_none.clone(), Some((Onto::Free, Code::Exists))),
             ("change", Options::default(), Some((Onto::Taken, Code::NotAFile))),
             ("change", if_none, None),
+            ("rw", if_tag.clone(), Some((Onto::Version(tag.clone()), Code::NotAFile))),
+            ("change", if_tag.clone(), Some((Onto::Version(tag), Code::NotAFile))),
+            ("add", if_tag, None),
             ("r", Options::default(), None),
         ] {
             let mut visitor = Visitor::new(users(&format!("{{ \"a\" = \"{rights}\" }}")), true);
-            assert!(visitor.pass(&put(), options).is_err(), "nobody has logged in");
+            assert!(visitor.pass(&put(), options.clone()).is_err(), "nobody has logged in");
             visitor.login_ended(alice(), LoginOutcome::Right).unwrap();
             let is_directory = || StoreError::at("a", ErrorKind::System(SystemError::IsDirectory));
             let terms = visitor.pass(&put(), options).ok();

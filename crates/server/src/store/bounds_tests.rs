@@ -1,7 +1,7 @@
 //! The things that a store must not touch: others' directories, `.ferry`, mounts below the root.
 
 use std::{
-    fs,
+    fs::{self, File},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd},
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use ferry_wire::{Crc32, Name};
+use ferry_wire::{Crc32, Name, Tag};
 use rustix::{
     fs::{
         CWD, FileType, Mode, XattrFlags, getxattr,
@@ -244,6 +244,42 @@ fn an_upload_gets_a_free_name_or_a_taken_one_as_it_asks() {
         assert_eq!(publish_onto(&store, "file", before.clone()), None);
         assert_eq!(publish_onto(&store, "file", before.clone()), Some(ErrorKind::OtherVersion));
         assert_eq!(publish_onto(&store, "free", before), Some(ErrorKind::OtherVersion));
+    }
+}
+
+#[test]
+fn an_upload_replaces_the_version_that_it_names_or_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(&options(root.path())).unwrap();
+    let path = root.path().join("file");
+    let replace = |tag: &Tag| publish_onto(&store, "file", Onto::Version(tag.clone()));
+    fs::write(&path, b"first").unwrap();
+    let first = tag_of(&store, "file");
+    assert_eq!(replace(&Tag::new("another").unwrap()), Some(ErrorKind::OtherVersion));
+    // Of the same size and time, written in place: another version all the same.
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, b"other").unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    assert_eq!(replace(&first), Some(ErrorKind::OtherVersion));
+    assert_eq!(fs::read(&path).unwrap(), b"other");
+    let second = tag_of(&store, "file");
+    assert_eq!(replace(&second), None);
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    assert_eq!(replace(&second), Some(ErrorKind::OtherVersion), "it was replaced");
+    // One that is gone is not made again.
+    let last = tag_of(&store, "file");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(replace(&last), Some(ErrorKind::OtherVersion));
+    assert!(!path.exists());
+    fs::create_dir(&path).unwrap();
+    assert_eq!(replace(&last), Some(ErrorKind::System(SystemError::IsDirectory)));
+}
+
+fn tag_of(store: &Store, name: &str) -> Tag {
+    let mut scratch = vec![0; SCRATCH_BYTES];
+    match store.read(ReadOperation::Stat { name: Name::new(name).unwrap() }, &mut scratch, &|| true) {
+        ReadCompletion::Found(Ok(Status::File(version))) => version.tag,
+        other => panic!("{name}: {other:?}"),
     }
 }
 

@@ -236,7 +236,12 @@ impl<'a> Batch<'a> {
         self.is_wanted(name)?;
         let entry = (&self.dirs[parent], name.last());
         let renamed = match onto {
-            Onto::Any | Onto::Taken | Onto::Version(_) => self.store.syscalls.rename(staged, entry, true),
+            Onto::Any | Onto::Taken => self.store.syscalls.rename(staged, entry, true),
+            Onto::Version(_) => {
+                // Once more: giving it attributes may have taken long, and other programs change files as well.
+                self.replaced_by(name, parent, onto)?;
+                self.store.syscalls.rename(staged, entry, true)
+            }
             // Somebody else may have taken it since it was looked at.
             Onto::Free => self.store.publish_free(staged, entry),
         };

@@ -124,6 +124,17 @@ impl Table {
     }
 }
 
+/// The state in which a name has to be for a PUT, as WITH says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Only {
+    Any,
+    Free,
+    /// The version that every PUT makes.
+    ThisVersion,
+    /// One that there never was.
+    OtherVersion,
+}
+
 #[derive(Debug, Clone)]
 enum Asked {
     Login {
@@ -137,7 +148,7 @@ enum Asked {
     Change(Change),
     Put {
         name: String,
-        if_none: bool,
+        only: Only,
     },
     Resume {
         id: String,
@@ -492,14 +503,20 @@ impl Guest {
                 }
                 Ok(Due::Done)
             }
-            Asked::Put { name, if_none } => {
+            Asked::Put { name, only } => {
                 let (adds, changes) = (may("add", name), may("change", name));
-                if adds.is_err() && (changes.is_err() || *if_none) {
+                let is_of_version = matches!(only, Only::ThisVersion | Only::OtherVersion);
+                if adds.is_err() && (changes.is_err() || *only == Only::Free) || is_of_version && changes.is_err() {
                     return Err(Code::Denied);
                 }
-                let is_there = self.tree.find(name).is_ok();
+                let (is_there, tag) = match self.tree.find(name) {
+                    Ok(Node::File { data, mtime }) => (true, Some(tag_of(data, *mtime))),
+                    found => (found.is_ok(), None),
+                };
+                let is_this = *only == Only::ThisVersion && tag == Some(tag_of(PUT, some_time()));
                 match self.tree.check_target(name) {
-                    _ if is_there && *if_none => Err(Code::Exists),
+                    _ if is_there && *only == Only::Free => Err(Code::Exists),
+                    Ok(()) if is_of_version && !is_this => Err(Code::Changed),
                     _ if is_there && changes.is_err() => Err(Code::Denied),
                     Err(code) => Err(code),
                     Ok(()) if !is_there && adds.is_err() => Err(Code::Denied),
@@ -595,10 +612,20 @@ fn script(dice: &mut Dice, home: &str) -> VecDeque<(Vec<u8>, Asked)> {
                 (format!("RESUME {id} 3 - {name}"), Asked::Resume { id, name })
             }
             _ => {
-                let if_none = dice.happens(250);
+                let only = match dice.below(8) {
+                    0 | 1 => Only::Free,
+                    2 => Only::ThisVersion,
+                    3 => Only::OtherVersion,
+                    _ => Only::Any,
+                };
                 body = format!("DATA 3\nputEND {}\n", Crc32::of(PUT)).into_bytes();
-                let with = if if_none { "WITH if=none\n" } else { "" };
-                (format!("{with}PUT 3 - {name}"), Asked::Put { name, if_none })
+                let with = match only {
+                    Only::Any => String::new(),
+                    Only::Free => "WITH if=none\n".to_owned(),
+                    Only::ThisVersion => format!("WITH if={}\n", tag_of(PUT, some_time())),
+                    Only::OtherVersion => "WITH if=never\n".to_owned(),
+                };
+                (format!("{with}PUT 3 - {name}"), Asked::Put { name, only })
             }
         };
         said.push_back(([line.as_bytes(), b"\n", &body].concat(), asked));

@@ -23,7 +23,7 @@ use ferry_wire::{Code, Crc32, Digest, Id, Name, Time};
 
 use crate::{
     dice::Dice,
-    tree::{Tree, some_time},
+    tree::{Node, Tree, some_time, tag_of},
 };
 
 /// Handles that are plain numbers.

@@ -9,8 +9,8 @@ use super::{likeness, tree::Command};
 use crate::exit::Failed;
 
 /// The commands that make sense alone, at a server that is named.
-const ONE_SHOT: [&str; 14] =
-    ["get", "put", "ls", "sync", "less", "find", "tree", "du", "stat", "sum", "mkdir", "rm", "mv", "health"];
+const ONE_SHOT: [&str; 15] =
+    ["get", "put", "ls", "sync", "less", "find", "tree", "du", "edit", "stat", "sum", "mkdir", "rm", "mv", "health"];
 
 /// A word for a command whose argument then has another default.
 pub(super) struct Phrase {

@@ -141,6 +141,13 @@ pub(crate) enum Command {
                             DU -s *    what is here, one line each"
     )]
     Du(Sizes),
+    /// Edit a file of the server
+    ///
+    /// The file is fetched to a private directory and edited there by the program that VISUAL or EDITOR names, or vi. If
+    /// it has changed when that ends, it replaces the file of the server; if somebody else has changed that meanwhile, it
+    /// does not. What could not be stored is kept, and its place is told. An editor that fails changes nothing.
+    #[command(after_help = "EDIT notes/todo.txt")]
+    Edit(Names),
     /// Change the directory of the server
     ///
     /// Names are relative to it, unless they begin with '/'. CD alone goes to the root, CDUP one up.
@@ -672,7 +679,7 @@ impl Command {
             Command::Sync(args) => Some((together(iter::once(&args.from).chain(&args.to))?, args.down)),
             Command::Ls(list) => Some((together(list.words.iter())?, true)),
             Command::Lls(list) => Some((together(list.words.iter())?, false)),
-            Command::Stat(names) | Command::Less(names) => Some((names.together()?, true)),
+            Command::Stat(names) | Command::Less(names) | Command::Edit(names) => Some((names.together()?, true)),
             Command::Sum(args) => Some((together(args.words.iter())?, true)),
             Command::Rm(removal) => Some((removal.names.together()?, true)),
             Command::Mv(renaming) => Some((renaming.from().together()?, true)),

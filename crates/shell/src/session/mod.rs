@@ -3,6 +3,7 @@
 mod alike;
 mod changes;
 mod connection;
+mod editing;
 mod failures;
 mod get;
 mod help;
@@ -145,6 +146,7 @@ impl Session {
             Command::Find(search) => self.search(&search)?,
             Command::Tree(depth) => self.draw(&depth)?,
             Command::Du(sizes) => self.sum_up(&sizes)?,
+            Command::Edit(names) => self.edit(&names)?,
             Command::Cd(to) => self.enter(to.directory.as_deref())?,
             Command::Pwd => self.tell_place()?,
             Command::Lcd(to) => self.enter_local(to.directory.as_deref())?,

@@ -45,7 +45,7 @@ use large::Past;
 pub(super) use large::RESUME_BYTES;
 use reader::{Chunk, LARGE_BYTES, Order, Reader, SmallUpload};
 use split::Split;
-pub(crate) use stream::put_from;
+pub(crate) use stream::{Onto, put_from};
 
 /// How long the reader is waited for before the connection is looked at again.
 const LOOK: Duration = Duration::from_millis(20);

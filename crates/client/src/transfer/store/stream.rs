@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ferry_wire::{Digest, Name, Reply, Time};
+use ferry_wire::{Digest, Name, Reply, Tag, Time};
 
 use super::{
     super::{IfTaken, Moved},
@@ -15,17 +15,28 @@ use crate::{
     link::Link,
 };
 
+/// The state in which the name of an upload has to be when the upload gets it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Onto<'a> {
+    /// As the caller's settings say.
+    Settled(IfTaken),
+    /// A file of this version.
+    Version(&'a Tag),
+}
+
 /// Stores all that `source` gives as `name`.
 pub(crate) fn put_from(
     link: &mut Link,
     name: &Name,
-    (mtime, if_taken): (Option<Time>, IfTaken),
+    (mtime, onto): (Option<Time>, Onto<'_>),
     source: &mut dyn io::Read,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Moved, Error> {
     let mut exchange = Exchange::new(link);
-    if if_taken == IfTaken::Fail {
-        exchange.only_if_free()?;
+    match onto {
+        Onto::Settled(IfTaken::Replace) => {}
+        Onto::Settled(IfTaken::Fail) => exchange.only_if_free()?,
+        Onto::Version(tag) => exchange.only_if_version(tag)?,
     }
     exchange.put(None, mtime, name.clone());
     let (mut digest, mut block) = (Digest::new(), Block::new());

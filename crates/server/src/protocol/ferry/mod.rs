@@ -159,6 +159,7 @@ impl<H: Handles> FerrySession<H> {
             (limits.volatile, Greeting::VOLATILE),
             (visitor.may_log_in(), Greeting::LOGIN),
             (true, Greeting::WITH_IF),
+            (true, Greeting::WITH_IF_TAG),
             (true, Greeting::WITH_CRC),
             (true, Greeting::WITH_SHA256),
             (!limits.read_only, Greeting::PARTS),

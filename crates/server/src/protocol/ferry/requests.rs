@@ -53,8 +53,9 @@ impl<H: Handles> FerrySession<H> {
             (Ok(request), with) => {
                 self.requests += 1;
                 let options = with.and_then(Result::ok).unwrap_or_default();
-                if options.if_none && !matches!(request, Request::Put { .. } | Request::Resume { .. }) {
-                    return self.refuse(unsupported("if=none is for PUT and RESUME"), request.brings_body());
+                let is_conditional = options.if_none || options.if_tag.is_some();
+                if is_conditional && !matches!(request, Request::Put { .. } | Request::Resume { .. }) {
+                    return self.refuse(unsupported("if= is for PUT and RESUME"), request.brings_body());
                 }
                 if options.crc_read
                     && !matches!(request, Request::Get { .. } | Request::Read { .. } | Request::Sum { .. })
@@ -74,10 +75,13 @@ impl<H: Handles> FerrySession<H> {
         let before = self.with.take().map(|with| *with);
         let with = match before {
             Some(Err(failure)) => Err(failure),
-            _ if options.has_unknown => Err(unsupported("this server knows no such option")),
             Some(Ok(before)) => Ok(before.and(options)),
             None => Ok(options),
         };
+        let with = with.and_then(|options| match options.has_unknown {
+            true => Err(unsupported("this server knows no such option, or not together with the others")),
+            false => Ok(options),
+        });
         self.with = Some(with.into());
     }
 
@@ -122,7 +126,7 @@ impl<H: Handles> FerrySession<H> {
     /// Lets a request take effect. This is the gate: a client that may not make it gets no further,
     /// and no request gets to the store by any other way.
     pub(super) fn take_effect(&mut self, request: Request, options: Options, now: Instant) {
-        let (verb, reads) = (request.verb(), options.crc_read);
+        let (verb, reads, tells_sha256) = (request.verb(), options.crc_read, options.sha256);
         let terms = match self.visitor.pass(&request, options) {
             Ok(terms) => terms,
             Err(failure) => return self.refuse_request(&request, failure, now),
@@ -134,7 +138,7 @@ impl<H: Handles> FerrySession<H> {
             Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
             Request::Get { name } => self.start_download(Purpose::Send, verb, Range::whole(name, reads), now),
             // The CRCs that are remembered tell nothing of it, and even a small file is hashed by its own helpers.
-            Request::Sum { name } if options.sha256 => {
+            Request::Sum { name } if tells_sha256 => {
                 self.start_download(Purpose::Hash, verb, Range::whole(name, true), now);
             }
             Request::Sum { name } => self.start_download(Purpose::Sum, verb, Range::whole(name, reads), now),

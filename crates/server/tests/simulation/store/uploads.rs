@@ -241,7 +241,13 @@ impl Store {
             return Err(self.injected());
         }
         let upload = &self.uploads[handle.0];
-        match (onto, self.tree.find(upload.name.as_str())) {
+        match (&onto, self.tree.find(upload.name.as_str())) {
+            (Onto::Version(tag), Ok(Node::File { data, mtime })) if *tag != tag_of(data, *mtime) => {
+                return Err(StoreError::of(ErrorKind::OtherVersion));
+            }
+            (Onto::Version(_), Err(_)) if self.tree.check_target(upload.name.as_str()).is_ok() => {
+                return Err(StoreError::of(ErrorKind::OtherVersion));
+            }
             (Onto::Free, Ok(_)) => return Err(StoreError::of(ErrorKind::NameTaken)),
             (Onto::Version(_), _) => panic!("ferry's own protocol asks for no version"),
             (Onto::Taken, Err(_)) if self.tree.check_target(upload.name.as_str()).is_ok() => {
