@@ -67,7 +67,7 @@ impl OneShot {
     /// Returns whether it saves or sends files of the client directory.
     pub(crate) fn is_about_files_here(&self) -> bool {
         match &self.command {
-            Command::Get(transfer) => transfer.target != Some(Target::Stream),
+            Command::Get(get) => get.transfer.target != Some(Target::Stream),
             Command::Put(put) => !put.transfer.names.words.iter().any(is_stream),
             Command::Sync(_) => true,
             _ => false,
@@ -89,7 +89,7 @@ fn check_streams(command: &Command) -> Result<(), String> {
             words if words.iter().any(is_stream) => "standard input goes alone, and -o NAME gives it a name",
             _ => return Ok(()),
         },
-        Command::Get(transfer) if transfer.names.words.iter().any(is_stream) => {
+        Command::Get(get) if get.transfer.names.words.iter().any(is_stream) => {
             "'-' is no file of a server; -o - writes one to standard output"
         }
         Command::Rm(removal) if removal.names.words.iter().any(is_stream) => "'-' is no name of a server",
@@ -106,6 +106,7 @@ pub(crate) fn asks_for_events<T: AsRef<OsStr>>(arguments: &[T]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::Get;
 
     fn read(arguments: &[&str]) -> Result<OneShot, String> {
         let command = clap::Command::new("ferry").args_override_self(true).subcommands(subcommands());
@@ -117,7 +118,9 @@ mod tests {
 
     fn names(arguments: &[&str]) -> (Vec<Word>, Option<Target>) {
         match read(arguments).unwrap().command {
-            Command::Get(transfer) | Command::Put(Put { transfer, .. }) => (transfer.names.words, transfer.target),
+            Command::Get(Get { transfer, .. }) | Command::Put(Put { transfer, .. }) => {
+                (transfer.names.words, transfer.target)
+            }
             other => panic!("{other:?}"),
         }
     }

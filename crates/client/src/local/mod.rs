@@ -10,6 +10,7 @@ mod journal;
 mod partial;
 mod resolve;
 mod source;
+mod sparse;
 mod staged;
 
 use std::{fs::File, io::Read as _};
@@ -30,7 +31,8 @@ pub(crate) use journal::{checked_line, checkpoint, hash, line, parse_checkpoint}
 pub(crate) use partial::{PartialFile, append_lines, is_staged};
 pub use source::sha256_of;
 pub(crate) use source::{Source, Stamp, Version};
-pub(crate) use staged::{RESERVE_BYTES, Staged, check_target, reserve, write_at};
+pub(crate) use sparse::Layout;
+pub(crate) use staged::{RESERVE_BYTES, Staged, check_target, reserve};
 
 /// Returns what is in a small file, up to `most` bytes; [`None`] where there is none.
 pub(crate) fn contents(path: &LocalPath, most: u64) -> Result<Option<Vec<u8>>, Error> {

@@ -17,7 +17,7 @@ use ferry_wire::{Crc32, Time};
 use super::{Moved, fetch::Split, pieces::Piece};
 use crate::{
     error::Error,
-    local::{LastDirectory, LocalPath, RESERVE_BYTES, Staged, append_lines, reserve, write_at},
+    local::{LastDirectory, Layout, LocalPath, RESERVE_BYTES, Staged, append_lines, reserve},
 };
 
 /// Bytes of small files that are handed over together, and of a large one at once. Of 256 KiB, 512 KiB and 1 MiB this costs
@@ -90,14 +90,14 @@ pub(super) struct Disk<'a> {
 }
 
 impl<'a> Disk<'a> {
-    /// Starts the thread; it ends when this is dropped, after what was handed over.
-    pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> Disk<'a>
+    /// Starts the thread, which lays large files out as `layout` says; it ends when this is dropped, after what was handed over.
+    pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, layout: Layout) -> Disk<'a>
     where
         'a: 'scope,
     {
         let (operations, orders) = sync_channel(BUFFERS);
         let (say, back) = channel();
-        scope.spawn(move || run(&orders, &say));
+        scope.spawn(move || run(&orders, &say, layout));
         Disk {
             operations,
             back,
@@ -211,7 +211,7 @@ impl<'a> Disk<'a> {
     }
 }
 
-fn run<'a>(orders: &Receiver<Operation<'a>>, say: &Sender<Finished<'a>>) {
+fn run<'a>(orders: &Receiver<Operation<'a>>, say: &Sender<Finished<'a>>, layout: Layout) {
     let mut directory = LastDirectory::default();
     for operation in orders {
         let mut completions = Vec::new();
@@ -221,10 +221,10 @@ fn run<'a>(orders: &Receiver<Operation<'a>>, say: &Sender<Finished<'a>>) {
                 kept(bytes)
             }
             Operation::Append { file, path, at, size, bytes, filled } => {
-                if at % RESERVE_BYTES < filled as u64 {
+                if layout == Layout::Whole && at % RESERVE_BYTES < filled as u64 {
                     reserve(&file, at, size);
                 }
-                completions.extend(write_at(&file, path, &bytes[..filled], at).err().map(Completion::Spoiled));
+                completions.extend(layout.write(&file, path, &bytes[..filled], at).err().map(Completion::Spoiled));
                 bytes
             }
             Operation::Checkpoint { journal, path, line } => {

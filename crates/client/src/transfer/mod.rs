@@ -34,7 +34,11 @@ use std::{path::PathBuf, time::Duration};
 
 use ferry_wire::{Crc32, FileMeta, Name, Tag};
 
-use crate::{connection::Connection, error::Error, local::LocalPath};
+use crate::{
+    connection::Connection,
+    error::Error,
+    local::{Layout, LocalPath},
+};
 pub(crate) use alone::{get, put};
 pub(crate) use retry::{Outage, connect, is_lost};
 pub(crate) use store::{Onto, new_id, put_from};
@@ -154,6 +158,8 @@ pub struct Settings {
     /// upload whose answer was lost must be told from another one of the same name. So each costs a round trip of its own
     /// and some more writes to the disk, on both sides.
     pub if_taken: IfTaken,
+    /// Runs of zeros in downloads of 1 MiB and more become holes of the local file, where its file system has such.
+    pub sparse: bool,
 }
 
 impl Default for Settings {
@@ -166,11 +172,17 @@ impl Default for Settings {
             retry_for: Duration::ZERO,
             state: None,
             if_taken: IfTaken::Replace,
+            sparse: false,
         }
     }
 }
 
 impl Settings {
+    /// Returns how large downloads are laid out.
+    fn layout(&self) -> Layout {
+        if self.sparse { Layout::Sparse } else { Layout::Whole }
+    }
+
     /// Returns those that open no lost connection again.
     #[must_use]
     pub fn impatient() -> Settings {

@@ -12,6 +12,7 @@ mod place;
 mod progress;
 mod resuming;
 mod scripts;
+mod sparse;
 mod strangers;
 mod streams;
 mod sums;

@@ -23,5 +23,6 @@ pub(crate) use argument::Target;
 pub(crate) use looking::{Depth, Kind, Places, Search, Sizes};
 pub(crate) use parse::{arrow_as_option, parse, read, tells_secret};
 pub(crate) use tree::{
-    Command, KeepGoing, Listing, Names, Open, Order, Put, Removal, Renaming, Style, SumArgs, SyncDirectories, Transfer,
+    Command, Get, KeepGoing, Listing, Names, Open, Order, Put, Removal, Renaming, Style, SumArgs, SyncDirectories,
+    Transfer,
 };

@@ -154,7 +154,7 @@ mod tests {
 
     fn transfer(line: &str) -> Transfer {
         match parsed(line) {
-            Command::Get(transfer) => transfer,
+            Command::Get(get) => get.transfer,
             Command::Put(put) => put.transfer,
             other => panic!("{line}: {other:?}"),
         }
@@ -324,7 +324,7 @@ mod tests {
             ("CD two words", "CD: 'words' is one word too many: CD [dir]; in quotes it is one name: CD 'two words'"),
             ("HELP GET PUT", "HELP: 'PUT' is one word too many"),
             ("frobnicate", "HELP lists"),
-            ("GET", "GET needs an argument: GET [-rk] name ... [-> local]"),
+            ("GET", "GET needs an argument: GET [-rkS] name ... [-> local]"),
             ("OPEN", "OPEN needs an argument: OPEN [user@]host:port"),
             ("LOGIN alice x y", "a secret is typed when it is asked for"),
             ("OPEN alice:x@h:1", "a secret is typed when it is asked for"),

@@ -60,7 +60,7 @@ pub(crate) enum Command {
                       GET a.txt -> b.txt        saves it as b.txt\n\
                       GET a.txt -> -            shows it"
     )]
-    Get(Transfer),
+    Get(Get),
     /// Send files from the local directory
     ///
     /// The file keeps its name: PUT poems/a.txt sends poems/a.txt of the local directory, and poems must be a directory
@@ -302,6 +302,16 @@ pub(crate) struct Transfer {
     pub(crate) target: Option<Target>,
 }
 
+/// The arguments of GET.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) transfer: Transfer,
+    /// Make holes where large files have nothing but zeros
+    #[arg(short = 'S', long)]
+    pub(crate) sparse: bool,
+}
+
 /// The arguments of PUT.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Put {
@@ -365,6 +375,9 @@ pub(crate) struct SyncArgs {
     backup_dir: Option<Word>,
     #[command(flatten)]
     keep_going: KeepGoing,
+    /// With -d: make holes where large files have nothing but zeros
+    #[arg(short = 'S', long, requires = "down", conflicts_with = "up")]
+    sparse: bool,
     /// The directory to read
     #[arg(value_hint = ValueHint::AnyPath, value_parser = place)]
     from: Word,
@@ -389,6 +402,8 @@ pub(crate) struct SyncDirectories {
     pub(crate) dry_run: bool,
     /// The other files are moved where one fails.
     pub(crate) keep_going: KeepGoing,
+    /// Large files get holes.
+    pub(crate) sparse: bool,
 }
 
 /// The arguments of LS and LLS.
@@ -661,6 +676,7 @@ impl From<SyncArgs> for SyncDirectories {
             to: args.to.or(args.output).map(|word| word.text),
             dry_run: args.dry_run,
             keep_going: args.keep_going,
+            sparse: args.sparse,
         }
     }
 }
@@ -674,7 +690,7 @@ impl Command {
     /// Returns several words that may be meant as one name, and whether it would be one of the server.
     pub(crate) fn together(&self) -> Option<(String, bool)> {
         match self {
-            Command::Get(transfer) => Some((transfer.names.together()?, true)),
+            Command::Get(get) => Some((get.transfer.names.together()?, true)),
             Command::Put(put) => Some((put.transfer.names.together()?, false)),
             Command::Sync(args) => Some((together(iter::once(&args.from).chain(&args.to))?, args.down)),
             Command::Ls(list) => Some((together(list.words.iter())?, true)),

@@ -7,7 +7,7 @@ use ferry_wire::escaped;
 
 use super::{Session, failures::Failures, names::Meant, planning::Chosen, watcher::Manner};
 use crate::{
-    command::{Target, Transfer},
+    command::{Get, Target, Transfer},
     exit::{Exit, Failed},
 };
 
@@ -36,15 +36,15 @@ impl SaveAs {
 }
 
 impl Session {
-    pub(super) fn get(&mut self, transfer: &Transfer) -> Result<(), Failed> {
+    pub(super) fn get(&mut self, Get { transfer, sparse }: &Get) -> Result<(), Failed> {
         let mut failures = Failures::new(self.keeps_going(transfer.keep_going));
-        match self.get_all(transfer, &mut failures) {
+        match self.get_all(transfer, *sparse, &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),
         }
     }
 
-    fn get_all(&mut self, transfer: &Transfer, failures: &mut Failures) -> Result<(), Failed> {
+    fn get_all(&mut self, transfer: &Transfer, sparse: bool, failures: &mut Failures) -> Result<(), Failed> {
         let meant = self.find(VERB, &transfer.names, failures)?;
         let save_as = match &transfer.target {
             Some(Target::Stream) => return self.get_to_output(&meant, failures),
@@ -82,6 +82,7 @@ impl Session {
             single: trees == 0 && meant.len() == 1 && transfer.names.words.len() == 1,
             hint: absolute.then_some("a name that begins with '/' is one beneath the server's root"),
             if_taken: IfTaken::Replace,
+            sparse,
             tells_of_none: true,
         };
         self.carry_out(&plan, manner, failures).1

@@ -138,7 +138,7 @@ impl Session {
         match command {
             Command::Open(open) => self.open(&open.address(), open.security())?,
             Command::Login(login) => self.log_in(login.user.as_deref())?,
-            Command::Get(transfer) => self.get(&transfer)?,
+            Command::Get(get) => self.get(&get)?,
             Command::Put(put) => self.put(&put)?,
             Command::Sync(args) => self.sync(&(*args).into())?,
             Command::Ls(list) => self.list(list.style(), list.names().as_ref())?,

@@ -45,7 +45,8 @@ impl Session {
         let (retries, arrow) = (self.settings.retries, self.arrow());
         let moving = Moving { manner, direction, labels: &labels, retries, arrow };
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
-        let settings = Settings { if_taken: manner.if_taken, ..settings };
+        let Manner { if_taken, sparse, .. } = manner;
+        let settings = Settings { if_taken, sparse, ..settings };
         let Session { client: Some(client), output, local, remote, progress, .. } = self else {
             return (PlanReport::default(), Err(not_connected()));
         };

@@ -91,6 +91,7 @@ impl Session {
             single: trees == 0 && meant.len() == 1 && transfer.names.words.len() == 1,
             hint: None,
             if_taken,
+            sparse: false,
             tells_of_none: true,
         };
         self.carry_out(&plan, manner, failures).1

@@ -45,17 +45,18 @@ impl Session {
         if let Some(failed) = excess(&plan) {
             return Err(failures.end_by(failed));
         }
-        self.carry_out_sync(&plan, &mut failures)?;
+        self.carry_out_sync(&plan, wanted.sparse, &mut failures)?;
         failures.end(VERB)
     }
 
-    fn carry_out_sync(&mut self, plan: &Plan, failures: &mut Failures) -> Result<(), Failed> {
+    fn carry_out_sync(&mut self, plan: &Plan, sparse: bool, failures: &mut Failures) -> Result<(), Failed> {
         let manner = Manner {
             verb: VERB,
             whole_directories: true,
             single: false,
             hint: None,
             if_taken: IfTaken::Replace,
+            sparse,
             tells_of_none: false,
         };
         let (report, conclusion) = self.carry_out(plan, manner, failures);

@@ -47,6 +47,8 @@ pub(super) struct Manner {
     pub(super) hint: Option<&'static str>,
     /// The end of an upload whose name is taken.
     pub(super) if_taken: IfTaken,
+    /// Large downloads get holes.
+    pub(super) sparse: bool,
     /// Says how many files were moved also where there were none.
     pub(super) tells_of_none: bool,
 }

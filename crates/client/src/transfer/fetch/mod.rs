@@ -146,7 +146,7 @@ impl Job for Common<'_> {
                 common: self,
                 exchange: Exchange::new(link),
                 hand,
-                disk: Disk::start(scope),
+                disk: Disk::start(scope, self.settings.layout()),
                 own,
                 ahead: 0,
                 batch: Batch::default(),

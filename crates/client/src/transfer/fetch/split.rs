@@ -26,7 +26,7 @@ use crate::{
         requests::{self, Sum},
     },
     error::Error,
-    local::{append_lines, checkpoint, reserve, write_at},
+    local::{Layout, append_lines, checkpoint, reserve},
 };
 
 /// The longest piece: whole in one buffer on its way to the disk.
@@ -50,6 +50,7 @@ pub(in super::super) struct Split<'a> {
     meta: FileMeta,
     file: Arc<File>,
     state: Mutex<State>,
+    layout: Layout,
     /// Whether pieces may still be written; held while one is.
     is_open: RwLock<bool>,
 }
@@ -64,7 +65,7 @@ struct State {
 }
 
 impl<'a> Split<'a> {
-    fn new(name: &'a Name, path: &'a Path, large: Large) -> Split<'a> {
+    fn new(name: &'a Name, path: &'a Path, large: Large, layout: Layout) -> Split<'a> {
         let pieces = Pieces::new(large.meta.size, large.before.clone());
         Split {
             index: large.index,
@@ -73,6 +74,7 @@ impl<'a> Split<'a> {
             meta: large.meta.clone(),
             file: Arc::clone(large.file()),
             state: Mutex::new(State { pieces, large: Some(large), sum: None }),
+            layout,
             is_open: RwLock::new(true),
         }
     }
@@ -131,8 +133,10 @@ impl<'a> Split<'a> {
         if !*is_open || !self.state().pieces.has(hand, piece) {
             return Ok(());
         }
-        reserve(&self.file, piece.offset, piece.offset + piece.length);
-        write_at(&self.file, self.path, bytes, piece.offset)?;
+        if self.layout == Layout::Whole {
+            reserve(&self.file, piece.offset, piece.offset + piece.length);
+        }
+        self.layout.write(&self.file, self.path, bytes, piece.offset)?;
         let mut state = self.state();
         state.pieces.done(hand, piece, crc);
         let State { pieces, large: Some(large), .. } = &mut *state else { return Ok(()) };
@@ -199,7 +203,7 @@ impl<'a> Round<'_, '_, 'a, '_> {
         self.hand.begun(index, size, there);
         // Before others can bring it to an end.
         self.hand.share(index);
-        self.common.splits().push(Arc::new(Split::new(name, target, large)));
+        self.common.splits().push(Arc::new(Split::new(name, target, large, self.settings.layout())));
         self.hand.crew().wake();
         Ok(())
     }
