@@ -13,7 +13,7 @@ use std::{
 
 use ferry_wire::Time;
 use rustix::{
-    fs::{FileType, Mode, OFlags, Stat},
+    fs::{FileType, Mode, OFlags, Stat, Timespec, Timestamps},
     io::Errno,
 };
 
@@ -211,6 +211,17 @@ impl LocalPath {
             Some(held) => open_beneath(held.fd()?, self.below(), flags),
             None => rustix::fs::open(&self.path, flags | OFlags::CLOEXEC, Mode::empty()),
         }
+    }
+
+    /// Gives the directory that it names the time `mtime`.
+    pub(crate) fn set_directory_time(&self, mtime: Time) -> Result<(), Error> {
+        let Ok(tv_sec) = i64::try_from(mtime.seconds()) else { return Ok(()) };
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+            last_modification: Timespec { tv_sec, tv_nsec: mtime.nanos().into() },
+        };
+        let set = self.open(DIRECTORY | OFlags::NOFOLLOW).and_then(|fd| rustix::fs::futimens(&fd, &times));
+        set.map_err(|errno| self.failed("set the time of", errno))
     }
 
     /// Looks at what it names: a link itself where none is followed.

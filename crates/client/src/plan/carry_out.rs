@@ -12,7 +12,7 @@ use super::{
 use crate::{
     client::Client,
     error::Error,
-    local::make_directories,
+    local::{LocalPath, make_directories},
     transfer::{Event, Report, Settings},
 };
 
@@ -21,7 +21,8 @@ const CHANGED: &str = "changed at the other end, and stays";
 
 impl Plan {
     /// Clears what is in the way, makes directories, moves files, and when all of that is done deletes. Before anything is
-    /// deleted the other end is asked again, and what it does not say to be gone stays. Times are kept. `watch` learns of
+    /// deleted the other end is asked again, and what it does not say to be gone stays. Times are kept, of local directories
+    /// that are made as well. `watch` learns of
     /// the files, `index` being a place in [`Plan::transfers`], and of what else is refused. Files in a directory that
     /// could not be made are not tried.
     ///
@@ -62,6 +63,7 @@ impl<'a> Course<'a> {
         let unmade = self.make_directories()?;
         self.may_go_on()?;
         self.move_files(&unmade);
+        self.keep_times(&unmade);
         if !self.report.is_whole() {
             self.report.kept += self.plan.delete.len();
         } else if !self.plan.delete.is_empty() {
@@ -180,6 +182,28 @@ impl<'a> Course<'a> {
         self.report.blocked = files.len() - left.len();
         report.untried += self.report.blocked;
         self.report.moved = report;
+    }
+
+    /// Gives the local directories that were made the times of the server's, the deepest first: whatever is made in one
+    /// moves its time. Without a connection they keep those that they have.
+    fn keep_times(&mut self, unmade: &HashSet<&Path>) {
+        if self.plan.direction() == Direction::Up || !self.client.is_connected() {
+            return;
+        }
+        let is_made = |here: &LocalPath| !here.ancestors().any(|above| unmade.contains(above));
+        let made = self.plan.make.iter().rev().filter(|pair| is_made(&pair.here));
+        let (here, there): (Vec<&LocalPath>, Vec<&Name>) =
+            made.filter_map(|Pair { here, there }| Some((here, there.as_ref()?))).unzip();
+        match seen::times(self.client, there) {
+            Ok(times) => {
+                for (here, mtime) in here.into_iter().zip(times) {
+                    if let Some(Err(error)) = mtime.map(|mtime| here.set_directory_time(mtime)) {
+                        log::warn!("{error}");
+                    }
+                }
+            }
+            Err(error) => self.refuse(None, error),
+        }
     }
 
     fn delete(&mut self, deletions: &[Deletion]) {

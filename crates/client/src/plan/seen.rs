@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ferry_wire::{Code, Name};
+use ferry_wire::{Code, Name, Time};
 use rustix::{fs::FileType, io::Errno};
 
 use super::Deletion;
@@ -41,6 +41,24 @@ pub(super) fn there<'a>(client: &mut Client, names: impl IntoIterator<Item = &'a
         })
     })?;
     Ok(seen)
+}
+
+/// Asks the server for the times of the directories `names`, many ahead; [`None`] where there is no such directory.
+pub(super) fn times<'a>(
+    client: &mut Client,
+    names: impl IntoIterator<Item = &'a Name>,
+) -> Result<Vec<Option<Time>>, Error> {
+    let mut times = Vec::new();
+    client.converse(|link| {
+        requests::stat_all(link, names.into_iter().cloned(), |_, stat| {
+            times.push(match stat {
+                Ok(Stat::Directory(mtime)) => mtime,
+                Ok(Stat::File(_)) | Err(_) => None,
+            });
+            Ok(())
+        })
+    })?;
+    Ok(times)
 }
 
 /// Looks at a local path.

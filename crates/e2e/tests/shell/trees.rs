@@ -42,7 +42,7 @@ fn unusual(index: usize) -> String {
 /// Moves a file's time to where no clock sets it.
 fn backdate(path: &Path, seconds: u64) {
     let time = SystemTime::UNIX_EPOCH + Duration::new(1_000_000_000 + seconds, 123_456_789);
-    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    fs::File::open(path).unwrap().set_modified(time).unwrap();
 }
 
 #[test]
@@ -69,6 +69,31 @@ fn five_thousand_unusual_files_come_back_as_they_went() {
             .starts_with(&format!("deleted {FILES} files and {} directories", DIRECTORIES + 2))
     );
     assert_eq!(place.server.visible(), [""; 0]);
+}
+
+#[test]
+fn directories_that_are_made_have_the_times_of_the_server_s() {
+    let place = Place::new();
+    for name in ["d/a", "d/e/f/b", "d/e/c"] {
+        place.server.write(name, name.as_bytes());
+    }
+    let directories = ["d/e/f", "d/e", "d"];
+    for (index, name) in directories.iter().enumerate() {
+        backdate(&place.server.path(name), 1_000_000 * (index as u64 + 1));
+    }
+    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    for (command, top) in [("GET -r d", "d"), ("SYNC -d d there", "there")] {
+        place.run(command).fine();
+        for name in directories {
+            let here = place.local(name.replacen('d', top, 1));
+            assert_eq!(time(&here), time(&place.server.path(name)), "{command}: {name}");
+        }
+    }
+    // One that was there keeps its own, which moves with what is made in it.
+    place.server.write("d/new", b"new");
+    let before = time(&place.server.path("d"));
+    place.run("SYNC -d d there").fine();
+    assert_ne!(time(&place.local("there")), before);
 }
 
 #[test]
