@@ -174,13 +174,15 @@ const scenarios = {
     const transfer = await page.evaluateHandle(() => {
       const made = new DataTransfer();
       for (const name of ['dropped 1.txt', 'dropped 2.txt']) made.items.add(new File([name], name));
+      // The server has no times before 1970.
+      made.items.add(new File(['old'], 'old.txt', { lastModified: -86400000 }));
       return made;
     });
     await page.dispatchEvent('body', 'dragenter', { dataTransfer: transfer });
     assert.equal(await page.evaluate(() => document.body.className), 'dropping');
     await page.dispatchEvent('body', 'drop', { dataTransfer: transfer });
-    await reads(page, /^2 files verified and on disk$/);
-    assert.deepEqual(await names(page), ['dropped 1.txt', 'dropped 2.txt']);
+    await reads(page, /^3 files verified and on disk$/);
+    assert.deepEqual(await names(page), ['dropped 1.txt', 'dropped 2.txt', 'old.txt']);
   },
 
   async restarted() {

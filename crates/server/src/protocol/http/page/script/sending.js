@@ -84,7 +84,8 @@ class Upload {
   }
 
   get seconds() {
-    return (this.file.lastModified / 1000).toFixed(3);
+    // The server has no times before 1970.
+    return (Math.max(this.file.lastModified, 0) / 1000).toFixed(3);
   }
 
   // Sends the file, however often the connection breaks or the user pauses.
@@ -160,16 +161,20 @@ class Upload {
     let crc = await this.crcOfStart(at, control);
     this.say('sending');
     this.sent = at;
+    let next = this.pieceAt(at, crc);
     while (at < this.file.size) {
-      const piece = await this.read(at, Math.min(at + PIECE_BYTES, this.file.size));
+      const piece = await next;
+      // The next one is read while this one is on its way.
+      next = this.pieceAt(piece.end, piece.crc);
       const from = at;
       const answer = await request('PATCH', url, {
-        body: piece,
+        // Not the bytes that were read: the browser sends a file without bringing it here.
+        body: this.file.slice(at, piece.end),
         fields: {
           ...TUS,
           'Content-Type': 'application/offset+octet-stream',
           'Upload-Offset': String(at),
-          'Upload-Checksum': `crc32 ${crcBase64(crc32(0, piece))}`,
+          'Upload-Checksum': `crc32 ${crcBase64(piece.ownCrc)}`,
         },
         progress: (sent) => this.progress(from + sent),
         signal: control.signal,
@@ -182,14 +187,26 @@ class Upload {
       }
       this.expect(answer, [200, 204]);
       at = Number(answer.field('Upload-Offset'));
-      if (at !== from + piece.byteLength) throw new Interrupted('the server took a part of it');
-      crc = crc32(crc, piece);
+      if (at !== piece.end) throw new Interrupted('the server took a part of it');
+      crc = piece.crc;
       this.crcs.set(at, crc);
       digest = crcOfField(answer.field('Repr-Digest'));
       this.progress(at);
     }
     remembered.remove(this.key);
     this.compare(crc, digest);
+  }
+
+  // Reads the piece that begins there, after a start with the CRC `before`.
+  pieceAt(at, before) {
+    const reading = (async () => {
+      const end = Math.min(at + PIECE_BYTES, this.file.size);
+      const bytes = await this.read(at, end);
+      return { end, ownCrc: crc32(0, bytes), crc: crc32(before, bytes) };
+    })();
+    // One that nobody waits for any more fails for nobody.
+    reading.catch(() => {});
+    return reading;
   }
 
   // Begins an upload in pieces, and returns its URL.
