@@ -132,6 +132,34 @@ fn an_upload_that_one_server_holds_is_busy_at_another_and_goes_on_there_afterwar
 }
 
 #[test]
+fn parts_are_taken_by_the_server_that_holds_the_upload_and_their_upload_goes_on_at_another_one() {
+    let root = tempfile::tempdir().unwrap();
+    let server = || Options::new().root(root.path()).start();
+    let (first, second) = (server(), server());
+    let mut holder = Raw::greeted(first.address());
+    assert_eq!(holder.ask("RESUME id 3 - x").line, "GO 0");
+    let part = |server: &Server, offset: usize, byte: &str| {
+        let request = format!("PART id {offset} 1 x\nDATA 1\n{byte}END {}", crc(byte.as_bytes()));
+        Raw::greeted(server.address()).ask(&request)
+    };
+    part(&second, 2, "c").expect_failure("busy");
+    assert_eq!(part(&first, 2, "c").line, "DONE");
+    holder.send("STOP\n");
+    holder.answer("RESUME").expect_failure("stopped");
+
+    let mut holder = Raw::greeted(second.address());
+    eventually("the first one lets go", || {
+        let line = holder.ask("RESUME id 3 - x").line;
+        line.starts_with("GO ").then(|| assert_eq!(line, "GO 0 2-3"))
+    });
+    part(&first, 1, "b").expect_failure("busy");
+    assert_eq!(part(&second, 1, "b").line, "DONE");
+    holder.send(format!("DATA 1\naJOIN {}\n", crc(b"abc")));
+    assert_eq!(gist(&holder.line()), format!("SAVED 3 {}", crc(b"abc")));
+    assert_eq!(first.read("x"), b"abc");
+}
+
+#[test]
 fn what_a_killed_server_held_goes_on_from_its_checkpoint_at_the_survivor() {
     /// How much the server makes durable of an upload at a time.
     const CHECKPOINT_BYTES: usize = 32 << 20;
