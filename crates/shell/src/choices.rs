@@ -29,6 +29,8 @@ pub(crate) struct Choices {
     pub(crate) directory: PathBuf,
     pub(crate) timeout: Duration,
     pub(crate) settings: Settings,
+    /// Whether commands go on after a failure, where that was said.
+    pub(crate) keep_going: Option<bool>,
     /// For how long an outage is waited for while whole directories are moved.
     pub(crate) tree_retry_for: Duration,
     /// Whether a subcommand waits for a server that can't be found: not unless somebody asked for it, for most
@@ -59,12 +61,6 @@ impl Choices {
         let if_absent = if (retries, retry_for) == (None, None) { IfAbsent::Fail } else { IfAbsent::Wait };
         let usual_tree = if retries.is_some() { Duration::ZERO } else { USUAL_TREE_RETRY_FOR };
         let settings = Settings {
-            keep_going: args
-                .options
-                .keep_going
-                .keep_going
-                .or(config.options.keep_going.keep_going)
-                .unwrap_or(usual.keep_going),
             retries: retries.unwrap_or(usual_retries),
             retry_for: retry_for.unwrap_or_default(),
             parallel: args.options.parallel.or(config.options.parallel).unwrap_or(usual.parallel),
@@ -83,6 +79,7 @@ impl Choices {
             directory: args.options.dir.clone().or(usual_directory).unwrap_or_else(|| USUAL_DIRECTORY.into()),
             timeout: args.options.timeout.or(config.options.timeout).unwrap_or(USUAL_TIMEOUT),
             settings,
+            keep_going: args.options.keep_going.keep_going.or(config.options.keep_going.keep_going),
             tree_retry_for: retry_for.unwrap_or(usual_tree),
             if_absent,
             tree_memory: args.options.tree_memory.or(config.options.tree_memory).unwrap_or(USUAL_TREE_MEMORY),
@@ -117,7 +114,7 @@ mod tests {
         let file = Choices::of(&Args::of(&[]), config());
         assert_eq!((file.directory, file.timeout.as_secs()), ("/from/file".into(), 7));
         assert_eq!((file.settings.retries, file.if_absent, file.progress), (7, IfAbsent::Wait, Mode::Never));
-        assert!(file.settings.keep_going);
+        assert_eq!((none.keep_going, file.keep_going), (None, Some(true)));
 
         let one_shot = Choices::of(&Args::of(&["get", "1", "a"]), config());
         assert_eq!((one_shot.directory, one_shot.timeout.as_secs()), (".".into(), 7));
@@ -128,7 +125,7 @@ mod tests {
         let line = Choices::of(&Args::of(&line), config());
         assert_eq!((line.directory, line.timeout.as_secs()), ("x".into(), 8));
         assert_eq!((line.settings.retries, line.if_absent, line.progress), (8, IfAbsent::Wait, Mode::Auto));
-        assert!(!line.settings.keep_going);
+        assert_eq!(line.keep_going, Some(false));
     }
 
     #[test]

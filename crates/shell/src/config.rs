@@ -51,8 +51,8 @@ pub(crate) const EXAMPLE: &str = "\
 # Show progress: auto (bars on a terminal), never, lines (one each 10 s), lines=SECONDS.
 #progress = \"auto\"
 
-# Continue with the other files after a failure.
-#keep_going = false
+# Continue with the other files after a failure, or not. With it not set, whole directories do.
+#keep_going = true
 
 # Names for addresses: OPEN home, ferry get home notes.txt
 #[bookmarks]

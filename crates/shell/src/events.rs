@@ -72,9 +72,17 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ),
     ("total", "command, files, bytes, resumed, seconds, failed, untried; durable of uploads: what many files came to."),
     ("skipped", "reason, and name where it has one: something was left out by rule (a link, a directory without -r)."),
-    ("plan", "action, name, size: what SYNC would do (make, get, put, delete)."),
-    ("planned", "files, bytes, delete, unchanged: all that SYNC would do."),
-    ("synced", "unchanged, moved, made, deleted, kept, skipped: what SYNC did; kept was to be deleted and was not."),
+    (
+        "plan",
+        "action, name, size; to of a rename: what -n says would be done (make, get, put, delete, rename). name is the whole \
+         name on the server.",
+    ),
+    ("planned", "files, bytes, delete, unchanged: all that would be done."),
+    (
+        "synced",
+        "unchanged, moved, newer, made, deleted, kept, skipped: what SYNC did; newer was left because of --update, kept was \
+         to be deleted and was not.",
+    ),
     ("entry", "name, kind, size, mtime, tag: one line of LS, LLS, FIND or TREE."),
     ("tree", "files, directories: all that TREE has shown."),
     ("usage", "name, bytes, files, directories: all that is beneath a directory, or of a file; one line of DU."),

@@ -27,6 +27,7 @@ mod session;
 mod signals;
 mod terminal;
 mod trust;
+mod units;
 mod words;
 
 use std::{
@@ -149,6 +150,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     session.one_shot = args.action.is_some();
     session.input_is_free = args.command.is_some() || args.action.is_some();
     session.settings = choices.settings;
+    session.keep_going = choices.keep_going;
     session.tree_retry_for = choices.tree_retry_for;
     session.progress = choices.progress;
     session.bookmarks = choices.bookmarks;

@@ -138,7 +138,7 @@ mod tests {
         assert!(matches!(read(&["mget", "1", "a"]).unwrap().command, Command::Get(_)));
         assert_eq!(names(&["cat", "1", "a"]).1, Some(Target::Stream));
         let style = |arguments: &[&str]| match read(arguments).unwrap().command {
-            Command::Ls(list) => list.style(),
+            Command::Ls(there) => there.list.style(),
             other => panic!("{other:?}"),
         };
         assert_eq!(style(&["dir", "1", "-t"]), style(&["ls", "1", "-l", "-t"]));

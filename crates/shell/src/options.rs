@@ -12,7 +12,7 @@ use clap::{
 
 use ferry_client::Parallel;
 
-use super::{command::KeepGoing, progress::Mode};
+use super::{command::KeepGoing, progress::Mode, units};
 
 /// A day: a longer one is no limit.
 const MAX_TIMEOUT_SECONDS: f64 = 86_400.0;
@@ -41,7 +41,7 @@ pub(crate) struct CommonOptions {
 
     /// Reconnect for TIME (90s, 5m, 1h, 2d); with --retry, whichever lasts longer [default: 5m for GET -r, PUT -r and
     /// SYNC]
-    #[arg(long, global = true, value_name = "TIME", value_parser = span, allow_hyphen_values = true)]
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::span, allow_hyphen_values = true)]
     pub(crate) retry_for: Option<Duration>,
 
     /// Abort below BYTES a minute of a file or a listing; 0 for no limit [default: 1024]
@@ -91,30 +91,6 @@ fn retry(text: &str) -> Result<u32, String> {
     times.ok_or_else(|| format!("a number of tries is needed, 0 to {MAX_RETRIES}"))
 }
 
-/// A longer wait belongs into a service that starts the program again.
-const MAX_SPAN: Duration = Duration::from_secs(30 * 86_400);
-
-/// Parses a time with its unit: `90s`, `5m`, `1h`, `2d`; without one, seconds.
-fn span(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let seconds = match unit {
-        "" | "s" => Some(1),
-        "m" | "min" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(86_400),
-        _ => None,
-    };
-    number
-        .parse::<u64>()
-        .ok()
-        .zip(seconds)
-        .and_then(|(number, seconds)| number.checked_mul(seconds))
-        .map(Duration::from_secs)
-        .filter(|span| *span <= MAX_SPAN)
-        .ok_or_else(|| "a time is needed, as 90s, 5m, 1h or 2d, at most 30d".to_owned())
-}
-
 fn min_rate(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "a number of bytes is needed, 0 or more".to_owned())
 }
@@ -134,22 +110,4 @@ fn parallel(text: &str) -> Result<Parallel, String> {
     let connections = text.parse().ok().filter(|connections| (1..=MAX_PARALLEL).contains(connections));
     let why = || format!("a number of connections is needed, 1 to {MAX_PARALLEL}, or auto");
     connections.map(Parallel::Fixed).ok_or_else(why)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn spans_have_units() {
-        for (text, seconds) in
-            [("0", 0), ("90", 90), ("90s", 90), ("5m", 300), ("5min", 300), ("1h", 3600), ("2d", 172_800)]
-        {
-            assert_eq!(span(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "h", "-1h", "1.5h", "1 h", "1H", "1w", "31d", "99999999999999999999", "18446744073709551615d"]
-        {
-            assert!(span(text).is_err(), "{text}");
-        }
-    }
 }

@@ -91,8 +91,8 @@ impl Filter {
     /// # Errors
     ///
     /// A file that can't be read ([`Error::Local`]), or a line of it ([`Error::Rules`]).
-    pub fn read(&mut self, directory: &Path, file: &str) -> Result<(), Error> {
-        self.merge(directory, file, Form::Rules, 0)
+    pub fn read(&mut self, directory: &Path, file: impl AsRef<Path>) -> Result<(), Error> {
+        self.merge(directory, file.as_ref(), Form::Rules, 0)
     }
 
     /// Adds the rules of files called `.ferryignore`, each for the local directory that it is in and those beneath. Its
@@ -100,11 +100,11 @@ impl Filter {
     /// server as well, which would be in these directories.
     pub fn obey_ignore_files(&mut self) {
         let (file, form) = (IGNORE_FILE.to_owned(), Form::Patterns { include: false });
-        self.entries.push(Entry::Directories(DirectoryRules { file, form, inherited: true }));
         // The files themselves are never moved: their names are ferry's own.
         if let Ok(rule) = Rule::excluding(IGNORE_FILE) {
             self.entries.push(Entry::Rule(rule.into()));
         }
+        self.entries.push(Entry::Directories(DirectoryRules { file, form, inherited: true }));
     }
 
     /// Returns whether there is no rule.
@@ -128,7 +128,7 @@ impl Filter {
         Ok(())
     }
 
-    fn merge(&mut self, directory: &Path, file: &str, form: Form, depth: usize) -> Result<(), Error> {
+    fn merge(&mut self, directory: &Path, file: &Path, form: Form, depth: usize) -> Result<(), Error> {
         let path = directory.join(file);
         let text = read(&path)?;
         for (number, content) in lines(&text) {
@@ -140,7 +140,7 @@ impl Filter {
                 Line::Merge(..) if depth == MAX_MERGES => {
                     return Err(wrong(format!("files name one another more than {MAX_MERGES} deep")));
                 }
-                Line::Merge(file, form) => self.merge(directory, &file, form, depth + 1)?,
+                Line::Merge(file, form) => self.merge(directory, Path::new(&file), form, depth + 1)?,
             }
         }
         Ok(())

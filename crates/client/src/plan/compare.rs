@@ -192,8 +192,10 @@ pub(super) fn most_deletions(source: &Side, target: &Side) -> usize {
 /// Returns what only `target` has, but for what can't be told, in the order in which it is to be deleted.
 pub(super) fn deletions(source: &Side, target: &Side) -> Vec<Obsolete> {
     // A directory with something in it that stays has to stay as well.
-    let (left, protected) = (&target.left.names, &target.left.protected);
-    let stays = [&source.opaque, &target.opaque, left, protected];
+    // What is in a directory that both have is judged by itself, whatever protects the directory.
+    let is_only_there = |name: &&Name| source.get(name.as_str()) != Some(&NodeKind::Directory);
+    let protected: HashSet<Name> = target.left.protected.iter().filter(is_only_there).cloned().collect();
+    let stays = [&source.opaque, &target.opaque, &target.left.names, &protected];
     let mut staying: HashSet<&str> =
         stays.iter().flat_map(|names| names.iter()).flat_map(|name| ancestors(name.as_str())).collect();
     for directory in target.holding.iter().chain(&target.left.holding) {
@@ -335,7 +337,7 @@ mod tests {
             &[],
         );
         target.left.names = HashSet::from([name("b/c/kept"), name("kind")]);
-        target.left.protected = HashSet::from([name("p")]);
+        target.left.protected = HashSet::from([name("p"), name("a")]);
         target.left.holding = HashSet::from([name("h")]);
         let compared = compare(&source, &target, Rules::default(), &HashSet::new());
         assert_eq!(having(&source, &compared, Verdict::Move), ["a/x"]);

@@ -94,7 +94,9 @@ impl Removal {
         }
         let staying: HashSet<&str> = left.iter().flat_map(|name| ancestors(name.as_str())).collect();
         directories.retain(|name| !staying.contains(name.as_str()));
+        // Backwards, a directory comes after its entries.
         directories.reverse();
+        removal.files.reverse();
         Removal { directories, ..removal }
     }
 

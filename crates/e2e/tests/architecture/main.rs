@@ -149,10 +149,14 @@ const SHELL: &[Room] = &[
     Room { name: "session", modules: &["session", "input"], imports: &["command", "output", "trust", "words"] },
     Room { name: "completion", modules: &["completion", "terminal"], imports: &["command", "settings", "words"] },
     Room { name: "command", modules: &["command"], imports: &["output", "trust", "words"] },
-    Room { name: "settings", modules: &["config", "options", "paths"], imports: &["command", "output", "trust"] },
+    Room {
+        name: "settings",
+        modules: &["config", "options", "paths"],
+        imports: &["command", "output", "trust", "words"],
+    },
     Room { name: "output", modules: &["output", "events", "exit", "progress", "figures", "safe"], imports: &[] },
     Room { name: "trust", modules: &["trust", "secrets", "question"], imports: &["output"] },
-    Room { name: "words", modules: &["words"], imports: &[] },
+    Room { name: "words", modules: &["words", "units"], imports: &[] },
 ];
 
 #[test]

@@ -56,10 +56,10 @@ fn an_upload_that_replaces_nothing_leaves_what_is_there() {
     let place = Place::new();
     place.write("a", b"hello");
     place.server.write("taken", b"theirs");
-    place.run("PUT -n a").fine();
+    place.run("PUT --no-clobber a").fine();
     place.run("PUT --no-clobber a").failed(4, "the server has something of that name already");
-    place.run("PUT -n a -> taken").failed(4, "the server has something of that name already");
-    let shell = ["put", &place.server.address().to_string(), "-n", "-", "-o"].map(str::to_owned);
+    place.run("PUT --no-clobber a -> taken").failed(4, "the server has something of that name already");
+    let shell = ["put", &place.server.address().to_string(), "--no-clobber", "-", "-o"].map(str::to_owned);
     for (name, status) in [("new", 0), ("taken", 4)] {
         let mut command = std::process::Command::new(ferry_e2e::ferry());
         command.args(&shell).arg(name).stdin(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
@@ -82,7 +82,9 @@ fn a_drop_box_takes_what_is_put_into_it() {
     place.write("a", b"hello");
     fs::create_dir_all(place.local("d/e")).unwrap();
     place.write("d/e/b", b"deep");
-    place.run("PUT a -> inbox; PUT a -> inbox/b; PUT -r d -> inbox; CD inbox; PUT a -> c; PUT -n a -> e").fine();
+    place
+        .run("PUT a -> inbox; PUT a -> inbox/b; PUT -r d -> inbox; CD inbox; PUT a -> c; PUT --no-clobber a -> e")
+        .fine();
     for name in ["a", "b", "c", "e"] {
         assert_eq!(place.server.read(&format!("inbox/{name}")), b"hello", "{name}");
     }

@@ -2,6 +2,7 @@
 // A test fails by panicking, in its helpers as well.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod choosing;
 mod commands;
 mod completions;
 mod editing;
@@ -11,6 +12,7 @@ mod machine;
 mod place;
 mod progress;
 mod resuming;
+mod rsync;
 mod scripts;
 mod sparse;
 mod strangers;

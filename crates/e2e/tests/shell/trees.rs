@@ -121,7 +121,7 @@ fn a_directory_lands_where_it_is_sent_and_only_with_r() {
         assert!(place.server.path(name).is_file(), "{name}");
     }
     place.run("GET -r d -> other").failed(5, "other");
-    place.run("PUT -r d -> other").failed(4, "not-a-directory");
+    place.run("PUT -r --fail-fast d -> other").failed(4, "not-a-directory");
 }
 
 #[test]
@@ -163,13 +163,13 @@ fn what_cannot_be_sent_is_told_one_by_one() {
     place.write(Path::new("e").join(OsStr::from_bytes(b"not \xff utf-8")), b"");
     place.write("e/line\nbreak", b"");
     place.write("e/a", b"");
-    let ran = place.run("PUT -r e");
+    let ran = place.run("PUT -r --fail-fast e");
     for part in ["not \\xff utf-8 has a name that no server takes: it is not UTF-8", "line\\u{a}break has a name"] {
         assert!(ran.complaints.contains(part), "{part}: {}", ran.complaints);
     }
     ran.failed(5, "nothing was sent; -k sends the rest");
     assert!(!place.server.path("e").exists());
-    place.run("PUT -rk e").failed(5, "2 failed, the rest is done");
+    place.run("PUT -r e").failed(5, "2 failed, the rest is done; not done: ");
     assert!(place.server.path("e/a").is_file());
     place.run("PUT .ferry-x").failed(2, "belong to the server");
     place.run("PUT e/*").failed(2, "e/line\\u{a}break: a name has no control characters");
@@ -187,9 +187,9 @@ fn a_directory_that_cannot_be_read_is_told_at_both_ends() {
     }
     // Root reads everything.
     if fs::read_dir(place.local("d/closed")).is_err() {
-        place.run("PUT -r d -> new").failed(5, "nothing was sent");
-        place.run("GET -r d -> new").failed(4, "nothing was fetched");
-        place.run("GET -rk d -> new").failed(4, "1 failed, the rest is done");
+        place.run("PUT -r --fail-fast d -> new").failed(5, "nothing was sent");
+        place.run("GET -r --fail-fast d -> new").failed(4, "nothing was fetched");
+        place.run("GET -r d -> new").failed(4, "1 failed, the rest is done");
         assert!(place.local("new/b").is_file());
     }
     for closed in [place.local("d/closed"), place.server.path("d/closed")] {
@@ -209,19 +209,19 @@ fn with_link() -> (Place, tempfile::TempDir) {
 
 #[test]
 fn links_of_the_local_directory_lead_nowhere() {
-    for options in ["-r", "-rk"] {
+    for options in ["-r", "-r --fail-fast"] {
         let (place, outside) = with_link();
         let ran = place.run(&format!("GET {options} d"));
         assert_eq!(ran.status, 5, "{}", ran.complaints);
         assert!(ran.complaints.contains("d/link is a symbolic link, which is not followed"), "{}", ran.complaints);
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "{options}");
-        assert_eq!(place.local("d/a").is_file(), options == "-rk");
+        assert_eq!(place.local("d/a").is_file(), options == "-r");
     }
     // Its name is the server's: cp would not follow it either. A place to save in that was typed is followed.
     let (place, outside) = with_link();
     symlink(outside.path(), place.local("e")).unwrap();
     place.server.write("e/c", b"c");
-    place.run("GET -r e").failed(5, "e is a symbolic link, which is not followed");
+    place.run("GET -r --fail-fast e").failed(5, "e is a symbolic link, which is not followed");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
     place.run("GET d/a -> e; GET -r e -> e; GET e/c -> d/link/typed").fine();
     for name in ["a", "e/c", "typed"] {
@@ -273,15 +273,15 @@ fn a_directory_that_can_not_be_made_stops_nothing_but_what_is_in_it() {
         place.server.write(file, b"a file");
     }
     place.write("e/b", b"a file");
-    place.run("PUT -r d/empty").failed(4, "PUT: the server says: d/empty: ");
-    let ran = place.run("PUT -r -k d");
+    place.run("PUT -r d/empty").failed(4, "PUT d/empty: the server says: d/empty: ");
+    let ran = place.run("PUT -r d");
     assert_eq!(ran.complaints.lines().count(), 3, "{}", ran.complaints);
     assert!(ran.complaints.contains("PUT d/b: the server says") && ran.said.starts_with("put 2 files"), "{}", ran.said);
     ran.failed(4, "PUT: 2 failed, 2 not tried, the rest is done");
     assert_eq!((place.server.read("d/a/1"), place.server.read("d/c/4")), (b"here".to_vec(), b"here".to_vec()));
 
-    place.run("GET -r e").failed(5, "e/b is no directory");
-    let ran = place.run("GET -r -k e");
+    place.run("GET -r --fail-fast e").failed(5, "e/b is no directory");
+    let ran = place.run("GET -r e");
     assert!(ran.said.starts_with("got 2 files"), "{}", ran.said);
     ran.failed(5, "GET: 1 failed, 2 not tried, the rest is done");
     assert!(place.local("e/a/1").is_file() && place.local("e/c/4").is_file());

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use clap::{Arg, ArgAction, Subcommand as _};
 use ferry_wire::escaped;
 
-use super::{likeness, tree::Command};
+use super::{choosing, likeness, tree::Command};
 use crate::exit::Failed;
 
 /// The commands that make sense alone, at a server that is named.
@@ -108,11 +108,13 @@ pub(crate) fn probable(verb: &str) -> Option<&'static str> {
     synonym.or_else(|| likeness::nearest(&verb, all().map(clap::Command::get_name)))
 }
 
-/// Returns how `command` is typed: `GET [-rkS] name ... [-> local]`.
+/// Returns how `command` is typed: `GET [-rknS] name ... [-> local]`.
 pub(crate) fn usage(command: &clap::Command) -> String {
     let name = verb(command);
     let mut words = vec![name];
-    let (flags, valued): (Vec<&Arg>, Vec<&Arg>) = options(command).partition(|arg| is_flag(arg));
+    // Those that choose files are the same for all, and many.
+    let own = options(command).filter(|arg| arg.get_help_heading() != Some(choosing::HEADING));
+    let (flags, valued): (Vec<&Arg>, Vec<&Arg>) = own.partition(|arg| is_flag(arg));
     let letters: String = flags.into_iter().filter_map(Arg::get_short).collect();
     if !letters.is_empty() {
         words.push(format!("[-{letters}]"));
@@ -231,11 +233,11 @@ mod tests {
     #[test]
     fn usages_are_made_from_the_tree() {
         let of = |verb: &str| usage(find(verb).unwrap());
-        assert_eq!(of("get"), "GET [-rkS] name ... [-> local]");
+        assert_eq!(of("get"), "GET [-rknS] name ... [-> local]");
         assert_eq!(of("put"), "PUT [-rkn] name ... [-> remote]");
-        assert_eq!(of("sync"), "SYNC [-udcnDkS] [--max-delete N] [--backup-dir DIR] from [to]");
+        assert_eq!(of("sync"), "SYNC [-udcnDykS] [--max-delete N] [--backup-dir DIR] from [to]");
         assert_eq!((of("open"), of("ls")), ("OPEN [user@]host:port".to_owned(), "LS [-lhtSr] [name ...]".to_owned()));
-        assert_eq!((of("mv"), of("close")), ("MV [-k] name ...".to_owned(), "CLOSE".to_owned()));
+        assert_eq!((of("mv"), of("close")), ("MV [-kn] name ...".to_owned(), "CLOSE".to_owned()));
         assert!(all().all(|command| usage(command).len() <= 80));
     }
 }

@@ -12,6 +12,7 @@
 //! 3. Only if it should also work alone (`ferry NAME HOST ...`): its name in `lookup::ONE_SHOT`.
 
 mod argument;
+mod choosing;
 mod complaint;
 pub(crate) mod likeness;
 mod looking;
@@ -20,9 +21,10 @@ mod parse;
 mod tree;
 
 pub(crate) use argument::Target;
+pub(crate) use choosing::{Choosing, IgnoreFiles, Listed, NameRule};
 pub(crate) use looking::{Depth, Kind, Places, Search, Sizes};
 pub(crate) use parse::{arrow_as_option, parse, read, tells_secret};
 pub(crate) use tree::{
-    Command, Get, KeepGoing, Listing, Names, Open, Order, Put, Removal, Renaming, Style, SumArgs, SyncDirectories,
-    Transfer,
+    Command, Get, GoingOn, KeepGoing, ListThere, Listing, Names, Open, Order, Put, RemoveArgs, Renaming, Style,
+    SumArgs, SyncDirectories, Transfer,
 };

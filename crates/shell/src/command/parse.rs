@@ -221,7 +221,9 @@ mod tests {
         ] {
             assert_eq!(parsed(line), parsed(meant), "{line}");
         }
-        assert!(matches!(parsed("ls -la1"), Command::Ls(list) if list.style().long && list.names().is_none()));
+        assert!(
+            matches!(parsed("ls -la1"), Command::Ls(there) if there.list.style().long && there.list.names().is_none())
+        );
         assert!(matches!(parsed("BINARY"), Command::Needless { .. }));
         assert!(matches!(parsed("prompt off"), Command::Needless { .. }));
     }
@@ -252,11 +254,11 @@ mod tests {
     fn options_stand_anywhere_and_arrows_after_the_names() {
         for line in ["GET -rk -o x a", "get a -r --output=x -k", "GET -rkox a", "get --recursive a -> x --keep-going"] {
             let moved = transfer(line);
-            assert!(moved.recursive && moved.keep_going.keep_going == Some(true), "{line}");
+            assert!(moved.recursive && moved.going_on.asked() == Some(true), "{line}");
             assert_eq!((moved.target, moved.names.words.len()), (Some(Target::Name("x".to_owned())), 1), "{line}");
         }
-        assert_eq!(transfer("GET a").keep_going.keep_going, None);
-        assert_eq!(transfer("GET -k -k -r -r a").keep_going.keep_going, Some(true));
+        assert_eq!(transfer("GET a").going_on.asked(), None);
+        assert_eq!(transfer("GET -k -k -r -r a").going_on.asked(), Some(true));
         assert_eq!(transfer("GET a -> 'x y'").target, Some(Target::Name("x y".to_owned())));
         assert_eq!(transfer("GET a -> -").target, Some(Target::Stream));
         assert_eq!(transfer("GET a -> '-'").target, Some(Target::Name("-".to_owned())));
@@ -324,7 +326,7 @@ mod tests {
             ("CD two words", "CD: 'words' is one word too many: CD [dir]; in quotes it is one name: CD 'two words'"),
             ("HELP GET PUT", "HELP: 'PUT' is one word too many"),
             ("frobnicate", "HELP lists"),
-            ("GET", "GET needs an argument: GET [-rkS] name ... [-> local]"),
+            ("GET", "GET needs an argument: GET [-rknS] name ... [-> local]"),
             ("OPEN", "OPEN needs an argument: OPEN [user@]host:port"),
             ("LOGIN alice x y", "a secret is typed when it is asked for"),
             ("OPEN alice:x@h:1", "a secret is typed when it is asked for"),
@@ -346,7 +348,7 @@ mod tests {
             ("SYNC '' a", "a name is needed"),
             ("SYNC --backup-dir b a", "SYNC: --down is needed as well: SYNC"),
             ("SYNC --max-delete many a", "SYNC --max-delete <N>: a whole number is needed, 0 or more, not 'many'"),
-            ("MV a", "MV needs an argument: MV [-k] name ..."),
+            ("MV a", "MV needs an argument: MV [-kn] name ..."),
             ("SYNC a b c", "a name with spaces stands in quotes"),
             ("SYNC -u --backup-dir b a", "SYNC: --up and --backup-dir <DIR> do not go together"),
             ("HISTORY x", "HISTORY [COUNT]: a whole number is needed, 0 or more, not 'x'"),

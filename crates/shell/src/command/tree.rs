@@ -4,10 +4,11 @@
 use std::{iter, path::PathBuf};
 
 use clap::{ArgAction, Args, Subcommand, ValueHint};
-use ferry_client::{ChecksumForm, Direction, Security, Sync};
+use ferry_client::{ChecksumForm, Direction, Links, Security, Sync};
 
 use super::{
     argument::{Target, number, place, target, text, word},
+    choosing::{Choosing, IgnoreFiles, LinkOptions, Listed},
     looking::{Depth, Search, Sizes},
 };
 use crate::{trust, words::Word};
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     /// the bytes before they are verified. CAT name is GET name -> -.
     #[command(
         aliases = ["mget", "recv", "fetch", "download", "reget"],
+        mut_arg("files_from", |arg| arg.requires("recursive")),
         after_help = "GET poems/ozymandias.txt  saves ozymandias.txt\n\
                       GET *.txt poems/*         saves all that match\n\
                       GET 'the tyger.txt'       a name with a space\n\
@@ -75,11 +77,13 @@ pub(crate) enum Command {
         aliases = ["mput", "send", "store", "upload", "reput"],
         mut_arg("names", |arg| arg.value_hint(ValueHint::AnyPath)),
         mut_arg("output", |arg| arg.value_hint(ValueHint::Other).value_name("REMOTE")),
+        mut_arg("files_from", |arg| arg.requires("recursive")),
         after_help = "PUT README.txt                     sends README.txt of the local directory\n\
                       PUT *.jpg                          sends all that match\n\
                       PUT -r photos                      makes photos there with all that is in it\n\
                       PUT ../notes.txt -> old/notes.txt  sends it under another name\n\
-                      PUT -n report.pdf                  fails if the server has a report.pdf"
+                      PUT -rF photos                     but for what .ferryignore files leave out\n\
+                      PUT --no-clobber report.pdf        fails if the server has a report.pdf"
     )]
     Put(Put),
     /// Make a directory like another; moves what differs
@@ -109,7 +113,7 @@ pub(crate) enum Command {
         after_help = "LS                 the current directory\n\
                       LS -l poems/*.txt  with sizes and times"
     )]
-    Ls(List),
+    Ls(ListThere),
     /// Show files by a pager
     ///
     /// PAGER names it; less is used without. Each piece is verified before it is shown. CAT shows a file at once, and so
@@ -213,10 +217,11 @@ pub(crate) enum Command {
     /// deleted, unless -k or -f is given. The root is never deleted. RMDIR is RM -d.
     #[command(
         aliases = ["delete", "del", "mdelete", "mrm"],
+        mut_arg("files_from", |arg| arg.requires("recursive")),
         after_help = "RM old.txt *.tmp\n\
                       RM -r drafts      the directory and all that is in it"
     )]
-    Rm(Removal),
+    Rm(RemoveArgs),
     /// Rename or move files and directories of the server
     ///
     /// If the last name is a directory, all before it go into it; several need one. Nothing is ever replaced. Quotes and
@@ -296,7 +301,16 @@ pub(crate) struct Transfer {
     #[arg(short, long)]
     pub(crate) recursive: bool,
     #[command(flatten)]
-    pub(crate) keep_going: KeepGoing,
+    pub(crate) going_on: GoingOn,
+    /// Only say what would be done
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) choosing: Choosing,
+    #[command(flatten)]
+    pub(crate) listed: Listed,
+    #[command(flatten)]
+    pub(crate) ignore_files: IgnoreFiles,
     /// Another name for it, or a directory to put it in; '-> NAME' is the same
     #[arg(short = 'o', long = "output", id = "output", value_name = "LOCAL", value_hint = ValueHint::AnyPath, value_parser = target, allow_hyphen_values = true)]
     pub(crate) target: Option<Target>,
@@ -318,8 +332,10 @@ pub(crate) struct Put {
     #[command(flatten)]
     pub(crate) transfer: Transfer,
     /// Never replace a file of the server: fail where the name is taken (slower for many small files)
-    #[arg(short = 'n', long)]
+    #[arg(long)]
     pub(crate) no_clobber: bool,
+    #[command(flatten)]
+    pub(crate) links: LinkOptions,
 }
 
 /// The names that a command is about. There is at least one, unless the command can do without.
@@ -335,7 +351,7 @@ pub(crate) struct Names {
 /// The whole program has the same option, for one-shot use and with a default in the configuration file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct KeepGoing {
-    /// Continue with the other files after a failure; the exit status is that of the first
+    /// Continue with the other files after a failure, as whole directories do; the exit status is that of the first
     #[arg(
         id = "keep_going",
         short,
@@ -347,6 +363,23 @@ pub(crate) struct KeepGoing {
         hide_possible_values = true
     )]
     pub(crate) keep_going: Option<bool>,
+}
+
+/// What becomes of the others after a failure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
+pub(crate) struct GoingOn {
+    #[command(flatten)]
+    pub(crate) keep_going: KeepGoing,
+    /// Stop at the first failure, also in whole directories
+    #[arg(long, conflicts_with = "keep_going")]
+    pub(crate) fail_fast: bool,
+}
+
+impl GoingOn {
+    /// Returns whether the others are gone on with, where that was said.
+    pub(crate) fn asked(self) -> Option<bool> {
+        if self.fail_fast { Some(false) } else { self.keep_going.keep_going }
+    }
 }
 
 /// The arguments of SYNC, as they are typed.
@@ -364,9 +397,15 @@ pub(crate) struct SyncArgs {
     /// Only say what would be done
     #[arg(short = 'n', long)]
     dry_run: bool,
-    /// Delete what only the changed side has
-    #[arg(short = 'D', long)]
+    /// Delete what only the changed side has, after all was moved
+    #[arg(short = 'D', long, alias = "delete-after")]
     delete: bool,
+    /// Leave files as they are that are newer at the changed side
+    #[arg(long)]
+    update: bool,
+    /// Ask nothing before more than 100 things are deleted
+    #[arg(short, long)]
+    yes: bool,
     /// Do nothing if more than N things would be deleted [default: 1000, or half of what is there]
     #[arg(short = 'M', long, value_name = "N", value_parser = number, allow_hyphen_values = true)]
     max_delete: Option<usize>,
@@ -374,7 +413,15 @@ pub(crate) struct SyncArgs {
     #[arg(short = 'B', long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place, requires = "down", conflicts_with = "up")]
     backup_dir: Option<Word>,
     #[command(flatten)]
-    keep_going: KeepGoing,
+    going_on: GoingOn,
+    #[command(flatten)]
+    choosing: Choosing,
+    #[command(flatten)]
+    listed: Listed,
+    #[command(flatten)]
+    ignore_files: IgnoreFiles,
+    #[command(flatten)]
+    links: LinkOptions,
     /// With -d: make holes where large files have nothing but zeros
     #[arg(short = 'S', long, requires = "down", conflicts_with = "up")]
     sparse: bool,
@@ -400,13 +447,18 @@ pub(crate) struct SyncDirectories {
     pub(crate) to: Option<String>,
     /// Nothing is changed.
     pub(crate) dry_run: bool,
-    /// The other files are moved where one fails.
-    pub(crate) keep_going: KeepGoing,
+    /// Nothing is asked before many things are deleted.
+    pub(crate) yes: bool,
+    pub(crate) going_on: GoingOn,
+    pub(crate) choosing: Choosing,
+    pub(crate) listed: Listed,
+    pub(crate) ignore_files: IgnoreFiles,
+    pub(crate) links: Links,
     /// Large files get holes.
     pub(crate) sparse: bool,
 }
 
-/// The arguments of LS and LLS.
+/// The arguments that LS and LLS share.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct List {
     /// With sizes and times
@@ -436,6 +488,15 @@ pub(crate) struct List {
     /// Files, directories, or patterns with wildcards [default: the current directory]
     #[arg(id = "names", value_name = "NAME", value_hint = ValueHint::Other, value_parser = word)]
     words: Vec<Word>,
+}
+
+/// The arguments of LS.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct ListThere {
+    #[command(flatten)]
+    pub(crate) list: List,
+    #[command(flatten)]
+    pub(crate) choosing: Choosing,
 }
 
 /// The style of a listing.
@@ -514,7 +575,7 @@ pub(crate) struct MakeDirectories {
 
 /// The arguments of RM.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-pub(crate) struct Removal {
+pub(crate) struct RemoveArgs {
     /// Whole directories, with everything in them
     #[arg(short, long)]
     pub(crate) recursive: bool,
@@ -525,7 +586,17 @@ pub(crate) struct Removal {
     #[arg(short, long)]
     pub(crate) force: bool,
     #[command(flatten)]
-    pub(crate) keep_going: KeepGoing,
+    pub(crate) going_on: GoingOn,
+    /// Only say what would be done
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Ask nothing before more than 100 things are deleted
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) choosing: Choosing,
+    #[command(flatten)]
+    pub(crate) listed: Listed,
     #[command(flatten)]
     pub(crate) names: Names,
 }
@@ -534,7 +605,10 @@ pub(crate) struct Removal {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Renaming {
     #[command(flatten)]
-    keep_going: KeepGoing,
+    pub(crate) going_on: GoingOn,
+    /// Only say what would be done
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
     /// The files and directories, and at the end the new name or a directory to move them to
     #[arg(id = "names", value_name = "NAME", value_hint = ValueHint::Other, required = true, value_parser = word)]
     words: Vec<Word>,
@@ -654,11 +728,6 @@ impl Renaming {
     pub(crate) fn to(&self) -> &str {
         self.taken_apart().map_or("", |(_, to)| to)
     }
-
-    /// Returns whether it goes on after a failure.
-    pub(crate) fn keep_going(&self) -> KeepGoing {
-        self.keep_going
-    }
 }
 
 impl From<SyncArgs> for SyncDirectories {
@@ -667,6 +736,7 @@ impl From<SyncArgs> for SyncDirectories {
         SyncDirectories {
             sync: Sync {
                 check: args.check,
+                update: args.update,
                 delete: args.delete,
                 max_delete: args.max_delete,
                 backup: args.backup_dir.map(|word| PathBuf::from(word.text)),
@@ -675,7 +745,12 @@ impl From<SyncArgs> for SyncDirectories {
             from: args.from.text,
             to: args.to.or(args.output).map(|word| word.text),
             dry_run: args.dry_run,
-            keep_going: args.keep_going,
+            yes: args.yes,
+            going_on: args.going_on,
+            choosing: args.choosing,
+            listed: args.listed,
+            ignore_files: args.ignore_files,
+            links: args.links.links(),
             sparse: args.sparse,
         }
     }
@@ -693,7 +768,7 @@ impl Command {
             Command::Get(get) => Some((get.transfer.names.together()?, true)),
             Command::Put(put) => Some((put.transfer.names.together()?, false)),
             Command::Sync(args) => Some((together(iter::once(&args.from).chain(&args.to))?, args.down)),
-            Command::Ls(list) => Some((together(list.words.iter())?, true)),
+            Command::Ls(there) => Some((together(there.list.words.iter())?, true)),
             Command::Lls(list) => Some((together(list.words.iter())?, false)),
             Command::Stat(names) | Command::Less(names) | Command::Edit(names) => Some((names.together()?, true)),
             Command::Sum(args) => Some((together(args.words.iter())?, true)),

@@ -1,13 +1,13 @@
 //! MKDIR and RM.
 
-use ferry_client::{Code, EntryKind, Error, Name, Pattern};
+use ferry_client::{Choice, Code, EntryKind, Error, FileMeta, Name, Pattern, Portion, Removal};
 use ferry_wire::escaped;
 
 use super::{Session, failures::Failures, names::Meant, reasons};
 use crate::{
-    command::Removal,
+    command::{IgnoreFiles, RemoveArgs},
     exit::{Exit, Failed},
-    figures::Count,
+    figures::{Count, Size},
     output::Event,
     words::{self, Word},
 };
@@ -24,20 +24,33 @@ struct Deleted {
 /// Something that is to be deleted.
 #[derive(Debug)]
 struct Chosen {
-    name: Name,
+    name: Option<Name>,
     how: How,
     /// It was found by a pattern and not named.
     matched: bool,
 }
 
 /// How it is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum How {
-    File,
+    /// A file, and its bytes where they are known.
+    File(u64),
     /// A directory that has to be empty.
     Directory,
-    /// A directory with all that is in it.
-    Tree,
+    /// A directory with what is chosen of all that is in it.
+    Tree(Removal),
+}
+
+impl Chosen {
+    /// Returns the files and directories that are deleted, in this order.
+    fn names(&self) -> (Vec<Name>, Vec<Name>) {
+        let itself = || self.name.iter().cloned().collect();
+        match &self.how {
+            How::File(_) => (itself(), Vec::new()),
+            How::Directory => (Vec::new(), itself()),
+            How::Tree(removal) => (removal.files.clone(), removal.directories.clone()),
+        }
+    }
 }
 
 impl Session {
@@ -77,47 +90,90 @@ impl Session {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, removal: &Removal) -> Result<(), Failed> {
-        let mut failures = Failures::new(self.keeps_going(removal.keep_going));
+    pub(super) fn remove(&mut self, removal: &RemoveArgs) -> Result<(), Failed> {
+        let mut failures = self.failures(removal.going_on, removal.recursive);
         if removal.force {
             failures.forgive_missing();
         }
-        let meant = self.find(VERB, &removal.names, &mut failures)?;
-        if let [Meant { matched: false, .. }] = meant[..]
-            && !removal.recursive
-        {
-            failures.only_one_left();
+        let choice = self.choice_with(VERB, &removal.choosing, &removal.listed, IgnoreFiles::default())?;
+        // Where a name does not exist, others may not be meant either.
+        let (meant, chosen) = failures.strictly(|failures| {
+            let meant = self.find(VERB, &removal.names, failures)?;
+            if let [Meant { matched: false, .. }] = meant[..]
+                && !removal.recursive
+            {
+                failures.only_one_left();
+            }
+            let chosen = self.choose(&meant, removal, &choice, failures)?;
+            Ok((meant, chosen))
+        })?;
+        if removal.dry_run {
+            self.tell_removal(&chosen);
+            return failures.end_of_looking();
         }
-        let chosen = self.choose(&meant, removal, &mut failures)?;
+        let count = chosen.iter().map(|chosen| if let How::Tree(removal) = &chosen.how { removal.len() } else { 1 });
+        self.confirm(VERB, count.sum(), removal.yes)?;
         let mut deleted = Deleted::default();
         let result = self.remove_all(&chosen, &mut failures, &mut deleted);
-        let Deleted { files, directories } = deleted;
-        if files + directories > 0 {
-            let text = match &meant[..] {
-                [Meant { name, matched: false, .. }] if directories == 0 => {
-                    format!("deleted {}", self.shown(name.as_ref()))
-                }
-                _ if directories == 0 => format!("deleted {}", Count(files, "file")),
-                _ if files == 0 => format!("deleted {}", Count(directories, "directory")),
-                _ => format!("deleted {} and {}", Count(files, "file"), Count(directories, "directory")),
-            };
-            self.output.say(text, || Event::new("removed").with("files", files).with("directories", directories));
-        }
+        self.tell_removed(&meant, &deleted);
         result?;
-        failures.note_done(files + directories);
+        failures.note_done(deleted.files + deleted.directories);
         failures.end(VERB)
     }
 
-    /// Looks at everything before anything is deleted: where a name does not exist, others may not be meant either.
-    fn choose(&mut self, meant: &[Meant], removal: &Removal, failures: &mut Failures) -> Result<Vec<Chosen>, Failed> {
+    /// Tells what was deleted.
+    fn tell_removed(&mut self, meant: &[Meant], deleted: &Deleted) {
+        let Deleted { files, directories } = *deleted;
+        if files + directories == 0 {
+            return;
+        }
+        let text = match meant {
+            [Meant { name, matched: false, .. }] if directories == 0 && files == 1 => {
+                format!("deleted {}", self.shown(name.as_ref()))
+            }
+            _ => format!("deleted {}", things(files, directories)),
+        };
+        self.output.say(text, || Event::new("removed").with("files", files).with("directories", directories));
+    }
+
+    /// Tells what would be deleted.
+    fn tell_removal(&mut self, chosen: &[Chosen]) {
+        let (mut files, mut directories, mut bytes) = (0, 0, 0_u64);
+        for one in chosen {
+            let (of_files, of_directories) = one.names();
+            files += of_files.len();
+            directories += of_directories.len();
+            bytes = bytes.saturating_add(match &one.how {
+                How::File(size) => *size,
+                How::Tree(removal) => removal.bytes,
+                How::Directory => 0,
+            });
+            of_files.iter().chain(&of_directories).for_each(|name| self.tell_step("delete", Some(name), None));
+        }
+        self.output.say(format!("{VERB} would delete {} ({})", things(files, directories), Size(bytes)), || {
+            let event = Event::new("planned").with("files", 0).with("bytes", 0);
+            event.with("delete", files + directories).with("unchanged", 0)
+        });
+    }
+
+    /// Looks at everything before anything is deleted.
+    fn choose(
+        &mut self,
+        meant: &[Meant],
+        removal: &RemoveArgs,
+        choice: &Choice,
+        failures: &mut Failures,
+    ) -> Result<Vec<Chosen>, Failed> {
         let (mut chosen, mut passed, mut missing) = (Vec::with_capacity(meant.len()), Vec::new(), false);
-        for Meant { name, kind, matched, .. } in meant {
+        for one in meant {
+            let Meant { name, kind, matched, .. } = one;
             if *matched && matches!(kind, Some(EntryKind::Directory(_))) && !removal.recursive && !removal.empty {
                 passed.push(self.shown(name.as_ref()));
                 continue;
             }
-            match self.judge(name.as_ref(), kind.clone(), removal) {
-                Ok((name, how)) => chosen.push(Chosen { name, how, matched: *matched }),
+            match self.judge(one, removal, choice, failures) {
+                Ok(Some(how)) => chosen.push(Chosen { name: name.clone(), how, matched: *matched }),
+                Ok(None) => {}
                 Err(failed) => {
                     missing |= failed.exit == Exit::NotFound;
                     let taken = failures.take(&mut self.output, failed);
@@ -144,22 +200,21 @@ impl Session {
     fn remove_all(&mut self, chosen: &[Chosen], failures: &mut Failures, deleted: &mut Deleted) -> Result<(), Failed> {
         // What a pattern found is deleted together; what was named is deleted one by one, in order.
         let mut files = Vec::new();
-        for (index, Chosen { name, how, matched }) in chosen.iter().enumerate() {
-            let goes_on = *matched && chosen.get(index + 1).is_some_and(|next| next.matched);
-            let result = match how {
-                How::File => {
-                    files.push(name.clone());
+        for (index, one) in chosen.iter().enumerate() {
+            let goes_on = one.matched && chosen.get(index + 1).is_some_and(|next| next.matched);
+            let (mut names, directories) = one.names();
+            let result = match &one.how {
+                How::File(_) => {
+                    files.append(&mut names);
                     match goes_on {
                         true => Ok(()),
                         false => self.remove_names(&std::mem::take(&mut files), 0, failures, deleted),
                     }
                 }
-                How::Directory | How::Tree => {
+                How::Directory | How::Tree(_) => {
                     let ahead = self.remove_names(&std::mem::take(&mut files), 0, failures, deleted);
-                    ahead.and_then(|()| match how {
-                        How::Tree => self.remove_tree(name, failures, deleted),
-                        _ => self.remove_names(std::slice::from_ref(name), 1, failures, deleted),
-                    })
+                    names.extend(directories.iter().cloned());
+                    ahead.and_then(|()| self.remove_names(&names, directories.len(), failures, deleted))
                 }
             };
             if let Err(failed) = result {
@@ -169,41 +224,76 @@ impl Session {
         self.remove_names(&files, 0, failures, deleted)
     }
 
-    /// Decides whether `name` may be deleted, and how.
+    /// Decides whether something may be deleted, and how; [`None`] where it is not chosen.
     fn judge(
         &mut self,
-        name: Option<&Name>,
-        kind: Option<EntryKind>,
-        removal: &Removal,
-    ) -> Result<(Name, How), Failed> {
+        meant: &Meant,
+        removal: &RemoveArgs,
+        choice: &Choice,
+        failures: &mut Failures,
+    ) -> Result<Option<How>, Failed> {
+        let (name, listed) = (meant.name.as_ref(), choice.only.is_some());
         let shown = self.shown(name);
-        let Some(name) = name else { return Err(Failed::usage(format!("{VERB}: the root can't be deleted"))) };
-        if self.is_within(name) {
+        let Some(name) = name else {
+            return match removal.recursive && listed {
+                true => self.look_beneath(None, Portion::Content, choice, failures).map(Some),
+                false => Err(Failed::usage(format!("{VERB}: the root can't be deleted"))),
+            };
+        };
+        if self.is_within(name) && !listed {
             let message = format!("{VERB} {shown}: the current directory is in it; CD out of it first");
             return Err(Failed::usage(message).about(name.as_str()));
         }
-        let kind = match kind {
+        let kind = match meant.kind.clone() {
             Some(kind) => Some(kind),
             None => self.look(VERB, Some(name))?,
         };
-        let how = match kind {
-            Some(EntryKind::File(_)) => How::File,
-            Some(EntryKind::Directory(_)) if removal.recursive => How::Tree,
-            Some(EntryKind::Directory(_)) if removal.empty => How::Directory,
+        match kind {
+            Some(EntryKind::File(FileMeta { size, mtime, .. })) => {
+                let is_chosen = !listed && choice.takes_name(name.last(), false) && choice.takes_file(size, mtime);
+                Ok(is_chosen.then_some(How::File(size)))
+            }
+            Some(EntryKind::Directory(_)) if removal.recursive => {
+                let portion = if listed { Portion::Content } else { Portion::Whole };
+                self.look_beneath(Some(name), portion, choice, failures).map(Some)
+            }
+            Some(EntryKind::Directory(_)) if removal.empty => {
+                Ok(choice.takes_name(name.last(), true).then_some(How::Directory))
+            }
             Some(EntryKind::Directory(_)) => {
                 let quoted = words::quote(&shown);
                 let message = format!(
                     "{VERB} {shown}: that is a directory; {VERB} -r {quoted} deletes it with all that is in it"
                 );
-                return Err(Failed::of(Exit::Refused, message).about(name.as_str()));
+                Err(Failed::of(Exit::Refused, message).about(name.as_str()))
             }
             None => {
                 let message = format!("{VERB} {shown}: the server has no such file or directory");
                 let failed = Failed::of(Exit::NotFound, message).about(name.as_str());
-                return Err(self.with_question(Failed { code: Some(Code::NotFound), ..failed }, name));
+                Err(self.with_question(Failed { code: Some(Code::NotFound), ..failed }, name))
             }
-        };
-        Ok((name.clone(), how))
+        }
+    }
+
+    /// Looks through a directory: where something can't be seen, nothing of it is deleted.
+    fn look_beneath(
+        &mut self,
+        top: Option<&Name>,
+        portion: Portion,
+        choice: &Choice,
+        failures: &mut Failures,
+    ) -> Result<How, Failed> {
+        let shown = self.shown(top);
+        let removal = Removal::of(self.connected()?, top, portion, choice);
+        let removal = removal.map_err(|error| self.failure_of(VERB, top, &error))?;
+        if let Some((name, error)) = removal.skipped.first() {
+            let failed = reasons::failed(VERB, &self.shown(Some(name)), name.as_str(), error);
+            return Err(failed.and(format_args!("nothing of {shown} was deleted")));
+        }
+        match self.missing(VERB, Exit::NotFound, &removal.missing, failures) {
+            Some(failed) => Err(failed),
+            None => Ok(How::Tree(removal)),
+        }
     }
 
     /// Returns whether the current directory is `name` or beneath it.
@@ -255,23 +345,6 @@ impl Session {
             _ => Ok(()),
         }
     }
-
-    /// Looks first: where something can't be seen, nothing is deleted.
-    fn remove_tree(&mut self, top: &Name, failures: &mut Failures, deleted: &mut Deleted) -> Result<(), Failed> {
-        let shown = self.shown(Some(top));
-        let tree = self.connected()?.tree(Some(top));
-        let tree = tree.map_err(|error| self.failure_of(VERB, Some(top), &error))?;
-        if let Some((name, error)) = tree.skipped.first() {
-            let failed = reasons::failed(VERB, &self.shown(Some(name)), name.as_str(), error);
-            return Err(failed.and(format_args!("nothing of {shown} was deleted")));
-        }
-        // Backwards, a directory comes after its entries.
-        let (directories, files): (Vec<_>, Vec<_>) =
-            tree.found.into_iter().rev().partition(|found| found.is_directory());
-        let count = directories.len() + 1;
-        let names = files.into_iter().chain(directories).map(|found| found.name).chain([top.clone()]);
-        self.remove_names(&names.collect::<Vec<_>>(), count, failures, deleted)
-    }
 }
 
 /// Returns the names that the braces of `word` make, where they are not quoted.
@@ -281,6 +354,15 @@ fn made_by(word: &Word) -> Result<Vec<String>, Failed> {
     };
     let wrong = |error| Failed::usage(format!("MKDIR {}: {error}", escaped(&word.text)));
     Pattern::alternatives(pattern).map_err(wrong)
+}
+
+/// Returns how many files and directories there are, as the object of a sentence.
+fn things(files: usize, directories: usize) -> String {
+    match (files, directories) {
+        (files, 0) => Count(files, "file").to_string(),
+        (0, directories) => Count(directories, "directory").to_string(),
+        (files, directories) => format!("{} and {}", Count(files, "file"), Count(directories, "directory")),
+    }
 }
 
 /// Returns every directory on the way to `name`.

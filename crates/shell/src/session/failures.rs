@@ -9,6 +9,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Failures {
     keep_going: bool,
+    /// Somebody has asked for that.
+    asked: bool,
     /// It is no failure that something does not exist.
     forgives_missing: bool,
     count: usize,
@@ -16,12 +18,45 @@ pub(super) struct Failures {
     /// Some of what was asked for is done.
     some_done: bool,
     untried: usize,
+    /// The names of the first that failed, where they have one.
+    names: Vec<String>,
 }
+
+/// More names at the end are no help to anybody who reads.
+const MOST_NAMES: usize = 5;
 
 impl Failures {
     /// Begins without failures. Where it does not `keep_going`, the first one is the last.
     pub(super) fn new(keep_going: bool) -> Failures {
-        Failures { keep_going, forgives_missing: false, count: 0, first: None, some_done: false, untried: 0 }
+        Failures {
+            keep_going,
+            asked: false,
+            forgives_missing: false,
+            count: 0,
+            first: None,
+            some_done: false,
+            untried: 0,
+            names: Vec::new(),
+        }
+    }
+
+    /// Notes whether it was asked for that the others are gone on with: they are then, whatever else may be meant.
+    pub(super) fn when_asked(self, asked: bool) -> Failures {
+        Failures { asked, ..self }
+    }
+
+    /// Returns whether somebody has asked for the others to be gone on with.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked
+    }
+
+    /// Goes on with the others only where somebody has asked for that, until `work` is done: a name that does not exist may
+    /// mean that the others are not meant either.
+    pub(super) fn strictly<T>(&mut self, work: impl FnOnce(&mut Failures) -> T) -> T {
+        let keep_going = std::mem::replace(&mut self.keep_going, self.asked);
+        let done = work(self);
+        self.keep_going = keep_going;
+        done
     }
 
     /// Skips names that do not exist without a word, from now on.
@@ -70,6 +105,9 @@ impl Failures {
     pub(super) fn tell(&mut self, output: &mut Output, failed: &Failed) {
         output.complain(failed);
         self.count += 1;
+        if self.names.len() < MOST_NAMES {
+            self.names.extend(failed.name.as_deref().map(|name| ferry_wire::escaped(name).to_string()));
+        }
         let first = self.first.get_or_insert(failed.exit);
         // Whoever presses Ctrl-C ends everything, whatever went wrong before.
         if matches!(failed.exit, Exit::Signal(_)) {
@@ -101,6 +139,12 @@ impl Failures {
     /// Returns what a command comes to that was gone on with.
     pub(super) fn end(self, command: &str) -> Result<(), Failed> {
         let Some(exit) = self.first else { return Ok(()) };
+        let more = self.count - self.names.len();
+        let names = match (self.names.join(", "), more) {
+            (names, _) if names.is_empty() => String::new(),
+            (names, 0) => format!("; not done: {names}"),
+            (names, more) => format!("; not done: {names} and {more} more"),
+        };
         let text = match (self.count, self.untried, self.some_done) {
             // One thing was asked for, and why it failed is all there is to say.
             (1, 0, false) => return Err(Failed::told(exit)),
@@ -110,7 +154,7 @@ impl Failures {
             (count, untried, false) => format!("{count} failed, {untried} not tried"),
             (count, untried, true) => format!("{count} failed, {untried} not tried, the rest is done"),
         };
-        Err(Failed::of(exit, format!("{command}: {text}")))
+        Err(Failed::of(exit, format!("{command}: {text}{names}")))
     }
 }
 
@@ -144,6 +188,18 @@ mod tests {
         assert_eq!(closing(1, 0, 1), "GET: 1 failed, the rest is done");
         assert_eq!(closing(1, 2, 0), "GET: 1 failed, 2 not tried");
         assert_eq!(closing(1, 2, 5), "GET: 1 failed, 2 not tried, the rest is done");
+    }
+
+    #[test]
+    fn the_last_line_names_the_first_that_failed() {
+        let mut output = Output::to(Level::Quiet, Format::Text, Box::new(std::io::sink()), Box::new(std::io::sink()));
+        let mut failures = Failures::new(true);
+        for name in ["a", "b\u{1b}", "c", "d", "e", "f", "g"] {
+            failures.tell(&mut output, &Failed::of(Exit::NotFound, "no").about(name));
+        }
+        failures.note_done(1);
+        let message = failures.end("GET").unwrap_err().message;
+        assert_eq!(message, "GET: 7 failed, the rest is done; not done: a, b\\u{1b}, c, d, e and 2 more");
     }
 
     #[test]

@@ -25,6 +25,16 @@ enum SaveAs {
     Named(LocalPath),
 }
 
+/// Something of the server that is to be fetched.
+struct Wanted<'a> {
+    name: Option<&'a Name>,
+    recursive: bool,
+    /// A pattern has found it as one of many: a directory is left out then, unless whole ones are meant.
+    is_one_of_many: bool,
+    /// What is wanted of it is in a list.
+    listed: bool,
+}
+
 impl SaveAs {
     /// Returns where something is saved that the server calls `name`; its root is what is in it.
     fn target(&self, name: Option<&Name>) -> LocalPath {
@@ -37,7 +47,7 @@ impl SaveAs {
 
 impl Session {
     pub(super) fn get(&mut self, Get { transfer, sparse }: &Get) -> Result<(), Failed> {
-        let mut failures = Failures::new(self.keeps_going(transfer.keep_going));
+        let mut failures = self.failures(transfer.going_on, transfer.recursive);
         match self.get_all(transfer, *sparse, &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),
@@ -45,23 +55,23 @@ impl Session {
     }
 
     fn get_all(&mut self, transfer: &Transfer, sparse: bool, failures: &mut Failures) -> Result<(), Failed> {
+        let choice = self.choice_with(VERB, &transfer.choosing, &transfer.listed, transfer.ignore_files)?;
         let meant = self.find(VERB, &transfer.names, failures)?;
         let save_as = match &transfer.target {
-            Some(Target::Stream) => return self.get_to_output(&meant, failures),
+            Some(Target::Stream) if !transfer.dry_run => return self.get_to_output(&meant, failures),
             Some(Target::Name(text)) => self.save_as(text, &meant)?,
-            None => SaveAs::In(HeldDirectory::at(&self.local)),
+            _ => SaveAs::In(HeldDirectory::at(&self.local)),
         };
-        let mut chosen = Chosen::new(Direction::Down);
+        let (listed, has_limits) = (choice.only.is_some(), choice.has_limits());
+        let mut chosen = Chosen::new(Direction::Down, choice);
         for one in &meant {
             let kind = match &one.kind {
-                None if transfer.recursive || one.name.is_none() => self.look(VERB, one.name.as_ref())?,
+                None if transfer.recursive || has_limits || one.name.is_none() => self.look(VERB, one.name.as_ref())?,
                 kind => kind.clone(),
             };
             let is_one_of_many = one.matched && meant.len() > 1;
-            let name = one.name.as_ref();
-            if let Err(failed) =
-                self.choose_to_get(name, kind, transfer.recursive, is_one_of_many, &save_as, &mut chosen)
-            {
+            let wanted = Wanted { name: one.name.as_ref(), recursive: transfer.recursive, is_one_of_many, listed };
+            if let Err(failed) = self.choose_to_get(&wanted, kind, &save_as, &mut chosen) {
                 failures.take(&mut self.output, failed)?;
             }
         }
@@ -71,6 +81,10 @@ impl Session {
         }
         let trees = chosen.trees;
         let plan = self.settle(VERB, chosen, NOTHING, failures)?;
+        if transfer.dry_run {
+            self.tell_plan(VERB, &plan);
+            return Ok(());
+        }
         if plan.make.is_empty() && plan.transfers.is_empty() && !failures.is_clean() {
             // Nothing is left to do, and perhaps no connection to do it with.
             return Ok(());
@@ -101,25 +115,29 @@ impl Session {
         Ok(SaveAs::Named(in_its_directory(&path)))
     }
 
-    /// Adds something of the server to what is chosen; whether a pattern has found it as one of many decides what becomes of
-    /// a directory that is not meant.
+    /// Adds something of the server to what is chosen.
     fn choose_to_get(
         &mut self,
-        name: Option<&Name>,
+        wanted: &Wanted<'_>,
         kind: Option<EntryKind>,
-        recursive: bool,
-        is_one_of_many: bool,
         save_as: &SaveAs,
         chosen: &mut Chosen,
     ) -> Result<(), Failed> {
+        let Wanted { name, recursive, is_one_of_many, listed } = *wanted;
         let shown = self.shown(name);
         let is_directory = matches!(kind, Some(EntryKind::Directory(_)));
         match (name, kind) {
+            _ if listed && !is_directory => {
+                let message = format!("{VERB} {shown}: --files-from has names in a directory, and that is none");
+                return Err(Failed::of(Exit::Refused, message).about(shown));
+            }
             _ if is_directory && recursive => {
                 self.connected()?;
-                let target = save_as.target(name);
-                let added = self.look_through(format!("{VERB} {shown}"), |client, watch| {
-                    chosen.planner.add_directory(client, &target, name, watch)
+                // The names of a list are made where files are saved, and not the directory that they are in.
+                let target = if listed { save_as.target(None) } else { save_as.target(name) };
+                let added = self.look_through(format!("{VERB} {shown}"), |client, watch| match listed {
+                    true => chosen.planner.add_content(client, &target, name, watch),
+                    false => chosen.planner.add_directory(client, &target, name, watch),
                 });
                 added.map_err(|error| self.failure_of(VERB, name, &error))?;
                 chosen.trees += 1;

@@ -39,9 +39,10 @@ fn explanation(command: &clap::Command, columns: usize) -> String {
     let mut lines = fit(&format!("{}: {}", lookup::usage(command), lookup::summary(command)), "", "    ");
     for option in lookup::options(command) {
         let value = if lookup::is_flag(option) { String::new() } else { format!(" {}", lookup::value_name(option)) };
-        let (short, long) = (option.get_short().unwrap_or(' '), option.get_long().unwrap_or_default());
+        let short = option.get_short().map_or("   ".to_owned(), |short| format!("-{short},"));
+        let long = option.get_long().unwrap_or_default();
         let help = option.get_help().map(ToString::to_string).unwrap_or_default();
-        let spelt = format!("  -{short}, --{:<17} ", format!("{long}{value}"));
+        let spelt = format!("  {short} --{:<18} ", format!("{long}{value}"));
         lines.extend(fit(&help, &spelt, &" ".repeat(spelt.len())));
     }
     for paragraph in lookup::details(command).lines() {

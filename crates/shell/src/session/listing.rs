@@ -8,12 +8,12 @@ use std::{
     path::Path,
 };
 
-use ferry_client::{Code, Entry, EntryKind, Error, FileMeta, Name, Stat, Time};
+use ferry_client::{Choice, Code, Entry, EntryKind, Error, FileMeta, Name, Stat, Time};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{Session, failures::Failures, names::Meant};
 use crate::{
-    command::{Listing, Names, Order},
+    command::{ListThere, Listing, Names, Order},
     exit::Failed,
     figures::Size,
     output::{Event, Output},
@@ -118,12 +118,17 @@ fn seconds(time: Time) -> f64 {
 }
 
 impl Session {
-    pub(super) fn list(&mut self, style: Listing, names: Option<&Names>) -> Result<(), Failed> {
-        let Some(names) = names else {
+    pub(super) fn list(&mut self, there: &ListThere) -> Result<(), Failed> {
+        let (style, choice) = (there.list.style(), self.choice("LS", &there.choosing)?);
+        let Some(names) = there.list.names() else {
             let current = self.remote.clone();
-            return self.list_directory(current.as_ref(), style, false);
+            return self.list_directory(current.as_ref(), style, &choice, false);
         };
-        let meant = self.find("LS", names, &mut Failures::new(false))?;
+        let mut meant = self.find("LS", &names, &mut Failures::new(false))?;
+        meant.retain(|one| match (&one.name, &one.kind) {
+            (Some(name), Some(kind)) if one.matched => takes(&choice, below(self.remote.as_ref(), name), kind),
+            _ => true,
+        });
         let several = meant.len() > 1;
         let mut lines = Vec::new();
         for Meant { name, kind, matched, .. } in meant {
@@ -133,7 +138,7 @@ impl Session {
                 }
                 _ => {
                     print_all(mem::take(&mut lines), style, &mut self.output);
-                    self.list_directory(name.as_ref(), style, several)?;
+                    self.list_directory(name.as_ref(), style, &choice, several)?;
                 }
             }
         }
@@ -142,11 +147,18 @@ impl Session {
     }
 
     /// Lists what may also be a file, which only the server knows. One of `several` is headed by its name.
-    fn list_directory(&mut self, directory: Option<&Name>, style: Listing, several: bool) -> Result<(), Failed> {
-        let entries = match self.connected()?.list(directory) {
+    fn list_directory(
+        &mut self,
+        directory: Option<&Name>,
+        style: Listing,
+        choice: &Choice,
+        several: bool,
+    ) -> Result<(), Failed> {
+        let mut entries = match self.connected()?.list(directory) {
             Ok(entries) => entries,
             Err(error) => return self.list_file(directory, style, &error),
         };
+        entries.retain(|Entry { name, kind }| takes(choice, name.as_str(), kind));
         if several {
             let shown = self.shown(directory);
             self.output.answer(format_args!("{shown}:"), || {
@@ -230,6 +242,21 @@ impl Session {
         print_all(lines.collect(), style, &mut self.output);
         Ok(())
     }
+}
+
+/// Returns whether something is shown.
+fn takes(choice: &Choice, name: &str, kind: &EntryKind) -> bool {
+    let is_within_limits = match kind {
+        EntryKind::Directory(_) => true,
+        EntryKind::File(FileMeta { size, mtime, .. }) => choice.takes_file(*size, *mtime),
+    };
+    is_within_limits && choice.takes_name(name, matches!(kind, EntryKind::Directory(_)))
+}
+
+/// Returns the part of `name` that is below the current directory; all of it where it is elsewhere.
+fn below<'n>(current: Option<&Name>, name: &'n Name) -> &'n str {
+    let below = current.and_then(|current| name.as_str().strip_prefix(current.as_str())?.strip_prefix('/'));
+    below.unwrap_or(name.as_str())
 }
 
 /// [`None`] for what has gone meanwhile.

@@ -2,6 +2,7 @@
 
 mod alike;
 mod changes;
+mod choosing;
 mod connection;
 mod editing;
 mod failures;
@@ -31,7 +32,7 @@ use ferry_client::{Cancel, Client, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
-    command::{self, Command, KeepGoing},
+    command::{self, Command, GoingOn},
     exit::{Exit, Failed},
     output::{Event, Output},
     progress::Mode,
@@ -39,6 +40,7 @@ use super::{
     trust::Server,
     words,
 };
+use failures::Failures;
 pub(crate) use login::place_of;
 use moving::Totals;
 
@@ -68,6 +70,8 @@ pub(crate) struct Session {
     local_start: PathBuf,
     /// The settings of transfers.
     pub(crate) settings: Settings,
+    /// Whether commands go on after a failure, where that was said.
+    pub(crate) keep_going: Option<bool>,
     /// For how long an outage is waited for while whole directories are moved.
     pub(crate) tree_retry_for: Duration,
     /// The display of transfers.
@@ -100,6 +104,7 @@ impl Session {
             local_start: local.clone(),
             local,
             settings: Settings::default(),
+            keep_going: None,
             tree_retry_for: Duration::ZERO,
             progress: Mode::Auto,
             secrets: Secrets::default(),
@@ -141,7 +146,7 @@ impl Session {
             Command::Get(get) => self.get(&get)?,
             Command::Put(put) => self.put(&put)?,
             Command::Sync(args) => self.sync(&(*args).into())?,
-            Command::Ls(list) => self.list(list.style(), list.names().as_ref())?,
+            Command::Ls(there) => self.list(&there)?,
             Command::Less(names) => self.page(&names)?,
             Command::Find(search) => self.search(&search)?,
             Command::Tree(depth) => self.draw(&depth)?,
@@ -197,9 +202,10 @@ impl Session {
         if self.one_shot { "-o" } else { "->" }
     }
 
-    /// Returns whether a command goes on after a failure: as it says itself, or as is usual.
-    fn keeps_going(&self, asked: KeepGoing) -> bool {
-        asked.keep_going.unwrap_or(self.settings.keep_going)
+    /// Begins without failures. Whether a command goes on after one it says itself; else those on whole directories do.
+    fn failures(&self, asked: GoingOn, whole_directories: bool) -> Failures {
+        let asked = asked.asked().or(self.keep_going);
+        Failures::new(asked.unwrap_or(whole_directories)).when_asked(asked == Some(true))
     }
 
     /// Returns the settings for one command; those on whole directories wait longer for an outage to end.

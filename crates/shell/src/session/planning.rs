@@ -2,15 +2,16 @@
 
 use std::{cell::RefCell, os::unix::ffi::OsStrExt as _, time::Instant};
 
-use ferry_client::{Clash, Client, Direction, Error, Event as Step, Looking, Plan, Planner};
+use ferry_client::{Choice, Clash, Client, Direction, Error, Event as Step, Looking, Name, Plan, Planner};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{Session, connection::tell_outage, failures::Failures, reasons};
 use crate::{
     exit::{Exit, Failed},
-    figures::Count,
+    figures::{Count, Size},
     output::Event,
     progress::Progress,
+    question::{self, Echo, NoAnswer},
 };
 
 /// The files that GET or PUT has chosen.
@@ -24,8 +25,9 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    pub(super) fn new(direction: Direction) -> Chosen {
-        Chosen { planner: Planner::new(direction), trees: 0, directories: Vec::new() }
+    /// Begins with nothing, of which `choice` is taken.
+    pub(super) fn new(direction: Direction, choice: Choice) -> Chosen {
+        Chosen { planner: Planner::new(direction).choosing(choice), trees: 0, directories: Vec::new() }
     }
 }
 
@@ -83,6 +85,7 @@ impl Session {
         self.leave_out_directories(verb, &chosen.directories);
         let plan = chosen.planner.finish().map_err(|error| Failed::new(verb, &error))?;
         self.tell_left_out(verb, &plan, failures);
+        self.tell_missing(verb, &plan, failures)?;
         failures.check(verb, nothing)?;
         if chosen.trees == 0 && plan.transfers.len() == 1 {
             failures.only_one_left();
@@ -115,6 +118,84 @@ impl Session {
         });
         let told: Vec<Failed> = skipped.chain(clashes).collect();
         told.iter().for_each(|failed| failures.tell(&mut self.output, failed));
+    }
+
+    /// Tells which names of a list are not there; that ends a command, unless it is to go on.
+    pub(super) fn tell_missing(&mut self, verb: &str, plan: &Plan, failures: &mut Failures) -> Result<(), Failed> {
+        let exit = match plan.direction() {
+            Direction::Up => Exit::Local,
+            Direction::Down => Exit::NotFound,
+        };
+        let failed = self.missing(verb, exit, &plan.missing, failures);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Tells what would be done, one line each, and how much that is.
+    pub(super) fn tell_plan(&mut self, verb: &str, plan: &Plan) {
+        let action = match plan.direction() {
+            Direction::Up => "put",
+            Direction::Down => "get",
+        };
+        for made in &plan.make {
+            self.tell_step("make", made.there.as_ref(), None);
+        }
+        for (index, name) in plan.transfers.names().enumerate() {
+            self.tell_step(action, Some(name), plan.transfers.size(index));
+        }
+        let replaced = plan.replace.iter().flat_map(|replaced| &replaced.delete);
+        for gone in replaced.chain(&plan.delete) {
+            self.tell_step("delete", Some(&gone.there), None);
+        }
+        let (files, bytes, deletions) = (
+            plan.transfers.len(),
+            plan.transfers.bytes(),
+            plan.replace.iter().map(|replaced| replaced.delete.len()).sum::<usize>() + plan.delete.len(),
+        );
+        let mut text = format!("{verb} would {action} {} ({})", Count(files, "file"), Size(bytes));
+        if verb == "SYNC" {
+            let unchanged = Count(plan.unchanged, "file");
+            let are = if plan.unchanged == 1 { "it is" } else { "they are" };
+            text.push_str(&format!(", delete {deletions}, and leave {unchanged} as {are}"));
+        }
+        self.output.say(text, || {
+            let event = Event::new("planned").with("files", files).with("bytes", bytes);
+            event.with("delete", deletions).with("unchanged", plan.unchanged)
+        });
+    }
+
+    /// Tells one thing that would be done with `name`, which is the server's, or its root.
+    pub(super) fn tell_step(&mut self, action: &'static str, name: Option<&Name>, size: Option<u64>) {
+        let shown = self.shown(name);
+        let whole = name.map_or("/", Name::as_str);
+        let event = || Event::new("plan").with("action", action).with("name", whole).with("size", size);
+        match size {
+            Some(size) => self.output.answer(format_args!("would {action} {shown} ({})", Size(size)), event),
+            None => self.output.answer(format_args!("would {action} {shown}"), event),
+        }
+    }
+
+    /// Asks the person at the terminal before so many things are deleted, where one is there and that are many.
+    pub(super) fn confirm(&mut self, verb: &str, deletions: usize, yes: bool) -> Result<(), Failed> {
+        /// Fewer are seen at a glance where a dry run lists them.
+        const UNASKED: usize = 100;
+        if yes || deletions <= UNASKED || !question::is_anybody_there() {
+            return Ok(());
+        }
+        self.output.flush();
+        let asked =
+            format!("{verb} would delete {}; {verb} -n lists them. Go on? (yes/no) ", Count(deletions, "thing"));
+        let mut question = &*asked;
+        loop {
+            let answer = question::ask(&self.cancel, question, Echo::On).map_err(|why| match why {
+                NoAnswer::Interrupted => Failed::new(verb, &Error::Interrupted),
+                NoAnswer::Other(why) => Failed::of(Exit::System, format!("{verb}: {why}; nothing was changed")),
+            })?;
+            match String::from_utf8_lossy(&answer).trim().to_ascii_lowercase().as_str() {
+                "yes" | "y" => return Ok(()),
+                "no" | "n" | "" => return Err(Failed::of(Exit::Refused, format!("{verb}: nothing was changed"))),
+                _ => question = "Please type 'yes' or 'no': ",
+            }
+        }
     }
 
     /// Tells of something here that is never sent.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ferry_client::{Direction, EntryKind, Error, HeldDirectory, IfTaken, LocalPath, Name, NameError, Pattern};
+use ferry_client::{Choice, Direction, EntryKind, Error, HeldDirectory, IfTaken, LocalPath, Name, NameError, Pattern};
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::{
@@ -49,27 +49,32 @@ enum Called {
 }
 
 impl Session {
-    pub(super) fn put(&mut self, Put { transfer, no_clobber }: &Put) -> Result<(), Failed> {
+    pub(super) fn put(&mut self, put: &Put) -> Result<(), Failed> {
         self.connected()?;
+        let Put { transfer, no_clobber, .. } = put;
         let if_taken = if *no_clobber { IfTaken::Fail } else { IfTaken::Replace };
         if let [word] = &transfer.names.words[..]
             && word.is("-")
         {
-            return self.put_from_input(transfer.target.as_ref(), if_taken);
+            return self.put_from_input(transfer.target.as_ref(), if_taken, transfer.dry_run);
         }
-        let mut failures = Failures::new(self.keeps_going(transfer.keep_going));
-        match self.put_all(transfer, if_taken, &mut failures) {
+        let mut failures = self.failures(transfer.going_on, transfer.recursive);
+        match self.put_all(put, if_taken, &mut failures) {
             Ok(()) => failures.end(VERB),
             Err(failed) => Err(failures.end_by(failed)),
         }
     }
 
-    fn put_all(&mut self, transfer: &Transfer, if_taken: IfTaken, failures: &mut Failures) -> Result<(), Failed> {
+    fn put_all(&mut self, put: &Put, if_taken: IfTaken, failures: &mut Failures) -> Result<(), Failed> {
+        let Put { transfer, links, .. } = put;
+        let choice = self.choice_with(VERB, &transfer.choosing, &transfer.listed, transfer.ignore_files)?;
+        let choice = Choice { links: links.links(), ..choice };
+        let (listed, is_choosy) = (choice.only.is_some(), choice.is_about_names() || choice.has_limits());
         let meant = self.find_to_send(transfer, failures)?;
         let called = self.called(transfer, &meant)?;
-        let mut chosen = Chosen::new(Direction::Up);
+        let mut chosen = Chosen::new(Direction::Up, choice);
         for one in &meant {
-            if let Err(failed) = self.choose_to_put(one, transfer.recursive, &called, &mut chosen) {
+            if let Err(failed) = self.choose_to_put(one, (transfer.recursive, listed), &called, &mut chosen) {
                 failures.take(&mut self.output, failed)?;
             }
         }
@@ -79,7 +84,11 @@ impl Session {
         }
         let trees = chosen.trees;
         let plan = self.settle(VERB, chosen, NOTHING, failures)?;
-        if plan.transfers.is_empty() && trees == 0 {
+        if transfer.dry_run {
+            self.tell_plan(VERB, &plan);
+            return Ok(());
+        }
+        if plan.transfers.is_empty() && trees == 0 && !is_choosy {
             return match meant.iter().any(|meant| meant.matched) && failures.is_clean() {
                 true => Err(Failed::of(Exit::Local, format!("{VERB}: no file matches; {VERB} -r sends directories"))),
                 false => Ok(()),
@@ -162,7 +171,7 @@ impl Session {
     fn choose_to_put(
         &mut self,
         meant: &MeantHere,
-        recursive: bool,
+        (recursive, listed): (bool, bool),
         called: &Called,
         chosen: &mut Chosen,
     ) -> Result<(), Failed> {
@@ -179,11 +188,22 @@ impl Session {
             self.leave_out(VERB, &Error::LocalFile { path: path.to_path_buf(), problem });
             return Ok(());
         }
-        let name = self.name_there(text, path, recursive && is_directory, called)?;
+        if listed && !is_directory {
+            let message = format!("{VERB} {shown}: --files-from has names in a directory, and that is none");
+            return Err(Failed::of(Exit::Local, message).about(shown));
+        }
+        let name = match called {
+            // The names of a list are made in the current directory, and not the directory that they are in.
+            Called::Same if listed => self.remote.clone(),
+            Called::In(directory) if listed => directory.clone(),
+            called => self.name_there(text, path, recursive && is_directory, called)?,
+        };
+        let content = listed || text.to_str().is_some_and(is_content);
         match name {
             name if recursive && is_directory => {
-                let added = self.look_through(format!("{VERB} {shown}"), |client, watch| {
-                    chosen.planner.add_directory(client, path, name.as_ref(), watch)
+                let added = self.look_through(format!("{VERB} {shown}"), |client, watch| match content {
+                    true => chosen.planner.add_content(client, path, name.as_ref(), watch),
+                    false => chosen.planner.add_directory(client, path, name.as_ref(), watch),
                 });
                 added.map_err(|error| Failed::new(VERB, &error))?;
                 chosen.trees += 1;
@@ -240,6 +260,11 @@ impl Session {
             Some(directory) => directory.join(name.as_str()).map(Some).map_err(bad),
         }
     }
+}
+
+/// Returns whether a directory that was typed so has no name of its own.
+fn is_content(typed: &str) -> bool {
+    matches!(typed.trim_end_matches('/').rsplit('/').next(), None | Some("" | "." | ".."))
 }
 
 /// Returns why a pattern that found something did not mean it; [`None`] for files and directories.

@@ -30,7 +30,7 @@ enum Goal {
 
 impl Session {
     pub(super) fn rename(&mut self, renaming: &Renaming) -> Result<(), Failed> {
-        let mut failures = Failures::new(self.keeps_going(renaming.keep_going()));
+        let mut failures = self.failures(renaming.going_on, false);
         let meant = self.find(VERB, &renaming.from(), &mut failures)?;
         let goal = self.goal(renaming.to(), meant.len())?;
         let mut pairs = Vec::with_capacity(meant.len());
@@ -44,6 +44,9 @@ impl Session {
             }
         }
         self.check_targets(&pairs)?;
+        if renaming.dry_run {
+            return pairs.iter().try_for_each(|(old, new)| self.tell_renaming(old, new));
+        }
         let moved = self.rename_pairs(&pairs, &mut failures)?;
         failures.note_done(moved);
         failures.end(VERB)
@@ -148,6 +151,21 @@ impl Session {
             true => self.output.say(text, event),
             false => self.output.detail(text, event),
         }
+    }
+
+    /// Tells what would be done with one thing, or why it could not.
+    fn tell_renaming(&mut self, old: &Name, new: &Name) -> Result<(), Failed> {
+        self.connected()?.stat(old).map_err(|error| self.failure_of(VERB, Some(old), &error))?;
+        let (shown_old, shown_new) = (self.shown(Some(old)), self.shown(Some(new)));
+        if self.look(VERB, Some(new))?.is_some() {
+            let message = format!("{VERB} {shown_new}: that is there already; {VERB} replaces nothing");
+            return Err(Failed::of(Exit::Refused, message).about(new.as_str()));
+        }
+        self.output.answer(format_args!("would rename {shown_old} to {shown_new}"), || {
+            let event = Event::new("plan").with("action", "rename").with("name", old.as_str());
+            event.with("size", None::<u64>).with("to", new.as_str())
+        });
+        Ok(())
     }
 
     /// Returns why MV failed: the code and what is there tell which of the two names is to blame.

@@ -88,7 +88,12 @@ impl Session {
     }
 
     /// Sends all that comes from standard input.
-    pub(super) fn put_from_input(&mut self, target: Option<&Target>, if_taken: IfTaken) -> Result<(), Failed> {
+    pub(super) fn put_from_input(
+        &mut self,
+        target: Option<&Target>,
+        if_taken: IfTaken,
+        dry_run: bool,
+    ) -> Result<(), Failed> {
         let Some(Target::Name(text)) = target else {
             return Err(Failed::usage(format!("{PUT}: standard input needs a name: {PUT} - {} name", self.arrow())));
         };
@@ -98,6 +103,10 @@ impl Session {
             return Err(Failed::usage(message));
         }
         let name = self.file_name(PUT, text)?;
+        if dry_run {
+            self.tell_step("put", Some(&name), None);
+            return Ok(());
+        }
         let shown = self.shown(Some(&name));
         self.output.flush();
         let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)]);

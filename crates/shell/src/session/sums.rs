@@ -17,7 +17,7 @@ use super::{
     not_connected, reasons,
 };
 use crate::{
-    command::{Style, SumArgs},
+    command::{GoingOn, Style, SumArgs},
     exit::{Exit, Failed},
     output::{Event, Output},
     words::Word,
@@ -40,7 +40,7 @@ impl Session {
         if !args.check.is_empty() {
             return self.check_sums(&args.check, args.local);
         }
-        let mut failures = Failures::new(self.keeps_going(args.keep_going));
+        let mut failures = self.failures(GoingOn { keep_going: args.keep_going, fail_fast: false }, false);
         let names = self.files_of(args, &mut failures)?;
         let (style, current) = (args.style(), self.remote.clone());
         self.each_sum(&names, matches!(style, Style::Sha256(_)), &mut failures, &mut |output, index, sum| {

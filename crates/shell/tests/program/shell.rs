@@ -162,7 +162,7 @@ fn what_was_not_tried_is_no_failure_and_not_done() {
     assert_eq!(run.status, 3, "{}", run.err);
     let lines: Vec<_> = run.err.lines().collect();
     let closed = "GET a: the server closed the connection";
-    assert_eq!(lines, [closed, "GET: 1 failed, 2 not tried"]);
+    assert_eq!(lines, [closed, "GET: 1 failed, 2 not tried; not done: a"]);
 }
 
 #[test]
