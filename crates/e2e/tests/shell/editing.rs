@@ -176,14 +176,17 @@ fn a_server_that_is_killed_and_started_again_meanwhile_takes_what_was_edited() {
     }
     let desk = Desk::new(Options::new());
     let root = desk.server.root().to_owned();
-    // The second one has the address and the root of the first.
+    // The second one has the address and the root of the first, as soon as that has let go of them.
     let restart = format!(
-        "kill -9 {}; echo mine >\"$1\"; '{}' --writable --state state2 --root '{}' $PORT >out 2>&1 </dev/null & echo $! >pid",
+        "kill -9 {}; echo mine >\"$1\"\n\
+         while ! test -e done; do '{}' --writable --state state2 --root '{}' $PORT >out 2>&1 </dev/null & echo $! >pid\n\
+         wait $! || true; done >/dev/null 2>&1 &",
         desk.server.pid(),
         ferryd().display(),
         root.display()
     );
     let ran = desk.edit(&restart, &["--retry-for", "60s"]);
+    fs::write(desk.directory.path().join("done"), "").unwrap();
     let pid: i32 = fs::read_to_string(desk.directory.path().join("pid")).unwrap().trim().parse().unwrap();
     let stopped = rustix::process::Pid::from_raw(pid)
         .map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM));
