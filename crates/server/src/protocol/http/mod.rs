@@ -27,6 +27,8 @@ mod reads;
 mod request;
 mod sending;
 mod settle;
+#[cfg(test)]
+mod tests;
 pub mod tus;
 
 use std::{

@@ -1,0 +1,121 @@
+//! Tests of a session with a store in the hand of the test.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use ferry_wire::{Crc32, Tag};
+
+use super::*;
+use crate::{
+    access::{Decision, Users, decide},
+    protocol::Timeouts,
+    store::{ErrorKind, Published, ReadCompletion, SystemError, UploadCompletion, UploadNumber},
+};
+
+struct Numbers;
+
+impl Handles for Numbers {
+    type File = u32;
+    type Dir = u32;
+    type Upload = u32;
+}
+
+fn session(users: Users, now: Instant) -> HttpSession<Numbers> {
+    let long = Duration::from_secs(60);
+    let limits = Limits {
+        node: None,
+        read_only: false,
+        volatile: false,
+        upload_bytes: 1 << 20,
+        timeouts: Timeouts { idle: long, request: long, window: long, window_bytes: 0 },
+        checkpoint_bytes: 1 << 20,
+        checkpoint_time: long,
+        keep: long,
+    };
+    let visitor = Visitor::new(Arc::new(users), true);
+    let ids = Arc::new(UploadIds::new([0; 32]));
+    HttpSession::new(Arc::new(limits), ids, visitor, now, SystemTime::UNIX_EPOCH)
+}
+
+/// Returns the first operation that a request leads to, by its name, and the status that it was answered at once.
+fn asked(rights: &str, request: &str) -> (Option<String>, String) {
+    let now = Instant::now();
+    let users = format!("[anonymous]\nrights = {{ \"x\" = \"{rights}\" }}\n[users.a]\nrights = {{}}\n");
+    let mut session = session(Users::parse(&users, Path::new("users.toml")).unwrap(), now);
+    session.receive(request.as_bytes(), now);
+    let operation = session.next_operation().map(|operation| format!("{operation:?}"));
+    let mut said = String::new();
+    if let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() {
+        said = String::from_utf8_lossy(&data[..12.min(data.len())]).into_owned();
+    }
+    (operation, said)
+}
+
+/// The gate of HTTP is that of ferry's own protocol: nothing is asked of the store that the rights of the like request do
+/// not allow, and what is refused is refused before anything is looked up.
+#[test]
+fn nothing_is_looked_up_that_the_rights_do_not_allow() {
+    let alike = [
+        ("GET /x", "GET x", "Open"),
+        ("HEAD /x", "STAT x", "Stat"),
+        ("GET /x/", "LIST x", "List"),
+        ("GET /x/?json", "LIST x", "List"),
+        ("PUT /x", "PUT 1 - x", "Stat"),
+        ("DELETE /x", "DELETE x", "Delete"),
+        ("MKCOL /x", "MKDIR x", "Mkdir"),
+    ];
+    for rights in ["none", "list", "read", "add", "change", "r", "w", "rw", "list+add"] {
+        let users = format!("[anonymous]\nrights = {{ \"x\" = \"{rights}\" }}\n");
+        let users = Users::parse(&users, Path::new("users.toml")).unwrap();
+        for (line, like, operation) in alike {
+            let like = Request::parse(like.as_bytes()).unwrap();
+            let may = decide(&like, users.rights(None)) != Decision::Denied;
+            let length = if line.starts_with("PUT") { "Content-Length: 1\r\n" } else { "" };
+            let (asked, said) = asked(rights, &format!("{line} HTTP/1.1\r\nHost: h\r\n{length}\r\n"));
+            match asked {
+                Some(asked) if may => assert!(asked.starts_with(operation), "{line} with {rights}: {asked}"),
+                // It may be a directory, whose page is elsewhere.
+                Some(asked) => assert_eq!((line, asked.as_str(), rights.contains('l')), ("GET /x", "Stat", true)),
+                None => {
+                    assert!(!may, "{line} with {rights} was refused: {said}");
+                    let adds_by_page = line == "GET /x/" && (rights == "w" || rights.contains("add"));
+                    assert_eq!(
+                        said,
+                        if adds_by_page { "HTTP/1.1 200" } else { "HTTP/1.1 401" },
+                        "{line} with {rights}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// An upload whose body was whole gets its name though its client has gone, and the session is not forgotten before.
+#[test]
+fn an_upload_whose_client_has_gone_is_published() {
+    let now = Instant::now();
+    let mut session = session(Users::without_file(), now);
+    session.receive(b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", now);
+    let next = |session: &mut HttpSession<Numbers>| session.next_operation().map(|operation| format!("{operation:?}"));
+    assert_eq!(next(&mut session).as_deref(), Some("Stat"));
+    let missing = StoreError::at("x", ErrorKind::System(SystemError::NotFound));
+    session.complete(Completion::Read(ReadCompletion::Found(Err(missing))), now);
+    let number = UploadNumber(0);
+    assert!(next(&mut session).is_some_and(|asked| asked.starts_with("Stage")));
+    session.complete(Completion::Upload(number, UploadCompletion::Staged(Ok(1))), now);
+    session.receive(b"abc", now);
+    assert!(next(&mut session).is_some_and(|asked| asked.starts_with("Finish")));
+    session.disconnected(now);
+    assert!(session.is_cut() && !session.is_over());
+    session.complete(Completion::Upload(number, UploadCompletion::Finished(Ok(()))), now);
+    assert!(next(&mut session).is_some_and(|asked| asked.starts_with("Publish")), "it is not published");
+    assert!(!session.is_over());
+    let published = Published { size: 3, crc: Crc32::of(b"abc"), tag: Tag::new("t").unwrap() };
+    session.complete(Completion::Name(NameCompletion::Published(number, Ok(published))), now);
+    assert!(session.is_over());
+    let records: Vec<_> = session.records().1.collect();
+    assert!(matches!(&records[..], [record] if record.failure.is_none() && record.bytes == Some(3)), "{records:?}");
+}
