@@ -249,7 +249,6 @@ impl Store {
                 return Err(StoreError::of(ErrorKind::OtherVersion));
             }
             (Onto::Free, Ok(_)) => return Err(StoreError::of(ErrorKind::NameTaken)),
-            (Onto::Version(_), _) => panic!("ferry's own protocol asks for no version"),
             (Onto::Taken, Err(_)) if self.tree.check_target(upload.name.as_str()).is_ok() => {
                 return Err(StoreError::of(ErrorKind::NameFree));
             }
