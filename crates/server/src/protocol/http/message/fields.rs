@@ -7,12 +7,15 @@ use super::status::{Refusal, StatusCode};
 pub(super) struct Fields<'a> {
     /// Lines, each with its CR LF, and no empty one.
     lines: &'a [u8],
+    /// Marks of their names. Some twenty names are asked for in each request, of which most are not there.
+    marks: u64,
 }
 
 impl<'a> Fields<'a> {
     /// Takes `lines`, whose grammar a parser has checked: each has a name, a colon and a value.
     pub(super) fn of_checked(lines: &'a [u8]) -> Fields<'a> {
-        Fields { lines }
+        let marks = Fields { lines, marks: 0 }.iter().fold(0, |marks, (name, _)| marks | mark(name));
+        Fields { lines, marks }
     }
 
     /// Returns the names and values, the latter without spaces around them.
@@ -30,7 +33,13 @@ impl<'a> Fields<'a> {
 
     /// Returns the values of the field `name`, which is given in lower case.
     pub(super) fn all(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        let sought = if self.may_have(name) { self } else { Fields { lines: &[], marks: 0 } };
+        sought.iter().filter(move |(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// Returns false only where no field is called `name`.
+    fn may_have(self, name: &str) -> bool {
+        self.marks & mark(name.as_bytes()) != 0
     }
 
     /// Returns the first value of the field `name`.
@@ -55,6 +64,12 @@ impl<'a> Fields<'a> {
     pub(super) fn elements(self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.all(name).flat_map(|value| value.split(|&byte| byte == b',')).map(trim)
     }
+}
+
+/// Returns the bit by which a name is known in any case: names that differ may share one.
+fn mark(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, u8::to_ascii_lowercase);
+    1 << ((name.len() * 5 + usize::from(first)) % 64)
 }
 
 /// Returns `bytes` without spaces and tabs around them.
@@ -86,5 +101,23 @@ mod tests {
         assert_eq!(elements, [&b"1"[..], b"2", b"3", b"", b"4:5"]);
         assert!(fields.one("x-list", "twice").is_err());
         assert_eq!(fields.one("host", "twice"), Ok(Some(&b"a"[..])));
+    }
+
+    #[test]
+    fn a_mark_hides_no_field() {
+        for length in 1..80 {
+            for first in (0u8..=255).filter(|&byte| is_token(byte)) {
+                let mut name = vec![b'X'; length];
+                name[0] = first;
+                let lines = [&name[..], b": a\r\n"].concat();
+                let fields = Fields::of_checked(&lines);
+                let sought = String::from_utf8(name).unwrap().to_ascii_lowercase();
+                assert_eq!(fields.first(&sought), Some(&b"a"[..]), "{sought}");
+            }
+        }
+        let fields = Fields::of_checked(b"Host: a\r\nUser-Agent: curl\r\nAccept: */*\r\n");
+        let absent = ["range", "if-match", "if-none-match", "content-length", "transfer-encoding", "authorization"];
+        assert!(absent.iter().all(|name| !fields.may_have(name)), "most of what is asked for is not looked for");
+        assert!(!Fields::of_checked(b"").may_have("host"));
     }
 }

@@ -1,5 +1,7 @@
 //! The head of a request: its line and its fields.
 
+use std::mem::MaybeUninit;
+
 use super::{
     MAX_FIELDS,
     authorization::Authorization,
@@ -226,9 +228,9 @@ impl<'a> RequestLine<'a> {
 
 /// Checks the grammar of a whole head.
 fn check(head: &[u8]) -> Result<(), Refusal> {
-    let mut memory = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut memory);
-    match request.parse(head) {
+    // Only as much of it as there are fields is written.
+    let mut memory = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    match httparse::Request::new(&mut []).parse_with_uninit_headers(head, &mut memory) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => Ok(()),
         Ok(_) => Err(Refusal::malformed("the fields of a request end with an empty line")),
         Err(httparse::Error::TooManyHeaders) => {
