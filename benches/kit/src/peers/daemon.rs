@@ -59,6 +59,10 @@ pub(super) enum Kind {
     Iperf3,
     /// A WebDAV server.
     Rclone,
+    /// It serves a directory by HTTP, and takes uploads by PUT.
+    Dufs,
+    /// It serves a directory by HTTP.
+    Miniserve,
 }
 
 /// Those that speak FTP.
@@ -75,6 +79,8 @@ impl Kind {
             Kind::Rsync => "rsync",
             Kind::Iperf3 => "iperf3",
             Kind::Rclone => "rclone",
+            Kind::Dufs => "dufs",
+            Kind::Miniserve => "miniserve",
         }
     }
 
@@ -89,6 +95,8 @@ impl Kind {
             Kind::Rsync => "apt-get install rsync",
             Kind::Iperf3 => "apt-get install iperf3",
             Kind::Rclone => "apt-get install rclone",
+            Kind::Dufs => "cargo install --locked dufs",
+            Kind::Miniserve => "cargo install --locked miniserve",
         }
     }
 
@@ -173,6 +181,12 @@ impl Kind {
                 let serve = ["serve", "webdav", &root.to_string_lossy(), "--addr", &address.to_string()];
                 (String::new(), words(&[&serve[..], &uncached].concat()))
             }
+            Kind::Dufs => {
+                let silent = ["--log-format", ""];
+                let serve = ["--bind", &ip, "--port", &port, "--allow-all", &root.to_string_lossy()];
+                (String::new(), words(&[&serve[..], &silent].concat()))
+            }
+            Kind::Miniserve => (String::new(), words(&["--interfaces", &ip, "--port", &port, &root.to_string_lossy()])),
         };
         fs::write(config, text)?;
         Ok(arguments)

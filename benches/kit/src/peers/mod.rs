@@ -24,6 +24,7 @@ mod programs;
 mod small;
 mod tls;
 mod turns;
+mod web;
 
 use std::{
     fs::{self, Permissions},
@@ -90,6 +91,7 @@ pub fn all(setup: &Setup, options: &Options, report: &mut Report) {
     clients::beside_itself(&in_place, options, report);
     many::downloads(&bench, report);
     tls::all(&bench, report);
+    web::all(&bench, report);
 }
 
 struct Bench<'a> {

@@ -38,7 +38,8 @@ pub(super) fn gets(bench: &Bench<'_>, report: &mut Report) {
         for &connections in if bench.options.tiny { &both[..1] } else { &both } {
             let (wrk, script) = (wrk.clone(), &script);
             let is = format!("nginx, wrk, {connections} connections");
-            peers.push(Peer::new(is, &[], move || wrk_turn(&wrk, "http", nginx, connections, script)));
+            let url = format!("http://{}/", nginx.address());
+            peers.push(Peer::new(is, &[], move || wrk_turn(&wrk, &url, || nginx.cpu(), connections, script)));
         }
     }
     for daemon in bench.ftp_servers() {
@@ -67,22 +68,20 @@ pub(super) fn lua(files: usize) -> String {
     script
 }
 
+/// Lets wrk ask the server at `url`, whose CPU seconds `cpu` gives, for a second.
 pub(super) fn wrk_turn(
     wrk: &Path,
-    scheme: &str,
-    nginx: &Daemon,
+    url: &str,
+    cpu: impl Fn() -> f64,
     connections: usize,
     script: &Path,
 ) -> Result<Sample, String> {
     let mut output = None;
-    let (_, cpu) = clocked(
-        || nginx.cpu(),
-        || {
-            let mut command = Command::new(wrk);
-            command.args(["-t1", "-d1s", &format!("-c{connections}"), "-s"]).arg(script);
-            output = Some(command.arg(format!("{scheme}://{}/", nginx.address())).output());
-        },
-    );
+    let (_, cpu) = clocked(cpu, || {
+        let mut command = Command::new(wrk);
+        command.args(["-t1", "-d1s", &format!("-c{connections}"), "-s"]).arg(script);
+        output = Some(command.arg(url).output());
+    });
     let output = output.ok_or("wrk was not run")?.map_err(|error| error.to_string())?;
     let said = String::from_utf8_lossy(&output.stdout);
     let (requests, rate) = told_by_wrk(&said).ok_or_else(|| format!("wrk says {said:?}"))?;

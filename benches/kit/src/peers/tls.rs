@@ -152,7 +152,8 @@ fn small_files(bench: &Bench<'_>, secure: &Secure, report: &mut Report) {
         if let (Some(nginx), Some(wrk)) = (&secure.nginx, find("wrk")) {
             fs::write(&script, small::lua(bench.files.len())).expect("room for a script");
             let (is, script) = (format!("nginx, wrk, {connections} connections"), &script);
-            peers.push(Peer::new(is, &[], move || small::wrk_turn(&wrk, "https", nginx, connections, script)));
+            let url = format!("https://{}/", nginx.address());
+            peers.push(Peer::new(is, &[], move || small::wrk_turn(&wrk, &url, || nginx.cpu(), connections, script)));
         }
         let count = bench.files.len() * GETS_OF_EACH;
         let mut ours = || {
