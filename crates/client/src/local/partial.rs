@@ -22,6 +22,7 @@ use rustix::{
 use super::{
     directory::{Directory, MOMENTARY},
     journal::{self, Journal, MAX_JOURNAL_BYTES},
+    lock::lock,
     staged::{Staged, restrict},
 };
 use crate::error::Error;
@@ -84,10 +85,9 @@ impl PartialFile {
         let bereft = PartialFile::is_there(&directory, last) && !exists(&directory, &part_name(&stem));
         let Some(file) = open_own(&directory, &part_name(&stem))? else { return Ok(None) };
         // The lock on the journal only says to who sweeps that somebody comes back.
-        let locked = |file: &File| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
         let Some(journal) = open_own(&directory, &journal_name(&stem))? else { return Ok(None) };
         // It may have been published between the opening and the lock.
-        if !(locked(&file) && locked(&journal) && is_named(&directory, &part_name(&stem), &file)) {
+        if !(lock(&file) && lock(&journal) && is_named(&directory, &part_name(&stem), &file)) {
             log::info!("the partial file of {} is in use", path.display());
             return Ok(None);
         }

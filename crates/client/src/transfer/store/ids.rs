@@ -14,13 +14,13 @@ use std::{
 };
 
 use ferry_wire::Id;
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::OFlags;
 
 use super::{super::Store, known::Known};
 use crate::{
     address::Address,
     error::Error,
-    local::{Stamp, Version, checked_line, hash, line},
+    local::{Stamp, Version, checked_line, hash, line, lock},
     random,
 };
 
@@ -234,7 +234,7 @@ fn left(path: &Path, upload: &str) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !lock(&file) {
         return Ok(None);
     }
     let mut text = Vec::new();
@@ -252,7 +252,7 @@ fn keep(path: &Path, kept: &mut KeptId, upload: &str, stamp: Option<&Stamp>) -> 
         .mode(0o600)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !lock(&file) {
         return Ok(Origin::New);
     }
     let mut text = Vec::new();
