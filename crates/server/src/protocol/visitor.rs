@@ -136,6 +136,11 @@ impl Visitor {
         self.named.as_deref().filter(|_| !self.is_nobody)
     }
 
+    /// Returns whether nobody else can read what is sent: by TLS, or on this machine.
+    pub(super) fn is_private(&self) -> bool {
+        self.is_private
+    }
+
     /// Returns the user whose request is carried out.
     pub(super) fn acting(&self) -> Option<&UserName> {
         self.acts_as().map(|named| &named.user)

@@ -48,7 +48,7 @@ impl<H: Handles> HttpSession<H> {
             let refusal = Refusal::new(StatusCode::BAD_REQUEST, "a request that changes something has no query");
             return self.refuse(request, refusal, now);
         }
-        if request.is_foreign {
+        if self.is_foreign(&request) {
             let refusal = Refusal::new(StatusCode::FORBIDDEN, "another site made your browser ask for this change");
             return self.refuse(request, refusal, now);
         }

@@ -305,6 +305,12 @@ impl<H: Handles> HttpSession<H> {
         }
     }
 
+    /// Returns whether a page of another site made a browser send the request. A page of a name that leads to this machine
+    /// (DNS rebinding) is one as well: it has no user's secret, so that only what nobody may do is to be looked at.
+    fn is_foreign(&self, request: &HttpRequest) -> bool {
+        request.is_foreign || request.is_of_a_name && self.visitor.is_private() && self.visitor.acting().is_none()
+    }
+
     /// The gate: lets the request of ferry's protocol pass that needs the same rights, or says why not.
     fn pass(&self, request: &Request) -> Result<Terms, Failure> {
         self.visitor.pass(request, Options::default())

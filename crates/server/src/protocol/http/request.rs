@@ -35,6 +35,8 @@ pub(super) struct HttpRequest {
     pub(super) awaits_word: bool,
     /// Another site made a browser send it.
     pub(super) is_foreign: bool,
+    /// A page that came by plain HTTP, from a name, made a browser send it.
+    pub(super) is_of_a_name: bool,
     /// The answer has no chunks.
     pub(super) is_http_1_0: bool,
     /// The client may send another request after it.
@@ -79,6 +81,7 @@ impl HttpRequest {
             body: BodyReader::new(head.framing()),
             awaits_word: head.expects_continue(),
             is_foreign: head.is_foreign(),
+            is_of_a_name: head.is_of_a_name(),
             is_http_1_0: head.is_http_1_0(),
             persists: head.persists(),
             takes_pages: head.field("accept").is_some_and(|types| holds(types, b"text/html")),

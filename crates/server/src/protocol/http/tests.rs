@@ -54,6 +54,22 @@ fn asked(rights: &str, request: &str) -> (Option<String>, String) {
     (operation, said)
 }
 
+/// Another site's name may lead to this machine (DNS rebinding): its pages change nothing.
+#[test]
+fn a_page_of_a_name_changes_nothing_on_this_machine() {
+    for (host, is_taken) in
+        [("localhost:80", true), ("127.0.0.1", true), ("[::1]:80", true), ("evil.example:80", false)]
+    {
+        for line in ["DELETE /x", "MKCOL /x", "PUT /x", "POST /?tus"] {
+            let fields =
+                "Tus-Resumable: 1.0.0\r\nUpload-Length: 1\r\nUpload-Metadata: filename eA==\r\nContent-Length: 0";
+            let request = format!("{line} HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n{fields}\r\n\r\n");
+            let (operation, said) = asked("rw", &request);
+            assert_eq!((operation.is_some(), said == "HTTP/1.1 403"), (is_taken, !is_taken), "{line} {host}: {said}");
+        }
+    }
+}
+
 /// The gate of HTTP is that of ferry's own protocol: nothing is asked of the store that the rights of the like request do
 /// not allow, and what is refused is refused before anything is looked up.
 #[test]

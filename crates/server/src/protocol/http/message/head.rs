@@ -146,6 +146,13 @@ impl<'a> Head<'a> {
         host::is_foreign(self.fields, self.host)
     }
 
+    /// Returns whether a page that came by plain HTTP, from a name, made a browser send the request. On a connection that
+    /// nobody else can read that is no page of this server: names that lead to this machine alone are `localhost`.
+    #[must_use]
+    pub fn is_of_a_name(&self) -> bool {
+        host::is_of_a_name(self.fields)
+    }
+
     /// Returns the conditions under which the request is meant.
     ///
     /// # Errors

@@ -46,6 +46,26 @@ pub(super) fn is_foreign(fields: Fields<'_>, host: &str) -> bool {
     sites || origins
 }
 
+/// Returns whether a page that came by plain HTTP, from a name, made a browser send the request.
+///
+/// Whoever has a name can make it lead to any address from one moment to the next (DNS rebinding). Then a page of theirs is
+/// of the same origin as this server, as far as the browser can tell. `localhost` and addresses are nobody's to change.
+pub(super) fn is_of_a_name(fields: Fields<'_>) -> bool {
+    let is_fixed = |host: &str| {
+        let host = match host.strip_prefix('[') {
+            Some(rest) => return rest.split(']').next().is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok()),
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        host.parse::<std::net::Ipv4Addr>().is_ok()
+            || host.eq_ignore_ascii_case("localhost")
+            || host.to_ascii_lowercase().ends_with(".localhost")
+    };
+    fields
+        .all("origin")
+        .filter_map(|origin| origin.strip_prefix(b"http://"))
+        .any(|host| !std::str::from_utf8(host).is_ok_and(is_fixed))
+}
+
 /// Returns whether `origin` is one of `host`.
 fn is_of(origin: &[u8], host: &str) -> bool {
     let rest = origin.strip_prefix(b"http://").or_else(|| origin.strip_prefix(b"https://"));
@@ -66,6 +86,31 @@ mod tests {
             "a\\b", "ä", "a:80:80", "%61", "[",
         ] {
             assert_eq!(authority(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_can_be_made_to_lead_here_and_an_address_can_not() {
+        let of_a_name = |lines: &'static str| is_of_a_name(Fields::of_checked(lines.as_bytes()));
+        for lines in [
+            "",
+            "Origin: null\r\n",
+            "Origin: https://files.example\r\n",
+            "Origin: http://127.0.0.1:80\r\n",
+            "Origin: http://[::1]:80\r\n",
+            "Origin: http://[::1]\r\n",
+            "Origin: http://LocalHost:80\r\n",
+            "Origin: http://a.localhost\r\n",
+        ] {
+            assert!(!of_a_name(lines), "{lines}");
+        }
+        for lines in [
+            "Origin: http://evil.example:80\r\n",
+            "Origin: http://127.0.0.1.evil.example\r\n",
+            "Origin: http://evillocalhost\r\n",
+            "Origin: http://[::1\r\nOrigin: http://\r\n",
+        ] {
+            assert!(of_a_name(lines), "{lines}");
         }
     }
 

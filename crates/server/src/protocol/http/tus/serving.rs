@@ -32,7 +32,7 @@ impl<H: Handles> HttpSession<H> {
     pub(in super::super) fn start_tus(&mut self, request: Box<HttpRequest>, now: Instant) {
         match request.method {
             Method::Options => self.say_abilities(request, now),
-            _ if request.is_foreign => {
+            _ if self.is_foreign(&request) => {
                 let refusal = Refusal::new(StatusCode::FORBIDDEN, "another site made your browser ask for this upload");
                 self.refuse(request, refusal, now);
             }
