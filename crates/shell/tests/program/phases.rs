@@ -149,6 +149,9 @@ fn what_a_tree_names_twice_is_what_was_said_last() {
         peer.send(listing("d - 1 - b\nf 9 1 t b\nf 5 1 u b\n"));
         peer.expect("GET a/b");
         peer.send("FILE 5 1 u\nDATA 5\nhelloEND 3610a686\n");
+        // The time that the directory is to have, now that nothing moves in it any more.
+        peer.expect("STAT a");
+        peer.send("DIR 5\n");
         peer.expect("CLOSE");
         peer.send("BYE\n");
     });
