@@ -47,8 +47,8 @@ pub(super) struct Sending<H: Handles> {
 enum Step {
     /// It is loaded and sent.
     Loading,
-    /// The last bytes are loaded.
-    LoadingLast,
+    /// The last bytes are loaded; those that have come. The store may give fewer than it was asked for.
+    LoadingLast(Chunk),
     /// The last bytes are here, and the file is looked at.
     Checking(Chunk),
     /// Its status does not tell: it is read a second time. Where both readings give the same bytes,
@@ -108,8 +108,9 @@ impl<H: Handles> Sending<H> {
                     queue(chunk, outbox);
                 }
             }
-            (Step::LoadingLast, Piece::Bytes(chunk, bytes)) if bytes == last_bytes => {
-                self.step = Step::Checking(chunk);
+            (Step::LoadingLast(_), Piece::Bytes(chunk, _)) => {
+                let is_whole = chunk.filled as u64 == last_bytes;
+                self.step = if is_whole { Step::Checking(chunk) } else { Step::LoadingLast(chunk) };
             }
             (Step::ReadingAgain(_, again), Piece::Cached(_)) => *again = digest.unwrap_or_default(),
             _ => self.fail(changed()),
@@ -158,10 +159,7 @@ impl<H: Handles> Sending<H> {
             }
             // What sendfile has not taken yet may still change.
             _ if outbox.holds_ranges() => return Sent::Waits,
-            Step::Loading | Step::LoadingLast => {
-                self.step = Step::LoadingLast;
-                self.load_last(outbox)
-            }
+            Step::Loading | Step::LoadingLast(_) => self.load_last(outbox),
             Step::Checking(_) => ReadOperation::Check { file: self.file.clone() },
             Step::ReadingAgain(_, again) if again.bytes() < self.end - self.start => self.load_again(again),
             Step::ReadingAgain(_, again) if again.crc() == self.digest.crc() => {
@@ -197,11 +195,14 @@ impl<H: Handles> Sending<H> {
         ReadOperation::Load { file, at: self.at, bytes, digest, remembered: true, form }
     }
 
-    fn load_last(&self, outbox: &mut Outbox<H::File>) -> ReadOperation<H> {
-        let (file, at) = (self.file.clone(), self.last_start());
-        let bytes = self.end - at;
-        let form = Form::Bytes(place_for(bytes, outbox));
-        ReadOperation::Load { file, at, bytes, digest: None, remembered: false, form }
+    fn load_last(&mut self, outbox: &mut Outbox<H::File>) -> ReadOperation<H> {
+        let chunk = match std::mem::replace(&mut self.step, Step::LoadingLast(Chunk::default())) {
+            Step::LoadingLast(begun) => begun,
+            _ => place_for(self.end - self.last_start(), outbox),
+        };
+        let at = self.last_start() + chunk.filled as u64;
+        let (file, bytes) = (self.file.clone(), self.end - at);
+        ReadOperation::Load { file, at, bytes, digest: None, remembered: false, form: Form::Bytes(chunk) }
     }
 
     fn load_again(&self, again: &Digest) -> ReadOperation<H> {

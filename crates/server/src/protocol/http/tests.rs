@@ -12,7 +12,10 @@ use super::*;
 use crate::{
     access::{Decision, Users, decide},
     protocol::Timeouts,
-    store::{ErrorKind, Published, ReadCompletion, SystemError, UploadCompletion, UploadNumber},
+    store::{
+        Chunk, Content, ErrorKind, FileVersion, Form, Loaded, Opened, Piece, Published, ReadCompletion, ReadOperation,
+        Stability, SystemError, UploadCompletion, UploadNumber,
+    },
 };
 
 struct Numbers;
@@ -134,4 +137,53 @@ fn an_upload_whose_client_has_gone_is_published() {
     assert!(session.is_over());
     let records: Vec<_> = session.records().1.collect();
     assert!(matches!(&records[..], [record] if record.failure.is_none() && record.bytes == Some(3)), "{records:?}");
+}
+
+/// The store may give fewer bytes than it was asked for, wherever these lie: that is no change of the file.
+#[test]
+fn the_last_bytes_of_a_file_may_come_in_pieces() {
+    let now = Instant::now();
+    let mut session = session(Users::without_file(), now);
+    session.receive(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n", now);
+    assert!(matches!(session.next_operation(), Some(Operation::Read(ReadOperation::Open { .. }))));
+    let data: Vec<u8> = (0..100_000_u32).map(|at| at as u8).collect();
+    let version = FileVersion { size: 100_000, mtime: None, tag: Tag::new("t").unwrap() };
+    let content = Content::Range { file: 7, start: 0, end: 100_000, is_sendable: true };
+    session.complete(Completion::Read(ReadCompletion::Opened(Ok(Opened { version, content }))), now);
+    let (mut sent, mut last_loads, mut head) = (0, 0, Vec::new());
+    while !session.is_idle() {
+        match session.outbox().front() {
+            Some((crate::protocol::Segment::Bytes { data, .. }, _)) if head.is_empty() => head = data.clone(),
+            Some((crate::protocol::Segment::Bytes { data: last, .. }, _)) => assert!(data.ends_with(last)),
+            _ => {}
+        }
+        let bytes = session.outbox().bytes();
+        session.outbox().advance(bytes);
+        session.sent(now);
+        sent += bytes;
+        let completion = match session.next_operation() {
+            Some(Operation::Read(ReadOperation::Load { at, bytes, digest, form: Form::Bytes(mut chunk), .. })) => {
+                let few = bytes.div_ceil(2);
+                let (from, filled) = (at as usize, chunk.filled);
+                chunk.memory[filled..filled + few as usize].copy_from_slice(&data[from..from + few as usize]);
+                let chunk = Chunk { filled: filled + few as usize, ..chunk };
+                last_loads += 1;
+                ReadCompletion::Loaded(Ok(Loaded { piece: Piece::Bytes(chunk, few), digest }))
+            }
+            Some(Operation::Read(ReadOperation::Load { at, bytes, digest, .. })) => {
+                let digest = digest.map(|mut digest| {
+                    digest.update(&data[at as usize..(at + bytes) as usize]);
+                    digest
+                });
+                ReadCompletion::Loaded(Ok(Loaded { piece: Piece::Cached(bytes), digest }))
+            }
+            Some(Operation::Read(ReadOperation::Check { .. })) => ReadCompletion::Checked(Ok(Stability::Same)),
+            None => continue,
+            Some(other) => panic!("{other:?}"),
+        };
+        session.complete(Completion::Read(completion), now);
+        assert!(!session.is_cut(), "the answer is cut");
+    }
+    assert!(last_loads > 1);
+    assert_eq!(sent, head.len() as u64 + 100_000);
 }
