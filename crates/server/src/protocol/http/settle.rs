@@ -34,10 +34,16 @@ impl<H: Handles> HttpSession<H> {
 
     /// Takes one step of the phase; false where it must wait.
     fn settle_phase(&mut self, now: Instant) -> bool {
-        let is_last = self.input_ended || self.is_leaving();
+        let is_leaving = self.is_leaving();
+        let is_last = self.input_ended || is_leaving;
         match &mut self.phase {
             Phase::At(request, Step::Receiving(_)) if request.body.is_over() => {
                 self.end_body(now);
+                true
+            }
+            // It was prepared when the client was dismissed: its body is not waited for.
+            Phase::At(_, Step::Receiving(_)) if is_leaving => {
+                self.break_off(Failure::new(Code::ShuttingDown, "the server is ending"), now);
                 true
             }
             Phase::At(_, Step::Sending(_)) => self.settle_sending(now),

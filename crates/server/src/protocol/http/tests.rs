@@ -187,3 +187,20 @@ fn the_last_bytes_of_a_file_may_come_in_pieces() {
     assert!(last_loads > 1);
     assert_eq!(sent, head.len() as u64 + 100_000);
 }
+
+/// Who is dismissed while an upload is prepared is told so, and sends no body any more.
+#[test]
+fn an_upload_that_was_not_begun_when_its_client_was_dismissed_is_not_received() {
+    let now = Instant::now();
+    let mut session = session(Users::without_file(), now);
+    session.receive(b"PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n", now);
+    session.next_operation();
+    let missing = StoreError::at("x", ErrorKind::System(SystemError::NotFound));
+    session.complete(Completion::Read(ReadCompletion::Found(Err(missing))), now);
+    assert!(session.next_operation().is_some_and(|asked| format!("{asked:?}").starts_with("Stage")));
+    session.dismiss(Failure::new(ferry_wire::Code::ShuttingDown, "the server is ending"), now);
+    session.complete(Completion::Upload(UploadNumber(0), UploadCompletion::Staged(Ok(1))), now);
+    assert!(!session.wants_input(), "its body is awaited");
+    let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!("no answer") };
+    assert!(data.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(data));
+}
