@@ -49,6 +49,8 @@ pub(crate) struct Client {
     outgoing: Vec<u8>,
     gone: usize,
     line_bytes: usize,
+    /// It is one that is answered.
+    is_request: bool,
     /// GO is awaited.
     waiting: bool,
     /// The last item was an end.
@@ -78,6 +80,7 @@ impl Client {
             outgoing: Vec::new(),
             gone: 0,
             line_bytes: 0,
+            is_request: false,
             waiting: false,
             ended: false,
             sent: 0,
@@ -152,6 +155,7 @@ impl Client {
             Some(_) => self.options.clear(),
         }
         let Item { line, body, asked } = item;
+        self.is_request = asked.is_some();
         self.line_bytes = line.len();
         self.outgoing = line;
         self.outgoing.extend_from_slice(&body);
@@ -200,11 +204,12 @@ impl Client {
         if self.outgoing.ends_with(b"/behind\n") || self.outgoing.ends_with(b"/behind\r\n") {
             return;
         }
-        let is_with = self.outgoing[..self.line_bytes].get(..4).is_some_and(|verb| verb.eq_ignore_ascii_case(b"WITH"));
-        if !is_with {
+        if self.is_request {
             self.expects.pop_back();
         }
-        let end = if self.gone == 0 { Asked::Bye } else { Asked::Closing(vec![Code::BadRequest]) };
+        // Options may be a line of their own in front of it.
+        let is_between = self.gone == 0 || self.outgoing[..self.gone].ends_with(b"\n");
+        let end = if is_between { Asked::Bye } else { Asked::Closing(vec![Code::BadRequest]) };
         self.waiting = false;
         self.expects.push_back(end);
     }

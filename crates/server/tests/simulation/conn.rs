@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use ferry_server::{
-    protocol::ferry::FerrySession,
+    protocol::Session,
     runtime::{admission::Admitted, scheduler::Queued},
     store::{Finish, Operation, ReadOperation, UploadOperation},
 };
@@ -38,7 +38,7 @@ pub(crate) struct Link {
 
 /// The server's side of a connection.
 pub(crate) struct Conn {
-    pub(crate) session: FerrySession<Model>,
+    pub(crate) session: Session<Model>,
     /// Input that the session could not take yet.
     pub(crate) leftover: Vec<u8>,
     pub(crate) peer: usize,
@@ -74,7 +74,7 @@ pub(crate) fn carried(operation: &Operation<Model>) -> u64 {
 }
 
 impl Conn {
-    pub(crate) fn new(session: FerrySession<Model>, peer: usize) -> Conn {
+    pub(crate) fn new(session: Session<Model>, peer: usize) -> Conn {
         let leftover = Vec::new();
         let (queued, admitted) = (Queued::default(), None);
         Conn {

@@ -9,7 +9,7 @@ use std::{
 
 use ferry_server::{
     access::Users,
-    protocol::{Limits, Segment, Timeouts, Visitor, ferry::FerrySession},
+    protocol::{Limits, Segment, Session, Timeouts, Visitor, ferry::FerrySession},
     store::{NameOperation, Operation, ReadOperation, StoreError, UploadOperation},
 };
 
@@ -75,8 +75,8 @@ impl Desk {
             keep: Duration::from_secs(72 * 3600),
         };
         let now = Instant::now();
-        let conn =
-            Conn::new(FerrySession::new(Arc::new(limits), Visitor::new(Arc::new(Users::without_file()), true), now), 0);
+        let visitor = Visitor::new(Arc::new(Users::without_file()), true);
+        let conn = Conn::new(Session::Ferry(FerrySession::new(Arc::new(limits), visitor, now)), 0);
         static TREE: LazyLock<Tree> = LazyLock::new(small_tree);
         let store = Store::new(TREE.clone(), 0, Dice::new(0));
         let (output, late) = (Vec::new(), VecDeque::new());

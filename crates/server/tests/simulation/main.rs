@@ -10,6 +10,7 @@ mod conn;
 mod desk;
 mod dice;
 mod fixed;
+mod guest;
 mod leases;
 mod oracle;
 mod parts;
@@ -17,6 +18,7 @@ mod reader;
 mod script;
 mod store;
 mod tree;
+mod web;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -10,7 +10,7 @@ use std::{
 
 use ferry_server::{
     access::Users,
-    protocol::{Limits, Segment, Timeouts, Visitor, ferry::FerrySession},
+    protocol::{Limits, Segment, Session, Timeouts, Visitor, ferry::FerrySession},
     runtime::leases::{Claim, LeaseEffect, LeaseStep, Leases},
     store::{ErrorKind, Operation, StoreError},
 };
@@ -184,7 +184,8 @@ impl Split {
         let visitor = Visitor::new(Arc::new(Users::without_file()), true);
         let key = self.next_conn;
         self.next_conn += 1;
-        self.conns.insert(key, Conn::new(FerrySession::new(Arc::new(limits), visitor, self.now), 0));
+        let session = Session::Ferry(FerrySession::new(Arc::new(limits), visitor, self.now));
+        self.conns.insert(key, Conn::new(session, 0));
         self.lines.insert(key, Line::default());
     }
 

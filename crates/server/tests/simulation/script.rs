@@ -34,7 +34,7 @@ pub(crate) struct Ground {
     pub(crate) large: bool,
     /// Others write there too, and resume the same uploads.
     pub(crate) contended: bool,
-    /// The store fails at random.
+    /// The store fails at random, or leaves something unanswered.
     pub(crate) faulty: bool,
 }
 
@@ -388,7 +388,7 @@ impl<'a> Writer<'a> {
 }
 
 /// Returns the bytes of a resumable upload: the same on every connection that has its id.
-fn resumed_data(which: usize, size: u64) -> Vec<u8> {
+pub(crate) fn resumed_data(which: usize, size: u64) -> Vec<u8> {
     Dice::new(size ^ (which as u64) << 32).bytes(size as usize)
 }
 

@@ -147,6 +147,11 @@ impl Tree {
         Ok(tag)
     }
 
+    /// Returns how many files there are.
+    pub(crate) fn files(&self) -> usize {
+        self.0.values().filter(|node| matches!(node, Node::File { .. })).count()
+    }
+
     /// Returns the directory `name`, with all that lies in it.
     pub(crate) fn below(&self, name: &str) -> Tree {
         let kept = self.0.iter().filter(|(there, _)| *there == name || is_inside(there, name));

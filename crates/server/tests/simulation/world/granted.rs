@@ -63,7 +63,7 @@ impl World {
         }
         let Some(conn) = self.conns.get_mut(&key) else { return };
         let Peer { client, link, .. } = &self.peers[conn.peer];
-        let reads = conn.session.wants_input() && (!link.to_server.is_empty() || client.finished);
+        let reads = conn.session.wants_input() && (!link.to_server.is_empty() || client.finished());
         let writes = !conn.session.outbox().is_empty() && link.to_client.len() < self.weather.wire;
         if conn.attached && (reads || writes) {
             conn.session.pause();

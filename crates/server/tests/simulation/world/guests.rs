@@ -3,11 +3,12 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
+    time::UNIX_EPOCH,
 };
 
 use ferry_server::{
     access::Users,
-    protocol::{Visitor, ferry::FerrySession},
+    protocol::{Session, Visitor, ferry::FerrySession, http::HttpSession},
     runtime::{
         admission::{AdmissionLimits, Admitted},
         party::Party,
@@ -38,8 +39,11 @@ impl World {
         let conn = self.next_conn;
         self.next_conn += 1;
         self.figures.connections += 1;
-        let session =
-            FerrySession::new(self.limits.clone(), Visitor::new(Arc::new(Users::without_file()), true), self.now);
+        let (limits, visitor) = (self.limits.clone(), Visitor::new(Arc::new(Users::without_file()), true));
+        let session = match self.peers[peer].client.speaks_http() {
+            true => Session::Http(HttpSession::new(limits, self.ids.clone(), visitor, self.now, UNIX_EPOCH)),
+            false => Session::Ferry(FerrySession::new(limits, visitor, self.now)),
+        };
         let session = if takes_bytes_only(peer) { session.as_bytes() } else { session };
         self.conns.insert(conn, Conn { admitted: Some(admitted), ..Conn::new(session, peer) });
         let Peer { link, conn: current, last, .. } = &mut self.peers[peer];

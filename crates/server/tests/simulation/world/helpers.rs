@@ -208,7 +208,7 @@ impl World {
                 if waiter.is_change {
                     // Whether it was made, and when, the client can't know.
                     let peer = self.conns[&waiter.conn].peer;
-                    self.peers[peer].client.oracle.blind = true;
+                    self.peers[peer].client.blind();
                 }
                 let completion = waiter.fallback.unanswered();
                 self.end_waiting(waiter, completion);

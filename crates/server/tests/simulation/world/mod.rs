@@ -15,7 +15,7 @@ use std::{
 };
 
 use ferry_server::{
-    protocol::{Limits, Timeouts},
+    protocol::{Limits, Timeouts, http::tus::UploadIds},
     runtime::{
         admission::{Admission, Admitted},
         leases::Leases,
@@ -35,11 +35,13 @@ use crate::{
     client::{Client, Manner},
     conn::{Conn, Link},
     dice::Dice,
+    guest::Guest,
     leases::{Job, Rules},
     oracle::Oracle,
     script::{Ground, LASTING_FILES, UPLOAD_BYTES, Writer, lasting_file},
     store::{Effect, Model, Store},
     tree::{Node, Tree, some_time},
+    web::{WebClient, WebOracle, WebWriter},
 };
 
 /// Far more than a world lasts, so that only those who do nothing run out of it.
@@ -109,7 +111,7 @@ struct Weather {
 }
 
 struct Peer {
-    client: Client,
+    client: Guest,
     link: Link,
     conn: Option<usize>,
     /// The last connection it had.
@@ -144,6 +146,7 @@ pub(crate) struct World {
     books: Option<Books>,
     /// The connection that has a granted turn.
     granted: Option<usize>,
+    ids: Arc<UploadIds>,
     helpers: Helpers,
     ended: Vec<Ended>,
     intended: Vec<(usize, Vec<Effect>)>,
@@ -198,6 +201,7 @@ impl World {
             next_conn: 0,
             books: None,
             granted: None,
+            ids: Arc::new(UploadIds::new([0; 32])),
             helpers: Helpers::new(hangs > 0),
             ended: Vec::new(),
             intended: Vec::new(),
@@ -208,6 +212,7 @@ impl World {
             world.set_rates(client_rate, total);
         }
         world.populate();
+        world.invite_browsers(seed);
         world
     }
 
@@ -216,36 +221,57 @@ impl World {
         let homes: Vec<String> =
             (0..count).map(|index| if self.weather.shared { "shared".into() } else { format!("c{index}") }).collect();
         for home in &homes {
-            self.store.tree.insert(home, Node::Dir);
-            for index in 0..LASTING_FILES {
-                let (name, data) = lasting_file(home, index);
-                self.store.tree.insert(&name, Node::File { data: Arc::new(data), mtime: some_time() });
-            }
+            self.lay_out(home);
         }
         for home in homes {
-            let Weather { read_only, large, shared, contended, faults, .. } = self.weather;
+            let Weather { read_only, large, shared, contended, faults, hangs, .. } = self.weather;
             let contended = shared && contended;
-            let ground = Ground { home, read_only, large, contended, faulty: faults > 0 };
+            let ground = Ground { home, read_only, large, contended, faulty: faults + hangs > 0 };
             // Byte by byte, a long script only takes time.
             let most = if large || self.weather.grain < 100 { 8 } else { 25 };
             let requests = self.dice.between(0, most);
             let items = Writer::new(&ground, &mut self.dice).script(requests);
             let bytes: usize = items.iter().map(|item| item.line.len() + item.body.len()).sum();
-            let at = self.dice.below(bytes + 200) as u64;
-            let manner = match self.dice.below(10) {
-                0 | 1 => Manner::ResetAt(at),
-                2 => Manner::HalfCloseAt(at),
-                3 => Manner::StopsReadingAt(at),
-                4 => Manner::StopsWritingAt(at),
-                _ => Manner::Honest,
-            };
+            let manner = manner(&mut self.dice, bytes);
             let tree = self.store.tree.below(&ground.home);
             let mut oracle = Oracle::new(tree, shared, faults > 0);
             oracle.hangs = self.weather.hangs > 0;
             let dice = Dice::new(self.dice.next());
             let client = Client::new(ground, manner, items, oracle, dice);
+            self.peers.push(Peer { client: Guest::Ferry(client.into()), link: Link::default(), conn: None, last: 0 });
+            assert!(self.connect(self.peers.len() - 1), "the first few have room");
+        }
+    }
+
+    /// Clients of HTTP come as well, to a home of their own or to the one that is shared. From dice of their own, so that
+    /// what the others do stays as it was.
+    fn invite_browsers(&mut self, seed: u64) {
+        let mut dice = Dice::new(seed ^ 3);
+        // A few who come back before their old connection is gone need room as well.
+        for index in 0..dice.below(3).min(6 - self.peers.len()) {
+            let Weather { read_only, large, shared, contended, faults, hangs, grain, .. } = self.weather;
+            let home = if shared { "shared".to_owned() } else { format!("w{index}") };
+            if !shared {
+                self.lay_out(&home);
+            }
+            let contended = shared && contended;
+            let ground = Ground { home, read_only, large, contended, faulty: faults + hangs > 0 };
+            let requests = dice.between(0, if large || grain < 100 { 8 } else { 25 });
+            let items = WebWriter { ground: &ground, dice: &mut dice }.script(requests);
+            let bytes: usize = items.iter().map(|item| item.head.len() + item.body.len()).sum();
+            let manner = manner(&mut dice, bytes);
+            let oracle = WebOracle::new(self.store.tree.below(&ground.home), shared, read_only, faults + hangs > 0);
+            let client = Guest::Web(WebClient::new(ground, manner, items, oracle).into());
             self.peers.push(Peer { client, link: Link::default(), conn: None, last: 0 });
             assert!(self.connect(self.peers.len() - 1), "the first few have room");
+        }
+    }
+
+    fn lay_out(&mut self, home: &str) {
+        self.store.tree.insert(home, Node::Dir);
+        for index in 0..LASTING_FILES {
+            let (name, data) = lasting_file(home, index);
+            self.store.tree.insert(&name, Node::File { data: Arc::new(data), mtime: some_time() });
         }
     }
 
@@ -347,6 +373,18 @@ impl World {
     }
 }
 
+/// Draws the manner of a client who has so many bytes to send.
+fn manner(dice: &mut Dice, bytes: usize) -> Manner {
+    let at = dice.below(bytes + 200) as u64;
+    match dice.below(10) {
+        0 | 1 => Manner::ResetAt(at),
+        2 => Manner::HalfCloseAt(at),
+        3 => Manner::StopsReadingAt(at),
+        4 => Manner::StopsWritingAt(at),
+        _ => Manner::Honest,
+    }
+}
+
 /// The clients' side.
 impl World {
     fn client_sends(&mut self, index: usize) -> bool {
@@ -354,9 +392,9 @@ impl World {
         let peer = &mut self.peers[index];
         let Some(conn) = peer.conn else { return false };
         let room = most.min((1usize << 18).saturating_sub(peer.link.to_server.len()));
-        let finished = peer.client.finished;
+        let finished = peer.client.finished();
         let bytes = if room > 0 { peer.client.send(room) } else { Vec::new() };
-        let moved = !bytes.is_empty() || finished != peer.client.finished;
+        let moved = !bytes.is_empty() || finished != peer.client.finished();
         self.figures.bytes += bytes.len() as u64;
         peer.link.to_server.extend(bytes);
         if peer.client.resets() {
@@ -384,7 +422,7 @@ impl World {
         let peer = &mut self.peers[index];
         peer.conn = None;
         peer.link = Link::default();
-        self.intended.push((peer.last, peer.client.intended.clone()));
+        self.intended.push((peer.last, peer.client.intended()));
     }
 
     /// One whose connection broke comes back: at once where all write to one place, else when its
@@ -395,7 +433,7 @@ impl World {
         if !gone || !peer.client.has_more() || !self.weather.shared && self.conns.contains_key(&peer.last) {
             return false;
         }
-        let tree = self.store.tree.below(&self.peers[index].client.ground.home);
+        let tree = self.store.tree.below(self.peers[index].client.home());
         if !self.connect(index) {
             return false;
         }
@@ -416,10 +454,7 @@ impl World {
         if link.server_done && !link.end_read && link.to_client.is_empty() && client.appetite() > 0 {
             link.end_read = true;
             client.end_of_replies();
-            if !client.oracle.blind {
-                let there = self.store.tree.below(&client.ground.home);
-                assert!(there == client.oracle.tree, "another tree than {}: {there:?}", client.ground.home);
-            }
+            client.check_tree(&self.store.tree.below(client.home()));
             return true;
         }
         false
@@ -476,7 +511,7 @@ impl World {
             conn.session.drain(Failure::new(Code::ShuttingDown, "the server is ending"), self.now);
             conn.drains = true;
             if conn.attached {
-                self.peers[conn.peer].client.dismissed = true;
+                self.peers[conn.peer].client.dismissed();
             }
             self.scheduler.queue(Token(key), &mut conn.queued);
         }
@@ -488,7 +523,7 @@ impl World {
             conn.session.dismiss(Failure::new(Code::ShuttingDown, "the server is ending"), self.now);
             conn.dismissed = true;
             if conn.attached {
-                self.peers[conn.peer].client.dismissed = true;
+                self.peers[conn.peer].client.dismissed();
             }
             self.scheduler.queue(Token(key), &mut conn.queued);
         }
@@ -550,6 +585,6 @@ impl World {
         self.figures.faults += self.store.faults;
         let Rules { refused, displaced, evicted, .. } = self.rules;
         (self.figures.refused, self.figures.displaced, self.figures.evicted) = (refused, displaced, evicted);
-        self.figures.requests += self.peers.iter().map(|peer| peer.client.requests).sum::<u64>();
+        self.figures.requests += self.peers.iter().map(|peer| peer.client.requests()).sum::<u64>();
     }
 }

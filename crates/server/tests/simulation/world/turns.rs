@@ -73,7 +73,7 @@ impl World {
         conn.leftover.drain(..used);
         let is_out = peer.link.to_server.is_empty() && conn.leftover.is_empty();
         let parts = conn.drains && is_out && conn.session.input_is_out(now);
-        let at_end = most > 0 && peer.link.to_server.is_empty() && peer.client.finished;
+        let at_end = most > 0 && peer.link.to_server.is_empty() && peer.client.finished();
         self.touch(key);
         self.settle();
         (taken, taken + used > 0 || parts || at_end && self.feed_end(index))
@@ -238,9 +238,10 @@ impl World {
             let (peer, shut_down) = (conn.peer, conn.shut_down);
             if shut_down {
                 self.peers[peer].conn = None;
-                self.intended.push((key, self.peers[peer].client.intended.clone()));
+                self.intended.push((key, self.peers[peer].client.intended()));
             } else {
-                assert!(self.peers[peer].client.is_guilty(), "an honest client is cut off");
+                assert!(self.peers[peer].client.may_be_cut(), "an honest client is cut off");
+                self.peers[peer].client.was_cut();
                 self.detach(peer);
             }
         }
