@@ -1,14 +1,24 @@
-//! A model of rights against the built server: its answers are those of a server that lacks all that is hidden.
+//! A model of rights against the built server: its answers are those of a server that lacks all that is hidden, in
+//! whichever protocol it is asked.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, os::unix::fs::symlink};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    net::SocketAddr,
+    os::unix::fs::symlink,
+};
 
-use ferry_e2e::{Raw, Server, body};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use ferry_e2e::{Raw, Server, Socket, body};
 use ferry_server::access::{Decision, PublishRights, Rights, RightsTable, decide};
 use ferry_wire::{Name, Request};
 
 use super::Place;
 
-/// Users, each with rights of its own, unless `FERRY_RIGHTS_USERS` has another number; and requests of each.
+/// Users, each with rights of its own, unless `FERRY_RIGHTS_USERS` has another number; and requests of each. They are
+/// drawn by the seed `FERRY_RIGHTS_SEED`.
 const USERS: usize = 60;
 const REQUESTS: usize = 16;
 
@@ -191,6 +201,72 @@ fn answered(raw: &mut Raw, request: &str) -> Result<String, String> {
     }
 }
 
+/// Asks by HTTP for the like of `request`, on a connection of its own; [`None`] where HTTP has nothing like it. Returns
+/// the status, and the content of what was found.
+fn asked_by_http(address: SocketAddr, user: &str, request: &Request) -> Option<(u16, String)> {
+    let (method, target, content) = match request {
+        Request::Get { name } => ("GET", format!("/{name}"), ""),
+        Request::Stat { name } => ("HEAD", format!("/{name}"), ""),
+        Request::List { name } => {
+            let name = name.as_ref().map_or(String::new(), |name| format!("{name}/"));
+            ("GET", format!("/{name}?json"), "")
+        }
+        Request::Put { name, .. } => ("PUT", format!("/{name}"), "put"),
+        Request::Mkdir { name } => ("MKCOL", format!("/{name}/"), ""),
+        Request::Delete { name } => ("DELETE", format!("/{name}"), ""),
+        _ => return None,
+    };
+    let secret = BASE64_STANDARD.encode(format!("{user}:abc"));
+    let length = if method == "PUT" { "Content-Length: 3\r\n" } else { "" };
+    let mut socket = Socket::connect_plain(address).unwrap();
+    let fields = format!("Host: h\r\nConnection: close\r\nAuthorization: Basic {secret}\r\n{length}");
+    // HTTP/1.0 has no chunks: the content ends with the connection.
+    write!(socket, "{method} {target} HTTP/1.0\r\n{fields}\r\n{content}").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, content) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Some((status, if status == 200 { content.to_owned() } else { String::new() }))
+}
+
+/// Returns the statuses by which HTTP may say what the model says, and the content that it brings.
+fn in_http(tree: &mut Tree, request: &Request, table: &RightsTable) -> (Vec<u16>, String) {
+    // A directory that may be looked at is elsewhere: behind the slash.
+    if let Request::Get { name } | Request::Stat { name } = request
+        && answer(tree, &Request::Stat { name: name.clone() }, table) == Ok("DIR".into())
+    {
+        return (vec![301], String::new());
+    }
+    let adds = matches!(request, Request::Put { .. } | Request::Mkdir { .. });
+    match answer(tree, request, table) {
+        Ok(found) => match request {
+            Request::Get { .. } | Request::List { .. } => (vec![200], found),
+            Request::Stat { .. } => (vec![200], String::new()),
+            Request::Mkdir { .. } => (vec![201], String::new()),
+            _ => (vec![201, 204], String::new()),
+        },
+        Err(code) => {
+            let status = match code.as_str() {
+                "denied" => 403,
+                "exists" => 405,
+                "not-empty" | "not-a-file" => 409,
+                _ if adds => 409,
+                _ => 404,
+            };
+            (vec![status], String::new())
+        }
+    }
+}
+
+/// Returns the names in a listing by JSON.
+fn names_in(json: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    let mut names: Vec<_> =
+        json["entries"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    names.join(",")
+}
+
 /// Whether a request goes by a link, which is followed for nobody.
 fn is_by_link(request: &str) -> bool {
     request.split([' ', '/']).any(|part| part == "l")
@@ -245,7 +321,7 @@ fn resume(
 #[test]
 fn what_is_hidden_might_as_well_not_be_there() {
     let users = std::env::var("FERRY_RIGHTS_USERS").map_or(USERS, |text| text.parse().unwrap());
-    let mut random = Random(20_251_129);
+    let mut random = Random(std::env::var("FERRY_RIGHTS_SEED").map_or(20_251_129, |text| text.parse().unwrap()));
     let all: Vec<_> = (0..users).map(|_| random.rights()).collect();
     let mut text = String::new();
     for (number, entries) in all.iter().enumerate() {
@@ -253,8 +329,10 @@ fn what_is_hidden_might_as_well_not_be_there() {
         let rights = rights.join(", ");
         let _ = writeln!(text, "[users.u{number}]\ntokens = [\"{TOKEN}\"]\nrights = {{ {rights} }}");
     }
-    let server = Place::new(&text).server();
-    let (mut asked, mut told, mut kept) = (0, 0, None);
+    let place = Place::new(&text);
+    let server = place.options().arg("--durability").arg("none").arg("--http").arg("127.0.0.1:0").start();
+    let (_, http) = server.http();
+    let (mut asked, mut told, mut by_http, mut kept) = (0, 0, 0, None);
     for (number, entries) in all.iter().enumerate() {
         let entry = |(name, word): &(&str, &str)| {
             ((!name.is_empty()).then(|| Name::new(name).unwrap()), Rights::parse(word).unwrap())
@@ -267,19 +345,43 @@ fn what_is_hidden_might_as_well_not_be_there() {
             !place.rights().is_none() || place.leads()
         });
         let requests: Vec<_> = (0..REQUESTS).map(|_| random.request()).collect();
-        let mut sent = format!("LOGIN u{number} abc\n").into_bytes();
-        for request in &requests {
-            sent.extend_from_slice(format!("{request}\n").as_bytes());
-            if request.starts_with("PUT") {
-                sent.extend(body(b"put", 3));
-            }
-        }
         let mut raw = Raw::greeted(server.address());
-        raw.send(sent);
+        raw.send(format!("LOGIN u{number} abc\n"));
         assert_eq!(raw.answer("LOGIN").line, "DONE");
         for request in &requests {
-            let found = answered(&mut raw, request);
             asked += 1;
+            let shown = |names: &str, name: Option<&Name>| {
+                let place = table.at(name);
+                let shown: Vec<_> = names.split(',').filter(|name| !name.is_empty() && place.shows(name)).collect();
+                shown.join(",")
+            };
+            if let Ok(parsed) = Request::parse(request.as_bytes())
+                && random.below(2) == 0
+                && let Some((status, content)) = asked_by_http(http, &format!("u{number}"), &parsed)
+            {
+                by_http += 1;
+                if is_by_link(request) {
+                    assert!(status >= 400, "u{number} {entries:?}: {request} by HTTP: {status}");
+                    continue;
+                }
+                let (statuses, mut expected) = in_http(&mut tree, &parsed, &table);
+                let mut found = content;
+                if let (Request::List { name }, 200) = (&parsed, status) {
+                    (found, expected) = (names_in(&found), shown(&expected, name.as_ref()));
+                }
+                told += usize::from(status < 300);
+                assert!(
+                    statuses.contains(&status),
+                    "u{number} {entries:?}: {request} by HTTP: {status}, not {statuses:?}"
+                );
+                assert_eq!(found, expected, "u{number} {entries:?}: {request} by HTTP");
+                continue;
+            }
+            raw.send(format!("{request}\n"));
+            if request.starts_with("PUT") {
+                raw.send(body(b"put", 3));
+            }
+            let found = answered(&mut raw, request);
             let Ok(parsed) = Request::parse(request.as_bytes()) else {
                 assert_eq!(found, Err("bad-name".into()), "{request}");
                 continue;
@@ -290,9 +392,8 @@ fn what_is_hidden_might_as_well_not_be_there() {
             }
             let mut expected = answer(&mut tree, &parsed, &table);
             if let (Ok(names), true) = (&expected, request.starts_with("LIST")) {
-                let place = table.at(request.strip_prefix("LIST ").map(|name| Name::new(name).unwrap()).as_ref());
-                let shown: Vec<_> = names.split(',').filter(|name| !name.is_empty() && place.shows(name)).collect();
-                expected = Ok(shown.join(","));
+                let name = request.strip_prefix("LIST ").map(|name| Name::new(name).unwrap());
+                expected = Ok(shown(names, name.as_ref()));
             }
             told += usize::from(expected.is_ok());
             assert_eq!(found, expected, "u{number} {entries:?}: {request} of {requests:?}");
@@ -302,6 +403,6 @@ fn what_is_hidden_might_as_well_not_be_there() {
         kept = resume(&mut raw, (number, kept), name, &answer(&mut tree, &put, &table));
         asked += 2;
     }
-    println!("{users} users, {asked} requests, {told} of them granted");
+    println!("{users} users, {asked} requests, {by_http} of them by HTTP, {told} granted");
     assert!(told > users, "nearly everything is denied");
 }
