@@ -1,5 +1,7 @@
 //! The authority that a request is for.
 
+use core::net::{Ipv4Addr, Ipv6Addr};
+
 use super::{fields::Fields, status::Refusal};
 
 /// Returns the one host that the fields name; the empty text where a request of HTTP/1.0 names none.
@@ -51,14 +53,12 @@ pub(super) fn is_foreign(fields: Fields<'_>, host: &str) -> bool {
 /// Whoever has a name can make it lead to any address from one moment to the next (DNS rebinding). Then a page of theirs is
 /// of the same origin as this server, as far as the browser can tell. `localhost` and addresses are nobody's to change.
 pub(super) fn is_of_a_name(fields: Fields<'_>) -> bool {
-    let is_fixed = |host: &str| {
-        let host = match host.strip_prefix('[') {
-            Some(rest) => return rest.split(']').next().is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok()),
-            None => host.split(':').next().unwrap_or_default(),
-        };
-        host.parse::<std::net::Ipv4Addr>().is_ok()
-            || host.eq_ignore_ascii_case("localhost")
-            || host.to_ascii_lowercase().ends_with(".localhost")
+    let is_fixed = |host: &str| match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            let name = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+            name.parse::<Ipv4Addr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+        }
     };
     fields
         .all("origin")
