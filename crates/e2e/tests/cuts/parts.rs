@@ -81,6 +81,9 @@ fn several_connections_share_an_upload() {
 #[test]
 fn whichever_connections_of_an_upload_are_lost_the_others_go_on() {
     for way in [Way::Up, Way::Down] {
+        if way == Way::Down && ferry_e2e::secure::skips("it cuts behind the greeting") {
+            continue;
+        }
         for &lost in some(&[&[0][..], &[1, 2, 3], &[0, 1, 2], &[1], &[0, 2]], 3) {
             for manner in [Manner::End, Manner::Reset] {
                 let scene = Scene::new(LESS_BYTES);
