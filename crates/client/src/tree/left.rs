@@ -1,4 +1,4 @@
-//! What is left out of a tree by choice.
+//! Choosing: the things of a tree that are left out.
 
 use std::collections::HashSet;
 

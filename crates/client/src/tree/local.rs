@@ -48,7 +48,7 @@ pub(crate) struct Skipped {
     pub(crate) by_rule: bool,
 }
 
-/// What a walk is told of the things that it finds.
+/// The decision on a thing that a walk finds.
 pub(crate) struct Walk<'a, 'c> {
     pub(crate) chooser: &'a mut Chooser<'c>,
     pub(crate) end: End,
@@ -70,7 +70,7 @@ struct Entry<'a> {
     kind: FileType,
 }
 
-/// What an entry is.
+/// The kind of an entry.
 enum Looked {
     File(Stat),
     Directory,

@@ -13,7 +13,7 @@ use crate::support::{Local, PATIENCE, Peer, connect, name};
 /// More than the sockets take of what nobody reads.
 const SIZE: usize = (24 << 20) + 77;
 
-/// What a server does with the parts that a connection sends.
+/// The behaviour of a server towards the parts that a connection sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Parts {
     Taken,
@@ -21,7 +21,7 @@ enum Parts {
     Refused(&'static str),
     /// The connection ends behind the request.
     Cut,
-    /// What comes is dropped, and JOIN is not taken.
+    /// Parts are dropped, and JOIN is not taken.
     Lost,
 }
 
@@ -169,7 +169,7 @@ impl Model {
 
 struct Stored {
     report: Report,
-    /// What was told to have moved, and how often it began anew.
+    /// The bytes that were told to have moved, and how often it began anew.
     moved: Vec<u64>,
     restarted: usize,
 }
@@ -233,7 +233,7 @@ fn whatever_a_server_says_to_parts_the_holder_sends_the_rest() {
     }
 }
 
-/// What a server has lost that it said it had, one connection sends again.
+/// Parts that a server said it had, and has lost, are sent again by one connection.
 #[test]
 fn parts_that_are_missing_at_the_end_are_sent_by_one_connection() {
     let (model, address) = Model::start(Parts::Lost, KNOWS_PARTS);

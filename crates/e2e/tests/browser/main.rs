@@ -24,7 +24,7 @@ use tempfile::TempDir;
 /// With this in the environment, a test that can't run here fails.
 const MUST: &str = "FERRY_TEST_BROWSER";
 
-/// What drives a browser.
+/// The programs that drive a browser.
 struct Browser {
     node: PathBuf,
     chromium: PathBuf,

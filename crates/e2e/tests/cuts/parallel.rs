@@ -80,7 +80,7 @@ fn a_shared_download_that_is_cut_goes_on_from_what_has_no_gap() {
     assert!(first + second <= BYTES as u64 + 4 * (16 << 20) + (1 << 20), "{first} and {second} bytes went down");
 }
 
-/// What one has not brought to an end the others do, the first connection's own as well.
+/// The others do the work that one has not brought to an end, the first connection's own as well.
 #[test]
 fn whichever_connections_are_lost_the_others_go_on() {
     let server = Server::start();

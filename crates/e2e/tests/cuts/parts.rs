@@ -14,7 +14,7 @@ use super::{
 const BYTES: usize = (48 << 20) + 12345;
 const LESS_BYTES: usize = (16 << 20) + 12345;
 
-/// What a connection may lose that is cut: what it has ahead, and what the proxy and the server have not read.
+/// The bytes that a connection may lose when it is cut: those ahead, and those that proxy and server have not read.
 const AGAIN: u64 = 24 << 20;
 
 fn four() -> Settings {
@@ -77,7 +77,7 @@ fn several_connections_share_an_upload() {
     client.stat(&super::name("large")).unwrap();
 }
 
-/// What one has not brought to an end the others send, and where the one that held it is lost another one holds it.
+/// The others send the parts that one has not brought to an end; where the holder is lost another one holds the upload.
 #[test]
 fn whichever_connections_of_an_upload_are_lost_the_others_go_on() {
     for way in [Way::Up, Way::Down] {

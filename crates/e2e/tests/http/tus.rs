@@ -244,7 +244,7 @@ fn limits_hold_for_tus_as_well() {
     assert!(server.visible().is_empty());
 }
 
-/// What was answered is on the disk: a server that is killed, and another one in its place, lose nothing of it.
+/// An offset that was answered is on the disk: a server that is killed, and another one in its place, lose none of it.
 #[test]
 fn an_upload_goes_on_after_a_kill() {
     let bytes = random_bytes(34, 4_000_000);

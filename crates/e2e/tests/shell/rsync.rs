@@ -138,7 +138,7 @@ fn ignore_files(random: &mut Random, source: &Plan) -> BTreeMap<String, String> 
     files
 }
 
-/// What becomes of the target of one seed, by ferry and by rsync, and how to see it again.
+/// The target of one seed after ferry and after rsync, and how to see it again.
 fn both(place: &Place, seed: u64) -> (Tree, Tree, String) {
     let mut random = Random::new(seed);
     let (down, with_files, update) = (once_in(&mut random, 2), once_in(&mut random, 3), once_in(&mut random, 4));

@@ -71,7 +71,7 @@ enum Stage {
         /// Parts have what has not come in it.
         is_joined: bool,
     },
-    /// What has come of its body is brought to the disk, to be kept. The last step of that is the checkpoint.
+    /// The received part of its body is brought to the disk, to be kept. The last step of that is the checkpoint.
     Pausing { is_checkpointed: bool },
     /// The last write and the wait for the disk.
     Finishing,

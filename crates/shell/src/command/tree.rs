@@ -365,7 +365,7 @@ pub(crate) struct KeepGoing {
     pub(crate) keep_going: Option<bool>,
 }
 
-/// What becomes of the others after a failure.
+/// The fate of the others after a failure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Args)]
 pub(crate) struct GoingOn {
     #[command(flatten)]

@@ -31,7 +31,7 @@ struct Wanted<'a> {
     recursive: bool,
     /// A pattern has found it as one of many: a directory is left out then, unless whole ones are meant.
     is_one_of_many: bool,
-    /// What is wanted of it is in a list.
+    /// A list has the wanted things beneath it.
     listed: bool,
 }
 

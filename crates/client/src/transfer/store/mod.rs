@@ -80,7 +80,7 @@ pub(super) fn store(
     drive::drive(connection, settings, tally, &common)
 }
 
-/// What all connections of one call know.
+/// The knowledge that all connections of one call share.
 struct Common<'a> {
     files: &'a [Store],
     /// Files from this size on have an id; [`None`] for none.

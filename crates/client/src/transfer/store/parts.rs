@@ -1,4 +1,4 @@
-//! Who sends which bytes of one upload: pure.
+//! The sharing of one upload's bytes between connections: pure.
 //!
 //! One connection, the *holder*, sends the file from its front. Others send parts of the rest, from its end backwards, so that the
 //! two meet where their rates say. When the front has come to parts that are there up to the end, the upload is whole.
@@ -338,7 +338,7 @@ mod tests {
         open: Vec<(usize, Range<u64>)>,
     }
 
-    /// What a connection hears of its part.
+    /// The outcome of a part, as its connection hears it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Said {
         Done,

@@ -28,7 +28,7 @@ const THE_CHANGE: ChangeNumber = ChangeNumber(0);
 /// A session answers one upload at a time.
 pub(super) const THE_PLACE: Place = Place(0);
 
-/// What an upload is to become.
+/// The file that an upload is to become.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Becoming {
     pub(super) number: UploadNumber,

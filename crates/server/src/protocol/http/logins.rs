@@ -1,4 +1,4 @@
-//! Who makes a request: Basic authentication (RFC 7617), by the desk that checks the secrets of all protocols.
+//! Basic authentication (RFC 7617) of requests, by the desk that checks the secrets of all protocols.
 //!
 //! Each request says by itself who makes it. A secret that was right is remembered by its hash, for this connection and
 //! for as long as the users file stays the same: to check it anew each time would take a good part of a second.

@@ -118,7 +118,7 @@ enum Phase<H: Handles> {
     Over(Option<Box<Transfer>>),
 }
 
-/// What a request waits for.
+/// The thing that a request waits for.
 enum Step<H: Handles> {
     /// A file is opened, and a part of it read.
     Opening,

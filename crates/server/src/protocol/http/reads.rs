@@ -150,7 +150,7 @@ impl<H: Handles> HttpSession<H> {
     }
 }
 
-/// What was found.
+/// The result of the look.
 impl<H: Handles> HttpSession<H> {
     /// Takes a completion to the request that reads. On a connection that is gone there is none.
     pub(super) fn read_completed(&mut self, completion: ReadCompletion<'_, H>, now: Instant) {

@@ -29,7 +29,7 @@ pub(super) struct HttpRequest {
     pub(super) mtime: Option<Time>,
     /// The bytes of its body, where they are known.
     pub(super) length: Option<u64>,
-    /// What is left of its body.
+    /// The rest of its body.
     pub(super) body: BodyReader,
     /// The client waits for a word before it sends the body.
     pub(super) awaits_word: bool,
@@ -43,11 +43,11 @@ pub(super) struct HttpRequest {
     pub(super) persists: bool,
     /// A page is as good an answer as plain text.
     pub(super) takes_pages: bool,
-    /// What tus makes of it, where its query begins with that.
+    /// The part of it that is for tus, where its query begins with that.
     pub(super) tus: Option<Box<TusRequest>>,
     /// The status of its answer, once that is known.
     pub(super) status: StatusCode,
-    /// What the log is told of it.
+    /// Its line in the log.
     pub(super) transfer: Transfer,
 }
 

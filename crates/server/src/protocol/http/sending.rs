@@ -24,7 +24,7 @@ const PIECE_BYTES: u64 = 128 << 10;
 /// The last bytes of a file that is sent by sendfile: they are kept in memory until the file was looked at.
 const LAST_BYTES: u64 = 4 << 10;
 
-/// What a helper does at once of a second reading.
+/// The most that a helper does at once of a second reading.
 const SLICE_BYTES: u64 = 4 << 20;
 
 /// See the [module documentation](self).

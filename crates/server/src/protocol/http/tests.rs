@@ -188,7 +188,7 @@ fn the_last_bytes_of_a_file_may_come_in_pieces() {
     assert_eq!(sent, head.len() as u64 + 100_000);
 }
 
-/// Who is dismissed while an upload is prepared is told so, and sends no body any more.
+/// A client that is dismissed while its upload is prepared is told so, and sends no body any more.
 #[test]
 fn an_upload_that_was_not_begun_when_its_client_was_dismissed_is_not_received() {
     let now = Instant::now();

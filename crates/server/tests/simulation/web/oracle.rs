@@ -1,4 +1,4 @@
-//! What each request of one client of HTTP must be answered when its requests are carried out one after the other.
+//! The answers that one client of HTTP must get when its requests are carried out one after the other.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,7 +15,7 @@ use crate::{
     tree::{Node, Tree, some_time, tag_of},
 };
 
-/// What there is of a resumable upload.
+/// The state of a resumable upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aside {
     Exactly(u64),
@@ -47,7 +47,7 @@ impl WebOracle {
         self.aside.values_mut().for_each(|aside| *aside = Aside::Unsure);
     }
 
-    /// What was under way on an upload is not known.
+    /// Whether the work under way on an upload was done is not known.
     pub(crate) fn doubt(&mut self, what: &What) {
         if let What::Piece { upload, .. } | What::State(upload) | What::Drop(upload) = what {
             self.aside.insert(upload.id.clone(), Aside::Unsure);

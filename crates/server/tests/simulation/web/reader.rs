@@ -26,7 +26,7 @@ impl WebAnswer {
     }
 }
 
-/// What is still to come of a body.
+/// The rest of a body that is still to come.
 #[derive(Debug, Clone, Copy)]
 enum Left {
     Bytes(usize),
@@ -41,7 +41,7 @@ enum Left {
 pub(crate) struct WebReader {
     bytes: Vec<u8>,
     begun: Option<(WebAnswer, Left)>,
-    /// What may still come of a last answer that is that of a HEAD, or of a request that could not be read, with a body.
+    /// The rest of a last answer, where that is of a HEAD or of a request that could not be read, and has a body.
     spare: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! Who sends a request, by Basic authentication: RFC 7617.
+//! The user who sends a request, by Basic authentication: RFC 7617.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ferry_wire::{Secret, UserName};

@@ -1,4 +1,4 @@
-//! What all pages share: their frame, and names that are safe to show.
+//! The parts that all pages share: their frame, and names that are safe to show.
 //!
 //! Text and attributes are escaped by maud. Beside that a name must not turn the direction of what stands around it,
 //! or look like another one: see [`shown`].

@@ -32,7 +32,7 @@ impl Column {
     }
 }
 
-/// What a page's query asks for. Made from any text: what is not understood is as if it were not there.
+/// The wishes of a page's query. Made from any text: what is not understood is as if it were not there.
 ///
 /// | key | value |
 /// |---|---|

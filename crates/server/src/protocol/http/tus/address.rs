@@ -24,7 +24,7 @@ pub struct Address {
     pub length: u64,
     /// Its name must be free when it gets it.
     pub if_none: bool,
-    /// What the client said of the file, with its time.
+    /// The client's words on the file, with its time.
     pub metadata: Option<Metadata>,
 }
 

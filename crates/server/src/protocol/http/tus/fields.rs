@@ -28,7 +28,7 @@ pub struct TusFields {
     pub length: Option<u64>,
     /// The place of the body in the file.
     pub offset: Option<u64>,
-    /// What the client says of the file.
+    /// The client's words on the file.
     pub metadata: Option<Metadata>,
     /// The checksum that the body must have.
     pub checksum: Option<Checksum>,

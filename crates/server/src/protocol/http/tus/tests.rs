@@ -240,7 +240,7 @@ fn statuses(answers: &str) -> Vec<&str> {
     answers.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect()
 }
 
-/// What is left is let go of, and a part of the upload or all of it.
+/// The rest is let go of, and a part of the upload or all of it.
 fn check(disk: &Disk, what: &str) {
     let bytes = &*BYTES;
     assert!(disk.held.is_none(), "{what}: the upload is not let go of");

@@ -23,7 +23,7 @@ pub const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 /// The largest size that ustar's eleven octal digits hold.
 const MAX_OCTAL: u64 = 0o777_7777_7777;
 
-/// What an entry of an archive is.
+/// The kind of an archive's entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TarMember {
     /// A file, and the bytes of its content.

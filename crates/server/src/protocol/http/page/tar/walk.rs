@@ -50,7 +50,7 @@ pub struct TarWalk<D> {
     pending_bytes: usize,
 }
 
-/// What follows after the entries at hand.
+/// The work that follows the entries at hand.
 enum Next<D> {
     /// The directory is to be listed.
     List,
