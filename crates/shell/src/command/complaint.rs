@@ -4,9 +4,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use ferry_wire::escaped;
 
 use super::{
+    arguments::Topic,
     likeness,
     lookup::{options, usage, value_name, verb},
-    tree::{Command, Topic},
+    tree::Command,
 };
 use crate::{
     exit::Failed,

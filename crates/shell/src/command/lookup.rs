@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use clap::{Arg, ArgAction, Subcommand as _};
 use ferry_wire::escaped;
 
-use super::{choosing, likeness, tree::Command};
+use super::{arguments, likeness, tree::Command};
 use crate::exit::Failed;
 
 /// The commands that make sense alone, at a server that is named.
@@ -113,7 +113,7 @@ pub(crate) fn usage(command: &clap::Command) -> String {
     let name = verb(command);
     let mut words = vec![name];
     // Those that choose files are the same for all, and many.
-    let own = options(command).filter(|arg| arg.get_help_heading() != Some(choosing::HEADING));
+    let own = options(command).filter(|arg| arg.get_help_heading() != Some(arguments::HEADING));
     let (flags, valued): (Vec<&Arg>, Vec<&Arg>) = own.partition(|arg| is_flag(arg));
     let letters: String = flags.into_iter().filter_map(Arg::get_short).collect();
     if !letters.is_empty() {

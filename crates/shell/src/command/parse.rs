@@ -4,9 +4,10 @@ use clap::{ArgMatches, FromArgMatches, error::ErrorKind};
 use ferry_wire::escaped;
 
 use super::{
+    arguments::ShellLine,
     complaint,
     lookup::{self, find, is_target, needless, phrase, unknown, verb},
-    tree::{Command, ShellLine},
+    tree::Command,
 };
 use crate::{
     exit::Failed,

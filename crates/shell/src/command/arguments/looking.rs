@@ -3,8 +3,8 @@
 use clap::{ArgAction, Args, ValueEnum, ValueHint};
 
 use super::{
-    argument::{number, word},
-    tree::Names,
+    names::Names,
+    value::{number, word},
 };
 use crate::words::Word;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, ValueHint};
 use ferry_client::{Links, Time};
 
-use super::argument::{place, text};
+use super::value::{place, text};
 use crate::{units, words::Word};
 
 /// The heading that these options have in `--help`.

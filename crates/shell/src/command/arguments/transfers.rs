@@ -1,0 +1,56 @@
+//! The arguments of GET and PUT.
+
+use clap::{Args, ValueHint};
+
+use super::{
+    choosing::{Choosing, IgnoreFiles, LinkOptions, Listed},
+    going_on::GoingOn,
+    names::Names,
+    value::{Target, target},
+};
+
+/// The arguments of GET and PUT.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Transfer {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// Whole directories, with everything in them
+    #[arg(short, long)]
+    pub(crate) recursive: bool,
+    #[command(flatten)]
+    pub(crate) going_on: GoingOn,
+    /// Only say what would be done
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) choosing: Choosing,
+    #[command(flatten)]
+    pub(crate) listed: Listed,
+    #[command(flatten)]
+    pub(crate) ignore_files: IgnoreFiles,
+    /// Another name for it, or a directory to put it in; '-> NAME' is the same
+    #[arg(short = 'o', long = "output", id = "output", value_name = "LOCAL", value_hint = ValueHint::AnyPath, value_parser = target, allow_hyphen_values = true)]
+    pub(crate) target: Option<Target>,
+}
+
+/// The arguments of GET.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) transfer: Transfer,
+    /// Make holes where large files have nothing but zeros
+    #[arg(short = 'S', long)]
+    pub(crate) sparse: bool,
+}
+
+/// The arguments of PUT.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct Put {
+    #[command(flatten)]
+    pub(crate) transfer: Transfer,
+    /// Never replace a file of the server: fail where the name is taken (slower for many small files)
+    #[arg(long)]
+    pub(crate) no_clobber: bool,
+    #[command(flatten)]
+    pub(crate) links: LinkOptions,
+}
