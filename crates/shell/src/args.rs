@@ -23,6 +23,9 @@ a port of this machine, host:port, or a bookmark of the configuration file; USER
 /// The argument that names a server for the shell.
 const SERVER: &str = "server";
 
+/// The subcommand that the scripts of completions ask. Nobody types it.
+pub(crate) const NAMES: &str = "complete-names";
+
 /// The levels of the log.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -105,6 +108,9 @@ pub(crate) enum Action {
     Completions(Shell),
     /// The manual page.
     Man,
+    /// Names of a server that could stand at the end of a line of a system's shell. Bash tells which characters break
+    /// words.
+    Names { line: String, bash: Option<String> },
 }
 
 /// Returns the whole command line.
@@ -112,7 +118,11 @@ pub(crate) fn command() -> clap::Command {
     let host = clap::Arg::new(SERVER).value_name("HOST").value_hint(ValueHint::Hostname).help(
         "Open this server and go on there: a port of this machine, host:port, or a bookmark; USER@ in front logs in",
     );
-    command_for_completions().arg(host)
+    let line = clap::Arg::new("line").required(true).allow_hyphen_values(true);
+    let breaks = clap::Arg::new("bash").long("bash").value_name("BREAKS").allow_hyphen_values(true);
+    let names = clap::Command::new(NAMES).about("Print what the scripts of 'completions' ask for").hide(true);
+    let names = names.args([breaks, line]);
+    command_for_completions().subcommand(names).arg(host)
 }
 
 /// Returns the command line as the shells of the system complete it: without the server for the shell, after which they
@@ -161,6 +171,10 @@ impl Args {
             None => None,
             Some(("config", _)) => Some(Action::Config),
             Some(("man", _)) => Some(Action::Man),
+            Some((NAMES, given)) => {
+                let text = |name: &str| given.get_one::<String>(name).cloned();
+                Some(Action::Names { line: text("line").unwrap_or_default(), bash: text("bash") })
+            }
             Some(("completions", chosen)) => chosen.get_one::<Shell>("shell").copied().map(Action::Completions),
             Some(_) => {
                 let one_shot = OneShot::read(&matches);

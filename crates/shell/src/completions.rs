@@ -7,6 +7,48 @@ use super::args;
 
 const PROGRAM: &str = "ferry";
 
+/// The subcommand that knows names of servers, in the scripts below. It prints them, a line each, and fails where no such
+/// name belongs.
+const PLACE: &str = "{NAMES}";
+
+/// Asks for names of the server first, quoted: Bash leaves a '$' as it is.
+const BASH: &str = r#"
+_ferry_or_names() {
+    local found line="${COMP_LINE:0:COMP_POINT}"
+    found=$(command "$1" {NAMES} --bash "$COMP_WORDBREAKS" -- "$line" 2>/dev/null </dev/null) ||
+        { _ferry "$@"; return; }
+    compopt +o bashdefault +o default -o filenames -o noquote
+    COMPREPLY=()
+    [[ -n $found ]] || return 0
+    mapfile -t COMPREPLY <<<"$found"
+    [[ ${#COMPREPLY[@]} -gt 1 || ${COMPREPLY[0]} != */ ]] || compopt -o nospace
+}
+complete -F _ferry_or_names -o bashdefault -o default ferry
+"#;
+
+/// The beginning of the function that clap makes for zsh.
+const ZSH_BEGIN: &str = "_ferry() {\n";
+
+/// Asks for names of the server first.
+const ZSH: &str = r#"    local ferry_found
+    if ferry_found="$(command ${(Q)words[1]} {NAMES} -- "${(j: :)words[1,CURRENT-1]} ${QIPREFIX}${PREFIX}" 2>/dev/null </dev/null)"; then
+        local -a ferry_names=(${(f)ferry_found})
+        compadd -S '' -- ${(M)ferry_names:#*/}
+        compadd -- ${ferry_names:#*/}
+        return
+    fi
+
+"#;
+
+/// Asks for names of the server, and says whether one belongs there: where not, local files may.
+const FISH: &str = r#"
+function __fish_ferry_awaits_name
+    set -g __fish_ferry_names (command ferry {NAMES} -- (commandline -cp | string collect) 2>/dev/null </dev/null)
+end
+complete -c ferry -n "__fish_seen_subcommand_from {SUBCOMMANDS}; and __fish_ferry_awaits_name" -f \
+    -a "(printf '%s\n' \$__fish_ferry_names)"
+"#;
+
 /// Returns the script that makes a shell complete the program's words.
 pub(crate) fn script(shell: Shell) -> Vec<u8> {
     // Its value stands after '=' or not at all, which the shells can't be told: they would take the next word for it.
@@ -18,7 +60,8 @@ pub(crate) fn script(shell: Shell) -> Vec<u8> {
     clap_complete::generate(shell, &mut command, PROGRAM, &mut text);
     match (shell, String::from_utf8(text)) {
         (Shell::Zsh, Ok(text)) => zsh(&text).into_bytes(),
-        (Shell::Fish, Ok(text)) => (fish(&text) + &fish_arguments(&command)).into_bytes(),
+        (Shell::Fish, Ok(text)) => (fish(&text) + &fish_arguments(&command) + &fish_names()).into_bytes(),
+        (Shell::Bash, Ok(text)) => (text + &BASH.replace(PLACE, args::NAMES)).into_bytes(),
         (_, Ok(text)) => text.into_bytes(),
         (_, Err(error)) => error.into_bytes(),
     }
@@ -26,7 +69,14 @@ pub(crate) fn script(shell: Shell) -> Vec<u8> {
 
 /// Mends the script for zsh: with two colons, it takes what stands after the first name for no options.
 fn zsh(text: &str) -> String {
-    text.replace("'*::names ", "'*:names ")
+    let text = text.replace("'*::names ", "'*:names ");
+    text.replacen(ZSH_BEGIN, &format!("{ZSH_BEGIN}{}", ZSH.replace(PLACE, args::NAMES)), 1)
+}
+
+/// Adds names of the server for fish, which takes those that fit.
+fn fish_names() -> String {
+    let names: Vec<&str> = super::command::lookup::one_shot().map(clap::Command::get_name).collect();
+    FISH.replace(PLACE, args::NAMES).replace("{SUBCOMMANDS}", &names.join(" "))
 }
 
 /// Mends the script for fish: an option whose value is still to come is an error to argparse, which then means that no

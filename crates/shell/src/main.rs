@@ -21,6 +21,7 @@ mod output;
 mod paths;
 mod progress;
 mod question;
+mod remote_names;
 mod safe;
 mod secrets;
 mod session;
@@ -67,6 +68,12 @@ fn main() -> ExitCode {
         Some(Action::Config) => return print(&config::described(args.config.as_deref())),
         Some(Action::Completions(shell)) => return print(&completions::script(*shell)),
         Some(Action::Man) => return print(&manual::page()),
+        Some(Action::Names { line, bash }) => {
+            return match remote_names::at_the_end_of(line, bash.as_deref()) {
+                Some(names) => print(names.concat().as_bytes()),
+                None => Exit::System.into(),
+            };
+        }
         Some(Action::OneShot(_)) | None => {}
     }
     match prepare(&args) {

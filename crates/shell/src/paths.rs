@@ -12,7 +12,7 @@ use std::{
 const PRIVATE_DIRECTORY: u32 = 0o700;
 
 /// The files, for the manual.
-pub(crate) const DESCRIBED: [(&str, &str); 5] = [
+pub(crate) const DESCRIBED: [(&str, &str); 6] = [
     ("$XDG_CONFIG_HOME/ferry/config.toml", "The configuration (without the variable: ~/.config/ferry/config.toml)."),
     (
         "$XDG_CONFIG_HOME/ferry/known_servers",
@@ -21,6 +21,10 @@ pub(crate) const DESCRIBED: [(&str, &str); 5] = [
     ),
     ("$XDG_STATE_HOME/ferry/history", "What was typed (without the variable: ~/.local/state/ferry/history)."),
     ("$XDG_STATE_HOME/ferry/uploads", "The ids of uploads that were cut and can be resumed."),
+    (
+        "$XDG_CACHE_HOME/ferry/names",
+        "Names of servers that Tab has completed in a shell of the system, for ten seconds (without the variable: ~/.cache).",
+    ),
     (
         ".ferry-*.part, .ferry-*.mark",
         "Beside the file that a download is to become: what is there of it, and how far that is verified, so that it goes \
@@ -47,6 +51,11 @@ pub(crate) fn history_file() -> Option<PathBuf> {
 /// Returns the directory of ids of uploads that can be resumed; [`None`] without a home.
 pub(crate) fn uploads() -> Option<PathBuf> {
     Some(base("XDG_STATE_HOME", ".local/state")?.join("uploads"))
+}
+
+/// Returns the file of names of servers that were completed; [`None`] without a home.
+pub(crate) fn names() -> Option<PathBuf> {
+    Some(base("XDG_CACHE_HOME", ".cache")?.join("names"))
 }
 
 /// Returns the home directory, where there is one.

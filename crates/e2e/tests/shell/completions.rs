@@ -3,11 +3,14 @@
 use std::{
     fs,
     io::ErrorKind,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use crate::{machine, terminal::Terminal};
+use ferry_e2e::{Options, Server, ferry};
+
+use crate::{machine, strangers, terminal::Terminal};
 
 /// Ctrl-U; Ctrl-C would be lost where the shell is still completing.
 const CLEAR_LINE: &str = "\x15";
@@ -28,6 +31,185 @@ fn fixture(shell: &str) -> Option<(tempfile::TempDir, PathBuf)> {
     let parsed = Command::new(shell).arg("-n").arg(&script).output().unwrap();
     assert!(parsed.status.success() && parsed.stderr.is_empty(), "{}", String::from_utf8_lossy(&parsed.stderr));
     Some((directory, script))
+}
+
+/// A server with names of several kinds.
+fn server() -> Server {
+    let server = Options::new().arg("--tls").start();
+    for name in ["poems/ozymandias.txt", "two words.txt", "two worlds.txt", ".hidden", "a:b.txt", "a:c.txt", "-dash"] {
+        server.write(name, b"x");
+    }
+    server
+}
+
+/// Returns the names that could stand at the end of `line`; [`None`] where no name of a server belongs there.
+fn names(directory: &Path, line: &str, environment: &[(&str, &str)]) -> Option<Vec<String>> {
+    let mut command = machine::command(directory, &["complete-names", "--", line]);
+    command.env("XDG_CACHE_HOME", directory.join("cache")).envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    match output.status.code() {
+        Some(0) => Some(lines),
+        status => {
+            assert_eq!((status, lines), (Some(1), Vec::new()));
+            None
+        }
+    }
+}
+
+/// Makes the server's key a known one.
+fn trust(directory: &Path, server: &Server) {
+    let port = server.address().port().to_string();
+    let ran = machine::run(directory, &["--tls", "--accept-new", "ls", &port]);
+    assert_eq!(ran.status, 0, "{}", ran.err);
+}
+
+#[test]
+fn names_of_the_server_are_told_where_they_belong() {
+    let (server, directory) = (server(), tempfile::tempdir().unwrap());
+    let here = directory.path();
+    trust(here, &server);
+    let port = server.address().port();
+    let of = |line: &str| names(here, &format!("ferry --tls {}", line.replace("HOST", &port.to_string())), &[]);
+    let all = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    assert_eq!(of("get HOST "), all(&["a:b.txt", "a:c.txt", "poems/", "two words.txt", "two worlds.txt"]));
+    assert_eq!(of("get HOST poems/o"), all(&["poems/ozymandias.txt"]));
+    assert_eq!(of("rm -r HOST tw"), all(&["two words.txt", "two worlds.txt"]));
+    assert_eq!(of("get HOST 'two wor"), all(&["two words.txt", "two worlds.txt"]));
+    assert_eq!(of("get HOST two\\ words"), all(&["two words.txt"]));
+    assert_eq!(of("mv HOST a:b.txt po"), all(&["poems/"]));
+    assert_eq!(of("mkdir HOST "), all(&["poems/"]));
+    assert_eq!(of("get HOST ."), all(&[".hidden"]));
+    assert_eq!(of("get HOST nothing/"), all(&[]));
+    assert_eq!(of("get HOST ../"), all(&[]));
+    assert_eq!(of("get HOST -- -"), all(&["-dash"]));
+    for line in ["get ", "get HOST -", "put HOST ", "get HOST a -o ", "health HOST ", "HOST ", "frob HOST a"] {
+        assert_eq!(of(line), None, "{line}");
+    }
+    // They are remembered for a moment, for their owner alone.
+    let cache = here.join("cache/ferry/names");
+    assert!(fs::read_to_string(&cache).unwrap().contains("ozymandias.txt"));
+    assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o077, 0);
+    server.stop();
+    assert_eq!(of("get HOST poems/o"), all(&["poems/ozymandias.txt"]));
+}
+
+#[test]
+fn a_press_of_tab_asks_nobody_trusts_nobody_and_waits_for_nobody() {
+    let (server, directory) = (server(), tempfile::tempdir().unwrap());
+    let here = directory.path();
+    let port = server.address().port();
+    let line = |host: &str| format!("ferry --tls get {host} ");
+    // A key that is not known, also where it would be taken without asking.
+    let none = Some(Vec::new());
+    assert_eq!(names(here, &line(&port.to_string()), &[]), none);
+    assert_eq!(names(here, &format!("ferry --tls --accept-new get {port} "), &[]), none);
+    assert!(!here.join("config/ferry/known_servers").exists());
+    trust(here, &server);
+    // A secret that nobody has given, and one that is of no use there.
+    assert_eq!(names(here, &line(&format!("alice@{port}")), &[]), none);
+    assert_eq!(names(here, &line(&format!("alice@{port}")), &[("FERRY_SECRET", "x")]), none);
+    let bookmarks = format!("[bookmarks]\nhome = {{ address = '{port}', user = 'a', secret_command = 'touch ran' }}\n");
+    fs::write(here.join("settings"), bookmarks).unwrap();
+    assert_eq!(names(here, "ferry --tls --config settings get home ", &[]), none);
+    assert!(!here.join("ran").exists());
+    // Servers that say nothing, or are none.
+    for port in [strangers::silent(), strangers::http(), strangers::port_of_nobody()] {
+        assert_eq!(names(here, &format!("ferry --plain get {port} "), &[]), none);
+    }
+    assert_eq!(names(here, "ferry --config /no/such/file get 1 ", &[]), none);
+    assert!(!here.join("cache").exists());
+}
+
+/// A name with all that a shell could take for something else.
+const STRANGE: &str = "odd $HOME `id` 'one' \"two\" a\\b;&|(x)<y>~!#*.txt";
+
+/// A server that `directory` trusts, and the environment in which a shell finds the program there.
+fn known_server(directory: &Path) -> (Server, Vec<(&'static str, String)>) {
+    let server = server();
+    server.write(STRANGE, b"odd and found");
+    server.write("two colons:a=b.txt", b"found behind colons");
+    trust(directory, &server);
+    let path = format!("{}:{}", ferry().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let cache = directory.join("cache").to_str().unwrap().to_owned();
+    let home = directory.to_str().unwrap().to_owned();
+    let environment = vec![("PATH", path), ("XDG_CACHE_HOME", cache), ("HOME", home.clone()), ("ZDOTDIR", home)];
+    (server, environment)
+}
+
+/// Types lines with a Tab in them, and sees what they become and what comes of them.
+fn complete_names(mut shell: Terminal, port: u16) {
+    for (typed, completed) in [
+        ("ferry --tls get PORT po", "poems/"),
+        ("ferry --tls get PORT poems/oz", "poems/ozymandias.txt"),
+        ("ferry --tls cat localhost:PORT poems/oz", "ozymandias.txt"),
+        ("ferry --tls rm PORT a:b", "a:b.txt"),
+        // And all else as ever.
+        ("ferry com", "completions"),
+        ("ferry put PORT REA", "README.txt"),
+    ] {
+        shell.send(&typed.replace("PORT", &port.to_string()));
+        shell.tab(completed);
+        shell.send(CLEAR_LINE);
+    }
+    // A line that was completed means the file: unquoted, in quotes that are open, and behind what breaks words.
+    for (typed, shown, content) in [
+        ("odd", "x", "odd and found"),
+        ("'odd", "x", "odd and found"),
+        ("\"odd", "x", "odd and found"),
+        ("two\\ col", "a=b.txt", "found behind colons"),
+        ("two\\ colons:a", "a=b.txt", "found behind colons"),
+    ] {
+        shell.send(&format!("ferry --tls cat {port} {typed}"));
+        shell.tab(shown);
+        shell.type_line("");
+        shell.expect(content);
+    }
+    shell.type_line("exit 0");
+    assert_eq!(shell.end(), 0);
+}
+
+fn borrowed<'a>(environment: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    environment.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+#[test]
+fn bash_completes_names_of_the_server() {
+    let Some((directory, _)) = fixture("bash") else { return };
+    let here = directory.path();
+    let (server, environment) = known_server(here);
+    // Readline echoes only where the terminal did.
+    let start = "stty echo; PS1='sh> '; bind 'set enable-bracketed-paste off'; source ./completions\n";
+    fs::write(here.join("start"), start).unwrap();
+    let arguments = ["--noprofile", "--rcfile", "start", "-i"];
+    let mut bash = Terminal::run(Path::new("bash"), here, &arguments, &borrowed(&environment));
+    bash.expect("sh> ");
+    complete_names(bash, server.address().port());
+}
+
+#[test]
+fn zsh_completes_names_of_the_server() {
+    let Some((directory, _)) = fixture("zsh") else { return };
+    let here = directory.path();
+    let (server, environment) = known_server(here);
+    let start = "autoload -U compinit; compinit -u -D; bindkey -e; PS1='sh> '; source ./completions\n";
+    fs::write(here.join(".zshrc"), start).unwrap();
+    let mut zsh = Terminal::run(Path::new("zsh"), here, &["-d", "-i"], &borrowed(&environment));
+    zsh.expect("sh> ");
+    complete_names(zsh, server.address().port());
+}
+
+#[test]
+fn fish_completes_names_of_the_server() {
+    let Some((directory, _)) = fixture("fish") else { return };
+    let here = directory.path();
+    let (server, environment) = known_server(here);
+    let start = "function fish_prompt; echo -n 'sh> '; end; function fish_greeting; end; source ./completions";
+    let arguments = ["--private", "-C", start];
+    let mut fish = Terminal::run(Path::new("fish"), here, &arguments, &borrowed(&environment));
+    fish.expect("sh> ");
+    complete_names(fish, server.address().port());
 }
 
 #[test]
@@ -61,7 +243,9 @@ fn fish_completes_subcommands_options_and_files() {
     let completed = |typed: &str| -> Vec<String> {
         let mut fish = Command::new("fish");
         fish.args(["--no-config", "-c", "source completions; complete --do-complete $argv[1]", typed]);
-        let output = fish.current_dir(directory.path()).env("HOME", directory.path()).output().unwrap();
+        let path = format!("{}:{}", ferry().parent().unwrap().display(), std::env::var("PATH").unwrap());
+        fish.current_dir(directory.path()).env("HOME", directory.path()).env("PATH", path);
+        let output = fish.output().unwrap();
         let complaints = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && complaints.is_empty(), "{typed}: {complaints}");
         let text = String::from_utf8(output.stdout).unwrap();

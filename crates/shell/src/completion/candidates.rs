@@ -97,6 +97,15 @@ fn complete(partial: &Partial<'_>, places: &dyn Places) -> (usize, Vec<Candidate
     (partial.start, found)
 }
 
+/// Returns whether a name of the server comes after the whole words `before`, arguments of `command`; and then, whether
+/// that of a directory.
+pub(crate) fn awaits_name(command: &clap::Command, before: &[Word]) -> Option<bool> {
+    match hint(command, expected(command, before)?, before) {
+        (ValueHint::Other, is_directory) => Some(is_directory),
+        _ => None,
+    }
+}
+
 /// Returns the argument of `command` that comes after the whole words `before`.
 fn expected<'a>(command: &'a clap::Command, before: &[Word]) -> Option<&'a Arg> {
     let is = |word: &Word, option: &Arg| {

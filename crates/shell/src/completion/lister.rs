@@ -22,9 +22,9 @@ const MOST: usize = 64;
 
 /// One thing in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ListedItem {
-    pub(super) name: String,
-    pub(super) is_directory: bool,
+pub(crate) struct ListedItem {
+    pub(crate) name: String,
+    pub(crate) is_directory: bool,
 }
 
 /// A place whose directories are listed.

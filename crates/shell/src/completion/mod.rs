@@ -21,9 +21,11 @@ use rustyline::{
 };
 
 use super::{command::lookup, paths, words};
+pub(crate) use candidates::awaits_name;
 use candidates::{Places, candidates};
-pub(crate) use lister::THREAD;
-use lister::{ListedItem, Lister};
+use lister::Lister;
+pub(crate) use lister::{ListedItem, THREAD};
+pub(crate) use places::listed;
 use places::{Disk, Servers};
 
 /// The longest that a press of Tab may take: more feels as if the program hangs.
@@ -151,7 +153,7 @@ fn opened(line: &str) -> Option<String> {
 }
 
 /// Returns the directory `text` as seen from `from`; [`None`] where there can't be one. An inner [`None`] is the root.
-fn below(from: Option<&Name>, text: &str) -> Option<Option<Name>> {
+pub(crate) fn below(from: Option<&Name>, text: &str) -> Option<Option<Name>> {
     let mut components: Vec<&str> = match from {
         Some(from) if !text.starts_with('/') => from.as_str().split('/').collect(),
         _ => Vec::new(),

@@ -55,13 +55,18 @@ impl Servers {
                 Client::connect(address, options.unwrap_or_default().cancel(Cancel::default()).timeout(SERVER_TIMEOUT))?
             }
         };
-        let entries = self.client.insert(client).list(directory)?;
-        let item = |entry: ferry_client::Entry| ListedItem {
-            name: entry.name.as_str().to_owned(),
-            is_directory: matches!(entry.kind, EntryKind::Directory(_)),
-        };
-        Ok(entries.into_iter().map(item).filter(|item| can_be_shown(&item.name)).collect())
+        listed(self.client.insert(client), directory)
     }
+}
+
+/// Returns what `directory` of a server has, or its root, as far as it can be shown.
+pub(crate) fn listed(client: &mut Client, directory: Option<&Name>) -> Result<Vec<ListedItem>, ferry_client::Error> {
+    let item = |entry: ferry_client::Entry| ListedItem {
+        name: entry.name.as_str().to_owned(),
+        is_directory: matches!(entry.kind, EntryKind::Directory(_)),
+    };
+    let entries = client.list(directory)?;
+    Ok(entries.into_iter().map(item).filter(|item| can_be_shown(&item.name)).collect())
 }
 
 /// The local disk: it may be a slow one, at the end of a network.

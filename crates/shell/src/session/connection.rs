@@ -1,6 +1,6 @@
 //! OPEN and CLOSE, and a connection that is lost.
 
-use std::{panic::resume_unwind, sync::mpsc, thread, time::Duration};
+use std::{collections::BTreeMap, panic::resume_unwind, sync::mpsc, thread, time::Duration};
 
 use ferry_client::{
     AddressError, Cancel, Client, Error, Event as Step, Greeting, IfAbsent, Security, Settings, UserName,
@@ -74,20 +74,7 @@ impl Session {
 
     /// Returns the server that `text` stands for: a bookmark, a port or host:port, each with a user in front or without.
     pub(crate) fn server(&self, text: &str) -> Result<Server, Failed> {
-        let Some((user, place)) = text.rsplit_once('@') else { return self.server_at(text) };
-        // What stands there may be more than a user: it is not repeated.
-        let user = UserName::new(user).map_err(|error| Failed::usage(format!("before the @: {error}")))?;
-        Ok(self.server_at(place)?.with_user(user))
-    }
-
-    fn server_at(&self, text: &str) -> Result<Server, Failed> {
-        if let Some(server) = self.bookmarks.get(text) {
-            return Ok(server.clone());
-        }
-        text.parse().map(Server::at).map_err(|error: AddressError| {
-            let nor = if matches!(error, AddressError::Form(_)) { ", nor a bookmark" } else { "" };
-            Failed::usage(format!("{error}{nor}")).about(text)
-        })
+        server_named(&self.bookmarks, text)
     }
 
     pub(super) fn close(&mut self) -> Result<(), Failed> {
@@ -139,6 +126,24 @@ impl Session {
         // A script ends here, and there is nothing to type.
         interactive.then(|| format!("not connected any more: OPEN {place} to connect again"))
     }
+}
+
+/// Returns the server that `text` stands for, where these are the `bookmarks`.
+pub(crate) fn server_named(bookmarks: &BTreeMap<String, Server>, text: &str) -> Result<Server, Failed> {
+    let Some((user, place)) = text.rsplit_once('@') else { return server_at(bookmarks, text) };
+    // What stands there may be more than a user: it is not repeated.
+    let user = UserName::new(user).map_err(|error| Failed::usage(format!("before the @: {error}")))?;
+    Ok(server_at(bookmarks, place)?.with_user(user))
+}
+
+fn server_at(bookmarks: &BTreeMap<String, Server>, text: &str) -> Result<Server, Failed> {
+    if let Some(server) = bookmarks.get(text) {
+        return Ok(server.clone());
+    }
+    text.parse().map(Server::at).map_err(|error: AddressError| {
+        let nor = if matches!(error, AddressError::Form(_)) { ", nor a bookmark" } else { "" };
+        Failed::usage(format!("{error}{nor}")).about(text)
+    })
 }
 
 /// Connects again in a few seconds or not at all; tells of it where that is not done at once.

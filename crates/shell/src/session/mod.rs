@@ -40,6 +40,7 @@ use super::{
     trust::Server,
     words,
 };
+pub(crate) use connection::server_named;
 use failures::Failures;
 pub(crate) use login::place_of;
 use moving::Totals;
