@@ -44,6 +44,7 @@ fn sessions(options: &Options, report: &mut Report) {
         return;
     }
     let limits = Arc::new(Limits {
+        kept_modes: None,
         node: None,
         read_only: false,
         volatile: false,

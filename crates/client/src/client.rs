@@ -9,7 +9,7 @@ use ferry_wire::{Entry, Greeting, Id, Name, Request, Tag, Time};
 use crate::{
     address::Address,
     connection::Connection,
-    conversation::requests::{self, Download, Part, Stat, Sum},
+    conversation::requests::{self, Download, Part, Stat, Sum, Touch},
     error::Error,
     link::Link,
     login::Credentials,
@@ -276,18 +276,19 @@ impl Client {
     ///
     /// Anything that can go wrong with the listing of `root`; a connection that is lost.
     pub fn tree(&mut self, root: Option<&Name>) -> Result<RemoteTree, Error> {
-        self.tree_sifted(root, &mut |_, _| true, &mut |_| {})
+        self.tree_sifted(root, false, &mut |_, _| true, &mut |_| {})
     }
 
-    /// The same, but for what `sift` leaves out; `watch` learns how many things were found so far.
+    /// The same, with the permissions of files where `tells_modes`, and without what `sift` leaves out; `watch` learns how many things were found so far.
     pub(crate) fn tree_sifted(
         &mut self,
         root: Option<&Name>,
+        tells_modes: bool,
         sift: &mut Sift<'_>,
         watch: &mut dyn FnMut(usize),
     ) -> Result<RemoteTree, Error> {
         let limit = self.options().tree_memory;
-        self.converse(|link| tree::remote(link, limit, root, sift, watch))
+        self.converse(|link| tree::remote(link, (limit, tells_modes), root, sift, watch))
     }
 
     /// Returns the names in `directory`, or in the root, that match `pattern`; sorted. Only the directories that can match are
@@ -342,6 +343,28 @@ impl Client {
     ) -> Result<(), Error> {
         let requests = names.iter().map(|name| Request::Delete { name: name.clone() });
         self.converse(|link| requests::change_all(link, requests, watch))
+    }
+
+    /// Sets times of files and directories, and permissions of files, and tells `watch` what became of each, as in
+    /// [`Client::delete_all`]. The time of a directory lasts until something is made, renamed or deleted in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lacking`] of a server that does not know that, or that does not keep permissions, where some are to be set;
+    /// and as [`Client::delete_all`].
+    pub fn touch_all(
+        &mut self,
+        touches: &[Touch],
+        watch: &mut dyn FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let lacks = |what, feature| Err(Error::Lacking { what, feature });
+        if !self.greeting().has(Greeting::TOUCH) {
+            return lacks("set times", Greeting::TOUCH);
+        }
+        if touches.iter().any(|touch| touch.mode.is_some()) && self.greeting().kept_modes().is_none() {
+            return lacks("keep permissions", Greeting::WITH_MODE);
+        }
+        self.converse(|link| requests::touch_all(link, touches, watch))
     }
 
     /// Stores all that `source` gives as `name`, of a size that nobody knows before; with the time `mtime`, or now. Where the

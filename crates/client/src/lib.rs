@@ -91,15 +91,15 @@ pub use address::{Address, AddressError};
 pub use checksum::{ChecksumError, ChecksumForm, ChecksumLine};
 pub use choose::{Choice, Filter, Links, NameList, RuleError};
 pub use client::Client;
-pub use conversation::requests::{Download, Part, Stat, Sum};
+pub use conversation::requests::{Download, Part, Stat, Sum, Touch};
 pub use error::{Blame, Error, Stranger};
 pub use local::{HeldDirectory, LocalPath, sha256_of};
 pub use login::{Credentials, LoginProblem};
-pub use options::{Cancel, Options, Progress};
+pub use options::{Cancel, Options, Permissions, Progress};
 pub use pattern::{Pattern, PatternError};
 pub use plan::{
-    Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Portion, Removal, Replacement, Sync,
-    Transfers,
+    Amendment, Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Portion, Removal, Replacement,
+    Sync, Transfers,
 };
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{
@@ -111,6 +111,6 @@ pub use trust::{CertificateProblem, Security, Trust, UnknownKey, Untrusted};
 
 // What the methods take and give is part of this crate's interface.
 pub use ferry_wire::{
-    Code, Crc32, Entry, EntryKind, Failure, FileMeta, Fingerprint, FingerprintError, Greeting, Id, Name, NameError,
-    Secret, SecretError, Sha256, Tag, Time, UserName, UserNameError,
+    Code, Crc32, Entry, EntryKind, Failure, FileMeta, Fingerprint, FingerprintError, Greeting, Id, Mode, Name,
+    NameError, Secret, SecretError, Sha256, Tag, Time, UserName, UserNameError,
 };

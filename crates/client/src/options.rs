@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::Fingerprint;
+use ferry_wire::{FileMeta, Fingerprint, Greeting, Mode, Time};
 
 use crate::{
+    error::Error,
     login::Credentials,
     trust::{Security, Trust},
 };
@@ -154,6 +155,76 @@ impl Cancel {
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }
+}
+
+/// The permissions that a file brings with it to the other end. Set-user-ID, set-group-ID and sticky bits never do, and the
+/// owner of a file may always read it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Permissions {
+    /// None: it gets those of a new file in its place, or of the file that it replaces.
+    #[default]
+    Usual,
+    /// Those of its owner; those of group and others are as usual.
+    Owner,
+    /// All nine.
+    All,
+}
+
+impl Permissions {
+    /// Returns those that count; [`None`] for none.
+    pub(crate) fn mask(self) -> Option<Mode> {
+        match self {
+            Permissions::Usual => None,
+            Permissions::Owner => Some(Mode::OWNER),
+            Permissions::All => Some(Mode::ALL),
+        }
+    }
+
+    /// Returns what a file that would have `usual` gets where the one at the other end has `mode`.
+    pub(crate) fn over(self, usual: Mode, mode: Mode) -> Mode {
+        self.mask().map_or(usual, |mask| usual.taking(mode, mask))
+    }
+
+    /// Returns those of `mode` that count.
+    pub(crate) fn of(self, mode: Mode) -> Mode {
+        mode.within(self.mask().unwrap_or(Mode::ALL))
+    }
+
+    /// Returns what a download is given beside its bytes.
+    pub(crate) fn given(self, meta: &FileMeta) -> Given {
+        Given { mtime: meta.mtime, mode: meta.mode, permissions: self }
+    }
+
+    /// Fails where a server that has greeted with this does not tell them.
+    pub(crate) fn check_told(self, greeting: Option<&Greeting>) -> Result<(), Error> {
+        let knows = greeting.is_some_and(|greeting| greeting.has(Greeting::TELL_MODE));
+        match self.mask().is_none() || knows {
+            true => Ok(()),
+            false => Err(Error::Lacking { what: "tell permissions", feature: Greeting::TELL_MODE }),
+        }
+    }
+
+    /// Fails where a server that has greeted with this does not keep all of them.
+    pub(crate) fn check_kept(self, greeting: Option<&Greeting>) -> Result<(), Error> {
+        let kept = greeting.and_then(Greeting::kept_modes);
+        match (self.mask(), kept) {
+            (None, _) => Ok(()),
+            (Some(wanted), Some(kept)) if wanted.within(kept) == wanted => Ok(()),
+            (Some(_), None) => Err(Error::Lacking { what: "keep permissions", feature: Greeting::WITH_MODE }),
+            (Some(_), Some(_)) => {
+                Err(Error::Lacking { what: "keep permissions of group and others", feature: "with-mode=777" })
+            }
+        }
+    }
+}
+
+/// The things that a download is given beside its bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Given {
+    pub(crate) mtime: Option<Time>,
+    /// The permissions that the server told, and those of them that count.
+    pub(crate) mode: Option<Mode>,
+    pub(crate) permissions: Permissions,
 }
 
 /// How far a transfer is. Given to the caller's callback before the first byte and after every

@@ -120,6 +120,7 @@ impl<'a> Drive<'a> {
             node: None,
             read_only,
             volatile: false,
+            kept_modes: Some(ferry_wire::Mode::ALL),
             upload_bytes: 2 << 20,
             timeouts,
             checkpoint_bytes: 300_000,

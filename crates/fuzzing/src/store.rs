@@ -7,7 +7,7 @@ use ferry_server::store::{
     NameCompletion, NameOperation, Opened, Operation, Piece, Published, ReadCompletion, ReadOperation, Resumed,
     Stability, Status, StoreError, SystemError, UploadCompletion, UploadOperation,
 };
-use ferry_wire::{Crc32, Digest, Name, Tag};
+use ferry_wire::{Crc32, Digest, Mode, Name, Tag};
 
 /// Handles are numbers.
 pub(crate) struct Numbers;
@@ -212,7 +212,7 @@ fn listed(name: &str, status: Status, more: Option<u32>) -> ReadCompletion<'stat
 }
 
 fn version(size: u64) -> FileVersion {
-    FileVersion { size, mtime: None, tag: tag() }
+    FileVersion { size, mtime: None, tag: tag(), mode: Mode::OWNER }
 }
 
 fn failure() -> StoreError {

@@ -200,8 +200,14 @@ mod tests {
             leasing: LeaseOptions::default(),
         };
         let store = Store::open(&options).map_err(|error| error.to_string())?;
-        let stage =
-            Stage { name: Name::new(name).unwrap(), size: Some(5), mtime: None, settled: true, owner: Owner::NOBODY };
+        let stage = Stage {
+            name: Name::new(name).unwrap(),
+            size: Some(5),
+            mtime: None,
+            permissions: None,
+            settled: true,
+            owner: Owner::NOBODY,
+        };
         let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(stage), &|| true) else {
             panic!("not staged")
         };

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use crate::{
+    mode::Mode,
     name::Name,
     number::parse_integer,
     reply::{FileMeta, MalformedReply},
@@ -11,7 +12,8 @@ use crate::{
     words::Words,
 };
 
-/// One line of a listing: `f <size> <mtime> <tag> <name>` or `d - <mtime> - <name>`.
+/// One line of a listing: `f <size> <mtime> <tag> <name>` or `d - <mtime> - <name>`; where permissions were asked for, `F
+/// <size> <mtime> <tag> <octal> <name>` in place of the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name, of one component: it holds no `/`.
@@ -46,12 +48,16 @@ impl Entry {
         let size = words.next()?;
         let mtime = Time::parse_known_or_dash(words.next()?)?;
         let tag = words.next()?;
+        let mode = if kind == b"F" { Some(Mode::parse(words.next()?)?) } else { None };
         let name = Name::from_bytes(words.rest()?).ok()?;
         if name.parent().is_some() {
             return None;
         }
         let kind = match kind {
-            b"f" => EntryKind::File(FileMeta { size: parse_integer(size)?, mtime, tag: Tag::from_word(tag).ok()? }),
+            b"f" | b"F" => {
+                let (size, tag) = (parse_integer(size)?, Tag::from_word(tag).ok()?);
+                EntryKind::File(FileMeta { size, mtime, tag, mode })
+            }
             b"d" if size == b"-" && tag == b"-" => EntryKind::Directory(mtime),
             _ => return None,
         };
@@ -62,7 +68,10 @@ impl Entry {
     pub fn encode(&self, out: &mut Vec<u8>) {
         // Writing to a Vec can't fail.
         let _ = match &self.kind {
-            EntryKind::File(FileMeta { size, mtime, tag }) => {
+            EntryKind::File(FileMeta { size, mtime, tag, mode: Some(mode) }) => {
+                writeln!(out, "F {size} {} {tag} {mode} {}", OrDash(*mtime), self.name)
+            }
+            EntryKind::File(FileMeta { size, mtime, tag, mode: None }) => {
                 writeln!(out, "f {size} {} {tag} {}", OrDash(*mtime), self.name)
             }
             EntryKind::Directory(mtime) => writeln!(out, "d - {} - {}", OrDash(*mtime), self.name),
@@ -76,7 +85,9 @@ mod tests {
 
     #[test]
     fn entries_come_back() {
-        for line in ["f 5 1.5 tag a b", "d - 7 - dir", "f 0 - t .hidden", "d - - - Grüße"] {
+        for line in
+            ["f 5 1.5 tag a b", "d - 7 - dir", "f 0 - t .hidden", "d - - - Grüße", "F 5 - t 755 a b", "f 5 - t 755 a b"]
+        {
             let mut out = Vec::new();
             Entry::parse(line.as_bytes()).unwrap().encode(&mut out);
             assert_eq!(out, format!("{line}\n").as_bytes());
@@ -96,6 +107,9 @@ mod tests {
             "f 5 1 t",
             "d 5 1 - a",
             "x 5 1 t a",
+            "F 5 1 t a",
+            "F 5 1 t 4755 a",
+            "F 5 1 t 755",
             "",
             "f 5 1 t .ferry-x",
         ] {

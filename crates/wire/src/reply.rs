@@ -7,6 +7,7 @@ use crate::{
     crc::Crc32,
     escape::{escaped, escaped_bytes},
     limits::{MAX_LINE_BYTES, PROTOCOL_VERSION},
+    mode::Mode,
     number::{parse_integer, push_integer},
     sha256::Sha256,
     time::{OrDash, Time},
@@ -70,6 +71,8 @@ pub struct FileMeta {
     pub mtime: Option<Time>,
     /// The version.
     pub tag: Tag,
+    /// The permissions, where they were asked for.
+    pub mode: Option<Mode>,
 }
 
 /// A server's reply to one request.
@@ -77,7 +80,7 @@ pub struct FileMeta {
 /// A body follows [`Reply::File`] after GET and READ, and always follows [`Reply::Listing`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// `FILE <size> <mtime> <tag>`
+    /// `FILE <size> <mtime> <tag> [mode=<octal>]`
     File(FileMeta),
     /// `DIR <mtime>`
     Dir(Option<Time>),
@@ -118,6 +121,9 @@ pub enum Reply {
     Fail(Failure),
 }
 
+/// The beginning of the word of a FILE that carries the permissions.
+const MODE: &[u8] = b"mode=";
+
 /// The beginning of the word of a SUM that carries the SHA-256.
 const SHA256: &[u8] = b"sha256=";
 
@@ -144,6 +150,10 @@ impl Reply {
                 size: parse_integer(words.next()?)?,
                 mtime: Time::parse_known_or_dash(words.next()?)?,
                 tag: Tag::from_word(words.next()?).ok()?,
+                mode: match std::iter::from_fn(|| words.next()).find_map(|word| word.strip_prefix(MODE)) {
+                    Some(digits) => Some(Mode::parse(digits)?),
+                    None => None,
+                },
             })
         } else if is_verb(verb, "SAVED") || is_verb(verb, "SUM") {
             let size = parse_integer(words.next()?)?;
@@ -181,15 +191,16 @@ impl Reply {
         // Writing to a Vec can't fail.
         let _ = match self {
             // By hand: a server writes this line a hundred thousand times a second.
-            Reply::File(FileMeta { size, mtime, tag }) => {
+            Reply::File(FileMeta { size, mtime, tag, mode }) => {
                 out.extend_from_slice(b"FILE ");
                 push_integer(out, *size);
                 out.push(b' ');
                 Time::push_known_or_dash(*mtime, out);
                 out.push(b' ');
                 out.extend_from_slice(tag.as_str().as_bytes());
+                let told = mode.iter().try_for_each(|mode| write!(out, " mode={mode}"));
                 out.push(b'\n');
-                Ok(())
+                told
             }
             Reply::Dir(mtime) => writeln!(out, "DIR {}", OrDash(*mtime)),
             Reply::Listing => writeln!(out, "LISTING"),
@@ -268,6 +279,15 @@ impl Greeting {
     /// The feature of a server that knows `WITH sum=sha256`.
     pub const WITH_SHA256: &str = "with-sha256";
 
+    /// The beginning of the feature of a server that knows `WITH mode=<octal>`; the permissions that it keeps follow.
+    pub const WITH_MODE: &str = "with-mode=";
+
+    /// The feature of a server that knows `WITH tell=mode`.
+    pub const TELL_MODE: &str = "tell-mode";
+
+    /// The feature of a server that knows TOUCH.
+    pub const TOUCH: &str = "touch";
+
     /// The feature of a server that takes parts of a resumable upload on several connections.
     pub const PARTS: &str = "parts";
 
@@ -278,6 +298,12 @@ impl Greeting {
     #[must_use]
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|word| word == feature)
+    }
+
+    /// Returns the permissions of uploads that the server keeps; [`None`] where it keeps none.
+    #[must_use]
+    pub fn kept_modes(&self) -> Option<Mode> {
+        self.features.iter().find_map(|word| Mode::parse(word.strip_prefix(Greeting::WITH_MODE)?.as_bytes()))
     }
 
     /// Returns the name of the server among several, where it has one.
@@ -360,6 +386,10 @@ mod tests {
         assert_eq!(Reply::parse(b"SUM 0 00000000 t of late"), Ok(sum(None)));
         assert_eq!(Reply::parse(format!("SUM 0 00000000 t of sha256={empty} late").as_bytes()), Ok(sum(Some(empty))));
         assert!(Reply::parse(b"SUM 0 00000000 t sha256=e3b0").is_err());
+        let file = |mode| FileMeta { size: 5, mtime: None, tag: Tag::new("t").unwrap(), mode };
+        assert_eq!(Reply::parse(b"FILE 5 - t of late"), Ok(Reply::File(file(None))));
+        assert_eq!(Reply::parse(b"FILE 5 - t of mode=640 late"), Ok(Reply::File(file(Some(Mode::of(0o640))))));
+        assert!(Reply::parse(b"FILE 5 - t mode=4755").is_err());
         let parts = vec![7..9, 12..13];
         assert_eq!(Reply::parse(b"GO 5 7-9 12-13 14-14 20-30"), Ok(Reply::Go { offset: 5, parts }));
         for line in

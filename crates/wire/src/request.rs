@@ -6,6 +6,7 @@ use crate::{
     code::Code,
     escape::escaped_bytes,
     login::{Secret, SecretError, UserName, UserNameError},
+    mode::Mode,
     name::{BROWSER_ENDINGS, Name, NameError},
     number::parse_integer,
     reply::Failure,
@@ -96,6 +97,13 @@ pub enum Request {
         /// The new name, which does not exist yet.
         to: Name,
     },
+    /// `TOUCH <mtime or -> <name>`
+    Touch {
+        /// The time to set; [`None`] for the server's own.
+        mtime: Option<Time>,
+        /// The file or directory.
+        name: Name,
+    },
     /// `LOGIN <user> <secret>`
     Login {
         /// The user.
@@ -122,6 +130,10 @@ pub struct Options {
     pub crc_read: bool,
     /// `sum=sha256`: a SUM is answered with the SHA-256, too.
     pub sha256: bool,
+    /// `mode=<octal>`: a file gets these permissions, of those that the server keeps.
+    pub mode: Option<Mode>,
+    /// `tell=mode`: the permissions of files are told.
+    pub tells_mode: bool,
     /// An option that this version does not know was among them, or two that can't hold together.
     pub has_unknown: bool,
 }
@@ -132,12 +144,19 @@ impl Options {
     pub fn and(self, others: Options) -> Options {
         let if_none = self.if_none || others.if_none;
         let are_two = matches!((&self.if_tag, &others.if_tag), (Some(one), Some(other)) if one != other);
+        let are_two_modes = matches!((self.mode, others.mode), (Some(one), Some(other)) if one != other);
         let if_tag = self.if_tag.or(others.if_tag);
         Options {
             if_none,
             crc_read: self.crc_read || others.crc_read,
             sha256: self.sha256 || others.sha256,
-            has_unknown: self.has_unknown || others.has_unknown || are_two || if_none && if_tag.is_some(),
+            mode: self.mode.or(others.mode),
+            tells_mode: self.tells_mode || others.tells_mode,
+            has_unknown: self.has_unknown
+                || others.has_unknown
+                || are_two
+                || are_two_modes
+                || if_none && if_tag.is_some(),
             if_tag,
         }
     }
@@ -215,6 +234,7 @@ impl Request {
             Request::Mkdir { .. } => "MKDIR",
             Request::Delete { .. } => "DELETE",
             Request::Rename { .. } => "RENAME",
+            Request::Touch { .. } => "TOUCH",
             Request::Login { .. } => "LOGIN",
             Request::With(_) => "WITH",
             Request::Health => "HEALTH",
@@ -246,16 +266,23 @@ impl Request {
             Request::List { name: None } => writeln!(out, "LIST"),
             Request::List { name: Some(name) } => writeln!(out, "LIST {name}"),
             Request::Rename { from, to } => writeln!(out, "RENAME {from}//{to}"),
+            Request::Touch { mtime, name } => writeln!(out, "TOUCH {} {name}", OrDash(*mtime)),
             Request::Login { user, secret } => writeln!(out, "LOGIN {user} {}", secret.expose()),
-            Request::With(Options { if_none, if_tag, crc_read, sha256, has_unknown: _ }) => {
-                let options = [(if_none, " if=none"), (crc_read, " crc=read"), (sha256, " sum=sha256")];
+            Request::With(Options { if_none, if_tag, crc_read, sha256, mode, tells_mode, has_unknown: _ }) => {
+                let options = [
+                    (if_none, " if=none"),
+                    (crc_read, " crc=read"),
+                    (sha256, " sum=sha256"),
+                    (tells_mode, " tell=mode"),
+                ];
                 out.extend_from_slice(b"WITH");
                 options
                     .iter()
                     .filter(|(is_set, _)| **is_set)
                     .for_each(|(_, word)| out.extend_from_slice(word.as_bytes()));
                 let tag = if_tag.iter().try_for_each(|tag| write!(out, " if={tag}"));
-                tag.and_then(|()| writeln!(out))
+                let mode = mode.iter().try_for_each(|mode| write!(out, " mode={mode}"));
+                tag.and(mode).and_then(|()| writeln!(out))
             }
             Request::Health => writeln!(out, "HEALTH"),
             Request::Close => writeln!(out, "CLOSE"),
@@ -308,6 +335,7 @@ const REQUESTS: &[Syntax] = &[
     Syntax { verb: "MKDIR", usage: "MKDIR <name>", parse: |words| Ok(Request::Mkdir { name: name(words)? }) },
     Syntax { verb: "DELETE", usage: "DELETE <name>", parse: |words| Ok(Request::Delete { name: name(words)? }) },
     Syntax { verb: "RENAME", usage: "RENAME <from>//<to>", parse: rename },
+    Syntax { verb: "TOUCH", usage: "TOUCH <mtime or -> <name>", parse: touch },
     Syntax { verb: "LOGIN", usage: "LOGIN <user> <secret>", parse: login },
     Syntax { verb: "WITH", usage: "WITH <key>=<value> ...", parse: with },
     Syntax { verb: "HEALTH", usage: "HEALTH", parse: health },
@@ -370,6 +398,11 @@ fn rename(words: Words<'_>) -> Result<Request, ArgumentError> {
     Ok(Request::Rename { from, to })
 }
 
+fn touch(mut words: Words<'_>) -> Result<Request, ArgumentError> {
+    let mtime = words.next().and_then(Time::parse_known_or_dash).ok_or(ArgumentError::Usage)?;
+    Ok(Request::Touch { mtime, name: name(words)? })
+}
+
 fn login(mut words: Words<'_>) -> Result<Request, ArgumentError> {
     let user = words.next().ok_or(ArgumentError::Usage)?;
     let secret = words.rest().ok_or(ArgumentError::Usage)?;
@@ -395,9 +428,11 @@ fn option(word: &[u8]) -> Options {
         b"if=none" => Options { if_none: true, ..Options::default() },
         b"crc=read" => Options { crc_read: true, ..Options::default() },
         b"sum=sha256" => Options { sha256: true, ..Options::default() },
-        _ => match tag() {
-            Some(tag) => Options { if_tag: Some(tag), ..Options::default() },
-            None => Options { has_unknown: true, ..Options::default() },
+        b"tell=mode" => Options { tells_mode: true, ..Options::default() },
+        _ => match (tag(), word.strip_prefix(b"mode=").and_then(Mode::parse)) {
+            (Some(tag), _) => Options { if_tag: Some(tag), ..Options::default() },
+            (None, Some(mode)) => Options { mode: Some(mode), ..Options::default() },
+            (None, None) => Options { has_unknown: true, ..Options::default() },
         },
     }
 }
@@ -473,6 +508,8 @@ mod tests {
             ("part id 7 5 x y", Request::Part { id: Id::new("id").unwrap(), offset: 7, length: 5, name: name("x y") }),
             ("LIST", Request::List { name: None }),
             ("LIST a/b", Request::List { name: Some(name("a/b")) }),
+            ("TOUCH 1.5 a b", Request::Touch { mtime: Time::new(1, 500_000_000), name: name("a b") }),
+            ("touch - a", Request::Touch { mtime: None, name: name("a") }),
             ("RENAME a/b//c d", Request::Rename { from: name("a/b"), to: name("c d") }),
             ("LOGIN alice  a b ", Request::Login { user: user("alice"), secret: secret(" a b ") }),
             ("login A.b-c_9 pässwörd", Request::Login { user: user("A.b-c_9"), secret: secret("pässwörd") }),
@@ -491,6 +528,10 @@ mod tests {
             ("WITH sum=sha256", Request::With(Options { sha256: true, ..Options::default() })),
             ("WITH sum=SHA256", with(false, false, true)),
             ("WITH sum=md5", with(false, false, true)),
+            ("WITH mode=0755", Request::With(Options { mode: Some(Mode::of(0o755)), ..Options::default() })),
+            ("WITH tell=mode", Request::With(Options { tells_mode: true, ..Options::default() })),
+            ("WITH mode=4755", with(false, false, true)),
+            ("WITH mode=", with(false, false, true)),
             ("health", Request::Health),
             ("CLOSE the door", Request::Close),
         ] {
@@ -513,6 +554,10 @@ mod tests {
             ("READ 9223372036854775808 * * a", Code::BadRequest, false),
             ("RESUME a.b 1 - x", Code::BadRequest, false),
             ("RESUME a - - x", Code::BadRequest, false),
+            ("TOUCH", Code::BadRequest, false),
+            ("TOUCH a", Code::BadRequest, false),
+            ("TOUCH 1", Code::BadRequest, false),
+            ("TOUCH 1 ", Code::BadName, false),
             ("RENAME a", Code::BadRequest, false),
             ("RENAME //a", Code::BadName, false),
             ("RENAME a//", Code::BadName, false),

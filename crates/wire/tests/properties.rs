@@ -2,7 +2,7 @@
 //! is cut, and nothing that a peer can send makes the decoder panic.
 
 use ferry_wire::{
-    BodyLine, Code, Crc32, Entry, EntryKind, Failure, FileMeta, Frame, Framer, Greeting, Id, LineTooLong, Name,
+    BodyLine, Code, Crc32, Entry, EntryKind, Failure, FileMeta, Frame, Framer, Greeting, Id, LineTooLong, Mode, Name,
     Options, Reply, Request, Secret, Sha256, Tag, Time, UserName, limits, write_block_header,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -46,7 +46,12 @@ fn failures() -> impl Strategy<Value = Failure> {
 }
 
 fn metas() -> impl Strategy<Value = FileMeta> {
-    (integers(), option::of(times()), tags()).prop_map(|(size, mtime, tag)| FileMeta { size, mtime, tag })
+    (integers(), option::of(times()), tags(), modes()).prop_map(|(size, mtime, tag, mode)| FileMeta {
+        size,
+        mtime,
+        tag,
+        mode,
+    })
 }
 
 fn logins() -> impl Strategy<Value = Request> {
@@ -74,19 +79,27 @@ fn requests() -> impl Strategy<Value = Request> {
         names().prop_map(|name| Request::Mkdir { name }),
         names().prop_map(|name| Request::Delete { name }),
         (names(), names()).prop_map(|(from, to)| Request::Rename { from, to }),
+        (option::of(times()), names()).prop_map(|(mtime, name)| Request::Touch { mtime, name }),
         logins(),
-        (any::<bool>(), option::of(tags()), any::<bool>(), any::<bool>()).prop_filter_map(
-            "an option",
-            |(if_none, if_tag, crc_read, sha256)| {
-                // No file has the tag `none`, which stands for no file.
-                let if_tag = if_tag.filter(|tag| !if_none && tag.as_str() != "none");
-                let is_any = if_none || if_tag.is_some() || crc_read || sha256;
-                is_any.then_some(Request::With(Options { if_none, if_tag, crc_read, sha256, has_unknown: false }))
-            }
-        ),
+        options().prop_filter_map("an option", |options| {
+            (options != Options::default()).then_some(Request::With(options))
+        }),
         Just(Request::Health),
         Just(Request::Close),
     ]
+}
+
+fn modes() -> impl Strategy<Value = Option<Mode>> {
+    option::of(any::<u32>().prop_map(Mode::of))
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, option::of(tags()), modes()).prop_map(|((if_none, crc_read, sha256, tells_mode), if_tag, mode)| {
+        // No file has the tag `none`, which stands for no file.
+        let if_tag = if_tag.filter(|tag| !if_none && tag.as_str() != "none");
+        Options { if_none, if_tag, crc_read, sha256, mode, tells_mode, has_unknown: false }
+    })
 }
 
 fn replies() -> impl Strategy<Value = Reply> {
@@ -279,7 +292,7 @@ proptest! {
     #[test]
     fn no_words_make_a_parser_panic(
         verb in select(vec![
-            "GET", "READ", "PUT", "RESUME", "PART", "LIST", "STAT", "SUM", "MKDIR", "DELETE", "RENAME", "LOGIN", "WITH", "CLOSE",
+            "GET", "READ", "PUT", "RESUME", "PART", "LIST", "STAT", "SUM", "MKDIR", "DELETE", "RENAME", "TOUCH", "LOGIN", "WITH", "CLOSE",
             "HEALTH", "DATA", "END", "STOP", "FAIL", "FILE", "DIR", "LISTING", "SAVED", "GO", "DONE", "BYE", "FERRY", "f", "d",
         ]),
         words in vec(

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Crc32, Digest, Failure, Greeting, Id, Name, Reply, Request, Tag, Time};
+use ferry_wire::{Crc32, Digest, Failure, Greeting, Id, Mode, Name, Options, Reply, Request, Tag, Time};
 
 use super::{Conversation, Line};
 use crate::{
@@ -65,10 +65,10 @@ impl<'l, T> Exchange<'l, T> {
     ///
     /// [`Error::NeverReplacing`] where the server does not know that.
     pub(crate) fn only_if_free(&mut self) -> Result<(), Error> {
-        if !self.link.knows_if_free() {
+        if !self.link.knows(Greeting::WITH_IF) {
             return Err(Error::NeverReplacing);
         }
-        self.talk.only_if_free(self.link.output());
+        self.with(Options { if_none: true, ..Options::default() });
         Ok(())
     }
 
@@ -78,18 +78,16 @@ impl<'l, T> Exchange<'l, T> {
     ///
     /// [`Error::Lacking`] where the server does not know that.
     pub(crate) fn only_if_version(&mut self, tag: &Tag) -> Result<(), Error> {
-        if !self.link.knows_if_tag() {
-            return Err(Error::Lacking { what: "be told which version to replace", feature: Greeting::WITH_IF_TAG });
-        }
-        self.talk.only_if_version(tag, self.link.output());
+        self.need(Greeting::WITH_IF_TAG, "be told which version to replace")?;
+        self.with(Options { if_tag: Some(tag.clone()), ..Options::default() });
         Ok(())
     }
 
     /// Has the server read the file that is asked for next, whatever it remembers of it; one that remembers nothing does so
     /// anyway.
     pub(crate) fn read_anew(&mut self) {
-        if self.link.knows_crc_read() {
-            self.talk.read_anew(self.link.output());
+        if self.link.knows(Greeting::WITH_CRC) {
+            self.with(Options { crc_read: true, ..Options::default() });
         }
     }
 
@@ -99,11 +97,33 @@ impl<'l, T> Exchange<'l, T> {
     ///
     /// [`Error::Lacking`] where the server does not know that.
     pub(crate) fn with_sha256(&mut self) -> Result<(), Error> {
-        if !self.link.knows_sha256() {
-            return Err(Error::Lacking { what: "compute SHA-256", feature: Greeting::WITH_SHA256 });
-        }
-        self.talk.with_sha256(self.link.output());
+        self.need(Greeting::WITH_SHA256, "compute SHA-256")?;
+        self.with(Options { sha256: true, ..Options::default() });
         Ok(())
+    }
+
+    /// Has the file that is stored or touched next get permissions, where the server keeps such.
+    pub(crate) fn with_mode(&mut self, mode: Option<Mode>) {
+        if mode.is_some() && self.link.greeting().is_some_and(|greeting| greeting.kept_modes().is_some()) {
+            self.with(Options { mode, ..Options::default() });
+        }
+    }
+
+    /// Has what is asked for next tell the permissions of files, where the server knows that.
+    pub(crate) fn telling_modes(&mut self) {
+        if self.link.knows(Greeting::TELL_MODE) {
+            self.with(Options { tells_mode: true, ..Options::default() });
+        }
+    }
+
+    /// Sets options for what is queued next: only those that the server knows.
+    fn with(&mut self, options: Options) {
+        self.talk.with(options, self.link.output());
+    }
+
+    /// Fails where the server does not know `feature`, and so can't do `what`.
+    fn need(&self, feature: &'static str, what: &'static str) -> Result<(), Error> {
+        if self.link.knows(feature) { Ok(()) } else { Err(Error::Lacking { what, feature }) }
     }
 
     /// Queues a PUT; its body is sent in blocks.

@@ -107,27 +107,8 @@ impl<T> Conversation<T> {
         self.in_flight.push_back((Expected::Line, about));
     }
 
-    /// Has the upload that is asked for next fail where its name is taken: only of a server that knows this.
-    pub(crate) fn only_if_free(&self, out: &mut Vec<u8>) {
-        let options = Options { if_none: true, ..Options::default() };
-        push(out, |out| Request::With(options).encode(out));
-    }
-
-    /// Has the upload that is asked for next fail unless it replaces the version `tag`: only of a server that knows this.
-    pub(crate) fn only_if_version(&self, tag: &Tag, out: &mut Vec<u8>) {
-        let options = Options { if_tag: Some(tag.clone()), ..Options::default() };
-        push(out, |out| Request::With(options).encode(out));
-    }
-
-    /// Has the server read the file that is asked for next, whatever it remembers of it: only one that knows this.
-    pub(crate) fn read_anew(&self, out: &mut Vec<u8>) {
-        let options = Options { crc_read: true, ..Options::default() };
-        push(out, |out| Request::With(options).encode(out));
-    }
-
-    /// Has the SUM that is asked for next tell the SHA-256: only of a server that knows this.
-    pub(crate) fn with_sha256(&self, out: &mut Vec<u8>) {
-        let options = Options { sha256: true, ..Options::default() };
+    /// Sets options for what is asked for next: only those that the server knows.
+    pub(crate) fn with(&self, options: Options, out: &mut Vec<u8>) {
         push(out, |out| Request::With(options).encode(out));
     }
 

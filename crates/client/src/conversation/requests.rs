@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ferry_wire::{Code, Crc32, FileMeta, Name, Reply, Request, Sha256, Tag, Time};
+use ferry_wire::{Code, Crc32, FileMeta, Mode, Name, Reply, Request, Sha256, Tag, Time};
 
 use super::{Exchange, Extent, Next, unexpected};
 use crate::{error::Error, link::Link};
@@ -146,6 +146,27 @@ pub(crate) fn change_all(
     ask_all(link, requests, |exchange| exchange.reply_after(Extent::Change), to_done, taken)
 }
 
+/// The attributes that a file or directory of the server is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touch {
+    /// The file or directory.
+    pub name: Name,
+    /// The time of its last change; [`None`] for that of now, by the server.
+    pub mtime: Option<Time>,
+    /// The permissions of a file, of which the server takes those that it keeps; [`None`] leaves them as they are.
+    pub mode: Option<Mode>,
+}
+
+/// Sets attributes, many ahead. `taken` learns what became of each, in order, as in [`change_all`].
+pub(crate) fn touch_all(
+    link: &mut Link,
+    touches: &[Touch],
+    taken: impl FnMut(usize, Result<(), Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let request = |touch: &Touch| (touch.mode, Request::Touch { mtime: touch.mtime, name: touch.name.clone() });
+    ask_all_with(link, touches.iter().map(request), |exchange| exchange.reply_after(Extent::Change), to_done, taken)
+}
+
 /// Asks whether the root answers.
 pub(crate) fn health(link: &mut Link) -> Result<(), Error> {
     let mut exchange = Exchange::new(link);
@@ -165,6 +186,17 @@ fn to_done(reply: Reply) -> Result<(), Error> {
 fn ask_all<'l, R>(
     link: &'l mut Link,
     requests: impl IntoIterator<Item = Request>,
+    wait: impl FnMut(&mut Exchange<'l, ()>) -> Result<((), Reply), Error>,
+    read: fn(Reply) -> Result<R, Error>,
+    taken: impl FnMut(usize, Result<R, Error>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    ask_all_with(link, requests.into_iter().map(|request| (None, request)), wait, read, taken)
+}
+
+/// Does the same for requests that bring permissions with them.
+fn ask_all_with<'l, R>(
+    link: &'l mut Link,
+    requests: impl IntoIterator<Item = (Option<Mode>, Request)>,
     mut wait: impl FnMut(&mut Exchange<'l, ()>) -> Result<((), Reply), Error>,
     read: fn(Reply) -> Result<R, Error>,
     mut taken: impl FnMut(usize, Result<R, Error>) -> Result<(), Error>,
@@ -175,8 +207,9 @@ fn ask_all<'l, R>(
     loop {
         while stopped.is_ok()
             && exchange.waiting() < AHEAD
-            && let Some(request) = requests.next()
+            && let Some((mode, request)) = requests.next()
         {
+            exchange.with_mode(mode);
             exchange.ask(&request, ());
         }
         if exchange.waiting() == 0 {

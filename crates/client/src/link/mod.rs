@@ -63,16 +63,8 @@ pub(crate) struct Link {
     probe: Option<LineProbe>,
     address: Address,
     options: Options,
-    /// The server has greeted with [`Greeting::WITH_IF`].
-    knows_if_free: bool,
-    /// The server has greeted with [`Greeting::WITH_IF_TAG`].
-    knows_if_tag: bool,
-    /// The server has greeted with [`Greeting::WITH_CRC`].
-    knows_crc_read: bool,
-    /// The server has greeted with [`Greeting::PARTS`].
-    knows_parts: bool,
-    /// The server has greeted with [`Greeting::WITH_SHA256`].
-    knows_sha256: bool,
+    /// [`None`] until the server has greeted.
+    greeting: Option<Greeting>,
     /// Set while what was cut short is brought to its end: the moment when that has to be done,
     /// whatever moves. The caller's flag is no longer looked at.
     grace: Option<Instant>,
@@ -195,11 +187,7 @@ impl Link {
             probe: None,
             address: address.clone(),
             options: options.clone(),
-            knows_if_free: false,
-            knows_if_tag: false,
-            knows_crc_read: false,
-            knows_parts: false,
-            knows_sha256: false,
+            greeting: None,
             grace: None,
         };
         let begun = Instant::now();
@@ -255,36 +243,17 @@ impl Link {
 
     /// Notes what the server can, as far as requests depend on it.
     pub(crate) fn note_greeting(&mut self, greeting: &Greeting) {
-        self.knows_if_free = greeting.has(Greeting::WITH_IF);
-        self.knows_if_tag = greeting.has(Greeting::WITH_IF_TAG);
-        self.knows_crc_read = greeting.has(Greeting::WITH_CRC);
-        self.knows_parts = greeting.has(Greeting::PARTS);
-        self.knows_sha256 = greeting.has(Greeting::WITH_SHA256);
+        self.greeting = Some(greeting.clone());
     }
 
-    /// Whether a CRC can be asked for that is of bytes just read.
-    pub(crate) fn knows_crc_read(&self) -> bool {
-        self.knows_crc_read
+    /// Returns what the server has greeted with.
+    pub(crate) fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.as_ref()
     }
 
-    /// Whether an upload may come over several connections.
-    pub(crate) fn knows_parts(&self) -> bool {
-        self.knows_parts
-    }
-
-    /// Whether a SUM may ask for the SHA-256.
-    pub(crate) fn knows_sha256(&self) -> bool {
-        self.knows_sha256
-    }
-
-    /// Whether uploads may name the version that they replace.
-    pub(crate) fn knows_if_tag(&self) -> bool {
-        self.knows_if_tag
-    }
-
-    /// Whether uploads may ask for a free name.
-    pub(crate) fn knows_if_free(&self) -> bool {
-        self.knows_if_free
+    /// Whether the server has greeted with `feature`.
+    pub(crate) fn knows(&self, feature: &str) -> bool {
+        self.greeting.as_ref().is_some_and(|greeting| greeting.has(feature))
     }
 
     /// Returns how others like it are opened, also by other threads.

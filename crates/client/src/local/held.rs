@@ -224,6 +224,15 @@ impl LocalPath {
         set.map_err(|errno| self.failed("set the time of", errno))
     }
 
+    /// Sets the permissions of the file that it names, which `over` makes of those that it has.
+    pub(crate) fn set_mode(&self, over: impl FnOnce(ferry_wire::Mode) -> ferry_wire::Mode) -> Result<(), Error> {
+        let set = self.open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW).and_then(|file| {
+            let mode = over(ferry_wire::Mode::of(rustix::fs::fstat(&file)?.st_mode));
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode.bits()))
+        });
+        set.map_err(|errno| self.failed("set the permissions of", errno))
+    }
+
     /// Looks at what it names: a link itself where none is followed.
     pub(crate) fn stat(&self) -> Result<Stat, Errno> {
         match &self.held {

@@ -44,7 +44,7 @@ impl Journal {
         };
         let tag = Tag::new(words.next()?).ok()?;
         let name = Name::new(words.next()?).ok()?;
-        Some(Journal { name, meta: FileMeta { size, mtime, tag }, checkpoints: Vec::new(), boot: None })
+        Some(Journal { name, meta: FileMeta { size, mtime, tag, mode: None }, checkpoints: Vec::new(), boot: None })
     }
 
     fn take(&mut self, line: &str) -> Option<()> {
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn meta() -> FileMeta {
-        FileMeta { size: 100, mtime: Time::new(5, 250_000_000), tag: Tag::new("t-1").unwrap() }
+        FileMeta { size: 100, mtime: Time::new(5, 250_000_000), tag: Tag::new("t-1").unwrap(), mode: None }
     }
 
     fn whole() -> Vec<u8> {

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ferry_wire::{Crc32, Digest, FileMeta, Name, Time};
+use ferry_wire::{Crc32, Digest, FileMeta, Name};
 use rustix::{
     fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags},
     io::Errno,
@@ -25,7 +25,7 @@ use super::{
     lock::lock,
     staged::{Staged, restrict},
 };
-use crate::error::Error;
+use crate::{error::Error, options::Given};
 
 /// A part that nobody came back for in this time is removed when another download is staged in its directory.
 const KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -203,9 +203,9 @@ impl PartialFile {
         &self.journal
     }
 
-    /// Gives it its time and its name.
-    pub(crate) fn publish(self, mtime: Option<Time>) -> Result<(), Error> {
-        self.staged().publish(mtime)?;
+    /// Gives it what is `given` and its name.
+    pub(crate) fn publish(self, given: Given) -> Result<(), Error> {
+        self.staged().publish(given)?;
         self.directory.remove(&journal_name(&self.stem));
         Ok(())
     }
@@ -312,13 +312,13 @@ fn is_abandoned(directory: impl AsFd, name: &str, now: Option<Duration>) -> bool
 mod tests {
     use super::*;
     use crate::local::{LastDirectory, LocalPath};
-    use ferry_wire::Tag;
+    use ferry_wire::{Tag, Time};
 
     /// Seconds that were long over when this was written.
     const LONG_AGO: u64 = 1_000_000_000;
 
     fn meta() -> FileMeta {
-        FileMeta { size: 4, mtime: Time::new(LONG_AGO.cast_signed(), 0), tag: Tag::new("t").unwrap() }
+        FileMeta { size: 4, mtime: Time::new(LONG_AGO.cast_signed(), 0), tag: Tag::new("t").unwrap(), mode: None }
     }
 
     fn set_old(file: &File) {
@@ -375,7 +375,7 @@ mod tests {
         let part = PartialFile::open(held, &name, &path).unwrap().unwrap();
         part.begin(&Name::new("a").unwrap(), &meta()).unwrap();
         assert_eq!(part.file().metadata().unwrap().mode() & 0o777, 0o600);
-        part.publish(None).unwrap();
+        part.publish(Given::default()).unwrap();
         assert_eq!(std::fs::metadata(&target).unwrap().mode() & 0o777, 0o400);
     }
 }

@@ -9,14 +9,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ferry_wire::{Crc32, Digest, Name, Request, Sha256, Sha256Digest, Time, write_block_header, write_end};
+use ferry_wire::{
+    Crc32, Digest, Mode, Name, Options, Request, Sha256, Sha256Digest, Time, write_block_header, write_end,
+};
 use rustix::fs::{OFlags, Stat};
 
 use super::{held::LocalPath, not_a_file};
 use crate::{
     block::{BLOCK_BYTES, Block},
     error::Error,
-    options::Cancel,
+    options::{Cancel, Permissions},
 };
 
 /// Computes the SHA-256 of a local file.
@@ -83,6 +85,11 @@ impl Source {
         Time::new(self.stat.st_mtime, u32::try_from(self.stat.st_mtime_nsec).ok()?)
     }
 
+    /// Its permissions, when it was opened, where it brings any with it.
+    pub(crate) fn mode(&self, permissions: Permissions) -> Option<Mode> {
+        permissions.mask().map(|mask| Mode::of(self.stat.st_mode).within(mask))
+    }
+
     /// Reads the first `bytes` bytes, which are there already, and returns their digest.
     pub(crate) fn skip(&mut self, bytes: u64, mut look: impl FnMut() -> Result<(), Error>) -> Result<Digest, Error> {
         self.skip_from(Digest::new(), bytes, |_| look())
@@ -129,19 +136,27 @@ impl Source {
         is_past.then(|| Stamp(format!("{st_ctime}.{fraction:09}")))
     }
 
-    /// Appends a whole PUT of this file to `run`. Gives its CRC. After an error `run` is as it was.
-    pub(crate) fn append_whole(&mut self, run: &mut Block, name: &Name) -> Result<Crc32, Error> {
+    /// Appends a whole PUT of this file to `run`, with its `permissions`. Gives its CRC. After an error `run` is as it was.
+    pub(crate) fn append_whole(
+        &mut self,
+        run: &mut Block,
+        name: &Name,
+        permissions: Permissions,
+    ) -> Result<Crc32, Error> {
         let before = run.len();
-        let appended = self.try_append_whole(run, name);
+        let appended = self.try_append_whole(run, name, self.mode(permissions));
         if appended.is_err() {
             run.take_back(run.len() - before);
         }
         appended
     }
 
-    fn try_append_whole(&mut self, run: &mut Block, name: &Name) -> Result<Crc32, Error> {
+    fn try_append_whole(&mut self, run: &mut Block, name: &Name, mode: Option<Mode>) -> Result<Crc32, Error> {
         let size = usize::try_from(self.size()).map_err(|_| self.changed())?;
         run.push(|out| {
+            if mode.is_some() {
+                Request::With(Options { mode, ..Options::default() }).encode(out);
+            }
             Request::Put { size: Some(size as u64), mtime: self.mtime(), name: name.clone() }.encode(out);
             if size > 0 {
                 write_block_header(out, size as u64);

@@ -19,7 +19,7 @@ use super::{
     directory::{Directory, LastDirectory},
     held::LocalPath,
 };
-use crate::error::Error;
+use crate::{error::Error, options::Given};
 
 /// The room that is asked for at once, ahead of the bytes: the file system then finds long runs of it, which
 /// makes writing faster by a third, and no more than this is taken for nothing where a transfer is cut.
@@ -89,11 +89,12 @@ impl Staged {
         Ok(())
     }
 
-    /// Gives the file its time and its name, replacing what had that name in one step.
-    pub(crate) fn publish(mut self, mtime: Option<Time>) -> Result<(), Error> {
-        if let Some(mtime) = mtime {
+    /// Gives the file what is `given` and its name, replacing what had that name in one step.
+    pub(crate) fn publish(mut self, given: Given) -> Result<(), Error> {
+        if let Some(mtime) = given.mtime {
             self.set_mtime(mtime);
         }
+        self.set_mode(given);
         let named = |errno: Errno| Error::local("name", &self.path, errno);
         if matches!(self.naming, Naming::Unnamed) {
             match self.directory.link(&self.file, &self.target) {
@@ -107,6 +108,7 @@ impl Staged {
         }
         if let Some(replaced) = self.directory.check_replaceable(&self.target, &self.path)? {
             take_after(&self.file, &replaced);
+            self.set_mode(given);
             self.directory.keep(&self.target)?;
         }
         if matches!(self.naming, Naming::Unnamed) {
@@ -117,6 +119,19 @@ impl Staged {
         }
         self.naming = Naming::Published;
         Ok(())
+    }
+
+    /// The content is what was asked for even where the file system has no such permissions.
+    fn set_mode(&self, Given { mode, permissions, .. }: Given) {
+        let Some(mode) = mode else { return };
+        let set = rustix::fs::fstat(&*self.file).and_then(|stat| {
+            let usual = ferry_wire::Mode::of(stat.st_mode);
+            let wanted = permissions.over(usual, mode);
+            if usual == wanted { Ok(()) } else { rustix::fs::fchmod(&*self.file, Mode::from_raw_mode(wanted.bits())) }
+        });
+        if let Err(errno) = set {
+            log::warn!("cannot set the permissions of {}: {errno}", self.path.display());
+        }
     }
 
     /// The content is what was asked for even where the file system can't hold its time.
@@ -247,7 +262,7 @@ mod tests {
             staged.write(b"ne").unwrap();
             staged.write(b"w").unwrap();
             assert!(!target.exists());
-            staged.publish(Time::new(1_000_000_000, 5)).unwrap();
+            staged.publish(Given { mtime: Time::new(1_000_000_000, 5), ..Given::default() }).unwrap();
             assert_eq!(std::fs::read(&target).unwrap(), b"new");
             let modified = std::fs::metadata(&target).unwrap().modified().unwrap();
             let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -265,7 +280,7 @@ mod tests {
         for way in WAYS {
             let mut staged = way(&target);
             staged.write(b"newer").unwrap();
-            staged.publish(None).unwrap();
+            staged.publish(Given::default()).unwrap();
             assert_eq!(names(directory.path()), ["a"]);
             assert_eq!(std::fs::read(&target).unwrap(), b"newer");
         }
@@ -283,7 +298,7 @@ mod tests {
         let both = WAYS.map(|way| way(&directory.path().join("late")));
         std::fs::create_dir(directory.path().join("late")).unwrap();
         for staged in both {
-            assert!(matches!(staged.publish(None), Err(Error::LocalFile { .. })));
+            assert!(matches!(staged.publish(Given::default()), Err(Error::LocalFile { .. })));
         }
         assert_eq!(names(directory.path()), ["d", "late"]);
     }
@@ -299,13 +314,13 @@ mod tests {
             let late = WAYS.map(|way| way(&link));
             std::os::unix::fs::symlink(to, &link).unwrap();
             for staged in late {
-                assert!(matches!(staged.publish(None), Err(Error::LocalFile { .. })), "{to}");
+                assert!(matches!(staged.publish(Given::default()), Err(Error::LocalFile { .. })), "{to}");
             }
             assert_eq!(std::fs::read_link(&link).unwrap(), std::path::Path::new(to));
             std::fs::remove_file(&link).unwrap();
         }
         std::os::unix::fs::symlink("nowhere", directory.path().join("link")).unwrap();
-        create(&directory.path().join("link")).unwrap().publish(None).unwrap();
+        create(&directory.path().join("link")).unwrap().publish(Given::default()).unwrap();
         assert!(directory.path().join("link").symlink_metadata().unwrap().is_file());
     }
 
@@ -319,7 +334,7 @@ mod tests {
             let mut staged = way(&link);
             std::os::unix::fs::symlink(&outside, &link).unwrap();
             staged.write(b"new").unwrap();
-            staged.publish(None).unwrap();
+            staged.publish(Given::default()).unwrap();
             assert_eq!(std::fs::read(&outside).unwrap(), b"safe");
             assert_eq!(std::fs::read(&link).unwrap(), b"new");
             std::fs::remove_file(&link).unwrap();
@@ -335,16 +350,16 @@ mod tests {
         std::fs::write(directory.path().join("plain"), "").unwrap();
         let new = std::fs::metadata(directory.path().join("plain")).unwrap().mode() & 0o7777;
         for way in WAYS {
-            way(&target).publish(None).unwrap();
+            way(&target).publish(Given::default()).unwrap();
             assert_eq!(mode(), new);
             for (before, after) in [(0o600, 0o600), (0o755, 0o755), (0o400, 0o400), (0o4751, 0o751)] {
                 std::fs::set_permissions(&target, std::fs::Permissions::from_mode(before)).unwrap();
-                way(&target).publish(None).unwrap();
+                way(&target).publish(Given::default()).unwrap();
                 assert_eq!(mode(), after, "{before:o}");
             }
             // Only who may give files away can try.
             if chown(&target, Some(1), Some(2)).is_ok() {
-                way(&target).publish(None).unwrap();
+                way(&target).publish(Given::default()).unwrap();
                 let meta = std::fs::metadata(&target).unwrap();
                 assert_eq!((meta.uid(), meta.gid(), mode()), (1, 2, 0o751));
             }

@@ -33,7 +33,7 @@ pub(crate) fn remote(
     let mut found = Vec::new();
     let mut failed = None;
     let Some(first) = onwards(directory.cloned(), pattern, 0) else { return Ok(found) };
-    explore(link, limit, vec![first], |directory, At { step: index, prefix }, listed| {
+    explore(link, (limit, false), vec![first], |directory, At { step: index, prefix }, listed| {
         let entries = match listed {
             Ok(entries) => entries,
             Err(failure) => {

@@ -2,17 +2,18 @@
 
 use std::{collections::HashSet, path::Path};
 
-use ferry_wire::Name;
+use ferry_wire::{Greeting, Name};
 
 use super::{
-    Deletion, Direction, Pair, Plan, PlanReport, Replacement, Transfers,
+    Amendment, Deletion, Direction, Pair, Plan, PlanReport, Replacement, Timed, Transfers,
     planner::NOT_GONE,
     seen::{self, Seen},
 };
 use crate::{
     client::Client,
+    conversation::requests::Touch,
     error::Error,
-    local::{LocalPath, make_directories},
+    local::make_directories,
     transfer::{Event, Report, Settings},
 };
 
@@ -21,8 +22,8 @@ const CHANGED: &str = "changed at the other end, and stays";
 
 impl Plan {
     /// Clears what is in the way, makes directories, moves files, and when all of that is done deletes. Before anything is
-    /// deleted the other end is asked again, and what it does not say to be gone stays. Times are kept, of local directories
-    /// that are made as well. `watch` learns of
+    /// deleted the other end is asked again, and what it does not say to be gone stays. Times are kept, those of directories as
+    /// well where the server can set them. `watch` learns of
     /// the files, `index` being a place in [`Plan::transfers`], and of what else is refused. Files in a directory that
     /// could not be made are not tried.
     ///
@@ -58,18 +59,35 @@ impl<'a> Course<'a> {
             self.refuse(None, Error::Deletions { planned, most });
             return None;
         }
+        if let Err(error) = self.check_permissions() {
+            self.refuse(None, error);
+            return None;
+        }
         self.clear_the_way();
         self.may_go_on()?;
         let unmade = self.make_directories()?;
         self.may_go_on()?;
         self.move_files(&unmade);
-        self.keep_times(&unmade);
+        if !self.plan.amend.is_empty() {
+            self.amend();
+        }
         if !self.report.is_whole() {
             self.report.kept += self.plan.delete.len();
         } else if !self.plan.delete.is_empty() {
             self.delete_gone();
         }
+        self.keep_times(&unmade);
         Some(())
+    }
+
+    /// Fails where the server does not know of permissions, and some are to be kept.
+    fn check_permissions(&self) -> Result<(), Error> {
+        let (permissions, greeting) = (self.settings.permissions, Some(self.client.greeting()));
+        match self.plan.direction() {
+            _ if self.plan.transfers.is_empty() && self.plan.amend.is_empty() => Ok(()),
+            Direction::Up => permissions.check_kept(greeting),
+            Direction::Down => permissions.check_told(greeting),
+        }
     }
 
     fn may_go_on(&self) -> Option<()> {
@@ -184,26 +202,92 @@ impl<'a> Course<'a> {
         self.report.moved = report;
     }
 
-    /// Gives the local directories that were made the times of the server's, the deepest first: whatever is made in one
-    /// moves its time. Without a connection they keep those that they have.
-    fn keep_times(&mut self, unmade: &HashSet<&Path>) {
-        if self.plan.direction() == Direction::Up || !self.client.is_connected() {
-            return;
-        }
-        let is_made = |here: &LocalPath| !here.ancestors().any(|above| unmade.contains(above));
-        let made = self.plan.make.iter().rev().filter(|pair| is_made(&pair.here));
-        let (here, there): (Vec<&LocalPath>, Vec<&Name>) =
-            made.filter_map(|Pair { here, there }| Some((here, there.as_ref()?))).unzip();
-        match seen::times(self.client, there) {
-            Ok(times) => {
-                for (here, mtime) in here.into_iter().zip(times) {
-                    if let Some(Err(error)) = mtime.map(|mtime| here.set_directory_time(mtime)) {
-                        log::warn!("{error}");
+    /// Sets the permissions of files of which nothing else differs.
+    fn amend(&mut self) {
+        let Plan { amend, .. } = self.plan;
+        let permissions = self.settings.permissions;
+        let mut refused = Vec::new();
+        let done = match self.plan.direction() {
+            Direction::Down => {
+                for (index, Amendment { pair, mode, .. }) in amend.iter().enumerate() {
+                    if let Err(error) = pair.here.set_mode(|usual| permissions.over(usual, *mode)) {
+                        refused.push((index, error));
                     }
                 }
+                Ok(())
             }
-            Err(error) => self.refuse(None, error),
+            Direction::Up => {
+                let touch = |Amendment { pair, mtime, mode }: &Amendment| {
+                    Some(Touch { name: pair.there.clone()?, mtime: *mtime, mode: Some(permissions.of(*mode)) })
+                };
+                let touches: Vec<Touch> = amend.iter().filter_map(touch).collect();
+                self.client.touch_all(&touches, &mut |index, result| {
+                    refused.extend(result.err().map(|error| (index, error)));
+                    Ok(())
+                })
+            }
+        };
+        if let Err(error) = done {
+            return self.refuse(None, error);
         }
+        self.report.amended = amend.len() - refused.len();
+        for (index, error) in refused {
+            // Local errors name it.
+            let name = amend[index].pair.there.as_ref().filter(|_| self.plan.direction() == Direction::Up);
+            self.refuse(name, error);
+        }
+    }
+
+    /// Gives directories the times that they have at the other end, the deepest first: those that were made, those in
+    /// which something was made, moved or deleted, which moves their times, and those whose times differ. A server that
+    /// can't set times keeps its own. Without a connection all keep those that they have.
+    fn keep_times(&mut self, unmade: &HashSet<&Path>) {
+        let (plan, direction) = (self.plan, self.plan.direction());
+        let can_set = direction == Direction::Down || self.client.greeting().has(Greeting::TOUCH);
+        if !self.client.is_connected() || !can_set {
+            return;
+        }
+        let changed = plan.changed_directories();
+        let is_due = |timed: &&Timed| {
+            let target = timed.pair.target(direction).unwrap_or(Path::new(""));
+            let is_there = !target.ancestors().any(|above| unmade.contains(above));
+            is_there && (timed.differs || changed.contains(target))
+        };
+        let due: Vec<&Timed> = plan.directories.iter().rev().filter(is_due).collect();
+        let set = match direction {
+            Direction::Down => self.set_times_here(&due),
+            Direction::Up => self.set_times_there(&due),
+        };
+        if let Err(error) = set {
+            self.refuse(None, error);
+        }
+    }
+
+    fn set_times_here(&mut self, due: &[&Timed]) -> Result<(), Error> {
+        let unknown = due.iter().filter(|timed| timed.mtime.is_none()).filter_map(|timed| timed.pair.there.as_ref());
+        let mut asked = seen::times(self.client, unknown)?.into_iter();
+        for Timed { pair, mtime, .. } in due {
+            let mtime = match pair.there {
+                Some(_) if mtime.is_none() => asked.next().flatten(),
+                _ => *mtime,
+            };
+            if let Some(Err(error)) = mtime.map(|mtime| pair.here.set_directory_time(mtime)) {
+                log::warn!("{error}");
+            }
+        }
+        Ok(())
+    }
+
+    fn set_times_there(&mut self, due: &[&Timed]) -> Result<(), Error> {
+        let touch =
+            |timed: &&Timed| Some(Touch { name: timed.pair.there.clone()?, mtime: Some(timed.mtime?), mode: None });
+        let touches: Vec<Touch> = due.iter().filter_map(touch).collect();
+        self.client.touch_all(&touches, &mut |index, result| {
+            if let Err(error) = result {
+                log::warn!("cannot set the time of {}: {error}", touches[index].name);
+            }
+            Ok(())
+        })
     }
 
     fn delete(&mut self, deletions: &[Deletion]) {
@@ -236,6 +320,20 @@ impl<'a> Course<'a> {
         if let (Err(error), false) = (result, stopped) {
             self.refuse(None, error);
         }
+    }
+}
+
+impl Plan {
+    /// Returns the directories in which something is made, moved or deleted, as targets.
+    fn changed_directories(&self) -> HashSet<&Path> {
+        let direction = self.direction();
+        let gone = self.delete.iter().chain(self.replace.iter().flat_map(|replaced| &replaced.delete));
+        let gone = gone.map(|Deletion { here, there, .. }| match direction {
+            Direction::Up => Path::new(there.as_str()),
+            Direction::Down => here,
+        });
+        let made = self.make.iter().filter_map(|pair| pair.target(direction));
+        made.chain(self.transfers.targets()).chain(gone).filter_map(Path::parent).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use super::side::Side;
 use crate::{
     choose::Choice,
     error::Error,
+    options::Permissions,
     tree::{Node, NodeKind, ancestors, in_tree_order, is_within},
 };
 
@@ -23,6 +24,8 @@ pub(super) struct Rules<'a> {
     pub(super) delete: bool,
     /// Files that are newer at the changed side stay as they are.
     pub(super) update: bool,
+    /// The permissions that files bring with them: where these alone differ, they are set.
+    pub(super) permissions: Permissions,
     /// The files that are moved at all: by size and time.
     pub(super) limits: Option<&'a Choice>,
 }
@@ -38,6 +41,8 @@ pub(super) enum Verdict {
     Unsure,
     /// Alike at both ends.
     Same,
+    /// The same, but for the permissions of a file, or the time of a directory.
+    Amend,
     /// Neither moved nor deleted, nor is what is beneath it.
     Skip,
 }
@@ -74,10 +79,18 @@ pub(super) fn compare(source: &Side, target: &Side, rules: Rules<'_>, refused: &
                 compared.skipped.push((None, Error::file(name.as_str(), TWO_KINDS)));
                 Verdict::Skip
             }
-            (NodeKind::Directory, None) => Verdict::Make,
+            (NodeKind::Directory { .. }, None) => Verdict::Make,
             (NodeKind::File { .. }, None) => Verdict::Move,
-            (NodeKind::Directory, Some(NodeKind::Directory)) => Verdict::Same,
-            (NodeKind::File { size, mtime, .. }, Some(NodeKind::File { size: other_size, mtime: other, .. })) => {
+            (NodeKind::Directory { mtime }, Some(NodeKind::Directory { mtime: other })) => {
+                match same_time(*mtime, *other, whole_seconds) {
+                    Some(false) => Verdict::Amend,
+                    Some(true) | None => Verdict::Same,
+                }
+            }
+            (
+                NodeKind::File { size, mtime, .. },
+                Some(there @ NodeKind::File { size: other_size, mtime: other, .. }),
+            ) => {
                 let same_time = same_time(*mtime, *other, whole_seconds);
                 match (size == other_size, same_time) {
                     _ if rules.update && same_time != Some(true) && is_newer(*other, *mtime) => {
@@ -87,15 +100,17 @@ pub(super) fn compare(source: &Side, target: &Side, rules: Rules<'_>, refused: &
                     (false, _) => Verdict::Move,
                     (true, None) => Verdict::Unsure,
                     (true, Some(_)) if rules.check => Verdict::Unsure,
-                    (true, Some(true)) => Verdict::Same,
+                    (true, Some(true)) => alike(kind, Some(there), rules.permissions),
                     (true, Some(false)) => Verdict::Move,
                 }
             }
-            (NodeKind::Directory, Some(NodeKind::File { .. })) if rules.delete => {
+            (NodeKind::Directory { .. }, Some(NodeKind::File { .. })) if rules.delete => {
                 compared.conflicts.push((name.clone(), true));
                 Verdict::Make
             }
-            (NodeKind::File { .. }, Some(NodeKind::Directory)) if rules.delete && target.knows_all_beneath(name) => {
+            (NodeKind::File { .. }, Some(NodeKind::Directory { .. }))
+                if rules.delete && target.knows_all_beneath(name) =>
+            {
                 compared.conflicts.push((name.clone(), false));
                 Verdict::Move
             }
@@ -108,6 +123,18 @@ pub(super) fn compare(source: &Side, target: &Side, rules: Rules<'_>, refused: &
         compared.verdicts.push(verdict);
     }
     compared
+}
+
+/// Returns the verdict on two files of the same content, of which one is to bring `permissions` with it.
+pub(super) fn alike(source: &NodeKind, target: Option<&NodeKind>, permissions: Permissions) -> Verdict {
+    match (source, target) {
+        (NodeKind::File { mode: Some(mode), .. }, Some(NodeKind::File { mode: Some(there), .. }))
+            if permissions.over(*there, *mode) != *there =>
+        {
+            Verdict::Amend
+        }
+        _ => Verdict::Same,
+    }
 }
 
 /// Returns whether two times are the same, as far as the coarser of the file systems can tell; [`None`] where one is unknown,
@@ -166,7 +193,7 @@ pub(super) fn replacements(conflicts: &[(Name, bool)], target: &Side) -> Vec<Vec
 }
 
 fn obsolete_node(Node { name, kind }: &Node) -> Obsolete {
-    Obsolete { name: name.clone(), directory: *kind == NodeKind::Directory, hidden: false }
+    Obsolete { name: name.clone(), directory: kind.is_directory(), hidden: false }
 }
 
 /// Files first, then directories, the deepest first.
@@ -193,7 +220,7 @@ pub(super) fn most_deletions(source: &Side, target: &Side) -> usize {
 pub(super) fn deletions(source: &Side, target: &Side) -> Vec<Obsolete> {
     // A directory with something in it that stays has to stay as well.
     // What is in a directory that both have is judged by itself, whatever protects the directory.
-    let is_only_there = |name: &&Name| source.get(name.as_str()) != Some(&NodeKind::Directory);
+    let is_only_there = |name: &&Name| !source.get(name.as_str()).is_some_and(NodeKind::is_directory);
     let protected: HashSet<Name> = target.left.protected.iter().filter(is_only_there).cloned().collect();
     let stays = [&source.opaque, &target.opaque, &target.left.names, &protected];
     let mut staying: HashSet<&str> =
@@ -256,8 +283,11 @@ mod tests {
     /// Files of these names, sizes and seconds; a name that ends in `/` is a directory.
     fn side(nodes: &[(&str, u64, i64)], opaque: &[&str]) -> Side {
         let node = |&(text, size, seconds): &(&str, u64, i64)| match text.strip_suffix('/') {
-            Some(directory) => Node { name: name(directory), kind: NodeKind::Directory },
-            None => Node { name: name(text), kind: NodeKind::File { size, mtime: time(seconds, 0), tag: None } },
+            Some(directory) => Node { name: name(directory), kind: NodeKind::Directory { mtime: None } },
+            None => {
+                let kind = NodeKind::File { size, mtime: time(seconds, 0), tag: None, mode: None };
+                Node { name: name(text), kind }
+            }
         };
         let mut nodes: Vec<Node> = nodes.iter().map(node).collect();
         nodes.sort_by(|a, b| in_tree_order(a.name.as_str(), b.name.as_str()));

@@ -21,13 +21,14 @@ mod side;
 
 use std::path::{Path, PathBuf};
 
-use ferry_wire::Name;
+use ferry_wire::{Mode, Name, Time};
 
 use crate::{
     choose::Choice,
     client::Client,
     error::Error,
     local::LocalPath,
+    options::Permissions,
     transfer::{Fetch, Report, Store},
 };
 pub use planner::Planner;
@@ -60,6 +61,8 @@ pub struct Sync {
     pub backup: Option<PathBuf>,
     /// Leaves files as they are that are newer at the end that is changed.
     pub update: bool,
+    /// The permissions that files bring with them. Where these alone differ, they are set.
+    pub permissions: Permissions,
     /// Which things are compared at all. What is not chosen is neither moved nor deleted, but for what a rule hides at the
     /// end that is read alone: that is deleted where it is to be.
     pub choice: Choice,
@@ -76,6 +79,7 @@ impl Sync {
             max_delete: None,
             backup: None,
             update: false,
+            permissions: Permissions::Usual,
             choice: Choice::default(),
         }
     }
@@ -111,6 +115,8 @@ pub struct Plan {
     pub make: Vec<Pair>,
     /// Files to move.
     pub transfers: Transfers,
+    /// Files of which nothing but the permissions differ, which are set.
+    pub amend: Vec<Amendment>,
     /// Things of another kind, which are deleted before anything is moved.
     pub replace: Vec<Replacement>,
     /// Things to delete, in this order: files, then directories, the deepest first. Empty unless that was asked for.
@@ -130,6 +136,29 @@ pub struct Plan {
     pub skipped: Vec<(Option<Name>, Error)>,
     /// Things left out because they would have the name of another one at the end that is changed.
     pub clashes: Vec<Clash>,
+    /// Directories in the order of a tree, whose times are set when all else is done.
+    directories: Vec<Timed>,
+}
+
+/// A file whose permissions are set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amendment {
+    /// Its names.
+    pub pair: Pair,
+    /// Its time, which is set as well.
+    pub mtime: Option<Time>,
+    /// The permissions that it has at the end that is read.
+    pub mode: Mode,
+}
+
+/// A directory that is at the end that is changed when the plan is carried out.
+#[derive(Debug)]
+struct Timed {
+    pair: Pair,
+    /// Its time at the end that is read; [`None`] where that is not known yet.
+    mtime: Option<Time>,
+    /// It is not that at the end that is changed, or will not be.
+    differs: bool,
 }
 
 /// The files that a plan moves.
@@ -183,6 +212,8 @@ pub struct PlanReport {
     pub made: usize,
     /// Things that were deleted.
     pub deleted: usize,
+    /// Files whose permissions were set.
+    pub amended: usize,
     /// Things that were to be deleted and were not even tried, because something failed before.
     pub kept: usize,
     /// Why directories could not be made, and things not deleted.

@@ -10,8 +10,8 @@ use std::{
 use ferry_wire::{FileMeta, Name};
 
 use super::{
-    Clash, Deletion, Direction, Looking, Pair, Plan, Remarks, Replacement, Sync, Transfers,
-    compare::{Compared, Obsolete, Rules, Verdict, compare, deletions, most_deletions, replacements},
+    Amendment, Clash, Deletion, Direction, Looking, Pair, Plan, Remarks, Replacement, Sync, Timed, Transfers,
+    compare::{self, Compared, Obsolete, Rules, Verdict, compare, deletions, most_deletions, replacements},
     content, seen,
     side::{Look, Side, chooser},
 };
@@ -20,6 +20,7 @@ use crate::{
     client::Client,
     error::Error,
     local::{HeldDirectory, LocalPath, clashes, repeated},
+    options::Permissions,
     transfer::{Fetch, Store},
     tree::{End, Node, NodeKind, TreePlaces, is_within, unnameable},
 };
@@ -61,6 +62,8 @@ impl Planner {
             left_out: Vec::new(),
             skipped: Vec::new(),
             clashes: Vec::new(),
+            amend: Vec::new(),
+            directories: Vec::new(),
         };
         Planner { plan, choice: Choice::default(), chosen: 0 }
     }
@@ -142,7 +145,7 @@ impl Planner {
         let here = if up { here.hold()?.place("") } else { here.confined() };
         let places = TreePlaces::of(here.clone());
         let mut chooser = chooser(&choice, top, &places);
-        let mut look = look(&mut chooser, (End::Read, choice.links), &mut remarks, watch);
+        let mut look = look(&mut chooser, (End::Read, choice.links, false), &mut remarks, watch);
         let mut source = match up {
             true => Side::here(&places, &mut look)?,
             false => Side::there(client, there, &mut look)?,
@@ -167,6 +170,11 @@ impl Planner {
     ) -> Result<(), Error> {
         let (mut remarks, choice) = (Remarks::default(), self.choice.clone());
         let (up, local) = (self.plan.direction() == Direction::Up, LocalPath::from(local));
+        let tells_modes = sync.permissions != Permissions::Usual;
+        sync.permissions.check_told(Some(client.greeting()))?;
+        if up {
+            sync.permissions.check_kept(Some(client.greeting()))?;
+        }
         let (root, is_missing) = match local.hold() {
             Ok(root) => (root, false),
             Err(Error::Local { source, .. }) if !up && source.kind() == io::ErrorKind::NotFound => {
@@ -180,11 +188,11 @@ impl Planner {
         let here = match is_missing {
             true => Side::missing(),
             false => {
-                let mut look = look(&mut chooser, (end_here, choice.links), &mut remarks, watch);
+                let mut look = look(&mut chooser, (end_here, choice.links, false), &mut remarks, watch);
                 Side::here_to_compare(&root, &places, &mut look)?
             }
         };
-        let mut look = look(&mut chooser, (end_there, Links::Skip), &mut remarks, watch);
+        let mut look = look(&mut chooser, (end_there, Links::Skip, tells_modes), &mut remarks, watch);
         let there = Side::there_to_compare(client, remote, up, &mut look)?;
         chooser.end()?;
         let root = match &sync.backup {
@@ -205,8 +213,8 @@ impl Planner {
             remarks.skipped.extend(staying.iter().map(|stays| (None, Error::file(&*stays.here, NOT_GONE))));
         }
         let most = sync.max_delete.unwrap_or_else(|| most_deletions(&source, &target));
-        let Sync { check, delete: deletes, update, .. } = *sync;
-        let rules = Rules { check, delete: deletes, update, limits: Some(&choice) };
+        let Sync { check, delete: deletes, update, permissions, .. } = *sync;
+        let rules = Rules { check, delete: deletes, update, permissions, limits: Some(&choice) };
         self.draft(client, &tops, (source, &target), rules, remarks, watch)?;
         self.plan.missing.extend(missing);
         self.plan.delete.extend(delete);
@@ -244,7 +252,7 @@ impl Planner {
         let node_name = |index: usize| &source.nodes[index].name;
         let refused: HashSet<Name> = clashing.iter().map(|&(_, second)| node_name(second).clone()).collect();
         let Compared { mut verdicts, conflicts, newer, skipped } = compare(&source, target, rules, &refused);
-        settle_unsure(client, tops, &source, &mut verdicts, watch)?;
+        settle_unsure(client, tops, (&source, target, rules.permissions), &mut verdicts, watch)?;
 
         // From here on nothing fails.
         self.chosen += 1;
@@ -260,29 +268,43 @@ impl Planner {
             let delete = named(top, delete, &mut remarks);
             plan.replace.push(Replacement { by_directory: *by_directory, delete });
         }
-        if target.missing && top.target(direction).is_some() {
-            plan.make.push(top.clone());
+        if top.target(direction).is_some() {
+            if target.missing {
+                plan.make.push(top.clone());
+            }
+            plan.directories.push(Timed { pair: top.clone(), mtime: source.mtime, differs: target.missing });
         }
         for (Node { name, kind }, verdict) in source.nodes.into_iter().zip(verdicts) {
             let (here, there) = match (verdict, tops.beneath(&name)) {
-                (Verdict::Make | Verdict::Move, Ok(names)) => names,
-                (Verdict::Make | Verdict::Move, Err(error)) => {
+                (Verdict::Skip, _) => continue,
+                (_, Ok(names)) => names,
+                (_, Err(error)) => {
                     remarks.skipped.push((None, error));
                     continue;
                 }
-                (Verdict::Same | Verdict::Unsure, _) => {
-                    plan.unchanged += usize::from(kind != NodeKind::Directory);
-                    continue;
-                }
-                (Verdict::Skip, _) => continue,
             };
+            let is_there = matches!(verdict, Verdict::Same | Verdict::Unsure | Verdict::Amend);
+            let pair = Pair { here: here.clone(), there: Some(there.clone()) };
+            match kind {
+                NodeKind::Directory { mtime } => {
+                    let differs = !matches!(verdict, Verdict::Same | Verdict::Unsure);
+                    plan.directories.push(Timed { pair, mtime, differs });
+                }
+                NodeKind::File { mtime, mode: Some(mode), .. } if verdict == Verdict::Amend => {
+                    plan.amend.push(Amendment { pair, mtime, mode });
+                }
+                NodeKind::File { .. } => plan.unchanged += usize::from(is_there),
+            }
+            if is_there {
+                continue;
+            }
             match (kind, &mut plan.transfers) {
-                (NodeKind::Directory, _) => plan.make.push(Pair { here, there: Some(there) }),
+                (NodeKind::Directory { .. }, _) => plan.make.push(Pair { here, there: Some(there) }),
                 (NodeKind::File { size, .. }, Transfers::Up(files)) => {
                     files.push(Store { source: here.of_size(size), name: there });
                 }
-                (NodeKind::File { size, mtime, tag }, Transfers::Down(files)) => {
-                    let meta = tag.map(|tag| FileMeta { size, mtime, tag });
+                (NodeKind::File { size, mtime, tag, mode }, Transfers::Down(files)) => {
+                    let meta = tag.map(|tag| FileMeta { size, mtime, tag, mode });
                     files.push(Fetch { name: there, target: here, meta });
                 }
             }
@@ -347,11 +369,11 @@ fn last(path: &LocalPath) -> String {
 
 fn look<'a, 'c>(
     chooser: &'a mut Chooser<'c>,
-    (end, links): (End, Links),
+    (end, links, tells_modes): (End, Links, bool),
     remarks: &'a mut Remarks,
     watch: &'a mut dyn FnMut(Looking),
 ) -> Look<'a, 'c> {
-    Look { chooser, end, links, remarks, watch }
+    Look { chooser, end, links, tells_modes, remarks, watch }
 }
 
 /// Returns the names of the list that `source` does not have and that no rule hides. They are not known from now on: nothing
@@ -400,7 +422,7 @@ fn named(top: &Pair, obsolete: Vec<Obsolete>, remarks: &mut Remarks) -> Vec<Dele
 fn settle_unsure(
     client: &mut Client,
     tops: &Tops,
-    source: &Side,
+    (source, target, permissions): (&Side, &Side, Permissions),
     verdicts: &mut [Verdict],
     watch: &mut dyn FnMut(Looking),
 ) -> Result<(), Error> {
@@ -408,7 +430,11 @@ fn settle_unsure(
     let unsure: Vec<usize> = verdicts.iter().enumerate().filter_map(unsure).collect();
     let files = unsure.iter().map(|&index| tops.beneath(&source.nodes[index].name)).collect::<Result<Vec<_>, _>>()?;
     for (index, alike) in unsure.into_iter().zip(content::alike(client, &files, watch)?) {
-        verdicts[index] = if alike { Verdict::Same } else { Verdict::Move };
+        let Node { name, kind } = &source.nodes[index];
+        verdicts[index] = match alike {
+            true => compare::alike(kind, target.get(name.as_str()), permissions),
+            false => Verdict::Move,
+        };
     }
     Ok(())
 }

@@ -62,7 +62,7 @@ impl Removal {
             }
             is_taken
         };
-        let tree = client.tree_sifted(directory, &mut sift, &mut |_| {})?;
+        let tree = client.tree_sifted(directory, false, &mut sift, &mut |_| {})?;
         let itself = directory.filter(|_| extent == Portion::Whole);
         let is_chosen = itself.is_none_or(|name| choice.takes_name(name.last(), true));
         Ok(if is_chosen { Removal::from(tree, (directory, itself), left, choice) } else { Removal::default() })

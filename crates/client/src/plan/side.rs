@@ -28,6 +28,8 @@ pub(super) struct Side {
     pub(super) grain: Grain,
     /// The directory itself does not exist.
     pub(super) missing: bool,
+    /// The time of the directory itself, of a local one.
+    pub(super) mtime: Option<Time>,
 }
 
 /// The facts that the times of one end tell of its file system. Files may have whole seconds because somebody
@@ -80,10 +82,10 @@ impl Side {
 
     /// Looks through the local tree of `places`.
     pub(super) fn here(places: &TreePlaces, look: &mut Look<'_, '_>) -> Result<Side, Error> {
-        let Look { chooser, end, links, remarks, watch } = look;
+        let Look { chooser, end, links, remarks, watch, .. } = look;
         let walk = Walk { chooser, end: *end, links: *links, watch: &mut |found| watch(Looking::Here(found)) };
-        let LocalTree { nodes, skipped, left, .. } = LocalTree::walk(places.clone(), walk)?;
-        let mut side = Side { left, ..Side::default() };
+        let LocalTree { nodes, skipped, left, mtime, .. } = LocalTree::walk(places.clone(), walk)?;
+        let mut side = Side { left, mtime, ..Side::default() };
         for node in &nodes {
             if let NodeKind::File { mtime, .. } = node.kind {
                 side.grain.note(mtime);
@@ -113,14 +115,14 @@ impl Side {
 
     /// Looks through the server's directory `root`.
     pub(super) fn there(client: &mut Client, root: Option<&Name>, look: &mut Look<'_, '_>) -> Result<Side, Error> {
-        let Look { chooser, end, remarks, watch, .. } = look;
+        let Look { chooser, end, tells_modes, remarks, watch, .. } = look;
         watch(Looking::There(0));
         let mut side = Side::default();
         let mut sift = |name: &Name, is_directory: bool| match below(root, name.clone()) {
             Some(name) => side.left.sift(chooser, *end, &name, is_directory),
             None => false,
         };
-        let tree = client.tree_sifted(root, &mut sift, &mut |found| watch(Looking::There(found)))?;
+        let tree = client.tree_sifted(root, *tells_modes, &mut sift, &mut |found| watch(Looking::There(found)))?;
         let RemoteTree { found, skipped } = tree;
         for (name, error) in skipped {
             remarks.skipped.push((Some(name.clone()), error));
@@ -131,11 +133,11 @@ impl Side {
             let kind = match kind {
                 EntryKind::Directory(mtime) => {
                     grain.note_directory(mtime);
-                    NodeKind::Directory
+                    NodeKind::Directory { mtime }
                 }
-                EntryKind::File(FileMeta { size, mtime, tag }) => {
+                EntryKind::File(FileMeta { size, mtime, tag, mode }) => {
                     grain.note(mtime);
-                    NodeKind::File { size, mtime, tag: Some(tag) }
+                    NodeKind::File { size, mtime, tag: Some(tag), mode }
                 }
             };
             Some(Node { name: below(root, name)?, kind })
@@ -172,6 +174,8 @@ pub(super) struct Look<'a, 'c> {
     pub(super) chooser: &'a mut Chooser<'c>,
     pub(super) end: End,
     pub(super) links: Links,
+    /// The server tells the permissions of files.
+    pub(super) tells_modes: bool,
     pub(super) remarks: &'a mut Remarks,
     pub(super) watch: &'a mut dyn FnMut(Looking),
 }

@@ -12,12 +12,13 @@ use std::{
     time::Duration,
 };
 
-use ferry_wire::{Crc32, Time};
+use ferry_wire::Crc32;
 
 use super::{Moved, fetch::Split, pieces::Piece};
 use crate::{
     error::Error,
     local::{LastDirectory, Layout, LocalPath, RESERVE_BYTES, Staged, append_lines, reserve},
+    options::Given,
 };
 
 /// Bytes of small files that are handed over together, and of a large one at once. Of 256 KiB, 512 KiB and 1 MiB this costs
@@ -46,7 +47,7 @@ pub(super) struct Batch<'a> {
 pub(super) struct SmallDownload<'a> {
     pub(super) index: usize,
     pub(super) target: &'a LocalPath,
-    pub(super) mtime: Option<Time>,
+    pub(super) given: Given,
     pub(super) moved: Moved,
     /// Where its bytes end; they begin where those of the one before it end.
     pub(super) end: usize,
@@ -250,21 +251,21 @@ fn publish_all<'b, 'a: 'b>(
     files: Vec<SmallDownload<'a>>,
 ) -> impl Iterator<Item = Completion<'a>> + 'b {
     let mut start = 0;
-    files.into_iter().map(move |SmallDownload { index, target, mtime, moved, end }| {
+    files.into_iter().map(move |SmallDownload { index, target, given, moved, end }| {
         let content = &bytes[start..end];
         start = end;
-        match publish(directory, target, content, mtime) {
+        match publish(directory, target, content, given) {
             Ok(()) => Completion::Published { index, moved },
             Err(error) => Completion::Failed { index, error },
         }
     })
 }
 
-fn publish(directory: &mut LastDirectory, target: &LocalPath, bytes: &[u8], mtime: Option<Time>) -> Result<(), Error> {
+fn publish(directory: &mut LastDirectory, target: &LocalPath, bytes: &[u8], given: Given) -> Result<(), Error> {
     let (directory, last) = directory.of(target)?;
     let mut staged = Staged::create_in(directory, last, target)?;
     staged.write(bytes)?;
-    staged.publish(mtime)
+    staged.publish(given)
 }
 
 /// An emptied buffer, of usual size again. It always has room, by which it is told from none.

@@ -38,6 +38,7 @@ use crate::{
     connection::Connection,
     error::Error,
     local::{Layout, LocalPath},
+    options::Permissions,
 };
 pub(crate) use alone::{get, put};
 pub(crate) use retry::{Outage, connect, is_lost};
@@ -160,6 +161,10 @@ pub struct Settings {
     pub if_taken: IfTaken,
     /// Runs of zeros in downloads of 1 MiB and more become holes of the local file, where its file system has such.
     pub sparse: bool,
+    /// The permissions that files bring with them. A download fails where the server does not tell them (`tell-mode` in its
+    /// greeting), an upload where it does not keep them (`with-mode=`): both with [`Error::Lacking`]. Where a file system
+    /// has no such permissions, files have those that it has.
+    pub permissions: Permissions,
 }
 
 impl Default for Settings {
@@ -173,6 +178,7 @@ impl Default for Settings {
             state: None,
             if_taken: IfTaken::Replace,
             sparse: false,
+            permissions: Permissions::Usual,
         }
     }
 }

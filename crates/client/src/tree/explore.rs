@@ -23,7 +23,7 @@ const TRIES: u32 = 4;
 /// Lists `directory`, or the root; that may take `limit` bytes of memory.
 pub(crate) fn list(link: &mut Link, limit: usize, directory: Option<&Name>) -> Result<Vec<Entry>, Error> {
     let mut entries = Ok(Vec::new());
-    explore(link, limit, vec![(directory.cloned(), ())], |_, (), listed| {
+    explore(link, (limit, false), vec![(directory.cloned(), ())], |_, (), listed| {
         entries = listed;
         Vec::new()
     })?;
@@ -31,10 +31,11 @@ pub(crate) fn list(link: &mut Link, limit: usize, directory: Option<&Name>) -> R
 }
 
 /// Lists `first` and whatever directories `visit` asks for when it is given a listing, each with what it said of
-/// them, many ahead. `visit` also learns which could not be listed. All together may take `limit` bytes of memory.
+/// them, many ahead, with the permissions of files where `tells_modes`. `visit` also learns which could not be listed. All
+/// together may take `limit` bytes of memory.
 pub(crate) fn explore<T>(
     link: &mut Link,
-    limit: usize,
+    (limit, tells_modes): (usize, bool),
     first: Vec<(Option<Name>, T)>,
     mut visit: impl FnMut(Option<&Name>, T, Result<Vec<Entry>, Failure>) -> Vec<(Option<Name>, T)>,
 ) -> Result<(), Error> {
@@ -45,6 +46,9 @@ pub(crate) fn explore<T>(
         while exchange.waiting() < LISTINGS_AHEAD
             && let Some((directory, about, tries)) = waiting.pop_front()
         {
+            if tells_modes {
+                exchange.telling_modes();
+            }
             exchange.ask(&Request::List { name: directory.clone() }, (directory, about, tries + 1));
         }
         if exchange.waiting() == 0 {

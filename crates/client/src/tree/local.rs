@@ -5,7 +5,7 @@ use std::{
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
 };
 
-use ferry_wire::{Name, NameError, Time};
+use ferry_wire::{Mode, Name, NameError, Time};
 use rustix::{
     fs::{AtFlags, Dir, FileType, OFlags, Stat},
     io::Errno,
@@ -31,6 +31,8 @@ pub(crate) struct LocalTree {
     pub(crate) skipped: Vec<Skipped>,
     /// Things that are left out by choice.
     pub(crate) left: Left,
+    /// The time of its root.
+    pub(crate) mtime: Option<Time>,
     linked: Linked,
 }
 
@@ -73,7 +75,8 @@ struct Entry<'a> {
 /// The kind of an entry.
 enum Looked {
     File(Stat),
-    Directory,
+    /// With its time, where it was looked at for more than its kind.
+    Directory(Option<Time>),
     /// It can't be sent, and whether that is so of all that are of its kind.
     Refused(Error, bool),
 }
@@ -83,7 +86,7 @@ impl Looked {
         match stat.map(|stat| (FileType::from_raw_mode(stat.st_mode), stat)) {
             Err(errno) => Looked::Refused(path.failed("read", errno), false),
             Ok((FileType::RegularFile, stat)) => Looked::File(stat),
-            Ok((FileType::Directory, _)) => Looked::Directory,
+            Ok((FileType::Directory, stat)) => Looked::Directory(mtime(&stat)),
             Ok(_) => Looked::Refused(Error::file(&**path, NEITHER), true),
         }
     }
@@ -100,17 +103,18 @@ impl LocalTree {
     pub(crate) fn walk(places: TreePlaces, mut walk: Walk<'_, '_>) -> Result<LocalTree, Error> {
         let linked = Linked::new(walk.links, places);
         let (nodes, skipped, left) = (Vec::new(), Vec::new(), Left::default());
-        let mut tree = LocalTree { nodes, skipped, left, linked };
-        tree.read(None, &mut walk)?;
+        let mut tree = LocalTree { nodes, skipped, left, mtime: None, linked };
+        tree.mtime = tree.read(None, &mut walk)?;
         let mut next = 0;
         while let Some(node) = tree.nodes.get(next) {
             next += 1;
-            if node.kind != NodeKind::Directory {
+            if !node.kind.is_directory() {
                 continue;
             }
             let directory = node.name.clone();
-            if let Err(error) = tree.read(Some(&directory), &mut walk) {
-                tree.skip(Some(&directory), None, error, false);
+            match tree.read(Some(&directory), &mut walk) {
+                Ok(mtime) => tree.nodes[next - 1].kind = NodeKind::Directory { mtime },
+                Err(error) => tree.skip(Some(&directory), None, error, false),
             }
             tree.linked.count(None)?;
             (walk.watch)(tree.nodes.len());
@@ -119,11 +123,12 @@ impl LocalTree {
         Ok(tree)
     }
 
-    /// Notes what is in `directory`.
-    fn read(&mut self, directory: Option<&Name>, walk: &mut Walk<'_, '_>) -> Result<(), Error> {
+    /// Notes what is in `directory`, and returns its time.
+    fn read(&mut self, directory: Option<&Name>, walk: &mut Walk<'_, '_>) -> Result<Option<Time>, Error> {
         let place = self.linked.places.directory(directory);
         let failed = |errno| place.failed("read the directory", errno);
         let fd = place.open(OFlags::RDONLY | OFlags::DIRECTORY).map_err(failed)?;
+        let mtime = mtime(&rustix::fs::fstat(&fd).map_err(failed)?);
         for entry in Dir::read_from(&fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let last = entry.file_name();
@@ -133,14 +138,14 @@ impl LocalTree {
                 self.take(&Entry { at: &fd, directory, last, path, kind: entry.file_type() }, walk);
             }
         }
-        Ok(())
+        Ok(mtime)
     }
 
     /// Notes one thing in a directory.
     fn take(&mut self, entry: &Entry<'_>, walk: &mut Walk<'_, '_>) {
         let Entry { directory, last, path, .. } = entry;
         let (looked, place) = self.look(entry);
-        let is_directory = matches!(looked, Looked::Directory);
+        let is_directory = matches!(looked, Looked::Directory(_));
         let name = match name_in(*directory, last.to_bytes()) {
             Ok(name) if self.left.sift(walk.chooser, walk.end, &name, is_directory) => name,
             Ok(_) => return,
@@ -159,10 +164,10 @@ impl LocalTree {
         };
         let kind = match looked {
             Looked::Refused(error, by_rule) => return self.skip(Some(&name), *directory, error, by_rule),
-            Looked::Directory => NodeKind::Directory,
+            Looked::Directory(mtime) => NodeKind::Directory { mtime },
             Looked::File(stat) => {
-                let mtime = u32::try_from(stat.st_mtime_nsec).ok().and_then(|nanos| Time::new(stat.st_mtime, nanos));
-                NodeKind::File { size: u64::try_from(stat.st_size).unwrap_or(0), mtime, tag: None }
+                let (size, mode) = (u64::try_from(stat.st_size).unwrap_or(0), Some(Mode::of(stat.st_mode)));
+                NodeKind::File { size, mtime: mtime(&stat), tag: None, mode }
             }
         };
         if let Some(place) = place {
@@ -177,7 +182,8 @@ impl LocalTree {
         let stat = match *kind {
             // Not every file system tells in its listings.
             FileType::RegularFile | FileType::Unknown => rustix::fs::statat(at, *last, AtFlags::SYMLINK_NOFOLLOW),
-            FileType::Directory => return (Looked::Directory, None),
+            // It is opened later, and then shows its time.
+            FileType::Directory => return (Looked::Directory(None), None),
             FileType::Symlink => {
                 return match self.linked.follow(*directory, path) {
                     Ok(place) => (Looked::of(place.stat(), path), Some(place)),
@@ -200,6 +206,11 @@ impl LocalTree {
         let directory = directory.cloned().or_else(above);
         self.skipped.push(Skipped { name: name.cloned(), directory, error, by_rule });
     }
+}
+
+/// The time of the last change of a file's content, or of a directory's entries; [`None`] before 1970.
+fn mtime(stat: &Stat) -> Option<Time> {
+    Time::new(stat.st_mtime, u32::try_from(stat.st_mtime_nsec).ok()?)
 }
 
 /// The name of `last` in `directory`.
@@ -324,7 +335,7 @@ mod tests {
         symlink("/", at("a/deep/up")).unwrap();
         let tree = walk(root.path()).unwrap();
         let found = tree.nodes.iter().map(|Node { name, kind }| match kind {
-            NodeKind::Directory => (name.as_str(), None),
+            NodeKind::Directory { .. } => (name.as_str(), None),
             NodeKind::File { size, .. } => (name.as_str(), Some(*size)),
         });
         let expected = [("-r *", Some(4)), ("a", None), ("a/deep", None), ("a/deep/x", Some(8)), ("a/z", Some(3))];

@@ -8,7 +8,7 @@ mod names;
 mod remote;
 mod usage;
 
-use ferry_wire::{Name, Tag, Time};
+use ferry_wire::{Mode, Name, Tag, Time};
 
 pub(crate) use explore::{explore, list};
 pub(crate) use left::{End, Left};
@@ -30,11 +30,20 @@ pub(crate) struct Node {
 /// The kind of a [`Node`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NodeKind {
-    Directory,
-    /// A regular file; the tag is what a server tells of its version.
+    Directory {
+        mtime: Option<Time>,
+    },
+    /// A regular file; the tag is what a server tells of its version. A server tells permissions only if asked.
     File {
         size: u64,
         mtime: Option<Time>,
         tag: Option<Tag>,
+        mode: Option<Mode>,
     },
+}
+
+impl NodeKind {
+    pub(crate) fn is_directory(&self) -> bool {
+        matches!(self, NodeKind::Directory { .. })
+    }
 }

@@ -38,18 +38,18 @@ pub struct RemoteTree {
 /// Decides whether something is looked at: by its whole name, and whether it is a directory.
 pub(crate) type Sift<'a> = dyn FnMut(&Name, bool) -> bool + 'a;
 
-/// Lists everything beneath `root`, or in all of the server, that `sift` does not leave out, in at most `limit` bytes of
-/// memory. `watch` learns how many things were found so far.
+/// Lists everything beneath `root`, or in all of the server, that `sift` does not leave out, in at most so many bytes of
+/// memory, with the permissions of files where that is said beside it. `watch` learns how many things were found so far.
 pub(crate) fn remote(
     link: &mut Link,
-    limit: usize,
+    limits: (usize, bool),
     root: Option<&Name>,
     sift: &mut Sift<'_>,
     watch: &mut dyn FnMut(usize),
 ) -> Result<RemoteTree, Error> {
     let RemoteTree { mut found, mut skipped } = RemoteTree::default();
     let mut at_root = None;
-    explore(link, limit, vec![(root.cloned(), ())], |directory, (), listed| {
+    explore(link, limits, vec![(root.cloned(), ())], |directory, (), listed| {
         let mut beneath = Vec::new();
         match (listed, directory) {
             (Ok(entries), _) => {

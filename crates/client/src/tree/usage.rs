@@ -74,7 +74,7 @@ mod tests {
 
     fn found(name: &str, size: Option<u64>) -> Found {
         let kind = match size {
-            Some(size) => EntryKind::File(FileMeta { size, mtime: None, tag: Tag::new("t").unwrap() }),
+            Some(size) => EntryKind::File(FileMeta { size, mtime: None, tag: Tag::new("t").unwrap(), mode: None }),
             None => EntryKind::Directory(None),
         };
         Found { name: Name::new(name).unwrap(), kind }

@@ -48,7 +48,7 @@ fn honest(peer: &mut Peer) {
 }
 
 fn fetch(address: &Address, local: &Local) -> (ferry_client::Report, usize) {
-    let meta = FileMeta { size: SIZE, mtime: None, tag: Tag::new("t").unwrap() };
+    let meta = FileMeta { size: SIZE, mtime: None, tag: Tag::new("t").unwrap(), mode: None };
     let file = Fetch { name: name("a"), target: local.path("a").into(), meta: Some(meta) };
     let settings = Settings { parallel: Parallel::Fixed(3), retries: 0, ..Settings::default() };
     let mut restarted = 0;

@@ -7,6 +7,7 @@ mod faults;
 mod hashes;
 mod machine;
 mod model;
+mod modes;
 mod parts;
 mod pipelining;
 mod process;

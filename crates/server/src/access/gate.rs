@@ -7,6 +7,7 @@
 //! | STAT | `list` or `read`, or that the name leads to something one has a right on |
 //! | PUT, RESUME, PART | `add` where the name is not there, `change` where it is: known when the upload is published |
 //! | MKDIR | `add` |
+//! | TOUCH | `change` |
 //! | DELETE | `change`; and nothing beneath the name is hidden, for `not-empty` would tell of it |
 //! | RENAME | `change` at the old name and `add` at the new one, and at all that the table names beneath them |
 //! | LOGIN, WITH, HEALTH, CLOSE | nothing |
@@ -83,6 +84,7 @@ pub fn decide(request: &Request, table: &RightsTable) -> Decision {
             return PublishRights::of(rights(name)).map_or(Decision::Denied, Decision::Publish);
         }
         Request::Mkdir { name } => rights(name).has(Rights::ADD),
+        Request::Touch { name, .. } => rights(name).has(Rights::CHANGE),
         Request::Delete { name } => {
             let place = table.at(Some(name));
             place.rights().has(Rights::CHANGE) && !place.hides()
@@ -115,7 +117,7 @@ mod tests {
     }
 
     /// Each request on `x`, with the single rights that suffice for it.
-    const NEEDS: [(&str, &[&str]); 15] = [
+    const NEEDS: [(&str, &[&str]); 16] = [
         ("GET x", &["read"]),
         ("READ 0 * * x", &["read"]),
         ("SUM x", &["read"]),
@@ -126,6 +128,7 @@ mod tests {
         ("PART id 0 1 x", &["add", "change"]),
         ("MKDIR x", &["add"]),
         ("DELETE x", &["change"]),
+        ("TOUCH 1 x", &["change"]),
         ("RENAME x//y", &[]),
         ("WITH a=b", &["none", "list", "read", "add", "change"]),
         ("LOGIN a b", &["none", "list", "read", "add", "change"]),

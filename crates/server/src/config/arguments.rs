@@ -13,7 +13,7 @@ use clap::{
     Arg, CommandFactory, Parser, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use ferry_wire::{UserName, limits::DEFAULT_PORT};
+use ferry_wire::{Mode, UserName, limits::DEFAULT_PORT};
 use log::LevelFilter;
 
 use super::keys::CONFIG;
@@ -39,7 +39,7 @@ use crate::{commands::Command, net::proxy::Network, units};
                   1.5GiB. Times have ms, s, min, h or d, as 5min; without a unit they are seconds where nothing else is \
                   said.\n\
                   Log: one line for each transfer (client, user, name, bytes, seconds, outcome), each change (MKDIR, DELETE, \
-                  RENAME) and each LOGIN. An address gets at most 1000 lines at once and 50 a second, reads, changes, \
+                  RENAME, TOUCH) and each LOGIN. An address gets at most 1000 lines at once and 50 a second, reads, changes, \
                   logins and failed connections counted apart; the rest is summed up once a second. Long names are cut. \
                   Lines that a disk or a terminal does not take in time are lost, and counted."
 )]
@@ -150,6 +150,13 @@ pub struct Arguments {
     /// Accept no uploads or changes on any address
     #[arg(long)]
     pub(super) read_only: bool,
+
+    /// Permissions of an uploaded file that are kept, where the client tells them (ferry put --perms)
+    ///
+    /// All others are those of a new file in its directory, or of the file that it replaces. Set-user-ID, set-group-ID
+    /// and sticky bits are never kept, and the owner may always read the file.
+    #[arg(long, value_name = "WHOSE", value_enum, default_value_t = KeptModes::None)]
+    pub(super) keep_modes: KeptModes,
 
     /// Promise that SAVED and DONE make; below `full` the greeting says `volatile`
     #[arg(long, value_name = "LEVEL", value_enum, default_value_t = DurabilityArgument::Full)]
@@ -438,13 +445,34 @@ pub(super) enum DurabilityArgument {
     None,
 }
 
+/// The permissions that are taken from clients.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum KeptModes {
+    /// None
+    None,
+    /// Those of the owner
+    Owner,
+    /// Those of the owner, the group and all others
+    All,
+}
+
+impl KeptModes {
+    pub(super) fn mask(self) -> Option<Mode> {
+        match self {
+            KeptModes::None => None,
+            KeptModes::Owner => Some(Mode::OWNER),
+            KeptModes::All => Some(Mode::ALL),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum TransferLogFormat {
     /// As in the log, for people
     Plain,
     /// A JSON object a line
     Json,
-    /// The format of wu-ftpd, for analysers of FTP logs; MKDIR, RENAME, LOGIN and SUM stay in the log
+    /// The format of wu-ftpd, for analysers of FTP logs; MKDIR, RENAME, TOUCH, LOGIN and SUM stay in the log
     Xferlog,
 }
 

@@ -201,6 +201,7 @@ fn limits(arguments: &Arguments, read_only: bool) -> Limits {
         read_only,
         node: arguments.node.clone(),
         volatile: matches!(arguments.durability, DurabilityArgument::None),
+        kept_modes: arguments.keep_modes.mask(),
         upload_bytes: arguments.max_upload.unwrap_or(MAX_INTEGER),
         timeouts: Timeouts {
             idle: arguments.idle_timeout,

@@ -12,8 +12,8 @@ use ferry_wire::{Code, UserName};
 const USERS: usize = 100;
 
 /// The verbs of which transfers and changes are counted; PATCH and MKCOL are HTTP's alone.
-pub(crate) const VERBS: [&str; 11] =
-    ["GET", "READ", "SUM", "PUT", "RESUME", "PART", "MKDIR", "DELETE", "RENAME", "PATCH", "MKCOL"];
+pub(crate) const VERBS: [&str; 12] =
+    ["GET", "READ", "SUM", "PUT", "RESUME", "PART", "MKDIR", "DELETE", "RENAME", "TOUCH", "PATCH", "MKCOL"];
 
 /// A protocol of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,7 +19,7 @@ mod visitor;
 
 use std::{sync::Arc, time::Duration};
 
-use ferry_wire::{Code, Failure};
+use ferry_wire::{Code, Failure, Mode};
 
 pub use clock::{ROOT_TIME, Timeouts};
 pub use outbox::{Outbox, Segment};
@@ -38,6 +38,8 @@ pub struct Limits {
     pub read_only: bool,
     /// The store brings nothing to the disk before it says that it is done.
     pub volatile: bool,
+    /// The permissions of uploads that are kept where the client tells them; [`None`] for none.
+    pub kept_modes: Option<Mode>,
     /// The largest upload in bytes.
     pub upload_bytes: u64,
     /// How long a client may take.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use ferry_wire::{Failure, Request, UserName};
 
-use crate::store::Change;
+use crate::store::{Change, Touch};
 
 /// One transfer, change or login that has ended, as the log has it, but for the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,7 @@ impl Transfer {
         match change {
             Change::Mkdir(name) => Transfer::without_bytes("MKDIR", name.as_str(), now),
             Change::Delete(name) => Transfer::without_bytes("DELETE", name.as_str(), now),
+            Change::Touch(Touch { name, .. }) => Transfer::without_bytes("TOUCH", name.as_str(), now),
             Change::Rename(from, to) => Transfer::without_bytes("RENAME", &two(from.as_str(), to.as_str()), now),
         }
     }
@@ -73,7 +74,7 @@ impl Transfer {
             | Request::Put { name, .. }
             | Request::Resume { name, .. }
             | Request::Part { name, .. } => Some(Transfer::new(verb, name.as_str(), now)),
-            Request::Mkdir { name } | Request::Delete { name } => {
+            Request::Mkdir { name } | Request::Delete { name } | Request::Touch { name, .. } => {
                 Some(Transfer::without_bytes(verb, name.as_str(), now))
             }
             Request::Rename { from, to } => Some(Transfer::without_bytes(verb, &two(from.as_str(), to.as_str()), now)),

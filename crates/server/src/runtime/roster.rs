@@ -20,7 +20,7 @@ use std::{
 use ferry_wire::Name;
 use mio::Token;
 
-use crate::store::{Change, Handles, NameOperation};
+use crate::store::{Change, Handles, NameOperation, Touch};
 
 /// The things that a job needs for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,10 @@ impl<'a> Scope<'a> {
         let (names, moves) = match operation {
             NameOperation::Publish(_, upload, _) => ([Some(name_of(upload)), None], true),
             NameOperation::Change(_, Change::Rename(from, to)) => ([Some(from), Some(to)], true),
-            NameOperation::Change(_, Change::Mkdir(name) | Change::Delete(name)) => ([Some(name), None], false),
+            NameOperation::Change(
+                _,
+                Change::Mkdir(name) | Change::Delete(name) | Change::Touch(Touch { name, .. }),
+            ) => ([Some(name), None], false),
         };
         Scope::Names { names, moves }
     }

@@ -16,7 +16,10 @@ use std::{
 };
 
 use ferry_wire::limits::MAX_TOKEN_BYTES;
-use rustix::{fs::OFlags, io::Errno};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 
 use super::{
     journal::Journal,
@@ -36,6 +39,9 @@ pub(super) use shared::{ClaimOutcome, TRIES, Taken, Traces};
 pub const AREA: &str = ".ferry";
 
 const KEPT: &str = "kept";
+
+/// The permissions without which the server can't go on with a file of its own.
+const OWNER_READS_AND_WRITES: u32 = 0o600;
 
 /// How long it stays known that an upload was published: for a client that lost the SAVED, and comes
 /// back at once.
@@ -176,6 +182,20 @@ impl Area {
         Ok((run, file?))
     }
 
+    /// Opens the data of a kept upload to go on with it. The file may have been given permissions by which its owner may not
+    /// write it: those that it will have at its end, or of the file that it is to replace.
+    pub(super) fn open_data(&self, dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
+        match self.syscalls.open_entry(dir, name, OFlags::RDWR) {
+            Err(Errno::ACCESS) => {
+                let file = self.syscalls.open_entry(dir, name, OFlags::RDONLY)?;
+                let mode = self.syscalls.stat(&file)?.st_mode & 0o777 | OWNER_READS_AND_WRITES;
+                self.syscalls.set_mode(&file, Mode::from_raw_mode(mode))?;
+                self.syscalls.open_entry(dir, name, OFlags::RDWR)
+            }
+            opened => opened,
+        }
+    }
+
     fn own(&self) -> Option<Arc<Run>> {
         self.run.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -307,7 +327,7 @@ impl Area {
             }
             // A process that works on it needs it.
             let Some(_lock) = self.lock_unused(&Area::journal_name(id))? else { continue };
-            let data = self.syscalls.open_entry(&self.kept, &name, OFlags::RDWR)?;
+            let data = self.open_data(&self.kept, &name)?;
             let size = meta::size(&self.syscalls.stat(&data)?);
             self.syscalls.truncate(&data, size)?;
         }

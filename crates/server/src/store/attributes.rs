@@ -12,7 +12,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::syscalls::{Inheritance, Syscalls};
+use super::{
+    operation::Permissions,
+    syscalls::{Inheritance, Syscalls},
+};
 
 /// The mode of a new file before an access control list takes from it.
 const NEW_MODE: u32 = 0o666;
@@ -31,6 +34,8 @@ pub(super) struct Attributes {
     acl: Option<Vec<u8>>,
     /// The project whose quota the directory is for.
     project: Option<u32>,
+    /// The permissions that the client asked for.
+    asked: Option<Permissions>,
 }
 
 /// Why attributes could not be given to a file.
@@ -48,7 +53,7 @@ impl Attributes {
             let (mode, acl) = Acl(list.clone()).of_new_file();
             (Some(mode), acl.map(|acl| acl.0))
         });
-        Attributes { owner: None, group: parent.group, mode, acl, project: parent.project }
+        Attributes { owner: None, group: parent.group, mode, acl, project: parent.project, asked: None }
     }
 
     /// Returns those of a file that replaces the entry `name` of `dir`, which has the status `stat`.
@@ -75,13 +80,25 @@ impl Attributes {
         };
         let (owner, group) =
             ((stat.st_uid != ours.0).then_some(stat.st_uid), (stat.st_gid != ours.1).then_some(stat.st_gid));
-        Ok(Attributes { owner, group, mode: Some(mode), acl, project: parent.project })
+        Ok(Attributes { owner, group, mode: Some(mode), acl, project: parent.project, asked: None })
+    }
+
+    /// Returns the same, with the permissions that a client asked for.
+    pub(super) fn asking(self, asked: Option<Permissions>) -> Attributes {
+        Attributes { asked, ..self }
+    }
+
+    /// Returns `mode` with what was asked for.
+    fn with_asked(&self, mode: u32) -> u32 {
+        self.asked.map_or(mode, |asked| asked.over(mode))
     }
 
     /// Returns whether a file of this status, which was made with `given`, has them already.
     pub(super) fn are_given(&self, given: &Attributes, stat: &Stat) -> bool {
         let is = |wanted: Option<u32>, there: u32| wanted.is_none_or(|wanted| wanted == there);
-        let visible = is(self.owner, stat.st_uid) && is(self.group, stat.st_gid) && is(self.mode, stat.st_mode & 0o777);
+        let (mode, there) = (self.mode.map(|mode| self.with_asked(mode)), stat.st_mode & 0o777);
+        let is_asked = self.with_asked(there) == there;
+        let visible = is(self.owner, stat.st_uid) && is(self.group, stat.st_gid) && is(mode, there) && is_asked;
         self == given || (visible && self.acl == given.acl && (self.project.is_none() || self.project == given.project))
     }
 
@@ -93,15 +110,25 @@ impl Attributes {
                 _ => Ungiven::Project,
             })?;
         }
-        self.give_access(syscalls, file).map_err(Ungiven::System)
+        self.give_access(syscalls, file).map_err(Ungiven::System)?;
+        self.give_asked(syscalls, file).map_err(Ungiven::System)
+    }
+
+    /// Gives those that were asked for, as far as that is permitted: after the access control list, which has bits of the
+    /// mode in it.
+    pub(super) fn give_asked(&self, syscalls: &Syscalls, file: &OwnedFd) -> Result<(), Errno> {
+        if self.asked.is_none() {
+            return Ok(());
+        }
+        let there = syscalls.stat(file)?.st_mode & 0o777;
+        let mode = self.with_asked(there);
+        if mode != there {
+            may(syscalls.set_mode(file, Mode::from_raw_mode(mode)))?;
+        }
+        Ok(())
     }
 
     fn give_access(&self, syscalls: &Syscalls, file: &OwnedFd) -> Result<(), Errno> {
-        let may = |given: Result<(), Errno>| match given {
-            Ok(()) => Ok(true),
-            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(false),
-            Err(error) => Err(error),
-        };
         // Another machine may have made it somebody else's than this process.
         let stat = syscalls.stat(file)?;
         let owner = self.owner.filter(|owner| *owner != stat.st_uid);
@@ -127,6 +154,15 @@ impl Attributes {
             may(syscalls.set_mode(file, Mode::from_raw_mode(without_group(self.mode.unwrap_or(0)))))?;
         }
         Ok(())
+    }
+}
+
+/// Returns whether an attribute was given; false where that is not permitted, or not known there.
+fn may(given: Result<(), Errno>) -> Result<bool, Errno> {
+    match given {
+        Ok(()) => Ok(true),
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

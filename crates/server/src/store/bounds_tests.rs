@@ -185,6 +185,7 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
         name: Name::new(name).unwrap(),
         size: Some(5),
         mtime: None,
+        permissions: None,
         settled: false,
         owner: Owner::NOBODY,
     });
@@ -206,6 +207,7 @@ fn publish_onto(store: &Store, name: &str, onto: Onto) -> Option<ErrorKind> {
         name: Name::new(name).unwrap(),
         size: Some(5),
         mtime: None,
+        permissions: None,
         settled: false,
         owner: Owner::NOBODY,
     });

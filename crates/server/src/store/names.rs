@@ -20,7 +20,7 @@ use super::{
     journal::{JournalEntry, KeptState},
     meta,
     moves::Ends,
-    operation::{Change, NameCompletion, NameOperation, Onto, Published},
+    operation::{Change, NameCompletion, NameOperation, Onto, Published, Touch},
     quota::Resting,
     read::not_a_file,
     remember::Guarded,
@@ -104,7 +104,41 @@ impl<'a> Batch<'a> {
             Change::Mkdir(name) => self.mkdir(name, touched),
             Change::Delete(name) => self.delete(name, touched),
             Change::Rename(from, to) => self.rename(from, to, touched),
+            Change::Touch(touch) => self.touch(touch),
         }
+    }
+
+    /// Sets attributes of an entry: no directory has another entry for it.
+    fn touch(&mut self, Touch { name, mtime, permissions }: &Touch) -> Result<(), StoreError> {
+        let parent = self.parent(name)?;
+        let stat = self.stat(parent, name)?;
+        let failed = |error| StoreError::system(name.as_str(), error);
+        let flags = match meta::kind(&stat) {
+            FileType::RegularFile => OFlags::NONBLOCK | OFlags::NOCTTY,
+            FileType::Directory if permissions.is_none() => OFlags::DIRECTORY,
+            FileType::Directory => return Err(not_a_file(name.as_str(), FileType::Directory)),
+            _ => return Err(StoreError::at(name.as_str(), ErrorKind::SpecialEntry)),
+        };
+        if self.store.is_moving(&stat).map_err(failed)? {
+            return Err(failed(Errno::BUSY));
+        }
+        let syscalls = &self.store.syscalls;
+        let entry = syscalls.open_entry(&self.dirs[parent], name.last(), OFlags::RDONLY | flags).map_err(failed)?;
+        let opened = syscalls.stat(&entry).map_err(failed)?;
+        if (opened.st_dev, opened.st_ino) != (stat.st_dev, stat.st_ino) {
+            // Somebody has put another one there, or mounted something on it.
+            return Err(failed(Errno::BUSY));
+        }
+        self.is_wanted(name)?;
+        let asked = Attributes::default().asking(*permissions);
+        asked.give_asked(syscalls, &entry).map_err(failed)?;
+        let set = match mtime {
+            Some(mtime) => syscalls.set_mtime(&entry, *mtime),
+            None => syscalls.touch(&entry),
+        };
+        set.map_err(failed)?;
+        self.sync_later(entry);
+        Ok(())
     }
 
     fn mkdir(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), StoreError> {
@@ -329,6 +363,7 @@ impl<'a> Batch<'a> {
                 .map_err(failed)?,
             None => Attributes::of_new(inheritance),
         };
+        let attributes = upload.attributes(attributes);
         let mut known = upload.staged();
         if attributes == known.attributes
             || attributes == Attributes::default()

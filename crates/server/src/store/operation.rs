@@ -7,7 +7,7 @@
 
 use std::{borrow::Cow, fmt, ops::Range};
 
-use ferry_wire::{Crc32, Digest, Id, Name, Sha256Digest, Tag, Time};
+use ferry_wire::{Crc32, Digest, Id, Mode, Name, Sha256Digest, Tag, Time};
 
 use super::{error::StoreError, owner::Owner};
 
@@ -241,6 +241,40 @@ pub enum Change {
     Delete(Name),
     /// Renames, never over something that is there.
     Rename(Name, Name),
+    /// Sets the time of a file or directory, and the permissions of a file.
+    Touch(Touch),
+}
+
+/// A setting of attributes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touch {
+    /// The file or directory.
+    pub name: Name,
+    /// The time of its last change; [`None`] for that of now.
+    pub mtime: Option<Time>,
+    /// The permissions that it is to have; [`None`] leaves them as they are. Only a file is given any.
+    pub permissions: Option<Permissions>,
+}
+
+/// Permissions that a client asked for, as far as the server keeps such. The owner of a file may always read it: the server
+/// itself has to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permissions {
+    mode: Mode,
+    kept: Mode,
+}
+
+impl Permissions {
+    /// Creates those of `mode` that are in `kept`.
+    #[must_use]
+    pub fn new(mode: Mode, kept: Mode) -> Permissions {
+        Permissions { mode, kept }
+    }
+
+    /// Returns the bits of a file that would have `usual` without them.
+    pub(super) fn over(self, usual: u32) -> u32 {
+        Mode::of(usual).taking(self.mode, self.kept).bits()
+    }
 }
 
 /// A plain upload that begins.
@@ -252,6 +286,8 @@ pub struct Stage {
     pub size: Option<u64>,
     /// The time to give to the file.
     pub mtime: Option<Time>,
+    /// The permissions that it is to have; [`None`] leaves them to its place.
+    pub permissions: Option<Permissions>,
     /// All requests before it are answered: what stands in its way now will stand there still.
     pub settled: bool,
     /// The owner, for limits; nobody where the client has not logged in.
@@ -269,6 +305,8 @@ pub struct Resume {
     pub size: u64,
     /// The time to give to the file.
     pub mtime: Option<Time>,
+    /// The permissions that it is to have; [`None`] leaves them to its place.
+    pub permissions: Option<Permissions>,
     /// The owner that it gets if it is begun. The server fills in the client's address where this is nobody.
     pub owner: Owner,
 }
@@ -343,6 +381,8 @@ pub struct FileVersion {
     pub mtime: Option<Time>,
     /// Another one for each version.
     pub tag: Tag,
+    /// The permissions.
+    pub mode: Mode,
 }
 
 /// The status of a name.

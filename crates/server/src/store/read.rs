@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use ferry_wire::{Digest, Name, Sha256Digest, Tag};
+use ferry_wire::{Digest, Mode, Name, Sha256Digest, Tag};
 use rustix::{
     fs::{FileType, Stat},
     io::Errno,
@@ -236,7 +236,8 @@ impl Store {
 
     /// Returns size, time and tag of a regular file whose status was told after `moment`.
     pub(super) fn version(&self, stat: &Stat, moment: SystemTime) -> FileVersion {
-        FileVersion { size: meta::size(stat), mtime: meta::mtime(stat), tag: self.tag(stat, moment) }
+        let (size, mtime, mode) = (meta::size(stat), meta::mtime(stat), Mode::of(stat.st_mode));
+        FileVersion { size, mtime, tag: self.tag(stat, moment), mode }
     }
 
     /// Returns the tag of a file whose status was told after `moment`.

@@ -506,8 +506,14 @@ mod tests {
             let bytes = content(3);
             let name = Name::new("file").unwrap();
             let size = bytes.len() as u64;
-            let upload =
-                place.store.stage(Stage { name, size: Some(size), mtime: None, settled: true, owner: Owner::NOBODY });
+            let upload = place.store.stage(Stage {
+                name,
+                size: Some(size),
+                mtime: None,
+                permissions: None,
+                settled: true,
+                owner: Owner::NOBODY,
+            });
             let chunk = |bytes: &[u8]| (Chunk { memory: bytes.to_vec(), filled: bytes.len() }, Crc32::of(bytes));
             let step = CRC_BLOCK_BYTES as usize / 2;
             let (most, last) = bytes.split_at(bytes.len() / step * step);

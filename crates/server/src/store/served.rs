@@ -434,7 +434,14 @@ mod tests {
     }
 
     fn stage(store: &ServedStore, of: &str) -> Arc<Upload> {
-        let stage = Stage { name: name(of), size: Some(5), mtime: None, settled: true, owner: Owner::default() };
+        let stage = Stage {
+            name: name(of),
+            size: Some(5),
+            mtime: None,
+            permissions: None,
+            settled: true,
+            owner: Owner::default(),
+        };
         match store.advance(UploadOperation::Stage(stage), &|| true) {
             UploadCompletion::Staged(Ok(upload)) => upload,
             other => panic!("{other:?}"),
@@ -443,7 +450,7 @@ mod tests {
 
     fn resume(store: &ServedStore) -> (Arc<Upload>, u64) {
         let (id, owner) = (Id::new("0123456789abcdef").unwrap(), Owner::default());
-        let resume = Resume { id, name: name("kept"), size: 5, mtime: None, owner };
+        let resume = Resume { id, name: name("kept"), size: 5, mtime: None, permissions: None, owner };
         match store.advance(UploadOperation::Resume(resume), &|| true) {
             UploadCompletion::Resumed(Ok(Resumed::Going { upload, digest, .. })) => (upload, digest.bytes()),
             other => panic!("{other:?}"),
@@ -566,7 +573,14 @@ mod tests {
         fs::remove_dir(root.join(AREA).join("aside")).unwrap();
         assert_eq!(store.look(), Ok(true));
         assert_eq!(store.look(), Ok(false));
-        let large = Stage { name: name("large"), size: Some(6), mtime: None, settled: true, owner: Owner::default() };
+        let large = Stage {
+            name: name("large"),
+            size: Some(6),
+            mtime: None,
+            permissions: None,
+            settled: true,
+            owner: Owner::default(),
+        };
         let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(large), &|| true) else {
             panic!("staged")
         };

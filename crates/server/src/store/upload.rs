@@ -29,7 +29,7 @@ use super::{
     error::{ErrorKind, StoreError},
     journal::{Journal, JournalEntry, KeptState, LeaseState},
     meta,
-    operation::{Chunk, Finish, Stage},
+    operation::{Chunk, Finish, Permissions, Stage},
     owner::Owner,
     parts::{Part, Parts},
     quota::Whose,
@@ -58,6 +58,7 @@ pub struct Upload {
     pub(super) name: Name,
     size: Option<u64>,
     mtime: Option<Time>,
+    permissions: Option<Permissions>,
     /// The parent can be looked at before the whole has arrived.
     settled: bool,
     pub(super) place: Place,
@@ -115,9 +116,14 @@ impl Staged {
 
 impl Upload {
     pub(super) fn plain(store: Arc<Stamp>, number: String, stage: Stage) -> Upload {
-        let Stage { name, size, mtime, settled, owner } = stage;
+        let Stage { name, size, mtime, permissions, settled, owner } = stage;
         let (place, hands, staged) = (Place::Plain(number), Hands::default(), Mutex::default());
-        Upload { store, name, size, mtime, settled, place, owner, hands, staged }
+        Upload { store, name, size, mtime, permissions, settled, place, owner, hands, staged }
+    }
+
+    /// Returns the attributes that its place brings with it, with what was asked for.
+    pub(super) fn attributes(&self, of_place: Attributes) -> Attributes {
+        of_place.asking(self.permissions)
     }
 
     /// Returns the resume id, of an upload that has one.
@@ -377,9 +383,12 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the written file its size and time.
-    fn complete_file(&self, upload: &Upload, staged: &Staged, size: u64) -> Result<(), Errno> {
+    /// Gives the written file its size and time, and the permissions that were asked for.
+    fn complete_file(&self, upload: &Upload, staged: &mut Staged, size: u64) -> Result<(), Errno> {
+        // Not sooner: a file that its owner may not write could not be opened to go on.
+        staged.attributes = upload.attributes(std::mem::take(&mut staged.attributes));
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
+        staged.attributes.give_asked(&self.syscalls, file)?;
         // A kept file may have been longer than promised; a plain file holds the written bytes.
         if upload.id().is_some() && meta::size(&self.syscalls.stat(file)?) != size {
             self.syscalls.truncate(file, size)?;
@@ -488,6 +497,7 @@ mod tests {
             name: Name::new("a").unwrap(),
             size: Some(whole),
             mtime: None,
+            permissions: None,
             settled: true,
             owner: Owner::NOBODY,
         });

@@ -195,7 +195,14 @@ impl<'s> Client<'s> {
     pub(crate) fn deliver(&mut self, name: &Name, body: Body<'_>) -> Result<Arc<Upload>, Failure> {
         let Body { bytes, chunk, announced, settled } = body;
         let size = announced.then_some(bytes.len() as u64);
-        let upload = self.stage(Stage { name: name.clone(), size, mtime: None, settled, owner: Owner::NOBODY });
+        let upload = self.stage(Stage {
+            name: name.clone(),
+            size,
+            mtime: None,
+            permissions: None,
+            settled,
+            owner: Owner::NOBODY,
+        });
         let delivered = self.send(&upload, bytes, 0, chunk).and_then(|at| {
             let finish = finish_of(upload.clone(), at, bytes);
             match SmallFinish::new(NUMBER, finish) {
@@ -216,6 +223,7 @@ impl<'s> Client<'s> {
                 name: name.clone(),
                 size: Some(bytes.len() as u64),
                 mtime: None,
+                permissions: None,
                 settled: false,
                 owner: Owner::NOBODY,
             });
@@ -324,7 +332,7 @@ impl Client<'_> {
     }
 
     pub(crate) fn resume_as(&mut self, owner: Owner, id: &Id, name: &Name, size: u64) -> Result<Resumed, Failure> {
-        let resume = Resume { id: id.clone(), name: name.clone(), size, mtime: None, owner };
+        let resume = Resume { id: id.clone(), name: name.clone(), size, mtime: None, permissions: None, owner };
         let UploadCompletion::Resumed(resumed) = self.store.advance(UploadOperation::Resume(resume), &|| true) else {
             panic!("no Resumed for a Resume")
         };

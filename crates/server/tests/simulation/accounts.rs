@@ -14,7 +14,7 @@ use std::{
 use ferry_server::{
     access::Users,
     protocol::{Limits, LoginOutcome, Segment, Timeouts, Visitor, ferry::FerrySession},
-    store::{Change, Operation},
+    store::{Change, Operation, Touch},
 };
 use ferry_wire::{Code, Crc32, Name, Reply};
 
@@ -262,6 +262,7 @@ impl Accounts {
             node: None,
             read_only: false,
             volatile: false,
+            kept_modes: Some(ferry_wire::Mode::ALL),
             upload_bytes: 1 << 20,
             timeouts: Timeouts { idle: hour, request: hour, window: hour, window_bytes: 1 },
             checkpoint_bytes: 1 << 20,
@@ -500,6 +501,10 @@ impl Guest {
                         throughout("add", to.as_str())?;
                         tree.rename(from.as_str(), to.as_str())?;
                     }
+                    Change::Touch(touch) => {
+                        may("change", touch.name.as_str())?;
+                        tree.touch(touch)?;
+                    }
                 }
                 Ok(Due::Done)
             }
@@ -558,6 +563,7 @@ impl Guest {
             }
             (Asked::Change(Change::Mkdir(name)), Due::Done) => self.tree.mkdir(name.as_str()).unwrap(),
             (Asked::Change(Change::Delete(name)), Due::Done) => self.tree.delete(name.as_str()).unwrap(),
+            (Asked::Change(Change::Touch(touch)), Due::Done) => self.tree.touch(&touch).unwrap(),
             (Asked::Change(Change::Rename(from, to)), Due::Done) => {
                 self.tree.rename(from.as_str(), to.as_str()).unwrap();
             }
@@ -586,7 +592,7 @@ fn script(dice: &mut Dice, home: &str) -> VecDeque<(Vec<u8>, Asked)> {
         let name = format!("{home}/{}", dice.pick(&NAMES));
         let parsed = |name: &str| Name::new(name).unwrap();
         let mut body = Vec::new();
-        let (line, asked) = match dice.below(14) {
+        let (line, asked) = match dice.below(15) {
             0 | 1 => {
                 let (user, right) = (dice.below(3), dice.happens(850));
                 (
@@ -599,6 +605,10 @@ fn script(dice: &mut Dice, home: &str) -> VecDeque<(Vec<u8>, Asked)> {
             5 => (format!("SUM {name}"), Asked::Sum(name)),
             6 => (format!("LIST {home}"), Asked::List(home.to_owned())),
             7 => (format!("LIST {name}"), Asked::List(name)),
+            14 => {
+                let touch = Touch { name: parsed(&name), mtime: Some(some_time()), permissions: None };
+                (format!("TOUCH {} {name}", some_time()), Asked::Change(Change::Touch(touch)))
+            }
             8 => (format!("MKDIR {name}"), Asked::Change(Change::Mkdir(parsed(&name)))),
             9 => (format!("DELETE {name}"), Asked::Change(Change::Delete(parsed(&name)))),
             10 => {

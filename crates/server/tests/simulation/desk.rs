@@ -68,6 +68,7 @@ impl Desk {
             node: None,
             read_only: false,
             volatile: false,
+            kept_modes: Some(ferry_wire::Mode::ALL),
             upload_bytes: UPLOAD_BYTES,
             timeouts: Timeouts { idle: hour, request: hour, window: hour, window_bytes: 1 },
             checkpoint_bytes: 1 << 20,

@@ -4,12 +4,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ferry_server::store::Change;
-use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, Id, Name, Reply, Sha256, Tag, Time};
+use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Id, Name, Reply, Sha256, Tag, Time};
 
 use crate::{
     reader::{Answer, Body},
     store::{Effect, INJECTED},
-    tree::{Node, Tree, some_time, tag_of},
+    tree::{Node, Tree, mode_of, some_time, tag_of},
 };
 
 /// A request of a client, and the facts that it knows about it.
@@ -27,6 +27,8 @@ pub(crate) enum Asked {
     /// A SUM with the SHA-256.
     Hash(String),
     Stat(String),
+    /// A STAT that tells permissions.
+    StatMode(String),
     Health,
     List(Option<String>),
     Change(Change),
@@ -193,6 +195,13 @@ impl Oracle {
                     assert_eq!(*first, expected, "{asked:?}");
                 }
             }
+            Asked::StatMode(name) => {
+                let is_told = matches!(first, Reply::Dir(_) | Reply::File(FileMeta { mode: Some(_), .. }));
+                assert!(is_told, "{asked:?}: {first:?}");
+                if let (false, Ok((data, meta)), Reply::File(told)) = (self.blind, self.tree.file(name), first) {
+                    assert_eq!(*told, FileMeta { mode: Some(mode_of(&data)), ..meta }, "{asked:?}");
+                }
+            }
             Asked::Health => assert_eq!(*first, Reply::Done),
             Asked::List(name) => self.check_list(name.as_deref(), answer),
             Asked::Change(change) => {
@@ -278,6 +287,7 @@ impl Oracle {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
             Change::Delete(name) => self.tree.delete(name.as_str()),
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
+            Change::Touch(touch) => self.tree.touch(touch),
         }
     }
 
@@ -384,13 +394,14 @@ impl Oracle {
                 Ok((_, meta)) => (*offset > meta.size).then_some(Code::BadRange),
             },
             Asked::Sum(name) | Asked::Hash(name) => self.tree.file(name).err(),
-            Asked::Stat(name) => self.tree.find(name).err(),
+            Asked::Stat(name) | Asked::StatMode(name) => self.tree.find(name).err(),
             // The model's disk may take its time.
             Asked::Health => Some(Code::Busy),
             Asked::List(name) => name.as_ref().and_then(|name| self.tree.list(Some(&Name::new(name).unwrap())).err()),
             Asked::Change(Change::Mkdir(name)) => self.tree.clone().mkdir(name.as_str()).err(),
             Asked::Change(Change::Delete(name)) => self.tree.clone().delete(name.as_str()).err(),
             Asked::Change(Change::Rename(from, to)) => self.tree.clone().rename(from.as_str(), to.as_str()).err(),
+            Asked::Change(Change::Touch(touch)) => self.tree.clone().touch(touch).err(),
             Asked::Put(put) => match put.refused {
                 Some(code) => Some(code),
                 None => {

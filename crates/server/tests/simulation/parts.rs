@@ -175,6 +175,7 @@ impl Split {
             node: None,
             read_only: false,
             volatile: false,
+            kept_modes: Some(ferry_wire::Mode::ALL),
             upload_bytes: 2 << 20,
             timeouts: Timeouts { idle: hour, request: hour, window: hour, window_bytes: 1 },
             checkpoint_bytes: 100_000,

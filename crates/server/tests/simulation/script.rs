@@ -3,8 +3,8 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use ferry_server::store::Change;
-use ferry_wire::{Code, Crc32, Id, Name, Tag, Time};
+use ferry_server::store::{Change, Permissions, Touch};
+use ferry_wire::{Code, Crc32, Id, Mode, Name, Tag, Time};
 
 use crate::{
     dice::Dice,
@@ -138,7 +138,8 @@ impl<'a> Writer<'a> {
         match pick {
             0..12 => self.get(),
             12..20 => self.read(),
-            20..25 => self.one_name("STAT", Asked::Stat),
+            20..23 => self.one_name("STAT", Asked::Stat),
+            23..25 => self.one_name("WITH tell=mode\nSTAT", Asked::StatMode),
             25 => {
                 let line = self.verb("HEALTH");
                 self.ask(line, Asked::Health);
@@ -194,13 +195,23 @@ impl<'a> Writer<'a> {
     fn change(&mut self) {
         let (one, two) = (self.name(), self.name());
         let name = |text: &str| Name::new(text).unwrap();
-        let (line, change) = match self.dice.below(3) {
+        let (line, change) = match self.dice.below(4) {
             0 => (format!("MKDIR {one}"), Change::Mkdir(name(&one))),
             1 => (format!("DELETE {one}"), Change::Delete(name(&one))),
-            _ => (format!("RENAME {one}//{two}"), Change::Rename(name(&one), name(&two))),
+            2 => (format!("RENAME {one}//{two}"), Change::Rename(name(&one), name(&two))),
+            _ => self.touch(&one),
         };
         let asked = if self.ground.read_only { Asked::Invalid(Code::ReadOnly) } else { Asked::Change(change) };
         self.ask(line, asked);
+    }
+
+    fn touch(&mut self, name: &str) -> (String, Change) {
+        let (mtime, with_mode) = (self.time(), self.dice.happens(300));
+        let shown = mtime.map_or("-".into(), |mtime| mtime.to_string());
+        let permissions = with_mode.then(|| Permissions::new(Mode::of(0o750), Mode::ALL));
+        let with = if with_mode { "WITH mode=750\n" } else { "" };
+        let touch = Touch { name: Name::new(name).unwrap(), mtime, permissions };
+        (format!("{with}TOUCH {shown} {name}"), Change::Touch(touch))
     }
 
     /// Returns how many bytes an upload has: most often few.

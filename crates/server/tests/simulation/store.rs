@@ -287,6 +287,7 @@ impl Store {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
             Change::Delete(name) => self.tree.delete(name.as_str()),
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
+            Change::Touch(touch) => self.tree.touch(touch),
         }
         .map_err(refused)?;
         self.note(conn, Effect::Changed(change));

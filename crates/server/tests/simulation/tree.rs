@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ferry_server::store::{DirEntry, FileVersion, Status};
-use ferry_wire::{Code, Crc32, Entry, FileMeta, Name, Tag, Time};
+use ferry_server::store::{DirEntry, FileVersion, Status, Touch};
+use ferry_wire::{Code, Crc32, Entry, FileMeta, Mode, Name, Tag, Time};
 
 /// A file or a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,11 @@ pub(crate) fn some_time() -> Time {
 /// Returns a tag made of the file alone, so that a prediction needs no look at the store.
 pub(crate) fn tag_of(data: &[u8], mtime: Time) -> Tag {
     Tag::new(&format!("{}-{}-{}-{}", data.len(), Crc32::of(data), mtime.seconds(), mtime.nanos())).unwrap()
+}
+
+/// Returns permissions that are made of the file alone.
+pub(crate) fn mode_of(data: &[u8]) -> Mode {
+    Mode::of(data.len() as u32)
 }
 
 impl Tree {
@@ -129,6 +134,17 @@ impl Tree {
         Ok(())
     }
 
+    /// Sets the time of a file. Directories have one time for all, and permissions are made of the file alone.
+    pub(crate) fn touch(&mut self, Touch { name, mtime, permissions }: &Touch) -> Result<(), Code> {
+        let data = match self.find(name.as_str())? {
+            Node::Dir if permissions.is_some() => return Err(Code::NotAFile),
+            Node::Dir => return Ok(()),
+            Node::File { data, .. } => data.clone(),
+        };
+        self.insert(name.as_str(), Node::File { data, mtime: mtime.unwrap_or(some_time()) });
+        Ok(())
+    }
+
     /// Returns whether an upload may get this name.
     pub(crate) fn check_target(&self, name: &str) -> Result<(), Code> {
         match self.find(name) {
@@ -164,5 +180,5 @@ fn is_inside(name: &str, dir: &str) -> bool {
 }
 
 fn version(data: &[u8], mtime: Time) -> FileVersion {
-    FileVersion { size: data.len() as u64, mtime: Some(mtime), tag: tag_of(data, mtime) }
+    FileVersion { size: data.len() as u64, mtime: Some(mtime), tag: tag_of(data, mtime), mode: mode_of(data) }
 }

@@ -1,9 +1,9 @@
 //! The requests that are swept.
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{fs, ops::Range, os::unix::fs::MetadataExt as _, sync::Arc, time::Duration};
 
-use ferry_server::store::{Change, OpenError, Store, StoreOptions};
-use ferry_wire::{Code, Failure, Name, Reply};
+use ferry_server::store::{Change, OpenError, Permissions, Store, StoreOptions, Touch};
+use ferry_wire::{Code, Failure, Mode, Name, Reply, Time};
 use tempfile::TempDir;
 
 use crate::{
@@ -71,6 +71,15 @@ impl Run {
 
     fn dir(&mut self, to: &str) {
         self.client().change_tree(Change::Mkdir(name(to))).expect("an undisturbed MKDIR");
+    }
+
+    /// TOUCH, and what is there then.
+    fn touch(&mut self, of: &str) -> Answer {
+        let permissions = (of == "a").then(|| Permissions::new(Mode::of(0o700), Mode::ALL));
+        let mtime = Time::new(1_000_000_007, 0);
+        let done = self.change(Change::Touch(Touch { name: name(of), mtime, permissions }))?;
+        let there = fs::metadata(self.root.path().join(of)).expect("what was touched");
+        Ok(format!("{done} {} {:o}", there.mtime(), there.mode() & 0o777))
     }
 
     /// RESUME, up to GO or SAVED.
@@ -374,6 +383,8 @@ pub(crate) fn changes() -> Vec<Case> {
         case("delete of a file", unlink, both, |run| run.change(Change::Delete(name("d/a")))),
         case("delete of a large file", unlink, both, |run| run.change(Change::Delete(name("a")))),
         case("delete of a directory", unlink, both, |run| run.change(Change::Delete(name("e")))),
+        case("touch of a file", Some(Kind::SetTime), both, |run| run.touch("a")),
+        case("touch of a directory", Some(Kind::SetTime), both, |run| run.touch("d")),
         case("rename", rename, both, |run| run.change(Change::Rename(name("a"), name("b")))),
         case("rename elsewhere", rename, both, |run| run.change(Change::Rename(name("d/a"), name("e/b")))),
         case("rename of a directory", rename, both, |run| run.change(Change::Rename(name("d"), name("e/d")))),

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use ferry_server::store::{Change, Store, StoreOptions, Watcher};
+use ferry_server::store::{Change, Store, StoreOptions, Touch, Watcher};
 use ferry_wire::{Failure, Reply};
 
 use crate::common::{
@@ -161,6 +161,7 @@ pub(crate) fn acts() -> Vec<Act> {
         plain("MKDIR d/e", |side| side.change(Change::Mkdir(name("d/e")))),
         plain("DELETE f", |side| side.change(Change::Delete(name("f")))),
         plain("DELETE d", |side| side.change(Change::Delete(name("d")))),
+        plain("TOUCH f", |side| side.change(Change::Touch(Touch { name: name("f"), mtime: None, permissions: None }))),
         plain("RENAME f//r", |side| side.change(Change::Rename(name("f"), name("r")))),
         plain("RENAME d//e", |side| side.change(Change::Rename(name("d"), name("e")))),
         plain("RESUME to the end", |side| resumed(side, Side::finish)),

@@ -37,7 +37,7 @@ impl Line {
             EntryKind::Directory(mtime) => {
                 Line { shown: shown + "/", name, kind: "directory", size: None, mtime: *mtime, tag: None }
             }
-            EntryKind::File(FileMeta { size, mtime, tag }) => {
+            EntryKind::File(FileMeta { size, mtime, tag, .. }) => {
                 Line { shown, name, kind: "file", size: Some(*size), mtime: *mtime, tag: Some(tag.as_str().to_owned()) }
             }
         }
@@ -102,7 +102,7 @@ fn told(mtime: Option<Time>) -> Option<String> {
 
 fn described(shown: &str, stat: &Stat) -> String {
     let (kind, mtime, tag) = match stat {
-        Stat::File(FileMeta { size, mtime, tag }) => {
+        Stat::File(FileMeta { size, mtime, tag, .. }) => {
             let bytes = if *size == 1 { "byte" } else { "bytes" };
             (format!("{size} {bytes}"), *mtime, Some(format!("tag {tag}")))
         }
@@ -197,7 +197,7 @@ impl Session {
                 let event =
                     Event::new("stat").with("name", name.map_or_else(|| "/".to_owned(), |name| name.to_string()));
                 match stat {
-                    Stat::File(FileMeta { size, mtime, tag }) => {
+                    Stat::File(FileMeta { size, mtime, tag, .. }) => {
                         let event = event.with("kind", "file").with("size", size).with("tag", tag.as_str());
                         event.with("mtime", mtime.map(seconds))
                     }

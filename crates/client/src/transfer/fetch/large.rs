@@ -12,6 +12,7 @@ use crate::{
     conversation::{Next, requests, requests::Sum},
     error::Error,
     local::{PartialFile, Staged, checkpoint},
+    options::Permissions,
 };
 
 /// Between two checkpoints of a part: what is lost of it where the power is cut. A checkpoint costs one short write.
@@ -96,12 +97,13 @@ impl Large {
         }
     }
 
-    pub(super) fn publish(self) -> Result<Moved, Error> {
+    pub(super) fn publish(self, permissions: Permissions) -> Result<Moved, Error> {
+        let given = permissions.given(&self.meta);
         let (size, crc, tag) = (self.bytes(), self.whole().crc(), self.meta.tag);
         let moved = Moved { size, crc, tag, resumed: self.resumed };
         match self.sink {
-            Sink::Partial(part) => part.publish(self.meta.mtime)?,
-            Sink::Plain(staged) => staged.publish(self.meta.mtime)?,
+            Sink::Partial(part) => part.publish(given)?,
+            Sink::Plain(staged) => staged.publish(given)?,
         }
         Ok(moved)
     }
@@ -235,9 +237,11 @@ impl Round<'_, '_, '_, '_> {
 
     /// The answer to READ.
     pub(super) fn take_rest(&mut self, index: usize, reply: Reply) -> Result<(), Stop> {
-        let Some(large) = self.own.large.as_ref() else { return Err(Stop::Unwanted) };
+        let Some(large) = self.own.large.as_mut() else { return Err(Stop::Unwanted) };
         match reply {
             Reply::File(meta) if meta.size == large.meta.size => {
+                // The journal of a part tells none.
+                large.meta.mode = meta.mode;
                 let there = large.before.bytes();
                 self.hand.begun(index, meta.size, there);
                 self.receive()?;
@@ -306,7 +310,7 @@ impl Round<'_, '_, '_, '_> {
         let Some(large) = self.own.large.take() else { return Ok(()) };
         let index = large.index;
         let published = match self.spoiled.take() {
-            None => large.publish(),
+            None => large.publish(self.settings.permissions),
             Some(error) => {
                 large.discard();
                 Err(error)

@@ -27,6 +27,7 @@ use crate::{
     error::Error,
     link::Link,
     local::{LastDirectory, PartialFile},
+    options::Permissions,
 };
 use large::Large;
 pub(super) use split::Split;
@@ -281,6 +282,10 @@ impl<'a> Round<'_, '_, 'a, '_> {
 
     /// Begins a file. False where that has to wait until nothing is in flight.
     fn begin(&mut self, index: usize) -> Result<bool, Stop> {
+        if let Err(error) = self.settings.permissions.check_told(self.exchange.link().greeting()) {
+            self.hand.failed(index, error);
+            return Ok(true);
+        }
         let goes_on = self.own.large.is_some() || self.has_part(index);
         if goes_on && self.exchange.waiting() > 0 {
             self.hand.put_back(index);
@@ -335,6 +340,9 @@ impl<'a> Round<'_, '_, 'a, '_> {
         };
         if index.is_some_and(|index| self.common.damaged().contains(&index)) {
             self.exchange.read_anew();
+        }
+        if self.settings.permissions != Permissions::Usual && !matches!(request, Request::Sum { .. }) {
+            self.exchange.telling_modes();
         }
         self.exchange.ask(request, asked);
     }

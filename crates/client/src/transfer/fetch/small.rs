@@ -35,8 +35,9 @@ impl Round<'_, '_, '_, '_> {
         match self.receive_small(index) {
             Ok(body) => {
                 let (target, end) = (&self.files[index].target, self.batch.bytes.len());
+                let given = self.settings.permissions.given(&meta);
                 let moved = Moved { size: body.bytes(), crc: body.crc(), tag: meta.tag, resumed: 0 };
-                self.batch.files.push(SmallDownload { index, target, mtime: meta.mtime, moved, end });
+                self.batch.files.push(SmallDownload { index, target, given, moved, end });
                 self.ship_if_due();
                 Ok(())
             }

@@ -241,7 +241,13 @@ impl<'a> Round<'_, '_, 'a, '_> {
     pub(super) fn take_piece(&mut self, split: &Arc<Split<'a>>, piece: Piece, reply: Reply) -> Result<(), Stop> {
         self.ahead = self.ahead.saturating_sub(piece.length);
         match reply {
-            Reply::File(meta) if meta.size == split.meta.size => self.receive_piece(split, piece),
+            Reply::File(meta) if meta.size == split.meta.size => {
+                // Neither the journal of a part tells any, nor a plain listing.
+                if let (Some(mode), Some(large)) = (meta.mode, &mut split.state().large) {
+                    large.meta.mode = Some(mode);
+                }
+                self.receive_piece(split, piece)
+            }
             Reply::File(_) => Err(Error::violation("another version than was asked for").into()),
             Reply::Fail(failure) if !is_farewell(failure.code) => {
                 self.split_refused(split, failure);
@@ -375,7 +381,7 @@ impl<'a> Round<'_, '_, 'a, '_> {
             self.restart_damaged(split.index, DAMAGED, error);
         } else {
             large.noted = there.bytes();
-            match large.publish() {
+            match large.publish(self.settings.permissions) {
                 Ok(moved) => self.hand.done(split.index, &moved),
                 Err(error) => self.hand.failed(split.index, error),
             }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Crc32, Digest, Failure, Reply, Request, Tag, Time};
+use ferry_wire::{Code, Crc32, Digest, Failure, Greeting, Reply, Request, Tag, Time};
 
 use super::{
     super::{Phase, drive::Stop, retry::is_farewell},
@@ -140,7 +140,7 @@ impl Round<'_, '_, '_, '_> {
         (version, stamp): (&Version, Option<Stamp>),
         source: Source,
     ) -> Result<(), Stop> {
-        let size = source.size();
+        let (size, mode) = (source.size(), source.mode(self.common.permissions));
         let is_resumable = self.common.resumable_from.is_some_and(|from| size >= from);
         while is_resumable && (self.common.never_replaces || !self.common.past().is_plain(index)) {
             let Drawn { id, origin, known } =
@@ -163,6 +163,7 @@ impl Round<'_, '_, '_, '_> {
                 }
             }
             self.announce(index, size);
+            self.exchange.with_mode(mode);
             let answer = self.ask(index, size, &Request::Resume { id: id.clone(), size, mtime, name });
             self.common.coming.store(0, Ordering::Relaxed);
             match answer? {
@@ -192,6 +193,7 @@ impl Round<'_, '_, '_, '_> {
         self.known = Known::nothing(None);
         self.abandon_if_small(index, size);
         self.tell_lost(index, "what the server may have of it cannot be taken up");
+        self.exchange.with_mode(mode);
         self.exchange.put(Some(size), mtime, self.files[index].name.clone());
         self.send_body(index, size, 0)
     }
@@ -199,7 +201,7 @@ impl Round<'_, '_, '_, '_> {
     /// Has the next upload fail where its name is taken. One that is taken already, where nothing `is_begun` of this upload,
     /// fails before anything is sent: that is told in the inner result.
     fn want_free(&mut self, index: usize, size: u64, is_begun: bool) -> Result<Result<(), Error>, Stop> {
-        if !self.exchange.link().knows_if_free() {
+        if !self.exchange.link().knows(Greeting::WITH_IF) {
             return Ok(Err(Error::NeverReplacing));
         }
         if !is_begun {

@@ -37,13 +37,14 @@ use crate::{
     conversation::{Exchange, Extent, unexpected},
     error::Error,
     link::Link,
+    options::Permissions,
 };
 use ids::Ids;
 pub(crate) use ids::new_id;
 use known::Known;
 use large::Past;
 pub(super) use large::RESUME_BYTES;
-use reader::{Chunk, LARGE_BYTES, Order, Reader, SmallUpload};
+use reader::{Chunk, LARGE_BYTES, Order, Reader, ReaderManner, SmallUpload};
 use split::Split;
 pub(crate) use stream::{Onto, put_from};
 
@@ -71,6 +72,7 @@ pub(super) fn store(
         // One that can be called off, or has an id, is sent in blocks.
         large_from: if tally.is_alone() || never_replaces { 0 } else { LARGE_BYTES },
         never_replaces,
+        permissions: settings.permissions,
         ids: Mutex::new(ids),
         past: Mutex::default(),
         splits: Mutex::default(),
@@ -89,6 +91,8 @@ struct Common<'a> {
     large_from: u64,
     /// A name that is taken is not replaced.
     never_replaces: bool,
+    /// Those that files bring with them.
+    permissions: Permissions,
     ids: Mutex<Ids>,
     past: Mutex<Past>,
     /// Files that are shared.
@@ -147,12 +151,14 @@ impl Job for Common<'_> {
     type Own = ();
 
     fn round(&self, link: &mut Link, hand: Hand<'_, '_>, (): &mut ()) -> Ended {
+        let (large_from, permissions) = (self.large_from, self.permissions);
+        let manner = ReaderManner { large_from, permissions, greeting: link.greeting().cloned() };
         thread::scope(|scope| {
             let round = Round {
                 files: self.files,
                 common: self,
                 exchange: Exchange::new(link),
-                reader: Reader::start(scope, self.files, hand.taker(), self.large_from),
+                reader: Reader::start(scope, self.files, hand.taker(), manner),
                 hand,
                 open: None,
                 published: None,

@@ -5,7 +5,7 @@ use std::{
     thread::Scope,
 };
 
-use ferry_wire::{Crc32, Digest, Time};
+use ferry_wire::{Crc32, Digest, Greeting, Time};
 
 use super::{
     super::{Store, hand::Taker, pieces::Piece},
@@ -15,6 +15,7 @@ use crate::{
     block::Block,
     error::Error,
     local::{Source, Stamp, Version},
+    options::Permissions,
 };
 
 /// Small files go out together in runs of so many bytes: one call of the system for many. The largest small file may
@@ -85,6 +86,17 @@ pub(super) enum Order {
     More,
 }
 
+/// The way in which files are read for a server.
+#[derive(Debug)]
+pub(super) struct ReaderManner {
+    /// Files from this size on are large.
+    pub(super) large_from: u64,
+    /// Those that files bring with them.
+    pub(super) permissions: Permissions,
+    /// What the server has greeted with.
+    pub(super) greeting: Option<Greeting>,
+}
+
 /// The connection's end of the reader. Dropped, the reader ends.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -94,12 +106,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads those of `files` that `taker` takes. Those of `large_from` bytes and more are large.
+    /// Reads those of `files` that `taker` takes.
     pub(super) fn start<'scope, 'a: 'scope, 'c: 'scope, 't: 'scope>(
         scope: &'scope Scope<'scope, '_>,
         files: &'a [Store],
         taker: Taker<'c, 't>,
-        large_from: u64,
+        manner: ReaderManner,
     ) -> Reader {
         let (say, chunks) = sync_channel(AHEAD);
         let (orders, ordered) = channel();
@@ -113,7 +125,7 @@ impl Reader {
                 run: Block::new(),
                 small: Vec::new(),
                 run_bytes: RUN_BYTES,
-                large_from,
+                manner,
             };
             // Who does not listen any more wants no more.
             let _ = reading.read_all(files, &taker);
@@ -136,7 +148,7 @@ struct Reading {
     run: Block,
     small: Vec<SmallUpload>,
     run_bytes: usize,
-    large_from: u64,
+    manner: ReaderManner,
 }
 
 /// Nobody listens.
@@ -161,12 +173,17 @@ impl Reading {
     }
 
     fn read(&mut self, index: usize, file: &Store) -> Result<(), Gone> {
+        let ReaderManner { large_from, permissions, greeting } = &self.manner;
+        let (large_from, permissions) = (*large_from, *permissions);
+        if let Err(error) = permissions.check_kept(greeting.as_ref()) {
+            return self.say(Chunk::Failed { index, error });
+        }
         let mut left = TRIES;
         loop {
             left -= 1;
             let error = match Source::open(&file.source) {
-                Ok(source) if source.size() >= self.large_from => return self.read_large(index, source),
-                Ok(mut source) => match source.append_whole(&mut self.run, &file.name) {
+                Ok(source) if source.size() >= large_from => return self.read_large(index, source),
+                Ok(mut source) => match source.append_whole(&mut self.run, &file.name, permissions) {
                     Ok(crc) => {
                         self.small.push(SmallUpload { index, size: source.size(), crc });
                         return if self.run.len() >= self.run_bytes || self.small.len() >= RUN_FILES {

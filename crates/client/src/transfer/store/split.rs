@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Crc32, Digest, Failure, Id, Name};
+use ferry_wire::{Code, Crc32, Digest, Failure, Greeting, Id, Name};
 
 use super::{
     super::{Phase, crew::STALLED, drive::Stop, hand::Hand, pieces::Piece},
@@ -153,7 +153,7 @@ enum Lead {
 impl Round<'_, '_, '_, '_> {
     /// Whether a file is sent together with others, where `left` bytes are to be sent and the server has parts of them.
     pub(super) fn is_to_be_split(&mut self, index: usize, left: u64, has_parts: bool) -> bool {
-        self.exchange.link().knows_parts()
+        self.exchange.link().knows(Greeting::PARTS)
             && (has_parts || (self.hand.shares() && left >= LEAST_SHARED_BYTES))
             && self.common.past().may_be_split(index)
     }

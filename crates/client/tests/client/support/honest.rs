@@ -243,5 +243,5 @@ impl Service {
 }
 
 fn meta(content: &[u8], mtime: Option<Time>) -> FileMeta {
-    FileMeta { size: content.len() as u64, mtime, tag: tag() }
+    FileMeta { size: content.len() as u64, mtime, tag: tag(), mode: None }
 }

@@ -56,7 +56,7 @@ impl fmt::Display for Source {
 pub(super) enum Kind {
     /// GET, READ and SUM; HEAD of HTTP.
     Reads,
-    /// PUT, RESUME, MKDIR, DELETE and RENAME; all other methods of HTTP.
+    /// PUT, RESUME, MKDIR, DELETE, RENAME and TOUCH; all other methods of HTTP.
     Changes,
     Logins,
     /// Connections that came to nothing, those whose stream was no HTTP included.

@@ -13,7 +13,8 @@ use super::{
     visitor::Terms,
 };
 use crate::store::{
-    Change, Handles, PartStart, Resume, Resumed, Stage, StoreError, UploadCompletion, UploadNumber, UploadOperation,
+    Change, Handles, PartStart, Permissions, Resume, Resumed, Stage, StoreError, UploadCompletion, UploadNumber,
+    UploadOperation,
 };
 
 /// An upload whose handle is awaited; no body is read before it is there.
@@ -42,12 +43,20 @@ impl Preparing {
 
 /// Beginning.
 impl<H: Handles> FerrySession<H> {
-    pub(super) fn start_put(&mut self, name: Name, size: Option<u64>, mtime: Option<Time>, terms: Terms, now: Instant) {
+    pub(super) fn start_put(
+        &mut self,
+        name: Name,
+        size: Option<u64>,
+        (mtime, permissions): (Option<Time>, Option<Permissions>),
+        terms: Terms,
+        now: Instant,
+    ) {
         let transfer = Transfer::new("PUT", name.as_str(), now);
         if let Err(failure) = check_upload(&self.limits, size) {
             return self.refuse_transfer(transfer, failure, true, now);
         }
-        let stage = Stage { name, size, mtime, settled: self.queue.is_empty(), owner: self.visitor.owner() };
+        let (settled, owner) = (self.queue.is_empty(), self.visitor.owner());
+        let stage = Stage { name, size, mtime, permissions, settled, owner };
         self.prepare(UploadOperation::Stage(stage), Wanted { size, id: None, is_part: false, terms, transfer });
     }
 
@@ -66,7 +75,7 @@ impl<H: Handles> FerrySession<H> {
         id: Id,
         name: Name,
         size: u64,
-        mtime: Option<Time>,
+        (mtime, permissions): (Option<Time>, Option<Permissions>),
         terms: Terms,
         now: Instant,
     ) {
@@ -75,7 +84,7 @@ impl<H: Handles> FerrySession<H> {
         if let Err(failure) = check_upload(&self.limits, Some(size)) {
             return self.refuse_transfer(transfer, failure, false, now);
         }
-        let resume = Resume { id: id.clone(), name, size, mtime, owner: self.visitor.owner() };
+        let resume = Resume { id: id.clone(), name, size, mtime, permissions, owner: self.visitor.owner() };
         let wanted = Wanted { size: Some(size), id: Some(id), is_part: false, terms, transfer };
         self.prepare(UploadOperation::Resume(resume), wanted);
     }

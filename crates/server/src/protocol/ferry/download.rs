@@ -10,7 +10,12 @@ use ferry_wire::{
     write_end,
 };
 
-use super::{operations::Operations, outbox::Outbox, record::Transfer, replies::write_blocks};
+use super::{
+    operations::Operations,
+    outbox::Outbox,
+    record::Transfer,
+    replies::{meta, write_blocks},
+};
 use crate::store::{Chunk, Content, Form, Handles, Loaded, Opened, Piece, ReadOperation, Stability, StoreError};
 
 /// How much of a file may be queued before more is loaded: the next block is made ready while this
@@ -36,6 +41,17 @@ pub(super) enum Purpose {
     Sum,
     /// Their digest and their SHA-256 are said.
     Hash,
+}
+
+/// The way in which a file is read and told of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Manner {
+    /// The transport takes no ranges of files.
+    pub(super) as_bytes: bool,
+    /// Its CRC is to be that of bytes that are read for it: none that is remembered counts.
+    pub(super) reads: bool,
+    /// Its permissions are told.
+    pub(super) tells_mode: bool,
 }
 
 /// One reading of a range.
@@ -68,10 +84,7 @@ impl Reading {
 /// See the [module documentation](self).
 pub(super) struct Download<H: Handles> {
     purpose: Purpose,
-    /// The transport takes no ranges of files.
-    as_bytes: bool,
-    /// Its CRC is to be that of bytes that are read for it.
-    reads: bool,
+    manner: Manner,
     /// An operation is under way.
     waits: bool,
     state: State<H>,
@@ -124,17 +137,16 @@ pub(super) enum Advance {
 }
 
 impl<H: Handles> Download<H> {
-    /// Begins with `open`, which is a [`ReadOperation::Open`]. Where `as_bytes`, the transport
-    /// takes no ranges of files; where `reads`, no CRC that is remembered counts.
+    /// Begins with `open`, which is a [`ReadOperation::Open`].
     pub(super) fn begin(
         purpose: Purpose,
         open: ReadOperation<H>,
-        (as_bytes, reads): (bool, bool),
+        manner: Manner,
         transfer: Transfer,
         operations: &mut Operations<H>,
     ) -> Download<H> {
         operations.read(open);
-        Download { purpose, as_bytes, reads, waits: true, state: State::Opening, failure: None, transfer }
+        Download { purpose, manner, waits: true, state: State::Opening, failure: None, transfer }
     }
 
     /// Takes the store's result of opening the file.
@@ -145,7 +157,7 @@ impl<H: Handles> Download<H> {
             Ok(opened) => opened,
             Err(error) => return self.fail(error.into()),
         };
-        let meta = FileMeta::from(version);
+        let meta = meta(version, self.manner.tells_mode);
         match content {
             Content::Inline(bytes) => {
                 self.transfer.bytes = bytes.len() as u64;
@@ -169,9 +181,9 @@ impl<H: Handles> Download<H> {
                 if self.purpose == Purpose::Send {
                     outbox.text(|text| Reply::File(meta.clone()).encode(text));
                 }
-                let as_bytes = self.as_bytes || !is_sendable;
+                let as_bytes = self.manner.as_bytes || !is_sendable;
                 let (reading, verified) = (Reading::new(self.purpose), Verified::NotYet);
-                let (at, reads) = (start, self.reads);
+                let (at, reads) = (start, self.manner.reads);
                 self.state = State::Reading(Source { file, meta, start, at, end, reading, as_bytes, reads, verified });
             }
         }
@@ -411,6 +423,7 @@ mod tests {
             node: None,
             read_only: true,
             volatile: false,
+            kept_modes: None,
             upload_bytes: 0,
             timeouts: Timeouts { idle: long, request: long, window: long, window_bytes: 0 },
             checkpoint_bytes: 0,
@@ -421,7 +434,7 @@ mod tests {
         let mut session = FerrySession::<Numbers>::new(Arc::new(limits), visitor, now);
         session.receive(b"GET a\n", now);
         session.next_operation().unwrap();
-        let version = FileVersion { size, mtime: None, tag: Tag::new("t").unwrap() };
+        let version = FileVersion { size, mtime: None, tag: Tag::new("t").unwrap(), mode: ferry_wire::Mode::of(0o644) };
         let content = Content::Range { file: 0, start: 0, end: size, is_sendable };
         session.complete(Completion::Read(ReadCompletion::Opened(Ok(Opened { version, content }))), now);
         let load = session.next_operation().unwrap();

@@ -52,7 +52,7 @@ impl<H: Handles> FerrySession<H> {
                 download.fail(failure.clone());
                 self.last_reply = LastReply::now(failure);
             }
-            Phase::Listing(_) | Phase::Looking | Phase::Probing | Phase::Preparing(_) => {
+            Phase::Listing(_) | Phase::Looking { .. } | Phase::Probing | Phase::Preparing(_) => {
                 self.last_reply = LastReply::now(failure);
             }
         }

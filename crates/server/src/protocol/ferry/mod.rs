@@ -124,7 +124,10 @@ enum Phase<H: Handles> {
     /// A directory is listed.
     Listing(Box<Listing<H>>),
     /// The status of a name is looked up.
-    Looking,
+    Looking {
+        /// The permissions of a file are told.
+        tells_mode: bool,
+    },
     /// The root is looked at.
     Probing,
     /// An upload is being prepared.
@@ -162,11 +165,15 @@ impl<H: Handles> FerrySession<H> {
             (true, Greeting::WITH_IF_TAG),
             (true, Greeting::WITH_CRC),
             (true, Greeting::WITH_SHA256),
+            (true, Greeting::TELL_MODE),
+            (!limits.read_only, Greeting::TOUCH),
             (!limits.read_only, Greeting::PARTS),
         ];
+        let modes = limits.kept_modes.filter(|_| !limits.read_only);
+        let modes = modes.map(|modes| format!("{}{modes}", Greeting::WITH_MODE));
         let node = limits.node.iter().map(|node| format!("{}{node}", Greeting::NODE));
         let features = known.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word.to_owned());
-        let features = features.chain(node).collect();
+        let features = features.chain(modes).chain(node).collect();
         let software = concat!("ferryd/", env!("CARGO_PKG_VERSION")).into();
         outbox.text(|text| Greeting { software, features }.encode(text));
         FerrySession {
@@ -430,7 +437,7 @@ impl<H: Handles> FerrySession<H> {
     pub fn hung_up(&mut self, now: Instant) {
         let reads = matches!(
             self.phase,
-            Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking | Phase::Probing | Phase::LoggingIn(_)
+            Phase::Downloading(_) | Phase::Listing(_) | Phase::Looking { .. } | Phase::Probing | Phase::LoggingIn(_)
         );
         if reads {
             self.disconnected(now);
@@ -475,7 +482,7 @@ impl<H: Handles> FerrySession<H> {
             | Phase::Waiting(_)
             | Phase::LoggingIn(_)
             | Phase::Listing(_)
-            | Phase::Looking
+            | Phase::Looking { .. }
             | Phase::Probing => Activity::Asking,
             Phase::Downloading(_) => Activity::Downloading,
             Phase::Preparing(_) | Phase::Receiving(_) | Phase::Discarding => Activity::Uploading,

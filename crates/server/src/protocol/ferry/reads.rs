@@ -6,9 +6,10 @@ use ferry_wire::{Name, Reply, Tag};
 
 use super::{
     FerrySession, Phase,
-    download::{self, Download, Purpose},
+    download::{self, Download, Manner, Purpose},
     listing,
     record::Transfer,
+    replies,
 };
 use crate::store::{Handles, ReadCompletion, ReadOperation, Status, StoreError};
 
@@ -23,23 +24,26 @@ pub(super) struct Range {
     pub(super) tag: Option<Tag>,
     /// Its CRC is to be that of bytes that are read for it.
     pub(super) reads: bool,
+    /// The permissions of the file are told.
+    pub(super) tells_mode: bool,
 }
 
 impl Range {
     pub(super) fn whole(name: Name, reads: bool) -> Range {
-        Range { name, offset: 0, length: None, tag: None, reads }
+        Range { name, offset: 0, length: None, tag: None, reads, tells_mode: false }
     }
 }
 
 impl<H: Handles> FerrySession<H> {
     pub(super) fn start_download(&mut self, purpose: Purpose, verb: &'static str, range: Range, now: Instant) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
-        let Range { name, offset, length, tag, reads } = range;
+        let Range { name, offset, length, tag, reads, tells_mode } = range;
         let transfer = Transfer { resumed: offset, ..Transfer::new(verb, name.as_str(), now) };
         // What comes with the answer may be of a cache.
         let inline = if reads { 0 } else { INLINE_BYTES };
         let open = ReadOperation::Open { name, offset, length, tag, inline };
-        let download = Download::begin(purpose, open, (self.as_bytes, reads), transfer, &mut self.operations);
+        let manner = Manner { as_bytes: self.as_bytes, reads, tells_mode };
+        let download = Download::begin(purpose, open, manner, transfer, &mut self.operations);
         self.phase = Phase::Downloading(Box::new(download));
     }
 
@@ -74,13 +78,14 @@ impl<H: Handles> FerrySession<H> {
     }
 
     fn found(&mut self, found: Result<Status, StoreError>, now: Instant) {
-        if !matches!(self.phase, Phase::Looking) {
-            return;
-        }
+        let Phase::Looking { tells_mode } = self.phase else { return };
         self.phase = Phase::Ready;
         match self.take_due() {
             Some(failure) => self.break_off(failure, now),
-            None => self.reply(found.map_or_else(|error| Reply::Fail(error.into()), Reply::from)),
+            None => self.reply(match found {
+                Ok(status) => replies::found(status, tells_mode),
+                Err(error) => Reply::Fail(error.into()),
+            }),
         }
     }
 

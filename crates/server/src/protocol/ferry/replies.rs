@@ -7,18 +7,44 @@ use crate::{
     store::{DirEntry, FileVersion, Published, Status},
 };
 
-impl From<FileVersion> for FileMeta {
-    fn from(FileVersion { size, mtime, tag }: FileVersion) -> FileMeta {
-        FileMeta { size, mtime, tag }
+/// Returns a version as it is told, with its permissions where `tells_mode`.
+pub(super) fn meta(version: FileVersion, tells_mode: bool) -> FileMeta {
+    let FileVersion { size, mtime, tag, mode } = version;
+    FileMeta { size, mtime, tag, mode: tells_mode.then_some(mode) }
+}
+
+/// Returns a status as it is told, with the permissions of a file where `tells_mode`.
+pub(super) fn found(status: Status, tells_mode: bool) -> Reply {
+    match status {
+        Status::File(version) => Reply::File(meta(version, tells_mode)),
+        Status::Directory(mtime) => Reply::Dir(mtime),
     }
+}
+
+/// Returns an entry as it is listed, with the permissions of a file where `tells_mode`.
+pub(super) fn entry(DirEntry { name, status }: DirEntry, tells_mode: bool) -> Entry {
+    let kind = match status {
+        Status::File(version) => EntryKind::File(meta(version, tells_mode)),
+        Status::Directory(mtime) => EntryKind::Directory(mtime),
+    };
+    Entry { name, kind }
 }
 
 impl From<Status> for Reply {
     fn from(status: Status) -> Reply {
-        match status {
-            Status::File(version) => Reply::File(version.into()),
-            Status::Directory(mtime) => Reply::Dir(mtime),
-        }
+        found(status, false)
+    }
+}
+
+impl From<DirEntry> for Entry {
+    fn from(listed: DirEntry) -> Entry {
+        entry(listed, false)
+    }
+}
+
+impl From<FileVersion> for FileMeta {
+    fn from(version: FileVersion) -> FileMeta {
+        meta(version, false)
     }
 }
 
@@ -35,16 +61,6 @@ impl From<Stored> for Reply {
             Stored::Part => Reply::Done,
             Stored::Kept(offset) => Reply::Go { offset, parts: Vec::new() },
         }
-    }
-}
-
-impl From<DirEntry> for Entry {
-    fn from(DirEntry { name, status }: DirEntry) -> Entry {
-        let kind = match status {
-            Status::File(version) => EntryKind::File(version.into()),
-            Status::Directory(mtime) => EntryKind::Directory(mtime),
-        };
-        Entry { name, kind }
     }
 }
 

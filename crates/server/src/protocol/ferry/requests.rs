@@ -5,7 +5,7 @@ use std::time::Instant;
 use ferry_wire::{Code, Failure, Frame, Options, Refusal, Reply, Request};
 
 use super::{FerrySession, Phase, download::Purpose, listing::Listing, reads::Range, record::Transfer};
-use crate::store::{Change, Handles, ReadOperation};
+use crate::store::{Change, Handles, Permissions, ReadOperation, Touch};
 
 impl<H: Handles> FerrySession<H> {
     pub(super) fn frame(&mut self, frame: Frame<'_>, now: Instant) {
@@ -62,12 +62,32 @@ impl<H: Handles> FerrySession<H> {
                 {
                     return self.refuse(unsupported("crc=read is for GET, READ and SUM"), request.brings_body());
                 }
+                if let Err(why) = self.check_mode(&request, &options) {
+                    return self.refuse(unsupported(why), request.brings_body());
+                }
                 if options.sha256 && !matches!(request, Request::Sum { .. }) {
                     return self.refuse(unsupported("sum=sha256 is for SUM"), request.brings_body());
                 }
                 self.start(request, options, now);
             }
         }
+    }
+
+    /// Says why options about permissions are none of a request, where that is so.
+    fn check_mode(&self, request: &Request, options: &Options) -> Result<(), &'static str> {
+        let takes_mode = matches!(request, Request::Put { .. } | Request::Resume { .. } | Request::Touch { .. });
+        if options.mode.is_some() && self.limits.kept_modes.is_none() {
+            return Err("this server keeps no permissions of uploads");
+        }
+        if options.mode.is_some() && !takes_mode {
+            return Err("mode=... is for PUT, RESUME and TOUCH");
+        }
+        let tells_mode =
+            matches!(request, Request::Stat { .. } | Request::List { .. } | Request::Get { .. } | Request::Read { .. });
+        if options.tells_mode && !tells_mode {
+            return Err("tell=mode is for STAT, LIST, GET and READ");
+        }
+        Ok(())
     }
 
     /// Keeps the options of a WITH, beside those before it, for the next request.
@@ -115,6 +135,7 @@ impl<H: Handles> FerrySession<H> {
                 | Request::Mkdir { .. }
                 | Request::Delete { .. }
                 | Request::Rename { .. }
+                | Request::Touch { .. }
         );
         if !is_change && !self.queue.is_empty() {
             self.phase = Phase::Waiting(Box::new((request, options)));
@@ -127,33 +148,41 @@ impl<H: Handles> FerrySession<H> {
     /// and no request gets to the store by any other way.
     pub(super) fn take_effect(&mut self, request: Request, options: Options, now: Instant) {
         let (verb, reads, tells_sha256) = (request.verb(), options.crc_read, options.sha256);
+        let tells_mode = options.tells_mode;
+        let permissions = options.mode.zip(self.limits.kept_modes).map(|(mode, kept)| Permissions::new(mode, kept));
         let terms = match self.visitor.pass(&request, options) {
             Ok(terms) => terms,
             Err(failure) => return self.refuse_request(&request, failure, now),
         };
         match request {
-            Request::Put { size, mtime, name } => self.start_put(name, size, mtime, terms, now),
+            Request::Put { size, mtime, name } => self.start_put(name, size, (mtime, permissions), terms, now),
             Request::Mkdir { name } => self.change(Change::Mkdir(name), now),
             Request::Delete { name } => self.change(Change::Delete(name), now),
             Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
-            Request::Get { name } => self.start_download(Purpose::Send, verb, Range::whole(name, reads), now),
+            Request::Touch { mtime, name } => self.change(Change::Touch(Touch { name, mtime, permissions }), now),
+            Request::Get { name } => {
+                let range = Range { tells_mode, ..Range::whole(name, reads) };
+                self.start_download(Purpose::Send, verb, range, now);
+            }
             // The CRCs that are remembered tell nothing of it, and even a small file is hashed by its own helpers.
             Request::Sum { name } if tells_sha256 => {
                 self.start_download(Purpose::Hash, verb, Range::whole(name, true), now);
             }
             Request::Sum { name } => self.start_download(Purpose::Sum, verb, Range::whole(name, reads), now),
             Request::Read { offset, length, tag, name } => {
-                self.start_download(Purpose::Send, verb, Range { name, offset, length, tag, reads }, now);
+                self.start_download(Purpose::Send, verb, Range { name, offset, length, tag, reads, tells_mode }, now);
             }
             Request::Stat { name } => {
                 self.operations.read(ReadOperation::Stat { name });
-                self.phase = Phase::Looking;
+                self.phase = Phase::Looking { tells_mode };
             }
             Request::List { name } => {
-                let listing = Listing::begin(name, self.visitor.rights(), &mut self.operations);
+                let listing = Listing::begin(name, tells_mode, self.visitor.rights(), &mut self.operations);
                 self.phase = Phase::Listing(Box::new(listing));
             }
-            Request::Resume { id, size, mtime, name } => self.start_resume(id, name, size, mtime, terms, now),
+            Request::Resume { id, size, mtime, name } => {
+                self.start_resume(id, name, size, (mtime, permissions), terms, now);
+            }
             Request::Part { id, offset, length, name } => self.start_part(id, name, (offset, length), terms, now),
             Request::Login { user, secret } => self.start_login(user, secret, now),
             Request::Health => self.start_health(),

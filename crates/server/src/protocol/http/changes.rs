@@ -208,7 +208,8 @@ impl<H: Handles> HttpSession<H> {
         let replaces = found.is_some();
         let (size, mtime, owner) = (request.length, request.mtime, self.visitor.owner());
         let number = self.uploads.number();
-        self.operations.upload(number, UploadOperation::Stage(Stage { name, size, mtime, settled: true, owner }));
+        let stage = Stage { name, size, mtime, permissions: None, settled: true, owner };
+        self.operations.upload(number, UploadOperation::Stage(stage));
         self.phase = Phase::At(request, Step::Preparing(Becoming { number, replaces }));
     }
 

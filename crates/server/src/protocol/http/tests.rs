@@ -32,6 +32,7 @@ fn session(users: Users, now: Instant) -> HttpSession<Numbers> {
         node: None,
         read_only: false,
         volatile: false,
+        kept_modes: None,
         upload_bytes: 1 << 20,
         timeouts: Timeouts { idle: long, request: long, window: long, window_bytes: 0 },
         checkpoint_bytes: 1 << 20,
@@ -147,7 +148,8 @@ fn the_last_bytes_of_a_file_may_come_in_pieces() {
     session.receive(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n", now);
     assert!(matches!(session.next_operation(), Some(Operation::Read(ReadOperation::Open { .. }))));
     let data: Vec<u8> = (0..100_000_u32).map(|at| at as u8).collect();
-    let version = FileVersion { size: 100_000, mtime: None, tag: Tag::new("t").unwrap() };
+    let version =
+        FileVersion { size: 100_000, mtime: None, tag: Tag::new("t").unwrap(), mode: ferry_wire::Mode::of(0o644) };
     let content = Content::Range { file: 7, start: 0, end: 100_000, is_sendable: true };
     session.complete(Completion::Read(ReadCompletion::Opened(Ok(Opened { version, content }))), now);
     let (mut sent, mut last_loads, mut head) = (0, 0, Vec::new());

@@ -257,7 +257,14 @@ impl Stage {
 
     fn staged(&self) -> Arc<Upload> {
         let (name, owner) = (Name::new("new").unwrap(), Owner::default());
-        let stage = UploadOperation::Stage(crate::store::Stage { name, size: None, mtime: None, settled: true, owner });
+        let stage = UploadOperation::Stage(crate::store::Stage {
+            name,
+            size: None,
+            mtime: None,
+            permissions: None,
+            settled: true,
+            owner,
+        });
         let completion = self.pool.kit.store.try_now(Operation::Upload(NUMBER, stage), &mut []);
         let Ok(Completion::Upload(_, UploadCompletion::Staged(Ok(upload)))) = completion else { panic!("not staged") };
         upload
@@ -291,7 +298,7 @@ fn chunk() -> Chunk {
 
 fn resume() -> Operation<Disk> {
     let (id, name) = (Id::new("up").unwrap(), Name::new("new").unwrap());
-    let resume = Resume { id, name, size: BYTES as u64, mtime: None, owner: Owner::default() };
+    let resume = Resume { id, name, size: BYTES as u64, mtime: None, permissions: None, owner: Owner::default() };
     Operation::Upload(NUMBER, UploadOperation::Resume(resume))
 }
 

@@ -341,7 +341,7 @@ impl Area {
             let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
             return Ok((self.syscalls.open_entry(dir, &name, flags)?, Digest::new(), Vec::new()));
         }
-        let theirs = self.syscalls.open_entry(dir, &name, OFlags::RDWR)?;
+        let theirs = self.open_data(dir, &name)?;
         let size = meta::size(&self.syscalls.stat(&theirs)?);
         let is_there = promised.bytes() <= size;
         let promised = if is_there { promised } else { Digest::new() };

@@ -91,7 +91,7 @@ impl Store {
         let place = Place::Part(PartOf { of, number, offset: *offset });
         let (size, mtime, settled) = (Some(*length), None, true);
         let (hands, staged) = (Hands::default(), Mutex::default());
-        Ok(Arc::new(Upload { store, name, size, mtime, settled, place, owner, hands, staged }))
+        Ok(Arc::new(Upload { store, name, size, mtime, permissions: None, settled, place, owner, hands, staged }))
     }
 
     /// Begins to work on the upload that a part is of: it is let go no sooner than this has ended.
@@ -161,7 +161,10 @@ mod tests {
 
     fn held(store: &Store) -> (Arc<Upload>, Digest, Vec<Range<u64>>) {
         let (name, owner) = (Name::new("f").unwrap(), Owner::of_user("alice"));
-        match store.resume(&Resume { id: id(), name, size: SIZE, mtime: None, owner }, &|| true).unwrap() {
+        match store
+            .resume(&Resume { id: id(), name, size: SIZE, mtime: None, permissions: None, owner }, &|| true)
+            .unwrap()
+        {
             Resumed::Going { upload, digest, parts } => (upload, digest, parts),
             Resumed::Published(_) => panic!("it was never published"),
         }

@@ -98,7 +98,7 @@ impl Store {
         target: Result<Attributes, StoreError>,
         gets_on: &dyn Fn() -> bool,
     ) -> Result<Resumed<Arc<Upload>>, StoreError> {
-        let Resume { id, name, size, mtime, .. } = wanted;
+        let Resume { id, name, size, mtime, permissions, .. } = wanted;
         let failed = |error| StoreError::system(name.as_str(), error);
         let begun = if area.is_shared() {
             self.begin_shared(area, wanted, target.as_ref(), gets_on)?
@@ -114,11 +114,21 @@ impl Store {
         let mut staged = Staged { journal: Some(journal), file: Some(file), ..Staged::default() };
         staged.parts = Parts::resumed(digest.bytes(), parts.clone());
         let attributes = target?;
-        let (place, size, mtime) = (Place::Kept(kept), Some(*size), *mtime);
+        let (place, size, mtime, permissions) = (Place::Kept(kept), Some(*size), *mtime, *permissions);
         let (store, name_of, hands) = (self.stamp.clone(), name.clone(), Hands::default());
         let staged_of = Mutex::default();
-        let upload =
-            Upload { store, name: name_of, size, mtime, settled: false, place, owner, hands, staged: staged_of };
+        let upload = Upload {
+            store,
+            name: name_of,
+            size,
+            mtime,
+            permissions,
+            settled: false,
+            place,
+            owner,
+            hands,
+            staged: staged_of,
+        };
         self.give(name, &mut staged, attributes)?;
         // The state that is told must be on the disk. The process that wrote it may have been
         // killed before it was.
@@ -342,7 +352,7 @@ impl Store {
             KeptState::Kept { offset, crc, .. } => (*offset, *crc, None),
             KeptState::Publishing { crc, tag } => (entry.size, *crc, Some(tag)),
         };
-        match self.syscalls.open_entry(area.kept(), data_name, OFlags::RDWR) {
+        match area.open_data(area.kept(), data_name) {
             Ok(file) => {
                 let stat = self.syscalls.stat(&file)?;
                 if let Some(tag) = published.filter(|_| self.has_name(&entry.name, &stat)) {
@@ -428,7 +438,11 @@ mod tests {
         let store = Store::open(&options(root.path())).unwrap();
         let resume = || {
             let (id, name) = (Id::new("0123456789abcdef").unwrap(), Name::new("name").unwrap());
-            store.resume(&Resume { id, name, size: 5, mtime: None, owner: Owner::default() }, &|| true).unwrap()
+            store
+                .resume(&Resume { id, name, size: 5, mtime: None, permissions: None, owner: Owner::default() }, &|| {
+                    true
+                })
+                .unwrap()
         };
         let crc = Crc32::of(b"hello");
         let Resumed::Going { upload, .. } = resume() else { panic!("published before it began") };

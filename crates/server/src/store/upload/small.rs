@@ -87,7 +87,7 @@ impl Store {
         assert!(staged.file.is_none(), "a small upload has one chunk");
         self.begin(upload, &mut staged, parents)?;
         self.write_chunk(upload, &mut staged, 0, chunk)?;
-        let completed = self.complete_file(upload, &staged, *size);
+        let completed = self.complete_file(upload, &mut staged, *size);
         completed.and(staged.file.take().ok_or(Errno::BADF)).map_err(|error| upload.error(error))
     }
 }

@@ -310,6 +310,7 @@ impl WebOracle {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
             Change::Delete(name) => self.tree.delete(name.as_str()),
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
+            Change::Touch(touch) => self.tree.touch(touch),
         };
         assert!(self.blind || done.is_ok(), "{change:?} should fail: {done:?}");
     }

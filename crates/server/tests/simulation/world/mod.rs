@@ -176,6 +176,7 @@ impl World {
             node: None,
             read_only: weather.read_only,
             volatile: false,
+            kept_modes: Some(ferry_wire::Mode::ALL),
             upload_bytes: UPLOAD_BYTES,
             timeouts: Timeouts { idle: TIMEOUT, request: TIMEOUT, window: TIMEOUT, window_bytes: 1 },
             checkpoint_bytes: 512 << 10,

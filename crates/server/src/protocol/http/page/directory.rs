@@ -245,7 +245,7 @@ mod tests {
 
     fn file(name: &str, size: u64) -> DirEntry {
         let mtime = Time::new(1_700_000_000, 0);
-        let version = FileVersion { size, mtime, tag: Tag::new("t").unwrap() };
+        let version = FileVersion { size, mtime, tag: Tag::new("t").unwrap(), mode: ferry_wire::Mode::of(0o644) };
         DirEntry { name: Name::new(name).unwrap(), status: Status::File(version) }
     }
 

@@ -95,7 +95,7 @@ mod tests {
     use crate::access::{Rights, RightsTable};
 
     fn version(mtime: Option<Time>) -> FileVersion {
-        FileVersion { size: 1 << 60, mtime, tag: Tag::new("t-1").unwrap() }
+        FileVersion { size: 1 << 60, mtime, tag: Tag::new("t-1").unwrap(), mode: ferry_wire::Mode::of(0o644) }
     }
 
     fn entry(name: &str, status: Status) -> DirEntry {

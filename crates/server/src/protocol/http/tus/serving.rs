@@ -119,7 +119,8 @@ impl<H: Handles> HttpSession<H> {
             tus.address = Some(address);
         }
         let (number, owner) = (self.uploads.number(), self.visitor.owner());
-        self.operations.upload(number, UploadOperation::Resume(Resume { id, name, size, mtime, owner }));
+        let resume = Resume { id, name, size, mtime, permissions: None, owner };
+        self.operations.upload(number, UploadOperation::Resume(resume));
         self.phase = Phase::At(request, Step::Preparing(Becoming { number, replaces: false }));
     }
 

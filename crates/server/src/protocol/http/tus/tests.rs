@@ -154,6 +154,7 @@ fn session(now: Instant) -> HttpSession<Numbers> {
         node: None,
         read_only: false,
         volatile: false,
+        kept_modes: None,
         upload_bytes: u64::MAX,
         timeouts: Timeouts { idle: 60 * second, request: 20 * second, window: 10 * second, window_bytes: 100 },
         checkpoint_bytes: 300_000,

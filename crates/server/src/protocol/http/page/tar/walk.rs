@@ -137,7 +137,12 @@ mod tests {
     fn entry(text: &str) -> DirEntry {
         let status = match text.strip_suffix('/') {
             Some(_) => Status::Directory(Time::new(7, 0)),
-            None => Status::File(FileVersion { size: 1, mtime: None, tag: Tag::new("t").unwrap() }),
+            None => Status::File(FileVersion {
+                size: 1,
+                mtime: None,
+                tag: Tag::new("t").unwrap(),
+                mode: ferry_wire::Mode::of(0o644),
+            }),
         };
         DirEntry { name: name(text.trim_end_matches('/')), status }
     }
