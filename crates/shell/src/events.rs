@@ -74,14 +74,14 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("skipped", "reason, and name where it has one: something was left out by rule (a link, a directory without -r)."),
     (
         "plan",
-        "action, name, size; to of a rename: what -n says would be done (make, get, put, delete, rename). name is the whole \
+        "action, name, size; to of a rename: what -n says would be done (make, get, put, chmod, delete, rename). name is the whole \
          name on the server.",
     ),
     ("planned", "files, bytes, delete, unchanged: all that would be done."),
     (
         "synced",
-        "unchanged, moved, newer, made, deleted, kept, skipped: what SYNC did; newer was left because of --update, kept was \
-         to be deleted and was not.",
+        "unchanged, moved, newer, made, amended, deleted, kept, skipped: what SYNC did; newer was left because of --update, kept was \
+         to be deleted and was not, amended were given other permissions.",
     ),
     ("entry", "name, kind, size, mtime, tag: one line of LS, LLS, FIND or TREE."),
     ("tree", "files, directories: all that TREE has shown."),

@@ -9,6 +9,7 @@ mod editing;
 mod logins;
 mod looking;
 mod machine;
+mod permissions;
 mod place;
 mod progress;
 mod resuming;

@@ -108,7 +108,7 @@ pub(crate) fn probable(verb: &str) -> Option<&'static str> {
     synonym.or_else(|| likeness::nearest(&verb, all().map(clap::Command::get_name)))
 }
 
-/// Returns how `command` is typed: `GET [-rknS] name ... [-> local]`.
+/// Returns how `command` is typed: `GET [-rknpS] name ... [-> local]`.
 pub(crate) fn usage(command: &clap::Command) -> String {
     let name = verb(command);
     let mut words = vec![name];
@@ -233,9 +233,9 @@ mod tests {
     #[test]
     fn usages_are_made_from_the_tree() {
         let of = |verb: &str| usage(find(verb).unwrap());
-        assert_eq!(of("get"), "GET [-rknS] name ... [-> local]");
-        assert_eq!(of("put"), "PUT [-rkn] name ... [-> remote]");
-        assert_eq!(of("sync"), "SYNC [-udcnDykS] [--max-delete N] [--backup-dir DIR] from [to]");
+        assert_eq!(of("get"), "GET [-rknpS] name ... [-> local]");
+        assert_eq!(of("put"), "PUT [-rknp] name ... [-> remote]");
+        assert_eq!(of("sync"), "SYNC [-udcnDypkS] [--max-delete N] [--backup-dir DIR] from [to]");
         assert_eq!((of("open"), of("ls")), ("OPEN [user@]host:port".to_owned(), "LS [-lhtSr] [name ...]".to_owned()));
         assert_eq!((of("mv"), of("close")), ("MV [-kn] name ...".to_owned(), "CLOSE".to_owned()));
         assert!(all().all(|command| usage(command).len() <= 80));

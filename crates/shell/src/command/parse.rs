@@ -327,7 +327,7 @@ mod tests {
             ("CD two words", "CD: 'words' is one word too many: CD [dir]; in quotes it is one name: CD 'two words'"),
             ("HELP GET PUT", "HELP: 'PUT' is one word too many"),
             ("frobnicate", "HELP lists"),
-            ("GET", "GET needs an argument: GET [-rknS] name ... [-> local]"),
+            ("GET", "GET needs an argument: GET [-rknpS] name ... [-> local]"),
             ("OPEN", "OPEN needs an argument: OPEN [user@]host:port"),
             ("LOGIN alice x y", "a secret is typed when it is asked for"),
             ("OPEN alice:x@h:1", "a secret is typed when it is asked for"),

@@ -97,6 +97,7 @@ impl Session {
             hint: absolute.then_some("a name that begins with '/' is one beneath the server's root"),
             if_taken: IfTaken::Replace,
             sparse,
+            permissions: transfer.perms.permissions(),
             tells_of_none: true,
         };
         self.carry_out(&plan, manner, failures).1

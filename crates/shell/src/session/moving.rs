@@ -45,15 +45,15 @@ impl Session {
         let (retries, arrow) = (self.settings.retries, self.arrow());
         let moving = Moving { manner, direction, labels: &labels, retries, arrow };
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
-        let Manner { if_taken, sparse, .. } = manner;
-        let settings = Settings { if_taken, sparse, ..settings };
+        let Manner { if_taken, sparse, permissions, .. } = manner;
+        let settings = Settings { if_taken, sparse, permissions, ..settings };
         let Session { client: Some(client), output, local, remote, progress, .. } = self else {
             return (PlanReport::default(), Err(not_connected()));
         };
         let mut watcher = Watcher::new(&moving, (local, remote.as_ref()), output, failures, *progress);
         let report = plan.carry_out(client, &settings, &mut |step| watcher.note(step));
         let course = watcher.end(!client.is_volatile());
-        failures.note_done(report.made + report.moved.files + report.deleted + plan.unchanged);
+        failures.note_done(report.made + report.moved.files + report.amended + report.deleted + plan.unchanged);
         let conclusion = self.conclude(&moving, &report, course, failures);
         (report, conclusion)
     }

@@ -142,6 +142,9 @@ impl Session {
         for (index, name) in plan.transfers.names().enumerate() {
             self.tell_step(action, Some(name), plan.transfers.size(index));
         }
+        for amended in &plan.amend {
+            self.tell_step("chmod", amended.pair.there.as_ref(), None);
+        }
         let replaced = plan.replace.iter().flat_map(|replaced| &replaced.delete);
         for gone in replaced.chain(&plan.delete) {
             self.tell_step("delete", Some(&gone.there), None);

@@ -101,6 +101,7 @@ impl Session {
             hint: None,
             if_taken,
             sparse: false,
+            permissions: transfer.perms.permissions(),
             tells_of_none: true,
         };
         self.carry_out(&plan, manner, failures).1

@@ -1,6 +1,6 @@
 //! SYNC.
 
-use ferry_client::{Choice, Direction, Error, IfTaken, Links, Plan, PlanReport, Sync};
+use ferry_client::{Choice, Direction, Error, IfTaken, Links, Permissions, Plan, PlanReport, Sync};
 use ferry_wire::escaped;
 
 use super::{Session, failures::Failures, names::bad_name, watcher::Manner};
@@ -50,11 +50,16 @@ impl Session {
             return Err(failures.end_by(failed));
         }
         self.confirm(VERB, plan.deletions(), wanted.yes)?;
-        self.carry_out_sync(&plan, wanted.sparse, &mut failures)?;
+        self.carry_out_sync(&plan, (wanted.sparse, wanted.sync.permissions), &mut failures)?;
         failures.end(VERB)
     }
 
-    fn carry_out_sync(&mut self, plan: &Plan, sparse: bool, failures: &mut Failures) -> Result<(), Failed> {
+    fn carry_out_sync(
+        &mut self,
+        plan: &Plan,
+        (sparse, permissions): (bool, Permissions),
+        failures: &mut Failures,
+    ) -> Result<(), Failed> {
         let manner = Manner {
             verb: VERB,
             whole_directories: true,
@@ -62,14 +67,18 @@ impl Session {
             hint: None,
             if_taken: IfTaken::Replace,
             sparse,
+            permissions,
             tells_of_none: false,
         };
         let (report, conclusion) = self.carry_out(plan, manner, failures);
-        let PlanReport { moved, made, deleted, kept, .. } = report;
+        let PlanReport { moved, made, amended, deleted, kept, .. } = report;
         let unchanged = plan.unchanged;
         let mut text = format!("synced: {} moved, {unchanged} alike already", moved.files);
         if plan.newer > 0 {
             text.push_str(&format!(", {} newer there", plan.newer));
+        }
+        if amended > 0 {
+            text.push_str(&format!(", {amended} given other permissions"));
         }
         if deleted > 0 {
             text.push_str(&format!(", {deleted} deleted"));
@@ -80,7 +89,7 @@ impl Session {
         let skipped = plan.left_out.len() + plan.skipped.len() + plan.clashes.len();
         self.output.say(text, || {
             let event = Event::new("synced").with("unchanged", unchanged).with("moved", moved.files);
-            let event = event.with("newer", plan.newer);
+            let event = event.with("newer", plan.newer).with("amended", amended);
             event.with("made", made).with("deleted", deleted).with("kept", kept).with("skipped", skipped)
         });
         conclusion

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_client::{Code, Crc32, Direction, Error, Event as Step, IfTaken, Name};
+use ferry_client::{Code, Crc32, Direction, Error, Event as Step, IfTaken, Name, Permissions};
 use ferry_wire::escaped_bytes;
 
 use super::{connection::tell_outage, failures::Failures, names::shown_in, reasons};
@@ -49,6 +49,8 @@ pub(super) struct Manner {
     pub(super) if_taken: IfTaken,
     /// Large downloads get holes.
     pub(super) sparse: bool,
+    /// The permissions that files bring with them.
+    pub(super) permissions: Permissions,
     /// Says how many files were moved also where there were none.
     pub(super) tells_of_none: bool,
 }

@@ -8,6 +8,7 @@ mod listing;
 mod looking;
 mod names;
 mod opening;
+mod perms;
 mod sums;
 mod syncing;
 mod transfers;

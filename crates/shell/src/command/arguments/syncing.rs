@@ -9,6 +9,7 @@ use super::{
     choosing::{Choosing, IgnoreFiles, LinkOptions, Listed},
     going_on::GoingOn,
     names::together,
+    perms::Perms,
     value::{number, place},
 };
 use crate::words::Word;
@@ -43,6 +44,8 @@ pub(crate) struct SyncArgs {
     /// With -d: keep replaced and deleted local files in DIR
     #[arg(short = 'B', long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place, requires = "down", conflicts_with = "up")]
     backup_dir: Option<Word>,
+    #[command(flatten)]
+    perms: Perms,
     #[command(flatten)]
     going_on: GoingOn,
     #[command(flatten)]
@@ -103,6 +106,7 @@ impl From<SyncArgs> for SyncDirectories {
             sync: Sync {
                 check: args.check,
                 update: args.update,
+                permissions: args.perms.permissions(),
                 delete: args.delete,
                 max_delete: args.max_delete,
                 backup: args.backup_dir.map(|word| PathBuf::from(word.text)),

@@ -6,6 +6,7 @@ use super::{
     choosing::{Choosing, IgnoreFiles, LinkOptions, Listed},
     going_on::GoingOn,
     names::Names,
+    perms::Perms,
     value::{Target, target},
 };
 
@@ -22,6 +23,8 @@ pub(crate) struct Transfer {
     /// Only say what would be done
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) perms: Perms,
     #[command(flatten)]
     pub(crate) choosing: Choosing,
     #[command(flatten)]
