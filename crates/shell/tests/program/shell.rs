@@ -247,7 +247,7 @@ fn the_directory_is_made_and_wrong_options_are_refused() {
     let wrong: Run = ferry(&local.path("")).arg("--frob").output().unwrap().into();
     assert_eq!(wrong.status, 2);
     let help = run(&local, "HELP; help put");
-    assert!(help.out.contains("OPEN     Connect") && help.out.contains("PUT [-rkn] name ... [-> remote]"));
+    assert!(help.out.contains("OPEN     Connect") && help.out.contains("PUT [-rknp] name ... [-> remote]"));
 }
 
 /// The first message tells what went wrong; that there is no connection after it is no more than its consequence.
