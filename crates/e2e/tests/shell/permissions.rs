@@ -85,7 +85,7 @@ fn an_upload_brings_the_permissions_that_the_server_keeps() {
 fn sync_sets_permissions_where_nothing_else_differs_and_moves_nothing_for_that() {
     let place = Place::with(Options::new().arg("--keep-modes").arg("all"));
     for (name, size) in FILES {
-        place.write(&format!("x/{name}"), &vec![7; size]);
+        place.write(format!("x/{name}"), &vec![7; size]);
     }
     place.run("SYNC --perms=all x x").fine();
     let tag = place.run("STAT x/a").fine();
