@@ -33,6 +33,20 @@ fn tls_is_spoken_by_the_rule_of_each_address() {
 }
 
 #[test]
+fn a_plain_request_at_a_tls_port_is_told_so_in_plain_words() {
+    let server = Options::new().arg("--tls").arg("--http").arg("127.0.0.1:0").start();
+    server.write("a", b"a");
+    for (address, words) in [(server.address(), "and no plain HTTP"), (server.http().1, "https://")] {
+        let mut http = Http::plain(address);
+        let reply = http.put("/a", &[b'b'; 100_000], "");
+        assert_eq!((reply.status, reply.field("Connection")), (400, "close"));
+        assert!(reply.text().contains("this address speaks TLS only") && reply.text().contains(words), "{reply:?}");
+        assert_eq!(http.hear_end(), b"");
+    }
+    assert_eq!(server.read("a"), b"a");
+}
+
+#[test]
 fn curl_speaks_http_at_ferrys_own_port_by_tls() {
     let server = Options::new().arg("--tls").arg("--http").arg("127.0.0.1:0").start();
     server.write("a", b"by ALPN");

@@ -230,13 +230,18 @@ fn bookmarks_name_the_key_of_their_server() {
 #[test]
 fn who_speaks_something_else_is_told_so() {
     let (server, plain, home) = (secure(), Options::new().arg("--plain").start(), tempfile::tempdir().unwrap());
-    // In the open, at a server that speaks TLS.
-    for request in ["GET / HTTP/1.1\r\n\r\n", "STAT a\n"] {
+    // In the open, at a server that speaks TLS, in the words that they understand.
+    for (request, answer) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400 Bad Request\r\n"),
+        ("STAT a\n", "FAIL bad-request "),
+        ("GET a\n", "FAIL bad-request "),
+    ] {
         let mut raw = Raw::connect_plain(server.address());
-        raw.send(request);
-        let line = raw.line();
-        assert!(line.starts_with("FAIL bad-request ") && line.contains("TLS"), "{line:?}");
-        raw.expect_eof();
+        // The first line comes in two parts.
+        raw.send(&request[..3]);
+        raw.send(&request[3..]);
+        let told = String::from_utf8(raw.to_eof()).unwrap();
+        assert!(told.starts_with(answer) && told.contains("this address speaks TLS only"), "{request:?}: {told:?}");
     }
     let port = server.address().port().to_string();
     run(home.path(), &["--plain", "ls", &port]).assert_failed(4, &["speaks TLS", "--tls"]);
@@ -249,7 +254,7 @@ fn who_speaks_something_else_is_told_so() {
     let line = raw.line();
     assert!(line.starts_with("FAIL bad-request ") && line.contains("--plain"), "{line:?}");
     // One line each in the log.
-    logged(&server, "the client does not speak TLS", 3);
+    logged(&server, "the client does not speak TLS", 4);
     logged(&plain, "the client speaks TLS", 2);
     // HTTP in the open gets a line, too, and leaves one.
     let mut raw = Raw::connect_plain(plain.address());

@@ -211,7 +211,7 @@ impl Endpoint {
         HandshakeState::GoesOn
     }
 
-    /// Returns whether a client that is to speak TLS has sent anything.
+    /// Returns whether a client that is to speak TLS has begun with that.
     pub(crate) fn has_begun(&self) -> bool {
         matches!(&self.transport, Transport::Tls(_, tls) if tls.has_begun())
     }

@@ -101,7 +101,7 @@ impl Server {
             HandshakeState::Failed(error) => {
                 log_failure(&mut self.transfer_log, (peer, &error), error.is_loss(), now);
                 match error {
-                    TlsError::Plain => self.tell_in_the_open(token, Code::BadRequest, now),
+                    TlsError::Plain { is_http } => self.tell_in_the_open(token, Code::BadRequest, is_http, now),
                     _ => {
                         self.counters.handshake_ended(HandshakeEnd::Failed);
                         self.drop_handshake(token, "it failed");
@@ -135,20 +135,23 @@ impl Server {
                 self.drop_handshake(token, "took too long for its handshake");
             } else {
                 // It may be that it waits for a greeting.
-                self.tell_in_the_open(token, Code::Timeout, now);
+                self.tell_in_the_open(token, Code::Timeout, false, now);
             }
         }
     }
 
-    /// Tells a client that does not speak TLS, in plain text, that this address does, and closes.
-    fn tell_in_the_open(&mut self, token: Token, code: Code, now: Instant) {
+    /// Tells a client that does not speak TLS, in plain text, that this address does, and closes: by HTTP where it
+    /// `speaks_http`, or this address does.
+    fn tell_in_the_open(&mut self, token: Token, code: Code, speaks_http: bool, now: Instant) {
         let Some(Handshake { endpoint, caller, .. }) = self.handshakes.end(token) else { return };
         self.counters.handshake_ended(if code == Code::Timeout { HandshakeEnd::TimedOut } else { HandshakeEnd::NoTls });
         self.counters.refused(RefusedFor::NoTls);
         let message = match caller.entrance.service {
+            Service::Ferry if speaks_http => "this address speaks TLS only, and no plain HTTP",
             Service::Ferry => "this address speaks TLS only; connect with TLS (in ferry: OPEN --tls)",
             Service::Http => "this address speaks TLS only: its URL begins with https://",
         };
+        let caller = caller.speaking(speaks_http);
         match self.arrivals.refuse(caller, &Failure::new(code, message), now) {
             Some(arrival) => self.connect(endpoint.in_the_open(), caller.peer, arrival),
             None => self.arrivals.note_freed(),

@@ -8,7 +8,7 @@ use std::{
 
 use rustls::{ServerConfig, ServerConnection};
 
-use super::{acceptor::ALPN_HTTP, error::TlsError};
+use super::{acceptor::ALPN_HTTP, error::TlsError, plain::PlainStart};
 
 /// Plaintext that is sealed at once, and waits, sealed, for a socket that is full: the most that a
 /// session gives at once. A write of as many bytes costs the system little more than their copying.
@@ -49,6 +49,8 @@ pub struct Tls {
     scratch: Scratch,
     /// A byte of the client has come.
     has_begun: bool,
+    /// The first one was none of TLS: these.
+    plain: Option<Box<PlainStart>>,
     /// The client was told that nothing more will come.
     is_closed: bool,
     /// Plaintext that was sealed and is not told of as sent yet.
@@ -73,7 +75,7 @@ impl Tls {
     pub(super) fn new(config: Arc<ServerConfig>, scratch: Scratch) -> Result<Tls, rustls::Error> {
         let mut connection = ServerConnection::new(config)?;
         connection.set_buffer_limit(Some(SEALED_BYTES));
-        Ok(Tls { connection, scratch, has_begun: false, is_closed: false, sealed: 0, written: 0 })
+        Ok(Tls { connection, scratch, has_begun: false, plain: None, is_closed: false, sealed: 0, written: 0 })
     }
 
     /// Advances the handshake as far as the received bytes allow, by one read at most; true when it
@@ -107,10 +109,10 @@ impl Tls {
         self.connection.alpn_protocol() == Some(ALPN_HTTP)
     }
 
-    /// Returns whether the client has said anything.
+    /// Returns whether the client has begun its handshake.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.has_begun
+        self.has_begun && self.plain.is_none()
     }
 
     /// Reads at most once from `socket`, and opens what came into `buffer`. Bytes that were opened
@@ -144,16 +146,22 @@ impl Tls {
         Ok(Taken { plain, wire: count, is_short: count < most })
     }
 
-    /// Reads from `socket`. Its end is an error: TLS has an end of its own, the close_notify.
+    /// Reads from `socket`. Its end is an error: TLS has an end of its own, the close_notify. Of a client that does not
+    /// speak TLS no bytes are told, until it is known what it speaks: that is an error as well.
     fn take(&mut self, socket: &mut impl Read, wire: &mut [u8]) -> Result<usize, TlsError> {
         let count = retried(|| socket.read(wire))?;
-        if count == 0 {
-            return Err(TlsError::Cut);
+        if !std::mem::replace(&mut self.has_begun, true) && count > 0 && wire[0] != HANDSHAKE_RECORD {
+            self.plain = Some(Box::default());
         }
-        if !std::mem::replace(&mut self.has_begun, true) && wire[0] != HANDSHAKE_RECORD {
-            return Err(TlsError::Plain);
+        match &mut self.plain {
+            None if count == 0 => Err(TlsError::Cut),
+            None => Ok(count),
+            Some(_) if count == 0 => Err(TlsError::Plain { is_http: false }),
+            Some(plain) => match plain.take(&wire[..count]) {
+                Some(is_http) => Err(TlsError::Plain { is_http }),
+                None => Ok(0),
+            },
         }
-        Ok(count)
     }
 
     /// Moves opened bytes into `buffer` behind the `filled` first; true where the client has said

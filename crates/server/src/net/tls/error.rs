@@ -9,7 +9,10 @@ use rustls::{AlertDescription, InvalidMessage, PeerIncompatible};
 pub enum TlsError {
     /// It does not speak TLS.
     #[error("the client does not speak TLS, and this address speaks nothing else")]
-    Plain,
+    Plain {
+        /// It speaks HTTP.
+        is_http: bool,
+    },
     /// It closed its side, or was cut off, without saying so: nobody knows whether that is all it sent.
     #[error("it was cut off: its side ended without a close_notify")]
     Cut,

@@ -7,6 +7,7 @@
 mod acceptor;
 mod connection;
 mod error;
+mod plain;
 
 pub use acceptor::TlsAcceptor;
 pub(super) use connection::Tls;

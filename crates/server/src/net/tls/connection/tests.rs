@@ -319,9 +319,17 @@ fn hello(protocols: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn other_protocols_are_told_apart() {
-    for plain in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"STAT x\n", b"\n", b"\0", b"\x80\x2e\x01"] {
+    for (plain, speaks_http) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], true),
+        (b"STAT x\n", false),
+        (b"\n", false),
+        (b"\0", false),
+        (b"\x80\x2e\x01", false),
+        // It ends before that is known.
+        (b"GET / HTTP/1.1", false),
+    ] {
         let (error, said) = answer(plain);
-        assert!(matches!(error, TlsError::Plain), "{plain:?}: {error}");
+        assert!(matches!(error, TlsError::Plain { is_http } if is_http == speaks_http), "{plain:?}: {error}");
         assert!(said.is_empty(), "who speaks no TLS understands no alert");
     }
     let mut pair = Pair::new(usize::MAX, 4096);
