@@ -52,7 +52,9 @@ impl Transfer {
     pub(super) fn change(change: &Change, now: Instant) -> Transfer {
         match change {
             Change::Mkdir(name) => Transfer::without_bytes("MKDIR", name.as_str(), now),
-            Change::Delete(name) => Transfer::without_bytes("DELETE", name.as_str(), now),
+            Change::Delete(name) | Change::DeleteVersion(name, _) => {
+                Transfer::without_bytes("DELETE", name.as_str(), now)
+            }
             Change::Touch(Touch { name, .. }) => Transfer::without_bytes("TOUCH", name.as_str(), now),
             Change::Rename(from, to) => Transfer::without_bytes("RENAME", &two(from.as_str(), to.as_str()), now),
         }

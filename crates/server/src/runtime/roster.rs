@@ -52,7 +52,10 @@ impl<'a> Scope<'a> {
             NameOperation::Change(_, Change::Rename(from, to)) => ([Some(from), Some(to)], true),
             NameOperation::Change(
                 _,
-                Change::Mkdir(name) | Change::Delete(name) | Change::Touch(Touch { name, .. }),
+                Change::Mkdir(name)
+                | Change::Delete(name)
+                | Change::DeleteVersion(name, _)
+                | Change::Touch(Touch { name, .. }),
             ) => ([Some(name), None], false),
         };
         Scope::Names { names, moves }

@@ -277,6 +277,32 @@ fn an_upload_replaces_the_version_that_it_names_or_nothing() {
     assert_eq!(replace(&last), Some(ErrorKind::System(SystemError::IsDirectory)));
 }
 
+#[test]
+fn the_version_that_is_named_is_deleted_or_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(&options(root.path())).unwrap();
+    let path = root.path().join("file");
+    let delete = |tag: &Tag| {
+        let change = Change::DeleteVersion(Name::new("file").unwrap(), tag.clone());
+        let changed = store.change_names(&mut vec![NameOperation::Change(ChangeNumber(0), change)].into_iter()).pop();
+        match changed {
+            Some(NameCompletion::Changed(_, changed)) => changed.err().map(|error| error.kind),
+            other => panic!("{other:?}"),
+        }
+    };
+    fs::write(&path, b"first").unwrap();
+    let first = tag_of(&store, "file");
+    put(&store, "file", || ());
+    assert_eq!(delete(&first), Some(ErrorKind::OtherVersion));
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    let second = tag_of(&store, "file");
+    assert_eq!(delete(&second), None);
+    assert_eq!(delete(&second), Some(ErrorKind::System(SystemError::NotFound)));
+    fs::create_dir(&path).unwrap();
+    assert_eq!(delete(&second), Some(ErrorKind::OtherVersion));
+    assert!(path.is_dir());
+}
+
 fn tag_of(store: &Store, name: &str) -> Tag {
     let mut scratch = vec![0; SCRATCH_BYTES];
     match store.read(ReadOperation::Stat { name: Name::new(name).unwrap() }, &mut scratch, &|| true) {

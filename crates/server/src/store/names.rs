@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use ferry_wire::{Crc32, Name};
+use ferry_wire::{Crc32, Name, Tag};
 use rustix::{
     fs::{FileType, OFlags, Stat},
     io::Errno,
@@ -102,7 +102,8 @@ impl<'a> Batch<'a> {
     fn change(&mut self, change: &Change, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         match change {
             Change::Mkdir(name) => self.mkdir(name, touched),
-            Change::Delete(name) => self.delete(name, touched),
+            Change::Delete(name) => self.delete(name, None, touched),
+            Change::DeleteVersion(name, tag) => self.delete(name, Some(tag), touched),
             Change::Rename(from, to) => self.rename(from, to, touched),
             Change::Touch(touch) => self.touch(touch),
         }
@@ -168,9 +169,15 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn delete(&mut self, name: &Name, touched: &mut Vec<usize>) -> Result<(), StoreError> {
+    fn delete(&mut self, name: &Name, only: Option<&Tag>, touched: &mut Vec<usize>) -> Result<(), StoreError> {
         let parent = self.parent(name)?;
+        let only = only.map(|tag| (tag, self.store.file_time()));
         let stat = self.stat(parent, name)?;
+        if let Some((tag, moment)) = only
+            && (meta::kind(&stat) != FileType::RegularFile || *tag != self.store.tag(&stat, moment))
+        {
+            return Err(StoreError::at(name.as_str(), ErrorKind::OtherVersion));
+        }
         let directory = match meta::kind(&stat) {
             FileType::RegularFile => false,
             FileType::Directory => true,

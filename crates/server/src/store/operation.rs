@@ -239,6 +239,9 @@ pub enum Change {
     Mkdir(Name),
     /// Deletes a file or an empty directory.
     Delete(Name),
+    /// Deletes a file of this version: otherwise it fails with
+    /// [`ErrorKind::OtherVersion`](super::ErrorKind::OtherVersion). That is decided in the very step that deletes.
+    DeleteVersion(Name, Tag),
     /// Renames, never over something that is there.
     Rename(Name, Name),
     /// Sets the time of a file or directory, and the permissions of a file.

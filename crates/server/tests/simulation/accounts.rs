@@ -489,7 +489,7 @@ impl Guest {
                 let mut tree = self.tree.clone();
                 match change {
                     Change::Mkdir(name) => may("add", name.as_str()).and_then(|()| tree.mkdir(name.as_str()))?,
-                    Change::Delete(name) => {
+                    Change::Delete(name) | Change::DeleteVersion(name, _) => {
                         may("change", name.as_str())?;
                         if table.beneath(self.who, name.as_str()).any(|word| word == "none") {
                             return Err(Code::Denied);
@@ -562,7 +562,9 @@ impl Guest {
                 }
             }
             (Asked::Change(Change::Mkdir(name)), Due::Done) => self.tree.mkdir(name.as_str()).unwrap(),
-            (Asked::Change(Change::Delete(name)), Due::Done) => self.tree.delete(name.as_str()).unwrap(),
+            (Asked::Change(Change::Delete(name) | Change::DeleteVersion(name, _)), Due::Done) => {
+                self.tree.delete(name.as_str()).unwrap();
+            }
             (Asked::Change(Change::Touch(touch)), Due::Done) => self.tree.touch(&touch).unwrap(),
             (Asked::Change(Change::Rename(from, to)), Due::Done) => {
                 self.tree.rename(from.as_str(), to.as_str()).unwrap();

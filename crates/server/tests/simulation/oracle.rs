@@ -285,7 +285,7 @@ impl Oracle {
     fn apply(&mut self, change: &Change) -> Result<(), Code> {
         match change {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
-            Change::Delete(name) => self.tree.delete(name.as_str()),
+            Change::Delete(name) | Change::DeleteVersion(name, _) => self.tree.delete(name.as_str()),
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
             Change::Touch(touch) => self.tree.touch(touch),
         }
@@ -399,7 +399,9 @@ impl Oracle {
             Asked::Health => Some(Code::Busy),
             Asked::List(name) => name.as_ref().and_then(|name| self.tree.list(Some(&Name::new(name).unwrap())).err()),
             Asked::Change(Change::Mkdir(name)) => self.tree.clone().mkdir(name.as_str()).err(),
-            Asked::Change(Change::Delete(name)) => self.tree.clone().delete(name.as_str()).err(),
+            Asked::Change(Change::Delete(name) | Change::DeleteVersion(name, _)) => {
+                self.tree.clone().delete(name.as_str()).err()
+            }
             Asked::Change(Change::Rename(from, to)) => self.tree.clone().rename(from.as_str(), to.as_str()).err(),
             Asked::Change(Change::Touch(touch)) => self.tree.clone().touch(touch).err(),
             Asked::Put(put) => match put.refused {

@@ -286,10 +286,20 @@ impl Store {
         match &change {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
             Change::Delete(name) => self.tree.delete(name.as_str()),
+            Change::DeleteVersion(name, tag) => match self.tree.file(name.as_str()) {
+                Ok((_, meta)) if meta.tag == *tag => self.tree.delete(name.as_str()),
+                Ok(_) | Err(Code::NotAFile) => Err(Code::Changed),
+                Err(code) => Err(code),
+            },
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
             Change::Touch(touch) => self.tree.touch(touch),
         }
         .map_err(refused)?;
+        // Whoever intends it knows no version.
+        let change = match change {
+            Change::DeleteVersion(name, _) => Change::Delete(name),
+            change => change,
+        };
         self.note(conn, Effect::Changed(change));
         Ok(())
     }

@@ -216,7 +216,7 @@ fn status_of(code: Code, request: &HttpRequest) -> StatusCode {
         Code::Denied | Code::ReadOnly => StatusCode::FORBIDDEN,
         Code::TooLarge => StatusCode::CONTENT_TOO_LARGE,
         Code::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
-        Code::Changed if method == Method::Put => StatusCode::PRECONDITION_FAILED,
+        Code::Changed if matches!(method, Method::Put | Method::Delete) => StatusCode::PRECONDITION_FAILED,
         Code::Busy | Code::Changed | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         Code::Timeout => StatusCode::REQUEST_TIMEOUT,
         Code::Io | Code::Unknown => StatusCode::INTERNAL_SERVER_ERROR,

@@ -151,7 +151,14 @@ impl<H: Handles> HttpSession<H> {
         }
         match request.method {
             Method::Put => self.stage(request, name, found.ok(), now),
-            _ => self.change(request, Change::Delete(name), now),
+            _ => {
+                // The step that deletes looks once more. A directory has no version that could be another one by then.
+                let change = match request.seen.clone().flatten() {
+                    Some(tag) => Change::DeleteVersion(name, tag),
+                    None => Change::Delete(name),
+                };
+                self.change(request, change, now);
+            }
         }
     }
 

@@ -13,8 +13,8 @@ use crate::{
     access::{Decision, Users, decide},
     protocol::Timeouts,
     store::{
-        Chunk, Content, ErrorKind, FileVersion, Form, Loaded, Opened, Piece, Published, ReadCompletion, ReadOperation,
-        Stability, SystemError, UploadCompletion, UploadNumber,
+        Change, ChangeNumber, Chunk, Content, ErrorKind, FileVersion, Form, Loaded, NameOperation, Opened, Piece,
+        Published, ReadCompletion, ReadOperation, Stability, Status, SystemError, UploadCompletion, UploadNumber,
     },
 };
 
@@ -109,6 +109,57 @@ fn nothing_is_looked_up_that_the_rights_do_not_allow() {
                     );
                 }
             }
+        }
+    }
+}
+
+/// The version that a condition was found to hold of is the only one that is deleted: what comes in between is seen.
+#[test]
+fn a_condition_of_a_deletion_is_decided_in_the_step_that_deletes() {
+    let (now, tag) = (Instant::now(), Tag::new("t").unwrap());
+    let file = || {
+        Status::File(FileVersion {
+            size: 1,
+            mtime: ferry_wire::Time::new(1_700_000_000, 0),
+            mode: ferry_wire::Mode::of(0o644),
+            tag: tag.clone(),
+        })
+    };
+    let directory = || Status::Directory(None);
+    let of_version = Some("version");
+    for (condition, found, deletes) in [
+        ("If-Match: \"t\"", file(), of_version),
+        ("If-Match: \"u\"", file(), None),
+        ("If-Match: \"t\"", directory(), None),
+        ("If-Match: *", file(), Some("any")),
+        ("If-Match: *", directory(), Some("any")),
+        ("If-None-Match: \"u\"", file(), of_version),
+        ("If-None-Match: \"t\"", file(), None),
+        ("If-None-Match: *", file(), None),
+        ("If-None-Match: *", directory(), None),
+        ("If-Unmodified-Since: Tue, 14 Nov 2023 22:13:20 GMT", file(), of_version),
+        ("If-Unmodified-Since: Tue, 14 Nov 2023 22:13:19 GMT", file(), None),
+    ] {
+        let mut session = session(Users::without_file(), now);
+        session.receive(format!("DELETE /x HTTP/1.1\r\nHost: h\r\n{condition}\r\n\r\n").as_bytes(), now);
+        session.next_operation();
+        session.complete(Completion::Read(ReadCompletion::Found(Ok(found))), now);
+        let change = match session.next_operation() {
+            Some(Operation::Name(NameOperation::Change(_, Change::Delete(_)))) => Some("any"),
+            Some(Operation::Name(NameOperation::Change(_, Change::DeleteVersion(_, of)))) => {
+                assert_eq!(of, tag);
+                of_version
+            }
+            other => other.map(|other| panic!("{other:?}")),
+        };
+        assert_eq!(change, deletes, "{condition}");
+        if change == of_version {
+            let changed = Err(StoreError::at("x", ErrorKind::OtherVersion));
+            session.complete(Completion::Name(NameCompletion::Changed(ChangeNumber(0), changed)), now);
+        }
+        if change != Some("any") {
+            let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!() };
+            assert!(data.starts_with(b"HTTP/1.1 412 "), "{condition}: {}", String::from_utf8_lossy(data));
         }
     }
 }

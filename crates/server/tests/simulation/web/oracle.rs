@@ -308,7 +308,7 @@ impl WebOracle {
     fn change(&mut self, change: &Change) {
         let done = match change {
             Change::Mkdir(name) => self.tree.mkdir(name.as_str()),
-            Change::Delete(name) => self.tree.delete(name.as_str()),
+            Change::Delete(name) | Change::DeleteVersion(name, _) => self.tree.delete(name.as_str()),
             Change::Rename(from, to) => self.tree.rename(from.as_str(), to.as_str()),
             Change::Touch(touch) => self.tree.touch(touch),
         };
