@@ -56,6 +56,7 @@ fn told(kind: ErrorKind) -> (Code, &'static str) {
         ErrorKind::NameFree => (Code::Denied, "nothing has that name, and you may add nothing here"),
         ErrorKind::ForeignUpload => (Code::Denied, "that id is of somebody else's upload"),
         ErrorKind::IdTaken => (Code::Exists, "that id is taken by another upload"),
+        ErrorKind::NoUpload => (Code::NotFound, "no upload is known by that id: it was not begun, or is gone"),
         ErrorKind::HeldElsewhere { .. } => {
             (Code::Busy, "another server process holds this upload, or has only just let go of it; try again")
         }

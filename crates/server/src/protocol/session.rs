@@ -150,6 +150,12 @@ impl<H: Handles> Session<H> {
         each!(self, session => session.evict(id, now));
     }
 
+    /// Returns whether it has the resumable upload `id`, and lets go of it: no more of it comes.
+    #[must_use]
+    pub fn lets_go_of(&self, id: &Id) -> bool {
+        each!(self, session => session.lets_go_of(id))
+    }
+
     /// Notes that the connection is gone. Requests that have begun are dropped, operations under
     /// way are awaited.
     pub fn disconnected(&mut self, now: Instant) {

@@ -194,6 +194,11 @@ impl<H: Handles> Upload<H> {
         self.id.as_ref() == Some(id)
     }
 
+    /// Returns whether more of its body may come.
+    pub(super) fn is_receiving(&self) -> bool {
+        self.stage == Stage::Receiving
+    }
+
     /// Returns whether it was resumed, and none of its bytes have come on this connection yet.
     pub(super) fn is_ahead(&self) -> bool {
         self.id.is_some() && self.body.arrived() == 0

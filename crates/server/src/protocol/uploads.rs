@@ -91,6 +91,11 @@ impl<H: Handles> Uploads<H> {
         self.by_number.get(&number).is_some_and(|upload| upload.has_id(id))
     }
 
+    /// Returns whether one has this resume id, of which no more comes.
+    pub(super) fn lets_go_of(&self, id: &Id) -> bool {
+        self.by_number.values().any(|upload| upload.has_id(id) && !upload.is_receiving())
+    }
+
     /// Returns whether parts may have the rest of an upload.
     pub(super) fn may_be_joined(&self, number: UploadNumber) -> bool {
         self.by_number.get(&number).is_some_and(|upload| upload.may_be_joined())

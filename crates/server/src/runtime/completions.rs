@@ -9,7 +9,7 @@ use super::{
     job::{Ended, Job},
     leases::{Claim, LeaseEffect, LeaseStep},
 };
-use crate::store::{Completion, Disk, ErrorKind, StoreError};
+use crate::store::{Completion, Disk, ErrorKind, Operation, ReadOperation, StoreError};
 
 impl Server {
     /// Tells each session what the helpers have done for it.
@@ -34,11 +34,16 @@ impl Server {
         self.scheduler.queue(token, &mut connection.queued);
     }
 
-    /// Hands a RESUME to the helpers once it has the lease of its upload.
+    /// Hands a RESUME to the helpers once it has the lease of its upload, and a look at one once nobody lets go of it.
     pub(super) fn claim(&mut self, job: Job, now: Instant) {
-        let steps = match Claim::of(&job.operation, job.token) {
-            Some(claim) => self.leases.claim(claim, job),
-            None => vec![LeaseStep::Start(job)],
+        let steps = match (Claim::of(&job.operation, job.token), &job.operation) {
+            (Some(claim), _) => self.leases.claim(claim, job),
+            (None, Operation::Read(ReadOperation::Measure(wanted))) => {
+                let (id, connections) = (wanted.id.clone(), &mut self.connections);
+                let lets_go = |holder| connections.get(holder).is_some_and(|holder| holder.session.lets_go_of(&id));
+                self.leases.look(&id, job, lets_go).map(LeaseStep::Start).into_iter().collect()
+            }
+            (None, _) => vec![LeaseStep::Start(job)],
         };
         self.follow(steps, now);
     }

@@ -15,6 +15,8 @@
 //! - Nobody has it: the claim starts.
 //! - Somebody has it for the same name and size, and is no other user: the holder is asked to let
 //!   go, and the claim starts when it has. A claim that waited for that is displaced.
+//! - Somebody only wants to look how far the upload is: the holder keeps it. Where it lets go already, whoever looks
+//!   waits for that, so that all is told that was kept.
 //! - Somebody has it for another name or size, or is another user: the claim is refused once the
 //!   store has confirmed the holder's. Until then it is not known whose the id is, and the claim
 //!   waits without disturbing anybody.
@@ -95,11 +97,13 @@ struct Lease<K, J> {
     next: Option<(Claim<K>, J)>,
     /// Claims of other files, from before this one was confirmed.
     undecided: Vec<(Claim<K>, J)>,
+    /// Those who want to look at it when it is let go of.
+    lookers: Vec<J>,
 }
 
 impl<K, J> Lease<K, J> {
     fn new(claim: Claim<K>) -> Lease<K, J> {
-        Lease { claim, is_confirmed: false, next: None, undecided: Vec::new() }
+        Lease { claim, is_confirmed: false, next: None, undecided: Vec::new(), lookers: Vec::new() }
     }
 }
 
@@ -136,6 +140,18 @@ impl<K: Copy + Eq, J> Leases<K, J> {
         Vec::new()
     }
 
+    /// Asks for a look at the upload `id`. Returns the job, where it need not wait for a holder that `lets_go` of it.
+    #[must_use]
+    pub fn look(&mut self, id: &Id, job: J, lets_go: impl FnOnce(K) -> bool) -> Option<J> {
+        match self.by_id.get_mut(id) {
+            Some(lease) if lets_go(lease.claim.holder) => {
+                lease.lookers.push(job);
+                None
+            }
+            _ => Some(job),
+        }
+    }
+
     /// Tells the `effect` of an operation of `holder` on `id` that has ended.
     ///
     /// # Panics
@@ -156,6 +172,7 @@ impl<K: Copy + Eq, J> Leases<K, J> {
                 }
             }
             LeaseEffect::Released => {
+                steps.extend(std::mem::take(&mut lease.lookers).into_iter().map(LeaseStep::Start));
                 match lease.next.take() {
                     None => drop(self.by_id.remove(id)),
                     Some((claim, job)) => {
@@ -267,6 +284,20 @@ mod tests {
         assert_eq!(leases.ended(4, &id(), Released), [Step::Start(4)]);
         assert_eq!(leases.ended(4, &id(), Released), [Step::Start(3)]);
         assert_eq!(leases.ended(3, &id(), Released), []);
+        assert!(leases.is_empty());
+    }
+
+    #[test]
+    fn whoever_looks_waits_for_no_more_than_what_is_let_go_of() {
+        let mut leases = Leases::default();
+        assert_eq!(leases.look(&id(), 7, |_| panic!("nobody has it")), Some(7));
+        assert_eq!(claim(&mut leases, 1, "a", 10), [Step::Start(1)]);
+        assert_eq!(leases.look(&id(), 7, |holder| holder != 1), Some(7));
+        assert_eq!(leases.look(&id(), 8, |holder| holder == 1), None);
+        assert_eq!(leases.ended(1, &id(), Confirmed), []);
+        assert_eq!(claim(&mut leases, 2, "a", 10), [evict(1)]);
+        assert_eq!(leases.ended(1, &id(), Released), [Step::Start(8), Step::Start(2)]);
+        assert_eq!(leases.ended(2, &id(), Released), []);
         assert!(leases.is_empty());
     }
 

@@ -249,7 +249,8 @@ impl Pool {
                     | ReadOperation::Stat { .. }
                     | ReadOperation::Probe
                     | ReadOperation::List { .. }
-                    | ReadOperation::ListMore { .. } => &self.look,
+                    | ReadOperation::ListMore { .. }
+                    | ReadOperation::Measure(_) => &self.look,
                 };
                 lane.push(Job { token, operation: Single::Read(operation), lease })
             }

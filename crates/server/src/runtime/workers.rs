@@ -68,10 +68,12 @@ impl Workers {
         self.store.try_now(operation, &mut self.scratch)
     }
 
-    /// Hands a job to the helpers; a RESUME is put aside until its lease is [claimed](Self::take_claims).
+    /// Hands a job to the helpers; one that depends on a lease is put aside until that is [claimed](Self::take_claims).
     pub(super) fn hand_on(&mut self, job: Job) {
         match job.operation {
-            Operation::Upload(_, UploadOperation::Resume(_)) => self.claims.push(job),
+            Operation::Upload(_, UploadOperation::Resume(_)) | Operation::Read(ReadOperation::Measure(_)) => {
+                self.claims.push(job);
+            }
             Operation::Read(ReadOperation::Probe) => {
                 if self.root.ask(job.token, Instant::now()) {
                     self.probe();
@@ -86,12 +88,12 @@ impl Workers {
         self.pool.submit(Job { token: ROOT, operation: Operation::Read(ReadOperation::Probe), lease: None });
     }
 
-    /// Takes the RESUMEs that were put aside.
+    /// Takes the jobs that were put aside.
     pub(super) fn take_claims(&mut self) -> Vec<Job> {
         std::mem::take(&mut self.claims)
     }
 
-    /// Hands a RESUME that has its lease to the helpers.
+    /// Hands a job to the helpers that depends on a lease, and may begin.
     pub(super) fn resume(&mut self, job: Job) {
         self.pool.submit(job);
     }

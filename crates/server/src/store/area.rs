@@ -341,9 +341,14 @@ impl Area {
             let entry = self.traces(id).and_then(|traces| self.newest_entry(id, &traces));
             return entry.ok().flatten().map(|(_, entry)| entry.owner).unwrap_or_default();
         }
-        let journal = self.syscalls.open_entry(&self.kept, &Area::journal_name(id), OFlags::RDONLY);
+        let journal = self.open_journal(id);
         let journal = journal.and_then(|file| Journal::read(&self.syscalls, &file)).ok().and_then(|(_, entry)| entry);
         journal.map(|entry| entry.owner).unwrap_or_default()
+    }
+
+    /// Opens a journal to read it, where no other machines may write it.
+    pub(super) fn open_journal(&self, id: &str) -> Result<OwnedFd, Errno> {
+        self.syscalls.open_entry(&self.kept, &Area::journal_name(id), OFlags::RDONLY)
     }
 
     /// Returns what is known under each id, whether kept or published.

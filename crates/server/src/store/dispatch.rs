@@ -89,7 +89,8 @@ impl Store {
             ReadOperation::Load { .. }
             | ReadOperation::Probe
             | ReadOperation::List { .. }
-            | ReadOperation::ListMore { .. } => Err(()),
+            | ReadOperation::ListMore { .. }
+            | ReadOperation::Measure(_) => Err(()),
         };
         completion.map_err(|()| operation)
     }
@@ -129,6 +130,7 @@ impl Store {
             ReadOperation::Probe => ReadCompletion::Probed(self.probe()),
             ReadOperation::List { name } => ReadCompletion::Listed(looked_up(|_| self.list(name.as_ref()))),
             ReadOperation::ListMore { dir } => ReadCompletion::Listed(self.list_more(dir)),
+            ReadOperation::Measure(wanted) => ReadCompletion::Measured(self.measure(&wanted)),
         }
     }
 

@@ -54,6 +54,8 @@ pub enum ErrorKind {
     ForeignUpload,
     /// The id is another upload's.
     IdTaken,
+    /// Nothing is known of the upload: it was not begun, or is gone.
+    NoUpload,
     /// Another server process holds the upload.
     HeldElsewhere {
         /// For so long at most if that one has failed, in seconds; [`None`] where its end is seen at once.

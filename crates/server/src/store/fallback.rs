@@ -70,6 +70,7 @@ impl<H: Handles> ReadOperation<H> {
             ReadOperation::Stat { .. } => |_, error| Read(Found(Err(error))),
             ReadOperation::Probe => |_, error| Read(Probed(Err(error))),
             ReadOperation::List { .. } | ReadOperation::ListMore { .. } => |_, error| Read(Listed(Err(error))),
+            ReadOperation::Measure(_) => |_, error| Read(Measured(Err(error))),
         };
         Fallback { number: 0, is_change: false, make }
     }

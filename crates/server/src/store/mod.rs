@@ -86,9 +86,9 @@ pub use list::OpenDir;
 pub use mounts::MountTable;
 pub use operation::{
     Change, ChangeNumber, Chunk, Completion, Content, DirEntry, FileVersion, Finish, Form, Handles, Listed, Loaded,
-    NameCompletion, NameOperation, Onto, Opened, Operation, PartStart, Permissions, Piece, Published, ReadCompletion,
-    ReadOperation, Resume, Resumed, Stability, Stage, Status, Tail, Touch, UploadCompletion, UploadNumber,
-    UploadOperation,
+    NameCompletion, NameOperation, Onto, Opened, Operation, PartStart, Permissions, Piece, Progress, Published,
+    ReadCompletion, ReadOperation, Resume, Resumed, Stability, Stage, Status, Tail, Touch, UploadCompletion,
+    UploadNumber, UploadOperation,
 };
 pub use owner::Owner;
 pub use quota::{OwnerLimits, StoreUsage};

@@ -102,6 +102,8 @@ pub enum ReadOperation<H: Handles> {
         /// As told by the completion before.
         dir: H::Dir,
     },
+    /// Looks how far an upload is, and disturbs nobody who works on it: [`ReadCompletion::Measured`].
+    Measure(Box<Resume>),
 }
 
 /// The form in which a range is loaded.
@@ -135,6 +137,8 @@ pub enum ReadCompletion<'a, H: Handles> {
     Probed(Result<(), StoreError>),
     /// Of [`ReadOperation::List`] and [`ReadOperation::ListMore`].
     Listed(Result<Listed<H::Dir>, StoreError>),
+    /// Of [`ReadOperation::Measure`].
+    Measured(Result<Progress, StoreError>),
 }
 
 /// An operation on an upload.
@@ -298,7 +302,7 @@ pub struct Stage {
 }
 
 /// A resumable upload that begins or goes on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Resume {
     /// The upload.
     pub id: Id,
@@ -312,6 +316,9 @@ pub struct Resume {
     pub permissions: Option<Permissions>,
     /// The owner that it gets if it is begun. The server fills in the client's address where this is nobody.
     pub owner: Owner,
+    /// It is begun where nothing is known of it. Otherwise it fails then, with
+    /// [`ErrorKind::NoUpload`](super::ErrorKind::NoUpload).
+    pub begins: bool,
 }
 
 /// A part of a resumable upload that begins.
@@ -361,6 +368,15 @@ pub enum Resumed<U> {
         parts: Vec<Range<u64>>,
     },
     /// It was published before.
+    Published(Published),
+}
+
+/// How far a resumable upload is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// So many of its first bytes are kept, whatever happens. All of them may be there, and it has no name yet.
+    Kept(u64),
+    /// It was published.
     Published(Published),
 }
 
@@ -541,6 +557,7 @@ impl<H: Handles> ReadCompletion<'_, H> {
             ReadCompletion::Found(found) => found.as_ref().err(),
             ReadCompletion::Probed(probed) => probed.as_ref().err(),
             ReadCompletion::Listed(listed) => listed.as_ref().err(),
+            ReadCompletion::Measured(measured) => measured.as_ref().err(),
         }
     }
 
@@ -554,6 +571,7 @@ impl<H: Handles> ReadCompletion<'_, H> {
             ReadCompletion::Found(found) => ReadCompletion::Found(found),
             ReadCompletion::Probed(probed) => ReadCompletion::Probed(probed),
             ReadCompletion::Listed(listed) => ReadCompletion::Listed(listed),
+            ReadCompletion::Measured(measured) => ReadCompletion::Measured(measured),
         }
     }
 }
@@ -611,6 +629,7 @@ impl<H: Handles> fmt::Debug for ReadOperation<H> {
             ReadOperation::Probe => "Probe",
             ReadOperation::List { .. } => "List",
             ReadOperation::ListMore { .. } => "ListMore",
+            ReadOperation::Measure(_) => "Measure",
         })
     }
 }
@@ -654,6 +673,7 @@ impl<H: Handles> fmt::Debug for Completion<'_, H> {
             Completion::Read(ReadCompletion::Found(_)) => "Found",
             Completion::Read(ReadCompletion::Probed(_)) => "Probed",
             Completion::Read(ReadCompletion::Listed(_)) => "Listed",
+            Completion::Read(ReadCompletion::Measured(_)) => "Measured",
             Completion::Upload(..) => "Upload",
             Completion::Name(_) => "Name",
         })

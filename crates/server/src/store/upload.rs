@@ -3,6 +3,7 @@
 mod begin;
 mod hands;
 mod let_go;
+mod measure;
 mod part;
 mod resume;
 mod small;

@@ -5,8 +5,8 @@ use std::{ops::Range, sync::Arc};
 
 use ferry_server::store::{
     Change, ChangeNumber, Chunk, Content, Disk, ErrorKind, Finish, Form, NameCompletion, NameOperation, Onto, OpenDir,
-    OpenFile, Opened, Owner, PartStart, ReadCompletion, ReadOperation, Resume, SCRATCH_BYTES, SmallFinish, Stability,
-    Stage, Store, StoreError, Tail, Upload, UploadCompletion, UploadNumber, UploadOperation,
+    OpenFile, Opened, Owner, PartStart, Progress, ReadCompletion, ReadOperation, Resume, SCRATCH_BYTES, SmallFinish,
+    Stability, Stage, Store, StoreError, Tail, Upload, UploadCompletion, UploadNumber, UploadOperation,
 };
 use ferry_wire::{Code, Crc32, Digest, Entry, Failure, Id, Name, Reply};
 
@@ -332,7 +332,8 @@ impl Client<'_> {
     }
 
     pub(crate) fn resume_as(&mut self, owner: Owner, id: &Id, name: &Name, size: u64) -> Result<Resumed, Failure> {
-        let resume = Resume { id: id.clone(), name: name.clone(), size, mtime: None, permissions: None, owner };
+        let resume =
+            Resume { id: id.clone(), name: name.clone(), size, mtime: None, permissions: None, owner, begins: true };
         let UploadCompletion::Resumed(resumed) = self.store.advance(UploadOperation::Resume(resume), &|| true) else {
             panic!("no Resumed for a Resume")
         };
@@ -342,6 +343,16 @@ impl Client<'_> {
                 Resumed::Going(Held { upload, digest, parts })
             }
         })
+    }
+
+    /// Looks how far an upload is.
+    pub(crate) fn measure(&mut self, id: &Id, name: &Name, size: u64) -> Result<Progress, Failure> {
+        let (id, name, owner) = (id.clone(), name.clone(), Owner::default());
+        let wanted = Resume { id, name, size, mtime: None, permissions: None, owner, begins: false };
+        let ReadCompletion::Measured(measured) = self.read(ReadOperation::Measure(wanted.into())) else {
+            panic!("no Measured for a Measure")
+        };
+        told(measured)
     }
 
     /// Writes the next bytes. Where that fails, no more than the last checkpoint is kept.

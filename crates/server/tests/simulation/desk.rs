@@ -247,7 +247,12 @@ impl Desk {
 /// Returns whether the loop may do it at once.
 pub(crate) fn is_quick(operation: &Operation<Model>) -> bool {
     match operation {
-        Operation::Read(ReadOperation::Probe | ReadOperation::List { .. } | ReadOperation::ListMore { .. }) => false,
+        Operation::Read(
+            ReadOperation::Probe
+            | ReadOperation::List { .. }
+            | ReadOperation::ListMore { .. }
+            | ReadOperation::Measure(_),
+        ) => false,
         Operation::Read(_) | Operation::Upload(_, UploadOperation::Stage(_)) => true,
         Operation::Upload(..) | Operation::Name(NameOperation::Publish(..) | NameOperation::Change(..)) => false,
     }

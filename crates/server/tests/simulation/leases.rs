@@ -140,6 +140,8 @@ impl Rules {
     pub(crate) fn look(&mut self, steps: &[LeaseStep<usize, Job>]) {
         for step in steps {
             match step {
+                // Of those who only look, it begins nothing.
+                LeaseStep::Start(job) if matches!(job.operation, Operation::Read(_)) => {}
                 LeaseStep::Start(job) => {
                     let claim = self.take(job);
                     let newer =

@@ -15,8 +15,8 @@ use std::{
 
 use ferry_server::store::{
     Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Form, Handles, Hands, IdsInHand, InHand, LetGo,
-    Listed, Loaded, NameCompletion, NameOperation, Onto, Opened, Operation, Owner, PartStart, Piece, Published,
-    ReadCompletion, ReadOperation, Resume, Resumed, Stability, Stage, Status, StoreError, SystemError, Tail,
+    Listed, Loaded, NameCompletion, NameOperation, Onto, Opened, Operation, Owner, PartStart, Piece, Progress,
+    Published, ReadCompletion, ReadOperation, Resume, Resumed, Stability, Stage, Status, StoreError, SystemError, Tail,
     UploadCompletion, UploadOperation, WorkOn,
 };
 use ferry_wire::{Code, Crc32, Digest, Id, Name, Time};

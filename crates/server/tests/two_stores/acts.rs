@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use ferry_server::store::{Change, Store, StoreOptions, Touch, Watcher};
+use ferry_server::store::{Change, Progress, Store, StoreOptions, Touch, Watcher};
 use ferry_wire::{Failure, Reply};
 
 use crate::common::{
@@ -110,6 +110,18 @@ impl Side {
         Ok(format!("GO {offset}, {}", self.note("r", told)?))
     }
 
+    /// Looks how far the upload is.
+    fn measure(&mut self) -> Answer {
+        match self.client().measure(&id(ID), &name("r"), UPLOAD_BYTES)? {
+            Progress::Published(published) => self.note("r", Ok(published.into())),
+            Progress::Kept(bytes) => {
+                // Between two requests it is one number, within one it may be another: each was durable.
+                assert!(bytes <= UPLOAD_BYTES && bytes.is_multiple_of(CHUNK as u64), "{bytes} bytes are kept");
+                Ok("kept".into())
+            }
+        }
+    }
+
     /// Lets go of the held upload.
     pub(crate) fn cut(&mut self) -> Answer {
         let Some(held) = self.held.take() else { return Ok("nothing held".into()) };
@@ -197,6 +209,7 @@ pub(crate) fn acts() -> Vec<Act> {
             after: Side::finish,
             in_parts: true,
         },
+        plain("MEASURE", Side::measure),
         plain("expire everything", |side| {
             let keep = Duration::ZERO;
             let sweeper = StoreOptions { keep, ..side.options.clone() };

@@ -84,7 +84,8 @@ impl<H: Handles> FerrySession<H> {
         if let Err(failure) = check_upload(&self.limits, Some(size)) {
             return self.refuse_transfer(transfer, failure, false, now);
         }
-        let resume = Resume { id: id.clone(), name, size, mtime, permissions, owner: self.visitor.owner() };
+        let resume =
+            Resume { id: id.clone(), name, size, mtime, permissions, owner: self.visitor.owner(), begins: true };
         let wanted = Wanted { size: Some(size), id: Some(id), is_part: false, terms, transfer };
         self.prepare(UploadOperation::Resume(resume), wanted);
     }

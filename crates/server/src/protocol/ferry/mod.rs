@@ -412,6 +412,12 @@ impl<H: Handles> FerrySession<H> {
         self.settle(now);
     }
 
+    /// Returns whether it has the resumable upload `id`, and lets go of it: no more of it comes.
+    #[must_use]
+    pub fn lets_go_of(&self, id: &Id) -> bool {
+        self.uploads.lets_go_of(id)
+    }
+
     /// A newer connection wants the resumable upload `id`, which this one has: lets go of it, unless
     /// it came to its end already.
     pub fn evict(&mut self, id: &Id, now: Instant) {

@@ -74,6 +74,8 @@ impl<H: Handles> FerrySession<H> {
                     download.checked(checked);
                 }
             }
+            // Nothing here asks for that.
+            ReadCompletion::Measured(_) => {}
         }
     }
 

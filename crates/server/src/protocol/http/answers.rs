@@ -51,7 +51,7 @@ impl<H: Handles> HttpSession<H> {
     ) {
         request.persists &= !self.is_leaving() && may_go_on(request);
         request.status = status;
-        let (date, keep, persists) = (self.date(now), self.limits.keep, request.persists);
+        let (date, keep, persists, is_head) = (self.date(now), self.limits.keep, request.persists, request.is_head());
         self.outbox.text(|text| {
             let head = AnswerHead::new(text, status);
             let head = match date {
@@ -59,7 +59,8 @@ impl<H: Handles> HttpSession<H> {
                 None => head,
             };
             let head = fields(match &request.tus {
-                Some(tus) => tus.answer(head, status, date, keep),
+                // To look at an upload keeps it no longer.
+                Some(tus) => tus.answer(head, status, date.filter(|_| !is_head), keep),
                 None => head,
             });
             if persists { head } else { head.close() }.end();
@@ -98,6 +99,7 @@ impl<H: Handles> HttpSession<H> {
         request.persists &= !refusal.closes;
         let code = match refusal.status {
             StatusCode::FORBIDDEN => Code::Denied,
+            StatusCode::NOT_FOUND => Code::NotFound,
             StatusCode::NOT_IMPLEMENTED | StatusCode::METHOD_NOT_ALLOWED => Code::UnknownCommand,
             StatusCode::CONTENT_TOO_LARGE => Code::TooLarge,
             _ => Code::BadRequest,

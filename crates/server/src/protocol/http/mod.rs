@@ -126,6 +126,8 @@ enum Step<H: Handles> {
     Looking,
     /// The same, of a name that may not be read, and may be a directory's that can be looked at: else this is the answer.
     LookingForDirectory(Box<Failure>),
+    /// The store looks how far an upload is.
+    Measuring,
     /// A file is sent.
     Sending(Box<Sending<H>>),
     /// A directory is listed.

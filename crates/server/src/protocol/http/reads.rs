@@ -170,6 +170,7 @@ impl<H: Handles> HttpSession<H> {
                     sending.checked(checked, &mut self.outbox);
                 }
             }
+            ReadCompletion::Measured(measured) => self.measured(measured, now),
             // Nothing here asks for that.
             ReadCompletion::Probed(_) => {}
         }

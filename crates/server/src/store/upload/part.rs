@@ -162,7 +162,10 @@ mod tests {
     fn held(store: &Store) -> (Arc<Upload>, Digest, Vec<Range<u64>>) {
         let (name, owner) = (Name::new("f").unwrap(), Owner::of_user("alice"));
         match store
-            .resume(&Resume { id: id(), name, size: SIZE, mtime: None, permissions: None, owner }, &|| true)
+            .resume(
+                &Resume { id: id(), name, size: SIZE, mtime: None, permissions: None, owner, begins: true },
+                &|| true,
+            )
             .unwrap()
         {
             Resumed::Going { upload, digest, parts } => (upload, digest, parts),

@@ -61,6 +61,13 @@ struct Going {
     taken: Option<Box<Taken>>,
 }
 
+impl Resume {
+    /// Fails where an upload of which nothing is known is not to begin.
+    fn may_begin(&self) -> Result<(), StoreError> {
+        if self.begins { Ok(()) } else { Err(StoreError::at(self.name.as_str(), ErrorKind::NoUpload)) }
+    }
+}
+
 impl Store {
     /// Takes up an upload, or begins it.
     pub(in crate::store) fn resume(
@@ -79,6 +86,7 @@ impl Store {
         // Nothing is begun that can't end well; but what was published stays so, whatever became of
         // its name.
         if !area.knows(id.as_str()).map_err(failed)? {
+            wanted.may_begin()?;
             target.clone()?;
             self.admit(id, owner)?;
         }
@@ -164,7 +172,7 @@ impl Store {
     }
 
     /// Returns the owner that the upload of `entry` goes on with.
-    fn owner_of(wanted: &Resume, entry: &JournalEntry) -> Result<Owner, StoreError> {
+    pub(super) fn owner_of(wanted: &Resume, entry: &JournalEntry) -> Result<Owner, StoreError> {
         let Resume { name, size, owner, .. } = wanted;
         if entry.owner.excludes(owner) {
             return Err(StoreError::at(name.as_str(), ErrorKind::ForeignUpload));
@@ -184,22 +192,24 @@ impl Store {
     ) -> Result<Begun, StoreError> {
         let Resume { id, name, owner, .. } = wanted;
         let failed = |error| StoreError::system(name.as_str(), error);
-        let journal_file = self.lock_journal(area, id).map_err(|error| {
-            if error == Errno::AGAIN {
-                return StoreError::at(name.as_str(), ErrorKind::HeldElsewhere { seconds: None });
-            }
-            self.cant_stage(name, error)
+        let journal_file = self.lock_journal(area, id, wanted.begins).map_err(|error| match error {
+            Errno::AGAIN => StoreError::at(name.as_str(), ErrorKind::HeldElsewhere { seconds: None }),
+            Errno::NOENT if !wanted.begins => StoreError::at(name.as_str(), ErrorKind::NoUpload),
+            error => self.cant_stage(name, error),
         })?;
         let (journal, entry) = Journal::read(&self.syscalls, &journal_file).map_err(failed)?;
         let data_name = Area::data_name(id.as_str());
         let (mut file, mut digest, mut beyond, mut owner) = (None, Digest::new(), Beyond::default(), owner.clone());
-        if let Some(entry) = entry {
-            owner = Store::owner_of(wanted, &entry)?;
-            match self.look_for(area, &data_name, &entry).map_err(failed)? {
-                Found::Published(published) => return Ok(Begun::Published(published)),
-                Found::Kept(found, kept, parts) => (file, digest, beyond) = (Some(found), kept, parts),
-                Found::Nothing => {}
+        match entry {
+            Some(entry) => {
+                owner = Store::owner_of(wanted, &entry)?;
+                match self.look_for(area, &data_name, &entry).map_err(failed)? {
+                    Found::Published(published) => return Ok(Begun::Published(published)),
+                    Found::Kept(found, kept, parts) => (file, digest, beyond) = (Some(found), kept, parts),
+                    Found::Nothing => {}
+                }
             }
+            None => wanted.may_begin()?,
         }
         target.map_err(Clone::clone)?;
         let file = match file {
@@ -231,13 +241,16 @@ impl Store {
                 Err(Errno::NOENT) => continue,
                 entry => entry.map_err(failed)?,
             };
-            if let Some((of, entry)) = &entry {
-                Store::owner_of(wanted, entry)?;
-                match self.published(area, id, &traces, of, entry).map_err(failed)? {
-                    Some(Found::Published(published)) => return Ok(Begun::Published(published)),
-                    Some(_) => {}
-                    None => continue,
+            match &entry {
+                Some((of, entry)) => {
+                    Store::owner_of(wanted, entry)?;
+                    match self.published(area, id, &traces, of, entry).map_err(failed)? {
+                        Some(Found::Published(published)) => return Ok(Begun::Published(published)),
+                        Some(_) => {}
+                        None => continue,
+                    }
                 }
+                None => wanted.may_begin()?,
             }
             target.map_err(Clone::clone)?;
             match area.claim(id, traces, entry.as_ref()).map_err(|error| self.cant_stage(name, error))? {
@@ -311,14 +324,14 @@ impl Store {
                     // This name must be on the disk before the other one goes.
                     self.sync_published(area, &entry.name)?;
                     area.remove_data(id.as_str(), traces, data)?;
-                    self.found_published(area, entry, tag, crc).map(Some)
+                    self.found_published(area, entry, tag, crc).map(Found::Published).map(Some)
                 }
                 Ok(_) => Ok(Some(Found::Nothing)),
                 Err(Errno::NOENT) => Ok(None),
                 Err(error) => Err(error),
             },
             None if area.is_without_data(id.as_str(), traces, of)? => {
-                self.found_published(area, entry, tag, crc).map(Some)
+                self.found_published(area, entry, tag, crc).map(Found::Published).map(Some)
             }
             None => Ok(None),
         }
@@ -359,7 +372,7 @@ impl Store {
                     // This name must be on the disk before the other one goes.
                     self.sync_published(area, &entry.name)?;
                     self.syscalls.unlink(area.kept(), data_name, false)?;
-                    return self.found_published(area, entry, tag, crc);
+                    return self.found_published(area, entry, tag, crc).map(Found::Published);
                 }
                 // A journal that promises more than there is can't be: the bytes were synced before it.
                 // Should a disk lie, the upload begins anew.
@@ -368,7 +381,7 @@ impl Store {
                 Ok(Found::Kept(file, kept, beyond))
             }
             Err(Errno::NOENT) => match published {
-                Some(tag) => self.found_published(area, entry, tag, crc),
+                Some(tag) => self.found_published(area, entry, tag, crc).map(Found::Published),
                 None => Ok(Found::Nothing),
             },
             Err(error) => Err(error),
@@ -377,17 +390,23 @@ impl Store {
 
     /// Returns whether the staged file of `stat` has its name already: it got that as a second one,
     /// and the server was killed before the first was removed (see `Batch::move_entry`).
-    fn has_name(&self, name: &Name, stat: &Stat) -> bool {
+    pub(super) fn has_name(&self, name: &Name, stat: &Stat) -> bool {
         let there = self.root.stat(name, false);
         there.is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino))
     }
 
     /// Makes durable that an upload has its name, which may have been given by a server that was
     /// killed. `tag` is the one that its file had before.
-    fn found_published(&self, area: &Area, entry: &JournalEntry, tag: &Tag, crc: Crc32) -> Result<Found, Errno> {
+    pub(super) fn found_published(
+        &self,
+        area: &Area,
+        entry: &JournalEntry,
+        tag: &Tag,
+        crc: Crc32,
+    ) -> Result<Published, Errno> {
         self.sync_published(area, &entry.name)?;
         let tag = self.tag_after_rename(&entry.name, tag);
-        Ok(Found::Published(Published { size: entry.size, crc, tag }))
+        Ok(Published { size: entry.size, crc, tag })
     }
 
     /// Returns the tag of an upload whose server was killed right after the rename, `before` being
@@ -411,12 +430,13 @@ impl Store {
         }
     }
 
-    /// Opens and locks the journal of `id`, made if missing: [`Errno::AGAIN`] where another process holds
-    /// it. A journal that was cleaned away between the two steps is made anew.
-    fn lock_journal(&self, area: &Area, id: &Id) -> Result<OwnedFd, Errno> {
+    /// Opens and locks the journal of `id`, made if missing where it `is_made`: [`Errno::AGAIN`] where another process
+    /// holds it. A journal that was cleaned away between the two steps is made anew.
+    fn lock_journal(&self, area: &Area, id: &Id, is_made: bool) -> Result<OwnedFd, Errno> {
         let journal_name = Area::journal_name(id.as_str());
+        let flags = if is_made { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDWR };
         loop {
-            let file = self.syscalls.open_entry(area.kept(), &journal_name, OFlags::RDWR | OFlags::CREATE)?;
+            let file = self.syscalls.open_entry(area.kept(), &journal_name, flags)?;
             self.syscalls.lock(&file)?;
             if area.is_entry(area.kept(), &journal_name, &file)? {
                 return Ok(file);
@@ -439,9 +459,18 @@ mod tests {
         let resume = || {
             let (id, name) = (Id::new("0123456789abcdef").unwrap(), Name::new("name").unwrap());
             store
-                .resume(&Resume { id, name, size: 5, mtime: None, permissions: None, owner: Owner::default() }, &|| {
-                    true
-                })
+                .resume(
+                    &Resume {
+                        id,
+                        name,
+                        size: 5,
+                        mtime: None,
+                        permissions: None,
+                        owner: Owner::default(),
+                        begins: true,
+                    },
+                    &|| true,
+                )
                 .unwrap()
         };
         let crc = Crc32::of(b"hello");

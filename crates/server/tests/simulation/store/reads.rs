@@ -48,7 +48,25 @@ impl Store {
                 ReadCompletion::Listed(entries.map(|entries| self.list_on(entries)))
             }
             ReadOperation::ListMore { dir } => ReadCompletion::Listed(Ok(self.list_on(dir.0))),
+            ReadOperation::Measure(_) if fails => ReadCompletion::Measured(Err(self.injected())),
+            ReadOperation::Measure(resume) => ReadCompletion::Measured(self.measure(&resume)),
         }
+    }
+
+    /// Looks how far an upload is: whoever has it keeps it.
+    fn measure(&self, wanted: &Resume) -> Result<Progress, StoreError> {
+        let Some(known) = self.kept.get(&wanted.id) else { return Err(StoreError::of(ErrorKind::NoUpload)) };
+        known.check(wanted)?;
+        Ok(match &known.kept {
+            Kept::Published { crc, tag } => {
+                Progress::Published(Published { size: known.size, crc: *crc, tag: tag.clone() })
+            }
+            Kept::Aside { offset, .. } => match known.held_by {
+                // Its journal says so before it gets its name.
+                Some(held) if self.uploads[held.0].whole => Progress::Kept(known.size),
+                _ => Progress::Kept(*offset),
+            },
+        })
     }
 
     pub(super) fn status(&self, name: &Name) -> Result<Status, Code> {

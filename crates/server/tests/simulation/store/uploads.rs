@@ -2,6 +2,19 @@
 
 use super::*;
 
+impl KeptUpload {
+    /// Fails where it is not the one that is wanted.
+    pub(super) fn check(&self, wanted: &Resume) -> Result<(), StoreError> {
+        if self.owner.excludes(&wanted.owner) {
+            return Err(StoreError::of(ErrorKind::ForeignUpload));
+        }
+        if (&self.name, self.size) != (&wanted.name, wanted.size) {
+            return Err(StoreError::of(ErrorKind::IdTaken));
+        }
+        Ok(())
+    }
+}
+
 impl Store {
     pub(super) fn advance(&mut self, operation: UploadOperation<Model>, fails: bool) -> UploadCompletion<Model> {
         let fails_early = fails && !self.spare_staging;
@@ -111,18 +124,16 @@ impl Store {
     }
 
     pub(super) fn resume(&mut self, resume: Resume) -> Result<Resumed<UploadId>, StoreError> {
-        let Resume { id, name, size, mtime, owner, .. } = resume;
+        if !resume.begins && !self.kept.contains_key(&resume.id) {
+            return Err(StoreError::of(ErrorKind::NoUpload));
+        }
+        let Resume { id, name, size, mtime, owner, .. } = resume.clone();
         self.tree.check_target(name.as_str()).map_err(refused)?;
         let (mut begun, mut parts, mut owner) = (Vec::new(), BTreeMap::new(), owner);
         if let Some(kept) = self.kept.get_mut(&id) {
             assert!(!kept.locked, "a RESUME of {id} while another holds it");
-            if kept.owner.excludes(&owner) {
-                return Err(StoreError::of(ErrorKind::ForeignUpload));
-            }
+            kept.check(&resume)?;
             owner = kept.owner.clone();
-            if (&kept.name, kept.size) != (&name, size) {
-                return Err(refused(Code::Exists));
-            }
             match &kept.kept {
                 Kept::Published { crc, tag } => {
                     return Ok(Resumed::Published(Published { size, crc: *crc, tag: tag.clone() }));

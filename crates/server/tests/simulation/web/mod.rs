@@ -5,9 +5,10 @@ mod oracle;
 mod reader;
 mod script;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 pub(crate) use oracle::WebOracle;
+use oracle::id_of;
 use reader::WebReader;
 use script::{Fate, What};
 pub(crate) use script::{Item, WebWriter};
@@ -35,6 +36,8 @@ pub(crate) struct WebClient {
     sent: u64,
     taken: u64,
     expects: VecDeque<What>,
+    /// The ids of uploads that it has made, by the name and the size that they were made for.
+    made: HashMap<(String, usize), String>,
     /// Requests that were answered on this connection, and begun.
     answered: u64,
     begun: u64,
@@ -62,6 +65,7 @@ impl WebClient {
             sent: 0,
             taken: 0,
             expects: VecDeque::new(),
+            made: HashMap::new(),
             answered: 0,
             begun: 0,
             reader: WebReader::default(),
@@ -127,10 +131,14 @@ impl WebClient {
     }
 
     fn next_item(&mut self) -> bool {
-        let Some(Item { head, body, waits, what }) = self.items.pop_front() else {
+        let Some(mut item) = self.items.pop_front() else {
             self.finished = true;
             return false;
         };
+        if !self.ground.contended {
+            item.is_about(&self.made);
+        }
+        let Item { head, body, waits, what } = item;
         (self.outgoing, self.gone) = (head, 0);
         match waits {
             true => self.held = Some(body),
@@ -182,6 +190,11 @@ impl WebClient {
             let what = self.expects.pop_front().unwrap_or_else(|| panic!("{answer:?} to nothing"));
             self.answered += 1;
             self.oracle.check(&what, &answer);
+            if let What::Create { name, data, .. } = &what
+                && let Some(id) = answer.field("Location").and_then(id_of)
+            {
+                self.made.insert((name.clone(), data.0.len()), id.to_owned());
+            }
             let is_broken = matches!(what, What::Put { fate: Fate::Broken, .. });
             assert!(!is_broken || answer.closes(), "{what:?} can't be followed by another request");
             if answer.closes() {

@@ -1,6 +1,10 @@
 //! The input of a generated client of HTTP, drawn from dice.
 
-use std::{collections::VecDeque, fmt::Write as _, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt::Write as _,
+    sync::Arc,
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ferry_wire::{Crc32, Tag, Time};
@@ -128,6 +132,8 @@ impl What {
             What::Piece { upload, at, bytes, is_right: true } => {
                 (at + bytes == upload.data.0.len() as u64).then(|| published(&upload.name, &upload.data))
             }
+            // Of one that was whole, and has no name yet.
+            What::State(upload) => Some(published(&upload.name, &upload.data)),
             What::Delete { name: of, .. } => Some(Effect::Changed(ferry_server::store::Change::Delete(name(of)))),
             What::Mkcol(of) => Some(Effect::Changed(ferry_server::store::Change::Mkdir(name(of)))),
             _ => None,
@@ -147,6 +153,18 @@ pub(crate) struct Item {
     /// The body is sent when the server has said that it may come.
     pub(crate) waits: bool,
     pub(crate) what: What,
+}
+
+impl Item {
+    /// Has a request for an upload that was made ask for that one.
+    pub(crate) fn is_about(&mut self, made: &HashMap<(String, usize), String>) {
+        let (What::Piece { upload, .. } | What::State(upload) | What::Drop(upload)) = &mut self.what else { return };
+        if let Some(id) = made.get(&(upload.name.clone(), upload.data.0.len())) {
+            let head = String::from_utf8_lossy(&self.head);
+            self.head = head.replacen(&format!("tus={}&", upload.id), &format!("tus={id}&"), 1).into_bytes();
+            upload.id = id.clone();
+        }
+    }
 }
 
 /// Builds a script item by item.
@@ -333,10 +351,15 @@ impl WebWriter<'_> {
     }
 
     fn create(&mut self) -> Item {
-        let name = self.name();
-        let bytes = self.dice.below(300);
-        let data = self.dice.bytes(bytes);
-        let (is_whole, is_free) = (self.dice.happens(500), self.dice.happens(300));
+        let (mut name, bytes) = (self.name(), self.dice.below(300));
+        let mut data = self.dice.bytes(bytes);
+        let (mut is_whole, is_free) = (self.dice.happens(500), self.dice.happens(300));
+        if self.dice.happens(600) {
+            // One of those that come in pieces.
+            let which = self.dice.below(4);
+            let upload = self.piecemeal(which);
+            (name, data, is_whole) = (upload.name, upload.data.0.to_vec(), false);
+        }
         let free = if is_free { "If-None-Match: *\r\n" } else { "" };
         let fields = format!("Tus-Resumable: 1.0.0\r\nUpload-Length: {}\r\n{free}", data.len());
         let line = format!("POST {}?tus", target(&name));
@@ -347,15 +370,20 @@ impl WebWriter<'_> {
         }
     }
 
-    /// A request for one of the resumable uploads: the same, by id and name, as clients of ferry's protocol have.
-    fn piece(&mut self) -> Item {
-        let which = if self.ground.contended { 1 + self.dice.below(2) } else { self.dice.below(4) };
+    /// Returns a resumable upload: the same, by id and name, as clients of ferry's protocol have.
+    fn piecemeal(&mut self, which: usize) -> Piecemeal {
         let size = if self.ground.large { [10, 3_000, 700_000, 1_100_000][which] } else { [10, 300, 3_000, 0][which] };
-        let data = resumed_data(which, size);
         let name = format!("{}/{}", self.ground.home, ["kept", "a", "d/x", "kept"][which]);
         let id = format!("{}-{which}", self.ground.home);
-        let address = format!("{}?tus={id}&length={size}", target(&name));
-        let upload = Piecemeal { id, name, data: Bytes(Arc::new(data.clone())) };
+        Piecemeal { id, name, data: Bytes(Arc::new(resumed_data(which, size))) }
+    }
+
+    /// A request for one of the resumable uploads. It asks for that which was made last, where one was.
+    fn piece(&mut self) -> Item {
+        let which = if self.ground.contended { 1 + self.dice.below(2) } else { self.dice.below(4) };
+        let upload = self.piecemeal(which);
+        let (data, size) = (upload.data.0.clone(), upload.data.0.len() as u64);
+        let address = format!("{}?tus={}&length={size}", target(&upload.name), upload.id);
         let fields = "Tus-Resumable: 1.0.0\r\n";
         match self.dice.below(20) {
             0..3 => return self.item(&format!("HEAD {address}"), fields, What::State(upload)),

@@ -165,6 +165,14 @@ impl World {
             let completion = self.store.run(job.conn, job.operation);
             return self.complete(job.conn, completion);
         }
+        if let Operation::Read(ReadOperation::Measure(wanted)) = &job.operation {
+            let (id, conns) = (wanted.id.clone(), &self.conns);
+            let lets_go = |holder| conns.get(&holder).is_some_and(|conn| conn.session.lets_go_of(&id));
+            if let Some(job) = self.leases.look(&id, job, lets_go) {
+                self.submit(job);
+            }
+            return;
+        }
         let Some(claim) = Claim::of(&job.operation, job.conn) else { return self.submit(job) };
         self.rules.claims(&claim, &mut job);
         let steps = self.leases.claim(claim, job);

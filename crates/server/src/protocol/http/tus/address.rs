@@ -35,7 +35,7 @@ impl Address {
     ///
     /// Fails where no upload can have it: 404.
     pub fn of(target: &Target) -> Result<Address, Refusal> {
-        Address::parse(target).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "no upload has this address"))
+        Address::parse(target).ok_or_else(none)
     }
 
     fn parse(target: &Target) -> Option<Address> {
@@ -53,6 +53,11 @@ impl Address {
         };
         Some(Address { name, id, length, if_none, metadata })
     }
+}
+
+/// Returns the answer where no upload has the address.
+pub(super) fn none() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "no upload has this address: it was never begun, or is gone")
 }
 
 /// The path and the query, from the root of the server.

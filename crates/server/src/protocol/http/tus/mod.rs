@@ -1,10 +1,10 @@
 //! Resumable uploads by tus 1.0 (<https://tus.io/protocols/resumable-upload>), on the store's resumable uploads.
 //!
-//! An upload has an [`Address`], which says all that it is; the store has its bytes, under its id. So a creation keeps
-//! nothing that the next request needs, and any server of the root goes on with any upload.
+//! An upload has an [`Address`], which says all that it is; the store has its journal and its bytes, under its id. So any
+//! server of the root goes on with any upload. A creation alone begins one: what the store knows nothing of is not there.
 //!
-//! Each request takes the upload up, as RESUME does, and lets go of it before it is answered: the newest request has it,
-//! and one that is cut keeps what has come. The offset that an answer tells is durable. A piece with a checksum counts as
+//! Each request that changes takes the upload up, as RESUME does, and lets go of it before it is answered: the newest one
+//! has it, and one that is cut keeps what has come. HEAD looks, and takes nothing from whoever has it. The offset that an answer tells is durable. A piece with a checksum counts as
 //! a whole, or not at all. The last piece is answered when the file has its name.
 
 mod address;

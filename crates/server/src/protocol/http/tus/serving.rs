@@ -16,9 +16,9 @@ use super::{
     piece::PieceCheck,
 };
 use crate::{
-    protocol::{record::Transfer, upload::Prepared, visitor::Terms},
+    protocol::{upload::Prepared, visitor::Terms},
     store::{
-        ErrorKind, Handles, Published, ReadOperation, Resume, Resumed, Status, StoreError, UploadNumber,
+        ErrorKind, Handles, Progress, Published, ReadOperation, Resume, Resumed, Status, StoreError, UploadNumber,
         UploadOperation,
     },
 };
@@ -41,6 +41,7 @@ impl<H: Handles> HttpSession<H> {
                 Err(refusal) => self.refuse(request, refusal, now),
             },
             Method::Head | Method::Patch | Method::Delete => match Address::of(&request.target) {
+                Ok(address) if request.method == Method::Head => self.measure(request, address, now),
                 Ok(address) => self.take_up(request, address, now),
                 Err(refusal) => self.refuse(request, refusal, now),
             },
@@ -97,6 +98,20 @@ impl<H: Handles> HttpSession<H> {
         }
     }
 
+    /// Asks the store how far the upload is, which goes on meanwhile.
+    fn measure(&mut self, mut request: Box<HttpRequest>, address: Address, now: Instant) {
+        if let Err(failure) = self.upload_terms(&address) {
+            return self.deny(request, failure, now);
+        }
+        match self.wanted(&mut request, address) {
+            Ok(wanted) => {
+                self.operations.read(ReadOperation::Measure(wanted.into()));
+                self.phase = Phase::At(request, Step::Measuring);
+            }
+            Err(refusal) => self.refuse(request, refusal, now),
+        }
+    }
+
     /// Asks the store for the upload, for all that may be done to it.
     fn take_up(&mut self, mut request: Box<HttpRequest>, address: Address, now: Instant) {
         if self.limits.read_only {
@@ -109,19 +124,27 @@ impl<H: Handles> HttpSession<H> {
         if let Err(failure) = self.upload_terms(&address) {
             return self.deny(request, failure, now);
         }
-        let mtime = match address.metadata.as_ref().map_or(Ok(None), super::Metadata::mtime) {
-            Ok(mtime) => mtime,
-            Err(refusal) => return self.refuse(request, refusal, now),
-        };
+        match self.wanted(&mut request, address) {
+            Ok(wanted) => {
+                let number = self.uploads.number();
+                self.operations.upload(number, UploadOperation::Resume(wanted));
+                self.phase = Phase::At(request, Step::Preparing(Becoming { number, replaces: false }));
+            }
+            Err(refusal) => self.refuse(request, refusal, now),
+        }
+    }
+
+    /// Returns the upload that the request is about, as the store knows it, and notes its address. A creation alone begins
+    /// it.
+    fn wanted(&self, request: &mut HttpRequest, address: Address) -> Result<Resume, Refusal> {
+        let mtime = address.metadata.as_ref().map_or(Ok(None), super::Metadata::mtime)?;
         let Address { id, name, length: size, .. } = address.clone();
-        request.transfer = Transfer { name: name.as_str().into(), ..request.transfer };
+        request.transfer.name = name.as_str().into();
         if let Some(tus) = &mut request.tus {
             tus.address = Some(address);
         }
-        let (number, owner) = (self.uploads.number(), self.visitor.owner());
-        let resume = Resume { id, name, size, mtime, permissions: None, owner };
-        self.operations.upload(number, UploadOperation::Resume(resume));
-        self.phase = Phase::At(request, Step::Preparing(Becoming { number, replaces: false }));
+        let begins = request.method == Method::Post;
+        Ok(Resume { id, name, size, mtime, permissions: None, owner: self.visitor.owner(), begins })
     }
 
     /// The gate for an upload.
@@ -171,12 +194,35 @@ impl<H: Handles> HttpSession<H> {
         }
     }
 
+    /// Takes the store's answer how far the upload is.
+    pub(in super::super) fn measured(&mut self, measured: Result<Progress, StoreError>, now: Instant) {
+        let taken = self.take_step(|step| match step {
+            Step::Measuring => Ok(()),
+            step => Err(step),
+        });
+        let Some((mut request, ())) = taken else { return };
+        let Some(address) = request.tus.as_ref().and_then(|tus| tus.address.clone()) else { return };
+        match measured {
+            Ok(Progress::Published(published)) => self.was_published(request, &address, &published, now),
+            // A client takes the last byte for the end. So it is brought about, where a server was killed before it.
+            Ok(Progress::Kept(bytes)) if bytes == address.length => self.take_up(request, address, now),
+            Ok(Progress::Kept(bytes)) => {
+                if let Some(tus) = &mut request.tus {
+                    tus.offset = Some(bytes);
+                }
+                self.say_state(request, None, now);
+            }
+            Err(error) => self.not_taken_up(request, error, now),
+        }
+    }
+
+    /// Of an upload that is another user's, or another one, no more is told than of one that is not there.
     fn not_taken_up(&mut self, request: Box<HttpRequest>, error: StoreError, now: Instant) {
-        let is_other = error.kind == ErrorKind::IdTaken;
-        let failure: Failure = error.into();
-        match is_other {
-            true => self.fail_as(request, StatusCode::NOT_FOUND, failure, now),
-            false => self.fail(request, failure, now),
+        match error.kind {
+            ErrorKind::IdTaken | ErrorKind::ForeignUpload | ErrorKind::NoUpload => {
+                self.refuse(request, super::address::none(), now);
+            }
+            _ => self.fail(request, error.into(), now),
         }
     }
 
@@ -210,11 +256,12 @@ impl<H: Handles> HttpSession<H> {
             self.phase = Phase::At(request, Step::Receiving(becoming));
             return;
         }
-        let drops = request.method == Method::Delete && request.tus.as_ref().is_some_and(|tus| tus.failed.is_none());
+        let method = request.tus.as_ref().filter(|tus| tus.failed.is_none()).map(|_| request.method);
         self.phase = Phase::At(request, Step::Storing(becoming));
-        self.upload_event(number, now, |upload| match drops {
-            true => upload.abandon(THE_PLACE),
-            false => upload.leave(THE_PLACE),
+        self.upload_event(number, now, |upload| match method {
+            Some(Method::Delete) => upload.abandon(THE_PLACE),
+            Some(Method::Head) if offset == length => upload.end_body(THE_PLACE, None),
+            _ => upload.leave(THE_PLACE),
         });
     }
 
@@ -241,6 +288,12 @@ impl<H: Handles> HttpSession<H> {
                 upload.pause(THE_PLACE);
             }
         });
+    }
+
+    /// Returns whether it has the resumable upload `id`, and lets go of it: no more of it comes.
+    #[must_use]
+    pub fn lets_go_of(&self, id: &Id) -> bool {
+        self.uploads.lets_go_of(id)
     }
 
     /// A newer connection wants the resumable upload `id`, which this one has: lets go of it, unless

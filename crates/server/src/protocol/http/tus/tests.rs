@@ -12,8 +12,8 @@ use crate::{
     access::Users,
     protocol::{Limits, Segment, Timeouts, Visitor},
     store::{
-        Completion, ErrorKind, Handles, NameCompletion, NameOperation, Operation, Published, Resumed, StoreError,
-        SystemError, UploadCompletion, UploadOperation,
+        Completion, ErrorKind, Handles, NameCompletion, NameOperation, Operation, Progress, Published, ReadCompletion,
+        ReadOperation, Resumed, StoreError, SystemError, UploadCompletion, UploadOperation,
     },
 };
 
@@ -57,6 +57,9 @@ impl Disk {
                 };
                 Completion::Name(NameCompletion::Published(number, published))
             }
+            Operation::Read(ReadOperation::Measure(_)) => {
+                Completion::Read(ReadCompletion::Measured(failure.map_or_else(|| Ok(self.measure()), Err)))
+            }
             Operation::Name(NameOperation::Change(..)) | Operation::Read(_) => panic!("nobody asks for that"),
         }
     }
@@ -95,6 +98,13 @@ impl Disk {
                 UploadCompletion::Released
             }
             UploadOperation::Stage(_) | UploadOperation::Part(_) => panic!("nobody asks for that"),
+        }
+    }
+
+    fn measure(&self) -> Progress {
+        match &self.file {
+            Some(file) => Progress::Published(published(file)),
+            None => Progress::Kept(self.durable.len() as u64),
         }
     }
 
@@ -308,4 +318,59 @@ fn what_is_terminated_is_discarded() {
     let mut disk = Disk::default();
     assert_eq!(statuses(&talk(&pieces, pieces.len(), &mut disk)), ["204", "204"]);
     assert_eq!((disk.safe(), disk.held.is_none()), (0, true));
+}
+
+/// Whoever looks at an upload asks for nothing that another one has: it goes on meanwhile.
+#[test]
+fn to_look_at_an_upload_takes_nothing_of_it() {
+    let now = Instant::now();
+    let mut session = session(now);
+    session.receive(&request("HEAD", "", b""), now);
+    assert!(
+        matches!(session.next_operation(), Some(Operation::Read(ReadOperation::Measure(wanted))) if !wanted.begins)
+    );
+    session.complete(Completion::Read(ReadCompletion::Measured(Ok(Progress::Kept(7)))), now);
+    assert!(session.next_operation().is_none());
+    let Some((Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!("no answer") };
+    let answer = String::from_utf8_lossy(data);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("Upload-Offset: 7\r\n"), "{answer}");
+    // It is kept no longer by that.
+    assert!(!answer.contains("Upload-Expires"), "{answer}");
+}
+
+/// A client takes the offset of the last byte for the end: so it is the end.
+#[test]
+fn an_upload_that_is_whole_has_its_name_when_that_is_told() {
+    let mut disk = Disk { durable: BYTES.clone(), ..Disk::default() };
+    let head = request("HEAD", "", b"");
+    let answers = talk(&head, head.len(), &mut disk);
+    assert_eq!(statuses(&answers), ["200"]);
+    assert!(answers.contains("Repr-Digest: ") && answers.contains("ETag: "), "{answers}");
+    check(&disk, "looked at");
+    assert!(disk.file.is_some());
+}
+
+/// A creation alone begins an upload.
+#[test]
+fn what_was_not_begun_is_not_there() {
+    let now = Instant::now();
+    for (method, fields) in [("PATCH", "Upload-Offset: 0\r\n"), ("DELETE", "")] {
+        let mut session = session(now);
+        session.receive(&request(method, fields, b""), now);
+        let Some(Operation::Upload(number, UploadOperation::Resume(wanted))) = session.next_operation() else {
+            panic!("nothing was asked of the store")
+        };
+        assert!(!wanted.begins);
+        for kind in [ErrorKind::NoUpload, ErrorKind::ForeignUpload, ErrorKind::IdTaken] {
+            let mut session = self::session(now);
+            session.receive(&request(method, fields, b""), now);
+            session.next_operation();
+            let failed = UploadCompletion::Resumed(Err(StoreError::at("a", kind)));
+            session.complete(Completion::Upload(number, failed), now);
+            let Some((Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!("no answer") };
+            let answer = String::from_utf8_lossy(data);
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{kind:?}: {answer}");
+            assert!(answer.ends_with("no upload has this address: it was never begun, or is gone\n"), "{answer}");
+        }
+    }
 }

@@ -155,6 +155,8 @@ class Upload {
       remembered.remove(this.key);
       throw new Interrupted('the server no longer has what was sent');
     }
+    // It is whole, and its name was taken meanwhile.
+    if (state.status === 412) return this.replaceTaken(url, control);
     this.expect(state, [200, 204]);
     let at = Number(state.field('Upload-Offset'));
     let digest = crcOfField(state.field('Repr-Digest'));
