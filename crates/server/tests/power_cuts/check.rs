@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, ops::Range, sync::Arc};
 
-use ferry_server::store::{Store, Upload};
-use ferry_wire::{Crc32, Failure, Reply};
+use ferry_server::store::{Progress, Store, Upload};
+use ferry_wire::{Code, Crc32, Failure, Reply};
 
 use crate::{
     common::{
@@ -44,22 +44,38 @@ pub(crate) fn check(image: &Image, worlds: &BTreeSet<World>, facts: &Facts) -> V
         let published = |world: &&&World| world.published.contains(as_id);
         let may = possible.iter().any(|world| published(&world));
         let must = possible.iter().all(|world| published(&world));
-        if let Err(violation) = resume(&mut client, root.path(), as_id, fact, (may, must)) {
+        let looked = look(&mut client, as_id, fact, (may, must));
+        let ended = looked.and_then(|told| resume(&mut client, root.path(), as_id, fact, told, (may, must)));
+        if let Err(violation) = ended {
             found.push(format!("RESUME {as_id}: {violation}"));
         }
     }
     found
 }
 
-/// RESUME tells the truth, and ends well.
+/// A look at it tells the truth: how much of it there is, where it has no name yet.
+fn look(client: &mut Client<'_>, as_id: &str, fact: &Fact, (may, must): (bool, bool)) -> Result<Option<u64>, String> {
+    match client.measure(&id(as_id), &name(&fact.name), fact.bytes.len() as u64) {
+        Ok(Progress::Published(published)) => saved(&published.into(), &fact.bytes, may).map(|()| None),
+        Ok(Progress::Kept(offset)) if must => Err(format!("{offset} bytes are kept, though SAVED was told")),
+        Ok(Progress::Kept(offset)) => Ok(Some(offset)),
+        Err(failure) if fact.is_known || fact.promised > 0 || must => Err(format!("a look at it: {failure}")),
+        // It did not begin, or was dropped.
+        Err(failure) if failure.code == Code::NotFound => Ok(Some(0)),
+        Err(failure) => Err(format!("a look at it: {failure}")),
+    }
+}
+
+/// RESUME tells the truth, also of how much a look `told`, and ends well.
 fn resume(
     client: &mut Client<'_>,
     root: &std::path::Path,
     as_id: &str,
     fact: &Fact,
+    told: Option<u64>,
     (may, must): (bool, bool),
 ) -> Result<(), String> {
-    let Fact { name: to, bytes, promised, parts } = fact;
+    let Fact { name: to, bytes, promised, parts, .. } = fact;
     let before = Tree::read(root);
     let held = match client.resume(&id(as_id), &name(to), bytes.len() as u64) {
         // A directory that it needs was taken away, or has its name.
@@ -71,6 +87,9 @@ fn resume(
     let offset = held.digest.bytes();
     if must {
         return Err(format!("GO {offset}, though SAVED was told"));
+    }
+    if told != Some(offset) {
+        return Err(format!("GO {offset}, though a look at it told {told:?}"));
     }
     if offset < *promised {
         return Err(format!("GO {offset}, though {promised} were promised"));

@@ -3,7 +3,7 @@
 //!
 //! [`recorder`] writes down what a store asks the kernel for; [`model`] says what a disk may hold
 //! when the power fails behind the nth of these calls, and why that is fair; [`script`] has the
-//! workloads, and what their clients were told; [`worlds`] derives from that what clients may see
+//! workloads, and what their clients were told, those of HTTP by [`tus`]; [`worlds`] derives from that what clients may see
 //! afterwards; and [`check`] opens a store on each such disk and looks.
 //!
 //! `FERRY_SWEEP=full` takes many more random workloads and disks, `FERRY_SWEEP_SEED` others, and
@@ -18,6 +18,7 @@ mod model;
 mod recorder;
 mod script;
 mod sweep;
+mod tus;
 mod worlds;
 
 use common::{dice::Dice, is_full, lack::Lack, none, seed, show};

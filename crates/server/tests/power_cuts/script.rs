@@ -11,6 +11,7 @@ use crate::{
         lack::Lack,
     },
     recorder::Recorder,
+    tus::{Ask, Tus},
     worlds::{Effect, Event, Facts, History, Verdict},
 };
 
@@ -67,6 +68,8 @@ pub(crate) enum Step {
         end: End,
     },
     Clean,
+    /// Requests over HTTP.
+    Tus(Vec<Ask>),
 }
 
 /// Plays a script on a store, and writes down what its clients are told.
@@ -76,11 +79,14 @@ pub(crate) struct Player<'a> {
     recorder: &'a Recorder,
     history: &'a mut History,
     lack: Lack,
+    tus: Tus<'a>,
 }
 
 impl<'a> Player<'a> {
     pub(crate) fn new(store: &'a Store, recorder: &'a Recorder, history: &'a mut History, lack: Lack) -> Player<'a> {
-        Player { client: Client::new(store, true), store, recorder, history, lack }
+        // Of each life ids of its own: it is the number of those that are known.
+        let tus = Tus::new(store, recorder, history.facts_at(usize::MAX - 1).len() as u8);
+        Player { client: Client::new(store, true), store, recorder, history, lack, tus }
     }
 
     pub(crate) fn play(&mut self, script: &[Step]) {
@@ -93,6 +99,11 @@ impl<'a> Player<'a> {
                 Step::Part { id, name, bytes, chunks, end } => self.part((id, name, bytes), *chunks, *end),
                 Step::Split { id, name, bytes, end } => self.split((id, name, bytes), *end),
                 Step::Clean => self.store.clean(),
+                Step::Tus(asks) => asks.iter().for_each(|ask| {
+                    if !self.recorder.is_dead() {
+                        self.tus.ask(*ask, self.history);
+                    }
+                }),
             }
         }
     }
@@ -315,7 +326,7 @@ fn split(number: u64, end: End) -> Step {
 }
 
 /// Returns the resumable uploads of all scripts.
-fn upload(number: u64) -> (String, String, Vec<u8>) {
+pub(crate) fn upload(number: u64) -> (String, String, Vec<u8>) {
     let name = ["r", "d/s", "a"][number as usize % 3];
     (format!("id-{number}"), name.into(), bytes(1000 + number, 3 * CHUNK + 100 * number as usize))
 }
@@ -387,6 +398,32 @@ pub(crate) fn workloads() -> Vec<(&'static str, Vec<Step>)> {
                 one(resume(3)),
             ],
         ),
+        (
+            "tus, in pieces",
+            vec![Step::Tus(vec![
+                Ask::Create(0, 0),
+                Ask::Piece(0, CHUNK),
+                Ask::Look(0),
+                Ask::Cut(0, 70),
+                Ask::Look(0),
+                Ask::Rest(0),
+                Ask::Look(0),
+            ])],
+        ),
+        (
+            "tus, of two, one dropped",
+            vec![Step::Tus(vec![Ask::Create(3, CHUNK), Ask::Create(2, 0), Ask::Drop(3), Ask::Look(2), Ask::Drop(2)])],
+        ),
+        (
+            "tus, whole, refused, named by a look",
+            vec![
+                Step::Tus(vec![Ask::Create(3, 0), Ask::Piece(3, CHUNK)]),
+                Step::Batch(vec![mkdir("r")]),
+                Step::Tus(vec![Ask::Rest(3)]),
+                Step::Batch(vec![delete("r")]),
+                Step::Tus(vec![Ask::Look(3)]),
+            ],
+        ),
     ]
 }
 
@@ -402,13 +439,26 @@ pub(crate) fn random(dice: &mut Dice, steps: usize) -> Vec<Step> {
 }
 
 fn step(dice: &mut Dice) -> Step {
-    match dice.below(9) {
+    match dice.below(10) {
+        9 => Step::Tus((0..=dice.below(4)).map(|_| ask(dice)).collect()),
         7 => split(dice.next() % 5, End::Cut(0)),
         8 => split(dice.next() % 5, *dice.pick(&[End::Checkpoint, End::Refused])),
         0 => part(dice.next() % 5, dice.below(4), End::Cut(dice.below(200))),
         1 => part(dice.next() % 5, dice.below(4), *dice.pick(&[End::Checkpoint, End::Refused])),
         2 if dice.one_in(2) => Step::Clean,
         _ => Step::Batch((0..=dice.below(4)).map(|_| item(dice)).collect()),
+    }
+}
+
+fn ask(dice: &mut Dice) -> Ask {
+    let number = dice.next() % 3;
+    match dice.below(6) {
+        0 | 1 => Ask::Create(number, dice.below(2) * CHUNK),
+        2 => Ask::Piece(number, 1 + dice.below(CHUNK)),
+        3 => Ask::Cut(number, dice.below(200)),
+        4 => Ask::Rest(number),
+        _ if dice.one_in(2) => Ask::Drop(number),
+        _ => Ask::Look(number),
     }
 }
 

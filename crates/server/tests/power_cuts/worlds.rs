@@ -51,6 +51,8 @@ pub(crate) enum Event {
     PromiseParts { at: usize, id: String, parts: Vec<Range<u64>> },
     /// Its holder writes up to there from here on, over parts as well.
     WriteOver { at: usize, id: String, end: u64 },
+    /// It was told of as one that is there.
+    Known { at: usize, id: String },
     /// It may be discarded from here on.
     Discard { at: usize, id: String },
 }
@@ -69,6 +71,8 @@ pub(crate) struct Fact {
     pub(crate) bytes: Vec<u8>,
     pub(crate) promised: u64,
     pub(crate) parts: Vec<Range<u64>>,
+    /// A look at it must find it.
+    pub(crate) is_known: bool,
 }
 
 pub(crate) type Facts = BTreeMap<String, Fact>;
@@ -110,12 +114,18 @@ impl History {
         for event in &self.events {
             match event {
                 Event::Begun { at, id, name, bytes } if *at <= cut => {
-                    let new = || Fact { name: name.clone(), bytes: bytes.clone(), promised: 0, parts: Vec::new() };
+                    let new = || {
+                        let (name, bytes, parts) = (name.clone(), bytes.clone(), Vec::new());
+                        Fact { name, bytes, promised: 0, parts, is_known: false }
+                    };
                     facts.entry(id.clone()).or_insert_with(new);
                 }
                 Event::Promise { at, id, offset } if *at <= cut => {
                     let fact = facts.get_mut(id).expect("an upload that began");
                     fact.promised = fact.promised.max(*offset);
+                }
+                Event::Known { at, id } if *at <= cut => {
+                    facts.get_mut(id).expect("an upload that began").is_known = true;
                 }
                 Event::PromiseParts { at, id, parts } if *at <= cut => {
                     facts.get_mut(id).expect("an upload that began").parts.clone_from(parts);
@@ -125,7 +135,7 @@ impl History {
                 }
                 Event::Discard { at, id } if *at <= cut => {
                     let fact = facts.get_mut(id).expect("an upload that began");
-                    (fact.promised, fact.parts) = (0, Vec::new());
+                    (fact.promised, fact.parts, fact.is_known) = (0, Vec::new(), false);
                 }
                 _ => {}
             }
