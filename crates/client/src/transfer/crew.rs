@@ -62,6 +62,8 @@ struct Growth {
     /// A connection that has nothing more to do.
     spare: Option<Link>,
     is_volatile: bool,
+    /// A hand other than the first has brought something on since that was asked last.
+    has_progress: bool,
 }
 
 /// The last report of a hand.
@@ -89,6 +91,7 @@ impl<'t> Crew<'t> {
             gone: Figures::new(None),
             spare: None,
             is_volatile: false,
+            has_progress: false,
         };
         Crew {
             tally: Mutex::new(tally),
@@ -116,6 +119,16 @@ impl<'t> Crew<'t> {
         if self.may_grow {
             self.changed.notify_all();
         }
+    }
+
+    /// A hand other than the first has brought something on.
+    pub(super) fn note_progress(&self) {
+        self.growth().has_progress = true;
+    }
+
+    /// Whether another hand than the first has brought something on since this was asked last.
+    pub(super) fn take_progress(&self) -> bool {
+        std::mem::take(&mut self.growth().has_progress)
     }
 
     /// Takes the report of a hand: what its link has moved, how long it has waited, and how its line is. Returns how many

@@ -130,7 +130,8 @@ fn first<'c, 't, J: Job>(
         if is_finished {
             return Ok(());
         }
-        if progress {
+        // Whichever connection brought it: the server is there, and the transfer moves on.
+        if progress | crew.take_progress() {
             outage.end();
         }
         match stopped {
@@ -172,6 +173,9 @@ fn help<'scope, J: Job>(scope: &'scope Scope<'scope, '_>, crew: &'scope Crew<'_>
         round
     }));
     job.leave(id);
+    if let Ok(Ended { progress: true, .. }) = round {
+        crew.note_progress();
+    }
     crew.leave(id);
     match round {
         Ok(Ended { result: Ok(()), .. }) if link.is_usable() => crew.keep(link),

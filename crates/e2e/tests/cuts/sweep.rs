@@ -1,6 +1,6 @@
 //! Cuts at each hundredth of a transfer.
 
-use ferry_client::{Event, Fetch, Settings, Store};
+use ferry_client::{Event, Fetch, Parallel, Settings, Store};
 use ferry_e2e::{Options, Server, random_bytes, seed};
 
 use super::{
@@ -96,30 +96,47 @@ fn an_upload_that_is_cut_anywhere_ends_with_the_same_bytes() {
     );
 }
 
-/// Each connection brings a little, so none of them is the last attempt.
+/// Each round brings a little, so none of them is the last attempt, whichever way it is cut and over however many connections.
 #[test]
 fn a_transfer_whose_every_connection_is_cut_still_ends() {
-    let (bytes, parts) = (12 << 20, 10);
+    let (bytes, parts) = (8 << 20, 6);
     let server = Server::start();
     let content = random_bytes(seed(), bytes);
     server.write("large", &content);
     let proxy = Proxy::start(server.address());
     let local = tempfile::tempdir().unwrap();
     let target = local.path().join("got");
-    let settings = Settings { retries: 2, ..Settings::default() };
-    for (way, manner) in [(Way::Down, Manner::End), (Way::Down, Manner::Reset), (Way::Up, Manner::End)] {
-        proxy.cut(&vec![Cut { way, after: bytes as u64 / parts, manner }; parts as usize]);
+    let all = [
+        (Way::Down, Manner::End, 1),
+        (Way::Down, Manner::Reset, 4),
+        (Way::Up, Manner::End, 1),
+        (Way::Up, Manner::Reset, 4),
+        (Way::Down, Manner::Reset, 1),
+        (Way::Down, Manner::End, 4),
+        (Way::Up, Manner::Reset, 1),
+        (Way::Up, Manner::End, 4),
+    ];
+    let is_full = std::env::var("FERRY_SWEEP").is_ok_and(|value| value == "full");
+    for &(way, manner, connections) in &all[..if is_full { all.len() } else { 4 }] {
+        let what = format!("{way:?} {manner:?} {connections}");
+        let settings = Settings { retries: 1, parallel: Parallel::Fixed(connections), ..Settings::default() };
+        // Fewer bytes than a piece, or a part, where several connections share them.
+        let after = if connections == 1 { bytes as u64 / parts } else { 300_000 };
+        proxy.cut(&vec![Cut { way, after, manner }; 10 * parts as usize]);
         let mut client = connect(proxy.address());
         let (report, events) = match way {
             Way::Down => fetch(&mut client, "large", &target, &settings),
             Way::Up => store(&mut client, &target, "again", &settings),
         };
         // What this call moved itself is none of what was there before it.
-        assert!(report.is_whole() && report.resumed == 0, "{events:?}");
-        assert!(proxy.cuts_left() <= 1, "{events:?}");
+        assert!(report.is_whole() && report.resumed == 0, "{what}: {events:?}");
+        assert!(std::fs::read(&target).unwrap() == content, "{what}");
+        if way == Way::Up {
+            assert!(server.read("again") == content, "{what}");
+        }
+        assert!(proxy.cuts_left() < 9 * parts as usize, "{what}: {events:?}");
+        proxy.cut_no_more();
     }
-    assert!(std::fs::read(&target).unwrap() == content);
-    assert!(server.read("again") == content);
     assert_eq!(names(local.path()), ["got"]);
 }
 
