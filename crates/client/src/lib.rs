@@ -45,6 +45,8 @@
 //! - **No call hangs.** A server that moves no byte for [`Options::timeout`], or fewer than [`Options::min_rate`], is given
 //!   up. A [`Cancel`] that is raised elsewhere (a signal, another thread) ends what is under way within 200 ms; [`Client::put`],
 //!   [`Client::resume`] and [`Client::put_from`] take up to 3 s more to keep the connection.
+//! - **A [`RateLimit`] holds for all connections together**, each way, and may be changed meanwhile; no timeout runs while
+//!   it holds the client back.
 //! - **The server is never trusted.** Local names are chosen by the caller alone, memory is bounded whatever it says,
 //!   its text is shown escaped, and anything that was not asked for ends the connection.
 //! - **No secret of a user is sent where others can read it**, shown, logged or traced: see [`Credentials`].
@@ -82,6 +84,7 @@ mod options;
 mod pattern;
 mod plan;
 mod random;
+mod rate;
 mod trace;
 mod transfer;
 mod tree;
@@ -101,6 +104,7 @@ pub use plan::{
     Amendment, Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Portion, Removal, Replacement,
     Sync, Transfers,
 };
+pub use rate::RateLimit;
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{
     Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Parallel, Phase, Report, Settings,

@@ -13,6 +13,7 @@ use ferry_wire::{FileMeta, Fingerprint, Greeting, Mode, Time};
 use crate::{
     error::Error,
     login::Credentials,
+    rate::RateLimit,
     trust::{Security, Trust},
 };
 
@@ -22,6 +23,7 @@ pub struct Options {
     pub(crate) timeout: Duration,
     pub(crate) cancel: Cancel,
     pub(crate) min_rate: MinRate,
+    pub(crate) rate_limit: RateLimit,
     pub(crate) tree_memory: usize,
     pub(crate) security: Security,
     pub(crate) trust: Trust,
@@ -54,6 +56,12 @@ impl Options {
     #[must_use]
     pub fn min_rate(self, bytes: u64, window: Duration) -> Options {
         Options { min_rate: MinRate { bytes, window }, ..self }
+    }
+
+    /// Moves no more than `limit` says, each way, over all connections of the client together; no limit unless told.
+    #[must_use]
+    pub fn rate_limit(self, limit: RateLimit) -> Options {
+        Options { rate_limit: limit, ..self }
     }
 
     /// Fails where the names that a server lists for one command take more than about `bytes` of memory, with all that is
@@ -119,6 +127,7 @@ impl Default for Options {
             timeout: Duration::from_secs(30),
             cancel: Cancel::default(),
             min_rate,
+            rate_limit: RateLimit::default(),
             tree_memory: 512 << 20,
             security: Security::default(),
             trust: Trust::default(),

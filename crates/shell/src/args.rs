@@ -236,7 +236,13 @@ mod tests {
             refused(&["--retry", wrong]);
             refused(&["--parallel", wrong]);
         }
-        for (option, wrong) in [("--retry", "-3"), ("--timeout", "-1"), ("--retry-for", "-5s"), ("--min-rate", "-1")] {
+        for (option, wrong) in [
+            ("--retry", "-3"),
+            ("--timeout", "-1"),
+            ("--retry-for", "-5s"),
+            ("--min-rate", "-1"),
+            ("--limit-rate", "0"),
+        ] {
             let said = refused(&[option, wrong, "ls", "1"]);
             assert!(
                 said.contains(&format!("invalid value '{wrong}' for '{option}")) && said.contains("needed"),

@@ -1,6 +1,6 @@
 //! The settings of a run: from the command line, then the configuration file, then the defaults.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use ferry_client::{IfAbsent, Settings};
 
@@ -37,6 +37,8 @@ pub(crate) struct Choices {
     /// servers that are not there will not be there soon either.
     pub(crate) if_absent: IfAbsent,
     pub(crate) min_rate: u64,
+    /// The most bytes a second, each way.
+    pub(crate) limit_rate: Option<NonZeroU64>,
     pub(crate) tree_memory: usize,
     pub(crate) progress: Mode,
     pub(crate) level: Level,
@@ -84,6 +86,7 @@ impl Choices {
             if_absent,
             tree_memory: args.options.tree_memory.or(config.options.tree_memory).unwrap_or(USUAL_TREE_MEMORY),
             min_rate: args.options.min_rate.or(config.options.min_rate).unwrap_or(USUAL_MIN_RATE),
+            limit_rate: args.options.limit_rate.or(config.options.limit_rate),
             // Bars among the lines of the protocol could not be read, and programs and the quiet want none.
             progress: if progress == Mode::Auto && (level != Level::Normal || args.json) {
                 Mode::Never

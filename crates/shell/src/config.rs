@@ -42,6 +42,9 @@ pub(crate) const EXAMPLE: &str = "\
 # Abort below so many bytes a minute; 0 for no limit.
 #min_rate = 1024
 
+# Move at most so many bytes a second (500, 64K, 1.5M) each way, over all connections together.
+#limit_rate = \"1M\"
+
 # Memory in MiB for the names of one whole directory, about 500 bytes each.
 #tree_memory = 512
 

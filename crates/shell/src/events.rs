@@ -105,7 +105,7 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("local-place", "directory: what LPWD shows."),
     (
         "status",
-        "local, got_files, got_bytes, put_files, put_bytes; address, software, user, node, features, remote where connected: \
+        "local, got_files, got_bytes, put_files, put_bytes, limit_rate; address, software, user, node, features, remote where connected: \
          what STATUS shows.",
     ),
     ("healthy", "address, node, seconds: HEALTH was answered, after so long: the root answers."),

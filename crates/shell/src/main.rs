@@ -40,7 +40,7 @@ use std::{
     time::Duration,
 };
 
-use ferry_client::{Cancel, IfAbsent, Options, Settings};
+use ferry_client::{Cancel, IfAbsent, Options, RateLimit, Settings};
 
 use args::{Action, Args};
 use choices::Choices;
@@ -50,6 +50,7 @@ use events::Event;
 use exit::{Exit, Failed, plain};
 use one_shot::OneShot;
 use output::{Format, Level, Output};
+use progress::Keyboard;
 use secrets::Secrets;
 use session::{Flow, Session};
 use signals::Signals;
@@ -148,9 +149,12 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     }
     let options = Options::default().timeout(choices.timeout).cancel(cancel.clone());
     let options = options.min_rate(choices.min_rate, MIN_RATE_WINDOW).tree_memory(choices.tree_memory);
+    let rate_limit = choices.limit_rate.map(RateLimit::of).unwrap_or_default();
+    let options = options.rate_limit(rate_limit.clone());
     let options = options.trust(trust::policy(paths::known_servers(), args.fingerprint, args.accept_new, &cancel));
     let options = options.security(trust::security(args.tls, args.plain).unwrap_or_default());
     let secrets = Secrets::new(cancel.clone(), choices.timeout);
+    let keyboard = Keyboard::new(rate_limit, cancel.clone(), interactive);
     let mut session = Session::new(options, cancel, choices.directory, Output::new(choices.level, choices.format));
     session.interactive = interactive;
     session.secrets = secrets;
@@ -160,6 +164,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     session.keep_going = choices.keep_going;
     session.tree_retry_for = choices.tree_retry_for;
     session.progress = choices.progress;
+    session.keyboard = keyboard;
     session.bookmarks = choices.bookmarks;
     Ok(Shell { session, signals, if_absent: choices.if_absent })
 }
@@ -288,7 +293,7 @@ impl Shell {
                 self.complain(Exit::Connection, message);
             }
             let (prompt, situation) = (self.prompt(), self.situation());
-            let line = match self.signals.resting(|| terminal.line(&prompt, situation)) {
+            let line = match self.signals.resting(|| terminal.line(&prompt, situation, &self.session.keyboard)) {
                 Typed::Line(line) => line,
                 Typed::Interrupted => continue,
                 Typed::End => return Exit::Success,

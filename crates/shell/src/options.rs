@@ -3,7 +3,7 @@
 //! The file's keys are the names of the fields of [`CommonOptions`], and its values are parsed as on the command line: a
 //! new option is a field here, its use in [`Choices`](crate::choices::Choices), and a line in the example file.
 
-use std::{ffi::OsStr, path::PathBuf, time::Duration};
+use std::{ffi::OsStr, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{
     ValueHint,
@@ -47,6 +47,10 @@ pub(crate) struct CommonOptions {
     /// Abort below BYTES a minute of a file or a listing; 0 for no limit [default: 1024]
     #[arg(long, global = true, value_name = "BYTES", value_parser = min_rate, allow_hyphen_values = true)]
     pub(crate) min_rate: Option<u64>,
+
+    /// Move at most RATE bytes a second (500, 64K, 1.5M) each way, over all connections together [default: no limit]
+    #[arg(long, global = true, value_name = "RATE", value_parser = units::rate, allow_hyphen_values = true)]
+    pub(crate) limit_rate: Option<NonZeroU64>,
 
     /// Memory for the names of one whole directory, about 500 bytes each [default: 512]
     #[arg(long, global = true, value_name = "MIB", value_parser = tree_memory, allow_hyphen_values = true)]

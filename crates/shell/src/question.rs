@@ -15,7 +15,7 @@ use rustix::{
 };
 use zeroize::Zeroizing;
 
-use super::exit::plain;
+use super::{exit::plain, progress::keep_from_terminal};
 
 /// The terminal of this process.
 const TERMINAL: &str = "/dev/tty";
@@ -52,6 +52,8 @@ pub(crate) fn is_anybody_there() -> bool {
 /// There is no terminal; nothing was typed; or the question was called off.
 pub(crate) fn ask(cancel: &Cancel, question: &str, echo: Echo) -> Result<Zeroizing<Vec<u8>>, NoAnswer> {
     let cannot = |error: io::Error| other(format_args!("cannot ask at the terminal: {}", plain(&error)));
+    // Elsewhere the keys of a transfer would take away what is typed here.
+    let _alone = keep_from_terminal();
     let mut terminal = OpenOptions::new().read(true).write(true).open(TERMINAL).map_err(cannot)?;
     let asking = Asking::new(&terminal, echo).map_err(|errno| cannot(errno.into()))?;
     let asked = (&terminal).write_all(question.as_bytes()).map_err(cannot);

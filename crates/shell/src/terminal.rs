@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ferry_wire::escaped;
 use rustyline::{
     CompletionType, Config, Editor,
     config::{Builder, ColorMode, Configurer as _},
@@ -17,6 +18,7 @@ use super::{
     command,
     completion::{Assistant, Situation},
     paths,
+    progress::Keyboard,
 };
 
 /// Lines kept: enough for months, little enough to read at every start.
@@ -58,12 +60,19 @@ impl Terminal {
         Ok(Terminal { editor, history, colours })
     }
 
-    /// Waits for a line that is typed in `situation`.
-    pub(crate) fn line(&mut self, prompt: &str, situation: Situation) -> Typed {
+    /// Waits for a line that is typed in `situation`. What was typed at `keyboard` before comes first.
+    pub(crate) fn line(&mut self, prompt: &str, situation: Situation, keyboard: &Keyboard) -> Typed {
+        if let Some(line) = keyboard.take_line() {
+            // As it would stand there had it been typed now.
+            println!("{prompt}{}", escaped(&line));
+            self.keep(&line);
+            return Typed::Line(line);
+        }
         if let Some(assistant) = self.editor.helper_mut() {
             assistant.stand(Situation { colours: self.colours, ..situation });
         }
-        match self.editor.readline(prompt) {
+        let begun: String = keyboard.take_begun().chars().filter(|character| !character.is_control()).collect();
+        match self.editor.readline_with_initial(prompt, (&begun, "")) {
             Ok(line) => {
                 self.keep(&line);
                 Typed::Line(line)

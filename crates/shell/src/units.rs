@@ -1,6 +1,6 @@
 //! Sizes, rates and spans of time, as they are typed.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 /// A longer wait belongs into a service that starts the program again.
 const MAX_SPAN: Duration = Duration::from_secs(30 * 86_400);
@@ -64,6 +64,16 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     if value < (1_u64 << 53) as f64 { Ok(value as u64) } else { Err(why()) }
 }
 
+/// Parses bytes a second, in the forms of [`bytes`].
+///
+/// # Errors
+///
+/// The words for what is needed: at that of 0 nothing would ever be done.
+pub(crate) fn rate(text: &str) -> Result<NonZeroU64, String> {
+    let why = || "a number of bytes a second is needed, above 0, as 500, 64K, 1.5M or 2G".to_owned();
+    bytes(text).ok().and_then(NonZeroU64::new).ok_or_else(why)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +88,16 @@ mod tests {
         for text in ["", "h", "-1h", "1.5h", "1 h", "1H", "1w", "31d", "99999999999999999999", "18446744073709551615d"]
         {
             assert!(span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_above_nothing() {
+        for (text, expected) in [("1", 1), ("64KiB", 65_536), ("1M", 1 << 20), ("0.5k", 512)] {
+            assert_eq!(rate(text).map(NonZeroU64::get), Ok(expected), "{text}");
+        }
+        for text in ["0", "0K", "0.0001", "-1", "-0", "", "fast", "inf", "1M/s"] {
+            assert!(rate(text).unwrap_err().contains("above 0"), "{text}");
         }
     }
 

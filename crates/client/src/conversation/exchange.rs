@@ -263,19 +263,27 @@ impl<'l, T> Exchange<'l, T> {
 
     /// Sends what is queued and all of `block`, and keeps the replies that come meanwhile.
     pub(crate) fn send(&mut self, block: &mut Block) -> Result<(), Error> {
+        self.send_telling(block, |_| {})
+    }
+
+    /// The same; where a rate limit makes that last, `tell` learns now and then how many bytes of `block` are left.
+    pub(crate) fn send_telling(&mut self, block: &mut Block, mut tell: impl FnMut(usize)) -> Result<(), Error> {
         let begun = Instant::now();
-        let mut taken = begun;
+        let (mut taken, mut held) = (begun, self.link.held());
         loop {
             let (left, heard) = (block.len(), self.replies.len());
             let moved = self.step(block)?;
+            if moved && self.link.is_limited() {
+                tell(block.len());
+            }
             if block.len() == 0 && self.link.is_flushed() {
                 return Ok(());
             }
             let limit =
                 if self.refusal().is_some() { STOP_LIMIT.min(self.link.timeout()) } else { self.link.timeout() };
             if block.len() < left || self.replies.len() > heard {
-                taken = Instant::now();
-            } else if taken.elapsed() >= limit {
+                (taken, held) = (Instant::now(), self.link.held());
+            } else if taken.elapsed().saturating_sub(self.link.held() - held) >= limit {
                 // What it says meanwhile is no reason to wait longer.
                 return Err(Error::Timeout(limit));
             }

@@ -19,6 +19,7 @@ use crate::{
     error::Error,
     login::Credentials,
     options::{Cancel, Options},
+    rate::{Allowance, Way},
     trust::{self, Security},
 };
 pub(crate) use line::LineFigures;
@@ -59,6 +60,11 @@ pub(crate) struct Link {
     pace: Pace,
     /// How long this side has slept because nothing could be moved.
     slept: Duration,
+    /// How long the caller's rate limit has kept this side from moving bytes.
+    held: Duration,
+    /// The ways on which more could be moved, as far as anybody knows, but for that limit.
+    holds_input: bool,
+    holds_output: bool,
     /// [`None`] until it is asked, or where the system says nothing.
     probe: Option<LineProbe>,
     address: Address,
@@ -184,6 +190,9 @@ impl Link {
             moved: Instant::now(),
             pace: Pace::new(options.min_rate),
             slept: Duration::ZERO,
+            held: Duration::ZERO,
+            holds_input: false,
+            holds_output: false,
             probe: None,
             address: address.clone(),
             options: options.clone(),
@@ -346,6 +355,16 @@ impl Link {
         self.slept
     }
 
+    /// Returns how long the caller's rate limit has kept this side from moving bytes: no time of the server's.
+    pub(crate) fn held(&self) -> Duration {
+        self.held
+    }
+
+    /// Whether a rate limit holds.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.options.rate_limit.get().is_some()
+    }
+
     /// The timeout begins anew: the caller was busy with something else than the server.
     pub(crate) fn restart_timeout(&mut self) {
         self.moved = Instant::now();
@@ -406,8 +425,11 @@ impl Link {
                 continue;
             }
             // A line that was begun must end, or a server could hold a client for hours, byte by byte.
-            if self.start < self.end && rest_begun.get_or_insert_with(Instant::now).elapsed() >= self.options.timeout {
-                return Err(Error::Timeout(self.options.timeout));
+            if self.start < self.end {
+                let (since, held) = *rest_begun.get_or_insert_with(|| (Instant::now(), self.held));
+                if since.elapsed().saturating_sub(self.held - held) >= self.options.timeout {
+                    return Err(Error::Timeout(self.options.timeout));
+                }
             }
             self.more(begun, wait)?;
         }
@@ -441,12 +463,19 @@ impl Link {
         if self.is_ended() {
             return None;
         }
-        let mut places = [IoSliceMut::new(room), IoSliceMut::new(&mut self.input[..SPILL_BYTES])];
+        let allowed = self.allowed(Way::In);
+        if allowed == 0 {
+            return None;
+        }
+        let most = room.len().min(allowed);
+        let room = &mut room[..most];
+        let spill = SPILL_BYTES.min(allowed - most);
+        let mut places = [IoSliceMut::new(room), IoSliceMut::new(&mut self.input[..spill])];
         match self.socket.read(&mut places) {
             Ok(Some(0)) => self.ended = Some(End::Closed),
             Ok(Some(got)) => {
-                self.end = got.saturating_sub(room.len());
-                self.note_moved(got);
+                self.end = got.saturating_sub(most);
+                self.note_moved(Way::In, got);
                 return Some(got - self.end);
             }
             Ok(None) => {}
@@ -497,15 +526,25 @@ impl Link {
 
     /// One read. False where nothing is there, or no room for it.
     fn fill(&mut self) -> bool {
+        let allowed = self.allowed(Way::In);
+        self.fill_with(allowed)
+    }
+
+    /// One read of at most `allowed` bytes.
+    fn fill_with(&mut self, allowed: usize) -> bool {
         self.make_room();
         if self.is_ended() || self.end == self.input.len() {
             return false;
         }
-        match self.socket.read(&mut [IoSliceMut::new(&mut self.input[self.end..])]) {
+        let most = allowed.min(self.input.len() - self.end);
+        if most == 0 {
+            return false;
+        }
+        match self.socket.read(&mut [IoSliceMut::new(&mut self.input[self.end..][..most])]) {
             Ok(Some(0)) => self.ended = Some(End::Closed),
             Ok(Some(got)) => {
                 self.end += got;
-                self.note_moved(got);
+                self.note_moved(Way::In, got);
                 return true;
             }
             Ok(None) => {}
@@ -526,19 +565,28 @@ impl Link {
     /// Writes what the socket takes: queued lines first, then `block`. Whether anything moved.
     fn flush(&mut self, block: &mut Block) -> bool {
         let mut moved = false;
+        self.holds_output = false;
         while !(self.is_ended() || self.is_flushed() && block.unsent().is_empty()) {
-            match self.socket.write(&[IoSlice::new(&self.output), IoSlice::new(block.unsent())]) {
+            let waiting = self.output.len() + block.unsent().len();
+            let allowed = if waiting > 0 { self.allowed(Way::Out) } else { 0 };
+            // What is sealed already goes out whatever holds.
+            if waiting > 0 && allowed == 0 && !self.socket.is_pending() {
+                break;
+            }
+            let lines = &self.output[..self.output.len().min(allowed)];
+            let bytes = &block.unsent()[..block.unsent().len().min(allowed - lines.len())];
+            match self.socket.write(&[IoSlice::new(lines), IoSlice::new(bytes)]) {
                 Ok(Some(sent)) => {
                     let lines = sent.min(self.output.len());
                     self.output.drain(..lines);
                     block.advance(sent - lines);
-                    self.note_moved(sent);
+                    self.note_moved(Way::Out, sent);
                     moved = true;
                 }
                 Ok(None) => break,
                 Err(error) => {
                     // Why the server closed may have arrived just before.
-                    while self.fill() {}
+                    while self.fill_with(usize::MAX) {}
                     if !self.is_ended() {
                         self.broken(&error);
                     }
@@ -557,9 +605,37 @@ impl Link {
         });
     }
 
-    fn note_moved(&mut self, bytes: usize) {
+    fn note_moved(&mut self, way: Way, bytes: usize) {
         self.moved = Instant::now();
         self.pace.moved(bytes);
+        self.options.rate_limit.took(way, bytes);
+    }
+
+    /// Returns how many bytes the caller's rate limit lets through now. What ends a transfer is not held back: the server
+    /// would not have it in time.
+    fn allowed(&mut self, way: Way) -> usize {
+        let allowance = match self.grace {
+            None => self.options.rate_limit.allowance(way, Instant::now),
+            Some(_) => Allowance::All,
+        };
+        let holds = if way == Way::In { &mut self.holds_input } else { &mut self.holds_output };
+        *holds = matches!(allowance, Allowance::Nothing(_));
+        match allowance {
+            Allowance::All => usize::MAX,
+            Allowance::Bytes(bytes) => bytes,
+            Allowance::Nothing(_) => 0,
+        }
+    }
+
+    /// Returns for how long the caller's rate limit holds back what could be moved; [`None`] where it does not.
+    fn held_for(&self, now: Instant) -> Option<Duration> {
+        let ways = [(Way::In, self.holds_input), (Way::Out, self.holds_output)];
+        let waits = ways.into_iter().filter(|(_, holds)| *holds && self.grace.is_none());
+        let wait = |way| match self.options.rate_limit.allowance(way, || now) {
+            Allowance::Nothing(wait) => wait,
+            Allowance::All | Allowance::Bytes(_) => Duration::ZERO,
+        };
+        waits.map(|(way, _)| wait(way)).min()
     }
 
     /// Sleeps until the socket can move bytes again, but not long: the caller looks again.
@@ -574,13 +650,21 @@ impl Link {
             Some(end) => end.saturating_duration_since(now),
             None => limit.saturating_sub(now.saturating_duration_since(self.moved.max(begun))),
         };
-        if left.is_zero() {
+        let held = self.held_for(now);
+        if left.is_zero() && held.is_none() {
             return Err(Error::Timeout(limit));
         }
-        self.socket
-            .wait(left.min(CANCEL_CHECK))
-            .map_err(|source| Error::System { what: "wait for the socket", source })?;
+        let longest = held.unwrap_or(left).min(CANCEL_CHECK);
+        if longest.is_zero() {
+            return Ok(());
+        }
+        self.socket.wait(longest).map_err(|source| Error::System { what: "wait for the socket", source })?;
         let slept = now.elapsed();
+        if held.is_some() {
+            self.held += slept;
+            self.moved = self.moved.max(begun) + slept;
+            return Ok(());
+        }
         self.slept += slept;
         match wait {
             Wait::Bytes if self.grace.is_none() => self.pace.waited(slept),

@@ -73,6 +73,8 @@ pub(super) struct Look {
     pub(super) line: Option<LineFigures>,
     /// Bytes that nobody has taken, about.
     pub(super) left: u64,
+    /// The caller has set a limit to the rate, which may be all that one connection brings.
+    pub(super) is_limited: bool,
 }
 
 /// Decides how many more connections to open. Asked as often as anything is known anew.
@@ -125,7 +127,7 @@ impl Adviser {
     fn try_more(&mut self, look: Look) -> usize {
         let Some(line) = look.line.filter(is_long) else { return 0 };
         let at_once = usize::try_from(look.left / AT_ONCE_BYTES).unwrap_or(usize::MAX);
-        if self.is_new && look.hands == 1 && at_once > 1 {
+        if self.is_new && look.hands == 1 && at_once > 1 && !look.is_limited {
             self.is_new = false;
             return at_once.min(MOST) - 1;
         }
@@ -249,6 +251,7 @@ mod tests {
                     waited,
                     line: Some(LineFigures { round_trip: self.round_trip, lost: 0 }),
                     left: left.max(0.0) as u64,
+                    is_limited: false,
                 };
                 for _ in 0..adviser.advise(look) {
                     opening.push(at + self.round_trip * 3);
@@ -306,6 +309,8 @@ mod tests {
         assert_eq!(first(50, 6 << 20), (2, 0));
         assert_eq!(first(50, 1 << 20), (0, 0));
         assert_eq!(first(1, 64 << 20), (0, 0));
+        let limited = Look { hands: 1, left: 64 << 20, line: line(50), is_limited: true, ..Look::default() };
+        assert_eq!(Adviser::new(Parallel::Auto).advise(limited), 0, "one may be all that the limit lets through");
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl<'t> Crew<'t> {
         hand: usize,
         (moved, waited): (u64, Duration),
         line: Option<LineFigures>,
-        left: u64,
+        (left, is_limited): (u64, bool),
     ) -> usize {
         let now = Instant::now();
         let mut growth = self.growth();
@@ -146,7 +146,7 @@ impl<'t> Crew<'t> {
             let moved_at = if figures.moved < moved { now } else { figures.moved_at };
             *figures = Figures { moved_at, is_idle: false, moved, waited, line };
         }
-        let look = growth.look(now.saturating_duration_since(self.begun), left);
+        let look = Look { is_limited, ..growth.look(now.saturating_duration_since(self.begun), left) };
         let more = growth.adviser.advise(look);
         growth.opening += more;
         more
@@ -320,6 +320,6 @@ impl Growth {
                 *all = LineFigures { round_trip: all.round_trip.min(one.round_trip), lost: all.lost + one.lost };
             }
         }
-        Look { at, hands: self.hands.len(), opening: self.opening, moved, waited, line, left }
+        Look { at, hands: self.hands.len(), opening: self.opening, moved, waited, line, left, is_limited: false }
     }
 }

@@ -158,7 +158,7 @@ impl<'c, 't> Hand<'c, 't> {
         self.next_tick = now + if self.shares { TICK } else { SLOW_TICK };
         let left = left().saturating_add(self.crew.tally().waiting_bytes());
         let (moved, waited) = (moved - self.moved_before, link.slept() - self.slept_before);
-        for _ in 0..self.crew.report(self.id, (moved, waited), line, left) {
+        for _ in 0..self.crew.report(self.id, (moved, waited), line, (left, link.is_limited())) {
             (self.grow)();
         }
     }
@@ -267,10 +267,10 @@ impl<'c, 't> Hand<'c, 't> {
         self.crew.tally().moved(index, done);
     }
 
-    /// A piece of a file has come. Of many files that is not told.
-    pub(super) fn came(&mut self, index: usize, done: u64) {
+    /// A piece of a file has come. Of many files that is told only if they are `slow`.
+    pub(super) fn came(&mut self, index: usize, done: u64, slow: bool) {
         let mut tally = self.crew.tally();
-        if tally.is_alone() {
+        if slow || tally.is_alone() {
             tally.moved(index, done);
         }
     }

@@ -12,6 +12,7 @@ mod greetings;
 mod logins;
 mod many;
 mod never_replacing;
+mod paces;
 mod parallel;
 mod parts;
 mod planning;

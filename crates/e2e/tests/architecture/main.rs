@@ -134,7 +134,7 @@ const CLIENT: &[Room] = &[
     Room { name: "local", modules: &["local"], imports: &["values"] },
     Room {
         name: "values",
-        modules: &["address", "block", "checksum", "error", "login", "options", "random", "trace", "trust"],
+        modules: &["address", "block", "checksum", "error", "login", "options", "random", "rate", "trace", "trust"],
         imports: &[],
     },
 ];
@@ -147,7 +147,11 @@ const SHELL: &[Room] = &[
         imports: &["session", "completion", "command", "settings", "output", "trust", "words"],
     },
     Room { name: "session", modules: &["session", "input"], imports: &["command", "output", "trust", "words"] },
-    Room { name: "completion", modules: &["completion", "terminal"], imports: &["command", "settings", "words"] },
+    Room {
+        name: "completion",
+        modules: &["completion", "terminal"],
+        imports: &["command", "output", "settings", "words"],
+    },
     Room { name: "command", modules: &["command"], imports: &["output", "trust", "words"] },
     Room {
         name: "settings",

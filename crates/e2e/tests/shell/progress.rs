@@ -124,3 +124,86 @@ fn without_a_terminal_there_is_nothing_or_a_line_now_and_then() {
     assert_eq!(progress[progress.len() - 1]["event"], "got");
     assert_eq!(fs::metadata(directory.path().join("large.bin")).unwrap().len(), 6 * MIB);
 }
+
+/// A client that is connected, at a server that has one large file and a small one.
+fn limited(directory: &std::path::Path, rate: &str) -> (Server, Terminal) {
+    let server = Server::start();
+    random_file(&server.path("large.bin"), seed(), 64 * MIB);
+    random_file(&server.path("small.bin"), seed(), MIB / 2);
+    let mut client = Terminal::ferry_like(directory, &["--limit-rate", rate], &[], (120, 24));
+    client.type_line(&format!("OPEN {}", server.address().port()));
+    client.expect("connected");
+    client.expect("> ");
+    (server, client)
+}
+
+#[test]
+fn keys_change_the_rate_of_a_transfer_that_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, mut client) = limited(directory.path(), "256K");
+    client.type_line("GET large.bin");
+    client.expect("limit 0.3 MB/s)");
+    client.send("+");
+    client.expect("limit 0.5 MB/s)");
+    client.send("=");
+    client.expect("limit 1.0 MB/s)");
+    client.send("-");
+    client.expect("limit 0.5 MB/s)");
+    // A line is typed ahead as ever, and the keys within it are text.
+    client.type_line("LPWD");
+    client.type_line("!echo a-+0b");
+    client.send("0");
+    client.expect("got large.bin: 64.0 MiB");
+    client.expect("> LPWD\r\n");
+    client.expect("> !echo a-+0b\r\n");
+    client.expect("a-+0b");
+    client.expect("> ");
+    client.type_line("STATUS");
+    let shown = client.expect("got so far");
+    assert!(!shown.contains("limit of the rate"), "{shown}");
+    client.expect("> ");
+    client.type_line("HELP");
+    client.expect("+ doubles the limit");
+    client.type_line("QUIT");
+    assert_eq!(client.end_of_both(), (0, true));
+    assert!(fs::read(directory.path().join("client/large.bin")).unwrap() == server.read("large.bin"));
+}
+
+#[test]
+fn a_line_that_was_begun_while_a_transfer_ran_is_gone_on_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, mut client) = limited(directory.path(), "256K");
+    client.type_line("GET small.bin");
+    client.expect("limit 0.3 MB/s)");
+    client.send("LPxx\x7f\x7f\x1b[A");
+    client.expect("got small.bin");
+    client.expect("> ");
+    client.expect("LP");
+    client.type_line("WD");
+    client.expect("client");
+    client.type_line("QUIT");
+    assert_eq!(client.end_of_both(), (0, true));
+}
+
+#[test]
+fn the_terminal_is_as_it_was_however_a_transfer_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, mut client) = limited(directory.path(), "64K");
+    client.type_line("GET large.bin");
+    client.expect("limit 66 kB/s)");
+    client.send("LP");
+    client.watch_until(|terminal| !terminal.takes_lines(), "keys are looked for");
+    client.control_c();
+    client.expect("interrupted");
+    client.expect("> ");
+    // What was typed before Ctrl-C is dropped.
+    client.type_line("QUIT");
+    assert_eq!(client.end_of_both(), (0, true));
+
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, mut client) = limited(directory.path(), "64K");
+    client.type_line("GET large.bin");
+    client.expect("limit 66 kB/s)");
+    client.signal(rustix::process::Signal::TERM);
+    assert_eq!(client.end_of_both(), (128 + 15, true));
+}

@@ -127,6 +127,26 @@ impl Terminal {
         self.session.send(ControlCode::EndOfText).expect("the program reads");
     }
 
+    /// Sends the program a signal.
+    #[track_caller]
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
+        let process = self.session.get_process().pid();
+        let process = rustix::process::Pid::from_raw(process.as_raw()).expect("a process");
+        rustix::process::kill_process(process, signal).expect("it runs");
+    }
+
+    /// Whether it gives what is typed line by line, as at the beginning.
+    pub(crate) fn takes_lines(&self) -> bool {
+        let terminal = self.session.get_process().get_raw_handle().expect("the terminal's descriptor");
+        tcgetattr(&terminal).expect("a terminal").local_modes.contains(LocalModes::ICANON)
+    }
+
+    /// Waits until the program has ended; gives its exit status, and whether the terminal is left as it was.
+    #[track_caller]
+    pub(crate) fn end_of_both(mut self) -> (i32, bool) {
+        (self.finish(), self.takes_lines())
+    }
+
     /// Presses Ctrl-Z.
     #[track_caller]
     pub(crate) fn control_z(&mut self) {

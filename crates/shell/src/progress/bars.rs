@@ -1,6 +1,6 @@
 //! Rows as indicatif's bars, and as lines.
 
-use std::time::Duration;
+use std::{num::NonZeroU64, time::Duration};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -26,17 +26,19 @@ const PERCENT_COLUMNS: usize = 7;
 pub(super) struct Pace {
     bar: ProgressBar,
     pauses: usize,
+    /// The most that may move in a second.
+    limit: Option<NonZeroU64>,
 }
 
 impl Pace {
     pub(super) fn new() -> Pace {
-        Pace { bar: ProgressBar::hidden(), pauses: 0 }
+        Pace { bar: ProgressBar::hidden(), pauses: 0, limit: None }
     }
 
-    /// Takes note of how far it is now.
-    pub(super) fn note(&mut self, view: &View) {
-        if self.pauses != view.pauses {
-            self.pauses = view.pauses;
+    /// Takes note of how far it is now. Under another limit than before, the rate until then says nothing of what is left.
+    pub(super) fn note(&mut self, view: &View, limit: Option<NonZeroU64>) {
+        if (self.pauses, self.limit) != (view.pauses, limit) {
+            (self.pauses, self.limit) = (view.pauses, limit);
             self.bar.reset_eta();
         }
         let whole = view.whole();
@@ -53,6 +55,16 @@ impl Pace {
         (rate >= 1.0).then_some(Rate(rate))
     }
 
+    /// Returns the rate and the limit, as far as there are any.
+    fn rates(&self) -> Option<String> {
+        let limit = self.limit.map(|limit| Rate(limit.get() as f64));
+        match (self.rate(), limit) {
+            (Some(rate), Some(limit)) => Some(format!("{rate} (limit {limit})")),
+            (None, Some(limit)) => Some(format!("limit {limit}")),
+            (rate, None) => rate.map(|rate| rate.to_string()),
+        }
+    }
+
     /// Returns the time that is left; [`None`] where nobody can tell.
     fn left(&self) -> Option<Left> {
         let left = self.bar.eta();
@@ -67,7 +79,7 @@ pub(super) fn line(view: &View, pace: &Pace) -> String {
         return format!("{}: {note}", row.name);
     }
     let total = row.total.map(|total| format!(" of {}", Size(total))).unwrap_or_default();
-    let rate = pace.rate().map(|rate| format!(", {rate}")).unwrap_or_default();
+    let rate = pace.rates().map(|rate| format!(", {rate}")).unwrap_or_default();
     let left = pace.left().map(|left| format!(", {left} left")).unwrap_or_default();
     format!("{}: {}{total}{rate}{left}", row.name, Size(row.done))
 }
@@ -84,9 +96,14 @@ impl<'a> Bars<'a> {
         Bars { group, pace: Pace::new(), bars: Vec::new() }
     }
 
+    /// Returns bytes a second, as far as they were shown; [`None`] before there is anything to say.
+    pub(super) fn bytes_per_second(&self) -> Option<f64> {
+        self.pace.rate().map(|rate| rate.0)
+    }
+
     /// Draws what there is to show, for a terminal of so many columns.
-    pub(super) fn show(&mut self, view: &View, columns: usize) {
-        self.pace.note(view);
+    pub(super) fn show(&mut self, view: &View, limit: Option<NonZeroU64>, columns: usize) {
+        self.pace.note(view, limit);
         let rows = view.all.iter().chain([&view.current]);
         for (index, row) in rows.enumerate() {
             if self.bars.len() == index {
@@ -124,7 +141,7 @@ fn fitted(row: &Row, pace: Option<&Pace>, columns: usize) -> (&'static str, Stri
         };
     }
     let of = row.total.map_or_else(|| Size(row.done).to_string(), |total| size_of(row.done, total));
-    let rate = pace.and_then(Pace::rate).map(|rate| rate.to_string());
+    let rate = pace.and_then(Pace::rates);
     let left = pace.and_then(Pace::left).map(|left| format!("{left} left"));
     let percent = if row.total.is_some() { PERCENT_COLUMNS } else { 1 };
     for figures in
@@ -197,7 +214,7 @@ mod tests {
         let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
         let group = MultiProgress::with_draw_target(target);
         let mut bars = Bars::new(&group);
-        bars.show(&View { all, current, waits: false, moved: 0, pauses: 0 }, usize::from(columns));
+        bars.show(&View { all, current, waits: false, moved: 0, pauses: 0 }, None, usize::from(columns));
         terminal.contents()
     }
 
@@ -250,9 +267,11 @@ mod tests {
         let view =
             |moved, pauses| View { all: None, current: row("a", 90 + moved, Some(1000)), waits: false, moved, pauses };
         let mut pace = Pace::new();
-        pace.note(&view(0, 0));
+        pace.note(&view(0, 0), None);
         assert_eq!(line(&view(0, 0), &pace), "a: 90 bytes of 1000 bytes");
         assert!(pace.left().is_none());
+        pace.note(&view(0, 0), NonZeroU64::new(2_000_000));
+        assert_eq!(line(&view(0, 0), &pace), "a: 90 bytes of 1000 bytes, limit 2.0 MB/s");
         let waits = View {
             waits: true,
             current: Row { note: Some("verifying".to_owned()), ..row("a", 1, None) },

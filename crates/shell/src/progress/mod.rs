@@ -2,6 +2,7 @@
 
 mod bars;
 mod board;
+mod keys;
 
 use std::{
     fmt,
@@ -21,6 +22,8 @@ use rustix::termios::tcgetwinsize;
 
 use bars::{Bars, Pace};
 use board::{Board, View};
+use keys::Keys;
+pub(crate) use keys::{HELP as KEYS, Keyboard, keep_from_terminal};
 
 /// A transfer that is over sooner needs no bar.
 const SHOW_AFTER: Duration = Duration::from_millis(300);
@@ -85,12 +88,17 @@ struct Display {
 struct Shared {
     board: Mutex<Board>,
     bars: MultiProgress,
+    keyboard: Keyboard,
 }
 
 impl Progress {
     /// Starts the display, and its clock. `files` are in the order of the transfer's list, each with a name that is escaped and,
-    /// where it is known before, its size.
-    pub(crate) fn start(mode: Mode, files: impl IntoIterator<Item = (String, Option<u64>)>) -> Progress {
+    /// where it is known before, its size. Where bars are drawn, `keyboard` is listened to.
+    pub(crate) fn start(
+        mode: Mode,
+        files: impl IntoIterator<Item = (String, Option<u64>)>,
+        keyboard: &Keyboard,
+    ) -> Progress {
         let begun = Instant::now();
         let every = match mode {
             Mode::Auto if io::stderr().is_terminal() => None,
@@ -98,7 +106,7 @@ impl Progress {
             Mode::Auto | Mode::Never => return Progress { begun, display: None },
         };
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        let shared = Arc::new(Shared { board: Mutex::new(Board::new(files)), bars });
+        let shared = Arc::new(Shared { board: Mutex::new(Board::new(files)), bars, keyboard: keyboard.clone() });
         let (stop, stopped) = mpsc::channel();
         let clone = Arc::clone(&shared);
         // Without a thread to draw it, a transfer is as good.
@@ -165,7 +173,7 @@ fn write_lines(shared: &Shared, every: Duration, stopped: &Receiver<()>) {
     let mut told = Instant::now();
     while stopped.recv_timeout(every.min(TICK)) == Err(RecvTimeoutError::Timeout) {
         let view = shared.view();
-        pace.note(&view);
+        pace.note(&view, shared.keyboard.limit());
         if told.elapsed() >= every {
             told = Instant::now();
             let _ = writeln!(io::stderr(), "{}", bars::line(&view, &pace));
@@ -177,13 +185,15 @@ fn write_lines(shared: &Shared, every: Duration, stopped: &Receiver<()>) {
 /// tell them is to wait for the terminal.
 fn draw_bars(shared: &Shared, stopped: &Receiver<()>) {
     let mut bars = Bars::new(&shared.bars);
+    let mut keys = Keys::new(&shared.keyboard);
     let mut wait = SHOW_AFTER;
     while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
         if wait == SHOW_AFTER {
             shared.bars.set_draw_target(ProgressDrawTarget::stderr());
             wait = TICK;
         }
-        bars.show(&shared.view(), columns());
+        keys.look(bars.bytes_per_second());
+        bars.show(&shared.view(), shared.keyboard.limit(), columns());
     }
 }
 

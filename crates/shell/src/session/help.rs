@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use textwrap::{Options, WordSplitter, termwidth, wrap};
 
 use super::Session;
-use crate::{command::lookup, exit::Failed, output::Event};
+use crate::{command::lookup, exit::Failed, output::Event, progress::KEYS};
 
 /// Longer lines are no pleasure to read.
 const MAX_COLUMNS: usize = 100;
@@ -23,6 +23,11 @@ impl Session {
             self.output.answer(format_args!("  {verb:<9}{summary}"), || {
                 Event::new("command").with("usage", lookup::usage(command)).with("summary", summary.as_str())
             });
+        }
+        if self.interactive {
+            let keys =
+                wrap(KEYS, Options::new(termwidth().min(MAX_COLUMNS)).initial_indent("  ").subsequent_indent("  "));
+            self.output.answer(keys.join("\n"), || Event::new("help").with("text", KEYS));
         }
         Ok(())
     }

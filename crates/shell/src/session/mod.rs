@@ -35,7 +35,7 @@ use super::{
     command::{self, Command, GoingOn},
     exit::{Exit, Failed},
     output::{Event, Output},
-    progress::Mode,
+    progress::{Keyboard, Mode},
     secrets::Secrets,
     trust::Server,
     words,
@@ -77,6 +77,8 @@ pub(crate) struct Session {
     pub(crate) tree_retry_for: Duration,
     /// The display of transfers.
     pub(crate) progress: Mode,
+    /// The limit of the rate, and the keys that change it.
+    pub(crate) keyboard: Keyboard,
     /// How secrets of users are come by.
     pub(crate) secrets: Secrets,
     /// Names for addresses.
@@ -108,6 +110,7 @@ impl Session {
             keep_going: None,
             tree_retry_for: Duration::ZERO,
             progress: Mode::Auto,
+            keyboard: Keyboard::default(),
             secrets: Secrets::default(),
             server: None,
             bookmarks: BTreeMap::new(),

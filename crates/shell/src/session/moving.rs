@@ -47,10 +47,10 @@ impl Session {
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
         let Manner { if_taken, sparse, permissions, .. } = manner;
         let settings = Settings { if_taken, sparse, permissions, ..settings };
-        let Session { client: Some(client), output, local, remote, progress, .. } = self else {
+        let Session { client: Some(client), output, local, remote, progress, keyboard, .. } = self else {
             return (PlanReport::default(), Err(not_connected()));
         };
-        let mut watcher = Watcher::new(&moving, (local, remote.as_ref()), output, failures, *progress);
+        let mut watcher = Watcher::new(&moving, (local, remote.as_ref()), output, failures, (*progress, &*keyboard));
         let report = plan.carry_out(client, &settings, &mut |step| watcher.note(step));
         let course = watcher.end(!client.is_volatile());
         failures.note_done(report.made + report.moved.files + report.amended + report.deleted + plan.unchanged);

@@ -10,7 +10,7 @@ use crate::{
     exit::{Exit, Failed},
     figures::{Count, Size},
     output::Event,
-    progress::Progress,
+    progress::{Keyboard, Progress},
     question::{self, Echo, NoAnswer},
 };
 
@@ -45,7 +45,7 @@ impl Session {
         };
         output.flush();
         let every = output.told_every(*mode);
-        let progress = Progress::start(output.shown_as(*mode), [(title, None)]);
+        let progress = Progress::start(output.shown_as(*mode), [(title, None)], &Keyboard::default());
         let (mut told, output) = (Instant::now(), RefCell::new(output));
         let mut look = |looking| {
             let (phase, done, of) = match looking {

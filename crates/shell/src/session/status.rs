@@ -1,13 +1,13 @@
 //! STATUS, HEALTH and HISTORY.
 
-use std::{os::unix::ffi::OsStrExt as _, time::Instant};
+use std::{num::NonZeroU64, os::unix::ffi::OsStrExt as _, time::Instant};
 
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::Session;
 use crate::{
     exit::Failed,
-    figures::{Count, Size},
+    figures::{Count, Rate, Size},
     output::Event,
 };
 
@@ -34,6 +34,9 @@ impl Session {
             }
         }
         lines.push(format!("local directory: {}", escaped_bytes(local.as_os_str().as_bytes())));
+        let limit = self.keyboard.limit().map(NonZeroU64::get);
+        lines.extend(limit.map(|limit| format!("limit of the rate: {}, each way", Rate(limit as f64))));
+        event = event.with("limit_rate", limit);
         for (done, totals) in [("got", self.got), ("put", self.put)] {
             lines.push(format!("{done} so far: {}, {}", Count(totals.files, "file"), Size(totals.bytes)));
         }

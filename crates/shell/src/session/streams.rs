@@ -69,7 +69,9 @@ impl Session {
 
     fn copy_to_output(&mut self, name: &Name) -> Result<(Download, Duration), Error> {
         let shown = self.shown(Some(name));
-        let Session { client: Some(client), output, progress, .. } = self else { return Err(Error::NotConnected) };
+        let Session { client: Some(client), output, progress, keyboard, .. } = self else {
+            return Err(Error::NotConnected);
+        };
         let begun = Instant::now();
         let got = if io::stdout().is_terminal() {
             // Whatever is in a file, it must not drive a terminal; and a bar would stand among its lines.
@@ -79,7 +81,7 @@ impl Session {
             let _ = safe.flush();
             got
         } else {
-            let progress = Progress::start(output.shown_as(*progress), [(shown, None)]);
+            let progress = Progress::start(output.shown_as(*progress), [(shown, None)], keyboard);
             client.read(name, &Part::default(), &mut Noted { sink: output.raw(), done: 0, progress: &progress })?
         };
         let written = output.raw().flush();
@@ -109,7 +111,7 @@ impl Session {
         }
         let shown = self.shown(Some(&name));
         self.output.flush();
-        let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)]);
+        let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)], &self.keyboard);
         let mut note = |done| progress.note(&Step::Moved { index: 0, done });
         let mut input = Input::new(io::stdin(), self.cancel.clone());
         let sent = self.connected()?.put_from(&name, None, if_taken, &mut input, &mut note);

@@ -15,7 +15,7 @@ use crate::{
     exit::Failed,
     figures::Size,
     output::{Event, Output},
-    progress::{Mode, Progress},
+    progress::{Keyboard, Mode, Progress},
     words,
 };
 
@@ -110,12 +110,13 @@ impl<'a> Watcher<'a> {
         (local, remote): (&'a Path, Option<&'a Name>),
         output: &'a mut Output,
         failures: &'a mut Failures,
-        mode: Mode,
+        (mode, keyboard): (Mode, &Keyboard),
     ) -> Watcher<'a> {
         output.flush();
         let every = output.told_every(mode);
         let mode = output.shown_as(mode);
-        let progress = Progress::start(mode, moving.labels.iter().map(|label| (label.shown.clone(), label.size)));
+        let files = moving.labels.iter().map(|label| (label.shown.clone(), label.size));
+        let progress = Progress::start(mode, files, keyboard);
         let (told, reached, crc) = (Instant::now(), None, None);
         Watcher { moving, local, remote, output, failures, progress, reached, crc, told, every }
     }

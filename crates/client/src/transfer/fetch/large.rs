@@ -341,7 +341,9 @@ impl Round<'_, '_, '_, '_> {
                     large.range = self.exchange.received();
                     *filled += got;
                     let (index, bytes, is_full) = (large.index, large.bytes(), *filled == buffer.len());
-                    self.hand.came(index, bytes);
+                    // A buffer may take a minute to fill.
+                    let slow = self.exchange.link().is_limited();
+                    self.hand.came(index, bytes, slow);
                     self.tick();
                     if is_full {
                         self.ship_large();

@@ -54,7 +54,8 @@ impl Round<'_, '_, '_, '_> {
             match self.exchange.piece()? {
                 Next::Bytes(piece) => {
                     self.batch.bytes.extend_from_slice(piece);
-                    self.hand.came(index, self.exchange.received().bytes());
+                    let (bytes, slow) = (self.exchange.received().bytes(), self.exchange.link().is_limited());
+                    self.hand.came(index, bytes, slow);
                     self.tick();
                 }
                 Next::End(body) => return Ok(body),

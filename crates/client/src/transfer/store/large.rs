@@ -386,7 +386,9 @@ impl Round<'_, '_, '_, '_> {
                         self.hand.entered(sent.index, Phase::Moving);
                     }
                     *block = next;
-                    self.exchange.send(block)?;
+                    let (hand, index) = (&mut self.hand, sent.index);
+                    self.exchange
+                        .send_telling(block, |left| hand.moved(index, done + bytes.saturating_sub(left as u64)))?;
                     self.reader.give_back(std::mem::replace(block, Block::new()));
                     done += bytes;
                     self.common.past().is_begun(sent.index);

@@ -83,7 +83,7 @@ fn send(
     progress(0);
     loop {
         let filled = block.fill_from(source, digest, || exchange.check_cancel())?;
-        exchange.send(block)?;
+        exchange.send_telling(block, |left| progress(digest.bytes().saturating_sub(left as u64)))?;
         progress(digest.bytes());
         if filled == Filled::Last || exchange.refusal().is_some() {
             return Ok(());
