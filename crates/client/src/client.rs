@@ -187,6 +187,25 @@ impl Client {
         self.converse(|link| requests::read(link, name, part, sink))
     }
 
+    /// Reads all of a file into `sink`, which takes each byte once, and gets them **before** they are verified: they count only
+    /// when this returns [`Ok`]. Where the connection is lost, also before, another one reads on from there, as
+    /// [`Settings::retries`] and [`Settings::retry_for`] say; then the whole is compared with what the server has at the end.
+    /// `watch` is told as by [`Client::connect_patiently`].
+    ///
+    /// # Errors
+    ///
+    /// [`Code::Changed`](crate::Code::Changed) where the file is another version by then: no bytes of two versions are
+    /// mixed. An error of `sink` is the caller's [`Error::System`]. Anything else that can go wrong: see [`Error`].
+    pub fn fetch_into(
+        &mut self,
+        name: &Name,
+        sink: &mut dyn io::Write,
+        settings: &Settings,
+        watch: &mut dyn FnMut(&Event<'_>),
+    ) -> Result<Download, Error> {
+        transfer::pour(&mut self.connection, name, sink, settings, watch)
+    }
+
     /// Stores the local file `source` as `name`, with its time. When this returns [`Ok`], the
     /// server has verified it and, unless it [is volatile](Client::is_volatile), it survives a power cut; before, `name`
     /// is as it was.

@@ -284,6 +284,17 @@ pub(crate) fn close(link: &mut Link) -> Result<(), Error> {
 
 /// Reads a part of a file into `sink`, as it comes.
 pub(crate) fn read(link: &mut Link, name: &Name, part: &Part, sink: &mut dyn io::Write) -> Result<Download, Error> {
+    read_noting(link, name, part, sink, &mut |_| Ok(()))
+}
+
+/// The same; `note` learns of which version it is before any of its bytes come, and may refuse it.
+pub(crate) fn read_noting(
+    link: &mut Link,
+    name: &Name,
+    part: &Part,
+    sink: &mut dyn io::Write,
+    note: &mut dyn FnMut(&FileMeta) -> Result<(), Error>,
+) -> Result<Download, Error> {
     let mut exchange = Exchange::new(link);
     let Part { offset, length, tag } = part.clone();
     exchange.ask(&Request::Read { offset, length, tag, name: name.clone() }, ());
@@ -291,6 +302,7 @@ pub(crate) fn read(link: &mut Link, name: &Name, part: &Part, sink: &mut dyn io:
         Reply::File(meta) => meta,
         reply => return Err(unexpected(reply)),
     };
+    note(&meta)?;
     loop {
         match exchange.piece()? {
             Next::Bytes(bytes) => {

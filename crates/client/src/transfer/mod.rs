@@ -16,7 +16,8 @@
 //! download, `store::parts` who sends which part of a large upload.
 //! `fetch` asks ahead and takes answers in order; `disk` is the
 //! thread that brings them to the local disk. `store` sends and takes replies meanwhile; its `reader` is the thread
-//! that reads ahead, and its `stream` sends what nobody can read again. `alone` is for one file.
+//! that reads ahead, and its `stream` sends what nobody can read again. `pour` reads a
+//! file into a stream. `alone` is for one file.
 
 mod adviser;
 mod alone;
@@ -26,6 +27,7 @@ mod drive;
 mod fetch;
 mod hand;
 mod pieces;
+mod pour;
 mod retry;
 mod store;
 mod tally;
@@ -41,6 +43,7 @@ use crate::{
     options::Permissions,
 };
 pub(crate) use alone::{get, put};
+pub(crate) use pour::pour;
 pub(crate) use retry::{Outage, connect, is_lost};
 pub(crate) use store::{Onto, new_id, put_from};
 use tally::Manner;

@@ -7,6 +7,7 @@
 mod killed;
 mod parallel;
 mod parts;
+mod pipes;
 mod proxy;
 mod replaced;
 mod sweep;

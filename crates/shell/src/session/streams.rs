@@ -1,19 +1,20 @@
 //! GET to standard output and PUT from standard input.
 
 use std::{
+    cell::RefCell,
     io::{self, IsTerminal as _, Write as _},
     time::{Duration, Instant},
 };
 
-use ferry_client::{Code, Direction, Download, Error, Event as Step, IfTaken, Name, Part};
+use ferry_client::{Code, Direction, Download, Error, Event as Step, IfTaken, Name};
 
-use super::{Session, failures::Failures, names::Meant, reasons, watcher::worth};
+use super::{Session, connection::tell_outage, failures::Failures, names::Meant, reasons, watcher::worth};
 use crate::{
     command::Target,
     exit::{Exit, Failed},
     figures::Summary,
     input::Input,
-    output::Event,
+    output::{Event, Output},
     progress::Progress,
     safe::Safe,
 };
@@ -69,22 +70,33 @@ impl Session {
 
     fn copy_to_output(&mut self, name: &Name) -> Result<(Download, Duration), Error> {
         let shown = self.shown(Some(name));
-        let Session { client: Some(client), output, progress, keyboard, .. } = self else {
+        let Session { client: Some(client), output, progress, keyboard, settings, .. } = self else {
             return Err(Error::NotConnected);
         };
         let begun = Instant::now();
+        let (mode, tries) = (output.shown_as(*progress), settings.retries);
+        // Both who takes the bytes and who is told of a lost connection write to it, one at a time.
+        let output = RefCell::new(output);
         let got = if io::stdout().is_terminal() {
             // Whatever is in a file, it must not drive a terminal; and a bar would stand among its lines.
-            let mut safe = Safe::new(output.raw());
-            let got = client.read(name, &Part::default(), &mut safe)?;
+            let mut raw = Raw(&output);
+            let mut safe = Safe::new(&mut raw);
+            let mut watch = |step: &Step<'_>| tell_outage(&mut output.borrow_mut(), step, tries);
+            let got = client.fetch_into(name, &mut safe, settings, &mut watch)?;
             // What is left is half a character.
             let _ = safe.flush();
             got
         } else {
-            let progress = Progress::start(output.shown_as(*progress), [(shown, None)], keyboard);
-            client.read(name, &Part::default(), &mut Noted { sink: output.raw(), done: 0, progress: &progress })?
+            let progress = Progress::start(mode, [(shown, None)], keyboard);
+            let mut raw = Raw(&output);
+            let mut sink = Noted { sink: &mut raw, done: 0, progress: &progress };
+            let mut watch = |step: &Step<'_>| {
+                progress.note(step);
+                progress.aside(|| tell_outage(&mut output.borrow_mut(), step, tries));
+            };
+            client.fetch_into(name, &mut sink, settings, &mut watch)?
         };
-        let written = output.raw().flush();
+        let written = output.borrow_mut().raw().flush();
         written.map_err(|source| Error::System { what: "write to standard output", source })?;
         Ok((got, begun.elapsed()))
     }
@@ -135,6 +147,19 @@ impl Session {
             event.with("seconds", summary.elapsed.as_secs_f64()).with("durable", durable)
         });
         Ok(())
+    }
+}
+
+/// Standard output itself, of an output that others speak to as well.
+struct Raw<'a, 'b>(&'a RefCell<&'b mut Output>);
+
+impl io::Write for Raw<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().raw().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().raw().flush()
     }
 }
 
