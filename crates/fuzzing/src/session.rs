@@ -12,7 +12,7 @@ use ferry_server::{
     protocol::{
         Limits, LoginOutcome, Segment, Session, Timeouts, Visitor,
         ferry::FerrySession,
-        http::{HttpSession, tus::UploadIds},
+        http::{DayClock, HttpSession, tus::UploadIds},
     },
     store::{ErrorKind, Operation, StoreError, SystemError},
 };
@@ -129,9 +129,9 @@ impl<'a> Drive<'a> {
         };
         let now = Instant::now();
         let (limits, visitor) = (Arc::new(limits), Visitor::new(users(users_then), true));
-        let ids = Arc::new(UploadIds::new([7; 32]));
+        let (ids, day) = (UploadIds::new([7; 32]).into(), DayClock::new(now, SystemTime::UNIX_EPOCH).into());
         let session = match speaks_http {
-            true => Session::Http(HttpSession::new(limits, ids, visitor, now, SystemTime::UNIX_EPOCH)),
+            true => Session::Http(HttpSession::new(limits, ids, day, visitor, now)),
             false => Session::Ferry(FerrySession::new(limits, visitor, now)),
         };
         Drive {

@@ -23,7 +23,7 @@ use crate::{
     observe::{Counters, RefusedFor},
     protocol::{
         Limits, Session, Visitor, ferry,
-        http::{self, tus::UploadIds},
+        http::{DayClock, HttpSession, tus::UploadIds},
     },
     store::Disk,
     units::counted,
@@ -82,6 +82,8 @@ pub(super) struct Arrivals {
     limits: Arc<Limits>,
     /// The ids of uploads that are made by tus.
     ids: Arc<UploadIds>,
+    /// The time of day that answers of HTTP tell.
+    day: Arc<DayClock>,
     users: Arc<Users>,
     /// Those who tell by a header whom they connect.
     proxies: Vec<Network>,
@@ -98,12 +100,18 @@ impl Arrivals {
         proxies: Vec<Network>,
     ) -> Arrivals {
         let (admission, limits, ids) = (Admission::new(admission), Arc::new(limits), Arc::new(ids));
-        Arrivals { acceptors, admission, limits, ids, users, proxies }
+        let day = Arc::new(DayClock::new(Instant::now(), SystemTime::now()));
+        Arrivals { acceptors, admission, limits, ids, day, users, proxies }
     }
 
     /// Sets the users whose rights hold for clients from here on.
     pub(super) fn set_users(&mut self, users: &Arc<Users>) {
         self.users = users.clone();
+    }
+
+    /// Tells sessions the time of day at the moment `now`.
+    pub(super) fn set_day(&self, now: Instant, today: SystemTime) {
+        self.day.set(now, today);
     }
 
     /// Sets the limits of sessions from here on, and returns them as they are shared.
@@ -132,9 +140,7 @@ impl Arrivals {
         let (limits, visitor) = (self.limits.clone(), self.visitor(caller));
         let session = match caller.entrance.service {
             Service::Ferry => Session::Ferry(ferry::FerrySession::new(limits, visitor, now)),
-            Service::Http => {
-                Session::Http(http::HttpSession::new(limits, self.ids.clone(), visitor, now, SystemTime::now()))
-            }
+            Service::Http => Session::Http(HttpSession::new(limits, self.ids.clone(), self.day.clone(), visitor, now)),
         };
         if caller.entrance.is_secure { session.as_bytes() } else { session }
     }
@@ -144,14 +150,10 @@ impl Arrivals {
         let (limits, visitor) = (self.limits.clone(), self.visitor(caller));
         match caller.entrance.service {
             Service::Ferry => Session::Ferry(ferry::FerrySession::refusing(limits, visitor, failure, now)),
-            Service::Http => Session::Http(http::HttpSession::refusing(
-                limits,
-                self.ids.clone(),
-                visitor,
-                failure,
-                now,
-                SystemTime::now(),
-            )),
+            Service::Http => {
+                let (ids, day) = (self.ids.clone(), self.day.clone());
+                Session::Http(HttpSession::refusing(limits, ids, day, visitor, failure, now))
+            }
         }
     }
 

@@ -243,6 +243,7 @@ impl Server {
         while !self.life.has_ended(self.connections.len() + self.handshakes.len()) {
             self.wait(&mut events)?;
             let began = Instant::now();
+            self.arrivals.set_day(began, SystemTime::now());
             self.manager.feed(began);
             self.workers.look(began);
             self.take_events(&events, began);

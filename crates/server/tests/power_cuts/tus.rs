@@ -11,7 +11,7 @@ use ferry_server::{
     access::Users,
     protocol::{
         Limits, Segment, Timeouts, Visitor,
-        http::{HttpSession, tus::UploadIds},
+        http::{DayClock, HttpSession, tus::UploadIds},
     },
     store::{Completion, Disk, Operation, SCRATCH_BYTES, Store},
 };
@@ -263,7 +263,8 @@ fn session(ids: Arc<UploadIds>, now: Instant) -> HttpSession<Disk> {
         keep: hour,
     };
     let visitor = Visitor::new(Arc::new(Users::without_file()), true);
-    HttpSession::new(Arc::new(limits), ids, visitor, now, SystemTime::UNIX_EPOCH)
+    let day = DayClock::new(now, SystemTime::UNIX_EPOCH);
+    HttpSession::new(Arc::new(limits), ids, Arc::new(day), visitor, now)
 }
 
 fn address(number: u64, id: &str) -> String {

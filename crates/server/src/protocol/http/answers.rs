@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferry_wire::{Code, Failure, Time};
+use ferry_wire::{Code, Failure};
 
 use super::{
     HttpSession, Phase,
@@ -35,12 +35,6 @@ pub(super) enum Said<'a> {
 }
 
 impl<H: Handles> HttpSession<H> {
-    /// Returns the time of day, as it was when the client came and has gone on since.
-    fn date(&self, now: Instant) -> Option<Time> {
-        let seconds = now.saturating_duration_since(self.began).as_secs().checked_add(self.began_at.into())?;
-        Time::new(i64::try_from(seconds).ok()?, 0)
-    }
-
     /// Begins the head of the answer to `request`, and decides whether it is the last one on the connection.
     pub(super) fn answer(
         &mut self,
@@ -51,16 +45,13 @@ impl<H: Handles> HttpSession<H> {
     ) {
         request.persists &= !self.is_leaving() && may_go_on(request);
         request.status = status;
-        let (date, keep, persists, is_head) = (self.date(now), self.limits.keep, request.persists, request.is_head());
+        let (date, keep, persists) = (self.day.date(now), self.limits.keep, request.persists);
+        // To look at an upload keeps it no longer.
+        let kept_from = date.map(|(now, _)| now).filter(|_| !request.is_head());
         self.outbox.text(|text| {
-            let head = AnswerHead::new(text, status);
-            let head = match date {
-                Some(date) => head.date(date),
-                None => head,
-            };
+            let head = AnswerHead::new(text, status).date(date.map(|(_, text)| text));
             let head = fields(match &request.tus {
-                // To look at an upload keeps it no longer.
-                Some(tus) => tus.answer(head, status, date.filter(|_| !is_head), keep),
+                Some(tus) => tus.answer(head, status, kept_from, keep),
                 None => head,
             });
             if persists { head } else { head.close() }.end();

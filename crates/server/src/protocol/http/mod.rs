@@ -18,6 +18,7 @@
 mod answers;
 mod archive;
 mod changes;
+mod day;
 mod farewell;
 mod listings;
 mod logins;
@@ -33,7 +34,7 @@ pub mod tus;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use ferry_wire::{Failure, Options, Request, UserName};
@@ -46,6 +47,7 @@ use crate::store::{Completion, Handles, NameCompletion, Operation, StoreError};
 use answers::ALLOWED;
 use archive::Archive;
 use changes::Becoming;
+pub use day::DayClock;
 use farewell::Leaving;
 use listings::Directory;
 use logins::{Known, LoggingIn};
@@ -71,6 +73,8 @@ pub struct HttpSession<H: Handles> {
     visitor: Visitor,
     /// The ids of uploads that are made by tus.
     ids: Arc<UploadIds>,
+    /// The time of day.
+    day: Arc<DayClock>,
     /// The user whose secret was right.
     known: Option<Box<Known>>,
     heads: HeadReader,
@@ -82,12 +86,8 @@ pub struct HttpSession<H: Handles> {
     records: Vec<Record>,
     /// It is to end.
     leaving: Option<Leaving>,
-    /// The client came at this moment.
-    began: Instant,
     clock: Clock,
     body_bytes: u64,
-    /// The same moment in seconds since 1970.
-    began_at: u32,
     requests: u32,
     /// Heads that were taken and not told of yet.
     taken: u32,
@@ -156,18 +156,20 @@ impl<H: Handles> Phase<H> {
 }
 
 impl<H: Handles> HttpSession<H> {
-    /// Returns a session whose client has come `now`, at the time of day `today`. All sessions of a server share the `ids`.
+    /// Returns a session whose client has come `now`. All sessions of a server share the `ids`, and the clock that tells
+    /// the time of `day`.
     #[must_use]
     pub fn new(
         limits: Arc<Limits>,
         ids: Arc<UploadIds>,
+        day: Arc<DayClock>,
         visitor: Visitor,
         now: Instant,
-        today: SystemTime,
     ) -> HttpSession<H> {
         HttpSession {
             limits,
             ids,
+            day,
             visitor,
             known: None,
             heads: HeadReader::default(),
@@ -177,8 +179,6 @@ impl<H: Handles> HttpSession<H> {
             operations: Operations::new(),
             records: Vec::new(),
             leaving: None,
-            began: now,
-            began_at: u32::try_from(today.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()).unwrap_or(0),
             clock: Clock::new(now),
             requests: 0,
             body_bytes: 0,
@@ -201,12 +201,12 @@ impl<H: Handles> HttpSession<H> {
     pub fn refusing(
         limits: Arc<Limits>,
         ids: Arc<UploadIds>,
+        day: Arc<DayClock>,
         visitor: Visitor,
         failure: &Failure,
         now: Instant,
-        today: SystemTime,
     ) -> HttpSession<H> {
-        let mut session = HttpSession::new(limits, ids, visitor, now, today);
+        let mut session = HttpSession::new(limits, ids, day, visitor, now);
         session.say_unasked(failure, now);
         session.settle(now);
         session

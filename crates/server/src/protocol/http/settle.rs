@@ -171,24 +171,28 @@ impl<H: Handles> HttpSession<H> {
     /// connection closes behind it.
     pub(super) fn refuse_stream(&mut self, refusal: &Refusal, now: Instant) {
         let failure = Failure::new(Code::BadRequest, refusal.reason.clone());
-        self.say_closing(refusal.status, &failure.message);
+        self.say_closing(refusal.status, &failure.message, now);
         self.log(Transfer::new("HTTP", "request", now), Some(refusal.status), Some(failure), now);
     }
 
     /// Says why the client is not served, before it has asked for anything.
-    pub(super) fn say_unasked(&mut self, failure: &Failure, _: Instant) {
+    pub(super) fn say_unasked(&mut self, failure: &Failure, now: Instant) {
         let status = match failure.code {
             Code::BadRequest => StatusCode::BAD_REQUEST,
             Code::Timeout => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        self.say_closing(status, &failure.message);
+        self.say_closing(status, &failure.message, now);
     }
 
-    fn say_closing(&mut self, status: StatusCode, reason: &str) {
+    fn say_closing(&mut self, status: StatusCode, reason: &str, now: Instant) {
         let body = format!("{reason}\n");
+        let date = self.day.date(now);
         self.outbox.text(|text| {
-            let head = AnswerHead::new(text, status).length(body.len() as u64).field("Cache-Control", "no-store");
+            let head = AnswerHead::new(text, status)
+                .date(date.map(|(_, text)| text))
+                .length(body.len() as u64)
+                .field("Cache-Control", "no-store");
             own_fields(head, "text/plain; charset=utf-8").close().end();
             text.extend_from_slice(body.as_bytes());
         });

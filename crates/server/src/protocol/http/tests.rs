@@ -41,7 +41,8 @@ fn session(users: Users, now: Instant) -> HttpSession<Numbers> {
     };
     let visitor = Visitor::new(Arc::new(users), true);
     let ids = Arc::new(UploadIds::new([0; 32]));
-    HttpSession::new(Arc::new(limits), ids, visitor, now, SystemTime::UNIX_EPOCH)
+    let day = Arc::new(DayClock::new(now, SystemTime::UNIX_EPOCH));
+    HttpSession::new(Arc::new(limits), ids, day, visitor, now)
 }
 
 /// Returns the first operation that a request leads to, by its name, and the status that it was answered at once.
@@ -256,4 +257,29 @@ fn an_upload_that_was_not_begun_when_its_client_was_dismissed_is_not_received() 
     assert!(!session.wants_input(), "its body is awaited");
     let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() else { panic!("no answer") };
     assert!(data.starts_with(b"HTTP/1.1 503 "), "{}", String::from_utf8_lossy(data));
+}
+
+/// The system's clock may be set, and the machine may sleep, while a client is connected.
+#[test]
+fn an_answer_tells_the_time_of_its_making() {
+    let (now, second) = (Instant::now(), Duration::from_secs(1));
+    let mut session = session(Users::without_file(), now);
+    let date_of = |session: &mut HttpSession<Numbers>, request: &[u8], now: Instant| {
+        session.receive(request, now);
+        let Some((crate::protocol::Segment::Bytes { data, .. }, _)) = session.outbox().front() else {
+            panic!("no answer")
+        };
+        let answer = String::from_utf8_lossy(data).into_owned();
+        let bytes = session.outbox().bytes();
+        session.outbox().advance(bytes);
+        session.sent(now);
+        answer.lines().find_map(|line| line.strip_prefix("Date: ")).unwrap_or("none").to_owned()
+    };
+    let options = b"OPTIONS / HTTP/1.1\r\nHost: h\r\n\r\n";
+    assert_eq!(date_of(&mut session, options, now), "Thu, 01 Jan 1970 00:00:00 GMT");
+    assert_eq!(date_of(&mut session, options, now + 2 * second), "Thu, 01 Jan 1970 00:00:02 GMT");
+    session.day.set(now + 3 * second, SystemTime::UNIX_EPOCH + 784_111_777 * second);
+    assert_eq!(date_of(&mut session, options, now + 3 * second), "Sun, 06 Nov 1994 08:49:37 GMT");
+    let closes = b"GET / HTTP/3.0\r\nHost: h\r\n\r\n";
+    assert_eq!(date_of(&mut session, closes, now + 4 * second), "Sun, 06 Nov 1994 08:49:38 GMT");
 }

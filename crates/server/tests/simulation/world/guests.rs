@@ -3,7 +3,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
-    time::UNIX_EPOCH,
 };
 
 use ferry_server::{
@@ -41,7 +40,7 @@ impl World {
         self.figures.connections += 1;
         let (limits, visitor) = (self.limits.clone(), Visitor::new(Arc::new(Users::without_file()), true));
         let session = match self.peers[peer].client.speaks_http() {
-            true => Session::Http(HttpSession::new(limits, self.ids.clone(), visitor, self.now, UNIX_EPOCH)),
+            true => Session::Http(HttpSession::new(limits, self.ids.clone(), self.day.clone(), visitor, self.now)),
             false => Session::Ferry(FerrySession::new(limits, visitor, self.now)),
         };
         let session = if takes_bytes_only(peer) { session.as_bytes() } else { session };

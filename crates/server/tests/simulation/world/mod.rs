@@ -11,11 +11,14 @@ use std::{
     collections::BTreeMap,
     net::IpAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use ferry_server::{
-    protocol::{Limits, Timeouts, http::tus::UploadIds},
+    protocol::{
+        Limits, Timeouts,
+        http::{DayClock, tus::UploadIds},
+    },
     runtime::{
         admission::{Admission, Admitted},
         leases::Leases,
@@ -147,6 +150,7 @@ pub(crate) struct World {
     /// The connection that has a granted turn.
     granted: Option<usize>,
     ids: Arc<UploadIds>,
+    day: Arc<DayClock>,
     helpers: Helpers,
     ended: Vec<Ended>,
     intended: Vec<(usize, Vec<Effect>)>,
@@ -203,6 +207,7 @@ impl World {
             books: None,
             granted: None,
             ids: Arc::new(UploadIds::new([0; 32])),
+            day: Arc::new(DayClock::new(now, UNIX_EPOCH)),
             helpers: Helpers::new(hangs > 0),
             ended: Vec::new(),
             intended: Vec::new(),

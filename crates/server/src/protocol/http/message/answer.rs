@@ -5,7 +5,7 @@ use std::{fmt, io::Write as _};
 use ferry_wire::{Crc32, Tag, Time};
 
 use super::{
-    date::HttpDate,
+    date::{DateText, HttpDate},
     digest::CrcField,
     media::{MediaType, SANDBOX},
     status::StatusCode,
@@ -65,9 +65,12 @@ impl<'o> AnswerHead<'o> {
         self.field("Connection", "close")
     }
 
-    /// Says what time it is.
-    pub fn date(self, now: Time) -> AnswerHead<'o> {
-        self.field("Date", HttpDate(now))
+    /// Says what time it is, where that is known.
+    pub fn date(self, now: Option<DateText>) -> AnswerHead<'o> {
+        match now {
+            Some(now) => self.field("Date", now),
+            None => self,
+        }
     }
 
     /// Names the version of a file by its tag, and by the time of its last change, where a date can show it.
@@ -110,7 +113,7 @@ mod tests {
     fn a_head_and_its_fields() {
         let mut out = Vec::new();
         AnswerHead::new(&mut out, StatusCode::OK)
-            .date(Time::new(784_111_777, 5).unwrap())
+            .date(Some(DateText::of(HttpDate(Time::new(784_111_777, 5).unwrap()))))
             .length(5)
             .version(&Tag::new("a1").unwrap(), Time::new(0, 0))
             .content(media_type("a.svg"))

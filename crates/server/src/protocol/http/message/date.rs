@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    io::Write as _,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -34,6 +35,31 @@ impl fmt::Display for HttpDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.seconds().min(LAST_SECOND);
         httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds)).fmt(f)
+    }
+}
+
+/// A date as fields show it: for a date that many answers tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DateText([u8; 29]);
+
+impl DateText {
+    /// Returns the text of a date.
+    #[must_use]
+    pub fn of(date: HttpDate) -> DateText {
+        let mut text = [b'?'; 29];
+        // Each date has as many characters; an error could only be one of room.
+        let _ = write!(&mut text[..], "{date}");
+        DateText(text)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for DateText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
     }
 }
 

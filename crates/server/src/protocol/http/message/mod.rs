@@ -33,7 +33,7 @@ pub use answer::{AnswerHead, LAST_CHUNK, write_chunk_head};
 pub use authorization::Authorization;
 pub use body::{BodyPiece, BodyReader};
 pub use conditions::{Conditions, Precondition, Validators};
-pub use date::HttpDate;
+pub use date::{DateText, HttpDate};
 pub use digest::{CrcField, crc_of};
 pub use framing::Framing;
 pub use head::{Head, HeadReader};

@@ -7,7 +7,10 @@ use std::{
 
 use ferry_wire::{Crc32, Digest, Tag};
 
-use super::{super::HttpSession, UploadIds};
+use super::{
+    super::{DayClock, HttpSession},
+    UploadIds,
+};
 use crate::{
     access::Users,
     protocol::{Limits, Segment, Timeouts, Visitor},
@@ -171,8 +174,9 @@ fn session(now: Instant) -> HttpSession<Numbers> {
         checkpoint_time: 15 * second,
         keep: 3600 * second,
     };
-    let (ids, visitor) = (UploadIds::new([0; 32]), Visitor::new(Arc::new(Users::without_file()), true));
-    HttpSession::new(Arc::new(limits), Arc::new(ids), visitor, now, SystemTime::UNIX_EPOCH)
+    let (ids, day) = (UploadIds::new([0; 32]), DayClock::new(now, SystemTime::UNIX_EPOCH));
+    let visitor = Visitor::new(Arc::new(Users::without_file()), true);
+    HttpSession::new(Arc::new(limits), Arc::new(ids), Arc::new(day), visitor, now)
 }
 
 /// Gives a session the first `end` bytes of a stream, then loses the connection where that is not all, and returns what was
