@@ -1,6 +1,6 @@
 //! Names of files and directories, relative to the server's root.
 
-use std::{borrow::Borrow, fmt};
+use std::{borrow::Borrow, fmt, sync::Arc};
 
 use crate::limits::{MAX_NAME_BYTES, RESERVED_PREFIX};
 
@@ -8,8 +8,10 @@ use crate::limits::{MAX_NAME_BYTES, RESERVED_PREFIX};
 ///
 /// Nothing is decoded or unescaped. Two different names are two different files wherever the server's
 /// file system tells them apart.
+///
+/// Clones share their text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(Box<str>);
+pub struct Name(Arc<str>);
 
 /// The rule for names that a text breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +122,12 @@ fn is_reserved(component: &str) -> bool {
         .as_bytes()
         .get(..RESERVED_PREFIX.len())
         .is_some_and(|head| head.eq_ignore_ascii_case(RESERVED_PREFIX.as_bytes()))
+}
+
+impl From<&Name> for Arc<str> {
+    fn from(name: &Name) -> Arc<str> {
+        name.0.clone()
+    }
 }
 
 impl Borrow<str> for Name {

@@ -1,6 +1,9 @@
 //! The entries of a session for the transfer log.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use ferry_wire::{Failure, Request, UserName};
 
@@ -12,7 +15,7 @@ pub struct Record {
     /// The verb.
     pub verb: &'static str,
     /// The name, as the client gave it: the two of a RENAME with `//` between them, the user's of a LOGIN.
-    pub name: String,
+    pub name: Arc<str>,
     /// File bytes that were moved on this connection; [`None`] for changes and logins, which move none.
     pub bytes: Option<u64>,
     /// The offset of the first of them: of a RESUME the bytes that the server had before, of a READ
@@ -35,7 +38,7 @@ impl Record {
 #[derive(Debug, Clone)]
 pub(super) struct Transfer {
     pub(super) verb: &'static str,
-    pub(super) name: Box<str>,
+    pub(super) name: Arc<str>,
     pub(super) bytes: u64,
     pub(super) resumed: u64,
     pub(super) moves: bool,
@@ -44,19 +47,17 @@ pub(super) struct Transfer {
 
 impl Transfer {
     /// Returns a transfer that begins.
-    pub(super) fn new(verb: &'static str, name: &str, now: Instant) -> Transfer {
+    pub(super) fn new(verb: &'static str, name: impl Into<Arc<str>>, now: Instant) -> Transfer {
         Transfer { verb, name: name.into(), bytes: 0, resumed: 0, moves: true, started: now }
     }
 
     /// Returns a change that begins.
     pub(super) fn change(change: &Change, now: Instant) -> Transfer {
         match change {
-            Change::Mkdir(name) => Transfer::without_bytes("MKDIR", name.as_str(), now),
-            Change::Delete(name) | Change::DeleteVersion(name, _) => {
-                Transfer::without_bytes("DELETE", name.as_str(), now)
-            }
-            Change::Touch(Touch { name, .. }) => Transfer::without_bytes("TOUCH", name.as_str(), now),
-            Change::Rename(from, to) => Transfer::without_bytes("RENAME", &two(from.as_str(), to.as_str()), now),
+            Change::Mkdir(name) => Transfer::without_bytes("MKDIR", name, now),
+            Change::Delete(name) | Change::DeleteVersion(name, _) => Transfer::without_bytes("DELETE", name, now),
+            Change::Touch(Touch { name, .. }) => Transfer::without_bytes("TOUCH", name, now),
+            Change::Rename(from, to) => Transfer::without_bytes("RENAME", two(from.as_str(), to.as_str()), now),
         }
     }
 
@@ -75,32 +76,24 @@ impl Transfer {
             | Request::Sum { name }
             | Request::Put { name, .. }
             | Request::Resume { name, .. }
-            | Request::Part { name, .. } => Some(Transfer::new(verb, name.as_str(), now)),
+            | Request::Part { name, .. } => Some(Transfer::new(verb, name, now)),
             Request::Mkdir { name } | Request::Delete { name } | Request::Touch { name, .. } => {
-                Some(Transfer::without_bytes(verb, name.as_str(), now))
+                Some(Transfer::without_bytes(verb, name, now))
             }
-            Request::Rename { from, to } => Some(Transfer::without_bytes(verb, &two(from.as_str(), to.as_str()), now)),
+            Request::Rename { from, to } => Some(Transfer::without_bytes(verb, two(from.as_str(), to.as_str()), now)),
             Request::Login { user, .. } => Some(Transfer::login(user, now)),
             Request::List { .. } | Request::Stat { .. } | Request::With(_) | Request::Health | Request::Close => None,
         }
     }
 
-    fn without_bytes(verb: &'static str, name: &str, now: Instant) -> Transfer {
+    fn without_bytes(verb: &'static str, name: impl Into<Arc<str>>, now: Instant) -> Transfer {
         Transfer { moves: false, ..Transfer::new(verb, name, now) }
     }
 
     pub(super) fn ended(self, now: Instant, failure: Option<Failure>) -> Record {
         let duration = now.saturating_duration_since(self.started);
         let bytes = self.moves.then_some(self.bytes);
-        Record {
-            verb: self.verb,
-            name: self.name.into(),
-            bytes,
-            resumed: self.resumed,
-            duration,
-            failure,
-            status: None,
-        }
+        Record { verb: self.verb, name: self.name, bytes, resumed: self.resumed, duration, failure, status: None }
     }
 }
 

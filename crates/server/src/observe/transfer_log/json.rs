@@ -197,7 +197,7 @@ mod tests {
         let shown = line(nobody(), &TransferEntry { name: hostile.into(), ..entry("GET", Some(5)) });
         let name = "\"name\":\"q\\\"\\\\ ü\\u202e\\u0085\\u000a\\u001b\\udb43\\udfff\",";
         assert!(shown.contains(name), "{shown}");
-        let long = TransferEntry { name: "ü".repeat(2_000), ..entry("GET", Some(5)) };
+        let long = TransferEntry { name: "ü".repeat(2_000).into(), ..entry("GET", Some(5)) };
         let cut = format!("\"name\":\"{}\",\"name_bytes\":4000,\"bytes\":5", "ü".repeat(TEXT_BYTES / 2));
         assert!(line(nobody(), &long).contains(&cut));
         let failure = Some(ferry_wire::Failure::new(Code::Io, "x".repeat(2_000)));

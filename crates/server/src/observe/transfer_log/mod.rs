@@ -83,7 +83,7 @@ pub(crate) struct TransferEntry {
     /// The verb of the request.
     pub(crate) verb: &'static str,
     /// The name, as the client gave it: the two of a RENAME with `//` between them, the user's of a LOGIN.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// File bytes that were moved; [`None`] for what moves none.
     pub(crate) bytes: Option<u64>,
     /// The offset of the first of them: the number of bytes that were there before.

@@ -165,7 +165,7 @@ mod tests {
     fn no_line_is_longer_than_somebody_could_read() {
         let long = "ü".repeat(2_000);
         let failure = Failure::new(Code::NotFound, long.clone());
-        let entry = TransferEntry { name: long, failure: Some(failure), ..entry("GET", Some(u64::MAX)) };
+        let entry = TransferEntry { name: long.into(), failure: Some(failure), ..entry("GET", Some(u64::MAX)) };
         let mut line = String::new();
         push_entry(&mut line, nobody(), &entry);
         assert!(line.len() <= 700 && line.contains("... (4000 bytes)"), "{} bytes", line.len());

@@ -51,7 +51,7 @@ impl<H: Handles> FerrySession<H> {
         terms: Terms,
         now: Instant,
     ) {
-        let transfer = Transfer::new("PUT", name.as_str(), now);
+        let transfer = Transfer::new("PUT", &name, now);
         if let Err(failure) = check_upload(&self.limits, size) {
             return self.refuse_transfer(transfer, failure, true, now);
         }
@@ -61,7 +61,7 @@ impl<H: Handles> FerrySession<H> {
     }
 
     pub(super) fn start_part(&mut self, id: Id, name: Name, (offset, length): (u64, u64), terms: Terms, now: Instant) {
-        let transfer = Transfer { resumed: offset, ..Transfer::new("PART", name.as_str(), now) };
+        let transfer = Transfer { resumed: offset, ..Transfer::new("PART", &name, now) };
         if let Err(failure) = check_upload(&self.limits, Some(length)) {
             return self.refuse_transfer(transfer, failure, true, now);
         }
@@ -80,7 +80,7 @@ impl<H: Handles> FerrySession<H> {
         now: Instant,
     ) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
-        let transfer = Transfer::new("RESUME", name.as_str(), now);
+        let transfer = Transfer::new("RESUME", &name, now);
         if let Err(failure) = check_upload(&self.limits, Some(size)) {
             return self.refuse_transfer(transfer, failure, false, now);
         }

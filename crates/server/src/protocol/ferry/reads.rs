@@ -38,7 +38,7 @@ impl<H: Handles> FerrySession<H> {
     pub(super) fn start_download(&mut self, purpose: Purpose, verb: &'static str, range: Range, now: Instant) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
         let Range { name, offset, length, tag, reads, tells_mode } = range;
-        let transfer = Transfer { resumed: offset, ..Transfer::new(verb, name.as_str(), now) };
+        let transfer = Transfer { resumed: offset, ..Transfer::new(verb, &name, now) };
         // What comes with the answer may be of a cache.
         let inline = if reads { 0 } else { INLINE_BYTES };
         let open = ReadOperation::Open { name, offset, length, tag, inline };

@@ -1,6 +1,6 @@
 //! One request, as far as it is carried out: taken out of its head.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use ferry_wire::{Crc32, Tag, Time};
 
@@ -55,19 +55,21 @@ impl HttpRequest {
     /// Takes a request out of its head, with the user and the secret that came with it. Where it can't be carried out,
     /// the reason comes beside it.
     pub(super) fn of(head: &Head<'_>, now: Instant) -> (HttpRequest, Authorization, Result<(), Refusal>) {
-        let target = head.target();
-        let conditions = head.conditions();
-        let crc = head.content_crc();
-        let mtime = mtime(head);
+        let mut checked = Ok(());
+        let target = understood(head.target(), &mut checked);
+        let conditions = understood(head.conditions(), &mut checked);
+        let crc = understood(head.content_crc(), &mut checked);
+        let mtime = understood(mtime(head), &mut checked);
         let name = match &target {
-            Ok(target) => name_of(target).to_owned(),
-            Err(_) => String::from_utf8_lossy(head.target_text()).into_owned(),
+            Some(target) => name_of(target),
+            None => String::from_utf8_lossy(head.target_text()).into(),
         };
-        let is_tus = target.as_ref().is_ok_and(|target| target.key() == Some("tus")) && head.method() != Method::Get;
+        let is_tus = head.method() != Method::Get && target.as_ref().is_some_and(|target| target.key() == Some("tus"));
         let (method, tus) = match is_tus {
-            true => of_tus(head),
-            false => (head.method(), Ok(None)),
+            true => of_tus(head, &mut checked),
+            false => (head.method(), TusFields::default()),
         };
+        let checked = checked.and_then(|()| coding(head)).and_then(|()| partial(head));
         let request = HttpRequest {
             method,
             range: head.range(),
@@ -88,18 +90,16 @@ impl HttpRequest {
             status: StatusCode::OK,
             transfer: Transfer {
                 moves: matches!(method, Method::Get | Method::Put | Method::Post | Method::Patch),
-                ..Transfer::new(verb(method), &name, now)
+                ..Transfer::new(verb(method), name, now)
             },
-            target: target.as_ref().cloned().unwrap_or_else(|_| Target::server()),
-            conditions: conditions.as_ref().cloned().unwrap_or_default(),
-            crc: crc.as_ref().ok().copied().flatten(),
-            mtime: mtime.as_ref().ok().copied().flatten(),
+            target: target.unwrap_or_else(Target::server),
+            conditions: conditions.unwrap_or_default(),
+            crc: crc.flatten(),
+            mtime: mtime.flatten(),
             // Its answers have the fields of tus, also where it is refused.
-            tus: is_tus.then(|| Box::new(TusRequest::new(tus.as_ref().ok().cloned().flatten().unwrap_or_default()))),
+            tus: is_tus.then(|| Box::new(TusRequest::new(tus))),
         };
-        let checked =
-            target.map(drop).and(conditions.map(drop)).and(crc.map(drop)).and(mtime.map(drop)).and(tus.map(drop));
-        (request, head.authorization(), checked.and_then(|()| coding(head)).and_then(|()| partial(head)))
+        (request, head.authorization(), checked)
     }
 
     /// Returns whether the answer has no body.
@@ -113,12 +113,23 @@ impl HttpRequest {
     }
 }
 
-/// Returns the method and the fields of a request of tus.
-fn of_tus(head: &Head<'_>) -> (Method, Result<Option<TusFields>, Refusal>) {
-    match tus::meant(head) {
-        Ok(method) => (method, TusFields::of(head, method).map(Some)),
-        Err(refusal) => (head.method(), Err(refusal)),
+/// Takes a part of a request out of its head, where it can be understood. Of all that can't, the first is in `checked`.
+fn understood<T>(part: Result<T, Refusal>, checked: &mut Result<(), Refusal>) -> Option<T> {
+    match part {
+        Ok(part) => Some(part),
+        Err(refusal) => {
+            if checked.is_ok() {
+                *checked = Err(refusal);
+            }
+            None
+        }
     }
+}
+
+/// Returns the method and the fields of a request of tus.
+fn of_tus(head: &Head<'_>, checked: &mut Result<(), Refusal>) -> (Method, TusFields) {
+    let Some(method) = understood(tus::meant(head), checked) else { return (head.method(), TusFields::default()) };
+    (method, understood(TusFields::of(head, method), checked).unwrap_or_default())
 }
 
 /// Returns the word for the log.
@@ -138,11 +149,11 @@ fn verb(method: Method) -> &'static str {
 }
 
 /// Returns the subject of a request as the log names it.
-fn name_of(target: &Target) -> &str {
+fn name_of(target: &Target) -> Arc<str> {
     match target.resource() {
-        Resource::Server => "*",
-        Resource::Root => "/",
-        Resource::Name(name) => name.as_str(),
+        Resource::Server => "*".into(),
+        Resource::Root => "/".into(),
+        Resource::Name(name) => name.into(),
     }
 }
 

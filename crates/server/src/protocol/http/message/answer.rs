@@ -7,7 +7,7 @@ use ferry_wire::{Crc32, Tag, Time};
 use super::{
     date::{DateText, HttpDate},
     digest::CrcField,
-    media::{MediaType, SANDBOX},
+    media::{MediaType, SANDBOX, TEXT_CHARSET},
     status::StatusCode,
 };
 
@@ -31,7 +31,11 @@ pub struct AnswerHead<'o> {
 impl<'o> AnswerHead<'o> {
     /// Appends the status line to `out`.
     pub fn new(out: &'o mut Vec<u8>, status: StatusCode) -> AnswerHead<'o> {
-        append(out, format_args!("HTTP/1.1 {} {}\r\n", status.number(), status.phrase()));
+        out.extend_from_slice(b"HTTP/1.1 ");
+        append_number(out, status.number().into());
+        out.push(b' ');
+        out.extend_from_slice(status.phrase().as_bytes());
+        out.extend_from_slice(b"\r\n");
         AnswerHead { out }
     }
 
@@ -50,42 +54,64 @@ impl<'o> AnswerHead<'o> {
         self
     }
 
+    /// Appends a field whose value is always the same.
+    pub fn fixed(self, name: &'static str, value: &'static str) -> AnswerHead<'o> {
+        self.known(name, &[value.as_bytes()])
+    }
+
+    /// Appends a field whose value is made of `parts`, which have no control characters.
+    fn known(self, name: &'static str, parts: &[&[u8]]) -> AnswerHead<'o> {
+        debug_assert!(!parts.concat().iter().any(u8::is_ascii_control), "a value that could end its line");
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        for part in parts {
+            self.out.extend_from_slice(part);
+        }
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
     /// Says how many bytes of a body follow.
     pub fn length(self, bytes: u64) -> AnswerHead<'o> {
-        self.field("Content-Length", bytes)
+        self.out.extend_from_slice(b"Content-Length: ");
+        append_number(self.out, bytes);
+        self.out.extend_from_slice(b"\r\n");
+        self
     }
 
     /// Says that the body comes in chunks.
     pub fn chunked(self) -> AnswerHead<'o> {
-        self.field("Transfer-Encoding", "chunked")
+        self.fixed("Transfer-Encoding", "chunked")
     }
 
     /// Says that the connection closes.
     pub fn close(self) -> AnswerHead<'o> {
-        self.field("Connection", "close")
+        self.fixed("Connection", "close")
     }
 
     /// Says what time it is, where that is known.
     pub fn date(self, now: Option<DateText>) -> AnswerHead<'o> {
         match now {
-            Some(now) => self.field("Date", now),
+            Some(now) => self.known("Date", &[now.as_bytes()]),
             None => self,
         }
     }
 
     /// Names the version of a file by its tag, and by the time of its last change, where a date can show it.
     pub fn version(self, tag: &Tag, mtime: Option<Time>) -> AnswerHead<'o> {
-        let head = self.field("ETag", format_args!("\"{tag}\""));
+        let head = self.known("ETag", &[b"\"", tag.as_str().as_bytes(), b"\""]);
         match mtime.and_then(HttpDate::of) {
-            Some(date) => head.field("Last-Modified", date),
+            Some(date) => head.known("Last-Modified", &[DateText::of(date).as_bytes()]),
             None => head,
         }
     }
 
     /// Says what a file of `media` is, such that no browser takes it for anything else, or runs it.
     pub fn content(self, media: MediaType) -> AnswerHead<'o> {
-        let head = self.field("Content-Type", media).field("X-Content-Type-Options", "nosniff");
-        if media.is_active() { head.field("Content-Security-Policy", SANDBOX) } else { head }
+        let charset = if media.is_text() { TEXT_CHARSET } else { "" };
+        let head = self.known("Content-Type", &[media.essence().as_bytes(), charset.as_bytes()]);
+        let head = head.fixed("X-Content-Type-Options", "nosniff");
+        if media.is_active() { head.fixed("Content-Security-Policy", SANDBOX) } else { head }
     }
 
     /// Says the CRC of the whole file.
@@ -97,6 +123,21 @@ impl<'o> AnswerHead<'o> {
     pub fn end(self) {
         self.out.extend_from_slice(b"\r\n");
     }
+}
+
+fn append_number(out: &mut Vec<u8>, mut number: u64) {
+    // As many as the largest number has.
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[first..]);
 }
 
 fn append(out: &mut Vec<u8>, text: fmt::Arguments<'_>) {

@@ -36,10 +36,18 @@ impl HeadReader {
     /// Fails for what is no request, or one that could be read in two ways. The connection must
     /// close: nobody knows where the next request begins.
     pub fn read<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Head<'a>, usize)>, Refusal> {
-        let check = |line: &[u8]| RequestLine::parse(line).map(|_| ());
-        let Some((start, end)) = self.scan.end(input, check)? else { return Ok(None) };
+        let was_checked = self.scan.request_line(input).is_some();
+        let end = self.scan.end(input);
+        let place = match self.scan.request_line(input) {
+            // As soon as it is whole, and before what is behind it: a client that speaks another protocol sends no more.
+            Some(place) if !was_checked || end != Ok(None) => place,
+            _ => return end.map(|_| None),
+        };
+        let line = RequestLine::parse(&input[place.clone()])?;
+        let Some(end) = end? else { return Ok(None) };
         self.scan = Scan::default();
-        Ok(Some((Head::parse(&input[start..end])?, end)))
+        let fields = &input[place.end + 2..end - 2];
+        Ok(Some((Head::parse(&input[place.start..end], line, fields)?, end)))
     }
 
     /// Returns whether a part of a head was seen.
@@ -65,14 +73,11 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Parses a whole head, whose lines and control characters were looked at.
-    fn parse(head: &'a [u8]) -> Result<Head<'a>, Refusal> {
-        let line_end = head.iter().position(|&byte| byte == b'\r').unwrap_or(head.len());
-        let (line, rest) = head.split_at(line_end);
-        let RequestLine { method, target, is_http_1_0 } = RequestLine::parse(line)?;
+    /// Parses a whole head, whose lines and control characters were looked at: its request line, and its lines of fields
+    /// without the empty one.
+    fn parse(head: &'a [u8], line: RequestLine<'a>, fields: &'a [u8]) -> Result<Head<'a>, Refusal> {
+        let RequestLine { method, target, is_http_1_0 } = line;
         check(head)?;
-        // The CR LF of the request line is before the fields, that of the empty line behind them.
-        let fields = rest.get(2..rest.len().saturating_sub(2)).unwrap_or_default();
         let fields = Fields::of_checked(fields);
         let host = host::host_of(fields, is_http_1_0)?;
         let framing = Framing::of(fields, is_http_1_0)?;

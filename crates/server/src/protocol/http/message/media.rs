@@ -11,6 +11,9 @@ pub struct MediaType(&'static str);
 pub const SANDBOX: &str = "sandbox; default-src 'none'; img-src 'self' data:; media-src 'self' data:; \
                            font-src 'self' data:; style-src 'self' 'unsafe-inline'";
 
+/// The parameter of all types of text.
+pub(super) const TEXT_CHARSET: &str = "; charset=utf-8";
+
 /// Returns the media type of a file called `name`, by what stands behind its last point.
 #[must_use]
 pub fn media_type(name: &str) -> MediaType {
@@ -38,8 +41,21 @@ impl MediaType {
     /// Returns whether a browser may run code in it: a file of it is sent with [`SANDBOX`].
     #[must_use]
     pub fn is_active(self) -> bool {
-        let essence = self.0;
-        ["html", "xml", "svg", "xsl", "multipart/", "message/"].iter().any(|part| essence.contains(part))
+        // In one pass: it is asked for each file that is sent.
+        let is_part = |rest: &[u8]| match rest.first() {
+            Some(b'h') => rest.starts_with(b"html"),
+            Some(b'x') => rest.starts_with(b"xml") || rest.starts_with(b"xsl"),
+            Some(b's') => rest.starts_with(b"svg"),
+            Some(b'm') => rest.starts_with(b"multipart/") || rest.starts_with(b"message/"),
+            _ => false,
+        };
+        let essence = self.0.as_bytes();
+        (0..essence.len()).any(|at| is_part(&essence[at..]))
+    }
+
+    /// Returns it without parameters.
+    pub(super) fn essence(self) -> &'static str {
+        self.0
     }
 
     /// Returns whether it is text, which this server takes for UTF-8.
@@ -52,7 +68,7 @@ impl MediaType {
 impl fmt::Display for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)?;
-        if self.is_text() { f.write_str("; charset=utf-8") } else { Ok(()) }
+        if self.is_text() { f.write_str(TEXT_CHARSET) } else { Ok(()) }
     }
 }
 

@@ -3,6 +3,8 @@
 //! It goes over each byte once, however they come, and tells the first byte that is wrong. So a
 //! head is refused for the same reason however it was cut, and as soon as that byte is there.
 
+use std::ops::Range;
+
 use super::status::{Refusal, StatusCode};
 
 /// The longest head in bytes: the request line, the fields and the empty line. It is kept until it is whole.
@@ -21,33 +23,42 @@ pub(super) struct Scan {
     line: usize,
     /// Lines that ended, without an empty one before the request.
     lines: usize,
+    /// Where the CR LF of the request line is.
+    request_line_end: usize,
 }
 
 impl Scan {
-    /// Returns the place of the request line and the head's end, once all of the head is there. The request line is given
-    /// to `check` as soon as it is whole: a client that speaks another protocol sends no more.
-    pub(super) fn end(
-        &mut self,
-        input: &[u8],
-        check: impl Fn(&[u8]) -> Result<(), Refusal>,
-    ) -> Result<Option<(usize, usize)>, Refusal> {
-        while let Some(&byte) = input.get(self.looked) {
+    /// Returns the head's end, once all of it is there.
+    pub(super) fn end(&mut self, input: &[u8]) -> Result<Option<usize>, Refusal> {
+        loop {
+            self.looked += self.plain_bytes(input);
+            let Some(&byte) = input.get(self.looked) else { return Ok(None) };
             let before = self.looked.checked_sub(1).map(|index| input[index]);
             self.byte(byte, before)?;
             self.looked += 1;
-            if byte != b'\n' {
-                continue;
-            }
-            let line = &input[self.line..self.looked - 2];
-            let is_end = self.line_ended();
-            if self.lines == 1 {
-                check(line)?;
-            }
-            if is_end {
-                return Ok(Some((start(input), self.looked)));
+            if byte == b'\n' && self.line_ended() {
+                return Ok(Some(self.looked));
             }
         }
-        Ok(None)
+    }
+
+    /// Returns the place of the request line, without its CR LF, once it is whole.
+    pub(super) fn request_line(&self, input: &[u8]) -> Option<Range<usize>> {
+        (self.lines > 0).then(|| start(input)..self.request_line_end)
+    }
+
+    /// Returns how many bytes from here on can only be part of a line, however it goes on: all that
+    /// [`byte`](Self::byte) lets pass whatever is before it.
+    fn plain_bytes(&self, input: &[u8]) -> usize {
+        let is_inside = self.looked > self.line && input.get(self.looked - 1).is_some_and(|&before| before != b'\r');
+        if !is_inside {
+            return 0;
+        }
+        let most = match self.lines {
+            0 => MAX_HEAD_BYTES.min(self.line + MAX_REQUEST_LINE_BYTES),
+            _ => MAX_HEAD_BYTES,
+        };
+        input.get(self.looked..most.min(input.len())).map_or(0, leading_plain)
     }
 
     /// Returns whether anything of a request was seen.
@@ -82,10 +93,23 @@ impl Scan {
         let is_empty = self.looked - self.line == 2;
         let is_before = is_empty && self.line == 0;
         self.line = self.looked;
+        if self.lines == 0 && !is_before {
+            self.request_line_end = self.looked - 2;
+        }
         // One empty line before a request is left out: RFC 9112, section 2.2.
         self.lines += usize::from(!is_before);
         is_empty && !is_before
     }
+}
+
+/// Returns how many bytes come before the first control character.
+fn leading_plain(bytes: &[u8]) -> usize {
+    const STEP: usize = 16;
+    let is_plain = |&byte: &u8| byte >= b' ' && byte != 0x7f;
+    // So that the compiler makes one comparison of each step.
+    let is_all_plain = |step: &&[u8]| step.iter().fold(true, |all, byte| all & is_plain(byte));
+    let steps = bytes.chunks_exact(STEP).take_while(is_all_plain).count() * STEP;
+    steps + bytes[steps..].iter().take_while(|byte| is_plain(byte)).count()
 }
 
 /// Returns the place of the request line.

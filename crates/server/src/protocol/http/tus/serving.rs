@@ -139,7 +139,7 @@ impl<H: Handles> HttpSession<H> {
     fn wanted(&self, request: &mut HttpRequest, address: Address) -> Result<Resume, Refusal> {
         let mtime = address.metadata.as_ref().map_or(Ok(None), super::Metadata::mtime)?;
         let Address { id, name, length: size, .. } = address.clone();
-        request.transfer.name = name.as_str().into();
+        request.transfer.name = (&name).into();
         if let Some(tus) = &mut request.tus {
             tus.address = Some(address);
         }
