@@ -222,8 +222,8 @@ impl Area {
 
     /// Returns a time that the clock of the file system has reached by the moment `now`, where other machines may write
     /// there, too.
-    pub(super) fn file_time(&self, now: Instant) -> Option<SystemTime> {
-        self.others.file_time(now)
+    pub(super) fn file_time(&self) -> Option<SystemTime> {
+        self.others.file_time()
     }
 
     /// Returns the corner itself.

@@ -2,6 +2,8 @@
 //!
 //! As of a CRC (`crcs`), who puts a content in has proved that its version can't change without another identity.
 
+use ferry_wire::Crc32;
+
 use super::{bounded::Bounded, crcs::Version};
 
 /// Sets of places for versions that were asked for once, and how many places each has: where there is one alone, two versions
@@ -14,10 +16,17 @@ const SET_BYTES: usize = SEEN_PLACES * size_of::<u32>();
 /// push itself out, each file before it is asked for again.
 const LET_IN: u32 = 8;
 
+/// A content, and the CRC that it had when it was taken in.
+#[derive(Debug)]
+struct Cached {
+    bytes: Box<[u8]>,
+    crc: Crc32,
+}
+
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub(super) struct Contents {
-    cached: Bounded<Version, Box<[u8]>>,
+    cached: Bounded<Version, Cached>,
     /// A part of the hashes of the versions that were seen in each set, the last one first. Empty until the first.
     seen: Box<[[u32; SEEN_PLACES]]>,
     sets: usize,
@@ -45,9 +54,9 @@ impl Contents {
         self.cached.bytes() + size_of_val(&*self.seen) as u64
     }
 
-    /// Returns the content of a version, if it is there.
-    pub(super) fn get(&mut self, version: &Version) -> Option<&[u8]> {
-        self.cached.get(version).map(|content| &**content)
+    /// Returns the content of a version and its CRC, if it is there.
+    pub(super) fn get(&mut self, version: &Version) -> Option<(&[u8], Crc32)> {
+        self.cached.get(version).map(|Cached { bytes, crc }| (&**bytes, *crc))
     }
 
     /// Returns whether it is worth caching a version of so many bytes that was just read: one that was read before, not
@@ -78,7 +87,7 @@ impl Contents {
     /// Takes in the whole content of a version.
     pub(super) fn put(&mut self, version: Version, content: &[u8]) {
         assert_eq!(content.len() as u64, version.size(), "a content that is not whole");
-        self.cached.insert(version, content.len(), || content.into());
+        self.cached.insert(version, content.len(), || Cached { bytes: content.into(), crc: Crc32::of(content) });
     }
 }
 
@@ -95,7 +104,7 @@ mod tests {
         let mut contents = Contents::new(1 << 20);
         assert!(!contents.wants(&version(1)) && contents.wants(&version(1)));
         contents.put(version(1), b"hello");
-        assert_eq!(contents.get(&version(1)), Some(&b"hello"[..]));
+        assert_eq!(contents.get(&version(1)), Some((&b"hello"[..], Crc32::of(b"hello"))));
         assert_eq!(contents.get(&version(2)), None);
         contents.set_limit(0);
         assert!(!contents.wants(&version(1)) && !contents.wants(&version(1)));

@@ -200,7 +200,7 @@ mod tests {
         let (name, mut scratch) = (Name::new("file").unwrap(), vec![0; SCRATCH_BYTES]);
         let open = ReadOperation::Open { name: name.clone(), offset: 0, length: None, tag: None, inline: 64 << 10 };
         let got = match store.read(open, &mut scratch, &|| true) {
-            ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline(bytes) })) => {
+            ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline { bytes, .. } })) => {
                 Ok((bytes.into_owned(), version.tag))
             }
             ReadCompletion::Opened(Err(error)) => Err(error.kind),

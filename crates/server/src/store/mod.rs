@@ -407,7 +407,7 @@ impl Store {
     /// Returns a time that the clock which gives files their times has reached: what changes from here on gets no earlier
     /// one.
     fn file_time(&self) -> SystemTime {
-        match self.area.as_ref().and_then(|area| area.file_time(Instant::now())) {
+        match self.area.as_ref().and_then(Area::file_time) {
             Some(time) => time,
             None => self.capabilities.file_time(),
         }

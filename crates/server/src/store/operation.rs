@@ -444,7 +444,12 @@ pub struct Opened<'a, F> {
 #[derive(Debug)]
 pub enum Content<'a, F> {
     /// All its bytes.
-    Inline(Cow<'a, [u8]>),
+    Inline {
+        /// The bytes.
+        bytes: Cow<'a, [u8]>,
+        /// Their CRC, where it is known.
+        crc: Option<Crc32>,
+    },
     /// A range to be loaded piece by piece.
     Range {
         /// The open file.
@@ -602,7 +607,7 @@ impl NameCompletion {
 impl<F> Opened<'_, F> {
     pub(super) fn into_owned(self) -> Opened<'static, F> {
         let content = match self.content {
-            Content::Inline(bytes) => Content::Inline(Cow::Owned(bytes.into_owned())),
+            Content::Inline { bytes, crc } => Content::Inline { bytes: Cow::Owned(bytes.into_owned()), crc },
             Content::Range { file, start, end, is_sendable } => Content::Range { file, start, end, is_sendable },
         };
         Opened { version: self.version, content }

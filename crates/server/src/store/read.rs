@@ -158,6 +158,14 @@ pub(super) struct Wanted<'a> {
     pub(super) inline: u64,
 }
 
+impl Wanted<'_> {
+    /// Returns whether the range of a file of `size` bytes is to be read at once.
+    fn is_small(&self, size: u64) -> bool {
+        let rest = size.saturating_sub(self.offset);
+        self.length.map_or(rest, |length| rest.min(length)) <= self.inline
+    }
+}
+
 /// A range of a file that is brought into memory.
 pub(super) struct Load<'a> {
     pub(super) file: &'a OpenFile,
@@ -191,8 +199,8 @@ impl Store {
             FileType::RegularFile => {}
             kind => return Err(not_a_file(name.as_str(), kind).into()),
         }
-        if let Some((version, length)) = self.cached_content(&looked_at, began, wanted, scratch)? {
-            return Ok(Opened { version, content: Content::Inline(Cow::Borrowed(&scratch[..length])) });
+        if let Some((version, length, crc)) = self.cached_content(&looked_at, began, wanted, scratch)? {
+            return Ok(Opened { version, content: Content::Inline { bytes: Cow::Borrowed(&scratch[..length]), crc } });
         }
         let file = self.root.open_file(name, &looked_at, wait.is_never()).map_err(stop)?;
         let worth = self.worth_caching(&looked_at, began, wanted, &file);
@@ -202,10 +210,11 @@ impl Store {
             }
         };
         if wait.is_never()
+            && wanted.is_small(meta::size(&looked_at))
             && let Some((version, length)) = self.read_settled(&file, wanted, began, scratch)
         {
             cache(&scratch[..length], &version);
-            let content = Content::Inline(Cow::Borrowed(&scratch[..length]));
+            let content = Content::Inline { bytes: Cow::Borrowed(&scratch[..length]), crc: None };
             return Ok(Opened { version, content });
         }
         let stat = self.syscalls.stat(&file).map_err(stop)?;
@@ -230,7 +239,7 @@ impl Store {
         }
         let (version, length) = self.read_between_looks(&file, wanted, (stat, began), wait, scratch)?;
         cache(&scratch[..length], &version);
-        let content = Content::Inline(Cow::Borrowed(&scratch[..length]));
+        let content = Content::Inline { bytes: Cow::Borrowed(&scratch[..length]), crc: None };
         Ok(Opened { version, content })
     }
 
@@ -531,7 +540,7 @@ mod tests {
             ReadOperation::Open { name: name.clone(), offset, length, tag: None, inline: 64 << 10 }
         };
         let bytes_of = |completion: ReadCompletion<'_, Disk>| match completion {
-            ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline(bytes) })) => {
+            ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline { bytes, .. } })) => {
                 (version, bytes.into_owned())
             }
             other => panic!("{other:?}"),

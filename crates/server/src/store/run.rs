@@ -293,11 +293,11 @@ impl Others {
         Ok(time)
     }
 
-    /// Returns a time that the clock of the file system has reached by the moment `now`; [`None`] where it is not looked
+    /// Returns a time that the clock of the file system has reached by now; [`None`] where it is not looked
     /// at.
-    pub(super) fn file_time(&self, now: Instant) -> Option<SystemTime> {
+    pub(super) fn file_time(&self) -> Option<SystemTime> {
         // Without beats, it would be left behind when this machine sleeps.
-        if self.is_shared() { self.clock.reached(now) } else { None }
+        if self.is_shared() { self.clock.reached(Instant::now()) } else { None }
     }
 
     /// Returns whether a directory in the corner is of another machine.

@@ -12,6 +12,7 @@ use std::{
     time::SystemTime,
 };
 
+use ferry_wire::Crc32;
 use rustix::fs::Stat;
 
 use super::{
@@ -72,26 +73,27 @@ impl Store {
     }
 
     /// Finds what is cached of the file of `stat`, which was told after `moment`, and puts the range that is wanted of it at the
-    /// beginning of `scratch`: its version and how long that range is. [`None`] where nothing is.
+    /// beginning of `scratch`: its version, how long that range is, and its CRC if it is all of the file. [`None`] where nothing is.
     pub(super) fn cached_content(
         &self,
         stat: &Stat,
         moment: SystemTime,
         wanted: &Wanted<'_>,
         scratch: &mut [u8],
-    ) -> Result<Option<(FileVersion, usize)>, StoreError> {
+    ) -> Result<Option<(FileVersion, usize, Option<Crc32>)>, StoreError> {
         if meta::size(stat) > MOST_BYTES.min(wanted.inline) {
             return Ok(None);
         }
         let mut contents = self.small_files.contents();
-        let Some(content) = contents.get(&Version::of(stat)) else { return Ok(None) };
+        let Some((content, crc)) = contents.get(&Version::of(stat)) else { return Ok(None) };
         let range = self.range_of(wanted, stat, moment)?;
         // Within the content, which is no longer than a usize tells.
         let part = &content[range.start as usize..range.end as usize];
         let Some(place) = scratch.get_mut(..part.len()) else { return Ok(None) };
         place.copy_from_slice(part);
         self.small_files.hits.fetch_add(1, Ordering::Relaxed);
-        Ok(Some((self.version(stat, moment), part.len())))
+        let crc = (part.len() == content.len()).then_some(crc);
+        Ok(Some((self.version(stat, moment), part.len(), crc)))
     }
 
     /// Returns the version of a small file that is about to be read, if it is worth caching and can be. `stat` was told after
@@ -207,7 +209,10 @@ mod tests {
                 Err(open) => self.store.read(open, &mut vec![0; SCRATCH_BYTES], &|| true),
             };
             let got = match read {
-                ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline(bytes) })) => {
+                ReadCompletion::Opened(Ok(Opened { version, content: Content::Inline { bytes, crc } })) => {
+                    let is_whole = offset == 0 && length.is_none();
+                    let is_cached = self.reads.0.load(Ordering::Relaxed) == before;
+                    assert_eq!(crc, (is_whole && is_cached).then(|| Crc32::of(&bytes)), "the CRC of what was cached");
                     Ok((bytes.into_owned(), version.tag))
                 }
                 ReadCompletion::Opened(Err(error)) => Err(error.kind),

@@ -89,7 +89,10 @@ impl<'s> Client<'s> {
     /// GET: all the bytes, if what the client gets is verified.
     pub(crate) fn get(&mut self, name: &Name) -> Result<Vec<u8>, Failure> {
         let (file, start, end) = match self.open(name)?.content {
-            Content::Inline(bytes) => return Ok(bytes.into_owned()),
+            Content::Inline { bytes, crc } => {
+                assert!(crc.is_none_or(|crc| crc == Crc32::of(&bytes)), "the CRC of {name} is not that of its bytes");
+                return Ok(bytes.into_owned());
+            }
             Content::Range { file, start, end, .. } => (file, start, end),
         };
         let mut bytes = Vec::new();
@@ -105,7 +108,7 @@ impl<'s> Client<'s> {
     /// SUM.
     pub(crate) fn sum(&mut self, name: &Name) -> Result<(u64, Crc32), Failure> {
         match self.open(name)?.content {
-            Content::Inline(bytes) => Ok((bytes.len() as u64, Crc32::of(&bytes))),
+            Content::Inline { bytes, .. } => Ok((bytes.len() as u64, Crc32::of(&bytes))),
             Content::Range { file, start, end, .. } => {
                 self.load(&file, start..end, true, |_, _| {}).map(|crc| (end - start, crc))
             }

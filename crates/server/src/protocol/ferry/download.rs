@@ -159,9 +159,9 @@ impl<H: Handles> Download<H> {
         };
         let meta = meta(version, self.manner.tells_mode);
         match content {
-            Content::Inline(bytes) => {
+            Content::Inline { bytes, crc } => {
                 self.transfer.bytes = bytes.len() as u64;
-                let crc = Crc32::of(&bytes);
+                let crc = crc.unwrap_or_else(|| Crc32::of(&bytes));
                 outbox.text(|text| match self.purpose {
                     Purpose::Send => {
                         Reply::File(meta).encode(text);

@@ -113,7 +113,7 @@ impl<H: Handles> HttpSession<H> {
                 let size = version.size;
                 let mut text = header(&archive.walk, &name, TarMember::File(size), version.mtime);
                 match content {
-                    Content::Inline(bytes) => {
+                    Content::Inline { bytes, .. } => {
                         text.extend_from_slice(&bytes);
                         text.resize(text.len() + tar::padding(size), 0);
                         request.transfer.bytes += bytes.len() as u64;

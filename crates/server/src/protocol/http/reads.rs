@@ -314,7 +314,7 @@ impl<H: Handles> HttpSession<H> {
         let part = range.clone().unwrap_or(0..version.size);
         let status = if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
         let crc = match &content {
-            Content::Inline(bytes) if range.is_none() => Some(Crc32::of(bytes)),
+            Content::Inline { bytes, crc } if range.is_none() => Some(crc.unwrap_or_else(|| Crc32::of(bytes))),
             _ => None,
         };
         request.transfer.resumed = part.start;
@@ -332,7 +332,7 @@ impl<H: Handles> HttpSession<H> {
             }
         });
         match content {
-            Content::Inline(bytes) => {
+            Content::Inline { bytes, .. } => {
                 request.transfer.bytes = bytes.len() as u64;
                 self.outbox.text(|text| text.extend_from_slice(&bytes));
                 self.finish(request, None, now);

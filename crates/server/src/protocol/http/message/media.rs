@@ -1,6 +1,6 @@
 //! Media types by the ends of names.
 
-use std::{fmt, path::Path};
+use std::fmt;
 
 /// The media type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,11 @@ pub(super) const TEXT_CHARSET: &str = "; charset=utf-8";
 /// Returns the media type of a file called `name`, by what stands behind its last point.
 #[must_use]
 pub fn media_type(name: &str) -> MediaType {
-    MediaType(mime_guess::from_path(Path::new(name)).first_raw().unwrap_or("application/octet-stream"))
+    let last = name.rsplit('/').next().unwrap_or(name);
+    // What begins with its only point has no end of a name.
+    let end = last.rsplit_once('.').filter(|(before, _)| !before.is_empty());
+    let guessed = end.and_then(|(_, end)| mime_guess::from_ext(end).first_raw());
+    MediaType(guessed.unwrap_or("application/octet-stream"))
 }
 
 impl MediaType {
