@@ -2,6 +2,7 @@
 // A helper of tests fails by panicking, at the line of the test that called it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
 mod client;
 mod life;
 mod logins;

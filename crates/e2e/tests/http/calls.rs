@@ -1,0 +1,92 @@
+//! The system calls by which the bytes of a file are sent, as strace sees them.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use ferry_e2e::{eventually, random_bytes};
+use tempfile::TempDir;
+
+use super::serving;
+
+const LARGE_BYTES: usize = 24 << 20;
+
+/// So much at the end of a file is held back, and read, until the file was looked at again.
+const LAST_BYTES: u64 = 4 << 10;
+
+/// All by which bytes of a file can get anywhere, but for a mapping of it.
+const CALLS: &str = "trace=read,readv,pread64,preadv,preadv2,sendfile,splice,tee,copy_file_range";
+
+/// strace at a running server.
+struct Trace {
+    strace: Child,
+    lines: PathBuf,
+    _place: TempDir,
+}
+
+impl Trace {
+    /// Follows a process and all of its threads; [`None`] where there is no strace, or it may not.
+    fn of(pid: u32) -> Option<Trace> {
+        let place = tempfile::tempdir().unwrap();
+        let lines = place.path().join("lines");
+        let spawned = Command::new("strace")
+            .args(["-f", "-y", "-s", "0", "-e", CALLS])
+            .arg("-o")
+            .arg(&lines)
+            .args(["-p", &pid.to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut strace) = spawned else {
+            eprintln!("skipped: there is no strace");
+            return None;
+        };
+        let mut said = String::new();
+        BufReader::new(strace.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        let trace = Trace { strace, lines, _place: place };
+        if said.contains("attached") {
+            return Some(trace);
+        }
+        eprintln!("skipped: {said}");
+        None
+    }
+
+    /// Returns how many bytes of a file were sent from it by sendfile, and how many came out of it by any other call.
+    fn moved(&self, file: &Path) -> (u64, u64) {
+        let (mut sent, mut read) = (0, 0);
+        let name = format!("<{}>", file.display());
+        for line in fs::read_to_string(&self.lines).unwrap().lines().filter(|line| line.contains(&name)) {
+            let bytes = line.rsplit_once(" = ").and_then(|(_, result)| result.parse().ok()).unwrap_or(0);
+            if line.contains(" sendfile(") { sent += bytes } else { read += bytes }
+        }
+        (sent, read)
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        let _ = self.strace.kill();
+        let _ = self.strace.wait();
+    }
+}
+
+/// Once the CRCs of its blocks are known, which takes one reading of it when it has rested for a second.
+#[test]
+fn a_large_file_goes_from_the_page_cache_to_the_socket() {
+    let (server, mut http) = serving();
+    let large = random_bytes(7, LARGE_BYTES);
+    server.write("large.bin", &large);
+    let file = fs::canonicalize(server.path("large.bin")).unwrap();
+    let Some(trace) = Trace::of(server.pid()) else { return };
+    let (sent, read) = eventually("the file is read for nothing", || {
+        let before = trace.moved(&file);
+        assert!(http.get("/large.bin").body == large);
+        let after = trace.moved(&file);
+        let (sent, read) = (after.0 - before.0, after.1 - before.1);
+        (read <= LAST_BYTES).then_some((sent, read))
+    });
+    assert_eq!((sent, read), (LARGE_BYTES as u64 - LAST_BYTES, LAST_BYTES));
+}
