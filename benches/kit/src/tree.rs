@@ -114,14 +114,24 @@ mod tests {
         assert!(parse("7 (a) S 3").is_none());
     }
 
+    /// The time of one process alone never falls, however the machine is loaded; that of threads that come and go does.
     #[test]
     fn time_that_was_spent_is_told() {
-        let before = own_cpu_seconds(id());
-        let mut number = 1_u64;
-        while own_cpu_seconds(id()) - before < 0.02 {
-            number = std::hint::black_box(number.wrapping_mul(3));
-        }
-        assert!(cpu_seconds(id()) >= own_cpu_seconds(std::process::id()) - 0.01);
+        let script = "(while :; do :; done) & wait; read end";
+        let mut parent = Command::new("sh");
+        let mut parent = parent.args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let (busy, spent) = ferry_e2e::eventually("a child that has spent some time", || {
+            let busy = descendants(parent.id()).first().copied()?;
+            Some((busy, own_cpu_seconds(busy))).filter(|(_, spent)| *spent >= 0.1)
+        });
+        assert!(cpu_seconds(parent.id()) >= spent, "of those that live");
+        let busy = rustix::process::Pid::from_raw(busy.cast_signed()).unwrap();
+        rustix::process::kill_process(busy, rustix::process::Signal::KILL).unwrap();
+        ferry_e2e::eventually("a child that was waited for", || descendants(parent.id()).is_empty().then_some(()));
+        // Ticks are whole ones of 10 ms, of the user and of the system.
+        assert!(cpu_seconds(parent.id()) >= spent - 0.02, "of those that have ended");
+        drop(parent.stdin.take());
+        parent.wait().unwrap();
     }
 
     #[test]
