@@ -51,6 +51,28 @@ pub(crate) fn is_full() -> bool {
     std::env::var("FERRY_SWEEP").is_ok_and(|size| size == "full")
 }
 
+/// Returns whether more was asked for than every run of the tests does: `FERRY_SWEEP=more` is what every change is
+/// checked with, before it is merged.
+pub(crate) fn is_more() -> bool {
+    is_full() || std::env::var("FERRY_SWEEP").is_ok_and(|size| size == "more")
+}
+
+/// Between two calls of a small sweep.
+const STRIDE: usize = 4;
+
+/// Returns the calls at which something is to happen: each one, or in a small sweep some, which are others in the next
+/// `turn`.
+pub(crate) fn places(turn: usize) -> impl Iterator<Item = usize> {
+    let stride = if is_more() { 1 } else { STRIDE };
+    (turn % stride..).step_by(stride)
+}
+
+/// Fails the test if a sweep has shrunk below so many `runs`, of its form that is not small.
+pub(crate) fn enough(runs: usize, least: usize) {
+    let least = if is_more() { least } else { least / STRIDE };
+    assert!(runs > least, "the sweep shrank: {runs}");
+}
+
 /// Where the dice start.
 pub(crate) fn seed() -> u64 {
     std::env::var("FERRY_SWEEP_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_260_101)

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     check::check,
-    common::{self, dice::Dice, fresh_root, is_full, lack::Lack, tree::Tree},
+    common::{self, dice::Dice, fresh_root, is_full, is_more, lack::Lack, tree::Tree},
     model::{Fate, Image, Log, Op},
     recorder::{Lie, Recorder},
     script::{self, Player, Step},
@@ -100,7 +100,15 @@ fn brief(op: Option<&Op>) -> String {
 /// Returns the different disks that there may be after one cut.
 fn disks(log: &Log, cut: usize, dice: &mut Dice) -> Vec<(Fate, Image)> {
     let mut fates = vec![Fate::AllLost, Fate::AllKept, Fate::EntriesKept, Fate::BytesKept];
-    fates.resize(fates.len() + if is_full() { 12 } else { 2 }, Fate::Random);
+    fates.resize(
+        fates.len()
+            + match (is_full(), is_more()) {
+                (true, _) => 12,
+                (false, true) => 2,
+                (false, false) => 1,
+            },
+        Fate::Random,
+    );
     let mut seen = HashSet::new();
     let mut disks = Vec::new();
     for fate in fates {

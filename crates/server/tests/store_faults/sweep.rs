@@ -42,18 +42,30 @@ use crate::{
 const ERRORS: [Errno; 8] =
     [Errno::NOSPC, Errno::DQUOT, Errno::IO, Errno::INTR, Errno::MFILE, Errno::ROFS, Errno::ACCESS, Errno::STALE];
 
-/// Returns the errors that strike the `nth` call: all of them in a full sweep, else those that
-/// differ most in what they do, and one of the others in turn.
-fn errors(nth: usize, lack: Lack) -> Vec<Errno> {
-    if lack != Lack::Nothing && !common::is_full() {
-        // A change in several steps that is made in part can't simply be made again.
-        return if lack == Lack::NoReplace { vec![Errno::IO, Errno::STALE] } else { vec![Errno::IO] };
-    }
-    if common::is_full() {
-        return ERRORS.to_vec();
-    }
+/// Returns the faults that strike the `nth` call, each error once and lasting: all errors in a full sweep, else those that
+/// differ most in what they do, and one of the others in turn. A small sweep takes two of these faults, other ones at the
+/// next call, and in the next request.
+fn faults(nth: usize, lack: Lack, turn: usize) -> Vec<Fault> {
     let others = [Errno::NOSPC, Errno::DQUOT, Errno::MFILE, Errno::ROFS, Errno::ACCESS, Errno::STALE];
-    vec![Errno::IO, Errno::INTR, others[nth % others.len()]]
+    let errors = match lack {
+        _ if common::is_full() => ERRORS.to_vec(),
+        Lack::Nothing => vec![Errno::IO, Errno::INTR, others[nth % others.len()]],
+        // A change in several steps that is made in part can't simply be made again.
+        Lack::NoReplace => vec![Errno::IO, Errno::STALE],
+        _ => vec![Errno::IO],
+    };
+    let of = |error| [false, true].map(|lasting| Fault { nth, error, lasting });
+    let all: Vec<Fault> = errors.into_iter().flat_map(of).collect();
+    if common::is_more() {
+        return all;
+    }
+    let at = |place: usize| all[place % all.len()];
+    let first = at(nth + turn);
+    match all.len() {
+        ..=2 => vec![first],
+        // Three further it is another error, and lasting where the first strikes once.
+        _ => vec![first, at(nth + turn + 3)],
+    }
 }
 
 /// Returns the code that a client is told for an error of the system.
@@ -122,25 +134,20 @@ pub(crate) fn sweep(case: &Case, figures: &mut Figures) {
     let clean = undisturbed(case);
     figures.cases += 1;
     figures.calls += clean.calls;
-    for nth in 0..clean.calls {
-        for error in errors(nth, case.lack) {
-            for lasting in [false, true] {
-                let fault = Fault { nth, error, lasting };
-                let mut found = Vec::new();
-                let tried = catch_unwind(AssertUnwindSafe(|| disturbed(case, &clean, fault, &mut found)));
-                let failed = tried.unwrap_or_else(|_| {
-                    found.push("it panicked".into());
-                    Vec::new()
-                });
-                figures.runs += 1;
-                figures.faults += failed.len();
-                let what = failed.first().map_or_else(|| "nothing".into(), |kind| format!("{kind:?}"));
-                let place =
-                    format!("call {nth}, {error}, lasting: {lasting}, cold: {}, lack: {:?}", case.cold, case.lack);
-                let shown = |found| format!("{}: {what} failed: {found} [{place}]", case.name);
-                figures.violations.extend(found.into_iter().map(shown));
-            }
-        }
+    for fault in (0..clean.calls).flat_map(|nth| faults(nth, case.lack, figures.cases)).collect::<Vec<_>>() {
+        let mut found = Vec::new();
+        let tried = catch_unwind(AssertUnwindSafe(|| disturbed(case, &clean, fault, &mut found)));
+        let failed = tried.unwrap_or_else(|_| {
+            found.push("it panicked".into());
+            Vec::new()
+        });
+        figures.runs += 1;
+        figures.faults += failed.len();
+        let what = failed.first().map_or_else(|| "nothing".into(), |kind| format!("{kind:?}"));
+        let Fault { nth, error, lasting } = fault;
+        let place = format!("call {nth}, {error}, lasting: {lasting}, cold: {}, lack: {:?}", case.cold, case.lack);
+        let shown = |found| format!("{}: {what} failed: {found} [{place}]", case.name);
+        figures.violations.extend(found.into_iter().map(shown));
     }
 }
 
@@ -395,22 +402,17 @@ pub(crate) fn sweep_batch(lack: Lack, figures: &mut Figures) {
     let calls = run.saboteur.disarm().calls.len();
     figures.cases += 1;
     figures.calls += calls;
-    for nth in 0..calls {
-        for error in errors(nth, lack) {
-            for lasting in [false, true] {
-                let fault = Fault { nth, error, lasting };
-                let mut run = prepare();
-                let before = Tree::read(run.root.path());
-                run.saboteur.arm(Some(fault), None);
-                let told = cases::batch(&mut run);
-                let failed = run.saboteur.disarm().failed;
-                figures.runs += 1;
-                figures.faults += failed.len();
-                if !explained(&before, &Tree::read(run.root.path()), &told, &failed) {
-                    let told: Vec<_> = told.iter().map(|(told, _)| told.is_ok()).collect();
-                    figures.violations.push(format!("batch, {fault:?}, {failed:?} failed: told {told:?}"));
-                }
-            }
+    for fault in (0..calls).flat_map(|nth| faults(nth, lack, figures.cases)).collect::<Vec<_>>() {
+        let mut run = prepare();
+        let before = Tree::read(run.root.path());
+        run.saboteur.arm(Some(fault), None);
+        let told = cases::batch(&mut run);
+        let failed = run.saboteur.disarm().failed;
+        figures.runs += 1;
+        figures.faults += failed.len();
+        if !explained(&before, &Tree::read(run.root.path()), &told, &failed) {
+            let told: Vec<_> = told.iter().map(|(told, _)| told.is_ok()).collect();
+            figures.violations.push(format!("batch, {fault:?}, {failed:?} failed: told {told:?}"));
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Two servers of one root.
 //!
 //! [`interleaved`] makes one request at one store and, between any two of its system calls, another
-//! request at the other store. It does so for every pair of requests and every place. The outcome
-//! must be that of one request after the other. [`room`] and [`expiry`] look at facts that the two
+//! request at the other store. It does so for every pair of requests, at every place with
+//! `FERRY_SWEEP=more`, else at each fourth. The outcome must be that of one request after the other. [`room`] and [`expiry`] look at facts that the two
 //! can't know of each other. [`moves`] does the same with renames where the file system can't
 //! refuse to replace, and kills one server. [`machines`] looks at servers on several machines,
 //! [`stopped`] at one of them that is stopped for long and goes on, [`killed`] at one

@@ -19,9 +19,9 @@ use crate::{
     acts::{Answer, Side, options},
     common::{
         client::name,
-        fresh_root, is_full,
+        enough, fresh_root, is_full,
         lack::Lack,
-        none, show,
+        none, places, show,
         tree::{self, Tree},
     },
     intruder::Intruder,
@@ -201,10 +201,10 @@ fn a_rename_is_one_servers_whatever_the_other_does_meanwhile() {
     let pairs = FIRST.iter().flat_map(|first| SECOND.iter().map(move |second| (*first, *second)));
     // A file and a directory each way round: the other one is interrupted.
     let turned = [(SECOND[5], FIRST[0]), (SECOND[12], FIRST[0]), (SECOND[10], FIRST[1]), (SECOND[17], FIRST[1])];
-    for (first, second) in pairs.chain(turned) {
+    for (turn, (first, second)) in pairs.chain(turned).enumerate() {
         let orders: [&[bool]; 4] = [&[false, true], &[true, false], &[false], &[true]];
         let allowed: BTreeSet<_> = orders.map(|order| serial(first, second, order)).into();
-        for nth in 0.. {
+        for nth in places(turn) {
             let mut two = Two::new();
             let between = Arc::new(Mutex::new(String::new()));
             let (side, answer) = (two.second.clone(), between.clone());
@@ -230,7 +230,7 @@ fn a_rename_is_one_servers_whatever_the_other_does_meanwhile() {
         }
     }
     show(format_args!("renames at two servers: runs {runs}, violations {}", found.len()));
-    assert!(runs > 500, "the sweep shrank: {runs}");
+    enough(runs, 500);
     none(&found);
 }
 
@@ -248,7 +248,7 @@ fn a_server_that_is_killed_in_a_rename_leaves_each_name_once() {
         // The other server may know that the first has ended, or not yet: one of the two for each pair, but in a full
         // sweep.
         for known in [false, true].into_iter().filter(|known| is_full() || *known == (number % 2 == 0)) {
-            for calls in 1.. {
+            for calls in places(number).map(|before| before + 1) {
                 let mut two = Two::new();
                 two.without.kill_after(calls);
                 first.ask(&mut two.first);
@@ -275,6 +275,6 @@ fn a_server_that_is_killed_in_a_rename_leaves_each_name_once() {
         }
     }
     show(format_args!("killed renames: runs {runs}, violations {}", found.len()));
-    assert!(runs > 1000, "the sweep shrank: {runs}");
+    enough(runs, 1000);
     none(&found);
 }
