@@ -1,4 +1,5 @@
-//! Every bench target in its tiny form: no figure is looked at, but every transfer is verified.
+//! Every bench target in its tiny form: no figure is looked at, but every transfer is verified. Those that stand beside
+//! other programs take long: they run where `FERRY_TEST_BENCHES=1` asks for them, and in `cargo bench -- --tiny`.
 
 use std::{
     fs,
@@ -49,9 +50,21 @@ fn scale() {
     assert!(matches!(report.rows().len(), 1 | 3), "{} rows", report.rows().len());
 }
 
+/// Returns whether benches that take long are skipped, with a word.
+fn skips_long() -> bool {
+    let skips = std::env::var_os("FERRY_TEST_BENCHES").is_none();
+    if skips {
+        eprintln!("skipped: only with FERRY_TEST_BENCHES=1, and by cargo bench -- --tiny");
+    }
+    skips
+}
+
 /// All peers of this machine take part; ferry does its work in any case.
 #[test]
 fn peers() {
+    if skips_long() {
+        return;
+    }
     let mut report = Report::new("peers", false);
     ferry_bench_kit::peers::all(&setup(), &Options::tiny(), &mut report);
     let alone = report.rows().iter().filter(|row| row.limit.is_empty() && !row.ours.is_empty()).count();
@@ -61,6 +74,9 @@ fn peers() {
 /// It skips with a word where a cluster can't be had.
 #[test]
 fn cluster() {
+    if skips_long() {
+        return;
+    }
     let mut report = Report::new("cluster", false);
     ferry_bench_kit::peers::cluster::all(&setup(), &Options::tiny(), &mut report);
     assert!(matches!(report.rows().len(), 0 | 8), "{} rows", report.rows().len());
@@ -69,6 +85,9 @@ fn cluster() {
 /// It skips with a word where there are no name spaces and TUN devices; others take part where they are here.
 #[test]
 fn line() {
+    if skips_long() {
+        return;
+    }
     let mut report = Report::new("line", false);
     ferry_bench_kit::peers::long_line::all(&setup(), &Options::tiny(), &mut report);
     let alone = report.rows().iter().filter(|row| row.limit.is_empty() && !row.ours.is_empty()).count();
