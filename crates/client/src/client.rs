@@ -9,7 +9,7 @@ use ferry_wire::{Entry, Greeting, Id, Name, Request, Tag, Time};
 use crate::{
     address::Address,
     connection::Connection,
-    conversation::requests::{self, Download, Part, Stat, Sum, Touch},
+    conversation::requests::{self, Download, Part, Space, Stat, Sum, Touch},
     error::Error,
     link::Link,
     login::Credentials,
@@ -527,6 +527,18 @@ impl Client {
     /// wrong: see [`Error`].
     pub fn health(&mut self) -> Result<(), Error> {
         self.converse(requests::health)
+    }
+
+    /// Asks how much room the server has for more. It needs a right on any name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Lacking`] of a server that does not tell; and anything else that can go wrong: see [`Error`].
+    pub fn space(&mut self) -> Result<Space, Error> {
+        if !self.greeting().has(Greeting::SPACE) {
+            return Err(Error::Lacking { what: "tell how much room it has", feature: Greeting::SPACE });
+        }
+        self.converse(requests::space)
     }
 
     /// Says good-bye to the server and closes. The connection is gone even where this fails.

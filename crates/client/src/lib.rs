@@ -94,7 +94,7 @@ pub use address::{Address, AddressError};
 pub use checksum::{ChecksumError, ChecksumForm, ChecksumLine};
 pub use choose::{Choice, Filter, Links, NameList, RuleError};
 pub use client::Client;
-pub use conversation::requests::{Download, Part, Stat, Sum, Touch};
+pub use conversation::requests::{Download, Part, Space, Stat, Sum, Touch};
 pub use error::{Blame, Error, Stranger};
 pub use local::{HeldDirectory, LocalPath, sha256_of};
 pub use login::{Credentials, LoginProblem};

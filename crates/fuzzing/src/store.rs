@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use ferry_server::store::{
     Chunk, Completion, Content, DirEntry, ErrorKind, FileVersion, Finish, Form, Handles, Listed, Loaded,
     NameCompletion, NameOperation, Opened, Operation, Piece, Progress, Published, ReadCompletion, ReadOperation,
-    Resumed, Stability, Status, StoreError, SystemError, UploadCompletion, UploadOperation,
+    Resumed, Room, Stability, Status, StoreError, SystemError, UploadCompletion, UploadOperation,
 };
 use ferry_wire::{Crc32, Digest, Mode, Name, Tag};
 
@@ -204,6 +204,9 @@ fn read(operation: ReadOperation<Numbers>) -> ReadCompletion<'static, Numbers> {
         }
         ReadOperation::Stat { .. } => ReadCompletion::Found(Ok(Status::File(version(5)))),
         ReadOperation::Probe => ReadCompletion::Probed(Ok(())),
+        ReadOperation::Room { .. } => {
+            ReadCompletion::RoomFound(Ok(Room { total: 9, free: 5, available: 4, staged: Some(3) }))
+        }
         ReadOperation::List { .. } => listed("a", Status::File(version(5)), Some(3)),
         ReadOperation::ListMore { dir } => listed("d", Status::Directory(None), dir.checked_sub(1)),
         ReadOperation::Measure(resume) => ReadCompletion::Measured(match resume.id.as_str() {

@@ -86,6 +86,11 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("entry", "name, kind, size, mtime, tag: one line of LS, LLS, FIND or TREE."),
     ("tree", "files, directories: all that TREE has shown."),
     ("usage", "name, bytes, files, directories: all that is beneath a directory, or of a file; one line of DU."),
+    (
+        "space",
+        "total, free, available, staged: the room that DF was told; staged is what uploads may still take before they have \
+         their names, null where no limit holds.",
+    ),
     ("directory", "name: the entries that follow are in it."),
     ("stat", "name, kind, size, mtime, tag: what STAT was told."),
     ("sum", "name, crc, size, tag, sha256: what SUM was told; sha256 is null where it was not asked for."),

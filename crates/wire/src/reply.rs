@@ -113,6 +113,17 @@ pub enum Reply {
         /// The SHA-256 of the whole file, where it was asked for.
         sha256: Option<Sha256>,
     },
+    /// `SPACE <total> <free> <available> <staged or *>`
+    Space {
+        /// The size of the root's file system in bytes.
+        total: u64,
+        /// Bytes that hold nothing.
+        free: u64,
+        /// Those of them that the server may fill.
+        available: u64,
+        /// Bytes that the client's uploads may take before they have their names; [`None`] where no limit holds.
+        staged: Option<u64>,
+    },
     /// `DONE`
     Done,
     /// `BYE`
@@ -163,7 +174,9 @@ impl Reply {
                 Reply::Saved { size, crc, tag }
             } else {
                 let word = std::iter::from_fn(|| words.next()).find_map(|word| word.strip_prefix(SHA256));
-                let sha256 = word.map(|digits| Sha256::parse(digits).ok_or(())).transpose().ok()?;
+                let is_small = |digits: &&[u8]| !digits.iter().any(u8::is_ascii_uppercase);
+                let parsed = |digits: &[u8]| Some(digits).filter(is_small).and_then(Sha256::parse).ok_or(());
+                let sha256 = word.map(parsed).transpose().ok()?;
                 Reply::Sum { size, crc, tag, sha256 }
             }
         } else if is_verb(verb, "DIR") {
@@ -174,6 +187,16 @@ impl Reply {
             Reply::Go { offset, parts }
         } else if is_verb(verb, "LISTING") {
             Reply::Listing
+        } else if is_verb(verb, "SPACE") {
+            Reply::Space {
+                total: parse_integer(words.next()?)?,
+                free: parse_integer(words.next()?)?,
+                available: parse_integer(words.next()?)?,
+                staged: match words.next()? {
+                    b"*" => None,
+                    bytes => Some(parse_integer(bytes)?),
+                },
+            }
         } else if is_verb(verb, "DONE") {
             Reply::Done
         } else if is_verb(verb, "BYE") {
@@ -216,6 +239,10 @@ impl Reply {
             Reply::Sum { size, crc, tag, sha256: None } => writeln!(out, "SUM {size} {crc} {tag}"),
             Reply::Sum { size, crc, tag, sha256: Some(sha256) } => {
                 writeln!(out, "SUM {size} {crc} {tag} sha256={sha256}")
+            }
+            Reply::Space { total, free, available, staged } => {
+                let staged = staged.map_or_else(|| "*".into(), |bytes| bytes.to_string());
+                writeln!(out, "SPACE {total} {free} {available} {staged}")
             }
             Reply::Done => writeln!(out, "DONE"),
             Reply::Bye => writeln!(out, "BYE"),
@@ -290,6 +317,9 @@ impl Greeting {
 
     /// The feature of a server that takes parts of a resumable upload on several connections.
     pub const PARTS: &str = "parts";
+
+    /// The feature of a server that knows SPACE.
+    pub const SPACE: &str = "space";
 
     /// The beginning of the feature with the server's name among several.
     pub const NODE: &str = "node=";
@@ -392,6 +422,12 @@ mod tests {
         assert!(Reply::parse(b"FILE 5 - t mode=4755").is_err());
         let parts = vec![7..9, 12..13];
         assert_eq!(Reply::parse(b"GO 5 7-9 12-13 14-14 20-30"), Ok(Reply::Go { offset: 5, parts }));
+        let space = |staged| Reply::Space { total: 9, free: 5, available: 4, staged };
+        assert_eq!(Reply::parse(b"SPACE 9 5 4 * of late"), Ok(space(None)));
+        assert_eq!(Reply::parse(b"space 9 5 4 3"), Ok(space(Some(3))));
+        for line in ["SPACE", "SPACE 9 5 4", "SPACE 9 5 * *", "SPACE 9 5 4 -", "SPACE -9 5 4 *"] {
+            assert!(Reply::parse(line.as_bytes()).is_err(), "{line:?}");
+        }
         for line in
             ["", "FILE", "FILE 1 -", "FILE 1 - bad.tag", "FILE -1 - t", "SAVED 1 - t", "SUM 1 cbf4392 t", "GO", "WAT"]
         {

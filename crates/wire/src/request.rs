@@ -115,6 +115,8 @@ pub enum Request {
     With(Options),
     /// `HEALTH`: whether the server's root answers.
     Health,
+    /// `SPACE`: how much room there is.
+    Space,
     /// `CLOSE`
     Close,
 }
@@ -238,6 +240,7 @@ impl Request {
             Request::Login { .. } => "LOGIN",
             Request::With(_) => "WITH",
             Request::Health => "HEALTH",
+            Request::Space => "SPACE",
             Request::Close => "CLOSE",
         }
     }
@@ -285,6 +288,7 @@ impl Request {
                 tag.and(mode).and_then(|()| writeln!(out))
             }
             Request::Health => writeln!(out, "HEALTH"),
+            Request::Space => writeln!(out, "SPACE"),
             Request::Close => writeln!(out, "CLOSE"),
         };
     }
@@ -338,7 +342,8 @@ const REQUESTS: &[Syntax] = &[
     Syntax { verb: "TOUCH", usage: "TOUCH <mtime or -> <name>", parse: touch },
     Syntax { verb: "LOGIN", usage: "LOGIN <user> <secret>", parse: login },
     Syntax { verb: "WITH", usage: "WITH <key>=<value> ...", parse: with },
-    Syntax { verb: "HEALTH", usage: "HEALTH", parse: health },
+    Syntax { verb: "HEALTH", usage: "HEALTH", parse: |words| alone(words, Request::Health) },
+    Syntax { verb: "SPACE", usage: "SPACE", parse: |words| alone(words, Request::Space) },
     Syntax { verb: "CLOSE", usage: "CLOSE", parse: |_| Ok(Request::Close) },
 ];
 
@@ -437,8 +442,9 @@ fn option(word: &[u8]) -> Options {
     }
 }
 
-fn health(words: Words<'_>) -> Result<Request, ArgumentError> {
-    if words.rest().is_some() { Err(ArgumentError::Usage) } else { Ok(Request::Health) }
+/// Reads a request that has no arguments, and refuses those of a later version.
+fn alone(words: Words<'_>, request: Request) -> Result<Request, ArgumentError> {
+    if words.rest().is_some() { Err(ArgumentError::Usage) } else { Ok(request) }
 }
 
 fn usage(syntax: &Syntax) -> Failure {
@@ -533,6 +539,7 @@ mod tests {
             ("WITH mode=4755", with(false, false, true)),
             ("WITH mode=", with(false, false, true)),
             ("health", Request::Health),
+            ("space", Request::Space),
             ("CLOSE the door", Request::Close),
         ] {
             assert_eq!(Request::parse(line.as_bytes()), Ok(expected), "{line:?}");

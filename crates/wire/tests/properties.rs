@@ -85,6 +85,7 @@ fn requests() -> impl Strategy<Value = Request> {
             (options != Options::default()).then_some(Request::With(options))
         }),
         Just(Request::Health),
+        Just(Request::Space),
         Just(Request::Close),
     ]
 }
@@ -293,7 +294,7 @@ proptest! {
     fn no_words_make_a_parser_panic(
         verb in select(vec![
             "GET", "READ", "PUT", "RESUME", "PART", "LIST", "STAT", "SUM", "MKDIR", "DELETE", "RENAME", "TOUCH", "LOGIN", "WITH", "CLOSE",
-            "HEALTH", "DATA", "END", "STOP", "FAIL", "FILE", "DIR", "LISTING", "SAVED", "GO", "DONE", "BYE", "FERRY", "f", "d",
+            "HEALTH", "SPACE", "DATA", "END", "STOP", "FAIL", "FILE", "DIR", "LISTING", "SAVED", "GO", "DONE", "BYE", "FERRY", "f", "d",
         ]),
         words in vec(
             prop_oneof![

@@ -29,6 +29,19 @@ pub struct Sum {
     pub sha256: Option<Sha256>,
 }
 
+/// The room that a server has for more, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// The size of the file system that the server's root lies on.
+    pub total: u64,
+    /// Bytes of it that hold nothing.
+    pub free: u64,
+    /// Those of them that the server may fill.
+    pub available: u64,
+    /// Bytes that uploads may take before they have their names; [`None`] where no limit holds.
+    pub staged: Option<u64>,
+}
+
 /// A part of a file that was read, and is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {
@@ -119,6 +132,15 @@ pub(crate) fn sum_all(
             _ => {}
         }
         answered += 1;
+    }
+}
+
+pub(crate) fn space(link: &mut Link) -> Result<Space, Error> {
+    let mut exchange = Exchange::new(link);
+    exchange.ask(&Request::Space, ());
+    match exchange.reply()?.1 {
+        Reply::Space { total, free, available, staged } => Ok(Space { total, free, available, staged }),
+        reply => Err(unexpected(reply)),
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) enum Ask {
     List,
     Stat,
     Sum,
+    /// With the SHA-256.
+    Hash,
+    Space,
     Mkdir,
     Delete,
     Rename,
@@ -130,6 +133,8 @@ impl Ask {
             Ask::List => client.list(None).map(|got| entries = got),
             Ask::Stat => client.stat(&a).map(drop),
             Ask::Sum => client.sum(&a).map(drop),
+            Ask::Hash => client.sums(&[a], true, &mut |_, sum| sum.map(drop)),
+            Ask::Space => client.space().map(drop),
             Ask::Mkdir => client.mkdir(&a),
             Ask::Delete => client.delete(&a),
             Ask::Rename => client.rename(&a, &b),

@@ -5,7 +5,7 @@ use ferry_client::Code;
 use crate::{
     ask::{Ask, Outcome},
     case::{Case, run},
-    stage::{Step, after_body, answer, greeted, in_body, resumed, say},
+    stage::{Step, after_body, answer, greeted, in_body, resumed, said_after, say},
 };
 
 /// Name, what is asked, what the server does around the line of FAIL.
@@ -28,6 +28,8 @@ const PLACES: &[Place] = &[
     ("the second block of LIST", Ask::List, |fail| behind("LISTING\nDATA 10\nf 5 - t a\n", fail)),
     ("the reply to STAT", Ask::Stat, |fail| answer(fail)),
     ("the reply to SUM", Ask::Sum, |fail| answer(fail)),
+    ("the reply to SUM with SHA-256", Ask::Hash, |fail| said_after("with-sha256", 2, fail)),
+    ("the reply to SPACE", Ask::Space, |fail| said_after("space", 1, fail)),
     ("the reply to MKDIR", Ask::Mkdir, |fail| answer(fail)),
     ("the reply to DELETE", Ask::Delete, |fail| answer(fail)),
     ("the reply to RENAME", Ask::Rename, |fail| answer(fail)),

@@ -1,13 +1,53 @@
 //! Requests that are answered in a line: STAT, SUM, MKDIR, DELETE, RENAME, CLOSE.
 
+use ferry_client::Code;
+
 use crate::{
     ask::{
-        Ask::{Close, Delete, Mkdir, Rename, Stat, Sum},
-        Outcome::{Closed, Done, Violation},
+        Ask::{Close, Delete, Hash, Mkdir, Rename, Space, Stat, Sum},
+        Outcome::{Closed, Done, Fails, Strange, Violation},
     },
     case::{Row, run_table},
-    stage::{Step, answer, greeted, say},
+    stage::{Step, answer, greeted, said_after, say},
 };
+
+/// The SHA-256 of no bytes.
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+#[test]
+#[rustfmt::skip]
+fn replies_that_a_feature_announces() {
+    let hash = |reply: String| said_after("with-sha256", 2, format!("{reply}\n"));
+    let space = |reply: &str| said_after("space", 1, format!("{reply}\n"));
+    let rows: Vec<Row> = vec![
+        // Without the feature nothing is sent: the server that reads a line would wait for it.
+        ("SHA-256, no feature", Hash, greeted([Step::Line]), Strange),
+        ("SPACE, no feature", Space, greeted([Step::Line]), Strange),
+        ("SHA-256", Hash, hash(format!("SUM 0 00000000 t sha256={EMPTY}")), Done),
+        ("SHA-256 behind words of later", Hash, hash(format!("SUM 0 00000000 t md5=x sha256={EMPTY} more")), Done),
+        ("SHA-256, none", Hash, hash("SUM 0 00000000 t".into()), Violation),
+        ("SHA-256, an empty one", Hash, hash("SUM 0 00000000 t sha256=".into()), Violation),
+        ("SHA-256, a digit short", Hash, hash(format!("SUM 0 00000000 t sha256={}", &EMPTY[1..])), Violation),
+        ("SHA-256, a digit more", Hash, hash(format!("SUM 0 00000000 t sha256={EMPTY}0")), Violation),
+        ("SHA-256, large letters", Hash, hash(format!("SUM 0 00000000 t sha256={}", EMPTY.to_uppercase())), Violation),
+        ("SHA-256, no digits", Hash, hash(format!("SUM 0 00000000 t sha256={}", "x".repeat(64))), Violation),
+        ("SHA-256, not UTF-8", Hash, said_after("with-sha256", 2, [&b"SUM 0 00000000 t sha256="[..], &[0xff; 64], b"\n"].concat()), Violation),
+        ("SHA-256, the word by another name", Hash, hash(format!("SUM 0 00000000 t SHA256={EMPTY}")), Violation),
+        ("SHA-256, in place of the tag", Hash, hash(format!("SUM 0 00000000 sha256={EMPTY}")), Violation),
+        ("SHA-256, DONE", Hash, hash("DONE".into()), Violation),
+        ("SHA-256, of what the WITH was refused", Hash, hash("FAIL unsupported no such option".into()), Fails(Code::Unsupported)),
+        ("SPACE", Space, space("SPACE 9 5 4 *"), Done),
+        ("SPACE, with a limit and more words", Space, space("SPACE 9 5 4 3 inodes=7"), Done),
+        ("SPACE, more free than there is", Space, space("SPACE 0 5 9223372036854775807 0"), Done),
+        ("SPACE, no limit told", Space, space("SPACE 9 5 4"), Violation),
+        ("SPACE, a number too large", Space, space("SPACE 9223372036854775808 5 4 *"), Violation),
+        ("SPACE, a negative number", Space, space("SPACE 9 5 -4 *"), Violation),
+        ("SPACE, a size unknown", Space, space("SPACE * 5 4 *"), Violation),
+        ("SPACE, SUM", Space, space("SUM 0 00000000 t"), Violation),
+        ("SPACE, control characters", Space, space("SPACE \x1b[2J 5 4 *"), Violation),
+    ];
+    run_table("replies that a feature announces", rows);
+}
 
 #[test]
 #[rustfmt::skip]

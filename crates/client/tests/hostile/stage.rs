@@ -56,6 +56,12 @@ pub(crate) fn answer(reply: impl AsRef<[u8]>) -> Vec<Step> {
     greeted([Step::Line, say(reply)])
 }
 
+/// Greets as a server that has `feature`, reads so many lines and answers.
+pub(crate) fn said_after(feature: &str, lines: usize, reply: impl AsRef<[u8]>) -> Vec<Step> {
+    let greeting = say(format!("{} {feature}\n", GREETING.trim_end()));
+    [greeting].into_iter().chain((0..lines).map(|_| Step::Line)).chain([say(reply)]).collect()
+}
+
 /// Greets, and answers each request so, as often as a client asks again for what was damaged on the way.
 pub(crate) fn answer_each(reply: impl AsRef<[u8]>) -> Vec<Step> {
     greeted((0..4).flat_map(|_| [Step::Line, say(&reply)]))

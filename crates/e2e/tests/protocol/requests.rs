@@ -97,6 +97,8 @@ fn what_each_request_gets() {
         ("HEALTH", "DONE"),
         ("health\r", "DONE"),
         ("HEALTH a.txt", "FAIL bad-request"),
+        // SPACE.
+        ("SPACE a.txt", "FAIL bad-request"),
         // SUM.
         ("SUM a.txt", "SUM 5 3610a686"),
         ("SUM empty", "SUM 0 00000000"),

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use ferry_e2e::{Server, random_bytes, seed};
+use ferry_e2e::{Options, Server, random_bytes, seed};
 use serde_json::Value;
 
 use crate::{
@@ -63,6 +63,25 @@ fn sizes_are_summed_up_by_directory() {
     let of = |field: &str| event[field].as_u64();
     assert_eq!((event["event"].as_str(), event["name"].as_str()), (Some("usage"), Some("d")));
     assert_eq!((of("bytes"), of("files"), of("directories")), (Some(23), Some(3), Some(1)));
+}
+
+#[test]
+fn the_room_of_the_server_is_told() {
+    let place = Place::with(Options::new().arg("--max-staged").arg("3MiB"));
+    let status = rustix::fs::statvfs(place.server.root()).unwrap();
+    let total = status.f_blocks * status.f_frsize;
+    let said = place.run("DF").fine();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words[..5], ["total", "used", "available", "use", &total.to_string()], "{said}");
+    assert!(words[7].ends_with('%') && said.ends_with("not finished may take 3145728 more\n"), "{said}");
+    assert!(place.run("DF -h").fine().ends_with("may take 3.0 MiB more\n"));
+    let json = place.run_with(&["--json"], "DF", b"").fine();
+    let event: Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    let of = |field: &str| event[field].as_u64();
+    assert_eq!((event["event"].as_str(), of("total"), of("staged")), (Some("space"), Some(total), Some(3 << 20)));
+    // Others write to the disk meanwhile.
+    assert!(of("available") <= of("free") && of("free") <= of("total"), "{event}");
+    place.run("DF a").failed(2, "DF takes no");
 }
 
 #[test]

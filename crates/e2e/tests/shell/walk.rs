@@ -253,6 +253,7 @@ fn the_shell_stays_usable_whatever_fails_when_the_server_has_gone() {
         "FIND",
         "TREE a",
         "DU",
+        "DF",
         "HEALTH",
         "MKDIR a",
         "RM a",

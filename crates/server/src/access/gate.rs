@@ -10,6 +10,7 @@
 //! | TOUCH | `change` |
 //! | DELETE | `change`; and nothing beneath the name is hidden, for `not-empty` would tell of it |
 //! | RENAME | `change` at the old name and `add` at the new one, and at all that the table names beneath them |
+//! | SPACE | any right, on any name |
 //! | LOGIN, WITH, HEALTH, CLOSE | nothing |
 //!
 //! RENAME looks beneath its names since a directory takes along what lies in it. Otherwise a user
@@ -92,6 +93,11 @@ pub fn decide(request: &Request, table: &RightsTable) -> Decision {
         Request::Rename { from, to } => {
             table.at(Some(from)).has_throughout(Rights::CHANGE) && table.at(Some(to)).has_throughout(Rights::ADD)
         }
+        // Who may fetch or store anything may know whether there is room; a stranger may not.
+        Request::Space => {
+            let root = table.at(None);
+            root.rights().has_any(Rights::ALL) || root.leads()
+        }
         Request::Login { .. } | Request::With(_) | Request::Health | Request::Close => true,
     };
     if allowed { Decision::Allowed } else { Decision::Denied }
@@ -158,6 +164,21 @@ mod tests {
         assert_eq!(decide(&request("STAT a"), &table(&[("a/b", "add")])), Allowed);
         assert_eq!(decide(&request("LIST a/b"), &table(&[("a/b", "add")])), Denied);
         assert_eq!(decide(&request("GET a"), &table(&[("a/b", "rw")])), Denied);
+    }
+
+    #[test]
+    fn space_is_told_to_who_may_do_anything_anywhere() {
+        for (entries, decision) in [
+            (&[("", "none")][..], Denied),
+            (&[], Denied),
+            (&[("a", "none")], Denied),
+            (&[("", "list")], Allowed),
+            (&[("", "none"), ("a/b", "add")], Allowed),
+            (&[("", "none"), ("a", "none"), ("a/b/c", "change")], Allowed),
+            (&[("", "read"), ("a", "none")], Allowed),
+        ] {
+            assert_eq!(decide(&request("SPACE"), &table(entries)), decision, "{entries:?}");
+        }
     }
 
     #[test]

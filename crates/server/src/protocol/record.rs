@@ -82,7 +82,12 @@ impl Transfer {
             }
             Request::Rename { from, to } => Some(Transfer::without_bytes(verb, two(from.as_str(), to.as_str()), now)),
             Request::Login { user, .. } => Some(Transfer::login(user, now)),
-            Request::List { .. } | Request::Stat { .. } | Request::With(_) | Request::Health | Request::Close => None,
+            Request::List { .. }
+            | Request::Stat { .. }
+            | Request::With(_)
+            | Request::Health
+            | Request::Space
+            | Request::Close => None,
         }
     }
 

@@ -156,7 +156,7 @@ impl Helped for Single {
     fn scope(&self) -> Scope<'_> {
         match self {
             Single::Read(ReadOperation::Open { name, .. } | ReadOperation::Stat { name }) => Scope::Read(name.as_str()),
-            Single::Read(ReadOperation::Probe) => Scope::Read(""),
+            Single::Read(ReadOperation::Probe | ReadOperation::Room { .. }) => Scope::Read(""),
             Single::Read(ReadOperation::List { name }) => Scope::Read(name.as_ref().map_or("", Name::as_str)),
             Single::Read(ReadOperation::Load { file, .. } | ReadOperation::Check { file }) => Scope::Read(file.name()),
             Single::Read(ReadOperation::ListMore { dir }) => Scope::Read(dir.name()),

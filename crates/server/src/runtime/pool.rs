@@ -248,6 +248,7 @@ impl Pool {
                     | ReadOperation::Check { .. }
                     | ReadOperation::Stat { .. }
                     | ReadOperation::Probe
+                    | ReadOperation::Room { .. }
                     | ReadOperation::List { .. }
                     | ReadOperation::ListMore { .. }
                     | ReadOperation::Measure(_) => &self.look,

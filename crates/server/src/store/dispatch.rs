@@ -88,6 +88,7 @@ impl Store {
             ReadOperation::Stat { name } => self.stat(name, LOOP).map(Ok).or_else(failed).map(ReadCompletion::Found),
             ReadOperation::Load { .. }
             | ReadOperation::Probe
+            | ReadOperation::Room { .. }
             | ReadOperation::List { .. }
             | ReadOperation::ListMore { .. }
             | ReadOperation::Measure(_) => Err(()),
@@ -128,6 +129,7 @@ impl Store {
                 ReadCompletion::Found(looked_up(|_| self.stat(&name, HELPER).map_err(Stop::error)))
             }
             ReadOperation::Probe => ReadCompletion::Probed(self.probe()),
+            ReadOperation::Room { owner } => ReadCompletion::RoomFound(self.room(&owner)),
             ReadOperation::List { name } => ReadCompletion::Listed(looked_up(|_| self.list(name.as_ref()))),
             ReadOperation::ListMore { dir } => ReadCompletion::Listed(self.list_more(dir)),
             ReadOperation::Measure(wanted) => ReadCompletion::Measured(self.measure(&wanted)),

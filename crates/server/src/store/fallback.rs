@@ -69,6 +69,7 @@ impl<H: Handles> ReadOperation<H> {
             ReadOperation::Check { .. } => |_, error| Read(Checked(Err(error))),
             ReadOperation::Stat { .. } => |_, error| Read(Found(Err(error))),
             ReadOperation::Probe => |_, error| Read(Probed(Err(error))),
+            ReadOperation::Room { .. } => |_, error| Read(RoomFound(Err(error))),
             ReadOperation::List { .. } | ReadOperation::ListMore { .. } => |_, error| Read(Listed(Err(error))),
             ReadOperation::Measure(_) => |_, error| Read(Measured(Err(error))),
         };

@@ -87,7 +87,7 @@ pub use mounts::MountTable;
 pub use operation::{
     Change, ChangeNumber, Chunk, Completion, Content, DirEntry, FileVersion, Finish, Form, Handles, Listed, Loaded,
     NameCompletion, NameOperation, Onto, Opened, Operation, PartStart, Permissions, Piece, Progress, Published,
-    ReadCompletion, ReadOperation, Resume, Resumed, Stability, Stage, Status, Tail, Touch, UploadCompletion,
+    ReadCompletion, ReadOperation, Resume, Resumed, Room, Stability, Stage, Status, Tail, Touch, UploadCompletion,
     UploadNumber, UploadOperation,
 };
 pub use owner::Owner;
@@ -392,6 +392,15 @@ impl Store {
             true => Err(StoreError::of(ErrorKind::RootGone)),
             false => Ok(()),
         }
+    }
+
+    /// Measures the room on the root's file system, and what is left to `owner` of the limits on uploads.
+    fn room(&self, owner: &Owner) -> Result<Room, StoreError> {
+        let status = self.syscalls.room(self.root.dir()).map_err(|error| StoreError::system("", error))?;
+        // More than the protocol's numbers hold is as good as so much.
+        let bytes = |blocks: u64| blocks.saturating_mul(status.f_frsize).min(i64::MAX.unsigned_abs());
+        let (total, free, available) = (bytes(status.f_blocks), bytes(status.f_bfree), bytes(status.f_bavail));
+        Ok(Room { total, free, available, staged: self.quota.left(owner) })
     }
 
     /// Returns the error where a file for the upload of `name` could not be made in the server's corner.

@@ -92,6 +92,12 @@ pub enum ReadOperation<H: Handles> {
     },
     /// Looks at the root, asking its file system: [`ReadCompletion::Probed`].
     Probe,
+    /// Measures the room on the file system of the root, and below the limits on uploads:
+    /// [`ReadCompletion::RoomFound`].
+    Room {
+        /// The owner of the uploads.
+        owner: Owner,
+    },
     /// Begins a listing: [`ReadCompletion::Listed`].
     List {
         /// The directory; [`None`] for the root.
@@ -135,10 +141,25 @@ pub enum ReadCompletion<'a, H: Handles> {
     Found(Result<Status, StoreError>),
     /// Of [`ReadOperation::Probe`].
     Probed(Result<(), StoreError>),
+    /// Of [`ReadOperation::Room`].
+    RoomFound(Result<Room, StoreError>),
     /// Of [`ReadOperation::List`] and [`ReadOperation::ListMore`].
     Listed(Result<Listed<H::Dir>, StoreError>),
     /// Of [`ReadOperation::Measure`].
     Measured(Result<Progress, StoreError>),
+}
+
+/// The room for more, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// The size of the file system.
+    pub total: u64,
+    /// Bytes that hold nothing.
+    pub free: u64,
+    /// Those of them that this process may fill.
+    pub available: u64,
+    /// Bytes that uploads of the owner may take before they have their names; [`None`] where no limit holds.
+    pub staged: Option<u64>,
 }
 
 /// An operation on an upload.
@@ -561,6 +582,7 @@ impl<H: Handles> ReadCompletion<'_, H> {
             ReadCompletion::Checked(checked) => checked.as_ref().err(),
             ReadCompletion::Found(found) => found.as_ref().err(),
             ReadCompletion::Probed(probed) => probed.as_ref().err(),
+            ReadCompletion::RoomFound(found) => found.as_ref().err(),
             ReadCompletion::Listed(listed) => listed.as_ref().err(),
             ReadCompletion::Measured(measured) => measured.as_ref().err(),
         }
@@ -575,6 +597,7 @@ impl<H: Handles> ReadCompletion<'_, H> {
             ReadCompletion::Checked(checked) => ReadCompletion::Checked(checked),
             ReadCompletion::Found(found) => ReadCompletion::Found(found),
             ReadCompletion::Probed(probed) => ReadCompletion::Probed(probed),
+            ReadCompletion::RoomFound(found) => ReadCompletion::RoomFound(found),
             ReadCompletion::Listed(listed) => ReadCompletion::Listed(listed),
             ReadCompletion::Measured(measured) => ReadCompletion::Measured(measured),
         }
@@ -632,6 +655,7 @@ impl<H: Handles> fmt::Debug for ReadOperation<H> {
             ReadOperation::Check { .. } => "Check",
             ReadOperation::Stat { .. } => "Stat",
             ReadOperation::Probe => "Probe",
+            ReadOperation::Room { .. } => "Room",
             ReadOperation::List { .. } => "List",
             ReadOperation::ListMore { .. } => "ListMore",
             ReadOperation::Measure(_) => "Measure",
@@ -677,6 +701,7 @@ impl<H: Handles> fmt::Debug for Completion<'_, H> {
             Completion::Read(ReadCompletion::Checked(_)) => "Checked",
             Completion::Read(ReadCompletion::Found(_)) => "Found",
             Completion::Read(ReadCompletion::Probed(_)) => "Probed",
+            Completion::Read(ReadCompletion::RoomFound(_)) => "RoomFound",
             Completion::Read(ReadCompletion::Listed(_)) => "Listed",
             Completion::Read(ReadCompletion::Measured(_)) => "Measured",
             Completion::Upload(..) => "Upload",

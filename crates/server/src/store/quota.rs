@@ -301,6 +301,14 @@ impl Quota {
         self.counts().limits = limits;
     }
 
+    /// Returns how many bytes more uploads of `owner` may take; [`None`] where no limit holds.
+    pub(super) fn left(&self, owner: &Owner) -> Option<u64> {
+        let counts = self.counts();
+        let (sums, OwnerLimits { max_staged, .. }) = counts.of(owner);
+        let of_all = (counts.max_bytes < u64::MAX).then(|| counts.max_bytes.saturating_sub(counts.all.bytes()));
+        of_all.into_iter().chain(max_staged.map(|most| most.saturating_sub(sums.bytes()))).min()
+    }
+
     /// Counts `bytes` more.
     ///
     /// # Errors

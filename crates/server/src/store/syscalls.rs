@@ -20,7 +20,7 @@ use ferry_wire::Time;
 use rustix::{
     fs::{
         self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, FsWord, Mode, OFlags, RenameFlags, ResolveFlags,
-        Stat, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags,
+        Stat, StatVfs, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags,
     },
     io::{self, Errno, ReadWriteFlags},
     process::{Gid, Uid, getegid, geteuid},
@@ -48,8 +48,10 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs, reason = "the fields are the arguments of the call")]
 pub enum Call<'a> {
-    /// fstatfs(2).
+    /// fstatfs(2), for the kind.
     FileSystem { dir: BorrowedFd<'a> },
+    /// fstatfs(2), for the room.
+    Room { dir: BorrowedFd<'a> },
     /// openat(2) or openat2(2); `cached` if it may not ask a disk.
     Open { dir: BorrowedFd<'a>, path: &'a str, create: bool, truncate: bool, cached: bool },
     /// fstat(2).
@@ -172,6 +174,11 @@ impl Syscalls {
     /// Returns the number of the kind of file system that `dir` lies on.
     pub(super) fn file_system(&self, dir: &OwnedFd) -> Result<FsWord, Errno> {
         self.call(&Call::FileSystem { dir: dir.as_fd() }, || fs::fstatfs(dir)).map(|status| status.f_type)
+    }
+
+    /// Returns how much room the file system of `dir` has.
+    pub(super) fn room(&self, dir: &OwnedFd) -> Result<StatVfs, Errno> {
+        self.call(&Call::Room { dir: dir.as_fd() }, || fs::fstatvfs(dir))
     }
 
     /// Opens `path` beneath `dir` in the way that `resolve` allows.

@@ -188,6 +188,14 @@ impl<'s> Client<'s> {
         }
     }
 
+    /// SPACE.
+    pub(crate) fn space(&mut self) -> Told {
+        match self.read(ReadOperation::Room { owner: Owner::NOBODY }) {
+            ReadCompletion::RoomFound(room) => told(room).map(Reply::from),
+            other => panic!("{other:?} for a Room"),
+        }
+    }
+
     /// PUT.
     pub(crate) fn put(&mut self, name: &Name, body: Body<'_>) -> Told {
         let upload = self.deliver(name, body)?;

@@ -144,6 +144,7 @@ enum Asked {
     Get(String),
     Sum(String),
     Stat(String),
+    Space,
     List(String),
     Change(Change),
     Put {
@@ -168,6 +169,7 @@ enum Due {
     Summed(Crc32),
     File,
     Dir,
+    Space,
     Entries(Vec<String>),
     Saved,
     Go,
@@ -182,6 +184,7 @@ fn due_of(answer: &Answer) -> Due {
         (Reply::File(_), Some(body)) => Due::Content(body.bytes.clone()),
         (Reply::File(_), None) => Due::File,
         (Reply::Dir(_), _) => Due::Dir,
+        (Reply::Space { .. }, _) => Due::Space,
         (Reply::Sum { crc, .. }, _) => Due::Summed(*crc),
         (Reply::Saved { .. }, _) => Due::Saved,
         (Reply::Go { .. }, _) => Due::Go,
@@ -475,6 +478,10 @@ impl Guest {
                 }
                 Ok(if self.tree.find(name)? == &Node::Dir { Due::Dir } else { Due::File })
             }
+            Asked::Space => {
+                let has_any = table.entries(self.who).iter().any(|(_, word)| *word != "none");
+                if has_any { Ok(Due::Space) } else { Err(Code::Denied) }
+            }
             Asked::List(name) => {
                 if !leads(name) {
                     may("list", name)?;
@@ -623,6 +630,7 @@ fn script(dice: &mut Dice, home: &str) -> VecDeque<(Vec<u8>, Asked)> {
                 let (id, name) = (format!("{home}-{which}"), format!("{home}/{}", NAMES[which]));
                 (format!("RESUME {id} 3 - {name}"), Asked::Resume { id, name })
             }
+            12 => ("SPACE".to_owned(), Asked::Space),
             _ => {
                 let only = match dice.below(8) {
                     0 | 1 => Only::Free,

@@ -249,6 +249,7 @@ pub(crate) fn is_quick(operation: &Operation<Model>) -> bool {
     match operation {
         Operation::Read(
             ReadOperation::Probe
+            | ReadOperation::Room { .. }
             | ReadOperation::List { .. }
             | ReadOperation::ListMore { .. }
             | ReadOperation::Measure(_),

@@ -8,7 +8,7 @@ use ferry_wire::{Code, Crc32, Entry, EntryKind, Failure, FileMeta, Id, Name, Rep
 
 use crate::{
     reader::{Answer, Body},
-    store::{Effect, INJECTED},
+    store::{Effect, INJECTED, ROOM},
     tree::{Node, Tree, mode_of, some_time, tag_of},
 };
 
@@ -30,6 +30,7 @@ pub(crate) enum Asked {
     /// A STAT that tells permissions.
     StatMode(String),
     Health,
+    Space,
     List(Option<String>),
     Change(Change),
     Put(Put),
@@ -203,6 +204,7 @@ impl Oracle {
                 }
             }
             Asked::Health => assert_eq!(*first, Reply::Done),
+            Asked::Space => assert_eq!(*first, Reply::from(ROOM)),
             Asked::List(name) => self.check_list(name.as_deref(), answer),
             Asked::Change(change) => {
                 assert_eq!(*first, Reply::Done, "{asked:?}");
@@ -397,6 +399,7 @@ impl Oracle {
             Asked::Stat(name) | Asked::StatMode(name) => self.tree.find(name).err(),
             // The model's disk may take its time.
             Asked::Health => Some(Code::Busy),
+            Asked::Space => None,
             Asked::List(name) => name.as_ref().and_then(|name| self.tree.list(Some(&Name::new(name).unwrap())).err()),
             Asked::Change(Change::Mkdir(name)) => self.tree.clone().mkdir(name.as_str()).err(),
             Asked::Change(Change::Delete(name) | Change::DeleteVersion(name, _)) => {

@@ -139,7 +139,11 @@ impl<'a> Writer<'a> {
             0..12 => self.get(),
             12..20 => self.read(),
             20..23 => self.one_name("STAT", Asked::Stat),
-            23..25 => self.one_name("WITH tell=mode\nSTAT", Asked::StatMode),
+            23 => self.one_name("WITH tell=mode\nSTAT", Asked::StatMode),
+            24 => {
+                let line = self.verb("SPACE");
+                self.ask(line, Asked::Space);
+            }
             25 => {
                 let line = self.verb("HEALTH");
                 self.ask(line, Asked::Health);

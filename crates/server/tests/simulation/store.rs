@@ -16,8 +16,8 @@ use std::{
 use ferry_server::store::{
     Change, Chunk, Completion, Content, DirEntry, ErrorKind, Finish, Form, Handles, Hands, IdsInHand, InHand, LetGo,
     Listed, Loaded, NameCompletion, NameOperation, Onto, Opened, Operation, Owner, PartStart, Piece, Progress,
-    Published, ReadCompletion, ReadOperation, Resume, Resumed, Stability, Stage, Status, StoreError, SystemError, Tail,
-    UploadCompletion, UploadOperation, WorkOn,
+    Published, ReadCompletion, ReadOperation, Resume, Resumed, Room, Stability, Stage, Status, StoreError, SystemError,
+    Tail, UploadCompletion, UploadOperation, WorkOn,
 };
 use ferry_wire::{Code, Crc32, Digest, Id, Name, Time};
 
@@ -61,6 +61,9 @@ pub(crate) enum Effect {
     Changed(Change),
     Published { name: String, size: u64, crc: Crc32 },
 }
+
+/// The room of every store: no client changes it.
+pub(crate) const ROOM: Room = Room { total: 9, free: 5, available: 4, staged: None };
 
 /// The beginning of the message of every failure that was thrown by dice.
 pub(crate) const INJECTED: &str = "injected";

@@ -259,6 +259,8 @@ pub(crate) fn reads() -> Vec<Case> {
         }),
         case("stat of a file", None, three, |run| run.client().stat(&name("a")).map(|reply| shown(&reply))),
         case("health", None, three, |run| run.client().health().map(|reply| shown(&reply))),
+        // What else is on the disk changes meanwhile.
+        case("space", None, three, |run| run.client().space().map(|_| "SPACE".into())),
         case("stat of a directory", None, three, |run| run.client().stat(&name("d")).map(|reply| shown(&reply))),
         case("list", None, three, |run| run.client().list(None).map(|lines| names(&lines))),
         case("list of a directory", None, three, |run| run.client().list(Some(&name("d"))).map(|lines| names(&lines))),

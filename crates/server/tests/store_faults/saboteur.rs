@@ -11,6 +11,7 @@ use crate::common::lack::Lack;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     FileSystem,
+    Room,
     Open,
     Stat,
     StatEntry,
@@ -39,6 +40,7 @@ impl Kind {
     fn of(call: &Call<'_>) -> Kind {
         match call {
             Call::FileSystem { .. } => Kind::FileSystem,
+            Call::Room { .. } => Kind::Room,
             Call::Open { .. } => Kind::Open,
             Call::Stat { .. } => Kind::Stat,
             Call::StatEntry { .. } => Kind::StatEntry,

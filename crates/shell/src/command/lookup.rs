@@ -9,8 +9,10 @@ use super::{arguments, likeness, tree::Command};
 use crate::exit::Failed;
 
 /// The commands that make sense alone, at a server that is named.
-const ONE_SHOT: [&str; 15] =
-    ["get", "put", "ls", "sync", "less", "find", "tree", "du", "edit", "stat", "sum", "mkdir", "rm", "mv", "health"];
+const ONE_SHOT: [&str; 16] = [
+    "get", "put", "ls", "sync", "less", "find", "tree", "du", "df", "edit", "stat", "sum", "mkdir", "rm", "mv",
+    "health",
+];
 
 /// A word for a command whose argument then has another default.
 pub(super) struct Phrase {

@@ -5,7 +5,7 @@ use clap::{Subcommand, ValueHint};
 
 use super::arguments::{
     Depth, Directory, Get, HistoryArgs, List, ListThere, Login, MakeDirectories, Names, Open, Put, RemoveArgs,
-    Renaming, Search, ShellLine, Sizes, SumArgs, SyncArgs, Topic,
+    Renaming, Search, ShellLine, Sizes, SpaceArgs, SumArgs, SyncArgs, Topic,
 };
 
 /// One command, parsed; names are not looked up yet.
@@ -140,6 +140,12 @@ pub(crate) enum Command {
                             DU -s *    what is here, one line each"
     )]
     Du(Sizes),
+    /// Show how much room the server has
+    ///
+    /// It is that of the file system that the server's root lies on; available is as much of it as the server may fill.
+    /// Where the server limits what uploads take before they have their names, the rest of that is told as well.
+    #[command(disable_help_flag = true, after_help = "DF -h")]
+    Df(SpaceArgs),
     /// Edit a file of the server
     ///
     /// The file is fetched to a private directory and edited there by the program that VISUAL or EDITOR names, or vi. If

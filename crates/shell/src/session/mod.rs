@@ -155,6 +155,7 @@ impl Session {
             Command::Find(search) => self.search(&search)?,
             Command::Tree(depth) => self.draw(&depth)?,
             Command::Du(sizes) => self.sum_up(&sizes)?,
+            Command::Df(args) => self.tell_space(args.human)?,
             Command::Edit(names) => self.edit(&names)?,
             Command::Cd(to) => self.enter(to.directory.as_deref())?,
             Command::Pwd => self.tell_place()?,

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU64, os::unix::ffi::OsStrExt as _, time::Instant};
 
+use ferry_client::Space;
 use ferry_wire::{escaped, escaped_bytes};
 
 use super::Session;
@@ -58,6 +59,24 @@ impl Session {
         Ok(())
     }
 
+    pub(super) fn tell_space(&mut self, human: bool) -> Result<(), Failed> {
+        let Space { total, free, available, staged } =
+            self.connected()?.space().map_err(|error| Failed::new("DF", &error))?;
+        let used = total.saturating_sub(free);
+        let size = |bytes: u64| if human { Size(bytes).to_string() } else { bytes.to_string() };
+        let percent = percent(used, available).map_or("-".to_owned(), |percent| format!("{percent}%"));
+        let mut text = format!("{:>20}{:>20}{:>20}{:>6}\n", "total", "used", "available", "use");
+        text += &format!("{:>20}{:>20}{:>20}{percent:>6}", size(total), size(used), size(available));
+        if let Some(staged) = staged {
+            text += &format!("\nuploads that are not finished may take {} more", size(staged));
+        }
+        self.output.answer(text, || {
+            let event = Event::new("space").with("total", total).with("free", free).with("available", available);
+            event.with("staged", staged)
+        });
+        Ok(())
+    }
+
     pub(super) fn tell_history(&mut self, count: Option<usize>) {
         let Session { history, output, .. } = self;
         let first = count.map_or(0, |count| history.len().saturating_sub(count));
@@ -66,5 +85,23 @@ impl Session {
                 Event::new("line").with("number", index + 1).with("text", line.as_str())
             });
         }
+    }
+}
+
+/// Returns how much is used of what could be, in percent, rounded up as `df` does.
+fn percent(used: u64, available: u64) -> Option<u128> {
+    let (used, all) = (u128::from(used), u128::from(used) + u128::from(available));
+    (all > 0).then(|| (used * 100).div_ceil(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_is_used_is_rounded_up() {
+        let told = [(0, 0), (0, 5), (1, 999), (5, 5), (7, 0), (u64::MAX, u64::MAX)]
+            .map(|(used, available)| percent(used, available));
+        assert_eq!(told, [None, Some(0), Some(1), Some(50), Some(100), Some(50)]);
     }
 }

@@ -148,6 +148,7 @@ impl Service {
                 }
             },
             Request::Health => Reply::Done,
+            Request::Space => Reply::Space { total: 9, free: 5, available: 4, staged: Some(3) },
             Request::Mkdir { name } => {
                 let make = |tree: &mut BTreeMap<_, _>| {
                     let is_new = !tree.contains_key(name.as_str());

@@ -123,7 +123,7 @@ enum Phase<H: Handles> {
     Downloading(Box<Download<H>>),
     /// A directory is listed.
     Listing(Box<Listing<H>>),
-    /// The status of a name is looked up.
+    /// The status of a name, or the room for more, is looked up.
     Looking {
         /// The permissions of a file are told.
         tells_mode: bool,
@@ -168,6 +168,7 @@ impl<H: Handles> FerrySession<H> {
             (true, Greeting::TELL_MODE),
             (!limits.read_only, Greeting::TOUCH),
             (!limits.read_only, Greeting::PARTS),
+            (true, Greeting::SPACE),
         ];
         let modes = limits.kept_modes.filter(|_| !limits.read_only);
         let modes = modes.map(|modes| format!("{}{modes}", Greeting::WITH_MODE));

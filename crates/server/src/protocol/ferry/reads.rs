@@ -51,6 +51,7 @@ impl<H: Handles> FerrySession<H> {
     pub(super) fn read_completed(&mut self, completion: ReadCompletion<'_, H>, now: Instant) {
         match completion {
             ReadCompletion::Found(found) => self.found(found, now),
+            ReadCompletion::RoomFound(room) => self.looked_up(room.map(Reply::from), now),
             ReadCompletion::Probed(probed) => self.probed(probed, now),
             ReadCompletion::Listed(listed) => {
                 if let Phase::Listing(listing) = &mut self.phase
@@ -80,14 +81,19 @@ impl<H: Handles> FerrySession<H> {
     }
 
     fn found(&mut self, found: Result<Status, StoreError>, now: Instant) {
-        let Phase::Looking { tells_mode } = self.phase else { return };
+        if let Phase::Looking { tells_mode } = self.phase {
+            self.looked_up(found.map(|status| replies::found(status, tells_mode)), now);
+        }
+    }
+
+    fn looked_up(&mut self, reply: Result<Reply, StoreError>, now: Instant) {
+        if !matches!(self.phase, Phase::Looking { .. }) {
+            return;
+        }
         self.phase = Phase::Ready;
         match self.take_due() {
             Some(failure) => self.break_off(failure, now),
-            None => self.reply(match found {
-                Ok(status) => replies::found(status, tells_mode),
-                Err(error) => Reply::Fail(error.into()),
-            }),
+            None => self.reply(reply.unwrap_or_else(|error| Reply::Fail(error.into()))),
         }
     }
 

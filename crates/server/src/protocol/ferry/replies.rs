@@ -4,7 +4,7 @@ use ferry_wire::{Entry, EntryKind, FileMeta, Reply, limits::MAX_BLOCK_BYTES, wri
 
 use crate::{
     protocol::upload::Stored,
-    store::{DirEntry, FileVersion, Published, Status},
+    store::{DirEntry, FileVersion, Published, Room, Status},
 };
 
 /// Returns a version as it is told, with its permissions where `tells_mode`.
@@ -45,6 +45,12 @@ impl From<DirEntry> for Entry {
 impl From<FileVersion> for FileMeta {
     fn from(version: FileVersion) -> FileMeta {
         meta(version, false)
+    }
+}
+
+impl From<Room> for Reply {
+    fn from(Room { total, free, available, staged }: Room) -> Reply {
+        Reply::Space { total, free, available, staged }
     }
 }
 

@@ -186,6 +186,10 @@ impl<H: Handles> FerrySession<H> {
             Request::Part { id, offset, length, name } => self.start_part(id, name, (offset, length), terms, now),
             Request::Login { user, secret } => self.start_login(user, secret, now),
             Request::Health => self.start_health(),
+            Request::Space => {
+                self.operations.read(ReadOperation::Room { owner: self.visitor.owner() });
+                self.phase = Phase::Looking { tells_mode: false };
+            }
             // Its options were kept when it was read.
             Request::With(_) => {}
             Request::Close => self.close(),

@@ -172,7 +172,7 @@ impl<H: Handles> HttpSession<H> {
             }
             ReadCompletion::Measured(measured) => self.measured(measured, now),
             // Nothing here asks for that.
-            ReadCompletion::Probed(_) => {}
+            ReadCompletion::Probed(_) | ReadCompletion::RoomFound(_) => {}
         }
     }
 

@@ -106,10 +106,14 @@ fn limits(max_kept: Option<u64>, max_staged: Option<u64>) -> OwnerLimits {
 fn an_owner_has_limits_beside_those_of_all() {
     let (quota, alice, bob) = (Quota::new(100, 5), owner("a"), owner("b"));
     quota.set_owner_limits([(alice.clone(), limits(Some(2), Some(30)))].into());
+    assert_eq!((quota.left(&alice), quota.left(&bob)), (Some(30), Some(100)));
+    assert_eq!(Quota::new(u64::MAX, 5).left(&bob), None);
     assert!(quota.admit("one", &alice).is_ok() && quota.take(Whose::Kept("one"), 20).is_ok());
     assert_eq!(quota.take(Whose::Plain(&alice), 11), Err(Full::Owner), "kept and plain bytes together");
     assert!(quota.take(Whose::Plain(&alice), 10).is_ok() && quota.take(Whose::Plain(&bob), 70).is_ok());
+    assert_eq!((quota.left(&alice), quota.left(&bob)), (Some(0), Some(0)));
     quota.give_back(Whose::Plain(&alice), 5);
+    assert_eq!((quota.left(&alice), quota.left(&bob)), (Some(5), Some(5)), "bob has no limit but that of all");
     assert_eq!(quota.take(Whose::Kept("one"), 6), Err(Full::Server), "of both, that of all is told");
     assert!(quota.take(Whose::Kept("one"), 5).is_ok());
     assert_eq!(quota.take(Whose::Plain(&bob), 1), Err(Full::Server));

@@ -38,6 +38,8 @@ impl Store {
             }
             ReadOperation::Probe if fails => ReadCompletion::Probed(Err(self.injected())),
             ReadOperation::Probe => ReadCompletion::Probed(Ok(())),
+            ReadOperation::Room { .. } if fails => ReadCompletion::RoomFound(Err(self.injected())),
+            ReadOperation::Room { .. } => ReadCompletion::RoomFound(Ok(ROOM)),
             ReadOperation::Stat { .. } if fails => ReadCompletion::Found(Err(self.injected())),
             ReadOperation::Stat { name } => ReadCompletion::Found(self.status(&name).map_err(refused)),
             ReadOperation::List { .. } | ReadOperation::ListMore { .. } if fails => {

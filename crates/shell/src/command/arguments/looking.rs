@@ -70,6 +70,17 @@ pub(crate) struct Sizes {
     pub(crate) places: Places,
 }
 
+/// The arguments of DF.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct SpaceArgs {
+    /// Sizes in KiB, MiB and so on
+    #[arg(short, long)]
+    pub(crate) human: bool,
+    /// Print help
+    #[arg(id = "help", long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
 /// Where to look.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Places {

@@ -19,7 +19,7 @@ pub(crate) use choosing::{Choosing, HEADING, IgnoreFiles, Listed, NameRule};
 pub(crate) use few::{Directory, HistoryArgs, ShellLine, Topic};
 pub(crate) use going_on::{GoingOn, KeepGoing};
 pub(crate) use listing::{List, ListThere, Listing, Order};
-pub(crate) use looking::{Depth, Kind, Places, Search, Sizes};
+pub(crate) use looking::{Depth, Kind, Places, Search, Sizes, SpaceArgs};
 pub(crate) use names::Names;
 pub(crate) use opening::{Login, Open};
 pub(crate) use sums::{Style, SumArgs};
