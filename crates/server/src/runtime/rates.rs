@@ -147,6 +147,22 @@ fn set_rate(bucket: &mut Option<Bucket>, rate: Option<u64>, now: Instant) {
     }
 }
 
+impl Account {
+    /// Holds it to `rate` from `now` on.
+    fn hold_to(&mut self, rate: Option<u64>, now: Instant) {
+        let before = self.own.as_ref().map(|own| own.in_part_of_second(1));
+        set_rate(&mut self.own, rate, now);
+        if before != rate {
+            self.stand_anew(now);
+        }
+    }
+
+    /// Forgets how long it stood: nothing flowed in meanwhile by a rate that is set `now`.
+    fn stand_anew(&mut self, now: Instant) {
+        self.stands_since = self.stands_since.map(|_| now);
+    }
+}
+
 /// Rates, and the account of each client.
 impl Rates {
     /// Returns rates in bytes a second, both ways together, of each account and of all.
@@ -183,8 +199,9 @@ impl Rates {
         }
         for key in self.accounts.iter().map(|(key, _)| key).collect::<Vec<_>>() {
             let account = &mut self.accounts[key];
+            account.stand_anew(now);
             match &account.user {
-                None => set_rate(&mut account.own, client_rate, now),
+                None => account.hold_to(client_rate, now),
                 Some(user) if account.clients == 0 => {
                     self.users.remove(user);
                     self.accounts.remove(key);
@@ -214,7 +231,7 @@ impl Rates {
             self.users.insert(user.clone(), key);
             key
         });
-        set_rate(&mut self.accounts[key].own, rate, now);
+        self.accounts[key].hold_to(rate, now);
         self.move_to(key, client, now);
     }
 

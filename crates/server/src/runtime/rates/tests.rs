@@ -324,6 +324,29 @@ fn another_rate_holds_at_once_for_who_waits() {
     assert!(!crowd.rates.has_waiting());
 }
 
+/// What it could not move before counts by the rate that held then, of which nothing is left.
+#[test]
+fn a_higher_rate_is_no_gift_to_who_stood_in_line_before() {
+    for user in [None, Some("alice")] {
+        let mut crowd = Crowd::new(Some(100_000), None, 1);
+        if let Some(name) = user {
+            crowd.joins(0..1, name, None);
+        }
+        crowd.all_ask_for_much();
+        crowd.goes_on_for(1.0);
+        crowd.now += Duration::from_secs(1);
+        assert_eq!(crowd.rates.in_line(crowd.now), 1);
+        crowd.now += Duration::from_secs(2);
+        crowd.rates.set(Some(1_000_000), None, crowd.now);
+        if let Some(name) = user {
+            crowd.joins(0..1, name, None);
+        }
+        let grant = crowd.rates.next(crowd.now).unwrap();
+        assert!(grant.bytes <= 50_000, "{grant:?}");
+        crowd.rates.charge(&grant, grant.bytes, crowd.now);
+    }
+}
+
 #[test]
 fn a_client_that_waits_takes_its_place_along_to_another_user() {
     let mut crowd = Crowd::new(None, Some(MEGABYTE), 6);
