@@ -14,7 +14,7 @@ mod units;
 
 use std::{env, path::PathBuf};
 
-/// With this in the environment, a test that can't run here fails.
+/// With this in the environment, packages are built and tested, and a test that can't run here fails.
 const MUST: &str = "FERRY_TEST_PACKAGES";
 
 /// Prints why a test is skipped.

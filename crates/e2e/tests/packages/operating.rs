@@ -58,8 +58,8 @@ fn every_command_says_where_it_runs() {
 
 #[test]
 fn every_command_of_the_page_works() {
-    let Some(machine) = Machine::boot(&["apt-get", "logrotate", "runuser", "curl"]) else { return };
     let Some([packages, next]) = Packages::built() else { return };
+    let Some(machine) = Machine::boot(&["apt-get", "logrotate", "runuser", "curl"]) else { return };
     machine.run("mkdir -p next && useradd --create-home somebody && echo 'a report' >/home/somebody/report.txt");
     for (package, place) in [
         (&packages.ferryd, "/root/ferryd_1_amd64.deb"),
