@@ -15,7 +15,7 @@ use crate::{
     login::Credentials,
     options::{Options, Progress},
     pattern::{self, Pattern},
-    transfer::{self, Event, Fetch, IfAbsent, IfTaken, Moved, Onto, Outage, Report, Settings, Store},
+    transfer::{self, Event, Fetch, IfAbsent, IfTaken, Moved, Onto, Outage, Relay, Report, Settings, Store},
     tree::{self, Found, RemoteTree, Sift},
 };
 
@@ -285,6 +285,24 @@ impl Client {
         watch: &mut (dyn FnMut(&Event<'_>) + Send),
     ) -> Report {
         transfer::store(&mut self.connection, files, settings, watch)
+    }
+
+    /// Stores all of `files`, which `from` reads from another server, or the same one, without touching the local disk. Each
+    /// is verified by the server that it comes from, on its way here, and by this one; a large one goes on after the
+    /// connection to either server was lost, and is checked as a whole then. A file that changes there meanwhile begins anew, at
+    /// most three times.
+    ///
+    /// It takes about 5 MiB of memory, and one thread. Both connections are opened again as [`Client::fetch`] and
+    /// [`Client::store`] do, with the same `settings`; [`Settings::parallel`] is of no account. Where that fails at `from`, the
+    /// files that are left fail by [`Error::AtSource`], as each does that can't be read there.
+    pub fn relay(
+        &mut self,
+        from: &mut Client,
+        files: &[Relay],
+        settings: &Settings,
+        watch: &mut (dyn FnMut(&Event<'_>) + Send),
+    ) -> Report {
+        transfer::relay(&mut self.connection, &mut from.connection, files, settings, watch)
     }
 
     /// Lists everything beneath the directory `root`, or in all of the server; a directory stands before its content.

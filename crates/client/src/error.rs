@@ -75,6 +75,14 @@ pub enum Error {
     /// TLS broke where it was spoken already: what came is not what the server sealed, or the server gave it up. Displays why.
     #[error("the connection broke: {0}")]
     Broken(String),
+    /// The server that files are read from, to be stored on another one: see [`Client::relay`](crate::Client::relay).
+    #[error("{address}: {error}")]
+    AtSource {
+        /// Where it is.
+        address: Address,
+        /// How it fails there.
+        error: Box<Error>,
+    },
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Violation(String),
@@ -137,6 +145,12 @@ pub enum Error {
         planned: usize,
         /// How many are allowed.
         most: usize,
+    },
+    /// The system lets this user watch no more directories.
+    #[error("the system lets you watch no more directories: raise {sysctl}, as by 'sysctl {sysctl}=...'")]
+    Watches {
+        /// The kernel's setting that says how many.
+        sysctl: &'static str,
     },
     /// The caller's [`Cancel`](crate::Cancel) was raised.
     #[error("interrupted")]
@@ -204,6 +218,7 @@ impl Error {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
+            Error::AtSource { error, .. } => error.blame(),
             Error::Refused { .. }
             | Error::Unreachable { .. }
             | Error::NotFerry { .. }
@@ -224,7 +239,7 @@ impl Error {
             }
             Error::Interrupted => Blame::Interrupted,
             Error::Timeout(_) | Error::Slow { .. } => Blame::Timeout,
-            Error::System { .. } | Error::TooMuch { .. } => Blame::System,
+            Error::System { .. } | Error::TooMuch { .. } | Error::Watches { .. } => Blame::System,
         }
     }
 

@@ -96,19 +96,19 @@ pub use choose::{Choice, Filter, Links, NameList, RuleError};
 pub use client::Client;
 pub use conversation::requests::{Download, Part, Space, Stat, Sum, Touch};
 pub use error::{Blame, Error, Stranger};
-pub use local::{HeldDirectory, LocalPath, sha256_of};
+pub use local::{Changed, HeldDirectory, LocalPath, TreeWatch, sha256_of};
 pub use login::{Credentials, LoginProblem};
 pub use options::{Cancel, Options, Permissions, Progress};
 pub use pattern::{Pattern, PatternError};
 pub use plan::{
-    Amendment, Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Portion, Removal, Replacement,
-    Sync, Transfers,
+    Across, Amendment, Clash, Deletion, Direction, Looking, Pair, Plan, PlanReport, Planner, Portion, Removal,
+    Replacement, Sync, Transfers,
 };
 pub use rate::RateLimit;
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{
-    Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Parallel, Phase, Report, Settings,
-    Store,
+    Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Parallel, Phase, Relay, Report,
+    Settings, Store,
 };
 pub use tree::{Found, RemoteTree, Usage};
 pub use trust::{CertificateProblem, Security, Trust, UnknownKey, Untrusted};

@@ -44,6 +44,14 @@ impl NameList {
         Ok(list)
     }
 
+    /// Makes a list of `names`.
+    #[must_use]
+    pub fn of(names: impl IntoIterator<Item = Name>) -> NameList {
+        let mut list = NameList::default();
+        names.into_iter().for_each(|name| list.push(name));
+        list
+    }
+
     fn add(&mut self, line: &[u8]) -> Result<(), NameError> {
         let mut rest = line;
         while let Some(after) = rest.strip_prefix(b"/").or_else(|| rest.strip_prefix(b"./")) {
@@ -56,13 +64,16 @@ impl NameList {
             self.everything = true;
             return Ok(());
         }
-        let name = Name::from_bytes(rest)?;
+        self.push(Name::from_bytes(rest)?);
+        Ok(())
+    }
+
+    fn push(&mut self, name: Name) {
         let text = name.as_str();
         self.above.extend(text.match_indices('/').map(|(at, _)| text[..at].to_owned()));
         if self.listed.insert(text.to_owned()) {
             self.names.push(name);
         }
-        Ok(())
     }
 
     /// Returns the names, in their order.

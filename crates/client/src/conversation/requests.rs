@@ -83,7 +83,7 @@ pub(crate) fn stat_all(
     ask_all(link, names.into_iter().map(|name| Request::Stat { name }), Exchange::reply, to_stat, taken)
 }
 
-fn to_stat(reply: Reply) -> Result<Stat, Error> {
+pub(crate) fn to_stat(reply: Reply) -> Result<Stat, Error> {
     match reply {
         Reply::File(meta) => Ok(Stat::File(meta)),
         Reply::Dir(mtime) => Ok(Stat::Directory(mtime)),

@@ -13,6 +13,7 @@ mod resolve;
 mod source;
 mod sparse;
 mod staged;
+mod watch;
 
 use std::{fs::File, io::Read as _};
 
@@ -35,6 +36,7 @@ pub use source::sha256_of;
 pub(crate) use source::{Source, Stamp, Version};
 pub(crate) use sparse::Layout;
 pub(crate) use staged::{RESERVE_BYTES, Staged, check_target, reserve};
+pub use watch::{Changed, TreeWatch};
 
 /// Returns what is in a small file, up to `most` bytes; [`None`] where there is none.
 pub(crate) fn contents(path: &LocalPath, most: u64) -> Result<Option<Vec<u8>>, Error> {

@@ -9,8 +9,9 @@
 //!
 //! `side` gathers what is at one end, `compare` decides without input or output, `content` compares files by their bytes,
 //! `removal` says what is deleted of one directory alone, `seen` asks again before something is deleted for the other end's sake, `planner` puts a plan together and `carry_out`
-//! does it.
+//! does it. `across` does both from one server to another, where nothing is local.
 
+mod across;
 mod carry_out;
 mod compare;
 mod content;
@@ -31,6 +32,7 @@ use crate::{
     options::Permissions,
     transfer::{Fetch, Report, Store},
 };
+pub use across::Across;
 pub use planner::Planner;
 pub use removal::{Portion, Removal};
 
@@ -53,6 +55,9 @@ pub struct Sync {
     /// Deletes what only the changed side has, and what is of another kind there: a file that is a directory by now, or the
     /// reverse.
     pub delete: bool,
+    /// Names of the list ([`Choice::only`]) that the end that is read does not have are known to be gone there: they are
+    /// not told as missing, and deleted as everything else is that only the changed side has.
+    pub listed_may_be_gone: bool,
     /// The most things that may be deleted. [`None`] for 1,000 or half of what the changed side has, whichever is less; up to
     /// ten may go, though, where no more than half of what both sides have goes with them.
     pub max_delete: Option<usize>,
@@ -76,6 +81,7 @@ impl Sync {
             direction,
             check: false,
             delete: false,
+            listed_may_be_gone: false,
             max_delete: None,
             backup: None,
             update: false,

@@ -200,7 +200,7 @@ impl Planner {
             None => root,
         };
         let (mut source, target) = if up { (here, there) } else { (there, here) };
-        let missing = missing(&choice, &mut source);
+        let missing = if sync.listed_may_be_gone { Vec::new() } else { missing(&choice, &mut source) };
         let tops = Tops { names: Pair { here: root.place(""), there: remote.cloned() }, places };
         let mut delete = Vec::new();
         if sync.delete {

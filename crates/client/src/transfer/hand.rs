@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Moved, Phase, adviser::is_long, crew::Crew};
+use super::{Event, Moved, Phase, adviser::is_long, crew::Crew};
 use crate::{
     conversation::Conversation,
     error::Error,
@@ -52,6 +52,10 @@ impl Taker<'_, '_> {
     /// Returns the bytes that are worth taking before their end.
     pub(super) fn ahead(&self) -> u64 {
         self.ahead.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn tell(&self, event: &Event<'_>) {
+        self.crew.tally().tell(event);
     }
 }
 

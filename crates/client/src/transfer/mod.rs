@@ -37,6 +37,7 @@ use std::{path::PathBuf, time::Duration};
 use ferry_wire::{Crc32, FileMeta, Name, Tag};
 
 use crate::{
+    address::Address,
     connection::Connection,
     error::Error,
     local::{Layout, LocalPath},
@@ -88,6 +89,28 @@ pub struct Store {
     /// The local file; only a regular one is taken.
     pub source: LocalPath,
     /// Its name on the server, to be.
+    pub name: Name,
+}
+
+/// Stores all of `files` of the server that `from` leads to.
+pub(crate) fn relay(
+    connection: &mut Connection,
+    from: &mut Connection,
+    files: &[Relay],
+    settings: &Settings,
+    watch: &mut Watch<'_>,
+) -> Report {
+    store::relay(connection, from, files, settings, watch)
+}
+
+/// A file to relay: `source` of one server becomes `name` of another, whose directory must be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Its name on the server that it is read from.
+    pub source: Name,
+    /// The version that a listing of that server told, where there was one: helps to plan, and is never believed.
+    pub meta: Option<FileMeta>,
+    /// Its name on the server that it is sent to, to be.
     pub name: Name,
 }
 
@@ -276,6 +299,8 @@ pub enum Event<'a> {
     },
     /// The connection is lost, or was not made, and is opened again after a while.
     Lost {
+        /// The server, where it is not the one that is changed but the one that files are read from.
+        source: Option<&'a Address>,
         /// Why.
         error: &'a Error,
         /// The number of the attempt that follows, of those in a row, from 1 on.

@@ -70,11 +70,18 @@ pub(crate) struct Outage<'s> {
     /// Attempts in a row.
     attempt: u32,
     since: Option<Instant>,
+    /// The server, where it is the one that files are only read from.
+    source: Option<Address>,
 }
 
 impl<'s> Outage<'s> {
     pub(crate) fn new(settings: &'s Settings) -> Outage<'s> {
-        Outage { settings, attempt: 0, since: None }
+        Outage { settings, attempt: 0, since: None, source: None }
+    }
+
+    /// The same, of the server at `source`, which files are only read from.
+    pub(super) fn of_source(settings: &'s Settings, source: Address) -> Outage<'s> {
+        Outage { source: Some(source), ..Outage::new(settings) }
     }
 
     /// Something has moved.
@@ -95,7 +102,7 @@ impl<'s> Outage<'s> {
             // The last attempt is made when the time is up, and not long after.
             wait = wait.min(left);
         }
-        watch(&Event::Lost { error, attempt: self.attempt, wait, left });
+        watch(&Event::Lost { source: self.source.as_ref(), error, attempt: self.attempt, wait, left });
         pause(options, wait)?;
         Ok(true)
     }

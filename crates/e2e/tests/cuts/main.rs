@@ -9,6 +9,7 @@ mod parallel;
 mod parts;
 mod pipes;
 mod proxy;
+mod relayed;
 mod replaced;
 mod sweep;
 

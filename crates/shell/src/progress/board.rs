@@ -292,8 +292,13 @@ mod tests {
         board.look("comparing".to_owned(), start + Duration::from_secs(7));
         assert_eq!(note(&board, start + Duration::from_secs(9)).as_deref(), Some("comparing (9 s)"));
         board.note(&Event::Reconnected, start);
-        let lost =
-            Event::Lost { error: &Error::NotConnected, attempt: 1, wait: Duration::from_secs(1), left: Duration::ZERO };
+        let lost = Event::Lost {
+            source: None,
+            error: &Error::NotConnected,
+            attempt: 1,
+            wait: Duration::from_secs(1),
+            left: Duration::ZERO,
+        };
         board.note(&lost, start);
         assert_eq!(note(&board, start).as_deref(), Some("the connection is lost, trying again"));
         board.note(&Event::Reconnected, start);

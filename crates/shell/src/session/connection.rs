@@ -179,7 +179,7 @@ pub(super) fn tell_outage(output: &mut Output, step: &Step<'_>, tries: u32) {
 
 /// Tells why there is no connection, and that it is tried again: for which time of how many, or for how long.
 pub(super) fn tell_lost(output: &mut Output, what: &str, step: &Step<'_>, tries: u32) {
-    let Step::Lost { error, attempt, wait, left } = step else { return };
+    let Step::Lost { error, attempt, wait, left, .. } = step else { return };
     let seconds = wait.as_secs_f64();
     // One who waits for a server knows that one could be started there.
     let why = match error {

@@ -22,7 +22,7 @@ impl Round<'_, '_, '_, '_> {
     /// Asks for the CRC of a whole file that was sent, or where it `is_past` published some time before this
     /// connection: what became of it since, only SUM tells.
     pub(super) fn ask_sum(&mut self, index: usize, (size, crc): (u64, Crc32), resumed: u64, is_past: bool) {
-        let request = Request::Sum { name: self.files[index].name.clone() };
+        let request = Request::Sum { name: self.files.name(index).clone() };
         self.exchange.ask(&request, Sent { index, size, crc, resumed, kind: Kind::Look { is_past } });
         self.exchange.push();
     }
@@ -50,7 +50,7 @@ impl Round<'_, '_, '_, '_> {
                 Error::Verification(format!("the server's file has the CRC {} and {} bytes", sum.crc, sum.size));
             self.begin_anew(sent.index, is_past, why, error);
         } else {
-            log::info!("{} was replaced before it could be looked at", self.files[sent.index].name);
+            log::info!("{} was replaced before it could be looked at", self.files.name(sent.index));
             self.saved(sent, sent.size, sent.crc, saved);
         }
     }

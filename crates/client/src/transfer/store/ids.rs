@@ -16,7 +16,7 @@ use std::{
 use ferry_wire::Id;
 use rustix::fs::OFlags;
 
-use super::{super::Store, known::Known};
+use super::{files::Upload, known::Known};
 use crate::{
     address::Address,
     error::Error,
@@ -128,7 +128,7 @@ impl Ids {
     pub(super) fn of(
         &mut self,
         index: usize,
-        file: &Store,
+        file: Upload<'_>,
         version: &Version,
         stamp: Option<&Stamp>,
     ) -> Result<Drawn, Error> {
@@ -167,7 +167,7 @@ impl Ids {
     }
 
     /// Forgets what was begun of a file that is too small by now for an id. Says whether anything was.
-    pub(super) fn abandon(&mut self, index: usize, file: &Store) -> bool {
+    pub(super) fn abandon(&mut self, index: usize, file: Upload<'_>) -> bool {
         if self.kept.contains_key(&index) {
             self.forget(index);
             return true;
@@ -190,13 +190,11 @@ impl Ids {
     }
 
     /// Returns words that tell this upload from others, whatever the version of its file.
-    fn describe(&self, file: &Store) -> String {
-        let path = fs::canonicalize(&file.source).unwrap_or_else(|_| file.source.to_path_buf());
-        let hex: String = path.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{} {hex} {}", self.address, file.name)
+    fn describe(&self, file: Upload<'_>) -> String {
+        format!("{} {}", self.address, file.described())
     }
 
-    fn path_of(&self, file: &Store) -> Option<PathBuf> {
+    fn path_of(&self, file: Upload<'_>) -> Option<PathBuf> {
         let directory = self.directory.as_ref()?;
         Some(directory.join(format!("{PREFIX}{:016x}", hash(self.describe(file).as_bytes()))))
     }
@@ -303,6 +301,7 @@ fn parse(text: &[u8], upload: &str) -> Option<(Id, Version)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::Store;
     use ferry_wire::{Crc32, Digest, Name};
     use std::os::unix::fs::MetadataExt as _;
 
@@ -316,21 +315,25 @@ mod tests {
         let state = directory.path().join("deep/state");
         let file = Store { source: directory.path().join("a\nb").into(), name: Name::new("x y").unwrap() };
         let (one, two) = (Version("1".into()), Version("2".into()));
-        let first = ids(&state).of(0, &file, &one, None).unwrap();
+        let first = ids(&state).of(0, (&file).into(), &one, None).unwrap();
         assert_eq!(first.origin, Origin::New);
-        let again = ids(&state).of(7, &file, &one, None).unwrap();
+        let again = ids(&state).of(7, (&file).into(), &one, None).unwrap();
         assert_eq!((again.id, again.origin), (first.id.clone(), Origin::Found));
         let kept = fs::read_dir(&state).unwrap().next().unwrap().unwrap();
         assert_eq!(kept.metadata().unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(&state).unwrap().mode() & 0o777, 0o700);
 
         let mut holder = ids(&state);
-        let changed = holder.of(0, &file, &two, None).unwrap();
+        let changed = holder.of(0, (&file).into(), &two, None).unwrap();
         assert!(changed.origin == Origin::Instead(CHANGED) && changed.id != first.id);
-        assert_eq!(holder.of(0, &file, &two, None).unwrap().origin, Origin::Held);
-        assert_ne!(ids(&state).of(0, &file, &two, None).unwrap().id, changed.id, "two at once never share one");
+        assert_eq!(holder.of(0, (&file).into(), &two, None).unwrap().origin, Origin::Held);
+        assert_ne!(
+            ids(&state).of(0, (&file).into(), &two, None).unwrap().id,
+            changed.id,
+            "two at once never share one"
+        );
         let other = Store { name: Name::new("z").unwrap(), ..file.clone() };
-        assert_ne!(holder.of(1, &other, &two, None).unwrap().id, changed.id);
+        assert_ne!(holder.of(1, (&other).into(), &two, None).unwrap().id, changed.id);
         holder.forget(0);
         holder.forget(1);
         assert_eq!(fs::read_dir(&state).unwrap().count(), 0);
@@ -344,7 +347,7 @@ mod tests {
         let (version, stamp) = (Version("1".into()), Stamp("5.000000001".into()));
         // Returns what was known, and then reads `more`.
         let again = |stamp: Option<&Stamp>, more: u64| {
-            let Drawn { id, origin, known } = ids(&state).of(0, &file, &version, stamp).unwrap();
+            let Drawn { id, origin, known } = ids(&state).of(0, (&file).into(), &version, stamp).unwrap();
             let found = known.before(u64::MAX);
             known.read(&Digest::resume(Crc32(more as u32), more), more);
             (id, origin, found.bytes(), found.crc())
@@ -372,14 +375,14 @@ mod tests {
         let state = directory.path().join("state");
         let file = Store { source: directory.path().join("a").into(), name: Name::new("x").unwrap() };
         let version = Version("1".into());
-        let first = ids(&state).of(0, &file, &version, None).unwrap();
+        let first = ids(&state).of(0, (&file).into(), &version, None).unwrap();
         let path = fs::read_dir(&state).unwrap().next().unwrap().unwrap().path();
         let text = fs::read(&path).unwrap();
         for at in 0..text.len() {
             let mut damaged = text.clone();
             damaged[at] ^= 1;
             fs::write(&path, &damaged).unwrap();
-            let other = ids(&state).of(0, &file, &version, None).unwrap();
+            let other = ids(&state).of(0, (&file).into(), &version, None).unwrap();
             assert!(other.id != first.id && matches!(other.origin, Origin::Instead(_)), "byte {at}");
         }
     }

@@ -7,21 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ferry_wire::{Code, Crc32, Digest, Failure, Greeting, Reply, Request, Tag, Time};
+use ferry_wire::{Code, Crc32, Digest, Failure, Greeting, Reply, Request, Tag};
 
 use super::{
     super::{Phase, drive::Stop, retry::is_farewell},
     Kind, Round, Sent,
     ids::{CHANGED, Drawn, Origin},
     known::Known,
-    reader::{Chunk, Order},
+    reader::{Chunk, Opened, Order},
 };
-use crate::{
-    block::Block,
-    conversation::Exchange,
-    error::Error,
-    local::{Source, Stamp, Version},
-};
+use crate::{block::Block, conversation::Exchange, error::Error};
 
 /// Uploads from here on have an id, so that what arrived before a cut need not be sent again. Below, sending again costs less
 /// than the id, which has to reach the disks of both sides first.
@@ -133,18 +128,12 @@ enum Answer {
 }
 
 impl Round<'_, '_, '_, '_> {
-    pub(super) fn store_large(
-        &mut self,
-        index: usize,
-        mtime: Option<Time>,
-        (version, stamp): (&Version, Option<Stamp>),
-        source: Source,
-    ) -> Result<(), Stop> {
-        let (size, mode) = (source.size(), source.mode(self.common.permissions));
+    pub(super) fn store_large(&mut self, opened: Opened) -> Result<(), Stop> {
+        let Opened { index, size, mtime, mode, version, stamp, source } = opened;
         let is_resumable = self.common.resumable_from.is_some_and(|from| size >= from);
         while is_resumable && (self.common.never_replaces || !self.common.past().is_plain(index)) {
             let Drawn { id, origin, known } =
-                match self.common.ids().of(index, &self.files[index], version, stamp.as_ref()) {
+                match self.common.ids().of(index, self.files.at(index), &version, stamp.as_ref()) {
                     Ok(drawn) => drawn,
                     Err(error) => {
                         self.hand.failed(index, error);
@@ -153,7 +142,7 @@ impl Round<'_, '_, '_, '_> {
                 };
             self.note_origin(index, origin);
             self.known = known;
-            let name = self.files[index].name.clone();
+            let name = self.files.name(index).clone();
             if self.common.never_replaces {
                 let is_begun = matches!(origin, Origin::Found | Origin::Held);
                 if let Err(error) = self.want_free(index, size, is_begun)? {
@@ -171,9 +160,10 @@ impl Round<'_, '_, '_, '_> {
                     if offset == 0 && parts.is_empty() {
                         self.tell_lost(index, "the server has nothing kept of it");
                     }
-                    if !self.is_to_be_split(index, size - offset, !parts.is_empty()) {
+                    let is_to_be_split = self.is_to_be_split(index, size - offset, !parts.is_empty());
+                    let Some(source) = source.as_ref().filter(|_| is_to_be_split) else {
                         return self.send_body(index, size, offset);
-                    }
+                    };
                     if !self.send_shared(index, (id, offset, parts), source.clone())? {
                         return Ok(());
                     }
@@ -194,7 +184,7 @@ impl Round<'_, '_, '_, '_> {
         self.abandon_if_small(index, size);
         self.tell_lost(index, "what the server may have of it cannot be taken up");
         self.exchange.with_mode(mode);
-        self.exchange.put(Some(size), mtime, self.files[index].name.clone());
+        self.exchange.put(Some(size), mtime, self.files.name(index).clone());
         self.send_body(index, size, 0)
     }
 
@@ -205,7 +195,7 @@ impl Round<'_, '_, '_, '_> {
             return Ok(Err(Error::NeverReplacing));
         }
         if !is_begun {
-            let name = self.files[index].name.clone();
+            let name = self.files.name(index).clone();
             // Who may not look is told in the end.
             if let Answer::Taken = self.ask(index, size, &Request::Stat { name })? {
                 let failure = Failure::new(Code::Exists, "something has that name already");
@@ -238,7 +228,7 @@ impl Round<'_, '_, '_, '_> {
     /// A file that has no id at its size, and of which something was begun at another.
     pub(super) fn abandon_if_small(&mut self, index: usize, size: u64) {
         let is_small = self.common.resumable_from.is_some_and(|from| size < from);
-        if is_small && self.common.ids().abandon(index, &self.files[index]) {
+        if is_small && self.common.ids().abandon(index, self.files.at(index)) {
             self.common.past().begun.remove(&index);
             self.hand.restarted(index, CHANGED);
         }

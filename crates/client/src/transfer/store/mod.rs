@@ -1,12 +1,14 @@
 //! Uploads of many files: small ones in runs, large ones block by block, replies taken meanwhile; very large ones over
-//! several connections.
+//! several connections. Where the files are those of another server, `relay` reads them.
 
 mod check;
+mod files;
 mod ids;
 mod known;
 mod large;
 mod parts;
 mod reader;
+mod relay;
 mod split;
 mod stream;
 
@@ -24,7 +26,7 @@ use std::{
 use ferry_wire::{Code, Crc32, Failure, Id, Reply, Tag};
 
 use super::{
-    IfTaken, Moved, Phase, Report, Settings, Store, Watch,
+    IfTaken, Moved, Parallel, Phase, Relay, Report, Settings, Store, Watch,
     drive::{self, Ended, Job, Stop},
     hand::Hand,
     pieces::Piece,
@@ -39,6 +41,7 @@ use crate::{
     link::Link,
     options::Permissions,
 };
+use files::{Files, SourceServer};
 use ids::Ids;
 pub(crate) use ids::new_id;
 use known::Known;
@@ -55,6 +58,29 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) fn store(
     connection: &mut Connection,
     files: &[Store],
+    settings: &Settings,
+    (manner, id): (Manner, Option<&Id>),
+    watch: &mut Watch<'_>,
+) -> Report {
+    store_all(connection, Files::Here(files), settings, (manner, id), watch)
+}
+
+/// Stores all of `files` of the server that `from` leads to. One connection reads and one sends.
+pub(super) fn relay(
+    connection: &mut Connection,
+    from: &mut Connection,
+    files: &[Relay],
+    settings: &Settings,
+    watch: &mut Watch<'_>,
+) -> Report {
+    let settings = Settings { parallel: Parallel::Fixed(1), ..settings.clone() };
+    let server = SourceServer::new(from, &settings);
+    store_all(connection, Files::There(files, &server), &settings, (Manner::Many, None), watch)
+}
+
+fn store_all(
+    connection: &mut Connection,
+    files: Files<'_>,
     settings: &Settings,
     (manner, id): (Manner, Option<&Id>),
     watch: &mut Watch<'_>,
@@ -84,7 +110,7 @@ pub(super) fn store(
 
 /// The knowledge that all connections of one call share.
 struct Common<'a> {
-    files: &'a [Store],
+    files: Files<'a>,
     /// Files from this size on have an id; [`None`] for none.
     resumable_from: Option<u64>,
     /// Files from this size on are sent by themselves.
@@ -173,7 +199,7 @@ impl Job for Common<'_> {
         // Of two files for one name the later one is to win.
         *self.has_distinct_names.get_or_init(|| {
             let mut names = HashSet::with_capacity(self.files.len());
-            self.files.iter().all(|file| names.insert(&file.name))
+            (0..self.files.len()).all(|index| names.insert(self.files.name(index)))
         })
     }
 
@@ -217,7 +243,7 @@ enum Kind {
 
 /// Uploads over one connection, until all are done or it is lost.
 struct Round<'r, 'c, 'a, 't> {
-    files: &'a [Store],
+    files: Files<'a>,
     common: &'r Common<'a>,
     exchange: Exchange<'r, Sent>,
     hand: Hand<'c, 't>,
@@ -290,11 +316,13 @@ impl Round<'_, '_, '_, '_> {
             match self.next_chunk()? {
                 Some(Chunk::Run { block, files }) => self.send_run(block, files)?,
                 Some(Chunk::Failed { index, error }) => self.hand.failed(index, error),
-                Some(Chunk::Large { index, mtime, version, stamp, source }) => {
-                    self.store_large(index, mtime, (&version, stamp), source)?;
-                }
+                Some(Chunk::Large(opened)) => self.store_large(opened)?,
                 Some(Chunk::Block { block, .. }) => self.reader.give_back(block),
                 Some(Chunk::End(_) | Chunk::Range(..) | Chunk::Broken(_) | Chunk::Skipped) => {}
+                Some(Chunk::Lost(error)) => {
+                    self.hear_all()?;
+                    return Err(error.into());
+                }
                 Some(Chunk::AllRead) => return Ok(true),
                 None => return Ok(false),
             }
@@ -470,6 +498,7 @@ impl Round<'_, '_, '_, '_> {
         self.forget(index);
         match error {
             Error::LocalFile { .. } => self.hand.restart(index, "it changed while it was sent", error),
+            Error::AtSource { .. } if let Some(why) = relay::mendable(&error) => self.hand.restart(index, why, error),
             error => self.hand.failed(index, error),
         }
     }

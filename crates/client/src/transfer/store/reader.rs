@@ -1,15 +1,18 @@
-//! The thread that reads the files that are to be stored, ahead of the connection.
+//! The thread that reads the files that are to be stored, ahead of the connection: local ones here, those of another server
+//! in `relay`.
 
 use std::{
     sync::mpsc::{Receiver, Sender, SyncSender, TryRecvError, channel, sync_channel},
     thread::Scope,
 };
 
-use ferry_wire::{Crc32, Digest, Greeting, Time};
+use ferry_wire::{Crc32, Digest, Greeting, Mode, Time};
 
 use super::{
     super::{Store, hand::Taker, pieces::Piece},
+    files::Files,
     known::Known,
+    relay::Relaying,
 };
 use crate::{
     block::Block,
@@ -56,7 +59,7 @@ pub(super) enum Chunk {
     /// A file that can't be read.
     Failed { index: usize, error: Error },
     /// A large file is open. The reader waits for an [`Order`].
-    Large { index: usize, mtime: Option<Time>, version: Version, stamp: Option<Stamp>, source: Source },
+    Large(Opened),
     /// Some bytes of it.
     Block { block: Block, bytes: u64 },
     /// All of it was read, and it did not change meanwhile.
@@ -65,10 +68,25 @@ pub(super) enum Chunk {
     Range(Piece, Crc32),
     /// It can't be read to its end.
     Broken(Error),
+    /// No file can be read any more: the server that they are read from is gone for good. Nothing follows.
+    Lost(Error),
     /// As was ordered.
     Skipped,
     /// No file is left that anybody has to take. The reader waits for [`Order::More`].
     AllRead,
+}
+
+/// A large file that is open, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) index: usize,
+    pub(super) size: u64,
+    pub(super) mtime: Option<Time>,
+    pub(super) mode: Option<Mode>,
+    pub(super) version: Version,
+    pub(super) stamp: Option<Stamp>,
+    /// A local one, of which several connections can read.
+    pub(super) source: Option<Source>,
 }
 
 /// The decision about a large file.
@@ -109,7 +127,7 @@ impl Reader {
     /// Reads those of `files` that `taker` takes.
     pub(super) fn start<'scope, 'a: 'scope, 'c: 'scope, 't: 'scope>(
         scope: &'scope Scope<'scope, '_>,
-        files: &'a [Store],
+        files: Files<'a>,
         taker: Taker<'c, 't>,
         manner: ReaderManner,
     ) -> Reader {
@@ -117,7 +135,7 @@ impl Reader {
         let (orders, ordered) = channel();
         let (spent, empty) = channel();
         scope.spawn(move || {
-            let mut reading = Reading {
+            let outlet = Outlet {
                 say,
                 ordered,
                 next: None,
@@ -128,7 +146,10 @@ impl Reader {
                 manner,
             };
             // Who does not listen any more wants no more.
-            let _ = reading.read_all(files, &taker);
+            let _ = match files {
+                Files::Here(files) => Reading { outlet }.read_all(files, &taker),
+                Files::There(files, server) => Relaying::new(outlet, files, server, &taker).relay_all(),
+            };
         });
         Reader { chunks, orders, spent }
     }
@@ -139,71 +160,71 @@ impl Reader {
     }
 }
 
-struct Reading {
+/// The reader's end: what it says, and what it is told.
+pub(super) struct Outlet {
     say: SyncSender<Chunk>,
     ordered: Receiver<Order>,
     /// An order that came while an earlier one was carried out.
     next: Option<Order>,
     empty: Receiver<Block>,
-    run: Block,
+    pub(super) run: Block,
     small: Vec<SmallUpload>,
     run_bytes: usize,
-    manner: ReaderManner,
+    pub(super) manner: ReaderManner,
 }
 
 /// Nobody listens.
-struct Gone;
+pub(super) struct Gone;
 
-impl Reading {
-    fn say(&self, chunk: Chunk) -> Result<(), Gone> {
+/// Reads local files.
+struct Reading {
+    outlet: Outlet,
+}
+
+impl Outlet {
+    pub(super) fn say(&self, chunk: Chunk) -> Result<(), Gone> {
         self.say.send(chunk).map_err(|_| Gone)
     }
 
-    fn read_all(&mut self, files: &[Store], taker: &Taker<'_, '_>) -> Result<(), Gone> {
-        loop {
-            while let Some(index) = taker.take() {
-                let share = usize::try_from(taker.ahead() / RUNS_AHEAD).unwrap_or(RUN_BYTES);
-                self.run_bytes = share.clamp(LEAST_RUN_BYTES, RUN_BYTES);
-                self.read(index, &files[index])?;
-            }
-            self.ship()?;
-            self.say(Chunk::AllRead)?;
-            while !matches!(self.ordered.recv().map_err(|_| Gone)?, Order::More) {}
+    /// Waits for the next order.
+    pub(super) fn order(&mut self) -> Result<Order, Gone> {
+        match self.next.take() {
+            Some(order) => Ok(order),
+            None => self.ordered.recv().map_err(|_| Gone),
         }
     }
 
-    fn read(&mut self, index: usize, file: &Store) -> Result<(), Gone> {
-        let ReaderManner { large_from, permissions, greeting } = &self.manner;
-        let (large_from, permissions) = (*large_from, *permissions);
-        if let Err(error) = permissions.check_kept(greeting.as_ref()) {
-            return self.say(Chunk::Failed { index, error });
+    /// Whether another order has come, which takes back what is under way.
+    pub(super) fn is_called(&self) -> Result<bool, Gone> {
+        match self.ordered.try_recv() {
+            Ok(_) => Ok(true),
+            Err(TryRecvError::Disconnected) => Err(Gone),
+            Err(TryRecvError::Empty) => Ok(false),
         }
-        let mut left = TRIES;
-        loop {
-            left -= 1;
-            let error = match Source::open(&file.source) {
-                Ok(source) if source.size() >= large_from => return self.read_large(index, source),
-                Ok(mut source) => match source.append_whole(&mut self.run, &file.name, permissions) {
-                    Ok(crc) => {
-                        self.small.push(SmallUpload { index, size: source.size(), crc });
-                        return if self.run.len() >= self.run_bytes || self.small.len() >= RUN_FILES {
-                            self.ship()
-                        } else {
-                            Ok(())
-                        };
-                    }
-                    Err(Error::LocalFile { .. }) if left > 0 => continue,
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            self.ship()?;
-            return self.say(Chunk::Failed { index, error });
-        }
+    }
+
+    /// All files are read that there are; returns when there are more.
+    pub(super) fn rest(&mut self) -> Result<(), Gone> {
+        self.ship()?;
+        self.say(Chunk::AllRead)?;
+        while !matches!(self.ordered.recv().map_err(|_| Gone)?, Order::More) {}
+        Ok(())
+    }
+
+    /// A small file stands at the end of the run, which is handed over where it is long enough.
+    pub(super) fn add(&mut self, small: SmallUpload) -> Result<(), Gone> {
+        self.small.push(small);
+        if self.run.len() >= self.run_bytes || self.small.len() >= RUN_FILES { self.ship() } else { Ok(()) }
+    }
+
+    /// A file can't be read.
+    pub(super) fn fail(&mut self, index: usize, error: Error) -> Result<(), Gone> {
+        self.ship()?;
+        self.say(Chunk::Failed { index, error })
     }
 
     /// Hands over the small files that were read.
-    fn ship(&mut self) -> Result<(), Gone> {
+    pub(super) fn ship(&mut self) -> Result<(), Gone> {
         if self.small.is_empty() {
             return Ok(());
         }
@@ -213,39 +234,10 @@ impl Reading {
         self.say(Chunk::Run { block, files })
     }
 
-    fn room(&self) -> Block {
+    pub(super) fn room(&self) -> Block {
         let mut block = self.empty.try_recv().unwrap_or_else(|_| Block::new());
         block.clear();
         block
-    }
-
-    fn read_large(&mut self, index: usize, mut source: Source) -> Result<(), Gone> {
-        self.ship()?;
-        let (mtime, version, stamp) = (source.mtime(), source.version(), source.stamp());
-        self.say(Chunk::Large { index, mtime, version, stamp, source: source.clone() })?;
-        self.next = None;
-        loop {
-            let order = match self.next.take() {
-                Some(order) => order,
-                None => self.ordered.recv().map_err(|_| Gone)?,
-            };
-            match order {
-                Order::Skip => return self.say(Chunk::Skipped),
-                Order::More => {}
-                Order::Digest(bytes, known) => {
-                    let read = self.skip(&mut source, bytes, &known).and_then(|digest| {
-                        source.check_unchanged()?;
-                        Ok(digest)
-                    });
-                    self.say_unless_called(read.map(Chunk::End))?;
-                }
-                Order::Range(piece) => {
-                    let read = self.read_range(&source, piece);
-                    self.say_unless_called(read.map(|crc| Chunk::Range(piece, crc)))?;
-                }
-                Order::From(offset, known) => return self.send(&mut source, offset, &known),
-            }
-        }
     }
 
     /// While much is read that nobody waits for: ends that where nobody listens any more.
@@ -267,11 +259,73 @@ impl Reading {
             read => self.say(read.unwrap_or_else(Chunk::Broken)),
         }
     }
+}
+
+impl Reading {
+    fn read_all(&mut self, files: &[Store], taker: &Taker<'_, '_>) -> Result<(), Gone> {
+        loop {
+            while let Some(index) = taker.take() {
+                let share = usize::try_from(taker.ahead() / RUNS_AHEAD).unwrap_or(RUN_BYTES);
+                self.outlet.run_bytes = share.clamp(LEAST_RUN_BYTES, RUN_BYTES);
+                self.read(index, &files[index])?;
+            }
+            self.outlet.rest()?;
+        }
+    }
+
+    fn read(&mut self, index: usize, file: &Store) -> Result<(), Gone> {
+        let ReaderManner { large_from, permissions, greeting } = &self.outlet.manner;
+        let (large_from, permissions) = (*large_from, *permissions);
+        if let Err(error) = permissions.check_kept(greeting.as_ref()) {
+            return self.outlet.fail(index, error);
+        }
+        let mut left = TRIES;
+        loop {
+            left -= 1;
+            let error = match Source::open(&file.source) {
+                Ok(source) if source.size() >= large_from => return self.read_large(index, source),
+                Ok(mut source) => match source.append_whole(&mut self.outlet.run, &file.name, permissions) {
+                    Ok(crc) => return self.outlet.add(SmallUpload { index, size: source.size(), crc }),
+                    Err(Error::LocalFile { .. }) if left > 0 => continue,
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            return self.outlet.fail(index, error);
+        }
+    }
+
+    fn read_large(&mut self, index: usize, mut source: Source) -> Result<(), Gone> {
+        self.outlet.ship()?;
+        let (mtime, version, stamp) = (source.mtime(), source.version(), source.stamp());
+        let (size, mode) = (source.size(), source.mode(self.outlet.manner.permissions));
+        let opened = Opened { index, size, mtime, mode, version, stamp, source: Some(source.clone()) };
+        self.outlet.say(Chunk::Large(opened))?;
+        self.outlet.next = None;
+        loop {
+            match self.outlet.order()? {
+                Order::Skip => return self.outlet.say(Chunk::Skipped),
+                Order::More => {}
+                Order::Digest(bytes, known) => {
+                    let read = self.skip(&mut source, bytes, &known).and_then(|digest| {
+                        source.check_unchanged()?;
+                        Ok(digest)
+                    });
+                    self.outlet.say_unless_called(read.map(Chunk::End))?;
+                }
+                Order::Range(piece) => {
+                    let read = self.read_range(&source, piece);
+                    self.outlet.say_unless_called(read.map(|crc| Chunk::Range(piece, crc)))?;
+                }
+                Order::From(offset, known) => return self.send(&mut source, offset, &known),
+            }
+        }
+    }
 
     fn read_range(&mut self, source: &Source, Piece { offset, length }: Piece) -> Result<Crc32, Error> {
-        let (mut digest, mut block) = (Digest::new(), self.room());
+        let (mut digest, mut block) = (Digest::new(), self.outlet.room());
         while digest.bytes() < length {
-            self.look()?;
+            self.outlet.look()?;
             source.fill_at(&mut block, offset + digest.bytes(), length - digest.bytes(), &mut digest)?;
         }
         Ok(digest.crc())
@@ -281,7 +335,7 @@ impl Reading {
     fn skip(&mut self, source: &mut Source, bytes: u64, known: &Known) -> Result<Digest, Error> {
         let read = source.skip_from(known.before(bytes), bytes, |digest| {
             known.read(digest, bytes);
-            self.look()
+            self.outlet.look()
         });
         read.inspect(|digest| known.read(digest, bytes))
     }
@@ -290,26 +344,24 @@ impl Reading {
         let size = source.size();
         let mut digest = match self.skip(source, offset, known) {
             Ok(digest) => digest,
-            Err(error) => return self.say(Chunk::Broken(error)),
+            Err(error) => return self.outlet.say(Chunk::Broken(error)),
         };
         while digest.bytes() < size {
-            match self.ordered.try_recv() {
-                Ok(_) => return self.say(Chunk::Skipped),
-                Err(TryRecvError::Disconnected) => return Err(Gone),
-                Err(TryRecvError::Empty) => {}
+            if self.outlet.is_called()? {
+                return self.outlet.say(Chunk::Skipped);
             }
-            let mut block = self.room();
+            let mut block = self.outlet.room();
             let left = size - digest.bytes();
             let filled = source.fill(&mut block, left, &mut digest);
             known.sent(&digest);
             match filled {
-                Ok(bytes) => self.say(Chunk::Block { block, bytes: bytes as u64 })?,
-                Err(error) => return self.say(Chunk::Broken(error)),
+                Ok(bytes) => self.outlet.say(Chunk::Block { block, bytes: bytes as u64 })?,
+                Err(error) => return self.outlet.say(Chunk::Broken(error)),
             }
         }
         match source.check_unchanged() {
-            Ok(()) => self.say(Chunk::End(digest)),
-            Err(error) => self.say(Chunk::Broken(error)),
+            Ok(()) => self.outlet.say(Chunk::End(digest)),
+            Err(error) => self.outlet.say(Chunk::Broken(error)),
         }
     }
 }

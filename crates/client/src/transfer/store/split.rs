@@ -153,7 +153,8 @@ enum Lead {
 impl Round<'_, '_, '_, '_> {
     /// Whether a file is sent together with others, where `left` bytes are to be sent and the server has parts of them.
     pub(super) fn is_to_be_split(&mut self, index: usize, left: u64, has_parts: bool) -> bool {
-        self.exchange.link().knows(Greeting::PARTS)
+        self.files.can_be_shared()
+            && self.exchange.link().knows(Greeting::PARTS)
             && (has_parts || (self.hand.shares() && left >= LEAST_SHARED_BYTES))
             && self.common.past().may_be_split(index)
     }
@@ -184,7 +185,7 @@ impl Round<'_, '_, '_, '_> {
             index,
             holder: self.hand.id,
             id,
-            name: self.files[index].name.clone(),
+            name: self.files.name(index).clone(),
             source,
             state: Mutex::new(State {
                 parts: Parts::new(size, offset, &told),

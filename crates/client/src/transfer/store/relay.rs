@@ -1,0 +1,492 @@
+//! Reads the files of another server that are to be stored, ahead of the connection that stores them.
+//!
+//! Small ones are asked for many ahead and go into runs, whole and verified. A large one is read when it is known from where on;
+//! after a lost connection it is gone on with by READ and its tag. The CRC of what was not read in one body is the one that its
+//! server computes of the whole (SUM), and the server that stores it has to have the same.
+
+use std::collections::{HashSet, VecDeque};
+
+use ferry_wire::{Code, Crc32, Digest, Failure, FileMeta, Reply, Request, write_block_header, write_end};
+
+use super::{
+    super::{
+        Relay,
+        hand::Taker,
+        retry::{Outage, is_farewell},
+    },
+    files::SourceServer,
+    reader::{Chunk, Gone, LARGE_BYTES, Opened, Order, Outlet, SmallUpload},
+};
+use crate::{
+    block::BLOCK_BYTES,
+    conversation::{
+        Exchange, Extent, Next,
+        requests::{self, Stat},
+        unexpected,
+    },
+    error::Error,
+    local::Version,
+};
+
+/// Requests that are asked ahead, and the bytes of the files among them: enough that a long line is filled, and what is under way
+/// when a connection is lost stays small.
+const AHEAD_REQUESTS: usize = 256;
+const AHEAD_BYTES: u64 = 8 << 20;
+
+/// How often a small file is asked for anew because it changed meanwhile.
+const TRIES: u32 = 3;
+
+/// Returns why a file begins anew that could not be read at its source, if that may help.
+pub(super) fn mendable(error: &Error) -> Option<&'static str> {
+    let Error::AtSource { error, .. } = error else { return None };
+    match &**error {
+        Error::Server(failure) if matches!(failure.code, Code::Changed | Code::BadRange) => {
+            Some("it changed on the server that it is read from")
+        }
+        Error::Verification(_) => Some("it was damaged on the way"),
+        _ => None,
+    }
+}
+
+/// The reader of one round.
+pub(super) struct Relaying<'r, 'a, 'c, 't> {
+    outlet: Outlet,
+    files: &'r [Relay],
+    server: &'r SourceServer<'a>,
+    taker: &'r Taker<'c, 't>,
+    outage: Outage<'r>,
+    /// Files that are to be asked for again, before all others.
+    again: VecDeque<Wanted>,
+    /// Files that are large, and wait until what was asked ahead has come.
+    large: VecDeque<Large>,
+    /// Files that were larger than a listing said.
+    grown: HashSet<usize>,
+    /// Something has come since the connection was opened.
+    progress: bool,
+}
+
+/// A small file, or one of which nobody knows yet.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    index: usize,
+    /// Its size, where it is small enough to be asked for at once.
+    size: Option<u64>,
+    tries: u32,
+}
+
+/// A large file on its way.
+#[derive(Debug)]
+struct Large {
+    index: usize,
+    meta: FileMeta,
+    /// The reader was told of it.
+    announced: bool,
+    /// What is to be done, as long as it is not done.
+    order: Option<LargeOrder>,
+}
+
+#[derive(Debug)]
+enum LargeOrder {
+    /// To have the CRC of the whole.
+    Sum,
+    Read(Reading),
+}
+
+/// A large file that is read.
+#[derive(Debug)]
+struct Reading {
+    /// Of the bytes from `begun` on.
+    digest: Digest,
+    begun: u64,
+    /// The CRC of the whole, as its server computes it.
+    sum: Option<Crc32>,
+    /// All of it came in one body.
+    in_one: bool,
+}
+
+/// Why a connection is of no more use.
+enum Break {
+    /// Nobody listens any more.
+    Gone,
+    Broken(Error),
+    /// What still comes is not wanted.
+    Unwanted,
+}
+
+impl From<Gone> for Break {
+    fn from(_: Gone) -> Break {
+        Break::Gone
+    }
+}
+
+impl From<Error> for Break {
+    fn from(error: Error) -> Break {
+        Break::Broken(error)
+    }
+}
+
+impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
+    pub(super) fn new(
+        outlet: Outlet,
+        files: &'r [Relay],
+        server: &'r SourceServer<'a>,
+        taker: &'r Taker<'c, 't>,
+    ) -> Relaying<'r, 'a, 'c, 't> {
+        let outage = Outage::of_source(server.settings, server.address.clone());
+        let (again, large) = (VecDeque::new(), VecDeque::new());
+        Relaying { outlet, files, server, taker, outage, again, large, grown: HashSet::new(), progress: false }
+    }
+
+    /// Reads all files, on connections that are opened again where they are lost.
+    pub(super) fn relay_all(mut self) -> Result<(), Gone> {
+        let server = self.server;
+        let mut connection = server.connection();
+        loop {
+            let mut asked = VecDeque::new();
+            let mut broken = None;
+            let result = connection.converse(|link| {
+                let mut exchange = Exchange::new(link);
+                match self.read(&mut exchange, &mut asked) {
+                    Ok(()) => Ok(()),
+                    Err(Break::Broken(error)) => Err(error),
+                    Err(other) => {
+                        broken = Some(other);
+                        Ok(())
+                    }
+                }
+            });
+            asked.into_iter().rev().for_each(|wanted| self.again.push_front(wanted));
+            let error = match (result, broken) {
+                (_, Some(Break::Gone)) => return Err(Gone),
+                (Err(error), _) => error,
+                (Ok(()), None) => return Ok(()),
+                (Ok(()), Some(_)) if connection.is_open() => continue,
+                (Ok(()), Some(_)) => match connection.reopen() {
+                    Ok(()) => continue,
+                    Err(error) => error,
+                },
+            };
+            if std::mem::take(&mut self.progress) {
+                self.outage.end();
+            }
+            let taker = self.taker;
+            if let Err(error) = self.outage.reopen(&mut connection, &mut |event| taker.tell(event), error) {
+                self.outlet.ship()?;
+                return self.outlet.say(Chunk::Lost(self.at_source(error)));
+            }
+        }
+    }
+
+    fn at_source(&self, error: Error) -> Error {
+        match error {
+            Error::Interrupted => error,
+            error => Error::AtSource { address: self.server.address.clone(), error: error.into() },
+        }
+    }
+
+    /// Reads what there is to read. `asked` has what is in flight, in its order.
+    fn read(&mut self, exchange: &mut Exchange<'_, ()>, asked: &mut VecDeque<Wanted>) -> Result<(), Break> {
+        loop {
+            self.ask(exchange, asked);
+            let Some(first) = asked.front().copied() else {
+                match self.large.front() {
+                    Some(_) => self.read_large(exchange)?,
+                    // Only now is it known that nothing is left to be asked for.
+                    None => self.outlet.rest()?,
+                }
+                continue;
+            };
+            let reply = match exchange.heard()? {
+                Some(((), reply)) => reply,
+                None => {
+                    // One reply at a time: what follows it may be a body.
+                    exchange.link().exchange_all();
+                    match exchange.heard()? {
+                        Some(((), reply)) => reply,
+                        None => {
+                            // Those that are here need not wait for those that are not.
+                            self.outlet.ship()?;
+                            exchange.reply()?.1
+                        }
+                    }
+                }
+            };
+            self.take(exchange, first, reply)?;
+            self.progress = true;
+            asked.pop_front();
+        }
+    }
+
+    /// Asks ahead, until a large file is to be read.
+    fn ask(&mut self, exchange: &mut Exchange<'_, ()>, asked: &mut VecDeque<Wanted>) {
+        let bytes = |asked: &VecDeque<Wanted>| asked.iter().filter_map(|wanted| wanted.size).sum::<u64>();
+        while self.large.is_empty() && asked.len() < AHEAD_REQUESTS && bytes(asked) < AHEAD_BYTES {
+            let next = self.again.pop_front();
+            let Some(wanted) = next.or_else(|| self.taker.take().map(|index| self.wanted(index))) else { return };
+            let name = self.files[wanted.index].source.clone();
+            let request = match wanted.size {
+                Some(_) => Request::Get { name },
+                None => Request::Stat { name },
+            };
+            exchange.ask(&request, ());
+            asked.push_back(wanted);
+        }
+    }
+
+    fn wanted(&self, index: usize) -> Wanted {
+        let is_known = !self.grown.contains(&index);
+        let meta = self.files[index].meta.as_ref().filter(|meta| is_known && self.is_small(meta.size));
+        Wanted { index, size: meta.map(|meta| meta.size), tries: 0 }
+    }
+
+    fn is_small(&self, size: u64) -> bool {
+        size < self.outlet.manner.large_from.min(LARGE_BYTES)
+    }
+
+    /// Takes the answer to what was asked first.
+    fn take(&mut self, exchange: &mut Exchange<'_, ()>, wanted: Wanted, reply: Reply) -> Result<(), Break> {
+        let index = wanted.index;
+        match (wanted.size, reply) {
+            (_, Reply::Fail(failure)) if is_farewell(failure.code) => Err(Error::Server(failure).into()),
+            (_, Reply::Fail(failure)) => self.fail(wanted, Error::Server(failure)),
+            (None, reply) => match requests::to_stat(reply)? {
+                Stat::Directory(_) => {
+                    let failure = Failure::new(Code::NotAFile, "that is a directory");
+                    Ok(self.outlet.fail(index, self.at_source(Error::Server(failure)))?)
+                }
+                Stat::File(meta) => {
+                    match self.is_small(meta.size) {
+                        true => self.again.push_back(Wanted { size: Some(meta.size), ..wanted }),
+                        false => self.large.push_back(Large { index, meta, announced: false, order: None }),
+                    }
+                    Ok(())
+                }
+            },
+            (Some(_), Reply::File(meta)) if self.is_small(meta.size) => self.take_small(exchange, wanted, &meta),
+            (Some(_), Reply::File(_)) => {
+                self.grown.insert(index);
+                self.again.push_front(Wanted { size: None, ..wanted });
+                Err(Break::Unwanted)
+            }
+            (Some(_), reply) => Err(unexpected(reply).into()),
+        }
+    }
+
+    /// A small file could not be read.
+    fn fail(&mut self, wanted: Wanted, error: Error) -> Result<(), Break> {
+        let error = self.at_source(error);
+        match mendable(&error) {
+            Some(_) if wanted.tries < TRIES => {
+                self.again.push_back(Wanted { size: None, tries: wanted.tries + 1, ..wanted });
+                Ok(())
+            }
+            _ => Ok(self.outlet.fail(wanted.index, error)?),
+        }
+    }
+
+    /// Appends a whole PUT of a file to the run, as its body comes.
+    fn take_small(&mut self, exchange: &mut Exchange<'_, ()>, wanted: Wanted, meta: &FileMeta) -> Result<(), Break> {
+        let (index, size) = (wanted.index, meta.size);
+        let name = self.files[index].name.clone();
+        let run = &mut self.outlet.run;
+        let before = run.len();
+        run.push(|out| {
+            Request::Put { size: Some(size), mtime: meta.mtime, name }.encode(out);
+            if size > 0 {
+                write_block_header(out, size);
+            }
+        });
+        let received = receive(exchange, run.append(usize::try_from(size).unwrap_or(usize::MAX)));
+        match received {
+            Ok(crc) => {
+                run.push(|out| write_end(out, crc));
+                Ok(self.outlet.add(SmallUpload { index, size, crc })?)
+            }
+            Err(error) => {
+                run.take_back(run.len() - before);
+                match error {
+                    Error::Server(failure) if !is_farewell(failure.code) => self.fail(wanted, Error::Server(failure)),
+                    error @ Error::Verification(_) => self.fail(wanted, error),
+                    error => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// Does what is to be done with the first of the large files, until it is through.
+    fn read_large(&mut self, exchange: &mut Exchange<'_, ()>) -> Result<(), Break> {
+        loop {
+            let Some(large) = self.large.front_mut() else { return Ok(()) };
+            if !large.announced {
+                self.outlet.ship()?;
+                let FileMeta { size, mtime, tag, .. } = large.meta.clone();
+                let version = Version(format!("{size} {tag}"));
+                let opened = Opened { index: large.index, size, mtime, mode: None, version, stamp: None, source: None };
+                self.outlet.say(Chunk::Large(opened))?;
+                large.announced = true;
+            }
+            if large.order.is_none() {
+                large.order = match self.outlet.order()? {
+                    Order::From(begun, _) => {
+                        Some(LargeOrder::Read(Reading { digest: Digest::new(), begun, sum: None, in_one: begun == 0 }))
+                    }
+                    Order::Digest(..) => Some(LargeOrder::Sum),
+                    Order::More => continue,
+                    // A file of another server is sent by one connection: nobody asks for a range.
+                    Order::Skip | Order::Range(_) => {
+                        self.large.pop_front();
+                        return Ok(self.outlet.say(Chunk::Skipped)?);
+                    }
+                };
+            }
+            let name = &self.files[large.index].source;
+            let done = match &mut large.order {
+                Some(LargeOrder::Sum) => {
+                    sum(exchange, name, &large.meta).map(|crc| Digest::resume(crc, large.meta.size))
+                }
+                Some(LargeOrder::Read(reading)) => {
+                    match read_body(exchange, &mut self.outlet, (name, &large.meta), reading, &mut self.progress) {
+                        Ok(done) => Ok(done),
+                        Err(Break::Broken(error)) => Err(error),
+                        Err(Break::Unwanted) => {
+                            self.large.pop_front();
+                            self.outlet.say(Chunk::Skipped)?;
+                            return Err(Break::Unwanted);
+                        }
+                        Err(Break::Gone) => return Err(Break::Gone),
+                    }
+                }
+                None => continue,
+            };
+            let is_read = matches!(large.order, Some(LargeOrder::Read(_)));
+            let said = match done {
+                Ok(digest) => Chunk::End(digest),
+                Err(Error::Server(failure)) if is_farewell(failure.code) => return Err(Error::Server(failure).into()),
+                Err(error @ (Error::Server(_) | Error::Verification(_))) => {
+                    Chunk::Broken(Error::AtSource { address: self.server.address.clone(), error: error.into() })
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match is_read {
+                true => drop(self.large.pop_front()),
+                // After the digest it is decided what becomes of it.
+                false => large.order = None,
+            }
+            self.outlet.say(said)?;
+            if is_read {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Receives a body that has to fill `content`, and returns its CRC.
+fn receive(exchange: &mut Exchange<'_, ()>, content: &mut [u8]) -> Result<Crc32, Error> {
+    let mut filled = 0;
+    loop {
+        match exchange.piece()? {
+            Next::Bytes(bytes) => {
+                let room = content.get_mut(filled..filled + bytes.len());
+                room.ok_or_else(|| Error::violation("a body longer than it was said to be"))?.copy_from_slice(bytes);
+                filled += bytes.len();
+            }
+            Next::End(body) if filled == content.len() => return Ok(body.crc()),
+            Next::End(_) => return Err(Error::violation("a body shorter than it was said to be")),
+        }
+    }
+}
+
+/// Returns the failure of a file that is not of the version any more that is copied.
+fn changed() -> Error {
+    Error::Server(Failure::new(Code::Changed, "it is another version by now"))
+}
+
+/// Has the server compute the CRC of the whole file, which has to be of this version.
+fn sum(exchange: &mut Exchange<'_, ()>, name: &ferry_wire::Name, meta: &FileMeta) -> Result<Crc32, Error> {
+    exchange.ask(&Request::Sum { name: name.clone() }, ());
+    let sum = requests::to_sum(exchange.reply_after(Extent::Bytes(meta.size))?.1)?;
+    if (sum.size, &sum.tag) == (meta.size, &meta.tag) { Ok(sum.crc) } else { Err(changed()) }
+}
+
+/// Reads on from where it is, and says each block. Returns the digest of the whole file.
+fn read_body(
+    exchange: &mut Exchange<'_, ()>,
+    outlet: &mut Outlet,
+    (name, meta): (&ferry_wire::Name, &FileMeta),
+    reading: &mut Reading,
+    progress: &mut bool,
+) -> Result<Digest, Break> {
+    let size = meta.size;
+    if reading.begun > 0 && reading.sum.is_none() {
+        reading.sum = Some(sum(exchange, name, meta)?);
+    }
+    let at = reading.begun + reading.digest.bytes();
+    if at < size || reading.in_one {
+        // What came on an earlier connection was never verified by the end of its body.
+        reading.in_one = at == 0;
+        let request = Request::Read { offset: at, length: None, tag: Some(meta.tag.clone()), name: name.clone() };
+        exchange.ask(&request, ());
+        match exchange.reply()?.1 {
+            Reply::File(now) if (now.size, &now.tag) == (size, &meta.tag) => {}
+            Reply::File(_) => return Err(changed().into()),
+            reply => return Err(unexpected(reply).into()),
+        }
+        say_blocks(exchange, outlet, size, reading, progress)?;
+    }
+    let whole = match (reading.in_one, reading.sum) {
+        (true, _) => return Ok(reading.digest.clone()),
+        (false, Some(crc)) => crc,
+        (false, None) => sum(exchange, name, meta)?,
+    };
+    if reading.begun == 0 && reading.digest.crc() != whole {
+        let crc = reading.digest.crc();
+        return Err(Error::Verification(format!("what came has the CRC {crc}, its server says {whole}")).into());
+    }
+    Ok(Digest::resume(whole, size))
+}
+
+/// Says the blocks of an open body until its end.
+fn say_blocks(
+    exchange: &mut Exchange<'_, ()>,
+    outlet: &mut Outlet,
+    size: u64,
+    reading: &mut Reading,
+    progress: &mut bool,
+) -> Result<(), Break> {
+    loop {
+        let left = size - reading.begun - reading.digest.bytes();
+        let due = usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
+        let mut block = outlet.room();
+        let payload = block.payload(due.max(1));
+        let mut filled = 0;
+        // The time in which nobody took anything is not the server's.
+        exchange.link().restart_timeout();
+        let has_ended = loop {
+            if filled == due && due > 0 {
+                break false;
+            }
+            match exchange.read(&mut payload[filled..])? {
+                Next::Bytes(_) if due == 0 => {
+                    return Err(Error::violation("a body longer than it was said to be").into());
+                }
+                Next::Bytes(got) => filled += got,
+                Next::End(_) => break true,
+            }
+        };
+        if has_ended && filled < due {
+            return Err(Error::violation("a body shorter than it was said to be").into());
+        }
+        if filled > 0 {
+            reading.digest.update(&payload[..filled]);
+            block.announce(filled);
+            *progress = true;
+            if outlet.is_called()? {
+                return Err(Break::Unwanted);
+            }
+            outlet.say(Chunk::Block { block, bytes: filled as u64 })?;
+        }
+        if has_ended {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Copies from one server to another, of which either is lost.
+
+use ferry_client::{Event, Relay, Report, Settings};
+use ferry_e2e::{Server, random_bytes, seed};
+
+use super::{
+    connect, name, names,
+    proxy::{Cut, Manner, Proxy, Way},
+    told,
+};
+
+const BYTES: usize = (20 << 20) + 4321;
+
+/// The bytes that a cut may cost: those in buffers, and those since the last checkpoint of the server.
+const AGAIN: u64 = 12 << 20;
+
+/// Two servers, each behind a proxy.
+struct Scene {
+    from: Server,
+    to: Server,
+    before_from: Proxy,
+    before_to: Proxy,
+    content: Vec<u8>,
+    local: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(bytes: usize) -> Scene {
+        let (from, to) = (Server::start(), Server::start());
+        let (before_from, before_to) = (Proxy::start(from.address()), Proxy::start(to.address()));
+        let content = random_bytes(seed(), bytes);
+        from.write("large", &content);
+        Scene { from, to, before_from, before_to, content, local: tempfile::tempdir().unwrap() }
+    }
+
+    fn relay(&self, files: &[Relay], retries: u32, mut watch: impl FnMut(&Event<'_>) + Send) -> (Report, Vec<String>) {
+        let settings = Settings { retries, state: Some(self.local.path().join("state")), ..Settings::default() };
+        let mut events = Vec::new();
+        let (mut from, mut to) = (connect(self.before_from.address()), connect(self.before_to.address()));
+        let report = to.relay(&mut from, files, &settings, &mut |event| {
+            watch(event);
+            events.extend(told(event));
+        });
+        (report, events)
+    }
+
+    fn large(&self, retries: u32) -> (Report, Vec<String>) {
+        self.relay(&[large()], retries, |_| {})
+    }
+
+    /// The file is there, and nothing else.
+    fn check(&self, what: &str) {
+        assert!(self.to.read("large") == self.content, "{what}");
+        assert_eq!(self.to.visible(), ["large"], "{what}");
+        assert_eq!(names(&self.local.path().join("state")), [""; 0], "{what}");
+    }
+}
+
+fn large() -> Relay {
+    Relay { source: name("large"), meta: None, name: name("large") }
+}
+
+#[test]
+fn a_copy_goes_on_whichever_server_is_lost() {
+    // In the first one, both sides lose connections.
+    let all = [(&[7][..], &[11][..]), (&[1, 9], &[]), (&[], &[9, 5]), (&[1], &[]), (&[], &[1])];
+    let is_full = std::env::var("FERRY_SWEEP").is_ok_and(|value| value == "full");
+    for (number, (from, to)) in all.into_iter().enumerate().take(if is_full { all.len() } else { 3 }) {
+        let other = if number % 2 == 0 { Manner::Reset } else { Manner::End };
+        for manner in [Manner::End, Manner::Reset].into_iter().filter(|manner| is_full || *manner == other) {
+            let scene = Scene::new(BYTES);
+            let cuts = |way, after: &[u64]| -> Vec<Cut> {
+                after.iter().map(|mebibytes| Cut { way, after: mebibytes << 20, manner }).collect()
+            };
+            scene.before_from.cut(&cuts(Way::Down, from));
+            scene.before_to.cut(&cuts(Way::Up, to));
+            let (report, events) = scene.large(5);
+            let what = format!("{from:?} {to:?} {manner:?}: {events:?}");
+            assert!(report.is_whole(), "{what}");
+            assert!(!events.iter().any(|event| event.starts_with("restarted")), "{what}");
+            scene.check(&what);
+            assert_eq!((scene.before_from.cuts_left(), scene.before_to.cuts_left()), (0, 0), "{what}");
+            let (down, ..) = scene.before_from.counts();
+            let (_, up, _) = scene.before_to.counts();
+            let most = BYTES as u64 + AGAIN * (from.len() + to.len()) as u64;
+            assert!(down <= most && up <= most, "{what}: {down} down, {up} up");
+        }
+    }
+}
+
+#[test]
+fn a_later_copy_goes_on_from_what_is_there() {
+    for is_source in [true, false] {
+        let scene = Scene::new(BYTES);
+        let cut = |way| [Cut { way, after: 16 << 20, manner: Manner::End }];
+        match is_source {
+            true => scene.before_from.cut(&cut(Way::Down)),
+            false => scene.before_to.cut(&cut(Way::Up)),
+        }
+        let (report, events) = scene.large(0);
+        let error = &report.failures[0].1;
+        assert_eq!(matches!(error, ferry_client::Error::AtSource { .. }), is_source, "{error}: {events:?}");
+        assert!(scene.to.visible().is_empty(), "nothing is half there");
+        scene.before_from.counts();
+        let (report, events) = scene.large(0);
+        let what = format!("{is_source}: {events:?}");
+        assert!(report.is_whole() && report.resumed > 0, "{what}");
+        scene.check(&what);
+        let (down, ..) = scene.before_from.counts();
+        assert!(down < BYTES as u64, "{what}: {down} bytes were read again");
+    }
+}
+
+#[test]
+fn a_file_that_changes_at_its_source_meanwhile_begins_anew() {
+    let mut scene = Scene::new(BYTES);
+    scene.before_from.cut(&[Cut { way: Way::Down, after: 5 << 20, manner: Manner::End }]);
+    let other = random_bytes(seed() + 1, BYTES);
+    let path = scene.from.path("large");
+    let (report, events) = scene.relay(&[large()], 5, |event| {
+        if let Event::Lost { source: Some(_), .. } = event {
+            std::fs::write(&path, &other).unwrap();
+        }
+    });
+    assert!(report.is_whole(), "{events:?}");
+    let why = "restarted: it changed on the server that it is read from";
+    assert!(events.iter().any(|event| event == why), "{events:?}");
+    scene.content = other;
+    scene.check("changed");
+}
+
+/// What the other server has kept of an earlier version is of no use.
+#[test]
+fn a_file_that_changed_between_two_copies_begins_anew() {
+    let mut scene = Scene::new(BYTES);
+    scene.before_to.cut(&[Cut { way: Way::Up, after: 16 << 20, manner: Manner::End }]);
+    let (report, _) = scene.large(0);
+    assert!(!report.is_whole());
+    scene.content = random_bytes(seed() + 2, BYTES);
+    scene.from.write("large", &scene.content);
+    let (report, events) = scene.large(0);
+    assert!(report.is_whole() && report.resumed == 0, "{events:?}");
+    scene.check("changed between");
+}
+
+#[test]
+fn many_small_files_survive_the_loss_of_either() {
+    let scene = Scene::new(10);
+    let files: Vec<Relay> = (0..1500)
+        .map(|number| {
+            let text = format!("f{number}");
+            scene.from.write(&text, &random_bytes(number, (number as usize * 7) % 3000));
+            Relay { source: name(&text), meta: None, name: name(&text) }
+        })
+        .collect();
+    let cut = |way, after| Cut { way, after, manner: Manner::End };
+    scene.before_from.cut(&[cut(Way::Down, 200_000), cut(Way::Down, 600_000)]);
+    scene.before_to.cut(&[cut(Way::Up, 300_000), cut(Way::Up, 500_000)]);
+    let (report, events) = scene.relay(&files, 5, |_| {});
+    assert!(report.is_whole() && report.files == files.len(), "{:?}", report.failures);
+    assert!(events.iter().filter(|event| *event == "lost").count() >= 3);
+    for file in &files {
+        let text = file.name.as_str();
+        assert!(scene.to.read(text) == scene.from.read(text), "{text}");
+    }
+    assert_eq!(scene.to.visible().len(), files.len());
+}
