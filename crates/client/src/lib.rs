@@ -57,8 +57,8 @@
 //! # Errors
 //!
 //! An [`Error`] displays as one line for people and says whose fault it is ([`Error::blame`]). After [`Error::Server`]
-//! the connection goes on; after most others it is dropped, and every method but [`Client::fetch`] and [`Client::store`]
-//! says [`Error::NotConnected`] until [`Client::reconnect`].
+//! the connection goes on; after most others it is dropped, and every method but [`Client::fetch`], [`Client::store`] and
+//! [`Client::relay`] says [`Error::NotConnected`] until [`Client::reconnect`].
 //!
 //! # Inside
 //!

@@ -3,14 +3,19 @@
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::{
-    ArgAction, CommandFactory as _, FromArgMatches as _, ValueHint,
+    ArgAction, Args as _, CommandFactory as _, FromArgMatches as _, ValueHint,
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 use clap_complete::Shell;
 use ferry_client::{Address, Fingerprint};
 use log::LevelFilter;
 
-use super::{command, exit, one_shot, one_shot::OneShot, options::CommonOptions};
+use super::{
+    command::{self, CopyArgs, WatchArgs},
+    exit, one_shot,
+    one_shot::OneShot,
+    options::CommonOptions,
+};
 
 pub(crate) const ABOUT: &str = "Move files to and from a ferryd server; every transfer is verified";
 
@@ -19,6 +24,29 @@ pub(crate) const SOURCES: &str = "\
 Without a subcommand, ferry reads commands from -c, from the terminal, or from standard input when that is no \
 terminal; HELP lists them. 'ferry HOST' opens a server first. A subcommand does one command and leaves. HOST is \
 a port of this machine, host:port, or a bookmark of the configuration file; USER@HOST logs in as USER.";
+
+/// The details of `ferry cp`.
+const COPYING: &str = "\
+A name that is there already is replaced as a whole, when all of the new file has arrived and is verified: by the server \
+that it comes from, on the way, and by the server that it goes to. A large file goes on after the connection to either \
+server was lost, also in a later run.
+
+HOST is a port of this machine, host:port, or a bookmark, with USER@ in front or without. In nas:12000:a the port is \
+12000; nas:12000 is the file 12000 of the bookmark nas. A '/' before the name ends all doubt.
+
+  ferry cp 12000:a.txt 13000:           keeps its name
+  ferry cp nas:'*.iso' alice@vault:isos  all that match
+  ferry cp -r nas:photos [::1]:12000:old/photos";
+
+/// The details of `ferry watch`.
+const WATCHING: &str = "\
+It begins with a SYNC of all of it; then it sends what changes, when nobody has written into it for a moment. Nothing is \
+deleted without --delete. A server that is away is waited for, and after that all is compared again; so it is after a \
+restart. It ends by Ctrl-C, or when DIR is gone. The system limits how many directories are watched, by \
+fs.inotify.max_user_watches.
+
+  ferry watch site 12000:www
+  ferry watch --delete -F . nas:backup";
 
 /// The argument that names a server for the shell.
 const SERVER: &str = "server";
@@ -111,6 +139,10 @@ pub(crate) enum Action {
     /// Names of a server that could stand at the end of a line of a system's shell. Bash tells which characters break
     /// words.
     Names { line: String, bash: Option<String> },
+    /// A directory of a server that follows a local one.
+    Watch(Box<WatchArgs>),
+    /// A copy from one server to another.
+    Copy(Box<CopyArgs>),
 }
 
 /// Returns the whole command line.
@@ -138,6 +170,17 @@ pub(crate) fn command_for_completions() -> clap::Command {
                 .action(ArgAction::Set),
         ),
         clap::Command::new("man").about("Print the manual page, for 'man -l -'"),
+        CopyArgs::augment_args(
+            clap::Command::new("cp")
+                .visible_alias("copy")
+                .about("Copy files from one server to another; nothing of them is kept here")
+                .after_help(COPYING),
+        ),
+        WatchArgs::augment_args(
+            clap::Command::new("watch")
+                .about("Keep a directory of a server like a local one, as it changes")
+                .after_help(WATCHING),
+        ),
     ];
     // What a subcommand has of its own stands before what all have.
     let mut place = 100;
@@ -175,6 +218,8 @@ impl Args {
                 let text = |name: &str| given.get_one::<String>(name).cloned();
                 Some(Action::Names { line: text("line").unwrap_or_default(), bash: text("bash") })
             }
+            Some(("watch", given)) => Some(Action::Watch(Box::new(WatchArgs::from_arg_matches(given)?))),
+            Some(("cp", given)) => Some(Action::Copy(Box::new(CopyArgs::from_arg_matches(given)?))),
             Some(("completions", chosen)) => chosen.get_one::<Shell>("shell").copied().map(Action::Completions),
             Some(_) => {
                 let one_shot = OneShot::read(&matches);

@@ -51,8 +51,8 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ),
     (
         "lost",
-        "message, attempt, of or left, wait: the connection broke, or was not made, and is opened again after so long; at \
-         most so often, or for as long as is left.",
+        "message, attempt, of or left, wait, and address where it is the server that 'ferry cp' reads from: the connection \
+         broke, or was not made, and is opened again after so long; at most so often, or for as long as is left.",
     ),
     ("waiting", "In the shell, what was under way has ended, and the server is waited for to go on with."),
     ("reconnected", "The connection that was lost, or not made, stands."),
@@ -69,6 +69,19 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
         "put",
         "name, bytes, resumed, crc; seconds and durable of a single one: a file was stored and is verified, and if it is \
          durable on the server's disk.",
+    ),
+    ("copied", "As put, of 'ferry cp': the name is the one on the server that the file was copied to."),
+    (
+        "job",
+        "number, line, state; bytes and size of one that is running, message of one that has ended, and status where it \
+         failed: state is started, running, foreground, done, failed or cancelled.",
+    ),
+    ("jobs", "running: so many jobs run, and the shell was to be left, or the connection closed."),
+    ("watching", "name, directories: 'ferry watch' has begun, and sees so many directories."),
+    (
+        "away",
+        "message, status, wait: the server that 'ferry watch' sends to can't be reached, or some of it failed: all is \
+         compared again after so many seconds.",
     ),
     ("total", "command, files, bytes, resumed, seconds, failed, untried; durable of uploads: what many files came to."),
     ("skipped", "reason, and name where it has one: something was left out by rule (a link, a directory without -r)."),

@@ -115,7 +115,7 @@ impl Failed {
 
     /// Makes a failure that says what the library said, after the command that it was about.
     pub(crate) fn new(command: &str, error: &Error) -> Failed {
-        let code = match error {
+        let code = match at_fault(error) {
             Error::Closed(Some(failure)) => Some(failure.code),
             error => error.code(),
         };
@@ -163,7 +163,16 @@ pub(crate) fn plain(error: &io::Error) -> String {
     text.split_once(" (os error ").map_or(&*text, |(words, _)| words).to_owned()
 }
 
+/// Returns the error itself, whichever server it is of.
+fn at_fault(error: &Error) -> &Error {
+    match error {
+        Error::AtSource { error, .. } => error,
+        error => error,
+    }
+}
+
 fn exit_of(error: &Error) -> Exit {
+    let error = at_fault(error);
     match error.blame() {
         // Options in a file are options.
         _ if matches!(error, Error::Rules { .. }) => Exit::Usage,

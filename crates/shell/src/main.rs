@@ -75,7 +75,7 @@ fn main() -> ExitCode {
                 None => Exit::System.into(),
             };
         }
-        Some(Action::OneShot(_)) | None => {}
+        Some(Action::OneShot(_) | Action::Copy(_) | Action::Watch(_)) | None => {}
     }
     match prepare(&args) {
         Ok(shell) => shell.run(&args).into(),
@@ -190,9 +190,28 @@ impl Shell {
         let exit = match (self.open(args.host.as_deref()), &args.action, &args.command) {
             (Err(exit), ..) => exit,
             (_, Some(Action::OneShot(one)), _) => self.run_one_shot(one),
+            (_, Some(Action::Watch(watch)), _) => {
+                let watched = self.session.watch(watch, self.if_absent);
+                self.end_one_shot(watched)
+            }
+            (_, Some(Action::Copy(copy)), _) => {
+                let copied = self.session.copy(copy, self.if_absent);
+                self.end_one_shot(copied)
+            }
             (_, _, Some(script)) => self.run_script(script),
             _ if self.session.interactive => self.run_terminal(),
             _ => self.run_pipe(),
+        };
+        // Who leaves on purpose has been told of jobs that run.
+        let exit = match self.session.interactive || self.signals.ending().is_some() {
+            true => {
+                self.session.end_jobs();
+                exit
+            }
+            false => {
+                let failed = self.session.wait_for_jobs().filter(|_| exit == Exit::Success);
+                self.signals.ending().or(failed).unwrap_or(exit)
+            }
         };
         self.session.leave();
         match self.session.output.finish() {
@@ -227,10 +246,15 @@ impl Shell {
 
     fn run_one_shot(&mut self, one: &OneShot) -> Exit {
         let result = self.do_one_shot(one);
+        self.end_one_shot(result.map(drop))
+    }
+
+    /// Tells a failure, and returns how the program ends.
+    fn end_one_shot(&mut self, result: Result<(), Failed>) -> Exit {
         if let Err(failed) = &result {
             self.session.output.complain(failed);
         }
-        let done = result.map_or_else(|failed| failed.exit, |_| Exit::Success);
+        let done = result.map_or_else(|failed| failed.exit, |()| Exit::Success);
         self.signals.ending().unwrap_or(done)
     }
 
@@ -292,11 +316,13 @@ impl Shell {
             if let Some(message) = self.session.notice_closing() {
                 self.complain(Exit::Connection, message);
             }
+            self.session.tell_ended_jobs();
             let (prompt, situation) = (self.prompt(), self.situation());
             let line = match self.signals.resting(|| terminal.line(&prompt, situation, &self.session.keyboard)) {
                 Typed::Line(line) => line,
                 Typed::Interrupted => continue,
-                Typed::End => return Exit::Success,
+                Typed::End if self.session.may_leave() => return Exit::Success,
+                Typed::End => continue,
             };
             self.signals.forget_interrupt();
             // As in other shells, a line that begins with a space is not to be remembered.
@@ -304,8 +330,9 @@ impl Shell {
                 self.session.remember(&line);
             }
             match self.execute_line(&line) {
-                Ok(Flow::Next) => {}
-                Ok(Flow::Leave) => return Exit::Success,
+                Ok(Flow::Next) => self.session.forget_warning(),
+                Ok(Flow::Leave) if self.session.may_leave() => return Exit::Success,
+                Ok(Flow::Leave) => {}
                 Err(failed) => self.session.output.complain(&failed),
             }
             if let Some(exit) = self.signals.ending() {
@@ -346,9 +373,12 @@ impl Shell {
     }
 
     fn execute(&mut self, line: &str) -> Result<Flow, Failed> {
-        match command::parse(line)? {
-            Some(command) => self.session.execute(command),
-            None => Ok(Flow::Next),
+        // A command of the system's shell has its own.
+        let job = words::in_background(line).filter(|_| !line.trim_start().starts_with(['!', '#']));
+        match (command::parse(job.unwrap_or(line))?, job) {
+            (Some(command), Some(line)) => self.session.start_job(line, command).map(|()| Flow::Next),
+            (Some(command), None) => self.session.execute(command),
+            (None, _) => Ok(Flow::Next),
         }
     }
 

@@ -146,6 +146,13 @@ pub(crate) fn commands(script: &str) -> Vec<&str> {
     }
 }
 
+/// Returns a command without the `&` at its end, where one stands there unquoted, as a word of its own.
+pub(crate) fn in_background(command: &str) -> Option<&str> {
+    let (words, open) = read(command);
+    let last = words.last().filter(|last| open.is_none() && words.len() > 1 && last.is("&"))?;
+    Some(&command[..last.range.start])
+}
+
 /// Returns the text to type for a word that stands for `text`: as it is where that is enough, else in quotes.
 pub(crate) fn quote(text: &str) -> String {
     match (needs_quoting(text), text.contains('\'')) {
@@ -159,7 +166,7 @@ pub(crate) fn quote(text: &str) -> String {
 pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for (at, character) in text.char_indices() {
-        if is_escapable(character) || at == 0 && SPECIAL_AT_START.contains(&character) {
+        if is_escapable(character) || at == 0 && (text == "&" || SPECIAL_AT_START.contains(&character)) {
             escaped.push('\\');
         }
         escaped.push(character);
@@ -186,7 +193,7 @@ pub(crate) fn push_literal(pattern: &mut String, character: char) {
 }
 
 fn needs_quoting(text: &str) -> bool {
-    text.is_empty() || text.starts_with(SPECIAL_AT_START) || text.contains(is_escapable)
+    text.is_empty() || text == "&" || text.starts_with(SPECIAL_AT_START) || text.contains(is_escapable)
 }
 
 fn end_of_command(script: &str) -> usize {
@@ -275,6 +282,24 @@ mod tests {
 
     fn texts(line: &str) -> Vec<String> {
         split(line).unwrap().into_iter().map(|word| word.text).collect()
+    }
+
+    #[test]
+    fn only_an_ampersand_of_its_own_at_the_end_is_one_for_a_job() {
+        for (command, rest) in [
+            ("GET a &", Some("GET a ")),
+            ("GET 'a b' &  ", Some("GET 'a b' ")),
+            ("GET a&", None),
+            ("GET a&b", None),
+            ("GET & a", None),
+            ("GET a '&'", None),
+            ("GET a \\&", None),
+            ("GET 'a &", None),
+            ("&", None),
+            ("", None),
+        ] {
+            assert_eq!(in_background(command), rest, "{command}");
+        }
     }
 
     #[test]

@@ -19,11 +19,13 @@ use rustix::{
 
 use crate::{error::Error, options::Cancel};
 
-/// A name is ripe when nothing has happened to it for so long; more where somebody still writes into it.
+/// Names are due when nothing has happened to any of them for so long; one that somebody still writes into, when nothing has
+/// happened to it for longer.
 const QUIET: Duration = Duration::from_millis(200);
 const QUIET_WRITTEN: Duration = Duration::from_secs(2);
 
-/// What is always busy is ripe so long after it began.
+/// Where something always happens, what has is due so long after it began; and a file that is always written into.
+const LONGEST_BATCH: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// More names are better looked for all at once, and take no memory.
@@ -298,7 +300,16 @@ impl Pending {
 
     /// Returns when the next thing is due.
     fn due(&self) -> Option<Instant> {
-        self.everything.iter().chain(self.names.values()).map(|unrest| unrest.due()).min()
+        let written = self.names.values().filter(|unrest| unrest.is_written).map(|unrest| unrest.due());
+        self.everything.map(Unrest::due).into_iter().chain(written).chain(self.settled_due()).min()
+    }
+
+    /// Returns when all that nobody writes into is due: together, so that what is deleted by one command is seen as a whole.
+    fn settled_due(&self) -> Option<Instant> {
+        let settled = || self.names.values().filter(|unrest| !unrest.is_written);
+        let last = settled().map(|unrest| unrest.last).max()?;
+        let first = settled().map(|unrest| unrest.first).min()?;
+        Some((last + QUIET).min(first + LONGEST_BATCH))
     }
 
     fn take(&mut self, now: Instant) -> Option<Changed> {
@@ -309,9 +320,11 @@ impl Pending {
             self.everything = None;
             return Some(Changed::Everything);
         }
+        let is_settled = self.settled_due().is_some_and(|due| due <= now);
+        let is_due = |unrest: &Unrest| if unrest.is_written { unrest.due() <= now } else { is_settled };
         let due: Vec<Name> =
-            self.names.iter().filter(|(_, unrest)| unrest.due() <= now).map(|(name, _)| name.clone()).collect();
-        self.names.retain(|_, unrest| unrest.due() > now);
+            self.names.iter().filter(|(_, unrest)| is_due(unrest)).map(|(name, _)| name.clone()).collect();
+        self.names.retain(|_, unrest| !is_due(unrest));
         (!due.is_empty()).then_some(Changed::Names(due))
     }
 }
@@ -342,6 +355,25 @@ mod tests {
         }
         assert_eq!(pending.take(begun + LONGEST), Some(Changed::Names(vec![name("log")])));
         assert_eq!((pending.take(at(1 << 30)), pending.due()), (None, None));
+    }
+
+    /// So that a limit on deletions sees all of them.
+    #[test]
+    fn what_happens_in_one_go_is_due_together() {
+        let begun = Instant::now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        let mut pending = Pending::default();
+        for number in 0..30 {
+            pending.note(name(&number.to_string()), false, at(number * 100));
+            assert_eq!(pending.take(at(number * 100)), None);
+        }
+        let Some(Changed::Names(names)) = pending.take(at(29 * 100 + 200)) else { panic!("nothing is due") };
+        assert_eq!((names.len(), pending.due()), (30, None));
+        for number in 0..50 {
+            assert_eq!(pending.take(at(number * 100)), None, "{number}");
+            pending.note(name("a"), false, at(number * 100));
+        }
+        assert!(pending.take(begun + LONGEST_BATCH).is_some(), "but not for ever");
     }
 
     #[test]

@@ -5,7 +5,9 @@
 mod choosing;
 mod commands;
 mod completions;
+mod copying;
 mod editing;
+mod jobs;
 mod logins;
 mod looking;
 mod machine;
@@ -25,3 +27,4 @@ mod trees;
 mod typing;
 mod users;
 mod walk;
+mod watching;

@@ -21,8 +21,9 @@ mod parse;
 mod tree;
 
 pub(crate) use arguments::{
-    Choosing, Depth, Get, GoingOn, IgnoreFiles, KeepGoing, Kind, ListThere, Listed, Listing, NameRule, Names, Open,
-    Order, Places, Put, RemoveArgs, Renaming, Search, Sizes, Style, SumArgs, SyncDirectories, Target, Transfer,
+    Choosing, CopyArgs, Depth, Get, GoingOn, IgnoreFiles, KeepGoing, Kind, ListThere, Listed, Listing, NameRule, Names,
+    Open, Order, Places, Put, RemoveArgs, Renaming, Search, Sizes, Style, SumArgs, SyncDirectories, Target, There,
+    Transfer, WatchArgs,
 };
 pub(crate) use parse::{arrow_as_option, parse, read, tells_secret};
 pub(crate) use tree::Command;

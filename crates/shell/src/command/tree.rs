@@ -4,8 +4,8 @@
 use clap::{Subcommand, ValueHint};
 
 use super::arguments::{
-    Depth, Directory, Get, HistoryArgs, List, ListThere, Login, MakeDirectories, Names, Open, Put, RemoveArgs,
-    Renaming, Search, ShellLine, Sizes, SpaceArgs, SumArgs, SyncArgs, Topic,
+    AnyJob, Depth, Directory, Get, HistoryArgs, List, ListThere, Login, MakeDirectories, Names, OneJob, Open, Put,
+    RemoveArgs, Renaming, Search, ShellLine, Sizes, SpaceArgs, SumArgs, SyncArgs, Topic,
 };
 
 /// One command, parsed; names are not looked up yet.
@@ -242,6 +242,23 @@ pub(crate) enum Command {
     /// reached; where it can't, the exit status of a script is 4.
     #[command(after_help = "HEALTH")]
     Health,
+    /// List the jobs that run: GET big & starts one
+    ///
+    /// A '&' behind GET, PUT or SYNC, as a word of its own, runs it on connections of its own while the prompt goes on; at most
+    /// four at a time. Before the next prompt a line tells that a job has ended, and how. A name that is '&' needs quotes.
+    ///
+    /// QUIT ends jobs that run, but tells of them first. A script waits for its jobs at its end, and ends as the first
+    /// one that failed.
+    #[command(after_help = "GET big.iso &\nJOBS           [1] GET big.iso: 1.2 GiB of 4.0 GiB, 7 s")]
+    Jobs,
+    /// Wait for a job, with its progress; Ctrl-C ends it
+    #[command(after_help = "FG    waits for the last one\nFG 2")]
+    Fg(AnyJob),
+    /// End a job
+    ///
+    /// What it has moved of a large file is kept, and gone on with by the same command.
+    #[command(alias = "kill", after_help = "CANCEL 1")]
+    Cancel(OneJob),
     /// Show earlier lines, with their numbers
     #[command(alias = "hist", after_help = "HISTORY 10  the last ten")]
     History(HistoryArgs),

@@ -81,6 +81,7 @@ impl Session {
         self.connected()?;
         self.leave();
         self.output.say("closed", || Event::new("closed"));
+        self.tell_jobs_go_on();
         Ok(())
     }
 
@@ -171,6 +172,9 @@ fn reconnect(client: &mut Client, cancel: &Cancel, tell: impl FnOnce()) -> Resul
 /// Tells of a connection that is lost, and that it stands again.
 pub(super) fn tell_outage(output: &mut Output, step: &Step<'_>, tries: u32) {
     match step {
+        Step::Lost { source: Some(address), .. } => {
+            tell_lost(output, &format!("connection to {address} lost"), step, tries);
+        }
         Step::Lost { .. } => tell_lost(output, "connection lost", step, tries),
         Step::Reconnected => output.remark("the connection stands again", || Event::new("reconnected")),
         _ => {}
@@ -179,7 +183,7 @@ pub(super) fn tell_outage(output: &mut Output, step: &Step<'_>, tries: u32) {
 
 /// Tells why there is no connection, and that it is tried again: for which time of how many, or for how long.
 pub(super) fn tell_lost(output: &mut Output, what: &str, step: &Step<'_>, tries: u32) {
-    let Step::Lost { error, attempt, wait, left, .. } = step else { return };
+    let Step::Lost { source, error, attempt, wait, left } = step else { return };
     let seconds = wait.as_secs_f64();
     // One who waits for a server knows that one could be started there.
     let why = match error {
@@ -195,6 +199,10 @@ pub(super) fn tell_lost(output: &mut Output, what: &str, step: &Step<'_>, tries:
     output.remark(format_args!("{what}: {why}; trying again in {seconds:.1} s ({limit})"), || {
         let event = Event::new("lost").with("message", error.to_string()).with("attempt", *attempt);
         let event = if by_count { event.with("of", tries) } else { event.with("left", left.as_secs_f64()) };
-        event.with("wait", seconds)
+        let event = event.with("wait", seconds);
+        match source {
+            Some(address) => event.with("address", address.to_string()),
+            None => event,
+        }
     });
 }

@@ -99,6 +99,7 @@ impl Session {
             sparse,
             permissions: transfer.perms.permissions(),
             tells_of_none: true,
+            copies: false,
         };
         self.carry_out(&plan, manner, failures).1
     }

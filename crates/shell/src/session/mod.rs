@@ -4,10 +4,12 @@ mod alike;
 mod changes;
 mod choosing;
 mod connection;
+mod copying;
 mod editing;
 mod failures;
 mod get;
 mod help;
+mod jobs;
 mod listing;
 mod login;
 mod moving;
@@ -25,8 +27,9 @@ mod sums;
 mod syncing;
 mod walking;
 mod watcher;
+mod watching;
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use ferry_client::{Cancel, Client, Name, Options, Settings};
 use ferry_wire::escaped;
@@ -42,6 +45,7 @@ use super::{
 };
 pub(crate) use connection::server_named;
 use failures::Failures;
+use jobs::{Jobs, Meter};
 pub(crate) use login::place_of;
 use moving::Totals;
 
@@ -89,6 +93,11 @@ pub(crate) struct Session {
     pub(crate) history: Vec<String>,
     /// The server that was opened last, as it was named.
     server: Option<Server>,
+    jobs: Jobs,
+    /// How the first of the jobs failed that did.
+    job_failure: Option<Exit>,
+    /// Tells others how far it is; of a job.
+    meter: Option<Arc<Meter>>,
     got: Totals,
     put: Totals,
 }
@@ -113,6 +122,9 @@ impl Session {
             keyboard: Keyboard::default(),
             secrets: Secrets::default(),
             server: None,
+            jobs: Jobs::default(),
+            job_failure: None,
+            meter: None,
             bookmarks: BTreeMap::new(),
             output,
             history: Vec::new(),
@@ -169,6 +181,9 @@ impl Session {
             Command::Mv(renaming) => self.rename(&renaming)?,
             Command::Status => self.status(),
             Command::Health => self.health()?,
+            Command::Jobs => self.tell_jobs(),
+            Command::Fg(job) => self.bring_forward(job.number)?,
+            Command::Cancel(job) => self.cancel_job(job.number)?,
             Command::History(history) => self.tell_history(history.count),
             Command::Shell(line) => self.run_shell(line.command.as_deref())?,
             Command::Close => self.close()?,

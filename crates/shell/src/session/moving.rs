@@ -10,7 +10,7 @@ use super::{
     Session,
     failures::Failures,
     not_connected,
-    watcher::{Course, Label, Manner, Moving, Watcher, done, explained, worth},
+    watcher::{Course, Label, Manner, Moving, Watcher, explained, worth},
 };
 use crate::{
     exit::Failed,
@@ -47,10 +47,11 @@ impl Session {
         let settings = self.settings_with(failures.keep_going(), manner.whole_directories);
         let Manner { if_taken, sparse, permissions, .. } = manner;
         let settings = Settings { if_taken, sparse, permissions, ..settings };
-        let Session { client: Some(client), output, local, remote, progress, keyboard, .. } = self else {
+        let Session { client: Some(client), output, local, remote, progress, keyboard, meter, .. } = self else {
             return (PlanReport::default(), Err(not_connected()));
         };
         let mut watcher = Watcher::new(&moving, (local, remote.as_ref()), output, failures, (*progress, &*keyboard));
+        watcher.tell_meter(meter.as_deref());
         let report = plan.carry_out(client, &settings, &mut |step| watcher.note(step));
         let course = watcher.end(!client.is_volatile());
         failures.note_done(report.made + report.moved.files + report.amended + report.deleted + plan.unchanged);
@@ -59,7 +60,7 @@ impl Session {
     }
 
     /// Tells what became of a plan, and fails with what stopped it.
-    fn conclude(
+    pub(super) fn conclude(
         &mut self,
         moving: &Moving<'_>,
         report: &PlanReport,
@@ -120,7 +121,7 @@ impl Session {
     }
 
     fn tell_total(&mut self, moving: &Moving<'_>, report: &Report, blocked: usize, course: Course) {
-        let (done, worth) = (done(moving.direction), worth(moving.direction, course.durable));
+        let (done, worth) = (moving.done(), worth(moving.direction, course.durable));
         let Report { files, bytes, resumed, .. } = *report;
         let Course { elapsed, crc, .. } = course;
         let summary = Summary { bytes, resumed, elapsed };
@@ -129,7 +130,7 @@ impl Session {
             [label] if moving.manner.single => {
                 if files == 1 {
                     self.output.say(format_args!("{done} {}: {summary}, {worth}", label.shown), || {
-                        let event = Event::new(done).with("name", label.name.as_str()).with("bytes", bytes);
+                        let event = moving.event().with("name", label.name.as_str()).with("bytes", bytes);
                         let event = event.with("resumed", resumed).with("crc", crc.map(|crc| crc.to_string()));
                         let event = event.with("seconds", seconds);
                         if moving.direction == Direction::Up { event.with("durable", course.durable) } else { event }

@@ -103,6 +103,7 @@ impl Session {
             sparse: false,
             permissions: transfer.perms.permissions(),
             tells_of_none: true,
+            copies: false,
         };
         self.carry_out(&plan, manner, failures).1
     }

@@ -50,18 +50,20 @@ impl Session {
             return Err(failures.end_by(failed));
         }
         self.confirm(VERB, plan.deletions(), wanted.yes)?;
-        self.carry_out_sync(&plan, (wanted.sparse, wanted.sync.permissions), &mut failures)?;
+        self.carry_out_sync(VERB, &plan, (wanted.sparse, wanted.sync.permissions), &mut failures)?;
         failures.end(VERB)
     }
 
-    fn carry_out_sync(
+    /// Carries a plan out and tells of it, for `verb`.
+    pub(super) fn carry_out_sync(
         &mut self,
+        verb: &'static str,
         plan: &Plan,
         (sparse, permissions): (bool, Permissions),
         failures: &mut Failures,
     ) -> Result<(), Failed> {
         let manner = Manner {
-            verb: VERB,
+            verb,
             whole_directories: true,
             single: false,
             hint: None,
@@ -69,6 +71,7 @@ impl Session {
             sparse,
             permissions,
             tells_of_none: false,
+            copies: false,
         };
         let (report, conclusion) = self.carry_out(plan, manner, failures);
         let PlanReport { moved, made, amended, deleted, kept, .. } = report;

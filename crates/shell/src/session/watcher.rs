@@ -1,6 +1,7 @@
 //! Messages and progress while files are moved.
 
 use std::{
+    collections::{HashMap, HashSet},
     io,
     os::unix::ffi::OsStrExt as _,
     path::Path,
@@ -10,7 +11,7 @@ use std::{
 use ferry_client::{Code, Crc32, Direction, Error, Event as Step, IfTaken, Name, Permissions};
 use ferry_wire::escaped_bytes;
 
-use super::{connection::tell_outage, failures::Failures, names::shown_in, reasons};
+use super::{connection::tell_outage, failures::Failures, jobs::Meter, names::shown_in, reasons};
 use crate::{
     exit::Failed,
     figures::Size,
@@ -18,14 +19,6 @@ use crate::{
     progress::{Keyboard, Mode, Progress},
     words,
 };
-
-/// Returns the word for a file that was moved.
-pub(super) fn done(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Down => "got",
-        Direction::Up => "put",
-    }
-}
 
 /// Returns what that is worth.
 pub(super) fn worth(direction: Direction, durable: bool) -> &'static str {
@@ -53,6 +46,8 @@ pub(super) struct Manner {
     pub(super) permissions: Permissions,
     /// Says how many files were moved also where there were none.
     pub(super) tells_of_none: bool,
+    /// From another server, and not from here.
+    pub(super) copies: bool,
 }
 
 /// A file of a list, as it is told of.
@@ -75,6 +70,26 @@ pub(super) struct Moving<'a> {
     pub(super) retries: u32,
     /// How another name is given to a file.
     pub(super) arrow: &'static str,
+}
+
+impl Moving<'_> {
+    /// Returns the word for a file that was moved.
+    pub(super) fn done(&self) -> &'static str {
+        match self.direction {
+            _ if self.manner.copies => "copied",
+            Direction::Down => "got",
+            Direction::Up => "put",
+        }
+    }
+
+    /// Begins the event of a file that was moved.
+    pub(super) fn event(&self) -> Event {
+        match self.direction {
+            _ if self.manner.copies => Event::new("copied"),
+            Direction::Down => Event::new("got"),
+            Direction::Up => Event::new("put"),
+        }
+    }
 }
 
 /// The facts of a transfer, whatever came of it.
@@ -102,6 +117,13 @@ pub(super) struct Watcher<'a> {
     /// When a program was told last how far it is, and how often it wants to be.
     told: Instant,
     every: Option<Duration>,
+    /// Others who want to know how far all of it is.
+    meter: Option<&'a Meter>,
+    /// Bytes of files that are done, and of those that are not.
+    done: u64,
+    moving_bytes: HashMap<usize, u64>,
+    /// Files whose size was known only when they began.
+    sized: HashSet<usize>,
 }
 
 impl<'a> Watcher<'a> {
@@ -118,12 +140,58 @@ impl<'a> Watcher<'a> {
         let files = moving.labels.iter().map(|label| (label.shown.clone(), label.size));
         let progress = Progress::start(mode, files, keyboard);
         let (told, reached, crc) = (Instant::now(), None, None);
-        Watcher { moving, local, remote, output, failures, progress, reached, crc, told, every }
+        let (meter, done, moving_bytes, sized) = (None, 0, HashMap::new(), HashSet::new());
+        Watcher {
+            moving,
+            local,
+            remote,
+            output,
+            failures,
+            progress,
+            reached,
+            crc,
+            told,
+            every,
+            meter,
+            done,
+            moving_bytes,
+            sized,
+        }
+    }
+
+    /// Tells `meter` from now on how far all of it is.
+    pub(super) fn tell_meter(&mut self, meter: Option<&'a Meter>) {
+        self.meter = meter;
+        if let Some(meter) = meter {
+            meter.begin(self.moving.labels.iter().filter_map(|label| label.size).fold(0, u64::saturating_add));
+        }
+    }
+
+    fn note_meter(&mut self, step: &Step<'_>) {
+        let Some(meter) = self.meter else { return };
+        match step {
+            Step::Begun { index, size, resumed } => {
+                let is_known = self.moving.labels.get(*index).is_some_and(|label| label.size.is_some());
+                if !is_known && self.sized.insert(*index) {
+                    meter.add(*size);
+                }
+                self.moving_bytes.insert(*index, *resumed);
+            }
+            Step::Moved { index, done } => drop(self.moving_bytes.insert(*index, *done)),
+            Step::Done { index, moved } => {
+                self.moving_bytes.remove(index);
+                self.done = self.done.saturating_add(moved.size);
+            }
+            Step::Failed { index, .. } | Step::Restarted { index, .. } => drop(self.moving_bytes.remove(index)),
+            _ => return,
+        }
+        meter.note(self.moving_bytes.values().fold(self.done, |sum, bytes| sum.saturating_add(*bytes)));
     }
 
     /// Takes note of one step.
     pub(super) fn note(&mut self, step: &Step<'_>) {
         self.progress.note(step);
+        self.note_meter(step);
         self.tell_progress(step);
         let Watcher { moving, local, remote, output, failures, progress, reached, .. } = self;
         let label = |index: usize| moving.labels.get(index);
@@ -138,9 +206,9 @@ impl<'a> Watcher<'a> {
             Step::Done { moved, .. } if moving.manner.single => self.crc = Some(moved.crc),
             Step::Done { index, moved } => {
                 let Some(Label { shown, name, .. }) = label(*index) else { return };
-                let done = done(moving.direction);
+                let done = moving.done();
                 let event = || {
-                    let event = Event::new(done).with("name", name.as_str()).with("bytes", moved.size);
+                    let event = moving.event().with("name", name.as_str()).with("bytes", moved.size);
                     event.with("resumed", moved.resumed).with("crc", moved.crc.to_string())
                 };
                 if output.wants_details() {
@@ -229,7 +297,10 @@ pub(super) fn explained(moving: &Moving<'_>, label: &Label, error: &Error, local
         },
         (Direction::Up, error) if reasons::is_directory(error) => {
             let message = format!("{verb} {shown}: the server has a directory of that name");
-            failed.saying(message).and(format_args!("'{} NAME' gives it another one there", moving.arrow))
+            match moving.manner.copies {
+                true => failed.saying(message),
+                false => failed.saying(message).and(format_args!("'{} NAME' gives it another one there", moving.arrow)),
+            }
         }
         (Direction::Up, Error::Local { path, source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             // What is missing is the file here, whatever it was to be called there.

@@ -6,7 +6,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use ferry_wire::{Code, Crc32, Digest, Failure, FileMeta, Reply, Request, write_block_header, write_end};
+use ferry_wire::{Code, Crc32, Digest, Failure, FileMeta, Name, Reply, Request, write_block_header, write_end};
 
 use super::{
     super::{
@@ -315,68 +315,73 @@ impl<'r, 'a, 'c, 't> Relaying<'r, 'a, 'c, 't> {
 
     /// Does what is to be done with the first of the large files, until it is through.
     fn read_large(&mut self, exchange: &mut Exchange<'_, ()>) -> Result<(), Break> {
-        loop {
-            let Some(large) = self.large.front_mut() else { return Ok(()) };
-            if !large.announced {
-                self.outlet.ship()?;
-                let FileMeta { size, mtime, tag, .. } = large.meta.clone();
-                let version = Version(format!("{size} {tag}"));
-                let opened = Opened { index: large.index, size, mtime, mode: None, version, stamp: None, source: None };
-                self.outlet.say(Chunk::Large(opened))?;
-                large.announced = true;
-            }
-            if large.order.is_none() {
-                large.order = match self.outlet.order()? {
-                    Order::From(begun, _) => {
-                        Some(LargeOrder::Read(Reading { digest: Digest::new(), begun, sum: None, in_one: begun == 0 }))
-                    }
-                    Order::Digest(..) => Some(LargeOrder::Sum),
-                    Order::More => continue,
-                    // A file of another server is sent by one connection: nobody asks for a range.
-                    Order::Skip | Order::Range(_) => {
-                        self.large.pop_front();
-                        return Ok(self.outlet.say(Chunk::Skipped)?);
-                    }
-                };
-            }
-            let name = &self.files[large.index].source;
-            let done = match &mut large.order {
-                Some(LargeOrder::Sum) => {
-                    sum(exchange, name, &large.meta).map(|crc| Digest::resume(crc, large.meta.size))
+        while self.take_order()? {
+            let Some(Large { index, meta, order: Some(order), .. }) = self.large.front_mut() else { return Ok(()) };
+            let name = &self.files[*index].source;
+            let done = match order {
+                LargeOrder::Sum => {
+                    sum(exchange, name, meta).map(|crc| Digest::resume(crc, meta.size)).map_err(Break::from)
                 }
-                Some(LargeOrder::Read(reading)) => {
-                    match read_body(exchange, &mut self.outlet, (name, &large.meta), reading, &mut self.progress) {
-                        Ok(done) => Ok(done),
-                        Err(Break::Broken(error)) => Err(error),
-                        Err(Break::Unwanted) => {
-                            self.large.pop_front();
-                            self.outlet.say(Chunk::Skipped)?;
-                            return Err(Break::Unwanted);
-                        }
-                        Err(Break::Gone) => return Err(Break::Gone),
-                    }
+                LargeOrder::Read(reading) => {
+                    read_body(exchange, &mut self.outlet, (name, meta), reading, &mut self.progress)
                 }
-                None => continue,
             };
-            let is_read = matches!(large.order, Some(LargeOrder::Read(_)));
             let said = match done {
                 Ok(digest) => Chunk::End(digest),
-                Err(Error::Server(failure)) if is_farewell(failure.code) => return Err(Error::Server(failure).into()),
-                Err(error @ (Error::Server(_) | Error::Verification(_))) => {
-                    Chunk::Broken(Error::AtSource { address: self.server.address.clone(), error: error.into() })
+                Err(Break::Broken(Error::Server(failure))) if is_farewell(failure.code) => {
+                    return Err(Error::Server(failure).into());
                 }
-                Err(error) => return Err(error.into()),
+                Err(Break::Broken(error @ (Error::Server(_) | Error::Verification(_)))) => {
+                    Chunk::Broken(self.at_source(error))
+                }
+                Err(Break::Unwanted) => {
+                    self.large.pop_front();
+                    self.outlet.say(Chunk::Skipped)?;
+                    return Err(Break::Unwanted);
+                }
+                // It is gone on with on another connection.
+                Err(end) => return Err(end),
             };
-            match is_read {
-                true => drop(self.large.pop_front()),
-                // After the digest it is decided what becomes of it.
-                false => large.order = None,
-            }
             self.outlet.say(said)?;
-            if is_read {
-                return Ok(());
+            match self.large.front_mut() {
+                // After the digest it is decided what becomes of it.
+                Some(large) if matches!(large.order, Some(LargeOrder::Sum)) => large.order = None,
+                _ => {
+                    self.large.pop_front();
+                    return Ok(());
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Waits for what is to be done with the first of the large files, unless that is known. False where it is through.
+    fn take_order(&mut self) -> Result<bool, Break> {
+        let Some(large) = self.large.front_mut() else { return Ok(false) };
+        if !large.announced {
+            self.outlet.ship()?;
+            let FileMeta { size, mtime, tag, .. } = large.meta.clone();
+            let version = Version(format!("{size} {tag}"));
+            let opened = Opened { index: large.index, size, mtime, mode: None, version, stamp: None, source: None };
+            self.outlet.say(Chunk::Large(opened))?;
+            large.announced = true;
+        }
+        while large.order.is_none() {
+            large.order = match self.outlet.order()? {
+                Order::From(begun, _) => {
+                    Some(LargeOrder::Read(Reading { digest: Digest::new(), begun, sum: None, in_one: begun == 0 }))
+                }
+                Order::Digest(..) => Some(LargeOrder::Sum),
+                Order::More => None,
+                // A file of another server is sent by one connection: nobody asks for a range.
+                Order::Skip | Order::Range(_) => {
+                    self.large.pop_front();
+                    self.outlet.say(Chunk::Skipped)?;
+                    return Ok(false);
+                }
+            };
+        }
+        Ok(true)
     }
 }
 
@@ -402,7 +407,7 @@ fn changed() -> Error {
 }
 
 /// Has the server compute the CRC of the whole file, which has to be of this version.
-fn sum(exchange: &mut Exchange<'_, ()>, name: &ferry_wire::Name, meta: &FileMeta) -> Result<Crc32, Error> {
+fn sum(exchange: &mut Exchange<'_, ()>, name: &Name, meta: &FileMeta) -> Result<Crc32, Error> {
     exchange.ask(&Request::Sum { name: name.clone() }, ());
     let sum = requests::to_sum(exchange.reply_after(Extent::Bytes(meta.size))?.1)?;
     if (sum.size, &sum.tag) == (meta.size, &meta.tag) { Ok(sum.crc) } else { Err(changed()) }
@@ -412,7 +417,7 @@ fn sum(exchange: &mut Exchange<'_, ()>, name: &ferry_wire::Name, meta: &FileMeta
 fn read_body(
     exchange: &mut Exchange<'_, ()>,
     outlet: &mut Outlet,
-    (name, meta): (&ferry_wire::Name, &FileMeta),
+    (name, meta): (&Name, &FileMeta),
     reading: &mut Reading,
     progress: &mut bool,
 ) -> Result<Digest, Break> {

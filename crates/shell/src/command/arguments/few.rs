@@ -28,6 +28,22 @@ pub(crate) struct ShellLine {
     pub(crate) command: Option<String>,
 }
 
+/// The argument of FG.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct AnyJob {
+    /// The number of the job [default: the last one]
+    #[arg(value_name = "N", value_parser = number)]
+    pub(crate) number: Option<usize>,
+}
+
+/// The argument of CANCEL.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub(crate) struct OneJob {
+    /// The number of the job
+    #[arg(value_name = "N", value_parser = number)]
+    pub(crate) number: usize,
+}
+
 /// The arguments of HELP.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub(crate) struct Topic {

@@ -1,5 +1,6 @@
 //! The arguments of the commands, by kind. Their doc comments are the texts of HELP, `--help` and the manual.
 
+mod between;
 mod changes;
 mod choosing;
 mod few;
@@ -14,9 +15,10 @@ mod syncing;
 mod transfers;
 pub(super) mod value;
 
+pub(crate) use between::{CopyArgs, There, WatchArgs};
 pub(crate) use changes::{MakeDirectories, RemoveArgs, Renaming};
 pub(crate) use choosing::{Choosing, HEADING, IgnoreFiles, Listed, NameRule};
-pub(crate) use few::{Directory, HistoryArgs, ShellLine, Topic};
+pub(crate) use few::{AnyJob, Directory, HistoryArgs, OneJob, ShellLine, Topic};
 pub(crate) use going_on::{GoingOn, KeepGoing};
 pub(crate) use listing::{List, ListThere, Listing, Order};
 pub(crate) use looking::{Depth, Kind, Places, Search, Sizes, SpaceArgs};
