@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::rule::{DirectoryRules, Form, Line, Rule, Sides, line};
+use super::rule::{DirectoryRules, Form, Line, MergedFile, Rule, Sides, Style, line};
 use crate::error::Error;
 
 /// The name of the files that [`Filter::obey_ignore_files`] reads.
@@ -92,19 +92,30 @@ impl Filter {
     ///
     /// A file that can't be read ([`Error::Local`]), or a line of it ([`Error::Rules`]).
     pub fn read(&mut self, directory: &Path, file: impl AsRef<Path>) -> Result<(), Error> {
-        self.merge(directory, file.as_ref(), Form::Rules, 0)
+        self.merge(directory, file.as_ref(), Form::Rules.into(), 0)
     }
 
     /// Adds the rules of files called `.ferryignore`, each for the local directory that it is in and those beneath. Its
     /// lines are patterns of names that are not taken; with `+ ` in front, of names that are. They hold for names of a
     /// server as well, which would be in these directories.
     pub fn obey_ignore_files(&mut self) {
-        let (file, form) = (IGNORE_FILE.to_owned(), Form::Patterns { include: false });
+        let style = Form::Patterns { include: false }.into();
         // The files themselves are never moved: their names are ferry's own.
-        if let Ok(rule) = Rule::excluding(IGNORE_FILE) {
+        let file = MergedFile { name: IGNORE_FILE.to_owned(), style, keeps_itself_out: true };
+        self.push_directories(DirectoryRules { file, inherited: true });
+    }
+
+    fn push_directories(&mut self, rules: DirectoryRules) {
+        self.keep_out(&rules.file);
+        self.entries.push(Entry::Directories(rules));
+    }
+
+    /// Leaves out a file of rules itself, where it says so.
+    fn keep_out(&mut self, file: &MergedFile) {
+        let last = file.name.rsplit('/').next().unwrap_or(&file.name);
+        if let (true, Ok(rule)) = (file.keeps_itself_out, Rule::excluding(last)) {
             self.entries.push(Entry::Rule(rule.into()));
         }
-        self.entries.push(Entry::Directories(DirectoryRules { file, form, inherited: true }));
     }
 
     /// Returns whether there is no rule.
@@ -122,25 +133,28 @@ impl Filter {
         match line(text, form, "").map_err(RuleError)? {
             Line::Rule(rule) => self.entries.push(Entry::Rule(rule.into())),
             Line::Clear => self.entries.clear(),
-            Line::Directories(rules) => self.entries.push(Entry::Directories(rules)),
-            Line::Merge(..) => return Err(RuleError("a file is named by an option of its own".to_owned())),
+            Line::Directories(rules) => self.push_directories(rules),
+            Line::Merge(_) => return Err(RuleError("a file is named by an option of its own".to_owned())),
         }
         Ok(())
     }
 
-    fn merge(&mut self, directory: &Path, file: &Path, form: Form, depth: usize) -> Result<(), Error> {
+    fn merge(&mut self, directory: &Path, file: &Path, style: Style, depth: usize) -> Result<(), Error> {
         let path = directory.join(file);
         let text = read(&path)?;
-        for (number, content) in lines(&text) {
+        for (number, content) in style.lines(&text) {
             let wrong = |why| Error::Rules { file: path.clone(), line: number, why };
-            match line(content, form, "").map_err(wrong)? {
+            match line(&content, style, "").map_err(wrong)? {
                 Line::Rule(rule) => self.entries.push(Entry::Rule(rule.into())),
                 Line::Clear => self.entries.clear(),
-                Line::Directories(rules) => self.entries.push(Entry::Directories(rules)),
-                Line::Merge(..) if depth == MAX_MERGES => {
+                Line::Directories(rules) => self.push_directories(rules),
+                Line::Merge(_) if depth == MAX_MERGES => {
                     return Err(wrong(format!("files name one another more than {MAX_MERGES} deep")));
                 }
-                Line::Merge(file, form) => self.merge(directory, Path::new(&file), form, depth + 1)?,
+                Line::Merge(file) => {
+                    self.keep_out(&file);
+                    self.merge(directory, Path::new(&file.name), file.style, depth + 1)?;
+                }
             }
         }
         Ok(())
@@ -183,7 +197,7 @@ impl Filter {
             Entry::Rule(_) => None,
         });
         let mut local = Local::new();
-        for (at, DirectoryRules { file, form, inherited }) in kinds.enumerate() {
+        for (at, DirectoryRules { file, inherited }) in kinds.enumerate() {
             let mut inherit =
                 above.and_then(|above| above.get(at)).map_or(Vec::new(), |(rules, own)| match inherited {
                     true => rules.clone(),
@@ -191,17 +205,17 @@ impl Filter {
                     false => rules[*own..].to_vec(),
                 });
             let mut own = Vec::new();
-            let found = open(file)?;
-            for (number, content) in found.iter().flat_map(|(_, text)| lines(text)) {
+            let found = open(&file.name)?;
+            for (number, content) in found.iter().flat_map(|(_, text)| file.style.lines(text)) {
                 let path = || found.as_ref().map(|(path, _)| path.clone()).unwrap_or_default();
                 let wrong = |why| Error::Rules { file: path(), line: number, why };
-                match line(content, *form, directory).map_err(wrong)? {
+                match line(&content, file.style, directory).map_err(wrong)? {
                     Line::Rule(rule) => own.push(Arc::new(rule)),
                     Line::Clear => {
                         own.clear();
                         inherit.clear();
                     }
-                    Line::Merge(..) | Line::Directories(_) => {
+                    Line::Merge(_) | Line::Directories(_) => {
                         return Err(wrong("the file of a directory names no other files".to_owned()));
                     }
                 }
@@ -212,12 +226,6 @@ impl Filter {
         }
         Ok(local)
     }
-}
-
-/// Returns the lines that are no remarks, with their numbers.
-fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
-    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', ';']))
 }
 
 fn read(path: &Path) -> Result<String, Error> {

@@ -1,5 +1,7 @@
 //! One rule, as rsync writes it.
 
+use std::borrow::Cow;
+
 use super::glob::Glob;
 
 /// One rule of a list, of which the first that means a name decides.
@@ -25,6 +27,7 @@ pub(super) struct Sides {
     pub(super) changed: bool,
 }
 
+const NEITHER: Sides = Sides { read: false, changed: false };
 const BOTH: Sides = Sides { read: true, changed: true };
 const READ: Sides = Sides { read: true, changed: false };
 const CHANGED: Sides = Sides { read: false, changed: true };
@@ -34,21 +37,46 @@ const CHANGED: Sides = Sides { read: false, changed: true };
 pub(super) enum Line {
     Rule(Rule),
     /// The rules of this file stand here.
-    Merge(String, Form),
+    Merge(MergedFile),
     /// The rules of the files of this name stand here, each for the directory that it is in.
     Directories(DirectoryRules),
     /// All rules before it are forgotten.
     Clear,
 }
 
+/// A file of rules that a rule names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MergedFile {
+    pub(super) name: String,
+    pub(super) style: Style,
+    /// What is called as it is, is not taken.
+    pub(super) keeps_itself_out: bool,
+}
+
 /// Rules that each directory may have in a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DirectoryRules {
-    /// The name of the file.
-    pub(super) file: String,
-    pub(super) form: Form,
+    pub(super) file: MergedFile,
     /// They hold for directories beneath as well.
     pub(super) inherited: bool,
+}
+
+/// How a file of rules is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Style {
+    pub(super) form: Form,
+    /// Each word is what a line is elsewhere, and there are no remarks.
+    pub(super) words: bool,
+    /// A `!` forgets rules, also where lines have no prefixes.
+    clears: bool,
+    /// The ends that all of its rules are about; [`None`] where each says so itself.
+    sides: Option<Sides>,
+}
+
+impl From<Form> for Style {
+    fn from(form: Form) -> Style {
+        Style { form, words: false, clears: matches!(form, Form::Patterns { .. }), sides: None }
+    }
 }
 
 /// The form of the lines of a file.
@@ -98,11 +126,24 @@ impl PartialEq for Rule {
     }
 }
 
-/// Reads one line of the form `form`, of a file in `directory`, or of none where that is empty.
-pub(super) fn line(text: &str, form: Form, directory: &str) -> Result<Line, String> {
+/// Reads one line of a file that is read so, in `directory`, or in none where that is empty.
+pub(super) fn line(text: &str, style: impl Into<Style>, directory: &str) -> Result<Line, String> {
+    let style = style.into();
+    let line = line_of(text, style, directory)?;
+    match (line, style.sides) {
+        (Line::Rule(rule), Some(sides)) if rule.sides == BOTH => Ok(Line::Rule(Rule { sides, ..rule })),
+        (Line::Rule(_), Some(_)) => Err("the ends that it is about stand where its file is named".to_owned()),
+        (Line::Merge(_) | Line::Directories(_), Some(_)) => {
+            Err("a file whose rules are about one end names no other files".to_owned())
+        }
+        (line, _) => Ok(line),
+    }
+}
+
+fn line_of(text: &str, style: Style, directory: &str) -> Result<Line, String> {
     let prefixed = |include: bool| text.strip_prefix(if include { "+ " } else { "- " });
-    match form {
-        Form::Patterns { .. } if text == "!" => Ok(Line::Clear),
+    match style.form {
+        Form::Patterns { .. } | Form::Bare { .. } if style.clears && text == "!" => Ok(Line::Clear),
         Form::Patterns { include } => match (prefixed(false), prefixed(true)) {
             (Some(text), _) => pattern(text, false, directory),
             (_, Some(text)) => pattern(text, true, directory),
@@ -139,7 +180,11 @@ fn rule(text: &str, directory: &str) -> Result<Line, String> {
         'P' | 'R' => CHANGED,
         _ => sides(modifiers),
     };
-    let known = if matches!(kind, '+' | '-') { "!sr" } else { "!" };
+    // There are no other attributes that a rule could be about instead of names.
+    if modifiers.contains('x') {
+        rule.sides = NEITHER;
+    }
+    let known = if matches!(kind, '+' | '-') { "!srx" } else { "!x" };
     if let Some(unknown) = modifiers.chars().find(|modifier| !known.contains(*modifier)) {
         return Err(unsupported(unknown));
     }
@@ -168,25 +213,61 @@ fn sides(modifiers: &str) -> Sides {
 }
 
 fn file(per_directory: bool, modifiers: &str, name: &str) -> Result<Line, String> {
+    let has = |modifier| modifiers.contains(modifier);
+    let is_of_cvs = has('C');
+    let name = if name.is_empty() && is_of_cvs { ".cvsignore" } else { name };
     if name.is_empty() {
         return Err("the name of a file is missing".to_owned());
     }
-    let known = if per_directory { "-+n" } else { "-+" };
+    let known = if per_directory { "-+Cenwsr" } else { "-+Cewsr" };
     if let Some(unknown) = modifiers.chars().find(|modifier| !known.contains(*modifier)) {
         return Err(unsupported(unknown));
     }
-    let form = match (modifiers.contains('-'), modifiers.contains('+')) {
+    let form = match (has('-') || is_of_cvs, has('+')) {
+        (true, true) => return Err("'-' and '+' exclude each other".to_owned()),
         (true, _) => Form::Bare { include: false },
         (_, true) => Form::Bare { include: true },
         _ => Form::Rules,
     };
+    let style = Style {
+        form,
+        words: has('w') || is_of_cvs,
+        clears: is_of_cvs,
+        sides: (has('s') || has('r')).then(|| sides(modifiers)),
+    };
+    let file = MergedFile { name: name.to_owned(), style, keeps_itself_out: has('e') };
     match per_directory {
         true if name.contains('/') => Err("the name of a file of each directory has no '/'".to_owned()),
-        true => {
-            let file = name.to_owned();
-            Ok(Line::Directories(DirectoryRules { file, form, inherited: !modifiers.contains('n') }))
+        true => Ok(Line::Directories(DirectoryRules { file, inherited: !has('n') && !is_of_cvs })),
+        false => Ok(Line::Merge(file)),
+    }
+}
+
+impl Style {
+    /// Returns the lines of `text` that are no remarks, with their numbers.
+    pub(super) fn lines(self, text: &str) -> Vec<(usize, Cow<'_, str>)> {
+        let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line));
+        match self.words {
+            true => {
+                lines.flat_map(|(number, line)| self.parts(line).into_iter().map(move |part| (number, part))).collect()
+            }
+            false => {
+                let is_rule = |(_, line): &(usize, &str)| !line.is_empty() && !line.starts_with(['#', ';']);
+                lines.filter(is_rule).map(|(number, line)| (number, line.into())).collect()
+            }
         }
-        false => Ok(Line::Merge(name.to_owned(), form)),
+    }
+
+    /// Returns the words of a line; a rule's prefix and its pattern are one.
+    fn parts(self, line: &str) -> Vec<Cow<'_, str>> {
+        let mut words = line.split_whitespace();
+        let mut parts = Vec::new();
+        while let Some(word) = words.next() {
+            let is_whole = self.form != Form::Rules || matches!(word, "!" | "clear") || word.contains('_');
+            let rest = if is_whole { None } else { words.next() };
+            parts.push(rest.map_or(word.into(), |rest| format!("{word} {rest}").into()));
+        }
+        parts
     }
 }
 
@@ -230,13 +311,28 @@ mod tests {
 
     #[test]
     fn files_are_named_by_rules() {
-        assert!(matches!(line(". a b", Form::Rules, ""), Ok(Line::Merge(name, Form::Rules)) if name == "a b"));
-        assert!(matches!(line("merge,- x", Form::Rules, ""), Ok(Line::Merge(_, Form::Bare { include: false }))));
-        let Ok(Line::Directories(rules)) = line(":n+ .rules", Form::Rules, "") else { panic!("no such rule") };
+        let file =
+            |name: &str, style: Style, keeps_itself_out| MergedFile { name: name.into(), style, keeps_itself_out };
+        let merged = |text: &str| match line(text, Form::Rules, "") {
+            Ok(Line::Merge(file)) => file,
+            other => panic!("{text}: {other:?}"),
+        };
+        let of_directories = |text: &str| match line(text, Form::Rules, "") {
+            Ok(Line::Directories(DirectoryRules { file, inherited })) => (file, inherited),
+            other => panic!("{text}: {other:?}"),
+        };
+        let bare = |include| Style::from(Form::Bare { include });
+        assert_eq!(merged(". a b"), file("a b", Form::Rules.into(), false));
+        assert_eq!(merged("merge,-e x"), file("x", bare(false), true));
+        assert_eq!(merged(".sw x"), file("x", Style { words: true, sides: Some(READ), ..Form::Rules.into() }, false));
+        let of_cvs = Style { words: true, clears: true, ..bare(false) };
+        assert_eq!(merged(".C"), file(".cvsignore", of_cvs, false));
+        assert_eq!(of_directories(":n+ .rules"), (file(".rules", bare(true), false), false));
         assert_eq!(
-            rules,
-            DirectoryRules { file: ".rules".into(), form: Form::Bare { include: true }, inherited: false }
+            of_directories("dir-merge,er x"),
+            (file("x", Style { sides: Some(CHANGED), ..Form::Rules.into() }, true), true)
         );
+        assert_eq!(of_directories(":Cs x"), (file("x", Style { sides: Some(READ), ..of_cvs }, false), false));
         assert!(matches!(line("!", Form::Rules, ""), Ok(Line::Clear)));
         assert!(matches!(line("clear", Form::Rules, ""), Ok(Line::Clear)));
     }
@@ -244,10 +340,35 @@ mod tests {
     #[test]
     fn what_is_no_rule_is_refused() {
         for text in [
-            "x", "*.o", "-", "- ", "+", "-z x", "-p x", "-/ x", "!x", "P,s x", ":", ": a/b", ".w x", "excluded", "- [a",
+            "x", "*.o", "-", "- ", "+", "-z x", "-p x", "-/ x", "-C", "!x", "P,s x", ":", ": a/b", ".n x", ".p x",
+            ":/ x", ".-+ x", "excluded", "- [a",
         ] {
             assert!(line(text, Form::Rules, "").is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_file_is_about_the_ends_that_it_is_named_for() {
+        let style = Style { sides: Some(READ), ..Form::Rules.into() };
+        assert!(matches!(line("- a", style, ""), Ok(Line::Rule(rule)) if rule.sides == READ));
+        for text in ["-s a", "H a", "P a", ". x", ": x"] {
+            assert!(line(text, style, "").is_err(), "{text}");
+        }
+        assert!(matches!(line("!", style, ""), Ok(Line::Clear)));
+        // There are no other attributes.
+        assert!(matches!(line("-x user.*", Form::Rules, ""), Ok(Line::Rule(rule)) if rule.sides == NEITHER));
+    }
+
+    #[test]
+    fn words_are_lines_where_that_is_asked_for() {
+        let words = |form: Form, text| {
+            let style = Style { words: true, ..form.into() };
+            style.lines(text).into_iter().map(|(number, line)| format!("{number}:{line}")).collect::<Vec<_>>()
+        };
+        assert_eq!(words(Form::Rules, "- a + b\n! -_c\n#x y"), ["1:- a", "1:+ b", "2:!", "2:-_c", "3:#x y"]);
+        assert_eq!(words(Form::Bare { include: false }, " a  b\n\n- c"), ["1:a", "1:b", "3:-", "3:c"]);
+        let lines = Style::from(Form::Rules).lines("# no\n\n- a b\n;x");
+        assert_eq!(lines, [(3, "- a b".into())]);
     }
 
     #[test]

@@ -67,9 +67,29 @@ fn pattern(random: &mut Random) -> String {
 
 /// A line of a file of rules. Rules of one end alone are only for those that have no rules of directories.
 fn rule(random: &mut Random, of_one_end: bool) -> String {
-    let kinds = ["-", "-", "-", "+", "+", "-!", "H", "S", "P", "R", "-s", "-r", "exclude", "include,!"];
+    let kinds = ["-", "-", "-", "+", "+", "-!", "H", "S", "P", "R", "-s", "-r", "exclude", "include,!", "-x"];
     let kind = one_of(random, &kinds[..if of_one_end { kinds.len() } else { 6 }]);
     format!("{kind} {}", pattern(random))
+}
+
+/// A rule that names a file of more rules, and what is in that. In words no pattern has a space.
+fn merged(random: &mut Random, file: &str, of_one_end: bool) -> (String, String) {
+    let kinds = ["", "-", "+", "w", "w-", "C", "e", "s", "r", "sr", "s-", "wr", "Cs"];
+    let modifiers = one_of(random, &kinds[..if of_one_end { kinds.len() } else { 7 }]);
+    let (words, bare) = (modifiers.contains(['w', 'C']), modifiers.contains(['-', '+', 'C']));
+    let mut content = String::new();
+    for _ in 0..=random.below(3) {
+        let pattern = pattern(random);
+        let pattern = if words { pattern.replace(' ', "?") } else { pattern };
+        // Whatever its manual says, rsync takes no space after a prefix among words.
+        let prefix = match (bare, words) {
+            (true, _) => "",
+            (_, true) => one_of(random, &["-_", "+_", "-!_"]),
+            _ => one_of(random, &["- ", "+ ", "-! "]),
+        };
+        content += &format!("{prefix}{pattern}{}", if words && once_in(random, 2) { ' ' } else { '\n' });
+    }
+    (format!(".{modifiers} {file}"), content)
 }
 
 /// A tree, beside which `like` another one stands: what has one name is of one kind.
@@ -147,7 +167,14 @@ fn both(place: &Place, seed: u64) -> (Tree, Tree, String) {
     let components = if with_files { &COMPONENTS[..8] } else { &COMPONENTS };
     let source = random_tree(&mut random, components, kinds, None);
     let target = random_tree(&mut random, components, kinds, Some(&source));
-    let rules: Vec<String> = (0..random.below(6)).map(|_| rule(&mut random, !with_files)).collect();
+    let mut rules: Vec<String> = (0..random.below(6)).map(|_| rule(&mut random, !with_files)).collect();
+    let more = place.local(format!("{seed}-more"));
+    if once_in(&mut random, 2) {
+        let (line, content) = merged(&mut random, &more.display().to_string(), !with_files);
+        place.write(format!("{seed}-more"), content.as_bytes());
+        let at = usize::try_from(random.below(rules.len() as u64 + 1)).unwrap();
+        rules.insert(at, line);
+    }
     let excluded = once_in(&mut random, 2).then(|| pattern(&mut random));
     let limit = once_in(&mut random, 3).then(|| random.below(20));
     let own = if with_files { ignore_files(&mut random, &source) } else { BTreeMap::new() };
@@ -197,10 +224,14 @@ fn both(place: &Place, seed: u64) -> (Tree, Tree, String) {
     assert!(output.status.success(), "{seed}: {rsync:?}: {}", String::from_utf8_lossy(&output.stderr));
     let command = format!("SYNC {options} {} {seed}", if down { "-d" } else { "-u" });
     let ran = place.run(&command);
-    let story =
-        format!("{command}\n{rules:#?}\nown: {own:#?}\nfrom {source:?}\nto {target:?}\n{}{}", ran.said, ran.complaints);
+    let content = fs::read_to_string(&more).unwrap_or_default();
+    let story = format!(
+        "{command}\n{rules:#?}\nmore: {content:?}\nown: {own:#?}\nfrom {source:?}\nto {target:?}\n{}{}",
+        ran.said, ran.complaints
+    );
     assert_eq!(ran.status, 0, "{story}");
     let trees = (tree(to), tree(&by_rsync[1]), story);
+    let _ = fs::remove_file(&more);
     for path in [&here, &there, &by_rsync[0], &by_rsync[1]] {
         fs::remove_dir_all(path).unwrap();
     }
