@@ -43,12 +43,12 @@ impl Plan {
 }
 
 /// A plan that is being carried out.
-struct Course<'a> {
-    plan: &'a Plan,
-    client: &'a mut Client,
-    settings: &'a Settings,
-    watch: &'a mut (dyn FnMut(&Event<'_>) + Send),
-    report: PlanReport,
+pub(super) struct Course<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) client: &'a mut Client,
+    pub(super) settings: &'a Settings,
+    pub(super) watch: &'a mut (dyn FnMut(&Event<'_>) + Send),
+    pub(super) report: PlanReport,
 }
 
 impl<'a> Course<'a> {
@@ -100,7 +100,7 @@ impl<'a> Course<'a> {
     }
 
     /// Notes and tells what could not be done.
-    fn refuse(&mut self, name: Option<&Name>, error: Error) {
+    pub(super) fn refuse(&mut self, name: Option<&Name>, error: Error) {
         (self.watch)(&Event::Refused { name, error: &error });
         self.report.failures.push(error);
     }
@@ -187,6 +187,9 @@ impl<'a> Course<'a> {
     fn move_files(&mut self, unmade: &HashSet<&Path>) {
         let files = &self.plan.transfers;
         let is_in_one = |target: &Path| target.ancestors().any(|above| unmade.contains(above));
+        if let (Some(backup), Transfers::Up(stores)) = (&self.plan.backup, files) {
+            return self.send_keeping(backup, stores, is_in_one);
+        }
         if unmade.is_empty() || !files.targets().any(is_in_one) {
             self.report.moved = files.carry(self.client, self.settings, self.watch);
             return;
@@ -306,12 +309,15 @@ impl<'a> Course<'a> {
             }
             Ok(())
         };
-        let result = match plan.direction() {
-            Direction::Up => {
+        let result = match (plan.direction(), &plan.backup) {
+            (Direction::Up, Some(backup)) => {
+                backup.delete(client, deletions, settings, &mut |name, result| note(Some(name), result))
+            }
+            (Direction::Up, None) => {
                 let names: Vec<Name> = deletions.iter().map(|deletion| deletion.there.clone()).collect();
                 client.delete_all(&names, &mut |index, result| note(Some(&names[index]), result))
             }
-            Direction::Down => deletions.iter().try_for_each(|Deletion { here, directory, .. }| {
+            (Direction::Down, _) => deletions.iter().try_for_each(|Deletion { here, directory, .. }| {
                 note(None, if *directory { here.delete_directory() } else { here.delete_file() })
             }),
         };

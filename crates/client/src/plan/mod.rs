@@ -9,10 +9,13 @@
 //!
 //! `side` gathers what is at one end, `compare` decides without input or output, `content` compares files by their bytes,
 //! `removal` says what is deleted of one directory alone, `seen` asks again before something is deleted for the other end's sake, `planner` puts a plan together and `carry_out`
-//! does it. `across` does both from one server to another, where nothing is local.
+//! does it. `across` does both from one server to another, where nothing is local; `backup` keeps files of the server that are
+//! replaced or deleted, and `carry_up` sends files that replace such.
 
 mod across;
+mod backup;
 mod carry_out;
+mod carry_up;
 mod compare;
 mod content;
 mod planner;
@@ -33,6 +36,7 @@ use crate::{
     transfer::{Fetch, Report, Store},
 };
 pub use across::Across;
+use backup::Backup;
 pub use planner::Planner;
 pub use removal::{Portion, Removal};
 
@@ -64,6 +68,11 @@ pub struct Sync {
     /// The directory where local files are kept that are replaced or deleted, under their paths; made where it is missing.
     /// It must be outside of the one that is changed. [`None`] keeps nothing. Upwards nothing local is changed.
     pub backup: Option<PathBuf>,
+    /// The directory of the server where its files are kept that are replaced or deleted, under their paths, and a number where
+    /// that is taken there; made where it is missing. It must be outside of the one that is changed. A new version is sent as
+    /// a file beneath it (`.incoming`) first; its name is then missing for as long as the server needs to rename it. [`None`]
+    /// keeps nothing. Downwards nothing of the server is changed.
+    pub backup_there: Option<Name>,
     /// Leaves files as they are that are newer at the end that is changed.
     pub update: bool,
     /// The permissions that files bring with them. Where these alone differ, they are set.
@@ -84,6 +93,7 @@ impl Sync {
             listed_may_be_gone: false,
             max_delete: None,
             backup: None,
+            backup_there: None,
             update: false,
             permissions: Permissions::Usual,
             choice: Choice::default(),
@@ -142,6 +152,8 @@ pub struct Plan {
     pub skipped: Vec<(Option<Name>, Error)>,
     /// Things left out because they would have the name of another one at the end that is changed.
     pub clashes: Vec<Clash>,
+    /// Where files of the server are kept that are replaced or deleted.
+    backup: Option<Backup>,
     /// Directories in the order of a tree, whose times are set when all else is done.
     directories: Vec<Timed>,
 }

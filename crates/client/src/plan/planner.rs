@@ -10,7 +10,7 @@ use std::{
 use ferry_wire::{FileMeta, Name};
 
 use super::{
-    Amendment, Clash, Deletion, Direction, Looking, Pair, Plan, Remarks, Replacement, Sync, Timed, Transfers,
+    Amendment, Backup, Clash, Deletion, Direction, Looking, Pair, Plan, Remarks, Replacement, Sync, Timed, Transfers,
     compare::{self, Compared, Obsolete, Rules, Verdict, compare, deletions, most_deletions, replacements},
     content, seen,
     side::{Look, Side, chooser},
@@ -63,6 +63,7 @@ impl Planner {
             skipped: Vec::new(),
             clashes: Vec::new(),
             amend: Vec::new(),
+            backup: None,
             directories: Vec::new(),
         };
         Planner { plan, choice: Choice::default(), chosen: 0 }
@@ -199,6 +200,10 @@ impl Planner {
             Some(backup) => with_backup(root, backup)?,
             None => root,
         };
+        self.plan.backup = match &sync.backup_there {
+            Some(backup) if up => Some(Backup::new(remote, backup.clone())?),
+            _ => None,
+        };
         let (mut source, target) = if up { (here, there) } else { (there, here) };
         let missing = if sync.listed_may_be_gone { Vec::new() } else { missing(&choice, &mut source) };
         let tops = Tops { names: Pair { here: root.place(""), there: remote.cloned() }, places };
@@ -216,6 +221,16 @@ impl Planner {
         let Sync { check, delete: deletes, update, permissions, .. } = *sync;
         let rules = Rules { check, delete: deletes, update, permissions, limits: Some(&choice) };
         self.draft(client, &tops, (source, &target), rules, remarks, watch)?;
+        if let (Some(backup), Transfers::Up(files)) = (&mut self.plan.backup, &self.plan.transfers) {
+            let is_file = |node: &&Node| matches!(node.kind, NodeKind::File { .. });
+            let there: HashSet<Name> = target
+                .nodes
+                .iter()
+                .filter(is_file)
+                .filter_map(|node| Some(beneath(&tops.names, &node.name).ok()?.1))
+                .collect();
+            files.iter().filter(|file| there.contains(&file.name)).for_each(|file| backup.note_replaced(&file.name));
+        }
         self.plan.missing.extend(missing);
         self.plan.delete.extend(delete);
         self.plan.max_delete += most;

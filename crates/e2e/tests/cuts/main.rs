@@ -4,6 +4,7 @@
 //! `FERRY_SWEEP=full` cuts at each hundredth of 100 MiB.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests are tests")]
 
+mod kept;
 mod killed;
 mod parallel;
 mod parts;

@@ -244,7 +244,38 @@ fn what_is_replaced_or_deleted_here_is_kept_where_that_was_asked_for() {
     for backup in ["d", "d/kept", "."] {
         place.run(&format!("SYNC -d --backup-dir {backup} d")).failed(5, "has to be outside");
     }
-    place.run("SYNC -u --backup-dir kept d").failed(2, "--up and --backup-dir <DIR> do not go together");
+    for backup in ["d", "d/kept"] {
+        place.run(&format!("SYNC -u --backup-dir {backup} d")).failed(5, "has to be outside");
+    }
+    place.run("SYNC -u --backup-dir . d").failed(2, "needs a directory beneath that of the server");
+}
+
+#[test]
+fn what_is_replaced_or_deleted_there_is_kept_where_that_was_asked_for() {
+    let place = Place::new();
+    place.write("d/changed", b"new");
+    place.write("d/way/in", b"new");
+    place.write("d/added", b"new");
+    for name in ["d/changed", "d/sub/gone", "d/way"] {
+        place.server.write(name, b"old");
+        set_time(&place.server.path(name), 1_000_000_000, 5);
+    }
+    let command = "SYNC --delete --backup-dir old/kept d";
+    place.run(&command.replace("SYNC", "SYNC -n")).fine();
+    assert!(!place.server.path("old").exists());
+    let said = place.run(command).fine();
+    assert!(said.contains("3 moved") && said.contains("deleted"), "{said}");
+    assert_same(&tree(&place.local("d")), &tree(&place.server.path("d")));
+    for name in ["changed", "sub/gone", "way"] {
+        assert_eq!(place.server.read(&format!("old/kept/{name}")), b"old", "{name}");
+    }
+    assert_eq!(tree(&place.server.path("old/kept"))[Path::new("changed")].as_ref().unwrap().1, 1_000_000_000);
+    assert!(!place.server.path("old/kept/.incoming").exists());
+    place.write("d/changed", b"newer");
+    place.run(command).fine();
+    assert_eq!(place.server.read("old/kept/changed.~1~"), b"new");
+    assert_eq!(place.server.read("old/kept/changed"), b"old");
+    assert_eq!(place.server.read("d/changed"), b"newer");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! SYNC.
 
-use ferry_client::{Choice, Direction, Error, IfTaken, Links, Permissions, Plan, PlanReport, Sync};
+use ferry_client::{Choice, Direction, Error, IfTaken, Links, Name, Permissions, Plan, PlanReport, Sync};
 use ferry_wire::escaped;
 
 use super::{Session, failures::Failures, names::bad_name, watcher::Manner};
@@ -18,14 +18,19 @@ impl Session {
         };
         let local = self.local_path(here);
         let remote = self.remote_name(there).map_err(|problem| bad_name(VERB, there, problem))?;
-        let backup = wanted.sync.backup.as_ref().and_then(|path| path.to_str()).map(|text| self.local_path(text));
+        let backup = wanted.sync.backup.as_ref().and_then(|path| path.to_str());
+        let (backup, backup_there) = match (backup, wanted.sync.direction) {
+            (Some(text), Direction::Down) => (Some(self.local_path(text)), None),
+            (Some(text), Direction::Up) => (None, Some(self.backup_there(text)?)),
+            (None, _) => (None, None),
+        };
         if wanted.links != Links::Skip && wanted.sync.direction == Direction::Down {
             let message = format!("{VERB}: links are sent, and never made here: --copy-links does not go with -d");
             return Err(Failed::usage(message));
         }
         let choice = self.choice_with(VERB, &wanted.choosing, &wanted.listed, wanted.ignore_files)?;
         let choice = Choice { links: wanted.links, ..choice };
-        let sync = Sync { backup, choice, ..wanted.sync.clone() };
+        let sync = Sync { backup, backup_there, choice, ..wanted.sync.clone() };
         let title = format!("{VERB} {}", escaped(&wanted.from));
         let plan =
             self.look_through(title.clone(), |client, watch| Plan::sync(client, &local, remote.as_ref(), &sync, watch));
@@ -52,6 +57,12 @@ impl Session {
         self.confirm(VERB, plan.deletions(), wanted.yes)?;
         self.carry_out_sync(VERB, &plan, (wanted.sparse, wanted.sync.permissions), &mut failures)?;
         failures.end(VERB)
+    }
+
+    /// Returns the directory of the server that `text` names, where files are to be kept.
+    fn backup_there(&self, text: &str) -> Result<Name, Failed> {
+        let name = self.remote_name(text).map_err(|problem| bad_name(VERB, text, problem))?;
+        name.ok_or_else(|| Failed::usage(format!("{VERB}: --backup-dir needs a directory beneath that of the server")))
     }
 
     /// Carries a plan out and tells of it, for `verb`.

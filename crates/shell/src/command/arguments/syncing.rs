@@ -41,8 +41,8 @@ pub(crate) struct SyncArgs {
     /// Do nothing if more than N things would be deleted [default: 1000, or half of what is there]
     #[arg(short = 'M', long, value_name = "N", value_parser = number, allow_hyphen_values = true)]
     max_delete: Option<usize>,
-    /// With -d: keep replaced and deleted local files in DIR
-    #[arg(short = 'B', long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place, requires = "down", conflicts_with = "up")]
+    /// Keep replaced and deleted files of the changed side there in DIR
+    #[arg(short = 'B', long, value_name = "DIR", value_hint = ValueHint::DirPath, value_parser = place)]
     backup_dir: Option<Word>,
     #[command(flatten)]
     perms: Perms,
