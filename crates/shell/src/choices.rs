@@ -6,6 +6,7 @@ use ferry_client::{IfAbsent, Settings};
 
 use super::{
     args::Args,
+    command::Aliases,
     config::{self, Config},
     exit::Failed,
     output::{Format, Level},
@@ -44,6 +45,7 @@ pub(crate) struct Choices {
     pub(crate) level: Level,
     pub(crate) format: Format,
     pub(crate) bookmarks: BTreeMap<String, Server>,
+    pub(crate) aliases: Aliases,
 }
 
 impl Choices {
@@ -96,6 +98,7 @@ impl Choices {
             level,
             format: if args.json { Format::Json } else { Format::Text },
             bookmarks: config.bookmarks,
+            aliases: config.aliases,
         }
     }
 }

@@ -14,6 +14,7 @@ use ferry_wire::escaped;
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    command::Aliases,
     exit::{Exit, Failed, plain},
     options::CommonOptions,
     paths,
@@ -65,6 +66,11 @@ pub(crate) const EXAMPLE: &str = "\
 #work = { address = \"example.org:12000\", fingerprint = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\" }
 # With the user to log in as, and a command that prints the secret in its first line:
 #mine = { address = \"example.org:12000\", user = \"alice\", secret_command = \"pass show ferry\" }
+
+# Words for commands of the shell: UP photos is SYNC -u --exclude '*.tmp' photos. They hide no command, and
+# stand for no other alias.
+#[aliases]
+#up = \"SYNC -u --exclude '*.tmp'\"
 ";
 
 /// The content of the file.
@@ -72,6 +78,7 @@ pub(crate) const EXAMPLE: &str = "\
 pub(crate) struct Config {
     pub(crate) options: CommonOptions,
     pub(crate) bookmarks: BTreeMap<String, Server>,
+    pub(crate) aliases: Aliases,
 }
 
 /// Returns where the file is that is `given` or the usual one, and one to begin with.
@@ -112,7 +119,7 @@ pub(crate) fn parse(text: &str) -> Result<Config, String> {
     let table =
         DeTable::parse(text).map_err(|error| complaint(text, error.span().unwrap_or_default(), "", error.message()))?;
     let options = CommonOptions::augment_args(clap::Command::new("config").no_binary_name(true));
-    let (mut arguments, mut bookmarks) = (Vec::new(), BTreeMap::new());
+    let (mut arguments, mut bookmarks, mut aliases) = (Vec::new(), BTreeMap::new(), Aliases::default());
     for (key, value) in table.get_ref() {
         let wrong = |why: &str| complaint(text, key.span(), key.get_ref(), why);
         match (&**key.get_ref(), value.get_ref()) {
@@ -123,7 +130,14 @@ pub(crate) fn parse(text: &str) -> Result<Config, String> {
                         .insert(name.get_ref().to_string(), bookmark(name.get_ref(), value.get_ref()).map_err(why)?);
                 }
             }
-            ("bookmarks", _) => return Err(wrong("a table is needed: [bookmarks]")),
+            ("aliases", DeValue::Table(table)) => {
+                for (name, value) in table {
+                    let why = |why: String| complaint(text, name.span(), name.get_ref(), &why);
+                    let stands_for = value.get_ref().as_str().ok_or_else(|| why("a text is needed".to_owned()))?;
+                    aliases.add(name.get_ref(), stands_for).map_err(why)?;
+                }
+            }
+            ("bookmarks" | "aliases", _) => return Err(wrong(&format!("a table is needed: [{}]", key.get_ref()))),
             (name, value) => {
                 let argument = argument(&options, name, value).map_err(|why| wrong(&why))?;
                 let parsed = options.clone().try_get_matches_from([&argument]);
@@ -134,7 +148,7 @@ pub(crate) fn parse(text: &str) -> Result<Config, String> {
     }
     let matches = options.try_get_matches_from(arguments);
     let options = matches.and_then(|matches| CommonOptions::from_arg_matches(&matches));
-    Ok(Config { options: options.map_err(|error| reason(&error))?, bookmarks })
+    Ok(Config { options: options.map_err(|error| reason(&error))?, bookmarks, aliases })
 }
 
 /// Says why the key at `span` of `text` is wrong.
@@ -149,7 +163,10 @@ fn complaint(text: &str, span: Range<usize>, key: &str, why: &str) -> String {
 fn argument(options: &clap::Command, key: &str, value: &DeValue<'_>) -> Result<String, String> {
     let known = options.get_arguments().map(|option| option.get_id().as_str());
     let Some(option) = options.get_arguments().find(|option| option.get_id() == key) else {
-        return Err(format!("there is no such key; there are {} and bookmarks", known.collect::<Vec<_>>().join(", ")));
+        return Err(format!(
+            "there is no such key; there are {}, bookmarks and aliases",
+            known.collect::<Vec<_>>().join(", ")
+        ));
     };
     let text = match value {
         DeValue::String(text) if key == "dir" => directory(text)?.to_string_lossy().into_owned(),
@@ -251,6 +268,7 @@ mod tests {
             (config.options.retry, config.options.parallel, config.bookmarks.len()),
             (Some(5), Some(Parallel::Auto), 4)
         );
+        assert_eq!(config.aliases.meaning("UP"), Some("SYNC -u --exclude '*.tmp'"));
         let mine = &config.bookmarks["mine"];
         assert_eq!(
             (mine.user.as_ref().map(UserName::as_str), mine.secret_command.as_deref()),
@@ -279,6 +297,10 @@ mod tests {
             ("[bookmarks]\na = { address = '1', password = 'x' }", "2: a: password is none of address, "),
             ("[bookmarks]\n12000 = \"1\"", "2: 12000: this is no name for a bookmark"),
             ("[bookmarks]\n\"\" = \"1\"", "2: this is no name for a bookmark"),
+            ("aliases = 1", "1: aliases: a table is needed: [aliases]"),
+            ("[aliases]\nup = 'SYNC -u'\nget = 'PUT'", "3: get: this is a command of ferry already"),
+            ("[aliases]\nup = 'FROB'", "2: up: unknown command 'FROB'"),
+            ("[aliases]\nup = 1", "2: up: a text is needed"),
             ("retry = 1\nretry = 2", "2: "),
             ("retry", "1: "),
             ("\u{1b}[2J = 1", "1: "),

@@ -129,7 +129,8 @@ pub(crate) const EVENTS: &[(&str, &str)] = &[
     ("healthy", "address, node, seconds: HEALTH was answered, after so long: the root answers."),
     ("line", "number, text: one line of HISTORY."),
     ("needless", "word, reason: a word of other FTP clients was given that ferry has no need of (binary, prompt)."),
-    ("command", "usage, summary: a command of the shell, told by HELP."),
+    ("command", "usage, summary, task: a command of the shell, told by HELP."),
+    ("alias", "name, text: an alias of the configuration, told by HELP."),
     ("help", "text: more about one command."),
     (
         "error",

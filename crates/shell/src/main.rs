@@ -10,6 +10,7 @@ mod completion;
 mod completions;
 mod config;
 mod events;
+mod examples;
 mod exit;
 mod figures;
 mod input;
@@ -166,6 +167,7 @@ fn prepare(args: &Args) -> Result<Shell, Failed> {
     session.progress = choices.progress;
     session.keyboard = keyboard;
     session.bookmarks = choices.bookmarks;
+    session.aliases = choices.aliases;
     Ok(Shell { session, signals, if_absent: choices.if_absent })
 }
 
@@ -373,6 +375,7 @@ impl Shell {
     }
 
     fn execute(&mut self, line: &str) -> Result<Flow, Failed> {
+        let line = &*self.session.aliases.expand(line).into_owned();
         // A command of the system's shell has its own.
         let job = words::in_background(line).filter(|_| !line.trim_start().starts_with(['!', '#']));
         match (command::parse(job.unwrap_or(line))?, job) {

@@ -7,7 +7,7 @@ use clap_mangen::{
     roff::{Inline, Roff, bold, roman},
 };
 
-use super::{args, command::lookup, config, events, exit, paths};
+use super::{args, command::lookup, config, events, examples, exit, paths};
 
 /// Returns the page, as roff.
 pub(crate) fn page() -> Vec<u8> {
@@ -30,6 +30,7 @@ fn write(to: &mut dyn Write) -> io::Result<()> {
     description.to_writer(to)?;
     man.render_options_section(to)?;
     let mut rest = Roff::new();
+    by_program(&mut rest);
     subcommands(&mut rest, command);
     commands(&mut rest);
     section(&mut rest, "EVENTS", events::INTRODUCTION);
@@ -58,6 +59,20 @@ fn subcommands(roff: &mut Roff, command: clap::Command) {
             item(roff, vec![bold(spelt(option))], &help);
             roff.control("RE", []);
         }
+    }
+}
+
+/// Writes what people type elsewhere, and below each what they type here.
+fn by_program(roff: &mut Roff) {
+    section(
+        roff,
+        "EXAMPLES",
+        "nas is a bookmark of the configuration, or host:port. In the shell, OPEN nas comes first.",
+    );
+    for (program, pairs) in examples::BY_PROGRAM {
+        roff.control("SS", [*program]);
+        let lines = pairs.iter().map(|(theirs, ours)| format!("{theirs}\n    {ours}\n"));
+        verbatim(roff, &lines.collect::<String>());
     }
 }
 

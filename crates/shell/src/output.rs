@@ -66,6 +66,11 @@ impl Output {
         self.level >= Level::Verbose || self.format == Format::Json
     }
 
+    /// Returns whether programs read it.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.format == Format::Json
+    }
+
     /// Returns how transfers are shown, where `mode` was asked for: programs get events in place of lines.
     pub(crate) fn shown_as(&self, mode: Mode) -> Mode {
         if self.format == Format::Json { Mode::Never } else { mode }
@@ -82,6 +87,13 @@ impl Output {
     /// Prints what a command was asked for, such as a listing or a sum; even when quiet.
     pub(crate) fn answer(&mut self, text: impl Display, event: impl FnOnce() -> Event) {
         self.line(Level::Quiet, text, event);
+    }
+
+    /// Prints a line for people that orders answers; programs get none.
+    pub(crate) fn heading(&mut self, text: impl Display) {
+        if self.format == Format::Text {
+            self.line(Level::Quiet, text, || Event::new("heading"));
+        }
     }
 
     /// Prints that a command is done.

@@ -143,7 +143,17 @@ const CLIENT: &[Room] = &[
 const SHELL: &[Room] = &[
     Room {
         name: "arguments",
-        modules: &["args", "choices", "completions", "logging", "manual", "one_shot", "remote_names", "signals"],
+        modules: &[
+            "args",
+            "choices",
+            "completions",
+            "examples",
+            "logging",
+            "manual",
+            "one_shot",
+            "remote_names",
+            "signals",
+        ],
         imports: &["session", "completion", "command", "settings", "output", "trust", "words"],
     },
     Room { name: "session", modules: &["session", "input"], imports: &["command", "output", "trust", "words"] },

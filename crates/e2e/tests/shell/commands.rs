@@ -7,7 +7,7 @@ use std::{
 
 use ferry_e2e::Options;
 
-use crate::place::Place;
+use crate::{place::Place, terminal::Terminal};
 
 /// Names that mean something elsewhere. Each is a valid one here.
 const UNUSUAL: [&str; 18] = [
@@ -413,7 +413,7 @@ fn every_help_has_an_example() {
     assert!(help.contains("PUT ../notes.txt -> old/notes.txt  sends it under another name"), "{help}");
     let list = place.run("HELP").fine();
     // What stands further to the right goes on with the line above.
-    let lines = list.lines().filter(|line| !line.starts_with("   "));
+    let lines = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     let verbs: Vec<&str> = lines.map(|line| line.split_whitespace().next().unwrap()).collect();
     assert!(verbs.len() >= 20, "{list}");
     for verb in verbs.into_iter().map(|verb| if verb.starts_with('!') { "!" } else { verb }) {
@@ -448,4 +448,51 @@ fn what_is_wrong_here_is_told_in_one_line_and_nothing_half_done_is_left() {
     ] {
         place.run(command).failed(2, part);
     }
+}
+
+#[test]
+fn aliases_stand_for_the_beginning_of_a_command() {
+    let place = Place::new();
+    place.server.write("d/a.txt", b"hello");
+    place.server.write("d/b.tmp", b"no");
+    let file = place.local("aliases.toml");
+    let config = file.to_str().unwrap().to_owned();
+    fs::write(&file, "[aliases]\nfetch-all = \"GET -r --exclude '*.tmp'\"\nL = 'LS -l'\n").unwrap();
+    let run = |commands: &str| place.run_with(&["--config", &config], commands, b"");
+    run("Fetch-All d").fine();
+    assert_eq!(fs::read(place.local("d/a.txt")).unwrap(), b"hello");
+    assert!(!place.local("d/b.tmp").exists());
+    let said = run("l 'd'").fine();
+    assert!(said.starts_with("              5  20") && said.contains("  a.txt\n"), "{said}");
+    let help = run("HELP").fine();
+    assert!(help.ends_with("  FETCH-ALL alias: GET -r --exclude '*.tmp'\n  L         alias: LS -l\n"), "{help}");
+    let help = run("HELP l").fine();
+    assert!(help.starts_with("l stands for LS -l\nLS ["), "{help}");
+    run("'l' d").failed(2, "unknown command");
+    fs::write(&file, "retry = 1\n[aliases]\nup = 'SYNC -u'\nrm = 'RM -r'\n").unwrap();
+    run("LS").failed(2, "aliases.toml:4: rm: this is a command of ferry already");
+}
+
+#[test]
+fn help_is_by_task_and_fits_the_window() {
+    let place = Place::new();
+    let whole = place.run("HELP").fine();
+    assert!(whole.contains("\ntransfers:\n  GET      Fetch files"), "{whole}");
+    let looking = place.run("HELP LOOKING").fine();
+    assert!(looking.starts_with("looking:\n  LS ") && looking.lines().count() < 12, "{looking}");
+    let directory = tempfile::tempdir().unwrap();
+    let mut client = Terminal::ferry_like(directory.path(), &[], &[], (80, 24));
+    client.type_line("HELP");
+    client.expect("HELP GET explains one.");
+    client.expect("ferry> ");
+    let screen = client.screen();
+    assert!(screen.contains("connection  OPEN  LOGIN") && screen.contains("transfers   GET  PUT  SYNC"), "{screen}");
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
+    let mut client = Terminal::ferry_like(directory.path(), &[], &[], (80, 60));
+    client.type_line("HELP");
+    client.expect("Fetch files");
+    client.expect("ferry> ");
+    client.type_line("QUIT");
+    assert_eq!(client.end(), 0);
 }

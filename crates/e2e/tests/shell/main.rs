@@ -11,6 +11,7 @@ mod jobs;
 mod logins;
 mod looking;
 mod machine;
+mod manual;
 mod permissions;
 mod place;
 mod progress;

@@ -172,8 +172,8 @@ fn control_c_ends_the_transfer_and_not_the_shell() {
     client.control_c();
     client.expect("interrupted");
     client.expect("> ");
-    client.type_line("HELP");
-    client.expect("Fetch files");
+    client.type_line("HELP QUIT");
+    client.expect("Leave; Ctrl-D");
     client.expect("> ");
     // At the prompt it drops the line.
     client.control_c();

@@ -74,7 +74,38 @@ pub(super) fn tree() -> clap::Command {
     TREE.clone()
 }
 
-/// Returns the commands in the order of HELP.
+/// Commands that belong to one task, in the order of HELP.
+pub(crate) struct Group {
+    /// The word for the task.
+    pub(crate) task: &'static str,
+    names: &'static [&'static str],
+}
+
+const GROUPS: [Group; 6] = [
+    Group { task: "connection", names: &["open", "login", "status", "health", "close"] },
+    Group { task: "transfers", names: &["get", "put", "sync"] },
+    Group { task: "background", names: &["jobs", "fg", "cancel"] },
+    Group { task: "looking", names: &["ls", "find", "tree", "stat", "sum", "du", "df", "less"] },
+    Group { task: "changes", names: &["edit", "mkdir", "rm", "mv"] },
+    Group { task: "places", names: &["cd", "pwd", "lcd", "lpwd", "lls"] },
+];
+
+/// All that is in no other group: it sees to the shell itself.
+const REST: Group = Group { task: "shell", names: &[] };
+
+/// Returns the groups of HELP, each with its commands. Every command is in one of them.
+pub(crate) fn groups() -> impl Iterator<Item = (&'static str, Vec<&'static clap::Command>)> {
+    let is_grouped = |name: &str| GROUPS.iter().any(|group| group.names.contains(&name));
+    GROUPS.iter().chain([&REST]).map(move |group| {
+        let commands = match group.names {
+            [] => all().filter(|command| !is_grouped(command.get_name())).collect(),
+            names => names.iter().filter_map(|name| find(name)).collect(),
+        };
+        (group.task, commands)
+    })
+}
+
+/// Returns the commands in the order of the tree.
 pub(crate) fn all() -> impl Iterator<Item = &'static clap::Command> {
     TREE.get_subcommands().filter(|command| !command.is_hide_set())
 }
@@ -224,6 +255,20 @@ mod tests {
         assert_eq!(words.len(), all);
         assert!(SYNONYMS.iter().all(|(name, _)| find(name).is_some()));
         assert!(ONE_SHOT.iter().all(|name| find(name).is_some()));
+    }
+
+    #[test]
+    fn every_command_is_in_one_group() {
+        let mut grouped: Vec<&str> = groups().flat_map(|(_, commands)| commands).map(clap::Command::get_name).collect();
+        let mut known: Vec<&str> = all().map(clap::Command::get_name).collect();
+        grouped.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(grouped, known);
+        assert!(
+            GROUPS
+                .iter()
+                .all(|group| group.names.iter().all(|name| find(name).is_some()) && find(group.task).is_none())
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! 3. A method of `Session`, called in `Session::perform`, with a match arm that the compiler asks for.
 //! 4. Only if it should also work alone (`ferry NAME HOST ...`): its name in `lookup::ONE_SHOT`.
 
+mod alias;
 mod arguments;
 mod complaint;
 pub(crate) mod likeness;
@@ -20,6 +21,7 @@ pub(crate) mod lookup;
 mod parse;
 mod tree;
 
+pub(crate) use alias::Aliases;
 pub(crate) use arguments::{
     Choosing, CopyArgs, Depth, Get, GoingOn, IgnoreFiles, KeepGoing, Kind, ListThere, Listed, Listing, NameRule, Names,
     Open, Order, Places, Put, RemoveArgs, Renaming, Search, Sizes, Style, SumArgs, SyncDirectories, Target, There,

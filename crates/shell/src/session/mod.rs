@@ -35,7 +35,7 @@ use ferry_client::{Cancel, Client, Name, Options, Settings};
 use ferry_wire::escaped;
 
 use super::{
-    command::{self, Command, GoingOn},
+    command::{self, Aliases, Command, GoingOn},
     exit::{Exit, Failed},
     output::{Event, Output},
     progress::{Keyboard, Mode},
@@ -87,6 +87,8 @@ pub(crate) struct Session {
     pub(crate) secrets: Secrets,
     /// Names for addresses.
     pub(crate) bookmarks: BTreeMap<String, Server>,
+    /// Words for the beginning of commands.
+    pub(crate) aliases: Aliases,
     /// All that is printed.
     pub(crate) output: Output,
     /// Earlier lines, the oldest first; those of earlier runs as well where a terminal keeps them.
@@ -126,6 +128,7 @@ impl Session {
             job_failure: None,
             meter: None,
             bookmarks: BTreeMap::new(),
+            aliases: Aliases::default(),
             output,
             history: Vec::new(),
             got: Totals::default(),
