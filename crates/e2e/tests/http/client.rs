@@ -53,6 +53,21 @@ impl Http {
         self.socket.write_all(bytes.as_ref()).expect("the server takes it");
     }
 
+    /// Says it as far as the server takes it: it may close in the middle.
+    pub(crate) fn say_what_it_takes(&mut self, bytes: &[u8]) {
+        let _ = self.socket.write_all(bytes);
+    }
+
+    /// Says that nothing more comes, unless the server has closed already.
+    pub(crate) fn say_no_more(&mut self) {
+        let _ = self.socket.stream().shutdown(Shutdown::Write);
+    }
+
+    /// Waits for more of an answer, and returns whether the server has closed in place of it.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.heard.is_empty() && !self.read()
+    }
+
     /// Says a request without a body, with fields that end in CR LF each, and returns the answer.
     pub(crate) fn ask(&mut self, method: &str, target: &str, fields: &str) -> Reply {
         self.say(format!("{method} {target} HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));

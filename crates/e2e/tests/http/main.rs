@@ -8,6 +8,7 @@ mod life;
 mod logins;
 mod reading;
 mod rude;
+mod smuggling;
 mod stock;
 mod tus;
 mod writing;
