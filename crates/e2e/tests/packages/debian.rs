@@ -70,6 +70,7 @@ fn the_packages_hold_what_a_debian_expects() {
         "usr/bin/ferryd",
         "usr/lib/systemd/system/ferryd.service",
         "usr/lib/systemd/system/ferryd.socket",
+        "usr/lib/systemd/system/ferryd-http.socket",
         "usr/lib/sysusers.d/ferryd.conf",
         "usr/share/man/man8/ferryd.8.gz",
         "usr/share/man/man5/ferryd.toml.5.gz",
@@ -83,6 +84,11 @@ fn the_packages_hold_what_a_debian_expects() {
         "usr/share/doc/ferryd/operating.md",
         "usr/share/doc/ferryd/server.md",
         "usr/share/doc/ferryd/figures.md",
+        "usr/share/doc/ferryd/http.md",
+        "usr/share/doc/ferryd/tus.md",
+        "usr/share/doc/ferryd/web.md",
+        "usr/share/doc/ferryd/page-desktop.png",
+        "usr/share/doc/ferryd/page-phone.png",
         "usr/share/doc/ferryd/examples/ferryd.rules.yml",
         "usr/share/doc/ferryd/examples/ferryd.json",
     ] {
@@ -103,7 +109,7 @@ fn the_packages_hold_what_a_debian_expects() {
 #[test]
 fn a_package_is_installed_started_upgraded_removed_and_purged() {
     let Some([packages, next]) = Packages::built() else { return };
-    let Some(machine) = Machine::boot(&["dpkg"]) else { return };
+    let Some(machine) = Machine::boot(&["dpkg", "curl"]) else { return };
     for (package, place) in
         [(&packages.ferryd, "/root/ferryd.deb"), (&packages.ferry, "/root/ferry.deb"), (&next.ferryd, "/root/next.deb")]
     {
@@ -114,7 +120,7 @@ fn a_package_is_installed_started_upgraded_removed_and_purged() {
     machine.run("systemctl is-active ferryd");
     machine.run("systemctl is-enabled ferryd");
     // With its program and its user.
-    machine.run("systemd-analyze verify --man=no ferryd.service ferryd.socket");
+    machine.run("systemd-analyze verify --man=no ferryd.service ferryd.socket ferryd-http.socket");
     let user = machine.run("stat --format %U /proc/$(systemctl show --property MainPID --value ferryd)");
     assert_eq!(user.trim(), "ferryd");
 
@@ -129,6 +135,11 @@ fn a_package_is_installed_started_upgraded_removed_and_purged() {
     let token = token.lines().find(|line| !line.contains(' ')).unwrap();
     machine.run(&format!("FERRY_SECRET={token} ferry --dir /root put alice@127.0.0.1:12000 a.txt"));
     machine.run("echo '# mine' >>/etc/ferryd/ferryd.toml");
+
+    // A second socket is HTTP's by its name.
+    machine.run("systemctl stop ferryd && systemctl enable --now ferryd-http.socket && systemctl start ferryd");
+    assert_eq!(machine.run("curl --silent --fail http://127.0.0.1:8080/a.txt"), "hello\n");
+    machine.run("systemctl disable --now ferryd-http.socket && systemctl restart ferryd");
 
     // An upgrade keeps what is the administrator's and the clients', and starts the new program.
     let before = machine.run("systemctl show --property MainPID --value ferryd");

@@ -27,7 +27,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         return skip("no systemd-analyze here");
     }
     let directory = tempfile::tempdir().unwrap();
-    let units = ["ferryd.service", "ferryd.socket"].map(|name| {
+    let units = ["ferryd.service", "ferryd.socket", "ferryd-http.socket"].map(|name| {
         let text = fs::read_to_string(workspace_root().join("packaging").join(name)).unwrap();
         // A program that is not installed is an error.
         let text = text.replace("/usr/bin/ferryd", ferryd().to_str().unwrap());
