@@ -90,3 +90,23 @@ fn clients_of_both_protocols_count_together() {
     assert_eq!((reply.status, reply.field("Connection")), (503, "close"));
     assert_eq!(raw.ask("GET a").verified(), b"a");
 }
+
+/// A page of anybody's name, which leads to this machine for now, sees nothing of what has no users file.
+#[test]
+fn a_name_that_leads_here_for_now_is_no_way_in() {
+    let server = plain().start();
+    server.write("a", b"a");
+    let mut http = Http::plain(server.http().1);
+    let mut ask = |host: &str| {
+        http.say(format!("GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        http.hear("GET").status
+    };
+    assert_eq!(["evil.example", "localhost", "127.0.0.1:80", "[::1]"].map(&mut ask), [403, 200, 200, 200]);
+    let users = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(users.path(), "[anonymous]\nrights = { \"\" = \"r\" }\n").unwrap();
+    let server = plain().arg("--users").arg(users.path()).start();
+    server.write("a", b"a");
+    let mut http = Http::plain(server.http().1);
+    http.say("GET /a HTTP/1.1\r\nHost: files.example\r\n\r\n");
+    assert_eq!(http.hear("GET").status, 200);
+}

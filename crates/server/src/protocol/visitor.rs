@@ -24,6 +24,8 @@ pub struct Visitor {
     failed_logins: u8,
     /// Nobody on the way can read a secret: by TLS, or within the machine.
     is_private: bool,
+    /// It is on this machine, and speaks without TLS.
+    is_within: bool,
 }
 
 /// A user who has logged in.
@@ -119,7 +121,18 @@ impl Visitor {
     /// Returns a client that has not logged in; `is_private` where no secret of it can be read on its way.
     #[must_use]
     pub fn new(users: Arc<Users>, is_private: bool) -> Visitor {
-        Visitor { users, named: None, is_nobody: false, failed_logins: 0, is_private }
+        Visitor { users, named: None, is_nobody: false, failed_logins: 0, is_private, is_within: false }
+    }
+
+    /// Returns the same, on this machine and without TLS.
+    #[must_use]
+    pub fn within_this_machine(self) -> Visitor {
+        Visitor { is_within: true, ..self }
+    }
+
+    /// Returns whether it is on this machine, and without TLS.
+    pub(super) fn is_within_this_machine(&self) -> bool {
+        self.is_within
     }
 
     /// Returns the user who has logged in.

@@ -132,7 +132,8 @@ impl Arrivals {
     }
 
     fn visitor(&self, caller: &Caller) -> Visitor {
-        Visitor::new(self.users.clone(), caller.entrance.is_secure || caller.is_local)
+        let visitor = Visitor::new(self.users.clone(), caller.entrance.is_secure || caller.is_local);
+        if caller.is_local && !caller.entrance.is_secure { visitor.within_this_machine() } else { visitor }
     }
 
     /// Returns the session of a client that is served.

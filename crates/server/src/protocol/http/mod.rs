@@ -280,8 +280,20 @@ impl<H: Handles> HttpSession<H> {
         let request = Box::new(request);
         match checked {
             Err(refusal) => self.refuse(request, refusal, now),
+            Ok(()) if self.is_rebound(&request) => {
+                let reason = "a name may lead here by somebody else's doing: say localhost or an address, or let the server have \
+                              a users file";
+                self.refuse(request, Refusal::new(StatusCode::FORBIDDEN, reason), now);
+            }
             Ok(()) => self.identify(request, authorization, now),
         }
+    }
+
+    /// Returns whether a page of anybody may have had a browser on this machine ask for what only those on this machine
+    /// are to see: its name leads here now (DNS rebinding), so that the browser takes the server for that of the page. Where
+    /// there is a users file, that says what anybody may see; and by TLS no other name has a certificate.
+    fn is_rebound(&self, request: &HttpRequest) -> bool {
+        request.is_for_a_public_name && self.visitor.is_within_this_machine() && !self.visitor.may_log_in()
     }
 
     /// Lets a request take effect, of the client that it turned out to be of. This leads to the gate: nothing is looked up

@@ -37,6 +37,8 @@ pub(super) struct HttpRequest {
     pub(super) is_foreign: bool,
     /// A page that came by plain HTTP, from a name, made a browser send it.
     pub(super) is_of_a_name: bool,
+    /// It is for a host whose name anybody may have.
+    pub(super) is_for_a_public_name: bool,
     /// The answer has no chunks.
     pub(super) is_http_1_0: bool,
     /// The client may send another request after it.
@@ -84,6 +86,7 @@ impl HttpRequest {
             awaits_word: head.expects_continue(),
             is_foreign: head.is_foreign(),
             is_of_a_name: head.is_of_a_name(),
+            is_for_a_public_name: head.is_for_a_public_name(),
             is_http_1_0: head.is_http_1_0(),
             persists: head.persists(),
             takes_pages: head.field("accept").is_some_and(|types| holds(types, b"text/html")),

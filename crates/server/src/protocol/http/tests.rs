@@ -75,6 +75,27 @@ fn a_page_of_a_name_changes_nothing_on_this_machine() {
     }
 }
 
+/// Such a page reads nothing either, where no users file says what anybody may see.
+#[test]
+fn a_page_of_a_name_reads_nothing_on_this_machine_without_a_users_file() {
+    let now = Instant::now();
+    let refuses = |users: Users, is_within: bool, host: &str| {
+        let visitor = Visitor::new(Arc::new(users), true);
+        let visitor = if is_within { visitor.within_this_machine() } else { visitor };
+        let mut session = HttpSession { visitor, ..session(Users::without_file(), now) };
+        session.receive(format!("GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes(), now);
+        assert_eq!(session.next_operation().is_none(), session.outbox().bytes() > 0);
+        session.outbox().bytes() > 0
+    };
+    let file = || Users::parse("[anonymous]\nrights = { \"\" = \"r\" }\n", Path::new("users.toml")).unwrap();
+    for (host, is_refused) in
+        [("evil.example:80", true), ("localhost:80", false), ("127.0.0.1:80", false), ("machine", false)]
+    {
+        assert_eq!(refuses(Users::without_file(), true, host), is_refused, "{host}");
+        assert!(!refuses(file(), true, host) && !refuses(Users::without_file(), false, host), "{host}");
+    }
+}
+
 /// The gate of HTTP is that of ferry's own protocol: nothing is asked of the store that the rights of the like request do
 /// not allow, and what is refused is refused before anything is looked up.
 #[test]

@@ -158,6 +158,12 @@ impl<'a> Head<'a> {
         host::is_of_a_name(self.fields)
     }
 
+    /// Returns whether its host is a name that anybody may have and lead anywhere.
+    #[must_use]
+    pub fn is_for_a_public_name(&self) -> bool {
+        host::is_public_name(self.host)
+    }
+
     /// Returns the conditions under which the request is meant.
     ///
     /// # Errors

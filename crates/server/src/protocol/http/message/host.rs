@@ -53,17 +53,28 @@ pub(super) fn is_foreign(fields: Fields<'_>, host: &str) -> bool {
 /// Whoever has a name can make it lead to any address from one moment to the next (DNS rebinding). Then a page of theirs is
 /// of the same origin as this server, as far as the browser can tell. `localhost` and addresses are nobody's to change.
 pub(super) fn is_of_a_name(fields: Fields<'_>) -> bool {
-    let is_fixed = |host: &str| match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
-        None => {
-            let name = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
-            name.parse::<Ipv4Addr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
-        }
-    };
     fields
         .all("origin")
         .filter_map(|origin| origin.strip_prefix(b"http://"))
         .any(|host| !std::str::from_utf8(host).is_ok_and(is_fixed))
+}
+
+/// Returns whether `host` is a name that anybody may have and lead anywhere: not one of a single part, as machines call
+/// each other, which no public name server knows.
+pub(super) fn is_public_name(host: &str) -> bool {
+    let name = host.split(':').next().unwrap_or_default();
+    !host.is_empty() && !is_fixed(host) && name.trim_end_matches('.').contains('.')
+}
+
+/// Returns whether nobody can make `host` lead elsewhere: it is an address, or `localhost`.
+fn is_fixed(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            let name = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+            name.parse::<Ipv4Addr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+        }
+    }
 }
 
 /// Returns whether `origin` is one of `host`.
@@ -111,6 +122,26 @@ mod tests {
             "Origin: http://[::1\r\nOrigin: http://\r\n",
         ] {
             assert!(of_a_name(lines), "{lines}");
+        }
+    }
+
+    #[test]
+    fn public_names_have_parts_and_are_no_addresses() {
+        for host in ["files.example", "files.example.:80", "127.0.0.1.evil.example", "1.2.3:80", "a.localhost.evil"] {
+            assert!(is_public_name(host), "{host}");
+        }
+        for host in [
+            "",
+            "localhost:80",
+            "a.localhost",
+            "localhost.",
+            "127.0.0.1:80",
+            "[::1]:80",
+            "[::1]",
+            "machine",
+            "machine.:80",
+        ] {
+            assert!(!is_public_name(host), "{host}");
         }
     }
 
