@@ -10,6 +10,7 @@ mod reading;
 mod rude;
 mod smuggling;
 mod stock;
+mod together;
 mod tus;
 mod writing;
 
