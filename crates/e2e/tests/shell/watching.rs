@@ -128,16 +128,25 @@ fn what_goes_is_deleted_where_that_was_asked_for() {
     fs::rename(here.join("old"), here.join("new")).unwrap();
     fs::write(here.join("new/deep/7"), "other").unwrap();
     becomes_same(&here, &there);
+    // What has come meanwhile counts.
+    fs::create_dir_all(here.join("late/part")).unwrap();
+    for number in 0..60 {
+        let name = if number < 20 { format!("late/part/{number}") } else { format!("late/{number}") };
+        fs::write(here.join(name), "x").unwrap();
+    }
+    becomes_same(&here, &there);
+    fs::rename(here.join("late/part"), directory.path().join("part")).unwrap();
+    becomes_same(&here, &there);
     // More at once than half of what is there ends it, and nothing is deleted.
-    fs::rename(here.join("d/e"), directory.path().join("elsewhere")).unwrap();
+    fs::rename(here.join("late"), directory.path().join("elsewhere")).unwrap();
     let (status, complaints) = watching.end();
     assert_eq!(status, 5, "{complaints}");
     assert!(complaints.contains("would be deleted") && complaints.contains("--max-delete"), "{complaints}");
-    assert!(there.join("d/e/3").exists());
+    assert!(there.join("late/33").exists());
     // As a whole SYNC would at the next start.
     let run = run(directory.path(), &["watch", "--delete", "here", &target]);
     run.assert_failed(5, "--max-delete");
-    let _watching = Watching::start(directory.path(), &["--delete", "--max-delete", "31", "here", &target]);
+    let _watching = Watching::start(directory.path(), &["--delete", "--max-delete", "41", "here", &target]);
     becomes_same(&here, &there);
 }
 

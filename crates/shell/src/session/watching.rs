@@ -1,6 +1,7 @@
 //! `ferry watch`: a SYNC of whatever changes, for as long as it runs.
 
 use std::{
+    fs,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -32,8 +33,6 @@ struct Followed<'a> {
     remote: Option<Name>,
     sync: Sync,
     server: Server,
-    /// The most that changes of one moment may delete where nobody has said it.
-    most: usize,
 }
 
 impl Session {
@@ -58,20 +57,20 @@ impl Session {
             choice,
             ..Sync::new(Direction::Up)
         };
-        let mut followed = Followed { directory: &directory, remote, sync, server, most: 0 };
+        let followed = Followed { directory: &directory, remote, sync, server };
         let directories = tree.directories();
         let shown = escaped(&args.directory.text).to_string();
         self.output.say(format!("watching {shown}: {}", Count(directories, "directory")), || {
             Event::new("watching").with("name", shown.as_str()).with("directories", directories)
         });
         self.output.flush();
-        let ended = self.follow(&mut tree, &mut followed);
+        let ended = self.follow(&mut tree, &followed);
         self.output.flush();
         ended
     }
 
     /// Makes alike what has changed, again and again; returns why that can't go on.
-    fn follow(&mut self, tree: &mut TreeWatch, followed: &mut Followed<'_>) -> Result<(), Failed> {
+    fn follow(&mut self, tree: &mut TreeWatch, followed: &Followed<'_>) -> Result<(), Failed> {
         let failed = |error: Error| Failed::new(VERB, &error);
         let mut pause = FIRST_PAUSE;
         loop {
@@ -121,7 +120,7 @@ impl Session {
         connected.map_err(Failure::of)
     }
 
-    fn follow_changed(&mut self, followed: &mut Followed<'_>, changed: Changed) -> Result<(), Failure> {
+    fn follow_changed(&mut self, followed: &Followed<'_>, changed: Changed) -> Result<(), Failure> {
         let names = match changed {
             Changed::Names(names) => Some(names),
             Changed::Everything => None,
@@ -131,21 +130,41 @@ impl Session {
             None => followed.sync.clone(),
             Some(names) => {
                 let choice = Choice { only: Some(Arc::new(NameList::of(names))), ..followed.sync.choice.clone() };
-                let max_delete = followed.sync.max_delete.or(Some(followed.most));
-                Sync { choice, max_delete, listed_may_be_gone: true, ..followed.sync.clone() }
+                Sync { choice, listed_may_be_gone: true, ..followed.sync.clone() }
             }
         };
         let remote = followed.remote.as_ref();
         let directory = followed.directory;
-        let plan =
+        let looked =
             self.look_through(VERB.to_owned(), |client, watch| Plan::sync(client, directory, remote, &sync, watch));
-        let plan = plan.map_err(|error| Failure::of(self.failure(VERB, &error)))?;
-        if is_whole {
-            let things = plan.unchanged + plan.newer + plan.transfers.len() + plan.make.len();
-            followed.most = (things / 2).clamp(10, 1000);
+        let mut plan = looked.map_err(|error| Failure::of(self.failure(VERB, &error)))?;
+        if !is_whole && sync.max_delete.is_none() {
+            plan.max_delete = most_deletions(directory, plan.deletions());
         }
         self.carry_out_followed(&plan, sync.permissions, is_whole)
     }
+}
+
+/// Returns the most things that may be deleted of what has changed, of which so many would be: what a plan that knows of nothing
+/// else takes for half of all would be anything.
+fn most_deletions(directory: &Path, planned: usize) -> usize {
+    const FEW: usize = 10;
+    const MOST: usize = 1000;
+    // All is counted only where it matters.
+    if planned <= FEW {
+        return FEW;
+    }
+    let mut things = planned;
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            things += 1;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    (things / 2).clamp(FEW, MOST)
 }
 
 /// How a moment's changes were not made.
@@ -196,5 +215,22 @@ impl Session {
             Err(failed) => Err(Failure::Passing(failed)),
             Ok(()) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_what_was_there_may_go_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("d")).unwrap();
+        for number in 0..29 {
+            fs::write(directory.path().join(format!("d/{number}")), "").unwrap();
+        }
+        let most = |planned| most_deletions(directory.path(), planned);
+        assert_eq!((most(1), most(10), most(11), most(31), most(5000)), (10, 10, 20, 30, 1000));
+        assert_eq!(most_deletions(&directory.path().join("gone"), 40), 20);
     }
 }

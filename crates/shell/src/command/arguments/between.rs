@@ -58,7 +58,7 @@ pub(crate) struct WatchArgs {
     pub(crate) update: bool,
     #[command(flatten)]
     pub(crate) perms: Perms,
-    /// End if more than N things would be deleted at once [default: as SYNC at the start, then half of what is here, at most
+    /// End if more than N things would be deleted at once [default: as SYNC at the start, then half of what was here, 10 to
     /// 1000]
     #[arg(short = 'M', long, value_name = "N", value_parser = number, allow_hyphen_values = true)]
     pub(crate) max_delete: Option<usize>,
