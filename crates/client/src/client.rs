@@ -428,6 +428,26 @@ impl Client {
         self.converse(|link| transfer::put_from(link, name, (mtime, Onto::Settled(if_taken)), source, progress))
     }
 
+    /// Stores all that `source` gives as [`Client::put_from`] does. Where the connection is lost, also before, another one is
+    /// opened, as [`Settings::retries`] and [`Settings::retry_for`] say, and all is sent again from its first byte: of that,
+    /// up to [`KEPT_INPUT_BYTES`](crate::KEPT_INPUT_BYTES) are kept in memory. With [`IfTaken::Fail`] that ends with the
+    /// last byte: the upload may have got its name. `watch` is told as by [`Client::connect_patiently`], and of bytes that
+    /// moved.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Overrun`] where more was sent than is kept, and as [`Client::put_from`].
+    pub fn put_replaying(
+        &mut self,
+        name: &Name,
+        mtime: Option<Time>,
+        if_taken: IfTaken,
+        source: &mut dyn io::Read,
+        (settings, watch): (&Settings, &mut dyn FnMut(&Event<'_>)),
+    ) -> Result<Moved, Error> {
+        transfer::put_replaying(&mut self.connection, name, (mtime, if_taken), source, (settings, watch))
+    }
+
     /// Stores all that `source` gives as `name` in the place of the version `tag`, and of no other: whoever has read that
     /// version and changed it loses nobody's change. It is decided when the upload is published. All else is as for
     /// [`Client::put_from`].

@@ -130,6 +130,17 @@ pub enum Error {
         "the server cannot be told to leave files that are there as they are (it does not say 'with-if'); nothing was sent"
     )]
     NeverReplacing,
+    /// The connection was lost in the upload of a stream, which can't be read again, nor gone on with. The name is as it was,
+    /// unless all had been sent by then.
+    #[error("{source}; {sent} bytes of the input were read by then, and only {kept} are kept to be sent again")]
+    Overrun {
+        /// Bytes that were read of it.
+        sent: u64,
+        /// Bytes that are kept at most.
+        kept: u64,
+        /// Why the connection was lost.
+        source: Box<Error>,
+    },
     /// The server does not know what was asked for; nothing was sent to it.
     #[error("the server cannot {what} (it does not say '{feature}'); nothing was sent")]
     Lacking {
@@ -226,7 +237,8 @@ impl Error {
             | Error::Tls { .. }
             | Error::NotConnected
             | Error::Closed(_)
-            | Error::Broken(_) => Blame::Connection,
+            | Error::Broken(_)
+            | Error::Overrun { .. } => Blame::Connection,
             Error::Server(failure) if failure.code == Code::Checksum => Blame::Protocol,
             Error::Server(_)
             | Error::Login { .. }

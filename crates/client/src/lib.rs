@@ -107,8 +107,8 @@ pub use plan::{
 pub use rate::RateLimit;
 pub use trace::PROTOCOL_LOG;
 pub use transfer::{
-    Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_UPLOAD_BYTES, Moved, Parallel, Phase, Relay, Report,
-    Settings, Store,
+    Event, Fetch, IfAbsent, IfTaken, KEPT_DOWNLOAD_BYTES, KEPT_INPUT_BYTES, KEPT_UPLOAD_BYTES, Moved, Parallel, Phase,
+    Relay, Report, Settings, Store,
 };
 pub use tree::{Found, RemoteTree, Usage};
 pub use trust::{CertificateProblem, Security, Trust, UnknownKey, Untrusted};

@@ -17,7 +17,7 @@
 //! `fetch` asks ahead and takes answers in order; `disk` is the
 //! thread that brings them to the local disk. `store` sends and takes replies meanwhile; its `reader` is the thread
 //! that reads ahead, and its `stream` sends what nobody can read again. `pour` reads a
-//! file into a stream. `alone` is for one file.
+//! file into a stream, and `replay` sends a stream again. `alone` is for one file.
 
 mod adviser;
 mod alone;
@@ -28,6 +28,7 @@ mod fetch;
 mod hand;
 mod pieces;
 mod pour;
+mod replay;
 mod retry;
 mod store;
 mod tally;
@@ -45,6 +46,8 @@ use crate::{
 };
 pub(crate) use alone::{get, put};
 pub(crate) use pour::pour;
+pub use replay::KEPT_INPUT_BYTES;
+pub(crate) use replay::put_replaying;
 pub(crate) use retry::{Outage, connect, is_lost};
 pub(crate) use store::{Onto, new_id, put_from};
 use tally::Manner;

@@ -8,7 +8,9 @@ use std::{
 
 use ferry_client::{Code, Direction, Download, Error, Event as Step, IfTaken, Name};
 
-use super::{Session, connection::tell_outage, failures::Failures, names::Meant, reasons, watcher::worth};
+use super::{
+    Session, connection::tell_outage, failures::Failures, names::Meant, not_connected, reasons, watcher::worth,
+};
 use crate::{
     command::Target,
     exit::{Exit, Failed},
@@ -124,9 +126,14 @@ impl Session {
         let shown = self.shown(Some(&name));
         self.output.flush();
         let progress = Progress::start(self.output.shown_as(self.progress), [(shown.clone(), None)], &self.keyboard);
-        let mut note = |done| progress.note(&Step::Moved { index: 0, done });
         let mut input = Input::new(io::stdin(), self.cancel.clone());
-        let sent = self.connected()?.put_from(&name, None, if_taken, &mut input, &mut note);
+        let Session { client, output, settings, .. } = self;
+        let client = client.as_mut().ok_or_else(not_connected)?;
+        let mut watch = |step: &Step<'_>| {
+            progress.note(step);
+            progress.aside(|| tell_outage(output, step, settings.retries));
+        };
+        let sent = client.put_replaying(&name, None, if_taken, &mut input, (settings, &mut watch));
         let elapsed = progress.elapsed();
         drop(progress);
         let sent = sent.map_err(|error| {
