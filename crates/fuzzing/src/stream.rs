@@ -38,6 +38,9 @@ impl Listener {
                 assert!(self.body.is_some(), "a block without a reply: {shown}");
                 self.framer.expect_raw(bytes);
             }
+            Ok(BodyLine::Hole(bytes)) => {
+                self.body.as_mut().expect("a hole belongs to a body").append_zeros(bytes);
+            }
             Ok(BodyLine::End(crc)) => {
                 let body = self.body.take().expect("an END belongs to a body");
                 assert_eq!(crc, Some(body.crc()), "the CRC of a body");

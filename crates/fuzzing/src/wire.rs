@@ -96,6 +96,10 @@ fn read_body(stream: &[u8], piece: usize) -> (Vec<u8>, String) {
         };
         match line {
             Ok(BodyLine::Data(size)) if check.block(size).is_ok() => framer.expect_raw(size),
+            Ok(BodyLine::Hole(size)) if check.block(size).is_ok() => {
+                check.zeros(size);
+                bytes.resize(bytes.len() + size as usize, 0);
+            }
             Ok(BodyLine::End(crc)) => {
                 let verdict = check.end(crc);
                 let fits = bytes.len() as u64 == ANNOUNCED && crc.is_none_or(|crc| crc == Crc32::of(&bytes));

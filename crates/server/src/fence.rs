@@ -211,7 +211,7 @@ mod tests {
         let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(stage), &|| true) else {
             panic!("not staged")
         };
-        let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+        let chunk = Chunk { memory: b"hello".to_vec(), filled: 5, hole: 0 };
         let crc = Crc32::of(b"hello");
         let finish = Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None };
         match store.advance(UploadOperation::Finish(finish), &|| true) {

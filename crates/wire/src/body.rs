@@ -2,7 +2,7 @@
 
 use crate::{
     crc::{Crc32, Digest},
-    limits::MAX_BLOCK_BYTES,
+    limits::{MAX_BLOCK_BYTES, MIN_HOLE_BYTES},
     number::{parse_integer, push_integer},
     reply::Failure,
     words::{Words, is_verb},
@@ -13,6 +13,8 @@ use crate::{
 pub enum BodyLine {
     /// `DATA <n>`: n raw bytes follow, 1 to [`MAX_BLOCK_BYTES`].
     Data(u64),
+    /// `HOLE <n>`: n zeros stand here, [`MIN_HOLE_BYTES`] or more, and are not sent.
+    Hole(u64),
     /// `END <crc>`, or `END -`: the body is whole; [`None`] leaves it unchecked.
     End(Option<Crc32>),
     /// `JOIN <crc>`: the parts of the upload have the rest of the file, whose CRC this is.
@@ -29,19 +31,22 @@ pub enum BodyError {
     /// The size of a block is no integer, 0, or above [`MAX_BLOCK_BYTES`].
     #[error("a block is DATA and a number from 1 to {MAX_BLOCK_BYTES}")]
     Block,
+    /// The size of a hole is no integer, or below [`MIN_HOLE_BYTES`].
+    #[error("a hole is HOLE and a number from {MIN_HOLE_BYTES} on")]
+    Hole,
     /// END carries neither 8 lowercase hex digits nor `-`.
     #[error("END carries 8 lowercase hex digits or -")]
     End,
     /// JOIN carries no 8 lowercase hex digits.
     #[error("JOIN carries 8 lowercase hex digits")]
     Join,
-    /// The line is neither DATA nor a closing line.
+    /// The line is neither DATA nor HOLE nor a closing line.
     #[error("a body goes on with DATA, END or STOP")]
     Line,
 }
 
 impl BodyLine {
-    /// Reads one line of a body. Ignores extra words after DATA, END, JOIN and STOP.
+    /// Reads one line of a body. Ignores extra words after DATA, HOLE, END, JOIN and STOP.
     ///
     /// # Errors
     ///
@@ -55,6 +60,9 @@ impl BodyLine {
                 return Err(BodyError::Block);
             }
             Ok(BodyLine::Data(size))
+        } else if is_verb(verb, "HOLE") {
+            let size = words.next().and_then(parse_integer).ok_or(BodyError::Hole)?;
+            if size < MIN_HOLE_BYTES { Err(BodyError::Hole) } else { Ok(BodyLine::Hole(size)) }
         } else if is_verb(verb, "END") {
             match words.next() {
                 Some(b"-") => Ok(BodyLine::End(None)),
@@ -76,6 +84,7 @@ impl BodyLine {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             BodyLine::Data(size) => write_block_header(out, *size),
+            BodyLine::Hole(size) => write_hole(out, *size),
             BodyLine::End(Some(crc)) => write_end(out, *crc),
             BodyLine::End(None) => out.extend_from_slice(b"END -\n"),
             BodyLine::Join(crc) => write_join(out, *crc),
@@ -89,6 +98,14 @@ impl BodyLine {
 pub fn write_block_header(out: &mut Vec<u8>, bytes: u64) {
     debug_assert!((1..=MAX_BLOCK_BYTES).contains(&bytes), "a block of {bytes} bytes");
     out.extend_from_slice(b"DATA ");
+    push_integer(out, bytes);
+    out.push(b'\n');
+}
+
+/// Appends the line of a hole of `bytes` zeros, [`MIN_HOLE_BYTES`] or more.
+pub fn write_hole(out: &mut Vec<u8>, bytes: u64) {
+    debug_assert!(bytes >= MIN_HOLE_BYTES, "a hole of {bytes} bytes");
+    out.extend_from_slice(b"HOLE ");
     push_integer(out, bytes);
     out.push(b'\n');
 }
@@ -125,7 +142,8 @@ pub enum Verdict {
 
 /// Counts the bytes of a body as they arrive, runs their CRC, and holds both against what was announced.
 ///
-/// Order of calls: [`block`](BodyCheck::block) for each `DATA` line, [`bytes`](BodyCheck::bytes) for what follows it, and
+/// Order of calls: [`block`](BodyCheck::block) for each `DATA` or `HOLE` line, [`bytes`](BodyCheck::bytes) for what follows it
+/// or [`zeros`](BodyCheck::zeros) for what it stands for, and
 /// [`end`](BodyCheck::end) for the `END` line.
 #[derive(Debug, Clone)]
 pub struct BodyCheck {
@@ -146,7 +164,7 @@ impl BodyCheck {
         BodyCheck { announced: Some(announced), digest }
     }
 
-    /// Admits a block of `bytes` bytes.
+    /// Admits a block or a hole of `bytes` bytes.
     ///
     /// # Errors
     ///
@@ -161,6 +179,11 @@ impl BodyCheck {
     /// Adds bytes that arrived.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.digest.update(bytes);
+    }
+
+    /// Adds zeros that a hole stands for.
+    pub fn zeros(&mut self, bytes: u64) {
+        self.digest.append_zeros(bytes);
     }
 
     /// Returns how many bytes there are so far, those of earlier connections included.
@@ -200,6 +223,8 @@ mod tests {
             ("DATA 1", BodyLine::Data(1)),
             ("data 1048576", BodyLine::Data(1_048_576)),
             ("DATA 7 fresh", BodyLine::Data(7)),
+            ("HOLE 65536", BodyLine::Hole(65_536)),
+            ("hole 9223372036854775807 of zeros", BodyLine::Hole(u64::MAX >> 1)),
             ("END cbf43926", BodyLine::End(Some(Crc32(0xcbf4_3926)))),
             ("End -", BodyLine::End(None)),
             ("END - extra words", BodyLine::End(None)),
@@ -218,6 +243,9 @@ mod tests {
             ["DATA", "DATA ", "DATA 0", "DATA 01", "DATA -1", "DATA 1048577", "DATA  1", "DATA 99999999999999999999"]
         {
             assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::Block), "{line:?}");
+        }
+        for line in ["HOLE", "HOLE ", "HOLE 0", "HOLE 65535", "HOLE 065536", "HOLE 9223372036854775808", "HOLE -1"] {
+            assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::Hole), "{line:?}");
         }
         for line in ["END", "END ", "END CBF43926", "END cbf4392", "END  -"] {
             assert_eq!(BodyLine::parse(line.as_bytes()), Err(BodyError::End), "{line:?}");

@@ -86,6 +86,22 @@ impl Digest {
         self.bytes += bytes;
     }
 
+    /// Adds `bytes` zeros at the end, in a time that hardly grows with their number.
+    pub fn append_zeros(&mut self, bytes: u64) {
+        // The CRC of twice as many is that of these, after themselves.
+        let (mut power, mut left) = (Digest::new(), bytes);
+        power.update(&[0]);
+        while left > 0 {
+            if left & 1 == 1 {
+                self.append(power.crc(), power.bytes());
+            }
+            left >>= 1;
+            if left > 0 {
+                power.append(power.crc(), power.bytes());
+            }
+        }
+    }
+
     /// Returns the CRC of the bytes that this run has seen after `before`, which is an earlier state of it.
     ///
     /// # Panics
@@ -141,6 +157,24 @@ mod tests {
             assert_eq!(first.since(&before), Crc32::of(&bytes[cut..]));
             assert_eq!((first.crc(), first.bytes()), (Crc32::of(bytes), bytes.len() as u64));
         }
+    }
+
+    #[test]
+    fn zeros_count_as_if_they_were_read() {
+        for zeros in [0, 1, 2, 3, 7, 64, 1_000, 65_537, 1 << 20] {
+            let bytes = [b"before".as_slice(), &vec![0; zeros], b"after"].concat();
+            let mut digest = Digest::new();
+            digest.update(b"before");
+            digest.append_zeros(zeros as u64);
+            digest.update(b"after");
+            assert_eq!((digest.crc(), digest.bytes()), (Crc32::of(&bytes), bytes.len() as u64), "{zeros}");
+        }
+        // Of as many as there can be.
+        let (mut once, mut twice) = (Digest::new(), Digest::new());
+        once.append_zeros(u64::MAX >> 1);
+        twice.append_zeros(1 << 40);
+        twice.append_zeros((u64::MAX >> 1) - (1 << 40));
+        assert_eq!((once.crc(), once.bytes()), (twice.crc(), twice.bytes()));
     }
 
     #[test]

@@ -42,7 +42,9 @@ mod time;
 mod token;
 mod words;
 
-pub use body::{BodyCheck, BodyError, BodyLine, Overrun, Verdict, write_block_header, write_end, write_join};
+pub use body::{
+    BodyCheck, BodyError, BodyLine, Overrun, Verdict, write_block_header, write_end, write_hole, write_join,
+};
 pub use code::Code;
 pub use crc::{Crc32, Digest};
 pub use escape::{Escaped, escaped, escaped_bytes, is_unsafe_to_show};

@@ -17,6 +17,9 @@ pub const MAX_NAME_BYTES: usize = 1024;
 /// enough that a sender who fails inside a block pads it at once.
 pub const MAX_BLOCK_BYTES: u64 = 1 << 20;
 
+/// The fewest zeros that `HOLE` stands for: fewer cost little as bytes, and each hole is a call of the system.
+pub const MIN_HOLE_BYTES: u64 = 64 << 10;
+
 /// The largest integer on the wire, 2^63-1: what a signed file offset can hold.
 pub const MAX_INTEGER: u64 = i64::MAX as u64;
 

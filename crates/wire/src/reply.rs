@@ -315,6 +315,9 @@ impl Greeting {
     /// The feature of a server that knows TOUCH.
     pub const TOUCH: &str = "touch";
 
+    /// The feature of a server that knows `HOLE` in bodies, and `WITH holes=yes`.
+    pub const HOLES: &str = "holes";
+
     /// The feature of a server that takes parts of a resumable upload on several connections.
     pub const PARTS: &str = "parts";
 

@@ -136,6 +136,8 @@ pub struct Options {
     pub mode: Option<Mode>,
     /// `tell=mode`: the permissions of files are told.
     pub tells_mode: bool,
+    /// `holes=yes`: holes of files are not sent.
+    pub leaves_holes: bool,
     /// An option that this version does not know was among them, or two that can't hold together.
     pub has_unknown: bool,
 }
@@ -154,6 +156,7 @@ impl Options {
             sha256: self.sha256 || others.sha256,
             mode: self.mode.or(others.mode),
             tells_mode: self.tells_mode || others.tells_mode,
+            leaves_holes: self.leaves_holes || others.leaves_holes,
             has_unknown: self.has_unknown
                 || others.has_unknown
                 || are_two
@@ -271,12 +274,15 @@ impl Request {
             Request::Rename { from, to } => writeln!(out, "RENAME {from}//{to}"),
             Request::Touch { mtime, name } => writeln!(out, "TOUCH {} {name}", OrDash(*mtime)),
             Request::Login { user, secret } => writeln!(out, "LOGIN {user} {}", secret.expose()),
-            Request::With(Options { if_none, if_tag, crc_read, sha256, mode, tells_mode, has_unknown: _ }) => {
+            Request::With(options) => {
+                let Options { if_none, if_tag, crc_read, sha256, mode, tells_mode, leaves_holes, has_unknown: _ } =
+                    options;
                 let options = [
                     (if_none, " if=none"),
                     (crc_read, " crc=read"),
                     (sha256, " sum=sha256"),
                     (tells_mode, " tell=mode"),
+                    (leaves_holes, " holes=yes"),
                 ];
                 out.extend_from_slice(b"WITH");
                 options
@@ -434,6 +440,7 @@ fn option(word: &[u8]) -> Options {
         b"crc=read" => Options { crc_read: true, ..Options::default() },
         b"sum=sha256" => Options { sha256: true, ..Options::default() },
         b"tell=mode" => Options { tells_mode: true, ..Options::default() },
+        b"holes=yes" => Options { leaves_holes: true, ..Options::default() },
         _ => match (tag(), word.strip_prefix(b"mode=").and_then(Mode::parse)) {
             (Some(tag), _) => Options { if_tag: Some(tag), ..Options::default() },
             (None, Some(mode)) => Options { mode: Some(mode), ..Options::default() },
@@ -535,6 +542,8 @@ mod tests {
             ("WITH sum=SHA256", with(false, false, true)),
             ("WITH sum=md5", with(false, false, true)),
             ("WITH mode=0755", Request::With(Options { mode: Some(Mode::of(0o755)), ..Options::default() })),
+            ("WITH holes=yes", Request::With(Options { leaves_holes: true, ..Options::default() })),
+            ("WITH holes=no", with(false, false, true)),
             ("WITH tell=mode", Request::With(Options { tells_mode: true, ..Options::default() })),
             ("WITH mode=4755", with(false, false, true)),
             ("WITH mode=", with(false, false, true)),

@@ -95,12 +95,14 @@ fn modes() -> impl Strategy<Value = Option<Mode>> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (flags, option::of(tags()), modes()).prop_map(|((if_none, crc_read, sha256, tells_mode), if_tag, mode)| {
-        // No file has the tag `none`, which stands for no file.
-        let if_tag = if_tag.filter(|tag| !if_none && tag.as_str() != "none");
-        Options { if_none, if_tag, crc_read, sha256, mode, tells_mode, has_unknown: false }
-    })
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, option::of(tags()), modes()).prop_map(
+        |((if_none, crc_read, sha256, tells_mode, leaves_holes), if_tag, mode)| {
+            // No file has the tag `none`, which stands for no file.
+            let if_tag = if_tag.filter(|tag| !if_none && tag.as_str() != "none");
+            Options { if_none, if_tag, crc_read, sha256, mode, tells_mode, leaves_holes, has_unknown: false }
+        },
+    )
 }
 
 fn replies() -> impl Strategy<Value = Reply> {

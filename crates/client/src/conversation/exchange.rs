@@ -23,7 +23,19 @@ const STOP_LIMIT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) enum Next<B> {
     Bytes(B),
+    /// So many zeros, which were not sent.
+    Hole(u64),
     /// It has ended, whole and verified.
+    End(Digest),
+}
+
+/// The thing that comes next in a body.
+enum Begun {
+    /// Bytes.
+    Block,
+    /// So many zeros, which are not sent.
+    Hole(u64),
+    /// Nothing: this is the digest of all of it.
     End(Digest),
 }
 
@@ -113,6 +125,13 @@ impl<'l, T> Exchange<'l, T> {
     pub(crate) fn telling_modes(&mut self) {
         if self.link.knows(Greeting::TELL_MODE) {
             self.with(Options { tells_mode: true, ..Options::default() });
+        }
+    }
+
+    /// Has the server leave holes out of the file that is asked for next, where it knows that.
+    pub(crate) fn leaving_holes(&mut self) {
+        if self.link.knows(Greeting::HOLES) {
+            self.with(Options { leaves_holes: true, ..Options::default() });
         }
     }
 
@@ -295,8 +314,10 @@ impl<'l, T> Exchange<'l, T> {
 
     /// Takes the next bytes of the body, as they came. An error of the body is that of [`Line::End`].
     pub(crate) fn piece(&mut self) -> Result<Next<&[u8]>, Error> {
-        if let Some(end) = self.begin_block()? {
-            return Ok(Next::End(end));
+        match self.begin_block()? {
+            Begun::Block => {}
+            Begun::Hole(zeros) => return Ok(Next::Hole(zeros)),
+            Begun::End(end) => return Ok(Next::End(end)),
         }
         let due = usize::try_from(self.talk.due()).unwrap_or(usize::MAX);
         let there = self.link.wait_for(Wait::Bytes, |input| {
@@ -310,8 +331,10 @@ impl<'l, T> Exchange<'l, T> {
 
     /// Receives the next bytes of a large body straight to where they belong, and gives how many.
     pub(crate) fn read(&mut self, room: &mut [u8]) -> Result<Next<usize>, Error> {
-        if let Some(end) = self.begin_block()? {
-            return Ok(Next::End(end));
+        match self.begin_block()? {
+            Begun::Block => {}
+            Begun::Hole(zeros) => return Ok(Next::Hole(zeros)),
+            Begun::End(end) => return Ok(Next::End(end)),
         }
         let due = usize::try_from(self.talk.due()).map_or(room.len(), |due| due.min(room.len()));
         let got = self.link.read_into(&mut room[..due])?;
@@ -319,14 +342,16 @@ impl<'l, T> Exchange<'l, T> {
         Ok(Next::Bytes(got))
     }
 
-    /// Takes the lines of the body before its next bytes; gives its digest where it has ended.
-    fn begin_block(&mut self) -> Result<Option<Digest>, Error> {
+    /// Takes the line of the body before its next bytes, where it is due.
+    fn begin_block(&mut self) -> Result<Begun, Error> {
         while self.talk.due() == 0 {
-            if let Line::End(end) = self.body_line()? {
-                return end.map(Some);
+            match self.body_line()? {
+                Line::Block => {}
+                Line::Hole(zeros) => return Ok(Begun::Hole(zeros)),
+                Line::End(end) => return end.map(Begun::End),
             }
         }
-        Ok(None)
+        Ok(Begun::Block)
     }
 
     fn body_line(&mut self) -> Result<Line, Error> {

@@ -49,6 +49,7 @@ pub(crate) fn receive<T>(
         return Err(unexpected(reply));
     }
     let mut entries = Entries::new(directory.map_or(0, |name| name.as_str().len()), *memory);
+    // None of it is left out: nobody asked for that.
     while let Next::Bytes(bytes) = exchange.piece()? {
         entries.take(bytes)?;
         if exchange.received().bytes() > MAX_LISTING_BYTES {

@@ -37,6 +37,10 @@ pub(crate) struct Conversation<T> {
     framer: Framer,
     in_flight: VecDeque<(Expected, T)>,
     body: Option<BodyCheck>,
+    /// The server may leave holes out of the open body.
+    has_holes: bool,
+    /// It may do so in the body of what is asked for next.
+    asks_for_holes: bool,
     upload: Upload,
 }
 
@@ -46,7 +50,7 @@ enum Expected {
     /// A line: which, is for who asked.
     Line,
     /// FILE, and the bytes of a range, of one version where `tag` names it.
-    File { offset: u64, length: Option<u64>, tag: Option<Tag> },
+    File { offset: u64, length: Option<u64>, tag: Option<Tag>, holes: bool },
     /// LISTING, and its lines.
     Listing,
     /// GO, and this side's body; or a last reply.
@@ -67,6 +71,8 @@ enum Upload {
 pub(crate) enum Line {
     /// Bytes are due.
     Block,
+    /// So many zeros stand here, and do not come.
+    Hole(u64),
     /// The body has ended, and what comes after it can be followed. It is whole and verified, or the server has given
     /// up ([`Error::Server`]), or the bytes are others than were sent ([`Error::Verification`]).
     End(Result<Digest, Error>),
@@ -74,16 +80,24 @@ pub(crate) enum Line {
 
 impl<T> Conversation<T> {
     pub(crate) fn new() -> Conversation<T> {
-        Conversation { framer: Framer::new(), in_flight: VecDeque::new(), body: None, upload: Upload::None }
+        Conversation {
+            framer: Framer::new(),
+            in_flight: VecDeque::new(),
+            body: None,
+            has_holes: false,
+            asks_for_holes: false,
+            upload: Upload::None,
+        }
     }
 
     /// Appends `request` to `out`. Its reply will be about `about`.
     pub(crate) fn ask(&mut self, request: &Request, about: T, out: &mut Vec<u8>) {
         assert!(self.upload == Upload::None, "a request inside an upload");
+        let holes = std::mem::take(&mut self.asks_for_holes);
         let expected = match request {
-            Request::Get { .. } => Expected::File { offset: 0, length: None, tag: None },
+            Request::Get { .. } => Expected::File { offset: 0, length: None, tag: None, holes },
             Request::Read { offset, length, tag, .. } => {
-                Expected::File { offset: *offset, length: *length, tag: tag.clone() }
+                Expected::File { offset: *offset, length: *length, tag: tag.clone(), holes }
             }
             Request::List { .. } => Expected::Listing,
             Request::Resume { size, .. } => Expected::Go { size: *size },
@@ -108,7 +122,8 @@ impl<T> Conversation<T> {
     }
 
     /// Sets options for what is asked for next: only those that the server knows.
-    pub(crate) fn with(&self, options: Options, out: &mut Vec<u8>) {
+    pub(crate) fn with(&mut self, options: Options, out: &mut Vec<u8>) {
+        self.asks_for_holes |= options.leaves_holes;
         push(out, |out| Request::With(options).encode(out));
     }
 
@@ -211,7 +226,8 @@ impl<T> Conversation<T> {
     /// Opens what comes after a reply.
     fn follow(&mut self, expected: &Expected, reply: &Reply) -> Result<(), Error> {
         match (expected, reply) {
-            (Expected::File { offset, length, tag }, Reply::File(meta)) => {
+            (Expected::File { offset, length, tag, holes }, Reply::File(meta)) => {
+                self.has_holes = *holes;
                 let Some(rest) = meta.size.checked_sub(*offset) else {
                     return Err(Error::violation("a range behind the end of the file"));
                 };
@@ -220,7 +236,9 @@ impl<T> Conversation<T> {
                 }
                 self.body = Some(BodyCheck::new(Some(length.map_or(rest, |length| length.min(rest)))));
             }
-            (Expected::Listing, Reply::Listing) => self.body = Some(BodyCheck::new(None)),
+            (Expected::Listing, Reply::Listing) => {
+                (self.body, self.has_holes) = (Some(BodyCheck::new(None)), false);
+            }
             (Expected::Go { size }, Reply::Go { offset, parts }) => {
                 if offset > size || !are_behind(parts, *offset, *size) {
                     return Err(Error::violation(format_args!("GO {offset} {parts:?} in a file of {size} bytes")));
@@ -282,6 +300,16 @@ impl<T> Conversation<T> {
                 self.framer.expect_raw(bytes);
                 self.body = Some(body);
                 return Ok((used, Some(Line::Block)));
+            }
+            BodyLine::Hole(_) if !self.has_holes => {
+                return Err(Error::violation("a hole in a body that was to come whole"));
+            }
+            BodyLine::Hole(bytes) => {
+                let mut body = body;
+                body.block(bytes).map_err(|Overrun| Error::violation("more bytes than it announced"))?;
+                body.zeros(bytes);
+                self.body = Some(body);
+                return Ok((used, Some(Line::Hole(bytes))));
             }
             BodyLine::Fail(failure) => Err(Error::Server(failure)),
             BodyLine::Stop | BodyLine::Join(_) => return Err(Error::violation("a word of clients in a server's body")),

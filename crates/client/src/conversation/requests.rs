@@ -330,6 +330,7 @@ pub(crate) fn read_noting(
             Next::Bytes(bytes) => {
                 sink.write_all(bytes).map_err(|source| Error::System { what: "write out the bytes", source })?;
             }
+            Next::Hole(_) => return Err(Error::violation("a hole in a body that was to come whole")),
             Next::End(body) => return Ok(Download { size: body.bytes(), crc: body.crc(), meta }),
         }
     }

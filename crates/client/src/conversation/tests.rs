@@ -51,6 +51,7 @@ impl Talk {
             } else {
                 match self.talk.body_line(&self.input).map(|(used, line)| (self.input.drain(..used).len(), line)) {
                     Ok((_, Some(Line::Block))) => {}
+                    Ok((_, Some(Line::Hole(zeros)))) => bytes.resize(bytes.len() + usize::try_from(zeros).unwrap(), 0),
                     Ok((_, Some(Line::End(end)))) => return (bytes, Some(end)),
                     Ok((_, None)) => return (bytes, None),
                     Err(error) => return (bytes, Some(Err(error))),
@@ -66,6 +67,38 @@ impl Talk {
 
 fn get(text: &str) -> Request {
     Request::Get { name: name(text) }
+}
+
+#[test]
+fn a_hole_stands_for_zeros_where_it_was_asked_for_and_nowhere_else() {
+    let content = [b"x".as_slice(), &[0; 70_000], b"y"].concat();
+    let said = format!("FILE 70002 - t\nDATA 1\nxHOLE 70000\nDATA 1\nyEND {}\n", Crc32::of(&content));
+    for asks in [true, false] {
+        let mut talk = Talk::new();
+        if asks {
+            talk.talk.with(Options { leaves_holes: true, ..Options::default() }, &mut talk.out);
+        }
+        talk.ask(&get("a"), "a");
+        talk.ask(&get("b"), "b");
+        // Of the second one nobody said so.
+        talk.hear(said.repeat(2));
+        for may in [asks, false] {
+            if !matches!(talk.reply(), Ok(Some(_))) {
+                break;
+            }
+            let (bytes, end) = talk.body();
+            match end {
+                Some(Ok(digest)) => assert_eq!((may, bytes == content, digest.bytes()), (true, true, 70_002)),
+                end => assert!(!may && matches!(end, Some(Err(Error::Violation(_)))), "{end:?}"),
+            }
+        }
+    }
+    let mut talk = Talk::new();
+    talk.talk.with(Options { leaves_holes: true, ..Options::default() }, &mut talk.out);
+    talk.ask(&get("a"), "a");
+    talk.hear("FILE 70000 - t\nHOLE 70001\n");
+    assert!(talk.reply().unwrap().is_some());
+    assert!(matches!(talk.body().1, Some(Err(Error::Violation(_)))), "more than it announced");
 }
 
 #[test]

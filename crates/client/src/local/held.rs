@@ -144,6 +144,14 @@ impl AsRef<Path> for LocalPath {
     }
 }
 
+/// Returns what sets the time of a last change alone; [`None`] beyond what the system can say.
+fn times_of(mtime: Time) -> Option<Timestamps> {
+    Some(Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
+        last_modification: Timespec { tv_sec: i64::try_from(mtime.seconds()).ok()?, tv_nsec: mtime.nanos().into() },
+    })
+}
+
 impl LocalPath {
     /// Names what is at `below` beneath this directory, by the same rule.
     #[must_use]
@@ -215,20 +223,21 @@ impl LocalPath {
 
     /// Gives the directory that it names the time `mtime`.
     pub(crate) fn set_directory_time(&self, mtime: Time) -> Result<(), Error> {
-        let Ok(tv_sec) = i64::try_from(mtime.seconds()) else { return Ok(()) };
-        let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT },
-            last_modification: Timespec { tv_sec, tv_nsec: mtime.nanos().into() },
-        };
+        let Some(times) = times_of(mtime) else { return Ok(()) };
         let set = self.open(DIRECTORY | OFlags::NOFOLLOW).and_then(|fd| rustix::fs::futimens(&fd, &times));
         set.map_err(|errno| self.failed("set the time of", errno))
     }
 
-    /// Sets the permissions of the file that it names, which `over` makes of those that it has.
-    pub(crate) fn set_mode(&self, over: impl FnOnce(ferry_wire::Mode) -> ferry_wire::Mode) -> Result<(), Error> {
+    /// Sets the time of the file that it names, and the permissions, which `over` makes of those that it has.
+    pub(crate) fn amend(
+        &self,
+        mtime: Option<Time>,
+        over: impl FnOnce(ferry_wire::Mode) -> ferry_wire::Mode,
+    ) -> Result<(), Error> {
         let set = self.open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW).and_then(|file| {
             let mode = over(ferry_wire::Mode::of(rustix::fs::fstat(&file)?.st_mode));
-            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode.bits()))
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode.bits()))?;
+            mtime.and_then(times_of).map_or(Ok(()), |times| rustix::fs::futimens(&file, &times))
         });
         set.map_err(|errno| self.failed("set the permissions of", errno))
     }

@@ -34,7 +34,7 @@ pub(crate) use lock::lock;
 pub(crate) use partial::{PartialFile, append_lines, is_staged};
 pub use source::sha256_of;
 pub(crate) use source::{Source, Stamp, Version};
-pub(crate) use sparse::Layout;
+pub(crate) use sparse::{Layout, make_hole};
 pub(crate) use staged::{RESERVE_BYTES, Staged, check_target, reserve};
 pub use watch::{Changed, TreeWatch};
 

@@ -23,6 +23,7 @@ use super::{
     directory::{Directory, MOMENTARY},
     journal::{self, Journal, MAX_JOURNAL_BYTES},
     lock::lock,
+    sparse::data_in,
     staged::{Staged, restrict},
 };
 use crate::{error::Error, options::Given};
@@ -130,7 +131,7 @@ impl PartialFile {
         let failed = |error| Error::local("read", &self.path, error);
         let mut checkpoints = found.journal.checkpoints.iter().filter(|at| at.0 <= found.bytes).peekable();
         let (mut digest, mut good) = (Digest::new(), Digest::new());
-        let mut buffer = vec![0; READ_BYTES];
+        let (mut buffer, mut data) = (vec![0; READ_BYTES], 0..0);
         loop {
             if let Some((_, crc)) = checkpoints.next_if(|at| at.0 == digest.bytes()) {
                 if digest.crc() != *crc {
@@ -144,7 +145,13 @@ impl PartialFile {
                 break;
             }
             look(digest.bytes())?;
-            let due = usize::try_from(stop - digest.bytes()).map_or(READ_BYTES, |due| due.min(READ_BYTES));
+            if digest.bytes() >= data.end {
+                data = data_in(&self.file, digest.bytes()..stop);
+                digest.append_zeros(data.start - digest.bytes());
+                continue;
+            }
+            let end = stop.min(data.end);
+            let due = usize::try_from(end - digest.bytes()).map_or(READ_BYTES, |due| due.min(READ_BYTES));
             match self.file.read_at(&mut buffer[..due], digest.bytes()) {
                 Ok(0) => break,
                 Ok(got) => digest.update(&buffer[..got]),

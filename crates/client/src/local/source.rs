@@ -2,7 +2,8 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _},
+    ops::Range,
     os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::Arc,
@@ -14,7 +15,7 @@ use ferry_wire::{
 };
 use rustix::fs::{OFlags, Stat};
 
-use super::{held::LocalPath, not_a_file};
+use super::{held::LocalPath, not_a_file, sparse::data_in};
 use crate::{
     block::{BLOCK_BYTES, Block},
     error::Error,
@@ -85,6 +86,16 @@ impl Source {
         Time::new(self.stat.st_mtime, u32::try_from(self.stat.st_mtime_nsec).ok()?)
     }
 
+    /// Whether it takes less of the disk than it has bytes: it may have holes.
+    pub(crate) fn is_sparse(&self) -> bool {
+        u64::try_from(self.stat.st_blocks).is_ok_and(|blocks| blocks.saturating_mul(512) < self.size())
+    }
+
+    /// Returns the first part of a range that may hold anything but zeros: empty and at the end, where there is none.
+    pub(crate) fn data_in(&self, range: Range<u64>) -> Range<u64> {
+        if self.is_sparse() { data_in(&self.file, range) } else { range }
+    }
+
     /// Its permissions, when it was opened, where it brings any with it.
     pub(crate) fn mode(&self, permissions: Permissions) -> Option<Mode> {
         permissions.mask().map(|mask| Mode::of(self.stat.st_mode).within(mask))
@@ -105,16 +116,17 @@ impl Source {
     ) -> Result<Digest, Error> {
         debug_assert!(known.bytes() <= bytes);
         let mut digest = known;
-        let mut buffer = vec![0; BLOCK_BYTES];
-        (&*self.file).seek(SeekFrom::Start(digest.bytes())).map_err(|error| self.failed(error))?;
+        let (mut buffer, mut data) = (vec![0; BLOCK_BYTES], 0..0);
         while digest.bytes() < bytes {
             seen(&digest)?;
-            let due = usize::try_from(bytes - digest.bytes()).map_or(BLOCK_BYTES, |due| due.min(BLOCK_BYTES));
-            let got = self.read(&mut buffer[..due])?;
-            if got == 0 {
-                return Err(self.changed());
+            if digest.bytes() >= data.end {
+                data = self.data_in(digest.bytes()..bytes);
+                digest.append_zeros(data.start - digest.bytes());
+                continue;
             }
-            digest.update(&buffer[..got]);
+            let due = usize::try_from(data.end - digest.bytes()).map_or(BLOCK_BYTES, |due| due.min(BLOCK_BYTES));
+            self.read_exact_at(&mut buffer[..due], digest.bytes())?;
+            digest.update(&buffer[..due]);
         }
         Ok(digest)
     }
@@ -176,25 +188,15 @@ impl Source {
         Ok(crc)
     }
 
-    /// Fills `block` with the next bytes, at most `left`, and adds them to `digest`.
+    /// Fills `block` with the bytes after those of `digest`, at most `left`, and adds them to it.
     ///
     /// # Errors
     ///
     /// A file that can't be read, or has become shorter; `block` is then empty.
     pub(crate) fn fill(&mut self, block: &mut Block, left: u64, digest: &mut Digest) -> Result<usize, Error> {
-        block.clear();
-        let due = usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
-        let payload = block.payload(due);
-        let mut filled = 0;
-        while filled < due {
-            match self.read(&mut payload[filled..])? {
-                0 => return Err(self.changed()),
-                got => filled += got,
-            }
-        }
-        digest.update(payload);
-        block.announce(due);
-        Ok(due)
+        let before = digest.bytes();
+        self.fill_at(block, before, left, digest)?;
+        Ok(usize::try_from(digest.bytes() - before).unwrap_or(BLOCK_BYTES))
     }
 
     /// Fills `block` with `bytes` bytes from `offset` on, at most what one block holds, and adds them to `digest`.
@@ -206,17 +208,22 @@ impl Source {
         block.clear();
         let due = usize::try_from(bytes).map_or(BLOCK_BYTES, |bytes| bytes.min(BLOCK_BYTES));
         let payload = block.payload(due);
+        self.read_exact_at(payload, offset)?;
+        digest.update(payload);
+        block.announce(due);
+        Ok(())
+    }
+
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
         let mut filled = 0;
-        while filled < due {
-            match self.file.read_at(&mut payload[filled..], offset + filled as u64) {
+        while filled < buffer.len() {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
                 Ok(0) => return Err(self.changed()),
                 Ok(got) => filled += got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(self.failed(error)),
             }
         }
-        digest.update(payload);
-        block.announce(due);
         Ok(())
     }
 

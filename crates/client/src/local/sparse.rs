@@ -1,8 +1,11 @@
 //! Writing a large file: whole, or with holes where its blocks are all zeros.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, io, ops::Range, path::Path};
 
-use rustix::{fs::SeekFrom, io::Errno};
+use rustix::{
+    fs::{FallocateFlags, SeekFrom},
+    io::Errno,
+};
 
 use super::staged::write_at;
 use crate::error::Error;
@@ -75,6 +78,49 @@ fn is_hole(file: &File, start: u64, end: u64) -> bool {
     }
 }
 
+/// Returns the first part of a range that may hold anything but zeros: it is empty, and at the end, where there is none. Where
+/// the file system can't tell, all of it may. Moves the place where the file is read next.
+pub(crate) fn data_in(file: &File, range: Range<u64>) -> Range<u64> {
+    let start = match rustix::fs::seek(file, SeekFrom::Data(range.start)) {
+        Ok(start) => start.clamp(range.start, range.end),
+        Err(Errno::NXIO) => range.end,
+        Err(_) => return range,
+    };
+    if start == range.end {
+        return start..start;
+    }
+    let end = rustix::fs::seek(file, SeekFrom::Hole(start)).unwrap_or(range.end).min(range.end);
+    // A file that was cut meanwhile has neither there.
+    if end > start { start..end } else { start..range.end }
+}
+
+/// Has a range of `file` read as zeros, in a hole where the file system makes such. The file ends no earlier than the range.
+pub(crate) fn make_hole(file: &File, path: &Path, hole: Range<u64>) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::local("write", path, error);
+    let size = file.metadata().map_err(failed)?.len();
+    if size < hole.end {
+        // First: room that is set aside behind the end of a file is not given back by a hole there.
+        file.set_len(hole.end).map_err(failed)?;
+    }
+    let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    if let Err(errno) = rustix::fs::fallocate(file, flags, hole.start, hole.end - hole.start) {
+        log::debug!("no hole is made in {}: {}", path.display(), io::Error::from(errno));
+        return write_zeros(file, path, hole.start..hole.end.min(size));
+    }
+    Ok(())
+}
+
+fn write_zeros(file: &File, path: &Path, range: Range<u64>) -> Result<(), Error> {
+    static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+    let mut at = range.start;
+    while at < range.end {
+        let bytes = ZEROS.len().min(usize::try_from(range.end - at).unwrap_or(usize::MAX));
+        write_at(file, path, &ZEROS[..bytes], at)?;
+        at += bytes as u64;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -114,6 +160,33 @@ mod tests {
             written(&file, &content, piece);
             std::fs::remove_file(directory.path().join("a")).unwrap();
         }
+    }
+
+    #[test]
+    fn holes_read_as_zeros_whatever_was_there_and_are_found_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a");
+        let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        file.write_all_at(&[9; MIB], 0).unwrap();
+        make_hole(&file, &path, 100_000..600_000).unwrap();
+        make_hole(&file, &path, (MIB - 5) as u64..(1 << 40)).unwrap();
+        file.write_all_at(b"end", 1 << 40).unwrap();
+        let mut there = vec![1; 2 * MIB];
+        file.read_exact_at(&mut there, 0).unwrap();
+        let is_hole = |at: usize| (100_000..600_000).contains(&at) || at >= MIB - 5;
+        assert!(there.iter().enumerate().all(|(at, byte)| *byte == if is_hole(at) { 0 } else { 9 }));
+        assert_eq!(file.metadata().unwrap().len(), (1 << 40) + 3);
+        if file.metadata().unwrap().blocks() < 4096 {
+            let (mut at, mut data) = (0, 0);
+            while at < (1 << 40) + 3 {
+                let found = data_in(&file, at..(1 << 40) + 3);
+                assert!(found.start >= at);
+                data += found.end - found.start;
+                at = found.end;
+            }
+            assert!((MIB as u64 - 500_005..2 * MIB as u64).contains(&data), "{data} bytes of data");
+        }
+        assert_eq!(data_in(&file, 1 << 39..1 << 39), 1 << 39..1 << 39);
     }
 
     #[test]

@@ -212,8 +212,8 @@ impl<'a> Course<'a> {
         let mut refused = Vec::new();
         let done = match self.plan.direction() {
             Direction::Down => {
-                for (index, Amendment { pair, mode, .. }) in amend.iter().enumerate() {
-                    if let Err(error) = pair.here.set_mode(|usual| permissions.over(usual, *mode)) {
+                for (index, Amendment { pair, mtime, mode }) in amend.iter().enumerate() {
+                    if let Err(error) = pair.here.amend(*mtime, |usual| permissions.over(usual, *mode)) {
                         refused.push((index, error));
                     }
                 }

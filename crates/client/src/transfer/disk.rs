@@ -3,6 +3,7 @@
 
 use std::{
     fs::File,
+    ops::Range,
     path::Path,
     sync::{
         Arc,
@@ -17,7 +18,7 @@ use ferry_wire::Crc32;
 use super::{Moved, fetch::Split, pieces::Piece};
 use crate::{
     error::Error,
-    local::{LastDirectory, Layout, LocalPath, RESERVE_BYTES, Staged, append_lines, reserve},
+    local::{LastDirectory, Layout, LocalPath, RESERVE_BYTES, Staged, append_lines, make_hole, reserve},
     options::Given,
 };
 
@@ -56,6 +57,7 @@ pub(super) struct SmallDownload<'a> {
 enum Operation<'a> {
     Batch(Batch<'a>),
     Append { file: Arc<File>, path: &'a Path, at: u64, size: u64, bytes: Vec<u8>, filled: usize },
+    Hole { file: Arc<File>, path: &'a Path, hole: Range<u64> },
     Checkpoint { journal: Arc<File>, path: &'a Path, line: Vec<u8> },
     Piece { split: Arc<Split<'a>>, hand: usize, piece: Piece, crc: Crc32, bytes: Vec<u8> },
 }
@@ -142,6 +144,11 @@ impl<'a> Disk<'a> {
         self.hand_over(Operation::Append { file: Arc::clone(file), path, at, size, bytes, filled });
     }
 
+    /// Has a range of a file read as zeros, in a hole where the file system makes such.
+    pub(super) fn hole(&mut self, file: &Arc<File>, path: &'a Path, hole: Range<u64>) {
+        self.hand_over(Operation::Hole { file: Arc::clone(file), path, hole });
+    }
+
     /// Appends `line` to `journal`, after what was handed over before.
     pub(super) fn checkpoint(&mut self, journal: &Arc<File>, path: &'a Path, line: Vec<u8>) {
         self.hand_over(Operation::Checkpoint { journal: Arc::clone(journal), path, line });
@@ -160,8 +167,8 @@ impl<'a> Disk<'a> {
 
     fn hand_over(&mut self, operation: Operation<'a>) {
         self.busy += 1;
-        // Each operation with bytes has a buffer of its own, so there is room, but for checkpoints: then this waits for one
-        // write.
+        // Each operation with bytes has a buffer of its own, so there is room, but for checkpoints and holes: then this waits
+        // for one write.
         if self.operations.send(operation).is_err() {
             self.busy -= 1;
         }
@@ -227,6 +234,10 @@ fn run<'a>(orders: &Receiver<Operation<'a>>, say: &Sender<Finished<'a>>, layout:
                 }
                 completions.extend(layout.write(&file, path, &bytes[..filled], at).err().map(Completion::Spoiled));
                 bytes
+            }
+            Operation::Hole { file, path, hole } => {
+                completions.extend(make_hole(&file, path, hole).err().map(Completion::Spoiled));
+                Vec::new()
             }
             Operation::Checkpoint { journal, path, line } => {
                 completions.extend(append_lines(&journal, path, &line).err().map(Completion::Spoiled));

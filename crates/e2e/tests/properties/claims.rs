@@ -24,11 +24,42 @@ pub(crate) struct Op {
     pub(crate) delete: bool,
     pub(crate) by_content: bool,
     pub(crate) backup: bool,
+    pub(crate) perms: Perms,
+    /// Nothing of the name [`EXCLUDED`] is taken, nor what is in it.
+    pub(crate) excludes: bool,
+}
+
+/// The name that a rule leaves out.
+const EXCLUDED: &str = "b";
+
+/// The permissions that files bring with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Perms {
+    Usual,
+    Owner,
+    All,
+}
+
+impl Perms {
+    /// Returns the permissions of a copy of a file of `source` that would have `usual`.
+    fn over(self, usual: u32, source: u32) -> u32 {
+        let mask = match self {
+            Perms::Usual => return usual,
+            Perms::Owner => 0o700,
+            Perms::All => 0o777,
+        };
+        usual & !mask | source & mask | 0o400
+    }
 }
 
 impl Op {
     pub(crate) fn is_down(self) -> bool {
         matches!(self.verb, Verb::Get | Verb::SyncDown)
+    }
+
+    /// Whether a rule leaves it out.
+    fn leaves_out(self, path: &Path) -> bool {
+        self.excludes && path.iter().any(|part| part == EXCLUDED)
     }
 
     fn is_sync(self) -> bool {
@@ -46,6 +77,12 @@ impl fmt::Display for Op {
         };
         write!(f, "{verb}{}", if self.keep_going { " -k" } else { "" })?;
         write!(f, "{}", if self.by_content { " -c" } else { "" })?;
+        let perms = match self.perms {
+            Perms::Usual => "",
+            Perms::Owner => " --perms",
+            Perms::All => " --perms=all",
+        };
+        write!(f, "{perms}{}", if self.excludes { " --exclude b" } else { "" })?;
         write!(f, "{}", if self.delete { " --delete --max-delete 100000" } else { "" })
     }
 }
@@ -80,7 +117,8 @@ impl Run<'_> {
             let other = self.before.get(path);
             other.is_some_and(|other| kind(other) != kind(node))
         };
-        let makes_way = self.op.is_sync() && self.op.delete;
+        // What a rule protects does not make way.
+        let makes_way = self.op.is_sync() && self.op.delete && !self.op.excludes;
         !links(self.source) && !links(self.before) && (makes_way || !self.source.iter().any(conflict))
     }
 
@@ -98,6 +136,9 @@ impl Run<'_> {
         let makes_way = self.op.is_sync() && self.op.delete;
         if before == after {
             return Ok(());
+        }
+        if self.op.leaves_out(path) {
+            return Err(format!("{before:?} became {after:?}, and is excluded"));
         }
         self.check_kept(path)?;
         let ok = match (before, after) {
@@ -122,7 +163,16 @@ impl Run<'_> {
             Some(Node::File(old)) => old.mode & 0o777,
             _ => self.new_mode,
         };
-        if self.op.is_down() && new.mode != mode {
+        let Some(Node::File(source)) = source else { return Ok(()) };
+        let mode = self.op.perms.over(mode, source.mode);
+        // The server has a umask of its own for new files: there those count that it was told.
+        let told = match self.op.perms {
+            _ if self.op.is_down() => 0o7777,
+            Perms::Usual => 0,
+            Perms::Owner => 0o7700,
+            Perms::All => 0o7777,
+        };
+        if new.mode & told != mode & told {
             return Err(format!("has the permissions {:o} for {mode:o}", new.mode));
         }
         Ok(())
@@ -164,11 +214,13 @@ impl Run<'_> {
             .flat_map(|(tree, _)| tree.iter().filter(|(_, node)| matches!(node, Node::Link(_))).map(|(path, _)| path))
             .collect();
         let links: Vec<&Path> = links.into_iter().map(PathBuf::as_path).chain(self.swapped).collect();
-        let is_left_out = |path: &Path| links.iter().any(|link| path.starts_with(link));
+        let is_left_out = |path: &Path| links.iter().any(|link| path.starts_with(link)) || self.op.leaves_out(path);
         for (path, node) in self.source.iter().filter(|(path, _)| !is_left_out(path)) {
             let same = match (node, self.after.get(path)) {
-                (Node::File(from), Some(Node::File(to))) if self.op.is_sync() => to.has_bytes_of(from),
-                (Node::File(from), Some(Node::File(to))) => to.is_copy_of(from),
+                (Node::File(from), Some(Node::File(to))) => {
+                    let is_it = if self.op.is_sync() { to.has_bytes_of(from) } else { to.is_copy_of(from) };
+                    is_it && self.op.perms.over(to.mode, from.mode) == to.mode
+                }
                 (Node::Directory, Some(Node::Directory)) => true,
                 _ => false,
             };
@@ -179,7 +231,9 @@ impl Run<'_> {
         if !self.op.delete || !self.op.is_sync() {
             return Ok(());
         }
-        let holds_link = |path: &Path| links.iter().any(|link| link.starts_with(path));
+        let excluded = self.after.keys().filter(|path| self.op.leaves_out(path)).map(PathBuf::as_path);
+        let staying: Vec<&Path> = links.iter().copied().chain(excluded).collect();
+        let holds_link = |path: &Path| staying.iter().any(|link| link.starts_with(path));
         // A link of the server does not exist for a client.
         let is_link = |path: &Path| matches!(self.after.get(path), Some(Node::Link(_)));
         let extra = |path: &&PathBuf| {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::{FileExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -70,7 +70,7 @@ impl Editor<'_> {
                     }
                 }
                 15 | 18 => {
-                    let mode = [0o600, 0o644, 0o755, 0o640][pick(self.random, 4)];
+                    let mode = [0o600, 0o644, 0o755, 0o640, 0o700, 0o744][pick(self.random, 6)];
                     if at.symlink_metadata().is_ok_and(|meta| meta.is_file()) {
                         fs::set_permissions(&at, fs::Permissions::from_mode(mode)).unwrap();
                     }
@@ -90,9 +90,24 @@ impl Editor<'_> {
         let _ = fs::create_dir_all(at.parent().unwrap());
         let mut bytes = vec![0; size(self.random)];
         self.random.fill(&mut bytes);
-        fs::write(at, bytes).unwrap();
+        if bytes.len() > 150_000 && self.random.below(2) == 0 {
+            self.write_sparse(at, bytes);
+        } else {
+            fs::write(at, bytes).unwrap();
+        }
         let time = self.time();
         set_time(at, time);
+    }
+
+    /// Writes a file with a hole, at its beginning, its end or between.
+    fn write_sparse(&mut self, at: &Path, mut bytes: Vec<u8>) {
+        let end = pick(self.random, bytes.len());
+        let hole = [0..end, end..bytes.len(), end / 2..end][pick(self.random, 3)].clone();
+        bytes[hole.clone()].fill(0);
+        fs::write(at, &bytes[..hole.start]).unwrap();
+        let file = fs::File::options().write(true).open(at).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
+        file.write_all_at(&bytes[hole.end..], hole.end as u64).unwrap();
     }
 
     fn link(&mut self, at: &Path, root: &Path) {

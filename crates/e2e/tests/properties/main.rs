@@ -51,7 +51,14 @@ fn whatever_happens_meanwhile_nothing_is_lost_torn_or_claimed_that_is_not_so() {
     thread::scope(|scope| {
         for _ in 0..WORKERS.min(rounds) {
             scope.spawn(|| {
-                let server = Options::new().arg("--durability").arg("none").arg("--log-level").arg("error").start();
+                let server = Options::new()
+                    .arg("--durability")
+                    .arg("none")
+                    .arg("--keep-modes")
+                    .arg("all")
+                    .arg("--log-level")
+                    .arg("error")
+                    .start();
                 let sockets = round::sockets(&server);
                 let relay = relay::Relay::start(server.address());
                 loop {

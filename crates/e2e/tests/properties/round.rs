@@ -15,7 +15,7 @@ use rustix::process::Signal;
 
 use crate::{
     Figures,
-    claims::{Op, Run, Verb},
+    claims::{Op, Perms, Run, Verb},
     edits::{Editor, clear, pick},
     relay::{Act, Disturbance, Relay},
     snapshot::{Node, Tree, shown, snapshot},
@@ -107,12 +107,16 @@ impl<'a> Round<'a> {
         let sync = matches!(verb, Verb::SyncDown | Verb::SyncUp);
         let mut coin = || self.random.below(2) == 0;
         let (keep_going, delete, by_content, backup) = (coin(), coin(), coin(), coin());
+        let perms = [Perms::Usual, Perms::Usual, Perms::Owner, Perms::All][pick(&mut self.random, 4)];
+        let excludes = self.random.below(4) == 0;
         Op {
             verb,
             keep_going,
             delete: sync && delete,
             by_content: sync && by_content,
             backup: backup && verb == Verb::SyncDown,
+            perms,
+            excludes,
         }
     }
 

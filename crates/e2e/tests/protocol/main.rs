@@ -5,6 +5,7 @@
 mod balancer;
 mod faults;
 mod hashes;
+mod holes;
 mod machine;
 mod model;
 mod modes;

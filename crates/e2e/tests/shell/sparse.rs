@@ -1,8 +1,9 @@
-//! `--sparse` of GET and SYNC: holes of local files.
+//! Holes of files: `--sparse` of GET and SYNC, and those that the server has or gets.
 
 use std::{
     fs,
     os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::Path,
 };
 
 use crate::place::Place;
@@ -14,12 +15,12 @@ fn taken(place: &Place, name: &str) -> u64 {
     fs::metadata(place.local(name)).unwrap().blocks() * 512
 }
 
-/// A server with a file that has a little data, and large holes between and behind.
+/// A server with a file that has a little data, and zeros between and behind, which are data as well.
 fn place() -> Place {
     let place = Place::new();
     fs::create_dir(place.server.path("d")).unwrap();
-    let file = fs::File::create(place.server.path("d/large")).unwrap();
-    file.set_len(BYTES).unwrap();
+    fs::write(place.server.path("d/large"), vec![0; BYTES as usize]).unwrap();
+    let file = fs::File::options().write(true).open(place.server.path("d/large")).unwrap();
     file.write_all_at(&[7; 100_000], 5 << 20).unwrap();
     file.write_all_at(b"in the middle of a block", (13 << 20) + 77).unwrap();
     place
@@ -46,4 +47,48 @@ fn runs_of_zeros_become_holes_where_that_is_asked_for() {
     place.run("GET d/large -> whole").fine();
     assert!(taken(&place, "whole") >= BYTES, "without it nothing is left out");
     place.run("SYNC -u --sparse d there").failed(2, "");
+}
+
+/// A terabyte, of which a mebibyte are data.
+const HUGE: u64 = 1 << 40;
+
+fn write_huge(path: &Path) {
+    let file = fs::File::create(path).unwrap();
+    file.set_len(HUGE).unwrap();
+    for (index, at) in [0, 77 << 20, 500 << 30, HUGE - 262_144].into_iter().enumerate() {
+        file.write_all_at(&[1 + index as u8; 262_144], at).unwrap();
+    }
+}
+
+fn is_huge(path: &Path) -> bool {
+    let file = fs::File::open(path).unwrap();
+    let data = [0, 77 << 20, 500 << 30, HUGE - 262_144].into_iter().enumerate().all(|(index, at)| {
+        let mut there = [0; 262_144];
+        file.read_exact_at(&mut there, at).unwrap();
+        there == [1 + index as u8; 262_144]
+    });
+    let meta = file.metadata().unwrap();
+    data && meta.len() == HUGE && meta.blocks() * 512 < 8 << 20
+}
+
+#[test]
+fn holes_cross_the_network_neither_way() {
+    let place = Place::new();
+    fs::create_dir(place.local("tree")).unwrap();
+    fs::File::create(place.local("probe")).unwrap().set_len(HUGE).unwrap();
+    if taken(&place, "probe") > 0 {
+        return eprintln!("skipped: no holes here");
+    }
+    place.write("tree/small", b"hello");
+    write_huge(&place.local("tree/huge"));
+    place.run("PUT -r tree").fine();
+    assert!(is_huge(&place.server.path("tree/huge")));
+    place.run("PUT tree/huge -> huge").fine();
+    assert!(is_huge(&place.server.path("huge")));
+    place.run("GET -r tree -> back").fine();
+    assert!(is_huge(&place.local("back/huge")));
+    place.run("SYNC -d -c tree back; SYNC -u -c back tree").fine();
+    place.write("over", &[9; 3_000_000]);
+    place.run("GET huge -> over").fine();
+    assert!(is_huge(&place.local("over")));
 }

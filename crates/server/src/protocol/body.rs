@@ -23,6 +23,8 @@ pub(super) struct Body {
     check: BodyCheck,
     /// The bytes that arrived and are not handed on.
     chunk: Chunk,
+    /// Zeros that stand after the chunk: it is handed on before they count.
+    hole: u64,
     /// Where the chunk belongs.
     at: u64,
     /// The digest of all that was handed on.
@@ -37,12 +39,12 @@ impl Body {
     pub(super) fn new(size: Option<u64>, check: BodyCheck) -> Body {
         let at = check.received();
         let handed_on = Digest::resume(check.crc(), at);
-        Body { size, check, chunk: Chunk::default(), at, handed_on, spares: Vec::new(), arrived: 0 }
+        Body { size, check, chunk: Chunk::default(), hole: 0, at, handed_on, spares: Vec::new(), arrived: 0 }
     }
 
     /// Returns how many bytes it can take now.
     pub(super) fn room(&self) -> usize {
-        CHUNK_BYTES - self.chunk.filled
+        if self.hole > 0 { 0 } else { CHUNK_BYTES - self.chunk.filled }
     }
 
     /// Returns the bytes that arrived on this connection.
@@ -56,10 +58,21 @@ impl Body {
         if self.check.received() + bytes > limits.upload_bytes { Err(limits.too_large()) } else { Ok(()) }
     }
 
+    /// Takes a hole, checked as a [`block`](Self::block) is: zeros of which nothing comes.
+    pub(super) fn take_hole(&mut self, bytes: u64) {
+        assert!(self.room() > 0, "a hole comes while one waits");
+        if self.chunk.filled > 0 {
+            self.hole = bytes;
+        } else {
+            self.chunk.hole += bytes;
+            self.check.zeros(bytes);
+        }
+    }
+
     /// Takes bytes out of the common input buffer: at most [`room`](Self::room).
     pub(super) fn take(&mut self, bytes: &[u8]) {
         assert!(bytes.len() <= self.room(), "a chunk takes no more than it has room for");
-        let Chunk { memory, filled } = &mut self.chunk;
+        let Chunk { memory, filled, .. } = &mut self.chunk;
         let end = *filled + bytes.len();
         if end > memory.capacity() {
             // Never more than a chunk is counted for.
@@ -83,7 +96,7 @@ impl Body {
         if room == 0 || room < DIRECT_BYTES.min(self.room()) {
             return None;
         }
-        let Chunk { memory, filled } = &mut self.chunk;
+        let Chunk { memory, filled, .. } = &mut self.chunk;
         if memory.len() - *filled < DIRECT_BYTES && memory.len() < CHUNK_BYTES {
             let grown = (memory.len() * 2).clamp(FIRST_CHUNK_BYTES, CHUNK_BYTES);
             memory.reserve_exact(grown - memory.len());
@@ -139,18 +152,20 @@ impl Body {
 
     /// Returns whether bytes have arrived that were not handed on.
     pub(super) fn has_chunk(&self) -> bool {
-        self.chunk.filled > 0
+        self.chunk.length() > 0
     }
 
     /// Takes the chunk to hand it on, and says where it belongs, and its CRC.
     pub(super) fn take_chunk(&mut self) -> (u64, Chunk, Crc32) {
         let chunk = std::mem::replace(&mut self.chunk, self.spares.pop().unwrap_or_default());
         let at = self.at;
-        self.at += chunk.filled as u64;
+        self.at += chunk.length();
         assert_eq!(self.at, self.check.received(), "all that arrived is handed on");
         let now = self.digest();
         let crc = now.since(&self.handed_on);
         self.handed_on = now;
+        self.chunk.hole = std::mem::take(&mut self.hole);
+        self.check.zeros(self.chunk.hole);
         (at, chunk, crc)
     }
 
@@ -166,7 +181,7 @@ impl Body {
     pub(super) fn reuse(&mut self, mut chunk: Chunk) {
         chunk.filled = 0;
         if self.chunk.filled == 0 && self.chunk.memory.is_empty() {
-            self.chunk = chunk;
+            self.chunk.memory = chunk.memory;
         } else {
             self.spares.push(chunk);
         }

@@ -100,6 +100,8 @@ enum Keeps {
 struct Checkpoint {
     /// Up to here the last one was asked for, and when.
     at: u64,
+    /// The bytes that had arrived by then.
+    arrived: u64,
     on: Instant,
     /// One is due once all writes have ended.
     due: Option<Digest>,
@@ -166,7 +168,7 @@ impl<H: Handles> Upload<H> {
             body: Body::new(size, check),
             writes: 0,
             is_checkpointing: false,
-            checkpoint: Checkpoint { at, on: now, due: None },
+            checkpoint: Checkpoint { at, arrived: 0, on: now, due: None },
             is_open,
             last_bytes: 0,
             failure: None,
@@ -202,6 +204,11 @@ impl<H: Handles> Upload<H> {
     /// Returns whether it was resumed, and none of its bytes have come on this connection yet.
     pub(super) fn is_ahead(&self) -> bool {
         self.id.is_some() && self.body.arrived() == 0
+    }
+
+    /// Returns whether it is a part of another one.
+    pub(super) fn is_part(&self) -> bool {
+        self.is_part
     }
 
     /// Returns whether parts may have the rest of it: its size is known then.
@@ -417,10 +424,12 @@ impl<H: Handles> Upload<H> {
         self.writes += 1;
         self.is_open = true;
         let end = self.body.at();
-        let (bytes, time) = (end - self.checkpoint.at, now.duration_since(self.checkpoint.on));
+        let arrived = self.body.arrived();
+        // A hole costs nothing to send again.
+        let (bytes, time) = (arrived - self.checkpoint.arrived, now.duration_since(self.checkpoint.on));
         let is_due = bytes >= limits.checkpoint_bytes || time >= limits.checkpoint_time;
         if is_due && self.id.is_some() && !self.withholds && !self.is_checkpointing {
-            self.checkpoint = Checkpoint { at: end, on: now, due: Some(self.body.digest()) };
+            self.checkpoint = Checkpoint { at: end, arrived, on: now, due: Some(self.body.digest()) };
         }
         let upload = self.handle.clone();
         operations.upload(self.number, UploadOperation::Write { upload, at, chunk, crc });
@@ -448,7 +457,7 @@ impl<H: Handles> Upload<H> {
         let before = is_joined.then(|| self.body.digest());
         let (at, chunk, chunk_crc) = self.body.take_chunk();
         let end = before.as_ref().map_or(size, Digest::bytes);
-        assert_eq!(at + chunk.filled as u64, end, "the last chunk ends the file, or parts do");
+        assert_eq!(at + chunk.length(), end, "the last chunk ends the file, or parts do");
         let upload = self.handle.clone();
         let finish = Finish { upload, at, chunk, chunk_crc, size, crc, before };
         operations.upload(self.number, UploadOperation::Finish(finish));

@@ -158,7 +158,9 @@ impl Helped for Single {
             Single::Read(ReadOperation::Open { name, .. } | ReadOperation::Stat { name }) => Scope::Read(name.as_str()),
             Single::Read(ReadOperation::Probe | ReadOperation::Room { .. }) => Scope::Read(""),
             Single::Read(ReadOperation::List { name }) => Scope::Read(name.as_ref().map_or("", Name::as_str)),
-            Single::Read(ReadOperation::Load { file, .. } | ReadOperation::Check { file }) => Scope::Read(file.name()),
+            Single::Read(
+                ReadOperation::Load { file, .. } | ReadOperation::Extent { file, .. } | ReadOperation::Check { file },
+            ) => Scope::Read(file.name()),
             Single::Read(ReadOperation::ListMore { dir }) => Scope::Read(dir.name()),
             Single::Read(ReadOperation::Measure(resume)) => Scope::Read(resume.name.as_str()),
             // Another one would only wait for the same lock.

@@ -245,6 +245,7 @@ impl Pool {
                     ReadOperation::Load { form: Form::Hashed(_), .. } => &self.hash,
                     ReadOperation::Load { .. } => &self.read,
                     ReadOperation::Open { .. }
+                    | ReadOperation::Extent { .. }
                     | ReadOperation::Check { .. }
                     | ReadOperation::Stat { .. }
                     | ReadOperation::Probe

@@ -189,7 +189,7 @@ fn put(store: &Store, name: &str, between: impl FnOnce()) {
         settled: false,
         owner: Owner::NOBODY,
     });
-    let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+    let chunk = Chunk { memory: b"hello".to_vec(), filled: 5, hole: 0 };
     let crc = Crc32::of(b"hello");
     store
         .finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None }, &|| true)
@@ -211,7 +211,7 @@ fn publish_onto(store: &Store, name: &str, onto: Onto) -> Option<ErrorKind> {
         settled: false,
         owner: Owner::NOBODY,
     });
-    let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+    let chunk = Chunk { memory: b"hello".to_vec(), filled: 5, hole: 0 };
     let crc = Crc32::of(b"hello");
     store
         .finish(&Finish { upload: upload.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None }, &|| true)

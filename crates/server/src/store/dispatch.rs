@@ -87,6 +87,7 @@ impl Store {
             ReadOperation::Check { file } => Ok(ReadCompletion::Checked(self.check(file))),
             ReadOperation::Stat { name } => self.stat(name, LOOP).map(Ok).or_else(failed).map(ReadCompletion::Found),
             ReadOperation::Load { .. }
+            | ReadOperation::Extent { .. }
             | ReadOperation::Probe
             | ReadOperation::Room { .. }
             | ReadOperation::List { .. }
@@ -124,6 +125,7 @@ impl Store {
                 let load = Load { file: &file, range, digest, remembered, is_sent };
                 ReadCompletion::Loaded(self.load(load, HELPER, scratch, gets_on).map_err(Stop::error))
             }
+            ReadOperation::Extent { file, at, end } => ReadCompletion::Laid(self.extent(&file, at..end)),
             ReadOperation::Check { file } => ReadCompletion::Checked(self.check(&file)),
             ReadOperation::Stat { name } => {
                 ReadCompletion::Found(looked_up(|_| self.stat(&name, HELPER).map_err(Stop::error)))

@@ -66,6 +66,7 @@ impl<H: Handles> ReadOperation<H> {
         let make = match self {
             ReadOperation::Open { .. } => |_, error| Read(Opened(Err(error))),
             ReadOperation::Load { .. } => |_, error| Read(Loaded(Err(error))),
+            ReadOperation::Extent { .. } => |_, error| Read(Laid(Err(error))),
             ReadOperation::Check { .. } => |_, error| Read(Checked(Err(error))),
             ReadOperation::Stat { .. } => |_, error| Read(Found(Err(error))),
             ReadOperation::Probe => |_, error| Read(Probed(Err(error))),

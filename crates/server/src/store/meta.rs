@@ -18,6 +18,16 @@ pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
+/// Returns whether fewer blocks of the disk are the file's than it has bytes: it may have holes.
+pub(super) fn is_sparse(stat: &Stat) -> bool {
+    blocks_bytes(stat) < size(stat)
+}
+
+fn blocks_bytes(stat: &Stat) -> u64 {
+    const BLOCK_BYTES: u64 = 512;
+    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES)
+}
+
 /// Returns the size in bytes.
 pub(super) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
@@ -26,8 +36,7 @@ pub(super) fn size(stat: &Stat) -> u64 {
 /// Returns how much of the disk the file takes, in bytes: its blocks, set aside ones too. No less
 /// than its size, since a file system may choose blocks only later.
 pub(super) fn taken(stat: &Stat) -> u64 {
-    const BLOCK_BYTES: u64 = 512;
-    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES).max(size(stat))
+    blocks_bytes(stat).max(size(stat))
 }
 
 /// Returns whether much more of the disk is taken than the file holds: somebody set room aside.

@@ -80,6 +80,15 @@ pub enum ReadOperation<H: Handles> {
         /// The form in which it is to come.
         form: Form,
     },
+    /// Looks where a sparse file has data: [`ReadCompletion::Laid`].
+    Extent {
+        /// The open file.
+        file: H::File,
+        /// From here on.
+        at: u64,
+        /// Up to here.
+        end: u64,
+    },
     /// Compares an open file with what it was when it was opened: [`ReadCompletion::Checked`].
     Check {
         /// The open file.
@@ -135,6 +144,9 @@ pub enum ReadCompletion<'a, H: Handles> {
     Opened(Result<Opened<'a, H::File>, StoreError>),
     /// Of [`ReadOperation::Load`].
     Loaded(Result<Loaded, StoreError>),
+    /// Of [`ReadOperation::Extent`]: the first range that may hold anything but zeros, which is empty and at the end where
+    /// there is none.
+    Laid(Result<Range<u64>, StoreError>),
     /// Of [`ReadOperation::Check`].
     Checked(Result<Stability, StoreError>),
     /// Of [`ReadOperation::Stat`].
@@ -481,6 +493,8 @@ pub enum Content<'a, F> {
         end: u64,
         /// Sending from the file never waits for a machine that may not answer.
         is_sendable: bool,
+        /// The file takes less of the disk than it has bytes, and may have holes.
+        is_sparse: bool,
     },
 }
 
@@ -532,6 +546,8 @@ pub struct Chunk {
     pub memory: Vec<u8>,
     /// How many bytes count.
     pub filled: usize,
+    /// So many zeros stand before them, of an upload: a hole.
+    pub hole: u64,
 }
 
 impl Chunk {
@@ -539,6 +555,12 @@ impl Chunk {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.memory[..self.filled]
+    }
+
+    /// Returns how many bytes of the file it stands for, its hole included.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.hole + self.filled as u64
     }
 
     /// Gives memory back that holds nothing, where that is most of it.
@@ -579,6 +601,7 @@ impl<H: Handles> ReadCompletion<'_, H> {
         match self {
             ReadCompletion::Opened(opened) => opened.as_ref().err(),
             ReadCompletion::Loaded(loaded) => loaded.as_ref().err(),
+            ReadCompletion::Laid(laid) => laid.as_ref().err(),
             ReadCompletion::Checked(checked) => checked.as_ref().err(),
             ReadCompletion::Found(found) => found.as_ref().err(),
             ReadCompletion::Probed(probed) => probed.as_ref().err(),
@@ -594,6 +617,7 @@ impl<H: Handles> ReadCompletion<'_, H> {
         match self {
             ReadCompletion::Opened(opened) => ReadCompletion::Opened(opened.map(Opened::into_owned)),
             ReadCompletion::Loaded(loaded) => ReadCompletion::Loaded(loaded),
+            ReadCompletion::Laid(laid) => ReadCompletion::Laid(laid),
             ReadCompletion::Checked(checked) => ReadCompletion::Checked(checked),
             ReadCompletion::Found(found) => ReadCompletion::Found(found),
             ReadCompletion::Probed(probed) => ReadCompletion::Probed(probed),
@@ -631,7 +655,9 @@ impl<F> Opened<'_, F> {
     pub(super) fn into_owned(self) -> Opened<'static, F> {
         let content = match self.content {
             Content::Inline { bytes, crc } => Content::Inline { bytes: Cow::Owned(bytes.into_owned()), crc },
-            Content::Range { file, start, end, is_sendable } => Content::Range { file, start, end, is_sendable },
+            Content::Range { file, start, end, is_sendable, is_sparse } => {
+                Content::Range { file, start, end, is_sendable, is_sparse }
+            }
         };
         Opened { version: self.version, content }
     }
@@ -652,6 +678,7 @@ impl<H: Handles> fmt::Debug for ReadOperation<H> {
         f.write_str(match self {
             ReadOperation::Open { .. } => "Open",
             ReadOperation::Load { .. } => "Load",
+            ReadOperation::Extent { .. } => "Extent",
             ReadOperation::Check { .. } => "Check",
             ReadOperation::Stat { .. } => "Stat",
             ReadOperation::Probe => "Probe",
@@ -698,6 +725,7 @@ impl<H: Handles> fmt::Debug for Completion<'_, H> {
         f.write_str(match self {
             Completion::Read(ReadCompletion::Opened(_)) => "Opened",
             Completion::Read(ReadCompletion::Loaded(_)) => "Loaded",
+            Completion::Read(ReadCompletion::Laid(_)) => "Laid",
             Completion::Read(ReadCompletion::Checked(_)) => "Checked",
             Completion::Read(ReadCompletion::Found(_)) => "Found",
             Completion::Read(ReadCompletion::Probed(_)) => "Probed",

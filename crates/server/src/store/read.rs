@@ -233,8 +233,9 @@ impl Store {
                 learning: Mutex::new(self.learning(&stat, began)),
                 closer: self.closer_for(version.size),
             };
-            let is_sendable = self.capabilities.local;
-            let content = Content::Range { file: Arc::new(file), start: range.start, end: range.end, is_sendable };
+            let (is_sendable, is_sparse) = (self.capabilities.local, meta::is_sparse(&stat));
+            let (start, end) = (range.start, range.end);
+            let content = Content::Range { file: Arc::new(file), start, end, is_sendable, is_sparse };
             return Ok(Opened { version, content });
         }
         let (version, length) = self.read_between_looks(&file, wanted, (stat, began), wait, scratch)?;
@@ -417,6 +418,13 @@ impl Store {
             self.learn(file, at..at + filled as u64, before, digest);
         }
         Ok((filled as u64, digest))
+    }
+
+    /// Returns the first part of a range that may hold anything but zeros: it is empty, and at the end, where there is none.
+    /// Where the file system can't tell, all of it may.
+    pub(super) fn extent(&self, file: &OpenFile, range: Range<u64>) -> Result<Range<u64>, StoreError> {
+        let fd = file.fd().map_err(|error| file.error(error))?;
+        Ok(self.syscalls.data_in(fd, range))
     }
 
     /// Returns the closer for a file of `size` bytes; [`None`] where closing it never waits.
@@ -610,7 +618,7 @@ mod tests {
         };
         let load = |at: u64, bytes| {
             let memory = [HEAD, &[0; 60_000]].concat();
-            let form = Form::Bytes(Chunk { memory, filled: HEAD.len() });
+            let form = Form::Bytes(Chunk { memory, filled: HEAD.len(), hole: 0 });
             ReadOperation::Load { file: file.clone(), at, bytes, digest: Some(Digest::new()), remembered: true, form }
         };
         // As much as the chunk takes, as the file has, and as was asked for.

@@ -514,7 +514,8 @@ mod tests {
                 settled: true,
                 owner: Owner::NOBODY,
             });
-            let chunk = |bytes: &[u8]| (Chunk { memory: bytes.to_vec(), filled: bytes.len() }, Crc32::of(bytes));
+            let chunk =
+                |bytes: &[u8]| (Chunk { memory: bytes.to_vec(), filled: bytes.len(), hole: 0 }, Crc32::of(bytes));
             let step = CRC_BLOCK_BYTES as usize / 2;
             let (most, last) = bytes.split_at(bytes.len() / step * step);
             for (number, piece) in most.chunks(step).enumerate() {

@@ -459,7 +459,7 @@ mod tests {
 
     /// Writes and publishes `hello`.
     fn finish(store: &ServedStore, upload: &Arc<Upload>, at: usize) -> Result<(), ErrorKind> {
-        let chunk = Chunk { memory: b"hello"[at..].to_vec(), filled: 5 - at };
+        let chunk = Chunk { memory: b"hello"[at..].to_vec(), filled: 5 - at, hole: 0 };
         let chunk_crc = Crc32::of(chunk.bytes());
         let finish = Finish {
             upload: upload.clone(),
@@ -526,7 +526,7 @@ mod tests {
         let (store, dead) = opened(&root);
         let [plain, whole] = ["plain", "whole"].map(|name| stage(&store, name));
         let (kept, _) = resume(&store);
-        let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+        let chunk = Chunk { memory: b"hello".to_vec(), filled: 5, hole: 0 };
         let crc = Crc32::of(b"hello");
         let all = Finish { upload: whole.clone(), at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None };
         let finished = store.advance(UploadOperation::Finish(all), &|| true);
@@ -584,7 +584,7 @@ mod tests {
         let UploadCompletion::Staged(Ok(upload)) = store.advance(UploadOperation::Stage(large), &|| true) else {
             panic!("staged")
         };
-        let chunk = Chunk { memory: b"larger".to_vec(), filled: 6 };
+        let chunk = Chunk { memory: b"larger".to_vec(), filled: 6, hole: 0 };
         let crc = Crc32::of(chunk.bytes());
         let written = store.advance(UploadOperation::Write { upload: upload.clone(), at: 0, chunk, crc }, &|| true);
         assert!(written.error().is_some(), "limits that were set hold on: {written:?}");

@@ -8,6 +8,7 @@ use std::{
     fmt::Debug,
     io::IoSliceMut,
     num::NonZero,
+    ops::Range,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, OnceLock,
@@ -20,7 +21,7 @@ use ferry_wire::Time;
 use rustix::{
     fs::{
         self, Advice, AtFlags, Dir, FallocateFlags, FlockOperation, FsWord, Mode, OFlags, RenameFlags, ResolveFlags,
-        Stat, StatVfs, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags,
+        SeekFrom, Stat, StatVfs, StatxFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, XattrFlags,
     },
     io::{self, Errno, ReadWriteFlags},
     process::{Gid, Uid, getegid, geteuid},
@@ -64,6 +65,10 @@ pub enum Call<'a> {
     List { dir: BorrowedFd<'a> },
     /// flock(2).
     Lock { file: BorrowedFd<'a> },
+    /// lseek(2), for data or a hole.
+    Seek { file: BorrowedFd<'a> },
+    /// fallocate(2), making a hole.
+    Punch { file: BorrowedFd<'a>, at: u64, bytes: u64 },
     /// mincore(2) of a range.
     Resident { file: BorrowedFd<'a>, at: u64, bytes: u64 },
     /// fcntl(2), for a read lease.
@@ -316,6 +321,32 @@ impl Syscalls {
     pub(super) fn reserve(&self, file: &OwnedFd, at: u64, bytes: u64) -> Result<(), Errno> {
         let call = Call::Reserve { file: file.as_fd(), at, bytes };
         self.call(&call, || fs::fallocate(file, FallocateFlags::KEEP_SIZE, at, bytes))
+    }
+
+    /// Makes a hole of a range within the file, which reads as zeros then.
+    pub(super) fn punch(&self, file: &OwnedFd, at: u64, bytes: u64) -> Result<(), Errno> {
+        let call = Call::Punch { file: file.as_fd(), at, bytes };
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        self.call(&call, || fs::fallocate(file, flags, at, bytes))
+    }
+
+    /// Returns the first part of a range that may hold anything but zeros: it is empty, and at the end, where there is none.
+    /// Where the file system can't tell, all of it may. The place where the descriptor reads next is moved, which nothing
+    /// here goes by.
+    pub(super) fn data_in(&self, file: &OwnedFd, range: Range<u64>) -> Range<u64> {
+        let seek = |to| self.call(&Call::Seek { file: file.as_fd() }, || fs::seek(file, to));
+        let start = match seek(SeekFrom::Data(range.start)) {
+            Ok(start) => start.clamp(range.start, range.end),
+            // There is none up to its end, or it ends before.
+            Err(Errno::NXIO) => range.end,
+            Err(_) => return range,
+        };
+        if start == range.end {
+            return start..start;
+        }
+        let end = seek(SeekFrom::Hole(start)).unwrap_or(range.end).min(range.end);
+        // A file that was cut meanwhile has neither there.
+        if end > start { start..end } else { start..range.end }
     }
 
     pub(super) fn truncate(&self, file: &OwnedFd, size: u64) -> Result<(), Errno> {

@@ -2,6 +2,7 @@
 
 mod begin;
 mod hands;
+mod holes;
 mod let_go;
 mod measure;
 mod part;
@@ -91,6 +92,8 @@ pub(super) struct Staged {
     written_back: u64,
     /// The bytes that it counts of all that is staged: those that arrived, and those set aside ahead of them.
     pub(super) counted: u64,
+    /// Bytes of the file that are not on the disk, since they are holes.
+    holes: u64,
     /// How far the journal of a kept upload may promise that its bytes are on the disk.
     noted: Digest,
     /// The parts beyond, of a kept upload.
@@ -239,8 +242,9 @@ impl Store {
         } else {
             let mut staged = upload.staged();
             self.write_chunk(upload, &mut staged, at, &chunk)?;
-            staged.crcs.wrote(at, chunk.filled as u64, crc);
+            staged.crcs.wrote(at, chunk.length(), crc);
         }
+        chunk.hole = 0;
         chunk.filled = chunk.filled.min(chunk.memory.len());
         Ok(chunk)
     }
@@ -251,16 +255,23 @@ impl Store {
             self.begin(upload, staged, &mut Parents::default())?;
         }
         let bytes = chunk.bytes();
-        let end = at + bytes.len() as u64;
+        let (start, end) = (at + chunk.hole, at + chunk.length());
         if let Some(left) = staged.parts.advance(end) {
             self.promise(upload, staged, left).map_err(|error| upload.error(error))?;
         }
-        let more = end.saturating_sub(staged.counted);
+        staged.holes += chunk.hole;
+        let more = end.saturating_sub(staged.holes).saturating_sub(staged.counted);
         self.stage_bytes(upload.whose(), &upload.owner, more)?;
         staged.counted += more;
-        self.reserve(upload, staged, end);
+        if staged.holes == 0 {
+            self.reserve(upload, staged, end);
+        }
         let file = staged.file.as_ref().ok_or_else(|| upload.error(Errno::BADF))?;
-        self.syscalls.write_all(file, bytes, at).map_err(|error| upload.error(error))?;
+        if chunk.hole > 0 {
+            let made = self.make_hole(file, at..start, staged.reserved);
+            made.map_err(|error| upload.error(error))?;
+        }
+        self.syscalls.write_all(file, bytes, start).map_err(|error| upload.error(error))?;
         // Of two writes under way, either may be the first.
         if self.durability == Durability::Full && end.saturating_sub(staged.written_back) >= WRITEBACK_BYTES {
             self.syscalls.start_writeback(file, staged.written_back, end - staged.written_back);
@@ -307,11 +318,11 @@ impl Store {
         if let Place::Part(part) = &upload.place {
             return self.finish_part(part, *at, chunk, crc);
         }
-        let end = *at + chunk.filled as u64;
+        let end = *at + chunk.length();
         assert_eq!(before.as_ref().map_or(size, Digest::bytes), end, "the last chunk ends the file, or parts do");
         let mut staged = upload.staged();
         self.write_chunk(upload, &mut staged, *at, chunk)?;
-        staged.crcs.wrote(*at, chunk.filled as u64, *chunk_crc);
+        staged.crcs.wrote(*at, chunk.length(), *chunk_crc);
         gets_on();
         // From here on nobody else writes.
         staged.parts.close_all();
@@ -357,7 +368,7 @@ impl Store {
     ) -> Result<(), Errno> {
         self.complete_file(upload, staged, size)?;
         let file = staged.file.as_ref().ok_or(Errno::BADF)?;
-        self.write_back(file, size, gets_on)?;
+        self.write_back(file, size, staged.holes > 0, gets_on)?;
         self.sync(file)?;
         if let Some((journal_file, journal)) = &mut staged.journal {
             let moment = self.file_time();
@@ -372,13 +383,19 @@ impl Store {
 
     /// Sends a large file to the disk piece by piece, so that a slow disk is seen to get on: a sync
     /// says nothing before all is there.
-    fn write_back(&self, file: &OwnedFd, size: u64, gets_on: &dyn Fn() -> bool) -> Result<(), Errno> {
+    fn write_back(&self, file: &OwnedFd, size: u64, has_holes: bool, gets_on: &dyn Fn() -> bool) -> Result<(), Errno> {
         if self.durability == Durability::None || self.capabilities.in_memory || size <= WRITEBACK_BYTES {
             return Ok(());
         }
         let mut at = 0;
-        while at < size && self.syscalls.finish_writeback(file, at, WRITEBACK_BYTES.min(size - at))? {
-            at += WRITEBACK_BYTES;
+        while at < size {
+            // Of a file with holes, what is not there is passed over: that may be more than could be walked through.
+            let data = if has_holes { self.syscalls.data_in(file, at..size) } else { at..size };
+            let bytes = WRITEBACK_BYTES.min(data.end - data.start);
+            if bytes > 0 && !self.syscalls.finish_writeback(file, data.start, bytes)? {
+                break;
+            }
+            at = data.start + bytes;
             gets_on();
         }
         Ok(())
@@ -475,24 +492,12 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{LeaseOptions, MountTable, NameOperation, Onto, StoreOptions, UploadNumber};
+    use crate::store::{NameOperation, Onto, UploadNumber};
 
     #[test]
     fn writes_under_way_may_end_in_any_order() {
         let root = tempfile::tempdir().unwrap();
-        let options = StoreOptions {
-            root: root.path().into(),
-            writable: true,
-            durability: Durability::Full,
-            max_staged: u64::MAX,
-            max_kept: 0,
-            keep: std::time::Duration::ZERO,
-            crc_cache: 16 << 20,
-            small_cache: 16 << 20,
-            mounts: MountTable::default(),
-            leasing: LeaseOptions::default(),
-        };
-        let store = Store::open(&options).unwrap();
+        let store = Store::open(&holes::options(root.path())).unwrap();
         let (half, whole) = (WRITEBACK_BYTES as usize, 2 * WRITEBACK_BYTES);
         let upload = store.stage(Stage {
             name: Name::new("a").unwrap(),
@@ -502,7 +507,7 @@ mod tests {
             settled: true,
             owner: Owner::NOBODY,
         });
-        let chunk = |byte: u8| Chunk { memory: vec![byte; half], filled: half };
+        let chunk = |byte: u8| Chunk { memory: vec![byte; half], filled: half, hole: 0 };
         let write = |at, chunk: Chunk| {
             let crc = Crc32::of(chunk.bytes());
             store.write(&upload, at, chunk, crc).unwrap();

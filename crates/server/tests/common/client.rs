@@ -500,6 +500,10 @@ fn changed() -> Failure {
     StoreError::of(ErrorKind::Changed).into()
 }
 
+/// Returns a chunk of these bytes. Zeros that they begin with are a hole.
 fn chunk_of(bytes: &[u8]) -> Chunk {
-    Chunk { memory: bytes.to_vec(), filled: bytes.len() }
+    const LEAST_HOLE_BYTES: usize = 512;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let hole = if zeros < LEAST_HOLE_BYTES { 0 } else { zeros };
+    Chunk { memory: bytes[hole..].to_vec(), filled: bytes.len() - hole, hole: hole as u64 }
 }

@@ -66,6 +66,11 @@ pub(crate) enum Op {
         at: usize,
         bytes: Arc<[u8]>,
     },
+    Punch {
+        node: Node,
+        at: usize,
+        bytes: usize,
+    },
     Truncate {
         node: Node,
         size: usize,
@@ -83,7 +88,7 @@ impl Op {
                 vec![*dir]
             }
             Op::Rename { from, to } => vec![from.0, to.0],
-            Op::Write { .. } | Op::Truncate { .. } | Op::Sync { .. } => Vec::new(),
+            Op::Write { .. } | Op::Punch { .. } | Op::Truncate { .. } | Op::Sync { .. } => Vec::new(),
         }
     }
 }
@@ -180,6 +185,12 @@ impl Log {
                     entries(&mut disk, to.0).insert(to.1.clone(), node);
                 }
                 (Op::Write { node, at, bytes }, end) => write(&mut disk, *node, *at, bytes, *end),
+                (Op::Punch { node, at, bytes }, _) => {
+                    if let Content::File(content) = &mut disk[*node] {
+                        let end = content.len().min(at + bytes);
+                        content.get_mut(*at..end).unwrap_or_default().fill(0);
+                    }
+                }
                 (Op::Truncate { node, size }, _) => {
                     if let Content::File(content) = &mut disk[*node] {
                         content.resize(*size, 0);
@@ -198,7 +209,9 @@ fn sure(ops: &[Op]) -> Vec<bool> {
     for (index, op) in ops.iter().enumerate() {
         match op {
             Op::Sync { node } => make_sure(ops, &by_node, *node, index, &mut sure),
-            Op::Write { node, .. } | Op::Truncate { node, .. } => by_node.entry(*node).or_default().push(index),
+            Op::Write { node, .. } | Op::Punch { node, .. } | Op::Truncate { node, .. } => {
+                by_node.entry(*node).or_default().push(index)
+            }
             op => op.dirs().into_iter().for_each(|dir| by_node.entry(dir).or_default().push(index)),
         }
     }

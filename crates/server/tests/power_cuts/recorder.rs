@@ -200,6 +200,12 @@ impl Watcher for Recorder {
                 let op = Op::Write { node: tape.node(file), at: at as usize, bytes: bytes.into() };
                 tape.log.ops.push(op);
             }
+            Call::Punch { file, at, bytes } => {
+                // It reads as zeros, and the file is no longer for it.
+                let node = tape.node(file);
+                let op = Op::Punch { node, at: at as usize, bytes: bytes as usize };
+                tape.log.ops.push(op);
+            }
             Call::Truncate { file, size } => {
                 let op = Op::Truncate { node: tape.node(file), size: size as usize };
                 tape.log.ops.push(op);

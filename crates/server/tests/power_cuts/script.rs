@@ -301,8 +301,17 @@ impl<'a> Player<'a> {
     }
 }
 
+/// Returns bytes of which some, where there are enough, are a hole.
+fn holey(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = bytes(seed, length);
+    if length >= 2 * CHUNK && seed.is_multiple_of(2) {
+        bytes[CHUNK..2 * CHUNK - 100].fill(0);
+    }
+    bytes
+}
+
 fn put(name: &str, seed: u64, length: usize) -> Item {
-    Item::Put(name.into(), bytes(seed, length))
+    Item::Put(name.into(), holey(seed, length))
 }
 
 fn resume(number: u64) -> Item {

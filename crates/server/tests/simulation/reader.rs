@@ -101,6 +101,11 @@ impl Reader {
                     self.begun = Some((first, body, bytes as usize));
                     continue;
                 }
+                Ok(BodyLine::Hole(bytes)) => {
+                    body.resize(body.len() + bytes as usize, 0);
+                    self.begun = Some((first, body, 0));
+                    continue;
+                }
                 Ok(BodyLine::End(Some(crc))) => {
                     assert_eq!(crc, Crc32::of(&body), "a body with another CRC");
                     Ok(crc)

@@ -4,7 +4,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use ferry_server::store::{Change, Permissions, Touch};
-use ferry_wire::{Code, Crc32, Id, Mode, Name, Tag, Time};
+use ferry_wire::{Code, Crc32, Id, Mode, Name, Tag, Time, limits::MIN_HOLE_BYTES};
 
 use crate::{
     dice::Dice,
@@ -164,7 +164,8 @@ impl<'a> Writer<'a> {
     fn get(&mut self) {
         let (name, _) = self.readable();
         let verb = self.verb("GET");
-        let line = format!("{verb} {name}");
+        let with = *self.dice.pick(&["", "WITH holes=yes\n"]);
+        let line = format!("{with}{verb} {name}");
         self.ask(line, Asked::Get { name, offset: 0, length: None, tag: None });
     }
 
@@ -232,12 +233,24 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Returns the bytes of an upload. Large ones have a run of zeros at times.
+    fn content(&mut self, size: usize) -> Vec<u8> {
+        let mut data = self.dice.bytes(size);
+        if size > 100_000 && self.dice.happens(600) {
+            let (start, length) = (self.dice.below(size), self.dice.between(60_000, 900_000));
+            let start = *self.dice.pick(&[0, start]);
+            let end = *self.dice.pick(&[size, size.min(start + length)]);
+            data[start..end].fill(0);
+        }
+        data
+    }
+
     fn put(&mut self) {
         let size = self.size();
-        let data = self.dice.bytes(size);
+        let data = self.content(size);
         let mtime = self.time();
         let known = self.dice.happens(700);
-        let (mut fate, mut body) = self.body(&data, known.then_some(size as u64));
+        let (mut fate, mut body) = self.body(&data, known.then_some(size as u64), true);
         // A body that runs over, or falls short, was announced as something else.
         let announced = if fate.fails == Some(Code::Incomplete) { size as u64 + 1 } else { size as u64 };
         let too_large = Some(Code::TooLarge).filter(|_| announced > UPLOAD_BYTES);
@@ -257,7 +270,7 @@ impl<'a> Writer<'a> {
         if !known && too_large.is_some() {
             fate = BodyFate { fails: too_large, ..BodyFate::default() };
             body.clear();
-            blocks(self.dice, &data, &mut body);
+            blocks(self.dice, &data, &mut body, true);
             body.extend_from_slice(b"END -\n");
         }
         if fate.broken.len() == 2 && refused.is_some() {
@@ -268,35 +281,35 @@ impl<'a> Writer<'a> {
     }
 
     /// Returns the bytes of a body of `data`, and how it ends. An overrun is told by two codes.
-    fn body(&mut self, data: &[u8], announced: Option<u64>) -> (BodyFate, Vec<u8>) {
+    fn body(&mut self, data: &[u8], announced: Option<u64>, holes: bool) -> (BodyFate, Vec<u8>) {
         let mut bytes = Vec::with_capacity(data.len() + 64);
         let fate = |fails, broken: &[Code]| BodyFate { fails, broken: broken.to_vec(), joins: false };
         let cut = self.dice.below(data.len() + 1);
         let crc = Crc32::of(data);
         let fate = match self.dice.below(40) {
             0 | 1 => {
-                blocks(self.dice, &data[..cut], &mut bytes);
+                blocks(self.dice, &data[..cut], &mut bytes, holes);
                 bytes.extend_from_slice(b"STOP\n");
                 fate(Some(Code::Stopped), &[])
             }
             2 => {
-                blocks(self.dice, data, &mut bytes);
+                blocks(self.dice, data, &mut bytes, holes);
                 bytes.extend_from_slice(format!("END {}\n", Crc32(crc.0 ^ 1)).as_bytes());
                 fate(Some(Code::Checksum), &[])
             }
             3 if announced.is_some() => {
-                blocks(self.dice, data, &mut bytes);
+                blocks(self.dice, data, &mut bytes, holes);
                 bytes.extend_from_slice(format!("END {crc}\n").as_bytes());
                 fate(Some(Code::Incomplete), &[])
             }
             // One that failed before is passed over, and how much of it there is no more counted.
             4 if announced.is_some() && data.len() < 200_000 && !self.ground.faulty => {
-                blocks(self.dice, data, &mut bytes);
+                blocks(self.dice, data, &mut bytes, holes);
                 bytes.extend_from_slice(b"DATA 1\n!END 00000000\n");
                 fate(None, &[Code::BadRequest, Code::BadRequest])
             }
             5 => {
-                blocks(self.dice, &data[..cut], &mut bytes);
+                blocks(self.dice, &data[..cut], &mut bytes, holes);
                 let lines: [&[u8]; 7] =
                     [b"DATA 0\n", b"DATA 1048577\n", b"GET a\n", b"END xyz\n", b"\n", b"FAIL io no\n", &[b'x'; 4096]];
                 let line = *self.dice.pick(&lines);
@@ -304,12 +317,12 @@ impl<'a> Writer<'a> {
                 fate(None, &[Code::BadRequest])
             }
             6..9 => {
-                blocks(self.dice, data, &mut bytes);
+                blocks(self.dice, data, &mut bytes, holes);
                 bytes.extend_from_slice(b"END -\n");
                 fate(None, &[])
             }
             _ => {
-                blocks(self.dice, data, &mut bytes);
+                blocks(self.dice, data, &mut bytes, holes);
                 bytes.extend_from_slice(format!("END {crc}\n").as_bytes());
                 fate(None, &[])
             }
@@ -329,7 +342,7 @@ impl<'a> Writer<'a> {
         let data = resumed_data(which, size);
         let offset = self.dice.below(size as usize + 1) as u64;
         let mut length = self.dice.between(0, (size - offset) as usize) as u64;
-        let (fate, body) = self.body(&data[offset as usize..(offset + length) as usize], None);
+        let (fate, body) = self.body(&data[offset as usize..(offset + length) as usize], None, false);
         let mut refused = self.with.take().or(self.ground.read_only.then_some(Code::ReadOnly));
         match self.dice.below(20) {
             0 => name.push('2'),
@@ -404,7 +417,12 @@ impl<'a> Writer<'a> {
 
 /// Returns the bytes of a resumable upload: the same on every connection that has its id.
 pub(crate) fn resumed_data(which: usize, size: u64) -> Vec<u8> {
-    Dice::new(size ^ (which as u64) << 32).bytes(size as usize)
+    let mut data = Dice::new(size ^ (which as u64) << 32).bytes(size as usize);
+    // The large ones have a hole in their middle.
+    if size > 500_000 {
+        data[200_000..450_000].fill(0);
+    }
+    data
 }
 
 /// Nothing behind it is looked at.
@@ -432,18 +450,29 @@ pub(crate) fn resumed_body(dice: &mut Dice, resume: &Resume, offset: u64) -> (Bo
         6 => (sound, rest.len(), format!("JOIN {crc}\n")),
         _ => (sound, rest.len(), format!("END {crc}\n")),
     };
-    blocks(dice, &rest[..sent], &mut bytes);
+    blocks(dice, &rest[..sent], &mut bytes, true);
     bytes.extend_from_slice(end.as_bytes());
     (fate, offset + sent as u64, bytes)
 }
 
 /// Cuts `data` into blocks as the dice have it.
-fn blocks(dice: &mut Dice, data: &[u8], bytes: &mut Vec<u8>) {
+fn blocks(dice: &mut Dice, data: &[u8], bytes: &mut Vec<u8>, holes: bool) {
     let most = *dice.pick(&[7, 4_096, 65_536, 1 << 20, 1 << 20]);
     // Many tiny blocks of a large body would only take time.
     let most = if data.len() > 20_000 { most.max(4_096) } else { most };
-    for block in data.chunks(most) {
+    let mut rest = data;
+    while !rest.is_empty() {
+        let zeros = rest.iter().take_while(|byte| **byte == 0).count();
+        if holes && zeros as u64 >= MIN_HOLE_BYTES && dice.happens(700) {
+            let some = dice.between(MIN_HOLE_BYTES as usize, zeros);
+            let hole = *dice.pick(&[zeros, some]);
+            bytes.extend_from_slice(format!("HOLE {hole}\n").as_bytes());
+            rest = &rest[hole..];
+            continue;
+        }
+        let (block, after) = rest.split_at(most.min(rest.len()));
         bytes.extend_from_slice(format!("DATA {}\n", block.len()).as_bytes());
         bytes.extend_from_slice(block);
+        rest = after;
     }
 }

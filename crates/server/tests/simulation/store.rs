@@ -308,6 +308,11 @@ impl Store {
     }
 }
 
+/// Returns all that a chunk stands for, its hole included.
+fn whole(chunk: &Chunk) -> Vec<u8> {
+    [&vec![0; chunk.hole as usize], chunk.bytes()].concat()
+}
+
 fn refused(code: Code) -> StoreError {
     StoreError::of(kind_of(code))
 }

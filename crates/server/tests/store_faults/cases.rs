@@ -234,6 +234,14 @@ fn resuming(name: &'static str, commit: Option<Kind>, prepare: fn(&mut Run), act
     Case { uploads: vec![(ID, "r", upload())], ..case(name, commit, prepare, act) }
 }
 
+/// Returns bytes with zeros at the beginning of a chunk, and at the end.
+fn holey() -> Vec<u8> {
+    let mut bytes = bytes(6, 4 * CHUNK + 999);
+    bytes[CHUNK..CHUNK + 900].fill(0);
+    bytes[3 * CHUNK..].fill(0);
+    bytes
+}
+
 fn get(run: &mut Run, what: &str) -> Answer {
     run.client().get(&name(what)).map(|bytes| format!("{} {}", bytes.len(), ferry_wire::Crc32::of(&bytes)))
 }
@@ -287,6 +295,7 @@ pub(crate) fn puts() -> Vec<Case> {
         case("put, not settled", rename, old, |run| put(run, &small(), CHUNK, false, false)),
         case("put, replacing", rename, old, |run| put(run, &small(), CHUNK, true, true)),
         case("put, several chunks", rename, old, |run| put(run, &bytes(6, 4 * CHUNK + 9), CHUNK, true, false)),
+        case("put, with holes", rename, old, |run| put(run, &holey(), CHUNK, true, true)),
         case("put, whole chunks", rename, old, |run| put(run, &bytes(6, 3 * CHUNK), CHUNK, false, true)),
         spacious(case(
             "put, replacing a large file",

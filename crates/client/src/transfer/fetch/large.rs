@@ -350,6 +350,13 @@ impl Round<'_, '_, '_, '_> {
                         self.after_shipping()?;
                     }
                 }
+                Ok(Next::Hole(zeros)) => {
+                    let at = large.bytes();
+                    self.ship_large();
+                    self.leave_hole(at, zeros);
+                    self.tick();
+                    self.after_shipping()?;
+                }
                 Ok(Next::End(_)) => {
                     self.ship_large();
                     return Ok(true);
@@ -398,6 +405,14 @@ impl Round<'_, '_, '_, '_> {
             large.noted = bytes;
             self.disk.checkpoint(part.journal(), path, checkpoint(bytes, large.whole().crc()));
         }
+    }
+
+    /// Has zeros stand at `at` that did not come.
+    fn leave_hole(&mut self, at: u64, zeros: u64) {
+        let received = self.exchange.received();
+        let Some(large) = self.own.large.as_mut() else { return };
+        large.range = received;
+        self.disk.hole(large.file(), &self.files[large.index].target, at..at + zeros);
     }
 
     fn after_shipping(&mut self) -> Result<(), Stop> {

@@ -344,6 +344,10 @@ impl<'a> Round<'_, '_, 'a, '_> {
         if self.settings.permissions != Permissions::Usual && !matches!(request, Request::Sum { .. }) {
             self.exchange.telling_modes();
         }
+        // The pieces of a shared file are checked in memory, one by one.
+        if matches!(asked, Asked::Get(_) | Asked::Rest(_)) && !index.is_some_and(|index| self.common.is_small(index)) {
+            self.exchange.leaving_holes();
+        }
         self.exchange.ask(request, asked);
     }
 

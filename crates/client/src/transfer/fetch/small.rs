@@ -16,13 +16,13 @@ use crate::{conversation::Next, error::Error};
 impl Round<'_, '_, '_, '_> {
     pub(super) fn take_small(&mut self, index: usize, meta: FileMeta) -> Result<(), Stop> {
         if self.hand.is_stopped() {
-            while let Next::Bytes(_) = self.exchange.piece()? {}
+            while let Next::Bytes(_) | Next::Hole(_) = self.exchange.piece()? {}
             self.hand.untried(index);
             return Ok(());
         }
         if !self.hand.has(index) {
             // Another connection has it by now: this one did not move.
-            while let Next::Bytes(_) = self.exchange.piece()? {}
+            while let Next::Bytes(_) | Next::Hole(_) = self.exchange.piece()? {}
             return Ok(());
         }
         self.hand.begun(index, meta.size, 0);
@@ -57,6 +57,11 @@ impl Round<'_, '_, '_, '_> {
                     let (bytes, slow) = (self.exchange.received().bytes(), self.exchange.link().is_limited());
                     self.hand.came(index, bytes, slow);
                     self.tick();
+                }
+                Next::Hole(zeros) => {
+                    // No more than the file has, which is small.
+                    let end = self.batch.bytes.len() + usize::try_from(zeros).unwrap_or(0);
+                    self.batch.bytes.resize(end, 0);
                 }
                 Next::End(body) => return Ok(body),
             }

@@ -266,6 +266,8 @@ impl<'a> Round<'_, '_, 'a, '_> {
         let result = loop {
             match self.exchange.read(&mut buffer[filled..]) {
                 Ok(Next::Bytes(got)) => filled += got,
+                // The buffer has zeros there.
+                Ok(Next::Hole(zeros)) => filled += usize::try_from(zeros).unwrap_or(0),
                 Ok(Next::End(body)) => break Ok(body.crc()),
                 Err(error) => break Err(error),
             }

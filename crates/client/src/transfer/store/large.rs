@@ -151,7 +151,12 @@ impl Round<'_, '_, '_, '_> {
                     return self.skip();
                 }
             }
-            self.announce(index, size);
+            // Of one with holes, what is left out would come in parts.
+            let is_sparse = source.as_ref().is_some_and(|source| source.is_sparse());
+            let has_holes = is_sparse && self.exchange.link().knows(Greeting::HOLES);
+            if !has_holes {
+                self.announce(index, size);
+            }
             self.exchange.with_mode(mode);
             let answer = self.ask(index, size, &Request::Resume { id: id.clone(), size, mtime, name });
             self.common.coming.store(0, Ordering::Relaxed);
@@ -160,7 +165,7 @@ impl Round<'_, '_, '_, '_> {
                     if offset == 0 && parts.is_empty() {
                         self.tell_lost(index, "the server has nothing kept of it");
                     }
-                    let is_to_be_split = self.is_to_be_split(index, size - offset, !parts.is_empty());
+                    let is_to_be_split = !has_holes && self.is_to_be_split(index, size - offset, !parts.is_empty());
                     let Some(source) = source.as_ref().filter(|_| is_to_be_split) else {
                         return self.send_body(index, size, offset);
                     };

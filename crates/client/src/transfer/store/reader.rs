@@ -6,7 +6,7 @@ use std::{
     thread::Scope,
 };
 
-use ferry_wire::{Crc32, Digest, Greeting, Mode, Time};
+use ferry_wire::{Crc32, Digest, Greeting, Mode, Time, limits::MIN_HOLE_BYTES, write_hole};
 
 use super::{
     super::{Store, hand::Taker, pieces::Piece},
@@ -342,6 +342,9 @@ impl Reading {
 
     fn send(&mut self, source: &mut Source, offset: u64, known: &Known) -> Result<(), Gone> {
         let size = source.size();
+        let knows = |greeting: &Greeting| greeting.has(Greeting::HOLES);
+        let leaves_holes = source.is_sparse() && self.outlet.manner.greeting.as_ref().is_some_and(knows);
+        let mut data = 0..0;
         let mut digest = match self.skip(source, offset, known) {
             Ok(digest) => digest,
             Err(error) => return self.outlet.say(Chunk::Broken(error)),
@@ -351,7 +354,20 @@ impl Reading {
                 return self.outlet.say(Chunk::Skipped);
             }
             let mut block = self.outlet.room();
-            let left = size - digest.bytes();
+            if leaves_holes && digest.bytes() >= data.end {
+                let before = digest.bytes();
+                data = source.data_in(before..size);
+                let hole = data.start - before;
+                if hole >= MIN_HOLE_BYTES {
+                    block.push(|out| write_hole(out, hole));
+                    digest.append_zeros(hole);
+                    known.sent(&digest);
+                    self.outlet.say(Chunk::Block { block, bytes: hole })?;
+                    continue;
+                }
+            }
+            let end = if leaves_holes { data.end } else { size };
+            let left = end - digest.bytes();
             let filled = source.fill(&mut block, left, &mut digest);
             known.sent(&digest);
             match filled {

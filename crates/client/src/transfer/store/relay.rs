@@ -395,6 +395,7 @@ fn receive(exchange: &mut Exchange<'_, ()>, content: &mut [u8]) -> Result<Crc32,
                 room.ok_or_else(|| Error::violation("a body longer than it was said to be"))?.copy_from_slice(bytes);
                 filled += bytes.len();
             }
+            Next::Hole(_) => return Err(Error::violation("a hole in a body that was to come whole")),
             Next::End(body) if filled == content.len() => return Ok(body.crc()),
             Next::End(_) => return Err(Error::violation("a body shorter than it was said to be")),
         }
@@ -475,6 +476,9 @@ fn say_blocks(
                     return Err(Error::violation("a body longer than it was said to be").into());
                 }
                 Next::Bytes(got) => filled += got,
+                Next::Hole(_) => {
+                    return Err(Error::violation("a hole in a body that was to come whole").into());
+                }
                 Next::End(_) => break true,
             }
         };

@@ -196,6 +196,8 @@ impl<H: Handles> FerrySession<H> {
     pub(super) fn body_line(&mut self, line: &[u8], now: Instant) {
         let parsed = match BodyLine::parse(line) {
             Ok(BodyLine::Fail(_)) => Err(BodyError::Line),
+            // A part is a range of bytes, which somebody thought worth a connection.
+            Ok(BodyLine::Hole(_)) if self.receives_part() => Err(BodyError::Line),
             // No parts have the rest of a plain upload, or of a part.
             Ok(BodyLine::Join(_)) if !self.may_be_joined() => Err(BodyError::Line),
             parsed => parsed,
@@ -208,6 +210,16 @@ impl<H: Handles> FerrySession<H> {
                     self.framer.expect_raw(bytes);
                     self.refuse_body(failure, now);
                 }
+                Some(Err(failure)) => self.break_off(failure, now),
+            },
+            Ok(BodyLine::Hole(bytes)) => match self.receiving().map(|body| body.block(bytes, &self.limits)) {
+                None => {}
+                Some(Ok(())) => {
+                    if let Some(body) = self.receiving_mut() {
+                        body.take_hole(bytes);
+                    }
+                }
+                Some(Err(failure)) if failure.code == Code::TooLarge => self.refuse_body(failure, now),
                 Some(Err(failure)) => self.break_off(failure, now),
             },
             Ok(BodyLine::End(crc)) => self.end_body(crc, now),
@@ -231,6 +243,14 @@ impl<H: Handles> FerrySession<H> {
                 let place = self.queue.push_upload(number);
                 self.upload_event(number, now, |upload| upload.end_body(place, None));
             }
+        }
+    }
+
+    /// Returns whether the body that comes in is that of a part.
+    fn receives_part(&self) -> bool {
+        match self.phase {
+            Phase::Receiving(number) => self.uploads.is_part(number),
+            _ => false,
         }
     }
 

@@ -6,9 +6,12 @@
 //! the next step.
 
 use ferry_wire::{
-    Code, Crc32, Digest, Failure, FileMeta, Reply, Sha256, Sha256Digest, limits::MAX_BLOCK_BYTES, write_block_header,
-    write_end,
+    Code, Crc32, Digest, Failure, FileMeta, Reply, Sha256, Sha256Digest,
+    limits::{MAX_BLOCK_BYTES, MIN_HOLE_BYTES},
+    write_block_header, write_end, write_hole,
 };
+
+use std::ops::Range;
 
 use super::{
     operations::Operations,
@@ -52,12 +55,16 @@ pub(super) struct Manner {
     pub(super) reads: bool,
     /// Its permissions are told.
     pub(super) tells_mode: bool,
+    /// Its holes are not sent.
+    pub(super) leaves_holes: bool,
 }
 
 /// One reading of a range.
 #[derive(Debug, Clone)]
 struct Reading {
     digest: Digest,
+    /// Up to here there is nothing to be left out, as far as is known: of a sparse file.
+    laid_to: u64,
     /// Where it is wanted.
     sha256: Option<Box<Sha256Digest>>,
 }
@@ -65,7 +72,7 @@ struct Reading {
 impl Reading {
     fn new(purpose: Purpose) -> Reading {
         let sha256 = (purpose == Purpose::Hash).then(Box::default);
-        Reading { digest: Digest::new(), sha256 }
+        Reading { digest: Digest::new(), laid_to: 0, sha256 }
     }
 
     fn sha256(&self) -> Option<Sha256> {
@@ -115,6 +122,8 @@ struct Source<H: Handles> {
     as_bytes: bool,
     /// No CRC that is remembered counts.
     reads: bool,
+    /// The shortest hole that is left out; [`None`] where none is.
+    least_hole: Option<u64>,
     verified: Verified,
 }
 
@@ -176,7 +185,7 @@ impl<H: Handles> Download<H> {
                 });
                 self.state = State::Said;
             }
-            Content::Range { file, start, end, is_sendable } => {
+            Content::Range { file, start, end, is_sendable, is_sparse } => {
                 assert!(start < end, "an empty range is inline");
                 if self.purpose == Purpose::Send {
                     outbox.text(|text| Reply::File(meta.clone()).encode(text));
@@ -184,7 +193,15 @@ impl<H: Handles> Download<H> {
                 let as_bytes = self.manner.as_bytes || !is_sendable;
                 let (reading, verified) = (Reading::new(self.purpose), Verified::NotYet);
                 let (at, reads) = (start, self.manner.reads);
-                self.state = State::Reading(Source { file, meta, start, at, end, reading, as_bytes, reads, verified });
+                let least_hole = match self.purpose {
+                    _ if !is_sparse => None,
+                    Purpose::Send => self.manner.leaves_holes.then_some(MIN_HOLE_BYTES),
+                    Purpose::Sum => Some(1),
+                    // Its SHA-256 can't be moved on over zeros.
+                    Purpose::Hash => None,
+                };
+                let source = Source { file, meta, start, at, end, reading, as_bytes, reads, least_hole, verified };
+                self.state = State::Reading(source);
             }
         }
     }
@@ -215,13 +232,40 @@ impl<H: Handles> Download<H> {
                 outbox.text(|text| write_block_header(text, bytes));
                 outbox.file(source.file.clone(), at, bytes);
             }
-            Piece::Bytes(Chunk { mut memory, filled }, bytes) => {
+            Piece::Bytes(Chunk { mut memory, filled, .. }, bytes) => {
                 let mut header = Vec::with_capacity(HEADER_BYTES);
                 write_block_header(&mut header, bytes);
                 let start = HEADER_BYTES - header.len();
                 memory[start..HEADER_BYTES].copy_from_slice(&header);
                 memory.truncate(filled);
                 outbox.run(memory, start);
+            }
+        }
+    }
+
+    /// Takes the store's result of looking where there are data.
+    pub(super) fn laid(&mut self, laid: Result<Range<u64>, StoreError>, outbox: &mut Outbox<H::File>) {
+        self.waits = false;
+        let (data, source) = match (laid, &mut self.state) {
+            (Ok(data), State::Reading(source)) => (data, source),
+            (Err(error), _) => return self.fail(error.into()),
+            (Ok(_), _) => return self.fail(changed()),
+        };
+        let is_first = !matches!(source.verified, Verified::BySecondReading(_));
+        let (start, least) = (source.start, source.least_hole.unwrap_or(u64::MAX));
+        let reading = source.current();
+        let at = start + reading.digest.bytes();
+        assert!(at <= data.start && data.start <= data.end, "data before what was asked for");
+        reading.laid_to = data.end;
+        let hole = data.start - at;
+        if hole < least {
+            return;
+        }
+        reading.digest.append_zeros(hole);
+        if is_first {
+            source.at += hole;
+            if self.purpose == Purpose::Send {
+                outbox.text(|text| write_hole(text, hole));
             }
         }
     }
@@ -298,7 +342,7 @@ impl<H: Handles> Source<H> {
             return if sends && outbox.bytes() > self.ahead() {
                 Next::Wait
             } else {
-                Next::Ask(self.load(purpose, outbox))
+                Next::Ask(self.lay(&self.reading).unwrap_or_else(|| self.load(purpose, outbox)))
             };
         }
         match &self.verified {
@@ -340,7 +384,7 @@ impl<H: Handles> Source<H> {
     /// Loads what follows.
     fn load(&self, purpose: Purpose, outbox: &mut Outbox<H::File>) -> ReadOperation<H> {
         // A CRC is remembered of whole blocks: they are loaded as such wherever the range begins.
-        let left = (self.end - self.at).min(self.to_block_end(purpose));
+        let left = (self.data_end(&self.reading) - self.at).min(self.to_block_end(purpose));
         let (bytes, form) = match purpose {
             Purpose::Sum | Purpose::Hash => (left.min(SUM_SLICE_BYTES), background(&self.reading)),
             Purpose::Send if self.as_bytes => {
@@ -362,14 +406,37 @@ impl<H: Handles> Source<H> {
     /// Loads what follows `again` a second time; [`None`] after the last.
     fn load_again(&self, again: &Reading) -> Option<ReadOperation<H>> {
         let at = self.start + again.digest.bytes();
-        (at < self.end).then(|| ReadOperation::Load {
+        if at == self.end {
+            return None;
+        }
+        Some(self.lay(again).unwrap_or_else(|| ReadOperation::Load {
             file: self.file.clone(),
             at,
-            bytes: (self.end - at).min(SUM_SLICE_BYTES),
+            bytes: (self.data_end(again) - at).min(SUM_SLICE_BYTES),
             digest: Some(again.digest.clone()),
             remembered: false,
             form: background(again),
-        })
+        }))
+    }
+
+    /// Looks where `reading` finds data next, where that is to be known and is not.
+    fn lay(&self, reading: &Reading) -> Option<ReadOperation<H>> {
+        let at = self.start + reading.digest.bytes();
+        let is_due = self.least_hole.is_some() && at >= reading.laid_to;
+        is_due.then(|| ReadOperation::Extent { file: self.file.clone(), at, end: self.end })
+    }
+
+    /// Returns where the data end that `reading` is in.
+    fn data_end(&self, reading: &Reading) -> u64 {
+        if self.least_hole.is_some() { reading.laid_to.min(self.end) } else { self.end }
+    }
+
+    /// Returns the reading that is under way.
+    fn current(&mut self) -> &mut Reading {
+        match &mut self.verified {
+            Verified::BySecondReading(again) => again,
+            Verified::NotYet | Verified::Yes => &mut self.reading,
+        }
     }
 }
 
@@ -385,7 +452,7 @@ fn place_for(bytes: usize, outbox: &mut Outbox<impl Sized>) -> Chunk {
         memory.reserve_exact(HEADER_BYTES + bytes - memory.len());
         memory.resize(HEADER_BYTES + bytes, 0);
     }
-    Chunk { memory, filled: HEADER_BYTES }
+    Chunk { memory, filled: HEADER_BYTES, hole: 0 }
 }
 
 fn changed() -> Failure {
@@ -435,7 +502,7 @@ mod tests {
         session.receive(b"GET a\n", now);
         session.next_operation().unwrap();
         let version = FileVersion { size, mtime: None, tag: Tag::new("t").unwrap(), mode: ferry_wire::Mode::of(0o644) };
-        let content = Content::Range { file: 0, start: 0, end: size, is_sendable };
+        let content = Content::Range { file: 0, start: 0, end: size, is_sendable, is_sparse: false };
         session.complete(Completion::Read(ReadCompletion::Opened(Ok(Opened { version, content }))), now);
         let load = session.next_operation().unwrap();
         (session, load)

@@ -167,6 +167,7 @@ impl<H: Handles> FerrySession<H> {
             (true, Greeting::WITH_SHA256),
             (true, Greeting::TELL_MODE),
             (!limits.read_only, Greeting::TOUCH),
+            (true, Greeting::HOLES),
             (!limits.read_only, Greeting::PARTS),
             (true, Greeting::SPACE),
         ];

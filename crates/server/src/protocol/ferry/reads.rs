@@ -26,23 +26,25 @@ pub(super) struct Range {
     pub(super) reads: bool,
     /// The permissions of the file are told.
     pub(super) tells_mode: bool,
+    /// Its holes are not sent.
+    pub(super) leaves_holes: bool,
 }
 
 impl Range {
     pub(super) fn whole(name: Name, reads: bool) -> Range {
-        Range { name, offset: 0, length: None, tag: None, reads, tells_mode: false }
+        Range { name, offset: 0, length: None, tag: None, reads, tells_mode: false, leaves_holes: false }
     }
 }
 
 impl<H: Handles> FerrySession<H> {
     pub(super) fn start_download(&mut self, purpose: Purpose, verb: &'static str, range: Range, now: Instant) {
         debug_assert!(self.queue.is_empty(), "a request reads before those in front of it are answered");
-        let Range { name, offset, length, tag, reads, tells_mode } = range;
+        let Range { name, offset, length, tag, reads, tells_mode, leaves_holes } = range;
         let transfer = Transfer { resumed: offset, ..Transfer::new(verb, &name, now) };
         // What comes with the answer may be of a cache.
         let inline = if reads { 0 } else { INLINE_BYTES };
         let open = ReadOperation::Open { name, offset, length, tag, inline };
-        let manner = Manner { as_bytes: self.as_bytes, reads, tells_mode };
+        let manner = Manner { as_bytes: self.as_bytes, reads, tells_mode, leaves_holes };
         let download = Download::begin(purpose, open, manner, transfer, &mut self.operations);
         self.phase = Phase::Downloading(Box::new(download));
     }
@@ -68,6 +70,11 @@ impl<H: Handles> FerrySession<H> {
             ReadCompletion::Loaded(loaded) => {
                 if let Phase::Downloading(download) = &mut self.phase {
                     download.loaded(loaded, &mut self.outbox);
+                }
+            }
+            ReadCompletion::Laid(laid) => {
+                if let Phase::Downloading(download) = &mut self.phase {
+                    download.laid(laid, &mut self.outbox);
                 }
             }
             ReadCompletion::Checked(checked) => {

@@ -73,7 +73,7 @@ impl<H: Handles> FerrySession<H> {
         }
     }
 
-    /// Says why options about permissions are none of a request, where that is so.
+    /// Says why options about permissions or holes are none of a request, where that is so.
     fn check_mode(&self, request: &Request, options: &Options) -> Result<(), &'static str> {
         let takes_mode = matches!(request, Request::Put { .. } | Request::Resume { .. } | Request::Touch { .. });
         if options.mode.is_some() && self.limits.kept_modes.is_none() {
@@ -86,6 +86,9 @@ impl<H: Handles> FerrySession<H> {
             matches!(request, Request::Stat { .. } | Request::List { .. } | Request::Get { .. } | Request::Read { .. });
         if options.tells_mode && !tells_mode {
             return Err("tell=mode is for STAT, LIST, GET and READ");
+        }
+        if options.leaves_holes && !matches!(request, Request::Get { .. } | Request::Read { .. }) {
+            return Err("holes=yes is for GET and READ");
         }
         Ok(())
     }
@@ -148,7 +151,7 @@ impl<H: Handles> FerrySession<H> {
     /// and no request gets to the store by any other way.
     pub(super) fn take_effect(&mut self, request: Request, options: Options, now: Instant) {
         let (verb, reads, tells_sha256) = (request.verb(), options.crc_read, options.sha256);
-        let tells_mode = options.tells_mode;
+        let (tells_mode, leaves_holes) = (options.tells_mode, options.leaves_holes);
         let permissions = options.mode.zip(self.limits.kept_modes).map(|(mode, kept)| Permissions::new(mode, kept));
         let terms = match self.visitor.pass(&request, options) {
             Ok(terms) => terms,
@@ -161,7 +164,7 @@ impl<H: Handles> FerrySession<H> {
             Request::Rename { from, to } => self.change(Change::Rename(from, to), now),
             Request::Touch { mtime, name } => self.change(Change::Touch(Touch { name, mtime, permissions }), now),
             Request::Get { name } => {
-                let range = Range { tells_mode, ..Range::whole(name, reads) };
+                let range = Range { tells_mode, leaves_holes, ..Range::whole(name, reads) };
                 self.start_download(Purpose::Send, verb, range, now);
             }
             // The CRCs that are remembered tell nothing of it, and even a small file is hashed by its own helpers.
@@ -170,7 +173,12 @@ impl<H: Handles> FerrySession<H> {
             }
             Request::Sum { name } => self.start_download(Purpose::Sum, verb, Range::whole(name, reads), now),
             Request::Read { offset, length, tag, name } => {
-                self.start_download(Purpose::Send, verb, Range { name, offset, length, tag, reads, tells_mode }, now);
+                self.start_download(
+                    Purpose::Send,
+                    verb,
+                    Range { name, offset, length, tag, reads, tells_mode, leaves_holes },
+                    now,
+                );
             }
             Request::Stat { name } => {
                 self.operations.read(ReadOperation::Stat { name });

@@ -119,7 +119,7 @@ impl<H: Handles> HttpSession<H> {
                         request.transfer.bytes += bytes.len() as u64;
                         self.chunk(&request, &text);
                     }
-                    Content::Range { file, start, end, is_sendable } => {
+                    Content::Range { file, start, end, is_sendable, .. } => {
                         self.chunk(&request, &text);
                         // All of it is one chunk, however large: it may be sent from the file.
                         self.outbox.text(|text| write_chunk_head(text, end - start));

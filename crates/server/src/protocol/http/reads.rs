@@ -172,7 +172,7 @@ impl<H: Handles> HttpSession<H> {
             }
             ReadCompletion::Measured(measured) => self.measured(measured, now),
             // Nothing here asks for that.
-            ReadCompletion::Probed(_) | ReadCompletion::RoomFound(_) => {}
+            ReadCompletion::Probed(_) | ReadCompletion::RoomFound(_) | ReadCompletion::Laid(_) => {}
         }
     }
 
@@ -337,7 +337,7 @@ impl<H: Handles> HttpSession<H> {
                 self.outbox.text(|text| text.extend_from_slice(&bytes));
                 self.finish(request, None, now);
             }
-            Content::Range { file, start, end, is_sendable } => {
+            Content::Range { file, start, end, is_sendable, .. } => {
                 let sending = Sending::new(file, start, end, self.as_bytes || !is_sendable);
                 self.phase = Phase::At(request, Step::Sending(sending.into()));
             }

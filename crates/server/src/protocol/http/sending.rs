@@ -223,10 +223,10 @@ fn place_for(bytes: u64, outbox: &mut Outbox<impl Sized>) -> Chunk {
     let mut memory = outbox.take_memory();
     // A piece fits a usize.
     memory.resize(bytes as usize, 0);
-    Chunk { memory, filled: 0 }
+    Chunk { memory, filled: 0, hole: 0 }
 }
 
-fn queue(Chunk { mut memory, filled }: Chunk, outbox: &mut Outbox<impl Sized>) {
+fn queue(Chunk { mut memory, filled, .. }: Chunk, outbox: &mut Outbox<impl Sized>) {
     memory.truncate(filled);
     outbox.run(memory, 0);
 }

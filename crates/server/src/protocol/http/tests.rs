@@ -223,7 +223,7 @@ fn the_last_bytes_of_a_file_may_come_in_pieces() {
     let data: Vec<u8> = (0..100_000_u32).map(|at| at as u8).collect();
     let version =
         FileVersion { size: 100_000, mtime: None, tag: Tag::new("t").unwrap(), mode: ferry_wire::Mode::of(0o644) };
-    let content = Content::Range { file: 7, start: 0, end: 100_000, is_sendable: true };
+    let content = Content::Range { file: 7, start: 0, end: 100_000, is_sendable: true, is_sparse: false };
     session.complete(Completion::Read(ReadCompletion::Opened(Ok(Opened { version, content }))), now);
     let (mut sent, mut last_loads, mut head) = (0, 0, Vec::new());
     while !session.is_idle() {

@@ -293,7 +293,7 @@ const NUMBER: UploadNumber = UploadNumber(1);
 const BYTES: usize = 500;
 
 fn chunk() -> Chunk {
-    Chunk { memory: vec![7; BYTES], filled: BYTES }
+    Chunk { memory: vec![7; BYTES], filled: BYTES, hole: 0 }
 }
 
 fn resume() -> Operation<Disk> {
@@ -406,7 +406,7 @@ fn part(offset: usize, length: u64) -> Operation<Disk> {
 }
 
 fn sevens(count: usize) -> (Chunk, Crc32) {
-    let chunk = Chunk { memory: vec![7; count], filled: count };
+    let chunk = Chunk { memory: vec![7; count], filled: count, hole: 0 };
     let crc = Crc32::of(chunk.bytes());
     (chunk, crc)
 }
@@ -494,7 +494,7 @@ fn an_upload_is_let_go_after_the_parts_that_are_written_and_can_be_taken_up_at_o
     let second = stage.begun(BYTES - 50, 20);
     stage.submit_for(2, write_sevens(second));
     stage.gate.until_waiting(1);
-    let (chunk, mut digest) = (Chunk { memory: vec![1; 30], filled: 30 }, Digest::new());
+    let (chunk, mut digest) = (Chunk { memory: vec![1; 30], filled: 30, hole: 0 }, Digest::new());
     digest.update(chunk.bytes());
     let tail = Some(crate::store::Tail { at: 0, chunk, digest });
     stage.submit_for(3, Operation::Upload(NUMBER, UploadOperation::Keep { upload, tail }));

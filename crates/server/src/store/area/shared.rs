@@ -404,10 +404,23 @@ impl Area {
     ) -> Result<Digest, Errno> {
         let mut digest = Digest::new();
         let mut buffer = vec![0; COPY_BYTES.min(usize::try_from(length).unwrap_or(COPY_BYTES))];
+        let mut data = offset..offset;
         while digest.bytes() < length {
-            let left = usize::try_from(length - digest.bytes()).unwrap_or(usize::MAX);
-            let piece = &mut buffer[..left.min(COPY_BYTES)];
             let at = offset + digest.bytes();
+            if at >= data.end {
+                data = self.syscalls.data_in(from, at..offset + length);
+                digest.append_zeros(data.start - at);
+                if data.is_empty() {
+                    // Nothing follows in the copy that would make it as long.
+                    let size = meta::size(&self.syscalls.stat(to)?);
+                    if size < data.end {
+                        self.syscalls.truncate(to, data.end)?;
+                    }
+                }
+                continue;
+            }
+            let left = usize::try_from(data.end - at).unwrap_or(usize::MAX);
+            let piece = &mut buffer[..left.min(COPY_BYTES)];
             let read = self.syscalls.read(from, at, piece, false)?;
             if read == 0 {
                 break;

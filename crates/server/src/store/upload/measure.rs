@@ -135,7 +135,7 @@ mod tests {
         let (upload, digest) = resume(&store, &Resume { begins: true, ..first.clone() }).unwrap();
         assert_eq!(digest.bytes(), 0);
         assert_eq!(measure(&store, &first), Ok(Progress::Kept(0)));
-        let chunk = |bytes: &[u8]| Chunk { memory: bytes.to_vec(), filled: bytes.len() };
+        let chunk = |bytes: &[u8]| Chunk { memory: bytes.to_vec(), filled: bytes.len(), hole: 0 };
         store.write(&upload, 0, chunk(b"he"), Crc32::of(b"he")).unwrap();
         assert_eq!(measure(&store, &first), Ok(Progress::Kept(0)), "what is written may be lost");
         let mut digest = Digest::new();

@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn bytes(byte: u8, count: u64) -> Chunk {
-        Chunk { memory: vec![byte; count as usize], filled: count as usize }
+        Chunk { memory: vec![byte; count as usize], filled: count as usize, hole: 0 }
     }
 
     fn write(store: &Store, upload: &Arc<Upload>, at: u64, chunk: Chunk) -> Result<Chunk, StoreError> {

@@ -155,6 +155,7 @@ impl Store {
             Some(file) => self.trimmed(file, end).map_err(failed)?,
             None => 0,
         };
+        staged.holes = end.saturating_sub(staged.counted);
         self.quota.hold(id.as_str(), &upload.owner, staged.counted);
         (staged.reserved, staged.written_back, staged.noted) = (digest.bytes(), digest.bytes(), digest.clone());
         *upload.staged() = staged;
@@ -475,7 +476,7 @@ mod tests {
         };
         let crc = Crc32::of(b"hello");
         let Resumed::Going { upload, .. } = resume() else { panic!("published before it began") };
-        let chunk = Chunk { memory: b"hello".to_vec(), filled: 5 };
+        let chunk = Chunk { memory: b"hello".to_vec(), filled: 5, hole: 0 };
         store.finish(&Finish { upload, at: 0, chunk, chunk_crc: crc, size: 5, crc, before: None }, &|| true).unwrap();
 
         let [name, staged] = ["name", ".ferry/kept/0123456789abcdef.data"].map(|path| root.path().join(path));

@@ -47,6 +47,7 @@ impl SmallFinish {
     pub fn new(number: UploadNumber, finish: Finish<Disk>) -> Result<SmallFinish, Finish<Disk>> {
         let is_small = finish.at == 0
             && finish.chunk.filled <= SMALL_BYTES
+            && finish.chunk.hole == 0
             && finish.upload.id().is_none()
             && !finish.upload.is_part();
         if is_small { Ok(SmallFinish { number, finish }) } else { Err(finish) }

@@ -26,6 +26,8 @@ impl Store {
                     Form::Cached | Form::Background => loaded,
                 }))
             }
+            ReadOperation::Extent { .. } if fails => ReadCompletion::Laid(Err(self.injected())),
+            ReadOperation::Extent { file, at, end } => ReadCompletion::Laid(Ok(self.data_in(file, at..end))),
             ReadOperation::Check { file } if !fails && self.dice.happens(self.doubt_rate) => {
                 self.doubted.insert(file.0);
                 if self.meddles {
@@ -104,7 +106,8 @@ impl Store {
         self.files.push(data);
         let file = FileId(self.files.len() - 1);
         let is_sendable = file.is_sendable();
-        Ok(Opened { version, content: Content::Range { file, start: offset, end, is_sendable } })
+        let is_sparse = self.dice.happens(700);
+        Ok(Opened { version, content: Content::Range { file, start: offset, end, is_sendable, is_sparse } })
     }
 
     pub(super) fn load(
@@ -129,6 +132,21 @@ impl Store {
             digest.update(&self.files[file.0][at as usize..(at + bytes) as usize]);
         }
         Ok(Loaded { piece: Piece::Cached(bytes), digest })
+    }
+
+    /// Returns the first stretch that is no zeros, as coarse as a file system has it; or all, as one that can't tell.
+    fn data_in(&mut self, file: FileId, range: Range<u64>) -> Range<u64> {
+        const BLOCK_BYTES: usize = 4 << 10;
+        if self.dice.happens(100) {
+            return range;
+        }
+        let data = &self.files[file.0];
+        let is_data = |at: &usize| data[*at..data.len().min(*at + BLOCK_BYTES)].iter().any(|byte| *byte != 0);
+        let first = range.start as usize / BLOCK_BYTES * BLOCK_BYTES;
+        let blocks = || (first..range.end as usize).step_by(BLOCK_BYTES);
+        let Some(start) = blocks().find(is_data) else { return range.end..range.end };
+        let end = blocks().find(|at| *at > start && !is_data(at)).unwrap_or(usize::MAX);
+        (start as u64).max(range.start)..(end as u64).min(range.end)
     }
 
     fn hashed(&self, file: FileId, at: u64, loaded: Loaded, mut sha256: Box<ferry_wire::Sha256Digest>) -> Loaded {

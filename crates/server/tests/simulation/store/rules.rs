@@ -19,12 +19,12 @@ impl Store {
         match operation {
             UploadOperation::Stage(_) | UploadOperation::Resume(_) | UploadOperation::Part(_) => {}
             UploadOperation::Write { upload, at, chunk, crc } => {
-                assert_eq!(*crc, Crc32::of(chunk.bytes()), "the CRC of other bytes");
+                assert_eq!(*crc, Crc32::of(&whole(chunk)), "the CRC of other bytes");
                 let upload = self.open_upload(*upload);
                 assert!(!upload.finishing, "a write behind the end");
                 assert_eq!(*at, upload.asked, "a chunk that is not the next");
                 assert!(!chunk.bytes().is_empty(), "an empty write");
-                upload.asked += chunk.filled as u64;
+                upload.asked += chunk.length();
                 upload.writes += 1;
                 assert!(upload.writes <= 2, "{} writes at once", upload.writes);
             }
@@ -40,12 +40,12 @@ impl Store {
                 upload.checkpoints += 1;
             }
             UploadOperation::Finish(Finish { upload, at, chunk, chunk_crc, size, before, .. }) => {
-                assert_eq!(*chunk_crc, Crc32::of(chunk.bytes()), "the CRC of other bytes");
+                assert_eq!(*chunk_crc, Crc32::of(&whole(chunk)), "the CRC of other bytes");
                 let upload = self.open_upload(*upload);
                 assert_eq!((upload.writes, upload.checkpoints), (0, 0), "finished while something is under way");
                 assert_eq!(*at, upload.asked, "a last chunk that is not the next");
                 let end = before.as_ref().map_or(*size, Digest::bytes);
-                assert_eq!(end, at + chunk.filled as u64, "another size than bytes");
+                assert_eq!(end, at + chunk.length(), "another size than bytes");
                 assert!(before.is_none() || upload.id.is_some(), "parts of an upload that is not kept");
                 assert!(!upload.finishing, "finished twice");
                 upload.finishing = true;
@@ -63,7 +63,7 @@ impl Store {
                 let upload = self.open_upload(*upload);
                 assert_eq!((upload.writes, upload.checkpoints), (0, 0), "let go while something is under way");
                 assert_eq!(tail.at, upload.asked, "a tail that is not the next");
-                assert_eq!(tail.digest.bytes(), tail.at + tail.chunk.filled as u64);
+                assert_eq!(tail.digest.bytes(), tail.at + tail.chunk.length());
                 upload.ending = true;
             }
         }

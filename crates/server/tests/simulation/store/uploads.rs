@@ -28,7 +28,7 @@ impl Store {
             UploadOperation::Resume(_) if fails_early => UploadCompletion::Resumed(Err(self.injected())),
             UploadOperation::Resume(resume) => UploadCompletion::Resumed(self.resume(resume)),
             UploadOperation::Write { upload, at, chunk, .. } => {
-                UploadCompletion::Written(self.write(upload, at, &chunk, fails).map(|()| chunk))
+                UploadCompletion::Written(self.write(upload, at, &chunk, fails).map(|()| Chunk { hole: 0, ..chunk }))
             }
             UploadOperation::Checkpoint { upload, digest } => {
                 if fails {
@@ -216,7 +216,7 @@ impl Store {
             return Err(self.injected());
         }
         if self.uploads[upload.0].part_of.is_none() {
-            self.overtake(upload, at + chunk.filled as u64);
+            self.overtake(upload, at + chunk.length());
         } else if !self.is_open_part(upload) {
             return Err(StoreError::of(ErrorKind::TakenOver));
         }
@@ -225,11 +225,12 @@ impl Store {
         if upload.settled && upload.data.is_empty() {
             self.tree.check_target(upload.name.as_str()).map_err(refused)?;
         }
-        let end = at as usize + chunk.filled;
+        let bytes = whole(chunk);
+        let end = at as usize + bytes.len();
         if upload.data.len() < end {
             upload.data.resize(end, 0);
         }
-        upload.data[at as usize..end].copy_from_slice(chunk.bytes());
+        upload.data[at as usize..end].copy_from_slice(&bytes);
         Ok(())
     }
 
